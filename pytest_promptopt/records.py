@@ -1,0 +1,322 @@
+"""What the rooms say to each other: frozen records without behaviour of their own.
+
+Everything here is plain data (JSON-like inside), so that it crosses threads, xdist channels and files unchanged.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cached_property
+from typing import Any
+
+#: Raised by one whenever a stored answer would no longer mean the same; part of every cache key.
+SCHEMA_VERSION = 1
+
+#: prompt path -> candidate text of the whole file. Empty: the files as they are on disk.
+Overlay = Mapping[str, str]
+
+
+class Split(StrEnum):
+    """Which step of the search may see a case."""
+
+    TRAIN = "train"
+    VALIDATION = "validation"
+    HELDOUT = "heldout"
+
+    @property
+    def strictness(self) -> int:
+        """Higher is stricter; cases that ask the same share the strictest split."""
+        return list(Split).index(self)
+
+
+class Status(StrEnum):
+    """How one run of a case ended. ERRORED (no usable answer) is in no rate's numerator or denominator."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    ERRORED = "errored"
+    SKIPPED = "skipped"
+
+
+class Role(StrEnum):
+    """What a model call is for."""
+
+    TARGET = "target"
+    OPTIMIZER = "optimizer"
+    JUDGE = "judge"
+
+
+class StopReason(StrEnum):
+    """Why a model stopped, in one vocabulary; a reason not listed here is kept as the provider's own word."""
+
+    END = "end_turn"
+    MAX_TOKENS = "max_tokens"
+    STOP_SEQUENCE = "stop_sequence"
+    REFUSAL = "refusal"
+
+
+@dataclass(frozen=True)
+class Message:
+    """One turn of a chat; `role` is ``system``, ``user`` or ``assistant``."""
+
+    role: str
+    content: str
+
+
+@dataclass(frozen=True)
+class Request:
+    """Everything that decides a model's answer.
+
+    :param model: ``provider/model`` or ``demo``, as resolved.
+    :param parameters: further provider parameters (temperature, top_p, ...), passed through.
+    :param sample: which of several independent answers to the same question this is; from 0.
+    """
+
+    model: str
+    messages: tuple[Message, ...]
+    max_tokens: int | None = None
+    stop: tuple[str, ...] = ()
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    response_schema: Mapping[str, Any] | None = None
+    sample: int = 0
+
+    @cached_property
+    def key(self) -> str:
+        """sha256 over all fields and the schema version: equal keys, equal question."""
+        parts = [
+            SCHEMA_VERSION,
+            self.model,
+            [[m.role, m.content] for m in self.messages],
+            self.max_tokens,
+            list(self.stop),
+            self.parameters,
+            self.response_schema,
+            self.sample,
+        ]
+        text = json.dumps(parts, sort_keys=True, separators=(",", ":"), default=_unserializable)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _unserializable(value: object) -> object:
+    raise TypeError(f"a model parameter must be JSON-like, got {type(value).__name__}: {value!r}")
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Tokens of one call in four counters that do not overlap (`input_tokens` excludes cache reads and writes)."""
+
+    input_tokens: int
+    output_tokens: int
+    cache_read_tokens: int = 0
+    cache_write_tokens: int = 0
+
+    @property
+    def total(self) -> int:
+        return self.input_tokens + self.output_tokens + self.cache_read_tokens + self.cache_write_tokens
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A model's answer as it was paid for.
+
+    :param stop_reason: a `StopReason` value or the provider's own word.
+    :param usage: None when the provider did not say.
+    :param cost: US dollars; None when the price is unknown (never 0 for that).
+    :param latency: seconds of the successful attempt.
+    """
+
+    text: str
+    model: str
+    stop_reason: str
+    usage: Usage | None
+    cost: float | None
+    latency: float
+
+    def to_json(self) -> dict[str, Any]:
+        usage = self.usage and [
+            self.usage.input_tokens,
+            self.usage.output_tokens,
+            self.usage.cache_read_tokens,
+            self.usage.cache_write_tokens,
+        ]
+        return {
+            "text": self.text,
+            "model": self.model,
+            "stop_reason": self.stop_reason,
+            "usage": usage,
+            "cost": self.cost,
+            "latency": self.latency,
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Answer:
+        """Raises KeyError, TypeError or ValueError on anything that `to_json` did not write."""
+        usage = data["usage"]
+        if not isinstance(data["text"], str) or not isinstance(data["stop_reason"], str):
+            raise TypeError("text and stop_reason must be strings")
+        return cls(
+            text=data["text"],
+            model=str(data["model"]),
+            stop_reason=data["stop_reason"],
+            usage=None if usage is None else Usage(*(int(n) for n in usage)),
+            cost=None if data["cost"] is None else float(data["cost"]),
+            latency=float(data["latency"]),
+        )
+
+
+class Completion(str):
+    """A model's answer as a test sees it: a `str` that also knows where it came from.
+
+    ``==``, ``in``, ``re`` and ``json.loads`` work as on any string. `cost` and `usage` are None when unknown;
+    `cached` says that the answer was not paid for in this session.
+    """
+
+    usage: Usage | None
+    cost: float | None
+    latency: float
+    model: str
+    stop_reason: str
+    cached: bool
+
+    def __new__(cls, answer: Answer, *, cached: bool = False) -> Completion:
+        self = super().__new__(cls, answer.text)
+        self.usage = answer.usage
+        self.cost = answer.cost
+        self.latency = answer.latency
+        self.model = answer.model
+        self.stop_reason = answer.stop_reason
+        self.cached = cached
+        return self
+
+    def json(self) -> Any:
+        """The answer parsed as JSON. Raises `ValueError` that shows the start of the answer when it is not JSON."""
+        try:
+            return json.loads(self)
+        except ValueError as error:
+            raise ValueError(f"the completion is not JSON ({error}): {str(self)[:200]!r}") from None
+
+    def __reduce__(self) -> tuple[object, ...]:
+        answer = Answer(str(self), self.model, self.stop_reason, self.usage, self.cost, self.latency)
+        return (_rebuild_completion, (answer, self.cached))
+
+
+def _rebuild_completion(answer: Answer, cached: bool) -> Completion:
+    return Completion(answer, cached=cached)
+
+
+@dataclass(frozen=True)
+class Call:
+    """One use of a prompt inside a run of a case.
+
+    :param variables: the values given by the test, as strings.
+    :param cached: the answer came from the cache, not from a call paid in this session.
+    """
+
+    prompt: str
+    variables: Mapping[str, str]
+    key: str
+    text: str
+    stop_reason: str
+    usage: Usage | None
+    cost: float | None
+    latency: float
+    cached: bool
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why one run of a case failed, as data.
+
+    `operator` is the comparison that ended the case (``==``, ``!=``, ``in``, ``not in``, ``<`` ...), None when the
+    failure had no operands (a method call, unittest, ``--assert=plain``). With ``==`` `expected` and `actual` are
+    JSON-like values; any other operator is a constraint: then `constraint` says it in words
+    (``'refund' in answer``) and `expected` is None.
+    """
+
+    kind: str
+    message: str
+    where: str
+    operator: str | None = None
+    expected: Any = None
+    actual: Any = None
+    constraint: str | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One run of one case under one overlay.
+
+    :param score: 1.0 passed, 0.0 failed; with subtests the share of them that passed; 0.0 when errored or skipped.
+    :param error: what went wrong with a model call, for `Status.ERRORED`.
+    """
+
+    case: str
+    status: Status
+    score: float
+    sample: int = 0
+    failure: Failure | None = None
+    error: str | None = None
+    calls: tuple[Call, ...] = ()
+    duration: float = 0.0
+
+
+@dataclass(frozen=True)
+class Case:
+    """One pytest item that uses one or more prompts.
+
+    :param id: the pytest node id.
+    :param prompts: rootdir-relative POSIX paths of its prompt files.
+    :param samples: how often it is run per evaluation.
+    :param where: ``file:line`` of the test.
+    """
+
+    id: str
+    prompts: tuple[str, ...]
+    split: Split
+    samples: int = 1
+    where: str = ""
+
+
+@dataclass(frozen=True)
+class CaseResult:
+    """All samples of one case under one overlay."""
+
+    case: Case
+    outcomes: tuple[Outcome, ...]
+
+    @property
+    def counted(self) -> tuple[Outcome, ...]:
+        """The outcomes that are evidence: neither errored nor skipped."""
+        return tuple(o for o in self.outcomes if o.status in (Status.PASSED, Status.FAILED))
+
+    @property
+    def rate(self) -> float | None:
+        """Mean score over the counted samples; None when there is none."""
+        counted = self.counted
+        return sum(o.score for o in counted) / len(counted) if counted else None
+
+    @property
+    def failing(self) -> Outcome | None:
+        """The first failed outcome, for feedback."""
+        return next((o for o in self.outcomes if o.status is Status.FAILED), None)
+
+
+def pass_rate(results: Sequence[CaseResult]) -> float | None:
+    """Mean of the cases' rates; cases without evidence are left out; None when none is left."""
+    rates = [r.rate for r in results if r.rate is not None]
+    return sum(rates) / len(rates) if rates else None
+
+
+@dataclass(frozen=True)
+class Spend:
+    """What was paid. `cost` counts known prices only; `unpriced` is how many calls had no known price."""
+
+    calls: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost: float = 0.0
+    unpriced: int = 0

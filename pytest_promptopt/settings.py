@@ -1,0 +1,58 @@
+"""Every choice of the user as one frozen value; built once by `plugin`, passed down, never changed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+#: The optimizer model when none is named. A test holds that the installed SDK lists it.
+DEFAULT_OPTIMIZER_MODEL = "anthropic/claude-opus-5-5"
+
+
+class Mode(StrEnum):
+    """What the session does with the prompts."""
+
+    CHECK = "check"
+    OPTIMIZE = "optimize"
+    DRY_RUN = "dry-run"
+
+
+class CacheMode(StrEnum):
+    """`REFRESH` asks again and stores; `OFF` neither reads nor writes the disk."""
+
+    USE = "use"
+    REFRESH = "refresh"
+    OFF = "off"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of one session. Rates are shares from 0 to 1; money is US dollars; None means no limit."""
+
+    rootdir: Path
+    mode: Mode = Mode.CHECK
+    model: str | None = None
+    optimizer_model: str = DEFAULT_OPTIMIZER_MODEL
+    candidates: int = 3
+    max_iterations: int = 20
+    plateau: int = 5
+    target: float = 1.0
+    max_calls: int | None = None
+    max_cost: float | None = None
+    concurrency: int = 50
+    samples: int = 1
+    seed: int = 0
+    cache: CacheMode = CacheMode.USE
+    min_pass_rate: float | None = None
+    split: tuple[float, float, float] | None = None
+    reports: tuple[Path, ...] = ()
+
+    @property
+    def optimizing(self) -> bool:
+        return self.mode is not Mode.CHECK
+
+    @property
+    def home(self) -> Path:
+        """Where runs, cache and reports of this project live."""
+        return self.rootdir / ".promptopt"
