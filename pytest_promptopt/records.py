@@ -16,7 +16,7 @@ from typing import Any
 #: Raised by one whenever a stored answer would no longer mean the same; part of every cache key.
 SCHEMA_VERSION = 1
 
-#: prompt path -> candidate text of the whole file. Empty: the files as they are on disk.
+#: prompt path -> candidate prose (the file without its front matter). Empty: the files as they are on disk.
 Overlay = Mapping[str, str]
 
 
@@ -320,3 +320,113 @@ class Spend:
     output_tokens: int = 0
     cost: float = 0.0
     unpriced: int = 0
+
+
+@dataclass(frozen=True)
+class CandidateResult:
+    """What became of one candidate.
+
+    :param id: ``iteration.number``, both from 1.
+    :param prompt: the prompt file it rewrites.
+    :param direction: the line of attack it was told to take.
+    :param reason: the optimizer's own stated reason, unverified.
+    :param rate: its pass rate on the cases it was run on; None when it was refused before a call was spent.
+    :param verdict: ``accepted``, ``rejected`` or ``refused``, and `why` in a sentence.
+    :param fixed: cases that fail under the incumbent and pass under it; `broken` the other way round.
+    """
+
+    id: str
+    prompt: str
+    direction: str
+    reason: str
+    rate: float | None
+    verdict: str
+    why: str
+    fixed: tuple[str, ...] = ()
+    broken: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Iteration:
+    """One turn of the loop. `best` is the incumbent's pass rate after it, on the cases of its phase."""
+
+    number: int
+    phase: str
+    prompt: str
+    candidates: tuple[CandidateResult, ...]
+    best: float
+    spend: Spend
+    elapsed: float
+
+
+@dataclass(frozen=True)
+class SplitScore:
+    """Pass rates of one split before and after; None where it was not measured."""
+
+    split: Split
+    cases: int
+    before: float | None
+    after: float | None
+    errored: int = 0
+
+
+@dataclass(frozen=True)
+class PromptResult:
+    """What a run did for one prompt file.
+
+    :param outcome: ``improved``, ``unchanged`` (no candidate was better), ``passing`` (no failing case: left
+        alone) or ``interrupted``.
+    :param stop: the name of the halting rule, `why` its sentence.
+    :param written: whether the file on disk now holds `after`.
+    """
+
+    prompt: str
+    before: str
+    after: str
+    outcome: str
+    stop: str
+    why: str
+    scores: tuple[SplitScore, ...]
+    iterations: tuple[Iteration, ...] = ()
+    fixed: tuple[str, ...] = ()
+    broken: tuple[str, ...] = ()
+    written: bool = False
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """One `--optimize` run, whole."""
+
+    id: str
+    prompts: tuple[PromptResult, ...]
+    spend: Mapping[Role, Spend]
+    elapsed: float
+    interrupted: bool = False
+    journal: str = ""
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class PromptCheck:
+    """What pytest's own loop measured for one prompt: the figures of the summary, the gate and the report.
+
+    :param rate: mean of the rates of its counted cases; None when there is none.
+    :param results: every case that ran, of every split.
+    """
+
+    prompt: str
+    rate: float | None
+    cases: int
+    failing: int
+    errored: int
+    results: tuple[CaseResult, ...]
+    min_pass_rate: float | None = None
+    where: str = ""
+
+    @property
+    def held(self) -> bool | None:
+        """Whether the gate holds; None without a threshold. No evidence never holds."""
+        if self.min_pass_rate is None:
+            return None
+        return self.rate is not None and self.rate >= self.min_pass_rate - 1e-9
