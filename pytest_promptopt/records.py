@@ -300,6 +300,11 @@ class CaseResult:
         return sum(o.score for o in counted) / len(counted) if counted else None
 
     @property
+    def errored(self) -> bool:
+        """Whether no sample is evidence since model calls failed; such a case is in no rate."""
+        return not self.counted and any(o.status is Status.ERRORED for o in self.outcomes)
+
+    @property
     def failing(self) -> Outcome | None:
         """The first failed outcome, for feedback."""
         return next((o for o in self.outcomes if o.status is Status.FAILED), None)
@@ -361,13 +366,19 @@ class Iteration:
 
 @dataclass(frozen=True)
 class SplitScore:
-    """Pass rates of one split before and after; None where it was not measured."""
+    """Pass rates of one split before and after; None where it was not measured.
+
+    :param cases: all cases of the split, with the `errored` ones.
+    :param fixed: how many cases failed before and pass after; `broken` the other way round.
+    """
 
     split: Split
     cases: int
     before: float | None
     after: float | None
     errored: int = 0
+    fixed: int = 0
+    broken: int = 0
 
 
 @dataclass(frozen=True)
