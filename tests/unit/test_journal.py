@@ -1,0 +1,144 @@
+"""A run's journal survives whatever happens to the process, and says so when somebody touched it."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pytest_promptopt.home import ensure_home
+from pytest_promptopt.journal import Journal, JournalError, read
+
+# a small alphabet of troublemakers: Hypothesis' whole of Unicode takes a second to load
+TEXT = st.text(alphabet='aé\n\r\u2028\ud800\0"', max_size=8)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | TEXT,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[Journal]:
+    journal = Journal.create(tmp_path / ".promptopt" / "runs" / "r1", "r1")
+    yield journal
+    journal.close()
+
+
+def test_events_come_back_in_the_order_written(journal: Journal) -> None:
+    journal.append("start", prompts={"a.md": "Hi \ud800 ünï\ncode"})
+    journal.append("stop", why="done")
+    first, second = read(journal.path)
+    assert (first.seq, first.run, first.event) == (1, "r1", "start")
+    assert first.data == {"prompts": {"a.md": "Hi \ud800 ünï\ncode"}}
+    assert (second.seq, second.data) == (2, {"why": "done"})
+
+
+@settings(max_examples=30)
+@given(data=st.dictionaries(st.sampled_from(["x", "y", "event_"]), JSON))
+def test_whatever_is_json_like_makes_the_round_trip(
+    tmp_path_factory: pytest.TempPathFactory, data: dict[str, Any]
+) -> None:
+    journal = Journal.create(tmp_path_factory.mktemp("home") / "runs" / "r", "r")
+    journal.append("candidate", **data)
+    assert read(journal.path)[0].data == data
+    journal.close()
+
+
+def test_an_event_is_on_disk_before_append_returns(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(os.fstat(descriptor).st_size))
+    journal.append("start")
+    assert synced == [journal.path.stat().st_size]
+
+
+def test_what_is_not_json_is_refused_and_leaves_the_journal_whole(journal: Journal) -> None:
+    with pytest.raises(TypeError):
+        journal.append("start", path=journal.path)
+    journal.append("start")
+    assert [event.seq for event in read(journal.path)] == [1]
+
+
+def test_a_full_disk_leaves_no_half_line(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+    real_write = os.write
+
+    def half(descriptor: int, content: bytes) -> int:
+        if len(content) < 40:
+            raise OSError("no space left on device")
+        return real_write(descriptor, content[:40])
+
+    with monkeypatch.context() as disk_is_full:
+        disk_is_full.setattr(os, "write", half)
+        with pytest.raises(OSError, match="no space"):
+            journal.append("candidate", text="x" * 200)
+    journal.append("stop")
+    assert [event.event for event in read(journal.path)] == ["stop"]
+
+
+def test_threads_write_whole_lines_without_gaps(journal: Journal) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda n: journal.append("call", n=n, text="x" * 5000), range(40)))
+    events = read(journal.path)
+    assert [event.seq for event in events] == list(range(1, 41))
+    assert sorted(event.data["n"] for event in events) == list(range(40))
+
+
+@pytest.mark.parametrize("cut", [1, 20, 60])
+def test_a_last_line_torn_by_a_kill_is_left_out(journal: Journal, cut: int) -> None:
+    journal.append("start")
+    journal.append("stop", why="killed while this was written, so it is long enough to be cut anywhere")
+    os.truncate(journal.path, journal.path.stat().st_size - cut)
+    assert [event.event for event in read(journal.path)] == ["start"]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "complaint"),
+    [
+        (lambda lines: [lines[0], b"garbage", lines[2]], "not an event"),
+        (lambda lines: [lines[0], b"[1]", lines[2]], "expected a JSON object, got list"),
+        (lambda lines: [lines[0], lines[1].replace(b"one", b"two"), lines[2]], "checksum"),
+        (lambda lines: [lines[0], lines[2]], "expected event 2, found event 3"),
+    ],
+)
+def test_a_journal_that_was_changed_is_refused_with_its_line(
+    journal: Journal, spoil: Any, complaint: str
+) -> None:
+    for name in ("start", "candidate", "stop"):
+        journal.append(name, why="one")
+    journal.path.write_bytes(b"\n".join(spoil(journal.path.read_bytes().splitlines())) + b"\n")
+    with pytest.raises(JournalError, match=complaint) as caught:
+        read(journal.path)
+    assert f"{journal.path}:2: " in str(caught.value)
+
+
+def test_a_run_never_writes_into_the_journal_of_another(journal: Journal) -> None:
+    with pytest.raises(JournalError, match="has a journal already"):
+        Journal.create(journal.path.parent, "r1")
+
+
+def test_the_original_files_are_kept_byte_for_byte_inside_the_run(journal: Journal) -> None:
+    content = b"\xef\xbb\xbfHello\r\n"
+    inside = journal.keep_original("prompts/route.md", content)
+    outside = journal.keep_original("../elsewhere/route.md", content)
+    assert inside == journal.path.parent / "original" / "prompts" / "route.md"
+    assert inside.read_bytes() == content
+    assert outside == journal.path.parent / "original" / "elsewhere" / "route.md"
+
+
+def test_only_the_owner_may_look(journal: Journal) -> None:
+    assert stat.S_IMODE(journal.path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(journal.path.parent.stat().st_mode) == 0o700
+
+
+def test_the_home_folder_ignores_itself_and_keeps_what_the_user_wrote(tmp_path: Path) -> None:
+    home = ensure_home(tmp_path / ".promptopt")
+    assert (home / ".gitignore").read_text(encoding="utf-8") == "*\n"
+    (home / ".gitignore").write_text("cache/\n", encoding="utf-8")
+    assert (ensure_home(home) / ".gitignore").read_text(encoding="utf-8") == "cache/\n"
