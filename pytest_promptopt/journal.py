@@ -107,7 +107,7 @@ class Journal:
 def read(path: Path) -> list[Event]:
     """All events of a journal, in order.
 
-    A last line that was torn by a kill (it has no newline) is left out. Anything else that `Journal.append` did
+    A last line torn by a kill (it has no newline) is left out. Anything else that `Journal.append` did
     not write (bad JSON, a wrong checksum, a gap, another schema) raises `JournalError` with file and line.
     """
     *lines, _torn = path.read_bytes().split(b"\n")
