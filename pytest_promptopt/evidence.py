@@ -1,0 +1,40 @@
+"""How much a pass rate says: the exact paired sign test and the Wilson interval."""
+
+from __future__ import annotations
+
+import math
+
+#: A change counts as shown from this p-value down.
+ALPHA = 0.05
+
+#: Fewer cases than this show little: it takes five fixed and none broken to reach `ALPHA` at all.
+SMALL_SPLIT = 10
+
+#: The 97.5 % quantile of the normal distribution, for two-sided 95 % intervals.
+_Z = 1.959963984540054
+
+
+def sign_test(better: int, worse: int) -> float:
+    """The one-sided p-value of `better` against `worse` changed pairs; unchanged pairs say nothing.
+
+    Exact: the chance of at least `better` heads in ``better + worse`` tosses of a fair coin, so 1.0
+    without a change. This is McNemar's test in its binomial form (McNemar, Psychometrika 12, 1947; Dixon &
+    Mood, JASA 41, 1946).
+    """
+    if better < 0 or worse < 0:
+        raise ValueError(f"counts cannot be negative, got {better} and {worse}")
+    pairs = better + worse
+    return sum(math.comb(pairs, heads) for heads in range(better, pairs + 1)) / (1 << pairs)
+
+
+def wilson(rate: float, cases: int) -> tuple[float, float]:
+    """The 95 % interval of a pass rate over `cases` cases (Wilson, JASA 22, 1927); (0, 1) without a case.
+
+    With rates between 0 and 1 per case (samples, subtests) it is on the wide side.
+    """
+    if cases == 0:
+        return 0.0, 1.0
+    spread = _Z * _Z / cases
+    center = (rate + spread / 2) / (1 + spread)
+    half = math.sqrt(spread * (rate * (1 - rate) + spread / 4)) / (1 + spread)
+    return max(0.0, center - half), min(1.0, center + half)

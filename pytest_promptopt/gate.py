@@ -1,0 +1,98 @@
+"""The gate: which pass rate each prompt must reach, and whether it does."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from pytest_promptopt.errors import SettingsError
+from pytest_promptopt.records import CaseResult, PromptCheck, pass_rate
+
+_RATE = re.compile(r"(?P<number>[0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*(?P<percent>%)?", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """The least pass rate of a prompt, and who asks for it: ``file:line`` of a mark or the option's name."""
+
+    rate: float
+    where: str
+
+
+def parse_rate(value: object, *, name: str) -> float:
+    """A rate as a user writes it: ``0.9``, ``"0.9"`` or ``"90%"`` -> 0.9.
+
+    :param name: what the value was given to, for the message.
+    :raises SettingsError: for anything that is not a share from 0 to 1 or a percentage up to 100.
+    """
+    rate = _number(value)
+    if rate is None or not 0.0 <= rate <= 1.0:
+        raise SettingsError(
+            f"{name}: {value!r} is not a rate; accepted are a share from 0 to 1 (0.9) or a percentage (90%)"
+        )
+    return rate
+
+
+def _number(value: object) -> float | None:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value) if math.isfinite(value) else None
+    match = _RATE.fullmatch(value.strip()) if isinstance(value, str) else None
+    if match is None:
+        return None
+    return float(match["number"]) / (100 if match["percent"] else 1)
+
+
+def thresholds(
+    prompts: Iterable[str], marked: Iterable[tuple[str, Threshold]], *, default: Threshold | None = None
+) -> dict[str, Threshold]:
+    """The threshold of each prompt that has one; a mark beats `default`, which is the option's.
+
+    :param marked: (prompt, threshold) for every ``min_pass_rate`` of a mark; equal ones may repeat.
+    :raises SettingsError: when two marks ask different rates of one prompt; names both lines.
+    """
+    found: dict[str, Threshold] = {}
+    for prompt, threshold in marked:
+        first = found.setdefault(prompt, threshold)
+        if first.rate != threshold.rate:
+            raise SettingsError(
+                f"{prompt}: two different min_pass_rate: {first.rate:g} at {first.where} and "
+                f"{threshold.rate:g} at {threshold.where}; a prompt has one, write it once"
+            )
+    if default is not None:
+        for prompt in prompts:
+            found.setdefault(prompt, default)
+    return found
+
+
+def check(
+    results: Mapping[str, Sequence[CaseResult]], thresholds: Mapping[str, Threshold]
+) -> tuple[PromptCheck, ...]:
+    """What was measured for each prompt, in the order of `results`.
+
+    Errored cases are counted as such and are in no rate; skipped ones are no cases at all. A case is failing
+    when one of its samples failed. A prompt without any result is left out: nothing of it ran.
+    """
+    return tuple(
+        _check(prompt, tuple(cases), thresholds.get(prompt)) for prompt, cases in results.items() if cases
+    )
+
+
+def _check(prompt: str, results: tuple[CaseResult, ...], threshold: Threshold | None) -> PromptCheck:
+    errored = sum(r.errored for r in results)
+    return PromptCheck(
+        prompt=prompt,
+        rate=pass_rate(results),
+        cases=sum(bool(r.counted) for r in results) + errored,
+        failing=sum(r.failing is not None for r in results),
+        errored=errored,
+        results=results,
+        min_pass_rate=None if threshold is None else threshold.rate,
+        where="" if threshold is None else threshold.where,
+    )
+
+
+def verdict(checks: Iterable[PromptCheck]) -> bool:
+    """Whether every threshold holds; True when there is none."""
+    return all(c.held is not False for c in checks)
