@@ -1,0 +1,44 @@
+"""`demo`: a small deterministic model inside the package, to try the workflow without a key or a network.
+
+As a target it reads the prompt (labels, cue words, fields, format rules) and answers by it; as an optimizer
+it reads the feedback and writes better cue words and rules. It learns as a simple lexical classifier does and
+holds no answers.
+"""
+
+from __future__ import annotations
+
+import time
+
+from pytest_promptopt.models.demo.optimizer import is_feedback, propose
+from pytest_promptopt.models.demo.target import answer
+from pytest_promptopt.records import Answer, Request, StopReason, Usage
+
+_CHARACTERS_PER_TOKEN = 4
+
+
+class DemoModel:
+    """The model ``demo``: free, offline, and a function of the request's messages and schema alone."""
+
+    async def complete(self, request: Request) -> Answer:
+        """Never raises. Tokens are estimated from characters; `Request.sample` changes nothing."""
+        started = time.perf_counter()
+        asked = request.messages[-1].content if request.messages else ""
+        if is_feedback(asked):
+            text = propose(asked)
+        else:
+            text = answer(request.messages, schema=request.response_schema)
+        return Answer(
+            text=text,
+            model="demo",
+            stop_reason=StopReason.END,
+            usage=Usage(_tokens(sum(len(m.content) for m in request.messages)), _tokens(len(text))),
+            cost=0.0,
+            latency=time.perf_counter() - started,
+        )
+
+    async def aclose(self) -> None:
+        """Nothing is held open."""
+
+
+def _tokens(characters: int) -> int:
+    return -(-characters // _CHARACTERS_PER_TOKEN)

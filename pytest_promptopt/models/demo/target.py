@@ -1,0 +1,66 @@
+"""`demo` as a target: it answers by what the prompt says, and as loosely as the prompt allows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pytest_promptopt.models.demo.fields import Field, extract
+from pytest_promptopt.models.demo.reading import Entry, Reading, classify, read, split
+from pytest_promptopt.records import Message
+
+_LONGEST_ECHO = 160
+
+
+def answer(messages: Sequence[Message], *, schema: Mapping[str, Any] | None = None) -> str:
+    """The answer to a conversation.
+
+    The last message holds the input; when an earlier one (a system message) lists labels or fields and the
+    last does not, the last is the input as a whole.
+
+    :param schema: a JSON schema of the answer: its properties are fields, and nothing but JSON is answered.
+    """
+    earlier = "\n\n".join(m.content for m in messages[:-1] if m.role != "assistant")
+    instructions, text = split(messages[-1].content if messages else "")
+    reading = read(f"{earlier}\n\n{instructions}" if earlier else instructions)
+    if earlier and reading.entries == read(earlier).entries and instructions.strip() == "":
+        text = messages[-1].content
+    if schema is not None:
+        return json.dumps(extract(_schema_fields(schema, reading), text), ensure_ascii=False)
+    if reading.wants_json:
+        return _json(reading, text)
+    if reading.labels and reading.default is not None:
+        label = classify(reading.labels, text, default=reading.default)
+        return label if reading.bare else f"I would route this to: {label}."
+    gist = " ".join(text.split())[:_LONGEST_ECHO]
+    return gist if reading.bare else f"This is about: {gist}"
+
+
+def _json(reading: Reading, text: str) -> str:
+    body = json.dumps(extract(fields_of(reading.entries), text), ensure_ascii=False)
+    return body if reading.bare else f"Here is the JSON you asked for:\n\n```json\n{body}\n```"
+
+
+def fields_of(entries: Sequence[Entry]) -> tuple[Field, ...]:
+    """The fields of a prompt; what several entries say about one of them adds up."""
+    rules: dict[str, str] = {}
+    for entry in entries:
+        rules[entry.name] = f"{rules.get(entry.name, '')}; {entry.text}".strip("; ")
+    return tuple(Field(name, rule) for name, rule in rules.items())
+
+
+def _schema_fields(schema: Mapping[str, Any], reading: Reading) -> tuple[Field, ...]:
+    described = {field.name: field.rule for field in fields_of(reading.entries)}
+    properties = schema.get("properties")
+    if not isinstance(properties, Mapping):
+        return fields_of(reading.entries)
+    return tuple(
+        Field(name, f"{described.get(name, '')}; {_type_rule(of)}".strip("; "))
+        for name, of in properties.items()
+    )
+
+
+def _type_rule(of: object) -> str:
+    rules = {"integer": "as an integer", "number": "as a plain number", "boolean": "true or false"}
+    return rules.get(str(of.get("type")), "") if isinstance(of, Mapping) else ""
