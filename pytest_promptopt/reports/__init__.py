@@ -1,0 +1,1 @@
+"""What the user sees: the terminal's sections, live progress, and report files."""

@@ -1,0 +1,195 @@
+"""Progress while ``--optimize`` runs: a live display on a terminal, one line per iteration elsewhere."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol, TextIO
+
+from pytest_promptopt.records import CandidateResult, Iteration, Spend
+from pytest_promptopt.reports.wording import cost, duration, excerpt, percent, plural, printable
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+UPDATES_PER_SECOND = 8
+
+
+class Progress(Protocol):
+    """Watches a refinement; cannot steer it and never raises for what it is shown.
+
+    Everything but `calls` comes from the main thread; `calls` may come from any. Who calls `started` calls
+    `finished` in a ``finally``: the terminal's cursor is hidden in between.
+    """
+
+    def started(self, prompts: Sequence[str], cases: int) -> None:
+        """Refinement begins, with this many cases for all prompts together."""
+
+    def phase(self, name: str, prompt: str) -> None:
+        """``training``, ``validation``, ``confirmation`` or ``heldout`` begins for a prompt."""
+
+    def iteration(self, iteration: Iteration) -> None:
+        """An iteration ended."""
+
+    def calls(self, in_flight: int, done: int, spend: Spend) -> None:
+        """Model calls now in flight, finished ones and what the run paid so far, all roles together."""
+
+    def finished(self) -> None:
+        """Refinement ended, however it did. May be called again."""
+
+
+def progress_for(stream: TextIO, is_terminal: bool) -> Progress:
+    """The progress that fits `stream`; a terminal that cannot move its cursor (``TERM=dumb``) gets lines."""
+    if is_terminal and os.environ.get("TERM", "") not in ("dumb", "unknown"):
+        return LiveProgress(stream)
+    return LineProgress(stream)
+
+
+def iteration_line(iteration: Iteration) -> str:
+    """What one iteration tried and what came of it, on one line."""
+    tried = ", ".join(_short(c) for c in iteration.candidates) or "no candidate"
+    return (
+        f"iteration {iteration.number}, {iteration.phase}, {printable(iteration.prompt)}: "
+        f"best {percent(iteration.best)} (tried {tried}; "
+        f"{plural(iteration.spend.calls, 'call')}, {cost(iteration.spend)}, {duration(iteration.elapsed)})"
+    )
+
+
+def _short(candidate: CandidateResult) -> str:
+    rate = "" if candidate.rate is None else f" {percent(candidate.rate)}"
+    return f"{printable(candidate.id)}{rate} {printable(candidate.verdict)}"
+
+
+class LineProgress:
+    """One line for each phase and iteration; for logs."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._last_phase = ("", "")
+
+    def started(self, prompts: Sequence[str], cases: int) -> None:
+        self._write(_opening(prompts, cases))
+
+    def phase(self, name: str, prompt: str) -> None:
+        if (name, prompt) != self._last_phase:
+            self._last_phase = (name, prompt)
+            self._write(f"{printable(prompt)}: {printable(name)}")
+
+    def iteration(self, iteration: Iteration) -> None:
+        self._write(iteration_line(iteration))
+
+    def calls(self, in_flight: int, done: int, spend: Spend) -> None:
+        """Not shown: a log wants no line per call."""
+
+    def finished(self) -> None:
+        self._stream.flush()
+
+    def _write(self, text: str) -> None:
+        encoding = self._stream.encoding or "utf-8"
+        self._stream.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+        self._stream.flush()
+
+
+def _opening(prompts: Sequence[str], cases: int) -> str:
+    return f"refining {plural(len(prompts), 'prompt')} with {plural(cases, 'case')}"
+
+
+class LiveProgress:
+    """A display that renews itself a few times a second and leaves one line per iteration behind."""
+
+    def __init__(self, stream: TextIO) -> None:
+        from rich.console import Console
+        from rich.live import Live
+
+        self._lock = threading.Lock()
+        self._began = time.monotonic()
+        self._title = "refining"
+        self._best: float | None = None
+        self._candidates: tuple[CandidateResult, ...] = ()
+        self._calls = (0, 0, Spend())
+        self._stream = _own_stream(stream)
+        self._owned = self._stream is not stream
+        self._console = Console(file=self._stream, force_terminal=True, highlight=False)
+        self._live = Live(
+            console=self._console,
+            get_renderable=self._display,
+            refresh_per_second=UPDATES_PER_SECOND,
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
+
+    def started(self, prompts: Sequence[str], cases: int) -> None:
+        self._began = time.monotonic()
+        self._leave(_opening(prompts, cases))
+        self._live.start()
+
+    def phase(self, name: str, prompt: str) -> None:
+        with self._lock:
+            title = f"{printable(prompt)}: {printable(name)}"
+            if title != self._title:
+                self._title, self._best, self._candidates = title, None, ()
+
+    def iteration(self, iteration: Iteration) -> None:
+        with self._lock:
+            self._best, self._candidates = iteration.best, iteration.candidates
+        self._leave(iteration_line(iteration))
+
+    def calls(self, in_flight: int, done: int, spend: Spend) -> None:
+        self._calls = (in_flight, done, spend)
+
+    def finished(self) -> None:
+        try:
+            self._live.stop()
+        finally:
+            if self._owned:
+                self._stream.close()
+
+    def _leave(self, line: str) -> None:
+        from rich.text import Text
+
+        self._console.print(Text(line), soft_wrap=True)
+
+    def _display(self) -> RenderableType:
+        from rich.text import Text
+
+        self._follow_size()
+        in_flight, done, spend = self._calls
+        with self._lock:
+            title, best, candidates = self._title, self._best, self._candidates
+        text = Text(no_wrap=True, overflow="ellipsis")
+        text.append(title, style="bold")
+        if best is not None:
+            text.append(f", best {percent(best)}")
+        for candidate in candidates:
+            style = {"accepted": "green", "refused": "dim"}.get(candidate.verdict, "")
+            words = f"\n  {_short(candidate):<24}{excerpt(candidate.direction, 100)}"
+            text.append(words, style=style)
+        text.append(f"\n  {in_flight} calls in flight, {done:,} done, {cost(spend)}, ")
+        text.append(duration(time.monotonic() - self._began))
+        return text
+
+    def _follow_size(self) -> None:
+        """rich asks the standard streams for the size, which pytest redirects while a test runs."""
+        try:
+            size = os.get_terminal_size(self._stream.fileno())
+        except (OSError, ValueError):
+            return
+        if size.columns and size.lines:
+            self._console.size = size
+
+
+def _own_stream(stream: TextIO) -> TextIO:
+    """A stream of our own to the same terminal.
+
+    While a test runs, pytest's capture points file descriptor 1 at a temporary file; what the refreshing
+    thread wrote there would miss the terminal and soil the test's captured output.
+    """
+    stream.flush()
+    try:
+        copy = os.dup(stream.fileno())
+    except (OSError, ValueError):
+        return stream
+    return os.fdopen(copy, "w", encoding=stream.encoding, errors="backslashreplace")

@@ -1,0 +1,86 @@
+"""How the reports write figures, and how they show text that others wrote."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from pytest_promptopt.records import Spend
+
+
+def printable(text: str) -> str:
+    r"""`text` on one line and harmless for a terminal.
+
+    What is not printable (escape sequences, line ends, controls of the writing direction, lone surrogates) is
+    written as Python would: ``\x1b``.
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def excerpt(text: str, width: int) -> str:
+    """`printable` text of at most `width` characters; a cut is marked by ``...``."""
+    shown = printable(text)
+    return shown if len(shown) <= width else shown[: width - 3].rstrip() + "..."
+
+
+def percent(rate: float | None) -> str:
+    """``61.7%``; 0.0% and 100.0% mean exactly that. None is ``unknown``."""
+    if rate is None:
+        return "unknown"
+    if 0.0 < rate < 1.0:
+        rate = min(max(rate, 0.001), 0.999)
+    return f"{rate:.1%}"
+
+
+def plural(count: int, noun: str, /) -> str:
+    """``1 case``, ``1,024 cases``."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def duration(seconds: float) -> str:
+    """``4.2s``, ``1m 05s``, ``2h 03m``."""
+    if seconds < 59.95:
+        return f"{seconds:.1f}s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}h {minutes:02}m" if hours else f"{minutes}m {rest:02}s"
+
+
+def cost(spend: Spend) -> str:
+    """What was paid, in dollars; calls without a known price are said, never taken as free."""
+    if not spend.unpriced:
+        return _dollars(spend.cost)
+    if spend.unpriced >= spend.calls:
+        return "price unknown"
+    return f"{_dollars(spend.cost)} + {plural(spend.unpriced, 'call')} of unknown price"
+
+
+def _dollars(amount: float) -> str:
+    if 0.0 < amount < 0.0001:
+        return "< $0.0001"
+    return f"${amount:,.4f}" if amount < 1 else f"${amount:,.2f}"
+
+
+def total(spends: Iterable[Spend]) -> Spend:
+    """The sum of what several roles paid."""
+    parts = list(spends)
+    return Spend(
+        calls=sum(s.calls for s in parts),
+        input_tokens=sum(s.input_tokens for s in parts),
+        output_tokens=sum(s.output_tokens for s in parts),
+        cost=sum(s.cost for s in parts),
+        unpriced=sum(s.unpriced for s in parts),
+    )
+
+
+def table(rows: Iterable[tuple[str, ...]], *, right: Iterable[int] = ()) -> list[str]:
+    """Rows as aligned columns, two spaces apart; the columns numbered in `right` are flush right."""
+    cells = list(rows)
+    flush = set(right)
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return [
+        "  ".join(
+            cell.rjust(width) if number in flush else cell.ljust(width)
+            for number, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in cells
+    ]

@@ -1,0 +1,157 @@
+"""Somebody watches a refinement, on a terminal or in a log."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pytest_promptopt.records import CandidateResult, Iteration, Spend
+from pytest_promptopt.reports.live import LineProgress, LiveProgress, iteration_line, progress_for
+
+ROUTE = "prompts/route.md"
+HIDE, SHOW = "\x1b[?25l", "\x1b[?25h"
+
+
+def candidate(number: str, rate: float | None, verdict: str) -> CandidateResult:
+    return CandidateResult(number, ROUTE, "state the \x1b[31moutput format", "clearer", rate, verdict, "")
+
+
+ITERATION = Iteration(
+    number=2,
+    phase="training",
+    prompt=ROUTE,
+    candidates=(
+        candidate("2.1", 0.725, "accepted"),
+        candidate("2.2", 0.5, "rejected"),
+        candidate("2.3", None, "refused"),
+    ),
+    best=0.725,
+    spend=Spend(calls=312, cost=0.42),
+    elapsed=41.2,
+)
+LINE = (
+    "iteration 2, training, prompts/route.md: best 72.5% "
+    "(tried 2.1 72.5% accepted, 2.2 50.0% rejected, 2.3 refused; 312 calls, $0.4200, 41.2s)"
+)
+
+
+@pytest.fixture
+def terminal_file() -> Iterator[io.TextIOWrapper]:
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as file:
+        yield file
+
+
+def written(file: io.TextIOWrapper) -> str:
+    file.seek(0)
+    return file.read()
+
+
+def watch(progress: LiveProgress | LineProgress) -> None:
+    progress.started([ROUTE, "prompts/tone.md"], 60)
+    progress.phase("training", ROUTE)
+    progress.phase("training", ROUTE)
+    progress.calls(41, 300, Spend(calls=300, cost=0.4))
+    progress.iteration(ITERATION)
+
+
+def test_an_iteration_fits_one_line() -> None:
+    assert iteration_line(ITERATION) == LINE
+
+
+def test_an_iteration_without_candidates_says_so() -> None:
+    nothing = Iteration(1, "training", ROUTE, (), 0.5, Spend(), 1.0)
+    assert "best 50.0% (tried no candidate; 0 calls" in iteration_line(nothing)
+
+
+def test_a_log_gets_a_line_for_each_phase_and_iteration() -> None:
+    log = io.StringIO()
+    progress = LineProgress(log)
+    watch(progress)
+    progress.finished()
+    assert log.getvalue().splitlines() == [
+        "refining 2 prompts with 60 cases",
+        "prompts/route.md: training",
+        LINE,
+    ]
+
+
+def test_a_log_in_ascii_is_no_reason_to_stop() -> None:
+    raw = io.BytesIO()
+    progress = LineProgress(io.TextIOWrapper(raw, encoding="ascii"))
+    progress.phase("training", "prompts/für.md")
+    assert raw.getvalue() == b"prompts/f\\xfcr.md: training" + os.linesep.encode()
+
+
+def test_a_terminal_keeps_the_lines_and_loses_the_display(terminal_file: io.TextIOWrapper) -> None:
+    progress = LiveProgress(terminal_file)
+    watch(progress)
+    progress.finished()
+    screen = written(terminal_file)
+    assert "refining 2 prompts with 60 cases" in screen
+    assert LINE in screen
+    assert "41 calls in flight, 300 done, $0.4000" in screen
+    assert r"state the \x1b[31moutput format" in screen
+    assert screen.rindex("\x1b[2K") > screen.rindex("calls in flight")
+
+
+def test_the_cursor_comes_back_whatever_happens(terminal_file: io.TextIOWrapper) -> None:
+    progress = LiveProgress(terminal_file)
+    with pytest.raises(KeyboardInterrupt):  # noqa: PT012 -- the way every caller has to write it
+        try:
+            progress.started([ROUTE], 1)
+            raise KeyboardInterrupt
+        finally:
+            progress.finished()
+    screen = written(terminal_file)
+    assert screen.rindex(SHOW) > screen.rindex(HIDE)
+
+
+def test_finishing_twice_or_before_the_start_is_harmless(terminal_file: io.TextIOWrapper) -> None:
+    progress = LiveProgress(terminal_file)
+    progress.finished()
+    progress.finished()
+    assert HIDE not in written(terminal_file)
+
+
+def test_the_display_writes_past_what_pytest_captures(tmp_path: Path) -> None:
+    script = """
+import os, sys, tempfile, time
+from pytest_promptopt.records import Spend
+from pytest_promptopt.reports.live import LiveProgress
+
+progress = LiveProgress(sys.stdout)
+progress.started(["prompts/route.md"], 3)
+saved, captured = os.dup(1), tempfile.TemporaryFile()
+os.dup2(captured.fileno(), 1)
+progress.calls(7, 5, Spend())
+time.sleep(0.5)
+os.dup2(saved, 1)
+progress.finished()
+captured.seek(0)
+sys.exit(1 if captured.read() else 0)
+"""
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    assert "7 calls in flight, 5 done" in run.stdout
+    updates = len(re.findall("7 calls in flight", run.stdout))
+    assert updates <= 6, "more than eight updates a second"
+
+
+def test_only_a_terminal_that_can_move_its_cursor_is_live(
+    terminal_file: io.TextIOWrapper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERM", "xterm-256color")
+    live = progress_for(terminal_file, True)
+    live.finished()
+    assert isinstance(live, LiveProgress)
+    assert isinstance(progress_for(terminal_file, False), LineProgress)
+    monkeypatch.setenv("TERM", "dumb")
+    assert isinstance(progress_for(terminal_file, True), LineProgress)
