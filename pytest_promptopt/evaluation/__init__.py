@@ -1,0 +1,1 @@
+"""Cases as pytest runs them: ordinary sync tests, fifty model calls in flight."""

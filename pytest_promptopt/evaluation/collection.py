@@ -1,0 +1,256 @@
+"""From collected pytest items to cases: the mark, the prompt files, the models, the splits."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_promptopt.errors import PromptoptError, SettingsError
+from pytest_promptopt.evaluation import internals
+from pytest_promptopt.evaluation.capture import plain
+from pytest_promptopt.models.registry import canonical
+from pytest_promptopt.prompts import PromptFile, locate
+from pytest_promptopt.records import Case, Message, Request, Split
+from pytest_promptopt.settings import Settings
+
+MARK = "prompt"
+SIGNATURE = (
+    "@pytest.mark.prompt(path, *, model=None, samples=1, min_case_rate=1.0, min_pass_rate=None, replay=True, "
+    "**model_parameters), or stage=path for each stage of a pipeline"
+)
+PROMPT_ENDINGS = (".md", ".txt")
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A checked ``@pytest.mark.prompt``. `paths` is stage -> path as written; the single prompt's stage is ``""``."""
+
+    paths: Mapping[str, str]
+    model: str | None
+    samples: int | None
+    min_case_rate: float
+    min_pass_rate: float | None
+    replay: bool
+    parameters: Mapping[str, Any]
+
+    @classmethod
+    def parse(cls, mark: pytest.Mark, *, where: str) -> Mark:
+        """Raises `SettingsError` that names `where`, what was given and what is accepted."""
+        given = dict(mark.kwargs)
+
+        def take(name: str, accepted: str, default: Any, fits: Any) -> Any:
+            value = given.pop(name, default)
+            if value is not default and not fits(value):
+                raise SettingsError(f"{where}: @pytest.mark.prompt({name}={value!r}): {name} must be {accepted}")
+            return value
+
+        model = take("model", "a model name such as 'anthropic/claude-haiku-4-5'", None, _is_text)
+        samples = take("samples", "a whole number from 1", None, lambda v: _is_int(v) and v >= 1)
+        min_case_rate = take("min_case_rate", "a number from 0 to 1", 1.0, _is_rate)
+        min_pass_rate = take("min_pass_rate", "a number from 0 to 1", None, _is_rate)
+        replay = take("replay", "True or False", True, lambda v: isinstance(v, bool))
+        if mark.args:
+            if len(mark.args) > 1 or not _is_text(mark.args[0]):
+                raise SettingsError(f"{where}: @pytest.mark.prompt{mark.args!r}: expected one path; use {SIGNATURE}")
+            paths = {"": str(mark.args[0])}
+        else:
+            paths = {k: str(v) for k, v in given.items() if _is_text(v) and str(v).endswith(PROMPT_ENDINGS)}
+            for stage in paths:
+                del given[stage]
+            if not paths:
+                raise SettingsError(f"{where}: @pytest.mark.prompt(...) names no prompt file; use {SIGNATURE}")
+        return cls(paths, model, samples, float(min_case_rate), min_pass_rate, replay, given)
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, (str, Path)) and bool(str(value).strip())
+
+
+def _is_int(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_rate(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= 1
+
+
+@dataclass(frozen=True, eq=False)
+class PromptCase:
+    """An item with everything that its runs need. `problem` is raised by its fixture instead of a run."""
+
+    item: pytest.Item
+    case: Case
+    files: Mapping[str, PromptFile]
+    mark: Mark | None
+    model: str | None
+    problem: PromptoptError | None = None
+
+    @property
+    def replays(self) -> bool:
+        """Whether the case may be run again from the top to find its answers."""
+        return self.mark is not None and self.mark.replay
+
+    def request(
+        self,
+        file: PromptFile,
+        messages: Sequence[Message],
+        response_schema: Mapping[str, Any] | None,
+        *,
+        sample: int,
+    ) -> Request:
+        """The request of one call: the mark decides over the front matter, the front matter over the settings."""
+        assert self.mark is not None
+        model = self.mark.model or file.front.model or self.model
+        if model is None:
+            raise SettingsError(
+                f"{file.name}: no model to ask; set --promptopt-model=PROVIDER/MODEL (ini promptopt_model), "
+                "model= in @pytest.mark.prompt or `model:` in the front matter; `demo` needs no key"
+            )
+        parameters = {**file.front.parameters, **self.mark.parameters}
+        stop = parameters.pop("stop", file.front.stop)
+        return Request(
+            model=canonical(model),
+            messages=tuple(messages),
+            max_tokens=parameters.pop("max_tokens", file.front.max_tokens),
+            stop=(stop,) if isinstance(stop, str) else tuple(stop),
+            parameters=parameters,
+            response_schema=response_schema,
+            sample=sample,
+        )
+
+    def temporary(self) -> Path:
+        """A folder for copies of candidates, gone with pytest's other temporary folders."""
+        factory: pytest.TempPathFactory | None = getattr(self.item.config, "_tmp_path_factory", None)
+        return factory.getbasetemp() if factory is not None else Path(tempfile.gettempdir())
+
+
+def where_of(item: pytest.Item) -> str:
+    path, line, _ = item.location
+    return path if line is None else f"{path}:{line + 1}"
+
+
+def check_function(metafunc: pytest.Metafunc, settings: Settings) -> None:
+    """Look at a test function's mark while it is collected, so that a mistake is a collection error at its line.
+
+    Raises `PromptoptError`.
+    """
+    definition = metafunc.definition
+    where = f"{_relative(definition.path, settings.rootdir)}:{definition.function.__code__.co_firstlineno}"
+    mark = definition.get_closest_marker(MARK)
+    if mark is not None:
+        _load(Mark.parse(mark, where=where), definition.path.parent, settings.rootdir, where, {})
+    own = {m.name for m in definition.iter_markers()}
+    for parameter, names in internals.parameter_marks(metafunc):
+        if {"heldout", "validation"} <= own | set(names):
+            raise SettingsError(f"{where}: [{parameter}] is marked heldout and validation; a case has one split")
+
+
+def collect(items: Iterable[pytest.Item], settings: Settings) -> dict[pytest.Item, PromptCase]:
+    """All items that use a prompt, as cases, in order; a mistake becomes the case's `problem`."""
+    loaded: dict[Path, PromptFile] = {}
+    cases = {}
+    for item in items:
+        mark = item.get_closest_marker(MARK)
+        if mark is not None:
+            cases[item] = _case(item, mark, settings, loaded)
+    return _share_strictest(cases)
+
+
+def _case(item: pytest.Item, mark: pytest.Mark, settings: Settings, loaded: dict[Path, PromptFile]) -> PromptCase:
+    where = where_of(item)
+    try:
+        parsed = Mark.parse(mark, where=where)
+        files = _load(parsed, item.path.parent, settings.rootdir, where, loaded)
+        names = tuple(dict.fromkeys(file.name for file in files.values()))
+        case = Case(
+            id=item.nodeid,
+            prompts=names,
+            split=_split(item, names, settings, where),
+            samples=parsed.samples or settings.samples,
+            where=where,
+        )
+        return PromptCase(item, case, files, parsed, settings.model)
+    except PromptoptError as problem:
+        return PromptCase(item, Case(item.nodeid, (), Split.TRAIN, where=where), {}, None, None, problem)
+
+
+def _load(
+    mark: Mark, folder: Path, rootdir: Path, where: str, loaded: dict[Path, PromptFile]
+) -> dict[str, PromptFile]:
+    files = {}
+    for stage, spec in mark.paths.items():
+        path = locate(spec, test_dir=folder, rootdir=rootdir, where=where)
+        if path not in loaded:
+            loaded[path] = PromptFile.load(path, rootdir=rootdir)
+        files[stage] = loaded[path]
+    return files
+
+
+def _relative(path: Path, rootdir: Path) -> str:
+    try:
+        return path.relative_to(rootdir).as_posix()
+    except ValueError:
+        return str(path)
+
+
+# ------------------------------------------------------------------------------------------------------------ splits
+
+
+def identity(item: pytest.Item, prompts: Sequence[str]) -> str:
+    """What makes a case this case: its prompts and its parameter values, or its place when it has none.
+
+    Adding, removing or reordering other cases changes nothing, nor does an xdist ``@group`` suffix.
+    """
+    callspec = getattr(item, "callspec", None)
+    if callspec is not None and callspec.params:
+        parts: list[Any] = [list(prompts), plain(callspec.params)]
+    else:
+        parts = [list(prompts), item.nodeid.partition("@")[0]]
+    return json.dumps(parts, sort_keys=True)
+
+
+def _split(item: pytest.Item, prompts: Sequence[str], settings: Settings, where: str) -> Split:
+    marked = [name for name in ("heldout", "validation") if item.get_closest_marker(name)]
+    if len(marked) == 2:
+        raise SettingsError(f"{where}: {item.name} is marked heldout and validation; a case has one split")
+    if marked:
+        return Split(marked[0])
+    if settings.split is None:
+        return Split.TRAIN
+    train, validation, _ = settings.split
+    digest = hashlib.sha256(identity(item, prompts).encode()).digest()
+    place = int.from_bytes(digest[:8], "big") / 2**64
+    return Split.TRAIN if place < train else Split.VALIDATION if place < train + validation else Split.HELDOUT
+
+
+def _share_strictest(cases: dict[pytest.Item, PromptCase]) -> dict[pytest.Item, PromptCase]:
+    """Cases with the same prompts and parameter values ask the same: they share the strictest split."""
+    groups: dict[str, list[pytest.Item]] = {}
+    for item, case in cases.items():
+        if case.problem is None:
+            groups.setdefault(identity(item, case.case.prompts), []).append(item)
+    for members in groups.values():
+        restrict(cases, members)
+    return cases
+
+
+def restrict(cases: dict[pytest.Item, PromptCase], members: Sequence[pytest.Item]) -> None:
+    """Give all `members` the strictest split among them, in place."""
+    strictest = max((cases[item].case.split for item in members), key=lambda split: split.strictness)
+    for item in members:
+        case = cases[item]
+        if case.case.split is not strictest:
+            cases[item] = replace(case, case=replace(case.case, split=strictest))
+
+
+def raise_as_collection_error(error: PromptoptError) -> None:
+    """Show `error` as a collection error: its text alone, without a traceback."""
+    raise pytest.Collector.CollectError(str(error)) from None
+

@@ -1,0 +1,335 @@
+"""The suspending engine: runs cases one after the other in the main thread while their model calls overlap.
+
+A case runs until its first call whose answer is not known. The call goes to the caller's event loop, the run is dropped,
+and when the answer is in, the case runs again from the top and finds it. So tests stay sequential, with every fixture,
+plugin and assertion intact, and only the waiting is concurrent.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import pytest
+
+from pytest_promptopt.errors import PromptoptError
+from pytest_promptopt.evaluation import internals
+from pytest_promptopt.evaluation.collection import PromptCase
+from pytest_promptopt.evaluation.outcomes import outcome_of
+from pytest_promptopt.evaluation.prompt import Run
+from pytest_promptopt.models.caller import Caller
+from pytest_promptopt.records import CaseResult, Outcome, Overlay, Role, Status
+from pytest_promptopt.refine.evaluator import StopRun, Trial
+
+#: Restarts in a row without any further known answer after which a case is told to ask something else every time.
+MAX_STALLED = 3
+#: Cases are started until this many times the concurrency limit wait for an answer, so that the limit is never idle.
+AHEAD = 2
+
+
+class ReplayError(PromptoptError):
+    """A case asks something else in every run, so its answers can never be found again."""
+
+
+@dataclass(eq=False)
+class Job:
+    """One sample of one case under one overlay, until it is decided."""
+
+    case: PromptCase
+    overlay: Overlay = field(default_factory=dict)
+    sample: int = 0
+    attempts: int = 0
+    waiting: set[str] = field(default_factory=set)
+    #: Calls that the last suspended run had answered, and that the next one will have.
+    answered: int = -1
+    expected: int = 0
+    stalled: int = 0
+    asked_before: list[tuple[str, Mapping[str, str]]] = field(default_factory=list)
+    outcome: Outcome | None = None
+
+    def restarted(self, run: Run) -> ReplayError | None:
+        """Take note of a suspended run; the error when this case can never be replayed."""
+        self.stalled = self.stalled + 1 if len(run.calls) <= self.answered else 0
+        self.answered = max(self.answered, len(run.calls))
+        self.expected = len(run.calls) + len(run.missing)
+        before, self.asked_before = self.asked_before, run.asked
+        if self.stalled < MAX_STALLED:
+            return None
+        return ReplayError(
+            f"{self.case.case.id}: asks something else in every run, so its answers cannot be found again"
+            f"{_first_difference(before, run.asked)}; make it repeatable (a fixed seed or date), or use "
+            "@pytest.mark.prompt(..., replay=False), which makes the case wait for each answer"
+        )
+
+
+def _first_difference(
+    before: Sequence[tuple[str, Mapping[str, str]]], now: Sequence[tuple[str, Mapping[str, str]]]
+) -> str:
+    for position, ((prompt, old), (_, new)) in enumerate(zip(before, now, strict=False), start=1):
+        for name in {**old, **new}:
+            if old.get(name) != new.get(name):
+                values = f"{old.get(name)!r:.60} and then {new.get(name)!r:.60}"
+                return f": call {position} of {prompt} was given {name} = {values}"
+    return ""
+
+
+class Engine:
+    """Runs cases for pytest's own loop (`report`) and for the refinement (`evaluate`). Main thread only."""
+
+    def __init__(
+        self,
+        session: pytest.Session,
+        cases: Mapping[pytest.Item, PromptCase],
+        caller: Caller,
+        *,
+        concurrency: int,
+        mine: Callable[[pytest.Item], bool] = lambda item: True,
+        blocking: bool = False,
+        max_failures: int = 0,
+    ) -> None:
+        """:param mine: which cases this process prefetches (an xdist worker shares the work with others).
+        :param blocking: no case is ever suspended: something watches the runs that must see each only once.
+        :param max_failures: no further case is started once this many started ones have failed; 0 is no limit.
+        """
+        self.session = session
+        self.cases = cases
+        self.caller = caller
+        self.run: Run | None = None
+        self.held: internals.HeldRun | None = None
+        self._concurrency = concurrency
+        self._mine = mine
+        self._blocking = blocking
+        self._max_failures = max_failures
+        self._order = {item: index for index, item in enumerate(session.items)}
+        self._jobs: dict[pytest.Item, tuple[Job, ...]] = {}
+        self._waiting: dict[str, list[Job]] = {}
+        self._upcoming: deque[pytest.Item] = deque()
+        self._prefetched_to = -1
+        self._depth: dict[object, int] = {}
+
+    # ------------------------------------------------------------------------------------------- pytest's own loop
+
+    def awaits(self, item: pytest.Item) -> None:
+        """Before `item` is run for real: wait for the answers that it is known to need, running others meanwhile."""
+        jobs = self._jobs.get(item, ())
+        self._settle(lambda: not any(job.waiting for job in jobs))
+
+    def suspended(self, item: pytest.Item, run: Run) -> None:
+        """`item` was run for real and lacks answers: get them, and let the cases after it ask theirs meanwhile.
+
+        Raises `ReplayError` when the case asks something else in every run.
+        """
+        (job,) = self._jobs.setdefault(item, self._open(item))
+        self._ask(job, run)
+        self._look_ahead(item)
+        self._settle(lambda: not job.waiting)
+
+    def hold(self, item: pytest.Item, *, sample: int = 0) -> tuple[Run, internals.HeldRun]:
+        """A run of `item` that will be reported if it needs no unknown answer."""
+        case = self.cases[item]
+        run = Run(case, self.caller, sample=sample)
+        held = internals.HeldRun(item, reportable=lambda: not run.missing)
+        if case.replays and not self._blocking:
+            run.suspends = lambda: not held.released
+        return run, held
+
+    def finished(self, item: pytest.Item, run: Run) -> None:
+        """`item` was reported; what its function needs is known now."""
+        self._jobs.pop(item, None)
+        self._note_depth(item, run)
+
+    def samples(self, item: pytest.Item) -> tuple[Outcome, ...]:
+        """All samples of a case with several, none of them reported."""
+        jobs = self._jobs.setdefault(item, self._open(item))
+        for job in jobs:
+            if not job.attempts:
+                self._run_silently(job)
+        self._look_ahead(item)
+        self._settle(lambda: all(job.outcome is not None for job in jobs))
+        return tuple(job.outcome for job in jobs if job.outcome is not None)
+
+    def _open(self, item: pytest.Item) -> tuple[Job, ...]:
+        case = self.cases[item]
+        return tuple(Job(case, sample=sample) for sample in range(case.case.samples))
+
+    def _look_ahead(self, item: pytest.Item) -> None:
+        """Queue the cases after `item` that can run before their turn: those that share its higher-scoped fixtures."""
+        start = max(self._prefetched_to, self._order[item]) + 1
+        key = internals.scope_key(item)
+        for index in range(start, len(self.session.items)):
+            other = self.session.items[index]
+            if internals.scope_key(other) != key:
+                break
+            self._prefetched_to = index
+            case = self.cases.get(other)
+            if case is not None and case.replays and not self._blocking and self._mine(other):
+                self._upcoming.append(other)
+
+    def _start_next(self) -> bool:
+        """Run one upcoming case to its first unknown answer; False when there is nothing to start."""
+        while self._upcoming and len(self._waiting) < AHEAD * self._concurrency and not self._enough_failures():
+            item = self._upcoming.popleft()
+            if item in self._jobs or not internals.can_follow(item):
+                continue
+            self._jobs[item] = self._open(item)
+            for job in self._jobs[item]:
+                self._run_silently(job)
+            return True
+        return False
+
+    def _enough_failures(self) -> bool:
+        if not self._max_failures:
+            return False
+        started = [job for jobs in self._jobs.values() for job in jobs]
+        failed = sum(job.outcome is not None and job.outcome.status is Status.FAILED for job in started)
+        return self.session.testsfailed + failed >= self._max_failures
+
+    # --------------------------------------------------------------------------------------------------- scheduling
+
+    def _settle(self, done: Callable[[], bool]) -> None:
+        """Start upcoming cases and take answers in until `done`."""
+        while not done():
+            started = self._start_next()
+            for job in self._answered(timeout=0 if started else None):
+                if self._goes_on(job):
+                    self._run_silently(job)
+
+    def _answered(self, *, timeout: float | None) -> list[Job]:
+        """The jobs that can go on, after waiting up to `timeout` seconds (None: until there is one)."""
+        keys = self.caller.wait(timeout)
+        if timeout is None and not keys:  # nothing is in flight: whoever waits must ask again
+            keys = frozenset(self._waiting)
+        ready = []
+        for key in keys:
+            for job in self._waiting.pop(key, ()):
+                job.waiting.discard(key)
+                if not job.waiting and job.outcome is None:
+                    ready.append(job)
+        return ready
+
+    def _goes_on(self, job: Job) -> bool:
+        """Whether a prefetched case must be run on before its turn, to find its next call or its verdict."""
+        item = job.case.item
+        if item not in self._jobs or not internals.can_follow(item):
+            return False
+        depth = self._depth.get(_function_of(item))
+        needs_verdict = bool(self._max_failures) or job.case.case.samples > 1
+        return needs_verdict or depth is None or job.expected < depth
+
+    def _note_depth(self, item: pytest.Item, run: Run) -> None:
+        function = _function_of(item)
+        self._depth[function] = max(self._depth.get(function, 0), len(run.calls))
+
+    def _ask(self, job: Job, run: Run) -> None:
+        error = job.restarted(run)
+        if error is not None:
+            raise error
+        for key, request in run.missing.items():
+            job.waiting.add(key)
+            self._waiting.setdefault(key, []).append(job)
+            self.caller.submit(request, Role.TARGET)
+
+    def _run_silently(self, job: Job) -> None:
+        """Run a case without a trace, to its next unknown answer or to its outcome."""
+        job.attempts += 1
+        item = job.case.item
+        run, held = self._silent(
+            Run(job.case, self.caller, overlay=job.overlay, sample=job.sample, attempt=job.attempts)
+        )
+        if run.missing:
+            try:
+                self._ask(job, run)
+            except ReplayError as error:
+                job.outcome = Outcome(job.case.case.id, Status.ERRORED, 0.0, sample=job.sample, error=str(error))
+        else:
+            job.outcome = outcome_of(run, held.reports)
+            self._note_depth(item, run)
+
+    def _silent(self, run: Run) -> tuple[Run, internals.HeldRun]:
+        item = run.case.item
+        run.suspends = lambda: run.case.replays
+        held = internals.HeldRun(item, reportable=lambda: False)
+        internals.make_room(item)
+        with self.current(run, held), held:
+            item.ihook.pytest_runtest_protocol(item=item, nextitem=internals.sibling(item))
+        held.drop()
+        return run, held
+
+    @contextmanager
+    def current(self, run: Run, held: internals.HeldRun) -> Iterator[None]:
+        """Make `run` the one that fixtures and hooks belong to."""
+        before = self.run, self.held
+        self.run, self.held = run, held
+        try:
+            yield
+        finally:
+            self.run, self.held = before
+
+    # --------------------------------------------------------------------------------------------------- refinement
+
+    def evaluate(
+        self, trials: Sequence[Trial], by_id: Mapping[str, PromptCase], progress: Callable[[], None]
+    ) -> list[tuple[CaseResult, ...]]:
+        """All cases of all trials; every call that any of them needs is in flight as soon as the limit allows."""
+        jobs = [
+            [
+                [Job(by_id[case], overlay=trial.overlay, sample=n) for n in range(by_id[case].case.samples)]
+                for case in trial.cases
+            ]
+            for trial in trials
+        ]
+        self._drain((job for trial in jobs for case in trial for job in case), progress=progress)
+        return [
+            tuple(
+                CaseResult(
+                    samples[0].case.case, tuple(job.outcome for job in samples if job.outcome is not None)
+                )
+                for samples in trial
+            )
+            for trial in jobs
+        ]
+
+    def _drain(self, jobs: Iterable[Job], *, progress: Callable[[], None] = lambda: None) -> None:
+        """Decide all jobs, group by group of shared fixtures."""
+        groups: dict[frozenset[tuple[str, str, object]], list[Job]] = {}
+        for job in sorted(jobs, key=lambda job: self._order[job.case.item]):
+            groups.setdefault(internals.scope_key(job.case.item), []).append(job)
+        for members in groups.values():
+            self._drain_group(deque(members), progress)
+            internals.leave(self.session)
+
+    def _drain_group(self, fresh: deque[Job], progress: Callable[[], None]) -> None:
+        answered: deque[Job] = deque()
+        undecided = len(fresh)
+        while undecided:
+            job = None
+            if answered:
+                job = answered.popleft()
+            elif fresh and len(self._waiting) < AHEAD * self._concurrency:
+                job = fresh.popleft()
+            if job is not None:
+                self._run_silently(job)
+                undecided -= job.outcome is not None
+                self._stop_if_fatal()
+            answered.extend(self._answered(timeout=0 if job is not None else None) if undecided else ())
+            progress()
+
+    def _stop_if_fatal(self) -> None:
+        fatal = self.caller.fatal
+        if fatal is not None:
+            raise StopRun(fatal.kind.value, str(fatal))
+
+    def probe(self, cases: Iterable[PromptCase]) -> dict[str, frozenset[str]]:
+        """The keys of the first calls of each case under the files as they are; asks no model anything."""
+        first = {}
+        for case in cases:
+            run, _ = self._silent(Run(case, self.caller, attempt=1))
+            first[case.case.id] = frozenset([*(call.key for call in run.calls[:1]), *run.missing])
+        internals.leave(self.session)
+        return first
+
+
+def _function_of(item: pytest.Item) -> object:
+    return (item.parent, getattr(item, "originalname", item.name))

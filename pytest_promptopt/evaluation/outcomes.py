@@ -1,0 +1,57 @@
+"""From the reports of a run to its outcome, and outcomes as JSON for the reports that cross to xdist's controller."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_promptopt.evaluation import internals
+from pytest_promptopt.records import Call, Failure, Outcome, Status, Usage
+
+if TYPE_CHECKING:
+    from pytest_promptopt.evaluation.prompt import Run
+
+
+def outcome_of(run: Run, reports: Sequence[pytest.TestReport]) -> Outcome:
+    """What a run that lacks no answer has shown. A model error makes it errored, even if the test swallowed it."""
+    case, failure = run.case.case.id, run.failure
+    duration = sum(report.duration for report in reports)
+    calls = tuple(run.calls)
+    if run.error is not None:
+        return Outcome(
+            case, Status.ERRORED, 0.0, run.sample, error=str(run.error), calls=calls, duration=duration
+        )
+    own = [report for report in reports if not internals.is_subtest(report)]
+    broken = next((report for report in own if report.failed and report.when != "call"), None)
+    if broken is not None:
+        error = f"{broken.when}: {failure.message if failure else broken.longreprtext[-500:]}"
+        return Outcome(case, Status.ERRORED, 0.0, run.sample, failure, error, calls, duration)
+    body = next((report for report in own if report.when == "call"), None)
+    if body is None or body.skipped:
+        return Outcome(case, Status.SKIPPED, 0.0, run.sample, calls=calls, duration=duration)
+    subtests = [report.passed for report in reports if internals.is_subtest(report) and not report.skipped]
+    if body.passed and all(subtests):
+        return Outcome(case, Status.PASSED, 1.0, run.sample, calls=calls, duration=duration)
+    # With subtests the share of them that passed; a test that fails besides its subtests earns nothing.
+    score = sum(subtests) / len(subtests) if subtests and body.passed else 0.0
+    return Outcome(case, Status.FAILED, score, run.sample, failure, calls=calls, duration=duration)
+
+
+def to_json(outcome: Outcome) -> dict[str, Any]:
+    """`outcome` as execnet and JSON can carry it."""
+    return {**asdict(outcome), "status": outcome.status.value, "calls": [_call(call) for call in outcome.calls]}
+
+
+def _call(call: Call) -> dict[str, Any]:
+    return {**asdict(call), "variables": dict(call.variables)}
+
+
+def from_json(data: Mapping[str, Any]) -> Outcome:
+    calls = tuple(
+        Call(**{**call, "usage": None if call["usage"] is None else Usage(**call["usage"])}) for call in data["calls"]
+    )
+    failure = None if data["failure"] is None else Failure(**data["failure"])
+    return Outcome(**{**data, "status": Status(data["status"]), "failure": failure, "calls": calls})

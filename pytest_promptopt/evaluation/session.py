@@ -1,0 +1,274 @@
+"""The plugin object that runs a session's prompt cases; registered only when there are any."""
+
+from __future__ import annotations
+
+import os
+import sys
+import zlib
+from collections import Counter
+from collections.abc import Generator, Sequence
+from types import FrameType
+from typing import Any
+
+import pytest
+
+from pytest_promptopt.budget import Ledger
+from pytest_promptopt.cache import ResponseCache
+from pytest_promptopt.errors import SettingsError
+from pytest_promptopt.evaluation import internals, tally
+from pytest_promptopt.evaluation.capture import Operands, failure_of
+from pytest_promptopt.evaluation.collection import PromptCase, collect
+from pytest_promptopt.evaluation.engine import Engine, ReplayError
+from pytest_promptopt.evaluation.outcomes import outcome_of
+from pytest_promptopt.evaluation.prompt import Prompt, Prompts, Run
+from pytest_promptopt.evidence import SMALL_SPLIT
+from pytest_promptopt.gate import Threshold, thresholds
+from pytest_promptopt.models.caller import Caller
+from pytest_promptopt.models.registry import resolve
+from pytest_promptopt.records import Outcome, RunResult, Split, Status
+from pytest_promptopt.reports.wording import plural
+from pytest_promptopt.settings import CacheMode, Settings
+
+#: Frames of these do not compare anything on a test's behalf.
+_MACHINERY = (os.sep + "_pytest" + os.sep, os.sep + "pluggy" + os.sep, os.path.dirname(__file__) + os.sep)
+
+
+class CaseRunner:
+    """Holds every run of a prompt case until it is certain that it needs no unknown answer, then lets it be seen."""
+
+    def __init__(
+        self, session: pytest.Session, settings: Settings, *, deselected: Sequence[pytest.Item] = ()
+    ) -> None:
+        """:param deselected: cases of prompts that the command line left out; they cannot guard a rewrite."""
+        self.session = session
+        self.cases = cases = collect(session.items, settings)
+        self.settings = settings
+        self.notes: list[str] = []
+        self.result: RunResult | None = None
+        self._deselected = deselected
+        config = session.config
+        worker = getattr(config, "workerinput", None)
+        workers = int(worker["workercount"]) if worker else 1
+        number = int(worker["workerid"].removeprefix("gw")) if worker else 0
+        cache = None
+        if settings.cache is not CacheMode.OFF:
+            cache = ResponseCache(settings.home / "cache", warn=self._note)
+        self.ledger = Ledger(max_calls=settings.max_calls, max_cost=settings.max_cost)
+        concurrency = max(1, settings.concurrency // workers)
+        self.caller = Caller(
+            resolve=self._resolve,
+            cache=cache,
+            ledger=self.ledger,
+            concurrency=concurrency,
+            refresh=settings.cache is CacheMode.REFRESH,
+        )
+        self.engine = Engine(
+            session,
+            cases,
+            self.caller,
+            concurrency=concurrency,
+            mine=lambda item: zlib.crc32(item.nodeid.encode()) % workers == number,
+            # Both show or stop at every run, so there must be only one.
+            blocking=bool(config.getoption("setupshow", False) or config.getoption("trace", False)),
+            max_failures=1 if config.getoption("stepwise", False) else int(config.getoption("maxfail", 0) or 0),
+        )
+
+    def _note(self, text: str) -> None:
+        if text not in self.notes:
+            self.notes.append(text)
+
+    def _resolve(self, name: str) -> Any:
+        hook = self.session.config.hook.pytest_promptopt_resolve_model
+        return hook(name=name) or resolve(name)
+
+    def check(self) -> None:
+        """Raises `SettingsError` when two marks ask different pass rates of one prompt."""
+        marked = [
+            (prompt, Threshold(case.mark.min_pass_rate, case.case.where))
+            for case in self.cases.values()
+            if case.mark is not None and case.mark.min_pass_rate is not None
+            for prompt in case.case.prompts
+        ]
+        thresholds((), marked)
+
+    def header(self) -> list[str]:
+        """How many cases each split has; when optimizing, also what weakens the evidence."""
+        counts = Counter(case.case.split for case in self.cases.values() if case.problem is None)
+        prompts = {prompt for case in self.cases.values() for prompt in case.case.prompts}
+        lines = [
+            f"promptopt: {plural(len(prompts), 'prompt')}, cases: {counts[Split.TRAIN]} train, "
+            f"{counts[Split.VALIDATION]} validation, {counts[Split.HELDOUT]} held-out"
+        ]
+        if self.settings.optimizing:
+            lines += self._weaknesses(counts[Split.HELDOUT])
+        return lines
+
+    def _weaknesses(self, heldout: int) -> list[str]:
+        lines = []
+        if heldout < SMALL_SPLIT:
+            found = "no held-out case" if not heldout else f"only {plural(heldout, 'held-out case')}"
+            lines.append(
+                f"promptopt: {found}, so no honest score of the result: mark some with @pytest.mark.heldout, or set "
+                "promptopt_split = \"60/20/20\""
+            )
+        left_out = Counter(
+            path for case in collect(self._deselected, self.settings).values() for path in case.case.prompts
+        )
+        for prompt, count in left_out.items():
+            lines.append(f"promptopt: {plural(count, 'case')} of {prompt} deselected; they cannot guard it")
+        return lines
+
+    # ------------------------------------------------------------------------------------------------- fixtures
+
+    def prompt(self, item: pytest.Item) -> Prompt:
+        """Raises `SettingsError` when the test's mark names no single prompt, `PromptFileError` when it is unusable."""
+        run = self._run_of(item)
+        if "" not in run.case.files:
+            raise SettingsError(
+                f"{run.case.case.where}: the mark names stages {', '.join(run.case.files)}; use the `prompts` fixture: "
+                'prompts["STAGE"](...)'
+            )
+        return Prompt(run, "")
+
+    def prompts(self, item: pytest.Item) -> Prompts:
+        return Prompts(self._run_of(item))
+
+    def _run_of(self, item: pytest.Item) -> Run:
+        case = self.cases[item]
+        if case.problem is not None:
+            raise case.problem
+        run = self.engine.run
+        # Outside of a run of ours (another plugin runs the item by itself) a call simply blocks.
+        return run if run is not None and run.case is case else Run(case, self.caller)
+
+    # --------------------------------------------------------------------------------------------------- running
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_protocol(
+        self, item: pytest.Item, nextitem: pytest.Item | None
+    ) -> Generator[None, object, object]:
+        case = self.cases.get(item)
+        if case is None or case.problem is not None or self.engine.held is not None:
+            return (yield)
+        outcomes = self.engine.samples(item) if case.case.samples > 1 else ()
+        self.engine.awaits(item)
+        run, held = self._open(item, outcomes)
+        with self.engine.current(run, held), held:
+            result = yield
+        while run.missing and not held.released:
+            held.drop()
+            refusal = self._get_answers(item, run)
+            run, held = self._open(item, outcomes)
+            run.refusal = refusal
+            with self.engine.current(run, held), held:
+                result = item.ihook.pytest_runtest_protocol(item=item, nextitem=nextitem)
+        if not held.released:
+            held.release()
+        self.engine.finished(item, run)
+        return result
+
+    def _open(self, item: pytest.Item, outcomes: Sequence[Outcome]) -> tuple[Run, internals.HeldRun]:
+        """A run that may be reported: with several samples, the one that stands for them."""
+        case = self.cases[item]
+        reported = _representative(case, outcomes)
+        run, held = self.engine.hold(item, sample=reported)
+        held.before_release = lambda report: self._describe(run, held, outcomes, report)
+        return run, held
+
+    def _get_answers(self, item: pytest.Item, run: Run) -> ReplayError | None:
+        try:
+            self.engine.suspended(item, run)
+        except ReplayError as error:
+            return error
+        return None
+
+    def _describe(
+        self, run: Run, held: internals.HeldRun, outcomes: Sequence[Outcome], report: pytest.TestReport
+    ) -> None:
+        """Put what the summary, the gate and the reports need on the report, where xdist carries it along."""
+        own = outcome_of(run, held.reports)
+        if own.status is Status.ERRORED and run.error is not None and report.passed:
+            report.outcome = "failed"
+            report.longrepr = f"no usable answer from the model, and the test took no notice: {run.error}"
+        outcomes = outcomes or (own,)
+        if len(outcomes) > 1:
+            self._judge_samples(run.case, outcomes, report)
+        payload = tally.payload(run.case, outcomes, own.status, tolerated=self._tolerated(run.case, own))
+        for each in held.reports:
+            tally.attach(each, payload if each is report else {"tolerated": payload["tolerated"]})
+
+    def _judge_samples(
+        self, case: PromptCase, outcomes: Sequence[Outcome], report: pytest.TestReport
+    ) -> None:
+        passed = sum(outcome.status is Status.PASSED for outcome in outcomes)
+        assert case.mark is not None
+        text = f"{passed} of {len(outcomes)} samples passed; min_case_rate is {case.mark.min_case_rate:g}"
+        report.sections.append(("promptopt samples", text))
+
+    def _tolerated(self, case: PromptCase, outcome: Outcome) -> str:
+        """Why a failure of this case does not fail the session by itself; empty when it does."""
+        if outcome.status is not Status.FAILED:
+            return ""
+        if self.settings.optimizing and case.case.split is Split.HELDOUT:
+            return "held-out"
+        assert case.mark is not None
+        gated = case.mark.min_pass_rate is not None or self.settings.min_pass_rate is not None
+        return "gated" if gated else ""
+
+    # --------------------------------------------------------------------------------------------------- capture
+
+    def pytest_assertrepr_compare(self, op: str, left: object, right: object) -> None:
+        run = self.engine.run
+        if run is not None:
+            run.operands = Operands(op, left, right, _comparing_frame())
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        report = yield
+        run = self.engine.run
+        if run is not None and run.case.item is item and report.failed and call.excinfo is not None:
+            if run.failure is None and not run.missing:
+                rootdir = str(self.settings.rootdir)
+                run.failure = failure_of(call.excinfo, run.operands, run.calls, rootdir=rootdir)
+            run.operands = None
+        return report
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_fixture_setup(self, fixturedef: pytest.FixtureDef[Any]) -> Generator[None, Any, Any]:
+        result = yield
+        if fixturedef.argname == "tmp_path" and self.engine.held is not None:
+            self.engine.held.owns_directory(result)
+        return result
+
+    def pytest_enter_pdb(self) -> None:
+        """Whoever opens a debugger wants to see what was printed, and wants this run to be the real one."""
+        held = self.engine.held
+        if held is not None and held.reportable() and not held.released:
+            held.release()
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self) -> None:
+        self.caller.close()
+        output = getattr(self.session.config, "workeroutput", None)
+        if output is not None:
+            output["promptopt_notes"] = list(self.notes)
+
+
+def _representative(case: PromptCase, outcomes: Sequence[Outcome]) -> int:
+    """Which sample's run is reported: one that agrees with the verdict over all of them."""
+    if not outcomes:
+        return 0
+    assert case.mark is not None
+    counted = [outcome for outcome in outcomes if outcome.status in (Status.PASSED, Status.FAILED)]
+    rate = sum(outcome.status is Status.PASSED for outcome in counted) / len(counted) if counted else 0.0
+    wanted = Status.PASSED if counted and rate >= case.mark.min_case_rate - 1e-9 else Status.FAILED
+    return next((outcome.sample for outcome in outcomes if outcome.status is wanted), 0)
+
+
+def _comparing_frame() -> FrameType | None:
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and any(part in frame.f_code.co_filename for part in _MACHINERY):
+        frame = frame.f_back
+    return frame

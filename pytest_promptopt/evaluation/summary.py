@@ -1,0 +1,127 @@
+"""What the session says about its prompts: statuses, the gate's verdict, the sections at the end, the reports."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_promptopt.errors import PromptoptError, SettingsError
+from pytest_promptopt.evaluation import tally
+from pytest_promptopt.failures import Feedback, describe
+from pytest_promptopt.gate import verdict
+from pytest_promptopt.prompts import PromptFile
+from pytest_promptopt.records import PromptCheck, Status
+from pytest_promptopt.reports import terminal
+from pytest_promptopt.settings import Settings
+
+if TYPE_CHECKING:
+    from pytest_promptopt.evaluation.session import CaseRunner
+
+#: Why a failure is tolerated -> (category in the last line, letter, word).
+TOLERATED = {
+    "held-out": ("held-out failed", "h", "HELD-OUT FAILED"),
+    "gated": ("below gate", "g", "FAILED (gated)"),
+}
+
+
+class Summary:
+    """Collects reports of prompt cases in the process that prints, whoever ran them."""
+
+    def __init__(self, config: pytest.Config, settings: Settings) -> None:
+        self._config = config
+        self._settings = settings
+        self._tally = tally.Tally()
+        self._notes: list[str] = []
+        self._runner: CaseRunner | None = None
+        self._checks: tuple[PromptCheck, ...] = ()
+        self._feedbacks: dict[str, Feedback] = {}
+
+    def add(self, report: pytest.TestReport) -> None:
+        self._tally.add(report)
+
+    def note(self, notes: Iterable[str]) -> None:
+        self._notes += [note for note in notes if note not in self._notes]
+
+    def close(self, runner: CaseRunner) -> None:
+        """Take over what the runner of this process has to say."""
+        self._runner = runner
+        self.note(runner.notes)
+
+    def status(self, report: pytest.TestReport) -> tuple[str, str, object] | None:
+        """A status of its own for what is no plain failure: no usable answer, or a failure that a rate decides on."""
+        data = tally.read(report)
+        if report.failed and data.get("status") == Status.ERRORED:
+            return "error", "E", "ERROR"
+        tolerated = data.get("tolerated")
+        if tolerated and (report.failed or data.get("status") == Status.FAILED):
+            category, letter, word = TOLERATED[tolerated]
+            return category, letter, (word, {"yellow": True})
+        return None
+
+    def finish(self, session: pytest.Session) -> None:
+        """Decide the gate and the exit status, and write the reports."""
+        try:
+            self._checks = self._tally.checks(self._settings.min_pass_rate)
+        except SettingsError as error:  # under xdist only the workers have seen the marks
+            self._notes.append(str(error))
+            session.exitstatus = pytest.ExitCode.USAGE_ERROR
+            return
+        self._feedbacks = {check.prompt: self._describe(check) for check in self._checks if check.failing}
+        stopped = session.shouldfail or session.shouldstop
+        if session.exitstatus == pytest.ExitCode.TESTS_FAILED and not stopped:
+            if session.testsfailed <= self._tally.tolerated:
+                session.exitstatus = pytest.ExitCode.OK
+        if session.exitstatus == pytest.ExitCode.OK and not verdict(self._gated()):
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        self._write_reports()
+
+    def _gated(self) -> tuple[PromptCheck, ...]:
+        return self._checks
+
+    def _describe(self, check: PromptCheck) -> Feedback:
+        try:
+            prose = PromptFile.load(self._settings.rootdir / check.prompt, rootdir=self._settings.rootdir).prose
+        except PromptoptError:
+            prose = ""
+        return describe(check.results, prompt=check.prompt, prose=prose, custom=self._custom)
+
+    def _custom(self, case: Any) -> str | None:
+        answer: str | None = self._config.hook.pytest_promptopt_categorize(case=case)
+        return answer
+
+    def _write_reports(self) -> None:
+        if not self._settings.reports:
+            return
+        from pytest_promptopt import __version__
+        from pytest_promptopt.reports.json_report import write_json
+
+        run = self._runner.result if self._runner is not None else None
+        for path in self._settings.reports:
+            try:
+                write_json(
+                    path,
+                    checks=self._checks,
+                    run=run,
+                    feedbacks=self._feedbacks,
+                    settings=self._settings,
+                    version=__version__,
+                )
+            except OSError as error:
+                self._notes.append(f"--promptopt-report: {path} was not written: {error}")
+
+    def show(self, reporter: pytest.TerminalReporter) -> None:
+        """Print the sections, each only if it has something to say."""
+        width = reporter._tw.fullwidth
+        run = self._runner.result if self._runner is not None else None
+        if run is None and reporter.verbosity > -2:
+            feedbacks: Mapping[str, Feedback] = self._feedbacks
+            lines = terminal.failure_section(self._checks, feedbacks, width=width)
+            terminal.show(reporter, "why prompts fail", lines)
+        if run is not None:
+            terminal.show(reporter, "prompt optimization", terminal.run_summary(run, width=width))
+        for line in terminal.gate_lines(self._checks):
+            reporter.write_line(line.text, **line.markup)
+        for note in self._notes:
+            reporter.write_line(f"promptopt: {note}", yellow=True)

@@ -1,0 +1,66 @@
+"""What cases leave on their reports, and its sum on the side that prints: the same with and without xdist."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import pytest
+
+from pytest_promptopt.evaluation.collection import PromptCase
+from pytest_promptopt.evaluation.outcomes import from_json, to_json
+from pytest_promptopt.gate import Threshold, check, thresholds
+from pytest_promptopt.records import Case, CaseResult, Outcome, PromptCheck, Split, Status
+
+#: The attribute of a report; plain data, so that xdist carries it.
+ATTRIBUTE = "promptopt"
+
+
+def payload(case: PromptCase, outcomes: Sequence[Outcome], status: Status, *, tolerated: str) -> dict[str, Any]:
+    """All that the controller must know of a case that was reported."""
+    assert case.mark is not None
+    return {
+        "case": {**asdict(case.case), "split": case.case.split.value, "prompts": list(case.case.prompts)},
+        "outcomes": [to_json(outcome) for outcome in outcomes],
+        "status": status.value,
+        "min_pass_rate": case.mark.min_pass_rate,
+        "tolerated": tolerated,
+    }
+
+
+def attach(report: pytest.TestReport, data: Mapping[str, Any]) -> None:
+    setattr(report, ATTRIBUTE, dict(data))
+
+
+def read(report: object) -> Mapping[str, Any]:
+    """What `attach` left on a report; empty for any other."""
+    found = getattr(report, ATTRIBUTE, None)
+    return found if isinstance(found, Mapping) else {}
+
+
+class Tally:
+    """The cases reported so far, by prompt."""
+
+    def __init__(self) -> None:
+        self.results: dict[str, list[CaseResult]] = {}
+        self.tolerated = 0
+        self._thresholds: list[tuple[str, Threshold]] = []
+
+    def add(self, report: pytest.TestReport) -> None:
+        data = read(report)
+        if report.failed and data.get("tolerated"):
+            self.tolerated += 1
+        if "case" not in data:
+            return
+        case = Case(**{**data["case"], "split": Split(data["case"]["split"]), "prompts": tuple(data["case"]["prompts"])})
+        result = CaseResult(case, tuple(map(from_json, data["outcomes"])))
+        for prompt in case.prompts:
+            self.results.setdefault(prompt, []).append(result)
+            if data["min_pass_rate"] is not None:
+                self._thresholds.append((prompt, Threshold(data["min_pass_rate"], case.where)))
+
+    def checks(self, default: float | None) -> tuple[PromptCheck, ...]:
+        """What was measured for each prompt. Raises `SettingsError` on two thresholds for one prompt."""
+        option = None if default is None else Threshold(default, "--promptopt-min-pass-rate")
+        return check(self.results, thresholds(self.results, self._thresholds, default=option))

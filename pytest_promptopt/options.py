@@ -1,0 +1,214 @@
+"""The options and their ini twins: one table, read into `Settings`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pytest_promptopt.errors import SettingsError
+from pytest_promptopt.settings import CacheMode, Mode, Settings
+
+if TYPE_CHECKING:
+    import pytest
+
+Parse = Callable[[str, str], object]
+
+
+def _whole(least: int, most: int | None = None) -> Parse:
+    def parse(name: str, text: str) -> int:
+        accepted = f"a whole number from {least}" + (f" to {most}" if most is not None else "")
+        try:
+            value = int(text)
+        except ValueError:
+            value = least - 1
+        if value < least or (most is not None and value > most):
+            raise SettingsError(f"{name}: {text!r} is not {accepted}")
+        return value
+
+    return parse
+
+
+def _money(name: str, text: str) -> float:
+    try:
+        value = float(text.removeprefix("$"))
+    except ValueError:
+        value = -1.0
+    if not 0 < value < float("inf"):
+        raise SettingsError(f"{name}: {text!r} is not an amount in US dollars above 0, such as 2.50")
+    return value
+
+
+def _rate(name: str, text: str) -> float:
+    from pytest_promptopt.gate import parse_rate
+
+    return parse_rate(text, name=name)
+
+
+def _model(name: str, text: str) -> str:
+    from pytest_promptopt.models.registry import canonical
+
+    try:
+        return canonical(text)
+    except SettingsError as error:
+        raise SettingsError(f"{name}: {error}") from None
+
+
+def _cache(name: str, text: str) -> CacheMode:
+    try:
+        return CacheMode(text)
+    except ValueError:
+        accepted = ", ".join(CacheMode)
+        raise SettingsError(f"{name}: {text!r} is not one of {accepted}") from None
+
+
+def _split(name: str, text: str) -> tuple[float, float, float]:
+    try:
+        parts = [float(part) for part in text.split("/")]
+    except ValueError:
+        parts = []
+    if len(parts) != 3 or min(parts) < 0 or abs(sum(parts) - 100) > 1e-6 or not parts[0]:
+        raise SettingsError(
+            f"{name}: {text!r} is not three percentages train/validation/held-out that add up to 100, such as 60/20/20"
+        )
+    return (parts[0] / 100, parts[1] / 100, parts[2] / 100)
+
+
+@dataclass(frozen=True)
+class Option:
+    """One setting: `field` of `Settings`, its option (None: ini only), its ini type, and how its text is read."""
+
+    field: str
+    flag: str | None
+    ini_type: str
+    metavar: str
+    help: str
+    parse: Parse
+
+    @property
+    def ini(self) -> str:
+        return f"promptopt_{self.field}"
+
+
+OPTIONS = (
+    Option("model", "model", "string", "MODEL", "Model that the prompts are for: provider/model, or demo", _model),
+    Option(
+        "optimizer_model",
+        "optimizer-model",
+        "string",
+        "MODEL",
+        "Model that writes candidates (default: anthropic/claude-opus-5-5)",
+        _model,
+    ),
+    Option("candidates", "candidates", "int", "N", "Candidates per iteration, 1 to 10 (default: 3)", _whole(1, 10)),
+    Option("max_iterations", "max-iterations", "int", "N", "Iterations at most (default: 20)", _whole(1)),
+    Option(
+        "plateau",
+        "plateau",
+        "int",
+        "N",
+        "Stop after this many iterations that gain less than 2 points (default: 5)",
+        _whole(1),
+    ),
+    Option("target", "target", "float", "RATE", "Pass rate to stop at, such as 0.95 (default: 1.0)", _rate),
+    Option("max_calls", "max-calls", "int", "N", "Model calls of the session at most, all roles together", _whole(1)),
+    Option("max_cost", "max-cost", "float", "USD", "Spend of the session at most, in US dollars", _money),
+    Option("concurrency", "concurrency", "int", "N", "Model calls in flight at most (default: 50)", _whole(1, 1000)),
+    Option("samples", "samples", "int", "N", "How often each case is run (default: 1)", _whole(1)),
+    Option("seed", "seed", "int", "N", "Seed of every choice that is the plugin's own (default: 0)", _whole(0)),
+    Option("cache", "cache", "string", "MODE", "Stored answers: use, refresh (ask again, store) or off", _cache),
+    Option(
+        "min_pass_rate",
+        "min-pass-rate",
+        "float",
+        "RATE",
+        "Gate: each prompt must reach this pass rate; its single failing cases no longer fail the session",
+        _rate,
+    ),
+    Option(
+        "split",
+        None,
+        "string",
+        "A/B/C",
+        "Divide unmarked cases into train/validation/held-out by these percentages, such as 60/20/20",
+        _split,
+    ),
+)
+
+
+def add(parser: pytest.Parser) -> None:
+    """Declare all options and ini values in a group of their own."""
+    group = parser.getgroup("promptopt", "prompt evaluation and optimization")
+    group.addoption(
+        "--optimize",
+        action="store_true",
+        help="Improve prompts whose cases fail: rewrite their files, with a held-out score",
+    )
+    group.addoption(
+        "--optimize-dry-run", action="store_true", help="As --optimize, but show the diff and write no prompt file"
+    )
+    for option in OPTIONS:
+        if option.flag is not None:
+            group.addoption(
+                f"--promptopt-{option.flag}", dest=option.ini, metavar=option.metavar, default=None, help=option.help
+            )
+        ini_type: Any = option.ini_type
+        parser.addini(option.ini, option.help, type=ini_type, default=None)
+    group.addoption(
+        "--promptopt-report",
+        dest="promptopt_report",
+        metavar="PATH",
+        action="append",
+        default=[],
+        help="Write a report; the ending says the format (.json); may be given several times",
+    )
+    parser.addini("promptopt_report", "Reports to write, one path a line", type="linelist", default=[])
+
+
+def read(config: pytest.Config) -> Settings:
+    """The session's settings. Raises `SettingsError` that names the option or ini value, what it was and what fits."""
+    values: dict[str, Any] = {}
+    for option in OPTIONS:
+        given = config.getoption(option.ini, None) if option.flag is not None else None
+        if given is not None:
+            values[option.field] = option.parse(f"--promptopt-{option.flag}", given)
+        elif (ini := config.getini(option.ini)) is not None:
+            values[option.field] = option.parse(option.ini, str(ini))
+    return Settings(rootdir=config.rootpath, mode=_mode(config), reports=_reports(config), **values)
+
+
+def _mode(config: pytest.Config) -> Mode:
+    optimize, dry_run = config.getoption("optimize"), config.getoption("optimize_dry_run")
+    if optimize and dry_run:
+        raise SettingsError("--optimize and --optimize-dry-run: give one of them")
+    return Mode.OPTIMIZE if optimize else Mode.DRY_RUN if dry_run else Mode.CHECK
+
+
+def _reports(config: pytest.Config) -> tuple[Path, ...]:
+    given = [*config.getoption("promptopt_report"), *config.getini("promptopt_report")]
+    if not given:
+        return ()
+    from pytest_promptopt.reports.json_report import check_report_path
+
+    return tuple(dict.fromkeys(config.invocation_params.dir / check_report_path(text) for text in given))
+
+
+def check_combination(config: pytest.Config, settings: Settings) -> None:
+    """Refuse what cannot go together with refinement. Raises `SettingsError`."""
+    if not settings.optimizing:
+        return
+    mode = "--optimize" if settings.mode is Mode.OPTIMIZE else "--optimize-dry-run"
+    reasons = {
+        "lf": "--lf runs only the cases that failed last; nothing would guard the others",
+        "failedfirst": "--ff reorders the cases by their last result",
+        "stepwise": "--sw stops at the first failure; refinement needs all of them",
+        "collectonly": "--collect-only runs no case",
+        "setuponly": "--setup-only runs no case",
+        "setupplan": "--setup-plan runs no case",
+    }
+    for name, reason in reasons.items():
+        if config.getoption(name, False):
+            raise SettingsError(f"{mode}: {reason}; leave it out")
+    if config.getoption("dist", "no") != "no" or config.getoption("tx", None):
+        raise SettingsError(f"{mode} runs in one process for now: leave out -n (plain pytest -n works)")

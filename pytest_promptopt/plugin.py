@@ -1,0 +1,161 @@
+"""The pytest plugin: options, marks, fixtures, and hooks of a few lines that hand over.
+
+This module is imported in every pytest session on the machine, so it imports pytest and the standard library only, and
+everything else when a session has prompt cases.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_promptopt import options
+from pytest_promptopt.errors import PromptoptError, SettingsError
+from pytest_promptopt.settings import Settings
+
+if TYPE_CHECKING:
+    from pytest_promptopt.evaluation.prompt import Prompt, Prompts
+    from pytest_promptopt.evaluation.session import CaseRunner
+    from pytest_promptopt.evaluation.summary import Summary
+
+#: Under this name the session's `CaseRunner` is registered, once there are prompt cases.
+RUNNER = "promptopt-runner"
+
+settings_key = pytest.StashKey[Settings]()
+deselected_key = pytest.StashKey[list[pytest.Item]]()
+
+MARKERS = (
+    "prompt(path, *, model=None, samples=1, min_case_rate=1.0, min_pass_rate=None, replay=True, **model_parameters): "
+    "the prompt file that this test checks; stage=path for each stage of a pipeline",
+    "validation: a case that chooses among improvements of its prompt, seen by the optimizer only as patterns",
+    "heldout: a case that no step of an optimization sees; it scores the result",
+)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    options.add(parser)
+
+
+def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
+    from pytest_promptopt import hookspecs
+
+    pluginmanager.add_hookspecs(hookspecs)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for marker in MARKERS:
+        config.addinivalue_line("markers", marker)
+    try:
+        settings = config.stash[settings_key] = options.read(config)
+        options.check_combination(config, settings)
+    except SettingsError as error:
+        raise pytest.UsageError(str(error)) from None
+    config.stash[deselected_key] = []
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(Listener(config, settings), "promptopt-listener")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> Generator[None]:
+    yield
+    if metafunc.definition.get_closest_marker("prompt") is not None:
+        from pytest_promptopt.evaluation.collection import check_function
+
+        try:
+            check_function(metafunc, metafunc.config.stash[settings_key])
+        except PromptoptError as error:
+            raise pytest.Collector.CollectError(str(error)) from None
+
+
+def pytest_deselected(items: Sequence[pytest.Item]) -> None:
+    for item in items:
+        if item.get_closest_marker("prompt") is not None:
+            item.config.stash[deselected_key].append(item)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_finish(session: pytest.Session) -> None:
+    if not any(item.get_closest_marker("prompt") for item in session.items):
+        return
+    from pytest_promptopt.evaluation.session import CaseRunner
+
+    config = session.config
+    runner = CaseRunner(session, config.stash[settings_key], deselected=config.stash[deselected_key])
+    config.pluginmanager.register(runner, RUNNER)
+    if not hasattr(config, "workerinput"):
+        try:
+            runner.check()
+        except SettingsError as error:
+            raise pytest.UsageError(str(error)) from None
+
+
+def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
+    runner: CaseRunner | None = config.pluginmanager.get_plugin(RUNNER)
+    return [] if runner is None else runner.header()
+
+
+@pytest.fixture
+def prompt(request: pytest.FixtureRequest) -> Prompt:
+    """The prompt file named by ``@pytest.mark.prompt``: call it with its variables to get the model's answer."""
+    return _runner(request).prompt(request.node)
+
+
+@pytest.fixture
+def prompts(request: pytest.FixtureRequest) -> Prompts:
+    """The prompts of a pipeline by stage: ``prompts["plan"](...)``."""
+    return _runner(request).prompts(request.node)
+
+
+def _runner(request: pytest.FixtureRequest) -> CaseRunner:
+    runner: CaseRunner | None = request.config.pluginmanager.get_plugin(RUNNER)
+    if runner is None or request.node.get_closest_marker("prompt") is None:
+        raise SettingsError(
+            f"{request.node.nodeid} uses the fixture {request.fixturename!r} but has no "
+            '@pytest.mark.prompt("path/to/prompt.md")'
+        )
+    return runner
+
+
+class Listener:
+    """Hears every report in the process that prints them, and stays idle in a session without prompt cases."""
+
+    def __init__(self, config: pytest.Config, settings: Settings) -> None:
+        self._config = config
+        self._settings = settings
+        self._summary: Summary | None = None
+
+    def _open(self) -> Summary:
+        if self._summary is None:
+            from pytest_promptopt.evaluation.summary import Summary
+
+            self._summary = Summary(self._config, self._settings)
+        return self._summary
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if hasattr(report, "promptopt"):
+            self._open().add(report)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, object] | None:
+        return self._open().status(report) if hasattr(report, "promptopt") else None
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: object) -> None:
+        output = getattr(node, "workeroutput", {})
+        if output.get("promptopt_notes"):
+            self._open().note(output["promptopt_notes"])
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        runner: CaseRunner | None = self._config.pluginmanager.get_plugin(RUNNER)
+        if runner is not None:
+            self._open().close(runner)
+        if self._summary is not None:
+            self._summary.finish(session)
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        if self._summary is not None:
+            self._summary.show(terminalreporter)
