@@ -1,0 +1,288 @@
+"""A prompt file: found, read, checked, rendered."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from pytest_promptopt.errors import PromptFileError, RenderError, SettingsError
+from pytest_promptopt.prompts.candidates import length_limit, losses, strangers
+from pytest_promptopt.prompts.frontmatter import FrontMatter
+from pytest_promptopt.prompts.layout import MAX_FILE_BYTES, Layout, unify_newlines
+from pytest_promptopt.prompts.templates import Template, split_turns
+from pytest_promptopt.records import Message
+
+ENDINGS = (".md", ".txt")
+
+
+@dataclass(frozen=True)
+class PromptFile:
+    """A prompt as it is on disk, or under a candidate prose (`with_prose`).
+
+    :param path: absolute, symlinks not resolved.
+    :param name: rootdir-relative POSIX path; how every message and every overlay calls the file.
+    :param prose: the text below the front matter with ``\\n`` line ends, without the line ends around it.
+    :param original: the bytes on disk when it was read; a candidate keeps those of its file.
+    :param variables: names that a call must give, of the prose and of the front matter's `system`.
+    :param roles: roles of the chat turns; empty when the prose has no role lines.
+    """
+
+    path: Path
+    name: str
+    front: FrontMatter
+    prose: str
+    original: bytes = field(repr=False)
+    variables: frozenset[str]
+    roles: tuple[str, ...]
+    _turns: tuple[Template, ...] = field(repr=False, compare=False)
+    _system: Template | None = field(repr=False, compare=False)
+
+    @classmethod
+    def load(cls, path: Path, *, rootdir: Path) -> PromptFile:
+        """Read and check a prompt file; a relative `path` is below `rootdir`. Raises `PromptFileError`."""
+        path = rootdir / path
+        name = _name(path, rootdir)
+        if path.suffix.lower() not in ENDINGS:
+            raise PromptFileError(
+                name, None, f"a prompt file ends in {' or '.join(ENDINGS)}, not {path.suffix or 'nothing'!r}"
+            )
+        original = _read(path, name)
+        layout = Layout.read(original, name=name)
+        front = FrontMatter() if layout.front is None else FrontMatter.parse(layout.front, name=name)
+        system = front.system and Template(front.system, name=name, line=front.lines["system"])
+        file = cls._build(path, name, front, system or None, original, layout)
+        for index, entry in enumerate(front.keep):
+            if not _has_lines(file.prose, entry):
+                line = front.lines.get(f"keep.{index}", front.lines["keep"])
+                raise PromptFileError(
+                    name, line, f"`keep` names a line that is not in the prompt, spaces included: {entry!r}"
+                )
+        return file
+
+    @classmethod
+    def _build(
+        cls,
+        path: Path,
+        name: str,
+        front: FrontMatter,
+        system: Template | None,
+        original: bytes,
+        layout: Layout,
+    ) -> PromptFile:
+        turns = split_turns(layout.prose, first_line=layout.first_line)
+        for index, turn in enumerate(turns):
+            if not turn.source:
+                raise PromptFileError(name, turn.line, f"the `{turn.role}:` turn is empty")
+            if turn.role == "system" and (index or system):
+                why = (
+                    "the front matter has a `system` already"
+                    if system
+                    else "`system:` must be the first turn"
+                )
+                raise PromptFileError(name, turn.line, f"this `system:` turn cannot be used: {why}")
+        templates = tuple(Template(turn.source, name=name, line=turn.line) for turn in turns)
+        return cls(
+            path=path,
+            name=name,
+            front=front,
+            prose=layout.prose,
+            original=original,
+            variables=frozenset().union(*(t.variables for t in (*templates, system) if t)),
+            roles=tuple(turn.role for turn in turns if turn.role),
+            _turns=templates,
+            _system=system,
+        )
+
+    def render(
+        self, variables: Mapping[str, object], *, messages: Sequence[Mapping[str, str] | Message] = ()
+    ) -> tuple[Message, ...]:
+        """The messages to send.
+
+        With role lines: those turns. Without: the prose is the user message, or the system message when there
+        are further `messages`. `messages` (user and assistant turns) come last and are not templates.
+
+        Raises `RenderError` when a variable is missing or unknown, when the template fails on a value, or
+        when `messages` are not plain chat turns.
+        """
+        self._check_given(variables)
+        chat = [self._chat_message(index, entry) for index, entry in enumerate(_listed(messages, self.name))]
+        if chat and self._system and not self.roles:
+            raise RenderError(
+                self.name,
+                self.front.lines["system"],
+                "with messages= the text of the prompt is the system message, but the front matter has a "
+                "`system` too: drop it, or give the text a role line (`user:`)",
+            )
+        roles = self.roles or ("system" if chat else "user",)
+        system = [Message("system", self._system.render(variables))] if self._system else []
+        turns = [Message(role, turn.render(variables)) for role, turn in zip(roles, self._turns, strict=True)]
+        if roles == ("system",) and not chat:
+            raise RenderError(
+                self.name, None, "there is only a system message: add a `user:` turn or give messages="
+            )
+        return (*system, *turns, *chat)
+
+    def _check_given(self, variables: Mapping[str, object]) -> None:
+        if variables.keys() == self.variables:
+            return
+        missing = sorted(self.variables - variables.keys())
+        extra = sorted(variables.keys() - self.variables)
+        problems = []
+        if missing:
+            problems.append(f"{_names(missing)} not given")
+        if extra:
+            problems.append(f"{_names(extra)} given but not used by the prompt")
+        raise RenderError(
+            self.name,
+            self._line_of(missing[0]) if missing else None,
+            f"{', '.join(problems)}; given: {_names(sorted(variables))}; "
+            f"the prompt declares: {_names(sorted(self.variables))}",
+        )
+
+    def _line_of(self, variable: str) -> int:
+        templates = (self._system, *self._turns)
+        return min(t.variables[variable] for t in templates if t and variable in t.variables)
+
+    def _chat_message(self, index: int, entry: object) -> Message:
+        def refuse(problem: str) -> RenderError:
+            return RenderError(self.name, None, f"messages[{index}] {problem}")
+
+        if isinstance(entry, Message):
+            entry = {"role": entry.role, "content": entry.content}
+        if not isinstance(entry, Mapping):
+            raise refuse(f"must be a mapping with `role` and `content`, got {type(entry).__name__}")
+        role, content = entry.get("role"), entry.get("content")
+        unknown = sorted(str(key) for key in entry.keys() - {"role", "content"})
+        if unknown or role in ("tool", "function") or isinstance(content, list | tuple):
+            what = (
+                f"has {_names(unknown)}"
+                if unknown
+                else f"has role {role!r} and {type(content).__name__} content"
+            )
+            raise refuse(
+                f"{what}: tools and images are not supported yet, only `role` and a text as `content`"
+            )
+        if role not in ("user", "assistant"):
+            raise refuse(f"has role {role!r}; accepted are 'user' and 'assistant'")
+        if not isinstance(content, str):
+            raise refuse(f"must have a string as `content`, got {type(content).__name__}")
+        return Message(role, str(content))
+
+    def with_prose(self, prose: str) -> PromptFile:
+        """The same file under a candidate; raises `PromptFileError` unless it can be read back."""
+        prose = unify_newlines(prose).strip("\n")
+        layout = Layout.read(self._encoded(prose), name=self.name)
+        if layout.prose != prose or layout.front != self._layout.front:
+            raise PromptFileError(
+                self.name,
+                layout.first_line,
+                "the text begins with what would be read as front matter or a byte order mark",
+            )
+        return self._build(self.path, self.name, self.front, self._system, self.original, layout)
+
+    def content(self) -> bytes:
+        """The whole file with the current prose; the bytes as read if that is unchanged."""
+        return self._encoded(self.prose)
+
+    def _encoded(self, prose: str) -> bytes:
+        try:
+            return self._layout.with_prose(prose).encode()
+        except UnicodeEncodeError as error:
+            line = self._layout.first_line + prose.count("\n", 0, prose.find(error.object[error.start]))
+            raise PromptFileError(
+                self.name,
+                line,
+                f"character U+{ord(error.object[error.start]):04X} cannot be written as UTF-8",
+            ) from None
+
+    @cached_property
+    def _layout(self) -> Layout:
+        return Layout.read(self.original, name=self.name)
+
+    def objections(self, prose: str) -> tuple[str, ...]:
+        """Why a candidate may not replace the current prose, a sentence each; empty when it may."""
+        prose = unify_newlines(prose).strip("\n")
+        if prose.split() == self.prose.split():
+            return ("It is the current text again.",)
+        limit = min(length_limit(self._layout.prose), MAX_FILE_BYTES)
+        if len(prose) > limit:
+            return (f"It has {len(prose):,} characters; at most {limit:,} are accepted.",)
+        if prose.startswith("---\n") and not self.prose.startswith("---\n"):
+            return ("It begins with front matter; only the text below the front matter may be rewritten.",)
+        try:
+            candidate = self.with_prose(prose)
+        except PromptFileError as error:
+            return (f"It is not a valid prompt: {str(error).rstrip('.')}.",)
+        found = [
+            *losses(self._turns, candidate._turns),
+            *strangers(self._turns, candidate._turns, self.variables),
+        ]
+        found += [f"It lost the line {entry!r}." for entry in self.front.keep if not _has_lines(prose, entry)]
+        if candidate.roles != self.roles:
+            found.append(f"It changed the chat roles from {_names(self.roles)} to {_names(candidate.roles)}.")
+        return tuple(found)
+
+
+def locate(spec: object, *, test_dir: Path, rootdir: Path, where: str) -> Path:
+    """The file that a mark at `where` (``file:line``) means: below the test's folder, else below `rootdir`.
+
+    Raises `SettingsError` when `spec` is no path, `PromptFileError` when there is no such file.
+    """
+    if not isinstance(spec, str | Path) or not str(spec).strip() or "\0" in str(spec):
+        raise SettingsError(f"{where}: a prompt is named by the path of its file, got {spec!r}")
+    candidates = list(dict.fromkeys((test_dir / spec, rootdir / spec)))
+    for exists in (
+        Path.is_file,
+        os.path.lexists,
+    ):  # a folder or broken link is named by `load`, but a file wins
+        for path in candidates:
+            if exists(path):
+                return path
+    looked = " and ".join(str(path) for path in candidates)
+    raise PromptFileError(where, None, f"there is no prompt file '{spec}'; looked for {looked}")
+
+
+def _name(path: Path, rootdir: Path) -> str:
+    """Relative to rootdir by the real folder, so that ``tests/../prompts/a.md`` is ``prompts/a.md``."""
+    root = os.path.realpath(rootdir)
+    place = Path(os.path.realpath(path.parent), path.name)
+    for real in (place, Path(os.path.realpath(path))):
+        if not real.is_relative_to(root):
+            raise PromptFileError(
+                path, None, f"{real} is outside rootdir {root}; prompt files must be below it"
+            )
+    return place.relative_to(root).as_posix()
+
+
+def _read(path: Path, name: str) -> bytes:
+    try:
+        status = path.stat()
+        if stat.S_ISDIR(status.st_mode):
+            raise PromptFileError(name, None, "is a folder, not a prompt file")
+        if not stat.S_ISREG(status.st_mode):
+            raise PromptFileError(name, None, "is not a regular file")
+        with path.open("rb") as stream:
+            return stream.read(MAX_FILE_BYTES + 1)
+    except FileNotFoundError:
+        target = f"is a link to {os.readlink(path)}, which" if path.is_symlink() else "the file"
+        raise PromptFileError(name, None, f"{target} does not exist") from None
+    except OSError as error:
+        raise PromptFileError(name, None, f"the file cannot be read: {error.strerror}") from None
+
+
+def _listed(messages: object, name: str) -> Sequence[object]:
+    if isinstance(messages, Sequence) and not isinstance(messages, str | bytes):
+        return messages
+    raise RenderError(name, None, f"messages= must be a list of chat turns, got {type(messages).__name__}")
+
+
+def _has_lines(prose: str, entry: str) -> bool:
+    return f"\n{entry}\n" in f"\n{prose}\n"
+
+
+def _names(names: Sequence[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names) or "none"

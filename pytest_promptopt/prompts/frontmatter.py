@@ -1,0 +1,195 @@
+"""The YAML above a prompt's prose. Strict: what would be ignored silently is an error at its line."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pytest_promptopt.errors import PromptFileError
+
+#: `parameters` may not bring in by the back door what has a key of its own or belongs to the request.
+RESERVED_PARAMETERS = frozenset(
+    {"model", "max_tokens", "stop", "stop_sequences", "system", "messages", "stream"}
+)
+
+_FIRST_LINE = 2  # line 1 is the opening `---`
+
+
+@dataclass(frozen=True)
+class FrontMatter:
+    """What a prompt file says about itself; all of it is optional and none of it is ever rewritten.
+
+    :param model: None means the model of the mark or of the session.
+    :param parameters: provider parameters passed through; `temperature` is among them.
+    :param system: a template for the system message, None when there is none.
+    :param description: the task in words, for the optimizer.
+    :param keep: lines of the prose that no candidate may drop.
+    :param lines: file line where a value begins, by key: ``model``, ``parameters.top_p``, ``keep.0``.
+    """
+
+    model: str | None = None
+    max_tokens: int | None = None
+    stop: tuple[str, ...] = ()
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    system: str | None = None
+    description: str = ""
+    keep: tuple[str, ...] = ()
+    lines: Mapping[str, int] = field(default_factory=dict, compare=False, repr=False)
+
+    @classmethod
+    def parse(cls, text: str, *, name: str) -> FrontMatter:
+        """Read the text between the ``---`` lines of the file `name`; raises `PromptFileError`."""
+        values, lines = _load(text, name=name)
+        for key, value in values.items():
+            if key not in _KEYS:
+                raise PromptFileError(
+                    name,
+                    lines[key],
+                    f"unknown front matter key `{key}`; accepted are {', '.join(_KEYS)} "
+                    "(any other provider parameter goes below `parameters:`)",
+                )
+            accepts, wanted = _KEYS[key]
+            if not accepts(value):
+                raise PromptFileError(name, lines[key], f"`{key}` must be {wanted}, got {_shown(value)}")
+        parameters = dict(values.pop("parameters", {}))
+        for key in parameters:
+            if key in RESERVED_PARAMETERS or (key == "temperature" and key in values):
+                raise PromptFileError(
+                    name, lines[f"parameters.{key}"], f"`{key}` may not be given below `parameters:`"
+                )
+        if "temperature" in values:
+            parameters["temperature"] = values.pop("temperature")
+            lines["parameters.temperature"] = lines["temperature"]
+        if "system" in values:
+            values["system"] = values["system"].rstrip("\n")
+        for key in ("stop", "keep"):
+            values[key] = _strings(values.get(key, ()))
+        values["keep"] = tuple(entry.strip("\n") for entry in values["keep"])
+        return cls(**values, parameters=parameters, lines=lines)
+
+
+def _strings(value: Any) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) else tuple(value)
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and bool(value.strip())
+
+
+def _is_texts(value: object) -> bool:
+    # A stop sequence may be a newline, so blank is fine here as long as there is something.
+    return bool(value) and (
+        isinstance(value, str) or (isinstance(value, list) and all(isinstance(v, str) and v for v in value))
+    )
+
+
+def _is_positive(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
+def _is_temperature(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
+
+
+def _is_json(value: object) -> bool:
+    if isinstance(value, dict):
+        return all(isinstance(key, str) and _is_json(item) for key, item in value.items())
+    if isinstance(value, list):
+        return all(map(_is_json, value))
+    return (
+        value is None or isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value))
+    )
+
+
+_KEYS: dict[str, tuple[Callable[[object], bool], str]] = {
+    "model": (_is_text, "a model name such as provider/model"),
+    "temperature": (_is_temperature, "a number from 0"),
+    "max_tokens": (_is_positive, "a whole number from 1"),
+    "stop": (_is_texts, "a string or a list of strings"),
+    "system": (_is_text, "the text of the system message"),
+    "description": (_is_text, "a text"),
+    "keep": (_is_texts, "a line of the prompt or a list of lines"),
+    "parameters": (
+        lambda value: isinstance(value, dict) and _is_json(value),
+        "a mapping of provider parameters, e.g. {top_p: 0.9}",
+    ),
+}
+
+
+def _shown(value: object) -> str:
+    text = "nothing" if value is None else repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _load(text: str, *, name: str) -> tuple[dict[str, Any], dict[str, int]]:
+    """Values and lines by key."""
+    import yaml
+
+    def refusal(offset: int, problem: object) -> PromptFileError:
+        hint = "; quote a value that starts with {{" if "{{" in text else ""
+        message = f"the front matter is not valid YAML: {problem}{hint}"
+        return PromptFileError(name, _line_at(text, offset), message)
+
+    try:
+        root = _compose(text, name=name)
+        lines: dict[str, int] = {}
+        for key, node in _places(root):
+            is_block = isinstance(node, yaml.ScalarNode) and node.style in ("|", ">")
+            line = _line_at(text, node.start_mark.index) + is_block
+            if key in lines:
+                raise PromptFileError(name, line, f"`{key}` is given twice")
+            lines[key] = line
+        values = {}
+        loader = yaml.SafeLoader("")
+        for key_node, node in root.value:
+            try:
+                values[str(key_node.value)] = loader.construct_object(node, deep=True)
+            except (ValueError, LookupError, TypeError, AttributeError) as error:
+                # PyYAML lets these escape for a value such as 2024-99-99 or `!!bool x`.
+                raise refusal(node.start_mark.index, error) from None
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        raise refusal(mark.index if mark else 0, error.problem or error.context) from None
+    except yaml.reader.ReaderError as error:
+        raise refusal(error.position, f"{text[error.position]!r}: {error.reason}") from None
+    except RecursionError:
+        raise refusal(0, "it is nested too deeply") from None
+    return values, lines
+
+
+def _compose(text: str, *, name: str) -> Any:
+    import yaml
+
+    for token in yaml.scan(text, Loader=yaml.SafeLoader):
+        # Aliases can blow a few lines up to gigabytes once the parameters are written out as JSON.
+        if isinstance(token, yaml.AliasToken):
+            line = _line_at(text, token.start_mark.index)
+            raise PromptFileError(name, line, "YAML aliases are not accepted in the front matter")
+    root: Any = yaml.compose(text, Loader=yaml.SafeLoader)
+    if root is None:
+        return yaml.MappingNode("tag:yaml.org,2002:map", [])
+    if not isinstance(root, yaml.MappingNode):
+        line = _line_at(text, root.start_mark.index)
+        raise PromptFileError(name, line, f"the front matter must be `key: value` lines, got {text[:40]!r}")
+    return root
+
+
+def _line_at(text: str, offset: int) -> int:
+    """File line of a character; YAML's own line numbers also count U+0085 and U+2028."""
+    return _FIRST_LINE + text.count("\n", 0, offset)
+
+
+def _places(root: Any) -> Iterator[tuple[str, Any]]:
+    """Every key with the node of its value, one level into `parameters` and `keep`."""
+    import yaml
+
+    for key_node, node in root.value:
+        yield str(key_node.value), node
+        if isinstance(node, yaml.MappingNode):
+            for inner_key, inner in node.value:
+                yield f"{key_node.value}.{inner_key.value}", inner
+        elif isinstance(node, yaml.SequenceNode):
+            for index, inner in enumerate(node.value):
+                yield f"{key_node.value}.{index}", inner

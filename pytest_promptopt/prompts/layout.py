@@ -1,0 +1,111 @@
+"""The bytes of a prompt file in three parts, so that a new prose leaves everything around it as it was."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+
+from pytest_promptopt.errors import PromptFileError
+
+#: A prompt is read by a model with a limited context; anything above is the wrong file.
+MAX_FILE_BYTES = 1_000_000
+
+# Jinja counts the same three; `str.splitlines` knows more (form feed, U+2028), which editors do not count.
+_LINE_END = re.compile(r"\r\n|\r|\n")
+_OPENING = re.compile(r"\ufeff?---[ \t]*(?:[\r\n]|\Z)")
+_FRONT_MATTER = re.compile(
+    r"\ufeff?---[ \t]*(?:\r\n|\r|\n)((?:.*?(?:\r\n|\r|\n))??)---[ \t]*(?:\r\n|\r|\n|\Z)", re.DOTALL
+)
+
+
+def unify_newlines(text: str) -> str:
+    """`text` with ``\\n`` as its only line end."""
+    return _LINE_END.sub("\n", text)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A prompt file as text, line ends as read; ``before + body + after`` is the file.
+
+    :param before: byte order mark, front matter and the blank lines above the prose.
+    :param front: the YAML between the ``---`` lines with unified newlines; None without front matter.
+    :param body: from the first to the last line of the prose that is not empty.
+    :param after: the line ends at the end of the file.
+    """
+
+    before: str
+    front: str | None
+    body: str
+    after: str
+
+    @classmethod
+    def read(cls, data: bytes, *, name: str) -> Layout:
+        """Raises `PromptFileError` for what is too big, binary, not UTF-8, empty or left unclosed."""
+        text = _decode(data, name=name)
+        matter = _FRONT_MATTER.match(text)
+        if matter is None and _OPENING.match(text):
+            raise PromptFileError(
+                name, 1, "the front matter that starts with `---` is not closed by a second `---` line"
+            )
+        start = matter.end() if matter else len(text) - len(text.removeprefix("\ufeff"))
+        body = text[start:].lstrip("\r\n")
+        start = len(text) - len(body)
+        body = body.rstrip("\r\n")
+        layout = cls(
+            before=text[:start],
+            front=unify_newlines(matter[1]) if matter else None,
+            body=body,
+            after=text[start + len(body) :],
+        )
+        if not body.strip():
+            below = " below the front matter" if matter else ""
+            raise PromptFileError(name, layout.first_line, f"the prompt is empty: there is no text{below}")
+        return layout
+
+    @property
+    def prose(self) -> str:
+        return unify_newlines(self.body)
+
+    @property
+    def first_line(self) -> int:
+        """File line, from 1, on which the prose starts."""
+        return len(_LINE_END.findall(self.before)) + 1
+
+    def with_prose(self, prose: str) -> str:
+        """The whole file with another prose; lines that stay keep their line end, new ones get the usual."""
+        lines = prose.split("\n")
+        old_lines, old_ends = _LINE_END.split(self.body), _LINE_END.findall(self.body)
+        counted = Counter(old_ends or _LINE_END.findall(self.before + self.after) or ["\n"])
+        usual = counted.most_common(1)[0][0]
+        ends = [usual] * len(lines)
+        if len(counted) > 1:
+            old_ends.append(usual)
+            for old, new, size in SequenceMatcher(None, old_lines, lines).get_matching_blocks():
+                ends[new : new + size] = old_ends[old : old + size]
+        ends[-1] = self.after
+        return self.before + "".join(line + end for line, end in zip(lines, ends, strict=True))
+
+
+def _decode(data: bytes, *, name: str) -> str:
+    if len(data) > MAX_FILE_BYTES:
+        raise PromptFileError(
+            name, None, f"the file has {len(data):,} bytes; a prompt file has at most {MAX_FILE_BYTES:,}"
+        )
+    if (offset := data.find(b"\0")) >= 0:
+        raise PromptFileError(
+            name, _line_at(data, offset), f"byte {offset} is NUL: a binary file is no prompt"
+        )
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise PromptFileError(
+            name,
+            _line_at(data, error.start),
+            f"byte {error.start} (0x{data[error.start]:02x}) is not UTF-8: {error.reason}",
+        ) from None
+
+
+def _line_at(data: bytes, offset: int) -> int:
+    return len(re.findall(rb"\r\n|\r|\n", data[:offset])) + 1

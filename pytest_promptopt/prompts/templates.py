@@ -1,0 +1,159 @@
+"""Jinja2 in a sandbox: chat turns, the variables of a text, rendering. Values are data, never templates."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from pytest_promptopt.errors import PromptFileError, RenderError
+
+if TYPE_CHECKING:
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+ROLES = ("system", "user", "assistant")
+
+#: No model reads more; a loop in a template that gets here is a mistake, better stopped than swapped.
+MAX_RENDERED_CHARACTERS = 10_000_000
+
+_MARKERS = {f"{role}:": role for role in ROLES}
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One chat turn of the template text; `role` is None when the prose has no role lines."""
+
+    role: str | None
+    source: str
+    line: int
+
+
+def split_turns(prose: str, *, first_line: int) -> tuple[Turn, ...]:
+    """Cut `prose` at its role lines if its first line that is not blank is one; else it is one turn."""
+    lines = prose.split("\n")
+    first = next((line for line in lines if line.strip()), "")
+    starts = (
+        [i for i, line in enumerate(lines) if line.rstrip() in _MARKERS] if first.rstrip() in _MARKERS else []
+    )
+    if not starts:
+        return (_turn(None, lines, 0, len(lines), first_line),)
+    ends = [*starts[1:], len(lines)]
+    return tuple(
+        _turn(_MARKERS[lines[start].rstrip()], lines, start + 1, end, first_line)
+        for start, end in zip(starts, ends, strict=True)
+    )
+
+
+def _turn(role: str | None, lines: list[str], start: int, end: int, first_line: int) -> Turn:
+    while start < end and not lines[start].strip():
+        start += 1
+    while end > start and not lines[end - 1].strip():
+        end -= 1
+    return Turn(role, "\n".join(lines[start:end]), first_line + start)
+
+
+class Template:
+    """A compiled text of the file `name` that knows its lines.
+
+    Compiling evaluates nothing (constant folding is off), so a text that a model wrote may be compiled before
+    it is checked. Raises `PromptFileError` at the file line of a syntax error.
+    """
+
+    #: name -> file line of its first use, for every name that must be given
+    variables: Mapping[str, int]
+
+    def __init__(self, source: str, *, name: str, line: int) -> None:
+        from jinja2 import TemplateSyntaxError, meta, nodes
+
+        self.source = source
+        self._name = name
+        self._first_line = line
+        environment = _environment()
+        try:
+            tree = environment.parse(source)
+            loads = (nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends)
+            for node in tree.find_all(loads):
+                self._refuse(
+                    node.lineno, f"`{type(node).__name__.lower()}` is not supported in a prompt file"
+                )
+            undeclared = meta.find_undeclared_variables(tree)
+            used = [n for n in tree.find_all(nodes.Name) if n.name in undeclared and n.ctx == "load"]
+            self.variables = {
+                n.name: self._file_line(n.lineno) for n in sorted(used, key=lambda n: n.lineno, reverse=True)
+            }
+            self._template = environment.from_string(tree)
+        except TemplateSyntaxError as error:
+            self._refuse(error.lineno, f"template syntax error: {error.message}")
+        except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+            self._refuse(1, f"the template cannot be compiled: {error}")
+
+    def render(self, variables: Mapping[str, object]) -> str:
+        """Raises `RenderError` at the file line where the template fails on these values."""
+        pieces: list[str] = []
+        size = 0
+        try:
+            stream: Any = self._template.root_render_func(self._template.new_context(dict(variables)))
+            for piece in stream:
+                size += len(piece)
+                if size > MAX_RENDERED_CHARACTERS:
+                    # Thrown inside, so that the traceback knows the line of the loop.
+                    stream.throw(
+                        OverflowError(f"the text grows beyond {MAX_RENDERED_CHARACTERS:,} characters")
+                    )
+                pieces.append(piece)
+        except Exception as error:
+            reason = f"cannot be rendered: {type(error).__name__}: {error}"
+            raise RenderError(self._name, self._line_of(error), reason) from error
+        return "".join(pieces)
+
+    def _file_line(self, line: int) -> int:
+        return self._first_line + line - 1
+
+    def _line_of(self, error: Exception) -> int:
+        line, frame = 1, error.__traceback__
+        while frame is not None:
+            if frame.tb_frame.f_globals.get("__jinja_template__") is self._template:
+                line = self._template.get_corresponding_lineno(frame.tb_lineno)
+            frame = frame.tb_next
+        return self._file_line(line)
+
+    def _refuse(self, line: int, reason: str) -> NoReturn:
+        raise PromptFileError(self._name, self._file_line(line), reason) from None
+
+
+def constructs(source: str) -> tuple[str, ...]:
+    """Every ``{{ }}``, ``{% %}`` and ``{# #}`` of a valid template, in order, spaced alike."""
+    found: list[str] = []
+    inside = False
+    for _, kind, value in _environment().lex(source):
+        if kind in ("raw_begin", "raw_end"):
+            found.append("{% raw %}" if kind == "raw_begin" else "{% endraw %}")
+        elif kind.endswith("_begin"):
+            inside = True
+            found.append(value.strip())
+        elif kind.endswith("_end"):
+            inside = False
+            found[-1] += f" {value.strip()}"
+        elif inside and kind != "whitespace":
+            found[-1] += f" {value.strip()}"
+    return tuple(found)
+
+
+@cache
+def _environment() -> ImmutableSandboxedEnvironment:
+    from jinja2 import StrictUndefined
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    environment = ImmutableSandboxedEnvironment(
+        undefined=StrictUndefined,
+        keep_trailing_newline=True,
+        autoescape=False,
+        optimized=False,
+    )
+    # Equal variables must render equal messages: nothing random.
+    del environment.globals["lipsum"], environment.filters["random"]
+    # Fewer reserved names: `dict` or `cycler` are fine names for a variable.
+    for unused in ("dict", "cycler", "joiner"):
+        del environment.globals[unused]
+    return environment

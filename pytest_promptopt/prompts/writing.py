@@ -1,0 +1,111 @@
+"""The only code that changes a prompt file."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import os
+import stat
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from pytest_promptopt.errors import PromptConflictError, PromptFileError
+from pytest_promptopt.prompts.files import PromptFile
+
+
+def write_prose(file: PromptFile, prose: str) -> None:
+    """Replace the prose of `file` on disk, whole or not at all.
+
+    Front matter, line ends, byte order mark, final newline, mode and owner stay; of a symlink the target is
+    rewritten. `file` still holds the old bytes afterwards: load it again before the next write.
+
+    Raises `PromptFileError` when `prose` is no valid prompt or the file is read-only, `PromptConflictError`
+    when the file is not what was loaded, `OSError` when the disk refuses. The file is then as it was.
+    """
+    target = Path(os.path.realpath(file.path))
+    _refuse_changed(file, target)
+    check_writable(file)
+    content = file.with_prose(prose).content()
+    with _temporary_sibling(target, content) as temporary:
+        _refuse_changed(file, target)
+        os.replace(temporary, target)
+    # The new text is in place; a folder that cannot be synced (FUSE, NFS) makes it no failed write.
+    with contextlib.suppress(OSError):
+        _sync_folder(target.parent)
+
+
+def check_writable(file: PromptFile) -> None:
+    """Raise `PromptFileError` if `write_prose` would not be allowed to; ask before the first paid call."""
+    target = Path(os.path.realpath(file.path))
+    if not os.access(target, os.W_OK):
+        raise PromptFileError(file.name, None, "the file is read-only, it cannot be optimized in place")
+    if not os.access(target.parent, os.W_OK | os.X_OK):
+        raise PromptFileError(
+            file.name, None, f"its folder {target.parent} is read-only, a new version cannot be put in place"
+        )
+
+
+def remove_leftovers(file: PromptFile) -> tuple[Path, ...]:
+    """Delete the temporary files that a killed writer of `file` left behind; only under the lock of a run."""
+    target = Path(os.path.realpath(file.path))
+    leftovers = tuple(
+        path
+        for path in sorted(target.parent.iterdir())
+        if path.name.startswith(_prefix(target)) and path.name.endswith(".tmp")
+    )
+    for path in leftovers:
+        path.unlink(missing_ok=True)
+    return leftovers
+
+
+def unified_diff(before: str, after: str, *, name: str) -> str:
+    """Two versions of a prose as a unified diff without a final newline; empty when they are equal."""
+    lines = difflib.unified_diff(
+        before.split("\n"), after.split("\n"), fromfile=name, tofile=f"{name} (optimized)", lineterm=""
+    )
+    return "\n".join(lines)
+
+
+def _prefix(target: Path) -> str:
+    return f".{target.name}.promptopt-"
+
+
+@contextlib.contextmanager
+def _temporary_sibling(target: Path, content: bytes) -> Iterator[str]:
+    """A synced file beside `target` with its mode and owner; gone at the end unless it was moved."""
+    descriptor, temporary = tempfile.mkstemp(prefix=_prefix(target), suffix=".tmp", dir=target.parent)
+    try:
+        with open(descriptor, "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        before = target.stat()
+        if hasattr(os, "chown"):
+            # Under sudo or in a container the file should not change hands; an ordinary user need not try.
+            with contextlib.suppress(PermissionError):
+                os.chown(temporary, before.st_uid, before.st_gid)
+        os.chmod(temporary, stat.S_IMODE(before.st_mode))
+        yield temporary
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+
+
+def _refuse_changed(file: PromptFile, target: Path) -> None:
+    try:
+        changed = target.read_bytes() != file.original
+    except FileNotFoundError:
+        changed = True
+    if changed:
+        raise PromptConflictError(
+            f"{file.name}: the file changed on disk since it was read; nothing was written"
+        )
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

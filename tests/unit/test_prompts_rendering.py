@@ -1,0 +1,189 @@
+"""What is sent to the model: turns come from the template, values are data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_promptopt.errors import RenderError
+from pytest_promptopt.prompts import PromptFile
+from pytest_promptopt.records import Message
+
+CHAT = "system:\nYou sort.\n\nuser:\n\n{{ ticket }}\n\nassistant:\nQueue:\n"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("prompts")
+
+
+def load(folder: Path, text: str) -> PromptFile:
+    path = folder / "route.md"
+    path.write_text(text, encoding="utf-8", newline="")
+    return PromptFile.load(path, rootdir=folder)
+
+
+def refusal(file: PromptFile, variables: Mapping[str, object], messages: Any = ()) -> str:
+    with pytest.raises(RenderError) as caught:
+        file.render(variables, messages=messages)
+    return str(caught.value)
+
+
+def test_a_text_without_roles_is_the_user_message(tmp_path: Path) -> None:
+    file = load(tmp_path, "---\nsystem: You serve {{ company }}.\n---\n\nSort {{ ticket }}.\n")
+
+    assert file.render({"company": "ACME", "ticket": 7}) == (
+        Message("system", "You serve ACME."),
+        Message("user", "Sort 7."),
+    )
+
+
+def test_role_lines_start_turns(tmp_path: Path) -> None:
+    file = load(tmp_path, CHAT)
+
+    assert file.roles == ("system", "user", "assistant")
+    assert file.render({"ticket": "Refund?"}) == (
+        Message("system", "You sort."),
+        Message("user", "Refund?"),
+        Message("assistant", "Queue:"),
+    )
+
+
+def test_role_lines_count_only_when_the_text_begins_with_one(tmp_path: Path) -> None:
+    assert load(tmp_path, "An example:\nuser:\nHi\n").roles == ()
+    assert load(tmp_path, "\nUser:\nHi\n").roles == ()
+    assert load(tmp_path, "\nuser: \nsystem: is a word here\n").roles == ("user",)
+
+
+def test_a_conversation_follows_the_prompt(tmp_path: Path) -> None:
+    chat: list[Mapping[str, str] | Message] = [
+        {"role": "user", "content": "{{ hi }}"},
+        Message("assistant", "Yes?"),
+    ]
+    turns = (Message("user", "{{ hi }}"), Message("assistant", "Yes?"))
+
+    assert load(tmp_path, "Be kind.").render({}, messages=chat) == (Message("system", "Be kind."), *turns)
+    assert load(tmp_path, CHAT).render({"ticket": "x"}, messages=chat)[3:] == turns
+    assert load(tmp_path, "system:\nBe kind.").render({}, messages=chat) == (
+        Message("system", "Be kind."),
+        *turns,
+    )
+
+
+def test_two_system_messages_are_refused(tmp_path: Path) -> None:
+    file = load(tmp_path, "---\nmodel: x\nsystem: A\n---\nB\n")
+
+    assert refusal(file, {}, [Message("user", "C")]).startswith("route.md:3: with messages= the text")
+
+
+def test_a_system_message_alone_is_no_question(tmp_path: Path) -> None:
+    assert "only a system message" in refusal(load(tmp_path, "system:\nBe kind."), {})
+
+
+@pytest.mark.parametrize(
+    ("messages", "words"),
+    [
+        ("hello", "must be a list of chat turns, got str"),
+        ([7], "messages[0] must be a mapping"),
+        (
+            [{"role": "user", "content": "a"}, {"role": "system", "content": "b"}],
+            "messages[1] has role 'system'",
+        ),
+        ([Message("system", "a")], "messages[0] has role 'system'; accepted are 'user' and 'assistant'"),
+        ([{"content": "a"}], "messages[0] has role None"),
+        ([{"role": "user"}], "must have a string as `content`, got NoneType"),
+        ([{"role": "user", "content": [{"type": "image"}]}], "tools and images are not supported yet"),
+        (
+            [{"role": "tool", "content": "a"}],
+            "role 'tool' and str content: tools and images are not supported",
+        ),
+        ([{"role": "assistant", "content": "", "tool_calls": []}], "`tool_calls`: tools and images are not"),
+    ],
+)
+def test_messages_are_plain_turns(tmp_path: Path, messages: object, words: str) -> None:
+    assert words in refusal(load(tmp_path, "Be kind."), {}, messages)
+
+
+def test_a_missing_variable_is_named_where_it_is_used(tmp_path: Path) -> None:
+    file = load(tmp_path, "---\nmodel: x\n---\nSort\n{{ ticket }} for\n{{ name }}, {{ ticket }}\n")
+
+    assert refusal(file, {"name": "Ann", "tiket": "x"}) == (
+        "route.md:5: `ticket` not given, `tiket` given but not used by the prompt; "
+        "given: `name`, `tiket`; the prompt declares: `name`, `ticket`"
+    )
+
+
+def test_an_unused_variable_is_an_error(tmp_path: Path) -> None:
+    assert refusal(load(tmp_path, "Hello"), {"name": "Ann"}) == (
+        "route.md: `name` given but not used by the prompt; given: `name`; the prompt declares: none"
+    )
+
+
+def test_names_that_the_template_sets_itself_are_not_asked_for(tmp_path: Path) -> None:
+    file = load(tmp_path, "{% for item in items %}{{ loop.index }}. {{ item }}\n{% endfor %}{{ dict }}")
+
+    assert file.variables == {"items", "dict"}
+    assert file.render({"items": ["a", "b"], "dict": "c"}) == (Message("user", "1. a\n2. b\nc"),)
+
+
+@pytest.mark.parametrize(
+    ("expression", "words"),
+    [
+        ("''.__class__.__mro__", "SecurityError: access to attribute '__class__'"),
+        ("x.missing", "UndefinedError: 'list object' has no attribute 'missing'"),
+        ("x.append(1)", "SecurityError"),
+        ("1 / 0", "ZeroDivisionError"),
+        ("range(10 ** 7)", "OverflowError: Range too big"),
+        ("x[0] ~ 'y' * 10000000", "OverflowError: the text grows beyond 10,000,000 characters"),
+    ],
+)
+def test_a_template_that_fails_is_named_with_its_line(tmp_path: Path, expression: str, words: str) -> None:
+    file = load(tmp_path, f"user:\n\n\nA\n{{% if x %}}B{{% endif %}}\nC {{{{ {expression} }}}} D\n")
+
+    message = refusal(file, {name: [1, 2, 3] for name in file.variables})
+
+    assert message.startswith("route.md:6: cannot be rendered: ")
+    assert words in message
+
+
+def test_a_value_that_has_no_text_is_a_render_error(tmp_path: Path) -> None:
+    class Silent:
+        def __str__(self) -> str:
+            raise LookupError("no words")
+
+    assert "route.md:2: cannot be rendered: LookupError: no words" in refusal(
+        load(tmp_path, "A\n{{ value }}"), {"value": Silent()}
+    )
+
+
+def test_nothing_random_is_within_reach(tmp_path: Path) -> None:
+    assert load(tmp_path, "{{ lipsum }}").variables == {"lipsum"}
+
+
+template_like = st.lists(
+    st.sampled_from(
+        ["{{", "}}", "{%", "%}", "{#", "#}", " a ", "\nsystem:\n", "\nuser:\n", "\r\n", "\\", "'", "&"]
+    )
+    | st.text(max_size=4)
+).map("".join)
+
+
+@given(value=template_like, other=template_like)
+def test_values_stay_data(folder: Path, value: str, other: str) -> None:
+    file = load(folder, "---\nsystem: S{{ b }}\n---\nuser:\n<{{ a }}>{{ b }}\nassistant:\n{{ a }}")
+
+    assert file.render({"a": value, "b": other}) == (
+        Message("system", f"S{other}"),
+        Message("user", f"<{value}>{other}"),
+        Message("assistant", value),
+    )
+
+
+@given(text=st.text(st.characters(codec="utf-8", exclude_characters="{\0\r"), min_size=1))
+def test_a_text_without_braces_is_sent_as_it_is(folder: Path, text: str) -> None:
+    assert load(folder, f"<\n{text}\n>").render({}) == (Message("user", f"<\n{text}\n>"),)

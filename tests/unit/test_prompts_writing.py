@@ -1,0 +1,254 @@
+"""Rewriting a prompt file changes its prose and nothing else, or nothing at all."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_promptopt.errors import PromptConflictError, PromptFileError
+from pytest_promptopt.prompts import PromptFile, check_writable, remove_leftovers, unified_diff, write_prose
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("prompts")
+
+
+def load(folder: Path, content: bytes, *, name: str = "route.md") -> PromptFile:
+    path = folder / name
+    path.write_bytes(content)
+    return PromptFile.load(path, rootdir=folder)
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (b"old", b"new\nlines"),
+        (b"old\n", b"new\nlines\n"),
+        (b"\n\nold\n\n\n", b"\n\nnew\nlines\n\n\n"),
+        (b"\xef\xbb\xbfold\r\ntext\r\n", b"\xef\xbb\xbfnew\r\nlines\r\n"),
+        (b"old\r", b"new\rlines\r"),
+        (b"---\r\nmodel: x # mine\r\n---\r\n\r\nold", b"---\r\nmodel: x # mine\r\n---\r\n\r\nnew\r\nlines"),
+        (b"---\nmodel: x\n---\nold\r\ntext\r\n", b"---\nmodel: x\n---\nnew\r\nlines\r\n"),
+    ],
+)
+def test_everything_around_the_prose_stays(tmp_path: Path, before: bytes, after: bytes) -> None:
+    file = load(tmp_path, before)
+
+    write_prose(file, "new\nlines")
+
+    assert file.path.read_bytes() == after
+    assert names(tmp_path) == ["route.md"]
+
+
+def test_in_a_file_of_mixed_line_ends_each_kept_line_keeps_its_own(tmp_path: Path) -> None:
+    file = load(tmp_path, b"one\r\ntwo\nthree\nfour\nfive\r\n")
+
+    write_prose(file, "zero\none\ntwo\nTHREE\nfour\nfive\nsix")
+
+    assert file.path.read_bytes() == b"zero\none\r\ntwo\nTHREE\nfour\nfive\nsix\r\n"
+
+
+def test_line_ends_of_a_candidate_do_not_matter(tmp_path: Path) -> None:
+    file = load(tmp_path, b"old\n")
+
+    write_prose(file, "\r\nnew\r\nlines\r\n")
+
+    assert file.path.read_bytes() == b"new\nlines\n"
+
+
+def test_the_mode_stays(tmp_path: Path) -> None:
+    file = load(tmp_path, b"old\n")
+    file.path.chmod(0o664)
+
+    write_prose(file, "new")
+
+    assert stat.S_IMODE(file.path.stat().st_mode) == 0o664
+
+
+def test_a_link_stays_a_link_and_its_target_is_rewritten(tmp_path: Path) -> None:
+    target = tmp_path / "versions"
+    target.mkdir()
+    load(target, b"old\n", name="v2.md")
+    (tmp_path / "route.md").symlink_to("versions/v2.md")
+
+    write_prose(PromptFile.load(tmp_path / "route.md", rootdir=tmp_path), "new")
+
+    assert (tmp_path / "route.md").readlink() == Path("versions/v2.md")
+    assert (target / "v2.md").read_bytes() == b"new\n"
+    assert names(target) == ["v2.md"]
+
+
+def test_a_file_that_was_edited_meanwhile_is_not_overwritten(tmp_path: Path) -> None:
+    file = load(tmp_path, b"old\n")
+    file.path.write_bytes(b"edited\n")
+
+    with pytest.raises(PromptConflictError, match=r"^route.md: the file changed on disk"):
+        write_prose(file, "new")
+
+    assert file.path.read_bytes() == b"edited\n"
+    assert names(tmp_path) == ["route.md"]
+
+
+def test_a_file_that_was_deleted_meanwhile_is_not_created(tmp_path: Path) -> None:
+    file = load(tmp_path, b"old\n")
+    file.path.unlink()
+
+    with pytest.raises(PromptConflictError):
+        write_prose(file, "new")
+
+    assert names(tmp_path) == []
+
+
+def test_an_edit_during_the_write_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = load(tmp_path, b"old\n")
+
+    def edit_after_sync(descriptor: int) -> None:
+        file.path.write_bytes(b"edited\n")
+
+    monkeypatch.setattr(os, "fsync", edit_after_sync)
+    with pytest.raises(PromptConflictError):
+        write_prose(file, "new")
+
+    assert file.path.read_bytes() == b"edited\n"
+    assert names(tmp_path) == ["route.md"]
+
+
+def failing(error: BaseException) -> Callable[..., Any]:
+    def fail(*args: object, **kwargs: object) -> Any:
+        raise error
+
+    return fail
+
+
+@pytest.mark.parametrize("function", ["replace", "fsync", "chmod"])
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+def test_a_failed_write_leaves_the_file_and_no_rest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, function: str, error: BaseException
+) -> None:
+    file = load(tmp_path, b"old\n")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, function, failing(error))
+        with pytest.raises(type(error)):
+            write_prose(file, "new")
+
+    assert file.path.read_bytes() == b"old\n"
+    assert names(tmp_path) == ["route.md"]
+
+
+def test_a_folder_that_cannot_be_synced_does_not_fail_the_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = load(tmp_path, b"old\n")
+    monkeypatch.setattr(
+        "pytest_promptopt.prompts.writing._sync_folder", failing(OSError(22, "Invalid argument"))
+    )
+
+    write_prose(file, "new")
+
+    assert file.path.read_bytes() == b"new\n"
+
+
+def test_an_owner_that_may_not_be_set_does_not_fail_the_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = load(tmp_path, b"old\n")
+    monkeypatch.setattr(os, "chown", failing(PermissionError(1, "Operation not permitted")))
+
+    write_prose(file, "new")
+
+    assert file.path.read_bytes() == b"new\n"
+
+
+def test_a_prose_that_is_no_prompt_is_not_written(tmp_path: Path) -> None:
+    file = load(tmp_path, b"old {{ ticket }}\n")
+
+    for prose in ("", "{{ ticket", "---\nmodel: x\n---\nHi", "\ufeffHi", "a\0b", "a\ud800b", "x" * 2_000_000):
+        with pytest.raises(PromptFileError):
+            write_prose(file, prose)
+
+    assert file.path.read_bytes() == b"old {{ ticket }}\n"
+    assert names(tmp_path) == ["route.md"]
+
+
+@pytest.mark.parametrize(
+    ("denied", "words"), [("route.md", "the file is read-only"), ("", "folder .* is read-only")]
+)
+def test_what_may_not_be_written_is_known_beforehand(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, denied: str, words: str
+) -> None:
+    file = load(tmp_path, b"old\n")
+    check_writable(file)
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != tmp_path / denied)
+
+    with pytest.raises(PromptFileError, match=words):
+        check_writable(file)
+    with pytest.raises(PromptFileError, match=words):
+        write_prose(file, "new")
+
+    assert file.path.read_bytes() == b"old\n"
+
+
+def test_rests_of_a_killed_writer_are_removed_but_only_those_of_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = load(tmp_path, b"old\n")
+    other = load(tmp_path, b"old\n", name="other.md")
+    (tmp_path / ".route.md.swp").touch()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "unlink", lambda path: None)  # as if killed before it could tidy up
+        patch.setattr(os, "replace", failing(OSError(5, "Input/output error")))
+        for each in (file, other):
+            with pytest.raises(OSError, match="Input/output"):
+                write_prose(each, "new")
+
+    removed = remove_leftovers(file)
+
+    assert len(removed) == 1
+    left = names(tmp_path)
+    assert [name for name in left if name.endswith(".tmp")] == [left[0]]
+    assert left[0].startswith(".other.md.promptopt-")
+    assert left[1:] == [".route.md.swp", "other.md", "route.md"]
+
+
+def test_a_diff_shows_what_changed() -> None:
+    assert unified_diff("one\ntwo\x0c2", "one\nTWO", name="route.md") == (
+        "--- route.md\n+++ route.md (optimized)\n@@ -1,2 +1,2 @@\n one\n-two\x0c2\n+TWO"
+    )
+    assert unified_diff("same", "same", name="route.md") == ""
+
+
+line_ends = st.sampled_from(["\n", "\r\n", "\r"])
+texts = st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\0\r\n{"), max_size=6), max_size=4)
+
+
+@given(
+    head=st.sampled_from(
+        ["", "\ufeff", "---\nmodel: x\n---\n", "\ufeff---\r\nstop: ['\\n']\r\n--- \r\n\r\n"]
+    ),
+    end=line_ends,
+    tail=st.lists(line_ends, max_size=3).map("".join),
+    old=texts,
+    new=texts,
+)
+def test_a_write_changes_only_the_prose(
+    folder: Path, head: str, end: str, tail: str, old: list[str], new: list[str]
+) -> None:
+    old_lines, new_lines = ["<", *old, ">"], ["<", *new, ">"]
+    file = load(folder, (head + end.join(old_lines) + tail).encode())
+
+    write_prose(file, "\n".join(new_lines))
+
+    assert file.path.read_bytes() == (head + end.join(new_lines) + tail).encode()
