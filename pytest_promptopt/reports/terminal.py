@@ -15,7 +15,7 @@ from pytest_promptopt.records import PromptCheck, PromptResult, RunResult, Split
 from pytest_promptopt.reports.wording import cost, duration, excerpt, percent, plural, printable, table, total
 
 if TYPE_CHECKING:
-    from pytest_promptopt.failures import Category, Feedback
+    from pytest_promptopt.failures import Category, FailedCase, Feedback
 
 #: What a section shows at most before it says how much more there is.
 MAX_CATEGORIES = 6
@@ -97,18 +97,18 @@ def _heading(check: PromptCheck) -> str:
 
 
 def _categories(feedback: Feedback, width: int) -> Iterator[Line]:
+    failed = {case.case: case for case in feedback.failed}
     for category in feedback.categories[:MAX_CATEGORIES]:
         yield Line()
-        share = f"{category.count} of {plural(feedback.failing, 'failing case')}"
-        yield Line(f"  {printable(category.name)}: {share}", BOLD)
-        yield from _category(category, width)
+        yield Line(f"  {printable(category.name)}: {plural(category.count, 'case')}", BOLD)
+        yield from _category(category, failed, width)
     hidden = feedback.categories[MAX_CATEGORIES:]
     if hidden:
         cases = plural(sum(c.count for c in hidden), "case")
         yield Line(f"  and {len(hidden)} more kinds of failure ({cases})", DIM)
 
 
-def _category(category: Category, width: int) -> Iterator[Line]:
+def _category(category: Category, failed: Mapping[str, FailedCase], width: int) -> Iterator[Line]:
     yield from _labelled("observed", category.observed, width)
     if category.confusion:
         rows = [("expected", "actual", "cases")]
@@ -122,9 +122,17 @@ def _category(category: Category, width: int) -> Iterator[Line]:
             yield Line(f"      ... and {plural(len(hidden), 'more pair')} ({cases})", DIM)
     yield from _labelled("likely cause", category.cause, width)
     yield from _labelled("suggested fix", category.fix, width)
-    for number, example in enumerate(_examples(category.examples, of=category.count)):
-        label = "" if number else "examples:"
-        yield Line(f"    {label:<15}{example}", DIM)
+    for number, example in enumerate(category.examples[:MAX_EXAMPLES]):
+        yield Line(f"    {'' if number else 'examples:':<15}{excerpt(example, MAX_ID_WIDTH)}", DIM)
+        if example in failed and not category.confusion:
+            yield Line(f"    {'':<17}{_operands(failed[example])}")
+
+
+def _operands(case: FailedCase) -> str:
+    if case.expected is None:
+        return excerpt(case.message, 2 * MAX_VALUE_WIDTH)
+    expected, actual = (excerpt(value, MAX_VALUE_WIDTH) for value in (case.expected, case.actual))
+    return f'expected "{expected}", got "{actual}"'
 
 
 def _labelled(label: str, sentence: str, width: int) -> Iterator[Line]:
@@ -264,7 +272,7 @@ def _scores(scores: Sequence[SplitScore]) -> Iterator[Line]:
 
 def _remark(score: SplitScore) -> str:
     remarks = [f"{score.errored} errored, in no rate"] * bool(score.errored)
-    remarks += ["in brackets: 95% interval"] * (score.split is Split.HELDOUT)
+    remarks += ["[95% interval]"] * (score.split is Split.HELDOUT)
     return f" ({'; '.join(remarks)})" if remarks else ""
 
 

@@ -1,0 +1,233 @@
+"""The report as a JSON file, for dashboards and scripts.
+
+Rates are shares from 0 to 1, money is US dollars, times are seconds, paths are relative to the root
+folder, splits are ``train``, ``validation``, ``heldout``. null means: not known, not measured or not
+asked for. Keys may be added under the same schema number; none is removed or changes its meaning.
+
+The report: ``schema`` (1), ``version`` of pytest-promptopt, ``settings`` (every setting of the session
+as resolved, without the root folder), ``passed`` (whether every threshold holds; true when there is
+none), ``prompts``, ``run``.
+
+``prompts``, one object per prompt, is what pytest's own loop measured:
+
+* ``prompt`` (its path), ``rate``, ``cases`` (with or without a usable answer), ``failing`` and
+  ``errored`` of them
+* ``min_pass_rate``, ``held`` (whether it is reached), ``where`` it was asked for
+* ``categories`` of failures: ``name``, ``count``, ``observed``, ``cause``, ``fix``, ``examples`` and
+  ``cases`` (node ids), ``confusion`` (lists of expected, actual, count)
+* ``results``, one object per case: ``id``, ``split``, ``status`` (``passed``, ``failed``, ``errored``,
+  ``skipped``), ``rate``, ``samples`` (how often it ran), ``counted`` (how many of these are in the
+  rate); ``category``, ``expected``, ``actual``, ``message`` of its first failed sample (``expected`` is
+  null also when the test states a constraint: see ``message``); ``error`` of its first sample whose
+  model call failed
+
+``run`` is null without ``--optimize``, else what it did:
+
+* ``id``, ``journal``, ``elapsed``, ``interrupted``, ``notes``
+* ``spend``, by role: ``calls``, ``input_tokens``, ``output_tokens``, ``unpriced`` (calls without a known
+  price), ``cost`` of the others (null when there are none)
+* ``prompts``, one object per prompt: ``prompt``, ``outcome``, ``stop`` and ``why`` it stopped,
+  ``written``, ``note``, the text ``before`` and ``after``, ``fixed`` and ``broken`` (node ids)
+* their ``scores``, per split: ``split``, ``cases``, ``errored``, the rates ``before`` and ``after``, how
+  many cases were ``fixed`` and ``broken``, the 95 % ``interval`` (low, high) of ``after``, and
+  ``p_better`` and ``p_worse``, the exact one-sided sign tests of those counts
+* their ``iterations``: ``number``, ``phase``, ``best``, ``elapsed``, ``spend``, ``candidates`` with
+  ``id``, ``direction``, ``reason``, ``rate``, ``verdict``, ``why``, ``fixed``, ``broken``
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pytest_promptopt.errors import SettingsError
+from pytest_promptopt.evidence import sign_test, wilson
+from pytest_promptopt.records import (
+    CaseResult,
+    Iteration,
+    PromptCheck,
+    PromptResult,
+    RunResult,
+    Spend,
+    SplitScore,
+    Status,
+)
+
+if TYPE_CHECKING:
+    from pytest_promptopt.failures import Feedback
+    from pytest_promptopt.settings import Settings
+
+REPORT_SCHEMA = 1
+
+
+def check_report_path(text: str) -> Path:
+    """The path of a report; early, so that a typo does not cost a run. Raises `SettingsError`."""
+    path = Path(text)
+    if path.suffix.lower() != ".json" or path.is_dir():
+        raise SettingsError(
+            f"--promptopt-report: {text!r} is not the path of a .json file, the only format so far"
+        )
+    return path
+
+
+def write_json(
+    path: Path,
+    *,
+    checks: Sequence[PromptCheck],
+    run: RunResult | None,
+    feedbacks: Mapping[str, Feedback],
+    settings: Settings,
+    version: str,
+) -> None:
+    """Write the report, whole or not at all; missing folders are made. Raises `OSError`.
+
+    :param run: None when the session did not optimize.
+    :param feedbacks: by prompt; may lack those without failures.
+    """
+    report = {
+        "schema": REPORT_SCHEMA,
+        "version": version,
+        "settings": _settings(settings),
+        "passed": all(c.held is not False for c in checks),
+        "prompts": [_check(check, feedbacks.get(check.prompt)) for check in checks],
+        "run": None if run is None else _run(run),
+    }
+    _replace(path, json.dumps(_plain(report), indent=2, allow_nan=False) + "\n")
+
+
+def _settings(settings: Settings) -> dict[str, Any]:
+    named = {field.name: getattr(settings, field.name) for field in dataclasses.fields(settings)}
+    del named["rootdir"]
+    return named
+
+
+def _check(check: PromptCheck, feedback: Feedback | None) -> dict[str, Any]:
+    categories = () if feedback is None else feedback.categories
+    by_case = {} if feedback is None else {failed.case: failed.category for failed in feedback.failed}
+    return {
+        "prompt": check.prompt,
+        "rate": check.rate,
+        "cases": check.cases,
+        "failing": check.failing,
+        "errored": check.errored,
+        "min_pass_rate": check.min_pass_rate,
+        "held": check.held,
+        "where": check.where or None,
+        "categories": [dataclasses.asdict(category) for category in categories],
+        "results": [_result(result, by_case.get(result.case.id)) for result in check.results],
+    }
+
+
+def _result(result: CaseResult, category: str | None) -> dict[str, Any]:
+    failure = None if result.failing is None else result.failing.failure
+    return {
+        "id": result.case.id,
+        "split": result.case.split,
+        "status": _status(result),
+        "rate": result.rate,
+        "samples": len(result.outcomes),
+        "counted": len(result.counted),
+        "category": category,
+        "expected": failure and failure.expected,
+        "actual": failure and failure.actual,
+        "message": failure and failure.message,
+        "error": next((o.error for o in result.outcomes if o.error), None),
+    }
+
+
+def _status(result: CaseResult) -> Status:
+    if result.errored:
+        return Status.ERRORED
+    if result.failing is not None:
+        return Status.FAILED
+    return Status.PASSED if result.counted else Status.SKIPPED
+
+
+def _run(run: RunResult) -> dict[str, Any]:
+    return {
+        "id": run.id,
+        "interrupted": run.interrupted,
+        "elapsed": run.elapsed,
+        "journal": run.journal or None,
+        "notes": run.notes,
+        "spend": {role: _spend(spend) for role, spend in run.spend.items()},
+        "prompts": [_prompt(prompt) for prompt in run.prompts],
+    }
+
+
+def _prompt(prompt: PromptResult) -> dict[str, Any]:
+    return {
+        "prompt": prompt.prompt,
+        "outcome": prompt.outcome,
+        "stop": prompt.stop,
+        "why": prompt.why,
+        "written": prompt.written,
+        "note": prompt.note or None,
+        "before": prompt.before,
+        "after": prompt.after,
+        "fixed": prompt.fixed,
+        "broken": prompt.broken,
+        "scores": [_score(score) for score in prompt.scores],
+        "iterations": [_iteration(iteration) for iteration in prompt.iterations],
+    }
+
+
+def _score(score: SplitScore) -> dict[str, Any]:
+    return {
+        **dataclasses.asdict(score),
+        "interval": None if score.after is None else wilson(score.after, score.cases - score.errored),
+        "p_better": sign_test(score.fixed, score.broken),
+        "p_worse": sign_test(score.broken, score.fixed),
+    }
+
+
+def _iteration(iteration: Iteration) -> dict[str, Any]:
+    return {
+        "number": iteration.number,
+        "phase": iteration.phase,
+        "best": iteration.best,
+        "elapsed": iteration.elapsed,
+        "spend": _spend(iteration.spend),
+        "candidates": [
+            {key: value for key, value in dataclasses.asdict(candidate).items() if key != "prompt"}
+            for candidate in iteration.candidates
+        ],
+    }
+
+
+def _spend(spend: Spend) -> dict[str, Any]:
+    unknown = 0 < spend.calls <= spend.unpriced
+    return {**dataclasses.asdict(spend), "cost": None if unknown else spend.cost}
+
+
+def _plain(value: Any) -> Any:
+    """`value` as strict JSON has it: operands come from tests and may be anything, also not finite."""
+    if value is None or isinstance(value, bool | int):
+        return value
+    if isinstance(value, str):
+        return str(value)
+    if isinstance(value, float):
+        return value if math.isfinite(value) else repr(value)
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value.as_posix() if isinstance(value, Path) else repr(value)
+
+
+def _replace(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "w", encoding="utf-8") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
