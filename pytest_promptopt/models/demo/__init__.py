@@ -22,8 +22,9 @@ class DemoModel:
     async def complete(self, request: Request) -> Answer:
         """Never raises. Tokens are estimated from characters; `Request.sample` changes nothing."""
         started = time.perf_counter()
-        asked = request.messages[-1].content if request.messages else ""
-        if is_feedback(asked):
+        # A reply that was refused is asked for again in the same chat: the feedback is then an earlier message.
+        asked = next((m.content for m in request.messages if is_feedback(m.content)), None)
+        if asked is not None:
             text = propose(asked)
         else:
             text = answer(request.messages, schema=request.response_schema)

@@ -12,7 +12,8 @@ from typing import Any
 from pytest_promptopt.models.demo.words import stem, words
 
 _MONTHS = words("january february march april may june july august september october november december")
-_MONTH = r"(?P<month>jan|feb|mar|apr|may|june?|july?|aug|sept?|oct|nov|dec)[a-z]*\.?"
+_MONTH_NAME = r"(?:jan|feb|mar|apr|may|june?|july?|aug|sept?|oct|nov|dec)[a-z]*\.?"
+_MONTH = rf"(?P<month>{_MONTH_NAME})"
 _DAY = r"(?P<day>\d{1,2})(?:st|nd|rd|th)?"
 _YEAR = r"(?P<year>\d{4})"
 _DATES = tuple(
@@ -32,6 +33,8 @@ _CURRENCIES = {
 _MONEY_WORD = rf"(?:{'|'.join(_CURRENCIES)})s?"
 _FIGURE = r"\d{1,3}(?:[ ,.']\d{3})+(?:[.,]\d{2})?(?!\d)|\d+(?:[.,]\d{1,2})?(?!\d)"
 _SMALL = words("zero one two three four five six seven eight nine ten eleven twelve")
+#: Words with a capital that begin no name: those that open a sentence, and months.
+_NO_NAME = r"(?:I|We|The|This|That|Please|Hi|Hello|Dear|Thanks|My|Our|Your|It|On|In|At|For|From|To)\b"
 _PATTERNS = {
     "email": re.compile(r"[\w.+-]+@[\w-]+\.[\w.-]*\w"),
     "url": re.compile(r"https?://[^\s<>\"]*[^\s<>\".,;)]"),
@@ -45,8 +48,8 @@ _PATTERNS = {
     "count": re.compile(rf"\b(?:\d{{1,4}}|{'|'.join(_SMALL)})\b(?![.,:/-]\d)", re.IGNORECASE),
     "number": re.compile(r"#?\b(?:[A-Za-z]{1,6}[-/]?)?\d[\dA-Za-z]*(?:[-/][\dA-Za-z]+)*\b"),
     "name": re.compile(
-        r"\b[A-Z][\w'’.&-]*[\w](?:(?: (?:&|and|of|de|van|von|der|the) (?=[A-Z])| )[A-Z][\w'’.&-]*\w)*",
-        re.UNICODE,
+        rf"\b(?!{_NO_NAME}|(?i:{_MONTH_NAME})[ ,.\d]|(?i:{_MONEY_WORD})\b)[A-Z](?:[\w'’.&-]*\w)?"
+        r"(?:(?: (?:&|and|of|de|van|von|der|the) (?=[A-Z])| )[A-Z][\w'’.&-]*\w)*"
     ),
 }
 #: The first kind with a word in the field's name decides, else with one in its rule; else it is a name.
@@ -65,9 +68,6 @@ _KINDS = tuple(
     )
 )
 _NAME_WORDS = frozenset(stem(w) for w in words("vendor customer name merchant supplier company city person"))
-_SENTENCE_WORDS = frozenset(
-    words("I We The This That Please Hi Hello Dear Thanks My Our Your It On In At For From To")
-)
 _NEAR = 40
 _AFTER = re.compile(r"\bafter (?P<leads>(?:\"[^\"]+\"(?:,? or |, )?)+)")
 _NO_VALUE = "unknown"
@@ -137,23 +137,15 @@ def _spans(kind: str, text: str) -> Iterator[re.Match[str]]:
         start, end = match.span()
         if any(start < stop and begin < end for begin, stop in taken):
             continue
-        if kind == "number" and sum(c.isdigit() for c in match[0]) < 2:
-            continue
-        if kind == "name" and _is_no_name(match):
+        if kind == "number" and match[0].isdigit() and len(match[0]) < 2:
             continue
         yield match
-
-
-def _is_no_name(match: re.Match[str]) -> bool:
-    low = match[0].split()[0].rstrip(".,").lower()
-    month = len(low) > 2 and any(name.startswith(low) for name in _MONTHS)
-    return month or low in _SENTENCE_WORDS or low in _CURRENCIES
 
 
 def _nearness(plan: _Plan, text: str, match: re.Match[str]) -> float:
     before = text[max(0, match.start() - _NEAR) : match.start()].lower().rstrip(" :#=")
     score = sum(
-        4.0 for lead in plan.leads if before.endswith(lead) and not before[: -len(lead)][-1:].isalnum()
+        4.0 for lead in set(plan.leads) if before.endswith(lead) and not before[: -len(lead)][-1:].isalnum()
     )
     line = before.rpartition("\n")[2]
     after = text[match.end() : match.end() + _NEAR // 2].lower().partition("\n")[0]

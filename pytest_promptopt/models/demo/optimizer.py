@@ -22,7 +22,7 @@ _JSON_ONLY = "Answer with JSON only."
 _LABEL_HEADING = "Cues that speak for each label:"
 _FIELD_HEADING = "Fields of the JSON object:"
 _LONGEST_LABEL = 60
-_PRUNING = re.compile(r"\b(?:short|concise|prun|remov|simpl|drop|fewer|trim|tighten|conflict)", re.IGNORECASE)
+_PRUNING = re.compile(r"\b(?:short|concise|prun|remov|simpl|drop|fewer|cut|mislead|conflict)", re.IGNORECASE)
 _PHRASING = re.compile(r"\b(?:phrase|example|specific|precise|concrete|boundar|distinguish)", re.IGNORECASE)
 
 

@@ -13,9 +13,9 @@ from functools import lru_cache
 from pytest_promptopt.models.demo.words import stems, words
 
 _LEADS = (
-    "article chat comment complaint content conversation description document e-?mail feedback input "
-    "inquiry invoice letter log mail message note notice order post query question receipt record "
-    "request review sentence statement subject text ticket transcript utterance"
+    "article chat comment complaint conversation document e-?mail feedback input "
+    "inquiry invoice letter log mail message post query question receipt record "
+    "request review sentence statement text ticket transcript utterance"
 ).replace(" ", "|")
 _LEAD = re.compile(
     rf"(?:^|(?<=\n))[ \t]*(?:[\w']+ ){{0,3}}?(?P<lead>{_LEADS})s?[ \t]*:[ \t]*\n?", re.IGNORECASE
@@ -63,6 +63,7 @@ _INTRO = re.compile(
 _OPENING = re.compile(
     r"^.*?(?::|\(|\b(?:one of|into|among|between|either|extract|to|as|are|is|with)\b)\s*", re.IGNORECASE
 )
+_JSON = re.compile(r"\bjson\b|\b(?:keys|fields)\s*:", re.IGNORECASE)
 _CLOSING = re.compile(r"(?:\s(?:as|from|in)\s[^,]*)?[ .:;?!)]*$")
 _ONLY = re.compile(
     r"\b(?:only|just|nothing (?:else|more)|no (?:other|explanation|prose|extra)|bare)\b", re.IGNORECASE
@@ -124,12 +125,12 @@ def split(text: str) -> tuple[str, str]:
     The input is what stands in the last tag or fence, else after a line lead like ``Ticket:``, else the last
     quotation or paragraph; a text of one paragraph is both.
     """
-    for pattern in (_TAGGED, _FENCED):
-        bodies = [m for m in pattern.finditer(text) if m.groupdict().get("tag", "").lower() not in _NOT_INPUT]
-        if bodies:
-            start, end = bodies[-1].span("body")
-            return text[:start] + text[end:], text[start:end]
+    blocks = [m for pattern in (_TAGGED, _FENCED) for m in pattern.finditer(text) if not _is_instruction(m)]
+    own_lines = [m for m in blocks if _stands_alone(m, text)]
     lead = _lead(text)
+    if own_lines or (blocks and lead is None):
+        start, end = (own_lines or blocks)[-1].span("body")
+        return text[:start] + text[end:], text[start:end]
     if lead is not None:
         tail = _TAIL.search(text, lead)
         end = tail.start() if tail else len(text)
@@ -139,6 +140,16 @@ def split(text: str) -> tuple[str, str]:
         return text[: quoted[-1].start("body")] + text[quoted[-1].end("body") :], quoted[-1]["body"]
     before, blank, last = text.rstrip().rpartition("\n\n")
     return (before + blank, last) if blank else (text, text)
+
+
+def _is_instruction(block: re.Match[str]) -> bool:
+    return block.groupdict().get("tag", "").lower() in _NOT_INPUT
+
+
+def _stands_alone(block: re.Match[str], text: str) -> bool:
+    """Whether a block begins and ends its lines: one inside a line may well be part of the input."""
+    start, end = block.span()
+    return text[:start].rpartition("\n")[2].strip() == "" and text[end:].partition("\n")[0].strip() == ""
 
 
 def _lead(text: str) -> int | None:
@@ -168,9 +179,8 @@ def read(instructions: str) -> Reading:
     """Read the part of a prompt that is the same for every input."""
     sentences = _SENTENCE.split(instructions)
     entries = listed(instructions)
-    wants_json = "json" in instructions.lower() or bool(
-        re.search(r"\b(?:keys|fields)\s*:", instructions, re.IGNORECASE)
-    )
+    prose = "\n".join(line for line in instructions.split("\n") if not ENTRY.match(line))
+    wants_json = _JSON.search(prose) is not None
     lines: dict[str, list[str]] = {}
     for entry in entries:
         lines.setdefault(entry.name, []).extend(cues_of(entry.text))

@@ -10,7 +10,7 @@ from typing import Any
 from pytest_promptopt.models.demo.feedback import Shown
 from pytest_promptopt.models.demo.fields import Field, find, kind_of, write
 from pytest_promptopt.models.demo.learning import Plan
-from pytest_promptopt.models.demo.words import words
+from pytest_promptopt.models.demo.words import STOP_WORDS, words
 
 #: What a rule can ask for, by the kind of field it makes sense for; "" stands for every kind.
 _FORMATS = {
@@ -30,8 +30,11 @@ def infer_rules(
     """What to add to the rule of each expected field ("" for nothing), and in words what was added.
 
     :param known: the fields of the prompt and what it says about them.
+    :param plan: with one cue per case, only half of the fields are looked at.
     """
-    names = dict.fromkeys(name for case in cases for name in case.expected)
+    names = list(dict.fromkeys(name for case in cases for name in case.expected))
+    if plan.per_case == 1:
+        names = sorted(plan.draw.sample(names, len(names) - len(names) // 2), key=names.index)
     rules: dict[str, str] = {}
     done: list[str] = []
     for name in names:
@@ -48,7 +51,7 @@ def _improve(name: str, rule: str, shown: Sequence[tuple[str, Any]]) -> str:
     added = ""
     best = _right(name, rule, shown)
     while best < len(shown):
-        pieces = [p for p in (*_pieces(name, rule), *_leads(name, rule, shown)) if p not in rule]
+        pieces = [p for p in (*_pieces(name, rule), *_leads(rule, shown)) if p not in rule]
         scored = [(_right(name, _join(rule, piece), shown), -len(piece), piece) for piece in pieces]
         if not scored or max(scored)[0] <= best:
             return added
@@ -75,15 +78,15 @@ def _pieces(name: str, rule: str) -> tuple[str, ...]:
     return (*_FORMATS.get(kind_of(Field(name, rule)), ()), *_FORMATS[""], _NULL)
 
 
-def _leads(name: str, rule: str, shown: Sequence[tuple[str, Any]]) -> list[str]:
+def _leads(rule: str, shown: Sequence[tuple[str, Any]]) -> list[str]:
     """Rules that name the words which stand before the expected value, the most frequent together first."""
     before: Counter[str] = Counter()
     for text, expected in shown:
         at = text.lower().find(str(expected).lower()) if isinstance(expected, str) and expected else -1
-        lead = words(text[:at].rpartition("\n")[2])[-1:] if at > 0 else []
-        before.update(word for word in lead if word.isalpha())
-    frequent = [word for word, _ in before.most_common(_MOST_LEADS)]
-    return [
-        f"after {' or '.join(json.dumps(word) for word in frequent[:size])}"
-        for size in range(1, len(frequent) + 1)
-    ]
+        before.update(words(text[:at].rpartition("\n")[2])[-1:] if at > 0 else [])
+    leads = [
+        json.dumps(word)
+        for word, count in before.most_common()
+        if word.isalpha() and (count > 1 or word in STOP_WORDS) and json.dumps(word) not in rule
+    ][:_MOST_LEADS]
+    return [f"after {' or '.join(leads[:size])}" for size in range(1, len(leads) + 1)]

@@ -22,10 +22,11 @@ def answer(messages: Sequence[Message], *, schema: Mapping[str, Any] | None = No
     :param schema: a JSON schema of the answer: its properties are fields, and nothing but JSON is answered.
     """
     earlier = "\n\n".join(m.content for m in messages[:-1] if m.role != "assistant")
-    instructions, text = split(messages[-1].content if messages else "")
-    reading = read(f"{earlier}\n\n{instructions}" if earlier else instructions)
-    if earlier and reading.entries == read(earlier).entries and instructions.strip() == "":
-        text = messages[-1].content
+    last = messages[-1].content if messages else ""
+    instructions, text = split(last)
+    if earlier and read(earlier).entries and not read(instructions).entries:
+        instructions, text = "", last
+    reading = read(f"{earlier}\n\n{instructions}" if instructions else earlier)
     if schema is not None:
         return json.dumps(extract(_schema_fields(schema, reading), text), ensure_ascii=False)
     if reading.wants_json:

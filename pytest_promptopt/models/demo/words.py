@@ -21,7 +21,8 @@ STOP_WORDS = frozenset(
     their them then there these they thing things think this those though through time times to
     today told too took tried trying two understand until up us use used using usually very via want
     wanted wants was wasnt way we week weeks well went were what whats when where which while who
-    why will wish with within wont would wouldnt yes yesterday yet you your yours youve
+    why will wish with within wont would wouldnt wed youd theyd hed shed theyre youre youll theyll
+    yes yesterday yet you your yours youve
     """)
 )
 
