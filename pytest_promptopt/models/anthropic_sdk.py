@@ -1,0 +1,177 @@
+"""Claude models through the official anthropic SDK, which is imported by the first call."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import inspect
+import json
+import os
+import time
+from typing import TYPE_CHECKING, Any
+
+from pytest_promptopt.budget import DEFAULT_MAX_TOKENS
+from pytest_promptopt.errors import ErrorKind, ModelError
+from pytest_promptopt.models.prices import claude_price
+from pytest_promptopt.models.redact import redact
+from pytest_promptopt.models.retry import kind_of, retry_after
+from pytest_promptopt.records import Answer, Request, StopReason, Usage
+
+if TYPE_CHECKING:
+    import anthropic
+
+#: Seconds between two reads, and to connect. Only a backstop: the total deadline is the caller's.
+READ_TIMEOUT = 600.0
+CONNECT_TIMEOUT = 10.0
+
+
+def has_credentials() -> bool:
+    """Whether the SDK would find a key, a token, a profile or a federation to authenticate with."""
+    if os.environ.get("ANTHROPIC_API_KEY") or os.environ.get("ANTHROPIC_AUTH_TOKEN"):
+        return True
+    if "authorization" in os.environ.get("ANTHROPIC_CUSTOM_HEADERS", "").lower():
+        return True
+    import anthropic
+
+    try:
+        with anthropic.Anthropic(max_retries=0) as client:
+            return client.credentials is not None
+    except anthropic.AnthropicError:
+        return False
+
+
+class AnthropicModel:
+    """One Claude model. Key and address come from the environment, read by the SDK itself.
+
+    :param model: without its provider, ``claude-opus-5-5``.
+    """
+
+    def __init__(self, model: str) -> None:
+        self.model = model
+        self._importing = asyncio.Lock()
+        self._client: anthropic.AsyncAnthropic | None = None
+        self._named: frozenset[str] = frozenset()
+        self._silenced = False
+
+    async def complete(self, request: Request) -> Answer:
+        client = await self._connected()
+        arguments = self._arguments(request)
+        started = time.perf_counter()
+        reply = await self._send(client, arguments)
+        return self._answer(request, reply, time.perf_counter() - started)
+
+    async def aclose(self) -> None:
+        client, self._client = self._client, None
+        if client is not None:
+            await client.close()
+
+    async def _connected(self) -> anthropic.AsyncAnthropic:
+        async with self._importing:
+            if self._client is None:
+                sdk = await asyncio.to_thread(importlib.import_module, "anthropic")
+                if not await asyncio.to_thread(has_credentials):
+                    raise self._error(
+                        ErrorKind.AUTHENTICATION,
+                        "no credentials: set ANTHROPIC_API_KEY or ANTHROPIC_AUTH_TOKEN",
+                    )
+                client: anthropic.AsyncAnthropic = sdk.AsyncAnthropic(
+                    max_retries=0, timeout=sdk.Timeout(READ_TIMEOUT, connect=CONNECT_TIMEOUT)
+                )
+                self._named = frozenset(inspect.signature(client.messages.create).parameters)
+                self._client = client
+            return self._client
+
+    def _arguments(self, request: Request) -> dict[str, Any]:
+        system = "\n\n".join(m.content for m in request.messages if m.role == "system")
+        arguments: dict[str, Any] = {name: v for name, v in request.parameters.items() if name in self._named}
+        extra = {name: value for name, value in request.parameters.items() if name not in self._named}
+        arguments |= {
+            "model": self.model,
+            "max_tokens": DEFAULT_MAX_TOKENS if request.max_tokens is None else request.max_tokens,
+            "messages": [
+                {"role": m.role, "content": m.content} for m in request.messages if m.role != "system"
+            ],
+        }
+        if system:
+            arguments["system"] = system
+        if request.stop:
+            arguments["stop_sequences"] = list(request.stop)
+        if request.response_schema is not None:
+            chosen = {"format": {"type": "json_schema", "schema": request.response_schema}}
+            arguments["output_config"] = {**arguments.get("output_config", {}), **chosen}
+        if extra:
+            arguments["extra_body"] = {**extra, **arguments.get("extra_body", {})}
+        return arguments
+
+    async def _send(self, client: anthropic.AsyncAnthropic, arguments: dict[str, Any]) -> object:
+        import anthropic
+
+        try:
+            return await self._create(client, arguments)
+        except anthropic.APIStatusError as error:
+            status, said = error.status_code, error.api_message or error.message
+            raise self._error(
+                kind_of(status), f"HTTP {status}: {said}", status, retry_after(error.response.headers)
+            ) from None
+        except anthropic.APITimeoutError:
+            raise self._error(ErrorKind.TIMEOUT, "no reply in time") from None
+        except anthropic.APIConnectionError as error:
+            cause = type(error.__cause__).__name__ if error.__cause__ else "connection error"
+            raise self._error(ErrorKind.CONNECTION, f"the connection failed ({cause})") from None
+        except (anthropic.APIResponseValidationError, json.JSONDecodeError, UnicodeDecodeError):
+            raise self._error(ErrorKind.MALFORMED, "the reply is not JSON") from None
+        except anthropic.CredentialsError as error:
+            raise self._error(ErrorKind.AUTHENTICATION, str(error)) from None
+
+    async def _create(self, client: anthropic.AsyncAnthropic, arguments: dict[str, Any]) -> object:
+        if not self._silenced:
+            try:
+                return await client.messages.create(**arguments)
+            except (DeprecationWarning, UserWarning):
+                # Under `-W error` the SDK's notice about an old model is an exception, before anything is
+                # sent; warnings.catch_warnings() here would disturb the main thread.
+                self._silenced = True
+        body = {**arguments.get("extra_body", {}), "model": arguments["model"]}
+        return await client.messages.create(**{**arguments, "model": "", "extra_body": body})
+
+    def _answer(self, request: Request, reply: object, latency: float) -> Answer:
+        import anthropic
+
+        if not isinstance(reply, anthropic.types.Message) or not isinstance(reply.content, list):
+            raise self._error(ErrorKind.MALFORMED, "the reply is not a message")
+        texts = [block.text for block in reply.content if block.type == "text"]
+        if not all(isinstance(text, str) for text in texts):
+            raise self._error(ErrorKind.MALFORMED, "a text block without text")
+        if not isinstance(reply.stop_reason, str):
+            raise self._error(ErrorKind.MALFORMED, "the reply has no stop reason")
+        text = "".join(texts)
+        if not text and reply.stop_reason not in (StopReason.REFUSAL, StopReason.MAX_TOKENS):
+            raise self._error(ErrorKind.EMPTY, f"the reply has no text (stop reason {reply.stop_reason})")
+        usage = _usage(reply.usage)
+        price = claude_price(self.model, request, usage)
+        return Answer(
+            text=text,
+            model=request.model,
+            stop_reason=reply.stop_reason,
+            usage=usage,
+            cost=None if usage is None or price is None else price.of(usage),
+            latency=latency,
+        )
+
+    def _error(
+        self, kind: ErrorKind, message: str, status: int | None = None, wait: float | None = None
+    ) -> ModelError:
+        name = f"anthropic/{self.model}"
+        return ModelError(kind, f"{name}: {redact(message)}", model=name, status=status, retry_after=wait)
+
+
+def _usage(usage: Any) -> Usage | None:
+    """The four counters; None when the reply lacks one of the two that are always there."""
+    if usage is None or not isinstance(usage.input_tokens, int) or not isinstance(usage.output_tokens, int):
+        return None
+    return Usage(
+        input_tokens=usage.input_tokens,
+        output_tokens=usage.output_tokens,
+        cache_read_tokens=usage.cache_read_input_tokens or 0,
+        cache_write_tokens=usage.cache_creation_input_tokens or 0,
+    )

@@ -1,0 +1,309 @@
+"""Model calls for synchronous code: submit many, wait for some. One background thread does the network."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from pytest_promptopt.budget import Ledger, Price
+from pytest_promptopt.cache import ResponseCache
+from pytest_promptopt.errors import ErrorKind, ModelError
+from pytest_promptopt.models import Model
+from pytest_promptopt.models.prices import price_of
+from pytest_promptopt.models.retry import RetryPolicy
+from pytest_promptopt.models.sender import Sender, Trip
+from pytest_promptopt.records import Answer, Request, Role
+
+#: How often a flight looks whether another process has paid for the same answer.
+POLL = 0.05
+
+#: A lock that waits without a timeout cannot be interrupted on every system: Ctrl-C gets in this often.
+SLICE = 0.25
+
+#: Seconds that closing may take.
+CLOSING = 2.0
+
+
+@dataclass(frozen=True)
+class Known:
+    """What this session knows about a request: an answer or the error that it ended with.
+
+    :param cached: the answer was not paid for in this session.
+    """
+
+    answer: Answer | None
+    error: ModelError | None
+    cached: bool
+
+
+@dataclass(frozen=True)
+class Paid:
+    """One settled flight that reached a provider.
+
+    :param error: why there is no answer.
+    :param attempts: requests sent, at least one.
+    """
+
+    request: Request
+    role: Role
+    answer: Answer | None
+    error: str | None
+    attempts: int
+
+
+class Caller:
+    """All model calls of one process; equal requests are asked once, also across processes sharing `cache`.
+
+    Every method may be called from any thread but its own. The cache stays open after `close`.
+
+    :param cache: None for a session that neither reads nor writes the disk.
+    :param concurrency: requests in flight at once, all models together.
+    :param refresh: do not take answers that were on disk before this session.
+    :param on_paid: told of each settled flight that sent a request, in the loop thread, before anybody sees
+        the answer. What it raises is raised again by the next `wait`, `ask` or `aask`.
+    :param price: the price that bounds a request's cost; None when it is unknown.
+    """
+
+    def __init__(
+        self,
+        *,
+        resolve: Callable[[str], Model],
+        cache: ResponseCache | None,
+        ledger: Ledger,
+        concurrency: int,
+        refresh: bool = False,
+        on_paid: Callable[[Paid], None] | None = None,
+        retry: RetryPolicy = RetryPolicy(),  # noqa: B008  # frozen
+        price: Callable[[Request], Price | None] = price_of,
+    ) -> None:
+        self._cache = cache
+        self._concurrency = concurrency
+        self._refresh = refresh
+        self._on_paid = on_paid
+        self._make_sender: Callable[[], Sender] = partial(
+            Sender, resolve=resolve, price=price, ledger=ledger, concurrency=concurrency, retry=retry
+        )
+        self._changed = threading.Condition()  # guards all that follows
+        self._memory: dict[str, Known] = {}
+        self._flights: dict[str, Future[Known]] = {}
+        self._settled: set[str] = set()
+        self._fatal: ModelError | None = None
+        self._defect: Exception | None = None
+        self._closed = False
+        self._loop: _Loop | None = None
+
+    @property
+    def in_flight(self) -> int:
+        return len(self._flights)
+
+    @property
+    def fatal(self) -> ModelError | None:
+        """The error after which no call can succeed; later requests end with it without a call."""
+        return self._fatal
+
+    def known(self, request: Request) -> Known | None:
+        """What memory or disk knows; None when the request has to be submitted. Never touches the network."""
+        key = request.key
+        found = self._memory.get(key)
+        if found is not None or self._cache is None or self._refresh or key in self._flights:
+            return found
+        stored = self._cache.get(key)
+        if stored is None:
+            return None
+        return self._memory.setdefault(key, Known(stored, None, cached=True))
+
+    def submit(self, request: Request, role: Role) -> None:
+        """Start a flight, unless the answer is known or under way. Does not wait for the network."""
+        self._submit(request, role)
+
+    def wait(self, timeout: float | None = None) -> frozenset[str]:
+        """Keys of all flights that settled since the last `wait`, at least one.
+
+        Empty when nothing is in flight or `timeout` seconds are over. Ctrl-C interrupts it.
+        """
+        end = None if timeout is None else time.monotonic() + timeout
+        with self._changed:
+            while self._flights and not self._settled and self._defect is None:
+                left = SLICE if end is None else min(SLICE, end - time.monotonic())
+                if left <= 0:
+                    break
+                self._changed.wait(left)
+            settled, self._settled = frozenset(self._settled), set()
+        self._raise_defect()
+        return settled
+
+    def ask(self, request: Request, role: Role) -> Answer:
+        """The answer, waited for. Raises `ModelError` when there is none."""
+        known = self.known(request)
+        if known is None:
+            flight = self._submit(request, role)
+            while not flight.done():
+                with self._changed:
+                    if not flight.done():
+                        self._changed.wait(SLICE)
+            known = flight.result()
+        return self._answer(known)
+
+    async def aask(self, request: Request, role: Role) -> Answer:
+        """`ask` for a coroutine on an event loop of its own."""
+        known = self.known(request)
+        if known is None:
+            known = await asyncio.wrap_future(self._submit(request, role))
+        return self._answer(known)
+
+    def cancel(self) -> None:
+        """End all flights now; each settles with the error CANCELLED."""
+        loop = self._loop
+        if loop is not None:
+            loop.cancel()
+            end = time.monotonic() + CLOSING / 2
+            with self._changed:
+                while self._flights and time.monotonic() < end:
+                    self._changed.wait(0.05)
+
+    def close(self) -> None:
+        """Cancel what is in flight, close the models, end the thread; later requests end at once."""
+        with self._changed:
+            self._closed = True
+            loop, self._loop = self._loop, None
+        if loop is not None:
+            loop.stop(CLOSING)
+        for key in list(self._flights):  # of a loop that did not end in time
+            self._land(key, Known(None, _cancelled("the session is over"), cached=False))
+
+    def _submit(self, request: Request, role: Role) -> Future[Known]:
+        key = request.key
+        with self._changed:
+            flight = self._flights.get(key)
+            if flight is not None:
+                return flight
+            flight = Future()
+            flight.set_running_or_notify_cancel()  # one coroutine that gives up must not cancel it for all
+            known = self._memory.get(key)
+            if known is not None:
+                flight.set_result(known)
+                return flight
+            refusal = _cancelled("the session is over") if self._closed else self._fatal
+            self._flights[key] = flight
+            if refusal is None:
+                if self._loop is None:
+                    self._loop = _Loop(self._make_sender(), self._cache, self._concurrency)
+                self._loop.start(lambda loop: self._fly(loop, Trip(request, role)))
+        if refusal is not None:
+            self._land(key, Known(None, refusal, cached=False))
+        return flight
+
+    async def _fly(self, loop: _Loop, trip: Trip) -> None:
+        try:
+            async with loop.slots:
+                known = await self._obtain(loop.sender, trip)
+        except ModelError as error:
+            known = Known(None, error, cached=False)
+        except asyncio.CancelledError:
+            known = Known(None, _cancelled("cancelled"), cached=False)
+        except Exception as error:  # a defect of ours: `wait` and `ask` raise it, nobody waits for ever
+            self._defect = error
+            known = Known(None, _cancelled(f"cancelled by {type(error).__name__}: {error}"), cached=False)
+        if loop.sender.fatal is not None:
+            self._fatal = loop.sender.fatal
+        if trip.attempts and self._on_paid is not None:
+            said = None if known.error is None else str(known.error)
+            try:
+                self._on_paid(Paid(trip.request, trip.role, known.answer, said, trip.attempts))
+            except Exception as error:
+                self._defect = error
+        self._land(trip.request.key, known)
+
+    async def _obtain(self, sender: Sender, trip: Trip) -> Known:
+        cache, key = self._cache, trip.request.key
+        if cache is None:
+            return Known(await sender.send(trip), None, cached=False)
+        waited = False
+        while True:
+            with cache.flight(key) as mine:
+                stored = cache.get(key) if waited or not self._refresh else None
+                if stored is not None:
+                    return Known(stored, None, cached=True)
+                if mine:
+                    answer = await sender.send(trip)
+                    cache.put(key, answer)
+                    return Known(answer, None, cached=False)
+            waited = True
+            await asyncio.sleep(POLL)
+
+    def _land(self, key: str, known: Known) -> None:
+        with self._changed:
+            flight = self._flights.pop(key, None)
+            if flight is None:
+                return
+            self._memory[key] = known
+            self._settled.add(key)
+            flight.set_result(known)
+            self._changed.notify_all()
+
+    def _answer(self, known: Known) -> Answer:
+        self._raise_defect()
+        if known.answer is None:
+            assert known.error is not None
+            raise known.error.with_traceback(None)
+        return known.answer
+
+    def _raise_defect(self) -> None:
+        if self._defect is not None:
+            raise self._defect
+
+
+class _Loop:
+    """The background thread with its event loop; starts at once and ends with `stop`."""
+
+    def __init__(self, sender: Sender, cache: ResponseCache | None, concurrency: int) -> None:
+        self.sender = sender
+        self.slots = asyncio.Semaphore(concurrency)
+        self._cache = cache
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._over = asyncio.Event()
+        started: Future[asyncio.AbstractEventLoop] = Future()
+        self._thread = threading.Thread(
+            target=lambda: asyncio.run(self._serve(started)), name="pytest-promptopt models", daemon=True
+        )
+        self._thread.start()
+        self._loop = started.result()
+
+    def start(self, fly: Callable[[_Loop], Coroutine[Any, Any, None]]) -> None:
+        def create() -> None:
+            task = self._loop.create_task(fly(self))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+        self._loop.call_soon_threadsafe(create)
+
+    def cancel(self) -> None:
+        self._loop.call_soon_threadsafe(self._cancel_all)
+
+    def stop(self, seconds: float) -> None:
+        self._loop.call_soon_threadsafe(self._over.set)
+        self._thread.join(seconds)
+
+    def _cancel_all(self) -> None:
+        for task in tuple(self._tasks):
+            task.cancel()
+
+    async def _serve(self, started: Future[asyncio.AbstractEventLoop]) -> None:
+        started.set_result(asyncio.get_running_loop())
+        await self._over.wait()
+        tasks = tuple(self._tasks)
+        self._cancel_all()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self.sender.aclose()
+        if self._cache is not None:
+            self._cache.leave()
+
+
+def _cancelled(message: str) -> ModelError:
+    return ModelError(ErrorKind.CANCELLED, message)

@@ -1,0 +1,186 @@
+"""Every other provider through litellm, an extra; imported by the first call."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import logging
+import os
+import time
+import warnings
+from contextlib import suppress
+from typing import Any
+
+from pytest_promptopt.budget import DEFAULT_MAX_TOKENS, Price
+from pytest_promptopt.errors import ErrorKind, ModelError
+from pytest_promptopt.models.redact import redact
+from pytest_promptopt.models.retry import kind_of, retry_after
+from pytest_promptopt.records import Answer, Request, StopReason, Usage
+
+#: Without these its import asks a code host for prices (and goes on asking in a thread) and loads a .env.
+_ENVIRONMENT = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_MODE": "PRODUCTION"}
+
+#: Parts of the process-wide warning filters that its import installs.
+_FILTERS = (
+    "conflict with protected namespace",
+    "attribute on the instance is deprecated",
+    "`ReadOnly` qualifier",
+)
+
+_STOP_REASONS = {
+    "stop": StopReason.END,
+    "length": StopReason.MAX_TOKENS,
+    "content_filter": StopReason.REFUSAL,
+}
+
+#: What litellm makes of a connection that broke or of a body that is no answer; it has the status 500 then.
+_PROVIDER_ERRORS = ("APIConnectionError", "APIResponseValidationError")
+
+
+def import_litellm() -> Any:
+    """Import litellm without its network access, output and warning filters. Takes about two seconds."""
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    litellm: Any = importlib.import_module("litellm")
+    litellm.suppress_debug_info = True
+    for name in ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy"):
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+    _build_reply_type(litellm)
+    for entry in [
+        f for f in warnings.filters if any(part in getattr(f[1], "pattern", "") for part in _FILTERS)
+    ]:
+        warnings.filters.remove(entry)  # type: ignore[attr-defined]  # a list, in every Python so far
+    return litellm
+
+
+def _build_reply_type(litellm: Any) -> None:
+    """Have pydantic build the type of replies now: it warns, which under `-W error` would lose an answer.
+
+    More than once if need be, since another thread may exchange the process-wide filters at any moment.
+    """
+    for _ in range(10):
+        for part in _FILTERS:
+            warnings.filterwarnings("ignore", message=f".*{part}")
+        with suppress(Warning):
+            litellm.ModelResponse()
+            return
+
+
+def litellm_price(model: str) -> Price | None:
+    """The price in litellm's own map; None when it has none. Imports litellm."""
+    try:
+        info = import_litellm().get_model_info(model)
+    except Exception:  # it raises a bare Exception for a model that it does not list
+        return None
+    per_token = [info.get(name) for name in ("input_cost_per_token", "output_cost_per_token")]
+    if not all(per_token):
+        return None
+    ask, answer = (1e6 * float(price) for price in per_token)
+    read, write = (info.get(f"cache_{name}_input_token_cost") for name in ("read", "creation"))
+    return Price(ask, answer, 1e6 * float(read or per_token[0]), 1e6 * float(write or per_token[0]))
+
+
+class LitellmModel:
+    """One model of any provider that litellm knows.
+
+    :param model: ``provider/model``, as litellm spells it.
+    """
+
+    def __init__(self, model: str) -> None:
+        self.model = model
+        self._importing = asyncio.Lock()
+        self._litellm: Any = None
+
+    async def complete(self, request: Request) -> Answer:
+        async with self._importing:
+            if self._litellm is None:
+                self._litellm = await asyncio.to_thread(import_litellm)
+        arguments = self._arguments(request)
+        started = time.perf_counter()
+        try:
+            reply = await self._litellm.acompletion(**arguments)
+        except Exception as error:  # its exceptions have no common base, and print keys
+            raise self._mapped(error) from None
+        return self._answer(request, reply, time.perf_counter() - started)
+
+    async def aclose(self) -> None:
+        litellm, self._litellm = self._litellm, None
+        if litellm is not None:
+            await litellm.close_litellm_async_clients()
+
+    def _arguments(self, request: Request) -> dict[str, Any]:
+        arguments: dict[str, Any] = {
+            **request.parameters,
+            "model": self.model,
+            "messages": [{"role": m.role, "content": m.content} for m in request.messages],
+            "max_tokens": DEFAULT_MAX_TOKENS if request.max_tokens is None else request.max_tokens,
+            "max_retries": 0,
+            "num_retries": 0,
+            "drop_params": False,
+        }
+        if request.stop:
+            arguments["stop"] = list(request.stop)
+        if request.response_schema is not None:
+            arguments["response_format"] = {
+                "type": "json_schema",
+                "json_schema": {"name": "answer", "schema": dict(request.response_schema), "strict": True},
+            }
+        return arguments
+
+    def _answer(self, request: Request, reply: Any, latency: float) -> Answer:
+        choice = next(iter(getattr(reply, "choices", None) or ()), None)
+        message = getattr(choice, "message", None)
+        if choice is None or message is None:
+            raise self._error(ErrorKind.MALFORMED, "the reply has no message")
+        refusal = getattr(message, "refusal", None)
+        text = message.content or refusal or ""
+        if not isinstance(text, str):
+            raise self._error(ErrorKind.MALFORMED, f"the text of the reply is a {type(text).__name__}")
+        finished = choice.finish_reason
+        reason = StopReason.REFUSAL if refusal else _STOP_REASONS.get(finished, str(finished))
+        if not text and reason not in (StopReason.REFUSAL, StopReason.MAX_TOKENS):
+            raise self._error(ErrorKind.EMPTY, f"the reply has no text (finish reason {finished})")
+        usage = _usage(getattr(reply, "usage", None))
+        # It prices an unknown model at 0.0, so that 0.0 does not mean free.
+        cost = getattr(reply, "_hidden_params", {}).get("response_cost") or None
+        return Answer(
+            text=text,
+            model=request.model,
+            stop_reason=str(reason),
+            usage=usage,
+            cost=None if usage is None or cost is None else float(cost),
+            latency=latency,
+        )
+
+    def _mapped(self, error: Exception) -> ModelError:
+        name, status = type(error).__name__, getattr(error, "status_code", None)
+        text = str(error)
+        if name == "Timeout":
+            return self._error(ErrorKind.TIMEOUT, "no reply in time")
+        if name in _PROVIDER_ERRORS or not isinstance(status, int):
+            return self._error(ErrorKind.CONNECTION, f"{name}: {text}")
+        kind = ErrorKind.PAYMENT if "insufficient_quota" in text else kind_of(status)
+        return self._error(kind, f"HTTP {status}: {text}", status, retry_after(_headers(error)))
+
+    def _error(
+        self, kind: ErrorKind, message: str, status: int | None = None, wait: float | None = None
+    ) -> ModelError:
+        text = f"{self.model}: {redact(message)}"
+        return ModelError(kind, text, model=self.model, status=status, retry_after=wait)
+
+
+def _headers(error: Exception) -> dict[str, str]:
+    response = getattr(error, "response", None)
+    found = getattr(error, "litellm_response_headers", None) or getattr(response, "headers", None) or {}
+    return {str(name): str(value) for name, value in dict(found).items()}
+
+
+def _usage(usage: Any) -> Usage | None:
+    """Counters that do not overlap; litellm counts cache reads and writes as prompt tokens too."""
+    prompt, answer = getattr(usage, "prompt_tokens", 0) or 0, getattr(usage, "completion_tokens", 0) or 0
+    if not prompt and not answer:
+        return None
+    details = getattr(usage, "prompt_tokens_details", None)
+    read = getattr(usage, "cache_read_input_tokens", None) or getattr(details, "cached_tokens", None) or 0
+    write = getattr(usage, "cache_creation_input_tokens", None) or 0
+    return Usage(max(0, prompt - read - write), answer, read, write)

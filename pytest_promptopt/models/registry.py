@@ -1,0 +1,91 @@
+"""From the name of a model to the object that answers. Imports no SDK."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Mapping
+
+from pytest_promptopt.errors import ErrorKind, ModelError, SettingsError
+from pytest_promptopt.models import Model
+
+_ANTHROPIC = "anthropic/"
+
+FORMS = (
+    "accepted are 'anthropic/<model>' or a bare 'claude-...' name, '<provider>/<model>' for everything that "
+    "litellm knows (openai/..., gemini/..., ollama/...), and 'demo' (needs no key and no network)"
+)
+
+#: Any one of these lets litellm call the provider. Of other providers only the first call can tell.
+_CREDENTIALS: Mapping[str, tuple[str, ...]] = {
+    "cohere": ("COHERE_API_KEY", "CO_API_KEY"),
+    "deepseek": ("DEEPSEEK_API_KEY",),
+    "gemini": ("GEMINI_API_KEY", "GOOGLE_API_KEY"),
+    "groq": ("GROQ_API_KEY",),
+    "mistral": ("MISTRAL_API_KEY",),
+    "openai": ("OPENAI_API_KEY",),
+    "openrouter": ("OPENROUTER_API_KEY", "OR_API_KEY"),
+    "xai": ("XAI_API_KEY",),
+}
+
+
+def canonical(name: str) -> str:
+    """The name that goes into cache keys and reports: ``provider/model`` or ``demo``.
+
+    Raises `SettingsError` for anything that names no model.
+    """
+    if name == "demo":
+        return name
+    full = _ANTHROPIC + name if name.startswith("claude-") and "/" not in name else name
+    provider, slash, model = full.partition("/")
+    if not slash or not provider or not model or full != "".join(full.split()):
+        raise SettingsError(f"{name!r} names no model: {FORMS}")
+    return full
+
+
+def resolve(name: str) -> Model:
+    """The model called `name`, not connected yet.
+
+    Raises `SettingsError` when the name has no accepted form or needs an extra that is not installed.
+    """
+    full = canonical(name)
+    if full == "demo":
+        from pytest_promptopt.models.demo import DemoModel
+
+        return DemoModel()
+    if full.startswith(_ANTHROPIC):
+        from pytest_promptopt.models.anthropic_sdk import AnthropicModel
+
+        return AnthropicModel(full.removeprefix(_ANTHROPIC))
+    if importlib.util.find_spec("litellm") is None:
+        raise SettingsError(
+            f"the model {full!r} is called through litellm, which is not installed: "
+            "pip install 'pytest-promptopt[litellm]'"
+        )
+    from pytest_promptopt.models.litellm_sdk import LitellmModel
+
+    return LitellmModel(full)
+
+
+def preflight(name: str) -> None:
+    """Find missing credentials of `name` before the first call.
+
+    Raises `ModelError` (AUTHENTICATION) that says what to set, and `SettingsError` as `resolve` does.
+    """
+    full = canonical(name)
+    resolve(full)
+    provider = full.partition("/")[0]
+    if provider == "anthropic":
+        from pytest_promptopt.models.anthropic_sdk import has_credentials
+
+        accepted: tuple[str, ...] = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN")
+        found = has_credentials()
+    else:
+        accepted = _CREDENTIALS.get(provider, ())
+        found = not accepted or any(os.environ.get(variable) for variable in accepted)
+    if not found:
+        raise ModelError(
+            ErrorKind.AUTHENTICATION,
+            f"no credentials for {full}: set {' or '.join(accepted)}; the model 'demo' needs none",
+            model=full,
+        )
