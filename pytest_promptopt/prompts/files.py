@@ -46,11 +46,10 @@ class PromptFile:
         """Read and check a prompt file; a relative `path` is below `rootdir`. Raises `PromptFileError`."""
         path = rootdir / path
         name = _name(path, rootdir)
-        if path.suffix.lower() not in ENDINGS:
-            raise PromptFileError(
-                name, None, f"a prompt file ends in {' or '.join(ENDINGS)}, not {path.suffix or 'nothing'!r}"
-            )
         original = _read(path, name)
+        if path.suffix.lower() not in ENDINGS:
+            endings = " or ".join(ENDINGS)
+            raise PromptFileError(name, None, f"a prompt file ends in {endings}, {path.name!r} does not")
         layout = Layout.read(original, name=name)
         front = FrontMatter() if layout.front is None else FrontMatter.parse(layout.front, name=name)
         system = front.system and Template(front.system, name=name, line=front.lines["system"])

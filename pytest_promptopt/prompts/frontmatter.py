@@ -57,7 +57,9 @@ class FrontMatter:
         for key in parameters:
             if key in RESERVED_PARAMETERS or (key == "temperature" and key in values):
                 raise PromptFileError(
-                    name, lines[f"parameters.{key}"], f"`{key}` may not be given below `parameters:`"
+                    name,
+                    lines.get(f"parameters.{key}", lines["parameters"]),
+                    f"`{key}` may not be given below `parameters:`",
                 )
         if "temperature" in values:
             parameters["temperature"] = values.pop("temperature")
@@ -85,6 +87,10 @@ def _is_texts(value: object) -> bool:
     )
 
 
+def _is_lines(value: object) -> bool:
+    return _is_texts(value) and all(entry.strip() for entry in _strings(value))
+
+
 def _is_positive(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
@@ -110,7 +116,7 @@ _KEYS: dict[str, tuple[Callable[[object], bool], str]] = {
     "stop": (_is_texts, "a string or a list of strings"),
     "system": (_is_text, "the text of the system message"),
     "description": (_is_text, "a text"),
-    "keep": (_is_texts, "a line of the prompt or a list of lines"),
+    "keep": (_is_lines, "a line of the prompt or a list of lines"),
     "parameters": (
         lambda value: isinstance(value, dict) and _is_json(value),
         "a mapping of provider parameters, e.g. {top_p: 0.9}",
@@ -144,6 +150,8 @@ def _load(text: str, *, name: str) -> tuple[dict[str, Any], dict[str, int]]:
         values = {}
         loader = yaml.SafeLoader("")
         for key_node, node in root.value:
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise refusal(key_node.start_mark.index, "a key must be a word")
             try:
                 values[str(key_node.value)] = loader.construct_object(node, deep=True)
             except (ValueError, LookupError, TypeError, AttributeError) as error:

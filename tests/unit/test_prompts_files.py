@@ -77,6 +77,16 @@ def test_front_matter_says_how_to_ask(tmp_path: Path) -> None:
     assert front.lines["parameters.temperature"] == 3
 
 
+def test_keep_may_name_lines_that_belong_together(tmp_path: Path) -> None:
+    file = load(tmp_path, '---\r\nkeep: |\r\n  {\r\n    "a": 1\r\n  }\r\n---\r\n{\r\n  "a": 1\r\n}\r\n')
+
+    assert file.front.keep == ('{\n  "a": 1\n}',)
+
+
+def test_a_stop_sequence_may_be_a_newline(tmp_path: Path) -> None:
+    assert load(tmp_path, '---\nstop: ["\\n", END]\n---\nHello').front.stop == ("\n", "END")
+
+
 def test_front_matter_may_be_empty(tmp_path: Path) -> None:
     file = load(tmp_path, "---\n---\nHello\n")
 
@@ -106,6 +116,10 @@ def test_a_rule_further_down_is_text(tmp_path: Path) -> None:
         ("---\nmax_tokens: 0\n---\nHello", 2, "a whole number from 1, got 0"),
         ("---\ntemperature: hot\n---\nHello", 2, "a number from 0, got 'hot'"),
         ("---\ntemperature: .inf\n---\nHello", 2, "a number from 0, got inf"),
+        ("---\n{{ who }}: x\n---\nHello", 2, "a key must be a word"),
+        ("---\nparameters: {<<: {model: x}}\n---\nHello", 2, "`model` may not be given below"),
+        ("---\nkeep: ['', Hello]\n---\nHello", 2, "a line of the prompt or a list of lines"),
+        ("---\nkeep: ' '\n---\nHello", 2, "a line of the prompt or a list of lines"),
         ("---\nstop: [1]\n---\nHello", 2, "a string or a list of strings"),
         ("---\nparameters: 1\n---\nHello", 2, "a mapping of provider parameters"),
         ("---\nparameters: {seen: 2024-01-01}\n---\nHello", 2, "a mapping of provider parameters"),
@@ -144,7 +158,7 @@ def test_what_is_wrong_is_named_with_its_line(
 
 
 def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
-    assert "ends in .md or .txt, not '.prompty'" in refusal(tmp_path, "Hello", name="route.prompty")
+    assert "ends in .md or .txt, 'route.prompty' does not" in refusal(tmp_path, "Hello", name="route.prompty")
 
 
 def test_a_huge_file_is_refused(tmp_path: Path) -> None:

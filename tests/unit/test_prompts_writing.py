@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import stat
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -201,26 +204,31 @@ def test_what_may_not_be_written_is_known_beforehand(
     assert file.path.read_bytes() == b"old\n"
 
 
+KILLED_WRITER = """
+import os, pathlib, signal, sys
+from pytest_promptopt.prompts import PromptFile, write_prose
+
+os.replace = lambda *paths: os.kill(os.getpid(), signal.SIGKILL)
+path = pathlib.Path(sys.argv[1])
+write_prose(PromptFile.load(path, rootdir=path.parent), "new")
+"""
+
+
 def test_rests_of_a_killed_writer_are_removed_but_only_those_of_the_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
     file = load(tmp_path, b"old\n")
-    other = load(tmp_path, b"old\n", name="other.md")
     (tmp_path / ".route.md.swp").touch()
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "unlink", lambda path: None)  # as if killed before it could tidy up
-        patch.setattr(os, "replace", failing(OSError(5, "Input/output error")))
-        for each in (file, other):
-            with pytest.raises(OSError, match="Input/output"):
-                write_prose(each, "new")
+    (tmp_path / ".other.md.promptopt-1.tmp").touch()
 
-    removed = remove_leftovers(file)
+    killed = subprocess.run([sys.executable, "-c", KILLED_WRITER, file.path], timeout=60, check=False)
 
-    assert len(removed) == 1
-    left = names(tmp_path)
-    assert [name for name in left if name.endswith(".tmp")] == [left[0]]
-    assert left[0].startswith(".other.md.promptopt-")
-    assert left[1:] == [".route.md.swp", "other.md", "route.md"]
+    assert killed.returncode == -signal.SIGKILL
+    assert file.path.read_bytes() == b"old\n"
+    (leftover,) = tmp_path.glob(".route.md.promptopt-*.tmp")
+    assert leftover.read_bytes() == b"new\n"
+    assert remove_leftovers(file) == (leftover,)
+    assert names(tmp_path) == [".other.md.promptopt-1.tmp", ".route.md.swp", "route.md"]
 
 
 def test_a_diff_shows_what_changed() -> None:
