@@ -1,0 +1,391 @@
+"""What the cases of a category have in common: figures, likely cause, suggested fix, all from the cases."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from statistics import median
+
+from pytest_promptopt.failures import categories
+from pytest_promptopt.failures.categories import Finding
+from pytest_promptopt.failures.differences import compact, quote
+from pytest_promptopt.failures.formats import SIGNS
+from pytest_promptopt.failures.subject import Subject, first_line
+from pytest_promptopt.failures.vocabulary import Prose, fold, listed, telling_words
+from pytest_promptopt.records import StopReason
+
+#: Pairs of labels, signs or fields named in a sentence; the rest is counted.
+MAX_NAMED = 4
+#: Cases looked at for telling words: enough for a stable ranking, bounded for thousands of failures.
+MAX_SAMPLED = 200
+
+_LENGTH_TERMS = (
+    "words",
+    "sentence",
+    "sentences",
+    "short",
+    "brief",
+    "concise",
+    "characters",
+    "length",
+    "detailed",
+)
+_LIMIT_TERMS = ("only", "never", "do not", "don't")
+_REFUSAL_TERMS = ("refuse", "decline", "do not answer", "never", "unsafe", "harmful", "policy")
+
+
+@dataclass(frozen=True)
+class Background:
+    """What all cases say, failing or not: the prompt, and in how many inputs each word occurs."""
+
+    prose: Prose
+    failing: int
+    word_counts: Counter[str]
+    inputs: int
+
+
+@dataclass(frozen=True)
+class Member:
+    """One failed case of a category."""
+
+    subject: Subject
+    finding: Finding
+
+    @property
+    def input_text(self) -> str:
+        return "\n".join(self.subject.inputs.values())
+
+
+@dataclass(frozen=True)
+class Group:
+    """The cases of one category."""
+
+    name: str
+    members: tuple[Member, ...]
+    background: Background
+
+    @cached_property
+    def signs(self) -> list[tuple[str, int]]:
+        counts = Counter(sign for member in self.members for sign in member.finding.signs)
+        return sorted(counts.items(), key=lambda item: -item[1])
+
+    @cached_property
+    def confusion(self) -> tuple[tuple[str, str, int], ...]:
+        """(expected, answered, count), most frequent first."""
+        counts = Counter(member.finding.pair for member in self.members if member.finding.pair)
+        rows = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+        return tuple((*pair, count) for pair, count in rows)
+
+    @property
+    def share(self) -> str:
+        return f"{len(self.members)} of {self.background.failing} failing cases"
+
+    def tally(self, limit: int = MAX_NAMED) -> str:
+        return listed([f"{sign} ({count})" for sign, count in self.signs], limit)
+
+    def named(self) -> str:
+        return listed([sign for sign, _ in self.signs], MAX_NAMED)
+
+    def with_sign(self, sign: str) -> list[Member]:
+        return [member for member in self.members if sign in member.finding.signs]
+
+    def expected_text(self) -> str:
+        return next((member.subject.texts[0] for member in self.members if member.subject.texts), "")
+
+    def examples(self, limit: int = 3) -> tuple[str, ...]:
+        """Node ids, of cases that fail in different ways first."""
+        ways: dict[object, str] = {}
+        for member in self.members:
+            ways.setdefault((member.finding.signs[:1], member.finding.pair), member.subject.case)
+        others = (member.subject.case for member in self.members)
+        return tuple(dict.fromkeys([*ways.values(), *others]))[:limit]
+
+    def telling(self, members: Sequence[Member] | None = None) -> str:
+        """The words that set these inputs apart, ``"card" (9), "declined" (7)``; empty when none does."""
+        inputs = [member.input_text for member in (members or self.members)[:MAX_SAMPLED]]
+        return ", ".join(telling_words(inputs, self.background.word_counts, self.background.inputs))
+
+    def by_prose(self, terms: Sequence[str], *, stated: str, absent: str, unknown: str) -> str:
+        """One of three sentences: a line of the prompt has one of `terms`, none has, or it is not known."""
+        line = self.background.prose.line_with(*terms)
+        if line:
+            return f"{line} of the prompt {stated}"
+        return f"the prompt {absent}" if self.background.prose else unknown
+
+
+@dataclass(frozen=True)
+class Explanation:
+    observed: str
+    cause: str
+    fix: str
+
+
+def explain(group: Group) -> Explanation:
+    """`group` in words. A category of a custom hook is explained by what its differences share."""
+    return _EXPLAINERS.get(group.name, _explain_other)(group)
+
+
+def _explain_format(group: Group) -> Explanation:
+    if not group.signs:  # a custom hook chose the name for cases of another kind
+        return _explain_other(group)
+    sign, count = group.signs[0]
+    member = group.with_sign(sign)[0]
+    answer = compact(member.subject.actual) if member.subject.operator else member.subject.answer
+    observed = f"{group.share}: {group.tally(6)}, e.g. {quote(answer)}"
+    if group.confusion:
+        wrong = sum(row[2] for row in group.confusion)
+        observed += f"; in {wrong} of them the value inside is another label too: {_pairs(group)}"
+    terms = SIGNS.get(sign, ())
+    cause = group.by_prose(
+        terms,
+        stated=f"touches on this, yet {count} answers show {sign}: the rule is not definite enough",
+        absent=f"says nothing against {sign}, shown by {count} answers"
+        + (f" (none of {listed([quote(term) for term in terms], 6)} occurs in it)" if terms else ""),
+        unknown=f"the form of the answer is left open: {count} answers show {sign}",
+    )
+    return Explanation(observed, cause, f"state the exact form: {_shape(member)}; never like {quote(answer)}")
+
+
+def _shape(member: Member) -> str:
+    """The form that the tests accept, from what they expect."""
+    subject = member.subject
+    if isinstance(subject.expected, dict):
+        keys = listed([quote(key) for key in subject.expected], 12)
+        return f"one JSON object with the keys {keys}, and nothing before or after it"
+    if isinstance(subject.expected, list):
+        return f"one JSON array, {quote(subject.expected)} for this input, with nothing before or after it"
+    if subject.operator == "==" and subject.vocabulary:
+        return f"exactly one of {subject.vocabulary.listed()}, spelled like that, and nothing else"
+    if subject.operator == "==":
+        return f"the bare value, as in {quote(subject.expected)}, and nothing else"
+    check = subject.failure.constraint or first_line(subject.failure.message)
+    return f"the answer from its first to its last character is what the test reads ({quote(check)})"
+
+
+def _explain_confusion(group: Group) -> Explanation:
+    if not group.confusion:
+        return _explain_other(group)
+    expected, actual, count = group.confusion[0]
+    back = next((row[2] for row in group.confusion if row[:2] == (actual, expected)), 0)
+    involved = {label for row in group.confusion for label in row[:2]}
+    observed = (
+        f"{group.share}: {_pairs(group)}; pairs: {len(group.confusion)}, labels involved: {len(involved)}"
+    )
+    members = [member for member in group.members if member.finding.pair == (expected, actual)]
+    shared = group.telling(members)
+    inputs = f"inputs of these {count}: " + (f"words {shared}" if shared else quote(members[0].input_text))
+    both_ways = f", in both directions ({count} and {back})" if back else ""
+    prose = group.background.prose
+    lines = prose.line_with(expected), prose.line_with(actual)
+    unnamed = [quote(label) for label, line in zip((expected, actual), lines, strict=True) if not line]
+    if prose and unnamed:
+        cause = f"the prompt does not name {listed(unnamed)}"
+    elif prose:
+        same = lines[0] == lines[1]
+        cause = f"{lines[0]} names both and draws no line" if same else f"{lines[0]} and {lines[1]} both fit"
+    else:
+        cause = f"{quote(expected)} and {quote(actual)} are not told apart"
+    fix = f"say what makes an input {quote(expected)} and not {quote(actual)} ({inputs})"
+    if len(group.confusion) > 1:
+        fix += f"; then {quote(group.confusion[1][0])} and not {quote(group.confusion[1][1])}"
+    return Explanation(observed, f"{cause}{both_ways}; {inputs}", fix)
+
+
+def _pairs(group: Group) -> str:
+    rows = [f"{quote(actual)} for {quote(expected)} ({count})" for expected, actual, count in group.confusion]
+    return "answered " + listed(rows, MAX_NAMED)
+
+
+def _explain_length(group: Group) -> Explanation:
+    sizes = [member.finding.size for member in group.members if member.finding.size]
+    if not sizes:
+        return _explain_other(group)
+    unit = Counter(size[2] for size in sizes).most_common(1)[0][0]
+    wanted = [size[0] for size in sizes if size[2] == unit]
+    given = median(size[1] for size in sizes if size[2] == unit)
+    low, middle, high = min(wanted), median(wanted), max(wanted)
+    span = f"{low:g}" if low == high else f"{low:g} to {high:g} (median {middle:g})"
+    source = "expected" if group.members[0].subject.operator == "==" else "the limit"
+    observed = f"{group.share}: median {given:g} {unit} where {source} is {span}"
+    ratio = f"{given / middle:.1f} times" if middle > 0 else f"{given - middle:g} {unit} past"
+    cause = group.by_prose(
+        _LENGTH_TERMS,
+        stated=f"speaks of length, yet the answers have {ratio} the length wanted",
+        absent=f"sets no length; the answers have {ratio} the length wanted",
+        unknown=f"the answers have {ratio} the length wanted",
+    )
+    if group.name == categories.VERBOSE:
+        return Explanation(observed, cause, f"ask for at most {high:g} {unit}, and say what to leave out")
+    return Explanation(observed, cause, f"ask for at least {low:g} {unit}, and say what has to be covered")
+
+
+def _explain_missing(group: Group) -> Explanation:
+    if not group.signs:
+        return _explain_other(group)
+    sign, count = group.signs[0]
+    name = sign.partition('"')[2].rpartition('"')[0].rpartition(".")[2]
+    held = sum(fold(name) in fold(member.input_text[:5_000]) for member in group.with_sign(sign))
+    cause = group.by_prose(
+        (name,),
+        stated=f"names {sign}, yet {count} answers leave it out",
+        absent=f"never asks for {sign}; {held} of the {count} inputs hold it",
+        unknown=f"{count} answers leave out {sign}; {held} of their inputs hold it",
+    )
+    expected = group.expected_text()
+    shown = f", as in {quote(expected)}" if expected else ""
+    observed = f"{group.share}: missing most often {group.tally()}"
+    return Explanation(observed, cause, f"require in every such answer: {group.named()}{shown}")
+
+
+def _explain_forbidden(group: Group) -> Explanation:
+    if not group.signs:
+        return _explain_other(group)
+    sign, count = group.signs[0]
+    cause = group.by_prose(
+        (sign.strip('"'),),
+        stated=f"brings up {sign} itself; {count} answers hold it",
+        absent=f"does not rule out {sign}, which {count} answers hold",
+        unknown=f"{count} answers hold {sign}",
+    )
+    observed = f"{group.share}: the tests forbid {group.tally()}"
+    return Explanation(observed, cause, f"rule out by name: {group.named()}")
+
+
+def _explain_invented(group: Group) -> Explanation:
+    if not group.signs:
+        return _explain_other(group)
+    sign, count = group.signs[0]
+    vocabulary = group.with_sign(sign)[0].subject.vocabulary
+    if group.confusion and vocabulary:
+        prose = group.background.prose
+        named = sum(bool(prose.line_with(label)) for label in vocabulary.labels.values())
+        cause = group.by_prose(
+            (sign.strip('"'),),
+            stated=f"brings up {sign}, which no test expects ({count} answers)",
+            absent=f"names {named} of the {len(vocabulary)} known labels; {sign} ({count}) is another",
+            unknown=f"{len(vocabulary)} labels are known; {sign} ({count}) is another",
+        )
+        observed = f"{group.share}: labels outside the known {len(vocabulary)}: {group.tally()}"
+        return Explanation(
+            observed, cause, f"list the only answers allowed: {vocabulary.listed()}; never {sign}"
+        )
+    cause = group.by_prose(
+        _LIMIT_TERMS,
+        stated=f"sets a limit, but {sign} is added in {count} answers",
+        absent=f"sets no limit to what may be said: {sign} is added in {count} answers",
+        unknown=f"{sign} is added in {count} answers",
+    )
+    observed = f"{group.share}: neither expected nor in the input: {group.tally()}"
+    return Explanation(observed, cause, f"allow only what the input says; nothing like {group.named()}")
+
+
+def _explain_wrong(group: Group) -> Explanation:
+    if not group.signs:
+        return _explain_other(group)
+    sign, count = group.signs[0]
+    fields = _changed_fields(group)
+    shown = fields.get(sign) or list(group.with_sign(sign)[0].subject.difference()[:1])
+    sizes = [member.finding.size for member in group.members if member.finding.size]
+    observed = f"{group.share}: {'at ' if fields else ''}{group.tally()}"
+    if sizes:
+        observed += f"; measured {median(size[1] for size in sizes):g} (median of {len(sizes)})"
+    shared = group.telling()
+    inputs = f"; their inputs share {shared}" if shared else ""
+    if sign in fields:
+        cause = group.by_prose(
+            (sign.strip('"').rpartition(".")[2],),
+            stated=f"does not settle how {sign} is filled: {count} answers differ there{inputs}",
+            absent=f"does not say how {sign} is filled: {count} answers differ there{inputs}",
+            unknown=f"{count} answers differ at {sign}{inputs}",
+        )
+    else:
+        cause = f"the right kind of value but another one, {sign} first ({count}){inputs}"
+    fix = f"give the rule that leads to what is expected: {'; '.join(shown[:3])}"
+    return Explanation(f"{observed}; e.g. {shown[0]}", cause, fix)
+
+
+def _changed_fields(group: Group) -> dict[str, list[str]]:
+    """Field -> the first few lines of what was expected and given there."""
+    fields: dict[str, list[str]] = {}
+    for member in group.members[:MAX_SAMPLED]:
+        for change in member.subject.changes or ():
+            lines = fields.setdefault(quote(change.field), [])
+            if len(lines) < MAX_NAMED and str(change) not in lines:
+                lines.append(str(change))
+    return fields
+
+
+def _explain_refusal(group: Group) -> Explanation:
+    answer = next((member.subject.answer for member in group.members if member.subject.answer.strip()), "")
+    shared = group.telling()
+    inputs = f"their inputs share {shared}" if shared else f"e.g. on {quote(group.members[0].input_text)}"
+    cause = group.by_prose(
+        _REFUSAL_TERMS,
+        stated=f"can be read as a reason to refuse; {inputs}",
+        absent=f"gives no reason to refuse and does not say that these inputs are in order; {inputs}",
+        unknown=f"{len(group.members)} inputs were refused; {inputs}",
+    )
+    expected = group.expected_text()
+    wanted = f", for instance with {quote(expected)}" if expected else ""
+    observed = f"{group.share}: {group.tally()}" + (f"; e.g. {quote(answer)}" if answer else "")
+    return Explanation(observed, cause, f"say what the task is for and that such inputs are answered{wanted}")
+
+
+def _explain_truncated(group: Group) -> Explanation:
+    cut = [
+        call for m in group.members for call in m.subject.calls if call.stop_reason == StopReason.MAX_TOKENS
+    ]
+    tokens = [call.usage.output_tokens for call in cut if call.usage]
+    length = median(len(call.text.split()) for call in cut) if cut else 0
+    size = f"{median(tokens):g} output tokens" if tokens else f"{length:g} words"
+    end = quote(group.members[0].subject.answer[-60:])
+    wanted = [len(member.subject.texts[0].split()) for member in group.members if member.subject.texts]
+    room = f"; the expected answers have {median(wanted):g} words (median)" if wanted else ""
+    cause = group.by_prose(
+        (*_LENGTH_TERMS, "step by step", "explain", "reasoning"),
+        stated=f"bears on length{room}",
+        absent=f"sets no length{room}",
+        unknown=f"the answers run past their limit of about {size}{room}",
+    )
+    fix = f"have the result first and the whole answer well under {length:g} words, or raise max_tokens"
+    return Explanation(
+        f"{group.share}: cut at max_tokens after {size} (median); e.g. one ends {end}", cause, fix
+    )
+
+
+def _explain_other(group: Group) -> Explanation:
+    lines = Counter(_gist(member.subject) for member in group.members)
+    most = [f"{line} ({count})" for line, count in lines.most_common()]
+    places = Counter(member.subject.failure.where for member in group.members if member.subject.failure.where)
+    where = (
+        f" at {listed([f'{place} ({count})' for place, count in places.most_common()], 3)}" if places else ""
+    )
+    shared = group.telling()
+    inputs = f"; their inputs share {shared}" if shared else ""
+    answer = group.members[0].subject.answer
+    seen = f"; it was {quote(answer)}" if answer else ""
+    return Explanation(
+        f"{group.share}: {listed(most, 3)}",
+        f"different messages: {len(lines)}{where}{inputs}",
+        f"make the answer one for which this does not happen: {next(iter(lines))}{seen}",
+    )
+
+
+def _gist(subject: Subject) -> str:
+    return (subject.difference() or (first_line(subject.failure.message),))[0]
+
+
+_EXPLAINERS: dict[str, Callable[[Group], Explanation]] = {
+    categories.FORMAT: _explain_format,
+    categories.CONFUSION: _explain_confusion,
+    categories.VERBOSE: _explain_length,
+    categories.TERSE: _explain_length,
+    categories.MISSING: _explain_missing,
+    categories.INVENTED: _explain_invented,
+    categories.FORBIDDEN: _explain_forbidden,
+    categories.WRONG: _explain_wrong,
+    categories.REFUSAL: _explain_refusal,
+    categories.TRUNCATED: _explain_truncated,
+}

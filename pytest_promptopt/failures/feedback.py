@@ -1,0 +1,223 @@
+"""Failed outcomes in, categories and descriptive feedback out."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from pytest_promptopt.failures.categories import find
+from pytest_promptopt.failures.differences import compact, shorten
+from pytest_promptopt.failures.explanations import Background, Group, Member, explain
+from pytest_promptopt.failures.formats import undress
+from pytest_promptopt.failures.subject import Subject, subject_of
+from pytest_promptopt.failures.vocabulary import Prose, Vocabulary, closed_set, words
+from pytest_promptopt.records import CaseResult, Outcome, Status
+
+
+@dataclass(frozen=True)
+class FailedCase:
+    """One case that failed, in text.
+
+    :param inputs: variable -> value of the calls in question.
+    :param expected: None when the test states no expected value (a constraint, an exception).
+    :param actual: what was compared with `expected`; else the answer.
+    :param difference: lines that say how they differ, ready to print.
+    """
+
+    case: str
+    category: str
+    inputs: Mapping[str, str]
+    expected: str | None
+    actual: str
+    difference: tuple[str, ...]
+    message: str
+
+
+@dataclass(frozen=True)
+class Category:
+    """All failed cases of one kind, folded.
+
+    :param observed: what these cases have in common, with figures.
+    :param examples: up to 3 node ids, of different signs where there are any.
+    :param cases: the node ids of all of them.
+    :param confusion: (expected, actual, count), most frequent first; empty unless labels are confused.
+    """
+
+    name: str
+    count: int
+    observed: str
+    examples: tuple[str, ...]
+    cause: str
+    fix: str
+    cases: tuple[str, ...]
+    confusion: tuple[tuple[str, str, int], ...] = ()
+
+
+@dataclass(frozen=True)
+class Feedback:
+    """What the failures of a set of cases have in common.
+
+    :param total: the cases that ran; skipped ones are left out.
+    :param failing: the cases with a failed sample; the counts of `categories` add up to it.
+    :param errored: the cases that only errored: they are no evidence and are in no category.
+    :param categories: by count, descending.
+    :param failed: every failing case, in the order given.
+    """
+
+    total: int
+    failing: int
+    errored: int
+    categories: tuple[Category, ...]
+    failed: tuple[FailedCase, ...]
+
+
+#: A hook's own category for a failed case (whose `category` is the built-in choice), or None to keep that.
+Categorize = Callable[[FailedCase], str | None]
+
+
+def describe(
+    results: Sequence[CaseResult],
+    *,
+    prompt: str | None = None,
+    prose: str = "",
+    custom: Categorize | None = None,
+) -> Feedback:
+    """Say what the failures of `results` have in common.
+
+    :param prompt: where cases use several prompts, the one whose calls are the inputs; None means all.
+    :param prose: the prompt's current text: causes and fixes say what it states. Empty: not known.
+    :param custom: asked for every failed case; its answer wins over the built-in category unless it is None.
+    :raises TypeError: `custom` answered something that is neither None nor a name.
+    """
+    text = Prose(prose)
+    failing = [(result, result.failing) for result in results]
+    vocabularies = _vocabularies(results, text)
+    failed: list[FailedCase] = []
+    members: dict[str, list[Member]] = defaultdict(list)
+    for result, outcome in failing:
+        if outcome is None:
+            continue
+        subject = subject_of(outcome, prompt=prompt, prose=text, vocabulary=vocabularies[result.case.prompts])
+        subject = replace(subject, case=result.case.id)
+        finding = find(subject)
+        case = _chosen(_failed_case(subject, finding.category, result), custom)
+        failed.append(case)
+        members[case.category].append(Member(subject, finding))
+    counts, inputs = _word_counts(results, prompt)
+    background = Background(text, len(failed), counts, inputs)
+    groups = [Group(name, tuple(group), background) for name, group in members.items()]
+    return Feedback(
+        total=sum(any(o.status is not Status.SKIPPED for o in result.outcomes) for result in results),
+        failing=len(failed),
+        errored=sum(result.errored for result in results),
+        categories=tuple(_category(group) for group in sorted(groups, key=lambda g: -len(g.members))),
+        failed=tuple(failed),
+    )
+
+
+def _category(group: Group) -> Category:
+    explanation = explain(group)
+    return Category(
+        name=group.name,
+        count=len(group.members),
+        observed=explanation.observed,
+        examples=group.examples(),
+        cause=explanation.cause,
+        fix=explanation.fix,
+        cases=tuple(member.subject.case for member in group.members),
+        confusion=group.confusion,
+    )
+
+
+def _failed_case(subject: Subject, category: str, result: CaseResult) -> FailedCase:
+    difference = subject.difference()
+    failed = sum(outcome.status is Status.FAILED for outcome in result.outcomes)
+    if failed < len(result.counted):
+        difference += (f"failed in {failed} of {len(result.counted)} samples",)
+    compared = subject.operator == "==" or isinstance(subject.actual, str) or not subject.calls
+    return FailedCase(
+        case=subject.case,
+        category=category,
+        inputs={name: shorten(value) for name, value in subject.inputs.items()},
+        expected=shorten(
+            compact(subject.failure.expected if subject.failure.operator == "==" else subject.expected)
+        )
+        if subject.operator == "=="
+        else None,
+        actual=shorten(compact(_compared(subject)) if compared else compact(subject.answer)),
+        difference=difference,
+        message=shorten(compact(subject.failure.message)),
+    )
+
+
+def _compared(subject: Subject) -> object:
+    """The side as the test had it: JSON text stays the text that the model wrote."""
+    return subject.failure.actual if subject.failure.operator == "==" else subject.actual
+
+
+def _chosen(case: FailedCase, custom: Categorize | None) -> FailedCase:
+    name: object = custom(case) if custom is not None else None
+    if name is None:
+        return case
+    if not isinstance(name, str) or not name.strip():
+        raise TypeError(f"a category hook must return a name or None, got {name!r} for {case.case}")
+    return replace(case, category=name.strip())
+
+
+def _vocabularies(results: Sequence[CaseResult], prose: Prose) -> dict[tuple[str, ...], Vocabulary]:
+    """prompts of a case -> the closed set of labels that cases of these prompts expect.
+
+    A passing case shows what it expected only by its answer, so it is heard only when a case of the same test
+    function fails on an expected text.
+    """
+    pairs: dict[tuple[str, ...], list[tuple[str, str]]] = defaultdict(list)
+    functions: set[str] = set()
+    for result in results:
+        pair = _label_pair(result.failing)
+        if pair is not None:
+            pairs[result.case.prompts].append(pair)
+            functions.add(_function(result))
+    passing: dict[tuple[str, ...], list[str]] = defaultdict(list)
+    for result in results:
+        if result.failing is None and result.counted and _function(result) in functions:
+            passing[result.case.prompts].extend(
+                o.calls[-1].text.strip() for o in result.counted[:1] if o.calls
+            )
+    prompts = {result.case.prompts for result in results}
+    return {key: closed_set(pairs[key], passing[key], prose) for key in prompts}
+
+
+def _label_pair(outcome: Outcome | None) -> tuple[str, str] | None:
+    failure = outcome.failure if outcome is not None else None
+    if failure is None or failure.operator != "==":
+        return None
+    sides = failure.expected, failure.actual
+    if any(isinstance(side, (dict, list, bool, type(None))) for side in sides):
+        return None
+    return compact(sides[0]).strip(), undress(compact(sides[1]))[0]
+
+
+def _function(result: CaseResult) -> str:
+    return result.case.id.partition("[")[0]
+
+
+def _word_counts(results: Sequence[CaseResult], prompt: str | None) -> tuple[Counter[str], int]:
+    """In how many of the inputs each word occurs, over all cases, and how many inputs there are."""
+    counts: Counter[str] = Counter()
+    inputs = 0
+    for result in results:
+        outcome = result.failing or next(iter(result.counted), None)
+        if outcome is None or not outcome.calls:
+            continue
+        calls = [call for call in outcome.calls if call.prompt == prompt] or outcome.calls
+        counts.update(
+            {
+                word
+                for call in calls[:1]
+                for value in call.variables.values()
+                for word in words(compact(value))
+            }
+        )
+        inputs += 1
+    return counts, inputs
