@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -116,8 +117,9 @@ class Prompt:
         request = self._request(variables, messages, response_schema)
         known = self._known(request)
         if known is None:
-            known = Known(answer=self._run.caller.ask(request, Role.TARGET), error=None, cached=False)
-        return self._completion(request, variables, known)
+            with suppress(ModelError):
+                self._run.caller.ask(request, Role.TARGET)
+        return self._completion(request, variables)
 
     async def acall(
         self,
@@ -135,9 +137,9 @@ class Prompt:
             await _let_siblings_ask()
             raise
         if known is None:
-            answer = await self._run.caller.aask(request, Role.TARGET)
-            known = Known(answer=answer, error=None, cached=False)
-        return self._completion(request, variables, known)
+            with suppress(ModelError):
+                await self._run.caller.aask(request, Role.TARGET)
+        return self._completion(request, variables)
 
     def _request(
         self,
@@ -163,13 +165,14 @@ class Prompt:
             raise Suspended("waiting for a model's answer")
         return known
 
-    def _completion(self, request: Request, variables: Mapping[str, object], known: Known) -> Completion:
-        if known.error is not None or known.answer is None:
-            error = known.error
+    def _completion(self, request: Request, variables: Mapping[str, object]) -> Completion:
+        known = self._run.caller.known(request)
+        assert known is not None
+        answer, error = known.answer, known.error
+        if answer is None:
             assert error is not None
             self._run.error = error
             raise error.with_traceback(None) from None
-        answer = known.answer
         self._run.calls.append(
             Call(
                 prompt=self._file.name,
