@@ -206,8 +206,11 @@ def _named(field: str) -> str:
 
 
 def _is_blanked(expected: object, actual: object) -> bool:
-    blank: tuple[object, ...] = ("", [], {})
-    return (actual is None or actual in blank) and expected is not None and expected not in blank
+    return _is_blank(actual) and not _is_blank(expected)
+
+
+def _is_blank(value: object) -> bool:
+    return value is None or (isinstance(value, (str, list, dict)) and not value)
 
 
 def _invented(subject: Subject) -> Finding | None:
