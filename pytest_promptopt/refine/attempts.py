@@ -1,0 +1,86 @@
+"""What a search holds: versions that were kept, and candidates on their way to a verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from pytest_promptopt.records import CandidateResult, CaseResult, Overlay, Split, pass_rate
+from pytest_promptopt.refine.acceptance import Comparison
+from pytest_promptopt.refine.evaluator import Prompt
+from pytest_promptopt.refine.memory import Lesson
+
+Results = tuple[CaseResult, ...]
+
+ACCEPTED, REJECTED, REFUSED = "accepted", "rejected", "refused"
+
+
+@dataclass(frozen=True)
+class Version:
+    """Texts of a group that are or were its incumbent: the original, with the id ``0``, or a candidate."""
+
+    id: str
+    overlay: Overlay
+    results: Mapping[Split, Results]
+
+    def text(self, prompt: Prompt) -> str:
+        return self.overlay.get(prompt.name, prompt.prose)
+
+    def evidence(self, *splits: Split) -> Results:
+        return tuple(result for split in splits for result in self.results.get(split, ()))
+
+
+@dataclass
+class Attempt:
+    """One candidate. Its verdict, ``accepted``, ``rejected`` or ``refused``, is empty until it is decided.
+
+    :param overlay: the incumbent's texts with this candidate's own in place of one of them.
+    :param growth: how many characters longer than the incumbent's its text is.
+    """
+
+    id: str
+    prompt: str
+    direction: str
+    reason: str = ""
+    overlay: Overlay = field(default_factory=dict)
+    growth: int = 0
+    verdict: str = ""
+    why: str = ""
+    results: dict[Split, Results] = field(default_factory=dict)
+    compared: dict[Split, Comparison] = field(default_factory=dict)
+
+    def decide(self, verdict: str, why: str) -> None:
+        self.verdict, self.why = verdict, why
+
+    @property
+    def latest(self) -> Comparison | None:
+        """The comparison on the strictest split that it came to; None when it was not run."""
+        return max(self.compared.values(), key=lambda one: one.split.strictness, default=None)
+
+    def result(self) -> CandidateResult:
+        latest = self.latest
+        return CandidateResult(
+            id=self.id,
+            prompt=self.prompt,
+            direction=self.direction,
+            reason=self.reason,
+            rate=pass_rate(self.results[latest.split]) if latest else None,
+            verdict=self.verdict,
+            why=self.why,
+            fixed=tuple(case for one in self.compared.values() for case in one.fixed),
+            broken=tuple(case for one in self.compared.values() for case in one.broken),
+        )
+
+    def lesson(self) -> Lesson:
+        """What it taught, in counts: a lesson names no case, so that it may be told in every phase."""
+        measured = ", ".join(
+            f"{one.points} on {split} cases ({len(one.fixed)} fixed, {len(one.broken)} broken)"
+            for split, one in self.compared.items()
+        )
+        return Lesson(
+            accepted=self.verdict == ACCEPTED,
+            gain=self.latest.gain if self.latest else None,
+            measured=measured or f"{self.verdict} before it was run: {self.why}",
+            reason=self.reason,
+            direction=self.direction,
+        )

@@ -1,0 +1,78 @@
+"""What the loop needs from outside: prompts, and somebody who runs cases."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from pytest_promptopt.errors import PromptoptError
+from pytest_promptopt.records import Case, CaseResult, Overlay
+
+
+class StopRun(PromptoptError):
+    """No further call is possible or allowed: the search ends with what it has.
+
+    :param halt: the name of the stop: a `Halt`, or a word of its own.
+    :param why: one sentence for the user.
+    """
+
+    def __init__(self, halt: str, why: str) -> None:
+        super().__init__(why)
+        self.halt = halt
+        self.why = why
+
+
+@dataclass(frozen=True)
+class Trial:
+    """The cases (by id) to run under an overlay."""
+
+    overlay: Overlay
+    cases: tuple[str, ...]
+
+
+class Evaluator(Protocol):
+    """Runs cases under candidate texts."""
+
+    @property
+    def cases(self) -> Sequence[Case]:
+        """All cases of the run, of every split, in a stable order."""
+
+    def evaluate(self, trials: Sequence[Trial]) -> list[tuple[CaseResult, ...]]:
+        """Run all trials together; results in the order asked, one per case of each trial.
+
+        An answer that is known already costs nothing. May raise `StopRun` and `KeyboardInterrupt`.
+        """
+
+
+class FrontMatter(Protocol):
+    """What a prompt file says about itself to the optimizer."""
+
+    @property
+    def description(self) -> str:
+        """The task in the user's words; empty when not given."""
+
+    @property
+    def keep(self) -> tuple[str, ...]:
+        """Lines that must stay verbatim."""
+
+
+class Prompt(Protocol):
+    """A prompt file as the loop sees it."""
+
+    @property
+    def name(self) -> str:
+        """Its rootdir-relative POSIX path: the key of an overlay."""
+
+    @property
+    def prose(self) -> str:
+        """The text that may be rewritten."""
+
+    @property
+    def variables(self) -> frozenset[str]: ...
+
+    @property
+    def front(self) -> FrontMatter: ...
+
+    def objections(self, prose: str) -> tuple[str, ...]:
+        """Why `prose` cannot replace this prompt's text, in sentences; empty when it can."""

@@ -1,0 +1,35 @@
+"""Prompts that share cases are refined together, since each decides about the other's cases."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pytest_promptopt.records import Case, Split
+from pytest_promptopt.refine.evaluator import Prompt
+
+
+@dataclass(frozen=True)
+class Group:
+    """Prompts connected by cases, and all cases that use any of them."""
+
+    prompts: tuple[Prompt, ...]
+    cases: tuple[Case, ...]
+
+    def ids(self, *splits: Split) -> tuple[str, ...]:
+        return tuple(case.id for case in self.cases if case.split in splits)
+
+
+def connected(prompts: Sequence[Prompt], cases: Sequence[Case]) -> list[Group]:
+    """Split `prompts` into groups, in the order given; a prompt that shares no case stands alone."""
+    label = {prompt.name: number for number, prompt in enumerate(prompts)}
+    for case in cases:
+        joined = {label[name] for name in case.prompts if name in label}
+        label |= {name: min(joined) for name, number in label.items() if number in joined}
+    return [
+        Group(
+            tuple(prompt for prompt in prompts if label[prompt.name] == number),
+            tuple(case for case in cases if any(label.get(name) == number for name in case.prompts)),
+        )
+        for number in sorted(set(label.values()))
+    ]

@@ -1,0 +1,38 @@
+"""The decisions that can be replaced from outside; the defaults are ours."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from pytest_promptopt.failures import Categorize
+from pytest_promptopt.records import Iteration
+from pytest_promptopt.refine import acceptance, halting, proposer
+from pytest_promptopt.refine.acceptance import Comparison, Verdict
+from pytest_promptopt.refine.halting import Phase, Standing, Stop
+from pytest_promptopt.refine.proposer import Ask, Wanted
+from pytest_promptopt.refine.replies import Reply, Unusable
+
+
+def unobserved(*_: object) -> None:
+    """An observer that does not look."""
+
+
+@dataclass(frozen=True)
+class Policies:
+    """What the loop asks at each turn; each field is one decision or one observer.
+
+    :param categorize: names the category of a failure before the built-in rules do; None to leave it to them.
+    :param propose: one reply per brief, in order.
+    :param accept: whether a candidate may replace the incumbent.
+    :param halt: whether to stop now; None to go on.
+    :param iteration_finished: told of every iteration.
+    :param progress: told when a phase begins, and for which prompts.
+    """
+
+    categorize: Categorize | None = None
+    propose: Callable[[Wanted, Ask], list[Reply | Unusable]] = proposer.propose
+    accept: Callable[[Comparison], Verdict] = acceptance.adaptive
+    halt: Callable[[Standing], Stop | None] = halting.halt
+    iteration_finished: Callable[[Iteration], None] = unobserved
+    progress: Callable[[Phase, str], None] = unobserved

@@ -1,0 +1,57 @@
+"""How the failing cases are shared out: few in each request, and these as different as can be."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import zip_longest
+from typing import TypeVar
+
+from pytest_promptopt.failures import FailedCase, Feedback
+
+Item = TypeVar("Item")
+
+#: Failing cases in one request: more are not attended to, and each is paid for with every candidate.
+MAX_CASES = 12
+
+#: Failing cases that are enough to learn from; a share with fewer of its own borrows from the others.
+ENOUGH_CASES = 6
+
+
+def deal(
+    feedback: Feedback, count: int, *, seed: str, shown: Mapping[str, int]
+) -> list[tuple[FailedCase, ...]]:
+    """Deal the failing cases to `count` requests: those shown least so far first, then as diverse as can be.
+
+    The shares are disjoint while there are enough failing cases; a share that would be too small to learn
+    from is filled up from the others. The same arguments give the same deal.
+
+    :param shown: how often each case was shown before.
+    """
+    order = _diverse(feedback, random.Random(seed))
+    order.sort(key=lambda case: shown.get(case.case, 0))
+    shares: list[tuple[FailedCase, ...]] = []
+    for number in range(count):
+        own = order[number::count][:MAX_CASES]
+        borrowed = [case for case in order if case not in own][: max(0, ENOUGH_CASES - len(own))]
+        shares.append((*own, *borrowed))
+    return shares
+
+
+def _diverse(feedback: Feedback, rng: random.Random) -> list[FailedCase]:
+    """All failing cases, so ordered that every start of the list covers many categories and confusions."""
+    cases = sorted(feedback.failed, key=lambda case: case.case)
+    rng.shuffle(cases)
+    categories: dict[str, dict[tuple[str | None, str], list[FailedCase]]] = {}
+    for case in cases:
+        confusions = categories.setdefault(case.category, {})
+        confusions.setdefault((case.expected, case.actual), []).append(case)
+    largest_first = (sorted(category.values(), key=len, reverse=True) for category in categories.values())
+    by_category = sorted(map(_interleaved, largest_first), key=len, reverse=True)
+    return _interleaved(by_category)
+
+
+def _interleaved(queues: Iterable[Sequence[Item]]) -> list[Item]:
+    missing = object()
+    rows = zip_longest(*queues, fillvalue=missing)
+    return [item for row in rows for item in row if item is not missing]  # type: ignore[misc]

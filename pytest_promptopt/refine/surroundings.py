@@ -1,0 +1,51 @@
+"""What every step of a run works with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import astuple, dataclass
+from typing import Any
+
+from pytest_promptopt.journal import Journal
+from pytest_promptopt.records import Role, Spend
+from pytest_promptopt.refine.attempts import Results
+from pytest_promptopt.refine.evaluator import Evaluator
+from pytest_promptopt.refine.policies import Policies
+from pytest_promptopt.refine.proposer import Ask
+from pytest_promptopt.settings import Settings
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """The people a run talks to.
+
+    :param journal: None when none is kept.
+    :param spend: what was paid so far in the whole session, by role.
+    """
+
+    evaluator: Evaluator
+    ask: Ask
+    settings: Settings
+    policies: Policies
+    journal: Journal | None
+    spend: Callable[[], Mapping[Role, Spend]]
+
+    def record(self, event: str, **data: Any) -> None:
+        """Write an event to the journal, if one is kept."""
+        if self.journal is not None:
+            self.journal.append(event, **data)
+
+    def record_results(self, version: str, results: Results) -> None:
+        """Journal the rate of every case under a candidate (``0`` is the original), null without one."""
+        rates = {result.case.id: result.rate for result in results}
+        self.record("results", candidate=version, rates=rates)
+
+    def paid(self) -> Spend:
+        """What was paid so far, all roles together."""
+        return added(self.spend().values())
+
+
+def added(spends: Iterable[Spend], *, less: Spend | None = None) -> Spend:
+    """The sum of `spends`, without what `less` had already."""
+    columns = zip(*map(astuple, [*spends, Spend()]), strict=True)
+    return Spend(*(sum(column) - one for column, one in zip(columns, astuple(less or Spend()), strict=True)))

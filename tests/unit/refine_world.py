@@ -1,0 +1,204 @@
+"""A small world for the tests of the loop: cases that pass when the prompt states the rule they need."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from pytest_promptopt.errors import ModelError
+from pytest_promptopt.journal import Journal
+from pytest_promptopt.records import (
+    Answer,
+    Call,
+    Case,
+    CaseResult,
+    Failure,
+    Outcome,
+    Overlay,
+    PromptResult,
+    Request,
+    Role,
+    RunResult,
+    Spend,
+    Split,
+    Status,
+)
+from pytest_promptopt.refine.evaluator import StopRun, Trial
+from pytest_promptopt.refine.loop import run
+from pytest_promptopt.refine.policies import Policies
+from pytest_promptopt.settings import Settings
+
+TRAIN, VALIDATION, HELDOUT = Split.TRAIN, Split.VALIDATION, Split.HELDOUT
+
+
+@dataclass(frozen=True)
+class Front:
+    description: str = "Route tickets."
+    keep: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class FakePrompt:
+    name: str = "route.md"
+    prose: str = "Route {{ ticket }}."
+    variables: frozenset[str] = frozenset({"ticket"})
+    front: Front = Front()
+
+    def objections(self, prose: str) -> tuple[str, ...]:
+        lost = sorted(name for name in self.variables if f"{{{{ {name} }}}}" not in prose)
+        return tuple(f"It lost the variable {{{{ {name} }}}}." for name in lost)
+
+
+@dataclass(frozen=True)
+class Need:
+    """A case: passes when every prompt it uses holds its `rule` and none holds ``not <rule>``."""
+
+    id: str
+    rule: str
+    split: Split = TRAIN
+    prompts: tuple[str, ...] = ("route.md",)
+    expected: str = ""
+    secret: str = ""
+    errs: bool = False
+
+    def record(self) -> Case:
+        return Case(self.id, self.prompts, self.split)
+
+    def run(self, texts: Mapping[str, str]) -> Outcome:
+        words = [re.findall(r"not \w+|\w+", texts[name]) for name in self.prompts]
+        passed = not self.rule or all(self.rule in w and f"not {self.rule}" not in w for w in words)
+        expected = self.expected or f"label-{self.rule}"
+        actual = expected if passed else "nothing"
+        ticket = f"{self.id} asks about {self.rule} {self.secret}"
+        calls = tuple(
+            Call(name, {"ticket": ticket}, f"{self.id}{name}", actual, "end_turn", None, None, 0.1, False)
+            for name in self.prompts
+        )
+        if self.errs:
+            return Outcome(self.id, Status.ERRORED, 0.0, error="timeout", calls=calls)
+        if passed:
+            return Outcome(self.id, Status.PASSED, 1.0, calls=calls)
+        message = f"assert {actual!r} == {expected!r} {self.secret}"
+        failure = Failure("AssertionError", message, "test.py:1", "==", expected, actual)
+        return Outcome(self.id, Status.FAILED, 0.0, failure=failure, calls=calls)
+
+
+@dataclass
+class World:
+    """Evaluator, optimizer, bill and disk at once; it notes everything that is asked of it.
+
+    :param replies: texts of new prompts (or whole replies), in turn, or a function from request to reply.
+    :param interrupt: raise at the evaluation (``evaluate 3``) or request (``ask 2``) of this number, from 1.
+    """
+
+    needs: Sequence[Need]
+    replies: Iterable[str] | Callable[[Request], str | Answer | ModelError] = ()
+    prompts: Sequence[FakePrompt] = (FakePrompt(),)
+    interrupt: str = ""
+    error: BaseException = field(default_factory=KeyboardInterrupt)
+    settings: Settings = Settings(rootdir=Path("."), candidates=1, max_iterations=4)
+    policies: Policies = Policies()
+    asked: list[list[Request]] = field(default_factory=list)
+    evaluated: list[list[Trial]] = field(default_factory=list)
+    written: dict[str, str] = field(default_factory=dict)
+    conflict: BaseException | None = None
+
+    @property
+    def cases(self) -> list[Case]:
+        return [need.record() for need in self.needs]
+
+    def evaluate(self, trials: Sequence[Trial]) -> list[tuple[CaseResult, ...]]:
+        self.evaluated.append(list(trials))
+        self._maybe_stop(f"evaluate {len(self.evaluated)}")
+        return [self._results(trial.overlay, trial.cases) for trial in trials]
+
+    def _results(self, overlay: Overlay, ids: Sequence[str]) -> tuple[CaseResult, ...]:
+        texts = {prompt.name: overlay.get(prompt.name, prompt.prose) for prompt in self.prompts}
+        return tuple(CaseResult(n.record(), (n.run(texts),)) for n in self.needs if n.id in ids)
+
+    def ask(self, requests: Sequence[Request]) -> list[Answer | ModelError]:
+        self.asked.append(list(requests))
+        self._maybe_stop(f"ask {len(self.asked)}")
+        return [self._reply(request) for request in requests]
+
+    def _reply(self, request: Request) -> Answer | ModelError:
+        if callable(self.replies):
+            reply = self.replies(request)
+        else:
+            self.replies = iter(self.replies)
+            reply = next(self.replies, "out of ideas")
+        return answer(reply) if isinstance(reply, str) else reply
+
+    def _maybe_stop(self, moment: str) -> None:
+        if moment == self.interrupt:
+            raise self.error
+
+    def spend(self) -> Mapping[Role, Spend]:
+        return {Role.OPTIMIZER: Spend(calls=sum(map(len, self.asked)))}
+
+    def write(self, prompt: object, text: str) -> None:
+        assert isinstance(prompt, FakePrompt)
+        if self.conflict is not None:
+            raise self.conflict
+        assert prompt.name not in self.written, "a prompt is written once"
+        self.written[prompt.name] = text
+
+    def run(self, *, journal: Journal | None = None, dry: bool = False, **settings: object) -> RunResult:
+        return run(
+            self.prompts,
+            self,
+            self.ask,
+            replace(self.settings, **settings),  # type: ignore[arg-type]
+            journal,
+            self.policies,
+            spend=self.spend,
+            write=None if dry else self.write,
+        )
+
+    def result(self, **settings: object) -> PromptResult:
+        """The result of a run with one prompt."""
+        (result,) = self.run(**settings).prompts
+        return result
+
+    def requests(self) -> list[str]:
+        """All that the optimizer was told, one text per request."""
+        return ["\n".join(m.content for m in request.messages) for sent in self.asked for request in sent]
+
+    def ran(self, case: str) -> int:
+        """How often a case was run."""
+        return sum(case in trial.cases for trials in self.evaluated for trial in trials)
+
+
+def answer(text: str, stop_reason: str = "end_turn") -> Answer:
+    """A reply: bare words become a prompt with its variable and a reason."""
+    if "<" not in text and "out of ideas" not in text:
+        text = new_prompt(f"Route {{{{ ticket }}}}. {text}", reason=f"because of {text}")
+    return Answer(text, "demo", stop_reason, None, None, 0.1)
+
+
+def new_prompt(text: str, *, reason: str = "it is better") -> str:
+    return f"<reason>{reason}</reason>\n<new_prompt>\n{text}\n</new_prompt>"
+
+
+def needs(rules: str, split: Split = TRAIN, **more: object) -> list[Need]:
+    """One case per word: ``needs("a a b")`` are two cases of rule a and one of rule b; ``-`` needs no rule."""
+    return [
+        Need(f"{split}-{number}-{rule}", "" if rule == "-" else rule, split, **more)  # type: ignore[arg-type]
+        for number, rule in enumerate(rules.split(), 1)
+    ]
+
+
+__all__ = [
+    "HELDOUT",
+    "TRAIN",
+    "VALIDATION",
+    "FakePrompt",
+    "Front",
+    "Need",
+    "StopRun",
+    "World",
+    "answer",
+    "needs",
+]
