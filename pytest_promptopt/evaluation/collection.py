@@ -97,6 +97,19 @@ class PromptCase:
         """Whether the case may be run again from the top to find its answers."""
         return self.mark is not None and self.mark.replay
 
+    def model_of(self, file: PromptFile) -> str:
+        """The model that answers `file`: the mark decides over the front matter, that over the settings.
+
+        Raises `SettingsError` when none is named.
+        """
+        model = (self.mark and self.mark.model) or file.front.model or self.model
+        if model is None:
+            raise SettingsError(
+                f"{file.name}: no model to ask; set --promptopt-model=PROVIDER/MODEL (ini promptopt_model), "
+                "model= in @pytest.mark.prompt or `model:` in the front matter; `demo` needs no key"
+            )
+        return canonical(model)
+
     def request(
         self,
         file: PromptFile,
@@ -105,18 +118,12 @@ class PromptCase:
         *,
         sample: int,
     ) -> Request:
-        """The request of one call: the mark decides over the front matter, the front matter over the settings."""
+        """The request of one call; parameters of the mark win over those of the front matter."""
         assert self.mark is not None
-        model = self.mark.model or file.front.model or self.model
-        if model is None:
-            raise SettingsError(
-                f"{file.name}: no model to ask; set --promptopt-model=PROVIDER/MODEL (ini promptopt_model), "
-                "model= in @pytest.mark.prompt or `model:` in the front matter; `demo` needs no key"
-            )
         parameters = {**file.front.parameters, **self.mark.parameters}
         stop = parameters.pop("stop", file.front.stop)
         return Request(
-            model=canonical(model),
+            model=self.model_of(file),
             messages=tuple(messages),
             max_tokens=parameters.pop("max_tokens", file.front.max_tokens),
             stop=(stop,) if isinstance(stop, str) else tuple(stop),

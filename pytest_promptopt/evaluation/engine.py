@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from pytest_promptopt.errors import PromptoptError
+from pytest_promptopt.budget import Ledger
+from pytest_promptopt.errors import ErrorKind, ModelError, PromptoptError
 from pytest_promptopt.evaluation import internals
 from pytest_promptopt.evaluation.collection import PromptCase
 from pytest_promptopt.evaluation.outcomes import outcome_of
@@ -22,6 +23,7 @@ from pytest_promptopt.evaluation.prompt import Run
 from pytest_promptopt.models.caller import Caller
 from pytest_promptopt.records import CaseResult, Outcome, Overlay, Role, Status
 from pytest_promptopt.refine.evaluator import StopRun, Trial
+from pytest_promptopt.refine.halting import Halt
 
 #: Restarts in a row without any further known answer after which a case is told to ask something else every time.
 MAX_STALLED = 3
@@ -48,6 +50,9 @@ class Job:
     stalled: int = 0
     asked_before: list[tuple[str, Mapping[str, str]]] = field(default_factory=list)
     outcome: Outcome | None = None
+    error: ModelError | None = None
+    #: The prompt was used: called, or its text or path read.
+    reached: bool = False
 
     def restarted(self, run: Run) -> ReplayError | None:
         """Take note of a suspended run; the error when this case can never be replayed."""
@@ -83,6 +88,7 @@ class Engine:
         session: pytest.Session,
         cases: Mapping[pytest.Item, PromptCase],
         caller: Caller,
+        ledger: Ledger,
         *,
         concurrency: int,
         mine: Callable[[pytest.Item], bool] = lambda item: True,
@@ -96,6 +102,7 @@ class Engine:
         self.session = session
         self.cases = cases
         self.caller = caller
+        self.ledger = ledger
         self.run: Run | None = None
         self.held: internals.HeldRun | None = None
         self._concurrency = concurrency
@@ -245,11 +252,14 @@ class Engine:
                 job.outcome = Outcome(job.case.case.id, Status.ERRORED, 0.0, sample=job.sample, error=str(error))
         else:
             job.outcome = outcome_of(run, held.reports)
+            job.error = run.error
+            job.reached = bool(run.asked) or run.touched
             self._note_depth(item, run)
 
-    def _silent(self, run: Run) -> tuple[Run, internals.HeldRun]:
+    def _silent(self, run: Run, *, blocks: bool = True) -> tuple[Run, internals.HeldRun]:
+        """:param blocks: a case that cannot be replayed waits for its answers, instead of asking nobody."""
         item = run.case.item
-        run.suspends = lambda: run.case.replays
+        run.suspends = lambda: run.case.replays or not blocks
         held = internals.HeldRun(item, reportable=lambda: False)
         internals.make_room(item)
         with self.current(run, held), held:
@@ -281,6 +291,13 @@ class Engine:
             for trial in trials
         ]
         self._drain((job for trial in jobs for case in trial for job in case), progress=progress)
+        for trial, cases in zip(trials, jobs, strict=True):
+            if trial.overlay and not any(job.reached for case in cases for job in case):
+                raise StopRun(
+                    f"no case uses what `prompt` gives it, so no candidate can reach the code under test: call "
+                    f"prompt(...), or read prompt.text or prompt.path, in the tests of {', '.join(trial.overlay)}",
+                    halt=Halt.UNREACHED,
+                )
         return [
             tuple(
                 CaseResult(
@@ -312,23 +329,23 @@ class Engine:
             if job is not None:
                 self._run_silently(job)
                 undecided -= job.outcome is not None
-                self._stop_if_fatal()
+                if job.error is not None and (job.error.stops_run or job.error.kind is ErrorKind.BUDGET):
+                    raise StopRun(str(job.error), halt=halt_of(job.error))
             answered.extend(self._answered(timeout=0 if job is not None else None) if undecided else ())
             progress()
-
-    def _stop_if_fatal(self) -> None:
-        fatal = self.caller.fatal
-        if fatal is not None:
-            raise StopRun(fatal.kind.value, str(fatal))
 
     def probe(self, cases: Iterable[PromptCase]) -> dict[str, frozenset[str]]:
         """The keys of the first calls of each case under the files as they are; asks no model anything."""
         first = {}
         for case in cases:
-            run, _ = self._silent(Run(case, self.caller, attempt=1))
+            run, _ = self._silent(Run(case, self.caller, attempt=1), blocks=False)
             first[case.case.id] = frozenset([*(call.key for call in run.calls[:1]), *run.missing])
         internals.leave(self.session)
         return first
+
+
+def halt_of(error: ModelError) -> Halt:
+    return Halt.BUDGET if error.kind is ErrorKind.BUDGET else Halt.REFUSED
 
 
 def _function_of(item: pytest.Item) -> object:

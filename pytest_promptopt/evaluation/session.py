@@ -8,13 +8,13 @@ import zlib
 from collections import Counter
 from collections.abc import Generator, Sequence
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pytest_promptopt.budget import Ledger
 from pytest_promptopt.cache import ResponseCache
-from pytest_promptopt.errors import SettingsError
+from pytest_promptopt.errors import PromptoptError, SettingsError
 from pytest_promptopt.evaluation import internals, tally
 from pytest_promptopt.evaluation.capture import Operands, failure_of
 from pytest_promptopt.evaluation.collection import PromptCase, collect
@@ -23,11 +23,14 @@ from pytest_promptopt.evaluation.outcomes import outcome_of
 from pytest_promptopt.evaluation.prompt import Prompt, Prompts, Run
 from pytest_promptopt.evidence import SMALL_SPLIT
 from pytest_promptopt.gate import Threshold, thresholds
-from pytest_promptopt.models.caller import Caller
+from pytest_promptopt.models.caller import Caller, Paid
 from pytest_promptopt.models.registry import resolve
 from pytest_promptopt.records import Outcome, RunResult, Split, Status
 from pytest_promptopt.reports.wording import plural
 from pytest_promptopt.settings import CacheMode, Settings
+
+if TYPE_CHECKING:
+    from pytest_promptopt.evaluation.refinement import Refinement
 
 #: Frames of these do not compare anything on a test's behalf.
 _MACHINERY = (os.sep + "_pytest" + os.sep, os.sep + "pluggy" + os.sep, os.path.dirname(__file__) + os.sep)
@@ -45,6 +48,7 @@ class CaseRunner:
         self.settings = settings
         self.notes: list[str] = []
         self.result: RunResult | None = None
+        self._refinement: Refinement | None = None
         self._deselected = deselected
         config = session.config
         worker = getattr(config, "workerinput", None)
@@ -61,11 +65,13 @@ class CaseRunner:
             ledger=self.ledger,
             concurrency=concurrency,
             refresh=settings.cache is CacheMode.REFRESH,
+            on_paid=self._paid,
         )
         self.engine = Engine(
             session,
             cases,
             self.caller,
+            self.ledger,
             concurrency=concurrency,
             mine=lambda item: zlib.crc32(item.nodeid.encode()) % workers == number,
             # Both show or stop at every run, so there must be only one.
@@ -80,6 +86,10 @@ class CaseRunner:
     def _resolve(self, name: str) -> Any:
         hook = self.session.config.hook.pytest_promptopt_resolve_model
         return hook(name=name) or resolve(name)
+
+    def _paid(self, paid: Paid) -> None:
+        if self._refinement is not None:
+            self._refinement.paid(paid)
 
     def check(self) -> None:
         """Raises `SettingsError` when two marks ask different pass rates of one prompt."""
@@ -142,6 +152,28 @@ class CaseRunner:
         return run if run is not None and run.case is case else Run(case, self.caller)
 
     # --------------------------------------------------------------------------------------------------- running
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
+        """Refine first; pytest's own loop then describes the texts that are on disk."""
+        collected = not session.testsfailed or session.config.option.continue_on_collection_errors
+        if self.settings.optimizing and collected:
+            self._refine()
+        return (yield)
+
+    def _refine(self) -> None:
+        from pytest_promptopt.evaluation.refinement import Refinement
+
+        self._refinement = Refinement(self.session, self.cases, self.engine, self.settings)
+        try:
+            self.result = self._refinement.run()
+        except PromptoptError as error:
+            raise pytest.UsageError(str(error)) from None
+        finally:
+            self._refinement = None
+        if self.result.interrupted:
+            self.caller.cancel()
+            raise KeyboardInterrupt
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_protocol(

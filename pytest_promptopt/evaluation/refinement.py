@@ -1,0 +1,250 @@
+"""`--optimize` inside a pytest session: hands the loop its evaluator, its optimizer and its hooks."""
+
+from __future__ import annotations
+
+import secrets
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+
+from pytest_promptopt.errors import ErrorKind, ModelError, PromptoptError, SettingsError
+from pytest_promptopt.evaluation.collection import PromptCase, restrict
+from pytest_promptopt.evaluation.engine import Engine, halt_of
+from pytest_promptopt.failures import FailedCase
+from pytest_promptopt.home import ensure_home
+from pytest_promptopt.journal import Journal
+from pytest_promptopt.models.caller import Caller, Paid
+from pytest_promptopt.models.registry import preflight
+from pytest_promptopt.prompts import PromptFile, check_writable, write_prose
+from pytest_promptopt.records import Answer, Case, CaseResult, Iteration, Request, Role, RunResult, Spend, Split
+from pytest_promptopt.refine import acceptance, halting, loop, proposer
+from pytest_promptopt.refine.acceptance import Comparison, Verdict
+from pytest_promptopt.refine.evaluator import Prompt, StopRun, Trial
+from pytest_promptopt.refine.halting import Phase, Standing, Stop
+from pytest_promptopt.refine.policies import Policies
+from pytest_promptopt.refine.proposer import Ask, Wanted
+from pytest_promptopt.refine.replies import Reply, Unusable
+from pytest_promptopt.reports.live import LineProgress, Progress, progress_for
+from pytest_promptopt.settings import Mode, Settings
+
+
+class Refinement:
+    """One `--optimize` run; as a pytest-free `Evaluator` it runs cases through the engine."""
+
+    def __init__(
+        self, session: pytest.Session, items: dict[pytest.Item, PromptCase], engine: Engine, settings: Settings
+    ) -> None:
+        self._session = session
+        self._items = items
+        self._engine = engine
+        self._caller: Caller = engine.caller
+        self._settings = settings
+        self._hook = session.config.hook
+        self._progress: Progress = LineProgress(sys.stderr)
+        self._done = 0
+        self.journal: Journal | None = None
+
+    # ---------------------------------------------------------------------------------------------------- the run
+
+    def run(self) -> RunResult:
+        """Refine, write, and put the new texts in place for pytest's own loop.
+
+        Raises `PromptoptError` for what must be mended before a first call is paid.
+        """
+        files = self._files()
+        self._check(files)
+        self._share_splits()
+        home = ensure_home(self._settings.home)
+        started = datetime.now(UTC)
+        run_id = f"{started:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+        self.journal = Journal.create(home / "runs" / run_id, run_id)
+        try:
+            for file in files.values():
+                self.journal.keep_original(file.name, file.original)
+            result = self._refine(list(files.values()))
+        finally:
+            self.journal.close()
+        self._hook.pytest_promptopt_run_finished(result=result)
+        return result
+
+    def _refine(self, files: Sequence[PromptFile]) -> RunResult:
+        self._progress = self._open_progress()
+        self._progress.started([file.name for file in files], len(self.cases))
+        try:
+            return loop.run(
+                files,
+                self,
+                self.ask,
+                self._settings,
+                self.journal,
+                self._policies(),
+                spend=lambda: {role: self._engine.ledger.spend_of(role) for role in Role},
+                write=self._write if self._settings.mode is Mode.OPTIMIZE else None,
+            )
+        finally:
+            self._progress.finished()
+
+    def paid(self, paid: Paid) -> None:
+        """Journal a settled model call; called from the event loop's thread."""
+        if self.journal is not None:
+            answer = paid.answer.to_json() if paid.answer is not None else None
+            self.journal.append(
+                "call",
+                key=paid.request.key,
+                role=paid.role,
+                model=paid.request.model,
+                sample=paid.request.sample,
+                attempts=paid.attempts,
+                answer=answer,
+                error=paid.error,
+            )
+
+    # --------------------------------------------------------------------------------------- before the first call
+
+    def _files(self) -> dict[str, PromptFile]:
+        files = {}
+        for case in self._items.values():
+            if case.problem is not None:
+                raise case.problem
+            files.update({file.name: file for file in case.files.values()})
+        return files
+
+    def _check(self, files: Mapping[str, PromptFile]) -> None:
+        if self._settings.mode is Mode.OPTIMIZE:
+            for file in files.values():
+                try:
+                    check_writable(file)
+                except OSError as error:
+                    raise SettingsError(f"{file.name}: cannot be rewritten: {error}") from None
+        models = {self._settings.optimizer_model}
+        for case in self._items.values():
+            models.update(case.model_of(file) for file in case.files.values())
+        for model in sorted(models):
+            if self._hook.pytest_promptopt_resolve_model(name=model) is None:
+                preflight(model)
+        needed, ceiling = 2 * len(self._ids(Split.HELDOUT)), self._settings.max_calls
+        if ceiling is not None and needed >= ceiling:
+            raise SettingsError(
+                f"--promptopt-max-calls={ceiling}: scoring {needed // 2} held-out cases before and after takes "
+                f"{needed} calls, which leaves none for the search; raise it or deselect held-out cases"
+            )
+        self._engine.ledger.set_aside(needed)
+
+    def _ids(self, split: Split) -> list[str]:
+        return [
+            case.case.id
+            for case in self._items.values()
+            if case.case.split is split
+            for _ in range(case.case.samples)
+        ]
+
+    def _share_splits(self) -> None:
+        """Cases that ask a model the very same share the strictest split, however they are written."""
+        if len({case.case.split for case in self._items.values()}) < 2:
+            return
+        by_id = {case.case.id: item for item, case in self._items.items()}
+        groups: dict[frozenset[str], list[pytest.Item]] = {}
+        for case_id, keys in self._engine.probe(self._items.values()).items():
+            if keys:
+                groups.setdefault(keys, []).append(by_id[case_id])
+        for members in groups.values():
+            restrict(self._items, members)
+
+    # ------------------------------------------------------------------------------------------------ the evaluator
+
+    @property
+    def cases(self) -> Sequence[Case]:
+        return [case.case for case in self._items.values()]
+
+    def evaluate(self, trials: Sequence[Trial]) -> list[tuple[CaseResult, ...]]:
+        by_id = {case.case.id: case for case in self._items.values()}
+        return self._engine.evaluate(trials, by_id, self._show_calls)
+
+    def ask(self, requests: Sequence[Request]) -> list[Answer | ModelError]:
+        """Send requests to the optimizer model, all at once."""
+        for request in requests:
+            self._caller.submit(request, Role.OPTIMIZER)
+        found = [self._caller.known(request) for request in requests]
+        while None in found:
+            self._caller.wait(0.2)
+            self._show_calls()
+            found = [self._caller.known(request) for request in requests]
+        answers = [known.answer or known.error for known in found if known is not None]
+        errors = [answer for answer in answers if isinstance(answer, ModelError)]
+        for error in errors:
+            if error.stops_run or error.kind is ErrorKind.BUDGET:
+                raise StopRun(str(error), halt=halt_of(error))
+        return [answer for answer in answers if answer is not None]
+
+    def _show_calls(self) -> None:
+        ledger = self._engine.ledger
+        self._progress.calls(self._caller.in_flight, ledger.spend.calls, ledger.spend)
+
+    def _open_progress(self) -> Progress:
+        reporter: pytest.TerminalReporter | None = self._session.config.pluginmanager.get_plugin("terminalreporter")
+        if reporter is None or reporter.verbosity < -1:
+            return _Silent()
+        stream = reporter._tw._file
+        return progress_for(stream, stream.isatty())
+
+    # ---------------------------------------------------------------------------------------------------- the hooks
+
+    def _policies(self) -> Policies:
+        return Policies(
+            categorize=self._categorize,
+            propose=self._propose,
+            accept=self._accept,
+            halt=self._halt,
+            iteration_finished=self._iteration_finished,
+            progress=self._phase,
+        )
+
+    def _categorize(self, case: FailedCase) -> str | None:
+        category: str | None = self._hook.pytest_promptopt_categorize(case=case)
+        return category
+
+    def _propose(self, wanted: Wanted, ask: Ask) -> list[Reply | Unusable]:
+        replies: list[Reply | Unusable] | None = self._hook.pytest_promptopt_propose(wanted=wanted, ask=ask)
+        return proposer.propose(wanted, ask) if replies is None else list(replies)
+
+    def _accept(self, comparison: Comparison) -> Verdict:
+        verdict: Verdict | None = self._hook.pytest_promptopt_accept(comparison=comparison)
+        return acceptance.adaptive(comparison) if verdict is None else verdict
+
+    def _halt(self, standing: Standing) -> Stop | None:
+        stop: Stop | None = self._hook.pytest_promptopt_halt(standing=standing)
+        return halting.halt(standing) if stop is None else stop
+
+    def _iteration_finished(self, iteration: Iteration) -> None:
+        self._progress.iteration(iteration)
+        self._hook.pytest_promptopt_iteration_finished(iteration=iteration)
+
+    def _phase(self, phase: Phase, prompts: str) -> None:
+        if phase is Phase.HELDOUT:
+            self._engine.ledger.set_aside(0)
+        self._progress.phase(phase, prompts)
+
+    # -------------------------------------------------------------------------------------------------- the writing
+
+    def _write(self, prompt: Prompt, prose: str) -> None:
+        assert isinstance(prompt, PromptFile)
+        write_prose(prompt, prose)
+        fresh = PromptFile.load(prompt.path, rootdir=self._settings.rootdir)
+        for item, case in self._items.items():
+            if prompt.name in case.case.prompts:
+                files = {stage: fresh if file.name == fresh.name else file for stage, file in case.files.items()}
+                self._items[item] = replace(case, files=files)
+
+
+class _Silent:
+    """A progress that shows nothing: for ``-qq`` and ``-p no:terminal``."""
+
+    def started(self, prompts: Sequence[str], cases: int) -> None: ...
+    def phase(self, name: str, prompt: str) -> None: ...
+    def iteration(self, iteration: Iteration) -> None: ...
+    def calls(self, in_flight: int, done: int, spend: Spend) -> None: ...
+    def finished(self) -> None: ...
+
