@@ -12,9 +12,11 @@ SPLITS = {"train": (), "validation": pytest.mark.validation, "heldout": pytest.m
 
 
 def invoices():
-    for number, line in enumerate(INVOICES.read_text(encoding="utf-8").splitlines(), 1):
-        case = json.loads(line)
-        yield pytest.param(case["message"], case["invoice"], marks=SPLITS[case["split"]], id=f"line{number}")
+    cases = [json.loads(line) for line in INVOICES.read_text(encoding="utf-8").splitlines()]
+    return [
+        pytest.param(case["message"], case["invoice"], marks=SPLITS[case["split"]], id=f"line{line}")
+        for line, case in enumerate(cases, 1)
+    ]
 
 
 @pytest.mark.prompt("../prompts/extract.md")

@@ -13,9 +13,11 @@ SPLITS = {"train": (), "validation": pytest.mark.validation, "heldout": pytest.m
 
 def tickets():
     with TICKETS.open(encoding="utf-8", newline="") as file:
-        for number, row in enumerate(csv.DictReader(file), 2):
-            name = f"{row['queue']}-line{number}"
-            yield pytest.param(row["ticket"], row["queue"], marks=SPLITS[row["split"]], id=name)
+        rows = list(csv.DictReader(file))
+    return [
+        pytest.param(row["ticket"], row["queue"], marks=SPLITS[row["split"]], id=f"{row['queue']}-line{line}")
+        for line, row in enumerate(rows, 2)
+    ]
 
 
 @pytest.mark.prompt("../prompts/route.md")

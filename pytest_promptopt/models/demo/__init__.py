@@ -22,7 +22,7 @@ class DemoModel:
     async def complete(self, request: Request) -> Answer:
         """Never raises. Tokens are estimated from characters; `Request.sample` changes nothing."""
         started = time.perf_counter()
-        # A reply that was refused is asked for again in the same chat: the feedback is then an earlier message.
+        # A reply that could not be used is asked for again in the same chat, so the feedback may be earlier.
         asked = next((m.content for m in request.messages if is_feedback(m.content)), None)
         if asked is not None:
             text = propose(asked)

@@ -57,19 +57,21 @@ _ITEM_BREAK = re.compile(r"\s*,\s*(?:and|or)\s+|\s*[,;|]\s*|\s+(?:and|or)\s+")
 _INTRO = re.compile(
     r"\b(?:one of|following|these|labels?|queues?|categor(?:y|ies)|intents?|teams?|topics?|"
     r"class(?:es)?|options?|choices|departments?|keys?|fields?|types?|tags?|values|route|assign|answer|reply|classify|choose|pick|send|sort|"
-    r"extract|json)\b",
+    r"about|extract|json)\b",
     re.IGNORECASE,
 )
 _OPENING = re.compile(
-    r"^.*?(?::|\(|\b(?:one of|into|among|between|either|extract|to|as|are|is|with)\b)\s*", re.IGNORECASE
+    r"^.*?(?::|\(|\b(?:one of|into|among|between|either|extract|about|to|as|are|is|with|keys|fields)\b)\s*",
+    re.IGNORECASE,
 )
 _JSON = re.compile(r"\bjson\b|\b(?:keys|fields)\s*:", re.IGNORECASE)
 _CLOSING = re.compile(r"(?:\s(?:as|from|in)\s[^,]*)?[ .:;?!)]*$")
 _ONLY = re.compile(
-    r"\b(?:only|just|nothing (?:else|more)|no (?:other|explanation|prose|extra)|bare)\b", re.IGNORECASE
+    r"\b(?:only|just|nothing (?:else|more)|no (?:other|explanation|prose|extra)|(?:one|a single) word)\b",
+    re.IGNORECASE,
 )
 _SAY = re.compile(r"\b(?:answer|reply|respond|output|return|write|print|give|say)\b", re.IGNORECASE)
-_SENTENCE = re.compile(r"(?<=[.!?])\s+|\n\s*\n|\n(?=[ \t]*[-*•\d])")
+_SENTENCE = re.compile(r"(?<=[.!?])\s+|\n\s*\n|(?<![,;])\n(?=[ \t]*[-*•\dA-Z])")
 _DEFAULT = re.compile(
     r"\b(?:default(?: is| to)?|otherwise|(?:if|when) (?:unsure|in doubt|nothing fits|none fits))\W+"
     r"(?:(?:answer|choose|use|reply|pick)(?: with)?\W+)?(?P<name>[\w&/-]+(?: [\w&/-]+){0,3})",
@@ -84,7 +86,7 @@ _RULE = re.compile(
 _CUE_BREAK = re.compile(r"\s*[,;|]\s*|\s+(?:and|or)\s+|[\"“”()]+|\.\s+|\.$")
 
 #: A rule says more than a cue, a phrase more than a word, and what is listed first more than what follows.
-_RULE_WEIGHT = 3.0
+_RULE_WEIGHT = 6.0
 _NAME_WEIGHT = 0.9
 _PHRASE_WEIGHT = 0.8
 _PART_WEIGHT = 0.3
@@ -216,15 +218,23 @@ def _plain(lines: Sequence[str], number: int, named: set[str]) -> re.Match[str] 
 def _inline(instructions: str) -> list[str]:
     for sentence in _SENTENCE.split(instructions):
         text = " ".join(sentence.split())
-        if not _INTRO.search(text) or ENTRY.match(text):
-            continue
-        while (opening := _OPENING.match(text)) is not None:
-            text = text[opening.end() :]
-            items = _ITEM_BREAK.split(_CLOSING.sub("", text))
-            names = [m[1] for item in items if (m := _ITEM.match(item.strip())) and not _ONLY.search(item)]
-            if len(names) >= 2 and len(names) == len(items):
-                return list(dict.fromkeys(names))
+        if _INTRO.search(text) and not ENTRY.match(text) and (names := _names(text)):
+            return list(dict.fromkeys(names))
     return []
+
+
+def _names(sentence: str) -> list[str]:
+    """The items of the list that ends a sentence: what opens it is cut off, up to a colon at the most."""
+    found: list[str] = []
+    while (opening := _OPENING.match(sentence)) is not None:
+        sentence = sentence[opening.end() :]
+        items = _ITEM_BREAK.split(_CLOSING.sub("", sentence))
+        names = [m[1] for item in items if (m := _ITEM.match(item.strip())) and not _ONLY.search(item)]
+        if len(names) >= 2 and len(names) == len(items):
+            found = names
+            if opening[0].rstrip().endswith((":", "(", "one of")):
+                break
+    return found
 
 
 def cues_of(text: str) -> list[str]:
