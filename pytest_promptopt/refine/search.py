@@ -224,7 +224,7 @@ class Search:
         for attempt in ranked[1:]:
             attempt.decide(REJECTED, f"candidate {self.incumbent.id} goes before it; {attempt.why}")
 
-    # ------------------------------------------------------------------------------------------------- outside
+    # ------------------------------------------------------------------------------------------------ outside
 
     def _evaluate(self, overlays: Sequence[Overlay], *splits: Split) -> list[Results]:
         cases = self.group.ids(*splits)

@@ -25,12 +25,14 @@ from pytest_promptopt.records import (
     Split,
     Status,
 )
-from pytest_promptopt.refine.evaluator import StopRun, Trial
+from pytest_promptopt.refine.evaluator import Trial
 from pytest_promptopt.refine.loop import run
 from pytest_promptopt.refine.policies import Policies
 from pytest_promptopt.settings import Settings
 
 TRAIN, VALIDATION, HELDOUT = Split.TRAIN, Split.VALIDATION, Split.HELDOUT
+
+SETTINGS = Settings(rootdir=Path("."), candidates=1, max_iterations=4)
 
 
 @dataclass(frozen=True)
@@ -98,8 +100,7 @@ class World:
     prompts: Sequence[FakePrompt] = (FakePrompt(),)
     interrupt: str = ""
     error: BaseException = field(default_factory=KeyboardInterrupt)
-    settings: Settings = Settings(rootdir=Path("."), candidates=1, max_iterations=4)
-    policies: Policies = Policies()
+    policies: Policies = field(default_factory=Policies)
     asked: list[list[Request]] = field(default_factory=list)
     evaluated: list[list[Trial]] = field(default_factory=list)
     written: dict[str, str] = field(default_factory=dict)
@@ -145,21 +146,21 @@ class World:
         assert prompt.name not in self.written, "a prompt is written once"
         self.written[prompt.name] = text
 
-    def run(self, *, journal: Journal | None = None, dry: bool = False, **settings: object) -> RunResult:
+    def run(self, *, journal: Journal | None = None, dry: bool = False, **settings: float) -> RunResult:
         return run(
             self.prompts,
             self,
             self.ask,
-            replace(self.settings, **settings),  # type: ignore[arg-type]
+            replace(SETTINGS, **settings),  # type: ignore[arg-type]
             journal,
             self.policies,
             spend=self.spend,
             write=None if dry else self.write,
         )
 
-    def result(self, **settings: object) -> PromptResult:
+    def result(self, **settings: float) -> PromptResult:
         """The result of a run with one prompt."""
-        (result,) = self.run(**settings).prompts
+        (result,) = self.run(journal=None, dry=False, **settings).prompts
         return result
 
     def requests(self) -> list[str]:
@@ -183,22 +184,8 @@ def new_prompt(text: str, *, reason: str = "it is better") -> str:
 
 
 def needs(rules: str, split: Split = TRAIN, **more: object) -> list[Need]:
-    """One case per word: ``needs("a a b")`` are two cases of rule a and one of rule b; ``-`` needs no rule."""
+    """One case per word: ``needs("a a -")`` are two cases of rule a and one that always passes."""
     return [
         Need(f"{split}-{number}-{rule}", "" if rule == "-" else rule, split, **more)  # type: ignore[arg-type]
         for number, rule in enumerate(rules.split(), 1)
     ]
-
-
-__all__ = [
-    "HELDOUT",
-    "TRAIN",
-    "VALIDATION",
-    "FakePrompt",
-    "Front",
-    "Need",
-    "StopRun",
-    "World",
-    "answer",
-    "needs",
-]
