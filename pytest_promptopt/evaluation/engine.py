@@ -21,6 +21,7 @@ from pytest_promptopt.evaluation.collection import PromptCase
 from pytest_promptopt.evaluation.outcomes import outcome_of
 from pytest_promptopt.evaluation.prompt import Run
 from pytest_promptopt.models.caller import Caller
+from pytest_promptopt.prompts import PromptFile
 from pytest_promptopt.records import CaseResult, Outcome, Overlay, Role, Status
 from pytest_promptopt.refine.evaluator import StopRun, Trial
 from pytest_promptopt.refine.halting import Halt
@@ -115,6 +116,7 @@ class Engine:
         self._upcoming: deque[pytest.Item] = deque()
         self._prefetched_to = -1
         self._depth: dict[object, int] = {}
+        self._candidates: dict[tuple[str, str], PromptFile] = {}
 
     # ------------------------------------------------------------------------------------------- pytest's own loop
 
@@ -136,7 +138,7 @@ class Engine:
     def hold(self, item: pytest.Item, *, sample: int = 0) -> tuple[Run, internals.HeldRun]:
         """A run of `item` that will be reported if it needs no unknown answer."""
         case = self.cases[item]
-        run = Run(case, self.caller, sample=sample)
+        run = self.open_run(case, {}, sample=sample)
         held = internals.HeldRun(item, reportable=lambda: not run.missing)
         if case.replays and not self._blocking:
             run.suspends = lambda: not held.released
@@ -243,7 +245,7 @@ class Engine:
         job.attempts += 1
         item = job.case.item
         run, held = self._silent(
-            Run(job.case, self.caller, overlay=job.overlay, sample=job.sample, attempt=job.attempts)
+            self.open_run(job.case, job.overlay, sample=job.sample, attempt=job.attempts)
         )
         if run.missing:
             try:
@@ -266,6 +268,21 @@ class Engine:
             item.ihook.pytest_runtest_protocol(item=item, nextitem=internals.sibling(item))
         held.drop()
         return run, held
+
+    def open_run(self, case: PromptCase, overlay: Overlay, *, sample: int = 0, attempt: int = 0) -> Run:
+        """A run of `case` whose prompts are those of `overlay`, where it has them."""
+        files = {
+            stage: self._candidate(file, overlay[file.name]) if file.name in overlay else file
+            for stage, file in case.files.items()
+        }
+        return Run(case, self.caller, overlay, files, sample, attempt)
+
+    def _candidate(self, file: PromptFile, prose: str) -> PromptFile:
+        """`file` under a candidate; compiled once, not once a case."""
+        key = (file.name, prose)
+        if key not in self._candidates:
+            self._candidates[key] = file.with_prose(prose)
+        return self._candidates[key]
 
     @contextmanager
     def current(self, run: Run, held: internals.HeldRun) -> Iterator[None]:
@@ -338,7 +355,7 @@ class Engine:
         """The keys of the first calls of each case under the files as they are; asks no model anything."""
         first = {}
         for case in cases:
-            run, _ = self._silent(Run(case, self.caller, attempt=1), blocks=False)
+            run, _ = self._silent(self.open_run(case, {}, attempt=1), blocks=False)
             first[case.case.id] = frozenset([*(call.key for call in run.calls[:1]), *run.missing])
         internals.leave(self.session)
         return first

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -40,6 +40,8 @@ class Run:
     case: PromptCase
     caller: Caller
     overlay: Overlay = field(default_factory=dict)
+    #: The prompt files by stage, under the overlay.
+    files: Mapping[str, PromptFile] = field(default_factory=dict)
     sample: int = 0
     attempt: int = 0
     #: Whether an unknown answer suspends the run; otherwise the call blocks.
@@ -48,17 +50,12 @@ class Run:
     refusal: PromptoptError | None = None
     asked: list[tuple[str, Mapping[str, str]]] = field(default_factory=list)
     missing: dict[str, Request] = field(default_factory=dict)
-    error: ModelError | None = None
+    error: PromptoptError | None = None
     calls: list[Call] = field(default_factory=list)
     operands: Operands | None = None
     failure: Failure | None = None
     #: The test has read `prompt.text` or `prompt.path`, so a candidate reaches it although it makes no call of ours.
     touched: bool = False
-
-    def file(self, name: str) -> PromptFile:
-        file = self.case.files[name]
-        prose = self.overlay.get(file.name)
-        return file if prose is None else file.with_prose(prose)
 
 
 class Prompt:
@@ -70,7 +67,7 @@ class Prompt:
 
     def __init__(self, run: Run, name: str) -> None:
         self._run = run
-        self._file = run.file(name)
+        self._file = run.files[name]
 
     def __repr__(self) -> str:
         return f"<Prompt {self._file.name}>"
@@ -114,6 +111,7 @@ class Prompt:
 
         Raises `RenderError` when the variables do not fit the prompt, `ModelError` when there is no usable answer.
         """
+        __tracebackhide__ = True
         request = self._request(variables, messages, response_schema)
         known = self._known(request)
         if known is None:
@@ -130,6 +128,7 @@ class Prompt:
         **variables: object,
     ) -> Completion:
         """`__call__` for async tests; several in a `gather` are in flight at once."""
+        __tracebackhide__ = True
         request = self._request(variables, messages, response_schema)
         try:
             known = self._known(request)
@@ -147,32 +146,45 @@ class Prompt:
         messages: Sequence[Mapping[str, str] | Message],
         response_schema: Mapping[str, Any] | None,
     ) -> Request:
-        for name in NOT_SUPPORTED:
-            if name in variables and name not in self._file.variables:
-                raise SettingsError(f"prompt(...): {name}= is not supported yet; accepted: variables of the prompt, "
-                                    "messages=, response_schema=")
-        rendered = self._file.render(variables, messages=messages)
-        self._run.asked.append((self._file.name, {name: str(value) for name, value in variables.items()}))
-        return self._run.case.request(self._file, rendered, response_schema, sample=self._run.sample)
+        __tracebackhide__ = True
+        try:
+            for name in NOT_SUPPORTED:
+                if name in variables and name not in self._file.variables:
+                    raise SettingsError(
+                        f"prompt(...): {name}= is not supported yet; accepted: variables of the prompt, "
+                        "messages=, response_schema="
+                    )
+            rendered = self._file.render(variables, messages=messages)
+            self._run.asked.append((self._file.name, {name: str(value) for name, value in variables.items()}))
+            return self._run.case.request(self._file, rendered, response_schema, sample=self._run.sample)
+        except PromptoptError as error:
+            self._fail(error)
+
+    def _fail(self, error: PromptoptError) -> NoReturn:
+        """End the run without a verdict: what went wrong says nothing about the prompt's answers."""
+        __tracebackhide__ = True
+        self._run.error = error
+        raise error.with_traceback(None) from None
 
     def _known(self, request: Request) -> Known | None:
+        __tracebackhide__ = True
         run = self._run
         known = run.caller.known(request)
         if known is None and run.refusal is not None:
-            raise run.refusal
+            self._fail(run.refusal)
         if known is None and run.suspends():
             run.missing[request.key] = request
             raise Suspended("waiting for a model's answer")
         return known
 
     def _completion(self, request: Request, variables: Mapping[str, object]) -> Completion:
+        __tracebackhide__ = True
         known = self._run.caller.known(request)
         assert known is not None
         answer, error = known.answer, known.error
         if answer is None:
             assert error is not None
-            self._run.error = error
-            raise error.with_traceback(None) from None
+            self._fail(error)
         self._run.calls.append(
             Call(
                 prompt=self._file.name,
@@ -193,7 +205,7 @@ class Prompts(Mapping[str, Prompt]):
     """The prompts of a pipeline by stage name: ``prompts["plan"](...)``."""
 
     def __init__(self, run: Run) -> None:
-        self._prompts = {name: Prompt(run, name) for name in run.case.files}
+        self._prompts = {name: Prompt(run, name) for name in run.files}
 
     def __getitem__(self, stage: str) -> Prompt:
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -30,6 +31,9 @@ from pytest_promptopt.refine.replies import Reply, Unusable
 from pytest_promptopt.reports.live import LineProgress, Progress, progress_for
 from pytest_promptopt.settings import Mode, Settings
 
+#: Seconds between two looks at the calls in flight: summing up what was spent is not free.
+SHOW_EVERY = 0.1
+
 
 class Refinement:
     """One `--optimize` run; as a pytest-free `Evaluator` it runs cases through the engine."""
@@ -44,7 +48,7 @@ class Refinement:
         self._settings = settings
         self._hook = session.config.hook
         self._progress: Progress = LineProgress(sys.stderr)
-        self._done = 0
+        self._shown = 0.0
         self.journal: Journal | None = None
 
     # ---------------------------------------------------------------------------------------------------- the run
@@ -180,6 +184,10 @@ class Refinement:
         return [answer for answer in answers if answer is not None]
 
     def _show_calls(self) -> None:
+        now = time.monotonic()
+        if now < self._shown + SHOW_EVERY:
+            return
+        self._shown = now
         ledger = self._engine.ledger
         self._progress.calls(self._caller.in_flight, ledger.spend.calls, ledger.spend)
 

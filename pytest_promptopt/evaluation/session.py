@@ -149,7 +149,7 @@ class CaseRunner:
             raise case.problem
         run = self.engine.run
         # Outside of a run of ours (another plugin runs the item by itself) a call simply blocks.
-        return run if run is not None and run.case is case else Run(case, self.caller)
+        return run if run is not None and run.case is case else self.engine.open_run(case, {})
 
     # --------------------------------------------------------------------------------------------------- running
 
