@@ -9,6 +9,7 @@ import os
 import time
 import warnings
 from contextlib import suppress
+from functools import cache
 from typing import Any
 
 from pytest_promptopt.budget import DEFAULT_MAX_TOKENS, Price
@@ -33,10 +34,8 @@ _STOP_REASONS = {
     "content_filter": StopReason.REFUSAL,
 }
 
-#: What litellm makes of a connection that broke or of a body that is no answer; it has the status 500 then.
-_PROVIDER_ERRORS = ("APIConnectionError", "APIResponseValidationError")
 
-
+@cache
 def import_litellm() -> Any:
     """Import litellm without its network access, output and warning filters. Takes about two seconds."""
     for name, value in _ENVIRONMENT.items():
@@ -46,10 +45,9 @@ def import_litellm() -> Any:
     for name in ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy"):
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)
     _build_reply_type(litellm)
-    for entry in [
-        f for f in warnings.filters if any(part in getattr(f[1], "pattern", "") for part in _FILTERS)
-    ]:
-        warnings.filters.remove(entry)  # type: ignore[attr-defined]  # a list, in every Python so far
+    for entry in tuple(warnings.filters):
+        if any(part in getattr(entry[1], "pattern", "") for part in _FILTERS):
+            warnings.filters.remove(entry)  # type: ignore[attr-defined]  # a list, in every Python so far
     return litellm
 
 
@@ -66,6 +64,7 @@ def _build_reply_type(litellm: Any) -> None:
             return
 
 
+@cache
 def litellm_price(model: str) -> Price | None:
     """The price in litellm's own map; None when it has none. Imports litellm."""
     try:
@@ -132,7 +131,7 @@ class LitellmModel:
         message = getattr(choice, "message", None)
         if choice is None or message is None:
             raise self._error(ErrorKind.MALFORMED, "the reply has no message")
-        refusal = getattr(message, "refusal", None)
+        refusal = (getattr(message, "provider_specific_fields", None) or {}).get("refusal")
         text = message.content or refusal or ""
         if not isinstance(text, str):
             raise self._error(ErrorKind.MALFORMED, f"the text of the reply is a {type(text).__name__}")
@@ -153,14 +152,16 @@ class LitellmModel:
         )
 
     def _mapped(self, error: Exception) -> ModelError:
-        name, status = type(error).__name__, getattr(error, "status_code", None)
-        text = str(error)
+        name, status, headers = type(error).__name__, getattr(error, "status_code", None), _headers(error)
         if name == "Timeout":
             return self._error(ErrorKind.TIMEOUT, "no reply in time")
-        if name in _PROVIDER_ERRORS or not isinstance(status, int):
-            return self._error(ErrorKind.CONNECTION, f"{name}: {text}")
-        kind = ErrorKind.PAYMENT if "insufficient_quota" in text else kind_of(status)
-        return self._error(kind, f"HTTP {status}: {text}", status, retry_after(_headers(error)))
+        if not isinstance(status, int) or (status == 500 and not headers):
+            # It says 500 of a broken connection and of a body that is no answer: those may have been billed.
+            return self._error(ErrorKind.CONNECTION, f"{name}: {error}")
+        body = getattr(error, "body", None)
+        broke = isinstance(body, dict) and body.get("code") == "insufficient_quota"
+        kind = ErrorKind.PAYMENT if broke else kind_of(status)
+        return self._error(kind, f"HTTP {status}: {error}", status, retry_after(headers))
 
     def _error(
         self, kind: ErrorKind, message: str, status: int | None = None, wait: float | None = None

@@ -8,7 +8,7 @@ import re
 MAX_LENGTH = 600
 
 _SECRET_NAME = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD|CREDENTIALS?|CUSTOM_HEADERS)$")
-_SECRET_TEXT = re.compile(r"\b(?:sk|pk|rk|gsk|xai|AIza)[-_]?[A-Za-z0-9_\-*.]{12,}|(?i:bearer\s+)\S+")
+_SECRET_TEXT = re.compile(r"\b(?:sk|pk|rk|gsk|xai|AIza)[-_]?[A-Za-z0-9_\-*.]{12,}|(?i:bearer\s+)[^\s,;]+")
 
 #: A shorter value is no key, and replacing it would garble ordinary words.
 MIN_SECRET_LENGTH = 8

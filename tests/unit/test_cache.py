@@ -1,0 +1,262 @@
+"""The response cache: paid answers survive, foreign rows do not run, and a bad disk is never in the way."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import sqlite3
+import stat
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pytest_promptopt.cache import ResponseCache
+from pytest_promptopt.records import Answer, Usage
+
+ANSWER = Answer("fine \ud800 ü\0", "anthropic/claude-x", "end_turn", Usage(1, 2, 3, 4), 0.25, 1.5)
+UNPRICED = Answer("", "openai/x", "refusal", None, None, 0.0)
+
+
+class Cache(ResponseCache):
+    """Remembers its warnings."""
+
+    def __init__(self, folder: Path) -> None:
+        self.warnings: list[str] = []
+        super().__init__(folder, warn=self.warnings.append)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "home" / "cache"
+
+
+@pytest.fixture
+def cache(folder: Path) -> Iterator[Cache]:
+    cache = Cache(folder)
+    yield cache
+    cache.close()
+
+
+def test_an_answer_comes_back_as_it_was_paid_for(cache: Cache, folder: Path) -> None:
+    cache.put("a", ANSWER)
+    cache.put("b", UNPRICED)
+    cache.close()
+    later = Cache(folder)
+    assert later.get("a") == ANSWER
+    assert later.get("b") == UNPRICED
+    assert later.get("c") is None
+    assert later.warnings == []
+    later.close()
+
+
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(text=st.text(st.characters(exclude_categories=()), max_size=200))
+def test_any_text_survives(cache: Cache, text: str) -> None:
+    answer = Answer(text, "m/x", "end_turn", None, None, 0.0)
+    cache.put("k", answer)
+    assert cache.get("k") == answer
+
+
+def test_a_session_that_stores_nothing_creates_nothing(cache: Cache, folder: Path) -> None:
+    assert cache.get("a") is None
+    assert not folder.parent.exists()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX modes")
+def test_only_the_owner_can_read_it(cache: Cache, folder: Path) -> None:
+    cache.put("a", ANSWER)
+    with cache.flight("a"):
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+        modes = {p.name: stat.S_IMODE(p.stat().st_mode) for p in folder.glob("cache.db*")}
+        modes |= {p.name: stat.S_IMODE(p.stat().st_mode) for p in folder.glob("flights/*")}
+    assert "cache.db" in modes
+    assert "a.lock" in modes
+    assert set(modes.values()) == {0o600}
+    assert (folder / ".gitignore").read_text() == "*\n"
+
+
+def test_a_large_answer_stays_in_the_database(cache: Cache, folder: Path) -> None:
+    large = Answer("x" * 1_000_000, "m/x", "end_turn", None, None, 0.0)
+    cache.put("a", large)
+    assert cache.get("a") == large
+    assert not list(folder.rglob("*.val"))
+
+
+def row(folder: Path, **columns: object) -> None:
+    """Change the row of key ``a`` behind the cache's back."""
+    with sqlite3.connect(folder / "cache.db") as connection:
+        for name, value in columns.items():
+            connection.execute(f"UPDATE Cache SET {name} = ? WHERE key = 'a'", (value,))
+    connection.close()
+
+
+class Touch:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (Path.touch, (self.path,))
+
+
+def test_a_pickled_value_is_a_miss_and_runs_no_code(cache: Cache, folder: Path, tmp_path: Path) -> None:
+    cache.put("a", ANSWER)
+    row(folder, mode=4, value=pickle.dumps(Touch(tmp_path / "ran")))
+    assert cache.get("a") is None
+    cache.put("a", ANSWER)
+    assert cache.get("a") == ANSWER
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_pickled_key_is_a_miss_and_runs_no_code(cache: Cache, folder: Path, tmp_path: Path) -> None:
+    cache.put("a", ANSWER)
+    row(folder, raw=0)
+    assert cache.get("a") is None
+    from pytest_promptopt.textdisk import ForeignRowError, TextDisk
+
+    with pytest.raises(ForeignRowError):
+        TextDisk(str(folder)).get(pickle.dumps(Touch(tmp_path / "ran")), raw=False)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_row_that_names_a_file_deletes_no_file(cache: Cache, folder: Path, tmp_path: Path) -> None:
+    victim = tmp_path / "victim.txt"
+    victim.write_text("mine")
+    cache.put("a", ANSWER)
+    row(folder, mode=3, filename=os.path.relpath(victim, folder))
+    assert cache.get("a") is None
+    cache.put("a", ANSWER)
+    assert victim.read_text() == "mine"
+
+
+@pytest.mark.parametrize("value", ["{", "[]", "null", '{"text": 1}', '{"text": "x", "stop_reason": "y"}', 7])
+def test_a_row_of_another_version_is_a_miss(cache: Cache, folder: Path, value: object) -> None:
+    cache.put("a", ANSWER)
+    row(folder, value=value)
+    assert cache.get("a") is None
+    assert cache.warnings == []
+
+
+@pytest.mark.parametrize("damage", ["garbage", "overwritten", "empty"])
+def test_a_damaged_database_is_set_aside(cache: Cache, folder: Path, damage: str) -> None:
+    for number in range(200):
+        cache.put(str(number), ANSWER)
+    cache.close()
+    database = folder / "cache.db"
+    whole = database.read_bytes()
+    content = {
+        "garbage": b"no database " * 1000,
+        "overwritten": whole[:100] + b"\xff" * len(whole),
+        "empty": b"",
+    }
+    database.write_bytes(content[damage])
+    for side in folder.glob("cache.db-*"):
+        side.unlink()
+
+    later = Cache(folder)
+    assert later.get("7") is None
+    later.put("7", ANSWER)
+    assert later.get("7") == ANSWER
+    if damage == "empty":
+        assert later.warnings == []
+    else:
+        [said] = later.warnings
+        assert "damaged" in said
+        [aside] = folder.glob("cache.db.damaged-*[0-9]")
+        assert aside.read_bytes() == content[damage]
+        assert str(aside) in said
+    later.close()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a folder takes the file's place")
+def test_a_folder_that_cannot_be_made_is_said_once_and_in_nobodys_way(tmp_path: Path) -> None:
+    (tmp_path / "home").write_text("a file where the folder should be")
+    cache = Cache(tmp_path / "home" / "cache")
+    with cache.flight("a") as mine:
+        assert mine
+    cache.put("a", ANSWER)
+    cache.put("b", ANSWER)
+    assert cache.get("a") is None
+    [said] = cache.warnings
+    assert "not stored" in said
+
+
+def test_a_full_disk_is_said_once_and_what_is_stored_stays_readable(cache: Cache) -> None:
+    cache.put("a", ANSWER)
+    with cache._open().transact():
+        pages = cache._open()._sql("PRAGMA page_count").fetchone()[0]
+        cache._open()._sql(f"PRAGMA max_page_count = {pages}")
+    large = Answer("x" * 1_000_000, "m/x", "end_turn", None, None, 0.0)
+    cache.put("b", large)
+    cache.put("c", large)
+    assert cache.get("a") == ANSWER
+    assert cache.get("b") is None
+    [said] = cache.warnings
+    assert "full" in said
+
+
+def test_a_folder_deleted_during_the_session_is_made_again(cache: Cache, folder: Path) -> None:
+    import shutil
+
+    cache.put("a", ANSWER)
+    shutil.rmtree(folder)
+    cache.put("b", ANSWER)
+    assert cache.get("b") == ANSWER
+    assert (folder / "cache.db").exists()
+    [said] = cache.warnings
+    assert "removed" in said
+
+
+def test_threads_share_it(cache: Cache) -> None:
+    def work(start: int) -> None:
+        for number in range(start, start + 20):
+            cache.put(str(number), ANSWER)
+        cache.leave()
+
+    threads = [threading.Thread(target=work, args=(100 * n,)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(cache.get(str(100 * n + k)) == ANSWER for n in range(4) for k in range(20))
+    assert cache.warnings == []
+
+
+def test_one_flight_per_key(cache: Cache, folder: Path) -> None:
+    other = Cache(folder)
+    with cache.flight("a") as mine:
+        assert mine
+        with other.flight("a") as theirs:
+            assert not theirs
+        with other.flight("b") as theirs:
+            assert theirs
+    with other.flight("a") as theirs:
+        assert theirs
+    assert list((folder / "flights").iterdir()) == []
+
+
+def test_a_killed_owner_leaves_the_flight_to_another(cache: Cache, folder: Path) -> None:
+    script = (
+        "import sys, time; from pathlib import Path; from pytest_promptopt.cache import ResponseCache\n"
+        "with ResponseCache(Path(sys.argv[1]), warn=print).flight('a') as mine:\n"
+        "    print(mine, flush=True); time.sleep(60)\n"
+    )
+    owner = subprocess.Popen(
+        [sys.executable, "-c", script, str(folder)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert owner.stdout is not None
+    assert owner.stdout.readline() == "True\n"
+    with cache.flight("a") as mine:
+        assert not mine
+    owner.kill()
+    owner.communicate()
+    with cache.flight("a") as mine:
+        assert mine

@@ -1,0 +1,188 @@
+"""Names of models, credentials, prices, retries and redaction: what is decided before and after a call."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from email.utils import formatdate
+from typing import get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_promptopt.budget import Price
+from pytest_promptopt.errors import ErrorKind, ModelError, SettingsError
+from pytest_promptopt.models import registry
+from pytest_promptopt.models.prices import claude_price, price_of
+from pytest_promptopt.models.redact import MAX_LENGTH, redact
+from pytest_promptopt.models.retry import CONSEQUENCES, RetryPolicy, kind_of, retry_after
+from pytest_promptopt.records import Message, Request, Usage
+from pytest_promptopt.settings import DEFAULT_OPTIMIZER_MODEL
+
+CREDENTIALS = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_PROFILE", "ANTHROPIC_CUSTOM_HEADERS")
+
+
+@pytest.fixture
+def no_credentials(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    for name in (*CREDENTIALS, "OPENAI_API_KEY", "GEMINI_API_KEY", "GOOGLE_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("ANTHROPIC_CONFIG_DIR", str(tmp_path_factory.mktemp("empty")))
+
+
+@pytest.mark.parametrize(
+    ("name", "full"),
+    [
+        ("demo", "demo"),
+        ("claude-opus-5-5", "anthropic/claude-opus-5-5"),
+        ("anthropic/claude-opus-5-5", "anthropic/claude-opus-5-5"),
+        ("openai/gpt-4o", "openai/gpt-4o"),
+        ("openrouter/anthropic/claude-opus-5", "openrouter/anthropic/claude-opus-5"),
+    ],
+)
+def test_a_name_has_one_canonical_form(name: str, full: str) -> None:
+    assert registry.canonical(name) == full
+    assert registry.canonical(full) == full
+
+
+@pytest.mark.parametrize("name", ["", "gpt-4o", "openai/", "/gpt-4o", "anthropic/claude opus", " demo"])
+def test_a_bad_name_is_quoted_with_the_accepted_forms(name: str) -> None:
+    with pytest.raises(SettingsError, match=r"accepted are 'anthropic/<model>'.*'demo'") as caught:
+        registry.resolve(name)
+    assert repr(name) in str(caught.value)
+
+
+def test_resolving_imports_no_sdk() -> None:
+    script = (
+        "import sys; from pytest_promptopt.models.registry import resolve, preflight\n"
+        "resolve('claude-opus-5-5'), resolve('openai/gpt-4o'), preflight('claude-opus-5-5')\n"
+        "import pytest_promptopt.models.caller\n"
+        "assert not {'anthropic', 'litellm', 'openai', 'diskcache', 'httpx2'} & sys.modules.keys()\n"
+    )
+    environment = {"ANTHROPIC_API_KEY": "x" * 20, "PYTHONPATH": os.pathsep.join(sys.path)}
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=60, env=environment)
+
+
+def test_without_litellm_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(SettingsError, match=r"'openai/gpt-4o'.*pytest-promptopt\[litellm\]"):
+        registry.resolve("openai/gpt-4o")
+
+
+@pytest.mark.usefixtures("no_credentials")
+@pytest.mark.parametrize(
+    ("name", "variable"),
+    [
+        ("claude-opus-5-5", "ANTHROPIC_API_KEY"),
+        ("claude-opus-5-5", "ANTHROPIC_AUTH_TOKEN"),
+        ("openai/gpt-4o", "OPENAI_API_KEY"),
+        ("gemini/gemini-3-pro", "GOOGLE_API_KEY"),
+    ],
+)
+def test_missing_credentials_are_named_before_the_first_call(
+    monkeypatch: pytest.MonkeyPatch, name: str, variable: str
+) -> None:
+    with pytest.raises(ModelError, match=variable) as caught:
+        registry.preflight(name)
+    assert caught.value.kind is ErrorKind.AUTHENTICATION
+    monkeypatch.setenv(variable, "something")
+    registry.preflight(name)
+
+
+@pytest.mark.usefixtures("no_credentials")
+def test_models_without_keys_pass() -> None:
+    registry.preflight("demo")
+    registry.preflight("ollama/llama3")
+
+
+def test_the_default_optimizer_model_is_listed_by_the_sdk() -> None:
+    from anthropic.types import Model
+
+    listed = {name for part in get_args(Model) for name in get_args(part)}
+    provider, _, model = DEFAULT_OPTIMIZER_MODEL.partition("/")
+    assert provider == "anthropic"
+    assert model in listed
+    assert claude_price(model, Request(DEFAULT_OPTIMIZER_MODEL, ())) is not None
+
+
+def test_prices_follow_model_length_and_surcharges() -> None:
+    short = Request("anthropic/claude-haiku-5-5", (Message("user", "hi"),))
+    long = Request("anthropic/claude-haiku-5-5", (Message("user", "x" * 100_001),))
+    fast = Request("anthropic/claude-opus-5-5", (), parameters={"speed": "fast"})
+    assert price_of(short) == Price(0.1, 0.5, 0.01, 0.125)
+    assert price_of(long) == Price(0.5, 2.5, 0.05, 0.625)
+    assert claude_price("claude-haiku-5-5", long, Usage(50_000, 5)) == price_of(short)
+    assert price_of(fast) is None
+    assert price_of(Request("anthropic/claude-unheard-of", ())) is None
+    assert price_of(Request("demo", ())) == Price(0, 0, 0, 0)
+
+
+def test_every_kind_of_failure_has_a_consequence() -> None:
+    assert set(CONSEQUENCES) == set(ErrorKind)
+    for kind in ErrorKind:
+        assert not (CONSEQUENCES[kind].retry and ModelError(kind, "x").stops_run)
+
+
+@pytest.mark.parametrize(
+    ("status", "retried"),
+    [
+        *((status, False) for status in (400, 401, 402, 403, 404, 413, 422)),
+        *((status, True) for status in (408, 409, 429, 500, 502, 503, 529)),
+    ],
+)
+def test_which_statuses_are_retried(status: int, retried: bool) -> None:
+    assert CONSEQUENCES[kind_of(status)].retry is retried
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("1", 1),
+        ("3600", 3600),
+        ("0.5", 0.5),
+        ("0", None),
+        ("-1", None),
+        ("abc", None),
+        ("", None),
+        ("inf", None),
+        ("nan", None),
+        (formatdate(1030, usegmt=True), 30),
+        (formatdate(900, usegmt=True), None),
+        ("Wed, 99 Foo 2026", None),
+    ],
+)
+def test_retry_after(value: str, seconds: float | None) -> None:
+    assert retry_after({"Retry-After": value}, now=lambda: 1000.0) == seconds
+
+
+def test_milliseconds_are_preferred() -> None:
+    assert retry_after({"retry-after-ms": "1500", "retry-after": "2"}) == 1.5
+    assert retry_after({"retry-after-ms": "soon", "retry-after": "2"}) == 2
+    assert retry_after({}) is None
+
+
+@given(st.text())
+def test_no_header_breaks_retry_after(value: str) -> None:
+    seconds = retry_after({"retry-after": value})
+    assert seconds is None or seconds > 0
+
+
+@given(st.integers(1, 50), st.floats(0, 1, exclude_max=True))
+def test_delays_are_jittered_and_capped(attempt: int, draw: float) -> None:
+    policy = RetryPolicy(random=lambda: draw)
+    assert policy.delay(attempt) == draw * min(8.0, 0.5 * 2 ** (attempt - 1))
+
+
+def test_messages_hold_no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOME_PROVIDER_API_KEY", "very-private-value")
+    monkeypatch.setenv("ANTHROPIC_CUSTOM_HEADERS", "X-Gate: hidden-header-value")
+    said = "bad very-private-value\n and sk-ant-api03-abcdefghijklmnop, Bearer abc.def"
+    clean = redact(f"{said}, X-Gate: hidden-header-value")
+    assert clean == "bad [redacted] and [redacted], [redacted], [redacted]"
+    assert len(redact("x" * 10_000)) == MAX_LENGTH
+
+
+def test_ordinary_words_are_not_taken_for_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SORT_KEY", "name")
+    assert redact("name the risk-adjusted-return of task sk") == "name the risk-adjusted-return of task sk"

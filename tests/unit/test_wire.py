@@ -1,0 +1,344 @@
+"""Both SDKs against a real HTTP server: what is sent, and what becomes of good, bad and missing answers."""
+
+from __future__ import annotations
+
+import asyncio
+import warnings
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from pytest_promptopt.errors import ErrorKind, ModelError
+from pytest_promptopt.models.registry import resolve
+from pytest_promptopt.records import Answer, Message, Request, StopReason, Usage
+from tests.wire import Reply, WireServer, chat, message, refused
+
+KEY = "sk-test-0123456789abcdef"
+CLAUDE = "anthropic/claude-opus-5-5"
+GPT = "openai/gpt-4o-mini"
+BOTH = pytest.mark.parametrize("model", [CLAUDE, GPT])
+
+
+@pytest.fixture
+def wire(monkeypatch: pytest.MonkeyPatch) -> Iterator[WireServer]:
+    with WireServer(answer=lambda body: str(body["messages"][-1]["content"]).upper()) as server:
+        monkeypatch.delenv("ANTHROPIC_AUTH_TOKEN", raising=False)
+        monkeypatch.setenv("ANTHROPIC_API_KEY", KEY)
+        monkeypatch.setenv("ANTHROPIC_BASE_URL", server.url)
+        monkeypatch.setenv("OPENAI_API_KEY", KEY)
+        monkeypatch.setenv("OPENAI_BASE_URL", f"{server.url}/v1")
+        monkeypatch.setenv("OPENAI_API_BASE", f"{server.url}/v1")
+        yield server
+
+
+def ask(model: str, content: str = "hello", **fields: Any) -> Answer:
+    """One attempt, on a loop and a client of its own."""
+
+    async def complete() -> Answer:
+        client = resolve(model)
+        try:
+            async with asyncio.timeout(10):
+                return await client.complete(Request(model, (Message("user", content),), **fields))
+        finally:
+            await client.aclose()
+
+    return asyncio.run(complete())
+
+
+def failure(model: str, **fields: Any) -> ModelError:
+    with pytest.raises(ModelError) as caught:
+        ask(model, **fields)
+    assert KEY not in str(caught.value)
+    assert caught.value.model == model
+    return caught.value
+
+
+@BOTH
+def test_an_answer_knows_its_text_usage_price_and_stop_reason(wire: WireServer, model: str) -> None:
+    answer = ask(model)
+    assert (answer.text, answer.model, answer.stop_reason) == ("HELLO", model, StopReason.END)
+    assert answer.usage == Usage(input_tokens=10, output_tokens=5)
+    prices = {CLAUDE: 10 * 4e-6 + 5 * 20e-6, GPT: 10 * 0.15e-6 + 5 * 0.6e-6}
+    assert answer.cost == pytest.approx(prices[model])
+    assert 0 < answer.latency < 10
+    assert len(wire.requests) == 1
+
+
+def test_anthropic_is_sent_system_stop_schema_and_unnamed_parameters(wire: WireServer) -> None:
+    schema = {"type": "object", "properties": {"queue": {"type": "string"}}}
+    model = resolve(CLAUDE)
+    request = Request(
+        CLAUDE,
+        (
+            Message("system", "Be brief."),
+            Message("user", "hi"),
+            Message("assistant", "yes?"),
+            Message("user", "go"),
+        ),
+        max_tokens=77,
+        stop=("END",),
+        parameters={"temperature": 0.7, "thinking": {"type": "disabled"}},
+        response_schema=schema,
+    )
+
+    async def complete() -> None:
+        await model.complete(request)
+        await model.aclose()
+
+    asyncio.run(complete())
+    [received] = wire.requests
+    assert received.path == "/v1/messages"
+    assert received.headers["authorization"] == f"Bearer {KEY}" or received.headers["x-api-key"] == KEY
+    assert received.body == {
+        "model": "claude-opus-5-5",
+        "max_tokens": 77,
+        "system": "Be brief.",
+        "messages": [
+            {"role": "user", "content": "hi"},
+            {"role": "assistant", "content": "yes?"},
+            {"role": "user", "content": "go"},
+        ],
+        "stop_sequences": ["END"],
+        "temperature": 0.7,
+        "thinking": {"type": "disabled"},
+        "output_config": {"format": {"type": "json_schema", "schema": schema}},
+    }
+
+
+def test_openai_is_sent_stop_schema_and_parameters(wire: WireServer) -> None:
+    schema = {"type": "object", "properties": {"queue": {"type": "string"}}}
+    ask(GPT, stop=("END",), parameters={"temperature": 0.7}, response_schema=schema)
+    [received] = wire.requests
+    assert received.path == "/v1/chat/completions"
+    sent = received.body
+    assert sent["messages"] == [{"role": "user", "content": "hello"}]
+    assert (sent["model"], sent["temperature"], sent["stop"]) == ("gpt-4o-mini", 0.7, ["END"])
+    assert sent["max_tokens"] > 0
+    assert sent["response_format"]["json_schema"]["schema"] == schema
+
+
+@BOTH
+def test_max_tokens_is_an_answer(wire: WireServer, model: str) -> None:
+    wire.script(
+        Reply(
+            body=message("part", stop_reason="max_tokens")
+            if model == CLAUDE
+            else chat("part", finish_reason="length")
+        )
+    )
+    answer = ask(model)
+    assert (answer.text, answer.stop_reason) == ("part", StopReason.MAX_TOKENS)
+
+
+@pytest.mark.parametrize(
+    ("model", "body", "text"),
+    [
+        (CLAUDE, message(None, stop_reason="refusal"), ""),
+        (GPT, chat(None, refusal="I will not."), "I will not."),
+        (GPT, chat(None, finish_reason="content_filter"), ""),
+    ],
+)
+def test_a_refusal_is_an_answer(wire: WireServer, model: str, body: object, text: str) -> None:
+    wire.script(Reply(body=body))
+    answer = ask(model)
+    assert (answer.text, answer.stop_reason) == (text, StopReason.REFUSAL)
+
+
+def test_thinking_is_not_part_of_the_text(wire: WireServer) -> None:
+    blocks = [
+        {"type": "thinking", "thinking": "hm", "signature": "s"},
+        {"type": "text", "text": "A"},
+        {"type": "text", "text": "B"},
+    ]
+    wire.script(Reply(body=message(content=blocks)))
+    assert ask(CLAUDE).text == "AB"
+
+
+def test_an_unknown_stop_reason_is_kept(wire: WireServer) -> None:
+    wire.script(Reply(body=message("x", stop_reason="model_context_window_exceeded")))
+    assert ask(CLAUDE).stop_reason == "model_context_window_exceeded"
+
+
+@pytest.mark.parametrize(
+    ("model", "body", "usage"),
+    [
+        (
+            CLAUDE,
+            message(
+                usage={
+                    "input_tokens": 1000,
+                    "output_tokens": 500,
+                    "cache_creation_input_tokens": 200,
+                    "cache_read_input_tokens": 3000,
+                }
+            ),
+            Usage(1000, 500, 3000, 200),
+        ),
+        (
+            GPT,
+            chat(
+                usage={
+                    "prompt_tokens": 4000,
+                    "completion_tokens": 500,
+                    "total_tokens": 4500,
+                    "prompt_tokens_details": {"cached_tokens": 3000},
+                }
+            ),
+            Usage(1000, 500, 3000, 0),
+        ),
+    ],
+)
+def test_both_wires_give_the_same_four_counters(
+    wire: WireServer, model: str, body: object, usage: Usage
+) -> None:
+    wire.script(Reply(body=body))
+    assert ask(model).usage == usage
+
+
+@pytest.mark.parametrize(("model", "body"), [(CLAUDE, message(usage=None)), (GPT, chat(usage=None))])
+def test_missing_usage_is_unknown_and_not_zero(wire: WireServer, model: str, body: object) -> None:
+    wire.script(Reply(body=body))
+    answer = ask(model)
+    assert answer.usage is None
+    assert answer.cost is None
+
+
+@pytest.mark.parametrize("model", ["anthropic/claude-unheard-of-9", "openai/unheard-of-9"])
+def test_an_unknown_model_has_no_price(wire: WireServer, model: str) -> None:
+    wire.script(
+        Reply(body=message() if model.startswith("anthropic") else chat() | {"model": "unheard-of-9"})
+    )
+    answer = ask(model)
+    assert answer.usage == Usage(10, 5)
+    assert answer.cost is None
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (400, ErrorKind.BAD_REQUEST),
+        (401, ErrorKind.AUTHENTICATION),
+        (403, ErrorKind.PERMISSION),
+        (404, ErrorKind.NOT_FOUND),
+        (429, ErrorKind.RATE_LIMIT),
+        (500, ErrorKind.SERVER),
+        (529, ErrorKind.OVERLOADED),
+    ],
+)
+def test_each_status_has_its_kind(wire: WireServer, model: str, status: int, kind: ErrorKind) -> None:
+    wire.script(refused(status, f"wrong key {KEY}"))
+    error = failure(model)
+    assert (error.kind, error.status) == (kind, status)
+    assert "wrong key [redacted]" in str(error)
+    assert len(wire.requests) == 1  # retries are not the SDK's
+
+
+def test_status_402_and_413_of_anthropic(wire: WireServer) -> None:
+    wire.script(refused(402), refused(413))
+    assert failure(CLAUDE).kind is ErrorKind.PAYMENT
+    assert failure(CLAUDE).kind is ErrorKind.TOO_LARGE
+
+
+def test_an_empty_account_is_no_rate_limit(wire: WireServer) -> None:
+    body = {
+        "error": {
+            "message": "You exceeded your quota",
+            "type": "insufficient_quota",
+            "code": "insufficient_quota",
+        }
+    }
+    wire.script(Reply(429, body))
+    assert failure(GPT).kind is ErrorKind.PAYMENT
+
+
+@BOTH
+def test_a_bad_parameter_is_named(wire: WireServer, model: str) -> None:
+    wire.script(refused(400, "temperature: Extra inputs are not permitted"))
+    assert "temperature: Extra inputs are not permitted" in str(failure(model))
+
+
+@BOTH
+def test_retry_after_is_read(wire: WireServer, model: str) -> None:
+    wire.script(refused(429, retry_after="7"))
+    assert failure(model).retry_after == 7
+
+
+@BOTH
+def test_a_reset_connection(wire: WireServer, model: str) -> None:
+    wire.script(Reply(fault="reset"))
+    assert failure(model).kind is ErrorKind.CONNECTION
+
+
+@BOTH
+def test_a_reply_that_breaks_off(wire: WireServer, model: str) -> None:
+    wire.script(Reply(fault="cut"))
+    assert failure(model).kind is ErrorKind.CONNECTION
+
+
+@BOTH
+@pytest.mark.parametrize("body", ['{"id": "msg_1", "type": "mess', "<html>busy</html>", {}, []])
+def test_a_body_that_is_no_answer(wire: WireServer, model: str, body: object) -> None:
+    wire.script(Reply(body=body))
+    assert failure(model).kind in (ErrorKind.MALFORMED, ErrorKind.CONNECTION)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "<html>busy</html>",
+        {},
+        [],
+        message(stop_reason=None),
+        message(content=[{"type": "text", "text": None}]),
+    ],
+)
+def test_anthropic_names_a_malformed_body(wire: WireServer, body: object) -> None:
+    wire.script(Reply(body=body))
+    assert failure(CLAUDE).kind is ErrorKind.MALFORMED
+
+
+@pytest.mark.parametrize(
+    ("model", "body"), [(CLAUDE, message(None)), (CLAUDE, message("")), (GPT, chat(None)), (GPT, chat(""))]
+)
+def test_an_empty_answer_is_an_error(wire: WireServer, model: str, body: object) -> None:
+    wire.script(Reply(body=body))
+    assert failure(model).kind is ErrorKind.EMPTY
+
+
+@BOTH
+def test_a_lone_surrogate_arrives(wire: WireServer, model: str) -> None:
+    wire.script(Reply(body=message("\ud800!") if model == CLAUDE else chat("\ud800!")))
+    assert ask(model).text == "\ud800!"
+
+
+def test_a_retired_model_works_when_warnings_are_errors(wire: WireServer) -> None:
+    from anthropic.resources.messages.messages import DEPRECATED_MODELS
+
+    retired = sorted(DEPRECATED_MODELS)[0]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        answer = ask(f"anthropic/{retired}")
+    assert answer.text == "HELLO"
+    assert [r.body["model"] for r in wire.requests] == [retired]
+
+
+def test_importing_litellm_leaves_the_warning_filters_alone() -> None:
+    import subprocess
+    import sys
+
+    script = (
+        "import warnings; before = list(warnings.filters)\n"
+        "from pytest_promptopt.models.litellm_sdk import import_litellm\n"
+        "import_litellm()\n"
+        "added = [f for f in warnings.filters if f not in before and f[2] is Warning]\n"
+        "assert not added, added\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
+
+
+def test_requests_differ_only_by_what_they_ask() -> None:
+    request = Request(CLAUDE, (Message("user", "x"),))
+    assert request.key != replace(request, sample=1).key
