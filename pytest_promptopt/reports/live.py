@@ -49,7 +49,11 @@ def progress_for(stream: TextIO, is_terminal: bool) -> Progress:
 
 def iteration_line(iteration: Iteration) -> str:
     """What one iteration tried and what came of it, on one line."""
-    tried = ", ".join(_short(c) for c in iteration.candidates) or "no candidate"
+    run = [c for c in iteration.candidates if c.rate is not None]
+    refused = len(iteration.candidates) - len(run)
+    parts = [percent(c.rate) + " accepted" * (c.verdict == "accepted") for c in run]
+    parts += [f"{refused} refused"] * bool(refused)
+    tried = ", ".join(parts) or "no candidate"
     return (
         f"iteration {iteration.number}, {iteration.phase}, {printable(iteration.prompt)}: "
         f"best {percent(iteration.best)} (tried {tried}; "

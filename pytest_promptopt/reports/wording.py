@@ -57,7 +57,7 @@ def cost(spend: Spend) -> str:
 def _dollars(amount: float) -> str:
     if 0.0 < amount < 0.0001:
         return "< $0.0001"
-    return f"${amount:,.4f}" if amount < 1 else f"${amount:,.2f}"
+    return f"${amount:,.4f}" if 0.0 < amount < 1.0 else f"${amount:,.2f}"
 
 
 def total(spends: Iterable[Spend]) -> Spend:

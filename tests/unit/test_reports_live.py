@@ -39,7 +39,7 @@ ITERATION = Iteration(
 )
 LINE = (
     "iteration 2, training, prompts/route.md: best 72.5% "
-    "(tried 2.1 72.5% accepted, 2.2 50.0% rejected, 2.3 refused; 312 calls, $0.4200, 41.2s)"
+    "(tried 72.5% accepted, 50.0%, 1 refused; 312 calls, $0.4200, 41.2s)"
 )
 
 

@@ -70,7 +70,7 @@ def test_durations(seconds: float, shown: str) -> None:
 @pytest.mark.parametrize(
     ("spend", "shown"),
     [
-        (Spend(), "$0.0000"),
+        (Spend(calls=3), "$0.00"),
         (Spend(calls=3, cost=0.0421), "$0.0421"),
         (Spend(calls=3, cost=0.00001), "< $0.0001"),
         (Spend(calls=3, cost=1234.5), "$1,234.50"),
