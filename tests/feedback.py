@@ -46,6 +46,7 @@ def request(
     passing: Sequence[tuple[Mapping[str, str], Any]] = (),
     direction: str = DIRECTIONS[0],
     keep: Sequence[str] = (),
+    patterns: Sequence[str] = (),
 ) -> str:
     """The user message of the proposer: (inputs, expected, actual) per failure; None is not told."""
     lines = ["<current_prompt>", prompt, "</current_prompt>", "<variables>any</variables>"]
@@ -61,7 +62,14 @@ def request(
     for number, (inputs, actual) in enumerate(passing, len(failing) + 1):
         lines += [f"Case {number}", *(f"input {name}: {literal(value)}" for name, value in inputs.items())]
         lines += [f"actual: {literal(actual)}"]
-    lines += ["</passing>", f"<direction>\n{direction}\n</direction>", ""]
+    lines += [
+        "</passing>",
+        "<patterns>",
+        *patterns,
+        "</patterns>",
+        f"<direction>\n{direction}\n</direction>",
+        "",
+    ]
     return "\n".join([*lines, "Write it between <new_prompt> and </new_prompt>, a <reason> before it."])
 
 

@@ -104,6 +104,26 @@ def learn(
     return lines, _changes(before, lines)
 
 
+def generalize(before: LabelLines, missed: Sequence[str], plan: Plan) -> tuple[LabelLines, list[str]]:
+    """Cues that also fit inputs not seen: for labels that are missed, words out of their two-word cues.
+
+    :param missed: the labels that cases without a known input should have had.
+    """
+    lines = before.copy()
+    for label in dict.fromkeys(name for name in missed if name in lines.cues):
+        others = [text for name, cues in lines.cues.items() if name != label for text in (name, *cues)]
+        elsewhere = set(" ".join(map(stems, others)).split())
+        parts = [part for cue in lines.cues[label] for part in cue.split() if " " in cue]
+        fresh = [
+            word
+            for word in dict.fromkeys(parts)
+            if word not in (*lines.cues[label], *MODIFIERS) and stem(word) not in elsewhere
+        ]
+        room = max(0, LONGEST_LINE - len(lines.cues[label]))
+        lines.cues[label] += plan.draw.sample(fresh, min(len(fresh), room, plan.per_case))
+    return lines, _changes(before, lines)
+
+
 class _Evidence:
     """How often each phrase occurs in the shown cases of each label."""
 
@@ -166,6 +186,8 @@ def _strongest(name: str, cues: Sequence[str], evidence: _Evidence) -> list[str]
 
 
 def _changes(before: LabelLines, after: LabelLines) -> list[str]:
+    if not after.cues:
+        return []
     added = {n: [c for c in cues if c not in before.cues[n]] for n, cues in after.cues.items()}
     dropped = {n: [c for c in cues if c not in after.cues[n]] for n, cues in before.cues.items()}
     return [*_said("added", "to", added), *_said("dropped misleading", "from", dropped)]

@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 
 from pytest_promptopt.models.demo.feedback import Feedback, is_feedback, parse
-from pytest_promptopt.models.demo.learning import LabelLines, Plan, learn
+from pytest_promptopt.models.demo.learning import LabelLines, Plan, generalize, learn
 from pytest_promptopt.models.demo.reading import ENTRY, Entry, cues_of, input_start, read
 from pytest_promptopt.models.demo.rules import infer_rules
 
@@ -44,8 +44,7 @@ def propose(request: str) -> str:
     done = [*revision.done, *([why] if why else [])]
     prompt = _apply(feedback.prompt, revision, [rule] if rule else [])
     reason = (
-        "; ".join(done)
-        or f"{len(feedback.failing)} shown failures name nothing that a cue or a rule could add"
+        "; ".join(done) or f"{len(feedback.failing)} shown failures call for no cue or rule that is not there"
     )
     return f"<reason>{reason[0].upper()}{reason[1:]}.</reason>\n<new_prompt>\n{prompt}\n</new_prompt>"
 
@@ -79,7 +78,10 @@ def _revise_labels(feedback: Feedback) -> _Revision:
     before = LabelLines({name: [] for name in names})
     for entry in reading.entries:
         before.cues[entry.name].extend(cues_of(entry.text))
-    after, learned = learn(before, taught, kept, plan_of(feedback), default=reading.default)
+    plan = plan_of(feedback)
+    after, learned = learn(before, taught, kept, plan, default=reading.default)
+    if not taught:
+        after, learned = generalize(before, feedback.missed, plan)
     return _write_entries(
         feedback,
         reading.entries,
