@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_promptopt.budget import Ledger
+from pytest_promptopt.budget import Ledger, Price
 from pytest_promptopt.cache import ResponseCache
 from pytest_promptopt.errors import PromptoptError, SettingsError
 from pytest_promptopt.evaluation import internals, tally
@@ -24,8 +24,9 @@ from pytest_promptopt.evaluation.prompt import Prompt, Prompts, Run
 from pytest_promptopt.evidence import SMALL_SPLIT
 from pytest_promptopt.gate import Threshold, thresholds
 from pytest_promptopt.models.caller import Caller, Paid
+from pytest_promptopt.models.prices import price_of
 from pytest_promptopt.models.registry import resolve
-from pytest_promptopt.records import Outcome, RunResult, Split, Status
+from pytest_promptopt.records import Outcome, Request, RunResult, Split, Status
 from pytest_promptopt.reports.wording import plural
 from pytest_promptopt.settings import CacheMode, Settings
 
@@ -37,7 +38,7 @@ _MACHINERY = (os.sep + "_pytest" + os.sep, os.sep + "pluggy" + os.sep, os.path.d
 
 
 class CaseRunner:
-    """Holds every run of a prompt case until it is certain that it needs no unknown answer, then lets it be seen."""
+    """Holds every run of a prompt case until it needs no unknown answer, then lets it be seen."""
 
     def __init__(
         self, session: pytest.Session, settings: Settings, *, deselected: Sequence[pytest.Item] = ()
@@ -50,6 +51,7 @@ class CaseRunner:
         self.result: RunResult | None = None
         self._refinement: Refinement | None = None
         self._deselected = deselected
+        self._house_models: set[str] = set()
         config = session.config
         worker = getattr(config, "workerinput", None)
         workers = int(worker["workercount"]) if worker else 1
@@ -66,6 +68,7 @@ class CaseRunner:
             concurrency=concurrency,
             refresh=settings.cache is CacheMode.REFRESH,
             on_paid=self._paid,
+            price=self._price,
         )
         self.engine = Engine(
             session,
@@ -76,7 +79,9 @@ class CaseRunner:
             mine=lambda item: zlib.crc32(item.nodeid.encode()) % workers == number,
             # Both show or stop at every run, so there must be only one.
             blocking=bool(config.getoption("setupshow", False) or config.getoption("trace", False)),
-            max_failures=1 if config.getoption("stepwise", False) else int(config.getoption("maxfail", 0) or 0),
+            max_failures=1
+            if config.getoption("stepwise", False)
+            else int(config.getoption("maxfail", 0) or 0),
         )
 
     def _note(self, text: str) -> None:
@@ -84,8 +89,14 @@ class CaseRunner:
             self.notes.append(text)
 
     def _resolve(self, name: str) -> Any:
-        hook = self.session.config.hook.pytest_promptopt_resolve_model
-        return hook(name=name) or resolve(name)
+        model = self.session.config.hook.pytest_promptopt_resolve_model(name=name)
+        if model is not None:
+            self._house_models.add(name)
+        return model or resolve(name)
+
+    def _price(self, request: Request) -> Price | None:
+        # A model of the user's own is in no price list; looking for it would import litellm.
+        return None if request.model in self._house_models else price_of(request)
 
     def _paid(self, paid: Paid) -> None:
         if self._refinement is not None:
@@ -119,7 +130,7 @@ class CaseRunner:
             found = "no held-out case" if not heldout else f"only {plural(heldout, 'held-out case')}"
             lines.append(
                 f"promptopt: {found}, so no honest score of the result: mark some with @pytest.mark.heldout, or set "
-                "promptopt_split = \"60/20/20\""
+                'promptopt_split = "60/20/20"'
             )
         left_out = Counter(
             path for case in collect(self._deselected, self.settings).values() for path in case.case.prompts
@@ -128,10 +139,11 @@ class CaseRunner:
             lines.append(f"promptopt: {plural(count, 'case')} of {prompt} deselected; they cannot guard it")
         return lines
 
-    # ------------------------------------------------------------------------------------------------- fixtures
+    # -------------------------------------------------------------------------------------------------
+    # fixtures
 
     def prompt(self, item: pytest.Item) -> Prompt:
-        """Raises `SettingsError` when the test's mark names no single prompt, `PromptFileError` when it is unusable."""
+        """Raises `SettingsError` when the mark names stages, `PromptFileError` when the file is unusable."""
         run = self._run_of(item)
         if "" not in run.case.files:
             raise SettingsError(
@@ -151,7 +163,8 @@ class CaseRunner:
         # Outside of a run of ours (another plugin runs the item by itself) a call simply blocks.
         return run if run is not None and run.case is case else self.engine.open_run(case, {})
 
-    # --------------------------------------------------------------------------------------------------- running
+    # ---------------------------------------------------------------------------------------------------
+    # running
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
@@ -247,7 +260,8 @@ class CaseRunner:
         gated = case.mark.min_pass_rate is not None or self.settings.min_pass_rate is not None
         return "gated" if gated else ""
 
-    # --------------------------------------------------------------------------------------------------- capture
+    # ---------------------------------------------------------------------------------------------------
+    # capture
 
     def pytest_assertrepr_compare(self, op: str, left: object, right: object) -> None:
         run = self.engine.run

@@ -1,0 +1,152 @@
+"""`example`: a project as files, run by a real pytest, with a scripted model that keeps a log of what it was asked."""
+
+from __future__ import annotations
+
+import ast
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+
+HERE = Path(__file__).parent
+
+CONFTEST = """
+import house
+import pytest
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_promptopt_resolve_model(name):
+    return house.House(name) if name.startswith("house/") else None
+"""
+PROMPT = "---\nmodel: {model}\n---\nSay: {{{{ q }}}}\n"
+HEADER = 'import pytest; from house import note; pytestmark = pytest.mark.prompt("say.md")\n'
+
+#: What differs between two equal runs, and what the plugin adds to a session's output.
+NOISE = (
+    (re.compile(r"\d+\.\d\d+s\b(?: \(\d+:\d\d:\d\d\))?"), "TIME"),
+    (re.compile(r"0x[0-9a-f]+"), "0xADDRESS"),
+    (re.compile(r"^(?:plugins|promptopt): .*\n", re.MULTILINE), ""),
+    (re.compile(r"^=+ why prompts fail =+\n(?:(?!=).*\n)*", re.MULTILINE), ""),
+    (re.compile(r"([=_-])\1{3,}"), r"\1\1\1"),
+    (re.compile(r" +$", re.MULTILINE), ""),
+)
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one run of an example did and showed."""
+
+    ret: int
+    output: str
+    outcomes: Mapping[str, int]
+    #: What the model was asked, in the order of the calls, and how many calls were in flight at once at most.
+    asked: tuple[str, ...]
+    peak: int
+    #: What the project wrote down with `note`.
+    notes: tuple[str, ...]
+
+    @property
+    def shown(self) -> str:
+        """The output without times, addresses, and the lines that only the plugin writes."""
+        text = self.output
+        for pattern, replacement in NOISE:
+            text = pattern.sub(replacement, text)
+        return text
+
+
+class Example:
+    """A project in a folder of its own. Each run starts with an empty log and keeps caches, unless `forget` is called."""
+
+    def __init__(self, pytester: pytest.Pytester) -> None:
+        self.path = pytester.path
+        self._pytester = pytester
+        self._started = len(list(self.path.iterdir()))
+        self.files(
+            {
+                "conftest.py": CONFTEST,
+                "house.py": (HERE / "inner_house.py").read_text(encoding="utf-8"),
+                "standin.py": (HERE / "inner_standin.py").read_text(encoding="utf-8"),
+                "pytest.ini": "[pytest]\nasyncio_default_fixture_loop_scope = function\n",
+            }
+        )
+        self.model("house/echo")
+        pytester.syspathinsert()
+
+    def files(self, files: Mapping[str, str]) -> Example:
+        for name, text in files.items():
+            path = self.path / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(dedent(text).lstrip("\n"), encoding="utf-8")
+        return self
+
+    def model(self, name: str) -> Example:
+        """Which model ``say.md`` is for."""
+        return self.files({"say.md": PROMPT.format(model=name)})
+
+    def conftest(self, source: str) -> Example:
+        return self.files({"conftest.py": CONFTEST + dedent(source)})
+
+    def tests(self, source: str, *, name: str = "test_it.py") -> Example:
+        """A module of tests that use ``say.md``."""
+        return self.files({name: HEADER + dedent(source)})
+
+    def run(self, *args: str, process: bool = False, plugin: bool = True) -> Run:
+        """Run pytest. ``process=True`` where capture, imports or workers matter."""
+        for log in ("calls.log", "notes.log"):
+            (self.path / log).unlink(missing_ok=True)
+        own = () if plugin else ("-p", "no:promptopt", "-p", "standin")
+        pytester = self._pytester
+        result = (pytester.runpytest_subprocess if process else pytester.runpytest_inprocess)(*own, *args)
+        starts, peak = self._calls()
+        return Run(
+            ret=int(result.ret),
+            output=result.stdout.str() + "\n" + result.stderr.str(),
+            outcomes=_outcomes(result),
+            asked=starts,
+            peak=peak,
+            notes=self._lines("notes.log"),
+        )
+
+    def forget(self) -> Example:
+        """Remove what runs left behind: answers, last failures, bytecode."""
+        for name in (".promptopt", ".pytest_cache"):
+            shutil.rmtree(self.path / name, ignore_errors=True)
+        return self
+
+    def runs_as_without_plugin(self, *args: str, process: bool = False) -> Run:
+        """Run with the plugin and without it, and hold that everything else is the same."""
+        ours = self.run(*args, process=process)
+        plain = self.run(*args, process=process, plugin=False)
+        assert ours.shown == plain.shown
+        assert (ours.ret, ours.outcomes, ours.notes) == (plain.ret, plain.outcomes, plain.notes)
+        return ours
+
+    def _lines(self, name: str) -> tuple[str, ...]:
+        path = self.path / name
+        return tuple(path.read_text(encoding="utf-8").splitlines()) if path.exists() else ()
+
+    def _calls(self) -> tuple[tuple[str, ...], int]:
+        asked, flying, peak = [], 0, 0
+        for line in self._lines("calls.log"):
+            event, _, question = line.split("\t")
+            if event == "start":
+                asked.append(str(ast.literal_eval(question)))
+            flying += 1 if event == "start" else -1
+            peak = max(peak, flying)
+        return tuple(asked), peak
+
+
+def _outcomes(result: pytest.RunResult) -> Mapping[str, int]:
+    try:
+        return result.parseoutcomes()
+    except ValueError:  # no summary line
+        return {}
+
+
+@pytest.fixture
+def example(pytester: pytest.Pytester) -> Example:
+    return Example(pytester)
