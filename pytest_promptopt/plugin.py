@@ -1,12 +1,13 @@
 """The pytest plugin: options, marks, fixtures, and hooks of a few lines that hand over.
 
-This module is imported in every pytest session on the machine, so it imports pytest and the standard library only, and
-everything else when a session has prompt cases.
+This module is imported in every pytest session on the machine, so it imports pytest and the standard library
+only, and everything else when a session has prompt cases.
 """
 
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -82,7 +83,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     from pytest_promptopt.evaluation.session import CaseRunner
 
     config = session.config
-    runner = CaseRunner(session, config.stash[settings_key], deselected=config.stash[deselected_key])
+    deselected = config.stash[deselected_key]
+    runner = CaseRunner(session, config.stash[settings_key], deselected=deselected)
     config.pluginmanager.register(runner, RUNNER)
     if not hasattr(config, "workerinput"):
         try:
@@ -98,14 +100,31 @@ def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
 
 @pytest.fixture
 def prompt(request: pytest.FixtureRequest) -> Prompt:
-    """The prompt file named by ``@pytest.mark.prompt``: call it with its variables to get the model's answer."""
-    return _runner(request).prompt(request.node)
+    """The prompt file named by ``@pytest.mark.prompt``.
+
+    Call it with its variables to get the model's answer.
+    """
+    with _plain_errors():
+        return _runner(request).prompt(request.node)
 
 
 @pytest.fixture
 def prompts(request: pytest.FixtureRequest) -> Prompts:
     """The prompts of a pipeline by stage: ``prompts["plan"](...)``."""
-    return _runner(request).prompts(request.node)
+    with _plain_errors():
+        return _runner(request).prompts(request.node)
+
+
+@contextmanager
+def _plain_errors() -> Generator[None]:
+    """Fail with the error's text alone: the user's mistake is in no frame of a traceback."""
+    problem = None
+    try:
+        yield
+    except PromptoptError as error:
+        problem = str(error)
+    if problem is not None:
+        pytest.fail(problem, pytrace=False)
 
 
 def _runner(request: pytest.FixtureRequest) -> CaseRunner:
@@ -119,7 +138,7 @@ def _runner(request: pytest.FixtureRequest) -> CaseRunner:
 
 
 class Listener:
-    """Hears every report in the process that prints them, and stays idle in a session without prompt cases."""
+    """Hears every report in the process that prints them; idle in a session without prompt cases."""
 
     def __init__(self, config: pytest.Config, settings: Settings) -> None:
         self._config = config

@@ -30,7 +30,10 @@ PROMPT_ENDINGS = (".md", ".txt")
 
 @dataclass(frozen=True)
 class Mark:
-    """A checked ``@pytest.mark.prompt``. `paths` is stage -> path as written; the single prompt's stage is ``""``."""
+    """A checked ``@pytest.mark.prompt``. `paths` is stage -> path as written.
+
+    The single prompt's stage is ``""``.
+    """
 
     paths: Mapping[str, str]
     model: str | None
@@ -48,7 +51,9 @@ class Mark:
         def take(name: str, accepted: str, default: Any, fits: Any) -> Any:
             value = given.pop(name, default)
             if value is not default and not fits(value):
-                raise SettingsError(f"{where}: @pytest.mark.prompt({name}={value!r}): {name} must be {accepted}")
+                raise SettingsError(
+                    f"{where}: @pytest.mark.prompt({name}={value!r}): {name} must be {accepted}"
+                )
             return value
 
         model = take("model", "a model name such as 'anthropic/claude-haiku-4-5'", None, _is_text)
@@ -58,14 +63,18 @@ class Mark:
         replay = take("replay", "True or False", True, lambda v: isinstance(v, bool))
         if mark.args:
             if len(mark.args) > 1 or not _is_text(mark.args[0]):
-                raise SettingsError(f"{where}: @pytest.mark.prompt{mark.args!r}: expected one path; use {SIGNATURE}")
+                raise SettingsError(
+                    f"{where}: @pytest.mark.prompt{mark.args!r}: expected one path; use {SIGNATURE}"
+                )
             paths = {"": str(mark.args[0])}
         else:
             paths = {k: str(v) for k, v in given.items() if _is_text(v) and str(v).endswith(PROMPT_ENDINGS)}
             for stage in paths:
                 del given[stage]
             if not paths:
-                raise SettingsError(f"{where}: @pytest.mark.prompt(...) names no prompt file; use {SIGNATURE}")
+                raise SettingsError(
+                    f"{where}: @pytest.mark.prompt(...) names no prompt file; use {SIGNATURE}"
+                )
         return cls(paths, model, samples, float(min_case_rate), min_pass_rate, replay, given)
 
 
@@ -144,7 +153,7 @@ def where_of(item: pytest.Item) -> str:
 
 
 def check_function(metafunc: pytest.Metafunc, settings: Settings) -> None:
-    """Look at a test function's mark while it is collected, so that a mistake is a collection error at its line.
+    """Look at a test function's mark while it is collected: a mistake is a collection error at its line.
 
     Raises `PromptoptError`.
     """
@@ -154,9 +163,10 @@ def check_function(metafunc: pytest.Metafunc, settings: Settings) -> None:
     if mark is not None:
         _load(Mark.parse(mark, where=where), definition.path.parent, settings.rootdir, where, {})
     own = {m.name for m in definition.iter_markers()}
-    for parameter, names in internals.parameter_marks(metafunc):
+    for parameter, names in internals.parameter_marks(metafunc) or [("", [])]:
         if {"heldout", "validation"} <= own | set(names):
-            raise SettingsError(f"{where}: [{parameter}] is marked heldout and validation; a case has one split")
+            case = f"{definition.name}[{parameter}]" if parameter else definition.name
+            raise SettingsError(f"{where}: {case} is marked heldout and validation; a case has one split")
 
 
 def collect(items: Iterable[pytest.Item], settings: Settings) -> dict[pytest.Item, PromptCase]:
@@ -170,7 +180,9 @@ def collect(items: Iterable[pytest.Item], settings: Settings) -> dict[pytest.Ite
     return _share_strictest(cases)
 
 
-def _case(item: pytest.Item, mark: pytest.Mark, settings: Settings, loaded: dict[Path, PromptFile]) -> PromptCase:
+def _case(
+    item: pytest.Item, mark: pytest.Mark, settings: Settings, loaded: dict[Path, PromptFile]
+) -> PromptCase:
     where = where_of(item)
     try:
         parsed = Mark.parse(mark, where=where)
@@ -207,7 +219,8 @@ def _relative(path: Path, rootdir: Path) -> str:
         return str(path)
 
 
-# ------------------------------------------------------------------------------------------------------------ splits
+# ------------------------------------------------------------------------------------------------------------
+# splits
 
 
 def identity(item: pytest.Item, prompts: Sequence[str]) -> str:
@@ -260,4 +273,3 @@ def restrict(cases: dict[pytest.Item, PromptCase], members: Sequence[pytest.Item
 def raise_as_collection_error(error: PromptoptError) -> None:
     """Show `error` as a collection error: its text alone, without a traceback."""
     raise pytest.Collector.CollectError(str(error)) from None
-
