@@ -181,7 +181,7 @@ def _forbidden(subject: Subject) -> Finding | None:
 def _incomplete(subject: Subject) -> Finding | None:
     if subject.membership and subject.membership[0] == "in" and not _allowed(subject):
         return Finding(MISSING, (quote(subject.membership[1]),))
-    if subject.kind == "KeyError":
+    if subject.kind == "KeyError" and subject.operator is None:
         key = first_line(subject.failure.message).removeprefix("KeyError: ").strip("'\"")
         held = re.search(rf"[\"']{re.escape(key)}[\"']\s*:", subject.answer[:MAX_SEARCHED])
         return Finding(MISSING, (f"the key {quote(key)}",)) if key and not held and subject.calls else None
@@ -195,7 +195,8 @@ def _incomplete(subject: Subject) -> Finding | None:
             if change.kind == "missing" or _is_blanked(change.expected, change.actual)
         ]
         return Finding(MISSING, _folded(map(_named, absent_fields))) if absent_fields else None
-    if subject.texts and subject.texts[0].strip() and not subject.texts[1].strip():
+    wanted = subject.operator == "!=" or bool(subject.texts and subject.texts[0].strip())
+    if wanted and isinstance(subject.actual, str) and not subject.actual.strip():
         return Finding(MISSING, ("the whole answer (it is empty)",))
     absent, added = subject.facts
     return Finding(MISSING, _folded(map(quote, absent))) if absent and not added else None
@@ -232,9 +233,8 @@ def _invented(subject: Subject) -> Finding | None:
             else None
         )
     if subject.texts and subject.vocabulary.find(subject.texts[0]) and is_short(subject.texts[1]):
-        return Finding(
-            INVENTED, (quote(subject.texts[1]),), pair=(subject.texts[0], subject.texts[1].strip())
-        )
+        value = undress(subject.texts[1])[0] or subject.texts[1].strip()
+        return Finding(INVENTED, (quote(value),), pair=(subject.texts[0], value))
     absent, added = subject.facts
     return Finding(INVENTED, _folded(map(quote, added))) if added and not absent else None
 

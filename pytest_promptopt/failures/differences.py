@@ -108,8 +108,7 @@ def _unified(expected: str, actual: str) -> Iterator[str]:
 def _marked(expected: str, actual: str, *, cut: bool) -> str:
     short = len(expected) + len(actual) <= 2 * MAX_QUOTE
     by_character = short and difflib.SequenceMatcher(None, expected, actual).ratio() >= MIN_SIMILARITY
-    one: Sequence[str] = expected if by_character else re.findall(r"\s*\w+|\s*[^\w\s]|\s+", expected)
-    two: Sequence[str] = actual if by_character else re.findall(r"\s*\w+|\s*[^\w\s]|\s+", actual)
+    one, two = (list(text) if by_character else _tokens(text) for text in (expected, actual))
     margin = len(expected) if short else CONTEXT_WORDS
     parts: list[str] = []
     operations = difflib.SequenceMatcher(None, one, two, autojunk=False).get_opcodes()
@@ -122,6 +121,11 @@ def _marked(expected: str, actual: str, *, cut: bool) -> str:
         else:
             parts.append((f"{{-{removed}-}}" if removed else "") + (f"{{+{added}+}}" if added else ""))
     return shorten(" ".join("".join(parts).split()) + (" …" if cut else ""), 6 * MAX_QUOTE)
+
+
+def _tokens(text: str) -> list[str]:
+    """Words and marks with the space before them; one space in front makes the first word like any other."""
+    return re.findall(r"\s*\w+|\s*[^\w\s]|\s+", f" {text}")
 
 
 def _gap(equal: Sequence[str], margin: int) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from statistics import median
 
@@ -13,7 +13,7 @@ from pytest_promptopt.failures.categories import Finding
 from pytest_promptopt.failures.differences import compact, quote
 from pytest_promptopt.failures.formats import SIGNS
 from pytest_promptopt.failures.subject import Subject, first_line
-from pytest_promptopt.failures.vocabulary import Prose, fold, listed, telling_words
+from pytest_promptopt.failures.vocabulary import Prose, fold, listed, telling_words, words
 from pytest_promptopt.records import StopReason
 
 #: Pairs of labels, signs or fields named in a sentence; the rest is counted.
@@ -60,11 +60,15 @@ class Member:
 
 @dataclass(frozen=True)
 class Group:
-    """The cases of one category."""
+    """The cases of one category.
+
+    :param count: how many cases the category has; `members` are those that the sentences are made from.
+    """
 
     name: str
     members: tuple[Member, ...]
     background: Background
+    count: int
 
     @cached_property
     def signs(self) -> list[tuple[str, int]]:
@@ -80,7 +84,7 @@ class Group:
 
     @property
     def share(self) -> str:
-        return f"{len(self.members)} of {self.background.failing} failing cases"
+        return f"{self.count} of {self.background.failing} failing cases"
 
     def tally(self, limit: int = MAX_NAMED) -> str:
         return listed([f"{sign} ({count})" for sign, count in self.signs], limit)
@@ -105,6 +109,8 @@ class Group:
     def telling(self, members: Sequence[Member] | None = None) -> str:
         """The words that set these inputs apart, ``"card" (9), "declined" (7)``; empty when none does."""
         inputs = [member.input_text for member in (members or self.members)[:MAX_SAMPLED]]
+        if len(inputs) < 2:  # every word of a single input would do
+            return ""
         return ", ".join(telling_words(inputs, self.background.word_counts, self.background.inputs))
 
     def by_prose(self, terms: Sequence[str], *, stated: str, absent: str, unknown: str) -> str:
@@ -123,13 +129,20 @@ class Explanation:
 
 
 def explain(group: Group) -> Explanation:
-    """`group` in words. A category of a custom hook is explained by what its differences share."""
-    return _EXPLAINERS.get(group.name, _explain_other)(group)
+    """`group` in words. A category of a custom hook is explained by what its differences share;
+    cases that a hook put into a built-in category count there, and the others speak for it.
+    """
+    own = tuple(member for member in group.members if member.finding.category == group.name)
+    if not own:
+        return _explain_other(group)
+    return _EXPLAINERS.get(group.name, _explain_other)(replace(group, members=own))
+
+
+def answers(count: int) -> str:
+    return "1 answer" if count == 1 else f"{count} answers"
 
 
 def _explain_format(group: Group) -> Explanation:
-    if not group.signs:  # a custom hook chose the name for cases of another kind
-        return _explain_other(group)
     sign, count = group.signs[0]
     member = group.with_sign(sign)[0]
     answer = compact(member.subject.actual) if member.subject.operator else member.subject.answer
@@ -140,10 +153,10 @@ def _explain_format(group: Group) -> Explanation:
     terms = SIGNS.get(sign, ())
     cause = group.by_prose(
         terms,
-        stated=f"touches on this, yet {count} answers show {sign}: the rule is not definite enough",
-        absent=f"says nothing against {sign}, shown by {count} answers"
-        + (f" (none of {listed([quote(term) for term in terms], 6)} occurs in it)" if terms else ""),
-        unknown=f"the form of the answer is left open: {count} answers show {sign}",
+        stated=f"touches on this but is not definite enough: {answers(count)} with {sign}",
+        absent=f"says nothing against {sign} ({answers(count)})"
+        + (f": no {listed([quote(term) for term in terms], 6)} in it" if terms else ""),
+        unknown=f"the form of the answer is left open: {answers(count)} with {sign}",
     )
     return Explanation(observed, cause, f"state the exact form: {_shape(member)}; never like {quote(answer)}")
 
@@ -161,12 +174,14 @@ def _shape(member: Member) -> str:
     if subject.operator == "==":
         return f"the bare value, as in {quote(subject.expected)}, and nothing else"
     check = subject.failure.constraint or first_line(subject.failure.message)
+    if not subject.asserted and any("JSON" in sign or "fence" in sign for sign in member.finding.signs):
+        return (
+            f"one bare JSON value from the first character to the last (else {subject.kind}: {quote(check)})"
+        )
     return f"the answer from its first to its last character is what the test reads ({quote(check)})"
 
 
 def _explain_confusion(group: Group) -> Explanation:
-    if not group.confusion:
-        return _explain_other(group)
     expected, actual, count = group.confusion[0]
     back = next((row[2] for row in group.confusion if row[:2] == (actual, expected)), 0)
     involved = {label for row in group.confusion for label in row[:2]}
@@ -200,8 +215,6 @@ def _pairs(group: Group) -> str:
 
 def _explain_length(group: Group) -> Explanation:
     sizes = [member.finding.size for member in group.members if member.finding.size]
-    if not sizes:
-        return _explain_other(group)
     unit = Counter(size[2] for size in sizes).most_common(1)[0][0]
     wanted = [size[0] for size in sizes if size[2] == unit]
     given = median(size[1] for size in sizes if size[2] == unit)
@@ -222,16 +235,14 @@ def _explain_length(group: Group) -> Explanation:
 
 
 def _explain_missing(group: Group) -> Explanation:
-    if not group.signs:
-        return _explain_other(group)
     sign, count = group.signs[0]
     name = sign.partition('"')[2].rpartition('"')[0].rpartition(".")[2]
     held = sum(fold(name) in fold(member.input_text[:5_000]) for member in group.with_sign(sign))
     cause = group.by_prose(
         (name,),
-        stated=f"names {sign}, yet {count} answers leave it out",
-        absent=f"never asks for {sign}; {held} of the {count} inputs hold it",
-        unknown=f"{count} answers leave out {sign}; {held} of their inputs hold it",
+        stated=f"names {sign}, yet it is left out of {answers(count)}",
+        absent=f"never asks for {sign}; inputs that hold it: {held} of {count}",
+        unknown=f"{sign} is left out of {answers(count)}; inputs that hold it: {held}",
     )
     expected = group.expected_text()
     shown = f", as in {quote(expected)}" if expected else ""
@@ -240,22 +251,18 @@ def _explain_missing(group: Group) -> Explanation:
 
 
 def _explain_forbidden(group: Group) -> Explanation:
-    if not group.signs:
-        return _explain_other(group)
     sign, count = group.signs[0]
     cause = group.by_prose(
         (sign.strip('"'),),
-        stated=f"brings up {sign} itself; {count} answers hold it",
-        absent=f"does not rule out {sign}, which {count} answers hold",
-        unknown=f"{count} answers hold {sign}",
+        stated=f"brings up {sign} itself; it is in {answers(count)}",
+        absent=f"does not rule out {sign}, which is in {answers(count)}",
+        unknown=f"{sign} is in {answers(count)}",
     )
     observed = f"{group.share}: the tests forbid {group.tally()}"
     return Explanation(observed, cause, f"rule out by name: {group.named()}")
 
 
 def _explain_invented(group: Group) -> Explanation:
-    if not group.signs:
-        return _explain_other(group)
     sign, count = group.signs[0]
     vocabulary = group.with_sign(sign)[0].subject.vocabulary
     if group.confusion and vocabulary:
@@ -263,7 +270,7 @@ def _explain_invented(group: Group) -> Explanation:
         named = sum(bool(prose.line_with(label)) for label in vocabulary.labels.values())
         cause = group.by_prose(
             (sign.strip('"'),),
-            stated=f"brings up {sign}, which no test expects ({count} answers)",
+            stated=f"brings up {sign}, which no test expects ({answers(count)})",
             absent=f"names {named} of the {len(vocabulary)} known labels; {sign} ({count}) is another",
             unknown=f"{len(vocabulary)} labels are known; {sign} ({count}) is another",
         )
@@ -273,20 +280,18 @@ def _explain_invented(group: Group) -> Explanation:
         )
     cause = group.by_prose(
         _LIMIT_TERMS,
-        stated=f"sets a limit, but {sign} is added in {count} answers",
-        absent=f"sets no limit to what may be said: {sign} is added in {count} answers",
-        unknown=f"{sign} is added in {count} answers",
+        stated=f"sets a limit, but {sign} is added in {answers(count)}",
+        absent=f"sets no limit to what may be said: {sign} is added in {answers(count)}",
+        unknown=f"{sign} is added in {answers(count)}",
     )
     observed = f"{group.share}: neither expected nor in the input: {group.tally()}"
     return Explanation(observed, cause, f"allow only what the input says; nothing like {group.named()}")
 
 
 def _explain_wrong(group: Group) -> Explanation:
-    if not group.signs:
-        return _explain_other(group)
     sign, count = group.signs[0]
     fields = _changed_fields(group)
-    shown = fields.get(sign) or list(group.with_sign(sign)[0].subject.difference()[:1])
+    shown = fields.get(sign) or [_gist(group.with_sign(sign)[0].subject)]
     sizes = [member.finding.size for member in group.members if member.finding.size]
     observed = f"{group.share}: {'at ' if fields else ''}{group.tally()}"
     if sizes:
@@ -296,14 +301,23 @@ def _explain_wrong(group: Group) -> Explanation:
     if sign in fields:
         cause = group.by_prose(
             (sign.strip('"').rpartition(".")[2],),
-            stated=f"does not settle how {sign} is filled: {count} answers differ there{inputs}",
-            absent=f"does not say how {sign} is filled: {count} answers differ there{inputs}",
-            unknown=f"{count} answers differ at {sign}{inputs}",
+            stated=f"does not settle how {sign} is filled: another value in {answers(count)}{inputs}",
+            absent=f"does not say how {sign} is filled: another value in {answers(count)}{inputs}",
+            unknown=f"another value at {sign} in {answers(count)}{inputs}",
         )
     else:
-        cause = f"the right kind of value but another one, {sign} first ({count}){inputs}"
+        cause = f"{_overlap(group)}, {sign} ({count}){inputs}"
     fix = f"give the rule that leads to what is expected: {'; '.join(shown[:3])}"
     return Explanation(f"{observed}; e.g. {shown[0]}", cause, fix)
+
+
+def _overlap(group: Group) -> str:
+    """How much of the expected texts the answers hold."""
+    texts = [member.subject.texts for member in group.members[:MAX_SAMPLED] if member.subject.texts]
+    shares = [len(set(words(one)) & set(words(two))) / max(len(set(words(one))), 1) for one, two in texts]
+    if not shares:
+        return "another value"
+    return f"another text: the answers hold {median(shares):.0%} of the expected words (median)"
 
 
 def _changed_fields(group: Group) -> dict[str, list[str]]:
@@ -318,19 +332,21 @@ def _changed_fields(group: Group) -> dict[str, list[str]]:
 
 
 def _explain_refusal(group: Group) -> Explanation:
-    answer = next((member.subject.answer for member in group.members if member.subject.answer.strip()), "")
     shared = group.telling()
     inputs = f"their inputs share {shared}" if shared else f"e.g. on {quote(group.members[0].input_text)}"
     cause = group.by_prose(
         _REFUSAL_TERMS,
         stated=f"can be read as a reason to refuse; {inputs}",
         absent=f"gives no reason to refuse and does not say that these inputs are in order; {inputs}",
-        unknown=f"{len(group.members)} inputs were refused; {inputs}",
+        unknown=f"refused: {answers(group.count)}; {inputs}",
     )
     expected = group.expected_text()
     wanted = f", for instance with {quote(expected)}" if expected else ""
-    observed = f"{group.share}: {group.tally()}" + (f"; e.g. {quote(answer)}" if answer else "")
-    return Explanation(observed, cause, f"say what the task is for and that such inputs are answered{wanted}")
+    return Explanation(
+        f"{group.share}: {group.tally()}",
+        cause,
+        f"say what the task is for and that such inputs are answered{wanted}",
+    )
 
 
 def _explain_truncated(group: Group) -> Explanation:
@@ -368,7 +384,7 @@ def _explain_other(group: Group) -> Explanation:
     seen = f"; it was {quote(answer)}" if answer else ""
     return Explanation(
         f"{group.share}: {listed(most, 3)}",
-        f"different messages: {len(lines)}{where}{inputs}",
+        f"{len(lines)} kind{'s' if len(lines) > 1 else ''} of message{where}{inputs}",
         f"make the answer one for which this does not happen: {next(iter(lines))}{seen}",
     )
 

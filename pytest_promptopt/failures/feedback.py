@@ -106,7 +106,7 @@ def describe(
         members[case.category].append(Member(subject, finding))
     counts, inputs = _word_counts(results, prompt)
     background = Background(text, len(failed), counts, inputs)
-    groups = [Group(name, tuple(group), background) for name, group in members.items()]
+    groups = [Group(name, tuple(group), background, len(group)) for name, group in members.items()]
     return Feedback(
         total=sum(any(o.status is not Status.SKIPPED for o in result.outcomes) for result in results),
         failing=len(failed),

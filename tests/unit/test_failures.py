@@ -257,13 +257,18 @@ class TestMissingInformation:
         category = only(describe(results, prose="Reply politely."))
         assert category.name == "missing information"
         assert 'missing most often "order number" (2) and "refund" (1)' in category.observed
-        assert 'never asks for "order number"; 0 of the 2 inputs hold it' in category.cause
+        assert 'never asks for "order number"; inputs that hold it: 0 of 2' in category.cause
 
     def test_missing_and_emptied_keys(self) -> None:
         results = [compared({"name": "Ann", "tax": 3}, {"name": "Ann"}), compared({"tax": 3}, {"tax": None})]
         category = only(describe(results, prose='Give "name" and "tax".'))
         assert '"tax" (2)' in category.observed
-        assert 'names "tax", yet 2 answers leave it out' in category.cause
+        assert 'names "tax", yet it is left out of 2 answers' in category.cause
+
+    @pytest.mark.parametrize("failure", [equal("billing", " "), constraint("!=", "answer != ''", "")])
+    def test_an_empty_answer(self, failure: Failure) -> None:
+        category = only(describe([result("t", failure, call(""))]))
+        assert "the whole answer (it is empty) (1)" in category.observed
 
     def test_a_key_error_of_the_test(self) -> None:
         failure = raised("KeyError", "'amount'")
