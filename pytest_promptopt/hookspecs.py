@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 def pytest_promptopt_resolve_model(name: str) -> Model | None:
     """Provide the model called `name` (``provider/model``, as the user wrote it).
 
-    Called once per model name and process, in the event loop's thread, before its first call. Return an object
-    that satisfies `pytest_promptopt.models.Model`, or None to leave the name to others and to the built-in providers.
+    Called once per model name and process, in the event loop's thread, before its first call. Return an
+    object that satisfies `pytest_promptopt.models.Model`, or None to leave the name to others and to the
+    built-in providers.
 
     Example, in ``conftest.py``::
 
@@ -37,8 +38,8 @@ def pytest_promptopt_resolve_model(name: str) -> Model | None:
 def pytest_promptopt_categorize(case: FailedCase) -> str | None:
     """Name the category of a failed case; None leaves it to the built-in categories.
 
-    `case` has the inputs, the expected and the actual text, where they differ, and the category that the plugin
-    would choose. The name is shown to people and to the optimizer, so make it say what is wrong.
+    `case` has the inputs, the expected and the actual text, where they differ, and the category that the
+    plugin would choose. The name is shown to people and to the optimizer, so make it say what is wrong.
 
     Example::
 
@@ -52,15 +53,16 @@ def pytest_promptopt_categorize(case: FailedCase) -> str | None:
 def pytest_promptopt_propose(wanted: Wanted, ask: Ask) -> Sequence[Reply | Unusable] | None:
     """Write the candidates of an iteration; None leaves it to the built-in proposer.
 
-    `wanted.briefs` holds one brief per candidate: the prompt's current text, the line of attack, the failing cases.
-    `ask` sends requests to the optimizer model, counted and bounded as all calls are. Return one
-    `pytest_promptopt.refine.replies.Reply` or `Unusable` per brief, in order. A text that loses a variable, repeats
-    an earlier candidate or copies cases is refused afterwards, whoever wrote it.
+    `wanted.briefs` holds one brief per candidate: the prompt's current text, the line of attack, the failing
+    cases. `ask` sends requests to the optimizer model, counted and bounded as all calls are. Return one
+    `pytest_promptopt.refine.replies.Reply` or `Unusable` per brief, in order. A text that loses a variable,
+    repeats an earlier candidate or copies cases is refused afterwards, whoever wrote it.
 
     Example::
 
         def pytest_promptopt_propose(wanted, ask):
-            return [Reply(text=brief.prose + "\\nThink step by step.", reason="fixed") for brief in wanted.briefs]
+            return [Reply(text=brief.prose + "\\nThink step by step.", reason="fixed") for brief in
+            wanted.briefs]
     """
 
 
@@ -68,8 +70,8 @@ def pytest_promptopt_propose(wanted: Wanted, ask: Ask) -> Sequence[Reply | Unusa
 def pytest_promptopt_accept(comparison: Comparison) -> Verdict | None:
     """Decide whether a candidate may replace the incumbent; None leaves it to the adaptive rule.
 
-    `comparison` is paired: both pass rates over the cases that have a result under both texts, and which cases were
-    fixed and broken.
+    `comparison` is paired: both pass rates over the cases that have a result under both texts, and which
+    cases were fixed and broken.
 
     Example: never accept a candidate that breaks a case::
 
@@ -81,7 +83,9 @@ def pytest_promptopt_accept(comparison: Comparison) -> Verdict | None:
 
 @pytest.hookspec(firstresult=True)
 def pytest_promptopt_halt(standing: Standing) -> Stop | None:
-    """End the search of a prompt after an iteration, with a name and a sentence; None leaves it to the built-in rules.
+    """End the search of a prompt after an iteration, with a name and a sentence.
+
+    None leaves it to the built-in rules.
 
     Example::
 

@@ -70,14 +70,18 @@ def _split(name: str, text: str) -> tuple[float, float, float]:
         parts = []
     if len(parts) != 3 or min(parts) < 0 or abs(sum(parts) - 100) > 1e-6 or not parts[0]:
         raise SettingsError(
-            f"{name}: {text!r} is not three percentages train/validation/held-out that add up to 100, such as 60/20/20"
+            f"{name}: {text!r} is not three percentages train/validation/held-out that add up to 100, "
+            "such as 60/20/20"
         )
     return (parts[0] / 100, parts[1] / 100, parts[2] / 100)
 
 
 @dataclass(frozen=True)
 class Option:
-    """One setting: `field` of `Settings`, its option (None: ini only), its ini type, and how its text is read."""
+    """One setting: `field` of `Settings`, its option (None.
+
+    Ini only), its ini type, and how its text is read.
+    """
 
     field: str
     flag: str | None
@@ -92,7 +96,9 @@ class Option:
 
 
 OPTIONS = (
-    Option("model", "model", "string", "MODEL", "Model that the prompts are for: provider/model, or demo", _model),
+    Option(
+        "model", "model", "string", "MODEL", "Model that the prompts are for: provider/model, or demo", _model
+    ),
     Option(
         "optimizer_model",
         "optimizer-model",
@@ -101,7 +107,14 @@ OPTIONS = (
         "Model that writes candidates (default: anthropic/claude-opus-5-5)",
         _model,
     ),
-    Option("candidates", "candidates", "int", "N", "Candidates per iteration, 1 to 10 (default: 3)", _whole(1, 10)),
+    Option(
+        "candidates",
+        "candidates",
+        "int",
+        "N",
+        "Candidates per iteration, 1 to 10 (default: 3)",
+        _whole(1, 10),
+    ),
     Option("max_iterations", "max-iterations", "int", "N", "Iterations at most (default: 20)", _whole(1)),
     Option(
         "plateau",
@@ -112,12 +125,30 @@ OPTIONS = (
         _whole(1),
     ),
     Option("target", "target", "float", "RATE", "Pass rate to stop at, such as 0.95 (default: 1.0)", _rate),
-    Option("max_calls", "max-calls", "int", "N", "Model calls of the session at most, all roles together", _whole(1)),
+    Option(
+        "max_calls",
+        "max-calls",
+        "int",
+        "N",
+        "Model calls of the session at most, all roles together",
+        _whole(1),
+    ),
     Option("max_cost", "max-cost", "float", "USD", "Spend of the session at most, in US dollars", _money),
-    Option("concurrency", "concurrency", "int", "N", "Model calls in flight at most (default: 50)", _whole(1, 1000)),
+    Option(
+        "concurrency",
+        "concurrency",
+        "int",
+        "N",
+        "Model calls in flight at most (default: 50)",
+        _whole(1, 1000),
+    ),
     Option("samples", "samples", "int", "N", "How often each case is run (default: 1)", _whole(1)),
-    Option("seed", "seed", "int", "N", "Seed of every choice that is the plugin's own (default: 0)", _whole(0)),
-    Option("cache", "cache", "string", "MODE", "Stored answers: use, refresh (ask again, store) or off", _cache),
+    Option(
+        "seed", "seed", "int", "N", "Seed of every choice that is the plugin's own (default: 0)", _whole(0)
+    ),
+    Option(
+        "cache", "cache", "string", "MODE", "Stored answers: use, refresh (ask again, store) or off", _cache
+    ),
     Option(
         "min_pass_rate",
         "min-pass-rate",
@@ -146,12 +177,18 @@ def add(parser: pytest.Parser) -> None:
         help="Improve prompts whose cases fail: rewrite their files, with a held-out score",
     )
     group.addoption(
-        "--optimize-dry-run", action="store_true", help="As --optimize, but show the diff and write no prompt file"
+        "--optimize-dry-run",
+        action="store_true",
+        help="As --optimize, but show the diff and write no prompt file",
     )
     for option in OPTIONS:
         if option.flag is not None:
             group.addoption(
-                f"--promptopt-{option.flag}", dest=option.ini, metavar=option.metavar, default=None, help=option.help
+                f"--promptopt-{option.flag}",
+                dest=option.ini,
+                metavar=option.metavar,
+                default=None,
+                help=option.help,
             )
         ini_type: Any = option.ini_type
         parser.addini(option.ini, option.help, type=ini_type, default=None)
@@ -167,7 +204,10 @@ def add(parser: pytest.Parser) -> None:
 
 
 def read(config: pytest.Config) -> Settings:
-    """The session's settings. Raises `SettingsError` that names the option or ini value, what it was and what fits."""
+    """The session's settings.
+
+    Raises `SettingsError` that names the option or ini value, what it was and what fits.
+    """
     values: dict[str, Any] = {}
     for option in OPTIONS:
         given = config.getoption(option.ini, None) if option.flag is not None else None

@@ -1,6 +1,7 @@
 """What the rooms say to each other: frozen records without behaviour of their own.
 
-Everything here is plain data (JSON-like inside), so that it crosses threads, xdist channels and files unchanged.
+Everything here is plain data (JSON-like inside), so that it crosses threads, xdist channels and files
+unchanged.
 """
 
 from __future__ import annotations
@@ -107,7 +108,7 @@ def _unserializable(value: object) -> object:
 
 @dataclass(frozen=True)
 class Usage:
-    """Tokens of one call in four counters that do not overlap (`input_tokens` excludes cache reads and writes)."""
+    """Tokens of one call in counters that do not overlap: `input_tokens` excludes cache reads and writes."""
 
     input_tokens: int
     output_tokens: int
@@ -193,7 +194,10 @@ class Completion(str):
         return self
 
     def json(self) -> Any:
-        """The answer parsed as JSON. Raises `ValueError` that shows the start of the answer when it is not JSON."""
+        """The answer parsed as JSON.
+
+        Raises `ValueError` that shows the start of the answer when it is not JSON.
+        """
         try:
             return json.loads(self)
         except ValueError as error:
@@ -231,9 +235,9 @@ class Call:
 class Failure:
     """Why one run of a case failed, as data.
 
-    `operator` is the comparison that ended the case (``==``, ``!=``, ``in``, ``not in``, ``<`` ...), None when the
-    failure had no operands (a method call, unittest, ``--assert=plain``). With ``==`` `expected` and `actual` are
-    JSON-like values; any other operator is a constraint: then `constraint` says it in words
+    `operator` is the comparison that ended the case (``==``, ``!=``, ``in``, ``not in``, ``<`` ...), None
+    when the failure had no operands (a method call, unittest, ``--assert=plain``). With ``==`` `expected` and
+    `actual` are JSON-like values; any other operator is a constraint: then `constraint` says it in words
     (``'refund' in answer``) and `expected` is None.
     """
 
@@ -250,7 +254,8 @@ class Failure:
 class Outcome:
     """One run of one case under one overlay.
 
-    :param score: 1.0 passed, 0.0 failed; with subtests the share of them that passed; 0.0 when errored or skipped.
+    :param score: 1.0 passed, 0.0 failed; with subtests the share of them that passed; 0.0 when errored or
+        skipped.
     :param error: what went wrong with a model call, for `Status.ERRORED`.
     """
 

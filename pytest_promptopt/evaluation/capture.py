@@ -1,4 +1,7 @@
-"""What a failed run says, as data: the operands of the assertion that ended it, its message, and where it stands."""
+"""What a failed run says, as data.
+
+The operands of the assertion that ended it, its message, and where it stands.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,10 @@ class Operands:
 
 
 def plain(value: Any, *, depth: int = 0) -> Any:
-    """`value` as JSON-like data: containers, dataclasses and models keep their structure, the rest is its `repr`."""
+    """`value` as JSON-like data.
+
+    Containers, dataclasses and models keep their structure, the rest is its `repr`.
+    """
     if value is None or isinstance(value, (bool, int, float)):
         return value
     if isinstance(value, str):
@@ -49,7 +55,9 @@ def plain(value: Any, *, depth: int = 0) -> Any:
     if isinstance(value, (set, frozenset)):
         return sorted((plain(item, depth=depth + 1) for item in list(value)[:MAX_ITEMS]), key=repr)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: plain(getattr(value, f.name, None), depth=depth + 1) for f in dataclasses.fields(value)}
+        return {
+            f.name: plain(getattr(value, f.name, None), depth=depth + 1) for f in dataclasses.fields(value)
+        }
     dump = getattr(value, "model_dump", None)
     if callable(dump) and not isinstance(value, type):
         try:
@@ -68,9 +76,16 @@ def shown(value: object) -> str:
 
 
 def failure_of(
-    excinfo: pytest.ExceptionInfo[BaseException], operands: Operands | None, calls: list[Call], *, rootdir: str
+    excinfo: pytest.ExceptionInfo[BaseException],
+    operands: Operands | None,
+    calls: list[Call],
+    *,
+    rootdir: str,
 ) -> Failure:
-    """The failure of a run that ended with `excinfo`; `operands` are the last that were compared and found wanting."""
+    """The failure of a run that ended with `excinfo`.
+
+    `operands` are the last that were compared and found wanting.
+    """
     kind = type(excinfo.value).__name__
     message = "\n".join(_message(excinfo.value).splitlines()[:MAX_MESSAGE_LINES])[:MAX_TEXT]
     where = _where(excinfo.tb, rootdir)
@@ -94,7 +109,10 @@ def failure_of(
 
 
 def _is_actual(side: Any, last: str | None) -> bool:
-    """Whether a side of a comparison is what the model said: the completion, its text, or a value taken from it."""
+    """Whether a side of a comparison is what the model said.
+
+    The completion, its text, or a value taken from it.
+    """
     if isinstance(side, Completion):
         return True
     if last is None:

@@ -1,8 +1,8 @@
 """The suspending engine: runs cases one after the other in the main thread while their model calls overlap.
 
-A case runs until its first call whose answer is not known. The call goes to the caller's event loop, the run is dropped,
-and when the answer is in, the case runs again from the top and finds it. So tests stay sequential, with every fixture,
-plugin and assertion intact, and only the waiting is concurrent.
+A case runs until its first call whose answer is not known. The call goes to the caller's event loop, the run
+is dropped, and when the answer is in, the case runs again from the top and finds it. So tests stay
+sequential, with every fixture, plugin and assertion intact, and only the waiting is concurrent.
 """
 
 from __future__ import annotations
@@ -26,9 +26,11 @@ from pytest_promptopt.records import CaseResult, Outcome, Overlay, Role, Status
 from pytest_promptopt.refine.evaluator import StopRun, Trial
 from pytest_promptopt.refine.halting import Halt
 
-#: Restarts in a row without any further known answer after which a case is told to ask something else every time.
+#: Restarts in a row without any further known answer after which a case is told to ask something else every
+#: time.
 MAX_STALLED = 3
-#: Cases are started until this many times the concurrency limit wait for an answer, so that the limit is never idle.
+#: Cases are started until this many times the concurrency limit wait for an answer, so that the limit is
+#: never idle.
 AHEAD = 2
 
 
@@ -51,7 +53,7 @@ class Job:
     stalled: int = 0
     asked_before: list[tuple[str, Mapping[str, str]]] = field(default_factory=list)
     outcome: Outcome | None = None
-    error: ModelError | None = None
+    error: PromptoptError | None = None
     #: The prompt was used: called, or its text or path read.
     reached: bool = False
 
@@ -98,7 +100,8 @@ class Engine:
     ) -> None:
         """:param mine: which cases this process prefetches (an xdist worker shares the work with others).
         :param blocking: no case is ever suspended: something watches the runs that must see each only once.
-        :param max_failures: no further case is started once this many started ones have failed; 0 is no limit.
+        :param max_failures: no further case is started once this many started ones have failed; 0 is no
+            limit.
         """
         self.session = session
         self.cases = cases
@@ -118,15 +121,21 @@ class Engine:
         self._depth: dict[object, int] = {}
         self._candidates: dict[tuple[str, str], PromptFile] = {}
 
-    # ------------------------------------------------------------------------------------------- pytest's own loop
+    # ---------------------------------------------------------------------------------------- pytest's own
+    # loop
 
     def awaits(self, item: pytest.Item) -> None:
-        """Before `item` is run for real: wait for the answers that it is known to need, running others meanwhile."""
+        """Before `item` is run for real.
+
+        Wait for the answers that it is known to need, running others meanwhile.
+        """
         jobs = self._jobs.get(item, ())
         self._settle(lambda: not any(job.waiting for job in jobs))
 
     def suspended(self, item: pytest.Item, run: Run) -> None:
-        """`item` was run for real and lacks answers: get them, and let the cases after it ask theirs meanwhile.
+        """`item` was run for real and lacks answers.
+
+        Get them, and let the cases after it ask theirs meanwhile.
 
         Raises `ReplayError` when the case asks something else in every run.
         """
@@ -138,6 +147,7 @@ class Engine:
     def hold(self, item: pytest.Item, *, sample: int = 0) -> tuple[Run, internals.HeldRun]:
         """A run of `item` that will be reported if it needs no unknown answer."""
         case = self.cases[item]
+        internals.make_room(item)  # cases of other modules may have run meanwhile
         run = self.open_run(case, {}, sample=sample)
         held = internals.HeldRun(item, reportable=lambda: not run.missing)
         if case.replays and not self._blocking:
@@ -164,7 +174,10 @@ class Engine:
         return tuple(Job(case, sample=sample) for sample in range(case.case.samples))
 
     def _look_ahead(self, item: pytest.Item) -> None:
-        """Queue the cases after `item` that can run before their turn: those that share its higher-scoped fixtures."""
+        """Queue the cases after `item` that can run before their turn.
+
+        Those that share its higher-scoped fixtures.
+        """
         start = max(self._prefetched_to, self._order[item]) + 1
         key = internals.scope_key(item)
         for index in range(start, len(self.session.items)):
@@ -178,7 +191,9 @@ class Engine:
 
     def _start_next(self) -> bool:
         """Run one upcoming case to its first unknown answer; False when there is nothing to start."""
-        while self._upcoming and len(self._waiting) < AHEAD * self._concurrency and not self._enough_failures():
+        while (
+            self._upcoming and len(self._waiting) < AHEAD * self._concurrency and not self._enough_failures()
+        ):
             item = self._upcoming.popleft()
             if item in self._jobs or not internals.can_follow(item):
                 continue
@@ -195,7 +210,7 @@ class Engine:
         failed = sum(job.outcome is not None and job.outcome.status is Status.FAILED for job in started)
         return self.session.testsfailed + failed >= self._max_failures
 
-    # --------------------------------------------------------------------------------------------------- scheduling
+    # ------------------------------------------------------------------------------------------ scheduling
 
     def _settle(self, done: Callable[[], bool]) -> None:
         """Start upcoming cases and take answers in until `done`."""
@@ -251,7 +266,9 @@ class Engine:
             try:
                 self._ask(job, run)
             except ReplayError as error:
-                job.outcome = Outcome(job.case.case.id, Status.ERRORED, 0.0, sample=job.sample, error=str(error))
+                job.outcome = Outcome(
+                    job.case.case.id, Status.ERRORED, 0.0, sample=job.sample, error=str(error)
+                )
         else:
             job.outcome = outcome_of(run, held.reports)
             job.error = run.error
@@ -294,12 +311,15 @@ class Engine:
         finally:
             self.run, self.held = before
 
-    # --------------------------------------------------------------------------------------------------- refinement
+    # ------------------------------------------------------------------------------------------ refinement
 
     def evaluate(
         self, trials: Sequence[Trial], by_id: Mapping[str, PromptCase], progress: Callable[[], None]
     ) -> list[tuple[CaseResult, ...]]:
-        """All cases of all trials; every call that any of them needs is in flight as soon as the limit allows."""
+        """All cases of all trials.
+
+        Every call that any of them needs is in flight as soon as the limit allows.
+        """
         jobs = [
             [
                 [Job(by_id[case], overlay=trial.overlay, sample=n) for n in range(by_id[case].case.samples)]
@@ -311,9 +331,9 @@ class Engine:
         for trial, cases in zip(trials, jobs, strict=True):
             if trial.overlay and not any(job.reached for case in cases for job in case):
                 raise StopRun(
-                    f"no case uses what `prompt` gives it, so no candidate can reach the code under test: call "
-                    f"prompt(...), or read prompt.text or prompt.path, in the tests of {', '.join(trial.overlay)}",
-                    halt=Halt.UNREACHED,
+                    Halt.UNREACHED,
+                    "no case uses what `prompt` gives it, so no candidate can reach the code under test: "
+                    f"call prompt(...), or read prompt.text or prompt.path ({', '.join(trial.overlay)})",
                 )
         return [
             tuple(
@@ -346,8 +366,9 @@ class Engine:
             if job is not None:
                 self._run_silently(job)
                 undecided -= job.outcome is not None
-                if job.error is not None and (job.error.stops_run or job.error.kind is ErrorKind.BUDGET):
-                    raise StopRun(str(job.error), halt=halt_of(job.error))
+                error = job.error
+                if isinstance(error, ModelError) and (error.stops_run or error.kind is ErrorKind.BUDGET):
+                    raise StopRun(halt_of(error), str(error))
             answered.extend(self._answered(timeout=0 if job is not None else None) if undecided else ())
             progress()
 

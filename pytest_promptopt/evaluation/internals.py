@@ -1,8 +1,11 @@
-"""Everything private of pytest that the engine needs, in one file; tested on the oldest and newest pytest supported.
+"""Everything private of pytest that the engine needs, in one file.
 
-The unit is a *held run*: one ordinary execution of an item (`pytest_runtest_protocol` with every plugin in place) whose
-traces (reports, warnings, live logs, output under ``-s``) are held back until somebody decides. `release` lets them
-go in their order, as if they had just happened; `drop` undoes the run, so that nothing tells it from one that never was.
+Tested on the oldest and newest pytest supported.
+
+The unit is a *held run*: one ordinary execution of an item (`pytest_runtest_protocol` with every plugin in
+place) whose traces (reports, warnings, live logs, output under ``-s``) are held back until somebody decides.
+`release` lets them go in their order, as if they had just happened; `drop` undoes the run, so that nothing
+tells it from one that never was.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from typing import Any
 
 import pytest
 from _pytest import subtests as _subtests
+from _pytest.outcomes import Skipped as Skipped
 from _pytest.threadexception import thread_exceptions as _thread_exceptions
 
 #: Hooks whose calls are held. `pytest_warning_recorded` is historic, the others are plain calls.
@@ -33,9 +37,9 @@ HELD_HOOKS = frozenset(
 class HeldRun:
     """One execution of `item`; use as a context manager around the call of `pytest_runtest_protocol`.
 
-    :param reportable: asked when the call phase has ended (or the setup has not succeeded): True releases the run, which
-        from there on goes on as any run does; False keeps it held, to be dropped, and keeps the fixtures that the item
-        shares with others alive.
+    :param reportable: asked when the call phase has ended (or the setup has not succeeded): True releases the
+        run, which from there on goes on as any run does; False keeps it held, to be dropped, and keeps the
+        fixtures that the item shares with others alive.
     """
 
     def __init__(self, item: pytest.Item, *, reportable: Callable[[], bool]) -> None:
@@ -56,7 +60,7 @@ class HeldRun:
         original = session.gethookproxy
         own = _Hooks(original(path), self)
         session.gethookproxy = (  # type: ignore[method-assign]
-            lambda fspath: own if fspath == path else _Hooks(original(fspath), self)  # type: ignore[assignment,return-value]
+            lambda fspath: own if fspath == path else _Hooks(original(fspath), self)
         )
         self._log_filters = [_HeldLogs(handler, self) for handler in _log_handlers(self.item.config)]
         if self.item.config.getoption("capture", "no") == "no":
@@ -84,11 +88,20 @@ class HeldRun:
     def reported(self, report: pytest.TestReport, event: Callable[[], object]) -> None:
         """Take note of a report; the one that decides the run releases it if it may be reported."""
         self.reports.append(report)
-        self.hold(event)
-        decides = report.when == "call" or (report.when == "setup" and not report.passed)
-        if decides and not self.released and not is_subtest(report) and self.reportable():
-            self.before_release(report)
+        decides = not is_subtest(report) and (
+            report.when == "call" or (report.when == "setup" and not report.passed)
+        )
+        if (decides or self._ends_session(report)) and self.reportable():
+            if decides:
+                self.before_release(report)
             self.release()
+        self.hold(event)
+
+    def _ends_session(self, report: pytest.TestReport) -> bool:
+        # Under -x a failed subtest ends its test there and then, so nothing that comes later can be missing.
+        limit = self.item.config.getoption("maxfail", 0)
+        failed = self.item.session.testsfailed + sum(each.failed for each in self.reports)
+        return bool(limit) and is_subtest(report) and report.failed and failed >= limit
 
     def release(self) -> None:
         """Let everything held happen, in order; from now on nothing is held."""
@@ -124,9 +137,15 @@ class _Hooks:
         if name == "pytest_runtest_teardown":
             return lambda **kwargs: caller(**self._teardown(kwargs))
         if name == "pytest_exception_interact":
-            return lambda **kwargs: caller(**kwargs) if self._run.reportable() else None
+            return lambda **kwargs: self._interact(caller, kwargs)
         setattr(self, name, caller)
         return caller
+
+    def _interact(self, caller: Any, kwargs: dict[str, Any]) -> None:
+        if self._run.reportable():
+            if self._run.item.config.getoption("usepdb", False):
+                self._run.release()  # a debugger opens on a subtest: what was printed comes first
+            caller(**kwargs)
 
     def _teardown(self, kwargs: dict[str, Any]) -> dict[str, Any]:
         # A held run is followed by another of the same item: what the item shares with others must live on.
@@ -182,7 +201,10 @@ def _log_handlers(config: pytest.Config) -> list[Any]:
 
 
 class _HeldStream:
-    """Stands in for ``sys.stdout`` under ``-s`` until the run is released; everything else is the real stream's."""
+    """Stands in for ``sys.stdout`` under ``-s`` until the run is released.
+
+    Everything else is the real stream's.
+    """
 
     def __init__(self, target: Any, run: HeldRun) -> None:
         self.target = target
@@ -247,7 +269,10 @@ def _forget_instance(item: pytest.Item) -> None:
 
 
 class _Sibling:
-    """An inert neighbour of an item: shares all its collectors, so only what the item alone holds is torn down."""
+    """An inert neighbour of an item.
+
+    Shares all its collectors, so only what the item alone holds is torn down.
+    """
 
     def __init__(self, item: pytest.Item) -> None:
         self._item = item
@@ -297,8 +322,8 @@ def _setup_state(session: pytest.Session) -> Any:
 def scope_key(item: pytest.Item) -> frozenset[tuple[str, str, object]]:
     """What an item shares with others through fixtures above function scope; equal keys can run in any order.
 
-    One entry per fixture: its name, where it lives, and which parameter it has. Session fixtures without parameters
-    are left out: they are set up once per process whatever the order.
+    One entry per fixture: its name, where it lives, and which parameter it has. Session fixtures without
+    parameters are left out: they are set up once per process whatever the order.
     """
     info = getattr(item, "_fixtureinfo", None)
     if info is None:
@@ -322,6 +347,7 @@ def scope_key(item: pytest.Item) -> frozenset[tuple[str, str, object]]:
 def _home_of(item: pytest.Item, scope: str) -> str:
     if scope == "session":
         return ""
+    node: pytest.Collector | None
     if scope == "class":
         node = item.getparent(pytest.Class) or item.getparent(pytest.Module)
     elif scope == "module":

@@ -1,4 +1,4 @@
-"""From the reports of a run to its outcome, and outcomes as JSON for the reports that cross to xdist's controller."""
+"""From the reports of a run to its outcome, and outcomes as JSON, which crosses to xdist's controller."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 
 def outcome_of(run: Run, reports: Sequence[pytest.TestReport]) -> Outcome:
-    """What a run that lacks no answer has shown. A model error makes it errored, even if the test swallowed it."""
+    """What a run that lacks no answer has shown.
+
+    A model error makes it errored, even if the test swallowed it.
+    """
     case, failure = run.case.case.id, run.failure
     duration = sum(report.duration for report in reports)
     calls = tuple(run.calls)
@@ -42,7 +45,11 @@ def outcome_of(run: Run, reports: Sequence[pytest.TestReport]) -> Outcome:
 
 def to_json(outcome: Outcome) -> dict[str, Any]:
     """`outcome` as execnet and JSON can carry it."""
-    return {**asdict(outcome), "status": outcome.status.value, "calls": [_call(call) for call in outcome.calls]}
+    return {
+        **asdict(outcome),
+        "status": outcome.status.value,
+        "calls": [_call(call) for call in outcome.calls],
+    }
 
 
 def _call(call: Call) -> dict[str, Any]:
@@ -51,7 +58,8 @@ def _call(call: Call) -> dict[str, Any]:
 
 def from_json(data: Mapping[str, Any]) -> Outcome:
     calls = tuple(
-        Call(**{**call, "usage": None if call["usage"] is None else Usage(**call["usage"])}) for call in data["calls"]
+        Call(**{**call, "usage": None if call["usage"] is None else Usage(**call["usage"])})
+        for call in data["calls"]
     )
     failure = None if data["failure"] is None else Failure(**data["failure"])
     return Outcome(**{**data, "status": Status(data["status"]), "failure": failure, "calls": calls})

@@ -10,26 +10,26 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
-import pytest
-
 from pytest_promptopt.errors import ModelError, PromptoptError, SettingsError
 from pytest_promptopt.evaluation.capture import Operands
 from pytest_promptopt.evaluation.collection import PromptCase
+from pytest_promptopt.evaluation.internals import Skipped
 from pytest_promptopt.models.caller import Caller, Known
 from pytest_promptopt.prompts import PromptFile
 from pytest_promptopt.records import Call, Completion, Failure, Message, Overlay, Request, Role
 
 #: Arguments of other libraries' calls that a user may try; named, so that nobody takes them for variables.
 NOT_SUPPORTED = ("tools", "tool_choice", "images", "attachments")
-#: Turns of the event loop that a suspended `acall` waits for its siblings in a `gather`, so that all of them ask.
+#: Turns of the event loop that a suspended `acall` waits for its siblings in a `gather`, so that all of them
+#: ask.
 SIBLING_TURNS = 3
 
 
-class Suspended(pytest.skip.Exception):
+class Suspended(Skipped):
     """Ends a run whose next answer is not known yet.
 
-    A `BaseException`, so that ``except Exception`` lets it pass, and a skip, so that no plugin takes it for a failure
-    (a rerun, a debugger, a traceback) in a run that will be dropped.
+    A `BaseException`, so that ``except Exception`` lets it pass, and a skip, so that no plugin takes it for a
+    failure (a rerun, a debugger, a traceback) in a run that will be dropped.
     """
 
 
@@ -54,15 +54,17 @@ class Run:
     calls: list[Call] = field(default_factory=list)
     operands: Operands | None = None
     failure: Failure | None = None
-    #: The test has read `prompt.text` or `prompt.path`, so a candidate reaches it although it makes no call of ours.
+    #: The test has read `prompt.text` or `prompt.path`, so a candidate reaches it although it makes no call
+    #: of ours.
     touched: bool = False
 
 
 class Prompt:
     """A prompt file as a test uses it: call it with the prompt's variables, get the model's answer.
 
-    ``prompt(ticket="...")`` in a sync test, ``await prompt.acall(ticket="...")`` in an async one. ``messages=`` appends
-    turns of a conversation (mappings with ``role`` and ``content``), ``response_schema=`` asks for JSON of that schema.
+    ``prompt(ticket="...")`` in a sync test, ``await prompt.acall(ticket="...")`` in an async one.
+    ``messages=`` appends turns of a conversation (mappings with ``role`` and ``content``),
+    ``response_schema=`` asks for JSON of that schema.
     """
 
     def __init__(self, run: Run, name: str) -> None:
@@ -109,7 +111,8 @@ class Prompt:
     ) -> Completion:
         """Render the prompt, ask the model, return its answer.
 
-        Raises `RenderError` when the variables do not fit the prompt, `ModelError` when there is no usable answer.
+        Raises `RenderError` when the variables do not fit the prompt, `ModelError` when there is no usable
+        answer.
         """
         __tracebackhide__ = True
         request = self._request(variables, messages, response_schema)

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from pytest_promptopt.errors import ErrorKind, ModelError, PromptoptError, SettingsError
+from pytest_promptopt.errors import ErrorKind, ModelError, SettingsError
 from pytest_promptopt.evaluation.collection import PromptCase, restrict
 from pytest_promptopt.evaluation.engine import Engine, halt_of
 from pytest_promptopt.failures import FailedCase
@@ -20,7 +20,17 @@ from pytest_promptopt.journal import Journal
 from pytest_promptopt.models.caller import Caller, Paid
 from pytest_promptopt.models.registry import preflight
 from pytest_promptopt.prompts import PromptFile, check_writable, write_prose
-from pytest_promptopt.records import Answer, Case, CaseResult, Iteration, Request, Role, RunResult, Spend, Split
+from pytest_promptopt.records import (
+    Answer,
+    Case,
+    CaseResult,
+    Iteration,
+    Request,
+    Role,
+    RunResult,
+    Spend,
+    Split,
+)
 from pytest_promptopt.refine import acceptance, halting, loop, proposer
 from pytest_promptopt.refine.acceptance import Comparison, Verdict
 from pytest_promptopt.refine.evaluator import Prompt, StopRun, Trial
@@ -39,7 +49,11 @@ class Refinement:
     """One `--optimize` run; as a pytest-free `Evaluator` it runs cases through the engine."""
 
     def __init__(
-        self, session: pytest.Session, items: dict[pytest.Item, PromptCase], engine: Engine, settings: Settings
+        self,
+        session: pytest.Session,
+        items: dict[pytest.Item, PromptCase],
+        engine: Engine,
+        settings: Settings,
     ) -> None:
         self._session = session
         self._items = items
@@ -51,7 +65,8 @@ class Refinement:
         self._shown = 0.0
         self.journal: Journal | None = None
 
-    # ---------------------------------------------------------------------------------------------------- the run
+    # ------------------------------------------------------------------------------------------------- the
+    # run
 
     def run(self) -> RunResult:
         """Refine, write, and put the new texts in place for pytest's own loop.
@@ -106,7 +121,8 @@ class Refinement:
                 error=paid.error,
             )
 
-    # --------------------------------------------------------------------------------------- before the first call
+    # ------------------------------------------------------------------------------------ before the first
+    # call
 
     def _files(self) -> dict[str, PromptFile]:
         files = {}
@@ -132,8 +148,8 @@ class Refinement:
         needed, ceiling = 2 * len(self._ids(Split.HELDOUT)), self._settings.max_calls
         if ceiling is not None and needed >= ceiling:
             raise SettingsError(
-                f"--promptopt-max-calls={ceiling}: scoring {needed // 2} held-out cases before and after takes "
-                f"{needed} calls, which leaves none for the search; raise it or deselect held-out cases"
+                f"--promptopt-max-calls={ceiling}: scoring {needed // 2} held-out cases before and after "
+                f"takes {needed} calls, which leaves none for the search; raise it or deselect held-out cases"
             )
         self._engine.ledger.set_aside(needed)
 
@@ -157,7 +173,8 @@ class Refinement:
         for members in groups.values():
             restrict(self._items, members)
 
-    # ------------------------------------------------------------------------------------------------ the evaluator
+    # ------------------------------------------------------------------------------------------------- the
+    # evaluator
 
     @property
     def cases(self) -> Sequence[Case]:
@@ -180,7 +197,7 @@ class Refinement:
         errors = [answer for answer in answers if isinstance(answer, ModelError)]
         for error in errors:
             if error.stops_run or error.kind is ErrorKind.BUDGET:
-                raise StopRun(str(error), halt=halt_of(error))
+                raise StopRun(halt_of(error), str(error))
         return [answer for answer in answers if answer is not None]
 
     def _show_calls(self) -> None:
@@ -192,13 +209,16 @@ class Refinement:
         self._progress.calls(self._caller.in_flight, ledger.spend.calls, ledger.spend)
 
     def _open_progress(self) -> Progress:
-        reporter: pytest.TerminalReporter | None = self._session.config.pluginmanager.get_plugin("terminalreporter")
+        reporter: pytest.TerminalReporter | None = self._session.config.pluginmanager.get_plugin(
+            "terminalreporter"
+        )
         if reporter is None or reporter.verbosity < -1:
             return _Silent()
         stream = reporter._tw._file
         return progress_for(stream, stream.isatty())
 
-    # ---------------------------------------------------------------------------------------------------- the hooks
+    # ------------------------------------------------------------------------------------------------- the
+    # hooks
 
     def _policies(self) -> Policies:
         return Policies(
@@ -235,7 +255,8 @@ class Refinement:
             self._engine.ledger.set_aside(0)
         self._progress.phase(phase, prompts)
 
-    # -------------------------------------------------------------------------------------------------- the writing
+    # ------------------------------------------------------------------------------------------------- the
+    # writing
 
     def _write(self, prompt: Prompt, prose: str) -> None:
         assert isinstance(prompt, PromptFile)
@@ -243,7 +264,9 @@ class Refinement:
         fresh = PromptFile.load(prompt.path, rootdir=self._settings.rootdir)
         for item, case in self._items.items():
             if prompt.name in case.case.prompts:
-                files = {stage: fresh if file.name == fresh.name else file for stage, file in case.files.items()}
+                files = {
+                    stage: fresh if file.name == fresh.name else file for stage, file in case.files.items()
+                }
                 self._items[item] = replace(case, files=files)
 
 
@@ -255,4 +278,3 @@ class _Silent:
     def iteration(self, iteration: Iteration) -> None: ...
     def calls(self, in_flight: int, done: int, spend: Spend) -> None: ...
     def finished(self) -> None: ...
-

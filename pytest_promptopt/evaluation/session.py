@@ -129,8 +129,8 @@ class CaseRunner:
         if heldout < SMALL_SPLIT:
             found = "no held-out case" if not heldout else f"only {plural(heldout, 'held-out case')}"
             lines.append(
-                f"promptopt: {found}, so no honest score of the result: mark some with @pytest.mark.heldout, or set "
-                'promptopt_split = "60/20/20"'
+                f"promptopt: {found}, so no honest score of the result: mark some with @pytest.mark.heldout, "
+                'or set promptopt_split = "60/20/20"'
             )
         left_out = Counter(
             path for case in collect(self._deselected, self.settings).values() for path in case.case.prompts
@@ -139,16 +139,15 @@ class CaseRunner:
             lines.append(f"promptopt: {plural(count, 'case')} of {prompt} deselected; they cannot guard it")
         return lines
 
-    # -------------------------------------------------------------------------------------------------
-    # fixtures
+    # -------------------------------------------------------------------------------------------- fixtures
 
     def prompt(self, item: pytest.Item) -> Prompt:
         """Raises `SettingsError` when the mark names stages, `PromptFileError` when the file is unusable."""
         run = self._run_of(item)
         if "" not in run.case.files:
             raise SettingsError(
-                f"{run.case.case.where}: the mark names stages {', '.join(run.case.files)}; use the `prompts` fixture: "
-                'prompts["STAGE"](...)'
+                f"{run.case.case.where}: the mark names stages {', '.join(run.case.files)}; use the fixture "
+                '`prompts`: prompts["STAGE"](...)'
             )
         return Prompt(run, "")
 
@@ -163,8 +162,7 @@ class CaseRunner:
         # Outside of a run of ours (another plugin runs the item by itself) a call simply blocks.
         return run if run is not None and run.case is case else self.engine.open_run(case, {})
 
-    # ---------------------------------------------------------------------------------------------------
-    # running
+    # --------------------------------------------------------------------------------------------- running
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
@@ -260,8 +258,7 @@ class CaseRunner:
         gated = case.mark.min_pass_rate is not None or self.settings.min_pass_rate is not None
         return "gated" if gated else ""
 
-    # ---------------------------------------------------------------------------------------------------
-    # capture
+    # --------------------------------------------------------------------------------------------- capture
 
     def pytest_assertrepr_compare(self, op: str, left: object, right: object) -> None:
         run = self.engine.run

@@ -1,4 +1,7 @@
-"""What the session says about its prompts: statuses, the gate's verdict, the sections at the end, the reports."""
+"""What the session says about its prompts.
+
+Statuses, the gate's verdict, the sections at the end, the reports.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +53,10 @@ class Summary:
         self.note(runner.notes)
 
     def status(self, report: pytest.TestReport) -> tuple[str, str, object] | None:
-        """A status of its own for what is no plain failure: no usable answer, or a failure that a rate decides on."""
+        """A status of its own for what is no plain failure.
+
+        No usable answer, or a failure that a rate decides on.
+        """
         data = tally.read(report)
         if report.failed and data.get("status") == Status.ERRORED:
             return "error", "E", "ERROR"
@@ -70,19 +76,18 @@ class Summary:
             return
         self._feedbacks = {check.prompt: self._describe(check) for check in self._checks if check.failing}
         stopped = session.shouldfail or session.shouldstop
-        if session.exitstatus == pytest.ExitCode.TESTS_FAILED and not stopped:
-            if session.testsfailed <= self._tally.tolerated:
-                session.exitstatus = pytest.ExitCode.OK
-        if session.exitstatus == pytest.ExitCode.OK and not verdict(self._gated()):
+        all_tolerated = session.testsfailed <= self._tally.tolerated and not stopped
+        if session.exitstatus == pytest.ExitCode.TESTS_FAILED and all_tolerated:
+            session.exitstatus = pytest.ExitCode.OK
+        if session.exitstatus == pytest.ExitCode.OK and not verdict(self._checks):
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
         self._write_reports()
 
-    def _gated(self) -> tuple[PromptCheck, ...]:
-        return self._checks
-
     def _describe(self, check: PromptCheck) -> Feedback:
         try:
-            prose = PromptFile.load(self._settings.rootdir / check.prompt, rootdir=self._settings.rootdir).prose
+            prose = PromptFile.load(
+                self._settings.rootdir / check.prompt, rootdir=self._settings.rootdir
+            ).prose
         except PromptoptError:
             prose = ""
         return describe(check.results, prompt=check.prompt, prose=prose, custom=self._custom)

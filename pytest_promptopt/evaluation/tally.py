@@ -17,7 +17,9 @@ from pytest_promptopt.records import Case, CaseResult, Outcome, PromptCheck, Spl
 ATTRIBUTE = "promptopt"
 
 
-def payload(case: PromptCase, outcomes: Sequence[Outcome], status: Status, *, tolerated: str) -> dict[str, Any]:
+def payload(
+    case: PromptCase, outcomes: Sequence[Outcome], status: Status, *, tolerated: str
+) -> dict[str, Any]:
     """All that the controller must know of a case that was reported."""
     assert case.mark is not None
     return {
@@ -53,7 +55,13 @@ class Tally:
             self.tolerated += 1
         if "case" not in data:
             return
-        case = Case(**{**data["case"], "split": Split(data["case"]["split"]), "prompts": tuple(data["case"]["prompts"])})
+        case = Case(
+            **{
+                **data["case"],
+                "split": Split(data["case"]["split"]),
+                "prompts": tuple(data["case"]["prompts"]),
+            }
+        )
         result = CaseResult(case, tuple(map(from_json, data["outcomes"])))
         for prompt in case.prompts:
             self.results.setdefault(prompt, []).append(result)

@@ -10,9 +10,10 @@ from pytest_promptopt.records import Answer, Request
 class Model(Protocol):
     """One model of one provider.
 
-    `complete` makes exactly one attempt (retries, deadlines and budgets belong to the caller) and either returns an
-    `Answer` or raises `ModelError`; anything else that escapes is a defect. A refusal or a ``max_tokens`` stop is an
-    answer. Called from one event loop only; up to the session's concurrency at a time.
+    `complete` makes exactly one attempt (retries, deadlines and budgets belong to the caller) and either
+    returns an `Answer` or raises `ModelError`; anything else that escapes is a defect. A refusal or a
+    ``max_tokens`` stop is an answer. Called from one event loop only; up to the session's concurrency at a
+    time.
     """
 
     async def complete(self, request: Request) -> Answer: ...
