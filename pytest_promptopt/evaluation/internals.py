@@ -55,13 +55,12 @@ class HeldRun:
         self._directories: list[Path] = []
 
     def __enter__(self) -> HeldRun:
-        session, path = self.item.session, self.item.path
+        session: Any = self.item.session
+        path = self.item.path
         self._previous = session.__dict__.get("gethookproxy")
         original = session.gethookproxy
         own = _Hooks(original(path), self)
-        session.gethookproxy = (  # type: ignore[method-assign]
-            lambda fspath: own if fspath == path else _Hooks(original(fspath), self)
-        )
+        session.gethookproxy = lambda fspath: own if fspath == path else _Hooks(original(fspath), self)
         self._log_filters = [_HeldLogs(handler, self) for handler in _log_handlers(self.item.config)]
         if self.item.config.getoption("capture", "no") == "no":
             self._streams = [_HeldStream(sys.stdout, self), _HeldStream(sys.stderr, self)]
@@ -69,10 +68,11 @@ class HeldRun:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
+        session: Any = self.item.session
         if self._previous is None:
-            del self.item.session.gethookproxy
+            del session.gethookproxy
         else:
-            self.item.session.gethookproxy = self._previous  # type: ignore[method-assign]
+            session.gethookproxy = self._previous
         for log_filter in self._log_filters:
             log_filter.remove()
         if self._streams:
