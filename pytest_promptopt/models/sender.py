@@ -59,7 +59,6 @@ class Sender:
         loop = asyncio.get_running_loop()
         for attempt in range(1, self._retry.attempts + 1):
             await pace.enter(patience=self._retry.retry_after_cap)
-            started = loop.time()
             try:
                 reservation = await self._reserve(trip, price)
                 started = loop.time()
@@ -71,9 +70,9 @@ class Sender:
                 wait = self._after(error, attempt, pace)
             finally:
                 pace.leave()
-            left -= loop.time() - started
             if wait is None:
                 break
+            left -= loop.time() - started
             if not CONSEQUENCES[failure.kind].slows:  # who slows everybody waits for its turn instead
                 left -= wait
                 if left > 0:

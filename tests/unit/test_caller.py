@@ -447,7 +447,9 @@ class Model:
         pass
 
 cache = ResponseCache(Path(sys.argv[1]), warn=print)
-caller = Caller(resolve=lambda name: Model(), cache=cache, ledger=Ledger(), concurrency=50, price=lambda r: None)
+caller = Caller(
+    resolve=lambda name: Model(), cache=cache, ledger=Ledger(), concurrency=50, price=lambda request: None
+)
 requests = [Request("m/x", (Message("user", str(n)),)) for n in range(10)]
 for request in requests:
     caller.submit(request, Role.TARGET)
