@@ -145,29 +145,25 @@ class _Evidence:
 
 
 def _add(lines: LabelLines, case: Shown, evidence: _Evidence, plan: Plan) -> None:
-    own = lines.cues[str(case.expected)]
-    known = {stems(cue) for cue in own}
-    elsewhere = Counter(
-        phrase
+    """Give the expected label those cues of the case that tell it best from the other labels."""
+    label = str(case.expected)
+    known = {stems(cue) for cue in lines.cues[label]}
+    claims = Counter(
+        part
         for name, cues in lines.cues.items()
-        if name != case.expected
-        for phrase in {f" {stem(w)} " for text in (name, *cues) for w in words(text)}
+        if name != label
+        for part in set(" ".join(map(stems, (name, *cues))).split())
     )
 
     def worth(cue: str) -> float:
-        parts = cue.split()
-        taken = max(elsewhere[f" {stem(part)} "] for part in parts)
-        single = sum(elsewhere[f" {stem(part)} "] for part in parts) / len(parts)
-        bonus = 0.7 if plan.phrases and len(parts) == 2 else 0.0
-        crowd = taken if len(parts) == 1 else single / 2
-        length = min(sum(len(part) for part in parts), 12) / 12
-        return (
-            evidence.weight(cue, str(case.expected)) - 0.8 * crowd + bonus + length + 0.2 * plan.draw.random()
-        )
+        parts = stems(cue).split()
+        crowding = sum(claims[part] for part in parts) / len(parts) ** 2
+        preferred = 0.7 if plan.phrases and len(parts) > 1 else 0.0
+        length = min(sum(map(len, cue.split())), 12) / 12
+        return evidence.weight(cue, label) - 0.8 * crowding + preferred + length + 0.2 * plan.draw.random()
 
-    ranked = sorted((c for c in candidates(case.text) if stems(c) not in known), key=worth, reverse=True)
-    for cue in ranked[: plan.per_case]:
-        own.append(cue)
+    fresh = [cue for cue in candidates(case.text) if stems(cue) not in known]
+    lines.cues[label] += sorted(fresh, key=worth, reverse=True)[: plan.per_case]
 
 
 def _drop_misleading(lines: LabelLines, label: str, case: Shown, evidence: _Evidence) -> None:
