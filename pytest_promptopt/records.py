@@ -216,7 +216,8 @@ def _rebuild_completion(answer: Answer, cached: bool) -> Completion:
 class Call:
     """One use of a prompt inside a run of a case.
 
-    :param variables: the values given by the test, as strings.
+    :param variables: what the test gave, as strings: the prompt's variables, and the contents of ``messages=``
+        by role.
     :param cached: the answer came from the cache, not from a call paid in this session.
     """
 

@@ -115,12 +115,12 @@ class Prompt:
         answer.
         """
         __tracebackhide__ = True
-        request = self._request(variables, messages, response_schema)
+        request, inputs = self._request(variables, messages, response_schema)
         known = self._known(request)
         if known is None:
             with suppress(ModelError):
                 self._run.caller.ask(request, Role.TARGET)
-        return self._completion(request, variables)
+        return self._completion(request, inputs)
 
     async def acall(
         self,
@@ -132,7 +132,7 @@ class Prompt:
     ) -> Completion:
         """`__call__` for async tests; several in a `gather` are in flight at once."""
         __tracebackhide__ = True
-        request = self._request(variables, messages, response_schema)
+        request, inputs = self._request(variables, messages, response_schema)
         try:
             known = self._known(request)
         except Suspended:
@@ -141,14 +141,15 @@ class Prompt:
         if known is None:
             with suppress(ModelError):
                 await self._run.caller.aask(request, Role.TARGET)
-        return self._completion(request, variables)
+        return self._completion(request, inputs)
 
     def _request(
         self,
         variables: Mapping[str, object],
         messages: Sequence[Mapping[str, str] | Message],
         response_schema: Mapping[str, Any] | None,
-    ) -> Request:
+    ) -> tuple[Request, Mapping[str, str]]:
+        """The request of a call, and what the test put into it."""
         __tracebackhide__ = True
         try:
             for name in NOT_SUPPORTED:
@@ -158,8 +159,11 @@ class Prompt:
                         "messages=, response_schema="
                     )
             rendered = self._file.render(variables, messages=messages)
-            self._run.asked.append((self._file.name, {name: str(value) for name, value in variables.items()}))
-            return self._run.case.request(self._file, rendered, response_schema, sample=self._run.sample)
+            turns = rendered[len(rendered) - len(messages) :]
+            inputs = {name: str(value) for name, value in variables.items()} | _by_role(turns)
+            self._run.asked.append((self._file.name, inputs))
+            request = self._run.case.request(self._file, rendered, response_schema, sample=self._run.sample)
+            return request, inputs
         except PromptoptError as error:
             self._fail(error)
 
@@ -180,7 +184,7 @@ class Prompt:
             raise Suspended("waiting for a model's answer")
         return known
 
-    def _completion(self, request: Request, variables: Mapping[str, object]) -> Completion:
+    def _completion(self, request: Request, inputs: Mapping[str, str]) -> Completion:
         __tracebackhide__ = True
         known = self._run.caller.known(request)
         assert known is not None
@@ -191,7 +195,7 @@ class Prompt:
         self._run.calls.append(
             Call(
                 prompt=self._file.name,
-                variables={name: str(value) for name, value in variables.items()},
+                variables=inputs,
                 key=request.key,
                 text=answer.text,
                 stop_reason=answer.stop_reason,
@@ -222,6 +226,13 @@ class Prompts(Mapping[str, Prompt]):
 
     def __len__(self) -> int:
         return len(self._prompts)
+
+
+def _by_role(turns: Sequence[Message]) -> dict[str, str]:
+    """The turns of a conversation as inputs: ``user`` for a single one, else ``user 1``, ``assistant 2`` ..."""
+    if len(turns) == 1:
+        return {turns[0].role: turns[0].content}
+    return {f"{turn.role} {number}": turn.content for number, turn in enumerate(turns, start=1)}
 
 
 async def _let_siblings_ask() -> None:
