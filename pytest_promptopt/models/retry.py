@@ -72,7 +72,8 @@ class RetryPolicy:
     :param retry_after_cap: a server that asks for a longer wait than this ends the request. Not under 180:
         windows of small accounts are about 171 s.
     :param deadline: seconds of all attempts and waits of one request together; waiting for a free slot or for
-        the end of a rate limit does not count. The optimizer's long answers need minutes.
+        the end of a rate limit does not count, importing the SDK does. The optimizer's long answers need
+        minutes.
     :param random: uniform in [0, 1). Its own generator, because test suites seed the global one.
     """
 

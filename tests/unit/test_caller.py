@@ -27,7 +27,7 @@ from tests.wire import Reply, WireServer, message, refused
 
 KEY = "sk-test-0123456789abcdef"
 CLAUDE = "anthropic/claude-opus-5-5"
-QUICK = RetryPolicy(base=0.01, cap=0.02, deadline=5.0)
+QUICK = RetryPolicy(base=0.01, cap=0.02, deadline=60.0)
 PRICE = Price(1, 10, 0.1, 1.25)
 
 
@@ -470,8 +470,14 @@ def test_three_processes_pay_each_answer_once(tmp_path: Path) -> None:
     assert sorted(log.read_text().split()) == [str(n) for n in range(10)]
 
 
+@pytest.fixture(scope="module")
+def sdk() -> None:
+    """Imported outside the deadlines of the tests: on a busy machine it takes many seconds."""
+    import anthropic  # noqa: F401
+
+
 @pytest.fixture
-def wire(monkeypatch: pytest.MonkeyPatch) -> Iterator[WireServer]:
+def wire(monkeypatch: pytest.MonkeyPatch, sdk: None) -> Iterator[WireServer]:
     with WireServer(answer=lambda body: str(body["messages"][-1]["content"]).upper()) as server:
         monkeypatch.delenv("ANTHROPIC_AUTH_TOKEN", raising=False)
         monkeypatch.setenv("ANTHROPIC_API_KEY", KEY)
@@ -515,6 +521,7 @@ def test_over_http_a_wrong_key_is_one_sentence_without_the_key(wire: WireServer)
         sent = len(wire.requests)
         assert sent <= 50
         assert caller.fatal is not None
+        assert caller.fatal.kind is ErrorKind.AUTHENTICATION
         settle(caller, question("later", CLAUDE))
         assert len(wire.requests) == sent
     assert all(k.error is not None and KEY not in str(k.error) for k in known)
@@ -530,13 +537,13 @@ def test_over_http_a_refusal_and_a_cut_answer_are_answers(wire: WireServer) -> N
 
 
 def test_over_http_a_hang_ends_at_the_deadline(wire: WireServer) -> None:
-    with real(retry=RetryPolicy(deadline=0.5)) as caller:
+    with real(retry=RetryPolicy(deadline=1.5)) as caller:
         caller.ask(question("warm", CLAUDE), Role.TARGET)
         wire.script(Reply(fault="hang"))
         start = time.monotonic()
         with pytest.raises(ModelError, match="no reply within"):
             caller.ask(question("cold", CLAUDE), Role.TARGET)
-        assert time.monotonic() - start < 1.2
+        assert time.monotonic() - start < 3
 
 
 def test_over_http_many_are_in_flight_and_no_more_than_allowed(wire: WireServer) -> None:

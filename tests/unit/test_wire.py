@@ -21,8 +21,18 @@ GPT = "openai/gpt-4o-mini"
 BOTH = pytest.mark.parametrize("model", [CLAUDE, GPT])
 
 
+@pytest.fixture(scope="module")
+def sdks() -> None:
+    """Imported outside the deadlines of the tests: on a busy machine it takes many seconds."""
+    import anthropic  # noqa: F401
+
+    from pytest_promptopt.models.litellm_sdk import import_litellm
+
+    import_litellm()
+
+
 @pytest.fixture
-def wire(monkeypatch: pytest.MonkeyPatch) -> Iterator[WireServer]:
+def wire(monkeypatch: pytest.MonkeyPatch, sdks: None) -> Iterator[WireServer]:
     with WireServer(answer=lambda body: str(body["messages"][-1]["content"]).upper()) as server:
         monkeypatch.delenv("ANTHROPIC_AUTH_TOKEN", raising=False)
         monkeypatch.setenv("ANTHROPIC_API_KEY", KEY)
@@ -39,7 +49,7 @@ def ask(model: str, content: str = "hello", **fields: Any) -> Answer:
     async def complete() -> Answer:
         client = resolve(model)
         try:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 return await client.complete(Request(model, (Message("user", content),), **fields))
         finally:
             await client.aclose()
@@ -62,7 +72,7 @@ def test_an_answer_knows_its_text_usage_price_and_stop_reason(wire: WireServer, 
     assert answer.usage == Usage(input_tokens=10, output_tokens=5)
     prices = {CLAUDE: 10 * 4e-6 + 5 * 20e-6, GPT: 10 * 0.15e-6 + 5 * 0.6e-6}
     assert answer.cost == pytest.approx(prices[model])
-    assert 0 < answer.latency < 10
+    assert 0 < answer.latency < 30
     assert len(wire.requests) == 1
 
 
