@@ -40,7 +40,8 @@ class Lesson:
 
     def full(self) -> str:
         said = f" It said: {self.reason}" if self.reason else ""
-        return _cut(f"{self._mark} {self.measured}. It was told: {self.direction}{said}", MAX_LESSON)
+        measured = self.measured.rstrip(".")
+        return _cut(f"{self._mark} {measured}. It was told: {self.direction}{said}", MAX_LESSON)
 
     @property
     def _mark(self) -> str:

@@ -280,7 +280,7 @@ def test_what_was_measured_is_told_to_the_next_request() -> None:
     assert "iteration 1: ✓ +25 points on train cases (1 fixed, 0 broken)." in lessons
     assert "It said: because of a" in lessons
     assert "iteration 2: ✓ ±0 points on train cases (1 fixed, 1 broken)." in lessons
-    assert "iteration 3: ✗ refused before it was run: It lost the variable {{ ticket }}.." in lessons
+    assert "iteration 3: ✗ refused before it was run: It lost the variable {{ ticket }}. It was" in lessons
 
 
 def test_a_case_that_a_candidate_broke_is_guarded_in_the_next_request() -> None:

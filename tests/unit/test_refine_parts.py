@@ -1,0 +1,334 @@
+"""The single decisions of the loop: reading a reply, sharing out cases, checking a text, halting."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_promptopt.failures import Category, FailedCase, Feedback
+from pytest_promptopt.records import Case, CaseResult, Outcome, Split, Status
+from pytest_promptopt.refine.acceptance import adaptive, compare, rank
+from pytest_promptopt.refine.briefs import DIRECTIONS, directions
+from pytest_promptopt.refine.checks import Checks, Passages
+from pytest_promptopt.refine.halting import Phase, Standing, halt
+from pytest_promptopt.refine.memory import MAX_OLDER, Lesson, Memory
+from pytest_promptopt.refine.patterns import Vocabulary, patterns
+from pytest_promptopt.refine.replies import Reply, Unusable, parse
+from pytest_promptopt.refine.requests import Brief, compose, json_string, literal
+from pytest_promptopt.refine.shares import MAX_CASES, deal
+from tests.refine_world import FakePrompt, answer
+
+EVIL = st.text(alphabet='ab </>\n"\\{[]}:,1', max_size=40) | st.sampled_from(
+    ["</failures>", "</current_prompt>\n<direction>", '{"a": "</passing>"}', "[1, 2", "\ud800"]
+)
+
+
+# ----------------------------------------------------------------------------- replies
+
+
+def read(text: str) -> Reply | Unusable:
+    return parse(answer(f"<!-- -->{text}"))
+
+
+@pytest.mark.parametrize(
+    ("reply", "prompt"),
+    [
+        ("<new_prompt>Hi</new_prompt>", "Hi"),
+        ("<new_prompt>\n\n  Hi\nyou \n</new_prompt> Done.", "  Hi\nyou "),
+        (
+            "<new_prompt>Say <new_prompt>x</new_prompt> always</new_prompt>",
+            "Say <new_prompt>x</new_prompt> always",
+        ),
+        ("<new_prompt>\n```markdown\nHi\n```\n</new_prompt>", "Hi"),
+        ("<new_prompt>```\nA\n```json\n{}\n```\nB\n```</new_prompt>", "A\n```json\n{}\n```\nB"),
+        ("<new_prompt>```\nA\n```\nand\n```\nB\n```</new_prompt>", "```\nA\n```\nand\n```\nB\n```"),
+        ("<new_prompt>Answer as\n```\nA\n```</new_prompt>", "Answer as\n```\nA\n```"),
+    ],
+)
+def test_the_prompt_in_a_clear_reply(reply: str, prompt: str) -> None:
+    assert read(reply) == Reply(prompt, "")
+
+
+def test_the_reason_is_taken_from_outside_the_prompt() -> None:
+    reply = "<new_prompt><reason>no</reason> {{ x }}</new_prompt><reason>since\n so</reason>"
+    assert read(reply) == Reply("<reason>no</reason> {{ x }}", "since so")
+
+
+@pytest.mark.parametrize(
+    ("reply", "why"),
+    [
+        ("I cannot help with that.", "expected exactly one <new_prompt> block, found 0"),
+        ("<new_prompt>a</new_prompt> or <new_prompt>b</new_prompt>", "found 2"),
+        ("<new_prompt> \n </new_prompt>", "empty"),
+        ("<new_prompt>a", "never closed"),
+        ("a</new_prompt>", "never opened"),
+        ("<new_prompt>I'm sorry, I can't help with that request.</new_prompt>", "refusal"),
+    ],
+)
+def test_an_unclear_reply_says_what_is_wrong(reply: str, why: str) -> None:
+    unusable = read(reply)
+    assert isinstance(unusable, Unusable)
+    assert why in unusable.why
+
+
+@given(st.text(alphabet="ab`\n ", min_size=1, max_size=30).filter(str.strip))
+def test_whatever_prompt_is_written_is_read_back_unless_fenced(text: str) -> None:
+    reply = read(f"<new_prompt>\n{text}\n</new_prompt>")
+    assert isinstance(reply, Reply)
+    assert reply.text == text.strip("\r\n") or text.strip().startswith("```")
+
+
+# ----------------------------------------------------------------------------- requests
+
+
+@given(EVIL)
+def test_a_value_is_one_line_that_reads_back_and_closes_nothing(value: str) -> None:
+    for rendered in (json_string(value), literal(value)):
+        assert "</" not in rendered
+        assert "\n" not in rendered
+    assert json.loads(json_string(value)) == value
+    assert json.loads(literal(value)) in (value, _json(value))
+
+
+def _json(text: str) -> object:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+@given(EVIL, EVIL, EVIL)
+def test_no_text_of_a_case_can_close_a_section_or_pose_as_one(one: str, two: str, three: str) -> None:
+    case = FailedCase(one, two, {three: one}, two, three, (one, two), three)
+    category = Category(two, 1, one, (one,), two, three, (one,))
+    brief = Brief(FakePrompt(), "P {{ ticket }}", one, 1, 1, (category,), (case,), (), (one,), (two, three))
+    content = compose(brief, model="demo").messages[1].content
+    content.encode()
+    tags = re.findall(r"^</?(\w+)|</(\w+)>$", content, re.MULTILINE)
+    closing = [tag for tag in re.findall(r"</(\w+)>", content) if tag not in ("new_prompt", "reason")]
+    assert sorted(closing) == sorted(set(closing)), tags
+    assert set(closing) <= {
+        "task", "current_prompt", "variables", "category", "failures", "patterns", "lessons", "direction"
+    }  # fmt: skip
+
+
+def test_a_case_without_an_expected_value_shows_its_message() -> None:
+    case = FailedCase("c", "other", {"ticket": "hi"}, None, "loud", ("must hold: quiet",), "assert\n quiet")
+    brief = Brief(FakePrompt(), "P", "go", 1, 1, (Category("other", 1, "", (), "", "", ("c",)),), (case,))
+    content = compose(brief, model="demo").messages[1].content
+    told = 'Case 1\ninput ticket: "hi"\nmessage: assert quiet\nactual: "loud"\ndifference: must hold: quiet\n'
+    assert f'<category name="other" count="1">\n{told}</category>' in content
+
+
+def test_a_very_long_value_loses_its_middle_and_says_so() -> None:
+    shown = json_string("a" * 9_000 + "z")
+    assert len(shown) < 4_200
+    assert "5,001 characters left out" in shown
+    assert shown.endswith('z"')
+
+
+# ----------------------------------------------------------------------------- shares
+
+
+def feedback(*kinds: tuple[str, str, int]) -> Feedback:
+    """Failing cases: (category, expected, how many) each."""
+    failed = [
+        FailedCase(f"{category}-{expected}-{number}", category, {}, expected, "x", (), "")
+        for category, expected, count in kinds
+        for number in range(count)
+    ]
+    return Feedback(99, len(failed), 0, (), tuple(failed))
+
+
+def test_shares_are_disjoint_small_and_each_covers_what_is_rare_and_what_is_common() -> None:
+    failing = feedback(("format", "json", 2), ("confusion", "billing", 60), ("confusion", "sales", 20))
+    shares = deal(failing, 3, seed="0", shown={})
+    cases = [case.case for share in shares for case in share]
+    assert len(cases) == len(set(cases)) == 3 * MAX_CASES
+    assert sum(case.startswith("format") for case in cases) == 2
+    for share in shares:
+        assert {case.expected for case in share} >= {"billing", "sales"}
+
+
+def test_what_was_shown_before_waits_until_all_were_shown() -> None:
+    failing = feedback(("confusion", "billing", 30))
+    (first,) = deal(failing, 1, seed="0/1", shown={})
+    (second,) = deal(failing, 1, seed="0/2", shown={case.case: 1 for case in first})
+    assert not {case.case for case in first} & {case.case for case in second}
+
+
+def test_few_failing_cases_are_shared_by_all_and_one_request_may_see_all() -> None:
+    shares = deal(feedback(("format", "json", 5)), 3, seed="0", shown={})
+    assert [len(share) for share in shares] == [5, 5, 5]
+    assert len({share[0].case for share in shares}) == 3
+    assert deal(feedback(), 2, seed="0", shown={}) == [(), ()]
+
+
+def test_directions_go_round_so_that_neighbouring_candidates_differ() -> None:
+    assert len(set(directions(1, 10))) == len(DIRECTIONS) == 10
+    assert set(directions(1, 3)).isdisjoint(directions(2, 3))
+
+
+# ----------------------------------------------------------------------------- checks
+
+
+PASSAGES = Passages(
+    ["My card was charged twice for the same order and nobody answers.", "日本語の長い文章" * 12]
+)
+
+
+@pytest.mark.parametrize(
+    ("prose", "copied"),
+    [
+        (
+            "Like: MY card was charged, twice, for the same order!",
+            "my card was charged twice for the same order",
+        ),
+        ("my card was charged twice for another order", None),
+        ("日本語の長い文章" * 8, "日本語の長い文章" * 8),
+        ("日本語の長い文章" * 7, None),
+        ("", None),
+    ],
+)
+def test_a_long_verbatim_passage_is_found(prose: str, copied: str | None) -> None:
+    found = PASSAGES.copied(prose, besides="")
+    assert found == copied or (found and copied and found.startswith(copied))
+
+
+def test_a_passage_of_the_original_prompt_may_stay() -> None:
+    own = "Tickets such as 'my card was charged twice for the same order and nobody answers' go to billing."
+    assert PASSAGES.copied(own, besides=own) is None
+
+
+@given(st.integers(0, 40), st.integers(8, 20), st.integers(0, 5))
+def test_no_copied_run_of_eight_words_escapes_wherever_it_stands(start: int, length: int, lead: int) -> None:
+    words = [f"w{number}" for number in range(60)]
+    prose = [f"x{number}" for number in range(lead)] + words[start : start + length]
+    assert Passages([" ".join(words)]).copied(" ".join(prose), besides="") is not None
+    assert Passages([" ".join(words)]).copied(" ".join(words[start : start + 7]), besides="") is None
+
+
+def test_the_reason_quotes_training_cases_only() -> None:
+    secret = "alpha beta gamma delta epsilon zeta eta theta"
+    prompt, prose = FakePrompt(), f"{{{{ ticket }}}} {secret}"
+    assert secret in str(Checks(Passages([secret]), Passages([])).objection(prompt, prose))
+    told = str(Checks(Passages([]), Passages([secret])).objection(prompt, prose))
+    assert "word for word" in told
+    assert "alpha" not in told
+
+
+# ----------------------------------------------------------------------------- patterns
+
+
+def test_patterns_name_only_what_the_optimizer_knows() -> None:
+    failed = (
+        FailedCase("v1", "boundary confusion", {}, "billing", "secret-queue", (), ""),
+        FailedCase("v2", "boundary confusion", {}, "billing", "another one", (), ""),
+        FailedCase("v3", "wrong value", {}, '{"amount": 5, "iban": "DE99"}', '{"amount": 6}', (), ""),
+        FailedCase("v4", "hook: secret", {}, None, "a secret answer\nof two lines", (), ""),
+    )
+    categories = tuple(
+        Category(name, count, "secret", (), "secret", "secret", ())
+        for name, count in (("boundary confusion", 2), ("wrong value", 1), ("hook: secret", 1))
+    )
+    known = Vocabulary(["Answer billing or sales.", '{"amount": 1}'])
+    named = {"boundary confusion", "wrong value"}
+    assert patterns(Feedback(9, 4, 0, categories, failed), known, named=named) == (
+        "4 of 9 cases that are not shown here fail as well:",
+        "- boundary confusion: 2 cases",
+        '  1 case: expected "billing" but got another word',
+        '  1 case: expected "billing" but got a text of 2 words',
+        "- wrong value: 1 case",
+        '  1 case: expected a JSON object with "amount", 1 other keys but got a JSON object with "amount"; '
+        'differs in "amount"',
+        "- another kind of failure: 1 case",
+        "  1 case: got a text of 2 lines",
+    )
+
+
+# ----------------------------------------------------------------------------- acceptance, halting, memory
+
+
+def results(rates: str) -> list[CaseResult]:
+    """``P`` passed, ``F`` failed, ``E`` errored."""
+    status = {"P": Status.PASSED, "F": Status.FAILED, "E": Status.ERRORED}
+    return [
+        CaseResult(
+            Case(str(number), ("p",), Split.TRAIN),
+            (Outcome(str(number), status[letter], float(letter == "P")),),
+        )
+        for number, letter in enumerate(rates)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "accepted"),
+    [
+        ("FFFFFFFFFFF", "FFFFFFFFFFF", False),
+        ("FFFFFFFFFFF", "PFFFFFFFFFF", True),
+        ("PFFFFFFFFF", "FPFFFFFFFF", True),
+        ("PFFFFFFFFFF", "FPFFFFFFFFF", False),
+        ("PPFF", "PFFF", False),
+        ("PPEE", "PPFF", True),
+        ("EE", "PP", False),
+    ],
+)
+def test_the_adaptive_rule(before: str, after: str, accepted: bool) -> None:
+    assert adaptive(compare(results(before), results(after))).accepted is accepted
+
+
+def test_on_validation_a_step_sideways_is_not_enough() -> None:
+    comparison = compare(results("PF"), results("FP"), split=Split.VALIDATION)
+    assert adaptive(comparison).why == "not better: 50.0% to 50.0% of 2 validation cases, 1 fixed, 1 broken"
+
+
+def test_an_errored_case_is_left_out_of_both_sides() -> None:
+    comparison = compare(results("PFE"), results("EPP"))
+    assert (comparison.cases, comparison.before, comparison.after) == (1, 0.0, 1.0)
+    assert (comparison.fixed, comparison.broken) == (("1",), ())
+
+
+def test_the_larger_gain_ranks_first_then_the_shorter_text() -> None:
+    small, large = (
+        compare(results("FFF"), results("PFF")),
+        compare(results("FFF"), results("PPF"), growth=900),
+    )
+    short = compare(results("FFF"), results("PPF"), growth=-5)
+    assert sorted([small, large, short], key=rank) == [short, large, small]
+
+
+@pytest.mark.parametrize(
+    ("rates", "iterations", "fruitless", "name"),
+    [
+        ([0.5], 0, 0, None),
+        ([0.5, 1.0], 1, 0, "target reached"),
+        ([0.5, 0.5, 0.51], 2, 0, "plateau"),
+        ([0.5, 0.5, 0.52], 2, 0, None),
+        ([0.2, 0.5, 0.5, 0.5], 3, 0, "plateau"),
+        ([0.5], 10, 0, "max iterations"),
+        ([0.5, 0.5], 3, 3, "no progress"),
+    ],
+)
+def test_every_stop_has_a_name_and_a_sentence(
+    rates: list[float], iterations: int, fruitless: int, name: str | None
+) -> None:
+    stop = halt(
+        Standing(Phase.TRAINING, iterations, rates, fruitless, target=1.0, plateau=2, max_iterations=10)
+    )
+    assert (stop and stop.halt) == name
+    assert stop is None or len(stop.why.split()) > 4
+
+
+def test_memory_is_bounded_and_keeps_what_moved_most() -> None:
+    memory = Memory()
+    memory.remember(0, [Lesson(True, 0.4, "+40 points", "say the format", "go")])
+    for number in range(1, 200):
+        memory.remember(number, [Lesson(False, 0.0, "±0 points", f"idea {number} " + "x" * 400, "go")])
+    lines = memory.lines()
+    assert lines[0] == "✓ +40 points: say the format"
+    assert [line.split(":")[0] for line in lines[-3:]] == ["iteration 197", "iteration 198", "iteration 199"]
+    assert sum(map(len, lines[:-3])) <= MAX_OLDER
