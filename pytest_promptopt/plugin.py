@@ -6,9 +6,8 @@ only, and everything else when a session has prompt cases.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Generator, Sequence
+from typing import TYPE_CHECKING, TypeVar
 
 import pytest
 
@@ -23,6 +22,8 @@ if TYPE_CHECKING:
 
 #: Under this name the session's `CaseRunner` is registered, once there are prompt cases.
 RUNNER = "promptopt-runner"
+
+T = TypeVar("T")
 
 settings_key = pytest.StashKey[Settings]()
 deselected_key = pytest.StashKey[list[pytest.Item]]()
@@ -104,27 +105,22 @@ def prompt(request: pytest.FixtureRequest) -> Prompt:
 
     Call it with its variables to get the model's answer.
     """
-    with _plain_errors():
-        return _runner(request).prompt(request.node)
+    return _or_fail(lambda: _runner(request).prompt(request.node))
 
 
 @pytest.fixture
 def prompts(request: pytest.FixtureRequest) -> Prompts:
     """The prompts of a pipeline by stage: ``prompts["plan"](...)``."""
-    with _plain_errors():
-        return _runner(request).prompts(request.node)
+    return _or_fail(lambda: _runner(request).prompts(request.node))
 
 
-@contextmanager
-def _plain_errors() -> Generator[None]:
-    """Fail with the error's text alone: the user's mistake is in no frame of a traceback."""
-    problem = None
+def _or_fail(get: Callable[[], T]) -> T:
+    """Fail with an error's text alone: the user's mistake is in no frame of a traceback."""
     try:
-        yield
+        return get()
     except PromptoptError as error:
         problem = str(error)
-    if problem is not None:
-        pytest.fail(problem, pytrace=False)
+    pytest.fail(problem, pytrace=False)
 
 
 def _runner(request: pytest.FixtureRequest) -> CaseRunner:
