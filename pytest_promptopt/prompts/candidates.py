@@ -1,13 +1,11 @@
-"""What separates a rewritten text from the one it should replace, in sentences for the optimizer."""
+"""What a rewritten text may hold, in sentences for the optimizer: it is prose, not a program."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
-
-from pytest_promptopt.prompts.templates import Template, constructs
 
 _PLAIN_VARIABLE = re.compile(r"\{\{ (\w+) \}\}")
 
@@ -21,33 +19,20 @@ def length_limit(original: str) -> int:
     return max(4 * len(original), 8_000)
 
 
-def losses(current: Sequence[Template], candidate: Sequence[Template]) -> Iterator[str]:
-    """Variables that the current text uses and the candidate does not."""
-    for name in sorted(_variables(current) - _variables(candidate)):
-        yield f"It lost the variable {{{{ {name} }}}}."
-
-
-def strangers(
-    current: Sequence[Template], candidate: Sequence[Template], declared: AbstractSet[str]
-) -> Iterator[str]:
-    """Variables nobody gives, and template code that was not there: a candidate is prose, not a program."""
-    used = _variables(candidate)
-    for name in sorted(used - declared):
-        yield f"It uses the variable {{{{ {name} }}}}, which the tests do not give."
-    before, after = _constructs(current), _constructs(candidate)
-    for construct, count in after.items():
-        plain = _PLAIN_VARIABLE.fullmatch(construct)
-        if plain and plain[1] in declared | used:
-            continue
+def added_code(current: Counter[str], candidate: Counter[str]) -> Iterator[str]:
+    """Template code that was not there, plain variables aside."""
+    for construct, count in candidate.items():
         # An expression may be used again; a statement (a loop within the same loop) or a comment may not.
-        allowed = count if construct.startswith("{{") and before[construct] else before[construct]
-        if count > allowed:
+        allowed = count if construct.startswith("{{") and current[construct] else current[construct]
+        if count > allowed and not _PLAIN_VARIABLE.fullmatch(construct):
             yield f"It adds the template code {construct[:100]}; only plain variables may be added."
 
 
-def _variables(templates: Sequence[Template]) -> set[str]:
-    return {name for template in templates for name in template.variables}
-
-
-def _constructs(templates: Sequence[Template]) -> Counter[str]:
-    return Counter(found for template in templates for found in constructs(template.source))
+def added_variables(
+    current: Counter[str], candidate: Counter[str], declared: AbstractSet[str]
+) -> Iterator[str]:
+    """Plain variables that no call gives."""
+    for construct in sorted(candidate.keys() - current.keys()):
+        plain = _PLAIN_VARIABLE.fullmatch(construct)
+        if plain and plain[1] not in declared:
+            yield f"It uses the variable {construct}, which the tests do not give."

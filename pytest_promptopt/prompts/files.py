@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 from pytest_promptopt.errors import PromptFileError, RenderError, SettingsError
-from pytest_promptopt.prompts.candidates import length_limit, losses, strangers
+from pytest_promptopt.prompts.candidates import added_code, added_variables, length_limit
 from pytest_promptopt.prompts.frontmatter import FrontMatter
 from pytest_promptopt.prompts.layout import MAX_FILE_BYTES, Layout, unify_newlines
-from pytest_promptopt.prompts.templates import Template, split_turns
+from pytest_promptopt.prompts.templates import Template, code_in, split_turns
 from pytest_promptopt.records import Message
 
 ENDINGS = (".md", ".txt")
@@ -169,13 +169,13 @@ class PromptFile:
             raise refuse(f"has role {role!r}; accepted are 'user' and 'assistant'")
         if not isinstance(content, str):
             raise refuse(f"must have a string as `content`, got {type(content).__name__}")
-        return Message(role, str(content))
+        return Message(role, str(content))  # a Completion crosses no xdist channel
 
     def with_prose(self, prose: str) -> PromptFile:
         """The same file under a candidate; raises `PromptFileError` unless it can be read back."""
         prose = unify_newlines(prose).strip("\n")
         layout = Layout.read(self._encoded(prose), name=self.name)
-        if layout.prose != prose or layout.front != self._layout.front:
+        if layout.prose != prose:
             raise PromptFileError(
                 self.name,
                 layout.first_line,
@@ -213,17 +213,30 @@ class PromptFile:
         if prose.startswith("---\n") and not self.prose.startswith("---\n"):
             return ("It begins with front matter; only the text below the front matter may be rewritten.",)
         try:
-            candidate = self.with_prose(prose)
+            return tuple(self._differences(prose))
         except PromptFileError as error:
             return (f"It is not a valid prompt: {str(error).rstrip('.')}.",)
-        found = [
-            *losses(self._turns, candidate._turns),
-            *strangers(self._turns, candidate._turns, self.variables),
-        ]
-        found += [f"It lost the line {entry!r}." for entry in self.front.keep if not _has_lines(prose, entry)]
-        if candidate.roles != self.roles:
-            found.append(f"It changed the chat roles from {_names(self.roles)} to {_names(candidate.roles)}.")
-        return tuple(found)
+
+    def _differences(self, prose: str) -> Iterator[str]:
+        turns = split_turns(prose, first_line=self._layout.first_line)
+        before = code_in(split_turns(self.prose, first_line=self._layout.first_line), name=self.name)
+        after = code_in(turns, name=self.name)
+        if code := tuple(added_code(before, after)):
+            yield from code  # and no further: it is not safe to compile
+        else:
+            for name in sorted(self._prose_variables - self.with_prose(prose)._prose_variables):
+                yield f"It lost the variable {{{{ {name} }}}}."
+        yield from added_variables(before, after, self.variables)
+        for entry in self.front.keep:
+            if not _has_lines(prose, entry):
+                yield f"It lost the line {entry!r}."
+        roles = tuple(turn.role for turn in turns if turn.role)
+        if roles != self.roles:
+            yield f"It changed the chat roles from {_names(self.roles)} to {_names(roles)}."
+
+    @property
+    def _prose_variables(self) -> frozenset[str]:
+        return frozenset().union(*(turn.variables for turn in self._turns))
 
 
 def locate(spec: object, *, test_dir: Path, rootdir: Path, where: str) -> Path:

@@ -84,6 +84,10 @@ class Layout:
             old_ends.append(usual)
             for old, new, size in SequenceMatcher(None, old_lines, lines).get_matching_blocks():
                 ends[new : new + size] = old_ends[old : old + size]
+            for i in reversed(range(len(lines) - 1)):
+                # Once neighbours, the two would be read as one line end.
+                if ends[i] == "\r" and not lines[i + 1] and ends[i + 1] == "\n":
+                    ends[i] = "\n"
         ends[-1] = self.after
         return self.before + "".join(line + end for line, end in zip(lines, ends, strict=True))
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -56,8 +57,8 @@ def _turn(role: str | None, lines: list[str], start: int, end: int, first_line: 
 class Template:
     """A compiled text of the file `name` that knows its lines.
 
-    Compiling evaluates nothing (constant folding is off), so a text that a model wrote may be compiled before
-    it is checked. Raises `PromptFileError` at the file line of a syntax error.
+    Raises `PromptFileError` at the file line of a syntax error. Compiling folds constants (``'x' * 10 ** 9``
+    is computed): text that a model wrote goes through `code_in` first, which only reads.
     """
 
     #: name -> file line of its first use, for every name that must be given
@@ -66,7 +67,6 @@ class Template:
     def __init__(self, source: str, *, name: str, line: int) -> None:
         from jinja2 import TemplateSyntaxError, meta, nodes
 
-        self.source = source
         self._name = name
         self._first_line = line
         environment = _environment()
@@ -122,22 +122,35 @@ class Template:
         raise PromptFileError(self._name, self._file_line(line), reason) from None
 
 
-def constructs(source: str) -> tuple[str, ...]:
-    """Every ``{{ }}``, ``{% %}`` and ``{# #}`` of a valid template, in order, spaced alike."""
+def code_in(turns: Iterable[Turn], *, name: str) -> Counter[str]:
+    """How often each ``{{ }}``, ``{% %}`` and ``{# #}`` occurs, spaced alike; nothing is evaluated.
+
+    Raises `PromptFileError` when one of them is not closed.
+    """
+    from jinja2 import TemplateSyntaxError
+
     found: list[str] = []
-    inside = False
-    for _, kind, value in _environment().lex(source):
+    for turn in turns:
+        try:
+            found += _constructs(_environment().lex(turn.source))
+        except TemplateSyntaxError as error:
+            line = turn.line + error.lineno - 1
+            raise PromptFileError(name, line, f"template syntax error: {error.message}") from None
+    return Counter(found)
+
+
+def _constructs(tokens: Iterable[tuple[int, str, str]]) -> Iterator[str]:
+    parts: list[str] = []
+    for _, kind, value in tokens:
         if kind in ("raw_begin", "raw_end"):
-            found.append("{% raw %}" if kind == "raw_begin" else "{% endraw %}")
+            yield "{% raw %}" if kind == "raw_begin" else "{% endraw %}"
         elif kind.endswith("_begin"):
-            inside = True
-            found.append(value.strip())
+            parts = [value.strip()]
         elif kind.endswith("_end"):
-            inside = False
-            found[-1] += f" {value.strip()}"
-        elif inside and kind != "whitespace":
-            found[-1] += f" {value.strip()}"
-    return tuple(found)
+            yield " ".join([*parts, value.strip()])
+            parts = []
+        elif parts and kind != "whitespace":
+            parts.append(value.strip())
 
 
 @cache
@@ -149,7 +162,6 @@ def _environment() -> ImmutableSandboxedEnvironment:
         undefined=StrictUndefined,
         keep_trailing_newline=True,
         autoescape=False,
-        optimized=False,
     )
     # Equal variables must render equal messages: nothing random.
     del environment.globals["lipsum"], environment.filters["random"]

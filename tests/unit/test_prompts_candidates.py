@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_promptopt.errors import PromptFileError
@@ -114,6 +115,14 @@ def test_the_cap_follows_the_file_not_the_incumbent(tmp_path: Path) -> None:
     assert incumbent.objections("z" * 12_001) == ("It has 12,001 characters; at most 12,000 are accepted.",)
 
 
+def test_no_cap_is_above_what_can_be_read_again(tmp_path: Path) -> None:
+    file = load(tmp_path, "x" * 300_000)
+
+    assert file.objections("y" * 1_100_000) == (
+        "It has 1,100,000 characters; at most 1,000,000 are accepted.",
+    )
+
+
 def test_a_candidate_is_the_same_file_with_another_text(route: PromptFile) -> None:
     candidate = route.with_prose("New {{ ticket }}\r\nAnswer with one word.\r\n")
 
@@ -128,12 +137,17 @@ def test_a_candidate_is_the_same_file_with_another_text(route: PromptFile) -> No
 
 
 def test_compiling_a_candidate_evaluates_nothing(route: PromptFile) -> None:
-    """Constant folding would try to build a string of a petabyte here."""
-    assert route.objections(TEXT + "{{ 'x' * 10 ** 15 }}") == (
-        "It adds the template code {{ 'x' * 10 ** 15 }}; only plain variables may be added.",
-    )
+    tracemalloc.start()
+    try:
+        assert route.objections(TEXT + "{{ 'x' * 10 ** 7 }}") == (
+            "It adds the template code {{ 'x' * 10 ** 7 }}; only plain variables may be added.",
+        )
+        assert tracemalloc.get_traced_memory()[1] < 10**7
+    finally:
+        tracemalloc.stop()
 
 
+@settings(deadline=None)  # a disk has no deadline
 @given(
     prose=st.text()
     | st.lists(st.sampled_from(["{{", "}}", "{%", "%}", "{#", "#}", " if ", " x ", "\n"])).map("".join)

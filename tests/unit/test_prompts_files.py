@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pytest_promptopt.errors import PromptFileError, SettingsError
@@ -140,6 +140,7 @@ def test_a_rule_further_down_is_text(tmp_path: Path) -> None:
         ("---\nmodel: x\n---\nHello\n{{ name }\n", 5, "template syntax error: unexpected '}'"),
         ("Hello\r\rHello\r\n{% if x %}\r\n", 4, "'endif'"),
         ("Hello\n{{ name | shout }}", 2, "No filter named 'shout'"),
+        ("Hello\n{{ names | random }}", 2, "No filter named 'random'"),
         ("Hello\n{% include 'x.md' %}", 2, "`include` is not supported"),
         ("{{ " + "(" * 5000 + ")" * 5000 + " }}", 1, "cannot be compiled"),
         ("{% for a in b %}" * 30 + "{% endfor %}" * 30, 1, "cannot be compiled"),
@@ -262,6 +263,7 @@ def files(draw: st.DrawFn) -> str:
     return text
 
 
+@settings(deadline=None)  # a disk has no deadline
 @given(content=files())
 def test_an_unchanged_prompt_is_the_same_file_byte_for_byte(folder: Path, content: str) -> None:
     file = load(folder, content)
@@ -272,7 +274,9 @@ def test_an_unchanged_prompt_is_the_same_file_byte_for_byte(folder: Path, conten
     assert file.with_prose("Other").with_prose(file.prose).content() == file.original
 
 
+@settings(deadline=None)  # a disk has no deadline
 @given(content=files(), prose=st.lists(lines, min_size=1).map("\n".join))
+@example(content="Text\r\r\n\n0\n", prose="0\n\n0")
 def test_a_new_prose_is_read_back_as_it_was_written(folder: Path, content: str, prose: str) -> None:
     file = load(folder, content)
     try:
@@ -286,6 +290,7 @@ def test_a_new_prose_is_read_back_as_it_was_written(folder: Path, content: str, 
     assert again.front == file.front
 
 
+@settings(deadline=None)  # a disk has no deadline
 @given(data=st.binary(max_size=60) | st.text().map(lambda text: f"---\n{text}\n---\nx".encode()))
 def test_any_bytes_are_a_prompt_or_a_prompt_file_error(folder: Path, data: bytes) -> None:
     try:

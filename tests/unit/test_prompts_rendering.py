@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_promptopt.errors import RenderError
 from pytest_promptopt.prompts import PromptFile
-from pytest_promptopt.records import Message
+from pytest_promptopt.records import Answer, Completion, Message
 
 CHAT = "system:\nYou sort.\n\nuser:\n\n{{ ticket }}\n\nassistant:\nQueue:\n"
 
@@ -73,6 +73,15 @@ def test_a_conversation_follows_the_prompt(tmp_path: Path) -> None:
         Message("system", "Be kind."),
         *turns,
     )
+
+
+def test_an_answer_may_be_part_of_the_next_question(tmp_path: Path) -> None:
+    answer = Completion(Answer("Yes?", "demo", "end_turn", None, None, 0.0))
+
+    (_, turn) = load(tmp_path, "Be kind.").render({}, messages=[{"role": "assistant", "content": answer}])
+
+    assert turn == Message("assistant", "Yes?")
+    assert type(turn.content) is str
 
 
 def test_two_system_messages_are_refused(tmp_path: Path) -> None:
@@ -173,6 +182,7 @@ template_like = st.lists(
 ).map("".join)
 
 
+@settings(deadline=None)  # a disk has no deadline
 @given(value=template_like, other=template_like)
 def test_values_stay_data(folder: Path, value: str, other: str) -> None:
     file = load(folder, "---\nsystem: S{{ b }}\n---\nuser:\n<{{ a }}>{{ b }}\nassistant:\n{{ a }}")
@@ -184,6 +194,7 @@ def test_values_stay_data(folder: Path, value: str, other: str) -> None:
     )
 
 
+@settings(deadline=None)  # a disk has no deadline
 @given(text=st.text(st.characters(codec="utf-8", exclude_characters="{\0\r"), min_size=1))
 def test_a_text_without_braces_is_sent_as_it_is(folder: Path, text: str) -> None:
     assert load(folder, f"<\n{text}\n>").render({}) == (Message("user", f"<\n{text}\n>"),)

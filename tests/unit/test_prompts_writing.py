@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_promptopt.errors import PromptConflictError, PromptFileError
@@ -61,6 +61,14 @@ def test_in_a_file_of_mixed_line_ends_each_kept_line_keeps_its_own(tmp_path: Pat
     write_prose(file, "zero\none\ntwo\nTHREE\nfour\nfive\nsix")
 
     assert file.path.read_bytes() == b"zero\none\r\ntwo\nTHREE\nfour\nfive\nsix\r\n"
+
+
+def test_mixed_line_ends_never_merge_into_one(tmp_path: Path) -> None:
+    file = load(tmp_path, b"one\r\rtwo\n\nthree")
+
+    write_prose(file, "one\n\nthree")
+
+    assert PromptFile.load(file.path, rootdir=tmp_path).prose == "one\n\nthree"
 
 
 def test_line_ends_of_a_candidate_do_not_matter(tmp_path: Path) -> None:
@@ -164,6 +172,29 @@ def test_a_folder_that_cannot_be_synced_does_not_fail_the_write(
     assert file.path.read_bytes() == b"new\n"
 
 
+def test_the_owner_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = load(tmp_path, b"old\n")
+    owners: list[tuple[int, int]] = []
+    monkeypatch.setattr(os, "chown", lambda path, user, group: owners.append((user, group)))
+    before = file.path.stat()
+
+    write_prose(file, "new")
+
+    assert owners == [(before.st_uid, before.st_gid)]
+
+
+def test_file_and_folder_are_on_disk_when_the_write_returns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = load(tmp_path, b"old\n")
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(os.fstat(descriptor).st_ino))
+
+    write_prose(file, "new")
+
+    assert synced == [file.path.stat().st_ino, tmp_path.stat().st_ino]
+
+
 def test_an_owner_that_may_not_be_set_does_not_fail_the_write(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -218,7 +249,7 @@ def test_rests_of_a_killed_writer_are_removed_but_only_those_of_the_file(
     tmp_path: Path,
 ) -> None:
     file = load(tmp_path, b"old\n")
-    (tmp_path / ".route.md.swp").touch()
+    (tmp_path / ".route.md.promptopt-notes").touch()
     (tmp_path / ".other.md.promptopt-1.tmp").touch()
 
     killed = subprocess.run([sys.executable, "-c", KILLED_WRITER, file.path], timeout=60, check=False)
@@ -228,7 +259,7 @@ def test_rests_of_a_killed_writer_are_removed_but_only_those_of_the_file(
     (leftover,) = tmp_path.glob(".route.md.promptopt-*.tmp")
     assert leftover.read_bytes() == b"new\n"
     assert remove_leftovers(file) == (leftover,)
-    assert names(tmp_path) == [".other.md.promptopt-1.tmp", ".route.md.swp", "route.md"]
+    assert names(tmp_path) == [".other.md.promptopt-1.tmp", ".route.md.promptopt-notes", "route.md"]
 
 
 def test_a_diff_shows_what_changed() -> None:
@@ -242,6 +273,7 @@ line_ends = st.sampled_from(["\n", "\r\n", "\r"])
 texts = st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\0\r\n{"), max_size=6), max_size=4)
 
 
+@settings(deadline=None, max_examples=50)  # each one waits for the disk
 @given(
     head=st.sampled_from(
         ["", "\ufeff", "---\nmodel: x\n---\n", "\ufeff---\r\nstop: ['\\n']\r\n--- \r\n\r\n"]
