@@ -283,6 +283,15 @@ def test_what_was_measured_is_told_to_the_next_request() -> None:
     assert "iteration 3: ✗ refused before it was run: It lost the variable {{ ticket }}. It was" in lessons
 
 
+def test_another_try_at_the_same_prompt_shows_other_cases() -> None:
+    world = World(needs("a " * 24), ["x", "y", "z"])
+    world.run(max_iterations=3)
+    first, second, third = (set(re.findall(r"train-\d+-a", request)) for request in world.requests())
+    assert len(first) == len(second) == 12
+    assert not first & second
+    assert third <= first | second
+
+
 def test_a_case_that_a_candidate_broke_is_guarded_in_the_next_request() -> None:
     world = World(needs("a b b"), ["a not b", "a b"], prompts=[FakePrompt(prose="{{ ticket }} b")])
     world.run(max_iterations=2)
