@@ -64,7 +64,7 @@ class HeldRun:
         self._log_filters = [_HeldLogs(handler, self) for handler in _log_handlers(self.item.config)]
         if self.item.config.getoption("capture", "no") == "no":
             self._streams = [_HeldStream(sys.stdout, self), _HeldStream(sys.stderr, self)]
-            sys.stdout, sys.stderr = self._streams  # type: ignore[assignment]
+            sys.stdout, sys.stderr = self._streams
         return self
 
     def __exit__(self, *exc_info: object) -> None:

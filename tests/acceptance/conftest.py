@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import re
 import shutil
 from collections.abc import Mapping
@@ -11,6 +12,13 @@ from pathlib import Path
 from textwrap import dedent
 
 import pytest
+
+# Loaded before pytester takes its snapshot of the loaded modules: a run in process would load them anew each time, and
+# what kept a reference to the first ones would work with two of each class.
+for module in ("deepdiff", "diskcache", "filelock", "jinja2.meta", "jinja2.sandbox", "yaml"):
+    importlib.import_module(module)
+for module in ("evaluation.session", "evaluation.summary", "models.demo", "reports.json_report"):
+    importlib.import_module(f"pytest_promptopt.{module}")
 
 HERE = Path(__file__).parent
 
@@ -59,22 +67,25 @@ class Run:
 
 
 class Example:
-    """A project in a folder of its own. Each run starts with an empty log and keeps caches, unless `forget` is called."""
+    """A project in a folder of its own; its runs load no other plugin than those they name with ``-p``.
+
+    Each run starts with empty logs and keeps caches, unless `forget` is called.
+    """
 
     def __init__(self, pytester: pytest.Pytester) -> None:
         self.path = pytester.path
         self._pytester = pytester
-        self._started = len(list(self.path.iterdir()))
         self.files(
             {
                 "conftest.py": CONFTEST,
                 "house.py": (HERE / "inner_house.py").read_text(encoding="utf-8"),
                 "standin.py": (HERE / "inner_standin.py").read_text(encoding="utf-8"),
-                "pytest.ini": "[pytest]\nasyncio_default_fixture_loop_scope = function\n",
+                "pytest.ini": "[pytest]\n",
             }
         )
         self.model("house/echo")
         pytester.syspathinsert()
+        pytester._monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
 
     def files(self, files: Mapping[str, str]) -> Example:
         for name, text in files.items():
@@ -98,7 +109,7 @@ class Example:
         """Run pytest. ``process=True`` where capture, imports or workers matter."""
         for log in ("calls.log", "notes.log"):
             (self.path / log).unlink(missing_ok=True)
-        own = () if plugin else ("-p", "no:promptopt", "-p", "standin")
+        own = ("-p", "promptopt") if plugin else ("-p", "standin")
         pytester = self._pytester
         result = (pytester.runpytest_subprocess if process else pytester.runpytest_inprocess)(*own, *args)
         starts, peak = self._calls()
