@@ -127,7 +127,7 @@ def test_a_rule_further_down_is_text(tmp_path: Path) -> None:
         ("---\nparameters:\n  max_tokens: 1\n---\nHello", 3, "may not be given below"),
         ("---\ntemperature: 0\nparameters:\n  temperature: 1\n---\nHello", 4, "may not be given below"),
         ("---\nparameters:\n  a: &a [1]\n  b: *a\n---\nHello", 4, "aliases"),
-        ("---\nparameters: " + "[" * 3000 + "]" * 3000 + "\n---\nHello", 2, "nested too deeply"),
+        ("---\nparameters: " + "[" * 600 + "]" * 600 + "\n---\nHello", 2, "nested too deeply"),
         ("---\nkeep:\n  - Hello\n  - Bye\n---\nHello", 4, "not in the prompt, spaces included: 'Bye'"),
         ("---\nkeep: Hell\n---\nHello", 2, "'Hell'"),
         ("---\nsystem: A\n---\nsystem:\nB\nuser:\nC", 5, "has a `system` already"),
