@@ -97,6 +97,13 @@ def test_template_code_that_was_there_may_stay_but_not_multiply(tmp_path: Path) 
     )
 
 
+def test_a_variable_may_not_be_turned_into_plain_text(tmp_path: Path) -> None:
+    assert load(tmp_path, "Sort {{ x }}").objections("{% raw %}{{ x }}{% endraw %} {{ x }}") == (
+        "It adds the template code {% raw %}; only plain variables may be added.",
+        "It adds the template code {% endraw %}; only plain variables may be added.",
+    )
+
+
 def test_chat_roles_stay_in_their_order(tmp_path: Path) -> None:
     file = load(tmp_path, "system:\nSort.\nuser:\n{{ ticket }}\n")
 
