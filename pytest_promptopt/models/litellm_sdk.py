@@ -6,9 +6,10 @@ import asyncio
 import importlib
 import logging
 import os
+import threading
 import time
 import warnings
-from contextlib import suppress
+from collections import Counter
 from functools import cache
 from typing import Any
 
@@ -21,13 +22,6 @@ from pytest_promptopt.records import Answer, Request, StopReason, Usage
 #: Without these its import asks a code host for prices (and goes on asking in a thread) and loads a .env.
 _ENVIRONMENT = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_MODE": "PRODUCTION"}
 
-#: Parts of the process-wide warning filters that its import installs.
-_FILTERS = (
-    "conflict with protected namespace",
-    "attribute on the instance is deprecated",
-    "`ReadOnly` qualifier",
-)
-
 _STOP_REASONS = {
     "stop": StopReason.END,
     "length": StopReason.MAX_TOKENS,
@@ -35,33 +29,66 @@ _STOP_REASONS = {
 }
 
 
+class _Silence:
+    """While anybody is inside, warnings raised in the threads that entered are dropped, whatever the filters say.
+
+    litellm and the pydantic types that it builds at first use warn about themselves. Filters cannot help:
+    they are process-wide, pytest exchanges them for every test, and under ``-W error`` an import or an answer
+    would be lost.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside: Counter[int] = Counter()
+        self._warn = warnings.warn
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._inside:
+                self._warn, warnings.warn = warnings.warn, self._filtered
+            self._inside[threading.get_ident()] += 1
+
+    def __exit__(self, *exc_info: object) -> None:
+        with self._lock:
+            self._inside -= Counter([threading.get_ident()])
+            if not self._inside:
+                warnings.warn = self._warn
+
+    def _filtered(
+        self, message: Any, category: Any = None, stacklevel: int = 1, source: Any = None, **kwargs: Any
+    ) -> None:
+        if threading.get_ident() not in self._inside:
+            self._warn(message, category, stacklevel + 1, source, **kwargs)
+
+
+_silence = _Silence()
+
+
 @cache
 def import_litellm() -> Any:
     """Import litellm without its network access, output and warning filters. Takes about two seconds."""
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    litellm: Any = importlib.import_module("litellm")
+    filters = list(warnings.filters)
+    with _silence:
+        litellm: Any = importlib.import_module("litellm")
+        litellm.ModelResponse()
+    for added in [entry for entry in warnings.filters if entry not in filters]:
+        if _is_of_litellm(added):
+            warnings.filters.remove(added)  # type: ignore[attr-defined]  # a list, in every Python so far
     litellm.suppress_debug_info = True
     for name in ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy"):
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)
-    _build_reply_type(litellm)
-    for entry in tuple(warnings.filters):
-        if any(part in getattr(entry[1], "pattern", "") for part in _FILTERS):
-            warnings.filters.remove(entry)  # type: ignore[attr-defined]  # a list, in every Python so far
     return litellm
 
 
-def _build_reply_type(litellm: Any) -> None:
-    """Have pydantic build the type of replies now: it warns, which under `-W error` would lose an answer.
+def _is_of_litellm(entry: Any) -> bool:
+    """Whether a filter is one that importing litellm installs.
 
-    More than once if need be, since another thread may exchange the process-wide filters at any moment.
+    Another thread may have changed them meanwhile.
     """
-    for _ in range(10):
-        for part in _FILTERS:
-            warnings.filterwarnings("ignore", message=f".*{part}")
-        with suppress(Warning):
-            litellm.ModelResponse()
-            return
+    text = getattr(entry[1], "pattern", "")
+    return any(part in text for part in ("protected namespace", "attribute on the instance", "ReadOnly"))
 
 
 @cache
@@ -97,7 +124,8 @@ class LitellmModel:
         arguments = self._arguments(request)
         started = time.perf_counter()
         try:
-            reply = await self._litellm.acompletion(**arguments)
+            with _silence:
+                reply = await self._litellm.acompletion(**arguments)
         except Exception as error:  # its exceptions have no common base, and print keys
             raise self._mapped(error) from None
         return self._answer(request, reply, time.perf_counter() - started)
