@@ -68,7 +68,7 @@ def _split(name: str, text: str) -> tuple[float, float, float]:
         parts = [float(part) for part in text.split("/")]
     except ValueError:
         parts = []
-    if len(parts) != 3 or min(parts) < 0 or abs(sum(parts) - 100) > 1e-6 or not parts[0]:
+    if len(parts) != 3 or min(parts) < 0 or not abs(sum(parts) - 100) <= 1e-6 or not parts[0]:
         raise SettingsError(
             f"{name}: {text!r} is not three percentages train/validation/held-out that add up to 100, "
             "such as 60/20/20"
@@ -213,9 +213,19 @@ def read(config: pytest.Config) -> Settings:
         given = config.getoption(option.ini, None) if option.flag is not None else None
         if given is not None:
             values[option.field] = option.parse(f"--promptopt-{option.flag}", given)
-        elif (ini := config.getini(option.ini)) is not None:
-            values[option.field] = option.parse(option.ini, str(ini))
+        elif (text := _ini_text(config, option.ini)) is not None:
+            values[option.field] = option.parse(option.ini, text)
     return Settings(rootdir=config.rootpath, mode=_mode(config), reports=_reports(config), **values)
+
+
+def _ini_text(config: pytest.Config, name: str) -> str | None:
+    try:
+        value = config.getini(name)
+    except Exception as error:
+        # The conversion is pytest's: it takes no "90%" and says neither whose value is wrong nor what fits.
+        # What its versions raise differs, but it ends with the value.
+        return str(error).rpartition(": ")[2].strip("'\"")
+    return None if value is None else str(value)
 
 
 def _mode(config: pytest.Config) -> Mode:
@@ -226,12 +236,22 @@ def _mode(config: pytest.Config) -> Mode:
 
 
 def _reports(config: pytest.Config) -> tuple[Path, ...]:
-    given = [*config.getoption("promptopt_report"), *config.getini("promptopt_report")]
+    given = [
+        (config.invocation_params.dir, "--promptopt-report", text) for text in config.option.promptopt_report
+    ]
+    given += [(config.rootpath, "promptopt_report", text) for text in _ini_lines(config, "promptopt_report")]
     if not given:
         return ()
     from pytest_promptopt.reports.json_report import check_report_path
 
-    return tuple(dict.fromkeys(config.invocation_params.dir / check_report_path(text) for text in given))
+    return tuple(dict.fromkeys(folder / check_report_path(text, name=name) for folder, name, text in given))
+
+
+def _ini_lines(config: pytest.Config, name: str) -> list[str]:
+    try:
+        return list(config.getini(name))
+    except Exception as error:
+        raise SettingsError(f"{name}: {error}; accepted is a list of paths") from None
 
 
 def check_combination(config: pytest.Config, settings: Settings) -> None:
@@ -244,8 +264,8 @@ def check_combination(config: pytest.Config, settings: Settings) -> None:
         "failedfirst": "--ff reorders the cases by their last result",
         "stepwise": "--sw stops at the first failure; refinement needs all of them",
         "collectonly": "--collect-only runs no case",
-        "setuponly": "--setup-only runs no case",
         "setupplan": "--setup-plan runs no case",
+        "setuponly": "--setup-only runs no case",
     }
     for name, reason in reasons.items():
         if config.getoption(name, False):

@@ -65,13 +65,11 @@ if TYPE_CHECKING:
 REPORT_SCHEMA = 1
 
 
-def check_report_path(text: str) -> Path:
-    """The path of a report; early, so that a typo does not cost a run. Raises `SettingsError`."""
+def check_report_path(text: str, *, name: str = "--promptopt-report") -> Path:
+    """The path of a report; early, so that a typo costs no run. Raises `SettingsError` about `name`."""
     path = Path(text)
     if path.suffix.lower() != ".json" or path.is_dir():
-        raise SettingsError(
-            f"--promptopt-report: {text!r} is not the path of a .json file, the only format so far"
-        )
+        raise SettingsError(f"{name}: {text!r} is not the path of a .json file, the only format so far")
     return path
 
 

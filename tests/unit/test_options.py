@@ -1,0 +1,122 @@
+"""Every option and ini value is read strictly; what does not fit is refused by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_promptopt import options
+from pytest_promptopt.errors import SettingsError
+from pytest_promptopt.settings import CacheMode, Mode, Settings
+
+BY_FIELD = {option.field: option for option in options.OPTIONS}
+
+
+def test_every_option_fills_a_field_of_the_settings() -> None:
+    assert set(BY_FIELD) <= set(Settings.__dataclass_fields__)
+    assert set(Settings.__dataclass_fields__) - set(BY_FIELD) == {"rootdir", "mode", "reports"}
+
+
+def test_defaults_that_the_help_names_are_the_settings_own() -> None:
+    defaults = Settings(rootdir=Path())
+    for option in options.OPTIONS:
+        if "(default: " in option.help:
+            named = option.help.partition("(default: ")[2].rstrip(")")
+            assert option.parse(option.ini, named) == getattr(defaults, option.field), option.field
+
+
+@pytest.mark.parametrize(
+    ("field", "text", "value"),
+    [
+        ("model", "demo", "demo"),
+        ("model", "claude-haiku-4-5", "anthropic/claude-haiku-4-5"),
+        ("model", "openai/gpt-x", "openai/gpt-x"),
+        ("optimizer_model", "gemini/a/b", "gemini/a/b"),
+        ("candidates", "1", 1),
+        ("candidates", "10", 10),
+        ("max_iterations", "1", 1),
+        ("plateau", "7", 7),
+        ("target", "0.95", 0.95),
+        ("target", "95%", 0.95),
+        ("max_calls", "1000", 1000),
+        ("max_cost", "2.50", 2.5),
+        ("max_cost", "$2.50", 2.5),
+        ("concurrency", "1", 1),
+        ("concurrency", "1000", 1000),
+        ("samples", "3", 3),
+        ("seed", "0", 0),
+        ("cache", "use", CacheMode.USE),
+        ("cache", "refresh", CacheMode.REFRESH),
+        ("cache", "off", CacheMode.OFF),
+        ("min_pass_rate", "0", 0.0),
+        ("min_pass_rate", "1", 1.0),
+        ("min_pass_rate", "90 %", 0.9),
+        ("split", "60/20/20", (0.6, 0.2, 0.2)),
+        ("split", "100/0/0", (1.0, 0.0, 0.0)),
+        ("split", "33.4/33.3/33.3", (0.334, 0.333, 0.333)),
+    ],
+)
+def test_accepted(field: str, text: str, value: Any) -> None:
+    found = BY_FIELD[field].parse("--x", text)
+    assert found == (pytest.approx(value) if isinstance(value, tuple) else value)
+    assert type(found) is type(value)
+
+
+WRONG = [
+    ("model", "gpt", "accepted are 'anthropic/<model>'"),
+    ("model", "", "accepted are"),
+    ("model", "a b/c", "accepted are"),
+    ("optimizer_model", "/x", "accepted are"),
+    ("candidates", "0", "a whole number from 1 to 10"),
+    ("candidates", "11", "a whole number from 1 to 10"),
+    ("candidates", "2.0", "a whole number from 1 to 10"),
+    ("candidates", "many", "a whole number from 1 to 10"),
+    ("candidates", "True", "a whole number from 1 to 10"),
+    ("max_iterations", "0", "a whole number from 1"),
+    ("plateau", "-1", "a whole number from 1"),
+    ("target", "1.1", "a share from 0 to 1"),
+    ("target", "nan", "a share from 0 to 1"),
+    ("target", "101%", "a percentage"),
+    ("max_calls", "0", "a whole number from 1"),
+    ("max_calls", "1e3", "a whole number from 1"),
+    ("max_cost", "0", "above 0"),
+    ("max_cost", "-1", "above 0"),
+    ("max_cost", "inf", "above 0"),
+    ("max_cost", "nan", "above 0"),
+    ("max_cost", "free", "such as 2.50"),
+    ("concurrency", "0", "a whole number from 1 to 1000"),
+    ("concurrency", "1001", "a whole number from 1 to 1000"),
+    ("samples", "0", "a whole number from 1"),
+    ("seed", "-1", "a whole number from 0"),
+    ("cache", "no", "use, refresh, off"),
+    ("min_pass_rate", "-0.1", "a share from 0 to 1"),
+    ("min_pass_rate", "most", "a share from 0 to 1"),
+    ("split", "60/20", "add up to 100"),
+    ("split", "60/20/30", "add up to 100"),
+    ("split", "0/50/50", "such as 60/20/20"),
+    ("split", "120/-10/-10", "such as 60/20/20"),
+    ("split", "nan/20/20", "such as 60/20/20"),
+    ("split", "a/b/c", "such as 60/20/20"),
+    ("split", "60,20,20", "such as 60/20/20"),
+]
+
+
+@pytest.mark.parametrize(("field", "text", "accepted"), WRONG)
+def test_refused_with_the_name_the_value_and_what_fits(field: str, text: str, accepted: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        BY_FIELD[field].parse("--the-option", text)
+    message = str(caught.value)
+    assert message.startswith("--the-option: ")
+    assert repr(text) in message
+    assert accepted in message
+
+
+def test_every_option_has_a_wrong_value_above() -> None:
+    assert {field for field, _, _ in WRONG} == set(BY_FIELD)
+
+
+def test_modes_have_names_for_reports() -> None:
+    assert [mode.value for mode in Mode] == ["check", "optimize", "dry-run"]
+    assert [Settings(rootdir=Path(), mode=mode).optimizing for mode in Mode] == [False, True, True]
