@@ -216,8 +216,8 @@ def _rebuild_completion(answer: Answer, cached: bool) -> Completion:
 class Call:
     """One use of a prompt inside a run of a case.
 
-    :param variables: what the test gave, as strings: the prompt's variables, and the contents of ``messages=``
-        by role.
+    :param variables: what the test gave, as strings: the prompt's variables, and the contents of
+        ``messages=`` by role.
     :param cached: the answer came from the cache, not from a call paid in this session.
     """
 
@@ -391,8 +391,8 @@ class SplitScore:
 class PromptResult:
     """What a run did for one prompt file.
 
-    :param outcome: ``improved``, ``unchanged`` (no candidate was better), ``passing`` (no failing case: left
-        alone) or ``interrupted``.
+    :param outcome: ``improved``, ``unchanged`` (no candidate was better), ``worse`` (on held-out cases,
+        beyond chance), ``passing`` (no failing case: left alone) or ``interrupted``.
     :param stop: the name of the halting rule, `why` its sentence.
     :param written: whether the file on disk now holds `after`.
     """

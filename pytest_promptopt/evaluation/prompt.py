@@ -229,7 +229,10 @@ class Prompts(Mapping[str, Prompt]):
 
 
 def _by_role(turns: Sequence[Message]) -> dict[str, str]:
-    """The turns of a conversation as inputs: ``user`` for a single one, else ``user 1``, ``assistant 2`` ..."""
+    """The turns of a conversation as inputs.
+
+    ``user`` for a single one, else ``user 1``, ``assistant 2`` ...
+    """
     if len(turns) == 1:
         return {turns[0].role: turns[0].content}
     return {f"{turn.role} {number}": turn.content for number, turn in enumerate(turns, start=1)}

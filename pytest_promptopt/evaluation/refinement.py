@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import sys
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -18,7 +19,7 @@ from pytest_promptopt.failures import FailedCase
 from pytest_promptopt.home import ensure_home
 from pytest_promptopt.journal import Journal
 from pytest_promptopt.models.caller import Caller, Paid
-from pytest_promptopt.models.registry import preflight
+from pytest_promptopt.models.registry import preflight, variety
 from pytest_promptopt.prompts import PromptFile, check_writable, write_prose
 from pytest_promptopt.records import (
     Answer,
@@ -39,10 +40,14 @@ from pytest_promptopt.refine.policies import Policies
 from pytest_promptopt.refine.proposer import Ask, Wanted
 from pytest_promptopt.refine.replies import Reply, Unusable
 from pytest_promptopt.reports.live import LineProgress, Progress, progress_for
+from pytest_promptopt.reports.wording import plural
 from pytest_promptopt.settings import Mode, Settings
 
 #: Seconds between two looks at the calls in flight: summing up what was spent is not free.
 SHOW_EVERY = 0.1
+
+#: Below this a search has hardly begun when the money is gone.
+FEW_ITERATIONS = 3
 
 
 class Refinement:
@@ -86,11 +91,17 @@ class Refinement:
             result = self._refine(list(files.values()))
         finally:
             self.journal.close()
+        journal = self.journal.path.relative_to(self._settings.rootdir).as_posix()
+        result = replace(result, journal=journal)
         self._hook.pytest_promptopt_run_finished(result=result)
         return result
 
     def _refine(self, files: Sequence[PromptFile]) -> RunResult:
-        self._progress = self._open_progress()
+        reporter: pytest.TerminalReporter | None
+        reporter = self._session.config.pluginmanager.get_plugin("terminalreporter")
+        if reporter is not None and reporter.verbosity >= 0 and self._settings.max_calls is not None:
+            reporter.write_line(self._bought(self._settings.max_calls))
+        self._progress = _progress_of(reporter)
         self._progress.started([file.name for file in files], len(self.cases))
         try:
             return loop.run(
@@ -145,21 +156,44 @@ class Refinement:
         for model in sorted(models):
             if self._hook.pytest_promptopt_resolve_model(name=model) is None:
                 preflight(model)
-        needed, ceiling = 2 * len(self._ids(Split.HELDOUT)), self._settings.max_calls
+        self._plan_budget()
+
+    def _plan_budget(self) -> None:
+        """Set aside what scoring takes, so that a search cannot use it up."""
+        needed, ceiling = self._scoring(Phase.TRAINING), self._settings.max_calls
         if ceiling is not None and needed >= ceiling:
             raise SettingsError(
-                f"--promptopt-max-calls={ceiling}: scoring {needed // 2} held-out cases before and after "
-                f"takes {needed} calls, which leaves none for the search; raise it or deselect held-out cases"
+                f"--promptopt-max-calls={ceiling}: scoring the validation and held-out cases of the result "
+                f"takes {needed} calls, which leaves none for the search; raise it or deselect some"
             )
         self._engine.ledger.set_aside(needed)
 
-    def _ids(self, split: Split) -> list[str]:
-        return [
-            case.case.id
-            for case in self._items.values()
-            if case.case.split is split
-            for _ in range(case.case.samples)
-        ]
+    def _runs(self) -> Counter[Split]:
+        """How many runs one evaluation of each split takes."""
+        runs = Counter[Split]()
+        for case in self._items.values():
+            runs[case.case.split] += case.case.samples
+        return runs
+
+    def _scoring(self, phase: Phase) -> int:
+        """Calls that score the result from `phase` on: validation of it, held-out before and after.
+
+        One call a run; a case that makes more is known only when it has run.
+        """
+        runs = self._runs()
+        validation = runs[Split.VALIDATION] if phase is Phase.TRAINING else 0
+        return validation + (0 if phase is Phase.HELDOUT else 2 * runs[Split.HELDOUT])
+
+    def _bought(self, ceiling: int) -> str:
+        """What a ceiling on calls buys, as a sentence."""
+        runs = self._runs()
+        start = runs[Split.TRAIN] + runs[Split.VALIDATION] + self._scoring(Phase.TRAINING)
+        iterations = max(0, ceiling - start) // (self._settings.candidates * (runs[Split.TRAIN] + 1))
+        few = ": few, raise it or lower --promptopt-candidates" if iterations < FEW_ITERATIONS else ""
+        return (
+            f"promptopt: --promptopt-max-calls={ceiling} buys about {plural(iterations, 'iteration')}{few}; "
+            f"{self._scoring(Phase.TRAINING)} calls are set aside for scoring the result"
+        )
 
     def _share_splits(self) -> None:
         """Cases that ask a model the very same share the strictest split, however they are written."""
@@ -186,6 +220,7 @@ class Refinement:
 
     def ask(self, requests: Sequence[Request]) -> list[Answer | ModelError]:
         """Send requests to the optimizer model, all at once."""
+        requests = [replace(request, parameters=variety(request.model)) for request in requests]
         for request in requests:
             self._caller.submit(request, Role.OPTIMIZER)
         found = [self._caller.known(request) for request in requests]
@@ -206,16 +241,9 @@ class Refinement:
             return
         self._shown = now
         ledger = self._engine.ledger
-        self._progress.calls(self._caller.in_flight, ledger.spend.calls, ledger.spend)
-
-    def _open_progress(self) -> Progress:
-        reporter: pytest.TerminalReporter | None = self._session.config.pluginmanager.get_plugin(
-            "terminalreporter"
-        )
-        if reporter is None or reporter.verbosity < -1:
-            return _Silent()
-        stream = reporter._tw._file
-        return progress_for(stream, stream.isatty())
+        spend = ledger.spend
+        in_flight = min(self._caller.in_flight, self._settings.concurrency)
+        self._progress.calls(in_flight, spend.calls, spend)
 
     # ------------------------------------------------------------------------------------------------- the
     # hooks
@@ -251,8 +279,7 @@ class Refinement:
         self._hook.pytest_promptopt_iteration_finished(iteration=iteration)
 
     def _phase(self, phase: Phase, prompts: str) -> None:
-        if phase is Phase.HELDOUT:
-            self._engine.ledger.set_aside(0)
+        self._engine.ledger.set_aside(self._scoring(phase))
         self._progress.phase(phase, prompts)
 
     # ------------------------------------------------------------------------------------------------- the
@@ -268,6 +295,13 @@ class Refinement:
                     stage: fresh if file.name == fresh.name else file for stage, file in case.files.items()
                 }
                 self._items[item] = replace(case, files=files)
+
+
+def _progress_of(reporter: pytest.TerminalReporter | None) -> Progress:
+    if reporter is None or reporter.verbosity < -1:
+        return _Silent()
+    stream = reporter._tw._file
+    return progress_for(stream, stream.isatty())
 
 
 class _Silent:

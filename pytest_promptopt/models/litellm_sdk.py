@@ -30,7 +30,7 @@ _STOP_REASONS = {
 
 
 class _Silence:
-    """While anybody is inside, warnings raised in the threads that entered are dropped, whatever the filters say.
+    """While anybody is inside, warnings raised in the threads that entered are dropped.
 
     litellm and the pydantic types that it builds at first use warn about themselves. Filters cannot help:
     they are process-wide, pytest exchanges them for every test, and under ``-W error`` an import or an answer
@@ -104,6 +104,15 @@ def litellm_price(model: str) -> Price | None:
     ask, answer = (1e6 * float(price) for price in per_token)
     read, write = (info.get(f"cache_{name}_input_token_cost") for name in ("read", "creation"))
     return Price(ask, answer, 1e6 * float(read or per_token[0]), 1e6 * float(write or per_token[0]))
+
+
+@cache
+def takes_temperature(model: str) -> bool:
+    """Whether litellm knows `model` to accept a temperature. Imports litellm."""
+    try:
+        return "temperature" in (import_litellm().get_supported_openai_params(model=model) or ())
+    except Exception:  # it raises a bare Exception for a provider that it does not know
+        return False
 
 
 class LitellmModel:

@@ -11,6 +11,9 @@ from pytest_promptopt.models import Model
 
 _ANTHROPIC = "anthropic/"
 
+#: Warm enough for candidates to differ, cool enough for them to keep to the format of a reply.
+VARIED = 0.7
+
 FORMS = (
     "accepted are 'anthropic/<model>' or a bare 'claude-...' name, '<provider>/<model>' for everything that "
     "litellm knows (openai/..., gemini/..., ollama/...), and 'demo' (needs no key and no network)"
@@ -65,6 +68,19 @@ def resolve(name: str) -> Model:
     from pytest_promptopt.models.litellm_sdk import LitellmModel
 
     return LitellmModel(full)
+
+
+def variety(name: str) -> dict[str, float]:
+    """Parameters that make several answers of `name` to one request differ; empty where none is accepted.
+
+    Current Claude models take no temperature. May import litellm, which knows about the others.
+    """
+    full = canonical(name)
+    if full == "demo" or full.startswith(_ANTHROPIC) or importlib.util.find_spec("litellm") is None:
+        return {}
+    from pytest_promptopt.models.litellm_sdk import takes_temperature
+
+    return {"temperature": VARIED} if takes_temperature(full) else {}
 
 
 def preflight(name: str) -> None:

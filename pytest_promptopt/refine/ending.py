@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from pytest_promptopt.errors import PromptConflictError, PromptFileError
+from pytest_promptopt.evidence import ALPHA, sign_test
 from pytest_promptopt.records import PromptResult, Split, SplitScore, pass_rate
 from pytest_promptopt.refine.acceptance import compare
 from pytest_promptopt.refine.attempts import Results
@@ -48,7 +49,15 @@ class Ending:
         self._around.record_results(self.final.id, after)
 
     def write(self, write: Write | None) -> None:
-        """Write every changed prompt once. What cannot be written is noted and stays in the result."""
+        """Write every changed prompt once. What cannot be written is noted and stays in the result.
+
+        A fall on held-out cases that chance hardly explains keeps the original: the gain was learned by
+        heart.
+        """
+        if fall := self._fall():
+            self.notes.append(fall)
+            self._around.record("not written", prompts=self._search.names, why=fall)
+            return
         for prompt in self.changed if write else ():
             assert write is not None
             text = self.final.text(prompt)
@@ -60,6 +69,14 @@ class Ending:
             else:
                 self._written.add(prompt.name)
                 self._around.record("written", prompt=prompt.name, text=text)
+
+    def _fall(self) -> str:
+        """Why the held-out cases speak against the final text; empty when they do not."""
+        before, after = self._scored.get(Split.HELDOUT, ((), ()))
+        paired = compare(before, after, split=Split.HELDOUT)
+        if paired.gain >= 0 or sign_test(len(paired.broken), len(paired.fixed)) > ALPHA:
+            return ""
+        return f"not written: on held-out cases it is worse than the original ({paired})"
 
     def results(self, interrupted: bool) -> Iterator[PromptResult]:
         """What became of each prompt of the group."""
@@ -91,6 +108,8 @@ class Ending:
             return "passing"
         if self._search.interrupted or (interrupted and changed and not written):
             return "interrupted"
+        if changed and self._fall():
+            return "worse"
         return "improved" if changed else "unchanged"
 
     def _notes(self, changed: bool, written: bool, interrupted: bool) -> Iterator[str]:

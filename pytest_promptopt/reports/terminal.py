@@ -221,6 +221,7 @@ def run_summary(result: RunResult, *, width: int = 100) -> list[Line]:
 _OUTCOMES: Mapping[str, tuple[str, Markup]] = {
     "improved": ("improved", GOOD),
     "unchanged": ("unchanged, no candidate was better", WARN),
+    "worse": ("worse on held-out cases, left alone", BAD),
     "passing": ("no failing case, left alone", GOOD),
     "interrupted": ("interrupted", WARN),
 }

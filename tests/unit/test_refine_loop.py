@@ -410,6 +410,22 @@ def test_held_out_cases_run_once_under_each_text_and_only_after_the_search() -> 
     assert (result.scores[-1].fixed, result.scores[-1].broken) == (2, 0)
 
 
+def test_a_gain_that_falls_on_held_out_cases_beyond_chance_is_not_written() -> None:
+    stating_z = FakePrompt(prose="Route {{ ticket }}. z")
+    world = World(needs("a") + needs("z z z z z", HELDOUT), ["a"], prompts=[stating_z])
+    result = world.result()
+    assert (result.outcome, result.written, world.written) == ("worse", False, {})
+    assert "on held-out cases it is worse than the original" in result.note
+
+
+def test_a_fall_on_held_out_cases_that_may_be_chance_is_told_and_written() -> None:
+    stating_z = FakePrompt(prose="Route {{ ticket }}. z")
+    world = World(needs("a") + needs("z z z z", HELDOUT), ["a"], prompts=[stating_z])
+    result = world.result()
+    assert (result.outcome, result.written) == ("improved", True)
+    assert scores(result)["heldout"] == (1.0, 0.0)
+
+
 def test_held_out_cases_are_not_run_for_a_prompt_that_did_not_change() -> None:
     world = World(needs("a -") + needs("a", HELDOUT), ["x"])
     result = world.result(max_iterations=1)
