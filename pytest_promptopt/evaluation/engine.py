@@ -130,7 +130,7 @@ class Engine:
         Wait for the answers that it is known to need, running others meanwhile.
         """
         jobs = self._jobs.get(item, ())
-        self._settle(lambda: not any(job.waiting for job in jobs))
+        self._settle(lambda: not any(job.waiting for job in jobs), turn=item)
 
     def suspended(self, item: pytest.Item, run: Run) -> None:
         """`item` was run for real and lacks answers.
@@ -142,7 +142,7 @@ class Engine:
         (job,) = self._jobs.setdefault(item, self._open(item))
         self._ask(job, run)
         self._look_ahead(item)
-        self._settle(lambda: not job.waiting)
+        self._settle(lambda: not job.waiting, turn=item)
 
     def hold(self, item: pytest.Item, *, sample: int = 0) -> tuple[Run, internals.HeldRun]:
         """A run of `item` that will be reported if it needs no unknown answer."""
@@ -212,12 +212,12 @@ class Engine:
 
     # ------------------------------------------------------------------------------------------ scheduling
 
-    def _settle(self, done: Callable[[], bool]) -> None:
-        """Start upcoming cases and take answers in until `done`."""
+    def _settle(self, done: Callable[[], bool], *, turn: pytest.Item | None = None) -> None:
+        """Start upcoming cases and take answers in until `done`; `turn` is run for real after that, so not before."""
         while not done():
             started = self._start_next()
             for job in self._answered(timeout=0 if started else None):
-                if self._goes_on(job):
+                if job.case.item is not turn and self._goes_on(job):
                     self._run_silently(job)
 
     def _answered(self, *, timeout: float | None) -> list[Job]:

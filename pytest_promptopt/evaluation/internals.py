@@ -117,6 +117,7 @@ class HeldRun:
         _forget_instance(self.item)
         for directory in self._directories:
             shutil.rmtree(directory, ignore_errors=True)
+            _free_number(self.item.config, directory)
 
     def owns_directory(self, directory: Path) -> None:
         """Note the run's ``tmp_path``: with its folder gone the next run gets the same name."""
@@ -266,6 +267,15 @@ def _forget_instance(item: pytest.Item) -> None:
     if isinstance(item, pytest.Function) and isinstance(item.parent, pytest.Class):
         for name in ("_instance", "_obj"):
             item.__dict__.pop(name, None)
+
+
+def _free_number(config: pytest.Config, directory: Path) -> None:
+    # pytest 9.2 counts the folders that it makes instead of looking which names are free.
+    factory = getattr(config, "_tmp_path_factory", None)
+    counters: dict[str, int] = getattr(factory, "_next_number", {})
+    for prefix, following in counters.items():
+        if directory.name.lower() == f"{prefix}{following - 1}":
+            counters[prefix] = following - 1
 
 
 class _Sibling:

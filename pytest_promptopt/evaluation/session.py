@@ -230,8 +230,9 @@ class CaseRunner:
     ) -> None:
         """Put what the summary, the gate and the reports need on the report, where xdist carries it along."""
         own = outcome_of(run, held.reports)
-        if own.status is Status.ERRORED and run.error is not None and report.passed:
+        if own.status is Status.ERRORED and run.error is not None and not report.failed:
             report.outcome = "failed"
+            report.__dict__.pop("wasxfail", None)
             report.longrepr = f"no usable answer from the model, and the test took no notice: {run.error}"
         outcomes = outcomes or (own,)
         if len(outcomes) > 1:

@@ -6,6 +6,7 @@ import ast
 import importlib
 import re
 import shutil
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,12 +37,13 @@ HEADER = 'import pytest; from house import note; pytestmark = pytest.mark.prompt
 #: What differs between two equal runs, and what the plugin adds to a session's output.
 NOISE = (
     (re.compile(r"\d+\.\d\d+s\b(?: \(\d+:\d\d:\d\d\))?"), "TIME"),
-    (re.compile(r"0x[0-9a-f]+"), "0xADDRESS"),
+    (re.compile(r"\b0x[0-9a-f]+"), "0xADDRESS"),
     (re.compile(r"^(?:plugins|promptopt): .*\n", re.MULTILINE), ""),
     (re.compile(r"^=+ why prompts fail =+\n(?:(?!=).*\n)*", re.MULTILINE), ""),
     (re.compile(r"([=_-])\1{3,}"), r"\1\1\1"),
     (re.compile(r" +$", re.MULTILINE), ""),
 )
+JUNIT_NOISE = re.compile(r' (?:time|timestamp|hostname)="[^"]*"|(?<=0x)[0-9a-f]+')
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,8 @@ class Run:
     peak: int
     #: What the project wrote down with `note`.
     notes: tuple[str, ...]
+    #: Its ``junit.xml`` without times, if it was asked for.
+    junit: str
 
     @property
     def shown(self) -> str:
@@ -107,11 +111,13 @@ class Example:
 
     def run(self, *args: str, process: bool = False, plugin: bool = True) -> Run:
         """Run pytest. ``process=True`` where capture, imports or workers matter."""
-        for log in ("calls.log", "notes.log"):
+        for log in ("calls.log", "notes.log", "junit.xml"):
             (self.path / log).unlink(missing_ok=True)
         own = ("-p", "promptopt") if plugin else ("-p", "standin")
         pytester = self._pytester
-        result = (pytester.runpytest_subprocess if process else pytester.runpytest_inprocess)(*own, *args)
+        with warnings.catch_warnings():
+            warnings.resetwarnings()  # the filters of these tests are not those of the example
+            result = (pytester.runpytest_subprocess if process else pytester.runpytest_inprocess)(*own, *args)
         starts, peak = self._calls()
         return Run(
             ret=int(result.ret),
@@ -120,6 +126,7 @@ class Example:
             asked=starts,
             peak=peak,
             notes=self._lines("notes.log"),
+            junit=JUNIT_NOISE.sub("", "\n".join(self._lines("junit.xml"))),
         )
 
     def forget(self) -> Example:
@@ -132,8 +139,9 @@ class Example:
         """Run with the plugin and without it, and hold that everything else is the same."""
         ours = self.run(*args, process=process)
         plain = self.run(*args, process=process, plugin=False)
-        assert ours.shown == plain.shown
+        assert ours.shown.splitlines() == plain.shown.splitlines()
         assert (ours.ret, ours.outcomes, ours.notes) == (plain.ret, plain.outcomes, plain.notes)
+        assert ours.junit == plain.junit
         return ours
 
     def _lines(self, name: str) -> tuple[str, ...]:

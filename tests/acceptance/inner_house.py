@@ -1,7 +1,7 @@
-"""``house.py`` of every example project: the scripted model, its stand-in for runs without the plugin, and a notebook.
+"""``house.py`` of every example project: the scripted model, its answers as a plain function, and a notebook.
 
-The model says back what it is asked. ``house/together-N`` answers when N calls are in flight at once, so that a run in
-which they do not overlap is told from one in which they do without looking at a clock.
+The model says back what it is asked. ``house/together-N`` answers when N calls are in flight at once, so that a
+run in which they do not overlap is told from one in which they do without looking at a clock.
 """
 
 from __future__ import annotations
@@ -10,7 +10,9 @@ import asyncio
 import itertools
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).parent
 LATENCY = 0.01
@@ -45,12 +47,12 @@ class House:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.together = int(name.partition("together-")[2] or 0)
+        self.together = int(name.partition("together-")[2].partition("-")[0] or 0)
         self.numbers = itertools.count()
         self.met = asyncio.Event()
         self.in_flight = 0
 
-    async def complete(self, request):
+    async def complete(self, request: Any) -> Any:
         from pytest_promptopt.errors import ErrorKind, ModelError
         from pytest_promptopt.records import Answer
 
@@ -72,10 +74,8 @@ class House:
         if self.in_flight >= self.together:
             self.met.set()
         if self.together:
-            try:
+            with suppress(TimeoutError):
                 await asyncio.wait_for(self.met.wait(), PATIENCE)
-            except TimeoutError:
-                pass
         await asyncio.sleep(LATENCY)
         self.in_flight -= 1
 

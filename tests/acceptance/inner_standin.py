@@ -1,8 +1,8 @@
-"""``standin.py`` of every example project: the fixture `prompt` as a plain function, for runs without the plugin."""
+"""``standin.py`` of every example project: the fixture `prompt` without the plugin, a plain function."""
 
 from __future__ import annotations
 
-import house
+import house  # type: ignore[import-not-found]  # it lies next to this file in an example project
 import pytest
 
 
@@ -17,16 +17,17 @@ class Prompt:
         text = house.content(house.HERE / self.name)
         for name, value in variables.items():
             text = text.replace("{{ " + name + " }}", str(value))
-        return house.reply(text)
+        return str(house.reply(text))
 
     async def acall(self, **variables: object) -> str:
         return self(**variables)
 
 
 @pytest.fixture
-def prompt(request):
-    return Prompt(request.node.get_closest_marker("prompt").args[0])
+def prompt(request: pytest.FixtureRequest) -> Prompt:
+    mark = request.node.get_closest_marker("prompt")
+    return Prompt(mark.args[0])
 
 
-def pytest_configure(config):
+def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "prompt(path, ...)")

@@ -1,0 +1,160 @@
+"""A run that was suspended leaves no trace: pytest shows, stores and counts what it does without the plugin."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.acceptance.conftest import Example
+
+#: Each leaves something behind in a run of its own, before and after its two calls.
+TRACES = {
+    "captured output and logs": """
+        import logging, sys
+
+        def test_it(prompt):
+            print("out before"); print("err before", file=sys.stderr); logging.warning("log before")
+            prompt(q=prompt(q="a") + "b")
+            print("out after"); logging.warning("log after")
+            assert not "shown"
+        """,
+    "user properties": """
+        def test_it(prompt, record_property):
+            record_property("before", 1)
+            record_property("said", prompt(q=prompt(q="a") + "!"))
+        """,
+    "xml attributes": """
+        def test_it(prompt, record_xml_attribute):
+            record_xml_attribute("assertions", prompt(q=prompt(q="a") + "!"))
+        """,
+    "class instance": """
+        class TestIt:
+            seen = 0
+
+            def test_it(self, prompt):
+                self.seen += 1
+                prompt(q=prompt(q="a") + "!")
+                assert self.seen == 1
+
+            def test_two(self, prompt):
+                assert prompt(q=self.seen) == "0"
+        """,
+    "failed subtests": """
+        def test_it(prompt, subtests):
+            for word in "abc":
+                with subtests.test(word=word):
+                    assert prompt(q=word) == "b"
+        """,
+    "skipped subtests": """
+        def test_it(prompt, subtests):
+            for word in "abc":
+                with subtests.test(word=word):
+                    if prompt(q=word) == "b":
+                        pytest.skip("no b")
+        """,
+    "warnings": """
+        import warnings
+
+        def test_it(prompt):
+            warnings.warn("before")
+            prompt(q=prompt(q="a") + "!")
+            warnings.warn("after")
+        """,
+    "thread exceptions": """
+        import threading
+
+        def test_it(prompt):
+            thread = threading.Thread(target=lambda: int(prompt(q=prompt(q="a") + "!")), name="mine")
+            thread.start()
+            thread.join()
+        """,
+    "marks": """
+        def test_it(prompt, request):
+            assert not list(request.node.iter_markers("xfail"))
+            request.node.add_marker(pytest.mark.xfail(reason="known"))
+            assert prompt(q=prompt(q="a") + "!") == "b"
+        """,
+    "tmp_path": """
+        def test_it(prompt, tmp_path):
+            assert not list(tmp_path.iterdir())
+            (tmp_path / "file").touch()
+            prompt(q=prompt(q=tmp_path.name) + "!")
+        """,
+    "monkeypatch": """
+        import os
+
+        def test_it(prompt, monkeypatch, tmp_path):
+            assert "PROMPTOPT_TRACE" not in os.environ
+            monkeypatch.setenv("PROMPTOPT_TRACE", "1")
+            monkeypatch.chdir(tmp_path)
+            prompt(q=prompt(q="a") + "!")
+            assert os.environ["PROMPTOPT_TRACE"] == "1"
+        """,
+    "recwarn": """
+        import warnings
+
+        def test_it(prompt, recwarn):
+            warnings.warn("mine")
+            prompt(q=prompt(q="a") + "!")
+            assert [str(each.message) for each in recwarn] == ["mine"]
+        """,
+    "caplog": """
+        import logging
+
+        def test_it(prompt, caplog):
+            with caplog.at_level(logging.INFO):
+                logging.info("mine")
+                prompt(q=prompt(q="a") + "!")
+            assert caplog.messages == ["mine"]
+        """,
+    "capsys": """
+        def test_it(prompt, capsys):
+            print("mine")
+            prompt(q=prompt(q="a") + "!")
+            assert capsys.readouterr().out == "mine\\n"
+            print("shown")
+            assert not "shown"
+        """,
+    "capfd": """
+        import os
+
+        def test_it(prompt, capfd):
+            os.write(1, b"mine")
+            prompt(q=prompt(q="a") + "!")
+            assert capfd.readouterr().out == "mine"
+        """,
+    "outcomes": """
+        @pytest.fixture
+        def broken(prompt):
+            assert prompt(q="a") == "b"
+
+        @pytest.fixture
+        def breaks(prompt):
+            yield
+            assert prompt(q="a") == "b"
+
+        def test_failed(prompt): assert prompt(q="a") == "b"
+        def test_error(broken): pass
+        def test_error_at_teardown(breaks, prompt): prompt(q="c")
+        def test_skip(prompt): prompt(q="c") and pytest.skip("as said")
+        def test_xfail(prompt): prompt(q="c") and pytest.xfail("as said")
+        @pytest.mark.xfail(raises=AssertionError, strict=True)
+        def test_xfailed(prompt): assert prompt(q="a") == "b"
+        @pytest.mark.xfail(strict=True)
+        def test_xpassed_strictly(prompt): assert prompt(q="a") == "a"
+        @pytest.mark.xfail
+        def test_xpassed(prompt): assert prompt(q="a") == "a"
+        @pytest.mark.xfail(run=False)
+        def test_not_run(prompt): note("never")
+        @pytest.mark.skip
+        def test_skipped(prompt): note("never")
+        @pytest.mark.skipif("sys.platform", reason="always")
+        def test_skipped_if(prompt): note("never")
+        def test_fail(prompt): pytest.fail("said " + prompt(q="a"), pytrace=False)
+        """,
+}
+
+
+@pytest.mark.parametrize("source", TRACES.values(), ids=TRACES)
+def test_everything_is_shown_as_without_the_plugin(example: Example, source: str) -> None:
+    run = example.tests(source).runs_as_without_plugin("-rA", "-vv", "--junit-xml=junit.xml")
+    assert run.asked, "otherwise nothing was suspended"
