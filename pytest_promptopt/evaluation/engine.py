@@ -327,7 +327,11 @@ class Engine:
             ]
             for trial in trials
         ]
-        self._drain((job for trial in jobs for case in trial for job in case), progress=progress)
+        try:
+            self._drain((job for trial in jobs for case in trial for job in case), progress=progress)
+        except BaseException:
+            self._waiting.clear()  # nobody will decide these jobs any more
+            raise
         for trial, cases in zip(trials, jobs, strict=True):
             if trial.overlay and not any(job.reached for case in cases for job in case):
                 raise StopRun(

@@ -216,7 +216,11 @@ class Refinement:
 
     def evaluate(self, trials: Sequence[Trial]) -> list[tuple[CaseResult, ...]]:
         by_id = {case.case.id: case for case in self._items.values()}
-        return self._engine.evaluate(trials, by_id, self._show_calls)
+        try:
+            return self._engine.evaluate(trials, by_id, self._show_calls)
+        except StopRun:
+            self._caller.cancel()  # what is still queued would take the calls that are set aside
+            raise
 
     def ask(self, requests: Sequence[Request]) -> list[Answer | ModelError]:
         """Send requests to the optimizer model, all at once."""
@@ -280,6 +284,7 @@ class Refinement:
 
     def _phase(self, phase: Phase, prompts: str) -> None:
         self._engine.ledger.set_aside(self._scoring(phase))
+        self._caller.forget_refusals()
         self._progress.phase(phase, prompts)
 
     # ------------------------------------------------------------------------------------------------- the

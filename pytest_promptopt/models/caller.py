@@ -167,6 +167,13 @@ class Caller:
                 while self._flights and time.monotonic() < end:
                     self._changed.wait(0.05)
 
+    def forget_refusals(self) -> None:
+        """Let requests be asked again that a ceiling or `cancel` had ended without an answer."""
+        with self._changed:
+            for key, known in list(self._memory.items()):
+                if known.error is not None and known.error.kind in (ErrorKind.BUDGET, ErrorKind.CANCELLED):
+                    del self._memory[key]
+
     def close(self) -> None:
         """Cancel what is in flight, close the models, end the thread; later requests end at once."""
         with self._changed:

@@ -40,9 +40,11 @@ class Search:
     def run(self) -> None:
         """Search until a halting rule, a ceiling or Ctrl-C ends it; `stop` says which."""
         try:
-            self.stop = self._refine()
-        except StopRun as stopped:
-            self.stop = Stop(stopped.halt, stopped.why)
+            try:
+                self.stop = self._refine()
+            except StopRun as stopped:
+                self.stop = Stop(stopped.halt, stopped.why)
+                self._validate_at_last()
         except KeyboardInterrupt:
             self.stop = Stop(Halt.INTERRUPTED, "interrupted by the user (Ctrl-C)")
         self.around.record("stop", prompts=self.names, halt=self.stop.halt, why=self.stop.why)
@@ -82,6 +84,16 @@ class Search:
         made = len(self.iterations)
         later = self._iterate_until_halted(Phase.VALIDATION)
         return later if len(self.iterations) > made else stop
+
+    def _validate_at_last(self) -> None:
+        """Score what a stopped search had found; the calls for it were set aside."""
+        if Split.VALIDATION in self.incumbent.results or not self.group.ids(Split.VALIDATION):
+            return
+        try:
+            self._announce(Phase.VALIDATION)
+            self._validate()
+        except StopRun as stopped:
+            self.notes.append(f"the validation cases could not be run: {stopped.why}")
 
     def _measure_original(self) -> Version:
         results = self._evaluate([{}], *SEARCHED)[0]

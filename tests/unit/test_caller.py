@@ -552,3 +552,19 @@ def test_over_http_many_are_in_flight_and_no_more_than_allowed(wire: WireServer)
         settle(caller, *(question(str(n), CLAUDE) for n in range(40)))
     assert len(wire.requests) == 40
     assert 5 <= wire.most_at_once <= 10
+
+
+def test_what_a_ceiling_refused_can_be_asked_again_once_calls_are_free() -> None:
+    ledger = Ledger(max_calls=2)
+    ledger.set_aside(1)
+    with calling(FakeModel(), ledger=ledger) as caller:
+        first, second = question("one"), question("two")
+        settle(caller, first)
+        (refused,) = settle(caller, second)
+        assert refused.error is not None
+        assert refused.error.kind is ErrorKind.BUDGET
+        ledger.set_aside(0)
+        caller.forget_refusals()
+        assert caller.known(second) is None
+        (answered,) = settle(caller, second)
+        assert answered.answer is not None

@@ -410,6 +410,14 @@ def test_held_out_cases_run_once_under_each_text_and_only_after_the_search() -> 
     assert (result.scores[-1].fixed, result.scores[-1].broken) == (2, 0)
 
 
+def test_what_a_stopped_search_had_found_is_still_validated() -> None:
+    error = StopRun("budget used up", "the ceiling of 9 calls is reached")
+    world = World(needs("a b") + needs("a", VALIDATION), ["a", "a b"], interrupt="evaluate 3", error=error)
+    result = world.result()
+    assert (result.stop, result.written) == ("budget used up", True)
+    assert scores(result)["validation"] == (0.0, 1.0)
+
+
 def test_a_gain_that_falls_on_held_out_cases_beyond_chance_is_not_written() -> None:
     stating_z = FakePrompt(prose="Route {{ ticket }}. z")
     world = World(needs("a") + needs("z z z z z", HELDOUT), ["a"], prompts=[stating_z])
