@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pytest_promptopt.errors import PromptoptError, SettingsError
+from pytest_promptopt.errors import PromptFileError, PromptoptError, SettingsError
 from pytest_promptopt.evaluation import internals
 from pytest_promptopt.evaluation.capture import plain
-from pytest_promptopt.models.registry import canonical
+from pytest_promptopt.models.registry import FORMS, canonical
 from pytest_promptopt.prompts import PromptFile, locate
 from pytest_promptopt.records import Case, Message, Request, Split
 from pytest_promptopt.settings import Settings
@@ -47,47 +48,88 @@ class Mark:
     def parse(cls, mark: pytest.Mark, *, where: str) -> Mark:
         """Raises `SettingsError` that names `where`, what was given and what is accepted."""
         given = dict(mark.kwargs)
-
-        def take(name: str, accepted: str, default: Any, fits: Any) -> Any:
-            value = given.pop(name, default)
-            if value is not default and not fits(value):
+        paths = {stage: str(given.pop(stage)) for stage, value in mark.kwargs.items() if _is_path(value)}
+        if mark.args:
+            if len(mark.args) > 1 or paths or not _is_text(mark.args[0]):
+                written = ", ".join([*map(repr, mark.args), *(f"{k}={v!r}" for k, v in paths.items())])
+                raise SettingsError(
+                    f"{where}: @pytest.mark.prompt({written}): expected one path or stages; use {SIGNATURE}"
+                )
+            paths = {"": str(mark.args[0])}
+        elif not paths:
+            raise SettingsError(f"{where}: @pytest.mark.prompt(...) names no prompt file; use {SIGNATURE}")
+        for name, value in given.items():
+            accepted, fits = _ARGUMENTS.get(name, _PARAMETER)
+            if not fits(value):
                 raise SettingsError(
                     f"{where}: @pytest.mark.prompt({name}={value!r}): {name} must be {accepted}"
                 )
-            return value
-
-        model = take("model", "a model name such as 'anthropic/claude-haiku-4-5'", None, _is_text)
-        samples = take("samples", "a whole number from 1", None, lambda v: _is_int(v) and v >= 1)
-        min_case_rate = take("min_case_rate", "a number from 0 to 1", 1.0, _is_rate)
-        min_pass_rate = take("min_pass_rate", "a number from 0 to 1", None, _is_rate)
-        replay = take("replay", "True or False", True, lambda v: isinstance(v, bool))
-        if mark.args:
-            if len(mark.args) > 1 or not _is_text(mark.args[0]):
-                raise SettingsError(
-                    f"{where}: @pytest.mark.prompt{mark.args!r}: expected one path; use {SIGNATURE}"
-                )
-            paths = {"": str(mark.args[0])}
-        else:
-            paths = {k: str(v) for k, v in given.items() if _is_text(v) and str(v).endswith(PROMPT_ENDINGS)}
-            for stage in paths:
-                del given[stage]
-            if not paths:
-                raise SettingsError(
-                    f"{where}: @pytest.mark.prompt(...) names no prompt file; use {SIGNATURE}"
-                )
-        return cls(paths, model, samples, float(min_case_rate), min_pass_rate, replay, given)
+        return cls(
+            paths=paths,
+            model=given.pop("model", None),
+            samples=given.pop("samples", None),
+            min_case_rate=float(given.pop("min_case_rate", 1.0)),
+            min_pass_rate=given.pop("min_pass_rate", None),
+            replay=given.pop("replay", True),
+            parameters=given,
+        )
 
 
 def _is_text(value: object) -> bool:
     return isinstance(value, (str, Path)) and bool(str(value).strip())
 
 
-def _is_int(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+def _is_path(value: object) -> bool:
+    return _is_text(value) and str(value).endswith(PROMPT_ENDINGS)
+
+
+def _is_model(value: object) -> bool:
+    try:
+        return value is None or (isinstance(value, str) and bool(canonical(value)))
+    except SettingsError:
+        return False
+
+
+def _is_whole(value: object) -> bool:
+    return value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 1)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < math.inf
 
 
 def _is_rate(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= 1
+    return _is_number(value) and value <= 1  # type: ignore[operator]
+
+
+def _is_json(value: object) -> bool:
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+Accepted = tuple[str, Callable[[Any], bool]]
+
+_ARGUMENTS: Mapping[str, Accepted] = {
+    "model": (f"the name of a model; {FORMS}", _is_model),
+    "samples": ("a whole number from 1", _is_whole),
+    "min_case_rate": ("a number from 0 to 1", _is_rate),
+    "min_pass_rate": ("a number from 0 to 1", lambda value: value is None or _is_rate(value)),
+    "replay": ("True or False", lambda value: isinstance(value, bool)),
+    "max_tokens": ("a whole number from 1", _is_whole),
+    "temperature": ("a number from 0", _is_number),
+    "stop": (
+        "a string or a list of strings",
+        lambda value: isinstance(value, (str, list, tuple)) and all(isinstance(text, str) for text in value),
+    ),
+    **dict.fromkeys(
+        ("messages", "system", "stream", "stop_sequences"),
+        ("left out: the prompt file and the call decide it", lambda value: False),
+    ),
+}
+_PARAMETER: Accepted = ("a value that JSON can hold, as every model parameter", _is_json)
 
 
 @dataclass(frozen=True, eq=False)
@@ -208,8 +250,16 @@ def _load(
         path = locate(spec, test_dir=folder, rootdir=rootdir, where=where)
         if path not in loaded:
             loaded[path] = PromptFile.load(path, rootdir=rootdir)
+            _check_model(loaded[path])
         files[stage] = loaded[path]
     return files
+
+
+def _check_model(file: PromptFile) -> None:
+    try:
+        canonical(file.front.model or "demo")
+    except SettingsError as error:
+        raise PromptFileError(file.name, file.front.lines["model"], f"`model`: {error}") from None
 
 
 def _relative(path: Path, rootdir: Path) -> str:
@@ -267,8 +317,3 @@ def restrict(cases: dict[pytest.Item, PromptCase], members: Sequence[pytest.Item
         case = cases[item]
         if case.case.split is not strictest:
             cases[item] = replace(case, case=replace(case.case, split=strictest))
-
-
-def raise_as_collection_error(error: PromptoptError) -> None:
-    """Show `error` as a collection error: its text alone, without a traceback."""
-    raise pytest.Collector.CollectError(str(error)) from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+from pathlib import Path
 from textwrap import dedent
 from typing import Any
 
@@ -56,9 +57,10 @@ def pytest_promptopt_resolve_model(name):
 class Project:
     """Has ``prompts/repeat.md`` and asks ``house/repeat`` unless a test says otherwise."""
 
-    def __init__(self, pytester: pytest.Pytester, *ini: str) -> None:
+    def __init__(self, pytester: pytest.Pytester, *ini: str, path: Path | None = None) -> None:
+        """:param path: rootdir; None for pytester's folder."""
         self.pytester = pytester
-        self.path = pytester.path
+        self.path = path or pytester.path
         self.write("conftest.py", CONFTEST)
         self.write("prompts/repeat.md", "Repeat: {{ word }}\n")
         self.ini("promptopt_model = house/repeat", *ini)
