@@ -161,6 +161,11 @@ class PromptCase:
             )
         return canonical(model)
 
+    @property
+    def asks(self) -> bool:
+        """Whether its test has one of our fixtures; otherwise there is no answer that it could wait for."""
+        return not {"prompt", "prompts"}.isdisjoint(getattr(self.item, "fixturenames", ()))
+
     def request(
         self,
         file: PromptFile,
@@ -171,6 +176,8 @@ class PromptCase:
     ) -> Request:
         """The request of one call; parameters of the mark win over those of the front matter."""
         assert self.mark is not None
+        if not _is_json(response_schema):
+            raise SettingsError(f"prompt(...): response_schema= must be JSON, got {response_schema!r}")
         parameters = {**file.front.parameters, **self.mark.parameters}
         stop = parameters.pop("stop", file.front.stop)
         return Request(
