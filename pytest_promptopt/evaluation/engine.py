@@ -152,6 +152,8 @@ class Engine:
         held = internals.HeldRun(item, reportable=lambda: not run.missing)
         if case.replays and not self._blocking:
             run.suspends = lambda: not held.released
+        else:
+            held.release()
         return run, held
 
     def finished(self, item: pytest.Item, run: Run) -> None:
@@ -186,7 +188,7 @@ class Engine:
                 break
             self._prefetched_to = index
             case = self.cases.get(other)
-            if case is not None and case.replays and not self._blocking and self._mine(other):
+            if case is not None and case.replays and case.asks and not self._blocking and self._mine(other):
                 self._upcoming.append(other)
 
     def _start_next(self) -> bool:
@@ -281,7 +283,7 @@ class Engine:
         run.suspends = lambda: run.case.replays or not blocks
         held = internals.HeldRun(item, reportable=lambda: False)
         internals.make_room(item)
-        with self.current(run, held), held:
+        with internals.debugger_off(), self.current(run, held), held:
             item.ihook.pytest_runtest_protocol(item=item, nextitem=internals.sibling(item))
         held.drop()
         return run, held

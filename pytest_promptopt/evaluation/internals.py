@@ -11,6 +11,7 @@ tells it from one that never was.
 from __future__ import annotations
 
 import logging
+import pdb
 import shutil
 import sys
 from collections.abc import Callable, Generator, Mapping
@@ -51,7 +52,7 @@ class HeldRun:
         self.reports: list[pytest.TestReport] = []
         self._held: list[Callable[[], object]] = []
         self._before = _Traces(item)
-        self._streams: list[_HeldStream] = []
+        self._streams: list[tuple[Any, str, Any]] = []
         self._directories: list[Path] = []
 
     def __enter__(self) -> HeldRun:
@@ -60,11 +61,11 @@ class HeldRun:
         self._previous = session.__dict__.get("gethookproxy")
         original = session.gethookproxy
         own = _Hooks(original(path), self)
-        session.gethookproxy = lambda fspath: own if fspath == path else _Hooks(original(fspath), self)
+        session.gethookproxy = lambda fspath: own if fspath is path else _Hooks(original(fspath), self)
         self._log_filters = [_HeldLogs(handler, self) for handler in _log_handlers(self.item.config)]
-        if self.item.config.getoption("capture", "no") == "no":
-            self._streams = [_HeldStream(sys.stdout, self), _HeldStream(sys.stderr, self)]
-            sys.stdout, sys.stderr = self._streams
+        self._streams = [(*place, getattr(*place)) for place in _open_streams(self.item.config)]
+        for holder, name, stream in self._streams:
+            setattr(holder, name, _HeldStream(stream, self))
         return self
 
     def __exit__(self, *exc_info: object) -> None:
@@ -75,8 +76,8 @@ class HeldRun:
             session.gethookproxy = self._previous
         for log_filter in self._log_filters:
             log_filter.remove()
-        if self._streams:
-            sys.stdout, sys.stderr = (stream.target for stream in self._streams)
+        for holder, name, stream in self._streams:
+            setattr(holder, name, stream)
 
     def hold(self, event: Callable[[], object]) -> None:
         """Keep `event` for `release`; after it, events happen at once."""
@@ -201,10 +202,22 @@ def _log_handlers(config: pytest.Config) -> list[Any]:
     return [] if plugin is None else [plugin.log_cli_handler, plugin.log_file_handler]
 
 
-class _HeldStream:
-    """Stands in for ``sys.stdout`` under ``-s`` until the run is released.
+def _open_streams(config: pytest.Config) -> list[tuple[Any, str]]:
+    """Where a test's output goes straight to the terminal: whose attributes hold the streams."""
+    capture = config.getoption("capture", "no")
+    if capture == "no":
+        return [(sys, "stdout"), (sys, "stderr")]
+    if capture == "tee-sys":
+        manager: Any = config.pluginmanager.get_plugin("capturemanager")
+        both = manager._global_capturing
+        return [(both.out.tmpfile, "_other"), (both.err.tmpfile, "_other")]
+    return []
 
-    Everything else is the real stream's.
+
+class _HeldStream:
+    """Stands in for a stream until the run is released.
+
+    Everything but writing is the real stream's.
     """
 
     def __init__(self, target: Any, run: HeldRun) -> None:
@@ -374,6 +387,17 @@ def is_subtest(report: pytest.TestReport) -> bool:
 def parameter_marks(metafunc: pytest.Metafunc) -> list[tuple[str, list[str]]]:
     """Per parameter set of a function: its id and the names of its own marks."""
     return [(call.id, [mark.name for mark in call.marks]) for call in metafunc._calls]
+
+
+@contextmanager
+def debugger_off() -> Generator[None]:
+    """``breakpoint()`` and ``pdb.set_trace()`` do nothing: the run that is reported is the one to stop in."""
+    before = sys.breakpointhook, pdb.set_trace
+    sys.breakpointhook = pdb.set_trace = lambda *args, **kwargs: None
+    try:
+        yield
+    finally:
+        sys.breakpointhook, pdb.set_trace = before
 
 
 @contextmanager

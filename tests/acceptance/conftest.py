@@ -36,12 +36,13 @@ HEADER = 'import pytest; from house import note; pytestmark = pytest.mark.prompt
 
 #: What differs between two equal runs, and what the plugin adds to a session's output.
 NOISE = (
-    (re.compile(r"\d+\.\d\d+s\b(?: \(\d+:\d\d:\d\d\))?"), "TIME"),
+    (re.compile(r" *\b\d+(?:\.\d+)?[mu]?s\b(?: \(\d+:\d\d:\d\d\))?"), " TIME"),
     (re.compile(r"\b0x[0-9a-f]+"), "0xADDRESS"),
     (re.compile(r"^(?:plugins|promptopt): .*\n", re.MULTILINE), ""),
     (re.compile(r"^=+ why prompts fail =+\n(?:(?!=).*\n)*", re.MULTILINE), ""),
     (re.compile(r"([=_-])\1{3,}"), r"\1\1\1"),
     (re.compile(r" +$", re.MULTILINE), ""),
+    (re.compile(r"\n{3,}"), "\n\n"),
 )
 JUNIT_NOISE = re.compile(r' (?:time|timestamp|hostname)="[^"]*"|(?<=0x)[0-9a-f]+')
 
