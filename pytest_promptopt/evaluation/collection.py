@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -27,6 +28,8 @@ SIGNATURE = (
     "**model_parameters), or stage=path for each stage of a pipeline"
 )
 PROMPT_ENDINGS = (".md", ".txt")
+
+_ADDRESS = re.compile(r" at 0x[0-9A-Fa-f]+")
 
 
 @dataclass(frozen=True)
@@ -285,11 +288,12 @@ def identity(item: pytest.Item, prompts: Sequence[str]) -> str:
     Adding, removing or reordering other cases changes nothing, nor does an xdist ``@group`` suffix.
     """
     callspec = getattr(item, "callspec", None)
-    if callspec is not None and callspec.params:
-        parts: list[Any] = [list(prompts), plain(callspec.params)]
-    else:
-        parts = [list(prompts), item.nodeid.partition("@")[0]]
-    return json.dumps(parts, sort_keys=True)
+    if callspec is None or not callspec.params:
+        assert item.parent is not None
+        return json.dumps([list(prompts), item.parent.nodeid, item.name])
+    text = json.dumps([list(prompts), plain(callspec.params)], sort_keys=True)
+    # Where objects live differs from process to process, so their test ids tell them apart.
+    return f"{_ADDRESS.sub('', text)} {callspec.id}" if _ADDRESS.search(text) else text
 
 
 def _split(item: pytest.Item, prompts: Sequence[str], settings: Settings, where: str) -> Split:
