@@ -46,6 +46,12 @@ class CaseRunner:
         """:param deselected: cases of prompts that the command line left out; they cannot guard a rewrite."""
         self.session = session
         self.cases = cases = collect(session.items, settings)
+        self._marked = [
+            (prompt, Threshold(case.mark.min_pass_rate, case.case.where))
+            for case in cases.values()
+            if case.mark is not None and case.mark.min_pass_rate is not None
+            for prompt in case.case.prompts
+        ]
         self.settings = settings
         self.notes: list[str] = []
         self.result: RunResult | None = None
@@ -104,13 +110,7 @@ class CaseRunner:
 
     def check(self) -> None:
         """Raises `SettingsError` when two marks ask different pass rates of one prompt."""
-        marked = [
-            (prompt, Threshold(case.mark.min_pass_rate, case.case.where))
-            for case in self.cases.values()
-            if case.mark is not None and case.mark.min_pass_rate is not None
-            for prompt in case.case.prompts
-        ]
-        thresholds((), marked)
+        thresholds((), self._marked)
 
     def header(self) -> list[str]:
         """How many cases each split has; when optimizing, also what weakens the evidence."""
@@ -256,7 +256,9 @@ class CaseRunner:
         if self.settings.optimizing and case.case.split is Split.HELDOUT:
             return "held-out"
         assert case.mark is not None
-        gated = case.mark.min_pass_rate is not None or self.settings.min_pass_rate is not None
+        gated = self.settings.min_pass_rate is not None or {prompt for prompt, _ in self._marked}.issuperset(
+            case.case.prompts
+        )
         return "gated" if gated else ""
 
     # --------------------------------------------------------------------------------------------- capture
