@@ -154,7 +154,7 @@ class Ledger:
     def _check_calls(self, request: Request) -> None:
         if self._calls_left() != 0:
             return
-        kept = f", {self._set_aside} of them set aside for the held-out scoring" if self._set_aside else ""
+        kept = f", {self._set_aside} of them set aside for scoring the result" if self._set_aside else ""
         raise ModelError(
             ErrorKind.BUDGET,
             f"the ceiling of {self.max_calls} calls is reached{kept} (--promptopt-max-calls)",

@@ -81,20 +81,27 @@ class Refinement:
         files = self._files()
         self._check(files)
         self._share_splits()
-        home = ensure_home(self._settings.home)
-        started = datetime.now(UTC)
-        run_id = f"{started:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
-        self.journal = Journal.create(home / "runs" / run_id, run_id)
-        try:
-            for file in files.values():
-                self.journal.keep_original(file.name, file.original)
-            result = self._refine(list(files.values()))
-        finally:
-            self.journal.close()
+        self.journal = self._open_journal(files)
+        result = self._refine(list(files.values()))
         journal = self.journal.path.relative_to(self._settings.rootdir).as_posix()
         result = replace(result, journal=journal)
         self._hook.pytest_promptopt_run_finished(result=result)
         return result
+
+    def close(self) -> None:
+        """End the journal, after the last call of the session."""
+        if self.journal is not None:
+            self.journal.close()
+
+    def _open_journal(self, files: Mapping[str, PromptFile]) -> Journal:
+        run_id = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+        try:
+            journal = Journal.create(ensure_home(self._settings.home) / "runs" / run_id, run_id)
+            for file in files.values():
+                journal.keep_original(file.name, file.original)
+        except OSError as error:
+            raise SettingsError(f"no journal of the run can be kept: {error}") from None
+        return journal
 
     def _refine(self, files: Sequence[PromptFile]) -> RunResult:
         reporter: pytest.TerminalReporter | None
@@ -116,6 +123,8 @@ class Refinement:
             )
         finally:
             self._progress.finished()
+            # What was set aside and not used: pytest's own loop runs the held-out cases of unchanged prompts.
+            self._engine.ledger.set_aside(0)
 
     def paid(self, paid: Paid) -> None:
         """Journal a settled model call; called from the event loop's thread."""

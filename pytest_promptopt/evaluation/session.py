@@ -7,6 +7,7 @@ import sys
 import zlib
 from collections import Counter
 from collections.abc import Generator, Sequence
+from dataclasses import replace
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,7 @@ from pytest_promptopt.gate import Threshold, thresholds
 from pytest_promptopt.models.caller import Caller, Paid
 from pytest_promptopt.models.prices import price_of
 from pytest_promptopt.models.registry import resolve
-from pytest_promptopt.records import Outcome, Request, RunResult, Split, Status
+from pytest_promptopt.records import Outcome, Request, Role, RunResult, Split, Status
 from pytest_promptopt.reports.wording import plural
 from pytest_promptopt.settings import CacheMode, Settings
 
@@ -180,8 +181,6 @@ class CaseRunner:
             self.result = self._refinement.run()
         except PromptoptError as error:
             raise pytest.UsageError(str(error)) from None
-        finally:
-            self._refinement = None
         if self.result.interrupted:
             self.caller.cancel()
             raise KeyboardInterrupt
@@ -297,6 +296,11 @@ class CaseRunner:
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self) -> None:
         self.caller.close()
+        if self._refinement is not None:
+            self._refinement.close()
+        if self.result is not None:  # pytest's own loop may have paid for more, above all held-out cases
+            spend = {role: self.ledger.spend_of(role) for role in Role}
+            self.result = replace(self.result, spend=spend)
         output = getattr(self.session.config, "workeroutput", None)
         if output is not None:
             output["promptopt_notes"] = list(self.notes)

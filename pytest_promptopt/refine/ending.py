@@ -116,8 +116,11 @@ class Ending:
         yield from self.notes
         if interrupted and changed and not written:
             yield "interrupted, so it was not written; the best text so far is in the journal"
-        elif self.heldout and not changed:
-            yield "the held-out cases were not run, since the text did not change"
+        elif self.changed and not changed:
+            shared = ", ".join(other.name for other in self.changed)
+            yield f"its cases also use {shared}, which changed; their rates are with that text"
+        elif self.heldout and not changed and not interrupted:
+            yield "the held-out cases were not scored, since the text did not change"
 
     def _scores(self) -> Iterator[SplitScore]:
         for split in Split:

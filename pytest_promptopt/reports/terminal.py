@@ -220,7 +220,7 @@ def run_summary(result: RunResult, *, width: int = 100) -> list[Line]:
 
 _OUTCOMES: Mapping[str, tuple[str, Markup]] = {
     "improved": ("improved", GOOD),
-    "unchanged": ("unchanged, no candidate was better", WARN),
+    "unchanged": ("unchanged", WARN),
     "worse": ("worse on held-out cases, left alone", BAD),
     "passing": ("no failing case, left alone", GOOD),
     "interrupted": ("interrupted", WARN),
@@ -229,9 +229,10 @@ _OUTCOMES: Mapping[str, tuple[str, Markup]] = {
 
 def _prompt(prompt: PromptResult, journal: str, width: int) -> Iterator[Line]:
     words, markup = _OUTCOMES.get(prompt.outcome, (printable(prompt.outcome), WARN))
-    yield Line(f"{printable(prompt.prompt)}: {words}{_gains(prompt.scores)}", {**BOLD, **markup})
-    yield from _scores(prompt.scores)
     changed = prompt.before != prompt.after
+    more = _gains(prompt.scores) if changed else _tried_in_vain(prompt) * (prompt.outcome == "unchanged")
+    yield Line(f"{printable(prompt.prompt)}: {words}{more}", {**BOLD, **markup})
+    yield from _scores(prompt.scores)
     if changed:
         yield from _changed_cases(prompt)
         yield from _heldout(prompt.scores, width)
@@ -246,6 +247,13 @@ def _prompt(prompt: PromptResult, journal: str, width: int) -> Iterator[Line]:
         yield _where(prompt)
     if prompt.note:
         yield from _wrapped(f"note:     {prompt.note}", width, WARN)
+
+
+def _tried_in_vain(prompt: PromptResult) -> str:
+    if _gains(prompt.scores):
+        return ""  # its cases share a pipeline with a prompt that was improved; the note names it
+    measured = any(candidate.rate is not None for i in prompt.iterations for candidate in i.candidates)
+    return ", no candidate was better" if measured else ", no candidate was measured"
 
 
 def _gains(scores: Sequence[SplitScore]) -> str:
@@ -273,7 +281,8 @@ def _scores(scores: Sequence[SplitScore]) -> Iterator[Line]:
 
 def _remark(score: SplitScore) -> str:
     remarks = [f"{score.errored} errored, in no rate"] * bool(score.errored)
-    remarks += ["[95% interval]"] * (score.split is Split.HELDOUT)
+    measured = score.before is not None or score.after is not None
+    remarks += ["in brackets: 95% interval"] * (score.split is Split.HELDOUT and measured)
     return f" ({'; '.join(remarks)})" if remarks else ""
 
 

@@ -50,7 +50,7 @@ def test_calls_set_aside_are_kept_until_they_are_given_back() -> None:
     ledger = Ledger(max_calls=3)
     ledger.set_aside(2)
     ledger.reserve(REQUEST, Role.TARGET, None)
-    with pytest.raises(ModelError, match="2 of them set aside for the held-out scoring"):
+    with pytest.raises(ModelError, match="2 of them set aside for scoring the result"):
         ledger.reserve(REQUEST, Role.TARGET, None)
     ledger.set_aside(0)
     assert ledger.calls_left == 2

@@ -438,7 +438,7 @@ def test_held_out_cases_are_not_run_for_a_prompt_that_did_not_change() -> None:
     world = World(needs("a -") + needs("a", HELDOUT), ["x"])
     result = world.result(max_iterations=1)
     assert not world.ran("heldout-1-a")
-    assert result.note == "the held-out cases were not run, since the text did not change"
+    assert result.note == "the held-out cases were not scored, since the text did not change"
 
 
 def test_no_text_of_a_validation_or_held_out_case_is_ever_told_to_the_optimizer() -> None:

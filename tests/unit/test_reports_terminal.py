@@ -269,7 +269,7 @@ class TestRunSummary:
             "  pass rate   before         after          cases",
             "  train       61.1%          100.0%         36",
             "  validation  58.3%          91.7%          12",
-            "  held-out    60.0% [44-74]  82.5% [68-91]  40 (2 errored, in no rate; [95% interval])",
+            "  held-out    60.0% [44-74]  82.5% [68-91]  40 (2 errored, in no rate; in brackets: 95% interval)",
             "  changed:  14 cases fixed, 5 broken:",
             "            test_route.py::test_queue[20]",
             "            test_route.py::test_queue[21]",
@@ -335,14 +335,29 @@ class TestRunSummary:
         assert summary(passing)[1].text == ""
 
     def test_an_unchanged_prompt_shows_no_diff(self) -> None:
+        scores = (SplitScore(Split.TRAIN, 36, 0.611, 0.611),)
         same = replace(
-            IMPROVED, after=BEFORE, outcome="unchanged", written=False, stop="plateau", why="no rise"
+            IMPROVED,
+            after=BEFORE,
+            outcome="unchanged",
+            scores=scores,
+            written=False,
+            stop="plateau",
+            why="no rise",
         )
         shown = text(summary(same))
         assert "unchanged, no candidate was better" in shown
         assert "stopped:  plateau: no rise" in shown
         assert "diff" not in shown
         assert "written" not in shown
+
+    def test_no_candidate_is_called_worse_that_was_never_measured(self) -> None:
+        stopped = PromptResult(ROUTE, BEFORE, BEFORE, "unchanged", "budget used up", "the ceiling", ())
+        assert summary(stopped)[0].text == "prompts/route.md: unchanged, no candidate was measured"
+
+    def test_the_gain_of_a_pipeline_is_not_credited_to_its_unchanged_prompt(self) -> None:
+        other = replace(IMPROVED, after=BEFORE, outcome="unchanged", written=False, note="see the other")
+        assert summary(other)[0].text == "prompts/route.md: unchanged"
 
     def test_a_text_that_was_not_written_says_so_and_why(self) -> None:
         dry = replace(IMPROVED, written=False, note="dry run")
