@@ -344,6 +344,7 @@ class CandidateResult:
     :param rate: its pass rate on the cases it was run on; None when it was refused before a call was spent.
     :param verdict: ``accepted``, ``rejected`` or ``refused``, and `why` in a sentence.
     :param fixed: cases that fail under the incumbent and pass under it; `broken` the other way round.
+    :param split: the cases that `rate` is the pass rate of; None when it was not run.
     """
 
     id: str
@@ -355,6 +356,7 @@ class CandidateResult:
     why: str
     fixed: tuple[str, ...] = ()
     broken: tuple[str, ...] = ()
+    split: Split | None = None
 
 
 @dataclass(frozen=True)

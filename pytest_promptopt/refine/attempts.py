@@ -69,6 +69,7 @@ class Attempt:
             why=self.why,
             fixed=tuple(case for one in self.compared.values() for case in one.fixed),
             broken=tuple(case for one in self.compared.values() for case in one.broken),
+            split=latest.split if latest else None,
         )
 
     def lesson(self) -> Lesson:

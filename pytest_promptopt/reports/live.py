@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol, TextIO
 
-from pytest_promptopt.records import CandidateResult, Iteration, Spend
+from pytest_promptopt.records import CandidateResult, Iteration, Spend, Split
 from pytest_promptopt.reports.wording import cost, duration, excerpt, percent, plural, printable
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class Progress(Protocol):
         """An iteration ended."""
 
     def calls(self, in_flight: int, done: int, spend: Spend) -> None:
-        """Model calls now in flight, finished ones and what the run paid so far, all roles together."""
+        """Answers now waited for, calls made and what the run paid so far, all roles together."""
 
     def finished(self) -> None:
         """Refinement ended, however it did. May be called again."""
@@ -47,23 +47,41 @@ def progress_for(stream: TextIO, is_terminal: bool) -> Progress:
     return LineProgress(stream)
 
 
-def iteration_line(iteration: Iteration) -> str:
-    """What one iteration tried and what came of it, on one line."""
-    run = [c for c in iteration.candidates if c.rate is not None]
-    refused = len(iteration.candidates) - len(run)
-    parts = [percent(c.rate) + " accepted" * (c.verdict == "accepted") for c in run]
-    parts += [f"{refused} refused"] * bool(refused)
+def phase_line(name: str, prompt: str) -> str:
+    """What the lines of the next iterations are about."""
+    return f"{printable(prompt)}: {'held-out' if name == Split.HELDOUT else printable(name)}"
+
+
+def iteration_line(iteration: Iteration, *, prompt: str) -> str:
+    """What one iteration tried and what came of it, on one line.
+
+    :param prompt: what the line of its phase named; of several prompts, the rewritten one is named here.
+    """
+    refused = sum(c.rate is None for c in iteration.candidates)
+    worse = sum(_fell_in_training(c, iteration) for c in iteration.candidates)
+    parts = [
+        percent(c.rate) + " accepted" * (c.verdict == "accepted")
+        for c in iteration.candidates
+        if c.rate is not None and not _fell_in_training(c, iteration)
+    ]
+    parts += [f"{worse} worse in training"] * bool(worse) + [f"{refused} refused"] * bool(refused)
     tried = ", ".join(parts) or "no candidate"
+    name = f", {printable(iteration.prompt)}" * (iteration.prompt != prompt)
     return (
-        f"iteration {iteration.number}, {iteration.phase}, {printable(iteration.prompt)}: "
-        f"best {percent(iteration.best)} (tried {tried}; "
+        f"  iteration {iteration.number}{name}: best {percent(iteration.best)} (tried {tried}; "
         f"{plural(iteration.spend.calls, 'call')}, {cost(iteration.spend)}, {duration(iteration.elapsed)})"
     )
 
 
-def _short(candidate: CandidateResult) -> str:
+def _fell_in_training(candidate: CandidateResult, iteration: Iteration) -> bool:
+    """Whether it was given up before it got to the cases that `best` is about."""
+    return iteration.phase == Split.VALIDATION and candidate.split is Split.TRAIN
+
+
+def _short(candidate: CandidateResult, iteration: Iteration) -> str:
     rate = "" if candidate.rate is None else f" {percent(candidate.rate)}"
-    return f"{printable(candidate.id)}{rate} {printable(candidate.verdict)}"
+    verdict = "worse in training" if _fell_in_training(candidate, iteration) else candidate.verdict
+    return f"{printable(candidate.id)}{rate} {printable(verdict)}"
 
 
 class LineProgress:
@@ -79,10 +97,10 @@ class LineProgress:
     def phase(self, name: str, prompt: str) -> None:
         if (name, prompt) != self._last_phase:
             self._last_phase = (name, prompt)
-            self._write(f"{printable(prompt)}: {printable(name)}")
+            self._write(phase_line(name, prompt))
 
     def iteration(self, iteration: Iteration) -> None:
-        self._write(iteration_line(iteration))
+        self._write(iteration_line(iteration, prompt=self._last_phase[1]))
 
     def calls(self, in_flight: int, done: int, spend: Spend) -> None:
         """Not shown: a log wants no line per call."""
@@ -109,9 +127,8 @@ class LiveProgress:
 
         self._lock = threading.Lock()
         self._began = time.monotonic()
-        self._title = "refining"
-        self._best: float | None = None
-        self._candidates: tuple[CandidateResult, ...] = ()
+        self._last_phase = ("", "")
+        self._iteration: Iteration | None = None
         self._calls = (0, 0, Spend())
         self._stream = _own_stream(stream)
         self._owned = self._stream is not stream
@@ -131,15 +148,15 @@ class LiveProgress:
         self._live.start()
 
     def phase(self, name: str, prompt: str) -> None:
-        with self._lock:
-            title = f"{printable(prompt)}: {printable(name)}"
-            if title != self._title:
-                self._title, self._best, self._candidates = title, None, ()
+        if (name, prompt) != self._last_phase:
+            with self._lock:
+                self._last_phase, self._iteration = (name, prompt), None
+            self._leave(phase_line(name, prompt))
 
     def iteration(self, iteration: Iteration) -> None:
         with self._lock:
-            self._best, self._candidates = iteration.best, iteration.candidates
-        self._leave(iteration_line(iteration))
+            self._iteration = iteration
+        self._leave(iteration_line(iteration, prompt=self._last_phase[1]))
 
     def calls(self, in_flight: int, done: int, spend: Spend) -> None:
         self._calls = (in_flight, done, spend)
@@ -162,16 +179,17 @@ class LiveProgress:
         self._follow_size()
         in_flight, done, spend = self._calls
         with self._lock:
-            title, best, candidates = self._title, self._best, self._candidates
+            phase, iteration = self._last_phase, self._iteration
         text = Text(no_wrap=True, overflow="ellipsis")
-        text.append(title, style="bold")
-        if best is not None:
-            text.append(f", best {percent(best)}")
-        for candidate in candidates:
-            style = {"accepted": "green", "refused": "dim"}.get(candidate.verdict, "")
-            words = f"\n  {_short(candidate):<24}{excerpt(candidate.direction, 100)}"
-            text.append(words, style=style)
-        text.append(f"\n  {in_flight} calls in flight, {done:,} done, {cost(spend)}, ")
+        text.append(phase_line(*phase) if any(phase) else "refining", style="bold")
+        if iteration is not None:
+            for candidate in iteration.candidates:
+                style = {"accepted": "green", "refused": "dim"}.get(candidate.verdict, "")
+                words = f"\n  {_short(candidate, iteration):<28}{excerpt(candidate.direction, 100)}"
+                text.append(words, style=style)
+        text.append(
+            f"\n  waiting for {plural(in_flight, 'answer')}, {plural(done, 'call')} made, {cost(spend)}, "
+        )
         text.append(duration(time.monotonic() - self._began))
         return text
 

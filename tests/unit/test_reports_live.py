@@ -9,11 +9,12 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from pytest_promptopt.records import CandidateResult, Iteration, Spend
+from pytest_promptopt.records import CandidateResult, Iteration, Spend, Split
 from pytest_promptopt.reports.live import LineProgress, LiveProgress, iteration_line, progress_for
 
 ROUTE = "prompts/route.md"
@@ -37,10 +38,7 @@ ITERATION = Iteration(
     spend=Spend(calls=312, cost=0.42),
     elapsed=41.2,
 )
-LINE = (
-    "iteration 2, training, prompts/route.md: best 72.5% "
-    "(tried 72.5% accepted, 50.0%, 1 refused; 312 calls, $0.4200, 41.2s)"
-)
+LINE = "  iteration 2: best 72.5% (tried 72.5% accepted, 50.0%, 1 refused; 312 calls, $0.4200, 41.2s)"
 
 
 @pytest.fixture
@@ -63,12 +61,26 @@ def watch(progress: LiveProgress | LineProgress) -> None:
 
 
 def test_an_iteration_fits_one_line() -> None:
-    assert iteration_line(ITERATION) == LINE
+    assert iteration_line(ITERATION, prompt=ROUTE) == LINE
+
+
+def test_of_several_prompts_the_rewritten_one_is_named() -> None:
+    line = iteration_line(ITERATION, prompt=f"{ROUTE}, prompts/tone.md")
+    assert line.startswith("  iteration 2, prompts/route.md: best 72.5%")
+
+
+def test_a_rate_on_training_cases_never_stands_among_those_on_validation_cases() -> None:
+    fell = replace(candidate("7.1", 0.97, "rejected"), split=Split.TRAIN)
+    tried = replace(candidate("7.2", 0.7, "rejected"), split=Split.VALIDATION)
+    line = iteration_line(replace(ITERATION, phase="validation", candidates=(fell, tried)), prompt=ROUTE)
+    assert "(tried 70.0%, 1 worse in training; " in line
+    training = iteration_line(replace(ITERATION, candidates=(fell,)), prompt=ROUTE)
+    assert "(tried 97.0%; " in training
 
 
 def test_an_iteration_without_candidates_says_so() -> None:
     nothing = Iteration(1, "training", ROUTE, (), 0.5, Spend(), 1.0)
-    assert "best 50.0% (tried no candidate; 0 calls" in iteration_line(nothing)
+    assert "best 50.0% (tried no candidate; 0 calls" in iteration_line(nothing, prompt=ROUTE)
 
 
 def test_a_log_gets_a_line_for_each_phase_and_iteration() -> None:
@@ -81,6 +93,12 @@ def test_a_log_gets_a_line_for_each_phase_and_iteration() -> None:
         "prompts/route.md: training",
         LINE,
     ]
+
+
+def test_the_last_phase_is_called_held_out() -> None:
+    log = io.StringIO()
+    LineProgress(log).phase("heldout", ROUTE)
+    assert log.getvalue() == "prompts/route.md: held-out\n"
 
 
 def test_a_log_in_ascii_is_no_reason_to_stop() -> None:
@@ -97,9 +115,10 @@ def test_a_terminal_keeps_the_lines_and_loses_the_display(terminal_file: io.Text
     screen = written(terminal_file)
     assert "refining 2 prompts with 60 cases" in screen
     assert LINE in screen
-    assert "41 calls in flight, 300 done, $0.4000" in screen
+    assert screen.count("prompts/route.md: training") >= 2, "a line that stays, and the title of the display"
+    assert "waiting for 41 answers, 300 calls made, $0.4000" in screen
     assert r"state the \x1b[31moutput format" in screen
-    assert screen.rindex("\x1b[2K") > screen.rindex("calls in flight")
+    assert screen.rindex("\x1b[2K") > screen.rindex("waiting for")
 
 
 def test_the_cursor_comes_back_whatever_happens(terminal_file: io.TextIOWrapper) -> None:
@@ -140,8 +159,8 @@ sys.exit(1 if captured.read() else 0)
 """
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
-    assert "7 calls in flight, 5 done" in run.stdout
-    updates = len(re.findall("7 calls in flight", run.stdout))
+    assert "waiting for 7 answers, 5 calls made" in run.stdout
+    updates = len(re.findall("waiting for 7 answers", run.stdout))
     assert updates <= 6, "more than eight updates a second"
 
 

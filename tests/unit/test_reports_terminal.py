@@ -269,7 +269,8 @@ class TestRunSummary:
             "  pass rate   before         after          cases",
             "  train       61.1%          100.0%         36",
             "  validation  58.3%          91.7%          12",
-            "  held-out    60.0% [44-74]  82.5% [68-91]  40 (2 errored, in no rate; in brackets: 95% interval)",
+            "  held-out    60.0% [44-74]  82.5% [68-91]  40 "
+            "(2 errored, in no rate; in brackets: 95% interval)",
             "  changed:  14 cases fixed, 5 broken:",
             "            test_route.py::test_queue[20]",
             "            test_route.py::test_queue[21]",
