@@ -1,0 +1,338 @@
+"""The gate: a prompt must reach its pass rate; its single failing cases do not fail the build."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.acceptance.projects import Project
+
+OK, FAILED = pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED
+
+#: Four of five cases pass: 80%.
+FOUR_OF_FIVE = """
+@pytest.mark.prompt("prompts/repeat.md"{mark})
+@pytest.mark.parametrize("word", ["a", "b", "c", "d", "wrong"])
+def test_word(prompt, word):
+    assert len(prompt(word=word)) == 1
+"""
+
+
+@pytest.fixture(params=[0, 2], ids=["plain", "xdist"])
+def workers(request: pytest.FixtureRequest) -> Any:
+    return request.param
+
+
+def gated(project: Project, *, mark: str = "", more: str = "") -> None:
+    project.tests(FOUR_OF_FIVE.format(mark=mark) + more)
+
+
+def counts(result: pytest.RunResult) -> dict[str, int]:
+    """The numbers of pytest's last line."""
+    words = result.outlines[-1].strip("= ").rpartition(" in ")[0].split(", ")
+    return {name: int(number) for number, _, name in (word.partition(" ") for word in words)}
+
+
+@pytest.mark.parametrize(("least", "verdict", "ret"), [("80%", "holds", OK), ("0.81", "FAILED", FAILED)])
+def test_the_option(pytester: pytest.Pytester, workers: int, least: str, verdict: str, ret: int) -> None:
+    project = Project(pytester)
+    gated(project)
+    result = project.run(f"--promptopt-min-pass-rate={least}", workers=workers)
+    assert result.ret == ret
+    assert counts(result) == {"below gate": 1, "passed": 4}
+    lines = [line for line in result.outlines if line.startswith("gate: ")]
+    assert len(lines) == 1
+    assert f"required: {verdict} (4 of 5 cases passed; --promptopt-min-pass-rate)" in lines[0]
+
+
+def test_the_ini_value(pytester: pytest.Pytester) -> None:
+    project = Project(pytester, "promptopt_min_pass_rate = 0.75")
+    gated(project)
+    result = project.run()
+    assert result.ret == OK
+    result.stdout.fnmatch_lines(["gate: prompts/repeat.md 80.0% >= 75.0% required: holds *"])
+
+
+def test_the_mark_says_where_it_stands_and_beats_the_option(pytester: pytest.Pytester) -> None:
+    project = Project(pytester)
+    gated(project, mark=", min_pass_rate=0.9")
+    result = project.run("--promptopt-min-pass-rate=0.1")
+    assert result.ret == FAILED
+    result.stdout.fnmatch_lines(
+        ["gate: prompts/repeat.md 80.0% < 90.0% required: FAILED (4 of 5 cases passed; test_it.py:3)"]
+    )
+
+
+def test_without_a_threshold_every_failing_case_fails_the_build(pytester: pytest.Pytester) -> None:
+    project = Project(pytester)
+    gated(project)
+    result = project.run()
+    assert result.ret == FAILED
+    assert counts(result) == {"failed": 1, "passed": 4}
+    result.stdout.no_fnmatch_line("gate:*")
+
+
+def test_a_mark_gates_its_prompt_only(pytester: pytest.Pytester) -> None:
+    project = Project(pytester)
+    project.write("prompts/other.md", "Other: {{ word }}")
+    gated(
+        project,
+        mark=", min_pass_rate=0.8",
+        more="""
+@pytest.mark.prompt("prompts/other.md")
+def test_other(prompt):
+    assert prompt(word="a") == "b"
+""",
+    )
+    result = project.run()
+    assert result.ret == FAILED
+    assert counts(result) == {"failed": 1, "passed": 4, "below gate": 1}
+    assert [line for line in result.outlines if line.startswith("gate: ")] == [
+        "gate: prompts/repeat.md 80.0% >= 80.0% required: holds (4 of 5 cases passed; test_it.py:3)"
+    ]
+
+
+def test_a_mark_on_one_test_gates_all_cases_of_the_prompt(pytester: pytest.Pytester, workers: int) -> None:
+    """The threshold is the prompt's, so a failing case of another test is gated as well."""
+    project = Project(pytester)
+    gated(
+        project,
+        mark=", min_pass_rate=0.6",
+        more="""
+@pytest.mark.prompt("prompts/repeat.md")
+def test_other(prompt):
+    assert prompt(word="a") == "b"
+""",
+    )
+    result = project.run(workers=workers)
+    assert counts(result) == {"below gate": 2, "passed": 4}
+    result.stdout.fnmatch_lines(["gate: prompts/repeat.md 66.7% >= 60.0% required: holds (4 of 6 cases *"])
+    assert result.ret == OK
+
+
+@pytest.mark.parametrize(
+    ("more", "name"),
+    [
+        ("\ndef test_plain():\n    assert 1 == 2\n", "failed"),
+        (
+            "\n@pytest.fixture\ndef broken():\n    raise OSError\n\ndef test_plain(broken):\n    pass\n",
+            "errors",
+        ),
+    ],
+)
+def test_other_tests_fail_as_ever(pytester: pytest.Pytester, workers: int, more: str, name: str) -> None:
+    project = Project(pytester)
+    gated(project, more=more)
+    result = project.run("--promptopt-min-pass-rate=0.5", workers=workers)
+    assert result.ret == FAILED
+    result.assert_outcomes(passed=4, **{name: 1})
+    result.stdout.fnmatch_lines(["gate: prompts/repeat.md *required: holds *"])
+
+
+def test_no_usable_answer_stays_an_error(pytester: pytest.Pytester, workers: int) -> None:
+    """It is in no rate: 80% of those that were answered, and the build fails whatever the rate."""
+    project = Project(pytester)
+    gated(
+        project,
+        more="""
+@pytest.mark.prompt("prompts/repeat.md")
+def test_refused(prompt):
+    prompt(word="boom")
+""",
+    )
+    result = project.run("--promptopt-min-pass-rate=0.8", workers=workers)
+    assert result.ret == FAILED
+    result.assert_outcomes(passed=4, errors=1)
+    result.stdout.fnmatch_lines(
+        [
+            "gate: prompts/repeat.md 80.0% >= 80.0% required: * (4 of 5 cases passed, 1 errored; *",
+            "*errored: test_it.py::test_refused",
+        ]
+    )
+
+
+def test_a_fixture_that_breaks_stays_an_error(pytester: pytest.Pytester) -> None:
+    project = Project(pytester)
+    gated(
+        project,
+        more="""
+@pytest.fixture
+def broken():
+    yield
+    raise OSError("teardown")
+
+@pytest.mark.prompt("prompts/repeat.md")
+def test_torn(prompt, broken):
+    assert prompt(word="a") == "b"
+""",
+    )
+    result = project.run("--promptopt-min-pass-rate=0.5")
+    assert result.ret == FAILED
+    result.assert_outcomes(passed=4, errors=1)
+
+
+def test_skipped_and_expected_failures_are_no_cases(pytester: pytest.Pytester) -> None:
+    project = Project(pytester)
+    gated(
+        project,
+        more="""
+@pytest.mark.prompt("prompts/repeat.md")
+@pytest.mark.parametrize("word", [
+    pytest.param("a", marks=pytest.mark.skip),
+    pytest.param("b", marks=pytest.mark.xfail(strict=True)),
+])
+def test_more(prompt, word):
+    assert prompt(word=word) == "x"
+""",
+    )
+    result = project.run("--promptopt-min-pass-rate=0.8")
+    assert result.ret == OK
+    assert counts(result) == {"passed": 4, "skipped": 1, "xfailed": 1, "below gate": 1}
+    result.stdout.fnmatch_lines(["gate: prompts/repeat.md 80.0% >= *holds (4 of 5 cases passed; *"])
+
+
+def test_a_prompt_without_a_single_answer_has_not_reached_its_rate(pytester: pytest.Pytester) -> None:
+    project = Project(pytester)
+    project.tests(
+        """
+        @pytest.mark.prompt("prompts/repeat.md", min_pass_rate=0)
+        def test_refused(prompt):
+            prompt(word="boom")
+        """
+    )
+    result = project.run()
+    assert result.ret == FAILED
+    result.stdout.fnmatch_lines(["gate: prompts/repeat.md has no pass rate, 0.0% required: FAILED *"])
+
+
+def test_with_x_the_session_stops_at_the_first_failure_and_fails(pytester: pytest.Pytester) -> None:
+    """Who asks to stop early has no rate of the prompt, so there is nothing that could excuse the failure."""
+    project = Project(pytester)
+    project.tests(
+        """
+        @pytest.mark.prompt("prompts/repeat.md")
+        @pytest.mark.parametrize("word", ["wrong", "b", "c"])
+        def test_word(prompt, word):
+            assert len(prompt(word=word)) == 1
+        """
+    )
+    result = project.run("-x", "--promptopt-min-pass-rate=0.5")
+    assert result.ret == FAILED
+    result.stdout.fnmatch_lines(["*stopping after 1 failures*"])
+
+
+def test_subtests_give_a_case_its_share(pytester: pytest.Pytester, workers: int) -> None:
+    project = Project(pytester)
+    project.tests(
+        """
+        @pytest.mark.prompt("prompts/repeat.md")
+        def test_parts(prompt, subtests):
+            answer = prompt(word="abcd")
+            for letter in "abcx":
+                with subtests.test(letter=letter):
+                    assert letter in answer
+        """
+    )
+    low = project.run("--promptopt-min-pass-rate=0.75", workers=workers)
+    low.stdout.fnmatch_lines(["gate: prompts/repeat.md 75.0% >= 75.0% required: holds *"])
+    assert low.ret == OK
+    high = project.run("--promptopt-min-pass-rate=0.8", workers=workers)
+    high.stdout.fnmatch_lines(["gate: prompts/repeat.md 75.0% < 80.0% required: FAILED *"])
+    assert high.ret == FAILED
+
+
+def test_every_prompt_has_one_verdict(pytester: pytest.Pytester) -> None:
+    project = Project(pytester)
+    tests = ["pytestmark = []"]
+    for name, word in (("one", "a"), ("two", "b"), ("three", "a")):
+        project.write(f"prompts/{name}.md", f"{name}: {{{{ word }}}}")
+        tests.append(
+            f"@pytest.mark.prompt('prompts/{name}.md')\ndef test_{name}(prompt):\n"
+            f"    assert prompt(word='a') == '{word}'\n"
+        )
+    project.tests("\n".join(tests))
+    result = project.run("--promptopt-min-pass-rate=1")
+    assert result.ret == FAILED
+    verdicts = sorted(line.partition(" (")[0] for line in result.outlines if line.startswith("gate: "))
+    assert verdicts == [
+        "gate: prompts/one.md 100.0% >= 100.0% required: holds",
+        "gate: prompts/three.md 100.0% >= 100.0% required: holds",
+        "gate: prompts/two.md 0.0% < 100.0% required: FAILED",
+    ]
+
+
+def test_samples_count_by_their_share(pytester: pytest.Pytester) -> None:
+    """Two of three samples pass: the case passes by its own rate, and counts 2/3 in the prompt's."""
+    project = Project(pytester)
+    project.tests(
+        """
+        @pytest.mark.prompt("prompts/repeat.md", samples=3, min_case_rate=0.6)
+        def test_it(prompt):
+            assert prompt(word="a") == "a"
+        """
+    )
+    result = project.run("--promptopt-min-pass-rate=1")
+    result.assert_outcomes(passed=1)
+    assert len(project.asked()) == 3
+
+
+def test_two_thresholds_under_xdist_are_a_usage_error_too(pytester: pytest.Pytester) -> None:
+    project = Project(pytester)
+    project.tests(
+        """
+        @pytest.mark.prompt("prompts/repeat.md", min_pass_rate=0.5)
+        def test_one(prompt):
+            prompt(word="a")
+
+        @pytest.mark.prompt("prompts/repeat.md", min_pass_rate=0.9)
+        def test_two(prompt):
+            prompt(word="a")
+        """
+    )
+    result = project.run(workers=2)
+    output = result.stdout.str() + result.stderr.str()
+    assert "two different min_pass_rate" in output
+    assert "test_it.py:3" in output
+    assert "test_it.py:7" in output
+    assert "INTERNALERROR" not in output
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+
+
+def test_the_json_report_is_what_a_recount_finds(pytester: pytest.Pytester, workers: int) -> None:
+    project = Project(pytester)
+    gated(
+        project,
+        mark=", min_pass_rate=0.9",
+        more="""
+@pytest.mark.heldout
+@pytest.mark.prompt("prompts/repeat.md")
+def test_kept(prompt):
+    assert prompt(word="a") == "b"
+
+@pytest.mark.prompt("prompts/repeat.md")
+def test_refused(prompt):
+    prompt(word="boom")
+""",
+    )
+    project.run("--promptopt-report=reports/out.json", workers=workers)
+    report = json.loads((project.path / "reports" / "out.json").read_text(encoding="utf-8"))
+    assert report["passed"] is False
+    assert report["run"] is None
+    (prompt,) = report["prompts"]
+    results = {result["id"]: result for result in prompt["results"]}
+    status = {name.partition("::")[2]: result["status"] for name, result in results.items()}
+    assert status == {
+        **{f"test_word[{word}]": "passed" for word in "abcd"},
+        "test_word[wrong]": "failed",
+        "test_kept": "failed",
+        "test_refused": "errored",
+    }
+    assert (prompt["cases"], prompt["failing"], prompt["errored"]) == (7, 2, 1)
+    assert prompt["rate"] == pytest.approx(4 / 6)
+    assert (prompt["min_pass_rate"], prompt["held"], prompt["where"]) == (0.9, False, "test_it.py:3")
+    kept = results["test_it.py::test_kept"]
+    assert (kept["split"], kept["expected"], kept["actual"]) == ("heldout", "b", "a")
+    assert results["test_it.py::test_refused"]["error"] == "the house model refuses boom"
+    assert sum(category["count"] for category in prompt["categories"]) == 2
