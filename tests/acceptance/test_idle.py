@@ -1,0 +1,136 @@
+"""In a project without prompt tests the plugin costs nothing and leaves nothing."""
+
+from __future__ import annotations
+
+import pytest
+
+from pytest_promptopt.options import OPTIONS
+
+HEAVY = (
+    "anthropic",
+    "litellm",
+    "diskcache",
+    "jinja2",
+    "yaml",
+    "deepdiff",
+    "rich",
+    "filelock",
+    "asyncio",
+    "sqlite3",
+)
+
+REPORT = f"""
+import sys
+
+def loaded():
+    return sorted(name for name in {HEAVY!r} if name in sys.modules)
+
+def pytest_configure(config):
+    print("at start:", loaded())
+
+def pytest_unconfigure(config):
+    print("at end:", loaded())
+    print("own:", sorted(name for name in sys.modules if name.startswith("pytest_promptopt.")))
+"""
+
+#: Other plugins import some of it themselves.
+ALONE = (
+    "-p",
+    "no:asyncio",
+    "-p",
+    "no:anyio",
+    "-p",
+    "no:xdist",
+    "-p",
+    "no:hypothesispytest",
+    "-p",
+    "no:timeout",
+)
+
+
+def test_nothing_heavy_is_imported_and_nothing_written(pytester: pytest.Pytester) -> None:
+    pytester.makeconftest(REPORT)
+    pytester.makepyfile("def test_it():\n    assert True\n\ndef test_bad():\n    assert False\n")
+    result = pytester.runpytest_subprocess("-s", "-p", "no:cacheprovider", *ALONE)
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(["at start: [[][]]", "*at end: [[][]]"])
+    own = next(line for line in result.outlines if line.startswith("own: "))
+    assert own == (
+        "own: ['pytest_promptopt.errors', 'pytest_promptopt.hookspecs', "
+        "'pytest_promptopt.options', 'pytest_promptopt.plugin', 'pytest_promptopt.settings']"
+    )
+    assert not (pytester.path / ".promptopt").exists()
+
+
+def test_nothing_is_printed_but_the_plugins_name(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile("def test_it():\n    assert False\n")
+    outputs = [
+        [
+            line
+            for line in pytester.runpytest_inprocess("-p", "no:asyncio", *args).outlines[:-1]
+            if "plugins:" not in line
+        ]
+        for args in ((), ("-p", "no:promptopt"))
+    ]
+    assert outputs[0] == outputs[1]
+
+
+def test_a_prompt_test_that_is_deselected_costs_nothing_either(pytester: pytest.Pytester) -> None:
+    pytester.makefile(".md", say="Say: {{ word }}")
+    pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.prompt("say.md")
+        def test_prompt(prompt):
+            prompt(word="a")
+
+        def test_plain():
+            pass
+        """
+    )
+    result = pytester.runpytest_inprocess("-p", "no:asyncio", "-k", "plain")
+    result.assert_outcomes(passed=1, deselected=1)
+    result.stdout.no_fnmatch_line("promptopt:*")
+    assert not (pytester.path / ".promptopt").exists()
+
+
+def test_help_lists_every_option_and_ini_value(pytester: pytest.Pytester) -> None:
+    result = pytester.runpytest_inprocess("-p", "no:asyncio", "--help")
+    assert result.ret == pytest.ExitCode.OK
+    text = result.stdout.str()
+    assert "prompt evaluation and optimization:" in text
+    for option in OPTIONS:
+        assert option.flag is None or f"--promptopt-{option.flag}=" in text
+        assert f"  {option.ini} (" in text
+    for name in ("--optimize ", "--optimize-dry-run", "--promptopt-report=", "promptopt_report ("):
+        assert name in text
+
+
+def test_markers_are_listed(pytester: pytest.Pytester) -> None:
+    result = pytester.runpytest_inprocess("-p", "no:asyncio", "--markers")
+    result.stdout.fnmatch_lines(
+        ["@pytest.mark.prompt(path, *", "@pytest.mark.validation: *", "@pytest.mark.heldout: *"]
+    )
+
+
+def test_fixtures_are_listed(pytester: pytest.Pytester) -> None:
+    result = pytester.runpytest_inprocess("-p", "no:asyncio", "--fixtures")
+    result.stdout.fnmatch_lines(["prompt -- *plugin.py:*", "    The prompt file named by *", "prompts -- *"])
+
+
+def test_switched_off_it_is_gone(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile("def test_it(prompt):\n    pass\n")
+    result = pytester.runpytest_inprocess("-p", "no:asyncio", "-p", "no:promptopt")
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*fixture 'prompt' not found*"])
+    result = pytester.runpytest_inprocess("-p", "no:asyncio", "-p", "no:promptopt", "--optimize")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+
+
+def test_optimize_without_prompt_tests_is_a_plain_run(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile("def test_it():\n    pass\n")
+    result = pytester.runpytest_inprocess("-p", "no:asyncio", "--optimize")
+    result.assert_outcomes(passed=1)
+    assert result.ret == pytest.ExitCode.OK
+    assert not (pytester.path / ".promptopt").exists()
