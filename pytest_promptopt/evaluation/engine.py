@@ -18,6 +18,7 @@ from pytest_promptopt.budget import Ledger
 from pytest_promptopt.errors import ErrorKind, ModelError, PromptoptError
 from pytest_promptopt.evaluation import internals
 from pytest_promptopt.evaluation.collection import PromptCase
+from pytest_promptopt.evaluation.lasting import Lasting
 from pytest_promptopt.evaluation.outcomes import outcome_of
 from pytest_promptopt.evaluation.prompt import Run
 from pytest_promptopt.models.caller import Caller
@@ -109,6 +110,8 @@ class Engine:
         self.ledger = ledger
         self.run: Run | None = None
         self.held: internals.HeldRun | None = None
+        #: Of each item that has been run and not reported yet.
+        self.lasting: dict[pytest.Item, Lasting] = {}
         self._concurrency = concurrency
         self._mine = mine
         self._blocking = blocking
@@ -159,6 +162,7 @@ class Engine:
     def finished(self, item: pytest.Item, run: Run) -> None:
         """`item` was reported; what its function needs is known now."""
         self._jobs.pop(item, None)
+        self.lasting.pop(item, None)
         self._note_depth(item, run)
 
     def samples(self, item: pytest.Item) -> tuple[Outcome, ...]:
@@ -359,6 +363,7 @@ class Engine:
         for members in groups.values():
             self._drain_group(deque(members), progress)
             internals.leave(self.session)
+            self.lasting.clear()
 
     def _drain_group(self, fresh: deque[Job], progress: Callable[[], None]) -> None:
         answered: deque[Job] = deque()

@@ -14,6 +14,7 @@ import logging
 import pdb
 import shutil
 import sys
+from collections import deque
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -65,7 +66,7 @@ class HeldRun:
         self._log_filters = [_HeldLogs(handler, self) for handler in _log_handlers(self.item.config)]
         self._streams = [(*place, getattr(*place)) for place in _open_streams(self.item.config)]
         for holder, name, stream in self._streams:
-            setattr(holder, name, _HeldStream(stream, self))
+            setattr(holder, name, HeldStream(stream, self))
         return self
 
     def __exit__(self, *exc_info: object) -> None:
@@ -214,7 +215,7 @@ def _open_streams(config: pytest.Config) -> list[tuple[Any, str]]:
     return []
 
 
-class _HeldStream:
+class HeldStream:
     """Stands in for a stream until the run is released.
 
     Everything but writing is the real stream's.
@@ -223,10 +224,22 @@ class _HeldStream:
     def __init__(self, target: Any, run: HeldRun) -> None:
         self.target = target
         self._run = run
+        self._texts: deque[str] = deque()
 
     def write(self, text: str) -> int:
-        self._run.hold(lambda: self.target.write(text))
+        self._texts.append(text)
+        self._run.hold(lambda: self._let_go())
         return len(text)
+
+    def take(self) -> str:
+        """What is held and not shown yet; it is not shown then."""
+        taken = "".join(self._texts)
+        self._texts.clear()
+        return taken
+
+    def _let_go(self) -> None:
+        if self._texts:
+            self.target.write(self._texts.popleft())
 
     def writelines(self, lines: Any) -> None:
         for line in lines:

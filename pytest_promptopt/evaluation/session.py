@@ -20,6 +20,7 @@ from pytest_promptopt.evaluation import internals, tally
 from pytest_promptopt.evaluation.capture import Operands, failure_of
 from pytest_promptopt.evaluation.collection import PromptCase, collect
 from pytest_promptopt.evaluation.engine import Engine, ReplayError
+from pytest_promptopt.evaluation.lasting import Lasting
 from pytest_promptopt.evaluation.outcomes import outcome_of
 from pytest_promptopt.evaluation.prompt import Prompt, Prompts, Run
 from pytest_promptopt.evidence import SMALL_SPLIT
@@ -282,10 +283,21 @@ class CaseRunner:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_fixture_setup(self, fixturedef: pytest.FixtureDef[Any]) -> Generator[None, Any, Any]:
+        held = self.engine.held
+        if held is None or held.released:
+            return (yield)
+        if fixturedef.scope != "function":
+            with self.engine.lasting.setdefault(held.item, Lasting(self.session.config)).collect():
+                return (yield)
         result = yield
-        if fixturedef.argname == "tmp_path" and self.engine.held is not None:
-            self.engine.held.owns_directory(result)
+        if fixturedef.argname == "tmp_path":
+            held.owns_directory(result)
         return result
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        if item in self.engine.lasting:
+            self.engine.lasting[item].repeat()
 
     def pytest_enter_pdb(self) -> None:
         """Whoever opens a debugger wants to see what was printed, and wants this run to be the real one."""

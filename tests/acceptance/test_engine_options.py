@@ -115,7 +115,9 @@ def test_shows_what_it_shows_without_the_plugin(suite: Example, options: str) ->
     suite.runs_as_without_plugin(*_split(options))
 
 
-@pytest.mark.parametrize("options", ["-s", "-s -v", "--capture=sys -rA", "--capture=tee-sys", "-s -o log_cli=true"])
+@pytest.mark.parametrize(
+    "options", ["-s", "-s -v", "--capture=sys -rA", "--capture=tee-sys", "-s -o log_cli=true"]
+)
 def test_writes_what_it_writes_without_the_plugin(suite: Example, options: str) -> None:
     suite.runs_as_without_plugin(*_split(options), process=True)
 
@@ -139,7 +141,9 @@ def test_a_log_file_holds_each_record_once_and_in_order(suite: Example) -> None:
     assert ours.count("log b") == 1
 
 
-@pytest.mark.parametrize("options", ["--collect-only", "--setup-plan", "--setup-only", "--fixtures", "--markers"])
+@pytest.mark.parametrize(
+    "options", ["--collect-only", "--setup-plan", "--setup-only", "--fixtures", "--markers"]
+)
 def test_nothing_is_asked_when_nothing_is_run(example: Example, options: str) -> None:
     example.tests(
         """

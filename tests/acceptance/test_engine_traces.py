@@ -154,6 +154,44 @@ TRACES = {
 }
 
 
+#: What a shared fixture writes is written in a run that is dropped; it must be seen all the same, and once.
+SHARED = """
+import logging, sys, warnings
+
+@pytest.fixture(scope="session")
+def top():
+    print("top out"); print("top err", file=sys.stderr)
+    logging.warning("top log")
+    warnings.warn("top warning")
+    yield
+    print("top down")
+
+@pytest.fixture(scope="module")
+def shared(top):
+    print("shared out"); logging.warning("shared log"); warnings.warn("shared warning")
+    yield
+    print("shared down"); warnings.warn("shared down")
+
+@pytest.fixture
+def own(capsys):
+    print("own out")
+
+def test_one(prompt, own): assert prompt(q=prompt(q="a") + "!") == "b"
+def test_two(prompt, shared, own): assert prompt(q=prompt(q="b") + "!") == "b"
+def test_three(prompt, shared): assert prompt(q=prompt(q="c") + "!") == "b"
+"""
+
+
+@pytest.mark.parametrize(
+    "options",
+    [("-rA",), ("-s",), ("--capture=sys",), ("--capture=tee-sys",), ("-o", "log_cli=true"), ("-Werror",)],
+)
+def test_what_shared_fixtures_write_is_shown_once(example: Example, options: tuple[str, ...]) -> None:
+    direct = options[0] in ("-s", "--capture=tee-sys")
+    run = example.tests(SHARED).runs_as_without_plugin(*options, process=direct)
+    assert run.asked or options == ("-Werror",)
+
+
 @pytest.mark.parametrize("source", TRACES.values(), ids=TRACES)
 def test_everything_is_shown_as_without_the_plugin(example: Example, source: str) -> None:
     run = example.tests(source).runs_as_without_plugin("-rA", "-vv", "--junit-xml=junit.xml")
