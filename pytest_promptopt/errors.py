@@ -13,6 +13,10 @@ class SettingsError(PromptoptError):
     """An option, ini value or mark is wrong: the message names it, what was given and what is accepted."""
 
 
+class NoModelError(SettingsError):
+    """No model is named that could answer a prompt."""
+
+
 class PromptFileError(PromptoptError):
     """A prompt file cannot be used. Reads ``path:line: what is wrong``.
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from pytest_promptopt.errors import PromptFileError, PromptoptError, SettingsError
+from pytest_promptopt.errors import NoModelError, PromptFileError, PromptoptError, SettingsError
 from pytest_promptopt.evaluation import internals
 from pytest_promptopt.evaluation.capture import plain
 from pytest_promptopt.models.registry import FORMS, canonical
@@ -158,7 +158,7 @@ class PromptCase:
         """
         model = (self.mark and self.mark.model) or file.front.model or self.model
         if model is None:
-            raise SettingsError(
+            raise NoModelError(
                 f"{file.name}: no model to ask; set --promptopt-model=PROVIDER/MODEL (ini promptopt_model), "
                 "model= in @pytest.mark.prompt or `model:` in the front matter; `demo` needs no key"
             )

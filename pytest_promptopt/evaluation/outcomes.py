@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -46,14 +45,16 @@ def outcome_of(run: Run, reports: Sequence[pytest.TestReport]) -> Outcome:
 def to_json(outcome: Outcome) -> dict[str, Any]:
     """`outcome` as execnet and JSON can carry it."""
     return {
-        **asdict(outcome),
+        **vars(outcome),
         "status": outcome.status.value,
+        "failure": None if outcome.failure is None else vars(outcome.failure),
         "calls": [_call(call) for call in outcome.calls],
     }
 
 
 def _call(call: Call) -> dict[str, Any]:
-    return {**asdict(call), "variables": dict(call.variables)}
+    usage = None if call.usage is None else vars(call.usage)
+    return {**vars(call), "variables": dict(call.variables), "usage": usage}
 
 
 def from_json(data: Mapping[str, Any]) -> Outcome:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -239,6 +238,8 @@ def _by_role(turns: Sequence[Message]) -> dict[str, str]:
 
 
 async def _let_siblings_ask() -> None:
+    import asyncio
+
     try:
         asyncio.get_running_loop()
     except RuntimeError:  # another event loop than asyncio's

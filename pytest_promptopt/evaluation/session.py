@@ -15,7 +15,7 @@ import pytest
 
 from pytest_promptopt.budget import Ledger, Price
 from pytest_promptopt.cache import ResponseCache
-from pytest_promptopt.errors import PromptoptError, SettingsError
+from pytest_promptopt.errors import ModelError, NoModelError, PromptoptError, SettingsError
 from pytest_promptopt.evaluation import internals, tally
 from pytest_promptopt.evaluation.capture import Operands, failure_of
 from pytest_promptopt.evaluation.collection import PromptCase, collect
@@ -208,7 +208,14 @@ class CaseRunner:
         if not held.released:
             held.release()
         self.engine.finished(item, run)
+        self._stop_if_hopeless(run)
         return result
+
+    def _stop_if_hopeless(self, run: Run) -> None:
+        """End the session where no other case can fare better: no model, a wrong key, no credit."""
+        error = run.error
+        if isinstance(error, NoModelError) or (isinstance(error, ModelError) and error.stops_run):
+            self.session.shouldfail = f"no model can be asked: {error}"
 
     def _open(self, item: pytest.Item, outcomes: Sequence[Outcome]) -> tuple[Run, internals.HeldRun]:
         """A run that may be reported: with several samples, the one that stands for them."""

@@ -12,7 +12,6 @@ import pytest
 
 from pytest_promptopt.errors import PromptoptError, SettingsError
 from pytest_promptopt.evaluation import tally
-from pytest_promptopt.failures import Feedback, describe
 from pytest_promptopt.gate import verdict
 from pytest_promptopt.prompts import PromptFile
 from pytest_promptopt.records import PromptCheck, Status
@@ -21,6 +20,7 @@ from pytest_promptopt.settings import Settings
 
 if TYPE_CHECKING:
     from pytest_promptopt.evaluation.session import CaseRunner
+    from pytest_promptopt.failures import Feedback
 
 #: Why a failure is tolerated -> (category in the last line, letter, word).
 TOLERATED = {
@@ -84,6 +84,8 @@ class Summary:
         self._write_reports()
 
     def _describe(self, check: PromptCheck) -> Feedback:
+        from pytest_promptopt.failures import describe
+
         try:
             prose = PromptFile.load(
                 self._settings.rootdir / check.prompt, rootdir=self._settings.rootdir
@@ -120,7 +122,7 @@ class Summary:
         """Print the sections, each only if it has something to say."""
         width = reporter._tw.fullwidth
         run = self._runner.result if self._runner is not None else None
-        if run is None and reporter.verbosity > -2:
+        if run is None and reporter.verbosity > -2 and not reporter.no_summary:
             feedbacks: Mapping[str, Feedback] = self._feedbacks
             lines = terminal.failure_section(self._checks, feedbacks, width=width)
             terminal.show(reporter, "why prompts fail", lines)

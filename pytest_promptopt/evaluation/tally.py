@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
 import pytest
@@ -23,7 +22,7 @@ def payload(
     """All that the controller must know of a case that was reported."""
     assert case.mark is not None
     return {
-        "case": {**asdict(case.case), "split": case.case.split.value, "prompts": list(case.case.prompts)},
+        "case": {**vars(case.case), "split": case.case.split.value, "prompts": list(case.case.prompts)},
         "outcomes": [to_json(outcome) for outcome in outcomes],
         "status": status.value,
         "min_pass_rate": case.mark.min_pass_rate,
