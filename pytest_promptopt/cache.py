@@ -171,6 +171,8 @@ class ResponseCache:
             for suffix in ("", "-wal", "-shm"):
                 with suppress(FileNotFoundError):
                     os.replace(f"{self._database}{suffix}", f"{aside}{suffix}")
+            # Still locked, so that whoever waits for its turn to repair finds nothing to do.
+            self._store = self._connect()
             self._warn(f"the response cache was damaged ({reason}); set aside as {aside}, it starts empty")
 
     def _drop(self) -> None:
