@@ -5,21 +5,32 @@ from __future__ import annotations
 import re
 import shlex
 from pathlib import Path
+from shutil import copytree, ignore_patterns
 
 import pytest
 import yaml
 
 from pytest_promptopt import hookspecs
 from pytest_promptopt.evaluation.collection import Mark
-from pytest_promptopt.models.registry import canonical
+from pytest_promptopt.evaluation.summary import TOLERATED
 from pytest_promptopt.options import OPTIONS
+from pytest_promptopt.prompts import PromptFile, write_prose
 from pytest_promptopt.prompts.frontmatter import FrontMatter
+from pytest_promptopt.records import Split, SplitScore
+from pytest_promptopt.reports.terminal import heldout_verdict
 from pytest_promptopt.settings import Settings
 
 from .projects import Project
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+#: The prompt of examples/support_routing before any optimization.
+ROUTE = """\
+You work in the support team of a web shop. Read the ticket and decide which queue should handle it.
+The queue is one of: billing, refunds, delivery, returns, access, defects, ideas, sales, privacy.
+Reply with the queue name only.
+"""
 
 #: (language, text) of every fenced block, in order.
 BLOCKS = [
@@ -73,6 +84,31 @@ def test_the_first_example_is_checked_and_improved(project: Project) -> None:
     assert (project.path / "prompts/route.md").read_text().startswith(blocks("markdown")[0][:40])
 
 
+def test_the_shown_failures_are_those_of_the_example(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    copytree(
+        ROOT / "examples/support_routing", pytester.path, dirs_exist_ok=True, ignore=ignore_patterns(".*")
+    )
+    # Whoever tried the README's first command has another text in the clone.
+    prompt = PromptFile.load(pytester.path / "prompts/route.md", rootdir=pytester.path)
+    write_prose(prompt, f"{ROUTE}\nTicket: {{{{ ticket }}}}")
+    shown = pytester.runpytest_inprocess("-p", "no:asyncio", "-q").stdout.lines
+    told = [line for line in blocks("text")[0].splitlines() if line.strip() != "..."]
+    assert [line for line in told if line not in shown] == []
+
+
+def test_the_shown_verdict_is_worded_as_the_summary_words_it() -> None:
+    score = SplitScore(Split.HELDOUT, 45, 0.244, 0.844, fixed=28, broken=1)
+    assert f"  held-out: {heldout_verdict(score)}\n" in blocks("text")[1]
+
+
+def test_every_status_is_explained() -> None:
+    rows = re.findall(r"^\| `(\w)` \| `(.+?)` \|", section("A test"), re.MULTILINE)
+    assert rows == [(letter, word) for _, letter, word in TOLERATED.values()] + [("E", "ERROR")]
+
+
 def test_the_fixtures_work_as_shown(project: Project) -> None:
     project.write("tests/test_fixtures.py", file_called("tests/test_fixtures.py"))
     project.write("prompts/facts.md", "Return the amount as JSON with the key amount.\n\n{{ text }}\n")
@@ -123,7 +159,6 @@ def test_the_other_tables_are_complete() -> None:
     assert set(first_cells("The mark")) == marked
     written = {*FrontMatter.__annotations__} - {"lines"} | {"temperature"}
     assert set(first_cells("Prompt files")) == written
-    assert canonical("claude-haiku-4-5") == "anthropic/claude-haiku-4-5"
 
 
 def test_both_commands_set_everything_up() -> None:
