@@ -1,0 +1,176 @@
+"""Plain ``pytest -n``: the same outcomes as without, the work and the limit shared, nothing asked twice."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+
+import pytest
+
+from tests.acceptance.projects import Project
+
+MIXED = """
+pytestmark = pytest.mark.prompt("prompts/repeat.md")
+
+@pytest.mark.parametrize("word", ["a", "b", "c", "d", "wrong", "boom"])
+def test_word(prompt, word):
+    assert len(prompt(word=word)) == 1
+
+@pytest.mark.skip
+def test_skipped(prompt):
+    prompt(word="a")
+
+@pytest.mark.xfail(strict=True)
+def test_expected(prompt):
+    assert prompt(word="a") == "b"
+
+def test_chain(prompt):
+    assert prompt(word=prompt(word="x") + "y") == "xy"
+
+def test_parts(prompt, subtests):
+    answer = prompt(word="ab")
+    for letter in "abx":
+        with subtests.test(letter=letter):
+            assert letter in answer
+
+class TestClass:
+    @pytest.fixture(scope="class")
+    def shared(self):
+        return "z"
+
+    @pytest.mark.parametrize("times", [1, 2])
+    def test_it(self, prompt, shared, times):
+        assert prompt(word=shared * times) == shared * times
+"""
+
+
+def test_the_same_outcomes_and_the_same_report(pytester: pytest.Pytester) -> None:
+    project = Project(pytester)
+    project.tests(MIXED)
+    project.tests("def test_plain():\n    pass\n", name="test_plain.py")
+    seen = []
+    for workers in (0, 2):
+        result = project.run("-rA", "--promptopt-report=out.json", "--promptopt-cache=off", workers=workers)
+        report = json.loads((project.path / "out.json").read_text(encoding="utf-8"))
+        cases = sorted((case["id"], case["status"], case["rate"]) for case in report["prompts"][0]["results"])
+        # The line at the end without its time.
+        words = sorted(result.outlines[-1].strip("= ").rpartition(" in ")[0].split(", "))
+        short = sorted(line for line in result.outlines if line.startswith(("PASSED ", "FAILED ", "ERROR ")))
+        header = next(line for line in result.outlines if line.startswith("prompts/repeat.md: "))
+        seen.append((result.ret, words, short, cases, header, report["prompts"][0]["rate"]))
+    assert seen[0] == seen[1]
+    assert seen[0][0] == pytest.ExitCode.TESTS_FAILED
+    assert len(seen[0][3]) == 12
+
+
+def test_no_question_is_asked_twice_and_both_workers_ask(pytester: pytest.Pytester) -> None:
+    project = Project(pytester)
+    project.ini("promptopt_model = house/slow")
+    project.tests(
+        """
+        @pytest.mark.prompt("prompts/repeat.md")
+        @pytest.mark.parametrize("word", [f"word{number}" for number in range(40)])
+        @pytest.mark.parametrize("again", [1, 2])
+        def test_word(prompt, word, again):
+            assert prompt(word=word) == word
+        """
+    )
+    result = project.run(workers=2)
+    result.assert_outcomes(passed=80)
+    questions = Counter(call["messages"][0][1] for call in project.asked())
+    assert len(questions) == 40
+    assert set(questions.values()) == {1}
+    assert {call["worker"] for call in project.asked()} == {"gw0", "gw1"}
+
+
+@pytest.mark.parametrize(("limit", "each"), [(6, 3), (1, 1)])
+def test_the_limit_is_divided_among_the_workers(pytester: pytest.Pytester, limit: int, each: int) -> None:
+    """So that all of them together keep it; every worker has at least one call."""
+    project = Project(pytester)
+    project.write(
+        "conftest.py",
+        """
+        import asyncio, os
+        from pathlib import Path
+        from pytest_promptopt.records import Answer, Usage
+
+        class Counting:
+            flying = most = 0
+
+            async def complete(self, request):
+                self.flying += 1
+                self.most = max(self.most, self.flying)
+                worker = os.environ["PYTEST_XDIST_WORKER"]
+                Path(__file__).with_name(f"most-{worker}").write_text(str(self.most))
+                await asyncio.sleep(0.02)
+                self.flying -= 1
+                return Answer("a", request.model, "end_turn", Usage(1, 1), 0.0, 0.0)
+
+            async def aclose(self):
+                pass
+
+        def pytest_promptopt_resolve_model(name):
+            return Counting()
+        """,
+    )
+    project.tests(
+        """
+        @pytest.mark.prompt("prompts/repeat.md")
+        @pytest.mark.parametrize("word", [f"word{number}" for number in range(24)])
+        def test_word(prompt, word):
+            assert prompt(word=word) == "a"
+        """
+    )
+    project.run(f"--promptopt-concurrency={limit}", workers=2).assert_outcomes(passed=24)
+    most = {path.name: int(path.read_text()) for path in project.path.glob("most-*")}
+    assert most == {"most-gw0": each, "most-gw1": each}
+
+
+def test_what_workers_note_reaches_the_terminal_once(pytester: pytest.Pytester) -> None:
+    """Both find the damaged cache; the run goes on without its answers."""
+    project = Project(pytester)
+    project.tests(
+        """
+        @pytest.mark.prompt("prompts/repeat.md")
+        @pytest.mark.parametrize("word", ["a", "b", "c", "d"])
+        def test_word(prompt, word):
+            assert prompt(word=word) == word
+        """
+    )
+    project.write(".promptopt/cache/cache.db", b"this is no database" * 100)
+    result = project.run(workers=2)
+    result.assert_outcomes(passed=4)
+    notes = [line for line in result.outlines if line.startswith("promptopt: ") and "cache" in line]
+    assert len(notes) == 1, result.stdout.str()
+
+
+def test_answers_are_stored_for_the_next_session_of_either_kind(pytester: pytest.Pytester) -> None:
+    project = Project(pytester)
+    project.tests(
+        """
+        @pytest.mark.prompt("prompts/repeat.md")
+        @pytest.mark.parametrize("word", ["a", "b", "c", "d"])
+        def test_word(prompt, word):
+            assert prompt(word=word) == word
+        """
+    )
+    project.run(workers=2).assert_outcomes(passed=4)
+    project.run().assert_outcomes(passed=4)
+    assert len(project.asked()) == 4
+
+
+@pytest.mark.parametrize("dist", ["load", "worksteal", "loadfile", "loadscope"])
+def test_every_way_to_distribute(pytester: pytest.Pytester, dist: str) -> None:
+    project = Project(pytester)
+    for name in ("one", "two"):
+        project.tests(
+            f"""
+            @pytest.mark.prompt("prompts/repeat.md")
+            @pytest.mark.parametrize("word", ["{name}1", "{name}2", "{name}3"])
+            def test_word(prompt, word):
+                assert prompt(word=word) == word
+            """,
+            name=f"test_{name}.py",
+        )
+    project.run(f"--dist={dist}", workers=2).assert_outcomes(passed=6)
+    assert len(project.asked()) == 6
