@@ -53,6 +53,7 @@ class ErrorKind(StrEnum):
     PERMISSION = "permission"
     PAYMENT = "payment"
     BAD_REQUEST = "bad request"
+    PARAMETER = "refused parameter"
     NOT_FOUND = "not found"
     TOO_LARGE = "request too large"
     BUDGET = "budget"
@@ -82,5 +83,11 @@ class ModelError(PromptoptError):
 
     @property
     def stops_run(self) -> bool:
-        """Whether no further call can succeed either (a wrong key, no permission, no credit)."""
-        return self.kind in (ErrorKind.AUTHENTICATION, ErrorKind.PERMISSION, ErrorKind.PAYMENT)
+        """Whether no other call can succeed: a wrong key or model, no credit, a refused parameter."""
+        return self.kind in (
+            ErrorKind.AUTHENTICATION,
+            ErrorKind.PERMISSION,
+            ErrorKind.PAYMENT,
+            ErrorKind.NOT_FOUND,
+            ErrorKind.PARAMETER,
+        )

@@ -193,6 +193,13 @@ class PromptCase:
             sample=sample,
         )
 
+    def parameter_lines(self, file: PromptFile) -> dict[str, str]:
+        """Where each parameter of a call is set: ``file:line`` of the front matter, or of the test."""
+        own = {key.removeprefix("parameters."): line for key, line in file.front.lines.items()}
+        given = [*file.front.parameters, "max_tokens", "stop"]
+        lines = {name: f"{file.name}:{own[name]}" for name in given if name in own}
+        return lines | dict.fromkeys(self.mark.parameters if self.mark else (), self.case.where)
+
     def temporary(self) -> Path:
         """A folder for copies of candidates, gone with pytest's other temporary folders."""
         factory: pytest.TempPathFactory | None = getattr(self.item.config, "_tmp_path_factory", None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -9,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
-from pytest_promptopt.errors import ModelError, PromptoptError, SettingsError
+from pytest_promptopt.errors import ErrorKind, ModelError, PromptoptError, SettingsError
 from pytest_promptopt.evaluation.capture import Operands
 from pytest_promptopt.evaluation.collection import PromptCase
 from pytest_promptopt.evaluation.internals import Skipped
@@ -190,7 +191,7 @@ class Prompt:
         answer, error = known.answer, known.error
         if answer is None:
             assert error is not None
-            self._fail(error)
+            self._fail(self._placed(error))
         self._run.calls.append(
             Call(
                 prompt=self._file.name,
@@ -205,6 +206,16 @@ class Prompt:
             )
         )
         return Completion(answer, cached=known.cached)
+
+    def _placed(self, error: ModelError) -> ModelError:
+        """A provider's complaint about a parameter, with the line that sets it."""
+        if error.kind is not ErrorKind.BAD_REQUEST:
+            return error
+        for name, where in self._run.case.parameter_lines(self._file).items():
+            if re.search(rf"\b{re.escape(name)}\b", str(error)):
+                message = f"{where}: `{name}` was refused: {error}"
+                return ModelError(ErrorKind.PARAMETER, message, model=error.model, status=error.status)
+        return error
 
 
 class Prompts(Mapping[str, Prompt]):

@@ -38,6 +38,7 @@ CONSEQUENCES: Mapping[ErrorKind, Consequence] = {
     ErrorKind.PERMISSION: Consequence(retry=False, charged=False),
     ErrorKind.PAYMENT: Consequence(retry=False, charged=False),
     ErrorKind.BAD_REQUEST: Consequence(retry=False, charged=False),
+    ErrorKind.PARAMETER: Consequence(retry=False, charged=False),
     ErrorKind.NOT_FOUND: Consequence(retry=False, charged=False),
     ErrorKind.TOO_LARGE: Consequence(retry=False, charged=False),
     ErrorKind.BUDGET: Consequence(retry=False, charged=False),

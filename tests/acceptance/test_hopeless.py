@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from tests.wire import WireServer, refused
+
 SUITE = """
     import pytest
 
@@ -39,3 +41,17 @@ def test_without_a_key_the_first_case_says_which_variable_to_set_and_the_session
     result = suite.runpytest("-p", "no:asyncio", "--promptopt-model=claude-haiku-4-5")
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(["!*no model can be asked: *ANTHROPIC_API_KEY*"])
+
+
+def test_a_parameter_that_the_provider_refuses_is_shown_with_the_line_that_sets_it(
+    suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prompt = "---\nmodel: claude-haiku-4-5\nparameters:\n  top_p: 0.5\n---\nRepeat {{ word }}\n"
+    suite.path.joinpath("echo.md").write_text(prompt, encoding="utf-8")
+    with WireServer() as server:
+        server.script(*[refused(400, "top_p: Extra inputs are not permitted")] * 3)
+        monkeypatch.setenv("ANTHROPIC_BASE_URL", server.url)
+        monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-test-0123456789")
+        result = suite.runpytest("-p", "no:asyncio")
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["!*no model can be asked: echo.md:4: `top_p` was refused: *not permitted*"])
