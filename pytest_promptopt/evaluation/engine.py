@@ -219,7 +219,10 @@ class Engine:
     # ------------------------------------------------------------------------------------------ scheduling
 
     def _settle(self, done: Callable[[], bool], *, turn: pytest.Item | None = None) -> None:
-        """Start upcoming cases and take answers in until `done`; `turn` is run for real after that, so not before."""
+        """Start upcoming cases and take answers in until `done`.
+
+        :param turn: is run for real after that, so not before.
+        """
         while not done():
             started = self._start_next()
             for job in self._answered(timeout=0 if started else None):
@@ -360,9 +363,12 @@ class Engine:
         groups: dict[frozenset[tuple[str, str, object]], list[Job]] = {}
         for job in sorted(jobs, key=lambda job: self._order[job.case.item]):
             groups.setdefault(internals.scope_key(job.case.item), []).append(job)
-        for members in groups.values():
-            self._drain_group(deque(members), progress)
-            internals.leave(self.session)
+        try:
+            for members in groups.values():
+                self._drain_group(deque(members), progress)
+                internals.leave(self.session)
+        finally:  # after a stop: what these jobs wait for must not wake them in the next evaluation
+            self._waiting.clear()
             self.lasting.clear()
 
     def _drain_group(self, fresh: deque[Job], progress: Callable[[], None]) -> None:

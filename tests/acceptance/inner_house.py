@@ -1,7 +1,7 @@
-"""``house.py`` of every example project: the scripted model, its answers as a plain function, and a notebook.
+"""``house.py`` of every example project: the scripted model, its answers as a function, and a notebook.
 
-The model says back what it is asked. ``house/together-N`` answers when N calls are in flight at once, so that a
-run in which they do not overlap is told from one in which they do without looking at a clock.
+The model says back what it is asked. ``house/together-N`` answers when N calls are in flight at once, so that
+a run in which they do not overlap is told from one in which they do without looking at a clock.
 """
 
 from __future__ import annotations

@@ -250,8 +250,8 @@ def test_the_debugger_opens_on_failures_and_on_nothing_else(debugger: Example, o
             breakpoint()
         """
     )
-    process = "-s" in options
-    run = debugger.runs_as_without_plugin("--pdbcls=house:Pdb", *_split(options), process=process)
+    # In a process of its own: pytest keeps the debugger's class for as long as it is loaded.
+    run = debugger.runs_as_without_plugin("--pdbcls=house:Pdb", *_split(options), process=True)
     assert run.notes[0] == "debugger at test_fails"
 
 

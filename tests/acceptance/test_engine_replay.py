@@ -28,7 +28,7 @@ def test_no_run_more_than_an_unknown_answer_needs(example: Example) -> None:
 
 
 def test_a_known_depth_saves_the_runs_that_would_find_out(example: Example) -> None:
-    """All cases of a function ask as often as its first one, so each further run is the one that is reported."""
+    """All cases of a function ask as often as its first one: the last run of each is the reported one."""
     example.tests(
         """
         @pytest.mark.parametrize("number", range(6))

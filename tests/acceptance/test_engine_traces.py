@@ -1,4 +1,4 @@
-"""A run that was suspended leaves no trace: pytest shows, stores and counts what it does without the plugin."""
+"""A suspended run leaves no trace: pytest shows, stores and counts what it does without the plugin."""
 
 from __future__ import annotations
 
