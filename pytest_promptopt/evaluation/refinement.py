@@ -228,7 +228,10 @@ class Refinement:
         try:
             return self._engine.evaluate(trials, by_id, self._show_calls)
         except StopRun:
-            self._caller.cancel()  # what is still queued would take the calls that are set aside
+            # Answers under way are paid for, so keep them; what is queued ends while calls are set aside.
+            while self._caller.in_flight:
+                self._caller.wait(SHOW_EVERY)
+                self._show_calls()
             raise
 
     def ask(self, requests: Sequence[Request]) -> list[Answer | ModelError]:

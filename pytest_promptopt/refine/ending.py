@@ -64,7 +64,7 @@ class Ending:
             try:
                 write(prompt, text)
             except (PromptConflictError, PromptFileError, OSError) as error:
-                self.notes.append(f"{prompt.name} was not written: {error}")
+                self.notes.append(f"not written: {error}; the new text is in the journal")
                 self._around.record("not written", prompt=prompt.name, why=str(error), text=text)
             else:
                 self._written.add(prompt.name)

@@ -47,6 +47,9 @@ class Search:
                 self._validate_at_last()
         except KeyboardInterrupt:
             self.stop = Stop(Halt.INTERRUPTED, "interrupted by the user (Ctrl-C)")
+        if self.stop.halt == Halt.NO_PROGRESS and self.iterations:
+            last = self.iterations[-1].candidates[-1]
+            self.notes.append(f"candidate {last.id} was refused: {last.why}")
         self.around.record("stop", prompts=self.names, halt=self.stop.halt, why=self.stop.why)
 
     @property

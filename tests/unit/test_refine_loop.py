@@ -194,6 +194,7 @@ def test_what_is_no_clear_prompt_never_becomes_one(reply: str | Answer | ModelEr
     world = World(needs("a -"), lambda request: reply)
     result = world.result(max_iterations=20)
     assert (result.outcome, result.stop) == ("unchanged", "no progress")
+    assert result.note.startswith("candidate 3.1 was refused: ")
     assert result.why == "3 iterations in a row brought no candidate that was both usable and new"
     assert len(result.iterations) == 3
     assert len(world.evaluated) == 1
@@ -489,7 +490,9 @@ def test_a_prompt_changed_by_somebody_else_is_not_overwritten() -> None:
     result = world.result()
     assert (result.outcome, result.written) == ("improved", False)
     assert result.after.endswith(". a")
-    assert result.note == "route.md was not written: route.md: changed on disk since it was read"
+    assert result.note == (
+        "not written: route.md: changed on disk since it was read; the new text is in the journal"
+    )
 
 
 def test_the_journal_tells_the_whole_run(tmp_path: Path) -> None:
