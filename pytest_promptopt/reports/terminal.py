@@ -89,7 +89,10 @@ def failure_section(
 
 def _heading(check: PromptCheck) -> str:
     counted = check.cases - check.errored
-    passing = f"{counted - check.failing}/{counted} cases pass ({percent(check.rate)})"
+    # With samples and subtests a failing case may have a rate of its own.
+    partial = check.rate is not None and abs(check.rate * counted - (counted - check.failing)) > 1e-6
+    rate = "pass rate with partial credit: " * partial + percent(check.rate)
+    passing = f"{counted - check.failing}/{counted} cases pass ({rate})"
     if not counted:
         passing = "no case has a usable answer"
     errored = f", {plural(check.errored, 'further case')} errored" if check.errored and counted else ""

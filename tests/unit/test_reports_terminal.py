@@ -109,6 +109,12 @@ class TestFailureSection:
         lines = failure_section([measured(37, 23)], {ROUTE: feedback(category())})
         assert lines[0].text == "prompts/route.md: 37/60 cases pass (61.7%)"
 
+    def test_a_rate_with_partial_credit_is_called_so(self) -> None:
+        half = Outcome("test_route.py::test_queue[0]", Status.FAILED, 0.5)
+        (only,) = check({ROUTE: [CaseResult(Case(half.case, (ROUTE,), Split.TRAIN), (half,))]}, {})
+        lines = failure_section([only], {})
+        assert lines[0].text == "prompts/route.md: 0/1 cases pass (pass rate with partial credit: 50.0%)"
+
     def test_each_kind_of_failure_is_counted_explained_and_shown(self) -> None:
         lines = failure_section([measured(37, 14)], {ROUTE: feedback(category())})
         assert text(lines[2:9]).splitlines() == [
