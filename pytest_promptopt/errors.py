@@ -83,11 +83,10 @@ class ModelError(PromptoptError):
 
     @property
     def stops_run(self) -> bool:
-        """Whether no other call can succeed: a wrong key or model, no credit, a refused parameter."""
+        """Whether no other call can succeed: a wrong key, no credit, a refused parameter."""
         return self.kind in (
             ErrorKind.AUTHENTICATION,
             ErrorKind.PERMISSION,
             ErrorKind.PAYMENT,
-            ErrorKind.NOT_FOUND,
             ErrorKind.PARAMETER,
         )
