@@ -69,7 +69,9 @@ class HeldRun:
             setattr(holder, name, HeldStream(stream, self))
         return self
 
-    def __exit__(self, *exc_info: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *exc_info: object) -> None:
+        if kind is not None and self.reportable():
+            self.release()  # interrupted: what has been shown up to here is part of the session
         session: Any = self.item.session
         if self._previous is None:
             del session.gethookproxy

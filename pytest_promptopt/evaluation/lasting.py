@@ -1,7 +1,7 @@
 """What a shared fixture leaves behind when it is set up: output, logs and warnings.
 
-It is set up once, whatever becomes of the run that did it. A run that is dropped hands these on to the next run
-of its item, so that they are shown where they are shown without the plugin.
+It is set up once, whatever becomes of the run that did it. A dropped run hands these on to the next run of
+its item, so that they are shown where they are shown without the plugin.
 """
 
 from __future__ import annotations

@@ -14,8 +14,8 @@ from textwrap import dedent
 
 import pytest
 
-# Loaded before pytester takes its snapshot of the loaded modules: a run in process would load them anew each time,
-# and what kept a reference to the first ones would work with two of each class.
+# Loaded before pytester takes its snapshot of the loaded modules: a run in process would load them anew each
+# time, and what kept a reference to the first ones would work with two of each class.
 for module in ("deepdiff", "diskcache", "filelock", "jinja2.meta", "jinja2.sandbox", "yaml"):
     importlib.import_module(module)
 for module in ("evaluation.session", "evaluation.summary", "models.demo", "reports.json_report"):

@@ -209,6 +209,48 @@ def test_under_x_a_failed_subtest_ends_its_test(example: Example) -> None:
     example.runs_as_without_plugin("-x", "-v")
 
 
+@pytest.mark.parametrize("ends", ["raise KeyboardInterrupt", "pytest.exit('enough')", "pytest.exit('enough', 7)"])
+@pytest.mark.parametrize("options", ["", "-v -s", "-o log_cli=true"])
+def test_a_session_that_a_test_ends(example: Example, ends: str, options: str) -> None:
+    example.tests(
+        f"""
+        import logging
+
+        @pytest.fixture(scope="module")
+        def shared():
+            note("up")
+            yield
+            note("down")
+
+        def test_first(prompt, shared): assert prompt(q="a") == "a"
+
+        def test_last(prompt, shared):
+            """Its first run comes before the turn of the test above is over."""
+            print("before"); logging.warning("before")
+            prompt(q=prompt(q="b") + "!")
+            {ends}
+        """
+    ).runs_as_without_plugin(*_split(options), process=True)
+
+
+def test_a_case_that_takes_too_long_is_stopped(example: Example) -> None:
+    example.tests(
+        """
+        import time
+
+        def test_it(prompt):
+            prompt(q="a")
+            time.sleep(5)
+
+        def test_next(prompt):
+            assert prompt(q="b") == "b"
+        """
+    )
+    run = example.run("-p", "timeout", "--timeout=0.2")
+    assert run.outcomes == {"failed": 1, "passed": 1}
+    assert "Timeout (>0.2s)" in run.output
+
+
 PDB = """
 class Pdb:
     quitting = False
