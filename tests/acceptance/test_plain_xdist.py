@@ -33,11 +33,11 @@ def test_parts(prompt, subtests):
         with subtests.test(letter=letter):
             assert letter in answer
 
-class TestClass:
-    @pytest.fixture(scope="class")
-    def shared(self):
-        return "z"
+@pytest.fixture(scope="class")
+def shared():
+    return "z"
 
+class TestClass:
     @pytest.mark.parametrize("times", [1, 2])
     def test_it(self, prompt, shared, times):
         assert prompt(word=shared * times) == shared * times
