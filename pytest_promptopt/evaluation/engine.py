@@ -291,7 +291,10 @@ class Engine:
         held = internals.HeldRun(item, reportable=lambda: False)
         internals.make_room(item)
         with internals.debugger_off(), self.current(run, held), held:
-            item.ihook.pytest_runtest_protocol(item=item, nextitem=internals.sibling(item))
+            try:
+                item.ihook.pytest_runtest_protocol(item=item, nextitem=internals.sibling(item))
+            except pytest.exit.Exception:  # the run that is reported is the one to end the session
+                internals.abandon(item)
         held.drop()
         return run, held
 

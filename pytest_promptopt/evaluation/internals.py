@@ -16,7 +16,7 @@ import shutil
 import sys
 from collections import deque
 from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -351,6 +351,15 @@ def can_follow(item: pytest.Item) -> bool:
 def make_room(item: pytest.Item) -> None:
     """Tear down the collectors that `item` does not share, so that it can be set up."""
     _setup_state(item.session).teardown_exact(sibling(item))
+
+
+def abandon(item: pytest.Item) -> None:
+    """Tear down a run of `item` that ended in the middle of a phase, so that it can be run again."""
+    with suppress(Exception):
+        make_room(item)
+    private: Any = item
+    if isinstance(item, pytest.Function):
+        private._request, private.funcargs = False, None
 
 
 def _setup_state(session: pytest.Session) -> Any:
