@@ -183,9 +183,10 @@ class LiveProgress:
         text = Text(no_wrap=True, overflow="ellipsis")
         text.append(phase_line(*phase) if any(phase) else "refining", style="bold")
         if iteration is not None:
+            text.append(f", last tried in iteration {iteration.number}:")
             for candidate in iteration.candidates:
                 style = {"accepted": "green", "refused": "dim"}.get(candidate.verdict, "")
-                words = f"\n  {_short(candidate, iteration):<28}{excerpt(candidate.direction, 100)}"
+                words = f"\n  {_short(candidate, iteration):<30}{excerpt(candidate.direction, 100)}"
                 text.append(words, style=style)
         text.append(
             f"\n  waiting for {plural(in_flight, 'answer')}, {plural(done, 'call')} made, {cost(spend)}, "

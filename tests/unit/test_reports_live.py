@@ -116,6 +116,7 @@ def test_a_terminal_keeps_the_lines_and_loses_the_display(terminal_file: io.Text
     assert "refining 2 prompts with 60 cases" in screen
     assert LINE in screen
     assert screen.count("prompts/route.md: training") >= 2, "a line that stays, and the title of the display"
+    assert ", last tried in iteration 2:" in screen
     assert "waiting for 41 answers, 300 calls made, $0.4000" in screen
     assert r"state the \x1b[31moutput format" in screen
     assert screen.rindex("\x1b[2K") > screen.rindex("waiting for")
