@@ -1,0 +1,364 @@
+"""`pytest --optimize`, as its users know it: red turns green, and every figure can be counted again."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from pathlib import Path
+
+import pytest
+
+from pytest_promptopt.prompts import unified_diff
+from tests.acceptance.desk import CONFTEST, GOOD, HELDOUT, HOPELESS, TRAIN, VALIDATION, WEAK, Desk, passing
+
+
+@pytest.fixture
+def desk(pytester: pytest.Pytester) -> Desk:
+    return Desk(pytester)
+
+
+# ------------------------------------------------------------------------------------------- red turns green
+
+
+def test_a_red_prompt_is_rewritten_and_what_changed_is_shown(desk: Desk) -> None:
+    assert desk.run("--tb=no").ret == pytest.ExitCode.TESTS_FAILED
+    assert desk.text == WEAK, "a plain run writes no prompt"
+    result = desk.optimize()
+    assert result.ret == pytest.ExitCode.OK
+    assert desk.text == GOOD
+    result.assert_outcomes(passed=7)
+    lines = result.stdout.lines
+    diff = unified_diff(WEAK.rstrip("\n"), GOOD.rstrip("\n"), name="").split("\n")[2:]
+    start = lines.index("  diff:") + 1
+    assert lines[start : start + len(diff)] == [f"    {line}" for line in diff]
+    result.stdout.fnmatch_lines(
+        [
+            "prompts/sort.md: improved, train 0.0% -> 100.0%, validation 0.0% -> 100.0%, *0.0% -> 50.0%",
+            "  written:  prompts/sort.md",
+        ]
+    )
+
+
+def test_a_dry_run_shows_the_diff_and_writes_no_prompt(desk: Desk) -> None:
+    result = desk.run("--optimize-dry-run", "--tb=no")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED, "pytest's own loop ran the prompt as it is"
+    assert desk.text == WEAK
+    result.stdout.fnmatch_lines(["    +Answer with the label only.", "  written:  no*"])
+    assert "written" not in desk.kinds()
+    paid = len(desk.told)
+    assert desk.optimize().ret == pytest.ExitCode.OK
+    assert desk.text == GOOD
+    assert len(desk.told) == paid, "every answer is in the cache"
+
+
+def test_a_passing_prompt_is_left_alone(desk: Desk) -> None:
+    desk.prompt.write_text(GOOD)
+    result = desk.optimize()
+    assert result.ret == pytest.ExitCode.OK
+    assert desk.text == GOOD
+    result.stdout.fnmatch_lines(["prompts/sort.md: no failing case, left alone"])
+    assert len(desk.told) == len(TRAIN + VALIDATION + HELDOUT), "no candidate was asked for"
+
+
+def test_of_several_prompts_each_has_its_own_fate(desk: Desk) -> None:
+    desk.write("prompts/green.md", GOOD)
+    desk.write("prompts/one.md", WEAK)
+    desk.write("prompts/two.md", WEAK.replace("{{ message }}", "{{ message }} ({{ first }})"))
+    desk.cases(
+        more="""
+@pytest.mark.prompt("prompts/green.md")
+@pytest.mark.parametrize(("message", "label"), TRAIN)
+def test_green(prompt, message, label):
+    assert prompt(message=message) == label
+
+@pytest.mark.prompt(one="prompts/one.md", two="prompts/two.md")
+@pytest.mark.parametrize(("message", "label"), TRAIN)
+def test_pipeline(prompts, message, label):
+    first = prompts["one"](message=message)
+    assert prompts["two"](message=message, first=first) == label
+"""
+    )
+    result = desk.optimize()
+    assert result.ret == pytest.ExitCode.OK
+    found = desk.report["run"]["prompts"]
+    fates = {prompt["prompt"]: (prompt["outcome"], prompt["written"]) for prompt in found}
+    assert fates == {
+        "prompts/sort.md": ("improved", True),
+        "prompts/green.md": ("passing", False),
+        "prompts/one.md": ("unchanged", False),
+        "prompts/two.md": ("improved", True),
+    }
+    assert (desk.path / "prompts/one.md").read_text() == WEAK
+    assert "Answer with the label only." in (desk.path / "prompts/two.md").read_text()
+    result.stdout.fnmatch_lines(
+        ["prompts/one.md: unchanged", "  note: * also use prompts/two.md, which changed*"]
+    )
+
+
+FRONT = b"---\nkeep: [Sort it.]\n---\nSort it.\n"
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (WEAK.replace("\n", "\r\n").encode(), GOOD.replace("\n", "\r\n").encode()),
+        (b"\xef\xbb\xbf" + WEAK.encode(), b"\xef\xbb\xbf" + GOOD.encode()),
+        (FRONT + WEAK.encode(), FRONT + GOOD.encode()),
+        (WEAK.strip().encode(), GOOD.strip().encode()),
+    ],
+    ids=["crlf", "bom", "front-matter", "no-final-newline"],
+)
+def test_only_the_prose_of_a_file_changes(pytester: pytest.Pytester, before: bytes, after: bytes) -> None:
+    desk = Desk(pytester, before)
+    desk.optimize()
+    assert desk.prompt.read_bytes() == after
+
+
+def test_mode_and_symlink_of_a_prompt_file_stay(desk: Desk) -> None:
+    target = desk.path / "real.md"
+    desk.prompt.rename(target)
+    target.chmod(0o640)
+    desk.prompt.symlink_to("../real.md")
+    desk.optimize()
+    assert desk.prompt.is_symlink()
+    assert target.read_text() == GOOD
+    assert stat.S_IMODE(target.stat().st_mode) == 0o640
+
+
+# ----------------------------------------------------------------------------------------------- the figures
+
+
+def test_every_figure_of_the_report_can_be_counted_again(desk: Desk) -> None:
+    result = desk.optimize()
+    (prompt,) = desk.report["run"]["prompts"]
+    for score, cases in zip(prompt["scores"], (TRAIN, VALIDATION, HELDOUT), strict=True):
+        before, after = passing(WEAK, cases), passing(desk.text, cases)
+        assert score["cases"] == len(cases)
+        assert (score["before"], score["after"]) == (sum(before) / len(cases), sum(after) / len(cases))
+        pairs = list(zip(before, after, strict=True))
+        assert (score["fixed"], score["broken"]) == (pairs.count((False, True)), pairs.count((True, False)))
+    assert (prompt["before"], prompt["after"]) == (WEAK.rstrip("\n"), desk.text.rstrip("\n"))
+    calls = [event.data for event in desk.events if event.event == "call"]
+    assert len(calls) == len(desk.told) == len({call["key"] for call in calls}), "no call is paid twice"
+    spend = desk.report["run"]["spend"]
+    assert sum(role["calls"] for role in spend.values()) == len(calls)
+    assert sum(role["output_tokens"] for role in spend.values()) == sum(
+        call["answer"]["usage"][1] for call in calls
+    )
+    result.stdout.re_match_lines([rf"total +{len(calls)} "])
+
+
+def test_the_report_of_a_plain_run_is_that_of_the_final_loop(desk: Desk) -> None:
+    desk.optimize()
+    optimized = desk.report["prompts"]
+    desk.run("--promptopt-report=report.json")
+    assert desk.report["prompts"] == optimized
+    assert desk.report["run"] is None
+
+
+def test_the_journal_tells_the_run_in_order(desk: Desk) -> None:
+    desk.optimize()
+    kinds = [kind for kind in desk.kinds() if kind not in ("call", "results")]
+    assert kinds == [
+        "start",
+        "candidate",
+        "candidate",
+        "candidate",
+        "iteration",
+        "stop",
+        "heldout",
+        "written",
+        "end",
+    ]
+    (written,) = (event for event in desk.events if event.event == "written")
+    assert written.data["text"] == desk.text.rstrip("\n")
+    (original,) = desk.path.glob(".promptopt/runs/*/original/prompts/sort.md")
+    assert original.read_text() == WEAK
+
+
+def test_no_held_out_or_validation_text_is_told_to_the_optimizer(desk: Desk) -> None:
+    desk.cases(train=[*TRAIN, HOPELESS])
+    desk.optimize("--promptopt-max-iterations=4")
+    asked = desk.told
+    to_optimizer = [number for number, text in enumerate(asked) if "<current_prompt>" in text]
+    told = "".join(asked[number] for number in to_optimizer)
+    assert HOPELESS[0] in told
+    assert not [message for message, _ in VALIDATION + HELDOUT if message in told]
+    of_heldout = [asked.index(text) for text in asked if text.rstrip().endswith(tuple(dict(HELDOUT)))]
+    assert min(of_heldout) > max(to_optimizer), "held-out cases run after the search"
+
+
+def test_held_out_failures_have_a_status_of_their_own_and_fail_no_optimized_session(desk: Desk) -> None:
+    result = desk.optimize("-v")
+    assert result.ret == pytest.ExitCode.OK
+    result.stdout.fnmatch_lines(
+        ["*is my pin blocked now-lost_card* HELD-OUT FAILED*", "* 7 passed, 1 held-out failed in *"]
+    )
+    assert desk.run("--tb=no").ret == pytest.ExitCode.TESTS_FAILED, "a plain run knows ordinary tests only"
+
+
+def test_a_case_that_still_fails_fails_the_session(desk: Desk) -> None:
+    desk.cases(train=[*TRAIN, HOPELESS])
+    result = desk.optimize("--promptopt-max-iterations=1")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["  stopped:  max iterations: all 1 iterations are used"])
+    assert "Answer with the label only." in desk.text, "better is written, even if not perfect"
+
+
+def test_the_search_stops_at_the_target(desk: Desk) -> None:
+    desk.cases(train=[*TRAIN, HOPELESS])
+    result = desk.optimize("--promptopt-target=0.8")
+    result.stdout.fnmatch_lines(["  stopped:  target reached: *"])
+
+
+# ------------------------------------------------------------------------------------------- what goes wrong
+
+
+@pytest.mark.parametrize("moment", [3, 12, 18], ids=["first-evaluation", "candidates", "held-out"])
+def test_ctrl_c_ends_an_optimization_at_once_and_changes_nothing(desk: Desk, moment: int) -> None:
+    desk.write("ctrl-c", str(moment))
+    result = desk.pytester.runpytest_subprocess("--optimize", "--tb=no", "-p", "no:asyncio", timeout=20)
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+    assert desk.text == WEAK
+    result.stdout.fnmatch_lines(
+        ["interrupted: what follows is what was known by then", "journal: *", "*KeyboardInterrupt*"]
+    )
+    result.stdout.no_fnmatch_line("*Traceback*")
+    assert not result.errlines
+    kinds = desk.kinds()
+    assert kinds.count("call") == len(desk.told), "what was cut off is in the journal, too"
+    assert "end" in kinds
+    assert "written" not in kinds
+
+
+def test_a_prompt_that_was_edited_meanwhile_is_not_overwritten(desk: Desk) -> None:
+    desk.write(
+        "conftest.py",
+        CONFTEST
+        + """
+def pytest_promptopt_iteration_finished(iteration):
+    (HERE / "prompts" / "sort.md").write_text("My own words: {{ message }}")
+""",
+    )
+    result = desk.optimize()
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    assert desk.text == "My own words: {{ message }}"
+    (prompt,) = desk.report["run"]["prompts"]
+    assert not prompt["written"]
+    assert "changed on disk" in prompt["note"]
+    (kept,) = (event for event in desk.events if event.event == "not written")
+    assert kept.data["text"] == GOOD.rstrip("\n"), "the work is not lost"
+
+
+@pytest.mark.parametrize("ceiling", [11, 13, 20, 30])
+def test_a_ceiling_on_calls_holds_for_the_whole_session(desk: Desk, ceiling: int) -> None:
+    """To score two validation cases, and two held-out cases twice, takes 6 calls; so does the first look."""
+    desk.optimize(f"--promptopt-max-calls={ceiling}")
+    assert len(desk.told) <= ceiling
+    assert desk.kinds().count("call") == len(desk.told)
+    (prompt,) = desk.report["run"]["prompts"]
+    assert prompt["written"] == (desk.text != WEAK)
+    assert prompt["written"] or prompt["stop"] == "budget used up"
+    assert all(result["error"] is None for result in desk.report["prompts"][0]["results"]), (
+        "8 calls were left"
+    )
+
+
+def test_a_ceiling_that_leaves_nothing_for_the_search_is_a_usage_error(desk: Desk) -> None:
+    result = desk.optimize("--promptopt-max-calls=6")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(
+        ["ERROR: --promptopt-max-calls=6: * takes 6 calls, which leaves none for the search*"]
+    )
+    assert not (desk.path / "asked.log").exists()
+
+
+def test_answers_under_way_at_a_ceiling_are_kept(desk: Desk) -> None:
+    slow = CONFTEST.replace(
+        "return await DemoModel", "await asyncio.sleep(0.2)\n        return await DemoModel"
+    )
+    desk.write("conftest.py", slow)
+    desk.optimize("--promptopt-max-calls=10")
+    assert sorted(desk.told) == sorted(set(desk.told)), "nothing that was paid for is asked again"
+    assert desk.report["run"]["spend"]["target"]["calls"] == len(TRAIN + VALIDATION + HELDOUT)
+
+
+def test_a_project_that_cannot_be_written_is_a_usage_error(desk: Desk) -> None:
+    desk.write(".promptopt", "a file where the folder belongs")
+    result = desk.optimize("--promptopt-cache=off")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: no journal of the run can be kept: *.promptopt*"])
+    assert not (desk.path / "asked.log").exists()
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everything")
+def test_a_read_only_prompt_is_refused_before_the_first_call(desk: Desk) -> None:
+    desk.prompt.chmod(0o444)
+    result = desk.optimize()
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: prompts/sort.md: the file is read-only*"])
+    assert not (desk.path / "asked.log").exists()
+
+
+# ------------------------------------------------------------------------------- with other options of pytest
+
+
+@pytest.mark.parametrize("args", [("-qq",), ("-s",), ("-x",), ("-p", "no:terminal")])
+def test_it_works_however_loud_pytest_is(desk: Desk, args: tuple[str, ...]) -> None:
+    desk.cases(heldout=HELDOUT[:1])
+    result = desk.run("--optimize", *args)
+    assert result.ret == pytest.ExitCode.OK
+    assert desk.text == GOOD
+
+
+def test_deselected_cases_are_named_since_they_cannot_guard_the_prompt(desk: Desk) -> None:
+    result = desk.optimize("-k", "pin")
+    result.stdout.fnmatch_lines(["promptopt: 5 cases of prompts/sort.md deselected; they cannot guard it"])
+    assert {result["id"] for result in desk.report["prompts"][0]["results"]} == {
+        f"test_it.py::test_sort[{message}-{label}]"
+        for message, label in TRAIN + VALIDATION + HELDOUT
+        if "pin" in message
+    }
+
+
+def test_junit_xml_describes_the_prompt_that_is_on_disk(desk: Desk) -> None:
+    desk.cases(heldout=HELDOUT[:1])
+    desk.optimize("--junit-xml=junit.xml")
+    xml = (desk.path / "junit.xml").read_text()
+    assert re.search(r'errors="0" failures="0" skipped="0" tests="7"', xml)
+
+
+def test_code_that_reads_the_prompt_itself_meets_the_candidates(desk: Desk) -> None:
+    desk.write(
+        "test_it.py",
+        """
+        import pytest
+
+        @pytest.mark.prompt("prompts/sort.md")
+        @pytest.mark.parametrize("word", ["label", "only"])
+        def test_text(prompt, word):
+            assert word in prompt.text
+
+        @pytest.mark.prompt("prompts/sort.md")
+        def test_file(prompt):
+            assert "label only" in prompt.path.read_text()
+
+        @pytest.mark.prompt("prompts/sort.md")
+        def test_call(prompt):
+            assert prompt(message="my pin is blocked") == "pin_blocked"
+        """,
+    )
+    assert desk.optimize().ret == pytest.ExitCode.OK
+    assert desk.text == GOOD
+
+
+def test_rootdir_may_have_spaces_and_letters_of_any_script(pytester: pytest.Pytester) -> None:
+    folder = pytester.path / "mein prøjekt 日本"
+    folder.mkdir()
+    os.chdir(folder)
+    pytester._path = folder
+    desk = Desk(pytester)
+    assert Path(desk.path) == folder
+    assert desk.optimize().ret == pytest.ExitCode.OK
+    assert desk.text == GOOD
