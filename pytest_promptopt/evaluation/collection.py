@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import re
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,122 +16,13 @@ import pytest
 from pytest_promptopt.errors import NoModelError, PromptFileError, PromptoptError, SettingsError
 from pytest_promptopt.evaluation import internals
 from pytest_promptopt.evaluation.capture import plain
-from pytest_promptopt.models.registry import FORMS, canonical
+from pytest_promptopt.evaluation.mark import MARK, Mark, is_json
+from pytest_promptopt.models.registry import canonical
 from pytest_promptopt.prompts import PromptFile, locate
 from pytest_promptopt.records import Case, Message, Request, Split
 from pytest_promptopt.settings import Settings
 
-MARK = "prompt"
-SIGNATURE = (
-    "@pytest.mark.prompt(path, *, model=None, samples=1, min_case_rate=1.0, min_pass_rate=None, replay=True, "
-    "**model_parameters), or stage=path for each stage of a pipeline"
-)
-PROMPT_ENDINGS = (".md", ".txt")
-
 _ADDRESS = re.compile(r" at 0x[0-9A-Fa-f]+")
-
-
-@dataclass(frozen=True)
-class Mark:
-    """A checked ``@pytest.mark.prompt``. `paths` is stage -> path as written.
-
-    The single prompt's stage is ``""``.
-    """
-
-    paths: Mapping[str, str]
-    model: str | None
-    samples: int | None
-    min_case_rate: float
-    min_pass_rate: float | None
-    replay: bool
-    parameters: Mapping[str, Any]
-
-    @classmethod
-    def parse(cls, mark: pytest.Mark, *, where: str) -> Mark:
-        """Raises `SettingsError` that names `where`, what was given and what is accepted."""
-        given = dict(mark.kwargs)
-        paths = {stage: str(given.pop(stage)) for stage, value in mark.kwargs.items() if _is_path(value)}
-        if mark.args:
-            if len(mark.args) > 1 or paths or not _is_text(mark.args[0]):
-                written = ", ".join([*map(repr, mark.args), *(f"{k}={v!r}" for k, v in paths.items())])
-                raise SettingsError(
-                    f"{where}: @pytest.mark.prompt({written}): expected one path or stages; use {SIGNATURE}"
-                )
-            paths = {"": str(mark.args[0])}
-        elif not paths:
-            raise SettingsError(f"{where}: @pytest.mark.prompt(...) names no prompt file; use {SIGNATURE}")
-        for name, value in given.items():
-            accepted, fits = _ARGUMENTS.get(name, _PARAMETER)
-            if not fits(value):
-                raise SettingsError(
-                    f"{where}: @pytest.mark.prompt({name}={value!r}): {name} must be {accepted}"
-                )
-        return cls(
-            paths=paths,
-            model=given.pop("model", None),
-            samples=given.pop("samples", None),
-            min_case_rate=float(given.pop("min_case_rate", 1.0)),
-            min_pass_rate=given.pop("min_pass_rate", None),
-            replay=given.pop("replay", True),
-            parameters=given,
-        )
-
-
-def _is_text(value: object) -> bool:
-    return isinstance(value, (str, Path)) and bool(str(value).strip())
-
-
-def _is_path(value: object) -> bool:
-    return _is_text(value) and str(value).endswith(PROMPT_ENDINGS)
-
-
-def _is_model(value: object) -> bool:
-    try:
-        return value is None or (isinstance(value, str) and bool(canonical(value)))
-    except SettingsError:
-        return False
-
-
-def _is_whole(value: object) -> bool:
-    return value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 1)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < math.inf
-
-
-def _is_rate(value: object) -> bool:
-    return _is_number(value) and value <= 1  # type: ignore[operator]
-
-
-def _is_json(value: object) -> bool:
-    try:
-        json.dumps(value, allow_nan=False)
-    except (TypeError, ValueError):
-        return False
-    return True
-
-
-Accepted = tuple[str, Callable[[Any], bool]]
-
-_ARGUMENTS: Mapping[str, Accepted] = {
-    "model": (f"the name of a model; {FORMS}", _is_model),
-    "samples": ("a whole number from 1", _is_whole),
-    "min_case_rate": ("a number from 0 to 1", _is_rate),
-    "min_pass_rate": ("a number from 0 to 1", lambda value: value is None or _is_rate(value)),
-    "replay": ("True or False", lambda value: isinstance(value, bool)),
-    "max_tokens": ("a whole number from 1", _is_whole),
-    "temperature": ("a number from 0", _is_number),
-    "stop": (
-        "a string or a list of strings",
-        lambda value: isinstance(value, (str, list, tuple)) and all(isinstance(text, str) for text in value),
-    ),
-    **dict.fromkeys(
-        ("messages", "system", "stream", "stop_sequences"),
-        ("left out: the prompt file and the call decide it", lambda value: False),
-    ),
-}
-_PARAMETER: Accepted = ("a value that JSON can hold, as every model parameter", _is_json)
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,7 +69,7 @@ class PromptCase:
     ) -> Request:
         """The request of one call; parameters of the mark win over those of the front matter."""
         assert self.mark is not None
-        if not _is_json(response_schema):
+        if not is_json(response_schema):
             raise SettingsError(f"prompt(...): response_schema= must be JSON, got {response_schema!r}")
         parameters = {**file.front.parameters, **self.mark.parameters}
         stop = parameters.pop("stop", file.front.stop)

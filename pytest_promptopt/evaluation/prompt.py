@@ -222,14 +222,16 @@ class Prompts(Mapping[str, Prompt]):
     """The prompts of a pipeline by stage name: ``prompts["plan"](...)``."""
 
     def __init__(self, run: Run) -> None:
+        self._run = run
         self._prompts = {name: Prompt(run, name) for name in run.files}
 
     def __getitem__(self, stage: str) -> Prompt:
-        try:
-            return self._prompts[stage]
-        except KeyError:
+        if stage not in self._prompts:
+            # Like every mistake in a call, this says nothing about the prompt's answers.
             names = ", ".join(map(repr, self._prompts))
-            raise KeyError(f"no stage {stage!r} in @pytest.mark.prompt; it names {names}") from None
+            self._run.error = SettingsError(f"no stage {stage!r} in @pytest.mark.prompt; it names {names}")
+            raise self._run.error
+        return self._prompts[stage]
 
     def __iter__(self) -> Any:
         return iter(self._prompts)

@@ -196,7 +196,7 @@ class TestPipeline:
             """
         )
         result = project.run()
-        result.assert_outcomes(failed=1, errors=1)
+        result.assert_outcomes(errors=2)
         result.stdout.fnmatch_lines(
             [
                 "test_it.py:7: the mark names stages plan; use the*",

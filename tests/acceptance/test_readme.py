@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from pytest_promptopt import hookspecs
-from pytest_promptopt.evaluation.collection import Mark
+from pytest_promptopt.evaluation.mark import Mark
 from pytest_promptopt.evaluation.summary import TOLERATED
 from pytest_promptopt.options import OPTIONS
 from pytest_promptopt.prompts import PromptFile, write_prose

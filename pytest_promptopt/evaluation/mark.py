@@ -1,0 +1,125 @@
+"""``@pytest.mark.prompt(...)``, checked."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_promptopt.errors import SettingsError
+from pytest_promptopt.models.registry import FORMS, canonical
+
+MARK = "prompt"
+SIGNATURE = (
+    "@pytest.mark.prompt(path, *, model=None, samples=1, min_case_rate=1.0, min_pass_rate=None, replay=True, "
+    "**model_parameters), or stage=path for each stage of a pipeline"
+)
+PROMPT_ENDINGS = (".md", ".txt")
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A checked ``@pytest.mark.prompt``. `paths` is stage -> path as written.
+
+    The single prompt's stage is ``""``.
+    """
+
+    paths: Mapping[str, str]
+    model: str | None
+    samples: int | None
+    min_case_rate: float
+    min_pass_rate: float | None
+    replay: bool
+    parameters: Mapping[str, Any]
+
+    @classmethod
+    def parse(cls, mark: pytest.Mark, *, where: str) -> Mark:
+        """Raises `SettingsError` that names `where`, what was given and what is accepted."""
+        given = dict(mark.kwargs)
+        paths = {stage: str(given.pop(stage)) for stage, value in mark.kwargs.items() if _is_path(value)}
+        if mark.args:
+            if len(mark.args) > 1 or paths or not _is_text(mark.args[0]):
+                written = ", ".join([*map(repr, mark.args), *(f"{k}={v!r}" for k, v in paths.items())])
+                raise SettingsError(
+                    f"{where}: @pytest.mark.prompt({written}): expected one path or stages; use {SIGNATURE}"
+                )
+            paths = {"": str(mark.args[0])}
+        elif not paths:
+            raise SettingsError(f"{where}: @pytest.mark.prompt(...) names no prompt file; use {SIGNATURE}")
+        for name, value in given.items():
+            accepted, fits = _ARGUMENTS.get(name, _PARAMETER)
+            if not fits(value):
+                raise SettingsError(
+                    f"{where}: @pytest.mark.prompt({name}={value!r}): {name} must be {accepted}"
+                )
+        return cls(
+            paths=paths,
+            model=given.pop("model", None),
+            samples=given.pop("samples", None),
+            min_case_rate=float(given.pop("min_case_rate", 1.0)),
+            min_pass_rate=given.pop("min_pass_rate", None),
+            replay=given.pop("replay", True),
+            parameters=given,
+        )
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, (str, Path)) and bool(str(value).strip())
+
+
+def _is_path(value: object) -> bool:
+    return _is_text(value) and str(value).endswith(PROMPT_ENDINGS)
+
+
+def _is_model(value: object) -> bool:
+    try:
+        return value is None or (isinstance(value, str) and bool(canonical(value)))
+    except SettingsError:
+        return False
+
+
+def _is_whole(value: object) -> bool:
+    return value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 1)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < math.inf
+
+
+def _is_rate(value: object) -> bool:
+    return _is_number(value) and value <= 1  # type: ignore[operator]
+
+
+def is_json(value: object) -> bool:
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+Accepted = tuple[str, Callable[[Any], bool]]
+
+_ARGUMENTS: Mapping[str, Accepted] = {
+    "model": (f"the name of a model; {FORMS}", _is_model),
+    "samples": ("a whole number from 1", _is_whole),
+    "min_case_rate": ("a number from 0 to 1", _is_rate),
+    "min_pass_rate": ("a number from 0 to 1", lambda value: value is None or _is_rate(value)),
+    "replay": ("True or False", lambda value: isinstance(value, bool)),
+    "max_tokens": ("a whole number from 1", _is_whole),
+    "temperature": ("a number from 0", _is_number),
+    "stop": (
+        "a string or a list of strings",
+        lambda value: isinstance(value, (str, list, tuple)) and all(isinstance(text, str) for text in value),
+    ),
+    **dict.fromkeys(
+        ("messages", "system", "stream", "stop_sequences"),
+        ("left out: the prompt file and the call decide it", lambda value: False),
+    ),
+}
+_PARAMETER: Accepted = ("a value that JSON can hold, as every model parameter", is_json)
