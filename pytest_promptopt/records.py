@@ -376,7 +376,7 @@ class Iteration:
 class SplitScore:
     """Pass rates of one split before and after; None where it was not measured.
 
-    :param cases: all cases of the split, with the `errored` ones.
+    :param cases: all cases of the split, with the `errored` ones and without those that were skipped.
     :param fixed: how many cases failed before and pass after; `broken` the other way round.
     """
 

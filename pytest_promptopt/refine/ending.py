@@ -124,13 +124,13 @@ class Ending:
 
     def _scores(self) -> Iterator[SplitScore]:
         for split in Split:
-            cases = self._search.group.ids(split)
             before, after = self._scored.get(split, ((), ()))
             paired = compare(before, after, split=split)
-            if cases:
+            skipped = sum(result.rate is None and not result.errored for result in after or before)
+            if cases := len(self._search.group.ids(split)) - skipped:
                 yield SplitScore(
                     split=split,
-                    cases=len(cases),
+                    cases=cases,
                     before=pass_rate(before),
                     after=pass_rate(after),
                     errored=sum(result.errored for result in after or before),

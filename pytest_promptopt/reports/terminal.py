@@ -24,7 +24,7 @@ MAX_EXAMPLES = 3
 MAX_DIFF_LINES = 40
 
 #: Longest shown line of a prompt, an example id, a value in a table.
-MAX_DIFF_WIDTH = 300
+MAX_DIFF_WIDTH = 2_000
 MAX_ID_WIDTH = 150
 MAX_VALUE_WIDTH = 36
 

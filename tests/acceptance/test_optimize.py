@@ -198,6 +198,26 @@ def test_held_out_failures_have_a_status_of_their_own_and_fail_no_optimized_sess
     assert desk.run("--tb=no").ret == pytest.ExitCode.TESTS_FAILED, "a plain run knows ordinary tests only"
 
 
+def test_a_skipped_case_is_no_evidence(desk: Desk) -> None:
+    desk.cases(
+        heldout=HELDOUT[:1],
+        more="""
+@pytest.mark.prompt("prompts/sort.md")
+@pytest.mark.heldout
+@pytest.mark.parametrize("number", range(20))
+def test_later(prompt, number):
+    prompt(message=str(number))
+    pytest.skip("not yet")
+""",
+    )
+    desk.optimize()
+    (heldout,) = (
+        score for score in desk.report["run"]["prompts"][0]["scores"] if score["split"] == "heldout"
+    )
+    assert (heldout["cases"], heldout["after"], heldout["errored"]) == (1, 1.0, 0)
+    assert heldout["interval"][0] < 0.25, "one case shows little, however many were skipped"
+
+
 def test_a_case_that_still_fails_fails_the_session(desk: Desk) -> None:
     desk.cases(train=[*TRAIN, HOPELESS])
     result = desk.optimize("--promptopt-max-iterations=1")

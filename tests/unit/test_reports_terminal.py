@@ -379,6 +379,12 @@ class TestRunSummary:
         assert len(diff) < MAX_DIFF_LINES
         assert "more lines; the whole text is in j.jsonl" in text(lines)
 
+    def test_a_change_at_the_end_of_a_long_paragraph_is_seen(self) -> None:
+        paragraph = "Route the ticket. " * 50
+        shown = text(summary(replace(IMPROVED, before=f"{paragraph}Old.", after=f"{paragraph}New.")))
+        assert f"    -{paragraph}Old." in shown
+        assert f"    +{paragraph}New." in shown
+
     def test_the_diff_is_coloured(self) -> None:
         assert markup_of(summary(), "+Answer with one word.") == GOOD
 
