@@ -151,7 +151,7 @@ class Listener:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if hasattr(report, "promptopt"):
-            self._open().add(report)
+            self._open().add(self._config.pluginmanager.get_plugin("session"), report)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, object] | None:
@@ -171,6 +171,9 @@ class Listener:
         if self._summary is not None:
             self._summary.finish(session)
 
-    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> Generator[None]:
+        """Last of all: above pytest's own list of failures nobody would see it."""
+        yield
         if self._summary is not None:
             self._summary.show(terminalreporter)

@@ -54,7 +54,13 @@ def to_json(outcome: Outcome) -> dict[str, Any]:
 
 def _call(call: Call) -> dict[str, Any]:
     usage = None if call.usage is None else vars(call.usage)
-    return {**vars(call), "variables": dict(call.variables), "usage": usage}
+    # execnet takes exact types only, not even an enum that is a string.
+    return {
+        **vars(call),
+        "variables": dict(call.variables),
+        "stop_reason": str(call.stop_reason),
+        "usage": usage,
+    }
 
 
 def from_json(data: Mapping[str, Any]) -> Outcome:

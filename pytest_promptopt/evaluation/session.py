@@ -313,6 +313,11 @@ class CaseRunner:
             held.release()
 
     @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if hasattr(self.session.config, "workerinput"):  # elsewhere the summary does it
+            tally.excuse(self.session, report)
+
+    @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self) -> None:
         self.caller.close()
         if self._refinement is not None:

@@ -41,7 +41,10 @@ class Summary:
         self._checks: tuple[PromptCheck, ...] = ()
         self._feedbacks: dict[str, Feedback] = {}
 
-    def add(self, report: pytest.TestReport) -> None:
+    def add(self, session: pytest.Session | None, report: pytest.TestReport) -> None:
+        """Take note of a report before anybody counts it."""
+        if session is not None:
+            tally.excuse(session, report)
         self._tally.add(report)
 
     def note(self, notes: Iterable[str]) -> None:
@@ -75,10 +78,6 @@ class Summary:
             session.exitstatus = pytest.ExitCode.USAGE_ERROR
             return
         self._feedbacks = {check.prompt: self._describe(check) for check in self._checks if check.failing}
-        stopped = session.shouldfail or session.shouldstop
-        all_tolerated = session.testsfailed <= self._tally.tolerated and not stopped
-        if session.exitstatus == pytest.ExitCode.TESTS_FAILED and all_tolerated:
-            session.exitstatus = pytest.ExitCode.OK
         if session.exitstatus == pytest.ExitCode.OK and not verdict(self._checks):
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
         self._write_reports()
@@ -87,9 +86,9 @@ class Summary:
         from pytest_promptopt.failures import describe
 
         try:
-            prose = PromptFile.load(
-                self._settings.rootdir / check.prompt, rootdir=self._settings.rootdir
-            ).prose
+            file = PromptFile.load(self._settings.rootdir / check.prompt, rootdir=self._settings.rootdir)
+            # People count lines from the first of the file.
+            prose = "\n" * (file.first_line - 1) + file.prose
         except PromptoptError:
             prose = ""
         return describe(check.results, prompt=check.prompt, prose=prose, custom=self._custom)

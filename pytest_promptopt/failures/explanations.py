@@ -185,12 +185,12 @@ def _explain_confusion(group: Group) -> Explanation:
     expected, actual, count = group.confusion[0]
     back = next((row[2] for row in group.confusion if row[:2] == (actual, expected)), 0)
     involved = {label for row in group.confusion for label in row[:2]}
-    observed = (
-        f"{group.share}: {_pairs(group)}; pairs: {len(group.confusion)}, labels involved: {len(involved)}"
-    )
+    spread = f" ({len(group.confusion)} confusions among {len(involved)} labels)" * (len(group.confusion) > 1)
+    observed = f"{group.share}: {_pairs(group)}{spread}"
     members = [member for member in group.members if member.finding.pair == (expected, actual)]
     shared = group.telling(members)
-    inputs = f"inputs of these {count}: " + (f"words {shared}" if shared else quote(members[0].input_text))
+    whose = f"inputs of these {count} cases" if count > 1 else "its input"
+    inputs = f"{whose}: " + (f"words {shared}" if shared else quote(members[0].input_text))
     both_ways = f", in both directions ({count} and {back})" if back else ""
     prose = group.background.prose
     lines = prose.line_with(expected), prose.line_with(actual)

@@ -183,6 +183,11 @@ class PromptFile:
             )
         return self._build(self.path, self.name, self.front, self._system, self.original, layout)
 
+    @property
+    def first_line(self) -> int:
+        """The line of the file, from 1, where the prose begins."""
+        return self._layout.first_line
+
     def content(self) -> bytes:
         """The whole file with the current prose; the bytes as read if that is unchanged."""
         return self._encoded(self.prose)

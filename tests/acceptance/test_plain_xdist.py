@@ -174,3 +174,17 @@ def test_every_way_to_distribute(pytester: pytest.Pytester, dist: str) -> None:
         )
     project.run(f"--dist={dist}", workers=2).assert_outcomes(passed=6)
     assert len(project.asked()) == 6
+
+
+def test_what_the_demo_model_answers_crosses_from_the_workers(pytester: pytest.Pytester) -> None:
+    project = Project(pytester)
+    project.write("prompts/route.md", "---\nmodel: demo\n---\nAnswer with one of: red, blue.\nText: {{ text }}\n")
+    project.tests(
+        """
+        @pytest.mark.prompt("prompts/route.md")
+        @pytest.mark.parametrize("text", ["a red car", "a blue car"])
+        def test_colour(prompt, text):
+            assert prompt(text=text).stop_reason == "end_turn"
+        """
+    )
+    project.run(workers=2).assert_outcomes(passed=2)
