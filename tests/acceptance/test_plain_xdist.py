@@ -178,7 +178,8 @@ def test_every_way_to_distribute(pytester: pytest.Pytester, dist: str) -> None:
 
 def test_what_the_demo_model_answers_crosses_from_the_workers(pytester: pytest.Pytester) -> None:
     project = Project(pytester)
-    project.write("prompts/route.md", "---\nmodel: demo\n---\nAnswer with one of: red, blue.\nText: {{ text }}\n")
+    prompt = "---\nmodel: demo\n---\nAnswer with one of: red, blue.\nText: {{ text }}\n"
+    project.write("prompts/route.md", prompt)
     project.tests(
         """
         @pytest.mark.prompt("prompts/route.md")
