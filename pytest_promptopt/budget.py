@@ -36,16 +36,20 @@ class Price:
         ) / 1e6
 
     def bound(self, request: Request) -> float:
-        """The most that one attempt at `request` can cost: a token is never shorter than a byte."""
-        texts = [message.content for message in request.messages]
-        overhead = TOKENS_PER_MESSAGE * (1 + len(texts))
-        for extra in (request.response_schema, request.parameters):
-            if extra:
-                texts.append(json.dumps(extra))
-                overhead += TOKENS_PER_SCHEMA
-        tokens = overhead + sum(len(text.encode("utf-8", "surrogatepass")) for text in texts)
+        """The most that one attempt at `request` can cost."""
         answer = DEFAULT_MAX_TOKENS if request.max_tokens is None else request.max_tokens
-        return (tokens * max(self.input, self.cache_write) + answer * self.output) / 1e6
+        return (input_bound(request) * max(self.input, self.cache_write) + answer * self.output) / 1e6
+
+
+def input_bound(request: Request) -> int:
+    """The most tokens that `request` can be counted as: a token is never shorter than a byte."""
+    texts = [message.content for message in request.messages]
+    overhead = TOKENS_PER_MESSAGE * (1 + len(texts))
+    for extra in (request.response_schema, request.parameters):
+        if extra:
+            texts.append(json.dumps(extra))
+            overhead += TOKENS_PER_SCHEMA
+    return overhead + sum(len(text.encode("utf-8", "surrogatepass")) for text in texts)
 
 
 @dataclass(frozen=True)
@@ -59,7 +63,7 @@ class Reservation:
 class Ledger:
     """Thread-safe account of all paid calls of a session, under optional ceilings.
 
-    Every `reserve` is ended by exactly one of `settle`, `keep`, `refund` and `release`.
+    Every `reserve` is ended by exactly one of `settle`, `keep` and `refund`.
 
     :param max_calls: attempts that may be sent, all roles together; None for no limit.
     :param max_cost: US dollars; None for no limit. With a limit a call of unknown price is refused.
@@ -100,10 +104,6 @@ class Ledger:
         """The provider turned the attempt down: it counts as a call, and costs nothing."""
         self._close(reservation, 0.0, None)
 
-    def release(self, reservation: Reservation) -> None:
-        """The attempt was never sent."""
-        self._close(reservation, 0.0, None, calls=-1)
-
     def could_fit(self, request: Request, price: Price | None) -> bool:
         """Whether `reserve` may succeed later, when attempts now in flight turn out cheaper than reserved."""
         if price is None or self.max_cost is None:
@@ -134,14 +134,6 @@ class Ledger:
         """Attempts that may still be sent, without those set aside; None without a limit."""
         with self._lock:
             return self._calls_left()
-
-    @property
-    def cost_left(self) -> float | None:
-        """Dollars that may still be reserved; None without a limit."""
-        if self.max_cost is None:
-            return None
-        with self._lock:
-            return max(0.0, self.max_cost - self._cost() - self._outstanding)
 
     def _calls_left(self) -> int | None:
         if self.max_calls is None:
@@ -178,14 +170,12 @@ class Ledger:
                 model=request.model,
             )
 
-    def _close(
-        self, reservation: Reservation, cost: float | None, usage: Usage | None, *, calls: int = 0
-    ) -> None:
+    def _close(self, reservation: Reservation, cost: float | None, usage: Usage | None) -> None:
         with self._lock:
             self._outstanding = max(0.0, self._outstanding - (reservation.cost or 0.0))
             spend = self._spend[reservation.role]
-            self._spend[reservation.role] = Spend(
-                calls=spend.calls + calls,
+            self._spend[reservation.role] = replace(
+                spend,
                 input_tokens=spend.input_tokens + _input_tokens(usage),
                 output_tokens=spend.output_tokens + (usage.output_tokens if usage else 0),
                 cost=spend.cost + (cost or 0.0),

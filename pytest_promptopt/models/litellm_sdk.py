@@ -6,10 +6,12 @@ import asyncio
 import importlib
 import logging
 import os
+import re
 import threading
 import time
 import warnings
 from collections import Counter
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
@@ -27,6 +29,13 @@ _STOP_REASONS = {
     "length": StopReason.MAX_TOKENS,
     "content_filter": StopReason.REFUSAL,
 }
+
+_COUNTERS = (
+    "input_cost_per_token",
+    "output_cost_per_token",
+    "cache_read_input_token_cost",
+    "cache_creation_input_token_cost",
+)
 
 
 class _Silence:
@@ -91,19 +100,30 @@ def _is_of_litellm(entry: Any) -> bool:
     return any(part in text for part in ("protected namespace", "attribute on the instance", "ReadOnly"))
 
 
+def litellm_price(model: str, tokens: int) -> Price | None:
+    """The price in litellm's own map for an input of `tokens`; None when it has none. Imports litellm."""
+    ask, answer, read, write = (_price(_model_info(model), name, tokens) for name in _COUNTERS)
+    return Price(ask, answer, read or ask, write or ask) if ask and answer else None
+
+
+def _price(info: Mapping[str, Any], name: str, tokens: int) -> float:
+    """US dollars per million, for the highest of its lengths that `tokens` reaches; 0.0 when not listed."""
+    tier = re.compile(rf"{name}(?:_above_(\d+)k_tokens)?")
+    reached = [
+        float(price)
+        for key, price in info.items()
+        if price and (length := tier.fullmatch(key)) and tokens > 1000 * int(length[1] or 0)
+    ]
+    return 1e6 * max(reached, default=0.0)
+
+
 @cache
-def litellm_price(model: str) -> Price | None:
-    """The price in litellm's own map; None when it has none. Imports litellm."""
+def _model_info(model: str) -> Mapping[str, Any]:
     try:
-        info = import_litellm().get_model_info(model)
+        info: Mapping[str, Any] = import_litellm().get_model_info(model)
     except Exception:  # it raises a bare Exception for a model that it does not list
-        return None
-    per_token = [info.get(name) for name in ("input_cost_per_token", "output_cost_per_token")]
-    if not all(per_token):
-        return None
-    ask, answer = (1e6 * float(price) for price in per_token)
-    read, write = (info.get(f"cache_{name}_input_token_cost") for name in ("read", "creation"))
-    return Price(ask, answer, 1e6 * float(read or per_token[0]), 1e6 * float(write or per_token[0]))
+        return {}
+    return info
 
 
 @cache

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
-from pytest_promptopt.budget import Price
+from pytest_promptopt.budget import Price, input_bound
 from pytest_promptopt.records import Request, Usage
 
 # From the price map inside litellm 1.106.2 (model_prices_and_context_window_backup.json, provider anthropic),
-# read on 2026-11-21; writes are those of the five-minute cache. It lists no claude-fable-5-2, no -mythos-5-2.
+# read on 2026-11-21; writes are those of the five-minute cache, for an hour they cost twice the input.
+# It lists no claude-fable-5-2, no -mythos-5-2.
 _FABLE_5 = Price(input=10, output=50, cache_read=1, cache_write=12.5)
 _FABLE_5_1 = Price(input=10, output=50, cache_read=0.25, cache_write=12.5)
 _OPUS_5 = Price(input=5, output=25, cache_read=0.5, cache_write=6.25)
@@ -42,8 +44,8 @@ _LONG_PRICES: Mapping[str, Price] = {
     "claude-haiku-5-5": Price(input=0.5, output=2.5, cache_read=0.05, cache_write=0.625),
 }
 
-#: Parameters under which the list price does not hold.
-_SURCHARGED = frozenset({"inference_geo", "service_tier", "speed", "tools"})
+#: Parameters under which the list price does not hold; the body that goes with every call can hold them all.
+_SURCHARGED = frozenset({"extra_body", "inference_geo", "service_tier", "speed", "tools"})
 
 
 def claude_price(model: str, request: Request, usage: Usage | None = None) -> Price | None:
@@ -53,10 +55,12 @@ def claude_price(model: str, request: Request, usage: Usage | None = None) -> Pr
     """
     if _SURCHARGED & request.parameters.keys():
         return None
-    tokens = _bytes(request) if usage is None else usage.total - usage.output_tokens
-    if tokens > _LONG_INPUT and model in _LONG_PRICES:
-        return _LONG_PRICES[model]
-    return _PRICES.get(model)
+    tokens = input_bound(request) if usage is None else usage.total - usage.output_tokens
+    price = (_LONG_PRICES.get(model) if tokens > _LONG_INPUT else None) or _PRICES.get(model)
+    cached = request.parameters.get("cache_control")
+    if price is not None and isinstance(cached, Mapping) and cached.get("ttl") == "1h":
+        return replace(price, cache_write=2 * price.input)
+    return price
 
 
 def price_of(request: Request) -> Price | None:
@@ -66,10 +70,8 @@ def price_of(request: Request) -> Price | None:
     provider, _, model = request.model.partition("/")
     if provider == "anthropic":
         return claude_price(model, request)
+    if _SURCHARGED & request.parameters.keys():
+        return None
     from pytest_promptopt.models.litellm_sdk import litellm_price
 
-    return litellm_price(request.model)
-
-
-def _bytes(request: Request) -> int:
-    return sum(len(message.content.encode("utf-8", "surrogatepass")) for message in request.messages)
+    return litellm_price(request.model, input_bound(request))

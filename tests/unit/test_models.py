@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import astuple, replace
 from email.utils import formatdate
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
@@ -15,7 +16,8 @@ from hypothesis import strategies as st
 from pytest_promptopt.budget import Price
 from pytest_promptopt.errors import ErrorKind, ModelError, SettingsError
 from pytest_promptopt.models import registry
-from pytest_promptopt.models.prices import claude_price, price_of
+from pytest_promptopt.models.litellm_sdk import import_litellm
+from pytest_promptopt.models.prices import _LONG_PRICES, _PRICES, claude_price, price_of
 from pytest_promptopt.models.redact import MAX_LENGTH, redact
 from pytest_promptopt.models.retry import CONSEQUENCES, RetryPolicy, kind_of, retry_after
 from pytest_promptopt.records import Message, Request, Usage
@@ -106,16 +108,63 @@ def test_the_default_optimizer_model_is_listed_by_the_sdk() -> None:
     assert claude_price(model, Request(DEFAULT_OPTIMIZER_MODEL, ())) is not None
 
 
-def test_prices_follow_model_length_and_surcharges() -> None:
+def test_prices_follow_model_and_length() -> None:
     short = Request("anthropic/claude-haiku-5-5", (Message("user", "hi"),))
     long = Request("anthropic/claude-haiku-5-5", (Message("user", "x" * 100_001),))
-    fast = Request("anthropic/claude-opus-5-5", (), parameters={"speed": "fast"})
     assert price_of(short) == Price(0.1, 0.5, 0.01, 0.125)
     assert price_of(long) == Price(0.5, 2.5, 0.05, 0.625)
     assert claude_price("claude-haiku-5-5", long, Usage(50_000, 5)) == price_of(short)
-    assert price_of(fast) is None
     assert price_of(Request("anthropic/claude-unheard-of", ())) is None
     assert price_of(Request("demo", ())) == Price(0, 0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "price"),
+    [
+        ({"speed": "fast"}, None),
+        ({"extra_body": {"speed": "fast"}}, None),
+        ({"cache_control": {"type": "ephemeral"}}, Price(4, 20, 0.2, 5)),
+        ({"cache_control": {"type": "ephemeral", "ttl": "1h"}}, Price(4, 20, 0.2, 8)),
+    ],
+)
+def test_parameters_that_cost_more_are_priced_or_make_the_price_unknown(
+    parameters: dict[str, Any], price: Price | None
+) -> None:
+    assert price_of(Request("anthropic/claude-opus-5-5", (), parameters=parameters)) == price
+
+
+def test_a_long_schema_counts_as_input() -> None:
+    schema = {"description": "x" * 100_001}
+    assert price_of(Request("anthropic/claude-haiku-5-5", (), response_schema=schema)) == Price(
+        0.5, 2.5, 0.05, 0.625
+    )
+
+
+def test_a_price_of_litellm_follows_the_length_of_the_input_too() -> None:
+    pytest.importorskip("litellm")
+    short, long = (Request("gemini/gemini-2.5-pro", (Message("user", "x" * n),)) for n in (10, 200_001))
+    below, above = price_of(short), price_of(long)
+    assert below is not None
+    assert above is not None
+    assert astuple(above) > astuple(below)
+    assert above.output > below.output
+    assert price_of(replace(short, parameters={"service_tier": "priority"})) is None
+    assert price_of(replace(short, model="openai/no-such-model")) is None
+
+
+def test_listed_prices_are_those_of_litellm() -> None:
+    pytest.importorskip("litellm")
+    listed = import_litellm().model_cost
+    counters = ("input", "output", "cache_read_input", "cache_creation_input")
+    for prices, tier in ((_PRICES, ""), (_LONG_PRICES, "_above_100k_tokens")):
+        for model, price in prices.items():
+            theirs = [
+                1e6 * listed[model][f"{c}_cost_per_token{tier}" if "_" not in c else f"{c}_token_cost{tier}"]
+                for c in counters
+            ]
+            assert astuple(price) == pytest.approx(theirs), model
+            hour = listed[model][f"cache_creation_input_token_cost_above_1hr{tier}"]
+            assert 1e6 * hour == pytest.approx(2 * price.input), model
 
 
 def test_every_kind_of_failure_has_a_consequence() -> None:
