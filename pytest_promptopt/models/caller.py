@@ -1,20 +1,20 @@
-"""Model calls for synchronous code: submit many, wait for some. One background thread does the network."""
+"""Model calls for synchronous code: submit many, wait for some; each equal request is paid once."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 from pytest_promptopt.budget import Ledger, Price
 from pytest_promptopt.cache import ResponseCache
 from pytest_promptopt.errors import ErrorKind, ModelError
 from pytest_promptopt.models import Model
+from pytest_promptopt.models.background import Background
 from pytest_promptopt.models.prices import price_of
 from pytest_promptopt.models.retry import RetryPolicy
 from pytest_promptopt.models.sender import Sender, Trip
@@ -66,7 +66,7 @@ class Caller:
     :param concurrency: requests in flight at once, all models together.
     :param refresh: do not take answers that were on disk before this session.
     :param on_paid: told of each settled flight that sent a request, in the loop thread, before anybody sees
-        the answer. What it raises is raised again by the next `wait`, `ask` or `aask`.
+        the answer. What it raises is raised again by every later `wait`, `ask` and `aask`.
     :param price: the price that bounds a request's cost; None when it is unknown.
     """
 
@@ -83,20 +83,19 @@ class Caller:
         price: Callable[[Request], Price | None] = price_of,
     ) -> None:
         self._cache = cache
-        self._concurrency = concurrency
         self._refresh = refresh
         self._on_paid = on_paid
-        self._make_sender: Callable[[], Sender] = partial(
-            Sender, resolve=resolve, price=price, ledger=ledger, concurrency=concurrency, retry=retry
+        self._sender = Sender(
+            resolve=resolve, price=price, ledger=ledger, concurrency=concurrency, retry=retry
         )
+        self._slots = asyncio.Semaphore(concurrency)
         self._changed = threading.Condition()  # guards all that follows
         self._memory: dict[str, Known] = {}
         self._flights: dict[str, Future[Known]] = {}
         self._settled: set[str] = set()
-        self._fatal: ModelError | None = None
         self._defect: Exception | None = None
         self._closed = False
-        self._loop: _Loop | None = None
+        self._background: Background | None = None
 
     @property
     def in_flight(self) -> int:
@@ -105,7 +104,7 @@ class Caller:
     @property
     def fatal(self) -> ModelError | None:
         """The error after which no call can succeed; later requests end with it without a call."""
-        return self._fatal
+        return self._sender.fatal
 
     def known(self, request: Request) -> Known | None:
         """What memory or disk knows; None when the request has to be submitted. Never touches the network."""
@@ -159,13 +158,13 @@ class Caller:
 
     def cancel(self) -> None:
         """End all flights now; each settles with the error CANCELLED."""
-        loop = self._loop
-        if loop is not None:
-            loop.cancel()
+        background = self._background
+        if background is not None:
+            background.cancel()
             end = time.monotonic() + CLOSING / 2
             with self._changed:
                 while self._flights and time.monotonic() < end:
-                    self._changed.wait(0.05)
+                    self._changed.wait(SLICE)
 
     def forget_refusals(self) -> None:
         """Let requests be asked again that a ceiling or `cancel` had ended without an answer."""
@@ -178,10 +177,10 @@ class Caller:
         """Cancel what is in flight, close the models, end the thread; later requests end at once."""
         with self._changed:
             self._closed = True
-            loop, self._loop = self._loop, None
-        if loop is not None:
-            loop.stop(CLOSING)
-        for key in list(self._flights):  # of a loop that did not end in time
+            background, self._background = self._background, None
+        if background is not None:
+            background.stop(CLOSING)
+        for key in list(self._flights):  # of a thread that did not end in time
             self._land(key, Known(None, _cancelled("the session is over"), cached=False))
 
     def _submit(self, request: Request, role: Role) -> Future[Known]:
@@ -196,20 +195,20 @@ class Caller:
             if known is not None:
                 flight.set_result(known)
                 return flight
-            refusal = _cancelled("the session is over") if self._closed else self._fatal
-            self._flights[key] = flight
+            refusal = _cancelled("the session is over") if self._closed else self.fatal
             if refusal is None:
-                if self._loop is None:
-                    self._loop = _Loop(self._make_sender(), self._cache, self._concurrency)
-                self._loop.start(lambda loop: self._fly(loop, Trip(request, role)))
+                if self._background is None:
+                    self._background = Background(self._leave)
+                self._background.start(partial(self._fly, Trip(request, role)))
+            self._flights[key] = flight
         if refusal is not None:
             self._land(key, Known(None, refusal, cached=False))
         return flight
 
-    async def _fly(self, loop: _Loop, trip: Trip) -> None:
+    async def _fly(self, trip: Trip) -> None:
         try:
-            async with loop.slots:
-                known = await self._obtain(loop.sender, trip)
+            async with self._slots:
+                known = await self._obtain(trip)
         except ModelError as error:
             known = Known(None, error, cached=False)
         except asyncio.CancelledError:
@@ -217,8 +216,6 @@ class Caller:
         except Exception as error:  # a defect of ours: `wait` and `ask` raise it, nobody waits for ever
             self._defect = error
             known = Known(None, _cancelled(f"cancelled by {type(error).__name__}: {error}"), cached=False)
-        if loop.sender.fatal is not None:
-            self._fatal = loop.sender.fatal
         if trip.attempts and self._on_paid is not None:
             said = None if known.error is None else str(known.error)
             try:
@@ -227,10 +224,10 @@ class Caller:
                 self._defect = error
         self._land(trip.request.key, known)
 
-    async def _obtain(self, sender: Sender, trip: Trip) -> Known:
+    async def _obtain(self, trip: Trip) -> Known:
         cache, key = self._cache, trip.request.key
         if cache is None:
-            return Known(await sender.send(trip), None, cached=False)
+            return Known(await self._sender.send(trip), None, cached=False)
         waited = False
         while True:
             with cache.flight(key) as mine:
@@ -238,11 +235,16 @@ class Caller:
                 if stored is not None:
                     return Known(stored, None, cached=True)
                 if mine:
-                    answer = await sender.send(trip)
+                    answer = await self._sender.send(trip)
                     cache.put(key, answer)
                     return Known(answer, None, cached=False)
             waited = True
             await asyncio.sleep(POLL)
+
+    async def _leave(self) -> None:
+        await self._sender.aclose()
+        if self._cache is not None:
+            self._cache.leave()
 
     def _land(self, key: str, known: Known) -> None:
         with self._changed:
@@ -264,52 +266,6 @@ class Caller:
     def _raise_defect(self) -> None:
         if self._defect is not None:
             raise self._defect
-
-
-class _Loop:
-    """The background thread with its event loop; starts at once and ends with `stop`."""
-
-    def __init__(self, sender: Sender, cache: ResponseCache | None, concurrency: int) -> None:
-        self.sender = sender
-        self.slots = asyncio.Semaphore(concurrency)
-        self._cache = cache
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._over = asyncio.Event()
-        started: Future[asyncio.AbstractEventLoop] = Future()
-        self._thread = threading.Thread(
-            target=lambda: asyncio.run(self._serve(started)), name="pytest-promptopt models", daemon=True
-        )
-        self._thread.start()
-        self._loop = started.result()
-
-    def start(self, fly: Callable[[_Loop], Coroutine[Any, Any, None]]) -> None:
-        def create() -> None:
-            task = self._loop.create_task(fly(self))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-
-        self._loop.call_soon_threadsafe(create)
-
-    def cancel(self) -> None:
-        self._loop.call_soon_threadsafe(self._cancel_all)
-
-    def stop(self, seconds: float) -> None:
-        self._loop.call_soon_threadsafe(self._over.set)
-        self._thread.join(seconds)
-
-    def _cancel_all(self) -> None:
-        for task in tuple(self._tasks):
-            task.cancel()
-
-    async def _serve(self, started: Future[asyncio.AbstractEventLoop]) -> None:
-        started.set_result(asyncio.get_running_loop())
-        await self._over.wait()
-        tasks = tuple(self._tasks)
-        self._cancel_all()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await self.sender.aclose()
-        if self._cache is not None:
-            self._cache.leave()
 
 
 def _cancelled(message: str) -> ModelError:

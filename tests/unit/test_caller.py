@@ -326,6 +326,19 @@ def test_a_model_that_cannot_be_resolved_ends_the_request() -> None:
         caller.ask(question(), Role.TARGET)
 
 
+def test_a_thread_that_cannot_start_is_an_error_and_no_hang(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> asyncio.AbstractEventLoop:
+        raise OSError("too many open files")
+
+    with calling(FakeModel()) as caller:
+        with monkeypatch.context() as full:
+            full.setattr(asyncio, "new_event_loop", refuse)
+            with pytest.raises(OSError, match="too many open files"):
+                caller.submit(question(), Role.TARGET)
+        assert caller.wait() == frozenset()
+        assert caller.ask(question(), Role.TARGET).text == "HELLO"
+
+
 def test_what_on_paid_raises_reaches_whoever_waits() -> None:
     def full(paid: Paid) -> None:
         raise OSError("no space left for the journal")
