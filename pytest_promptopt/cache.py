@@ -10,12 +10,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
+from pytest_promptopt.flights import Flights
 from pytest_promptopt.records import Answer
-
-if TYPE_CHECKING:
-    import filelock
 
 _T = TypeVar("_T")
 
@@ -44,7 +42,7 @@ class ResponseCache:
         self._store: Any = None
         self._readable = True
         self._writable = True
-        self._locking = True
+        self._flights: Flights | None = None
 
     def get(self, key: str) -> Answer | None:
         """The stored answer; None when there is none that can be used."""
@@ -82,17 +80,17 @@ class ResponseCache:
         Does not wait. The lock goes with its owner, also by ``kill -9``. Where locks do not work everybody is
         the one: an answer may then be paid twice, but none is lost.
         """
-        lock = self._acquire(self._folder / "flights" / f"{key}.lock") if self._locking else None
-        if lock is None:
-            yield not self._locking
+        if self._flights is None:
+            with suppress(OSError):
+                self._make_folder()
+            self._flights = Flights(self._folder / "flights.lock")
+        if not self._flights.take(key):
+            yield False
             return
         try:
             yield True
         finally:
-            # Removed while still held; whoever opened it meanwhile finds the answer, or pays.
-            with suppress(OSError):
-                os.unlink(lock.lock_file)
-            lock.release()
+            self._flights.give(key)
 
     def leave(self) -> None:
         """Close the connection of the calling thread; to be called by every thread that ends."""
@@ -103,21 +101,8 @@ class ResponseCache:
         """Close the database; a later `get` or `put` opens it again."""
         with self._lock:
             self._drop()
-
-    def _acquire(self, path: Path) -> filelock.BaseFileLock | None:
-        import filelock
-
-        try:
-            self._make_folder()
-            path.parent.mkdir(mode=0o700, exist_ok=True)
-            lock = filelock.FileLock(path, mode=0o600, thread_local=False)
-            lock.acquire(blocking=False)
-        except filelock.Timeout:
-            return None
-        except (OSError, NotImplementedError):
-            self._locking = False
-            return None
-        return lock
+            if self._flights is not None:
+                self._flights.close()
 
     def _healed(self, use: Callable[[Any], _T]) -> _T:
         """`use` on the open store; once more on an empty one when the database turns out to be damaged."""

@@ -74,9 +74,9 @@ def test_only_the_owner_can_read_it(cache: Cache, folder: Path) -> None:
     with cache.flight("a"):
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
         modes = {p.name: stat.S_IMODE(p.stat().st_mode) for p in folder.glob("cache.db*")}
-        modes |= {p.name: stat.S_IMODE(p.stat().st_mode) for p in folder.glob("flights/*")}
+        modes |= {p.name: stat.S_IMODE(p.stat().st_mode) for p in folder.glob("flights.lock")}
     assert "cache.db" in modes
-    assert "a.lock" in modes
+    assert "flights.lock" in modes
     assert set(modes.values()) == {0o600}
     assert (folder / ".gitignore").read_text() == "*\n"
 
@@ -227,17 +227,22 @@ def test_threads_share_it(cache: Cache) -> None:
     assert cache.warnings == []
 
 
-def test_one_flight_per_key(cache: Cache, folder: Path) -> None:
-    other = Cache(folder)
+def test_one_flight_per_key_over_processes(cache: Cache, folder: Path) -> None:
+    script = (
+        "import sys; from pathlib import Path; from pytest_promptopt.cache import ResponseCache\n"
+        "cache = ResponseCache(Path(sys.argv[1]), warn=print)\n"
+        "with cache.flight('a') as one, cache.flight('b') as other: print(one, other)\n"
+    )
+
+    def elsewhere() -> str:
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+        command = [sys.executable, "-c", script, str(folder)]
+        return subprocess.run(command, capture_output=True, text=True, env=environment, check=True).stdout
+
     with cache.flight("a") as mine:
         assert mine
-        with other.flight("a") as theirs:
-            assert not theirs
-        with other.flight("b") as theirs:
-            assert theirs
-    with other.flight("a") as theirs:
-        assert theirs
-    assert list((folder / "flights").iterdir()) == []
+        assert elsewhere() == "False True\n"
+    assert elsewhere() == "True True\n"
 
 
 def test_a_killed_owner_leaves_the_flight_to_another(cache: Cache, folder: Path) -> None:

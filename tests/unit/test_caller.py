@@ -429,18 +429,6 @@ def test_errors_are_not_stored(open_cache: Callable[[], ResponseCache]) -> None:
         assert caller.ask(question(), Role.TARGET).text == "HELLO"
 
 
-def test_two_callers_on_one_folder_pay_once(open_cache: Callable[[], ResponseCache]) -> None:
-    model = FakeModel(seconds=0.1)
-    requests = [question(str(n)) for n in range(5)]
-    with calling(model, cache=open_cache()) as one, calling(model, cache=open_cache(), refresh=True) as two:
-        for request in requests:
-            one.submit(request, Role.TARGET)
-            two.submit(request, Role.TARGET)
-        known = settle(one, *requests) + settle(two, *requests)
-    assert len(model.asked) == 5
-    assert sum(k.cached for k in known) == 5
-
-
 CHILD = """
 import asyncio, sys
 from pathlib import Path

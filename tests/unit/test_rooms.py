@@ -18,7 +18,7 @@ PACKAGE = Path(pytest_promptopt.__file__).parent
 #: From the ground up. A room imports only from floors below its own, never from a neighbour.
 FLOORS = (
     {"records", "errors"},
-    {"settings", "evidence", "home", "textdisk"},
+    {"settings", "evidence", "home", "textdisk", "flights"},
     {"cache", "budget"},
     {"models", "journal", "failures", "prompts"},
     {"refine"},
@@ -28,7 +28,7 @@ FLOORS = (
 )
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 
-KNOW_PYTEST = ("plugin", "options", "hookspecs", "evaluation", "reports.terminal")
+KNOW_PYTEST = ("plugin", "options", "hookspecs", "evaluation")
 
 #: Imported in every pytest session of a machine that has the package, used or not.
 ALWAYS_IMPORTED = ("plugin", "options", "hookspecs", "settings", "records", "errors")

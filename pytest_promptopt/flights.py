@@ -1,0 +1,57 @@
+"""One flight per answer over processes: a lock per key that its owner's death releases."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+#: Hex digits of a key that choose its byte: 60 bits, as far as a file offset reaches, so that no two keys share one.
+_DIGITS = 15
+
+
+class Flights:
+    """Locks by key between processes that share a folder, each a byte of one file that has none.
+
+    A lock file for each key would cost more than the rest of a call (five system calls, each giving up the
+    interpreter lock); this costs two. Within one process everybody has the lock: `Caller` sees to that.
+
+    :param path: the file; created with the first lock, for the owner only.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._descriptor = -1
+        self._works = fcntl is not None
+
+    def take(self, key: str) -> bool:
+        """Try to become the one process that asks for `key`; does not wait.
+
+        Where locks do not work everybody is the one: an answer may then be paid twice, but none is lost.
+        """
+        if not self._works:
+            return True
+        try:
+            if self._descriptor < 0:
+                self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            fcntl.lockf(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, int(key[:_DIGITS], 16))
+        except (BlockingIOError, PermissionError):  # POSIX leaves open which of the two it is
+            return self._descriptor < 0
+        except OSError:
+            self._works = False
+        return True
+
+    def give(self, key: str) -> None:
+        """Let the next process have `key`."""
+        if self._works and self._descriptor >= 0:
+            fcntl.lockf(self._descriptor, fcntl.LOCK_UN, 1, int(key[:_DIGITS], 16))
+
+    def close(self) -> None:
+        """Give back everything; a later `take` opens the file again."""
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
