@@ -10,7 +10,7 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-#: Hex digits of a key that choose its byte: 60 bits, as far as a file offset reaches, so that no two keys share one.
+#: Hex digits of a key that choose its byte: 60 bits, as far as an offset reaches; no two keys meet there.
 _DIGITS = 15
 
 
