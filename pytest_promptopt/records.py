@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import operator
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from enum import StrEnum
 from functools import cached_property
 from typing import Any
@@ -332,6 +333,12 @@ class Spend:
     cost: float = 0.0
     unpriced: int = 0
 
+    def __add__(self, other: Spend) -> Spend:
+        return Spend(*map(operator.add, astuple(self), astuple(other)))
+
+    def __sub__(self, other: Spend) -> Spend:
+        return Spend(*map(operator.sub, astuple(self), astuple(other)))
+
 
 @dataclass(frozen=True)
 class CandidateResult:
@@ -396,7 +403,10 @@ class PromptResult:
     :param outcome: ``improved``, ``unchanged`` (no candidate was better), ``worse`` (on held-out cases,
         beyond chance), ``passing`` (no failing case: left alone) or ``interrupted``.
     :param stop: the name of the halting rule, `why` its sentence.
-    :param written: whether the file on disk now holds `after`.
+    :param written: whether `after` was put into the file.
+    :param unwritten: why a changed text was not: ``dry run``, ``interrupted``, an error; else empty.
+    :param pipeline: all prompts that were refined together since they share cases, itself included: what is
+        said of stop, scores, `fixed` and `broken` is said of them together. Empty for a prompt on its own.
     """
 
     prompt: str
@@ -410,6 +420,8 @@ class PromptResult:
     fixed: tuple[str, ...] = ()
     broken: tuple[str, ...] = ()
     written: bool = False
+    unwritten: str = ""
+    pipeline: tuple[str, ...] = ()
     note: str = ""
 
 

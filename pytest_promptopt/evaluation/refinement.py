@@ -31,6 +31,7 @@ from pytest_promptopt.records import (
     RunResult,
     Spend,
     Split,
+    SplitScore,
 )
 from pytest_promptopt.refine import acceptance, halting, loop, proposer
 from pytest_promptopt.refine.acceptance import Comparison, Verdict
@@ -270,8 +271,9 @@ class Refinement:
             propose=self._propose,
             accept=self._accept,
             halt=self._halt,
-            iteration_finished=self._iteration_finished,
             progress=self._phase,
+            measured=self._progress.measured,
+            iteration_finished=self._iteration_finished,
         )
 
     def _categorize(self, case: FailedCase) -> str | None:
@@ -326,6 +328,7 @@ class _Silent:
 
     def started(self, prompts: Sequence[str], cases: int) -> None: ...
     def phase(self, name: str, prompt: str) -> None: ...
+    def measured(self, scores: Sequence[SplitScore]) -> None: ...
     def iteration(self, iteration: Iteration) -> None: ...
     def calls(self, in_flight: int, done: int, spend: Spend) -> None: ...
     def finished(self) -> None: ...

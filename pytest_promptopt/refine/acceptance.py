@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pytest_promptopt.records import CaseResult, Split
+from pytest_promptopt.records import CaseResult, Split, SplitScore, pass_rate
 
 #: Below this pass rate a lateral move is chance; from it on, moves sideways help to cross a plateau.
 LATERAL_FROM = 0.10
@@ -80,6 +80,23 @@ def compare(
         fixed=tuple(case for case, one, two in pairs if one < passes <= two),
         broken=tuple(case for case, one, two in pairs if two < passes <= one),
         growth=growth,
+    )
+
+
+def score(
+    split: Split, cases: int, before: Sequence[CaseResult], after: Sequence[CaseResult] = ()
+) -> SplitScore:
+    """The pass rates of a split of `cases` cases under two texts; one without results was not measured."""
+    paired = compare(before, after, split=split)
+    latest = after or before
+    return SplitScore(
+        split=split,
+        cases=cases - sum(result.rate is None and not result.errored for result in latest),
+        before=pass_rate(before),
+        after=pass_rate(after),
+        errored=sum(result.errored for result in latest),
+        fixed=len(paired.fixed),
+        broken=len(paired.broken),
     )
 
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 from pytest_promptopt.errors import PromptConflictError, PromptFileError
 from pytest_promptopt.evidence import ALPHA, sign_test
-from pytest_promptopt.records import PromptResult, Split, SplitScore, pass_rate
-from pytest_promptopt.refine.acceptance import compare
+from pytest_promptopt.records import PromptResult, Split
+from pytest_promptopt.refine.acceptance import compare, score
 from pytest_promptopt.refine.attempts import Results
 from pytest_promptopt.refine.evaluator import Prompt, StopRun, Trial
 from pytest_promptopt.refine.halting import Halt, Phase
@@ -28,10 +28,13 @@ class Ending:
         self.notes = list(search.notes)
         self._search = search
         self._around = around
-        self._written: set[str] = set()
+        # Until `write` had its turn; it has none after Ctrl-C.
+        self._unwritten: dict[str, str] = {prompt.name: Halt.INTERRUPTED for prompt in self.changed}
         self._scored: dict[Split, tuple[Results, Results]] = {
-            split: (self.original.evidence(split), self.final.evidence(split)) for split in SEARCHED
+            split: (self.original.evidence(split), self.final.evidence(split)) for split in Split
         }
+        if self.heldout and not self.changed and not search.interrupted:
+            self.notes.append("the held-out cases were not scored, since the text did not change")
 
     @property
     def trials(self) -> tuple[Trial, ...]:
@@ -49,49 +52,41 @@ class Ending:
         self._around.record_results(self.final.id, after)
 
     def write(self, write: Write | None) -> None:
-        """Write every changed prompt once. What cannot be written is noted and stays in the result.
+        """Write every changed prompt once; the journal keeps the text of those that are not written.
 
         A fall on held-out cases that chance hardly explains keeps the original: the gain was learned by
         heart.
         """
-        if fall := self._fall():
-            self.notes.append(fall)
-            self._around.record("not written", prompts=self._search.names, why=fall)
-            return
-        for prompt in self.changed if write else ():
-            assert write is not None
+        for prompt in self.changed:
             text = self.final.text(prompt)
-            try:
-                write(prompt, text)
-            except (PromptConflictError, PromptFileError, OSError) as error:
-                self.notes.append(f"not written: {error}; the new text is in the journal")
-                self._around.record("not written", prompt=prompt.name, why=str(error), text=text)
-            else:
-                self._written.add(prompt.name)
-                self._around.record("written", prompt=prompt.name, text=text)
+            why = self._fall() or (_refusal(write, prompt, text) if write else "dry run")
+            self._unwritten[prompt.name] = why
+            self._around.record("not written" if why else "written", prompt=prompt.name, why=why, text=text)
 
     def _fall(self) -> str:
         """Why the held-out cases speak against the final text; empty when they do not."""
-        before, after = self._scored.get(Split.HELDOUT, ((), ()))
-        paired = compare(before, after, split=Split.HELDOUT)
+        paired = compare(*self._scored[Split.HELDOUT], split=Split.HELDOUT)
         if paired.gain >= 0 or sign_test(len(paired.broken), len(paired.fixed)) > ALPHA:
             return ""
-        return f"not written: on held-out cases it is worse than the original ({paired})"
+        return f"on held-out cases it is worse than the original ({paired})"
 
-    def results(self, interrupted: bool) -> Iterator[PromptResult]:
+    def results(self) -> Iterator[PromptResult]:
         """What became of each prompt of the group."""
-        seen = (self.original.evidence(*SEARCHED), self.final.evidence(*SEARCHED))
-        paired = compare(*seen)
-        for prompt in self._search.group.prompts:
+        paired = compare(self.original.evidence(*SEARCHED), self.final.evidence(*SEARCHED))
+        group = self._search.group
+        scores = (score(split, len(group.ids(split)), *each) for split, each in self._scored.items())
+        measured = tuple(each for each in scores if each.cases)
+        for prompt in group.prompts:
             changed = prompt in self.changed
+            unwritten = self._unwritten.get(prompt.name, "")
             yield PromptResult(
                 prompt=prompt.name,
                 before=prompt.prose,
                 after=self.final.text(prompt),
-                outcome=self._outcome(changed, prompt.name in self._written, interrupted),
+                outcome=self._outcome(changed, unwritten),
                 stop=self._search.stop.halt,
                 why=self._search.stop.why,
-                scores=tuple(self._scores()),
+                scores=measured,
                 iterations=tuple(
                     iteration
                     for iteration in self._search.iterations
@@ -99,44 +94,29 @@ class Ending:
                 ),
                 fixed=paired.fixed if changed else (),
                 broken=paired.broken if changed else (),
-                written=prompt.name in self._written,
-                note="; ".join(self._notes(changed, prompt.name in self._written, interrupted)),
+                written=changed and not unwritten,
+                unwritten=unwritten,
+                pipeline=tuple(self._search.names) if len(group.prompts) > 1 else (),
+                note="; ".join(self.notes),
             )
 
-    def _outcome(self, changed: bool, written: bool, interrupted: bool) -> str:
+    def _outcome(self, changed: bool, unwritten: str) -> str:
         if self._search.stop.halt == Halt.PASSING:
             return "passing"
-        if self._search.interrupted or (interrupted and changed and not written):
+        if self._search.interrupted or unwritten == Halt.INTERRUPTED:
             return "interrupted"
         if changed and self._fall():
             return "worse"
         return "improved" if changed else "unchanged"
 
-    def _notes(self, changed: bool, written: bool, interrupted: bool) -> Iterator[str]:
-        yield from self.notes
-        if interrupted and changed and not written:
-            yield "interrupted, so it was not written; the best text so far is in the journal"
-        elif self.changed and not changed:
-            shared = ", ".join(other.name for other in self.changed)
-            yield f"its cases also use {shared}, which changed; their rates are with that text"
-        elif self.heldout and not changed and not interrupted:
-            yield "the held-out cases were not scored, since the text did not change"
 
-    def _scores(self) -> Iterator[SplitScore]:
-        for split in Split:
-            before, after = self._scored.get(split, ((), ()))
-            paired = compare(before, after, split=split)
-            skipped = sum(result.rate is None and not result.errored for result in after or before)
-            if cases := len(self._search.group.ids(split)) - skipped:
-                yield SplitScore(
-                    split=split,
-                    cases=cases,
-                    before=pass_rate(before),
-                    after=pass_rate(after),
-                    errored=sum(result.errored for result in after or before),
-                    fixed=len(paired.fixed),
-                    broken=len(paired.broken),
-                )
+def _refusal(write: Write, prompt: Prompt, text: str) -> str:
+    """Why `text` cannot be written; empty when it now is."""
+    try:
+        write(prompt, text)
+    except (PromptConflictError, PromptFileError, OSError) as error:
+        return str(error)
+    return ""
 
 
 def score_heldout(endings: Sequence[Ending], around: Surroundings) -> None:

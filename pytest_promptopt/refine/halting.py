@@ -84,5 +84,7 @@ def halt(standing: Standing) -> Stop | None:
         )
         return Stop(Halt.PLATEAU, why)
     if standing.iterations >= standing.max_iterations:
-        return Stop(Halt.ITERATIONS, f"all {standing.max_iterations} iterations are used")
+        return Stop(
+            Halt.ITERATIONS, f"the limit --promptopt-max-iterations={standing.max_iterations} is reached"
+        )
     return None

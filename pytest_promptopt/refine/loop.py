@@ -56,7 +56,7 @@ def run(
                 ending.write(write)
         except KeyboardInterrupt:
             interrupted = True
-    by_name = {result.prompt: result for ending in endings for result in ending.results(interrupted)}
+    by_name = {result.prompt: result for ending in endings for result in ending.results()}
     result = RunResult(
         id=journal.run_id if journal else "",
         prompts=tuple(by_name[prompt.name] for prompt in prompts),

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from pytest_promptopt.failures import Categorize
-from pytest_promptopt.records import Iteration
+from pytest_promptopt.records import Iteration, SplitScore
 from pytest_promptopt.refine import acceptance, halting, proposer
 from pytest_promptopt.refine.acceptance import Comparison, Verdict
 from pytest_promptopt.refine.halting import Phase, Standing, Stop
@@ -26,13 +26,15 @@ class Policies:
     :param propose: one reply per brief, in order.
     :param accept: whether a candidate may replace the incumbent.
     :param halt: whether to stop now; None to go on.
-    :param iteration_finished: told of every iteration.
     :param progress: told when a phase begins, and for which prompts.
+    :param measured: told the pass rates that a search starts from; their `after` is None.
+    :param iteration_finished: told of every iteration.
     """
 
     categorize: Categorize | None = None
     propose: Callable[[Wanted, Ask], list[Reply | Unusable]] = proposer.propose
     accept: Callable[[Comparison], Verdict] = acceptance.adaptive
     halt: Callable[[Standing], Stop | None] = halting.halt
-    iteration_finished: Callable[[Iteration], None] = unobserved
     progress: Callable[[Phase, str], None] = unobserved
+    measured: Callable[[Sequence[SplitScore]], None] = unobserved
+    iteration_finished: Callable[[Iteration], None] = unobserved

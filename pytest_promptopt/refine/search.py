@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 
 from pytest_promptopt.records import Iteration, Overlay, Split, pass_rate
-from pytest_promptopt.refine.acceptance import EPSILON, compare, holds, rank
+from pytest_promptopt.refine.acceptance import EPSILON, compare, holds, rank, score
 from pytest_promptopt.refine.attempts import ACCEPTED, REFUSED, REJECTED, Attempt, Results, Version
 from pytest_promptopt.refine.briefs import Briefing
 from pytest_promptopt.refine.checks import Checks, Passages
@@ -17,7 +17,7 @@ from pytest_promptopt.refine.halting import DECIDING, Halt, Phase, Standing, Sto
 from pytest_promptopt.refine.proposer import Wanted
 from pytest_promptopt.refine.replies import Reply, Unusable
 from pytest_promptopt.refine.requests import Brief
-from pytest_promptopt.refine.surroundings import Surroundings, added
+from pytest_promptopt.refine.surroundings import Surroundings
 
 #: The splits that a search may see.
 SEARCHED = (Split.TRAIN, Split.VALIDATION)
@@ -49,7 +49,7 @@ class Search:
             self.stop = Stop(Halt.INTERRUPTED, "interrupted by the user (Ctrl-C)")
         if self.stop.halt == Halt.NO_PROGRESS and self.iterations:
             last = self.iterations[-1].candidates[-1]
-            self.notes.append(f"candidate {last.id} was refused: {last.why}")
+            self.notes.append(f"the last one, candidate {last.id}, was refused: {last.why}")
         self.around.record("stop", prompts=self.names, halt=self.stop.halt, why=self.stop.why)
 
     @property
@@ -72,6 +72,8 @@ class Search:
     def _refine(self) -> Stop:
         self._announce(Phase.TRAINING)
         self.original = self.incumbent = self._measure_original()
+        measured = self.original.results.items()
+        self.around.policies.measured([score(split, len(each), each) for split, each in measured if each])
         seen = self.original.evidence(*SEARCHED)
         if pass_rate(seen) is not None and not any(result.failing for result in seen):
             counted = sum(result.rate is not None for result in seen)
@@ -182,7 +184,7 @@ class Search:
             prompt=", ".join(dict.fromkeys(attempt.prompt for attempt in attempts)),
             candidates=tuple(attempt.result() for attempt in attempts),
             best=self._rate(phase),
-            spend=added([self.around.paid()], less=paid),
+            spend=self.around.paid() - paid,
             elapsed=time.monotonic() - started,
         )
         self.iterations.append(iteration)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import astuple, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from pytest_promptopt.journal import Journal
@@ -42,10 +42,4 @@ class Surroundings:
 
     def paid(self) -> Spend:
         """What was paid so far, all roles together."""
-        return added(self.spend().values())
-
-
-def added(spends: Iterable[Spend], *, less: Spend | None = None) -> Spend:
-    """The sum of `spends`, without what `less` had already."""
-    columns = zip(*map(astuple, [*spends, Spend()]), strict=True)
-    return Spend(*(sum(column) - one for column, one in zip(columns, astuple(less or Spend()), strict=True)))
+        return sum(self.spend().values(), Spend())

@@ -27,13 +27,15 @@ none), ``prompts``, ``run``.
 * ``spend``, by role: ``calls``, ``input_tokens``, ``output_tokens``, ``unpriced`` (calls without a known
   price), ``cost`` of the others (null when there are none)
 * ``prompts``, one object per prompt: ``prompt``, ``outcome``, ``stop`` and ``why`` it stopped,
-  ``written``, ``note``, the text ``before`` and ``after``, ``fixed`` and ``broken`` (node ids)
+  ``written``, why a changed text is ``unwritten`` (``dry run``, ``interrupted``, an error), ``note``, the
+  text ``before`` and ``after``, ``fixed`` and ``broken`` (node ids), ``pipeline`` (the prompts that were
+  refined together with it, itself included, and have the same scores; empty for a prompt on its own)
 * their ``scores``, per split: ``split``, ``cases``, ``errored``, the rates ``before`` and ``after``, how
   many cases were ``fixed`` and ``broken``, the 95 % ``interval`` (low, high) of ``after``, and
   ``p_better`` and ``p_worse``, the exact one-sided sign tests of those counts
 * their ``iterations``: ``number``, ``phase``, ``best``, ``elapsed``, ``spend``, ``candidates`` with
-  ``id``, ``direction``, ``reason``, ``rate`` and the ``split`` that it was measured on, ``verdict``,
-  ``why``, ``fixed``, ``broken``
+  ``id``, ``prompt``, ``direction``, ``reason``, ``rate`` and the ``split`` that it was measured on,
+  ``verdict``, ``why``, ``fixed``, ``broken``
 """
 
 from __future__ import annotations
@@ -166,6 +168,8 @@ def _prompt(prompt: PromptResult) -> dict[str, Any]:
         "stop": prompt.stop,
         "why": prompt.why,
         "written": prompt.written,
+        "unwritten": prompt.unwritten or None,
+        "pipeline": prompt.pipeline,
         "note": prompt.note or None,
         "before": prompt.before,
         "after": prompt.after,
@@ -192,10 +196,7 @@ def _iteration(iteration: Iteration) -> dict[str, Any]:
         "best": iteration.best,
         "elapsed": iteration.elapsed,
         "spend": _spend(iteration.spend),
-        "candidates": [
-            {key: value for key, value in dataclasses.asdict(candidate).items() if key != "prompt"}
-            for candidate in iteration.candidates
-        ],
+        "candidates": [dataclasses.asdict(candidate) for candidate in iteration.candidates],
     }
 
 

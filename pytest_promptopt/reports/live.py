@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import threading
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol, TextIO
 
-from pytest_promptopt.records import CandidateResult, Iteration, Spend, Split
+from pytest_promptopt.records import CandidateResult, Iteration, Spend, Split, SplitScore
 from pytest_promptopt.reports.wording import cost, duration, excerpt, percent, plural, printable
 
 if TYPE_CHECKING:
@@ -28,7 +27,10 @@ class Progress(Protocol):
         """Refinement begins, with this many cases for all prompts together."""
 
     def phase(self, name: str, prompt: str) -> None:
-        """``training``, ``validation``, ``confirmation`` or ``heldout`` begins for a prompt."""
+        """``training``, ``validation`` or ``heldout`` begins for a prompt, or for several: ``a.md, b.md``."""
+
+    def measured(self, scores: Sequence[SplitScore]) -> None:
+        """The pass rates that a search starts from."""
 
     def iteration(self, iteration: Iteration) -> None:
         """An iteration ended."""
@@ -50,6 +52,17 @@ def progress_for(stream: TextIO, is_terminal: bool) -> Progress:
 def phase_line(name: str, prompt: str) -> str:
     """What the lines of the next iterations are about."""
     return f"{printable(prompt)}: {'held-out' if name == Split.HELDOUT else printable(name)}"
+
+
+def measured_line(scores: Sequence[SplitScore]) -> str:
+    """``before: 27.8% of 72 training cases, 25.9% of 27 validation cases``."""
+    parts = []
+    for score in scores:
+        kind = "training" if score.split is Split.TRAIN else printable(score.split)
+        counted = plural(score.cases - score.errored, f"{kind} case")
+        rate = f"{percent(score.before)} of {counted}" if score.before is not None else f"no {kind} case"
+        parts.append(rate + f" ({score.errored} errored)" * bool(score.errored))
+    return f"  before: {', '.join(parts)}"
 
 
 def iteration_line(iteration: Iteration, *, prompt: str) -> str:
@@ -92,12 +105,15 @@ class LineProgress:
         self._last_phase = ("", "")
 
     def started(self, prompts: Sequence[str], cases: int) -> None:
-        self._write(_opening(prompts, cases))
+        self._write(f"refining {plural(len(prompts), 'prompt')} with {plural(cases, 'case')}")
 
     def phase(self, name: str, prompt: str) -> None:
         if (name, prompt) != self._last_phase:
             self._last_phase = (name, prompt)
             self._write(phase_line(name, prompt))
+
+    def measured(self, scores: Sequence[SplitScore]) -> None:
+        self._write(measured_line(scores))
 
     def iteration(self, iteration: Iteration) -> None:
         self._write(iteration_line(iteration, prompt=self._last_phase[1]))
@@ -108,30 +124,24 @@ class LineProgress:
     def finished(self) -> None:
         self._stream.flush()
 
-    def _write(self, text: str) -> None:
+    def _write(self, line: str) -> None:
         encoding = self._stream.encoding or "utf-8"
-        self._stream.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+        self._stream.write(line.encode(encoding, "backslashreplace").decode(encoding) + "\n")
         self._stream.flush()
 
 
-def _opening(prompts: Sequence[str], cases: int) -> str:
-    return f"refining {plural(len(prompts), 'prompt')} with {plural(cases, 'case')}"
-
-
-class LiveProgress:
-    """A display that renews itself a few times a second and leaves one line per iteration behind."""
+class LiveProgress(LineProgress):
+    """The same lines, and below them a display that renews itself a few times a second and then is gone."""
 
     def __init__(self, stream: TextIO) -> None:
         from rich.console import Console
         from rich.live import Live
 
-        self._lock = threading.Lock()
+        super().__init__(_own_stream(stream))
+        self._owned = self._stream is not stream
         self._began = time.monotonic()
-        self._last_phase = ("", "")
         self._iteration: Iteration | None = None
         self._calls = (0, 0, Spend())
-        self._stream = _own_stream(stream)
-        self._owned = self._stream is not stream
         self._console = Console(file=self._stream, force_terminal=True, highlight=False)
         self._live = Live(
             console=self._console,
@@ -144,19 +154,17 @@ class LiveProgress:
 
     def started(self, prompts: Sequence[str], cases: int) -> None:
         self._began = time.monotonic()
-        self._leave(_opening(prompts, cases))
+        super().started(prompts, cases)
         self._live.start()
 
     def phase(self, name: str, prompt: str) -> None:
         if (name, prompt) != self._last_phase:
-            with self._lock:
-                self._last_phase, self._iteration = (name, prompt), None
-            self._leave(phase_line(name, prompt))
+            self._iteration = None  # first: the display, in its own thread, shows no phase with another's
+        super().phase(name, prompt)
 
     def iteration(self, iteration: Iteration) -> None:
-        with self._lock:
-            self._iteration = iteration
-        self._leave(iteration_line(iteration, prompt=self._last_phase[1]))
+        self._iteration = iteration
+        super().iteration(iteration)
 
     def calls(self, in_flight: int, done: int, spend: Spend) -> None:
         self._calls = (in_flight, done, spend)
@@ -168,7 +176,7 @@ class LiveProgress:
             if self._owned:
                 self._stream.close()
 
-    def _leave(self, line: str) -> None:
+    def _write(self, line: str) -> None:
         from rich.text import Text
 
         self._console.print(Text(line), soft_wrap=True)
@@ -178,8 +186,7 @@ class LiveProgress:
 
         self._follow_size()
         in_flight, done, spend = self._calls
-        with self._lock:
-            phase, iteration = self._last_phase, self._iteration
+        phase, iteration = self._last_phase, self._iteration
         text = Text(no_wrap=True, overflow="ellipsis")
         text.append(phase_line(*phase) if any(phase) else "refining", style="bold")
         if iteration is not None:

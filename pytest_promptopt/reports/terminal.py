@@ -1,4 +1,4 @@
-"""The sections of pytest's terminal: why prompts fail, what ``--optimize`` did, and what the gate says.
+"""The sections of pytest's terminal: why prompts fail, what the gate says, and what ``--optimize`` did.
 
 Each section is a pure function from records to lines; `show` prints them.
 """
@@ -6,60 +6,36 @@ Each section is a pure function from records to lines; `show` prints them.
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING
 
-from pytest_promptopt.evidence import ALPHA, SMALL_SPLIT, sign_test, wilson
-from pytest_promptopt.prompts import unified_diff
-from pytest_promptopt.records import PromptCheck, PromptResult, RunResult, Split, SplitScore
-from pytest_promptopt.reports.wording import cost, duration, excerpt, percent, plural, printable, table, total
+from pytest_promptopt.records import PromptCheck
+from pytest_promptopt.reports.lines import (
+    BAD,
+    BOLD,
+    DIM,
+    GOOD,
+    MAX_EXAMPLES,
+    MAX_ID_WIDTH,
+    WARN,
+    Line,
+    examples,
+    show,
+)
+from pytest_promptopt.reports.optimization import run_summary
+from pytest_promptopt.reports.wording import excerpt, percent, plural, printable, table
 
 if TYPE_CHECKING:
     from pytest_promptopt.failures import Category, FailedCase, Feedback
 
+__all__ = ["failure_section", "gate_lines", "run_summary", "show"]
+
 #: What a section shows at most before it says how much more there is.
 MAX_CATEGORIES = 6
 MAX_CONFUSIONS = 6
-MAX_EXAMPLES = 3
-MAX_DIFF_LINES = 40
 
-#: Longest shown line of a prompt, an example id, a value in a table.
-MAX_DIFF_WIDTH = 2_000
-MAX_ID_WIDTH = 150
+#: Longest value in a table.
 MAX_VALUE_WIDTH = 36
-
-Markup = Mapping[str, bool]
-PLAIN: Markup = {}
-BOLD: Markup = {"bold": True}
-GOOD: Markup = {"green": True}
-BAD: Markup = {"red": True}
-WARN: Markup = {"yellow": True}
-DIM: Markup = {"light": True}
-
-_SPLIT_NAMES = {Split.TRAIN: "train", Split.VALIDATION: "validation", Split.HELDOUT: "held-out"}
-
-
-class Line(NamedTuple):
-    """One line of the terminal; `markup` as pytest's terminal writer takes it."""
-
-    text: str = ""
-    markup: Markup = PLAIN
-
-
-class Writer(Protocol):
-    """Where lines go; pytest's TerminalReporter is one."""
-
-    def write_line(self, line: str, **markup: bool) -> None: ...
-
-    def section(self, title: str, sep: str = "=", **markup: bool) -> None: ...
-
-
-def show(writer: Writer, title: str, lines: Sequence[Line]) -> None:
-    """Print a section; nothing at all, not even its title, when it has no lines."""
-    if lines:
-        writer.section(title)
-        for line in lines:
-            writer.write_line(line.text, **line.markup)
 
 
 def failure_section(
@@ -79,7 +55,7 @@ def failure_section(
             lines.extend(_categories(feedback, width))
         elif check.failing:
             failing = [r.case.id for r in check.results if r.failing is not None]
-            lines.extend(Line(f"    {example}") for example in _examples(failing))
+            lines.extend(Line(f"    {example}") for example in examples(failing))
         lines.extend(_errored(check))
         lines.append(Line())
     if any(c.failing for c in shown):
@@ -151,13 +127,6 @@ def _value(value: object) -> str:
     return excerpt(text if text and text == text.strip() else f'"{text}"', MAX_VALUE_WIDTH)
 
 
-def _examples(ids: Sequence[str], *, of: int | None = None) -> list[str]:
-    """The first ids and how many more there are of all `of` (default: as many as `ids`)."""
-    shown = [excerpt(i, MAX_ID_WIDTH) for i in ids[:MAX_EXAMPLES]]
-    hidden = (len(ids) if of is None else of) - len(shown)
-    return [*shown, f"... and {hidden:,} more"] if shown and hidden > 0 else shown
-
-
 def _errored(check: PromptCheck) -> Iterator[Line]:
     errored = [r for r in check.results if r.errored]
     if not errored:
@@ -180,7 +149,7 @@ def gate_lines(checks: Iterable[PromptCheck]) -> list[Line]:
         if check.min_pass_rate is not None:
             lines.append(_gate_line(check, check.min_pass_rate))
             errored = [r.case.id for r in check.results if r.errored]
-            lines.extend(Line(f"      errored: {example}", WARN) for example in _examples(errored))
+            lines.extend(Line(f"      errored: {example}", WARN) for example in examples(errored))
     return lines
 
 
@@ -204,184 +173,3 @@ def _compared(rate: float, least: float, *, held: bool) -> str:
         return f"{percent(rate)} >= {percent(least)}"
     digits = next((d for d in (1, 2, 3) if f"{rate:.{d}%}" != f"{least:.{d}%}"), 4)
     return f"{rate:.{digits}%} < {least:.{digits}%}"
-
-
-def run_summary(result: RunResult, *, width: int = 100) -> list[Line]:
-    """What ``--optimize`` did: prompt by prompt, then what it cost and where the journal is."""
-    lines: list[Line] = []
-    if result.interrupted:
-        lines += [Line("interrupted: what follows is what was known by then", WARN), Line()]
-    for prompt in result.prompts:
-        lines += [*_prompt(prompt, result.journal, width), Line()]
-    lines += _spend(result)
-    if result.journal:
-        lines.append(Line(f"journal: {printable(result.journal)}"))
-    for note in result.notes:
-        lines += [Line(line, WARN) for line in textwrap.wrap(printable(f"note: {note}"), max(width, 40))]
-    return lines
-
-
-_OUTCOMES: Mapping[str, tuple[str, Markup]] = {
-    "improved": ("improved", GOOD),
-    "unchanged": ("unchanged", WARN),
-    "worse": ("worse on held-out cases, left alone", BAD),
-    "passing": ("no failing case, left alone", GOOD),
-    "interrupted": ("interrupted", WARN),
-}
-
-
-def _prompt(prompt: PromptResult, journal: str, width: int) -> Iterator[Line]:
-    words, markup = _OUTCOMES.get(prompt.outcome, (printable(prompt.outcome), WARN))
-    changed = prompt.before != prompt.after
-    more = _gains(prompt.scores) if changed else _tried_in_vain(prompt) * (prompt.outcome == "unchanged")
-    yield Line(f"{printable(prompt.prompt)}: {words}{more}", {**BOLD, **markup})
-    yield from _scores(prompt.scores)
-    if changed:
-        yield from _changed_cases(prompt)
-        yield from _heldout(prompt.scores, width)
-    candidates = sum(len(i.candidates) for i in prompt.iterations)
-    if prompt.iterations:
-        tried = f"{plural(len(prompt.iterations), 'iteration')}, {plural(candidates, 'candidate')}"
-        yield Line(f"  tried:    {tried}")
-    if prompt.why and prompt.outcome != "passing":
-        yield from _wrapped(f"stopped:  {prompt.stop}: {prompt.why}", width)
-    if changed:
-        yield from _diff(prompt, journal)
-        yield _where(prompt)
-    if prompt.note:
-        yield from _wrapped(f"note:     {prompt.note}", width, WARN)
-
-
-def _tried_in_vain(prompt: PromptResult) -> str:
-    if _gains(prompt.scores):
-        return ""  # its cases share a pipeline with a prompt that was improved; the note names it
-    measured = any(candidate.rate is not None for i in prompt.iterations for candidate in i.candidates)
-    return ", no candidate was better" if measured else ", no candidate was measured"
-
-
-def _gains(scores: Sequence[SplitScore]) -> str:
-    """``, train 61.1% -> 97.2%`` for each split whose rate changed."""
-    return "".join(
-        f", {_SPLIT_NAMES[s.split]} {percent(s.before)} -> {percent(s.after)}"
-        for s in scores
-        if s.before is not None and s.after is not None and s.before != s.after
-    )
-
-
-def _scores(scores: Sequence[SplitScore]) -> Iterator[Line]:
-    measured = [s for s in scores if s.cases]
-    if not measured:
-        return
-    rows = [("pass rate", "before", "after", "cases")]
-    rows += [
-        (_SPLIT_NAMES[s.split], _score(s, s.before), _score(s, s.after), f"{s.cases}{_remark(s)}")
-        for s in measured
-    ]
-    header, *body = table(rows)
-    yield Line(f"  {header}", DIM)
-    yield from (Line(f"  {row}") for row in body)
-
-
-def _remark(score: SplitScore) -> str:
-    remarks = [f"{score.errored} errored, in no rate"] * bool(score.errored)
-    measured = score.before is not None or score.after is not None
-    remarks += ["in brackets: 95% interval"] * (score.split is Split.HELDOUT and measured)
-    return f" ({'; '.join(remarks)})" if remarks else ""
-
-
-def _score(score: SplitScore, rate: float | None) -> str:
-    """A rate; on held-out cases with its interval, since only there it stands for cases not seen."""
-    if rate is None:
-        return "not measured"
-    if score.split is not Split.HELDOUT:
-        return percent(rate)
-    low, high = wilson(rate, score.cases - score.errored)
-    return f"{percent(rate)} [{low * 100:.0f}-{high * 100:.0f}]"
-
-
-def _changed_cases(prompt: PromptResult) -> Iterator[Line]:
-    counts = f"{plural(len(prompt.fixed), 'case')} fixed, {len(prompt.broken):,} broken"
-    yield Line(f"  changed:  {counts}{':' if prompt.broken else ''}")
-    yield from (Line(f"            {example}", WARN) for example in _examples(prompt.broken))
-
-
-def _heldout(scores: Sequence[SplitScore], width: int) -> Iterator[Line]:
-    score = next((s for s in scores if s.split is Split.HELDOUT and s.cases), None)
-    if score is None or score.before is None or score.after is None:
-        why = "there are no held-out cases" if score is None else "the held-out cases were not measured"
-        advice = " Mark some tests with @pytest.mark.heldout, or set promptopt_split = 60/20/20." * (
-            score is None
-        )
-        text = f"held-out: no evidence that this carries over to new inputs: {why}.{advice}"
-        yield from _wrapped(text, width, WARN)
-        return
-    yield from _wrapped(f"held-out: {heldout_verdict(score)}", width, _heldout_markup(score))
-    if score.cases < SMALL_SPLIT:
-        text = (
-            f"only {plural(score.cases, 'held-out case')}: too few to show much; {SMALL_SPLIT} is the least"
-        )
-        yield from _wrapped(f"          {text}", width, WARN)
-
-
-def heldout_verdict(score: SplitScore) -> str:
-    """Whether the change carries over to cases that the search never saw, in words."""
-    counts = f"{plural(score.fixed, 'case')} fixed, {score.broken} broken"
-    gain, loss = sign_test(score.fixed, score.broken), sign_test(score.broken, score.fixed)
-    if not score.fixed and not score.broken:
-        return "gain not shown: no case changed its verdict"
-    if gain <= ALPHA:
-        return f"the gain carries over: {counts} ({_chance(gain)})"
-    if loss <= ALPHA:
-        return f"worse on cases it never saw: {counts} ({_chance(loss)})"
-    return f"gain not shown: {counts}, which may be chance ({_chance(gain)})"
-
-
-def _heldout_markup(score: SplitScore) -> Markup:
-    if sign_test(score.fixed, score.broken) <= ALPHA:
-        return GOOD
-    return BAD if sign_test(score.broken, score.fixed) <= ALPHA else WARN
-
-
-def _chance(p: float) -> str:
-    return "p < 0.001, exact sign test" if p < 0.001 else f"p = {p:.2g}, exact sign test"
-
-
-def _diff(prompt: PromptResult, journal: str) -> Iterator[Line]:
-    lines = unified_diff(prompt.before, prompt.after, name=prompt.prompt).split("\n")[2:]
-    yield Line("  diff:")
-    for line in lines[:MAX_DIFF_LINES]:
-        markup = {"+": GOOD, "-": BAD, "@": {"cyan": True}}.get(line[0], PLAIN)
-        yield Line(f"    {excerpt(line, MAX_DIFF_WIDTH)}", markup)
-    hidden = len(lines) - MAX_DIFF_LINES
-    if hidden > 0:
-        whole = f"; the whole text is in {printable(journal)}" if journal else ""
-        yield Line(f"    ... {plural(hidden, 'more line')}{whole}", DIM)
-
-
-def _where(prompt: PromptResult) -> Line:
-    if prompt.written:
-        return Line(f"  written:  {printable(prompt.prompt)}", GOOD)
-    return Line(f"  written:  nothing, {printable(prompt.prompt)} is as it was", WARN)
-
-
-def _spend(result: RunResult) -> Iterator[Line]:
-    rows = [("spend", "calls", "input tokens", "output tokens", "cost")]
-    named = [(role.value, spend) for role, spend in result.spend.items() if spend.calls]
-    if len(named) > 1:
-        named.append(("total", total(result.spend.values())))
-    rows += [
-        (name, f"{s.calls:,}", f"{s.input_tokens:,}", f"{s.output_tokens:,}", cost(s)) for name, s in named
-    ]
-    if named:
-        header, *body = table(rows, right=[1, 2, 3])
-        yield Line(header, DIM)
-        yield from map(Line, body)
-    else:
-        yield Line("spend: no model call was paid for")
-    yield Line(f"elapsed: {duration(result.elapsed)}")
-
-
-def _wrapped(text: str, width: int, markup: Markup = PLAIN) -> Iterator[Line]:
-    """A labelled sentence of a prompt's summary; what does not fit goes under the sentence, not the label."""
-    for line in textwrap.wrap(printable(text), max(width - 2, 40), subsequent_indent=" " * 10):
-        yield Line(f"  {line}", markup)

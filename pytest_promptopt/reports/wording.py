@@ -60,18 +60,6 @@ def _dollars(amount: float) -> str:
     return f"${amount:,.4f}" if 0.0 < amount < 1.0 else f"${amount:,.2f}"
 
 
-def total(spends: Iterable[Spend]) -> Spend:
-    """The sum of what several roles paid."""
-    parts = list(spends)
-    return Spend(
-        calls=sum(s.calls for s in parts),
-        input_tokens=sum(s.input_tokens for s in parts),
-        output_tokens=sum(s.output_tokens for s in parts),
-        cost=sum(s.cost for s in parts),
-        unpriced=sum(s.unpriced for s in parts),
-    )
-
-
 def table(rows: Iterable[tuple[str, ...]], *, right: Iterable[int] = ()) -> list[str]:
     """Rows as aligned columns, two spaces apart; the columns numbered in `right` are flush right."""
     cells = list(rows)

@@ -44,7 +44,14 @@ def test_a_dry_run_shows_the_diff_and_writes_no_prompt(desk: Desk) -> None:
     result = desk.run("--optimize-dry-run", "--tb=no")
     assert result.ret == pytest.ExitCode.TESTS_FAILED, "pytest's own loop ran the prompt as it is"
     assert desk.text == WEAK
-    result.stdout.fnmatch_lines(["    +Answer with the label only.", "  written:  no*"])
+    result.stdout.fnmatch_lines(
+        [
+            "  before: 0.0% of * training cases, 0.0% of 2 validation cases",
+            "prompts/sort.md: improved, not written: dry run",
+            "    +Answer with the label only.",
+            "  written:  no; *",
+        ]
+    )
     assert "written" not in desk.kinds()
     paid = len(desk.told)
     assert desk.optimize().ret == pytest.ExitCode.OK
@@ -92,7 +99,11 @@ def test_pipeline(prompts, message, label):
     assert (desk.path / "prompts/one.md").read_text() == WEAK
     assert "Answer with the label only." in (desk.path / "prompts/two.md").read_text()
     result.stdout.fnmatch_lines(
-        ["prompts/one.md: unchanged", "  note: * also use prompts/two.md, which changed*"]
+        [
+            "pipeline of prompts/one.md and prompts/two.md, train *",
+            "prompts/one.md: unchanged",
+            "prompts/two.md: improved",
+        ]
     )
 
 
@@ -222,7 +233,9 @@ def test_a_case_that_still_fails_fails_the_session(desk: Desk) -> None:
     desk.cases(train=[*TRAIN, HOPELESS])
     result = desk.optimize("--promptopt-max-iterations=1")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
-    result.stdout.fnmatch_lines(["  stopped:  max iterations: all 1 iterations are used"])
+    result.stdout.fnmatch_lines(
+        ["  stopped:  max iterations: the limit --promptopt-max-iterations=1 is reached"]
+    )
     assert "Answer with the label only." in desk.text, "better is written, even if not perfect"
 
 
@@ -266,7 +279,9 @@ def pytest_promptopt_iteration_finished(iteration):
     assert desk.text == "My own words: {{ message }}"
     (prompt,) = desk.report["run"]["prompts"]
     assert not prompt["written"]
-    assert "changed on disk" in prompt["note"]
+    assert "changed on disk" in prompt["unwritten"]
+    result.stdout.fnmatch_lines(["prompts/sort.md: improved, not written: *changed on disk*"])
+    result.stdout.no_fnmatch_line("*is as it was*")
     (kept,) = (event for event in desk.events if event.event == "not written")
     assert kept.data["text"] == GOOD.rstrip("\n"), "the work is not lost"
 

@@ -10,7 +10,7 @@ import pytest
 
 from pytest_promptopt.errors import ErrorKind, ModelError, PromptConflictError
 from pytest_promptopt.journal import Journal, read
-from pytest_promptopt.records import Answer, Iteration, PromptResult, Request, Split
+from pytest_promptopt.records import Answer, Iteration, PromptResult, Request, Split, SplitScore
 from pytest_promptopt.refine.evaluator import StopRun
 from pytest_promptopt.refine.policies import Policies
 from tests.refine_world import HELDOUT, VALIDATION, FakePrompt, Front, Need, World, answer, needs, new_prompt
@@ -194,7 +194,7 @@ def test_what_is_no_clear_prompt_never_becomes_one(reply: str | Answer | ModelEr
     world = World(needs("a -"), lambda request: reply)
     result = world.result(max_iterations=20)
     assert (result.outcome, result.stop) == ("unchanged", "no progress")
-    assert result.note.startswith("candidate 3.1 was refused: ")
+    assert result.note.startswith("the last one, candidate 3.1, was refused: ")
     assert result.why == "3 iterations in a row brought no candidate that was both usable and new"
     assert len(result.iterations) == 3
     assert len(world.evaluated) == 1
@@ -217,7 +217,10 @@ def test_the_search_stops_on_a_plateau() -> None:
 def test_the_search_stops_at_the_target_and_at_the_last_iteration() -> None:
     assert World(needs("a b - -"), ["a"]).result(target=0.75).stop == "target reached"
     stopped = World(needs("a b c"), ["x", "y"]).result(max_iterations=2)
-    assert (stopped.stop, stopped.why) == ("max iterations", "all 2 iterations are used")
+    assert (stopped.stop, stopped.why) == (
+        "max iterations",
+        "the limit --promptopt-max-iterations=2 is reached",
+    )
 
 
 def test_a_ceiling_ends_the_search_with_the_best_so_far_and_says_what_was_not_measured() -> None:
@@ -255,7 +258,7 @@ def test_ctrl_c_anywhere_ends_cleanly_and_writes_nothing(moment: str, tmp_path: 
     best = "" if moment in ("evaluate 1", "ask 1", "evaluate 2") else ". a"
     assert result.after.startswith("Route {{ ticket }}" + best)
     if best:
-        assert "not written" in result.note
+        assert (result.written, result.unwritten) == (False, "interrupted")
     end = read(journal.path)[-1]
     assert end.event == "end"
     assert end.data["prompts"][0]["after"] == result.after
@@ -339,6 +342,7 @@ def test_the_prompts_of_a_pipeline_take_turns_each_on_top_of_the_others_best_tex
     }
     assert world.written == {"plan.md": "Plan {{ ticket }}. a b", "code.md": "Code {{ ticket }}. a b"}
     assert all(result.scores[0].after == 1.0 for result in results)
+    assert all(result.pipeline == ("plan.md", "code.md") for result in results)
 
 
 # ----------------------------------------------------------------------------- validation
@@ -424,7 +428,7 @@ def test_a_gain_that_falls_on_held_out_cases_beyond_chance_is_not_written() -> N
     world = World(needs("a") + needs("z z z z z", HELDOUT), ["a"], prompts=[stating_z])
     result = world.result()
     assert (result.outcome, result.written, world.written) == ("worse", False, {})
-    assert "on held-out cases it is worse than the original" in result.note
+    assert result.unwritten.startswith("on held-out cases it is worse than the original (100.0% to 0.0% of 5")
 
 
 def test_a_fall_on_held_out_cases_that_may_be_chance_is_told_and_written() -> None:
@@ -479,7 +483,7 @@ def test_what_a_case_says_cannot_close_a_section() -> None:
 def test_a_dry_run_finds_the_same_and_writes_nothing() -> None:
     world = World(needs("a"), ["a"])
     (result,) = world.run(dry=True).prompts
-    assert (result.outcome, result.written) == ("improved", False)
+    assert (result.outcome, result.written, result.unwritten) == ("improved", False, "dry run")
     assert result.after.endswith(". a")
 
 
@@ -490,9 +494,7 @@ def test_a_prompt_changed_by_somebody_else_is_not_overwritten() -> None:
     result = world.result()
     assert (result.outcome, result.written) == ("improved", False)
     assert result.after.endswith(". a")
-    assert result.note == (
-        "not written: route.md: changed on disk since it was read; the new text is in the journal"
-    )
+    assert result.unwritten == "route.md: changed on disk since it was read"
 
 
 def test_the_journal_tells_the_whole_run(tmp_path: Path) -> None:
@@ -536,9 +538,16 @@ def test_policies_decide_in_place_of_the_defaults() -> None:
         return Verdict(False, "I never like anything")
 
     phases: list[Sequence[str]] = []
-    policies = Policies(accept=never, progress=lambda phase, prompts: phases.append((phase, prompts)))
-    result = World(needs("a") + needs("a", VALIDATION), ["a"], policies=policies).result(max_iterations=1)
+    measured: list[SplitScore] = []
+    policies = Policies(
+        accept=never,
+        progress=lambda phase, prompts: phases.append((phase, prompts)),
+        measured=measured.extend,
+    )
+    result = World(needs("a") + needs("a -", VALIDATION), ["a"], policies=policies).result(max_iterations=1)
     assert result.outcome == "unchanged"
     assert result.iterations[0].candidates[0].why == "I never like anything"
     assert [round(c.gain, 3) for c in asked] == [1.0]
     assert phases == [("training", "route.md"), ("validation", "route.md")]
+    start = [(score.split, score.cases, score.before, score.after) for score in measured]
+    assert start == [(Split.TRAIN, 1, 0.0, None), (VALIDATION, 2, 0.5, None)]

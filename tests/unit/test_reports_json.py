@@ -178,7 +178,9 @@ def test_the_run_is_there_with_its_evidence(tmp_path: Path) -> None:
     low, high = score["interval"]
     assert 0.6 < low < 0.825 < high < 1.0
     (candidate,) = prompt["iterations"][0]["candidates"]
-    assert (candidate["id"], candidate["verdict"], candidate["fixed"]) == ("1.1", "accepted", ["a"])
+    assert (candidate["id"], candidate["prompt"], candidate["verdict"]) == ("1.1", ROUTE, "accepted")
+    assert candidate["fixed"] == ["a"]
+    assert (prompt["unwritten"], prompt["pipeline"]) == (None, [])
 
 
 def test_an_unknown_price_is_null_and_never_0(tmp_path: Path) -> None:

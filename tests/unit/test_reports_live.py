@@ -14,8 +14,14 @@ from pathlib import Path
 
 import pytest
 
-from pytest_promptopt.records import CandidateResult, Iteration, Spend, Split
-from pytest_promptopt.reports.live import LineProgress, LiveProgress, iteration_line, progress_for
+from pytest_promptopt.records import CandidateResult, Iteration, Spend, Split, SplitScore
+from pytest_promptopt.reports.live import (
+    LineProgress,
+    LiveProgress,
+    iteration_line,
+    measured_line,
+    progress_for,
+)
 
 ROUTE = "prompts/route.md"
 HIDE, SHOW = "\x1b[?25l", "\x1b[?25h"
@@ -38,6 +44,7 @@ ITERATION = Iteration(
     spend=Spend(calls=312, cost=0.42),
     elapsed=41.2,
 )
+BEFORE = "  before: 27.8% of 72 training cases, 25.9% of 27 validation cases"
 LINE = "  iteration 2: best 72.5% (tried 72.5% accepted, 50.0%, 1 refused; 312 calls, $0.4200, 41.2s)"
 
 
@@ -52,16 +59,28 @@ def written(file: io.TextIOWrapper) -> str:
     return file.read()
 
 
+def score(split: Split, cases: int, before: float | None, *, errored: int = 0) -> SplitScore:
+    return SplitScore(split, cases, before, None, errored=errored)
+
+
 def watch(progress: LiveProgress | LineProgress) -> None:
     progress.started([ROUTE, "prompts/tone.md"], 60)
     progress.phase("training", ROUTE)
     progress.phase("training", ROUTE)
+    progress.measured([score(Split.TRAIN, 72, 0.278), score(Split.VALIDATION, 27, 0.259)])
     progress.calls(41, 300, Spend(calls=300, cost=0.4))
     progress.iteration(ITERATION)
 
 
 def test_an_iteration_fits_one_line() -> None:
     assert iteration_line(ITERATION, prompt=ROUTE) == LINE
+
+
+def test_the_start_is_the_rate_of_the_cases_that_have_a_result() -> None:
+    some, none = score(Split.TRAIN, 3, 0.5, errored=1), score(Split.VALIDATION, 2, None, errored=2)
+    assert measured_line([some, none]) == (
+        "  before: 50.0% of 2 training cases (1 errored), no validation case (2 errored)"
+    )
 
 
 def test_of_several_prompts_the_rewritten_one_is_named() -> None:
@@ -91,6 +110,7 @@ def test_a_log_gets_a_line_for_each_phase_and_iteration() -> None:
     assert log.getvalue().splitlines() == [
         "refining 2 prompts with 60 cases",
         "prompts/route.md: training",
+        BEFORE,
         LINE,
     ]
 
@@ -114,6 +134,7 @@ def test_a_terminal_keeps_the_lines_and_loses_the_display(terminal_file: io.Text
     progress.finished()
     screen = written(terminal_file)
     assert "refining 2 prompts with 60 cases" in screen
+    assert BEFORE in screen
     assert LINE in screen
     assert screen.count("prompts/route.md: training") >= 2, "a line that stays, and the title of the display"
     assert ", last tried in iteration 2:" in screen

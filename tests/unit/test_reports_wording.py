@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_promptopt.records import Spend
-from pytest_promptopt.reports.wording import cost, duration, excerpt, percent, plural, printable, table, total
+from pytest_promptopt.reports.wording import cost, duration, excerpt, percent, plural, printable, table
 
 
 @given(st.text(st.characters()))
@@ -82,10 +82,10 @@ def test_an_unknown_price_is_never_nothing(spend: Spend, shown: str) -> None:
     assert cost(spend) == shown
 
 
-def test_the_total_keeps_what_is_unknown() -> None:
+def test_spends_add_up_and_keep_what_is_unknown() -> None:
     spends = [Spend(2, 10, 20, 0.5, 0), Spend(3, 1, 2, 0.25, 3)]
-    assert total(spends) == Spend(5, 11, 22, 0.75, 3)
-    assert total([]) == Spend()
+    assert sum(spends, Spend()) == Spend(5, 11, 22, 0.75, 3)
+    assert spends[1] - spends[0] == Spend(1, -9, -18, -0.25, 3)
 
 
 def test_counts_agree_with_their_noun() -> None:

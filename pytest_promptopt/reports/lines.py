@@ -1,0 +1,50 @@
+"""What a section of pytest's terminal is made of: lines with markup, as its terminal writer takes it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+from pytest_promptopt.reports.wording import excerpt
+
+#: Node ids named before the rest is counted, and the longest one shown.
+MAX_EXAMPLES = 3
+MAX_ID_WIDTH = 150
+
+Markup = Mapping[str, bool]
+PLAIN: Markup = {}
+BOLD: Markup = {"bold": True}
+GOOD: Markup = {"green": True}
+BAD: Markup = {"red": True}
+WARN: Markup = {"yellow": True}
+DIM: Markup = {"light": True}
+
+
+class Line(NamedTuple):
+    """One line of the terminal."""
+
+    text: str = ""
+    markup: Markup = PLAIN
+
+
+class Writer(Protocol):
+    """Where lines go; pytest's TerminalReporter is one."""
+
+    def write_line(self, line: str, **markup: bool) -> None: ...
+
+    def section(self, title: str, sep: str = "=", **markup: bool) -> None: ...
+
+
+def show(writer: Writer, title: str, lines: Sequence[Line]) -> None:
+    """Print a section; nothing at all, not even its title, when it has no lines."""
+    if lines:
+        writer.section(title)
+        for line in lines:
+            writer.write_line(line.text, **line.markup)
+
+
+def examples(ids: Sequence[str]) -> list[str]:
+    """The first ids and how many more there are."""
+    shown = [excerpt(id, MAX_ID_WIDTH) for id in ids[:MAX_EXAMPLES]]
+    hidden = len(ids) - len(shown)
+    return [*shown, f"... and {hidden:,} more"] if hidden else shown

@@ -1,0 +1,218 @@
+"""What ``--optimize`` did, for the terminal: prompt by prompt, then what it cost."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+
+from pytest_promptopt.evidence import ALPHA, SMALL_SPLIT, sign_test, wilson
+from pytest_promptopt.prompts import unified_diff
+from pytest_promptopt.records import PromptResult, RunResult, Spend, Split, SplitScore
+from pytest_promptopt.reports.lines import BAD, BOLD, DIM, GOOD, PLAIN, WARN, Line, Markup, examples
+from pytest_promptopt.reports.wording import cost, duration, excerpt, percent, plural, printable, table
+
+#: Lines of a diff shown, and the longest: most of a prompt may stand on one.
+MAX_DIFF_LINES = 40
+MAX_DIFF_WIDTH = 2_000
+
+_SPLIT_NAMES = {Split.TRAIN: "train", Split.VALIDATION: "validation", Split.HELDOUT: "held-out"}
+
+
+def run_summary(result: RunResult, *, width: int = 100) -> list[Line]:
+    """What ``--optimize`` did: prompt by prompt, then what it cost and where the journal is."""
+    lines: list[Line] = []
+    if result.interrupted:
+        lines += [Line("interrupted: what follows is what was known by then", WARN), Line()]
+    searches: dict[tuple[str, ...], list[PromptResult]] = {}
+    for prompt in result.prompts:
+        searches.setdefault(prompt.pipeline or (prompt.prompt,), []).append(prompt)
+    for prompts in searches.values():
+        lines += [*_search(prompts, result.journal, width), Line()]
+    lines += _spend(result)
+    if result.journal:
+        lines.append(Line(f"journal: {printable(result.journal)}"))
+    for note in result.notes:
+        lines += [Line(line, WARN) for line in textwrap.wrap(printable(f"note: {note}"), max(width, 40))]
+    return lines
+
+
+_OUTCOMES: Mapping[str, tuple[str, Markup]] = {
+    "improved": ("improved", GOOD),
+    "unchanged": ("unchanged", WARN),
+    "worse": ("worse on held-out cases, left alone", BAD),
+    "passing": ("no failing case, left alone", GOOD),
+    "interrupted": ("interrupted", WARN),
+}
+
+
+def _search(prompts: Sequence[PromptResult], journal: str, width: int) -> Iterator[Line]:
+    """One search: of a prompt on its own, or of the prompts of a pipeline, whose scores are the same."""
+    one = prompts[0]
+    changed = [prompt for prompt in prompts if prompt.before != prompt.after]
+    iterations = {i.number: i for prompt in prompts for i in prompt.iterations}.values()
+    candidates = [candidate for iteration in iterations for candidate in iteration.candidates]
+    more = ""
+    if changed:
+        more = _gains(one.scores)
+    elif one.outcome == "unchanged":
+        measured = any(candidate.rate is not None for candidate in candidates)
+        more = ", no candidate was better" if measured else ", no candidate was measured"
+    if one.pipeline:
+        yield Line(f"pipeline of {printable(' and '.join(one.pipeline))}{more}", BOLD)
+    else:
+        yield _headline(one, more)
+    yield from _scores(one.scores)
+    if changed:
+        yield from _changed_cases(changed[0])
+        yield from _heldout(one.scores, width)
+    if iterations:
+        tried = f"{plural(len(iterations), 'iteration')}, {plural(len(candidates), 'candidate')}"
+        yield Line(f"  tried:    {tried}")
+    if one.why and one.outcome != "passing":
+        yield from _wrapped(f"stopped:  {one.stop}: {one.why}", width)
+    if one.note:
+        yield from _wrapped(f"note:     {one.note}", width, WARN)
+    for prompt in prompts:
+        if prompt.pipeline:
+            yield _headline(prompt)
+        if prompt in changed:
+            yield from _diff(prompt, journal)
+            yield _written(prompt, journal)
+
+
+def _headline(prompt: PromptResult, more: str = "") -> Line:
+    words, markup = _OUTCOMES.get(prompt.outcome, (printable(prompt.outcome), WARN))
+    if prompt.outcome == "improved" and not prompt.written:
+        words, markup, more = "improved, not written", WARN, f": {printable(prompt.unwritten)}"
+    return Line(f"{printable(prompt.prompt)}: {words}{more}", {**BOLD, **markup})
+
+
+def _gains(scores: Sequence[SplitScore]) -> str:
+    """``, train 61.1% -> 97.2%`` for each split whose rate changed."""
+    return "".join(
+        f", {_SPLIT_NAMES[s.split]} {percent(s.before)} -> {percent(s.after)}"
+        for s in scores
+        if s.before is not None and s.after is not None and s.before != s.after
+    )
+
+
+def _scores(scores: Sequence[SplitScore]) -> Iterator[Line]:
+    measured = [s for s in scores if s.cases]
+    if not measured:
+        return
+    rows = [("pass rate", "before", "after", "cases")]
+    rows += [
+        (_SPLIT_NAMES[s.split], _score(s, s.before), _score(s, s.after), f"{s.cases}{_remark(s)}")
+        for s in measured
+    ]
+    header, *body = table(rows)
+    yield Line(f"  {header}", DIM)
+    yield from (Line(f"  {row}") for row in body)
+
+
+def _remark(score: SplitScore) -> str:
+    remarks = [f"{score.errored} errored, in no rate"] * bool(score.errored)
+    measured = score.before is not None or score.after is not None
+    remarks += ["in brackets: 95% interval"] * (score.split is Split.HELDOUT and measured)
+    return f" ({'; '.join(remarks)})" if remarks else ""
+
+
+def _score(score: SplitScore, rate: float | None) -> str:
+    """A rate; on held-out cases with its interval, since only there it stands for cases not seen."""
+    if rate is None:
+        return "not measured"
+    if score.split is not Split.HELDOUT:
+        return percent(rate)
+    low, high = wilson(rate, score.cases - score.errored)
+    return f"{percent(rate)} [{low * 100:.0f}-{high * 100:.0f}]"
+
+
+def _changed_cases(prompt: PromptResult) -> Iterator[Line]:
+    splits = [_SPLIT_NAMES[s.split] for s in prompt.scores if s.split is not Split.HELDOUT]
+    where = f" in {' and '.join(splits)}" * bool(splits)
+    counts = f"{plural(len(prompt.fixed), 'case')} fixed, {len(prompt.broken):,} broken{where}"
+    yield Line(f"  changed:  {counts}{':' if prompt.broken else ''}")
+    yield from (Line(f"            {example}", WARN) for example in examples(prompt.broken))
+
+
+def _heldout(scores: Sequence[SplitScore], width: int) -> Iterator[Line]:
+    score = next((s for s in scores if s.split is Split.HELDOUT and s.cases), None)
+    if score is None or score.before is None or score.after is None:
+        why = "there are no held-out cases" if score is None else "the held-out cases were not measured"
+        advice = " Mark some tests with @pytest.mark.heldout, or set promptopt_split = 60/20/20." * (
+            score is None
+        )
+        text = f"held-out: no evidence that this carries over to new inputs: {why}.{advice}"
+        yield from _wrapped(text, width, WARN)
+        return
+    yield from _wrapped(f"held-out: {heldout_verdict(score)}", width, _heldout_markup(score))
+    if score.cases < SMALL_SPLIT:
+        text = (
+            f"only {plural(score.cases, 'held-out case')}: too few to show much; {SMALL_SPLIT} is the least"
+        )
+        yield from _wrapped(f"          {text}", width, WARN)
+
+
+def heldout_verdict(score: SplitScore) -> str:
+    """Whether the change carries over to cases that the search never saw, in words."""
+    counts = f"{plural(score.fixed, 'case')} fixed, {score.broken} broken"
+    gain, loss = sign_test(score.fixed, score.broken), sign_test(score.broken, score.fixed)
+    if not score.fixed and not score.broken:
+        return "gain not shown: no case changed its verdict"
+    if gain <= ALPHA:
+        return f"the gain carries over: {counts} ({_chance(gain)})"
+    if loss <= ALPHA:
+        return f"worse on cases it never saw: {counts} ({_chance(loss)})"
+    return f"gain not shown: {counts}, which may be chance ({_chance(gain)})"
+
+
+def _heldout_markup(score: SplitScore) -> Markup:
+    if sign_test(score.fixed, score.broken) <= ALPHA:
+        return GOOD
+    return BAD if sign_test(score.broken, score.fixed) <= ALPHA else WARN
+
+
+def _chance(p: float) -> str:
+    return "p < 0.001, exact sign test" if p < 0.001 else f"p = {p:.2g}, exact sign test"
+
+
+def _diff(prompt: PromptResult, journal: str) -> Iterator[Line]:
+    lines = unified_diff(prompt.before, prompt.after, name=prompt.prompt).split("\n")[2:]
+    yield Line("  diff:")
+    for line in lines[:MAX_DIFF_LINES]:
+        markup = {"+": GOOD, "-": BAD, "@": {"cyan": True}}.get(line[0], PLAIN)
+        yield Line(f"    {excerpt(line, MAX_DIFF_WIDTH)}", markup)
+    hidden = len(lines) - MAX_DIFF_LINES
+    if hidden > 0:
+        whole = f"; the whole text is in {printable(journal)}" if journal else ""
+        yield Line(f"    ... {plural(hidden, 'more line')}{whole}", DIM)
+
+
+def _written(prompt: PromptResult, journal: str) -> Line:
+    if prompt.written:
+        return Line(f"  written:  {printable(prompt.prompt)}", GOOD)
+    kept = f"; the new text is in {printable(journal)}" if journal else ""
+    return Line(f"  written:  no{kept}", WARN)
+
+
+def _spend(result: RunResult) -> Iterator[Line]:
+    rows = [("spend", "calls", "input tokens", "output tokens", "cost")]
+    named = [(role.value, spend) for role, spend in result.spend.items() if spend.calls]
+    if len(named) > 1:
+        named.append(("total", sum(result.spend.values(), Spend())))
+    rows += [
+        (name, f"{s.calls:,}", f"{s.input_tokens:,}", f"{s.output_tokens:,}", cost(s)) for name, s in named
+    ]
+    if named:
+        header, *body = table(rows, right=[1, 2, 3])
+        yield Line(header, DIM)
+        yield from map(Line, body)
+    else:
+        yield Line("spend: no model call was paid for")
+    yield Line(f"elapsed: {duration(result.elapsed)}")
+
+
+def _wrapped(text: str, width: int, markup: Markup = PLAIN) -> Iterator[Line]:
+    """A labelled sentence of a prompt's summary; what does not fit goes under the sentence, not the label."""
+    for line in textwrap.wrap(printable(text), max(width - 2, 40), subsequent_indent=" " * 10):
+        yield Line(f"  {line}", markup)
