@@ -52,8 +52,8 @@ class PromptFile:
             raise PromptFileError(name, None, f"a prompt file ends in {endings}, {path.name!r} does not")
         layout = Layout.read(original, name=name)
         front = FrontMatter() if layout.front is None else FrontMatter.parse(layout.front, name=name)
-        system = front.system and Template(front.system, name=name, line=front.lines["system"])
-        file = cls._build(path, name, front, system or None, original, layout)
+        system = Template(front.system, name=name, line=front.lines["system"]) if front.system else None
+        file = cls._build(path, name, front, system, original, layout)
         for index, entry in enumerate(front.keep):
             if not _has_lines(file.prose, entry):
                 line = front.lines.get(f"keep.{index}", front.lines["keep"])
@@ -77,11 +77,8 @@ class PromptFile:
             if not turn.source:
                 raise PromptFileError(name, turn.line, f"the `{turn.role}:` turn is empty")
             if turn.role == "system" and (index or system):
-                why = (
-                    "the front matter has a `system` already"
-                    if system
-                    else "`system:` must be the first turn"
-                )
+                taken = "the front matter has a `system` already"
+                why = taken if system else "`system:` must be the first turn"
                 raise PromptFileError(name, turn.line, f"this `system:` turn cannot be used: {why}")
         templates = tuple(Template(turn.source, name=name, line=turn.line) for turn in turns)
         return cls(
@@ -157,13 +154,10 @@ class PromptFile:
         role, content = entry.get("role"), entry.get("content")
         unknown = sorted(str(key) for key in entry.keys() - {"role", "content"})
         if unknown or role in ("tool", "function") or isinstance(content, list | tuple):
-            what = (
-                f"has {_names(unknown)}"
-                if unknown
-                else f"has role {role!r} and {type(content).__name__} content"
-            )
+            shape = f"role {role!r} and {type(content).__name__} content"
+            has = _names(unknown) if unknown else shape
             raise refuse(
-                f"{what}: tools and images are not supported yet, only `role` and a text as `content`"
+                f"has {has}: tools and images are not supported yet, only `role` and a text as `content`"
             )
         if role not in ("user", "assistant"):
             raise refuse(f"has role {role!r}; accepted are 'user' and 'assistant'")
@@ -196,12 +190,10 @@ class PromptFile:
         try:
             return self._layout.with_prose(prose).encode()
         except UnicodeEncodeError as error:
-            line = self._layout.first_line + prose.count("\n", 0, prose.find(error.object[error.start]))
-            raise PromptFileError(
-                self.name,
-                line,
-                f"character U+{ord(error.object[error.start]):04X} cannot be written as UTF-8",
-            ) from None
+            character = error.object[error.start]
+            line = self.first_line + prose.count("\n", 0, prose.find(character))
+            said = f"character U+{ord(character):04X} cannot be written as UTF-8"
+            raise PromptFileError(self.name, line, said) from None
 
     @cached_property
     def _layout(self) -> Layout:
@@ -223,8 +215,8 @@ class PromptFile:
             return (f"It is not a valid prompt: {str(error).rstrip('.')}.",)
 
     def _differences(self, prose: str) -> Iterator[str]:
-        turns = split_turns(prose, first_line=self._layout.first_line)
-        before = code_in(split_turns(self.prose, first_line=self._layout.first_line), name=self.name)
+        turns = split_turns(prose, first_line=self.first_line)
+        before = code_in(split_turns(self.prose, first_line=self.first_line), name=self.name)
         after = code_in(turns, name=self.name)
         if code := tuple(added_code(before, after)):
             yield from code  # and no further: it is not safe to compile
@@ -252,10 +244,8 @@ def locate(spec: object, *, test_dir: Path, rootdir: Path, where: str) -> Path:
     if not isinstance(spec, str | Path) or not str(spec).strip() or "\0" in str(spec):
         raise SettingsError(f"{where}: a prompt is named by the path of its file, got {spec!r}")
     candidates = list(dict.fromkeys((test_dir / spec, rootdir / spec)))
-    for exists in (
-        Path.is_file,
-        os.path.lexists,
-    ):  # a folder or broken link is named by `load`, but a file wins
+    # `load` says what is wrong with a folder or a broken link, but a file wins.
+    for exists in (Path.is_file, os.path.lexists):
         for path in candidates:
             if exists(path):
                 return path

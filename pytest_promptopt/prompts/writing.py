@@ -46,19 +46,6 @@ def check_writable(file: PromptFile) -> None:
         )
 
 
-def remove_leftovers(file: PromptFile) -> tuple[Path, ...]:
-    """Delete the temporary files that a killed writer of `file` left behind; only under the lock of a run."""
-    target = Path(os.path.realpath(file.path))
-    leftovers = tuple(
-        path
-        for path in sorted(target.parent.iterdir())
-        if path.name.startswith(_prefix(target)) and path.name.endswith(".tmp")
-    )
-    for path in leftovers:
-        path.unlink(missing_ok=True)
-    return leftovers
-
-
 def unified_diff(before: str, after: str, *, name: str) -> str:
     """Two versions of a prose as a unified diff without a final newline; empty when they are equal."""
     lines = difflib.unified_diff(
@@ -67,14 +54,11 @@ def unified_diff(before: str, after: str, *, name: str) -> str:
     return "\n".join(lines)
 
 
-def _prefix(target: Path) -> str:
-    return f".{target.name}.promptopt-"
-
-
 @contextlib.contextmanager
 def _temporary_sibling(target: Path, content: bytes) -> Iterator[str]:
     """A synced file beside `target` with its mode and owner; gone at the end unless it was moved."""
-    descriptor, temporary = tempfile.mkstemp(prefix=_prefix(target), suffix=".tmp", dir=target.parent)
+    prefix = f".{target.name}.promptopt-"
+    descriptor, temporary = tempfile.mkstemp(prefix=prefix, suffix=".tmp", dir=target.parent)
     try:
         with open(descriptor, "wb") as stream:
             stream.write(content)
