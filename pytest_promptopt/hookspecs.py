@@ -1,4 +1,7 @@
-"""The hooks of pytest-promptopt; implement them in a ``conftest.py`` or a plugin."""
+"""The hooks of pytest-promptopt; implement them in a ``conftest.py`` or a plugin.
+
+Each hook names the classes that it receives and returns by the module to import them from.
+"""
 
 from __future__ import annotations
 
@@ -24,13 +27,24 @@ def pytest_promptopt_resolve_model(name: str) -> Model | None:
 
     Called once per model name and process, in the event loop's thread, before its first call. Return an
     object that satisfies `pytest_promptopt.models.Model`, or None to leave the name to others and to the
-    built-in providers.
+    built-in providers. It gets a `pytest_promptopt.records.Request` and returns an `Answer` of the same
+    module, or raises `pytest_promptopt.errors.ModelError`.
 
-    Example, in ``conftest.py``::
+    Example::
+
+        from pytest_promptopt.records import Answer
+
+        class Echo:
+            async def complete(self, request):
+                text = request.messages[-1].content
+                return Answer(text, request.model, "end_turn", usage=None, cost=None, latency=0.0)
+
+            async def aclose(self):
+                pass
 
         def pytest_promptopt_resolve_model(name):
             if name.startswith("house/"):
-                return HouseModel(name.removeprefix("house/"))
+                return Echo()
     """
 
 
@@ -38,8 +52,9 @@ def pytest_promptopt_resolve_model(name: str) -> Model | None:
 def pytest_promptopt_categorize(case: FailedCase) -> str | None:
     """Name the category of a failed case; None leaves it to the built-in categories.
 
-    `case` has the inputs, the expected and the actual text, where they differ, and the category that the
-    plugin would choose. The name is shown to people and to the optimizer, so make it say what is wrong.
+    `case`, a `pytest_promptopt.failures.FailedCase`, has the inputs, the expected and the actual text, where
+    they differ, and the category that the plugin would choose. The name is shown to people and to the
+    optimizer, so make it say what is wrong.
 
     Example::
 
@@ -53,16 +68,20 @@ def pytest_promptopt_categorize(case: FailedCase) -> str | None:
 def pytest_promptopt_propose(wanted: Wanted, ask: Ask) -> Sequence[Reply | Unusable] | None:
     """Write the candidates of an iteration; None leaves it to the built-in proposer.
 
-    `wanted.briefs` holds one brief per candidate: the prompt's current text, the line of attack, the failing
-    cases. `ask` sends requests to the optimizer model, counted and bounded as all calls are. Return one
-    `pytest_promptopt.refine.replies.Reply` or `Unusable` per brief, in order. A text that loses a variable,
-    repeats an earlier candidate or copies cases is refused afterwards, whoever wrote it.
+    `wanted`, a `pytest_promptopt.refine.proposer.Wanted`, holds one `pytest_promptopt.refine.requests.Brief`
+    per candidate: the prompt's current text, the line of attack, the failing cases. `ask`, an `Ask` from
+    where `Wanted` is, sends a list of `pytest_promptopt.records.Request` at once, counted and bounded as all calls
+    are, and gives an `Answer` or a `pytest_promptopt.errors.ModelError` for each. Return one `pytest_promptopt.refine.replies.Reply`, or
+    `Unusable` of the same module, per brief, in order. A text that loses a variable, repeats an earlier
+    candidate or copies cases is refused afterwards, whoever wrote it.
 
     Example::
 
+        from pytest_promptopt.refine.replies import Reply
+
         def pytest_promptopt_propose(wanted, ask):
-            return [Reply(text=brief.prose + "\\nThink step by step.", reason="fixed") for brief in
-            wanted.briefs]
+            texts = [brief.prose + "\\nThink step by step." for brief in wanted.briefs]
+            return [Reply(text, reason="models are better at steps") for text in texts]
     """
 
 
@@ -70,24 +89,30 @@ def pytest_promptopt_propose(wanted: Wanted, ask: Ask) -> Sequence[Reply | Unusa
 def pytest_promptopt_accept(comparison: Comparison) -> Verdict | None:
     """Decide whether a candidate may replace the incumbent; None leaves it to the adaptive rule.
 
-    `comparison` is paired: both pass rates over the cases that have a result under both texts, and which
-    cases were fixed and broken.
+    `comparison`, a `pytest_promptopt.refine.acceptance.Comparison`, is paired: both pass rates over the cases
+    that have a result under both texts, and which cases were fixed and broken. Return a `Verdict` of the same
+    module. In the validation phase, candidates that are worse on training cases do not come here.
 
     Example: never accept a candidate that breaks a case::
 
+        from pytest_promptopt.refine.acceptance import Verdict
+
         def pytest_promptopt_accept(comparison):
             if comparison.broken:
-                return Verdict(False, f"breaks {len(comparison.broken)} cases")
+                return Verdict(False, "breaks " + ", ".join(comparison.broken))
     """
 
 
 @pytest.hookspec(firstresult=True)
 def pytest_promptopt_halt(standing: Standing) -> Stop | None:
-    """End the search of a prompt after an iteration, with a name and a sentence.
+    """End the search of a prompt, with a name and a sentence; None leaves it to the built-in rules.
 
-    None leaves it to the built-in rules.
+    Asked before the first iteration of the training and of the validation phase, and after each iteration.
+    `standing` is a `pytest_promptopt.refine.halting.Standing`; return a `Stop` of the same module.
 
     Example::
+
+        from pytest_promptopt.refine.halting import Stop
 
         def pytest_promptopt_halt(standing):
             if standing.rates[-1] >= 0.9 and standing.iterations >= 3:
@@ -97,14 +122,24 @@ def pytest_promptopt_halt(standing: Standing) -> Stop | None:
 
 @pytest.hookspec
 def pytest_promptopt_iteration_finished(iteration: Iteration) -> None:
-    """Called after each iteration with its candidates and what became of them; observers cannot steer."""
+    """Called after each iteration; observers cannot steer.
+
+    `iteration`, a `pytest_promptopt.records.Iteration`, has the candidates and what became of them.
+
+    Example::
+
+        def pytest_promptopt_iteration_finished(iteration):
+            print(iteration.number, [candidate.verdict for candidate in iteration.candidates])
+    """
 
 
 @pytest.hookspec
 def pytest_promptopt_run_finished(result: RunResult) -> None:
     """Called once after a run, when the prompt files are written and before pytest's own loop.
 
-    Example: keep every prompt's story in a file::
+    `result` is a `pytest_promptopt.records.RunResult`.
+
+    Example::
 
         def pytest_promptopt_run_finished(result):
             for prompt in result.prompts:

@@ -1,0 +1,78 @@
+"""Somebody copies an example from the documentation of a hook into a conftest.py."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import re
+from collections.abc import Callable
+from textwrap import dedent
+from typing import Any
+
+import pytest
+
+from pytest_promptopt import hookspecs
+from pytest_promptopt.failures import FailedCase
+from pytest_promptopt.records import PromptResult, RunResult, Split
+from pytest_promptopt.refine.acceptance import Comparison, Verdict
+from pytest_promptopt.refine.halting import Phase, Standing, Stop
+from pytest_promptopt.refine.proposer import Wanted
+from pytest_promptopt.refine.replies import Reply
+from pytest_promptopt.refine.requests import Brief
+from tests.refine_world import FakePrompt
+
+HOOKS = [name for name in vars(hookspecs) if name.startswith("pytest_promptopt_")]
+
+
+def documentation(hook: str) -> str:
+    return inspect.getdoc(getattr(hookspecs, hook)) or ""
+
+
+def example(hook: str) -> Callable[..., Any]:
+    """The function that the example of `hook` defines."""
+    code = dedent(documentation(hook).partition("::\n")[2])
+    namespace: dict[str, Any] = {}
+    exec(code, namespace)
+    function: Callable[..., Any] = namespace[hook]
+    return function
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+def test_an_example_takes_what_the_hook_is_given(hook: str) -> None:
+    given = inspect.signature(getattr(hookspecs, hook)).parameters
+    assert list(inspect.signature(example(hook)).parameters) == list(given)
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+def test_every_class_that_is_named_can_be_imported_from_there(hook: str) -> None:
+    for path in re.findall(r"`(pytest_promptopt\.[\w.]+)`", documentation(hook)):
+        module, _, name = path.rpartition(".")
+        assert hasattr(importlib.import_module(module), name), path
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+def test_every_class_of_the_signature_is_named_by_the_module_to_import_it_from(hook: str) -> None:
+    text = " ".join(documentation(hook).split())
+    for annotation in inspect.get_annotations(getattr(hookspecs, hook)).values():
+        for name in set(re.findall(r"[A-Z]\w+", annotation)) - {"None", "Sequence"}:
+            assert re.search(rf"`(pytest_promptopt\.[\w.]+\.)?{name}`", text), name
+
+
+def test_the_examples_do_what_they_say() -> None:
+    assert example("pytest_promptopt_resolve_model")("other/model") is None
+    leak = FailedCase("t", "wrong value", {}, None, "For INTERNAL use only", (), "")
+    assert example("pytest_promptopt_categorize")(leak) == "leaks internal text"
+    brief = Brief(FakePrompt(), "Route {{ ticket }}.", "go", 1, 2)
+    (reply,) = example("pytest_promptopt_propose")(Wanted((brief,), "demo", 1), None)
+    assert isinstance(reply, Reply)
+    assert reply.text == "Route {{ ticket }}.\nThink step by step."
+    broken = Comparison(Split.TRAIN, 2, 0.5, 0.5, ("a",), ("b",))
+    assert example("pytest_promptopt_accept")(broken) == Verdict(False, "breaks b")
+    standing = Standing(Phase.TRAINING, 3, (0.5, 0.9), 0, 1.0, 5, 20)
+    assert example("pytest_promptopt_halt")(standing) == Stop("good enough", "90% after three iterations")
+
+
+def test_the_last_example_tells_every_prompt(capsys: pytest.CaptureFixture[str]) -> None:
+    prompt = PromptResult("a.md", "x", "x", "passing", "nothing failing", "all pass", ())
+    example("pytest_promptopt_run_finished")(RunResult("1", (prompt,), {}, 0.0))
+    assert capsys.readouterr().out == "a.md passing all pass\n"
