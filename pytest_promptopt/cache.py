@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pytest_promptopt.flights import Flights
+from pytest_promptopt.home import ensure_home
 from pytest_promptopt.records import Answer
 
 _T = TypeVar("_T")
@@ -30,7 +31,7 @@ class ResponseCache:
     Nothing is created before the first `put` or `flight`. A damaged database is renamed, never deleted. Safe
     for threads and processes. Answers cost money, so none is ever evicted.
 
-    :param folder: created for the owner only.
+    :param folder: created for the owner only, and its home (see `ensure_home`) if that is missing.
     :param warn: told in one sentence why answers are not stored or not found.
     """
 
@@ -83,7 +84,7 @@ class ResponseCache:
         if self._flights is None:
             with suppress(OSError):
                 self._make_folder()
-            self._flights = Flights(self._folder / "flights.lock")
+            self._flights = Flights(self._folder / "flights.lock", warn=self._warn)
         if not self._flights.take(key):
             yield False
             return
@@ -142,8 +143,8 @@ class ResponseCache:
 
     def _make_folder(self) -> None:
         if not self._folder.exists():
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            (self._folder / ".gitignore").write_text("*\n", encoding="utf-8")
+            ensure_home(self._folder.parent)
+            self._folder.mkdir(mode=0o700, exist_ok=True)
 
     def _set_aside(self, reason: str) -> None:
         import filelock

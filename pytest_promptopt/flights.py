@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 try:
@@ -21,10 +23,12 @@ class Flights:
     interpreter lock); this costs two. Within one process everybody has the lock: `Caller` sees to that.
 
     :param path: the file; created with the first lock, for the owner only.
+    :param warn: told once when the file can be made, but not locked.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, warn: Callable[[str], None]) -> None:
         self._path = path
+        self._warn = warn
         self._descriptor = -1
         self._works = fcntl is not None
 
@@ -38,17 +42,23 @@ class Flights:
         try:
             if self._descriptor < 0:
                 self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError:  # whoever cannot make the folder either says so when an answer is to be stored
+            self._works = False
+            return True
+        try:
             fcntl.lockf(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, int(key[:_DIGITS], 16))
         except (BlockingIOError, PermissionError):  # POSIX leaves open which of the two it is
-            return self._descriptor < 0
-        except OSError:
+            return False
+        except OSError as error:
             self._works = False
+            self._warn(f"{self._path} cannot be locked, so processes may pay for the same answer: {error}")
         return True
 
     def give(self, key: str) -> None:
         """Let the next process have `key`."""
         if self._works and self._descriptor >= 0:
-            fcntl.lockf(self._descriptor, fcntl.LOCK_UN, 1, int(key[:_DIGITS], 16))
+            with suppress(OSError):  # the answer is there; what stays locked ends with the process
+                fcntl.lockf(self._descriptor, fcntl.LOCK_UN, 1, int(key[:_DIGITS], 16))
 
     def close(self) -> None:
         """Give back everything; a later `take` opens the file again."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pickle
 import sqlite3
@@ -78,7 +79,8 @@ def test_only_the_owner_can_read_it(cache: Cache, folder: Path) -> None:
     assert "cache.db" in modes
     assert "flights.lock" in modes
     assert set(modes.values()) == {0o600}
-    assert (folder / ".gitignore").read_text() == "*\n"
+    assert stat.S_IMODE(folder.parent.stat().st_mode) == 0o700
+    assert (folder.parent / ".gitignore").read_text() == "*\n"
 
 
 def test_a_large_answer_stays_in_the_database(cache: Cache, folder: Path) -> None:
@@ -243,6 +245,22 @@ def test_one_flight_per_key_over_processes(cache: Cache, folder: Path) -> None:
         assert mine
         assert elsewhere() == "False True\n"
     assert elsewhere() == "True True\n"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no such locks")
+def test_where_locks_do_not_work_everybody_asks_and_is_told_once(
+    cache: Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.lockf", refuse)
+    for _ in range(2):
+        with cache.flight("a") as mine:
+            assert mine
+    [said] = cache.warnings
+    assert "may pay for the same answer" in said
+    assert "No locks available" in said
 
 
 def test_a_killed_owner_leaves_the_flight_to_another(cache: Cache, folder: Path) -> None:
