@@ -69,11 +69,13 @@ def pytest_promptopt_propose(wanted: Wanted, ask: Ask) -> Sequence[Reply | Unusa
     """Write the candidates of an iteration; None leaves it to the built-in proposer.
 
     `wanted`, a `pytest_promptopt.refine.proposer.Wanted`, holds one `pytest_promptopt.refine.requests.Brief`
-    per candidate: the prompt's current text, the line of attack, the failing cases. `ask`, an `Ask` from
-    where `Wanted` is, sends a list of `pytest_promptopt.records.Request` at once, counted and bounded as all calls
-    are, and gives an `Answer` or a `pytest_promptopt.errors.ModelError` for each. Return one `pytest_promptopt.refine.replies.Reply`, or
-    `Unusable` of the same module, per brief, in order. A text that loses a variable, repeats an earlier
-    candidate or copies cases is refused afterwards, whoever wrote it.
+    per candidate: the prompt's current text, the line of attack, the failing cases. `ask`, an `Ask` of the
+    proposer module, sends a list of `pytest_promptopt.records.Request` at once, counted and bounded as all
+    calls are, and gives an `Answer` or a `pytest_promptopt.errors.ModelError` for each.
+
+    Return one `pytest_promptopt.refine.replies.Reply`, or `Unusable` of the same module, per brief, in order.
+    A text that loses a variable, repeats an earlier candidate or copies cases is refused afterwards, whoever
+    wrote it.
 
     Example::
 

@@ -3,122 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
 from statistics import median
 
 from pytest_promptopt.failures import categories
-from pytest_promptopt.failures.categories import Finding
 from pytest_promptopt.failures.differences import compact, quote
 from pytest_promptopt.failures.formats import SIGNS
+from pytest_promptopt.failures.groups import MAX_NAMED, MAX_SAMPLED, Group, Member
 from pytest_promptopt.failures.subject import Subject, first_line
-from pytest_promptopt.failures.vocabulary import Prose, fold, listed, telling_words, words
+from pytest_promptopt.failures.vocabulary import fold, listed, words
 from pytest_promptopt.records import StopReason
 
-#: Pairs of labels, signs or fields named in a sentence; the rest is counted.
-MAX_NAMED = 4
-#: Cases looked at for telling words: enough for a stable ranking, bounded for thousands of failures.
-MAX_SAMPLED = 200
-
 _LENGTH_TERMS = (
-    "words",
-    "sentence",
-    "sentences",
-    "short",
-    "brief",
-    "concise",
-    "characters",
-    "length",
-    "detailed",
-)
+    "words", "sentence", "sentences", "short", "brief", "concise", "characters", "length", "detailed",
+)  # fmt: skip
 _LIMIT_TERMS = ("only", "never", "do not", "don't")
 _REFUSAL_TERMS = ("refuse", "decline", "do not answer", "never", "unsafe", "harmful", "policy")
-
-
-@dataclass(frozen=True)
-class Background:
-    """What all cases say, failing or not: the prompt, and in how many inputs each word occurs."""
-
-    prose: Prose
-    failing: int
-    word_counts: Counter[str]
-    inputs: int
-
-
-@dataclass(frozen=True)
-class Member:
-    """One failed case of a category."""
-
-    subject: Subject
-    finding: Finding
-
-    @property
-    def input_text(self) -> str:
-        return "\n".join(self.subject.inputs.values())
-
-
-@dataclass(frozen=True)
-class Group:
-    """The cases of one category.
-
-    :param count: how many cases the category has; `members` are those that the sentences are made from.
-    """
-
-    name: str
-    members: tuple[Member, ...]
-    background: Background
-    count: int
-
-    @cached_property
-    def signs(self) -> list[tuple[str, int]]:
-        counts = Counter(sign for member in self.members for sign in member.finding.signs)
-        return sorted(counts.items(), key=lambda item: -item[1])
-
-    @cached_property
-    def confusion(self) -> tuple[tuple[str, str, int], ...]:
-        """(expected, answered, count), most frequent first."""
-        counts = Counter(member.finding.pair for member in self.members if member.finding.pair)
-        rows = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-        return tuple((*pair, count) for pair, count in rows)
-
-    @property
-    def share(self) -> str:
-        return f"{self.count} of {self.background.failing} failing cases"
-
-    def tally(self, limit: int = MAX_NAMED) -> str:
-        return listed([f"{sign} ({count})" for sign, count in self.signs], limit)
-
-    def named(self) -> str:
-        return listed([sign for sign, _ in self.signs], MAX_NAMED)
-
-    def with_sign(self, sign: str) -> list[Member]:
-        return [member for member in self.members if sign in member.finding.signs]
-
-    def expected_text(self) -> str:
-        return next((member.subject.texts[0] for member in self.members if member.subject.texts), "")
-
-    def examples(self, limit: int = 3) -> tuple[str, ...]:
-        """Node ids, of cases that fail in different ways first."""
-        ways: dict[object, str] = {}
-        for member in self.members:
-            ways.setdefault((member.finding.signs[:1], member.finding.pair), member.subject.case)
-        others = (member.subject.case for member in self.members)
-        return tuple(dict.fromkeys([*ways.values(), *others]))[:limit]
-
-    def telling(self, members: Sequence[Member] | None = None) -> str:
-        """The words that set these inputs apart, ``"card" (9), "declined" (7)``; empty when none does."""
-        inputs = [member.input_text for member in (members or self.members)[:MAX_SAMPLED]]
-        if len(inputs) < 2:  # every word of a single input would do
-            return ""
-        return ", ".join(telling_words(inputs, self.background.word_counts, self.background.inputs))
-
-    def by_prose(self, terms: Sequence[str], *, stated: str, absent: str, unknown: str) -> str:
-        """One of three sentences: a line of the prompt has one of `terms`, none has, or it is not known."""
-        line = self.background.prose.line_with(*terms)
-        if line:
-            return f"{line} of the prompt {stated}"
-        return f"the prompt {absent}" if self.background.prose else unknown
 
 
 @dataclass(frozen=True)
@@ -155,7 +56,7 @@ def _explain_format(group: Group) -> Explanation:
         terms,
         stated=f"touches on this but is not definite enough: {answers(count)} with {sign}",
         absent=f"says nothing against {sign} ({answers(count)})"
-        + (f": no {listed([quote(term) for term in terms], 6)} in it" if terms else ""),
+        + (f"; looked for: {listed([quote(term) for term in terms], 6)}" if terms else ""),
         unknown=f"the form of the answer is left open: {answers(count)} with {sign}",
     )
     return Explanation(observed, cause, f"state the exact form: {_shape(member)}; never like {quote(answer)}")
@@ -175,10 +76,8 @@ def _shape(member: Member) -> str:
         return f"the bare value, as in {quote(subject.expected)}, and nothing else"
     check = subject.failure.constraint or first_line(subject.failure.message)
     if not subject.asserted and any("JSON" in sign or "fence" in sign for sign in member.finding.signs):
-        return (
-            f"one bare JSON value from the first character to the last (else {subject.kind}: {quote(check)})"
-        )
-    return f"the answer from its first to its last character is what the test reads ({quote(check)})"
+        return "one bare JSON value from the first character to the last"
+    return f"nothing but what the test reads ({quote(check)})"
 
 
 def _explain_confusion(group: Group) -> Explanation:
@@ -189,8 +88,7 @@ def _explain_confusion(group: Group) -> Explanation:
     observed = f"{group.share}: {_pairs(group)}{spread}"
     members = [member for member in group.members if member.finding.pair == (expected, actual)]
     shared = group.telling(members)
-    whose = f"inputs of these {count} cases" if count > 1 else "its input"
-    inputs = f"{whose}: " + (f"words {shared}" if shared else quote(members[0].input_text))
+    inputs = f"words of these {count} inputs: {shared}" if shared else f"e.g. {quote(members[0].input_text)}"
     both_ways = f", in both directions ({count} and {back})" if back else ""
     prose = group.background.prose
     lines = prose.line_with(expected), prose.line_with(actual)
@@ -198,14 +96,16 @@ def _explain_confusion(group: Group) -> Explanation:
     if prose and unnamed:
         cause = f"the prompt does not name {listed(unnamed)}"
     elif prose:
-        same = lines[0] == lines[1]
-        cause = f"{lines[0]} names both and draws no line" if same else f"{lines[0]} and {lines[1]} both fit"
+        if lines[0] == lines[1]:
+            cause = f"{lines[0]} names both and does not say when to answer which"
+        else:
+            cause = f"{lines[0]} and {lines[1]} do not exclude each other"
     else:
         cause = f"{quote(expected)} and {quote(actual)} are not told apart"
-    fix = f"say what makes an input {quote(expected)} and not {quote(actual)} ({inputs})"
+    fix = f"say what makes an input {quote(expected)} and not {quote(actual)}; {inputs}"
     if len(group.confusion) > 1:
         fix += f"; then {quote(group.confusion[1][0])} and not {quote(group.confusion[1][1])}"
-    return Explanation(observed, f"{cause}{both_ways}; {inputs}", fix)
+    return Explanation(observed, f"{cause}{both_ways}", fix)
 
 
 def _pairs(group: Group) -> str:
@@ -381,11 +281,12 @@ def _explain_other(group: Group) -> Explanation:
     shared = group.telling()
     inputs = f"; their inputs share {shared}" if shared else ""
     answer = group.members[0].subject.answer
-    seen = f"; it was {quote(answer)}" if answer else ""
+    seen = f"; one answer was {quote(answer)}" if answer else ""
+    messages = "the same message" if len(lines) == 1 else f"{len(lines)} different messages"
     return Explanation(
         f"{group.share}: {listed(most, 3)}",
-        f"{len(lines)} kind{'s' if len(lines) > 1 else ''} of message{where}{inputs}",
-        f"make the answer one for which this does not happen: {next(iter(lines))}{seen}",
+        f"{messages}{where}{inputs}",
+        f"have answers that do not lead to: {next(iter(lines))}{seen}",
     )
 
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 
 from pytest_promptopt.failures.categories import find
 from pytest_promptopt.failures.differences import compact, shorten
-from pytest_promptopt.failures.explanations import Background, Group, Member, explain
+from pytest_promptopt.failures.explanations import explain
 from pytest_promptopt.failures.formats import undress
+from pytest_promptopt.failures.groups import Background, Group, Member
 from pytest_promptopt.failures.subject import Subject, subject_of
 from pytest_promptopt.failures.vocabulary import Prose, Vocabulary, closed_set, words
 from pytest_promptopt.records import CaseResult, Outcome, Status

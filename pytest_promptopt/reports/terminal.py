@@ -9,6 +9,7 @@ import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
+from pytest_promptopt.failures.categories import CONFUSION
 from pytest_promptopt.records import PromptCheck
 from pytest_promptopt.reports.lines import (
     BAD,
@@ -88,7 +89,8 @@ def _categories(feedback: Feedback, width: int) -> Iterator[Line]:
 
 
 def _category(category: Category, failed: Mapping[str, FailedCase], width: int) -> Iterator[Line]:
-    yield from _labelled("observed", category.observed, width)
+    if category.name != CONFUSION:  # the table says the same
+        yield from _labelled("observed", category.observed, width)
     if category.confusion:
         rows = [("expected", "actual", "cases")]
         rows += [(_value(e), _value(a), str(n)) for e, a, n in category.confusion[:MAX_CONFUSIONS]]
@@ -101,10 +103,13 @@ def _category(category: Category, failed: Mapping[str, FailedCase], width: int) 
             yield Line(f"      ... and {plural(len(hidden), 'more pair')} ({cases})", DIM)
     yield from _labelled("likely cause", category.cause, width)
     yield from _labelled("suggested fix", category.fix, width)
+    said = ""
     for number, example in enumerate(category.examples[:MAX_EXAMPLES]):
         yield Line(f"    {'' if number else 'examples:':<15}{excerpt(example, MAX_ID_WIDTH)}", DIM)
-        if example in failed and not category.confusion:
-            yield Line(f"    {'':<17}{_operands(failed[example])}")
+        operands = _operands(failed[example]) if example in failed and not category.confusion else said
+        if operands != said:
+            yield Line(f"    {'':<17}{operands}")
+        said = operands
 
 
 def _operands(case: FailedCase) -> str:

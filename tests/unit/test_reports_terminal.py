@@ -95,7 +95,7 @@ class TestFailureSection:
 
     def test_each_kind_of_failure_is_counted_explained_and_shown(self) -> None:
         lines = failure_section([measured(37, 14)], {ROUTE: feedback(category())})
-        assert text(lines[2:9]).splitlines() == [
+        assert text(lines[2:10]).splitlines() == [
             "  format violation: 14 cases",
             "    observed:      prose around the label",
             "    likely cause:  no format is stated",
@@ -103,7 +103,8 @@ class TestFailureSection:
             "    examples:      test_route.py::test_queue[37]",
             r'                     expected "billing", got "The queue is\nbilling."',
             "                   test_route.py::test_queue[38]",
-        ]
+            "                   test_route.py::test_queue[39]",
+        ], "what is the same in all examples is said once"
 
     def test_confused_labels_are_a_table_with_the_top_rows(self) -> None:
         pairs: tuple[tuple[str, str, int], ...] = (
@@ -123,6 +124,12 @@ class TestFailureSection:
             "      label 2    other           1",
             "      ... and 2 more pairs (2 cases)",
         ]
+
+    def test_a_table_of_confused_labels_is_not_said_again_in_a_sentence(self) -> None:
+        confused = category("boundary confusion", confusion=(("account", "billing", 14),))
+        shown = text(failure_section([measured(37, 14)], {ROUTE: feedback(confused)}))
+        assert "observed" not in shown
+        assert "account   billing     14" in shown
 
     def test_rare_kinds_are_summed_up(self) -> None:
         kinds = [category(f"kind {n}", 10 - n) for n in range(8)]
