@@ -46,7 +46,6 @@ def request(
     passing: Sequence[tuple[Mapping[str, str], Any]] = (),
     direction: str = DIRECTIONS[0],
     keep: Sequence[str] = (),
-    patterns: Sequence[str] = (),
 ) -> str:
     """The user message of the proposer: (inputs, expected, actual) per failure; None is not told."""
     lines = ["<current_prompt>", prompt, "</current_prompt>", "<variables>any</variables>"]
@@ -65,7 +64,6 @@ def request(
     lines += [
         "</passing>",
         "<patterns>",
-        *patterns,
         "</patterns>",
         f"<direction>\n{direction}\n</direction>",
         "",

@@ -157,26 +157,6 @@ def test_a_request_without_anything_to_learn_leaves_the_prompt_as_it_is() -> Non
     assert reason.startswith("1 shown failures call for no cue")
 
 
-def test_patterns_of_unseen_cases_widen_the_cues_of_the_labels_that_were_missed() -> None:
-    prompt = ROUTE.replace(
-        "\n\nT", "\n\n- delivery: courier came, tracking number\n- billing: number missing\n\nT"
-    )
-    told = [
-        "2 of 9 cases that are not shown here fail as well:",
-        '  2 cases: expected "delivery" but got "billing"',
-    ]
-
-    reason, revised = proposal(request(prompt, [], patterns=told))
-
-    cues = next(entry.text for entry in read(revised).entries if entry.text.startswith("courier came")).split(
-        ", "
-    )
-    assert set(cues) > {"courier came", "tracking number"}
-    assert set(cues) <= {"courier came", "tracking number", "courier", "came", "tracking"}
-    assert "to delivery" in reason
-    assert "- billing: number missing\n" in revised
-
-
 def test_an_answer_that_is_no_json_brings_a_format_rule() -> None:
     prompt = "Extract as JSON. Keys: email, date.\n\nText: {{ text }}"
     told = [({"text": "ann@example.org"}, None, answer(prompt, text="ann@example.org"))]

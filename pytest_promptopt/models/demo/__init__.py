@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import time
 
-from pytest_promptopt.models.demo.optimizer import is_feedback, propose
+from pytest_promptopt.models.demo.feedback import is_feedback
+from pytest_promptopt.models.demo.optimizer import propose
 from pytest_promptopt.models.demo.target import answer
 from pytest_promptopt.records import Answer, Request, StopReason, Usage
 

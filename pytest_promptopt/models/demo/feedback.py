@@ -9,7 +9,6 @@ from typing import Any
 
 _PROMPT = re.compile(r"<current_prompt>\n(?P<prompt>.*)\n</current_prompt>", re.DOTALL)
 _INPUT = re.compile(r"input [^:\n]*: (?P<value>\".*)")
-_MISSED = re.compile(r": expected (\".*?\") but got ")
 _CASE = re.compile(r"^Case [^\n]*\n", re.MULTILINE)
 
 
@@ -29,17 +28,12 @@ class Shown:
 
 @dataclass(frozen=True)
 class Feedback:
-    """An optimizer request, parsed.
-
-    `missed` are the expected values of failures that are told as patterns only, without their inputs. `seed`
-    is the whole text: other words or other cases are another seed.
-    """
+    """An optimizer request, parsed; `seed` is its whole text: other words or other cases are another seed."""
 
     prompt: str
     keep: frozenset[str]
     failing: tuple[Shown, ...]
     passing: tuple[Shown, ...]
-    missed: tuple[str, ...]
     direction: str
     seed: str
 
@@ -59,7 +53,6 @@ def parse(text: str) -> Feedback:
         keep=frozenset(line for line in _section(rest, "keep").split("\n") if line.strip()),
         failing=_cases(_section(rest, "failures")),
         passing=_cases(_section(rest, "passing"), passing=True),
-        missed=tuple(str(_value(m[1])) for m in _MISSED.finditer(_section(rest, "patterns"))),
         direction=_section(rest, "direction"),
         seed=text,
     )

@@ -9,6 +9,7 @@ from datetime import date
 from functools import lru_cache
 from typing import Any
 
+from pytest_promptopt.models.demo.reading import Entry
 from pytest_promptopt.models.demo.words import stem, words
 
 _MONTHS = words("january february march april may june july august september october november december")
@@ -37,9 +38,6 @@ _SMALL = words("zero one two three four five six seven eight nine ten eleven twe
 _NO_NAME = r"(?:I|We|The|This|That|Please|Hi|Hello|Dear|Thanks|My|Our|Your|It|On|In|At|For|From|To)\b"
 _PATTERNS = {
     "email": re.compile(r"[\w.+-]+@[\w-]+\.[\w.-]*\w"),
-    "url": re.compile(r"https?://[^\s<>\"]*[^\s<>\".,;)]"),
-    "phone": re.compile(r"\+?\d[\d ()/-]{6,}\d"),
-    "time": re.compile(r"\b\d{1,2}:\d{2}(?:\s?[ap]\.?m\b\.?)?|\b\d{1,2}\s?[ap]\.?m\b\.?", re.IGNORECASE),
     "amount": re.compile(
         rf"(?:[$€£¥]\s?|\b{_MONEY_WORD}\s)(?:{_FIGURE})|\b(?:{_FIGURE})\s?(?:[€£$¥]|{_MONEY_WORD}\b)",
         re.IGNORECASE,
@@ -57,11 +55,8 @@ _KINDS = tuple(
     (kind, frozenset(stem(word) for word in vocabulary.split()))
     for kind, vocabulary in (
         ("email", "email mail"),
-        ("url", "url link website"),
-        ("phone", "phone mobile telephone"),
         ("currency", "currency"),
         ("date", "date due deadline birthday day departure checkin checkout"),
-        ("time", "time hour"),
         ("amount", "amount total price cost sum fee paid balance budget cents value"),
         ("count", "quantity qty count guests persons seats nights items pieces units adults children copies"),
         ("number", "id number no order invoice reference ref account code sku case tracking booking"),
@@ -81,8 +76,16 @@ class Field:
     rule: str
 
 
+def fields_of(entries: Sequence[Entry]) -> tuple[Field, ...]:
+    """The fields of a prompt; what several entries say about one of them adds up."""
+    rules: dict[str, str] = {}
+    for entry in entries:
+        rules[entry.name] = f"{rules.get(entry.name, '')}; {entry.text}".strip("; ")
+    return tuple(Field(name, rule) for name, rule in rules.items())
+
+
 @dataclass(frozen=True)
-class _Plan:
+class _Clues:
     kind: str
     keywords: tuple[str, ...]
     leads: tuple[str, ...]
@@ -95,23 +98,23 @@ def extract(fields: Sequence[Field], text: str) -> dict[str, Any]:
 
 def find(field: Field, text: str) -> str | None:
     """The words of `text` that are the value of `field`; None when nothing of its kind is there."""
-    plan = _plan(field)
+    clues = _clues(field)
     best, most = None, 0.0
-    for order, match in enumerate(_spans(plan.kind, text)):
-        score = 1.0 - 0.01 * order + _nearness(plan, text, match)
-        if score > most and (plan.kind != "name" or score >= 1.0 or plan.leads == ()):
+    for order, match in enumerate(_spans(clues.kind, text)):
+        score = 1.0 - 0.01 * order + _nearness(clues, text, match)
+        if score > most and (clues.kind != "name" or score >= 1.0 or clues.leads == ()):
             best, most = match[0], score
     return best.removeprefix("#") if best else None
 
 
 @lru_cache(maxsize=512)
-def _plan(field: Field) -> _Plan:
+def _clues(field: Field) -> _Clues:
     leads = tuple(
         lead.lower()
         for match in _AFTER.finditer(field.rule)
         for lead in re.findall(r'"([^"]+)"', match["leads"])
     )
-    return _Plan(kind_of(field), tuple(w for w in words(field.name) if len(w) > 1), leads)
+    return _Clues(kind_of(field), tuple(w for w in words(field.name) if len(w) > 1), leads)
 
 
 def kind_of(field: Field) -> str:
@@ -130,9 +133,8 @@ def _spans(kind: str, text: str) -> Iterator[re.Match[str]]:
     if kind == "date":
         yield from sorted((m for pattern in _DATES for m in pattern.finditer(text)), key=lambda m: m.start())
         return
-    taken = [m.span() for m in _spans("date", text)] if kind in ("count", "number", "phone") else []
-    if kind in ("count", "number"):
-        taken += [m.span() for other in ("amount", "time", "email") for m in _PATTERNS[other].finditer(text)]
+    others = ("date", "amount", "email") if kind in ("count", "number") else ()
+    taken = [match.span() for other in others for match in _spans(other, text)]
     for match in _PATTERNS[kind].finditer(text):
         start, end = match.span()
         if any(start < stop and begin < end for begin, stop in taken):
@@ -142,14 +144,14 @@ def _spans(kind: str, text: str) -> Iterator[re.Match[str]]:
         yield match
 
 
-def _nearness(plan: _Plan, text: str, match: re.Match[str]) -> float:
+def _nearness(clues: _Clues, text: str, match: re.Match[str]) -> float:
     before = text[max(0, match.start() - _NEAR) : match.start()].lower().rstrip(" :#=")
     score = sum(
-        4.0 for lead in set(plan.leads) if before.endswith(lead) and not before[: -len(lead)][-1:].isalnum()
+        4.0 for lead in set(clues.leads) if before.endswith(lead) and not before[: -len(lead)][-1:].isalnum()
     )
     line = before.rpartition("\n")[2]
     after = text[match.end() : match.end() + _NEAR // 2].lower().partition("\n")[0]
-    for word in plan.keywords:
+    for word in clues.keywords:
         at = line.rfind(word)
         if at >= 0:
             score += 1.0 - (len(line) - at) / (2 * _NEAR)
@@ -170,8 +172,6 @@ def write(field: Field, raw: str | None) -> Any:
         return _amount(raw, rule)
     if kind == "currency":
         return _currency(raw) if "code" in rule or "iso" in rule else raw
-    if kind == "time" and "24" in rule:
-        return _time(raw)
     return _plain(raw, rule)
 
 
@@ -225,13 +225,3 @@ def _currency(raw: str) -> str:
         _SIGNS.get(raw)
         or _CURRENCIES[raw.lower() if raw.lower() in _CURRENCIES else raw.lower().removesuffix("s")]
     )
-
-
-def _time(raw: str) -> str:
-    hour, _, rest = re.sub(r"[^\d:apAP]", "", raw).lower().partition(":")
-    late, early = "p" in raw.lower(), "a" in raw.lower()
-    number = int(re.sub(r"\D", "", hour))
-    minutes = re.sub(r"\D", "", rest) or "00"
-    if late or early:
-        number = number % 12 + (12 if late else 0)
-    return f"{number:02d}:{minutes}"

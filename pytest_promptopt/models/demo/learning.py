@@ -15,7 +15,7 @@ from itertools import pairwise
 
 from pytest_promptopt.models.demo.feedback import Shown
 from pytest_promptopt.models.demo.reading import classify, weigh
-from pytest_promptopt.models.demo.words import MODIFIERS, STOP_WORDS, stem, stems, words
+from pytest_promptopt.models.demo.words import MODIFIERS, STOP_WORDS, stems, words
 
 LONGEST_LINE = 14
 _EPOCHS = 3
@@ -99,28 +99,7 @@ def learn(
                 _drop_misleading(lines, read_as, case, evidence)
             _add(lines, case, evidence, plan)
     for name, cues in lines.cues.items():
-        if len(cues) > LONGEST_LINE:
-            lines.cues[name] = _strongest(name, cues, evidence)
-    return lines, _changes(before, lines)
-
-
-def generalize(before: LabelLines, missed: Sequence[str], plan: Plan) -> tuple[LabelLines, list[str]]:
-    """Cues that also fit inputs not seen: for labels that are missed, words out of their two-word cues.
-
-    :param missed: the labels that cases without a known input should have had.
-    """
-    lines = before.copy()
-    for label in dict.fromkeys(name for name in missed if name in lines.cues):
-        others = [text for name, cues in lines.cues.items() if name != label for text in (name, *cues)]
-        elsewhere = set(" ".join(map(stems, others)).split())
-        parts = [part for cue in lines.cues[label] for part in cue.split() if " " in cue]
-        fresh = [
-            word
-            for word in dict.fromkeys(parts)
-            if word not in (*lines.cues[label], *MODIFIERS) and stem(word) not in elsewhere
-        ]
-        room = max(0, LONGEST_LINE - len(lines.cues[label]))
-        lines.cues[label] += plan.draw.sample(fresh, min(len(fresh), room, plan.per_case))
+        lines.cues[name] = cues[:LONGEST_LINE]
     return lines, _changes(before, lines)
 
 
@@ -172,13 +151,6 @@ def _drop_misleading(lines: LabelLines, label: str, case: Shown, evidence: _Evid
         inside, outside = evidence.counts(cue, label)
         if stems(cue) in text and outside > inside:
             lines.cues[label].remove(cue)
-
-
-def _strongest(name: str, cues: Sequence[str], evidence: _Evidence) -> list[str]:
-    """The cues that the shown cases speak for, then the others in their order."""
-    worth = {cue: evidence.counts(cue, name) for cue in cues}
-    ranked = sorted(range(len(cues)), key=lambda n: (worth[cues[n]][1] - worth[cues[n]][0], n))
-    return [cues[n] for n in sorted(ranked[:LONGEST_LINE])]
 
 
 def _changes(before: LabelLines, after: LabelLines) -> list[str]:

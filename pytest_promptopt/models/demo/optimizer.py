@@ -10,12 +10,11 @@ import random
 import re
 from dataclasses import dataclass
 
-from pytest_promptopt.models.demo.feedback import Feedback, is_feedback, parse
-from pytest_promptopt.models.demo.learning import LabelLines, Plan, generalize, learn
+from pytest_promptopt.models.demo.feedback import Feedback, parse
+from pytest_promptopt.models.demo.fields import fields_of
+from pytest_promptopt.models.demo.learning import LabelLines, Plan, learn
 from pytest_promptopt.models.demo.reading import ENTRY, Entry, cues_of, input_start, read
 from pytest_promptopt.models.demo.rules import infer_rules
-
-__all__ = ["is_feedback", "propose"]
 
 _LABEL_ONLY = "Answer with the label only."
 _JSON_ONLY = "Answer with JSON only."
@@ -78,10 +77,7 @@ def _revise_labels(feedback: Feedback) -> _Revision:
     before = LabelLines({name: [] for name in names})
     for entry in reading.entries:
         before.cues[entry.name].extend(cues_of(entry.text))
-    plan = plan_of(feedback)
-    after, learned = learn(before, taught, kept, plan, default=reading.default)
-    if not taught:
-        after, learned = generalize(before, feedback.missed, plan)
+    after, learned = learn(before, taught, kept, plan_of(feedback), default=reading.default)
     return _write_entries(
         feedback,
         reading.entries,
@@ -94,9 +90,7 @@ def _revise_labels(feedback: Feedback) -> _Revision:
 
 def _revise_fields(feedback: Feedback) -> _Revision:
     reading = read(feedback.prompt)
-    known: dict[str, str] = {}
-    for entry in reading.entries:
-        known[entry.name] = f"{known.get(entry.name, '')}; {entry.text}".strip("; ")
+    known = {field.name: field.rule for field in fields_of(reading.entries)}
     cases = [case for case in (*feedback.failing, *feedback.passing) if isinstance(case.expected, dict)]
     rules, done = infer_rules(known, cases, plan_of(feedback))
     changes = {

@@ -28,18 +28,7 @@ _TAIL = re.compile(
     r"|[ \t]*(?:the |your )?[\w ]{1,20}:[ \t]*)\s*\Z",
     re.IGNORECASE | re.DOTALL,
 )
-_NOT_INPUT = {
-    "example",
-    "examples",
-    "labels",
-    "rules",
-    "instructions",
-    "output",
-    "format",
-    "fields",
-    "keys",
-    "queues",
-}
+_NOT_INPUT = frozenset(words("example examples labels rules instructions output format fields keys queues"))
 
 _NAME = r"[A-Za-z][\w&/-]*(?: [\w&/-]+){0,3}?"
 #: ``- billing: invoice, charged`` or a bare ``- billing``; the bullet may be a number.
@@ -56,8 +45,8 @@ _ITEM = re.compile(rf"^[`\"'*]*({_NAME})[`\"'*]*$")
 _ITEM_BREAK = re.compile(r"\s*,\s*(?:and|or)\s+|\s*[,;|]\s*|\s+(?:and|or)\s+")
 _INTRO = re.compile(
     r"\b(?:one of|following|these|labels?|queues?|categor(?:y|ies)|intents?|teams?|topics?|"
-    r"class(?:es)?|options?|choices|departments?|keys?|fields?|types?|tags?|values|route|assign|answer|reply|classify|choose|pick|send|sort|"
-    r"about|extract|json)\b",
+    r"class(?:es)?|options?|choices|departments?|keys?|fields?|types?|tags?|values|route|assign|answer|reply|"
+    r"classify|choose|pick|send|sort|about|extract|json)\b",
     re.IGNORECASE,
 )
 _OPENING = re.compile(

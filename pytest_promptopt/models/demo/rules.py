@@ -17,7 +17,6 @@ _FORMATS = {
     "date": ("as YYYY-MM-DD", "as YYYY-MM-DD, day first"),
     "amount": ("in cents, as an integer", "as a plain number"),
     "currency": ("as a three-letter upper-case code",),
-    "time": ("in 24-hour form, HH:MM",),
     "": ("as an integer", "digits only", "in lower case", "in upper case"),
 }
 _NULL = "null when missing"

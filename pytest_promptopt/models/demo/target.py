@@ -6,8 +6,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pytest_promptopt.models.demo.fields import Field, extract
-from pytest_promptopt.models.demo.reading import Entry, Reading, classify, read, split
+from pytest_promptopt.models.demo.fields import Field, extract, fields_of
+from pytest_promptopt.models.demo.reading import Reading, classify, read, split
 from pytest_promptopt.records import Message
 
 _LONGEST_ECHO = 160
@@ -41,14 +41,6 @@ def answer(messages: Sequence[Message], *, schema: Mapping[str, Any] | None = No
 def _json(reading: Reading, text: str) -> str:
     body = json.dumps(extract(fields_of(reading.entries), text), ensure_ascii=False)
     return body if reading.bare else f"Here is the JSON you asked for:\n\n```json\n{body}\n```"
-
-
-def fields_of(entries: Sequence[Entry]) -> tuple[Field, ...]:
-    """The fields of a prompt; what several entries say about one of them adds up."""
-    rules: dict[str, str] = {}
-    for entry in entries:
-        rules[entry.name] = f"{rules.get(entry.name, '')}; {entry.text}".strip("; ")
-    return tuple(Field(name, rule) for name, rule in rules.items())
 
 
 def _schema_fields(schema: Mapping[str, Any], reading: Reading) -> tuple[Field, ...]:
