@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pytest_promptopt.failures.differences import compact, quote
 from pytest_promptopt.failures.formats import dressing, json_faults, undress, wrapping
 from pytest_promptopt.failures.refusals import first_sentence, is_refusal, wants_refusal
-from pytest_promptopt.failures.subject import Subject, first_line, subject_of
-from pytest_promptopt.failures.vocabulary import MAX_SEARCHED, Prose, Vocabulary, fold, is_short
-from pytest_promptopt.records import Outcome, StopReason
+from pytest_promptopt.failures.subject import Subject, first_line
+from pytest_promptopt.failures.vocabulary import MAX_SEARCHED, Vocabulary, fold, is_short
+from pytest_promptopt.records import StopReason
 
 TRUNCATED = "truncated"
 REFUSAL = "refusal"
@@ -351,15 +351,3 @@ def find(subject: Subject) -> Finding:
         if finding is not None:
             return finding
     return _other(subject)
-
-
-def category_of(
-    outcome: Outcome, *, labels: tuple[str, ...] = (), prompt: str | None = None, prose: str = ""
-) -> str:
-    """The category of one failed outcome, judged alone.
-
-    :param labels: the closed set of expected values, when there is one; `describe` finds it from all cases.
-    """
-    return find(
-        subject_of(outcome, prompt=prompt, prose=Prose(prose), vocabulary=Vocabulary.of(labels))
-    ).category

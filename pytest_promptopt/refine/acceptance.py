@@ -39,7 +39,8 @@ class Comparison:
     @property
     def points(self) -> str:
         """The gain as people say it: ``+12 points``."""
-        return f"{100 * self.gain:+.1f}".removesuffix(".0").replace("+0", "±0", self.gain == 0) + " points"
+        points = round(100 * self.gain, 1)
+        return f"{points:+g} points" if points else "±0 points"
 
     def __str__(self) -> str:
         return (

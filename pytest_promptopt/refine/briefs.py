@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from itertools import islice
 
 from pytest_promptopt.failures import Feedback, describe
 from pytest_promptopt.records import CaseResult, Split
@@ -136,9 +135,10 @@ class Briefing:
 def guards(results: Sequence[CaseResult], broken: Sequence[str], prompt: str) -> tuple[PassingCase, ...]:
     """The cases among `broken` (the most urgent first) that pass now, with what `prompt` answered to them."""
     passing = {result.case.id: result for result in results if (result.rate or 0.0) >= 1.0}
-    found: list[PassingCase] = []
-    for case in dict.fromkeys(broken):
+    guarded: list[PassingCase] = []
+    for case in broken:
         outcomes = passing[case].counted if case in passing else ()
         calls = (call for outcome in outcomes for call in outcome.calls if call.prompt == prompt)
-        found += [PassingCase(case, call.variables, call.text) for call in islice(calls, 1)]
-    return tuple(found[:MAX_GUARDS])
+        if call := next(calls, None):
+            guarded.append(PassingCase(case, call.variables, call.text))
+    return tuple(guarded[:MAX_GUARDS])

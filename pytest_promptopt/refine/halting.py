@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from pytest_promptopt.records import Split
+from pytest_promptopt.refine.acceptance import EPSILON
 
 #: A plateau is a rise of less than this share of the cases.
 PLATEAU_GAIN = 0.02
@@ -71,13 +72,13 @@ class Standing:
 def halt(standing: Standing) -> Stop | None:
     """The default rules, the most telling first; None to go on."""
     rate, cases = standing.rates[-1], f"{standing.phase} cases"
-    if rate >= standing.target - 1e-9:
+    if rate >= standing.target - EPSILON:
         return Stop(Halt.TARGET, f"{rate:.0%} of the {cases} pass; the target is {standing.target:.0%}")
     if standing.fruitless >= FRUITLESS_ITERATIONS:
         why = f"{standing.fruitless} iterations in a row brought no candidate that was both usable and new"
         return Stop(Halt.NO_PROGRESS, why)
     gain = max(standing.rates) - max(standing.rates[: -standing.plateau], default=0.0)
-    if len(standing.rates) > standing.plateau and gain < PLATEAU_GAIN - 1e-9:
+    if len(standing.rates) > standing.plateau and gain < PLATEAU_GAIN - EPSILON:
         why = (
             f"the pass rate on the {cases} rose by {100 * gain:.1f} points over the last "
             f"{standing.plateau} iterations, less than {100 * PLATEAU_GAIN:.0f}"

@@ -34,9 +34,8 @@ class Lesson:
     direction: str
 
     def short(self) -> str:
-        return _cut(
-            f"{self._mark} {self.measured}" + (f": {self.reason}" if self.reason else ""), MAX_OLDER_LESSON
-        )
+        said = f": {self.reason}" if self.reason else ""
+        return _cut(f"{self._mark} {self.measured}{said}", MAX_OLDER_LESSON)
 
     def full(self) -> str:
         said = f" It said: {self.reason}" if self.reason else ""

@@ -74,16 +74,16 @@ def _shape(text: str, known: Vocabulary) -> str:
         return f"a JSON object with {_keys(value, known)}"
     if isinstance(value, list):
         return f"a JSON list of {len(value)}"
-    if value is not None and not isinstance(value, str):
-        return (
-            "a number"
-            if isinstance(value, int | float) and not isinstance(value, bool)
-            else "a JSON constant"
-        )
-    words = len(text.split())
-    if "\n" in text.strip():
-        return f"a text of {_rounded(len(text.strip().splitlines()))} lines"
-    return ("an empty answer", "another word")[words] if words < 2 else f"a text of {_rounded(words)} words"
+    if isinstance(value, bool):
+        return "a JSON constant"
+    if isinstance(value, int | float):
+        return "a number"
+    text, words = text.strip(), len(text.split())
+    if "\n" in text:
+        return f"a text of {_rounded(len(text.splitlines()))} lines"
+    if words > 1:
+        return f"a text of {_rounded(words)} words"
+    return "another word" if words else "an empty answer"
 
 
 def _keys(value: dict[str, object], known: Vocabulary) -> str:

@@ -70,17 +70,11 @@ class Search:
     # ------------------------------------------------------------------------------------------------- phases
 
     def _refine(self) -> Stop:
+        """Training, then validation; the stop is that of the last phase with an iteration."""
         self._announce(Phase.TRAINING)
-        self.original = self.incumbent = self._measure_original()
-        measured = self.original.results.items()
-        self.around.policies.measured([score(split, len(each), each) for split, each in measured if each])
-        seen = self.original.evidence(*SEARCHED)
-        if pass_rate(seen) is not None and not any(result.failing for result in seen):
-            counted = sum(result.rate is not None for result in seen)
-            return Stop(Halt.PASSING, f"all {counted} training and validation cases with a result pass")
-        if pass_rate(self.original.results[Split.TRAIN]) is None:
-            count = len(self.original.results[Split.TRAIN])
-            return Stop(Halt.NO_EVIDENCE, f"none of {count} training cases has a result to learn from")
+        self._measure_original()
+        if needless := self._needless():
+            return needless
         stop = self._iterate_until_halted(Phase.TRAINING)
         if pass_rate(self.original.results[Split.VALIDATION]) is None:
             return stop
@@ -100,7 +94,7 @@ class Search:
         except StopRun as stopped:
             self.notes.append(f"the validation cases could not be run: {stopped.why}")
 
-    def _measure_original(self) -> Version:
+    def _measure_original(self) -> None:
         results = self._evaluate([{}], *SEARCHED)[0]
         self.around.record_results("0", results)
         by_split = {
@@ -108,7 +102,21 @@ class Search:
         }
         training, validation = (Passages(_inputs(part)) for part in by_split.values())
         self._checks = Checks(training, validation)
-        return Version("0", {}, by_split)
+        self.original = self.incumbent = Version("0", {}, by_split)
+        scores = [score(split, len(part), part) for split, part in by_split.items() if part]
+        self.around.policies.measured(scores)
+
+    def _needless(self) -> Stop | None:
+        """Why there is nothing to search for; None when there is."""
+        seen, training = self.original.evidence(*SEARCHED), self.original.results[Split.TRAIN]
+        if pass_rate(seen) is not None and not any(result.failing for result in seen):
+            counted = sum(result.rate is not None for result in seen)
+            return Stop(Halt.PASSING, f"all {counted} training and validation cases with a result pass")
+        if pass_rate(training) is None:
+            return Stop(
+                Halt.NO_EVIDENCE, f"none of {len(training)} training cases has a result to learn from"
+            )
+        return None
 
     def _iterate_until_halted(self, phase: Phase) -> Stop:
         self._fruitless = 0

@@ -17,7 +17,7 @@ from pytest_promptopt.settings import Settings
 
 @dataclass(frozen=True)
 class Surroundings:
-    """The people a run talks to.
+    """Who runs the cases, who answers requests, what was decided and what it cost.
 
     :param journal: None when none is kept.
     :param spend: what was paid so far in the whole session, by role.

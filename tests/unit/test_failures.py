@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pytest_promptopt.failures import Category, FailedCase, Feedback, category_of, describe
+from pytest_promptopt.failures import Category, FailedCase, Feedback, describe
 from pytest_promptopt.records import Call, Case, CaseResult, Failure, Outcome, Split, Status, Usage
 
 PROMPT = "prompts/route.md"
@@ -334,7 +334,9 @@ class TestHallucinatedContent:
 
     def test_a_value_that_the_test_does_not_allow(self) -> None:
         failure = constraint("in", "answer in ['billing', 'refunds']", "shipping")
-        assert category_of(outcome("t", failure, call("shipping"))) == "hallucinated content"
+        category = only(describe([result("t", failure, call("shipping"))]))
+        assert (category.name, category.count) == ("hallucinated content", 1)
+        assert '"shipping" (1)' in category.observed
 
     def test_facts_from_nowhere(self) -> None:
         summary = "The customer asks for help with a late parcel and wants an answer"
@@ -382,10 +384,10 @@ class TestStopReasons:
         "answer", ["I can't find your order 12.", "Sorry for the delay! It ships today.", "", "Sorry"]
     )
     def test_an_apology_is_no_refusal(self, answer: str) -> None:
-        assert category_of(outcome("t", equal("200 mg", answer), call(answer))) != "refusal"
+        assert only(describe([result("t", equal("200 mg", answer), call(answer))])).name != "refusal"
 
     def test_a_refusal_by_stop_reason(self) -> None:
-        assert category_of(outcome("t", equal("a", ""), call("", stop="refusal"))) == "refusal"
+        assert only(describe([result("t", equal("a", ""), call("", stop="refusal"))])).name == "refusal"
 
     @pytest.mark.parametrize(
         ("name", "failure"),

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_promptopt.failures import text_diff
 from pytest_promptopt.failures.differences import (
     MAX_LINES,
     compact,
@@ -18,6 +17,7 @@ from pytest_promptopt.failures.differences import (
     quote,
     shorten,
     structure_changes,
+    text_diff,
 )
 
 anything = st.recursive(

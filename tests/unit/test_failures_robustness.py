@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_promptopt.failures import category_of, describe
+from pytest_promptopt.failures import describe
 from pytest_promptopt.records import Call, Case, CaseResult, Failure, Outcome, Split, Status
 
 # Pieces that the rules look for, so that generated texts reach them.
@@ -116,13 +116,6 @@ def test_any_suite(suite: list[CaseResult], prompt: str | None, prose: str) -> N
 def test_a_hook_may_call_anything_by_any_name(suite: list[CaseResult], name: str) -> None:
     feedback = describe(suite, custom=lambda case: name)
     assert {category.name for category in feedback.categories} <= {name}
-
-
-@given(outcomes().filter(lambda outcome: outcome.failure is not None))
-def test_any_outcome_alone(outcome: Outcome) -> None:
-    assert category_of(outcome, labels=("billing", "refunds")) == category_of(
-        outcome, labels=("billing", "refunds")
-    )
 
 
 class Hostile:
