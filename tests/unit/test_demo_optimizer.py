@@ -73,6 +73,14 @@ def test_cues_join_the_line_that_a_label_has() -> None:
     assert len(read(revised).labels) == 2
 
 
+def test_a_full_line_stays_as_it_was_written() -> None:
+    full = f"- delivery: {', '.join(f'reason{chr(97 + n)}' for n in range(LONGEST_LINE + 3))}\n"
+
+    revised = proposal(request(f"- billing: invoice\n{full}\nTicket: {{{{ ticket }}}}", LOST))[1]
+
+    assert full in revised
+
+
 def test_a_kept_line_is_not_touched() -> None:
     prompt = ROUTE.replace("\n\nT", "\n\n- delivery: tracking\n\nT")
 

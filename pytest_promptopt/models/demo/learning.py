@@ -1,7 +1,7 @@
 """Learning cue words for labels from shown cases, the way a person with a highlighter would.
 
-A cue is at most two words and a line has at most `LONGEST_LINE` cues, so what is learned is what the cases of
-a label have in common, not the cases.
+A cue is at most two words and no line is filled beyond `LONGEST_LINE` cues, so what is learned is what the
+cases of a label have in common, not the cases.
 """
 
 from __future__ import annotations
@@ -40,12 +40,10 @@ class Plan:
     """One line of attack.
 
     :param per_case: how many cues one misread case may add.
-    :param phrases: prefer two words to one.
     :param prune: drop cues that the shown failures prove to mislead.
     """
 
     per_case: int
-    phrases: bool
     prune: bool
     draw: random.Random
 
@@ -98,8 +96,6 @@ def learn(
             if plan.prune:
                 _drop_misleading(lines, read_as, case, evidence)
             _add(lines, case, evidence, plan)
-    for name, cues in lines.cues.items():
-        lines.cues[name] = cues[:LONGEST_LINE]
     return lines, _changes(before, lines)
 
 
@@ -137,12 +133,12 @@ def _add(lines: LabelLines, case: Shown, evidence: _Evidence, plan: Plan) -> Non
     def worth(cue: str) -> float:
         parts = stems(cue).split()
         crowding = sum(claims[part] for part in parts) / len(parts) ** 2
-        preferred = 0.7 if plan.phrases and len(parts) > 1 else 0.0
         length = min(sum(map(len, cue.split())), 12) / 12
-        return evidence.weight(cue, label) - 0.8 * crowding + preferred + length + 0.2 * plan.draw.random()
+        return evidence.weight(cue, label) - 0.8 * crowding + length + 0.2 * plan.draw.random()
 
     fresh = [cue for cue in candidates(case.text) if stems(cue) not in known]
-    lines.cues[label] += sorted(fresh, key=worth, reverse=True)[: plan.per_case]
+    room = max(0, LONGEST_LINE - len(lines.cues[label]))
+    lines.cues[label] += sorted(fresh, key=worth, reverse=True)[: min(plan.per_case, room)]
 
 
 def _drop_misleading(lines: LabelLines, label: str, case: Shown, evidence: _Evidence) -> None:

@@ -22,7 +22,6 @@ _LABEL_HEADING = "Cues that speak for each label:"
 _FIELD_HEADING = "Fields of the JSON object:"
 _LONGEST_LABEL = 60
 _PRUNING = re.compile(r"\b(?:short|concise|prun|remov|simpl|drop|fewer|cut|mislead|conflict)", re.IGNORECASE)
-_PHRASING = re.compile(r"\b(?:phrase|example|specific|precise|concrete|boundar|distinguish)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -48,12 +47,11 @@ def propose(request: str) -> str:
     return f"<reason>{reason[0].upper()}{reason[1:]}.</reason>\n<new_prompt>\n{prompt}\n</new_prompt>"
 
 
-def plan_of(feedback: Feedback) -> Plan:
+def _plan_of(feedback: Feedback) -> Plan:
     """The line of attack: what the direction's words ask for, the rest drawn from the request's own hash."""
     draw = random.Random(hashlib.sha256(feedback.seed.encode()).digest())
     return Plan(
         per_case=draw.choice((1, 2, 2, 3)),
-        phrases=bool(_PHRASING.search(feedback.direction)) or draw.random() < 0.4,
         prune=bool(_PRUNING.search(feedback.direction)) or draw.random() < 0.5,
         draw=draw,
     )
@@ -77,7 +75,7 @@ def _revise_labels(feedback: Feedback) -> _Revision:
     before = LabelLines({name: [] for name in names})
     for entry in reading.entries:
         before.cues[entry.name].extend(cues_of(entry.text))
-    after, learned = learn(before, taught, kept, plan_of(feedback), default=reading.default)
+    after, learned = learn(before, taught, kept, _plan_of(feedback), default=reading.default)
     return _write_entries(
         feedback,
         reading.entries,
@@ -92,7 +90,7 @@ def _revise_fields(feedback: Feedback) -> _Revision:
     reading = read(feedback.prompt)
     known = {field.name: field.rule for field in fields_of(reading.entries)}
     cases = [case for case in (*feedback.failing, *feedback.passing) if isinstance(case.expected, dict)]
-    rules, done = infer_rules(known, cases, plan_of(feedback))
+    rules, done = infer_rules(known, cases, _plan_of(feedback))
     changes = {
         name: (
             [known[name]] if known.get(name) else [],
