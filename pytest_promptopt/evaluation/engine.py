@@ -152,7 +152,7 @@ class Engine:
         case = self.cases[item]
         internals.make_room(item)  # cases of other modules may have run meanwhile
         run = self.open_run(case, {}, sample=sample)
-        held = internals.HeldRun(item, reportable=lambda: not run.missing)
+        held = internals.HeldRun(item, void=lambda: bool(run.missing))
         if case.replays and not self._blocking:
             run.suspends = lambda: not held.released
         else:
@@ -288,7 +288,7 @@ class Engine:
         """:param blocks: a case that cannot be replayed waits for its answers, instead of asking nobody."""
         item = run.case.item
         run.suspends = lambda: run.case.replays or not blocks
-        held = internals.HeldRun(item, reportable=lambda: False)
+        held = internals.HeldRun(item, void=lambda: bool(run.missing), silent=True)
         internals.make_room(item)
         with internals.debugger_off(), self.current(run, held), held:
             try:

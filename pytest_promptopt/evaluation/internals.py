@@ -39,14 +39,18 @@ HELD_HOOKS = frozenset(
 class HeldRun:
     """One execution of `item`; use as a context manager around the call of `pytest_runtest_protocol`.
 
-    :param reportable: asked when the call phase has ended (or the setup has not succeeded): True releases the
-        run, which from there on goes on as any run does; False keeps it held, to be dropped, and keeps the
-        fixtures that the item shares with others alive.
+    When its call phase has ended (or its setup has not succeeded), a run that may be reported is released and
+    goes on as any run does. Any other stays held, to be dropped, and keeps the fixtures that the item shares
+    with others alive.
+
+    :param void: whether the run has shown to be incomplete, so that nothing it does can count.
+    :param silent: never to be reported, whatever it does.
     """
 
-    def __init__(self, item: pytest.Item, *, reportable: Callable[[], bool]) -> None:
+    def __init__(self, item: pytest.Item, *, void: Callable[[], bool], silent: bool = False) -> None:
         self.item = item
-        self.reportable = reportable
+        self.void = void
+        self.silent = silent
         self.released = False
         #: Called with the report that decides the run, just before everything is released.
         self.before_release: Callable[[pytest.TestReport], object] = lambda report: None
@@ -55,6 +59,10 @@ class HeldRun:
         self._before = _Traces(item)
         self._streams: list[tuple[Any, str, Any]] = []
         self._directories: list[Path] = []
+
+    def reportable(self) -> bool:
+        """Whether it may be reported, as far as it has come."""
+        return not (self.silent or self.void())
 
     def __enter__(self) -> HeldRun:
         session: Any = self.item.session
