@@ -178,6 +178,8 @@ class Search:
         briefs = self._briefing.briefs(number, phase, self.incumbent)
         wanted = Wanted(briefs, self.around.settings.optimizer_model, number)
         replies = self.around.policies.propose(wanted, self.around.ask)
+        if len(replies) != len(briefs):
+            raise ValueError(f"a proposer must return one reply per brief: {len(briefs)}, not {len(replies)}")
         attempts = [
             self._checked(f"{number}.{position}", brief, reply)
             for position, (brief, reply) in enumerate(zip(briefs, replies, strict=True), 1)

@@ -13,6 +13,7 @@ from pytest_promptopt.journal import Journal, read
 from pytest_promptopt.records import Answer, Iteration, PromptResult, Request, Split, SplitScore
 from pytest_promptopt.refine.evaluator import StopRun
 from pytest_promptopt.refine.policies import Policies
+from pytest_promptopt.refine.replies import Reply
 from tests.refine_world import HELDOUT, VALIDATION, FakePrompt, Front, Need, World, answer, needs, new_prompt
 
 
@@ -526,6 +527,12 @@ def test_the_kept_lines_and_the_task_are_told() -> None:
     assert "<keep>\nAnswer in one word.\n</keep>" in request
     assert "<variables>ticket</variables>" in request
     assert re.search(r"<current_prompt>\nRoute \{\{ ticket \}\}\.\n</current_prompt>", request)
+
+
+def test_a_proposer_that_loses_a_reply_is_told() -> None:
+    policies = Policies(propose=lambda wanted, ask: [Reply("Route {{ ticket }}. a", "")])
+    with pytest.raises(ValueError, match="one reply per brief: 3, not 1"):
+        World(needs("a"), policies=policies).run(candidates=3)
 
 
 def test_policies_decide_in_place_of_the_defaults() -> None:
