@@ -11,14 +11,16 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pytest_promptopt.cache import ResponseCache
-from pytest_promptopt.records import Answer, Usage
+from pytest_promptopt.records import Answer, Message, Request, Usage
 
 ANSWER = Answer("fine \ud800 ü\0", "anthropic/claude-x", "end_turn", Usage(1, 2, 3, 4), 0.25, 1.5)
 UNPRICED = Answer("", "openai/x", "refusal", None, None, 0.0)
@@ -42,6 +44,23 @@ def cache(folder: Path) -> Iterator[Cache]:
     cache = Cache(folder)
     yield cache
     cache.close()
+
+
+def test_the_key_of_a_request_holds_everything_that_decides_the_answer() -> None:
+    request = Request("m/x", (Message("user", "hi"),), parameters={"top_p": 1, "seed": 2})
+    changes: dict[str, Any] = {
+        "model": "m/y",
+        "messages": (Message("system", "hi"),),
+        "max_tokens": 5,
+        "stop": ("END",),
+        "parameters": {"top_p": 1},
+        "response_schema": {"type": "object"},
+        "sample": 1,
+    }
+    assert changes.keys() == {field.name for field in fields(Request)}
+    keys = {replace(request, **{name: value}).key for name, value in changes.items()}
+    assert len({request.key, *keys}) == 1 + len(changes)
+    assert request.key == replace(request, parameters={"seed": 2, "top_p": 1}).key
 
 
 def test_an_answer_comes_back_as_it_was_paid_for(cache: Cache, folder: Path) -> None:

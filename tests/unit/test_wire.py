@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import warnings
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -347,8 +346,3 @@ def test_importing_litellm_leaves_the_warning_filters_alone() -> None:
         "assert not added, added\n"
     )
     subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
-
-
-def test_requests_differ_only_by_what_they_ask() -> None:
-    request = Request(CLAUDE, (Message("user", "x"),))
-    assert request.key != replace(request, sample=1).key
