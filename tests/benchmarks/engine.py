@@ -85,6 +85,27 @@ def test_case(n):
 """
 
 
+OWN_MODEL = """
+from pytest_promptopt.records import Answer, Usage
+URL = {url!r}
+class Model:
+    session = None
+    async def complete(self, request):
+        import aiohttp
+        if self.session is None:
+            self.session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
+        body = {{"model": "m", "max_tokens": 8, "messages": [
+            {{"role": message.role, "content": message.content}} for message in request.messages]}}
+        async with self.session.post(URL + "/v1/messages", json=body) as response:
+            text = (await response.json())["content"][0]["text"]
+        return Answer(text, request.model, "end_turn", Usage(10, 1), None, 0.0)
+    async def aclose(self):
+        await self.session.close()
+def pytest_promptopt_resolve_model(name):
+    return Model() if name == "own/model" else None
+"""
+
+
 @contextmanager
 def server(latency: float) -> Iterator[str]:
     with subprocess.Popen(
@@ -155,6 +176,15 @@ def main() -> None:
             lambda: seconds([*suite, "--promptopt-cache=refresh"], folder, **key) - imported,
             lambda: seconds(floor, folder),
         )
+        (folder / "conftest.py").write_text(OWN_MODEL.format(url=url), encoding="utf-8")
+        own = [*suite, "--promptopt-cache=refresh", "--promptopt-model=own/model"]
+        compare(
+            "the same with a model over aiohttp",
+            given.rounds,
+            lambda: seconds(own, folder),
+            lambda: seconds(floor, folder),
+        )
+        (folder / "conftest.py").unlink()
         compare(
             "cached, against empty tests",
             given.rounds,
