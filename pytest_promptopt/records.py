@@ -259,6 +259,7 @@ class Outcome:
     :param score: 1.0 passed, 0.0 failed; with subtests the share of them that passed; 0.0 when errored or
         skipped.
     :param error: what went wrong with a model call, for `Status.ERRORED`.
+    :param inputs: the test's parameters, for a case that asks a model by itself and so leaves no `calls`.
     """
 
     case: str
@@ -269,6 +270,7 @@ class Outcome:
     error: str | None = None
     calls: tuple[Call, ...] = ()
     duration: float = 0.0
+    inputs: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -122,6 +122,8 @@ class Engine:
         self._upcoming: deque[pytest.Item] = deque()
         self._prefetched_to = -1
         self._depth: dict[object, int] = {}
+        #: Cases that read the prompt and ask a model by themselves.
+        self.own_model: set[str] = set()
         self._candidates: dict[tuple[str, str], PromptFile] = {}
 
     # ---------------------------------------------------------------------------------------- pytest's own
@@ -164,6 +166,7 @@ class Engine:
         self._jobs.pop(item, None)
         self.lasting.pop(item, None)
         self._note_depth(item, run)
+        self._note_own_model(run)
 
     def samples(self, item: pytest.Item) -> tuple[Outcome, ...]:
         """All samples of a case with several, none of them reported."""
@@ -251,6 +254,10 @@ class Engine:
         needs_verdict = bool(self._max_failures) or job.case.case.samples > 1
         return needs_verdict or depth is None or job.expected < depth
 
+    def _note_own_model(self, run: Run) -> None:
+        if run.touched and not run.asked:
+            self.own_model.add(run.case.case.id)
+
     def _note_depth(self, item: pytest.Item, run: Run) -> None:
         function = _function_of(item)
         self._depth[function] = max(self._depth.get(function, 0), len(run.calls))
@@ -281,6 +288,7 @@ class Engine:
         else:
             job.outcome = outcome_of(run, held.reports)
             job.error = run.error
+            self._note_own_model(run)
             job.reached = bool(run.asked) or run.touched
             self._note_depth(item, run)
 
@@ -339,18 +347,13 @@ class Engine:
             ]
             for trial in trials
         ]
-        try:
-            self._drain((job for trial in jobs for case in trial for job in case), progress=progress)
-        except BaseException:
-            self._waiting.clear()  # nobody will decide these jobs any more
-            raise
-        for trial, cases in zip(trials, jobs, strict=True):
-            if trial.overlay and not any(job.reached for case in cases for job in case):
-                raise StopRun(
-                    Halt.UNREACHED,
-                    "no case uses what `prompt` gives it, so no candidate can reach the code under test: "
-                    f"call prompt(...), or read prompt.text or prompt.path ({', '.join(trial.overlay)})",
-                )
+        self._drain((job for trial in jobs for case in trial for job in case), progress=progress)
+        if not any(job.reached for trial in jobs for case in trial for job in case):
+            raise StopRun(
+                Halt.UNREACHED,
+                "no case uses what `prompt` gives it, so no candidate can reach the code under test: "
+                "call prompt(...), or read prompt.text or prompt.path",
+            )
         return [
             tuple(
                 CaseResult(

@@ -13,13 +13,13 @@ import pytest
 
 from pytest_promptopt.errors import SettingsError
 from pytest_promptopt.models.registry import FORMS, canonical
+from pytest_promptopt.prompts.files import ENDINGS
 
 MARK = "prompt"
 SIGNATURE = (
     "@pytest.mark.prompt(path, *, model=None, samples=1, min_case_rate=1.0, min_pass_rate=None, replay=True, "
     "**model_parameters), or stage=path for each stage of a pipeline"
 )
-PROMPT_ENDINGS = (".md", ".txt")
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def _is_text(value: object) -> bool:
 
 
 def _is_path(value: object) -> bool:
-    return _is_text(value) and str(value).endswith(PROMPT_ENDINGS)
+    return _is_text(value) and str(value).lower().endswith(ENDINGS)
 
 
 def _is_model(value: object) -> bool:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_promptopt.evaluation import internals
+from pytest_promptopt.evaluation.capture import plain
 from pytest_promptopt.records import Call, Failure, Outcome, Status, Usage
 
 if TYPE_CHECKING:
@@ -39,7 +40,14 @@ def outcome_of(run: Run, reports: Sequence[pytest.TestReport]) -> Outcome:
         return Outcome(case, Status.PASSED, 1.0, run.sample, calls=calls, duration=duration)
     # With subtests the share of them that passed; a test that fails besides its subtests earns nothing.
     score = sum(subtests) / len(subtests) if subtests and body.passed else 0.0
-    return Outcome(case, Status.FAILED, score, run.sample, failure, calls=calls, duration=duration)
+    inputs = {} if calls else parameters(run.case.item)
+    return Outcome(case, Status.FAILED, score, run.sample, failure, None, calls, duration, inputs)
+
+
+def parameters(item: pytest.Item) -> dict[str, str]:
+    """The parameter values of a test, as text."""
+    callspec = getattr(item, "callspec", None)
+    return {} if callspec is None else {name: str(plain(value)) for name, value in callspec.params.items()}
 
 
 def to_json(outcome: Outcome) -> dict[str, Any]:
@@ -49,6 +57,7 @@ def to_json(outcome: Outcome) -> dict[str, Any]:
         "status": outcome.status.value,
         "failure": None if outcome.failure is None else vars(outcome.failure),
         "calls": [_call(call) for call in outcome.calls],
+        "inputs": dict(outcome.inputs),
     }
 
 

@@ -129,9 +129,13 @@ class CaseRunner:
     def _weaknesses(self, heldout: int) -> list[str]:
         lines = []
         if heldout < SMALL_SPLIT:
-            found = "no held-out case" if not heldout else f"only {plural(heldout, 'held-out case')}"
+            found = (
+                "no held-out case, so no honest score of the result"
+                if not heldout
+                else f"only {plural(heldout, 'held-out case')}, so only a rough score of the result"
+            )
             lines.append(
-                f"promptopt: {found}, so no honest score of the result: mark some with @pytest.mark.heldout, "
+                f"promptopt: {found}: mark some with @pytest.mark.heldout, "
                 'or set promptopt_split = "60/20/20"'
             )
         left_out = Counter(
@@ -325,6 +329,11 @@ class CaseRunner:
         if self.result is not None:  # pytest's own loop may have paid for more, above all held-out cases
             spend = {role: self.ledger.spend_of(role) for role in Role}
             self.result = replace(self.result, spend=spend)
+        if own := sorted(self.engine.own_model):
+            self._note(
+                f"{plural(len(own), 'case')} that read the prompt and ask a model by themselves ({own[0]}): "
+                "their calls wait for each other and are neither cached nor counted"
+            )
         output = getattr(self.session.config, "workeroutput", None)
         if output is not None:
             output["promptopt_notes"] = list(self.notes)

@@ -204,7 +204,7 @@ def subject_of(
         actual=actual,
         answer=answer,
         stage_answer=calls[-1].text if calls and calls[-1] is not outcome.calls[-1] else None,
-        inputs=_inputs(calls),
+        inputs=_inputs(calls) or outcome.inputs,
         calls=calls,
         prose=prose,
         vocabulary=vocabulary or Vocabulary(),

@@ -271,6 +271,7 @@ def _open(attempts: Sequence[Attempt]) -> list[Attempt]:
 
 
 def _inputs(results: Results) -> Iterator[str]:
-    for result in results:
-        for call in (call for outcome in result.outcomes for call in outcome.calls):
+    for outcome in (outcome for result in results for outcome in result.outcomes):
+        yield from outcome.inputs.values()
+        for call in outcome.calls:
             yield from call.variables.values()

@@ -397,3 +397,37 @@ def test_rootdir_may_have_spaces_and_letters_of_any_script(pytester: pytest.Pyte
     assert Path(desk.path) == folder
     assert desk.optimize().ret == pytest.ExitCode.OK
     assert desk.text == GOOD
+
+
+OWN_MODEL = """
+from pathlib import Path
+
+def application(prompt, message):
+    return "later" if "wait" in prompt.text and "no hurry" in message else "now"
+
+@pytest.mark.prompt("prompts/sort.md")
+@pytest.mark.parametrize(("message", "label"), [("at once", "now"), ("there is no hurry", "later")])
+def test_application(prompt, message, label):
+    assert application(prompt, message) == label
+"""
+
+
+def test_cases_that_ask_a_model_by_themselves_teach_with_their_parameters_and_are_named(desk: Desk) -> None:
+    desk.tests(OWN_MODEL)
+    result = desk.run("--optimize", "--promptopt-max-iterations=1")
+    assert all('input message: "there is no hurry"' in text for text in desk.told)
+    result.stdout.fnmatch_lines(["promptopt: 2 cases that read the prompt and ask a model by themselves *"])
+
+
+def test_a_prompt_that_no_case_uses_ends_the_run_before_the_optimizer_is_asked(desk: Desk) -> None:
+    desk.tests(
+        """
+        @pytest.mark.prompt("prompts/sort.md")
+        @pytest.mark.parametrize("number", [1, 2])
+        def test_number(prompt, number):
+            assert number == 2
+        """
+    )
+    result = desk.run("--optimize")
+    result.stdout.fnmatch_lines(["*prompt not used: no case uses what `prompt` gives it*"])
+    assert not (desk.path / "asked.log").exists()
