@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import zlib
 from collections import Counter
 from collections.abc import Generator, Sequence
 from dataclasses import replace
@@ -23,6 +22,7 @@ from pytest_promptopt.evaluation.engine import Engine, ReplayError
 from pytest_promptopt.evaluation.lasting import Lasting
 from pytest_promptopt.evaluation.outcomes import outcome_of
 from pytest_promptopt.evaluation.prompt import Prompt, Prompts, Run
+from pytest_promptopt.evaluation.share import Share
 from pytest_promptopt.evidence import SMALL_SPLIT
 from pytest_promptopt.gate import Threshold, thresholds
 from pytest_promptopt.models.caller import Caller, Paid
@@ -60,36 +60,32 @@ class CaseRunner:
         self._refinement: Refinement | None = None
         self._deselected = deselected
         self._house_models: set[str] = set()
-        config = session.config
-        worker = getattr(config, "workerinput", None)
-        workers = int(worker["workercount"]) if worker else 1
-        number = int(worker["workerid"].removeprefix("gw")) if worker else 0
-        cache = None
-        if settings.cache is not CacheMode.OFF:
-            cache = ResponseCache(settings.home / "cache", warn=self._note)
         self.ledger = Ledger(max_calls=settings.max_calls, max_cost=settings.max_cost)
-        concurrency = max(1, settings.concurrency // workers)
-        self.caller = Caller(
-            resolve=self._resolve,
-            cache=cache,
-            ledger=self.ledger,
-            concurrency=concurrency,
-            refresh=settings.cache is CacheMode.REFRESH,
-            on_paid=self._paid,
-            price=self._price,
-        )
+        share = Share.of(session.config)
+        self.caller = self._open_caller(share.concurrency(settings.concurrency))
+        option = session.config.getoption
         self.engine = Engine(
             session,
             cases,
             self.caller,
             self.ledger,
-            concurrency=concurrency,
-            mine=lambda item: zlib.crc32(item.nodeid.encode()) % workers == number,
+            concurrency=share.concurrency(settings.concurrency),
+            mine=share.has,
             # Both show or stop at every run, so there must be only one.
-            blocking=bool(config.getoption("setupshow", False) or config.getoption("trace", False)),
-            max_failures=1
-            if config.getoption("stepwise", False)
-            else int(config.getoption("maxfail", 0) or 0),
+            blocking=option("setupshow", False) or option("trace", False),
+            max_failures=1 if option("stepwise", False) else option("maxfail", 0),
+        )
+
+    def _open_caller(self, concurrency: int) -> Caller:
+        off = self.settings.cache is CacheMode.OFF
+        return Caller(
+            resolve=self._resolve,
+            cache=None if off else ResponseCache(self.settings.home / "cache", warn=self._note),
+            ledger=self.ledger,
+            concurrency=concurrency,
+            refresh=self.settings.cache is CacheMode.REFRESH,
+            on_paid=self._paid,
+            price=self._price,
         )
 
     def _note(self, text: str) -> None:
