@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, field
 from enum import StrEnum
 from functools import cached_property
+from math import fsum
 from typing import Any
 
 #: Raised by one whenever a stored answer would no longer mean the same; part of every cache key.
@@ -306,7 +307,7 @@ class CaseResult:
     def rate(self) -> float | None:
         """Mean score over the counted samples; None when there is none."""
         counted = self.counted
-        return sum(o.score for o in counted) / len(counted) if counted else None
+        return fsum(o.score for o in counted) / len(counted) if counted else None
 
     @property
     def errored(self) -> bool:
@@ -320,9 +321,12 @@ class CaseResult:
 
 
 def pass_rate(results: Sequence[CaseResult]) -> float | None:
-    """Mean of the cases' rates; cases without evidence are left out; None when none is left."""
+    """Mean of the cases' rates; cases without evidence are left out; None when none is left.
+
+    The same whatever the order of `results`, which under xdist differs from run to run.
+    """
     rates = [r.rate for r in results if r.rate is not None]
-    return sum(rates) / len(rates) if rates else None
+    return fsum(rates) / len(rates) if rates else None
 
 
 @dataclass(frozen=True)
