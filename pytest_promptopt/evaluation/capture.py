@@ -88,7 +88,7 @@ def failure_of(
     """
     kind = type(excinfo.value).__name__
     message = "\n".join(_message(excinfo.value).splitlines()[:MAX_MESSAGE_LINES])[:MAX_TEXT]
-    where = _where(excinfo.tb, rootdir)
+    where = place_of(excinfo.tb, rootdir)
     ended_it = (
         operands is not None
         and isinstance(excinfo.value, AssertionError)
@@ -157,7 +157,7 @@ def _frames(traceback: TracebackType | None) -> list[FrameType]:
     return frames
 
 
-def _where(traceback: TracebackType | None, rootdir: str) -> str:
+def place_of(traceback: TracebackType | None, rootdir: str) -> str:
     """``file:line`` of the innermost frame inside the project, else of the innermost one."""
     inside = last = ""
     while traceback is not None:

@@ -9,13 +9,14 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 
 import pytest
 
 from pytest_promptopt.errors import ErrorKind, ModelError, SettingsError
 from pytest_promptopt.evaluation.collection import PromptCase, restrict
 from pytest_promptopt.evaluation.engine import Engine, halt_of
-from pytest_promptopt.failures import FailedCase
+from pytest_promptopt.evaluation.hooks import HookError, ask_hook, categorize, tell_hook
 from pytest_promptopt.home import ensure_home
 from pytest_promptopt.journal import Journal
 from pytest_promptopt.models.caller import Caller, Paid
@@ -61,12 +62,11 @@ class Refinement:
         engine: Engine,
         settings: Settings,
     ) -> None:
-        self._session = session
+        self._config = session.config
         self._items = items
         self._engine = engine
         self._caller: Caller = engine.caller
         self._settings = settings
-        self._hook = session.config.hook
         self._progress: Progress = LineProgress(sys.stderr)
         self._shown = 0.0
         self.journal: Journal | None = None
@@ -85,9 +85,7 @@ class Refinement:
         self.journal = self._open_journal(files)
         result = self._refine(list(files.values()))
         journal = self.journal.path.relative_to(self._settings.rootdir).as_posix()
-        result = replace(result, journal=journal)
-        self._hook.pytest_promptopt_run_finished(result=result)
-        return result
+        return replace(result, journal=journal)
 
     def close(self) -> None:
         """End the journal, after the last call of the session."""
@@ -106,7 +104,7 @@ class Refinement:
 
     def _refine(self, files: Sequence[PromptFile]) -> RunResult:
         reporter: pytest.TerminalReporter | None
-        reporter = self._session.config.pluginmanager.get_plugin("terminalreporter")
+        reporter = self._config.pluginmanager.get_plugin("terminalreporter")
         if reporter is not None and reporter.verbosity >= 0 and self._settings.max_calls is not None:
             reporter.write_line(self._bought(self._settings.max_calls))
         self._progress = _progress_of(reporter)
@@ -164,7 +162,8 @@ class Refinement:
         for case in self._items.values():
             models.update(case.model_of(file) for file in case.files.values())
         for model in sorted(models):
-            if self._hook.pytest_promptopt_resolve_model(name=model) is None:
+            found = ask_hook(self._config, "pytest_promptopt_resolve_model", returns=object, name=model)
+            if found is None:
                 preflight(model)
         self._plan_budget()
 
@@ -267,7 +266,7 @@ class Refinement:
 
     def _policies(self) -> Policies:
         return Policies(
-            categorize=self._categorize,
+            categorize=partial(categorize, self._config),
             propose=self._propose,
             accept=self._accept,
             halt=self._halt,
@@ -276,25 +275,32 @@ class Refinement:
             iteration_finished=self._iteration_finished,
         )
 
-    def _categorize(self, case: FailedCase) -> str | None:
-        category: str | None = self._hook.pytest_promptopt_categorize(case=case)
-        return category
-
     def _propose(self, wanted: Wanted, ask: Ask) -> list[Reply | Unusable]:
-        replies: list[Reply | Unusable] | None = self._hook.pytest_promptopt_propose(wanted=wanted, ask=ask)
-        return proposer.propose(wanted, ask) if replies is None else list(replies)
+        hook = "pytest_promptopt_propose"
+        replies: Sequence[Reply | Unusable] | None
+        replies = ask_hook(self._config, hook, returns=Sequence, wanted=wanted, ask=ask)
+        if replies is None:
+            return proposer.propose(wanted, ask)
+        if len(replies) != len(wanted.briefs) or not all(isinstance(r, Reply | Unusable) for r in replies):
+            raise HookError(
+                f"{hook} returned {replies!r:.80}; accepted: a Reply or an Unusable for each of "
+                f"{plural(len(wanted.briefs), 'brief')}, or None"
+            )
+        return list(replies)
 
     def _accept(self, comparison: Comparison) -> Verdict:
-        verdict: Verdict | None = self._hook.pytest_promptopt_accept(comparison=comparison)
+        verdict: Verdict | None = ask_hook(
+            self._config, "pytest_promptopt_accept", returns=Verdict, comparison=comparison
+        )
         return acceptance.adaptive(comparison) if verdict is None else verdict
 
     def _halt(self, standing: Standing) -> Stop | None:
-        stop: Stop | None = self._hook.pytest_promptopt_halt(standing=standing)
+        stop: Stop | None = ask_hook(self._config, "pytest_promptopt_halt", returns=Stop, standing=standing)
         return halting.halt(standing) if stop is None else stop
 
     def _iteration_finished(self, iteration: Iteration) -> None:
         self._progress.iteration(iteration)
-        self._hook.pytest_promptopt_iteration_finished(iteration=iteration)
+        tell_hook(self._config, "pytest_promptopt_iteration_finished", iteration=iteration)
 
     def _phase(self, phase: Phase, prompts: str) -> None:
         self._engine.ledger.set_aside(self._scoring(phase))

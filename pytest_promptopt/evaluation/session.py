@@ -19,6 +19,7 @@ from pytest_promptopt.evaluation import internals, tally
 from pytest_promptopt.evaluation.capture import Operands, failure_of
 from pytest_promptopt.evaluation.collection import PromptCase, collect
 from pytest_promptopt.evaluation.engine import Engine, ReplayError
+from pytest_promptopt.evaluation.hooks import ask_hook, tell_hook
 from pytest_promptopt.evaluation.lasting import Lasting
 from pytest_promptopt.evaluation.outcomes import outcome_of
 from pytest_promptopt.evaluation.prompt import Prompt, Prompts, Run
@@ -61,6 +62,9 @@ class CaseRunner:
         self._deselected = deselected
         self._house_models: set[str] = set()
         self.ledger = Ledger(max_calls=settings.max_calls, max_cost=settings.max_cost)
+        self._cache: ResponseCache | None = None
+        if settings.cache is not CacheMode.OFF:
+            self._cache = ResponseCache(settings.home / "cache", warn=self._note)
         share = Share.of(session.config)
         self.caller = self._open_caller(share.concurrency(settings.concurrency))
         option = session.config.getoption
@@ -77,10 +81,9 @@ class CaseRunner:
         )
 
     def _open_caller(self, concurrency: int) -> Caller:
-        off = self.settings.cache is CacheMode.OFF
         return Caller(
             resolve=self._resolve,
-            cache=None if off else ResponseCache(self.settings.home / "cache", warn=self._note),
+            cache=self._cache,
             ledger=self.ledger,
             concurrency=concurrency,
             refresh=self.settings.cache is CacheMode.REFRESH,
@@ -93,7 +96,7 @@ class CaseRunner:
             self.notes.append(text)
 
     def _resolve(self, name: str) -> Any:
-        model = self.session.config.hook.pytest_promptopt_resolve_model(name=name)
+        model = ask_hook(self.session.config, "pytest_promptopt_resolve_model", returns=object, name=name)
         if model is not None:
             self._house_models.add(name)
         return model or resolve(name)
@@ -180,6 +183,7 @@ class CaseRunner:
         self._refinement = Refinement(self.session, self.cases, self.engine, self.settings)
         try:
             self.result = self._refinement.run()
+            tell_hook(self.session.config, "pytest_promptopt_run_finished", result=self.result)
         except PromptoptError as error:
             raise pytest.UsageError(str(error)) from None
         if self.result.interrupted:
@@ -320,6 +324,8 @@ class CaseRunner:
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self) -> None:
         self.caller.close()
+        if self._cache is not None:
+            self._cache.close()
         if self._refinement is not None:
             self._refinement.close()
         if self.result is not None:  # pytest's own loop may have paid for more, above all held-out cases

@@ -6,12 +6,14 @@ Statuses, the gate's verdict, the sections at the end, the reports.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING
 
 import pytest
 
 from pytest_promptopt.errors import PromptoptError, SettingsError
 from pytest_promptopt.evaluation import tally
+from pytest_promptopt.evaluation.hooks import HookError, categorize
 from pytest_promptopt.gate import verdict
 from pytest_promptopt.prompts import PromptFile
 from pytest_promptopt.records import PromptCheck, Status
@@ -77,7 +79,11 @@ class Summary:
             self._notes.append(str(error))
             session.exitstatus = pytest.ExitCode.USAGE_ERROR
             return
-        self._feedbacks = {check.prompt: self._describe(check) for check in self._checks if check.failing}
+        try:
+            self._feedbacks = {check.prompt: self._describe(check) for check in self._checks if check.failing}
+        except HookError as error:
+            self._notes.append(str(error))
+            session.exitstatus = pytest.ExitCode.USAGE_ERROR
         if session.exitstatus == pytest.ExitCode.OK and not verdict(self._checks):
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
         self._write_reports()
@@ -85,17 +91,14 @@ class Summary:
     def _describe(self, check: PromptCheck) -> Feedback:
         from pytest_promptopt.failures import describe
 
+        custom = partial(categorize, self._config)
         try:
             file = PromptFile.load(self._settings.rootdir / check.prompt, rootdir=self._settings.rootdir)
             # People count lines from the first of the file.
             prose = "\n" * (file.first_line - 1) + file.prose
         except PromptoptError:
             prose = ""
-        return describe(check.results, prompt=check.prompt, prose=prose, custom=self._custom)
-
-    def _custom(self, case: Any) -> str | None:
-        answer: str | None = self._config.hook.pytest_promptopt_categorize(case=case)
-        return answer
+        return describe(check.results, prompt=check.prompt, prose=prose, custom=custom)
 
     def _write_reports(self) -> None:
         if not self._settings.reports:

@@ -431,3 +431,70 @@ def test_a_prompt_that_no_case_uses_ends_the_run_before_the_optimizer_is_asked(d
     result = desk.run("--optimize")
     result.stdout.fnmatch_lines(["*prompt not used: no case uses what `prompt` gives it*"])
     assert not (desk.path / "asked.log").exists()
+
+
+# ------------------------------------------------------------------------------------------------ the hooks
+
+
+@pytest.mark.parametrize(
+    ("hook", "argument"),
+    [
+        ("resolve_model", "name"),
+        ("categorize", "case"),
+        ("propose", "wanted"),
+        ("accept", "comparison"),
+        ("halt", "standing"),
+        ("iteration_finished", "iteration"),
+        ("run_finished", "result"),
+    ],
+)
+def test_a_hook_that_raises_ends_the_session_with_a_sentence_about_it(
+    desk: Desk, hook: str, argument: str
+) -> None:
+    name = f"pytest_promptopt_{hook}"
+    desk.write("conftest.py", f"{CONFTEST}\ndef {name}({argument}):\n    return {argument}.missing\n")
+    line = len((desk.path / "conftest.py").read_text().splitlines())
+    result = desk.optimize()
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    said = [text for text in result.errlines if text]
+    assert len(said) == 1
+    assert said[0].startswith(f"ERROR: {name} raised at conftest.py:{line}: AttributeError:")
+    assert (desk.text == WEAK) == (hook != "run_finished"), "only its hearers come after the writing"
+
+
+@pytest.mark.parametrize(
+    ("hook", "answer", "accepted"),
+    [
+        ("categorize(case)", "' '", "accepted: a name, or None"),
+        ("propose(wanted)", "[]", "accepted: a Reply or an Unusable for each of * brief*, or None"),
+        ("accept(comparison)", "True", "accepted: Verdict, or None"),
+        ("halt(standing)", "'enough'", "accepted: Stop, or None"),
+    ],
+)
+def test_a_hook_that_answers_something_else_is_told_what_it_may_answer(
+    desk: Desk, hook: str, answer: str, accepted: str
+) -> None:
+    desk.write("conftest.py", f"{CONFTEST}\ndef pytest_promptopt_{hook}:\n    return {answer}\n")
+    result = desk.optimize()
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    name = hook.partition("(")[0]
+    result.stderr.fnmatch_lines([f"ERROR: pytest_promptopt_{name} returned *; {accepted}"])
+
+
+def test_a_model_hook_that_raises_is_an_error_of_every_case(desk: Desk) -> None:
+    desk.write("conftest.py", "def pytest_promptopt_resolve_model(name):\n    return 1 / 0\n")
+    result = desk.run()
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(
+        ["*pytest_promptopt_resolve_model raised at conftest.py:2: ZeroDivisionError*"]
+    )
+    assert "INTERNALERROR" not in result.stdout.str()
+
+
+def test_a_hook_that_raises_in_a_plain_run_is_named_at_its_end(desk: Desk) -> None:
+    desk.write("conftest.py", f"{CONFTEST}\ndef pytest_promptopt_categorize(case):\n    return 1 / 0\n")
+    result = desk.run("--tb=no")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stdout.fnmatch_lines(
+        ["promptopt: pytest_promptopt_categorize raised at conftest.py:*ZeroDivision*"]
+    )
