@@ -17,7 +17,8 @@ from pytest_promptopt.cache import ResponseCache
 from pytest_promptopt.errors import ModelError, NoModelError, PromptoptError, SettingsError
 from pytest_promptopt.evaluation import internals, tally
 from pytest_promptopt.evaluation.capture import Operands, failure_of
-from pytest_promptopt.evaluation.collection import PromptCase, collect
+from pytest_promptopt.evaluation.case import PromptCase
+from pytest_promptopt.evaluation.collection import collect
 from pytest_promptopt.evaluation.engine import Engine, ReplayError
 from pytest_promptopt.evaluation.hooks import ask_hook, tell_hook
 from pytest_promptopt.evaluation.lasting import Lasting
@@ -48,11 +49,13 @@ class CaseRunner:
     ) -> None:
         """:param deselected: cases of prompts that the command line left out; they cannot guard a rewrite."""
         self.session = session
-        self.cases = cases = collect(session.items, settings)
+        collected = collect(session.items, settings)
+        self.cases = collected.cases
+        self._problems = collected.problems
         self._marked = [
             (prompt, Threshold(case.mark.min_pass_rate, case.case.where))
-            for case in cases.values()
-            if case.mark is not None and case.mark.min_pass_rate is not None
+            for case in self.cases.values()
+            if case.mark.min_pass_rate is not None
             for prompt in case.case.prompts
         ]
         self.settings = settings
@@ -70,7 +73,7 @@ class CaseRunner:
         option = session.config.getoption
         self.engine = Engine(
             session,
-            cases,
+            self.cases,
             self.caller,
             self.ledger,
             concurrency=share.concurrency(settings.concurrency),
@@ -115,7 +118,7 @@ class CaseRunner:
 
     def header(self) -> list[str]:
         """How many cases each split has; when optimizing, also what weakens the evidence."""
-        counts = Counter(case.case.split for case in self.cases.values() if case.problem is None)
+        counts = Counter(case.case.split for case in self.cases.values())
         prompts = {prompt for case in self.cases.values() for prompt in case.case.prompts}
         lines = [
             f"promptopt: {plural(len(prompts), 'prompt')}, cases: {counts[Split.TRAIN]} train, "
@@ -138,7 +141,9 @@ class CaseRunner:
                 'or set promptopt_split = "60/20/20"'
             )
         left_out = Counter(
-            path for case in collect(self._deselected, self.settings).values() for path in case.case.prompts
+            path
+            for case in collect(self._deselected, self.settings).cases.values()
+            for path in case.case.prompts
         )
         for prompt, count in left_out.items():
             lines.append(f"promptopt: {plural(count, 'case')} of {prompt} deselected; they cannot guard it")
@@ -160,9 +165,9 @@ class CaseRunner:
         return Prompts(self._run_of(item))
 
     def _run_of(self, item: pytest.Item) -> Run:
+        if item in self._problems:
+            raise self._problems[item]
         case = self.cases[item]
-        if case.problem is not None:
-            raise case.problem
         run = self.engine.run
         # Outside of a run of ours (another plugin runs the item by itself) a call simply blocks.
         return run if run is not None and run.case is case else self.engine.open_run(case, {})
@@ -182,6 +187,8 @@ class CaseRunner:
 
         self._refinement = Refinement(self.session, self.cases, self.engine, self.settings)
         try:
+            for problem in self._problems.values():
+                raise problem
             self.result = self._refinement.run()
             tell_hook(self.session.config, "pytest_promptopt_run_finished", result=self.result)
         except PromptoptError as error:
@@ -195,7 +202,7 @@ class CaseRunner:
         self, item: pytest.Item, nextitem: pytest.Item | None
     ) -> Generator[None, object, object]:
         case = self.cases.get(item)
-        if case is None or case.problem is not None or self.engine.held is not None:
+        if case is None or self.engine.held is not None:
             return (yield)
         outcomes = self.engine.samples(item) if case.case.samples > 1 else ()
         self.engine.awaits(item)
@@ -256,7 +263,6 @@ class CaseRunner:
         self, case: PromptCase, outcomes: Sequence[Outcome], report: pytest.TestReport
     ) -> None:
         passed = sum(outcome.status is Status.PASSED for outcome in outcomes)
-        assert case.mark is not None
         text = f"{passed} of {len(outcomes)} samples passed; min_case_rate is {case.mark.min_case_rate:g}"
         report.sections.append(("promptopt samples", text))
 
@@ -266,7 +272,6 @@ class CaseRunner:
             return ""
         if self.settings.optimizing and case.case.split is Split.HELDOUT:
             return "held-out"
-        assert case.mark is not None
         gated = self.settings.min_pass_rate is not None or {prompt for prompt, _ in self._marked}.issuperset(
             case.case.prompts
         )
@@ -345,7 +350,6 @@ def _representative(case: PromptCase, outcomes: Sequence[Outcome]) -> int:
     """Which sample's run is reported: one that agrees with the verdict over all of them."""
     if not outcomes:
         return 0
-    assert case.mark is not None
     counted = [outcome for outcome in outcomes if outcome.status in (Status.PASSED, Status.FAILED)]
     rate = sum(outcome.status is Status.PASSED for outcome in counted) / len(counted) if counted else 0.0
     wanted = Status.PASSED if counted and rate >= case.mark.min_case_rate - 1e-9 else Status.FAILED
