@@ -288,7 +288,7 @@ def debugger(example: Example) -> Example:
     return example.files({"house.py": house + PDB})
 
 
-@pytest.mark.skipif(sys.version_info >= (3, 14), reason="the stand-in knows the debugger's older interface")
+@pytest.mark.skipif(sys.version_info >= (3, 13), reason="the stand-in knows the debugger's older interface")
 @pytest.mark.parametrize("options", ["--pdb", "--pdb -x", "--pdb -s"])
 def test_the_debugger_opens_on_failures_and_on_nothing_else(debugger: Example, options: str) -> None:
     debugger.tests(
