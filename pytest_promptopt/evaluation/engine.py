@@ -17,7 +17,7 @@ import pytest
 from pytest_promptopt.budget import Ledger
 from pytest_promptopt.errors import ErrorKind, ModelError, PromptoptError
 from pytest_promptopt.evaluation import internals
-from pytest_promptopt.evaluation.collection import PromptCase
+from pytest_promptopt.evaluation.case import PromptCase
 from pytest_promptopt.evaluation.lasting import Lasting
 from pytest_promptopt.evaluation.outcomes import outcome_of
 from pytest_promptopt.evaluation.prompt import Run

@@ -14,6 +14,7 @@ import logging
 import pdb
 import shutil
 import sys
+import tempfile
 from collections import deque
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager, suppress
@@ -419,6 +420,12 @@ def is_subtest(report: pytest.TestReport) -> bool:
 def parameter_marks(metafunc: pytest.Metafunc) -> list[tuple[str, list[str]]]:
     """Per parameter set of a function: its id and the names of its own marks."""
     return [(call.id, [mark.name for mark in call.marks]) for call in metafunc._calls]
+
+
+def temporary_root(config: pytest.Config) -> Path:
+    """The folder of the session's temporary folders, which pytest removes; the system's without one."""
+    factory: pytest.TempPathFactory | None = getattr(config, "_tmp_path_factory", None)
+    return factory.getbasetemp() if factory is not None else Path(tempfile.gettempdir())
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 from pytest_promptopt.errors import ErrorKind, ModelError, PromptoptError, SettingsError
 from pytest_promptopt.evaluation.capture import Operands
-from pytest_promptopt.evaluation.collection import PromptCase
+from pytest_promptopt.evaluation.case import PromptCase
 from pytest_promptopt.evaluation.internals import Skipped
 from pytest_promptopt.models.caller import Caller, Known
 from pytest_promptopt.prompts import PromptFile

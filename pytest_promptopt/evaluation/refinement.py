@@ -14,9 +14,10 @@ from functools import partial
 import pytest
 
 from pytest_promptopt.errors import ErrorKind, ModelError, SettingsError
-from pytest_promptopt.evaluation.collection import PromptCase, restrict
+from pytest_promptopt.evaluation.case import PromptCase
 from pytest_promptopt.evaluation.engine import Engine, halt_of
 from pytest_promptopt.evaluation.hooks import HookError, ask_hook, categorize, tell_hook
+from pytest_promptopt.evaluation.splits import restrict
 from pytest_promptopt.home import ensure_home
 from pytest_promptopt.journal import Journal
 from pytest_promptopt.models.caller import Caller, Paid
@@ -146,8 +147,6 @@ class Refinement:
     def _files(self) -> dict[str, PromptFile]:
         files = {}
         for case in self._items.values():
-            if case.problem is not None:
-                raise case.problem
             files.update({file.name: file for file in case.files.values()})
         return files
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pytest_promptopt.evaluation.collection import PromptCase
+from pytest_promptopt.evaluation.case import PromptCase
 from pytest_promptopt.evaluation.outcomes import from_json, to_json
 from pytest_promptopt.gate import Threshold, check, thresholds
 from pytest_promptopt.records import Case, CaseResult, Outcome, PromptCheck, Split, Status
@@ -20,7 +20,6 @@ def payload(
     case: PromptCase, outcomes: Sequence[Outcome], status: Status, *, tolerated: str
 ) -> dict[str, Any]:
     """All that the controller must know of a case that was reported."""
-    assert case.mark is not None
     return {
         "case": {**vars(case.case), "split": case.case.split.value, "prompts": list(case.case.prompts)},
         "outcomes": [to_json(outcome) for outcome in outcomes],

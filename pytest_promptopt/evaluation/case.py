@@ -1,0 +1,86 @@
+"""A prompt case: an item with its mark, its prompt files and the requests that its calls become."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_promptopt.errors import NoModelError, SettingsError
+from pytest_promptopt.evaluation import internals
+from pytest_promptopt.evaluation.mark import Mark, is_json
+from pytest_promptopt.models.registry import canonical
+from pytest_promptopt.prompts import PromptFile
+from pytest_promptopt.records import Case, Message, Request
+
+
+@dataclass(frozen=True, eq=False)
+class PromptCase:
+    """An item with everything that its runs need."""
+
+    item: pytest.Item
+    case: Case
+    files: Mapping[str, PromptFile]
+    mark: Mark
+    #: Of the settings; marks and prompt files may name others.
+    model: str | None
+
+    @property
+    def replays(self) -> bool:
+        """Whether the case may be run again from the top to find its answers."""
+        return self.mark.replay
+
+    def model_of(self, file: PromptFile) -> str:
+        """The model that answers `file`: the mark decides over the front matter, that over the settings.
+
+        Raises `SettingsError` when none is named.
+        """
+        model = self.mark.model or file.front.model or self.model
+        if model is None:
+            raise NoModelError(
+                f"{file.name}: no model to ask; set --promptopt-model=PROVIDER/MODEL (ini promptopt_model), "
+                "model= in @pytest.mark.prompt or `model:` in the front matter; `demo` needs no key"
+            )
+        return canonical(model)
+
+    @property
+    def asks(self) -> bool:
+        """Whether its test has one of our fixtures; otherwise there is no answer that it could wait for."""
+        return not {"prompt", "prompts"}.isdisjoint(getattr(self.item, "fixturenames", ()))
+
+    def request(
+        self,
+        file: PromptFile,
+        messages: Sequence[Message],
+        response_schema: Mapping[str, Any] | None,
+        *,
+        sample: int,
+    ) -> Request:
+        """The request of one call; parameters of the mark win over those of the front matter."""
+        if not is_json(response_schema):
+            raise SettingsError(f"prompt(...): response_schema= must be JSON, got {response_schema!r}")
+        parameters = {**file.front.parameters, **self.mark.parameters}
+        stop = parameters.pop("stop", file.front.stop)
+        return Request(
+            model=self.model_of(file),
+            messages=tuple(messages),
+            max_tokens=parameters.pop("max_tokens", file.front.max_tokens),
+            stop=(stop,) if isinstance(stop, str) else tuple(stop),
+            parameters=parameters,
+            response_schema=response_schema,
+            sample=sample,
+        )
+
+    def parameter_lines(self, file: PromptFile) -> dict[str, str]:
+        """Where each parameter of a call is set: ``file:line`` of the front matter, or of the test."""
+        own = {key.removeprefix("parameters."): line for key, line in file.front.lines.items()}
+        given = [*file.front.parameters, "max_tokens", "stop"]
+        lines = {name: f"{file.name}:{own[name]}" for name in given if name in own}
+        return lines | dict.fromkeys(self.mark.parameters, self.case.where)
+
+    def temporary(self) -> Path:
+        """A folder for copies of candidates, gone with pytest's other temporary folders."""
+        return internals.temporary_root(self.item.config)
