@@ -78,9 +78,12 @@ def _split(name: str, text: str) -> tuple[float, float, float]:
 
 @dataclass(frozen=True)
 class Option:
-    """One setting: `field` of `Settings`, its option (None.
+    """One setting.
 
-    Ini only), its ini type, and how its text is read.
+    :param field: of `Settings`.
+    :param flag: of the option, without its prefix; None for a setting of the ini file only.
+    :param ini_type: as `parser.addini` takes it.
+    :param parse: from the name to blame and the text given to the value; raises `SettingsError`.
     """
 
     field: str

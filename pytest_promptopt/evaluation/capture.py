@@ -1,7 +1,4 @@
-"""What a failed run says, as data.
-
-The operands of the assertion that ended it, its message, and where it stands.
-"""
+"""What a failed run says, as data: the operands of the assertion that ended it, its message, its place."""
 
 from __future__ import annotations
 
@@ -37,10 +34,7 @@ class Operands:
 
 
 def plain(value: Any, *, depth: int = 0) -> Any:
-    """`value` as JSON-like data.
-
-    Containers, dataclasses and models keep their structure, the rest is its `repr`.
-    """
+    """`value` as JSON-like data: what has structure keeps it, the rest becomes its `repr`."""
     if value is None or isinstance(value, (bool, int, float)):
         return value
     if isinstance(value, str):
@@ -84,7 +78,7 @@ def failure_of(
 ) -> Failure:
     """The failure of a run that ended with `excinfo`.
 
-    `operands` are the last that were compared and found wanting.
+    :param operands: the last that were compared and found wanting, whether or not that ended the run.
     """
     kind = type(excinfo.value).__name__
     message = "\n".join(_message(excinfo.value).splitlines()[:MAX_MESSAGE_LINES])[:MAX_TEXT]
@@ -109,10 +103,7 @@ def failure_of(
 
 
 def _is_actual(side: Any, last: str | None) -> bool:
-    """Whether a side of a comparison is what the model said.
-
-    The completion, its text, or a value taken from it.
-    """
+    """Whether a side of a comparison is what the model said: its answer, the text, or a value in it."""
     if isinstance(side, Completion):
         return True
     if last is None:

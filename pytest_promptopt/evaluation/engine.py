@@ -10,14 +10,14 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 
 import pytest
 
-from pytest_promptopt.budget import Ledger
-from pytest_promptopt.errors import ErrorKind, ModelError, PromptoptError
+from pytest_promptopt.errors import ErrorKind, ModelError
 from pytest_promptopt.evaluation import internals
 from pytest_promptopt.evaluation.case import PromptCase
+from pytest_promptopt.evaluation.held import HeldRun
+from pytest_promptopt.evaluation.job import Job, ReplayError
 from pytest_promptopt.evaluation.lasting import Lasting
 from pytest_promptopt.evaluation.outcomes import outcome_of
 from pytest_promptopt.evaluation.prompt import Run
@@ -27,61 +27,8 @@ from pytest_promptopt.records import CaseResult, Outcome, Overlay, Role, Status
 from pytest_promptopt.refine.evaluator import StopRun, Trial
 from pytest_promptopt.refine.halting import Halt
 
-#: Restarts in a row without any further known answer after which a case is told to ask something else every
-#: time.
-MAX_STALLED = 3
-#: Cases are started until this many times the concurrency limit wait for an answer, so that the limit is
-#: never idle.
+#: Cases are started until this many times the limit on calls wait for an answer, so that it is never idle.
 AHEAD = 2
-
-
-class ReplayError(PromptoptError):
-    """A case asks something else in every run, so its answers can never be found again."""
-
-
-@dataclass(eq=False)
-class Job:
-    """One sample of one case under one overlay, until it is decided."""
-
-    case: PromptCase
-    overlay: Overlay = field(default_factory=dict)
-    sample: int = 0
-    attempts: int = 0
-    waiting: set[str] = field(default_factory=set)
-    #: Calls that the last suspended run had answered, and that the next one will have.
-    answered: int = -1
-    expected: int = 0
-    stalled: int = 0
-    asked_before: list[tuple[str, Mapping[str, str]]] = field(default_factory=list)
-    outcome: Outcome | None = None
-    error: PromptoptError | None = None
-    #: The prompt was used: called, or its text or path read.
-    reached: bool = False
-
-    def restarted(self, run: Run) -> ReplayError | None:
-        """Take note of a suspended run; the error when this case can never be replayed."""
-        self.stalled = self.stalled + 1 if len(run.calls) <= self.answered else 0
-        self.answered = max(self.answered, len(run.calls))
-        self.expected = len(run.calls) + len(run.missing)
-        before, self.asked_before = self.asked_before, run.asked
-        if self.stalled < MAX_STALLED:
-            return None
-        return ReplayError(
-            f"{self.case.case.id}: asks something else in every run, so its answers cannot be found again"
-            f"{_first_difference(before, run.asked)}; make it repeatable (a fixed seed or date), or use "
-            "@pytest.mark.prompt(..., replay=False), which makes the case wait for each answer"
-        )
-
-
-def _first_difference(
-    before: Sequence[tuple[str, Mapping[str, str]]], now: Sequence[tuple[str, Mapping[str, str]]]
-) -> str:
-    for position, ((prompt, old), (_, new)) in enumerate(zip(before, now, strict=False), start=1):
-        for name in {**old, **new}:
-            if old.get(name) != new.get(name):
-                values = f"{old.get(name)!r:.60} and then {new.get(name)!r:.60}"
-                return f": call {position} of {prompt} was given {name} = {values}"
-    return ""
 
 
 class Engine:
@@ -92,14 +39,14 @@ class Engine:
         session: pytest.Session,
         cases: Mapping[pytest.Item, PromptCase],
         caller: Caller,
-        ledger: Ledger,
         *,
         concurrency: int,
         mine: Callable[[pytest.Item], bool] = lambda item: True,
         blocking: bool = False,
         max_failures: int = 0,
     ) -> None:
-        """:param mine: which cases this process prefetches (an xdist worker shares the work with others).
+        """:param concurrency: calls in flight at most; `caller` holds to it, the engine starts cases by it.
+        :param mine: which cases this process prefetches (an xdist worker shares the work with others).
         :param blocking: no case is ever suspended: something watches the runs that must see each only once.
         :param max_failures: no further case is started once this many started ones have failed; 0 is no
             limit.
@@ -107,9 +54,8 @@ class Engine:
         self.session = session
         self.cases = cases
         self.caller = caller
-        self.ledger = ledger
         self.run: Run | None = None
-        self.held: internals.HeldRun | None = None
+        self.held: HeldRun | None = None
         #: Of each item that has been run and not reported yet.
         self.lasting: dict[pytest.Item, Lasting] = {}
         self._concurrency = concurrency
@@ -126,21 +72,13 @@ class Engine:
         self.own_model: set[str] = set()
         self._candidates: dict[tuple[str, str], PromptFile] = {}
 
-    # ---------------------------------------------------------------------------------------- pytest's own
-    # loop
-
     def awaits(self, item: pytest.Item) -> None:
-        """Before `item` is run for real.
-
-        Wait for the answers that it is known to need, running others meanwhile.
-        """
+        """Wait for the answers that a real run of `item` is known to need, running others meanwhile."""
         jobs = self._jobs.get(item, ())
         self._settle(lambda: not any(job.waiting for job in jobs), turn=item)
 
     def suspended(self, item: pytest.Item, run: Run) -> None:
-        """`item` was run for real and lacks answers.
-
-        Get them, and let the cases after it ask theirs meanwhile.
+        """Get the answers that a real run of `item` lacks; the cases after it ask theirs meanwhile.
 
         Raises `ReplayError` when the case asks something else in every run.
         """
@@ -149,12 +87,12 @@ class Engine:
         self._look_ahead(item)
         self._settle(lambda: not job.waiting, turn=item)
 
-    def hold(self, item: pytest.Item, *, sample: int = 0) -> tuple[Run, internals.HeldRun]:
+    def hold(self, item: pytest.Item, *, sample: int = 0) -> tuple[Run, HeldRun]:
         """A run of `item` that will be reported if it needs no unknown answer."""
         case = self.cases[item]
         internals.make_room(item)  # cases of other modules may have run meanwhile
         run = self.open_run(case, {}, sample=sample)
-        held = internals.HeldRun(item, void=lambda: bool(run.missing))
+        held = HeldRun(item, void=lambda: bool(run.missing))
         if case.replays and not self._blocking:
             run.suspends = lambda: not held.released
         else:
@@ -183,10 +121,7 @@ class Engine:
         return tuple(Job(case, sample=sample) for sample in range(case.case.samples))
 
     def _look_ahead(self, item: pytest.Item) -> None:
-        """Queue the cases after `item` that can run before their turn.
-
-        Those that share its higher-scoped fixtures.
-        """
+        """Queue the cases after `item` that can run before their turn: they share its wider fixtures."""
         start = max(self._prefetched_to, self._order[item]) + 1
         key = internals.scope_key(item)
         for index in range(start, len(self.session.items)):
@@ -218,8 +153,6 @@ class Engine:
         started = [job for jobs in self._jobs.values() for job in jobs]
         failed = sum(job.outcome is not None and job.outcome.status is Status.FAILED for job in started)
         return self.session.testsfailed + failed >= self._max_failures
-
-    # ------------------------------------------------------------------------------------------ scheduling
 
     def _settle(self, done: Callable[[], bool], *, turn: pytest.Item | None = None) -> None:
         """Start upcoming cases and take answers in until `done`.
@@ -292,11 +225,11 @@ class Engine:
             job.reached = bool(run.asked) or run.touched
             self._note_depth(item, run)
 
-    def _silent(self, run: Run, *, blocks: bool = True) -> tuple[Run, internals.HeldRun]:
+    def _silent(self, run: Run, *, blocks: bool = True) -> tuple[Run, HeldRun]:
         """:param blocks: a case that cannot be replayed waits for its answers, instead of asking nobody."""
         item = run.case.item
         run.suspends = lambda: run.case.replays or not blocks
-        held = internals.HeldRun(item, void=lambda: bool(run.missing), silent=True)
+        held = HeldRun(item, void=lambda: bool(run.missing), silent=True)
         internals.make_room(item)
         with internals.debugger_off(), self.current(run, held), held:
             try:
@@ -322,7 +255,7 @@ class Engine:
         return self._candidates[key]
 
     @contextmanager
-    def current(self, run: Run, held: internals.HeldRun) -> Iterator[None]:
+    def current(self, run: Run, held: HeldRun) -> Iterator[None]:
         """Make `run` the one that fixtures and hooks belong to."""
         before = self.run, self.held
         self.run, self.held = run, held
@@ -331,15 +264,14 @@ class Engine:
         finally:
             self.run, self.held = before
 
-    # ------------------------------------------------------------------------------------------ refinement
+    def evaluate(self, trials: Sequence[Trial], progress: Callable[[], None]) -> list[tuple[CaseResult, ...]]:
+        """All cases of all trials; every call that any of them needs flies as soon as the limit allows.
 
-    def evaluate(
-        self, trials: Sequence[Trial], by_id: Mapping[str, PromptCase], progress: Callable[[], None]
-    ) -> list[tuple[CaseResult, ...]]:
-        """All cases of all trials.
+        Raises `StopRun` when no further call is possible, or no case uses its prompt.
 
-        Every call that any of them needs is in flight as soon as the limit allows.
+        :param progress: called again and again meanwhile.
         """
+        by_id = {case.case.id: case for case in self.cases.values()}
         jobs = [
             [
                 [Job(by_id[case], overlay=trial.overlay, sample=n) for n in range(by_id[case].case.samples)]
@@ -395,12 +327,12 @@ class Engine:
             answered.extend(self._answered(timeout=0 if job is not None else None) if undecided else ())
             progress()
 
-    def probe(self, cases: Iterable[PromptCase]) -> dict[str, frozenset[str]]:
+    def probe(self) -> dict[pytest.Item, frozenset[str]]:
         """The keys of the first calls of each case under the files as they are; asks no model anything."""
         first = {}
-        for case in cases:
+        for item, case in self.cases.items():
             run, _ = self._silent(self.open_run(case, {}, attempt=1), blocks=False)
-            first[case.case.id] = frozenset([*(call.key for call in run.calls[:1]), *run.missing])
+            first[item] = frozenset([*(call.key for call in run.calls[:1]), *run.missing])
         internals.leave(self.session)
         return first
 

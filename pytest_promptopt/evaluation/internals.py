@@ -1,194 +1,30 @@
-"""Everything private of pytest that the engine needs, in one file.
-
-Tested on the oldest and newest pytest supported.
-
-The unit is a *held run*: one ordinary execution of an item (`pytest_runtest_protocol` with every plugin in
-place) whose traces (reports, warnings, live logs, output under ``-s``) are held back until somebody decides.
-`release` lets them go in their order, as if they had just happened; `drop` undoes the run, so that nothing
-tells it from one that never was.
-"""
+"""Everything private of pytest, in one file, which is tested on the oldest and newest pytest supported."""
 
 from __future__ import annotations
 
 import logging
 import pdb
-import shutil
 import sys
 import tempfile
-from collections import deque
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import pytest
 from _pytest import subtests as _subtests
 from _pytest.outcomes import Skipped as Skipped
 from _pytest.threadexception import thread_exceptions as _thread_exceptions
 
-#: Hooks whose calls are held. `pytest_warning_recorded` is historic, the others are plain calls.
-HELD_HOOKS = frozenset(
-    {
-        "pytest_runtest_logstart",
-        "pytest_runtest_logreport",
-        "pytest_runtest_logfinish",
-        "pytest_warning_recorded",
-    }
-)
 
-
-class HeldRun:
-    """One execution of `item`; use as a context manager around the call of `pytest_runtest_protocol`.
-
-    When its call phase has ended (or its setup has not succeeded), a run that may be reported is released and
-    goes on as any run does. Any other stays held, to be dropped, and keeps the fixtures that the item shares
-    with others alive.
-
-    :param void: whether the run has shown to be incomplete, so that nothing it does can count.
-    :param silent: never to be reported, whatever it does.
-    """
-
-    def __init__(self, item: pytest.Item, *, void: Callable[[], bool], silent: bool = False) -> None:
-        self.item = item
-        self.void = void
-        self.silent = silent
-        self.released = False
-        #: Called with the report that decides the run, just before everything is released.
-        self.before_release: Callable[[pytest.TestReport], object] = lambda report: None
-        self.reports: list[pytest.TestReport] = []
-        self._held: list[Callable[[], object]] = []
-        self._before = _Traces(item)
-        self._streams: list[tuple[Any, str, Any]] = []
-        self._directories: list[Path] = []
-
-    def reportable(self) -> bool:
-        """Whether it may be reported, as far as it has come."""
-        return not (self.silent or self.void())
-
-    def __enter__(self) -> HeldRun:
-        session: Any = self.item.session
-        path = self.item.path
-        self._previous = session.__dict__.get("gethookproxy")
-        original = session.gethookproxy
-        own = _Hooks(original(path), self)
-        session.gethookproxy = lambda fspath: own if fspath is path else _Hooks(original(fspath), self)
-        self._log_filters = [_HeldLogs(handler, self) for handler in _log_handlers(self.item.config)]
-        self._streams = [(*place, getattr(*place)) for place in _open_streams(self.item.config)]
-        for holder, name, stream in self._streams:
-            setattr(holder, name, HeldStream(stream, self))
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *exc_info: object) -> None:
-        if kind is not None and self.reportable():
-            self.release()  # interrupted: what has been shown up to here is part of the session
-        session: Any = self.item.session
-        if self._previous is None:
-            del session.gethookproxy
-        else:
-            session.gethookproxy = self._previous
-        for log_filter in self._log_filters:
-            log_filter.remove()
-        for holder, name, stream in self._streams:
-            setattr(holder, name, stream)
-
-    def hold(self, event: Callable[[], object]) -> None:
-        """Keep `event` for `release`; after it, events happen at once."""
-        if self.released:
-            event()
-        else:
-            self._held.append(event)
-
-    def reported(self, report: pytest.TestReport, event: Callable[[], object]) -> None:
-        """Take note of a report; the one that decides the run releases it if it may be reported."""
-        self.reports.append(report)
-        decides = not is_subtest(report) and (
-            report.when == "call" or (report.when == "setup" and not report.passed)
-        )
-        if (decides or self._ends_session(report)) and self.reportable():
-            if decides:
-                self.before_release(report)
-            self.release()
-        self.hold(event)
-
-    def _ends_session(self, report: pytest.TestReport) -> bool:
-        # Under -x a failed subtest ends its test there and then, so nothing that comes later can be missing.
-        limit = self.item.config.getoption("maxfail", 0)
-        failed = self.item.session.testsfailed + sum(each.failed for each in self.reports)
-        return bool(limit) and is_subtest(report) and report.failed and failed >= limit
-
-    def release(self) -> None:
-        """Let everything held happen, in order; from now on nothing is held."""
-        self.released = True
-        held, self._held = self._held, []
-        for event in held:
-            event()
-
-    def drop(self) -> None:
-        """Undo the run: the item, the session and the temporary folders are as they were before it."""
-        self._held = []
-        self._before.restore()
-        _forget_instance(self.item)
-        for directory in self._directories:
-            shutil.rmtree(directory, ignore_errors=True)
-            _free_number(self.item.config, directory)
-
-    def owns_directory(self, directory: Path) -> None:
-        """Note the run's ``tmp_path``: with its folder gone the next run gets the same name."""
-        self._directories.append(directory)
-
-
-class _Hooks:
-    """The item's hook relay, with the calls that leave traces intercepted."""
-
-    def __init__(self, relay: Any, run: HeldRun) -> None:
-        self._relay = relay
-        self._run = run
-
-    def __getattr__(self, name: str) -> Any:
-        caller = getattr(self._relay, name)
-        if name in HELD_HOOKS:
-            return _HeldCaller(name, caller, self._run)
-        if name == "pytest_runtest_teardown":
-            return lambda **kwargs: caller(**self._teardown(kwargs))
-        if name == "pytest_exception_interact":
-            return lambda **kwargs: self._interact(caller, kwargs)
-        setattr(self, name, caller)
-        return caller
-
-    def _interact(self, caller: Any, kwargs: dict[str, Any]) -> None:
-        if self._run.reportable():
-            if self._run.item.config.getoption("usepdb", False):
-                self._run.release()  # a debugger opens on a subtest: what was printed comes first
-            caller(**kwargs)
-
-    def _teardown(self, kwargs: dict[str, Any]) -> dict[str, Any]:
-        # A held run is followed by another of the same item: what the item shares with others must live on.
-        return kwargs if self._run.released else {**kwargs, "nextitem": sibling(self._run.item)}
-
-
-class _HeldCaller:
-    def __init__(self, name: str, caller: Any, run: HeldRun) -> None:
-        self._name = name
-        self._caller = caller
-        self._run = run
-
-    def __call__(self, **kwargs: Any) -> None:
-        if self._name == "pytest_runtest_logreport":
-            self._run.reported(kwargs["report"], lambda: self._caller(**kwargs))
-        else:
-            self._run.hold(lambda: self._caller(**kwargs))
-
-    def call_historic(self, *, kwargs: Mapping[str, Any]) -> None:
-        self._run.hold(lambda: self._caller.call_historic(kwargs=kwargs))
-
-
-class _HeldLogs(logging.Filter):
+class HeldLogs(logging.Filter):
     """Holds what would go to the live log or the log file, with the phase it belongs to."""
 
-    def __init__(self, handler: Any, run: HeldRun) -> None:
+    def __init__(self, handler: Any, hold: Callable[[Callable[[], object]], object]) -> None:
+        """:param hold: takes what is to happen later."""
         super().__init__()
         self._handler = handler
-        self._run = run
+        self._hold = hold
         handler.addFilter(self)
 
     def remove(self) -> None:
@@ -196,7 +32,7 @@ class _HeldLogs(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         when = getattr(self._handler, "_when", None)
-        self._run.hold(lambda: self._emit(when, record))
+        self._hold(lambda: self._emit(when, record))
         return False
 
     def _emit(self, when: str | None, record: logging.LogRecord) -> None:
@@ -209,12 +45,13 @@ class _HeldLogs(logging.Filter):
             self._handler.release()
 
 
-def _log_handlers(config: pytest.Config) -> list[Any]:
+def log_handlers(config: pytest.Config) -> list[Any]:
+    """The handlers of the live log and of the log file; none without pytest's own logging."""
     plugin: Any = config.pluginmanager.get_plugin("logging-plugin")
     return [] if plugin is None else [plugin.log_cli_handler, plugin.log_file_handler]
 
 
-def _open_streams(config: pytest.Config) -> list[tuple[Any, str]]:
+def open_streams(config: pytest.Config) -> list[tuple[Any, str]]:
     """Where a test's output goes straight to the terminal: whose attributes hold the streams."""
     capture = config.getoption("capture", "no")
     if capture == "no":
@@ -226,44 +63,7 @@ def _open_streams(config: pytest.Config) -> list[tuple[Any, str]]:
     return []
 
 
-class HeldStream:
-    """Stands in for a stream until the run is released.
-
-    Everything but writing is the real stream's.
-    """
-
-    def __init__(self, target: Any, run: HeldRun) -> None:
-        self.target = target
-        self._run = run
-        self._texts: deque[str] = deque()
-
-    def write(self, text: str) -> int:
-        self._texts.append(text)
-        self._run.hold(lambda: self._let_go())
-        return len(text)
-
-    def take(self) -> str:
-        """What is held and not shown yet; it is not shown then."""
-        taken = "".join(self._texts)
-        self._texts.clear()
-        return taken
-
-    def _let_go(self) -> None:
-        if self._texts:
-            self.target.write(self._texts.popleft())
-
-    def writelines(self, lines: Any) -> None:
-        for line in lines:
-            self.write(line)
-
-    def flush(self) -> None:
-        self._run.hold(self.target.flush)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.target, name)
-
-
-class _Traces:
+class Traces:
     """What a run changes outside itself, as it was before."""
 
     def __init__(self, item: pytest.Item) -> None:
@@ -299,14 +99,15 @@ def _unhandled(config: pytest.Config) -> Any:
     return config.stash.get(_thread_exceptions, [])
 
 
-def _forget_instance(item: pytest.Item) -> None:
+def forget_instance(item: pytest.Item) -> None:
     """Let the next run make a new instance of the test class, as every first run does."""
     if isinstance(item, pytest.Function) and isinstance(item.parent, pytest.Class):
         for name in ("_instance", "_obj"):
             item.__dict__.pop(name, None)
 
 
-def _free_number(config: pytest.Config, directory: Path) -> None:
+def free_number(config: pytest.Config, directory: Path) -> None:
+    """Let `tmp_path` give the name of `directory`, which is gone, to the next one."""
     # pytest 9.2 counts the folders that it makes instead of looking which names are free.
     factory = getattr(config, "_tmp_path_factory", None)
     counters: dict[str, int] = getattr(factory, "_next_number", {})
@@ -316,10 +117,7 @@ def _free_number(config: pytest.Config, directory: Path) -> None:
 
 
 class _Sibling:
-    """An inert neighbour of an item.
-
-    Shares all its collectors, so only what the item alone holds is torn down.
-    """
+    """An inert neighbour of an item, in all its collectors: only what the item alone holds is torn down."""
 
     def __init__(self, item: pytest.Item) -> None:
         self._item = item
@@ -439,12 +237,9 @@ def debugger_off() -> Generator[None]:
         sys.breakpointhook, pdb.set_trace = before
 
 
-@contextmanager
-def quiet_progress(config: pytest.Config) -> Generator[None]:
-    """Suspend pytest's output capturing, for writing to the terminal in the middle of the session."""
-    capture = config.pluginmanager.get_plugin("capturemanager")
-    if capture is None:
-        yield
-    else:
-        with capture.global_and_fixture_disabled():
-            yield
+def terminal_width(reporter: pytest.TerminalReporter) -> int:
+    return reporter._tw.fullwidth
+
+
+def terminal_stream(reporter: pytest.TerminalReporter) -> TextIO:
+    return reporter._tw._file

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from pytest_promptopt.evaluation.internals import HeldStream
+from pytest_promptopt.evaluation.held import HeldStream
 
 
 class Lasting:

@@ -24,9 +24,11 @@ SIGNATURE = (
 
 @dataclass(frozen=True)
 class Mark:
-    """A checked ``@pytest.mark.prompt``. `paths` is stage -> path as written.
+    """A checked ``@pytest.mark.prompt``.
 
-    The single prompt's stage is ``""``.
+    :param paths: stage -> path as written; a single prompt's stage is ``""``.
+    :param samples: None leaves it to the settings.
+    :param parameters: of the model, passed on as they are.
     """
 
     paths: Mapping[str, str]

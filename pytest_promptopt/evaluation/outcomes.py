@@ -16,10 +16,7 @@ if TYPE_CHECKING:
 
 
 def outcome_of(run: Run, reports: Sequence[pytest.TestReport]) -> Outcome:
-    """What a run that lacks no answer has shown.
-
-    A model error makes it errored, even if the test swallowed it.
-    """
+    """What a run that lacks no answer has shown; with a model error it is errored, even a swallowed one."""
     case, failure = run.case.case.id, run.failure
     duration = sum(report.duration for report in reports)
     calls = tuple(run.calls)

@@ -20,8 +20,7 @@ from pytest_promptopt.records import Call, Completion, Failure, Message, Overlay
 
 #: Arguments of other libraries' calls that a user may try; named, so that nobody takes them for variables.
 NOT_SUPPORTED = ("tools", "tool_choice", "images", "attachments")
-#: Turns of the event loop that a suspended `acall` waits for its siblings in a `gather`, so that all of them
-#: ask.
+#: So many turns of the event loop a suspended `acall` gives its siblings in a `gather`, so that all ask.
 SIBLING_TURNS = 3
 
 
@@ -54,8 +53,7 @@ class Run:
     calls: list[Call] = field(default_factory=list)
     operands: Operands | None = None
     failure: Failure | None = None
-    #: The test has read `prompt.text` or `prompt.path`, so a candidate reaches it although it makes no call
-    #: of ours.
+    #: The test has read `prompt.text` or `prompt.path`: a candidate reaches it even without a call of ours.
     touched: bool = False
 
 
@@ -241,10 +239,7 @@ class Prompts(Mapping[str, Prompt]):
 
 
 def _by_role(turns: Sequence[Message]) -> dict[str, str]:
-    """The turns of a conversation as inputs.
-
-    ``user`` for a single one, else ``user 1``, ``assistant 2`` ...
-    """
+    """The turns of a conversation as inputs: ``user`` for one, else ``user 1``, ``assistant 2`` ..."""
     if len(turns) == 1:
         return {turns[0].role: turns[0].content}
     return {f"{turn.role} {number}": turn.content for number, turn in enumerate(turns, start=1)}

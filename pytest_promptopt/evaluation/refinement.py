@@ -13,7 +13,9 @@ from functools import partial
 
 import pytest
 
+from pytest_promptopt.budget import Ledger
 from pytest_promptopt.errors import ErrorKind, ModelError, SettingsError
+from pytest_promptopt.evaluation import internals
 from pytest_promptopt.evaluation.case import PromptCase
 from pytest_promptopt.evaluation.engine import Engine, halt_of
 from pytest_promptopt.evaluation.hooks import HookError, ask_hook, categorize, tell_hook
@@ -48,7 +50,6 @@ from pytest_promptopt.settings import Mode, Settings
 
 #: Seconds between two looks at the calls in flight: summing up what was spent is not free.
 SHOW_EVERY = 0.1
-
 #: Below this a search has hardly begun when the money is gone.
 FEW_ITERATIONS = 3
 
@@ -58,22 +59,21 @@ class Refinement:
 
     def __init__(
         self,
-        session: pytest.Session,
+        config: pytest.Config,
         items: dict[pytest.Item, PromptCase],
         engine: Engine,
+        ledger: Ledger,
         settings: Settings,
     ) -> None:
-        self._config = session.config
+        self._config = config
         self._items = items
         self._engine = engine
+        self._ledger = ledger
         self._caller: Caller = engine.caller
         self._settings = settings
         self._progress: Progress = LineProgress(sys.stderr)
         self._shown = 0.0
         self.journal: Journal | None = None
-
-    # ------------------------------------------------------------------------------------------------- the
-    # run
 
     def run(self) -> RunResult:
         """Refine, write, and put the new texts in place for pytest's own loop.
@@ -83,6 +83,7 @@ class Refinement:
         files = self._files()
         self._check(files)
         self._share_splits()
+        self._plan_budget()
         self.journal = self._open_journal(files)
         result = self._refine(list(files.values()))
         journal = self.journal.path.relative_to(self._settings.rootdir).as_posix()
@@ -118,13 +119,13 @@ class Refinement:
                 self._settings,
                 self.journal,
                 self._policies(),
-                spend=lambda: {role: self._engine.ledger.spend_of(role) for role in Role},
+                spend=lambda: {role: self._ledger.spend_of(role) for role in Role},
                 write=self._write if self._settings.mode is Mode.OPTIMIZE else None,
             )
         finally:
             self._progress.finished()
             # What was set aside and not used: pytest's own loop runs the held-out cases of unchanged prompts.
-            self._engine.ledger.set_aside(0)
+            self._ledger.set_aside(0)
 
     def paid(self, paid: Paid) -> None:
         """Journal a settled model call; called from the event loop's thread."""
@@ -140,9 +141,6 @@ class Refinement:
                 answer=answer,
                 error=paid.error,
             )
-
-    # ------------------------------------------------------------------------------------ before the first
-    # call
 
     def _files(self) -> dict[str, PromptFile]:
         files = {}
@@ -164,7 +162,6 @@ class Refinement:
             found = ask_hook(self._config, "pytest_promptopt_resolve_model", returns=object, name=model)
             if found is None:
                 preflight(model)
-        self._plan_budget()
 
     def _plan_budget(self) -> None:
         """Set aside what scoring takes, so that a search cannot use it up."""
@@ -174,7 +171,7 @@ class Refinement:
                 f"--promptopt-max-calls={ceiling}: scoring the validation and held-out cases of the result "
                 f"takes {needed} calls, which leaves none for the search; raise it or deselect some"
             )
-        self._engine.ledger.set_aside(needed)
+        self._ledger.set_aside(needed)
 
     def _runs(self) -> Counter[Split]:
         """How many runs one evaluation of each split takes."""
@@ -207,25 +204,20 @@ class Refinement:
         """Cases that ask a model the very same share the strictest split, however they are written."""
         if len({case.case.split for case in self._items.values()}) < 2:
             return
-        by_id = {case.case.id: item for item, case in self._items.items()}
         groups: dict[frozenset[str], list[pytest.Item]] = {}
-        for case_id, keys in self._engine.probe(self._items.values()).items():
+        for item, keys in self._engine.probe().items():
             if keys:
-                groups.setdefault(keys, []).append(by_id[case_id])
+                groups.setdefault(keys, []).append(item)
         for members in groups.values():
             restrict(self._items, members)
-
-    # ------------------------------------------------------------------------------------------------- the
-    # evaluator
 
     @property
     def cases(self) -> Sequence[Case]:
         return [case.case for case in self._items.values()]
 
     def evaluate(self, trials: Sequence[Trial]) -> list[tuple[CaseResult, ...]]:
-        by_id = {case.case.id: case for case in self._items.values()}
         try:
-            return self._engine.evaluate(trials, by_id, self._show_calls)
+            return self._engine.evaluate(trials, self._show_calls)
         except StopRun:
             # Answers under way are paid for, so keep them; what is queued ends while calls are set aside.
             while self._caller.in_flight:
@@ -240,7 +232,7 @@ class Refinement:
             self._caller.submit(request, Role.OPTIMIZER)
         found = [self._caller.known(request) for request in requests]
         while None in found:
-            self._caller.wait(0.2)
+            self._caller.wait(SHOW_EVERY)
             self._show_calls()
             found = [self._caller.known(request) for request in requests]
         answers = [known.answer or known.error for known in found if known is not None]
@@ -255,13 +247,9 @@ class Refinement:
         if now < self._shown + SHOW_EVERY:
             return
         self._shown = now
-        ledger = self._engine.ledger
-        spend = ledger.spend
+        spend = self._ledger.spend
         in_flight = min(self._caller.in_flight, self._settings.concurrency)
         self._progress.calls(in_flight, spend.calls, spend)
-
-    # ------------------------------------------------------------------------------------------------- the
-    # hooks
 
     def _policies(self) -> Policies:
         return Policies(
@@ -302,12 +290,9 @@ class Refinement:
         tell_hook(self._config, "pytest_promptopt_iteration_finished", iteration=iteration)
 
     def _phase(self, phase: Phase, prompts: str) -> None:
-        self._engine.ledger.set_aside(self._scoring(phase))
+        self._ledger.set_aside(self._scoring(phase))
         self._caller.forget_refusals()
         self._progress.phase(phase, prompts)
-
-    # ------------------------------------------------------------------------------------------------- the
-    # writing
 
     def _write(self, prompt: Prompt, prose: str) -> None:
         assert isinstance(prompt, PromptFile)
@@ -324,7 +309,7 @@ class Refinement:
 def _progress_of(reporter: pytest.TerminalReporter | None) -> Progress:
     if reporter is None or reporter.verbosity < -1:
         return _Silent()
-    stream = reporter._tw._file
+    stream = internals.terminal_stream(reporter)
     return progress_for(stream, stream.isatty())
 
 

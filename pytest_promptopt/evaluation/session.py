@@ -15,12 +15,14 @@ import pytest
 from pytest_promptopt.budget import Ledger, Price
 from pytest_promptopt.cache import ResponseCache
 from pytest_promptopt.errors import ModelError, NoModelError, PromptoptError, SettingsError
-from pytest_promptopt.evaluation import internals, tally
+from pytest_promptopt.evaluation import tally
 from pytest_promptopt.evaluation.capture import Operands, failure_of
 from pytest_promptopt.evaluation.case import PromptCase
 from pytest_promptopt.evaluation.collection import collect
-from pytest_promptopt.evaluation.engine import Engine, ReplayError
+from pytest_promptopt.evaluation.engine import Engine
+from pytest_promptopt.evaluation.held import HeldRun
 from pytest_promptopt.evaluation.hooks import ask_hook, tell_hook
+from pytest_promptopt.evaluation.job import ReplayError
 from pytest_promptopt.evaluation.lasting import Lasting
 from pytest_promptopt.evaluation.outcomes import outcome_of
 from pytest_promptopt.evaluation.prompt import Prompt, Prompts, Run
@@ -75,7 +77,6 @@ class CaseRunner:
             session,
             self.cases,
             self.caller,
-            self.ledger,
             concurrency=share.concurrency(settings.concurrency),
             mine=share.has,
             # Both show or stop at every run, so there must be only one.
@@ -140,16 +141,11 @@ class CaseRunner:
                 f"promptopt: {found}: mark some with @pytest.mark.heldout, "
                 'or set promptopt_split = "60/20/20"'
             )
-        left_out = Counter(
-            path
-            for case in collect(self._deselected, self.settings).cases.values()
-            for path in case.case.prompts
-        )
+        deselected = collect(self._deselected, self.settings).cases.values()
+        left_out = Counter(prompt for case in deselected for prompt in case.case.prompts)
         for prompt, count in left_out.items():
             lines.append(f"promptopt: {plural(count, 'case')} of {prompt} deselected; they cannot guard it")
         return lines
-
-    # -------------------------------------------------------------------------------------------- fixtures
 
     def prompt(self, item: pytest.Item) -> Prompt:
         """Raises `SettingsError` when the mark names stages, `PromptFileError` when the file is unusable."""
@@ -172,8 +168,6 @@ class CaseRunner:
         # Outside of a run of ours (another plugin runs the item by itself) a call simply blocks.
         return run if run is not None and run.case is case else self.engine.open_run(case, {})
 
-    # --------------------------------------------------------------------------------------------- running
-
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
         """Refine first; pytest's own loop then describes the texts that are on disk."""
@@ -185,10 +179,12 @@ class CaseRunner:
     def _refine(self) -> None:
         from pytest_promptopt.evaluation.refinement import Refinement
 
-        self._refinement = Refinement(self.session, self.cases, self.engine, self.settings)
+        self._refinement = Refinement(
+            self.session.config, self.cases, self.engine, self.ledger, self.settings
+        )
         try:
-            for problem in self._problems.values():
-                raise problem
+            if self._problems:
+                raise next(iter(self._problems.values()))
             self.result = self._refinement.run()
             tell_hook(self.session.config, "pytest_promptopt_run_finished", result=self.result)
         except PromptoptError as error:
@@ -228,7 +224,7 @@ class CaseRunner:
         if isinstance(error, NoModelError) or (isinstance(error, ModelError) and error.stops_run):
             self.session.shouldfail = f"no model can be asked: {error}"
 
-    def _open(self, item: pytest.Item, outcomes: Sequence[Outcome]) -> tuple[Run, internals.HeldRun]:
+    def _open(self, item: pytest.Item, outcomes: Sequence[Outcome]) -> tuple[Run, HeldRun]:
         """A run that may be reported: with several samples, the one that stands for them."""
         case = self.cases[item]
         reported = _representative(case, outcomes)
@@ -244,7 +240,7 @@ class CaseRunner:
         return None
 
     def _describe(
-        self, run: Run, held: internals.HeldRun, outcomes: Sequence[Outcome], report: pytest.TestReport
+        self, run: Run, held: HeldRun, outcomes: Sequence[Outcome], report: pytest.TestReport
     ) -> None:
         """Put what the summary, the gate and the reports need on the report, where xdist carries it along."""
         own = outcome_of(run, held.reports)
@@ -276,8 +272,6 @@ class CaseRunner:
             case.case.prompts
         )
         return "gated" if gated else ""
-
-    # --------------------------------------------------------------------------------------------- capture
 
     def pytest_assertrepr_compare(self, op: str, left: object, right: object) -> None:
         run = self.engine.run

@@ -1,7 +1,4 @@
-"""What the session says about its prompts.
-
-Statuses, the gate's verdict, the sections at the end, the reports.
-"""
+"""What the session says about its prompts: statuses, the gate's verdict, the last sections, the reports."""
 
 from __future__ import annotations
 
@@ -12,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_promptopt.errors import PromptoptError, SettingsError
-from pytest_promptopt.evaluation import tally
+from pytest_promptopt.evaluation import internals, tally
 from pytest_promptopt.evaluation.hooks import HookError, categorize
 from pytest_promptopt.gate import verdict
 from pytest_promptopt.prompts import PromptFile
@@ -58,10 +55,7 @@ class Summary:
         self.note(runner.notes)
 
     def status(self, report: pytest.TestReport) -> tuple[str, str, object] | None:
-        """A status of its own for what is no plain failure.
-
-        No usable answer, or a failure that a rate decides on.
-        """
+        """A status of its own for what is no plain failure: without an answer, or decided on by a rate."""
         data = tally.read(report)
         if report.failed and data.get("status") == Status.ERRORED:
             return "error", "E", "ERROR"
@@ -122,7 +116,7 @@ class Summary:
 
     def show(self, reporter: pytest.TerminalReporter) -> None:
         """Print the sections, each only if it has something to say."""
-        width = reporter._tw.fullwidth
+        width = internals.terminal_width(reporter)
         run = self._runner.result if self._runner is not None else None
         if run is None and reporter.verbosity > -2 and not reporter.no_summary:
             feedbacks: Mapping[str, Feedback] = self._feedbacks

@@ -309,6 +309,24 @@ def test_a_ceiling_that_leaves_nothing_for_the_search_is_a_usage_error(desk: Des
     assert not (desk.path / "asked.log").exists()
 
 
+def test_what_scoring_takes_is_counted_after_cases_that_ask_the_same_share_a_split(desk: Desk) -> None:
+    desk.cases(
+        train=TRAIN[:2],
+        validation=[],
+        heldout=[],
+        more=f"""
+@pytest.mark.heldout
+@pytest.mark.prompt("prompts/sort.md")
+@pytest.mark.parametrize("text", [{TRAIN[0][0]!r}])
+def test_again(prompt, text):
+    assert prompt(message=text) == {TRAIN[0][1]!r}
+""",
+    )
+    result = desk.optimize("--promptopt-max-calls=4")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: --promptopt-max-calls=4: * takes 4 calls, which leaves none *"])
+
+
 def test_answers_under_way_at_a_ceiling_are_kept(desk: Desk) -> None:
     slow = CONFTEST.replace(
         "return await DemoModel", "await asyncio.sleep(0.2)\n        return await DemoModel"
