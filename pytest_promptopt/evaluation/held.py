@@ -48,7 +48,7 @@ class HeldRun:
         self.before_release: Callable[[pytest.TestReport], object] = lambda report: None
         self.reports: list[pytest.TestReport] = []
         self._held: list[Callable[[], object]] = []
-        self._before = internals.Traces(item)
+        self.before = internals.Traces(item)
         self._streams: list[tuple[Any, str, Any]] = []
         self._directories: list[Path] = []
 
@@ -119,7 +119,7 @@ class HeldRun:
     def drop(self) -> None:
         """Undo the run: the item, the session and the temporary folders are as they were before it."""
         self._held = []
-        self._before.restore()
+        self.before.restore()
         internals.forget_instance(self.item)
         for directory in self._directories:
             shutil.rmtree(directory, ignore_errors=True)

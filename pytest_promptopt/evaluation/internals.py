@@ -13,6 +13,7 @@ from typing import Any, TextIO
 
 import pytest
 from _pytest import subtests as _subtests
+from _pytest.junitxml import xml_key as _xml_key
 from _pytest.outcomes import Skipped as Skipped
 from _pytest.threadexception import thread_exceptions as _thread_exceptions
 
@@ -75,6 +76,7 @@ class Traces:
         self._session = (session.testsfailed, session._shouldfail, session._shouldstop)
         self._failed_subtests = dict(_failed_subtests(item.config))
         self._thread_exceptions = len(_unhandled(item.config))
+        self._suite_properties = list(_suite_properties(item.config))
 
     def restore(self) -> None:
         item, session = self._item, self._item.session
@@ -89,10 +91,26 @@ class Traces:
         unhandled = _unhandled(item.config)
         while len(unhandled) > self._thread_exceptions:
             unhandled.pop()
+        _suite_properties(item.config)[:] = self._suite_properties
+
+    @contextmanager
+    def suite_properties_stay(self) -> Generator[None]:
+        """What a shared fixture records of the test suite inside, it records only once: no run undoes it."""
+        recorded = _suite_properties(self._item.config)
+        kept, before = len(self._suite_properties), len(recorded)
+        try:
+            yield
+        finally:
+            self._suite_properties[kept:] = recorded[before:]  # a fixture inside this one has kept its own
 
 
 def _failed_subtests(config: pytest.Config) -> Any:
     return config.stash.get(_subtests.failed_subtests_key, {})
+
+
+def _suite_properties(config: pytest.Config) -> list[tuple[str, str]]:
+    xml = config.stash.get(_xml_key, None)
+    return [] if xml is None else xml.global_properties
 
 
 def _unhandled(config: pytest.Config) -> Any:

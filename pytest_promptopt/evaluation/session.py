@@ -297,7 +297,8 @@ class CaseRunner:
         if held is None or held.released:
             return (yield)
         if fixturedef.scope != "function":
-            with self.engine.lasting.setdefault(held.item, Lasting(self.session.config)).collect():
+            lasting = self.engine.lasting.setdefault(held.item, Lasting(self.session.config))
+            with lasting.collect(), held.before.suite_properties_stay():
                 return (yield)
         result = yield
         if fixturedef.argname == "tmp_path":

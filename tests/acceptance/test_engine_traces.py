@@ -26,6 +26,25 @@ TRACES = {
         def test_it(prompt, record_xml_attribute):
             record_xml_attribute("assertions", prompt(q=prompt(q="a") + "!"))
         """,
+    "properties of the suite": """
+        @pytest.fixture(scope="session")
+        def inner(record_testsuite_property):
+            record_testsuite_property("inner", 1)
+
+        @pytest.fixture(scope="session")
+        def shared(request, record_testsuite_property):
+            record_testsuite_property("shared", 1)
+            request.getfixturevalue("inner")
+
+        @pytest.fixture(scope="module")
+        def late(record_testsuite_property):
+            record_testsuite_property("late", 1)
+
+        def test_it(prompt, shared, request, record_testsuite_property):
+            request.getfixturevalue("late")
+            record_testsuite_property("before", 1)
+            record_testsuite_property("said", prompt(q=prompt(q="a") + "!"))
+        """,
     "class instance": """
         class TestIt:
             seen = 0
