@@ -101,7 +101,7 @@ def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
 
 @pytest.fixture
 def prompt(request: pytest.FixtureRequest) -> Prompt:
-    """The prompt file of ``@pytest.mark.prompt``; call it with its variables to get the model's answer."""
+    """The prompt file named by ``@pytest.mark.prompt``; called with its variables, it gives the answer."""
     return _or_fail(lambda: _runner(request).prompt(request.node))
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections import Counter
 from collections.abc import Generator, Sequence
 from dataclasses import replace
 from types import FrameType
@@ -15,7 +14,7 @@ import pytest
 from pytest_promptopt.budget import Ledger, Price
 from pytest_promptopt.cache import ResponseCache
 from pytest_promptopt.errors import ModelError, NoModelError, PromptoptError, SettingsError
-from pytest_promptopt.evaluation import tally
+from pytest_promptopt.evaluation import header, tally
 from pytest_promptopt.evaluation.capture import Operands, failure_of
 from pytest_promptopt.evaluation.case import PromptCase
 from pytest_promptopt.evaluation.collection import collect
@@ -27,12 +26,11 @@ from pytest_promptopt.evaluation.lasting import Lasting
 from pytest_promptopt.evaluation.outcomes import outcome_of
 from pytest_promptopt.evaluation.prompt import Prompt, Prompts, Run
 from pytest_promptopt.evaluation.share import Share
-from pytest_promptopt.evidence import SMALL_SPLIT
 from pytest_promptopt.gate import Threshold, thresholds
 from pytest_promptopt.models.caller import Caller, Paid
 from pytest_promptopt.models.prices import price_of
 from pytest_promptopt.models.registry import resolve
-from pytest_promptopt.records import Outcome, Request, Role, RunResult, Split, Status
+from pytest_promptopt.records import CaseResult, Outcome, Request, Role, RunResult, Split, Status
 from pytest_promptopt.reports.wording import plural
 from pytest_promptopt.settings import CacheMode, Settings
 
@@ -118,33 +116,11 @@ class CaseRunner:
         thresholds((), self._marked)
 
     def header(self) -> list[str]:
-        """How many cases each split has; when optimizing, also what weakens the evidence."""
-        counts = Counter(case.case.split for case in self.cases.values())
-        prompts = {prompt for case in self.cases.values() for prompt in case.case.prompts}
-        lines = [
-            f"promptopt: {plural(len(prompts), 'prompt')}, cases: {counts[Split.TRAIN]} train, "
-            f"{counts[Split.VALIDATION]} validation, {counts[Split.HELDOUT]} held-out"
-        ]
+        """What the session is about to run; when optimizing, also what weakens the evidence."""
+        lines = header.counts(self.cases.values())
         if self.settings.optimizing:
-            lines += self._weaknesses(counts[Split.HELDOUT])
-        return lines
-
-    def _weaknesses(self, heldout: int) -> list[str]:
-        lines = []
-        if heldout < SMALL_SPLIT:
-            found = (
-                "no held-out case, so no honest score of the result"
-                if not heldout
-                else f"only {plural(heldout, 'held-out case')}, so only a rough score of the result"
-            )
-            lines.append(
-                f"promptopt: {found}: mark some with @pytest.mark.heldout, "
-                'or set promptopt_split = "60/20/20"'
-            )
-        deselected = collect(self._deselected, self.settings).cases.values()
-        left_out = Counter(prompt for case in deselected for prompt in case.case.prompts)
-        for prompt, count in left_out.items():
-            lines.append(f"promptopt: {plural(count, 'case')} of {prompt} deselected; they cannot guard it")
+            deselected = collect(self._deselected, self.settings)
+            lines += header.weaknesses(self.cases.values(), deselected.cases.values())
         return lines
 
     def prompt(self, item: pytest.Item) -> Prompt:
@@ -345,7 +321,7 @@ def _representative(case: PromptCase, outcomes: Sequence[Outcome]) -> int:
     """Which sample's run is reported: one that agrees with the verdict over all of them."""
     if not outcomes:
         return 0
-    counted = [outcome for outcome in outcomes if outcome.status in (Status.PASSED, Status.FAILED)]
+    counted = CaseResult(case.case, tuple(outcomes)).counted
     rate = sum(outcome.status is Status.PASSED for outcome in counted) / len(counted) if counted else 0.0
     wanted = Status.PASSED if counted and rate >= case.mark.min_case_rate - 1e-9 else Status.FAILED
     return next((outcome.sample for outcome in outcomes if outcome.status is wanted), 0)
