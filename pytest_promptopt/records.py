@@ -403,11 +403,37 @@ class SplitScore:
 
 
 @dataclass(frozen=True)
+class Confirmation:
+    """What fresh answers say of a gain, on train and validation cases.
+
+    :param verdict: ``improved`` (more than noise), ``not shown`` or ``worse``.
+    :param estimate: the change of the pass rate over all these cases, from -1 to 1.
+    :param p: the exact one-sided p-value of a gain, corrected for the looks that were planned.
+    :param pairs: fresh answers under both texts to the same case; `better` and `worse` of them differ.
+    :param calls: what was paid for them.
+    :param detectable: the least gain that so many pairs show nine times out of ten; None without a pair.
+    :param why: what ended it before its time, in a sentence; empty when nothing did.
+    """
+
+    verdict: str
+    estimate: float
+    p: float
+    pairs: int
+    better: int
+    worse: int
+    calls: int
+    detectable: float | None
+    why: str = ""
+
+
+@dataclass(frozen=True)
 class PromptResult:
     """What a run did for one prompt file.
 
-    :param outcome: ``improved``, ``unchanged`` (no candidate was better), ``worse`` (on held-out cases,
-        beyond chance), ``passing`` (no failing case: left alone) or ``interrupted``.
+    :param outcome: ``improved``, ``unchanged`` (no candidate was better), ``not shown`` (the gain may be
+        noise), ``worse`` (on fresh answers or on held-out cases, beyond chance), ``passing`` (no failing
+        case: left alone) or ``interrupted``.
+    :param confirmation: None when no candidate was better, or the run ended before.
     :param stop: the name of the halting rule, `why` its sentence.
     :param written: whether `after` was put into the file.
     :param unwritten: why a changed text was not: ``dry run``, ``interrupted``, an error; else empty.
@@ -429,6 +455,7 @@ class PromptResult:
     unwritten: str = ""
     pipeline: tuple[str, ...] = ()
     note: str = ""
+    confirmation: Confirmation | None = None
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,6 @@ from pytest_promptopt.records import (
     CaseResult,
     Failure,
     Outcome,
-    Overlay,
     PromptResult,
     Request,
     Role,
@@ -92,17 +91,21 @@ class World:
     """Evaluator, optimizer, bill and disk at once; it notes everything that is asked of it.
 
     :param replies: texts of new prompts (or whole replies), in turn, or a function from request to reply.
-    :param interrupt: raise at the evaluation (``evaluate 3``) or request (``ask 2``) of this number, from 1.
+    :param interrupt: raise at the evaluation (``evaluate 3``), confirmation (``confirm 1``) or request
+        (``ask 2``) of this number, from 1.
+    :param luck: fresh samples of any text are those of the original.
     """
 
     needs: Sequence[Need]
     replies: Iterable[str] | Callable[[Request], str | Answer | ModelError] = ()
     prompts: Sequence[FakePrompt] = (FakePrompt(),)
     interrupt: str = ""
+    luck: bool = False
     error: BaseException = field(default_factory=KeyboardInterrupt)
     policies: Policies = field(default_factory=Policies)
     asked: list[list[Request]] = field(default_factory=list)
     evaluated: list[list[Trial]] = field(default_factory=list)
+    fresh: list[list[Trial]] = field(default_factory=list)
     written: dict[str, str] = field(default_factory=dict)
     conflict: BaseException | None = None
 
@@ -111,13 +114,18 @@ class World:
         return [need.record() for need in self.needs]
 
     def evaluate(self, trials: Sequence[Trial]) -> list[tuple[CaseResult, ...]]:
-        self.evaluated.append(list(trials))
-        self._maybe_stop(f"evaluate {len(self.evaluated)}")
-        return [self._results(trial.overlay, trial.cases) for trial in trials]
+        if any(trial.samples is not None for trial in trials):
+            self.fresh.append(list(trials))
+            self._maybe_stop(f"confirm {len(self.fresh)}")
+        else:
+            self.evaluated.append(list(trials))
+            self._maybe_stop(f"evaluate {len(self.evaluated)}")
+        return [self._results(trial) for trial in trials]
 
-    def _results(self, overlay: Overlay, ids: Sequence[str]) -> tuple[CaseResult, ...]:
+    def _results(self, trial: Trial) -> tuple[CaseResult, ...]:
+        overlay = {} if self.luck and trial.samples is not None else trial.overlay
         texts = {prompt.name: overlay.get(prompt.name, prompt.prose) for prompt in self.prompts}
-        return tuple(CaseResult(n.record(), (n.run(texts),)) for n in self.needs if n.id in ids)
+        return tuple(CaseResult(n.record(), (n.run(texts),)) for n in self.needs if n.id in trial.cases)
 
     def ask(self, requests: Sequence[Request]) -> list[Answer | ModelError]:
         self.asked.append(list(requests))

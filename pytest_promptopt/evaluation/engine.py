@@ -274,7 +274,12 @@ class Engine:
         by_id = {case.case.id: case for case in self.cases.values()}
         jobs = [
             [
-                [Job(by_id[case], overlay=trial.overlay, sample=n) for n in range(by_id[case].case.samples)]
+                [
+                    Job(by_id[case], overlay=trial.overlay, sample=sample)
+                    for sample in (
+                        range(by_id[case].case.samples) if trial.samples is None else trial.samples
+                    )
+                ]
                 for case in trial.cases
             ]
             for trial in trials

@@ -39,7 +39,15 @@ from pytest_promptopt.records import (
 )
 from pytest_promptopt.refine import acceptance, halting, loop, proposer
 from pytest_promptopt.refine.acceptance import Comparison, Verdict
+from pytest_promptopt.refine.confirmation import (
+    CALLS_PER_PAIR,
+    CEILING_SHARE,
+    LEAST_PAIRS,
+    detectable,
+    planned_pairs,
+)
 from pytest_promptopt.refine.evaluator import Prompt, StopRun, Trial
+from pytest_promptopt.refine.groups import connected
 from pytest_promptopt.refine.halting import Phase, Standing, Stop
 from pytest_promptopt.refine.policies import Policies
 from pytest_promptopt.refine.proposer import Ask, Wanted
@@ -168,8 +176,9 @@ class Refinement:
         needed, ceiling = self._scoring(Phase.TRAINING), self._settings.max_calls
         if ceiling is not None and needed >= ceiling:
             raise SettingsError(
-                f"--promptopt-max-calls={ceiling}: scoring the validation and held-out cases of the result "
-                f"takes {needed} calls, which leaves none for the search; raise it or deselect some"
+                f"--promptopt-max-calls={ceiling}: confirming the result and scoring it on validation and "
+                f"held-out cases takes {needed} calls, which leaves none for the search; raise it or "
+                "deselect some"
             )
         self._ledger.set_aside(needed)
 
@@ -181,13 +190,19 @@ class Refinement:
         return runs
 
     def _scoring(self, phase: Phase) -> int:
-        """Calls that score the result from `phase` on: validation of it, held-out before and after.
+        """Calls that judge the result from `phase` on: validation, fresh answers, held-out before and after.
 
         One call a run; a case that makes more is known only when it has run.
         """
         runs = self._runs()
         validation = runs[Split.VALIDATION] if phase is Phase.TRAINING else 0
-        return validation + (0 if phase is Phase.HELDOUT else 2 * runs[Split.HELDOUT])
+        searching = phase in (Phase.TRAINING, Phase.VALIDATION)
+        fresh = CALLS_PER_PAIR * sum(self._fresh_pairs()) if searching else 0
+        return validation + fresh + (0 if phase is Phase.HELDOUT else 2 * runs[Split.HELDOUT])
+
+    def _fresh_pairs(self) -> list[int]:
+        """The most pairs of fresh answers that each group of prompts may be confirmed with."""
+        return planned_pairs(connected(list(self._files().values()), self.cases), self._settings.max_calls)
 
     def _bought(self, ceiling: int) -> str:
         """What a ceiling on calls buys, as a sentence."""
@@ -197,7 +212,19 @@ class Refinement:
         few = ": few, raise it or lower --promptopt-candidates" if iterations < FEW_ITERATIONS else ""
         return (
             f"promptopt: --promptopt-max-calls={ceiling} buys about {plural(iterations, 'iteration')}{few}; "
-            f"{self._scoring(Phase.TRAINING)} calls are set aside for scoring the result"
+            f"{self._scoring(Phase.TRAINING)} calls are set aside for scoring the result, "
+            f"{self._confirmable()}"
+        )
+
+    def _confirmable(self) -> str:
+        """What the fresh answers can show, as the end of a sentence."""
+        pairs = self._fresh_pairs()
+        if not any(pairs):
+            least = CEILING_SHARE * CALLS_PER_PAIR * LEAST_PAIRS * len(pairs)
+            return f"none for confirming a gain, so none will be written: it takes a ceiling of {least}"
+        return (
+            f"{CALLS_PER_PAIR * sum(pairs)} of them for confirming a gain: where answers differ each time, "
+            f"that shows one of {100 * detectable(min(pairs)):.0f} points"
         )
 
     def _share_splits(self) -> None:

@@ -1,14 +1,16 @@
-"""What follows a search: held-out once, then the file, then the account of it all."""
+"""What follows a search: confirmation, held-out once, then the file, then the account of it all."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
 
 from pytest_promptopt.errors import PromptConflictError, PromptFileError
 from pytest_promptopt.evidence import ALPHA, sign_test
-from pytest_promptopt.records import PromptResult, Split
+from pytest_promptopt.records import Confirmation, PromptResult, Split
 from pytest_promptopt.refine.acceptance import compare, score
 from pytest_promptopt.refine.attempts import Results
+from pytest_promptopt.refine.confirmation import IMPROVED, Comparing, explained
 from pytest_promptopt.refine.evaluator import Prompt, StopRun, Trial
 from pytest_promptopt.refine.halting import Halt, Phase
 from pytest_promptopt.refine.search import SEARCHED, Search
@@ -29,6 +31,7 @@ class Ending:
         self._search = search
         self._around = around
         # Until `write` had its turn; it has none after Ctrl-C.
+        self.confirmation: Confirmation | None = None
         self._unwritten: dict[str, str] = {prompt.name: Halt.INTERRUPTED for prompt in self.changed}
         self._scored: dict[Split, tuple[Results, Results]] = {
             split: (self.original.evidence(split), self.final.evidence(split)) for split in Split
@@ -36,10 +39,28 @@ class Ending:
         if self.heldout and not self.changed and not search.interrupted:
             self.notes.append("the held-out cases were not scored, since the text did not change")
 
+    def confirm(self, pairs: int) -> None:
+        """Ask fresh answers whether the gain is more than noise, with up to `pairs` pairs of them."""
+        if not self.changed:
+            return
+        self._around.policies.progress(Phase.CONFIRMATION, ", ".join(self._search.names))
+        comparing = Comparing(self.original, self.final, self._around, pairs)
+        self.confirmation = comparing.run()
+        names = self._search.names
+        self._around.record(
+            "confirmation", prompts=names, candidate=self.final.id, **asdict(self.confirmation)
+        )
+        if self.heldout and not self._confirmed:
+            self.notes.append("the held-out cases were not scored, since the gain is not confirmed")
+
+    @property
+    def _confirmed(self) -> bool:
+        return self.confirmation is not None and self.confirmation.verdict == IMPROVED
+
     @property
     def trials(self) -> tuple[Trial, ...]:
         """Held-out cases under the original and the final texts; none if there is nothing to compare."""
-        if not (self.heldout and self.changed):
+        if not (self.heldout and self.changed and self._confirmed):
             return ()
         return Trial({}, self.heldout), Trial(self.final.overlay, self.heldout)
 
@@ -54,14 +75,20 @@ class Ending:
     def write(self, write: Write | None) -> None:
         """Write every changed prompt once; the journal keeps the text of those that are not written.
 
-        A fall on held-out cases that chance hardly explains keeps the original: the gain was learned by
-        heart.
+        A gain that fresh answers do not confirm, and one with a fall on held-out cases that chance hardly
+        explains, keeps the original.
         """
         for prompt in self.changed:
             text = self.final.text(prompt)
-            why = self._fall() or (_refusal(write, prompt, text) if write else "dry run")
+            why = self._doubt() or (_refusal(write, prompt, text) if write else "dry run")
             self._unwritten[prompt.name] = why
             self._around.record("not written" if why else "written", prompt=prompt.name, why=why, text=text)
+
+    def _doubt(self) -> str:
+        """Why the original stays, whoever asks; empty when the final text may be written."""
+        if self.confirmation is not None and not self._confirmed:
+            return explained(self.confirmation)
+        return self._fall()
 
     def _fall(self) -> str:
         """Why the held-out cases speak against the final text; empty when they do not."""
@@ -98,6 +125,7 @@ class Ending:
                 unwritten=unwritten,
                 pipeline=tuple(self._search.names) if len(group.prompts) > 1 else (),
                 note="; ".join(self.notes),
+                confirmation=self.confirmation if changed else None,
             )
 
     def _outcome(self, changed: bool, unwritten: str) -> str:
@@ -105,6 +133,8 @@ class Ending:
             return "passing"
         if self._search.interrupted or unwritten == Halt.INTERRUPTED:
             return "interrupted"
+        if changed and self.confirmation is not None and not self._confirmed:
+            return self.confirmation.verdict
         if changed and self._fall():
             return "worse"
         return "improved" if changed else "unchanged"

@@ -25,10 +25,14 @@ class StopRun(PromptoptError):
 
 @dataclass(frozen=True)
 class Trial:
-    """The cases (by id) to run under an overlay."""
+    """The cases (by id) to run under an overlay.
+
+    :param samples: the numbers of the samples of each case; None for those that it always has, from 0 on.
+    """
 
     overlay: Overlay
     cases: tuple[str, ...]
+    samples: tuple[int, ...] | None = None
 
 
 class Evaluator(Protocol):

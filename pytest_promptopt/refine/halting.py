@@ -17,10 +17,11 @@ FRUITLESS_ITERATIONS = 3
 
 
 class Phase(StrEnum):
-    """Which cases decide at the moment."""
+    """Which cases decide at the moment; in the confirmation those of training and validation, asked anew."""
 
     TRAINING = "training"
     VALIDATION = "validation"
+    CONFIRMATION = "confirmation"
     HELDOUT = "heldout"
 
 

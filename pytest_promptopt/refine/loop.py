@@ -1,4 +1,4 @@
-"""One optimization run, top down: search every group of prompts, score held-out once, write, report."""
+"""One optimization run, top down: search every group of prompts, confirm, score held-out, write, report."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import asdict
 
 from pytest_promptopt.journal import Journal
 from pytest_promptopt.records import Role, RunResult, Spend
+from pytest_promptopt.refine.confirmation import planned_pairs
 from pytest_promptopt.refine.ending import Ending, Write, score_heldout
 from pytest_promptopt.refine.evaluator import Evaluator, Prompt
 from pytest_promptopt.refine.groups import connected
@@ -51,6 +52,9 @@ def run(
     endings = [Ending(search, around) for search in searches]
     if not interrupted:
         try:
+            pairs = planned_pairs([search.group for search in searches], settings.max_calls)
+            for ending, planned in zip(endings, pairs, strict=True):
+                ending.confirm(planned)
             score_heldout(endings, around)
             for ending in endings:
                 ending.write(write)

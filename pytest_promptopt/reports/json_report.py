@@ -30,6 +30,10 @@ none), ``prompts``, ``run``.
   ``written``, why a changed text is ``unwritten`` (``dry run``, ``interrupted``, an error), ``note``, the
   text ``before`` and ``after``, ``fixed`` and ``broken`` (node ids), ``pipeline`` (the prompts that were
   refined together with it, itself included, and have the same scores; empty for a prompt on its own)
+* their ``confirmation``, null when there was nothing to confirm: ``verdict`` (``improved``, ``not shown``,
+  ``worse``), ``estimate`` of the change of the pass rate over train and validation, the exact one-sided
+  ``p``, ``pairs`` of fresh answers, how many were ``better`` and ``worse``, ``calls`` paid, the gain that is
+  ``detectable`` with so many pairs, ``why`` it ended early
 * their ``scores``, per split: ``split``, ``cases``, ``errored``, the rates ``before`` and ``after``, how
   many cases were ``fixed`` and ``broken``, the 95 % ``interval`` (low, high) of ``after``, and
   ``p_better`` and ``p_worse``, the exact one-sided sign tests of those counts
@@ -175,6 +179,7 @@ def _prompt(prompt: PromptResult) -> dict[str, Any]:
         "after": prompt.after,
         "fixed": prompt.fixed,
         "broken": prompt.broken,
+        "confirmation": prompt.confirmation and dataclasses.asdict(prompt.confirmation),
         "scores": [_score(score) for score in prompt.scores],
         "iterations": [_iteration(iteration) for iteration in prompt.iterations],
     }

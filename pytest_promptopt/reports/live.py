@@ -27,7 +27,7 @@ class Progress(Protocol):
         """Refinement begins, with this many cases for all prompts together."""
 
     def phase(self, name: str, prompt: str) -> None:
-        """``training``, ``validation`` or ``heldout`` begins for a prompt, or for several: ``a.md, b.md``."""
+        """A `Phase` of the search begins for a prompt, or for several: ``a.md, b.md``."""
 
     def measured(self, scores: Sequence[SplitScore]) -> None:
         """The pass rates that a search starts from."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from pytest_promptopt.evidence import ALPHA, SMALL_SPLIT, sign_test, wilson
 from pytest_promptopt.prompts import unified_diff
-from pytest_promptopt.records import PromptResult, RunResult, Spend, Split, SplitScore
+from pytest_promptopt.records import Confirmation, PromptResult, RunResult, Spend, Split, SplitScore
 from pytest_promptopt.reports.lines import BAD, BOLD, DIM, GOOD, PLAIN, WARN, Line, Markup, examples
 from pytest_promptopt.reports.wording import cost, duration, excerpt, percent, plural, printable, table
 
@@ -39,6 +39,7 @@ def run_summary(result: RunResult, *, width: int = 100) -> list[Line]:
 _OUTCOMES: Mapping[str, tuple[str, Markup]] = {
     "improved": ("improved", GOOD),
     "unchanged": ("unchanged", WARN),
+    "not shown": ("gain not shown, left alone", WARN),
     "worse": ("worse on held-out cases, left alone", BAD),
     "passing": ("no failing case, left alone", GOOD),
     "interrupted": ("interrupted", WARN),
@@ -63,8 +64,7 @@ def _search(prompts: Sequence[PromptResult], journal: str, width: int) -> Iterat
         yield _headline(one, more)
     yield from _scores(one.scores)
     if changed:
-        yield from _changed_cases(changed[0])
-        yield from _heldout(one.scores, width)
+        yield from _evidence(changed[0], width)
     if iterations:
         tried = f"{plural(len(iterations), 'iteration')}, {plural(len(candidates), 'candidate')}"
         yield Line(f"  tried:    {tried}")
@@ -82,6 +82,12 @@ def _search(prompts: Sequence[PromptResult], journal: str, width: int) -> Iterat
 
 def _headline(prompt: PromptResult, more: str = "") -> Line:
     words, markup = _OUTCOMES.get(prompt.outcome, (printable(prompt.outcome), WARN))
+    if (
+        prompt.outcome == "worse"
+        and prompt.confirmation is not None
+        and prompt.confirmation.verdict == "worse"
+    ):
+        words = "worse on fresh answers, left alone"
     if prompt.outcome == "improved" and not prompt.written:
         words, markup, more = "improved, not written", WARN, f": {printable(prompt.unwritten)}"
     return Line(f"{printable(prompt.prompt)}: {words}{more}", {**BOLD, **markup})
@@ -127,12 +133,44 @@ def _score(score: SplitScore, rate: float | None) -> str:
     return f"{percent(rate)} [{low * 100:.0f}-{high * 100:.0f}]"
 
 
+def _evidence(prompt: PromptResult, width: int) -> Iterator[Line]:
+    """What speaks for the new text, and against it."""
+    yield from _changed_cases(prompt)
+    if prompt.confirmation is not None:
+        yield from _confirmation(prompt.confirmation, width)
+    if prompt.outcome != "not shown":
+        yield from _heldout(prompt.scores, width)
+
+
 def _changed_cases(prompt: PromptResult) -> Iterator[Line]:
     splits = [_SPLIT_NAMES[s.split] for s in prompt.scores if s.split is not Split.HELDOUT]
     where = f" in {' and '.join(splits)}" * bool(splits)
     counts = f"{plural(len(prompt.fixed), 'case')} fixed, {len(prompt.broken):,} broken{where}"
     yield Line(f"  changed:  {counts}{':' if prompt.broken else ''}")
     yield from (Line(f"            {example}", WARN) for example in examples(prompt.broken))
+
+
+_CONFIRMED: Mapping[str, tuple[str, Markup]] = {
+    "improved": ("confirmed", GOOD),
+    "not shown": ("not shown", WARN),
+    "worse": ("worse", BAD),
+}
+
+
+def _confirmation(found: Confirmation, width: int) -> Iterator[Line]:
+    """``confirmed: +40.0 points on fresh answers (p < 0.001; 30 pairs: 12 better, 0 worse; 60 calls)``."""
+    word, markup = _CONFIRMED[found.verdict]
+    text = found.why
+    if found.pairs:
+        chance = "p < 0.001" if found.p < 0.001 else f"p = {found.p:.2g}"
+        least = f", {100 * found.detectable:.0f} would show" if found.detectable else ""
+        text = (
+            f"{100 * found.estimate:+.1f} points on fresh answers{least * (found.verdict == 'not shown')} "
+            f"({chance}; {plural(found.pairs, 'pair')}: {found.better:,} better, {found.worse:,} worse; "
+            f"{plural(found.calls, 'call')})"
+        )
+        text += f"; it ended early: {found.why}" * bool(found.why)
+    yield from _wrapped(f"{word}: {text}", width, markup)
 
 
 def _heldout(scores: Sequence[SplitScore], width: int) -> Iterator[Line]:

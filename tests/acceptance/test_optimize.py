@@ -178,6 +178,7 @@ def test_the_journal_tells_the_run_in_order(desk: Desk) -> None:
         "candidate",
         "iteration",
         "stop",
+        "confirmation",
         "heldout",
         "written",
         "end",
@@ -186,6 +187,69 @@ def test_the_journal_tells_the_run_in_order(desk: Desk) -> None:
     assert written.data["text"] == desk.text.rstrip("\n")
     (original,) = desk.path.glob(".promptopt/runs/*/original/prompts/sort.md")
     assert original.read_text() == WEAK
+
+
+def test_a_gain_is_confirmed_with_answers_that_no_step_has_seen(desk: Desk) -> None:
+    result = desk.optimize("-v")
+    (prompt,) = desk.report["run"]["prompts"]
+    assert prompt["confirmation"]["verdict"] == "improved"
+    assert prompt["confirmation"]["pairs"] == len(TRAIN + VALIDATION)
+    assert prompt["confirmation"]["estimate"] == 1.0
+    result.stdout.fnmatch_lines(["prompts/sort.md: confirmation", "  confirmed: +100.0 points *"])
+    calls = [event.data for event in desk.events if event.event == "call"]
+    samples = [call["sample"] for call in calls if call["role"] == "target"]
+    assert samples.count(1_000_000) == 2 * len(TRAIN + VALIDATION) == prompt["confirmation"]["calls"]
+    assert set(samples) == {0, 1_000_000}
+    (told,) = (event.data for event in desk.events if event.event == "confirmation")
+    assert told["p"] == prompt["confirmation"]["p"] <= 0.05
+
+
+#: `demo`, but the target's answer is chance: it has nothing to do with the prompt.
+COIN = """
+from dataclasses import replace
+from pytest_promptopt.models.demo import DemoModel
+
+class Coin:
+    async def complete(self, request):
+        answer = await DemoModel().complete(request)
+        text = "tails" if int(request.key, 16) % 2 else "heads"
+        if "<current_prompt>" in request.messages[-1].content:
+            prose = f"Toss {request.key}: {{{{ message }}}}"
+            text = f"<reason>luck</reason><new_prompt>{prose}</new_prompt>"
+        return replace(answer, text=text)
+
+    async def aclose(self):
+        pass
+
+def pytest_promptopt_resolve_model(name):
+    return Coin()
+"""
+
+
+def test_luck_is_not_written(desk: Desk) -> None:
+    desk.write("conftest.py", COIN)
+    desk.cases(train=[(f"toss {number}", "heads") for number in range(20)], validation=[], heldout=[])
+    result = desk.optimize("--promptopt-max-iterations=2")
+    (prompt,) = desk.report["run"]["prompts"]
+    train = prompt["scores"][0]
+    assert train["after"] > train["before"], "the search was lucky"
+    assert (prompt["outcome"], prompt["written"], desk.text) == ("not shown", False, WEAK)
+    assert prompt["confirmation"]["pairs"] == 120
+    result.stdout.fnmatch_lines(
+        [
+            "prompts/sort.md: gain not shown, left alone, train *",
+            "  not shown: * points on fresh answers, * would show *",
+        ]
+    )
+
+
+def test_a_ceiling_says_before_the_first_call_what_it_can_confirm(desk: Desk) -> None:
+    said = "* calls are set aside for scoring the result, "
+    result = desk.optimize("--promptopt-max-calls=35")
+    result.stdout.fnmatch_lines([said + "none for confirming a gain, so none will be written: * of 36"])
+    desk.prompt.write_text(WEAK)
+    result = desk.optimize("--promptopt-max-calls=120")
+    result.stdout.fnmatch_lines([said + "40 of them for confirming a gain: * shows one of * points"])
 
 
 def test_no_held_out_or_validation_text_is_told_to_the_optimizer(desk: Desk) -> None:
@@ -286,7 +350,7 @@ def pytest_promptopt_iteration_finished(iteration):
     assert kept.data["text"] == GOOD.rstrip("\n"), "the work is not lost"
 
 
-@pytest.mark.parametrize("ceiling", [11, 13, 20, 30])
+@pytest.mark.parametrize("ceiling", [11, 13, 20, 30, 40, 60])
 def test_a_ceiling_on_calls_holds_for_the_whole_session(desk: Desk, ceiling: int) -> None:
     """To score two validation cases, and two held-out cases twice, takes 6 calls; so does the first look."""
     desk.optimize(f"--promptopt-max-calls={ceiling}")
@@ -294,7 +358,7 @@ def test_a_ceiling_on_calls_holds_for_the_whole_session(desk: Desk, ceiling: int
     assert desk.kinds().count("call") == len(desk.told)
     (prompt,) = desk.report["run"]["prompts"]
     assert prompt["written"] == (desk.text != WEAK)
-    assert prompt["written"] or prompt["stop"] == "budget used up"
+    assert prompt["written"] == (ceiling >= 36) or prompt["stop"] == "budget used up"
     assert all(result["error"] is None for result in desk.report["prompts"][0]["results"]), (
         "8 calls were left"
     )

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import product
+from operator import mul
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_promptopt.evidence import ALPHA, sign_test, wilson
+from pytest_promptopt.evidence import ALPHA, Signs, sign_test, weighted_sign_test, wilson
 
 counts = st.integers(min_value=0, max_value=200)
 
@@ -60,3 +63,28 @@ def test_the_interval_holds_the_rate(rate: float, cases: int) -> None:
     low, high = wilson(rate, cases)
     assert 0.0 <= low <= rate + 1e-12
     assert rate - 1e-12 <= high <= 1.0
+
+
+@given(better=counts, worse=counts, weight=st.integers(1, 9))
+def test_with_equal_weights_the_weighted_test_is_the_plain_one(better: int, worse: int, weight: int) -> None:
+    first, second = Signs(better, 2, weight), Signs(1, worse, weight)
+    assert weighted_sign_test(first, second) == pytest.approx(sign_test(better + 1, worse + 2))
+
+
+@given(
+    signs=st.lists(st.tuples(st.booleans(), st.booleans()), max_size=9),
+    weights=st.tuples(*[st.integers(1, 7)] * 2),
+)
+def test_the_weighted_test_counts_every_way_to_choose_the_signs(
+    signs: list[tuple[bool, bool]], weights: tuple[int, int]
+) -> None:
+    """By brute force: each differing pair is in one of two strata, and is better or worse."""
+    sizes = [weights[stratum] for stratum, _ in signs]
+    observed = sum(size if better else -size for size, (_, better) in zip(sizes, signs, strict=True))
+    ways = list(product((-1, 1), repeat=len(sizes)))
+    as_high = sum(sum(map(mul, way, sizes)) >= observed for way in ways)
+    strata = [
+        Signs(signs.count((stratum, True)), signs.count((stratum, False)), weights[stratum])
+        for stratum in (False, True)
+    ]
+    assert weighted_sign_test(*strata) == pytest.approx(as_high / len(ways))

@@ -243,7 +243,8 @@ def test_held_out_cases_that_could_not_be_run_are_said() -> None:
 
 
 @pytest.mark.parametrize(
-    "moment", ["evaluate 1", "ask 1", "evaluate 2", "ask 2", "evaluate 3", "evaluate 4", "evaluate 5"]
+    "moment",
+    ["evaluate 1", "ask 1", "evaluate 2", "ask 2", "evaluate 3", "evaluate 4", "confirm 1", "evaluate 5"],
 )
 def test_ctrl_c_anywhere_ends_cleanly_and_writes_nothing(moment: str, tmp_path: Path) -> None:
     world = World(
@@ -478,6 +479,57 @@ def test_what_a_case_says_cannot_close_a_section() -> None:
             assert content.count(f"</{tag}>") == 1
 
 
+# ----------------------------------------------------------------------------- confirmation
+
+
+def test_a_gain_is_confirmed_with_fresh_answers_to_the_cases_searched() -> None:
+    world = World(needs("a b c - - - - -") + needs("a", VALIDATION) + needs("a", HELDOUT), ["a b c"])
+    found = world.result().confirmation
+    assert found is not None
+    assert (found.verdict, found.pairs, found.better, found.worse) == ("improved", 13, 8, 0)
+    assert found.estimate == pytest.approx(4 / 9)
+    first, second = world.fresh
+    assert {trial.samples for trial in first} == {(1_000_000,)}
+    assert all(len(trial.cases) == 9 for trial in first)
+    assert [set(trial.cases) for trial in second] == [
+        {"train-1-a", "train-2-b", "train-3-c", "validation-1-a"}
+    ] * 2, "only what changed is asked again"
+    assert {trial.samples for trial in second} == {(1_000_001,)}
+    assert not any("heldout" in case for trials in world.fresh for trial in trials for case in trial.cases)
+
+
+def test_a_gain_that_fresh_answers_do_not_repeat_is_not_written_and_spends_no_held_out_case() -> None:
+    world = World(needs("a b -") + needs("a", HELDOUT), ["a b"], luck=True)
+    result = world.result()
+    assert (result.outcome, result.written, world.written) == ("not shown", False, {})
+    assert result.unwritten == "fresh answers do not show that the gain is more than noise"
+    assert result.after.endswith("a b"), "the text is not lost"
+    assert result.confirmation is not None
+    assert (result.confirmation.estimate, result.confirmation.p) == (0.0, 1.0)
+    assert not world.ran("heldout-1-a")
+    assert "the held-out cases were not scored, since the gain is not confirmed" in result.note
+
+
+def test_a_confirmation_that_is_cut_off_shows_nothing() -> None:
+    error = StopRun("budget used up", "all calls are used")
+    result = World(needs("a b"), ["a b"], interrupt="confirm 1", error=error).result()
+    assert (result.outcome, result.written) == ("not shown", False)
+    assert result.unwritten == "the gain could not be confirmed: all calls are used"
+
+
+def test_a_ceiling_too_low_to_confirm_anything_spends_no_call_on_it() -> None:
+    world = World(needs("a b"), ["a b"])
+    result = world.result(max_calls=30)
+    assert (result.outcome, world.fresh) == ("not shown", [])
+    assert "36 calls are the least" in result.unwritten
+
+
+def test_a_prompt_that_did_not_change_is_not_confirmed() -> None:
+    world = World(needs("a -"), ["x"])
+    assert world.result(max_iterations=1).confirmation is None
+    assert not world.fresh
+
+
 # ----------------------------------------------------------------------------- files and journal
 
 
@@ -508,7 +560,8 @@ def test_the_journal_tells_the_whole_run(tmp_path: Path) -> None:
     told = [event.event for event in events]
     iteration = ["candidate", "results", "iteration"]
     heldout = ["heldout", "results", "results"]
-    assert told == ["start", "results", *iteration, *iteration, "stop", *heldout, "written", "end"]
+    ending = ["stop", "confirmation", *heldout, "written", "end"]
+    assert told == ["start", "results", *iteration, *iteration, *ending]
     candidate = next(event.data for event in events if event.event == "candidate")
     assert candidate["text"] == "Route {{ ticket }}. a"
     outcome = [event.data for event in events if event.event == "results"][1]

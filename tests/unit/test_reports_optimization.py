@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from pytest_promptopt.records import (
     CandidateResult,
+    Confirmation,
     Iteration,
     PromptResult,
     Role,
@@ -56,6 +57,8 @@ IMPROVED = PromptResult(
     written=True,
 )
 
+CONFIRMED = Confirmation("improved", 0.3821, 0.0021, 48, 19, 1, 96, 0.2)
+
 
 def summary(prompt: PromptResult = IMPROVED, **changed: object) -> list[Line]:
     run = RunResult(
@@ -100,6 +103,33 @@ class TestRunSummary:
             "elapsed: 1m 05s",
             "journal: j.jsonl",
         ]
+
+    def test_a_confirmed_gain_says_what_it_rests_on(self) -> None:
+        shown = summary(replace(IMPROVED, confirmation=CONFIRMED))
+        line = (
+            "  confirmed: +38.2 points on fresh answers (p = 0.0021; 48 pairs: 19 better, 1 worse; 96 calls)"
+        )
+        assert line in text(shown).splitlines()
+        assert markup_of(shown, "confirmed:") == GOOD
+
+    def test_a_gain_that_is_not_shown_says_what_could_be(self) -> None:
+        noise = replace(CONFIRMED, verdict="not shown", estimate=0.021, p=0.4, detectable=0.134)
+        prompt = replace(
+            IMPROVED, outcome="not shown", written=False, unwritten="it may be noise", confirmation=noise
+        )
+        shown = summary(prompt)
+        assert shown[0].text.startswith("prompts/route.md: gain not shown, left alone, train 61.1%")
+        words = " ".join(text(shown).split())
+        assert "not shown: +2.1 points on fresh answers, 13 would show (p = 0.4; 48 pairs: 19 better" in words
+        assert "no evidence that this carries over" not in text(shown)
+        cut = replace(noise, pairs=0, why="all calls are used")
+        assert "  not shown: all calls are used" in text(summary(replace(prompt, confirmation=cut)))
+
+    def test_a_loss_on_fresh_answers_is_told_from_one_on_held_out_cases(self) -> None:
+        loss = replace(CONFIRMED, verdict="worse", estimate=-0.2, p=1.0)
+        shown = summary(replace(IMPROVED, outcome="worse", written=False, confirmation=loss))
+        assert shown[0].text.startswith("prompts/route.md: worse on fresh answers, left alone")
+        assert markup_of(shown, "  worse: -20.0 points") == BAD
 
     @pytest.mark.parametrize(
         ("fixed", "broken", "verdict"),
