@@ -224,7 +224,7 @@ class Refinement:
             return f"none for confirming a gain, so none will be written: it takes a ceiling of {least}"
         return (
             f"{CALLS_PER_PAIR * sum(pairs)} of them for confirming a gain: where answers differ each time, "
-            f"that shows one of {100 * detectable(min(pairs)):.0f} points"
+            f"that shows one of {100 * detectable(min(filter(None, pairs))):.0f} points"
         )
 
     def _share_splits(self) -> None:

@@ -69,10 +69,10 @@ def planned_pairs(groups: Sequence[Group], ceiling: int | None) -> list[int]:
     """
     cases = [len(group.ids(Split.TRAIN, Split.VALIDATION)) for group in groups]
     wanted = [min(PAIRS_PER_CASE * count, MAX_PAIRS) for count in cases]
-    if ceiling is None or not wanted:
+    if ceiling is None or not any(wanted):
         return wanted
     allowed = ceiling // (CEILING_SHARE * CALLS_PER_PAIR)
-    if allowed < LEAST_PAIRS * len(groups):
+    if allowed < LEAST_PAIRS * sum(map(bool, wanted)):
         return [0] * len(groups)
     share = min(1.0, allowed / sum(wanted))
     return [min(pairs, max(LEAST_PAIRS, int(share * pairs))) for pairs in wanted]

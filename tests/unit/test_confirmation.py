@@ -91,7 +91,11 @@ class TestThePlan:
         assert planned_pairs([group(10)], 36) == [6]
         assert planned_pairs([group(10)], 35) == [0]
         assert planned_pairs([group(10), group(10)], 71) == [0, 0]
-        assert planned_pairs([], 71) == []
+
+    def test_a_prompt_with_held_out_cases_only_takes_no_part(self) -> None:
+        assert planned_pairs([group(0, heldout=5)], 600) == [0]
+        assert planned_pairs([group(0, heldout=5), group(100)], 600) == [0, 100]
+        assert planned_pairs([group(0, heldout=5), group(10)], 36) == [0, 6]
 
     def test_the_gain_it_shows_is_ten_points_for_a_hundred_noisy_cases(self) -> None:
         assert detectable(600) == pytest.approx(0.1, abs=0.01)
