@@ -41,7 +41,7 @@ def run(
     :param spend: what was paid so far in the whole session, by role.
     :param write: puts a text on disk, raises `PromptConflictError` when the file changed since it was read;
         None for a dry run.
-    :param strategy: how each group of prompts is searched.
+    :param strategy: how each group of prompts is searched; `settings.strategy` is its name.
     """
     started = time.monotonic()
     around = Surroundings(evaluator, ask, settings, policies, journal, spend)
@@ -71,6 +71,7 @@ def run(
         elapsed=time.monotonic() - started,
         interrupted=interrupted,
         journal=str(journal.path) if journal else "",
+        strategy=settings.strategy[0],
     )
     around.record("end", **asdict(result))
     return result

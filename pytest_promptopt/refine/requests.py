@@ -22,7 +22,7 @@ REPLY_TOKENS = 4_096
 #: Section names of a request; a candidate that holds one of their tags could pose as the request's own text.
 SECTIONS = (
     "task", "current_prompt", "variables", "keep", "failures", "category", "passing", "patterns", "lessons",
-    "direction", "new_prompt",
+    "direction", "second_prompt", "new_prompt",
 )  # fmt: skip
 
 SYSTEM = """\
@@ -59,6 +59,7 @@ class Brief:
     :param passing: cases to be guarded.
     :param patterns: what validation cases have in common that fail, in lines free of their contents.
     :param lessons: what earlier candidates taught, in lines.
+    :param second: another text for the prompt, to be merged with `prose`; empty when there is none.
     """
 
     prompt: Prompt
@@ -71,6 +72,7 @@ class Brief:
     passing: tuple[PassingCase, ...] = ()
     patterns: tuple[str, ...] = ()
     lessons: tuple[str, ...] = ()
+    second: str = ""
 
 
 def compose(brief: Brief, *, model: str, sample: int = 0) -> Request:
@@ -80,7 +82,7 @@ def compose(brief: Brief, *, model: str, sample: int = 0) -> Request:
     return Request(
         model=model,
         messages=(Message("system", SYSTEM), Message("user", _sendable(content))),
-        max_tokens=REPLY_TOKENS + len(brief.prose) // 2,
+        max_tokens=REPLY_TOKENS + (len(brief.prose) + len(brief.second)) // 2,
         sample=sample,
     )
 
@@ -112,6 +114,7 @@ def _sections(brief: Brief) -> Iterator[str]:
     yield _section("passing", guarded)
     yield _section("patterns", map(line, brief.patterns))
     yield _section("lessons", map(line, brief.lessons))
+    yield _section("second_prompt", [brief.second] if brief.second else [])
     yield _section("direction", [line(brief.direction)])
 
 

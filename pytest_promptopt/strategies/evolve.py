@@ -1,0 +1,145 @@
+"""`evolve`: a population of texts, changed by mutation and crossover, selected by what each is best at.
+
+The optimizer model is the operator of both, as in EvoPrompt (arXiv 2309.08532) and PromptBreeder
+(arXiv 2309.16797). Unlike theirs the mutation is no blind one: it is told failing cases. Selection is the
+Pareto front over training cases of GEPA (arXiv 2507.19457), and the best text always survives.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+
+from pytest_promptopt.records import Split, pass_rate
+from pytest_promptopt.refine.acceptance import compare
+from pytest_promptopt.refine.attempts import ACCEPTED, REJECTED, Attempt, Version
+from pytest_promptopt.refine.briefs import Briefing
+from pytest_promptopt.refine.frame import SearchFrame
+from pytest_promptopt.refine.groups import Group
+from pytest_promptopt.refine.halting import Phase, Stop
+from pytest_promptopt.refine.proposer import Wanted
+from pytest_promptopt.refine.requests import Brief
+from pytest_promptopt.refine.surroundings import Surroundings
+from pytest_promptopt.strategies.front import ahead, complementary, draw, front, members
+
+CROSSOVER = (
+    "Merge two prompts: the one under <second_prompt> passes the cases shown as failures here. Keep what the "
+    "current prompt does right, and bring in what makes the second one right, in one text without repetition."
+)
+
+#: Versions, once the best, that validation cases decide between at the end: the last may be overfitted.
+FINALISTS = 3
+
+
+class Evolve(SearchFrame):
+    """Generations of `settings.candidates` children; an iteration is a generation.
+
+    From the second generation on one child is a crossover, if two survivors pass different cases.
+
+    :param generations: at most; None for no other limit than the halting rules.
+    """
+
+    def __init__(self, group: Group, around: Surroundings, *, generations: int | None = None) -> None:
+        super().__init__(group, around)
+        self._generations = generations
+        self._rng = random.Random(f"{around.settings.seed}-evolve")
+        # One child at a time, since each has a parent of its own.
+        self._briefing = Briefing(group, replace(around.settings, candidates=1), around.policies)
+        self._born = 0
+        self._population: list[Version] = []
+        #: Every version that was the best at some time, the original first.
+        self.bests: list[Version] = []
+
+    def search(self) -> Stop:
+        self._population = self.bests = [self.original]
+        while (stop := self.halted(Phase.TRAINING, self.best)) is None:
+            if len(self.iterations) == self._generations:
+                return Stop("generations", f"all {self._generations} generations are made")
+            self._generation()
+        return stop
+
+    def finalists(self) -> Sequence[Version]:
+        return self.bests[: -FINALISTS - 1 : -1]
+
+    def _generation(self) -> None:
+        """Ask for children, run them, keep what is the best on some case, learn from all."""
+        number = len(self.iterations) + 1
+        couples = self._couples()
+        briefs = tuple(self._brief(one, other) for one, other in couples)
+        wanted = Wanted(briefs, self.around.settings.optimizer_model, number)
+        replies = self.around.policies.propose(wanted, self.around.ask)
+        attempts = [
+            self.checked(f"{number}.{position}", brief, parent, reply)
+            for position, (brief, (parent, _), reply) in enumerate(
+                zip(briefs, couples, replies, strict=True), 1
+            )
+        ]
+        self._run(attempts, [one for one, _ in couples])
+        self._select([attempt for attempt in attempts if not attempt.verdict])
+        self._briefing.learn(number, attempts)
+        self.finished(Phase.TRAINING, attempts, self.best)
+
+    def _couples(self) -> list[tuple[Version, Version | None]]:
+        """The parents of each child; a mutation has one."""
+        leaders = front(self._population, self._fitness)
+        pair = complementary(members(leaders, self.best), self._rng) if self.iterations else None
+        crossed: list[tuple[Version, Version | None]] = [pair] if pair else []
+        mutated = self.around.settings.candidates - len(crossed)
+        return crossed + [(draw(leaders, self._rng, self.best), None) for _ in range(mutated)]
+
+    def _brief(self, one: Version, other: Version | None) -> Brief:
+        """A mutation is told what `one` fails, a crossover those cases that `other` does better."""
+        self._born += 1
+        if other is None:
+            return self._briefing.briefs(self._born, Phase.TRAINING, one)[0]
+        learned = ahead(other, one)
+        told = tuple(r for r in one.evidence(Split.TRAIN) if not r.failing or r.case.id in learned)
+        (brief,) = self._briefing.briefs(
+            self._born, Phase.TRAINING, replace(one, results={Split.TRAIN: told})
+        )
+        if other.text(brief.prompt) == brief.prose:  # in a pipeline they may differ in another prompt
+            return brief
+        return replace(brief, direction=CROSSOVER, second=other.text(brief.prompt))
+
+    def _run(self, attempts: Sequence[Attempt], parents: Sequence[Version]) -> None:
+        """Measure the children that may be tried, each against the parent whose text it rewrites."""
+        tried = [(a, parent) for a, parent in zip(attempts, parents, strict=True) if not a.verdict]
+        measured = self.evaluate([a.overlay for a, _ in tried], self.group.ids(Split.TRAIN))
+        for (attempt, parent), results in zip(tried, measured, strict=True):
+            attempt.results[Split.TRAIN] = results
+            attempt.compared[Split.TRAIN] = compare(
+                parent.evidence(Split.TRAIN), results, growth=attempt.growth
+            )
+            self.around.record_results(attempt.id, results)
+
+    def _select(self, attempts: Sequence[Attempt]) -> None:
+        """Children that are best on some case survive, with those before them that still are."""
+        children = {a.id: Version(a.id, a.overlay, a.results) for a in attempts}
+        for attempt in sorted(attempts, key=lambda a: self._fitness(children[a.id]), reverse=True):
+            self._crown(attempt, children[attempt.id])
+        born = [children[a.id] for a in attempts if a.verdict != REJECTED]
+        self._population = members(front([*self._population, *born], self._fitness), self.best)
+        survivors = {version.id for version in self._population}
+        for attempt in (a for a in attempts if not a.verdict):
+            paired = attempt.compared[Split.TRAIN]
+            if attempt.id in survivors:
+                attempt.decide(ACCEPTED, f"kept as a parent: {paired}")
+            else:
+                attempt.decide(REJECTED, f"others do as well on every case: {paired}")
+
+    def _crown(self, attempt: Attempt, child: Version) -> None:
+        """A fitter child becomes the best, unless the acceptance rule has something against it."""
+        if self._fitness(child) <= self._fitness(self.best):
+            return
+        paired = compare(self.best.evidence(Split.TRAIN), child.evidence(Split.TRAIN), growth=attempt.growth)
+        verdict = self.around.policies.accept(paired)
+        attempt.decide(ACCEPTED if verdict.accepted else REJECTED, verdict.why)
+        if verdict.accepted:
+            self.best = child
+            self.bests = [*self.bests, child]
+
+    def _fitness(self, version: Version) -> tuple[float, int]:
+        """As `merit`, on training cases only: of the original more is known."""
+        rate = pass_rate(version.evidence(Split.TRAIN)) or 0.0
+        return round(rate, 9), self.merit(version)[1]
