@@ -62,8 +62,8 @@ class SearchFrame(ABC):
                 self._choose()
         except KeyboardInterrupt:
             self.stop = Stop(Halt.INTERRUPTED, "interrupted by the user (Ctrl-C)")
-        if self.stop.halt == Halt.NO_PROGRESS and self.iterations:
-            last = self.iterations[-1].candidates[-1]
+        last = next((c for i in reversed(self.iterations) for c in reversed(i.candidates)), None)
+        if self.stop.halt == Halt.NO_PROGRESS and last is not None:
             self.notes.append(f"the last one, candidate {last.id}, was refused: {last.why}")
         self.around.record("stop", prompts=self.names, halt=self.stop.halt, why=self.stop.why)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 from collections.abc import Mapping
 
 from pytest_promptopt.errors import SettingsError
@@ -12,6 +14,12 @@ from pytest_promptopt.strategies.hybrid import Hybrid
 
 BUILT_IN: Mapping[str, Strategy] = {"refine": Search, "evolve": Evolve, "hybrid": Hybrid}
 
+#: Engines of other libraries: the packages that they need, and where the adapter is.
+PEERS: Mapping[str, tuple[tuple[str, ...], str, str]] = {
+    "gepa": (("gepa",), "pytest_promptopt.strategies.gepa_engine", "Gepa"),
+    "dspy-miprov2": (("dspy", "optuna"), "pytest_promptopt.strategies.miprov2", "Miprov2"),
+}
+
 
 def strategy(name: str, offered: Mapping[str, Strategy]) -> Strategy:
     """The strategy called `name`.
@@ -20,7 +28,23 @@ def strategy(name: str, offered: Mapping[str, Strategy]) -> Strategy:
 
     :param offered: those of the user's hooks; they go before the built-in ones.
     """
-    known = {**BUILT_IN, **offered}
-    if name not in known:
-        raise SettingsError(f"--promptopt-strategy: there is no {name!r}; accepted: {', '.join(known)}")
-    return known[name]
+    if name in offered:
+        return offered[name]
+    if name in PEERS:
+        return _peer(name)
+    if name not in BUILT_IN:
+        accepted = ", ".join({**BUILT_IN, **PEERS, **offered})
+        raise SettingsError(f"--promptopt-strategy: there is no {name!r}; accepted: {accepted}")
+    return BUILT_IN[name]
+
+
+def _peer(name: str) -> Strategy:
+    packages, module, attribute = PEERS[name]
+    missing = [package for package in packages if importlib.util.find_spec(package) is None]
+    if missing:
+        raise SettingsError(
+            f"--promptopt-strategy: {name!r} needs {' and '.join(missing)}, which is not installed: "
+            f"pip install 'pytest-promptopt[{name}]'"
+        )
+    found: Strategy = getattr(importlib.import_module(module), attribute)
+    return found
