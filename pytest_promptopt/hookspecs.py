@@ -146,7 +146,7 @@ def pytest_promptopt_strategies() -> Mapping[str, Strategy] | None:
                 while (stop := self.halted(Phase.TRAINING, self.best)) is None:
                     number = len(self.iterations) + 1
                     text = prompt.prose + "\\nThink." * number
-                    attempt = Attempt(f"{number}.1", prompt.name, "think", overlay={prompt.name: text})
+                    attempt = Attempt(f"{number}.1", (prompt.name,), "think", overlay={prompt.name: text})
                     self.told(attempt)
                     cases = self.group.ids(Split.TRAIN)
                     attempt.results[Split.TRAIN] = self.evaluate([attempt.overlay], cases)[0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 
 from pytest_promptopt.records import Iteration, Overlay, Split, pass_rate
@@ -15,7 +15,6 @@ from pytest_promptopt.refine.evaluator import StopRun, Trial
 from pytest_promptopt.refine.groups import Group
 from pytest_promptopt.refine.halting import DECIDING, Halt, Phase, Standing, Stop
 from pytest_promptopt.refine.replies import Reply, Unusable
-from pytest_promptopt.refine.requests import Brief
 from pytest_promptopt.refine.surroundings import Surroundings
 
 #: The splits that a search may see.
@@ -90,25 +89,27 @@ class SearchFrame(ABC):
             return [() for _ in overlays]
         return self.around.evaluator.evaluate([Trial(overlay, tuple(cases)) for overlay in overlays])
 
-    def checked(self, id: str, brief: Brief, parent: Version, reply: Reply | Unusable) -> Attempt:
-        """An attempt at `brief` on top of `parent`; refused at once where that needs no call."""
-        attempt = Attempt(id, brief.prompt.name, brief.direction)
-        if isinstance(reply, Unusable):
-            attempt.decide(REFUSED, reply.why)
-        else:
-            attempt.reason = reply.reason
-            attempt.overlay = {**parent.overlay, brief.prompt.name: reply.text}
-            attempt.growth = len(reply.text) - len(parent.text(brief.prompt))
-            if objection := self.checks.objection(brief.prompt, reply.text):
+    def checked(self, attempt: Attempt, parent: Version, replies: Mapping[str, Reply | Unusable]) -> Attempt:
+        """`attempt` with replies, by prompt, on top of `parent`; refused at once where that needs no call."""
+        attempt.overlay = dict(parent.overlay)
+        for prompt in (prompt for prompt in self.group.prompts if prompt.name in replies):
+            reply = replies[prompt.name]
+            if isinstance(reply, Unusable):
+                attempt.decide(REFUSED, reply.why)
+                continue
+            attempt.reason = attempt.reason or reply.reason
+            attempt.overlay[prompt.name] = reply.text
+            attempt.growth += len(reply.text) - len(parent.text(prompt))
+            if objection := self.checks.objection(prompt, reply.text):
                 attempt.decide(REFUSED, objection)
         self.told(attempt)
         return attempt
 
     def told(self, attempt: Attempt) -> None:
         """Journal a candidate, before anything is paid for it."""
-        text = attempt.overlay.get(attempt.prompt)
+        texts = {name: attempt.overlay.get(name) for name in attempt.prompts}
         about = {"direction": attempt.direction, "reason": attempt.reason}
-        self.around.record("candidate", id=attempt.id, prompt=attempt.prompt, text=text, **about)
+        self.around.record("candidate", id=attempt.id, prompts=attempt.prompts, texts=texts, **about)
 
     def halted(self, phase: Phase, best: Version) -> Stop | None:
         """Ask the halting rules, at the start of the search and after each iteration.
@@ -135,7 +136,7 @@ class SearchFrame(ABC):
         iteration = Iteration(
             number=len(self.iterations) + 1,
             phase=phase,
-            prompt=", ".join(dict.fromkeys(attempt.prompt for attempt in attempts)),
+            prompt=", ".join(dict.fromkeys(name for attempt in attempts for name in attempt.prompts)),
             candidates=tuple(attempt.result() for attempt in attempts),
             best=pass_rate(best.results.get(DECIDING[phase], ())) or 0.0,
             spend=self.around.paid() - paid,

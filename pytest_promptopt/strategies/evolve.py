@@ -8,8 +8,8 @@ Pareto front over training cases of GEPA (arXiv 2507.19457), and the best text a
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
-from dataclasses import replace
+from collections import Counter
+from collections.abc import Iterator, Sequence
 
 from pytest_promptopt.records import Split, pass_rate
 from pytest_promptopt.refine.acceptance import compare
@@ -18,15 +18,10 @@ from pytest_promptopt.refine.briefs import Briefing
 from pytest_promptopt.refine.frame import SearchFrame
 from pytest_promptopt.refine.groups import Group
 from pytest_promptopt.refine.halting import Phase, Stop
-from pytest_promptopt.refine.proposer import Wanted
+from pytest_promptopt.refine.proposer import Merging, Wanted
 from pytest_promptopt.refine.requests import Brief
 from pytest_promptopt.refine.surroundings import Surroundings
-from pytest_promptopt.strategies.front import ahead, complementary, draw, front, members
-
-CROSSOVER = (
-    "Merge two prompts: the one under <second_prompt> passes the cases shown as failures here. Keep what the "
-    "current prompt does right, and bring in what makes the second one right, in one text without repetition."
-)
+from pytest_promptopt.strategies.front import complementary, draw, front, members
 
 #: Versions, once the best, that validation cases decide between at the end: the last may be overfitted.
 FINALISTS = 3
@@ -44,9 +39,8 @@ class Evolve(SearchFrame):
         super().__init__(group, around)
         self._generations = generations
         self._rng = random.Random(f"{around.settings.seed}-evolve")
-        # One child at a time, since each has a parent of its own.
-        self._briefing = Briefing(group, replace(around.settings, candidates=1), around.policies)
-        self._born = 0
+        self._briefing = Briefing(group, around.settings, around.policies)
+        self._asked = 0
         self._population: list[Version] = []
         #: Every version that was the best at some time, the original first.
         self.bests: list[Version] = []
@@ -65,42 +59,59 @@ class Evolve(SearchFrame):
     def _generation(self) -> None:
         """Ask for children, run them, keep what is the best on some case, learn from all."""
         number = len(self.iterations) + 1
-        couples = self._couples()
-        briefs = tuple(self._brief(one, other) for one, other in couples)
-        wanted = Wanted(briefs, self.around.settings.optimizer_model, number)
-        replies = self.around.policies.propose(wanted, self.around.ask)
-        attempts = [
-            self.checked(f"{number}.{position}", brief, parent, reply)
-            for position, (brief, (parent, _), reply) in enumerate(
-                zip(briefs, couples, replies, strict=True), 1
-            )
-        ]
-        self._run(attempts, [one for one, _ in couples])
+        leaders = front(self._population, self._fitness)
+        pair = complementary(members(leaders, self.best), self._rng) if self.iterations else None
+        attempts: list[Attempt] = []
+        parents: list[Version] = []
+        if pair is not None and (crossed := self._crossed(f"{number}.1", *pair)):
+            attempts, parents = [crossed], [pair[0]]
+        count = self.around.settings.candidates - len(attempts)
+        drawn = [draw(leaders, self._rng, self.best) for _ in range(count)]
+        for child, parent in self._mutated(number, drawn, first=len(attempts) + 1):
+            attempts.append(child)
+            parents.append(parent)
+        self._run(attempts, parents)
         self._select([attempt for attempt in attempts if not attempt.verdict])
         self._briefing.learn(number, attempts)
         self.finished(Phase.TRAINING, attempts, self.best)
 
-    def _couples(self) -> list[tuple[Version, Version | None]]:
-        """The parents of each child; a mutation has one."""
-        leaders = front(self._population, self._fitness)
-        pair = complementary(members(leaders, self.best), self._rng) if self.iterations else None
-        crossed: list[tuple[Version, Version | None]] = [pair] if pair else []
-        mutated = self.around.settings.candidates - len(crossed)
-        return crossed + [(draw(leaders, self._rng, self.best), None) for _ in range(mutated)]
+    def _mutated(
+        self, number: int, drawn: Sequence[Version], *, first: int
+    ) -> Iterator[tuple[Attempt, Version]]:
+        """Children with their parents: those of one parent are written against different failing cases."""
+        couples: list[tuple[Brief, Version]] = []
+        for id, count in Counter(parent.id for parent in drawn).items():
+            parent = next(each for each in drawn if each.id == id)
+            self._asked += 1
+            briefs = self._briefing.briefs(self._asked, Phase.TRAINING, parent)
+            couples += [(brief, parent) for brief in briefs[:count]]
+        wanted = Wanted(tuple(brief for brief, _ in couples), self.around.settings.optimizer_model, number)
+        replies = self.around.policies.propose(wanted, self.around.ask)
+        for position, ((brief, parent), reply) in enumerate(zip(couples, replies, strict=True), first):
+            attempt = Attempt(f"{number}.{position}", (brief.prompt.name,), brief.direction)
+            yield self.checked(attempt, parent, {brief.prompt.name: reply}), parent
 
-    def _brief(self, one: Version, other: Version | None) -> Brief:
-        """A mutation is told what `one` fails, a crossover those cases that `other` does better."""
-        self._born += 1
-        if other is None:
-            return self._briefing.briefs(self._born, Phase.TRAINING, one)[0]
-        learned = ahead(other, one)
-        told = tuple(r for r in one.evidence(Split.TRAIN) if not r.failing or r.case.id in learned)
-        (brief,) = self._briefing.briefs(
-            self._born, Phase.TRAINING, replace(one, results={Split.TRAIN: told})
-        )
-        if other.text(brief.prompt) == brief.prose:  # in a pipeline they may differ in another prompt
-            return brief
-        return replace(brief, direction=CROSSOVER, second=other.text(brief.prompt))
+    def _crossed(self, id: str, one: Version, two: Version) -> Attempt | None:
+        """A child that is to do what both parents do; None where nobody merges."""
+        merge = self.around.policies.merge
+        if merge is None:
+            return None
+        prompts = [prompt for prompt in self.group.prompts if one.text(prompt) != two.text(prompt)]
+        wanted = [
+            Merging(
+                prompt,
+                prompt.prose,
+                (one.text(prompt), two.text(prompt)),
+                self._briefing.guarded(one, prompt),
+                self.around.settings.optimizer_model,
+                len(self.iterations) + 1,
+            )
+            for prompt in prompts
+        ]
+        replies = merge(wanted, self.around.ask)
+        named = tuple(prompt.name for prompt in prompts)
+        attempt = Attempt(id, named, f"Do what {one.id} and {two.id} do.")
+        return self.checked(attempt, one, dict(zip(named, replies, strict=True)))
 
     def _run(self, attempts: Sequence[Attempt], parents: Sequence[Version]) -> None:
         """Measure the children that may be tried, each against the parent whose text it rewrites."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import NoReturn
 
 from pytest_promptopt.errors import ModelError
@@ -54,10 +55,8 @@ class PeerSearch(SearchFrame):
     def search(self) -> Stop:
         if stop := self.halted(self._phase, self.best):
             return stop
-        try:
+        with suppress(Ended):
             self.engine()
-        except Ended:
-            pass
         if self._open:
             self._close_iteration()
         if self._stopped is not None:
@@ -142,7 +141,7 @@ class PeerSearch(SearchFrame):
         if not overlay or key in self._attempts:
             return self._attempts.get(key)
         id = f"{len(self.iterations) + 1}.{len(self._open) + 1}"
-        attempt = Attempt(id, ", ".join(overlay), "the engine's own", overlay=overlay)
+        attempt = Attempt(id, tuple(overlay), "the engine's own", overlay=overlay)
         self._attempts[key] = attempt
         self._open.append(attempt)
         for prompt in self.group.prompts:

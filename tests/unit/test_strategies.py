@@ -16,7 +16,7 @@ from pytest_promptopt.refine.attempts import Version
 from pytest_promptopt.refine.evaluator import StopRun
 from pytest_promptopt.refine.policies import Policies
 from pytest_promptopt.refine.search import Search
-from pytest_promptopt.strategies import BUILT_IN, strategy
+from pytest_promptopt.strategies import BUILT_IN, PEERS, strategy
 from pytest_promptopt.strategies.evolve import Evolve
 from pytest_promptopt.strategies.front import ahead, complementary, draw, front, members
 from pytest_promptopt.strategies.hybrid import GENERATIONS, Hybrid
@@ -27,12 +27,12 @@ OWN = [Search, Evolve, Hybrid]
 
 
 def learner(request: Request) -> str:
-    """An optimizer that adds the first rule it is shown to be missing; a merge has the rules of both."""
+    """An optimizer that adds the first rule it is shown to be missing; a merge has the rules of all."""
     text = request.messages[-1].content
     rules = re.findall(r"Route \{\{ ticket \}\}\.([^\n<]*)", text)
     words = dict.fromkeys(" ".join(rules).split())
-    if "<second_prompt>" not in text:
-        missing = [rule for rule in re.findall(r'expected: "label-(\w+)"', text) if rule not in words]
+    if "<version>" not in text:
+        missing = [rule for rule in re.findall(r'expected "label-(\w+)"', text) if rule not in words]
         words |= dict.fromkeys(missing[:1])
     return " ".join(words) or "nothing"
 
@@ -147,7 +147,7 @@ def test_an_unknown_name_is_told_what_there_is() -> None:
     with pytest.raises(SettingsError) as error:
         strategy("refined", {"mine": Search})
     assert str(error.value) == (
-        f"--promptopt-strategy: there is no 'refined'; accepted: {', '.join(BUILT_IN)}, mine"
+        f"--promptopt-strategy: there is no 'refined'; accepted: {', '.join({**BUILT_IN, **PEERS})}, mine"
     )
 
 
@@ -205,29 +205,29 @@ def test_only_texts_that_pass_different_cases_are_crossed() -> None:
 
 
 def merges(world: World) -> list[str]:
-    return [request for request in world.requests() if "<second_prompt>" in request]
+    return [request for request in world.requests() if "<version>" in request]
 
 
 def test_from_the_second_generation_on_two_texts_that_pass_different_cases_are_merged() -> None:
-    world = World(needs("a b c"), ["a", "b", "a b", "a b c"], strategy=Evolve)
+    world = World(needs("a a a b b b c c"), ["a", "b", "a b", "a b c"], strategy=Evolve)
     result = world.result(candidates=2)
-    assert [len(sent) for sent in world.asked] == [2, 2]
     (merge,) = merges(world)
-    assert "<second_prompt>\nRoute {{ ticket }}. b\n</second_prompt>" in merge
-    assert '"train-2-b' in merge, "what the second does better"
-    assert '"train-3-c' not in merge, "what both fail"
-    assert result.iterations[1].candidates[0].direction.startswith("Merge two prompts")
+    assert re.findall(r"<version>\n(.*)\n</version>", merge) == [
+        "Route {{ ticket }}. a",
+        "Route {{ ticket }}. b",
+    ]
+    assert result.iterations[1].candidates[0].direction == "Do what 1.1 and 1.2 do."
     assert result.after.endswith("a b c")
 
 
 def test_a_text_that_is_worse_on_the_whole_survives_while_it_is_best_somewhere() -> None:
-    world = World(needs("a a b"), ["a", "b", "x", "y"], strategy=Evolve)
+    world = World(needs("a a a a b b b"), ["a", "b", "x", "y"], strategy=Evolve)
     first, second = world.result(candidates=2, max_iterations=2).iterations
     assert [(c.verdict, c.why.partition(":")[0]) for c in first.candidates] == [
         ("accepted", "better"),
         ("accepted", "kept as a parent"),
     ]
-    assert [c.verdict for c in second.candidates] == ["rejected", "rejected"]
+    assert {c.verdict for c in second.candidates} == {"rejected"}
 
 
 def test_the_best_in_training_that_falls_on_validation_gives_way_to_an_earlier_best() -> None:
@@ -240,10 +240,9 @@ def test_the_best_in_training_that_falls_on_validation_gives_way_to_an_earlier_b
 
 
 def test_hybrid_refines_what_two_generations_brought() -> None:
-    world = World(needs("a b c d e"), learner, strategy=Hybrid)
+    world = World(needs("a b c d e " * 3), learner, strategy=Hybrid)
     result = world.result(candidates=2, max_iterations=8)
     assert (result.outcome, result.stop) == ("improved", "target reached")
     assert [iteration.number for iteration in result.iterations] == [*range(1, len(result.iterations) + 1)]
     assert len(result.iterations) > GENERATIONS
-    assert len(merges(world)) == 1, "only the start crosses"
     assert set(result.after.split()[-5:]) == set("abcde")
