@@ -59,7 +59,7 @@ from pytest_promptopt.refine.strategy import Strategy
 from pytest_promptopt.reports.live import LineProgress, Progress, progress_for
 from pytest_promptopt.reports.wording import plural
 from pytest_promptopt.settings import Mode, Settings
-from pytest_promptopt.strategies import strategy
+from pytest_promptopt.strategies import PEERS, strategy
 from pytest_promptopt.strategies.comparison import compare, shared
 
 #: Seconds between two looks at the calls in flight: summing up what was spent is not free.
@@ -272,10 +272,12 @@ class Refinement:
         One call a run; a case that makes more is known only when it has run.
         """
         runs = self._runs()
-        validation = runs[Split.VALIDATION] if phase is Phase.TRAINING else 0
+        late = runs[Split.VALIDATION] if phase is Phase.TRAINING else 0
+        if phase is Phase.TRAINING and not PEERS.keys().isdisjoint(self._settings.strategy):
+            late += runs[Split.TRAIN]  # these engines run training cases by threes
         searching = phase in (Phase.TRAINING, Phase.VALIDATION)
         fresh = CALLS_PER_PAIR * sum(self._fresh_pairs()) if searching else 0
-        return validation + fresh + (0 if phase is Phase.HELDOUT else 2 * runs[Split.HELDOUT])
+        return late + fresh + (0 if phase is Phase.HELDOUT else 2 * runs[Split.HELDOUT])
 
     def _fresh_pairs(self) -> list[int]:
         """The most pairs of fresh answers that each group of prompts may be confirmed with."""

@@ -191,7 +191,7 @@ class SearchFrame(ABC):
                 scored.append(self._completed(version))
             except StopRun as stopped:
                 self.notes.append(f"not all training and validation cases could be run: {stopped.why}")
-                scored = scored or [version]
+                scored = scored or [self._whole(version)]
                 break
         self.best = max(scored, key=self.merit, default=self.original)
 
@@ -203,6 +203,15 @@ class SearchFrame(ABC):
                 self.around.record_results(version.id, results)
                 version = replace(version, results={**version.results, split: results})
         return version
+
+    def _whole(self, version: Version) -> Version:
+        """`version` without the splits that it was not run on whole: their rate would mean nothing."""
+        whole = {
+            split: results
+            for split, results in version.results.items()
+            if len(results) == len(self.group.ids(split))
+        }
+        return replace(version, results=whole)
 
     def _announce(self, phase: Phase) -> None:
         self.around.policies.progress(phase, ", ".join(self.names))

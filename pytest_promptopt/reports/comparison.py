@@ -13,6 +13,7 @@ from pytest_promptopt.reports.wording import cost, duration, printable, table
 
 Row = tuple[str, ...]
 
+INDENT = 2
 _RATES: Row = ("strategy", "train", "validation", "held-out", "gain")
 _SPENT: Row = ("calls", "tokens", "cost", "time")
 
@@ -68,7 +69,7 @@ def _table(
         return
     right = [_SPENT, ("",) * len(_SPENT), *spent]
     whole = table([(*a, *b) for a, b in zip(left, right, strict=True)], right=(5, 6))
-    if max(map(len, whole)) <= width:
+    if max(map(len, whole)) <= width - INDENT:
         yield from _lines(whole)
         return
     yield from _lines(table(left))
@@ -78,8 +79,8 @@ def _table(
 
 def _lines(rows: Sequence[str]) -> Iterator[Line]:
     header, *body = rows
-    yield Line(f"  {header}", DIM)
-    yield from (Line(f"  {row}") for row in body)
+    yield Line(" " * INDENT + header, DIM)
+    yield from (Line(" " * INDENT + row) for row in body)
 
 
 def _before(runs: Sequence[Sequence[PromptResult]]) -> Row:
@@ -113,7 +114,7 @@ def _gain(prompts: Sequence[PromptResult], heldout: SplitScore | None) -> str:
         return "confirmed, carries over"
     if sign_test(heldout.broken, heldout.fixed) <= ALPHA:
         return "worse on held-out"
-    return "confirmed, held-out may be chance"
+    return "confirmed, held-out not shown"
 
 
 def _spent(run: RunResult) -> Row:

@@ -11,6 +11,7 @@ from typing import Any
 
 import gepa
 
+from pytest_promptopt.errors import PromptoptError
 from pytest_promptopt.failures import describe
 from pytest_promptopt.records import CaseResult, Message, Split
 from pytest_promptopt.strategies.peer import REFUSED_SCORE, PeerSearch
@@ -75,7 +76,10 @@ class _Adapter:
         components_to_update: list[str],
     ) -> Mapping[str, Sequence[Mapping[str, Any]]]:
         results = eval_batch.trajectories or []
-        return {name: self._records(name, candidate[name], results) for name in components_to_update}
+        try:
+            return {name: self._records(name, candidate[name], results) for name in components_to_update}
+        except PromptoptError as error:  # of a hook of the user's
+            self._search.leave(error)
 
     def _records(self, prompt: str, prose: str, results: Sequence[CaseResult]) -> list[dict[str, Any]]:
         """In the form that GEPA recommends: inputs, outputs and what is right or wrong about them."""

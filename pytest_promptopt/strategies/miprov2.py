@@ -10,6 +10,7 @@ DSPy's, is not shown.
 from __future__ import annotations
 
 import io
+import logging
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
@@ -63,14 +64,10 @@ class Miprov2(PeerSearch):
         return dspy.Example({**inputs, OUTPUT: str(output), CASE: self._ids.index(id)}).with_inputs(CASE)
 
     def _program(self) -> Any:
-        """The group's prompts as one DSPy program; running it is running a case of ours."""
-        search = self
-
-        def run(program: Any, case: int) -> CaseResult:
-            return _only(search.results(search._instructions(program), [search._ids[case]]))
-
-        names = [prompt.name for prompt in self.group.prompts]
-        return _program(names, self.instructions(), [sorted(p.variables) for p in self.group.prompts], run)
+        """The group's prompts as one DSPy program, which is only ever run by itself as it was at first."""
+        known = {self._ids.index(r.case.id): r for r in self.original.evidence(Split.TRAIN)}
+        variables = [sorted(prompt.variables) for prompt in self.group.prompts]
+        return _program(self.names, self.instructions(), variables, known)
 
     def _instructions(self, program: Any) -> dict[str, str]:
         stages = zip(self.group.prompts, program.predictors(), strict=True)
@@ -79,10 +76,8 @@ class Miprov2(PeerSearch):
     def _score(self, program: Any, devset: Sequence[Any]) -> float:
         if self.over:
             raise Ended
-        tried = len(self._attempts)
         results = self.results(self._instructions(program), [self._ids[example[CASE]] for example in devset])
-        if len(self._attempts) > tried:
-            self.step()
+        self.step()
         return sum(result.rate or 0.0 for result in results or ()) / len(devset)
 
 
@@ -127,9 +122,12 @@ def _program(
     names: Sequence[str],
     instructions: Mapping[str, str],
     variables: Sequence[Sequence[str]],
-    run: Callable[[Any, int], CaseResult],
+    known: Mapping[int, CaseResult],
 ) -> Any:
-    """A module with one predictor per prompt; none of them asks a model by itself."""
+    """A module with one predictor per prompt; none of them asks a model by itself.
+
+    :param known: the results of the original by the number of the case.
+    """
 
     class Program(dspy.Module):  # type: ignore[misc]
         def __init__(self) -> None:
@@ -145,7 +143,7 @@ def _program(
             ]
 
         def forward(self, case: int) -> Any:
-            result = run(self, case)
+            result = known[case]
             calls = [call for outcome in result.outcomes[:1] for call in outcome.calls]
             for call in calls:
                 stage = self.stages[names.index(call.prompt)]
@@ -156,15 +154,18 @@ def _program(
     return Program()
 
 
-def _only(results: Sequence[CaseResult] | None) -> CaseResult:
-    if results is None:
-        raise ValueError("the text is refused")
-    return results[0]
-
-
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """DSPy prints, logs to stderr and shows bars; optuna warns of what DSPy uses."""
-    with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
+    """DSPy prints, logs to stderr and shows bars; optuna warns of what DSPy uses.
+
+    It prints before the first case of ours is run, after which pytest's capture has put stdout back.
+    """
+    log = logging.getLogger("dspy")
+    handlers, propagates = log.handlers, log.propagate
+    log.handlers, log.propagate = [logging.NullHandler()], False
+    try:
+        with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        log.handlers, log.propagate = handlers, propagates

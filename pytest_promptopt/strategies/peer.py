@@ -5,17 +5,16 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from typing import NoReturn
 
-from pytest_promptopt.errors import ModelError
-from pytest_promptopt.records import CaseResult, Message, Overlay, Request, Split, pass_rate
+from pytest_promptopt.errors import PromptoptError
+from pytest_promptopt.records import Answer, CaseResult, Message, Overlay, Request, Split, pass_rate
 from pytest_promptopt.refine.acceptance import EPSILON, compare
 from pytest_promptopt.refine.attempts import ACCEPTED, REFUSED, REJECTED, Attempt, Results, Version
-from pytest_promptopt.refine.evaluator import Prompt, StopRun
+from pytest_promptopt.refine.evaluator import Prompt
 from pytest_promptopt.refine.frame import SearchFrame
 from pytest_promptopt.refine.groups import Group
-from pytest_promptopt.refine.halting import DECIDING, Phase, Stop
+from pytest_promptopt.refine.halting import DECIDING, FRUITLESS_ITERATIONS, Halt, Phase, Stop
 from pytest_promptopt.refine.requests import REPLY_TOKENS
 from pytest_promptopt.refine.surroundings import Surroundings
 
@@ -32,7 +31,8 @@ class PeerSearch(SearchFrame):
 
     The engine decides what to ask, what to try and on which cases. It gets scores and texts of training cases
     and scores of validation cases, and nothing else; every call goes through the run's evaluator and its
-    optimizer model. As many of its steps as an iteration has candidates are one iteration.
+    optimizer model. An iteration is over when the engine has asked for as many runs of cases as an iteration
+    of ours does, which has all its candidates run on all training cases.
 
     An engine writes instructions and knows nothing of variables, so it is given the text up to the first line
     with a variable; what follows stays as it is.
@@ -43,10 +43,11 @@ class PeerSearch(SearchFrame):
         self._phase = Phase.VALIDATION if group.ids(Split.VALIDATION) else Phase.TRAINING
         self._attempts: dict[tuple[tuple[str, str], ...], Attempt] = {}
         self._open: list[Attempt] = []
-        self._steps = 0
+        self._runs = 0
         self._repeats: Counter[str] = Counter()
         self._end: Stop | None = None
-        self._stopped: StopRun | None = None
+        self._error: PromptoptError | None = None
+        self._unanswered = 0
 
     @abstractmethod
     def engine(self) -> None:
@@ -55,12 +56,19 @@ class PeerSearch(SearchFrame):
     def search(self) -> Stop:
         if stop := self.halted(self._phase, self.best):
             return stop
-        with suppress(Ended):
+        try:
             self.engine()
+        except Ended:
+            pass
+        except PromptoptError:
+            raise
+        except Exception as error:  # what it cannot cope with, such as a reply in another form
+            said = next(iter(str(error).splitlines()), "")
+            self._end = Stop("engine failed", f"{type(error).__name__}: {said}")
         if self._open:
             self._close_iteration()
-        if self._stopped is not None:
-            raise self._stopped
+        if self._error is not None:
+            raise self._error
         return self._end or Stop("engine done", "the engine made all steps that it plans")
 
     def finalists(self) -> Sequence[Version]:
@@ -78,21 +86,25 @@ class PeerSearch(SearchFrame):
 
     def results(self, instructions: Mapping[str, str], cases: Sequence[str]) -> Results | None:
         """Run cases under these instructions; None when a text is refused. Results are in the order asked."""
+        self._runs += len(cases)
         overlay = self._overlay(instructions)
-        attempt = self._attempt(overlay)
-        if attempt is not None and attempt.verdict == REFUSED:
-            return None
         try:
+            attempt = self._attempt(overlay)
+            if attempt is not None and attempt.verdict == REFUSED:
+                return None
             (found,) = self.evaluate([overlay], cases)
-        except StopRun as stopped:
-            self._leave(stopped)
-        if attempt is not None:
-            self._add(attempt, found)
+            if attempt is not None:
+                self._add(attempt, found)
+        except PromptoptError as error:
+            self.leave(error)
         by_id = {result.case.id: result for result in found}
         return tuple(by_id[case] for case in cases)
 
     def answer(self, *messages: Message) -> str:
-        """The optimizer model's answer; asking the same again gets another one. Raises `ModelError`."""
+        """The optimizer model's answer; asking the same again gets another one. Raises `ModelError`.
+
+        It is not asked on and on without an answer.
+        """
         text = "\n".join(message.content for message in messages)
         request = Request(
             model=self.around.settings.optimizer_model,
@@ -103,16 +115,24 @@ class PeerSearch(SearchFrame):
         self._repeats[text] += 1
         try:
             (answer,) = self.around.ask([request])
-        except StopRun as stopped:
-            self._leave(stopped)
-        if isinstance(answer, ModelError):
-            raise answer
-        return answer.text
+        except PromptoptError as error:
+            self.leave(error)
+        if isinstance(answer, Answer):
+            self._unanswered = 0
+            return answer.text
+        self._unanswered += 1
+        if self._unanswered >= FRUITLESS_ITERATIONS:
+            why = f"the optimizer gave no answer {self._unanswered} times in a row: {answer}"
+            self._end = Stop(Halt.NO_PROGRESS, why)
+            raise Ended
+        raise answer
 
     def step(self) -> None:
-        """The engine has made a step; after an iteration's worth of them the halting rules are asked."""
-        self._steps += 1
-        if self._steps % self.around.settings.candidates == 0:
+        """The engine has made a step; at the target and after an iteration the halting rules are asked."""
+        settings, rate = self.around.settings, pass_rate(self.best.evidence(self._split)) or 0.0
+        enough = settings.candidates * len(self.group.ids(Split.TRAIN))
+        if self._runs >= enough or rate >= settings.target - EPSILON:
+            self._runs = 0
             self._close_iteration()
             self._end = self.halted(self._phase, self.best)
 
@@ -121,11 +141,12 @@ class PeerSearch(SearchFrame):
         """Whether the engine is to make no further step."""
         return self._end is not None
 
-    # -------------------------------------------------------------------------------------------------- steps
-
-    def _leave(self, stopped: StopRun) -> NoReturn:
-        self._stopped = stopped
+    def leave(self, error: PromptoptError) -> NoReturn:
+        """Leave the engine, which is to make nothing of `error`; the search ends with it."""
+        self._error = error
         raise Ended
+
+    # -------------------------------------------------------------------------------------------------- steps
 
     def _overlay(self, instructions: Mapping[str, str]) -> Overlay:
         old = self.instructions()
