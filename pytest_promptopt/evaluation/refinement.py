@@ -253,7 +253,7 @@ class Refinement:
     @property
     def _named_ceiling(self) -> str:
         named, count = f"--promptopt-max-calls={self._settings.max_calls}", len(self._settings.strategy)
-        return f"{named}, {self._ceiling} for each of {count} strategies" if count > 1 else named
+        return f"{named} ({self._ceiling} for each of {count} strategies)" if count > 1 else named
 
     def _set_aside(self, calls: int) -> None:
         """In a comparison each strategy sets aside for itself."""

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 _PROMPT = re.compile(r"<current_prompt>\n(?P<prompt>.*)\n</current_prompt>", re.DOTALL)
-_INPUT = re.compile(r"input [^:\n]*: (?P<value>\".*)")
+_INPUT = re.compile(r"input(?: [^:\n]*)?: (?P<value>\".*)")
+_SAID = r"^(expected|actual|answer): (.*)$"
+_DIFFERENCE = re.compile(r"^difference: expected (?P<expected>.*) but got (?P<actual>.*)$", re.MULTILINE)
 _CASE = re.compile(r"^Case [^\n]*\n", re.MULTILINE)
 
 
@@ -47,7 +49,7 @@ def parse(text: str) -> Feedback:
     """Read a request that `is_feedback` accepts. What is missing or in another form is left out."""
     match = _PROMPT.search(text)
     prompt = match["prompt"] if match else ""
-    rest = text[match.end() :] if match else text
+    rest = text[: match.start()] + text[match.end() :] if match else text
     return Feedback(
         prompt=prompt,
         keep=frozenset(line for line in _section(rest, "keep").split("\n") if line.strip()),
@@ -69,12 +71,12 @@ def _cases(section: str, *, passing: bool = False) -> tuple[Shown, ...]:
 
 def _case(block: str, *, passing: bool) -> Shown | None:
     inputs = [_value(m["value"]) for m in _INPUT.finditer(block)]
-    said = {
-        name: _value(value) for name, value in re.findall(r"^(expected|actual): (.*)$", block, re.MULTILINE)
-    }
+    said = {name: _value(value) for name, value in re.findall(_SAID, block, re.MULTILINE)}
     if not inputs:
         return None
-    actual = said.get("actual")
+    if both := _DIFFERENCE.search(block):
+        said = {"expected": _value(both["expected"]), "actual": _value(both["actual"])} | said
+    actual = said.setdefault("actual", said["answer"]) if "answer" in said else said.get("actual")
     expected = said.get("expected", actual if passing else None)
     text = "\n".join(str(value) for value in inputs)
     return Shown(text, expected, actual, stated="expected" in said or (passing and "actual" in said))
