@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 
 from pytest_promptopt.records import Iteration, Overlay, Split, pass_rate
@@ -45,20 +45,20 @@ class SearchFrame(ABC):
         `original` is measured and has failing cases. Ends every iteration with `finished`.
         """
 
-    @abstractmethod
     def finalists(self) -> Sequence[Version]:
         """The versions of which the best on all cases searched is the result, the most promising first."""
+        return (self.best,)
 
     def run(self) -> None:
         """Search until a halting rule, a ceiling or Ctrl-C ends it; `stop` says which."""
         try:
             try:
-                self._announce(Phase.TRAINING)
+                self.announce(Phase.TRAINING)
                 self.stop = self.begin() or self.search()
             except StopRun as stopped:
                 self.stop = Stop(stopped.halt, stopped.why)
             if self.iterations:
-                self._choose()
+                self.conclude()
         except KeyboardInterrupt:
             self.stop = Stop(Halt.INTERRUPTED, "interrupted by the user (Ctrl-C)")
         last = next((c for i in reversed(self.iterations) for c in reversed(i.candidates)), None)
@@ -89,8 +89,18 @@ class SearchFrame(ABC):
             return [() for _ in overlays]
         return self.around.evaluator.evaluate([Trial(overlay, tuple(cases)) for overlay in overlays])
 
-    def checked(self, attempt: Attempt, parent: Version, replies: Mapping[str, Reply | Unusable]) -> Attempt:
-        """`attempt` with replies, by prompt, on top of `parent`; refused at once where that needs no call."""
+    def checked(
+        self,
+        attempt: Attempt,
+        parent: Version,
+        replies: Mapping[str, Reply | Unusable],
+        *,
+        known: Collection[str] = (),
+    ) -> Attempt:
+        """`attempt` with replies, by prompt, on top of `parent`; refused at once where that needs no call.
+
+        :param known: names of prompts whose replies were checked before.
+        """
         attempt.overlay = dict(parent.overlay)
         for prompt in (prompt for prompt in self.group.prompts if prompt.name in replies):
             reply = replies[prompt.name]
@@ -100,7 +110,7 @@ class SearchFrame(ABC):
             attempt.reason = attempt.reason or reply.reason
             attempt.overlay[prompt.name] = reply.text
             attempt.growth += len(reply.text) - len(parent.text(prompt))
-            if objection := self.checks.objection(prompt, reply.text):
+            if prompt.name not in known and (objection := self.checks.objection(prompt, reply.text)):
                 attempt.decide(REFUSED, objection)
         self.told(attempt)
         return attempt
@@ -116,7 +126,7 @@ class SearchFrame(ABC):
 
         :param phase: whose cases decide for this strategy.
         """
-        self._rates.append(pass_rate(best.results.get(DECIDING[phase], ())) or 0.0)
+        self._rates.append(self._rate(phase, best))
         settings = self.around.settings
         standing = Standing(
             phase=phase,
@@ -138,7 +148,7 @@ class SearchFrame(ABC):
             phase=phase,
             prompt=", ".join(dict.fromkeys(name for attempt in attempts for name in attempt.prompts)),
             candidates=tuple(attempt.result() for attempt in attempts),
-            best=pass_rate(best.results.get(DECIDING[phase], ())) or 0.0,
+            best=self._rate(phase, best),
             spend=self.around.paid() - paid,
             elapsed=time.monotonic() - started,
         )
@@ -146,6 +156,18 @@ class SearchFrame(ABC):
         self.iterations.append(iteration)
         self.around.record("iteration", incumbent=best.id, **asdict(iteration))
         self.around.policies.iteration_finished(iteration)
+
+    def announce(self, phase: Phase) -> None:
+        self.around.policies.progress(phase, ", ".join(self.names))
+
+    def settled(self, phase: Phase, best: Version) -> None:
+        """The rate of `best` is another one than it was taken for at the last `halted`."""
+        self._rates[-1] = self._rate(phase, best)
+
+    def enter(self, phase: Phase) -> None:
+        """Begin a phase: the halting rules look at its iterations only."""
+        self._rates, self._fruitless = [], 0
+        self.announce(phase)
 
     def merit(self, version: Version) -> tuple[float, int]:
         """Higher is better: the pass rate on all that was measured, among equals the shorter text."""
@@ -182,9 +204,9 @@ class SearchFrame(ABC):
             )
         return None
 
-    def _choose(self) -> None:
+    def conclude(self) -> None:
         """Score the finalists on what they were not run on; the calls for the first were set aside."""
-        self._announce(Phase.VALIDATION)
+        self.announce(Phase.VALIDATION)
         scored: list[Version] = []
         for version in self.finalists():
             try:
@@ -213,8 +235,8 @@ class SearchFrame(ABC):
         }
         return replace(version, results=whole)
 
-    def _announce(self, phase: Phase) -> None:
-        self.around.policies.progress(phase, ", ".join(self.names))
+    def _rate(self, phase: Phase, version: Version) -> float:
+        return pass_rate(version.standing(DECIDING[phase])) or 0.0
 
 
 def _inputs(results: Results) -> Iterator[str]:

@@ -62,6 +62,7 @@ def compare(
                 open_journal(name),
                 replace(policies, progress=_setting_aside(tab, scoring, policies.progress)),
                 spend=tab.spend,
+                left=tab.left,
                 write=None,
                 strategy=strategy,
             )

@@ -110,7 +110,7 @@ class Evolve(SearchFrame):
         ]
         replies = merge(wanted, self.around.ask)
         named = tuple(prompt.name for prompt in prompts)
-        attempt = Attempt(id, named, f"Do what {one.id} and {two.id} do.")
+        attempt = Attempt(id, named, f"Do what {one.id} and {two.id} do.", made=True)
         return self.checked(attempt, one, dict(zip(named, replies, strict=True)))
 
     def _run(self, attempts: Sequence[Attempt], parents: Sequence[Version]) -> None:

@@ -43,6 +43,12 @@ class Tab:
     def spend(self) -> Mapping[Role, Spend]:
         return dict(self._spend)
 
+    def left(self) -> int | None:
+        """Calls that the strategy may still make in the search; None without a ceiling."""
+        if self._max_calls is None:
+            return None
+        return max(0, self._max_calls - self._aside - sum(self._spend.values(), Spend()).calls)
+
     def set_aside(self, calls: int) -> None:
         """Keep `calls` of the share free, for scoring the result."""
         self._aside = calls
@@ -75,15 +81,16 @@ class Tab:
                 yield (id, sample, *texts)
 
     def _check(self, calls: int) -> None:
-        spent = sum(self._spend.values(), Spend())
-        if self._max_calls is not None and spent.calls + self._aside + calls > self._max_calls:
+        left = self.left()
+        if left is not None and calls > left:
             kept = f", {self._aside} of them set aside for scoring the result" if self._aside else ""
             raise StopRun(
                 Halt.BUDGET,
                 f"the strategy's share of {self._max_calls} calls{kept} does not hold the next {calls} "
                 "(--promptopt-max-calls)",
             )
-        if self._max_cost is not None and calls and spent.cost >= self._max_cost:
+        spent = sum(self._spend.values(), Spend()).cost
+        if self._max_cost is not None and calls and spent >= self._max_cost:
             raise StopRun(
                 Halt.BUDGET, f"the strategy's share of ${self._max_cost:.2f} is spent (--promptopt-max-cost)"
             )
