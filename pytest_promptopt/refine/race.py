@@ -85,7 +85,8 @@ def _guards(incumbent: Version, failing: Iterable[str], seed: str, first: Iterab
 
 
 def _round(attempts: Sequence[Attempt], cases: tuple[str, ...], standing: Results, run: Run) -> None:
-    measured = run([Trial(attempt.overlay, cases) for attempt in attempts]) if cases else [()] * len(attempts)
+    trials = [Trial(attempt.overlay, cases) for attempt in attempts if cases]
+    measured = run(trials) if trials else [()] * len(attempts)
     for attempt, results in zip(attempts, measured, strict=True):
         attempt.results[Split.TRAIN] += results
         training = attempt.results[Split.TRAIN]
@@ -112,6 +113,7 @@ def _decided(attempt: Attempt, standing: Results, slack: float | None) -> bool:
     shown = broken * _BROKEN + (count - broken) * _PASSED >= _HARMFUL_FROM
     attempt.harmful = shown or (lost and broken >= FEW_BROKEN)
     if lost:
-        attempt.decide(REJECTED, f"it breaks what it fixes: {attempt.compared[Split.TRAIN]}")
+        what = "as much as it fixes" if slack is None else "what was learned in training"
+        attempt.decide(REJECTED, f"it breaks {what}: {attempt.compared[Split.TRAIN]}")
     guards = sum(rate >= passes for rate in before.values())
     return lost or shown or won > guards * (broken + _HIDDEN) / max(count, 1)

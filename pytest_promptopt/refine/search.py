@@ -152,7 +152,7 @@ class Search(SearchFrame):
         if not self._escaping:
             merged = self._workshop.merged(f"{number}.{len(attempts) + 1}", contenders, self.best)
             attempts += [merged] if merged else []
-            contenders = undecided([merged]) if merged else contenders
+            contenders = [merged] if merged and not merged.verdict else contenders
         self._judge(contenders, attempts, phase)
         self._keep_best(attempts, phase)
         self._briefing.learn(number, attempts)
