@@ -62,7 +62,7 @@ class SearchFrame(ABC):
         except KeyboardInterrupt:
             self.stop = Stop(Halt.INTERRUPTED, "interrupted by the user (Ctrl-C)")
         last = next((c for i in reversed(self.iterations) for c in reversed(i.candidates)), None)
-        if self.stop.halt == Halt.NO_PROGRESS and last is not None:
+        if self.stop.halt == Halt.NO_PROGRESS and last is not None and last.verdict == REFUSED:
             self.notes.append(f"the last one, candidate {last.id}, was refused: {last.why}")
         self.around.record("stop", prompts=self.names, halt=self.stop.halt, why=self.stop.why)
 

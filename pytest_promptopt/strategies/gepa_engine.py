@@ -39,6 +39,7 @@ class Gepa(PeerSearch):
         )
 
     def _reflect(self, prompt: str | list[dict[str, Any]]) -> str:
+        self.fruitless += 1
         return self.answer(Message("user", str(prompt)))
 
     def _stops(self, state: object) -> bool:

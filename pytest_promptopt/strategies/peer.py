@@ -48,6 +48,8 @@ class PeerSearch(SearchFrame):
         self._end: Stop | None = None
         self._error: PromptoptError | None = None
         self._unanswered = 0
+        #: Proposals of the engine since the last that was both usable and new.
+        self.fruitless = 0
 
     @abstractmethod
     def engine(self) -> None:
@@ -130,11 +132,14 @@ class PeerSearch(SearchFrame):
     def step(self) -> None:
         """The engine has made a step; at the target and after an iteration the halting rules are asked."""
         settings, rate = self.around.settings, pass_rate(self.best.evidence(self._split)) or 0.0
+        if self.fruitless >= FRUITLESS_ITERATIONS * settings.candidates:
+            why = f"{self.fruitless} proposals in a row were not both usable and new"
+            self._end = Stop(Halt.NO_PROGRESS, why)
         enough = settings.candidates * len(self.group.ids(Split.TRAIN))
         if self._runs >= enough or rate >= settings.target - EPSILON:
             self._runs = 0
             self._close_iteration()
-            self._end = self.halted(self._phase, self.best)
+            self._end = self.halted(self._phase, self.best) or self._end
 
     @property
     def over(self) -> bool:
@@ -168,6 +173,8 @@ class PeerSearch(SearchFrame):
         for prompt in self.group.prompts:
             if objection := self._objection(prompt, overlay):
                 attempt.decide(REFUSED, objection)
+        if not attempt.verdict:
+            self.fruitless = 0
         self.told(attempt)
         return attempt
 

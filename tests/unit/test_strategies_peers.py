@@ -152,8 +152,11 @@ def test_a_refused_text_costs_no_run_of_a_case(peer: str) -> None:
 
     one = world(peer, cases())
     one.replies, one.prompts = greedy, [Strict(prose=PROMPT.prose)]
-    result = one.result(max_iterations=2)
+    result = one.result(max_iterations=20)
     assert result.outcome == "unchanged"
+    if peer == "gepa":
+        assert result.why == "3 proposals in a row were not both usable and new"
+        assert len(one.asked) == 3
     (candidate, *_) = [c for i in result.iterations for c in i.candidates]
     assert (candidate.verdict, candidate.why) == ("refused", "It has another variable.")
     assert {trial.overlay == {} for trials in one.evaluated for trial in trials} == {True}
