@@ -111,14 +111,14 @@ def test_the_same_question_is_on_the_tab_once() -> None:
 
 def test_what_does_not_fit_whole_is_not_begun_and_what_is_known_is_free() -> None:
     one = World(needs("a b c"))
-    bill = tab(one, max_calls=4)
+    bill = tab(one, max_calls=3)
     bill.evaluate([Trial({}, ("train-1-a", "train-2-b"))])
-    with pytest.raises(StopRun, match="share of 4 calls does not hold the next 3"):
+    with pytest.raises(StopRun, match="share of 3 calls does not hold the next 3"):
         bill.evaluate([Trial({"route.md": "x"}, ("train-1-a", "train-2-b", "train-3-c"))])
     assert len(one.evaluated) == 1
     bill.evaluate([Trial({}, ("train-1-a", "train-2-b"))])
-    bill.set_aside(2)
-    with pytest.raises(StopRun, match="2 of them set aside for scoring the result"):
+    bill.set_aside(1)
+    with pytest.raises(StopRun, match="1 of them set aside for scoring the result"):
         bill.ask([Request("demo", (Message("user", "?"),))])
     bill.set_aside(0)
     bill.ask([Request("demo", (Message("user", "?"),))])

@@ -183,11 +183,16 @@ def test_it_is_silent_and_leaves_no_file(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("DSPY_CACHEDIR", str(tmp_path / "dspy"))
-    before = logging.getLogger("dspy").handlers
+    heard: list[logging.LogRecord] = []
+    listener = logging.Handler()
+    listener.emit = heard.append  # type: ignore[method-assign]
+    log = logging.getLogger("dspy")
+    monkeypatch.setattr(log, "handlers", [listener])
     world(peer, cases()).run(max_iterations=2)
     assert capfd.readouterr() == ("", "")
+    assert heard == []
+    assert log.handlers == [listener], "whoever uses DSPy in tests has its log back"
     assert list(tmp_path.rglob("*")) == []
-    assert logging.getLogger("dspy").handlers == before
 
 
 def test_an_optimizer_that_gives_no_answer_ends_it(peer: str) -> None:
