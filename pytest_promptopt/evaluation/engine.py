@@ -285,8 +285,7 @@ class Engine:
             for trial in trials
         ]
         self._drain((job for trial in jobs for case in trial for job in case), progress=progress)
-        ran = [job for trial in jobs for case in trial for job in case]
-        if ran and not any(job.reached for job in ran):
+        if not any(job.reached for trial in jobs for case in trial for job in case):
             raise StopRun(
                 Halt.UNREACHED,
                 "no case uses what `prompt` gives it, so no candidate can reach the code under test: "
