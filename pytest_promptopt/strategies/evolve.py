@@ -143,6 +143,8 @@ class Evolve(SearchFrame):
         """A fitter child becomes the best, unless the acceptance rule has something against it."""
         if self._fitness(child) <= self._fitness(self.best):
             return
+        if lost := self.regressions(attempt):
+            return attempt.decide(REJECTED, f"it fails what the original passed: {', '.join(lost)}")
         paired = compare(self.best.evidence(Split.TRAIN), child.evidence(Split.TRAIN), growth=attempt.growth)
         verdict = self.around.policies.accept(paired)
         attempt.decide(ACCEPTED if verdict.accepted else REJECTED, verdict.why)

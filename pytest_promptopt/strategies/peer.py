@@ -206,6 +206,8 @@ class PeerSearch(SearchFrame):
         paired = compare(self.best.evidence(self._split), attempt.results[self._split], split=self._split)
         if paired.gain <= EPSILON:
             return attempt.decide(REJECTED, f"not better: {paired}")
+        if lost := self.regressions(attempt):
+            return attempt.decide(REJECTED, f"it fails what the original passed: {', '.join(lost)}")
         verdict = self.around.policies.accept(paired)
         attempt.decide(ACCEPTED if verdict.accepted else REJECTED, verdict.why)
         if verdict.accepted:

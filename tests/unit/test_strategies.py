@@ -105,6 +105,15 @@ class TestEachStrategy:
         assert result.outcome == "unchanged"
         assert "I never like anything" in {c.why for i in result.iterations for c in i.candidates}
 
+    def test_takes_no_regression_where_none_is_allowed(self, own: type[Search | Evolve]) -> None:
+        def broken(**settings: float) -> bool:
+            prompts = [FakePrompt(prose="Route {{ ticket }} b")]
+            world = World(needs("a a a b"), ["a not b"] * 4, prompts, strategy=own)
+            return bool(world.result(max_iterations=1, **settings).broken)
+
+        assert broken()
+        assert not broken(no_regressions=True)
+
     def test_refuses_a_text_that_loses_a_variable_before_a_call(self, own: type[Search | Evolve]) -> None:
         world = World(needs("a"), ["<new_prompt>no variable</new_prompt>", "a"], strategy=own)
         result = world.result()

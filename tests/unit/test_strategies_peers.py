@@ -185,7 +185,7 @@ def test_it_is_silent_and_leaves_no_file(
     monkeypatch.setenv("DSPY_CACHEDIR", str(tmp_path / "dspy"))
     heard: list[logging.LogRecord] = []
     listener = logging.Handler()
-    listener.emit = heard.append  # type: ignore[method-assign]
+    listener.emit = heard.append  # type: ignore[method-assign,assignment]
     log = logging.getLogger("dspy")
     monkeypatch.setattr(log, "handlers", [listener])
     world(peer, cases()).run(max_iterations=2)
