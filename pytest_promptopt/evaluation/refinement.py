@@ -21,7 +21,13 @@ from pytest_promptopt.errors import ErrorKind, ModelError, SettingsError
 from pytest_promptopt.evaluation import internals
 from pytest_promptopt.evaluation.case import PromptCase
 from pytest_promptopt.evaluation.engine import Engine, halt_of
-from pytest_promptopt.evaluation.hooks import HookError, ask_hook, categorize, tell_hook
+from pytest_promptopt.evaluation.hooks import (
+    HookError,
+    ask_hook,
+    categorize,
+    chosen_strategies,
+    tell_hook,
+)
 from pytest_promptopt.evaluation.splits import restrict
 from pytest_promptopt.home import ensure_home
 from pytest_promptopt.journal import Journal
@@ -59,7 +65,7 @@ from pytest_promptopt.refine.strategy import Strategy
 from pytest_promptopt.reports.live import LineProgress, Progress, progress_for
 from pytest_promptopt.reports.wording import plural
 from pytest_promptopt.settings import Mode, Settings
-from pytest_promptopt.strategies import PEERS, strategy
+from pytest_promptopt.strategies import PEERS
 from pytest_promptopt.strategies.comparison import compare, shared
 
 #: Seconds between two looks at the calls in flight: summing up what was spent is not free.
@@ -95,7 +101,7 @@ class Refinement:
         Raises `PromptoptError` for what must be mended before a first call is paid.
         """
         files = self._files()
-        strategies = self._strategies()
+        strategies = chosen_strategies(self._config, self._settings.strategy)
         self._check(files)
         self._share_splits()
         self._plan_budget()
@@ -108,17 +114,6 @@ class Refinement:
 
     def _with_relative_journal(self, result: RunResult) -> RunResult:
         return replace(result, journal=Path(result.journal).relative_to(self._settings.rootdir).as_posix())
-
-    def _strategies(self) -> dict[str, Strategy]:
-        hook = "pytest_promptopt_strategies"
-        offered: dict[str, Strategy] = {}
-        for answer in reversed(ask_hook(self._config, hook, returns=list)):
-            if not isinstance(answer, Mapping) or not all(map(callable, answer.values())):
-                raise HookError(
-                    f"{hook} returned {answer!r:.80}; accepted: a mapping of names to strategies, or None"
-                )
-            offered.update(answer)
-        return {name: strategy(name, offered) for name in self._settings.strategy}
 
     def close(self) -> None:
         """End the journal, after the last call of the session."""

@@ -60,7 +60,7 @@ class Evolve(SearchFrame):
         """Ask for children, run them, keep what is the best on some case, learn from all."""
         number = len(self.iterations) + 1
         leaders = front(self._population, self._fitness)
-        pair = complementary(members(leaders, self.best), self._rng) if self.iterations else None
+        pair = complementary(members(leaders, self.best), self._rng) if self._crossing() else None
         attempts: list[Attempt] = []
         parents: list[Version] = []
         if pair is not None and (crossed := self._crossed(f"{number}.1", *pair)):
@@ -75,6 +75,11 @@ class Evolve(SearchFrame):
         self._briefing.learn(number, attempts)
         self.finished(Phase.TRAINING, attempts, self.best)
 
+    def _crossing(self) -> bool:
+        """Whether this generation has a crossover; where a generation is one child, every second one is."""
+        made = len(self.iterations)
+        return made > 0 and (self.around.settings.candidates > 1 or made % 2 == 1)
+
     def _mutated(
         self, number: int, drawn: Sequence[Version], *, first: int
     ) -> Iterator[tuple[Attempt, Version]]:
@@ -85,6 +90,8 @@ class Evolve(SearchFrame):
             self._asked += 1
             briefs = self._briefing.briefs(self._asked, Phase.TRAINING, parent)
             couples += [(brief, parent) for brief in briefs[:count]]
+        if not couples:
+            return
         wanted = Wanted(tuple(brief for brief, _ in couples), self.around.settings.optimizer_model, number)
         replies = self.around.policies.propose(wanted, self.around.ask)
         for position, ((brief, parent), reply) in enumerate(zip(couples, replies, strict=True), first):

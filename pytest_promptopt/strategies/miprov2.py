@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import io
 import logging
+import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
@@ -60,14 +61,16 @@ class Miprov2(PeerSearch):
         calls = [call for outcome in result.outcomes for call in outcome.calls]
         failure = result.failing and result.failing.failure
         output = (failure.expected or failure.constraint) if failure else calls[-1].text if calls else ""
-        inputs = calls[0].variables if calls else {}
+        inputs = _fields(calls[0].variables) if calls else {}
         return dspy.Example({**inputs, OUTPUT: str(output), CASE: self._ids.index(id)}).with_inputs(CASE)
 
     def _program(self) -> Any:
         """The group's prompts as one DSPy program, which is only ever run by itself as it was at first."""
         known = {self._ids.index(r.case.id): r for r in self.original.evidence(Split.TRAIN)}
-        variables = [sorted(prompt.variables) for prompt in self.group.prompts]
-        return _program(self.names, self.instructions(), variables, known)
+        inputs: dict[str, set[str]] = {name: set() for name in self.names}
+        for call in (call for r in known.values() for outcome in r.outcomes for call in outcome.calls):
+            inputs[call.prompt].update(_fields(call.variables))
+        return _program(self.instructions(), inputs, known)
 
     def _instructions(self, program: Any) -> dict[str, str]:
         stages = zip(self.group.prompts, program.predictors(), strict=True)
@@ -118,16 +121,20 @@ class _Engine:
         )
 
 
+def _fields(variables: Mapping[str, str]) -> dict[str, str]:
+    """Variables, or contents of messages by role, under names that DSPy can use."""
+    return {"input_" + re.sub(r"\W", "_", name): value for name, value in variables.items()}
+
+
 def _program(
-    names: Sequence[str],
-    instructions: Mapping[str, str],
-    variables: Sequence[Sequence[str]],
-    known: Mapping[int, CaseResult],
+    instructions: Mapping[str, str], inputs: Mapping[str, set[str]], known: Mapping[int, CaseResult]
 ) -> Any:
     """A module with one predictor per prompt; none of them asks a model by itself.
 
+    :param inputs: the names of each prompt's fields.
     :param known: the results of the original by the number of the case.
     """
+    names = list(instructions)
 
     class Program(dspy.Module):  # type: ignore[misc]
         def __init__(self) -> None:
@@ -135,11 +142,12 @@ def _program(
             self.stages = [
                 dspy.Predict(
                     dspy.Signature(
-                        {name: dspy.InputField() for name in inputs} | {OUTPUT: dspy.OutputField()},
-                        instructions[prompt],
+                        {field: dspy.InputField() for field in sorted(inputs[name])}
+                        | {OUTPUT: dspy.OutputField()},
+                        instructions[name],
                     )
                 )
-                for prompt, inputs in zip(names, variables, strict=True)
+                for name in names
             ]
 
         def forward(self, case: int) -> Any:
@@ -148,7 +156,7 @@ def _program(
             for call in calls:
                 stage = self.stages[names.index(call.prompt)]
                 outputs = dspy.Prediction(**{OUTPUT: call.text})
-                dspy.settings.trace.append((stage, dict(call.variables), outputs))
+                dspy.settings.trace.append((stage, _fields(call.variables), outputs))
             return dspy.Prediction(passed=(result.rate or 0.0) >= 1 - EPSILON)
 
     return Program()

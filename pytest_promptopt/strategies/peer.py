@@ -73,9 +73,6 @@ class PeerSearch(SearchFrame):
             raise self._error
         return self._end or Stop("engine done", "the engine made all steps that it plans")
 
-    def finalists(self) -> Sequence[Version]:
-        return [self.best]
-
     # ----------------------------------------------------------------------------------- for an engine's use
 
     def instructions(self) -> dict[str, str]:
