@@ -34,6 +34,7 @@ class Settings:
     mode: Mode = Mode.CHECK
     model: str | None = None
     optimizer_model: str = DEFAULT_OPTIMIZER_MODEL
+    strategy: tuple[str, ...] = ("refine",)
     candidates: int = 3
     max_iterations: int = 20
     plateau: int = 5
@@ -48,6 +49,11 @@ class Settings:
     min_pass_rate: float | None = None
     split: tuple[float, float, float] | None = None
     reports: tuple[Path, ...] = ()
+
+    @property
+    def comparing(self) -> bool:
+        """Whether several strategies are run side by side."""
+        return len(self.strategy) > 1
 
     @property
     def optimizing(self) -> bool:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -18,7 +21,13 @@ from pytest_promptopt.errors import ErrorKind, ModelError, SettingsError
 from pytest_promptopt.evaluation import internals
 from pytest_promptopt.evaluation.case import PromptCase
 from pytest_promptopt.evaluation.engine import Engine, halt_of
-from pytest_promptopt.evaluation.hooks import HookError, ask_hook, categorize, tell_hook
+from pytest_promptopt.evaluation.hooks import (
+    HookError,
+    ask_hook,
+    categorize,
+    chosen_strategies,
+    tell_hook,
+)
 from pytest_promptopt.evaluation.splits import restrict
 from pytest_promptopt.home import ensure_home
 from pytest_promptopt.journal import Journal
@@ -52,9 +61,12 @@ from pytest_promptopt.refine.halting import Phase, Standing, Stop
 from pytest_promptopt.refine.policies import Policies
 from pytest_promptopt.refine.proposer import Ask, Wanted
 from pytest_promptopt.refine.replies import Reply, Unusable
+from pytest_promptopt.refine.strategy import Strategy
 from pytest_promptopt.reports.live import LineProgress, Progress, progress_for
 from pytest_promptopt.reports.wording import plural
 from pytest_promptopt.settings import Mode, Settings
+from pytest_promptopt.strategies import PEERS
+from pytest_promptopt.strategies.comparison import compare, shared
 
 #: Seconds between two looks at the calls in flight: summing up what was spent is not free.
 SHOW_EVERY = 0.1
@@ -89,21 +101,29 @@ class Refinement:
         Raises `PromptoptError` for what must be mended before a first call is paid.
         """
         files = self._files()
+        strategies = chosen_strategies(self._config, self._settings.strategy)
         self._check(files)
         self._share_splits()
         self._plan_budget()
+        if self._settings.comparing:
+            result = self._compare(strategies, files)
+            return replace(result, compared=tuple(map(self._with_relative_journal, result.compared)))
+        (strategy,) = strategies.values()
         self.journal = self._open_journal(files)
-        result = self._refine(list(files.values()))
-        journal = self.journal.path.relative_to(self._settings.rootdir).as_posix()
-        return replace(result, journal=journal)
+        return self._with_relative_journal(self._refine(list(files.values()), strategy))
+
+    def _with_relative_journal(self, result: RunResult) -> RunResult:
+        return replace(result, journal=Path(result.journal).relative_to(self._settings.rootdir).as_posix())
 
     def close(self) -> None:
         """End the journal, after the last call of the session."""
         if self.journal is not None:
             self.journal.close()
 
-    def _open_journal(self, files: Mapping[str, PromptFile]) -> Journal:
+    def _open_journal(self, files: Mapping[str, PromptFile], *, strategy: str = "") -> Journal:
         run_id = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+        if strategy:
+            run_id += f"-{re.sub(r'[^a-z0-9]+', '-', strategy.lower())}"
         try:
             journal = Journal.create(ensure_home(self._settings.home) / "runs" / run_id, run_id)
             for file in files.values():
@@ -112,14 +132,8 @@ class Refinement:
             raise SettingsError(f"no journal of the run can be kept: {error}") from None
         return journal
 
-    def _refine(self, files: Sequence[PromptFile]) -> RunResult:
-        reporter: pytest.TerminalReporter | None
-        reporter = self._config.pluginmanager.get_plugin("terminalreporter")
-        if reporter is not None and reporter.verbosity >= 0 and self._settings.max_calls is not None:
-            reporter.write_line(self._bought(self._settings.max_calls))
-        self._progress = _progress_of(reporter)
-        self._progress.started([file.name for file in files], len(self.cases))
-        try:
+    def _refine(self, files: Sequence[PromptFile], strategy: Strategy) -> RunResult:
+        with self._shown_progress(files):
             return loop.run(
                 files,
                 self,
@@ -127,15 +141,59 @@ class Refinement:
                 self._settings,
                 self.journal,
                 self._policies(),
-                spend=lambda: {role: self._ledger.spend_of(role) for role in Role},
+                spend=self._spend,
                 left=lambda: self._ledger.calls_left,
                 write=self._write if self._settings.mode is Mode.OPTIMIZE else None,
+                strategy=strategy,
             )
+
+    def _compare(self, strategies: Mapping[str, Strategy], files: Mapping[str, PromptFile]) -> RunResult:
+        def open_journal(name: str) -> Journal:
+            self.close()
+            self._say(f"promptopt: strategy {name}")
+            self.journal = self._open_journal(files, strategy=name)
+            return self.journal
+
+        with self._shown_progress(list(files.values())):
+            return compare(
+                strategies,
+                list(files.values()),
+                self,
+                self.ask,
+                self._settings,
+                self._policies(),
+                scoring=self._scoring,
+                open_journal=open_journal,
+                spend=self._spend,
+            )
+
+    def _spend(self) -> dict[Role, Spend]:
+        return {role: self._ledger.spend_of(role) for role in Role}
+
+    @contextmanager
+    def _shown_progress(self, files: Sequence[PromptFile]) -> Iterator[None]:
+        """Say what the ceilings buy, then show how it goes."""
+        if self._ceiling is not None:
+            self._say(self._bought(self._ceiling))
+        self._progress = _progress_of(self._reporter)
+        self._progress.started([file.name for file in files], len(self.cases))
+        try:
+            yield
         finally:
             self._progress.finished()
             # What was set aside and not used: pytest's own loop runs the held-out cases of unchanged prompts.
             self._ledger.set_aside(0)
             self._caller.forget_refusals()
+
+    @property
+    def _reporter(self) -> pytest.TerminalReporter | None:
+        reporter: pytest.TerminalReporter | None
+        reporter = self._config.pluginmanager.get_plugin("terminalreporter")
+        return reporter
+
+    def _say(self, text: str) -> None:
+        if self._reporter is not None and self._reporter.verbosity >= 0:
+            self._reporter.write_line(text)
 
     def paid(self, paid: Paid) -> None:
         """Journal a settled model call; called from the event loop's thread."""
@@ -175,14 +233,28 @@ class Refinement:
 
     def _plan_budget(self) -> None:
         """Set aside what scoring takes, so that a search cannot use it up."""
-        needed, ceiling = self._scoring(Phase.TRAINING), self._settings.max_calls
+        needed, ceiling = self._scoring(Phase.TRAINING), self._ceiling
         if ceiling is not None and needed >= ceiling:
             raise SettingsError(
-                f"--promptopt-max-calls={ceiling}: confirming the result and scoring it on validation and "
+                f"{self._named_ceiling}: confirming the result and scoring it on validation and "
                 f"held-out cases takes {needed} calls, which leaves none for the search; raise it or "
                 "deselect some"
             )
-        self._ledger.set_aside(needed)
+        self._set_aside(needed)
+
+    @property
+    def _ceiling(self) -> int | None:
+        """Calls that a strategy may make."""
+        return shared(self._settings).max_calls
+
+    @property
+    def _named_ceiling(self) -> str:
+        named, count = f"--promptopt-max-calls={self._settings.max_calls}", len(self._settings.strategy)
+        return f"{named} ({self._ceiling} for each of {count} strategies)" if count > 1 else named
+
+    def _set_aside(self, calls: int) -> None:
+        """In a comparison each strategy sets aside for itself."""
+        self._ledger.set_aside(0 if self._settings.comparing else calls)
 
     def _runs(self) -> Counter[Split]:
         """How many runs one evaluation of each split takes."""
@@ -197,14 +269,16 @@ class Refinement:
         One call a run; a case that makes more is known only when it has run.
         """
         runs = self._runs()
-        validation = runs[Split.VALIDATION] if phase is Phase.TRAINING else 0
+        late = runs[Split.VALIDATION] if phase is Phase.TRAINING else 0
+        if phase is Phase.TRAINING and not PEERS.keys().isdisjoint(self._settings.strategy):
+            late += runs[Split.TRAIN]  # these engines run training cases by threes
         searching = phase in (Phase.TRAINING, Phase.VALIDATION)
         fresh = CALLS_PER_PAIR * sum(self._fresh_pairs()) if searching else 0
-        return validation + fresh + (0 if phase is Phase.HELDOUT else 2 * runs[Split.HELDOUT])
+        return late + fresh + (0 if phase is Phase.HELDOUT else 2 * runs[Split.HELDOUT])
 
     def _fresh_pairs(self) -> list[int]:
         """The most pairs of fresh answers that each group of prompts may be confirmed with."""
-        return planned_pairs(connected(list(self._files().values()), self.cases), self._settings.max_calls)
+        return planned_pairs(connected(list(self._files().values()), self.cases), self._ceiling)
 
     def _bought(self, ceiling: int) -> str:
         """What a ceiling on calls buys, as a sentence."""
@@ -216,7 +290,7 @@ class Refinement:
         few = ": few, raise it" if iterations < FEW_ITERATIONS else ""
         bought = plural(iterations, "iteration")
         return (
-            f"promptopt: --promptopt-max-calls={ceiling} buys at least {bought}{few}; "
+            f"promptopt: {self._named_ceiling} buys at least {bought}{few}; "
             f"{self._scoring(Phase.TRAINING)} calls are set aside for scoring the result, "
             f"{self._confirmable()}"
         )
@@ -324,7 +398,7 @@ class Refinement:
         tell_hook(self._config, "pytest_promptopt_iteration_finished", iteration=iteration)
 
     def _phase(self, phase: Phase, prompts: str) -> None:
-        self._ledger.set_aside(self._scoring(phase))
+        self._set_aside(self._scoring(phase))
         self._caller.forget_refusals()
         self._progress.phase(phase, prompts)
 

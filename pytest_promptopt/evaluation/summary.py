@@ -122,7 +122,9 @@ class Summary:
             feedbacks: Mapping[str, Feedback] = self._feedbacks
             lines = terminal.failure_section(self._checks, feedbacks, width=width)
             terminal.show(reporter, "why prompts fail", lines)
-        if run is not None:
+        if run is not None and run.compared:
+            terminal.show(reporter, "strategies compared", terminal.comparison_summary(run, width=width))
+        elif run is not None:
             terminal.show(reporter, "prompt optimization", terminal.run_summary(run, width=width))
         for line in terminal.gate_lines(self._checks):
             reporter.write_line(line.text, **line.markup)

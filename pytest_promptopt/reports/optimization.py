@@ -28,7 +28,7 @@ def run_summary(result: RunResult, *, width: int = 100) -> list[Line]:
         searches.setdefault(prompt.pipeline or (prompt.prompt,), []).append(prompt)
     for prompts in searches.values():
         lines += [*_search(prompts, result.journal, width), Line()]
-    lines += _spend(result)
+    lines += spend_table(result)
     if result.journal:
         lines.append(Line(f"journal: {printable(result.journal)}"))
     for note in result.notes:
@@ -108,7 +108,7 @@ def _scores(scores: Sequence[SplitScore]) -> Iterator[Line]:
         return
     rows = [("pass rate", "before", "after", "cases")]
     rows += [
-        (_SPLIT_NAMES[s.split], _score(s, s.before), _score(s, s.after), f"{s.cases}{_remark(s)}")
+        (_SPLIT_NAMES[s.split], shown_rate(s, s.before), shown_rate(s, s.after), f"{s.cases}{_remark(s)}")
         for s in measured
     ]
     header, *body = table(rows)
@@ -123,7 +123,7 @@ def _remark(score: SplitScore) -> str:
     return f" ({'; '.join(remarks)})" if remarks else ""
 
 
-def _score(score: SplitScore, rate: float | None) -> str:
+def shown_rate(score: SplitScore, rate: float | None) -> str:
     """A rate; on held-out cases with its interval, since only there it stands for cases not seen."""
     if rate is None:
         return "not measured"
@@ -233,7 +233,8 @@ def _written(prompt: PromptResult, journal: str) -> Line:
     return Line(f"  written:  no{kept}", WARN)
 
 
-def _spend(result: RunResult) -> Iterator[Line]:
+def spend_table(result: RunResult) -> Iterator[Line]:
+    """What was paid in the session, by role."""
     rows = [("spend", "calls", "input tokens", "output tokens", "cost")]
     named = [(role.value, spend) for role, spend in result.spend.items() if spend.calls]
     if len(named) > 1:
