@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 import socket
 import struct
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -56,6 +57,22 @@ def refused(status: int, message: str = "as scripted", **headers: str) -> Reply:
     )
 
 
+class Storm:
+    """Weather in which a share of the requests comes to grief, each in one of seven ways."""
+
+    def __init__(self, share: float, *, seed: int) -> None:
+        self.share = share
+        self.seen: Counter[str] = Counter()
+        self._random = random.Random(seed)
+
+    def __call__(self, body: Body) -> Reply | None:
+        if self._random.random() >= self.share:
+            return None
+        name = self._random.choice(sorted(FAULTS))
+        self.seen[name] += 1
+        return FAULTS[name]
+
+
 def message(text: str | None = "fine", *, stop_reason: str | None = "end_turn", **changes: Any) -> Body:
     """A successful reply of the Anthropic wire."""
     return {
@@ -85,19 +102,38 @@ def chat(text: str | None = "fine", *, finish_reason: str = "stop", **changes: A
     }
 
 
+FAULTS = {
+    "429": refused(429),
+    "500": refused(500),
+    "529": refused(529),
+    "reset": Reply(fault="reset"),
+    "cut": Reply(fault="cut"),
+    "truncated": Reply(body='{"id": "msg_1", "type": "mess'),
+    "hang": Reply(fault="hang"),
+}
+
+
 class WireServer:
     """Runs in a thread while it is entered.
 
     :param answer: from a request's body to the text of a regular answer.
     :param latency: seconds before every regular answer.
+    :param weather: what to do with a request for which nothing is scripted; None for the regular answer.
     """
 
-    def __init__(self, *, answer: Callable[[Body], str] = lambda body: "fine", latency: float = 0.0) -> None:
+    def __init__(
+        self,
+        *,
+        answer: Callable[[Body], str] = lambda body: "fine",
+        latency: float = 0.0,
+        weather: Callable[[Body], Reply | None] = lambda body: None,
+    ) -> None:
         self.requests: list[Received] = []
         self.most_at_once = 0
         self.at_once = 0
         self._answer = answer
         self._latency = latency
+        self._weather = weather
         self._script: deque[Reply] = deque()
         self._over = asyncio.Event()
         self._address: Future[tuple[asyncio.AbstractEventLoop, int]] = Future()
@@ -157,7 +193,8 @@ class WireServer:
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)
         try:
-            reply = self._script.popleft() if self._script else Reply(delay=self._latency)
+            reply = self._script.popleft() if self._script else self._weather(body)
+            reply = reply or Reply(delay=self._latency)
             await asyncio.sleep(3600 if reply.fault == "hang" else reply.delay)
         finally:
             self.at_once -= 1

@@ -14,6 +14,9 @@ RESERVED_PARAMETERS = frozenset(
     {"model", "max_tokens", "stop", "stop_sequences", "system", "messages", "stream"}
 )
 
+#: Bits of a number; Python writes none that is much longer.
+MAX_BITS = 10_000
+
 _FIRST_LINE = 2  # line 1 is the opening `---`
 
 
@@ -92,7 +95,7 @@ def _is_lines(value: object) -> bool:
 
 
 def _is_positive(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value < 2**63
 
 
 def _is_temperature(value: object) -> bool:
@@ -104,9 +107,9 @@ def _is_json(value: object) -> bool:
         return all(isinstance(key, str) and _is_json(item) for key, item in value.items())
     if isinstance(value, list):
         return all(map(_is_json, value))
-    return (
-        value is None or isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value))
-    )
+    if isinstance(value, int):
+        return value.bit_length() <= MAX_BITS
+    return value is None or isinstance(value, str) or (isinstance(value, float) and math.isfinite(value))
 
 
 _KEYS: dict[str, tuple[Callable[[object], bool], str]] = {
@@ -125,7 +128,10 @@ _KEYS: dict[str, tuple[Callable[[object], bool], str]] = {
 
 
 def _shown(value: object) -> str:
-    text = "nothing" if value is None else repr(value)
+    try:
+        text = "nothing" if value is None else repr(value)
+    except ValueError:  # Python writes no number of more than 4,300 digits
+        return "a number of thousands of digits"
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
