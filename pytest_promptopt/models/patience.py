@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import AsyncIterator, Hashable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 #: Answers that must have come before anything is known about another one.
 ENOUGH = 20
 
-#: An answer that takes so many times as long as the slowest one before it will hardly come.
-FACTOR = 8.0
+#: An answer is given so many times the usual longest time: the mean and four mean deviations, as in TCP.
+FACTOR = 2.0
 
 #: Seconds that every answer is given: even of quick ones some wait that long at a busy provider.
 LEAST = 5.0
 
-#: Each further attempt at the same request is given so many times longer, should it just be slow.
+#: What one answer weighs in the mean, and in the mean deviation.
+WEIGHT_MEAN, WEIGHT_DEVIATION = 1 / 8, 1 / 4
+
+#: After each hang the request is given so many times longer, should it just be slow.
 GROWTH = 1.5
 
 
@@ -31,47 +34,69 @@ class _Attempt:
     factor: float
     scope: asyncio.Timeout
 
+    def apply(self, limit: float) -> None:
+        """Give it `limit` seconds in all, times its factor."""
+        if not self.scope.expired():
+            self.scope.reschedule(min(self.end, self.began + limit * self.factor))
+
+
+@dataclass
+class _Times:
+    """What is known of one kind of requests; seconds.
+
+    :param warm: when its first answer came. What began before also waited for an import or a connection.
+    :param limit: what running attempts were last told.
+    """
+
+    warm: float = math.inf
+    seen: int = 0
+    mean: float = 0.0
+    deviation: float = 0.0
+    limit: float = math.inf
+    running: set[_Attempt] = field(default_factory=set)
+
+    def learn(self, seconds: float) -> None:
+        """An answer came after `seconds`."""
+        self.seen += 1
+        if self.seen == 1:
+            self.mean, self.deviation = seconds, seconds / 2
+        else:
+            self.deviation += WEIGHT_DEVIATION * (abs(seconds - self.mean) - self.deviation)
+            self.mean += WEIGHT_MEAN * (seconds - self.mean)
+        limit = max(LEAST, FACTOR * (self.mean + 4 * self.deviation)) if self.seen >= ENOUGH else math.inf
+        if (
+            not 0.8 * self.limit < limit < 1.25 * self.limit
+        ):  # not for every answer: there may be many running
+            self.limit = limit
+            for attempt in self.running:
+                attempt.apply(limit)
+
 
 class Patience:
     """Limits attempts by what it learns of those before; unlike requests are told apart by a key."""
 
     def __init__(self) -> None:
-        self._warm: dict[Hashable, float] = {}  # when the first answer came
-        self._seen: Counter[Hashable] = Counter()
-        self._slowest: defaultdict[Hashable, float] = defaultdict(float)
-        self._running: defaultdict[Hashable, set[_Attempt]] = defaultdict(set)
+        self._times: defaultdict[Hashable, _Times] = defaultdict(_Times)
 
     @asynccontextmanager
-    async def attempt(self, key: Hashable, seconds: float, *, number: int, last: bool) -> AsyncIterator[None]:
-        """Raises `TimeoutError` in the body after `seconds`, or once it is hanging and not the `last` one.
+    async def attempt(self, key: Hashable, seconds: float, *, hangs: int | None) -> AsyncIterator[None]:
+        """Raises `TimeoutError` in the body after `seconds`, or once it is hanging.
 
         What it learns while an attempt is under way holds for that one too.
 
-        :param number: of the attempts at this request, from 1.
+        :param hangs: attempts at this request that were given up; None for the last, which gets all the time.
         """
-        began = asyncio.get_running_loop().time()
-        factor = math.inf if last else GROWTH ** (number - 1)
+        times, loop = self._times[key], asyncio.get_running_loop()
+        began = loop.time()
+        factor = math.inf if hangs is None else GROWTH**hangs
         async with asyncio.timeout(None) as scope:
             attempt = _Attempt(began, began + seconds, factor, scope)
-            self._limit(key, attempt)
-            self._running[key].add(attempt)
+            attempt.apply(times.limit)
+            times.running.add(attempt)
             try:
                 yield
             finally:
-                self._running[key].discard(attempt)
-        self._learn(key, began, asyncio.get_running_loop().time())
-
-    def _learn(self, key: Hashable, began: float, now: float) -> None:
-        if began < self._warm.setdefault(key, now):
-            return  # it also waited for an import or a connection
-        self._seen[key] += 1
-        slower = now - began > self._slowest[key]
-        self._slowest[key] = max(self._slowest[key], now - began)
-        if self._seen[key] == ENOUGH or (self._seen[key] > ENOUGH and slower):
-            for attempt in self._running[key]:
-                self._limit(key, attempt)
-
-    def _limit(self, key: Hashable, attempt: _Attempt) -> None:
-        usual = max(LEAST, FACTOR * self._slowest[key]) if self._seen[key] >= ENOUGH else math.inf
-        if not attempt.scope.expired():
-            attempt.scope.reschedule(min(attempt.end, attempt.began + usual * attempt.factor))
+                times.running.discard(attempt)
+        times.warm = min(times.warm, loop.time())
+        if began >= times.warm:
+            times.learn(loop.time() - began)

@@ -65,12 +65,15 @@ class Sender:
         pace = self._paces.setdefault(trip.request.model, Pace(self._concurrency, self._retry))
         left = self._retry.deadline
         loop = asyncio.get_running_loop()
+        hangs = 0
         for attempt in range(1, self._retry.attempts + 1):
             turn = await pace.enter(attempt, patience=self._retry.retry_after_cap)
             try:
                 reservation = await self._reserve(trip, price)
                 started = loop.time()
-                answer = await self._attempt(model, trip, reservation, left, number=attempt)
+                answer = await self._attempt(
+                    model, trip, reservation, left, hangs=None if attempt == self._retry.attempts else hangs
+                )
                 pace.answered()
                 return answer
             except ModelError as error:
@@ -79,6 +82,7 @@ class Sender:
                 pace.leave()
             if wait is None:
                 break
+            hangs += failure.kind is ErrorKind.TIMEOUT
             left -= loop.time() - started
             if not CONSEQUENCES[failure.kind].slows:
                 left -= wait
@@ -119,14 +123,14 @@ class Sender:
             await self._money_moved.wait()
 
     async def _attempt(
-        self, model: Model, trip: Trip, reservation: Reservation, seconds: float, *, number: int
+        self, model: Model, trip: Trip, reservation: Reservation, seconds: float, *, hangs: int | None
     ) -> Answer:
         trip.attempts += 1
         name, loop = trip.request.model, asyncio.get_running_loop()
-        started, last = loop.time(), number == self._retry.attempts
+        started = loop.time()
         end: Callable[[Reservation], None] = self._ledger.keep
         try:
-            async with self._patience.attempt(trip.kind, seconds, number=number, last=last):
+            async with self._patience.attempt(trip.kind, seconds, hangs=hangs):
                 answer = await model.complete(trip.request)
             end = partial(self._ledger.settle, answer=answer)
             return answer

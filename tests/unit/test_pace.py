@@ -144,7 +144,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 async def takes(
     learner: Patience, seconds: float, *, key: str = "label", limit: float = 60, **more: Any
 ) -> None:
-    async with learner.attempt(key, limit, **{"number": 1, "last": False, **more}):
+    async with learner.attempt(key, limit, **{"hangs": 0, **more}):
         await asyncio.sleep(seconds)
 
 
@@ -156,8 +156,8 @@ def test_an_attempt_that_takes_far_longer_than_all_before_is_given_up() -> None:
             await takes(learner, 0)
         with pytest.raises(TimeoutError):
             await takes(learner, 60)
-        await takes(learner, 0.1, number=20)
-        await takes(learner, 0.1, last=True)
+        await takes(learner, 0.1, hangs=20)
+        await takes(learner, 0.1, hangs=None)
         await takes(learner, 0.1, key="essay")
 
     run(test())
@@ -178,20 +178,20 @@ def test_what_is_learned_holds_for_attempts_under_way() -> None:
 
 
 @pytest.mark.usefixtures("quick")
-def test_slow_answers_make_patient() -> None:
+def test_answers_that_take_unlike_long_make_patient() -> None:
     async def test() -> None:
         learner = Patience()
-        for _ in range(ENOUGH + 2):
-            await takes(learner, 0.02)
-        await takes(learner, 0.1)
+        for number in range(ENOUGH + 2):
+            await takes(learner, 0.1 * (number % 2))
+        await takes(learner, 0.2)
 
     run(test())
 
 
 def test_nothing_takes_longer_than_its_deadline() -> None:
     async def test() -> None:
-        for last in (False, True):
+        for hangs in (0, None):
             with pytest.raises(TimeoutError):
-                await takes(Patience(), 60, limit=0.01, last=last)
+                await takes(Patience(), 60, limit=0.01, hangs=hangs)
 
     run(test())

@@ -83,5 +83,5 @@ def _case(block: str, *, passing: bool) -> Shown | None:
 def _value(literal: str) -> Any:
     try:
         return json.loads(literal)
-    except ValueError:
+    except (ValueError, RecursionError):
         return literal
