@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,6 +13,14 @@ from pytest_promptopt.errors import PromptFileError
 #: `parameters` may not bring in by the back door what has a key of its own or belongs to the request.
 RESERVED_PARAMETERS = frozenset(
     {"model", "max_tokens", "stop", "stop_sequences", "system", "messages", "stream"}
+)
+
+# Where a request goes and with whose key: a prompt file that somebody sends in must not decide it.
+_CONNECTION = re.compile(
+    r"(?:.*_)?(?:api_key|api_base|api_version|base_url|headers?|client|session|callbacks?|fallbacks|retries|timeout)"
+    r"|(?:aws|azure|gcs|s3|vertex|watsonx|langfuse|langsmith|arize|dd|posthog|newrelic|signoz|wandb|litellm|openai"
+    r"|anthropic)_.*|context_window_fallback_dict|custom_llm_provider|deployment_id|extra_query|logger_fn"
+    r"|mock_response|model_list|organization|proxy_server_request|ssl_verify|workspace_id"
 )
 
 #: Bits of a number; Python writes none that is much longer.
@@ -64,6 +73,9 @@ class FrontMatter:
                     lines.get(f"parameters.{key}", lines["parameters"]),
                     f"`{key}` may not be given below `parameters:`",
                 )
+            if is_connection(key):
+                line = lines.get(f"parameters.{key}", lines["parameters"])
+                raise PromptFileError(name, line, f"`{key}` {FROM_ENVIRONMENT}")
         if "temperature" in values:
             parameters["temperature"] = values.pop("temperature")
             lines["parameters.temperature"] = lines["temperature"]
@@ -73,6 +85,14 @@ class FrontMatter:
             values[key] = _strings(values.get(key, ()))
         values["keep"] = tuple(entry.strip("\n") for entry in values["keep"])
         return cls(**values, parameters=parameters, lines=lines)
+
+
+FROM_ENVIRONMENT = "is no parameter of a model: address and key are for the environment to set"
+
+
+def is_connection(name: str) -> bool:
+    """Whether a parameter would say where a request goes, or with whose key, rather than what is asked."""
+    return _CONNECTION.fullmatch(name) is not None
 
 
 def _strings(value: Any) -> tuple[str, ...]:
