@@ -37,7 +37,8 @@ class Reply:
 
     :param body: JSON when it is no string; None for the regular answer of the wire that was spoken.
     :param delay: seconds before the reply.
-    :param fault: ``reset`` (RST instead of a reply), ``cut`` (closed in the middle of the body) or ``hang``.
+    :param fault: ``reset`` (RST instead of a reply), ``cut`` (closed in the middle of the body), ``drip`` (bytes
+        one by one) or ``hang``.
     """
 
     status: int = 200
@@ -215,6 +216,12 @@ class WireServer:
         }
         lines = [f"HTTP/1.1 {reply.status} As-Scripted", *(f"{n}: {v}" for n, v in headers.items()), "", ""]
         writer.write("\r\n".join(lines).encode("latin-1"))
+        if reply.fault == "drip":
+            for position in range(len(payload)):
+                writer.write(payload[position : position + 1])
+                await writer.drain()
+                await asyncio.sleep(0.2)
+            return True
         writer.write(payload[: len(payload) // 2] if reply.fault == "cut" else payload)
         await writer.drain()
         return reply.fault != "cut"

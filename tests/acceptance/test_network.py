@@ -37,11 +37,22 @@ socket.getaddrinfo = getaddrinfo
 """
 
 
-def addresses(folder: Path, *args: str, env: dict[str, str] | None = None) -> set[str]:
-    """What a run of pytest in `folder` connects to or looks up."""
+LOADED = """
+import sys
+
+def pytest_unconfigure(config):
+    print("loaded:", [name for name in ("anthropic", "litellm") if name in sys.modules])
+"""
+
+
+def addresses(folder: Path, *args: str, env: dict[str, str] | None = None, says: str = "passed") -> set[str]:
+    """What a run of pytest in `folder` connects to or looks up.
+
+    :param says: what it must print.
+    """
     log = folder / "addresses.log"
     watch = folder / "watch"
-    watch.mkdir()
+    watch.mkdir(exist_ok=True)
     (watch / "sitecustomize.py").write_text(WATCH.format(log=str(log)), encoding="utf-8")
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith(("ANTHROPIC", "OPENAI"))},
@@ -52,7 +63,7 @@ def addresses(folder: Path, *args: str, env: dict[str, str] | None = None) -> se
     done = subprocess.run(
         command, cwd=folder, env=environment, capture_output=True, text=True, timeout=180, check=False
     )
-    assert "passed" in done.stdout, done.stdout + done.stderr
+    assert says in done.stdout, done.stdout + done.stderr
     return set(log.read_text(encoding="utf-8").split()) if log.exists() else set()
 
 
@@ -90,3 +101,15 @@ def test_both_sdks_talk_to_their_provider_only(folder: Path, model: str) -> None
         found = addresses(folder, "--optimize", "--promptopt-max-iterations=1", *models, env=env)
         assert server.requests
         assert found == {server.url.removeprefix("http://")}
+
+
+def test_what_is_cached_needs_no_network_no_key_and_no_sdk(folder: Path) -> None:
+    (folder / "conftest.py").write_text(LOADED, encoding="utf-8")
+    with WireServer(answer=lambda body: "pin_blocked") as server:
+        env = {"ANTHROPIC_API_KEY": "sk-test-0123456789", "ANTHROPIC_BASE_URL": server.url}
+        model = "--promptopt-model=claude-haiku-4-5"
+        assert addresses(folder, model, "-s", env=env) == {server.url.removeprefix("http://")}
+        paid = len(server.requests)
+    (folder / "addresses.log").unlink()
+    assert addresses(folder, model, "-s", says="loaded: []") == set()
+    assert paid == len(server.requests)

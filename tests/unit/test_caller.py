@@ -622,10 +622,12 @@ def test_over_http_a_refusal_and_a_cut_answer_are_answers(wire: WireServer) -> N
     assert len(wire.requests) == 2
 
 
-def test_over_http_a_hang_ends_at_the_deadline(wire: WireServer) -> None:
+@pytest.mark.parametrize("fault", ["hang", "drip"])
+def test_over_http_a_hang_ends_at_the_deadline(wire: WireServer, fault: str) -> None:
+    """The timeouts of an SDK are between two reads: one that drips a byte at a time never reaches them."""
     with real(retry=RetryPolicy(deadline=1.5)) as caller:
         caller.ask(question("warm", CLAUDE), Role.TARGET)
-        wire.script(Reply(fault="hang"))
+        wire.script(Reply(fault=fault))
         start = time.monotonic()
         with pytest.raises(ModelError, match="no reply within"):
             caller.ask(question("cold", CLAUDE), Role.TARGET)
