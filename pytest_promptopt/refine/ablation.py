@@ -1,8 +1,8 @@
 """Which passage of a candidate breaks what passed? Leave one out at a time, and see.
 
-A candidate that fixes much and breaks something often owes the harm to a single sentence. It is found as a fault
-in a program is, by running what broke without one part after the other (delta debugging: Zeller & Hildebrandt,
-IEEE Trans. Softw. Eng. 28, 2002), and costs a few single calls instead of a new candidate.
+A candidate that fixes much and breaks something often owes the harm to a single sentence. It is found as a
+fault in a program is, by running what broke without one part after the other (delta debugging: Zeller &
+Hildebrandt, IEEE Trans. Softw. Eng. 28, 2002), and costs a few single calls instead of a new candidate.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ MAX_PARTS = 16
 CHANCE = 1 / 3
 
 #: Passages end with a line or a sentence. A passage with template syntax is never cut.
-_END = re.compile(r"(?<=[.!?;。！？])\s+|\n+")  # noqa: RUF001
+_END = re.compile(r"(?<=[.!?;。！？])\s+|\n+")
 _TEMPLATE = ("{{", "{%", "{#")
 
 

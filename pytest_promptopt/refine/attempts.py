@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from pytest_promptopt.records import CandidateResult, CaseResult, Overlay, Split, pass_rate
@@ -48,12 +48,12 @@ class Version:
 
 @dataclass
 class Attempt:
-    """One candidate. Its verdict, ``accepted``, ``rejected``, ``refused`` or ``merged`` (into another one), is
-    empty until it is decided.
+    """One candidate; its verdict (accepted, rejected, refused, merged into another) is empty until decided.
 
     :param prompts: the prompts that it rewrites; more than one when candidates for several were merged.
     :param overlay: the incumbent's texts with this candidate's own in place of these.
     :param growth: how many characters longer than the incumbent's its texts are.
+    :param made: whether it was made of other candidates, not asked for.
     :param harmful: whether it breaks more of the cases that pass than chance explains.
     """
 
@@ -63,6 +63,7 @@ class Attempt:
     reason: str = ""
     overlay: Overlay = field(default_factory=dict)
     growth: int = 0
+    made: bool = False
     harmful: bool = False
     verdict: str = ""
     why: str = ""
@@ -109,5 +110,10 @@ class Attempt:
             gain=self.latest.gain if self.latest else None,
             measured=measured or f"{self.verdict} before it was run: {self.why}",
             reason=self.reason,
-            direction=self.direction,
+            direction="" if self.made else self.direction,
         )
+
+
+def undecided(attempts: Sequence[Attempt]) -> list[Attempt]:
+    """Those without a verdict yet."""
+    return [attempt for attempt in attempts if not attempt.verdict]

@@ -26,6 +26,9 @@ SPLITS = {Phase.TRAINING: (Split.TRAIN,), Phase.VALIDATION: (Split.TRAIN, Split.
 MAX_GUARDS = 6
 MIN_GUARDS = 2
 
+#: Training cases shown in the validation phase since they have an answer that validation cases confuse.
+MAX_ALIKE = 8
+
 #: Lines of attack, the one that helps most often first. Different proposals find different rules.
 DIRECTIONS = (
     "State outright the rules that the failures show to be missing, each as one clear sentence.",
@@ -129,6 +132,9 @@ class Briefing:
         self, prompt: Prompt, number: int, phase: Phase, incumbent: Version, count: int
     ) -> Iterator[Brief]:
         feedback = self._feedback(prompt, Split.TRAIN, incumbent)
+        validation = (
+            self._feedback(prompt, Split.VALIDATION, incumbent) if phase is Phase.VALIDATION else None
+        )
         self._expected.update(case.expected for case in feedback.failed if case.expected is not None)
         seed = f"{self._settings.seed}/{number}/{prompt.name}"
         shares = deal(feedback, count, seed=seed, shown=self._shown)
@@ -140,8 +146,8 @@ class Briefing:
             failing=feedback.failing,
             total=feedback.total,
             categories=feedback.categories,
-            passing=self.guarded(incumbent, prompt),
-            patterns=self._patterns(prompt, incumbent, feedback) if phase is Phase.VALIDATION else (),
+            passing=(*self.guarded(incumbent, prompt), *self._alike(prompt, incumbent, validation)),
+            patterns=self._patterns(prompt, incumbent, feedback, validation) if validation else (),
             lessons=self._memories[prompt.name].lines(),
         )
         return (replace(brief, failed=share) for share in shares)
@@ -151,8 +157,29 @@ class Briefing:
         custom = self._policies.categorize
         return describe(results, prompt=prompt.name, prose=incumbent.text(prompt), custom=custom)
 
-    def _patterns(self, prompt: Prompt, incumbent: Version, training: Feedback) -> tuple[str, ...]:
-        feedback = self._feedback(prompt, Split.VALIDATION, incumbent)
+    def _alike(
+        self, prompt: Prompt, incumbent: Version, feedback: Feedback | None
+    ) -> tuple[PassingCase, ...]:
+        """Training cases that pass with an answer which validation cases confuse: what tells these apart."""
+        confused = Counter(
+            answer.strip().casefold()
+            for case in (feedback.failed if feedback else ())
+            for answer in (case.expected or "", case.actual)
+        )
+        alike = [
+            PassingCase(result.case.id, call.variables, call.text)
+            for result in incumbent.standing(Split.TRAIN)
+            if (result.rate or 0.0) >= 1.0
+            for call in result.counted[0].calls
+            if call.prompt == prompt.name and call.text.strip().casefold() in confused
+        ]
+        alike.sort(key=lambda case: (self._shown[case.id], case.id))
+        self._shown.update(case.id for case in alike[:MAX_ALIKE])
+        return tuple(alike[:MAX_ALIKE])
+
+    def _patterns(
+        self, prompt: Prompt, incumbent: Version, training: Feedback, feedback: Feedback
+    ) -> tuple[str, ...]:
         known = Vocabulary([*self._expected, prompt.prose, incumbent.text(prompt)])
         # Built-in names hold no text of cases; a hook's may, so of these only what training shows as well.
         hooked = self._policies.categorize is not None

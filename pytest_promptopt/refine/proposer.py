@@ -8,8 +8,8 @@ from typing import Protocol
 
 from pytest_promptopt.errors import ModelError
 from pytest_promptopt.records import Answer, Request
-from pytest_promptopt.refine.replies import Reply, Unusable, parse
 from pytest_promptopt.refine.evaluator import Prompt
+from pytest_promptopt.refine.replies import Reply, Unusable, parse
 from pytest_promptopt.refine.requests import Brief, PassingCase, compose, compose_merge, repair
 
 

@@ -1,10 +1,11 @@
 """A race of candidates against the incumbent, on no more training cases than decide it.
 
 First come the cases that the incumbent fails: only there can a candidate win, and one that wins nowhere is
-dropped. Then, a few at a time, the cases that it passes, where a candidate can only lose. They end with a
-sequential probability ratio test (Wald, Ann. Math. Stat. 16, 1945) between breaking as many of them as any new
-wording does and breaking as many as a harmful instruction does. Rounds have a fixed size and every candidate
-completes its round, so that what is decided depends on nothing but the answers.
+dropped. Then, a few at a time, the cases that it passes, where a candidate can only lose. They end when the
+gain is larger than what the cases not run may hide, when it is lost, or when a sequential probability ratio
+test (Wald, Ann. Math. Stat. 16, 1945) shows that the candidate breaks more than a mere change of wording.
+Rounds have a fixed size and every candidate completes its round, so that what is decided depends on nothing
+but the answers.
 """
 
 from __future__ import annotations
@@ -15,22 +16,26 @@ from collections.abc import Callable, Iterable, Sequence
 
 from pytest_promptopt.records import Split
 from pytest_promptopt.refine.acceptance import EPSILON, estimate
-from pytest_promptopt.refine.attempts import REJECTED, Attempt, Results, Version
+from pytest_promptopt.refine.attempts import REJECTED, Attempt, Results, Version, undecided
 from pytest_promptopt.refine.evaluator import Trial
 
 #: The shares of passing cases that a harmless candidate breaks by chance, and that a harmful one breaks.
 BROKEN_BY_CHANCE = 0.03
 BROKEN_BY_HARM = 0.13
 
-#: Wald's bounds: of the harmless candidates one in twenty is taken for harmful; of the harmful ones three in
-#: ten are taken for harmless at first, and found out when the cases they owe are run.
+#: Wald's bound: one in twenty harmless candidates is taken for harmful, three in ten harmful ones are not.
 _HARMFUL_FROM = math.log(0.70 / 0.05)
-_HARMLESS_FROM = math.log(0.30 / 0.95)
 _PASSED = math.log((1 - BROKEN_BY_HARM) / (1 - BROKEN_BY_CHANCE))
 _BROKEN = math.log(BROKEN_BY_HARM / BROKEN_BY_CHANCE)
 
-#: Passing cases of the first round, as few as can show a candidate to be harmless, and of every further one.
-FIRST_GUARDS = math.ceil(_HARMLESS_FROM / _PASSED)
+#: Broken cases that a sample without any may hide, seven times out of ten at most: -ln 0.3.
+_HIDDEN = 1.2
+
+#: Broken cases from which on a candidate that lost is worth a look at what breaks them.
+FEW_BROKEN = 2
+
+#: Passing cases of the first round, and of every further one.
+FIRST_GUARDS = 11
 MORE_GUARDS = 6
 
 Run = Callable[[Sequence[Trial]], list[Results]]
@@ -43,7 +48,7 @@ def race(
     *,
     seed: str,
     first: Iterable[str] = (),
-    must_win: bool = True,
+    slack: float | None = None,
 ) -> None:
     """Run `attempts` on the training cases until each is decided; those that are good enough stay open.
 
@@ -51,7 +56,7 @@ def race(
 
     :param seed: of the order of the passing cases.
     :param first: the passing cases that come first.
-    :param must_win: reject whoever fixes none of the failing cases.
+    :param slack: how many cases more than it fixes a candidate may break; None if it must fix more.
     """
     standing = incumbent.standing(Split.TRAIN)
     failing = tuple(result.case.id for result in standing if result.failing is not None)
@@ -60,14 +65,14 @@ def race(
         attempt.results[Split.TRAIN] = ()
     _round(attempts, failing, standing, run)
     for attempt in attempts:
-        if must_win and failing and not _won(attempt):
+        if slack is None and failing and not _won(attempt):
             attempt.decide(REJECTED, f"it fixes none of the {len(failing)} failing training cases")
-    running, position = [attempt for attempt in attempts if not attempt.verdict], 0
+    running, position = undecided(attempts), 0
     while running and position < len(guards):
         end = position + (MORE_GUARDS if position else FIRST_GUARDS)
         _round(running, guards[position:end], standing, run)
         position = end
-        running = [attempt for attempt in running if not _decided(attempt, standing)]
+        running = [attempt for attempt in running if not _decided(attempt, standing, slack)]
 
 
 def _guards(incumbent: Version, failing: Iterable[str], seed: str, first: Iterable[str]) -> tuple[str, ...]:
@@ -91,15 +96,22 @@ def _won(attempt: Attempt) -> bool:
     return attempt.compared[Split.TRAIN].gain > EPSILON
 
 
-def _decided(attempt: Attempt, standing: Results) -> bool:
-    """Whether the passing cases run so far are enough to call it harmless or harmful."""
+def _decided(attempt: Attempt, standing: Results, slack: float | None) -> bool:
+    """Whether it has lost already, or won so much that the passing cases not run cannot undo it."""
     before = {result.case.id: result.rate or 0.0 for result in standing}
-    losses = [
-        before[result.case.id] - result.rate
+    passes = 1.0 - EPSILON
+    changes = [
+        (before[result.case.id], result.rate)
         for result in attempt.results[Split.TRAIN]
-        if result.rate is not None and before[result.case.id] >= 1.0 - EPSILON
+        if result.rate is not None
     ]
-    broken = math.fsum(losses)
-    ratio = broken * _BROKEN + (len(losses) - broken) * _PASSED
-    attempt.harmful = ratio >= _HARMFUL_FROM
-    return attempt.harmful or ratio <= _HARMLESS_FROM
+    won = math.fsum(new - old for old, new in changes if old < passes)
+    losses = [old - new for old, new in changes if old >= passes]
+    broken, count = math.fsum(losses), len(losses)
+    lost = broken > won - EPSILON if slack is None else broken > won + slack + EPSILON
+    shown = broken * _BROKEN + (count - broken) * _PASSED >= _HARMFUL_FROM
+    attempt.harmful = shown or (lost and broken >= FEW_BROKEN)
+    if lost:
+        attempt.decide(REJECTED, f"it breaks what it fixes: {attempt.compared[Split.TRAIN]}")
+    guards = sum(rate >= passes for rate in before.values())
+    return lost or shown or won > guards * (broken + _HIDDEN) / max(count, 1)
