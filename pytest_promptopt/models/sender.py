@@ -160,7 +160,7 @@ class Sender:
                 error = broken
         if error.stops_run and self.fatal is None:
             self.fatal = error
-        if not CONSEQUENCES[error.kind].retry or wait > self._retry.retry_after_cap:
+        if not CONSEQUENCES[error.kind].retry:
             return error, None
         return error, 0.0 if paused else wait
 

@@ -1,6 +1,6 @@
 """Jinja2 with limits: a prompt file may be wrong, or come from somebody else, and must still end.
 
-What a template does is counted in steps and in characters; the sandbox itself keeps it from Python's insides.
+Its time and the size of its values are limited; the sandbox itself keeps it from Python's insides.
 """
 
 from __future__ import annotations
@@ -21,8 +21,7 @@ from jinja2.runtime import Context, str_join
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.visitor import NodeTransformer
 
-#: Rounds of loops, calls, filters and operations of one rendering, and seconds of all of them.
-MAX_STEPS = 1_000_000
+#: Seconds of one rendering; looked at in each round of a loop, call, filter and operation.
 MAX_SECONDS = 5.0
 
 #: Characters and items that all intermediate values of one rendering have together.
@@ -40,6 +39,8 @@ _COUNTED, _JOINED = "promptopt counted", "promptopt joined"
 #: What puts a text that it is given into its result many times; at once in `replace`, else with each line.
 _REPEATING = ("replace", "indent", "wordwrap")
 
+#: What is put in by ``%`` or `format`, with its width; a width may be given like a value.
+_FIELD = re.compile(r"\{[^{}]*\}|%(?:\([^)]*\))?[^%a-zA-Z]*[a-zA-Z]")
 _NUMBER = re.compile(r"\d+")
 _NESTED_FIELD = re.compile(r"\{[^{}]*\{|%[^%a-zA-Z]*\*")
 
@@ -48,14 +49,10 @@ class _Meter:
     """What one rendering has done so far. Each method raises `OverflowError` when it is too much."""
 
     def __init__(self) -> None:
-        self._steps = 0
         self._size = 0
         self._end = time.monotonic() + MAX_SECONDS
 
     def step(self) -> None:
-        self._steps += 1
-        if self._steps > MAX_STEPS:
-            raise OverflowError(f"it takes more than {MAX_STEPS:,} steps")
         if time.monotonic() > self._end:
             raise OverflowError(f"it takes more than {MAX_SECONDS:g} seconds")
 
@@ -69,7 +66,8 @@ class _Meter:
         self.step()
         text, given = _text(subject), [_text(value) for value in given]
         if name in ("format", "format_map", "%") and isinstance(text, str):
-            _check_numbers(int(number[:9]) for number in _NUMBER.findall(text))
+            fields = " ".join(_FIELD.findall(text))
+            _check_numbers(int(number[:9]) for number in _NUMBER.findall(fields))
             if not _NESTED_FIELD.search(text):
                 return  # the numbers given are shown, and none is a width
         _check_numbers(value for value in given if type(value) is int)
@@ -197,7 +195,7 @@ def _metered_filter(name: str, function: Callable[..., Any]) -> Callable[..., An
 
 
 class _Counting(NodeTransformer):
-    """Sends loops and ``~`` through the meter."""
+    """Puts the meter into loops and ``~``."""
 
     def visit_For(self, node: nodes.For) -> nodes.Node:
         self.generic_visit(node)
@@ -211,7 +209,7 @@ class _Counting(NodeTransformer):
 
 
 def with_limits(tree: nodes.Template, environment: PromptEnvironment) -> nodes.Template:
-    """The same template, counted."""
+    """The same template with the meter in its loops."""
     counted: nodes.Template = _Counting().visit(tree)
     counted.set_environment(environment)
     return counted

@@ -505,6 +505,8 @@ caller = Caller(
 requests = [Request("m/x", (Message("user", str(n)),)) for n in range(10)]
 for request in requests:
     caller.submit(request, Role.TARGET)
+with open(sys.argv[2] + ".waiting", "a") as log:
+    log.write("x")
 print(*(caller.ask(request, Role.TARGET).text for request in requests))
 caller.close()
 cache.close()
@@ -540,8 +542,8 @@ def test_eight_processes_pay_an_answer_once_and_take_over_from_one_that_dies(tmp
     owner = start(HANGING)
     until(lambda: len(asked()) == 10)
     others = [start(CHILD) for _ in range(7)]
-    until(lambda: all((tmp_path / "cache").exists() and other.poll() is None for other in others))
-    time.sleep(0.3)
+    until(lambda: (tmp_path / "asked.waiting").read_text() == 8 * "x")
+    time.sleep(0.5)
     assert len(asked()) == 10, "they wait for the owner"
     owner.kill()
     owner.communicate()

@@ -45,6 +45,7 @@ BOMBS = {
     "width of bytes": "{{ 'x'.encode().ljust(10 ** 10) }}",
     "width of a format": "{{ '%9999999999d' % 1 }}",
     "width given to a format": "{{ '%*d' % (10 ** 10, 1) }}",
+    "width of a named format": "{{ '%(a)9999999999d' % {'a': 1} }}",
     "format filter": "{{ '%9999999999d' | format(1) }}",
     "format method": "{{ '{:9999999999}'.format(1) }}",
     "width given to a format method": "{{ '{:{w}}'.format(1, w=10 ** 10) }}",
@@ -70,7 +71,7 @@ def load(folder: Path, content: str) -> PromptFile:
 def test_a_bomb_is_a_render_error_at_its_line(
     tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sandbox, "MAX_SECONDS", 2.0)
+    monkeypatch.setattr(sandbox, "MAX_SECONDS", 0.3)
     with pytest.raises(RenderError, match=r"^bomb.md:\d: cannot be rendered: (Overflow|Security)Error: "):
         load(tmp_path, f"A\n{BOMBS[name]}\nB").render({})
 
