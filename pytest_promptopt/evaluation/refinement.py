@@ -213,8 +213,9 @@ class Refinement:
         iteration = self._settings.candidates + 1 + runs[Split.TRAIN]
         iterations = max(0, ceiling - start) // iteration
         few = ": few, raise it" if iterations < FEW_ITERATIONS else ""
+        bought = plural(iterations, "iteration")
         return (
-            f"promptopt: --promptopt-max-calls={ceiling} buys at least {plural(iterations, 'iteration')}{few}; "
+            f"promptopt: --promptopt-max-calls={ceiling} buys at least {bought}{few}; "
             f"{self._scoring(Phase.TRAINING)} calls are set aside for scoring the result, "
             f"{self._confirmable()}"
         )

@@ -122,8 +122,15 @@ def estimate(
 def score(
     split: Split, cases: int, before: Sequence[CaseResult], after: Sequence[CaseResult] = ()
 ) -> SplitScore:
-    """The pass rates of a split of `cases` cases under two texts; one without results was not measured."""
+    """The pass rates of a split of `cases` cases under two texts; one without results was not measured.
+
+    Where the second text was run on some of the cases only, the rates are of these.
+    """
     paired = compare(before, after, split=split)
+    if after and len(after) < len(before):
+        ran = {result.case.id for result in after}
+        before = [result for result in before if result.case.id in ran]
+    cases = min(cases, len(before or after) or cases)
     latest = after or before
     return SplitScore(
         split=split,

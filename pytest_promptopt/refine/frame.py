@@ -181,8 +181,12 @@ class SearchFrame(ABC):
         self._measure_original()
         return self._needless()
 
+    def searched(self) -> Sequence[str]:
+        """The cases that the search begins with."""
+        return self.group.ids(*SEARCHED)
+
     def _measure_original(self) -> None:
-        results = self.evaluate([{}], self.group.ids(*SEARCHED))[0]
+        results = self.evaluate([{}], self.searched())[0]
         self.around.record_results("0", results)
         by_split = {split: tuple(r for r in results if r.case.split is split) for split in SEARCHED}
         training, validation = (Passages(_inputs(part)) for part in by_split.values())

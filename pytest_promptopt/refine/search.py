@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import random
 from collections.abc import Sequence
 from dataclasses import replace
 
+from pytest_promptopt.evidence import wilson
 from pytest_promptopt.records import Split, pass_rate
 from pytest_promptopt.refine.acceptance import EPSILON, compare, holds, rank
 from pytest_promptopt.refine.attempts import ACCEPTED, MERGED, REJECTED, Attempt, Version, undecided
@@ -19,6 +21,10 @@ from pytest_promptopt.refine.surroundings import Surroundings
 from pytest_promptopt.refine.workshop import Workshop
 
 __all__ = ["SEARCHED", "Search"]
+
+#: Of more training cases than this the search begins with a sample: a large suite need not cost more.
+LARGE = 200
+SCREEN = 100
 
 #: The share of the training cases that the incumbent owes which may fail, for all that is known.
 HIDDEN = 0.15
@@ -34,12 +40,20 @@ class Search(SearchFrame):
         self._workshop = Workshop(self, self._briefing)
         self._escaping = False
         self._calls_per_case = 1.0
+        training = list(group.ids(Split.TRAIN))
+        self._waiting: list[str] = []
+        if len(training) > LARGE:
+            random.Random(f"{around.settings.seed}-screen").shuffle(training)
+            self._waiting = training[SCREEN:]
 
     # ------------------------------------------------------------------------------------------------- phases
 
     def search(self) -> Stop:
         """Training, then validation; the stop is that of the last phase with an iteration."""
         stop = self._iterate_until_halted(Phase.TRAINING)
+        while self._waiting and stop.halt in (Halt.TARGET, Halt.PLATEAU) and self._widen():
+            stop = self._iterate_until_halted(Phase.TRAINING)
+        self._note_screen()
         if pass_rate(self.original.results[Split.VALIDATION]) is None:
             return stop
         self.enter(Phase.VALIDATION)
@@ -57,6 +71,34 @@ class Search(SearchFrame):
             self._validate()
         except StopRun as stopped:
             self.notes.append(f"the validation cases could not be run: {stopped.why}")
+
+    def searched(self) -> Sequence[str]:
+        waiting = set(self._waiting)
+        return [case for case in super().searched() if case not in waiting]
+
+    def _widen(self) -> bool:
+        """Take as many training cases again into the search; whether they show more to mend."""
+        count = len(self.original.results[Split.TRAIN])
+        block, self._waiting = self._waiting[:count], self._waiting[count:]
+        versions = [self.original] if self.best is self.original else [self.original, self.best]
+        measured = self.evaluate([version.overlay for version in versions], block)
+        for version, results in zip(versions, measured, strict=True):
+            self.around.record_results(version.id, results)
+        wider = [version.settled(results) for version, results in zip(versions, measured, strict=True)]
+        self.original, self.best = wider[0], wider[-1]
+        failing = sum(result.failing is not None for result in measured[-1])
+        return failing > BROKEN_BY_CHANCE * len(block)
+
+    def _note_screen(self) -> None:
+        """Say how much the cases searched tell of all."""
+        if not self._waiting:
+            return
+        results = self.best.evidence(Split.TRAIN)
+        low, high = wilson(pass_rate(results) or 0.0, len(results))
+        self.notes.append(
+            f"searched with {len(results)} of {len(results) + len(self._waiting)} training cases, drawn at "
+            f"random: the pass rate on all of them is between {low:.0%} and {high:.0%} (95 % interval)"
+        )
 
     def begin(self) -> Stop | None:
         paid = self.around.paid().calls
@@ -152,7 +194,7 @@ class Search(SearchFrame):
         if not self._escaping:
             merged = self._workshop.merged(f"{number}.{len(attempts) + 1}", contenders, self.best)
             attempts += [merged] if merged else []
-            contenders = undecided([merged]) if merged else contenders
+            contenders = [merged] if merged and not merged.verdict else contenders
         self._judge(contenders, attempts, phase)
         self._keep_best(attempts, phase)
         self._briefing.learn(number, attempts)
