@@ -64,9 +64,8 @@ class _Times:
             self.deviation += WEIGHT_DEVIATION * (abs(seconds - self.mean) - self.deviation)
             self.mean += WEIGHT_MEAN * (seconds - self.mean)
         limit = max(LEAST, FACTOR * (self.mean + 4 * self.deviation)) if self.seen >= ENOUGH else math.inf
-        if (
-            not 0.8 * self.limit < limit < 1.25 * self.limit
-        ):  # not for every answer: there may be many running
+        # Not for every answer: there may be many attempts running.
+        if not 0.8 * self.limit < limit < 1.25 * self.limit:
             self.limit = limit
             for attempt in self.running:
                 attempt.apply(limit)

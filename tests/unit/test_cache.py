@@ -188,6 +188,7 @@ def test_any_row_is_a_miss_or_an_answer_and_can_be_written_over(
     assert cache.warnings == []
 
 
+@settings(deadline=None)
 @given(
     st.recursive(
         st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=9),

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_promptopt.failures import Category, FailedCase, describe
@@ -199,6 +199,7 @@ def test_a_candidate_may_use_tags_of_its_own_and_compare_numbers() -> None:
     assert checks.objection(prompt, prose) is None
 
 
+@settings(deadline=None)
 @given(st.text(st.characters(exclude_categories=()), max_size=60))
 def test_no_text_at_all_opens_or_closes_a_section(text: str) -> None:
     content = told(text)
