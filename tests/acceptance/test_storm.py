@@ -16,7 +16,8 @@ CASES = 250
 QUICK = """
 from pytest_promptopt.models import patience, retry
 patience.LEAST = 0.5
-retry.RetryPolicy.__init__.__defaults__ = (7, 0.02, 0.1, *retry.RetryPolicy.__init__.__defaults__[3:])
+attempts, _, _, *rest = retry.RetryPolicy.__init__.__defaults__
+retry.RetryPolicy.__init__.__defaults__ = (attempts, 0.02, 0.1, *rest)
 """
 
 #: Every third case fails, whatever the weather.

@@ -302,3 +302,27 @@ def keys(value: Any) -> Any:
     return (
         [keys(item) for item in value] if isinstance(value, Sequence) and not isinstance(value, str) else None
     )
+
+
+REPLIES = st.lists(
+    st.sampled_from(
+        ["<new_prompt>", "</new_prompt>", "<reason>", "</reason>", "```", "\n", "{{ ticket }}", "x"]
+    )
+    | st.text(max_size=5),
+    max_size=12,
+).map("".join)
+
+
+@settings(deadline=None)
+@given(REPLIES, st.sampled_from(["end_turn", "max_tokens", "refusal"]))
+def test_any_reply_holds_one_whole_prompt_or_none(text: str, stop_reason: str) -> None:
+    reply = parse(Answer(text, "demo", stop_reason, None, None, 0.0))
+    if isinstance(reply, Reply):
+        start, end = text.index("<new_prompt>"), text.rindex("</new_prompt>")
+        assert stop_reason == "end_turn"
+        assert reply.text.strip()
+        inside = text[start + len("<new_prompt>") : end]
+        assert "".join(reply.text.split()) in "".join(inside.split())
+        assert text.count("<new_prompt>") == text.count("</new_prompt>")
+    else:
+        assert reply.why
