@@ -202,7 +202,7 @@ class Completion(str):
         """
         try:
             return json.loads(self)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"the completion is not JSON ({error}): {str(self)[:200]!r}") from None
 
     def __reduce__(self) -> tuple[object, ...]:

@@ -15,6 +15,7 @@ from pytest_promptopt.gate import verdict
 from pytest_promptopt.prompts import PromptFile
 from pytest_promptopt.records import PromptCheck, Status
 from pytest_promptopt.reports import terminal
+from pytest_promptopt.reports.wording import printable
 from pytest_promptopt.settings import Settings
 
 if TYPE_CHECKING:
@@ -129,4 +130,4 @@ class Summary:
         for line in terminal.gate_lines(self._checks):
             reporter.write_line(line.text, **line.markup)
         for note in self._notes:
-            reporter.write_line(f"promptopt: {note}", yellow=True)
+            reporter.write_line(f"promptopt: {printable(note)}", yellow=True)

@@ -15,6 +15,9 @@ from pytest_promptopt.reports.wording import cost, duration, excerpt, percent, p
 MAX_DIFF_LINES = 40
 MAX_DIFF_WIDTH = 2_000
 
+#: The longest error in a headline.
+MAX_REASON_WIDTH = 400
+
 _SPLIT_NAMES = {Split.TRAIN: "train", Split.VALIDATION: "validation", Split.HELDOUT: "held-out"}
 
 
@@ -89,7 +92,11 @@ def _headline(prompt: PromptResult, more: str = "") -> Line:
     ):
         words = "worse on fresh answers, left alone"
     if prompt.outcome == "improved" and not prompt.written:
-        words, markup, more = "improved, not written", WARN, f": {printable(prompt.unwritten)}"
+        words, markup, more = (
+            "improved, not written",
+            WARN,
+            f": {excerpt(prompt.unwritten, MAX_REASON_WIDTH)}",
+        )
     return Line(f"{printable(prompt.prompt)}: {words}{more}", {**BOLD, **markup})
 
 
