@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 
 from pytest_promptopt.failures import Feedback, describe
 from pytest_promptopt.records import CaseResult, Split
 from pytest_promptopt.refine.attempts import Attempt, Version
 from pytest_promptopt.refine.evaluator import Prompt
+from pytest_promptopt.refine.flaky import flaky, steady
 from pytest_promptopt.refine.groups import Group
 from pytest_promptopt.refine.halting import DECIDING, Phase
 from pytest_promptopt.refine.memory import Memory
@@ -57,9 +58,12 @@ class Briefing:
         self._shown: Counter[str] = Counter()
         self._broken: list[str] = []
         self._expected: set[str] = set()
+        self._flaky: Collection[str] | None = None
 
     def briefs(self, number: int, phase: Phase, incumbent: Version) -> tuple[Brief, ...]:
         """What each candidate of iteration `number` is told; the prompts of a pipeline take turns."""
+        if self._flaky is None:  # the first incumbent is the original
+            self._flaky = {case.case for case in flaky(incumbent.evidence(*Split))}
         count = self._settings.candidates
         turns = self._turns(number, phase, incumbent)
         told = {
@@ -84,12 +88,16 @@ class Briefing:
         ]
         self._broken = list(dict.fromkeys([*broken, *self._broken]))
 
+    def _steady(self, incumbent: Version, split: Split) -> Sequence[CaseResult]:
+        """Its results without flaky cases while others fail: these say nothing of its text."""
+        return steady(incumbent.results[split], self._flaky or ())
+
     def _turns(self, number: int, phase: Phase, incumbent: Version) -> list[str]:
         """The prompt that each candidate rewrites: those with failing cases, most failing first, in turn."""
         failing = {
             prompt.name: sum(
                 result.failing is not None and prompt.name in result.case.prompts
-                for result in incumbent.results[DECIDING[phase]]
+                for result in self._steady(incumbent, DECIDING[phase])
             )
             for prompt in self._group.prompts
         }
@@ -113,14 +121,14 @@ class Briefing:
             failing=feedback.failing,
             total=feedback.total,
             categories=feedback.categories,
-            passing=guards(incumbent.results[Split.TRAIN], self._broken, prompt.name),
+            passing=guards(self._steady(incumbent, Split.TRAIN), self._broken, prompt.name),
             patterns=self._patterns(prompt, incumbent, feedback) if phase is Phase.VALIDATION else (),
             lessons=self._memories[prompt.name].lines(),
         )
         return (replace(brief, failed=share) for share in shares)
 
     def _feedback(self, prompt: Prompt, split: Split, incumbent: Version) -> Feedback:
-        results = [result for result in incumbent.results[split] if prompt.name in result.case.prompts]
+        results = [r for r in self._steady(incumbent, split) if prompt.name in r.case.prompts]
         custom = self._policies.categorize
         return describe(results, prompt=prompt.name, prose=incumbent.text(prompt), custom=custom)
 
