@@ -232,6 +232,9 @@ def add(parser: pytest.Parser) -> None:
             )
         ini_type: Any = option.ini_type
         parser.addini(option.ini, option.help, type=ini_type, default=None)
+    no_regressions = "Take no candidate that fails a training or validation case which the original passed"
+    group.addoption("--promptopt-no-regressions", action="store_true", help=no_regressions)
+    parser.addini("promptopt_no_regressions", no_regressions, type="bool", default=False)
     group.addoption(
         "--promptopt-report",
         dest="promptopt_report",
@@ -255,7 +258,17 @@ def read(config: pytest.Config) -> Settings:
             values[option.field] = option.parse(f"--promptopt-{option.flag}", given)
         elif (text := _ini_text(config, option.ini)) is not None:
             values[option.field] = option.parse(option.ini, text)
+    values["no_regressions"] = config.getoption("promptopt_no_regressions") or _ini_flag(
+        config, "promptopt_no_regressions"
+    )
     return Settings(rootdir=config.rootpath, mode=_mode(config), reports=_reports(config), **values)
+
+
+def _ini_flag(config: pytest.Config, name: str) -> bool:
+    try:
+        return bool(config.getini(name))
+    except Exception as error:
+        raise SettingsError(f"{name}: {error}; accepted are true and false") from None
 
 
 def _ini_text(config: pytest.Config, name: str) -> str | None:

@@ -135,6 +135,7 @@ class Refinement:
             self._progress.finished()
             # What was set aside and not used: pytest's own loop runs the held-out cases of unchanged prompts.
             self._ledger.set_aside(0)
+            self._caller.forget_refusals()
 
     def paid(self, paid: Paid) -> None:
         """Journal a settled model call; called from the event loop's thread."""

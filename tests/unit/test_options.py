@@ -16,7 +16,7 @@ BY_FIELD = {option.field: option for option in options.OPTIONS}
 
 def test_every_option_fills_a_field_of_the_settings() -> None:
     assert set(BY_FIELD) <= set(Settings.__dataclass_fields__)
-    assert set(Settings.__dataclass_fields__) - set(BY_FIELD) == {"rootdir", "mode", "reports"}
+    assert set(Settings.__dataclass_fields__) - set(BY_FIELD) == {"rootdir", "mode", "reports", "no_regressions"}
 
 
 def test_defaults_that_the_help_names_are_the_settings_own() -> None:
