@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from functools import partial
 
 from pytest_promptopt.budget import Ledger, Price, Reservation
@@ -13,16 +14,23 @@ from pytest_promptopt.models import Model
 from pytest_promptopt.models.pace import Pace
 from pytest_promptopt.models.redact import redact
 from pytest_promptopt.models.retry import CONSEQUENCES, RetryPolicy
-from pytest_promptopt.records import Answer, Request, Role
+from pytest_promptopt.records import Answer, Request, Role, Spend
+
+#: How often a call that does not fit yet looks whether another process has settled one.
+POLL = 0.25
 
 
 @dataclass
 class Trip:
-    """One request on its way. `attempts` counts what was really sent, also when the trip is cancelled."""
+    """One request on its way. `attempts` counts what was really sent, also when the trip is cancelled.
+
+    :param spend: what these attempts were charged.
+    """
 
     request: Request
     role: Role
     attempts: int = 0
+    spend: Spend = field(default_factory=Spend)
 
 
 class Sender:
@@ -55,10 +63,10 @@ class Sender:
         model = self._model(trip.request.model)
         price = await self._price_of(trip.request)
         pace = self._paces.setdefault(trip.request.model, Pace(self._concurrency))
-        left = self._retry.deadline
+        left = min(self._retry.deadline, self._ledger.seconds_left)
         loop = asyncio.get_running_loop()
         for attempt in range(1, self._retry.attempts + 1):
-            await pace.enter(patience=self._retry.retry_after_cap)
+            await pace.enter(patience=min(self._retry.retry_after_cap, self._ledger.seconds_left))
             try:
                 reservation = await self._reserve(trip, price)
                 started = loop.time()
@@ -110,11 +118,13 @@ class Sender:
                 if not self._ledger.could_fit(trip.request, price):
                     raise
             self._money_moved.clear()
-            await self._money_moved.wait()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._money_moved.wait(), POLL)
 
     async def _attempt(self, model: Model, trip: Trip, reservation: Reservation, seconds: float) -> Answer:
         trip.attempts += 1
-        end: Callable[[Reservation], None] = self._ledger.keep
+        end: Callable[[Reservation], Spend] = self._ledger.keep
+        seconds = min(seconds, self._ledger.seconds_left)
         try:
             async with asyncio.timeout(seconds):
                 answer = await model.complete(trip.request)
@@ -131,7 +141,7 @@ class Sender:
         except Exception as error:  # a defect of a model must not end the loop that serves all others
             raise _defect(trip.request.model, error) from None
         finally:
-            end(reservation)
+            trip.spend += end(reservation)
             self._money_moved.set()
 
     def _after(self, error: ModelError, attempt: int, pace: Pace) -> float | None:

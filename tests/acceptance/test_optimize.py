@@ -172,6 +172,7 @@ def test_the_journal_tells_the_run_in_order(desk: Desk) -> None:
     desk.optimize()
     kinds = [kind for kind in desk.kinds() if kind not in ("call", "results")]
     assert kinds == [
+        "opened",
         "start",
         "candidate",
         "candidate",
@@ -180,6 +181,7 @@ def test_the_journal_tells_the_run_in_order(desk: Desk) -> None:
         "stop",
         "confirmation",
         "heldout",
+        "writing",
         "written",
         "end",
     ]

@@ -22,6 +22,8 @@ WRONG = {
     "plateau": ("few", "a whole number from 1"),
     "target": ("1.5", "a share from 0 to 1 (0.9) or a percentage (90%)"),
     "max_calls": ("-1", "a whole number from 1"),
+    "max_tokens": ("some", "a whole number from 1"),
+    "max_time": ("1d", "a time above 0, such as 90, 90s, 15m or 2h"),
     "max_cost": ("free", "an amount in US dollars above 0"),
     "concurrency": ("0", "a whole number from 1 to 1000"),
     "samples": ("1.5", "a whole number from 1"),
@@ -181,12 +183,10 @@ def test_only_one_of_the_two_modes(pytester: pytest.Pytester) -> None:
     [
         "--promptopt-strategy=evolve",
         "--promptopt-judge-model=demo",
-        "--promptopt-max-tokens=5",
-        "--promptopt-max-time=5",
         "--promptopt-gate=rate",
         "--promptopt-save-baseline=x",
         "--promptopt-max",
-        "--optimize-resume",
+        "--optimize-again",
     ],
 )
 def test_options_that_do_not_exist_are_unknown(pytester: pytest.Pytester, option: str) -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_promptopt.budget import DEFAULT_MAX_TOKENS, Ledger, Price
+from pytest_promptopt.budget import DEFAULT_MAX_TOKENS, Ledger, Price, input_bound
 from pytest_promptopt.errors import ErrorKind, ModelError
 from pytest_promptopt.records import Answer, Message, Request, Role, Spend, Usage
 
@@ -60,7 +60,7 @@ def test_a_call_that_vanished_stays_charged_and_a_refused_one_does_not() -> None
     ledger = Ledger(max_cost=1)
     ledger.keep(ledger.reserve(REQUEST, Role.TARGET, PRICE))
     ledger.refund(ledger.reserve(REQUEST, Role.TARGET, PRICE))
-    assert ledger.spend == Spend(calls=2, cost=BOUND)
+    assert ledger.spend == Spend(2, input_bound(REQUEST), 100, BOUND)
 
 
 def test_money_is_reserved_before_it_is_spent() -> None:

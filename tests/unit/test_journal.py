@@ -76,7 +76,7 @@ def test_a_full_disk_leaves_no_half_line(journal: Journal, monkeypatch: pytest.M
 
     with monkeypatch.context() as disk_is_full:
         disk_is_full.setattr(os, "write", half)
-        with pytest.raises(OSError, match="no space"):
+        with pytest.raises(JournalError, match="no space"):
             journal.append("candidate", text="x" * 200)
     journal.append("stop")
     assert [event.event for event in read(journal.path)] == ["stop"]

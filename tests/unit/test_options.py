@@ -16,7 +16,13 @@ BY_FIELD = {option.field: option for option in options.OPTIONS}
 
 def test_every_option_fills_a_field_of_the_settings() -> None:
     assert set(BY_FIELD) <= set(Settings.__dataclass_fields__)
-    assert set(Settings.__dataclass_fields__) - set(BY_FIELD) == {"rootdir", "mode", "reports"}
+    assert set(Settings.__dataclass_fields__) - set(BY_FIELD) == {
+        "rootdir",
+        "mode",
+        "reports",
+        "resume",
+        "options",
+    }
 
 
 def test_defaults_that_the_help_names_are_the_settings_own() -> None:
@@ -41,6 +47,10 @@ def test_defaults_that_the_help_names_are_the_settings_own() -> None:
         ("target", "0.95", 0.95),
         ("target", "95%", 0.95),
         ("max_calls", "1000", 1000),
+        ("max_tokens", "200000", 200000),
+        ("max_time", "90", 90.0),
+        ("max_time", "1.5 m", 90.0),
+        ("max_time", "2h", 7200.0),
         ("max_cost", "2.50", 2.5),
         ("max_cost", "$2.50", 2.5),
         ("concurrency", "1", 1),
@@ -81,6 +91,11 @@ WRONG = [
     ("target", "101%", "a percentage"),
     ("max_calls", "0", "a whole number from 1"),
     ("max_calls", "1e3", "a whole number from 1"),
+    ("max_tokens", "0", "a whole number from 1"),
+    ("max_time", "0s", "such as 90, 90s, 15m or 2h"),
+    ("max_time", "1d", "such as 90, 90s, 15m or 2h"),
+    ("max_time", "-5", "such as 90, 90s, 15m or 2h"),
+    ("max_time", "1h30m", "such as 90, 90s, 15m or 2h"),
     ("max_cost", "0", "above 0"),
     ("max_cost", "-1", "above 0"),
     ("max_cost", "inf", "above 0"),
