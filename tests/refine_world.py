@@ -27,6 +27,8 @@ from pytest_promptopt.records import (
 from pytest_promptopt.refine.evaluator import Trial
 from pytest_promptopt.refine.loop import run
 from pytest_promptopt.refine.policies import Policies
+from pytest_promptopt.refine.search import Search
+from pytest_promptopt.refine.strategy import Strategy
 from pytest_promptopt.settings import Settings
 
 TRAIN, VALIDATION, HELDOUT = Split.TRAIN, Split.VALIDATION, Split.HELDOUT
@@ -108,6 +110,7 @@ class World:
     fresh: list[list[Trial]] = field(default_factory=list)
     written: dict[str, str] = field(default_factory=dict)
     conflict: BaseException | None = None
+    strategy: Strategy = Search
 
     @property
     def cases(self) -> list[Case]:
@@ -164,6 +167,7 @@ class World:
             self.policies,
             spend=self.spend,
             write=None if dry else self.write,
+            strategy=self.strategy,
         )
 
     def result(self, **settings: float) -> PromptResult:

@@ -13,7 +13,8 @@ from pytest_promptopt.refine.attempts import Results
 from pytest_promptopt.refine.confirmation import IMPROVED, Comparing, explained
 from pytest_promptopt.refine.evaluator import Prompt, StopRun, Trial
 from pytest_promptopt.refine.halting import Halt, Phase
-from pytest_promptopt.refine.search import SEARCHED, Search
+from pytest_promptopt.refine.search import SEARCHED
+from pytest_promptopt.refine.strategy import GroupSearch
 from pytest_promptopt.refine.surroundings import Surroundings
 
 #: Puts a prompt's new text on disk; raises `PromptConflictError` when the file changed since it was read.
@@ -23,7 +24,7 @@ Write = Callable[[Prompt, str], None]
 class Ending:
     """The end of one group's search. After `score_heldout` nothing is searched any more."""
 
-    def __init__(self, search: Search, around: Surroundings) -> None:
+    def __init__(self, search: GroupSearch, around: Surroundings) -> None:
         self.heldout = search.group.ids(Split.HELDOUT)
         self.original, self.final = search.original, search.final
         self.changed = [p for p in search.group.prompts if self.final.text(p) != p.prose]

@@ -15,6 +15,7 @@ from pytest_promptopt.refine.groups import connected
 from pytest_promptopt.refine.policies import Policies
 from pytest_promptopt.refine.proposer import Ask
 from pytest_promptopt.refine.search import Search
+from pytest_promptopt.refine.strategy import Strategy
 from pytest_promptopt.refine.surroundings import Surroundings
 from pytest_promptopt.settings import Settings
 
@@ -29,6 +30,7 @@ def run(
     *,
     spend: Callable[[], Mapping[Role, Spend]],
     write: Write | None,
+    strategy: Strategy = Search,
 ) -> RunResult:
     """Refine `prompts` until every search has ended; the result says what became of each.
 
@@ -39,11 +41,12 @@ def run(
     :param spend: what was paid so far in the whole session, by role.
     :param write: puts a text on disk, raises `PromptConflictError` when the file changed since it was read;
         None for a dry run.
+    :param strategy: how each group of prompts is searched.
     """
     started = time.monotonic()
     around = Surroundings(evaluator, ask, settings, policies, journal, spend)
     _record_start(around, prompts)
-    searches = [Search(group, around) for group in connected(prompts, evaluator.cases)]
+    searches = [strategy(group, around) for group in connected(prompts, evaluator.cases)]
     for search in searches:
         search.run()
         if search.interrupted:

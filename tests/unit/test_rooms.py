@@ -22,7 +22,7 @@ FLOORS = (
     {"cache", "budget"},
     {"models", "journal", "failures", "prompts"},
     {"refine"},
-    {"reports", "gate"},
+    {"reports", "gate", "strategies"},
     {"runs"},
     {"evaluation", "options", "hookspecs"},
     {"plugin"},
