@@ -249,6 +249,13 @@ class Ledger:
         with self._lock:
             return self._seconds_left(self._book, self.max_time)
 
+    def out_of_time(self, request: Request) -> ModelError:
+        """What ends `request` when no seconds are left."""
+        with self._lock:
+            kept = self._kept(self._book)
+        why = f"the ceiling of {self.max_time or 0:g} s is reached{kept} (--promptopt-max-time)"
+        return _refusal(request, why)
+
     @property
     def breach(self) -> str:
         """By how much a provider passed what was reserved for its answer, in a sentence; else empty."""
@@ -329,10 +336,7 @@ class Ledger:
         if breach := str(_get(book, "breach", "")):
             raise _refusal(request, breach)
         if self.max_time is not None and self._seconds_left(book, self.max_time) <= 0:
-            raise _refusal(
-                request,
-                f"the ceiling of {self.max_time:g} s is reached{self._kept(book)} (--promptopt-max-time)",
-            )
+            raise self.out_of_time(request)
         if self._calls_left(book) == 0:
             raise _refusal(
                 request,

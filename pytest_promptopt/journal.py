@@ -139,7 +139,7 @@ def read(path: Path) -> list[Event]:
 
 
 class _NotWhole(ValueError):
-    """A line is not what was written."""
+    """A line is not what was written, as a loss of power may leave the last one."""
 
 
 def _scan(path: Path) -> tuple[list[Event], int]:
@@ -162,6 +162,8 @@ def _parse(line: bytes, number: int) -> Event:
     try:
         body = json.loads(line)
     except (ValueError, RecursionError) as error:
+        if "Extra data" in str(error):  # two lines in one: the first was on disk before the second began
+            raise
         raise _NotWhole(str(error)) from None
     if not isinstance(body, dict):
         raise _NotWhole(f"expected a JSON object, got {type(body).__name__}")

@@ -13,7 +13,7 @@ from functools import partial
 
 import pytest
 
-from pytest_promptopt.budget import Ledger
+from pytest_promptopt.budget import Ledger, unknown_price
 from pytest_promptopt.errors import (
     ErrorKind,
     ModelError,
@@ -29,6 +29,7 @@ from pytest_promptopt.evaluation.record import RunRecord
 from pytest_promptopt.evaluation.splits import restrict
 from pytest_promptopt.journal import Journal
 from pytest_promptopt.models.caller import Caller, Paid
+from pytest_promptopt.models.prices import price_of
 from pytest_promptopt.models.registry import preflight, variety
 from pytest_promptopt.prompts import PromptFile, check_writable, save_beside, write_prose
 from pytest_promptopt.records import (
@@ -193,13 +194,17 @@ class Refinement:
                     check_writable(file)
                 except OSError as error:
                     raise SettingsError(f"{file.name}: cannot be rewritten: {error}") from None
-        models = {self._settings.optimizer_model}
+        probes = {self._settings.optimizer_model: Request(self._settings.optimizer_model, ())}
         for case in self._items.values():
-            models.update(case.model_of(file) for file in case.files.values())
-        for model in sorted(models):
+            for file in case.files.values():
+                probes[case.model_of(file)] = case.request(file, (), None, sample=0)
+        for model, probe in sorted(probes.items()):
             found = ask_hook(self._config, "pytest_promptopt_resolve_model", returns=object, name=model)
             if found is None:
                 preflight(model)
+            ceiling = self._settings.max_cost
+            if ceiling is not None and (found is not None or price_of(probe) is None):
+                raise SettingsError(unknown_price(model, ceiling))
 
     def _plan_budget(self) -> None:
         """Set aside what scoring takes, so that a search cannot use it up."""

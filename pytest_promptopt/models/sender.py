@@ -135,6 +135,8 @@ class Sender:
                 end = self._ledger.refund
             raise
         except TimeoutError:
+            if self._ledger.seconds_left <= 0:
+                raise self._ledger.out_of_time(trip.request) from None
             name = trip.request.model
             said = f"{name}: no reply within {seconds:.3g} s"
             raise ModelError(ErrorKind.TIMEOUT, said, model=name) from None
