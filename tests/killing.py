@@ -128,7 +128,10 @@ class Killing:
             tally.unique = len(keys)
             while tally.kills < kills:
                 self._reset()
+                start = time.monotonic()
                 killed = self._one_run(tally, kills, seconds)
+                if not killed:
+                    seconds = min(seconds, time.monotonic() - start)
                 asked = self._keys()
                 tally.runs += 1
                 tally.requests += len(asked)
