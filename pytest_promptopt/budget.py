@@ -333,8 +333,6 @@ class Ledger:
 
         :param but: processes whose reservations are not counted.
         """
-        if breach := str(_get(book, "breach", "")):
-            raise _refusal(request, breach)
         if self.max_time is not None and self._seconds_left(book, self.max_time) <= 0:
             raise self.out_of_time(request)
         if self._calls_left(book) == 0:
@@ -343,6 +341,10 @@ class Ledger:
                 f"the ceiling of {self.max_calls} calls is reached{self._kept(book, calls=True)} "
                 "(--promptopt-max-calls)",
             )
+        if self.max_tokens is None and self.max_cost is None:
+            return
+        if breach := str(_get(book, "breach", "")):
+            raise _refusal(request, breach)
         tokens, cost = _outstanding(book, but or [])
         spent, (tokens_each, cost_each) = _total(book), self._target_means(book)
         aside = int(_get(book, "set_aside", 0))

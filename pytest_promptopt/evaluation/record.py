@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_promptopt.budget import Ledger
-from pytest_promptopt.errors import ModelError, SettingsError
+from pytest_promptopt.errors import ModelError, PromptoptError, SettingsError
 from pytest_promptopt.evaluation.case import PromptCase
 from pytest_promptopt.home import ensure_home
 from pytest_promptopt.journal import FILE_NAME, Journal
@@ -41,7 +41,11 @@ class RunRecord:
         except OSError as error:
             raise SettingsError(f"no journal of the run can be kept: {error}") from None
         if settings.resume:
-            self.past = find(settings.home, settings.resume, option="--optimize-resume")
+            try:
+                self.past = find(settings.home, settings.resume, option="--optimize-resume")
+            except PromptoptError:
+                self.close()
+                raise
 
     def stands_on(self, cases: Iterable[PromptCase]) -> None:
         """Take note of what decides the run. Raises `SettingsError` with what changed since it was begun."""

@@ -303,6 +303,10 @@ class CaseRunner:
         if hasattr(self.session.config, "workerinput"):  # elsewhere the summary does it
             tally.excuse(self.session, report)
 
+    def pytest_keyboard_interrupt(self) -> None:
+        """No further call, whoever was interrupted."""
+        self.caller.cancel()
+
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self) -> None:
         self.caller.close()

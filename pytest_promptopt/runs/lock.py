@@ -31,6 +31,10 @@ class RunLock:
         lock = filelock.FileLock(ensure_home(self._home) / "run.lock", timeout=0, mode=0o600)
         try:
             lock.acquire()
+        except (
+            NotImplementedError
+        ):  # a file system without locks: whoever starts two runs there is on his own
+            return
         except filelock.Timeout:
             raise SettingsError(
                 f"{holder(self._home) or 'another run'} is at work on the prompts of this project; wait for "

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pytest_promptopt.errors import PromptoptError
+from pytest_promptopt.errors import PromptoptError, SettingsError
 from pytest_promptopt.prompts import replace_content
 from pytest_promptopt.runs.fingerprint import digest
 from pytest_promptopt.runs.past import PastRun
@@ -29,8 +29,15 @@ def restore(run: PastRun, *, rootdir: Path) -> Iterator[Restored]:
 
 
 def take_back(run: PastRun, *, rootdir: Path) -> list[str]:
-    """Put back what the run wrote, so that it can be continued from its beginning; the files' names."""
-    return [done.prompt for done in restore(run, rootdir=rootdir) if done.said == RESTORED]
+    """Put back what the run wrote, so that it can be continued from its beginning; the files' names.
+
+    Raises `SettingsError` when one of them cannot be put back.
+    """
+    found = list(restore(run, rootdir=rootdir))
+    for done in found:
+        if done.refused:
+            raise SettingsError(f"--optimize-resume: {done.prompt}: {done.said}")
+    return [done.prompt for done in found if done.said == RESTORED]
 
 
 RESTORED = "restored"

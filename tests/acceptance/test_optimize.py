@@ -331,6 +331,19 @@ def test_ctrl_c_ends_an_optimization_at_once_and_changes_nothing(desk: Desk, mom
     assert "written" not in kinds
 
 
+@pytest.mark.parametrize("mode", ["--optimize", "-v"])
+def test_after_ctrl_c_no_call_is_sent_and_those_in_flight_are_cancelled(desk: Desk, mode: str) -> None:
+    """All calls hang; the user presses Ctrl-C when five are in flight and three wait for their turn."""
+    hanging = "        await asyncio.sleep(60)\n        return await DemoModel"
+    model = CONFTEST.replace("        return await DemoModel", hanging)
+    desk.write("conftest.py", model.replace("            await asyncio.sleep(60)\n", ""))
+    desk.write("ctrl-c", "5")
+    options = (mode, "--tb=no", "-p", "no:asyncio", "--promptopt-concurrency=5")
+    result = desk.pytester.runpytest_subprocess(*options, timeout=30)
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+    assert len(desk.told) == 5
+
+
 def test_a_prompt_that_was_edited_meanwhile_is_not_overwritten(desk: Desk) -> None:
     desk.write(
         "conftest.py",
