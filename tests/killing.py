@@ -89,6 +89,10 @@ def _reply(messages: tuple[Message, ...]) -> str:
     return answer(messages) if asked is None else propose(asked)
 
 
+#: So many requests of the process, and then so many seconds.
+Moment = tuple[int, float]
+
+
 @dataclass
 class Tally:
     """What the kills showed. `wrong` is empty when nothing happened that may not."""
@@ -111,6 +115,7 @@ class Killing:
 
     def __init__(self, path: Path, *, latency: float, concurrency: int, seed: int) -> None:
         self._path = path
+        self._latency = latency
         self._concurrency = concurrency
         self._random = random.Random(seed)
         self._server = WireServer(answer=reply, latency=latency)
@@ -121,17 +126,13 @@ class Killing:
         """Kill `kills` times; each run that comes to its end is followed by a new one."""
         tally = Tally()
         with self._server, self._watching():
-            for _ in range(2):  # the server remembers what it answered the first time
-                self._reset()
-                seconds = self._uninterrupted()
+            self._reset()
+            self._process(resume=False, moment=None)
             keys, text = Counter(self._keys()), self._text
             tally.unique = len(keys)
             while tally.kills < kills:
                 self._reset()
-                start = time.monotonic()
-                killed = self._one_run(tally, kills, seconds)
-                if not killed:
-                    seconds = min(seconds, time.monotonic() - start)
+                killed = self._one_run(tally, kills)
                 asked = self._keys()
                 tally.runs += 1
                 tally.requests += len(asked)
@@ -147,13 +148,13 @@ class Killing:
             tally.wrong.append(f"the prompt file was neither old nor new: {self._seen - {PROMPT, text}}")
         return tally
 
-    def _one_run(self, tally: Tally, kills: int, seconds: float) -> int:
+    def _one_run(self, tally: Tally, kills: int) -> int:
         """One run to its end, through as many kills as it takes; how many there were."""
         killed = 0
         while True:
             known, before = self._journaled(), len(self._server.requests)
-            last = tally.kills >= kills
-            ended = self._process(killed > 0, None if last else self._random.uniform(0.2, 0.8 * seconds))
+            moment = None if tally.kills >= kills else self._random.choice(self._moments)()
+            ended = self._process(killed > 0, moment)
             for key in self._keys()[before:]:
                 if key in known:
                     tally.wrong.append("a request whose answer was in the journal")
@@ -162,7 +163,16 @@ class Killing:
             killed += 1
             tally.kills += 1
 
-    def _process(self, resume: bool, moment: float | None) -> bool:
+    @property
+    def _moments(self) -> list[Callable[[], Moment]]:
+        """Mostly at some request, whatever the speed of the machine; now and then at any time."""
+
+        def at_request() -> Moment:
+            return self._random.randint(1, 60), self._random.uniform(0, 2 * self._latency)
+
+        return [at_request] * 4 + [lambda: (0, self._random.uniform(0, 3))]
+
+    def _process(self, resume: bool, moment: Moment | None) -> bool:
         """Whether it came to its end before the `moment` of its kill."""
         begun = self._begun() if resume else ""
         args = [f"--optimize-resume={begun}"] if begun else self._args()
@@ -176,7 +186,7 @@ class Killing:
             text=True,
         )
         try:
-            output, _ = process.communicate(timeout=moment)
+            output, _ = process.communicate(timeout=None if moment is None else self._wait(process, *moment))
         except subprocess.TimeoutExpired:
             process.kill()
             process.communicate()
@@ -185,15 +195,17 @@ class Killing:
             raise RuntimeError(f"pytest ended with {process.returncode}:\n{output}")
         return True
 
+    def _wait(self, process: subprocess.Popen[str], requests: int, seconds: float) -> float:
+        """Wait for so many further requests, or the end; the seconds that are left then."""
+        due = len(self._server.requests) + requests
+        while requests and len(self._server.requests) < due and process.poll() is None:
+            time.sleep(0.001)
+        return seconds
+
     def _args(self) -> list[str]:
         # Without the cache there is only the journal.
         limits = ["--promptopt-max-iterations=4", f"--promptopt-concurrency={self._concurrency}"]
         return ["--optimize", "--promptopt-cache=off", *limits]
-
-    def _uninterrupted(self) -> float:
-        start = time.monotonic()
-        self._process(resume=False, moment=None)
-        return time.monotonic() - start
 
     def _reset(self) -> None:
         shutil.rmtree(self._path / ".promptopt", ignore_errors=True)
