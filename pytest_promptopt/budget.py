@@ -162,7 +162,8 @@ class Ledger:
             self._book.close()
 
     def __del__(self) -> None:
-        self._book.close()  # Python 3.13 warns of a connection that nobody closed
+        with suppress(AttributeError):  # when it could not be opened
+            self._book.close()  # Python 3.13 warns of a connection that nobody closed
 
     def reserve(self, request: Request, role: Role, price: Price | None) -> Reservation:
         """Charge one attempt before it is sent. Raises `ModelError` (BUDGET) past a ceiling."""

@@ -95,15 +95,17 @@ class Journal:
                 self._write(line.encode())
             except OSError as error:
                 raise JournalError(f"{self.path}: cannot be written: {error}") from None
-            self._seq += 1
 
     def _write(self, line: bytes) -> None:
-        size = os.fstat(self._descriptor).st_size
+        size, seq = os.fstat(self._descriptor).st_size, self._seq
         try:
             while line:
                 line = line[os.write(self._descriptor, line) :]
             os.fsync(self._descriptor)
-        except BaseException:  # a full disk: half a line would make everything after it unreadable
+            self._seq = seq + 1
+        except BaseException:
+            # A full disk, Ctrl-C: half a line, or a number given twice, would make the journal unreadable.
+            self._seq = seq
             os.ftruncate(self._descriptor, size)
             raise
 

@@ -7,7 +7,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import astuple, replace
 from functools import partial
 
@@ -27,7 +27,7 @@ from pytest_promptopt.evaluation.engine import Engine, halt_of
 from pytest_promptopt.evaluation.hooks import HookError, ask_hook, categorize, tell_hook
 from pytest_promptopt.evaluation.record import RunRecord
 from pytest_promptopt.evaluation.splits import restrict
-from pytest_promptopt.journal import Journal
+from pytest_promptopt.journal import Journal, JournalError
 from pytest_promptopt.models.caller import Caller, Paid
 from pytest_promptopt.models.prices import price_of
 from pytest_promptopt.models.registry import preflight, variety
@@ -91,6 +91,7 @@ class Refinement:
         self._shown = 0.0
         self.journal: Journal | None = None
         self._record: RunRecord | None = None
+        self._over = False
         #: Prompts with a better text that could not be put into their files.
         self.unwritten: list[str] = []
 
@@ -117,6 +118,7 @@ class Refinement:
                 f"not made again; {plural(paid.calls, 'call')} ({cost(paid)}) were spent on it"
             )
         result = self._refine(list(files.values()))
+        self._over = True
         journal = self.journal.path.relative_to(self._settings.rootdir).as_posix()
         if record.past is not None:
             made = self._ledger.spend.calls - paid.calls
@@ -165,7 +167,14 @@ class Refinement:
             self._reporter.write_line(line)
 
     def paid(self, paid: Paid) -> None:
-        """Journal a settled model call; called from the event loop's thread."""
+        """Journal a settled model call; called from the event loop's thread.
+
+        When the search is over the cache will do, so that a full disk does not fail pytest's own loop.
+        """
+        with suppress(JournalError) if self._over else nullcontext():
+            self._record_call(paid)
+
+    def _record_call(self, paid: Paid) -> None:
         if self.journal is not None:
             answer = paid.answer.to_json() if paid.answer is not None else None
             self.journal.append(

@@ -14,6 +14,9 @@ from tests.acceptance.desk import CONFTEST, HOPELESS, TRAIN, WEAK, Desk
 
 #: What differs between two runs with the same answers: clocks, and what was paid in which process.
 UNLIKE = {"spend", "elapsed", "calls", "id", "journal", "notes", "why", "settings"}
+#: A call while the first candidates are evaluated.
+MOMENT = 11
+
 DECISIONS = ("candidate", "results", "iteration", "stop", "confirmation", "heldout", "written", "end")
 
 
@@ -79,19 +82,12 @@ def answered(desk: Desk) -> Counter[str]:
 
 
 @pytest.mark.parametrize(
-    ("moment", "by"),
-    [
-        (3, "SIGKILL"),
-        (12, "SIGINT"),
-        (30, "SIGINT SIGINT"),
-        (40, "SIGTERM"),
-        (48, "SIGKILL"),
-    ],
-    ids=["first-evaluation", "candidates", "search", "confirmation", "held-out"],
+    ("share", "by"),
+    [(0.05, "SIGKILL"), (0.3, "SIGINT"), (0.6, "SIGINT SIGINT"), (0.8, "SIGTERM"), (0.95, "SIGKILL")],
 )
-def test_a_run_ends_as_if_it_had_not_been_cut_off(desk: Desk, moment: int, by: str) -> None:
+def test_a_run_ends_as_if_it_had_not_been_cut_off(desk: Desk, share: float, by: str) -> None:
     decided, asked, text = uninterrupted(desk)
-    run = cut_off(desk, moment, by=by)
+    run = cut_off(desk, round(share * (len(asked) - 2)) + 1, by=by)
     assert desk.text == WEAK
     paid = answered(desk)
     result = resume(desk)
@@ -107,7 +103,7 @@ def test_a_run_ends_as_if_it_had_not_been_cut_off(desk: Desk, moment: int, by: s
 
 @pytest.mark.parametrize("cache", ["use", "refresh", "off"])
 def test_the_journal_serves_whatever_becomes_of_the_cache(desk: Desk, cache: str) -> None:
-    cut_off(desk, 30, f"--promptopt-cache={cache}")
+    cut_off(desk, MOMENT, f"--promptopt-cache={cache}")
     shutil.rmtree(desk.path / ".promptopt" / "cache", ignore_errors=True)
     before = answered(desk)
     resume(desk)
@@ -152,7 +148,7 @@ if (HERE / "die").exists():
 
 
 def test_what_the_first_command_line_said_still_holds(desk: Desk) -> None:
-    cut_off(desk, 30, "--promptopt-candidates=2", "--promptopt-seed=7")
+    cut_off(desk, MOMENT, "--promptopt-candidates=2", "--promptopt-seed=7")
     resume(desk)
     start = [event.data for event in desk.events if event.event == "start"][-1]
     assert (start["settings"]["candidates"], start["settings"]["seed"]) == (2, 7)
@@ -160,7 +156,7 @@ def test_what_the_first_command_line_said_still_holds(desk: Desk) -> None:
 
 
 def test_a_dry_run_stays_one_unless_it_is_to_write(desk: Desk) -> None:
-    desk.write("ctrl-c", "30")
+    desk.write("ctrl-c", str(MOMENT))
     desk.pytester.runpytest_subprocess("--optimize-dry-run", "-p", "no:asyncio", timeout=30)
     (desk.path / "ctrl-c").unlink()
     (run,) = runs(desk)
@@ -171,19 +167,18 @@ def test_a_dry_run_stays_one_unless_it_is_to_write(desk: Desk) -> None:
 
 
 def test_a_run_that_a_ceiling_stopped_goes_on_under_a_higher_one(desk: Desk) -> None:
-    desk.optimize("--promptopt-max-calls=40", "--promptopt-cache=off")
-    spent = len(desk.told)
-    assert spent <= 40
-    result = resume(desk, "--promptopt-max-calls=43")
+    desk.optimize("--promptopt-max-calls=15", "--promptopt-cache=off")
+    assert len(desk.told) <= 15
+    result = resume(desk, "--promptopt-max-calls=18")
     result.stdout.fnmatch_lines(["promptopt: continuing run *"])
-    assert len(desk.told) <= 43, "what was spent before counts"
+    assert len(desk.told) <= 18, "what was spent before counts"
     resume(desk, "--promptopt-max-calls=150")
     assert set(answered(desk).values()) == {1}
     assert desk.text != WEAK
 
 
 def test_a_call_whose_end_nobody_knows_stays_on_the_account(desk: Desk) -> None:
-    cut_off(desk, 12, by="SIGKILL")
+    cut_off(desk, MOMENT, by="SIGKILL")
     known = sum(answered(desk).values())
     asked = len(desk.told)
     assert asked > known
@@ -194,7 +189,7 @@ def test_a_call_whose_end_nobody_knows_stays_on_the_account(desk: Desk) -> None:
 
 def test_an_error_that_a_decision_stands_on_stays_one(desk: Desk) -> None:
     desk.write("broken", TRAIN[0][0])
-    cut_off(desk, 30)
+    cut_off(desk, MOMENT)
     (desk.path / "broken").unlink()
     failed = next(e.data["key"] for e in desk.events if e.event == "call" and e.data["kind"] == "bad request")
     resume(desk)
@@ -272,7 +267,7 @@ def damaged_journal(desk: Desk) -> tuple[str, ...]:
 def test_what_does_not_fit_is_refused_with_the_reason_before_any_call(
     desk: Desk, change: Any, reason: str
 ) -> None:
-    run = cut_off(desk, 30)
+    run = cut_off(desk, MOMENT)
     args = change(desk)
     text, asked = desk.text, len(desk.told)
     result = desk.run(f"--optimize-resume={run}", *args)
@@ -293,7 +288,7 @@ def test_a_run_that_is_not_there_is_refused(desk: Desk) -> None:
 
 def test_runs_are_listed_with_how_they_ended(desk: Desk) -> None:
     assert desk.run("--promptopt-runs").outlines[0].startswith("no runs in ")
-    killed = cut_off(desk, 30, by="SIGKILL")
+    killed = cut_off(desk, MOMENT, by="SIGKILL")
     desk.optimize("--promptopt-max-iterations=1")
     (finished,) = set(runs(desk)) - {killed}
     result = desk.run("--promptopt-runs")
@@ -357,7 +352,7 @@ def test_a_second_run_is_refused_and_told_which_is_the_first(desk: Desk) -> None
 
 
 def test_the_lock_of_a_killed_run_is_taken_over(desk: Desk) -> None:
-    cut_off(desk, 30, by="SIGKILL")
+    cut_off(desk, MOMENT, by="SIGKILL")
     assert (desk.path / ".promptopt" / "running.json").exists(), "it had no time to tidy up"
     assert desk.optimize("--promptopt-max-iterations=1").ret == pytest.ExitCode.TESTS_FAILED
     assert not (desk.path / ".promptopt" / "running.json").exists()

@@ -83,6 +83,25 @@ def test_a_full_disk_leaves_no_half_line(journal: Journal, monkeypatch: pytest.M
     assert [event.event for event in read(journal.path)] == ["stop"]
 
 
+@pytest.mark.parametrize("moment", ["write", "fsync"])
+def test_ctrl_c_while_an_event_is_written_leaves_the_journal_whole(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    real = getattr(os, moment)
+
+    def interrupted(*args: Any) -> None:
+        real(*args)
+        raise KeyboardInterrupt
+
+    journal.append("start")
+    with monkeypatch.context() as user:
+        user.setattr(os, moment, interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            journal.append("candidate")
+    journal.append("stop")
+    assert [(event.seq, event.event) for event in read(journal.path)] == [(1, "start"), (2, "stop")]
+
+
 def test_threads_write_whole_lines_without_gaps(journal: Journal) -> None:
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda n: journal.append("call", n=n, text="x" * 5000), range(40)))
