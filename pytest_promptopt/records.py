@@ -351,17 +351,17 @@ class CandidateResult:
     """What became of one candidate.
 
     :param id: ``iteration.number``, both from 1.
-    :param prompt: the prompt file it rewrites.
+    :param prompts: the prompt files it rewrites.
     :param direction: the line of attack it was told to take.
     :param reason: the optimizer's own stated reason, unverified.
-    :param rate: its pass rate on the cases it was run on; None when it was refused before a call was spent.
-    :param verdict: ``accepted``, ``rejected`` or ``refused``, and `why` in a sentence.
+    :param rate: its pass rate on the cases it was run on; None when it was not run by itself.
+    :param verdict: ``accepted``, ``rejected``, ``refused`` or ``merged``, and `why` in a sentence.
     :param fixed: cases that fail under the incumbent and pass under it; `broken` the other way round.
     :param split: the cases that `rate` is the pass rate of; None when it was not run.
     """
 
     id: str
-    prompt: str
+    prompts: tuple[str, ...]
     direction: str
     reason: str
     rate: float | None

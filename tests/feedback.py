@@ -48,9 +48,7 @@ def request(
     keep: Sequence[str] = (),
 ) -> str:
     """The user message of the proposer: (inputs, expected, actual) per failure; None is not told."""
-    lines = ["<current_prompt>", prompt, "</current_prompt>", "<variables>any</variables>"]
-    if keep:
-        lines += ["<keep>", *keep, "</keep>"]
+    lines = ["<keep>", *keep, "</keep>"] if keep else []
     lines += [f'<failures failing="{len(failing)}" total="{len(failing) + len(passing)}">']
     lines += [f'<category name="wrong" count="{len(failing)}">', "observed: these answers are wrong"]
     for number, (inputs, expected, actual) in enumerate(failing, 1):
@@ -60,11 +58,15 @@ def request(
     lines += ["</category>", "</failures>", "<passing>"]
     for number, (inputs, actual) in enumerate(passing, len(failing) + 1):
         lines += [f"Case {number}", *(f"input {name}: {literal(value)}" for name, value in inputs.items())]
-        lines += [f"actual: {literal(actual)}"]
+        lines += [f"answer: {literal(actual)}"]
     lines += [
         "</passing>",
         "<patterns>",
         "</patterns>",
+        "<current_prompt>",
+        prompt,
+        "</current_prompt>",
+        "<variables>any</variables>",
         f"<direction>\n{direction}\n</direction>",
         "",
     ]

@@ -148,6 +148,7 @@ class Refinement:
                 self.journal,
                 self._policies(),
                 spend=lambda: {role: self._ledger.spend_of(role) for role in Role},
+                left=lambda: self._ledger.calls_left,
                 write=self._write if self._settings.mode is Mode.OPTIMIZE else None,
             )
         finally:
@@ -252,10 +253,13 @@ class Refinement:
         """What a ceiling on calls buys, as a sentence."""
         runs = self._runs()
         start = runs[Split.TRAIN] + runs[Split.VALIDATION] + self._scoring(Phase.TRAINING)
-        iterations = max(0, ceiling - start) // (self._settings.candidates * (runs[Split.TRAIN] + 1))
-        few = ": few, raise it or lower --promptopt-candidates" if iterations < FEW_ITERATIONS else ""
+        # The candidates and their merger are asked for; the merged one is run on every case at most once.
+        iteration = self._settings.candidates + 1 + runs[Split.TRAIN]
+        iterations = max(0, ceiling - start) // iteration
+        few = ": few, raise it" if iterations < FEW_ITERATIONS else ""
+        bought = plural(iterations, "iteration")
         return (
-            f"promptopt: --promptopt-max-calls={ceiling} buys about {plural(iterations, 'iteration')}{few}; "
+            f"promptopt: --promptopt-max-calls={ceiling} buys at least {bought}{few}; "
             f"{self._scoring(Phase.TRAINING)} calls are set aside for scoring the result, "
             f"{self._confirmable()}"
         )
@@ -333,6 +337,8 @@ class Refinement:
         return Policies(
             categorize=partial(categorize, self._config),
             propose=self._propose,
+            # A proposer of one's own may have no model at hand to merge with.
+            merge=None if self._config.hook.pytest_promptopt_propose.get_hookimpls() else proposer.merge,
             accept=self._accept,
             halt=self._halt,
             progress=self._phase,

@@ -23,6 +23,7 @@ class FailedCase:
     :param inputs: variable -> value of the calls in question.
     :param expected: None when the test states no expected value (a constraint, an exception).
     :param actual: what was compared with `expected`; else the answer.
+    :param answer: what the prompt in question answered, when something else was compared.
     :param difference: lines that say how they differ, ready to print.
     """
 
@@ -33,6 +34,7 @@ class FailedCase:
     actual: str
     difference: tuple[str, ...]
     message: str
+    answer: str = ""
 
 
 @dataclass(frozen=True)
@@ -137,6 +139,8 @@ def _failed_case(subject: Subject, category: str, result: CaseResult) -> FailedC
     if failed < len(result.counted):
         difference += (f"failed in {failed} of {len(result.counted)} samples",)
     compared = subject.operator == "==" or isinstance(subject.actual, str) or not subject.calls
+    actual = shorten(compact(_compared(subject)) if compared else compact(subject.answer))
+    answer = shorten(compact(subject.answer))
     return FailedCase(
         case=subject.case,
         category=category,
@@ -146,9 +150,10 @@ def _failed_case(subject: Subject, category: str, result: CaseResult) -> FailedC
         )
         if subject.operator == "=="
         else None,
-        actual=shorten(compact(_compared(subject)) if compared else compact(subject.answer)),
+        actual=actual,
         difference=difference,
         message=shorten(compact(subject.failure.message)),
+        answer="" if answer.strip() in ("", actual.strip()) else answer,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pytest_promptopt.records import CaseResult, Split, SplitScore, pass_rate
 
@@ -22,6 +22,7 @@ class Comparison:
     :param before: the incumbent's pass rate on them, `after` the candidate's.
     :param fixed: cases that fail under the incumbent and pass under the candidate; `broken`: the reverse.
     :param growth: how many characters longer the candidate's text is.
+    :param unrun: how many of `cases` the candidate was not run on, see `estimate`.
     """
 
     split: Split
@@ -31,6 +32,7 @@ class Comparison:
     fixed: tuple[str, ...]
     broken: tuple[str, ...]
     growth: int = 0
+    unrun: int = 0
 
     @property
     def gain(self) -> float:
@@ -46,6 +48,8 @@ class Comparison:
         return (
             f"{self.before:.1%} to {self.after:.1%} of {self.cases} {self.split} cases, "
             f"{len(self.fixed)} fixed, {len(self.broken)} broken"
+            + f", {self.unrun} not run"
+            * bool(self.unrun)
         )
 
 
@@ -84,11 +88,49 @@ def compare(
     )
 
 
+def estimate(
+    before: Sequence[CaseResult], after: Sequence[CaseResult], *, split: Split, growth: int = 0
+) -> Comparison:
+    """Compare over all cases of `before`, though the candidate was run on some of them only.
+
+    The others are taken to keep their rate if they fail, and to lose what the passing cases that were run
+    lost on average: an estimate stratified by the incumbent's verdict.
+    """
+    paired = compare(before, after, split=split, growth=growth)
+    ran = {result.case.id for result in after}
+    rates = [(result.case.id in ran, result.rate) for result in before if result.rate is not None]
+    passes = 1.0 - EPSILON
+    guards = sum(run and rate >= passes for run, rate in rates)
+    unrun = [rate for run, rate in rates if not run]
+    if not unrun:
+        return paired
+    new = {result.case.id: result.rate for result in after}
+    lost = sum(
+        rate - after_rate
+        for result in before
+        if (rate := result.rate) is not None
+        and rate >= passes
+        and (after_rate := new.get(result.case.id)) is not None
+    )
+    drop = sum(rate >= passes for rate in unrun) * lost / guards if guards else 0.0
+    cases = paired.cases + len(unrun)
+    before_sum = paired.before * paired.cases + sum(unrun)
+    after_sum = paired.after * paired.cases + sum(unrun) - drop
+    return replace(paired, cases=cases, before=before_sum / cases, after=after_sum / cases, unrun=len(unrun))
+
+
 def score(
     split: Split, cases: int, before: Sequence[CaseResult], after: Sequence[CaseResult] = ()
 ) -> SplitScore:
-    """The pass rates of a split of `cases` cases under two texts; one without results was not measured."""
+    """The pass rates of a split of `cases` cases under two texts; one without results was not measured.
+
+    Where the second text was run on some of the cases only, the rates are of these.
+    """
     paired = compare(before, after, split=split)
+    if after and len(after) < len(before):
+        ran = {result.case.id for result in after}
+        before = [result for result in before if result.case.id in ran]
+    cases = min(cases, len(before or after) or cases)
     latest = after or before
     return SplitScore(
         split=split,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from pytest_promptopt.records import CandidateResult, CaseResult, Overlay, Split, pass_rate
 from pytest_promptopt.refine.acceptance import Comparison
@@ -12,38 +12,59 @@ from pytest_promptopt.refine.memory import Lesson
 
 Results = tuple[CaseResult, ...]
 
-ACCEPTED, REJECTED, REFUSED = "accepted", "rejected", "refused"
+ACCEPTED, REJECTED, REFUSED, MERGED = "accepted", "rejected", "refused", "merged"
 
 
 @dataclass(frozen=True)
 class Version:
-    """Texts of a group that are or were its incumbent: the original, with the id ``0``, or a candidate."""
+    """Texts of a group that are or were its incumbent: the original, with the id ``0``, or a candidate.
+
+    :param results: what was measured.
+    :param owed: training cases that it was not run on yet, with the results of the version before it: they
+        are taken to hold until they are run.
+    """
 
     id: str
     overlay: Overlay
     results: Mapping[Split, Results]
+    owed: Results = ()
 
     def text(self, prompt: Prompt) -> str:
         return self.overlay.get(prompt.name, prompt.prose)
 
     def evidence(self, *splits: Split) -> Results:
+        """What was measured on the cases of `splits`."""
         return tuple(result for split in splits for result in self.results.get(split, ()))
+
+    def standing(self, split: Split) -> Results:
+        """What it is judged by in the search: what was measured, and what is owed."""
+        return self.results.get(split, ()) + (self.owed if split is Split.TRAIN else ())
+
+    def settled(self, results: Results) -> Version:
+        """The same texts after the cases owed were run."""
+        training = self.results[Split.TRAIN] + results
+        return replace(self, results={**self.results, Split.TRAIN: training}, owed=())
 
 
 @dataclass
 class Attempt:
-    """One candidate. Its verdict, ``accepted``, ``rejected`` or ``refused``, is empty until it is decided.
+    """One candidate; its verdict (accepted, rejected, refused, merged into another) is empty until decided.
 
-    :param overlay: the incumbent's texts with this candidate's own in place of one of them.
-    :param growth: how many characters longer than the incumbent's its text is.
+    :param prompts: the prompts that it rewrites; more than one when candidates for several were merged.
+    :param overlay: the incumbent's texts with this candidate's own in place of these.
+    :param growth: how many characters longer than the incumbent's its texts are.
+    :param made: whether it was made of other candidates, not asked for.
+    :param harmful: whether it breaks more of the cases that pass than chance explains.
     """
 
     id: str
-    prompt: str
+    prompts: tuple[str, ...]
     direction: str
     reason: str = ""
     overlay: Overlay = field(default_factory=dict)
     growth: int = 0
+    made: bool = False
+    harmful: bool = False
     verdict: str = ""
     why: str = ""
     results: dict[Split, Results] = field(default_factory=dict)
@@ -61,7 +82,7 @@ class Attempt:
         latest = self.latest
         return CandidateResult(
             id=self.id,
-            prompt=self.prompt,
+            prompts=self.prompts,
             direction=self.direction,
             reason=self.reason,
             rate=pass_rate(self.results[latest.split]) if latest else None,
@@ -71,6 +92,12 @@ class Attempt:
             broken=tuple(case for one in self.compared.values() for case in one.broken),
             split=latest.split if latest else None,
         )
+
+    def kept(self, incumbent: Version) -> Version:
+        """It as the next incumbent: what it was not run on is owed."""
+        ran = {result.case.id for result in self.results[Split.TRAIN]}
+        owed = tuple(result for result in incumbent.standing(Split.TRAIN) if result.case.id not in ran)
+        return Version(self.id, self.overlay, self.results, owed)
 
     def lesson(self) -> Lesson:
         """What it taught, in counts: a lesson names no case, so that it may be told in every phase."""
@@ -83,5 +110,10 @@ class Attempt:
             gain=self.latest.gain if self.latest else None,
             measured=measured or f"{self.verdict} before it was run: {self.why}",
             reason=self.reason,
-            direction=self.direction,
+            direction="" if self.made else self.direction,
         )
+
+
+def undecided(attempts: Sequence[Attempt]) -> list[Attempt]:
+    """Those without a verdict yet."""
+    return [attempt for attempt in attempts if not attempt.verdict]

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from pytest_promptopt.failures import Feedback, describe
 from pytest_promptopt.records import CaseResult, Split
-from pytest_promptopt.refine.attempts import Attempt, Version
+from pytest_promptopt.refine.attempts import MERGED, Attempt, Version
 from pytest_promptopt.refine.evaluator import Prompt
 from pytest_promptopt.refine.groups import Group
 from pytest_promptopt.refine.halting import DECIDING, Phase
@@ -16,11 +16,18 @@ from pytest_promptopt.refine.memory import Memory
 from pytest_promptopt.refine.patterns import Vocabulary, patterns
 from pytest_promptopt.refine.policies import Policies
 from pytest_promptopt.refine.requests import Brief, PassingCase
-from pytest_promptopt.refine.shares import deal
+from pytest_promptopt.refine.shares import deal, requests_for
 from pytest_promptopt.settings import Settings
 
-#: Passing cases in one request; they teach nothing, they only guard.
+#: The splits whose failing cases call for candidates.
+SPLITS = {Phase.TRAINING: (Split.TRAIN,), Phase.VALIDATION: (Split.TRAIN, Split.VALIDATION)}
+
+#: Passing cases in one request; they teach little, they guard. As many as were broken lately, within limits.
 MAX_GUARDS = 6
+MIN_GUARDS = 2
+
+#: Training cases shown in the validation phase since they have an answer that validation cases confuse.
+MAX_ALIKE = 8
 
 #: Lines of attack, the one that helps most often first. Different proposals find different rules.
 DIRECTIONS = (
@@ -37,10 +44,15 @@ DIRECTIONS = (
 )
 
 
-def directions(iteration: int, count: int) -> tuple[str, ...]:
+#: Lines of attack of an escape from a plateau: further from the text that is stuck.
+ESCAPES = (DIRECTIONS[8], DIRECTIONS[4], DIRECTIONS[7], DIRECTIONS[3], DIRECTIONS[9], *DIRECTIONS)
+
+
+def directions(iteration: int, count: int, *, escape: bool = False) -> tuple[str, ...]:
     """The lines of attack of an iteration's candidates; iterations (from 1) take them in turn."""
-    start = (iteration - 1) * count
-    return tuple(DIRECTIONS[(start + number) % len(DIRECTIONS)] for number in range(count))
+    start = 0 if escape else (iteration - 1) * count
+    lines = ESCAPES if escape else DIRECTIONS
+    return tuple(lines[(start + number) % len(lines)] for number in range(count))
 
 
 class Briefing:
@@ -58,23 +70,41 @@ class Briefing:
         self._broken: list[str] = []
         self._expected: set[str] = set()
 
-    def briefs(self, number: int, phase: Phase, incumbent: Version) -> tuple[Brief, ...]:
-        """What each candidate of iteration `number` is told; the prompts of a pipeline take turns."""
-        count = self._settings.candidates
-        turns = self._turns(number, phase, incumbent)
+    def briefs(
+        self, number: int, phase: Phase, incumbent: Version, *, escape: bool = False
+    ) -> tuple[Brief, ...]:
+        """What each candidate of iteration `number` is told; the prompts of a pipeline take turns.
+
+        Few failing cases are not worth many candidates, except to escape from a plateau.
+        """
+        most = self._settings.candidates
+        failing = sum(
+            result.failing is not None for split in SPLITS[phase] for result in incumbent.standing(split)
+        )
+        count = most if escape else requests_for(failing, most)
+        turns = self._turns(number, count, phase, incumbent)
         told = {
             prompt.name: self._told(prompt, number, phase, incumbent, turns.count(prompt.name))
             for prompt in self._group.prompts
         }
+        lines = directions(number, count, escape=escape)
         return tuple(
             replace(next(told[name]), direction=direction)
-            for name, direction in zip(turns, directions(number, count), strict=True)
+            for name, direction in zip(turns, lines, strict=True)
         )
+
+    def guarded(self, incumbent: Version, prompt: Prompt) -> tuple[PassingCase, ...]:
+        """The passing cases to show beside a request about `prompt`."""
+        return guards(incumbent.standing(Split.TRAIN), self._broken, prompt.name)
 
     def learn(self, number: int, attempts: Sequence[Attempt]) -> None:
         """Remember what every candidate taught; the training cases broken last are guarded first."""
         for name, memory in self._memories.items():
-            if lessons := [attempt.lesson() for attempt in attempts if attempt.prompt == name]:
+            if lessons := [
+                attempt.lesson()
+                for attempt in attempts
+                if name in attempt.prompts and attempt.verdict != MERGED
+            ]:
                 memory.remember(number, lessons)
         broken = [
             case
@@ -84,24 +114,27 @@ class Briefing:
         ]
         self._broken = list(dict.fromkeys([*broken, *self._broken]))
 
-    def _turns(self, number: int, phase: Phase, incumbent: Version) -> list[str]:
+    def _turns(self, number: int, count: int, phase: Phase, incumbent: Version) -> list[str]:
         """The prompt that each candidate rewrites: those with failing cases, most failing first, in turn."""
         failing = {
             prompt.name: sum(
                 result.failing is not None and prompt.name in result.case.prompts
-                for result in incumbent.results[DECIDING[phase]]
+                for result in incumbent.standing(DECIDING[phase])
             )
             for prompt in self._group.prompts
         }
         names = sorted((name for name in failing if failing[name]), key=lambda name: -failing[name])
         names = names or list(failing)
         first = (number - 1) * self._settings.candidates
-        return [names[(first + turn) % len(names)] for turn in range(self._settings.candidates)]
+        return [names[(first + turn) % len(names)] for turn in range(count)]
 
     def _told(
         self, prompt: Prompt, number: int, phase: Phase, incumbent: Version, count: int
     ) -> Iterator[Brief]:
         feedback = self._feedback(prompt, Split.TRAIN, incumbent)
+        validation = (
+            self._feedback(prompt, Split.VALIDATION, incumbent) if phase is Phase.VALIDATION else None
+        )
         self._expected.update(case.expected for case in feedback.failed if case.expected is not None)
         seed = f"{self._settings.seed}/{number}/{prompt.name}"
         shares = deal(feedback, count, seed=seed, shown=self._shown)
@@ -113,19 +146,40 @@ class Briefing:
             failing=feedback.failing,
             total=feedback.total,
             categories=feedback.categories,
-            passing=guards(incumbent.results[Split.TRAIN], self._broken, prompt.name),
-            patterns=self._patterns(prompt, incumbent, feedback) if phase is Phase.VALIDATION else (),
+            passing=(*self.guarded(incumbent, prompt), *self._alike(prompt, incumbent, validation)),
+            patterns=self._patterns(prompt, incumbent, feedback, validation) if validation else (),
             lessons=self._memories[prompt.name].lines(),
         )
         return (replace(brief, failed=share) for share in shares)
 
     def _feedback(self, prompt: Prompt, split: Split, incumbent: Version) -> Feedback:
-        results = [result for result in incumbent.results[split] if prompt.name in result.case.prompts]
+        results = [result for result in incumbent.standing(split) if prompt.name in result.case.prompts]
         custom = self._policies.categorize
         return describe(results, prompt=prompt.name, prose=incumbent.text(prompt), custom=custom)
 
-    def _patterns(self, prompt: Prompt, incumbent: Version, training: Feedback) -> tuple[str, ...]:
-        feedback = self._feedback(prompt, Split.VALIDATION, incumbent)
+    def _alike(
+        self, prompt: Prompt, incumbent: Version, feedback: Feedback | None
+    ) -> tuple[PassingCase, ...]:
+        """Training cases that pass with an answer which validation cases confuse: what tells these apart."""
+        confused = Counter(
+            answer.strip().casefold()
+            for case in (feedback.failed if feedback else ())
+            for answer in (case.expected or "", case.actual)
+        )
+        alike = [
+            PassingCase(result.case.id, call.variables, call.text)
+            for result in incumbent.standing(Split.TRAIN)
+            if (result.rate or 0.0) >= 1.0
+            for call in result.counted[0].calls
+            if call.prompt == prompt.name and call.text.strip().casefold() in confused
+        ]
+        alike.sort(key=lambda case: (self._shown[case.id], case.id))
+        self._shown.update(case.id for case in alike[:MAX_ALIKE])
+        return tuple(alike[:MAX_ALIKE])
+
+    def _patterns(
+        self, prompt: Prompt, incumbent: Version, training: Feedback, feedback: Feedback
+    ) -> tuple[str, ...]:
         known = Vocabulary([*self._expected, prompt.prose, incumbent.text(prompt)])
         # Built-in names hold no text of cases; a hook's may, so of these only what training shows as well.
         hooked = self._policies.categorize is not None
@@ -133,12 +187,13 @@ class Briefing:
 
 
 def guards(results: Sequence[CaseResult], broken: Sequence[str], prompt: str) -> tuple[PassingCase, ...]:
-    """The cases among `broken` (the most urgent first) that pass now, with what `prompt` answered to them."""
+    """Cases that pass now, with what `prompt` answered: those of `broken`, the most urgent first, or any."""
     passing = {result.case.id: result for result in results if (result.rate or 0.0) >= 1.0}
+    urgent = [case for case in broken if case in passing]
+    others = [case for case in sorted(passing) if case not in urgent]
     guarded: list[PassingCase] = []
-    for case in broken:
-        outcomes = passing[case].counted if case in passing else ()
-        calls = (call for outcome in outcomes for call in outcome.calls if call.prompt == prompt)
+    for case in urgent[:MAX_GUARDS] + others[: max(0, MIN_GUARDS - len(urgent))]:
+        calls = (call for outcome in passing[case].counted for call in outcome.calls if call.prompt == prompt)
         if call := next(calls, None):
             guarded.append(PassingCase(case, call.variables, call.text))
-    return tuple(guarded[:MAX_GUARDS])
+    return tuple(guarded)

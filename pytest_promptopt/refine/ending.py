@@ -118,7 +118,7 @@ class Ending:
                 iterations=tuple(
                     iteration
                     for iteration in self._search.iterations
-                    if any(candidate.prompt == prompt.name for candidate in iteration.candidates)
+                    if any(prompt.name in candidate.prompts for candidate in iteration.candidates)
                 ),
                 fixed=paired.fixed if changed else (),
                 broken=paired.broken if changed else (),

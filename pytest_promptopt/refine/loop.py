@@ -30,6 +30,7 @@ def run(
     *,
     spend: Callable[[], Mapping[Role, Spend]],
     write: Write | None,
+    left: Callable[[], int | None] = lambda: None,
     strategy: Strategy = Search,
 ) -> RunResult:
     """Refine `prompts` until every search has ended; the result says what became of each.
@@ -41,10 +42,11 @@ def run(
     :param spend: what was paid so far in the whole session, by role.
     :param write: puts a text on disk, raises `PromptConflictError` when the file changed since it was read;
         None for a dry run.
+    :param left: how many calls the ceiling leaves for the search; None without one.
     :param strategy: how each group of prompts is searched.
     """
     started = time.monotonic()
-    around = Surroundings(evaluator, ask, settings, policies, journal, spend)
+    around = Surroundings(evaluator, ask, settings, policies, journal, spend, left)
     _record_start(around, prompts)
     searches = [strategy(group, around) for group in connected(prompts, evaluator.cases)]
     for search in searches:

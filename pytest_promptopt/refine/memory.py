@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 #: The last iterations told in full.
 RECENT_ITERATIONS = 3
 
-#: Characters of all older lessons together (about 750 tokens): what moved most stays.
-MAX_OLDER = 3_000
+#: Characters of all older lessons together (about 150 tokens): what moved most stays.
+MAX_OLDER = 600
 
 #: Characters of one lesson told in full, and of an older one.
-MAX_LESSON = 500
+MAX_LESSON = 320
 MAX_OLDER_LESSON = 160
 
 
@@ -24,7 +24,7 @@ class Lesson:
     :param gain: change of the pass rate, as a share; None when it was not run.
     :param measured: what was measured, or why it was not run, in a few words; names no case.
     :param reason: the optimizer's own words.
-    :param direction: the line of attack it was told to take.
+    :param direction: the line of attack it was told to take; empty when it was made of other candidates.
     """
 
     accepted: bool
@@ -40,7 +40,8 @@ class Lesson:
     def full(self) -> str:
         said = f" It said: {self.reason}" if self.reason else ""
         measured = self.measured.rstrip(".")
-        return _cut(f"{self._mark} {measured}. It was told: {self.direction}{said}", MAX_LESSON)
+        told = f" It was told: {self.direction}" if self.direction else ""
+        return _cut(f"{self._mark} {measured}.{told}{said}", MAX_LESSON)
 
     @property
     def _mark(self) -> str:

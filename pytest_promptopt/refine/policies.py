@@ -10,7 +10,7 @@ from pytest_promptopt.records import Iteration, SplitScore
 from pytest_promptopt.refine import acceptance, halting, proposer
 from pytest_promptopt.refine.acceptance import Comparison, Verdict
 from pytest_promptopt.refine.halting import Phase, Standing, Stop
-from pytest_promptopt.refine.proposer import Ask, Wanted
+from pytest_promptopt.refine.proposer import Ask, Merging, Wanted
 from pytest_promptopt.refine.replies import Reply, Unusable
 
 
@@ -24,6 +24,7 @@ class Policies:
 
     :param categorize: names the category of a failure before the built-in rules do; None to leave it to them.
     :param propose: one reply per brief, in order.
+    :param merge: one reply for each prompt that several candidates rewrite; None to let each run by itself.
     :param accept: whether a candidate may replace the incumbent.
     :param halt: whether to stop now; None to go on.
     :param progress: told when a phase begins, and for which prompts.
@@ -33,6 +34,7 @@ class Policies:
 
     categorize: Categorize | None = None
     propose: Callable[[Wanted, Ask], list[Reply | Unusable]] = proposer.propose
+    merge: Callable[[Sequence[Merging], Ask], list[Reply | Unusable]] | None = proposer.merge
     accept: Callable[[Comparison], Verdict] = acceptance.adaptive
     halt: Callable[[Standing], Stop | None] = halting.halt
     progress: Callable[[Phase, str], None] = unobserved

@@ -8,8 +8,9 @@ from typing import Protocol
 
 from pytest_promptopt.errors import ModelError
 from pytest_promptopt.records import Answer, Request
+from pytest_promptopt.refine.evaluator import Prompt
 from pytest_promptopt.refine.replies import Reply, Unusable, parse
-from pytest_promptopt.refine.requests import Brief, compose, repair
+from pytest_promptopt.refine.requests import Brief, PassingCase, compose, compose_merge, repair
 
 
 class Ask(Protocol):
@@ -32,9 +33,42 @@ class Wanted:
     iteration: int
 
 
+@dataclass(frozen=True)
+class Merging:
+    """Asks for one text that does what several candidates for the same prompt do.
+
+    :param prose: the text that they all improve.
+    :param passing: cases to be guarded.
+    """
+
+    prompt: Prompt
+    prose: str
+    versions: tuple[str, ...]
+    passing: tuple[PassingCase, ...]
+    model: str
+    iteration: int
+
+
+def merge(wanted: Sequence[Merging], ask: Ask) -> list[Reply | Unusable]:
+    """One reply for each, in order."""
+    requests = [
+        compose_merge(
+            each.prompt, each.prose, each.versions, each.passing, model=each.model, sample=each.iteration
+        )
+        for each in wanted
+    ]
+    return answered(requests, ask) if requests else []
+
+
 def propose(wanted: Wanted, ask: Ask) -> list[Reply | Unusable]:
     """One reply per brief, in order. What is still unusable after the repair says why."""
-    requests = [compose(brief, model=wanted.model, sample=wanted.iteration) for brief in wanted.briefs]
+    return answered(
+        [compose(brief, model=wanted.model, sample=wanted.iteration) for brief in wanted.briefs], ask
+    )
+
+
+def answered(requests: Sequence[Request], ask: Ask) -> list[Reply | Unusable]:
+    """The replies to `requests` for prompts; a bad one is given one chance to repair it."""
     answers = ask(requests)
     replies = [_read(answer) for answer in answers]
     retried = [

@@ -1,162 +1,179 @@
-"""The refinement of one group of prompts, from the first evaluation to the best text found."""
+"""The strategy `refine`: one group of prompts, from the first evaluation to the best text found."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, replace
+import math
+import random
+from collections.abc import Sequence
+from dataclasses import replace
 
-from pytest_promptopt.records import Iteration, Overlay, Split, pass_rate
-from pytest_promptopt.refine.acceptance import EPSILON, compare, holds, rank, score
-from pytest_promptopt.refine.attempts import ACCEPTED, REFUSED, REJECTED, Attempt, Results, Version
+from pytest_promptopt.evidence import wilson
+from pytest_promptopt.records import Split, pass_rate
+from pytest_promptopt.refine.acceptance import EPSILON, compare, holds, rank
+from pytest_promptopt.refine.attempts import ACCEPTED, MERGED, REJECTED, Attempt, Version, undecided
 from pytest_promptopt.refine.briefs import Briefing
-from pytest_promptopt.refine.checks import Checks, Passages
-from pytest_promptopt.refine.evaluator import StopRun, Trial
+from pytest_promptopt.refine.evaluator import StopRun
+from pytest_promptopt.refine.frame import SEARCHED, SearchFrame
 from pytest_promptopt.refine.groups import Group
-from pytest_promptopt.refine.halting import DECIDING, Halt, Phase, Standing, Stop
-from pytest_promptopt.refine.proposer import Wanted
-from pytest_promptopt.refine.replies import Reply, Unusable
-from pytest_promptopt.refine.requests import Brief
+from pytest_promptopt.refine.halting import DECIDING, Halt, Phase, Stop
+from pytest_promptopt.refine.race import BROKEN_BY_CHANCE, FIRST_GUARDS, race
 from pytest_promptopt.refine.surroundings import Surroundings
+from pytest_promptopt.refine.workshop import Workshop
 
-#: The splits that a search may see.
-SEARCHED = (Split.TRAIN, Split.VALIDATION)
+__all__ = ["SEARCHED", "Search"]
+
+#: Of more training cases than this the search begins with a sample: a large suite need not cost more.
+LARGE = 200
+SCREEN = 100
+
+#: The share of the training cases that the incumbent owes which may fail, for all that is known.
+HIDDEN = 0.15
 
 
-class Search:
-    """Refines one group of prompts: training phase, then validation phase."""
+class Search(SearchFrame):
+    """Refines one group of prompts: training phase, then validation phase. `best` is the incumbent."""
 
     def __init__(self, group: Group, around: Surroundings) -> None:
-        self.group = group
-        self.around = around
-        self.iterations: list[Iteration] = []
-        self.notes: list[str] = []
-        self.stop = Stop(Halt.INTERRUPTED, "the run ended before this prompt had its turn")
-        self.original = self.incumbent = Version("0", {}, {})
+        super().__init__(group, around)
         self._accepted: list[Version] = []
         self._briefing = Briefing(group, around.settings, around.policies)
-        self._fruitless = 0
-
-    def run(self) -> None:
-        """Search until a halting rule, a ceiling or Ctrl-C ends it; `stop` says which."""
-        try:
-            try:
-                self.stop = self._refine()
-            except StopRun as stopped:
-                self.stop = Stop(stopped.halt, stopped.why)
-                self._validate_at_last()
-        except KeyboardInterrupt:
-            self.stop = Stop(Halt.INTERRUPTED, "interrupted by the user (Ctrl-C)")
-        if self.stop.halt == Halt.NO_PROGRESS and self.iterations:
-            last = self.iterations[-1].candidates[-1]
-            self.notes.append(f"the last one, candidate {last.id}, was refused: {last.why}")
-        self.around.record("stop", prompts=self.names, halt=self.stop.halt, why=self.stop.why)
-
-    @property
-    def interrupted(self) -> bool:
-        """Whether Ctrl-C ended it, or the run before it began."""
-        return self.stop.halt == Halt.INTERRUPTED
-
-    @property
-    def names(self) -> list[str]:
-        return [prompt.name for prompt in self.group.prompts]
-
-    @property
-    def final(self) -> Version:
-        """The incumbent, if it is better than the original on all cases searched; else the original."""
-        gain = compare(self.original.evidence(*SEARCHED), self.incumbent.evidence(*SEARCHED)).gain
-        return self.incumbent if gain > EPSILON else self.original
+        self._workshop = Workshop(self, self._briefing)
+        self._escaping = False
+        self._calls_per_case = 1.0
+        training = list(group.ids(Split.TRAIN))
+        self._waiting: list[str] = []
+        if len(training) > LARGE:
+            random.Random(f"{around.settings.seed}-screen").shuffle(training)
+            self._waiting = training[SCREEN:]
 
     # ------------------------------------------------------------------------------------------------- phases
 
-    def _refine(self) -> Stop:
+    def search(self) -> Stop:
         """Training, then validation; the stop is that of the last phase with an iteration."""
-        self._announce(Phase.TRAINING)
-        self._measure_original()
-        if needless := self._needless():
-            return needless
         stop = self._iterate_until_halted(Phase.TRAINING)
+        while self._waiting and stop.halt in (Halt.TARGET, Halt.PLATEAU) and self._widen():
+            stop = self._iterate_until_halted(Phase.TRAINING)
+        self._note_screen()
         if pass_rate(self.original.results[Split.VALIDATION]) is None:
             return stop
-        self._announce(Phase.VALIDATION)
+        self.enter(Phase.VALIDATION)
         self._validate()
         made = len(self.iterations)
         later = self._iterate_until_halted(Phase.VALIDATION)
         return later if len(self.iterations) > made else stop
 
-    def _validate_at_last(self) -> None:
-        """Score what a stopped search had found; the calls for it were set aside."""
-        if Split.VALIDATION in self.incumbent.results or not self.group.ids(Split.VALIDATION):
+    def conclude(self) -> None:
+        """Score what a search stopped in training had found; the calls for it were set aside."""
+        if Split.VALIDATION in self.best.results or not self.group.ids(Split.VALIDATION):
             return
         try:
-            self._announce(Phase.VALIDATION)
+            self.enter(Phase.VALIDATION)
             self._validate()
         except StopRun as stopped:
             self.notes.append(f"the validation cases could not be run: {stopped.why}")
 
-    def _measure_original(self) -> None:
-        results = self._evaluate([{}], *SEARCHED)[0]
-        self.around.record_results("0", results)
-        by_split = {
-            split: tuple(result for result in results if result.case.split is split) for split in SEARCHED
-        }
-        training, validation = (Passages(_inputs(part)) for part in by_split.values())
-        self._checks = Checks(training, validation)
-        self.original = self.incumbent = Version("0", {}, by_split)
-        scores = [score(split, len(part), part) for split, part in by_split.items() if part]
-        self.around.policies.measured(scores)
+    def searched(self) -> Sequence[str]:
+        waiting = set(self._waiting)
+        return [case for case in super().searched() if case not in waiting]
 
-    def _needless(self) -> Stop | None:
-        """Why there is nothing to search for; None when there is."""
-        seen, training = self.original.evidence(*SEARCHED), self.original.results[Split.TRAIN]
-        if pass_rate(seen) is not None and not any(result.failing for result in seen):
-            counted = sum(result.rate is not None for result in seen)
-            return Stop(Halt.PASSING, f"all {counted} training and validation cases with a result pass")
-        if pass_rate(training) is None:
-            return Stop(
-                Halt.NO_EVIDENCE, f"none of {len(training)} training cases has a result to learn from"
-            )
-        return None
+    def _widen(self) -> bool:
+        """Take as many training cases again into the search; whether they show more to mend."""
+        count = len(self.original.results[Split.TRAIN])
+        block, self._waiting = self._waiting[:count], self._waiting[count:]
+        versions = [self.original] if self.best is self.original else [self.original, self.best]
+        measured = self.evaluate([version.overlay for version in versions], block)
+        for version, results in zip(versions, measured, strict=True):
+            self.around.record_results(version.id, results)
+        wider = [version.settled(results) for version, results in zip(versions, measured, strict=True)]
+        self.original, self.best = wider[0], wider[-1]
+        failing = sum(result.failing is not None for result in measured[-1])
+        return failing > BROKEN_BY_CHANCE * len(block)
+
+    def _note_screen(self) -> None:
+        """Say how much the cases searched tell of all."""
+        if not self._waiting:
+            return
+        results = self.best.evidence(Split.TRAIN)
+        low, high = wilson(pass_rate(results) or 0.0, len(results))
+        self.notes.append(
+            f"searched with {len(results)} of {len(results) + len(self._waiting)} training cases, drawn at "
+            f"random: the pass rate on all of them is between {low:.0%} and {high:.0%} (95 % interval)"
+        )
+
+    def begin(self) -> Stop | None:
+        paid = self.around.paid().calls
+        needless = super().begin()
+        cases = len(self.original.evidence(*SEARCHED))
+        self._calls_per_case = (self.around.paid().calls - paid) / max(1, cases)
+        return needless
 
     def _iterate_until_halted(self, phase: Phase) -> Stop:
-        self._fruitless = 0
-        rates = [self._rate(phase)]
-        while (stop := self.around.policies.halt(self._standing(phase, rates))) is None:
+        """Iterate until a rule says stop, also of what the incumbent owed; a plateau allows one escape."""
+        escaped = False
+        while True:
+            stop = self.halted(phase, self.best)
+            if self.best.owed and (stop is not None or self._owes_much()):
+                self._settle(phase)
+                continue
+            if stop is not None and (stop.halt != Halt.PLATEAU or escaped):
+                return stop
+            if short := self._short():
+                if not self.best.owed:
+                    return short
+                self._settle(phase)
+                continue
+            self._escaping, escaped = stop is not None, escaped or stop is not None
             self._iterate(phase)
-            rates.append(self._rate(phase))
-        return stop
 
-    def _standing(self, phase: Phase, rates: Sequence[float]) -> Standing:
-        settings = self.around.settings
-        return Standing(
-            phase=phase,
-            iterations=len(self.iterations),
-            rates=tuple(rates),
-            fruitless=self._fruitless,
-            target=settings.target,
-            plateau=settings.plateau,
-            max_iterations=settings.max_iterations,
-        )
+    def _owes_much(self) -> bool:
+        """Whether the training cases that it owes may hide as many failing ones as are known."""
+        return self._failing() <= HIDDEN * len(self.best.owed)
+
+    def _failing(self) -> int:
+        return sum(result.failing is not None for result in self.best.standing(Split.TRAIN))
+
+    def _short(self) -> Stop | None:
+        """Why no further iteration can be paid for, nor the cases that the incumbent would then owe."""
+        left = self.around.left()
+        if left is None:
+            return None
+        runs = min(self._failing() + FIRST_GUARDS, len(self.best.standing(Split.TRAIN))) + len(self.best.owed)
+        needed = self.around.settings.candidates + 1 + math.ceil(runs * self._calls_per_case)
+        if needed <= left:
+            return None
+        why = f"{left} calls are left for the search, and the next iteration takes {needed}"
+        return Stop(Halt.BUDGET, why)
+
+    def _settle(self, phase: Phase) -> None:
+        """Run the incumbent on the training cases that it owes, and take out of it what does harm."""
+        (results,) = self.evaluate([self.best.overlay], [result.case.id for result in self.best.owed])
+        self.around.record_results(self.best.id, results)
+        self.best = self.best.settled(results)
+        self._accepted[-1:] = [self.best]
+        self.settled(phase, self.best)
+        if phase is Phase.TRAINING:
+            self._recover()
 
     def _validate(self) -> None:
         """Score the incumbent on validation; where it only learned the training cases, go back."""
-        if self.incumbent is self.original:
+        if self.best is self.original:
             return
-        self.incumbent = trained = self._validated([self.incumbent])[0]
+        self.best = trained = self._validated([self.best])[0]
         before, after = (each.results[Split.VALIDATION] for each in (self.original, trained))
         comparison = compare(before, after, split=Split.VALIDATION)
         if holds(comparison):
             return
-        self.incumbent = max([self.original, *self._validated(self._accepted)], key=self._merit)
-        kept = "the original" if self.incumbent is self.original else f"candidate {self.incumbent.id}"
+        self.best = max([self.original, *self._validated(self._accepted)], key=self.merit)
+        kept = "the original" if self.best is self.original else f"candidate {self.best.id}"
         self.notes.append(
             f"candidate {trained.id} was best in training but fell on validation ({comparison}); "
             f"{kept} is best on both together"
         )
-        self.around.record("overfitted", candidate=trained.id, kept=self.incumbent.id, why=str(comparison))
+        self.around.record("overfitted", candidate=trained.id, kept=self.best.id, why=str(comparison))
 
     def _validated(self, versions: Sequence[Version]) -> list[Version]:
-        measured = self._evaluate([version.overlay for version in versions], Split.VALIDATION)
+        overlays = [version.overlay for version in versions]
+        measured = self.evaluate(overlays, self.group.ids(Split.VALIDATION))
         for version, results in zip(versions, measured, strict=True):
             self.around.record_results(version.id, results)
         return [
@@ -164,114 +181,109 @@ class Search:
             for version, results in zip(versions, measured, strict=True)
         ]
 
-    def _merit(self, version: Version) -> tuple[float, int]:
-        """Best on training and validation together, among equals the shorter."""
-        rate = pass_rate(version.evidence(*SEARCHED)) or 0.0
-        return round(rate, 9), -sum(len(version.text(prompt)) for prompt in self.group.prompts)
-
     # ---------------------------------------------------------------------------------------------- iteration
 
     def _iterate(self, phase: Phase) -> None:
-        """Ask for candidates, check them, run them, keep the best if it is better, learn from all."""
+        """Ask for candidates, merge and run them, keep the best if it is better, learn from all.
+
+        To escape from a plateau bolder candidates run each by itself, and a step sideways will do.
+        """
         number = len(self.iterations) + 1
-        started, paid = time.monotonic(), self.around.paid()
-        briefs = self._briefing.briefs(number, phase, self.incumbent)
-        wanted = Wanted(briefs, self.around.settings.optimizer_model, number)
-        replies = self.around.policies.propose(wanted, self.around.ask)
-        if len(replies) != len(briefs):
-            raise ValueError(f"a proposer must return one reply per brief: {len(briefs)}, not {len(replies)}")
-        attempts = [
-            self._checked(f"{number}.{position}", brief, reply)
-            for position, (brief, reply) in enumerate(zip(briefs, replies, strict=True), 1)
-        ]
-        self._fruitless = 0 if _open(attempts) else self._fruitless + 1
-        self._judge(attempts, phase)
+        attempts = self._workshop.proposed(number, phase, self.best, escape=self._escaping)
+        contenders = undecided(attempts)
+        if not self._escaping:
+            merged = self._workshop.merged(f"{number}.{len(attempts) + 1}", contenders, self.best)
+            attempts += [merged] if merged else []
+            contenders = [merged] if merged and not merged.verdict else contenders
+        self._judge(contenders, attempts, phase)
         self._keep_best(attempts, phase)
         self._briefing.learn(number, attempts)
-        iteration = Iteration(
-            number=number,
-            phase=phase,
-            prompt=", ".join(dict.fromkeys(attempt.prompt for attempt in attempts)),
-            candidates=tuple(attempt.result() for attempt in attempts),
-            best=self._rate(phase),
-            spend=self.around.paid() - paid,
-            elapsed=time.monotonic() - started,
-        )
-        self.iterations.append(iteration)
-        self.around.record("iteration", incumbent=self.incumbent.id, **asdict(iteration))
-        self.around.policies.iteration_finished(iteration)
+        self.finished(phase, attempts, self.best)
 
-    def _checked(self, id: str, brief: Brief, reply: Reply | Unusable) -> Attempt:
-        """A candidate from a reply; refused at once where that needs no call."""
-        attempt = Attempt(id, brief.prompt.name, brief.direction)
-        if isinstance(reply, Unusable):
-            attempt.decide(REFUSED, reply.why)
-        else:
-            attempt.reason = reply.reason
-            attempt.overlay = {**self.incumbent.overlay, brief.prompt.name: reply.text}
-            attempt.growth = len(reply.text) - len(brief.prose)
-            if objection := self._checks.objection(brief.prompt, reply.text):
-                attempt.decide(REFUSED, objection)
-        text = attempt.overlay.get(brief.prompt.name)
-        told = {"direction": attempt.direction, "reason": attempt.reason}
-        self.around.record("candidate", id=id, prompt=attempt.prompt, text=text, **told)
-        return attempt
+    def _recover(self) -> None:
+        """Take out of the incumbent the passage to blame where it fails what the original passes."""
+        id = f"{len(self.iterations) + 1}.1"
+        found = self._workshop.recovered(id, self.best, self.original)
+        if found is None:
+            return
+        attempt, broken = found
+        if not attempt.verdict:
+            self._race([attempt], Phase.TRAINING, first=broken)
+            self._accept([attempt], Phase.TRAINING)
+        self._keep_best([attempt], Phase.TRAINING)
+        self.finished(Phase.TRAINING, [attempt], self.best)
 
-    def _judge(self, attempts: Sequence[Attempt], phase: Phase) -> None:
-        """Run the candidates and reject what is not good enough; the others stay open."""
-        self._measure(attempts, Split.TRAIN)
+    def _judge(self, contenders: Sequence[Attempt], attempts: list[Attempt], phase: Phase) -> None:
+        """Run candidates and reject what is not good enough; the others stay open.
+
+        A candidate that breaks something is tried once more without the passage that does; it is added to
+        `attempts`.
+        """
+        self._race(contenders, phase)
+        for attempt in [attempt for attempt in contenders if attempt.harmful]:
+            id = f"{len(self.iterations) + 1}.{len(attempts) + 1}"
+            if cured := self._workshop.cured(id, attempt, self.best):
+                attempts.append(cured)
+                self._race(undecided([cured]), phase, first=attempt.compared[Split.TRAIN].broken)
+                contenders = [*contenders, cured]
         if phase is Phase.VALIDATION:
-            for attempt in _open(attempts):
-                training = attempt.compared[Split.TRAIN]
-                if not holds(training):
-                    attempt.decide(REJECTED, f"it breaks what was learned in training: {training}")
-            self._measure(attempts, Split.VALIDATION)
-        for attempt in _open(attempts):
+            self._measure_validation(contenders)
+        self._accept(contenders, phase)
+
+    def _race(self, attempts: Sequence[Attempt], phase: Phase, *, first: Sequence[str] = ()) -> None:
+        race(
+            attempts,
+            self.best,
+            self.around.evaluator.evaluate,
+            seed=f"{self.around.settings.seed}/{len(self.iterations)}",
+            first=first,
+            slack=self._slack(phase),
+        )
+        for attempt in attempts:
+            self.around.record_results(attempt.id, attempt.results[Split.TRAIN])
+
+    def _slack(self, phase: Phase) -> float | None:
+        """How many training cases more than it fixes a candidate may break.
+
+        A step sideways may break none on balance; what helps in validation, as many as any new wording does.
+        """
+        if phase is Phase.VALIDATION:
+            return BROKEN_BY_CHANCE * len(self.best.standing(Split.TRAIN))
+        return 0.0 if self._escaping else None
+
+    def _measure_validation(self, contenders: Sequence[Attempt]) -> None:
+        """Run those on validation that keep what was learned in training."""
+        for attempt in undecided(contenders):
+            training = attempt.compared[Split.TRAIN]
+            if training.gain < -BROKEN_BY_CHANCE - EPSILON:
+                attempt.decide(REJECTED, f"it breaks what was learned in training: {training}")
+        tried = undecided(contenders)
+        measured = self.evaluate([attempt.overlay for attempt in tried], self.group.ids(Split.VALIDATION))
+        before = self.best.results[Split.VALIDATION]
+        for attempt, results in zip(tried, measured, strict=True):
+            attempt.results[Split.VALIDATION] = results
+            attempt.compared[Split.VALIDATION] = compare(
+                before, results, split=Split.VALIDATION, growth=attempt.growth
+            )
+            self.around.record_results(attempt.id, results)
+
+    def _accept(self, contenders: Sequence[Attempt], phase: Phase) -> None:
+        """Reject those that the acceptance rule does not take."""
+        for attempt in undecided(contenders):
             verdict = self.around.policies.accept(attempt.compared[DECIDING[phase]])
             attempt.why = verdict.why
             if not verdict.accepted:
                 attempt.decide(REJECTED, verdict.why)
 
-    def _measure(self, attempts: Sequence[Attempt], split: Split) -> None:
-        tried = _open(attempts)
-        measured = self._evaluate([attempt.overlay for attempt in tried], split)
-        for attempt, results in zip(tried, measured, strict=True):
-            attempt.results[split] = results
-            before = self.incumbent.results[split]
-            attempt.compared[split] = compare(before, results, split=split, growth=attempt.growth)
-            self.around.record_results(attempt.id, results)
-
     def _keep_best(self, attempts: Sequence[Attempt], phase: Phase) -> None:
-        """Of the candidates still open the best becomes the incumbent; the others lose to it."""
-        ranked = sorted(_open(attempts), key=lambda attempt: rank(attempt.compared[DECIDING[phase]]))
+        """Of the candidates that were run and are still open the best becomes the incumbent."""
+        ran = [attempt for attempt in undecided(attempts) if attempt.compared]
+        ranked = sorted(ran, key=lambda attempt: rank(attempt.compared[DECIDING[phase]]))
         for attempt in ranked[:1]:
             attempt.verdict = ACCEPTED
-            self.incumbent = Version(attempt.id, attempt.overlay, attempt.results)
-            self._accepted.append(self.incumbent)
+            self.best = attempt.kept(self.best)
+            self._accepted.append(self.best)
         for attempt in ranked[1:]:
-            attempt.decide(REJECTED, f"candidate {self.incumbent.id} goes before it; {attempt.why}")
-
-    # ------------------------------------------------------------------------------------------------ outside
-
-    def _evaluate(self, overlays: Sequence[Overlay], *splits: Split) -> list[Results]:
-        cases = self.group.ids(*splits)
-        if not overlays or not cases:
-            return [() for _ in overlays]
-        return self.around.evaluator.evaluate([Trial(overlay, cases) for overlay in overlays])
-
-    def _rate(self, phase: Phase) -> float:
-        return pass_rate(self.incumbent.results[DECIDING[phase]]) or 0.0
-
-    def _announce(self, phase: Phase) -> None:
-        self.around.policies.progress(phase, ", ".join(self.names))
-
-
-def _open(attempts: Sequence[Attempt]) -> list[Attempt]:
-    return [attempt for attempt in attempts if not attempt.verdict]
-
-
-def _inputs(results: Results) -> Iterator[str]:
-    for outcome in (outcome for result in results for outcome in result.outcomes):
-        yield from outcome.inputs.values()
-        for call in outcome.calls:
-            yield from call.variables.values()
+            attempt.decide(REJECTED, f"candidate {self.best.id} goes before it; {attempt.why}")
+        for attempt in undecided(attempts):
+            attempt.decide(MERGED, "it is part of the merged candidate and was not run by itself")

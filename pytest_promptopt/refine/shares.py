@@ -18,6 +18,11 @@ MAX_CASES = 12
 ENOUGH_CASES = 6
 
 
+def requests_for(failing: int, most: int) -> int:
+    """How many candidates are worth asking for: each needs failing cases of its own to learn from."""
+    return max(1, min(most, -(-failing // ENOUGH_CASES)))
+
+
 def deal(
     feedback: Feedback, count: int, *, seed: str, shown: Mapping[str, int]
 ) -> list[tuple[FailedCase, ...]]:

@@ -21,6 +21,7 @@ class Surroundings:
 
     :param journal: None when none is kept.
     :param spend: what was paid so far in the whole session, by role.
+    :param left: how many calls the ceiling leaves for the search; None without one.
     """
 
     evaluator: Evaluator
@@ -29,6 +30,7 @@ class Surroundings:
     policies: Policies
     journal: Journal | None
     spend: Callable[[], Mapping[Role, Spend]]
+    left: Callable[[], int | None] = lambda: None
 
     def record(self, event: str, **data: Any) -> None:
         """Write an event to the journal, if one is kept."""

@@ -38,7 +38,7 @@ none), ``prompts``, ``run``.
   many cases were ``fixed`` and ``broken``, the 95 % ``interval`` (low, high) of ``after``, and
   ``p_better`` and ``p_worse``, the exact one-sided sign tests of those counts
 * their ``iterations``: ``number``, ``phase``, ``best``, ``elapsed``, ``spend``, ``candidates`` with
-  ``id``, ``prompt``, ``direction``, ``reason``, ``rate`` and the ``split`` that it was measured on,
+  ``id``, ``prompts``, ``direction``, ``reason``, ``rate`` and the ``split`` that it was measured on,
   ``verdict``, ``why``, ``fixed``, ``broken``
 """
 

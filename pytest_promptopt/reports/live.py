@@ -70,13 +70,15 @@ def iteration_line(iteration: Iteration, *, prompt: str) -> str:
 
     :param prompt: what the line of its phase named; of several prompts, the rewritten one is named here.
     """
-    refused = sum(c.rate is None for c in iteration.candidates)
+    refused = sum(c.verdict == "refused" for c in iteration.candidates)
+    merged = sum(c.verdict == "merged" for c in iteration.candidates)
     worse = sum(_fell_in_training(c, iteration) for c in iteration.candidates)
     parts = [
         percent(c.rate) + " accepted" * (c.verdict == "accepted")
         for c in iteration.candidates
         if c.rate is not None and not _fell_in_training(c, iteration)
     ]
+    parts += [f"{merged} merged"] * bool(merged)
     parts += [f"{worse} worse in training"] * bool(worse) + [f"{refused} refused"] * bool(refused)
     tried = ", ".join(parts) or "no candidate"
     name = f", {printable(iteration.prompt)}" * (iteration.prompt != prompt)

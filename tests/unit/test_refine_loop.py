@@ -14,7 +14,21 @@ from pytest_promptopt.records import Answer, Iteration, PromptResult, Request, S
 from pytest_promptopt.refine.evaluator import StopRun
 from pytest_promptopt.refine.policies import Policies
 from pytest_promptopt.refine.replies import Reply
-from tests.refine_world import HELDOUT, VALIDATION, FakePrompt, Front, Need, World, answer, needs, new_prompt
+from tests.refine_world import (
+    HELDOUT,
+    TRAIN,
+    VALIDATION,
+    FakePrompt,
+    Front,
+    Need,
+    World,
+    answer,
+    needs,
+    new_prompt,
+)
+
+#: Every candidate runs by itself.
+UNMERGED = Policies(merge=None)
 
 
 def scores(result: PromptResult) -> dict[str, tuple[float | None, float | None]]:
@@ -45,13 +59,104 @@ def test_a_prompt_that_passes_is_left_alone_and_costs_no_request() -> None:
     assert not world.ran("heldout-1-z")
 
 
+MANY = "a b c d e f g h i j k l m"
+
+
 def test_all_candidates_are_asked_for_and_run_at_once() -> None:
-    world = World(needs("a b c d"), ["a", "b", "a b c"])
+    world = World(needs(MANY), ["a", "b", "a b c"], policies=UNMERGED)
     result = world.result(candidates=3, max_iterations=1)
     assert [len(sent) for sent in world.asked] == [3]
     assert [len(trials) for trials in world.evaluated] == [1, 3]
     assert [c.verdict for c in result.iterations[0].candidates] == ["rejected", "rejected", "accepted"]
     assert result.after.endswith("a b c")
+
+
+def test_what_the_candidates_found_is_merged_and_run_once() -> None:
+    world = World(needs(MANY), ["a b", "c", "d e", "a b c d e"])
+    result = world.result(candidates=3, max_iterations=1)
+    assert [len(sent) for sent in world.asked] == [3, 1]
+    merging = world.requests()[3]
+    assert [
+        merging.count(f"<version>\nRoute {{{{ ticket }}}}. {text}\n") for text in ("a b", "c", "d e")
+    ] == [1] * 3
+    assert [[dict(trial.overlay) for trial in trials] for trials in world.evaluated] == [
+        [{}],
+        [{"route.md": "Route {{ ticket }}. a b c d e"}],
+    ]
+    candidates = result.iterations[0].candidates
+    assert [c.verdict for c in candidates] == ["merged", "merged", "merged", "accepted"]
+    assert candidates[3].direction == "Do what 1.1, 1.2, 1.3 do."
+
+
+def test_a_merger_that_is_no_prompt_leaves_the_candidates_to_themselves() -> None:
+    world = World(needs(MANY), ["a b", "c", "d e", "out of ideas", "out of ideas"])
+    candidates = world.result(candidates=3, max_iterations=1).iterations[0].candidates
+    assert [c.verdict for c in candidates] == ["accepted", "rejected", "rejected", "refused"]
+
+
+def test_few_failing_cases_are_not_worth_many_candidates() -> None:
+    world = World(needs("a b c d e f g -"), ["a b c d", "e", "a b c d e", "f"])
+    world.run(candidates=3, max_iterations=2)
+    assert [len(sent) for sent in world.asked] == [2, 1, 1], "two, their merger, then one"
+
+
+# ----------------------------------------------------------------------------- the race
+
+
+def test_a_candidate_that_fixes_nothing_is_run_on_the_failing_cases_only() -> None:
+    world = World(needs("a a - - - -"), ["x"])
+    (candidate,) = world.result(max_iterations=1).iterations[0].candidates
+    assert candidate.why == "it fixes none of the 2 failing training cases"
+    assert world.ran("train-3--") == 1
+
+
+def test_a_candidate_that_lost_is_not_run_to_the_end() -> None:
+    world = World(needs("a" + " z" * 40), ["a not z"], prompts=[FakePrompt(prose="Route {{ ticket }}. z")])
+    (candidate, *_) = world.result(max_iterations=1).iterations[0].candidates
+    assert candidate.why.startswith("it breaks as much as it fixes: 97.6% to ")
+    assert candidate.why.endswith("1 fixed, 11 broken, 29 not run")
+
+
+def test_a_large_gain_needs_few_passing_cases_and_those_left_are_run_before_the_phase_ends() -> None:
+    world = World(needs("a " * 20 + "- " * 30), ["a"])
+    result = world.result()
+    assert result.iterations[0].candidates[0].why.endswith("20 fixed, 0 broken, 19 not run")
+    assert [len(trials[0].cases) for trials in world.evaluated] == [50, 20, 11, 19]
+    assert scores(result)["train"] == (0.6, 1.0)
+
+
+def test_what_the_cases_left_out_show_counts() -> None:
+    """The candidate breaks a case that the race did not come to; the next one mends it."""
+    rare = [Need("train-99-r", "r", split=TRAIN)]
+    world = World(
+        [*needs("a " * 20 + "- " * 30), *rare],
+        ["a not r", "a r"],
+        prompts=[FakePrompt(prose="Route {{ ticket }}. r")],
+    )
+    result = world.result(seed=1)
+    first, second = result.iterations
+    assert first.candidates[0].broken == ()
+    assert second.candidates[0].fixed == ("train-99-r",)
+    assert result.after.endswith("a r")
+
+
+# ----------------------------------------------------------------------------- the passage to blame
+
+
+HARMFUL = "Route {{ ticket }}. z\nMind a.\nMind b. Do not z.\nMind c."
+
+
+def test_a_candidate_that_breaks_cases_is_tried_without_the_passage_to_blame() -> None:
+    cases = needs("a b c a b c" + " z" * 6)
+    world = World(cases, [new_prompt(HARMFUL)], prompts=[FakePrompt(prose="Route {{ ticket }}. z")])
+    result = world.result(max_iterations=1)
+    harmful, cured = result.iterations[0].candidates
+    assert harmful.verdict == "rejected"
+    assert (cured.verdict, cured.direction) == (
+        "accepted",
+        "Do what 1.1 does, without the passage that breaks cases.",
+    )
+    assert result.after == "Route {{ ticket }}. z\nMind a.\nMind b. Mind c."
 
 
 def test_the_same_seed_and_answers_give_the_same_run() -> None:
@@ -72,33 +177,43 @@ def test_below_ten_percent_only_a_strict_gain_is_accepted() -> None:
     result = world.result(max_iterations=1)
     (candidate,) = result.iterations[0].candidates
     assert candidate.verdict == "rejected"
-    assert candidate.why.startswith("not better: 0.0% to 0.0% of 20 train cases")
+    assert candidate.why == "it fixes none of the 20 failing training cases"
     assert (result.outcome, result.after) == ("unchanged", result.before)
 
 
-def test_from_ten_percent_on_a_step_sideways_becomes_the_next_starting_point() -> None:
-    world = World(needs("a - -"), ["sideways"])
-    result = world.result(max_iterations=2)
-    assert result.iterations[0].candidates[0].verdict == "accepted"
-    assert "Route {{ ticket }}. sideways" in world.requests()[1]
+def test_a_step_sideways_leads_off_a_plateau() -> None:
+    world = World(needs("a - -"), ["x", "sideways", "a"])
+    result = world.result(max_iterations=3, plateau=1)
+    assert [i.candidates[0].verdict for i in result.iterations] == ["rejected", "accepted"]
+    assert result.iterations[1].candidates[0].why.startswith("as good, a step sideways: ")
+    assert result.stop == "plateau", "the escape from it brought no gain"
+
+
+def test_an_escape_from_a_plateau_takes_bolder_candidates_each_by_itself() -> None:
+    world = World(needs("a b c -"), ["x", "y", "a", "z", "a b c"])
+    result = world.result(candidates=3, max_iterations=3, plateau=1)
+    assert [len(sent) for sent in world.asked] == [1, 3, 1]
+    assert result.iterations[1].candidates[0].direction.startswith("Rewrite the prompt from scratch")
+    assert [c.verdict for c in result.iterations[1].candidates] == ["rejected", "accepted", "rejected"]
+    assert result.stop == "target reached"
 
 
 def test_steps_sideways_alone_are_never_written() -> None:
     world = World(needs("a - -"), ["sideways", "more words"])
-    result = world.result(max_iterations=2)
+    result = world.result(max_iterations=2, plateau=1)
     assert result.outcome == "unchanged"
     assert not world.written
 
 
 def test_among_equals_the_shorter_prompt_wins() -> None:
-    world = World(needs("a b"), ["a with many more words", "a"])
+    world = World(needs("a b c d e f g"), ["a with many more words", "a"], policies=UNMERGED)
     assert world.result(candidates=2, max_iterations=1).after.endswith(". a")
 
 
 def test_a_trade_is_recorded_case_by_case() -> None:
-    world = World(needs("a a b"), ["b not a", "a not b"], prompts=[FakePrompt(prose="Route {{ ticket }} b")])
-    result = world.result(candidates=2, max_iterations=1)
-    accepted = next(c for c in result.iterations[0].candidates if c.verdict == "accepted")
+    world = World(needs("a a b"), ["a not b"], prompts=[FakePrompt(prose="Route {{ ticket }} b")])
+    result = world.result(max_iterations=1)
+    (accepted,) = result.iterations[0].candidates
     assert accepted.fixed == ("train-1-a", "train-2-a")
     assert accepted.broken == ("train-3-b",)
 
@@ -139,13 +254,13 @@ def test_a_bad_candidate_costs_no_call_and_the_next_request_says_why(reply: str,
     refused = result.iterations[0].candidates[0]
     assert (refused.verdict, refused.rate) == ("refused", None)
     assert why in refused.why
-    assert len(world.evaluated) == 2, "the original and the second candidate"
+    assert [len(trials) for trials in world.evaluated] == [1, 1, 1], "the original and the second candidate"
     assert why.replace("</", "<\\/") in world.requests()[1].partition("<lessons>")[2]
     assert result.outcome == "improved"
 
 
 def test_the_same_text_twice_in_one_iteration_is_run_once() -> None:
-    world = World(needs("a b"), ["a", "a"])
+    world = World(needs("a b c d e f g"), ["a", "a"])
     first, second = world.result(candidates=2, max_iterations=1).iterations[0].candidates
     assert (first.verdict, second.verdict) == ("accepted", "refused")
 
@@ -175,8 +290,8 @@ def test_an_unparsable_reply_gets_one_repair_try_in_the_same_chat() -> None:
 
 
 def test_only_the_broken_replies_of_an_iteration_are_repaired() -> None:
-    world = World(needs("a b c"), ["a", "out of ideas", "b", "a b c"])
-    result = world.result(candidates=3)
+    world = World(needs(MANY), ["a", "out of ideas", "b", "a b c"], policies=UNMERGED)
+    result = world.result(candidates=3, max_iterations=1)
     assert [len(sent) for sent in world.asked] == [3, 1]
     assert result.after.endswith("a b c")
 
@@ -212,7 +327,7 @@ def test_the_search_stops_on_a_plateau() -> None:
     assert result.why == (
         "the pass rate on the training cases rose by 0.0 points over the last 4 iterations, less than 2"
     )
-    assert len(result.iterations) == 4
+    assert len(result.iterations) == 5, "four, and an escape"
 
 
 def test_the_search_stops_at_the_target_and_at_the_last_iteration() -> None:
@@ -285,7 +400,7 @@ def test_what_was_measured_is_told_to_the_next_request() -> None:
     lessons = world.requests()[3].partition("<lessons>")[2]
     assert "iteration 1: ✓ +25 points on train cases (1 fixed, 0 broken)." in lessons
     assert "It said: because of a" in lessons
-    assert "iteration 2: ✓ ±0 points on train cases (1 fixed, 1 broken)." in lessons
+    assert "iteration 2: ✗ ±0 points on train cases (1 fixed, 1 broken)." in lessons
     assert "iteration 3: ✗ refused before it was run: It lost the variable {{ ticket }}. It was" in lessons
 
 
@@ -301,9 +416,9 @@ def test_another_try_at_the_same_prompt_shows_other_cases() -> None:
 def test_a_case_that_a_candidate_broke_is_guarded_in_the_next_request() -> None:
     world = World(needs("a b b"), ["a not b", "a b"], prompts=[FakePrompt(prose="{{ ticket }} b")])
     world.run(max_iterations=2)
-    first, second = world.requests()
-    assert "<passing>\n" not in first
-    assert 'input ticket: "train-3-b asks about b "\nactual: "label-b"\n</passing>' in second
+    _, second = world.requests()
+    guarded = second.partition("<passing>\n")[2].partition("</passing>")[0]
+    assert re.findall(r'input: "(train-\d-b) asks about b "\nanswer: "label-b"', guarded)
 
 
 # ----------------------------------------------------------------------------- several prompts
@@ -336,8 +451,8 @@ def test_the_prompts_of_a_pipeline_take_turns_each_on_top_of_the_others_best_tex
 
     world = World(cases, reply, prompts=PIPELINE)
     results = world.run(max_iterations=4).prompts
-    asked = [c.prompt for iteration in results[0].iterations for c in iteration.candidates]
-    assert asked[0] == "plan.md"
+    asked = [c.prompts for iteration in results[0].iterations for c in iteration.candidates]
+    assert asked[0] == ("plan.md",)
     assert {name for trials in world.evaluated for trial in trials for name in trial.overlay} == {
         plan.name,
         code.name,
@@ -370,10 +485,11 @@ def test_a_fix_of_validation_that_breaks_training_is_rejected_and_feedback_is_co
     assert trade.broken == ("train-2-b",)
     combined = world.requests()[2]
     assert "1 of 2 cases that are not shown here fail as well" in combined
-    assert 'input ticket: "train-2-b asks about b "' in combined.partition("<passing>")[2]
+    assert 'input: "train-2-b asks about b "' in combined.partition("<passing>")[2]
     assert result.after.endswith("a b v")
     trials = [trial for trials in world.evaluated for trial in trials if "not b" in str(trial.overlay)]
-    assert [trial.cases for trial in trials] == [("train-1-a", "train-2-b")], "it was not run on validation"
+    ran = {case for trial in trials for case in trial.cases}
+    assert ran == {"train-1-a", "train-2-b"}, "it was not run on validation"
 
 
 def test_in_the_validation_phase_a_candidate_must_be_really_better() -> None:
@@ -457,8 +573,8 @@ def test_no_text_of_a_validation_or_held_out_case_is_ever_told_to_the_optimizer(
     texts = ["a", "a v0 not a", "a b", "a b v0", "v1", "a b v0 v1", "x", "a b v1 v0 y", "z"]
     heard: list[Iteration] = []
     world = World(
-        needs("a b c c") + hidden,
-        texts * 3,
+        needs("a b c c d e f g") + hidden,
+        texts * 6,
         policies=Policies(categorize=lambda case: case.message, iteration_finished=heard.append),
     )
     world.run(candidates=2, max_iterations=8)
@@ -563,7 +679,7 @@ def test_the_journal_tells_the_whole_run(tmp_path: Path) -> None:
     ending = ["stop", "confirmation", *heldout, "written", "end"]
     assert told == ["start", "results", *iteration, *iteration, *ending]
     candidate = next(event.data for event in events if event.event == "candidate")
-    assert candidate["text"] == "Route {{ ticket }}. a"
+    assert candidate["texts"] == {"route.md": "Route {{ ticket }}. a"}
     outcome = [event.data for event in events if event.event == "results"][1]
     assert outcome == {"candidate": "1.1", "rates": {"train-1-a": 1.0, "train-2-b": 0.0}}
     decided = next(event.data for event in events if event.event == "iteration")
@@ -585,7 +701,7 @@ def test_the_kept_lines_and_the_task_are_told() -> None:
 def test_a_proposer_that_loses_a_reply_is_told() -> None:
     policies = Policies(propose=lambda wanted, ask: [Reply("Route {{ ticket }}. a", "")])
     with pytest.raises(ValueError, match="one reply per brief: 3, not 1"):
-        World(needs("a"), policies=policies).run(candidates=3)
+        World(needs(MANY), policies=policies).run(candidates=3)
 
 
 def test_policies_decide_in_place_of_the_defaults() -> None:

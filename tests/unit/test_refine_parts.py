@@ -120,7 +120,7 @@ def test_a_case_without_an_expected_value_shows_its_message() -> None:
     case = FailedCase("c", "other", {"ticket": "hi"}, None, "loud", ("must hold: quiet",), "assert\n quiet")
     brief = Brief(FakePrompt(), "P", "go", 1, 1, (Category("other", 1, "", (), "", "", ("c",)),), (case,))
     content = compose(brief, model="demo").messages[1].content
-    told = 'Case 1\ninput ticket: "hi"\nmessage: assert quiet\nactual: "loud"\ndifference: must hold: quiet\n'
+    told = 'Case 1\ninput: "hi"\nmessage: assert quiet\nactual: "loud"\ndifference: must hold: quiet\n'
     assert f'<category name="other" count="1">\n{told}</category>' in content
 
 

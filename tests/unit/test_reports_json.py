@@ -93,7 +93,11 @@ RUN = RunResult(
                     1,
                     "training",
                     ROUTE,
-                    (CandidateResult("1.1", ROUTE, "format", "clearer", 0.8, "accepted", "fixes 1", ("a",)),),
+                    (
+                        CandidateResult(
+                            "1.1", (ROUTE,), "format", "clearer", 0.8, "accepted", "fixes 1", ("a",)
+                        ),
+                    ),
                     0.8,
                     Spend(10, 100, 20, 0.0, 10),
                     2.5,
@@ -178,7 +182,7 @@ def test_the_run_is_there_with_its_evidence(tmp_path: Path) -> None:
     low, high = score["interval"]
     assert 0.6 < low < 0.825 < high < 1.0
     (candidate,) = prompt["iterations"][0]["candidates"]
-    assert (candidate["id"], candidate["prompt"], candidate["verdict"]) == ("1.1", ROUTE, "accepted")
+    assert (candidate["id"], candidate["prompts"], candidate["verdict"]) == ("1.1", [ROUTE], "accepted")
     assert candidate["fixed"] == ["a"]
     assert (prompt["unwritten"], prompt["pipeline"]) == (None, [])
 

@@ -28,7 +28,7 @@ HIDE, SHOW = "\x1b[?25l", "\x1b[?25h"
 
 
 def candidate(number: str, rate: float | None, verdict: str) -> CandidateResult:
-    return CandidateResult(number, ROUTE, "state the \x1b[31moutput format", "clearer", rate, verdict, "")
+    return CandidateResult(number, (ROUTE,), "state the \x1b[31moutput format", "clearer", rate, verdict, "")
 
 
 ITERATION = Iteration(

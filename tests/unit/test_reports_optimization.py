@@ -37,7 +37,7 @@ def markup_of(lines: list[Line], part: str) -> dict[str, bool]:
 BEFORE = "You route tickets.\n\n{{ ticket }}\n"
 AFTER = "You route tickets.\nAnswer with one word.\n\n{{ ticket }}\n"
 CANDIDATES = tuple(
-    CandidateResult(f"1.{n}", ROUTE, "state the format", "clearer", 0.9, "accepted", "") for n in range(3)
+    CandidateResult(f"1.{n}", (ROUTE,), "state the format", "clearer", 0.9, "accepted", "") for n in range(3)
 )
 IMPROVED = PromptResult(
     prompt=ROUTE,

@@ -27,9 +27,9 @@ class Blind(Search):
         self._measure_original()
         (prompt,) = self.group.prompts
         overlay = {prompt.name: f"{prompt.prose} a b"}
-        (results,) = self._evaluate([overlay], *SEARCHED)
+        (results,) = self.evaluate([overlay], self.group.ids(*SEARCHED))
         found = {split: tuple(r for r in results if r.case.split is split) for split in SEARCHED}
-        self.incumbent = replace(self.original, id="1.1", overlay=overlay, results=found)
+        self.best = replace(self.original, id="1.1", overlay=overlay, results=found)
         self.stop = Stop("done", "one try is enough")
 
 

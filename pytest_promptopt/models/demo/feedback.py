@@ -8,7 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 _PROMPT = re.compile(r"<current_prompt>\n(?P<prompt>.*)\n</current_prompt>", re.DOTALL)
-_INPUT = re.compile(r"input [^:\n]*: (?P<value>\".*)")
+_VERSION = re.compile(r"<version>\n(.*?)\n</version>", re.DOTALL)
+_INPUT = re.compile(r"input(?: [^:\n]*)?: (?P<value>\".*)")
+_SAID = re.compile(r"^(?P<name>expected|actual|answer): (?P<value>.*)$", re.MULTILINE)
+_DIFFERENCE = re.compile(r"^difference: expected (?P<both>.*)$", re.MULTILINE)
+_WHOLE = re.compile(r"^expected, whole: (?P<value>.*)$", re.MULTILINE)
 _CASE = re.compile(r"^Case [^\n]*\n", re.MULTILINE)
 
 
@@ -28,7 +32,11 @@ class Shown:
 
 @dataclass(frozen=True)
 class Feedback:
-    """An optimizer request, parsed; `seed` is its whole text: other words or other cases are another seed."""
+    """An optimizer request, parsed.
+
+    :param seed: its whole text: other words or other cases are another seed.
+    :param versions: improved versions of `prompt` that are to be merged.
+    """
 
     prompt: str
     keep: frozenset[str]
@@ -36,6 +44,7 @@ class Feedback:
     passing: tuple[Shown, ...]
     direction: str
     seed: str
+    versions: tuple[str, ...] = ()
 
 
 def is_feedback(text: str) -> bool:
@@ -47,7 +56,7 @@ def parse(text: str) -> Feedback:
     """Read a request that `is_feedback` accepts. What is missing or in another form is left out."""
     match = _PROMPT.search(text)
     prompt = match["prompt"] if match else ""
-    rest = text[match.end() :] if match else text
+    rest = text[: match.start()] + text[match.end() :] if match else text
     return Feedback(
         prompt=prompt,
         keep=frozenset(line for line in _section(rest, "keep").split("\n") if line.strip()),
@@ -55,6 +64,7 @@ def parse(text: str) -> Feedback:
         passing=_cases(_section(rest, "passing"), passing=True),
         direction=_section(rest, "direction"),
         seed=text,
+        versions=tuple(_VERSION.findall(rest)),
     )
 
 
@@ -69,15 +79,26 @@ def _cases(section: str, *, passing: bool = False) -> tuple[Shown, ...]:
 
 def _case(block: str, *, passing: bool) -> Shown | None:
     inputs = [_value(m["value"]) for m in _INPUT.finditer(block)]
-    said = {
-        name: _value(value) for name, value in re.findall(r"^(expected|actual): (.*)$", block, re.MULTILINE)
-    }
     if not inputs:
         return None
-    actual = said.get("actual")
-    expected = said.get("expected", actual if passing else None)
+    said = {match["name"]: _value(match["value"]) for match in _SAID.finditer(block)}
+    if passing:
+        said = {name: said.get("answer") for name in ("expected", "actual") if "answer" in said}
+    elif both := _DIFFERENCE.search(block):
+        said |= _sides(both["both"])
+        if whole := _WHOLE.search(block):
+            said["expected"] = _value(whole["value"])
     text = "\n".join(str(value) for value in inputs)
-    return Shown(text, expected, actual, stated="expected" in said or (passing and "actual" in said))
+    return Shown(text, said.get("expected"), said.get("actual"), stated="expected" in said)
+
+
+def _sides(both: str) -> dict[str, Any]:
+    """What ``VALUE but got VALUE`` says."""
+    try:
+        expected, end = json.JSONDecoder().raw_decode(both)
+        return {"expected": expected, "actual": json.loads(both[end:].removeprefix(" but got "))}
+    except ValueError:
+        return {}
 
 
 def _value(literal: str) -> Any:

@@ -37,6 +37,8 @@ class _Revision:
 def propose(request: str) -> str:
     """The reply to an optimizer request: a reason and the whole new prompt."""
     feedback = parse(request)
+    if feedback.versions:
+        return _reply(f"it does what {len(feedback.versions)} versions do", _merge(feedback))
     revision = _revise_fields(feedback) if _is_extraction(feedback) else _revise_labels(feedback)
     rule, why = _format_rule(feedback)
     done = [*revision.done, *([why] if why else [])]
@@ -44,7 +46,46 @@ def propose(request: str) -> str:
     reason = (
         "; ".join(done) or f"{len(feedback.failing)} shown failures call for no cue or rule that is not there"
     )
+    return _reply(reason, prompt)
+
+
+def _reply(reason: str, prompt: str) -> str:
     return f"<reason>{reason[0].upper()}{reason[1:]}.</reason>\n<new_prompt>\n{prompt}\n</new_prompt>"
+
+
+def _merge(feedback: Feedback) -> str:
+    """The prompt with the cues and the rules of all versions; a cue that most of them drop is dropped."""
+    readings = [read(version) for version in feedback.versions]
+    present = read(feedback.prompt)
+    separator, heading = ("; ", _FIELD_HEADING) if present.wants_json else (", ", _LABEL_HEADING)
+    old = _parts(present.entries, separator)
+    new = [_parts(reading.entries, separator) for reading in readings]
+    changes = {}
+    for name in dict.fromkeys([*old, *(name for parts in new for name in parts)]):
+        before = old.get(name, [])
+        said = [part for parts in new for part in parts.get(name, [])]
+        kept = [part for part in before if 2 * said.count(part) >= len(new)]
+        changes[name] = (before, list(dict.fromkeys([*kept, *(part for part in said if part not in before)])))
+    merged = _write_entries(feedback, present.entries, changes, [], separator, heading)
+    known = {
+        line.strip() for line in (*feedback.prompt.split("\n"), *merged.added, _LABEL_HEADING, _FIELD_HEADING)
+    }
+    rules = [
+        line
+        for version in feedback.versions
+        for line in version.split("\n")
+        if line.strip() and line.strip() not in known and not ENTRY.match(line)
+    ]
+    return _apply(feedback.prompt, merged, list(dict.fromkeys(rules)))
+
+
+def _parts(entries: tuple[Entry, ...], separator: str) -> dict[str, list[str]]:
+    """What each entry lists, by name."""
+    parts: dict[str, list[str]] = {}
+    for entry in entries:
+        found = cues_of(entry.text) if separator == ", " else entry.text.split(separator)
+        parts.setdefault(entry.name, []).extend(part for part in found if part)
+    return parts
 
 
 def _plan_of(feedback: Feedback) -> Plan:

@@ -1,0 +1,105 @@
+"""Which passage of a candidate breaks what passed? Leave one out at a time, and see.
+
+A candidate that fixes much and breaks something often owes the harm to a single sentence. It is found as a
+fault in a program is, by running what broke without one part after the other (delta debugging: Zeller &
+Hildebrandt, IEEE Trans. Softw. Eng. 28, 2002), and costs a few single calls instead of a new candidate.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pytest_promptopt.records import Overlay
+from pytest_promptopt.refine.acceptance import EPSILON
+from pytest_promptopt.refine.evaluator import Prompt, Trial
+from pytest_promptopt.refine.race import Run
+
+#: Cases that broke; more do not say more.
+MAX_BROKEN = 3
+
+#: Parts that a candidate's new passages are cut into at most: each costs a call.
+MAX_PARTS = 16
+
+#: When so large a share of all cuts mends a case, any change of the wording does, and no passage is to blame.
+CHANCE = 1 / 3
+
+#: Passages end with a line or a sentence. A passage with template syntax is never cut.
+_END = re.compile(r"(?<=[.!?;。！？])\s+|\n+")
+_TEMPLATE = ("{{", "{%", "{#")
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A candidate without one of its passages.
+
+    :param prompt: the prompt that it was cut from.
+    :param prose: its text without the passage.
+    """
+
+    prompt: str
+    prose: str
+    passage: str
+
+
+def cuts(prompt: str, before: str, after: str) -> list[Cut]:
+    """`after` without each of the passages that it has and `before` has not, one at a time."""
+    pieces = _pieces(after)
+    known = {piece.strip() for piece in _pieces(before)}
+    new = [
+        number
+        for number, piece in enumerate(pieces)
+        if piece.strip() and piece.strip() not in known and not any(sign in piece for sign in _TEMPLATE)
+    ]
+    count = min(len(new), MAX_PARTS)
+    parts = [new[len(new) * part // count : len(new) * (part + 1) // count] for part in range(count)]
+    return [
+        Cut(
+            prompt,
+            "".join(piece for number, piece in enumerate(pieces) if number not in part),
+            "".join(pieces[number] for number in part).strip(),
+        )
+        for part in parts
+    ]
+
+
+def _pieces(text: str) -> list[str]:
+    """`text` in passages, each with the white space after it."""
+    ends = [match.end() for match in _END.finditer(text)]
+    return [text[start:end] for start, end in zip([0, *ends], [*ends, len(text)], strict=True)]
+
+
+def culprit(
+    prompts: Sequence[Prompt], before: Overlay, after: Overlay, broken: Sequence[str], run: Run
+) -> Cut | None:
+    """The cut after which most of the `broken` cases pass again; None if no single passage is to blame.
+
+    :param before: the incumbent's texts; `after` those of the candidate that broke these cases.
+    """
+    tried = [
+        cut
+        for prompt in prompts
+        if after.get(prompt.name, prompt.prose) != before.get(prompt.name, prompt.prose)
+        for cut in cuts(prompt.name, before.get(prompt.name, prompt.prose), after[prompt.name])
+    ]
+    broken = broken[:MAX_BROKEN]
+    for case in broken:
+        suspects = _mending(tried, after, (case,), run)
+        if not suspects:
+            continue
+        if len(suspects) <= max(1, CHANCE * len(tried)):
+            others = tuple(other for other in broken if other != case)
+            confirmed = _mending(suspects, after, others, run) if others else suspects
+            return next(iter(confirmed), None)
+    return None
+
+
+def _mending(tried: Sequence[Cut], after: Overlay, cases: tuple[str, ...], run: Run) -> list[Cut]:
+    """The cuts with which at least half of `cases` pass."""
+    measured = run([Trial({**after, cut.prompt: cut.prose}, cases) for cut in tried]) if tried else []
+    return [
+        cut
+        for cut, results in zip(tried, measured, strict=True)
+        if 2 * sum((result.rate or 0.0) >= 1.0 - EPSILON for result in results) >= len(cases)
+    ]

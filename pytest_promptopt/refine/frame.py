@@ -1,0 +1,250 @@
+"""The frame of a search: what is the same however candidates are found."""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
+
+from pytest_promptopt.records import Iteration, Overlay, Split, pass_rate
+from pytest_promptopt.refine.acceptance import EPSILON, compare, score
+from pytest_promptopt.refine.attempts import REFUSED, Attempt, Results, Version
+from pytest_promptopt.refine.checks import Checks, Passages
+from pytest_promptopt.refine.evaluator import StopRun, Trial
+from pytest_promptopt.refine.groups import Group
+from pytest_promptopt.refine.halting import DECIDING, Halt, Phase, Standing, Stop
+from pytest_promptopt.refine.replies import Reply, Unusable
+from pytest_promptopt.refine.surroundings import Surroundings
+
+#: The splits that a search may see.
+SEARCHED = (Split.TRAIN, Split.VALIDATION)
+
+
+class SearchFrame(ABC):
+    """A `GroupSearch` without its idea; a strategy implements `search`.
+
+    The frame measures the original, says when there is nothing to do, checks candidates, asks the halting
+    rules, keeps the journal, ends at ceilings and Ctrl-C, and scores the finalists on all cases searched.
+    """
+
+    def __init__(self, group: Group, around: Surroundings) -> None:
+        self.group = group
+        self.around = around
+        self.iterations: list[Iteration] = []
+        self.notes: list[str] = []
+        self.stop = Stop(Halt.INTERRUPTED, "the run ended before this prompt had its turn")
+        self.original = self.best = Version("0", {}, {})
+        self._rates: list[float] = []
+        self._fruitless = 0
+
+    @abstractmethod
+    def search(self) -> Stop:
+        """Iterate until `halted` says so; may raise `StopRun` and `KeyboardInterrupt` at any time.
+
+        `original` is measured and has failing cases. Ends every iteration with `finished`.
+        """
+
+    def finalists(self) -> Sequence[Version]:
+        """The versions of which the best on all cases searched is the result, the most promising first."""
+        return (self.best,)
+
+    def run(self) -> None:
+        """Search until a halting rule, a ceiling or Ctrl-C ends it; `stop` says which."""
+        try:
+            try:
+                self.announce(Phase.TRAINING)
+                self.stop = self.begin() or self.search()
+            except StopRun as stopped:
+                self.stop = Stop(stopped.halt, stopped.why)
+            if self.iterations:
+                self.conclude()
+        except KeyboardInterrupt:
+            self.stop = Stop(Halt.INTERRUPTED, "interrupted by the user (Ctrl-C)")
+        last = next((c for i in reversed(self.iterations) for c in reversed(i.candidates)), None)
+        if self.stop.halt == Halt.NO_PROGRESS and last is not None:
+            self.notes.append(f"the last one, candidate {last.id}, was refused: {last.why}")
+        self.around.record("stop", prompts=self.names, halt=self.stop.halt, why=self.stop.why)
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether Ctrl-C ended it, or the run before it began."""
+        return self.stop.halt == Halt.INTERRUPTED
+
+    @property
+    def names(self) -> list[str]:
+        return [prompt.name for prompt in self.group.prompts]
+
+    @property
+    def final(self) -> Version:
+        """The best finalist, if it is better than the original on all cases searched; else the original."""
+        gain = compare(self.original.evidence(*SEARCHED), self.best.evidence(*SEARCHED)).gain
+        return self.best if gain > EPSILON else self.original
+
+    # ----------------------------------------------------------------------------------- for a strategy's use
+
+    def evaluate(self, overlays: Sequence[Overlay], cases: Sequence[str]) -> list[Results]:
+        """Run these cases under each overlay, all at once; known answers cost nothing. Raises `StopRun`."""
+        if not overlays or not cases:
+            return [() for _ in overlays]
+        return self.around.evaluator.evaluate([Trial(overlay, tuple(cases)) for overlay in overlays])
+
+    def checked(
+        self,
+        attempt: Attempt,
+        parent: Version,
+        replies: Mapping[str, Reply | Unusable],
+        *,
+        known: Collection[str] = (),
+    ) -> Attempt:
+        """`attempt` with replies, by prompt, on top of `parent`; refused at once where that needs no call.
+
+        :param known: names of prompts whose replies were checked before.
+        """
+        attempt.overlay = dict(parent.overlay)
+        for prompt in (prompt for prompt in self.group.prompts if prompt.name in replies):
+            reply = replies[prompt.name]
+            if isinstance(reply, Unusable):
+                attempt.decide(REFUSED, reply.why)
+                continue
+            attempt.reason = attempt.reason or reply.reason
+            attempt.overlay[prompt.name] = reply.text
+            attempt.growth += len(reply.text) - len(parent.text(prompt))
+            if prompt.name not in known and (objection := self.checks.objection(prompt, reply.text)):
+                attempt.decide(REFUSED, objection)
+        self.told(attempt)
+        return attempt
+
+    def told(self, attempt: Attempt) -> None:
+        """Journal a candidate, before anything is paid for it."""
+        texts = {name: attempt.overlay.get(name) for name in attempt.prompts}
+        about = {"direction": attempt.direction, "reason": attempt.reason}
+        self.around.record("candidate", id=attempt.id, prompts=attempt.prompts, texts=texts, **about)
+
+    def halted(self, phase: Phase, best: Version) -> Stop | None:
+        """Ask the halting rules, at the start of the search and after each iteration.
+
+        :param phase: whose cases decide for this strategy.
+        """
+        self._rates.append(self._rate(phase, best))
+        settings = self.around.settings
+        standing = Standing(
+            phase=phase,
+            iterations=len(self.iterations),
+            rates=tuple(self._rates),
+            fruitless=self._fruitless,
+            target=settings.target,
+            plateau=settings.plateau,
+            max_iterations=settings.max_iterations,
+        )
+        self._began = time.monotonic(), self.around.paid()
+        return self.around.policies.halt(standing)
+
+    def finished(self, phase: Phase, attempts: Sequence[Attempt], best: Version) -> None:
+        """End an iteration: what became of its candidates goes to journal, display and observers."""
+        started, paid = self._began
+        iteration = Iteration(
+            number=len(self.iterations) + 1,
+            phase=phase,
+            prompt=", ".join(dict.fromkeys(name for attempt in attempts for name in attempt.prompts)),
+            candidates=tuple(attempt.result() for attempt in attempts),
+            best=self._rate(phase, best),
+            spend=self.around.paid() - paid,
+            elapsed=time.monotonic() - started,
+        )
+        self._fruitless = 0 if any(a.verdict != REFUSED for a in attempts) else self._fruitless + 1
+        self.iterations.append(iteration)
+        self.around.record("iteration", incumbent=best.id, **asdict(iteration))
+        self.around.policies.iteration_finished(iteration)
+
+    def announce(self, phase: Phase) -> None:
+        self.around.policies.progress(phase, ", ".join(self.names))
+
+    def settled(self, phase: Phase, best: Version) -> None:
+        """The rate of `best` is another one than it was taken for at the last `halted`."""
+        self._rates[-1] = self._rate(phase, best)
+
+    def enter(self, phase: Phase) -> None:
+        """Begin a phase: the halting rules look at its iterations only."""
+        self._rates, self._fruitless = [], 0
+        self.announce(phase)
+
+    def merit(self, version: Version) -> tuple[float, int]:
+        """Higher is better: the pass rate on all that was measured, among equals the shorter text."""
+        rate = pass_rate(version.evidence(*SEARCHED)) or 0.0
+        return round(rate, 9), -sum(len(version.text(prompt)) for prompt in self.group.prompts)
+
+    # -------------------------------------------------------------------------------------------------- steps
+
+    def begin(self) -> Stop | None:
+        """Measure the original; a stop when there is nothing to search for."""
+        self._measure_original()
+        return self._needless()
+
+    def searched(self) -> Sequence[str]:
+        """The cases that the search begins with."""
+        return self.group.ids(*SEARCHED)
+
+    def _measure_original(self) -> None:
+        results = self.evaluate([{}], self.searched())[0]
+        self.around.record_results("0", results)
+        by_split = {split: tuple(r for r in results if r.case.split is split) for split in SEARCHED}
+        training, validation = (Passages(_inputs(part)) for part in by_split.values())
+        self.checks = Checks(training, validation)
+        self.original = self.best = Version("0", {}, by_split)
+        self.around.policies.measured(
+            [score(split, len(part), part) for split, part in by_split.items() if part]
+        )
+
+    def _needless(self) -> Stop | None:
+        """Why there is nothing to search for; None when there is."""
+        seen, training = self.original.evidence(*SEARCHED), self.original.results[Split.TRAIN]
+        if pass_rate(seen) is not None and not any(result.failing for result in seen):
+            counted = sum(result.rate is not None for result in seen)
+            return Stop(Halt.PASSING, f"all {counted} training and validation cases with a result pass")
+        if pass_rate(training) is None:
+            return Stop(
+                Halt.NO_EVIDENCE, f"none of {len(training)} training cases has a result to learn from"
+            )
+        return None
+
+    def conclude(self) -> None:
+        """Score the finalists on what they were not run on; the calls for the first were set aside."""
+        self.announce(Phase.VALIDATION)
+        scored: list[Version] = []
+        for version in self.finalists():
+            try:
+                scored.append(self._completed(version))
+            except StopRun as stopped:
+                self.notes.append(f"not all training and validation cases could be run: {stopped.why}")
+                scored = scored or [self._whole(version)]
+                break
+        self.best = max(scored, key=self.merit, default=self.original)
+
+    def _completed(self, version: Version) -> Version:
+        """`version` with results on all cases searched."""
+        for split in SEARCHED:
+            if len(version.evidence(split)) < len(self.group.ids(split)):
+                (results,) = self.evaluate([version.overlay], self.group.ids(split))
+                self.around.record_results(version.id, results)
+                version = replace(version, results={**version.results, split: results})
+        return version
+
+    def _whole(self, version: Version) -> Version:
+        """`version` without the splits that it was not run on whole: their rate would mean nothing."""
+        whole = {
+            split: results
+            for split, results in version.results.items()
+            if len(results) == len(self.group.ids(split))
+        }
+        return replace(version, results=whole)
+
+    def _rate(self, phase: Phase, version: Version) -> float:
+        return pass_rate(version.standing(DECIDING[phase])) or 0.0
+
+
+def _inputs(results: Results) -> Iterator[str]:
+    for outcome in (outcome for result in results for outcome in result.outcomes):
+        yield from outcome.inputs.values()
+        for call in outcome.calls:
+            yield from call.variables.values()
