@@ -245,6 +245,9 @@ def add(parser: pytest.Parser) -> None:
             )
         ini_type: Any = option.ini_type
         parser.addini(option.ini, option.help, type=ini_type, default=None)
+    no_regressions = "Take no candidate that fails a training or validation case which the original passed"
+    group.addoption("--promptopt-no-regressions", action="store_true", help=no_regressions)
+    parser.addini("promptopt_no_regressions", no_regressions, type="bool", default=False)
     group.addoption(
         "--promptopt-report",
         dest="promptopt_report",
@@ -274,6 +277,9 @@ def read(config: pytest.Config) -> Settings:
             values[option.field] = option.parse(f"--promptopt-{option.flag}", given[option.field])
         elif (text := _ini_text(config, option.ini)) is not None:
             values[option.field] = option.parse(option.ini, text)
+    if config.getoption("promptopt_no_regressions"):
+        given["no_regressions"] = "on"
+    values["no_regressions"] = "no_regressions" in given or _ini_flag(config, "promptopt_no_regressions")
     mode = _mode(config)
     if resumed is not None and mode is Mode.CHECK:
         mode = Mode(resumed.opened["mode"])
@@ -295,6 +301,13 @@ def _resumed(config: pytest.Config) -> PastRun | None:
 
     home = home_of(config.rootpath)
     return find(home, name, option="--optimize-resume") if name else newest_unfinished(home)
+
+
+def _ini_flag(config: pytest.Config, name: str) -> bool:
+    try:
+        return bool(config.getini(name))
+    except Exception as error:
+        raise SettingsError(f"{name}: {error}; accepted are true and false") from None
 
 
 def _ini_text(config: pytest.Config, name: str) -> str | None:

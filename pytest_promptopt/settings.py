@@ -57,6 +57,7 @@ class Settings:
     concurrency: int = 50
     samples: int = 1
     seed: int = 0
+    no_regressions: bool = False
     cache: CacheMode = CacheMode.USE
     min_pass_rate: float | None = None
     split: tuple[float, float, float] | None = None

@@ -155,6 +155,7 @@ class Refinement:
             self._progress.finished()
             # What was set aside and not used: pytest's own loop runs the held-out cases of unchanged prompts.
             self._ledger.set_aside(0)
+            self._caller.forget_refusals()
 
     @property
     def _reporter(self) -> pytest.TerminalReporter | None:

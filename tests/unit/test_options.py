@@ -22,6 +22,7 @@ def test_every_option_fills_a_field_of_the_settings() -> None:
         "reports",
         "resume",
         "options",
+        "no_regressions",
     }
 
 

@@ -232,6 +232,24 @@ def test_without_any_result_there_is_nothing_to_learn_from() -> None:
     assert not world.asked
 
 
+def test_no_regressions_forbids_a_gain_that_loses_a_case_the_original_passed() -> None:
+    def world() -> World:
+        return World(needs("a a b"), ["a not b"], prompts=[FakePrompt(prose="Route {{ ticket }} b")])
+
+    assert world().result(max_iterations=1).iterations[0].candidates[0].verdict == "accepted"
+    result = world().result(max_iterations=1, no_regressions=True)
+    assert result.outcome == "unchanged"
+    assert result.iterations[0].candidates[0].why == "it fails 1 that the original passed: train-3-b"
+
+
+def test_a_regression_found_when_the_cases_left_out_are_run_goes_back_to_what_has_none() -> None:
+    cases = [*needs("a " * 20 + "- " * 30), Need("train-99-r", "r")]
+    world = World(cases, ["a not r"], prompts=[FakePrompt(prose="Route {{ ticket }}. r")])
+    result = world.result(max_iterations=1, no_regressions=True, seed=1)
+    assert result.iterations[0].candidates[0].verdict == "accepted"
+    assert (result.outcome, result.after) == ("unchanged", result.before)
+
+
 # ----------------------------------------------------------------------------- refused candidates
 
 
