@@ -41,6 +41,7 @@ class ResponseCache:
         self._warn = warn
         self._lock = threading.RLock()
         self._store: Any = None
+        self._opened: tuple[int, int] | None = None  # which file the store has open
         self._readable = True
         self._writable = True
         self._flights: Flights | None = None
@@ -65,9 +66,11 @@ class ResponseCache:
             return
         text = json.dumps(answer.to_json())
         try:
-            if self._store is not None and not self._database.exists():
+            if self._store is not None and _identity(self._database) != self._opened:
                 self._warn(f"the response cache {self._folder} was removed meanwhile; it starts empty")
                 self._drop()
+                if self._flights is not None:
+                    self._flights.close()  # its locks are in a file that nobody else sees
             self._healed(lambda store: store.set(key, text))
         except Exception as error:
             self._writable = False
@@ -131,6 +134,7 @@ class ResponseCache:
         # SQLite gives its side files the mode of the database, so this makes them the owner's as well.
         with suppress(PermissionError):
             os.close(os.open(self._database, os.O_CREAT | os.O_RDWR, 0o600))
+        self._opened = _identity(self._database)
         return Cache(
             str(self._folder),
             disk=TextDisk,
@@ -165,6 +169,15 @@ class ResponseCache:
         store, self._store = self._store, None
         if store is not None:
             store.close()
+
+
+def _identity(database: Path) -> tuple[int, int] | None:
+    """What tells a file from another one of the same name; None when there is none."""
+    try:
+        status = database.stat()
+    except FileNotFoundError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _intact(database: Path) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import StrEnum
 
 
@@ -40,7 +42,7 @@ class PromptConflictError(PromptoptError):
 
 
 class ErrorKind(StrEnum):
-    """Why a model gave no usable answer. `models.retry` holds the table of what follows from each kind."""
+    """Why a model gave no usable answer. `CONSEQUENCES` is the table of what follows from each kind."""
 
     CONNECTION = "connection"
     TIMEOUT = "timeout"
@@ -56,8 +58,46 @@ class ErrorKind(StrEnum):
     PARAMETER = "refused parameter"
     NOT_FOUND = "not found"
     TOO_LARGE = "request too large"
+    UNAVAILABLE = "unavailable"
     BUDGET = "budget"
     CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True)
+class Consequence:
+    """What follows from a failed attempt. Whatever the kind: the case is errored, not failed.
+
+    :param retry: another attempt may succeed.
+    :param charged: the provider may have billed the attempt, so that its reservation stays charged.
+    :param slows: the model has more to do than it can: everybody may have to wait.
+    :param stops: no other call can succeed, so the run ends.
+    """
+
+    retry: bool = False
+    charged: bool = False
+    slows: bool = False
+    stops: bool = False
+
+
+CONSEQUENCES: Mapping[ErrorKind, Consequence] = {
+    ErrorKind.CONNECTION: Consequence(retry=True, charged=True),
+    ErrorKind.TIMEOUT: Consequence(retry=True, charged=True),
+    ErrorKind.RATE_LIMIT: Consequence(retry=True, slows=True),
+    ErrorKind.OVERLOADED: Consequence(retry=True, slows=True),
+    ErrorKind.SERVER: Consequence(retry=True),
+    ErrorKind.MALFORMED: Consequence(retry=True, charged=True),
+    ErrorKind.EMPTY: Consequence(retry=True, charged=True),
+    ErrorKind.AUTHENTICATION: Consequence(stops=True),
+    ErrorKind.PERMISSION: Consequence(stops=True),
+    ErrorKind.PAYMENT: Consequence(stops=True),
+    ErrorKind.BAD_REQUEST: Consequence(),
+    ErrorKind.PARAMETER: Consequence(stops=True),
+    ErrorKind.NOT_FOUND: Consequence(),
+    ErrorKind.TOO_LARGE: Consequence(),
+    ErrorKind.UNAVAILABLE: Consequence(stops=True),
+    ErrorKind.BUDGET: Consequence(),
+    ErrorKind.CANCELLED: Consequence(charged=True),
+}
 
 
 class ModelError(PromptoptError):
@@ -83,10 +123,5 @@ class ModelError(PromptoptError):
 
     @property
     def stops_run(self) -> bool:
-        """Whether no other call can succeed: a wrong key, no credit, a refused parameter."""
-        return self.kind in (
-            ErrorKind.AUTHENTICATION,
-            ErrorKind.PERMISSION,
-            ErrorKind.PAYMENT,
-            ErrorKind.PARAMETER,
-        )
+        """Whether no other call can succeed: a wrong key, no credit, a provider that is down."""
+        return CONSEQUENCES[self.kind].stops

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from pytest_promptopt.failures import FailedCase
     from pytest_promptopt.models import Model
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pytest_promptopt.refine.halting import Standing, Stop
     from pytest_promptopt.refine.proposer import Ask, Wanted
     from pytest_promptopt.refine.replies import Reply, Unusable
+    from pytest_promptopt.refine.strategy import Strategy
 
 
 @pytest.hookspec(firstresult=True)
@@ -123,6 +124,48 @@ def pytest_promptopt_halt(standing: Standing) -> Stop | None:
 
 
 @pytest.hookspec
+def pytest_promptopt_strategies() -> Mapping[str, Strategy] | None:
+    """Offer ways to search of your own, by the name that ``--promptopt-strategy`` takes.
+
+    A `pytest_promptopt.refine.strategy.Strategy` is called with a group of prompts that share cases and with
+    all that a search works with, and returns a search. The easiest is a class that inherits
+    `pytest_promptopt.refine.frame.SearchFrame`, which measures the original, checks candidates, asks the
+    halting rules and keeps the journal. Confirmation, held-out cases and writing come after the search and
+    are the same for all. A name of yours goes before a built-in one.
+
+    Example: one candidate an iteration, written without a look at the failures::
+
+        from pytest_promptopt.records import Split
+        from pytest_promptopt.refine.attempts import ACCEPTED, REJECTED, Attempt, Version
+        from pytest_promptopt.refine.frame import SearchFrame
+        from pytest_promptopt.refine.halting import Phase
+
+        class Steps(SearchFrame):
+            def search(self):
+                prompt = self.group.prompts[0]
+                while (stop := self.halted(Phase.TRAINING, self.best)) is None:
+                    number = len(self.iterations) + 1
+                    text = prompt.prose + "\\nThink." * number
+                    attempt = Attempt(f"{number}.1", (prompt.name,), "think", overlay={prompt.name: text})
+                    self.told(attempt)
+                    cases = self.group.ids(Split.TRAIN)
+                    attempt.results[Split.TRAIN] = self.evaluate([attempt.overlay], cases)[0]
+                    found = Version(attempt.id, attempt.overlay, attempt.results)
+                    better = self.merit(found) > self.merit(self.best)
+                    attempt.decide(ACCEPTED if better else REJECTED, "counted")
+                    self.best = found if better else self.best
+                    self.finished(Phase.TRAINING, [attempt], self.best)
+                return stop
+
+            def finalists(self):
+                return [self.best]
+
+        def pytest_promptopt_strategies():
+            return {"steps": Steps}
+    """
+
+
+@pytest.hookspec
 def pytest_promptopt_iteration_finished(iteration: Iteration) -> None:
     """Called after each iteration; observers cannot steer.
 
@@ -139,7 +182,8 @@ def pytest_promptopt_iteration_finished(iteration: Iteration) -> None:
 def pytest_promptopt_run_finished(result: RunResult) -> None:
     """Called once after a run, when the prompt files are written and before pytest's own loop.
 
-    `result` is a `pytest_promptopt.records.RunResult`.
+    `result` is a `pytest_promptopt.records.RunResult`. When strategies were compared its `prompts` is empty,
+    and its `compared` has the result of each.
 
     Example::
 

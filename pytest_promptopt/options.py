@@ -77,6 +77,16 @@ def _cache(name: str, text: str) -> CacheMode:
         raise SettingsError(f"{name}: {text!r} is not one of {accepted}") from None
 
 
+def _strategies(name: str, text: str) -> tuple[str, ...]:
+    names = tuple(part.strip() for part in text.split(","))
+    if not all(names) or len(set(names)) < len(names):
+        raise SettingsError(
+            f"{name}: {text!r} is not the name of a strategy, or several different ones separated by commas, "
+            "such as refine,evolve"
+        )
+    return names
+
+
 def _split(name: str, text: str) -> tuple[float, float, float]:
     try:
         parts = [float(part) for part in text.split("/")]
@@ -123,6 +133,15 @@ OPTIONS = (
         "MODEL",
         "Model that writes candidates (default: anthropic/claude-opus-5-5)",
         _model,
+    ),
+    Option(
+        "strategy",
+        "strategy",
+        "string",
+        "NAME",
+        "How to search: refine, evolve, hybrid, gepa, dspy-miprov2, or a plugin's; several, separated by "
+        "commas, are compared by --optimize-dry-run (default: refine)",
+        _strategies,
     ),
     Option(
         "candidates",
@@ -348,6 +367,11 @@ def _ini_lines(config: pytest.Config, name: str) -> list[str]:
 
 def check_combination(config: pytest.Config, settings: Settings) -> None:
     """Refuse what cannot go together with refinement. Raises `SettingsError`."""
+    if settings.comparing and settings.mode is not Mode.DRY_RUN:
+        raise SettingsError(
+            f"--promptopt-strategy={','.join(settings.strategy)}: several strategies are compared, and which "
+            "of their texts to keep is yours to say: add --optimize-dry-run, or name one strategy"
+        )
     if not settings.optimizing:
         return
     mode = "--optimize" if settings.mode is Mode.OPTIMIZE else "--optimize-dry-run"

@@ -202,7 +202,7 @@ class Completion(str):
         """
         try:
             return json.loads(self)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"the completion is not JSON ({error}): {str(self)[:200]!r}") from None
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -460,7 +460,12 @@ class PromptResult:
 
 @dataclass(frozen=True)
 class RunResult:
-    """One `--optimize` run, whole."""
+    """One `--optimize` run, whole.
+
+    :param strategy: the name of the way it searched.
+    :param compared: of a comparison the run of each strategy, whose `spend` is what it would have paid alone;
+        `prompts` is empty then and `spend` what was really paid.
+    """
 
     id: str
     prompts: tuple[PromptResult, ...]
@@ -469,6 +474,8 @@ class RunResult:
     interrupted: bool = False
     journal: str = ""
     notes: tuple[str, ...] = ()
+    strategy: str = "refine"
+    compared: tuple[RunResult, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,7 @@ class Settings:
     mode: Mode = Mode.CHECK
     model: str | None = None
     optimizer_model: str = DEFAULT_OPTIMIZER_MODEL
+    strategy: tuple[str, ...] = ("refine",)
     candidates: int = 3
     max_iterations: int = 20
     plateau: int = 5
@@ -64,6 +65,11 @@ class Settings:
     reports: tuple[Path, ...] = ()
     resume: str = ""
     options: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def comparing(self) -> bool:
+        """Whether several strategies are run side by side."""
+        return len(self.strategy) > 1
 
     @property
     def optimizing(self) -> bool:

@@ -69,15 +69,16 @@ class Need:
     def record(self) -> Case:
         return Case(self.id, self.prompts, self.split)
 
-    def run(self, texts: Mapping[str, str]) -> Outcome:
+    def run(self, texts: Mapping[str, str], *, sample: int = 0) -> Outcome:
         words = [re.findall(r"not \w+|\w+", texts[name]) for name in self.prompts]
         passed = not self.rule or all(self.rule in w and f"not {self.rule}" not in w for w in words)
         expected = self.expected or f"label-{self.rule}"
         actual = expected if passed else "nothing"
         ticket = f"{self.id} asks about {self.rule} {self.secret}"
         calls = tuple(
-            Call(name, {"ticket": ticket}, f"{self.id}{name}", actual, "end_turn", None, None, 0.1, False)
+            Call(name, {"ticket": ticket}, key, actual, "end_turn", None, None, 0.1, False)
             for name in self.prompts
+            if (key := f"{self.id}/{sample}/{name}/{texts[name]}")
         )
         if self.errs:
             return Outcome(self.id, Status.ERRORED, 0.0, error="timeout", calls=calls)
@@ -128,7 +129,10 @@ class World:
     def _results(self, trial: Trial) -> tuple[CaseResult, ...]:
         overlay = {} if self.luck and trial.samples is not None else trial.overlay
         texts = {prompt.name: overlay.get(prompt.name, prompt.prose) for prompt in self.prompts}
-        return tuple(CaseResult(n.record(), (n.run(texts),)) for n in self.needs if n.id in trial.cases)
+        (sample,) = trial.samples or (0,)
+        return tuple(
+            CaseResult(n.record(), (n.run(texts, sample=sample),)) for n in self.needs if n.id in trial.cases
+        )
 
     def ask(self, requests: Sequence[Request]) -> list[Answer | ModelError]:
         self.asked.append(list(requests))

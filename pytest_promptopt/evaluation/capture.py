@@ -118,7 +118,7 @@ def _is_part(side: Any, text: str) -> bool:
 
     try:
         whole = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     todo = [whole]
     while todo:

@@ -343,7 +343,7 @@ class Engine:
 
 
 def halt_of(error: ModelError) -> Halt:
-    return Halt.BUDGET if error.kind is ErrorKind.BUDGET else Halt.REFUSED
+    return {ErrorKind.BUDGET: Halt.BUDGET, ErrorKind.UNAVAILABLE: Halt.DOWN}.get(error.kind, Halt.REFUSED)
 
 
 def _function_of(item: pytest.Item) -> object:

@@ -233,6 +233,21 @@ def is_subtest(report: pytest.TestReport) -> bool:
     return isinstance(report, _subtests.SubtestReport)
 
 
+def rewrite_failure(longrepr: object, rewrite: Callable[[str], str]) -> object:
+    """Put every text of a failure's representation through `rewrite`: in place, or as the new one."""
+    if isinstance(longrepr, str):
+        return rewrite(longrepr)
+    for traceback, crash, _ in getattr(longrepr, "chain", ()):
+        for entry in traceback.reprentries:
+            entry.lines[:] = map(rewrite, entry.lines)
+            for part in (getattr(entry, "reprlocals", None), getattr(entry, "reprfuncargs", None)):
+                if part is not None and hasattr(part, "lines"):
+                    part.lines[:] = map(rewrite, part.lines)
+        if crash is not None:
+            crash.message = rewrite(crash.message)
+    return longrepr
+
+
 def parameter_marks(metafunc: pytest.Metafunc) -> list[tuple[str, list[str]]]:
     """Per parameter set of a function: its id and the names of its own marks."""
     return [(call.id, [mark.name for mark in call.marks]) for call in metafunc._calls]

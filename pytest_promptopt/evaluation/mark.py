@@ -14,6 +14,7 @@ import pytest
 from pytest_promptopt.errors import SettingsError
 from pytest_promptopt.models.registry import FORMS, canonical
 from pytest_promptopt.prompts.files import ENDINGS
+from pytest_promptopt.prompts.frontmatter import FROM_ENVIRONMENT, is_connection
 
 MARK = "prompt"
 SIGNATURE = (
@@ -54,6 +55,8 @@ class Mark:
         elif not paths:
             raise SettingsError(f"{where}: @pytest.mark.prompt(...) names no prompt file; use {SIGNATURE}")
         for name, value in given.items():
+            if is_connection(name):  # without its value, which may be a key
+                raise SettingsError(f"{where}: @pytest.mark.prompt({name}=...): {name} {FROM_ENVIRONMENT}")
             accepted, fits = _ARGUMENTS.get(name, _PARAMETER)
             if not fits(value):
                 raise SettingsError(

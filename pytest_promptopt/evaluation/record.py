@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
@@ -32,6 +33,11 @@ class RunRecord:
         """Raises `SettingsError` when another run is at work or the run to continue is not there."""
         self._settings = settings
         self._selection = selection
+        if settings.resume and settings.comparing:
+            raise SettingsError(
+                "--optimize-resume: a comparison of strategies cannot be continued; run it again, it finds "
+                "its answers in the cache"
+            )
         self._lock = RunLock(settings.home)
         self.past: PastRun | None = None
         now = datetime.now(UTC)
@@ -101,8 +107,16 @@ class RunRecord:
             raise SettingsError(f"no journal of the run can be kept: {error}") from None
         return journal
 
+    def open_part(self, files: Mapping[str, PromptFile], strategy: str) -> Journal:
+        """Begin the journal of one of several strategies that are compared; raises as `open` does."""
+        part = f"{self.id}-{re.sub(r'[^a-z0-9]+', '-', strategy.lower())}"
+        try:
+            return self._begun(ensure_home(self._settings.home) / "runs" / part, files)
+        except OSError as error:
+            raise SettingsError(f"no journal of the run can be kept: {error}") from None
+
     def _begun(self, folder: Path, files: Mapping[str, PromptFile]) -> Journal:
-        journal = Journal.create(folder, self.id)
+        journal = Journal.create(folder, folder.name)
         for file in files.values():
             journal.keep_original(file.name, file.original)
         journal.append(

@@ -6,10 +6,11 @@ import shlex
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import astuple, replace
 from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -24,7 +25,13 @@ from pytest_promptopt.errors import (
 from pytest_promptopt.evaluation import internals
 from pytest_promptopt.evaluation.case import PromptCase
 from pytest_promptopt.evaluation.engine import Engine, halt_of
-from pytest_promptopt.evaluation.hooks import HookError, ask_hook, categorize, tell_hook
+from pytest_promptopt.evaluation.hooks import (
+    HookError,
+    ask_hook,
+    categorize,
+    chosen_strategies,
+    tell_hook,
+)
 from pytest_promptopt.evaluation.record import RunRecord
 from pytest_promptopt.evaluation.splits import restrict
 from pytest_promptopt.journal import Journal, JournalError
@@ -59,10 +66,13 @@ from pytest_promptopt.refine.halting import Phase, Standing, Stop
 from pytest_promptopt.refine.policies import Policies
 from pytest_promptopt.refine.proposer import Ask, Wanted
 from pytest_promptopt.refine.replies import Reply, Unusable
+from pytest_promptopt.refine.strategy import Strategy
 from pytest_promptopt.reports.live import LineProgress, Progress, progress_for
 from pytest_promptopt.reports.wording import cost, plural
 from pytest_promptopt.runs.fingerprint import digest
 from pytest_promptopt.settings import Mode, Settings
+from pytest_promptopt.strategies import PEERS
+from pytest_promptopt.strategies.comparison import compare, shared
 
 #: Seconds between two looks at the calls in flight: summing up what was spent is not free.
 SHOW_EVERY = 0.1
@@ -105,9 +115,14 @@ class Refinement:
         for name in record.take_back():
             self._reload(name)
         files = self._files()
+        strategies = chosen_strategies(self._config, self._settings.strategy)
         self._check(files)
         self._share_splits()
         self._plan_budget()
+        if self._settings.comparing:
+            result = self._compare(strategies, files, record)
+            return replace(result, compared=tuple(map(self._with_relative_journal, result.compared)))
+        (strategy,) = strategies.values()
         self.journal = record.open(files, self._ledger)
         self._ledger.set_aside(self._scoring(Phase.TRAINING))
         known, paid = record.known(), self._ledger.spend
@@ -117,15 +132,17 @@ class Refinement:
                 f"promptopt: continuing run {record.id}: {plural(len(known), 'call')} of it are known and "
                 f"not made again; {plural(paid.calls, 'call')} ({cost(paid)}) were spent on it"
             )
-        result = self._refine(list(files.values()))
+        result = self._refine(list(files.values()), strategy)
         self._over = True
-        journal = self.journal.path.relative_to(self._settings.rootdir).as_posix()
         if record.past is not None:
             made = self._ledger.spend.calls - paid.calls
             replayed = f"{plural(self._caller.replayed, 'answer')} came from its journal"
             note = f"continued: {replayed}, {plural(made, 'new call')} were made"
             result = replace(result, notes=(*result.notes, note))
-        return replace(result, journal=journal)
+        return self._with_relative_journal(result)
+
+    def _with_relative_journal(self, result: RunResult) -> RunResult:
+        return replace(result, journal=Path(result.journal).relative_to(self._settings.rootdir).as_posix())
 
     def close(self) -> None:
         """End the journal, after the last call of the session."""
@@ -134,12 +151,8 @@ class Refinement:
         if self._record is not None:
             self._record.close()
 
-    def _refine(self, files: Sequence[PromptFile]) -> RunResult:
-        if self._settings.max_calls is not None:
-            self._say(self._bought(self._settings.max_calls))
-        self._progress = _progress_of(self._reporter)
-        self._progress.started([file.name for file in files], len(self.cases))
-        try:
+    def _refine(self, files: Sequence[PromptFile], strategy: Strategy) -> RunResult:
+        with self._shown_progress(files):
             return loop.run(
                 files,
                 self,
@@ -147,10 +160,47 @@ class Refinement:
                 self._settings,
                 self.journal,
                 self._policies(),
-                spend=lambda: {role: self._ledger.spend_of(role) for role in Role},
+                spend=self._spend,
                 left=lambda: self._ledger.calls_left,
                 write=self._write if self._settings.mode is Mode.OPTIMIZE else None,
+                strategy=strategy,
             )
+
+    def _compare(
+        self, strategies: Mapping[str, Strategy], files: Mapping[str, PromptFile], record: RunRecord
+    ) -> RunResult:
+        def open_journal(name: str) -> Journal:
+            if self.journal is not None:
+                self.journal.close()
+            self._say(f"promptopt: strategy {name}")
+            self.journal = record.open_part(files, name)
+            return self.journal
+
+        with self._shown_progress(list(files.values())):
+            return compare(
+                strategies,
+                list(files.values()),
+                self,
+                self.ask,
+                self._settings,
+                self._policies(),
+                scoring=self._scoring,
+                open_journal=open_journal,
+                spend=self._spend,
+            )
+
+    def _spend(self) -> dict[Role, Spend]:
+        return {role: self._ledger.spend_of(role) for role in Role}
+
+    @contextmanager
+    def _shown_progress(self, files: Sequence[PromptFile]) -> Iterator[None]:
+        """Say what the ceilings buy, then show how it goes."""
+        if self._ceiling is not None:
+            self._say(self._bought(self._ceiling))
+        self._progress = _progress_of(self._reporter)
+        self._progress.started([file.name for file in files], len(self.cases))
+        try:
+            yield
         finally:
             self._progress.finished()
             # What was set aside and not used: pytest's own loop runs the held-out cases of unchanged prompts.
@@ -219,14 +269,28 @@ class Refinement:
 
     def _plan_budget(self) -> None:
         """Set aside what scoring takes, so that a search cannot use it up."""
-        needed, ceiling = self._scoring(Phase.TRAINING), self._settings.max_calls
+        needed, ceiling = self._scoring(Phase.TRAINING), self._ceiling
         if ceiling is not None and needed >= ceiling:
             raise SettingsError(
-                f"--promptopt-max-calls={ceiling}: confirming the result and scoring it on validation and "
+                f"{self._named_ceiling}: confirming the result and scoring it on validation and "
                 f"held-out cases takes {needed} calls, which leaves none for the search; raise it or "
                 "deselect some"
             )
-        self._ledger.set_aside(needed)
+        self._set_aside(needed)
+
+    @property
+    def _ceiling(self) -> int | None:
+        """Calls that a strategy may make."""
+        return shared(self._settings).max_calls
+
+    @property
+    def _named_ceiling(self) -> str:
+        named, count = f"--promptopt-max-calls={self._settings.max_calls}", len(self._settings.strategy)
+        return f"{named} ({self._ceiling} for each of {count} strategies)" if count > 1 else named
+
+    def _set_aside(self, calls: int) -> None:
+        """In a comparison each strategy sets aside for itself."""
+        self._ledger.set_aside(0 if self._settings.comparing else calls)
 
     def _runs(self) -> Counter[Split]:
         """How many runs one evaluation of each split takes."""
@@ -241,14 +305,16 @@ class Refinement:
         One call a run; a case that makes more is known only when it has run.
         """
         runs = self._runs()
-        validation = runs[Split.VALIDATION] if phase is Phase.TRAINING else 0
+        late = runs[Split.VALIDATION] if phase is Phase.TRAINING else 0
+        if phase is Phase.TRAINING and not PEERS.keys().isdisjoint(self._settings.strategy):
+            late += runs[Split.TRAIN]  # these engines run training cases by threes
         searching = phase in (Phase.TRAINING, Phase.VALIDATION)
         fresh = CALLS_PER_PAIR * sum(self._fresh_pairs()) if searching else 0
-        return validation + fresh + (0 if phase is Phase.HELDOUT else 2 * runs[Split.HELDOUT])
+        return late + fresh + (0 if phase is Phase.HELDOUT else 2 * runs[Split.HELDOUT])
 
     def _fresh_pairs(self) -> list[int]:
         """The most pairs of fresh answers that each group of prompts may be confirmed with."""
-        return planned_pairs(connected(list(self._files().values()), self.cases), self._settings.max_calls)
+        return planned_pairs(connected(list(self._files().values()), self.cases), self._ceiling)
 
     def _bought(self, ceiling: int) -> str:
         """What a ceiling on calls buys, as a sentence."""
@@ -260,7 +326,7 @@ class Refinement:
         few = ": few, raise it" if iterations < FEW_ITERATIONS else ""
         bought = plural(iterations, "iteration")
         return (
-            f"promptopt: --promptopt-max-calls={ceiling} buys at least {bought}{few}; "
+            f"promptopt: {self._named_ceiling} buys at least {bought}{few}; "
             f"{self._scoring(Phase.TRAINING)} calls are set aside for scoring the result, "
             f"{self._confirmable()}"
         )
@@ -375,7 +441,7 @@ class Refinement:
         tell_hook(self._config, "pytest_promptopt_iteration_finished", iteration=iteration)
 
     def _phase(self, phase: Phase, prompts: str) -> None:
-        self._ledger.set_aside(self._scoring(phase))
+        self._set_aside(self._scoring(phase))
         self._caller.forget_refusals()
         self._progress.phase(phase, prompts)
 

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Generator, Sequence
 from dataclasses import replace
+from functools import partial
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ import pytest
 from pytest_promptopt.budget import Price
 from pytest_promptopt.cache import ResponseCache
 from pytest_promptopt.errors import ModelError, NoModelError, PromptoptError, SettingsError
-from pytest_promptopt.evaluation import header, tally
+from pytest_promptopt.evaluation import header, internals, tally
 from pytest_promptopt.evaluation.capture import Operands, failure_of
 from pytest_promptopt.evaluation.case import PromptCase
 from pytest_promptopt.evaluation.collection import collect
@@ -32,7 +33,7 @@ from pytest_promptopt.models.caller import Caller, Paid
 from pytest_promptopt.models.prices import price_of
 from pytest_promptopt.models.registry import resolve
 from pytest_promptopt.records import CaseResult, Outcome, Request, Role, RunResult, Split, Status
-from pytest_promptopt.reports.wording import plural
+from pytest_promptopt.reports.wording import harmless, plural
 from pytest_promptopt.settings import CacheMode, Settings
 
 if TYPE_CHECKING:
@@ -271,6 +272,9 @@ class CaseRunner:
                 rootdir = str(self.settings.rootdir)
                 run.failure = failure_of(call.excinfo, run.operands, run.calls, rootdir=rootdir)
             run.operands = None
+            # What a model wrote must not steer a terminal; apart from that the report is pytest's own.
+            safe = partial(harmless, colored=item.config.get_terminal_writer().hasmarkup)
+            report.longrepr = internals.rewrite_failure(report.longrepr, safe)  # type: ignore[assignment]
         return report
 
     @pytest.hookimpl(wrapper=True)

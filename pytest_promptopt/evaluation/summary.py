@@ -15,6 +15,7 @@ from pytest_promptopt.gate import verdict
 from pytest_promptopt.prompts import PromptFile
 from pytest_promptopt.records import PromptCheck, Status
 from pytest_promptopt.reports import terminal
+from pytest_promptopt.reports.wording import printable
 from pytest_promptopt.settings import Settings
 
 if TYPE_CHECKING:
@@ -123,9 +124,11 @@ class Summary:
             feedbacks: Mapping[str, Feedback] = self._feedbacks
             lines = terminal.failure_section(self._checks, feedbacks, width=width)
             terminal.show(reporter, "why prompts fail", lines)
-        if run is not None:
+        if run is not None and run.compared:
+            terminal.show(reporter, "strategies compared", terminal.comparison_summary(run, width=width))
+        elif run is not None:
             terminal.show(reporter, "prompt optimization", terminal.run_summary(run, width=width))
         for line in terminal.gate_lines(self._checks):
             reporter.write_line(line.text, **line.markup)
         for note in self._notes:
-            reporter.write_line(f"promptopt: {note}", yellow=True)
+            reporter.write_line(f"promptopt: {printable(note)}", yellow=True)

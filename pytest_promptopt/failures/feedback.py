@@ -61,7 +61,7 @@ class Category:
 class Feedback:
     """What the failures of a set of cases have in common.
 
-    :param total: the cases that ran; skipped ones are left out.
+    :param total: the cases with a usable answer; errored and skipped ones are left out.
     :param failing: the cases with a failed sample; the counts of `categories` add up to it.
     :param errored: the cases that only errored: they are no evidence and are in no category.
     :param categories: by count, descending.
@@ -111,7 +111,7 @@ def describe(
     background = Background(text, len(failed), counts, inputs)
     groups = [Group(name, tuple(group), background, len(group)) for name, group in members.items()]
     return Feedback(
-        total=sum(any(o.status is not Status.SKIPPED for o in result.outcomes) for result in results),
+        total=sum(bool(result.counted) for result in results),
         failing=len(failed),
         errored=sum(result.errored for result in results),
         categories=tuple(_category(group) for group in sorted(groups, key=lambda g: -len(g.members))),

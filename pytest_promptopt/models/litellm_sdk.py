@@ -76,8 +76,7 @@ _silence = _Silence()
 @cache
 def import_litellm() -> Any:
     """Import litellm without its network access, output and warning filters. Takes about two seconds."""
-    for name, value in _ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
+    os.environ.update(_ENVIRONMENT)
     filters = list(warnings.filters)
     with _silence:
         litellm: Any = importlib.import_module("litellm")

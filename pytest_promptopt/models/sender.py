@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from pytest_promptopt.budget import Ledger, Price, Reservation
-from pytest_promptopt.errors import ErrorKind, ModelError, SettingsError
+from pytest_promptopt.errors import CONSEQUENCES, ErrorKind, ModelError, SettingsError
 from pytest_promptopt.models import Model
-from pytest_promptopt.models.pace import Pace
+from pytest_promptopt.models.pace import Pace, Turn
+from pytest_promptopt.models.patience import Patience
 from pytest_promptopt.models.redact import redact
-from pytest_promptopt.models.retry import CONSEQUENCES, RetryPolicy
+from pytest_promptopt.models.retry import RetryPolicy
 from pytest_promptopt.records import Answer, Request, Role, Spend
 
 #: How often a call that does not fit yet looks whether another process has settled one.
@@ -31,6 +32,11 @@ class Trip:
     role: Role
     attempts: int = 0
     spend: Spend = field(default_factory=Spend)
+
+    @property
+    def kind(self) -> tuple[str, Role, int | None]:
+        """Requests of one kind take about as long."""
+        return self.request.model, self.role, self.request.max_tokens
 
 
 class Sender:
@@ -55,38 +61,43 @@ class Sender:
         self._retry = retry
         self._models: dict[str, Model] = {}
         self._paces: dict[str, Pace] = {}
+        self._patience = Patience()
         self._money_moved = asyncio.Event()
         self.fatal: ModelError | None = None
 
     async def send(self, trip: Trip) -> Answer:
         """Attempt until there is an answer. Raises `ModelError` when there will be none."""
+        _check_sendable(trip.request)
         model = self._model(trip.request.model)
         price = await self._price_of(trip.request)
-        pace = self._paces.setdefault(trip.request.model, Pace(self._concurrency))
+        pace = self._paces.setdefault(trip.request.model, Pace(self._concurrency, self._retry))
         left = min(self._retry.deadline, self._ledger.seconds_left)
         loop = asyncio.get_running_loop()
+        hangs = 0
         for attempt in range(1, self._retry.attempts + 1):
-            await pace.enter(patience=min(self._retry.retry_after_cap, self._ledger.seconds_left))
+            patience = min(self._retry.retry_after_cap, self._ledger.seconds_left)
+            turn = await pace.enter(attempt, patience=patience)
             try:
                 reservation = await self._reserve(trip, price)
                 started = loop.time()
-                answer = await self._attempt(model, trip, reservation, left)
-                pace.recover()
+                answer = await self._attempt(
+                    model, trip, reservation, left, hangs=None if attempt == self._retry.attempts else hangs
+                )
+                pace.answered()
                 return answer
             except ModelError as error:
-                failure = error
-                wait = self._after(error, attempt, pace)
+                failure, wait = self._after(error, attempt, pace, turn)
             finally:
                 pace.leave()
             if wait is None:
                 break
+            hangs += failure.kind is ErrorKind.TIMEOUT
             left -= loop.time() - started
-            if not CONSEQUENCES[failure.kind].slows:  # who slows everybody waits for its turn instead
+            if not CONSEQUENCES[failure.kind].slows:
                 left -= wait
-                if left > 0:
-                    await asyncio.sleep(wait)
             if left <= 0:
                 break
+            await asyncio.sleep(wait)
         raise failure
 
     async def aclose(self) -> None:
@@ -121,12 +132,16 @@ class Sender:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._money_moved.wait(), POLL)
 
-    async def _attempt(self, model: Model, trip: Trip, reservation: Reservation, seconds: float) -> Answer:
+    async def _attempt(
+        self, model: Model, trip: Trip, reservation: Reservation, seconds: float, *, hangs: int | None
+    ) -> Answer:
         trip.attempts += 1
+        name, loop = trip.request.model, asyncio.get_running_loop()
+        started = loop.time()
         end: Callable[[Reservation], Spend] = self._ledger.keep
         seconds = min(seconds, self._ledger.seconds_left)
         try:
-            async with asyncio.timeout(seconds):
+            async with self._patience.attempt(trip.kind, seconds, hangs=hangs):
                 answer = await model.complete(trip.request)
             end = partial(self._ledger.settle, answer=answer)
             return answer
@@ -137,26 +152,41 @@ class Sender:
         except TimeoutError:
             if self._ledger.seconds_left <= 0:
                 raise self._ledger.out_of_time(trip.request) from None
-            name = trip.request.model
-            said = f"{name}: no reply within {seconds:.3g} s"
+            said = f"{name}: no reply within {loop.time() - started:.2g} s"
             raise ModelError(ErrorKind.TIMEOUT, said, model=name) from None
         except Exception as error:  # a defect of a model must not end the loop that serves all others
-            raise _defect(trip.request.model, error) from None
+            raise _defect(name, error) from None
         finally:
             trip.spend += end(reservation)
             self._money_moved.set()
 
-    def _after(self, error: ModelError, attempt: int, pace: Pace) -> float | None:
-        """Seconds to wait before the next attempt; None when there must be none."""
+    def _after(
+        self, error: ModelError, attempt: int, pace: Pace, turn: Turn
+    ) -> tuple[ModelError, float | None]:
+        """What the failure comes to, and seconds to wait before the next attempt; None when there is none."""
+        wait = self._retry.delay(attempt) if error.retry_after is None else error.retry_after
+        paused = False
+        if CONSEQUENCES[error.kind].retry:
+            try:
+                paused = pace.failed(turn, error, wait)
+            except ModelError as broken:
+                error = broken
         if error.stops_run and self.fatal is None:
             self.fatal = error
-        consequence = CONSEQUENCES[error.kind]
-        wait = self._retry.delay(attempt) if error.retry_after is None else error.retry_after
-        if consequence.slows:
-            pace.pause(wait, error)
-        if not consequence.retry or wait > self._retry.retry_after_cap:
-            return None
-        return wait
+        if not CONSEQUENCES[error.kind].retry:
+            return error, None
+        return error, 0.0 if paused else wait
+
+
+def _check_sendable(request: Request) -> None:
+    """Raises `ModelError` for half a character, which JSON can hold and no provider takes."""
+    for message in request.messages:
+        try:
+            message.content.encode()
+        except UnicodeEncodeError as error:
+            half = f"U+{ord(error.object[error.start]):04X}"
+            said = f"{request.model}: the {message.role} message holds {half}, half of a character"
+            raise ModelError(ErrorKind.BAD_REQUEST, said, model=request.model) from None
 
 
 def _defect(name: str, error: Exception) -> ModelError:

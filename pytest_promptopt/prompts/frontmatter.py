@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +14,17 @@ from pytest_promptopt.errors import PromptFileError
 RESERVED_PARAMETERS = frozenset(
     {"model", "max_tokens", "stop", "stop_sequences", "system", "messages", "stream"}
 )
+
+# Where a request goes and with whose key: a prompt file that somebody sends in must not decide it.
+_CONNECTION = re.compile(
+    r"(?:.*_)?(?:api_key|api_base|api_version|base_url|headers?|client|session|callbacks?|fallbacks|retries|timeout)"
+    r"|(?:aws|azure|gcs|s3|vertex|watsonx|langfuse|langsmith|arize|dd|posthog|newrelic|signoz|wandb|litellm|openai"
+    r"|anthropic)_.*|context_window_fallback_dict|custom_llm_provider|deployment_id|extra_query|logger_fn"
+    r"|mock_response|model_list|organization|proxy_server_request|ssl_verify|workspace_id"
+)
+
+#: Bits of a number; Python writes none that is much longer.
+MAX_BITS = 10_000
 
 _FIRST_LINE = 2  # line 1 is the opening `---`
 
@@ -61,6 +73,9 @@ class FrontMatter:
                     lines.get(f"parameters.{key}", lines["parameters"]),
                     f"`{key}` may not be given below `parameters:`",
                 )
+            if is_connection(key):
+                line = lines.get(f"parameters.{key}", lines["parameters"])
+                raise PromptFileError(name, line, f"`{key}` {FROM_ENVIRONMENT}")
         if "temperature" in values:
             parameters["temperature"] = values.pop("temperature")
             lines["parameters.temperature"] = lines["temperature"]
@@ -70,6 +85,14 @@ class FrontMatter:
             values[key] = _strings(values.get(key, ()))
         values["keep"] = tuple(entry.strip("\n") for entry in values["keep"])
         return cls(**values, parameters=parameters, lines=lines)
+
+
+FROM_ENVIRONMENT = "is no parameter of a model: address and key are for the environment to set"
+
+
+def is_connection(name: str) -> bool:
+    """Whether a parameter would say where a request goes, or with whose key, rather than what is asked."""
+    return _CONNECTION.fullmatch(name) is not None
 
 
 def _strings(value: Any) -> tuple[str, ...]:
@@ -92,7 +115,7 @@ def _is_lines(value: object) -> bool:
 
 
 def _is_positive(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value < 2**63
 
 
 def _is_temperature(value: object) -> bool:
@@ -104,9 +127,9 @@ def _is_json(value: object) -> bool:
         return all(isinstance(key, str) and _is_json(item) for key, item in value.items())
     if isinstance(value, list):
         return all(map(_is_json, value))
-    return (
-        value is None or isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value))
-    )
+    if isinstance(value, int):
+        return value.bit_length() <= MAX_BITS
+    return value is None or isinstance(value, str) or (isinstance(value, float) and math.isfinite(value))
 
 
 _KEYS: dict[str, tuple[Callable[[object], bool], str]] = {
@@ -125,7 +148,10 @@ _KEYS: dict[str, tuple[Callable[[object], bool], str]] = {
 
 
 def _shown(value: object) -> str:
-    text = "nothing" if value is None else repr(value)
+    try:
+        text = "nothing" if value is None else repr(value)
+    except ValueError:  # Python writes no number of more than 4,300 digits
+        return "a number of thousands of digits"
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 

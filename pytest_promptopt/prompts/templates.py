@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from pytest_promptopt.errors import PromptFileError, RenderError
 
 if TYPE_CHECKING:
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
+    from pytest_promptopt.prompts.sandbox import PromptEnvironment
 
 ROLES = ("system", "user", "assistant")
 
@@ -57,8 +57,8 @@ def _turn(role: str | None, lines: list[str], start: int, end: int, first_line: 
 class Template:
     """A compiled text of the file `name` that knows its lines.
 
-    Raises `PromptFileError` at the file line of a syntax error. Compiling folds constants (``'x' * 10 ** 9``
-    is computed): text that a model wrote goes through `code_in` first, which only reads.
+    Raises `PromptFileError` at the file line of a syntax error. Text that a model wrote first goes through
+    `code_in`, which only reads.
     """
 
     #: name -> file line of its first use, for every name that must be given
@@ -66,6 +66,8 @@ class Template:
 
     def __init__(self, source: str, *, name: str, line: int) -> None:
         from jinja2 import TemplateSyntaxError, meta, nodes
+
+        from pytest_promptopt.prompts.sandbox import with_limits
 
         self._name = name
         self._first_line = line
@@ -82,26 +84,31 @@ class Template:
             self.variables = {
                 n.name: self._file_line(n.lineno) for n in sorted(used, key=lambda n: n.lineno, reverse=True)
             }
-            self._template = environment.from_string(tree)
+            self._template = environment.from_string(with_limits(tree, environment))
         except TemplateSyntaxError as error:
             self._refuse(error.lineno, f"template syntax error: {error.message}")
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
             self._refuse(1, f"the template cannot be compiled: {error}")
 
     def render(self, variables: Mapping[str, object]) -> str:
-        """Raises `RenderError` at the file line where the template fails on these values."""
+        """The text for these values; within the limits of `sandbox`.
+
+        Raises `RenderError` at the file line where the template fails on these values."""
+        from pytest_promptopt.prompts.sandbox import limits
+
         pieces: list[str] = []
         size = 0
         try:
-            stream: Any = self._template.root_render_func(self._template.new_context(dict(variables)))
-            for piece in stream:
-                size += len(piece)
-                if size > MAX_RENDERED_CHARACTERS:
-                    # Thrown inside, so that the traceback knows the line of the loop.
-                    stream.throw(
-                        OverflowError(f"the text grows beyond {MAX_RENDERED_CHARACTERS:,} characters")
-                    )
-                pieces.append(piece)
+            with limits():
+                stream: Any = self._template.root_render_func(self._template.new_context(dict(variables)))
+                for piece in stream:
+                    size += len(piece)
+                    if size > MAX_RENDERED_CHARACTERS:
+                        # Thrown inside, so that the traceback knows the line of the loop.
+                        stream.throw(
+                            OverflowError(f"the text grows beyond {MAX_RENDERED_CHARACTERS:,} characters")
+                        )
+                    pieces.append(piece)
         except Exception as error:
             reason = f"cannot be rendered: {type(error).__name__}: {error}"
             raise RenderError(self._name, self._line_of(error), reason) from error
@@ -154,18 +161,7 @@ def _constructs(tokens: Iterable[tuple[int, str, str]]) -> Iterator[str]:
 
 
 @cache
-def _environment() -> ImmutableSandboxedEnvironment:
-    from jinja2 import StrictUndefined
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
+def _environment() -> PromptEnvironment:
+    from pytest_promptopt.prompts.sandbox import PromptEnvironment
 
-    environment = ImmutableSandboxedEnvironment(
-        undefined=StrictUndefined,
-        keep_trailing_newline=True,
-        autoescape=False,
-    )
-    # Equal variables must render equal messages: nothing random.
-    del environment.globals["lipsum"], environment.filters["random"]
-    # Fewer reserved names: `dict` or `cycler` are fine names for a variable.
-    for unused in ("dict", "cycler", "joiner"):
-        del environment.globals[unused]
-    return environment
+    return PromptEnvironment()

@@ -73,7 +73,7 @@ class Briefing:
     def briefs(
         self, number: int, phase: Phase, incumbent: Version, *, escape: bool = False
     ) -> tuple[Brief, ...]:
-        """What each candidate of iteration `number` is told; the prompts of a pipeline take turns.
+        """What each candidate of iteration `number` is told; the prompts of a pipeline take turns, one each.
 
         Few failing cases are not worth many candidates, except to escape from a plateau.
         """
@@ -82,16 +82,9 @@ class Briefing:
             result.failing is not None for split in SPLITS[phase] for result in incumbent.standing(split)
         )
         count = most if escape else requests_for(failing, most)
-        turns = self._turns(number, count, phase, incumbent)
-        told = {
-            prompt.name: self._told(prompt, number, phase, incumbent, turns.count(prompt.name))
-            for prompt in self._group.prompts
-        }
+        told = self._told(self._turn(number, phase, incumbent), number, phase, incumbent, count)
         lines = directions(number, count, escape=escape)
-        return tuple(
-            replace(next(told[name]), direction=direction)
-            for name, direction in zip(turns, lines, strict=True)
-        )
+        return tuple(replace(brief, direction=line) for brief, line in zip(told, lines, strict=True))
 
     def guarded(self, incumbent: Version, prompt: Prompt) -> tuple[PassingCase, ...]:
         """The passing cases to show beside a request about `prompt`."""
@@ -114,19 +107,21 @@ class Briefing:
         ]
         self._broken = list(dict.fromkeys([*broken, *self._broken]))
 
-    def _turns(self, number: int, count: int, phase: Phase, incumbent: Version) -> list[str]:
-        """The prompt that each candidate rewrites: those with failing cases, most failing first, in turn."""
-        failing = {
-            prompt.name: sum(
+    def _turn(self, number: int, phase: Phase, incumbent: Version) -> Prompt:
+        """The prompt that iteration `number` rewrites: those with failing cases in turn, the last first.
+
+        In a pipeline the answers of the prompts before it are known already and cost nothing.
+        """
+        failing = [
+            prompt
+            for prompt in self._group.prompts
+            if any(
                 result.failing is not None and prompt.name in result.case.prompts
                 for result in incumbent.standing(DECIDING[phase])
             )
-            for prompt in self._group.prompts
-        }
-        names = sorted((name for name in failing if failing[name]), key=lambda name: -failing[name])
-        names = names or list(failing)
-        first = (number - 1) * self._settings.candidates
-        return [names[(first + turn) % len(names)] for turn in range(count)]
+        ]
+        turns = failing or self._group.prompts
+        return turns[-1 - (number - 1) % len(turns)]
 
     def _told(
         self, prompt: Prompt, number: int, phase: Phase, incumbent: Version, count: int

@@ -8,12 +8,14 @@ from dataclasses import dataclass, field
 
 from pytest_promptopt.refine.evaluator import Prompt
 from pytest_promptopt.refine.requests import SECTIONS
+from pytest_promptopt.refine.tags import Tags
 
 #: From these lengths on, a passage that also stands in a case is copied rather than said in the same words.
 COPIED_WORDS = 8
 COPIED_CHARACTERS = 60
 
-_SECTION_TAG = re.compile(rf"</(?:{'|'.join(SECTIONS)})\s*>")
+#: In a prompt one of these, however it is written, could pose as the request's own.
+_TAGS = Tags(SECTIONS)
 
 
 @dataclass
@@ -40,8 +42,8 @@ class Checks:
             return "this text was tried before"
         if objections := prompt.objections(prose):
             return "; ".join(objections)
-        if (tag := _SECTION_TAG.search(prose)) and tag[0] not in prompt.prose:
-            return f"it contains {tag[0]}, a tag of the request"
+        if (tag := _TAGS.first(prose)) and tag not in prompt.prose:
+            return f"it contains {tag!r}, a tag of the request"
         if passage := self.training.copied(prose, besides=prompt.prose):
             return f"it copies a passage of a training case word for word: {passage!r}; write general rules"
         if self.validation.copied(prose, besides=prompt.prose):

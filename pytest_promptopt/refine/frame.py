@@ -62,7 +62,7 @@ class SearchFrame(ABC):
         except KeyboardInterrupt:
             self.stop = Stop(Halt.INTERRUPTED, "interrupted by the user (Ctrl-C)")
         last = next((c for i in reversed(self.iterations) for c in reversed(i.candidates)), None)
-        if self.stop.halt == Halt.NO_PROGRESS and last is not None:
+        if self.stop.halt == Halt.NO_PROGRESS and last is not None and last.verdict == REFUSED:
             self.notes.append(f"the last one, candidate {last.id}, was refused: {last.why}")
         self.around.record("stop", prompts=self.names, halt=self.stop.halt, why=self.stop.why)
 
@@ -174,6 +174,13 @@ class SearchFrame(ABC):
         rate = pass_rate(version.evidence(*SEARCHED)) or 0.0
         return round(rate, 9), -sum(len(version.text(prompt)) for prompt in self.group.prompts)
 
+    def regressions(self, found: Version | Attempt) -> tuple[str, ...]:
+        """The cases it fails and the original passed, where `settings.no_regressions` forbids them."""
+        if not self.around.settings.no_regressions:
+            return ()
+        results = [result for part in found.results.values() for result in part]
+        return compare(self.original.evidence(*SEARCHED), results).broken
+
     # -------------------------------------------------------------------------------------------------- steps
 
     def begin(self) -> Stop | None:
@@ -219,7 +226,8 @@ class SearchFrame(ABC):
                 self.notes.append(f"not all training and validation cases could be run: {stopped.why}")
                 scored = scored or [self._whole(version)]
                 break
-        self.best = max(scored, key=self.merit, default=self.original)
+        allowed = [version for version in scored if not self.regressions(version)]
+        self.best = max(allowed, key=self.merit, default=self.original)
 
     def _completed(self, version: Version) -> Version:
         """`version` with results on all cases searched."""

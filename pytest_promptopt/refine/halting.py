@@ -40,6 +40,7 @@ class Halt(StrEnum):
     NO_EVIDENCE = "no evidence"
     BUDGET = "budget used up"
     REFUSED = "refused by the provider"
+    DOWN = "provider down"
     UNREACHED = "prompt not used"
     INTERRUPTED = "interrupted"
 

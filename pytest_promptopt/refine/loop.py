@@ -43,7 +43,7 @@ def run(
     :param write: puts a text on disk, raises `PromptConflictError` when the file changed since it was read;
         None for a dry run.
     :param left: how many calls the ceiling leaves for the search; None without one.
-    :param strategy: how each group of prompts is searched.
+    :param strategy: how each group of prompts is searched; `settings.strategy` is its name.
     """
     started = time.monotonic()
     around = Surroundings(evaluator, ask, settings, policies, journal, spend, left)
@@ -73,6 +73,7 @@ def run(
         elapsed=time.monotonic() - started,
         interrupted=interrupted,
         journal=str(journal.path) if journal else "",
+        strategy=settings.strategy[0],
     )
     around.record("end", **asdict(result))
     return result

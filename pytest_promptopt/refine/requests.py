@@ -1,6 +1,7 @@
 """What the optimizer is told: one system message and one user message of tagged sections.
 
-Everything that comes from cases, replies or hooks is data: it stands on one line and cannot close a section.
+Everything that comes from cases, replies or hooks is data: it stands on one line and cannot open or close a
+section.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from pytest_promptopt.failures import Category, FailedCase
 from pytest_promptopt.records import Answer, Message, Request
 from pytest_promptopt.refine.evaluator import Prompt
+from pytest_promptopt.refine.tags import Tags
 
 #: Characters of one value of a case; a longer one loses its middle, since twelve cases share a request.
 MAX_VALUE = 4_000
@@ -30,6 +32,9 @@ SECTIONS = (
     "task", "current_prompt", "variables", "keep", "failures", "category", "passing", "patterns", "lessons",
     "direction", "version", "new_prompt",
 )  # fmt: skip
+
+#: Whatever is written into a request by anybody but us goes through `line`, `literal` or `json_string`.
+TAGS = Tags((*SECTIONS, "reason"))
 
 SYSTEM = """\
 You improve prompts of language models. You are given a prompt, what it gets wrong on test cases, and what \
@@ -121,7 +126,8 @@ def compose_merge(
 def repair(request: Request, answer: Answer, why: str) -> Request:
     """The same chat with one more turn that says what was wrong with the reply."""
     complaint = f"Your reply could not be used: {why}.\n{INSTRUCTION}"
-    turns = (Message("assistant", answer.text.strip() or "(empty)"), Message("user", complaint))
+    said = _sendable(answer.text.strip()) or "(empty)"
+    turns = (Message("assistant", said), Message("user", complaint))
     return Request(
         model=request.model,
         messages=(*request.messages, *turns),
@@ -258,7 +264,7 @@ def _inputs(inputs: Mapping[str, str]) -> Iterator[str]:
 
 
 def literal(value: str) -> str:
-    """A JSON structure as it is, any other text as a JSON string; one line that closes no tag."""
+    """A JSON structure as it is, any other text as a JSON string; one line without a tag of ours."""
     if value.lstrip()[:1] in ("{", "[") and len(value) <= MAX_VALUE:
         try:
             return _closed(json.dumps(json.loads(value), ensure_ascii=False))
@@ -268,7 +274,7 @@ def literal(value: str) -> str:
 
 
 def json_string(value: str) -> str:
-    """`value`, its middle left out if it is very long, as a JSON string that closes no tag."""
+    """`value`, its middle left out if it is very long, as a JSON string without a tag of ours."""
     if len(value) > MAX_VALUE:
         left_out = f" … {len(value) - MAX_VALUE:,} characters left out … "
         value = value[: MAX_VALUE * 2 // 3] + left_out + value[-(MAX_VALUE // 3) :]
@@ -276,12 +282,12 @@ def json_string(value: str) -> str:
 
 
 def line(text: str) -> str:
-    """`text` on one line, closing no tag."""
+    """`text` on one line, without a tag of ours."""
     return _closed(" ".join(text.split()))
 
 
 def _closed(text: str) -> str:
-    return text.replace("</", "<\\/")
+    return TAGS.harmless(text)
 
 
 def _sendable(text: str) -> str:

@@ -153,8 +153,8 @@ class Search(SearchFrame):
         self.settled(phase, self.best)
         if phase is Phase.TRAINING:
             self._recover()
-        if self._regressions(self.best):
-            self._accepted = [version for version in self._accepted if not self._regressions(version)]
+        if self.regressions(self.best):
+            self._accepted = [version for version in self._accepted if not self.regressions(version)]
             self.best = self._accepted[-1] if self._accepted else self.original
             self.settled(phase, self.best)
 
@@ -165,9 +165,9 @@ class Search(SearchFrame):
         self.best = trained = self._validated([self.best])[0]
         before, after = (each.results[Split.VALIDATION] for each in (self.original, trained))
         comparison = compare(before, after, split=Split.VALIDATION)
-        if holds(comparison) and not self._regressions(trained):
+        if holds(comparison) and not self.regressions(trained):
             return
-        others = [version for version in self._validated(self._accepted) if not self._regressions(version)]
+        others = [version for version in self._validated(self._accepted) if not self.regressions(version)]
         self.best = max([self.original, *others], key=self.merit)
         kept = "the original" if self.best is self.original else f"candidate {self.best.id}"
         self.notes.append(
@@ -275,20 +275,13 @@ class Search(SearchFrame):
     def _accept(self, contenders: Sequence[Attempt], phase: Phase) -> None:
         """Reject those that the acceptance rule does not take."""
         for attempt in undecided(contenders):
-            if lost := self._regressions(attempt):
+            if lost := self.regressions(attempt):
                 attempt.decide(REJECTED, f"it fails {len(lost)} that the original passed: {', '.join(lost)}")
                 continue
             verdict = self.around.policies.accept(attempt.compared[DECIDING[phase]])
             attempt.why = verdict.why
             if not verdict.accepted:
                 attempt.decide(REJECTED, verdict.why)
-
-    def _regressions(self, found: Version | Attempt) -> tuple[str, ...]:
-        """The cases it fails and the original passed, where `settings.no_regressions` forbids them."""
-        if not self.around.settings.no_regressions:
-            return ()
-        results = [result for part in found.results.values() for result in part]
-        return compare(self.original.evidence(*SEARCHED), results).broken
 
     def _keep_best(self, attempts: Sequence[Attempt], phase: Phase) -> None:
         """Of the candidates that were run and are still open the best becomes the incumbent."""

@@ -43,37 +43,24 @@ class Workshop:
         ]
 
     def merged(self, id: str, parts: Sequence[Attempt], incumbent: Version) -> Attempt | None:
-        """One candidate that does what all `parts` do; None where nobody merges.
-
-        What several of them wrote for the same prompt the optimizer model merges; what they wrote for
-        different prompts of a pipeline goes together as it is.
-        """
+        """One candidate that does what all `parts`, for the same prompt, do; None where nobody merges."""
         around = self._frame.around
         if len(parts) < 2 or around.policies.merge is None:
             return None
-        prompts = [p for p in self._frame.group.prompts if any(p.name in part.prompts for part in parts)]
-        versions = {
-            prompt.name: tuple(part.overlay[prompt.name] for part in parts if prompt.name in part.prompts)
-            for prompt in prompts
-        }
-        wanted = [
-            Merging(
-                prompt,
-                incumbent.text(prompt),
-                versions[prompt.name],
-                self._briefing.guarded(incumbent, prompt),
-                around.settings.optimizer_model,
-                int(id.partition(".")[0]),
-            )
-            for prompt in prompts
-            if len(versions[prompt.name]) > 1
-        ]
-        answers = around.policies.merge(wanted, around.ask) if wanted else []
-        merged = dict(zip((each.prompt.name for each in wanted), answers, strict=True))
-        alone = {name: Reply(texts[0], "") for name, texts in versions.items() if name not in merged}
+        (name,) = parts[0].prompts
+        prompt = next(prompt for prompt in self._frame.group.prompts if prompt.name == name)
+        wanted = Merging(
+            prompt,
+            incumbent.text(prompt),
+            tuple(part.overlay[name] for part in parts),
+            self._briefing.guarded(incumbent, prompt),
+            around.settings.optimizer_model,
+            int(id.partition(".")[0]),
+        )
+        (reply,) = around.policies.merge([wanted], around.ask)
         direction = f"Do what {', '.join(part.id for part in parts)} do."
-        attempt = Attempt(id, tuple(versions), direction, made=True)
-        return self._frame.checked(attempt, incumbent, {**merged, **alone}, known=alone)
+        attempt = Attempt(id, parts[0].prompts, direction, made=True)
+        return self._frame.checked(attempt, incumbent, {name: reply})
 
     def cured(self, id: str, attempt: Attempt, incumbent: Version) -> Attempt | None:
         """`attempt` without the passage that breaks what passed; None unless a single one is to blame."""

@@ -23,7 +23,10 @@ none), ``prompts``, ``run``.
 
 ``run`` is null without ``--optimize``, else what it did:
 
-* ``id``, ``journal``, ``elapsed``, ``interrupted``, ``notes``
+* ``id``, ``journal``, ``elapsed``, ``interrupted``, ``notes``, the ``strategy`` that searched
+* ``compared``, when several strategies were: one such object for each, whose ``spend`` is what it would have
+  paid alone with an empty cache; ``prompts`` is empty then, ``spend`` is what was really paid, and ``id`` and
+  ``journal`` are null
 * ``spend``, by role: ``calls``, ``input_tokens``, ``output_tokens``, ``unpriced`` (calls without a known
   price), ``cost`` of the others (null when there are none)
 * ``prompts``, one object per prompt: ``prompt``, ``outcome``, ``stop`` and ``why`` it stopped,
@@ -155,13 +158,15 @@ def _status(result: CaseResult) -> Status:
 
 def _run(run: RunResult) -> dict[str, Any]:
     return {
-        "id": run.id,
+        "id": run.id or None,
+        "strategy": run.strategy,
         "interrupted": run.interrupted,
         "elapsed": run.elapsed,
         "journal": run.journal or None,
         "notes": run.notes,
         "spend": {role: _spend(spend) for role, spend in run.spend.items()},
         "prompts": [_prompt(prompt) for prompt in run.prompts],
+        "compared": [_run(each) for each in run.compared],
     }
 
 

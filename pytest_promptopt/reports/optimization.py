@@ -15,6 +15,9 @@ from pytest_promptopt.reports.wording import cost, duration, excerpt, percent, p
 MAX_DIFF_LINES = 40
 MAX_DIFF_WIDTH = 2_000
 
+#: The longest error in a headline.
+MAX_REASON_WIDTH = 400
+
 _SPLIT_NAMES = {Split.TRAIN: "train", Split.VALIDATION: "validation", Split.HELDOUT: "held-out"}
 
 
@@ -28,7 +31,7 @@ def run_summary(result: RunResult, *, width: int = 100) -> list[Line]:
         searches.setdefault(prompt.pipeline or (prompt.prompt,), []).append(prompt)
     for prompts in searches.values():
         lines += [*_search(prompts, result.journal, width), Line()]
-    lines += _spend(result)
+    lines += spend_table(result)
     if result.journal:
         lines.append(Line(f"journal: {printable(result.journal)}"))
     for note in result.notes:
@@ -89,7 +92,11 @@ def _headline(prompt: PromptResult, more: str = "") -> Line:
     ):
         words = "worse on fresh answers, left alone"
     if prompt.outcome == "improved" and not prompt.written:
-        words, markup, more = "improved, not written", WARN, f": {printable(prompt.unwritten)}"
+        words, markup, more = (
+            "improved, not written",
+            WARN,
+            f": {excerpt(prompt.unwritten, MAX_REASON_WIDTH)}",
+        )
     return Line(f"{printable(prompt.prompt)}: {words}{more}", {**BOLD, **markup})
 
 
@@ -108,7 +115,7 @@ def _scores(scores: Sequence[SplitScore]) -> Iterator[Line]:
         return
     rows = [("pass rate", "before", "after", "cases")]
     rows += [
-        (_SPLIT_NAMES[s.split], _score(s, s.before), _score(s, s.after), f"{s.cases}{_remark(s)}")
+        (_SPLIT_NAMES[s.split], shown_rate(s, s.before), shown_rate(s, s.after), f"{s.cases}{_remark(s)}")
         for s in measured
     ]
     header, *body = table(rows)
@@ -123,7 +130,7 @@ def _remark(score: SplitScore) -> str:
     return f" ({'; '.join(remarks)})" if remarks else ""
 
 
-def _score(score: SplitScore, rate: float | None) -> str:
+def shown_rate(score: SplitScore, rate: float | None) -> str:
     """A rate; on held-out cases with its interval, since only there it stands for cases not seen."""
     if rate is None:
         return "not measured"
@@ -233,7 +240,8 @@ def _written(prompt: PromptResult, journal: str) -> Line:
     return Line(f"  written:  no{kept}", WARN)
 
 
-def _spend(result: RunResult) -> Iterator[Line]:
+def spend_table(result: RunResult) -> Iterator[Line]:
+    """What was paid in the session, by role."""
     rows = [("spend", "calls", "input tokens", "output tokens", "cost")]
     named = [(role.value, spend) for role, spend in result.spend.items() if spend.calls]
     if len(named) > 1:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from pytest_promptopt.failures.categories import CONFUSION
 from pytest_promptopt.records import PromptCheck
+from pytest_promptopt.reports.comparison import comparison_summary
 from pytest_promptopt.reports.lines import (
     BAD,
     BOLD,
@@ -29,7 +30,7 @@ from pytest_promptopt.reports.wording import excerpt, percent, plural, printable
 if TYPE_CHECKING:
     from pytest_promptopt.failures import Category, FailedCase, Feedback
 
-__all__ = ["failure_section", "gate_lines", "run_summary", "show"]
+__all__ = ["comparison_summary", "failure_section", "gate_lines", "run_summary", "show"]
 
 #: What a section shows at most before it says how much more there is.
 MAX_CATEGORIES = 6

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from pytest_promptopt.records import Spend
+
+# Colors; controls besides tab and line end; separators of lines; turns of the direction; half characters;
+# characters that nobody sees.
+_OBEYED = re.compile(
+    "(\x1b\\[[0-9;]*m)|[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]"
+    "|[\ud800-\udfff\U000e0000-\U000e007f]"
+)
 
 
 def printable(text: str) -> str:
@@ -14,6 +22,14 @@ def printable(text: str) -> str:
     written as Python would: ``\x1b``.
     """
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def harmless(text: str, *, colored: bool) -> str:
+    """`text` of several lines without what a terminal obeys or hides; for what others print.
+
+    :param colored: leave colors in.
+    """
+    return _OBEYED.sub(lambda found: found[0] if found[1] and colored else printable(found[0]), text)
 
 
 def excerpt(text: str, width: int) -> str:

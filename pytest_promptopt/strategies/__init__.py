@@ -1,10 +1,50 @@
-"""The ways to search by name; each is a `Strategy`."""
+"""The ways to search, by name."""
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 from collections.abc import Mapping
 
+from pytest_promptopt.errors import SettingsError
 from pytest_promptopt.refine.search import Search
 from pytest_promptopt.refine.strategy import Strategy
+from pytest_promptopt.strategies.evolve import Evolve
+from pytest_promptopt.strategies.hybrid import Hybrid
 
-BUILT_IN: Mapping[str, Strategy] = {"refine": Search}
+BUILT_IN: Mapping[str, Strategy] = {"refine": Search, "evolve": Evolve, "hybrid": Hybrid}
+
+#: Engines of other libraries: the packages that they need, and where the adapter is.
+PEERS: Mapping[str, tuple[tuple[str, ...], str, str]] = {
+    "gepa": (("gepa",), "pytest_promptopt.strategies.gepa_engine", "Gepa"),
+    "dspy-miprov2": (("dspy", "optuna"), "pytest_promptopt.strategies.miprov2", "Miprov2"),
+}
+
+
+def strategy(name: str, offered: Mapping[str, Strategy]) -> Strategy:
+    """The strategy called `name`.
+
+    Raises `SettingsError` that lists what there is, or names the extra that is missing.
+
+    :param offered: those of the user's hooks; they go before the built-in ones.
+    """
+    if name in offered:
+        return offered[name]
+    if name in PEERS:
+        return _peer(name)
+    if name not in BUILT_IN:
+        accepted = ", ".join({**BUILT_IN, **PEERS, **offered})
+        raise SettingsError(f"--promptopt-strategy: there is no {name!r}; accepted: {accepted}")
+    return BUILT_IN[name]
+
+
+def _peer(name: str) -> Strategy:
+    packages, module, attribute = PEERS[name]
+    missing = [package for package in packages if importlib.util.find_spec(package) is None]
+    if missing:
+        raise SettingsError(
+            f"--promptopt-strategy: {name!r} needs {' and '.join(missing)}, which is not installed: "
+            f"pip install 'pytest-promptopt[{name}]'"
+        )
+    found: Strategy = getattr(importlib.import_module(module), attribute)
+    return found

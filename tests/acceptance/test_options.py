@@ -31,6 +31,7 @@ WRONG = {
     "cache": ("on", "not one of use, refresh, off"),
     "min_pass_rate": ("most", "a share from 0 to 1 (0.9) or a percentage (90%)"),
     "split": ("60/20", "add up to 100"),
+    "strategy": ("refine,,evolve", "separated by commas"),
 }
 
 
@@ -181,7 +182,6 @@ def test_only_one_of_the_two_modes(pytester: pytest.Pytester) -> None:
 @pytest.mark.parametrize(
     "option",
     [
-        "--promptopt-strategy=evolve",
         "--promptopt-judge-model=demo",
         "--promptopt-gate=rate",
         "--promptopt-save-baseline=x",
@@ -194,9 +194,9 @@ def test_options_that_do_not_exist_are_unknown(pytester: pytest.Pytester, option
 
 
 def test_an_unknown_ini_value_is_refused_by_strict_config(pytester: pytest.Pytester) -> None:
-    project = Project(pytester, "promptopt_strategy = evolve")
+    project = Project(pytester, "promptopt_judge_model = demo")
     project.tests("def test_it(): pass")
-    refused(project.run("--strict-config"), "Unknown config option: promptopt_strategy")
+    refused(project.run("--strict-config"), "Unknown config option: promptopt_judge_model")
 
 
 def test_two_thresholds_for_one_prompt_name_both_lines(pytester: pytest.Pytester) -> None:

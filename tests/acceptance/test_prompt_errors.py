@@ -116,6 +116,10 @@ COLLECTION = {
         marked("'prompts/repeat.md', top_p={1}"),
         "test_parameter.py:3: @pytest.mark.prompt(top_p={1}): top_p must be a value that JSON can hold*",
     ),
+    "api_key": Mistake(
+        marked("'prompts/repeat.md', api_key='sk-secret'"),
+        "test_api_key.py:3: @pytest.mark.prompt(api_key=...): api_key is no parameter of a model*",
+    ),
     "messages": Mistake(
         marked("'prompts/repeat.md', messages=[]"),
         "test_messages.py:3: @pytest.mark.prompt(messages=*): messages must be left out*",

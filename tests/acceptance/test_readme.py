@@ -153,7 +153,8 @@ def test_the_option_table_names_the_defaults(tmp_path: Path) -> None:
     for option in OPTIONS:
         if option.flag is not None:
             value = getattr(settings, option.field)
-            names = ["none", "no limit"] if value is None else [str(value)]
+            shown = ",".join(value) if isinstance(value, tuple) else str(value)
+            names = ["none", "no limit"] if value is None else [shown]
             assert told[option.flag].strip("`") in names, option.flag
 
 

@@ -3,10 +3,11 @@
     python -m tests.benchmarks.engine [--cases 500] [--latency 0.2] [--concurrency 50] [--rounds 5]
 
 Rows: cases that wait for a model over real HTTP (the anthropic SDK against a server started here) against a
-bare aiohttp client doing the same requests; the same suite fully cached against empty tests; a session
-without prompt tests with the plugin against one without it. Each row has the medians of both sides and of the
-ratios of its rounds.
-What the SDK costs once is taken out: importing it and making one call, less the latency.
+bare aiohttp client doing the same requests; the SDK alone doing them, without pytest; the suite with a model
+over aiohttp; the suite fully cached against empty tests; a session without prompt tests with the plugin
+against one without it. Each row has the medians of both sides and of the ratios of its rounds.
+What the SDK costs once, importing it and making a client, is taken out of the rows that use it: a process
+that does only that is measured in each of their rounds.
 """
 
 from __future__ import annotations
@@ -44,12 +45,20 @@ async def main():
 asyncio.run(main())
 """
 
-ONE_CALL = """
-import anthropic, asyncio
+START = "import anthropic; anthropic.AsyncAnthropic(max_retries=0)"
+
+SDK_ALONE = """
+import anthropic, asyncio, sys
+cases, concurrency = int(sys.argv[1]), int(sys.argv[2])
 async def main():
-    client = anthropic.AsyncAnthropic(max_retries=0)
-    messages = [{"role": "user", "content": "Repeat 1"}]
-    await client.messages.create(model="m", max_tokens=8, messages=messages)
+    slots = asyncio.Semaphore(concurrency)
+    async with anthropic.AsyncAnthropic(max_retries=0) as client:
+        async def one(n):
+            async with slots:
+                messages = [{"role": "user", "content": f"Repeat {n}"}]
+                reply = await client.messages.create(model="m", max_tokens=8, messages=messages)
+                assert reply.content[0].text == str(n)
+        await asyncio.gather(*(one(n) for n in range(cases)))
 asyncio.run(main())
 """
 
@@ -154,6 +163,7 @@ def main() -> None:
         (folder / "test_prompt.py").write_text(SUITE.format(cases=given.cases), encoding="utf-8")
         (folder / "test_empty.py").write_text(EMPTY.format(cases=given.cases), encoding="utf-8")
         (folder / "floor.py").write_text(FLOOR, encoding="utf-8")
+        (folder / "sdk.py").write_text(SDK_ALONE, encoding="utf-8")
         plain = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
         for other in ("asyncio", "anyio", "xdist", "timeout", "hypothesispytest"):
             plain += ["-p", f"no:{other}"]
@@ -161,19 +171,25 @@ def main() -> None:
         suite.append(f"--promptopt-concurrency={given.concurrency}")
         key = {"ANTHROPIC_BASE_URL": url, "ANTHROPIC_API_KEY": "bench"}
         bare = [sys.executable, "-c", "pass"]
-        sdk = [sys.executable, "-c", ONE_CALL]
-        seconds(sdk, folder, **key)  # byte code, page cache
-        started = [seconds(sdk, folder, **key) - seconds(bare, folder) for _ in range(given.rounds)]
-        imported = statistics.median(started) - given.latency
-        print(
-            f"{given.cases} cases, {given.latency:g} s each, {given.concurrency} in flight; "
-            f"the SDK costs {imported:.2f} s once"
-        )
-        floor = [sys.executable, "floor.py", url, str(given.cases), str(given.concurrency)]
+        start = [sys.executable, "-c", START]
+        limits = [str(given.cases), str(given.concurrency)]
+        floor = [sys.executable, "floor.py", url, *limits]
+
+        def less_start(command: list[str]) -> float:
+            once = seconds(start, folder, **key) - seconds(bare, folder)
+            return seconds(command, folder, **key) - once
+
+        print(f"{given.cases} cases, {given.latency:g} s each, {given.concurrency} in flight")
         compare(
             "uncached, against aiohttp",
             given.rounds,
-            lambda: seconds([*suite, "--promptopt-cache=refresh"], folder, **key) - imported,
+            lambda: less_start([*suite, "--promptopt-cache=refresh"]),
+            lambda: seconds(floor, folder),
+        )
+        compare(
+            "the SDK alone, against aiohttp",
+            given.rounds,
+            lambda: less_start([sys.executable, "sdk.py", *limits]),
             lambda: seconds(floor, folder),
         )
         (folder / "conftest.py").write_text(OWN_MODEL.format(url=url), encoding="utf-8")

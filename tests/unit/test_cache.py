@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -76,7 +77,7 @@ def test_an_answer_comes_back_as_it_was_paid_for(cache: Cache, folder: Path) -> 
     later.close()
 
 
-@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(text=st.text(st.characters(exclude_categories=()), max_size=200))
 def test_any_text_survives(cache: Cache, text: str) -> None:
     answer = Answer(text, "m/x", "end_turn", None, None, 0.0)
@@ -196,7 +197,48 @@ def test_a_row_of_another_version_is_a_miss(cache: Cache, folder: Path, value: o
     assert cache.warnings == []
 
 
-@pytest.mark.parametrize("damage", ["garbage", "overwritten", "empty"])
+CELLS = st.none() | st.integers(-(2**60), 2**60) | st.floats() | st.text(max_size=20) | st.binary(max_size=40)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    value=CELLS | st.just(pickle.dumps({"a": 1})) | st.just(json.dumps(ANSWER.to_json())),
+    columns=st.dictionaries(st.sampled_from(["raw", "mode", "filename", "expire_time", "size"]), CELLS),
+)
+def test_any_row_is_a_miss_or_an_answer_and_can_be_written_over(
+    cache: Cache, folder: Path, value: object, columns: dict[str, object]
+) -> None:
+    cache.put("a", ANSWER)
+    row(folder, value=value, **columns)
+    found = cache.get("a")
+    assert found is None or found == ANSWER or isinstance(value, str)
+    with sqlite3.connect(folder / "cache.db") as connection:
+        connection.execute("DELETE FROM Cache")
+    connection.close()
+    cache.put("a", ANSWER)
+    assert cache.get("a") == ANSWER
+    assert cache.warnings == []
+
+
+@settings(deadline=None)
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=9),
+        lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.text(max_size=9), inner, max_size=3),
+        max_leaves=5,
+    ),
+    st.sampled_from([field.name for field in fields(Answer)]),
+)
+def test_any_json_is_an_answer_or_one_of_three_errors(value: object, name: str) -> None:
+    for data in (value, {**ANSWER.to_json(), name: value}):
+        with suppress(KeyError, TypeError, ValueError):
+            answer = Answer.from_json(data)  # type: ignore[arg-type]
+            assert isinstance(answer.text, str)
+            assert isinstance(answer.stop_reason, str)
+            assert isinstance(answer.usage, Usage | None)
+
+
+@pytest.mark.parametrize("damage", ["garbage", "overwritten", "truncated", "empty"])
 def test_a_damaged_database_is_set_aside(cache: Cache, folder: Path, damage: str) -> None:
     for number in range(200):
         cache.put(str(number), ANSWER)
@@ -206,6 +248,7 @@ def test_a_damaged_database_is_set_aside(cache: Cache, folder: Path, damage: str
     content = {
         "garbage": b"no database " * 1000,
         "overwritten": whole[:100] + b"\xff" * len(whole),
+        "truncated": whole[: len(whole) // 2],
         "empty": b"",
     }
     database.write_bytes(content[damage])
@@ -264,6 +307,26 @@ def test_a_folder_deleted_during_the_session_is_made_again(cache: Cache, folder:
     assert (folder / "cache.db").exists()
     [said] = cache.warnings
     assert "removed" in said
+
+
+def test_a_folder_that_another_process_made_anew_during_the_session_is_noticed(
+    cache: Cache, folder: Path
+) -> None:
+    import shutil
+
+    with cache.flight("a"):
+        cache.put("a", ANSWER)
+    shutil.rmtree(folder)
+    other = Cache(folder)
+    other.put("x", ANSWER)
+    cache.put("b", ANSWER)
+    assert other.get("b") == ANSWER
+    assert cache.get("x") == ANSWER
+    [said] = cache.warnings
+    assert "removed" in said
+    with cache.flight("a"):
+        assert (folder / "flights.lock").exists()
+    other.close()
 
 
 def test_threads_share_it(cache: Cache) -> None:

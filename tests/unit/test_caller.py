@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -225,7 +226,7 @@ def test_a_passing_fault_is_retried_and_every_attempt_counts(kind: ErrorKind) ->
     assert paid[0].spend == ledger.spend
 
 
-def test_a_lasting_fault_ends_after_four_attempts_and_is_remembered() -> None:
+def test_a_lasting_fault_ends_after_seven_attempts_and_is_remembered() -> None:
     model = FakeModel(*(failed(ErrorKind.SERVER) for _ in range(10)))
     with calling(model) as caller:
         for _ in range(2):
@@ -233,7 +234,7 @@ def test_a_lasting_fault_ends_after_four_attempts_and_is_remembered() -> None:
                 caller.ask(question(), Role.TARGET)
         assert caught.value.kind is ErrorKind.SERVER
         assert caller.fatal is None
-    assert len(model.asked) == 4
+    assert len(model.asked) == 7
 
 
 @pytest.mark.parametrize("kind", [ErrorKind.BAD_REQUEST, ErrorKind.NOT_FOUND, ErrorKind.TOO_LARGE])
@@ -312,7 +313,7 @@ def test_a_hanging_provider_ends_at_the_deadline() -> None:
 
 
 def test_a_defect_of_a_model_ends_its_own_request_only() -> None:
-    model = FakeModel(*(ZeroDivisionError(f"with {KEY}") for _ in range(4)))
+    model = FakeModel(*(ZeroDivisionError(f"with {KEY}") for _ in range(7)))
     with calling(model) as caller:
         with pytest.raises(ModelError, match=r"ZeroDivisionError: with \[redacted\]"):
             caller.ask(question(), Role.TARGET)
@@ -338,6 +339,56 @@ def test_a_thread_that_cannot_start_is_an_error_and_no_hang(monkeypatch: pytest.
                 caller.submit(question(), Role.TARGET)
         assert caller.wait() == frozenset()
         assert caller.ask(question(), Role.TARGET).text == "HELLO"
+
+
+def test_half_a_character_is_a_bad_request_that_is_not_sent() -> None:
+    model = FakeModel()
+    with calling(model) as caller:
+        with pytest.raises(
+            ModelError, match=r"the user message holds U\+D800, half of a character"
+        ) as caught:
+            caller.ask(question("a \ud800"), Role.TARGET)
+        assert caught.value.kind is ErrorKind.BAD_REQUEST
+    assert model.asked == []
+
+
+def test_a_provider_that_is_down_is_left_alone_then_asked_once_and_then_the_run_ends() -> None:
+    model = FakeModel(*(failed(ErrorKind.OVERLOADED) for _ in range(1000)))
+    policy = RetryPolicy(base=0.001, cap=0.002, breaker=5, rests=(0.02, 0.02))
+    with calling(model, retry=policy, concurrency=4) as caller:
+        known = settle(caller, *(question(str(n)) for n in range(100)))
+        assert caller.fatal is not None
+        assert caller.fatal.kind is ErrorKind.UNAVAILABLE
+        assert all(k.error is not None for k in known)
+        asked = len(model.asked)
+        assert asked < 20
+        settle(caller, question("later"))
+        assert len(model.asked) == asked
+
+
+def test_a_provider_that_comes_back_answers_everything() -> None:
+    model = FakeModel(*(failed(ErrorKind.CONNECTION) for _ in range(21)))
+    policy = RetryPolicy(base=0.001, cap=0.002, breaker=5, rests=(0.02, 0.02))
+    with calling(model, retry=policy, concurrency=20) as caller:
+        known = settle(caller, *(question(str(n)) for n in range(100)))
+    assert [k.error for k in known if k.error] == []
+
+
+@pytest.mark.parametrize("stop_reason", ["refusal", "max_tokens", "a new one"])
+def test_a_refusal_and_a_cut_answer_are_stored_as_what_they_are(
+    open_cache: Callable[[], ResponseCache], stop_reason: str
+) -> None:
+    class Stopping(FakeModel):
+        async def complete(self, request: Request) -> Answer:
+            return replace(await super().complete(request), stop_reason=stop_reason, usage=None, cost=None)
+
+    model = Stopping()
+    for cached in (False, True):
+        with calling(model, cache=open_cache()) as caller:
+            [known] = settle(caller, question())
+            assert known.answer is not None
+            assert (known.answer.stop_reason, known.answer.cost, known.cached) == (stop_reason, None, cached)
+    assert len(model.asked) == 1
 
 
 def test_what_on_paid_raises_reaches_whoever_waits() -> None:
@@ -455,6 +506,8 @@ caller = Caller(
 requests = [Request("m/x", (Message("user", str(n)),)) for n in range(10)]
 for request in requests:
     caller.submit(request, Role.TARGET)
+with open(sys.argv[2] + ".waiting", "a") as log:
+    log.write("x")
 print(*(caller.ask(request, Role.TARGET).text for request in requests))
 caller.close()
 cache.close()
@@ -470,6 +523,40 @@ def test_three_processes_pay_each_answer_once(tmp_path: Path) -> None:
     ]
     assert [worker.communicate(timeout=60)[0] for worker in workers] == ["0 1 2 3 4 5 6 7 8 9\n"] * 3
     assert sorted(log.read_text().split()) == [str(n) for n in range(10)]
+
+
+HANGING = CHILD.replace("asyncio.sleep(0.2)", "asyncio.sleep(60)")
+
+
+def test_eight_processes_pay_an_answer_once_and_take_over_from_one_that_dies(tmp_path: Path) -> None:
+    """The first to ask never gets its answers; it is killed, and the others pay them once."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    log = tmp_path / "asked"
+
+    def start(script: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-W", "error", "-c", script, str(tmp_path / "cache"), str(log)]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+
+    def asked() -> list[str]:
+        return log.read_text().split() if log.exists() else []
+
+    owner = start(HANGING)
+    until(lambda: len(asked()) == 10)
+    others = [start(CHILD) for _ in range(7)]
+    until(lambda: (tmp_path / "asked.waiting").read_text() == 8 * "x")
+    time.sleep(0.5)
+    assert len(asked()) == 10, "they wait for the owner"
+    owner.kill()
+    owner.communicate()
+    assert [other.communicate(timeout=60)[0] for other in others] == ["0 1 2 3 4 5 6 7 8 9\n"] * 7
+    assert sorted(asked()) == sorted(2 * [str(n) for n in range(10)])
+
+
+def until(true: Callable[[], bool]) -> None:
+    end = time.monotonic() + 60
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.02)
 
 
 @pytest.fixture(scope="module")
@@ -538,10 +625,12 @@ def test_over_http_a_refusal_and_a_cut_answer_are_answers(wire: WireServer) -> N
     assert len(wire.requests) == 2
 
 
-def test_over_http_a_hang_ends_at_the_deadline(wire: WireServer) -> None:
+@pytest.mark.parametrize("fault", ["hang", "drip"])
+def test_over_http_a_hang_ends_at_the_deadline(wire: WireServer, fault: str) -> None:
+    """The timeouts of an SDK are between two reads: one that drips a byte at a time never reaches them."""
     with real(retry=RetryPolicy(deadline=1.5)) as caller:
         caller.ask(question("warm", CLAUDE), Role.TARGET)
-        wire.script(Reply(fault="hang"))
+        wire.script(Reply(fault=fault))
         start = time.monotonic()
         with pytest.raises(ModelError, match="no reply within"):
             caller.ask(question("cold", CLAUDE), Role.TARGET)

@@ -19,7 +19,7 @@ from pytest_promptopt.refine.halting import Phase, Standing, Stop
 from pytest_promptopt.refine.proposer import Wanted
 from pytest_promptopt.refine.replies import Reply
 from pytest_promptopt.refine.requests import Brief
-from tests.refine_world import FakePrompt
+from tests.refine_world import FakePrompt, World, needs
 
 HOOKS = [name for name in vars(hookspecs) if name.startswith("pytest_promptopt_")]
 
@@ -54,7 +54,7 @@ def test_every_class_that_is_named_can_be_imported_from_there(hook: str) -> None
 def test_every_class_of_the_signature_is_named_by_the_module_to_import_it_from(hook: str) -> None:
     text = " ".join(documentation(hook).split())
     for annotation in inspect.get_annotations(getattr(hookspecs, hook)).values():
-        for name in set(re.findall(r"[A-Z]\w+", annotation)) - {"None", "Sequence"}:
+        for name in set(re.findall(r"[A-Z]\w+", annotation)) - {"None", "Sequence", "Mapping"}:
             assert re.search(rf"`(pytest_promptopt\.[\w.]+\.)?{name}`", text), name
 
 
@@ -70,6 +70,13 @@ def test_the_examples_do_what_they_say() -> None:
     assert example("pytest_promptopt_accept")(broken) == Verdict(False, "breaks b")
     standing = Standing(Phase.TRAINING, 3, (0.5, 0.9), 0, 1.0, 5, 20)
     assert example("pytest_promptopt_halt")(standing) == Stop("good enough", "90% after three iterations")
+
+
+def test_the_example_of_a_strategy_is_one() -> None:
+    (steps,) = example("pytest_promptopt_strategies")().values()
+    result = World(needs("Think z"), strategy=steps).result(max_iterations=2)
+    assert (result.outcome, result.stop) == ("improved", "max iterations")
+    assert result.after == "Route {{ ticket }}.\nThink."
 
 
 def test_the_last_example_tells_every_prompt(capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,12 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_promptopt.budget import Price
-from pytest_promptopt.errors import ErrorKind, ModelError, SettingsError
+from pytest_promptopt.errors import CONSEQUENCES, ErrorKind, ModelError, SettingsError
 from pytest_promptopt.models import registry
 from pytest_promptopt.models.litellm_sdk import import_litellm
 from pytest_promptopt.models.prices import _LONG_PRICES, _PRICES, claude_price, price_of
 from pytest_promptopt.models.redact import MAX_LENGTH, redact
-from pytest_promptopt.models.retry import CONSEQUENCES, RetryPolicy, kind_of, retry_after
+from pytest_promptopt.models.retry import RetryPolicy, kind_of, retry_after
 from pytest_promptopt.records import Message, Request, Usage
 from pytest_promptopt.settings import DEFAULT_OPTIMIZER_MODEL
 

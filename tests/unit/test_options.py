@@ -64,6 +64,8 @@ def test_defaults_that_the_help_names_are_the_settings_own() -> None:
         ("min_pass_rate", "0", 0.0),
         ("min_pass_rate", "1", 1.0),
         ("min_pass_rate", "90 %", 0.9),
+        ("strategy", "refine", ("refine",)),
+        ("strategy", "refine, gepa", ("refine", "gepa")),
         ("split", "60/20/20", (0.6, 0.2, 0.2)),
         ("split", "100/0/0", (1.0, 0.0, 0.0)),
         ("split", "33.4/33.3/33.3", (0.334, 0.333, 0.333)),
@@ -71,7 +73,7 @@ def test_defaults_that_the_help_names_are_the_settings_own() -> None:
 )
 def test_accepted(field: str, text: str, value: Any) -> None:
     found = BY_FIELD[field].parse("--x", text)
-    assert found == (pytest.approx(value) if isinstance(value, tuple) else value)
+    assert found == (pytest.approx(value) if field == "split" else value)
     assert type(found) is type(value)
 
 
@@ -116,6 +118,9 @@ WRONG = [
     ("split", "nan/20/20", "such as 60/20/20"),
     ("split", "a/b/c", "such as 60/20/20"),
     ("split", "60,20,20", "such as 60/20/20"),
+    ("strategy", "", "the name of a strategy"),
+    ("strategy", "refine,", "such as refine,evolve"),
+    ("strategy", "refine, evolve, refine", "several different ones"),
 ]
 
 

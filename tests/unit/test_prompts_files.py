@@ -125,6 +125,8 @@ def test_a_rule_further_down_is_text(tmp_path: Path) -> None:
         ("---\nparameters: {seen: 2024-01-01}\n---\nHello", 2, "a mapping of provider parameters"),
         ("---\nparameters:\n  seen: 2024-99-01\n---\nHello", 3, "month must be in 1..12"),
         ("---\nparameters:\n  max_tokens: 1\n---\nHello", 3, "may not be given below"),
+        ("---\nparameters:\n  api_base: http://x\n---\nHello", 3, "address and key are for the environment"),
+        ("---\nparameters: {extra_headers: {}}\n---\nHello", 2, "`extra_headers` is no parameter of a model"),
         ("---\ntemperature: 0\nparameters:\n  temperature: 1\n---\nHello", 4, "may not be given below"),
         ("---\nparameters:\n  a: &a [1]\n  b: *a\n---\nHello", 4, "aliases"),
         ("---\nparameters: " + "[" * 600 + "]" * 600 + "\n---\nHello", 2, "nested too deeply"),

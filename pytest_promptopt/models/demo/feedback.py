@@ -104,5 +104,5 @@ def _sides(both: str) -> dict[str, Any]:
 def _value(literal: str) -> Any:
     try:
         return json.loads(literal)
-    except ValueError:
+    except (ValueError, RecursionError):
         return literal

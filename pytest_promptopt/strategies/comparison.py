@@ -1,0 +1,90 @@
+"""Several strategies side by side: the same cases, texts and seed, and equal shares of every ceiling."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+from pytest_promptopt.journal import Journal
+from pytest_promptopt.records import Role, RunResult, Spend
+from pytest_promptopt.refine import loop
+from pytest_promptopt.refine.evaluator import Evaluator, Prompt
+from pytest_promptopt.refine.halting import Phase
+from pytest_promptopt.refine.policies import Policies
+from pytest_promptopt.refine.proposer import Ask
+from pytest_promptopt.refine.strategy import Strategy
+from pytest_promptopt.settings import Settings
+from pytest_promptopt.strategies.tab import Tab
+
+
+def shared(settings: Settings) -> Settings:
+    """The settings of each strategy of a comparison: an equal share of every ceiling."""
+    count = len(settings.strategy)
+    return replace(
+        settings,
+        max_calls=settings.max_calls and settings.max_calls // count,
+        max_cost=settings.max_cost and settings.max_cost / count,
+    )
+
+
+def compare(
+    strategies: Mapping[str, Strategy],
+    prompts: Sequence[Prompt],
+    evaluator: Evaluator,
+    ask: Ask,
+    settings: Settings,
+    policies: Policies,
+    *,
+    scoring: Callable[[Phase], int],
+    open_journal: Callable[[str], Journal | None],
+    spend: Callable[[], Mapping[Role, Spend]],
+) -> RunResult:
+    """Run the strategies one after the other; nothing is written, and none learns of another.
+
+    Ctrl-C ends the comparison; what was found by then is in the result.
+
+    :param scoring: the calls to set aside in a phase for judging the result.
+    :param open_journal: starts the journal of a strategy.
+    :param spend: what was really paid so far in the session, by role.
+    """
+    started = time.monotonic()
+    own = shared(settings)
+    runs: list[RunResult] = []
+    for name, strategy in strategies.items():
+        tab = Tab(evaluator, ask, max_calls=own.max_calls, max_cost=own.max_cost)
+        runs.append(
+            loop.run(
+                prompts,
+                tab,
+                tab.ask,
+                replace(own, strategy=(name,)),
+                open_journal(name),
+                replace(policies, progress=_setting_aside(tab, scoring, policies.progress)),
+                spend=tab.spend,
+                left=tab.left,
+                write=None,
+                strategy=strategy,
+            )
+        )
+        if runs[-1].interrupted:
+            break
+    return RunResult(
+        id="",
+        prompts=(),
+        spend=dict(spend()),
+        elapsed=time.monotonic() - started,
+        interrupted=runs[-1].interrupted,
+        strategy=",".join(strategies),
+        compared=tuple(runs),
+    )
+
+
+def _setting_aside(
+    tab: Tab, scoring: Callable[[Phase], int], progress: Callable[[Phase, str], None]
+) -> Callable[[Phase, str], None]:
+    def begin(phase: Phase, prompts: str) -> None:
+        tab.set_aside(scoring(phase))
+        progress(phase, prompts)
+
+    return begin

@@ -1,0 +1,165 @@
+"""`evolve`: a population of texts, changed by mutation and crossover, selected by what each is best at.
+
+The optimizer model is the operator of both, as in EvoPrompt (arXiv 2309.08532) and PromptBreeder
+(arXiv 2309.16797). Unlike theirs the mutation is no blind one: it is told failing cases. Selection is the
+Pareto front over training cases of GEPA (arXiv 2507.19457), and the best text always survives.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from pytest_promptopt.records import Split, pass_rate
+from pytest_promptopt.refine.acceptance import compare
+from pytest_promptopt.refine.attempts import ACCEPTED, REJECTED, Attempt, Version
+from pytest_promptopt.refine.briefs import Briefing
+from pytest_promptopt.refine.frame import SearchFrame
+from pytest_promptopt.refine.groups import Group
+from pytest_promptopt.refine.halting import Phase, Stop
+from pytest_promptopt.refine.proposer import Merging, Wanted
+from pytest_promptopt.refine.requests import Brief
+from pytest_promptopt.refine.surroundings import Surroundings
+from pytest_promptopt.strategies.front import complementary, draw, front, members
+
+#: Versions, once the best, that validation cases decide between at the end: the last may be overfitted.
+FINALISTS = 3
+
+
+class Evolve(SearchFrame):
+    """Generations of `settings.candidates` children; an iteration is a generation.
+
+    From the second generation on one child is a crossover, if two survivors pass different cases.
+
+    :param generations: at most; None for no other limit than the halting rules.
+    """
+
+    def __init__(self, group: Group, around: Surroundings, *, generations: int | None = None) -> None:
+        super().__init__(group, around)
+        self._generations = generations
+        self._rng = random.Random(f"{around.settings.seed}-evolve")
+        self._briefing = Briefing(group, around.settings, around.policies)
+        self._asked = 0
+        self._population: list[Version] = []
+        #: Every version that was the best at some time, the original first.
+        self.bests: list[Version] = []
+
+    def search(self) -> Stop:
+        self._population = self.bests = [self.original]
+        while (stop := self.halted(Phase.TRAINING, self.best)) is None:
+            if len(self.iterations) == self._generations:
+                return Stop("generations", f"all {self._generations} generations are made")
+            self._generation()
+        return stop
+
+    def finalists(self) -> Sequence[Version]:
+        return self.bests[: -FINALISTS - 1 : -1]
+
+    def _generation(self) -> None:
+        """Ask for children, run them, keep what is the best on some case, learn from all."""
+        number = len(self.iterations) + 1
+        leaders = front(self._population, self._fitness)
+        pair = complementary(members(leaders, self.best), self._rng) if self._crossing() else None
+        attempts: list[Attempt] = []
+        parents: list[Version] = []
+        if pair is not None and (crossed := self._crossed(f"{number}.1", *pair)):
+            attempts, parents = [crossed], [pair[0]]
+        count = self.around.settings.candidates - len(attempts)
+        drawn = [draw(leaders, self._rng, self.best) for _ in range(count)]
+        for child, parent in self._mutated(number, drawn, first=len(attempts) + 1):
+            attempts.append(child)
+            parents.append(parent)
+        self._run(attempts, parents)
+        self._select([attempt for attempt in attempts if not attempt.verdict])
+        self._briefing.learn(number, attempts)
+        self.finished(Phase.TRAINING, attempts, self.best)
+
+    def _crossing(self) -> bool:
+        """Whether this generation has a crossover; where a generation is one child, every second one is."""
+        made = len(self.iterations)
+        return made > 0 and (self.around.settings.candidates > 1 or made % 2 == 1)
+
+    def _mutated(
+        self, number: int, drawn: Sequence[Version], *, first: int
+    ) -> Iterator[tuple[Attempt, Version]]:
+        """Children with their parents: those of one parent are written against different failing cases."""
+        couples: list[tuple[Brief, Version]] = []
+        for id, count in Counter(parent.id for parent in drawn).items():
+            parent = next(each for each in drawn if each.id == id)
+            self._asked += 1
+            briefs = self._briefing.briefs(self._asked, Phase.TRAINING, parent)
+            couples += [(brief, parent) for brief in briefs[:count]]
+        if not couples:
+            return
+        wanted = Wanted(tuple(brief for brief, _ in couples), self.around.settings.optimizer_model, number)
+        replies = self.around.policies.propose(wanted, self.around.ask)
+        for position, ((brief, parent), reply) in enumerate(zip(couples, replies, strict=True), first):
+            attempt = Attempt(f"{number}.{position}", (brief.prompt.name,), brief.direction)
+            yield self.checked(attempt, parent, {brief.prompt.name: reply}), parent
+
+    def _crossed(self, id: str, one: Version, two: Version) -> Attempt | None:
+        """A child that is to do what both parents do; None where nobody merges."""
+        merge = self.around.policies.merge
+        if merge is None:
+            return None
+        prompts = [prompt for prompt in self.group.prompts if one.text(prompt) != two.text(prompt)]
+        wanted = [
+            Merging(
+                prompt,
+                prompt.prose,
+                (one.text(prompt), two.text(prompt)),
+                self._briefing.guarded(one, prompt),
+                self.around.settings.optimizer_model,
+                len(self.iterations) + 1,
+            )
+            for prompt in prompts
+        ]
+        replies = merge(wanted, self.around.ask)
+        named = tuple(prompt.name for prompt in prompts)
+        attempt = Attempt(id, named, f"Do what {one.id} and {two.id} do.", made=True)
+        return self.checked(attempt, one, dict(zip(named, replies, strict=True)))
+
+    def _run(self, attempts: Sequence[Attempt], parents: Sequence[Version]) -> None:
+        """Measure the children that may be tried, each against the parent whose text it rewrites."""
+        tried = [(a, parent) for a, parent in zip(attempts, parents, strict=True) if not a.verdict]
+        measured = self.evaluate([a.overlay for a, _ in tried], self.group.ids(Split.TRAIN))
+        for (attempt, parent), results in zip(tried, measured, strict=True):
+            attempt.results[Split.TRAIN] = results
+            attempt.compared[Split.TRAIN] = compare(
+                parent.evidence(Split.TRAIN), results, growth=attempt.growth
+            )
+            self.around.record_results(attempt.id, results)
+
+    def _select(self, attempts: Sequence[Attempt]) -> None:
+        """Children that are best on some case survive, with those before them that still are."""
+        children = {a.id: Version(a.id, a.overlay, a.results) for a in attempts}
+        for attempt in sorted(attempts, key=lambda a: self._fitness(children[a.id]), reverse=True):
+            self._crown(attempt, children[attempt.id])
+        born = [children[a.id] for a in attempts if a.verdict != REJECTED]
+        self._population = members(front([*self._population, *born], self._fitness), self.best)
+        survivors = {version.id for version in self._population}
+        for attempt in (a for a in attempts if not a.verdict):
+            paired = attempt.compared[Split.TRAIN]
+            if attempt.id in survivors:
+                attempt.decide(ACCEPTED, f"kept as a parent: {paired}")
+            else:
+                attempt.decide(REJECTED, f"others do as well on every case: {paired}")
+
+    def _crown(self, attempt: Attempt, child: Version) -> None:
+        """A fitter child becomes the best, unless the acceptance rule has something against it."""
+        if self._fitness(child) <= self._fitness(self.best):
+            return
+        if lost := self.regressions(attempt):
+            return attempt.decide(REJECTED, f"it fails what the original passed: {', '.join(lost)}")
+        paired = compare(self.best.evidence(Split.TRAIN), child.evidence(Split.TRAIN), growth=attempt.growth)
+        verdict = self.around.policies.accept(paired)
+        attempt.decide(ACCEPTED if verdict.accepted else REJECTED, verdict.why)
+        if verdict.accepted:
+            self.best = child
+            self.bests = [*self.bests, child]
+
+    def _fitness(self, version: Version) -> tuple[float, int]:
+        """As `merit`, on training cases only: of the original more is known."""
+        rate = pass_rate(version.evidence(Split.TRAIN)) or 0.0
+        return round(rate, 9), self.merit(version)[1]

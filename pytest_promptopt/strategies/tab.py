@@ -1,0 +1,112 @@
+"""What one strategy would have paid alone, in a session where answers are shared by several."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
+
+from pytest_promptopt.errors import ModelError
+from pytest_promptopt.records import Answer, Case, CaseResult, Overlay, Request, Role, Spend, Usage
+from pytest_promptopt.refine.evaluator import Evaluator, StopRun, Trial
+from pytest_promptopt.refine.halting import Halt
+from pytest_promptopt.refine.proposer import Ask
+
+
+class Tab:
+    """An `Evaluator` and an `Ask` that count every question once, whoever paid for its answer.
+
+    A batch that does not fit into what is left is not begun: `StopRun`. Its cases are taken to make as many
+    calls as they did before, one if they never ran. Retries are not counted.
+
+    :param max_calls: the strategy's share of the ceiling; None for no limit.
+    :param max_cost: the same in US dollars; checked before each batch, which may go past it.
+    """
+
+    def __init__(
+        self, evaluator: Evaluator, ask: Ask, *, max_calls: int | None, max_cost: float | None
+    ) -> None:
+        self._evaluator = evaluator
+        self._ask = ask
+        self._max_calls = max_calls
+        self._max_cost = max_cost
+        self._aside = 0
+        self._spend = {role: Spend() for role in Role}
+        self._charged: set[str] = set()
+        self._ran: set[tuple[object, ...]] = set()
+        self._calls_of: dict[str, int] = {}
+        self._cases = {case.id: case for case in evaluator.cases}
+
+    @property
+    def cases(self) -> Sequence[Case]:
+        return self._evaluator.cases
+
+    def spend(self) -> Mapping[Role, Spend]:
+        return dict(self._spend)
+
+    def left(self) -> int | None:
+        """Calls that the strategy may still make in the search; None without a ceiling."""
+        if self._max_calls is None:
+            return None
+        return max(0, self._max_calls - self._aside - sum(self._spend.values(), Spend()).calls)
+
+    def set_aside(self, calls: int) -> None:
+        """Keep `calls` of the share free, for scoring the result."""
+        self._aside = calls
+
+    def evaluate(self, trials: Sequence[Trial]) -> list[tuple[CaseResult, ...]]:
+        runs = set(chain.from_iterable(map(self._runs, trials))) - self._ran
+        self._check(sum(self._calls_of.get(str(case), 1) for case, *_ in runs))
+        measured = self._evaluator.evaluate(trials)
+        self._ran |= runs
+        for outcome in (o for results in measured for result in results for o in result.outcomes):
+            self._calls_of[outcome.case] = max(self._calls_of.get(outcome.case, 1), len(outcome.calls))
+            for call in outcome.calls:
+                self._charge(Role.TARGET, call.key, call.usage, call.cost)
+        return measured
+
+    def ask(self, requests: Sequence[Request]) -> list[Answer | ModelError]:
+        self._check(len({request.key for request in requests} - self._charged))
+        answers = self._ask(requests)
+        for request, answer in zip(requests, answers, strict=True):
+            usage, cost = (answer.usage, answer.cost) if isinstance(answer, Answer) else (None, None)
+            self._charge(Role.OPTIMIZER, request.key, usage, cost)
+        return answers
+
+    def _runs(self, trial: Trial) -> Iterator[tuple[object, ...]]:
+        """What tells the runs of a trial apart: another text of another prompt is the same question."""
+        for id in trial.cases:
+            case = self._cases[id]
+            texts = _texts(trial.overlay, case)
+            for sample in range(case.samples) if trial.samples is None else trial.samples:
+                yield (id, sample, *texts)
+
+    def _check(self, calls: int) -> None:
+        left = self.left()
+        if left is not None and calls > left:
+            kept = f", {self._aside} of them set aside for scoring the result" if self._aside else ""
+            raise StopRun(
+                Halt.BUDGET,
+                f"the strategy's share of {self._max_calls} calls{kept} does not hold the next {calls} "
+                "(--promptopt-max-calls)",
+            )
+        spent = sum(self._spend.values(), Spend()).cost
+        if self._max_cost is not None and calls and spent >= self._max_cost:
+            raise StopRun(
+                Halt.BUDGET, f"the strategy's share of ${self._max_cost:.2f} is spent (--promptopt-max-cost)"
+            )
+
+    def _charge(self, role: Role, key: str, usage: Usage | None, cost: float | None) -> None:
+        if key in self._charged:
+            return
+        self._charged.add(key)
+        self._spend[role] += Spend(
+            calls=1,
+            input_tokens=usage.total - usage.output_tokens if usage else 0,
+            output_tokens=usage.output_tokens if usage else 0,
+            cost=cost or 0.0,
+            unpriced=cost is None,
+        )
+
+
+def _texts(overlay: Overlay, case: Case) -> Iterator[tuple[str, str]]:
+    return ((name, overlay[name]) for name in case.prompts if name in overlay)

@@ -1,0 +1,249 @@
+"""Engines of other libraries in the small world; skipped where a library is not installed."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pytest_promptopt import strategies
+from pytest_promptopt.errors import ErrorKind, ModelError, SettingsError
+from pytest_promptopt.journal import Journal, read
+from pytest_promptopt.records import Answer, Request, Split
+from pytest_promptopt.refine.acceptance import Verdict
+from pytest_promptopt.refine.evaluator import StopRun
+from pytest_promptopt.refine.policies import Policies
+from pytest_promptopt.strategies import PEERS, strategy
+from pytest_promptopt.strategies.peer import divided, joined
+from tests.refine_world import HELDOUT, VALIDATION, FakePrompt, Need, World, needs
+
+PROMPT = FakePrompt(prose="Route it.\n\nTicket: {{ ticket }}")
+
+
+def reflecting() -> Callable[[Request], Answer]:
+    """An optimizer for GEPA: adds the first rule that the feedback shows to be missing."""
+
+    def answer(request: Request) -> Answer:
+        text = request.messages[-1].content
+        (current,) = re.findall(r"```\n(.*?)\n```", text, re.DOTALL)[:1]
+        missing = [rule for rule in re.findall(r"is 'label-(\w+)'", text) if rule not in current.split()]
+        return reply(f"Here it is:\n```\n{' '.join([current, *missing[:1]])}\n```")
+
+    return answer
+
+
+def guessing() -> Callable[[Request], Answer]:
+    """An optimizer for DSPy: fills in whatever field is asked for, each time with one more rule."""
+    asked: list[Request] = []
+
+    def answer(request: Request) -> Answer:
+        asked.append(request)
+        fields = re.findall(r"\[\[ ## (\w+) ## \]\]", request.messages[-1].content.rpartition("Respond")[2])
+        rules = " ".join("abcd"[: len(asked) % 5])
+        return reply("\n\n".join(f"[[ ## {field} ## ]]\nRoute well. {rules}" for field in fields))
+
+    return answer
+
+
+def reply(text: str) -> Answer:
+    return Answer(text, "demo", "end_turn", None, None, 0.1)
+
+
+@pytest.fixture(params=PEERS)
+def peer(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    for package in PEERS[name][0]:
+        pytest.importorskip(package)
+    return name
+
+
+def world(name: str, cases: list[Need], **more: object) -> World:
+    model = reflecting() if name == "gepa" else guessing()
+    return World(cases, model, [PROMPT], strategy=strategy(name, {}), **more)  # type: ignore[arg-type]
+
+
+def cases() -> list[Need]:
+    return needs("a b c d - - - -") + needs("a b c d", VALIDATION) + needs("a b c d", HELDOUT)
+
+
+def test_it_turns_a_red_prompt_green(peer: str) -> None:
+    result = world(peer, cases()).result(candidates=3, max_iterations=20)
+    assert (result.outcome, result.written, result.stop) == ("improved", True, "target reached")
+    assert [(score.split, score.after) for score in result.scores] == [
+        ("train", 1.0),
+        ("validation", 1.0),
+        ("heldout", 1.0),
+    ]
+    assert result.after.endswith("\n\nTicket: {{ ticket }}"), "variables are not the engine's to lose"
+
+
+def test_without_validation_cases_training_cases_decide(peer: str) -> None:
+    result = world(peer, needs("a b c d - - - -")).result(max_iterations=20)
+    assert (result.outcome, result.stop) == ("improved", "target reached")
+    assert "training cases" in result.why
+
+
+def test_it_sees_no_validation_or_held_out_text(peer: str) -> None:
+    def canary(split: Split, number: int) -> Need:
+        word = f"canary{split}{number}"
+        return Need(f"{word}id", f"v{number}", split, expected=f"{word}expected", secret=f"{word}input")
+
+    hidden = [canary(split, number) for split in (VALIDATION, HELDOUT) for number in range(3)]
+    one = world(peer, needs("a b c c - - -") + hidden)
+    one.run(candidates=2, max_iterations=4)
+    assert len(one.requests()) >= 3
+    assert "train-1-a" in "".join(one.requests()), "training cases are told"
+    assert "canary" not in "".join(one.requests())
+
+
+def test_it_is_the_same_for_the_same_seed(peer: str) -> None:
+    def run(seed: int) -> list[str]:
+        one = world(peer, cases())
+        one.run(candidates=2, max_iterations=3, seed=seed)
+        return one.requests()
+
+    assert run(1) == run(1)
+
+
+@pytest.mark.parametrize("moment", ["evaluate 2", "evaluate 3", "ask 1", "ask 3"])
+def test_ctrl_c_ends_it(peer: str, moment: str, tmp_path: Path) -> None:
+    one = world(peer, cases(), interrupt=moment)
+    journal = Journal.create(tmp_path, "r")
+    assert one.run(journal=journal).interrupted
+    assert one.written == {}
+    assert read(journal.path)[-1].event == "end"
+
+
+@pytest.mark.parametrize("moment", ["evaluate 2", "evaluate 3", "ask 1", "ask 3"])
+def test_a_ceiling_ends_it_with_the_best_so_far(peer: str, moment: str) -> None:
+    one = world(peer, cases(), interrupt=moment, error=StopRun("budget used up", "all calls are used"))
+    result = one.result(max_iterations=20)
+    assert (result.stop, result.why) == ("budget used up", "all calls are used")
+    number = int(moment[-1])
+    assert len(one.asked if moment.startswith("ask") else one.evaluated) <= number + 1, "it stopped at once"
+
+
+def test_it_obeys_the_halting_and_the_acceptance_rule(peer: str) -> None:
+    result = world(peer, cases()).result(target=0.5)
+    assert result.stop == "target reached"
+    never = Policies(accept=lambda comparison: Verdict(False, "I never like anything"))
+    result = world(peer, cases(), policies=never).result(max_iterations=2)
+    assert result.outcome == "unchanged"
+    assert "I never like anything" in {c.why for i in result.iterations for c in i.candidates}
+
+
+def test_a_refused_text_costs_no_run_of_a_case(peer: str) -> None:
+    def greedy(request: Request) -> Answer:
+        loses = "{{ ticket }} asks about {{ other }}"
+        fields = re.findall(r"\[\[ ## (\w+) ## \]\]", request.messages[-1].content.rpartition("Respond")[2])
+        if fields:
+            return reply("\n\n".join(f"[[ ## {field} ## ]]\n{loses}" for field in fields))
+        return reply(f"```\n{loses}\n```")
+
+    class Strict(FakePrompt):
+        def objections(self, prose: str) -> tuple[str, ...]:
+            return ("It has another variable.",) if "other" in prose else ()
+
+    one = world(peer, cases())
+    one.replies, one.prompts = greedy, [Strict(prose=PROMPT.prose)]
+    result = one.result(max_iterations=20)
+    assert result.outcome == "unchanged"
+    if peer == "gepa":
+        assert result.why == "3 proposals in a row were not both usable and new"
+        assert len(one.asked) == 3
+    (candidate, *_) = [c for i in result.iterations for c in i.candidates]
+    assert (candidate.verdict, candidate.why) == ("refused", "It has another variable.")
+    assert {trial.overlay == {} for trials in one.evaluated for trial in trials} == {True}
+
+
+def test_the_prompts_of_a_pipeline_are_its_components(peer: str) -> None:
+    prompts = [
+        FakePrompt("plan.md", PROMPT.prose),
+        FakePrompt("code.md", "Write it. a\n\nTicket: {{ ticket }}"),
+    ]
+    used = ("plan.md", "code.md")
+    one = world(
+        peer, [Need(f"train-{rule}{n}", rule, prompts=used) for n in range(3) for rule in ("a", "", "")]
+    )
+    one.prompts = prompts
+    results = one.run(max_iterations=10).prompts
+    assert {result.pipeline for result in results} == {used}
+    assert "improved" in {result.outcome for result in results}
+
+
+def test_it_is_silent_and_leaves_no_file(
+    peer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("DSPY_CACHEDIR", str(tmp_path / "dspy"))
+    heard: list[logging.LogRecord] = []
+    listener = logging.Handler()
+    listener.emit = heard.append  # type: ignore[method-assign,assignment]
+    log = logging.getLogger("dspy")
+    monkeypatch.setattr(log, "handlers", [listener])
+    world(peer, cases()).run(max_iterations=2)
+    assert capfd.readouterr() == ("", "")
+    assert heard == []
+    assert log.handlers == [listener], "whoever uses DSPy in tests has its log back"
+    assert list(tmp_path.rglob("*")) == []
+
+
+def test_an_optimizer_that_gives_no_answer_ends_it(peer: str) -> None:
+    def broken(request: Request) -> ModelError:
+        return ModelError(ErrorKind.SERVER, "the server is on fire")
+
+    one = world(peer, cases())
+    one.replies = broken
+    result = one.result(max_iterations=20)
+    assert result.outcome == "unchanged"
+    assert result.why == (
+        "LMUnexpectedError: [promptopt] the server is on fire"
+        if peer == "dspy-miprov2"
+        else "the optimizer gave no answer 3 times in a row: the server is on fire"
+    )
+
+
+def test_a_hook_that_fails_is_not_the_engine_s_to_swallow(peer: str) -> None:
+    def mistaken(*_: object) -> Verdict:
+        raise SettingsError("pytest_promptopt_accept raised")
+
+    with pytest.raises(SettingsError, match="pytest_promptopt_accept raised"):
+        world(peer, cases(), policies=Policies(accept=mistaken)).run()
+
+
+# ----------------------------------------------------------------------------- without the libraries
+
+
+@pytest.mark.parametrize("name", PEERS)
+def test_a_missing_library_is_named_with_the_extra(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(strategies.importlib.util, "find_spec", lambda package: None)  # type: ignore[attr-defined]
+    with pytest.raises(SettingsError) as error:
+        strategy(name, {})
+    assert f"'{name}' needs " in str(error.value)
+    assert f"pip install 'pytest-promptopt[{name}]'" in str(error.value)
+
+
+def test_no_library_is_loaded_before_it_is_asked_for() -> None:
+    assert importlib.util.find_spec("pytest_promptopt.strategies") is not None
+    script = "import sys, pytest_promptopt.strategies; print(*{'gepa', 'dspy', 'optuna'} & set(sys.modules))"
+
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == ""
+
+
+def test_the_part_before_the_first_variable_is_the_instruction() -> None:
+    assert divided("Route it.\n\nTicket: {{ ticket }}\nDone") == (
+        "Route it.\n\n",
+        "Ticket: {{ ticket }}\nDone",
+    )
+    assert divided("Route it.\n") == ("Route it.\n", "")
+    assert divided("{{ ticket }}: route it") == ("{{ ticket }}: route it", "")
+    assert joined("Route it.", "Ticket: {{ ticket }}") == "Route it.\n\nTicket: {{ ticket }}"
+    assert joined("Route it.", "") == "Route it."
