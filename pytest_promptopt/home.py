@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,3 +16,28 @@ def ensure_home(home: Path) -> Path:
     with suppress(FileExistsError), (home / ".gitignore").open("x", encoding="utf-8") as file:
         file.write("*\n")
     return home
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in `folder` outlast a loss of power, where its file system can (FUSE, NFS may not)."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def alive(process: int) -> bool:
+    """Whether there is such a process; on Windows, where the question would end it, only this one is."""
+    if process == os.getpid():
+        return True
+    if os.name == "nt":
+        return False
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True

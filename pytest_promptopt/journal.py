@@ -12,13 +12,14 @@ from threading import Lock
 from typing import Any
 
 from pytest_promptopt.errors import PromptoptError
+from pytest_promptopt.home import sync_folder
 from pytest_promptopt.records import SCHEMA_VERSION
 
 FILE_NAME = "journal.jsonl"
 
 
 class JournalError(PromptoptError):
-    """A journal cannot be used. Reads ``file:line: what is wrong``."""
+    """A journal cannot be used or written. Reads ``file:line: what is wrong``."""
 
 
 @dataclass(frozen=True)
@@ -39,12 +40,12 @@ class Journal:
     An event is flushed and fsynced before `append` returns: ``kill -9`` at any later point does not lose it.
     """
 
-    def __init__(self, path: Path, run_id: str, descriptor: int) -> None:
+    def __init__(self, path: Path, run_id: str, descriptor: int, *, seq: int = 0) -> None:
         self.path = path
         self.run_id = run_id
         self._descriptor = descriptor
         self._lock = Lock()
-        self._seq = 0
+        self._seq = seq
 
     @classmethod
     def create(cls, folder: Path, run_id: str) -> Journal:
@@ -58,10 +59,28 @@ class Journal:
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
         except FileExistsError:
             raise JournalError(f"{path}: this run has a journal already") from None
+        for created in (folder, folder.parent):
+            sync_folder(created)
         return cls(path, run_id, descriptor)
 
+    @classmethod
+    def reopen(cls, path: Path) -> Journal:
+        """Go on with the journal of an earlier process; what a kill left of its last line is cut off.
+
+        Raises `JournalError` as `read` does, and when there is no event.
+        """
+        events, whole = _scan(path)
+        if not events:
+            raise JournalError(f"{path}: there is no event in it")
+        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND)
+        os.ftruncate(descriptor, whole)
+        return cls(path, events[0].run, descriptor, seq=len(events))
+
     def append(self, event: str, **data: Any) -> None:
-        """Write one event whole or not at all. Raises `TypeError` when `data` is not JSON-like."""
+        """Write one event whole or not at all.
+
+        Raises `TypeError` when `data` is not JSON-like, `JournalError` when the disk refuses.
+        """
         with self._lock:
             body = {
                 "seq": self._seq + 1,
@@ -72,16 +91,21 @@ class Journal:
                 "data": data,
             }
             line = json.dumps({**body, "checksum": _checksum(body)}) + "\n"
-            self._write(line.encode())
-            self._seq += 1
+            try:
+                self._write(line.encode())
+            except OSError as error:
+                raise JournalError(f"{self.path}: cannot be written: {error}") from None
 
     def _write(self, line: bytes) -> None:
-        size = os.fstat(self._descriptor).st_size
+        size, seq = os.fstat(self._descriptor).st_size, self._seq
         try:
             while line:
                 line = line[os.write(self._descriptor, line) :]
             os.fsync(self._descriptor)
-        except BaseException:  # a full disk: half a line would make everything after it unreadable
+            self._seq = seq + 1
+        except BaseException:
+            # A full disk, Ctrl-C: half a line, or a number given twice, would make the journal unreadable.
+            self._seq = seq
             os.ftruncate(self._descriptor, size)
             raise
 
@@ -93,7 +117,10 @@ class Journal:
         parts = [part for part in Path(name).parts if part not in ("..", Path(name).anchor)]
         copy = self.path.parent.joinpath("original", *parts)
         copy.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        copy.write_bytes(content)
+        with copy.open("wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
         return copy
 
     def close(self) -> None:
@@ -107,25 +134,43 @@ class Journal:
 def read(path: Path) -> list[Event]:
     """All events of a journal, in order.
 
-    A last line torn by a kill (it has no newline) is left out. Anything else that `Journal.append` did
+    A last line that a kill or a loss of power left torn is left out. Anything else that `Journal.append` did
     not write (bad JSON, a wrong checksum, a gap, another schema) raises `JournalError` with file and line.
     """
+    return _scan(path)[0]
+
+
+class _NotWhole(ValueError):
+    """A line is not what was written, as a loss of power may leave the last one."""
+
+
+def _scan(path: Path) -> tuple[list[Event], int]:
+    """The events and how many bytes they take."""
     *lines, _torn = path.read_bytes().split(b"\n")
     events: list[Event] = []
+    size = 0
     for number, line in enumerate(lines, 1):
         try:
             events.append(_parse(line, number))
         except (ValueError, KeyError, TypeError) as error:
+            if isinstance(error, _NotWhole) and number == len(lines):
+                break
             raise JournalError(f"{path}:{number}: not an event of a journal: {error}") from None
-    return events
+        size += len(line) + 1
+    return events, size
 
 
 def _parse(line: bytes, number: int) -> Event:
-    body = json.loads(line)
+    try:
+        body = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        if "Extra data" in str(error):  # two lines in one: the first was on disk before the second began
+            raise
+        raise _NotWhole(str(error)) from None
     if not isinstance(body, dict):
-        raise ValueError(f"expected a JSON object, got {type(body).__name__}")
+        raise _NotWhole(f"expected a JSON object, got {type(body).__name__}")
     if body.pop("checksum", None) != _checksum(body):
-        raise ValueError("the checksum does not fit, so the line was changed")
+        raise _NotWhole("the checksum does not fit, so the line was changed")
     if body["seq"] != number:
         raise ValueError(f"expected event {number}, found event {body['seq']}")
     if body["schema"] != SCHEMA_VERSION:

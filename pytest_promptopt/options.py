@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_promptopt.errors import SettingsError
-from pytest_promptopt.settings import Accept, CacheMode, Mode, Settings
+from pytest_promptopt.settings import Accept, CacheMode, Mode, Settings, home_of
 
 if TYPE_CHECKING:
     import pytest
+
+    from pytest_promptopt.runs.past import PastRun
 
 Parse = Callable[[str, str], object]
 
@@ -40,6 +43,17 @@ def _money(name: str, text: str) -> float:
         value = -1.0
     if not 0 < value < float("inf"):
         raise SettingsError(f"{name}: {text!r} is not an amount in US dollars above 0, such as 2.50")
+    return value
+
+
+_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600}
+
+
+def _time(name: str, text: str) -> float:
+    match = re.fullmatch(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*([smh]?)", text.strip(), re.ASCII)
+    value = float(match[1]) * _SECONDS[match[2]] if match else 0.0
+    if not 0 < value < float("inf"):
+        raise SettingsError(f"{name}: {text!r} is not a time above 0, such as 90, 90s, 15m or 2h")
     return value
 
 
@@ -192,7 +206,23 @@ OPTIONS = (
         "Model calls of the session at most, all roles together",
         _whole(1),
     ),
+    Option(
+        "max_tokens",
+        "max-tokens",
+        "int",
+        "N",
+        "Tokens of the session at most, of requests and answers, all roles together",
+        _whole(1),
+    ),
     Option("max_cost", "max-cost", "float", "USD", "Spend of the session at most, in US dollars", _money),
+    Option(
+        "max_time",
+        "max-time",
+        "string",
+        "TIME",
+        "No model call is sent or waited for after this time: 90s, 15m, 2h",
+        _time,
+    ),
     Option(
         "concurrency",
         "concurrency",
@@ -240,6 +270,26 @@ def add(parser: pytest.Parser) -> None:
         action="store_true",
         help="As --optimize, but show the diff and write no prompt file",
     )
+    group.addoption(
+        "--optimize-resume",
+        nargs="?",
+        const="",
+        default=None,
+        metavar="RUN",
+        help="Continue an interrupted --optimize: the run named with =RUN, else the last one; nothing is "
+        "paid twice",
+    )
+    group.addoption(
+        "--promptopt-runs",
+        action="store_true",
+        help="List the runs of --optimize, and run no test",
+    )
+    group.addoption(
+        "--promptopt-restore",
+        metavar="RUN",
+        default=None,
+        help="Put the prompt files back as they were before a run, and run no test",
+    )
     for option in OPTIONS:
         if option.flag is not None:
             group.addoption(
@@ -268,19 +318,45 @@ def add(parser: pytest.Parser) -> None:
 def read(config: pytest.Config) -> Settings:
     """The session's settings.
 
-    Raises `SettingsError` that names the option or ini value, what it was and what fits.
+    Options of the command line that began a run hold for its continuation as well, unless given anew.
+
+    Raises `SettingsError` that names the option or ini value, what it was and what fits, and `JournalError`
+    when the run to continue has a damaged journal.
     """
+    resumed = _resumed(config)
+    given: dict[str, str] = {} if resumed is None else dict(resumed.options)
     values: dict[str, Any] = {}
     for option in OPTIONS:
-        given = config.getoption(option.ini, None) if option.flag is not None else None
-        if given is not None:
-            values[option.field] = option.parse(f"--promptopt-{option.flag}", given)
+        if option.flag is not None and (text := config.getoption(option.ini, None)) is not None:
+            given[option.field] = text
+        if option.field in given:
+            values[option.field] = option.parse(f"--promptopt-{option.flag}", given[option.field])
         elif (text := _ini_text(config, option.ini)) is not None:
             values[option.field] = option.parse(option.ini, text)
-    values["no_regressions"] = config.getoption("promptopt_no_regressions") or _ini_flag(
-        config, "promptopt_no_regressions"
+    if config.getoption("promptopt_no_regressions"):
+        given["no_regressions"] = "on"
+    values["no_regressions"] = "no_regressions" in given or _ini_flag(config, "promptopt_no_regressions")
+    mode = _mode(config)
+    if resumed is not None and mode is Mode.CHECK:
+        mode = Mode(resumed.opened["mode"])
+    return Settings(
+        rootdir=config.rootpath,
+        mode=mode,
+        reports=_reports(config),
+        resume="" if resumed is None else resumed.id,
+        options=given,
+        **values,
     )
-    return Settings(rootdir=config.rootpath, mode=_mode(config), reports=_reports(config), **values)
+
+
+def _resumed(config: pytest.Config) -> PastRun | None:
+    name = config.getoption("optimize_resume")
+    if name is None:
+        return None
+    from pytest_promptopt.runs.past import find, newest_unfinished
+
+    home = home_of(config.rootpath)
+    return find(home, name, option="--optimize-resume") if name else newest_unfinished(home)
 
 
 def _ini_flag(config: pytest.Config, name: str) -> bool:
@@ -336,6 +412,7 @@ def check_combination(config: pytest.Config, settings: Settings) -> None:
     if not settings.optimizing:
         return
     mode = "--optimize" if settings.mode is Mode.OPTIMIZE else "--optimize-dry-run"
+    mode = "--optimize-resume" if settings.resume else mode
     reasons = {
         "lf": "--lf runs only the cases that failed last; nothing would guard the others",
         "failedfirst": "--ff reorders the cases by their last result",

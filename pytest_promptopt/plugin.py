@@ -6,8 +6,9 @@ only, and everything else when a session has prompt cases.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Generator, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
@@ -16,6 +17,8 @@ from pytest_promptopt.errors import PromptoptError, SettingsError
 from pytest_promptopt.settings import Settings
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from pytest_promptopt.evaluation.prompt import Prompt, Prompts
     from pytest_promptopt.evaluation.session import CaseRunner
     from pytest_promptopt.evaluation.summary import Summary
@@ -52,11 +55,27 @@ def pytest_configure(config: pytest.Config) -> None:
     try:
         settings = config.stash[settings_key] = options.read(config)
         options.check_combination(config, settings)
-    except SettingsError as error:
+    except PromptoptError as error:
         raise pytest.UsageError(str(error)) from None
     config.stash[deselected_key] = []
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(Listener(config, settings), "promptopt-listener")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> int | None:
+    if not (config.option.promptopt_runs or config.option.promptopt_restore):
+        return None
+    from pytest_promptopt.runs.commands import list_runs, restore_run
+
+    try:
+        if config.option.promptopt_runs:
+            list_runs(config.rootpath, sys.stdout)
+            return pytest.ExitCode.OK
+        done = restore_run(config.option.promptopt_restore, config.rootpath, sys.stdout)
+    except PromptoptError as error:
+        raise pytest.UsageError(str(error)) from None
+    return pytest.ExitCode.OK if done else pytest.ExitCode.TESTS_FAILED
 
 
 @pytest.hookimpl(wrapper=True)
@@ -137,6 +156,8 @@ class Listener:
         self._config = config
         self._settings = settings
         self._summary: Summary | None = None
+        #: The account that xdist workers share.
+        self._lent: Path | None = None
 
     def _open(self) -> Summary:
         if self._summary is None:
@@ -153,6 +174,24 @@ class Listener:
     @pytest.hookimpl(tryfirst=True)
     def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, object] | None:
         return self._open().status(report) if hasattr(report, "promptopt") else None
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: Any) -> None:
+        from pytest_promptopt.evaluation.shared import KEY, lend
+
+        try:
+            self._lent = lend(self._settings, node.workerinput["testrunuid"])
+        except SettingsError as error:
+            raise pytest.UsageError(str(error)) from None
+        if self._lent is not None:
+            node.workerinput[KEY] = str(self._lent)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_unconfigure(self) -> None:
+        if self._lent is not None:
+            from pytest_promptopt.evaluation.shared import take_away
+
+            take_away(self._lent)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: object) -> None:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
 #: The optimizer model when none is named. A test holds that the installed SDK lists it.
 DEFAULT_OPTIMIZER_MODEL = "anthropic/claude-opus-5-5"
+
+
+def home_of(rootdir: Path) -> Path:
+    """Where runs, cache and reports of a project live."""
+    return rootdir / ".promptopt"
 
 
 class Mode(StrEnum):
@@ -38,9 +44,13 @@ class Accept(StrEnum):
 
 @dataclass(frozen=True)
 class Settings:
-    """Settings of one session. Rates are shares from 0 to 1; money is US dollars; None means no limit.
+    """Settings of one session.
+
+    Rates are shares from 0 to 1; money is US dollars, time seconds; None means no limit.
 
     :param alpha: a change counts as shown from this p-value down.
+    :param resume: the id of the run to continue; empty for a new one.
+    :param options: field -> text of what was given on the command line, now or when that run was begun.
     """
 
     rootdir: Path
@@ -55,7 +65,9 @@ class Settings:
     accept: Accept = Accept.IMPROVED
     alpha: float = 0.05
     max_calls: int | None = None
+    max_tokens: int | None = None
     max_cost: float | None = None
+    max_time: float | None = None
     concurrency: int = 50
     samples: int = 1
     seed: int = 0
@@ -64,6 +76,8 @@ class Settings:
     min_pass_rate: float | None = None
     split: tuple[float, float, float] | None = None
     reports: tuple[Path, ...] = ()
+    resume: str = ""
+    options: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def comparing(self) -> bool:
@@ -76,5 +90,4 @@ class Settings:
 
     @property
     def home(self) -> Path:
-        """Where runs, cache and reports of this project live."""
-        return self.rootdir / ".promptopt"
+        return home_of(self.rootdir)

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-import re
-import secrets
+import shlex
 import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
-from datetime import UTC, datetime
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import astuple, replace
 from functools import partial
 from pathlib import Path
 
 import pytest
 
-from pytest_promptopt.budget import Ledger
-from pytest_promptopt.errors import ErrorKind, ModelError, SettingsError
+from pytest_promptopt.budget import Ledger, unknown_price
+from pytest_promptopt.errors import (
+    ErrorKind,
+    ModelError,
+    PromptConflictError,
+    PromptFileError,
+    SettingsError,
+)
 from pytest_promptopt.evaluation import internals
 from pytest_promptopt.evaluation.case import PromptCase
 from pytest_promptopt.evaluation.engine import Engine, halt_of
@@ -28,12 +32,13 @@ from pytest_promptopt.evaluation.hooks import (
     chosen_strategies,
     tell_hook,
 )
+from pytest_promptopt.evaluation.record import RunRecord
 from pytest_promptopt.evaluation.splits import restrict
-from pytest_promptopt.home import ensure_home
-from pytest_promptopt.journal import Journal
+from pytest_promptopt.journal import Journal, JournalError
 from pytest_promptopt.models.caller import Caller, Paid
+from pytest_promptopt.models.prices import price_of
 from pytest_promptopt.models.registry import preflight, variety
-from pytest_promptopt.prompts import PromptFile, check_writable, write_prose
+from pytest_promptopt.prompts import PromptFile, check_writable, save_beside, write_prose
 from pytest_promptopt.records import (
     Answer,
     Case,
@@ -63,7 +68,8 @@ from pytest_promptopt.refine.proposer import Ask, Wanted
 from pytest_promptopt.refine.replies import Reply, Unusable
 from pytest_promptopt.refine.strategy import Strategy
 from pytest_promptopt.reports.live import LineProgress, Progress, progress_for
-from pytest_promptopt.reports.wording import plural
+from pytest_promptopt.reports.wording import cost, plural
+from pytest_promptopt.runs.fingerprint import digest
 from pytest_promptopt.settings import Accept, Mode, Settings
 from pytest_promptopt.strategies import PEERS
 from pytest_promptopt.strategies.comparison import compare, shared
@@ -94,23 +100,46 @@ class Refinement:
         self._progress: Progress = LineProgress(sys.stderr)
         self._shown = 0.0
         self.journal: Journal | None = None
+        self._record: RunRecord | None = None
+        self._over = False
+        #: Prompts with a better text that could not be put into their files.
+        self.unwritten: list[str] = []
 
     def run(self) -> RunResult:
         """Refine, write, and put the new texts in place for pytest's own loop.
 
         Raises `PromptoptError` for what must be mended before a first call is paid.
         """
+        self._record = record = RunRecord(self._settings, selection=_selection(self._config))
+        record.stands_on(self._items.values())
+        for name in record.take_back():
+            self._reload(name)
         files = self._files()
         strategies = chosen_strategies(self._config, self._settings.strategy)
         self._check(files)
         self._share_splits()
         self._plan_budget()
         if self._settings.comparing:
-            result = self._compare(strategies, files)
+            result = self._compare(strategies, files, record)
             return replace(result, compared=tuple(map(self._with_relative_journal, result.compared)))
         (strategy,) = strategies.values()
-        self.journal = self._open_journal(files)
-        return self._with_relative_journal(self._refine(list(files.values()), strategy))
+        self.journal = record.open(files, self._ledger)
+        self._ledger.set_aside(self._scoring(Phase.TRAINING))
+        known, paid = record.known(), self._ledger.spend
+        self._caller.remember(known)
+        if record.past is not None:
+            self._say(
+                f"promptopt: continuing run {record.id}: {plural(len(known), 'call')} of it are known and "
+                f"not made again; {plural(paid.calls, 'call')} ({cost(paid)}) were spent on it"
+            )
+        result = self._refine(list(files.values()), strategy)
+        self._over = True
+        if record.past is not None:
+            made = self._ledger.spend.calls - paid.calls
+            replayed = f"{plural(self._caller.replayed, 'answer')} came from its journal"
+            note = f"continued: {replayed}, {plural(made, 'new call')} were made"
+            result = replace(result, notes=(*result.notes, note))
+        return self._with_relative_journal(result)
 
     def _with_relative_journal(self, result: RunResult) -> RunResult:
         return replace(result, journal=Path(result.journal).relative_to(self._settings.rootdir).as_posix())
@@ -119,18 +148,8 @@ class Refinement:
         """End the journal, after the last call of the session."""
         if self.journal is not None:
             self.journal.close()
-
-    def _open_journal(self, files: Mapping[str, PromptFile], *, strategy: str = "") -> Journal:
-        run_id = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
-        if strategy:
-            run_id += f"-{re.sub(r'[^a-z0-9]+', '-', strategy.lower())}"
-        try:
-            journal = Journal.create(ensure_home(self._settings.home) / "runs" / run_id, run_id)
-            for file in files.values():
-                journal.keep_original(file.name, file.original)
-        except OSError as error:
-            raise SettingsError(f"no journal of the run can be kept: {error}") from None
-        return journal
+        if self._record is not None:
+            self._record.close()
 
     def _refine(self, files: Sequence[PromptFile], strategy: Strategy) -> RunResult:
         with self._shown_progress(files):
@@ -147,11 +166,14 @@ class Refinement:
                 strategy=strategy,
             )
 
-    def _compare(self, strategies: Mapping[str, Strategy], files: Mapping[str, PromptFile]) -> RunResult:
+    def _compare(
+        self, strategies: Mapping[str, Strategy], files: Mapping[str, PromptFile], record: RunRecord
+    ) -> RunResult:
         def open_journal(name: str) -> Journal:
-            self.close()
+            if self.journal is not None:
+                self.journal.close()
             self._say(f"promptopt: strategy {name}")
-            self.journal = self._open_journal(files, strategy=name)
+            self.journal = record.open_part(files, name)
             return self.journal
 
         with self._shown_progress(list(files.values())):
@@ -191,12 +213,20 @@ class Refinement:
         reporter = self._config.pluginmanager.get_plugin("terminalreporter")
         return reporter
 
-    def _say(self, text: str) -> None:
+    def _say(self, line: str) -> None:
+        """Write a line above the progress, unless pytest is to be quiet."""
         if self._reporter is not None and self._reporter.verbosity >= 0:
-            self._reporter.write_line(text)
+            self._reporter.write_line(line)
 
     def paid(self, paid: Paid) -> None:
-        """Journal a settled model call; called from the event loop's thread."""
+        """Journal a settled model call; called from the event loop's thread.
+
+        When the search is over the cache will do, so that a full disk does not fail pytest's own loop.
+        """
+        with suppress(JournalError) if self._over else nullcontext():
+            self._record_call(paid)
+
+    def _record_call(self, paid: Paid) -> None:
         if self.journal is not None:
             answer = paid.answer.to_json() if paid.answer is not None else None
             self.journal.append(
@@ -207,7 +237,9 @@ class Refinement:
                 sample=paid.request.sample,
                 attempts=paid.attempts,
                 answer=answer,
-                error=paid.error,
+                error=None if paid.error is None else str(paid.error),
+                kind=None if paid.error is None else paid.error.kind,
+                spend=astuple(paid.spend),
             )
 
     def _files(self) -> dict[str, PromptFile]:
@@ -223,13 +255,17 @@ class Refinement:
                     check_writable(file)
                 except OSError as error:
                     raise SettingsError(f"{file.name}: cannot be rewritten: {error}") from None
-        models = {self._settings.optimizer_model}
+        probes = {self._settings.optimizer_model: Request(self._settings.optimizer_model, ())}
         for case in self._items.values():
-            models.update(case.model_of(file) for file in case.files.values())
-        for model in sorted(models):
+            for file in case.files.values():
+                probes[case.model_of(file)] = case.request(file, (), None, sample=0)
+        for model, probe in sorted(probes.items()):
             found = ask_hook(self._config, "pytest_promptopt_resolve_model", returns=object, name=model)
             if found is None:
                 preflight(model)
+            ceiling = self._settings.max_cost
+            if ceiling is not None and (found is not None or price_of(probe) is None):
+                raise SettingsError(unknown_price(model, ceiling))
 
     def _plan_budget(self) -> None:
         """Set aside what scoring takes, so that a search cannot use it up."""
@@ -327,6 +363,9 @@ class Refinement:
     def evaluate(self, trials: Sequence[Trial]) -> list[tuple[CaseResult, ...]]:
         try:
             return self._engine.evaluate(trials, self._show_calls)
+        except KeyboardInterrupt:
+            self._caller.cancel()
+            raise
         except StopRun:
             # Answers under way are paid for, so keep them; what is queued ends while calls are set aside.
             while self._caller.in_flight:
@@ -340,10 +379,14 @@ class Refinement:
         for request in requests:
             self._caller.submit(request, Role.OPTIMIZER)
         found = [self._caller.known(request) for request in requests]
-        while None in found:
-            self._caller.wait(SHOW_EVERY)
-            self._show_calls()
-            found = [self._caller.known(request) for request in requests]
+        try:
+            while None in found:
+                self._caller.wait(SHOW_EVERY)
+                self._show_calls()
+                found = [self._caller.known(request) for request in requests]
+        except KeyboardInterrupt:
+            self._caller.cancel()
+            raise
         answers = [known.answer or known.error for known in found if known is not None]
         errors = [answer for answer in answers if isinstance(answer, ModelError)]
         for error in errors:
@@ -407,14 +450,36 @@ class Refinement:
 
     def _write(self, prompt: Prompt, prose: str) -> None:
         assert isinstance(prompt, PromptFile)
-        write_prose(prompt, prose)
-        fresh = PromptFile.load(prompt.path, rootdir=self._settings.rootdir)
+        assert self.journal is not None
+        content = prompt.with_prose(prose).content()
+        # Before the file is touched: what a run was killed over is known for its own.
+        self.journal.append("writing", prompt=prompt.name, sha256=digest(content))
+        try:
+            write_prose(prompt, prose)
+        except (PromptConflictError, PromptFileError, OSError) as error:
+            self.unwritten.append(prompt.name)
+            beside = save_beside(prompt, prose, tag=f"optimized-{self.journal.run_id}")
+            with suppress(PromptFileError):  # then the cases go on with the text that was read
+                self._reload(prompt.name)
+            raise PromptConflictError(f"{error}; the new text is beside it, in {beside.name}") from None
+        self._reload(prompt.name)
+
+    def _reload(self, name: str) -> None:
+        """Have the cases use what is in a prompt file now."""
+        fresh = PromptFile.load(self._settings.rootdir / name, rootdir=self._settings.rootdir)
         for item, case in self._items.items():
-            if prompt.name in case.case.prompts:
+            if name in case.case.prompts:
                 files = {
                     stage: fresh if file.name == fresh.name else file for stage, file in case.files.items()
                 }
                 self._items[item] = replace(case, files=files)
+
+
+def _selection(config: pytest.Config) -> str:
+    """How the command line chose among all tests; empty when it did not."""
+    given = [(f"-{flag}", config.getoption(name)) for flag, name in (("k", "keyword"), ("m", "markexpr"))]
+    chosen = [part for flag, value in given if value for part in (flag, value)]
+    return shlex.join([*chosen, *config.getoption("file_or_dir")])
 
 
 def _progress_of(reporter: pytest.TerminalReporter | None) -> Progress:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_promptopt.budget import Ledger, Price
+from pytest_promptopt.budget import Price
 from pytest_promptopt.cache import ResponseCache
 from pytest_promptopt.errors import ModelError, NoModelError, PromptoptError, SettingsError
 from pytest_promptopt.evaluation import header, internals, tally
@@ -27,6 +27,7 @@ from pytest_promptopt.evaluation.lasting import Lasting
 from pytest_promptopt.evaluation.outcomes import outcome_of
 from pytest_promptopt.evaluation.prompt import Prompt, Prompts, Run
 from pytest_promptopt.evaluation.share import Share
+from pytest_promptopt.evaluation.shared import ledger_of
 from pytest_promptopt.gate import Threshold, thresholds
 from pytest_promptopt.models.caller import Caller, Paid
 from pytest_promptopt.models.prices import price_of
@@ -65,7 +66,7 @@ class CaseRunner:
         self._refinement: Refinement | None = None
         self._deselected = deselected
         self._house_models: set[str] = set()
-        self.ledger = Ledger(max_calls=settings.max_calls, max_cost=settings.max_cost)
+        self.ledger = ledger_of(session.config, settings)
         self._cache: ResponseCache | None = None
         if settings.cache is not CacheMode.OFF:
             self._cache = ResponseCache(settings.home / "cache", warn=self._note)
@@ -111,6 +112,11 @@ class CaseRunner:
     def _paid(self, paid: Paid) -> None:
         if self._refinement is not None:
             self._refinement.paid(paid)
+
+    @property
+    def unwritten(self) -> bool:
+        """Whether a better text could not be put into its file."""
+        return self._refinement is not None and bool(self._refinement.unwritten)
 
     def check(self) -> None:
         """Raises `SettingsError` when two marks ask different pass rates of one prompt."""
@@ -302,6 +308,10 @@ class CaseRunner:
         if hasattr(self.session.config, "workerinput"):  # elsewhere the summary does it
             tally.excuse(self.session, report)
 
+    def pytest_keyboard_interrupt(self) -> None:
+        """No further call, whoever was interrupted."""
+        self.caller.cancel()
+
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self) -> None:
         self.caller.close()
@@ -312,11 +322,14 @@ class CaseRunner:
         if self.result is not None:  # pytest's own loop may have paid for more, above all held-out cases
             spend = {role: self.ledger.spend_of(role) for role in Role}
             self.result = replace(self.result, spend=spend)
+        if self.ledger.breach:
+            self._note(self.ledger.breach)
         if own := sorted(self.engine.own_model):
             self._note(
                 f"{plural(len(own), 'case')} that read the prompt and ask a model by themselves ({own[0]}): "
                 "their calls wait for each other and are neither cached nor counted"
             )
+        self.ledger.close()
         output = getattr(self.session.config, "workeroutput", None)
         if output is not None:
             output["promptopt_notes"] = list(self.notes)

@@ -79,7 +79,8 @@ class Summary:
         except HookError as error:
             self._notes.append(str(error))
             session.exitstatus = pytest.ExitCode.USAGE_ERROR
-        if session.exitstatus == pytest.ExitCode.OK and not verdict(self._checks):
+        unwritten = self._runner is not None and self._runner.unwritten
+        if session.exitstatus == pytest.ExitCode.OK and (unwritten or not verdict(self._checks)):
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
         self._write_reports()
 

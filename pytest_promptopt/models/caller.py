@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
@@ -18,7 +18,7 @@ from pytest_promptopt.models.background import Background
 from pytest_promptopt.models.prices import price_of
 from pytest_promptopt.models.retry import RetryPolicy
 from pytest_promptopt.models.sender import Sender, Trip
-from pytest_promptopt.records import Answer, Request, Role
+from pytest_promptopt.records import Answer, Request, Role, Spend
 
 #: How often a flight looks whether another process has paid for the same answer.
 POLL = 0.05
@@ -48,13 +48,15 @@ class Paid:
 
     :param error: why there is no answer.
     :param attempts: requests sent, at least one.
+    :param spend: what they were charged.
     """
 
     request: Request
     role: Role
     answer: Answer | None
-    error: str | None
+    error: ModelError | None
     attempts: int
+    spend: Spend
 
 
 class Caller:
@@ -91,6 +93,9 @@ class Caller:
         self._slots = asyncio.Semaphore(concurrency)
         self._changed = threading.Condition()  # guards all that follows
         self._memory: dict[str, Known] = {}
+        self._remembered: dict[str, Known] = {}
+        #: How many of the remembered ends were asked for.
+        self.replayed = 0
         self._flights: dict[str, Future[Known]] = {}
         self._settled: set[str] = set()
         self._defect: Exception | None = None
@@ -106,10 +111,16 @@ class Caller:
         """The error after which no call can succeed; later requests end with it without a call."""
         return self._sender.fatal
 
+    def remember(self, found: Mapping[str, Answer | ModelError]) -> None:
+        """Take over what requests (by key) ended with in an earlier process; goes before the cache."""
+        for key, end in found.items():
+            answer, error = (end, None) if isinstance(end, Answer) else (None, end)
+            self._remembered[key] = Known(answer, error, cached=True)
+
     def known(self, request: Request) -> Known | None:
         """What memory or disk knows; None when the request has to be submitted. Never touches the network."""
         key = request.key
-        found = self._memory.get(key)
+        found = self._recall(key)
         if found is not None or self._cache is None or self._refresh or key in self._flights:
             return found
         stored = self._cache.get(key)
@@ -191,7 +202,7 @@ class Caller:
                 return flight
             flight = Future()
             flight.set_running_or_notify_cancel()  # one coroutine that gives up must not cancel it for all
-            known = self._memory.get(key)
+            known = self._recall(key)
             if known is not None:
                 flight.set_result(known)
                 return flight
@@ -205,6 +216,13 @@ class Caller:
             self._land(key, Known(None, refusal, cached=False))
         return flight
 
+    def _recall(self, key: str) -> Known | None:
+        with self._changed:
+            if key in self._remembered:
+                self.replayed += 1
+                self._memory[key] = self._remembered.pop(key)
+            return self._memory.get(key)
+
     async def _fly(self, trip: Trip) -> None:
         try:
             async with self._slots:
@@ -217,9 +235,10 @@ class Caller:
             self._defect = error
             known = Known(None, _cancelled(f"cancelled by {type(error).__name__}: {error}"), cached=False)
         if trip.attempts and self._on_paid is not None:
-            said = None if known.error is None else str(known.error)
             try:
-                self._on_paid(Paid(trip.request, trip.role, known.answer, said, trip.attempts))
+                self._on_paid(
+                    Paid(trip.request, trip.role, known.answer, known.error, trip.attempts, trip.spend)
+                )
             except Exception as error:
                 self._defect = error
         self._land(trip.request.key, known)

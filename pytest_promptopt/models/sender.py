@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from functools import partial
 
 from pytest_promptopt.budget import Ledger, Price, Reservation
@@ -14,16 +15,23 @@ from pytest_promptopt.models.pace import Pace, Turn
 from pytest_promptopt.models.patience import Patience
 from pytest_promptopt.models.redact import redact
 from pytest_promptopt.models.retry import RetryPolicy
-from pytest_promptopt.records import Answer, Request, Role
+from pytest_promptopt.records import Answer, Request, Role, Spend
+
+#: How often a call that does not fit yet looks whether another process has settled one.
+POLL = 0.25
 
 
 @dataclass
 class Trip:
-    """One request on its way. `attempts` counts what was really sent, also when the trip is cancelled."""
+    """One request on its way. `attempts` counts what was really sent, also when the trip is cancelled.
+
+    :param spend: what these attempts were charged.
+    """
 
     request: Request
     role: Role
     attempts: int = 0
+    spend: Spend = field(default_factory=Spend)
 
     @property
     def kind(self) -> tuple[str, Role, int | None]:
@@ -63,11 +71,12 @@ class Sender:
         model = self._model(trip.request.model)
         price = await self._price_of(trip.request)
         pace = self._paces.setdefault(trip.request.model, Pace(self._concurrency, self._retry))
-        left = self._retry.deadline
+        left = min(self._retry.deadline, self._ledger.seconds_left)
         loop = asyncio.get_running_loop()
         hangs = 0
         for attempt in range(1, self._retry.attempts + 1):
-            turn = await pace.enter(attempt, patience=self._retry.retry_after_cap)
+            patience = min(self._retry.retry_after_cap, self._ledger.seconds_left)
+            turn = await pace.enter(attempt, patience=patience)
             try:
                 reservation = await self._reserve(trip, price)
                 started = loop.time()
@@ -120,7 +129,8 @@ class Sender:
                 if not self._ledger.could_fit(trip.request, price):
                     raise
             self._money_moved.clear()
-            await self._money_moved.wait()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._money_moved.wait(), POLL)
 
     async def _attempt(
         self, model: Model, trip: Trip, reservation: Reservation, seconds: float, *, hangs: int | None
@@ -128,7 +138,8 @@ class Sender:
         trip.attempts += 1
         name, loop = trip.request.model, asyncio.get_running_loop()
         started = loop.time()
-        end: Callable[[Reservation], None] = self._ledger.keep
+        end: Callable[[Reservation], Spend] = self._ledger.keep
+        seconds = min(seconds, self._ledger.seconds_left)
         try:
             async with self._patience.attempt(trip.kind, seconds, hangs=hangs):
                 answer = await model.complete(trip.request)
@@ -139,12 +150,14 @@ class Sender:
                 end = self._ledger.refund
             raise
         except TimeoutError:
+            if self._ledger.seconds_left <= 0:
+                raise self._ledger.out_of_time(trip.request) from None
             said = f"{name}: no reply within {loop.time() - started:.2g} s"
             raise ModelError(ErrorKind.TIMEOUT, said, model=name) from None
         except Exception as error:  # a defect of a model must not end the loop that serves all others
             raise _defect(name, error) from None
         finally:
-            end(reservation)
+            trip.spend += end(reservation)
             self._money_moved.set()
 
     def _after(

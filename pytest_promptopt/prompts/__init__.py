@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from pytest_promptopt.prompts.files import PromptFile, locate
 from pytest_promptopt.prompts.frontmatter import FrontMatter
-from pytest_promptopt.prompts.writing import check_writable, unified_diff, write_prose
+from pytest_promptopt.prompts.writing import (
+    check_writable,
+    replace_content,
+    save_beside,
+    unified_diff,
+    write_prose,
+)
 
 __all__ = [
     "FrontMatter",
     "PromptFile",
     "check_writable",
     "locate",
+    "replace_content",
+    "save_beside",
     "unified_diff",
     "write_prose",
 ]

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pytest_promptopt.errors import PromptConflictError, PromptFileError
+from pytest_promptopt.home import sync_folder
 from pytest_promptopt.prompts.files import PromptFile
 
 
@@ -23,16 +24,36 @@ def write_prose(file: PromptFile, prose: str) -> None:
     Raises `PromptFileError` when `prose` is no valid prompt or the file is read-only, `PromptConflictError`
     when the file is not what was loaded, `OSError` when the disk refuses. The file is then as it was.
     """
-    target = Path(os.path.realpath(file.path))
-    _refuse_changed(file, target)
-    check_writable(file)
     content = file.with_prose(prose).content()
+    _refuse_changed(file.path, file.name, file.original)
+    check_writable(file)
+    replace_content(file.path, content, name=file.name, expected=file.original)
+
+
+def replace_content(path: Path, content: bytes, *, name: str, expected: bytes) -> None:
+    """Replace what is in `path` (of a symlink: in its target), whole or not at all; mode and owner stay.
+
+    Raises `PromptConflictError` when it does not hold `expected`, `OSError` when the disk refuses.
+    """
+    target = Path(os.path.realpath(path))
+    _refuse_changed(target, name, expected)
     with _temporary_sibling(target, content) as temporary:
-        _refuse_changed(file, target)
+        _refuse_changed(target, name, expected)
         os.replace(temporary, target)
-    # The new text is in place; a folder that cannot be synced (FUSE, NFS) makes it no failed write.
-    with contextlib.suppress(OSError):
-        _sync_folder(target.parent)
+    sync_folder(target.parent)
+
+
+def save_beside(file: PromptFile, prose: str, *, tag: str) -> Path:
+    """Put `file` with another prose into a new file beside it, ``route.md.<tag>``; its path.
+
+    Raises `OSError` when the disk refuses.
+    """
+    path = file.path.with_name(f"{file.path.name}.{tag}")
+    with path.open("wb") as stream:
+        stream.write(file.with_prose(prose).content())
+        stream.flush()
+        os.fsync(stream.fileno())
+    return path
 
 
 def check_writable(file: PromptFile) -> None:
@@ -76,20 +97,10 @@ def _temporary_sibling(target: Path, content: bytes) -> Iterator[str]:
             os.unlink(temporary)
 
 
-def _refuse_changed(file: PromptFile, target: Path) -> None:
+def _refuse_changed(path: Path, name: str, expected: bytes) -> None:
     try:
-        changed = target.read_bytes() != file.original
+        changed = path.read_bytes() != expected
     except FileNotFoundError:
         changed = True
     if changed:
-        raise PromptConflictError(
-            f"{file.name}: the file changed on disk since it was read; nothing was written"
-        )
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        raise PromptConflictError(f"{name}: the file changed on disk since it was read; nothing was written")

@@ -44,14 +44,17 @@ CASES = [
 def test_sort(prompt, message, label):
     assert prompt(message=message) == label
 """
-#: `demo`, with a log of what it is asked; at the call given in `ctrl-c` the user presses Ctrl-C.
+#: `demo`, with a log of what it is asked; at the call given in `ctrl-c` the user presses Ctrl-C, or what else
+#: is in `signals` arrives. A question that holds what is in `broken` gets no answer.
 CONFTEST = """
 import asyncio, json, os, signal
 from pathlib import Path
+from pytest_promptopt.errors import ErrorKind, ModelError
 from pytest_promptopt.models.demo import DemoModel
 
 HERE = Path(__file__).parent
 CTRL_C = HERE / "ctrl-c"
+SIGNALS = HERE / "signals"
 
 class Spy:
     def __init__(self):
@@ -62,8 +65,12 @@ class Spy:
         with (HERE / "asked.log").open("a", encoding="utf-8") as log:
             log.write(json.dumps([message.content for message in request.messages]) + chr(10))
         if CTRL_C.exists() and self.asked == int(CTRL_C.read_text()):
-            os.kill(os.getpid(), signal.SIGINT)
+            for name in SIGNALS.read_text().split() if SIGNALS.exists() else ["SIGINT"]:
+                os.kill(os.getpid(), getattr(signal, name))
             await asyncio.sleep(60)
+        broken = HERE / "broken"
+        if broken.exists() and broken.read_text() in request.messages[-1].content:
+            raise ModelError(ErrorKind.BAD_REQUEST, "scripted", model=request.model)
         return await DemoModel().complete(request)
 
     async def aclose(self):

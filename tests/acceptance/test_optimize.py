@@ -172,12 +172,14 @@ def test_the_journal_tells_the_run_in_order(desk: Desk) -> None:
     desk.optimize()
     kinds = [kind for kind in desk.kinds() if kind not in ("call", "results")]
     assert kinds == [
+        "opened",
         "start",
         "candidate",
         "iteration",
         "stop",
         "confirmation",
         "heldout",
+        "writing",
         "written",
         "end",
     ]
@@ -327,6 +329,19 @@ def test_ctrl_c_ends_an_optimization_at_once_and_changes_nothing(desk: Desk, mom
     assert "written" not in kinds
 
 
+@pytest.mark.parametrize("mode", ["--optimize", "-v"])
+def test_after_ctrl_c_no_call_is_sent_and_those_in_flight_are_cancelled(desk: Desk, mode: str) -> None:
+    """All calls hang; the user presses Ctrl-C when five are in flight and three wait for their turn."""
+    hanging = "        await asyncio.sleep(60)\n        return await DemoModel"
+    model = CONFTEST.replace("        return await DemoModel", hanging)
+    desk.write("conftest.py", model.replace("            await asyncio.sleep(60)\n", ""))
+    desk.write("ctrl-c", "5")
+    options = (mode, "--tb=no", "-p", "no:asyncio", "--promptopt-concurrency=5")
+    result = desk.pytester.runpytest_subprocess(*options, timeout=30)
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+    assert len(desk.told) == 5
+
+
 def test_a_prompt_that_was_edited_meanwhile_is_not_overwritten(desk: Desk) -> None:
     desk.write(
         "conftest.py",
@@ -342,10 +357,125 @@ def pytest_promptopt_iteration_finished(iteration):
     (prompt,) = desk.report["run"]["prompts"]
     assert not prompt["written"]
     assert "changed on disk" in prompt["unwritten"]
+    (beside,) = desk.prompt.parent.glob("sort.md.optimized-*")
+    assert beside.read_text() == GOOD
+    assert beside.name in prompt["unwritten"]
     result.stdout.fnmatch_lines(["prompts/sort.md: improved, not written: *changed on disk*"])
     result.stdout.no_fnmatch_line("*is as it was*")
     (kept,) = (event for event in desk.events if event.event == "not written")
     assert kept.data["text"] == GOOD.rstrip("\n"), "the work is not lost"
+
+
+def test_a_text_that_could_not_be_put_into_its_file_fails_the_session(desk: Desk) -> None:
+    desk.cases(heldout=HELDOUT[:1])
+    desk.write(
+        "conftest.py",
+        CONFTEST
+        + """
+def pytest_promptopt_iteration_finished(iteration):
+    (HERE / "prompts" / "sort.md").write_text("Answer with the label only, please.\\n\\n" + WEAK)
+"""
+        + f"WEAK = {WEAK!r}\n",
+    )
+    result = desk.optimize()
+    result.assert_outcomes(passed=7)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED, "the user has a text to look at"
+    assert desk.text.startswith("Answer with the label only, please.")
+
+
+def test_a_disk_that_is_full_costs_no_prompt_and_no_answer(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = os.replace
+
+    def full(source: str, target: str | Path) -> None:
+        if str(target).endswith("sort.md"):
+            raise OSError(28, "No space left on device")
+        real(source, target)
+
+    monkeypatch.setattr(os, "replace", full)
+    result = desk.optimize()
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    assert desk.text == WEAK
+    assert [path.name for path in desk.prompt.parent.glob(".*")] == [], "no half of a file stays"
+    result.stdout.fnmatch_lines(
+        ["prompts/sort.md: improved, not written: *No space left on device; *beside*"]
+    )
+
+
+def test_a_journal_that_cannot_be_written_stops_the_run_in_a_sentence(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = os.write
+    calls = []
+
+    def full(descriptor: int, content: bytes) -> int:
+        if content.startswith(b'{"seq": ') and b'"event": "call"' in content:
+            calls.append(content)
+            if len(calls) > 8:
+                raise OSError(28, "No space left on device")
+        return real(descriptor, content)
+
+    with monkeypatch.context() as disk:
+        disk.setattr(os, "write", full)
+        result = desk.optimize("--promptopt-cache=off")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: *journal.jsonl: cannot be written: *No space left on device*"])
+    assert "INTERNALERROR" not in result.stdout.str() + result.stderr.str()
+    assert desk.text == WEAK
+    assert desk.run("--optimize-resume", "--tb=no").ret == pytest.ExitCode.OK
+    assert desk.text == GOOD
+
+
+def test_a_model_of_unknown_price_is_refused_before_the_first_call_under_a_ceiling_of_money(
+    desk: Desk,
+) -> None:
+    result = desk.optimize("--promptopt-max-cost=5")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(
+        ["ERROR: the price of demo is unknown, so --promptopt-max-cost=5 cannot hold*"]
+    )
+    assert not (desk.path / "asked.log").exists()
+
+
+@pytest.mark.parametrize("ceiling", [500, 3_000, 9_000, 100_000])
+def test_a_ceiling_on_tokens_holds_for_the_whole_session(desk: Desk, ceiling: int) -> None:
+    desk.write("prompts/sort.md", "---\nmax_tokens: 20\n---\n" + WEAK)
+    desk.optimize(f"--promptopt-max-tokens={ceiling}", "--promptopt-candidates=1")
+    spend = desk.report["run"]["spend"]
+    assert sum(role["input_tokens"] + role["output_tokens"] for role in spend.values()) <= ceiling
+    (prompt,) = desk.report["run"]["prompts"]
+    assert prompt["written"] == (ceiling == 100_000) or prompt["stop"] == "budget used up"
+
+
+def test_time_that_is_over_ends_the_search_with_what_it_has(desk: Desk) -> None:
+    """What hangs is cut off at the ceiling."""
+    desk.write(
+        "conftest.py",
+        CONFTEST.replace("return await DemoModel", "await asyncio.sleep(60)\n        return await DemoModel"),
+    )
+    result = desk.optimize("--promptopt-max-time=1s")
+    result.stdout.fnmatch_lines(["*--promptopt-max-time*"])
+    assert desk.text == WEAK
+    assert desk.report["run"]["prompts"][0]["stop"] == "budget used up"
+
+
+def test_a_provider_that_bills_more_than_it_can_stops_the_run_and_is_named(desk: Desk) -> None:
+    desk.write(
+        "conftest.py",
+        CONFTEST.replace(
+            "return await DemoModel().complete(request)",
+            """answer = await DemoModel().complete(request)
+        return replace(answer, usage=Usage(10, 90_000)) if self.asked == 9 else answer""",
+        )
+        + "from dataclasses import replace\nfrom pytest_promptopt.records import Usage\n",
+    )
+    result = desk.optimize("--promptopt-max-tokens=10000000", "--promptopt-cache=off")
+    result.stdout.fnmatch_lines(
+        ["promptopt: demo reports * tokens more than the * that its answer can take, *"]
+    )
+    assert desk.report["run"]["prompts"][0]["stop"] == "budget used up"
+    assert desk.text == WEAK
 
 
 @pytest.mark.parametrize("ceiling", [11, 13, 20, 30, 40, 60])

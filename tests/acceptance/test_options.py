@@ -24,6 +24,8 @@ WRONG = {
     "accept": ("any", "not one of improved, best"),
     "alpha": ("0.6", "not a number above 0 and at most 0.5, such as 0.05"),
     "max_calls": ("-1", "a whole number from 1"),
+    "max_tokens": ("some", "a whole number from 1"),
+    "max_time": ("1d", "a time above 0, such as 90, 90s, 15m or 2h"),
     "max_cost": ("free", "an amount in US dollars above 0"),
     "concurrency": ("0", "a whole number from 1 to 1000"),
     "samples": ("1.5", "a whole number from 1"),
@@ -183,12 +185,10 @@ def test_only_one_of_the_two_modes(pytester: pytest.Pytester) -> None:
     "option",
     [
         "--promptopt-judge-model=demo",
-        "--promptopt-max-tokens=5",
-        "--promptopt-max-time=5",
         "--promptopt-gate=rate",
         "--promptopt-save-baseline=x",
         "--promptopt-max",
-        "--optimize-resume",
+        "--optimize-again",
     ],
 )
 def test_options_that_do_not_exist_are_unknown(pytester: pytest.Pytester, option: str) -> None:

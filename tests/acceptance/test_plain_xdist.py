@@ -189,3 +189,53 @@ def test_what_the_demo_model_answers_crosses_from_the_workers(pytester: pytest.P
         """
     )
     project.run(workers=2).assert_outcomes(passed=2)
+
+
+COSTLY = """
+    @pytest.mark.prompt("prompts/repeat.md", max_tokens=10)
+    @pytest.mark.parametrize("word", [f"word{number}" for number in range(40)])
+    def test_word(prompt, word):
+        assert prompt(word=word) == word
+"""
+
+
+def test_a_ceiling_holds_for_all_workers_together(pytester: pytest.Pytester) -> None:
+    project = Project(pytester)
+    project.ini("promptopt_model = house/slow")
+    project.tests(COSTLY)
+    result = project.run("--promptopt-max-calls=15", "--tb=line", workers=3)
+    result.assert_outcomes(passed=15, errors=25)
+    assert len(project.asked()) == 15
+    assert len({call["worker"] for call in project.asked()}) > 1
+    result.stdout.fnmatch_lines(["*the ceiling of 15 calls is reached (--promptopt-max-calls)*"])
+    assert not (project.path / ".promptopt" / "ledgers").exists(), "the account goes with its session"
+
+
+def test_tokens_of_all_workers_are_one_account(pytester: pytest.Pytester) -> None:
+    """An answer of the house model takes 11 tokens; its reservation is larger, and mostly given back."""
+    project = Project(pytester)
+    project.ini("promptopt_model = house/slow")
+    project.tests(COSTLY)
+    result = project.run("--promptopt-max-tokens=200", "--tb=line", workers=2)
+    calls = len(project.asked())
+    assert 200 // 11 - 6 < calls <= 200 // 11
+    result.assert_outcomes(passed=calls, errors=40 - calls)
+
+
+def test_the_account_outlives_a_worker_that_dies(pytester: pytest.Pytester) -> None:
+    """What its calls may have cost stays charged: the worker in its place may not spend it again."""
+    project = Project(pytester)
+    project.ini("promptopt_model = house/slow")
+    project.tests(
+        """
+        import os
+        @pytest.mark.prompt("prompts/repeat.md")
+        @pytest.mark.parametrize("word", [f"word{number}" for number in range(40)])
+        def test_word(prompt, word):
+            assert prompt(word=word) == word
+            if word == "word3":
+                os._exit(1)
+        """
+    )
+    project.run("--promptopt-max-calls=20", workers=2)
+    assert len(project.asked()) == 20

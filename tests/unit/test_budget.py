@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import sqlite3
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_promptopt.budget import DEFAULT_MAX_TOKENS, Ledger, Price
+from pytest_promptopt.budget import DEFAULT_MAX_TOKENS, Ledger, Price, input_bound
 from pytest_promptopt.errors import ErrorKind, ModelError
 from pytest_promptopt.records import Answer, Message, Request, Role, Spend, Usage
 
@@ -60,7 +64,7 @@ def test_a_call_that_vanished_stays_charged_and_a_refused_one_does_not() -> None
     ledger = Ledger(max_cost=1)
     ledger.keep(ledger.reserve(REQUEST, Role.TARGET, PRICE))
     ledger.refund(ledger.reserve(REQUEST, Role.TARGET, PRICE))
-    assert ledger.spend == Spend(calls=2, cost=BOUND)
+    assert ledger.spend == Spend(2, input_bound(REQUEST), 100, BOUND)
 
 
 def test_money_is_reserved_before_it_is_spent() -> None:
@@ -117,3 +121,175 @@ def test_fifty_threads_never_pass_the_ceiling() -> None:
         thread.join()
     assert ledger.spend.calls == 100
     assert refused == [ErrorKind.BUDGET] * 150
+
+
+# ------------------------------------------------------------------------------------------ tokens and time
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_tokens_are_reserved_before_they_are_used() -> None:
+    bound = input_bound(REQUEST) + 100
+    ledger = Ledger(max_tokens=bound + 20)
+    first = ledger.reserve(REQUEST, Role.TARGET, None)
+    with pytest.raises(ModelError, match=r"may take up to 137 tokens, and 20 of 157 are left .*-max-tokens"):
+        ledger.reserve(REQUEST, Role.OPTIMIZER, None)
+    assert ledger.could_fit(REQUEST, None)
+    ledger.settle(first, answer())
+    second = ledger.reserve(REQUEST, Role.OPTIMIZER, None)
+    ledger.settle(second, answer(usage=None))
+    assert not ledger.could_fit(REQUEST, None)
+    used = ledger.spend.input_tokens + ledger.spend.output_tokens
+    assert used == 20 + bound, "unknown usage is charged whole"
+
+
+def test_no_call_is_sent_after_the_ceiling_on_time() -> None:
+    clock = Clock()
+    ledger = Ledger(max_time=60, clock=clock)
+    ledger.refund(ledger.reserve(REQUEST, Role.TARGET, None))
+    clock.now += 59
+    assert ledger.seconds_left == pytest.approx(1)
+    ledger.refund(ledger.reserve(REQUEST, Role.TARGET, None))
+    clock.now += 1
+    with pytest.raises(ModelError, match=r"ceiling of 60 s is reached \(--promptopt-max-time\)"):
+        ledger.reserve(REQUEST, Role.TARGET, None)
+    assert Ledger().seconds_left == float("inf")
+
+
+def test_what_scoring_takes_is_kept_of_every_ceiling() -> None:
+    """Of tokens and money as much as calls to the target took so far; of time a quarter, then less."""
+    clock = Clock()
+    ledger = Ledger(max_tokens=1000, max_cost=1, max_time=100, clock=clock)
+    ledger.settle(ledger.reserve(REQUEST, Role.TARGET, PRICE), answer(cost=0.0005, usage=Usage(40, 10)))
+    ledger.set_aside(18)
+    with pytest.raises(ModelError, match="50 of 1,000 are left without what is set aside for scoring"):
+        ledger.reserve(REQUEST, Role.TARGET, PRICE)
+    assert ledger.seconds_left == pytest.approx(75)
+    ledger.set_aside(9)
+    assert ledger.seconds_left == pytest.approx(87.5)
+    ledger.reserve(REQUEST, Role.TARGET, PRICE)
+    ledger.set_aside(99)
+    with pytest.raises(ModelError, match="of 1,000 are left"):
+        ledger.reserve(REQUEST, Role.TARGET, PRICE)
+
+
+@pytest.mark.parametrize(
+    ("ledger", "reported", "size"),
+    [
+        (Ledger(max_tokens=10_000), answer(usage=Usage(37, 103)), "3 tokens more than the 137"),
+        (Ledger(max_cost=1), answer(cost=BOUND + 0.5), r"\$0\.500000 more than the \$0\.00"),
+    ],
+    ids=["tokens", "cost"],
+)
+def test_a_provider_that_reports_more_than_was_reserved_ends_all_calls(
+    ledger: Ledger, reported: Answer, size: str
+) -> None:
+    ledger.settle(ledger.reserve(REQUEST, Role.TARGET, PRICE), reported)
+    with pytest.raises(ModelError, match=f"anthropic/claude-x reports {size}") as caught:
+        ledger.reserve(REQUEST, Role.TARGET, PRICE)
+    assert caught.value.kind is ErrorKind.BUDGET
+    assert ledger.breach == str(caught.value)
+    assert not ledger.could_fit(REQUEST, PRICE)
+
+
+def test_without_a_ceiling_nothing_is_too_much() -> None:
+    ledger = Ledger()
+    ledger.settle(ledger.reserve(REQUEST, Role.TARGET, PRICE), answer(cost=9, usage=Usage(10**6, 10**6)))
+    ledger.reserve(REQUEST, Role.TARGET, PRICE)
+    assert ledger.breach == ""
+
+
+# ---------------------------------------------------------------------------------------- the shared account
+
+
+def test_an_account_goes_on_where_a_killed_process_left_it(tmp_path: Path) -> None:
+    clock = Clock()
+    path = tmp_path / "ledger.db"
+    first = Ledger(max_time=100, path=path, clock=clock)
+    first.settle(first.reserve(REQUEST, Role.TARGET, PRICE), answer())
+    clock.now += 30
+    first.reserve(REQUEST, Role.OPTIMIZER, PRICE)  # and then it is killed
+    clock.now += 3600
+    later = Ledger(max_calls=3, max_time=100, clock=clock)
+    later.move(path)
+    assert later.spend_of(Role.OPTIMIZER) == Spend(1, input_bound(REQUEST), 100, BOUND)
+    assert later.spend.calls == 2
+    assert later.seconds_left == pytest.approx(70), "the time between does not count"
+    later.reserve(REQUEST, Role.TARGET, PRICE)
+    with pytest.raises(ModelError, match="ceiling of 3 calls"):
+        later.reserve(REQUEST, Role.TARGET, PRICE)
+
+
+def test_what_the_account_lost_with_the_power_is_taken_from_the_journal(tmp_path: Path) -> None:
+    ledger = Ledger()
+    ledger.move(tmp_path / "ledger.db", {Role.TARGET: Spend(7, 70, 7, 0.5, 1)})
+    assert ledger.spend == Spend(7, 70, 7, 0.5, 1)
+
+
+def test_only_its_owner_may_look_into_an_account(tmp_path: Path) -> None:
+    ledger = Ledger(path=tmp_path / "ledger.db")
+    ledger.reserve(REQUEST, Role.TARGET, PRICE)
+    assert {file.stat().st_mode & 0o777 for file in tmp_path.iterdir()} == {0o600}
+
+
+SPENDER = """
+import sys
+from pathlib import Path
+from pytest_promptopt.budget import Ledger, Price
+from pytest_promptopt.errors import ModelError
+from pytest_promptopt.records import Answer, Message, Request, Role, Usage
+request = Request("m/x", (Message("user", "hello"),), max_tokens=100)
+ledger = Ledger(max_tokens=20_000, path=Path(sys.argv[1]))
+sent = 0
+fits = True
+while fits:
+    try:
+        reserved = ledger.reserve(request, Role.TARGET, None)
+        sent += 1
+        ledger.settle(reserved, Answer("a", "m/x", "end_turn", Usage(20, 30), None, 0.0))
+    except ModelError:
+        fits = ledger.could_fit(request, None)
+print(sent)
+"""
+
+
+def test_processes_that_share_an_account_never_pass_its_ceiling(tmp_path: Path) -> None:
+    spenders = [
+        subprocess.Popen(
+            [sys.executable, "-c", SPENDER, str(tmp_path / "l.db")], stdout=subprocess.PIPE, text=True
+        )
+        for _ in range(4)
+    ]
+    sent = [int(spender.communicate()[0]) for spender in spenders]
+    assert (20_000 - 137) // 50 <= sum(sent) <= 20_000 // 50
+    total = Ledger(path=tmp_path / "l.db").spend
+    assert total == Spend(sum(sent), 20 * sum(sent), 30 * sum(sent), 0.0, sum(sent))
+
+
+def test_a_disk_that_is_full_lets_no_call_out(tmp_path: Path) -> None:
+    """The account of a call that is over stays as it was reserved."""
+    ledger = Ledger(path=tmp_path / "ledger.db")
+    reserved = ledger.reserve(REQUEST, Role.TARGET, PRICE)
+    with sqlite3.connect(tmp_path / "ledger.db") as book:
+        for action in ("INSERT", "DELETE"):
+            book.execute(
+                f"CREATE TRIGGER full_{action} BEFORE {action} ON reserved "
+                "BEGIN SELECT RAISE(ABORT, 'disk is full'); END"
+            )
+    book.close()
+    with pytest.raises(ModelError, match="account of what is spent cannot be kept: disk is full") as caught:
+        ledger.reserve(REQUEST, Role.TARGET, PRICE)
+    assert caught.value.kind is ErrorKind.BUDGET
+    ledger.settle(reserved, answer())
+    later = Ledger()
+    with sqlite3.connect(tmp_path / "ledger.db") as book:
+        book.execute("DROP TRIGGER full_DELETE")
+    book.close()
+    later.move(tmp_path / "ledger.db")
+    assert later.spend.cost == BOUND

@@ -157,6 +157,38 @@ def test_a_row_that_names_a_file_deletes_no_file(cache: Cache, folder: Path, tmp
     assert victim.read_text() == "mine"
 
 
+JSON_TEXT = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=5)
+        | st.dictionaries(st.sampled_from(list(ANSWER.to_json())), inner, max_size=6)
+    ),
+    max_leaves=8,
+).map(json.dumps)
+
+
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    value=JSON_TEXT
+    | st.text(max_size=20)
+    | st.binary(max_size=20)
+    | st.integers(-9, 9)
+    | st.floats()
+    | st.none(),
+    mode=st.integers(-1, 9) | st.just(1),
+    filename=st.none() | st.just("../victim.txt"),
+)
+def test_whatever_is_in_a_row_it_is_a_miss_or_an_answer(
+    cache: Cache, folder: Path, value: object, mode: int, filename: str | None
+) -> None:
+    cache.put("a", ANSWER)
+    row(folder, value=value, mode=mode, filename=filename)
+    assert isinstance(cache.get("a"), Answer | None)
+    assert cache.warnings == []
+    cache.put("a", ANSWER)
+    assert cache.get("a") == ANSWER
+
+
 @pytest.mark.parametrize("value", ["{", "[]", "null", '{"text": 1}', '{"text": "x", "stop_reason": "y"}', 7])
 def test_a_row_of_another_version_is_a_miss(cache: Cache, folder: Path, value: object) -> None:
     cache.put("a", ANSWER)

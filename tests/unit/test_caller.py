@@ -222,7 +222,8 @@ def test_a_passing_fault_is_retried_and_every_attempt_counts(kind: ErrorKind) ->
         [known] = settle(caller, question())
     assert known.answer is not None
     assert ledger.spend.calls == 3
-    assert paid == [Paid(question(), Role.TARGET, known.answer, None, 3)]
+    assert [(p.request, p.answer, p.error, p.attempts) for p in paid] == [(question(), known.answer, None, 3)]
+    assert paid[0].spend == ledger.spend
 
 
 def test_a_lasting_fault_ends_after_seven_attempts_and_is_remembered() -> None:

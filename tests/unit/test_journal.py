@@ -6,6 +6,7 @@ import os
 import stat
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -76,10 +77,29 @@ def test_a_full_disk_leaves_no_half_line(journal: Journal, monkeypatch: pytest.M
 
     with monkeypatch.context() as disk_is_full:
         disk_is_full.setattr(os, "write", half)
-        with pytest.raises(OSError, match="no space"):
+        with pytest.raises(JournalError, match="no space"):
             journal.append("candidate", text="x" * 200)
     journal.append("stop")
     assert [event.event for event in read(journal.path)] == ["stop"]
+
+
+@pytest.mark.parametrize("moment", ["write", "fsync"])
+def test_ctrl_c_while_an_event_is_written_leaves_the_journal_whole(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    real = getattr(os, moment)
+
+    def interrupted(*args: Any) -> None:
+        real(*args)
+        raise KeyboardInterrupt
+
+    journal.append("start")
+    with monkeypatch.context() as user:
+        user.setattr(os, moment, interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            journal.append("candidate")
+    journal.append("stop")
+    assert [(event.seq, event.event) for event in read(journal.path)] == [(1, "start"), (2, "stop")]
 
 
 def test_threads_write_whole_lines_without_gaps(journal: Journal) -> None:
@@ -142,3 +162,60 @@ def test_the_home_folder_ignores_itself_and_keeps_what_the_user_wrote(tmp_path: 
     assert (home / ".gitignore").read_text(encoding="utf-8") == "*\n"
     (home / ".gitignore").write_text("cache/\n", encoding="utf-8")
     assert (ensure_home(home) / ".gitignore").read_text(encoding="utf-8") == "cache/\n"
+
+
+def whole(folder: Path) -> Journal:
+    """A journal with events of several sizes, one with an answer."""
+    journal = Journal.create(folder / "runs" / "r", "r")
+    journal.append("opened", mode="optimize")
+    journal.append(
+        "call", key="k", answer={"text": 'a "quoted" é\n line', "cost": 0.25, "usage": [1, 2, 0, 0]}
+    )
+    journal.append("results", candidate="0", rates={"a": 1.0, "b": None})
+    journal.append("stop", why="done")
+    journal.close()
+    return journal
+
+
+def test_cut_at_any_byte_it_holds_all_events_that_were_whole(tmp_path: Path) -> None:
+    journal = whole(tmp_path)
+    content, events = journal.path.read_bytes(), read(journal.path)
+    for size in range(len(content)):
+        journal.path.write_bytes(content[:size])
+        assert read(journal.path) == events[: content[:size].count(b"\n")]
+
+
+@settings(max_examples=150)
+@given(data=st.data())
+def test_garbled_at_any_byte_it_is_refused_or_loses_its_last_event(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    """Never another event than what was written, and never one fewer but the last."""
+    journal = whole(tmp_path_factory.mktemp("home"))
+    content, events = bytearray(journal.path.read_bytes()), read(journal.path)
+    position = data.draw(st.integers(0, len(content) - 1))
+    content[position] ^= data.draw(st.integers(1, 255))
+    journal.path.write_bytes(content)
+    with suppress(JournalError):
+        assert read(journal.path) == events[:-1]
+
+
+@settings(max_examples=50)
+@given(garbage=st.binary(max_size=60), kept=st.integers(0, 4))
+def test_whatever_a_loss_of_power_leaves_at_the_end_is_cut_off_before_it_goes_on(
+    tmp_path_factory: pytest.TempPathFactory, garbage: bytes, kept: int
+) -> None:
+    journal = whole(tmp_path_factory.mktemp("home"))
+    lines = journal.path.read_bytes().splitlines(keepends=True)[: max(1, kept)]
+    tail = garbage.replace(b"\n", b"")
+    journal.path.write_bytes(b"".join(lines) + tail)
+    again = Journal.reopen(journal.path)
+    again.append("resumed")
+    again.close()
+    assert [event.event for event in read(journal.path)][len(lines) :] == ["resumed"]
+
+
+def test_an_empty_journal_cannot_be_continued(tmp_path: Path) -> None:
+    (tmp_path / "journal.jsonl").write_bytes(b"half a l")
+    with pytest.raises(JournalError, match="there is no event in it"):
+        Journal.reopen(tmp_path / "journal.jsonl")

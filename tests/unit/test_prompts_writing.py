@@ -163,9 +163,14 @@ def test_a_folder_that_cannot_be_synced_does_not_fail_the_write(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = load(tmp_path, b"old\n")
-    monkeypatch.setattr(
-        "pytest_promptopt.prompts.writing._sync_folder", failing(OSError(22, "Invalid argument"))
-    )
+    real = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(22, "Invalid argument")
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
 
     write_prose(file, "new")
 

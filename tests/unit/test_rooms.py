@@ -23,6 +23,7 @@ FLOORS = (
     {"models", "journal", "failures", "prompts"},
     {"refine"},
     {"reports", "gate", "strategies"},
+    {"runs"},
     {"evaluation", "options", "hookspecs"},
     {"plugin"},
 )

@@ -1,0 +1,34 @@
+"""``--promptopt-runs`` and ``--promptopt-restore``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TextIO
+
+from pytest_promptopt.runs.listing import listing
+from pytest_promptopt.runs.lock import RunLock
+from pytest_promptopt.runs.past import find
+from pytest_promptopt.runs.restoring import restore
+from pytest_promptopt.settings import home_of
+
+
+def list_runs(rootdir: Path, out: TextIO) -> None:
+    """Write the table of all runs."""
+    out.write("\n".join(listing(home_of(rootdir))) + "\n")
+
+
+def restore_run(name: str, rootdir: Path, out: TextIO) -> bool:
+    """Put the prompt files of a run back, and write what became of each; whether none was refused.
+
+    Raises `SettingsError` when there is no such run or one is at work, `JournalError` for a damaged one.
+    """
+    home = home_of(rootdir)
+    run = find(home, name, option="--promptopt-restore")
+    lock = RunLock(home)
+    lock.acquire(f"--promptopt-restore {name}")
+    try:
+        done = list(restore(run, rootdir=rootdir))
+    finally:
+        lock.release()
+    out.writelines(f"{each.prompt}: {each.said}\n" for each in done)
+    return not any(each.refused for each in done)

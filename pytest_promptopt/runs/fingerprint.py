@@ -1,0 +1,106 @@
+"""What a run stands on, so that it is continued only where that is still so."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from pytest_promptopt.records import SCHEMA_VERSION, Case
+from pytest_promptopt.settings import Settings
+
+#: Settings that may differ when a run is continued: they say how far it goes and what is shown, not what
+#: follows from an answer.
+FREE = frozenset(
+    {
+        "rootdir",
+        "mode",
+        "resume",
+        "options",
+        "max_iterations",
+        "plateau",
+        "target",
+        "max_calls",
+        "max_tokens",
+        "max_cost",
+        "max_time",
+        "concurrency",
+        "cache",
+        "min_pass_rate",
+        "reports",
+    }
+)
+
+#: These are compared as they come out, after marks and prompt files.
+MODELS = frozenset({"model", "optimizer_model"})
+
+#: How many things of a kind are named.
+_NAMED = 3
+
+
+def digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def fingerprint(
+    *,
+    prompts: Mapping[str, bytes],
+    tests: Mapping[str, Path],
+    cases: Iterable[Case],
+    models: Mapping[str, str],
+    settings: Settings,
+) -> dict[str, Any]:
+    """JSON-like, equal where equal answers lead to equal decisions.
+
+    :param prompts: name -> bytes of each prompt file.
+    :param tests: name -> path of each file with a case.
+    :param models: prompt and what else asks -> the model that answers.
+    """
+    found = {
+        "schema": SCHEMA_VERSION,
+        "prompts": {name: digest(content) for name, content in prompts.items()},
+        "tests": {name: digest(path.read_bytes()) for name, path in tests.items()},
+        "cases": {case.id: [*case.prompts, str(case.split), str(case.samples)] for case in cases},
+        "models": dict(models),
+        "settings": {name: value for name, value in asdict(settings).items() if name not in FREE | MODELS},
+    }
+    plain: dict[str, Any] = json.loads(json.dumps(found))
+    return plain
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+    """Why a run cannot be continued, a sentence each."""
+    if before.get("schema") != now["schema"]:
+        yield f"its answers are of schema {before.get('schema')}, this version's of schema {now['schema']}"
+        return
+    for kind, noun in (("prompts", "the prompt file"), ("tests", "the test file")):
+        for name in _changed(before[kind], now[kind], both=True):
+            yield f"{noun} {name} has changed since"
+    yield from _cases(before["cases"], now["cases"])
+    for name in _changed(before["models"], now["models"], both=True):
+        yield f"the model of {name} was {before['models'][name]} and is {now['models'][name]}"
+    for name in _changed(before["settings"], now["settings"]):
+        was, is_ = before["settings"].get(name), now["settings"].get(name)
+        yield f"{name.replace('_', '-')} was {was} and is {is_}"
+
+
+def _changed(before: Mapping[str, Any], now: Mapping[str, Any], *, both: bool = False) -> list[str]:
+    """Names whose values differ; with `both`, of those that are in both."""
+    names = before.keys() & now.keys() if both else before.keys() | now.keys()
+    return sorted(name for name in names if before.get(name) != now.get(name))
+
+
+def _cases(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+    groups = (
+        ("no longer selected", before.keys() - now.keys()),
+        ("new", now.keys() - before.keys()),
+        ("of another split, prompt or number of samples", {*_changed(before, now, both=True)}),
+    )
+    for what, names in groups:
+        if names:
+            shown = ", ".join(sorted(names)[:_NAMED])
+            more = f" and {len(names) - _NAMED} more" * (len(names) > _NAMED)
+            yield f"{len(names)} of its cases {'are' if len(names) > 1 else 'is'} {what} ({shown}{more})"

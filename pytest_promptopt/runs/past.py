@@ -1,0 +1,173 @@
+"""What the journal of an earlier run knows: how it was begun, what it paid for, how it ended."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from pytest_promptopt.errors import ErrorKind, ModelError, SettingsError
+from pytest_promptopt.journal import FILE_NAME, Event, JournalError, read
+from pytest_promptopt.records import Answer, Role, Spend
+from pytest_promptopt.refine.halting import Halt
+
+#: The first event of every journal, and the one that each continuation begins with.
+OPENED, RESUMED = "opened", "resumed"
+
+#: A search that one of these ended may go on: with a higher ceiling, a working key.
+_GOES_ON = (Halt.BUDGET, Halt.REFUSED)
+
+#: These say that it ended, and decide nothing.
+_ENDINGS = ("stop", "end", RESUMED)
+
+#: Errors that say nothing about the call itself.
+_PASSING = (ErrorKind.BUDGET, ErrorKind.CANCELLED)
+
+
+@dataclass(frozen=True)
+class PastRun:
+    """A run on disk, whole or cut off. `events` has at least one."""
+
+    folder: Path
+    events: tuple[Event, ...]
+
+    @classmethod
+    def load(cls, folder: Path) -> PastRun:
+        """Raises `JournalError`, and `OSError` when there is no journal."""
+        events = tuple(read(folder / FILE_NAME))
+        if not events or events[0].event != OPENED:
+            raise JournalError(f"{folder / FILE_NAME}:1: a journal begins with the event {OPENED!r}")
+        return cls(folder, events)
+
+    @property
+    def id(self) -> str:
+        return self.folder.name
+
+    @property
+    def opened(self) -> Mapping[str, Any]:
+        """How the run was begun: ``mode``, ``options`` given, ``selection`` of tests, ``fingerprint``."""
+        return self.events[0].data
+
+    @property
+    def options(self) -> Mapping[str, str]:
+        """What the command lines of its processes gave, the last word of each."""
+        begun = [event.data["options"] for event in self.events if event.event in (OPENED, RESUMED)]
+        found: Mapping[str, str] = begun[-1]
+        return found
+
+    @property
+    def begun(self) -> datetime:
+        return datetime.fromisoformat(self.events[0].time).astimezone()
+
+    @cached_property
+    def end(self) -> Mapping[str, Any] | None:
+        """The result of the last process that worked on it; None when that one was killed."""
+        for event in reversed(self.events):
+            if event.event == "end":
+                return event.data
+            if event.event in (OPENED, RESUMED):
+                break
+        return None
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether to go on has a point: it was killed, interrupted, or stopped by a ceiling or a provider."""
+        if self.end is None or self.end["interrupted"]:
+            return True
+        return any(prompt["stop"] in _GOES_ON for prompt in self.end["prompts"])
+
+    def known(self) -> dict[str, Answer | ModelError]:
+        """By key: every answer that was paid for, and the errors that a decision stands on.
+
+        An error after the last decision is left out, so that its request is sent again.
+        """
+        found: dict[str, Answer | ModelError] = {}
+        undecided: dict[str, ModelError] = {}
+        for event in self.events:
+            if event.event != "call":
+                if event.event not in _ENDINGS:
+                    found, undecided = {**undecided, **found}, {}
+                continue
+            key, end = event.data["key"], self._end_of(event)
+            if isinstance(end, Answer):
+                found[key] = end
+                undecided.pop(key, None)
+            elif end is not None:
+                undecided[key] = end
+        return found
+
+    def _end_of(self, event: Event) -> Answer | ModelError | None:
+        data = event.data
+        try:
+            if data["answer"] is not None:
+                return Answer.from_json(data["answer"])
+            error = ModelError(ErrorKind(data["kind"]), data["error"], model=data["model"])
+        except (KeyError, TypeError, ValueError) as problem:
+            where = f"{self.folder / FILE_NAME}:{event.seq}"
+            raise JournalError(f"{where}: not a call of this version: {problem!r}") from None
+        return None if error.stops_run or error.kind in _PASSING else error
+
+    def spend(self) -> dict[Role, Spend]:
+        """What its calls were charged, by role."""
+        total = {role: Spend() for role in Role}
+        for event in self.events:
+            if event.event == "call":
+                total[Role(event.data["role"])] += Spend(*event.data["spend"])
+        return total
+
+    def written(self) -> dict[str, set[str]]:
+        """Which contents (sha256) the run put, or was about to put, into each prompt file."""
+        found: dict[str, set[str]] = {}
+        for event in self.events:
+            if event.event == "writing":
+                found.setdefault(event.data["prompt"], set()).add(event.data["sha256"])
+        return found
+
+    def originals(self) -> dict[str, bytes]:
+        """The prompt files as they were before the run, by name."""
+        folder = self.folder / "original"
+        return {
+            path.relative_to(folder).as_posix(): path.read_bytes()
+            for path in sorted(folder.rglob("*"))
+            if path.is_file()
+        }
+
+
+def folders(home: Path) -> list[Path]:
+    """Those of all runs, the newest first: their names begin with the time."""
+    return sorted((path for path in (home / "runs").glob("*") if path.is_dir()), reverse=True)
+
+
+def find(home: Path, name: str, *, option: str) -> PastRun:
+    """The run called `name`. Raises `SettingsError` when there is none, `JournalError` when it is damaged."""
+    if name not in (folder.name for folder in folders(home)):
+        raise SettingsError(
+            f"{option}: there is no run {name!r} in {home / 'runs'}; --promptopt-runs lists those that are "
+            f"there, and the form is {option}=RUN"
+        )
+    try:
+        return PastRun.load(home / "runs" / name)
+    except OSError as error:
+        raise SettingsError(f"{option}: the journal of run {name} cannot be read: {error}") from None
+
+
+def newest_unfinished(home: Path) -> PastRun:
+    """The run to continue when none is named. Raises `SettingsError` when there is none."""
+    for run in _readable(home):
+        if run.unfinished:
+            return run
+    raise SettingsError(
+        f"--optimize-resume: no run in {home / 'runs'} was interrupted, killed or stopped by a ceiling; "
+        "--promptopt-runs lists them, and --optimize-resume=RUN repeats one of them from its answers"
+    )
+
+
+def _readable(home: Path) -> Iterator[PastRun]:
+    for folder in folders(home):
+        try:
+            yield PastRun.load(folder)
+        except (JournalError, OSError):
+            continue
