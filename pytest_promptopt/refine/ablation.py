@@ -17,7 +17,7 @@ from pytest_promptopt.refine.evaluator import Prompt, Trial
 from pytest_promptopt.refine.race import Run
 
 #: Cases that broke; more do not say more.
-MAX_BROKEN = 3
+MAX_BROKEN = 2
 
 #: Parts that a candidate's new passages are cut into at most: each costs a call.
 MAX_PARTS = 16
