@@ -26,9 +26,22 @@ class CacheMode(StrEnum):
     OFF = "off"
 
 
+class Accept(StrEnum):
+    """What may be written: `IMPROVED` a gain that fresh answers confirm, `BEST` also one they do not show.
+
+    What they, or held-out cases, show to be worse is never written.
+    """
+
+    IMPROVED = "improved"
+    BEST = "best"
+
+
 @dataclass(frozen=True)
 class Settings:
-    """Settings of one session. Rates are shares from 0 to 1; money is US dollars; None means no limit."""
+    """Settings of one session. Rates are shares from 0 to 1; money is US dollars; None means no limit.
+
+    :param alpha: a change counts as shown from this p-value down.
+    """
 
     rootdir: Path
     mode: Mode = Mode.CHECK
@@ -39,6 +52,8 @@ class Settings:
     max_iterations: int = 20
     plateau: int = 5
     target: float = 1.0
+    accept: Accept = Accept.IMPROVED
+    alpha: float = 0.05
     max_calls: int | None = None
     max_cost: float | None = None
     concurrency: int = 50
