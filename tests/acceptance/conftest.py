@@ -18,7 +18,13 @@ import pytest
 # time, and what kept a reference to the first ones would work with two of each class.
 for module in ("deepdiff", "diskcache", "filelock", "jinja2.meta", "jinja2.sandbox", "yaml"):
     importlib.import_module(module)
-for module in ("evaluation.session", "evaluation.summary", "models.demo", "reports.json_report"):
+for module in (
+    "evaluation.refinement",
+    "evaluation.session",
+    "evaluation.summary",
+    "models.demo",
+    "reports.json_report",
+):
     importlib.import_module(f"pytest_promptopt.{module}")
 
 HERE = Path(__file__).parent

@@ -13,7 +13,13 @@ import pytest
 # pytester forgets what a session in this process has imported; half of a library left behind would not work.
 for _module in ("jinja2.sandbox", "yaml", "deepdiff", "diskcache", "filelock", "rich"):
     importlib.import_module(_module)
-for _module in ("evaluation.session", "evaluation.summary", "models.demo", "reports.json_report"):
+for _module in (
+    "evaluation.refinement",
+    "evaluation.session",
+    "evaluation.summary",
+    "models.demo",
+    "reports.json_report",
+):
     importlib.import_module(f"pytest_promptopt.{_module}")
 
 #: The house model says what follows the last colon of what it is asked; it refuses "boom".

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import warnings
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -220,6 +221,21 @@ def test_an_unknown_model_has_no_price(wire: WireServer, model: str) -> None:
         Reply(body=message() if model.startswith("anthropic") else chat() | {"model": "unheard-of-9"})
     )
     answer = ask(model)
+    assert answer.usage == Usage(10, 5)
+    assert answer.cost is None
+
+
+def test_a_cost_of_nothing_is_an_unknown_price() -> None:
+    """What litellm says of a model that it does not list, whose answers are not free."""
+    from pytest_promptopt.models.litellm_sdk import LitellmModel
+
+    message = SimpleNamespace(content="hi", provider_specific_fields=None)
+    reply = SimpleNamespace(
+        choices=[SimpleNamespace(message=message, finish_reason="stop")],
+        usage=SimpleNamespace(prompt_tokens=10, completion_tokens=5),
+        _hidden_params={"response_cost": 0.0},
+    )
+    answer = LitellmModel("other/model")._answer(Request("other/model", ()), reply, 0.1)
     assert answer.usage == Usage(10, 5)
     assert answer.cost is None
 
