@@ -6,12 +6,6 @@ import math
 from itertools import accumulate
 from typing import NamedTuple
 
-#: A change counts as shown from this p-value down.
-ALPHA = 0.05
-
-#: Fewer cases than this show little: it takes five fixed and none broken to reach `ALPHA` at all.
-SMALL_SPLIT = 10
-
 #: The 97.5 % quantile of the normal distribution, for two-sided 95 % intervals.
 _Z = 1.959963984540054
 
@@ -27,6 +21,16 @@ def sign_test(better: int, worse: int) -> float:
         raise ValueError(f"counts cannot be negative, got {better} and {worse}")
     pairs = better + worse
     return sum(math.comb(pairs, heads) for heads in range(better, pairs + 1)) / (1 << pairs)
+
+
+def least_changes(alpha: float) -> int:
+    """How many pairs must change, all for the better, to reach a p-value of `alpha`: 5 for 0.05."""
+    return math.ceil(-math.log2(alpha))
+
+
+def small_split(alpha: float) -> int:
+    """Fewer held-out cases than this show little, since seldom more than half of them change."""
+    return max(10, 2 * least_changes(alpha))
 
 
 class Signs(NamedTuple):

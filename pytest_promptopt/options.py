@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_promptopt.errors import SettingsError
-from pytest_promptopt.settings import CacheMode, Mode, Settings, home_of
+from pytest_promptopt.settings import Accept, CacheMode, Mode, Settings, home_of
 
 if TYPE_CHECKING:
     import pytest
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from pytest_promptopt.runs.past import PastRun
 
 Parse = Callable[[str, str], object]
+
+#: Parts of a smaller one are lost in a float.
+LEAST_ALPHA = 1e-300
 
 
 def _whole(least: int, most: int | None = None) -> Parse:
@@ -85,6 +88,24 @@ def _strategies(name: str, text: str) -> tuple[str, ...]:
             "such as refine,evolve"
         )
     return names
+
+
+def _accept(name: str, text: str) -> Accept:
+    try:
+        return Accept(text)
+    except ValueError:
+        accepted = ", ".join(Accept)
+        raise SettingsError(f"{name}: {text!r} is not one of {accepted}") from None
+
+
+def _alpha(name: str, text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not LEAST_ALPHA <= value <= 0.5:
+        raise SettingsError(f"{name}: {text!r} is not a number above 0 and at most 0.5, such as 0.05")
+    return value
 
 
 def _split(name: str, text: str) -> tuple[float, float, float]:
@@ -161,6 +182,22 @@ OPTIONS = (
         _whole(1),
     ),
     Option("target", "target", "float", "RATE", "Pass rate to stop at, such as 0.95 (default: 1.0)", _rate),
+    Option(
+        "accept",
+        "accept",
+        "string",
+        "WHAT",
+        "Write an improved text only, or the best one even if not shown to be better (default: improved)",
+        _accept,
+    ),
+    Option(
+        "alpha",
+        "alpha",
+        "float",
+        "P",
+        "A change counts as shown from this p-value down, above 0 and at most 0.5 (default: 0.05)",
+        _alpha,
+    ),
     Option(
         "max_calls",
         "max-calls",

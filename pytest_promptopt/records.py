@@ -320,6 +320,18 @@ class CaseResult:
         return next((o for o in self.outcomes if o.status is Status.FAILED), None)
 
 
+@dataclass(frozen=True)
+class FlakyCase:
+    """A case that both passed and failed under one and the same text.
+
+    :param passed: how many of its `samples` with evidence passed.
+    """
+
+    case: str
+    passed: int
+    samples: int
+
+
 def pass_rate(results: Sequence[CaseResult]) -> float | None:
     """Mean of the cases' rates; cases without evidence are left out; None when none is left.
 
@@ -435,10 +447,14 @@ class PromptResult:
         case: left alone) or ``interrupted``.
     :param confirmation: None when no candidate was better, or the run ended before.
     :param stop: the name of the halting rule, `why` its sentence.
-    :param written: whether `after` was put into the file.
+    :param accepted: whether `after` may be put into the file: its gain is confirmed, or the user takes the
+        best there is, and held-out cases do not show it to be worse.
+    :param written: whether it was.
     :param unwritten: why a changed text was not: ``dry run``, ``interrupted``, an error; else empty.
     :param pipeline: all prompts that were refined together since they share cases, itself included: what is
-        said of stop, scores, `fixed` and `broken` is said of them together. Empty for a prompt on its own.
+        said of stop, scores, `fixed`, `broken`, `flaky` is said of them together. Empty for one on its own.
+    :param rates: the pass rates over their samples, before and after, of the cases `fixed` and `broken`.
+    :param flaky: the cases that both passed and failed under the text as it was, fresh answers included.
     """
 
     prompt: str
@@ -451,11 +467,14 @@ class PromptResult:
     iterations: tuple[Iteration, ...] = ()
     fixed: tuple[str, ...] = ()
     broken: tuple[str, ...] = ()
+    accepted: bool = False
     written: bool = False
     unwritten: str = ""
     pipeline: tuple[str, ...] = ()
     note: str = ""
     confirmation: Confirmation | None = None
+    rates: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    flaky: tuple[FlakyCase, ...] = ()
 
 
 @dataclass(frozen=True)

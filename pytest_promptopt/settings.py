@@ -32,12 +32,23 @@ class CacheMode(StrEnum):
     OFF = "off"
 
 
+class Accept(StrEnum):
+    """What may be written: `IMPROVED` a gain that fresh answers confirm, `BEST` also one they do not show.
+
+    What they, or held-out cases, show to be worse is never written.
+    """
+
+    IMPROVED = "improved"
+    BEST = "best"
+
+
 @dataclass(frozen=True)
 class Settings:
     """Settings of one session.
 
     Rates are shares from 0 to 1; money is US dollars, time seconds; None means no limit.
 
+    :param alpha: a change counts as shown from this p-value down.
     :param resume: the id of the run to continue; empty for a new one.
     :param options: field -> text of what was given on the command line, now or when that run was begun.
     """
@@ -51,6 +62,8 @@ class Settings:
     max_iterations: int = 20
     plateau: int = 5
     target: float = 1.0
+    accept: Accept = Accept.IMPROVED
+    alpha: float = 0.05
     max_calls: int | None = None
     max_tokens: int | None = None
     max_cost: float | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from pytest_promptopt.records import Case, CaseResult, Confirmation, Outcome, Split, Status
 from pytest_promptopt.refine.attempts import Version
@@ -62,15 +62,21 @@ def gained(original: Version, winner: Version) -> bool:
 
 
 def confirmed(
-    chances: Sequence[tuple[float, float]], *, seed: int, candidates: int = 1, ceiling: int | None = None
+    chances: Sequence[tuple[float, float]],
+    *,
+    seed: int,
+    candidates: int = 1,
+    ceiling: int | None = None,
+    alpha: float = SETTINGS.alpha,
 ) -> tuple[Confirmation | None, int]:
     """What a confirmation says in such a world, and its calls; None if the search keeps the original."""
     world = Chances(chances, seed)
     original, winner = world.searched(candidates)
     if not gained(original, winner):
         return None, 0
-    around = Surroundings(world, lambda requests: [], SETTINGS, Policies(), None, lambda: {})
-    (pairs,) = planned_pairs([Group((), tuple(world.cases))], ceiling)
+    settings = replace(SETTINGS, alpha=alpha)
+    around = Surroundings(world, lambda requests: [], settings, Policies(), None, lambda: {})
+    (pairs,) = planned_pairs([Group((), tuple(world.cases))], ceiling, alpha)
     found = Comparing(original, winner, around, pairs).run()
     assert found.pairs * 2 == world.calls
     return found, world.calls

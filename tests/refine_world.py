@@ -161,7 +161,7 @@ class World:
         assert prompt.name not in self.written, "a prompt is written once"
         self.written[prompt.name] = text
 
-    def run(self, *, journal: Journal | None = None, dry: bool = False, **settings: float) -> RunResult:
+    def run(self, *, journal: Journal | None = None, dry: bool = False, **settings: float | str) -> RunResult:
         return run(
             self.prompts,
             self,
@@ -174,7 +174,7 @@ class World:
             strategy=self.strategy,
         )
 
-    def result(self, **settings: float) -> PromptResult:
+    def result(self, **settings: float | str) -> PromptResult:
         """The result of a run with one prompt."""
         (result,) = self.run(journal=None, dry=False, **settings).prompts
         return result

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Collection
 
 from pytest_promptopt.evaluation.case import PromptCase
-from pytest_promptopt.evidence import SMALL_SPLIT
+from pytest_promptopt.evidence import small_split
 from pytest_promptopt.records import Split
 from pytest_promptopt.reports.wording import plural
 
@@ -21,11 +21,13 @@ def counts(cases: Collection[PromptCase]) -> list[str]:
     ]
 
 
-def weaknesses(cases: Collection[PromptCase], deselected: Collection[PromptCase]) -> list[str]:
+def weaknesses(
+    cases: Collection[PromptCase], deselected: Collection[PromptCase], *, alpha: float
+) -> list[str]:
     """A small held-out split, and cases that the command line left out."""
     lines = []
     heldout = sum(case.case.split is Split.HELDOUT for case in cases)
-    if heldout < SMALL_SPLIT:
+    if heldout < small_split(alpha):
         found = (
             "no held-out case, so no honest score of the result"
             if not heldout

@@ -56,8 +56,8 @@ from pytest_promptopt.refine.acceptance import Comparison, Verdict
 from pytest_promptopt.refine.confirmation import (
     CALLS_PER_PAIR,
     CEILING_SHARE,
-    LEAST_PAIRS,
     detectable,
+    least_pairs,
     planned_pairs,
 )
 from pytest_promptopt.refine.evaluator import Prompt, StopRun, Trial
@@ -70,7 +70,7 @@ from pytest_promptopt.refine.strategy import Strategy
 from pytest_promptopt.reports.live import LineProgress, Progress, progress_for
 from pytest_promptopt.reports.wording import cost, plural
 from pytest_promptopt.runs.fingerprint import digest
-from pytest_promptopt.settings import Mode, Settings
+from pytest_promptopt.settings import Accept, Mode, Settings
 from pytest_promptopt.strategies import PEERS
 from pytest_promptopt.strategies.comparison import compare, shared
 
@@ -314,7 +314,8 @@ class Refinement:
 
     def _fresh_pairs(self) -> list[int]:
         """The most pairs of fresh answers that each group of prompts may be confirmed with."""
-        return planned_pairs(connected(list(self._files().values()), self.cases), self._ceiling)
+        groups = connected(list(self._files().values()), self.cases)
+        return planned_pairs(groups, self._ceiling, self._settings.alpha)
 
     def _bought(self, ceiling: int) -> str:
         """What a ceiling on calls buys, as a sentence."""
@@ -333,13 +334,15 @@ class Refinement:
 
     def _confirmable(self) -> str:
         """What the fresh answers can show, as the end of a sentence."""
-        pairs = self._fresh_pairs()
+        pairs, alpha = self._fresh_pairs(), self._settings.alpha
         if not any(pairs):
-            least = CEILING_SHARE * CALLS_PER_PAIR * LEAST_PAIRS * len(pairs)
-            return f"none for confirming a gain, so none will be written: it takes a ceiling of {least}"
+            least = CEILING_SHARE * CALLS_PER_PAIR * least_pairs(alpha) * len(pairs)
+            best = self._settings.accept is Accept.BEST
+            written = "whatever is written is not shown to be better" if best else "none will be written"
+            return f"none for confirming a gain, so {written}: it takes a ceiling of {least}"
         return (
             f"{CALLS_PER_PAIR * sum(pairs)} of them for confirming a gain: where answers differ each time, "
-            f"that shows one of {100 * detectable(min(filter(None, pairs))):.0f} points"
+            f"that shows one of {100 * detectable(min(filter(None, pairs)), alpha):.0f} points"
         )
 
     def _share_splits(self) -> None:

@@ -127,7 +127,8 @@ class CaseRunner:
         lines = header.counts(self.cases.values())
         if self.settings.optimizing:
             deselected = collect(self._deselected, self.settings)
-            lines += header.weaknesses(self.cases.values(), deselected.cases.values())
+            alpha = self.settings.alpha
+            lines += header.weaknesses(self.cases.values(), deselected.cases.values(), alpha=alpha)
         return lines
 
     def prompt(self, item: pytest.Item) -> Prompt:

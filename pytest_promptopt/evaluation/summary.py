@@ -125,9 +125,11 @@ class Summary:
             lines = terminal.failure_section(self._checks, feedbacks, width=width)
             terminal.show(reporter, "why prompts fail", lines)
         if run is not None and run.compared:
-            terminal.show(reporter, "strategies compared", terminal.comparison_summary(run, width=width))
+            lines = terminal.comparison_summary(run, alpha=self._settings.alpha, width=width)
+            terminal.show(reporter, "strategies compared", lines)
         elif run is not None:
-            terminal.show(reporter, "prompt optimization", terminal.run_summary(run, width=width))
+            lines = terminal.run_summary(run, alpha=self._settings.alpha, width=width)
+            terminal.show(reporter, "prompt optimization", lines)
         for line in terminal.gate_lines(self._checks):
             reporter.write_line(line.text, **line.markup)
         for note in self._notes:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 
 from pytest_promptopt.failures import Feedback, describe
 from pytest_promptopt.records import CaseResult, Split
 from pytest_promptopt.refine.attempts import MERGED, Attempt, Version
 from pytest_promptopt.refine.evaluator import Prompt
+from pytest_promptopt.refine.flaky import flaky, steady
 from pytest_promptopt.refine.groups import Group
 from pytest_promptopt.refine.halting import DECIDING, Phase
 from pytest_promptopt.refine.memory import Memory
@@ -69,6 +70,7 @@ class Briefing:
         self._shown: Counter[str] = Counter()
         self._broken: list[str] = []
         self._expected: set[str] = set()
+        self._flaky: Collection[str] | None = None
 
     def briefs(
         self, number: int, phase: Phase, incumbent: Version, *, escape: bool = False
@@ -77,9 +79,11 @@ class Briefing:
 
         Few failing cases are not worth many candidates, except to escape from a plateau.
         """
+        if self._flaky is None:  # the first incumbent is the original
+            self._flaky = {case.case for case in flaky(incumbent.evidence(*Split))}
         most = self._settings.candidates
         failing = sum(
-            result.failing is not None for split in SPLITS[phase] for result in incumbent.standing(split)
+            result.failing is not None for split in SPLITS[phase] for result in self._steady(incumbent, split)
         )
         count = most if escape else requests_for(failing, most)
         told = self._told(self._turn(number, phase, incumbent), number, phase, incumbent, count)
@@ -88,7 +92,7 @@ class Briefing:
 
     def guarded(self, incumbent: Version, prompt: Prompt) -> tuple[PassingCase, ...]:
         """The passing cases to show beside a request about `prompt`."""
-        return guards(incumbent.standing(Split.TRAIN), self._broken, prompt.name)
+        return guards(self._steady(incumbent, Split.TRAIN), self._broken, prompt.name)
 
     def learn(self, number: int, attempts: Sequence[Attempt]) -> None:
         """Remember what every candidate taught; the training cases broken last are guarded first."""
@@ -107,6 +111,10 @@ class Briefing:
         ]
         self._broken = list(dict.fromkeys([*broken, *self._broken]))
 
+    def _steady(self, incumbent: Version, split: Split) -> Sequence[CaseResult]:
+        """What it is judged by, without flaky cases while others fail: these say nothing of its text."""
+        return steady(incumbent.standing(split), self._flaky or ())
+
     def _turn(self, number: int, phase: Phase, incumbent: Version) -> Prompt:
         """The prompt that iteration `number` rewrites: those with failing cases in turn, the last first.
 
@@ -117,7 +125,7 @@ class Briefing:
             for prompt in self._group.prompts
             if any(
                 result.failing is not None and prompt.name in result.case.prompts
-                for result in incumbent.standing(DECIDING[phase])
+                for result in self._steady(incumbent, DECIDING[phase])
             )
         ]
         turns = failing or self._group.prompts
@@ -148,7 +156,7 @@ class Briefing:
         return (replace(brief, failed=share) for share in shares)
 
     def _feedback(self, prompt: Prompt, split: Split, incumbent: Version) -> Feedback:
-        results = [result for result in incumbent.standing(split) if prompt.name in result.case.prompts]
+        results = [r for r in self._steady(incumbent, split) if prompt.name in r.case.prompts]
         custom = self._policies.categorize
         return describe(results, prompt=prompt.name, prose=incumbent.text(prompt), custom=custom)
 

@@ -6,11 +6,11 @@ test decides. The cases are two strata, those whose verdict the winner changed i
 in each the pairs weigh what the stratum weighs among all cases. So a loss that is spread over the cases that
 looked unchanged counts in full.
 
-There are three looks at the growing pairs, each with its share of `ALPHA` (weighted Bonferroni; Dunn, JASA
-56, 1961; Rosenthal & Rubin, Psychol. Bull. 94, 1983), so the chance to take a winner without effect for
-better is at most `ALPHA`, whenever it stops. How many pairs the next look adds depends on how many pairs
-differ, never on which text is ahead: that leaves every differing pair a fair coin under the null hypothesis,
-so that the plan may adapt and the tests stay exact.
+There are three looks at the growing pairs, each with its share of the user's alpha (weighted Bonferroni;
+Dunn, JASA 56, 1961; Rosenthal & Rubin, Psychol. Bull. 94, 1983), so the chance to take a winner without
+effect for better is at most alpha, whenever it stops. How many pairs the next look adds depends on how many
+pairs differ, never on which text is ahead: that leaves every differing pair a fair coin under the null
+hypothesis, so that the plan may adapt and the tests stay exact.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import random
 from collections.abc import Iterator, Sequence
 from statistics import NormalDist
 
-from pytest_promptopt.evidence import ALPHA, Signs, sign_test, weighted_sign_test
+from pytest_promptopt.evidence import Signs, least_changes, sign_test, weighted_sign_test
 from pytest_promptopt.records import CaseResult, Confirmation, Split
 from pytest_promptopt.refine.acceptance import EPSILON
 from pytest_promptopt.refine.attempts import Version
@@ -33,11 +33,11 @@ IMPROVED, NOT_SHOWN, WORSE = "improved", "not shown", "worse"
 #: No other step asks for a sample of this number or above.
 FIRST_SAMPLE = 1_000_000
 
-#: What each look has of `ALPHA`; the first that shows a gain ends the confirmation. The last has most, for
+#: What each look has of alpha; the first that shows a gain ends the confirmation. The last has most, for
 #: the power, and the second enough for six pairs that are all better: of one case, or twice of three.
 SHARES = (0.20, 0.32, 0.48)
 
-#: The most pairs: so many for each case, and so many in all.
+#: The most pairs: so many for each case, and so many in all; more where alpha takes more to show anything.
 PAIRS_PER_CASE = 6
 MAX_PAIRS = 600
 
@@ -52,14 +52,16 @@ FIRST_OF_STRATUM = 100
 GAIN_PLANNED = 0.10
 _POWER = 0.9
 
-#: Fewer pairs cannot show anything, even if the winner wins them all.
-LEAST_PAIRS = math.ceil(-math.log2(ALPHA * max(SHARES)))
-
 #: What one pair of answers costs in calls, if a case makes one call.
 CALLS_PER_PAIR = 2
 
 
-def planned_pairs(groups: Sequence[Group], ceiling: int | None) -> list[int]:
+def least_pairs(alpha: float) -> int:
+    """Fewer pairs cannot show anything, even if the winner wins them all."""
+    return least_changes(alpha * max(SHARES))
+
+
+def planned_pairs(groups: Sequence[Group], ceiling: int | None, alpha: float) -> list[int]:
     """The most pairs that each group's winner is confirmed with, known before the search.
 
     All are 0 where a third of the ceiling cannot show anything.
@@ -68,24 +70,26 @@ def planned_pairs(groups: Sequence[Group], ceiling: int | None) -> list[int]:
         limit.
     """
     cases = [len(group.ids(Split.TRAIN, Split.VALIDATION)) for group in groups]
-    wanted = [min(PAIRS_PER_CASE * count, MAX_PAIRS) for count in cases]
+    least = least_pairs(alpha)
+    each, most = max(PAIRS_PER_CASE, least), max(MAX_PAIRS, least)
+    wanted = [min(each * count, most) for count in cases]
     if ceiling is None or not any(wanted):
         return wanted
     allowed = ceiling // (CEILING_SHARE * CALLS_PER_PAIR)
-    if allowed < LEAST_PAIRS * sum(map(bool, wanted)):
+    if allowed < least * sum(map(bool, wanted)):
         return [0] * len(groups)
     share = min(1.0, allowed / sum(wanted))
-    return [min(pairs, max(LEAST_PAIRS, int(share * pairs))) for pairs in wanted]
+    return [min(pairs, max(least, int(share * pairs))) for pairs in wanted]
 
 
-def detectable(pairs: int, *, differing: float = 0.5) -> float:
+def detectable(pairs: int, alpha: float, *, differing: float = 0.5) -> float:
     """The gain that `pairs` pairs show nine times out of ten, where this share of them differs by noise."""
-    return min(1.0, _reach() * math.sqrt(differing / pairs))
+    return min(1.0, _reach(alpha) * math.sqrt(differing / pairs))
 
 
-def _reach() -> float:
+def _reach(alpha: float) -> float:
     normal = NormalDist()
-    return normal.inv_cdf(1 - ALPHA * SHARES[-1]) + normal.inv_cdf(_POWER)
+    return normal.inv_cdf(_POWER) - normal.inv_cdf(alpha * SHARES[-1])
 
 
 class _Stratum:
@@ -127,6 +131,8 @@ class _Stratum:
 class Comparing:
     """The confirmation of one winner.
 
+    `originals` are the fresh results under the original, one for each pair asked for.
+
     :param pairs: the most pairs of fresh answers to ask for.
     """
 
@@ -134,7 +140,9 @@ class Comparing:
         self._winner = winner
         self._around = around
         self._most = pairs
+        self._alpha = around.settings.alpha
         self._look = 0
+        self.originals: list[CaseResult] = []
         searched = (Split.TRAIN, Split.VALIDATION)
         old = {result.case.id: result.rate for result in original.evidence(*searched)}
         new = {result.case.id: result.rate for result in winner.evidence(*searched)}
@@ -150,15 +158,15 @@ class Comparing:
         """Look at growing pairs until they show a gain or a loss, or cannot. Raises `KeyboardInterrupt`."""
         paid = self._around.paid().calls
         why = ""
-        if self._most < LEAST_PAIRS:
-            needed = CALLS_PER_PAIR * LEAST_PAIRS * CEILING_SHARE
+        if self._most < (least := least_pairs(self._alpha)):
+            needed = CALLS_PER_PAIR * least * CEILING_SHARE
             why = f"a third of the ceiling on calls is too little for it; {needed} calls are the least"
             return self._result(0, why)
         try:
             for self._look in range(len(SHARES)):
                 changed, others = self._plan()
                 self._ask([*self._changed.next(changed)], [*self._others.next(others)])
-                if self._p() <= ALPHA or self._p(reverse=True) <= ALPHA:
+                if self._p() <= self._alpha or self._p(reverse=True) <= self._alpha:
                     break
         except StopRun as stopped:
             why = stopped.why
@@ -186,7 +194,7 @@ class Comparing:
         changed, others = self._changed, self._others
         cases, pairs = len(changed) + len(others), changed.pairs + others.pairs
         share = (len(changed) + pairs * self._differing) / (cases + pairs)
-        enough = math.ceil(share * (_reach() / GAIN_PLANNED) ** 2)
+        enough = math.ceil(share * (_reach(self._alpha) / GAIN_PLANNED) ** 2)
         first = min(len(changed), FIRST_OF_STRATUM) + min(len(others), FIRST_OF_STRATUM)
         return min(self._most, max(enough, 2 * first))
 
@@ -198,7 +206,8 @@ class Comparing:
         """
         left = (self._most - self._others.asked) // len(self._changed)
         for rounds in range(1, left + 1):
-            if sign_test(rounds * self._fixed, rounds * self._broken) <= ALPHA * SHARES[self._look]:
+            p = sign_test(rounds * self._fixed, rounds * self._broken)
+            if p <= self._alpha * SHARES[self._look]:
                 return rounds
         return 0
 
@@ -217,6 +226,7 @@ class Comparing:
         ]
         measured = self._around.evaluator.evaluate(trials) if trials else []
         for before, after in zip(measured[::2], measured[1::2], strict=True):
+            self.originals += before
             new = {result.case.id: result for result in after}
             for result in before:
                 stratum[result.case.id].add(result, new[result.case.id])
@@ -249,18 +259,18 @@ class Comparing:
 
     def _result(self, calls: int, why: str) -> Confirmation:
         p = self._p()
-        worse = self._p(reverse=True) <= ALPHA
+        worse = self._p(reverse=True) <= self._alpha
         strata = (self._changed, self._others)
         pairs = sum(one.pairs for one in strata)
         return Confirmation(
-            verdict=IMPROVED if p <= ALPHA else WORSE if worse else NOT_SHOWN,
+            verdict=IMPROVED if p <= self._alpha else WORSE if worse else NOT_SHOWN,
             estimate=self._estimate,
             p=p,
             pairs=pairs,
             better=sum(one.better for one in strata),
             worse=sum(one.worse for one in strata),
             calls=calls,
-            detectable=detectable(pairs, differing=self._differing) if pairs else None,
+            detectable=detectable(pairs, self._alpha, differing=self._differing) if pairs else None,
             why=why,
         )
 

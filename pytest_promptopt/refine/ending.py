@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict
 
 from pytest_promptopt.errors import PromptConflictError, PromptFileError
-from pytest_promptopt.evidence import ALPHA, sign_test
+from pytest_promptopt.evidence import sign_test
 from pytest_promptopt.records import Confirmation, PromptResult, Split
 from pytest_promptopt.refine.acceptance import compare, score
 from pytest_promptopt.refine.attempts import Results
-from pytest_promptopt.refine.confirmation import IMPROVED, Comparing, explained
+from pytest_promptopt.refine.confirmation import IMPROVED, NOT_SHOWN, Comparing, explained
 from pytest_promptopt.refine.evaluator import Prompt, StopRun, Trial
+from pytest_promptopt.refine.flaky import flaky
 from pytest_promptopt.refine.halting import Halt, Phase
 from pytest_promptopt.refine.search import SEARCHED
 from pytest_promptopt.refine.strategy import GroupSearch
 from pytest_promptopt.refine.surroundings import Surroundings
+from pytest_promptopt.settings import Accept
 
 #: Puts a prompt's new text on disk; raises `PromptConflictError` when the file changed since it was read.
 Write = Callable[[Prompt, str], None]
@@ -33,6 +35,7 @@ class Ending:
         self._around = around
         # Until `write` had its turn; it has none after Ctrl-C.
         self.confirmation: Confirmation | None = None
+        self._fresh: Results = ()
         self._unwritten: dict[str, str] = {prompt.name: Halt.INTERRUPTED for prompt in self.changed}
         self._scored: dict[Split, tuple[Results, Results]] = {
             split: (self.original.evidence(split), self.final.evidence(split)) for split in Split
@@ -47,21 +50,24 @@ class Ending:
         self._around.policies.progress(Phase.CONFIRMATION, ", ".join(self._search.names))
         comparing = Comparing(self.original, self.final, self._around, pairs)
         self.confirmation = comparing.run()
+        self._fresh = tuple(comparing.originals)
         names = self._search.names
         self._around.record(
             "confirmation", prompts=names, candidate=self.final.id, **asdict(self.confirmation)
         )
-        if self.heldout and not self._confirmed:
+        if self.heldout and not self._accepted:
             self.notes.append("the held-out cases were not scored, since the gain is not confirmed")
 
     @property
-    def _confirmed(self) -> bool:
-        return self.confirmation is not None and self.confirmation.verdict == IMPROVED
+    def _accepted(self) -> bool:
+        """Whether the confirmation lets the final text be written; held-out cases may still forbid it."""
+        accepted = (IMPROVED, NOT_SHOWN) if self._around.settings.accept is Accept.BEST else (IMPROVED,)
+        return self.confirmation is not None and self.confirmation.verdict in accepted
 
     @property
     def trials(self) -> tuple[Trial, ...]:
         """Held-out cases under the original and the final texts; none if there is nothing to compare."""
-        if not (self.heldout and self.changed and self._confirmed):
+        if not (self.heldout and self.changed and self._accepted):
             return ()
         return Trial({}, self.heldout), Trial(self.final.overlay, self.heldout)
 
@@ -76,8 +82,8 @@ class Ending:
     def write(self, write: Write | None) -> None:
         """Write every changed prompt once; the journal keeps the text of those that are not written.
 
-        A gain that fresh answers do not confirm, and one with a fall on held-out cases that chance hardly
-        explains, keeps the original.
+        A gain that fresh answers do not confirm keeps the original, unless the user takes the best there is;
+        so does a fall on held-out cases that chance hardly explains, whatever the user takes.
         """
         for prompt in self.changed:
             text = self.final.text(prompt)
@@ -86,21 +92,24 @@ class Ending:
             self._around.record("not written" if why else "written", prompt=prompt.name, why=why, text=text)
 
     def _doubt(self) -> str:
-        """Why the original stays, whoever asks; empty when the final text may be written."""
-        if self.confirmation is not None and not self._confirmed:
+        """Why the original stays; empty when the final text may be written."""
+        if self.confirmation is not None and not self._accepted:
             return explained(self.confirmation)
         return self._fall()
 
     def _fall(self) -> str:
         """Why the held-out cases speak against the final text; empty when they do not."""
         paired = compare(*self._scored[Split.HELDOUT], split=Split.HELDOUT)
-        if paired.gain >= 0 or sign_test(len(paired.broken), len(paired.fixed)) > ALPHA:
+        alpha = self._around.settings.alpha
+        if paired.gain >= 0 or sign_test(len(paired.broken), len(paired.fixed)) > alpha:
             return ""
         return f"on held-out cases it is worse than the original ({paired})"
 
     def results(self) -> Iterator[PromptResult]:
         """What became of each prompt of the group."""
-        paired = compare(self.original.evidence(*SEARCHED), self.final.evidence(*SEARCHED))
+        before, after = self.original.evidence(*SEARCHED), self.final.evidence(*SEARCHED)
+        paired = compare(before, after)
+        noisy = flaky([*before, *self._scored[Split.HELDOUT][0], *self._fresh])
         group = self._search.group
         scores = (score(split, len(group.ids(split)), *each) for split, each in self._scored.items())
         measured = tuple(each for each in scores if each.cases)
@@ -122,6 +131,9 @@ class Ending:
                 ),
                 fixed=paired.fixed if changed else (),
                 broken=paired.broken if changed else (),
+                rates=_rates(before, after, {*paired.fixed, *paired.broken}) if changed else {},
+                flaky=noisy,
+                accepted=changed and self._accepted and not self._fall(),
                 written=changed and not unwritten,
                 unwritten=unwritten,
                 pipeline=tuple(self._search.names) if len(group.prompts) > 1 else (),
@@ -134,11 +146,17 @@ class Ending:
             return "passing"
         if self._search.interrupted or unwritten == Halt.INTERRUPTED:
             return "interrupted"
-        if changed and self.confirmation is not None and not self._confirmed:
-            return self.confirmation.verdict
-        if changed and self._fall():
-            return "worse"
-        return "improved" if changed else "unchanged"
+        if not changed or self.confirmation is None:
+            return "unchanged"
+        return "worse" if self._accepted and self._fall() else self.confirmation.verdict
+
+
+def _rates(before: Results, after: Results, cases: Collection[str]) -> dict[str, tuple[float, float]]:
+    new = {result.case.id: result.rate for result in after}
+    pairs = ((result.case.id, result.rate, new.get(result.case.id)) for result in before)
+    return {
+        case: (one, two) for case, one, two in pairs if case in cases and one is not None and two is not None
+    }
 
 
 def _refusal(write: Write, prompt: Prompt, text: str) -> str:

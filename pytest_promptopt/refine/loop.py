@@ -57,7 +57,8 @@ def run(
     endings = [Ending(search, around) for search in searches]
     if not interrupted:
         try:
-            pairs = planned_pairs([search.group for search in searches], settings.max_calls)
+            groups = [search.group for search in searches]
+            pairs = planned_pairs(groups, settings.max_calls, settings.alpha)
             for ending, planned in zip(endings, pairs, strict=True):
                 ending.confirm(planned)
             score_heldout(endings, around)

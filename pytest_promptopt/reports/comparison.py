@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator, Sequence
 
-from pytest_promptopt.evidence import ALPHA, sign_test
+from pytest_promptopt.evidence import sign_test
 from pytest_promptopt.records import PromptResult, Role, RunResult, Spend, Split, SplitScore
 from pytest_promptopt.reports.lines import BOLD, DIM, WARN, Line
 from pytest_promptopt.reports.optimization import shown_rate, spend_table
@@ -24,14 +24,14 @@ _LEGEND = (
 )
 
 
-def comparison_summary(result: RunResult, *, width: int = 100) -> list[Line]:
+def comparison_summary(result: RunResult, *, alpha: float, width: int = 100) -> list[Line]:
     """A table per group of prompts, then why each strategy stopped, its journal, and what was really paid."""
     lines: list[Line] = []
     if result.interrupted:
         lines += [Line("interrupted: what follows is what was known by then", WARN), Line()]
     groups = _groups(result.compared)
     for names in groups:
-        rows = [_rates(_of(run, names)) for run in result.compared]
+        rows = [_rates(_of(run, names), alpha) for run in result.compared]
         spent = [_spent(run) for run in result.compared] if len(groups) == 1 else None
         before = _before([_of(run, names) for run in result.compared])
         lines += [
@@ -92,16 +92,16 @@ def _before(runs: Sequence[Sequence[PromptResult]]) -> Row:
     )
 
 
-def _rates(prompts: Sequence[PromptResult]) -> Row:
+def _rates(prompts: Sequence[PromptResult], alpha: float) -> Row:
     scores = {score.split: score for score in prompts[0].scores}
-    return (*(_after(scores.get(split)) for split in Split), _gain(prompts, scores.get(Split.HELDOUT)))
+    return (*(_after(scores.get(split)) for split in Split), _gain(prompts, scores.get(Split.HELDOUT), alpha))
 
 
 def _after(score: SplitScore | None) -> str:
     return "-" if score is None or score.after is None else shown_rate(score, score.after)
 
 
-def _gain(prompts: Sequence[PromptResult], heldout: SplitScore | None) -> str:
+def _gain(prompts: Sequence[PromptResult], heldout: SplitScore | None, alpha: float) -> str:
     """``confirmed, carries over``: what fresh answers and held-out cases say of the new text."""
     changed = next((prompt for prompt in prompts if prompt.before != prompt.after), None)
     if changed is None or changed.confirmation is None:
@@ -110,9 +110,9 @@ def _gain(prompts: Sequence[PromptResult], heldout: SplitScore | None) -> str:
         return changed.confirmation.verdict
     if heldout is None or heldout.after is None:
         return "confirmed"
-    if sign_test(heldout.fixed, heldout.broken) <= ALPHA:
+    if sign_test(heldout.fixed, heldout.broken) <= alpha:
         return "confirmed, carries over"
-    if sign_test(heldout.broken, heldout.fixed) <= ALPHA:
+    if sign_test(heldout.broken, heldout.fixed) <= alpha:
         return "worse on held-out"
     return "confirmed, held-out not shown"
 

@@ -17,9 +17,9 @@ none), ``prompts``, ``run``.
   ``cases`` (node ids), ``confusion`` (lists of expected, actual, count)
 * ``results``, one object per case: ``id``, ``split``, ``status`` (``passed``, ``failed``, ``errored``,
   ``skipped``), ``rate``, ``samples`` (how often it ran), ``counted`` (how many of these are in the
-  rate); ``category``, ``expected``, ``actual``, ``message`` of its first failed sample (``expected`` is
-  null also when the test states a constraint: see ``message``); ``error`` of its first sample whose
-  model call failed
+  rate), ``flaky`` (whether it both passed and failed); ``category``, ``expected``, ``actual``, ``message``
+  of its first failed sample (``expected`` is null also when the test states a constraint: see
+  ``message``); ``error`` of its first sample whose model call failed
 
 ``run`` is null without ``--optimize``, else what it did:
 
@@ -30,9 +30,14 @@ none), ``prompts``, ``run``.
 * ``spend``, by role: ``calls``, ``input_tokens``, ``output_tokens``, ``unpriced`` (calls without a known
   price), ``cost`` of the others (null when there are none)
 * ``prompts``, one object per prompt: ``prompt``, ``outcome``, ``stop`` and ``why`` it stopped,
-  ``written``, why a changed text is ``unwritten`` (``dry run``, ``interrupted``, an error), ``note``, the
-  text ``before`` and ``after``, ``fixed`` and ``broken`` (node ids), ``pipeline`` (the prompts that were
-  refined together with it, itself included, and have the same scores; empty for a prompt on its own)
+  ``accepted`` (whether ``after`` may be written: an ``outcome`` ``not shown`` is with
+  ``--promptopt-accept=best``), ``written``, why a changed text is ``unwritten`` (``dry run``,
+  ``interrupted``, an error), ``note``, the text ``before`` and ``after``, ``fixed`` and ``broken`` (node ids)
+  and the ``rates`` of these over their samples (lists of before, after, by node id), ``pipeline`` (the
+  prompts that were refined together with it, itself included, and have the same scores; empty for a prompt
+  on its own)
+* their ``flaky`` cases, which both passed and failed under the text ``before``: ``case``, ``passed`` of its
+  ``samples``, fresh answers included
 * their ``confirmation``, null when there was nothing to confirm: ``verdict`` (``improved``, ``not shown``,
   ``worse``), ``estimate`` of the change of the pass rate over train and validation, the exact one-sided
   ``p``, ``pairs`` of fresh answers, how many were ``better`` and ``worse``, ``calls`` paid, the gain that is
@@ -67,6 +72,7 @@ from pytest_promptopt.records import (
     SplitScore,
     Status,
 )
+from pytest_promptopt.refine.flaky import flaky
 
 if TYPE_CHECKING:
     from pytest_promptopt.failures import Feedback
@@ -140,6 +146,7 @@ def _result(result: CaseResult, category: str | None) -> dict[str, Any]:
         "rate": result.rate,
         "samples": len(result.outcomes),
         "counted": len(result.counted),
+        "flaky": bool(flaky([result])),
         "category": category,
         "expected": failure and failure.expected,
         "actual": failure and failure.actual,
@@ -176,6 +183,7 @@ def _prompt(prompt: PromptResult) -> dict[str, Any]:
         "outcome": prompt.outcome,
         "stop": prompt.stop,
         "why": prompt.why,
+        "accepted": prompt.accepted,
         "written": prompt.written,
         "unwritten": prompt.unwritten or None,
         "pipeline": prompt.pipeline,
@@ -184,6 +192,8 @@ def _prompt(prompt: PromptResult) -> dict[str, Any]:
         "after": prompt.after,
         "fixed": prompt.fixed,
         "broken": prompt.broken,
+        "rates": prompt.rates,
+        "flaky": [dataclasses.asdict(case) for case in prompt.flaky],
         "confirmation": prompt.confirmation and dataclasses.asdict(prompt.confirmation),
         "scores": [_score(score) for score in prompt.scores],
         "iterations": [_iteration(iteration) for iteration in prompt.iterations],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
 from pytest_promptopt.reports.wording import excerpt
@@ -43,8 +44,18 @@ def show(writer: Writer, title: str, lines: Sequence[Line]) -> None:
             writer.write_line(line.text, **line.markup)
 
 
-def examples(ids: Sequence[str]) -> list[str]:
-    """The first ids and how many more there are."""
-    shown = [excerpt(id, MAX_ID_WIDTH) for id in ids[:MAX_EXAMPLES]]
+def examples(ids: Sequence[str], told: Mapping[str, str] = MappingProxyType({})) -> list[str]:
+    """The first ids, each with what is told of it in brackets, and how many more there are."""
+    shown = [named(id, told.get(id, "")) for id in ids[:MAX_EXAMPLES]]
     hidden = len(ids) - len(shown)
     return [*shown, f"... and {hidden:,} more"] if hidden else shown
+
+
+def named(id: str, told: str = "") -> str:
+    """A node id with what is told of it in brackets."""
+    return excerpt(id, MAX_ID_WIDTH) + f" ({told})" * bool(told)
+
+
+def passed_samples(passed: int, samples: int) -> str:
+    """``2 of 3 samples passed``."""
+    return f"{passed:,} of {samples:,} samples passed"

@@ -5,10 +5,21 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 
-from pytest_promptopt.evidence import ALPHA, SMALL_SPLIT, sign_test, wilson
+from pytest_promptopt.evidence import sign_test, small_split, wilson
 from pytest_promptopt.prompts import unified_diff
 from pytest_promptopt.records import Confirmation, PromptResult, RunResult, Spend, Split, SplitScore
-from pytest_promptopt.reports.lines import BAD, BOLD, DIM, GOOD, PLAIN, WARN, Line, Markup, examples
+from pytest_promptopt.reports.lines import (
+    BAD,
+    BOLD,
+    DIM,
+    GOOD,
+    PLAIN,
+    WARN,
+    Line,
+    Markup,
+    examples,
+    passed_samples,
+)
 from pytest_promptopt.reports.wording import cost, duration, excerpt, percent, plural, printable, table
 
 #: Lines of a diff shown, and the longest: most of a prompt may stand on one.
@@ -21,8 +32,11 @@ MAX_REASON_WIDTH = 400
 _SPLIT_NAMES = {Split.TRAIN: "train", Split.VALIDATION: "validation", Split.HELDOUT: "held-out"}
 
 
-def run_summary(result: RunResult, *, width: int = 100) -> list[Line]:
-    """What ``--optimize`` did: prompt by prompt, then what it cost and where the journal is."""
+def run_summary(result: RunResult, *, alpha: float, width: int = 100) -> list[Line]:
+    """What ``--optimize`` did: prompt by prompt, then what it cost and where the journal is.
+
+    :param alpha: a change on held-out cases counts as shown from this p-value down.
+    """
     lines: list[Line] = []
     if result.interrupted:
         lines += [Line("interrupted: what follows is what was known by then", WARN), Line()]
@@ -30,7 +44,7 @@ def run_summary(result: RunResult, *, width: int = 100) -> list[Line]:
     for prompt in result.prompts:
         searches.setdefault(prompt.pipeline or (prompt.prompt,), []).append(prompt)
     for prompts in searches.values():
-        lines += [*_search(prompts, result.journal, width), Line()]
+        lines += [*_search(prompts, result.journal, alpha, width), Line()]
     lines += spend_table(result)
     if result.journal:
         lines.append(Line(f"journal: {printable(result.journal)}"))
@@ -42,14 +56,14 @@ def run_summary(result: RunResult, *, width: int = 100) -> list[Line]:
 _OUTCOMES: Mapping[str, tuple[str, Markup]] = {
     "improved": ("improved", GOOD),
     "unchanged": ("unchanged", WARN),
-    "not shown": ("gain not shown, left alone", WARN),
+    "not shown": ("gain not shown", WARN),
     "worse": ("worse on held-out cases, left alone", BAD),
     "passing": ("no failing case, left alone", GOOD),
     "interrupted": ("interrupted", WARN),
 }
 
 
-def _search(prompts: Sequence[PromptResult], journal: str, width: int) -> Iterator[Line]:
+def _search(prompts: Sequence[PromptResult], journal: str, alpha: float, width: int) -> Iterator[Line]:
     """One search: of a prompt on its own, or of the prompts of a pipeline, whose scores are the same."""
     one = prompts[0]
     changed = [prompt for prompt in prompts if prompt.before != prompt.after]
@@ -67,7 +81,8 @@ def _search(prompts: Sequence[PromptResult], journal: str, width: int) -> Iterat
         yield _headline(one, more)
     yield from _scores(one.scores)
     if changed:
-        yield from _evidence(changed[0], width)
+        yield from _evidence(changed[0], alpha, width)
+    yield from _flaky(one, width)
     if iterations:
         tried = f"{plural(len(iterations), 'iteration')}, {plural(len(candidates), 'candidate')}"
         yield Line(f"  tried:    {tried}")
@@ -91,6 +106,10 @@ def _headline(prompt: PromptResult, more: str = "") -> Line:
         and prompt.confirmation.verdict == "worse"
     ):
         words = "worse on fresh answers, left alone"
+    if prompt.outcome == "not shown":
+        words += ", written all the same" if prompt.written else ", left alone" * (not prompt.accepted)
+        if prompt.accepted and not prompt.written:
+            words, more = f"{words}, not written", f": {printable(prompt.unwritten)}"
     if prompt.outcome == "improved" and not prompt.written:
         words, markup, more = (
             "improved, not written",
@@ -140,13 +159,16 @@ def shown_rate(score: SplitScore, rate: float | None) -> str:
     return f"{percent(rate)} [{low * 100:.0f}-{high * 100:.0f}]"
 
 
-def _evidence(prompt: PromptResult, width: int) -> Iterator[Line]:
+def _evidence(prompt: PromptResult, alpha: float, width: int) -> Iterator[Line]:
     """What speaks for the new text, and against it."""
     yield from _changed_cases(prompt)
     if prompt.confirmation is not None:
         yield from _confirmation(prompt.confirmation, width)
-    if prompt.outcome != "not shown":
-        yield from _heldout(prompt.scores, width)
+    if prompt.outcome == "not shown" and prompt.accepted:
+        text = "the new text is not shown to be better; --promptopt-accept=best takes it all the same"
+        yield from _wrapped(f"accepted: {text}", width, WARN)
+    if prompt.outcome != "not shown" or prompt.accepted:
+        yield from _heldout(prompt.scores, alpha, width)
 
 
 def _changed_cases(prompt: PromptResult) -> Iterator[Line]:
@@ -154,7 +176,18 @@ def _changed_cases(prompt: PromptResult) -> Iterator[Line]:
     where = f" in {' and '.join(splits)}" * bool(splits)
     counts = f"{plural(len(prompt.fixed), 'case')} fixed, {len(prompt.broken):,} broken{where}"
     yield Line(f"  changed:  {counts}{':' if prompt.broken else ''}")
-    yield from (Line(f"            {example}", WARN) for example in examples(prompt.broken))
+    rates = {case: prompt.rates[case][1] for case in prompt.broken if case in prompt.rates}
+    told = {case: f"pass rate {percent(rate)}" for case, rate in rates.items() if rate}
+    yield from (Line(f"            {example}", WARN) for example in examples(prompt.broken, told))
+
+
+def _flaky(prompt: PromptResult, width: int) -> Iterator[Line]:
+    if not prompt.flaky:
+        return
+    text = f"{plural(len(prompt.flaky), 'case')} both passed and failed under the first text:"
+    yield from _wrapped(f"flaky:    {text}", width, WARN)
+    told = {case.case: passed_samples(case.passed, case.samples) for case in prompt.flaky}
+    yield from (Line(f"            {example}", WARN) for example in examples([*told], told))
 
 
 _CONFIRMED: Mapping[str, tuple[str, Markup]] = {
@@ -180,7 +213,7 @@ def _confirmation(found: Confirmation, width: int) -> Iterator[Line]:
     yield from _wrapped(f"{word}: {text}", width, markup)
 
 
-def _heldout(scores: Sequence[SplitScore], width: int) -> Iterator[Line]:
+def _heldout(scores: Sequence[SplitScore], alpha: float, width: int) -> Iterator[Line]:
     score = next((s for s in scores if s.split is Split.HELDOUT and s.cases), None)
     if score is None or score.before is None or score.after is None:
         why = "there are no held-out cases" if score is None else "the held-out cases were not measured"
@@ -190,31 +223,29 @@ def _heldout(scores: Sequence[SplitScore], width: int) -> Iterator[Line]:
         text = f"held-out: no evidence that this carries over to new inputs: {why}.{advice}"
         yield from _wrapped(text, width, WARN)
         return
-    yield from _wrapped(f"held-out: {heldout_verdict(score)}", width, _heldout_markup(score))
-    if score.cases < SMALL_SPLIT:
-        text = (
-            f"only {plural(score.cases, 'held-out case')}: too few to show much; {SMALL_SPLIT} is the least"
-        )
+    yield from _wrapped(f"held-out: {heldout_verdict(score, alpha)}", width, _heldout_markup(score, alpha))
+    if score.cases < (least := small_split(alpha)):
+        text = f"only {plural(score.cases, 'held-out case')}: too few to show much; {least} is the least"
         yield from _wrapped(f"          {text}", width, WARN)
 
 
-def heldout_verdict(score: SplitScore) -> str:
+def heldout_verdict(score: SplitScore, alpha: float) -> str:
     """Whether the change carries over to cases that the search never saw, in words."""
     counts = f"{plural(score.fixed, 'case')} fixed, {score.broken} broken"
     gain, loss = sign_test(score.fixed, score.broken), sign_test(score.broken, score.fixed)
     if not score.fixed and not score.broken:
         return "gain not shown: no case changed its verdict"
-    if gain <= ALPHA:
+    if gain <= alpha:
         return f"the gain carries over: {counts} ({_chance(gain)})"
-    if loss <= ALPHA:
+    if loss <= alpha:
         return f"worse on cases it never saw: {counts} ({_chance(loss)})"
     return f"gain not shown: {counts}, which may be chance ({_chance(gain)})"
 
 
-def _heldout_markup(score: SplitScore) -> Markup:
-    if sign_test(score.fixed, score.broken) <= ALPHA:
+def _heldout_markup(score: SplitScore, alpha: float) -> Markup:
+    if sign_test(score.fixed, score.broken) <= alpha:
         return GOOD
-    return BAD if sign_test(score.broken, score.fixed) <= ALPHA else WARN
+    return BAD if sign_test(score.broken, score.fixed) <= alpha else WARN
 
 
 def _chance(p: float) -> str:

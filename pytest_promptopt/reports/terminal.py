@@ -10,7 +10,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from pytest_promptopt.failures.categories import CONFUSION
-from pytest_promptopt.records import PromptCheck
+from pytest_promptopt.records import PromptCheck, Status
+from pytest_promptopt.refine.flaky import flaky
 from pytest_promptopt.reports.comparison import comparison_summary
 from pytest_promptopt.reports.lines import (
     BAD,
@@ -22,6 +23,8 @@ from pytest_promptopt.reports.lines import (
     WARN,
     Line,
     examples,
+    named,
+    passed_samples,
     show,
 )
 from pytest_promptopt.reports.optimization import run_summary
@@ -52,12 +55,13 @@ def failure_section(
     lines: list[Line] = []
     for check in shown:
         lines.append(Line(_heading(check), {**BOLD, **(BAD if check.failing else WARN)}))
-        feedback = feedbacks.get(check.prompt)
+        feedback, told = feedbacks.get(check.prompt), _passed_samples(check)
         if feedback is not None:
-            lines.extend(_categories(feedback, width))
+            lines.extend(_categories(feedback, told, width))
         elif check.failing:
             failing = [r.case.id for r in check.results if r.failing is not None]
-            lines.extend(Line(f"    {example}") for example in examples(failing))
+            lines.extend(Line(f"    {example}") for example in examples(failing, told))
+        lines.extend(_flaky(check, told))
         lines.extend(_errored(check))
         lines.append(Line())
     if any(c.failing for c in shown):
@@ -77,19 +81,31 @@ def _heading(check: PromptCheck) -> str:
     return f"{printable(check.prompt)}: {passing}{errored}"
 
 
-def _categories(feedback: Feedback, width: int) -> Iterator[Line]:
+def _passed_samples(check: PromptCheck) -> dict[str, str]:
+    """What is told of each case that ran several times."""
+    counted = {result.case.id: [o.status for o in result.counted] for result in check.results}
+    return {
+        case: passed_samples(statuses.count(Status.PASSED), len(statuses))
+        for case, statuses in counted.items()
+        if len(statuses) > 1
+    }
+
+
+def _categories(feedback: Feedback, told: Mapping[str, str], width: int) -> Iterator[Line]:
     failed = {case.case: case for case in feedback.failed}
     for category in feedback.categories[:MAX_CATEGORIES]:
         yield Line()
         yield Line(f"  {printable(category.name)}: {plural(category.count, 'case')}", BOLD)
-        yield from _category(category, failed, width)
+        yield from _category(category, failed, told, width)
     hidden = feedback.categories[MAX_CATEGORIES:]
     if hidden:
         cases = plural(sum(c.count for c in hidden), "case")
         yield Line(f"  and {len(hidden)} more kinds of failure ({cases})", DIM)
 
 
-def _category(category: Category, failed: Mapping[str, FailedCase], width: int) -> Iterator[Line]:
+def _category(
+    category: Category, failed: Mapping[str, FailedCase], told: Mapping[str, str], width: int
+) -> Iterator[Line]:
     if category.name != CONFUSION:  # the table says the same
         yield from _labelled("observed", category.observed, width)
     if category.confusion:
@@ -106,7 +122,8 @@ def _category(category: Category, failed: Mapping[str, FailedCase], width: int) 
     yield from _labelled("suggested fix", category.fix, width)
     said = ""
     for number, example in enumerate(category.examples[:MAX_EXAMPLES]):
-        yield Line(f"    {'' if number else 'examples:':<15}{excerpt(example, MAX_ID_WIDTH)}", DIM)
+        shown = named(example, told.get(example, ""))
+        yield Line(f"    {'' if number else 'examples:':<15}{shown}", DIM)
         operands = _operands(failed[example]) if example in failed and not category.confusion else said
         if operands != said:
             yield Line(f"    {'':<17}{operands}")
@@ -131,6 +148,14 @@ def _value(value: object) -> str:
     """A value in a table; blanks that a reader could not see are put in quotes."""
     text = str(value)
     return excerpt(text if text and text == text.strip() else f'"{text}"', MAX_VALUE_WIDTH)
+
+
+def _flaky(check: PromptCheck, told: Mapping[str, str]) -> Iterator[Line]:
+    noisy = [case.case for case in flaky(check.results)]
+    if noisy:
+        yield Line()
+        yield Line(f"  flaky: {plural(len(noisy), 'case')} both passed and failed under this very text", WARN)
+        yield from (Line(f"    {example}") for example in examples(noisy, told))
 
 
 def _errored(check: PromptCheck) -> Iterator[Line]:

@@ -21,6 +21,8 @@ WRONG = {
     "max_iterations": ("0", "a whole number from 1"),
     "plateau": ("few", "a whole number from 1"),
     "target": ("1.5", "a share from 0 to 1 (0.9) or a percentage (90%)"),
+    "accept": ("any", "not one of improved, best"),
+    "alpha": ("0.6", "not a number above 0 and at most 0.5, such as 0.05"),
     "max_calls": ("-1", "a whole number from 1"),
     "max_tokens": ("some", "a whole number from 1"),
     "max_time": ("1d", "a time above 0, such as 90, 90s, 15m or 2h"),

@@ -305,7 +305,7 @@ def test_a_hanging_provider_ends_at_the_deadline() -> None:
     ledger = Ledger()
     with calling(FakeModel(seconds=60), ledger=ledger, retry=RetryPolicy(deadline=0.2)) as caller:
         start = time.monotonic()
-        with pytest.raises(ModelError, match=r"no reply within 0\.2 s") as caught:
+        with pytest.raises(ModelError, match=r"no reply within 0\.2\d* s") as caught:
             caller.ask(question(), Role.TARGET)
         assert caught.value.kind is ErrorKind.TIMEOUT
         assert time.monotonic() - start < 0.7

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_promptopt.evidence import ALPHA, Signs, sign_test, weighted_sign_test, wilson
+from pytest_promptopt.evidence import Signs, least_changes, sign_test, small_split, weighted_sign_test, wilson
 
 counts = st.integers(min_value=0, max_value=200)
 
@@ -22,8 +22,12 @@ def test_p_is_the_tail_of_a_fair_coin(better: int, worse: int, p: float) -> None
     assert sign_test(better, worse) == pytest.approx(p)
 
 
-def test_four_fixed_cases_are_not_enough_and_five_are() -> None:
-    assert sign_test(4, 0) > ALPHA >= sign_test(5, 0)
+@pytest.mark.parametrize(
+    ("alpha", "least", "split"), [(0.05, 5, 10), (0.5, 1, 10), (0.25, 2, 10), (0.01, 7, 14), (0.001, 10, 20)]
+)
+def test_a_smaller_alpha_takes_more_changed_cases(alpha: float, least: int, split: int) -> None:
+    assert (least_changes(alpha), small_split(alpha)) == (least, split)
+    assert sign_test(least - 1, 0) > alpha >= sign_test(least, 0)
 
 
 def test_thousands_of_cases_do_not_overflow() -> None:

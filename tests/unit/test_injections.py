@@ -254,7 +254,7 @@ def test_a_terminal_is_shown_printable_text_only(name: str) -> None:
     lines = [
         *failure_section([check(text)], {"route.md": feedback}),
         *gate_lines([check(text)]),
-        *run_summary(run),
+        *run_summary(run, alpha=0.05),
     ]
     (iteration,) = run.prompts[0].iterations
     shown = [

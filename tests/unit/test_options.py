@@ -9,7 +9,7 @@ import pytest
 
 from pytest_promptopt import options
 from pytest_promptopt.errors import SettingsError
-from pytest_promptopt.settings import CacheMode, Mode, Settings
+from pytest_promptopt.settings import Accept, CacheMode, Mode, Settings
 
 BY_FIELD = {option.field: option for option in options.OPTIONS}
 
@@ -47,6 +47,10 @@ def test_defaults_that_the_help_names_are_the_settings_own() -> None:
         ("plateau", "7", 7),
         ("target", "0.95", 0.95),
         ("target", "95%", 0.95),
+        ("accept", "improved", Accept.IMPROVED),
+        ("accept", "best", Accept.BEST),
+        ("alpha", "0.5", 0.5),
+        ("alpha", "1e-3", 0.001),
         ("max_calls", "1000", 1000),
         ("max_tokens", "200000", 200000),
         ("max_time", "90", 90.0),
@@ -92,6 +96,13 @@ WRONG = [
     ("target", "1.1", "a share from 0 to 1"),
     ("target", "nan", "a share from 0 to 1"),
     ("target", "101%", "a percentage"),
+    ("accept", "all", "improved, best"),
+    ("accept", "", "improved, best"),
+    ("alpha", "0", "above 0 and at most 0.5"),
+    ("alpha", "0.51", "above 0 and at most 0.5"),
+    ("alpha", "-0.05", "above 0 and at most 0.5"),
+    ("alpha", "nan", "above 0 and at most 0.5"),
+    ("alpha", "5%", "such as 0.05"),
     ("max_calls", "0", "a whole number from 1"),
     ("max_calls", "1e3", "a whole number from 1"),
     ("max_tokens", "0", "a whole number from 1"),

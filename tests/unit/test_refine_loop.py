@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from pytest_promptopt.errors import ErrorKind, ModelError, PromptConflictError
 from pytest_promptopt.journal import Journal, read
-from pytest_promptopt.records import Answer, Iteration, PromptResult, Request, Split, SplitScore
-from pytest_promptopt.refine.evaluator import StopRun
+from pytest_promptopt.records import Answer, CaseResult, Iteration, PromptResult, Request, Split, SplitScore
+from pytest_promptopt.refine.evaluator import StopRun, Trial
 from pytest_promptopt.refine.policies import Policies
 from pytest_promptopt.refine.replies import Reply
+from pytest_promptopt.settings import Accept
 from tests.refine_world import (
     HELDOUT,
     TRAIN,
@@ -656,6 +658,74 @@ def test_a_ceiling_too_low_to_confirm_anything_spends_no_call_on_it() -> None:
     result = world.result(max_calls=30)
     assert (result.outcome, world.fresh) == ("not shown", [])
     assert "36 calls are the least" in result.unwritten
+
+
+def test_a_smaller_alpha_takes_more_fresh_answers_and_a_larger_one_fewer() -> None:
+    strict, plain, loose = (World(needs("a -"), ["a"]) for _ in range(3))
+    found = [world.result(alpha=alpha) for world, alpha in ((strict, 0.001), (plain, 0.05), (loose, 0.5))]
+    pairs = [result.confirmation.pairs for result in found if result.confirmation is not None]
+    assert [result.outcome for result in found] == ["improved"] * 3
+    assert pairs == [13, 7, 4], "of which one is for the case that did not change"
+    assert World(needs("a b"), ["a b"]).result(alpha=0.5, max_calls=30).written, (
+        "18 calls do for an alpha of .5"
+    )
+    assert "48 calls are the least" in World(needs("a b"), ["a b"]).result(alpha=0.01, max_calls=40).unwritten
+
+
+def test_the_best_text_is_written_though_it_is_not_shown_to_be_better_if_the_user_says_so() -> None:
+    world = World(needs("a b -") + needs("a", HELDOUT), ["a b"], luck=True)
+    result = world.result(accept=Accept.BEST)
+    assert (result.outcome, result.accepted, result.written, result.unwritten) == (
+        "not shown",
+        True,
+        True,
+        "",
+    )
+    assert world.written == {"route.md": "Route {{ ticket }}. a b"}
+    assert scores(result)["heldout"] == (0.0, 1.0), "held-out cases could have forbidden it"
+
+
+def test_the_best_text_without_calls_to_confirm_it_is_written_if_the_user_says_so() -> None:
+    world = World(needs("a b"), ["a b"])
+    result = world.result(accept=Accept.BEST, max_calls=30)
+    assert (result.outcome, result.written, world.fresh) == ("not shown", True, [])
+
+
+def test_the_best_text_is_not_written_when_fresh_answers_show_it_to_be_worse() -> None:
+    class Trap(World):
+        """What passed in the search fails under fresh answers, and the reverse."""
+
+        def _results(self, trial: Trial) -> tuple[CaseResult, ...]:
+            if trial.samples is not None:
+                trial = replace(trial, overlay={} if trial.overlay else {"route.md": "a b c"})
+            return super()._results(trial)
+
+    world = Trap(needs("a b c"), ["a b c"])
+    result = world.result(accept=Accept.BEST)
+    assert (result.outcome, result.accepted, world.written) == ("worse", False, {})
+    assert result.unwritten == "fresh answers show it to be worse than the original"
+
+
+@pytest.mark.parametrize("luck", [True, False])
+def test_the_best_text_is_not_written_when_held_out_cases_show_it_to_be_worse(luck: bool) -> None:
+    stating_z = FakePrompt(prose="Route {{ ticket }}. z")
+    world = World(needs("a") + needs("z z z z z", HELDOUT), ["a"], prompts=[stating_z], luck=luck)
+    result = world.result(accept=Accept.BEST)
+    assert (result.outcome, result.accepted, world.written) == ("worse", False, {})
+    assert result.unwritten.startswith("on held-out cases it is worse")
+
+
+def test_in_a_dry_run_the_best_text_is_accepted_and_not_written() -> None:
+    world = World(needs("a b"), ["a b"], luck=True)
+    (result,) = world.run(dry=True, accept=Accept.BEST).prompts
+    assert (result.outcome, result.accepted, result.unwritten) == ("not shown", True, "dry run")
+
+
+@pytest.mark.parametrize(("alpha", "outcome"), [(0.5, "worse"), (0.05, "improved")])
+def test_alpha_decides_which_fall_on_held_out_cases_is_chance(alpha: float, outcome: str) -> None:
+    stating_z = FakePrompt(prose="Route {{ ticket }}. z")
+    world = World(needs("a") + needs("z", HELDOUT), ["a"], prompts=[stating_z])
+    assert world.result(alpha=alpha).outcome == outcome
 
 
 def test_a_prompt_that_did_not_change_is_not_confirmed() -> None:

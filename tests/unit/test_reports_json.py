@@ -17,6 +17,7 @@ from pytest_promptopt.records import (
     Case,
     CaseResult,
     Failure,
+    FlakyCase,
     Iteration,
     Outcome,
     PromptResult,
@@ -104,7 +105,10 @@ RUN = RunResult(
                 ),
             ),
             fixed=("a",),
+            accepted=True,
             written=True,
+            rates={"a": (1 / 3, 1.0)},
+            flaky=(FlakyCase("a", 1, 3),),
         ),
     ),
     spend={Role.TARGET: Spend(10, 100, 20, 0.5, 1), Role.OPTIMIZER: Spend(1, 50, 20, 0.0, 1)},
@@ -158,6 +162,7 @@ def test_every_case_is_there_with_its_category_and_operands(tmp_path: Path) -> N
         "rate": 0.5,
         "samples": 2,
         "counted": 2,
+        "flaky": True,
         "category": "format violation",
         "expected": "billing",
         "actual": "Billing.",
@@ -175,6 +180,9 @@ def test_the_run_is_there_with_its_evidence(tmp_path: Path) -> None:
     run = written(tmp_path / "report.json")["run"]
     (prompt,) = run["prompts"]
     assert (prompt["before"], prompt["after"], prompt["written"]) == ("Route.", "Route well.", True)
+    assert (prompt["outcome"], prompt["accepted"]) == ("improved", True)
+    assert prompt["rates"] == {"a": [pytest.approx(1 / 3), 1.0]}
+    assert prompt["flaky"] == [{"case": "a", "passed": 1, "samples": 3}]
     (score,) = prompt["scores"]
     assert (score["fixed"], score["broken"], score["errored"]) == (9, 0, 2)
     assert score["p_better"] == pytest.approx(1 / 512)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from pytest_promptopt.records import (
     CandidateResult,
     Confirmation,
+    FlakyCase,
     Iteration,
     PromptResult,
     Role,
@@ -64,7 +65,7 @@ def summary(prompt: PromptResult = IMPROVED, **changed: object) -> list[Line]:
     run = RunResult(
         "run-1", (prompt,), {Role.TARGET: Spend(120, 4000, 500, 0.05, 0)}, 65.0, journal="j.jsonl"
     )
-    return run_summary(replace(run, **changed))  # type: ignore[arg-type]
+    return run_summary(replace(run, **changed), alpha=0.05)  # type: ignore[arg-type]
 
 
 def with_heldout(score: SplitScore | None) -> PromptResult:
@@ -124,6 +125,53 @@ class TestRunSummary:
         assert "no evidence that this carries over" not in text(shown)
         cut = replace(noise, pairs=0, why="all calls are used")
         assert "  not shown: all calls are used" in text(summary(replace(prompt, confirmation=cut)))
+
+    def test_what_is_written_without_being_shown_to_be_better_is_called_so(self) -> None:
+        noise = replace(CONFIRMED, verdict="not shown", estimate=0.021, p=0.4, detectable=0.134)
+        best = replace(IMPROVED, outcome="not shown", accepted=True, confirmation=noise)
+        shown = summary(best)
+        assert shown[0].text.startswith("prompts/route.md: gain not shown, written all the same, train 61.1%")
+        assert shown[0].markup == {**BOLD, **WARN}
+        words = " ".join(text(shown).split())
+        assert "not shown: +2.1 points on fresh answers" in words
+        assert "accepted: the new text is not shown to be better; --promptopt-accept=best takes it" in words
+        assert "held-out: the gain carries over: 9 cases fixed" in words
+        assert "written: prompts/route.md" in words
+        dry = summary(replace(best, written=False, unwritten="dry run"))
+        assert dry[0].text == "prompts/route.md: gain not shown, not written: dry run"
+
+    def test_the_verdict_of_held_out_cases_follows_alpha(self) -> None:
+        score = SplitScore(Split.HELDOUT, 12, 0.5, 0.9, fixed=5, broken=0)
+        strict, plain = (
+            " ".join(text(run_summary(RunResult("r", (with_heldout(score),), {}, 1.0), alpha=alpha)).split())
+            for alpha in (0.01, 0.05)
+        )
+        assert "gain not shown: 5 cases fixed, 0 broken, which may be chance (p = 0.031" in strict
+        assert "only 12 held-out cases: too few to show much; 14 is the least" in strict
+        assert "the gain carries over: 5 cases fixed, 0 broken (p = 0.031" in plain
+        assert "too few" not in plain
+
+    def test_flaky_cases_are_named_with_what_their_samples_did(self) -> None:
+        noisy = tuple(FlakyCase(f"test_route.py::test_queue[{n}]", n + 1, 7) for n in range(4))
+        shown = summary(replace(IMPROVED, flaky=noisy))
+        start = (
+            text(shown).splitlines().index("  flaky:    4 cases both passed and failed under the first text:")
+        )
+        assert [line.text.strip() for line in shown[start + 1 : start + 5]] == [
+            "test_route.py::test_queue[0] (1 of 7 samples passed)",
+            "test_route.py::test_queue[1] (2 of 7 samples passed)",
+            "test_route.py::test_queue[2] (3 of 7 samples passed)",
+            "... and 1 more",
+        ]
+        unchanged = summary(replace(IMPROVED, after=BEFORE, outcome="unchanged", flaky=noisy))
+        assert "  flaky:    4 cases" in text(unchanged)
+        assert "flaky" not in text(summary())
+
+    def test_a_broken_case_has_its_pass_rate_where_some_samples_pass(self) -> None:
+        first, second, *_ = IMPROVED.broken
+        shown = text(summary(replace(IMPROVED, rates={first: (1.0, 1 / 3), second: (1.0, 0.0)}))).splitlines()
+        assert f"            {first} (pass rate 33.3%)" in shown
+        assert f"            {second}" in shown
 
     def test_a_loss_on_fresh_answers_is_told_from_one_on_held_out_cases(self) -> None:
         loss = replace(CONFIRMED, verdict="worse", estimate=-0.2, p=1.0)
@@ -197,7 +245,7 @@ class TestRunSummary:
         both = ("prompts/plan.md", ROUTE)
         route = replace(IMPROVED, pipeline=both, scores=IMPROVED.scores[:2], broken=(), note="one note")
         plan = replace(route, prompt=both[0], after=BEFORE, outcome="unchanged", written=False, fixed=())
-        lines = run_summary(RunResult("run-1", (plan, route), {}, 65.0))
+        lines = run_summary(RunResult("run-1", (plan, route), {}, 65.0), alpha=0.05)
         shown = text(lines).splitlines()
         assert shown[0] == (
             "pipeline of prompts/plan.md and prompts/route.md, "
@@ -213,7 +261,7 @@ class TestRunSummary:
         both = ("prompts/plan.md", ROUTE)
         route = replace(IMPROVED, pipeline=both, after=BEFORE, outcome="unchanged", written=False)
         run = RunResult("run-1", (replace(route, prompt=both[0]), route), {}, 65.0)
-        assert text(run_summary(run)).count("no candidate was better") == 1
+        assert text(run_summary(run, alpha=0.05)).count("no candidate was better") == 1
 
     @pytest.mark.parametrize("why", ["dry run", "prompts/route.md: the file changed on disk"])
     def test_what_was_not_written_is_no_plain_success(self, why: str) -> None:
@@ -278,6 +326,7 @@ class TestRunSummary:
             unwritten=foreign,
             written=False,
             broken=(foreign,),
+            flaky=(FlakyCase(foreign, 1, 2),),
         )
         lines = summary(hostile, notes=(foreign,), journal=foreign)
         assert all(line.text.isprintable() for line in lines)

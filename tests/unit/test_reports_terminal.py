@@ -93,6 +93,31 @@ class TestFailureSection:
         lines = failure_section([only], {})
         assert lines[0].text == "prompts/route.md: 0/1 cases pass (pass rate with partial credit: 50.0%)"
 
+    def test_a_case_that_ran_several_times_is_named_with_its_samples_and_a_flaky_one_so_called(self) -> None:
+        statuses = {0: "++", 1: "--", 2: "+-", 3: "-+e"}
+        words = {"+": Status.PASSED, "-": Status.FAILED, "e": Status.ERRORED}
+        results = [
+            CaseResult(
+                one.case, tuple(Outcome(one.case.id, words[word], float(word == "+")) for word in samples)
+            )
+            for one, samples in ((result(n, Status.PASSED), samples) for n, samples in statuses.items())
+        ]
+        (only,) = check({ROUTE: results}, {})
+        ids = [r.case.id for r in results]
+        lines = text(failure_section([only], {})).splitlines()
+        assert lines[1:8] == [
+            f"    {ids[1]} (0 of 2 samples passed)",
+            f"    {ids[2]} (1 of 2 samples passed)",
+            f"    {ids[3]} (1 of 2 samples passed)",
+            "",
+            "  flaky: 2 cases both passed and failed under this very text",
+            f"    {ids[2]} (1 of 2 samples passed)",
+            f"    {ids[3]} (1 of 2 samples passed)",
+        ]
+        explained = category(count=3, examples=tuple(ids[1:]), cases=tuple(ids[1:]))
+        shown = text(failure_section([only], {ROUTE: feedback(explained)}))
+        assert f"    examples:      {ids[1]} (0 of 2 samples passed)\n" in shown
+
     def test_each_kind_of_failure_is_counted_explained_and_shown(self) -> None:
         lines = failure_section([measured(37, 14)], {ROUTE: feedback(category())})
         assert text(lines[2:10]).splitlines() == [

@@ -137,7 +137,7 @@ def test_a_case_is_taken_to_make_as_many_calls_as_before() -> None:
 
 
 def table(result: RunResult, *, width: int = 130) -> list[str]:
-    return [line.text for line in comparison_summary(result, width=width)]
+    return [line.text for line in comparison_summary(result, alpha=0.05, width=width)]
 
 
 def test_the_table_has_a_row_for_each_strategy() -> None:

@@ -1,0 +1,60 @@
+"""A project of real files whose tests toss a coin: no prompt has any effect on them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+PROMPT = "Answer the ticket.\n\n{{ ticket }}\n"
+
+#: In place of `demo`: words at random, whoever asks; what it says as a target plays no part.
+CONFTEST = """
+import random
+from pytest_promptopt.records import Answer
+from tests.noise_world import WORDS
+from tests.refine_world import answer
+
+RNG = random.Random({seed})
+
+class House:
+    async def complete(self, request):
+        return answer(" ".join(RNG.choices(WORDS, k=20)))
+
+    async def aclose(self):
+        pass
+
+def pytest_promptopt_resolve_model(name):
+    return House()
+"""
+
+#: The n-th run of a case under a text has its own toss, whatever ran in between.
+TESTS = """
+import random
+from collections import Counter
+import pytest
+
+RUNS = Counter()
+HELDOUT = [pytest.param(number, marks=pytest.mark.heldout) for number in range({cases}, {cases} + {heldout})]
+
+@pytest.mark.prompt("prompts/coin.md")
+@pytest.mark.parametrize("number", [*range({cases}), *HELDOUT])
+def test_toss(prompt, number):
+    prompt(ticket=str(number))
+    RUNS[prompt.text, number] += 1
+    toss = random.Random(repr(({seed}, prompt.text, number, RUNS[prompt.text, number])))
+    assert toss.random() < {chance}
+"""
+
+
+def make_coin_project(path: Path, *, cases: int, heldout: int, chance: float, seed: int) -> Path:
+    """Write the project into the folder `path`; its prompt file, which says `PROMPT`, is returned."""
+    path.joinpath("pytest.ini").write_text(
+        "[pytest]\npromptopt_model = demo\npromptopt_optimizer_model = demo\n"
+    )
+    path.joinpath("conftest.py").write_text(CONFTEST.format(seed=seed))
+    path.joinpath("test_coin.py").write_text(
+        TESTS.format(cases=cases, heldout=heldout, chance=chance, seed=seed)
+    )
+    prompt = path / "prompts" / "coin.md"
+    prompt.parent.mkdir(exist_ok=True)
+    prompt.write_text(PROMPT)
+    return prompt

@@ -1,0 +1,31 @@
+"""No prompt has any effect: what does a run claim? The full table is in benchmarks/noise.py."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.noise_world import Claims, Noise, claims, noisy_cases
+
+RUNS = 20
+
+#: If one run in twenty claims something false, more than this are as rare as one round in a thousand.
+MOST = 5
+
+
+def many(*, chance: float, wording: bool) -> list[Claims]:
+    cases = noisy_cases(25, heldout=30)
+    worlds = (Noise(cases, chance=chance, wording=wording, seed=seed) for seed in range(RUNS))
+    return [claims(world, candidates=3, max_iterations=3) for world in worlds]
+
+
+@pytest.mark.parametrize("chance", [0.5, 0.9])
+def test_the_luckiest_of_all_candidates_is_hardly_ever_written(chance: float) -> None:
+    found = many(chance=chance, wording=False)
+    assert sum(run.fresh for run in found) > 2 * MOST, "many searches have a winner"
+    assert sum(run.written for run in found) <= MOST
+
+
+def test_held_out_cases_tell_when_a_wording_only_happens_to_suit_the_others() -> None:
+    found = many(chance=0.9, wording=True)
+    assert sum(run.confirmed for run in found) > 2 * MOST, "fresh answers repeat that luck"
+    assert sum(run.carries for run in found) <= MOST
