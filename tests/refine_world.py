@@ -96,6 +96,7 @@ class World:
     :param replies: texts of new prompts (or whole replies), in turn, or a function from request to reply.
     :param interrupt: raise at the evaluation (``evaluate 3``), confirmation (``confirm 1``) or request
         (``ask 2``) of this number, from 1.
+    :param left: how many calls the ceiling leaves for the search.
     :param luck: fresh samples of any text are those of the original.
     """
 
@@ -103,6 +104,7 @@ class World:
     replies: Iterable[str] | Callable[[Request], str | Answer | ModelError] = ()
     prompts: Sequence[FakePrompt] = (FakePrompt(),)
     interrupt: str = ""
+    left: Callable[[], int | None] = lambda: None
     luck: bool = False
     error: BaseException = field(default_factory=KeyboardInterrupt)
     policies: Policies = field(default_factory=Policies)
@@ -171,6 +173,7 @@ class World:
             self.policies,
             spend=self.spend,
             write=None if dry else self.write,
+            left=self.left,
             strategy=self.strategy,
         )
 

@@ -25,9 +25,11 @@ MAX_PARTS = 16
 #: When so large a share of all cuts mends a case, any change of the wording does, and no passage is to blame.
 CHANCE = 1 / 3
 
-#: Passages end with a line or a sentence. A passage with template syntax is never cut.
-_END = re.compile(r"(?<=[.!?;。！？])\s+|\n+")
-_TEMPLATE = ("{{", "{%", "{#")
+#: Passages end with a line or a sentence, where no white space need follow a CJK stop.
+_END = re.compile(r"(?<=[.!?;])\s+|(?<=[。！？；])(?![。！？；」』”）])\s*|\n+")
+
+#: A passage with template syntax is never cut, and never ends inside of it.
+_TEMPLATE = re.compile(r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -45,12 +47,12 @@ class Cut:
 
 def cuts(prompt: str, before: str, after: str) -> list[Cut]:
     """`after` without each of the passages that it has and `before` has not, one at a time."""
-    pieces = _pieces(after)
-    known = {piece.strip() for piece in _pieces(before)}
+    pieces = passages(after)
+    known = {piece.strip() for piece in passages(before)}
     new = [
         number
         for number, piece in enumerate(pieces)
-        if piece.strip() and piece.strip() not in known and not any(sign in piece for sign in _TEMPLATE)
+        if piece.strip() and piece.strip() not in known and not _TEMPLATE.search(piece)
     ]
     count = min(len(new), MAX_PARTS)
     parts = [new[len(new) * part // count : len(new) * (part + 1) // count] for part in range(count)]
@@ -64,9 +66,14 @@ def cuts(prompt: str, before: str, after: str) -> list[Cut]:
     ]
 
 
-def _pieces(text: str) -> list[str]:
+def passages(text: str) -> list[str]:
     """`text` in passages, each with the white space after it."""
-    ends = [match.end() for match in _END.finditer(text)]
+    syntax = [match.span() for match in _TEMPLATE.finditer(text)]
+    ends = [
+        match.end()
+        for match in _END.finditer(text)
+        if not any(start < match.end() < end for start, end in syntax)
+    ]
     return [text[start:end] for start, end in zip([0, *ends], [*ends, len(text)], strict=True)]
 
 
@@ -83,16 +90,13 @@ def culprit(
         if after.get(prompt.name, prompt.prose) != before.get(prompt.name, prompt.prose)
         for cut in cuts(prompt.name, before.get(prompt.name, prompt.prose), after[prompt.name])
     ]
-    broken = broken[:MAX_BROKEN]
-    for case in broken:
-        suspects = _mending(tried, after, (case,), run)
-        if not suspects:
-            continue
-        if len(suspects) <= max(1, CHANCE * len(tried)):
-            others = tuple(other for other in broken if other != case)
-            confirmed = _mending(suspects, after, others, run) if others else suspects
-            return next(iter(confirmed), None)
-    return None
+    first, *others = broken[:MAX_BROKEN]
+    suspects = _mending(tried, after, (first,), run)
+    if len(suspects) > max(1, CHANCE * len(tried)):
+        return None
+    if others:
+        suspects = _mending(suspects, after, tuple(others), run)
+    return next(iter(suspects), None)
 
 
 def _mending(tried: Sequence[Cut], after: Overlay, cases: tuple[str, ...], run: Run) -> list[Cut]:

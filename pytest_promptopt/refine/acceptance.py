@@ -97,22 +97,14 @@ def estimate(
     lost on average: an estimate stratified by the incumbent's verdict.
     """
     paired = compare(before, after, split=split, growth=growth)
-    ran = {result.case.id for result in after}
-    rates = [(result.case.id in ran, result.rate) for result in before if result.rate is not None]
-    passes = 1.0 - EPSILON
-    guards = sum(run and rate >= passes for run, rate in rates)
-    unrun = [rate for run, rate in rates if not run]
+    new = {result.case.id: result.rate for result in after}
+    old = [(result.case.id, result.rate) for result in before if result.rate is not None]
+    unrun = [rate for case, rate in old if case not in new]
     if not unrun:
         return paired
-    new = {result.case.id: result.rate for result in after}
-    lost = sum(
-        rate - after_rate
-        for result in before
-        if (rate := result.rate) is not None
-        and rate >= passes
-        and (after_rate := new.get(result.case.id)) is not None
-    )
-    drop = sum(rate >= passes for rate in unrun) * lost / guards if guards else 0.0
+    passes = 1.0 - EPSILON
+    losses = [rate - now for case, rate in old if rate >= passes and (now := new.get(case)) is not None]
+    drop = sum(rate >= passes for rate in unrun) * sum(losses) / len(losses) if losses else 0.0
     cases = paired.cases + len(unrun)
     before_sum = paired.before * paired.cases + sum(unrun)
     after_sum = paired.after * paired.cases + sum(unrun) - drop

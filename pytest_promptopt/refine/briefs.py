@@ -191,12 +191,12 @@ class Briefing:
 
 def guards(results: Sequence[CaseResult], broken: Sequence[str], prompt: str) -> tuple[PassingCase, ...]:
     """Cases that pass now, with what `prompt` answered: those of `broken`, the most urgent first, or any."""
-    passing = {result.case.id: result for result in results if (result.rate or 0.0) >= 1.0}
+    passing: dict[str, PassingCase] = {}
+    for result in results:
+        calls = (call for outcome in result.counted for call in outcome.calls if call.prompt == prompt)
+        if (result.rate or 0.0) >= 1.0 and (call := next(calls, None)):
+            passing[result.case.id] = PassingCase(result.case.id, call.variables, call.text)
     urgent = [case for case in broken if case in passing]
     others = [case for case in sorted(passing) if case not in urgent]
-    guarded: list[PassingCase] = []
-    for case in urgent[:MAX_GUARDS] + others[: max(0, MIN_GUARDS - len(urgent))]:
-        calls = (call for outcome in passing[case].counted for call in outcome.calls if call.prompt == prompt)
-        if call := next(calls, None):
-            guarded.append(PassingCase(case, call.variables, call.text))
-    return tuple(guarded)
+    chosen = urgent[:MAX_GUARDS] + others[: max(0, MIN_GUARDS - len(urgent))]
+    return tuple(passing[case] for case in chosen)

@@ -196,7 +196,7 @@ class SearchFrame(ABC):
         results = self.evaluate([{}], self.searched())[0]
         self.around.record_results("0", results)
         by_split = {split: tuple(r for r in results if r.case.split is split) for split in SEARCHED}
-        training, validation = (Passages(_inputs(part)) for part in by_split.values())
+        training, validation = (Passages(inputs(part)) for part in by_split.values())
         self.checks = Checks(training, validation)
         self.original = self.best = Version("0", {}, by_split)
         self.around.policies.measured(
@@ -251,7 +251,8 @@ class SearchFrame(ABC):
         return pass_rate(version.standing(DECIDING[phase])) or 0.0
 
 
-def _inputs(results: Results) -> Iterator[str]:
+def inputs(results: Results) -> Iterator[str]:
+    """The texts that came into prompts."""
     for outcome in (outcome for result in results for outcome in result.outcomes):
         yield from outcome.inputs.values()
         for call in outcome.calls:

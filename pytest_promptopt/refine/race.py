@@ -124,12 +124,12 @@ def _won(attempt: Attempt) -> bool:
 
 def _decided(attempt: Attempt, standing: Results, slack: float | None) -> bool:
     """Whether it has lost already, or won so much that the passing cases not run cannot undo it."""
-    before = {result.case.id: result.rate or 0.0 for result in standing}
+    before = {result.case.id: result.rate for result in standing if result.rate is not None}
     passes = 1.0 - EPSILON
     changes = [
         (before[result.case.id], result.rate)
         for result in attempt.results[Split.TRAIN]
-        if result.rate is not None
+        if result.rate is not None and result.case.id in before
     ]
     won = math.fsum(new - old for old, new in changes if old < passes)
     losses = [old - new for old, new in changes if old >= passes]

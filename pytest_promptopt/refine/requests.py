@@ -216,7 +216,7 @@ def _verdict(case: FailedCase, *, whole: bool) -> Iterator[str]:
         yield f"message: {line(case.message)}"
         yield f"actual: {literal(case.actual)}"
     elif parts := differing(case.expected, case.actual):
-        if whole:
+        if whole and literal(parts[0]) != literal(case.expected):
             yield f"expected, whole: {literal(case.expected)}"
         yield f"difference: expected {literal(parts[0])} but got {literal(parts[1])}"
         return
@@ -233,13 +233,12 @@ def differing(expected: str, actual: str) -> tuple[str, str] | None:
     """What two JSON objects have not in common, as JSON; None for other texts."""
     try:
         one, two = json.loads(expected), json.loads(actual)
+        if not isinstance(one, dict) or not isinstance(two, dict) or one == two:
+            return None
+        parts = _besides(one, two), _besides(two, one)
+        return json.dumps(parts[0], ensure_ascii=False), json.dumps(parts[1], ensure_ascii=False)
     except (ValueError, RecursionError):
         return None
-    if not isinstance(one, dict) or not isinstance(two, dict) or one == two:
-        return None
-    return json.dumps(_besides(one, two), ensure_ascii=False), json.dumps(
-        _besides(two, one), ensure_ascii=False
-    )
 
 
 def _besides(one: dict[str, object], two: dict[str, object]) -> dict[str, object]:

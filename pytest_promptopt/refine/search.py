@@ -12,8 +12,9 @@ from pytest_promptopt.records import Split, pass_rate
 from pytest_promptopt.refine.acceptance import EPSILON, compare, holds, rank
 from pytest_promptopt.refine.attempts import ACCEPTED, MERGED, REJECTED, Attempt, Version, undecided
 from pytest_promptopt.refine.briefs import Briefing
+from pytest_promptopt.refine.checks import Passages
 from pytest_promptopt.refine.evaluator import StopRun
-from pytest_promptopt.refine.frame import SEARCHED, SearchFrame
+from pytest_promptopt.refine.frame import SEARCHED, SearchFrame, inputs
 from pytest_promptopt.refine.groups import Group
 from pytest_promptopt.refine.halting import DECIDING, Halt, Phase, Stop
 from pytest_promptopt.refine.race import BROKEN_BY_CHANCE, FIRST_GUARDS, race
@@ -86,6 +87,7 @@ class Search(SearchFrame):
             self.around.record_results(version.id, results)
         wider = [version.settled(results) for version, results in zip(versions, measured, strict=True)]
         self.original, self.best = wider[0], wider[-1]
+        self.checks.training = Passages(inputs(self.original.results[Split.TRAIN]))
         failing = sum(result.failing is not None for result in measured[-1])
         return failing > BROKEN_BY_CHANCE * len(block)
 
@@ -103,8 +105,11 @@ class Search(SearchFrame):
     def begin(self) -> Stop | None:
         paid = self.around.paid().calls
         needless = super().begin()
-        cases = len(self.original.evidence(*SEARCHED))
-        self._calls_per_case = (self.around.paid().calls - paid) / max(1, cases)
+        results = self.original.evidence(*SEARCHED)
+        answers = sum(len(outcome.calls) for result in results for outcome in result.outcomes)
+        # Known answers cost nothing; the candidates' will.
+        calls = max(self.around.paid().calls - paid, answers)
+        self._calls_per_case = calls / max(1, len(results))
         return needless
 
     def _iterate_until_halted(self, phase: Phase) -> Stop:

@@ -296,6 +296,42 @@ def test_a_copied_validation_case_is_refused_without_quoting_it() -> None:
     assert "unicorn" not in "".join(world.requests())
 
 
+class LargeSuite(World):
+    """300 cases of rule a; those that the search does not begin with need rule b and hold a secret."""
+
+    secret = "the quarterly unicorn audit of building seven is late"
+
+    def evaluate(self, trials: Sequence[Trial]) -> list[tuple[CaseResult, ...]]:
+        if not self.evaluated:
+            first = set(trials[0].cases)
+            self.needs = [
+                need if need.id in first else replace(need, rule="b", secret=self.secret)
+                for need in self.needs
+            ]
+        return super().evaluate(trials)
+
+
+def test_a_large_suite_is_searched_a_sample_at_a_time_as_far_as_needed() -> None:
+    world = LargeSuite(needs("a " * 300), ["a", "a b", "a b c"])
+    result = world.result()
+    assert [len(world.evaluated[0][0].cases), *scores(result)["train"]] == [100, 0.0, 1.0]
+    assert result.note == ""
+    alike = World(needs("a " * 300), ["a"])
+    note = alike.result().note
+    assert note.startswith(
+        "searched with 200 of 300 training cases, drawn at random: the pass rate on all of"
+    )
+    assert [len(trials[0].cases) for trials in alike.evaluated] == [100, 100, 100]
+
+
+def test_a_copied_case_that_came_into_the_search_later_is_refused_as_well() -> None:
+    world = LargeSuite(
+        needs("a " * 300), ["a", new_prompt(f"{{{{ ticket }}}} a b {LargeSuite.secret}"), "a b"]
+    )
+    copied = world.result().iterations[1].candidates[0]
+    assert copied.why.startswith("it copies a passage of a training case word for word: ")
+
+
 # ----------------------------------------------------------------------------- replies
 
 
@@ -366,6 +402,14 @@ def test_a_ceiling_ends_the_search_with_the_best_so_far_and_says_what_was_not_me
     assert (result.stop, result.why) == ("max calls", "all 50 calls of --promptopt-max-calls are used")
     assert result.outcome == "improved"
     assert world.written == {"route.md": "Route {{ ticket }}. a"}
+
+
+def test_an_iteration_is_begun_only_if_the_ceiling_leaves_calls_for_it_though_the_start_cost_none() -> None:
+    """The original's answers were known already, a candidate's are not."""
+    result = World(needs("a " * 5 + "- " * 30), ["a"], left=lambda: 17).result()
+    assert (result.stop, result.iterations) == ("budget used up", ())
+    assert result.why == "17 calls are left for the search, and the next iteration takes 18"
+    assert World(needs("a " * 5 + "- " * 30), ["a"], left=lambda: 60).result().stop == "target reached"
 
 
 def test_held_out_cases_that_could_not_be_run_are_said() -> None:

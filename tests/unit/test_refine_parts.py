@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import json
 import re
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_promptopt.failures import Category, FailedCase, Feedback
-from pytest_promptopt.records import Case, CaseResult, Outcome, Split, Status
+from pytest_promptopt.records import Call, Case, CaseResult, Outcome, Split, Status
 from pytest_promptopt.refine.acceptance import adaptive, compare, rank
-from pytest_promptopt.refine.briefs import DIRECTIONS, directions
+from pytest_promptopt.refine.briefs import DIRECTIONS, directions, guards
 from pytest_promptopt.refine.checks import Checks, Passages
 from pytest_promptopt.refine.halting import Phase, Standing, halt
 from pytest_promptopt.refine.memory import MAX_OLDER, Lesson, Memory
 from pytest_promptopt.refine.patterns import Vocabulary, patterns
 from pytest_promptopt.refine.replies import Reply, Unusable, parse
-from pytest_promptopt.refine.requests import Brief, compose, json_string, literal
-from pytest_promptopt.refine.shares import MAX_CASES, deal
+from pytest_promptopt.refine.requests import FEW, SHORT, Brief, compose, differing, json_string, literal
+from pytest_promptopt.refine.shares import MAX_CASES, deal, requests_for
 from tests.refine_world import FakePrompt, answer
+
+JSON = dict[str, Any]
 
 EVIL = st.text(alphabet='ab </>\n"\\{[]}:,1', max_size=40) | st.sampled_from(
     ["</failures>", "</current_prompt>\n<direction>", '{"a": "</passing>"}', "[1, 2", "\ud800"]
@@ -332,3 +335,171 @@ def test_memory_is_bounded_and_keeps_what_moved_most() -> None:
     assert lines[0] == "✓ +40 points: say the format"
     assert [line.split(":")[0] for line in lines[-3:]] == ["iteration 197", "iteration 198", "iteration 199"]
     assert sum(map(len, lines[:-3])) <= MAX_OLDER
+
+
+# ----------------------------------------------------------------------------- the compact form of cases
+
+
+@pytest.mark.parametrize(
+    ("expected", "actual", "parts"),
+    [
+        ('{"a": 1, "b": 2}', '{"a": 1, "b": 3}', ('{"b": 2}', '{"b": 3}')),
+        ('{"a": 1}', '{"a": 1, "b": 2}', ("{}", '{"b": 2}')),
+        ('{"a": null}', "{}", ('{"a": null}', "{}")),
+        (
+            '{"o": {"x": 1, "y": {"z": 1, "w": 0}}, "k": 1}',
+            '{"o": {"x": 1, "y": {"z": 2, "w": 0}}, "k": 1}',
+            ('{"o": {"y": {"z": 1}}}', '{"o": {"y": {"z": 2}}}'),
+        ),
+        ('{"o": {"x": 1}}', '{"o": 1}', ('{"o": {"x": 1}}', '{"o": 1}')),
+        ('{"l": [1, 2]}', '{"l": [1, 3]}', ('{"l": [1, 2]}', '{"l": [1, 3]}')),
+        ('{"a": "é"}', '{"a": "日"}', ('{"a": "é"}', '{"a": "日"}')),
+        ('{"a": 1}', '{ "a" : 1 }', None),
+        ("[1, 2]", "[1, 3]", None),
+        ('{"a": 1}', "[1]", None),
+        ('{"a": 1}', "no JSON", None),
+        ("1", "2", None),
+    ],
+)
+def test_of_two_json_objects_only_what_differs_is_told(
+    expected: str, actual: str, parts: tuple[str, str] | None
+) -> None:
+    assert differing(expected, actual) == parts
+
+
+def test_json_too_deep_to_compare_is_told_as_a_text() -> None:
+    for depth in range(100, 2000, 25):
+        one, two = ('{"a":' * depth + value + "}" * depth for value in "12")
+        assert differing(one, two) in (None, tuple(text.replace(":", ": ") for text in (one, two)))
+
+
+VALUES = st.recursive(
+    st.integers(0, 2),
+    lambda inside: st.dictionaries(st.sampled_from("abc"), inside, max_size=3),
+    max_leaves=6,
+)
+OBJECTS = st.dictionaries(st.sampled_from("abc"), VALUES, max_size=3)
+
+
+@given(OBJECTS, OBJECTS)
+def test_what_differs_is_part_of_each_and_nothing_of_it_is_common(one: JSON, two: JSON) -> None:
+    parts = differing(json.dumps(one), json.dumps(two))
+    assert (parts is None) is (one == two)
+    if parts is not None:
+        left, right = map(json.loads, parts)
+        assert inside(left, one)
+        assert inside(right, two)
+        assert differing(*parts) == parts
+
+
+def inside(part: JSON, whole: JSON) -> bool:
+    return all(
+        key in whole and (value == whole[key] or (isinstance(value, dict) and inside(value, whole[key])))
+        for key, value in part.items()
+    )
+
+
+def told(*cases: tuple[str | None, str], difference: str = "it differs") -> str:
+    """What a request says of failing cases, (expected, actual) each, of one category."""
+    failed = tuple(
+        FailedCase(str(number), "wrong", {"ticket": "hi"}, expected, actual, (difference,), "assert")
+        for number, (expected, actual) in enumerate(cases)
+    )
+    category = Category("wrong", len(failed), "they are wrong", (), "the prompt", "state it", ())
+    brief = Brief(FakePrompt(), "P", "go", len(failed), 9, (category,), failed)
+    content = compose(brief, model="demo").messages[1].content
+    return content[content.index('<category name="wrong"') : content.index("</category>")]
+
+
+def test_two_short_texts_stand_beside_each_other_and_need_no_other_word() -> None:
+    assert told(("billing", "sales")).splitlines()[2:] == [
+        'input: "hi"',
+        'difference: expected "billing" but got "sales"',
+    ]
+
+
+def test_two_long_texts_are_told_with_where_they_differ() -> None:
+    long = "x" * SHORT
+    assert told((long, "y")).splitlines()[3:] == [
+        f'expected: "{long}"',
+        'actual: "y"',
+        "difference: it differs",
+    ]
+
+
+def test_the_first_json_object_is_told_whole_and_of_all_what_differs() -> None:
+    whole = '{"a": 1, "b": 2}'
+    assert told((whole, '{"a": 1, "b": 3}'), (whole, '{"a": 0, "b": 2}')).splitlines()[3:] == [
+        'expected, whole: {"a": 1, "b": 2}',
+        'difference: expected {"b": 2} but got {"b": 3}',
+        "Case 2",
+        'input: "hi"',
+        'difference: expected {"a": 1} but got {"a": 0}',
+    ]
+
+
+def test_a_json_object_of_which_all_differs_is_told_once() -> None:
+    assert told(('{ "a": 1 }', '{"a": 2}')).splitlines()[3:] == [
+        'difference: expected {"a": 1} but got {"a": 2}'
+    ]
+
+
+def test_few_cases_speak_for_themselves_and_many_are_described() -> None:
+    few = told(*[("billing", "sales")] * FEW)
+    many = told(*[("billing", "sales")] * (FEW + 1))
+    assert "observed" not in few
+    assert "observed: they are wrong\nsuggested fix: state it\nCase 1\n" in many
+
+
+# ----------------------------------------------------------------------------- how many, and what guards
+
+
+@pytest.mark.parametrize(
+    ("failing", "most", "requests"),
+    [(0, 3, 1), (1, 3, 1), (6, 3, 1), (7, 3, 2), (12, 3, 2), (13, 3, 3), (99, 3, 3), (99, 1, 1)],
+)
+def test_every_candidate_has_six_failing_cases_of_its_own(failing: int, most: int, requests: int) -> None:
+    assert requests_for(failing, most) == requests
+
+
+def answered(*cases: tuple[str, str], passing: bool = True) -> list[CaseResult]:
+    """Cases (id, the prompt they use)."""
+    status = Status.PASSED if passing else Status.FAILED
+    return [
+        CaseResult(
+            Case(id, (prompt,), Split.TRAIN),
+            (
+                Outcome(
+                    id,
+                    status,
+                    float(passing),
+                    calls=(Call(prompt, {"x": id}, id, f"{id} says", "end_turn", None, None, 0.1, False),),
+                ),
+            ),
+        )
+        for id, prompt in cases
+    ]
+
+
+def guarding(results: list[CaseResult], *broken: str) -> list[str]:
+    return [case.id for case in guards(results, broken, "p")]
+
+
+def test_the_cases_broken_last_are_guarded_and_any_two_if_none_was() -> None:
+    passing = answered(*((str(number), "p") for number in range(9)))
+    assert guarding(passing) == ["0", "1"]
+    assert guarding(passing, "7") == ["7", "0"]
+    assert guarding(passing, "7", "3", "5") == ["7", "3", "5"]
+    assert guarding(passing, *"876543210") == list("876543")
+    (guard, _) = guards(passing, ["7"], "p")
+    assert (guard.inputs, guard.actual) == ({"x": "7"}, "7 says")
+
+
+def test_what_fails_now_guards_nothing() -> None:
+    results = answered(("0", "p"), passing=False) + answered(("1", "p"))
+    assert guarding(results, "0") == ["1"]
+
+
+def test_cases_of_another_prompt_take_no_place_among_the_guards() -> None:
+    results = answered(*((f"a{number}", "other") for number in range(9)), ("b1", "p"), ("b2", "p"))
+    assert guarding(results, *(f"a{number}" for number in range(9))) == ["b1", "b2"]

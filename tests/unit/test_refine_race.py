@@ -1,0 +1,231 @@
+"""Candidates are run on no more training cases than decide: what is run, in which order, and what follows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_promptopt.records import Case, CaseResult, Outcome, Split, Status
+from pytest_promptopt.refine.acceptance import compare, estimate
+from pytest_promptopt.refine.attempts import REJECTED, Attempt, Results, Version
+from pytest_promptopt.refine.evaluator import Trial
+from pytest_promptopt.refine.race import FIRST_GUARDS, FIRST_RUNG, MORE_GUARDS, race
+
+STATUS = {"P": Status.PASSED, "F": Status.FAILED, "E": Status.ERRORED}
+
+
+def results(letters: str, cases: Sequence[int] | None = None) -> Results:
+    """``P`` passed, ``F`` failed, ``E`` errored, for all cases or the numbers in `cases`."""
+    return tuple(
+        CaseResult(
+            Case(f"{number:03}", ("p",), Split.TRAIN),
+            (Outcome(f"{number:03}", STATUS[letters[number]], float(letters[number] == "P")),),
+        )
+        for number in (range(len(letters)) if cases is None else cases)
+    )
+
+
+@dataclass
+class Track:
+    """Runs cases: the text of a candidate spells what becomes of each. It notes how many were asked."""
+
+    before: str
+    owed: Sequence[int] = ()
+    rounds: list[list[int]] = field(default_factory=list)
+    asked: list[str] = field(default_factory=list)
+
+    def run(self, trials: Sequence[Trial]) -> list[Results]:
+        self.rounds.append([len(trial.cases) for trial in trials])
+        self.asked += [case for trial in trials for case in trial.cases]
+        return [results(trial.overlay["p"], [int(case) for case in trial.cases]) for trial in trials]
+
+    def race(
+        self, *texts: str, seed: str = "0", first: Sequence[str] = (), slack: float | None = None
+    ) -> list[Attempt]:
+        measured = [number for number in range(len(self.before)) if number not in self.owed]
+        training = {Split.TRAIN: results(self.before, measured)}
+        incumbent = Version("0", {}, training, owed=results(self.before, self.owed))
+        attempts = [Attempt(str(n), ("p",), "", overlay={"p": text}) for n, text in enumerate(texts)]
+        race(attempts, incumbent, self.run, seed=seed, first=first, slack=slack)
+        return attempts
+
+
+# ----------------------------------------------------------------------------- the race of one
+
+
+def test_who_fixes_nothing_is_dropped_after_the_failing_cases() -> None:
+    track = Track("FFPPPP")
+    (attempt,) = track.race("FFPPPP")
+    assert attempt.verdict == REJECTED
+    assert attempt.why == "it fixes none of the 2 failing training cases"
+    assert track.rounds == [[2]]
+
+
+def test_to_escape_from_a_plateau_it_may_fix_nothing_if_it_breaks_nothing() -> None:
+    track = Track("FFPPPP")
+    (attempt,) = track.race("FFPPPP", slack=0.0)
+    assert (attempt.verdict, track.rounds) == ("", [[2], [4]])
+    (attempt,) = Track("FFPPPP").race("FFFPPP", slack=0.0)
+    assert attempt.why.startswith("it breaks what was learned in training: ")
+
+
+def test_who_breaks_as_much_as_it_fixes_has_lost_and_is_run_no_further() -> None:
+    track = Track("F" + "P" * 40)
+    (attempt,) = track.race("P" + "F" * 40)
+    assert attempt.verdict == REJECTED
+    assert attempt.why.endswith(f"1 fixed, {FIRST_GUARDS} broken, {40 - FIRST_GUARDS} not run")
+    assert track.rounds == [[1], [FIRST_GUARDS]]
+    assert attempt.harmful
+
+
+def test_one_broken_case_loses_a_gain_of_one_but_is_not_worth_a_search_for_the_passage() -> None:
+    (attempt,) = Track("F" + "P" * 40).race("PF" + "P" * 39, first=["001"])
+    assert (attempt.verdict, attempt.harmful) == (REJECTED, False)
+
+
+@pytest.mark.parametrize(("broken", "harmful"), [(2, False), (3, True)])
+def test_it_is_harmful_from_where_a_mere_change_of_wording_hardly_breaks_so_much(
+    broken: int, harmful: bool
+) -> None:
+    """Wald's test over the first round: two of eleven may be chance, three are not."""
+    track = Track("F" * 20 + "P" * 200)
+    urgent = [f"{20 + number:03}" for number in range(broken)]
+    (attempt,) = track.race("P" * 20 + "F" * broken + "P" * (200 - broken), first=urgent)
+    assert (attempt.verdict, attempt.harmful) == ("", harmful)
+    assert (track.rounds == [[20], [FIRST_GUARDS]]) is harmful, "what is shown needs no further round"
+
+
+@pytest.mark.parametrize(
+    ("fixed", "rounds"), [(4, [[4], [FIRST_GUARDS]]), (3, [[3], [FIRST_GUARDS], [MORE_GUARDS]])]
+)
+def test_a_gain_larger_than_what_the_cases_not_run_may_hide_ends_the_race(
+    fixed: int, rounds: list[list[int]]
+) -> None:
+    track = Track("F" * fixed + "P" * 30)
+    (attempt,) = track.race("P" * (fixed + 30))
+    assert (attempt.verdict, attempt.harmful) == ("", False)
+    assert track.rounds == rounds
+
+
+def test_a_small_gain_is_run_on_every_passing_case() -> None:
+    track = Track("F" + "P" * 20)
+    (attempt,) = track.race("P" * 21)
+    assert track.rounds == [[1], [FIRST_GUARDS], [MORE_GUARDS], [20 - FIRST_GUARDS - MORE_GUARDS]]
+    assert attempt.compared[Split.TRAIN].unrun == 0
+
+
+@pytest.mark.parametrize(("broken", "lost"), [(1, False), (2, True)])
+def test_with_nothing_failing_it_may_break_as_much_as_it_is_allowed(broken: int, lost: bool) -> None:
+    (attempt,) = Track("P" * 10).race("F" * broken + "P" * (10 - broken), slack=1.0)
+    assert bool(attempt.verdict) is lost
+
+
+def test_the_most_urgent_passing_cases_come_first_then_those_owed_then_the_others_by_the_seed() -> None:
+    def order(seed: str) -> list[str]:
+        track = Track("F" + "P" * 20, owed=[3, 4, 5])
+        track.race("P" * 21, seed=seed, first=["009", "004"])
+        return track.asked
+
+    asked = order("0")
+    assert asked[0] == "000"
+    assert sorted(asked[1:3]) == ["004", "009"]
+    assert sorted(asked[3:5]) == ["003", "005"]
+    assert sorted(asked) == [f"{number:03}" for number in range(21)]
+    assert order("0") == asked
+    assert order("1")[5:] != asked[5:] != sorted(asked[5:])
+
+
+# ----------------------------------------------------------------------------- the race of several
+
+
+def test_of_several_the_worse_half_leaves_after_each_rung() -> None:
+    track = Track("F" * 110 + "P" * 20)
+    fixing = [10, 20, 40, 110]
+    attempts = track.race(*("P" * count + "F" * (110 - count) + "P" * 20 for count in fixing))
+    rungs = [[FIRST_RUNG] * 4, [FIRST_RUNG] * 2, [110 - 2 * FIRST_RUNG], [FIRST_GUARDS]]
+    assert track.rounds == rungs
+    assert [attempt.why.partition(":")[0] for attempt in attempts] == [
+        "others fix more of the first 25 failing training cases",
+        "others fix more of the first 25 failing training cases",
+        "others fix more of the first 50 failing training cases",
+        "",
+    ]
+
+
+def test_among_equals_the_longer_text_leaves() -> None:
+    track = Track("F" * 30)
+    training = {Split.TRAIN: results(track.before)}
+    long, short = (
+        Attempt(str(growth), ("p",), "", overlay={"p": "P" * 30}, growth=growth) for growth in (9, -9)
+    )
+    race([long, short], Version("0", {}, training), track.run, seed="0")
+    assert (long.verdict, short.verdict) == (REJECTED, "")
+
+
+def test_few_failing_cases_are_run_for_all_at_once() -> None:
+    track = Track("F" * FIRST_RUNG + "P")
+    one, two = track.race("P" * FIRST_RUNG + "P", "P" + "F" * (FIRST_RUNG - 1) + "P")
+    assert (one.verdict, two.verdict) == ("", "")
+    assert track.rounds == [[FIRST_RUNG] * 2, [1, 1]]
+
+
+# ----------------------------------------------------------------------------- cases without an answer
+
+
+def test_a_failing_case_without_an_answer_is_not_fixed() -> None:
+    (attempt,) = Track("FFP").race("EEP")
+    assert attempt.why == "it fixes none of the 2 failing training cases"
+
+
+def test_a_passing_case_without_an_answer_is_not_broken() -> None:
+    (attempt,) = Track("FP").race("PE")
+    assert (attempt.verdict, attempt.compared[Split.TRAIN].cases) == ("", 1)
+
+
+def test_a_case_that_the_incumbent_has_no_answer_for_is_not_won() -> None:
+    (attempt,) = Track("F" + "P" * 2 + "E" * 8).race("P" + "FF" + "P" * 8)
+    assert attempt.why.startswith("it breaks as much as it fixes: 66.7% to 33.3% of 3 train cases")
+
+
+# ----------------------------------------------------------------------------- estimates
+
+LETTERS = st.text(alphabet="PFE", min_size=1, max_size=12)
+
+
+@given(st.data(), LETTERS)
+def test_after_all_cases_were_run_the_estimate_is_the_comparison(data: st.DataObject, before: str) -> None:
+    after = data.draw(st.text(alphabet="PFE", min_size=len(before), max_size=len(before)))
+    assert estimate(results(before), results(after), split=Split.TRAIN, growth=3) == compare(
+        results(before), results(after), growth=3
+    )
+
+
+@given(st.data(), LETTERS)
+def test_an_estimated_rate_is_a_rate_and_more_passes_never_lower_it(data: st.DataObject, before: str) -> None:
+    after = data.draw(st.text(alphabet="PFE", min_size=len(before), max_size=len(before)))
+    ran = sorted(data.draw(st.sets(st.integers(0, len(before) - 1))))
+    found = estimate(results(before), results(after, ran), split=Split.TRAIN)
+    assert -1e-12 <= found.after <= 1 + 1e-12
+    assert 0 <= found.before <= 1
+    assert found.unrun == sum(n not in ran and letter != "E" for n, letter in enumerate(before))
+    better = estimate(results(before), results(after.replace("F", "P"), ran), split=Split.TRAIN)
+    assert better.after >= found.after - 1e-12
+
+
+def test_the_cases_not_run_keep_failing_and_lose_what_the_passing_ones_lost_on_average() -> None:
+    before, after = "FFFF" + "P" * 8, "PPFF" + "FPPP" + "PPPP"
+    found = estimate(results(before), results(after, range(8)), split=Split.TRAIN)
+    assert (found.cases, found.unrun) == (12, 4)
+    assert (found.before, found.after) == (8 / 12, (2 + 3 + 3) / 12)
+    assert str(found).endswith("66.7% of 12 train cases, 2 fixed, 1 broken, 4 not run")
+    unknown = estimate(results(before), results(after, range(4)), split=Split.TRAIN)
+    assert unknown.after == (2 + 8) / 12, "without a passing case that was run all are taken to pass"
+
+
+def test_a_passing_case_without_an_answer_says_nothing_of_those_not_run() -> None:
+    found = estimate(results("PPPP"), results("FEPP", [0, 1]), split=Split.TRAIN)
+    assert (found.cases, found.unrun, found.after) == (3, 2, 0.0)
