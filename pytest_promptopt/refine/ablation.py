@@ -87,7 +87,7 @@ def culprit(
     tried = [
         cut
         for prompt in prompts
-        if after.get(prompt.name, prompt.prose) != before.get(prompt.name, prompt.prose)
+        if prompt.name in after
         for cut in cuts(prompt.name, before.get(prompt.name, prompt.prose), after[prompt.name])
     ]
     first, *others = broken[:MAX_BROKEN]

@@ -82,9 +82,15 @@ def test_who_breaks_as_much_as_it_fixes_has_lost_and_is_run_no_further() -> None
     assert attempt.harmful
 
 
-def test_one_broken_case_loses_a_gain_of_one_but_is_not_worth_a_search_for_the_passage() -> None:
-    (attempt,) = Track("F" + "P" * 40).race("PF" + "P" * 39, first=["001"])
-    assert (attempt.verdict, attempt.harmful) == (REJECTED, False)
+@pytest.mark.parametrize(("broken", "harmful"), [(1, False), (2, True)])
+def test_one_broken_case_may_lose_but_only_two_are_worth_a_search_for_the_passage(
+    broken: int, harmful: bool
+) -> None:
+    track = Track("F" + "P" * 40)
+    urgent = [f"{1 + number:03}" for number in range(broken)]
+    (attempt,) = track.race("P" + "F" * broken + "P" * (40 - broken), first=urgent)
+    assert (attempt.verdict, attempt.harmful) == (REJECTED, harmful)
+    assert track.rounds == [[1], [FIRST_GUARDS]]
 
 
 @pytest.mark.parametrize(("broken", "harmful"), [(2, False), (3, True)])
@@ -143,15 +149,15 @@ def test_the_most_urgent_passing_cases_come_first_then_those_owed_then_the_other
 
 
 def test_of_several_the_worse_half_leaves_after_each_rung() -> None:
-    track = Track("F" * 110 + "P" * 20)
-    fixing = [10, 20, 40, 110]
-    attempts = track.race(*("P" * count + "F" * (110 - count) + "P" * 20 for count in fixing))
-    rungs = [[FIRST_RUNG] * 4, [FIRST_RUNG] * 2, [110 - 2 * FIRST_RUNG], [FIRST_GUARDS]]
-    assert track.rounds == rungs
-    assert [attempt.why.partition(":")[0] for attempt in attempts] == [
-        "others fix more of the first 25 failing training cases",
-        "others fix more of the first 25 failing training cases",
-        "others fix more of the first 50 failing training cases",
+    track = Track("F" * 210 + "P" * 20)
+    fixing = [4, 8, 12, 16, 40, 45, 90, 210]
+    attempts = track.race(*("P" * count + "F" * (210 - count) + "P" * 20 for count in fixing))
+    assert track.rounds == [[25] * 8, [25] * 4, [50] * 2, [110], [FIRST_GUARDS]]
+    left = [attempt.why.partition(":")[0].removeprefix("others fix more of the ") for attempt in attempts]
+    assert left == [
+        *["first 25 failing training cases"] * 4,
+        *["first 50 failing training cases"] * 2,
+        "first 100 failing training cases",
         "",
     ]
 
@@ -229,3 +235,4 @@ def test_the_cases_not_run_keep_failing_and_lose_what_the_passing_ones_lost_on_a
 def test_a_passing_case_without_an_answer_says_nothing_of_those_not_run() -> None:
     found = estimate(results("PPPP"), results("FEPP", [0, 1]), split=Split.TRAIN)
     assert (found.cases, found.unrun, found.after) == (3, 2, 0.0)
+    assert estimate(results("PPPP"), results("PEPP", [0, 1]), split=Split.TRAIN).after == 1.0
