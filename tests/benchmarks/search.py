@@ -1,0 +1,134 @@
+"""What a search costs, and what each of its parts contributes, in a world with hidden rules.
+
+    python -m tests.benchmarks.search [--budgets 300,1000] [--seeds 20]
+
+The first table has a row with all parts on and one with each part switched off, for each budget of target
+calls: the median held-out pass rate over the seeds (with the quartiles), the median number of target calls
+that the search made, and of optimizer tokens, counted as characters / 4. The suite has 50 training and 25
+validation cases. The second table is for larger suites: the median number of target calls until the incumbent
+has 95 % of the held-out rate that the search ends with.
+
+The world is `tests/rule_world.py`. Its numbers are made up: the tables compare parts with each other, and
+versions of the search; they say nothing of a real model.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import NamedTuple
+from unittest.mock import patch
+
+from pytest_promptopt.refine import race
+from pytest_promptopt.refine.attempts import Attempt, Version
+from pytest_promptopt.refine.briefs import DIRECTIONS
+from pytest_promptopt.refine.halting import Phase
+from pytest_promptopt.refine.policies import Policies
+from pytest_promptopt.refine.search import Search
+from pytest_promptopt.settings import Accept
+from tests.rule_world import START, Rules, messages
+
+#: Training cases of the suites in the second table, and the calls that a search may make there.
+SIZES = (50, 200, 1000)
+SIZES_BUDGET = 3000
+
+decided = race._decided
+
+
+def decided_at_the_end(*given: object) -> bool:
+    """Judge a candidate after every round, but run it on all cases nevertheless."""
+    decided(*given)  # type: ignore[arg-type]
+    return False
+
+
+def one_direction(iteration: int, count: int, *, escape: bool = False) -> tuple[str, ...]:
+    return DIRECTIONS[:1] * count
+
+
+#: What is put in the place of each part to switch it off; merging is off by a policy.
+PARTS: dict[str, dict[str, object]] = {
+    "all parts": {},
+    "no merging": {},
+    "no ablation": {"workshop.culprit": lambda *_: None},
+    "no racing": {"race._decided": decided_at_the_end, "race.FIRST_RUNG": 10**9},
+    "no memory": {"memory.Memory.lines": lambda _: ()},
+    "no directions": {"briefs.directions": one_direction},
+    "no guards": {"briefs.Briefing.guarded": lambda *_: ()},
+}
+
+
+class Run(NamedTuple):
+    """What one search found and cost.
+
+    :param rate: the pass rate of its text on held-out cases.
+    :param calls: target calls; `soon`: those until the incumbent had 95 % of the final rate.
+    :param tokens: of the optimizer, in and out.
+    """
+
+    rate: float
+    calls: int
+    soon: int
+    tokens: int
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--budgets", default="300,1000", help="target calls of a search, with commas between")
+    parser.add_argument("--seeds", type=int, default=20)
+    given = parser.parse_args()
+    began = time.monotonic()
+    for budget in map(int, given.budgets.split(",")):
+        print(row(f"{budget} calls", "held-out", "quartiles", "calls", "tokens"))
+        for part in PARTS:
+            runs = [search(part, budget, seed) for seed in range(given.seeds)]
+            low, middle, high = statistics.quantiles([run.rate for run in runs], n=4)
+            calls, tokens = (
+                statistics.median(each) for each in ([r.calls for r in runs], [r.tokens for r in runs])
+            )
+            print(
+                row(part, f"{middle:.1%}", f"{low:.1%} to {high:.1%}", f"{calls:.0f}", f"{tokens:.0f}"),
+                flush=True,
+            )
+        print()
+    print(row("training cases", "held-out", "calls", "until 95 %", "tokens"))
+    for size in SIZES:
+        runs = [search("all parts", SIZES_BUDGET, seed, size) for seed in range(given.seeds)]
+        rate, calls, soon, tokens = (statistics.median(column) for column in zip(*runs, strict=True))
+        print(row(str(size), f"{rate:.1%}", f"{calls:.0f}", f"{soon:.0f}", f"{tokens:.0f}"), flush=True)
+    print(f"\n{time.monotonic() - began:.0f} seconds")
+
+
+def row(name: str, *cells: str) -> str:
+    return f"{name:<16}" + "".join(cell.rjust(18) for cell in cells)
+
+
+def search(part: str, budget: int, seed: int, train: int = 50) -> Run:
+    """Search once with a part switched off."""
+    world = Rules(messages(train, 25, seed), seed=seed, budget=budget)
+    curve: list[tuple[int, float]] = []
+
+    class Watched(Search):
+        def finished(self, phase: Phase, attempts: Sequence[Attempt], best: Version) -> None:
+            super().finished(phase, attempts, best)
+            curve.append((world.calls, world.rate(best.overlay.get("route.md", START))))
+
+    world.strategy = Watched
+    merging = {"merge": None} if part == "no merging" else {}
+    world.policies = Policies(progress=world.progress, **merging)  # type: ignore[arg-type]
+    with ExitStack() as off:
+        for name, replacement in PARTS[part].items():
+            off.enter_context(patch(f"pytest_promptopt.refine.{name}", replacement))
+        # One call in all pays for no confirmation, and the best is written without one.
+        world.result(seed=seed, candidates=3, max_iterations=20, max_calls=1, accept=Accept.BEST)
+    rate = world.rate(world.written.get("route.md", START))
+    soon = next((calls for calls, reached in curve if reached >= 0.95 * rate), world.calls)
+    return Run(rate, world.calls, soon, world.characters // 4)
+
+
+if __name__ == "__main__":
+    main()
