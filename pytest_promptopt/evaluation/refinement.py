@@ -99,6 +99,7 @@ class Refinement:
         self._settings = settings
         self._progress: Progress = LineProgress(sys.stderr)
         self._shown = 0.0
+        self._own_models: set[str] = set()
         self.journal: Journal | None = None
         self._record: RunRecord | None = None
         self._over = False
@@ -263,6 +264,8 @@ class Refinement:
             found = ask_hook(self._config, "pytest_promptopt_resolve_model", returns=object, name=model)
             if found is None:
                 preflight(model)
+            else:
+                self._own_models.add(model)
             ceiling = self._settings.max_cost
             if ceiling is not None and (found is not None or price_of(probe) is None):
                 raise SettingsError(unknown_price(model, ceiling))
@@ -375,7 +378,13 @@ class Refinement:
 
     def ask(self, requests: Sequence[Request]) -> list[Answer | ModelError]:
         """Send requests to the optimizer model, all at once."""
-        requests = [replace(request, parameters=variety(request.model)) for request in requests]
+        # What a model of the user's own accepts, nobody else knows.
+        requests = [
+            request
+            if request.model in self._own_models
+            else replace(request, parameters=variety(request.model))
+            for request in requests
+        ]
         for request in requests:
             self._caller.submit(request, Role.OPTIMIZER)
         found = [self._caller.known(request) for request in requests]

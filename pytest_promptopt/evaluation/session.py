@@ -274,7 +274,9 @@ class CaseRunner:
                 run.failure = failure_of(call.excinfo, run.operands, run.calls, rootdir=rootdir)
             run.operands = None
             # What a model wrote must not steer a terminal; apart from that the report is pytest's own.
-            safe = partial(harmless, colored=item.config.get_terminal_writer().hasmarkup)
+            terminal: pytest.TerminalReporter | None
+            terminal = item.config.pluginmanager.get_plugin("terminalreporter")
+            safe = partial(harmless, colored=terminal is not None and terminal.hasmarkup)
             report.longrepr = internals.rewrite_failure(report.longrepr, safe)  # type: ignore[assignment]
         return report
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from pytest_promptopt.records import Overlay
 from pytest_promptopt.refine.evaluator import Prompt
 from pytest_promptopt.refine.requests import SECTIONS
 from pytest_promptopt.refine.tags import Tags
@@ -18,6 +19,9 @@ COPIED_CHARACTERS = 60
 _TAGS = Tags(SECTIONS)
 
 
+NOTHING: Overlay = {}
+
+
 @dataclass
 class Checks:
     """The checks of one run; it remembers which texts were seen.
@@ -28,15 +32,18 @@ class Checks:
 
     training: Passages
     validation: Passages
-    _seen: set[tuple[str, str]] = field(default_factory=set)
+    _seen: set[tuple[str, str, frozenset[tuple[str, str]]]] = field(default_factory=set)
 
-    def objection(self, prompt: Prompt, prose: str) -> str | None:
+    def objection(self, prompt: Prompt, prose: str, *, beside: Overlay = NOTHING) -> str | None:
         """Why `prose` is refused as a candidate for `prompt`, in one sentence; None when it may be tried.
 
-        The text counts as seen from then on.
+        The text counts as seen from then on, beside these texts of the other prompts of a pipeline.
+
+        :param beside: candidates for the other prompts; those left out have their own text.
         """
-        key = (prompt.name, " ".join(prose.casefold().split()))
-        known = key in self._seen or key[1] == " ".join(prompt.prose.casefold().split())
+        others = frozenset(beside.items())
+        key = (prompt.name, _folded(prose), others)
+        known = key in self._seen or (not others and key[1] == _folded(prompt.prose))
         self._seen.add(key)
         if known:
             return "this text was tried before"
@@ -49,6 +56,10 @@ class Checks:
         if self.validation.copied(prose, besides=prompt.prose):
             return "it copies a long passage of a case word for word; write general rules"
         return None
+
+
+def _folded(prose: str) -> str:
+    return " ".join(prose.casefold().split())
 
 
 class Passages:

@@ -110,7 +110,10 @@ class SearchFrame(ABC):
             attempt.reason = attempt.reason or reply.reason
             attempt.overlay[prompt.name] = reply.text
             attempt.growth += len(reply.text) - len(parent.text(prompt))
-            if prompt.name not in known and (objection := self.checks.objection(prompt, reply.text)):
+            if prompt.name in known:
+                continue
+            beside = {name: text for name, text in parent.overlay.items() if name != prompt.name}
+            if objection := self.checks.objection(prompt, reply.text, beside=beside):
                 attempt.decide(REFUSED, objection)
         self.told(attempt)
         return attempt

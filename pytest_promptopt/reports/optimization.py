@@ -109,7 +109,7 @@ def _headline(prompt: PromptResult, more: str = "") -> Line:
     if prompt.outcome == "not shown":
         words += ", written all the same" if prompt.written else ", left alone" * (not prompt.accepted)
         if prompt.accepted and not prompt.written:
-            words, more = f"{words}, not written", f": {printable(prompt.unwritten)}"
+            words, more = f"{words}, not written", f": {excerpt(prompt.unwritten, MAX_REASON_WIDTH)}"
     if prompt.outcome == "improved" and not prompt.written:
         words, markup, more = (
             "improved, not written",

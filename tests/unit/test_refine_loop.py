@@ -526,6 +526,19 @@ def test_the_prompts_of_a_pipeline_take_turns_each_on_top_of_the_others_best_tex
     assert all(result.pipeline == ("plan.md", "code.md") for result in results)
 
 
+def test_a_text_may_be_tried_again_when_another_prompt_of_the_pipeline_has_changed() -> None:
+    """Alone the second prompt's fix shows nothing; after the first prompt's it does."""
+    prompts = [FakePrompt("plan.md", "Plan {{ ticket }}."), FakePrompt("code.md", "Code {{ ticket }}.")]
+    cases = [*needs("a b b", prompts=("plan.md", "code.md")), Need("plan-p", "p", prompts=("plan.md",))]
+
+    def reply(request: Request) -> str:
+        ours = "Plan" if "Plan {{" in request.messages[-1].content else "Code"
+        return new_prompt(ours + " {{ ticket }}. a b p")
+
+    results = World(cases, reply, prompts=prompts).run(max_iterations=4).prompts
+    assert [result.scores[0].after for result in results] == [1.0, 1.0]
+
+
 # ----------------------------------------------------------------------------- validation
 
 
