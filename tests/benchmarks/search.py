@@ -1,6 +1,6 @@
 """What a search costs, and what each of its parts contributes, in a world with hidden rules.
 
-    python -m tests.benchmarks.search [--budgets 300,1000] [--seeds 20]
+    python -m tests.benchmarks.search [--budgets 300,1000] [--seeds 30]
 
 The first table has a row with all parts on and one with each part switched off, for each budget of target
 calls: the median held-out pass rate over the seeds (with the quartiles), the median number of target calls
@@ -79,8 +79,10 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--budgets", default="300,1000", help="target calls of a search, with commas between")
-    parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--seeds", type=int, default=30, help="two at least")
     given = parser.parse_args()
+    if given.seeds < 2:
+        parser.error(f"--seeds is a number from 2 on, not {given.seeds}")
     began = time.monotonic()
     for budget in map(int, given.budgets.split(",")):
         print(row(f"{budget} calls", "held-out", "quartiles", "calls", "tokens"))
