@@ -8,8 +8,8 @@ from contextlib import suppress
 from hypothesis import settings
 
 # A dependency of litellm: once imported, it replaces the standard library's finder of distributions. Imported
-# first inside a test that runs pytest, its finder would go with that test, and no later pytest in this process
-# would find a plugin.
+# first inside a test that runs pytest, its finder would go with that test, and no later pytest in this
+# process would find a plugin.
 with suppress(ImportError):
     import importlib_metadata  # noqa: F401
 
