@@ -7,9 +7,9 @@ from contextlib import suppress
 
 from hypothesis import settings
 
-# A dependency of litellm: imported, it takes the standard library's finder of distributions out of use for
-# its own. Imported first inside a test that runs pytest, its finder would go with it, and no later pytest
-# in this process would find a plugin.
+# A dependency of litellm: once imported, it replaces the standard library's finder of distributions. Imported
+# first inside a test that runs pytest, its finder would go with that test, and no later pytest in this
+# process would find a plugin.
 with suppress(ImportError):
     import importlib_metadata  # noqa: F401
 
