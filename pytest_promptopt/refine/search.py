@@ -27,6 +27,9 @@ __all__ = ["SEARCHED", "Search"]
 LARGE = 200
 SCREEN = 100
 
+#: So many evaluations of all training cases left are plenty; with less, the next iteration is the better use.
+AMPLE = 8
+
 #: The share of the training cases that the incumbent owes which may fail, for all that is known.
 HIDDEN = 0.15
 
@@ -130,6 +133,11 @@ class Search(SearchFrame):
             self._escaping, escaped = stop is not None, escaped or stop is not None
             self._iterate(phase)
 
+    def _ample(self) -> bool:
+        """Whether the ceiling leaves enough to run also the parts of a merged candidate that was not kept."""
+        left = self.around.left()
+        return left is None or left >= AMPLE * len(self.best.standing(Split.TRAIN)) * self._calls_per_case
+
     def _owes_much(self) -> bool:
         """Whether the training cases that it owes may hide as many failing ones as are known."""
         return self._failing() <= HIDDEN * len(self.best.owed)
@@ -196,7 +204,8 @@ class Search(SearchFrame):
     def _iterate(self, phase: Phase) -> None:
         """Ask for candidates, merge and run them, keep the best if it is better, learn from all.
 
-        To escape from a plateau bolder candidates run each by itself, and a step sideways will do.
+        The parts of a merged candidate that is not good enough run by themselves if there is plenty left. To
+        escape from a plateau bolder candidates run each by itself, and a step sideways will do.
         """
         number = len(self.iterations) + 1
         attempts = self._workshop.proposed(number, phase, self.best, escape=self._escaping)
@@ -206,6 +215,8 @@ class Search(SearchFrame):
             attempts += [merged] if merged else []
             contenders = [merged] if merged and not merged.verdict else contenders
         self._judge(contenders, attempts, phase)
+        if self._ample() and not any(attempt.compared for attempt in undecided(attempts)):
+            self._judge(undecided(attempts), attempts, phase)
         self._keep_best(attempts, phase)
         self._briefing.learn(number, attempts)
         self.finished(phase, attempts, self.best)

@@ -96,6 +96,14 @@ def test_a_merger_that_is_no_prompt_leaves_the_candidates_to_themselves() -> Non
     assert [c.verdict for c in candidates] == ["accepted", "rejected", "rejected", "refused"]
 
 
+def test_the_parts_of_a_merged_candidate_that_fails_run_by_themselves_if_there_is_plenty_left() -> None:
+    replies = ["a b", "c", "d e", "nothing of all this"]
+    candidates = World(needs(MANY), replies).result(candidates=3, max_iterations=1).iterations[0].candidates
+    assert [c.verdict for c in candidates] == ["accepted", "rejected", "rejected", "rejected"]
+    short = World(needs(MANY), replies, left=lambda: 100).result(candidates=3, max_iterations=1)
+    assert [c.verdict for c in short.iterations[0].candidates] == ["merged", "merged", "merged", "rejected"]
+
+
 def test_few_failing_cases_are_not_worth_many_candidates() -> None:
     world = World(needs("a b c d e f g -"), ["a b c d", "e", "a b c d e", "f"])
     world.run(candidates=3, max_iterations=2)
