@@ -177,9 +177,9 @@ def test_ci_runs_the_command_of_the_tests() -> None:
     words = shlex.split(blocks("sh")[1])
     requirement = next(word for word in words if word.startswith(".["))
     script = (ROOT / ".ci/run").read_text(encoding="utf-8")
-    assert words[-2:] == ["-m", "pytest"]
+    assert words[-4:] == ["-m", "pytest", "-n", "auto"]
     assert f'python -m pip install --quiet "{requirement}"\n' in script
-    assert "\npython -m pytest\n" in script
+    assert "\npython -m pytest -n auto\n" in script
 
 
 def test_the_workflow_is_valid() -> None:
