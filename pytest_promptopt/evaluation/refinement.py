@@ -38,7 +38,7 @@ from pytest_promptopt.journal import Journal, JournalError
 from pytest_promptopt.models.caller import Caller, Paid
 from pytest_promptopt.models.prices import price_of
 from pytest_promptopt.models.registry import preflight, variety
-from pytest_promptopt.prompts import PromptFile, check_writable, save_beside, write_prose
+from pytest_promptopt.prompts import PromptFile, check_writable, clear_strays, save_beside, write_prose
 from pytest_promptopt.records import (
     Answer,
     Case,
@@ -254,6 +254,7 @@ class Refinement:
             for file in files.values():
                 try:
                     check_writable(file)
+                    clear_strays(file)
                 except OSError as error:
                     raise SettingsError(f"{file.name}: cannot be rewritten: {error}") from None
         probes = {self._settings.optimizer_model: Request(self._settings.optimizer_model, ())}

@@ -6,6 +6,7 @@ from pytest_promptopt.prompts.files import PromptFile, locate
 from pytest_promptopt.prompts.frontmatter import FrontMatter
 from pytest_promptopt.prompts.writing import (
     check_writable,
+    clear_strays,
     replace_content,
     save_beside,
     unified_diff,
@@ -16,6 +17,7 @@ __all__ = [
     "FrontMatter",
     "PromptFile",
     "check_writable",
+    "clear_strays",
     "locate",
     "replace_content",
     "save_beside",

@@ -67,6 +67,19 @@ def check_writable(file: PromptFile) -> None:
         )
 
 
+def clear_strays(file: PromptFile) -> None:
+    """Remove what a killed run left beside `file`; only while no other run is at work."""
+    target = Path(os.path.realpath(file.path))
+    for stray in target.parent.iterdir():
+        if stray.name.startswith(_prefix(target)) and stray.suffix == ".tmp":
+            with contextlib.suppress(OSError):
+                stray.unlink()
+
+
+def _prefix(target: Path) -> str:
+    return f".{target.name}.promptopt-"
+
+
 def unified_diff(before: str, after: str, *, name: str) -> str:
     """Two versions of a prose as a unified diff without a final newline; empty when they are equal."""
     lines = difflib.unified_diff(
@@ -78,8 +91,7 @@ def unified_diff(before: str, after: str, *, name: str) -> str:
 @contextlib.contextmanager
 def _temporary_sibling(target: Path, content: bytes) -> Iterator[str]:
     """A synced file beside `target` with its mode and owner; gone at the end unless it was moved."""
-    prefix = f".{target.name}.promptopt-"
-    descriptor, temporary = tempfile.mkstemp(prefix=prefix, suffix=".tmp", dir=target.parent)
+    descriptor, temporary = tempfile.mkstemp(prefix=_prefix(target), suffix=".tmp", dir=target.parent)
     try:
         with open(descriptor, "wb") as stream:
             stream.write(content)

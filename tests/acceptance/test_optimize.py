@@ -168,6 +168,13 @@ def test_the_report_of_a_plain_run_is_that_of_the_final_loop(desk: Desk) -> None
     assert desk.report["run"] is None
 
 
+def test_what_a_killed_run_left_beside_a_prompt_is_cleared_away(desk: Desk) -> None:
+    stray = desk.path / "prompts/.sort.md.promptopt-dead.tmp"
+    stray.write_text("half a text")
+    desk.optimize()
+    assert not stray.exists()
+
+
 def test_the_journal_tells_the_run_in_order(desk: Desk) -> None:
     desk.optimize()
     kinds = [kind for kind in desk.kinds() if kind not in ("call", "results")]

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_promptopt.errors import PromptConflictError, PromptFileError
-from pytest_promptopt.prompts import PromptFile, check_writable, unified_diff, write_prose
+from pytest_promptopt.prompts import PromptFile, check_writable, clear_strays, unified_diff, write_prose
 
 
 @pytest.fixture(scope="module")
@@ -259,6 +259,10 @@ def test_a_killed_writer_leaves_the_file_whole(tmp_path: Path) -> None:
     assert file.path.read_bytes() == b"old\n"
     (leftover,) = tmp_path.glob(".route.md.promptopt-*.tmp")
     assert leftover.read_bytes() == b"new\n"
+    other = tmp_path / ".other.md.promptopt-x.tmp"
+    other.write_bytes(b"of another prompt")
+    clear_strays(file)
+    assert (leftover.exists(), other.exists()) == (False, True)
     write_prose(file, "newer")
     assert file.path.read_bytes() == b"newer\n"
 
