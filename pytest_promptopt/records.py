@@ -366,10 +366,11 @@ class CandidateResult:
     :param prompts: the prompt files it rewrites.
     :param direction: the line of attack it was told to take.
     :param reason: the optimizer's own stated reason, unverified.
-    :param rate: its pass rate on the cases it was run on; None when it was not run by itself.
+    :param rate: its pass rate on the cases of `split`, estimated if it was run on some of them only; None
+        when it was not run by itself.
     :param verdict: ``accepted``, ``rejected``, ``refused`` or ``merged``, and `why` in a sentence.
     :param fixed: cases that fail under the incumbent and pass under it; `broken` the other way round.
-    :param split: the cases that `rate` is the pass rate of; None when it was not run.
+    :param split: None when it was not run.
     """
 
     id: str
@@ -386,7 +387,11 @@ class CandidateResult:
 
 @dataclass(frozen=True)
 class Iteration:
-    """One turn of the loop. `best` is the incumbent's pass rate after it, on the cases of its phase."""
+    """One turn of the loop.
+
+    :param best: the incumbent's pass rate after it, on the cases of its phase.
+    :param owed: training cases that the incumbent was not run on yet; the text before it speaks for it there.
+    """
 
     number: int
     phase: str
@@ -395,6 +400,7 @@ class Iteration:
     best: float
     spend: Spend
     elapsed: float
+    owed: int = 0
 
 
 @dataclass(frozen=True)
@@ -403,6 +409,7 @@ class SplitScore:
 
     :param cases: all cases of the split, with the `errored` ones and without those that were skipped.
     :param fixed: how many cases failed before and pass after; `broken` the other way round.
+    :param owed: how many cases the text after was not run on: the one that it was made from speaks for it.
     """
 
     split: Split
@@ -412,6 +419,7 @@ class SplitScore:
     errored: int = 0
     fixed: int = 0
     broken: int = 0
+    owed: int = 0
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
-"""Which passage of a candidate breaks what passed? Leave one out at a time, and see.
+"""Which passage of a text makes cases fail? Leave one out at a time, and see.
 
-A candidate that fixes much and breaks something often owes the harm to a single sentence. It is found as a
-fault in a program is, by running what broke without one part after the other (delta debugging: Zeller &
+A text that fixes much and breaks something often owes the harm to a single sentence. It is found as a fault
+in a program is, by running what fails without one part after the other (delta debugging: Zeller &
 Hildebrandt, IEEE Trans. Softw. Eng. 28, 2002), and costs a few single calls instead of a new candidate.
 """
 
@@ -16,14 +16,23 @@ from pytest_promptopt.refine.acceptance import EPSILON
 from pytest_promptopt.refine.evaluator import Prompt, Trial
 from pytest_promptopt.refine.race import Run
 
-#: Cases that broke; more do not say more.
-MAX_BROKEN = 2
+#: Failing cases that are run without one passage after the other.
+MAX_EXAMINED = 2
 
-#: Parts that a candidate's new passages are cut into at most: each costs a call.
+#: Further failing cases that bear witness against a suspect.
+MAX_WITNESSES = 6
+
+#: Parts that the new passages are cut into at most: each costs a call for every case examined.
 MAX_PARTS = 16
 
-#: When so large a share of all cuts mends a case, any change of the wording does, and no passage is to blame.
-CHANCE = 1 / 3
+#: Cuts tried at once.
+ROUND = 5
+
+#: When a larger share of the cuts mends a case, any change of the wording does: it is no evidence.
+CHANCE = 1 / 2
+
+#: Cuts beside the suspects that a witness is heard under: what passes there too passes by chance.
+CONTROLS = 2
 
 #: Passages end with a line or a sentence, where no white space need follow a CJK stop.
 _END = re.compile(r"(?<=[.!?;])\s+|(?<=[。！？；])(?![。！？；」』”）])\s*|\n+")
@@ -34,7 +43,7 @@ _TEMPLATE = re.compile(r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}", re.DOTALL)
 
 @dataclass(frozen=True)
 class Cut:
-    """A candidate without one of its passages.
+    """A text without one of its passages.
 
     :param prompt: the prompt that it was cut from.
     :param prose: its text without the passage.
@@ -78,11 +87,14 @@ def passages(text: str) -> list[str]:
 
 
 def culprit(
-    prompts: Sequence[Prompt], before: Overlay, after: Overlay, broken: Sequence[str], run: Run
+    prompts: Sequence[Prompt], before: Overlay, after: Overlay, failing: Sequence[str], run: Run
 ) -> Cut | None:
-    """The cut after which most of the `broken` cases pass again; None if no single passage is to blame.
+    """The cut that mends at least two of the `failing` cases; None if no single passage is to blame.
 
-    :param before: the incumbent's texts; `after` those of the candidate that broke these cases.
+    A case that also passes without other passages is no evidence: a mere change of the wording mends it.
+
+    :param before: texts whose passages are not to blame; `after` those under which the cases fail.
+    :param failing: the cases most likely to be broken by a passage first.
     """
     tried = [
         cut
@@ -90,20 +102,43 @@ def culprit(
         if prompt.name in after
         for cut in cuts(prompt.name, before.get(prompt.name, prompt.prose), after[prompt.name])
     ]
-    first, *others = broken[:MAX_BROKEN]
-    suspects = _mending(tried, after, (first,), run)
-    if len(suspects) > max(1, CHANCE * len(tried)):
-        return None
-    if others:
-        suspects = _mending(suspects, after, tuple(others), run)
-    return next(iter(suspects), None)
+    for case in failing[:MAX_EXAMINED]:
+        witnesses = tuple(other for other in failing if other != case)[:MAX_WITNESSES]
+        suspects = _suspects(tried, after, case, run) if witnesses else []
+        if suspects and (found := _convicted(suspects, tried, after, witnesses, run)):
+            return found
+    return None
 
 
-def _mending(tried: Sequence[Cut], after: Overlay, cases: tuple[str, ...], run: Run) -> list[Cut]:
-    """The cuts with which at least half of `cases` pass."""
+def _suspects(tried: Sequence[Cut], after: Overlay, case: str, run: Run) -> list[Cut]:
+    """The cuts that mend `case`; none when too many of them do."""
+    suspects: list[Cut] = []
+    for start in range(0, len(tried), ROUND):
+        cuts = tried[start : start + ROUND]
+        suspects += [
+            cut for cut, passed in zip(cuts, _passed(cuts, after, (case,), run), strict=True) if passed
+        ]
+        if len(suspects) > CHANCE * min(start + ROUND, len(tried)):
+            return []
+    return suspects
+
+
+def _convicted(
+    suspects: Sequence[Cut], tried: Sequence[Cut], after: Overlay, witnesses: tuple[str, ...], run: Run
+) -> Cut | None:
+    """The suspect that mends most witnesses which no control mends; None if none mends any."""
+    controls = [cut for cut in tried if cut not in suspects][:CONTROLS]
+    passed = _passed([*suspects, *controls], after, witnesses, run)
+    by_chance = frozenset[str]().union(*passed[len(suspects) :])
+    evidence = {cut: len(mended - by_chance) for cut, mended in zip(suspects, passed, strict=False)}
+    worst = max(evidence, key=lambda cut: evidence[cut])
+    return worst if evidence[worst] else None
+
+
+def _passed(tried: Sequence[Cut], after: Overlay, cases: tuple[str, ...], run: Run) -> list[frozenset[str]]:
+    """Which of `cases` pass under each cut."""
     measured = run([Trial({**after, cut.prompt: cut.prose}, cases) for cut in tried]) if tried else []
     return [
-        cut
-        for cut, results in zip(tried, measured, strict=True)
-        if 2 * sum((result.rate or 0.0) >= 1.0 - EPSILON for result in results) >= len(cases)
+        frozenset(result.case.id for result in results if (result.rate or 0.0) >= 1.0 - EPSILON)
+        for results in measured
     ]

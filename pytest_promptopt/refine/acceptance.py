@@ -112,26 +112,28 @@ def estimate(
 
 
 def score(
-    split: Split, cases: int, before: Sequence[CaseResult], after: Sequence[CaseResult] = ()
+    split: Split,
+    cases: int,
+    before: Sequence[CaseResult],
+    after: Sequence[CaseResult] = (),
+    *,
+    owed: int = 0,
 ) -> SplitScore:
     """The pass rates of a split of `cases` cases under two texts; one without results was not measured.
 
-    Where the second text was run on some of the cases only, the rates are of these.
+    :param owed: on how many of these cases the second text was not run: an earlier one speaks for it.
     """
     paired = compare(before, after, split=split)
-    if after and len(after) < len(before):
-        ran = {result.case.id for result in after}
-        before = [result for result in before if result.case.id in ran]
-    cases = min(cases, len(before or after) or cases)
     latest = after or before
     return SplitScore(
         split=split,
-        cases=cases - sum(result.rate is None and not result.errored for result in latest),
+        cases=min(cases, len(latest) or cases) - sum(r.rate is None and not r.errored for r in latest),
         before=pass_rate(before),
         after=pass_rate(after),
         errored=sum(result.errored for result in latest),
         fixed=len(paired.fixed),
         broken=len(paired.broken),
+        owed=owed,
     )
 
 

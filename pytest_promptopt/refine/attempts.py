@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from pytest_promptopt.records import CandidateResult, CaseResult, Overlay, Split, pass_rate
+from pytest_promptopt.records import CandidateResult, CaseResult, Overlay, Split
 from pytest_promptopt.refine.acceptance import Comparison
 from pytest_promptopt.refine.evaluator import Prompt
 from pytest_promptopt.refine.memory import Lesson
@@ -20,8 +20,8 @@ class Version:
     """Texts of a group that are or were its incumbent: the original, with the id ``0``, or a candidate.
 
     :param results: what was measured.
-    :param owed: training cases that it was not run on yet, with the results of the version before it: they
-        are taken to hold until they are run.
+    :param owed: training cases that it was not run on yet, with the results of the text that it was made
+        from: they are taken to hold until they are run.
     """
 
     id: str
@@ -36,9 +36,9 @@ class Version:
         """What was measured on the cases of `splits`."""
         return tuple(result for split in splits for result in self.results.get(split, ()))
 
-    def standing(self, split: Split) -> Results:
+    def standing(self, *splits: Split) -> Results:
         """What it is judged by in the search: what was measured, and what is owed."""
-        return self.results.get(split, ()) + (self.owed if split is Split.TRAIN else ())
+        return self.evidence(*splits) + (self.owed if Split.TRAIN in splits else ())
 
     def settled(self, results: Results) -> Version:
         """The same texts after the cases owed were run."""
@@ -55,6 +55,7 @@ class Attempt:
     :param growth: how many characters longer than the incumbent's its texts are.
     :param made: whether it was made of other candidates, not asked for.
     :param harmful: whether it breaks more of the cases that pass than chance explains.
+    :param taken: results of the candidate that it was cut from, taken to hold until they are run.
     """
 
     id: str
@@ -65,6 +66,7 @@ class Attempt:
     growth: int = 0
     made: bool = False
     harmful: bool = False
+    taken: Results = ()
     verdict: str = ""
     why: str = ""
     results: dict[Split, Results] = field(default_factory=dict)
@@ -85,7 +87,7 @@ class Attempt:
             prompts=self.prompts,
             direction=self.direction,
             reason=self.reason,
-            rate=pass_rate(self.results[latest.split]) if latest else None,
+            rate=latest.after if latest else None,
             verdict=self.verdict,
             why=self.why,
             fixed=tuple(case for one in self.compared.values() for case in one.fixed),
@@ -95,9 +97,9 @@ class Attempt:
 
     def kept(self, incumbent: Version) -> Version:
         """It as the next incumbent: what it was not run on is owed."""
-        ran = {result.case.id for result in self.results[Split.TRAIN]}
-        owed = tuple(result for result in incumbent.standing(Split.TRAIN) if result.case.id not in ran)
-        return Version(self.id, self.overlay, self.results, owed)
+        known = {result.case.id for result in (*self.results[Split.TRAIN], *self.taken)}
+        unknown = (result for result in incumbent.standing(Split.TRAIN) if result.case.id not in known)
+        return Version(self.id, self.overlay, self.results, owed=(*self.taken, *unknown))
 
     def lesson(self) -> Lesson:
         """What it taught, in counts: a lesson names no case, so that it may be told in every phase."""

@@ -73,11 +73,13 @@ class Briefing:
         self._flaky: Collection[str] | None = None
 
     def briefs(
-        self, number: int, phase: Phase, incumbent: Version, *, escape: bool = False
+        self, number: int, phase: Phase, incumbent: Version, *, escape: bool = False, hurried: bool = False
     ) -> tuple[Brief, ...]:
         """What each candidate of iteration `number` is told; the prompts of a pipeline take turns, one each.
 
         Few failing cases are not worth many candidates, except to escape from a plateau.
+
+        :param hurried: no turns: each prompt with failing cases is rewritten now.
         """
         if self._flaky is None:  # the first incumbent is the original
             self._flaky = {case.case for case in flaky(incumbent.evidence(*Split))}
@@ -86,9 +88,14 @@ class Briefing:
             result.failing is not None for split in SPLITS[phase] for result in self._steady(incumbent, split)
         )
         count = most if escape else requests_for(failing, most)
-        told = self._told(self._turn(number, phase, incumbent), number, phase, incumbent, count)
         lines = directions(number, count, escape=escape)
-        return tuple(replace(brief, direction=line) for brief, line in zip(told, lines, strict=True))
+        prompts = self._failing(phase, incumbent)
+        turns = prompts if hurried else [prompts[-1 - (number - 1) % len(prompts)]]
+        return tuple(
+            replace(brief, direction=line)
+            for prompt in turns
+            for brief, line in zip(self._told(prompt, number, phase, incumbent, count), lines, strict=True)
+        )
 
     def guarded(self, incumbent: Version, prompt: Prompt) -> tuple[PassingCase, ...]:
         """The passing cases to show beside a request about `prompt`."""
@@ -115,10 +122,10 @@ class Briefing:
         """What it is judged by, without flaky cases while others fail: these say nothing of its text."""
         return steady(incumbent.standing(split), self._flaky or ())
 
-    def _turn(self, number: int, phase: Phase, incumbent: Version) -> Prompt:
-        """The prompt that iteration `number` rewrites: those with failing cases in turn, the last first.
+    def _failing(self, phase: Phase, incumbent: Version) -> Sequence[Prompt]:
+        """The prompts with failing cases, all if there is none; the last of a pipeline has the first turn.
 
-        In a pipeline the answers of the prompts before it are known already and cost nothing.
+        The answers of the prompts before it are known already and cost nothing.
         """
         failing = [
             prompt
@@ -128,8 +135,7 @@ class Briefing:
                 for result in self._steady(incumbent, DECIDING[phase])
             )
         ]
-        turns = failing or self._group.prompts
-        return turns[-1 - (number - 1) % len(turns)]
+        return failing or self._group.prompts
 
     def _told(
         self, prompt: Prompt, number: int, phase: Phase, incumbent: Version, count: int

@@ -13,8 +13,8 @@ from pytest_promptopt.refine.attempts import Results
 from pytest_promptopt.refine.confirmation import IMPROVED, NOT_SHOWN, Comparing, explained
 from pytest_promptopt.refine.evaluator import Prompt, StopRun, Trial
 from pytest_promptopt.refine.flaky import flaky
+from pytest_promptopt.refine.frame import SEARCHED
 from pytest_promptopt.refine.halting import Halt, Phase
-from pytest_promptopt.refine.search import SEARCHED
 from pytest_promptopt.refine.strategy import GroupSearch
 from pytest_promptopt.refine.surroundings import Surroundings
 from pytest_promptopt.settings import Accept
@@ -38,7 +38,7 @@ class Ending:
         self._fresh: Results = ()
         self._unwritten: dict[str, str] = {prompt.name: Halt.INTERRUPTED for prompt in self.changed}
         self._scored: dict[Split, tuple[Results, Results]] = {
-            split: (self.original.evidence(split), self.final.evidence(split)) for split in Split
+            split: (self.original.evidence(split), self.final.standing(split)) for split in Split
         }
         if self.heldout and not self.changed and not search.interrupted:
             self.notes.append("the held-out cases were not scored, since the text did not change")
@@ -111,7 +111,11 @@ class Ending:
         paired = compare(before, after)
         noisy = flaky([*before, *self._scored[Split.HELDOUT][0], *self._fresh])
         group = self._search.group
-        scores = (score(split, len(group.ids(split)), *each) for split, each in self._scored.items())
+        owed = {Split.TRAIN: len(self.final.owed)}
+        scores = (
+            score(split, len(group.ids(split)), *each, owed=owed.get(split, 0))
+            for split, each in self._scored.items()
+        )
         measured = tuple(each for each in scores if each.cases)
         for prompt in group.prompts:
             changed = prompt in self.changed

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 
 from pytest_promptopt.records import Iteration, Overlay, Split, pass_rate
@@ -78,7 +78,7 @@ class SearchFrame(ABC):
     @property
     def final(self) -> Version:
         """The best finalist, if it is better than the original on all cases searched; else the original."""
-        gain = compare(self.original.evidence(*SEARCHED), self.best.evidence(*SEARCHED)).gain
+        gain = compare(self.original.evidence(*SEARCHED), self.best.standing(*SEARCHED)).gain
         return self.best if gain > EPSILON else self.original
 
     # ----------------------------------------------------------------------------------- for a strategy's use
@@ -94,13 +94,8 @@ class SearchFrame(ABC):
         attempt: Attempt,
         parent: Version,
         replies: Mapping[str, Reply | Unusable],
-        *,
-        known: Collection[str] = (),
     ) -> Attempt:
-        """`attempt` with replies, by prompt, on top of `parent`; refused at once where that needs no call.
-
-        :param known: names of prompts whose replies were checked before.
-        """
+        """`attempt` with replies, by prompt, on top of `parent`; refused at once where that needs no call."""
         attempt.overlay = dict(parent.overlay)
         for prompt in (prompt for prompt in self.group.prompts if prompt.name in replies):
             reply = replies[prompt.name]
@@ -110,8 +105,6 @@ class SearchFrame(ABC):
             attempt.reason = attempt.reason or reply.reason
             attempt.overlay[prompt.name] = reply.text
             attempt.growth += len(reply.text) - len(parent.text(prompt))
-            if prompt.name in known:
-                continue
             beside = {name: text for name, text in parent.overlay.items() if name != prompt.name}
             if objection := self.checks.objection(prompt, reply.text, beside=beside):
                 attempt.decide(REFUSED, objection)
@@ -129,29 +122,34 @@ class SearchFrame(ABC):
 
         :param phase: whose cases decide for this strategy.
         """
-        self._rates.append(self._rate(phase, best))
         settings = self.around.settings
         standing = Standing(
             phase=phase,
             iterations=len(self.iterations),
-            rates=tuple(self._rates),
+            rates=(*self._rates, self._rate(phase, best)),
             fruitless=self._fruitless,
             target=settings.target,
             plateau=settings.plateau,
             max_iterations=settings.max_iterations,
         )
-        self._began = time.monotonic(), self.around.paid()
+        self.begun(phase, best)
         return self.around.policies.halt(standing)
+
+    def begun(self, phase: Phase, best: Version) -> None:
+        """An iteration begins here: what it costs is counted from here on, and what it wins."""
+        self._start = time.monotonic(), self.around.paid(), self._rate(phase, best)
 
     def finished(self, phase: Phase, attempts: Sequence[Attempt], best: Version) -> None:
         """End an iteration: what became of its candidates goes to journal, display and observers."""
-        started, paid = self._began
+        started, paid, rate = self._start
+        self._rates.append(rate)
         iteration = Iteration(
             number=len(self.iterations) + 1,
             phase=phase,
             prompt=", ".join(dict.fromkeys(name for attempt in attempts for name in attempt.prompts)),
             candidates=tuple(attempt.result() for attempt in attempts),
             best=self._rate(phase, best),
+            owed=len(best.owed),
             spend=self.around.paid() - paid,
             elapsed=time.monotonic() - started,
         )
@@ -163,18 +161,14 @@ class SearchFrame(ABC):
     def announce(self, phase: Phase) -> None:
         self.around.policies.progress(phase, ", ".join(self.names))
 
-    def settled(self, phase: Phase, best: Version) -> None:
-        """The rate of `best` is another one than it was taken for at the last `halted`."""
-        self._rates[-1] = self._rate(phase, best)
-
     def enter(self, phase: Phase) -> None:
         """Begin a phase: the halting rules look at its iterations only."""
         self._rates, self._fruitless = [], 0
         self.announce(phase)
 
     def merit(self, version: Version) -> tuple[float, int]:
-        """Higher is better: the pass rate on all that was measured, among equals the shorter text."""
-        rate = pass_rate(version.evidence(*SEARCHED)) or 0.0
+        """Higher is better: the pass rate on all cases searched, among equals the shorter text."""
+        rate = pass_rate(version.standing(*SEARCHED)) or 0.0
         return round(rate, 9), -sum(len(version.text(prompt)) for prompt in self.group.prompts)
 
     def regressions(self, found: Version | Attempt) -> tuple[str, ...]:
@@ -182,6 +176,7 @@ class SearchFrame(ABC):
         if not self.around.settings.no_regressions:
             return ()
         results = [result for part in found.results.values() for result in part]
+        results += found.taken if isinstance(found, Attempt) else ()
         return compare(self.original.evidence(*SEARCHED), results).broken
 
     # -------------------------------------------------------------------------------------------------- steps

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 from pytest_promptopt.records import Split
 from pytest_promptopt.refine.acceptance import EPSILON, estimate, rank
@@ -28,8 +28,8 @@ _HARMFUL_FROM = math.log(0.70 / 0.05)
 _PASSED = math.log((1 - BROKEN_BY_HARM) / (1 - BROKEN_BY_CHANCE))
 _BROKEN = math.log(BROKEN_BY_HARM / BROKEN_BY_CHANCE)
 
-#: Broken cases that a sample without any may hide, seven times out of ten at most: -ln 0.3.
-_HIDDEN = 1.2
+#: Broken cases that a sample without any hides no more often than not: -ln 0.5.
+_HIDDEN = 0.7
 
 #: Failing cases of the first rung of a race between several; each further rung doubles their number.
 FIRST_RUNG = 25
@@ -37,9 +37,8 @@ FIRST_RUNG = 25
 #: Broken cases from which on a candidate that lost is worth a look at what breaks them.
 FEW_BROKEN = 2
 
-#: Passing cases of the first round, and of every further one.
-FIRST_GUARDS = 11
-MORE_GUARDS = 6
+#: Passing cases of a round.
+GUARDS = 6
 
 Run = Callable[[Sequence[Trial]], list[Results]]
 
@@ -50,41 +49,51 @@ def race(
     run: Run,
     *,
     seed: str,
-    first: Iterable[str] = (),
-    slack: float | None = None,
+    sideways: bool = False,
 ) -> None:
     """Run `attempts` on the training cases until each is decided; those that are good enough stay open.
 
     Sets their `results` and `compared` of `Split.TRAIN` and `harmful`, and rejects who can no longer win.
 
     :param seed: of the order of the passing cases.
-    :param first: the passing cases that come first.
-    :param slack: how many cases more than it fixes a candidate may break; None if it must fix more.
+    :param sideways: whether a candidate may break as many cases as it fixes; else it must fix more.
     """
     standing = incumbent.standing(Split.TRAIN)
     failing = tuple(result.case.id for result in standing if result.failing is not None)
-    guards = _guards(incumbent, failing, seed, first)
+    guards = _guards(incumbent, failing, seed)
     for attempt in attempts:
         attempt.results[Split.TRAIN] = ()
     _halve(attempts, failing, standing, run)
     for attempt in undecided(attempts):
-        if slack is None and failing and not _won(attempt):
+        if failing and not sideways and not _won(attempt):
             attempt.decide(REJECTED, f"it fixes none of the {len(failing)} failing training cases")
     running, position = undecided(attempts), 0
     while running and position < len(guards):
-        end = position + (MORE_GUARDS if position else FIRST_GUARDS)
+        end = position + GUARDS
         _round(running, guards[position:end], standing, run)
         position = end
-        running = [attempt for attempt in running if not _decided(attempt, standing, slack)]
+        running = [attempt for attempt in running if not _decided(attempt, standing, sideways)]
 
 
-def _guards(incumbent: Version, failing: Iterable[str], seed: str, first: Iterable[str]) -> tuple[str, ...]:
-    """The cases that the incumbent passes: `first`, then those it was not run on itself, then the others."""
-    urgent, owed = set(first), {result.case.id for result in incumbent.owed}
-    failing = set(failing)
-    cases = sorted(r.case.id for r in incumbent.standing(Split.TRAIN) if r.case.id not in failing)
+def rerun(cured: Attempt, broken: Sequence[str], incumbent: Version, run: Run) -> None:
+    """Run a candidate that was cut from another on the cases which that one broke; `taken` says the rest.
+
+    Sets its `results` and `compared` of `Split.TRAIN`.
+    """
+    (results,) = run([Trial(cured.overlay, tuple(broken))])
+    cured.results[Split.TRAIN] = results
+    cured.compared[Split.TRAIN] = estimate(
+        incumbent.standing(Split.TRAIN), (*results, *cured.taken), split=Split.TRAIN, growth=cured.growth
+    )
+
+
+def _guards(incumbent: Version, failing: Sequence[str], seed: str) -> tuple[str, ...]:
+    """The cases that the incumbent passes: first those that it was not run on itself."""
+    answered = {r.case.id for r in incumbent.standing(Split.TRAIN) if r.rate is not None}
+    cases = sorted(answered - {*failing})
     random.Random(seed).shuffle(cases)
-    return tuple(sorted(cases, key=lambda case: (case not in urgent, case not in owed)))
+    owed = {result.case.id for result in incumbent.owed}
+    return tuple(sorted(cases, key=lambda case: case not in owed))
 
 
 def _halve(attempts: Sequence[Attempt], failing: tuple[str, ...], standing: Results, run: Run) -> None:
@@ -122,7 +131,7 @@ def _won(attempt: Attempt) -> bool:
     return attempt.compared[Split.TRAIN].gain > EPSILON
 
 
-def _decided(attempt: Attempt, standing: Results, slack: float | None) -> bool:
+def _decided(attempt: Attempt, standing: Results, sideways: bool) -> bool:
     """Whether it has lost already, or won so much that the passing cases not run cannot undo it."""
     before = {result.case.id: result.rate for result in standing if result.rate is not None}
     passes = 1.0 - EPSILON
@@ -134,11 +143,11 @@ def _decided(attempt: Attempt, standing: Results, slack: float | None) -> bool:
     won = math.fsum(new - old for old, new in changes if old < passes)
     losses = [old - new for old, new in changes if old >= passes]
     broken, count = math.fsum(losses), len(losses)
-    lost = broken > won - EPSILON if slack is None else broken > won + slack + EPSILON
+    lost = broken > won + EPSILON if sideways else broken > won - EPSILON
     shown = broken * _BROKEN + (count - broken) * _PASSED >= _HARMFUL_FROM
     attempt.harmful = shown or (lost and broken >= FEW_BROKEN)
     if lost:
-        what = "as much as it fixes" if slack is None else "what was learned in training"
+        what = "more than it fixes" if sideways else "as much as it fixes"
         attempt.decide(REJECTED, f"it breaks {what}: {attempt.compared[Split.TRAIN]}")
     guards = sum(rate >= passes for rate in before.values())
     return lost or shown or won > guards * (broken + _HIDDEN) / max(count, 1)

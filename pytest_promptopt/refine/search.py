@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from pytest_promptopt.evidence import wilson
 from pytest_promptopt.records import Split, pass_rate
-from pytest_promptopt.refine.acceptance import EPSILON, compare, holds, rank
+from pytest_promptopt.refine.acceptance import compare, holds, rank
 from pytest_promptopt.refine.attempts import ACCEPTED, MERGED, REJECTED, Attempt, Version, undecided
 from pytest_promptopt.refine.briefs import Briefing
 from pytest_promptopt.refine.checks import Passages
@@ -17,11 +17,9 @@ from pytest_promptopt.refine.evaluator import StopRun
 from pytest_promptopt.refine.frame import SEARCHED, SearchFrame, inputs
 from pytest_promptopt.refine.groups import Group
 from pytest_promptopt.refine.halting import DECIDING, Halt, Phase, Stop
-from pytest_promptopt.refine.race import BROKEN_BY_CHANCE, FIRST_GUARDS, race
+from pytest_promptopt.refine.race import BROKEN_BY_CHANCE, GUARDS, race, rerun
 from pytest_promptopt.refine.surroundings import Surroundings
 from pytest_promptopt.refine.workshop import Workshop
-
-__all__ = ["SEARCHED", "Search"]
 
 #: Of more training cases than this the search begins with a sample: a large suite need not cost more.
 LARGE = 200
@@ -29,9 +27,6 @@ SCREEN = 100
 
 #: So many evaluations of all training cases left are plenty; with less, the next iteration is the better use.
 AMPLE = 8
-
-#: The share of the training cases that the incumbent owes which may fail, for all that is known.
-HIDDEN = 0.15
 
 
 class Search(SearchFrame):
@@ -43,6 +38,7 @@ class Search(SearchFrame):
         self._briefing = Briefing(group, around.settings, around.policies)
         self._workshop = Workshop(self, self._briefing)
         self._escaping = False
+        self._examined: set[tuple[str, ...]] = set()
         self._calls_per_case = 1.0
         training = list(group.ids(Split.TRAIN))
         self._waiting: list[str] = []
@@ -68,6 +64,10 @@ class Search(SearchFrame):
 
     def conclude(self) -> None:
         """Score what a search stopped in training had found; the calls for it were set aside."""
+        if self.best.owed and self.around.settings.no_regressions:
+            self.notes.append(f"candidate {self.best.id} was not run on {len(self.best.owed)} training cases")
+            self._accepted = [version for version in self._accepted if not version.owed]
+            self.best = (self._accepted or [self.original])[-1]
         if Split.VALIDATION in self.best.results or not self.group.ids(Split.VALIDATION):
             return
         try:
@@ -119,57 +119,68 @@ class Search(SearchFrame):
         """Iterate until a rule says stop, also of what the incumbent owed; a plateau allows one escape."""
         escaped = False
         while True:
-            stop = self.halted(phase, self.best)
-            if self.best.owed and (stop is not None or self._owes_much()):
+            stop, short = self.halted(phase, self.best), self._short()
+            escape = stop is not None and stop.halt == Halt.PLATEAU and not escaped
+            owed = len(self.best.owed)
+            if owed and (stop or short) and self._affordable(owed):
                 self._settle(phase)
                 continue
-            if stop is not None and (stop.halt != Halt.PLATEAU or escaped):
-                return stop
-            if short := self._short():
-                if not self.best.owed:
-                    return short
-                self._settle(phase)
-                continue
-            self._escaping, escaped = stop is not None, escaped or stop is not None
+            if stop and not escape:
+                return self._stopped_by_ceiling(owed, "what was not run yet") if owed else stop
+            if short:
+                return short
+            self._escaping, escaped = escape, escaped or escape
+            incumbent = self.best
             self._iterate(phase)
+            if self.best is incumbent and phase is Phase.TRAINING:
+                self._recover()
+
+    def _short(self) -> Stop | None:
+        """Why no further iteration can be paid for; None if it can."""
+        runs = min(len(self._failing()) + GUARDS, len(self.best.standing(Split.TRAIN)))
+        requests = self.around.settings.candidates + 1
+        if self._affordable(runs, requests=requests):
+            return None
+        return self._stopped_by_ceiling(runs, "the next iteration", requests=requests)
+
+    def _affordable(self, runs: int, *, requests: int = 0) -> bool:
+        """Whether the ceiling leaves calls to run so many cases, and for these requests to the optimizer."""
+        left = self.around.left()
+        return left is None or requests + self._calls_for(runs) <= left
+
+    def _stopped_by_ceiling(self, runs: int, what: str, *, requests: int = 0) -> Stop:
+        left, needed = self.around.left(), requests + self._calls_for(runs)
+        return Stop(Halt.BUDGET, f"{left} calls are left for the search, and {what} takes {needed}")
+
+    def _calls_for(self, runs: int) -> int:
+        return math.ceil(runs * self._calls_per_case)
 
     def _ample(self) -> bool:
         """Whether the ceiling leaves enough to run also the parts of a merged candidate that was not kept."""
-        left = self.around.left()
-        return left is None or left >= AMPLE * len(self.best.standing(Split.TRAIN)) * self._calls_per_case
+        return self._affordable(AMPLE * len(self.best.standing(Split.TRAIN)))
 
-    def _owes_much(self) -> bool:
-        """Whether the training cases that it owes may hide as many failing ones as are known."""
-        return self._failing() <= HIDDEN * len(self.best.owed)
-
-    def _failing(self) -> int:
-        return sum(result.failing is not None for result in self.best.standing(Split.TRAIN))
-
-    def _short(self) -> Stop | None:
-        """Why no further iteration can be paid for, nor the cases that the incumbent would then owe."""
-        left = self.around.left()
-        if left is None:
-            return None
-        runs = min(self._failing() + FIRST_GUARDS, len(self.best.standing(Split.TRAIN))) + len(self.best.owed)
-        needed = self.around.settings.candidates + 1 + math.ceil(runs * self._calls_per_case)
-        if needed <= left:
-            return None
-        why = f"{left} calls are left for the search, and the next iteration takes {needed}"
-        return Stop(Halt.BUDGET, why)
+    def _failing(self) -> list[str]:
+        """The training cases that the incumbent fails, those that the original passes first."""
+        failing = [r.case.id for r in self.best.standing(Split.TRAIN) if r.failing is not None]
+        passed = {r.case.id for r in self.original.evidence(Split.TRAIN) if r.failing is None}
+        return sorted(failing, key=lambda case: case not in passed)
 
     def _settle(self, phase: Phase) -> None:
         """Run the incumbent on the training cases that it owes, and take out of it what does harm."""
         (results,) = self.evaluate([self.best.overlay], [result.case.id for result in self.best.owed])
         self.around.record_results(self.best.id, results)
-        self.best = self.best.settled(results)
-        self._accepted[-1:] = [self.best]
-        self.settled(phase, self.best)
+        settled = self.best.settled(results)
+        self._accepted = [settled if each.id == settled.id else each for each in self._accepted]
+        self.best = settled
         if phase is Phase.TRAINING:
             self._recover()
+        self._go_back()
+
+    def _go_back(self) -> None:
+        """Where regressions are forbidden and the incumbent has any: to the last version without."""
         if self.regressions(self.best):
             self._accepted = [version for version in self._accepted if not self.regressions(version)]
-            self.best = self._accepted[-1] if self._accepted else self.original
-            self.settled(phase, self.best)
+            self.best = (self._accepted or [self.original])[-1]
 
     def _validate(self) -> None:
         """Score the incumbent on validation; where it only learned the training cases, go back."""
@@ -208,31 +219,43 @@ class Search(SearchFrame):
         escape from a plateau bolder candidates run each by itself, and a step sideways will do.
         """
         number = len(self.iterations) + 1
-        attempts = self._workshop.proposed(number, phase, self.best, escape=self._escaping)
-        contenders = undecided(attempts)
-        if not self._escaping:
-            merged = self._workshop.merged(f"{number}.{len(attempts) + 1}", contenders, self.best)
-            attempts += [merged] if merged else []
-            contenders = [merged] if merged and not merged.verdict else contenders
+        attempts = self._workshop.proposed(
+            number, phase, self.best, escape=self._escaping, hurried=self._hurried()
+        )
+        parts = undecided(attempts)
+        merged = None if self._escaping else self._workshop.merged(self._next_id(attempts), parts, self.best)
+        if merged:
+            attempts.append(merged)
+        contenders = [merged] if merged and not merged.verdict else parts
         self._judge(contenders, attempts, phase)
-        if self._ample() and not any(attempt.compared for attempt in undecided(attempts)):
-            self._judge(undecided(attempts), attempts, phase)
+        lost = not any(attempt.compared for attempt in undecided(attempts))
+        if lost and contenders is not parts and self._ample():
+            self._judge(parts, attempts, phase)
         self._keep_best(attempts, phase)
         self._briefing.learn(number, attempts)
         self.finished(phase, attempts, self.best)
 
+    def _next_id(self, attempts: Sequence[Attempt]) -> str:
+        return f"{len(self.iterations) + 1}.{len(attempts) + 1}"
+
+    def _hurried(self) -> bool:
+        """Whether the ceiling leaves too little for every prompt of a pipeline to have its turn."""
+        turns = len(self.group.prompts)
+        return turns > 1 and not self._affordable(turns * len(self.best.standing(Split.TRAIN)))
+
     def _recover(self) -> None:
-        """Take out of the incumbent the passage to blame where it fails what the original passes."""
-        id = f"{len(self.iterations) + 1}.1"
-        found = self._workshop.recovered(id, self.best, self.original)
-        if found is None:
+        """Take out of the incumbent the passage to blame for cases that it fails; once for the same cases."""
+        failing = self._failing()
+        if self.best is self.original or (self.best.id, *failing) in self._examined:
             return
-        attempt, broken = found
-        if not attempt.verdict:
-            self._race([attempt], Phase.TRAINING, first=broken)
-            self._accept([attempt], Phase.TRAINING)
-        self._keep_best([attempt], Phase.TRAINING)
-        self.finished(Phase.TRAINING, [attempt], self.best)
+        self._examined.add((self.best.id, *failing))
+        self.begun(Phase.TRAINING, self.best)
+        cured = self._workshop.recovered(self._next_id([]), self.best, failing)
+        if cured is None:
+            return
+        self._rerun(cured, failing, Phase.TRAINING)
+        self._keep_best([cured], Phase.TRAINING)
+        self.finished(Phase.TRAINING, [cured], self.best)
 
     def _judge(self, contenders: Sequence[Attempt], attempts: list[Attempt], phase: Phase) -> None:
         """Run candidates and reject what is not good enough; the others stay open.
@@ -241,42 +264,39 @@ class Search(SearchFrame):
         `attempts`.
         """
         self._race(contenders, phase)
-        for attempt in [attempt for attempt in contenders if attempt.harmful]:
-            id = f"{len(self.iterations) + 1}.{len(attempts) + 1}"
-            if cured := self._workshop.cured(id, attempt, self.best):
-                attempts.append(cured)
-                self._race(undecided([cured]), phase, first=attempt.compared[Split.TRAIN].broken)
-                contenders = [*contenders, cured]
         if phase is Phase.VALIDATION:
             self._measure_validation(contenders)
         self._accept(contenders, phase)
+        for attempt in [attempt for attempt in contenders if attempt.harmful]:
+            if cured := self._workshop.cured(self._next_id(attempts), attempt, self.best):
+                attempts.append(cured)
+                self._rerun(cured, attempt.compared[Split.TRAIN].broken, phase)
 
-    def _race(self, attempts: Sequence[Attempt], phase: Phase, *, first: Sequence[str] = ()) -> None:
+    def _rerun(self, cured: Attempt, broken: Sequence[str], phase: Phase) -> None:
+        """Run a candidate that was cut from another where that one failed, and judge it by all it shows."""
+        if cured.verdict:
+            return
+        rerun(cured, broken, self.best, self.around.evaluator.evaluate)
+        self.around.record_results(cured.id, cured.results[Split.TRAIN])
+        if phase is Phase.VALIDATION:
+            self._measure_validation([cured])
+        self._accept([cured], phase)
+
+    def _race(self, attempts: Sequence[Attempt], phase: Phase) -> None:
         race(
             attempts,
             self.best,
             self.around.evaluator.evaluate,
             seed=f"{self.around.settings.seed}/{len(self.iterations)}",
-            first=first,
-            slack=self._slack(phase),
+            sideways=self._escaping or phase is Phase.VALIDATION,
         )
         for attempt in attempts:
             self.around.record_results(attempt.id, attempt.results[Split.TRAIN])
 
-    def _slack(self, phase: Phase) -> float | None:
-        """How many training cases more than it fixes a candidate may break.
-
-        A step sideways may break none on balance; what helps in validation, as many as any new wording does.
-        """
-        if phase is Phase.VALIDATION:
-            return BROKEN_BY_CHANCE * len(self.best.standing(Split.TRAIN))
-        return 0.0 if self._escaping else None
-
     def _measure_validation(self, contenders: Sequence[Attempt]) -> None:
         """Run those on validation that keep what was learned in training."""
         for attempt in undecided(contenders):
-            training = attempt.compared[Split.TRAIN]
-            if training.gain < -BROKEN_BY_CHANCE - EPSILON:
+            if not holds(training := attempt.compared[Split.TRAIN]):
                 attempt.decide(REJECTED, f"it breaks what was learned in training: {training}")
         tried = undecided(contenders)
         measured = self.evaluate([attempt.overlay for attempt in tried], self.group.ids(Split.VALIDATION))

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from pytest_promptopt.records import Overlay, Split
-from pytest_promptopt.refine.ablation import Cut, culprit
-from pytest_promptopt.refine.acceptance import compare
+from pytest_promptopt.refine.ablation import culprit
 from pytest_promptopt.refine.attempts import Attempt, Version
 from pytest_promptopt.refine.briefs import Briefing
 from pytest_promptopt.refine.frame import SearchFrame
 from pytest_promptopt.refine.halting import Phase
 from pytest_promptopt.refine.proposer import Merging, Wanted
-from pytest_promptopt.refine.race import FEW_BROKEN
 from pytest_promptopt.refine.replies import Reply
 
 
@@ -23,13 +22,16 @@ class Workshop:
         self._frame = frame
         self._briefing = briefing
 
-    def proposed(self, number: int, phase: Phase, incumbent: Version, *, escape: bool) -> list[Attempt]:
+    def proposed(
+        self, number: int, phase: Phase, incumbent: Version, *, escape: bool, hurried: bool
+    ) -> list[Attempt]:
         """The optimizer's candidates of iteration `number`.
 
         :param escape: from a plateau: as many as are allowed, with bolder lines of attack.
+        :param hurried: for every prompt of a pipeline, not only for the one whose turn it is.
         """
         around = self._frame.around
-        briefs = self._briefing.briefs(number, phase, incumbent, escape=escape)
+        briefs = self._briefing.briefs(number, phase, incumbent, escape=escape, hurried=hurried)
         replies = around.policies.propose(Wanted(briefs, around.settings.optimizer_model, number), around.ask)
         if len(replies) != len(briefs):
             raise ValueError(f"a proposer must return one reply per brief: {len(briefs)}, not {len(replies)}")
@@ -43,55 +45,70 @@ class Workshop:
         ]
 
     def merged(self, id: str, parts: Sequence[Attempt], incumbent: Version) -> Attempt | None:
-        """One candidate that does what all `parts`, for the same prompt, do; None where nobody merges."""
+        """One candidate that does what all `parts` do; None where nobody merges.
+
+        What several of them wrote for the same prompt the optimizer model merges; what they wrote for
+        different prompts of a pipeline goes together as it is.
+        """
         around = self._frame.around
         if len(parts) < 2 or around.policies.merge is None:
             return None
-        (name,) = parts[0].prompts
-        prompt = next(prompt for prompt in self._frame.group.prompts if prompt.name == name)
-        wanted = Merging(
-            prompt,
-            incumbent.text(prompt),
-            tuple(part.overlay[name] for part in parts),
-            self._briefing.guarded(incumbent, prompt),
-            around.settings.optimizer_model,
-            int(id.partition(".")[0]),
-        )
-        (reply,) = around.policies.merge([wanted], around.ask)
+        written: dict[str, list[Attempt]] = {}
+        for part in parts:
+            written.setdefault(part.prompts[0], []).append(part)
+        wanted = [
+            Merging(
+                prompt,
+                incumbent.text(prompt),
+                tuple(part.overlay[prompt.name] for part in written[prompt.name]),
+                self._briefing.guarded(incumbent, prompt),
+                around.settings.optimizer_model,
+                int(id.partition(".")[0]),
+            )
+            for prompt in self._frame.group.prompts
+            if len(written.get(prompt.name, ())) > 1
+        ]
+        replies = around.policies.merge(wanted, around.ask) if wanted else []
+        alone = {name: part for name, (part, *others) in written.items() if not others}
+        texts = {**incumbent.overlay, **{name: part.overlay[name] for name, part in alone.items()}}
+        growth = sum(part.growth for part in alone.values())
         direction = f"Do what {', '.join(part.id for part in parts)} do."
-        attempt = Attempt(id, parts[0].prompts, direction, made=True)
-        return self._frame.checked(attempt, incumbent, {name: reply})
+        return self._frame.checked(
+            Attempt(id, tuple(written), direction, growth=growth, made=True),
+            replace(incumbent, overlay=texts),
+            {each.prompt.name: reply for each, reply in zip(wanted, replies, strict=True)},
+        )
 
     def cured(self, id: str, attempt: Attempt, incumbent: Version) -> Attempt | None:
         """`attempt` without the passage that breaks what passed; None unless a single one is to blame."""
         broken = attempt.compared[Split.TRAIN].broken
-        found = self._culprit(attempt.id, incumbent.overlay, attempt.overlay, broken)
+        return self._without_culprit(id, attempt, broken, before=incumbent.overlay)
+
+    def recovered(self, id: str, incumbent: Version, failing: Sequence[str]) -> Attempt | None:
+        """The incumbent without the passage to blame for cases that fail; None unless it is a single one."""
+        whole = Attempt(incumbent.id, (), "", overlay=dict(incumbent.overlay))
+        whole.results[Split.TRAIN] = incumbent.standing(Split.TRAIN)
+        return self._without_culprit(id, whole, failing, before={})
+
+    def _without_culprit(
+        self, id: str, whole: Attempt, failing: Sequence[str], *, before: Overlay
+    ) -> Attempt | None:
+        """:param before: texts whose passages are not to blame."""
+        around, prompts = self._frame.around, self._frame.group.prompts
+        found = culprit(prompts, before, whole.overlay, failing, around.evaluator.evaluate)
+        passage = found.passage if found else None
+        around.record("ablation", candidate=whole.id, failing=failing, passage=passage)
         if found is None:
             return None
-        texts = {**attempt.overlay, found.prompt: found.prose}
-        return self._without(id, attempt, {name: texts[name] for name in attempt.prompts}, found, incumbent)
-
-    def recovered(
-        self, id: str, incumbent: Version, original: Version
-    ) -> tuple[Attempt, tuple[str, ...]] | None:
-        """The incumbent without the passage for which it fails what the original passes, and these cases."""
-        broken = compare(original.results[Split.TRAIN], incumbent.standing(Split.TRAIN)).broken
-        found = None
-        if len(broken) >= FEW_BROKEN:
-            found = self._culprit(incumbent.id, {}, incumbent.overlay, broken)
-        if found is None:
-            return None
-        whole = Attempt(incumbent.id, (found.prompt,), "")
-        return self._without(id, whole, {found.prompt: found.prose}, found, incumbent), broken
-
-    def _culprit(self, id: str, before: Overlay, after: Overlay, broken: Sequence[str]) -> Cut | None:
-        around = self._frame.around
-        found = culprit(self._frame.group.prompts, before, after, broken, around.evaluator.evaluate)
-        around.record("ablation", candidate=id, broken=broken, passage=found.passage if found else None)
-        return found
-
-    def _without(self, id: str, whole: Attempt, texts: Overlay, found: Cut, incumbent: Version) -> Attempt:
-        direction = f"Do what {whole.id} does, without the passage that breaks cases."
-        replies = {name: Reply(text, whole.reason) for name, text in texts.items()}
-        attempt = Attempt(id, whole.prompts, direction, made=True)
-        return self._frame.checked(attempt, incumbent, replies, known=set(texts) - {found.prompt})
+        return self._frame.checked(
+            Attempt(
+                id,
+                whole.prompts or (found.prompt,),
+                f"Do what {whole.id} does, without the passage that makes cases fail.",
+                growth=whole.growth,
+                made=True,
+                taken=tuple(r for r in whole.results[Split.TRAIN] if r.case.id not in failing),
+            ),
+            Version(whole.id, whole.overlay, {}),
+            {found.prompt: Reply(found.prose, whole.reason)},
+        )

@@ -43,11 +43,12 @@ none), ``prompts``, ``run``.
   ``p``, ``pairs`` of fresh answers, how many were ``better`` and ``worse``, ``calls`` paid, the gain that is
   ``detectable`` with so many pairs, ``why`` it ended early
 * their ``scores``, per split: ``split``, ``cases``, ``errored``, the rates ``before`` and ``after``, how
-  many cases were ``fixed`` and ``broken``, the 95 % ``interval`` (low, high) of ``after``, and
-  ``p_better`` and ``p_worse``, the exact one-sided sign tests of those counts
-* their ``iterations``: ``number``, ``phase``, ``best``, ``elapsed``, ``spend``, ``candidates`` with
-  ``id``, ``prompts``, ``direction``, ``reason``, ``rate`` and the ``split`` that it was measured on,
-  ``verdict``, ``why``, ``fixed``, ``broken``
+  many cases were ``fixed`` and ``broken`` and how many ``owed`` (``after`` was not run on them; the text
+  that it was made from speaks for it), the 95 % ``interval`` (low, high) of ``after``, and ``p_better``
+  and ``p_worse``, the exact one-sided sign tests of those counts
+* their ``iterations``: ``number``, ``phase``, ``best``, how many training cases this text ``owed``,
+  ``elapsed``, ``spend``, ``candidates`` with ``id``, ``prompts``, ``direction``, ``reason``, ``rate`` and
+  the ``split`` that it was measured or estimated on, ``verdict``, ``why``, ``fixed``, ``broken``
 """
 
 from __future__ import annotations
@@ -214,6 +215,7 @@ def _iteration(iteration: Iteration) -> dict[str, Any]:
         "number": iteration.number,
         "phase": iteration.phase,
         "best": iteration.best,
+        "owed": iteration.owed,
         "elapsed": iteration.elapsed,
         "spend": _spend(iteration.spend),
         "candidates": [dataclasses.asdict(candidate) for candidate in iteration.candidates],

@@ -82,10 +82,16 @@ def iteration_line(iteration: Iteration, *, prompt: str) -> str:
     parts += [f"{worse} worse in training"] * bool(worse) + [f"{refused} refused"] * bool(refused)
     tried = ", ".join(parts) or "no candidate"
     name = f", {printable(iteration.prompt)}" * (iteration.prompt != prompt)
+    best = percent(iteration.best) + _owed(iteration)
     return (
-        f"  iteration {iteration.number}{name}: best {percent(iteration.best)} (tried {tried}; "
+        f"  iteration {iteration.number}{name}: best {best} (tried {tried}; "
         f"{plural(iteration.spend.calls, 'call')}, {cost(iteration.spend)}, {duration(iteration.elapsed)})"
     )
+
+
+def _owed(iteration: Iteration) -> str:
+    """That the rate may change yet: some cases were spared so far."""
+    return f", {plural(iteration.owed, 'case')} not run yet" * bool(iteration.owed)
 
 
 def _fell_in_training(candidate: CandidateResult, iteration: Iteration) -> bool:

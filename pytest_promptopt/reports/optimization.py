@@ -144,6 +144,7 @@ def _scores(scores: Sequence[SplitScore]) -> Iterator[Line]:
 
 def _remark(score: SplitScore) -> str:
     remarks = [f"{score.errored} errored, in no rate"] * bool(score.errored)
+    remarks += [f"{score.owed} not run with this text"] * bool(score.owed)
     measured = score.before is not None or score.after is not None
     remarks += ["in brackets: 95% interval"] * (score.split is Split.HELDOUT and measured)
     return f" ({'; '.join(remarks)})" if remarks else ""

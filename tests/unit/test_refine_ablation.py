@@ -10,7 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_promptopt.records import Case, CaseResult, Outcome, Split, Status
-from pytest_promptopt.refine.ablation import CHANCE, MAX_BROKEN, MAX_PARTS, Cut, culprit, cuts, passages
+from pytest_promptopt.refine.ablation import (
+    CONTROLS,
+    MAX_EXAMINED,
+    MAX_PARTS,
+    MAX_WITNESSES,
+    ROUND,
+    Cut,
+    culprit,
+    cuts,
+    passages,
+)
 from pytest_promptopt.refine.attempts import Results
 from pytest_promptopt.refine.evaluator import Trial
 from tests.refine_world import FakePrompt
@@ -116,15 +126,15 @@ class Runner:
         return CaseResult(Case(case, ("route.md",), Split.TRAIN), (outcome,))
 
 
-def blamed(run: Runner, after: str, broken: Sequence[str] = ("one", "two")) -> str | None:
-    found = culprit([FakePrompt(prose=BEFORE)], {}, {"route.md": f"{BEFORE} {after}"}, broken, run)
+def blamed(run: Runner, after: str, failing: Sequence[str] = ("one", "two")) -> str | None:
+    found = culprit([FakePrompt(prose=BEFORE)], {}, {"route.md": f"{BEFORE} {after}"}, failing, run)
     return found.passage if found else None
 
 
-def test_the_single_sentence_that_breaks_the_cases_is_found() -> None:
+def test_the_single_sentence_that_makes_the_cases_fail_is_found() -> None:
     run = Runner(lambda text, case: "Never ask" not in text)
     assert blamed(run, f"{GOOD} Never ask. {GOOD.replace('Good', 'Fine')}") == "Never ask."
-    assert run.runs <= 17 + 1
+    assert run.runs <= 17 + 1 + CONTROLS
 
 
 def test_where_one_of_two_passages_is_enough_to_break_it_no_single_one_is_to_blame() -> None:
@@ -132,9 +142,21 @@ def test_where_one_of_two_passages_is_enough_to_break_it_no_single_one_is_to_bla
     assert blamed(run, f"{GOOD} Never ask. Never tell.") is None
 
 
-def test_a_case_that_any_change_of_the_wording_mends_blames_none() -> None:
+def test_a_case_that_any_change_of_the_wording_mends_is_given_up_soon_and_blames_none() -> None:
     whole = f"{BEFORE} {GOOD}"
-    assert blamed(Runner(lambda text, case: text != whole), GOOD) is None
+    run = Runner(lambda text, case: text != whole)
+    assert blamed(run, GOOD) is None
+    assert run.runs == MAX_EXAMINED * ROUND
+
+
+def test_a_witness_that_any_change_of_the_wording_mends_convicts_nobody() -> None:
+    whole = f"{BEFORE} {GOOD}"
+
+    def passes(text: str, case: str) -> bool:
+        return text != whole if case == "two" else "rule 5" not in text
+
+    assert blamed(Runner(passes), GOOD) is None
+    assert blamed(Runner(passes), GOOD, ["one", "two", "three"]) == "Good rule 5."
 
 
 def test_two_passages_that_mend_a_case_are_told_apart_by_the_other_case() -> None:
@@ -148,34 +170,36 @@ def test_a_passage_that_mends_one_case_only_is_not_to_blame() -> None:
     assert blamed(Runner(lambda text, case: case == "one" and "rule 2" not in text), GOOD) is None
 
 
-def test_a_case_that_nothing_mends_ends_the_search() -> None:
-    run = Runner(lambda text, case: case == "two" and "rule 5" not in text)
-    assert blamed(run, GOOD) is None
-    assert run.runs == 8
+def test_after_a_case_that_no_cut_mends_another_is_examined() -> None:
+    run = Runner(lambda text, case: case != "hopeless" and "rule 5" not in text)
+    assert blamed(run, GOOD, ["hopeless", "one", "two"]) == "Good rule 5."
+    assert blamed(Runner(lambda text, case: False), GOOD, ["one", "two", "three"]) is None
 
 
-def test_a_single_broken_case_is_enough() -> None:
-    assert blamed(Runner(lambda text, case: "rule 5" not in text), GOOD, ["one"]) == "Good rule 5."
+def test_a_single_failing_case_blames_nothing_and_costs_no_call() -> None:
+    run = Runner(lambda text, case: "rule 5" not in text)
+    assert blamed(run, GOOD, ["one"]) is None
+    assert run.runs == 0
 
 
-def test_however_much_was_added_and_broke_the_search_for_the_passage_costs_few_calls() -> None:
-    run = Runner(lambda text, case: any(f"Rule {number}." not in text for number in range(60)))
+def test_however_much_was_added_and_fails_the_search_for_the_passage_costs_few_calls() -> None:
+    run = Runner(lambda text, case: any(f"Rule {number}." not in text for number in range(12)))
     rules = "\n".join(f"Rule {number}." for number in range(200))
     assert blamed(run, rules, [str(number) for number in range(30)]) == "\n".join(rules.split("\n")[:12])
-    assert run.runs <= MAX_PARTS * (1 + CHANCE * (MAX_BROKEN - 1))
+    assert run.runs <= MAX_EXAMINED * MAX_PARTS + (1 + CONTROLS) * MAX_WITNESSES
 
 
 def test_a_text_that_only_lost_passages_has_none_to_blame_and_costs_no_call() -> None:
     run = Runner(lambda text, case: True)
-    prompt = FakePrompt(prose=f"{BEFORE} {GOOD}")
-    assert culprit([prompt], {}, {"route.md": BEFORE}, ["one"], run) is None
-    assert culprit([prompt], {"route.md": GOOD}, {"route.md": GOOD}, ["one"], run) is None
+    prompt, two = FakePrompt(prose=f"{BEFORE} {GOOD}"), ["one", "two"]
+    assert culprit([prompt], {}, {"route.md": BEFORE}, two, run) is None
+    assert culprit([prompt], {"route.md": GOOD}, {"route.md": GOOD}, two, run) is None
     assert run.runs == 0
 
 
 def test_in_a_pipeline_only_the_prompts_that_were_changed_are_cut() -> None:
     run = Runner(lambda text, case: "Never" not in text)
     prompts = [FakePrompt(name="other.md", prose="Other. Prompt."), FakePrompt(prose=BEFORE)]
-    found = culprit(prompts, {}, {"route.md": f"{BEFORE}\nA.\nNever.\nB.\nC."}, ["one"], run)
+    found = culprit(prompts, {}, {"route.md": f"{BEFORE}\nA.\nNever.\nB.\nC."}, ["one", "two"], run)
     assert found == Cut("route.md", f"{BEFORE}\nA.\nB.\nC.", "Never.")
-    assert run.runs == 4
+    assert run.runs == 4 + 1 + CONTROLS

@@ -124,14 +124,14 @@ def test_a_candidate_that_lost_is_not_run_to_the_end() -> None:
     world = World(needs("a" + " z" * 40), ["a not z"], prompts=[FakePrompt(prose="Route {{ ticket }}. z")])
     (candidate, *_) = world.result(max_iterations=1).iterations[0].candidates
     assert candidate.why.startswith("it breaks as much as it fixes: 97.6% to ")
-    assert candidate.why.endswith("1 fixed, 11 broken, 29 not run")
+    assert candidate.why.endswith("1 fixed, 6 broken, 34 not run")
 
 
 def test_a_large_gain_needs_few_passing_cases_and_those_left_are_run_before_the_phase_ends() -> None:
     world = World(needs("a " * 20 + "- " * 30), ["a"])
     result = world.result()
-    assert result.iterations[0].candidates[0].why.endswith("20 fixed, 0 broken, 19 not run")
-    assert [len(trials[0].cases) for trials in world.evaluated] == [50, 20, 11, 19]
+    assert result.iterations[0].candidates[0].why.endswith("20 fixed, 0 broken, 24 not run")
+    assert [len(trials[0].cases) for trials in world.evaluated] == [50, 20, 6, 24]
     assert scores(result)["train"] == (0.6, 1.0)
 
 
@@ -164,9 +164,34 @@ def test_a_candidate_that_breaks_cases_is_tried_without_the_passage_to_blame() -
     assert harmful.verdict == "rejected"
     assert (cured.verdict, cured.direction) == (
         "accepted",
-        "Do what 1.1 does, without the passage that breaks cases.",
+        "Do what 1.1 does, without the passage that makes cases fail.",
     )
     assert result.after == "Route {{ ticket }}. z\nMind a.\nMind b. Mind c."
+    assert world.ran("train-1-a") == 3, "of the original, of the first candidate, and before the phase ended"
+
+
+def test_when_nothing_helps_the_incumbent_is_tried_without_the_passage_to_blame() -> None:
+    """It came in with the first candidate, where it broke nothing, and every other one carries it along."""
+    harmful = new_prompt("Route {{ ticket }}.\nMind a.\nMind b. Do not z.\nMind c. Mind z.")
+    world = World(needs("a a a b b c c z z"), [harmful, "a b c x", "a b c y"])
+    first, second, third = world.result(max_iterations=3).iterations
+    assert [first.candidates[0].verdict, second.candidates[0].verdict] == ["accepted", "rejected"]
+    (cured,) = third.candidates
+    assert (cured.verdict, cured.direction) == (
+        "accepted",
+        "Do what 1.1 does, without the passage that makes cases fail.",
+    )
+    assert len(world.asked) == 2, "no request is needed for it"
+    assert world.written == {"route.md": "Route {{ ticket }}.\nMind a.\nMind b. Mind c. Mind z."}
+
+
+def test_where_no_passage_is_to_blame_the_search_goes_on_and_does_not_look_again() -> None:
+    world = World(needs("a a a b b c c z z"), ["a b c", "a b c x", "a b c y"])
+    result = world.result(max_iterations=4)
+    assert [iteration.candidates[0].id for iteration in result.iterations] == ["1.1", "2.1", "3.1", "4.1"]
+    cut = [trial for trials in world.evaluated for trial in trials if len(trial.cases) == 1]
+    assert cut
+    assert len({(trial.overlay["route.md"], trial.cases) for trial in cut}) == len(cut)
 
 
 def test_the_same_seed_and_answers_give_the_same_run() -> None:
@@ -414,10 +439,35 @@ def test_a_ceiling_ends_the_search_with_the_best_so_far_and_says_what_was_not_me
 
 def test_an_iteration_is_begun_only_if_the_ceiling_leaves_calls_for_it_though_the_start_cost_none() -> None:
     """The original's answers were known already, a candidate's are not."""
-    result = World(needs("a " * 5 + "- " * 30), ["a"], left=lambda: 17).result()
+    result = World(needs("a " * 5 + "- " * 30), ["a"], left=lambda: 12).result()
     assert (result.stop, result.iterations) == ("budget used up", ())
-    assert result.why == "17 calls are left for the search, and the next iteration takes 18"
+    assert result.why == "12 calls are left for the search, and the next iteration takes 13"
     assert World(needs("a " * 5 + "- " * 30), ["a"], left=lambda: 60).result().stop == "target reached"
+
+
+def short_of_calls() -> World:
+    """After one candidate 20 calls are left, though it was not run on 24 cases."""
+    world = World(
+        needs("a " * 20 + "- " * 30),
+        ["a"],
+        left=lambda: 96 - sum(len(trial.cases) for trials in world.evaluated for trial in trials),
+    )
+    return world
+
+
+def test_where_the_ceiling_leaves_too_little_to_run_what_was_spared_the_report_says_how_much_it_is() -> None:
+    result = short_of_calls().result()
+    assert result.stop == "budget used up"
+    assert result.why == "20 calls are left for the search, and what was not run yet takes 24"
+    assert (result.scores[0].owed, result.iterations[-1].owed) == (24, 24)
+    assert result.scores[0].cases == 50
+    assert result.outcome == "improved", "the confirmation runs every case"
+
+
+def test_where_regressions_are_forbidden_a_text_with_cases_not_run_is_not_kept() -> None:
+    result = short_of_calls().result(no_regressions=True)
+    assert result.outcome == "unchanged"
+    assert "candidate 1.1 was not run on 24 training cases" in result.note
 
 
 def test_held_out_cases_that_could_not_be_run_are_said() -> None:
@@ -534,6 +584,25 @@ def test_the_prompts_of_a_pipeline_take_turns_each_on_top_of_the_others_best_tex
     assert all(result.pipeline == ("plan.md", "code.md") for result in results)
 
 
+def test_where_not_every_prompt_would_have_its_turn_all_are_rewritten_at_once_and_run_together() -> None:
+    cases = needs("a a a a b b b b", prompts=("plan.md", "code.md"))
+    prompts = [FakePrompt("plan.md", "Plan {{ ticket }}."), FakePrompt("code.md", "Code {{ ticket }}.")]
+
+    def reply(request: Request) -> str:
+        ours = "Plan" if "Plan {{" in request.messages[-1].content else "Code"
+        return new_prompt(ours + " {{ ticket }}. a b")
+
+    world = World(cases, reply, prompts=prompts, left=lambda: 30)
+    plan, code = world.run(max_iterations=1).prompts
+    assert plan.iterations == code.iterations
+    *parts, merged = plan.iterations[0].candidates
+    assert [part.prompts for part in parts] == [("plan.md",), ("code.md",)]
+    assert (merged.prompts, merged.verdict) == (("plan.md", "code.md"), "accepted")
+    assert merged.direction == "Do what 1.1, 1.2 do."
+    assert len(world.asked) == 1, "texts for different prompts go together as they are"
+    assert set(world.written) == {"plan.md", "code.md"}
+
+
 def test_a_text_may_be_tried_again_when_another_prompt_of_the_pipeline_has_changed() -> None:
     """Alone the second prompt's fix shows nothing; after the first prompt's it does."""
     prompts = [FakePrompt("plan.md", "Plan {{ ticket }}."), FakePrompt("code.md", "Code {{ ticket }}.")]
@@ -566,7 +635,7 @@ def test_a_fix_of_validation_that_breaks_training_is_rejected_and_feedback_is_co
     result = world.result()
     trade = result.iterations[1].candidates[0]
     assert trade.verdict == "rejected"
-    assert trade.why.startswith("it breaks what was learned in training: 100.0% to 50.0% of 2 train cases")
+    assert trade.why.startswith("it breaks more than it fixes: 100.0% to 50.0% of 2 train cases")
     assert trade.broken == ("train-2-b",)
     combined = world.requests()[2]
     assert "1 of 2 cases that are not shown here fail as well" in combined
