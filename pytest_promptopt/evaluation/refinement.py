@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 import sys
 import time
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import astuple, replace
@@ -32,6 +31,7 @@ from pytest_promptopt.evaluation.hooks import (
     chosen_strategies,
     tell_hook,
 )
+from pytest_promptopt.evaluation.plan import Plan
 from pytest_promptopt.evaluation.record import RunRecord
 from pytest_promptopt.evaluation.splits import restrict
 from pytest_promptopt.journal import Journal, JournalError
@@ -48,18 +48,10 @@ from pytest_promptopt.records import (
     Role,
     RunResult,
     Spend,
-    Split,
     SplitScore,
 )
 from pytest_promptopt.refine import acceptance, halting, loop, proposer
 from pytest_promptopt.refine.acceptance import Comparison, Verdict
-from pytest_promptopt.refine.confirmation import (
-    CALLS_PER_PAIR,
-    CEILING_SHARE,
-    detectable,
-    least_pairs,
-    planned_pairs,
-)
 from pytest_promptopt.refine.evaluator import Prompt, StopRun, Trial
 from pytest_promptopt.refine.groups import connected
 from pytest_promptopt.refine.halting import Phase, Standing, Stop
@@ -70,14 +62,11 @@ from pytest_promptopt.refine.strategy import Strategy
 from pytest_promptopt.reports.live import LineProgress, Progress, progress_for
 from pytest_promptopt.reports.wording import cost, plural
 from pytest_promptopt.runs.fingerprint import digest
-from pytest_promptopt.settings import Accept, Mode, Settings
-from pytest_promptopt.strategies import PEERS
-from pytest_promptopt.strategies.comparison import compare, shared
+from pytest_promptopt.settings import Mode, Settings
+from pytest_promptopt.strategies.comparison import compare
 
 #: Seconds between two looks at the calls in flight: summing up what was spent is not free.
 SHOW_EVERY = 0.1
-#: Below this a search has hardly begun when the money is gone.
-FEW_ITERATIONS = 3
 
 
 class Refinement:
@@ -119,13 +108,14 @@ class Refinement:
         strategies = chosen_strategies(self._config, self._settings.strategy)
         self._check(files)
         self._share_splits()
-        self._plan_budget()
+        self._plan = Plan(connected(list(files.values()), self.cases), self._settings)
+        self._plan.check()
         if self._settings.comparing:
             result = self._compare(strategies, files, record)
             return replace(result, compared=tuple(map(self._with_relative_journal, result.compared)))
         (strategy,) = strategies.values()
         self.journal = record.open(files, self._ledger)
-        self._ledger.set_aside(self._scoring(Phase.TRAINING))
+        self._ledger.set_aside(self._plan.scoring(Phase.TRAINING))
         known, paid = record.known(), self._ledger.spend
         self._caller.remember(known)
         if record.past is not None:
@@ -185,7 +175,7 @@ class Refinement:
                 self.ask,
                 self._settings,
                 self._policies(),
-                scoring=self._scoring,
+                scoring=self._plan.scoring,
                 open_journal=open_journal,
                 spend=self._spend,
             )
@@ -196,8 +186,8 @@ class Refinement:
     @contextmanager
     def _shown_progress(self, files: Sequence[PromptFile]) -> Iterator[None]:
         """Say what the ceilings buy, then show how it goes."""
-        if self._ceiling is not None:
-            self._say(self._bought(self._ceiling))
+        if bought := self._plan.bought():
+            self._say(bought)
         self._progress = _progress_of(self._reporter)
         self._progress.started([file.name for file in files], len(self.cases))
         try:
@@ -270,84 +260,6 @@ class Refinement:
             ceiling = self._settings.max_cost
             if ceiling is not None and (found is not None or price_of(probe) is None):
                 raise SettingsError(unknown_price(model, ceiling))
-
-    def _plan_budget(self) -> None:
-        """Set aside what scoring takes, so that a search cannot use it up."""
-        needed, ceiling = self._scoring(Phase.TRAINING), self._ceiling
-        if ceiling is not None and needed >= ceiling:
-            raise SettingsError(
-                f"{self._named_ceiling}: confirming the result and scoring it on validation and "
-                f"held-out cases takes {needed} calls, which leaves none for the search; raise it or "
-                "deselect some"
-            )
-        self._set_aside(needed)
-
-    @property
-    def _ceiling(self) -> int | None:
-        """Calls that a strategy may make."""
-        return shared(self._settings).max_calls
-
-    @property
-    def _named_ceiling(self) -> str:
-        named, count = f"--promptopt-max-calls={self._settings.max_calls}", len(self._settings.strategy)
-        return f"{named} ({self._ceiling} for each of {count} strategies)" if count > 1 else named
-
-    def _set_aside(self, calls: int) -> None:
-        """In a comparison each strategy sets aside for itself."""
-        self._ledger.set_aside(0 if self._settings.comparing else calls)
-
-    def _runs(self) -> Counter[Split]:
-        """How many runs one evaluation of each split takes."""
-        runs = Counter[Split]()
-        for case in self._items.values():
-            runs[case.case.split] += case.case.samples
-        return runs
-
-    def _scoring(self, phase: Phase) -> int:
-        """Calls that judge the result from `phase` on: validation, fresh answers, held-out before and after.
-
-        One call a run; a case that makes more is known only when it has run.
-        """
-        runs = self._runs()
-        late = runs[Split.VALIDATION] if phase is Phase.TRAINING else 0
-        if phase is Phase.TRAINING and not PEERS.keys().isdisjoint(self._settings.strategy):
-            late += runs[Split.TRAIN]  # these engines run training cases by threes
-        searching = phase in (Phase.TRAINING, Phase.VALIDATION)
-        fresh = CALLS_PER_PAIR * sum(self._fresh_pairs()) if searching else 0
-        return late + fresh + (0 if phase is Phase.HELDOUT else 2 * runs[Split.HELDOUT])
-
-    def _fresh_pairs(self) -> list[int]:
-        """The most pairs of fresh answers that each group of prompts may be confirmed with."""
-        groups = connected(list(self._files().values()), self.cases)
-        return planned_pairs(groups, self._ceiling, self._settings.alpha)
-
-    def _bought(self, ceiling: int) -> str:
-        """What a ceiling on calls buys, as a sentence."""
-        runs = self._runs()
-        start = runs[Split.TRAIN] + runs[Split.VALIDATION] + self._scoring(Phase.TRAINING)
-        # The candidates and their merger are asked for; the merged one is run on every case at most once.
-        iteration = self._settings.candidates + 1 + runs[Split.TRAIN]
-        iterations = max(0, ceiling - start) // iteration
-        few = ": few, raise it" if iterations < FEW_ITERATIONS else ""
-        bought = plural(iterations, "iteration")
-        return (
-            f"promptopt: {self._named_ceiling} buys at least {bought}{few}; "
-            f"{self._scoring(Phase.TRAINING)} calls are set aside for scoring the result, "
-            f"{self._confirmable()}"
-        )
-
-    def _confirmable(self) -> str:
-        """What the fresh answers can show, as the end of a sentence."""
-        pairs, alpha = self._fresh_pairs(), self._settings.alpha
-        if not any(pairs):
-            least = CEILING_SHARE * CALLS_PER_PAIR * least_pairs(alpha) * len(pairs)
-            best = self._settings.accept is Accept.BEST
-            written = "whatever is written is not shown to be better" if best else "none will be written"
-            return f"none for confirming a gain, so {written}: it takes a ceiling of {least}"
-        return (
-            f"{CALLS_PER_PAIR * sum(pairs)} of them for confirming a gain: where answers differ each time, "
-            f"that shows one of {100 * detectable(min(filter(None, pairs)), alpha):.0f} points"
-        )
 
     def _share_splits(self) -> None:
         """Cases that ask a model the very same share the strictest split, however they are written."""
@@ -454,7 +366,8 @@ class Refinement:
         tell_hook(self._config, "pytest_promptopt_iteration_finished", iteration=iteration)
 
     def _phase(self, phase: Phase, prompts: str) -> None:
-        self._set_aside(self._scoring(phase))
+        if not self._settings.comparing:  # there each strategy sets aside for itself
+            self._ledger.set_aside(self._plan.scoring(phase))
         self._caller.forget_refusals()
         self._progress.phase(phase, prompts)
 
