@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,7 +11,6 @@ from pytest_promptopt.evaluation.capture import place_of
 
 if TYPE_CHECKING:
     from pytest_promptopt.failures import FailedCase
-    from pytest_promptopt.refine.strategy import Strategy
 
 
 class HookError(SettingsError):
@@ -51,21 +49,3 @@ def categorize(config: pytest.Config, case: FailedCase) -> str | None:
     if category is not None and not category.strip():
         raise HookError(f"{hook} returned {category!r} for {case.case}; accepted: a name, or None")
     return category
-
-
-def chosen_strategies(config: pytest.Config, names: Iterable[str]) -> dict[str, Strategy]:
-    """The strategies of these names, the user's before the built-in ones.
-
-    Raises `SettingsError` for a name that there is not, or whose library is not installed.
-    """
-    from pytest_promptopt.strategies import strategy
-
-    hook = "pytest_promptopt_strategies"
-    offered: dict[str, Strategy] = {}
-    for answer in reversed(ask_hook(config, hook, returns=list)):
-        if not isinstance(answer, Mapping) or not all(map(callable, answer.values())):
-            raise HookError(
-                f"{hook} returned {answer!r:.80}; accepted: a mapping of names to strategies, or None"
-            )
-        offered.update(answer)
-    return {name: strategy(name, offered) for name in names}

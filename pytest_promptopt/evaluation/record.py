@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sqlite3
 from collections.abc import Iterable, Mapping
+from dataclasses import astuple
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from pytest_promptopt.errors import ModelError, PromptoptError, SettingsError
 from pytest_promptopt.evaluation.case import PromptCase
 from pytest_promptopt.home import ensure_home
 from pytest_promptopt.journal import FILE_NAME, Journal
+from pytest_promptopt.models.caller import Paid
 from pytest_promptopt.prompts import PromptFile
 from pytest_promptopt.records import Answer, Role, Spend
 from pytest_promptopt.runs.fingerprint import differences, digest, fingerprint
@@ -33,6 +35,7 @@ class RunRecord:
         """Raises `SettingsError` when another run is at work or the run to continue is not there."""
         self._settings = settings
         self._selection = selection
+        self._journal: Journal | None = None
         if settings.resume and settings.comparing:
             raise SettingsError(
                 "--optimize-resume: a comparison of strategies cannot be continued; run it again, it finds "
@@ -101,19 +104,21 @@ class RunRecord:
         """Begin or go on with journal and account. Raises `SettingsError` when the disk refuses."""
         folder = ensure_home(self._settings.home) / "runs" / self.id
         try:
-            journal = self._continued(folder) if self.past is not None else self._begun(folder, files)
+            self._journal = self._continued(folder) if self.past is not None else self._begun(folder, files)
             ledger.move(folder / "ledger.db", self._spent())
         except (OSError, sqlite3.Error) as error:
             raise SettingsError(f"no journal of the run can be kept: {error}") from None
-        return journal
+        return self._journal
 
     def open_part(self, files: Mapping[str, PromptFile], strategy: str) -> Journal:
         """Begin the journal of one of several strategies that are compared; raises as `open` does."""
         part = f"{self.id}-{re.sub(r'[^a-z0-9]+', '-', strategy.lower())}"
+        self._end_journal()
         try:
-            return self._begun(ensure_home(self._settings.home) / "runs" / part, files)
+            self._journal = self._begun(ensure_home(self._settings.home) / "runs" / part, files)
         except OSError as error:
             raise SettingsError(f"no journal of the run can be kept: {error}") from None
+        return self._journal
 
     def _begun(self, folder: Path, files: Mapping[str, PromptFile]) -> Journal:
         journal = Journal.create(folder, folder.name)
@@ -140,6 +145,27 @@ class RunRecord:
         """What the earlier processes of the run were answered, by key."""
         return {} if self.past is None else self.past.known()
 
+    def settled(self, paid: Paid) -> None:
+        """Journal a settled model call, from whatever thread; raises `JournalError`."""
+        if self._journal is not None:
+            self._journal.append(
+                "call",
+                key=paid.request.key,
+                role=paid.role,
+                model=paid.request.model,
+                sample=paid.request.sample,
+                attempts=paid.attempts,
+                answer=None if paid.answer is None else paid.answer.to_json(),
+                error=None if paid.error is None else str(paid.error),
+                kind=None if paid.error is None else paid.error.kind,
+                spend=astuple(paid.spend),
+            )
+
     def close(self) -> None:
-        """Let others work on the prompts."""
+        """End the journal and let others work on the prompts."""
+        self._end_journal()
         self._lock.release()
+
+    def _end_journal(self) -> None:
+        if self._journal is not None:
+            self._journal.close()

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import shlex
-import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import astuple, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -24,14 +23,9 @@ from pytest_promptopt.errors import (
 from pytest_promptopt.evaluation import internals
 from pytest_promptopt.evaluation.case import PromptCase
 from pytest_promptopt.evaluation.engine import Engine, halt_of
-from pytest_promptopt.evaluation.hooks import (
-    HookError,
-    ask_hook,
-    categorize,
-    chosen_strategies,
-    tell_hook,
-)
+from pytest_promptopt.evaluation.hooks import ask_hook
 from pytest_promptopt.evaluation.plan import Plan
+from pytest_promptopt.evaluation.policies import chosen_strategies, hooked_policies
 from pytest_promptopt.evaluation.record import RunRecord
 from pytest_promptopt.evaluation.splits import restrict
 from pytest_promptopt.journal import Journal, JournalError
@@ -48,18 +42,14 @@ from pytest_promptopt.records import (
     Role,
     RunResult,
     Spend,
-    SplitScore,
 )
-from pytest_promptopt.refine import acceptance, halting, loop, proposer
-from pytest_promptopt.refine.acceptance import Comparison, Verdict
+from pytest_promptopt.refine import loop
 from pytest_promptopt.refine.evaluator import Prompt, StopRun, Trial
 from pytest_promptopt.refine.groups import connected
-from pytest_promptopt.refine.halting import Phase, Standing, Stop
+from pytest_promptopt.refine.halting import Phase
 from pytest_promptopt.refine.policies import Policies
-from pytest_promptopt.refine.proposer import Ask, Wanted
-from pytest_promptopt.refine.replies import Reply, Unusable
 from pytest_promptopt.refine.strategy import Strategy
-from pytest_promptopt.reports.live import LineProgress, Progress, progress_for
+from pytest_promptopt.reports.live import Progress, SilentProgress, progress_for
 from pytest_promptopt.reports.wording import cost, plural
 from pytest_promptopt.runs.fingerprint import digest
 from pytest_promptopt.settings import Mode, Settings
@@ -86,10 +76,9 @@ class Refinement:
         self._ledger = ledger
         self._caller: Caller = engine.caller
         self._settings = settings
-        self._progress: Progress = LineProgress(sys.stderr)
+        self._progress: Progress = SilentProgress()
         self._shown = 0.0
         self._own_models: set[str] = set()
-        self.journal: Journal | None = None
         self._record: RunRecord | None = None
         self._over = False
         #: Prompts with a better text that could not be put into their files.
@@ -106,132 +95,22 @@ class Refinement:
             self._reload(name)
         files = self._files()
         strategies = chosen_strategies(self._config, self._settings.strategy)
-        self._check(files)
+        self._check_files(files.values())
+        self._check_models()
         self._share_splits()
         self._plan = Plan(connected(list(files.values()), self.cases), self._settings)
         self._plan.check()
         if self._settings.comparing:
-            result = self._compare(strategies, files, record)
-            return replace(result, compared=tuple(map(self._with_relative_journal, result.compared)))
+            return self._compare(strategies, files, record)
         (strategy,) = strategies.values()
-        self.journal = record.open(files, self._ledger)
-        self._ledger.set_aside(self._plan.scoring(Phase.TRAINING))
-        known, paid = record.known(), self._ledger.spend
-        self._caller.remember(known)
-        if record.past is not None:
-            self._say(
-                f"promptopt: continuing run {record.id}: {plural(len(known), 'call')} of it are known and "
-                f"not made again; {plural(paid.calls, 'call')} ({cost(paid)}) were spent on it"
-            )
-        result = self._refine(list(files.values()), strategy)
-        self._over = True
-        if record.past is not None:
-            made = self._ledger.spend.calls - paid.calls
-            replayed = f"{plural(self._caller.replayed, 'answer')} came from its journal"
-            note = f"continued: {replayed}, {plural(made, 'new call')} were made"
-            result = replace(result, notes=(*result.notes, note))
-        return self._with_relative_journal(result)
-
-    def _with_relative_journal(self, result: RunResult) -> RunResult:
-        return replace(result, journal=Path(result.journal).relative_to(self._settings.rootdir).as_posix())
+        return self._refine(strategy, files, record)
 
     def close(self) -> None:
-        """End the journal, after the last call of the session."""
-        if self.journal is not None:
-            self.journal.close()
+        """End the run's record, after the last call of the session."""
         if self._record is not None:
             self._record.close()
 
-    def _refine(self, files: Sequence[PromptFile], strategy: Strategy) -> RunResult:
-        with self._shown_progress(files):
-            return loop.run(
-                files,
-                self,
-                self.ask,
-                self._settings,
-                self.journal,
-                self._policies(),
-                spend=self._spend,
-                left=lambda: self._ledger.calls_left,
-                write=self._write if self._settings.mode is Mode.OPTIMIZE else None,
-                strategy=strategy,
-            )
-
-    def _compare(
-        self, strategies: Mapping[str, Strategy], files: Mapping[str, PromptFile], record: RunRecord
-    ) -> RunResult:
-        def open_journal(name: str) -> Journal:
-            if self.journal is not None:
-                self.journal.close()
-            self._say(f"promptopt: strategy {name}")
-            self.journal = record.open_part(files, name)
-            return self.journal
-
-        with self._shown_progress(list(files.values())):
-            return compare(
-                strategies,
-                list(files.values()),
-                self,
-                self.ask,
-                self._settings,
-                self._policies(),
-                scoring=self._plan.scoring,
-                open_journal=open_journal,
-                spend=self._spend,
-            )
-
-    def _spend(self) -> dict[Role, Spend]:
-        return {role: self._ledger.spend_of(role) for role in Role}
-
-    @contextmanager
-    def _shown_progress(self, files: Sequence[PromptFile]) -> Iterator[None]:
-        """Say what the ceilings buy, then show how it goes."""
-        if bought := self._plan.bought():
-            self._say(bought)
-        self._progress = _progress_of(self._reporter)
-        self._progress.started([file.name for file in files], len(self.cases))
-        try:
-            yield
-        finally:
-            self._progress.finished()
-            # What was set aside and not used: pytest's own loop runs the held-out cases of unchanged prompts.
-            self._ledger.set_aside(0)
-            self._caller.forget_refusals()
-
-    @property
-    def _reporter(self) -> pytest.TerminalReporter | None:
-        reporter: pytest.TerminalReporter | None
-        reporter = self._config.pluginmanager.get_plugin("terminalreporter")
-        return reporter
-
-    def _say(self, line: str) -> None:
-        """Write a line above the progress, unless pytest is to be quiet."""
-        if self._reporter is not None and self._reporter.verbosity >= 0:
-            self._reporter.write_line(line)
-
-    def paid(self, paid: Paid) -> None:
-        """Journal a settled model call; called from the event loop's thread.
-
-        When the search is over the cache will do, so that a full disk does not fail pytest's own loop.
-        """
-        with suppress(JournalError) if self._over else nullcontext():
-            self._record_call(paid)
-
-    def _record_call(self, paid: Paid) -> None:
-        if self.journal is not None:
-            answer = paid.answer.to_json() if paid.answer is not None else None
-            self.journal.append(
-                "call",
-                key=paid.request.key,
-                role=paid.role,
-                model=paid.request.model,
-                sample=paid.request.sample,
-                attempts=paid.attempts,
-                answer=answer,
-                error=None if paid.error is None else str(paid.error),
-                kind=None if paid.error is None else paid.error.kind,
-                spend=astuple(paid.spend),
-            )
+    # ---------------------------------------------------------------------------------- before the first call
 
     def _files(self) -> dict[str, PromptFile]:
         files = {}
@@ -239,14 +118,16 @@ class Refinement:
             files.update({file.name: file for file in case.files.values()})
         return files
 
-    def _check(self, files: Mapping[str, PromptFile]) -> None:
+    def _check_files(self, files: Iterable[PromptFile]) -> None:
         if self._settings.mode is Mode.OPTIMIZE:
-            for file in files.values():
+            for file in files:
                 try:
                     check_writable(file)
                     clear_strays(file)
                 except OSError as error:
                     raise SettingsError(f"{file.name}: cannot be rewritten: {error}") from None
+
+    def _check_models(self) -> None:
         probes = {self._settings.optimizer_model: Request(self._settings.optimizer_model, ())}
         for case in self._items.values():
             for file in case.files.values():
@@ -271,6 +152,115 @@ class Refinement:
                 groups.setdefault(keys, []).append(item)
         for members in groups.values():
             restrict(self._items, members)
+
+    # ------------------------------------------------------------------------------------------------ the run
+
+    def _refine(self, strategy: Strategy, files: Mapping[str, PromptFile], record: RunRecord) -> RunResult:
+        journal = record.open(files, self._ledger)
+        self._ledger.set_aside(self._plan.scoring(Phase.TRAINING))
+        known, paid = record.known(), self._ledger.spend
+        self._caller.remember(known)
+        if record.past is not None:
+            self._say(
+                f"promptopt: continuing run {record.id}: {plural(len(known), 'call')} of it are known and "
+                f"not made again; {plural(paid.calls, 'call')} ({cost(paid)}) were spent on it"
+            )
+        with self._shown_progress(files):
+            result = loop.run(
+                list(files.values()),
+                self,
+                self.ask,
+                self._settings,
+                journal,
+                self._policies(),
+                spend=self._spend,
+                left=lambda: self._ledger.calls_left,
+                write=partial(self._write, journal) if self._settings.mode is Mode.OPTIMIZE else None,
+                strategy=strategy,
+            )
+        self._over = True
+        if record.past is not None:
+            made = self._ledger.spend.calls - paid.calls
+            replayed = f"{plural(self._caller.replayed, 'answer')} came from its journal"
+            note = f"continued: {replayed}, {plural(made, 'new call')} were made"
+            result = replace(result, notes=(*result.notes, note))
+        return self._with_relative_journal(result)
+
+    def _compare(
+        self, strategies: Mapping[str, Strategy], files: Mapping[str, PromptFile], record: RunRecord
+    ) -> RunResult:
+        def open_journal(name: str) -> Journal:
+            self._say(f"promptopt: strategy {name}")
+            return record.open_part(files, name)
+
+        with self._shown_progress(files):
+            result = compare(
+                strategies,
+                list(files.values()),
+                self,
+                self.ask,
+                self._settings,
+                self._policies(),
+                scoring=self._plan.scoring,
+                open_journal=open_journal,
+                spend=self._spend,
+            )
+        return replace(result, compared=tuple(map(self._with_relative_journal, result.compared)))
+
+    def _with_relative_journal(self, result: RunResult) -> RunResult:
+        return replace(result, journal=Path(result.journal).relative_to(self._settings.rootdir).as_posix())
+
+    def _spend(self) -> dict[Role, Spend]:
+        return {role: self._ledger.spend_of(role) for role in Role}
+
+    @contextmanager
+    def _shown_progress(self, files: Iterable[str]) -> Iterator[None]:
+        """Say what the ceilings buy, then show how it goes."""
+        if bought := self._plan.bought():
+            self._say(bought)
+        self._progress = _progress_of(self._reporter)
+        self._progress.started(list(files), len(self.cases))
+        try:
+            yield
+        finally:
+            self._progress.finished()
+            # What was set aside and not used: pytest's own loop runs the held-out cases of unchanged prompts.
+            self._ledger.set_aside(0)
+            self._caller.forget_refusals()
+
+    def _policies(self) -> Policies:
+        """The user's hooks decide, the progress watches."""
+        hooked = hooked_policies(self._config)
+
+        def iteration_finished(iteration: Iteration) -> None:
+            self._progress.iteration(iteration)
+            hooked.iteration_finished(iteration)
+
+        return replace(
+            hooked,
+            progress=self._phase,
+            measured=self._progress.measured,
+            iteration_finished=iteration_finished,
+        )
+
+    def _phase(self, phase: Phase, prompts: str) -> None:
+        if not self._settings.comparing:  # there each strategy sets aside for itself
+            self._ledger.set_aside(self._plan.scoring(phase))
+        self._caller.forget_refusals()
+        self._progress.phase(phase, prompts)
+
+    @property
+    def _reporter(self) -> pytest.TerminalReporter | None:
+        reporter: pytest.TerminalReporter | None
+        reporter = self._config.pluginmanager.get_plugin("terminalreporter")
+        return reporter
+
+    def _say(self, line: str) -> None:
+        """Write a line above the progress, unless pytest is to be quiet."""
+        if self._reporter is not None and self._reporter.verbosity >= 0:
+            self._reporter.write_line(line)
+
+    # --------------------------------------------------------------------------------- what the loop asks for
 
     @property
     def cases(self) -> Sequence[Case]:
@@ -316,6 +306,15 @@ class Refinement:
                 raise StopRun(halt_of(error), str(error))
         return [answer for answer in answers if answer is not None]
 
+    def paid(self, paid: Paid) -> None:
+        """Journal a settled model call; called from the event loop's thread.
+
+        When the search is over the cache will do, so that a full disk does not fail pytest's own loop.
+        """
+        if self._record is not None:
+            with suppress(JournalError) if self._over else nullcontext():
+                self._record.settled(paid)
+
     def _show_calls(self) -> None:
         now = time.monotonic()
         if now < self._shown + SHOW_EVERY:
@@ -325,63 +324,18 @@ class Refinement:
         in_flight = min(self._caller.in_flight, self._settings.concurrency)
         self._progress.calls(in_flight, spend.calls, spend)
 
-    def _policies(self) -> Policies:
-        return Policies(
-            categorize=partial(categorize, self._config),
-            propose=self._propose,
-            # A proposer of one's own may have no model at hand to merge with.
-            merge=None if self._config.hook.pytest_promptopt_propose.get_hookimpls() else proposer.merge,
-            accept=self._accept,
-            halt=self._halt,
-            progress=self._phase,
-            measured=self._progress.measured,
-            iteration_finished=self._iteration_finished,
-        )
+    # --------------------------------------------------------------------------------------- the prompt files
 
-    def _propose(self, wanted: Wanted, ask: Ask) -> list[Reply | Unusable]:
-        hook = "pytest_promptopt_propose"
-        replies: Sequence[Reply | Unusable] | None
-        replies = ask_hook(self._config, hook, returns=Sequence, wanted=wanted, ask=ask)
-        if replies is None:
-            return proposer.propose(wanted, ask)
-        if len(replies) != len(wanted.briefs) or not all(isinstance(r, Reply | Unusable) for r in replies):
-            raise HookError(
-                f"{hook} returned {replies!r:.80}; accepted: a Reply or an Unusable for each of "
-                f"{plural(len(wanted.briefs), 'brief')}, or None"
-            )
-        return list(replies)
-
-    def _accept(self, comparison: Comparison) -> Verdict:
-        verdict: Verdict | None = ask_hook(
-            self._config, "pytest_promptopt_accept", returns=Verdict, comparison=comparison
-        )
-        return acceptance.adaptive(comparison) if verdict is None else verdict
-
-    def _halt(self, standing: Standing) -> Stop | None:
-        stop: Stop | None = ask_hook(self._config, "pytest_promptopt_halt", returns=Stop, standing=standing)
-        return halting.halt(standing) if stop is None else stop
-
-    def _iteration_finished(self, iteration: Iteration) -> None:
-        self._progress.iteration(iteration)
-        tell_hook(self._config, "pytest_promptopt_iteration_finished", iteration=iteration)
-
-    def _phase(self, phase: Phase, prompts: str) -> None:
-        if not self._settings.comparing:  # there each strategy sets aside for itself
-            self._ledger.set_aside(self._plan.scoring(phase))
-        self._caller.forget_refusals()
-        self._progress.phase(phase, prompts)
-
-    def _write(self, prompt: Prompt, prose: str) -> None:
+    def _write(self, journal: Journal, prompt: Prompt, prose: str) -> None:
         assert isinstance(prompt, PromptFile)
-        assert self.journal is not None
         content = prompt.with_prose(prose).content()
         # Before the file is touched: what a run was killed over is known for its own.
-        self.journal.append("writing", prompt=prompt.name, sha256=digest(content))
+        journal.append("writing", prompt=prompt.name, sha256=digest(content))
         try:
             write_prose(prompt, prose)
         except (PromptConflictError, PromptFileError, OSError) as error:
             self.unwritten.append(prompt.name)
-            beside = save_beside(prompt, prose, tag=f"optimized-{self.journal.run_id}")
+            beside = save_beside(prompt, prose, tag=f"optimized-{journal.run_id}")
             with suppress(PromptFileError):  # then the cases go on with the text that was read
                 self._reload(prompt.name)
             raise PromptConflictError(f"{error}; the new text is beside it, in {beside.name}") from None
@@ -407,17 +361,6 @@ def _selection(config: pytest.Config) -> str:
 
 def _progress_of(reporter: pytest.TerminalReporter | None) -> Progress:
     if reporter is None or reporter.verbosity < -1:
-        return _Silent()
+        return SilentProgress()
     stream = internals.terminal_stream(reporter)
     return progress_for(stream, stream.isatty())
-
-
-class _Silent:
-    """A progress that shows nothing: for ``-qq`` and ``-p no:terminal``."""
-
-    def started(self, prompts: Sequence[str], cases: int) -> None: ...
-    def phase(self, name: str, prompt: str) -> None: ...
-    def measured(self, scores: Sequence[SplitScore]) -> None: ...
-    def iteration(self, iteration: Iteration) -> None: ...
-    def calls(self, in_flight: int, done: int, spend: Spend) -> None: ...
-    def finished(self) -> None: ...

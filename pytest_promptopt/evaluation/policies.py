@@ -1,0 +1,78 @@
+"""What the user's hooks decide in a run: its strategies, and the `Policies` of the loop."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+
+import pytest
+
+from pytest_promptopt.evaluation.hooks import HookError, ask_hook, categorize, tell_hook
+from pytest_promptopt.records import Iteration
+from pytest_promptopt.refine import acceptance, halting, proposer
+from pytest_promptopt.refine.acceptance import Comparison, Verdict
+from pytest_promptopt.refine.halting import Standing, Stop
+from pytest_promptopt.refine.policies import Policies
+from pytest_promptopt.refine.proposer import Ask, Wanted
+from pytest_promptopt.refine.replies import Reply, Unusable
+from pytest_promptopt.refine.strategy import Strategy
+from pytest_promptopt.reports.wording import plural
+from pytest_promptopt.strategies import strategy
+
+
+def chosen_strategies(config: pytest.Config, names: Iterable[str]) -> dict[str, Strategy]:
+    """The strategies of these names, the user's before the built-in ones.
+
+    Raises `SettingsError` for a name that there is not, or whose library is not installed.
+    """
+    hook = "pytest_promptopt_strategies"
+    offered: dict[str, Strategy] = {}
+    for answer in reversed(ask_hook(config, hook, returns=list)):
+        if not isinstance(answer, Mapping) or not all(map(callable, answer.values())):
+            raise HookError(
+                f"{hook} returned {answer!r:.80}; accepted: a mapping of names to strategies, or None"
+            )
+        offered.update(answer)
+    return {name: strategy(name, offered) for name in names}
+
+
+def hooked_policies(config: pytest.Config) -> Policies:
+    """Each decision as the user's hook makes it, else as the default does; raises `HookError` when asked."""
+    return Policies(
+        categorize=partial(categorize, config),
+        propose=partial(_propose, config),
+        # A proposer of one's own may have no model at hand to merge with.
+        merge=None if config.hook.pytest_promptopt_propose.get_hookimpls() else proposer.merge,
+        accept=partial(_accept, config),
+        halt=partial(_halt, config),
+        iteration_finished=partial(_iteration_finished, config),
+    )
+
+
+def _propose(config: pytest.Config, wanted: Wanted, ask: Ask) -> list[Reply | Unusable]:
+    hook = "pytest_promptopt_propose"
+    replies: Sequence[Reply | Unusable] | None
+    replies = ask_hook(config, hook, returns=Sequence, wanted=wanted, ask=ask)
+    if replies is None:
+        return proposer.propose(wanted, ask)
+    if len(replies) != len(wanted.briefs) or not all(isinstance(r, Reply | Unusable) for r in replies):
+        raise HookError(
+            f"{hook} returned {replies!r:.80}; accepted: a Reply or an Unusable for each of "
+            f"{plural(len(wanted.briefs), 'brief')}, or None"
+        )
+    return list(replies)
+
+
+def _accept(config: pytest.Config, comparison: Comparison) -> Verdict:
+    verdict: Verdict | None
+    verdict = ask_hook(config, "pytest_promptopt_accept", returns=Verdict, comparison=comparison)
+    return acceptance.adaptive(comparison) if verdict is None else verdict
+
+
+def _halt(config: pytest.Config, standing: Standing) -> Stop | None:
+    stop: Stop | None = ask_hook(config, "pytest_promptopt_halt", returns=Stop, standing=standing)
+    return halting.halt(standing) if stop is None else stop
+
+
+def _iteration_finished(config: pytest.Config, iteration: Iteration) -> None:
+    tell_hook(config, "pytest_promptopt_iteration_finished", iteration=iteration)
