@@ -8,7 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from pytest_promptopt.errors import SettingsError
-from pytest_promptopt.records import CaseResult, PromptCheck, pass_rate
+from pytest_promptopt.records import CaseResult, pass_rate
+from pytest_promptopt.results import PromptCheck
 
 _RATE = re.compile(r"(?P<number>[0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*(?P<percent>%)?", re.ASCII)
 

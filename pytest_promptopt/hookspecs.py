@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
     from pytest_promptopt.failures import FailedCase
     from pytest_promptopt.models import Model
-    from pytest_promptopt.records import Iteration, RunResult
     from pytest_promptopt.refine.acceptance import Comparison, Verdict
     from pytest_promptopt.refine.halting import Standing, Stop
     from pytest_promptopt.refine.proposer import Ask, Wanted
     from pytest_promptopt.refine.replies import Reply, Unusable
     from pytest_promptopt.refine.strategy import Strategy
+    from pytest_promptopt.results import Iteration, RunResult
 
 
 @pytest.hookspec(firstresult=True)
@@ -169,7 +169,7 @@ def pytest_promptopt_strategies() -> Mapping[str, Strategy] | None:
 def pytest_promptopt_iteration_finished(iteration: Iteration) -> None:
     """Called after each iteration; observers cannot steer.
 
-    `iteration`, a `pytest_promptopt.records.Iteration`, has the candidates and what became of them.
+    `iteration`, a `pytest_promptopt.results.Iteration`, has the candidates and what became of them.
 
     Example::
 
@@ -182,7 +182,7 @@ def pytest_promptopt_iteration_finished(iteration: Iteration) -> None:
 def pytest_promptopt_run_finished(result: RunResult) -> None:
     """Called once after a run, when the prompt files are written and before pytest's own loop.
 
-    `result` is a `pytest_promptopt.records.RunResult`. When strategies were compared its `prompts` is empty,
+    `result` is a `pytest_promptopt.results.RunResult`. When strategies were compared its `prompts` is empty,
     and its `compared` has the result of each.
 
     Example::

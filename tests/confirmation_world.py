@@ -6,13 +6,14 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from pytest_promptopt.records import Case, CaseResult, Confirmation, Outcome, Split, Status
+from pytest_promptopt.records import Case, CaseResult, Outcome, Split, Status
 from pytest_promptopt.refine.attempts import Version
 from pytest_promptopt.refine.confirmation import Comparing, planned_pairs
 from pytest_promptopt.refine.evaluator import Trial
 from pytest_promptopt.refine.groups import Group
 from pytest_promptopt.refine.policies import Policies
 from pytest_promptopt.refine.surroundings import Surroundings
+from pytest_promptopt.results import Confirmation
 from tests.refine_world import SETTINGS
 
 

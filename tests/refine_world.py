@@ -16,10 +16,8 @@ from pytest_promptopt.records import (
     CaseResult,
     Failure,
     Outcome,
-    PromptResult,
     Request,
     Role,
-    RunResult,
     Spend,
     Split,
     Status,
@@ -29,6 +27,7 @@ from pytest_promptopt.refine.loop import run
 from pytest_promptopt.refine.policies import Policies
 from pytest_promptopt.refine.search import Search
 from pytest_promptopt.refine.strategy import Strategy
+from pytest_promptopt.results import PromptResult, RunResult
 from pytest_promptopt.settings import Settings
 
 TRAIN, VALIDATION, HELDOUT = Split.TRAIN, Split.VALIDATION, Split.HELDOUT

@@ -8,7 +8,6 @@ from functools import partial
 import pytest
 
 from pytest_promptopt.evaluation.hooks import HookError, ask_hook, categorize, tell_hook
-from pytest_promptopt.records import Iteration
 from pytest_promptopt.refine import acceptance, halting, proposer
 from pytest_promptopt.refine.acceptance import Comparison, Verdict
 from pytest_promptopt.refine.halting import Standing, Stop
@@ -17,6 +16,7 @@ from pytest_promptopt.refine.proposer import Ask, Wanted
 from pytest_promptopt.refine.replies import Reply, Unusable
 from pytest_promptopt.refine.strategy import Strategy
 from pytest_promptopt.reports.wording import plural
+from pytest_promptopt.results import Iteration
 from pytest_promptopt.strategies import strategy
 
 

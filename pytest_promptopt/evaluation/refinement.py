@@ -33,16 +33,7 @@ from pytest_promptopt.models.caller import Caller, Paid
 from pytest_promptopt.models.prices import price_of
 from pytest_promptopt.models.registry import preflight, variety
 from pytest_promptopt.prompts import PromptFile, check_writable, clear_strays, save_beside, write_prose
-from pytest_promptopt.records import (
-    Answer,
-    Case,
-    CaseResult,
-    Iteration,
-    Request,
-    Role,
-    RunResult,
-    Spend,
-)
+from pytest_promptopt.records import Answer, Case, CaseResult, Request, Role, Spend
 from pytest_promptopt.refine import loop
 from pytest_promptopt.refine.evaluator import Prompt, StopRun, Trial
 from pytest_promptopt.refine.groups import connected
@@ -51,6 +42,7 @@ from pytest_promptopt.refine.policies import Policies
 from pytest_promptopt.refine.strategy import Strategy
 from pytest_promptopt.reports.live import Progress, SilentProgress, progress_for
 from pytest_promptopt.reports.wording import cost, plural
+from pytest_promptopt.results import Iteration, RunResult
 from pytest_promptopt.runs.fingerprint import digest
 from pytest_promptopt.settings import Mode, Settings
 from pytest_promptopt.strategies.comparison import compare

@@ -32,8 +32,9 @@ from pytest_promptopt.gate import Threshold, thresholds
 from pytest_promptopt.models.caller import Caller, Paid
 from pytest_promptopt.models.prices import price_of
 from pytest_promptopt.models.registry import resolve
-from pytest_promptopt.records import CaseResult, Outcome, Request, Role, RunResult, Split, Status
+from pytest_promptopt.records import CaseResult, Outcome, Request, Role, Split, Status
 from pytest_promptopt.reports.wording import harmless, plural
+from pytest_promptopt.results import RunResult
 from pytest_promptopt.settings import CacheMode, Settings
 
 if TYPE_CHECKING:

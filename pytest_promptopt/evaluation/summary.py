@@ -13,9 +13,10 @@ from pytest_promptopt.evaluation import internals, tally
 from pytest_promptopt.evaluation.hooks import HookError, categorize
 from pytest_promptopt.gate import verdict
 from pytest_promptopt.prompts import PromptFile
-from pytest_promptopt.records import PromptCheck, Status
+from pytest_promptopt.records import Status
 from pytest_promptopt.reports import terminal
 from pytest_promptopt.reports.wording import printable
+from pytest_promptopt.results import PromptCheck
 from pytest_promptopt.settings import Settings
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ import pytest
 from pytest_promptopt.evaluation.case import PromptCase
 from pytest_promptopt.evaluation.outcomes import from_json, to_json
 from pytest_promptopt.gate import Threshold, check, thresholds
-from pytest_promptopt.records import Case, CaseResult, Outcome, PromptCheck, Split, Status
+from pytest_promptopt.records import Case, CaseResult, Outcome, Split, Status
+from pytest_promptopt.results import PromptCheck
 
 #: The attribute of a report; plain data, so that xdist carries it.
 ATTRIBUTE = "promptopt"

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from pytest_promptopt.records import CaseResult, Split, SplitScore, pass_rate
+from pytest_promptopt.records import CaseResult, Split, pass_rate
+from pytest_promptopt.results import SplitScore
 
 #: Below this pass rate a lateral move is chance; from it on, moves sideways help to cross a plateau.
 LATERAL_FROM = 0.10

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from pytest_promptopt.records import CandidateResult, CaseResult, Overlay, Split
+from pytest_promptopt.records import CaseResult, Overlay, Split
 from pytest_promptopt.refine.acceptance import Comparison
 from pytest_promptopt.refine.evaluator import Prompt
 from pytest_promptopt.refine.memory import Lesson
+from pytest_promptopt.results import CandidateResult
 
 Results = tuple[CaseResult, ...]
 

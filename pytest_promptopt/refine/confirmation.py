@@ -21,12 +21,13 @@ from collections.abc import Iterator, Sequence
 from statistics import NormalDist
 
 from pytest_promptopt.evidence import Signs, least_changes, sign_test, weighted_sign_test
-from pytest_promptopt.records import CaseResult, Confirmation, Split
+from pytest_promptopt.records import CaseResult, Split
 from pytest_promptopt.refine.acceptance import EPSILON
 from pytest_promptopt.refine.attempts import Version
 from pytest_promptopt.refine.evaluator import StopRun, Trial
 from pytest_promptopt.refine.groups import Group
 from pytest_promptopt.refine.surroundings import Surroundings
+from pytest_promptopt.results import Confirmation
 
 IMPROVED, NOT_SHOWN, WORSE = "improved", "not shown", "worse"
 

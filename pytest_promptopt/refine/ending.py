@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 from pytest_promptopt.errors import PromptConflictError, PromptFileError
 from pytest_promptopt.evidence import sign_test
-from pytest_promptopt.records import Confirmation, PromptResult, Split
+from pytest_promptopt.records import Split
 from pytest_promptopt.refine.acceptance import compare, score
 from pytest_promptopt.refine.attempts import Results
 from pytest_promptopt.refine.confirmation import IMPROVED, NOT_SHOWN, Comparing, explained
@@ -17,6 +17,7 @@ from pytest_promptopt.refine.frame import SEARCHED
 from pytest_promptopt.refine.halting import Halt, Phase
 from pytest_promptopt.refine.strategy import GroupSearch
 from pytest_promptopt.refine.surroundings import Surroundings
+from pytest_promptopt.results import Confirmation, PromptResult
 from pytest_promptopt.settings import Accept
 
 #: Puts a prompt's new text on disk; raises `PromptConflictError` when the file changed since it was read.

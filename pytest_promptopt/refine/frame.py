@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 
-from pytest_promptopt.records import Iteration, Overlay, Split, pass_rate
+from pytest_promptopt.records import Overlay, Split, pass_rate
 from pytest_promptopt.refine.acceptance import EPSILON, compare, score
 from pytest_promptopt.refine.attempts import REFUSED, Attempt, Results, Version
 from pytest_promptopt.refine.checks import Checks, Passages
@@ -16,6 +16,7 @@ from pytest_promptopt.refine.groups import Group
 from pytest_promptopt.refine.halting import DECIDING, Halt, Phase, Standing, Stop
 from pytest_promptopt.refine.replies import Reply, Unusable
 from pytest_promptopt.refine.surroundings import Surroundings
+from pytest_promptopt.results import Iteration
 
 #: The splits that a search may see.
 SEARCHED = (Split.TRAIN, Split.VALIDATION)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 
 from pytest_promptopt.journal import Journal
-from pytest_promptopt.records import Role, RunResult, Spend
+from pytest_promptopt.records import Role, Spend
 from pytest_promptopt.refine.confirmation import planned_pairs
 from pytest_promptopt.refine.ending import Ending, Write, score_heldout
 from pytest_promptopt.refine.evaluator import Evaluator, Prompt
@@ -17,6 +17,7 @@ from pytest_promptopt.refine.proposer import Ask
 from pytest_promptopt.refine.search import Search
 from pytest_promptopt.refine.strategy import Strategy
 from pytest_promptopt.refine.surroundings import Surroundings
+from pytest_promptopt.results import RunResult
 from pytest_promptopt.settings import Settings
 
 

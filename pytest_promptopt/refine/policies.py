@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from pytest_promptopt.failures import Categorize
-from pytest_promptopt.records import Iteration, SplitScore
 from pytest_promptopt.refine import acceptance, halting, proposer
 from pytest_promptopt.refine.acceptance import Comparison, Verdict
 from pytest_promptopt.refine.halting import Phase, Standing, Stop
 from pytest_promptopt.refine.proposer import Ask, Merging, Wanted
 from pytest_promptopt.refine.replies import Reply, Unusable
+from pytest_promptopt.results import Iteration, SplitScore
 
 
 def unobserved(*_: object) -> None:

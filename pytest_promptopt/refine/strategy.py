@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from pytest_promptopt.records import Iteration
 from pytest_promptopt.refine.attempts import Version
 from pytest_promptopt.refine.groups import Group
 from pytest_promptopt.refine.halting import Stop
 from pytest_promptopt.refine.surroundings import Surroundings
+from pytest_promptopt.results import Iteration
 
 
 class GroupSearch(Protocol):

@@ -6,10 +6,11 @@ import textwrap
 from collections.abc import Iterator, Sequence
 
 from pytest_promptopt.evidence import sign_test
-from pytest_promptopt.records import PromptResult, Role, RunResult, Spend, Split, SplitScore
+from pytest_promptopt.records import Role, Spend, Split
 from pytest_promptopt.reports.lines import BOLD, DIM, WARN, Line
 from pytest_promptopt.reports.optimization import shown_rate, spend_table
 from pytest_promptopt.reports.wording import cost, duration, printable, table
+from pytest_promptopt.results import PromptResult, RunResult, SplitScore
 
 Row = tuple[str, ...]
 

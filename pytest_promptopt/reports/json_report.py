@@ -63,17 +63,9 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_promptopt.errors import SettingsError
 from pytest_promptopt.evidence import sign_test, wilson
-from pytest_promptopt.records import (
-    CaseResult,
-    Iteration,
-    PromptCheck,
-    PromptResult,
-    RunResult,
-    Spend,
-    SplitScore,
-    Status,
-)
+from pytest_promptopt.records import CaseResult, Spend, Status
 from pytest_promptopt.refine.flaky import flaky
+from pytest_promptopt.results import Iteration, PromptCheck, PromptResult, RunResult, SplitScore
 
 if TYPE_CHECKING:
     from pytest_promptopt.failures import Feedback

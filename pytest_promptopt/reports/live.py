@@ -7,8 +7,9 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol, TextIO
 
-from pytest_promptopt.records import CandidateResult, Iteration, Spend, Split, SplitScore
+from pytest_promptopt.records import Spend, Split
 from pytest_promptopt.reports.wording import cost, duration, excerpt, percent, plural, printable
+from pytest_promptopt.results import CandidateResult, Iteration, SplitScore
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from pytest_promptopt.evidence import sign_test, small_split, wilson
 from pytest_promptopt.prompts import unified_diff
-from pytest_promptopt.records import Confirmation, PromptResult, RunResult, Spend, Split, SplitScore
+from pytest_promptopt.records import Spend, Split
 from pytest_promptopt.reports.lines import (
     BAD,
     BOLD,
@@ -21,6 +21,7 @@ from pytest_promptopt.reports.lines import (
     passed_samples,
 )
 from pytest_promptopt.reports.wording import cost, duration, excerpt, percent, plural, printable, table
+from pytest_promptopt.results import Confirmation, PromptResult, RunResult, SplitScore
 
 #: Lines of a diff shown, and the longest: most of a prompt may stand on one.
 MAX_DIFF_LINES = 40

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from pytest_promptopt.failures.categories import CONFUSION
-from pytest_promptopt.records import PromptCheck, Status
+from pytest_promptopt.records import Status
 from pytest_promptopt.refine.flaky import flaky
 from pytest_promptopt.reports.comparison import comparison_summary
 from pytest_promptopt.reports.lines import (
@@ -29,6 +29,7 @@ from pytest_promptopt.reports.lines import (
 )
 from pytest_promptopt.reports.optimization import run_summary
 from pytest_promptopt.reports.wording import excerpt, percent, plural, printable, table
+from pytest_promptopt.results import PromptCheck
 
 if TYPE_CHECKING:
     from pytest_promptopt.failures import Category, FailedCase, Feedback

@@ -7,13 +7,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from pytest_promptopt.journal import Journal
-from pytest_promptopt.records import Role, RunResult, Spend
+from pytest_promptopt.records import Role, Spend
 from pytest_promptopt.refine import loop
 from pytest_promptopt.refine.evaluator import Evaluator, Prompt
 from pytest_promptopt.refine.halting import Phase
 from pytest_promptopt.refine.policies import Policies
 from pytest_promptopt.refine.proposer import Ask
 from pytest_promptopt.refine.strategy import Strategy
+from pytest_promptopt.results import RunResult
 from pytest_promptopt.settings import Settings
 from pytest_promptopt.strategies.tab import Tab
 

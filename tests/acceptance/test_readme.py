@@ -16,8 +16,9 @@ from pytest_promptopt.evaluation.summary import TOLERATED
 from pytest_promptopt.options import OPTIONS
 from pytest_promptopt.prompts import PromptFile, write_prose
 from pytest_promptopt.prompts.frontmatter import FrontMatter
-from pytest_promptopt.records import Split, SplitScore
+from pytest_promptopt.records import Split
 from pytest_promptopt.reports.optimization import heldout_verdict
+from pytest_promptopt.results import SplitScore
 from pytest_promptopt.settings import Settings
 
 from .projects import Project

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 import pytest
 
-from pytest_promptopt.records import Case, Confirmation, Split
+from pytest_promptopt.records import Case, Split
 from pytest_promptopt.refine.confirmation import detectable, least_pairs, planned_pairs
 from pytest_promptopt.refine.groups import Group
+from pytest_promptopt.results import Confirmation
 from tests.confirmation_world import confirmed
 
 Chances = Sequence[tuple[float, float]]

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from pytest_promptopt.errors import SettingsError
 from pytest_promptopt.gate import Threshold, check, parse_rate, thresholds, verdict
-from pytest_promptopt.records import Case, CaseResult, Outcome, PromptCheck, Split, Status
+from pytest_promptopt.records import Case, CaseResult, Outcome, Split, Status
+from pytest_promptopt.results import PromptCheck
 
 ROUTE, TONE = "prompts/route.md", "prompts/tone.md"
 P, F, E, S = Status.PASSED, Status.FAILED, Status.ERRORED, Status.SKIPPED

@@ -13,12 +13,13 @@ import pytest
 
 from pytest_promptopt import hookspecs
 from pytest_promptopt.failures import FailedCase
-from pytest_promptopt.records import PromptResult, RunResult, Split
+from pytest_promptopt.records import Split
 from pytest_promptopt.refine.acceptance import Comparison, Verdict
 from pytest_promptopt.refine.halting import Phase, Standing, Stop
 from pytest_promptopt.refine.proposer import Wanted
 from pytest_promptopt.refine.replies import Reply
 from pytest_promptopt.refine.requests import Brief
+from pytest_promptopt.results import PromptResult, RunResult
 from tests.refine_world import FakePrompt, World, needs
 
 HOOKS = [name for name in vars(hookspecs) if name.startswith("pytest_promptopt_")]

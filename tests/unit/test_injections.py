@@ -20,20 +20,14 @@ from pytest_promptopt.prompts import PromptFile
 from pytest_promptopt.records import (
     Answer,
     Call,
-    CandidateResult,
     Case,
     CaseResult,
     Failure,
-    Iteration,
     Outcome,
-    PromptCheck,
-    PromptResult,
     Request,
     Role,
-    RunResult,
     Spend,
     Split,
-    SplitScore,
     Status,
 )
 from pytest_promptopt.refine.checks import Checks, Passages
@@ -50,6 +44,14 @@ from pytest_promptopt.refine.requests import (
 from pytest_promptopt.reports.json_report import write_json
 from pytest_promptopt.reports.live import iteration_line, phase_line
 from pytest_promptopt.reports.terminal import failure_section, gate_lines, run_summary
+from pytest_promptopt.results import (
+    CandidateResult,
+    Iteration,
+    PromptCheck,
+    PromptResult,
+    RunResult,
+    SplitScore,
+)
 from pytest_promptopt.settings import Settings
 from tests.injections import INJECTIONS
 from tests.refine_world import FakePrompt, Front

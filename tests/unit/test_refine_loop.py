@@ -11,10 +11,11 @@ import pytest
 
 from pytest_promptopt.errors import ErrorKind, ModelError, PromptConflictError
 from pytest_promptopt.journal import Journal, read
-from pytest_promptopt.records import Answer, CaseResult, Iteration, PromptResult, Request, Split, SplitScore
+from pytest_promptopt.records import Answer, CaseResult, Request, Split
 from pytest_promptopt.refine.evaluator import StopRun, Trial
 from pytest_promptopt.refine.policies import Policies
 from pytest_promptopt.refine.replies import Reply
+from pytest_promptopt.results import Iteration, PromptResult, SplitScore
 from pytest_promptopt.settings import Accept
 from tests.refine_world import (
     HELDOUT,

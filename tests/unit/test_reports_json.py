@@ -12,23 +12,9 @@ import pytest
 from pytest_promptopt.errors import SettingsError
 from pytest_promptopt.failures import Category, FailedCase, Feedback
 from pytest_promptopt.gate import Threshold, check
-from pytest_promptopt.records import (
-    CandidateResult,
-    Case,
-    CaseResult,
-    Failure,
-    FlakyCase,
-    Iteration,
-    Outcome,
-    PromptResult,
-    Role,
-    RunResult,
-    Spend,
-    Split,
-    SplitScore,
-    Status,
-)
+from pytest_promptopt.records import Case, CaseResult, Failure, FlakyCase, Outcome, Role, Spend, Split, Status
 from pytest_promptopt.reports.json_report import check_report_path, write_json
+from pytest_promptopt.results import CandidateResult, Iteration, PromptResult, RunResult, SplitScore
 from pytest_promptopt.settings import Mode, Settings
 
 ROUTE = "prompts/route.md"

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_promptopt.records import CandidateResult, Iteration, Spend, Split, SplitScore
+from pytest_promptopt.records import Spend, Split
 from pytest_promptopt.reports.live import (
     LineProgress,
     LiveProgress,
@@ -22,6 +22,7 @@ from pytest_promptopt.reports.live import (
     measured_line,
     progress_for,
 )
+from pytest_promptopt.results import CandidateResult, Iteration, SplitScore
 
 ROUTE = "prompts/route.md"
 HIDE, SHOW = "\x1b[?25l", "\x1b[?25h"

@@ -8,20 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_promptopt.records import (
-    CandidateResult,
-    Confirmation,
-    FlakyCase,
-    Iteration,
-    PromptResult,
-    Role,
-    RunResult,
-    Spend,
-    Split,
-    SplitScore,
-)
+from pytest_promptopt.records import FlakyCase, Role, Spend, Split
 from pytest_promptopt.reports.lines import BAD, BOLD, GOOD, WARN, Line
 from pytest_promptopt.reports.optimization import MAX_DIFF_LINES, run_summary
+from pytest_promptopt.results import (
+    CandidateResult,
+    Confirmation,
+    Iteration,
+    PromptResult,
+    RunResult,
+    SplitScore,
+)
 
 ROUTE = "prompts/route.md"
 

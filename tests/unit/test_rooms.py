@@ -18,7 +18,7 @@ PACKAGE = Path(pytest_promptopt.__file__).parent
 #: From the ground up. A room imports only from floors below its own, never from a neighbour.
 FLOORS = (
     {"records", "errors"},
-    {"settings", "evidence", "home", "textdisk", "flights"},
+    {"results", "settings", "evidence", "home", "textdisk", "flights"},
     {"cache", "budget"},
     {"models", "journal", "failures", "prompts"},
     {"refine"},

@@ -10,12 +10,13 @@ import pytest
 
 from pytest_promptopt.errors import SettingsError
 from pytest_promptopt.journal import Journal, read
-from pytest_promptopt.records import Case, CaseResult, Iteration, Outcome, Request, Split, Status
+from pytest_promptopt.records import Case, CaseResult, Outcome, Request, Split, Status
 from pytest_promptopt.refine.acceptance import Verdict
 from pytest_promptopt.refine.attempts import Version
 from pytest_promptopt.refine.evaluator import StopRun
 from pytest_promptopt.refine.policies import Policies
 from pytest_promptopt.refine.search import Search
+from pytest_promptopt.results import Iteration
 from pytest_promptopt.strategies import BUILT_IN, PEERS, strategy
 from pytest_promptopt.strategies.evolve import Evolve
 from pytest_promptopt.strategies.front import ahead, complementary, draw, front, members

@@ -6,11 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from pytest_promptopt.records import Message, Request, Role, RunResult
+from pytest_promptopt.records import Message, Request, Role
 from pytest_promptopt.refine.evaluator import StopRun, Trial
 from pytest_promptopt.refine.halting import Phase
 from pytest_promptopt.refine.strategy import Strategy
 from pytest_promptopt.reports.comparison import comparison_summary
+from pytest_promptopt.results import RunResult
 from pytest_promptopt.strategies import BUILT_IN
 from pytest_promptopt.strategies.comparison import compare, shared
 from pytest_promptopt.strategies.tab import Tab

@@ -1,0 +1,183 @@
+"""What a run tells: of its candidates and iterations, of each prompt, and of the whole.
+
+Frozen and plain as the records that it is made of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from pytest_promptopt.records import CaseResult, FlakyCase, Role, Spend, Split
+
+
+@dataclass(frozen=True)
+class CandidateResult:
+    """What became of one candidate.
+
+    :param id: ``iteration.number``, both from 1.
+    :param prompts: the prompt files it rewrites.
+    :param direction: the line of attack it was told to take.
+    :param reason: the optimizer's own stated reason, unverified.
+    :param rate: its pass rate on the cases of `split`, estimated if it was run on some of them only; None
+        when it was not run by itself.
+    :param verdict: ``accepted``, ``rejected``, ``refused`` or ``merged``, and `why` in a sentence.
+    :param fixed: cases that fail under the incumbent and pass under it; `broken` the other way round.
+    :param split: None when it was not run.
+    """
+
+    id: str
+    prompts: tuple[str, ...]
+    direction: str
+    reason: str
+    rate: float | None
+    verdict: str
+    why: str
+    fixed: tuple[str, ...] = ()
+    broken: tuple[str, ...] = ()
+    split: Split | None = None
+
+
+@dataclass(frozen=True)
+class Iteration:
+    """One turn of the loop.
+
+    :param best: the incumbent's pass rate after it, on the cases of its phase.
+    :param owed: training cases that the incumbent was not run on yet; the text before it speaks for it there.
+    """
+
+    number: int
+    phase: str
+    prompt: str
+    candidates: tuple[CandidateResult, ...]
+    best: float
+    spend: Spend
+    elapsed: float
+    owed: int = 0
+
+
+@dataclass(frozen=True)
+class SplitScore:
+    """Pass rates of one split before and after; None where it was not measured.
+
+    :param cases: all cases of the split, with the `errored` ones and without those that were skipped.
+    :param fixed: how many cases failed before and pass after; `broken` the other way round.
+    :param owed: how many cases the text after was not run on: the one that it was made from speaks for it.
+    """
+
+    split: Split
+    cases: int
+    before: float | None
+    after: float | None
+    errored: int = 0
+    fixed: int = 0
+    broken: int = 0
+    owed: int = 0
+
+
+@dataclass(frozen=True)
+class Confirmation:
+    """What fresh answers say of a gain, on train and validation cases.
+
+    :param verdict: ``improved`` (more than noise), ``not shown`` or ``worse``.
+    :param estimate: the change of the pass rate over all these cases, from -1 to 1.
+    :param p: the exact one-sided p-value of a gain, corrected for the looks that were planned.
+    :param pairs: fresh answers under both texts to the same case; `better` and `worse` of them differ.
+    :param calls: what was paid for them.
+    :param detectable: the least gain that so many pairs show nine times out of ten; None without a pair.
+    :param why: what ended it before its time, in a sentence; empty when nothing did.
+    """
+
+    verdict: str
+    estimate: float
+    p: float
+    pairs: int
+    better: int
+    worse: int
+    calls: int
+    detectable: float | None
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class PromptResult:
+    """What a run did for one prompt file.
+
+    :param outcome: ``improved``, ``unchanged`` (no candidate was better), ``not shown`` (the gain may be
+        noise), ``worse`` (on fresh answers or on held-out cases, beyond chance), ``passing`` (no failing
+        case: left alone) or ``interrupted``.
+    :param confirmation: None when no candidate was better, or the run ended before.
+    :param stop: the name of the halting rule, `why` its sentence.
+    :param accepted: whether `after` may be put into the file: its gain is confirmed, or the user takes the
+        best there is, and held-out cases do not show it to be worse.
+    :param written: whether it was.
+    :param unwritten: why a changed text was not: ``dry run``, ``interrupted``, an error; else empty.
+    :param pipeline: all prompts that were refined together since they share cases, itself included: what is
+        said of stop, scores, `fixed`, `broken`, `flaky` is said of them together. Empty for one on its own.
+    :param rates: the pass rates over their samples, before and after, of the cases `fixed` and `broken`.
+    :param flaky: the cases that both passed and failed under the text as it was, fresh answers included.
+    """
+
+    prompt: str
+    before: str
+    after: str
+    outcome: str
+    stop: str
+    why: str
+    scores: tuple[SplitScore, ...]
+    iterations: tuple[Iteration, ...] = ()
+    fixed: tuple[str, ...] = ()
+    broken: tuple[str, ...] = ()
+    accepted: bool = False
+    written: bool = False
+    unwritten: str = ""
+    pipeline: tuple[str, ...] = ()
+    note: str = ""
+    confirmation: Confirmation | None = None
+    rates: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    flaky: tuple[FlakyCase, ...] = ()
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """One `--optimize` run, whole.
+
+    :param strategy: the name of the way it searched.
+    :param compared: of a comparison the run of each strategy, whose `spend` is what it would have paid alone;
+        `prompts` is empty then and `spend` what was really paid.
+    """
+
+    id: str
+    prompts: tuple[PromptResult, ...]
+    spend: Mapping[Role, Spend]
+    elapsed: float
+    interrupted: bool = False
+    journal: str = ""
+    notes: tuple[str, ...] = ()
+    strategy: str = "refine"
+    compared: tuple[RunResult, ...] = ()
+
+
+@dataclass(frozen=True)
+class PromptCheck:
+    """What pytest's own loop measured for one prompt: the figures of the summary, the gate and the report.
+
+    :param rate: mean of the rates of its counted cases; None when there is none.
+    :param results: every case that ran, of every split.
+    """
+
+    prompt: str
+    rate: float | None
+    cases: int
+    failing: int
+    errored: int
+    results: tuple[CaseResult, ...]
+    min_pass_rate: float | None = None
+    where: str = ""
+
+    @property
+    def held(self) -> bool | None:
+        """Whether the gate holds; None without a threshold. No evidence never holds."""
+        if self.min_pass_rate is None:
+            return None
+        return self.rate is not None and self.rate >= self.min_pass_rate - 1e-9
