@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -72,12 +73,14 @@ def _model(name: str, text: str) -> str:
         raise SettingsError(f"{name}: {error}") from None
 
 
-def _cache(name: str, text: str) -> CacheMode:
-    try:
-        return CacheMode(text)
-    except ValueError:
-        accepted = ", ".join(CacheMode)
-        raise SettingsError(f"{name}: {text!r} is not one of {accepted}") from None
+def _one_of(accepted: type[StrEnum]) -> Parse:
+    def parse(name: str, text: str) -> StrEnum:
+        try:
+            return accepted(text)
+        except ValueError:
+            raise SettingsError(f"{name}: {text!r} is not one of {', '.join(accepted)}") from None
+
+    return parse
 
 
 def _strategies(name: str, text: str) -> tuple[str, ...]:
@@ -88,14 +91,6 @@ def _strategies(name: str, text: str) -> tuple[str, ...]:
             "such as refine,evolve"
         )
     return names
-
-
-def _accept(name: str, text: str) -> Accept:
-    try:
-        return Accept(text)
-    except ValueError:
-        accepted = ", ".join(Accept)
-        raise SettingsError(f"{name}: {text!r} is not one of {accepted}") from None
 
 
 def _alpha(name: str, text: str) -> float:
@@ -188,7 +183,7 @@ OPTIONS = (
         "string",
         "WHAT",
         "Write an improved text only, or the best one even if not shown to be better (default: improved)",
-        _accept,
+        _one_of(Accept),
     ),
     Option(
         "alpha",
@@ -236,7 +231,12 @@ OPTIONS = (
         "seed", "seed", "int", "N", "Seed of every choice that is the plugin's own (default: 0)", _whole(0)
     ),
     Option(
-        "cache", "cache", "string", "MODE", "Stored answers: use, refresh (ask again, store) or off", _cache
+        "cache",
+        "cache",
+        "string",
+        "MODE",
+        "Stored answers: use, refresh (ask again, store) or off",
+        _one_of(CacheMode),
     ),
     Option(
         "min_pass_rate",
