@@ -23,7 +23,7 @@ for _module in (
     importlib.import_module(f"pytest_promptopt.{_module}")
 
 #: The house model says what follows the last colon of what it is asked; it refuses "boom".
-#: `house/slow` takes its time.
+#: `house/slow` takes its time. A test that needs other answers appends a `said` of its own.
 CONFTEST = """
 import asyncio, json, os
 from pathlib import Path
@@ -47,13 +47,16 @@ class House:
             log.write(json.dumps(call) + chr(10))
         if request.model == "house/slow":
             await asyncio.sleep(0.05)
-        text = request.messages[-1].content.rpartition(": ")[2]
-        if text == "boom":
-            raise ModelError(ErrorKind.BAD_REQUEST, "the house model refuses boom", model=request.model)
-        return Answer(text, request.model, "end_turn", Usage(10, 1), 0.001, 0.0)
+        return Answer(said(request), request.model, "end_turn", Usage(10, 1), 0.001, 0.0)
 
     async def aclose(self):
         pass
+
+def said(request):
+    text = request.messages[-1].content.rpartition(": ")[2]
+    if text == "boom":
+        raise ModelError(ErrorKind.BAD_REQUEST, "the house model refuses boom", model=request.model)
+    return text
 
 def pytest_promptopt_resolve_model(name):
     return House() if name.startswith("house/") else None

@@ -8,33 +8,15 @@ import unicodedata
 
 import pytest
 
-from tests.acceptance.projects import Project
+from tests.acceptance.projects import CONFTEST, Project
 from tests.injections import INJECTIONS, ORDER
 
-#: Says back what it is asked; as an optimizer it keeps the request and has no idea.
-CONFTEST = """
-import json
-from pathlib import Path
-from pytest_promptopt.records import Answer
-
-class Echo:
-    def __init__(self, name):
-        self.name = name
-
-    async def complete(self, request):
-        text = request.messages[-1].content
-        if self.name == "house/optimizer":
-            with (Path(__file__).parent / "told.log").open("a", encoding="utf-8") as log:
-                log.write(json.dumps([[m.role, m.content] for m in request.messages]) + chr(10))
-            return Answer("<reason>none</reason>", self.name, "end_turn", None, None, 0.0)
-        said = text.partition("Repeat: ")[2].removesuffix(" (end)")
-        return Answer(said, self.name, "end_turn", None, None, 0.0)
-
-    async def aclose(self):
-        pass
-
-def pytest_promptopt_resolve_model(name):
-    return Echo(name)
+#: Says back what it is asked; as an optimizer it has no idea.
+ECHO = """
+def said(request):
+    if request.model == "house/optimizer":
+        return "<reason>none</reason>"
+    return request.messages[-1].content.partition("Repeat: ")[2].removesuffix(" (end)")
 """
 
 TESTS = """
@@ -62,7 +44,7 @@ SENDABLE = {name: text for name, text in INJECTIONS.items() if name != "lone sur
 @pytest.fixture
 def project(pytester: pytest.Pytester) -> Project:
     project = Project(pytester)
-    project.write("conftest.py", CONFTEST)
+    project.write("conftest.py", CONFTEST + ECHO)
     project.write("texts.json", json.dumps(INJECTIONS))
     project.write("prompts/repeat.md", "user:\nRepeat: {{ text }} (end)\n")
     project.ini("promptopt_model = house/target", "promptopt_optimizer_model = house/optimizer")
@@ -90,7 +72,7 @@ def test_a_run_shows_and_asks_nothing_out_of_form(project: Project) -> None:
     (prompt,) = report["prompts"]
     assert [found["status"] for found in prompt["results"]].count("failed") == 2 * len(SENDABLE)
 
-    requests = [json.loads(line) for line in (project.path / "told.log").read_text("utf-8").splitlines()]
+    requests = [call["messages"] for call in project.asked() if call["model"] == "house/optimizer"]
     assert requests
     for messages in requests:
         assert messages[0][0] == "system"
