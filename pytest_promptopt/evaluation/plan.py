@@ -29,7 +29,7 @@ FEW_ITERATIONS = 3
 
 @dataclass(frozen=True)
 class Plan:
-    """The calls of one strategy, one for each run of a case: who makes more is known only when it has run.
+    """What one strategy may call, at one call a run: a case that makes more is known only when it has run.
 
     :param groups: the prompts that are refined together; each case is in one of them.
     :param settings: of the session, whose ceiling several strategies share.
