@@ -17,7 +17,7 @@ from pytest_promptopt.refine.evaluator import StopRun
 from pytest_promptopt.refine.frame import SEARCHED, SearchFrame, inputs
 from pytest_promptopt.refine.groups import Group
 from pytest_promptopt.refine.halting import DECIDING, Halt, Phase, Stop
-from pytest_promptopt.refine.race import BROKEN_BY_CHANCE, GUARDS, race, rerun
+from pytest_promptopt.refine.race import BROKEN_BY_CHANCE, FEW_BROKEN, GUARDS, race, rerun
 from pytest_promptopt.refine.surroundings import Surroundings
 from pytest_promptopt.refine.workshop import Workshop
 
@@ -249,9 +249,10 @@ class Search(SearchFrame):
     def _recover(self) -> None:
         """Take out of the incumbent the passage to blame for cases that it fails; once for the same cases."""
         failing = self._failing()
-        if self.best is self.original or (self.best.id, *failing) in self._examined:
+        examined = (self.best.id, *failing)
+        if self.best is self.original or len(failing) < FEW_BROKEN or examined in self._examined:
             return
-        self._examined.add((self.best.id, *failing))
+        self._examined.add(examined)
         self.begun(Phase.TRAINING, self.best)
         cured = self._workshop.recovered(self._next_id([]), self.best, failing)
         if cured is None:
