@@ -84,7 +84,8 @@ def iteration_line(iteration: Iteration, *, prompt: str) -> str:
     parts += [f"{count['refused']} refused"] * bool(count["refused"])
     tried = ", ".join(parts) or "no candidate"
     name = f", {printable(iteration.prompt)}" * (iteration.prompt != prompt)
-    best = percent(iteration.best) + _owed(iteration)
+    rates = dict.fromkeys(percent(rate) for rate in (iteration.before, iteration.best) if rate is not None)
+    best = " -> ".join(rates) + _owed(iteration)
     return (
         f"  iteration {iteration.number}{name}: best {best} (tried {tried}; "
         f"{plural(iteration.spend.calls, 'call')}, {cost(iteration.spend)}, {duration(iteration.elapsed)})"

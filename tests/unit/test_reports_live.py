@@ -81,6 +81,13 @@ def test_a_rate_that_may_change_yet_says_so() -> None:
     assert line.startswith("  iteration 2: best 72.5%, 9 cases not run yet (tried 50.0%, 1 accepted, ")
 
 
+def test_a_gain_is_shown_from_what_the_iteration_began_with() -> None:
+    """What came out on the cases not run yet may have lowered it since the iteration before."""
+    line = iteration_line(replace(ITERATION, before=0.6), prompt=ROUTE)
+    assert line.startswith("  iteration 2: best 60.0% -> 72.5% (")
+    assert iteration_line(replace(ITERATION, before=0.725), prompt=ROUTE) == LINE
+
+
 def test_the_start_is_the_rate_of_the_cases_that_have_a_result() -> None:
     some, none = score(Split.TRAIN, 3, 0.5, errored=1), score(Split.VALIDATION, 2, None, errored=2)
     assert measured_line([some, none]) == (
