@@ -93,8 +93,10 @@ def pytest_promptopt_accept(comparison: Comparison) -> Verdict | None:
     """Decide whether a candidate may replace the incumbent; None leaves it to the adaptive rule.
 
     `comparison`, a `pytest_promptopt.refine.acceptance.Comparison`, is paired: both pass rates over the cases
-    that have a result under both texts, and which cases were fixed and broken. Return a `Verdict` of the same
-    module. In the validation phase, candidates that are worse on training cases do not come here.
+    that have a result under both texts, and which cases were fixed and broken. A candidate that is clearly
+    better is not run on every training case: `unrun` of the `cases` are estimated. Return a `Verdict` of the
+    same module. Candidates that fix nothing in training, or break more training cases than they fix, do not
+    come here.
 
     Example: never accept a candidate that breaks a case::
 

@@ -42,7 +42,7 @@ class CandidateResult:
 class Iteration:
     """One turn of the loop.
 
-    :param best: the incumbent's pass rate after it, on the cases of its phase.
+    :param before: the incumbent's pass rate before it, on the cases of its phase; `best` after it.
     :param owed: training cases that the incumbent was not run on yet; the text before it speaks for it there.
     """
 
@@ -53,6 +53,7 @@ class Iteration:
     best: float
     spend: Spend
     elapsed: float
+    before: float | None = None
     owed: int = 0
 
 

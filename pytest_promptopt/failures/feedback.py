@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -153,8 +154,19 @@ def _failed_case(subject: Subject, category: str, result: CaseResult) -> FailedC
         actual=actual,
         difference=difference,
         message=shorten(compact(subject.failure.message)),
-        answer="" if answer.strip() in ("", actual.strip()) else answer,
+        answer="" if _says_the_same(answer, actual) else answer,
     )
+
+
+def _says_the_same(answer: str, actual: str) -> bool:
+    """Whether `answer` adds nothing to `actual`: it is empty, the same text or the same JSON value."""
+    if answer.strip() in ("", actual.strip()):
+        return True
+    try:
+        one, two = (json.dumps(json.loads(text), sort_keys=True) for text in (answer, actual))
+    except (ValueError, RecursionError):
+        return False
+    return one == two
 
 
 def _compared(subject: Subject) -> object:

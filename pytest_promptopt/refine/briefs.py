@@ -170,14 +170,14 @@ class Briefing:
         self, prompt: Prompt, incumbent: Version, feedback: Feedback | None
     ) -> tuple[PassingCase, ...]:
         """Training cases that pass with an answer which validation cases confuse: what tells these apart."""
-        confused = Counter(
+        confused = {
             answer.strip().casefold()
             for case in (feedback.failed if feedback else ())
             for answer in (case.expected or "", case.actual)
-        )
+        } - {""}
         alike = [
             PassingCase(result.case.id, call.variables, call.text)
-            for result in incumbent.standing(Split.TRAIN)
+            for result in self._steady(incumbent, Split.TRAIN)
             if (result.rate or 0.0) >= 1.0
             for call in result.counted[0].calls
             if call.prompt == prompt.name and call.text.strip().casefold() in confused

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from pytest_promptopt.records import Overlay
 from pytest_promptopt.refine.evaluator import Prompt
@@ -19,9 +20,6 @@ COPIED_CHARACTERS = 60
 _TAGS = Tags(SECTIONS)
 
 
-NOTHING: Overlay = {}
-
-
 @dataclass
 class Checks:
     """The checks of one run; it remembers which texts were seen.
@@ -34,7 +32,7 @@ class Checks:
     validation: Passages
     _seen: set[tuple[str, str, frozenset[tuple[str, str]]]] = field(default_factory=set)
 
-    def objection(self, prompt: Prompt, prose: str, *, beside: Overlay = NOTHING) -> str | None:
+    def objection(self, prompt: Prompt, prose: str, *, beside: Overlay = MappingProxyType({})) -> str | None:
         """Why `prose` is refused as a candidate for `prompt`, in one sentence; None when it may be tried.
 
         The text counts as seen from then on, beside these texts of the other prompts of a pipeline.

@@ -21,10 +21,11 @@ from collections.abc import Iterator, Sequence
 from statistics import NormalDist
 
 from pytest_promptopt.evidence import Signs, least_changes, sign_test, weighted_sign_test
-from pytest_promptopt.records import CaseResult, Split
+from pytest_promptopt.records import CaseResult
 from pytest_promptopt.refine.acceptance import EPSILON
 from pytest_promptopt.refine.attempts import Version
 from pytest_promptopt.refine.evaluator import StopRun, Trial
+from pytest_promptopt.refine.frame import SEARCHED
 from pytest_promptopt.refine.groups import Group
 from pytest_promptopt.refine.surroundings import Surroundings
 from pytest_promptopt.results import Confirmation
@@ -70,7 +71,7 @@ def planned_pairs(groups: Sequence[Group], ceiling: int | None, alpha: float) ->
     :param ceiling: calls of the session, of which the confirmation takes about a third at most; None for no
         limit.
     """
-    cases = [len(group.ids(Split.TRAIN, Split.VALIDATION)) for group in groups]
+    cases = [len(group.ids(*SEARCHED)) for group in groups]
     least = least_pairs(alpha)
     each, most = max(PAIRS_PER_CASE, least), max(MAX_PAIRS, least)
     wanted = [min(each * count, most) for count in cases]
@@ -144,9 +145,8 @@ class Comparing:
         self._alpha = around.settings.alpha
         self._look = 0
         self.originals: list[CaseResult] = []
-        searched = (Split.TRAIN, Split.VALIDATION)
-        old = {result.case.id: result.rate for result in original.evidence(*searched)}
-        new = {result.case.id: result.rate for result in winner.evidence(*searched)}
+        old = {result.case.id: result.rate for result in original.evidence(*SEARCHED)}
+        new = {result.case.id: result.rate for result in winner.standing(*SEARCHED)}
         gains = {case: _gain(rate, new.get(case)) for case, rate in old.items()}
         self._fixed = sum(gain > EPSILON for gain in gains.values())
         self._broken = sum(gain < -EPSILON for gain in gains.values())

@@ -108,7 +108,7 @@ class Ending:
 
     def results(self) -> Iterator[PromptResult]:
         """What became of each prompt of the group."""
-        before, after = self.original.evidence(*SEARCHED), self.final.evidence(*SEARCHED)
+        before, after = self.original.evidence(*SEARCHED), self.final.standing(*SEARCHED)
         paired = compare(before, after)
         noisy = flaky([*before, *self._scored[Split.HELDOUT][0], *self._fresh])
         group = self._search.group

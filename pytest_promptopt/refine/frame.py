@@ -150,6 +150,7 @@ class SearchFrame(ABC):
             prompt=", ".join(dict.fromkeys(name for attempt in attempts for name in attempt.prompts)),
             candidates=tuple(attempt.result() for attempt in attempts),
             best=self._rate(phase, best),
+            before=rate,
             owed=len(best.owed),
             spend=self.around.paid() - paid,
             elapsed=time.monotonic() - started,

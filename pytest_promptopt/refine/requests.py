@@ -18,7 +18,7 @@ from pytest_promptopt.refine.tags import Tags
 #: Characters of one value of a case; a longer one loses its middle, since twelve cases share a request.
 MAX_VALUE = 4_000
 
-#: So many cases of a category, if all are shown, say as much as its description.
+#: A category of no more cases than this is not described: each of them says as much.
 FEW = 2
 
 #: Two texts that have so many characters together are shown beside each other, without another word.
@@ -194,16 +194,15 @@ def _category(category: Category, cases: Sequence[FailedCase], number: int) -> I
     name = line(category.name).replace('"', "'").replace("<", "‹").replace(">", "›")
     yield f'<category name="{name}" count="{category.count}">'
     # Few cases speak for themselves; the likely cause quotes the prompt, which stands in the request anyway.
-    about = {"observed": category.observed, "suggested fix": category.fix} if category.count > FEW else {}
-    yield from (f"{label}: {line(text)}" for label, text in about.items() if text)
-    whole = True
-    for position, case in enumerate(cases, number):
-        yield f"Case {position}"
+    if category.count > FEW:
+        about = {"observed": category.observed, "suggested fix": category.fix}
+        yield from (f"{label}: {line(text)}" for label, text in about.items() if text)
+    for position, case in enumerate(cases):
+        yield f"Case {number + position}"
         yield from _inputs(case.inputs)
         if case.answer:
             yield f"answer: {literal(case.answer)}"
-        yield from _verdict(case, whole=whole)
-        whole = False
+        yield from _verdict(case, whole=position == 0)
     yield "</category>"
 
 

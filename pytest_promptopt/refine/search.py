@@ -17,7 +17,7 @@ from pytest_promptopt.refine.evaluator import StopRun
 from pytest_promptopt.refine.frame import SEARCHED, SearchFrame, inputs
 from pytest_promptopt.refine.groups import Group
 from pytest_promptopt.refine.halting import DECIDING, Halt, Phase, Stop
-from pytest_promptopt.refine.race import BROKEN_BY_CHANCE, GUARDS, race, rerun
+from pytest_promptopt.refine.race import BROKEN_BY_CHANCE, FEW_BROKEN, GUARDS, race, rerun
 from pytest_promptopt.refine.surroundings import Surroundings
 from pytest_promptopt.refine.workshop import Workshop
 
@@ -171,16 +171,19 @@ class Search(SearchFrame):
         self.around.record_results(self.best.id, results)
         settled = self.best.settled(results)
         self._accepted = [settled if each.id == settled.id else each for each in self._accepted]
-        self.best = settled
+        self.best = self._best_of_all(settled)
         if phase is Phase.TRAINING:
             self._recover()
-        self._go_back()
 
-    def _go_back(self) -> None:
-        """Where regressions are forbidden and the incumbent has any: to the last version without."""
-        if self.regressions(self.best):
-            self._accepted = [version for version in self._accepted if not self.regressions(version)]
-            self.best = (self._accepted or [self.original])[-1]
+    def _best_of_all(self, settled: Version) -> Version:
+        """The last of the best versions that were run on everything that `settled` was run on."""
+        splits = tuple(settled.results)
+        whole = [
+            version
+            for version in (self.original, *self._accepted)
+            if not version.owed and version.results.keys() >= {*splits} and not self.regressions(version)
+        ]
+        return max(reversed(whole), key=lambda version: pass_rate(version.evidence(*splits)) or 0.0)
 
     def _validate(self) -> None:
         """Score the incumbent on validation; where it only learned the training cases, go back."""
@@ -246,9 +249,10 @@ class Search(SearchFrame):
     def _recover(self) -> None:
         """Take out of the incumbent the passage to blame for cases that it fails; once for the same cases."""
         failing = self._failing()
-        if self.best is self.original or (self.best.id, *failing) in self._examined:
+        examined = (self.best.id, *failing)
+        if self.best is self.original or len(failing) < FEW_BROKEN or examined in self._examined:
             return
-        self._examined.add((self.best.id, *failing))
+        self._examined.add(examined)
         self.begun(Phase.TRAINING, self.best)
         cured = self._workshop.recovered(self._next_id([]), self.best, failing)
         if cured is None:

@@ -46,9 +46,10 @@ none), ``prompts``, ``run``.
   many cases were ``fixed`` and ``broken`` and how many ``owed`` (``after`` was not run on them; the text
   that it was made from speaks for it), the 95 % ``interval`` (low, high) of ``after``, and ``p_better``
   and ``p_worse``, the exact one-sided sign tests of those counts
-* their ``iterations``: ``number``, ``phase``, ``best``, how many training cases this text ``owed``,
-  ``elapsed``, ``spend``, ``candidates`` with ``id``, ``prompts``, ``direction``, ``reason``, ``rate`` and
-  the ``split`` that it was measured or estimated on, ``verdict``, ``why``, ``fixed``, ``broken``
+* their ``iterations``: ``number``, ``phase``, the rate ``before`` and the ``best`` after, how many training
+  cases this text ``owed``, ``elapsed``, ``spend``, ``candidates`` with ``id``, ``prompts``, ``direction``,
+  ``reason``, ``rate`` and the ``split`` that it was measured or estimated on, ``verdict``, ``why``,
+  ``fixed``, ``broken``
 """
 
 from __future__ import annotations
@@ -206,6 +207,7 @@ def _iteration(iteration: Iteration) -> dict[str, Any]:
     return {
         "number": iteration.number,
         "phase": iteration.phase,
+        "before": iteration.before,
         "best": iteration.best,
         "owed": iteration.owed,
         "elapsed": iteration.elapsed,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol, TextIO
 
@@ -71,19 +72,21 @@ def iteration_line(iteration: Iteration, *, prompt: str) -> str:
 
     :param prompt: what the line of its phase named; of several prompts, the rewritten one is named here.
     """
-    refused = sum(c.verdict == "refused" for c in iteration.candidates)
-    merged = sum(c.verdict == "merged" for c in iteration.candidates)
+    count = Counter(candidate.verdict for candidate in iteration.candidates)
     worse = sum(_fell_in_training(c, iteration) for c in iteration.candidates)
     parts = [
-        percent(c.rate) + " accepted" * (c.verdict == "accepted")
+        percent(c.rate)
         for c in iteration.candidates
-        if c.rate is not None and not _fell_in_training(c, iteration)
+        if c.rate is not None and c.verdict != "accepted" and not _fell_in_training(c, iteration)
     ]
-    parts += [f"{merged} merged"] * bool(merged)
-    parts += [f"{worse} worse in training"] * bool(worse) + [f"{refused} refused"] * bool(refused)
+    # The rate of the one that was accepted stands before.
+    parts += [f"{count[verdict]} {verdict}" for verdict in ("accepted", "merged") if count[verdict]]
+    parts += [f"{worse} worse in training"] * bool(worse)
+    parts += [f"{count['refused']} refused"] * bool(count["refused"])
     tried = ", ".join(parts) or "no candidate"
     name = f", {printable(iteration.prompt)}" * (iteration.prompt != prompt)
-    best = percent(iteration.best) + _owed(iteration)
+    rates = dict.fromkeys(percent(rate) for rate in (iteration.before, iteration.best) if rate is not None)
+    best = " -> ".join(rates) + _owed(iteration)
     return (
         f"  iteration {iteration.number}{name}: best {best} (tried {tried}; "
         f"{plural(iteration.spend.calls, 'call')}, {cost(iteration.spend)}, {duration(iteration.elapsed)})"
@@ -101,7 +104,8 @@ def _fell_in_training(candidate: CandidateResult, iteration: Iteration) -> bool:
 
 
 def _short(candidate: CandidateResult, iteration: Iteration) -> str:
-    rate = "" if candidate.rate is None else f" {percent(candidate.rate)}"
+    known = iteration.best if candidate.verdict == "accepted" else candidate.rate
+    rate = "" if known is None else f" {percent(known)}"
     verdict = "worse in training" if _fell_in_training(candidate, iteration) else candidate.verdict
     return f"{printable(candidate.id)}{rate} {printable(verdict)}"
 

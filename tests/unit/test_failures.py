@@ -445,6 +445,20 @@ class TestFailedCase:
         case = describe([compared(5, 7, answer="five and two")]).failed[0]
         assert case.difference == ("expected 5 but got 7", 'the whole answer: "five and two"')
 
+    @pytest.mark.parametrize(
+        ("answer", "shown"),
+        [
+            ('{"b": [1],\n "a": 2}', ""),
+            ('```json\n{"a": 2, "b": [1]}\n```', '```json\n{"a": 2, "b": [1]}\n```'),
+            ('{"a": 2, "b": [true]}', '{"a": 2, "b": [true]}'),
+        ],
+    )
+    def test_an_answer_that_is_the_compared_json_in_other_words_is_not_shown_again(
+        self, answer: str, shown: str
+    ) -> None:
+        failed = describe([compared({"a": 1}, {"a": 2, "b": [1]}, answer=answer)]).failed[0]
+        assert failed.answer == shown
+
     def test_of_a_pipeline_the_prompt_in_question_gives_the_inputs(self) -> None:
         plan = call("1. sum", prompt="plan.md", task="add")
         code = call("a - b", prompt="code.md", plan="1. sum")

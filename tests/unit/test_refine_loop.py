@@ -151,6 +151,18 @@ def test_what_the_cases_left_out_show_counts() -> None:
     assert result.after.endswith("a r")
 
 
+def test_a_candidate_that_turns_out_worse_where_it_was_not_run_gives_way_to_the_best_before_it() -> None:
+    """With this seed the race comes to none of the four cases that the second candidate breaks."""
+    cases = needs("a b b b s s s s " + "- " * 8)
+    world = World(cases, ["a s", "a b not s"], prompts=[FakePrompt(prose="Route {{ ticket }}. s")])
+    result = world.result(seed=30, max_iterations=2)
+    first, second = (iteration.candidates[0] for iteration in result.iterations)
+    assert (first.verdict, second.verdict) == ("accepted", "accepted")
+    assert result.iterations[1].owed == 7
+    assert result.after == "Route {{ ticket }}. a s"
+    assert (result.scores[0].after, result.scores[0].owed) == (13 / 16, 0)
+
+
 # ----------------------------------------------------------------------------- the passage to blame
 
 

@@ -46,7 +46,7 @@ ITERATION = Iteration(
     elapsed=41.2,
 )
 BEFORE = "  before: 27.8% of 72 training cases, 25.9% of 27 validation cases"
-LINE = "  iteration 2: best 72.5% (tried 72.5% accepted, 50.0%, 1 refused; 312 calls, $0.4200, 41.2s)"
+LINE = "  iteration 2: best 72.5% (tried 50.0%, 1 accepted, 1 refused; 312 calls, $0.4200, 41.2s)"
 
 
 @pytest.fixture
@@ -75,6 +75,18 @@ def watch(progress: LiveProgress | LineProgress) -> None:
 
 def test_an_iteration_fits_one_line() -> None:
     assert iteration_line(ITERATION, prompt=ROUTE) == LINE
+
+
+def test_a_rate_that_may_change_yet_says_so() -> None:
+    line = iteration_line(replace(ITERATION, owed=9), prompt=ROUTE)
+    assert line.startswith("  iteration 2: best 72.5%, 9 cases not run yet (tried 50.0%, 1 accepted, ")
+
+
+def test_a_gain_is_shown_from_what_the_iteration_began_with() -> None:
+    """What came out on the cases not run yet may have lowered it since the iteration before."""
+    line = iteration_line(replace(ITERATION, before=0.6), prompt=ROUTE)
+    assert line.startswith("  iteration 2: best 60.0% -> 72.5% (")
+    assert iteration_line(replace(ITERATION, before=0.725), prompt=ROUTE) == LINE
 
 
 def test_the_start_is_the_rate_of_the_cases_that_have_a_result() -> None:
