@@ -173,8 +173,9 @@ class Briefing:
         confused = {
             answer.strip().casefold()
             for case in (feedback.failed if feedback else ())
-            for answer in (case.expected or "", case.actual)
-        } - {""}
+            for answer in (case.expected, case.actual)
+            if answer
+        }
         alike = [
             PassingCase(result.case.id, call.variables, call.text)
             for result in self._steady(incumbent, Split.TRAIN)

@@ -178,7 +178,6 @@ class SearchFrame(ABC):
         if not self.around.settings.no_regressions:
             return ()
         results = [result for part in found.results.values() for result in part]
-        results += found.taken if isinstance(found, Attempt) else ()
         return compare(self.original.evidence(*SEARCHED), results).broken
 
     # -------------------------------------------------------------------------------------------------- steps

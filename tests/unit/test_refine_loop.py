@@ -183,6 +183,22 @@ def test_a_candidate_that_breaks_cases_is_tried_without_the_passage_to_blame() -
     assert world.ran("train-1-a") == 3, "of the original, of the first candidate, and before the phase ended"
 
 
+def test_what_the_candidate_did_that_it_was_cut_from_counts_though_no_call_is_left_to_repeat_it() -> None:
+    cases = needs("a b c a b c" + " z" * 6)
+    world = World(
+        cases,
+        [new_prompt(HARMFUL)],
+        prompts=[FakePrompt(prose="Route {{ ticket }}. z")],
+        left=lambda: 20 if len(world.evaluated) < 2 else 0,
+    )
+    result = world.result()
+    assert (result.stop, result.scores[0].after, result.scores[0].owed) == ("budget used up", 1.0, 6)
+    assert result.outcome == "improved"
+    assert len(result.fixed) == 6
+    assert result.confirmation is not None
+    assert result.confirmation.pairs == 12, "one look at each case"
+
+
 def test_when_nothing_helps_the_incumbent_is_tried_without_the_passage_to_blame() -> None:
     """It came in with the first candidate, where it broke nothing, and every other one carries it along."""
     harmful = new_prompt("Route {{ ticket }}.\nMind a.\nMind b. Do not z.\nMind c. Mind z.")

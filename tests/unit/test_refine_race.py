@@ -203,6 +203,12 @@ def test_a_passing_case_without_an_answer_is_not_broken() -> None:
     assert (attempt.verdict, attempt.compared[Split.TRAIN].cases) == ("", 1)
 
 
+def test_a_case_that_the_incumbent_has_no_answer_for_is_not_run_since_it_would_tell_nothing() -> None:
+    track = Track("FEEPP")
+    track.race("PPPPP")
+    assert sorted(track.asked) == ["000", "003", "004"]
+
+
 def test_a_case_that_the_incumbent_has_no_answer_for_is_not_won() -> None:
     (attempt,) = Track("F" + "P" * 2 + "E" * 8).race("P" + "FF" + "P" * 8)
     assert attempt.why.startswith("it breaks as much as it fixes: 66.7% to 33.3% of 3 train cases")
