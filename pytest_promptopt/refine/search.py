@@ -138,7 +138,8 @@ class Search(SearchFrame):
     def _short(self) -> Stop | None:
         """Why no further iteration can be paid for; None if it can."""
         runs = min(len(self._failing()) + GUARDS, len(self.best.standing(Split.TRAIN)))
-        requests = self.around.settings.candidates + 1
+        rewritten = len(self.group.prompts) if self._hurried() else 1
+        requests = (self.around.settings.candidates + 1) * rewritten
         if self._affordable(runs, requests=requests):
             return None
         return self._stopped_by_ceiling(runs, "the next iteration", requests=requests)
