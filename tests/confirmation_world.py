@@ -77,7 +77,8 @@ def confirmed(
         return None, 0
     settings = replace(SETTINGS, alpha=alpha)
     around = Surroundings(world, lambda requests: [], settings, Policies(), None, lambda: {})
-    (pairs,) = planned_pairs([Group((), tuple(world.cases))], ceiling, alpha)
-    found = Comparing(original, winner, around, pairs).run()
+    group = Group((), tuple(world.cases))
+    (pairs,) = planned_pairs([group], ceiling, alpha)
+    found = Comparing(group, original, winner, around, pairs).run()
     assert found.pairs * 2 == world.calls
     return found, world.calls

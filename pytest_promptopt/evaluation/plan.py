@@ -10,10 +10,9 @@ from functools import cached_property
 from pytest_promptopt.errors import SettingsError
 from pytest_promptopt.records import Split
 from pytest_promptopt.refine.confirmation import (
-    CALLS_PER_PAIR,
-    CEILING_SHARE,
+    calls_per_pair,
     detectable,
-    least_pairs,
+    least_ceiling,
     planned_pairs,
 )
 from pytest_promptopt.refine.groups import Group
@@ -29,7 +28,7 @@ FEW_ITERATIONS = 3
 
 @dataclass(frozen=True)
 class Plan:
-    """What one strategy may call, at one call a run: a case that makes more is known only when it has run.
+    """What one strategy may call, if a case makes one call for each of its prompts.
 
     :param groups: the prompts that are refined together; each case is in one of them.
     :param settings: of the session, whose ceiling several strategies share.
@@ -50,21 +49,21 @@ class Plan:
 
     def scoring(self, phase: Phase) -> int:
         """Calls that judge the result from `phase` on: on validation, by fresh answers, on held-out cases."""
-        late = self._runs[Split.VALIDATION] if phase is Phase.TRAINING else 0
+        late = self._calls[Split.VALIDATION] if phase is Phase.TRAINING else 0
         if phase is Phase.TRAINING and not PEERS.keys().isdisjoint(self.settings.strategy):
-            late += self._runs[Split.TRAIN]  # these engines run training cases by threes
+            late += self._calls[Split.TRAIN]  # these engines run training cases by threes
         searching = phase in (Phase.TRAINING, Phase.VALIDATION)
-        fresh = CALLS_PER_PAIR * sum(self._fresh_pairs) if searching else 0
-        return late + fresh + (0 if phase is Phase.HELDOUT else 2 * self._runs[Split.HELDOUT])
+        fresh = self._fresh_calls if searching else 0
+        return late + fresh + (0 if phase is Phase.HELDOUT else 2 * self._calls[Split.HELDOUT])
 
     def bought(self) -> str | None:
         """What the ceiling buys, as a sentence; None when there is no ceiling."""
         if self._ceiling is None:
             return None
         aside = self.scoring(Phase.TRAINING)
-        start = self._runs[Split.TRAIN] + self._runs[Split.VALIDATION] + aside
+        start = self._calls[Split.TRAIN] + self._calls[Split.VALIDATION] + aside
         # The candidates and their merger are asked for; the merged one is run on every case at most once.
-        iteration = self.settings.candidates + 1 + self._runs[Split.TRAIN]
+        iteration = self.settings.candidates + 1 + self._calls[Split.TRAIN]
         iterations = max(0, self._ceiling - start) // iteration
         few = ": few, raise it" if iterations < FEW_ITERATIONS else ""
         return (
@@ -76,12 +75,12 @@ class Plan:
         """What the fresh answers can show, as the end of a sentence."""
         pairs, alpha = self._fresh_pairs, self.settings.alpha
         if not any(pairs):
-            least = CEILING_SHARE * CALLS_PER_PAIR * least_pairs(alpha) * len(pairs)
+            least = least_ceiling(self.groups, alpha)
             best = self.settings.accept is Accept.BEST
             written = "whatever is written is not shown to be better" if best else "none will be written"
             return f"none for confirming a gain, so {written}: it takes a ceiling of {least}"
         return (
-            f"{CALLS_PER_PAIR * sum(pairs)} of them for confirming a gain: where answers differ each time, "
+            f"{self._fresh_calls} of them for confirming a gain: where answers differ each time, "
             f"that shows one of {100 * detectable(min(filter(None, pairs)), alpha):.0f} points"
         )
 
@@ -95,14 +94,20 @@ class Plan:
         return f"{named} ({self._ceiling} for each of {count} strategies)" if count > 1 else named
 
     @cached_property
-    def _runs(self) -> Counter[Split]:
-        """How many runs one evaluation of each split takes."""
-        runs = Counter[Split]()
+    def _calls(self) -> Counter[Split]:
+        """How many calls one evaluation of each split takes."""
+        calls = Counter[Split]()
         for case in (case for group in self.groups for case in group.cases):
-            runs[case.split] += case.samples
-        return runs
+            calls[case.split] += case.samples * len(case.prompts)
+        return calls
 
     @cached_property
     def _fresh_pairs(self) -> list[int]:
         """The most pairs of fresh answers that each group of prompts may be confirmed with."""
         return planned_pairs(self.groups, self._ceiling, self.settings.alpha)
+
+    @property
+    def _fresh_calls(self) -> int:
+        return sum(
+            pairs * calls_per_pair(group) for pairs, group in zip(self._fresh_pairs, self.groups, strict=True)
+        )

@@ -54,13 +54,21 @@ FIRST_OF_STRATUM = 100
 GAIN_PLANNED = 0.10
 _POWER = 0.9
 
-#: What one pair of answers costs in calls, if a case makes one call.
-CALLS_PER_PAIR = 2
-
 
 def least_pairs(alpha: float) -> int:
     """Fewer pairs cannot show anything, even if the winner wins them all."""
     return least_changes(alpha * max(SHARES))
+
+
+def least_ceiling(groups: Sequence[Group], alpha: float) -> int:
+    """The least ceiling on calls of which a third can show a gain of each of these groups."""
+    asked = [group for group in groups if group.ids(*SEARCHED)]
+    return CEILING_SHARE * least_pairs(alpha) * sum(map(calls_per_pair, asked))
+
+
+def calls_per_pair(group: Group) -> int:
+    """A pair of answers takes a run under either text."""
+    return 2 * group.calls_per_run
 
 
 def planned_pairs(groups: Sequence[Group], ceiling: int | None, alpha: float) -> list[int]:
@@ -71,16 +79,15 @@ def planned_pairs(groups: Sequence[Group], ceiling: int | None, alpha: float) ->
     :param ceiling: calls of the session, of which the confirmation takes about a third at most; None for no
         limit.
     """
-    cases = [len(group.ids(*SEARCHED)) for group in groups]
     least = least_pairs(alpha)
     each, most = max(PAIRS_PER_CASE, least), max(MAX_PAIRS, least)
-    wanted = [min(each * count, most) for count in cases]
+    wanted = [min(each * len(group.ids(*SEARCHED)), most) for group in groups]
     if ceiling is None or not any(wanted):
         return wanted
-    allowed = ceiling // (CEILING_SHARE * CALLS_PER_PAIR)
-    if allowed < least * sum(map(bool, wanted)):
+    if ceiling < least_ceiling(groups, alpha):
         return [0] * len(groups)
-    share = min(1.0, allowed / sum(wanted))
+    calls = sum(pairs * calls_per_pair(group) for pairs, group in zip(wanted, groups, strict=True))
+    share = min(1.0, ceiling // CEILING_SHARE / calls)
     return [min(pairs, max(least, int(share * pairs))) for pairs in wanted]
 
 
@@ -138,7 +145,10 @@ class Comparing:
     :param pairs: the most pairs of fresh answers to ask for.
     """
 
-    def __init__(self, original: Version, winner: Version, around: Surroundings, pairs: int) -> None:
+    def __init__(
+        self, group: Group, original: Version, winner: Version, around: Surroundings, pairs: int
+    ) -> None:
+        self._group = group
         self._winner = winner
         self._around = around
         self._most = pairs
@@ -159,8 +169,8 @@ class Comparing:
         """Look at growing pairs until they show a gain or a loss, or cannot. Raises `KeyboardInterrupt`."""
         paid = self._around.paid().calls
         why = ""
-        if self._most < (least := least_pairs(self._alpha)):
-            needed = CALLS_PER_PAIR * least * CEILING_SHARE
+        if self._most < least_pairs(self._alpha):
+            needed = least_ceiling([self._group], self._alpha)
             why = f"a third of the ceiling on calls is too little for it; {needed} calls are the least"
             return self._result(0, why)
         try:

@@ -19,6 +19,11 @@ class Group:
     def ids(self, *splits: Split) -> tuple[str, ...]:
         return tuple(case.id for case in self.cases if case.split in splits)
 
+    @property
+    def calls_per_run(self) -> int:
+        """Calls of one run of a case, as far as they are known before it: one for each of its prompts."""
+        return max((len(case.prompts) for case in self.cases), default=1)
+
 
 def connected(prompts: Sequence[Prompt], cases: Sequence[Case]) -> list[Group]:
     """Split `prompts` into groups, in the order given; a prompt that shares no case stands alone."""

@@ -231,13 +231,30 @@ class Search(SearchFrame):
         if merged:
             attempts.append(merged)
         contenders = [merged] if merged and not merged.verdict else parts
-        self._judge(contenders, attempts, phase)
-        lost = not any(attempt.compared for attempt in undecided(attempts))
-        if lost and contenders is not parts and self._ample():
-            self._judge(parts, attempts, phase)
+        cut_off: StopRun | None = None
+        try:
+            self._judge(contenders, attempts, phase)
+            lost = not any(attempt.compared for attempt in undecided(attempts))
+            if lost and contenders is not parts and self._ample():
+                self._judge(parts, attempts, phase)
+        except StopRun as stopped:
+            cut_off = stopped
+            self._judge_by_what_was_run(attempts, phase)
         self._keep_best(attempts, phase)
         self._briefing.learn(number, attempts)
         self.finished(phase, attempts, self.best)
+        if cut_off:
+            raise cut_off
+
+    def _judge_by_what_was_run(self, attempts: Sequence[Attempt], phase: Phase) -> None:
+        """Judge the candidates that the end of the run cut off: what they cost is paid."""
+        passing = {r.case.id for r in self.best.standing(Split.TRAIN) if r.failing is None}
+        ran = [attempt for attempt in undecided(attempts) if Split.TRAIN in attempt.results]
+        for attempt in ran:
+            known = (result.case.id for result in (*attempt.results[Split.TRAIN], *attempt.taken))
+            if DECIDING[phase] not in attempt.compared or passing.isdisjoint(known):
+                attempt.decide(REJECTED, "the run ended before enough cases were run to judge it")
+        self._accept(undecided(ran), phase)
 
     def _next_id(self, attempts: Sequence[Attempt]) -> str:
         return f"{len(self.iterations) + 1}.{len(attempts) + 1}"

@@ -27,9 +27,10 @@ def improved(found: Sequence[tuple[Confirmation, int]], *, within: int = 1200) -
     return sum(confirmation.verdict == "improved" and calls <= within for confirmation, calls in found)
 
 
-def group(cases: int, *, heldout: int = 0) -> Group:
+def group(cases: int, *, heldout: int = 0, prompts: int = 1) -> Group:
     splits = [Split.TRAIN] * cases + [Split.HELDOUT] * heldout
-    return Group((), tuple(Case(str(number), ("p.md",), split) for number, split in enumerate(splits)))
+    names = tuple(f"{number}.md" for number in range(prompts))
+    return Group((), tuple(Case(str(number), names, split) for number, split in enumerate(splits)))
 
 
 @pytest.mark.parametrize("chance", [0.5, 0.9])
@@ -114,6 +115,7 @@ class TestThePlan:
     def test_a_ceiling_gives_it_a_third(self) -> None:
         assert planned_pairs([group(100)], 600, 0.05) == [100]
         assert planned_pairs([group(1), group(99)], 600, 0.05) == [6, 99]
+        assert planned_pairs([group(100, prompts=2)], 600, 0.05) == [50], "both prompts of a pipeline call"
 
     def test_what_cannot_show_anything_is_not_set_aside(self) -> None:
         assert planned_pairs([group(10)], 36, 0.05) == [6]

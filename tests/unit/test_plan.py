@@ -17,8 +17,8 @@ from pytest_promptopt.settings import Settings
 SPLITS = [Split.TRAIN] * 6 + [Split.VALIDATION] * 4 + [Split.HELDOUT] * 3
 
 
-def plan(*, samples: int = 1, **settings: Any) -> Plan:
-    cases = tuple(Case(str(n), ("p.md",), split, samples=samples) for n, split in enumerate(SPLITS))
+def plan(*, samples: int = 1, prompts: tuple[str, ...] = ("p.md",), **settings: Any) -> Plan:
+    cases = tuple(Case(str(n), prompts, split, samples=samples) for n, split in enumerate(SPLITS))
     return Plan([Group((), cases)], Settings(rootdir=Path(), **settings))
 
 
@@ -26,6 +26,16 @@ def test_what_is_behind_is_not_set_aside_any_more() -> None:
     # 4 validation runs, 60 pairs of fresh answers, 3 held-out runs before and after.
     assert [plan().scoring(phase) for phase in Phase] == [130, 126, 6, 0]
     assert plan(samples=2).scoring(Phase.TRAINING) == 8 + 120 + 12
+
+
+def test_of_a_pipeline_every_stage_makes_a_call() -> None:
+    both = plan(prompts=("plan.md", "code.md"))
+    assert [both.scoring(phase) for phase in Phase] == [260, 252, 12, 0]
+    sentence = str(plan(prompts=("plan.md", "code.md"), max_calls=100).bought())
+    assert "buys at least 1 iteration: few, raise it; 52 calls are set aside" in sentence
+    assert "32 of them for confirming a gain" in sentence
+    poor = str(plan(prompts=("plan.md", "code.md"), max_calls=71).bought())
+    assert poor.endswith("none for confirming a gain, so none will be written: it takes a ceiling of 72")
 
 
 def test_without_a_ceiling_everything_is_bought() -> None:

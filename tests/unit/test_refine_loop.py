@@ -192,11 +192,24 @@ def test_what_the_candidate_did_that_it_was_cut_from_counts_though_no_call_is_le
         left=lambda: 20 if len(world.evaluated) < 2 else 0,
     )
     result = world.result()
-    assert (result.stop, result.scores[0].after, result.scores[0].owed) == ("budget used up", 1.0, 6)
-    assert result.outcome == "improved"
+    assert (result.stop, result.iterations[0].owed) == ("budget used up", 6)
+    assert (result.outcome, result.scores[0].after) == ("improved", 1.0)
     assert len(result.fixed) == 6
     assert result.confirmation is not None
     assert result.confirmation.pairs == 12, "one look at each case"
+
+
+def test_a_candidate_that_the_end_of_the_calls_cut_off_is_judged_by_what_was_run() -> None:
+    error = StopRun("max calls", "all calls are used")
+    cases = needs("a " + "- " * 40)
+    result = World(cases, ["a"], interrupt="evaluate 4", error=error).result()
+    assert (result.stop, result.iterations[0].candidates[0].verdict) == ("max calls", "accepted")
+    assert result.outcome == "improved"
+    unguarded = World(cases, ["a"], interrupt="evaluate 3", error=error).result()
+    assert (unguarded.outcome, unguarded.iterations[0].candidates[0].why) == (
+        "unchanged",
+        "the run ended before enough cases were run to judge it",
+    )
 
 
 def test_when_nothing_helps_the_incumbent_is_tried_without_the_passage_to_blame() -> None:
@@ -474,22 +487,33 @@ def test_an_iteration_is_begun_only_if_the_ceiling_leaves_calls_for_it_though_th
     assert World(needs("a " * 5 + "- " * 30), ["a"], left=lambda: 60).result().stop == "target reached"
 
 
-def short_of_calls() -> World:
+def short_of_calls(interrupt: str = "", error: BaseException | None = None) -> World:
     """After one candidate 20 calls are left, though it was not run on 24 cases."""
-    world = World(
+    world: World = World(
         needs("a " * 20 + "- " * 30),
         ["a"],
         left=lambda: 96 - sum(len(trial.cases) for trials in world.evaluated for trial in trials),
+        interrupt=interrupt,
+        error=error or KeyboardInterrupt(),
     )
     return world
 
 
-def test_where_the_ceiling_leaves_too_little_to_run_what_was_spared_the_report_says_how_much_it_is() -> None:
-    result = short_of_calls().result()
+def test_what_the_ceiling_did_not_let_the_search_run_is_run_before_the_confirmation() -> None:
+    """Its calls were set aside; else pytest's own loop would have to run the cases, with none left."""
+    world = short_of_calls()
+    result = world.result()
     assert result.stop == "budget used up"
     assert result.why == "20 calls are left for the search, and what was not run yet takes 24"
-    assert (result.scores[0].owed, result.iterations[-1].owed) == (24, 24)
-    assert result.scores[0].cases == 50
+    assert (result.iterations[-1].owed, result.scores[0].owed, result.scores[0].after) == (24, 0, 1.0)
+    assert len(world.evaluated[-1][0].cases) == 24
+
+
+def test_what_could_not_be_run_at_all_is_said_beside_the_rate() -> None:
+    error = StopRun("max calls", "all calls are used")
+    result = short_of_calls(interrupt="evaluate 4", error=error).result()
+    assert (result.scores[0].owed, result.scores[0].cases) == (24, 50)
+    assert "24 training cases could not be run with the new text: all calls are used" in result.note
     assert result.outcome == "improved", "the confirmation runs every case"
 
 
