@@ -98,7 +98,7 @@ class Search(SearchFrame):
         """Say how much the cases searched tell of all."""
         if not self._waiting:
             return
-        results = self.best.evidence(Split.TRAIN)
+        results = self.best.standing(Split.TRAIN)
         low, high = wilson(pass_rate(results) or 0.0, len(results))
         self.notes.append(
             f"searched with {len(results)} of {len(results) + len(self._waiting)} training cases, drawn at "
