@@ -58,7 +58,7 @@ class Standing:
     """Where a search stands after an iteration; what a halting rule decides on.
 
     :param iterations: how many were made so far, in all phases.
-    :param rates: the incumbent's pass rate on the cases of `phase`, at its start and after each iteration.
+    :param rates: the incumbent's pass rate on the cases of `phase` when each iteration began, and now.
     :param fruitless: iterations in a row, up to now, that brought no new and usable candidate.
     """
 
