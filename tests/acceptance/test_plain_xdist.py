@@ -199,11 +199,26 @@ COSTLY = """
 """
 
 
+#: On a busy machine one worker could have made all calls before another is up.
+TOGETHER = """
+    import time
+
+    @pytest.fixture(autouse=True, scope="session")
+    def all_three_workers_are_up(worker_id, pytestconfig):
+        up = pytestconfig.rootpath / "up"
+        up.mkdir(exist_ok=True)
+        (up / worker_id).touch()
+        while len(list(up.iterdir())) < 3:
+            time.sleep(0.01)
+"""
+
+
 def test_a_ceiling_holds_for_all_workers_together(pytester: pytest.Pytester) -> None:
     project = Project(pytester)
     project.ini("promptopt_model = house/slow")
-    project.tests(COSTLY)
-    result = project.run("--promptopt-max-calls=15", "--tb=line", workers=3)
+    project.tests(TOGETHER + COSTLY)
+    few = "--promptopt-concurrency=6"  # else one worker's first calls may be all that there are
+    result = project.run("--promptopt-max-calls=15", few, "--tb=line", workers=3)
     result.assert_outcomes(passed=15, errors=25)
     assert len(project.asked()) == 15
     assert len({call["worker"] for call in project.asked()}) > 1
