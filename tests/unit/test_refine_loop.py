@@ -699,6 +699,23 @@ def test_a_fix_of_validation_that_breaks_training_is_rejected_and_feedback_is_co
     assert ran == {"train-1-a", "train-2-b"}, "it was not run on validation"
 
 
+def test_what_seems_to_break_more_training_cases_than_it_fixes_is_not_run_on_validation_cases() -> None:
+    """The race ends early with four fixed and four broken: of the cases not run, half would break too."""
+    rules = [f"s{number}" for number in range(20)]
+    stale, half = [f"{word} {' '.join(rules)}" for word in "xy"], " ".join(rules[::2])
+    world = World(
+        needs("f f f f " + " ".join(rules)) + needs("v v", VALIDATION),
+        [*stale, f"v f {half}"],
+        prompts=[FakePrompt(prose="Route {{ ticket }}. " + " ".join(rules))],
+    )
+    result = world.result(plateau=1, max_iterations=3)
+    (candidate,) = result.iterations[2].candidates
+    assert (result.iterations[2].phase, candidate.split) == ("validation", TRAIN)
+    assert candidate.why.startswith(
+        "it breaks what was learned in training: 83.3% to 44.4% of 24 train cases"
+    )
+
+
 def test_in_the_validation_phase_a_candidate_must_be_really_better() -> None:
     world = World(needs("a -") + needs("v -", VALIDATION), ["a", "a sideways"])
     result = world.result(max_iterations=2)
