@@ -249,12 +249,13 @@ class Search(SearchFrame):
     def _judge_by_what_was_run(self, attempts: Sequence[Attempt], phase: Phase) -> None:
         """Judge the candidates that the end of the run cut off: what they cost is paid."""
         passing = {r.case.id for r in self.best.standing(Split.TRAIN) if r.failing is None}
-        ran = [attempt for attempt in undecided(attempts) if Split.TRAIN in attempt.results]
-        for attempt in ran:
-            known = (result.case.id for result in (*attempt.results[Split.TRAIN], *attempt.taken))
+        # The parts of a merged candidate were not to be run.
+        begun = [attempt for attempt in undecided(attempts) if attempt.made or attempt.results]
+        for attempt in begun:
+            known = (result.case.id for result in (*attempt.results.get(Split.TRAIN, ()), *attempt.taken))
             if DECIDING[phase] not in attempt.compared or passing.isdisjoint(known):
                 attempt.decide(REJECTED, "the run ended before enough cases were run to judge it")
-        self._accept(undecided(ran), phase)
+        self._accept(undecided(begun), phase)
 
     def _next_id(self, attempts: Sequence[Attempt]) -> str:
         return f"{len(self.iterations) + 1}.{len(attempts) + 1}"

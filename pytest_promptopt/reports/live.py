@@ -75,12 +75,11 @@ def iteration_line(iteration: Iteration, *, prompt: str) -> str:
     count = Counter(candidate.verdict for candidate in iteration.candidates)
     worse = sum(_fell_in_training(c, iteration) for c in iteration.candidates)
     parts = [
-        percent(c.rate)
+        percent(rate) + " accepted" * (c.verdict == "accepted")
         for c in iteration.candidates
-        if c.rate is not None and c.verdict != "accepted" and not _fell_in_training(c, iteration)
+        if (rate := _rate(c, iteration)) is not None and not _fell_in_training(c, iteration)
     ]
-    # The rate of the one that was accepted stands before.
-    parts += [f"{count[verdict]} {verdict}" for verdict in ("accepted", "merged") if count[verdict]]
+    parts += [f"{count['merged']} merged"] * bool(count["merged"])
     parts += [f"{worse} worse in training"] * bool(worse)
     parts += [f"{count['refused']} refused"] * bool(count["refused"])
     tried = ", ".join(parts) or "no candidate"
@@ -91,6 +90,12 @@ def iteration_line(iteration: Iteration, *, prompt: str) -> str:
         f"  iteration {iteration.number}{name}: best {best} (tried {tried}; "
         f"{plural(iteration.spend.calls, 'call')}, {cost(iteration.spend)}, {duration(iteration.elapsed)})"
     )
+
+
+def _rate(candidate: CandidateResult, iteration: Iteration) -> float | None:
+    """Its rate; for a text with cases not run yet that which the search goes on with, not its estimate."""
+    taken = iteration.owed and candidate.verdict == "accepted"
+    return iteration.best if taken else candidate.rate
 
 
 def _owed(iteration: Iteration) -> str:
@@ -104,7 +109,7 @@ def _fell_in_training(candidate: CandidateResult, iteration: Iteration) -> bool:
 
 
 def _short(candidate: CandidateResult, iteration: Iteration) -> str:
-    known = iteration.best if candidate.verdict == "accepted" else candidate.rate
+    known = _rate(candidate, iteration)
     rate = "" if known is None else f" {percent(known)}"
     verdict = "worse in training" if _fell_in_training(candidate, iteration) else candidate.verdict
     return f"{printable(candidate.id)}{rate} {printable(verdict)}"

@@ -199,6 +199,22 @@ def test_what_the_candidate_did_that_it_was_cut_from_counts_though_no_call_is_le
     assert result.confirmation.pairs == 12, "one look at each case"
 
 
+def test_a_cut_candidate_that_was_not_run_any_more_is_not_told_as_part_of_another() -> None:
+    world = World(
+        needs("a b c a b c" + " z" * 6),
+        [new_prompt(HARMFUL)],
+        prompts=[FakePrompt(prose="Route {{ ticket }}. z")],
+        interrupt="evaluate 6",
+        error=StopRun("max calls", "all calls are used"),
+    )
+    _, cured = world.result().iterations[0].candidates
+    assert cured.direction.startswith("Do what 1.1 does, without")
+    assert (cured.verdict, cured.why) == (
+        "rejected",
+        "the run ended before enough cases were run to judge it",
+    )
+
+
 def test_a_candidate_that_the_end_of_the_calls_cut_off_is_judged_by_what_was_run() -> None:
     error = StopRun("max calls", "all calls are used")
     cases = needs("a " + "- " * 40)

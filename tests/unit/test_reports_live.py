@@ -46,7 +46,7 @@ ITERATION = Iteration(
     elapsed=41.2,
 )
 BEFORE = "  before: 27.8% of 72 training cases, 25.9% of 27 validation cases"
-LINE = "  iteration 2: best 72.5% (tried 50.0%, 1 accepted, 1 refused; 312 calls, $0.4200, 41.2s)"
+LINE = "  iteration 2: best 72.5% (tried 72.5% accepted, 50.0%, 1 refused; 312 calls, $0.4200, 41.2s)"
 
 
 @pytest.fixture
@@ -78,8 +78,16 @@ def test_an_iteration_fits_one_line() -> None:
 
 
 def test_a_rate_that_may_change_yet_says_so() -> None:
-    line = iteration_line(replace(ITERATION, owed=9), prompt=ROUTE)
-    assert line.startswith("  iteration 2: best 72.5%, 9 cases not run yet (tried 50.0%, 1 accepted, ")
+    """The candidate's own rate is an estimate, of which nothing further is said."""
+    estimated = replace(ITERATION, owed=9, candidates=(candidate("2.1", 0.69, "accepted"),))
+    line = iteration_line(estimated, prompt=ROUTE)
+    assert line.startswith("  iteration 2: best 72.5%, 9 cases not run yet (tried 72.5% accepted; ")
+
+
+def test_of_several_that_were_accepted_each_has_its_rate() -> None:
+    parents = (candidate("2.1", 0.725, "accepted"), candidate("2.2", 0.5, "accepted"))
+    line = iteration_line(replace(ITERATION, candidates=parents), prompt=ROUTE)
+    assert "(tried 72.5% accepted, 50.0% accepted; " in line
 
 
 def test_a_gain_is_shown_from_what_the_iteration_began_with() -> None:
