@@ -39,11 +39,29 @@ class CandidateResult:
 
 
 @dataclass(frozen=True)
+class Foresight:
+    """A pass rate over all counted cases, of which only some were run.
+
+    :param rate: what is expected; `low` and `high` are the ends of its 90 % interval, `sd` its standard
+        deviation. All shares from 0 to 1; without a case not run they are the rate and 0.
+    :param run: how many of the `cases` the text was run on.
+    """
+
+    rate: float
+    low: float
+    high: float
+    sd: float
+    run: int
+    cases: int
+
+
+@dataclass(frozen=True)
 class Iteration:
     """One turn of the loop.
 
     :param before: the incumbent's pass rate before it, on the cases of its phase; `best` after it.
-    :param owed: training cases that the incumbent was not run on yet; the text before it speaks for it there.
+    :param owed: training cases that the incumbent was not run on yet: `best` is foreseen there.
+    :param foresight: `best` with its interval; None in the validation phase, whose cases are all run.
     """
 
     number: int
@@ -55,6 +73,7 @@ class Iteration:
     elapsed: float
     before: float | None = None
     owed: int = 0
+    foresight: Foresight | None = None
 
 
 @dataclass(frozen=True)

@@ -48,6 +48,8 @@ class Settings:
 
     Rates are shares from 0 to 1; money is US dollars, time seconds; None means no limit.
 
+    :param least_gain: points of the pass rate that 100 calls of an iteration must be expected to win; a
+        search ends when the next one is not.
     :param alpha: a change counts as shown from this p-value down.
     :param resume: the id of the run to continue; empty for a new one.
     :param options: field -> text of what was given on the command line, now or when that run was begun.
@@ -62,6 +64,7 @@ class Settings:
     max_iterations: int = 20
     plateau: int = 5
     target: float = 1.0
+    least_gain: float = 1.0
     accept: Accept = Accept.IMPROVED
     alpha: float = 0.05
     max_calls: int | None = None

@@ -13,8 +13,7 @@ from dataclasses import dataclass
 
 from pytest_promptopt.records import Overlay
 from pytest_promptopt.refine.acceptance import EPSILON
-from pytest_promptopt.refine.evaluator import Prompt, Trial
-from pytest_promptopt.refine.race import Run
+from pytest_promptopt.refine.evaluator import Prompt, Run, Trial
 
 #: Failing cases that are run without one passage after the other.
 MAX_EXAMINED = 2

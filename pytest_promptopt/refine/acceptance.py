@@ -6,10 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from pytest_promptopt.records import CaseResult, Split, pass_rate
+from pytest_promptopt.refine.outlook import Outlook
 from pytest_promptopt.results import SplitScore
 
 #: Below this pass rate a lateral move is chance; from it on, moves sideways help to cross a plateau.
 LATERAL_FROM = 0.10
+
+#: A text that was not run on all cases is better when this is how likely it is better on all.
+PROBABLY = 0.8
 
 #: Rates are means of floats; closer than this is equal.
 EPSILON = 1e-9
@@ -23,7 +27,9 @@ class Comparison:
     :param before: the incumbent's pass rate on them, `after` the candidate's.
     :param fixed: cases that fail under the incumbent and pass under the candidate; `broken`: the reverse.
     :param growth: how many characters longer the candidate's text is.
-    :param unrun: how many of `cases` the candidate was not run on, see `estimate`.
+    :param unrun: how many of `cases` the candidate was not run on: `after` is foreseen there, see `foreseen`.
+    :param lead: the gain without the luck in either rate; None where it is not told apart.
+    :param chance: how likely it is better on all of them, by what was run; None where all were run.
     """
 
     split: Split
@@ -34,10 +40,12 @@ class Comparison:
     broken: tuple[str, ...]
     growth: int = 0
     unrun: int = 0
+    lead: float | None = None
+    chance: float | None = None
 
     @property
     def gain(self) -> float:
-        return self.after - self.before
+        return self.after - self.before if self.lead is None else self.lead
 
     @property
     def points(self) -> str:
@@ -89,27 +97,28 @@ def compare(
     )
 
 
-def estimate(
-    before: Sequence[CaseResult], after: Sequence[CaseResult], *, split: Split, growth: int = 0
+def foreseen(
+    before: Outlook, after: Outlook, old: Sequence[CaseResult], new: Sequence[CaseResult], *, growth: int = 0
 ) -> Comparison:
-    """Compare over all cases of `before`, though the candidate was run on some of them only.
+    """Compare on all training cases that both texts are counted on, also where they were not run.
 
-    The others are taken to keep their rate if they fail, and to lose what the passing cases that were run
-    lost on average: an estimate stratified by the incumbent's verdict.
+    :param before: what is known and foreseen of the incumbent, with its results `old`; `after` and `new` of the
+        candidate.
     """
-    paired = compare(before, after, split=split, growth=growth)
-    new = {result.case.id: result.rate for result in after}
-    old = [(result.case.id, result.rate) for result in before if result.rate is not None]
-    unrun = [rate for case, rate in old if case not in new]
-    if not unrun:
+    paired = compare(old, new, growth=growth)
+    shared = set(before.cases).intersection(after.cases)
+    if not shared:
         return paired
-    passes = 1.0 - EPSILON
-    losses = [rate - now for case, rate in old if rate >= passes and (now := new.get(case)) is not None]
-    drop = sum(rate >= passes for rate in unrun) * sum(losses) / len(losses) if losses else 0.0
-    cases = paired.cases + len(unrun)
-    before_sum = paired.before * paired.cases + sum(unrun)
-    after_sum = paired.after * paired.cases + sum(unrun) - drop
-    return replace(paired, cases=cases, before=before_sum / cases, after=after_sum / cases, unrun=len(unrun))
+    lead = after.lead(before)
+    return replace(
+        paired,
+        cases=len(shared),
+        before=sum(before.chance(case) for case in shared) / len(shared),
+        after=sum(after.chance(case) for case in shared) / len(shared),
+        lead=lead.mean / len(shared),
+        unrun=sum(case not in after.known for case in shared),
+        chance=lead.chance,
+    )
 
 
 def score(
@@ -147,7 +156,7 @@ def adaptive(comparison: Comparison) -> Verdict:
     """The default rule: strictly better; on training cases as good is enough once 10 % of them pass."""
     if not comparison.cases:
         return Verdict(False, "no case has an answer under both texts")
-    if comparison.gain > EPSILON:
+    if comparison.gain > EPSILON and (comparison.chance is None or comparison.chance >= PROBABLY):
         return Verdict(True, f"better: {comparison}")
     lateral = comparison.split is Split.TRAIN and comparison.before >= LATERAL_FROM
     if lateral and holds(comparison):

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from pytest_promptopt.records import CaseResult, Overlay, Split
+from pytest_promptopt.records import CaseResult, Overlay, Split, pass_rate
 from pytest_promptopt.refine.acceptance import Comparison
 from pytest_promptopt.refine.evaluator import Prompt
 from pytest_promptopt.refine.memory import Lesson
-from pytest_promptopt.results import CandidateResult
+from pytest_promptopt.refine.outlook import Outlook
+from pytest_promptopt.refine.posterior import Kind
+from pytest_promptopt.results import CandidateResult, Foresight
 
 Results = tuple[CaseResult, ...]
 
@@ -21,14 +23,13 @@ class Version:
     """Texts of a group that are or were its incumbent: the original, with the id ``0``, or a candidate.
 
     :param results: what was measured.
-    :param owed: training cases that it was not run on yet, with the results of the text that it was made
-        from: they are taken to hold until they are run.
+    :param outlook: what is known and foreseen of the training cases; None where all were run.
     """
 
     id: str
     overlay: Overlay
     results: Mapping[Split, Results]
-    owed: Results = ()
+    outlook: Outlook | None = field(default=None, compare=False, repr=False)
 
     def text(self, prompt: Prompt) -> str:
         return self.overlay.get(prompt.name, prompt.prose)
@@ -37,14 +38,29 @@ class Version:
         """What was measured on the cases of `splits`."""
         return tuple(result for split in splits for result in self.results.get(split, ()))
 
-    def standing(self, *splits: Split) -> Results:
-        """What it is judged by in the search: what was measured, and what is owed."""
-        return self.evidence(*splits) + (self.owed if Split.TRAIN in splits else ())
+    @property
+    def owed(self) -> tuple[str, ...]:
+        """The training cases that it was not run on."""
+        return self.outlook.unrun if self.outlook else ()
 
-    def settled(self, results: Results) -> Version:
-        """The same texts after the cases owed were run."""
-        training = self.results[Split.TRAIN] + results
-        return replace(self, results={**self.results, Split.TRAIN: training}, owed=())
+    @property
+    def rate(self) -> float:
+        """Its pass rate on the training cases, foreseen where it was not run on all."""
+        return self.foresight.rate
+
+    @property
+    def foresight(self) -> Foresight:
+        if self.outlook is not None:
+            return self.outlook.foresight()
+        results = [result for result in self.evidence(Split.TRAIN) if result.rate is not None]
+        rate = pass_rate(results) or 0.0
+        return Foresight(rate, rate, rate, 0.0, len(results), len(results))
+
+    def ran(self, results: Results) -> Version:
+        """The same texts after more training cases were run."""
+        if self.outlook is not None:
+            self.outlook.add(results)
+        return replace(self, results={**self.results, Split.TRAIN: self.evidence(Split.TRAIN) + results})
 
 
 @dataclass
@@ -54,9 +70,8 @@ class Attempt:
     :param prompts: the prompts that it rewrites; more than one when candidates for several were merged.
     :param overlay: the incumbent's texts with this candidate's own in place of these.
     :param growth: how many characters longer than the incumbent's its texts are.
-    :param made: whether it was made of other candidates, not asked for.
-    :param harmful: whether it breaks more of the cases that pass than chance explains.
-    :param taken: results of the candidate that it was cut from, taken to hold until they are run.
+    :param kind: how it was made.
+    :param outlook: what is known and foreseen of it on the training cases; None until it may be run.
     """
 
     id: str
@@ -65,21 +80,31 @@ class Attempt:
     reason: str = ""
     overlay: Overlay = field(default_factory=dict)
     growth: int = 0
-    made: bool = False
-    harmful: bool = False
-    taken: Results = ()
+    kind: Kind = Kind.REWRITE
     verdict: str = ""
     why: str = ""
     results: dict[Split, Results] = field(default_factory=dict)
     compared: dict[Split, Comparison] = field(default_factory=dict)
+    outlook: Outlook | None = None
 
     def decide(self, verdict: str, why: str) -> None:
         self.verdict, self.why = verdict, why
 
     @property
+    def made(self) -> bool:
+        """Whether it was made of other texts, not asked for."""
+        return self.kind is not Kind.REWRITE
+
+    @property
     def latest(self) -> Comparison | None:
         """The comparison on the strictest split that it came to; None when it was not run."""
         return max(self.compared.values(), key=lambda one: one.split.strictness, default=None)
+
+    def ran(self, results: Results) -> None:
+        """Take in what was measured on training cases."""
+        self.results[Split.TRAIN] = self.results.get(Split.TRAIN, ()) + results
+        if self.outlook is not None:
+            self.outlook.add(results)
 
     def result(self) -> CandidateResult:
         latest = self.latest
@@ -96,11 +121,9 @@ class Attempt:
             split=latest.split if latest else None,
         )
 
-    def kept(self, incumbent: Version) -> Version:
-        """It as the next incumbent: what it was not run on is owed."""
-        known = {result.case.id for result in (*self.results[Split.TRAIN], *self.taken)}
-        unknown = (result for result in incumbent.standing(Split.TRAIN) if result.case.id not in known)
-        return Version(self.id, self.overlay, self.results, owed=(*self.taken, *unknown))
+    def kept(self) -> Version:
+        """It as the next incumbent."""
+        return Version(self.id, self.overlay, self.results, self.outlook)
 
     def lesson(self) -> Lesson:
         """What it taught, in counts: a lesson names no case, so that it may be told in every phase."""

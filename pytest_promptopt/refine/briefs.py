@@ -73,17 +73,25 @@ class Briefing:
         self._flaky: Collection[str] | None = None
 
     def briefs(
-        self, number: int, phase: Phase, incumbent: Version, *, escape: bool = False, hurried: bool = False
+        self,
+        number: int,
+        phase: Phase,
+        incumbent: Version,
+        *,
+        most: int | None = None,
+        escape: bool = False,
+        hurried: bool = False,
     ) -> tuple[Brief, ...]:
         """What each candidate of iteration `number` is told; the prompts of a pipeline take turns, one each.
 
         Few failing cases are not worth many candidates, except to escape from a plateau.
 
+        :param most: candidates to ask for at most; None for as many as the settings allow.
         :param hurried: no turns: each prompt with failing cases is rewritten now.
         """
         if self._flaky is None:  # the first incumbent is the original
             self._flaky = {case.case for case in flaky(incumbent.evidence(*Split))}
-        most = self._settings.candidates
+        most = most or self._settings.candidates
         failing = sum(
             result.failing is not None for split in SPLITS[phase] for result in self._steady(incumbent, split)
         )
@@ -120,7 +128,7 @@ class Briefing:
 
     def _steady(self, incumbent: Version, split: Split) -> Sequence[CaseResult]:
         """What it is judged by, without flaky cases while others fail: these say nothing of its text."""
-        return steady(incumbent.standing(split), self._flaky or ())
+        return steady(incumbent.evidence(split), self._flaky or ())
 
     def _failing(self, phase: Phase, incumbent: Version) -> Sequence[Prompt]:
         """The prompts with failing cases, all if there is none; the last of a pipeline has the first turn.

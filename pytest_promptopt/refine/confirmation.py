@@ -156,7 +156,7 @@ class Comparing:
         self._look = 0
         self.originals: list[CaseResult] = []
         old = {result.case.id: result.rate for result in original.evidence(*SEARCHED)}
-        new = {result.case.id: result.rate for result in winner.standing(*SEARCHED)}
+        new = {result.case.id: result.rate for result in winner.evidence(*SEARCHED)}
         gains = {case: _gain(rate, new.get(case)) for case, rate in old.items()}
         self._fixed = sum(gain > EPSILON for gain in gains.values())
         self._broken = sum(gain < -EPSILON for gain in gains.values())
@@ -297,3 +297,8 @@ def explained(confirmation: Confirmation) -> str:
     if confirmation.why:
         return f"the gain could not be confirmed: {confirmation.why}"
     return "fresh answers do not show that the gain is more than noise"
+
+
+def foreseen_calls(group: Group, fixed: float, broken: float, alpha: float) -> int:
+    """A stand-in until the confirmation's own."""
+    return 18 * calls_per_pair(group)

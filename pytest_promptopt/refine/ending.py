@@ -39,7 +39,7 @@ class Ending:
         self._fresh: Results = ()
         self._unwritten: dict[str, str] = {prompt.name: Halt.INTERRUPTED for prompt in self.changed}
         self._scored: dict[Split, tuple[Results, Results]] = {
-            split: (self.original.evidence(split), self.final.standing(split)) for split in Split
+            split: (self.original.evidence(split), self.final.evidence(split)) for split in Split
         }
         if self.heldout and not self.changed and not search.interrupted:
             self.notes.append("the held-out cases were not scored, since the text did not change")
@@ -64,14 +64,14 @@ class Ending:
         """Run the final text where it was spared: pytest's own loop will, when the calls may be used up."""
         if not self.final.owed:
             return
-        owed = tuple(result.case.id for result in self.final.owed)
+        owed = self.final.owed
         try:
             (results,) = self._around.evaluator.evaluate([Trial(self.final.overlay, owed)])
         except StopRun as stopped:
             self.notes.append(f"{len(owed)} training cases could not be run with the new text: {stopped.why}")
             return
         self._around.record_results(self.final.id, results)
-        self.final = self.final.settled(results)
+        self.final = self.final.ran(results)
         self._scored[Split.TRAIN] = self.original.evidence(Split.TRAIN), self.final.evidence(Split.TRAIN)
 
     @property
@@ -123,7 +123,7 @@ class Ending:
 
     def results(self) -> Iterator[PromptResult]:
         """What became of each prompt of the group."""
-        before, after = self.original.evidence(*SEARCHED), self.final.standing(*SEARCHED)
+        before, after = self.original.evidence(*SEARCHED), self.final.evidence(*SEARCHED)
         paired = compare(before, after)
         noisy = flaky([*before, *self._scored[Split.HELDOUT][0], *self._fresh])
         group = self._search.group

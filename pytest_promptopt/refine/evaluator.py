@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -33,6 +33,10 @@ class Trial:
     overlay: Overlay
     cases: tuple[str, ...]
     samples: tuple[int, ...] | None = None
+
+
+#: Runs trials together: results in the order asked, one per case of each.
+Run = Callable[[Sequence[Trial]], list[tuple[CaseResult, ...]]]
 
 
 class Evaluator(Protocol):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 
 from pytest_promptopt.records import Overlay, Split, pass_rate
-from pytest_promptopt.refine.acceptance import EPSILON, compare, score
+from pytest_promptopt.refine.acceptance import compare, score
 from pytest_promptopt.refine.attempts import REFUSED, Attempt, Results, Version
 from pytest_promptopt.refine.checks import Checks, Passages
 from pytest_promptopt.refine.evaluator import StopRun, Trial
@@ -79,8 +80,7 @@ class SearchFrame(ABC):
     @property
     def final(self) -> Version:
         """The best finalist, if it is better than the original on all cases searched; else the original."""
-        gain = compare(self.original.evidence(*SEARCHED), self.best.standing(*SEARCHED)).gain
-        return self.best if gain > EPSILON else self.original
+        return self.best if self.merit(self.best)[0] > self.merit(self.original)[0] else self.original
 
     # ----------------------------------------------------------------------------------- for a strategy's use
 
@@ -152,6 +152,7 @@ class SearchFrame(ABC):
             best=self._rate(phase, best),
             before=rate,
             owed=len(best.owed),
+            foresight=best.foresight if phase is Phase.TRAINING else None,
             spend=self.around.paid() - paid,
             elapsed=time.monotonic() - started,
         )
@@ -170,7 +171,10 @@ class SearchFrame(ABC):
 
     def merit(self, version: Version) -> tuple[float, int]:
         """Higher is better: the pass rate on all cases searched, among equals the shorter text."""
-        rate = pass_rate(version.standing(*SEARCHED)) or 0.0
+        foresight, further = version.foresight, version.evidence(Split.VALIDATION)
+        rates = [result.rate for result in further if result.rate is not None]
+        cases = foresight.cases + len(rates)
+        rate = (foresight.rate * foresight.cases + math.fsum(rates)) / cases if cases else 0.0
         return round(rate, 9), -sum(len(version.text(prompt)) for prompt in self.group.prompts)
 
     def regressions(self, found: Version | Attempt) -> tuple[str, ...]:
@@ -247,7 +251,9 @@ class SearchFrame(ABC):
         return replace(version, results=whole)
 
     def _rate(self, phase: Phase, version: Version) -> float:
-        return pass_rate(version.standing(DECIDING[phase])) or 0.0
+        if phase is Phase.TRAINING:
+            return version.rate
+        return pass_rate(version.evidence(DECIDING[phase])) or 0.0
 
 
 def inputs(results: Results) -> Iterator[str]:

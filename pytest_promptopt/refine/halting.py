@@ -35,6 +35,7 @@ class Halt(StrEnum):
     PASSING = "nothing failing"
     TARGET = "target reached"
     PLATEAU = "plateau"
+    RETURNS = "diminishing returns"
     ITERATIONS = "max iterations"
     NO_PROGRESS = "no progress"
     NO_EVIDENCE = "no evidence"

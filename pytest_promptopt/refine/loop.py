@@ -14,6 +14,7 @@ from pytest_promptopt.refine.evaluator import Evaluator, Prompt
 from pytest_promptopt.refine.groups import connected
 from pytest_promptopt.refine.policies import Policies
 from pytest_promptopt.refine.proposer import Ask
+from pytest_promptopt.refine.purse import Purse
 from pytest_promptopt.refine.search import Search
 from pytest_promptopt.refine.strategy import Strategy
 from pytest_promptopt.refine.surroundings import Surroundings
@@ -32,6 +33,7 @@ def run(
     spend: Callable[[], Mapping[Role, Spend]],
     write: Write | None,
     left: Callable[[], int | None] = lambda: None,
+    heldout: int = 0,
     strategy: Strategy = Search,
 ) -> RunResult:
     """Refine `prompts` until every search has ended; the result says what became of each.
@@ -43,11 +45,12 @@ def run(
     :param spend: what was paid so far in the whole session, by role.
     :param write: puts a text on disk, raises `PromptConflictError` when the file changed since it was read;
         None for a dry run.
-    :param left: how many calls the ceiling leaves for the search; None without one.
+    :param left: how many calls the ceiling leaves, all roles together; None without one.
+    :param heldout: calls that scoring the held-out cases under both texts will take.
     :param strategy: how each group of prompts is searched; `settings.strategy` is its name.
     """
     started = time.monotonic()
-    around = Surroundings(evaluator, ask, settings, policies, journal, spend, left)
+    around = Surroundings(evaluator, ask, settings, policies, journal, spend, Purse(left, heldout))
     _record_start(around, prompts)
     searches = [strategy(group, around) for group in connected(prompts, evaluator.cases)]
     for search in searches:

@@ -1,153 +1,149 @@
-"""A race of candidates against the incumbent, on no more training cases than decide it.
+"""A race of candidates against the incumbent: who runs on which cases next, and when that is enough.
 
-First come the cases that the incumbent fails: only there can a candidate win, and one that wins nowhere is
-dropped. Then, a few at a time, the cases that it passes, where a candidate can only lose. They end when the
-gain is larger than what the cases not run may hide, when it is lost, or when a sequential probability ratio
-test (Wald, Ann. Math. Stat. 16, 1945) shows that the candidate breaks more than a mere change of wording.
-Rounds have a fixed size and every candidate completes its round, so that what is decided depends on nothing
-but the answers.
+The next calls go where they most likely change the decision. For each candidate the gain of knowing more is
+the knowledge gradient (Frazier, Powell & Dayanik, SIAM J. Control Optim. 47, 2008): how much better the best
+choice is expected to be after a batch, in cases; over several sizes of the batch, since a few calls may tell
+nothing where some more do (Frazier & Powell, Decis. Anal. 7, 2010). When no batch is worth the price of its
+calls, the race is over. Batches have fixed sizes, so that what is decided depends on the answers alone.
 """
 
 from __future__ import annotations
 
 import math
-import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-from pytest_promptopt.records import Split
-from pytest_promptopt.refine.acceptance import EPSILON, estimate, rank
-from pytest_promptopt.refine.attempts import REJECTED, Attempt, Results, Version, undecided
-from pytest_promptopt.refine.evaluator import Trial
+from pytest_promptopt.refine.outlook import Lead, Outlook
 
-#: The shares of passing cases that a harmless candidate breaks by chance, and that a harmful one breaks.
-BROKEN_BY_CHANCE = 0.03
-BROKEN_BY_HARM = 0.13
+#: Cases of a first batch; a later one has at most half as many as were run before.
+BATCH = 6
 
-#: Wald's bound: one in twenty harmless candidates is taken for harmful, three in ten harmful ones are not.
-_HARMFUL_FROM = math.log(0.70 / 0.05)
-_PASSED = math.log((1 - BROKEN_BY_HARM) / (1 - BROKEN_BY_CHANCE))
-_BROKEN = math.log(BROKEN_BY_HARM / BROKEN_BY_CHANCE)
+#: A candidate that fixed none of so many failing cases costs no more.
+HOPELESS = 8
 
-#: Broken cases that a sample without any hides no more often than not: -ln 0.5.
-_HIDDEN = 0.7
-
-#: Failing cases of the first rung of a race between several; each further rung doubles their number.
-FIRST_RUNG = 25
-
-#: Broken cases from which on a candidate that lost is worth a look at what breaks them.
-FEW_BROKEN = 2
-
-#: Passing cases of a round.
-GUARDS = 6
-
-Run = Callable[[Sequence[Trial]], list[Results]]
+#: Candidates of which a batch is worth at least this share of the best one run beside it, all at once.
+BESIDE = 0.5
 
 
-def race(
-    attempts: Sequence[Attempt],
-    incumbent: Version,
-    run: Run,
-    *,
-    seed: str,
-    sideways: bool = False,
-) -> None:
-    """Run `attempts` on the training cases until each is decided; those that are good enough stay open.
+@dataclass
+class Runner:
+    """One candidate in a race."""
 
-    Sets their `results` and `compared` of `Split.TRAIN` and `harmful`, and rejects who can no longer win.
+    id: str
+    outlook: Outlook
 
-    :param seed: of the order of the passing cases.
-    :param sideways: whether a candidate may break as many cases as it fixes; else it must fix more.
+
+@dataclass(frozen=True)
+class Move:
+    """Who runs on which cases next, and what these calls are expected to win.
+
+    :param value: cases that the best choice is better after it, for each call.
     """
-    standing = incumbent.standing(Split.TRAIN)
-    failing = tuple(result.case.id for result in standing if result.failing is not None)
-    guards = _guards(incumbent, failing, seed)
-    for attempt in attempts:
-        attempt.results[Split.TRAIN] = ()
-    _halve(attempts, failing, standing, run)
-    for attempt in undecided(attempts):
-        if failing and not sideways and not _won(attempt):
-            attempt.decide(REJECTED, f"it fixes none of the {len(failing)} failing training cases")
-    running, position = undecided(attempts), 0
-    while running and position < len(guards):
-        end = position + GUARDS
-        _round(running, guards[position:end], standing, run)
-        position = end
-        running = [attempt for attempt in running if not _decided(attempt, standing, sideways)]
+
+    runner: Runner
+    cases: tuple[str, ...]
+    value: float
 
 
-def rerun(cured: Attempt, broken: Sequence[str], incumbent: Version, run: Run) -> None:
-    """Run a candidate that was cut from another on the cases which that one broke; `taken` says the rest.
+class Race:
+    """Decides who runs next.
 
-    Sets its `results` and `compared` of `Split.TRAIN`.
+    :param order: the training cases in the order in which they are run, by and large.
+    :param incumbent: what is known of the text to beat.
+    :param calls: calls that one run of a case takes.
+    :param sideways: whether a candidate that fixes nothing may still win.
     """
-    (results,) = run([Trial(cured.overlay, tuple(broken))])
-    cured.results[Split.TRAIN] = results
-    cured.compared[Split.TRAIN] = estimate(
-        incumbent.standing(Split.TRAIN), (*results, *cured.taken), split=Split.TRAIN, growth=cured.growth
-    )
+
+    def __init__(
+        self,
+        runners: Sequence[Runner],
+        incumbent: Outlook,
+        order: Sequence[str],
+        *,
+        calls: float = 1.0,
+        sideways: bool = False,
+    ) -> None:
+        self.runners = list(runners)
+        self._incumbent = incumbent
+        self._order = {case: place for place, case in enumerate(order)}
+        self._calls = calls
+        self._sideways = sideways
+
+    def leads(self) -> dict[str, Lead]:
+        """How far each candidate is ahead of the incumbent."""
+        return {runner.id: runner.outlook.lead(self._incumbent) for runner in self.runners}
+
+    def moves(self, price: float) -> list[Move]:
+        """The batches to run next, all at once, the best first; none when no batch is worth its calls.
+
+        :param price: what a call could win elsewhere, in cases.
+        """
+        leads = self.leads()
+        moves = [
+            move
+            for runner in self.runners
+            if not self._hopeless(runner) and (move := self._move(runner, leads)) is not None
+        ]
+        # What was asked for is looked at: that it may be worth it was decided before it was asked.
+        worth = [move for move in moves if move.value > price or not move.runner.outlook.known]
+        best = max((move.value for move in worth), default=0.0)
+        chosen = [m for m in worth if m.value >= BESIDE * best or not m.runner.outlook.known]
+        return sorted(chosen, key=lambda move: -move.value)
+
+    def _move(self, runner: Runner, leads: dict[str, Lead]) -> Move | None:
+        """The next batch of one candidate, valued by the best size of a batch from here."""
+        unrun = runner.outlook.unrun
+        if not unrun:
+            return None
+        rivals = [lead.mean for id, lead in leads.items() if id != runner.id]
+        distance = abs(leads[runner.id].mean - max([0.0, *rivals]))
+        queue = self._queue(runner.outlook)
+        first = min(len(queue), max(BATCH, len(runner.outlook.known) // 2))
+        value, size = 0.0, first
+        while True:
+            moved = math.sqrt(runner.outlook.foreseeable(queue[:size]))
+            value = max(value, _gain(distance, moved) / (size * self._calls))
+            if size == len(queue):
+                break
+            size = min(len(queue), 2 * size)
+        return Move(runner, tuple(queue[:first]), value)
+
+    def _queue(self, outlook: Outlook) -> list[str]:
+        """All cases that a candidate was not run on, in the order that tells most of all of them soonest.
+
+        Cases that its base passes and cases that it fails come in turns, each as often as what is not known
+        of them weighs; first those that the incumbent was run on, where the two can be compared.
+        """
+        groups: tuple[list[str], list[str]] = ([], [])
+        for case in sorted(outlook.unrun, key=self._order.__getitem__):
+            groups[outlook.before(case) < 0.5].append(case)
+        for group in groups:
+            group.sort(key=lambda case: case not in self._incumbent.known)
+        weights = [max(weight, 1e-9) for weight in outlook.weights()]
+        queue: list[str] = []
+        taken = [0, 0]
+        while any(taken[side] < len(groups[side]) for side in (0, 1)):
+            open_sides = [side for side in (0, 1) if taken[side] < len(groups[side])]
+            side = max(open_sides, key=lambda side: (weights[side] / (taken[side] + 1), side))
+            queue.append(groups[side][taken[side]])
+            taken[side] += 1
+        return queue
+
+    def _hopeless(self, runner: Runner) -> bool:
+        if self._sideways:
+            return False
+        failing = [(before, after) for _, before, after in runner.outlook.pairs() if before < 0.5]
+        open_cases = sum(
+            runner.outlook.before(case) < 0.5 for case in runner.outlook.unrun
+        )
+        fixed = sum(after > before for before, after in failing)
+        return not fixed and bool(failing) and (len(failing) >= HOPELESS or not open_cases)
 
 
-def _guards(incumbent: Version, failing: Sequence[str], seed: str) -> tuple[str, ...]:
-    """The cases that the incumbent passes: first those that it was not run on itself."""
-    answered = {r.case.id for r in incumbent.standing(Split.TRAIN) if r.rate is not None}
-    cases = sorted(answered - {*failing})
-    random.Random(seed).shuffle(cases)
-    owed = {result.case.id for result in incumbent.owed}
-    return tuple(sorted(cases, key=lambda case: case not in owed))
-
-
-def _halve(attempts: Sequence[Attempt], failing: tuple[str, ...], standing: Results, run: Run) -> None:
-    """Run `attempts` on the failing cases; while there are several, the worse half leaves after each rung.
-
-    Successive halving (Jamieson & Talwalkar, AISTATS 2016). One that fixes a share `d` more of all failing
-    cases than another is ahead of it after `n` of them with a chance of at least 1 - exp(-n d² / 2)
-    (Hoeffding): with 25 cases and 50 points 95 %, with 50 cases and 35 points too.
-    """
-    running, position, rung = list(attempts), 0, FIRST_RUNG
-    while running and position < len(failing):
-        end = position + rung if len(running) > 1 else len(failing)
-        _round(running, failing[position:end], standing, run)
-        position, rung = end, end
-        if position < len(failing) and len(running) > 1:
-            running.sort(key=lambda attempt: rank(attempt.compared[Split.TRAIN]))
-            for attempt in running[(len(running) + 1) // 2 :]:
-                why = f"others fix more of the first {position} failing training cases"
-                attempt.decide(REJECTED, f"{why}: {attempt.compared[Split.TRAIN]}")
-            running = undecided(running)
-    if not failing:
-        _round(attempts, (), standing, run)
-
-
-def _round(attempts: Sequence[Attempt], cases: tuple[str, ...], standing: Results, run: Run) -> None:
-    trials = [Trial(attempt.overlay, cases) for attempt in attempts if cases]
-    measured = run(trials) if trials else [()] * len(attempts)
-    for attempt, results in zip(attempts, measured, strict=True):
-        attempt.results[Split.TRAIN] += results
-        training = attempt.results[Split.TRAIN]
-        attempt.compared[Split.TRAIN] = estimate(standing, training, split=Split.TRAIN, growth=attempt.growth)
-
-
-def _won(attempt: Attempt) -> bool:
-    return attempt.compared[Split.TRAIN].gain > EPSILON
-
-
-def _decided(attempt: Attempt, standing: Results, sideways: bool) -> bool:
-    """Whether it has lost already, or won so much that the passing cases not run cannot undo it."""
-    before = {result.case.id: result.rate for result in standing if result.rate is not None}
-    passes = 1.0 - EPSILON
-    changes = [
-        (before[result.case.id], result.rate)
-        for result in attempt.results[Split.TRAIN]
-        if result.rate is not None and result.case.id in before
-    ]
-    won = math.fsum(new - old for old, new in changes if old < passes)
-    losses = [old - new for old, new in changes if old >= passes]
-    broken, count = math.fsum(losses), len(losses)
-    lost = broken > won + EPSILON if sideways else broken > won - EPSILON
-    shown = broken * _BROKEN + (count - broken) * _PASSED >= _HARMFUL_FROM
-    attempt.harmful = shown or (lost and broken >= FEW_BROKEN)
-    if lost:
-        what = "more than it fixes" if sideways else "as much as it fixes"
-        attempt.decide(REJECTED, f"it breaks {what}: {attempt.compared[Split.TRAIN]}")
-    guards = sum(rate >= passes for rate in before.values())
-    return lost or shown or won > guards * (broken + _HIDDEN) / max(count, 1)
+def _gain(distance: float, moved: float) -> float:
+    """What a choice between two gains when the difference of their means moves by a normal step."""
+    if moved <= 0:
+        return 0.0
+    far = distance / moved
+    density = math.exp(-far * far / 2) / math.sqrt(2 * math.pi)
+    return moved * (density - far * 0.5 * math.erfc(far / math.sqrt(2)))

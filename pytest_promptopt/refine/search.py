@@ -6,18 +6,24 @@ import math
 import random
 from collections.abc import Sequence
 from dataclasses import replace
+from statistics import NormalDist
 
 from pytest_promptopt.evidence import wilson
-from pytest_promptopt.records import Split, pass_rate
-from pytest_promptopt.refine.acceptance import compare, holds, rank
-from pytest_promptopt.refine.attempts import ACCEPTED, MERGED, REJECTED, Attempt, Version, undecided
+from pytest_promptopt.records import CaseResult, Split, pass_rate
+from pytest_promptopt.refine.acceptance import compare, foreseen, holds, rank
+from pytest_promptopt.refine.attempts import ACCEPTED, MERGED, REJECTED, Attempt, Results, Version, undecided
 from pytest_promptopt.refine.briefs import Briefing
 from pytest_promptopt.refine.checks import Passages
-from pytest_promptopt.refine.evaluator import StopRun
+from pytest_promptopt.refine.confirmation import foreseen_calls
+from pytest_promptopt.refine.economy import Economy, Payoff
+from pytest_promptopt.refine.evaluator import StopRun, Trial
 from pytest_promptopt.refine.frame import SEARCHED, SearchFrame, inputs
 from pytest_promptopt.refine.groups import Group
-from pytest_promptopt.refine.halting import DECIDING, Halt, Phase, Stop
-from pytest_promptopt.refine.race import BROKEN_BY_CHANCE, FEW_BROKEN, GUARDS, race, rerun
+from pytest_promptopt.refine.halting import Halt, Phase, Stop
+from pytest_promptopt.refine.outlook import Outlook, outlook_of
+from pytest_promptopt.refine.posterior import Learning
+from pytest_promptopt.refine.race import BATCH, Move, Race, Runner
+from pytest_promptopt.refine.shares import ENOUGH_CASES, requests_for
 from pytest_promptopt.refine.surroundings import Surroundings
 from pytest_promptopt.refine.workshop import Workshop
 
@@ -25,8 +31,16 @@ from pytest_promptopt.refine.workshop import Workshop
 LARGE = 200
 SCREEN = 100
 
-#: So many evaluations of all training cases left are plenty; with less, the next iteration is the better use.
-AMPLE = 8
+#: The share of a case's calls that a text is expected to be run on when it becomes the best.
+RUN_SHARE = 0.6
+
+#: Cases that a search for a passage to blame is expected to run.
+BLAMING = 20
+
+#: Of the cases that another candidate fixes beyond the best one, this share is expected of a merged text.
+MERGED_SHARE = 0.5
+#: Of the cases that a candidate breaks, this share is expected of a text without the passage to blame.
+CURED_SHARE = 0.25
 
 
 class Search(SearchFrame):
@@ -37,6 +51,8 @@ class Search(SearchFrame):
         self._accepted: list[Version] = []
         self._briefing = Briefing(group, around.settings, around.policies)
         self._workshop = Workshop(self, self._briefing)
+        self._learning = Learning()
+        self._merging, self._curing = Payoff(MERGED_SHARE), Payoff(CURED_SHARE)
         self._escaping = False
         self._examined: set[tuple[str, ...]] = set()
         self._calls_per_case = 1.0
@@ -64,6 +80,7 @@ class Search(SearchFrame):
 
     def conclude(self) -> None:
         """Score what a search stopped in training had found; the calls for it were set aside."""
+        self.around.purse.aside = 0
         if self.best.owed and self.around.settings.no_regressions:
             self.notes.append(f"candidate {self.best.id} was not run on {len(self.best.owed)} training cases")
             self._accepted = [version for version in self._accepted if not version.owed]
@@ -75,6 +92,22 @@ class Search(SearchFrame):
             self._validate()
         except StopRun as stopped:
             self.notes.append(f"the validation cases could not be run: {stopped.why}")
+
+    def begin(self) -> Stop | None:
+        paid = self.around.paid().calls
+        needless = super().begin()
+        results = self.original.evidence(*SEARCHED)
+        answers = sum(len(outcome.calls) for result in results for outcome in result.outcomes)
+        # Known answers cost nothing; the candidates' will.
+        calls = max(self.around.paid().calls - paid, answers)
+        self._calls_per_case = calls / max(1, len(results))
+        rates = {r.case.id: r.rate for r in self.original.results[Split.TRAIN] if r.rate is not None}
+        self.original = self.best = replace(self.original, outlook=outlook_of(rates, self._learning))
+        settings = self.around.settings
+        first = settings.candidates + 1 + RUN_SHARE * len(rates) * self._calls_per_case
+        self._economy = Economy(floor=settings.least_gain / 100 * len(rates) / 100, cost=first)
+        self._set_aside()
+        return needless
 
     def searched(self) -> Sequence[str]:
         waiting = set(self._waiting)
@@ -88,103 +121,383 @@ class Search(SearchFrame):
         measured = self.evaluate([version.overlay for version in versions], block)
         for version, results in zip(versions, measured, strict=True):
             self.around.record_results(version.id, results)
-        wider = [version.settled(results) for version, results in zip(versions, measured, strict=True)]
+        rates = {result.case.id: result.rate for result in measured[0] if result.rate is not None}
+        for version in versions:
+            assert version.outlook is not None
+            version.outlook.cases = (*version.outlook.cases, *rates)
+        wider = [version.ran(results) for version, results in zip(versions, measured, strict=True)]
         self.original, self.best = wider[0], wider[-1]
         self.checks.training = Passages(inputs(self.original.results[Split.TRAIN]))
-        failing = sum(result.failing is not None for result in measured[-1])
-        return failing > BROKEN_BY_CHANCE * len(block)
+        return any(result.failing is not None for result in measured[-1])
 
     def _note_screen(self) -> None:
         """Say how much the cases searched tell of all."""
         if not self._waiting:
             return
-        results = self.best.standing(Split.TRAIN)
-        low, high = wilson(pass_rate(results) or 0.0, len(results))
+        cases = self.best.foresight.cases
+        low, high = wilson(self.best.rate, cases)
         self.notes.append(
-            f"searched with {len(results)} of {len(results) + len(self._waiting)} training cases, drawn at "
+            f"searched with {cases} of {cases + len(self._waiting)} training cases, drawn at "
             f"random: the pass rate on all of them is between {low:.0%} and {high:.0%} (95 % interval)"
         )
-
-    def begin(self) -> Stop | None:
-        paid = self.around.paid().calls
-        needless = super().begin()
-        results = self.original.evidence(*SEARCHED)
-        answers = sum(len(outcome.calls) for result in results for outcome in result.outcomes)
-        # Known answers cost nothing; the candidates' will.
-        calls = max(self.around.paid().calls - paid, answers)
-        self._calls_per_case = calls / max(1, len(results))
-        return needless
 
     def _iterate_until_halted(self, phase: Phase) -> Stop:
         """Iterate until a rule says stop, also of what the incumbent owed; a plateau allows one escape."""
         escaped = False
         while True:
-            stop, short = self.halted(phase, self.best), self._short()
+            self._set_aside()
+            stop = self.halted(phase, self.best) or self._unpaid(phase)
             escape = stop is not None and stop.halt == Halt.PLATEAU and not escaped
-            owed = len(self.best.owed)
-            if owed and (stop or short) and self._affordable(owed):
-                self._settle(phase)
+            if stop and stop.halt == Halt.TARGET and self.best.owed and self._fits(len(self.best.owed)):
+                self._run_incumbent(self.best.owed)
                 continue
             if stop and not escape:
-                return self._stopped_by_ceiling(owed, "what was not run yet") if owed else stop
-            if short:
-                return short
+                return stop
             self._escaping, escaped = escape, escaped or escape
-            incumbent = self.best
+            incumbent, failing, paid = self.best, self._open(phase), self.around.paid().calls
             self._iterate(phase)
             if self.best is incumbent and phase is Phase.TRAINING:
                 self._recover()
+            won = (failing - self._open(phase)) / failing if failing else 0.0
+            self._economy.note(won, self.around.paid().calls - paid)
 
-    def _short(self) -> Stop | None:
-        """Why no further iteration can be paid for; None if it can."""
-        runs = min(len(self._failing()) + GUARDS, len(self.best.standing(Split.TRAIN)))
-        rewritten = len(self.group.prompts) if self._hurried() else 1
-        requests = (self.around.settings.candidates + 1) * rewritten
-        if self._affordable(runs, requests=requests):
-            return None
-        return self._stopped_by_ceiling(runs, "the next iteration", requests=requests)
+    def _open(self, phase: Phase) -> float:
+        """How many cases of this phase the incumbent is expected to fail."""
+        if phase is Phase.TRAINING:
+            assert self.best.outlook is not None
+            return self._open_of(self.best.outlook)
+        results = [r.rate for r in self.best.evidence(Split.VALIDATION) if r.rate is not None]
+        return len(results) - math.fsum(results)
 
-    def _affordable(self, runs: int, *, requests: int = 0) -> bool:
-        """Whether the ceiling leaves calls to run so many cases, and for these requests to the optimizer."""
-        left = self.around.left()
-        return left is None or requests + self._calls_for(runs) <= left
+    def _unpaid(self, phase: Phase) -> Stop | None:
+        """Why no further iteration is made that the ceiling, or what it would win, does not pay for."""
+        economy, free = self._economy, self.around.purse.free
+        least = 1 + self._calls_for(min(ENOUGH_CASES, len(self.group.ids(Split.TRAIN))))
+        if free is not None and free < least:
+            return Stop(
+                Halt.BUDGET,
+                f"{free} calls are left for the search, and the next iteration takes {least} at least"
+                + f"; {self.around.purse.aside} are kept for judging the result" * bool(self.around.purse.aside),
+            )
+        failing = self._open(phase)
+        if self.iterations and not economy.pays(failing):
+            points = 100 * economy.gain(failing) / max(1, self.best.foresight.cases)
+            return Stop(
+                Halt.RETURNS,
+                f"the next iteration is expected to win {points:.1f} points for "
+                f"{economy.expected_cost:.0f} calls, less than {self.around.settings.least_gain:g} for 100",
+            )
+        return None
 
-    def _stopped_by_ceiling(self, runs: int, what: str, *, requests: int = 0) -> Stop:
-        left, needed = self.around.left(), requests + self._calls_for(runs)
-        return Stop(Halt.BUDGET, f"{left} calls are left for the search, and {what} takes {needed}")
+    # ------------------------------------------------------------------------------------------------- calls
 
     def _calls_for(self, runs: int) -> int:
         return math.ceil(runs * self._calls_per_case)
 
-    def _ample(self) -> bool:
-        """Whether the ceiling leaves enough to run also the parts of a merged candidate that was not kept."""
-        return self._affordable(AMPLE * len(self.best.standing(Split.TRAIN)))
+    def _fits(self, runs: int, *, requests: int = 0) -> bool:
+        """Whether the ceiling leaves calls to run so many cases, and for these requests to the optimizer."""
+        return self.around.purse.affords(requests + self._calls_for(runs))
+
+    def _set_aside(self) -> None:
+        """Keep what judging the best text takes: where it was not run, fresh answers, held-out cases."""
+        purse, best = self.around.purse, self.best
+        if purse.left() is None:
+            return
+        validation = 0 if Split.VALIDATION in best.results and best is not self.original else len(
+            self.group.ids(Split.VALIDATION)
+        )
+        training = best.foresight.cases
+        spared = len(best.owed) if best is not self.original else round((1 - RUN_SHARE) * training)
+        fixed, broken = self._gained()
+        share = (training + len(self.group.ids(Split.VALIDATION))) / max(1, training)
+        calls = foreseen_calls(self.group, fixed * share, broken * share, self.around.settings.alpha)
+        purse.aside = self._calls_for(spared + validation) + calls + purse.heldout
+
+    def _gained(self) -> tuple[float, float]:
+        """How many training cases the best text is expected to fix and to break of the original's."""
+        if self.best is self.original or self.best.outlook is None or self.original.outlook is None:
+            return 0.0, 0.0
+        pairs = [
+            (self.original.outlook.chance(case), self.best.outlook.chance(case))
+            for case in self.best.outlook.cases
+        ]
+        fixed = math.fsum(max(0.0, after - before) for before, after in pairs)
+        return fixed, math.fsum(max(0.0, before - after) for before, after in pairs)
+
+    def _price(self, phase: Phase) -> float:
+        """What a call would win elsewhere, in cases."""
+        return self._economy.price(self._open(phase), self.around.purse.free)
+
+    # ---------------------------------------------------------------------------------------------- iteration
+
+    def _iterate(self, phase: Phase) -> None:
+        """Ask for candidates, run them, merge what fixes different cases, keep the best if it is better."""
+        number = len(self.iterations) + 1
+        if phase is Phase.TRAINING:
+            self._look_for_failures()
+        attempts = self._workshop.proposed(
+            number,
+            phase,
+            self.best,
+            most=self._worth_asking(phase),
+            escape=self._escaping,
+            hurried=self._hurried(),
+        )
+        cut_off: StopRun | None = None
+        try:
+            self._judge(undecided(attempts), attempts, phase)
+        except StopRun as stopped:
+            cut_off = stopped
+        self._keep_best(attempts, phase)
+        self._briefing.learn(number, attempts)
+        self.finished(phase, attempts, self.best)
+        if cut_off:
+            raise cut_off
+
+    def _worth_asking(self, phase: Phase) -> int:
+        """How many candidates to ask for: each further one must promise more than its calls would win.
+
+        The best of several is better than one by how much they differ, as far as a first batch tells them
+        apart.
+        """
+        most = self.around.settings.candidates
+        assert self.best.outlook is not None
+        new = Outlook(self.best.outlook.cases, self._learning, base=self.best.outlook)
+        batch = self._order()[:BATCH]
+        apart = math.sqrt(new.foreseeable(batch))
+        cost = self._price(phase) * (1 + BATCH * self._calls_per_case)
+        worth = (n for n in range(most, 1, -1) if apart * (_highest(n) - _highest(n - 1)) >= cost)
+        return next(worth, 1)
+
+    def _next_id(self, attempts: Sequence[Attempt]) -> str:
+        return f"{len(self.iterations) + 1}.{len(attempts) + 1}"
+
+    def _hurried(self) -> bool:
+        """Whether the ceiling leaves too little for every prompt of a pipeline to have its turn."""
+        turns = len(self.group.prompts)
+        return turns > 1 and not self._fits(turns * self.best.foresight.cases)
+
+    def _look_for_failures(self) -> None:
+        """Run the incumbent where it probably fails, until there is enough for the optimizer to learn from."""
+        outlook = self.best.outlook
+        assert outlook is not None
+        known = sum(rate < 0.5 for rate in outlook.known.values())
+        wanted = ENOUGH_CASES * self.around.settings.candidates - known
+        order = sorted(outlook.unrun, key=outlook.chance)
+        likely = [case for case in order if outlook.chance(case) < 0.5]
+        self._run_incumbent(likely[: max(0, wanted)])
+        while not self._failing() and (order := sorted(outlook.unrun, key=outlook.chance)):
+            if not self._run_incumbent(order[:ENOUGH_CASES]):
+                return
+
+    def _run_incumbent(self, cases: Sequence[str]) -> bool:
+        """Run the incumbent on further training cases, if there are any and calls for them."""
+        if not cases or not self._fits(len(cases)):
+            return False
+        (results,) = self.evaluate([self.best.overlay], cases)
+        self.around.record_results(self.best.id, results)
+        before = self.best
+        self.best = before.ran(results)
+        self._accepted = [self.best if each is before else each for each in self._accepted]
+        self._set_aside()
+        return True
 
     def _failing(self) -> list[str]:
-        """The training cases that the incumbent fails, those that the original passes first."""
-        failing = [r.case.id for r in self.best.standing(Split.TRAIN) if r.failing is not None]
+        """The training cases that the incumbent was run on and fails, those that the original passes first."""
+        failing = [r.case.id for r in self.best.evidence(Split.TRAIN) if r.failing is not None]
         passed = {r.case.id for r in self.original.evidence(Split.TRAIN) if r.failing is None}
         return sorted(failing, key=lambda case: case not in passed)
 
-    def _settle(self, phase: Phase) -> None:
-        """Run the incumbent on the training cases that it owes, and take out of it what does harm."""
-        (results,) = self.evaluate([self.best.overlay], [result.case.id for result in self.best.owed])
-        self.around.record_results(self.best.id, results)
-        settled = self.best.settled(results)
-        self._accepted = [settled if each.id == settled.id else each for each in self._accepted]
-        self.best = self._best_of_all(settled)
-        if phase is Phase.TRAINING:
-            self._recover()
+    def _recover(self) -> None:
+        """Take out of the incumbent the passage to blame for cases that it fails; once for the same cases."""
+        failing = self._failing()
+        examined = (self.best.id, *failing)
+        if self.best is self.original or len(failing) < 2 or examined in self._examined:
+            return
+        if self._curing.expected * len(failing) < self._price(Phase.TRAINING) * BLAMING * self._calls_per_case:
+            return
+        self._examined.add(examined)
+        self.begun(Phase.TRAINING, self.best)
+        cured = self._workshop.recovered(self._next_id([]), self.best, failing)
+        if cured is None:
+            self._curing.note(0.0)
+            return
+        self._judge([cured], [cured], Phase.TRAINING)
+        self._keep_best([cured], Phase.TRAINING)
+        self.finished(Phase.TRAINING, [cured], self.best)
 
-    def _best_of_all(self, settled: Version) -> Version:
-        """The last of the best versions that were run on everything that `settled` was run on."""
-        splits = tuple(settled.results)
-        whole = [
-            version
-            for version in (self.original, *self._accepted)
-            if not version.owed and version.results.keys() >= {*splits} and not self.regressions(version)
+    # ---------------------------------------------------------------------------------------------- judging
+
+    def _judge(self, contenders: Sequence[Attempt], attempts: list[Attempt], phase: Phase) -> None:
+        """Run candidates; then what is made of the best of them, which must beat it: merged, or cured."""
+        base = self.best.outlook
+        assert base is not None
+        for attempt in contenders:
+            attempt.outlook = attempt.outlook or self._outlook(base, attempt)
+        self._race(contenders, base, phase)
+        leader = self._leader(contenders)
+        if leader is not None and (merged := self._merged(leader, contenders, attempts)):
+            leader = self._follow(merged, leader, attempts, phase, self._merging)
+        if leader is not None and (cured := self._cured(leader, attempts)):
+            self._follow(cured, leader, attempts, phase, self._curing)
+        if phase is Phase.VALIDATION:
+            self._measure_validation(attempts)
+
+    def _follow(
+        self, made: Attempt, leader: Attempt, attempts: list[Attempt], phase: Phase, payoff: Payoff
+    ) -> Attempt:
+        """Race a text that was made of the leader against it; the one that is ahead."""
+        attempts.append(made)
+        if made.verdict:
+            payoff.note(0.0)
+            return leader
+        assert leader.outlook is not None
+        made.outlook = self._outlook(leader.outlook, made)
+        self._race([made], leader.outlook, phase)
+        lead = made.outlook.lead(leader.outlook)
+        payoff.note(lead.mean / max(1.0, self._open_of(leader.outlook)))
+        return made if lead.mean > 0 else leader
+
+    def _open_of(self, outlook: Outlook) -> float:
+        return math.fsum(1 - outlook.expected(case) for case in outlook.cases)
+
+    def _outlook(self, base: Outlook, attempt: Attempt) -> Outlook:
+        return Outlook(base.cases, self._learning, base=base, kind=attempt.kind)
+
+    def _race(self, attempts: Sequence[Attempt], incumbent: Outlook, phase: Phase) -> None:
+        by_id = {attempt.id: attempt for attempt in attempts}
+        runners = [
+            Runner(attempt.id, attempt.outlook) for attempt in attempts if attempt.outlook is not None
         ]
-        return max(reversed(whole), key=lambda version: pass_rate(version.evidence(*splits)) or 0.0)
+        race = Race(
+            runners,
+            incumbent,
+            self._order(),
+            calls=self._calls_per_case,
+            sideways=self._escaping or phase is Phase.VALIDATION,
+        )
+        while moves := self._affordable(race.moves(self._price(phase))):
+            trials = [Trial(by_id[move.runner.id].overlay, move.cases) for move in moves]
+            measured = self.around.evaluator.evaluate(trials)
+            for move, results in zip(moves, measured, strict=True):
+                by_id[move.runner.id].ran(results)
+                self.around.record_results(move.runner.id, results)
+        for attempt in attempts:
+            assert attempt.outlook is not None
+            self._compare(attempt)
+            attempt.outlook.settle()
+
+    def _affordable(self, moves: Sequence[Move]) -> list[Move]:
+        """The first of `moves` that the ceiling leaves calls for, the last one cut to what is left."""
+        chosen: list[Move] = []
+        for move in moves:
+            used = sum(len(each.cases) for each in chosen)
+            fitting = next((n for n in range(len(move.cases), 0, -1) if self._fits(used + n)), 0)
+            if fitting:
+                chosen.append(replace(move, cases=move.cases[:fitting]))
+        return chosen
+
+    def _order(self) -> list[str]:
+        """The training cases in the order of their runs: cases of all labels in turns, drawn anew each time."""
+        rng = random.Random(f"{self.around.settings.seed}/{len(self.iterations)}")
+        groups: dict[str, list[str]] = {}
+        for result in sorted(self.original.evidence(Split.TRAIN), key=lambda result: result.case.id):
+            groups.setdefault(_label(result), []).append(result.case.id)
+        places: list[tuple[float, str]] = []
+        for members in groups.values():
+            rng.shuffle(members)
+            start = rng.random()
+            places += [((place + start) / len(members), case) for place, case in enumerate(members)]
+        return [case for _, case in sorted(places)]
+
+    def _compare(self, attempt: Attempt) -> None:
+        """Set what a candidate is judged by in training: against the incumbent, on all cases of both."""
+        assert attempt.outlook is not None and self.best.outlook is not None
+        attempt.results.setdefault(Split.TRAIN, ())
+        attempt.compared[Split.TRAIN] = foreseen(
+            self.best.outlook,
+            attempt.outlook,
+            self.best.evidence(Split.TRAIN),
+            attempt.results[Split.TRAIN],
+            growth=attempt.growth,
+        )
+
+    def _leader(self, attempts: Sequence[Attempt]) -> Attempt | None:
+        """The candidate that is ahead; None when none was run."""
+        ran = [attempt for attempt in attempts if attempt.results.get(Split.TRAIN)]
+        return min(ran, key=lambda attempt: rank(attempt.compared[Split.TRAIN]), default=None)
+
+    def _merged(
+        self, leader: Attempt, contenders: Sequence[Attempt], attempts: Sequence[Attempt]
+    ) -> Attempt | None:
+        """One candidate that does what the leader and others do, where that promises more than it costs."""
+        assert leader.outlook is not None
+        fixed = set(leader.compared[Split.TRAIN].fixed)
+        failed = {case for case, rate in leader.outlook.known.items() if rate < 0.5}
+        parts, more = [leader], set[str]()
+        for other in sorted(contenders, key=lambda one: rank(one.compared[Split.TRAIN])):
+            beyond = set(other.compared[Split.TRAIN].fixed) - fixed - more
+            # What the leader was not run on may be fixed by it as well.
+            beyond = {case for case in beyond if case in failed}
+            if other is not leader and beyond and other.results.get(Split.TRAIN):
+                parts.append(other)
+                more |= beyond
+        if not more or not self._fits(ENOUGH_CASES, requests=1):
+            return None
+        # Among the failing cases that both were run on, the others fix this share; so they may of all.
+        promised = len(more) / max(1, len(failed)) * self._open_of(leader.outlook)
+        cost = 1 + 2 * ENOUGH_CASES * self._calls_per_case
+        if self._merging.expected * promised < self._price(Phase.TRAINING) * cost:
+            return None
+        return self._workshop.merged(self._next_id(attempts), parts, self.best)
+
+    def _cured(self, leader: Attempt, attempts: Sequence[Attempt]) -> Attempt | None:
+        """The leader without the passage to blame for what it breaks; None where that is not worth the calls."""
+        broken = leader.compared[Split.TRAIN].broken
+        cost = BLAMING * self._calls_per_case
+        if len(broken) < 2 or not self._fits(BLAMING):
+            return None
+        if self._curing.expected * len(broken) < self._price(Phase.TRAINING) * cost:
+            return None
+        cured = self._workshop.cured(self._next_id(attempts), leader, self.best)
+        if cured is None:
+            self._curing.note(0.0)
+        return cured
+
+    def _keep_best(self, attempts: Sequence[Attempt], phase: Phase) -> None:
+        """The best candidate that the acceptance rule takes becomes the incumbent; the others are rejected."""
+        ran = [a for a in undecided(attempts) if a.results.get(Split.TRAIN)]
+        for attempt in ran:
+            self._compare(attempt)
+            self._accept(attempt, phase)
+        deciding = Split.TRAIN if phase is Phase.TRAINING else Split.VALIDATION
+        ranked = sorted(undecided(ran), key=lambda attempt: rank(attempt.compared[deciding]))
+        for attempt in ranked[:1]:
+            attempt.verdict = ACCEPTED
+            self.best = attempt.kept()
+            self._accepted.append(self.best)
+        for attempt in ranked[1:]:
+            attempt.decide(REJECTED, f"candidate {self.best.id} goes before it; {attempt.why}")
+        for attempt in undecided(attempts):
+            attempt.decide(REJECTED, "no calls were left to run it")
+
+    def _accept(self, attempt: Attempt, phase: Phase) -> None:
+        """Reject a candidate that the acceptance rule does not take, or that loses what may not be lost."""
+        if lost := self.regressions(attempt):
+            attempt.decide(REJECTED, f"it fails {len(lost)} that the original passed: {', '.join(lost)}")
+            return
+        training = attempt.compared[Split.TRAIN]
+        if phase is Phase.VALIDATION:
+            if Split.VALIDATION not in attempt.compared:
+                attempt.decide(REJECTED, f"it breaks what was learned in training: {training}")
+                return
+            training = attempt.compared[Split.VALIDATION]
+        verdict = self.around.policies.accept(training)
+        attempt.why = verdict.why
+        if not verdict.accepted:
+            attempt.decide(REJECTED, verdict.why)
+
+    # --------------------------------------------------------------------------------------------- validation
 
     def _validate(self) -> None:
         """Score the incumbent on validation; where it only learned the training cases, go back."""
@@ -214,114 +527,15 @@ class Search(SearchFrame):
             for version, results in zip(versions, measured, strict=True)
         ]
 
-    # ---------------------------------------------------------------------------------------------- iteration
-
-    def _iterate(self, phase: Phase) -> None:
-        """Ask for candidates, merge and run them, keep the best if it is better, learn from all.
-
-        The parts of a merged candidate that is not good enough run by themselves if there is plenty left. To
-        escape from a plateau bolder candidates run each by itself, and a step sideways will do.
-        """
-        number = len(self.iterations) + 1
-        attempts = self._workshop.proposed(
-            number, phase, self.best, escape=self._escaping, hurried=self._hurried()
-        )
-        parts = undecided(attempts)
-        merged = None if self._escaping else self._workshop.merged(self._next_id(attempts), parts, self.best)
-        if merged:
-            attempts.append(merged)
-        contenders = [merged] if merged and not merged.verdict else parts
-        cut_off: StopRun | None = None
-        try:
-            self._judge(contenders, attempts, phase)
-            lost = not any(attempt.compared for attempt in undecided(attempts))
-            if lost and contenders is not parts and self._ample():
-                self._judge(parts, attempts, phase)
-        except StopRun as stopped:
-            cut_off = stopped
-            self._judge_by_what_was_run(attempts, phase)
-        self._keep_best(attempts, phase)
-        self._briefing.learn(number, attempts)
-        self.finished(phase, attempts, self.best)
-        if cut_off:
-            raise cut_off
-
-    def _judge_by_what_was_run(self, attempts: Sequence[Attempt], phase: Phase) -> None:
-        """Judge the candidates that the end of the run cut off: what they cost is paid."""
-        passing = {r.case.id for r in self.best.standing(Split.TRAIN) if r.failing is None}
-        # The parts of a merged candidate were not to be run.
-        begun = [attempt for attempt in undecided(attempts) if attempt.made or attempt.results]
-        for attempt in begun:
-            known = (result.case.id for result in (*attempt.results.get(Split.TRAIN, ()), *attempt.taken))
-            if DECIDING[phase] not in attempt.compared or passing.isdisjoint(known):
-                attempt.decide(REJECTED, "the run ended before enough cases were run to judge it")
-        self._accept(undecided(begun), phase)
-
-    def _next_id(self, attempts: Sequence[Attempt]) -> str:
-        return f"{len(self.iterations) + 1}.{len(attempts) + 1}"
-
-    def _hurried(self) -> bool:
-        """Whether the ceiling leaves too little for every prompt of a pipeline to have its turn."""
-        turns = len(self.group.prompts)
-        return turns > 1 and not self._affordable(turns * len(self.best.standing(Split.TRAIN)))
-
-    def _recover(self) -> None:
-        """Take out of the incumbent the passage to blame for cases that it fails; once for the same cases."""
-        failing = self._failing()
-        examined = (self.best.id, *failing)
-        if self.best is self.original or len(failing) < FEW_BROKEN or examined in self._examined:
-            return
-        self._examined.add(examined)
-        self.begun(Phase.TRAINING, self.best)
-        cured = self._workshop.recovered(self._next_id([]), self.best, failing)
-        if cured is None:
-            return
-        self._rerun(cured, failing, Phase.TRAINING)
-        self._keep_best([cured], Phase.TRAINING)
-        self.finished(Phase.TRAINING, [cured], self.best)
-
-    def _judge(self, contenders: Sequence[Attempt], attempts: list[Attempt], phase: Phase) -> None:
-        """Run candidates and reject what is not good enough; the others stay open.
-
-        A candidate that breaks something is tried once more without the passage that does; it is added to
-        `attempts`.
-        """
-        self._race(contenders, phase)
-        if phase is Phase.VALIDATION:
-            self._measure_validation(contenders)
-        self._accept(contenders, phase)
-        for attempt in [attempt for attempt in contenders if attempt.harmful]:
-            if cured := self._workshop.cured(self._next_id(attempts), attempt, self.best):
-                attempts.append(cured)
-                self._rerun(cured, attempt.compared[Split.TRAIN].broken, phase)
-
-    def _rerun(self, cured: Attempt, broken: Sequence[str], phase: Phase) -> None:
-        """Run a candidate that was cut from another where that one failed, and judge it by all it shows."""
-        if cured.verdict:
-            return
-        rerun(cured, broken, self.best, self.around.evaluator.evaluate)
-        self.around.record_results(cured.id, cured.results[Split.TRAIN])
-        if phase is Phase.VALIDATION:
-            self._measure_validation([cured])
-        self._accept([cured], phase)
-
-    def _race(self, attempts: Sequence[Attempt], phase: Phase) -> None:
-        race(
-            attempts,
-            self.best,
-            self.around.evaluator.evaluate,
-            seed=f"{self.around.settings.seed}/{len(self.iterations)}",
-            sideways=self._escaping or phase is Phase.VALIDATION,
-        )
-        for attempt in attempts:
-            self.around.record_results(attempt.id, attempt.results[Split.TRAIN])
-
-    def _measure_validation(self, contenders: Sequence[Attempt]) -> None:
+    def _measure_validation(self, attempts: Sequence[Attempt]) -> None:
         """Run those on validation that keep what was learned in training."""
-        for attempt in undecided(contenders):
-            if not holds(training := attempt.compared[Split.TRAIN]):
-                attempt.decide(REJECTED, f"it breaks what was learned in training: {training}")
-        tried = undecided(contenders)
+        tried = [
+            attempt
+            for attempt in undecided(attempts)
+            if attempt.results.get(Split.TRAIN) and holds(attempt.compared[Split.TRAIN])
+        ]
+        if not self._fits(len(tried) * len(self.group.ids(Split.VALIDATION))):
+            return
         measured = self.evaluate([attempt.overlay for attempt in tried], self.group.ids(Split.VALIDATION))
         before = self.best.results[Split.VALIDATION]
         for attempt, results in zip(tried, measured, strict=True):
@@ -331,26 +545,17 @@ class Search(SearchFrame):
             )
             self.around.record_results(attempt.id, results)
 
-    def _accept(self, contenders: Sequence[Attempt], phase: Phase) -> None:
-        """Reject those that the acceptance rule does not take."""
-        for attempt in undecided(contenders):
-            if lost := self.regressions(attempt):
-                attempt.decide(REJECTED, f"it fails {len(lost)} that the original passed: {', '.join(lost)}")
-                continue
-            verdict = self.around.policies.accept(attempt.compared[DECIDING[phase]])
-            attempt.why = verdict.why
-            if not verdict.accepted:
-                attempt.decide(REJECTED, verdict.why)
 
-    def _keep_best(self, attempts: Sequence[Attempt], phase: Phase) -> None:
-        """Of the candidates that were run and are still open the best becomes the incumbent."""
-        ran = [attempt for attempt in undecided(attempts) if attempt.compared]
-        ranked = sorted(ran, key=lambda attempt: rank(attempt.compared[DECIDING[phase]]))
-        for attempt in ranked[:1]:
-            attempt.verdict = ACCEPTED
-            self.best = attempt.kept(self.best)
-            self._accepted.append(self.best)
-        for attempt in ranked[1:]:
-            attempt.decide(REJECTED, f"candidate {self.best.id} goes before it; {attempt.why}")
-        for attempt in undecided(attempts):
-            attempt.decide(MERGED, "it is part of the merged candidate and was not run by itself")
+def _highest(count: int) -> float:
+    """About how far the highest of so many standard normal numbers is expected to be (Blom, 1958)."""
+    return NormalDist().inv_cdf((count - 0.375) / (count + 0.25)) if count > 1 else 0.0
+
+
+def _label(result: CaseResult) -> str:
+    """What is expected of a case, as far as it is known: cases of one label are spread over a race."""
+    for outcome in result.counted:
+        if outcome.failure is not None and outcome.failure.expected is not None:
+            return str(outcome.failure.expected)
+        if outcome.calls:
+            return outcome.calls[-1].text
+    return ""

@@ -11,6 +11,7 @@ from pytest_promptopt.refine.attempts import Attempt, Version
 from pytest_promptopt.refine.briefs import Briefing
 from pytest_promptopt.refine.frame import SearchFrame
 from pytest_promptopt.refine.halting import Phase
+from pytest_promptopt.refine.posterior import Kind
 from pytest_promptopt.refine.proposer import Merging, Wanted
 from pytest_promptopt.refine.replies import Reply
 
@@ -23,15 +24,18 @@ class Workshop:
         self._briefing = briefing
 
     def proposed(
-        self, number: int, phase: Phase, incumbent: Version, *, escape: bool, hurried: bool
+        self, number: int, phase: Phase, incumbent: Version, *, most: int, escape: bool, hurried: bool
     ) -> list[Attempt]:
         """The optimizer's candidates of iteration `number`.
 
+        :param most: candidates for one prompt at most.
         :param escape: from a plateau: as many as are allowed, with bolder lines of attack.
         :param hurried: for every prompt of a pipeline, not only for the one whose turn it is.
         """
         around = self._frame.around
-        briefs = self._briefing.briefs(number, phase, incumbent, escape=escape, hurried=hurried)
+        briefs = self._briefing.briefs(
+            number, phase, incumbent, most=most, escape=escape, hurried=hurried
+        )
         replies = around.policies.propose(Wanted(briefs, around.settings.optimizer_model, number), around.ask)
         if len(replies) != len(briefs):
             raise ValueError(f"a proposer must return one reply per brief: {len(briefs)}, not {len(replies)}")
@@ -74,7 +78,7 @@ class Workshop:
         growth = sum(part.growth for part in alone.values())
         direction = f"Do what {', '.join(part.id for part in parts)} do."
         return self._frame.checked(
-            Attempt(id, tuple(written), direction, growth=growth, made=True),
+            Attempt(id, tuple(written), direction, growth=growth, kind=Kind.MERGE),
             replace(incumbent, overlay=texts),
             {each.prompt.name: reply for each, reply in zip(wanted, replies, strict=True)},
         )
@@ -87,7 +91,7 @@ class Workshop:
     def recovered(self, id: str, incumbent: Version, failing: Sequence[str]) -> Attempt | None:
         """The incumbent without the passage to blame for cases that fail; None unless it is a single one."""
         whole = Attempt(incumbent.id, (), "", overlay=dict(incumbent.overlay))
-        whole.results[Split.TRAIN] = incumbent.standing(Split.TRAIN)
+        whole.outlook = incumbent.outlook
         return self._without_culprit(id, whole, failing, before={})
 
     def _without_culprit(
@@ -106,8 +110,7 @@ class Workshop:
                 whole.prompts or (found.prompt,),
                 f"Do what {whole.id} does, without the passage that makes cases fail.",
                 growth=whole.growth,
-                made=True,
-                taken=tuple(r for r in whole.results[Split.TRAIN] if r.case.id not in failing),
+                kind=Kind.CUT,
             ),
             Version(whole.id, whole.overlay, {}),
             {found.prompt: Reply(found.prose, whole.reason)},

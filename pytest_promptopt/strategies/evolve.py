@@ -19,6 +19,7 @@ from pytest_promptopt.refine.frame import SearchFrame
 from pytest_promptopt.refine.groups import Group
 from pytest_promptopt.refine.halting import Phase, Stop
 from pytest_promptopt.refine.proposer import Merging, Wanted
+from pytest_promptopt.refine.posterior import Kind
 from pytest_promptopt.refine.requests import Brief
 from pytest_promptopt.refine.surroundings import Surroundings
 from pytest_promptopt.strategies.front import complementary, draw, front, members
@@ -117,7 +118,7 @@ class Evolve(SearchFrame):
         ]
         replies = merge(wanted, self.around.ask)
         named = tuple(prompt.name for prompt in prompts)
-        attempt = Attempt(id, named, f"Do what {one.id} and {two.id} do.", made=True)
+        attempt = Attempt(id, named, f"Do what {one.id} and {two.id} do.", kind=Kind.MERGE)
         return self.checked(attempt, one, dict(zip(named, replies, strict=True)))
 
     def _run(self, attempts: Sequence[Attempt], parents: Sequence[Version]) -> None:

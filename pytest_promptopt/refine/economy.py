@@ -1,0 +1,82 @@
+"""What an iteration pays, learned from those that were made; what a call is worth, and when a search ends.
+
+What an iteration won is measured as a share of what there was to win: of the cases that failed. Later
+iterations count more, since what is left is harder.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+#: Before an iteration was made, it is expected to win this share of what fails; the weight of one iteration.
+SHARE = 0.25
+#: An iteration counts so much less than the one after it.
+FADING = 0.7
+
+
+@dataclass
+class Payoff:
+    """What the tries of one kind have won so far.
+
+    :param share: what is expected of the first one.
+    """
+
+    share: float = SHARE
+    _won: float = 0.0
+    _weight: float = 0.0
+    tries: int = 0
+
+    def note(self, won: float) -> None:
+        """A try won this share of what there was to win; below 0 counts as nothing."""
+        self._won = FADING * self._won + max(0.0, won)
+        self._weight = FADING * self._weight + 1
+        self.tries += 1
+
+    @property
+    def expected(self) -> float:
+        """The share that the next try is expected to win."""
+        return (self.share + self._won) / (1 + self._weight)
+
+
+@dataclass
+class Economy:
+    """What calls buy in one search.
+
+    :param floor: a call that wins less, in cases, is not made.
+    :param cost: calls that the first iteration is expected to take.
+    """
+
+    floor: float
+    cost: float
+    iterations: Payoff = field(default_factory=Payoff)
+    _paid: float = 0.0
+    _made: float = 0.0
+
+    def note(self, won: float, calls: int) -> None:
+        """An iteration won this share of what failed, for so many calls."""
+        self.iterations.note(won)
+        self._paid, self._made = FADING * self._paid + calls, FADING * self._made + 1
+
+    @property
+    def expected_cost(self) -> float:
+        """Calls that the next iteration is expected to take."""
+        return max(1.0, (self.cost + self._paid) / (1 + self._made))
+
+    def gain(self, failing: float) -> float:
+        """Cases that the next iteration is expected to win, of so many that fail."""
+        return self.iterations.expected * failing
+
+    def pays(self, failing: float) -> bool:
+        """Whether the next iteration is expected to win more than the least that is asked of its calls."""
+        return self.gain(failing) >= self.floor * self.expected_cost
+
+    def price(self, failing: float, free: int | None) -> float:
+        """What a call spent now would win elsewhere, in cases: in the last iteration that can be paid for.
+
+        :param free: calls that are left for the search; None without a ceiling.
+        """
+        if free is None:
+            return self.floor
+        share, cost = self.iterations.expected, self.expected_cost
+        further = max(0.0, free / cost - 1)
+        return max(self.floor, share * (1 - share) ** further * failing / cost)

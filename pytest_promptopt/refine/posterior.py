@@ -1,0 +1,245 @@
+"""How often a new text changes verdicts, and how far a verdict is luck: learned from the run itself.
+
+Behind every verdict stands what a text does for a case by its meaning; its wording alone turns some verdicts
+round, another share each time it is worded anew (luck). By its meaning a new text breaks some of the cases
+that the text it was made from (its base) passes, and fixes some of those that it fails. Each text has two
+rates of its own, drawn from a family that the texts of a kind (rewritten, merged, cut, with examples) share.
+Neither the families nor the share of luck are known: both are learned from every text that was run.
+
+The family is a grid of rates with a Dirichlet prior, to which every text adds what is believed of its own
+rates (a nonparametric empirical Bayes estimate: Laird, JASA 73, 1978; texts of other kinds count less). Luck
+is a grid of shares, weighed by how well each explains all verdicts. Every figure is the mixture over all of
+them, never that of the likeliest point.
+
+Numbers only: nothing here knows prompts or cases.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import lru_cache
+from typing import NamedTuple
+
+
+class Kind(StrEnum):
+    """How a text was made from another: texts of a kind change about as many verdicts."""
+
+    REWRITE = "rewrite"
+    MERGE = "merge"
+    CUT = "cut"
+    EXAMPLES = "examples"
+
+
+#: Rates at which a text may break, or fix, cases by its meaning.
+RATES = (0.0, 0.015, 0.04, 0.08, 0.14, 0.22, 0.33, 0.48, 0.68, 0.9)
+
+#: Shares of verdicts that wording alone may turn round.
+LUCK = (0.005, 0.02, 0.05, 0.09, 0.14, 0.20, 0.28, 0.36)
+
+#: The share of luck that is expected before anything is learned.
+LUCK_BEFORE = 0.08
+
+#: Before anything is learned a rate is as likely as under these Beta densities: to break is rarer than to fix.
+_BREAKS = (1.0, 6.0)
+_FIXES = (1.0, 2.5)
+
+#: The weight of what is believed before anything is learned, in texts; and of a text of another kind.
+START_WEIGHT = 2.0
+OTHER_KINDS = 0.5
+
+#: Parts of a mixture with less of the weight than this change no figure that is shown.
+_NEGLIGIBLE = 1e-4
+
+
+class Change(NamedTuple):
+    """One possibility: the share of luck (a place in `LUCK`), the rates of breaking and fixing."""
+
+    luck: int
+    breaks: float
+    fixes: float
+
+
+class Seen(NamedTuple):
+    """Cases alike: how likely the base passes each, by share of luck; the verdict of the text, if it was run.
+
+    :param verdict: from 0 to 1; None for cases that the text was not run on.
+    """
+
+    base: tuple[float, ...]
+    verdict: float | None
+    count: int
+
+
+def passes(base: float, change: Change) -> float:
+    """How likely a text passes a case by its meaning, when its base does so with this chance."""
+    return base * (1 - change.breaks) + (1 - base) * change.fixes
+
+
+def shown(meant: float, luck: float) -> float:
+    """How likely a verdict is a pass, when the text passes by its meaning with this chance."""
+    return meant * (1 - luck) + (1 - meant) * luck
+
+
+@dataclass(frozen=True)
+class Belief:
+    """What is believed of one text: possibilities with weights that add up to 1.
+
+    :param evidence: the log likelihood of its verdicts under each share of luck, all rates taken together.
+    """
+
+    parts: tuple[tuple[float, Change], ...]
+    evidence: tuple[float, ...]
+
+    @property
+    def breaks(self) -> tuple[float, float]:
+        """Mean and variance of its rate of breaking."""
+        return _moments([(weight, change.breaks) for weight, change in self.parts])
+
+    @property
+    def fixes(self) -> tuple[float, float]:
+        return _moments([(weight, change.fixes) for weight, change in self.parts])
+
+    @property
+    def luck(self) -> float:
+        return sum(weight * LUCK[change.luck] for weight, change in self.parts)
+
+
+class Learning:
+    """What the texts run so far teach of the next one.
+
+    :param told: what earlier runs of the suite taught: how much a text of each kind weighed on each pair of
+        rates, as `taught` gave it.
+    """
+
+    def __init__(self, told: Mapping[str, Sequence[float]] | None = None) -> None:
+        self._weighed: dict[str, list[float]] = {kind: list(each) for kind, each in (told or {}).items()}
+        # Little luck is likelier than much: an exponential density with the mean of `LUCK_BEFORE`.
+        self._luck = [-luck / LUCK_BEFORE + math.log(width) for luck, width in zip(LUCK, _WIDTHS, strict=True)]
+
+    def learn(self, kind: Kind, belief: Belief) -> None:
+        """Take in a text that is run no more."""
+        weighed = self._weighed.setdefault(kind, [0.0] * len(_PAIRS))
+        for weight, change in belief.parts:
+            weighed[_PLACES[change.breaks, change.fixes]] += weight
+        self._luck = [one + two for one, two in zip(self._luck, belief.evidence, strict=True)]
+
+    @property
+    def luck(self) -> list[float]:
+        """How likely each share of luck is."""
+        return _normal(self._luck)
+
+    def family(self, kind: Kind) -> list[float]:
+        """How likely a new text of `kind` has each pair of rates."""
+        total = [START_WEIGHT * weight for weight in _start()]
+        for other, weighed in self._weighed.items():
+            power = 1.0 if other == kind else OTHER_KINDS
+            total = [one + power * two for one, two in zip(total, weighed, strict=True)]
+        scale = sum(total)
+        return [weight / scale for weight in total]
+
+    def taught(self, most: float) -> dict[str, list[float]]:
+        """What to tell a later run, worth `most` texts at the most."""
+        texts = sum(map(sum, self._weighed.values()))
+        share = min(1.0, most / texts) if texts else 0.0
+        return {kind: [share * each for each in weighed] for kind, weighed in self._weighed.items()}
+
+    def belief(self, kind: Kind, seen: Iterable[Seen]) -> Belief:
+        """What is believed of a text of `kind` with these verdicts."""
+        family, verdicts = self.family(kind), [each for each in seen if each.verdict is not None]
+        logs: list[tuple[float, Change]] = []
+        evidence: list[float] = []
+        prior = [math.log(share) for share in family]
+        for place, weight in enumerate(self.luck):
+            here = _likelihoods(verdicts, place, prior)
+            most = max(here)
+            evidence.append(most + math.log(sum(math.exp(log - most) for log in here)))
+            if weight > _NEGLIGIBLE:
+                known = math.log(weight)
+                logs += [(known + log, change) for log, change in zip(here, _CHANGES[place], strict=True)]
+        weights = _normal([log for log, _ in logs])
+        kept = [(w, change) for w, (_, change) in zip(weights, logs, strict=True) if w > _NEGLIGIBLE]
+        total = sum(weight for weight, _ in kept)
+        return Belief(tuple((weight / total, change) for weight, change in kept), tuple(evidence))
+
+
+def foreseeable(mean: float, variance: float, cases: float, run: float) -> float:
+    """How far running `run` of `cases` cases moves the expected number of changes among them, as a variance.
+
+    The rate is taken for Beta with this mean and variance, the changes for Beta-Binomial (Skellam, JRSS-B 10,
+    1948).
+    """
+    run = min(run, cases)
+    if run <= 0 or variance <= 0:
+        return run * mean * (1 - mean) if run > 0 else 0.0
+    weight = max(1e-3, mean * (1 - mean) / variance - 1)
+    told = run * mean * (1 - mean) * (weight + run) / (weight + 1)
+    return told * (1 + (cases - run) / (weight + run)) ** 2
+
+
+#: How much of the line each share of luck stands for.
+_EDGES = (0.0, *((one + two) / 2 for one, two in zip(LUCK, LUCK[1:], strict=False)), 0.42)
+_WIDTHS = tuple(high - low for low, high in zip(_EDGES, _EDGES[1:], strict=False))
+
+_PAIRS = tuple((breaks, fixes) for breaks in RATES for fixes in RATES)
+_CHANGES = tuple(tuple(Change(place, *pair) for pair in _PAIRS) for place in range(len(LUCK)))
+_PLACES = {pair: place for place, pair in enumerate(_PAIRS)}
+
+
+@lru_cache(maxsize=1)
+def _start() -> list[float]:
+    """How likely each pair of rates is before anything is learned."""
+    breaks, fixes = (_shares(a, b) for a, b in (_BREAKS, _FIXES))
+    return [one * two for one in breaks for two in fixes]
+
+
+def _shares(a: float, b: float) -> list[float]:
+    """A Beta density over `RATES`, each standing for all rates nearest to it."""
+    edges = [0.0, *((one + two) / 2 for one, two in zip(RATES, RATES[1:], strict=False)), 1.0]
+    steps = 50
+    shares = []
+    for low, high in zip(edges, edges[1:], strict=False):
+        points = [low + (high - low) * (step + 0.5) / steps for step in range(steps)]
+        shares.append((high - low) * sum(x ** (a - 1) * (1 - x) ** (b - 1) for x in points) / steps)
+    scale = sum(shares)
+    return [share / scale for share in shares]
+
+
+def _likelihoods(verdicts: Sequence[Seen], place: int, prior: Sequence[float]) -> list[float]:
+    """The log likelihood of verdicts and each of `_PAIRS`, for one share of luck.
+
+    A rate between 0 and 1 counts in part as either verdict.
+    """
+    totals, luck = list(prior), LUCK[place]
+    clear = 1 - 2 * luck
+    for base, verdict, count in verdicts:
+        assert verdict is not None
+        before = base[place]
+        kept = [luck + clear * before * (1 - rate) for rate in RATES]
+        fixed = [clear * (1 - before) * rate for rate in RATES]
+        chances = [one + two for one in kept for two in fixed]
+        if verdict >= 1:
+            totals = [total + count * math.log(chance) for total, chance in zip(totals, chances, strict=True)]
+        elif verdict <= 0:
+            totals = [t + count * math.log(1 - chance) for t, chance in zip(totals, chances, strict=True)]
+        else:
+            totals = [
+                total + count * (verdict * math.log(chance) + (1 - verdict) * math.log(1 - chance))
+                for total, chance in zip(totals, chances, strict=True)
+            ]
+    return totals
+
+
+def _moments(parts: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    mean = sum(weight * value for weight, value in parts)
+    return mean, sum(weight * (value - mean) ** 2 for weight, value in parts)
+
+
+def _normal(logs: Sequence[float]) -> list[float]:
+    """Weights that add up to 1, of their logarithms."""
+    most = max(logs)
+    weights = [math.exp(log - most) for log in logs]
+    total = sum(weights)
+    return [weight / total for weight in weights]
