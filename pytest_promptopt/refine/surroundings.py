@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from pytest_promptopt.journal import Journal
@@ -12,6 +12,7 @@ from pytest_promptopt.refine.attempts import Results
 from pytest_promptopt.refine.evaluator import Evaluator
 from pytest_promptopt.refine.policies import Policies
 from pytest_promptopt.refine.proposer import Ask
+from pytest_promptopt.refine.purse import Purse
 from pytest_promptopt.settings import Settings
 
 
@@ -21,7 +22,7 @@ class Surroundings:
 
     :param journal: None when none is kept.
     :param spend: what was paid so far in the whole session, by role.
-    :param left: how many calls the ceiling leaves for the search; None without one.
+    :param purse: what the ceiling on calls leaves.
     """
 
     evaluator: Evaluator
@@ -30,7 +31,11 @@ class Surroundings:
     policies: Policies
     journal: Journal | None
     spend: Callable[[], Mapping[Role, Spend]]
-    left: Callable[[], int | None] = lambda: None
+    purse: Purse = field(default_factory=Purse)
+
+    def left(self) -> int | None:
+        """How many calls the ceiling leaves for the search; None without one."""
+        return self.purse.free()
 
     def record(self, event: str, **data: Any) -> None:
         """Write an event to the journal, if one is kept."""
