@@ -217,6 +217,11 @@ class Ledger:
             return False
         return True
 
+    def hold(self, why: str) -> None:
+        """Refuse every call from now on, for this reason; an empty one lets them through again."""
+        with self._writing() as book:
+            _put(book, "held", why)
+
     def set_aside(self, calls: int) -> None:
         """Keep `calls` free for confirming and scoring the result; 0 gives them back.
 
@@ -306,8 +311,10 @@ class Ledger:
         book.execute("DELETE FROM reserved")
         now = self._clock()
         elapsed = float(_get(book, "seen", now)) - float(_get(book, "started", now))
-        for name, value in (("started", now - elapsed), ("seen", now), ("breach", ""), ("set_aside", 0)):
+        for name, value in (("started", now - elapsed), ("seen", now), ("set_aside", 0)):
             _put(book, name, value)
+        for name in ("breach", "held"):
+            _put(book, name, "")
 
     def _end(
         self,
@@ -334,6 +341,8 @@ class Ledger:
 
         :param but: processes whose reservations are not counted.
         """
+        if held := str(_get(book, "held", "")):
+            raise _refusal(request, held)
         if self.max_time is not None and self._seconds_left(book, self.max_time) <= 0:
             raise self.out_of_time(request)
         if self._calls_left(book) == 0:

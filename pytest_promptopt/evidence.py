@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from itertools import accumulate
-from typing import NamedTuple
 
 #: The 97.5 % quantile of the normal distribution, for two-sided 95 % intervals.
 _Z = 1.959963984540054
@@ -33,32 +32,60 @@ def small_split(alpha: float) -> int:
     return max(10, 2 * least_changes(alpha))
 
 
-class Signs(NamedTuple):
-    """The changed pairs of one stratum; each weighs `weight`, a whole number from 1 on."""
+class SignLooks:
+    """The sign test looked at again and again while pairs come in, with errors that add up to what it may.
 
-    better: int
-    worse: int
-    weight: int
+    If no pair favours either text, each that differs is better or worse like the toss of a fair coin,
+    however many differ. So the chance of every count so far, given that no look has shown a gain, is
+    known exactly, and a look may take as many of the highest counts as it has error left to spend (Lan &
+    DeMets, Biometrika 70, 1983, with the exact distribution instead of the normal one). How often is looked,
+    and when, may depend on anything but on which text is ahead.
 
-
-def weighted_sign_test(first: Signs, second: Signs) -> float:
-    """The one-sided p-value that the weighted sum of the signs is as high as it is; 1.0 without a change.
-
-    Exact: under the null hypothesis that the two texts pass every case equally often, each changed pair is
-    better or worse with the same chance, whatever its weight, so the p-value is the share of all ways to
-    choose the signs whose sum is at least the observed one (Fisher, The Design of Experiments, 1935, ch. 3;
-    Pitman, JRSS Suppl. 4, 1937). With equal weights it is `sign_test`.
+    :ivar p: the chance that the looks so far show a gain as clear as this one, or an earlier look did.
+    :ivar shown: whether a look has shown a gain.
     """
-    pairs, others = first.better + first.worse, second.better + second.worse
-    observed = first.weight * (first.better - first.worse) + second.weight * (second.better - second.worse)
-    ways = [math.comb(others, heads) for heads in range(others + 1)]
-    tails = [*accumulate(reversed(ways), initial=0)][::-1]
-    count = 0
-    for heads in range(pairs + 1):
-        missing = observed - first.weight * (2 * heads - pairs) + second.weight * others
-        needed = -(-missing // (2 * second.weight))
-        count += math.comb(pairs, heads) * tails[min(max(needed, 0), others + 1)]
-    return count / (1 << (pairs + others))
+
+    def __init__(self) -> None:
+        self._chances = [1.0]  # that so many pairs are better, and nothing was shown
+        self._spent = 0.0
+        self.p = 1.0
+        self.shown = False
+
+    def look(self, better: int, worse: int, allowed: float) -> bool:
+        """Whether a gain is shown by now.
+
+        :param better: of all pairs so far; `worse` likewise.
+        :param allowed: the error of all looks together, this one included.
+        """
+        if self.shown:
+            return True
+        for _ in range(better + worse + 1 - len(self._chances)):
+            chances = self._chances
+            self._chances = [(a + b) / 2 for a, b in zip([*chances, 0.0], [0.0, *chances], strict=True)]
+        tails = [*accumulate(reversed(self._chances))][::-1]
+        self.p = min(1.0, self._spent + tails[better])
+        enough = next((count for count, tail in enumerate(tails) if self._spent + tail <= allowed), None)
+        if enough is not None:
+            # With fewer than half of the pairs on its side no text is better.
+            enough = max(enough, (better + worse) // 2 + 1)
+            self.shown = better >= enough
+            self._spent += tails[enough]
+            self._chances[enough:] = [0.0] * (len(self._chances) - enough)
+        return self.shown
+
+
+def repeated(gain: float, rounds: int) -> float:
+    """The p-value of a gain when every case has had the very same two results in all of `rounds` rounds.
+
+    It holds for verdicts and for rates between 0 and 1, however often it is looked at. Of one case: let its
+    mean rates be m and n, and what was seen x and y. Then y comes with a chance of at most ``1 - (y - n)``,
+    x of at most ``1 - (m - x)``, both of at most ``exp((n - m) - (y - x))``. Where the means of all cases
+    together do not rise, a whole round comes out so with a chance of at most ``exp(-gain)``, and whichever
+    it is that comes again `rounds` - 1 times, with at most that power of it.
+
+    :param gain: the sum of the gains of all cases in one round.
+    """
+    return math.exp(-gain * (rounds - 1)) if gain > 0 and rounds > 0 else 1.0
 
 
 def wilson(rate: float, cases: int) -> tuple[float, float]:

@@ -101,11 +101,12 @@ class Confirmation:
 
     :param verdict: ``improved`` (more than noise), ``not shown`` or ``worse``.
     :param estimate: the change of the pass rate over all these cases, from -1 to 1.
-    :param p: the exact one-sided p-value of a gain, corrected for the looks that were planned.
+    :param p: the one-sided p-value of a gain, corrected for the looks: at most alpha when it is shown.
     :param pairs: fresh answers under both texts to the same case; `better` and `worse` of them differ.
     :param calls: what was paid for them.
     :param detectable: the least gain that so many pairs show nine times out of ten; None without a pair.
     :param why: what ended it before its time, in a sentence; empty when nothing did.
+    :param needed: how many more calls will probably show a gain that is not shown; 0 when none will.
     """
 
     verdict: str
@@ -117,6 +118,21 @@ class Confirmation:
     calls: int
     detectable: float | None
     why: str = ""
+    needed: int = 0
+
+
+@dataclass(frozen=True)
+class MadeUp:
+    """The training cases that the search had spared, run at last.
+
+    :param rate: the new text's pass rate on all training cases then; `failing` of these cases fail.
+    :param calls: what was paid for them.
+    """
+
+    cases: int
+    rate: float | None
+    failing: int
+    calls: int
 
 
 @dataclass(frozen=True)
@@ -136,6 +152,10 @@ class PromptResult:
         said of stop, scores, `fixed`, `broken`, `flaky` is said of them together. Empty for one on its own.
     :param rates: the pass rates over their samples, before and after, of the cases `fixed` and `broken`.
     :param flaky: the cases that both passed and failed under the text as it was, fresh answers included.
+    :param made_up: None when no case had been spared.
+    :param asked_before: how often a gain on these train and validation cases was tested before, each time
+        with the chance alpha to be shown by luck; `heldout_before`: how often these held-out cases were
+        scored.
     """
 
     prompt: str
@@ -156,6 +176,9 @@ class PromptResult:
     confirmation: Confirmation | None = None
     rates: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     flaky: tuple[FlakyCase, ...] = ()
+    made_up: MadeUp | None = None
+    asked_before: int = 0
+    heldout_before: int = 0
 
 
 @dataclass(frozen=True)

@@ -8,21 +8,32 @@ from dataclasses import dataclass, field, replace
 
 from pytest_promptopt.records import Case, CaseResult, Outcome, Split, Status
 from pytest_promptopt.refine.attempts import Version
-from pytest_promptopt.refine.confirmation import Comparing, planned_pairs
+from pytest_promptopt.refine.confirmation import Begun, Comparing, first_sample
 from pytest_promptopt.refine.evaluator import Trial
 from pytest_promptopt.refine.groups import Group
 from pytest_promptopt.refine.policies import Policies
+from pytest_promptopt.refine.purse import Purse
 from pytest_promptopt.refine.surroundings import Surroundings
 from pytest_promptopt.results import Confirmation
 from tests.refine_world import SETTINGS
 
+#: Of each case under the original and under the winner.
+Chances = Sequence[tuple[float, float]]
+
+WINNER = {"route.md": "another text"}
+
 
 @dataclass
-class Chances:
-    """An evaluator without a model: `chances` are each case's under the original and under the winner."""
+class Tosses:
+    """An evaluator without a model: in every answer each of `parts` (subtests) passes with its case's chance.
 
-    chances: Sequence[tuple[float, float]]
+    :param missing: the chance that an answer does not come in.
+    """
+
+    chances: Chances
     seed: int
+    parts: int = 1
+    missing: float = 0.0
     trials: list[Trial] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -41,19 +52,20 @@ class Chances:
         return tuple(self._answer(int(case), winner=bool(trial.overlay)) for case in trial.cases)
 
     def _answer(self, number: int, *, winner: bool) -> CaseResult:
-        passed = self._random.random() < self.chances[number][winner]
-        status = Status.PASSED if passed else Status.FAILED
-        case = self.cases[number]
-        return CaseResult(case, (Outcome(case.id, status, float(passed)),))
+        chance, case = self.chances[number][winner], self.cases[number]
+        if self.missing and self._random.random() < self.missing:
+            return CaseResult(case, (Outcome(case.id, Status.ERRORED, 0.0),))
+        score = sum(self._random.random() < chance for _ in range(self.parts)) / self.parts
+        status = Status.PASSED if score == 1.0 else Status.FAILED
+        return CaseResult(case, (Outcome(case.id, status, score),))
 
     def searched(self, candidates: int = 1) -> tuple[Version, Version]:
         """The original and the best of `candidates` alike, by one answer to each case."""
         everything = tuple(case.id for case in self.cases)
         original = Version("0", {}, {Split.TRAIN: self.answers(Trial({}, everything))})
-        winner = {"route.md": "another text"}
-        results = [self.answers(Trial(winner, everything)) for _ in range(candidates)]
+        results = [self.answers(Trial(WINNER, everything)) for _ in range(candidates)]
         best = max(results, key=lambda found: sum(result.rate or 0.0 for result in found))
-        return original, Version("1.1", winner, {Split.TRAIN: best})
+        return original, Version("1.1", WINNER, {Split.TRAIN: best})
 
 
 def gained(original: Version, winner: Version) -> bool:
@@ -63,22 +75,27 @@ def gained(original: Version, winner: Version) -> bool:
 
 
 def confirmed(
-    chances: Sequence[tuple[float, float]],
+    chances: Chances,
     *,
     seed: int,
     candidates: int = 1,
     ceiling: int | None = None,
+    begun: Begun = Begun(0),  # noqa: B008  # frozen
     alpha: float = SETTINGS.alpha,
+    parts: int = 1,
+    missing: float = 0.0,
 ) -> tuple[Confirmation | None, int]:
-    """What a confirmation says in such a world, and its calls; None if the search keeps the original."""
-    world = Chances(chances, seed)
+    """What a confirmation says in such a world, and its calls; None if the search keeps the original.
+
+    :param ceiling: the calls that are left for it.
+    """
+    world = Tosses(chances, seed, parts, missing)
     original, winner = world.searched(candidates)
     if not gained(original, winner):
         return None, 0
+    purse = Purse(lambda: None if ceiling is None else ceiling - world.calls)
     settings = replace(SETTINGS, alpha=alpha)
-    around = Surroundings(world, lambda requests: [], settings, Policies(), None, lambda: {})
+    around = Surroundings(world, lambda requests: [], settings, Policies(), None, lambda: {}, purse)
     group = Group((), tuple(world.cases))
-    (pairs,) = planned_pairs([group], ceiling, alpha)
-    found = Comparing(group, original, winner, around, pairs).run()
-    assert found.pairs * 2 == world.calls
-    return found, world.calls
+    first = first_sample(f"run {seed}", winner.overlay)
+    return Comparing(group, original, winner, around, first=first, begun=begun).run(), world.calls

@@ -25,6 +25,7 @@ from pytest_promptopt.records import (
 from pytest_promptopt.refine.evaluator import Trial
 from pytest_promptopt.refine.loop import run
 from pytest_promptopt.refine.policies import Policies
+from pytest_promptopt.refine.purse import Purse
 from pytest_promptopt.refine.search import Search
 from pytest_promptopt.refine.strategy import Strategy
 from pytest_promptopt.results import PromptResult, RunResult
@@ -172,7 +173,7 @@ class World:
             self.policies,
             spend=self.spend,
             write=None if dry else self.write,
-            left=self.left,
+            purse=Purse(self.left),
             strategy=self.strategy,
         )
 

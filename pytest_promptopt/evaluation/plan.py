@@ -1,29 +1,34 @@
-"""What a ceiling on calls buys: what judging the result takes is set aside, the rest is for the search."""
+"""What a ceiling on calls buys, and which held-out cases it leaves calls for; known before the first call."""
 
 from __future__ import annotations
 
+import math
+import random
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 from pytest_promptopt.errors import SettingsError
-from pytest_promptopt.records import Split
-from pytest_promptopt.refine.confirmation import (
-    calls_per_pair,
-    detectable,
-    least_ceiling,
-    planned_pairs,
-)
+from pytest_promptopt.records import Case, Split
+from pytest_promptopt.refine.confirmation import USUAL_GAIN, usual_calls
+from pytest_promptopt.refine.ending import scoring_calls
+from pytest_promptopt.refine.frame import SEARCHED
 from pytest_promptopt.refine.groups import Group
-from pytest_promptopt.refine.halting import Phase
 from pytest_promptopt.reports.wording import plural
-from pytest_promptopt.settings import Accept, Settings
-from pytest_promptopt.strategies import PEERS
+from pytest_promptopt.settings import Settings
 from pytest_promptopt.strategies.comparison import shared
 
 #: Below this a search has hardly begun when the money is gone.
 FEW_ITERATIONS = 3
+
+#: One in so many calls may go into scoring held-out cases; of more cases a sample is scored.
+SCORING_SHARE = 3
+
+#: What a usual run takes: the share of the training cases that an iteration runs, and the share of all cases
+#: that the best text was spared until the end.
+RUN_SHARE = 0.6
+SPARED_SHARE = 0.4
 
 
 @dataclass(frozen=True)
@@ -37,51 +42,68 @@ class Plan:
     groups: Sequence[Group]
     settings: Settings
 
-    def check(self) -> None:
-        """Raises `SettingsError` when judging the result leaves no call for the search."""
-        needed = self.scoring(Phase.TRAINING)
-        if self._ceiling is not None and needed >= self._ceiling:
+    @property
+    def least(self) -> int:
+        """Calls for the first scoring of the original and one iteration."""
+        return self._first + self._iteration
+
+    @property
+    def short(self) -> bool:
+        """Whether the ceiling is too low for that."""
+        return self._ceiling is not None and self._ceiling < self.least
+
+    def check(self, known: int = 0) -> None:
+        """Raises `SettingsError` when the ceiling does not hold the first iteration.
+
+        :param known: cases whose answer is known, so that it is not asked for.
+        """
+        if self._ceiling is not None and self._ceiling + known < self.least:
             raise SettingsError(
-                f"{self._named_ceiling}: confirming the result and scoring it on validation and "
-                f"held-out cases takes {needed} calls, which leaves none for the search; raise it or "
-                "deselect some"
+                f"{self._named_ceiling}: running the train and validation cases once takes {self._first} "
+                f"calls and an iteration about {self._iteration}, so {self.least - known} is the least; "
+                "raise it or deselect some"
             )
 
-    def scoring(self, phase: Phase) -> int:
-        """Calls that judge the result from `phase` on: on validation, by fresh answers, on held-out cases."""
-        late = self._calls[Split.VALIDATION] if phase is Phase.TRAINING else 0
-        if phase is Phase.TRAINING and not PEERS.keys().isdisjoint(self.settings.strategy):
-            late += self._calls[Split.TRAIN]  # these engines run training cases by threes
-        searching = phase in (Phase.TRAINING, Phase.VALIDATION)
-        fresh = self._fresh_calls if searching else 0
-        return late + fresh + (0 if phase is Phase.HELDOUT else 2 * self._calls[Split.HELDOUT])
+    @cached_property
+    def heldout(self) -> frozenset[str]:
+        """The held-out cases that are scored: all, or a sample that takes a third of the ceiling."""
+        cases = [case for case in self._cases if case.split is Split.HELDOUT]
+        if self._ceiling is None:
+            return frozenset(case.id for case in cases)
+        room, found = self._ceiling // SCORING_SHARE, list[Case]()
+        if scoring_calls(cases) > room:
+            random.Random(f"{self.settings.seed}-heldout").shuffle(cases)
+        for case in cases:
+            if scoring_calls([*found, case]) > room:
+                break
+            found.append(case)
+        return frozenset(case.id for case in found)
+
+    @property
+    def left_out(self) -> frozenset[str]:
+        """The held-out cases that are not run, since the ceiling holds a sample of them only."""
+        return frozenset(case.id for case in self._cases if case.split is Split.HELDOUT) - self.heldout
 
     def bought(self) -> str | None:
         """What the ceiling buys, as a sentence; None when there is no ceiling."""
         if self._ceiling is None:
             return None
-        aside = self.scoring(Phase.TRAINING)
-        start = self._calls[Split.TRAIN] + self._calls[Split.VALIDATION] + aside
-        # The candidates and their merger are asked for; the merged one is run on every case at most once.
-        iteration = self.settings.candidates + 1 + self._calls[Split.TRAIN]
-        iterations = max(0, self._ceiling - start) // iteration
+        scoring = scoring_calls(case for case in self._cases if case.id in self.heldout)
+        confirming, spared = self._confirming, math.ceil(SPARED_SHARE * self._first)
+        left = self._ceiling - self._first - spared - confirming - scoring
+        iterations = max(0, left) // self._iteration
         few = ": few, raise it" if iterations < FEW_ITERATIONS else ""
+        scored = ""
+        if scoring:
+            all_cases = len(self.heldout) + len(self.left_out)
+            sample = f"{len(self.heldout)} of {all_cases}, drawn at random" if self.left_out else "all"
+            scored = f", {scoring} for scoring the held-out cases ({sample})"
+        elif self.left_out:
+            scored = f", none for the {plural(len(self.left_out), 'held-out case')}"
         return (
-            f"promptopt: {self._named_ceiling} buys at least {plural(iterations, 'iteration')}{few}; "
-            f"{aside} calls are set aside for scoring the result, {self._confirmable()}"
-        )
-
-    def _confirmable(self) -> str:
-        """What the fresh answers can show, as the end of a sentence."""
-        pairs, alpha = self._fresh_pairs, self.settings.alpha
-        if not any(pairs):
-            least = least_ceiling(self.groups, alpha)
-            best = self.settings.accept is Accept.BEST
-            written = "whatever is written is not shown to be better" if best else "none will be written"
-            return f"none for confirming a gain, so {written}: it takes a ceiling of {least}"
-        return (
-            f"{self._fresh_calls} of them for confirming a gain: where answers differ each time, "
-            f"that shows one of {100 * detectable(min(filter(None, pairs)), alpha):.0f} points"
+            f"promptopt: {self._named_ceiling} buys about {plural(iterations, 'iteration')}{few}; of the "
+            f"calls {self._first} run the prompt as it is, {spared} complete the best text's results and "
+            f"{confirming} confirm a gain of {100 * USUAL_GAIN:.0f} points{scored}"
         )
 
     @property
@@ -94,20 +116,27 @@ class Plan:
         return f"{named} ({self._ceiling} for each of {count} strategies)" if count > 1 else named
 
     @cached_property
+    def _cases(self) -> Sequence[Case]:
+        return [case for group in self.groups for case in group.cases]
+
+    @cached_property
     def _calls(self) -> Counter[Split]:
         """How many calls one evaluation of each split takes."""
         calls = Counter[Split]()
-        for case in (case for group in self.groups for case in group.cases):
+        for case in self._cases:
             calls[case.split] += case.samples * len(case.prompts)
         return calls
 
-    @cached_property
-    def _fresh_pairs(self) -> list[int]:
-        """The most pairs of fresh answers that each group of prompts may be confirmed with."""
-        return planned_pairs(self.groups, self._ceiling, self.settings.alpha)
+    @property
+    def _first(self) -> int:
+        return sum(self._calls[split] for split in SEARCHED)
 
     @property
-    def _fresh_calls(self) -> int:
-        return sum(
-            pairs * calls_per_pair(group) for pairs, group in zip(self._fresh_pairs, self.groups, strict=True)
-        )
+    def _iteration(self) -> int:
+        # The candidates and their merger are asked for.
+        return self.settings.candidates + 1 + math.ceil(RUN_SHARE * self._calls[Split.TRAIN])
+
+    @property
+    def _confirming(self) -> int:
+        """Calls of fresh answers that show the usual gain of every group."""
+        return sum(usual_calls(group, self.settings.alpha) for group in self.groups)

@@ -33,17 +33,20 @@ from pytest_promptopt.models.caller import Caller, Paid
 from pytest_promptopt.models.prices import price_of
 from pytest_promptopt.models.registry import preflight, variety
 from pytest_promptopt.prompts import PromptFile, check_writable, clear_strays, save_beside, write_prose
-from pytest_promptopt.records import Answer, Case, CaseResult, Request, Role, Spend
+from pytest_promptopt.records import Answer, Case, CaseResult, Request, Role, Spend, Split
 from pytest_promptopt.refine import loop
 from pytest_promptopt.refine.evaluator import Prompt, StopRun, Trial
 from pytest_promptopt.refine.groups import connected
 from pytest_promptopt.refine.halting import Phase
 from pytest_promptopt.refine.policies import Policies
+from pytest_promptopt.refine.purse import Purse
 from pytest_promptopt.refine.strategy import Strategy
 from pytest_promptopt.reports.live import Progress, SilentProgress, progress_for
 from pytest_promptopt.reports.wording import cost, plural
 from pytest_promptopt.results import Iteration, RunResult
 from pytest_promptopt.runs.fingerprint import digest
+from pytest_promptopt.runs.history import Histories
+from pytest_promptopt.runs.past import PastRun
 from pytest_promptopt.settings import Mode, Settings
 from pytest_promptopt.strategies.comparison import compare
 
@@ -73,6 +76,7 @@ class Refinement:
         self._own_models: set[str] = set()
         self._record: RunRecord | None = None
         self._over = False
+        self._ceiling = settings.max_calls
         #: Prompts with a better text that could not be put into their files.
         self.unwritten: list[str] = []
 
@@ -91,11 +95,16 @@ class Refinement:
         self._check_models()
         self._share_splits()
         self._plan = Plan(connected(list(files.values()), self.cases), self._settings)
-        self._plan.check()
+        self._plan.check(self._known_cases() if self._plan.short else 0)
         if self._settings.comparing:
             return self._compare(strategies, files, record)
         (strategy,) = strategies.values()
         return self._refine(strategy, files, record)
+
+    @property
+    def left_out(self) -> frozenset[str]:
+        """The held-out cases that the ceiling leaves no calls for."""
+        return self._plan.left_out
 
     def close(self) -> None:
         """End the run's record, after the last call of the session."""
@@ -134,6 +143,12 @@ class Refinement:
             if ceiling is not None and (found is not None or price_of(probe) is None):
                 raise SettingsError(unknown_price(model, ceiling))
 
+    def _known_cases(self) -> int:
+        """How many cases would get their first answer from the cache."""
+        probed = self._engine.probe().items()
+        searched = [keys for item, keys in probed if self._items[item].case.split is not Split.HELDOUT]
+        return sum(any(map(self._caller.knows, keys)) for keys in searched)
+
     def _share_splits(self) -> None:
         """Cases that ask a model the very same share the strictest split, however they are written."""
         if len({case.case.split for case in self._items.values()}) < 2:
@@ -149,7 +164,6 @@ class Refinement:
 
     def _refine(self, strategy: Strategy, files: Mapping[str, PromptFile], record: RunRecord) -> RunResult:
         journal = record.open(files, self._ledger)
-        self._ledger.set_aside(self._plan.scoring(Phase.TRAINING))
         known, paid = record.known(), self._ledger.spend
         self._caller.remember(known)
         if record.past is not None:
@@ -157,6 +171,8 @@ class Refinement:
                 f"promptopt: continuing run {record.id}: {plural(len(known), 'call')} of it are known and "
                 f"not made again; {plural(paid.calls, 'call')} ({cost(paid)}) were spent on it"
             )
+            self._go_on(record.past)
+        purse = Purse(partial(self._calls_left, paid.calls), tell=self._ledger.set_aside)
         with self._shown_progress(files):
             result = loop.run(
                 list(files.values()),
@@ -166,9 +182,11 @@ class Refinement:
                 journal,
                 self._policies(),
                 spend=self._spend,
-                left=lambda: self._ledger.calls_left,
+                purse=purse,
                 write=partial(self._write, journal) if self._settings.mode is Mode.OPTIMIZE else None,
                 strategy=strategy,
+                heldout=self._plan.heldout,
+                history=Histories(self._settings.home, record.id, record.past),
             )
         self._over = True
         if record.past is not None:
@@ -177,6 +195,21 @@ class Refinement:
             note = f"continued: {replayed}, {plural(made, 'new call')} were made"
             result = replace(result, notes=(*result.notes, note))
         return self._with_relative_journal(result)
+
+    def _go_on(self, past: PastRun) -> None:
+        """Take the search as it was when it had found its text, if that is all that is left to confirm."""
+        if past.to_confirm:
+            self._ceiling = past.search_ceiling
+            self._ledger.hold("the search was over when the run ended: its text goes on to be confirmed")
+
+    def _calls_left(self, paid: int) -> int | None:
+        """What the ceiling leaves, as it was at this point if a run goes its way once more.
+
+        :param paid: calls that earlier processes of the run have made.
+        """
+        if self._ceiling is None:
+            return None
+        return max(0, self._ceiling - self._caller.replayed - (self._ledger.spend.calls - paid))
 
     def _compare(
         self, strategies: Mapping[str, Strategy], files: Mapping[str, PromptFile], record: RunRecord
@@ -193,7 +226,8 @@ class Refinement:
                 self.ask,
                 self._settings,
                 self._policies(),
-                scoring=self._plan.scoring,
+                heldout=self._plan.heldout,
+                history=Histories(self._settings.home, record.id, None),
                 open_journal=open_journal,
                 spend=self._spend,
             )
@@ -216,8 +250,9 @@ class Refinement:
             yield
         finally:
             self._progress.finished()
-            # What was set aside and not used: pytest's own loop runs the held-out cases of unchanged prompts.
+            # What was kept and not used: pytest's own loop runs the held-out cases of unchanged prompts.
             self._ledger.set_aside(0)
+            self._ledger.hold("")
             self._caller.forget_refusals()
 
     def _policies(self) -> Policies:
@@ -236,8 +271,9 @@ class Refinement:
         )
 
     def _phase(self, phase: Phase, prompts: str) -> None:
-        if not self._settings.comparing:  # there each strategy sets aside for itself
-            self._ledger.set_aside(self._plan.scoring(phase))
+        if phase in (Phase.CONFIRMATION, Phase.HELDOUT):
+            self._ceiling = self._settings.max_calls
+            self._ledger.hold("")
         self._caller.forget_refusals()
         self._progress.phase(phase, prompts)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Generator, Sequence
+from collections.abc import Collection, Generator, Sequence
 from dataclasses import replace
 from functools import partial
 from types import FrameType
@@ -14,7 +14,7 @@ import pytest
 
 from pytest_promptopt.budget import Price
 from pytest_promptopt.cache import ResponseCache
-from pytest_promptopt.errors import ModelError, NoModelError, PromptoptError, SettingsError
+from pytest_promptopt.errors import ErrorKind, ModelError, NoModelError, PromptoptError, SettingsError
 from pytest_promptopt.evaluation import header, internals, tally
 from pytest_promptopt.evaluation.capture import Operands, failure_of
 from pytest_promptopt.evaluation.case import PromptCase
@@ -177,6 +177,17 @@ class CaseRunner:
         if self.result.interrupted:
             self.caller.cancel()
             raise KeyboardInterrupt
+        self._leave_out(self._refinement.left_out)
+
+    def _leave_out(self, cases: Collection[str]) -> None:
+        """Skip the held-out cases that no step has run: the calls are used up."""
+        reason = (
+            f"not run: --promptopt-max-calls={self.settings.max_calls} leaves calls for a sample of the "
+            "held-out cases"
+        )
+        for item, case in self.cases.items():
+            if case.case.id in cases:
+                item.add_marker(pytest.mark.skip(reason=reason))
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_protocol(
@@ -229,7 +240,12 @@ class CaseRunner:
     ) -> None:
         """Put what the summary, the gate and the reports need on the report, where xdist carries it along."""
         own = outcome_of(run, held.reports)
-        if own.status is Status.ERRORED and run.error is not None and not report.failed:
+        if self._unpaid_heldout(run):
+            path, line, _ = run.case.item.location
+            report.outcome, report.longrepr = "skipped", (path, line or 0, f"Skipped: not run: {run.error}")
+            report.__dict__.pop("wasxfail", None)
+            own, outcomes = replace(own, status=Status.SKIPPED, error=None), ()
+        elif own.status is Status.ERRORED and run.error is not None and not report.failed:
             report.outcome = "failed"
             report.__dict__.pop("wasxfail", None)
             report.longrepr = f"no usable answer from the model, and the test took no notice: {run.error}"
@@ -239,6 +255,12 @@ class CaseRunner:
         payload = tally.payload(run.case, outcomes, own.status, tolerated=self._tolerated(run.case, own))
         for each in held.reports:
             tally.attach(each, payload if each is report else {"tolerated": payload["tolerated"]})
+
+    def _unpaid_heldout(self, run: Run) -> bool:
+        """Whether the ceiling left no call for a held-out case after an optimization."""
+        error = run.error
+        refused = isinstance(error, ModelError) and error.kind is ErrorKind.BUDGET
+        return refused and self.settings.optimizing and run.case.case.split is Split.HELDOUT
 
     def _judge_samples(
         self, case: PromptCase, outcomes: Sequence[Outcome], report: pytest.TestReport

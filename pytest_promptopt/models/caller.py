@@ -128,6 +128,13 @@ class Caller:
             return None
         return self._memory.setdefault(key, Known(stored, None, cached=True))
 
+    def knows(self, key: str) -> bool:
+        """Whether memory or disk has the answer to the request with this key."""
+        with self._changed:
+            if key in self._remembered or key in self._memory:
+                return True
+        return self._cache is not None and not self._refresh and self._cache.get(key) is not None
+
     def submit(self, request: Request, role: Role) -> None:
         """Start a flight, unless the answer is known or under way. Does not wait for the network."""
         self._submit(request, role)

@@ -13,7 +13,7 @@ from pytest_promptopt.results import SplitScore
 LATERAL_FROM = 0.10
 
 #: A text that was not run on all cases is better when this is how likely it is better on all.
-PROBABLY = 0.8
+PROBABLY = 0.7
 
 #: Rates are means of floats; closer than this is equal.
 EPSILON = 1e-9
@@ -158,7 +158,9 @@ def adaptive(comparison: Comparison) -> Verdict:
         return Verdict(False, "no case has an answer under both texts")
     if comparison.gain > EPSILON and (comparison.chance is None or comparison.chance >= PROBABLY):
         return Verdict(True, f"better: {comparison}")
-    lateral = comparison.split is Split.TRAIN and comparison.before >= LATERAL_FROM
+    if comparison.gain > EPSILON:
+        return Verdict(False, f"better, but not surely enough ({comparison.chance:.0%}): {comparison}")
+    lateral = comparison.split is Split.TRAIN and comparison.before >= LATERAL_FROM and not comparison.unrun
     if lateral and holds(comparison):
         return Verdict(True, f"as good, a step sideways: {comparison}")
     return Verdict(False, f"{'worse' if comparison.gain < -EPSILON else 'not better'}: {comparison}")

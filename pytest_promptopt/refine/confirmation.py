@@ -1,28 +1,42 @@
 """Is the gain more than noise? Fresh answers under the original and the winner, case by case.
 
-The best of many candidates was chosen by the very answers that made it the best, so those show nothing.
-Here both texts get answers that no step of the search has seen, in pairs on the same case, and an exact sign
-test decides. The cases are two strata, those whose verdict the winner changed in the search and all others:
-in each the pairs weigh what the stratum weighs among all cases. So a loss that is spread over the cases that
-looked unchanged counts in full.
+The best of many candidates was chosen by the very answers that made it the best, so those show nothing: not
+even the first answers of the original, by which the failing cases were chosen. Here both texts get answers
+that no other step and no other run has seen, in pairs on the same case. What is to be shown is that *the pass
+rate over all train and validation cases, each with the same weight, rises*.
 
-There are three looks at the growing pairs, each with its share of the user's alpha (weighted Bonferroni;
-Dunn, JASA 56, 1961; Rosenthal & Rubin, Psychol. Bull. 94, 1983), so the chance to take a winner without
-effect for better is at most alpha, whenever it stops. How many pairs the next look adds depends on how many
-pairs differ, never on which text is ahead: that leaves every differing pair a fair coin under the null
-hypothesis, so that the plan may adapt and the tests stay exact.
+All cases are asked in one order drawn for this run, over and over; nothing of the search decides about it.
+After every few pairs there is a look, and two tests share alpha:
+
+* The sign test over all pairs so far (`SignLooks`), with most of alpha. What its looks may err grows with the pairs
+  that were asked, up to a number of pairs that is fixed before the first: so a large gain is shown after a
+  handful, and the end of the calls loses nothing.
+* That everything repeats itself (`repeated`), with the rest: with a model that always answers the same a small
+  gain among many cases is shown after a few rounds, though some cases got worse.
+
+How sure that is. If neither text is better on any case, the sign test is exact. Where some cases win and
+others lose so that the rate does not rise, it is exact for cases drawn with replacement, since a pair is then
+better no more often than worse. Cases asked in turn vary less than that; no proof is known to us, and in some
+2,000 such worlds, the extreme ones among them (some cases sure to win, some to lose, the others all alike),
+none was confirmed more often than the coin flip, within the accuracy of a simulation. The second test is
+proved for every such world. A rate between 0 and 1 (subtests) counts as better or worse with the chance of
+its difference, by a coin of our own: so its mean is what is tested.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
 from statistics import NormalDist
 
-from pytest_promptopt.evidence import Signs, least_changes, sign_test, weighted_sign_test
-from pytest_promptopt.records import CaseResult
-from pytest_promptopt.refine.acceptance import EPSILON
+from pytest_promptopt.evidence import SignLooks, least_changes, repeated
+from pytest_promptopt.records import CaseResult, Overlay
+from pytest_promptopt.refine.acceptance import EPSILON, compare
 from pytest_promptopt.refine.attempts import Version
 from pytest_promptopt.refine.evaluator import StopRun, Trial
 from pytest_promptopt.refine.frame import SEARCHED
@@ -32,38 +46,69 @@ from pytest_promptopt.results import Confirmation
 
 IMPROVED, NOT_SHOWN, WORSE = "improved", "not shown", "worse"
 
-#: No other step asks for a sample of this number or above.
+#: No other step asks for a sample of this number or above; each confirmation has so many of its own.
 FIRST_SAMPLE = 1_000_000
+SAMPLES_OF_A_RUN = 10_000
 
-#: What each look has of alpha; the first that shows a gain ends the confirmation. The last has most, for
-#: the power, and the second enough for six pairs that are all better: of one case, or twice of three.
-SHARES = (0.20, 0.32, 0.48)
+#: What each test has of alpha: the second just enough for one case more that passes, six times in a row.
+SIGNS, REPEATS = 0.86, 0.14
+
+#: What the sign test may spend on the pairs that the ceiling allows; the rest is for a higher ceiling.
+UNDER_CEILING = 0.9
 
 #: The most pairs: so many for each case, and so many in all; more where alpha takes more to show anything.
 PAIRS_PER_CASE = 6
 MAX_PAIRS = 600
 
-#: One in so many of a ceiling's calls is for the confirmation; the others are for the search and the scoring.
-CEILING_SHARE = 3
+#: The gain that is planned for before the search.
+USUAL_GAIN = 0.3
 
-#: Pairs of unchanged cases that the first look has at least, if there are so many, and of a stratum at most.
-LEAST_UNCHANGED = 30
-FIRST_OF_STRATUM = 100
+#: Before anything is known at most one in so many calls is kept for confirming a gain.
+CONFIRMING_SHARE = 4
 
-#: The gain that the pairs are planned for, to be shown nine times out of ten.
-GAIN_PLANNED = 0.10
+#: Pairs from look to look: so many, or a tenth of those so far.
+STEP = 6
+STEP_SHARE = 10
+
+#: About what a look at the last planned pair has of alpha, when the earlier ones took their part.
+_LAST = 0.55
+
+#: So many pairs more than the normal curve says, since pairs are whole and looks are few (simulated).
+_LEAD = 3
 _POWER = 0.9
 
 
-def least_pairs(alpha: float) -> int:
-    """Fewer pairs cannot show anything, even if the winner wins them all."""
-    return least_changes(alpha * max(SHARES))
+@dataclass(frozen=True)
+class Begun:
+    """A confirmation that an earlier process of this run has begun.
+
+    :param limit: the pairs that it was planned with.
+    :param looked: after how many pairs it was looked at besides the planned looks, when the calls ended.
+    """
+
+    limit: int
+    looked: tuple[int, ...] = ()
 
 
-def least_ceiling(groups: Sequence[Group], alpha: float) -> int:
-    """The least ceiling on calls of which a third can show a gain of each of these groups."""
-    asked = [group for group in groups if group.ids(*SEARCHED)]
-    return CEILING_SHARE * least_pairs(alpha) * sum(map(calls_per_pair, asked))
+@dataclass(frozen=True)
+class History:
+    """What was there before this process.
+
+    :param confirmations: how often earlier runs have asked fresh answers of these train and validation cases.
+    :param heldout: how often earlier runs have scored these held-out cases.
+    :param begun: the confirmations of this run, by the number of their first sample.
+    """
+
+    confirmations: int = 0
+    heldout: int = 0
+    begun: Mapping[int, Begun] = field(default_factory=dict)
+
+
+def first_sample(run: str, winner: Overlay) -> int:
+    """The number of the first sample for these texts in this run, and in the processes that continue it."""
+    name = json.dumps([run, dict(winner)], sort_keys=True)
+    number = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4])
+    return FIRST_SAMPLE + SAMPLES_OF_A_RUN * number
 
 
 def calls_per_pair(group: Group) -> int:
@@ -71,24 +116,37 @@ def calls_per_pair(group: Group) -> int:
     return 2 * group.calls_per_run
 
 
-def planned_pairs(groups: Sequence[Group], ceiling: int | None, alpha: float) -> list[int]:
-    """The most pairs that each group's winner is confirmed with, known before the search.
+def least_pairs(alpha: float) -> int:
+    """Fewer pairs cannot show anything, even if the winner wins them all."""
+    return least_changes(alpha * SIGNS * UNDER_CEILING)
 
-    All are 0 where a third of the ceiling cannot show anything.
 
-    :param ceiling: calls of the session, of which the confirmation takes about a third at most; None for no
-        limit.
-    """
+def most_pairs(cases: int, alpha: float) -> int:
+    """The most pairs that are ever asked of so many cases."""
     least = least_pairs(alpha)
-    each, most = max(PAIRS_PER_CASE, least), max(MAX_PAIRS, least)
-    wanted = [min(each * len(group.ids(*SEARCHED)), most) for group in groups]
-    if ceiling is None or not any(wanted):
-        return wanted
-    if ceiling < least_ceiling(groups, alpha):
-        return [0] * len(groups)
-    calls = sum(pairs * calls_per_pair(group) for pairs, group in zip(wanted, groups, strict=True))
-    share = min(1.0, ceiling // CEILING_SHARE / calls)
-    return [min(pairs, max(least, int(share * pairs))) for pairs in wanted]
+    return min(max(PAIRS_PER_CASE, least) * cases, max(MAX_PAIRS, least))
+
+
+def foreseen_calls(group: Group, fixed: float, broken: float, alpha: float) -> int:
+    """The calls of a confirmation that shows such a change about nine times out of ten.
+
+    0 when nothing can be shown sensibly: it is no gain, or too small a one for the pairs that are ever asked.
+
+    :param fixed: the expected number of train and validation cases that fail under the original and pass
+        under the new text, with those that do so by chance; `broken` the other way round.
+    """
+    cases = len(group.ids(*SEARCHED))
+    if not cases or fixed - broken <= 0:
+        return 0
+    pairs = _pairs_for((fixed - broken) / cases, (fixed + broken) / cases, alpha)
+    return pairs * calls_per_pair(group) if pairs <= most_pairs(cases, alpha) else 0
+
+
+def usual_calls(group: Group, alpha: float) -> int:
+    """What is foreseen before anything is known: calls that show `USUAL_GAIN`, or all that are ever asked."""
+    cases = len(group.ids(*SEARCHED))
+    most = most_pairs(cases, alpha) * calls_per_pair(group)
+    return foreseen_calls(group, USUAL_GAIN * cases, 0, alpha) or most
 
 
 def detectable(pairs: int, alpha: float, *, differing: float = 0.5) -> float:
@@ -96,45 +154,90 @@ def detectable(pairs: int, alpha: float, *, differing: float = 0.5) -> float:
     return min(1.0, _reach(alpha) * math.sqrt(differing / pairs))
 
 
+def _pairs_for(gain: float, differing: float, alpha: float) -> int:
+    """So many pairs show `gain` nine times out of ten, where this share of all pairs differs."""
+    share = min(1.0, max(differing, gain))
+    few = least_pairs(alpha) / gain  # till then not enough of them differ
+    enough = (share - gain * gain) * (_reach(alpha) / gain) ** 2 + _LEAD / gain
+    return max(STEP, math.ceil(max(few, enough)))
+
+
 def _reach(alpha: float) -> float:
     normal = NormalDist()
-    return normal.inv_cdf(_POWER) - normal.inv_cdf(alpha * SHARES[-1])
+    return normal.inv_cdf(_POWER) - normal.inv_cdf(alpha * _LAST)
 
 
-class _Stratum:
-    """Cases whose pairs are counted together; asked in a fixed order, over and over."""
+class Account:
+    """What the looks of the sign test may err by so many pairs, all together.
 
-    def __init__(self, cases: list[str]) -> None:
-        self.cases = cases
-        self.asked = self.pairs = self.better = self.worse = 0
-        self._gains = 0.0
+    :param limit: the pairs that are planned, fixed before the first; `most`: those that may be asked at all.
+    """
 
-    def __len__(self) -> int:
-        return len(self.cases)
+    def __init__(self, alpha: float, limit: int, most: int) -> None:
+        self._alpha = alpha * SIGNS
+        self.limit = limit
+        self._more = most - limit
 
-    @property
-    def gain(self) -> float:
-        return self._gains / self.pairs if self.pairs else 0.0
+    def allowed(self, pairs: int) -> float:
+        planned = UNDER_CEILING if self._more else 1.0
+        share = planned * _spent(min(pairs, self.limit), self.limit)
+        if pairs > self.limit:
+            share += (1 - planned) * _spent(pairs - self.limit, self._more)
+        return self._alpha * min(1.0, share)
 
-    @property
-    def differing(self) -> int:
-        return self.better + self.worse
 
-    def next(self, total: int) -> Iterator[tuple[int, str]]:
-        """Sample number and case of the pairs that are missing to `total` of them."""
-        for number in range(self.asked, total if self.cases else 0):
-            yield FIRST_SAMPLE + number // len(self), self.cases[number % len(self)]
-            self.asked += 1
+def _spent(pairs: int, limit: int) -> float:
+    """Half of it early, for the large gains, and half late, for the power."""
+    return 0.5 * math.log1p(pairs / STEP) / math.log1p(limit / STEP) + 0.5 * (pairs / limit) ** 2
 
-    def add(self, before: CaseResult, after: CaseResult) -> None:
+
+def _ends(limit: int, most: int) -> list[int]:
+    """After how many pairs there is a look; the last planned one is among them."""
+    ends, end = list[int](), 0
+    while end < most:
+        step = max(STEP, 2 * (end // (2 * STEP_SHARE)))
+        end = min(end + step, limit if end < limit else most)
+        ends.append(end)
+    return ends
+
+
+class Tally:
+    """The pairs that came in.
+
+    :ivar better: how many answers are better under the new text; `worse` likewise. `won` and `lost` of them
+        count for the sign test.
+    """
+
+    def __init__(self, cases: Sequence[str]) -> None:
+        self.better = self.worse = self.won = self.lost = self.pairs = 0
+        self._gains: dict[str, list[float]] = {case: [] for case in cases}
+        self._first: dict[str, tuple[float, float]] = {}
+        self._same = True
+
+    def add(self, before: CaseResult, after: CaseResult, coin: float) -> None:
         """Count a pair, if both texts have a result."""
-        if before.rate is None or after.rate is None:
+        old, new = before.rate, after.rate
+        if old is None or new is None:
             return
-        gain = after.rate - before.rate
+        case, gain = before.case.id, new - old
+        self._same &= self._first.setdefault(case, (old, new)) == (old, new)
+        self._gains[case].append(gain)
         self.pairs += 1
-        self._gains += gain
         self.better += gain > EPSILON
         self.worse += gain < -EPSILON
+        self.won += coin < gain
+        self.lost += coin < -gain
+
+    @property
+    def estimate(self) -> float:
+        """The gain over all cases that were asked, each with the same weight."""
+        known = [math.fsum(gains) / len(gains) for gains in self._gains.values() if gains]
+        return math.fsum(known) / len(known) if known else 0.0
+
+    def repeats(self, side: int) -> float:
+        """The p-value of a gain (side 1) or a loss (-1) by what repeats itself."""
+        rounds = min(map(len, self._gains.values()), default=0) if self._same else 0
+        return repeated(side * math.fsum(new - old for old, new in self._first.values()), rounds)
 
 
 class Comparing:
@@ -142,152 +245,200 @@ class Comparing:
 
     `originals` are the fresh results under the original, one for each pair asked for.
 
-    :param pairs: the most pairs of fresh answers to ask for.
+    :param first: the first sample number that is this confirmation's own.
+    :param excluded: cases that are no evidence, since one of the texts has them as examples.
+    :param share: one of so many prompts, or groups of them, that are still to be confirmed by what is left.
+    :param begun: what an earlier process of this run has planned and looked at.
     """
 
     def __init__(
-        self, group: Group, original: Version, winner: Version, around: Surroundings, pairs: int
+        self,
+        group: Group,
+        original: Version,
+        winner: Version,
+        around: Surroundings,
+        *,
+        first: int,
+        excluded: Collection[str] = (),
+        share: int = 1,
+        begun: Begun = Begun(0),
     ) -> None:
         self._group = group
         self._winner = winner
         self._around = around
-        self._most = pairs
+        self._first = first
+        self._share = share
+        self._begun = begun
         self._alpha = around.settings.alpha
-        self._look = 0
+        self._seed = f"{around.settings.seed}-{first}"
+        known = [result for result in original.evidence(*SEARCHED) if result.case.id not in excluded]
+        self._cases = [result.case.id for result in known]
+        self._place = {case: place for place, case in enumerate(self._cases)}
+        gains = compare(known, winner.evidence(*SEARCHED))
+        self._foreseen = foreseen_calls(group, len(gains.fixed), len(gains.broken), self._alpha)
+        random.Random(f"{self._seed}-confirmation").shuffle(self._cases)
+        runs = [len(outcome.calls) for result in known for outcome in result.outcomes if outcome.calls]
+        each = max(group.calls_per_run, sum(runs) / len(runs)) if runs else group.calls_per_run
+        self._calls_per_pair = 2 * each
+        self._most = most_pairs(len(self._cases), self._alpha)
+        self._asked = 0
+        self._tally = Tally(self._cases)
+        self._gain, self._loss = SignLooks(), SignLooks()
         self.originals: list[CaseResult] = []
-        old = {result.case.id: result.rate for result in original.evidence(*SEARCHED)}
-        new = {result.case.id: result.rate for result in winner.evidence(*SEARCHED)}
-        gains = {case: _gain(rate, new.get(case)) for case, rate in old.items()}
-        self._fixed = sum(gain > EPSILON for gain in gains.values())
-        self._broken = sum(gain < -EPSILON for gain in gains.values())
-        cases = list(gains)
-        random.Random(f"{around.settings.seed}-confirmation").shuffle(cases)
-        self._changed = _Stratum([case for case in cases if abs(gains[case]) > EPSILON])
-        self._others = _Stratum([case for case in cases if abs(gains[case]) <= EPSILON])
 
     def run(self) -> Confirmation:
         """Look at growing pairs until they show a gain or a loss, or cannot. Raises `KeyboardInterrupt`."""
+        if not self._cases:
+            return self._result(0, "every case with a result stands in a text as an example")
         paid = self._around.paid().calls
+        limit = self._begun.limit or self._affordable()
+        if limit < least_pairs(self._alpha):
+            return self._result(0, "the ceiling leaves too few calls for it")
+        self._account = Account(self._alpha, limit, self._most)
+        self._ends = _ends(limit, self._most)
+        self._pairs = self._order()
+        self._note(())
         why = ""
-        if self._most < least_pairs(self._alpha):
-            needed = least_ceiling([self._group], self._alpha)
-            why = f"a third of the ceiling on calls is too little for it; {needed} calls are the least"
-            return self._result(0, why)
         try:
-            for self._look in range(len(SHARES)):
-                changed, others = self._plan()
-                self._ask([*self._changed.next(changed)], [*self._others.next(others)])
-                if self._p() <= self._alpha or self._p(reverse=True) <= self._alpha:
+            while self._verdict() == NOT_SHOWN and not self._hopeless() and self._asked < self._most:
+                end = self._end()
+                if end == self._asked:
+                    why = "the ceiling on calls is reached"
                     break
+                self._ask(self._pairs[self._asked : end])
         except StopRun as stopped:
             why = stopped.why
         return self._result(self._around.paid().calls - paid, why)
 
     # --------------------------------------------------------------------------------------------- the plan
 
-    def _plan(self) -> tuple[int, int]:
-        """How many pairs of changed and of other cases there are to be by this look."""
-        changed, others = self._changed, self._others
-        if self._look == 0:
-            kept = min(len(others), LEAST_UNCHANGED, self._most // 2)
-            first = min(len(changed), FIRST_OF_STRATUM, self._most - kept)
-            return first, min(len(others), FIRST_OF_STRATUM, self._most - first)
-        if changed.differing == changed.pairs and not others.differing:
-            enough = self._rounds() * len(changed)
-            if self._look == 1 or not enough or enough > changed.asked:
-                return enough, others.asked
-        total = self._planned() * (self._look + 1) // len(SHARES)
-        share = round(total * len(changed) / (len(changed) + len(others)))
-        return share, total - share
+    def _affordable(self) -> int:
+        """How many pairs the ceiling leaves, up to the most that are asked."""
+        free = self._around.purse.free()
+        return self._most if free is None else min(self._most, int(free / self._share / self._calls_per_pair))
 
-    def _planned(self) -> int:
-        """Pairs that show `GAIN_PLANNED`, if as many differ as did in the search and since."""
-        changed, others = self._changed, self._others
-        cases, pairs = len(changed) + len(others), changed.pairs + others.pairs
-        share = (len(changed) + pairs * self._differing) / (cases + pairs)
-        enough = math.ceil(share * (_reach(self._alpha) / GAIN_PLANNED) ** 2)
-        first = min(len(changed), FIRST_OF_STRATUM) + min(len(others), FIRST_OF_STRATUM)
-        return min(self._most, max(enough, 2 * first))
+    def _order(self) -> list[tuple[int, str]]:
+        """All pairs that may be asked, as sample number and case.
 
-    def _rounds(self) -> int:
-        """Pairs of each changed case that show the gain, if they go on to repeat the search's verdicts.
-
-        So it is with a model that always answers the same: the other cases need no second pair. 0 when the
-        pairs that are left would not do.
+        Up to each look in the order of the suite, in which they are sent: so what came in before a stop is a
+        beginning of this list.
         """
-        left = (self._most - self._others.asked) // len(self._changed)
-        for rounds in range(1, left + 1):
-            p = sign_test(rounds * self._fixed, rounds * self._broken)
-            if p <= self._alpha * SHARES[self._look]:
-                return rounds
-        return 0
+        size, found = len(self._cases), list[tuple[int, str]]()
+        for start, end in pairwise([0, *self._ends]):
+            pairs = [(self._first + n // size, self._cases[n % size]) for n in range(start, end)]
+            found += sorted(pairs, key=lambda pair: (self._place[pair[1]], pair[0]))
+        return found
+
+    def _end(self) -> int:
+        """Up to which pair to ask for the next look; the calls for the planned ones were free before."""
+        end = min(end for end in (*self._ends, *self._begun.looked) if end > self._asked)
+        if self._asked >= self._account.limit:
+            most = self._asked + self._affordable()
+            if self._asked < most < end:
+                self._note([most])
+            end = min(end, most)
+        return end
+
+    def _hopeless(self) -> bool:
+        """Whether the winner is not ahead after half of the planned pairs."""
+        return 2 * self._asked >= self._account.limit and self._tally.won <= self._tally.lost
+
+    def _note(self, looked: Sequence[int]) -> None:
+        """Journal what a later process of this run has to keep to."""
+        names = [prompt.name for prompt in self._group.prompts]
+        looked = [*self._begun.looked, *looked]
+        self._around.record(
+            "confirming", prompts=names, sample=self._first, limit=self._account.limit, looked=looked
+        )
 
     # ------------------------------------------------------------------------------------------ the evidence
 
-    def _ask(self, changed: Sequence[tuple[int, str]], others: Sequence[tuple[int, str]]) -> None:
-        """Get these pairs, all at once, and count them."""
-        stratum = {case: self._changed for _, case in changed} | {case: self._others for _, case in others}
+    def _ask(self, wanted: Sequence[tuple[int, str]]) -> None:
+        """Get these pairs, all at once, count them and look; raises `StopRun` after what came in."""
+        try:
+            self._count(wanted)
+        except StopRun:
+            came = self._beginning(wanted)
+            if came:
+                self._note([self._asked + came])
+                self._look(came)
+            raise
+        self._look(len(wanted))
+
+    def _beginning(self, wanted: Sequence[tuple[int, str]]) -> int:
+        """Count the pairs up to the first that did not come in; how many these are."""
+        for number, pair in enumerate(wanted):
+            try:
+                self._count([pair])
+            except StopRun:
+                return number
+        return len(wanted)
+
+    def _count(self, wanted: Sequence[tuple[int, str]]) -> None:
         by_sample: dict[int, list[str]] = {}
-        for sample, case in [*changed, *others]:
+        for sample, case in wanted:
             by_sample.setdefault(sample, []).append(case)
         trials = [
             Trial(overlay, tuple(cases), (sample,))
             for sample, cases in by_sample.items()
             for overlay in ({}, self._winner.overlay)
         ]
-        measured = self._around.evaluator.evaluate(trials) if trials else []
-        for before, after in zip(measured[::2], measured[1::2], strict=True):
+        measured = self._around.evaluator.evaluate(trials)
+        for trial, before, after in zip(trials[::2], measured[::2], measured[1::2], strict=True):
             self.originals += before
             new = {result.case.id: result for result in after}
             for result in before:
-                stratum[result.case.id].add(result, new[result.case.id])
+                toss = random.Random(f"{self._seed}-{trial.samples}-{result.case.id}").random()
+                self._tally.add(result, new[result.case.id], toss)
 
-    @property
-    def _estimate(self) -> float:
-        strata = (self._changed, self._others)
-        return sum(len(one) * one.gain for one in strata) / sum(map(len, strata))
+    def _look(self, came: int) -> None:
+        self._asked += came
+        allowed, tally = self._account.allowed(self._asked), self._tally
+        self._gain.look(tally.won, tally.lost, allowed)
+        self._loss.look(tally.lost, tally.won, allowed)
 
-    @property
-    def _differing(self) -> float:
-        """The share of all pairs that differ, in whichever way."""
-        strata = (self._changed, self._others)
-        return sum(len(one) * one.differing / max(1, one.pairs) for one in strata) / sum(map(len, strata))
+    def _verdict(self) -> str:
+        for verdict, looks, side in ((IMPROVED, self._gain, 1), (WORSE, self._loss, -1)):
+            shown = looks.shown or self._tally.repeats(side) <= self._alpha * REPEATS
+            if shown and side * self._tally.estimate > EPSILON:
+                return verdict
+        return NOT_SHOWN
 
-    def _p(self, *, reverse: bool = False) -> float:
-        """The p-value of a gain, or of a loss, corrected for the looks; 1.0 when the estimate is none."""
-        estimate = -self._estimate if reverse else self._estimate
-        changed, others = self._changed, self._others
-        if estimate <= EPSILON or any(len(one) and not one.pairs for one in (changed, others)):
+    # ------------------------------------------------------------------------------------------- the account
+
+    def _p(self) -> float:
+        """At which alpha this look would just have shown the gain; 1.0 when the estimate is none."""
+        if self._tally.estimate <= EPSILON:
             return 1.0
-        signs = [
-            Signs(*((one.worse, one.better) if reverse else (one.better, one.worse)), weight)
-            for one, weight in (
-                (changed, len(changed) * max(1, others.pairs)),
-                (others, max(1, len(others)) * max(1, changed.pairs)),
-            )
-        ]
-        return min(1.0, weighted_sign_test(*signs) / SHARES[self._look])
+        signs = self._gain.p * self._alpha / self._account.allowed(self._asked)
+        return min(1.0, signs, self._tally.repeats(1) / REPEATS)
+
+    def _needed(self) -> int:
+        """How many more calls will show the gain, if pairs go on to differ as they did; 0 if none will."""
+        tally = self._tally
+        if not tally.pairs:
+            return self._foreseen
+        gain, differing = (tally.won - tally.lost) / tally.pairs, (tally.won + tally.lost) / tally.pairs
+        if gain <= 0 or tally.estimate <= EPSILON:
+            return 0
+        pairs = max(_pairs_for(gain, differing, self._alpha), self._asked + STEP)
+        return math.ceil((pairs - self._asked) * self._calls_per_pair) if pairs <= self._most else 0
 
     def _result(self, calls: int, why: str) -> Confirmation:
-        p = self._p()
-        worse = self._p(reverse=True) <= self._alpha
-        strata = (self._changed, self._others)
-        pairs = sum(one.pairs for one in strata)
+        tally, verdict = self._tally, self._verdict()
+        differing = (tally.won + tally.lost) / max(1, tally.pairs)
         return Confirmation(
-            verdict=IMPROVED if p <= self._alpha else WORSE if worse else NOT_SHOWN,
-            estimate=self._estimate,
-            p=p,
-            pairs=pairs,
-            better=sum(one.better for one in strata),
-            worse=sum(one.worse for one in strata),
+            verdict=verdict,
+            estimate=tally.estimate,
+            p=self._p() if self._asked else 1.0,
+            pairs=tally.pairs,
+            better=tally.better,
+            worse=tally.worse,
             calls=calls,
-            detectable=detectable(pairs, self._alpha, differing=self._differing) if pairs else None,
+            detectable=detectable(tally.pairs, self._alpha, differing=differing) if tally.pairs else None,
             why=why,
+            needed=self._needed() if verdict == NOT_SHOWN else 0,
         )
-
-
-def _gain(before: float | None, after: float | None) -> float:
-    return 0.0 if before is None or after is None else after - before
 
 
 def explained(confirmation: Confirmation) -> str:
@@ -297,8 +448,3 @@ def explained(confirmation: Confirmation) -> str:
     if confirmation.why:
         return f"the gain could not be confirmed: {confirmation.why}"
     return "fresh answers do not show that the gain is more than noise"
-
-
-def foreseen_calls(group: Group, fixed: float, broken: float, alpha: float) -> int:
-    """A stand-in until the confirmation's own."""
-    return 18 * calls_per_pair(group)

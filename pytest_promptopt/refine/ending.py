@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import asdict, replace
 
 from pytest_promptopt.errors import PromptConflictError, PromptFileError
 from pytest_promptopt.evidence import sign_test
-from pytest_promptopt.records import Split
-from pytest_promptopt.refine.acceptance import compare, score
+from pytest_promptopt.records import Case, Split, pass_rate
+from pytest_promptopt.refine.acceptance import EPSILON, compare, score
 from pytest_promptopt.refine.attempts import Results
-from pytest_promptopt.refine.confirmation import IMPROVED, NOT_SHOWN, Comparing, explained
+from pytest_promptopt.refine.confirmation import (
+    IMPROVED,
+    NOT_SHOWN,
+    Begun,
+    Comparing,
+    History,
+    explained,
+    first_sample,
+)
 from pytest_promptopt.refine.evaluator import Prompt, StopRun, Trial
 from pytest_promptopt.refine.flaky import flaky
 from pytest_promptopt.refine.frame import SEARCHED
 from pytest_promptopt.refine.halting import Halt, Phase
 from pytest_promptopt.refine.strategy import GroupSearch
 from pytest_promptopt.refine.surroundings import Surroundings
-from pytest_promptopt.results import Confirmation, PromptResult
+from pytest_promptopt.results import Confirmation, MadeUp, PromptResult
 from pytest_promptopt.settings import Accept
+
+#: What calls are kept for, in the purse.
+SCORING = "scoring held-out cases"
 
 #: Puts a prompt's new text on disk; raises `PromptConflictError` when the file changed since it was read.
 Write = Callable[[Prompt, str], None]
@@ -27,13 +38,28 @@ Write = Callable[[Prompt, str], None]
 class Ending:
     """The end of one group's search. After `score_heldout` nothing is searched any more."""
 
-    def __init__(self, search: GroupSearch, around: Surroundings) -> None:
-        self.heldout = search.group.ids(Split.HELDOUT)
+    def __init__(
+        self,
+        search: GroupSearch,
+        around: Surroundings,
+        *,
+        heldout: Collection[str] | None = None,
+        history: History = History(),  # noqa: B008  # frozen
+    ) -> None:
+        """:param heldout: the held-out cases that are scored; None for all."""
+        every = [case for case in search.group.cases if case.split is Split.HELDOUT]
+        scored = [case for case in every if heldout is None or case.id in heldout]
+        self.heldout = tuple(case.id for case in scored)
         self.original, self.final = search.original, search.final
         self.changed = [p for p in search.group.prompts if self.final.text(p) != p.prose]
         self.notes = list(search.notes)
+        self.key = search.group.key
         self._search = search
         self._around = around
+        self._history = history
+        self._asked_before = history.confirmations
+        self._scoring_calls = scoring_calls(scored)
+        self._made_up: MadeUp | None = None
         # Until `write` had its turn; it has none after Ctrl-C.
         self.confirmation: Confirmation | None = None
         self._fresh: Results = ()
@@ -43,28 +69,25 @@ class Ending:
         }
         if self.heldout and not self.changed and not search.interrupted:
             self.notes.append("the held-out cases were not scored, since the text did not change")
+        if len(scored) < len(every):
+            self.notes.append(
+                f"{len(scored)} of {len(every)} held-out cases, drawn at random, are scored: the ceiling "
+                "allows no more"
+            )
 
-    def confirm(self, pairs: int) -> None:
-        """Ask fresh answers whether the gain is more than noise, with up to `pairs` pairs of them."""
-        if not self.changed:
+    @property
+    def scoring_calls(self) -> int:
+        """What scoring its held-out cases takes, if that may yet come."""
+        refuted = self.confirmation is not None and not self._accepted
+        return self._scoring_calls if self.changed and not refuted else 0
+
+    def make_up(self) -> None:
+        """Run the final text on the cases that it was spared; it may turn out to be no better."""
+        if not (self.changed and self.final.owed):
             return
         self._around.policies.progress(Phase.CONFIRMATION, ", ".join(self._search.names))
-        self._run_owed()
-        comparing = Comparing(self._search.group, self.original, self.final, self._around, pairs)
-        self.confirmation = comparing.run()
-        self._fresh = tuple(comparing.originals)
-        names = self._search.names
-        self._around.record(
-            "confirmation", prompts=names, candidate=self.final.id, **asdict(self.confirmation)
-        )
-        if self.heldout and not self._accepted:
-            self.notes.append("the held-out cases were not scored, since the gain is not confirmed")
-
-    def _run_owed(self) -> None:
-        """Run the final text where it was spared: pytest's own loop will, when the calls may be used up."""
-        if not self.final.owed:
-            return
         owed = self.final.owed
+        paid = self._around.paid().calls
         try:
             (results,) = self._around.evaluator.evaluate([Trial(self.final.overlay, owed)])
         except StopRun as stopped:
@@ -73,6 +96,52 @@ class Ending:
         self._around.record_results(self.final.id, results)
         self.final = self.final.ran(results)
         self._scored[Split.TRAIN] = self.original.evidence(Split.TRAIN), self.final.evidence(Split.TRAIN)
+        failing = sum(result.failing is not None for result in results)
+        calls = self._around.paid().calls - paid
+        rate = pass_rate(self.final.evidence(Split.TRAIN))
+        self._made_up = MadeUp(len(owed), rate, failing, calls)
+        paired = compare(self.original.evidence(*SEARCHED), self.final.evidence(*SEARCHED))
+        if paired.gain <= EPSILON:
+            self.notes.append(
+                f"candidate {self.final.id} is not better once it was run on all cases ({paired}), so the "
+                "original stays"
+            )
+            self.final, self.changed = self.original, []
+            for split in SEARCHED:
+                self._scored[split] = self.original.evidence(split), self.original.evidence(split)
+
+    def confirm(self, run: str, *, share: int = 1, excluded: Collection[str] = ()) -> None:
+        """Ask fresh answers whether the gain is more than noise.
+
+        :param run: the id of the run, whose answers nobody else has seen.
+        :param share: one of so many that are still to be confirmed by what the ceiling leaves.
+        :param excluded: cases that stand in a text as examples.
+        """
+        names = self._search.names
+        self._around.policies.progress(Phase.CONFIRMATION, ", ".join(names))
+        first = first_sample(run, self.final.overlay)
+        begun = dict(self._history.begun)
+        mine = begun.pop(first, Begun(0))
+        self._asked_before += len(begun)
+        comparing = Comparing(
+            self._search.group,
+            self.original,
+            self.final,
+            self._around,
+            first=first,
+            share=share,
+            excluded=excluded,
+            begun=mine,
+        )
+        found = comparing.run()
+        more = self._scoring_calls if found.needed else 0
+        self.confirmation = replace(found, needed=found.needed + more)
+        self._fresh = tuple(comparing.originals)
+        self._around.record(
+            "confirmation", prompts=names, candidate=self.final.id, sample=first, **asdict(self.confirmation)
+        )
+        if self.heldout and not self._accepted:
+            self.notes.append("the held-out cases were not scored, since the gain is not confirmed")
 
     @property
     def _accepted(self) -> bool:
@@ -91,7 +160,9 @@ class Ending:
         """Take over the held-out results."""
         self._scored[Split.HELDOUT] = (before, after)
         comparison = compare(before, after, split=Split.HELDOUT)
-        self._around.record("heldout", prompts=self._search.names, compared=str(comparison))
+        self._around.record(
+            "heldout", prompts=self._search.names, compared=str(comparison), cases=self.heldout
+        )
         self._around.record_results("0", before)
         self._around.record_results(self.final.id, after)
 
@@ -159,6 +230,9 @@ class Ending:
                 pipeline=tuple(self._search.names) if len(group.prompts) > 1 else (),
                 note="; ".join(self.notes),
                 confirmation=self.confirmation if changed else None,
+                made_up=self._made_up,
+                asked_before=self._asked_before if self.confirmation else 0,
+                heldout_before=self._history.heldout if self._scored[Split.HELDOUT][0] else 0,
             )
 
     def _outcome(self, changed: bool, unwritten: str) -> str:
@@ -186,6 +260,31 @@ def _refusal(write: Write, prompt: Prompt, text: str) -> str:
     except (PromptConflictError, PromptFileError, OSError) as error:
         return str(error)
     return ""
+
+
+def scoring_calls(cases: Iterable[Case]) -> int:
+    """Calls that score held-out cases under two texts, as far as they are known before."""
+    return 2 * sum(case.samples * len(case.prompts) for case in cases)
+
+
+def close(endings: Sequence[Ending], around: Surroundings, run: str, write: Write | None) -> None:
+    """End all searches: spared cases, confirmation, held-out, files. Raises `KeyboardInterrupt`.
+
+    :param run: the id of the run.
+    """
+    for ending in endings:
+        around.purse.keep(ending.key, 0)
+    around.purse.keep(SCORING, sum(ending.scoring_calls for ending in endings))
+    for ending in endings:
+        ending.make_up()
+    due = [ending for ending in endings if ending.changed]
+    for number, ending in enumerate(due):
+        around.purse.keep(SCORING, sum(each.scoring_calls for each in due))
+        ending.confirm(run, share=len(due) - number)
+    around.purse.keep(SCORING, 0)
+    score_heldout(due, around)
+    for ending in endings:
+        ending.write(write)
 
 
 def score_heldout(endings: Sequence[Ending], around: Surroundings) -> None:

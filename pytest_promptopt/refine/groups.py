@@ -20,6 +20,11 @@ class Group:
         return tuple(case.id for case in self.cases if case.split in splits)
 
     @property
+    def key(self) -> str:
+        """The names of its prompts, which no other group has."""
+        return ", ".join(prompt.name for prompt in self.prompts)
+
+    @property
     def calls_per_run(self) -> int:
         """Calls of one run of a case, as far as they are known before it: one for each of its prompts."""
         return max((len(case.prompts) for case in self.cases), default=1)

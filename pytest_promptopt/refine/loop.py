@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict
 
 from pytest_promptopt.journal import Journal
-from pytest_promptopt.records import Role, Spend
-from pytest_promptopt.refine.confirmation import planned_pairs
-from pytest_promptopt.refine.ending import Ending, Write, score_heldout
+from pytest_promptopt.records import Role, Spend, Split
+from pytest_promptopt.refine.confirmation import CONFIRMING_SHARE, History, usual_calls
+from pytest_promptopt.refine.ending import SCORING, Ending, Write, close, scoring_calls
 from pytest_promptopt.refine.evaluator import Evaluator, Prompt
-from pytest_promptopt.refine.groups import connected
+from pytest_promptopt.refine.frame import SEARCHED
+from pytest_promptopt.refine.groups import Group, connected
 from pytest_promptopt.refine.policies import Policies
 from pytest_promptopt.refine.proposer import Ask
 from pytest_promptopt.refine.purse import Purse
@@ -32,9 +33,10 @@ def run(
     *,
     spend: Callable[[], Mapping[Role, Spend]],
     write: Write | None,
-    left: Callable[[], int | None] = lambda: None,
-    heldout: int = 0,
+    purse: Purse | None = None,
     strategy: Strategy = Search,
+    heldout: Collection[str] | None = None,
+    history: Callable[[Group], History] = lambda group: History(),
 ) -> RunResult:
     """Refine `prompts` until every search has ended; the result says what became of each.
 
@@ -45,29 +47,26 @@ def run(
     :param spend: what was paid so far in the whole session, by role.
     :param write: puts a text on disk, raises `PromptConflictError` when the file changed since it was read;
         None for a dry run.
-    :param left: how many calls the ceiling leaves, all roles together; None without one.
-    :param heldout: calls that scoring the held-out cases under both texts will take.
+    :param purse: what the ceiling leaves, and what of it is kept for the end; None without a ceiling.
     :param strategy: how each group of prompts is searched; `settings.strategy` is its name.
+    :param heldout: the held-out cases that are scored; None for all.
+    :param history: what earlier runs have asked, and earlier processes of this one.
     """
     started = time.monotonic()
-    around = Surroundings(evaluator, ask, settings, policies, journal, spend, Purse(left, heldout))
+    around = Surroundings(evaluator, ask, settings, policies, journal, spend, purse or Purse())
     _record_start(around, prompts)
+    _keep_for_the_end(around, connected(prompts, evaluator.cases), heldout)
     searches = [strategy(group, around) for group in connected(prompts, evaluator.cases)]
-    for search in searches:
+    for number, search in enumerate(searches):
+        _keep_for_others(around, [later.group for later in searches[number:]])
         search.run()
         if search.interrupted:
             break
     interrupted = any(search.interrupted for search in searches)
-    endings = [Ending(search, around) for search in searches]
+    endings = [Ending(search, around, heldout=heldout, history=history(search.group)) for search in searches]
     if not interrupted:
         try:
-            groups = [search.group for search in searches]
-            pairs = planned_pairs(groups, settings.max_calls, settings.alpha)
-            for ending, planned in zip(endings, pairs, strict=True):
-                ending.confirm(planned)
-            score_heldout(endings, around)
-            for ending in endings:
-                ending.write(write)
+            close(endings, around, journal.run_id if journal else f"seed {settings.seed}", write)
         except KeyboardInterrupt:
             interrupted = True
     by_name = {result.prompt: result for ending in endings for result in ending.results()}
@@ -82,6 +81,32 @@ def run(
     )
     around.record("end", **asdict(result))
     return result
+
+
+def _keep_for_the_end(around: Surroundings, groups: Sequence[Group], heldout: Collection[str] | None) -> None:
+    """What the end of the run takes, as far as it is known before the search, which knows better later."""
+    scored = [
+        case
+        for case in around.evaluator.cases
+        if case.split is Split.HELDOUT and (heldout is None or case.id in heldout)
+    ]
+    around.purse.keep(SCORING, scoring_calls(scored))
+    left = around.purse.left()
+    for group in groups:
+        usual = usual_calls(group, around.settings.alpha)
+        most = usual if left is None else left // CONFIRMING_SHARE // len(groups)
+        around.purse.keep(group.key, min(usual, most))
+
+
+def _keep_for_others(around: Surroundings, groups: Sequence[Group]) -> None:
+    """Of what is left the first of `groups` may spend a share, by its cases; the others' is kept for them."""
+    free = around.purse.free()
+    if free is None or len(groups) < 2:
+        return
+    free += sum(around.purse.kept(group.key) for group in groups)
+    cases = [len(group.ids(*SEARCHED)) for group in groups]
+    for group, count in zip(groups[1:], cases[1:], strict=True):
+        around.purse.keep(group.key, free * count // max(1, sum(cases)))
 
 
 def _record_start(around: Surroundings, prompts: Sequence[Prompt]) -> None:

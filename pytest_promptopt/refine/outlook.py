@@ -77,6 +77,7 @@ class Outlook:
         self._told: dict[str, list[float]] = {}
         self._belief: Belief | None = None
         self._groups: tuple[tuple[Seen, ...], tuple[Seen, ...]] | None = None
+        self._foresight: Foresight | None = None
 
     def add(self, results: Iterable[CaseResult]) -> None:
         """Take in what was measured."""
@@ -84,7 +85,7 @@ class Outlook:
         for result in results:
             if result.rate is not None and result.case.id in counted:
                 self.known[result.case.id] = result.rate
-        self._belief = self._groups = None
+        self._belief = self._groups = self._foresight = None
 
     @property
     def unrun(self) -> tuple[str, ...]:
@@ -117,12 +118,7 @@ class Outlook:
         if self.base is None:
             return self._rate_meant(LUCK[place])
         before = self._before[case][place]
-        here = [(weight, change) for weight, change in self.belief.parts if change.luck == place]
-        total = sum(weight for weight, _ in here)
-        if not total:
-            (breaks, _), (fixes, _) = self.belief.breaks, self.belief.fixes
-            return passes(before, Change(place, breaks, fixes))
-        return sum(weight * passes(before, change) for weight, change in here) / total
+        return passes(before, Change(place, *self.belief.means[place]))
 
     def _rate_meant(self, luck: float) -> float:
         """The pass rate of the original by its meaning, which luck brings towards a half."""
@@ -160,18 +156,19 @@ class Outlook:
             return
         self._learning.learn(self.kind, self.belief)
         for place, luck in enumerate(LUCK):
-            here = [(weight, change) for weight, change in self.belief.parts if change.luck == place]
-            total = sum(weight for weight, _ in here)
-            if not total:
-                continue
-            kept = sum(weight * (1 - change.breaks) for weight, change in here) / total
-            fixed = sum(weight * change.fixes for weight, change in here) / total
-            passed, failed = shown(kept, luck), shown(fixed, luck)
+            breaks, fixes = self.belief.means[place]
+            passed, failed = shown(1 - breaks, luck), shown(fixes, luck)
             for case, verdict in self.known.items():
                 told = self.base._told.setdefault(case, [1.0] * len(LUCK))
                 told[place] *= (passed / failed) ** verdict * ((1 - passed) / (1 - failed)) ** (1 - verdict)
 
     def foresight(self) -> Foresight:
+        """Its pass rate on all cases, with what is expected where it was not run."""
+        if self._foresight is None:
+            self._foresight = self._foreseen()
+        return self._foresight
+
+    def _foreseen(self) -> Foresight:
         cases = len(self.cases)
         if not cases:
             return Foresight(0.0, 0.0, 0.0, 0.0, 0, 0)

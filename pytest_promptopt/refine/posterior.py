@@ -20,7 +20,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 
@@ -93,16 +93,28 @@ class Belief:
     parts: tuple[tuple[float, Change], ...]
     evidence: tuple[float, ...]
 
-    @property
+    @cached_property
+    def means(self) -> tuple[tuple[float, float], ...]:
+        """The expected rates of breaking and fixing under each share of luck."""
+        totals = [[0.0, 0.0, 0.0] for _ in LUCK]
+        for weight, change in self.parts:
+            here = totals[change.luck]
+            here[0] += weight
+            here[1] += weight * change.breaks
+            here[2] += weight * change.fixes
+        everywhere = self.breaks[0], self.fixes[0]
+        return tuple((one / all_, two / all_) if all_ else everywhere for all_, one, two in totals)
+
+    @cached_property
     def breaks(self) -> tuple[float, float]:
         """Mean and variance of its rate of breaking."""
         return _moments([(weight, change.breaks) for weight, change in self.parts])
 
-    @property
+    @cached_property
     def fixes(self) -> tuple[float, float]:
         return _moments([(weight, change.fixes) for weight, change in self.parts])
 
-    @property
+    @cached_property
     def luck(self) -> float:
         return sum(weight * LUCK[change.luck] for weight, change in self.parts)
 
@@ -117,7 +129,9 @@ class Learning:
     def __init__(self, told: Mapping[str, Sequence[float]] | None = None) -> None:
         self._weighed: dict[str, list[float]] = {kind: list(each) for kind, each in (told or {}).items()}
         # Little luck is likelier than much: an exponential density with the mean of `LUCK_BEFORE`.
-        self._luck = [-luck / LUCK_BEFORE + math.log(width) for luck, width in zip(LUCK, _WIDTHS, strict=True)]
+        self._luck = [
+            -luck / LUCK_BEFORE + math.log(width) for luck, width in zip(LUCK, _WIDTHS, strict=True)
+        ]
 
     def learn(self, kind: Kind, belief: Belief) -> None:
         """Take in a text that is run no more."""

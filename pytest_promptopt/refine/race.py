@@ -133,9 +133,7 @@ class Race:
         if self._sideways:
             return False
         failing = [(before, after) for _, before, after in runner.outlook.pairs() if before < 0.5]
-        open_cases = sum(
-            runner.outlook.before(case) < 0.5 for case in runner.outlook.unrun
-        )
+        open_cases = sum(runner.outlook.before(case) < 0.5 for case in runner.outlook.unrun)
         fixed = sum(after > before for before, after in failing)
         return not fixed and bool(failing) and (len(failing) >= HOPELESS or not open_cases)
 

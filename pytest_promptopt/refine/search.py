@@ -11,10 +11,10 @@ from statistics import NormalDist
 from pytest_promptopt.evidence import wilson
 from pytest_promptopt.records import CaseResult, Split, pass_rate
 from pytest_promptopt.refine.acceptance import compare, foreseen, holds, rank
-from pytest_promptopt.refine.attempts import ACCEPTED, MERGED, REJECTED, Attempt, Results, Version, undecided
+from pytest_promptopt.refine.attempts import ACCEPTED, REJECTED, Attempt, Version, undecided
 from pytest_promptopt.refine.briefs import Briefing
 from pytest_promptopt.refine.checks import Passages
-from pytest_promptopt.refine.confirmation import foreseen_calls
+from pytest_promptopt.refine.confirmation import CONFIRMING_SHARE, foreseen_calls
 from pytest_promptopt.refine.economy import Economy, Payoff
 from pytest_promptopt.refine.evaluator import StopRun, Trial
 from pytest_promptopt.refine.frame import SEARCHED, SearchFrame, inputs
@@ -23,7 +23,7 @@ from pytest_promptopt.refine.halting import Halt, Phase, Stop
 from pytest_promptopt.refine.outlook import Outlook, outlook_of
 from pytest_promptopt.refine.posterior import Learning
 from pytest_promptopt.refine.race import BATCH, Move, Race, Runner
-from pytest_promptopt.refine.shares import ENOUGH_CASES, requests_for
+from pytest_promptopt.refine.shares import ENOUGH_CASES
 from pytest_promptopt.refine.surroundings import Surroundings
 from pytest_promptopt.refine.workshop import Workshop
 
@@ -36,6 +36,9 @@ RUN_SHARE = 0.6
 
 #: Cases that a search for a passage to blame is expected to run.
 BLAMING = 20
+
+#: To find failing cases the incumbent is run where it passes less likely than this.
+LIKELY = 0.8
 
 #: Of the cases that another candidate fixes beyond the best one, this share is expected of a merged text.
 MERGED_SHARE = 0.5
@@ -80,7 +83,7 @@ class Search(SearchFrame):
 
     def conclude(self) -> None:
         """Score what a search stopped in training had found; the calls for it were set aside."""
-        self.around.purse.aside = 0
+        self.around.purse.keep(self.group.key, 0)
         if self.best.owed and self.around.settings.no_regressions:
             self.notes.append(f"candidate {self.best.id} was not run on {len(self.best.owed)} training cases")
             self._accepted = [version for version in self._accepted if not version.owed]
@@ -106,6 +109,7 @@ class Search(SearchFrame):
         settings = self.around.settings
         first = settings.candidates + 1 + RUN_SHARE * len(rates) * self._calls_per_case
         self._economy = Economy(floor=settings.least_gain / 100 * len(rates) / 100, cost=first)
+        self._least_confirmation = self.around.purse.kept(self.group.key)
         self._set_aside()
         return needless
 
@@ -171,13 +175,14 @@ class Search(SearchFrame):
 
     def _unpaid(self, phase: Phase) -> Stop | None:
         """Why no further iteration is made that the ceiling, or what it would win, does not pay for."""
-        economy, free = self._economy, self.around.purse.free
+        economy, free = self._economy, self.around.purse.free()
         least = 1 + self._calls_for(min(ENOUGH_CASES, len(self.group.ids(Split.TRAIN))))
         if free is not None and free < least:
             return Stop(
                 Halt.BUDGET,
                 f"{free} calls are left for the search, and the next iteration takes {least} at least"
-                + f"; {self.around.purse.aside} are kept for judging the result" * bool(self.around.purse.aside),
+                + f"; {self.around.purse.aside} are kept for judging the result"
+                * bool(self.around.purse.aside),
             )
         failing = self._open(phase)
         if self.iterations and not economy.pays(failing):
@@ -199,19 +204,22 @@ class Search(SearchFrame):
         return self.around.purse.affords(requests + self._calls_for(runs))
 
     def _set_aside(self) -> None:
-        """Keep what judging the best text takes: where it was not run, fresh answers, held-out cases."""
+        """Keep what judging the best text takes: where it was not run, and fresh answers."""
         purse, best = self.around.purse, self.best
         if purse.left() is None:
             return
-        validation = 0 if Split.VALIDATION in best.results and best is not self.original else len(
-            self.group.ids(Split.VALIDATION)
-        )
+        further = len(self.group.ids(Split.VALIDATION))
         training = best.foresight.cases
-        spared = len(best.owed) if best is not self.original else round((1 - RUN_SHARE) * training)
-        fixed, broken = self._gained()
-        share = (training + len(self.group.ids(Split.VALIDATION))) / max(1, training)
-        calls = foreseen_calls(self.group, fixed * share, broken * share, self.around.settings.alpha)
-        purse.aside = self._calls_for(spared + validation) + calls + purse.heldout
+        if best is self.original:
+            spared, calls = (1 - RUN_SHARE) * training + further, self._least_confirmation
+        else:
+            spared = len(best.owed) + further * (Split.VALIDATION not in best.results)
+            share = (training + further) / max(1, training)
+            fixed, broken = (share * count for count in self._gained())
+            calls = foreseen_calls(self.group, fixed, broken, self.around.settings.alpha)
+            most = max(self._least_confirmation, (purse.left() or 0) // CONFIRMING_SHARE)
+            calls = min(calls or self._least_confirmation, most)
+        purse.keep(self.group.key, self._calls_for(spared) + calls)
 
     def _gained(self) -> tuple[float, float]:
         """How many training cases the best text is expected to fix and to break of the original's."""
@@ -226,20 +234,21 @@ class Search(SearchFrame):
 
     def _price(self, phase: Phase) -> float:
         """What a call would win elsewhere, in cases."""
-        return self._economy.price(self._open(phase), self.around.purse.free)
+        return self._economy.price(self._open(phase), self.around.purse.free())
 
     # ---------------------------------------------------------------------------------------------- iteration
 
     def _iterate(self, phase: Phase) -> None:
         """Ask for candidates, run them, merge what fixes different cases, keep the best if it is better."""
         number = len(self.iterations) + 1
+        count = self._worth_asking(phase)
         if phase is Phase.TRAINING:
-            self._look_for_failures()
+            self._look_for_failures(count)
         attempts = self._workshop.proposed(
             number,
             phase,
             self.best,
-            most=self._worth_asking(phase),
+            most=count,
             escape=self._escaping,
             hurried=self._hurried(),
         )
@@ -277,17 +286,17 @@ class Search(SearchFrame):
         turns = len(self.group.prompts)
         return turns > 1 and not self._fits(turns * self.best.foresight.cases)
 
-    def _look_for_failures(self) -> None:
-        """Run the incumbent where it probably fails, until there is enough for the optimizer to learn from."""
+    def _look_for_failures(self, requests: int) -> None:
+        """Run the incumbent where it probably fails, until there is enough for so many requests."""
         outlook = self.best.outlook
         assert outlook is not None
-        known = sum(rate < 0.5 for rate in outlook.known.values())
-        wanted = ENOUGH_CASES * self.around.settings.candidates - known
-        order = sorted(outlook.unrun, key=outlook.chance)
-        likely = [case for case in order if outlook.chance(case) < 0.5]
-        self._run_incumbent(likely[: max(0, wanted)])
-        while not self._failing() and (order := sorted(outlook.unrun, key=outlook.chance)):
-            if not self._run_incumbent(order[:ENOUGH_CASES]):
+        wanted = ENOUGH_CASES * requests
+        while (missing := wanted - len(self._failing())) > 0:
+            order = sorted(outlook.unrun, key=outlook.chance)
+            likely = [case for case in order if outlook.chance(case) < LIKELY] or order[:missing] * (
+                not self._failing()
+            )
+            if not likely or not self._run_incumbent(likely[:missing]):
                 return
 
     def _run_incumbent(self, cases: Sequence[str]) -> bool:
@@ -314,7 +323,10 @@ class Search(SearchFrame):
         examined = (self.best.id, *failing)
         if self.best is self.original or len(failing) < 2 or examined in self._examined:
             return
-        if self._curing.expected * len(failing) < self._price(Phase.TRAINING) * BLAMING * self._calls_per_case:
+        if (
+            self._curing.expected * len(failing)
+            < self._price(Phase.TRAINING) * BLAMING * self._calls_per_case
+        ):
             return
         self._examined.add(examined)
         self.begun(Phase.TRAINING, self.best)
@@ -366,9 +378,7 @@ class Search(SearchFrame):
 
     def _race(self, attempts: Sequence[Attempt], incumbent: Outlook, phase: Phase) -> None:
         by_id = {attempt.id: attempt for attempt in attempts}
-        runners = [
-            Runner(attempt.id, attempt.outlook) for attempt in attempts if attempt.outlook is not None
-        ]
+        runners = [Runner(attempt.id, attempt.outlook) for attempt in attempts if attempt.outlook is not None]
         race = Race(
             runners,
             incumbent,
@@ -412,7 +422,8 @@ class Search(SearchFrame):
 
     def _compare(self, attempt: Attempt) -> None:
         """Set what a candidate is judged by in training: against the incumbent, on all cases of both."""
-        assert attempt.outlook is not None and self.best.outlook is not None
+        assert attempt.outlook is not None
+        assert self.best.outlook is not None
         attempt.results.setdefault(Split.TRAIN, ())
         attempt.compared[Split.TRAIN] = foreseen(
             self.best.outlook,

@@ -22,7 +22,7 @@ class Surroundings:
 
     :param journal: None when none is kept.
     :param spend: what was paid so far in the whole session, by role.
-    :param purse: what a ceiling on calls leaves.
+    :param purse: what the ceiling on calls leaves.
     """
 
     evaluator: Evaluator
@@ -32,6 +32,10 @@ class Surroundings:
     journal: Journal | None
     spend: Callable[[], Mapping[Role, Spend]]
     purse: Purse = field(default_factory=Purse)
+
+    def left(self) -> int | None:
+        """How many calls the ceiling leaves for the search; None without one."""
+        return self.purse.free()
 
     def record(self, event: str, **data: Any) -> None:
         """Write an event to the journal, if one is kept."""

@@ -33,9 +33,7 @@ class Workshop:
         :param hurried: for every prompt of a pipeline, not only for the one whose turn it is.
         """
         around = self._frame.around
-        briefs = self._briefing.briefs(
-            number, phase, incumbent, most=most, escape=escape, hurried=hurried
-        )
+        briefs = self._briefing.briefs(number, phase, incumbent, most=most, escape=escape, hurried=hurried)
         replies = around.policies.propose(Wanted(briefs, around.settings.optimizer_model, number), around.ask)
         if len(replies) != len(briefs):
             raise ValueError(f"a proposer must return one reply per brief: {len(briefs)}, not {len(replies)}")

@@ -41,7 +41,12 @@ none), ``prompts``, ``run``.
 * their ``confirmation``, null when there was nothing to confirm: ``verdict`` (``improved``, ``not shown``,
   ``worse``), ``estimate`` of the change of the pass rate over train and validation, the exact one-sided
   ``p``, ``pairs`` of fresh answers, how many were ``better`` and ``worse``, ``calls`` paid, the gain that is
-  ``detectable`` with so many pairs, ``why`` it ended early
+  ``detectable`` with so many pairs, ``why`` it ended early, how many more calls are ``needed`` to show a gain
+  that is not shown (0 when none will)
+* ``asked_before``: how often a gain on these train and validation cases was tested in earlier runs, and
+  ``heldout_before``: how often these held-out cases were scored
+* ``made_up``, null when the search had run every case: ``cases`` run with ``after`` at last, ``failing`` of
+  them, the ``rate`` of all training cases then, ``calls`` paid
 * their ``scores``, per split: ``split``, ``cases``, ``errored``, the rates ``before`` and ``after``, how
   many cases were ``fixed`` and ``broken`` and how many ``owed`` (``after`` was not run on them; the text
   that it was made from speaks for it), the 95 % ``interval`` (low, high) of ``after``, and ``p_better``
@@ -189,6 +194,9 @@ def _prompt(prompt: PromptResult) -> dict[str, Any]:
         "rates": prompt.rates,
         "flaky": [dataclasses.asdict(case) for case in prompt.flaky],
         "confirmation": prompt.confirmation and dataclasses.asdict(prompt.confirmation),
+        "asked_before": prompt.asked_before,
+        "heldout_before": prompt.heldout_before,
+        "made_up": prompt.made_up and dataclasses.asdict(prompt.made_up),
         "scores": [_score(score) for score in prompt.scores],
         "iterations": [_iteration(iteration) for iteration in prompt.iterations],
     }

@@ -21,7 +21,7 @@ from pytest_promptopt.reports.lines import (
     passed_samples,
 )
 from pytest_promptopt.reports.wording import cost, duration, excerpt, percent, plural, printable, table
-from pytest_promptopt.results import Confirmation, PromptResult, RunResult, SplitScore
+from pytest_promptopt.results import Confirmation, MadeUp, PromptResult, RunResult, SplitScore
 
 #: Lines of a diff shown, and the longest: most of a prompt may stand on one.
 MAX_DIFF_LINES = 40
@@ -45,7 +45,7 @@ def run_summary(result: RunResult, *, alpha: float, width: int = 100) -> list[Li
     for prompt in result.prompts:
         searches.setdefault(prompt.pipeline or (prompt.prompt,), []).append(prompt)
     for prompts in searches.values():
-        lines += [*_search(prompts, result.journal, alpha, width), Line()]
+        lines += [*_search(prompts, result, alpha, width), Line()]
     lines += spend_table(result)
     if result.journal:
         lines.append(Line(f"journal: {printable(result.journal)}"))
@@ -64,7 +64,7 @@ _OUTCOMES: Mapping[str, tuple[str, Markup]] = {
 }
 
 
-def _search(prompts: Sequence[PromptResult], journal: str, alpha: float, width: int) -> Iterator[Line]:
+def _search(prompts: Sequence[PromptResult], run: RunResult, alpha: float, width: int) -> Iterator[Line]:
     """One search: of a prompt on its own, or of the prompts of a pipeline, whose scores are the same."""
     one = prompts[0]
     changed = [prompt for prompt in prompts if prompt.before != prompt.after]
@@ -82,7 +82,9 @@ def _search(prompts: Sequence[PromptResult], journal: str, alpha: float, width: 
         yield _headline(one, more)
     yield from _scores(one.scores)
     if changed:
-        yield from _evidence(changed[0], alpha, width)
+        yield from _evidence(changed[0], run, alpha, width)
+    elif one.made_up:
+        yield _made_up(one.made_up)
     yield from _flaky(one, width)
     if iterations:
         tried = f"{plural(len(iterations), 'iteration')}, {plural(len(candidates), 'candidate')}"
@@ -95,8 +97,8 @@ def _search(prompts: Sequence[PromptResult], journal: str, alpha: float, width: 
         if prompt.pipeline:
             yield _headline(prompt)
         if prompt in changed:
-            yield from _diff(prompt, journal)
-            yield _written(prompt, journal)
+            yield from _diff(prompt, run.journal)
+            yield _written(prompt, run.journal)
 
 
 def _headline(prompt: PromptResult, more: str = "") -> Line:
@@ -161,16 +163,44 @@ def shown_rate(score: SplitScore, rate: float | None) -> str:
     return f"{percent(rate)} [{low * 100:.0f}-{high * 100:.0f}]"
 
 
-def _evidence(prompt: PromptResult, alpha: float, width: int) -> Iterator[Line]:
+def _evidence(prompt: PromptResult, run: RunResult, alpha: float, width: int) -> Iterator[Line]:
     """What speaks for the new text, and against it."""
     yield from _changed_cases(prompt)
+    if prompt.made_up:
+        yield _made_up(prompt.made_up)
     if prompt.confirmation is not None:
         yield from _confirmation(prompt.confirmation, width)
+        yield from _asked_before(prompt.asked_before, alpha, width)
+    if prompt.confirmation is not None and prompt.confirmation.needed and not prompt.accepted:
+        more = prompt.confirmation.needed
+        ceiling = sum(run.spend.values(), Spend()).calls + more
+        resumed = f"pytest --optimize-resume --promptopt-max-calls={ceiling}"
+        yield from _wrapped(
+            f"needed:   about {plural(more, 'more call')} would show it: {resumed}", width, WARN
+        )
     if prompt.outcome == "not shown" and prompt.accepted:
         text = "the new text is not shown to be better; --promptopt-accept=best takes it all the same"
         yield from _wrapped(f"accepted: {text}", width, WARN)
     if prompt.outcome != "not shown" or prompt.accepted:
         yield from _heldout(prompt.scores, alpha, width)
+    if prompt.heldout_before:
+        times = plural(prompt.heldout_before, "earlier run")
+        text = f"{times} scored these held-out cases: the more often they decide, the less they are unseen"
+        yield from _wrapped(f"          {text}", width, WARN)
+
+
+def _made_up(found: MadeUp) -> Line:
+    """``made up:  17 cases made up: 98.6% (1 fails; 17 calls)``: the search had spared them."""
+    fail = "1 fails" if found.failing == 1 else f"{found.failing} fail"
+    counts = f"{fail}; {plural(found.calls, 'call')}"
+    return Line(f"  made up:  {plural(found.cases, 'case')} made up: {percent(found.rate)} ({counts})")
+
+
+def _asked_before(times: int, alpha: float, width: int) -> Iterator[Line]:
+    if times:
+        runs = f"{plural(times, 'earlier run')} asked these cases"
+        text = f"{runs}; chance alone confirms one of {1 / alpha:.0f}"
+        yield from _wrapped(f"          {text}", width, WARN)
 
 
 def _changed_cases(prompt: PromptResult) -> Iterator[Line]:

@@ -77,7 +77,26 @@ class PastRun:
         """Whether to go on has a point: it was killed, interrupted, or stopped by a ceiling or a provider."""
         if self.end is None or self.end["interrupted"]:
             return True
-        return any(prompt["stop"] in _GOES_ON for prompt in self.end["prompts"])
+        return self.to_confirm or any(prompt["stop"] in _GOES_ON for prompt in self.end["prompts"])
+
+    @property
+    def to_confirm(self) -> bool:
+        """Whether it has found a better text that more calls would probably confirm: nothing else is left."""
+        prompts = self.end["prompts"] if self.end else ()
+        return any(
+            (prompt.get("confirmation") or {}).get("needed") and not prompt["accepted"] for prompt in prompts
+        )
+
+    @property
+    def search_ceiling(self) -> int | None:
+        """The ceiling on calls of the process that ended the search for such a text; None without one."""
+        ceiling: int | None = None
+        for event in self.events:
+            if event.event == "start":
+                ceiling = event.data["settings"]["max_calls"]
+            if event.event == "confirmation" and event.data.get("needed"):
+                break
+        return ceiling
 
     def known(self) -> dict[str, Answer | ModelError]:
         """By key: every answer that was paid for, and the errors that a decision stands on.

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
 from pytest_promptopt.journal import Journal
 from pytest_promptopt.records import Role, Spend
 from pytest_promptopt.refine import loop
+from pytest_promptopt.refine.confirmation import History
 from pytest_promptopt.refine.evaluator import Evaluator, Prompt
-from pytest_promptopt.refine.halting import Phase
+from pytest_promptopt.refine.groups import Group
 from pytest_promptopt.refine.policies import Policies
 from pytest_promptopt.refine.proposer import Ask
+from pytest_promptopt.refine.purse import Purse
 from pytest_promptopt.refine.strategy import Strategy
 from pytest_promptopt.results import RunResult
 from pytest_promptopt.settings import Settings
@@ -37,7 +39,8 @@ def compare(
     settings: Settings,
     policies: Policies,
     *,
-    scoring: Callable[[Phase], int],
+    heldout: Collection[str],
+    history: Callable[[Group], History],
     open_journal: Callable[[str], Journal | None],
     spend: Callable[[], Mapping[Role, Spend]],
 ) -> RunResult:
@@ -45,7 +48,8 @@ def compare(
 
     Ctrl-C ends the comparison; what was found by then is in the result.
 
-    :param scoring: the calls to set aside in a phase for judging the result.
+    :param heldout: the held-out cases that are scored.
+    :param history: what earlier runs have asked.
     :param open_journal: starts the journal of a strategy.
     :param spend: what was really paid so far in the session, by role.
     """
@@ -61,11 +65,13 @@ def compare(
                 tab.ask,
                 replace(own, strategy=(name,)),
                 open_journal(name),
-                replace(policies, progress=_setting_aside(tab, scoring, policies.progress)),
+                policies,
                 spend=tab.spend,
-                left=tab.left,
+                purse=Purse(tab.left, tell=tab.set_aside),
                 write=None,
                 strategy=strategy,
+                heldout=heldout,
+                history=history,
             )
         )
         if runs[-1].interrupted:
@@ -79,13 +85,3 @@ def compare(
         strategy=",".join(strategies),
         compared=tuple(runs),
     )
-
-
-def _setting_aside(
-    tab: Tab, scoring: Callable[[Phase], int], progress: Callable[[Phase, str], None]
-) -> Callable[[Phase, str], None]:
-    def begin(phase: Phase, prompts: str) -> None:
-        tab.set_aside(scoring(phase))
-        progress(phase, prompts)
-
-    return begin

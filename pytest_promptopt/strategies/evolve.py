@@ -18,8 +18,8 @@ from pytest_promptopt.refine.briefs import Briefing
 from pytest_promptopt.refine.frame import SearchFrame
 from pytest_promptopt.refine.groups import Group
 from pytest_promptopt.refine.halting import Phase, Stop
-from pytest_promptopt.refine.proposer import Merging, Wanted
 from pytest_promptopt.refine.posterior import Kind
+from pytest_promptopt.refine.proposer import Merging, Wanted
 from pytest_promptopt.refine.requests import Brief
 from pytest_promptopt.refine.surroundings import Surroundings
 from pytest_promptopt.strategies.front import complementary, draw, front, members

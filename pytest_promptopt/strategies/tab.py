@@ -44,10 +44,10 @@ class Tab:
         return dict(self._spend)
 
     def left(self) -> int | None:
-        """Calls that the strategy may still make in the search; None without a ceiling."""
+        """Calls that the strategy may still make; None without a ceiling."""
         if self._max_calls is None:
             return None
-        return max(0, self._max_calls - self._aside - sum(self._spend.values(), Spend()).calls)
+        return max(0, self._max_calls - sum(self._spend.values(), Spend()).calls)
 
     def set_aside(self, calls: int) -> None:
         """Keep `calls` of the share free, for scoring the result."""
@@ -82,7 +82,7 @@ class Tab:
 
     def _check(self, calls: int) -> None:
         left = self.left()
-        if left is not None and calls > left:
+        if left is not None and calls > left - self._aside:
             kept = f", {self._aside} of them set aside for scoring the result" if self._aside else ""
             raise StopRun(
                 Halt.BUDGET,

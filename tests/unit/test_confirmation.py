@@ -2,29 +2,69 @@
 
 from __future__ import annotations
 
+import statistics
+from collections import Counter
 from collections.abc import Sequence
 
 import pytest
 
 from pytest_promptopt.records import Case, Split
-from pytest_promptopt.refine.confirmation import detectable, least_pairs, planned_pairs
+from pytest_promptopt.refine.confirmation import (
+    Account,
+    Begun,
+    Comparing,
+    detectable,
+    first_sample,
+    foreseen_calls,
+    least_pairs,
+    most_pairs,
+    usual_calls,
+)
 from pytest_promptopt.refine.groups import Group
+from pytest_promptopt.refine.policies import Policies
+from pytest_promptopt.refine.surroundings import Surroundings
 from pytest_promptopt.results import Confirmation
-from tests.confirmation_world import confirmed
+from tests.confirmation_world import WINNER, Chances, Tosses, confirmed
+from tests.refine_world import SETTINGS
 
-Chances = Sequence[tuple[float, float]]
+Found = Sequence[tuple[Confirmation, int]]
 
 
 def many(
-    chances: Chances, *, runs: int, candidates: int = 1, alpha: float = 0.05
-) -> list[tuple[Confirmation, int]]:
+    chances: Chances,
+    *,
+    runs: int,
+    candidates: int = 1,
+    alpha: float = 0.05,
+    ceiling: int | None = None,
+    begun: Begun = Begun(0),  # noqa: B008  # frozen
+    parts: int = 1,
+    missing: float = 0.0,
+) -> Found:
     """The confirmations, with their calls, of the runs whose search has a winner."""
-    found = (confirmed(chances, seed=seed, candidates=candidates, alpha=alpha) for seed in range(runs))
+    found = (
+        confirmed(
+            chances,
+            seed=seed,
+            candidates=candidates,
+            alpha=alpha,
+            ceiling=ceiling,
+            begun=begun,
+            parts=parts,
+            missing=missing,
+        )
+        for seed in range(runs)
+    )
     return [(confirmation, calls) for confirmation, calls in found if confirmation is not None]
 
 
-def improved(found: Sequence[tuple[Confirmation, int]], *, within: int = 1200) -> int:
+def improved(found: Found, *, within: int = 1200) -> int:
     return sum(confirmation.verdict == "improved" and calls <= within for confirmation, calls in found)
+
+
+def spread_loss(fixed: int, cases: int) -> Chances:
+    """So many cases are fixed for sure, and the others lose as much together."""
+    return [(0.0, 1.0)] * fixed + [(1.0, 1 - fixed / (cases - fixed))] * (cases - fixed)
 
 
 def group(cases: int, *, heldout: int = 0, prompts: int = 1) -> Group:
@@ -33,101 +73,218 @@ def group(cases: int, *, heldout: int = 0, prompts: int = 1) -> Group:
     return Group((), tuple(Case(str(number), names, split) for number, split in enumerate(splits)))
 
 
-@pytest.mark.parametrize("chance", [0.5, 0.9])
-def test_the_best_of_many_candidates_without_effect_is_hardly_ever_confirmed(chance: float) -> None:
-    found = many([(chance, chance)] * 60, runs=120, candidates=10)
-    assert len(found) > 100
-    assert improved(found) <= 10
+class TestNoGainIsShownWhereThereIsNone:
+    @pytest.mark.parametrize("chance", [0.5, 0.9])
+    def test_the_best_of_many_candidates_without_effect_is_hardly_ever_confirmed(self, chance: float) -> None:
+        found = many([(chance, chance)] * 40, runs=100, candidates=10)
+        assert len(found) > 80
+        assert improved(found) <= 10
+
+    @pytest.mark.parametrize(("alpha", "most"), [(0.01, 4), (0.2, 25)])
+    def test_alpha_is_how_often_luck_is_confirmed(self, alpha: float, most: int) -> None:
+        found = many([(0.5, 0.5)] * 20, runs=60, candidates=10, alpha=alpha)
+        assert len(found) > 50
+        assert improved(found) <= most
+        assert all((one.verdict == "improved") == (one.p <= alpha) for one, _ in found)
+
+    @pytest.mark.parametrize(("fixed", "cases"), [(1, 10), (3, 10), (1, 30), (10, 30), (2, 100)])
+    def test_some_sure_fixes_do_not_hide_that_the_others_lose_as_much(self, fixed: int, cases: int) -> None:
+        """As often as one in three was confirmed when the cases that had changed counted by themselves."""
+        found = many(spread_loss(fixed, cases), runs=60, candidates=20)
+        assert len(found) > 10
+        assert improved(found) <= 6
+
+    def test_a_loss_spread_over_the_cases_that_looked_unchanged_is_seen(self) -> None:
+        chances = [(0.0, 1.0)] * 3 + [(1.0, 0.95)] * 97
+        found = many(chances, runs=40, candidates=20)
+        assert len(found) > 30
+        assert improved(found) == 0
+        assert sum(confirmation.estimate < 0 for confirmation, _ in found) > 25
+
+    def test_rates_between_0_and_1_count_by_their_mean(self) -> None:
+        """Most cases rise by a little and a few fall by much: many signs for a gain, and no gain."""
+        chances = [(0.5, 0.6)] * 18 + [(0.9, 0.0)] * 2
+        found = many(chances, runs=100, candidates=10, parts=10)
+        assert len(found) > 20
+        assert sum(confirmation.better > 2 * confirmation.worse for confirmation, _ in found) > 10
+        assert improved(found) <= 5
+
+    def test_answers_that_do_not_come_in_are_no_evidence(self) -> None:
+        found = many([(0.5, 0.5)] * 30, runs=100, candidates=10, missing=0.4)
+        assert improved(found) <= 11
+        assert all(confirmation.pairs < calls / 2 for confirmation, calls in found)
+
+    def test_going_on_under_a_higher_ceiling_errs_no_more_often(self) -> None:
+        """First with 30 pairs, then to the end; the looks of the first time are made again."""
+        found = many([(0.5, 0.5)] * 40, runs=150, candidates=10, begun=Begun(30, (17,)))
+        assert len(found) > 100
+        assert improved(found) <= 15
+        account, whole = Account(0.05, 30, 240), Account(0.05, 240, 240)
+        assert account.allowed(30) < account.allowed(100) < account.allowed(240) == whole.allowed(240) < 0.05
 
 
-@pytest.mark.parametrize(("alpha", "most"), [(0.01, 4), (0.2, 25)])
-def test_alpha_is_how_often_luck_is_confirmed(alpha: float, most: int) -> None:
-    found = many([(0.5, 0.5)] * 20, runs=60, candidates=10, alpha=alpha)
-    assert len(found) > 50
-    assert improved(found) <= most
-    assert all((one.verdict == "improved") == (one.p <= alpha) for one, _ in found)
+class TestAGainIsShown:
+    @pytest.mark.parametrize(("before", "within"), [(0.5, 1200), (0.7, 900), (0.85, 500)])
+    def test_ten_points_of_a_hundred_noisy_cases_are_mostly_shown(self, before: float, within: int) -> None:
+        found = many([(before, before + 0.1)] * 100, runs=60)
+        assert improved(found, within=within) >= 0.8 * len(found)
+
+    @pytest.mark.parametrize("cases", [30, 75, 100])
+    def test_thirty_points_take_a_few_looks(self, cases: int) -> None:
+        found = many([(0.5, 0.8)] * cases, runs=60)
+        assert improved(found) == len(found)
+        assert statistics.median(calls for _, calls in found) <= 96
+
+    @pytest.mark.parametrize("alpha", [0.001, 0.01, 0.5])
+    def test_one_case_fixed_for_good_is_shown_at_every_alpha(self, alpha: float) -> None:
+        for same in (0, 1, 49):
+            assert improved(many([(0.0, 1.0)] + [(1.0, 1.0)] * same, runs=2, alpha=alpha)) == 2
+
+    @pytest.mark.parametrize(
+        ("fixed", "broken", "same", "most"),
+        [
+            (3, 0, 7, 60),
+            (1, 0, 0, 12),
+            (1, 0, 99, 1200),
+            (60, 0, 0, 24),
+            (40, 0, 35, 72),
+            (3, 2, 20, 300),
+            (12, 9, 79, 700),
+        ],
+    )
+    def test_a_net_gain_of_a_model_that_always_answers_the_same_is_confirmed_each_time(
+        self, fixed: int, broken: int, same: int, most: int
+    ) -> None:
+        chances = [(0.0, 1.0)] * fixed + [(1.0, 0.0)] * broken + [(1.0, 1.0)] * same
+        found = many(chances, runs=5)
+        assert improved(found) == 5
+        assert all(calls <= most for _, calls in found)
+
+    def test_gains_in_a_part_of_each_case_are_shown(self) -> None:
+        found = many([(0.5, 0.8)] * 40, runs=40, parts=5)
+        assert improved(found) == len(found)
+
+    def test_a_loss_beyond_chance_is_told_as_one(self) -> None:
+        found = many([(0.6, 0.3)] * 10, runs=60, candidates=20)
+        assert len(found) > 10, "some searches are that lucky"
+        assert {confirmation.verdict for confirmation, _ in found} <= {"worse", "not shown"}
+        assert sum(confirmation.verdict == "worse" for confirmation, _ in found) > len(found) / 8
+
+    def test_a_part_of_many_cases_does(self) -> None:
+        found, calls = confirmed([(0.0, 1.0)] * 200 + [(1.0, 1.0)] * 600, seed=1)
+        assert found is not None
+        assert found.verdict == "improved"
+        assert calls <= 100
+        assert found.estimate == pytest.approx(0.25, abs=0.2)
 
 
-@pytest.mark.parametrize("alpha", [0.001, 0.01, 0.5])
-def test_one_case_fixed_for_good_is_shown_at_every_alpha(alpha: float) -> None:
-    for same in (0, 1, 99):
-        found = many([(0.0, 1.0)] + [(1.0, 1.0)] * same, runs=2, alpha=alpha)
-        assert improved(found) == 2
+class TestWhatIsAsked:
+    def asked(self, run: str, *, excluded: Sequence[str] = ()) -> list[tuple[int, str]]:
+        world = Tosses([(0.5, 0.5)] * 20, seed=1)
+        original, winner = world.searched()
+        around = Surroundings(world, lambda requests: [], SETTINGS, Policies(), None, lambda: {})
+        first = first_sample(run, WINNER)
+        comparing = Comparing(
+            Group((), tuple(world.cases)), original, winner, around, first=first, excluded=excluded
+        )
+        comparing.run()
+        return [(trial.samples[0], case) for trial in world.trials if trial.samples for case in trial.cases]
+
+    def test_each_run_asks_in_an_order_and_with_samples_of_its_own_and_so_does_who_continues_it(self) -> None:
+        assert self.asked("r1") == self.asked("r1")
+        assert not {*self.asked("r1")} & {*self.asked("r2")}
+        assert [case for _, case in self.asked("r1")][:40] != [case for _, case in self.asked("r2")][:40]
+
+    def test_all_cases_have_their_turn_before_one_has_its_second(self) -> None:
+        pairs = self.asked("r1")
+        first = Counter(case for sample, case in pairs if sample == min(pairs)[0])
+        assert len(first) == 20
+        assert set(first.values()) == {2}, "once under either text"
+
+    def test_a_case_that_stands_in_a_text_is_not_asked(self) -> None:
+        cases = {case for _, case in self.asked("r1", excluded=["3", "7"])}
+        assert len(cases) == 18
+        assert not cases & {"3", "7"}
+
+    def test_where_every_case_is_an_example_nothing_is_shown(self) -> None:
+        assert self.asked("r1", excluded=[str(number) for number in range(20)]) == []
+
+    def test_half_of_the_pairs_are_spared_where_the_winner_is_not_ahead_by_then(self) -> None:
+        found = many([(0.5, 0.4)] * 50, runs=40, candidates=20)
+        assert statistics.median(confirmation.pairs for confirmation, _ in found) <= 160
+        assert most_pairs(50, 0.05) == 300
 
 
-def test_a_loss_spread_over_the_cases_that_looked_unchanged_is_seen() -> None:
-    chances = [(0.0, 1.0)] * 3 + [(1.0, 0.95)] * 97
-    found = many(chances, runs=60, candidates=60)
-    assert len(found) > 50
-    assert improved(found) <= 1
-    assert sum(confirmation.estimate < 0 for confirmation, _ in found) > 40
+class TestUnderACeiling:
+    def test_every_call_that_is_left_may_be_used_and_none_more(self) -> None:
+        found = many([(0.5, 0.6)] * 100, runs=20, ceiling=201)
+        assert max(calls for _, calls in found) == 200
+        assert {one.why for one, _ in found if one.verdict == "not shown" and one.pairs == 100} == {
+            "the ceiling on calls is reached"
+        }
+
+    def test_forty_of_seventy_five_are_shown_with_forty_calls(self) -> None:
+        found = many([(0.0, 1.0)] * 40 + [(1.0, 1.0)] * 35, runs=40, ceiling=40)
+        assert improved(found) >= 38
+
+    def test_what_is_too_little_is_not_begun(self) -> None:
+        found, calls = confirmed([(0.0, 1.0)] * 10, seed=1, ceiling=9)
+        assert found is not None
+        assert (found.verdict, calls, found.needed) == ("not shown", 0, 12)
+        assert found.why == "the ceiling leaves too few calls for it"
+
+    def test_it_says_how_many_more_calls_would_do_and_they_mostly_do(self) -> None:
+        """The estimate is as rough as the few pairs that it comes from."""
+        short = many([(0.4, 0.6)] * 75, runs=60, ceiling=60)
+        needed = sorted(one.needed for one, _ in short if one.verdict == "not shown" and one.estimate > 0)
+        assert needed
+        assert 40 <= statistics.median(needed) <= 800
+        enough = int(60 + statistics.median(needed))
+        more = many([(0.4, 0.6)] * 75, runs=60, ceiling=enough, begun=Begun(30))
+        assert improved(more) >= 0.6 * len(more)
+
+    def test_no_calls_are_said_to_do_where_nothing_is_gained(self) -> None:
+        found = many([(0.5, 0.4)] * 50, runs=40, candidates=20, ceiling=100)
+        assert all(one.needed == 0 for one, _ in found if one.estimate <= 0)
 
 
-@pytest.mark.parametrize(("before", "within"), [(0.5, 1200), (0.7, 900), (0.85, 500)])
-def test_ten_points_of_a_hundred_noisy_cases_are_mostly_shown(before: float, within: int) -> None:
-    found = many([(before, before + 0.1)] * 100, runs=60)
-    assert improved(found, within=within) >= 0.8 * len(found)
+class TestWhatIsForeseen:
+    def test_it_grows_with_the_cases_up_to_a_limit_and_with_a_smaller_alpha(self) -> None:
+        assert [most_pairs(cases, 0.05) for cases in (0, 1, 10, 500)] == [0, 6, 60, 600]
+        assert [least_pairs(alpha) for alpha in (0.5, 0.05, 0.01, 0.001)] == [2, 5, 8, 11]
+        assert [most_pairs(cases, 0.001) for cases in (1, 10, 500)] == [11, 110, 600]
+        assert most_pairs(1, 1e-300) == 997
 
+    def test_a_large_gain_takes_a_handful_of_looks_and_a_small_one_more(self) -> None:
+        calls = [foreseen_calls(group(75), fixed, 0, 0.05) for fixed in (75, 40, 22, 8)]
+        assert calls == sorted(calls)
+        assert calls[0] == 12
+        assert 20 <= calls[1] <= 40
+        assert 50 <= calls[2] <= 80
+        assert foreseen_calls(group(75), 22, 8, 0.05) > calls[2], "what breaks by chance counts"
+        assert foreseen_calls(group(75, prompts=2), 40, 0, 0.05) == 2 * calls[1]
 
-@pytest.mark.parametrize(
-    ("fixed", "broken", "same", "most"),
-    [(3, 0, 7, 26), (1, 0, 0, 12), (1, 0, 99, 210), (60, 0, 0, 120), (3, 1, 20, 96), (12, 9, 79, 1200)],
-)
-def test_a_net_gain_of_a_model_that_always_answers_the_same_is_confirmed_each_time(
-    fixed: int, broken: int, same: int, most: int
-) -> None:
-    chances = [(0.0, 1.0)] * fixed + [(1.0, 0.0)] * broken + [(1.0, 1.0)] * same
-    found = many(chances, runs=5)
-    assert improved(found) == 5
-    assert all(calls <= most for _, calls in found)
-    confirmation, _ = found[0]
-    assert confirmation.estimate == pytest.approx((fixed - broken) / len(chances))
+    def test_what_cannot_be_shown_sensibly_is_foreseen_as_nothing(self) -> None:
+        assert foreseen_calls(group(75), 8, 8, 0.05) == 0
+        assert foreseen_calls(group(75), 8, 9, 0.05) == 0
+        assert foreseen_calls(group(75), 20, 18, 0.05) == 0
+        assert foreseen_calls(group(0, heldout=5), 3, 0, 0.05) == 0
 
+    @pytest.mark.parametrize(("before", "after"), [(0.0, 1.0), (0.5, 0.8), (0.3, 0.9), (0.6, 0.8)])
+    def test_the_calls_foreseen_show_it_about_nine_times_out_of_ten(
+        self, before: float, after: float
+    ) -> None:
+        fixed, broken = 75 * after * (1 - before), 75 * before * (1 - after)
+        ceiling = foreseen_calls(group(75), fixed, broken, 0.05)
+        found = many([(before, after)] * 75, runs=100, ceiling=ceiling)
+        assert 0.8 * len(found) <= improved(found)
 
-def test_a_loss_beyond_chance_is_told_as_one() -> None:
-    found = many([(0.7, 0.4)] * 10, runs=50, candidates=10)
-    assert len(found) > 10, "some searches are that lucky"
-    assert {confirmation.verdict for confirmation, _ in found} <= {"worse", "not shown"}
-    assert sum(confirmation.verdict == "worse" for confirmation, _ in found) > len(found) / 2
-
-
-def test_too_many_cases_for_the_calls_are_sampled_from_both_strata() -> None:
-    found, calls = confirmed([(0.0, 1.0)] * 200 + [(1.0, 1.0)] * 600, seed=1)
-    assert found is not None
-    assert (found.verdict, found.pairs, calls) == ("improved", 200, 400)
-    assert found.estimate == pytest.approx(0.25), "each stratum weighs what it weighs among all cases"
-
-
-class TestThePlan:
-    def test_it_grows_with_the_cases_up_to_a_limit(self) -> None:
-        assert planned_pairs([group(1), group(10, heldout=50), group(500)], None, 0.05) == [6, 60, 600]
-
-    def test_a_smaller_alpha_takes_more_pairs_and_shows_less_with_as_many(self) -> None:
-        assert [least_pairs(alpha) for alpha in (0.5, 0.05, 0.01, 0.001)] == [3, 6, 8, 12]
-        assert planned_pairs([group(1), group(10), group(500)], None, 0.01) == [8, 80, 600]
-        assert planned_pairs([group(10)], 48, 0.01) == [8]
-        assert planned_pairs([group(10)], 47, 0.01) == [0]
-        assert planned_pairs([group(10)], 18, 0.5) == [3]
-        assert detectable(600, 0.5) < detectable(600, 0.05) < detectable(600, 0.001)
-        assert planned_pairs([group(1)], None, 1e-300) == [998]
-        assert 0.8 < detectable(998, 1e-300) < 0.9
-
-    def test_a_ceiling_gives_it_a_third(self) -> None:
-        assert planned_pairs([group(100)], 600, 0.05) == [100]
-        assert planned_pairs([group(1), group(99)], 600, 0.05) == [6, 99]
-        assert planned_pairs([group(100, prompts=2)], 600, 0.05) == [50], "both prompts of a pipeline call"
-
-    def test_what_cannot_show_anything_is_not_set_aside(self) -> None:
-        assert planned_pairs([group(10)], 36, 0.05) == [6]
-        assert planned_pairs([group(10)], 35, 0.05) == [0]
-        assert planned_pairs([group(10), group(10)], 71, 0.05) == [0, 0]
-
-    def test_a_prompt_with_held_out_cases_only_takes_no_part(self) -> None:
-        assert planned_pairs([group(0, heldout=5)], 600, 0.05) == [0]
-        assert planned_pairs([group(0, heldout=5), group(100)], 600, 0.05) == [0, 100]
-        assert planned_pairs([group(0, heldout=5), group(10)], 36, 0.05) == [0, 6]
+    def test_before_anything_is_known_thirty_points_are_planned_for(self) -> None:
+        assert usual_calls(group(75), 0.05) == foreseen_calls(group(75), 22.5, 0, 0.05)
+        assert usual_calls(group(1), 0.05) == 12, "all that are ever asked of one case"
 
     def test_the_gain_it_shows_is_ten_points_for_a_hundred_noisy_cases(self) -> None:
         assert detectable(600, 0.05) == pytest.approx(0.1, abs=0.01)
         assert detectable(150, 0.05) == pytest.approx(2 * detectable(600, 0.05))
         assert detectable(1, 0.05) == 1.0
+        assert detectable(600, 0.5) < detectable(600, 0.05) < detectable(600, 0.001)

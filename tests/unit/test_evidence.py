@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from itertools import product
-from operator import mul
+from math import prod
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_promptopt.evidence import Signs, least_changes, sign_test, small_split, weighted_sign_test, wilson
+from pytest_promptopt.evidence import SignLooks, least_changes, repeated, sign_test, small_split, wilson
 
 counts = st.integers(min_value=0, max_value=200)
 
@@ -69,26 +71,58 @@ def test_the_interval_holds_the_rate(rate: float, cases: int) -> None:
     assert rate - 1e-12 <= high <= 1.0
 
 
-@given(better=counts, worse=counts, weight=st.integers(1, 9))
-def test_with_equal_weights_the_weighted_test_is_the_plain_one(better: int, worse: int, weight: int) -> None:
-    first, second = Signs(better, 2, weight), Signs(1, worse, weight)
-    assert weighted_sign_test(first, second) == pytest.approx(sign_test(better + 1, worse + 2))
+def chance_of_a_look(differing: Sequence[int], allowed: Sequence[float], *, better: float = 0.5) -> float:
+    """By brute force over all signs: the chance that one of the looks shows a gain."""
+    chance = 0.0
+    for signs in product((True, False), repeat=differing[-1]):
+        looks = SignLooks()
+        won = [sum(signs[:count]) for count in differing]
+        shown = [
+            looks.look(up, count - up, most) for up, count, most in zip(won, differing, allowed, strict=True)
+        ]
+        chance += shown[-1] * better ** sum(signs) * (1 - better) ** (len(signs) - sum(signs))
+    return chance
 
 
-@given(
-    signs=st.lists(st.tuples(st.booleans(), st.booleans()), max_size=9),
-    weights=st.tuples(*[st.integers(1, 7)] * 2),
+@pytest.mark.parametrize("differing", [[5], [2, 5, 9], [1, 2, 3, 4, 5, 6, 7, 8, 9, 10], [4, 4, 11]])
+def test_the_errors_of_all_looks_add_up_to_what_is_allowed(differing: list[int]) -> None:
+    for most in (0.05, 0.2):
+        allowed = [most * (number + 1) / len(differing) for number in range(len(differing))]
+        assert 0 < chance_of_a_look(differing, allowed) <= most
+        assert chance_of_a_look(differing, allowed, better=0.8) > 3 * most
+
+
+def test_many_looks_find_a_clear_gain_early_and_one_look_is_the_plain_test() -> None:
+    looks = SignLooks()
+    assert [looks.look(count, 0, 0.05) for count in range(7)] == [False] * 5 + [True] * 2
+    once = SignLooks()
+    assert once.look(9, 2, 0.05)
+    assert once.p == pytest.approx(sign_test(9, 2))
+
+
+@pytest.mark.parametrize(
+    "means",
+    [
+        [(1.0, 0.0), (0.0, 0.5), (0.0, 0.5)],
+        [(0.5, 0.0), (0.0, 0.5)],
+        [(0.6, 0.0), (0.0, 0.3), (0.0, 0.3)] * 2,
+    ],
 )
-def test_the_weighted_test_counts_every_way_to_choose_the_signs(
-    signs: list[tuple[bool, bool]], weights: tuple[int, int]
+@pytest.mark.parametrize("rounds", [2, 3])
+def test_a_gain_that_repeats_is_as_rare_as_said_where_the_mean_does_not_rise(
+    means: list[tuple[float, float]], rounds: int
 ) -> None:
-    """By brute force: each differing pair is in one of two strata, and is better or worse."""
-    sizes = [weights[stratum] for stratum, _ in signs]
-    observed = sum(size if better else -size for size, (_, better) in zip(sizes, signs, strict=True))
-    ways = list(product((-1, 1), repeat=len(sizes)))
-    as_high = sum(sum(map(mul, way, sizes)) >= observed for way in ways)
-    strata = [
-        Signs(signs.count((stratum, True)), signs.count((stratum, False)), weights[stratum])
-        for stratum in (False, True)
-    ]
-    assert weighted_sign_test(*strata) == pytest.approx(as_high / len(ways))
+    """By brute force: each case is better or worse in a pair with these chances."""
+    chances = Counter[int]()
+    for round_ in product((1, -1, 0), repeat=len(means)):
+        each = [
+            {1: up, -1: down, 0: 1 - up - down}[sign] for sign, (up, down) in zip(round_, means, strict=True)
+        ]
+        chance = prod(each)
+        chances[sum(round_)] += chance**rounds  # type: ignore[assignment]
+    for gain in range(1, len(means) + 1):
+        assert sum(chances[each] for each in chances if each >= gain) <= repeated(gain, rounds)
+
+
+def test_what_did_not_repeat_or_is_no_gain_shows_nothing() -> None:
+    assert [repeated(3, 0), repeated(3, 1), repeated(0, 9), repeated(-1, 9)] == [1.0] * 4

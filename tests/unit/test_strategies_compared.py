@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from pytest_promptopt.records import Message, Request, Role
+from pytest_promptopt.refine.confirmation import History
 from pytest_promptopt.refine.evaluator import StopRun, Trial
-from pytest_promptopt.refine.halting import Phase
 from pytest_promptopt.refine.strategy import Strategy
 from pytest_promptopt.reports.comparison import comparison_summary
 from pytest_promptopt.results import RunResult
@@ -32,7 +32,8 @@ def compared(
         world.ask,
         chosen,
         world.policies,
-        scoring=lambda phase: aside if phase is Phase.TRAINING else 0,
+        heldout=[case.id for case in world.cases if case.split is HELDOUT],
+        history=lambda group: History(),
         open_journal=lambda name: None,
         spend=world.spend,
     )
