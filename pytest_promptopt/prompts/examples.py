@@ -221,24 +221,23 @@ class _Region:
 
     def holds(self, inputs: Mapping[str, str]) -> bool:
         """Whether a case with these inputs is one of the examples, or may be."""
-        last = _last_turn(self.body)
-        if last is not None and {*last.names} <= inputs.keys() and self.form is Form.TURNS:
-            filled = _folded(last.filled(inputs))
-            if any(filled == _folded(_text(turn.source) or "") for turn in self.turns[::2]):
-                return True
         items = {(name, _folded(text)) for name, text in inputs.items()}
+        last = _last_turn(self.body) if self.form is Form.TURNS else None
+        filled = _folded(last.filled(inputs)) if last and {*last.names} <= inputs.keys() else None
         for number, example in enumerate(self.examples):
+            source = self.text if last is None else self.turns[2 * number].source
+            shown = _text(source) or source
             if example is not None:
-                shown = {(name, _folded(text)) for name, text in example.inputs.items()}
-                if items and (shown <= items or items <= shown):
-                    return True
-            elif all(text in self._folded_text(number) for _, text in items) and any(t for _, t in items):
+                read = {(name, _folded(text)) for name, text in example.inputs.items()}
+                found = bool(items) and (read <= items or items <= read)
+            else:
+                # Of the turn as it is now, though its inputs may be cut in two ways; else it was edited.
+                is_own = last is not None and _between(last.texts, shown) is not None
+                texts = [] if is_own else [text for _, text in items if text]
+                found = bool(texts) and all(text in _folded(shown) for text in texts)
+            if found or filled == _folded(shown):
                 return True
         return False
-
-    def _folded_text(self, number: int) -> str:
-        source = self.text if self.form is Form.BLOCK else self.turns[2 * number].source
-        return _folded(_text(source) or source)
 
 
 def _region(prose: str) -> _Region | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, zip_longest
 from typing import Any
@@ -47,7 +47,7 @@ class CaseExample(Example):
     fails: bool
 
 
-# ------------------------------------------------------------------------------------------- what may be shown
+# ------------------------------------------------------------------------------------------ what may be shown
 
 
 def usable(
@@ -169,7 +169,7 @@ def _function(result: CaseResult) -> str:
     return result.case.id.partition("[")[0]
 
 
-# ------------------------------------------------------------------------------------------------ sets of them
+# ----------------------------------------------------------------------------------------------- sets of them
 
 
 def sizes_up_to(most: int) -> tuple[int, ...]:
