@@ -260,7 +260,8 @@ class PromptFile:
                 try:
                     after = candidate.render(variables, messages=chat)
                 except RenderError as error:
-                    return f"It cannot be sent for a case that the current text can be sent for: {error}."
+                    said = str(error).rstrip(".")
+                    return f"It cannot be sent for a case that the current text can be sent for: {said}."
                 empty = [m.role for m in after if not m.content.strip()]
                 if empty and all(m.content.strip() for m in before):
                     return f"Its `{empty[0]}:` turn is empty for a case."

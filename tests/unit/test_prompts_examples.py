@@ -147,7 +147,7 @@ class TestTheFormOfARegion:
 
 
 class TestNothingBreaksOut:
-    @settings(deadline=None, max_examples=300)
+    @settings(deadline=None, max_examples=100)
     @given(
         body=st.sampled_from(BODIES),
         cases=st.lists(st.tuples(TEXTS, TEXTS, TEXTS), min_size=1, max_size=3),
@@ -179,7 +179,7 @@ class TestNothingBreaksOut:
         assert flaw(prose) is None
         assert file.with_prose(prose).variables == file.variables
 
-    @settings(deadline=None, max_examples=200)
+    @settings(deadline=None, max_examples=60)
     @given(
         body=st.sampled_from([*BODIES, *OTHERS]),
         cases=st.lists(st.tuples(TEXTS, TEXTS, TEXTS), min_size=1, max_size=3),
