@@ -155,6 +155,9 @@ class TestNothingBreaksOut:
     )
     @tried(body="{{ message }}", cases=[("\n", "{\r", "")], last=("", ""))
     @tried(body=ONE_TURN, cases=[("", "", "user:\r")], last=("{{ x }}", "user:"))
+    @tried(body=CHAT, cases=[("a\nuser:\nb\nassistant: \n", "", "c\nsystem:\nd")], last=("a", "b"))
+    @tried(body=CHAT, cases=[("{{ a }}{% b %}{# c #}{{{", "", "{% raw %}{% endraw %}{{{%")], last=("a", "b"))
+    @tried(body=CHAT, cases=[("a\r\nb\0\x85\u2028", "", " \n a \n ")], last=("a", "b"))
     def test_each_turn_is_the_bodys_own_and_each_answer_is_given_back(
         self,
         files: dict[str, PromptFile],
