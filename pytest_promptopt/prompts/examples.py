@@ -334,9 +334,7 @@ def _escaped(text: str) -> str:
         return _quoted(text)
     quoted = {*invisible_places(text)}
     start, end = len(text) - len(text.lstrip()), len(text.rstrip())
-    quoted |= {
-        place for place, character in enumerate(text) if character == "\n" and not start <= place < end
-    }
+    quoted.update(place for place in (*range(start), *range(end, len(text))) if text[place] == "\n")
     line_start = 0
     for line in text.split("\n"):
         if is_role_line(line):
