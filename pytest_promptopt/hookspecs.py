@@ -66,6 +66,24 @@ def pytest_promptopt_categorize(case: FailedCase) -> str | None:
 
 
 @pytest.hookspec(firstresult=True)
+def pytest_promptopt_redact(text: str) -> str | None:
+    r"""Take out of a text of a case what nobody else may see; None leaves it as it is.
+
+    It is given every text of a case that goes to the optimizer or into a prompt as an example: inputs,
+    answers, expected values, messages of failed asserts, one at a time. All implementations are asked, each
+    with what the one before it returned. Equal texts must give equal results, and are asked for once. The
+    model under test is asked with the texts as they are, so an example shows an input that was redacted.
+
+    Example::
+
+        import re
+
+        def pytest_promptopt_redact(text):
+            return re.sub(r"[\w.+-]+@[\w-]+\.[\w.]+", "someone@example.com", text)
+    """
+
+
+@pytest.hookspec(firstresult=True)
 def pytest_promptopt_propose(wanted: Wanted, ask: Ask) -> Sequence[Reply | Unusable] | None:
     """Write the candidates of an iteration; None leaves it to the built-in proposer.
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_promptopt.errors import SettingsError
-from pytest_promptopt.settings import Accept, CacheMode, Mode, Settings, home_of
+from pytest_promptopt.settings import MAX_EXAMPLES, Accept, CacheMode, Mode, Settings, home_of
 
 if TYPE_CHECKING:
     import pytest
@@ -45,6 +45,17 @@ def _money(name: str, text: str) -> float:
     if not 0 < value < float("inf"):
         raise SettingsError(f"{name}: {text!r} is not an amount in US dollars above 0, such as 2.50")
     return value
+
+
+def _examples(name: str, text: str) -> int:
+    known = {"auto": MAX_EXAMPLES, "off": 0}
+    try:
+        count = known[text] if text in known else int(text)
+    except ValueError:
+        count = -1
+    if text not in known and not 1 <= count <= MAX_EXAMPLES:
+        raise SettingsError(f"{name}: {text!r} is not auto, off or a whole number from 1 to {MAX_EXAMPLES}")
+    return count
 
 
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600}
@@ -166,6 +177,15 @@ OPTIONS = (
         "N",
         "Candidates per iteration, 1 to 10 (default: 3)",
         _whole(1, 10),
+    ),
+    Option(
+        "examples",
+        "examples",
+        "string",
+        "K",
+        f"Training cases in a prompt as examples: auto (as many as pay, up to {MAX_EXAMPLES}), off, or K at "
+        "most (default: auto)",
+        _examples,
     ),
     Option("max_iterations", "max-iterations", "int", "N", "Iterations at most (default: 20)", _whole(1)),
     Option(

@@ -261,6 +261,8 @@ class Outcome:
         skipped.
     :param error: what went wrong with a model call, for `Status.ERRORED`.
     :param inputs: the test's parameters, for a case that asks a model by itself and so leaves no `calls`.
+    :param expected: what the case's assert compares the answer with, JSON-like, passed or failed; None where
+        that is not known.
     """
 
     case: str
@@ -272,6 +274,7 @@ class Outcome:
     calls: tuple[Call, ...] = ()
     duration: float = 0.0
     inputs: Mapping[str, str] = field(default_factory=dict)
+    expected: Any | None = None
 
 
 @dataclass(frozen=True)

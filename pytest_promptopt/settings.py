@@ -42,6 +42,10 @@ class Accept(StrEnum):
     BEST = "best"
 
 
+#: Examples in a prompt at most: beyond, every call pays for more than it learns.
+MAX_EXAMPLES = 16
+
+
 @dataclass(frozen=True)
 class Settings:
     """Settings of one session.
@@ -51,6 +55,7 @@ class Settings:
     :param least_gain: points of the pass rate that 100 calls of an iteration must be expected to win; a
         search ends when the next one is not.
     :param alpha: a change counts as shown from this p-value down.
+    :param examples: how many training cases may stand in a prompt as examples at most; 0 for none.
     :param resume: the id of the run to continue; empty for a new one.
     :param options: field -> text of what was given on the command line, now or when that run was begun.
     """
@@ -61,6 +66,7 @@ class Settings:
     optimizer_model: str = DEFAULT_OPTIMIZER_MODEL
     strategy: tuple[str, ...] = ("refine",)
     candidates: int = 3
+    examples: int = MAX_EXAMPLES
     max_iterations: int = 20
     plateau: int = 5
     target: float = 1.0

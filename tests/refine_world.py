@@ -53,6 +53,9 @@ class FakePrompt:
         lost = sorted(name for name in self.variables if f"{{{{ {name} }}}}" not in prose)
         return tuple(f"It lost the variable {{{{ {name} }}}}." for name in lost)
 
+    def unsendable(self, prose: str, given: Iterable[Mapping[str, str]]) -> str | None:
+        return None
+
 
 @dataclass(frozen=True)
 class Need:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -24,8 +25,19 @@ def ask_hook(config: pytest.Config, hook: str, *, returns: type | tuple[type, ..
     :raises HookError: an implementation raised something, or answered something else. Errors of the plugin's
         own pass through: `pytest_promptopt_propose` may meet the end of a budget while it asks.
     """
+    return _ask(config, hook, getattr(config.hook, hook), returns, given)
+
+
+def _ask(
+    config: pytest.Config,
+    hook: str,
+    caller: Callable[..., Any],
+    returns: type | tuple[type, ...],
+    given: Mapping[str, object],
+) -> Any:
+    """:param caller: of all implementations, or of some."""
     try:
-        answer = getattr(config.hook, hook)(**given)
+        answer = caller(**given)
     except PromptoptError:
         raise
     except Exception as error:
@@ -49,3 +61,15 @@ def categorize(config: pytest.Config, case: FailedCase) -> str | None:
     if category is not None and not category.strip():
         raise HookError(f"{hook} returned {category!r} for {case.case}; accepted: a name, or None")
     return category
+
+
+def redact(config: pytest.Config, text: str) -> str:
+    """`text` as the user's hooks leave it: each is given what the one before it has returned."""
+    hook = "pytest_promptopt_redact"
+    plugins = [each.plugin for each in reversed(getattr(config.hook, hook).get_hookimpls())]
+    for plugin in plugins:
+        others = [other for other in plugins if other is not plugin]
+        caller = config.pluginmanager.subset_hook_caller(hook, others)
+        answer: str | None = _ask(config, hook, caller, str, {"text": text})
+        text = text if answer is None else answer
+    return text

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 
 import pytest
 
-from pytest_promptopt.evaluation.hooks import HookError, ask_hook, categorize, tell_hook
+from pytest_promptopt.evaluation.hooks import HookError, ask_hook, categorize, redact, tell_hook
 from pytest_promptopt.refine import acceptance, halting, proposer
 from pytest_promptopt.refine.acceptance import Comparison, Verdict
 from pytest_promptopt.refine.halting import Standing, Stop
 from pytest_promptopt.refine.policies import Policies
 from pytest_promptopt.refine.proposer import Ask, Wanted
+from pytest_promptopt.refine.redaction import unredacted
 from pytest_promptopt.refine.replies import Reply, Unusable
 from pytest_promptopt.refine.strategy import Strategy
 from pytest_promptopt.reports.wording import plural
@@ -45,6 +46,10 @@ def hooked_policies(config: pytest.Config) -> Policies:
         merge=None if config.hook.pytest_promptopt_propose.get_hookimpls() else proposer.merge,
         accept=partial(_accept, config),
         halt=partial(_halt, config),
+        # The texts of the cases come again in every iteration.
+        redact=cache(partial(redact, config))
+        if config.hook.pytest_promptopt_redact.get_hookimpls()
+        else unredacted,
         iteration_finished=partial(_iteration_finished, config),
     )
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 from pytest_promptopt.errors import PromptFileError, RenderError, SettingsError
 from pytest_promptopt.prompts.candidates import added_code, added_variables, length_limit
+from pytest_promptopt.prompts.examples import flaw, without_examples
 from pytest_promptopt.prompts.frontmatter import FrontMatter
 from pytest_promptopt.prompts.layout import MAX_FILE_BYTES, Layout, unify_newlines
 from pytest_promptopt.prompts.templates import Template, code_in, split_turns
@@ -200,13 +202,17 @@ class PromptFile:
         return Layout.read(self.original, name=self.name)
 
     def objections(self, prose: str) -> tuple[str, ...]:
-        """Why a candidate may not replace the current prose, a sentence each; empty when it may."""
+        """Why a candidate may not replace the current prose, a sentence each; empty when it may.
+
+        The region of its examples is the tool's own: it is outside the rules on length and chat roles.
+        """
         prose = unify_newlines(prose).strip("\n")
         if prose.split() == self.prose.split():
             return ("It is the current text again.",)
-        limit = min(length_limit(self._layout.prose), MAX_FILE_BYTES)
-        if len(prose) > limit:
-            return (f"It has {len(prose):,} characters; at most {limit:,} are accepted.",)
+        length = len(without_examples(prose))
+        limit = min(length_limit(without_examples(self._layout.prose)), MAX_FILE_BYTES)
+        if length > limit:
+            return (f"It has {length:,} characters; at most {limit:,} are accepted.",)
         if prose.startswith("---\n") and not self.prose.startswith("---\n"):
             return ("It begins with front matter; only the text below the front matter may be rewritten.",)
         try:
@@ -215,21 +221,51 @@ class PromptFile:
             return (f"It is not a valid prompt: {str(error).rstrip('.')}.",)
 
     def _differences(self, prose: str) -> Iterator[str]:
-        turns = split_turns(prose, first_line=self.first_line)
-        before = code_in(split_turns(self.prose, first_line=self.first_line), name=self.name)
-        after = code_in(turns, name=self.name)
+        if problem := flaw(prose, current=self.prose):
+            yield problem  # and no further: it is not safe to compile
+            return
+        body = without_examples(prose)
+        was, turns = (
+            split_turns(text, first_line=self.first_line) for text in (without_examples(self.prose), body)
+        )
+        before, after = code_in(was, name=self.name), code_in(turns, name=self.name)
         if code := tuple(added_code(before, after)):
             yield from code  # and no further: it is not safe to compile
+            yield from added_variables(before, after, self.variables)
         else:
-            for name in sorted(self._prose_variables - self.with_prose(prose)._prose_variables):
+            used = self.with_prose(prose)._prose_variables
+            for name in sorted(self._prose_variables - used):
                 yield f"It lost the variable {{{{ {name} }}}}."
-        yield from added_variables(before, after, self.variables)
+            for name in sorted(used - self.variables):
+                yield f"It uses the variable {{{{ {name} }}}}, which the tests do not give."
         for entry in self.front.keep:
-            if not _has_lines(prose, entry):
+            if not _has_lines(body, entry):
                 yield f"It lost the line {entry!r}."
-        roles = tuple(turn.role for turn in turns if turn.role)
-        if roles != self.roles:
-            yield f"It changed the chat roles from {_names(self.roles)} to {_names(roles)}."
+        roles, had = (tuple(turn.role for turn in each if turn.role) for each in (turns, was))
+        if roles != had:
+            yield f"It changed the chat roles from {_names(had)} to {_names(roles)}."
+
+    def unsendable(self, prose: str, given: Iterable[Mapping[str, str]]) -> str | None:
+        """Why a candidate without `objections` cannot be sent for a case, in a sentence; None when it can.
+
+        :param given: what cases gave, as it is noted for their calls: variables, and turns by their role.
+            What the current text cannot be rendered with either tells nothing of the candidate.
+        """
+        candidate = self.with_prose(prose)
+        for noted in given:
+            variables = {name: noted[name] for name in noted if name in self.variables}
+            chat = [Message(n.partition(" ")[0], noted[n]) for n in noted if n not in self.variables]
+            with suppress(RenderError):
+                before = self.render(variables, messages=chat)
+                try:
+                    after = candidate.render(variables, messages=chat)
+                except RenderError as error:
+                    said = str(error).rstrip(".")
+                    return f"It cannot be sent for a case that the current text can be sent for: {said}."
+                empty = [m.role for m in after if not m.content.strip()]
+                if empty and all(m.content.strip() for m in before):
+                    return f"Its `{empty[0]}:` turn is empty for a case."
+        return None
 
     @property
     def _prose_variables(self) -> frozenset[str]:

@@ -20,6 +20,10 @@ MAX_RENDERED_CHARACTERS = 10_000_000
 
 _MARKERS = {f"{role}:": role for role in ROLES}
 
+#: Around the examples of a prompt, which are the tool's own; a line each, and nothing else on it.
+EXAMPLES_BEGIN = "{# promptopt: examples #}"
+EXAMPLES_END = "{# promptopt: end of examples #}"
+
 
 @dataclass(frozen=True)
 class Turn:
@@ -33,10 +37,8 @@ class Turn:
 def split_turns(prose: str, *, first_line: int) -> tuple[Turn, ...]:
     """Cut `prose` at its role lines if its first line that is not blank is one; else it is one turn."""
     lines = prose.split("\n")
-    first = next((line for line in lines if line.strip()), "")
-    starts = (
-        [i for i, line in enumerate(lines) if line.rstrip() in _MARKERS] if first.rstrip() in _MARKERS else []
-    )
+    first = next((line for line in lines if not _says_nothing(line)), "")
+    starts = [i for i, line in enumerate(lines) if is_role_line(line)] if is_role_line(first) else []
     if not starts:
         return (_turn(None, lines, 0, len(lines), first_line),)
     ends = [*starts[1:], len(lines)]
@@ -46,10 +48,19 @@ def split_turns(prose: str, *, first_line: int) -> tuple[Turn, ...]:
     )
 
 
+def is_role_line(line: str) -> bool:
+    """Whether `line` opens a turn in a text that is cut into turns."""
+    return line.rstrip() in _MARKERS
+
+
+def _says_nothing(line: str) -> bool:
+    return line.strip() in ("", EXAMPLES_BEGIN, EXAMPLES_END)
+
+
 def _turn(role: str | None, lines: list[str], start: int, end: int, first_line: int) -> Turn:
-    while start < end and not lines[start].strip():
+    while start < end and _says_nothing(lines[start]):
         start += 1
-    while end > start and not lines[end - 1].strip():
+    while end > start and _says_nothing(lines[end - 1]):
         end -= 1
     return Turn(role, "\n".join(lines[start:end]), first_line + start)
 
@@ -158,6 +169,42 @@ def _constructs(tokens: Iterable[tuple[int, str, str]]) -> Iterator[str]:
             parts = []
         elif parts and kind != "whitespace":
             parts.append(value.strip())
+
+
+@dataclass(frozen=True)
+class Part:
+    """Text of a template as it will be sent, or the name of a variable that is put in there as it is."""
+
+    text: str
+    is_variable: bool
+
+
+def plain_parts(source: str) -> tuple[Part, ...] | None:
+    """A template that holds plain variables only (``{{ ticket }}``), in parts; None when it holds more.
+
+    Comments are no part, text in quotes (``{{ "{" }}``) is text. Nothing is evaluated.
+    """
+    from jinja2 import TemplateSyntaxError, nodes
+
+    environment = _environment()
+    try:
+        tree = environment.parse(source)
+    except (TemplateSyntaxError, ValueError, RecursionError):
+        return None
+    parts: list[Part] = []
+    for output in tree.body:
+        if not isinstance(output, nodes.Output):
+            return None
+        for node in output.nodes:
+            if isinstance(node, nodes.Name) and node.name not in environment.globals:
+                parts.append(Part(node.name, True))
+            elif isinstance(node, nodes.TemplateData):
+                parts.append(Part(node.data, False))
+            elif isinstance(node, nodes.Const) and isinstance(node.value, str):
+                parts.append(Part(node.value, False))
+            else:
+                return None
+    return tuple(parts)
 
 
 @cache

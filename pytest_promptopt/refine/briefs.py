@@ -16,6 +16,7 @@ from pytest_promptopt.refine.halting import DECIDING, Phase
 from pytest_promptopt.refine.memory import Memory
 from pytest_promptopt.refine.patterns import Vocabulary, patterns
 from pytest_promptopt.refine.policies import Policies
+from pytest_promptopt.refine.redaction import redacted
 from pytest_promptopt.refine.requests import Brief, PassingCase
 from pytest_promptopt.refine.shares import deal, requests_for
 from pytest_promptopt.settings import Settings
@@ -127,8 +128,12 @@ class Briefing:
         self._broken = list(dict.fromkeys([*broken, *self._broken]))
 
     def _steady(self, incumbent: Version, split: Split) -> Sequence[CaseResult]:
-        """What it is judged by, without flaky cases while others fail: these say nothing of its text."""
-        return steady(incumbent.evidence(split), self._flaky or ())
+        """What it is judged by, without flaky cases while others fail: these say nothing of its text.
+
+        All that requests tell of cases is made of these results, so they are redacted here.
+        """
+        results = steady(incumbent.evidence(split), self._flaky or ())
+        return [redacted(result, self._policies.redact) for result in results]
 
     def _failing(self, phase: Phase, incumbent: Version) -> Sequence[Prompt]:
         """The prompts with failing cases, all if there is none; the last of a pipeline has the first turn.

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from pytest_promptopt.records import Overlay
+from pytest_promptopt.prompts.examples import without_examples
+from pytest_promptopt.prompts.invisible import invisible_places, name_of
+from pytest_promptopt.prompts.layout import unify_newlines
+from pytest_promptopt.records import CaseResult, Overlay
 from pytest_promptopt.refine.evaluator import Prompt
 from pytest_promptopt.refine.requests import SECTIONS
 from pytest_promptopt.refine.tags import Tags
@@ -15,6 +18,13 @@ from pytest_promptopt.refine.tags import Tags
 #: From these lengths on, a passage that also stands in a case is copied rather than said in the same words.
 COPIED_WORDS = 8
 COPIED_CHARACTERS = 60
+
+#: From this length on, an input that stands in a text whole is copied, however short it is.
+WHOLE_WORDS = 3
+
+#: Scripts without spaces between words; about so many characters make a word.
+_UNSPACED = re.compile("[\u0e00-\u0eff\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]")
+UNSPACED_WORD = 3
 
 #: In a prompt one of these, however it is written, could pose as the request's own.
 _TAGS = Tags(SECTIONS)
@@ -26,16 +36,19 @@ class Checks:
 
     :param training: inputs of training cases; a reason may quote them.
     :param validation: inputs of validation cases; a reason never quotes them.
+    :param given: what training cases gave to each prompt, by its name: `given_in` their results.
     """
 
     training: Passages
     validation: Passages
+    given: Mapping[str, Sequence[Mapping[str, str]]] = field(default_factory=dict)
     _seen: set[tuple[str, str, frozenset[tuple[str, str]]]] = field(default_factory=set)
 
     def objection(self, prompt: Prompt, prose: str, *, beside: Overlay = MappingProxyType({})) -> str | None:
         """Why `prose` is refused as a candidate for `prompt`, in one sentence; None when it may be tried.
 
-        The text counts as seen from then on, beside these texts of the other prompts of a pipeline.
+        The text counts as seen from then on, beside these texts of the other prompts of a pipeline. The
+        region of its examples holds cases, by intent, and is escaped: it is not searched for copies.
 
         :param beside: candidates for the other prompts; those left out have their own text.
         """
@@ -45,15 +58,33 @@ class Checks:
         self._seen.add(key)
         if known:
             return "this text was tried before"
+        body = without_examples(prose)
+        if (tag := _TAGS.first(body)) and tag not in prompt.prose:
+            return f"it contains {tag!r}, a tag of the request"
+        if unseen := invisible(body, besides=prompt.prose):
+            return f"it holds an invisible character, {unseen}; write visible text only"
         if objections := prompt.objections(prose):
             return "; ".join(objections)
-        if (tag := _TAGS.first(prose)) and tag not in prompt.prose:
-            return f"it contains {tag!r}, a tag of the request"
-        if passage := self.training.copied(prose, besides=prompt.prose):
+        if passage := self.training.copied(body, besides=prompt.prose):
             return f"it copies a passage of a training case word for word: {passage!r}; write general rules"
-        if self.validation.copied(prose, besides=prompt.prose):
-            return "it copies a long passage of a case word for word; write general rules"
-        return None
+        if self.validation.copied(body, besides=prompt.prose):
+            return "it copies a passage of a case word for word; write general rules"
+        return prompt.unsendable(prose, self.given.get(prompt.name, ()))
+
+
+def invisible(text: str, *, besides: str) -> str | None:
+    """The name of the first character of `text` that nobody sees and that is not in `besides`."""
+    text = unify_newlines(text)
+    return next((name_of(text[at]) for at in invisible_places(text) if text[at] not in besides), None)
+
+
+def given_in(results: Iterable[CaseResult]) -> dict[str, list[Mapping[str, str]]]:
+    """What these cases gave to each prompt, by its name."""
+    found: dict[str, list[Mapping[str, str]]] = {}
+    for call in (call for result in results for outcome in result.outcomes for call in outcome.calls):
+        if call.variables not in (known := found.setdefault(call.prompt, [])):
+            known.append(call.variables)
+    return found
 
 
 def _folded(prose: str) -> str:
@@ -61,9 +92,9 @@ def _folded(prose: str) -> str:
 
 
 class Passages:
-    """Finds long verbatim passages of texts.
+    """Finds texts that are copied whole, and long verbatim passages of them.
 
-    The texts are indexed by adjoining blocks half as long as a passage: whatever is long enough covers one of
+    For passages the texts are indexed by adjoining blocks half as long: whatever is long enough covers one of
     them whole, and from there it is measured in both directions.
     """
 
@@ -71,16 +102,25 @@ class Passages:
         unique = [text.casefold() for text in dict.fromkeys(texts)]
         self._words = _Blocks([_words(text) for text in unique], COPIED_WORDS)
         self._characters = _Blocks([" ".join(text.split()) for text in unique], COPIED_CHARACTERS)
+        # Whole texts that are short; in the others a passage is found.
+        self._whole = [f" {' '.join(words)} " for words in map(_words, unique) if _is_telling(words)]
+        self._unspaced = [" ".join(text.split()) for text in unique if _is_telling_unspaced(text)]
 
     def copied(self, prose: str, *, besides: str) -> str | None:
-        """The first long passage of `prose` that stands in a text and not in `besides`; None without one."""
+        """The first text or long passage in `prose` that does not stand in `besides`; None without one."""
         prose, besides = prose.casefold(), besides.casefold()
-        own_words = f" {' '.join(_words(besides))} "
+        own_words, words = (f" {' '.join(_words(text))} " for text in (besides, prose))
+        own_text, text = (" ".join(each.split()) for each in (besides, prose))
+        for whole in self._whole:
+            if whole in words and whole not in own_words:
+                return whole.strip()
+        for whole in self._unspaced:
+            if whole in text and whole not in own_text:
+                return whole
         for passage in self._words.shared(_words(prose)):
             if f" {' '.join(passage)} " not in own_words:
                 return " ".join(passage)
-        own_text = " ".join(besides.split())
-        for passage in self._characters.shared(" ".join(prose.split())):
+        for passage in self._characters.shared(text):
             if "".join(passage) not in own_text:
                 return "".join(passage)
         return None
@@ -116,6 +156,14 @@ def _run(one: Iterable[str], two: Iterable[str]) -> int:
             break
         length += 1
     return length
+
+
+def _is_telling(words: Sequence[str]) -> bool:
+    return WHOLE_WORDS <= len(words) < COPIED_WORDS
+
+
+def _is_telling_unspaced(text: str) -> bool:
+    return len(_UNSPACED.findall(text)) >= WHOLE_WORDS * UNSPACED_WORD and len(text) < COPIED_CHARACTERS
 
 
 def _words(text: str) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -84,3 +84,6 @@ class Prompt(Protocol):
 
     def objections(self, prose: str) -> tuple[str, ...]:
         """Why `prose` cannot replace this prompt's text, in sentences; empty when it can."""
+
+    def unsendable(self, prose: str, given: Iterable[Mapping[str, str]]) -> str | None:
+        """Why `prose`, without objections, cannot be sent for a case that gave this; None when it can."""

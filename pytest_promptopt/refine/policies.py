@@ -10,6 +10,7 @@ from pytest_promptopt.refine import acceptance, halting, proposer
 from pytest_promptopt.refine.acceptance import Comparison, Verdict
 from pytest_promptopt.refine.halting import Phase, Standing, Stop
 from pytest_promptopt.refine.proposer import Ask, Merging, Wanted
+from pytest_promptopt.refine.redaction import Redact, unredacted
 from pytest_promptopt.refine.replies import Reply, Unusable
 from pytest_promptopt.results import Iteration, SplitScore
 
@@ -27,6 +28,7 @@ class Policies:
     :param merge: one reply for each prompt that several candidates rewrite; None to let each run by itself.
     :param accept: whether a candidate may replace the incumbent.
     :param halt: whether to stop now; None to go on.
+    :param redact: what may be shown of a text of a case, to the optimizer and as an example in a prompt.
     :param progress: told when a phase begins, and for which prompts.
     :param measured: told the pass rates that a search starts from; their `after` is None.
     :param iteration_finished: told of every iteration.
@@ -37,6 +39,7 @@ class Policies:
     merge: Callable[[Sequence[Merging], Ask], list[Reply | Unusable]] | None = proposer.merge
     accept: Callable[[Comparison], Verdict] = acceptance.adaptive
     halt: Callable[[Standing], Stop | None] = halting.halt
+    redact: Redact = unredacted
     progress: Callable[[Phase, str], None] = unobserved
     measured: Callable[[Sequence[SplitScore]], None] = unobserved
     iteration_finished: Callable[[Iteration], None] = unobserved

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 
 from pytest_promptopt.failures.refusals import is_refusal
+from pytest_promptopt.prompts.invisible import invisible_places
 from pytest_promptopt.records import Answer, StopReason
 
 _TAG = re.compile(r"<(/?)new_prompt>")
@@ -45,7 +46,12 @@ def parse(answer: Answer) -> Reply | Unusable:
     if is_refusal(text):
         return Unusable("the <new_prompt> block holds a refusal instead of a prompt")
     reason = _REASON.search(answer.text[: blocks[0][0]]) or _REASON.search(answer.text[blocks[0][1] :])
-    return Reply(text, " ".join(reason[1].split()) if reason else "")
+    return Reply(text, _visible(" ".join(reason[1].split())) if reason else "")
+
+
+def _visible(text: str) -> str:
+    unseen = {*invisible_places(text)}
+    return "".join(character for place, character in enumerate(text) if place not in unseen)
 
 
 def _outermost(text: str) -> list[tuple[int, int]] | Unusable:

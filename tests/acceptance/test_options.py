@@ -18,6 +18,7 @@ WRONG = {
     "model": ("gpt", "accepted are 'anthropic/<model>'"),
     "optimizer_model": ("gpt", "accepted are 'anthropic/<model>'"),
     "candidates": ("11", "a whole number from 1 to 10"),
+    "examples": ("17", "not auto, off or a whole number from 1 to 16"),
     "max_iterations": ("0", "a whole number from 1"),
     "plateau": ("few", "a whole number from 1"),
     "target": ("1.5", "a share from 0 to 1 (0.9) or a percentage (90%)"),

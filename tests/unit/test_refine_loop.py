@@ -387,7 +387,7 @@ def test_a_copied_validation_case_is_refused_without_quoting_it() -> None:
         [new_prompt("{{ ticket }} the quarterly unicorn audit of building seven is late"), "a"],
     )
     result = world.result()
-    assert "copies a long passage of a case" in result.iterations[0].candidates[0].why
+    assert "copies a passage of a case" in result.iterations[0].candidates[0].why
     assert "unicorn" not in "".join(world.requests())
 
 

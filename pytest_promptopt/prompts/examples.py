@@ -1,0 +1,364 @@
+"""The examples of a prompt: training cases with their answers, in a region of the text that is the tool's.
+
+The region lies between two comments of the template language, a line each. What is inside is text that can
+open neither a variable, a statement or a comment nor a turn; what is around it, the body, stays as it is.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import chain, groupby
+
+from pytest_promptopt.prompts.invisible import invisible_places
+from pytest_promptopt.prompts.templates import (
+    EXAMPLES_BEGIN,
+    EXAMPLES_END,
+    Turn,
+    is_role_line,
+    plain_parts,
+    split_turns,
+)
+
+_MARKS = (EXAMPLES_BEGIN, EXAMPLES_END)
+
+#: The first line of a block, and how it calls what is to be answered.
+_HEADING, _ANSWER = "Examples:", "answer"
+
+#: How the turns of ``messages=`` are called among the inputs of a case.
+_CHAT = re.compile(r"(user|assistant)( \d+)?")
+
+_CODE = re.compile(r"\{[{%#]")
+
+
+class Form(StrEnum):
+    """How examples stand in a prompt: as turns of the chat, or as a block of text within one of them."""
+
+    TURNS = "turns"
+    BLOCK = "block"
+
+
+@dataclass(frozen=True)
+class Example:
+    """What a prompt is given, by the names of its variables, and what is to be answered."""
+
+    inputs: Mapping[str, str]
+    answer: str
+
+
+def with_examples(prose: str, examples: Sequence[Example], form: Form = Form.TURNS) -> str:
+    """`prose` with these examples in place of those that it has; without a region when there are none.
+
+    As turns, each example is the last user turn of the body with the example's inputs, and an assistant turn
+    with its answer; they stand before that last turn. A body that does not end with a user turn of plain
+    variables gets a block: there the inputs stand by name, before the first line that holds template code,
+    else at the end of the first turn.
+
+    :param form: `Form.BLOCK` for a text that is sent as one string.
+    """
+    body = without_examples(prose)
+    if not examples:
+        return body
+    last = _last_turn(body) if form is Form.TURNS else None
+    if last is None or not all(map(last.shows, examples)):
+        return _placed(body, _block_place(body), _block(examples))
+    pairs = [(_escaped(last.filled(example.inputs)), _escaped(example.answer)) for example in examples]
+    turns = [f"user:\n{asked}\nassistant:\n{answer}" for asked, answer in pairs]
+    return _placed(body, last.place, "\n".join([*turns, *last.opening]))
+
+
+def without_examples(prose: str) -> str:
+    """The body of `prose`: all of it but the region of its examples."""
+    lines = prose.split("\n")
+    while (bounds := _bounds(lines)) is not None:
+        del lines[slice(*bounds)]
+    return "\n".join(lines)
+
+
+def examples_in(prose: str) -> tuple[Example, ...]:
+    """The examples in the region of `prose`; those that somebody has edited cannot always be read back."""
+    region = _region(prose)
+    return tuple(example for example in region.examples if example is not None) if region else ()
+
+
+def restored(candidate: str, parent: str) -> str:
+    """The body of `candidate` with the examples of `parent`, whatever the candidate made of its own.
+
+    The examples are written anew for the new body; where they cannot be read back, they stay as they are.
+    """
+    lines = without_examples(candidate).split("\n")
+    body = "\n".join(line for line in lines if line.strip() not in _MARKS)
+    region = _region(parent)
+    if region is None:
+        return body
+    if None not in region.examples:
+        return with_examples(body, examples_in(parent), region.form)
+    last = _last_turn(body) if region.form is Form.TURNS else None
+    return _placed(body, _block_place(body) if last is None else last.place, region.text)
+
+
+def demonstrated(prose: str, cases: Iterable[tuple[str, Mapping[str, str]]]) -> frozenset[str]:
+    """Which of these cases, by id, stand in the region of `prose` as examples.
+
+    White space and upper case make no difference. Where an example cannot be read back, since somebody has
+    edited the text, a case counts when all its inputs occur in it.
+
+    :param cases: id and inputs; a case that asks several times may come several times.
+    """
+    region = _region(prose)
+    return frozenset(case for case, inputs in cases if region.holds(inputs)) if region else frozenset()
+
+
+def flaw(prose: str, *, current: str = "") -> str | None:
+    """Why the region of `prose` cannot be one of the tool's, in a sentence; None when it can.
+
+    :param current: a text whose own region, if somebody has edited it, may stay as it is.
+    """
+    region, own = _region(prose), _region(current)
+    if region is None or (own is not None and region.text == own.text):
+        return None
+    if sum(line.strip() in _MARKS for line in prose.split("\n")) > len(_MARKS):
+        return "It has more than one region of examples."
+    if any(_text(turn.source) is None for turn in region.turns):
+        return "Its examples hold template code."
+    roles = [turn.role for turn in region.turns]
+    if region.form is Form.TURNS and roles != ["user", "assistant"] * (len(roles) // 2):
+        return "Its examples are not turns of user and assistant."
+    return None
+
+
+# ---------------------------------------------------------------------------------------------- the last turn
+
+
+@dataclass(frozen=True)
+class _LastTurn:
+    """The last user turn of a body: ``texts[0] {{ names[0] }} texts[1] ...``, with a text at both ends.
+
+    :param place: the line of the body before which examples stand.
+    :param opening: the lines that must follow them, where the body has no role lines.
+    """
+
+    texts: tuple[str, ...]
+    names: tuple[str, ...]
+    place: int
+    opening: tuple[str, ...]
+
+    def shows(self, example: Example) -> bool:
+        """Whether the example is all in this turn: none of it in the turns of ``messages=``."""
+        others = example.inputs.keys() - set(self.names)
+        return {*self.names} <= example.inputs.keys() and not any(map(_CHAT.fullmatch, others))
+
+    def filled(self, inputs: Mapping[str, str]) -> str:
+        values = (inputs[name] for name in self.names)
+        return self.texts[0] + "".join(chain(*zip(values, self.texts[1:], strict=True)))
+
+    def inputs_of(self, text: str) -> dict[str, str] | None:
+        """The inputs that make `text` of this turn; None when there are none, or when others do as well."""
+        values = _between(self.texts, text)
+        mirrored = _between([part[::-1] for part in reversed(self.texts)], text[::-1])
+        if values is None or mirrored is None or values != [value[::-1] for value in reversed(mirrored)]:
+            return None
+        inputs = dict(zip(self.names, values, strict=True))
+        return inputs if self.filled(inputs) == text else None
+
+
+def _last_turn(body: str) -> _LastTurn | None:
+    """None when the body cannot be shown as turns: it ends otherwise, or holds more than plain variables."""
+    turn, lines = split_turns(body, first_line=1)[-1], body.split("\n")
+    if turn.role not in (None, "user") or (turn.role is None and any(map(is_role_line, lines))):
+        return None
+    texts, names = [""], []
+    for part in plain_parts(turn.source) or ():
+        if part.is_variable:
+            names.append(part.text)
+            texts.append("")
+        else:
+            texts[-1] += part.text
+    if not names:
+        return None
+    if turn.role is None:
+        return _LastTurn(tuple(texts), tuple(names), 0, ("user:",))
+    place = max(number for number, line in enumerate(lines) if is_role_line(line))
+    return _LastTurn(tuple(texts), tuple(names), place, ())
+
+
+def _between(parts: Sequence[str], text: str) -> list[str] | None:
+    """What stands in `text` between these parts, which begin and end it; each as short as can be."""
+    first, *others, last = parts
+    start, end = len(first), len(text) - len(last)
+    if start > end or not text.startswith(first) or not text.endswith(last):
+        return None
+    values = []
+    for part in others:
+        found = text.find(part, start, end)
+        if found < 0:
+            return None
+        values.append(text[start:found])
+        start = found + len(part)
+    return [*values, text[start:end]]
+
+
+# ------------------------------------------------------------------------------------------------- the region
+
+
+@dataclass(frozen=True)
+class _Region:
+    """The examples of a prompt as they stand there.
+
+    :param text: the lines between the marks.
+    :param turns: of the examples alone; a block is one without a role.
+    :param examples: what was read back, None for each that could not be.
+    """
+
+    body: str
+    text: str
+    form: Form
+    turns: tuple[Turn, ...]
+    examples: tuple[Example | None, ...]
+
+    def holds(self, inputs: Mapping[str, str]) -> bool:
+        """Whether a case with these inputs is one of the examples, or may be."""
+        items = {(name, _folded(text)) for name, text in inputs.items()}
+        last = _last_turn(self.body) if self.form is Form.TURNS else None
+        filled = _folded(last.filled(inputs)) if last and {*last.names} <= inputs.keys() else None
+        for number, example in enumerate(self.examples):
+            source = self.text if last is None else self.turns[2 * number].source
+            shown = _text(source) or source
+            if example is not None:
+                read = {(name, _folded(text)) for name, text in example.inputs.items()}
+                found = bool(items) and (read <= items or items <= read)
+            else:
+                # Of the turn as it is now, though its inputs may be cut in two ways; else it was edited.
+                is_own = last is not None and _between(last.texts, shown) is not None
+                texts = [] if is_own else [text for _, text in items if text]
+                found = bool(texts) and all(text in _folded(shown) for text in texts)
+            if found or filled == _folded(shown):
+                return True
+        return False
+
+
+def _region(prose: str) -> _Region | None:
+    lines = prose.split("\n")
+    bounds = _bounds(lines)
+    if bounds is None:
+        return None
+    body, text = without_examples(prose), "\n".join(lines[bounds[0] + 1 : bounds[1] - 1])
+    turns = split_turns(text, first_line=bounds[0] + 2)
+    if turns[0].role is None:
+        return _Region(body, text, Form.BLOCK, turns, _read_block(_text(text)))
+    turns = turns if turns[-1].source else turns[:-1]  # the opening of the turn that follows
+    last = _last_turn(body)
+    examples = (_read_turns(last, *pair) for pair in zip(turns[::2], turns[1::2], strict=False))
+    return _Region(body, text, Form.TURNS, turns, tuple(examples))
+
+
+def _bounds(lines: Sequence[str]) -> tuple[int, int] | None:
+    """The first line of the first region and the line after its last."""
+    marks = [line.strip() for line in lines]
+    if EXAMPLES_BEGIN not in marks:
+        return None
+    begin = marks.index(EXAMPLES_BEGIN)
+    return (begin, marks.index(EXAMPLES_END, begin) + 1) if EXAMPLES_END in marks[begin:] else None
+
+
+def _placed(body: str, place: int, text: str) -> str:
+    lines = body.split("\n")
+    return "\n".join([*lines[:place], EXAMPLES_BEGIN, text, EXAMPLES_END, *lines[place:]])
+
+
+def _read_turns(last: _LastTurn | None, user: Turn, assistant: Turn) -> Example | None:
+    asked, answer = _text(user.source), _text(assistant.source)
+    inputs = last.inputs_of(asked) if last is not None and asked is not None else None
+    return Example(inputs, answer) if inputs is not None and answer is not None else None
+
+
+# -------------------------------------------------------------------------------------------------- the block
+
+
+def _block_place(body: str) -> int:
+    lines = body.split("\n")
+    if (code := next((i for i, line in enumerate(lines) if _CODE.search(line)), None)) is not None:
+        return code
+    if split_turns(body, first_line=1)[0].role is None:
+        return len(lines)
+    roles = [number for number, line in enumerate(lines) if is_role_line(line)]
+    return roles[1] if len(roles) > 1 else len(lines)
+
+
+def _block(examples: Sequence[Example]) -> str:
+    """A line for each input and for the answer; an empty line before each example."""
+    told = (
+        "\n".join(f"{name}: {_value(text)}" for name, text in [*e.inputs.items(), (_ANSWER, e.answer)])
+        for e in examples
+    )
+    return _escaped("\n\n".join([_HEADING, *told]))
+
+
+def _value(text: str) -> str:
+    """`text` on one line: as it is, else as a JSON string, so that no part of it can pose as another line."""
+    is_plain = len(text.splitlines()) == 1 and text == text.strip() and not text.startswith('"')
+    return text if is_plain else json.dumps(text, ensure_ascii=False)
+
+
+def _read_block(text: str | None) -> tuple[Example | None, ...]:
+    heading, *told = (text or "").strip("\n").split("\n\n")
+    if heading != _HEADING:
+        return (None,)
+    return tuple(_read_lines(lines.split("\n")) for lines in told)
+
+
+def _read_lines(lines: Sequence[str]) -> Example | None:
+    try:
+        pairs = [line.split(": ", 1) for line in lines]
+        *inputs, (name, answer) = [
+            (name, json.loads(value) if value.startswith('"') else value) for name, value in pairs
+        ]
+    except ValueError:
+        return None
+    return Example(dict(inputs), answer) if name == _ANSWER and len({*dict(inputs)}) == len(inputs) else None
+
+
+# ----------------------------------------------------------------------------------------------------- texts
+
+
+def _escaped(text: str) -> str:
+    """`text` as a template, alone in its turn, that renders as exactly this text.
+
+    What the template language or the cutting into turns would take for its own is written in quotes there, as
+    is what nobody would see.
+    """
+    if not text.strip():
+        return _quoted(text)
+    quoted = {*invisible_places(text)}
+    start, end = len(text) - len(text.lstrip()), len(text.rstrip())
+    quoted.update(place for place in (*range(start), *range(end, len(text))) if text[place] == "\n")
+    line_start = 0
+    for line in text.split("\n"):
+        if is_role_line(line):
+            quoted.add(line_start + line.index(":"))
+        line_start += len(line) + 1
+    for place in range(len(text) - 2, -1, -1):
+        if text[place] == "{" and (text[place + 1] in "{%#" or place + 1 in quoted):
+            quoted.add(place)
+    runs = groupby(enumerate(text), key=lambda at: at[0] in quoted)
+    return "".join(
+        _quoted(run) if is_quoted else run
+        for is_quoted, run in ((is_quoted, "".join(c for _, c in run)) for is_quoted, run in runs)
+    )
+
+
+def _quoted(text: str) -> str:
+    return '{{ "' + text.encode("unicode_escape").decode() + '" }}'
+
+
+def _text(source: str) -> str | None:
+    """The text that a template without variables renders as; None for any other."""
+    parts = plain_parts(source)
+    return None if parts is None or any(p.is_variable for p in parts) else "".join(p.text for p in parts)
+
+
+def _folded(text: str) -> str:
+    return " ".join(text.casefold().split())

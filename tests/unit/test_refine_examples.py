@@ -1,0 +1,218 @@
+"""Training cases become examples: which of them, with which answer, and which sets are tried."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_promptopt.prompts.examples import Example, with_examples
+from pytest_promptopt.records import Call, Case, CaseResult, Failure, Outcome, Split, Status
+from pytest_promptopt.refine.examples import CaseExample, draws, sizes_up_to, standing_in, usable
+
+TRAIN, VALIDATION, HELDOUT = Split.TRAIN, Split.VALIDATION, Split.HELDOUT
+
+
+def case(
+    asked: str,
+    answer: str,
+    *,
+    passed: bool = True,
+    expected: Any = None,
+    compared: Any = None,
+    split: Split = TRAIN,
+    function: str = "test_sort",
+    prompts: Sequence[str] = ("sort.md",),
+) -> CaseResult:
+    """A case that asked once per prompt; `compared` is what a failed ``==`` had of the answer."""
+    id = f"t.py::{function}[{asked}]"
+    calls = tuple(
+        Call(name, {"message": asked}, f"{name}/{asked}", answer, "end_turn", None, None, 0.1, False)
+        for name in prompts
+    )
+    failure = None
+    if not passed:
+        operator = "==" if compared is not None else None
+        failure = Failure("AssertionError", "m", "t.py:1", operator, expected if operator else None, compared)
+    status = Status.PASSED if passed else Status.FAILED
+    outcome = Outcome(id, status, float(passed), failure=failure, calls=calls, expected=expected)
+    return CaseResult(Case(id, tuple(prompts), split), (outcome,))
+
+
+def answers(*results: CaseResult, prompt: str = "sort.md", besides: Sequence[CaseResult] = ()) -> list[str]:
+    return [example.answer for example in usable(results, prompt, besides=besides)]
+
+
+class TestTheAnswerOfAnExample:
+    def test_the_expected_value_or_an_answer_that_passed(self) -> None:
+        found = usable(
+            [
+                case("a", "Card", expected="card"),
+                case("b", "It is a rate.", passed=False, expected="rate", compared="It is a rate."),
+                case("c", "pin"),
+                case("d", "no idea", passed=False),
+            ],
+            "sort.md",
+        )
+        assert found == (
+            CaseExample({"message": "a"}, "card", "t.py::test_sort[a]", False),
+            CaseExample({"message": "b"}, "rate", "t.py::test_sort[b]", True),
+            CaseExample({"message": "c"}, "pin", "t.py::test_sort[c]", False),
+        )
+
+    def test_json_is_written_as_json(self) -> None:
+        wanted = {"amount": 5, "currency": "€"}
+        assert (
+            answers(
+                case("a", '```json\n{"amount": 5, "currency": "€"}\n```', expected=wanted),
+                case("b", "Five euros", passed=False, expected=wanted),
+            )
+            == ['{"amount": 5, "currency": "€"}'] * 2
+        )
+
+    def test_a_test_of_a_part_of_the_answer_shows_answers_that_passed(self) -> None:
+        whole = '{"queue": "billing", "why": "money"}'
+        assert answers(
+            case("a", whole, expected="billing"),
+            case("b", '{"queue": "sales"}', passed=False, expected="billing", compared="sales"),
+        ) == [whole]
+
+    def test_a_test_of_the_length_shows_no_number(self) -> None:
+        assert answers(case("a", "far too long", passed=False, expected=5, compared=12)) == []
+
+    @pytest.mark.parametrize(("expected", "shown"), [("x", ["x"]), (5, ["5"]), ([1], ["[1]"]), (True, [])])
+    def test_where_nothing_shows_what_is_compared(self, expected: Any, shown: list[str]) -> None:
+        assert answers(case("a", "prose", passed=False, expected=expected)) == shown
+
+    def test_an_expected_value_is_the_answer_of_the_last_prompt_of_a_pipeline(self) -> None:
+        results = [
+            case("a", "code", expected="code", prompts=("plan.md", "sort.md")),
+            case("b", "x", passed=False, expected="code", compared="x", prompts=("plan.md", "sort.md")),
+        ]
+        assert answers(*results) == ["code", "code"]
+        assert answers(*results, prompt="plan.md") == ["code"], "what it answered when the case passed"
+
+    def test_an_empty_answer_is_no_example(self) -> None:
+        assert answers(case("a", "", expected=""), case("b", " \n")) == []
+
+
+class TestWhatMayNotBeShown:
+    def test_cases_of_other_splits(self) -> None:
+        results = [case("a", "x"), case("b", "x", split=VALIDATION), case("c", "x", split=HELDOUT)]
+        assert [example.case for example in usable(results, "sort.md")] == ["t.py::test_sort[a]"]
+
+    def test_a_case_that_asks_what_a_validation_case_asks(self) -> None:
+        hidden = case("Where is  MY card", "x", split=VALIDATION, function="test_other")
+        assert answers(case("where is my card", "x"), case("b", "y"), besides=[hidden]) == ["y"]
+
+    def test_a_case_that_stands_there_already(self) -> None:
+        results = [case("a", "x"), case("b", "y")]
+        prose = with_examples("Sort: {{ message }}", usable(results[:1], "sort.md"))
+        standing = standing_in(prose, results, "sort.md")
+        assert standing == {"t.py::test_sort[a]"}
+        assert [e.answer for e in usable(results, "sort.md", standing=standing)] == ["y"]
+
+    def test_cases_that_ask_the_same_and_want_something_else(self) -> None:
+        assert answers(case("a", "x"), case("A", "y"), case("b", "z"), case("B", "z")) == ["z"]
+
+    def test_errored_cases_and_those_that_ask_twice(self) -> None:
+        errored = CaseResult(Case("e", ("sort.md",), TRAIN), (Outcome("e", Status.ERRORED, 0.0, error="no"),))
+        twice = case("a", "x", prompts=("sort.md", "sort.md"))
+        assert answers(errored, twice) == []
+
+    def test_an_example_shows_what_is_left_after_redaction_and_is_still_known(self) -> None:
+        def redact(text: str) -> str:
+            return text.replace("Jane", "[name]")
+
+        results = [case("I am Jane", "Hi Jane"), case("I am [name]", "x", split=VALIDATION)]
+        (example,) = usable(results, "sort.md", besides=results[1:], redact=redact)
+        assert (example.inputs, example.answer) == ({"message": "I am [name]"}, "Hi [name]")
+        prose = with_examples("{{ message }}", [example])
+        assert "t.py::test_sort[I am Jane]" in standing_in(prose, results, "sort.md", redact=redact)
+
+
+def pool(*labels: str, fails: str = "") -> list[CaseExample]:
+    return [
+        CaseExample({"message": f"text {number} of {label}"}, label, f"{number}-{label}", label in fails)
+        for number, label in enumerate(labels)
+    ]
+
+
+class TestSets:
+    def test_labels_are_balanced(self) -> None:
+        for drawn in draws(pool(*"aaaaaaaaaaaabbbbcccc"), seed=1, sizes=(3, 6)):
+            assert set(Counter(example.answer for example in drawn).values()) == {len(drawn) // 3}
+
+    def test_where_there_are_more_labels_than_places_those_that_fail_come_first(self) -> None:
+        for drawn in draws(pool(*"aabbccddee", fails="bd"), seed=1, sizes=(2,)):
+            assert {example.answer for example in drawn} == {"b", "d"}
+
+    def test_free_texts_are_as_different_as_can_be(self) -> None:
+        same = [
+            CaseExample({"m": f"buy apples {n}"}, f"buy apples {n} now", f"s{n}", False) for n in range(8)
+        ]
+        other = [
+            CaseExample({"m": word}, f"{word}!", word, False) for word in ("ships", "tea", "snow", "ink")
+        ]
+        for drawn in draws([*same, *other], seed=3, sizes=(5,)):
+            assert sum(example in other for example in drawn) == 4
+
+    def test_cases_that_fail_are_mixed_with_others(self) -> None:
+        mixed = [CaseExample({"m": f"{n}"}, "a" if n % 4 < 2 else "b", f"{n}", n % 2 == 0) for n in range(32)]
+        for drawn in draws(mixed, seed=0, sizes=(4, 8)):
+            assert sum(example.fails for example in drawn) == len(drawn) // 2
+
+    def test_what_to_prefer_can_be_said(self) -> None:
+        for drawn in draws(pool(*"aaaaaaaa"), seed=0, sizes=(2,), prefer=["3-a"]):
+            assert "3-a" in [example.case for example in drawn]
+
+    def test_never_more_than_half_of_the_pool(self) -> None:
+        assert [len(drawn) for drawn in draws(pool(*"ab" * 5), seed=0)] == [2, 2, 2, 4, 4, 4]
+        assert draws(pool("a", "b", "a"), seed=0) == []
+        assert draws([], seed=0) == []
+
+    def test_a_set_has_its_room(self) -> None:
+        long = [*pool(*"aabb"), *(CaseExample({"m": "x" * 900}, "a", f"l{n}", True) for n in range(40))]
+        for drawn in draws(long, seed=0, sizes=(2, 4, 8), room=2_000):
+            assert sum(len(e.inputs.get("m", "")) for e in drawn) <= 2_000
+        assert {len(drawn) for drawn in draws(long, seed=0, sizes=(2, 4, 8), room=2_000)} == {2, 4}
+        costly = draws(long, seed=0, sizes=(2, 4), room=2_000, length=lambda example: 900)
+        assert {len(drawn) for drawn in costly} == {2}
+
+    def test_the_order_is_not_that_of_the_labels(self) -> None:
+        orders = {"".join(e.answer for e in drawn) for drawn in draws(pool(*"ab" * 40), seed=0, sets=6)}
+        assert len({order[:2] for order in orders}) > 1
+
+    @given(
+        st.lists(st.tuples(st.sampled_from("abcde"), st.booleans()), max_size=40),
+        st.integers(0, 5),
+        st.data(),
+    )
+    def test_the_same_seed_gives_the_same_different_sets(
+        self, cases: list[tuple[str, bool]], seed: int, data: st.DataObject
+    ) -> None:
+        examples = [CaseExample({"m": f"{n}"}, a, f"{n:03}", fails) for n, (a, fails) in enumerate(cases)]
+        found = draws(examples, seed=seed)
+        assert draws(data.draw(st.permutations(examples)), seed=seed) == found
+        assert len({frozenset(e.case for e in drawn) for drawn in found}) == len(found)
+        assert all(len({e.case for e in drawn}) == len(drawn) <= len(cases) // 2 for drawn in found)
+
+    def test_another_seed_gives_other_sets(self) -> None:
+        assert draws(pool(*"ab" * 40), seed=0) != draws(pool(*"ab" * 40), seed=1)
+
+    @pytest.mark.parametrize(
+        ("most", "sizes"), [(0, ()), (1, (1,)), (3, (2, 3)), (8, (2, 4, 8)), (16, (2, 4, 8, 12, 16))]
+    )
+    def test_sizes_up_to_what_the_user_allows(self, most: int, sizes: tuple[int, ...]) -> None:
+        assert sizes_up_to(most) == sizes
+
+
+def test_a_case_example_is_an_example_for_a_prompt() -> None:
+    (example,) = usable([case("a", "x")], "sort.md")
+    assert with_examples("{{ message }}", [example]) == with_examples(
+        "{{ message }}", [Example({"message": "a"}, "x")]
+    )

@@ -1,0 +1,64 @@
+"""What the user wants nobody to see reaches neither the optimizer nor a prompt."""
+
+from __future__ import annotations
+
+from pytest_promptopt.records import Call, Case, CaseResult, Failure, Outcome, Split, Status
+from pytest_promptopt.refine.policies import Policies
+from pytest_promptopt.refine.redaction import redacted, unredacted
+from tests.refine_world import VALIDATION, Need, World, needs
+
+
+def without_jane(text: str) -> str:
+    return text.replace("Jane", "[name]")
+
+
+RESULT = CaseResult(
+    Case("t.py::test[Jane]", ("Jane.md",), Split.TRAIN),
+    (
+        Outcome(
+            "t.py::test[Jane]",
+            Status.FAILED,
+            0.0,
+            failure=Failure(
+                "JaneError", "Jane failed", "Jane.py:1", "==", {"Jane": ["Jane", 1]}, "Jane", "in Jane"
+            ),
+            error="Jane's model",
+            calls=(Call("Jane.md", {"Jane": "I am Jane"}, "Jane", "Jane", "Jane", None, None, 0.1, False),),
+            inputs={"Jane": "Jane"},
+            expected=("Jane", None, True),
+        ),
+    ),
+)
+
+
+def test_every_text_of_a_case_is_redacted_and_nothing_that_tells_results_apart() -> None:
+    (outcome,) = redacted(RESULT, without_jane).outcomes
+    assert outcome == Outcome(
+        "t.py::test[Jane]",
+        Status.FAILED,
+        0.0,
+        failure=Failure(
+            "JaneError", "[name] failed", "Jane.py:1", "==", {"[name]": ["[name]", 1]}, "[name]", "in [name]"
+        ),
+        error="[name]'s model",
+        calls=(Call("Jane.md", {"Jane": "I am [name]"}, "Jane", "[name]", "Jane", None, None, 0.1, False),),
+        inputs={"Jane": "[name]"},
+        expected=("[name]", None, True),
+    )
+
+
+def test_nothing_is_copied_when_nothing_is_to_be_redacted() -> None:
+    assert redacted(RESULT, unredacted) is RESULT
+
+
+def test_no_request_holds_what_was_taken_out() -> None:
+    world = World(
+        [*needs("a b b - -", secret="by Jane"), Need("v", "c", VALIDATION, secret="by Jane")],
+        ["a", "b", "a b", "c"],
+        policies=Policies(redact=without_jane),
+    )
+    world.run(candidates=2)
+    assert world.requests()
+    for request in world.requests():
+        assert "Jane" not in request
+    assert any("by [name]" in request for request in world.requests())
