@@ -261,6 +261,10 @@ class Outcome:
         skipped.
     :param error: what went wrong with a model call, for `Status.ERRORED`.
     :param inputs: the test's parameters, for a case that asks a model by itself and so leaves no `calls`.
+    :param expected: what the case's assert compares the answer with, JSON-like, passed or failed; None where
+        that is not known.
+    :param parameters: the test's own parameters, as short texts.
+    :param check: the source of the test function, without decorators.
     """
 
     case: str
@@ -272,6 +276,9 @@ class Outcome:
     calls: tuple[Call, ...] = ()
     duration: float = 0.0
     inputs: Mapping[str, str] = field(default_factory=dict)
+    expected: Any | None = None
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    check: str = ""
 
 
 @dataclass(frozen=True)

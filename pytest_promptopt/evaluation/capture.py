@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import operator
-from collections.abc import Callable, Mapping
 from types import FrameType, TracebackType
 from typing import Any
 
 import pytest
 
+from pytest_promptopt.evaluation.values import MAX_TEXT, readable, shown, without_addresses
 from pytest_promptopt.records import Call, Completion, Failure
 
-#: Enough for any sensible expected value; a longer text tells an optimizer nothing more.
-MAX_TEXT = 20_000
-#: Nesting and length limits keep a cyclic or huge operand from hanging a run.
-MAX_DEPTH, MAX_ITEMS = 8, 200
 #: Lines of the exception's message that are kept.
 MAX_MESSAGE_LINES = 12
-
-NEGATED = {"==": "!=", "!=": "==", "in": "not in", "not in": "in"}
-COMPARISONS: Mapping[str, Callable[[Any, Any], object]] = {"==": operator.eq, "!=": operator.ne}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,42 +23,6 @@ class Operands:
     left: Any
     right: Any
     frame: FrameType | None
-
-
-def plain(value: Any, *, depth: int = 0) -> Any:
-    """`value` as JSON-like data: what has structure keeps it, the rest becomes its `repr`."""
-    if value is None or isinstance(value, (bool, int, float)):
-        return value
-    if isinstance(value, str):
-        return str(value)[:MAX_TEXT]
-    if depth >= MAX_DEPTH:
-        return shown(value)
-    if isinstance(value, Mapping):
-        pairs = list(value.items())[:MAX_ITEMS]
-        return {str(key): plain(item, depth=depth + 1) for key, item in pairs}
-    if isinstance(value, (list, tuple)):
-        return [plain(item, depth=depth + 1) for item in value[:MAX_ITEMS]]
-    if isinstance(value, (set, frozenset)):
-        return sorted((plain(item, depth=depth + 1) for item in list(value)[:MAX_ITEMS]), key=repr)
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {
-            f.name: plain(getattr(value, f.name, None), depth=depth + 1) for f in dataclasses.fields(value)
-        }
-    dump = getattr(value, "model_dump", None)
-    if callable(dump) and not isinstance(value, type):
-        try:
-            return plain(dump(), depth=depth + 1)
-        except Exception:
-            return shown(value)
-    return shown(value)
-
-
-def shown(value: object) -> str:
-    """`repr` that cannot fail and has an end."""
-    try:
-        return repr(value)[:MAX_TEXT]
-    except Exception as error:
-        return f"<{type(value).__name__} whose repr raises {type(error).__name__}>"
 
 
 def failure_of(
@@ -96,10 +52,10 @@ def failure_of(
         actual, expected = (
             (operands.right, operands.left) if right_is and not left_is else (operands.left, operands.right)
         )
-        return Failure(kind, message, where, "==", expected=plain(expected), actual=plain(actual))
+        return Failure(kind, message, where, "==", expected=readable(expected), actual=readable(actual))
     constraint = f"{_brief(operands.left, left_is)} {operands.operator} {_brief(operands.right, right_is)}"
     actual = operands.right if right_is and not left_is else operands.left
-    return Failure(kind, message, where, operands.operator, actual=plain(actual), constraint=constraint)
+    return Failure(kind, message, where, operands.operator, actual=readable(actual), constraint=constraint)
 
 
 def _is_actual(side: Any, last: str | None) -> bool:
@@ -130,12 +86,12 @@ def _is_part(side: Any, text: str) -> bool:
 
 
 def _brief(side: Any, is_actual: bool) -> str:
-    return "answer" if is_actual else shown(plain(side))[:500]
+    return "answer" if is_actual else shown(readable(side))[:500]
 
 
 def _message(error: BaseException) -> str:
     try:
-        return str(error)
+        return without_addresses(str(error))
     except Exception as second:
         return f"<{type(error).__name__} whose text raises {type(second).__name__}>"
 

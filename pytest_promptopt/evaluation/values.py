@@ -1,0 +1,92 @@
+"""The objects that a test works with, as data: what has structure keeps it, the rest becomes its `repr`."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+#: Enough for any sensible expected value; a longer text tells an optimizer nothing more.
+MAX_TEXT = 20_000
+#: Nesting and length limits keep a cyclic or huge operand from hanging a run.
+MAX_DEPTH, MAX_ITEMS = 8, 200
+#: Characters of one parameter of a test.
+MAX_PARAMETER = 1_000
+
+_ADDRESS = re.compile(r" at 0x[0-9A-Fa-f]+(?=[^<>]*>)")
+
+
+def shown(value: object) -> str:
+    """`repr` that cannot fail and has an end."""
+    try:
+        return repr(value)[:MAX_TEXT]
+    except Exception as error:
+        return f"<{type(value).__name__} whose repr raises {type(error).__name__}>"
+
+
+def plain(value: Any, *, depth: int = 0, show: Callable[[object], Any] = shown) -> Any:
+    """`value` as JSON-like data: what has structure keeps it, the rest becomes what `show` makes of it."""
+    if value is None or isinstance(value, (bool, int, float)):
+        return value
+    if isinstance(value, str):
+        return str(value)[:MAX_TEXT]
+    if depth >= MAX_DEPTH:
+        return show(value)
+    if isinstance(value, Mapping):
+        pairs = list(value.items())[:MAX_ITEMS]
+        return {str(key): plain(item, depth=depth + 1, show=show) for key, item in pairs}
+    if isinstance(value, (list, tuple)):
+        return [plain(item, depth=depth + 1, show=show) for item in value[:MAX_ITEMS]]
+    if isinstance(value, (set, frozenset)):
+        items = (plain(item, depth=depth + 1, show=show) for item in list(value)[:MAX_ITEMS])
+        return sorted(items, key=repr)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = [field.name for field in dataclasses.fields(value)]
+        return {name: plain(getattr(value, name, None), depth=depth + 1, show=show) for name in fields}
+    dump = getattr(value, "model_dump", None)
+    if callable(dump) and not isinstance(value, type):
+        try:
+            return plain(dump(), depth=depth + 1, show=show)
+        except Exception:
+            return show(value)
+    return show(value)
+
+
+def readable(value: Any) -> Any:
+    """`value` as JSON-like data that is the same in every process: without addresses of objects."""
+    return _exact(plain(value, show=_described))
+
+
+def _described(value: object) -> Any:
+    dump = getattr(value, "tolist", None)
+    if callable(dump) and hasattr(value, "dtype"):  # numpy's arrays and numbers
+        try:
+            return plain(dump(), depth=1, show=lambda inner: without_addresses(shown(inner)))
+        except Exception:
+            return without_addresses(shown(value))
+    return without_addresses(shown(value))
+
+
+def _exact(value: Any) -> Any:
+    """`value` in Python's own types: neither JSON nor xdist carries an enum that is a number."""
+    if type(value) in (str, int, float, bool, type(None)):
+        return value
+    if isinstance(value, dict):
+        return {key: _exact(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_exact(item) for item in value]
+    return float(value) if isinstance(value, float) else int(value) if isinstance(value, int) else str(value)
+
+
+def without_addresses(text: str) -> str:
+    """`text` without where objects live, which differs from process to process."""
+    return _ADDRESS.sub("", text)
+
+
+def short(value: Any) -> str:
+    """A parameter of a test as text: a string as it is, anything else as JSON."""
+    value = readable(value)
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= MAX_PARAMETER else text[: MAX_PARAMETER - 1] + "…"
