@@ -9,12 +9,15 @@ import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
+from types import CodeType
 from typing import Any
 
 from pytest_promptopt.evaluation.expressions import NoValue, value_of
 
 #: Characters of a test's source that are kept: what stands in a request is paid for every time.
 MAX_CHECK = 1_500
+#: ... and of a single statement.
+MAX_STATEMENT = 500
 #: The fixtures that ask the model.
 ASKING = frozenset(("prompt", "prompts"))
 #: unittest's names for ``==``.
@@ -122,14 +125,14 @@ def source_of(function: Callable[..., Any] | None, parameters: frozenset[str] = 
     code = getattr(function, "__code__", None)
     if code is None:
         return TestSource()
-    found = module_of(code.co_filename).functions.get(code.co_firstlineno)
-    if found is None or found.name != code.co_name:
+    found = module_of(code.co_filename).function_of(code)
+    if found is None:
         return TestSource()
     return _read(found, parameters, getattr(function, "__globals__", {}))
 
 
 def _read(node: Function, known: frozenset[str], outer: Mapping[str, Any]) -> TestSource:
-    arguments = {each.arg for each in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)}
+    arguments = arguments_of(node)
     stored = {n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
     found = _equalities(node, arguments, arguments - known)
     needed = {name for each in found for name in _names_in(each.expected)}
@@ -140,6 +143,12 @@ def _read(node: Function, known: frozenset[str], outer: Mapping[str, Any]) -> Te
             needed |= set() if value is None else _names_in(value)
     used = {name: outer[name] for name in needed - arguments - stored if name in outer}
     return TestSource(_text_of(node), tuple(found), tuple(reversed(steps)), used)
+
+
+def arguments_of(node: Function) -> frozenset[str]:
+    """The names of a function's parameters."""
+    given = (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)
+    return frozenset(each.arg for each in given)
 
 
 def _text_of(node: Function) -> str:
@@ -163,14 +172,12 @@ def _source_lines(node: Function) -> list[str]:
     return lines
 
 
-def _equalities(node: Function, arguments: set[str], fixtures: set[str]) -> list[Equality]:
+def _equalities(node: Function, arguments: frozenset[str], fixtures: frozenset[str]) -> list[Equality]:
     """The asserts about the prompt's answer, else about what a fixture gives, else the only one there is."""
     compared = list(_compared(node.body))
     for roots in (ASKING & arguments, fixtures - ASKING):
-        known = _tainted(node, roots)
-        about = [
-            (one, two, _touches(one, roots, known), _touches(two, roots, known)) for one, two in compared
-        ]
+        known = tainted(node, roots)
+        about = [(one, two, touches(one, roots, known), touches(two, roots, known)) for one, two in compared]
         found = [
             Equality(two, _path(one)) if left else Equality(one, _path(two))
             for one, two, left, right in about
@@ -203,15 +210,15 @@ def _equal_parts(test: ast.expr) -> Iterator[tuple[ast.expr, ast.expr]]:
         yield test.left, test.comparators[0]
 
 
-def _tainted(node: Function, roots: Iterable[str]) -> set[str]:
-    """The names that hold what came from a call of one of `roots`, or from such a name."""
-    known: set[str] = set()
+def tainted(node: Function, roots: Iterable[str], given: Iterable[str] = ()) -> set[str]:
+    """The names that hold what came from a call of one of `roots`, from one of `given` or from such a name."""
+    known = set(given)
     assigned = list(_assignments(node))
     before = -1
     while len(known) > before:
         before = len(known)
         for target, value in assigned:
-            if _touches(value, roots, known):
+            if touches(value, roots, known):
                 known |= _names_in(target)
     return known
 
@@ -228,17 +235,17 @@ def _assignments(node: ast.AST) -> Iterator[tuple[ast.expr, ast.expr]]:
             yield each.optional_vars, each.context_expr
 
 
-def _touches(expression: ast.expr, roots: Iterable[str], tainted: Iterable[str]) -> bool:
+def touches(expression: ast.expr, roots: Iterable[str], tainted: Iterable[str]) -> bool:
     """Whether the value of `expression` comes from a call of one of `roots`, or from a tainted name."""
     for node in ast.walk(expression):
         if isinstance(node, ast.Name) and node.id in tainted:
             return True
-        if isinstance(node, ast.Call) and _root(node.func) in roots:
+        if isinstance(node, ast.Call) and root_of(node.func) in roots:
             return True
     return False
 
 
-def _root(expression: ast.expr) -> str:
+def root_of(expression: ast.expr) -> str:
     """``prompts`` of ``prompts["plan"]``, ``prompt`` of ``prompt.acall``."""
     while isinstance(expression, (ast.Attribute, ast.Subscript)):
         expression = expression.value
@@ -275,13 +282,13 @@ def _steps(body: Iterable[ast.stmt]) -> Iterator[tuple[ast.expr, ast.expr | None
 def _changed(statement: ast.stmt) -> set[str]:
     """The names that a statement may give another value: loops, branches, ``expected.append(...)``."""
     if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Call):
-        return {_root(statement.value.func)}
+        return {root_of(statement.value.func)}
     stored = (
         node
         for node in ast.walk(statement)
         if isinstance(node, (ast.Name, ast.Attribute, ast.Subscript)) and not isinstance(node.ctx, ast.Load)
     )
-    return {_root(node) for node in stored}
+    return {root_of(node) for node in stored}
 
 
 @dataclass(frozen=True)
@@ -289,8 +296,20 @@ class ModuleSource:
     """A source file, by line."""
 
     functions: Mapping[int, Function] = field(default_factory=dict)
-    asserts: Mapping[int, ast.Assert] = field(default_factory=dict)
+    statements: Mapping[int, ast.stmt] = field(default_factory=dict)
     lines: tuple[str, ...] = ()
+
+    def function_of(self, code: CodeType) -> Function | None:
+        """The function that `code` was made from."""
+        found = self.functions.get(code.co_firstlineno)
+        return found if found is not None and found.name == code.co_name else None
+
+    def text_of(self, statement: ast.stmt) -> str:
+        """The source of `statement`, without its body."""
+        body = getattr(statement, "body", None)
+        last = body[0].lineno - 1 if body else statement.end_lineno or statement.lineno
+        text = textwrap.dedent("\n".join(self.lines[statement.lineno - 1 : max(last, statement.lineno)]))
+        return text if len(text) <= MAX_STATEMENT else text[: MAX_STATEMENT - 2].rstrip() + " …"
 
 
 def module_of(path: str) -> ModuleSource:
@@ -313,11 +332,11 @@ def _module(path: str, changed: int, size: int) -> ModuleSource:
     except (OSError, SyntaxError, ValueError, RecursionError):
         return ModuleSource()
     functions: dict[int, Function] = {}
-    asserts: dict[int, ast.Assert] = {}
-    for node in ast.walk(tree):
+    statements: dict[int, ast.stmt] = {}
+    for node in ast.walk(tree):  # what is inside comes after what is around it
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             node.source_lines = lines  # type: ignore[union-attr]
             functions[min([node.lineno, *(each.lineno for each in node.decorator_list)])] = node
-        elif isinstance(node, ast.Assert):
-            asserts.update(dict.fromkeys(range(node.lineno, (node.end_lineno or node.lineno) + 1), node))
-    return ModuleSource(functions, asserts, tuple(lines))
+        elif isinstance(node, ast.stmt) and not isinstance(node, ast.ClassDef):
+            statements.update(dict.fromkeys(range(node.lineno, (node.end_lineno or node.lineno) + 1), node))
+    return ModuleSource(functions, statements, tuple(lines))
