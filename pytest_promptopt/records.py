@@ -238,7 +238,7 @@ class Call:
 class Failure:
     """Why one run of a case failed, as data.
 
-    `operator` is the comparison that the test asked for and that does not hold (``==``, ``!=``, ``in``, ``<`` ...,
+    `operator` is the comparison that the test asked for and that does not hold (``==``, ``in``, ``<`` ...,
     turned round where the test says ``not``); None when it was no comparison (a method call, an exception).
     With ``==`` `expected` and `actual` are JSON-like values. Anything else is a constraint: then `constraint`
     says it in words (``'refund' in answer``) and `expected` is None. ``matches`` stands for an object that

@@ -176,7 +176,7 @@ def _message(error: BaseException) -> str:
 
 
 def _first_lines(message: str) -> str:
-    """What the test says, and the first line of pytest's explanation: the rest repeats what is kept as data."""
+    """What the test says, and the first line of pytest's explanation; the rest is kept as data."""
     lines = message.splitlines()
     first = next((number for number, line in enumerate(lines) if line.startswith("assert ")), len(lines))
     return "\n".join(lines[: first + 1])

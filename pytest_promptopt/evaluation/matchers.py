@@ -46,7 +46,7 @@ def is_about(value: object) -> bool:
 
 
 def settled(expected: Any, actual: Any, *, depth: int = 0) -> Any:
-    """`expected` with what its matchers accept in `actual` taken from there, so that only the rest differs."""
+    """`expected` with what its matchers accept taken from `actual`, so that only the rest differs."""
     if depth > 8:
         return expected
     if is_about(expected):

@@ -41,7 +41,7 @@ class Scene:
         self._answers = given if len(calls) == 1 else set()
 
     def turned(self, comparison: Comparison) -> tuple[Comparison, bool]:
-        """`comparison` with what the model said on the left, where it can be; else whether it is the right."""
+        """`comparison` with what the model said on its left, if it can be; and whether that is its right."""
         right = self._right_is_actual(comparison)
         if not right or comparison.operator not in MIRRORED:
             return comparison, right

@@ -211,7 +211,7 @@ def _equal_parts(test: ast.expr) -> Iterator[tuple[ast.expr, ast.expr]]:
 
 
 def tainted(node: Function, roots: Iterable[str], given: Iterable[str] = ()) -> set[str]:
-    """The names that hold what came from a call of one of `roots`, from one of `given` or from such a name."""
+    """The names that hold what came from a call of one of `roots`, from one of `given`, or from these."""
     known = set(given)
     assigned = list(_assignments(node))
     before = -1

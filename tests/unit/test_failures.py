@@ -20,7 +20,9 @@ def call(text: str, /, *, prompt: str = PROMPT, stop: str = "end_turn", **variab
 
 def outcome(case: str, failure: Failure | None, *calls: Call) -> Outcome:
     status = Status.PASSED if failure is None else Status.FAILED
-    return Outcome(case, status, float(failure is None), failure=failure, calls=calls)
+    # What passed was compared with its very answer.
+    expected = failure.expected if failure else calls[-1].text if calls else None
+    return Outcome(case, status, float(failure is None), failure=failure, calls=calls, expected=expected)
 
 
 def result(name: str, failure: Failure | None, *calls: Call) -> CaseResult:
