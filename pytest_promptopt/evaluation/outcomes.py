@@ -40,6 +40,11 @@ def _verdict(run: Run, reports: Sequence[pytest.TestReport]) -> Outcome:
     body = next((report for report in own if report.when == "call"), None)
     if body is None or body.skipped:
         return Outcome(case, Status.SKIPPED, 0.0, sample)
+    if body.failed and run.case.asks and not (run.asked or run.touched):
+        told = f"{failure.kind}: {failure.message}".rstrip(": ") if failure else body.longreprtext[-500:]
+        where = f" at {failure.where}" if failure and failure.where else ""
+        error = f"the test ended{where} before it used its prompt: {told}"
+        return Outcome(case, Status.ERRORED, 0.0, sample, failure, error)
     subtests = [report.passed for report in reports if internals.is_subtest(report) and not report.skipped]
     if body.passed and all(subtests):
         return Outcome(case, Status.PASSED, 1.0, sample)

@@ -86,7 +86,8 @@ class Scene:
             return "answer"
         if is_actual and node is not None and touches(node, self._roots, self._made):
             return self.source(node)
-        return shown(readable(side))[:MAX_SIDE]
+        value = readable(side)  # of an object it is the `repr`, which is not quoted once more
+        return (value if isinstance(value, str) and not isinstance(side, str) else shown(value))[:MAX_SIDE]
 
     def check(self, node: ast.expr, *, negated: bool) -> str:
         """What a check of another kind asks for, as it is written."""

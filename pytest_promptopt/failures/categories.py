@@ -329,6 +329,7 @@ def _differing(subject: Subject) -> Finding | None:
         return None
     given = subject.actual
     measured = isinstance(given, (int, float)) and not isinstance(given, bool)
+    measured = measured and subject.operator not in ("or", "matches", "in", "not in")
     limit = _limit(subject, given) if measured else None
     size = (limit, float(given), subject.operator) if measured and limit is not None else None
     return Finding(

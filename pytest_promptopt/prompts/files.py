@@ -13,6 +13,7 @@ from pytest_promptopt.errors import PromptFileError, RenderError, SettingsError
 from pytest_promptopt.prompts.candidates import added_code, added_variables, length_limit
 from pytest_promptopt.prompts.frontmatter import FrontMatter
 from pytest_promptopt.prompts.layout import MAX_FILE_BYTES, Layout, unify_newlines
+from pytest_promptopt.prompts.placeholders import changed_placeholders
 from pytest_promptopt.prompts.templates import Template, code_in, split_turns
 from pytest_promptopt.records import Message
 
@@ -224,6 +225,7 @@ class PromptFile:
             for name in sorted(self._prose_variables - self.with_prose(prose)._prose_variables):
                 yield f"It lost the variable {{{{ {name} }}}}."
         yield from added_variables(before, after, self.variables)
+        yield from changed_placeholders(self.prose, prose)
         for entry in self.front.keep:
             if not _has_lines(prose, entry):
                 yield f"It lost the line {entry!r}."

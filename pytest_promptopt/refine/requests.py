@@ -220,8 +220,7 @@ def _verdict(case: FailedCase, *, whole: bool) -> Iterator[str]:
         yield f"difference: expected {literal(parts[0])} but got {literal(parts[1])}"
         return
     elif len(case.expected) + len(case.actual) <= SHORT and "\n" not in case.expected + case.actual:
-        remark = f": {line(case.remark)}" if case.remark else ""
-        yield f"difference: expected {literal(case.expected)} but got {literal(case.actual)}{remark}"
+        yield f"difference: expected {literal(case.expected)} but got {literal(case.actual)}"
         return
     else:
         yield f"expected: {literal(case.expected)}"
