@@ -10,7 +10,8 @@ from collections.abc import Iterator
 #: ``{name}``, ``{0.city!r:>10}`` for `str.format`; not ``{{ name }}``, which is a variable or a literal
 #: brace, nor ``{name: 1}``, which is data, nor ``{3}`` after a sign of a regular expression.
 _FORMAT = re.compile(
-    r"(?<![{$\w\\\])}])\{(?P<name>(?:[^\W\d]\w*|\d+)(?:\.\w+|\[\w+\])*)(?:![rsa])?(?::[^{}\s][^{}\n]*)?\}(?!\})"
+    r"(?<![{$\\])\{(?P<name>(?:[^\W\d]\w*|(?<![\w\])}]\{)\d+)(?:\.\w+|\[\w+\])*)"
+    r"(?:![rsa])?(?::[^{}\s][^{}\n]*)?\}(?!\})"
 )
 _OTHERS = (
     re.compile(r"%\(\w+\)[#0\- +]*\d*(?:\.\d+)?[a-zA-Z]"),  # %(name)s

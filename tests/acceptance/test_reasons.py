@@ -29,7 +29,7 @@ def failures(example: Example, source: str, *options: str, process: bool = False
     example.files({"kept.py": KEPT})
     example.tests(source)
     notes = example.run("-p", "kept", *options, process=process).notes
-    found = {}
+    found: dict[str, Told] = {}
     for note in notes:
         name, failure, expected, error = json.loads(note)
         found[name.rpartition("::")[2]] = {**(failure or {}), "stated": expected, "error": error}

@@ -12,12 +12,13 @@ from pytest_promptopt.prompts.placeholders import changed_placeholders, placehol
 FOUND = {
     "str.format": ("Route to {labels} by {date:%Y}.", ("{labels}", "{date}")),
     "a field of it": ("{user.name} {row[id]!r:>10}", ("{user.name}", "{row[id]}")),
+    "in a word": ("v{version}", ("{version}",)),
     "positions": ("One of {0}, {1}", ("{0}", "{1}")),
     "in a row": ("One of {}, not {}", ("{}", "{}")),
     "percent": ("One of %(labels)s by %(n)d", ("%(labels)s", "%(n)d")),
     "bare percent": ("One of %s", ("%s",)),
     "string.Template": ("One of $labels or ${other}.", ("$labels", "${other}")),
-    "Mustache": ("{{#rows}}x{{/rows}} {{^ rows }} {{{raw}}}", ("{{#rows}}", "{{/rows}}", "{{^ rows }}", "{{{raw}}}")),
+    "Mustache": ("{{#a}}x{{/a}} {{^ a }} {{{a}}}", ("{{#a}}", "{{/a}}", "{{^ a }}", "{{{a}}}")),
     "ERB": ("One of <%= labels %>", ("<%= labels %>",)),
     "a variable of the prompt": ("One of {{ labels }}", ()),
     "JSON": ('Answer {"label": "x"} or {} or {amount: 5}', ()),
@@ -45,7 +46,7 @@ CANDIDATES = {
     ),
     "JSON": ("To {labels}.", 'To {labels} as {"a": 1}.', "It has braces that str.format cannot read"),
     "once more": ("To {labels}.", "To {labels}. Only {labels:>3}!", ""),
-    "braces written twice": ("To {labels}.", 'To {labels} as {{"a": 1}}.', ""),
+    "a variable besides": ("To {labels}: {{ x }}", 'To {labels} as {"a": 1}: {{ x }}', ""),
     "none before": ("Route it.", "Answer like {label} or 5 %s.", ""),
 }
 
