@@ -11,7 +11,7 @@ from typing import Any
 
 from pytest_promptopt.evaluation.asserts import REWRITTEN, Reason
 from pytest_promptopt.evaluation.expressions import NoValue, value_of
-from pytest_promptopt.evaluation.testsource import Function, module_of
+from pytest_promptopt.evaluation.sourcefile import Function, source_file
 from pytest_promptopt.records import Completion
 
 
@@ -57,8 +57,8 @@ class Place:
         inside = [entry for entry in found if is_inside(entry[0].f_code.co_filename, rootdir)]
         frame, line = inside[-1] if inside else found[-1]
         file = frame.f_code.co_filename
-        source = module_of(file)
-        statement = source.statements.get(line)
+        source = source_file(file)
+        statement = source.statement_at(line)
         return cls(
             where=f"{file[len(rootdir) :].lstrip('/') if inside else file}:{line}",
             frame=frame,

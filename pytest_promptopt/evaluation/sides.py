@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pytest_promptopt.evaluation.asserts import MIRRORED, Comparison
-from pytest_promptopt.evaluation.testsource import ASKING, Function, arguments_of, root_of, tainted, touches
+from pytest_promptopt.evaluation.sourcefile import Function
+from pytest_promptopt.evaluation.testsource import ASKING, arguments_of, root_of, tainted, touches
 from pytest_promptopt.evaluation.values import readable, shown
 from pytest_promptopt.records import Call, Completion
 

@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import ast
-import os
 import re
 import textwrap
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from functools import lru_cache
-from types import CodeType
 from typing import Any
 
 from pytest_promptopt.evaluation.expressions import NoValue, value_of
+from pytest_promptopt.evaluation.sourcefile import Function, source_file
 
 #: Characters of a test's source that are kept: what stands in a request is paid for every time.
 MAX_CHECK = 1_500
-#: ... and of a single statement.
-MAX_STATEMENT = 500
 #: The fixtures that ask the model.
 ASKING = frozenset(("prompt", "prompts"))
 #: unittest's names for ``==``.
 _EQUAL = re.compile(r"assert(?:Dict|List|Tuple|Set|Sequence|MultiLine|Count)?Equals?")
-
-Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 _UNKNOWN = object()
 
@@ -125,24 +120,30 @@ def source_of(function: Callable[..., Any] | None, parameters: frozenset[str] = 
     code = getattr(function, "__code__", None)
     if code is None:
         return TestSource()
-    found = module_of(code.co_filename).function_of(code)
+    file = source_file(code.co_filename)
+    found = file.function_of(code)
     if found is None:
         return TestSource()
-    return _read(found, parameters, getattr(function, "__globals__", {}))
+    return _read(found, file.lines, parameters, getattr(function, "__globals__", {}))
 
 
-def _read(node: Function, known: frozenset[str], outer: Mapping[str, Any]) -> TestSource:
+def _read(
+    node: Function, lines: Sequence[str], known: frozenset[str], outer: Mapping[str, Any]
+) -> TestSource:
     arguments = arguments_of(node)
-    stored = {n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
-    found = _equalities(node, arguments, arguments - known)
+    compared = list(_compared(node.body))
+    found = _equalities(node, compared, arguments, arguments - known) if compared else []
     needed = {name for each in found for name in _names_in(each.expected)}
     steps = []
-    for target, value in reversed(list(_steps(node.body))):
-        if _names_in(target) & needed:
+    own = set(arguments)
+    for target, value in reversed(list(_steps(node.body))) if needed else ():
+        names = _names_in(target)
+        own |= names
+        if names & needed:
             steps.append((target, value))
             needed |= set() if value is None else _names_in(value)
-    used = {name: outer[name] for name in needed - arguments - stored if name in outer}
-    return TestSource(_text_of(node), tuple(found), tuple(reversed(steps)), used)
+    used = {name: outer[name] for name in needed - own if name in outer}
+    return TestSource(_text_of(node, lines), tuple(found), tuple(reversed(steps)), used)
 
 
 def arguments_of(node: Function) -> frozenset[str]:
@@ -151,11 +152,10 @@ def arguments_of(node: Function) -> frozenset[str]:
     return frozenset(each.arg for each in given)
 
 
-def _text_of(node: Function) -> str:
+def _text_of(node: Function, lines: Sequence[str]) -> str:
     body = node.body
     if isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant) and len(body) > 1:
         body = body[1:]  # its docstring
-    lines = _source_lines(node)
     first, last = body[0].lineno, body[-1].end_lineno or body[-1].lineno
     if first == node.lineno:
         text = "\n".join(ast.unparse(each) for each in body)
@@ -167,16 +167,16 @@ def _text_of(node: Function) -> str:
     return text if len(text) <= MAX_CHECK else text[: MAX_CHECK - 2].rstrip() + " …"
 
 
-def _source_lines(node: Function) -> list[str]:
-    lines: list[str] = node.source_lines  # type: ignore[union-attr]  # set by `module_of`
-    return lines
-
-
-def _equalities(node: Function, arguments: frozenset[str], fixtures: frozenset[str]) -> list[Equality]:
+def _equalities(
+    node: Function,
+    compared: Sequence[tuple[ast.expr, ast.expr]],
+    arguments: frozenset[str],
+    fixtures: frozenset[str],
+) -> list[Equality]:
     """The asserts about the prompt's answer, else about what a fixture gives, else the only one there is."""
-    compared = list(_compared(node.body))
+    assigned = list(_assignments(node))
     for roots in (ASKING & arguments, fixtures - ASKING):
-        known = tainted(node, roots)
+        known = _spread(assigned, roots, set())
         about = [(one, two, touches(one, roots, known), touches(two, roots, known)) for one, two in compared]
         found = [
             Equality(two, _path(one)) if left else Equality(one, _path(two))
@@ -210,10 +210,12 @@ def _equal_parts(test: ast.expr) -> Iterator[tuple[ast.expr, ast.expr]]:
         yield test.left, test.comparators[0]
 
 
-def tainted(node: Function, roots: Iterable[str], given: Iterable[str] = ()) -> set[str]:
+def tainted(node: Function, roots: Set[str], given: Iterable[str] = ()) -> set[str]:
     """The names that hold what came from a call of one of `roots`, from one of `given`, or from these."""
-    known = set(given)
-    assigned = list(_assignments(node))
+    return _spread(list(_assignments(node)), roots, set(given))
+
+
+def _spread(assigned: Sequence[tuple[ast.expr, ast.expr]], roots: Set[str], known: set[str]) -> set[str]:
     before = -1
     while len(known) > before:
         before = len(known)
@@ -235,10 +237,12 @@ def _assignments(node: ast.AST) -> Iterator[tuple[ast.expr, ast.expr]]:
             yield each.optional_vars, each.context_expr
 
 
-def touches(expression: ast.expr, roots: Iterable[str], tainted: Iterable[str]) -> bool:
-    """Whether the value of `expression` comes from a call of one of `roots`, or from a tainted name."""
+def touches(expression: ast.expr, roots: Set[str], known: Set[str]) -> bool:
+    """Whether the value of `expression` comes from a call of one of `roots`, or from a name in `known`."""
+    if not roots and not known:
+        return False
     for node in ast.walk(expression):
-        if isinstance(node, ast.Name) and node.id in tainted:
+        if isinstance(node, ast.Name) and node.id in known:
             return True
         if isinstance(node, ast.Call) and root_of(node.func) in roots:
             return True
@@ -289,54 +293,3 @@ def _changed(statement: ast.stmt) -> set[str]:
         if isinstance(node, (ast.Name, ast.Attribute, ast.Subscript)) and not isinstance(node.ctx, ast.Load)
     )
     return {root_of(node) for node in stored}
-
-
-@dataclass(frozen=True)
-class ModuleSource:
-    """A source file, by line."""
-
-    functions: Mapping[int, Function] = field(default_factory=dict)
-    statements: Mapping[int, ast.stmt] = field(default_factory=dict)
-    lines: tuple[str, ...] = ()
-
-    def function_of(self, code: CodeType) -> Function | None:
-        """The function that `code` was made from."""
-        found = self.functions.get(code.co_firstlineno)
-        return found if found is not None and found.name == code.co_name else None
-
-    def text_of(self, statement: ast.stmt) -> str:
-        """The source of `statement`, without its body."""
-        body = getattr(statement, "body", None)
-        last = body[0].lineno - 1 if body else statement.end_lineno or statement.lineno
-        text = textwrap.dedent("\n".join(self.lines[statement.lineno - 1 : max(last, statement.lineno)]))
-        return text if len(text) <= MAX_STATEMENT else text[: MAX_STATEMENT - 2].rstrip() + " …"
-
-
-def module_of(path: str) -> ModuleSource:
-    """The source file `path`; empty when it cannot be read."""
-    try:
-        state = os.stat(path)
-    except OSError:
-        return ModuleSource()
-    return _module(path, state.st_mtime_ns, state.st_size)
-
-
-@lru_cache(maxsize=64)
-def _module(path: str, changed: int, size: int) -> ModuleSource:
-    """:param changed: with `size`, tells apart the states of a file that is written anew."""
-    try:
-        with open(path, "rb") as file:
-            content = file.read()
-        tree = ast.parse(content)
-        lines = content.decode("utf-8").splitlines()
-    except (OSError, SyntaxError, ValueError, RecursionError):
-        return ModuleSource()
-    functions: dict[int, Function] = {}
-    statements: dict[int, ast.stmt] = {}
-    for node in ast.walk(tree):  # what is inside comes after what is around it
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-            node.source_lines = lines  # type: ignore[union-attr]
-            functions[min([node.lineno, *(each.lineno for each in node.decorator_list)])] = node
-        elif isinstance(node, ast.stmt) and not isinstance(node, ast.ClassDef):
-            statements.update(dict.fromkeys(range(node.lineno, (node.end_lineno or node.lineno) + 1), node))
-    return ModuleSource(functions, statements, tuple(lines))

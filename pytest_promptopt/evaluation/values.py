@@ -87,6 +87,6 @@ def without_addresses(text: str) -> str:
 
 def short(value: Any) -> str:
     """A parameter of a test as text: a string as it is, anything else as JSON."""
-    value = readable(value)
+    value = value if type(value) is str else readable(value)
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return text if len(text) <= MAX_PARAMETER else text[: MAX_PARAMETER - 1] + "…"
