@@ -139,7 +139,8 @@ def _called_reason(call: ast.Call, traceback: TracebackType | None, place: Place
 
 def _with_reason(failure: Failure, reason: Reason, scene: Scene) -> Failure:
     if reason.check is not None:
-        return replace(failure, constraint=scene.check(reason.check, negated=reason.negated))
+        told = scene.check(reason.check, negated=reason.negated)
+        return replace(failure, constraint=told, message=_with_check(failure.message, told))
     turned = [scene.turned(comparison) for comparison in reason.comparisons]
     first, right = turned[0]
     actual = first.right if right else first.left
@@ -162,9 +163,17 @@ def _is_set(comparison: Comparison, actual: Any) -> bool:
 
 
 def _constrained(failure: Failure, symbol: str, actual: Any, constraint: str) -> Failure:
-    return replace(
-        failure, operator=symbol, actual=readable(actual), constraint=without_addresses(constraint)
-    )
+    constraint = without_addresses(constraint)
+    if "{" in failure.message:  # the order of a set differs from process to process
+        failure = replace(failure, message=_with_check(failure.message, constraint))
+    return replace(failure, operator=symbol, actual=readable(actual), constraint=constraint)
+
+
+def _with_check(message: str, check: str) -> str:
+    """`message` with `check` in place of pytest's explanation, its last line."""
+    lines = message.splitlines()
+    explained = bool(lines) and lines[-1].startswith("assert ")
+    return "\n".join([*lines[:-1], f"assert {check}"]) if explained else message
 
 
 def _message(error: BaseException) -> str:

@@ -7,12 +7,16 @@ known to be harmless has no value here.
 from __future__ import annotations
 
 import ast
+import datetime
+import decimal
 import enum
+import fractions
 import json
 import operator
 import re
+import uuid
 from collections.abc import Callable, Mapping, Sequence
-from types import MemberDescriptorType
+from types import MemberDescriptorType, ModuleType
 from typing import Any
 
 #: A longer text or list is not built: it would tell nobody more, and might not fit into memory.
@@ -25,6 +29,7 @@ _PLAIN = (*_SCALARS, list, tuple, dict, set, frozenset)
 
 _FUNCTIONS: tuple[Callable[..., Any], ...] = (
     str, int, float, bool, len, abs, min, max, round, sorted, list, tuple, dict, set, json.loads, json.dumps,
+    decimal.Decimal, datetime.date, datetime.datetime, datetime.time, fractions.Fraction, uuid.UUID,
 )  # fmt: skip
 _TEXT_METHODS = (
     "strip", "lstrip", "rstrip", "lower", "upper", "casefold", "title", "capitalize", "swapcase", "replace",
@@ -198,6 +203,8 @@ def _call(node: ast.Call, names: Mapping[str, Any]) -> Any:
     function = node.func
     if ast.unparse(function) in ("approx", "pytest.approx") and node.args:
         return value_of(node.args[0], names)
+    if (fields := _fields_of(function, names)) is not None:
+        return _record(node, fields, names)
     given = [_plain(each, names) for each in node.args]
     named = {each.arg: _plain(each.value, names) for each in node.keywords if each.arg is not None}
     if len(named) < len(node.keywords) or not set(named) <= {"default", "reverse", "sort_keys", "maxsplit"}:
@@ -213,14 +220,42 @@ def _call(node: ast.Call, names: Mapping[str, Any]) -> Any:
 
 
 def _function(node: ast.expr, names: Mapping[str, Any]) -> Callable[..., Any]:
-    if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
-        named: Any = vars(json).get(node.attr) if names.get(node.value.id) is json else None
-    else:
-        named = names.get(node.id, _BUILTIN.get(node.id)) if isinstance(node, ast.Name) else None
+    named = _named(node, names)
     found: list[Callable[..., Any]] = [harmless for harmless in _FUNCTIONS if harmless is named]
     if found:
         return found[0]
     raise NoValue("call")
+
+
+def _named(node: ast.expr, names: Mapping[str, Any]) -> Any:
+    """What ``name`` or ``module.name`` stands for; None when it is not known."""
+    if isinstance(node, ast.Name):
+        return names.get(node.id, _BUILTIN.get(node.id))
+    if isinstance(node, ast.Attribute):
+        module = _named(node.value, names)
+        return vars(module).get(node.attr) if isinstance(module, ModuleType) else None
+    return None
+
+
+def _fields_of(node: ast.expr, names: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The fields of the dataclass or pydantic model that `node` names, with their defaults; else None."""
+    found = _named(node, names)
+    if not isinstance(found, type):
+        return None
+    fields = found.__dict__.get("__dataclass_fields__") or found.__dict__.get("__pydantic_fields__")
+    return None if fields is None else {name: field.default for name, field in fields.items()}
+
+
+def _record(node: ast.Call, fields: Mapping[str, Any], names: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields that an object would have, as far as its class leaves them as they are given."""
+    if len(node.args) > len(fields) or any(isinstance(each, ast.Starred) for each in node.args):
+        raise NoValue("arguments")
+    given = dict(zip(fields, (value_of(each, names) for each in node.args), strict=False))
+    given |= {each.arg or "": value_of(each.value, names) for each in node.keywords}
+    if not given.keys() <= fields.keys():
+        raise NoValue("arguments")
+    defaults = {name: value for name, value in fields.items() if type(value) in _PLAIN}
+    return {name: {**defaults, **given}[name] for name in fields if name in defaults or name in given}
 
 
 _BUILTIN = {each.__name__: each for each in _FUNCTIONS if each.__module__ == "builtins"}

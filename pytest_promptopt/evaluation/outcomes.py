@@ -55,10 +55,10 @@ def _verdict(run: Run, reports: Sequence[pytest.TestReport]) -> Outcome:
 
 
 def _expected(run: Run) -> Any | None:
-    """What the answer was compared with: the operand of the failed ``==``, else what the source says."""
-    if run.failure is not None and run.failure.operator == "==":
-        return run.failure.expected
-    return run.case.expected
+    """What the answer is compared with: what the source says, else the operand of the failed ``==``."""
+    if run.case.expected is not None or run.case.source.measured:
+        return run.case.expected
+    return run.failure.expected if run.failure is not None and run.failure.operator == "==" else None
 
 
 def parameters(item: pytest.Item) -> dict[str, str]:

@@ -17,6 +17,8 @@ from pytest_promptopt.evaluation.sourcefile import Function, source_file
 MAX_CHECK = 1_500
 #: The fixtures that ask the model.
 ASKING = frozenset(("prompt", "prompts"))
+#: Functions and methods whose results are no value of the answer.
+_MEASURES = frozenset(("len", "sum", "count", "find", "index", "type", "bool", "any", "all", "isinstance"))
 #: unittest's names for ``==``.
 _EQUAL = re.compile(r"assert(?:Dict|List|Tuple|Set|Sequence|MultiLine|Count)?Equals?")
 
@@ -28,10 +30,12 @@ class Equality:
     """One ``==`` of a test.
 
     :param path: where in the answer's JSON the compared value stands, when the source says so.
+    :param measure: a measure of the answer is compared, like its length.
     """
 
     expected: ast.expr
     path: tuple[str | int, ...] = ()
+    measure: bool = False
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,7 @@ class TestSource:
 
     :param check: its source without decorators, parameters and docstring.
     :param equalities: what its asserts compare the answer with.
+    :param measured: whether they compare but measures of it: its length says nothing of how it reads.
     :param steps: the assignments before them that their names depend on; None is a value that is not known.
     :param outer: what the names mean that are neither parameters nor assigned in the test.
     """
@@ -50,6 +55,7 @@ class TestSource:
     equalities: tuple[Equality, ...] = ()
     steps: tuple[tuple[ast.expr, ast.expr | None], ...] = ()
     outer: Mapping[str, Any] = field(default_factory=dict)
+    measured: bool = False
 
     def expected(self, parameters: Mapping[str, Any]) -> Any:
         """The value that the answer is compared with; several parts of one answer are put together.
@@ -132,7 +138,8 @@ def _read(
 ) -> TestSource:
     arguments = arguments_of(node)
     compared = list(_compared(node.body))
-    found = _equalities(node, compared, arguments, arguments - known) if compared else []
+    of_all = _equalities(node, compared, arguments, arguments - known) if compared else []
+    found = [each for each in of_all if not each.measure]
     needed = {name for each in found for name in _names_in(each.expected)}
     steps = []
     own = set(arguments)
@@ -143,7 +150,8 @@ def _read(
             steps.append((target, value))
             needed |= set() if value is None else _names_in(value)
     used = {name: outer[name] for name in needed - own if name in outer}
-    return TestSource(_text_of(node, lines), tuple(found), tuple(reversed(steps)), used)
+    measured = bool(of_all) and not found
+    return TestSource(_text_of(node, lines), tuple(found), tuple(reversed(steps)), used, measured)
 
 
 def arguments_of(node: Function) -> frozenset[str]:
@@ -179,14 +187,18 @@ def _equalities(
         known = _spread(assigned, roots, set())
         about = [(one, two, touches(one, roots, known), touches(two, roots, known)) for one, two in compared]
         found = [
-            Equality(two, _path(one)) if left else Equality(one, _path(two))
+            _equality(one, two) if left else _equality(two, one)
             for one, two, left, right in about
             if left is not right
         ]
         if found or any(left for _, _, left, _ in about):
             return found
     # No side is known to be the answer: as pytest's own messages read, the right one is what is expected.
-    return [Equality(two) for _, two in compared] if len(compared) == 1 else []
+    return [_equality(*compared[0])] if len(compared) == 1 else []
+
+
+def _equality(answer: ast.expr, expected: ast.expr) -> Equality:
+    return Equality(expected, _path(answer), _is_measure(answer))
 
 
 def _compared(body: Iterable[ast.stmt]) -> Iterator[tuple[ast.expr, ast.expr]]:
@@ -200,6 +212,17 @@ def _compared(body: Iterable[ast.stmt]) -> Iterator[tuple[ast.expr, ast.expr]]:
             function, given = statement.value.func, statement.value.args
             if isinstance(function, ast.Attribute) and _EQUAL.fullmatch(function.attr) and len(given) >= 2:
                 yield given[0], given[1]
+
+
+def _is_measure(side: ast.expr) -> bool:
+    """Whether a side is a length, a count or a type, and not a value itself."""
+    if isinstance(side, ast.BinOp):
+        return _is_measure(side.left) or _is_measure(side.right)
+    if not isinstance(side, ast.Call):
+        return False
+    function = side.func
+    name = function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
+    return name in _MEASURES
 
 
 def _equal_parts(test: ast.expr) -> Iterator[tuple[ast.expr, ast.expr]]:
@@ -257,15 +280,15 @@ def root_of(expression: ast.expr) -> str:
 
 
 def _path(expression: ast.expr) -> tuple[str | int, ...]:
-    """``("a", 0)`` of ``answer["a"][0]``."""
-    keys: list[str | int] = []
-    while isinstance(expression, ast.Subscript) and isinstance(expression.slice, ast.Constant):
-        key = expression.slice.value
-        if not isinstance(key, (str, int)):
-            return ()
-        keys.append(key)
-        expression = expression.value
-    return tuple(reversed(keys))
+    """``("a", 0)`` of ``answer["a"][0]``, of ``answer.get("a")[0]`` and of ``answer.a[0]``."""
+    match expression:
+        case ast.Subscript(value=inside, slice=ast.Constant(value=(str() | int()) as key)):
+            return (*_path(inside), key)
+        case ast.Call(func=ast.Attribute(value=inside, attr="get"), args=[ast.Constant(value=str() as key)]):
+            return (*_path(inside), key)
+        case ast.Attribute(value=inside, attr=key):
+            return (*_path(inside), key)
+    return ()
 
 
 def _steps(body: Iterable[ast.stmt]) -> Iterator[tuple[ast.expr, ast.expr | None]]:

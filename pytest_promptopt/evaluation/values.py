@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
+import decimal
+import enum
+import fractions
 import json
+import pathlib
 import re
+import uuid
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -15,7 +21,7 @@ MAX_DEPTH, MAX_ITEMS = 8, 200
 #: Characters of one parameter of a test.
 MAX_PARAMETER = 1_000
 
-_ADDRESS = re.compile(r" at 0x[0-9A-Fa-f]+(?=[^<>]*>)")
+_ADDRESS = re.compile(r" at 0x[0-9A-Fa-f]{4,}")
 
 
 def shown(value: object) -> str:
@@ -26,29 +32,37 @@ def shown(value: object) -> str:
         return f"<{type(value).__name__} whose repr raises {type(error).__name__}>"
 
 
-def plain(value: Any, *, depth: int = 0, show: Callable[[object], Any] = shown) -> Any:
-    """`value` as JSON-like data: what has structure keeps it, the rest becomes what `show` makes of it."""
+def plain(
+    value: Any, *, depth: int = 0, show: Callable[[object], Any] = shown, text: Callable[[str], str] = str
+) -> Any:
+    """`value` as JSON-like data: what has structure keeps it, the rest becomes what `show` makes of it.
+
+    :param text: makes a plain text of one that may be of a type of its own.
+    """
+
+    def inside(item: Any) -> Any:
+        return plain(item, depth=depth + 1, show=show, text=text)
+
     if value is None or isinstance(value, (bool, int, float)):
         return value
     if isinstance(value, str):
-        return str(value)[:MAX_TEXT]
+        return text(value)[:MAX_TEXT]
     if depth >= MAX_DEPTH:
         return show(value)
     if isinstance(value, Mapping):
         pairs = list(value.items())[:MAX_ITEMS]
-        return {str(key): plain(item, depth=depth + 1, show=show) for key, item in pairs}
+        return {str(key): inside(item) for key, item in pairs}
     if isinstance(value, (list, tuple)):
-        return [plain(item, depth=depth + 1, show=show) for item in value[:MAX_ITEMS]]
+        return [inside(item) for item in value[:MAX_ITEMS]]
     if isinstance(value, (set, frozenset)):
-        items = (plain(item, depth=depth + 1, show=show) for item in list(value)[:MAX_ITEMS])
-        return sorted(items, key=repr)
+        return sorted(map(inside, list(value)[:MAX_ITEMS]), key=repr)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = [field.name for field in dataclasses.fields(value)]
-        return {name: plain(getattr(value, name, None), depth=depth + 1, show=show) for name in fields}
+        return {name: inside(getattr(value, name, None)) for name in fields}
     dump = getattr(value, "model_dump", None)
     if callable(dump) and not isinstance(value, type):
         try:
-            return plain(dump(), depth=depth + 1, show=show)
+            return inside(dump())
         except Exception:
             return show(value)
     return show(value)
@@ -56,12 +70,19 @@ def plain(value: Any, *, depth: int = 0, show: Callable[[object], Any] = shown) 
 
 def readable(value: Any) -> Any:
     """`value` as JSON-like data that is the same in every process: without addresses of objects."""
-    return _exact(plain(value, show=_described))
+    return _exact(plain(value, show=_described, text=str.__str__))
 
 
 def _described(value: object) -> Any:
+    """What an object stands for: the value of an enum, the text of a date, numpy's numbers."""
+    if isinstance(value, enum.Enum):
+        return readable(value.value)
+    if isinstance(value, (datetime.date, datetime.time)):
+        return value.isoformat()
+    if isinstance(value, (decimal.Decimal, fractions.Fraction, uuid.UUID, pathlib.PurePath)):
+        return str(value)
     dump = getattr(value, "tolist", None)
-    if callable(dump) and hasattr(value, "dtype"):  # numpy's arrays and numbers
+    if callable(dump) and hasattr(value, "dtype"):
         try:
             return plain(dump(), depth=1, show=lambda inner: without_addresses(shown(inner)))
         except Exception:

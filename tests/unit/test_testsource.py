@@ -15,7 +15,8 @@ from pytest_promptopt.evaluation.testsource import MAX_CHECK, TestSource, source
 from pytest_promptopt.evaluation.values import readable, short
 
 HEADER = """
-import enum, json, pytest
+import decimal, enum, json, pytest
+from datetime import date
 from dataclasses import dataclass
 from unittest.mock import ANY
 
@@ -115,6 +116,21 @@ ASSERTS = {
     "several of the whole": ("assert prompt(q=q) == label\n    assert prompt(q=q).lower() == 'x'", None),
     "huge": ("assert prompt(q=q) == 'x' * 10 ** 9", None),
     "no assert": ("prompt(q=q)", None),
+    "a dataclass": ("assert Row(**prompt(q=q).json()) == Row(label)", {"label": "billing"}),
+    "its fields": (
+        "it = Row(prompt(q=q))\n    assert it.label == label\n    assert it.n == amount",
+        {"label": "billing", "n": 5},
+    ),
+    "got fields": (
+        "it = prompt(q=q).json()\n    assert it.get('a') == label\n    assert it['b'] == 1",
+        {"a": "billing", "b": 1},
+    ),
+    "a member of an enum": ("assert Queue(prompt(q=q)) == Queue.BILLING", "billing"),
+    "a decimal": ("assert decimal.Decimal(prompt(q=q)) == decimal.Decimal('1.50')", "1.50"),
+    "a date": ("assert date.fromisoformat(prompt(q=q)) == date(2024, 5, 1)", "2024-05-01"),
+    "a length": ("assert len(prompt(q=q)) == 5", None),
+    "a length besides": ("it = prompt(q=q)\n    assert len(it) == 5\n    assert it == label", "billing"),
+    "a count that is asked for": ("assert prompt(q=q).json() == len(label)", 7),
 }
 
 
