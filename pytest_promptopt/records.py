@@ -238,10 +238,14 @@ class Call:
 class Failure:
     """Why one run of a case failed, as data.
 
-    `operator` is the comparison that ended the case (``==``, ``!=``, ``in``, ``not in``, ``<`` ...), None
-    when the failure had no operands (a method call, unittest, ``--assert=plain``). With ``==`` `expected` and
-    `actual` are JSON-like values; any other operator is a constraint: then `constraint` says it in words
-    (``'refund' in answer``) and `expected` is None.
+    `operator` is the comparison that the test asked for and that does not hold (``==``, ``in``, ``<`` ...,
+    turned round where the test says ``not``); None when it was no comparison (a method call, an exception).
+    With ``==`` `expected` and `actual` are JSON-like values. Anything else is a constraint: then `constraint`
+    says it in words (``'refund' in answer``) and `expected` is None. ``matches`` stands for an object that
+    decides by itself what equals it, ``or`` for several comparisons of which one had to hold.
+
+    :param check: the source of the statement that failed.
+    :param hint: how the test could tell more, for its author; empty when it tells enough.
     """
 
     kind: str
@@ -251,6 +255,8 @@ class Failure:
     expected: Any = None
     actual: Any = None
     constraint: str | None = None
+    check: str = ""
+    hint: str = ""
 
 
 @dataclass(frozen=True)
@@ -263,6 +269,8 @@ class Outcome:
     :param inputs: the test's parameters, for a case that asks a model by itself and so leaves no `calls`.
     :param expected: what the case's assert compares the answer with, JSON-like, passed or failed; None where
         that is not known.
+    :param parameters: the test's own parameters, as short texts.
+    :param check: the source of the test function, without decorators.
     """
 
     case: str
@@ -275,6 +283,8 @@ class Outcome:
     duration: float = 0.0
     inputs: Mapping[str, str] = field(default_factory=dict)
     expected: Any | None = None
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    check: str = ""
 
 
 @dataclass(frozen=True)

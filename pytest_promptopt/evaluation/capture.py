@@ -1,160 +1,191 @@
-"""What a failed run says, as data: the operands of the assertion that ended it, its message, its place."""
+"""What a failed run says, as data: what its assert asked for and did not get, its message, its place."""
 
 from __future__ import annotations
 
-import dataclasses
-import operator
-from collections.abc import Callable, Mapping
+import ast
+import os
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from types import FrameType, TracebackType
 from typing import Any
 
 import pytest
 
-from pytest_promptopt.records import Call, Completion, Failure
+from pytest_promptopt.evaluation.asserts import Comparison, Reason, reason_of
+from pytest_promptopt.evaluation.expressions import NoValue, value_of
+from pytest_promptopt.evaluation.matchers import is_matcher, settled
+from pytest_promptopt.evaluation.place import Place, entries
+from pytest_promptopt.evaluation.sides import Scene
+from pytest_promptopt.evaluation.values import MAX_TEXT, readable, without_addresses
+from pytest_promptopt.records import Call, Failure
 
-#: Enough for any sensible expected value; a longer text tells an optimizer nothing more.
-MAX_TEXT = 20_000
-#: Nesting and length limits keep a cyclic or huge operand from hanging a run.
-MAX_DEPTH, MAX_ITEMS = 8, 200
 #: Lines of the exception's message that are kept.
 MAX_MESSAGE_LINES = 12
+#: Frames of these do not compare anything on a test's behalf.
+_MACHINERY = (os.sep + "_pytest" + os.sep, os.sep + "pluggy" + os.sep, os.path.dirname(__file__) + os.sep)
+#: unittest's checks: the comparison, and the names of its sides in the frame of the method.
+_UNITTEST: Mapping[str, tuple[str, str, str]] = {
+    "assertEqual": ("==", "first", "second"),
+    "assertNotEqual": ("!=", "first", "second"),
+    "assertCountEqual": ("==", "first", "second"),
+    "assertAlmostEqual": ("==", "first", "second"),
+    "assertIn": ("in", "member", "container"),
+    "assertNotIn": ("not in", "member", "container"),
+    "assertIs": ("is", "expr1", "expr2"),
+    "assertIsNot": ("is not", "expr1", "expr2"),
+    "assertLess": ("<", "a", "b"),
+    "assertLessEqual": ("<=", "a", "b"),
+    "assertGreater": (">", "a", "b"),
+    "assertGreaterEqual": (">=", "a", "b"),
+}
+#: ``numpy.testing.assert_equal(actual, desired)`` and the like.
+_EQUAL_CALL = re.compile(r"assert_\w*equal")
 
-NEGATED = {"==": "!=", "!=": "==", "in": "not in", "not in": "in"}
-COMPARISONS: Mapping[str, Callable[[Any, Any], object]] = {"==": operator.eq, "!=": operator.ne}
 
-
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Operands:
-    """Both sides of a failed comparison, as real objects, and the frame that compared them."""
+    """Both sides of a comparison that pytest explains, as real objects, and the frame that compared them.
+
+    :param position: where in the code of the frame: what one assert explains comes in order.
+    """
 
     operator: str
     left: Any
     right: Any
-    frame: FrameType | None
+    frame: FrameType | None = None
+    line: int = 0
+    position: int = -1
 
-
-def plain(value: Any, *, depth: int = 0) -> Any:
-    """`value` as JSON-like data: what has structure keeps it, the rest becomes its `repr`."""
-    if value is None or isinstance(value, (bool, int, float)):
-        return value
-    if isinstance(value, str):
-        return str(value)[:MAX_TEXT]
-    if depth >= MAX_DEPTH:
-        return shown(value)
-    if isinstance(value, Mapping):
-        pairs = list(value.items())[:MAX_ITEMS]
-        return {str(key): plain(item, depth=depth + 1) for key, item in pairs}
-    if isinstance(value, (list, tuple)):
-        return [plain(item, depth=depth + 1) for item in value[:MAX_ITEMS]]
-    if isinstance(value, (set, frozenset)):
-        return sorted((plain(item, depth=depth + 1) for item in list(value)[:MAX_ITEMS]), key=repr)
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {
-            f.name: plain(getattr(value, f.name, None), depth=depth + 1) for f in dataclasses.fields(value)
-        }
-    dump = getattr(value, "model_dump", None)
-    if callable(dump) and not isinstance(value, type):
-        try:
-            return plain(dump(), depth=depth + 1)
-        except Exception:
-            return shown(value)
-    return shown(value)
-
-
-def shown(value: object) -> str:
-    """`repr` that cannot fail and has an end."""
-    try:
-        return repr(value)[:MAX_TEXT]
-    except Exception as error:
-        return f"<{type(value).__name__} whose repr raises {type(error).__name__}>"
+    @classmethod
+    def here(cls, operator: str, left: Any, right: Any) -> Operands:
+        """What is being compared now by the innermost code that is neither pytest's nor ours."""
+        frame: FrameType | None = sys._getframe(1)
+        while frame is not None and any(part in frame.f_code.co_filename for part in _MACHINERY):
+            frame = frame.f_back
+        if frame is None:
+            return cls(operator, left, right)
+        return cls(operator, left, right, frame, frame.f_lineno, frame.f_lasti)
 
 
 def failure_of(
     excinfo: pytest.ExceptionInfo[BaseException],
-    operands: Operands | None,
-    calls: list[Call],
+    compared: Sequence[Operands],
+    calls: Sequence[Call],
     *,
     rootdir: str,
+    stated: Any | None = None,
 ) -> Failure:
     """The failure of a run that ended with `excinfo`.
 
-    :param operands: the last that were compared and found wanting, whether or not that ended the run.
+    :param compared: what pytest has explained in the run, in order, whether or not that ended it.
+    :param stated: what the source of the test says that it expects, None if not known.
     """
-    kind = type(excinfo.value).__name__
-    message = "\n".join(_message(excinfo.value).splitlines()[:MAX_MESSAGE_LINES])[:MAX_TEXT]
-    where = place_of(excinfo.tb, rootdir)
-    ended_it = (
-        operands is not None
-        and isinstance(excinfo.value, AssertionError)
-        and (operands.frame is None or operands.frame in _frames(excinfo.tb))
-    )
-    if operands is None or not ended_it:
-        return Failure(kind, message, where)
-    last = calls[-1].text if calls else None
-    left_is, right_is = _is_actual(operands.left, last), _is_actual(operands.right, last)
-    if operands.operator == "==":
-        actual, expected = (
-            (operands.right, operands.left) if right_is and not left_is else (operands.left, operands.right)
-        )
-        return Failure(kind, message, where, "==", expected=plain(expected), actual=plain(actual))
-    constraint = f"{_brief(operands.left, left_is)} {operands.operator} {_brief(operands.right, right_is)}"
-    actual = operands.right if right_is and not left_is else operands.left
-    return Failure(kind, message, where, operands.operator, actual=plain(actual), constraint=constraint)
+    error, traceback = _innermost(excinfo.value, excinfo.tb)
+    place = Place.of(traceback, rootdir)
+    failure = Failure(type(error).__name__, _message(error), place.where, check=place.text)
+    if not isinstance(error, AssertionError):
+        return failure
+    if place.asserted is not None:
+        reason = reason_of(place.asserted, _of_one_assert(compared, place), place.names)
+        failure = replace(failure, message=_first_lines(failure.message), hint=place.hint(reason))
+    elif isinstance(place.statement, ast.Expr) and isinstance(place.statement.value, ast.Call):
+        reason = _called_reason(place.statement.value, traceback, place)
+    else:
+        reason = reason_of(None, _of_one_assert(compared, place), {}) if place.statement is None else None
+    scene = Scene(calls, function=place.function, local=place.local, stated=stated)
+    return failure if reason is None else _with_reason(failure, reason, scene)
 
 
-def _is_actual(side: Any, last: str | None) -> bool:
-    """Whether a side of a comparison is what the model said: its answer, the text, or a value in it."""
-    if isinstance(side, Completion):
-        return True
-    if last is None:
-        return False
-    if isinstance(side, str) and side.strip().casefold() == last.strip().casefold():
-        return True
-    return _is_part(side, last)
+def _innermost(
+    error: BaseException, traceback: TracebackType | None
+) -> tuple[BaseException, TracebackType | None]:
+    """A task group wraps what one of its tasks has raised."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error, traceback = error.exceptions[0], error.exceptions[0].__traceback__
+    return error, traceback
 
 
-def _is_part(side: Any, text: str) -> bool:
-    import json
+def _of_one_assert(compared: Sequence[Operands], place: Place) -> list[tuple[str, Any, Any]]:
+    """What the assert that ended the run has compared: the last at its place, in order."""
+    found: list[Operands] = []
+    for each in reversed(compared):
+        if each.frame is not place.frame or not place.covers(each.line):
+            break
+        if found and each.position >= found[-1].position:
+            break  # the same assert, run before: a loop, or a retry
+        found.append(each)
+    return [(each.operator, each.left, each.right) for each in reversed(found)]
 
+
+def _called_reason(call: ast.Call, traceback: TracebackType | None, place: Place) -> Reason | None:
+    """Why a method of unittest, or a function like numpy's ``assert_equal``, has raised."""
+    given = (call.args[0], call.args[1]) if len(call.args) > 1 else None
+    for frame, _ in entries(traceback):
+        sides = _UNITTEST.get(frame.f_code.co_name)
+        if sides is not None and frame.f_globals.get("__name__") == "unittest.case":
+            symbol, *names = sides
+            left, right = (frame.f_locals.get(name) for name in names)
+            return Reason((Comparison(symbol, left, right, given),))
+    if given is None or not _EQUAL_CALL.match(ast.unparse(call.func).rpartition(".")[2]):
+        return None
     try:
-        whole = json.loads(text)
-    except (ValueError, RecursionError):
-        return False
-    todo = [whole]
-    while todo:
-        value = todo.pop()
-        if type(value) is type(side) and value == side:
-            return True
-        todo.extend(value.values() if isinstance(value, dict) else value if isinstance(value, list) else ())
-    return False
+        left, right = (value_of(side, place.names) for side in given)
+    except NoValue:
+        return None
+    return Reason((Comparison("==", left, right, given),))
 
 
-def _brief(side: Any, is_actual: bool) -> str:
-    return "answer" if is_actual else shown(plain(side))[:500]
+def _with_reason(failure: Failure, reason: Reason, scene: Scene) -> Failure:
+    if reason.check is not None:
+        told = scene.check(reason.check, negated=reason.negated)
+        return replace(failure, constraint=told, message=_with_check(failure.message, told))
+    turned = [scene.turned(comparison) for comparison in reason.comparisons]
+    first, right = turned[0]
+    actual = first.right if right else first.left
+    if len(turned) == 1 and first.operator == "==":
+        wanted = settled(first.right, actual)
+        if not is_matcher(wanted):
+            return replace(failure, operator="==", expected=readable(wanted), actual=readable(actual))
+        first = replace(first, operator="matches")
+    elif len(turned) > 1 and all(_is_set(each, actual) for each, _ in turned):
+        first = Comparison("in", actual, [readable(each.right) for each, _ in turned])
+    elif len(turned) > 1:
+        told = " or ".join(scene.constraint(each, actual_right=side) for each, side in turned)
+        return _constrained(failure, "or", actual, told)
+    return _constrained(failure, first.operator, actual, scene.constraint(first, actual_right=right))
+
+
+def _is_set(comparison: Comparison, actual: Any) -> bool:
+    """Whether it is one of several values that `actual` could equal."""
+    return comparison.operator == "==" and comparison.left is actual and not is_matcher(comparison.right)
+
+
+def _constrained(failure: Failure, symbol: str, actual: Any, constraint: str) -> Failure:
+    constraint = without_addresses(constraint)
+    if "{" in failure.message:  # the order of a set differs from process to process
+        failure = replace(failure, message=_with_check(failure.message, constraint))
+    return replace(failure, operator=symbol, actual=readable(actual), constraint=constraint)
+
+
+def _with_check(message: str, check: str) -> str:
+    """`message` with `check` in place of pytest's explanation, its last line."""
+    lines = message.splitlines()
+    explained = bool(lines) and lines[-1].startswith("assert ")
+    return "\n".join([*lines[:-1], f"assert {check}"]) if explained else message
 
 
 def _message(error: BaseException) -> str:
     try:
-        return str(error)
+        text = without_addresses(str(error))
     except Exception as second:
-        return f"<{type(error).__name__} whose text raises {type(second).__name__}>"
+        text = f"<{type(error).__name__} whose text raises {type(second).__name__}>"
+    return "\n".join(text.splitlines()[:MAX_MESSAGE_LINES])[:MAX_TEXT]
 
 
-def _frames(traceback: TracebackType | None) -> list[FrameType]:
-    frames = []
-    while traceback is not None:
-        frames.append(traceback.tb_frame)
-        traceback = traceback.tb_next
-    return frames
-
-
-def place_of(traceback: TracebackType | None, rootdir: str) -> str:
-    """``file:line`` of the innermost frame inside the project, else of the innermost one."""
-    inside = last = ""
-    while traceback is not None:
-        file = traceback.tb_frame.f_code.co_filename
-        last = f"{file}:{traceback.tb_lineno}"
-        if file.startswith(rootdir) and "site-packages" not in file:
-            inside = f"{file[len(rootdir) :].lstrip('/')}:{traceback.tb_lineno}"
-        traceback = traceback.tb_next
-    return inside or last
+def _first_lines(message: str) -> str:
+    """What the test says, and the first line of pytest's explanation; the rest is kept as data."""
+    lines = message.splitlines()
+    first = next((number for number, line in enumerate(lines) if line.startswith("assert ")), len(lines))
+    return "\n".join(lines[: first + 1])

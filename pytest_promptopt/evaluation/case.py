@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,10 @@ import pytest
 
 from pytest_promptopt.errors import NoModelError, SettingsError
 from pytest_promptopt.evaluation import internals
+from pytest_promptopt.evaluation.expressions import NoValue
 from pytest_promptopt.evaluation.mark import Mark, is_json
+from pytest_promptopt.evaluation.testsource import TestSource, source_of
+from pytest_promptopt.evaluation.values import readable, short
 from pytest_promptopt.models.registry import canonical
 from pytest_promptopt.prompts import PromptFile
 from pytest_promptopt.records import Case, Message, Request
@@ -50,6 +54,29 @@ class PromptCase:
     def asks(self) -> bool:
         """Whether its test has one of our fixtures; otherwise there is no answer that it could wait for."""
         return not {"prompt", "prompts"}.isdisjoint(getattr(self.item, "fixturenames", ()))
+
+    @cached_property
+    def _values(self) -> Mapping[str, Any]:
+        callspec = getattr(self.item, "callspec", None)
+        return {} if callspec is None else callspec.params
+
+    @cached_property
+    def parameters(self) -> Mapping[str, str]:
+        """The values that the test is parametrized with, as short texts."""
+        return {name: short(value) for name, value in self._values.items()}
+
+    @cached_property
+    def source(self) -> TestSource:
+        """The test function as it is written."""
+        return source_of(getattr(self.item, "function", None), frozenset(self._values))
+
+    @cached_property
+    def expected(self) -> Any | None:
+        """What the test compares the answer with, by its source and its parameters; None if not known."""
+        try:
+            return readable(self.source.expected(self._values))
+        except NoValue:
+            return None
 
     def request(
         self,

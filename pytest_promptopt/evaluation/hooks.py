@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_promptopt.errors import PromptoptError, SettingsError
-from pytest_promptopt.evaluation.capture import place_of
+from pytest_promptopt.evaluation.place import place_of
 
 if TYPE_CHECKING:
     from pytest_promptopt.failures import FailedCase

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pytest_promptopt.evaluation import internals
-from pytest_promptopt.evaluation.capture import plain
+from pytest_promptopt.evaluation.values import plain
 from pytest_promptopt.records import Call, Failure, Outcome, Status, Usage
 
 if TYPE_CHECKING:
@@ -17,28 +18,47 @@ if TYPE_CHECKING:
 
 def outcome_of(run: Run, reports: Sequence[pytest.TestReport]) -> Outcome:
     """What a run that lacks no answer has shown; with a model error it is errored, even a swallowed one."""
-    case, failure = run.case.case.id, run.failure
-    duration = sum(report.duration for report in reports)
-    calls = tuple(run.calls)
+    return replace(
+        _verdict(run, reports),
+        calls=tuple(run.calls),
+        duration=sum(report.duration for report in reports),
+        expected=_expected(run),
+        parameters=run.case.parameters,
+        check=run.case.source.check,
+    )
+
+
+def _verdict(run: Run, reports: Sequence[pytest.TestReport]) -> Outcome:
+    case, sample, failure = run.case.case.id, run.sample, run.failure
     if run.error is not None:
-        return Outcome(
-            case, Status.ERRORED, 0.0, run.sample, error=str(run.error), calls=calls, duration=duration
-        )
+        return Outcome(case, Status.ERRORED, 0.0, sample, error=str(run.error))
     own = [report for report in reports if not internals.is_subtest(report)]
     broken = next((report for report in own if report.failed and report.when != "call"), None)
     if broken is not None:
         error = f"{broken.when}: {failure.message if failure else broken.longreprtext[-500:]}"
-        return Outcome(case, Status.ERRORED, 0.0, run.sample, failure, error, calls, duration)
+        return Outcome(case, Status.ERRORED, 0.0, sample, failure, error)
     body = next((report for report in own if report.when == "call"), None)
     if body is None or body.skipped:
-        return Outcome(case, Status.SKIPPED, 0.0, run.sample, calls=calls, duration=duration)
+        return Outcome(case, Status.SKIPPED, 0.0, sample)
+    if body.failed and run.case.asks and not (run.asked or run.touched):
+        told = f"{failure.kind}: {failure.message}".rstrip(": ") if failure else body.longreprtext[-500:]
+        where = f" at {failure.where}" if failure and failure.where else ""
+        error = f"the test ended{where} before it used its prompt: {told}"
+        return Outcome(case, Status.ERRORED, 0.0, sample, failure, error)
     subtests = [report.passed for report in reports if internals.is_subtest(report) and not report.skipped]
     if body.passed and all(subtests):
-        return Outcome(case, Status.PASSED, 1.0, run.sample, calls=calls, duration=duration)
+        return Outcome(case, Status.PASSED, 1.0, sample)
     # With subtests the share of them that passed; a test that fails besides its subtests earns nothing.
     score = sum(subtests) / len(subtests) if subtests and body.passed else 0.0
-    inputs = {} if calls else parameters(run.case.item)
-    return Outcome(case, Status.FAILED, score, run.sample, failure, None, calls, duration, inputs)
+    inputs = {} if run.calls else parameters(run.case.item)
+    return Outcome(case, Status.FAILED, score, sample, failure, inputs=inputs)
+
+
+def _expected(run: Run) -> Any | None:
+    """What the answer is compared with: what the source says, else the operand of the failed ``==``."""
+    if run.case.expected is not None or run.case.source.measured:
+        return run.case.expected
+    return run.failure.expected if run.failure is not None and run.failure.operator == "==" else None
 
 
 def parameters(item: pytest.Item) -> dict[str, str]:
@@ -55,6 +75,7 @@ def to_json(outcome: Outcome) -> dict[str, Any]:
         "failure": None if outcome.failure is None else vars(outcome.failure),
         "calls": [_call(call) for call in outcome.calls],
         "inputs": dict(outcome.inputs),
+        "parameters": dict(outcome.parameters),
     }
 
 

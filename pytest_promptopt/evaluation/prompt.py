@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tempfile
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -22,6 +23,8 @@ from pytest_promptopt.records import Call, Completion, Failure, Message, Overlay
 NOT_SUPPORTED = ("tools", "tool_choice", "images", "attachments")
 #: So many turns of the event loop a suspended `acall` gives its siblings in a `gather`, so that all ask.
 SIBLING_TURNS = 3
+#: Comparisons of one run that are kept: a failed assert explains its own last of all.
+MAX_COMPARED = 100
 
 
 class Suspended(Skipped):
@@ -51,7 +54,8 @@ class Run:
     missing: dict[str, Request] = field(default_factory=dict)
     error: PromptoptError | None = None
     calls: list[Call] = field(default_factory=list)
-    operands: Operands | None = None
+    #: What pytest has explained, in order.
+    compared: deque[Operands] = field(default_factory=lambda: deque(maxlen=MAX_COMPARED))
     failure: Failure | None = None
     #: The test has read `prompt.text` or `prompt.path`: a candidate reaches it even without a call of ours.
     touched: bool = False

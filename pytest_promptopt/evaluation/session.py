@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Collection, Generator, Sequence
 from dataclasses import replace
 from functools import partial
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -39,9 +36,6 @@ from pytest_promptopt.settings import CacheMode, Settings
 
 if TYPE_CHECKING:
     from pytest_promptopt.evaluation.refinement import Refinement
-
-#: Frames of these do not compare anything on a test's behalf.
-_MACHINERY = (os.sep + "_pytest" + os.sep, os.sep + "pluggy" + os.sep, os.path.dirname(__file__) + os.sep)
 
 
 class CaseRunner:
@@ -283,7 +277,7 @@ class CaseRunner:
     def pytest_assertrepr_compare(self, op: str, left: object, right: object) -> None:
         run = self.engine.run
         if run is not None:
-            run.operands = Operands(op, left, right, _comparing_frame())
+            run.compared.append(Operands.here(op, left, right))
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_makereport(
@@ -293,9 +287,14 @@ class CaseRunner:
         run = self.engine.run
         if run is not None and run.case.item is item and report.failed and call.excinfo is not None:
             if run.failure is None and not run.missing:
-                rootdir = str(self.settings.rootdir)
-                run.failure = failure_of(call.excinfo, run.operands, run.calls, rootdir=rootdir)
-            run.operands = None
+                run.failure = failure_of(
+                    call.excinfo,
+                    run.compared,
+                    run.calls,
+                    rootdir=str(self.settings.rootdir),
+                    stated=run.case.expected,
+                )
+            run.compared.clear()
             # What a model wrote must not steer a terminal; apart from that the report is pytest's own.
             terminal: pytest.TerminalReporter | None
             terminal = item.config.pluginmanager.get_plugin("terminalreporter")
@@ -368,10 +367,3 @@ def _representative(case: PromptCase, outcomes: Sequence[Outcome]) -> int:
     rate = sum(outcome.status is Status.PASSED for outcome in counted) / len(counted) if counted else 0.0
     wanted = Status.PASSED if counted and rate >= case.mark.min_case_rate - 1e-9 else Status.FAILED
     return next((outcome.sample for outcome in outcomes if outcome.status is wanted), 0)
-
-
-def _comparing_frame() -> FrameType | None:
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None and any(part in frame.f_code.co_filename for part in _MACHINERY):
-        frame = frame.f_back
-    return frame

@@ -11,8 +11,8 @@ from dataclasses import replace
 import pytest
 
 from pytest_promptopt.errors import SettingsError
-from pytest_promptopt.evaluation.capture import plain
 from pytest_promptopt.evaluation.case import PromptCase
+from pytest_promptopt.evaluation.values import plain
 from pytest_promptopt.records import Split
 from pytest_promptopt.settings import Settings
 

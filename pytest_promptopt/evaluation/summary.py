@@ -80,6 +80,8 @@ class Summary:
         except HookError as error:
             self._notes.append(str(error))
             session.exitstatus = pytest.ExitCode.USAGE_ERROR
+        for feedback in self._feedbacks.values():
+            self.note(feedback.notes)
         unwritten = self._runner is not None and self._runner.unwritten
         if session.exitstatus == pytest.ExitCode.OK and (unwritten or not verdict(self._checks)):
             session.exitstatus = pytest.ExitCode.TESTS_FAILED

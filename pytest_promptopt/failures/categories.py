@@ -6,8 +6,9 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from pytest_promptopt.failures.differences import compact, quote
+from pytest_promptopt.failures.differences import compact, quote, shorten
 from pytest_promptopt.failures.formats import dressing, json_faults, undress, wrapping
+from pytest_promptopt.failures.lookalikes import lookalike, plain
 from pytest_promptopt.failures.refusals import first_sentence, is_refusal, wants_refusal
 from pytest_promptopt.failures.subject import Subject, first_line
 from pytest_promptopt.failures.vocabulary import MAX_SEARCHED, Vocabulary, fold, is_short
@@ -31,6 +32,8 @@ LENGTH_RATIO = 2.0
 MIN_LENGTH_GAP = 5
 #: Items named per case (paths, missing facts): more only repeat that the answer is another one.
 MAX_SIGNS = 5
+#: Characters of a check that stand for it.
+MAX_CONSTRAINT = 120
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,7 @@ _NUMBER_ERROR = re.compile(r"invalid literal for int\(\)|could not convert strin
 _FORM_METHODS = re.compile(
     r"(?:\.|method )(startswith|endswith|fullmatch|match|is(?:lower|upper|title|digit|decimal|alpha))\b"
 )
+_CHOICES = re.compile(r"(?:'[^']*' in answer or )+'[^']*' in answer")
 _MARKUP = re.compile(r"\A(?:`{1,3}\w*|\*{1,2}|#{1,6} ?|\n+|[\"'{}\[\]<>]+)\Z")
 
 
@@ -83,7 +87,10 @@ def _badly_formed(subject: Subject) -> Finding | None:
     if subject.operator in ("in", "not in"):
         return _badly_formed_member(subject)
     if subject.asserted:
-        method = _FORM_METHODS.search(subject.failure.message) if subject.operator is None else None
+        checked = subject.failure.constraint or subject.failure.message
+        method = _FORM_METHODS.search(checked) if subject.operator is None else None
+        if checked.startswith("not "):  # a form that the answer must not have
+            return None
         return Finding(FORMAT, (f"the check {method[1]}() on its form does not hold",)) if method else None
     return _unreadable(subject) if subject.calls else None
 
@@ -92,15 +99,27 @@ def _badly_formed_member(subject: Subject) -> Finding | None:
     operator, looked_for = subject.membership or ("", "")
     if operator == "not in" and _MARKUP.match(looked_for):
         return Finding(FORMAT, (f"{quote(looked_for)} in the answer",))
-    in_answer = operator == "in" and (subject.failure.constraint or "").endswith(" in answer")
-    if in_answer and looked_for.strip() and fold(looked_for) in fold(subject.answer[:MAX_SEARCHED]):
-        return Finding(FORMAT, (f"{quote(looked_for)} in other case or spacing",))
+    if operator == "in" and looked_for.strip() and (sign := _is_there_otherwise(subject, looked_for)):
+        return Finding(FORMAT, (sign,))
     allowed, answer = _allowed(subject), compact(subject.actual)
     inside = allowed.find(undress(answer)[0])
     signs = dressing(inside, answer) if inside else ()
     if not signs and allowed and not is_short(answer):
         signs = ("prose around the value" if allowed.within(answer) else "prose instead of a label",)
     return Finding(FORMAT, signs) if signs else None
+
+
+def _is_there_otherwise(subject: Subject, looked_for: str) -> str:
+    """How the searched text holds `looked_for` all the same; empty when it does not."""
+    if not (subject.failure.constraint or "").endswith(" in answer"):
+        return ""
+    searched = (subject.actual if isinstance(subject.actual, str) else subject.answer)[:MAX_SEARCHED]
+    if looked_for in searched:
+        return ""
+    if fold(looked_for) in fold(searched):
+        return f"{quote(looked_for)} in other case or spacing"
+    same = fold(plain(looked_for)) in fold(plain(searched))
+    return f"{quote(looked_for)} in characters that look the same" if same else ""
 
 
 def _unreadable(subject: Subject) -> Finding | None:
@@ -133,6 +152,8 @@ def _badly_formed_value(subject: Subject) -> Finding | None:
         return Finding(
             FORMAT, (f"a {type(subject.actual).__name__} instead of a {type(subject.expected).__name__}",)
         )
+    if sign := lookalike(expected, actual):
+        return Finding(FORMAT, (sign,))
     signs = dressing(expected, actual) or wrapping(expected, actual, subject.vocabulary)
     if signs:
         return Finding(FORMAT, signs, pair=_inner_pair(expected, actual, subject.vocabulary))
@@ -195,6 +216,9 @@ def _incomplete(subject: Subject) -> Finding | None:
             if change.kind == "missing" or _is_blanked(change.expected, change.actual)
         ]
         return Finding(MISSING, _folded(map(_named, absent_fields))) if absent_fields else None
+    if subject.operator == "or" and (choices := _CHOICES.fullmatch(subject.failure.constraint or "")):
+        texts = re.split(r" in answer(?: or |\Z)", choices[0])[:-1]
+        return Finding(MISSING, (f"one of {', '.join(quote(text[1:-1]) for text in texts)}",))
     wanted = subject.operator == "!=" or bool(subject.texts and subject.texts[0].strip())
     if wanted and isinstance(subject.actual, str) and not subject.actual.strip():
         return Finding(MISSING, ("the whole answer (it is empty)",))
@@ -232,7 +256,8 @@ def _invented(subject: Subject) -> Finding | None:
             if len(extra) == len(subject.changes)
             else None
         )
-    if subject.texts and subject.vocabulary.find(subject.texts[0]) and is_short(subject.texts[1]):
+    closed = subject.vocabulary.complete  # else the answer may be what a case expects that nobody knows of
+    if closed and subject.texts and subject.vocabulary.find(subject.texts[0]) and is_short(subject.texts[1]):
         value = undress(subject.texts[1])[0] or subject.texts[1].strip()
         return Finding(INVENTED, (quote(value),), pair=(subject.texts[0], value))
     absent, added = subject.facts
@@ -242,7 +267,7 @@ def _invented(subject: Subject) -> Finding | None:
 def _wrong_length(subject: Subject) -> Finding | None:
     size = _measured_length(subject)
     if size:
-        return Finding(VERBOSE if size[1] > size[0] else TERSE, size=size)
+        return Finding(VERBOSE if subject.operator in ("<", "<=") else TERSE, size=size)
     if subject.texts is None or subject.operator != "==":
         return None
     wanted, given = (len(text.split()) for text in subject.texts)
@@ -274,7 +299,7 @@ def _measured_length(subject: Subject) -> tuple[float, float, str] | None:
             return limit, given, unit
     return (
         (limit, given, "in the test's own measure")
-        if limit is not None and "len(" in subject.failure.message
+        if limit is not None and "len(" in f"{subject.failure.constraint} {subject.failure.message}"
         else None
     )
 
@@ -304,24 +329,27 @@ def _differing(subject: Subject) -> Finding | None:
         return None
     given = subject.actual
     measured = isinstance(given, (int, float)) and not isinstance(given, bool)
+    measured = measured and subject.operator not in ("or", "matches", "in", "not in")
     limit = _limit(subject, given) if measured else None
     size = (limit, float(given), subject.operator) if measured and limit is not None else None
     return Finding(
         WRONG,
-        (
-            f"a measure that must be {subject.operator} {limit:g}"
-            if limit is not None
-            else f"a check with {subject.operator}",
-        ),
+        (f"a measure that must be {subject.operator} {limit:g}" if limit is not None else _gist_of(subject),),
         size=size,
     )
 
 
+def _gist_of(subject: Subject) -> str:
+    """The check that does not hold, in words that fold."""
+    if subject.operator in ("or", "matches") and subject.failure.constraint:
+        return shorten(subject.failure.constraint, MAX_CONSTRAINT)
+    return f"a check with {subject.operator}"
+
+
 def _other(subject: Subject) -> Finding:
     place = f" at {subject.failure.where}" if subject.failure.where else ""
-    return Finding(
-        OTHER, (f"{subject.kind or 'failure'} {quote(first_line(subject.failure.message))}{place}",)
-    )
+    told = first_line(subject.failure.constraint or subject.failure.message)
+    return Finding(OTHER, (f"{subject.kind or 'failure'} {quote(told)}{place}",))
 
 
 def _folded(signs: Iterable[str]) -> tuple[str, ...]:

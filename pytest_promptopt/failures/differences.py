@@ -9,6 +9,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pytest_promptopt.failures.lookalikes import lookalike
+
 #: Characters of a quoted value inside a sentence: enough for a label or a short sentence, one terminal line.
 MAX_QUOTE = 80
 #: Characters of a text kept for a case: two pages show what went wrong, and the optimizer pays for each.
@@ -158,11 +160,17 @@ class Change:
 
     @property
     def spelling(self) -> bool:
-        """Whether both sides are the same value in another type, case or spacing."""
+        """Whether both sides are the same value in another type, case or spacing, or look the same."""
         if self.kind != "changed" or isinstance(self.expected, (dict, list)):
             return False
-        same = _bare(self.expected) == _bare(self.actual)
+        same = _bare(self.expected) == _bare(self.actual) or bool(self.lookalike)
         return same and not isinstance(self.actual, (dict, list))
+
+    @property
+    def lookalike(self) -> str:
+        """What tells two texts apart that look the same; empty for others."""
+        texts = isinstance(self.expected, str) and isinstance(self.actual, str)
+        return lookalike(self.expected, self.actual) if texts else ""
 
     def __str__(self) -> str:
         place = f"at {self.path}" if self.path else "as a whole"
@@ -170,7 +178,8 @@ class Change:
             return f"{place}: expected {quote(self.expected)} but it is missing"
         if self.kind == "extra":
             return f"{place}: nothing was expected but got {quote(self.actual)}"
-        return f"{place}: expected {quote(self.expected)} but got {quote(self.actual)}"
+        told = f"{place}: expected {quote(self.expected)} but got {quote(self.actual)}"
+        return f"{told}: {self.lookalike}" if self.lookalike else told
 
 
 def _bare(value: Any) -> str:

@@ -11,7 +11,8 @@ from pytest_promptopt.failures import categories
 from pytest_promptopt.failures.differences import compact, quote
 from pytest_promptopt.failures.formats import SIGNS
 from pytest_promptopt.failures.groups import MAX_NAMED, MAX_SAMPLED, Group, Member
-from pytest_promptopt.failures.subject import Subject, first_line
+from pytest_promptopt.failures.lookalikes import is_form, is_lookalike
+from pytest_promptopt.failures.subject import MUST_HOLD, Subject, first_line
 from pytest_promptopt.failures.vocabulary import fold, listed, words
 from pytest_promptopt.records import StopReason
 
@@ -51,6 +52,8 @@ def _explain_format(group: Group) -> Explanation:
     if group.confusion:
         wrong = sum(row[2] for row in group.confusion)
         observed += f"; in {wrong} of them the value inside is another label too: {_pairs(group)}"
+    if is_lookalike(sign):
+        return _explain_lookalikes(group, observed)
     terms = SIGNS.get(sign, ())
     cause = group.by_prose(
         terms,
@@ -62,6 +65,24 @@ def _explain_format(group: Group) -> Explanation:
     return Explanation(observed, cause, f"state the exact form: {_shape(member)}; never like {quote(answer)}")
 
 
+def _explain_lookalikes(group: Group, observed: str) -> Explanation:
+    forms = sum(count for sign, count in group.signs if is_form(sign))
+    others = [sign for sign, _ in group.signs if is_lookalike(sign) and not is_form(sign)]
+    fixes = []
+    if others:
+        fixes.append(
+            "ask for plain letters, spaces and marks, or compare without these differences in the test"
+        )
+    if forms:
+        fixes.append(
+            f"no prompt decides the Unicode form ({answers(forms)}): "
+            "compare unicodedata.normalize('NFC', ...) of both in the test"
+        )
+    return Explanation(
+        observed, "answer and expected text look the same and differ in how they are coded", "; ".join(fixes)
+    )
+
+
 def _shape(member: Member) -> str:
     """The form that the tests accept, from what they expect."""
     subject = member.subject
@@ -70,7 +91,7 @@ def _shape(member: Member) -> str:
         return f"one JSON object with the keys {keys}, and nothing before or after it"
     if isinstance(subject.expected, list):
         return f"one JSON array, {quote(subject.expected)} for this input, with nothing before or after it"
-    if subject.operator == "==" and subject.vocabulary:
+    if subject.operator == "==" and subject.vocabulary and subject.vocabulary.complete:
         return f"exactly one of {subject.vocabulary.listed()}, spelled like that, and nothing else"
     if subject.operator == "==":
         return f"the bare value, as in {quote(subject.expected)}, and nothing else"
@@ -93,9 +114,9 @@ def _explain_confusion(group: Group) -> Explanation:
     prose = group.background.prose
     lines = prose.line_with(expected), prose.line_with(actual)
     unnamed = [quote(label) for label, line in zip((expected, actual), lines, strict=True) if not line]
-    if prose and unnamed:
+    if prose.whole and unnamed:
         cause = f"the prompt does not name {listed(unnamed)}"
-    elif prose:
+    elif prose and not unnamed:
         if lines[0] == lines[1]:
             cause = f"{lines[0]} names both and does not say when to answer which"
         else:
@@ -286,12 +307,19 @@ def _explain_other(group: Group) -> Explanation:
     return Explanation(
         f"{group.share}: {listed(most, 3)}",
         f"{messages}{where}{inputs}",
-        f"have answers that do not lead to: {next(iter(lines))}{seen}",
+        _remedy(next(iter(lines))) + seen,
     )
 
 
+def _remedy(gist: str) -> str:
+    """What to aim at, by the check that did not hold or the error that came."""
+    if gist.startswith(MUST_HOLD):
+        return f"have answers for which this holds: {gist.removeprefix(MUST_HOLD)}"
+    return f"have answers that do not lead to: {gist}"
+
+
 def _gist(subject: Subject) -> str:
-    return (subject.difference() or (first_line(subject.failure.message),))[0]
+    return (subject.difference() or (first_line(subject.message),))[0]
 
 
 _EXPLAINERS: dict[str, Callable[[Group], Explanation]] = {

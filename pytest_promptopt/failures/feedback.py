@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,6 +13,7 @@ from pytest_promptopt.failures.differences import compact, shorten
 from pytest_promptopt.failures.explanations import explain
 from pytest_promptopt.failures.formats import undress
 from pytest_promptopt.failures.groups import Background, Group, Member
+from pytest_promptopt.failures.lookalikes import lookalike
 from pytest_promptopt.failures.subject import Subject, subject_of
 from pytest_promptopt.failures.vocabulary import Prose, Vocabulary, closed_set, words
 from pytest_promptopt.records import CaseResult, Outcome, Status
@@ -26,6 +28,7 @@ class FailedCase:
     :param actual: what was compared with `expected`; else the answer.
     :param answer: what the prompt in question answered, when something else was compared.
     :param difference: lines that say how they differ, ready to print.
+    :param remark: what tells `expected` and `actual` apart where they look the same: to be told with both.
     """
 
     case: str
@@ -36,6 +39,7 @@ class FailedCase:
     difference: tuple[str, ...]
     message: str
     answer: str = ""
+    remark: str = ""
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,7 @@ class Feedback:
     :param errored: the cases that only errored: they are no evidence and are in no category.
     :param categories: by count, descending.
     :param failed: every failing case, in the order given.
+    :param notes: how the tests could tell more about their failures, for their author.
     """
 
     total: int
@@ -74,7 +79,11 @@ class Feedback:
     errored: int
     categories: tuple[Category, ...]
     failed: tuple[FailedCase, ...]
+    notes: tuple[str, ...] = ()
 
+
+#: Something that an application puts into a text, in whatever template language.
+_PLACEHOLDER = re.compile(r"\{[^{}\n]*\}|%\(\w+\)|\$\{?\w")
 
 #: A hook's own category for a failed case (whose `category` is the built-in choice), or None to keep that.
 Categorize = Callable[[FailedCase], str | None]
@@ -94,7 +103,7 @@ def describe(
     :param custom: asked for every failed case; its answer wins over the built-in category unless it is None.
     :raises TypeError: `custom` answered something that is neither None nor a name.
     """
-    text = Prose(prose)
+    text = _prose(prose, results, prompt)
     failing = [(result, result.failing) for result in results]
     vocabularies = _vocabularies(results, text)
     failed: list[FailedCase] = []
@@ -117,7 +126,28 @@ def describe(
         errored=sum(result.errored for result in results),
         categories=tuple(_category(group) for group in sorted(groups, key=lambda g: -len(g.members))),
         failed=tuple(failed),
+        notes=tuple(dict.fromkeys(o.failure.hint for _, o in failing if o and o.failure and o.failure.hint)),
     )
+
+
+def _prose(text: str, results: Sequence[CaseResult], prompt: str | None) -> Prose:
+    """The prompt with what every case puts into it; without calls of ours that is not known."""
+    calls = [
+        call
+        for result in results
+        for outcome in result.counted[:1]
+        for call in outcome.calls
+        if prompt is None or call.prompt == prompt
+    ]
+    if not calls:
+        return Prose(text, open=_PLACEHOLDER.search(text) is not None)
+    first, *others = (call.variables for call in calls)
+    given = {
+        name: compact(value)
+        for name, value in first.items()
+        if others and all(each.get(name) == value for each in others)
+    }
+    return Prose(text, given)
 
 
 def _category(group: Group) -> Category:
@@ -142,20 +172,25 @@ def _failed_case(subject: Subject, category: str, result: CaseResult) -> FailedC
     compared = subject.operator == "==" or isinstance(subject.actual, str) or not subject.calls
     actual = shorten(compact(_compared(subject)) if compared else compact(subject.answer))
     answer = shorten(compact(subject.answer))
+    stated = subject.failure.expected if subject.failure.operator == "==" else subject.expected
     return FailedCase(
         case=subject.case,
         category=category,
         inputs={name: shorten(value) for name, value in subject.inputs.items()},
-        expected=shorten(
-            compact(subject.failure.expected if subject.failure.operator == "==" else subject.expected)
-        )
-        if subject.operator == "=="
-        else None,
+        expected=None if stated is None and subject.operator != "==" else shorten(compact(stated)),
         actual=actual,
         difference=difference,
-        message=shorten(compact(subject.failure.message)),
+        message=shorten(compact(_without(answer, subject.message))),
         answer="" if _says_the_same(answer, actual) else answer,
+        remark=lookalike(*subject.texts) if subject.texts else "",
     )
+
+
+def _without(answer: str, message: str) -> str:
+    """`message` without a quoted copy of the answer, which stands beside it."""
+    for quoted in (repr(answer[:200]), repr(answer)):
+        message = message.replace(f": {quoted}", "") if len(answer) > 3 else message
+    return message
 
 
 def _says_the_same(answer: str, actual: str) -> bool:
@@ -186,8 +221,8 @@ def _chosen(case: FailedCase, custom: Categorize | None) -> FailedCase:
 def _vocabularies(results: Sequence[CaseResult], prose: Prose) -> dict[tuple[str, ...], Vocabulary]:
     """prompts of a case -> the closed set of labels that cases of these prompts expect.
 
-    A passing case shows what it expected only by its answer, so it is heard only when a case of the same test
-    function fails on an expected text.
+    A passing case is heard when a case of the same test function fails on an expected text. Its answer is no
+    label: the test may have cleaned it before it compared.
     """
     pairs: dict[tuple[str, ...], list[tuple[str, str]]] = defaultdict(list)
     functions: set[str] = set()
@@ -196,14 +231,17 @@ def _vocabularies(results: Sequence[CaseResult], prose: Prose) -> dict[tuple[str
         if pair is not None:
             pairs[result.case.prompts].append(pair)
             functions.add(_function(result))
-    passing: dict[tuple[str, ...], list[str]] = defaultdict(list)
+    stated: dict[tuple[str, ...], list[str]] = defaultdict(list)
+    unknown: set[tuple[str, ...]] = set()
     for result in results:
-        if result.failing is None and result.counted and _function(result) in functions:
-            passing[result.case.prompts].extend(
-                o.calls[-1].text.strip() for o in result.counted[:1] if o.calls
-            )
+        if _label_pair(result.failing) is None and result.counted and _function(result) in functions:
+            label = result.counted[0].expected
+            if isinstance(label, (str, int, float)) and not isinstance(label, bool):
+                stated[result.case.prompts].append(compact(label).strip())
+            elif label is None:
+                unknown.add(result.case.prompts)
     prompts = {result.case.prompts for result in results}
-    return {key: closed_set(pairs[key], passing[key], prose) for key in prompts}
+    return {key: closed_set(pairs[key], stated[key], prose, complete=key not in unknown) for key in prompts}
 
 
 def _label_pair(outcome: Outcome | None) -> tuple[str, str] | None:

@@ -99,4 +99,4 @@ class Group:
         line = self.background.prose.line_with(*terms)
         if line:
             return f"{line} of the prompt {stated}"
-        return f"the prompt {absent}" if self.background.prose else unknown
+        return f"the prompt {absent}" if self.background.prose.whole else unknown

@@ -18,6 +18,7 @@ from pytest_promptopt.failures.differences import (
     structure_changes,
     text_diff,
 )
+from pytest_promptopt.failures.lookalikes import lookalike
 from pytest_promptopt.failures.vocabulary import MAX_SEARCHED, Prose, Vocabulary, is_short, words
 from pytest_promptopt.records import Call, Failure, Outcome
 
@@ -35,8 +36,14 @@ _UNITTEST_EQUAL = re.compile(
 _UNITTEST_IN = re.compile(
     r"(?P<quote>['\"])(?P<left>.*?)(?P=quote) (?P<negated>unexpectedly |not )found in ", re.DOTALL
 )
+#: In the `repr` of an object.
+_ADDRESS = re.compile(r"(?<=object) at 0x[0-9A-Fa-f]+(?=>)")
 #: Numbers, and words after another word: a capital at the start of a sentence makes no name.
 _FACT = re.compile(r"\d[\d.,:/-]*\d|\d|(?<=[\w,;:(] )[^\W\d_][\w'’-]+")
+#: Opens the line of a difference that says what had to hold.
+MUST_HOLD = "must hold: "
+#: Explanations that explain nothing.
+_EMPTY = ("assert False", "assert None", "assert 0", "assert []", "assert {}", "assert ''", "assert not True")
 _ESCAPES = {"\\n": "\n", "\\t": "\t", "\\'": "'", '\\"': '"', "\\\\": "\\"}
 
 
@@ -45,7 +52,8 @@ class Subject:
     """What is known about one failed case.
 
     :param operator: the comparison that failed; None when there is none to judge by.
-    :param expected: with ``==`` the expected value, JSON text parsed; else None.
+    :param expected: with ``==`` the expected value, JSON text parsed; where nothing was compared, what the
+        test states; else None.
     :param actual: what was compared; the answer where the comparison had no text of its own.
     :param answer: the text of the last call, what the test judged; empty without calls.
     :param stage_answer: the last answer of the prompt in question, when another prompt's call came after it.
@@ -91,6 +99,15 @@ class Subject:
         """Whether a check failed, as opposed to an exception on the way to it."""
         return self.kind in ("AssertionError", "Failed", "")
 
+    @property
+    def message(self) -> str:
+        """What the failure says; where it says nothing about the values, the statement that failed."""
+        said = self.failure.message.strip()
+        unexplained = self.operator is None and not self.failure.constraint
+        if self.asserted and unexplained and self.failure.check and said in ("", *_EMPTY):
+            return self.failure.check
+        return said
+
     @cached_property
     def membership(self) -> tuple[str, str] | None:
         """``("in" or "not in", the text looked for)``, when a literal inside the answer was checked."""
@@ -129,11 +146,11 @@ class Subject:
         elif self.operator == "==":
             lines.append(f"expected {quote(self.expected)} but got {quote(self.actual)}")
         elif self.failure.constraint:
-            lines.append(f"must hold: {shorten(self.failure.constraint, 300)}")
+            lines.append(f"{MUST_HOLD}{shorten(self.failure.constraint, 300)}")
             if not isinstance(self.failure.actual, (str, type(None))):
                 lines.append(f"was: {quote(self.failure.actual)}")
-        elif not self.asserted or self.failure.message.strip():
-            lines.append(f"{self.kind or 'failed'}: {first_line(self.failure.message)}")
+        elif not self.asserted or self.message:
+            lines.append(f"{self.kind or 'failed'}: {first_line(self.message)}")
         lines += self._whereabouts()
         return tuple(lines)
 
@@ -163,6 +180,8 @@ def _facts(text: str) -> dict[str, None]:
 
 def _text_lines(wanted: Any, given: Any, expected: str, actual: str) -> list[str]:
     lines = [f"expected {quote(wanted)} but got {quote(given)}"]
+    if sign := lookalike(expected, actual):
+        return [f"{lines[0]}: {sign}"]
     if quote(expected) == quote(actual) and expected != actual:  # they differ past what a line shows
         lines = [f"expected a text of {len(expected):,} characters but got another of {len(actual):,}"]
     # Texts without a word in common are replaced as a whole: a diff would only repeat both.
@@ -194,8 +213,11 @@ def subject_of(
     """Read a failed outcome. `prompt` picks whose calls are the inputs; None, or one not called: all."""
     failure = outcome.failure or Failure("", "", "")
     calls = tuple(call for call in outcome.calls if call.prompt == prompt) or outcome.calls
-    answer = outcome.calls[-1].text if outcome.calls else ""
+    judged = _judged(outcome.calls, failure)
+    answer = judged.text if judged is not None else ""
     operator, expected, actual = _operands(failure, answer)
+    if operator is None and not failure.constraint:
+        expected = outcome.expected
     return Subject(
         case=outcome.case,
         failure=failure,
@@ -203,12 +225,26 @@ def subject_of(
         expected=expected,
         actual=actual,
         answer=answer,
-        stage_answer=calls[-1].text if calls and calls[-1] is not outcome.calls[-1] else None,
-        inputs=_inputs(calls) or outcome.inputs,
+        stage_answer=calls[-1].text if calls and judged not in calls else None,
+        inputs={name: without_addresses(text) for name, text in (_inputs(calls) or outcome.inputs).items()},
         calls=calls,
         prose=prose,
         vocabulary=vocabulary or Vocabulary(),
     )
+
+
+def _judged(calls: Sequence[Call], failure: Failure) -> Call | None:
+    """The call whose answer the failed check is about: the last, unless it compared another one's."""
+    if isinstance(failure.actual, str) and (said := failure.actual.strip().casefold()):
+        for call in reversed(calls):
+            if call.text.strip().casefold() == said:
+                return call
+    return calls[-1] if calls else None
+
+
+def without_addresses(text: str) -> str:
+    """`text` without where objects live, which differs from process to process."""
+    return _ADDRESS.sub("", text)
 
 
 def _operands(failure: Failure, answer: str) -> tuple[str | None, Any, Any]:

@@ -52,17 +52,21 @@ _COMMON = frozenset(
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """The closed set of answers that a group of cases expects; empty when there is none."""
+    """The closed set of answers that a group of cases expects; empty when there is none.
+
+    :param complete: whether it holds all that the cases expect; what some of them expect is not known else.
+    """
 
     labels: Mapping[str, str] = field(default_factory=dict)
+    complete: bool = True
 
     @classmethod
-    def of(cls, spellings: Iterable[str]) -> Vocabulary:
+    def of(cls, spellings: Iterable[str], *, complete: bool = True) -> Vocabulary:
         labels: dict[str, str] = {}
         for spelling in spellings:
             labels.setdefault(fold(spelling), spelling)
         labels.pop("", None)
-        return cls(labels)
+        return cls(labels, complete)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -88,27 +92,31 @@ class Vocabulary:
         return listed([quote(label) for label in self.labels.values()], limit)
 
 
-def closed_set(pairs: Sequence[tuple[str, str]], passing: Iterable[str], prose: Prose) -> Vocabulary:
+def closed_set(
+    pairs: Sequence[tuple[str, str]], passing: Iterable[str], prose: Prose, *, complete: bool = True
+) -> Vocabulary:
     """Judge whether what a group of cases expects is a closed set of labels; empty when it is not.
 
     It is one when the values repeat, when a case answers what another expects, or when the prompt names them.
 
     :param pairs: (expected, actual) of every failed case of the group.
-    :param passing: the answers of the cases that pass: those that look like labels were expected too.
+    :param passing: what the cases expect that pass.
+    :param complete: whether that is known of all of them.
     """
     pairs = [(expected, actual) for expected, actual in pairs if is_short(expected)]
     if not pairs:
         return Vocabulary()
     expected = [*(expected for expected, _ in pairs), *filter(is_short, passing)]
     seen = Counter(map(fold, expected))
-    labels = Vocabulary.of(expected)
+    labels = Vocabulary.of(expected, complete=complete)
     if len(labels) > MAX_LABELS:
         return Vocabulary()
     only_numbers = all(map(is_number, labels.labels))
     stated = [] if only_numbers else [label for label in labels.labels.values() if prose.line_with(label)]
     if stated:  # an answer from the prompt's own list is a member, expected elsewhere or not
         answers = dict.fromkeys(actual for _, actual in pairs if is_short(actual) and not is_number(actual))
-        labels = Vocabulary.of([*expected, *(answer for answer in answers if prose.line_with(answer))])
+        named = (answer for answer in answers if prose.line_with(answer))
+        labels = Vocabulary.of([*expected, *named], complete=complete)
     repeated = seen.total() >= 2 * len(seen) >= 4
     crossed = not only_numbers and any(fold(actual) in seen.keys() - {fold(value)} for value, actual in pairs)
     closed = repeated or crossed or 2 * len(stated) >= len(seen)
@@ -117,9 +125,15 @@ def closed_set(pairs: Sequence[tuple[str, str]], passing: Iterable[str], prose: 
 
 @dataclass(frozen=True)
 class Prose:
-    """The prompt's current text, to look up what it says. Falsy when it is not known."""
+    """The prompt's current text, to look up what it says. Falsy when it is not known.
+
+    :param given: variables that have the same value in every case: they are part of what the model reads.
+    :param open: whether something else is put into the text that nobody knows, so that it may say more.
+    """
 
     text: str
+    given: Mapping[str, str] = field(default_factory=dict)
+    open: bool = False
 
     def __bool__(self) -> bool:
         return bool(self.text.strip())
@@ -128,6 +142,11 @@ class Prose:
     def _folded(self) -> tuple[tuple[int, str, str], ...]:
         lines = enumerate(self.text[:MAX_SEARCHED].splitlines(), 1)
         return tuple((number, fold(line), line.strip()) for number, line in lines if line.strip())
+
+    @property
+    def whole(self) -> bool:
+        """Whether what `line_with` does not find is not there."""
+        return bool(self) and not self.open
 
     @cached_property
     def _found(self) -> dict[tuple[str, ...], str]:
@@ -147,6 +166,9 @@ class Prose:
         for number, line, original in self._folded:
             if pattern.search(line):
                 return f"line {number} ({quote(original, 2 * MAX_QUOTE)})"
+        for name, value in self.given.items():
+            if pattern.search(fold(value[:MAX_SEARCHED])):
+                return f"the variable {name} ({quote(value, 2 * MAX_QUOTE)})"
         return ""
 
 

@@ -135,7 +135,8 @@ def _operands(case: FailedCase) -> str:
     if case.expected is None:
         return excerpt(case.message, 2 * MAX_VALUE_WIDTH)
     expected, actual = (excerpt(value, MAX_VALUE_WIDTH) for value in (case.expected, case.actual))
-    return f'expected "{expected}", got "{actual}"'
+    remark = f": {printable(case.remark)}" if case.remark else ""
+    return f'expected "{expected}", got "{actual}"{remark}'
 
 
 def _labelled(label: str, sentence: str, width: int) -> Iterator[Line]:

@@ -144,3 +144,32 @@ def test_how_a_case_ended(example: Example, source: str, status: str) -> None:
     found = result(example, source)
     assert found["status"] == status
     assert found["rate"] == {"passed": 1.0, "failed": 0.0}.get(status)
+
+
+def test_every_case_says_what_it_expected_whether_it_passed_or_not(example: Example) -> None:
+    example.files(
+        {
+            "kept.py": """
+            def pytest_runtest_logreport(report):
+                data = getattr(report, "promptopt", {})
+                for each in data.get("outcomes", ()):
+                    with open("notes.log", "a") as file:
+                        print(each["status"], each["expected"], each["parameters"], file=file)
+                        print(each["check"], file=file)
+            """
+        }
+    )
+    example.tests(
+        """
+        @pytest.mark.parametrize(("q", "amount"), [('{"a": 1}', 1), ("no JSON", 2)])
+        def test_it(prompt, q, amount):
+            assert prompt(q=q).json() == {"a": amount}
+        """
+    )
+    check = ("def test_it(prompt, q, amount):", '    assert prompt(q=q).json() == {"a": amount}')
+    assert example.run("-p", "kept").notes == (
+        "passed {'a': 1} {'q': '{\"a\": 1}', 'amount': '1'}",
+        *check,
+        "failed {'a': 2} {'q': 'no JSON', 'amount': '2'}",
+        *check,
+    )

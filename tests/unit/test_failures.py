@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -20,7 +21,9 @@ def call(text: str, /, *, prompt: str = PROMPT, stop: str = "end_turn", **variab
 
 def outcome(case: str, failure: Failure | None, *calls: Call) -> Outcome:
     status = Status.PASSED if failure is None else Status.FAILED
-    return Outcome(case, status, float(failure is None), failure=failure, calls=calls)
+    # What passed was compared with its very answer.
+    expected = failure.expected if failure else calls[-1].text if calls else None
+    return Outcome(case, status, float(failure is None), failure=failure, calls=calls, expected=expected)
 
 
 def result(name: str, failure: Failure | None, *calls: Call) -> CaseResult:
@@ -553,3 +556,87 @@ def test_every_category_speaks_of_its_own_cases() -> None:
         assert one.observed != two.observed
         assert one.cause != two.cause
         assert one.fix != two.fix
+
+
+class TestWhatIsKnown:
+    """Advice says no more than is known of the cases and of the prompt."""
+
+    def labelled(self, number: int, label: object, answer: str) -> CaseResult:
+        """A passing case of `ROUTES`' test that was compared with `label`, or with nobody knows what."""
+        name = f"tests/test_support.py::test_routing[passing {number}]"
+        passed = Outcome(name, Status.PASSED, 1.0, calls=(call(answer, ticket="x"),), expected=label)
+        return CaseResult(Case(name, (PROMPT,), Split.TRAIN), (passed,))
+
+    def test_a_label_is_what_a_passing_case_expects_and_not_its_answer(self) -> None:
+        rows = [("a", "negative", "The review is positive"), ("b", "positive", "positive!")]
+        passing = [self.labelled(number, "positive", "Positive.") for number in range(3)]
+        feedback = describe([*routed(rows), *passing])
+        assert all("Positive." not in category.fix for category in feedback.categories)
+        assert any('exactly one of "negative" and "positive"' in each.fix for each in feedback.categories)
+
+    def test_no_answer_is_called_invented_while_some_cases_expect_nobody_knows_what(self) -> None:
+        rows = [(f"ticket {n}", label, "account") for n, label in enumerate(["delivery", "returns"] * 3)]
+        unknown = [self.labelled(number, None, "") for number in range(4)]
+        known = [self.labelled(number, "account", "account") for number in range(4)]
+        for category in describe([*routed(rows), *unknown]).categories:
+            assert category.name == "wrong value"
+            assert "never" not in category.fix
+        assert only(describe([*routed(rows), *known])).name == "boundary confusion"
+        assert only(describe([*routed(rows), *routed(rows)])).name == "hallucinated content"
+
+    def test_what_every_case_puts_into_the_prompt_is_part_of_it(self) -> None:
+        rows = [("a", "billing", "refunds"), ("b", "refunds", "billing")] * 2
+        results = [
+            result(f"test_it[{n}]", equal(wanted, got), call(got, ticket=ticket, labels="billing, refunds"))
+            for n, (ticket, wanted, got) in enumerate(rows)
+        ]
+        cause = only(describe(results, prose="Sort {{ ticket }} as one of {{ labels }}.")).cause
+        assert 'the variable labels ("billing, refunds") names both' in cause
+
+    def test_what_an_application_puts_into_a_prompt_is_not_missing_from_it(self) -> None:
+        rows = [("billing", "refunds"), ("refunds", "billing")] * 2
+        results = [result(f"test_it[{n}]", equal(*row)) for n, row in enumerate(rows)]
+        assert "does not name" not in only(describe(results, prose="One of {labels}.")).cause
+        assert "does not name" in only(describe(results, prose="One word.")).cause
+
+    def test_the_answer_that_was_compared_is_the_one_that_is_searched(self) -> None:
+        failure = constraint("in", "'refund' in answer", "we can help")
+        found = result("test_it", failure, call("we can help", q="a"), call("the Refund comes", q="b"))
+        feedback = describe([found])
+        assert only(feedback).name == "missing information"
+        assert feedback.failed[0].actual == "we can help"
+
+    def test_one_of_several_texts_is_missing(self) -> None:
+        failure = constraint("or", "'refund' in answer or 'money' in answer", "Hello")
+        assert 'one of "refund", "money"' in only(describe([result("t", failure, call("Hello"))])).observed
+
+    @pytest.mark.parametrize(
+        ("operator", "words", "category"),
+        [("<", "len(answer) < 5", "too verbose"), (">", "len(answer) > 5", "too terse")],
+    )
+    def test_a_bound_is_read_in_its_direction(self, operator: str, words: str, category: str) -> None:
+        found = result("test_it", constraint(operator, words, 5), call("abcde"))
+        assert only(describe([found])).name == category
+
+    def test_an_error_before_the_comparison_hides_no_expected_value(self) -> None:
+        failed = outcome(
+            "t", raised("ValueError", "the completion is not JSON: 'Sure!'"), call("Sure!", x="a")
+        )
+        name = Case("t", (PROMPT,), Split.TRAIN)
+        feedback = describe([CaseResult(name, (replace(failed, expected={"amount": 5}),))])
+        assert feedback.failed[0].expected == '{"amount": 5}'
+        assert "'Sure!'" not in feedback.failed[0].message
+        assert 'one JSON object with the keys "amount"' in only(feedback).fix
+
+    def test_an_assert_without_values_is_told_by_its_source(self) -> None:
+        failure = replace(raised("AssertionError", ""), check="assert is_polite(answer)", hint="say more")
+        feedback = describe([result("t", failure, call("Go away"))])
+        assert feedback.failed[0].message == "assert is_polite(answer)"
+        assert "assert is_polite(answer)" in only(feedback).observed
+        assert feedback.notes == ("say more",)
+
+    def test_a_check_is_said_as_what_must_hold(self) -> None:
+        failure = Failure("AssertionError", "assert False", "t.py:1", constraint="not is_rude(answer)")
+        assert only(describe([result("t", failure, call("No"))])).fix.startswith(
+            "have answers for which this holds: not is_rude(answer)"
+        )

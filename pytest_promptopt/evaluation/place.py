@@ -1,0 +1,129 @@
+"""Where in the user's code something went wrong: the frame, its names, the statement as it is written."""
+
+from __future__ import annotations
+
+import ast
+from collections import ChainMap
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import FrameType, FunctionType, TracebackType
+from typing import Any
+
+from pytest_promptopt.evaluation.asserts import REWRITTEN, Reason
+from pytest_promptopt.evaluation.expressions import NoValue, value_of
+from pytest_promptopt.evaluation.sourcefile import Function, source_file
+from pytest_promptopt.records import Completion
+
+
+def entries(traceback: TracebackType | None) -> list[tuple[FrameType, int]]:
+    """Frames and lines, the innermost last."""
+    found = []
+    while traceback is not None:
+        found.append((traceback.tb_frame, traceback.tb_lineno))
+        traceback = traceback.tb_next
+    return found
+
+
+def place_of(traceback: TracebackType | None, rootdir: str) -> str:
+    """``file:line`` of the innermost frame inside the project, else of the innermost one."""
+    return Place.of(traceback, rootdir).where
+
+
+@dataclass(frozen=True)
+class Place:
+    """A line of the user's code.
+
+    :param where: ``file:line``.
+    :param innermost: whether nothing deeper was at work: what went wrong is the statement itself.
+    :param statement: the statement of that line, None without a source.
+    :param text: its source.
+    :param function: the function around it.
+    """
+
+    where: str = ""
+    frame: FrameType | None = None
+    innermost: bool = False
+    statement: ast.stmt | None = None
+    text: str = ""
+    function: Function | None = None
+    rootdir: str = ""
+
+    @classmethod
+    def of(cls, traceback: TracebackType | None, rootdir: str) -> Place:
+        """The innermost place inside the project; without one, the innermost of all."""
+        found = entries(traceback)
+        if not found:
+            return cls()
+        inside = [entry for entry in found if is_inside(entry[0].f_code.co_filename, rootdir)]
+        frame, line = inside[-1] if inside else found[-1]
+        file = frame.f_code.co_filename
+        source = source_file(file)
+        statement = source.statement_at(line)
+        return cls(
+            where=f"{file[len(rootdir) :].lstrip('/') if inside else file}:{line}",
+            frame=frame,
+            innermost=frame is found[-1][0],
+            statement=statement,
+            text="" if statement is None else source.text_of(statement),
+            function=source.function_of(frame.f_code),
+            rootdir=rootdir,
+        )
+
+    @property
+    def local(self) -> Mapping[str, Any]:
+        return {} if self.frame is None else self.frame.f_locals
+
+    @property
+    def names(self) -> Mapping[str, Any]:
+        """What names mean there; an answer is read as the text that it is."""
+        if self.frame is None:
+            return {}
+        answers = {name: str(value) for name, value in self.local.items() if isinstance(value, Completion)}
+        return ChainMap(answers, dict(self.local), self.frame.f_globals)
+
+    @property
+    def asserted(self) -> ast.expr | None:
+        """What was asserted, when that is what did not hold."""
+        return self.statement.test if self.innermost and isinstance(self.statement, ast.Assert) else None
+
+    def covers(self, line: int) -> bool:
+        """Whether `line` is one of the statement's; without a source, whether it may be."""
+        lines = self.statement
+        return lines is None or lines.lineno <= line <= (lines.end_lineno or lines.lineno)
+
+    def hint(self, reason: Reason | None) -> str:
+        """How the assert could tell more; empty when it tells enough."""
+        if self.asserted is None or self.frame is None:
+            return ""
+        outer = self.frame.f_globals
+        if REWRITTEN not in outer:
+            name = outer.get("__name__", "")
+            return (
+                f"the assert at {self.where} shows no values, since pytest does not rewrite it: "
+                f"pytest.register_assert_rewrite({name!r}) in conftest.py, before it is imported"
+            )
+        called = _function_of(reason.check, self.names) if reason is not None else None
+        if called is None or not is_inside(called.__code__.co_filename, self.rootdir):
+            return ""
+        return (
+            f"the assert at {self.where} shows no values, only what {called.__name__}(...) returned: "
+            f"compare values in the assert, or assert inside {called.__name__}"
+        )
+
+
+def is_inside(file: str, rootdir: str) -> bool:
+    """Whether `file` is the project's own."""
+    return file.startswith(rootdir) and "site-packages" not in file
+
+
+def _function_of(node: ast.expr | None, names: Mapping[str, Any]) -> FunctionType | None:
+    """The function that a check calls, when it is one that Python code defines."""
+    if isinstance(node, ast.Await):
+        node = node.value
+    if not isinstance(node, ast.Call):
+        return None
+    try:
+        found = value_of(node.func, names)
+    except NoValue:
+        return None
+    return found if isinstance(found, FunctionType) else None

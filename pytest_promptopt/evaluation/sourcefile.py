@@ -1,0 +1,81 @@
+"""The user's source files: which function and which statement stand at a line."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import textwrap
+from collections.abc import Iterator
+from functools import cached_property, lru_cache
+from types import CodeType
+
+#: Characters of a statement that are kept.
+MAX_STATEMENT = 500
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+class SourceFile:
+    """A source file, parsed; one without content where it cannot be read."""
+
+    def __init__(self, content: bytes = b"") -> None:
+        """Raises `SyntaxError` and `ValueError` as `ast.parse` does."""
+        self._tree = ast.parse(content)
+        self.lines = re.split(r"\r\n|\r|\n", content.decode("utf-8"))
+        self._functions = {
+            min([node.lineno, *(each.lineno for each in node.decorator_list)]): node
+            for node in _statements(self._tree)
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+        }
+
+    def function_of(self, code: CodeType) -> Function | None:
+        """The function that `code` was made from."""
+        found = self._functions.get(code.co_firstlineno)
+        return found if found is not None and found.name == code.co_name else None
+
+    def statement_at(self, line: int) -> ast.stmt | None:
+        """The innermost statement of `line`."""
+        return self._by_line.get(line)
+
+    @cached_property
+    def _by_line(self) -> dict[int, ast.stmt]:
+        found: dict[int, ast.stmt] = {}
+        for node in _statements(self._tree):  # what is inside comes after what is around it
+            found.update(dict.fromkeys(range(node.lineno, (node.end_lineno or node.lineno) + 1), node))
+        return found
+
+    def text_of(self, statement: ast.stmt) -> str:
+        """The source of `statement`, without its body."""
+        body = getattr(statement, "body", None)
+        last = body[0].lineno - 1 if body else statement.end_lineno or statement.lineno
+        text = textwrap.dedent("\n".join(self.lines[statement.lineno - 1 : max(last, statement.lineno)]))
+        return text if len(text) <= MAX_STATEMENT else text[: MAX_STATEMENT - 2].rstrip() + " …"
+
+
+def _statements(node: ast.AST) -> Iterator[ast.stmt]:
+    """All statements inside `node`; far fewer than its nodes."""
+    for part in ("body", "handlers", "orelse", "finalbody", "cases"):
+        for each in getattr(node, part, ()):
+            if isinstance(each, ast.stmt):
+                yield each
+            yield from _statements(each)
+
+
+def source_file(path: str) -> SourceFile:
+    """The source file `path`, read once for each of its states."""
+    try:
+        state = os.stat(path)
+    except OSError:
+        return SourceFile()
+    return _read(path, state.st_mtime_ns, state.st_size)
+
+
+@lru_cache(maxsize=64)
+def _read(path: str, changed: int, size: int) -> SourceFile:
+    """:param changed: with `size`, tells apart the states of a file that is written anew."""
+    try:
+        with open(path, "rb") as file:
+            return SourceFile(file.read())
+    except (OSError, SyntaxError, ValueError, RecursionError):
+        return SourceFile()

@@ -1,0 +1,113 @@
+"""The objects that a test works with, as data: what has structure keeps it, the rest becomes its `repr`."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import decimal
+import enum
+import fractions
+import json
+import pathlib
+import re
+import uuid
+from collections.abc import Callable, Mapping
+from typing import Any
+
+#: Enough for any sensible expected value; a longer text tells an optimizer nothing more.
+MAX_TEXT = 20_000
+#: Nesting and length limits keep a cyclic or huge operand from hanging a run.
+MAX_DEPTH, MAX_ITEMS = 8, 200
+#: Characters of one parameter of a test.
+MAX_PARAMETER = 1_000
+
+_ADDRESS = re.compile(r" at 0x[0-9A-Fa-f]{4,}")
+
+
+def shown(value: object) -> str:
+    """`repr` that cannot fail and has an end."""
+    try:
+        return repr(value)[:MAX_TEXT]
+    except Exception as error:
+        return f"<{type(value).__name__} whose repr raises {type(error).__name__}>"
+
+
+def plain(
+    value: Any, *, depth: int = 0, show: Callable[[object], Any] = shown, text: Callable[[str], str] = str
+) -> Any:
+    """`value` as JSON-like data: what has structure keeps it, the rest becomes what `show` makes of it.
+
+    :param text: makes a plain text of one that may be of a type of its own.
+    """
+
+    def inside(item: Any) -> Any:
+        return plain(item, depth=depth + 1, show=show, text=text)
+
+    if value is None or isinstance(value, (bool, int, float)):
+        return value
+    if isinstance(value, str):
+        return text(value)[:MAX_TEXT]
+    if depth >= MAX_DEPTH:
+        return show(value)
+    if isinstance(value, Mapping):
+        pairs = list(value.items())[:MAX_ITEMS]
+        return {str(key): inside(item) for key, item in pairs}
+    if isinstance(value, (list, tuple)):
+        return [inside(item) for item in value[:MAX_ITEMS]]
+    if isinstance(value, (set, frozenset)):
+        return sorted(map(inside, list(value)[:MAX_ITEMS]), key=repr)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = [field.name for field in dataclasses.fields(value)]
+        return {name: inside(getattr(value, name, None)) for name in fields}
+    dump = getattr(value, "model_dump", None)
+    if callable(dump) and not isinstance(value, type):
+        try:
+            return inside(dump())
+        except Exception:
+            return show(value)
+    return show(value)
+
+
+def readable(value: Any) -> Any:
+    """`value` as JSON-like data that is the same in every process: without addresses of objects."""
+    return _exact(plain(value, show=_described, text=str.__str__))
+
+
+def _described(value: object) -> Any:
+    """What an object stands for: the value of an enum, the text of a date, numpy's numbers."""
+    if isinstance(value, enum.Enum):
+        return readable(value.value)
+    if isinstance(value, (datetime.date, datetime.time)):
+        return value.isoformat()
+    if isinstance(value, (decimal.Decimal, fractions.Fraction, uuid.UUID, pathlib.PurePath)):
+        return str(value)
+    dump = getattr(value, "tolist", None)
+    if callable(dump) and hasattr(value, "dtype"):
+        try:
+            return plain(dump(), depth=1, show=lambda inner: without_addresses(shown(inner)))
+        except Exception:
+            return without_addresses(shown(value))
+    return without_addresses(shown(value))
+
+
+def _exact(value: Any) -> Any:
+    """`value` in Python's own types: neither JSON nor xdist carries an enum that is a number."""
+    if type(value) in (str, int, float, bool, type(None)):
+        return value
+    if isinstance(value, dict):
+        return {key: _exact(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_exact(item) for item in value]
+    return float(value) if isinstance(value, float) else int(value) if isinstance(value, int) else str(value)
+
+
+def without_addresses(text: str) -> str:
+    """`text` without where objects live, which differs from process to process."""
+    return _ADDRESS.sub("", text)
+
+
+def short(value: Any) -> str:
+    """A parameter of a test as text: a string as it is, anything else as JSON."""
+    value = value if type(value) is str else readable(value)
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= MAX_PARAMETER else text[: MAX_PARAMETER - 1] + "…"

@@ -1,0 +1,210 @@
+"""What the source of a test says: which value its assert expects, whether or not it is reached."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Mapping
+from pathlib import Path
+from textwrap import dedent
+from typing import Any
+
+import pytest
+
+from pytest_promptopt.evaluation.expressions import NoValue
+from pytest_promptopt.evaluation.testsource import MAX_CHECK, TestSource, source_of
+from pytest_promptopt.evaluation.values import readable, short
+
+HEADER = """
+import decimal, enum, json, pytest
+from datetime import date
+from dataclasses import dataclass
+from unittest.mock import ANY
+
+QUEUES = {"where is it?": "delivery", "pay me": "billing"}
+ROWS = [("a", {"n": 1}), ("b", {"n": 2})]
+LIMIT = 3
+
+class Queue(enum.Enum):
+    BILLING = "billing"
+
+@dataclass
+class Row:
+    label: str
+    calls = 0
+    @property
+    def computed(self):
+        Row.calls += 1
+        return "computed"
+
+def looked_up(text):
+    raise RuntimeError("a function of the user's is not called")
+"""
+
+
+def source(path: Path, text: str, parameters: Mapping[str, Any]) -> tuple[TestSource, dict[str, Any]]:
+    file = path / "test_module.py"
+    file.write_text(HEADER + dedent(text), encoding="utf-8")
+    spec = importlib.util.spec_from_file_location("test_module", file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    function = module.TestIt.test_it if hasattr(module, "TestIt") else module.test_it
+    return source_of(function, frozenset(parameters)), vars(module)
+
+
+def expected(path: Path, text: str, **parameters: Any) -> Any:
+    """None when the source does not tell."""
+    try:
+        return readable(source(path, text, parameters)[0].expected(parameters))
+    except NoValue:
+        return None
+
+
+ASSERTS = {
+    "a parameter": ("assert prompt(q=q) == label", "billing"),
+    "on the left": ("assert label == prompt(q=q)", "billing"),
+    "cleaned": ('assert prompt(q=q).strip().strip(".").lower() == label.lower()', "billing"),
+    "with a message": ('assert prompt(q=q) == label, "wrong queue"', "billing"),
+    "JSON": (
+        'assert prompt(q=q).json() == {"amount": amount, "tags": [label]}',
+        {"amount": 5, "tags": ["billing"]},
+    ),
+    "json.loads": ("assert json.loads(prompt(q=q)) == json.loads('{\"a\": 1}')", {"a": 1}),
+    "one part of JSON": ('assert prompt(q=q).json()["amount"] == amount', 5),
+    "an f-string": ('assert prompt(q=q) == f"{amount:.2f} EUR"', "5.00 EUR"),
+    "a sum": ("assert prompt(q=q).json() == amount + LIMIT", 8),
+    "a constant": ('assert prompt(q=q) == "yes"', "yes"),
+    "a table": ("assert prompt(q=q) == QUEUES[q]", "billing"),
+    "a name": ("answer = prompt(q=q)\n    assert answer == label", "billing"),
+    "a name of a name": ("raw = prompt(q=q)\n    answer = raw.json()\n    assert answer == label", "billing"),
+    "an expected name": ("wanted = {'a': amount}\n    assert prompt(q=q).json() == wanted", {"a": 5}),
+    "unpacked": ("said, wanted = ROWS[1]\n    assert prompt(q=said).json() == wanted", {"n": 2}),
+    "walrus": ("assert (answer := prompt(q=q)) == label", "billing"),
+    "half of an and": ("assert prompt(q=q) == label and amount", "billing"),
+    "a stage": ('assert prompts["route"](q=q) == label', "billing"),
+    "in a with": ("with open(__file__):\n        assert prompt(q=q) == label", "billing"),
+    "about": ("assert prompt(q=q).json() == pytest.approx(amount)", 5),
+    "an enum": ("assert prompt(q=q) == Queue.BILLING.value", "billing"),
+    "a field": ("assert prompt(q=q) == row.label", "billing"),
+    "a choice": ('assert prompt(q=q) == ("many" if amount > 3 else "few")', "many"),
+    "several parts": (
+        'it = prompt(q=q).json()\n    assert it["amount"] == amount\n    assert it["to"]["queue"] == label',
+        {"amount": 5, "to": {"queue": "billing"}},
+    ),
+    "a check besides": (
+        "it = prompt(q=q)\n    assert len(rows) == 2\n    assert it == label",
+        "billing",
+    ),
+    "an application": ("assert app(prompt.text, q) == label", "billing"),
+    "a fixture that asks": ("assert classify(q) == label", "billing"),
+    "unittest": ("self.assertEqual(prompt(q=q), label)", "billing"),
+    "in": ("assert label in prompt(q=q)", None),
+    "not in": ("assert label not in prompt(q=q)", None),
+    "not equal": ("assert prompt(q=q) != label", None),
+    "negated": ("assert not prompt(q=q) == label", None),
+    "alternatives": ("assert prompt(q=q) == label or prompt(q=q) == 'other'", None),
+    "two answers": ("assert prompt(q=q) == prompt(q=q)", None),
+    "a function of the user's": ("assert prompt(q=q) == looked_up(q)", None),
+    "a property": ("assert prompt(q=q) == row.computed", None),
+    "a loop": ("for label in ('a', 'b'):\n        assert prompt(q=q) == label", None),
+    "a branch": ("if amount > 3:\n        label = 'other'\n    assert prompt(q=q) == label", None),
+    "changed in place": (
+        "it = [1]\n    it.append(amount)\n    assert prompt(q=q).json() == it",
+        None,
+    ),
+    "several of the whole": ("assert prompt(q=q) == label\n    assert prompt(q=q).lower() == 'x'", None),
+    "huge": ("assert prompt(q=q) == 'x' * 10 ** 9", None),
+    "no assert": ("prompt(q=q)", None),
+    "a dataclass": ("assert Row(**prompt(q=q).json()) == Row(label)", {"label": "billing"}),
+    "its fields": (
+        "it = Row(prompt(q=q))\n    assert it.label == label\n    assert it.n == amount",
+        {"label": "billing", "n": 5},
+    ),
+    "got fields": (
+        "it = prompt(q=q).json()\n    assert it.get('a') == label\n    assert it['b'] == 1",
+        {"a": "billing", "b": 1},
+    ),
+    "a member of an enum": ("assert Queue(prompt(q=q)) == Queue.BILLING", "billing"),
+    "a decimal": ("assert decimal.Decimal(prompt(q=q)) == decimal.Decimal('1.50')", "1.50"),
+    "a date": ("assert date.fromisoformat(prompt(q=q)) == date(2024, 5, 1)", "2024-05-01"),
+    "a length": ("assert len(prompt(q=q)) == 5", None),
+    "a length besides": ("it = prompt(q=q)\n    assert len(it) == 5\n    assert it == label", "billing"),
+    "a count that is asked for": ("assert prompt(q=q).json() == len(label)", 7),
+}
+
+
+@pytest.mark.parametrize(("body", "wanted"), ASSERTS.values(), ids=ASSERTS)
+def test_what_the_assert_expects(tmp_path: Path, body: str, wanted: Any) -> None:
+    text = f"""
+def app(template, q): return "billing"
+
+def test_it(self, prompt, prompts, classify, rows, q, label, amount, row):
+    {body}
+"""
+    file = tmp_path / "rows.py"
+    file.write_text(HEADER, encoding="utf-8")
+    _, module = source(tmp_path, text, {})
+    values = {"q": "pay me", "label": "billing", "amount": 5, "row": module["Row"]("billing")}
+    assert expected(tmp_path, text, **values) == wanted
+    assert module["Row"].calls == 0
+
+
+def test_methods_and_async_tests_are_read_too(tmp_path: Path) -> None:
+    text = """
+    class TestIt:
+        @pytest.mark.asyncio
+        @pytest.mark.parametrize("label", ["a", "b"])
+        async def test_it(self, prompt, label):
+            "What it is about."
+            answer = await prompt.acall(q=1)
+            assert answer == label
+    """
+    found, _ = source(tmp_path, text, {"label": "b"})
+    assert found.expected({"label": "b"}) == "b"
+    assert found.check == (
+        "async def test_it(self, prompt, label):\n"
+        "    answer = await prompt.acall(q=1)\n"
+        "    assert answer == label"
+    )
+
+
+def test_a_long_test_is_cut(tmp_path: Path) -> None:
+    body = "\n".join(f"    assert prompt(q={number}) == 'x'" for number in range(200))
+    found, _ = source(tmp_path, f"def test_it(prompt):\n{body}\n", {})
+    assert len(found.check) <= MAX_CHECK
+    assert found.check.endswith("…")
+
+
+@pytest.mark.parametrize("function", [None, len, eval("lambda prompt: 1"), object()])
+def test_what_has_no_source_says_nothing(function: Any) -> None:
+    assert source_of(function).check == ""
+    with pytest.raises(NoValue):
+        source_of(function).expected({})
+
+
+def test_the_source_is_read_once_a_function(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "def test_it(prompt, label): assert prompt() == label\n"
+    first, module = source(tmp_path, text, {"label": "a"})
+    (tmp_path / "test_module.py").unlink()
+    assert source_of(module["test_it"], frozenset(("label",))) is first
+
+
+class Thing:
+    pass
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("a\nb", "a\nb"),
+        (5, "5"),
+        ({"a": [1, None]}, '{"a": [1, null]}'),
+        (Thing(), "<tests.unit.test_testsource.Thing object>"),
+        ([Thing], "[\"<class 'tests.unit.test_testsource.Thing'>\"]"),
+        ("x" * 2_000, "x" * 999 + "…"),
+        ("<Thing object at 0x7f00>", "<Thing object at 0x7f00>"),
+    ],
+)
+def test_a_parameter_is_short_and_the_same_in_every_process(value: Any, text: str) -> None:
+    assert short(value) == text
