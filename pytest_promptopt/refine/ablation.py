@@ -11,6 +11,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pytest_promptopt.prompts.examples import restored, without_examples
 from pytest_promptopt.records import Overlay
 from pytest_promptopt.refine.acceptance import EPSILON
 from pytest_promptopt.refine.evaluator import Prompt, Run, Trial
@@ -55,8 +56,8 @@ class Cut:
 
 def cuts(prompt: str, before: str, after: str) -> list[Cut]:
     """`after` without each of the passages that it has and `before` has not, one at a time."""
-    pieces = passages(after)
-    known = {piece.strip() for piece in passages(before)}
+    pieces = passages(without_examples(after))
+    known = {piece.strip() for piece in passages(without_examples(before))}
     new = [
         number
         for number, piece in enumerate(pieces)
@@ -67,7 +68,7 @@ def cuts(prompt: str, before: str, after: str) -> list[Cut]:
     return [
         Cut(
             prompt,
-            "".join(piece for number, piece in enumerate(pieces) if number not in part),
+            restored("".join(piece for number, piece in enumerate(pieces) if number not in part), after),
             "".join(pieces[number] for number in part).strip(),
         )
         for part in parts

@@ -8,13 +8,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 
+from pytest_promptopt.prompts.examples import restored
 from pytest_promptopt.records import Overlay, Split, pass_rate
 from pytest_promptopt.refine.acceptance import compare, score
 from pytest_promptopt.refine.attempts import REFUSED, Attempt, Results, Version
-from pytest_promptopt.refine.checks import Checks, Passages
+from pytest_promptopt.refine.checks import Checks, Passages, given_in
 from pytest_promptopt.refine.evaluator import StopRun, Trial
 from pytest_promptopt.refine.groups import Group
 from pytest_promptopt.refine.halting import DECIDING, Halt, Phase, Standing, Stop
+from pytest_promptopt.refine.posterior import Kind
 from pytest_promptopt.refine.replies import Reply, Unusable
 from pytest_promptopt.refine.surroundings import Surroundings
 from pytest_promptopt.results import Iteration
@@ -104,10 +106,12 @@ class SearchFrame(ABC):
                 attempt.decide(REFUSED, reply.why)
                 continue
             attempt.reason = attempt.reason or reply.reason
-            attempt.overlay[prompt.name] = reply.text
-            attempt.growth += len(reply.text) - len(parent.text(prompt))
+            drawn = attempt.kind is Kind.EXAMPLES
+            text = reply.text if drawn else restored(reply.text, parent.text(prompt))
+            attempt.overlay[prompt.name] = text
+            attempt.growth += len(text) - len(parent.text(prompt))
             beside = {name: text for name, text in parent.overlay.items() if name != prompt.name}
-            if objection := self.checks.objection(prompt, reply.text, beside=beside):
+            if objection := self.checks.objection(prompt, text, beside=beside):
                 attempt.decide(REFUSED, objection)
         self.told(attempt)
         return attempt
@@ -200,7 +204,7 @@ class SearchFrame(ABC):
         self.around.record_results("0", results)
         by_split = {split: tuple(r for r in results if r.case.split is split) for split in SEARCHED}
         training, validation = (Passages(inputs(part)) for part in by_split.values())
-        self.checks = Checks(training, validation)
+        self.checks = Checks(training, validation, given_in(by_split[Split.TRAIN]))
         self.original = self.best = Version("0", {}, by_split)
         self.around.policies.measured(
             [score(split, len(part), part) for split, part in by_split.items() if part]

@@ -73,6 +73,8 @@ class Outlook:
         self._shares = learning.luck
         # How likely the base passes each case by its meaning, as far as it is known now.
         self._before: dict[str, Chances] = {case: base.meant(case) for case in self.cases} if base else {}
+        # The cases that stand in neither text as examples.
+        self._shared = [case for case in self.cases if base is None or case in set(base.cases)]
         # What later texts showed: how many times likelier their verdicts are if this text passes the case.
         self._told: dict[str, list[float]] = {}
         self._belief: Belief | None = None
@@ -117,6 +119,8 @@ class Outlook:
         """How likely it passes by its meaning, apart from its own verdict on the case."""
         if self.base is None:
             return self._rate_meant(LUCK[place])
+        if case not in self._before:  # it stands in the text as an example
+            return self.base._meant_before(case, place)
         before = self._before[case][place]
         return passes(before, Change(place, *self.belief.means[place]))
 
@@ -173,6 +177,8 @@ class Outlook:
         if not cases:
             return Foresight(0.0, 0.0, 0.0, 0.0, 0, 0)
         known = math.fsum(self.known[case] for case in self.cases if case in self.known)
+        others = set(self.cases).difference(self._shared, self.known)
+        known += math.fsum(self.chance(case) for case in others)
         parts = []
         for weight, change in self.belief.parts if self.base else ():
             chances = [
@@ -216,7 +222,8 @@ class Outlook:
     def foreseeable(self, batch: Iterable[str]) -> float:
         """How far running it on `batch` would move its expected lead over its base, as a variance in cases."""
         passing, failing = self._exposure(self.unrun)
-        soon_passing, soon_failing = self._exposure([case for case in batch if case not in self.known])
+        soon = [case for case in batch if case in self._before and case not in self.known]
+        soon_passing, soon_failing = self._exposure(soon)
         clear = (1 - 2 * self.belief.luck) ** 2
         return foreseeable(*self.belief.breaks, passing, clear * soon_passing) + foreseeable(
             *self.belief.fixes, failing, clear * soon_failing
@@ -254,7 +261,8 @@ class Outlook:
         if self._groups is None:
             run: Counter[tuple[Chances, float]] = Counter()
             unrun: Counter[Chances] = Counter()
-            for case, before in self._before.items():
+            for case in self._shared:
+                before = self._before[case]
                 key = tuple(round(chance, 3) for chance in before)
                 verdict = self.known.get(case)
                 if verdict is None:

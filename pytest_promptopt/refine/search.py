@@ -15,13 +15,14 @@ from pytest_promptopt.refine.attempts import ACCEPTED, REJECTED, Attempt, Versio
 from pytest_promptopt.refine.briefs import Briefing
 from pytest_promptopt.refine.checks import Passages
 from pytest_promptopt.refine.confirmation import CONFIRMING_SHARE, foreseen_calls
+from pytest_promptopt.refine.demonstrating import Demonstrating, shown_cases
 from pytest_promptopt.refine.economy import Economy, Payoff
 from pytest_promptopt.refine.evaluator import StopRun, Trial
 from pytest_promptopt.refine.frame import SEARCHED, SearchFrame, inputs
 from pytest_promptopt.refine.groups import Group
 from pytest_promptopt.refine.halting import Halt, Phase, Stop
 from pytest_promptopt.refine.outlook import Outlook, outlook_of
-from pytest_promptopt.refine.posterior import Learning
+from pytest_promptopt.refine.posterior import Kind, Learning
 from pytest_promptopt.refine.race import BATCH, Move, Race, Runner
 from pytest_promptopt.refine.shares import ENOUGH_CASES
 from pytest_promptopt.refine.surroundings import Surroundings
@@ -56,6 +57,8 @@ class Search(SearchFrame):
         self._workshop = Workshop(self, self._briefing)
         self._learning = Learning()
         self._merging, self._curing = Payoff(MERGED_SHARE), Payoff(CURED_SHARE)
+        self._demonstrating = Demonstrating(self)
+        self._ways = {Kind.REWRITE: Payoff(), Kind.EXAMPLES: Payoff()}
         self._escaping = False
         self._examined: set[tuple[str, ...]] = set()
         self._calls_per_case = 1.0
@@ -104,7 +107,12 @@ class Search(SearchFrame):
         # Known answers cost nothing; the candidates' will.
         calls = max(self.around.paid().calls - paid, answers)
         self._calls_per_case = calls / max(1, len(results))
-        rates = {r.case.id: r.rate for r in self.original.results[Split.TRAIN] if r.rate is not None}
+        shown = shown_cases(self, self.original)
+        rates = {
+            result.case.id: result.rate
+            for result in self.original.results[Split.TRAIN]
+            if result.rate is not None and result.case.id not in shown
+        }
         self.original = self.best = replace(self.original, outlook=outlook_of(rates, self._learning))
         settings = self.around.settings
         first = settings.candidates + 1 + RUN_SHARE * len(rates) * self._calls_per_case
@@ -252,6 +260,8 @@ class Search(SearchFrame):
             escape=self._escaping,
             hurried=self._hurried(),
         )
+        drawn = self._worth_drawing()
+        attempts += self._demonstrating.drawn(number, len(attempts) + 1, self.best, drawn)
         cut_off: StopRun | None = None
         try:
             self._judge(undecided(attempts), attempts, phase)
@@ -277,6 +287,13 @@ class Search(SearchFrame):
         cost = self._price(phase) * (1 + BATCH * self._calls_per_case)
         worth = (n for n in range(most, 1, -1) if apart * (_highest(n) - _highest(n - 1)) >= cost)
         return next(worth, 1)
+
+    def _worth_drawing(self) -> int:
+        """How many sets of examples to try beside: as many as they have paid, one to begin with."""
+        examples, rewrites = (self._ways[kind].expected for kind in (Kind.EXAMPLES, Kind.REWRITE))
+        if not self._ways[Kind.EXAMPLES].tries:
+            return 1
+        return round(self.around.settings.candidates * examples**2 / (examples**2 + rewrites**2))
 
     def _next_id(self, attempts: Sequence[Attempt]) -> str:
         return f"{len(self.iterations) + 1}.{len(attempts) + 1}"
@@ -347,6 +364,7 @@ class Search(SearchFrame):
         for attempt in contenders:
             attempt.outlook = attempt.outlook or self._outlook(base, attempt)
         self._race(contenders, base, phase)
+        self._note_ways(contenders, base)
         leader = self._leader(contenders)
         if leader is not None and (merged := self._merged(leader, contenders, attempts)):
             leader = self._follow(merged, leader, attempts, phase, self._merging)
@@ -370,11 +388,23 @@ class Search(SearchFrame):
         payoff.note(lead.mean / max(1.0, self._open_of(leader.outlook)))
         return made if lead.mean > 0 else leader
 
+    def _note_ways(self, contenders: Sequence[Attempt], base: Outlook) -> None:
+        """Remember what each way of making candidates has won."""
+        for attempt in contenders:
+            if attempt.kind in self._ways and attempt.outlook is not None and attempt.outlook.known:
+                won = attempt.outlook.lead(base).mean / max(1.0, self._open_of(base))
+                self._ways[attempt.kind].note(won)
+                if attempt.kind is Kind.EXAMPLES:
+                    self._demonstrating.note(attempt, won)
+
     def _open_of(self, outlook: Outlook) -> float:
         return math.fsum(1 - outlook.expected(case) for case in outlook.cases)
 
     def _outlook(self, base: Outlook, attempt: Attempt) -> Outlook:
-        return Outlook(base.cases, self._learning, base=base, kind=attempt.kind)
+        assert self.original.outlook is not None
+        shown = shown_cases(self, attempt)
+        cases = [case for case in self.original.outlook.cases if case not in shown]
+        return Outlook(cases, self._learning, base=base, kind=attempt.kind)
 
     def _race(self, attempts: Sequence[Attempt], incumbent: Outlook, phase: Phase) -> None:
         by_id = {attempt.id: attempt for attempt in attempts}

@@ -1,0 +1,101 @@
+"""Few-shot examples as candidates: training cases in the text itself, drawn and tried without a request."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+
+from pytest_promptopt.prompts.examples import examples_in, with_examples, without_examples
+from pytest_promptopt.records import CaseResult, Split
+from pytest_promptopt.refine.attempts import Attempt, Version
+from pytest_promptopt.refine.economy import Payoff
+from pytest_promptopt.refine.evaluator import Prompt
+from pytest_promptopt.refine.examples import CaseExample, draws, sizes_up_to, standing_in, usable
+from pytest_promptopt.refine.frame import SearchFrame
+from pytest_promptopt.refine.posterior import Kind
+from pytest_promptopt.refine.replies import Reply
+
+#: The size of the first sets: what most models learn a form and a few labels from.
+FIRST_SIZE = 8
+
+
+class Demonstrating:
+    """Draws sets of examples for the prompts of a group; it remembers which were tried and what they won."""
+
+    def __init__(self, frame: SearchFrame) -> None:
+        self._frame = frame
+        self._tried: set[tuple[str, str]] = set()
+        self._won: dict[int, Payoff] = defaultdict(Payoff)
+
+    def drawn(self, number: int, position: int, incumbent: Version, count: int) -> list[Attempt]:
+        """Up to `count` candidates that show training cases in the texts of `incumbent`.
+
+        :param number: of the iteration; `position` of the first of them in it.
+        """
+        attempts: list[Attempt] = []
+        for prompt, text, size in self._sets(number, incumbent):
+            if len(attempts) == count:
+                break
+            if (prompt.name, text) in self._tried:
+                continue
+            self._tried.add((prompt.name, text))
+            direction = f"Show {size} training cases as examples." if size else "Leave the examples out."
+            attempt = Attempt(
+                f"{number}.{position + len(attempts)}", (prompt.name,), direction, kind=Kind.EXAMPLES
+            )
+            attempts.append(
+                self._frame.checked(attempt, incumbent, {prompt.name: Reply(text, "")})
+            )
+        return attempts
+
+    def note(self, attempt: Attempt, won: float) -> None:
+        """A set of examples won this share of what there was to win."""
+        self._won[sum(len(examples_in(text)) for text in attempt.overlay.values())].note(won)
+
+    def _sets(self, number: int, incumbent: Version) -> Iterator[tuple[Prompt, str, int]]:
+        """All that may be tried, what promises most first: prompt, text, number of examples."""
+        most = self._frame.around.settings.examples
+        for prompt in self._frame.group.prompts if most else ():
+            text = incumbent.text(prompt)
+            body = without_examples(text)
+            pool = self._pool(prompt, incumbent)
+            sets = draws(
+                pool,
+                seed=f"{self._frame.around.settings.seed}/{number}",
+                sizes=sizes_up_to(most),
+                length=lambda example, body=body: len(with_examples(body, [example])) - len(body),
+            )
+            for examples in sorted(sets, key=lambda each: self._promise(len(each))):
+                yield prompt, with_examples(text, examples), len(examples)
+            if body != text:
+                yield prompt, body, 0
+
+    def _promise(self, size: int) -> tuple[float, int]:
+        """Sorts the size first that won most, untried ones by how near they are to the first."""
+        return -self._won[size].expected, abs(size - FIRST_SIZE)
+
+    def _pool(self, prompt: Prompt, incumbent: Version) -> Sequence[CaseExample]:
+        original = self._frame.original
+        newest: Mapping[str, CaseResult] = {
+            result.case.id: result
+            for version in (original, incumbent)
+            for result in version.evidence(Split.TRAIN)
+        }
+        return usable(
+            newest.values(),
+            prompt.name,
+            besides=original.evidence(Split.VALIDATION),
+            redact=self._frame.around.policies.redact,
+        )
+
+
+def shown_cases(frame: SearchFrame, version: Version | Attempt) -> frozenset[str]:
+    """The training cases that stand in the texts as examples: they are no evidence for these."""
+    results = frame.original.evidence(Split.TRAIN)
+    found: frozenset[str] = frozenset()
+    for prompt in frame.group.prompts:
+        text = version.overlay.get(prompt.name, prompt.prose)
+        found |= standing_in(text, results, prompt.name, redact=frame.around.policies.redact)
+    return found
+
+
