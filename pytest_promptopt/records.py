@@ -261,6 +261,9 @@ class Outcome:
         skipped.
     :param error: what went wrong with a model call, for `Status.ERRORED`.
     :param inputs: the test's parameters, for a case that asks a model by itself and so leaves no `calls`.
+    :param expected: the value that the test compares the answer with, as far as it is known.
+    :param parameters: the test's own parameters.
+    :param check: the source of the assert or of the test, without its parameter lists.
     """
 
     case: str
@@ -272,6 +275,9 @@ class Outcome:
     calls: tuple[Call, ...] = ()
     duration: float = 0.0
     inputs: Mapping[str, str] = field(default_factory=dict)
+    expected: Any = None
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    check: str = ""
 
 
 @dataclass(frozen=True)

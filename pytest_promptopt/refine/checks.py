@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 from pytest_promptopt.records import Overlay
 from pytest_promptopt.refine.evaluator import Prompt
-from pytest_promptopt.refine.requests import SECTIONS
+from pytest_promptopt.refine.quoting import SECTIONS
 from pytest_promptopt.refine.tags import Tags
 
 #: From these lengths on, a passage that also stands in a case is copied rather than said in the same words.

@@ -11,7 +11,7 @@ from pytest_promptopt.refine.attempts import Attempt, Version
 from pytest_promptopt.refine.briefs import Briefing
 from pytest_promptopt.refine.frame import SearchFrame
 from pytest_promptopt.refine.halting import Phase
-from pytest_promptopt.refine.proposer import Merging, Wanted
+from pytest_promptopt.refine.proposer import Wanted
 from pytest_promptopt.refine.replies import Reply
 
 
@@ -57,14 +57,7 @@ class Workshop:
         for part in parts:
             written.setdefault(part.prompts[0], []).append(part)
         wanted = [
-            Merging(
-                prompt,
-                incumbent.text(prompt),
-                tuple(part.overlay[prompt.name] for part in written[prompt.name]),
-                self._briefing.guarded(incumbent, prompt),
-                around.settings.optimizer_model,
-                int(id.partition(".")[0]),
-            )
+            self._briefing.merging(prompt, incumbent, written[prompt.name], int(id.partition(".")[0]))
             for prompt in self._frame.group.prompts
             if len(written.get(prompt.name, ())) > 1
         ]

@@ -1,0 +1,58 @@
+"""How a candidate that was tried is told: its counts, its text or what it changed, and what came of it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator
+
+from pytest_promptopt.refine.memory import MAX_SHOWN, Try
+from pytest_promptopt.refine.quoting import block, json_string, line
+
+
+def told_try(one: Try, prose: str, room: int) -> str:
+    """`one` in at most `room` characters, in lines; empty when not even its counts fit.
+
+    What it answered goes before its text, and this before nothing at all.
+
+    :param prose: the text that is to be improved now.
+    """
+    head = f"#{one.id} {one.kind}, {one.verdict}: {line(one.measured)}"
+    answers = "\n".join(_answers(one))
+    said = "\n".join(f"{name}: {line(text)}" for name, text in _words(one) if text)
+    text = _text(one, prose)
+    for parts in ((head, said, text, answers), (head, said, answers), (head, answers), (head, said), (head,)):
+        told = "\n".join(filter(None, parts))
+        if len(told) <= room:
+            return told
+    return ""
+
+
+def _words(one: Try) -> Iterator[tuple[str, str]]:
+    yield "it was told", one.direction
+    yield "it said", one.reason
+
+
+def _text(one: Try, prose: str) -> str:
+    """The text whole, or against `prose` where that is shorter."""
+    if not one.text:
+        return ""
+    if one.text == prose:
+        return "its text is the current prompt"
+    # The first two lines name the files.
+    difference = [*difflib.unified_diff(prose.splitlines(), one.text.splitlines(), n=0, lineterm="")][2:]
+    changed = [f"{change[0]} {change[1:]}" for change in difference if not change.startswith("@@")]
+    if sum(map(len, changed)) < len(one.text):
+        return "its text, against the current prompt:\n" + block("\n".join(changed))
+    return "its text:\n" + block(one.text, "| ")
+
+
+def _answers(one: Try) -> Iterator[str]:
+    yield from (f"{line(text)}" for text in one.always)
+    for answer in one.answers:
+        wanted = f" (expected {_shown(answer.expected)})" if answer.expected else ""
+        broke = "it broke " if answer.broken else "it answered "
+        yield f"{broke}{_shown(answer.input)}: {_shown(answer.actual)}{wanted}"
+
+
+def _shown(text: str) -> str:
+    return json_string(text if len(text) <= MAX_SHOWN else f"{text[: MAX_SHOWN - 1]}…")
