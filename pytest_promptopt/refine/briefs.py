@@ -22,7 +22,7 @@ from pytest_promptopt.refine.patterns import Vocabulary, patterns
 from pytest_promptopt.refine.policies import Policies
 from pytest_promptopt.refine.proposer import Merging
 from pytest_promptopt.refine.requests import Brief, Part, PassingCase
-from pytest_promptopt.refine.shares import deal, requests_for
+from pytest_promptopt.refine.shares import ENOUGH_CASES, deal, requests_for
 from pytest_promptopt.settings import Settings
 
 #: The splits whose failing cases call for candidates.
@@ -98,7 +98,7 @@ class Briefing:
         feedback = self._feedback(prompt, Split.TRAIN, incumbent)
         fixed = {case for part in parts for one in part.compared.values() for case in one.fixed}
         (share,) = deal(feedback, 1, seed=f"{self._settings.seed}/{number}/merge", shown={})
-        left = tuple(case for case in share if case.case not in fixed)
+        left = tuple(case for case in share if case.case not in fixed)[:ENOUGH_CASES]
         return Merging(
             prompt,
             incumbent.text(prompt),
@@ -190,7 +190,7 @@ class Briefing:
             categories=feedback.categories,
             target=self._target(prompt),
             checks=tuple(check for check, _ in checks.most_common(MAX_CHECKS)),
-            measured=tuple(row for tally in tallies(results) for row in table(tally)),
+            measured=tuple(table(tallies(results))),
             given=_given(results, feedback),
             assumed=sum(result.case.id not in measured for result in results),
             examples=str(getattr(self._settings, "examples", "off")) not in ("off", "0"),

@@ -206,14 +206,24 @@ def balanced_accuracy(results: Sequence[CaseResult]) -> float | None:
     return None
 
 
-def table(tally: Tally) -> Iterator[str]:
-    """The rows of a tally, in lines of plain text: right of total, and what came instead."""
+def table(found: Sequence[Tally]) -> Iterator[str]:
+    """Right of all and what came instead, in lines of plain text; JSON answers key by key."""
+    keys = [tally for tally in found if tally.field and tally.right < tally.total]
+    if keys:
+        told = ", ".join(f"{_quoted(tally.field)} {tally.right}/{tally.total}" for tally in keys)
+        yield f"right by key: {told}" + "; the other keys are right" * (len(keys) < len(found))
+    for tally in found:
+        confused = any(answer for row in tally.rows for answer, _ in row.instead)
+        if confused or (tally.rows and not tally.field):
+            yield from _rows_told(tally)
+    yield from always(found)
+
+
+def _rows_told(tally: Tally) -> Iterator[str]:
     wrong = [row for row in tally.rows if row.right < row.total]
-    name = f"{json.dumps(tally.field, ensure_ascii=False)}: " if tally.field else ""
-    if tally.field:
-        yield f"{name}{tally.right} of {tally.total} right"
-    elif wrong:
-        yield "right of all, by expected answer (and what came instead):"
+    name = f"{_quoted(tally.field)}: " if tally.field else ""
+    if wrong and not tally.field:
+        yield "right by expected answer (and what came instead):"
     for row in wrong[:MAX_ROWS]:
         yield f"{name}{_quoted(row.label)} {row.right}/{row.total}{_instead(row)}"
     if hidden := wrong[MAX_ROWS:]:
@@ -223,7 +233,6 @@ def table(tally: Tally) -> Iterator[str]:
     if wrong and whole:
         told = ", ".join(f"{_quoted(row.label)} {row.total}/{row.total}" for row in whole[:MAX_ROWS])
         yield f"{name}{told}" + f" and {len(whole) - MAX_ROWS} more that are right" * (len(whole) > MAX_ROWS)
-    yield from always([tally])
 
 
 def always(tallies: Iterable[Tally]) -> Iterator[str]:

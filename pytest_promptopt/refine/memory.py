@@ -17,7 +17,7 @@ RECENT_ITERATIONS = 2
 
 #: Answers that are told of one candidate, and characters of each of their texts.
 MAX_ANSWERS = 3
-MAX_SHOWN = 120
+MAX_SHOWN = 80
 
 #: Characters of an older lesson.
 MAX_LESSON = 160

@@ -256,8 +256,8 @@ def _failures(brief: Brief) -> str:
     for category in sorted(brief.categories, key=lambda category: category.name not in told):
         name = line(category.name).replace('"', "'").replace("<", "‹").replace(">", "›")
         lines.append(f'<category name="{name}" count="{category.count}">')
-        # Few cases speak for themselves, and labels stand in the table.
-        if category.count > FEW and category.observed and not (category.confusion and brief.measured):
+        # Few cases speak for themselves, and so does the table.
+        if category.count > FEW and category.observed and not brief.measured:
             lines.append(f"observed: {line(category.observed)}")
         messages: set[str] = set()
         for case in (case for case in brief.failed if case.category == category.name):

@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterator
 
 from pytest_promptopt.refine.memory import MAX_SHOWN, Try
-from pytest_promptopt.refine.quoting import block, json_string, line
+from pytest_promptopt.refine.quoting import block, differing, json_string, line, literal
 
 
 def told_try(one: Try, prose: str, room: int) -> str:
@@ -17,7 +17,9 @@ def told_try(one: Try, prose: str, room: int) -> str:
     :param prose: the text that is to be improved now.
     """
     head = f"#{one.id} {one.kind}, {one.verdict}: {line(one.measured)}"
-    answers = "\n".join(_answers(one))
+    current = one.text == prose
+    # What it answers where it fails stands among the failures.
+    answers = "" if current else "\n".join(_answers(one))
     said = "\n".join(f"{name}: {line(text)}" for name, text in _words(one) if text)
     text = _text(one, prose)
     for parts in ((head, said, text, answers), (head, said, answers), (head, answers), (head, said), (head,)):
@@ -37,7 +39,7 @@ def _text(one: Try, prose: str) -> str:
     if not one.text:
         return ""
     if one.text == prose:
-        return "its text is the current prompt"
+        return "it is the current prompt"
     # The first two lines name the files.
     difference = [*difflib.unified_diff(prose.splitlines(), one.text.splitlines(), n=0, lineterm="")][2:]
     changed = [f"{change[0]} {change[1:]}" for change in difference if not change.startswith("@@")]
@@ -49,10 +51,10 @@ def _text(one: Try, prose: str) -> str:
 def _answers(one: Try) -> Iterator[str]:
     yield from (f"{line(text)}" for text in one.always)
     for answer in one.answers:
-        wanted = f" (expected {_shown(answer.expected)})" if answer.expected else ""
-        broke = "it broke " if answer.broken else "it answered "
-        yield f"{broke}{_shown(answer.input)}: {_shown(answer.actual)}{wanted}"
+        sides = differing(answer.expected, answer.actual) or (answer.expected, answer.actual)
+        wanted = f" (expected {_shown(sides[0])})" if sides[0] else ""
+        yield f"{'broke' if answer.broken else 'failed'} {_shown(answer.input)}: {_shown(sides[1])}{wanted}"
 
 
 def _shown(text: str) -> str:
-    return json_string(text if len(text) <= MAX_SHOWN else f"{text[: MAX_SHOWN - 1]}…")
+    return literal(text) if len(text) <= MAX_SHOWN else json_string(f"{text[: MAX_SHOWN - 1]}…")
