@@ -163,8 +163,10 @@ class Rules(World):
         found = [rule for rule in missing if self.rng.random() < self._insight(direction, rule)]
         found = list(dict.fromkeys(found))[:NEW_RULES]
         harm = self.rng.choice(HARMS)
-        warned = re.search(rf"✗.*Never {harm}", section("lessons", asked)) or any(
-            chance(self.seed, harm, case) < BROKEN for case in guarded
+        warned = (
+            re.search(rf"✗.*Never {harm}", section("lessons", asked))
+            or re.search(rf"rejected: .*\n(?:it said|\|).*Never {harm}", section("tried", asked))
+            or any(chance(self.seed, harm, case) < BROKEN for case in guarded)
         )
         if self.rng.random() < HARMFUL and not warned:
             harms.append(harm)

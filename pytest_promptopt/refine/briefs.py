@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from pytest_promptopt.failures import FailedCase, Feedback, describe
+from pytest_promptopt.failures import Feedback, describe
 from pytest_promptopt.failures.differences import compact, shorten
-from pytest_promptopt.records import CaseResult, Outcome, Split
+from pytest_promptopt.records import CaseResult, Split
 from pytest_promptopt.refine.attempts import MERGED, Attempt, Version
 from pytest_promptopt.refine.directions import DIRECTIONS, ESCAPES, Directions, suited
 from pytest_promptopt.refine.evaluator import Prompt
@@ -16,7 +16,7 @@ from pytest_promptopt.refine.flaky import flaky, steady
 from pytest_promptopt.refine.groups import Group
 from pytest_promptopt.refine.guards import guards
 from pytest_promptopt.refine.halting import DECIDING, Phase
-from pytest_promptopt.refine.labels import expected_of, table, tallies
+from pytest_promptopt.refine.labels import expected_of, expecting, table, tallies
 from pytest_promptopt.refine.memory import Memory, counts, tried
 from pytest_promptopt.refine.patterns import Vocabulary, patterns
 from pytest_promptopt.refine.policies import Policies
@@ -28,7 +28,7 @@ from pytest_promptopt.settings import Settings
 #: The splits whose failing cases call for candidates.
 SPLITS = {Phase.TRAINING: (Split.TRAIN,), Phase.VALIDATION: (Split.TRAIN, Split.VALIDATION)}
 
-#: Passing cases of a request in the validation phase, where some have an answer that validation cases confuse.
+#: Passing cases of a request in the validation phase: some have an answer that validation cases confuse.
 MAX_PASSING = 10
 
 #: Different checks whose source is shown.
@@ -88,9 +88,7 @@ class Briefing:
         }
         return guards(results, self._broken, prompt.name, confused=confused)
 
-    def merging(
-        self, prompt: Prompt, incumbent: Version, parts: Sequence[Attempt], number: int
-    ) -> Merging:
+    def merging(self, prompt: Prompt, incumbent: Version, parts: Sequence[Attempt], number: int) -> Merging:
         """The request for one text that does what `parts` do, which all rewrite `prompt`.
 
         It tells what each fixed and broke, as far as it was run, and the failing cases that none fixed.
@@ -172,7 +170,8 @@ class Briefing:
             lessons=self._memories[prompt.name].lessons(),
             tried=self._memories[prompt.name].recent(),
         )
-        lines = self._lines(prompt, incumbent, feedback, count, escape=escape)
+        about = validation if validation and validation.failing else feedback
+        lines = self._lines(prompt, incumbent, about, count, escape=escape)
         for share, line in zip(shares, lines, strict=True):
             yield replace(brief, failed=share, direction=line)
 
@@ -209,9 +208,7 @@ class Briefing:
         self, prompt: Prompt, incumbent: Version, feedback: Feedback, count: int, *, escape: bool
     ) -> tuple[str, ...]:
         """A line of attack for each candidate."""
-        collapsed = any(
-            tally.collapsed for tally in tallies(self._results(prompt, Split.TRAIN, incumbent))
-        )
+        collapsed = any(tally.collapsed for tally in tallies(self._results(prompt, Split.TRAIN, incumbent)))
         lines = ESCAPES if escape else suited(feedback, collapsed=collapsed)
         taken = self._directions[prompt.name].take(incumbent.text(prompt), lines, count)
         return (*taken, *DIRECTIONS)[:count]
@@ -223,8 +220,7 @@ class Briefing:
         results = self._results(prompt, split, incumbent)
         custom = self._policies.categorize
         found = describe(results, prompt=prompt.name, prose=incumbent.text(prompt), custom=custom)
-        outcomes = {result.case.id: result.failing for result in results}
-        return replace(found, failed=tuple(_expecting(case, outcomes[case.case]) for case in found.failed))
+        return replace(found, failed=expecting(found.failed, results))
 
     def _part(self, part: Attempt, prompt: Prompt, incumbent: Version) -> Part:
         compared = part.compared.get(Split.TRAIN)
@@ -278,23 +274,14 @@ class Briefing:
         return patterns(feedback, known, named={c.name for c in training.categories} if hooked else None)
 
 
-def _expecting(case: FailedCase, outcome: Outcome | None) -> FailedCase:
-    """`case` with what its test expects, where it failed before anything was compared."""
-    failure = outcome.failure if outcome else None
-    unknown = case.expected is None and (failure is None or failure.operator is None)
-    if outcome is None or outcome.expected is None or not unknown:
-        return case
-    return replace(case, expected=shorten(compact(outcome.expected)))
-
-
 def _given(results: Sequence[CaseResult], feedback: Feedback) -> Mapping[str, Mapping[str, str]]:
     """By failing case the parameters of the test that neither input nor expected value says."""
-    parameters = {r.case.id: r.failing.parameters for r in results if r.failing}
+    parameters = {result.case.id: result.failing.parameters for result in results if result.failing}
     return {
         case.case: {
             name: shorten(value)
             for name, value in parameters[case.case].items()
-            if not any(value in told for told in (*case.inputs.values(), case.expected or ""))
+            if value not in case.inputs.values() and value not in (case.expected or "")
         }
         for case in feedback.failed
     }

@@ -13,9 +13,7 @@ BOUNDARIES = "Draw the boundaries: for answers that are confused with each other
 FORM = (
     "Say exactly what a correct answer looks like: its form and spelling, and what must not stand around it."
 )
-ROOT = (
-    "Find the one or two causes behind most failures and fix these at the root; leave the rest as it is."
-)
+ROOT = "Find the one or two causes behind most failures and fix these at the root; leave the rest as it is."
 PROCEDURE = "Turn the instructions into a short ordered procedure that settles unclear cases step by step."
 TERMS = "Define every term and label the answer can contain, in words that also fit inputs not seen here."
 EDGES = "Say what to do at the edges: empty, ambiguous or contradictory inputs, and which rule goes first."
@@ -55,10 +53,10 @@ def suited(feedback: Feedback, *, collapsed: bool = False) -> tuple[str, ...]:
     kinds = Counter({category.name: category.count for category in feedback.categories})
     form = sum(count for kind, count in kinds.items() if kind in _FORM)
     passing = 1 - feedback.failing / max(1, feedback.total)
-    if collapsed:
-        return (BALANCE, SCRATCH, EXAMPLES, BOUNDARIES, TERMS)
     if 2 * form > feedback.failing:
         return (FORM, SCRATCH, EXAMPLES, CUT, ROOT)
+    if collapsed:
+        return (BALANCE, SCRATCH, EXAMPLES, BOUNDARIES, TERMS)
     if passing < HARDLY_ANY:
         return (SCRATCH, RULES, EXAMPLES, FORM, PROCEDURE)
     if feedback.failing <= FEW_LEFT and passing >= NEARLY_ALL:

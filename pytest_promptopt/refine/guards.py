@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import chain, zip_longest
 
@@ -34,7 +34,7 @@ def guards(
     urgent = [passing.pop(case) for case in broken if case in passing][:MAX_GUARDS]
     chosen = list(urgent)
     room = MAX_CHARACTERS
-    for case in _by_label(passing.values(), confused):
+    for case in _by_label(passing.values(), confused, urgent):
         room -= sum(map(len, case.inputs.values())) + len(case.actual) + LABELS
         if len(chosen) >= MAX_GUARDS or (room < 0 and len(chosen) >= MIN_GUARDS):
             break
@@ -47,10 +47,7 @@ def _passing(results: Iterable[CaseResult], prompt: str) -> dict[str, PassingCas
     passing: dict[str, PassingCase] = {}
     for result in results:
         calls = (
-            (outcome, call)
-            for outcome in result.counted
-            for call in outcome.calls
-            if call.prompt == prompt
+            (outcome, call) for outcome in result.counted for call in outcome.calls if call.prompt == prompt
         )
         if (result.rate or 0.0) >= 1.0 and (found := next(calls, None)):
             outcome, call = found
@@ -59,12 +56,19 @@ def _passing(results: Iterable[CaseResult], prompt: str) -> dict[str, PassingCas
     return passing
 
 
-def _by_label(cases: Iterable[PassingCase], confused: Collection[str]) -> Iterator[PassingCase]:
-    """One of each label, then another one of each; where nothing is known of labels, two."""
+def _by_label(
+    cases: Iterable[PassingCase], confused: Collection[str], chosen: Iterable[PassingCase]
+) -> Iterator[PassingCase]:
+    """One of each label, then another one of each; cases of no known label count as one label.
+
+    :param chosen: cases that stand for their labels already.
+    """
     labels: defaultdict[str, list[PassingCase]] = defaultdict(list)
     for case in sorted(cases, key=lambda case: case.id):
         labels[case.expected].append(case)
+    wanted = Counter({label: PER_LABEL for label in labels})
+    wanted.subtract(case.expected for case in chosen)
     folded = {label.strip().casefold() for label in confused}
     order = sorted(labels, key=lambda label: (label.strip().casefold() not in folded, label))
-    rows = zip_longest(*(labels[label][:PER_LABEL] for label in order))
+    rows = zip_longest(*(labels[label][: max(0, wanted[label])] for label in order))
     return (case for case in chain.from_iterable(rows) if case is not None)

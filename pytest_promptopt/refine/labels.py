@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from pytest_promptopt.failures.differences import compact
+from pytest_promptopt.failures import FailedCase
+from pytest_promptopt.failures.differences import compact, shorten
 from pytest_promptopt.failures.formats import undress
 from pytest_promptopt.failures.vocabulary import fold, is_short
 from pytest_promptopt.records import CaseResult, Outcome
@@ -96,6 +97,19 @@ def expected_of(outcome: Outcome) -> str | None:
     return compact(failure.expected) if failure is not None and failure.operator == "==" else None
 
 
+def expecting(failed: Iterable[FailedCase], results: Sequence[CaseResult]) -> tuple[FailedCase, ...]:
+    """`failed` with what their tests expect, also where they failed before anything was compared."""
+    outcomes = {result.case.id: result.failing for result in results}
+    return tuple(_expecting(case, outcomes.get(case.case)) for case in failed)
+
+
+def _expecting(case: FailedCase, outcome: Outcome | None) -> FailedCase:
+    if case.expected is not None or outcome is None or outcome.expected is None:
+        return case
+    compared = outcome.failure is not None and outcome.failure.operator is not None
+    return case if compared else replace(case, expected=shorten(compact(outcome.expected)))
+
+
 def _pairs(results: Iterable[CaseResult]) -> Iterator[_Pair]:
     """What was expected and what came, of the cases where both are known.
 
@@ -173,9 +187,7 @@ def _rows(pairs: Sequence[_Pair]) -> tuple[Row, ...]:
         else:
             wrong[pair.expected][labels.get(fold(undress(pair.got)[0]), "")] += 1
     rows = (
-        Row(
-            label, right[label], right[label] + wrong[label].total(), tuple(wrong[label].most_common())
-        )
+        Row(label, right[label], right[label] + wrong[label].total(), tuple(wrong[label].most_common()))
         for label in dict.fromkeys(labels.values())
     )
     return tuple(sorted(rows, key=lambda row: (row.right - row.total, row.label)))
@@ -197,8 +209,7 @@ def _collapsed(pairs: Sequence[_Pair]) -> tuple[str, int] | None:
 def balanced_accuracy(results: Sequence[CaseResult]) -> float | None:
     """The mean over the expected labels of the share that is right; None where there are no labels.
 
-    A text that answers the same to everything is right in half of the cases of two labels, but no better than
-    chance here as well when one label is expected more often.
+    A text that answers the same to everything is right for one label only, however often that is expected.
     """
     for tally in tallies(results):
         if not tally.field:

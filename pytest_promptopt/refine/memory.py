@@ -10,7 +10,7 @@ from pytest_promptopt.failures import describe
 from pytest_promptopt.records import CaseResult, Split
 from pytest_promptopt.refine.acceptance import EPSILON, Comparison
 from pytest_promptopt.refine.attempts import ACCEPTED, REFUSED, Attempt
-from pytest_promptopt.refine.labels import always, tallies
+from pytest_promptopt.refine.labels import always, expecting, tallies
 
 #: Iterations whose candidates are told whole.
 RECENT_ITERATIONS = 2
@@ -44,13 +44,12 @@ class Counts:
         return self.fixed - self.broken
 
     def __str__(self) -> str:
-        told = []
-        if self.failing:
-            told.append(f"fixed {self.fixed} of {self.failing} failing run")
-        told.append(
-            f"broke {self.broken} of {self.passing} passing run" if self.passing else "no passing case was run"
-        )
-        return ", ".join(told)
+        if not self.failing and not self.passing:
+            return "no case had an answer"
+        fixed = f"fixed {self.fixed} of {self.failing} failing run"
+        broke = f"broke {self.broken} of {self.passing} passing run"
+        told = [text for text, run in ((fixed, self.failing), (broke, self.passing)) if run]
+        return ", ".join(told) + ", no passing case was run" * (not self.passing)
 
 
 @dataclass(frozen=True)
@@ -84,7 +83,6 @@ class Try:
     ran: Counts | None = None
     further: Counts | None = None
     reason: str = ""
-    direction: str = ""
     why: str = ""
     answers: tuple[Answered, ...] = ()
     always: tuple[str, ...] = ()
@@ -93,7 +91,7 @@ class Try:
     def measured(self) -> str:
         """What was counted, or why nothing was."""
         if self.ran is None:
-            return self.why.rstrip(".") or "not run"
+            return self.why.rstrip(".") if self.verdict == REFUSED else "not run"
         further = f"; on cases not shown: {self.further}" if self.further else ""
         return f"{self.ran}{further}"
 
@@ -127,7 +125,6 @@ def tried(attempt: Attempt, prompt: str, *, flaky: Collection[str] = ()) -> Try 
         ran=counts(results, trained) if trained else None,
         further=counts(attempt.results.get(Split.VALIDATION, ()), validated) if validated else None,
         reason="" if kind in _MADE else attempt.reason,
-        direction="" if attempt.made else attempt.direction,
         why=attempt.why,
         answers=_answers(
             [result for result in results if result.case.id not in flaky],
@@ -142,23 +139,25 @@ def counts(results: Sequence[CaseResult], compared: Comparison) -> Counts:
     """What became of the cases that were run, of those alone: no case is counted that was only estimated."""
     fixed, broken = set(compared.fixed), set(compared.broken)
     run = {result.case.id: result.rate >= 1.0 - EPSILON for result in results if result.rate is not None}
-    failed_before = {case for case, passes in run.items() if case in fixed or (not passes and case not in broken)}
+    failing = {case for case, passes in run.items() if case in fixed or not (passes or case in broken)}
     return Counts(
         fixed=len(fixed & run.keys()),
-        failing=len(failed_before),
+        failing=len(failing),
         broken=len(broken & run.keys()),
-        passing=len(run) - len(failed_before),
+        passing=len(run) - len(failing),
     )
 
 
 def _answers(results: Sequence[CaseResult], prompt: str, *, broken: Collection[str]) -> tuple[Answered, ...]:
     """Cases that fail, those broken first, and then as different answers as there are."""
-    failed = describe(results, prompt=prompt).failed
     told = [
         Answered(
-            " ".join(case.inputs.values()), case.expected or "", case.answer or case.actual, case.case in broken
+            input=" ".join(case.inputs.values()),
+            expected=case.expected or "",
+            actual=case.answer or case.actual,
+            broken=case.case in broken,
         )
-        for case in failed
+        for case in expecting(describe(results, prompt=prompt).failed, results)
     ]
     seen: Counter[str] = Counter()
     rank: list[tuple[bool, int, int]] = []

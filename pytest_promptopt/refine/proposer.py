@@ -9,6 +9,7 @@ from typing import Protocol
 from pytest_promptopt.errors import ModelError
 from pytest_promptopt.records import Answer, Request
 from pytest_promptopt.refine.evaluator import Prompt
+from pytest_promptopt.refine.quoting import line
 from pytest_promptopt.refine.replies import Reply, Unusable, parse
 from pytest_promptopt.refine.requests import Brief, Part, PassingCase, compose, compose_merge, repair
 
@@ -112,7 +113,10 @@ def answered(
 
 
 def _complaint(number: int, reply: Reply | Unusable, objection: Objection) -> str | None:
-    return reply.why if isinstance(reply, Unusable) else objection(number, reply.text)
+    if isinstance(reply, Unusable):
+        return reply.why
+    # It may quote a case.
+    return line(why) if (why := objection(number, reply.text)) else None
 
 
 def _read(answer: Answer | ModelError) -> Reply | Unusable:

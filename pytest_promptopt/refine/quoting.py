@@ -15,7 +15,7 @@ SECTIONS = (
     "category", "passing", "patterns", "tried", "lessons", "direction", "version", "new_prompt",
 )  # fmt: skip
 
-#: Whatever is written into a request by anybody but us goes through `line`, `lines`, `literal` or `json_string`.
+#: Whatever anybody but us wrote goes into a request through `line`, `block`, `literal` or `json_string`.
 TAGS = Tags((*SECTIONS, "reason"))
 
 #: Stands for a line break while a text is made harmless: a character that no writing uses.

@@ -27,8 +27,12 @@ SHORT = 400
 #: Tokens of a reply besides the prompt itself: reasons, and the thinking of models that count it as output.
 REPLY_TOKENS = 4_096
 
-#: What was tried and learned takes at most this share of a request.
+#: What was tried and learned takes at most this share of a request, and no more characters than the prompt has
+#: or than these (about 250 tokens).
 MEMORY_SHARE = 0.25
+MAX_MEMORY = 1_000
+
+MEMORY_TAGS = len("<lessons>\n\n</lessons>\n<tried>\n\n</tried>\n")
 
 #: Of that, what was tried lately may take so much.
 RECENT_SHARE = 0.7
@@ -39,9 +43,12 @@ MAX_CHECK = 1_000
 #: Inputs that are told of what a version fixed, and of what it broke.
 MAX_NAMED = 3
 
-#: What an exception says, and what of it differs from case to case: numbers, and what it quotes.
-_ERROR = re.compile(r"\w*(?:Error|Exception): ")
-_PLACE = re.compile(r"\d+|'.*", re.DOTALL)
+#: An answer in a form that no test can read: after the first ones its beginning says enough.
+MAX_UNREAD = 120
+
+#: What an exception says, the text aside that it quotes, and what differs of it from case to case.
+_ERROR = re.compile(r"\w*(?:Error|Exception): .+?(?=: ['\"]|$)")
+_PLACE = re.compile(r"\d+")
 
 SYSTEM = """\
 You improve prompts of language models. You are given a prompt, what it gets wrong on test cases, and what \
@@ -131,8 +138,9 @@ def compose(brief: Brief, *, model: str, sample: int = 0) -> Request:
     direction = _section("direction", [line(brief.direction)])
     sections = [*_evidence(brief), direction]
     size = sum(map(len, [SYSTEM, *sections, INSTRUCTION]))
-    # Its share of the whole is so much of the rest.
-    room = int(size * MEMORY_SHARE / (1 - MEMORY_SHARE))
+    # Its share of the whole is so much of the rest; the tags of its two sections count as well.
+    share = int(size * MEMORY_SHARE / (1 - MEMORY_SHARE)) - MEMORY_TAGS
+    room = min(share, max(MAX_MEMORY, len(brief.prose)))
     sections[-1:] = [*_memory(brief, room), direction]
     return _request(SYSTEM, sections, prose=brief.prose, model=model, sample=sample)
 
@@ -167,7 +175,7 @@ def compose_merge(
 
 def repair(request: Request, answer: Answer, why: str) -> Request:
     """The same chat with one more turn that says what was wrong with the reply."""
-    complaint = f"Your reply could not be used: {line(why).rstrip('.')}.\n{INSTRUCTION}"
+    complaint = f"Your reply could not be used: {why.rstrip('.')}.\n{INSTRUCTION}"
     said = sendable(answer.text.strip()) or "(empty)"
     turns = (Message("assistant", said), Message("user", complaint))
     return Request(
@@ -178,9 +186,10 @@ def repair(request: Request, answer: Answer, why: str) -> Request:
     )
 
 
-def size(case: FailedCase) -> int:
+def size_of(case: FailedCase) -> int:
     """Characters that a failing case takes."""
-    return sum(len(text) + 1 for text in _case(case, 10, whole=False, given={}))
+    told = _case(case, 10, whole=False, given={}, messages={"of another"})
+    return sum(len(text) + 1 for text in told)
 
 
 def _request(system: str, sections: Sequence[str], *, prose: str, model: str, sample: int) -> Request:
@@ -277,11 +286,12 @@ def _case(
     given: Mapping[str, str],
     messages: set[str] | None = None,
 ) -> Iterator[str]:
-    """:param messages: what was said of cases before; it is not said again, and what is said here is added."""
+    """:param messages: errors told before, which are not told again; those of this case are added."""
     yield f"Case {number}"
     yield from _inputs(case.inputs)
     if given:
-        yield "the test's parameters: " + line(", ".join(f"{name} = {value}" for name, value in given.items()))
+        told = ", ".join(f"{name} = {value}" for name, value in given.items())
+        yield f"the test's parameters: {line(told)}"
     if case.answer and _letters(case.answer) != _letters(case.actual):
         yield f"answer: {literal(case.answer)}"
     yield from _verdict(case, whole=whole, said=messages if messages is not None else set())
@@ -297,26 +307,31 @@ def _verdict(case: FailedCase, *, whole: bool, said: set[str]) -> Iterator[str]:
     :param whole: show a JSON structure whole, though where it differs would do.
     :param said: error messages of the cases before; those of this case are added.
     """
-    errors = [text for text in case.difference if _ERROR.match(text)]
-    others = [text for text in case.difference if text not in errors]
+    errors = [found[0] for text in case.difference if (found := _ERROR.match(text))]
+    others = [text for text in case.difference if not _ERROR.match(text)]
+    actual = literal(case.actual)
     if case.expected is None:
         yield f"message: {line(case.message)}"
-        yield f"actual: {literal(case.actual)}"
-        errors = [text for text in errors if not text.endswith(case.message)]
+        yield f"actual: {actual}"
+        errors = [text for text in errors if text.partition(": ")[2] not in case.message]
     elif parts := differing(case.expected, case.actual):
         if whole and literal(parts[0]) != literal(case.expected):
             yield f"expected, whole: {literal(case.expected)}"
         yield f"difference: expected {literal(parts[0])} but got {literal(parts[1])}"
         return
-    elif len(case.expected) + len(case.actual) <= SHORT:
-        yield f"difference: expected {literal(case.expected)} but got {literal(case.actual)}"
-        others = []
     else:
-        yield f"expected: {literal(case.expected)}"
-        yield f"actual: {literal(case.actual)}"
+        if errors and said and len(case.actual) > MAX_UNREAD:
+            actual = json_string(f"{case.actual[:MAX_UNREAD]}…")
+        if len(case.expected) + len(actual) <= SHORT:
+            yield f"difference: expected {literal(case.expected)} but got {actual}"
+            others = []
+        else:
+            yield f"expected: {literal(case.expected)}"
+            yield f"actual: {actual}"
     new = [text for text in errors if _PLACE.sub("", text) not in said]
-    said.update(_PLACE.sub("", text) for text in new)
-    yield from (f"difference: {line(text)}" for text in (*new, *others))
+    said.update(_PLACE.sub("", text) for text in errors)
+    yield from (f"error: {line(text)}" for text in new)
+    yield from (f"difference: {line(text)}" for text in others)
 
 
 def _inputs(inputs: Mapping[str, str]) -> Iterator[str]:

@@ -8,12 +8,12 @@ from itertools import zip_longest
 from typing import TypeVar
 
 from pytest_promptopt.failures import FailedCase, Feedback
-from pytest_promptopt.refine.requests import size
+from pytest_promptopt.refine.requests import size_of
 
 Item = TypeVar("Item")
 
-#: Characters of the failing cases of one request (about 600 tokens): of one-line failures these are dozens.
-MAX_CHARACTERS = 2_400
+#: Characters of the failing cases of one request (about 700 tokens): of one-line failures these are dozens.
+MAX_CHARACTERS = 2_800
 
 #: Failing cases that are enough to learn from; a share with fewer of its own borrows from the others.
 ENOUGH_CASES = 6
@@ -36,7 +36,7 @@ def deal(
     """
     order = _diverse(feedback, random.Random(seed))
     order.sort(key=lambda case: shown.get(case.case, 0))
-    all_fit = sum(map(size, order)) <= MAX_CHARACTERS
+    all_fit = sum(map(size_of, order)) <= MAX_CHARACTERS
     shares: list[tuple[FailedCase, ...]] = []
     for number in range(count):
         own = order[number::count]
@@ -50,7 +50,7 @@ def _fitting(own: Sequence[FailedCase], others: Sequence[FailedCase]) -> tuple[F
     room = MAX_CHARACTERS
     share: list[FailedCase] = []
     for case in own:
-        room -= size(case)
+        room -= size_of(case)
         if room < 0 and len(share) >= ENOUGH_CASES:
             break
         share.append(case)

@@ -12,7 +12,7 @@ from pytest_promptopt.refine.quoting import block, differing, json_string, line,
 def told_try(one: Try, prose: str, room: int) -> str:
     """`one` in at most `room` characters, in lines; empty when not even its counts fit.
 
-    What it answered goes before its text, and this before nothing at all.
+    Of its text, what it answered and what was said of it, what there is no room for is left out.
 
     :param prose: the text that is to be improved now.
     """
@@ -20,18 +20,13 @@ def told_try(one: Try, prose: str, room: int) -> str:
     current = one.text == prose
     # What it answers where it fails stands among the failures.
     answers = "" if current else "\n".join(_answers(one))
-    said = "\n".join(f"{name}: {line(text)}" for name, text in _words(one) if text)
+    said = f"it said: {line(one.reason)}" if one.reason else ""
     text = _text(one, prose)
-    for parts in ((head, said, text, answers), (head, said, answers), (head, answers), (head, said), (head,)):
-        told = "\n".join(filter(None, parts))
+    for parts in ((said, text, answers), (text, answers), (said, answers), (answers,), (said,), ()):
+        told = "\n".join(filter(None, (head, *parts)))
         if len(told) <= room:
             return told
     return ""
-
-
-def _words(one: Try) -> Iterator[tuple[str, str]]:
-    yield "it was told", one.direction
-    yield "it said", one.reason
 
 
 def _text(one: Try, prose: str) -> str:
@@ -49,7 +44,7 @@ def _text(one: Try, prose: str) -> str:
 
 
 def _answers(one: Try) -> Iterator[str]:
-    yield from (f"{line(text)}" for text in one.always)
+    yield from map(line, one.always)
     for answer in one.answers:
         sides = differing(answer.expected, answer.actual) or (answer.expected, answer.actual)
         wanted = f" (expected {_shown(sides[0])})" if sides[0] else ""
