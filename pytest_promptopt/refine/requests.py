@@ -27,8 +27,8 @@ SHORT = 400
 #: Tokens of a reply besides the prompt itself: reasons, and the thinking of models that count it as output.
 REPLY_TOKENS = 4_096
 
-#: What was tried and learned takes at most this share of a request, and no more characters than the prompt has
-#: or than these (about 250 tokens).
+#: What was tried and learned takes at most this share of a request, and no more characters than the prompt
+#: has or than these (about 250 tokens).
 MEMORY_SHARE = 0.25
 MAX_MEMORY = 1_000
 
