@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from pytest_promptopt.errors import ModelError
 from pytest_promptopt.journal import Journal
@@ -40,6 +41,9 @@ SETTINGS = Settings(rootdir=Path("."), candidates=1, max_iterations=4)
 class Front:
     description: str = "Route tickets."
     keep: tuple[str, ...] = ()
+    model: str | None = None
+    max_tokens: int | None = None
+    parameters: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,7 @@ class FakePrompt:
     prose: str = "Route {{ ticket }}."
     variables: frozenset[str] = frozenset({"ticket"})
     front: Front = Front()
+    roles: tuple[str, ...] = ()
 
     def objections(self, prose: str) -> tuple[str, ...]:
         lost = sorted(name for name in self.variables if f"{{{{ {name} }}}}" not in prose)

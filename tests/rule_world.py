@@ -49,6 +49,9 @@ SUITED, UNSUITED = 0.6, 0.15
 HARMFUL = 0.3
 LOST = 0.04
 
+#: What a request says of a candidate that broke cases, and of one that fixed some.
+BROKE, PAID = re.compile(r"broke [1-9]"), re.compile(r"fixed [1-9]")
+
 #: Rules that one reply adds at most.
 NEW_RULES = 3
 
@@ -163,9 +166,16 @@ class Rules(World):
         found = [rule for rule in missing if self.rng.random() < self._insight(direction, rule)]
         found = list(dict.fromkeys(found))[:NEW_RULES]
         harm = self.rng.choice(HARMS)
-        warned = re.search(rf"✗.*Never {harm}", section("lessons", asked)) or any(
+        tries = re.split(r"^#", section("tried", asked), flags=re.MULTILINE)
+        broke = [each for each in tries if BROKE.search(each)]
+        lost = re.findall(r"^✗.*", section("lessons", asked), re.MULTILINE)
+        warned = any(f"Never {harm}" in each for each in (*broke, *lost)) or any(
             chance(self.seed, harm, case) < BROKEN for case in guarded
         )
+        # What fixed cases and broke none is worth taking over, whatever became of the text.
+        good = (each for each in tries if PAID.search(each) and each not in broke)
+        paid = [rule for each in good for rule in stated(each, "Mind")]
+        found = list(dict.fromkeys([*found, *(rule for rule in paid if rule not in rules)]))
         if self.rng.random() < HARMFUL and not warned:
             harms.append(harm)
         else:

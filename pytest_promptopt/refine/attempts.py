@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from pytest_promptopt.records import CaseResult, Overlay, Split, pass_rate
 from pytest_promptopt.refine.acceptance import Comparison
 from pytest_promptopt.refine.evaluator import Prompt
-from pytest_promptopt.refine.memory import Lesson
 from pytest_promptopt.refine.outlook import Outlook
 from pytest_promptopt.refine.posterior import Kind
 from pytest_promptopt.results import CandidateResult, Foresight
@@ -124,20 +123,6 @@ class Attempt:
     def kept(self) -> Version:
         """It as the next incumbent."""
         return Version(self.id, self.overlay, self.results, self.outlook)
-
-    def lesson(self) -> Lesson:
-        """What it taught, in counts: a lesson names no case, so that it may be told in every phase."""
-        measured = ", ".join(
-            f"{one.points} on {split} cases ({len(one.fixed)} fixed, {len(one.broken)} broken)"
-            for split, one in self.compared.items()
-        )
-        return Lesson(
-            accepted=self.verdict == ACCEPTED,
-            gain=self.latest.gain if self.latest else None,
-            measured=measured or f"{self.verdict} before it was run: {self.why}",
-            reason=self.reason,
-            direction="" if self.made else self.direction,
-        )
 
 
 def undecided(attempts: Sequence[Attempt]) -> list[Attempt]:

@@ -3,58 +3,38 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from pytest_promptopt.failures import Feedback, describe
+from pytest_promptopt.failures.differences import compact, shorten
+from pytest_promptopt.prompts.examples import without_examples
 from pytest_promptopt.records import CaseResult, Split
 from pytest_promptopt.refine.attempts import MERGED, Attempt, Version
+from pytest_promptopt.refine.directions import DIRECTIONS, ESCAPES, Directions, suited
 from pytest_promptopt.refine.evaluator import Prompt
 from pytest_promptopt.refine.flaky import flaky, steady
 from pytest_promptopt.refine.groups import Group
+from pytest_promptopt.refine.guards import guards
 from pytest_promptopt.refine.halting import DECIDING, Phase
-from pytest_promptopt.refine.memory import Memory
+from pytest_promptopt.refine.labels import expected_of, expecting, table, tallies
+from pytest_promptopt.refine.memory import Memory, counts, tried
 from pytest_promptopt.refine.patterns import Vocabulary, patterns
 from pytest_promptopt.refine.policies import Policies
+from pytest_promptopt.refine.proposer import Merging
 from pytest_promptopt.refine.redaction import redacted
-from pytest_promptopt.refine.requests import Brief, PassingCase
-from pytest_promptopt.refine.shares import deal, requests_for
+from pytest_promptopt.refine.requests import Brief, Part, PassingCase
+from pytest_promptopt.refine.shares import ENOUGH_CASES, deal, requests_for
 from pytest_promptopt.settings import Settings
 
 #: The splits whose failing cases call for candidates.
 SPLITS = {Phase.TRAINING: (Split.TRAIN,), Phase.VALIDATION: (Split.TRAIN, Split.VALIDATION)}
 
-#: Passing cases in one request; they teach little, they guard. As many as were broken lately, within limits.
-MAX_GUARDS = 6
-MIN_GUARDS = 2
+#: Passing cases of a request in the validation phase: some have an answer that validation cases confuse.
+MAX_PASSING = 10
 
-#: Training cases shown in the validation phase since they have an answer that validation cases confuse.
-MAX_ALIKE = 8
-
-#: Lines of attack, the one that helps most often first. Different proposals find different rules.
-DIRECTIONS = (
-    "State outright the rules that the failures show to be missing, each as one clear sentence.",
-    "Draw the boundaries: for answers that are confused with each other, say what tells them apart.",
-    "Say exactly what a correct answer looks like: its form and spelling, and what must not stand around it.",
-    "Find the one or two causes behind most failures and fix these at the root; leave the rest as it is.",
-    "Turn the instructions into a short ordered procedure that settles unclear cases step by step.",
-    "Define every term and label the answer can contain, in words that also fit inputs not seen here.",
-    "Say what to do at the edges: empty, ambiguous or contradictory inputs, and which rule goes first.",
-    "Add one or two short invented examples (not from the cases) that show the rule which fails most.",
-    "Rewrite the prompt from scratch around what the failures show, shorter than it is now.",
-    "Cut what misleads: remove or reword instructions that could cause these failures.",
-)
-
-
-#: Lines of attack of an escape from a plateau: further from the text that is stuck.
-ESCAPES = (DIRECTIONS[8], DIRECTIONS[4], DIRECTIONS[7], DIRECTIONS[3], DIRECTIONS[9], *DIRECTIONS)
-
-
-def directions(iteration: int, count: int, *, escape: bool = False) -> tuple[str, ...]:
-    """The lines of attack of an iteration's candidates; iterations (from 1) take them in turn."""
-    start = 0 if escape else (iteration - 1) * count
-    lines = ESCAPES if escape else DIRECTIONS
-    return tuple(lines[(start + number) % len(lines)] for number in range(count))
+#: Different checks whose source is shown.
+MAX_CHECKS = 2
 
 
 class Briefing:
@@ -68,6 +48,7 @@ class Briefing:
         self._settings = settings
         self._policies = policies
         self._memories = {prompt.name: Memory() for prompt in group.prompts}
+        self._directions = {prompt.name: Directions() for prompt in group.prompts}
         self._shown: Counter[str] = Counter()
         self._broken: list[str] = []
         self._expected: set[str] = set()
@@ -97,28 +78,55 @@ class Briefing:
             result.failing is not None for split in SPLITS[phase] for result in self._steady(incumbent, split)
         )
         count = most if escape else requests_for(failing, most)
-        lines = directions(number, count, escape=escape)
         prompts = self._failing(phase, incumbent)
         turns = prompts if hurried else [prompts[-1 - (number - 1) % len(prompts)]]
         return tuple(
-            replace(brief, direction=line)
+            brief
             for prompt in turns
-            for brief, line in zip(self._told(prompt, number, phase, incumbent, count), lines, strict=True)
+            for brief in self._told(prompt, number, phase, incumbent, count, escape=escape)
         )
 
     def guarded(self, incumbent: Version, prompt: Prompt) -> tuple[PassingCase, ...]:
         """The passing cases to show beside a request about `prompt`."""
-        return guards(self._steady(incumbent, Split.TRAIN), self._broken, prompt.name)
+        results = self._steady(incumbent, Split.TRAIN)
+        failing = [outcome for result in results if (outcome := result.failing)]
+        confused = {
+            compact(text)
+            for outcome in failing
+            for text in (expected_of(outcome), outcome.failure and outcome.failure.actual)
+            if text is not None
+        }
+        return guards(results, self._broken, prompt.name, confused=confused)
+
+    def merging(self, prompt: Prompt, incumbent: Version, parts: Sequence[Attempt], number: int) -> Merging:
+        """The request for one text that does what `parts` do, which all rewrite `prompt`.
+
+        It tells what each fixed and broke, as far as it was run, and the failing cases that none fixed.
+        """
+        feedback = self._feedback(prompt, Split.TRAIN, incumbent)
+        fixed = {case for part in parts for one in part.compared.values() for case in one.fixed}
+        (share,) = deal(feedback, 1, seed=f"{self._settings.seed}/{number}/merge", shown={})
+        left = tuple(case for case in share if case.case not in fixed)[:ENOUGH_CASES]
+        return Merging(
+            prompt,
+            without_examples(incumbent.text(prompt)),
+            tuple(without_examples(part.overlay[prompt.name]) for part in parts),
+            self.guarded(incumbent, prompt),
+            self._settings.optimizer_model,
+            number,
+            parts=tuple(self._part(part, prompt, incumbent) for part in parts),
+            brief=replace(self._brief(prompt, incumbent, feedback), failed=left),
+        )
 
     def learn(self, number: int, attempts: Sequence[Attempt]) -> None:
         """Remember what every candidate taught; the training cases broken last are guarded first."""
         for name, memory in self._memories.items():
-            if lessons := [
-                attempt.lesson()
+            about = (
+                tried(attempt, name, flaky=self._flaky or ())
                 for attempt in attempts
                 if name in attempt.prompts and attempt.verdict != MERGED
-            ]:
-                memory.remember(number, lessons)
+            )
+            memory.remember(number, [each for each in about if each])
         broken = [
             case
             for attempt in attempts
@@ -151,38 +159,105 @@ class Briefing:
         return failing or self._group.prompts
 
     def _told(
-        self, prompt: Prompt, number: int, phase: Phase, incumbent: Version, count: int
+        self, prompt: Prompt, number: int, phase: Phase, incumbent: Version, count: int, *, escape: bool
     ) -> Iterator[Brief]:
         feedback = self._feedback(prompt, Split.TRAIN, incumbent)
         validation = (
             self._feedback(prompt, Split.VALIDATION, incumbent) if phase is Phase.VALIDATION else None
         )
+        expected = (
+            expected_of(outcome)
+            for result in self._steady(incumbent, Split.TRAIN)
+            for outcome in result.counted
+        )
+        self._expected.update(text for text in expected if text is not None)
         self._expected.update(case.expected for case in feedback.failed if case.expected is not None)
         seed = f"{self._settings.seed}/{number}/{prompt.name}"
         shares = deal(feedback, count, seed=seed, shown=self._shown)
         self._shown.update({case.case for share in shares for case in share})
-        brief = Brief(
+        guarded = self.guarded(incumbent, prompt)
+        alike = self._alike(prompt, incumbent, validation, besides={case.id for case in guarded})
+        brief = replace(
+            self._brief(prompt, incumbent, feedback),
+            passing=(*guarded, *alike),
+            patterns=self._patterns(prompt, incumbent, feedback, validation) if validation else (),
+            lessons=self._memories[prompt.name].lessons(),
+            tried=self._memories[prompt.name].recent(),
+        )
+        about = validation if validation and validation.failing else feedback
+        lines = self._lines(prompt, incumbent, about, count, escape=escape)
+        for share, line in zip(shares, lines, strict=True):
+            yield replace(brief, failed=share, direction=line)
+
+    def _brief(self, prompt: Prompt, incumbent: Version, feedback: Feedback) -> Brief:
+        """What is known of the incumbent's text, whoever is told."""
+        results = self._results(prompt, Split.TRAIN, incumbent)
+        checks = Counter(o.check for result in results for o in result.counted if o.check.strip())
+        return Brief(
             prompt=prompt,
-            prose=incumbent.text(prompt),
+            prose=without_examples(incumbent.text(prompt)),
             direction="",
             failing=feedback.failing,
             total=feedback.total,
             categories=feedback.categories,
-            passing=(*self.guarded(incumbent, prompt), *self._alike(prompt, incumbent, validation)),
-            patterns=self._patterns(prompt, incumbent, feedback, validation) if validation else (),
-            lessons=self._memories[prompt.name].lines(),
+            target=self._target(prompt),
+            checks=tuple(check for check, _ in checks.most_common(MAX_CHECKS)),
+            measured=tuple(table(tallies(results))),
+            given=_given(results, feedback),
+            examples=self._settings.examples > 0,
         )
-        return (replace(brief, failed=share) for share in shares)
+
+    def _target(self, prompt: Prompt) -> str:
+        """The model that answers, and what is fixed for it."""
+        front = prompt.front
+        fixed = {"max_tokens": front.max_tokens, **front.parameters}
+        told = [front.model or self._settings.model or ""]
+        told += [f"{name} {compact(value)}" for name, value in fixed.items() if value is not None]
+        known = ", ".join(filter(None, told))
+        return f"{known} (fixed)" if known else ""
+
+    def _lines(
+        self, prompt: Prompt, incumbent: Version, feedback: Feedback, count: int, *, escape: bool
+    ) -> tuple[str, ...]:
+        """A line of attack for each candidate."""
+        collapsed = any(tally.collapsed for tally in tallies(self._results(prompt, Split.TRAIN, incumbent)))
+        lines = ESCAPES if escape else suited(feedback, collapsed=collapsed)
+        taken = self._directions[prompt.name].take(incumbent.text(prompt), lines, count)
+        return (*taken, *DIRECTIONS)[:count]
+
+    def _results(self, prompt: Prompt, split: Split, incumbent: Version) -> Sequence[CaseResult]:
+        return [r for r in self._steady(incumbent, split) if prompt.name in r.case.prompts]
 
     def _feedback(self, prompt: Prompt, split: Split, incumbent: Version) -> Feedback:
-        results = [r for r in self._steady(incumbent, split) if prompt.name in r.case.prompts]
+        results = self._results(prompt, split, incumbent)
         custom = self._policies.categorize
-        return describe(results, prompt=prompt.name, prose=incumbent.text(prompt), custom=custom)
+        found = describe(results, prompt=prompt.name, prose=without_examples(incumbent.text(prompt)), custom=custom)
+        return replace(found, failed=expecting(found.failed, results))
+
+    def _part(self, part: Attempt, prompt: Prompt, incumbent: Version) -> Part:
+        compared = part.compared.get(Split.TRAIN)
+        if compared is None:
+            return Part()
+        inputs = {
+            result.case.id: " ".join(call.variables.values())
+            for result in self._steady(incumbent, Split.TRAIN)
+            for outcome in result.counted[:1]
+            for call in outcome.calls
+            if call.prompt == prompt.name
+        }
+        fixed, broken = (
+            tuple(inputs[case] for case in cases if case in inputs)
+            for cases in (compared.fixed, compared.broken)
+        )
+        return Part(counts(part.results[Split.TRAIN], compared), fixed, broken)
 
     def _alike(
-        self, prompt: Prompt, incumbent: Version, feedback: Feedback | None
+        self, prompt: Prompt, incumbent: Version, feedback: Feedback | None, *, besides: Collection[str]
     ) -> tuple[PassingCase, ...]:
-        """Training cases that pass with an answer which validation cases confuse: what tells these apart."""
+        """Training cases that pass with an answer which validation cases confuse: what tells these apart.
+
+        :param besides: cases that are shown already.
+        """
         confused = {
             answer.strip().casefold()
             for case in (feedback.failed if feedback else ())
@@ -192,13 +267,15 @@ class Briefing:
         alike = [
             PassingCase(result.case.id, call.variables, call.text)
             for result in self._steady(incumbent, Split.TRAIN)
-            if (result.rate or 0.0) >= 1.0
+            if (result.rate or 0.0) >= 1.0 and result.case.id not in besides
             for call in result.counted[0].calls
             if call.prompt == prompt.name and call.text.strip().casefold() in confused
         ]
-        alike.sort(key=lambda case: (self._shown[case.id], case.id))
-        self._shown.update(case.id for case in alike[:MAX_ALIKE])
-        return tuple(alike[:MAX_ALIKE])
+        unique = {tuple(case.inputs.items()): case for case in alike}
+        chosen = sorted(unique.values(), key=lambda case: (self._shown[case.id], case.id))
+        chosen = chosen[: max(0, MAX_PASSING - len(besides))]
+        self._shown.update(case.id for case in chosen)
+        return tuple(chosen)
 
     def _patterns(
         self, prompt: Prompt, incumbent: Version, training: Feedback, feedback: Feedback
@@ -209,14 +286,14 @@ class Briefing:
         return patterns(feedback, known, named={c.name for c in training.categories} if hooked else None)
 
 
-def guards(results: Sequence[CaseResult], broken: Sequence[str], prompt: str) -> tuple[PassingCase, ...]:
-    """Cases that pass now, with what `prompt` answered: those of `broken`, the most urgent first, or any."""
-    passing: dict[str, PassingCase] = {}
-    for result in results:
-        calls = (call for outcome in result.counted for call in outcome.calls if call.prompt == prompt)
-        if (result.rate or 0.0) >= 1.0 and (call := next(calls, None)):
-            passing[result.case.id] = PassingCase(result.case.id, call.variables, call.text)
-    urgent = [case for case in broken if case in passing]
-    others = [case for case in sorted(passing) if case not in urgent]
-    chosen = urgent[:MAX_GUARDS] + others[: max(0, MIN_GUARDS - len(urgent))]
-    return tuple(passing[case] for case in chosen)
+def _given(results: Sequence[CaseResult], feedback: Feedback) -> Mapping[str, Mapping[str, str]]:
+    """By failing case the parameters of the test that neither input nor expected value says."""
+    parameters = {result.case.id: result.failing.parameters for result in results if result.failing}
+    return {
+        case.case: {
+            name: shorten(value)
+            for name, value in parameters[case.case].items()
+            if value not in case.inputs.values() and value not in (case.expected or "")
+        }
+        for case in feedback.failed
+    }

@@ -12,7 +12,7 @@ from pytest_promptopt.prompts.invisible import invisible_places, name_of
 from pytest_promptopt.prompts.layout import unify_newlines
 from pytest_promptopt.records import CaseResult, Overlay
 from pytest_promptopt.refine.evaluator import Prompt
-from pytest_promptopt.refine.requests import SECTIONS
+from pytest_promptopt.refine.quoting import SECTIONS
 from pytest_promptopt.refine.tags import Tags
 
 #: From these lengths on, a passage that also stands in a case is copied rather than said in the same words.
@@ -56,8 +56,10 @@ class Checks:
         key = (prompt.name, _folded(prose), others)
         known = key in self._seen or (not others and key[1] == _folded(prompt.prose))
         self._seen.add(key)
-        if known:
-            return "this text was tried before"
+        return "this text was tried before" if known else self.fault(prompt, prose)
+
+    def fault(self, prompt: Prompt, prose: str) -> str | None:
+        """What is wrong with `prose` as a text of `prompt`, in one sentence; it does not count as seen."""
         body = without_examples(prose)
         if (tag := _TAGS.first(body)) and tag not in prompt.prose:
             return f"it contains {tag!r}, a tag of the request"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from pytest_promptopt.errors import PromptoptError
 from pytest_promptopt.records import Case, CaseResult, Overlay
@@ -64,6 +64,17 @@ class FrontMatter(Protocol):
     def keep(self) -> tuple[str, ...]:
         """Lines that must stay verbatim."""
 
+    @property
+    def model(self) -> str | None:
+        """The target model; None for that of the session."""
+
+    @property
+    def max_tokens(self) -> int | None: ...
+
+    @property
+    def parameters(self) -> Mapping[str, Any]:
+        """Further parameters of the calls, like ``temperature``."""
+
 
 class Prompt(Protocol):
     """A prompt file as the loop sees it."""
@@ -78,6 +89,10 @@ class Prompt(Protocol):
 
     @property
     def variables(self) -> frozenset[str]: ...
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """The chat roles of its turns; empty for a text without role lines."""
 
     @property
     def front(self) -> FrontMatter: ...

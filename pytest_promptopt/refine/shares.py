@@ -8,11 +8,12 @@ from itertools import zip_longest
 from typing import TypeVar
 
 from pytest_promptopt.failures import FailedCase, Feedback
+from pytest_promptopt.refine.requests import size_of
 
 Item = TypeVar("Item")
 
-#: Failing cases in one request: more are not attended to, and each is paid for with every candidate.
-MAX_CASES = 12
+#: Characters of the failing cases of one request (about 700 tokens): of one-line failures these are dozens.
+MAX_CHARACTERS = 2_800
 
 #: Failing cases that are enough to learn from; a share with fewer of its own borrows from the others.
 ENOUGH_CASES = 6
@@ -28,19 +29,32 @@ def deal(
 ) -> list[tuple[FailedCase, ...]]:
     """Deal the failing cases to `count` requests: those shown least so far first, then as diverse as can be.
 
-    The shares are disjoint while there are enough failing cases; a share that would be too small to learn
-    from is filled up from the others. The same arguments give the same deal.
+    Where there is room each share has all of them; else the shares are disjoint, and one that would be too
+    small to learn from is filled up from the others. The same arguments give the same deal.
 
     :param shown: how often each case was shown before.
     """
     order = _diverse(feedback, random.Random(seed))
     order.sort(key=lambda case: shown.get(case.case, 0))
+    all_fit = sum(map(size_of, order)) <= MAX_CHARACTERS
     shares: list[tuple[FailedCase, ...]] = []
     for number in range(count):
-        own = order[number::count][:MAX_CASES]
-        borrowed = [case for case in order if case not in own][: max(0, ENOUGH_CASES - len(own))]
-        shares.append((*own, *borrowed))
+        own = order[number::count]
+        others = [case for case in order if case not in own]
+        shares.append((*own, *others) if all_fit else _fitting(own, others))
     return shares
+
+
+def _fitting(own: Sequence[FailedCase], others: Sequence[FailedCase]) -> tuple[FailedCase, ...]:
+    """What there is room for of `own`, and enough to learn from whatever room that takes."""
+    room = MAX_CHARACTERS
+    share: list[FailedCase] = []
+    for case in own:
+        room -= size_of(case)
+        if room < 0 and len(share) >= ENOUGH_CASES:
+            break
+        share.append(case)
+    return (*share, *others[: max(0, ENOUGH_CASES - len(share))])
 
 
 def _diverse(feedback: Feedback, rng: random.Random) -> list[FailedCase]:

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from pytest_promptopt.prompts.examples import restored
 from pytest_promptopt.records import Overlay, Split
 from pytest_promptopt.refine.ablation import culprit
 from pytest_promptopt.refine.attempts import Attempt, Version
 from pytest_promptopt.refine.briefs import Briefing
+from pytest_promptopt.refine.evaluator import Prompt
 from pytest_promptopt.refine.frame import SearchFrame
 from pytest_promptopt.refine.halting import Phase
 from pytest_promptopt.refine.posterior import Kind
-from pytest_promptopt.refine.proposer import Merging, Wanted
+from pytest_promptopt.refine.proposer import Wanted
 from pytest_promptopt.refine.replies import Reply
 
 
@@ -34,7 +36,13 @@ class Workshop:
         """
         around = self._frame.around
         briefs = self._briefing.briefs(number, phase, incumbent, most=most, escape=escape, hurried=hurried)
-        replies = around.policies.propose(Wanted(briefs, around.settings.optimizer_model, number), around.ask)
+        wanted = Wanted(
+            briefs,
+            around.settings.optimizer_model,
+            number,
+            objection=lambda place, text: self._fault(briefs[place].prompt, incumbent, text),
+        )
+        replies = around.policies.propose(wanted, around.ask)
         if len(replies) != len(briefs):
             raise ValueError(f"a proposer must return one reply per brief: {len(briefs)}, not {len(replies)}")
         return [
@@ -59,13 +67,9 @@ class Workshop:
         for part in parts:
             written.setdefault(part.prompts[0], []).append(part)
         wanted = [
-            Merging(
-                prompt,
-                incumbent.text(prompt),
-                tuple(part.overlay[prompt.name] for part in written[prompt.name]),
-                self._briefing.guarded(incumbent, prompt),
-                around.settings.optimizer_model,
-                int(id.partition(".")[0]),
+            replace(
+                self._briefing.merging(prompt, incumbent, written[prompt.name], int(id.partition(".")[0])),
+                objection=lambda _, text, prompt=prompt: self._fault(prompt, incumbent, text),
             )
             for prompt in self._frame.group.prompts
             if len(written.get(prompt.name, ())) > 1
@@ -80,6 +84,10 @@ class Workshop:
             replace(incumbent, overlay=texts),
             {each.prompt.name: reply for each, reply in zip(wanted, replies, strict=True)},
         )
+
+    def _fault(self, prompt: Prompt, incumbent: Version, text: str) -> str | None:
+        """Why a text of the optimizer for `prompt` would be refused, so that it may be mended."""
+        return self._frame.checks.fault(prompt, restored(text, incumbent.text(prompt)))
 
     def cured(self, id: str, attempt: Attempt, incumbent: Version) -> Attempt | None:
         """`attempt` without the passage that breaks what passed; None unless a single one is to blame."""

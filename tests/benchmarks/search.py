@@ -24,7 +24,7 @@ from unittest.mock import patch
 
 from pytest_promptopt.refine import race
 from pytest_promptopt.refine.attempts import Attempt, Version
-from pytest_promptopt.refine.briefs import DIRECTIONS
+from pytest_promptopt.refine.directions import DIRECTIONS, Directions
 from pytest_promptopt.refine.halting import Phase
 from pytest_promptopt.refine.policies import Policies
 from pytest_promptopt.refine.search import Search
@@ -44,7 +44,7 @@ def decided_at_the_end(*given: object) -> bool:
     return False
 
 
-def one_direction(iteration: int, count: int, *, escape: bool = False) -> tuple[str, ...]:
+def one_direction(self: Directions, prose: str, suited: Sequence[str], count: int) -> tuple[str, ...]:
     return DIRECTIONS[:1] * count
 
 
@@ -54,8 +54,8 @@ PARTS: dict[str, dict[str, object]] = {
     "no merging": {},
     "no ablation": {"workshop.culprit": lambda *_: None},
     "no racing": {"race._decided": decided_at_the_end, "race.FIRST_RUNG": 10**9},
-    "no memory": {"memory.Memory.lines": lambda _: ()},
-    "no directions": {"briefs.directions": one_direction},
+    "no memory": {"requests._memory": lambda *_: iter(())},
+    "no directions": {"directions.Directions.take": one_direction},
     "no guards": {"briefs.Briefing.guarded": lambda *_: ()},
 }
 

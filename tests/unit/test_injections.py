@@ -31,16 +31,10 @@ from pytest_promptopt.records import (
     Status,
 )
 from pytest_promptopt.refine.checks import Checks, Passages
+from pytest_promptopt.refine.memory import Answered, Counts, Try
+from pytest_promptopt.refine.quoting import SECTIONS, json_string, literal
 from pytest_promptopt.refine.replies import Reply, Unusable, parse
-from pytest_promptopt.refine.requests import (
-    SECTIONS,
-    Brief,
-    PassingCase,
-    compose,
-    json_string,
-    literal,
-    repair,
-)
+from pytest_promptopt.refine.requests import Brief, PassingCase, compose, repair
 from pytest_promptopt.reports.json_report import write_json
 from pytest_promptopt.reports.live import iteration_line, phase_line
 from pytest_promptopt.reports.terminal import failure_section, gate_lines, run_summary
@@ -65,6 +59,10 @@ def brief(text: str) -> Brief:
     text = shorten(text)
     failed = FailedCase("c1", text, {"ticket": text, "other": HARMLESS}, text, text, (text, text), text)
     unstated = replace(failed, case="c2", expected=None)
+    tried = Try(
+        "1.1", "rewrite", True, "accepted", text, Counts(1, 1, 0, 1), None, text, text,
+        answers=(Answered(text, text, text),), always=(text,),
+    )  # fmt: skip
     category = Category(text, 2, text, ("c1",), text, text, ("c1", "c2"))
     return Brief(
         prompt=FakePrompt(front=Front(description=text)),
@@ -76,7 +74,12 @@ def brief(text: str) -> Brief:
         failed=(failed, unstated),
         passing=(PassingCase("c3", {"ticket": text}, text),),
         patterns=(text, HARMLESS),
-        lessons=(text, HARMLESS),
+        lessons=(HARMLESS, text),
+        target=text,
+        checks=(text, HARMLESS),
+        measured=(text, HARMLESS),
+        tried=(replace(tried, text=HARMLESS), tried),
+        given={"c1": {text: text}},
     )
 
 
@@ -96,7 +99,8 @@ def tags(content: str) -> list[tuple[str, str]]:
 #: Every line between the tags of cases; what a case says follows a label and is one line.
 LABELLED = re.compile(
     r"Case \d+|input(?: [^:]*)?: \".*\"|(?:expected(?:, whole)?|actual|answer): \S.*"
-    r"|(?:message|difference|observed|likely cause|suggested fix): .*"
+    r"|(?:message|difference|error|observed|the test's parameters): .*"
+    r"|These pass now and must still pass\."
 )
 
 

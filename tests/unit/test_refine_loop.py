@@ -370,7 +370,7 @@ def test_a_bad_candidate_costs_no_call_and_the_next_request_says_why(reply: str,
     assert (refused.verdict, refused.rate) == ("refused", None)
     assert why in refused.why
     assert [len(trials) for trials in world.evaluated] == [1, 1, 1], "the original and the second candidate"
-    assert why.replace("</", "<\\/") in world.requests()[1].partition("<lessons>")[2]
+    assert why.rstrip(".").replace("</", "<\\/") in world.requests()[1].partition("<tried>")[2]
     assert result.outcome == "improved"
 
 
@@ -592,20 +592,26 @@ def test_after_an_interrupt_the_other_prompts_are_not_begun() -> None:
 def test_what_was_measured_is_told_to_the_next_request() -> None:
     world = World(needs("a b c d"), ["a", "b not a not c", new_prompt("no variable", reason="shorter")])
     world.run(max_iterations=4)
-    lessons = world.requests()[3].partition("<lessons>")[2]
-    assert "iteration 1: ✓ +25 points on train cases (1 fixed, 0 broken)." in lessons
-    assert "It said: because of a" in lessons
-    assert "iteration 2: ✗ ±0 points on train cases (1 fixed, 1 broken)." in lessons
-    assert "iteration 3: ✗ refused before it was run: It lost the variable {{ ticket }}. It was" in lessons
+    second, third, fourth = world.requests()[1:4]
+    told = second.partition("<tried>\n")[2].partition("</tried>")[0]
+    assert told == (
+        "#1.1 rewrite, accepted: fixed 1 of 4 failing run, no passing case was run\n"
+        "it said: because of a\nit is the current prompt\n"
+    )
+    assert "#2.1 rewrite, rejected: fixed 1 of 3 failing run, broke 1 of 1 passing run\n" in third
+    tried = fourth.partition("<tried>")[2]
+    assert "#3.1 rewrite, refused: It lost the variable {{ ticket }}\n" in tried
+    assert "\n✓ rewrite: fixed 1 of 4 failing run" in fourth.partition("<lessons>")[2]
 
 
 def test_another_try_at_the_same_prompt_shows_other_cases() -> None:
-    world = World(needs("a " * 24), ["x", "y", "z"])
+    world = World(needs("a " * 60), ["x", "y", "z"])
     world.run(max_iterations=3)
-    first, second, third = (set(re.findall(r"train-\d+-a", request)) for request in world.requests())
-    assert len(first) == len(second) == 12
+    failures = (request.partition("<failures")[2].partition("</failures>")[0] for request in world.requests())
+    first, second, third = (set(re.findall(r"train-\d+-a", each)) for each in failures)
+    assert len(first) == len(second) > 20
     assert not first & second
-    assert third <= first | second
+    assert first | second | third == {need.id for need in world.needs}
 
 
 def test_a_case_that_a_candidate_broke_is_guarded_in_the_next_request() -> None:
@@ -1052,7 +1058,8 @@ def test_the_kept_lines_and_the_task_are_told() -> None:
     (request,) = world.requests()
     assert "<task>\nRoute support tickets.\n</task>" in request
     assert "<keep>\nAnswer in one word.\n</keep>" in request
-    assert "<variables>ticket</variables>" in request
+    assert "- Keep every variable exactly as it is written (ticket); add none and drop none." in request
+    assert "- Keep the lines under <keep> verbatim." in request
     assert re.search(r"<current_prompt>\nRoute \{\{ ticket \}\}\.\n</current_prompt>", request)
 
 

@@ -1,0 +1,537 @@
+"""What a writer reads in a request: what holds, what was measured, what was tried and what came of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_promptopt.errors import ErrorKind, ModelError
+from pytest_promptopt.failures import Category, FailedCase, Feedback
+from pytest_promptopt.records import (
+    Answer,
+    Call,
+    Case,
+    CaseResult,
+    Failure,
+    Message,
+    Outcome,
+    Request,
+    Split,
+    Status,
+)
+from pytest_promptopt.refine.acceptance import compare
+from pytest_promptopt.refine.attempts import ACCEPTED, MERGED, REFUSED, REJECTED, Attempt, Version
+from pytest_promptopt.refine.briefs import Briefing
+from pytest_promptopt.refine.directions import (
+    BALANCE,
+    BOUNDARIES,
+    CUT,
+    DIRECTIONS,
+    EDGES,
+    FORM,
+    RULES,
+    SCRATCH,
+    Directions,
+    suited,
+)
+from pytest_promptopt.refine.groups import Group
+from pytest_promptopt.refine.guards import guards
+from pytest_promptopt.refine.halting import Phase
+from pytest_promptopt.refine.labels import balanced_accuracy, table, tallies
+from pytest_promptopt.refine.memory import MAX_LESSON, Counts, Memory, Try
+from pytest_promptopt.refine.policies import Policies
+from pytest_promptopt.refine.proposer import Wanted, answered, merge, propose
+from pytest_promptopt.refine.quoting import TAGS, block
+from pytest_promptopt.refine.replies import Reply, Unusable
+from pytest_promptopt.refine.requests import MEMORY_SHARE, Brief, compose
+from tests.refine_world import SETTINGS, FakePrompt, Front, answer, new_prompt
+
+NAME = "route.md"
+
+
+def case(
+    id: str,
+    expected: Any,
+    answer: str,
+    *,
+    split: Split = Split.TRAIN,
+    told: bool = True,
+    unread: bool = False,
+    check: str = "",
+    parameters: Mapping[str, str] | None = None,
+) -> CaseResult:
+    """A case whose ticket is its id.
+
+    :param told: the outcome says what the test expects, also where the case passes.
+    :param unread: it fails before the test compares anything.
+    """
+    passed = not unread and answer == (expected if isinstance(expected, str) else json.dumps(expected))
+    failure = None
+    if unread:
+        said = f"the completion is not JSON (char {len(answer)}): {answer!r}"
+        failure = Failure("ValueError", said, "t.py:1")
+    elif not passed:
+        failure = Failure("AssertionError", f"assert {answer!r}", "t.py:1", "==", expected, answer)
+    outcome = Outcome(
+        id,
+        Status.PASSED if passed else Status.FAILED,
+        float(passed),
+        failure=failure,
+        calls=(Call(NAME, {"ticket": id}, f"{id}/{answer}", answer, "end_turn", None, None, 0.1, False),),
+        expected=expected if told else None,
+        check=check,
+        parameters=parameters or {},
+    )
+    return CaseResult(Case(id, (NAME,), split), (outcome,))
+
+
+def cases(*kinds: tuple[str, str, int], told: bool = True) -> list[CaseResult]:
+    """Cases by (expected, answer, how many)."""
+    return [
+        case(f"{answer} for {expected} {number}", expected, answer, told=told)
+        for expected, answer, count in kinds
+        for number in range(count)
+    ]
+
+
+def version(results: Sequence[CaseResult], *, text: str = "", id: str = "0") -> Version:
+    by_split = {split: tuple(r for r in results if r.case.split is split) for split in Split}
+    return Version(id, {NAME: text} if text else {}, by_split)
+
+
+def briefing(results: Sequence[CaseResult], prompt: FakePrompt | None = None, **settings: Any) -> Briefing:
+    group = Group((prompt or FakePrompt(),), tuple(result.case for result in results))
+    return Briefing(group, replace(SETTINGS, **settings), Policies())
+
+
+def attempt(
+    id: str,
+    before: Sequence[CaseResult],
+    after: Sequence[CaseResult],
+    *,
+    text: str = "Sort {{ ticket }}.",
+    verdict: str = REJECTED,
+    kind: str = "",
+    **more: Any,
+) -> Attempt:
+    """A candidate that was run on the cases of `after`."""
+    made = Attempt(id, (NAME,), "go", overlay={NAME: text}, verdict=verdict, **more)
+    made.results[Split.TRAIN] = tuple(after)
+    made.compared[Split.TRAIN] = compare(before, after)
+    if kind:
+        made.kind = kind  # type: ignore[attr-defined]
+    return made
+
+
+def told(brief: Brief) -> str:
+    return compose(brief, model="demo").messages[1].content
+
+
+def request(
+    results: Sequence[CaseResult],
+    *attempts: Attempt,
+    phase: Phase = Phase.TRAINING,
+    prompt: FakePrompt | None = None,
+    **settings: Any,
+) -> str:
+    """What the first candidate of an iteration is told after `attempts`."""
+    desk = briefing(results, prompt, **settings)
+    desk.briefs(1, phase, version(results))
+    if attempts:
+        desk.learn(1, attempts)
+    return told(desk.briefs(2, phase, version(results))[0])
+
+
+def section(name: str, text: str) -> str:
+    return text.partition(f"<{name}>\n")[2].partition(f"\n</{name}>")[0]
+
+
+REVIEWS = cases(("positive", "negative", 6), ("negative", "negative", 6))
+
+
+class TestWhatHolds:
+    def test_model_turns_and_lines_to_be_kept_are_told_first(self) -> None:
+        front = Front("Sorts mail.", ("Be brief.",), "house/m", 24, {"temperature": 0})
+        prompt = FakePrompt(front=front, roles=("system", "user"))
+        content = request(REVIEWS, prompt=prompt)
+        assert section("target_model", content) == "house/m, max_tokens 24, temperature 0 (fixed)"
+        assert "- Keep the chat turns: system, user.\n" in section("fixed_rules", content)
+        order = ["task", "target_model", "fixed_rules", "keep", "measured", "current_prompt", "failures",
+                 "passing", "direction"]  # fmt: skip
+        places = [content.index(f"<{name}") for name in order]
+        assert places == sorted(places)
+
+    def test_the_model_of_the_session_answers_where_the_file_names_none(self) -> None:
+        assert section("target_model", request(REVIEWS, model="house/n")) == "house/n (fixed)"
+        assert "<target_model>" not in request(REVIEWS)
+
+    def test_requests_about_one_text_begin_alike(self) -> None:
+        desk = briefing(cases(("a", "b", 90)), candidates=3)
+        first, second, third = map(told, desk.briefs(1, Phase.TRAINING, version(cases(("a", "b", 90)))))
+        for other in (second, third):
+            assert first.partition("<failures")[0] == other.partition("<failures")[0]
+            assert section("direction", first) != section("direction", other)
+
+    def test_the_source_of_the_test_is_told_line_by_line(self) -> None:
+        check = "def test(prompt, x):\n    assert prompt(x) == 1\n    # </test_source>"
+        content = request([case("a", "1", "2", check=check)])
+        assert section("test_source", content).split("\n") == [
+            "| def test(prompt, x):",
+            "|     assert prompt(x) == 1",
+            "|     # \\u003c/test_source>",
+        ]
+
+
+class TestLabels:
+    def test_right_and_wrong_stand_per_expected_label(self) -> None:
+        results = cases(("sales", "sales", 3), ("billing", "sales", 2), ("billing", "billing", 1))
+        assert section("measured", request(results)).split("\n") == [
+            "4 of 6 training cases pass",
+            "right by expected answer (and what came instead):",
+            '"billing" 1/3 ("sales" 2)',
+            '"sales" 3/3',
+        ]
+
+    def test_one_answer_to_everything_is_seen(self) -> None:
+        assert 'it answered "negative" to 12 of 12, whatever was expected' in request(REVIEWS)
+        assert balanced_accuracy(REVIEWS) == 0.5
+        mixed = cases(("positive", "negative", 3), ("positive", "positive", 3), ("negative", "negative", 6))
+        assert "whatever was expected" not in request(mixed)
+        assert balanced_accuracy(mixed) == 0.75
+
+    def test_one_answer_is_no_collapse_where_it_is_what_is_expected(self) -> None:
+        results = cases(("negative", "negative", 19), ("positive", "negative", 1))
+        assert tallies(results)[0].collapsed is None
+
+    def test_where_passing_cases_do_not_say_what_they_expect_their_answer_does(self) -> None:
+        kinds = (
+            ("sales", "sales", 3),
+            ("sales", "billing", 1),
+            ("billing", "sales", 2),
+            ("billing", "billing", 1),
+        )
+        rows = [(row.label, row.right, row.total) for row in tallies(cases(*kinds, told=False))[0].rows]
+        assert rows == [("billing", 1, 3), ("sales", 3, 4)]
+
+    def test_too_little_known_gives_no_table(self) -> None:
+        assert tallies(cases(("billing", "sales", 2), ("sales", "sales", 9), told=False)) == ()
+
+    def test_json_answers_are_counted_by_key(self) -> None:
+        gold = [{"amount": number, "currency": "EUR" if number % 2 else "USD"} for number in range(6)]
+        results = [
+            case(str(number), value, json.dumps({**value, "currency": "USD"}))
+            for number, value in enumerate(gold)
+        ]
+        assert list(table(tallies(results))) == [
+            'right by key: "currency" 3/6; the other keys are right',
+            '"currency": "EUR" 0/3 ("USD" 3)',
+            '"currency": "USD" 3/3',
+            '"currency": it answered "USD" to 6 of 6, whatever was expected',
+        ]
+
+    def test_an_answer_that_is_no_label_and_a_label_in_another_form_are_told_apart(self) -> None:
+        results = cases(("a", "b", 1), ("a", "A.", 1), ("a", "what?", 2), ("b", "b", 2), ("b", "a", 2))
+        rows = list(table(tallies(results)))
+        assert rows[1] == '"a" 0/4 (no label 2, "b" 1, others 1)'
+        assert list(table(tallies(cases(("a", "A.", 2), ("b", "b", 2)))))[1] == (
+            '"a" 0/2 (the same in another form 2)'
+        )
+
+    def test_texts_are_no_labels(self) -> None:
+        (tally,) = tallies([case(str(number), f"text {number}", "x") for number in range(9)])
+        assert tally.rows == ()
+
+
+class TestFailures:
+    def test_what_is_expected_is_told_though_the_answer_could_not_be_read(self) -> None:
+        results = [
+            case("one", {"amount": 1}, "Sure! 1", unread=True),
+            case("two", {"amount": 2}, "Sure! 22", unread=True),
+        ]
+        content = section("measured", request(results)), request(results).partition("<failures")[2]
+        assert content[1].count("the completion is not JSON") == 1
+        for number, said in (
+            ("one", '{"amount": 1} but got "Sure! 1"'),
+            ("two", '{"amount": 2} but got "Su'),
+        ):
+            assert f'input: "{number}"\ndifference: expected {said}' in content[1]
+
+    def test_parameters_of_the_test_are_told_where_nothing_else_tells_them(self) -> None:
+        parameters = {"ticket": "one", "limit": "30", "label": "billing"}
+        content = request([case("one", "billing", "sales", parameters=parameters)])
+        assert "the test's parameters: limit = 30\n" in content
+
+    def test_one_line_failures_are_all_shown_to_everybody(self) -> None:
+        results = cases(("positive", "negative", 13))
+        for brief in briefing(results, candidates=3).briefs(1, Phase.TRAINING, version(results)):
+            assert len({each.case for each in brief.failed}) == 13
+
+    def test_the_form_of_an_answer_alone_is_not_told_twice(self) -> None:
+        shown = FailedCase("1", "wrong", {"ticket": "x"}, "fee", "lost", (), "", answer='"Lost".')
+        told_once = told(
+            Brief(FakePrompt(), "P", "go", 1, 1, (Category("wrong", 1, "", (), "", "", ()),), (shown,))
+        )
+        assert "answer:" not in told_once
+
+
+class TestGuards:
+    def test_every_label_is_guarded_and_those_in_question_first(self) -> None:
+        passing = cases(*((label, label, 4) for label in "abcdefgh"))
+        found = guards(passing, [], NAME, confused={"h", "G"})
+        assert [guard.expected for guard in found[:2]] == ["g", "h"]
+        two = guards(cases(("yes", "yes", 5), ("no", "no", 5)), [], NAME)
+        assert sorted(guard.expected for guard in two) == ["no", "no", "yes", "yes"]
+
+    def test_the_same_case_is_never_shown_twice(self) -> None:
+        training = cases(("a", "a", 3), ("b", "b", 3))
+        validation = [
+            replace(result, case=replace(result.case, split=Split.VALIDATION))
+            for result in cases(("a", "b", 2), ("b", "a", 2))
+        ]
+        desk = briefing([*training, *validation])
+        desk._broken = [training[0].case.id]
+        (brief,) = desk.briefs(1, Phase.VALIDATION, version([*training, *validation]))
+        ids = [guard.id for guard in brief.passing]
+        assert len(ids) == len(set(ids)) == 6
+
+    def test_what_is_expected_is_told_where_the_answer_says_it_in_another_form(self) -> None:
+        result = case("x", "positive", "positive")
+        (outcome,) = result.outcomes
+        loud = replace(outcome, calls=(replace(outcome.calls[0], text="Positive."),))
+        content = request([replace(result, outcomes=(loud,)), case("y", "negative", "z")])
+        assert 'answer: "Positive."\nexpected: "positive"' in section("passing", content)
+
+
+class TestMemory:
+    BEFORE = cases(("fee", "lost", 4), ("lost", "lost", 2))
+
+    def test_a_try_is_told_with_its_counts_its_text_and_what_came(self) -> None:
+        after = [
+            case("lost for fee 0", "fee", "fee"),
+            case("lost for fee 1", "fee", 'The topic is "fee".'),
+            case("lost for lost 0", "lost", "delivery"),
+        ]
+        tried = attempt("1.1", self.BEFORE, after, text="Sort it: {{ ticket }}.", reason="It is short.")
+        assert section("tried", request(self.BEFORE, tried)).split("\n") == [
+            "#1.1 rewrite, rejected: fixed 1 of 2 failing run, broke 1 of 1 passing run",
+            "it said: It is short.",
+            "its text:",
+            "| Sort it: {{ ticket }}.",
+            'broke "lost for lost 0": "delivery" (expected "lost")',
+            'failed "lost for fee 1": "The topic is \\"fee\\"." (expected "fee")',
+        ]
+
+    def test_a_long_text_is_told_by_what_it_changes(self) -> None:
+        prompt = FakePrompt(prose="\n".join(f"Line {number}." for number in range(40)) + "\n{{ ticket }}")
+        tried = attempt("1.1", self.BEFORE, self.BEFORE, text=prompt.prose.replace("Line 7.", "Line seven."))
+        content = section("tried", request(self.BEFORE, tried, prompt=prompt))
+        assert "its text, against the current prompt:\n- Line 7.\n+ Line seven.\n" in content
+
+    def test_counts_are_of_cases_run_alone(self) -> None:
+        assert str(Counts(0, 25, 0, 0)) == "fixed 0 of 25 failing run, no passing case was run"
+        assert str(Counts(9, 10, 5, 6)) == "fixed 9 of 10 failing run, broke 5 of 6 passing run"
+        assert str(Counts()) == "no case had an answer"
+
+    def test_a_candidate_that_answers_the_same_to_everything_is_told_so(self) -> None:
+        before = cases(("yes", "no", 5), ("no", "no", 5))
+        after = [case(result.case.id, result.outcomes[0].expected, "yes") for result in before]
+        content = section("tried", request(before, attempt("1.1", before, after, text="{{ ticket }}")))
+        assert 'it answered "yes" to 10 of 10, whatever was expected' in content
+
+    def test_why_a_text_was_refused_is_told_and_not_the_text(self) -> None:
+        refused = Attempt("1.1", (NAME,), "go", overlay={NAME: "secret"}, verdict=REFUSED, why="It is long.")
+        assert section("tried", request(self.BEFORE, refused)) == "#1.1 rewrite, refused: It is long"
+
+    def test_the_tools_own_cut_is_told_by_what_it_did_and_never_under_the_writers_reason(self) -> None:
+        cut = attempt(
+            "1.2", self.BEFORE, self.BEFORE, kind="cut", verdict=ACCEPTED, reason="I am the writer."
+        )
+        repeated = Attempt("1.3", (NAME,), "", made=True, verdict=REFUSED, why="this text was tried before")
+        repeated.kind = "cut"  # type: ignore[attr-defined]
+        content = request(self.BEFORE, cut, repeated)
+        assert "#1.2 cut, accepted: fixed 0 of 4 failing run" in content
+        assert "writer" not in content
+        assert "tried before" not in content
+
+    def test_a_part_that_was_not_run_by_itself_is_no_try(self) -> None:
+        part = Attempt("1.1", (NAME,), "go", overlay={NAME: "x"}, verdict=MERGED)
+        assert "<tried>" not in request(self.BEFORE, part)
+
+    def test_of_what_was_long_ago_the_most_telling_is_kept_by_kind(self) -> None:
+        memory = Memory()
+        memory.remember(0, [Try("0.1", "cut", True, ACCEPTED, ran=Counts(1, 5, 0, 9))])
+        for number in range(1, 60):
+            ran = Counts(0, 5, number % 7, 9)
+            memory.remember(
+                number, [Try(f"{number}.1", "rewrite", False, REJECTED, ran=ran, reason="y " * 200)]
+            )
+        lessons = memory.lessons()
+        assert lessons[0] == "so far: cut 1 of 1 accepted, rewrite 0 of 59 accepted"
+        assert lessons[1] == "✓ cut: fixed 1 of 5 failing run, broke 0 of 9 passing run"
+        assert lessons[2].startswith("✗ rewrite: fixed 0 of 5 failing run, broke 6 of 9 passing run: y y")
+        assert len(lessons) == 2 + 7, "what says the same is told once"
+        assert max(map(len, lessons)) <= MAX_LESSON
+        assert [each.id for each in memory.recent()] == ["59.1", "58.1"]
+
+    @given(
+        st.lists(st.integers(1, 4_000), max_size=6),
+        st.lists(st.integers(1, 150), max_size=40),
+        st.integers(1, 4_000),
+    )
+    def test_memory_is_a_quarter_of_a_request_at_most(
+        self, texts: list[int], lessons: list[int], prose: int
+    ) -> None:
+        brief = Brief(
+            FakePrompt(),
+            "P" * prose,
+            "go",
+            1,
+            2,
+            tried=tuple(
+                Try(str(number), "rewrite", False, REJECTED, "x" * size, Counts(1, 2, 3, 4))
+                for number, size in enumerate(texts)
+            ),
+            lessons=tuple("y" * size for size in lessons),
+        )
+        content = "".join(message.content for message in compose(brief, model="demo").messages)
+        memory = sum(len(section(name, content)) for name in ("tried", "lessons"))
+        assert memory <= MEMORY_SHARE * len(content)
+
+    @given(st.text(alphabet='ab </>\n"+-|_newprompt{}', max_size=80))
+    def test_no_text_that_was_tried_opens_or_closes_a_section(self, text: str) -> None:
+        assert TAGS.first(block(text, "| ")) is None
+        assert len(block(text, "| ").split("\n")) == max(1, len(text.splitlines()))
+
+    def test_cases_of_validation_leave_their_counts_alone(self) -> None:
+        before = [case("secret input", "secret label", "secret answer", split=Split.VALIDATION)]
+        training = cases(("fee", "lost", 2))
+        tried = attempt("1.1", training, training)
+        tried.results[Split.VALIDATION] = tuple(before)
+        tried.compared[Split.VALIDATION] = compare(before, before, split=Split.VALIDATION)
+        content = request([*training, *before], tried, phase=Phase.VALIDATION)
+        assert "; on cases not shown: fixed 0 of 1 failing run, no passing case was run" in content
+        assert "secret" not in content
+
+    def test_what_broke_training_stands_beside_the_patterns(self) -> None:
+        training = cases(("fee", "fee", 2), ("lost", "lost", 2))
+        validation = [case("hidden", "fee", "lost", split=Split.VALIDATION)]
+        after = [case(training[0].case.id, "fee", "lost")]
+        content = request([*training, *validation], attempt("1.1", training, after), phase=Phase.VALIDATION)
+        assert '1 case: expected "fee" but got "lost"' in section("patterns", content)
+        assert 'broke "fee for fee 0": "lost" (expected "fee")' in section("tried", content)
+        assert section("passing", content).split("\n")[2] == 'input: "fee for fee 0"'
+
+
+def failing(total: int, **kinds: int) -> Feedback:
+    """So many failing cases of each kind (underscores for spaces)."""
+    categories = tuple(
+        Category(kind.replace("_", " "), count, "", (), "", "", ()) for kind, count in kinds.items()
+    )
+    return Feedback(total, sum(kinds.values()), 0, categories, ())
+
+
+class TestDirections:
+    @pytest.mark.parametrize(
+        ("feedback", "collapsed", "first"),
+        [
+            (failing(25, truncated=25), False, FORM),
+            (failing(25, truncated=25), True, FORM),
+            (failing(25, wrong_value=25), False, SCRATCH),
+            (failing(26, boundary_confusion=13), True, BALANCE),
+            (failing(26, boundary_confusion=13), False, BOUNDARIES),
+            (failing(24, wrong_value=9, truncated=2), False, RULES),
+            (failing(50, wrong_value=4), False, EDGES),
+            (failing(2, other_failure=2), False, SCRATCH),
+        ],
+    )
+    def test_the_kind_of_failures_calls_for_the_first(
+        self, feedback: Feedback, collapsed: bool, first: str
+    ) -> None:
+        assert suited(feedback, collapsed=collapsed)[0] == first
+
+    def test_none_is_taken_again_for_a_text_while_others_are_left(self) -> None:
+        directions = Directions()
+        taken = [directions.take("P", (FORM, CUT), 1)[0] for _ in DIRECTIONS]
+        assert taken[:2] == [FORM, CUT]
+        assert sorted(taken) == sorted(DIRECTIONS)
+        assert directions.take("P", (FORM, CUT), 1) == (FORM,)
+
+    def test_another_text_takes_those_that_were_not_taken_before(self) -> None:
+        directions = Directions()
+        assert directions.take("P", (FORM, CUT, RULES), 2) == (FORM, CUT)
+        assert directions.take("Q", (FORM, CUT, RULES), 2) == (RULES, FORM)
+
+    def test_candidates_of_one_iteration_differ(self) -> None:
+        assert len(set(Directions().take("P", (FORM,), 10))) == 10
+
+
+class TestMerging:
+    def test_it_tells_the_task_what_each_version_did_and_what_none_fixed(self) -> None:
+        before = cases(("fee", "lost", 3), ("lost", "lost", 2))
+        one = attempt("1.1", before, [case("lost for fee 0", "fee", "fee")], text="One {{ ticket }}")
+        two = attempt("1.2", before, [case("lost for lost 0", "lost", "fee")], text="Two {{ ticket }}")
+        desk = briefing(before)
+        desk.learn(1, [one, two])
+        asked: list[Request] = []
+
+        def ask(requests: Sequence[Request]) -> list[Answer | ModelError]:
+            asked.extend(requests)
+            return [answer("both")]
+
+        merge([desk.merging(FakePrompt(), version(before), [one, two], 1)], ask)
+        content = asked[0].messages[1].content
+        assert section("task", content) == "Route tickets."
+        assert section("measured", content).startswith("2 of 5 training cases pass")
+        assert "lost for fee 0" not in content.partition("<failures")[2].partition("</failures>")[0]
+        assert "lost for fee 1" in content.partition("<failures")[2].partition("</failures>")[0]
+        fixed = 'fixed 1 of 1 failing run, no passing case was run\nfixed: "lost for fee 0"\n<version>\nOne'
+        broke = 'broke 1 of 1 passing run\nbroke: "lost for lost 0"\n<version>\nTwo'
+        assert fixed in content
+        assert broke in content
+
+
+class TestRepair:
+    ASKED = Request("demo", (Message("user", "write"),))
+
+    def ask(self, *answers: str | ModelError) -> tuple[list[list[Request]], Any]:
+        sent: list[list[Request]] = []
+        left = iter(answers)
+
+        def ask(requests: Sequence[Request]) -> list[Answer | ModelError]:
+            sent.append(list(requests))
+            replies = [next(left) for _ in requests]
+            return [answer(each) if isinstance(each, str) else each for each in replies]
+
+        return sent, ask
+
+    def objection(self, number: int, text: str) -> str | None:
+        return f"It lost {number}: </new_prompt>" if "ticket" not in text else None
+
+    def test_a_text_that_would_be_refused_is_mended_in_one_more_turn(self) -> None:
+        sent, ask = self.ask(new_prompt("lost"), new_prompt("{{ ticket }}"))
+        assert answered([self.ASKED], ask, self.objection) == [Reply("{{ ticket }}", "it is better")]
+        assert "could not be used: It lost 0: \\u003c/new_prompt>.\n" in sent[1][0].messages[-1].content
+
+    @pytest.mark.parametrize(
+        "second", [new_prompt("lost again"), "out of ideas", ModelError(ErrorKind.TIMEOUT, "late")]
+    )
+    def test_it_is_asked_once_only_and_what_is_left_is_a_text(self, second: str | ModelError) -> None:
+        sent, ask = self.ask(new_prompt("lost"), second)
+        (reply,) = answered([self.ASKED], ask, self.objection)
+        assert isinstance(reply, Reply)
+        assert reply.text in ("lost", "lost again")
+        assert len(sent) == 2
+
+    def test_the_objections_of_a_run_come_with_what_is_wanted(self) -> None:
+        sent, ask = self.ask(new_prompt("lost"), new_prompt("{{ ticket }}"))
+        brief = Brief(FakePrompt(), "P", "go", 1, 1)
+        (reply,) = propose(Wanted((brief,), "demo", 1, objection=self.objection), ask)
+        assert not isinstance(reply, Unusable)
+        assert reply.text == "{{ ticket }}"
+        assert len(sent) == 2
