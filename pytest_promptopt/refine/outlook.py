@@ -89,6 +89,16 @@ class Outlook:
                 self.known[result.case.id] = result.rate
         self._belief = self._groups = self._foresight = None
 
+    def widen(self, cases: Iterable[str]) -> None:
+        """Count it on further cases as well, and so its base."""
+        new = [case for case in cases if case not in set(self.cases)]
+        self.cases = (*self.cases, *new)
+        if self.base is not None:
+            self.base.widen(new)
+            self._before.update({case: self.base.meant(case) for case in new})
+        self._shared += new
+        self._belief = self._groups = self._foresight = None
+
     @property
     def unrun(self) -> tuple[str, ...]:
         """The cases that it was not run on."""

@@ -11,7 +11,7 @@ from statistics import NormalDist
 from pytest_promptopt.evidence import wilson
 from pytest_promptopt.records import CaseResult, Split, pass_rate
 from pytest_promptopt.refine.acceptance import compare, foreseen, holds, rank
-from pytest_promptopt.refine.attempts import ACCEPTED, REJECTED, Attempt, Version, undecided
+from pytest_promptopt.refine.attempts import ACCEPTED, MERGED, REJECTED, Attempt, Version, undecided
 from pytest_promptopt.refine.briefs import Briefing
 from pytest_promptopt.refine.checks import Passages
 from pytest_promptopt.refine.confirmation import CONFIRMING_SHARE, foreseen_calls
@@ -134,10 +134,11 @@ class Search(SearchFrame):
         for version, results in zip(versions, measured, strict=True):
             self.around.record_results(version.id, results)
         rates = {result.case.id: result.rate for result in measured[0] if result.rate is not None}
-        for version in versions:
+        wider = []
+        for version, results in zip(versions, measured, strict=True):  # the original first: it is the base
             assert version.outlook is not None
-            version.outlook.cases = (*version.outlook.cases, *rates)
-        wider = [version.ran(results) for version, results in zip(versions, measured, strict=True)]
+            version.outlook.widen(rates)
+            wider.append(version.ran(results))
         self.original, self.best = wider[0], wider[-1]
         self.checks.training = Passages(inputs(self.original.results[Split.TRAIN]))
         return any(result.failing is not None for result in measured[-1])
@@ -166,9 +167,15 @@ class Search(SearchFrame):
             if stop and not escape:
                 return stop
             self._escaping, escaped = escape, escaped or escape
-            incumbent, failing, paid = self.best, self._open(phase), self.around.paid().calls
-            self._iterate(phase)
-            if self.best is incumbent and phase is Phase.TRAINING:
+            paid, count = self.around.paid().calls, self._worth_asking(phase)
+            if phase is Phase.TRAINING:
+                self._look_for_failures(count)
+                # That may show that there are none: no request for nothing.
+                if not (self._failing() or self.best.owed) and (stop := self.halted(phase, self.best)):
+                    return stop
+            incumbent, failing = self.best.id, self._open(phase)
+            self._iterate(phase, count)
+            if self.best.id == incumbent and phase is Phase.TRAINING:
                 self._recover()
             won = (failing - self._open(phase)) / failing if failing else 0.0
             self._economy.note(won, self.around.paid().calls - paid)
@@ -204,7 +211,7 @@ class Search(SearchFrame):
 
     # ------------------------------------------------------------------------------------------------- calls
 
-    def _calls_for(self, runs: int) -> int:
+    def _calls_for(self, runs: float) -> int:
         return math.ceil(runs * self._calls_per_case)
 
     def _fits(self, runs: int, *, requests: int = 0) -> bool:
@@ -246,20 +253,15 @@ class Search(SearchFrame):
 
     # ---------------------------------------------------------------------------------------------- iteration
 
-    def _iterate(self, phase: Phase) -> None:
+    def _iterate(self, phase: Phase, count: int) -> None:
         """Ask for candidates, run them, merge what fixes different cases, keep the best if it is better."""
         number = len(self.iterations) + 1
-        count = self._worth_asking(phase)
-        if phase is Phase.TRAINING:
-            self._look_for_failures(count)
+        hurried = self._hurried()
         attempts = self._workshop.proposed(
-            number,
-            phase,
-            self.best,
-            most=count,
-            escape=self._escaping,
-            hurried=self._hurried(),
+            number, phase, self.best, most=count, escape=self._escaping, hurried=hurried
         )
+        if hurried:
+            self._join(attempts)
         drawn = self._worth_drawing()
         attempts += self._demonstrating.drawn(number, len(attempts) + 1, self.best, drawn)
         cut_off: StopRun | None = None
@@ -272,6 +274,17 @@ class Search(SearchFrame):
         self.finished(phase, attempts, self.best)
         if cut_off:
             raise cut_off
+
+    def _join(self, attempts: list[Attempt]) -> None:
+        """Put the first texts for different prompts together: alone one may show nothing, and calls are few."""
+        first = {attempt.prompts[0]: attempt for attempt in reversed(undecided(attempts))}
+        parts = sorted(first.values(), key=attempts.index)
+        joined = self._workshop.merged(self._next_id(attempts), parts, self.best)
+        if joined is None:
+            return
+        attempts.append(joined)
+        for part in parts if not joined.verdict else ():
+            part.decide(MERGED, f"it is part of candidate {joined.id}")
 
     def _worth_asking(self, phase: Phase) -> int:
         """How many candidates to ask for: each further one must promise more than its calls would win.
@@ -455,13 +468,14 @@ class Search(SearchFrame):
         assert attempt.outlook is not None
         assert self.best.outlook is not None
         attempt.results.setdefault(Split.TRAIN, ())
-        attempt.compared[Split.TRAIN] = foreseen(
+        compared = foreseen(
             self.best.outlook,
             attempt.outlook,
             self.best.evidence(Split.TRAIN),
             attempt.results[Split.TRAIN],
             growth=attempt.growth,
         )
+        attempt.compared[Split.TRAIN] = replace(compared, sideways=self._escaping)
 
     def _leader(self, attempts: Sequence[Attempt]) -> Attempt | None:
         """The candidate that is ahead; None when none was run."""
@@ -573,7 +587,8 @@ class Search(SearchFrame):
         tried = [
             attempt
             for attempt in undecided(attempts)
-            if attempt.results.get(Split.TRAIN) and holds(attempt.compared[Split.TRAIN])
+            if (ran := attempt.results.get(Split.TRAIN))
+            and holds(compare(self.best.evidence(Split.TRAIN), ran))
         ]
         if not self._fits(len(tried) * len(self.group.ids(Split.VALIDATION))):
             return
