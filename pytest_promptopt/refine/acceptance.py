@@ -50,6 +50,11 @@ class Comparison:
         return self.after - self.before if self.lead is None else self.lead
 
     @property
+    def spotless(self) -> bool:
+        """Whether it was run on all cases, fixed some and broke none: there is nothing more to learn of it."""
+        return bool(self.fixed) and not self.broken and not self.unrun
+
+    @property
     def points(self) -> str:
         """The gain as people say it: ``+12 points``."""
         points = round(100 * self.gain, 1)
@@ -133,8 +138,11 @@ def score(
 ) -> SplitScore:
     """The pass rates of a split of `cases` cases under two texts; one without results was not measured.
 
-    :param owed: on how many of these cases the second text was not run: an earlier one speaks for it.
+    :param owed: on how many of these cases the second text was not run: both rates leave them out.
     """
+    if owed:
+        ran = {result.case.id for result in after}
+        before = [result for result in before if result.case.id in ran]
     paired = compare(before, after, split=split)
     latest = after or before
     return SplitScore(
@@ -158,7 +166,8 @@ def adaptive(comparison: Comparison) -> Verdict:
     """The default rule: strictly better; on training cases as good is enough once 10 % of them pass."""
     if not comparison.cases:
         return Verdict(False, "no case has an answer under both texts")
-    if comparison.gain > EPSILON and (comparison.chance is None or comparison.chance >= PROBABLY):
+    sure = comparison.chance is None or comparison.chance >= PROBABLY or comparison.spotless
+    if comparison.gain > EPSILON and sure:
         return Verdict(True, f"better: {comparison}")
     # What was counted decides here: apart from luck a text that changed no verdict may be a bit better or worse.
     counted = comparison.after - comparison.before

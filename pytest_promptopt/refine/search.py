@@ -10,7 +10,7 @@ from statistics import NormalDist
 
 from pytest_promptopt.evidence import wilson
 from pytest_promptopt.records import CaseResult, Split, pass_rate
-from pytest_promptopt.refine.acceptance import compare, foreseen, holds, rank
+from pytest_promptopt.refine.acceptance import EPSILON, compare, foreseen, holds, rank
 from pytest_promptopt.refine.attempts import ACCEPTED, MERGED, REJECTED, Attempt, Version, undecided
 from pytest_promptopt.refine.briefs import Briefing
 from pytest_promptopt.refine.checks import Passages
@@ -542,6 +542,9 @@ class Search(SearchFrame):
             attempt.decide(REJECTED, f"it fails {len(lost)} that the original passed: {', '.join(lost)}")
             return
         training = attempt.compared[Split.TRAIN]
+        if phase is Phase.TRAINING and not self._escaping and (failing := self._unfixed(attempt)):
+            attempt.decide(REJECTED, f"it fixes none of the {failing} failing training cases it was run on")
+            return
         if phase is Phase.VALIDATION:
             if Split.VALIDATION not in attempt.compared:
                 attempt.decide(REJECTED, f"it breaks what was learned in training: {training}")
@@ -551,6 +554,15 @@ class Search(SearchFrame):
         attempt.why = verdict.why
         if not verdict.accepted:
             attempt.decide(REJECTED, verdict.why)
+
+    def _unfixed(self, attempt: Attempt) -> int:
+        """How many failing cases a candidate was run on, if it is better on none of them; else 0."""
+        assert self.best.outlook is not None
+        assert attempt.outlook is not None
+        known = attempt.outlook.known
+        pairs = [(rate, known[case]) for case, rate in self.best.outlook.known.items() if case in known]
+        failing = [(before, after) for before, after in pairs if before < 1 - EPSILON]
+        return len(failing) * all(after <= before + EPSILON for before, after in failing)
 
     # --------------------------------------------------------------------------------------------- validation
 
