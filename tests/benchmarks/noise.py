@@ -9,8 +9,8 @@ training cases (or 40 and 20 validation cases), 40 held-out ones, at most six it
 * wording luck: one toss for each text and case, which fresh answers repeat. There the confirmation *cannot*
   tell: what it confirms is true of these very cases, for good, and only of them. So it has no limit, and what
   is limited is the claim of the held-out cases, `carries over`.
-* wording luck, some turned: each case has a verdict of its own, and every text turns a share of them round, as
-  models do whose answers hang on the wording. Many cases then tell nothing of a candidate.
+* wording luck, some turned: each case has a verdict of its own, and every text turns a share of them round,
+  as with models whose answers hang on the wording. One text then says much of another, and not all.
 
 `held-out` is the mean difference that the runs reported on held-out cases, `unseen` that of the text on disk
 on 200 cases that no run had: both over all runs, 0 where nothing was scored or written, with the distance
