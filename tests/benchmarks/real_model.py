@@ -1,7 +1,7 @@
 """What the tool reaches with a real model, beside simple ways of spending the same calls.
 
     python -m tests.benchmarks.real_model SUITE --target http://127.0.0.1:8088 [--model openai/smollm2]
-        [--writer http://127.0.0.1:8099] [--replies DIR] [--max-calls 600] [--seeds 3] [--draws 3]
+        [--writer http://127.0.0.1:8099] [--replies DIR] [--max-calls 600] [--seeds 3] [--draws 3] [--counts 4,8,12]
         [--rows original,rewrite,few-shot,gepa,tool,examples] [--keep DIR]
     python -m tests.benchmarks.real_model --make-bank CSV --intents card_arrival=delivery,pin_blocked=pin
         --folder DIR [--seed 0]
@@ -56,9 +56,6 @@ from tests.benchmarks.relay import PATIENCE, Relay, Tally
 from tests.benchmarks.suites import Render, Suite, SuiteCase, Target, Turns, rate
 
 ROWS = ("original", "rewrite", "few-shot", "gepa", "tool", "examples")
-
-#: Examples of the rows on few-shot.
-COUNTS = (4, 8, 12)
 
 #: Failing cases that the request for one rewrite shows.
 SHOWN = 10
@@ -261,8 +258,13 @@ def _last_line(done: subprocess.CompletedProcess[str]) -> str:
 # ----------------------------------------------------------------------------------------------- the table
 
 
-def rows(bench: Bench, wanted: Sequence[str], seeds: int, draws: int) -> Iterator[list[Score]]:
-    """The tries of each row; a row that cannot be run says so."""
+def rows(
+    bench: Bench, wanted: Sequence[str], seeds: int, draws: int, counts: Sequence[int] = (4, 8, 12)
+) -> Iterator[list[Score]]:
+    """The tries of each row; a row that cannot be run says so.
+
+    :param counts: examples of the rows on few-shot.
+    """
     tries: dict[str, Callable[[int], Score]] = {
         "original": bench.original,
         "rewrite": bench.rewrite,
@@ -274,7 +276,7 @@ def rows(bench: Bench, wanted: Sequence[str], seeds: int, draws: int) -> Iterato
         if why := _missing(bench, row):
             print(f"{row}: left out: {why}", flush=True)
         elif row == "few-shot":
-            for count in COUNTS:
+            for count in counts:
                 drawn = [bench.few_shot(count, number) for number in range(draws)]
                 yield drawn
                 yield [_best(drawn)]
@@ -356,6 +358,7 @@ def main() -> None:
     parser.add_argument("--in-flight", type=int, default=8, help="requests of the rows that are not the tool")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--draws", type=int, default=3)
+    parser.add_argument("--counts", default="4,8,12", help="examples of the rows on few-shot")
     parser.add_argument("--rows", default=",".join(ROWS))
     parser.add_argument("--keep", type=Path)
     parser.add_argument("--make-bank", type=Path, metavar="CSV")
@@ -380,7 +383,8 @@ def main() -> None:
     target = Target.of(suite.file, given.target, given.model, in_flight=given.in_flight)
     bench = Bench(suite, target, given.model, given.writer, given.replies, given.max_calls, given.keep)
     print("| " + " | ".join(COLUMNS) + " |\n" + "|---" * len(COLUMNS) + "|", flush=True)
-    for tries in rows(bench, wanted, given.seeds, given.draws):
+    counts = list(map(int, given.counts.split(",")))
+    for tries in rows(bench, wanted, given.seeds, given.draws, counts):
         print(line(tries), flush=True)
 
 
