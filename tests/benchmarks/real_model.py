@@ -1,8 +1,8 @@
 """What the tool reaches with a real model, beside simple ways of spending the same calls.
 
     python -m tests.benchmarks.real_model SUITE --target http://127.0.0.1:8088 [--model openai/smollm2]
-        [--writer http://127.0.0.1:8099] [--replies DIR] [--max-calls 600] [--seeds 3] [--draws 3] [--counts 4,8,12]
-        [--rows original,rewrite,few-shot,gepa,tool,examples] [--keep DIR]
+        [--writer http://127.0.0.1:8099] [--replies DIR] [--max-calls 600] [--seeds 3]
+        [--draws 3] [--counts 4,8,12] [--rows original,rewrite,few-shot,gepa,tool,examples] [--keep DIR]
     python -m tests.benchmarks.real_model --make-bank CSV --intents card_arrival=delivery,pin_blocked=pin
         --folder DIR [--seed 0]
 
