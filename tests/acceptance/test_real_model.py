@@ -129,6 +129,14 @@ def test_a_request_that_was_answered_before_costs_no_writer(
     assert second[0].spent.writer == first[0].spent.writer, "it is counted as if it were asked"
 
 
+def test_without_a_stored_answer_the_original_stays(
+    suite: Suite, serve: Callable[..., str], tmp_path: Path
+) -> None:
+    (tries,) = rows(bench(suite, serve, tmp_path / "empty", writer=False), ["rewrite"], 1, 1)
+    assert tries[0].heldout == 0.0
+    assert "400" in line(tries)
+
+
 def test_the_same_request_twice_in_a_run_has_two_answers(serve: Callable[..., str], tmp_path: Path) -> None:
     told = iter("abc")
     upstream = serve(lambda _: next(told))

@@ -137,13 +137,13 @@ class Bench:
         failed = [(case, text) for case, (passed, text) in zip(training, answers, strict=True) if not passed]
         random.Random(seed).shuffle(failed)
         relay = Relay(self.writer, self.replies)
-        with relay.serving() as address:
-            text = self._written(address, failed[:SHOWN])
         try:
+            with relay.serving() as address:
+                text = self._written(address, failed[:SHOWN])
             found = re.search(r"<new_prompt>\n?(.*?)</new_prompt>", text, re.DOTALL)
             file = self.suite.written(found[1] if found else "")
             said = "; ".join(self.suite.file.objections(file.prose))
-        except PromptFileError as error:
+        except (PromptFileError, OSError) as error:  # no prompt, or no answer at all
             said = str(error)
         if file.variables != self.suite.file.variables:
             file = self.suite.file
