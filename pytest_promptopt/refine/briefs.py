@@ -231,7 +231,9 @@ class Briefing:
     def _feedback(self, prompt: Prompt, split: Split, incumbent: Version) -> Feedback:
         results = self._results(prompt, split, incumbent)
         custom = self._policies.categorize
-        found = describe(results, prompt=prompt.name, prose=without_examples(incumbent.text(prompt)), custom=custom)
+        found = describe(
+            results, prompt=prompt.name, prose=without_examples(incumbent.text(prompt)), custom=custom
+        )
         return replace(found, failed=expecting(found.failed, results))
 
     def _part(self, part: Attempt, prompt: Prompt, incumbent: Version) -> Part:

@@ -43,9 +43,7 @@ class Demonstrating:
             attempt = Attempt(
                 f"{number}.{position + len(attempts)}", (prompt.name,), direction, kind=Kind.EXAMPLES
             )
-            attempts.append(
-                self._frame.checked(attempt, incumbent, {prompt.name: Reply(text, "")})
-            )
+            attempts.append(self._frame.checked(attempt, incumbent, {prompt.name: Reply(text, "")}))
         return attempts
 
     def note(self, attempt: Attempt, won: float) -> None:
@@ -97,5 +95,3 @@ def shown_cases(frame: SearchFrame, version: Version | Attempt) -> frozenset[str
         text = version.overlay.get(prompt.name, prompt.prose)
         found |= standing_in(text, results, prompt.name, redact=frame.around.policies.redact)
     return found
-
-
