@@ -28,12 +28,15 @@ class Noise(World):
 
     :param chance: that a case passes.
     :param wording: one toss for a text and a case, which every further sample repeats.
+    :param flipped: with it each case has a verdict of its own, by `chance`, and every text turns this share
+        of them round, for good; so a text says much of another.
     :param samples: of each case in the search.
     """
 
     needs: Sequence[Need] = ()
     chance: float = 0.5
     wording: bool = False
+    flipped: float | None = None
     samples: int = 1
     seed: int = 0
     rng: random.Random = field(init=False)
@@ -65,9 +68,14 @@ class Noise(World):
         return replace(self.outcomes[key], sample=sample)
 
     def passes(self, text: str, case: str, sample: int = 0) -> bool:
-        key = (self.seed, text, case, 0 if self.wording else sample)
-        toss = int.from_bytes(blake2b(repr(key).encode(), digest_size=8).digest(), "big")
-        return toss < self.chance * (1 << 64)
+        if self.flipped is None:
+            return self._toss(text, case, 0 if self.wording else sample) < self.chance
+        return (self._toss(case) < self.chance) != (self._toss(text, case) < self.flipped)
+
+    def _toss(self, *key: object) -> float:
+        """A fixed number from 0 to 1."""
+        digest = blake2b(repr((self.seed, *key)).encode(), digest_size=8).digest()
+        return int.from_bytes(digest, "big") / (1 << 64)
 
     def unseen(self, text: str) -> float:
         """The pass rate of cases that no run has."""

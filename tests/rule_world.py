@@ -85,10 +85,12 @@ class Rules(World):
 
     :param needs: as `messages` makes them. No run sees the held-out ones: `rate` scores a text on them.
     :param budget: target calls of the search.
+    :param flipped: the chance that a pair of text and case comes out the other way.
     """
 
     seed: int = 0
     budget: int = 300
+    flipped: float = FLIPPED
     calls: int = 0
     characters: int = 0
     known: set[tuple[str, str]] = field(default_factory=set)
@@ -123,13 +125,16 @@ class Rules(World):
                 raise StopRun(Halt.BUDGET, "no calls are left")
             self.calls += 1
             self.known.add((text, need.id))
-        passed = self.holds(text, need) != (chance(self.seed, text, need.id) < FLIPPED)
-        return CaseResult(need.record(), (self._outcome(need, passed),))
+        return CaseResult(need.record(), (self._outcome(need, self.passes(text, need)),))
 
     def _outcome(self, need: Need, passed: bool) -> Outcome:
         assert isinstance(need, Message)
         shown = Need(need.text, "" if passed else "unheard", need.split, expected=" ".join(need.rules))
         return shown.run({"route.md": ""})
+
+    def passes(self, text: str, need: Need) -> bool:
+        """What comes out, chance and all."""
+        return self.holds(text, need) != (chance(self.seed, text, need.id) < self.flipped)
 
     def holds(self, text: str, need: Need) -> bool:
         """What the text does for a case, apart from chance."""

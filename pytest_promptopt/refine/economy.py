@@ -6,12 +6,30 @@ iterations count more, since what is left is harder.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from statistics import NormalDist
+from typing import NamedTuple
 
 #: Before an iteration was made, it is expected to win this share of what fails; the weight of one iteration.
 SHARE = 0.25
 #: An iteration counts so much less than the one after it.
 FADING = 0.7
+
+
+_STANDARD = NormalDist()
+
+
+class Prospect(NamedTuple):
+    """What may be done next: the cases it is expected to win, the calls it is expected to take."""
+
+    gain: float
+    calls: float
+
+    @property
+    def rate(self) -> float:
+        return self.gain / self.calls
 
 
 @dataclass
@@ -70,13 +88,27 @@ class Economy:
         """Whether the next iteration is expected to win more than the least that is asked of its calls."""
         return self.gain(failing) >= self.floor * self.expected_cost
 
-    def price(self, failing: float, free: int | None) -> float:
+    def price(self, prospects: Sequence[Prospect], free: int | None) -> float:
         """What a call spent now would win elsewhere, in cases: in the last iteration that can be paid for.
 
         :param free: calls that are left for the search; None without a ceiling.
         """
         if free is None:
             return self.floor
-        share, cost = self.iterations.expected, self.expected_cost
-        further = max(0.0, free / cost - 1)
-        return max(self.floor, share * (1 - share) ** further * failing / cost)
+        best = max(prospects, key=lambda prospect: prospect.rate)
+        further = max(0.0, free / best.calls - 1)
+        return max(self.floor, best.rate * (1 - self.iterations.expected) ** further)
+
+
+def best_of(count: int, mean: float, apart: float) -> float:
+    """What the best of so many candidates is expected to win, if one that wins nothing is not taken.
+
+    :param mean: what one is expected to win; `apart` the standard deviation by which they differ.
+    """
+    if apart <= 0:
+        return max(0.0, mean)
+    # The highest of normal numbers, about (Blom, Statistical Estimates, 1958).
+    rank = _STANDARD.inv_cdf((count - 0.375) / (count + 0.25))
+    highest, spread = mean + apart * rank, apart / math.sqrt(1 + 0.45 * (count - 1))
+    far = highest / spread
+    return highest * _STANDARD.cdf(far) + spread * _STANDARD.pdf(far)

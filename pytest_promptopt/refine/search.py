@@ -6,7 +6,6 @@ import math
 import random
 from collections.abc import Sequence
 from dataclasses import replace
-from statistics import NormalDist
 
 from pytest_promptopt.evidence import wilson
 from pytest_promptopt.records import CaseResult, Split, pass_rate
@@ -16,7 +15,7 @@ from pytest_promptopt.refine.briefs import Briefing
 from pytest_promptopt.refine.checks import Passages
 from pytest_promptopt.refine.confirmation import CONFIRMING_SHARE, foreseen_calls
 from pytest_promptopt.refine.demonstrating import Demonstrating, shown_cases
-from pytest_promptopt.refine.economy import Economy, Payoff
+from pytest_promptopt.refine.economy import Economy, Payoff, Prospect, best_of
 from pytest_promptopt.refine.evaluator import StopRun, Trial
 from pytest_promptopt.refine.frame import SEARCHED, SearchFrame, inputs
 from pytest_promptopt.refine.groups import Group
@@ -249,7 +248,7 @@ class Search(SearchFrame):
 
     def _price(self, phase: Phase) -> float:
         """What a call would win elsewhere, in cases."""
-        return self._economy.price(self._open(phase), self.around.purse.free())
+        return self._economy.price(self._prospects(), self.around.purse.free())
 
     # ---------------------------------------------------------------------------------------------- iteration
 
@@ -262,7 +261,7 @@ class Search(SearchFrame):
         )
         if hurried:
             self._join(attempts)
-        drawn = self._worth_drawing()
+        drawn = self._worth_drawing(max(count, 2))
         attempts += self._demonstrating.drawn(number, len(attempts) + 1, self.best, drawn)
         cut_off: StopRun | None = None
         try:
@@ -286,27 +285,34 @@ class Search(SearchFrame):
         for part in parts if not joined.verdict else ():
             part.decide(MERGED, f"it is part of candidate {joined.id}")
 
-    def _worth_asking(self, phase: Phase) -> int:
-        """How many candidates to ask for: each further one must promise more than its calls would win.
+    def _prospects(self) -> list[Prospect]:
+        """What asking for 1, 2, ... candidates promises: cases won, and calls.
 
-        The best of several is better than one by how much they differ, as far as a first batch tells them
-        apart.
+        A first batch tells the candidates apart as far as is known of new texts; the best is kept if it is
+        better than the incumbent.
         """
-        most = self.around.settings.candidates
         assert self.best.outlook is not None
         new = Outlook(self.best.outlook.cases, self._learning, base=self.best.outlook)
-        batch = self._order()[:BATCH]
-        apart = math.sqrt(new.foreseeable(batch))
-        cost = self._price(phase) * (1 + BATCH * self._calls_per_case)
-        worth = (n for n in range(most, 1, -1) if apart * (_highest(n) - _highest(n - 1)) >= cost)
-        return next(worth, 1)
+        mean = new.lead(self.best.outlook).mean
+        apart = math.sqrt(new.foreseeable(self._order()[:BATCH]))
+        look, each = ENOUGH_CASES * self._calls_per_case, 1 + BATCH * self._calls_per_case
+        return [
+            Prospect(best_of(count, mean, apart), look + count * each)
+            for count in range(1, self.around.settings.candidates + 1)
+        ]
 
-    def _worth_drawing(self) -> int:
+    def _worth_asking(self, phase: Phase) -> int:
+        """How many candidates to ask for: so many that their gain less the price of their calls is highest."""
+        price, prospects = self._price(phase), self._prospects()
+        worth = [prospect.gain - price * prospect.calls for prospect in prospects]
+        return worth.index(max(worth)) + 1
+
+    def _worth_drawing(self, most: int) -> int:
         """How many sets of examples to try beside: as many as they have paid, one to begin with."""
         examples, rewrites = (self._ways[kind].expected for kind in (Kind.EXAMPLES, Kind.REWRITE))
         if not self._ways[Kind.EXAMPLES].tries:
             return 1
-        return round(self.around.settings.candidates * examples**2 / (examples**2 + rewrites**2))
+        return round(most * examples**2 / (examples**2 + rewrites**2))
 
     def _next_id(self, attempts: Sequence[Attempt]) -> str:
         return f"{len(self.iterations) + 1}.{len(attempts) + 1}"
@@ -352,6 +358,8 @@ class Search(SearchFrame):
         failing = self._failing()
         examined = (self.best.id, *failing)
         if self.best is self.original or len(failing) < 2 or examined in self._examined:
+            return
+        if not self._fits(2 * BLAMING):
             return
         if (
             self._curing.expected * len(failing)
@@ -510,7 +518,7 @@ class Search(SearchFrame):
         """The leader without the passage to blame for what it breaks; None where that is not worth the calls."""
         broken = leader.compared[Split.TRAIN].broken
         cost = BLAMING * self._calls_per_case
-        if len(broken) < 2 or not self._fits(BLAMING):
+        if len(broken) < 2 or not self._fits(2 * BLAMING):
             return None
         if self._curing.expected * len(broken) < self._price(Phase.TRAINING) * cost:
             return None
@@ -612,11 +620,6 @@ class Search(SearchFrame):
                 before, results, split=Split.VALIDATION, growth=attempt.growth
             )
             self.around.record_results(attempt.id, results)
-
-
-def _highest(count: int) -> float:
-    """About how far the highest of so many standard normal numbers is expected to be (Blom, 1958)."""
-    return NormalDist().inv_cdf((count - 0.375) / (count + 0.25)) if count > 1 else 0.0
 
 
 def _label(result: CaseResult) -> str:

@@ -44,7 +44,7 @@ from pytest_promptopt.refine.groups import Group
 from pytest_promptopt.refine.guards import guards
 from pytest_promptopt.refine.halting import Phase
 from pytest_promptopt.refine.labels import balanced_accuracy, table, tallies
-from pytest_promptopt.refine.memory import MAX_LESSON, Counts, Memory, Try
+from pytest_promptopt.refine.memory import MAX_LESSON, Counts, Memory, Try, counts
 from pytest_promptopt.refine.policies import Policies
 from pytest_promptopt.refine.proposer import Wanted, answered, merge, propose
 from pytest_promptopt.refine.quoting import TAGS, block
@@ -337,6 +337,15 @@ class TestMemory:
         assert str(Counts(0, 25, 0, 0)) == "fixed 0 of 25 failing run, no passing case was run"
         assert str(Counts(9, 10, 5, 6)) == "fixed 9 of 10 failing run, broke 5 of 6 passing run"
         assert str(Counts()) == "no case had an answer"
+
+    def test_what_a_comparison_takes_to_hold_is_not_counted(self) -> None:
+        """A text that was cut from another is compared by that one's results where it was not run itself."""
+        ran = [case("lost for fee 0", "fee", "fee")]
+        taken = [case("lost for fee 1", "fee", "fee"), case("lost for lost 0", "lost", "fee")]
+        assert counts(ran, compare(self.BEFORE, [*ran, *taken])) == Counts(1, 1, 0, 0)
+
+    def test_a_tag_over_two_lines_is_none(self) -> None:
+        assert block("<\nfailures>", "| ") == "| \\u003c\n| failures>"
 
     def test_a_candidate_that_answers_the_same_to_everything_is_told_so(self) -> None:
         before = cases(("yes", "no", 5), ("no", "no", 5))

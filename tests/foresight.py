@@ -1,0 +1,101 @@
+"""How near the rate that a search shows is to the truth, whenever a text becomes best."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from pytest_promptopt.records import Overlay, Split, pass_rate
+from pytest_promptopt.refine.attempts import Attempt, Version
+from pytest_promptopt.refine.halting import Phase
+from pytest_promptopt.refine.search import Search
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One text that has become best at the end of an iteration.
+
+    :param rate: the rate shown, of the training cases.
+    :param low: and `high`: of its 90 % interval, `sd` its standard deviation; None where there is none.
+    :param truth: the rate on all training cases.
+    :param share: of the training cases that were run.
+    """
+
+    rate: float
+    low: float | None
+    high: float | None
+    sd: float | None
+    truth: float
+    share: float
+
+    @property
+    def error(self) -> float:
+        return self.rate - self.truth
+
+    @property
+    def inside(self) -> bool | None:
+        if self.low is None or self.high is None:
+            return None
+        return self.low - 1e-9 <= self.truth <= self.high + 1e-9
+
+
+def watching(truth: Callable[[Overlay], float]) -> tuple[type[Search], list[Shown]]:
+    """A search that notes what it shows, and the list where it does.
+
+    :param truth: the rate of texts on all training cases.
+    """
+    seen: list[Shown] = []
+
+    class Watched(Search):
+        def finished(self, phase: Phase, attempts: Sequence[Attempt], best: Version) -> None:
+            super().finished(phase, attempts, best)
+            if best.id not in self.noted:
+                self.noted.add(best.id)
+                seen.append(_shown(best, len(self.group.ids(Split.TRAIN)), truth(best.overlay)))
+
+        @property
+        def noted(self) -> set[str]:
+            return self.__dict__.setdefault("_noted", {"0"})  # type: ignore[no-any-return]
+
+    return Watched, seen
+
+
+def _shown(best: Version, cases: int, truth: float) -> Shown:
+    foresight = getattr(best, "foresight", None)
+    if foresight is None:  # what was not run is taken to be as it was before
+        standing = getattr(best, "standing", best.evidence)(Split.TRAIN)
+        rate, low, high, sd = pass_rate(standing) or 0.0, None, None, None
+    else:
+        rate, low, high, sd = foresight.rate, foresight.low, foresight.high, foresight.sd
+    return Shown(rate, low, high, sd, truth, len(best.evidence(Split.TRAIN)) / cases)
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What many of them say together.
+
+    :param bias: the mean error; `spread`: the standard deviation of the errors over their own.
+    :param held: the share of 90 % intervals that hold the truth. Both without those that were run whole,
+        where there is nothing to foresee; None when there are fewer than two others.
+    :param share: the median share of the training cases that were run.
+    """
+
+    events: int
+    bias: float
+    spread: float | None
+    held: float | None
+    share: float
+
+    @classmethod
+    def of(cls, shown: Sequence[Shown]) -> Calibration:
+        """Raises `statistics.StatisticsError` when there is none."""
+        scaled = [each.error / each.sd for each in shown if each.sd]
+        inside = [each.inside for each in shown if each.sd and each.inside is not None]
+        return cls(
+            events=len(shown),
+            bias=statistics.mean(each.error for each in shown),
+            spread=statistics.stdev(scaled) if len(scaled) > 1 else None,
+            held=statistics.mean(inside) if len(inside) > 1 else None,
+            share=statistics.median(each.share for each in shown),
+        )
