@@ -82,11 +82,12 @@ class Outlook:
         self._foresight: Foresight | None = None
 
     def add(self, results: Iterable[CaseResult]) -> None:
-        """Take in what was measured."""
-        counted = set(self.cases)
-        for result in results:
-            if result.rate is not None and result.case.id in counted:
-                self.known[result.case.id] = result.rate
+        """Take in what was measured; a case without an answer counts no more."""
+        rates = {result.case.id: result.rate for result in results}
+        self.known.update({c: rate for c in self.cases if (rate := rates.get(c)) is not None})
+        silent = {case for case, rate in rates.items() if rate is None and case not in self.known}
+        self.cases = tuple(case for case in self.cases if case not in silent)
+        self._shared = [case for case in self._shared if case not in silent]
         self._belief = self._groups = self._foresight = None
 
     def widen(self, cases: Iterable[str]) -> None:
