@@ -80,6 +80,7 @@ class Outlook:
         self._belief: Belief | None = None
         self._groups: tuple[tuple[Seen, ...], tuple[Seen, ...]] | None = None
         self._foresight: Foresight | None = None
+        self._over_base: Lead | None = None
 
     def add(self, results: Iterable[CaseResult]) -> None:
         """Take in what was measured; a case without an answer counts no more."""
@@ -88,7 +89,11 @@ class Outlook:
         silent = {case for case, rate in rates.items() if rate is None and case not in self.known}
         self.cases = tuple(case for case in self.cases if case not in silent)
         self._shared = [case for case in self._shared if case not in silent]
-        self._belief = self._groups = self._foresight = None
+        self._forget()
+
+    def _forget(self) -> None:
+        """What was derived is no longer up to date."""
+        self._belief = self._groups = self._foresight = self._over_base = None
 
     def widen(self, cases: Iterable[str]) -> None:
         """Count it on further cases as well, and so its base."""
@@ -98,7 +103,7 @@ class Outlook:
             self.base.widen(new)
             self._before.update({case: self.base.meant(case) for case in new})
         self._shared += new
-        self._belief = self._groups = self._foresight = None
+        self._forget()
 
     @property
     def unrun(self) -> tuple[str, ...]:
@@ -219,10 +224,12 @@ class Outlook:
         if other is self:
             return Lead(0.0, 0.0, 0.0)
         if self.base is other:
-            parts = [(weight, *self._ahead(change)) for weight, change in self.belief.parts]
-            mean, variance = _mixed(parts)
-            chance = math.fsum(weight * _above(mean, var) for weight, mean, var in parts)
-            return Lead(mean, variance, chance)
+            if self._over_base is None:
+                parts = [(weight, *self._ahead(change)) for weight, change in self.belief.parts]
+                mean, variance = _mixed(parts)
+                chance = math.fsum(weight * _above(mean, var) for weight, mean, var in parts)
+                self._over_base = Lead(mean, variance, chance)
+            return self._over_base
         if self.base is not None:
             first, second = self.lead(self.base), self.base.lead(other)
             mean, variance = first.mean + second.mean, first.variance + second.variance

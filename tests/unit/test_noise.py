@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import pytest
 
 from pytest_promptopt.refine.search import Search
@@ -15,6 +17,7 @@ RUNS = 20
 MOST = 5
 
 
+@cache
 def many(strategy: Strategy, *, chance: float, wording: bool) -> list[Claims]:
     cases = noisy_cases(25, heldout=30)
     worlds = (
