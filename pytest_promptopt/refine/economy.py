@@ -18,6 +18,9 @@ SHARE = 0.25
 FADING = 0.7
 
 
+#: Before an iteration was made it is expected to take so many times its first batches.
+OVERRUN = 2.0
+
 _STANDARD = NormalDist()
 
 
@@ -68,12 +71,19 @@ class Economy:
     cost: float
     iterations: Payoff = field(default_factory=Payoff)
     _paid: float = 0.0
+    _foreseen: float = 0.0
     _made: float = 0.0
 
-    def note(self, won: float, calls: int) -> None:
-        """An iteration won this share of what failed, for so many calls."""
+    def note(self, won: float, calls: int, foreseen: float) -> None:
+        """An iteration won this share of what failed, for so many calls; `foreseen` were the least it takes."""
         self.iterations.note(won)
         self._paid, self._made = FADING * self._paid + calls, FADING * self._made + 1
+        self._foreseen = FADING * self._foreseen + foreseen
+
+    @property
+    def overrun(self) -> float:
+        """How many times the least that it takes an iteration is expected to take."""
+        return (OVERRUN * self.cost + self._paid) / (self.cost + self._foreseen)
 
     @property
     def expected_cost(self) -> float:
@@ -96,8 +106,8 @@ class Economy:
         if free is None:
             return self.floor
         best = max(prospects, key=lambda prospect: prospect.rate)
-        further = max(0.0, free / best.calls - 1)
-        return max(self.floor, best.rate * (1 - self.iterations.expected) ** further)
+        further = max(0.0, free / (best.calls * self.overrun) - 1)
+        return max(self.floor, best.rate / self.overrun * (1 - self.iterations.expected / 2) ** further)
 
 
 def best_of(count: int, mean: float, apart: float) -> float:

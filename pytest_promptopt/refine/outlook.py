@@ -55,6 +55,7 @@ class Outlook:
     :param cases: the training cases that it is counted on: those with a rate under the original, without
         those that stand in the text as examples.
     :param base: what is known of the text that it was made from; None for the original.
+    :param name: the id of the candidate.
     """
 
     def __init__(
@@ -64,7 +65,9 @@ class Outlook:
         *,
         base: Outlook | None = None,
         kind: Kind = Kind.REWRITE,
+        name: str = "",
     ) -> None:
+        self.name = name
         self.cases = tuple(cases)
         self.base = base
         self.kind = kind
@@ -114,7 +117,7 @@ class Outlook:
     def belief(self) -> Belief:
         """What is believed of how it changed its base."""
         if self._belief is None:
-            self._belief = self._learning.belief(self.kind, self._seen()[0])
+            self._belief = self._learning.belief(self.kind, self._seen()[0], self.name)
         return self._belief
 
     # ------------------------------------------------------------------------------------------- one case
@@ -169,6 +172,10 @@ class Outlook:
                     yield case, before, after
 
     # -------------------------------------------------------------------------------------------- all cases
+
+    def rethink(self) -> None:
+        """Believe anew: what is known of other texts has changed."""
+        self._belief = self._foresight = self._over_base = None
 
     def settle(self) -> None:
         """It is run no more for now: what it taught of new texts, and of its base, is taken in."""

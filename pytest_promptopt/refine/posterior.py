@@ -50,8 +50,14 @@ _FIXES = (1.0, 2.5)
 START_WEIGHT = 2.0
 OTHER_KINDS = 0.5
 
+#: Steps in which a family is estimated: from the start, and when little has changed.
+STEPS, FEW_STEPS = 12, 2
+
 #: Parts of a mixture with less of the weight than this change no figure that is shown.
 _NEGLIGIBLE = 1e-4
+
+#: A variance of a rate below this is none.
+_NOTHING = 1e-12
 
 
 class Change(NamedTuple):
@@ -88,10 +94,12 @@ class Belief:
     """What is believed of one text: possibilities with weights that add up to 1.
 
     :param evidence: the log likelihood of its verdicts under each share of luck, all rates taken together.
+    :param likelihoods: that of its verdicts under each pair of rates, all shares of luck taken together.
     """
 
     parts: tuple[tuple[float, Change], ...]
     evidence: tuple[float, ...]
+    likelihoods: tuple[float, ...] = ()
 
     @cached_property
     def means(self) -> tuple[tuple[float, float], ...]:
@@ -119,6 +127,19 @@ class Belief:
         return sum(weight * LUCK[change.luck] for weight, change in self.parts)
 
 
+class _Text(NamedTuple):
+    """What is known of a text that was run: its kind, and the likelihood of its verdicts by pair of rates."""
+
+    kind: Kind
+    likelihoods: tuple[float, ...]
+
+    def under(self, family: Sequence[float]) -> list[float]:
+        """How likely it has each pair of rates, as one of a family."""
+        weights = [share * likelihood for share, likelihood in zip(family, self.likelihoods, strict=True)]
+        total = sum(weights)
+        return [weight / total for weight in weights]
+
+
 class Learning:
     """What the texts run so far teach of the next one.
 
@@ -127,17 +148,23 @@ class Learning:
     """
 
     def __init__(self, told: Mapping[str, Sequence[float]] | None = None) -> None:
-        self._weighed: dict[str, list[float]] = {kind: list(each) for kind, each in (told or {}).items()}
+        self._told = {kind: list(weighed) for kind, weighed in (told or {}).items()}
+        self._texts: list[_Text] = []
+        self._supposed: dict[str, _Text] = {}
+        self._families: dict[str, list[float]] = {}
         # Little luck is likelier than much: an exponential density with the mean of `LUCK_BEFORE`.
         self._luck = [
             -luck / LUCK_BEFORE + math.log(width) for luck, width in zip(LUCK, _WIDTHS, strict=True)
         ]
 
+    def suppose(self, others: Mapping[str, tuple[Kind, Belief]]) -> None:
+        """Take into account what is known now of texts that are still run."""
+        self._supposed = {id: _Text(kind, belief.likelihoods) for id, (kind, belief) in others.items()}
+
     def learn(self, kind: Kind, belief: Belief) -> None:
         """Take in a text that is run no more."""
-        weighed = self._weighed.setdefault(kind, [0.0] * len(_PAIRS))
-        for weight, change in belief.parts:
-            weighed[_PLACES[change.breaks, change.fixes]] += weight
+        self._texts.append(_Text(kind, belief.likelihoods))
+        self._families.clear()
         self._luck = [one + two for one, two in zip(self._luck, belief.evidence, strict=True)]
 
     @property
@@ -145,30 +172,58 @@ class Learning:
         """How likely each share of luck is."""
         return _normal(self._luck)
 
-    def family(self, kind: Kind) -> list[float]:
-        """How likely a new text of `kind` has each pair of rates."""
-        total = [START_WEIGHT * weight for weight in _start()]
-        for other, weighed in self._weighed.items():
-            power = 1.0 if other == kind else OTHER_KINDS
-            total = [one + power * two for one, two in zip(total, weighed, strict=True)]
-        scale = sum(total)
-        return [weight / scale for weight in total]
+    def family(self, kind: Kind, but: str = "") -> list[float]:
+        """How likely a new text of `kind` has each pair of rates.
+
+        :param but: the text that it is about, whose own verdicts do not count twice.
+        """
+        if kind not in self._families:
+            self._families[kind] = self._estimated(kind, _start(), self._texts, STEPS)
+        family = self._families[kind]
+        others = [text for id, text in self._supposed.items() if id != but]
+        return self._estimated(kind, family, [*self._texts, *others], FEW_STEPS) if others else family
 
     def taught(self, most: float) -> dict[str, list[float]]:
         """What to tell a later run, worth `most` texts at the most."""
-        texts = sum(map(sum, self._weighed.values()))
+        found: dict[str, list[float]] = {kind: list(each) for kind, each in self._told.items()}
+        for text in self._texts:
+            weighed = found.setdefault(text.kind, [0.0] * len(_PAIRS))
+            found[text.kind] = [
+                one + two for one, two in zip(weighed, text.under(self.family(text.kind)), strict=True)
+            ]
+        texts = sum(map(sum, found.values()))
         share = min(1.0, most / texts) if texts else 0.0
-        return {kind: [share * each for each in weighed] for kind, weighed in self._weighed.items()}
+        return {kind: [share * each for each in weighed] for kind, weighed in found.items()}
 
-    def belief(self, kind: Kind, seen: Iterable[Seen]) -> Belief:
-        """What is believed of a text of `kind` with these verdicts."""
-        family, verdicts = self.family(kind), [each for each in seen if each.verdict is not None]
+    def _estimated(self, kind: Kind, family: list[float], texts: Sequence[_Text], steps: int) -> list[float]:
+        """The family that explains `texts` best, beside what is believed before (expectation maximization)."""
+        known = [START_WEIGHT * weight for weight in _start()]
+        for other, weighed in self._told.items():
+            power = 1.0 if other == kind else OTHER_KINDS
+            known = [one + power * two for one, two in zip(known, weighed, strict=True)]
+        for _ in range(steps if texts or self._told else 0):
+            total = list(known)
+            for text in texts:
+                power = 1.0 if text.kind == kind else OTHER_KINDS
+                total = [one + power * two for one, two in zip(total, text.under(family), strict=True)]
+            scale = sum(total)
+            family = [weight / scale for weight in total]
+        return family
+
+    def belief(self, kind: Kind, seen: Iterable[Seen], but: str = "") -> Belief:
+        """What is believed of a text of `kind` with these verdicts.
+
+        :param but: its id among the texts that are supposed.
+        """
+        family, verdicts = self.family(kind, but), [each for each in seen if each.verdict is not None]
         logs: list[tuple[float, Change]] = []
         evidence: list[float] = []
+        own: list[list[float]] = []
         prior = [math.log(share) for share in family]
         for place, weight in enumerate(self.luck):
             here = _likelihoods(verdicts, place, prior)
             most = max(here)
+            own.append([log - before for log, before in zip(here, prior, strict=True)])
             evidence.append(most + math.log(sum(math.exp(log - most) for log in here)))
             if weight > _NEGLIGIBLE:
                 known = math.log(weight)
@@ -176,7 +231,8 @@ class Learning:
         weights = _normal([log for log, _ in logs])
         kept = [(w, change) for w, (_, change) in zip(weights, logs, strict=True) if w > _NEGLIGIBLE]
         total = sum(weight for weight, _ in kept)
-        return Belief(tuple((weight / total, change) for weight, change in kept), tuple(evidence))
+        parts = tuple((weight / total, change) for weight, change in kept)
+        return Belief(parts, tuple(evidence), _mixed(own, self.luck))
 
 
 def foreseeable(mean: float, variance: float, cases: float, run: float) -> float:
@@ -186,7 +242,7 @@ def foreseeable(mean: float, variance: float, cases: float, run: float) -> float
     1948).
     """
     run = min(run, cases)
-    if run <= 0 or variance <= 0:
+    if run <= 0 or variance <= _NOTHING:
         return run * mean * (1 - mean) if run > 0 else 0.0
     weight = max(1e-3, mean * (1 - mean) / variance - 1)
     told = run * mean * (1 - mean) * (weight + run) / (weight + 1)
@@ -244,6 +300,13 @@ def _likelihoods(verdicts: Sequence[Seen], place: int, prior: Sequence[float]) -
                 for total, chance in zip(totals, chances, strict=True)
             ]
     return totals
+
+
+def _mixed(logs: Sequence[Sequence[float]], shares: Sequence[float]) -> tuple[float, ...]:
+    """Likelihoods, of their logarithms under each share of luck; only how they compare matters."""
+    rows = [[math.log(w) + log for log in row] for row, w in zip(logs, shares, strict=True) if w > 0]
+    most = max(map(max, rows))
+    return tuple(sum(math.exp(log - most) for log in column) for column in zip(*rows, strict=True))
 
 
 def _moments(parts: Sequence[tuple[float, float]]) -> tuple[float, float]:

@@ -38,7 +38,7 @@ RUN_SHARE = 0.6
 BLAMING = 20
 
 #: To find failing cases the incumbent is run where it passes less likely than this.
-LIKELY = 0.8
+LIKELY = 0.75
 
 #: Of the cases that another candidate fixes beyond the best one, this share is expected of a merged text.
 MERGED_SHARE = 0.5
@@ -167,6 +167,7 @@ class Search(SearchFrame):
                 return stop
             self._escaping, escaped = escape, escaped or escape
             paid, count = self.around.paid().calls, self._worth_asking(phase)
+            least = self._prospects()[count - 1].calls
             if phase is Phase.TRAINING:
                 self._look_for_failures(count)
                 # That may show that there are none: no request for nothing.
@@ -177,7 +178,7 @@ class Search(SearchFrame):
             if self.best.id == incumbent and phase is Phase.TRAINING:
                 self._recover()
             won = (failing - self._open(phase)) / failing if failing else 0.0
-            self._economy.note(won, self.around.paid().calls - paid)
+            self._economy.note(won, self.around.paid().calls - paid, least)
 
     def _open(self, phase: Phase) -> float:
         """How many cases of this phase the incumbent is expected to fail."""
@@ -425,7 +426,7 @@ class Search(SearchFrame):
         assert self.original.outlook is not None
         shown = shown_cases(self, attempt)
         cases = [case for case in self.original.outlook.cases if case not in shown]
-        return Outlook(cases, self._learning, base=base, kind=attempt.kind)
+        return Outlook(cases, self._learning, base=base, kind=attempt.kind, name=attempt.id)
 
     def _race(self, attempts: Sequence[Attempt], incumbent: Outlook, phase: Phase) -> None:
         by_id = {attempt.id: attempt for attempt in attempts}
@@ -440,9 +441,15 @@ class Search(SearchFrame):
         while moves := self._affordable(race.moves(self._price(phase))):
             trials = [Trial(by_id[move.runner.id].overlay, move.cases) for move in moves]
             measured = self.around.evaluator.evaluate(trials)
+            self._learning.suppose({})
             for move, results in zip(moves, measured, strict=True):
                 by_id[move.runner.id].ran(results)
                 self.around.record_results(move.runner.id, results)
+            # What the others show of their kind tells of each, while all are still run.
+            self._learning.suppose({id: (a.kind, a.outlook.belief) for id, a in by_id.items() if a.outlook})
+            for runner in runners:
+                runner.outlook.rethink()
+        self._learning.suppose({})
         for attempt in attempts:
             assert attempt.outlook is not None
             self._compare(attempt)

@@ -12,7 +12,6 @@ from pytest_promptopt.refine.posterior import (
     LUCK,
     OTHER_KINDS,
     RATES,
-    START_WEIGHT,
     Change,
     Kind,
     Learning,
@@ -92,15 +91,37 @@ def test_what_cuts_do_is_expected_of_the_next_cut_and_less_of_other_kinds() -> N
 
 
 def test_a_text_of_another_kind_counts_half() -> None:
+    one, two = Learning(), Learning()
+    belief = one.belief(Kind.CUT, [sure(True, 0.0, 4), sure(True, 1.0, 6)])
+    one.learn(Kind.CUT, belief)
+    for _ in range(round(1 / OTHER_KINDS)):
+        two.learn(Kind.CUT, belief)
+    assert two.family(Kind.MERGE) == pytest.approx(one.family(Kind.CUT))
+
+
+def test_texts_that_are_run_side_by_side_tell_of_one_another_and_none_of_itself() -> None:
     learning = Learning()
-    start = learning.family(Kind.MERGE)
-    harmful(learning, Kind.CUT, texts=1)
-    own, other = learning.family(Kind.CUT), learning.family(Kind.MERGE)
-    place = max(range(len(own)), key=lambda place: own[place] - start[place])
-    weight = own[place] * (START_WEIGHT + 1) - START_WEIGHT * start[place]
-    assert other[place] == pytest.approx(
-        (START_WEIGHT * start[place] + OTHER_KINDS * weight) / (START_WEIGHT + OTHER_KINDS)
+    seen = [sure(True, 0.0, 6), sure(True, 1.0, 4)]
+    alone = learning.belief(Kind.REWRITE, seen)
+    learning.suppose({"1.1": (Kind.REWRITE, alone)})
+    assert learning.belief(Kind.REWRITE, seen, "1.1") == alone
+    assert (
+        learning.belief(Kind.REWRITE, [], "1.2").breaks[0]
+        > learning.belief(Kind.REWRITE, [], "1.1").breaks[0]
     )
+    learning.suppose({})
+    assert learning.belief(Kind.REWRITE, seen) == alone
+
+
+def test_a_thousand_surprising_verdicts_are_no_trouble() -> None:
+    learning = Learning()
+    belief = learning.belief(
+        Kind.REWRITE, [sure(True, 0.0, 3000), sure(True, 1.0, 3000), sure(False, 0.0, 3000)]
+    )
+    learning.learn(Kind.REWRITE, belief)
+    assert math.fsum(learning.family(Kind.REWRITE)) == pytest.approx(1)
+    assert math.fsum(learning.luck) == pytest.approx(1)
+    assert family_mean(learning, Kind.REWRITE)[0] > family_mean(Learning(), Kind.REWRITE)[0]
 
 
 def test_a_later_run_begins_with_what_was_learned_as_far_as_it_may_weigh() -> None:
