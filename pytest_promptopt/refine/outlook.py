@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
@@ -237,12 +237,18 @@ class Outlook:
                 chance = math.fsum(weight * _above(mean, var) for weight, mean, var in parts)
                 self._over_base = Lead(mean, variance, chance)
             return self._over_base
-        if self.base is not None:
+        if self.base is not None and self not in other.line():
             first, second = self.lead(self.base), self.base.lead(other)
             mean, variance = first.mean + second.mean, first.variance + second.variance
             return Lead(mean, variance, _above(mean, variance))
         back = other.lead(self)
         return Lead(-back.mean, back.variance, _above(-back.mean, back.variance))
+
+    def line(self) -> Iterator[Outlook]:
+        """It, the text that it was made from, and so on to the original."""
+        yield self
+        if self.base is not None:
+            yield from self.base.line()
 
     def foreseeable(self, batch: Iterable[str]) -> float:
         """How far running it on `batch` would move its expected lead over its base, as a variance in cases."""

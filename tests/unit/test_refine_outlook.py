@@ -1,0 +1,264 @@
+"""What is known and foreseen of a text that was run on some cases only."""
+
+from __future__ import annotations
+
+import statistics
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pytest_promptopt.refine.outlook import Outlook
+from pytest_promptopt.refine.posterior import Kind, Learning
+from tests.changing_world import Texts, made_from, original, result, results
+
+EXACT = pytest.approx
+
+
+# ----------------------------------------------------------------------------- how much is known
+
+
+def test_of_a_text_that_was_not_run_the_interval_is_wide_and_it_narrows_with_every_batch() -> None:
+    base = original("P" * 20 + "F" * 20)
+    widths = []
+    for run in (0, 6, 12, 24, 36):
+        ran = "P" * (run // 2) + "-" * (20 - run // 2)
+        foresight = made_from(base, ran + ran).foresight()
+        assert foresight.run == run
+        assert foresight.low <= foresight.rate <= foresight.high
+        widths.append(foresight.high - foresight.low)
+    assert widths == sorted(widths, reverse=True)
+    assert widths[0] > 0.3
+    assert widths[-1] < 0.1
+
+
+def test_when_all_cases_were_run_the_rate_is_what_was_counted() -> None:
+    foresight = made_from(original("PPFF"), "PFPH").foresight()
+    assert (foresight.rate, foresight.low, foresight.high, foresight.sd) == (0.625, 0.625, 0.625, 0)
+    assert (foresight.run, foresight.cases) == (4, 4)
+
+
+def test_of_the_original_all_is_known() -> None:
+    outlook = original("PPF")
+    assert outlook.unrun == ()
+    assert outlook.foresight().rate == EXACT(2 / 3)
+    assert outlook.foresight().sd == 0
+
+
+def test_where_it_was_not_run_a_text_is_expected_to_do_much_as_its_base() -> None:
+    outlook = made_from(original("P" * 10 + "F" * 10), "P" * 3 + "-" * 7 + "F" * 3 + "-" * 7)
+    passing, failing = outlook.chance("09"), outlook.chance("19")
+    assert passing > 0.7 > 0.3 > failing
+
+
+def test_a_text_that_fixed_what_it_was_run_on_is_expected_to_fix_more() -> None:
+    base = original("F" * 20)
+    assert (
+        made_from(base, "F" * 6 + "-" * 14).chance("19")
+        < made_from(base, "-" * 20).chance("19")
+        < made_from(base, "P" * 6 + "-" * 14).chance("19")
+    )
+
+
+def test_without_a_case_nothing_is_known() -> None:
+    foresight = Outlook([], Learning(), base=original("")).foresight()
+    assert (foresight.rate, foresight.run, foresight.cases) == (0.0, 0, 0)
+
+
+# ----------------------------------------------------------------------------- what counts
+
+
+def test_cases_that_stand_in_a_text_as_examples_are_in_none_of_its_figures() -> None:
+    base = original("PPFFFF")
+    outlook = Outlook(["00", "02", "03"], base._learning, base=base, kind=Kind.EXAMPLES)
+    outlook.add(results({"00": 1.0, "01": 1.0, "02": 1.0, "03": 0.0, "04": 1.0, "05": 1.0}))
+    foresight = outlook.foresight()
+    assert (foresight.rate, foresight.cases, foresight.run) == (EXACT(2 / 3), 3, 3)
+    assert set(outlook.known) == {"00", "02", "03"}
+    assert outlook.lead(base).mean < 1.5, "one of the three was fixed"
+
+
+def test_a_text_made_from_one_with_examples_is_counted_where_these_are_none_any_more() -> None:
+    base = original("P" * 6 + "F" * 6)
+    shown = Outlook(base.cases[2:], base._learning, base=base, kind=Kind.EXAMPLES)
+    shown.add(results(dict.fromkeys(shown.cases, 1.0)))
+    without = Outlook(base.cases, base._learning, base=shown)
+    assert without.foresight().cases == 12
+    assert set(without.unrun) == set(base.cases)
+
+
+def test_a_case_without_an_answer_counts_no_more_and_is_not_asked_again() -> None:
+    outlook = made_from(original("PPFF"), "P-P-")
+    outlook.add([result("01", None), result("02", None)])
+    assert outlook.unrun == ("03",)
+    assert outlook.foresight().cases == 3, "what was answered before stays"
+
+
+def test_half_passed_cases_count_as_half() -> None:
+    base = original("FFFFFF")
+    leads = [made_from(base, letters).lead(base).mean for letters in ("FFFFFF", "HHHHHH", "PPPPPP")]
+    assert leads == sorted(leads)
+    assert made_from(base, "HHHHHH").foresight().rate == 0.5
+
+
+def test_a_suite_that_is_widened_counts_for_every_text_of_the_line() -> None:
+    base = original("PPFF")
+    child = made_from(base, "PPPF")
+    grandchild = made_from(child, "PP--")
+    grandchild.widen(["10", "11"])
+    base.add(results({"10": 0.0, "11": 1.0}))
+    assert [len(each.cases) for each in (base, child, grandchild)] == [6, 6, 6]
+    assert grandchild.unrun == ("02", "03", "10", "11")
+    assert 0 < grandchild.foresight().rate < 1
+    assert grandchild.lead(base).variance > child.lead(base).variance - 1e-9
+    base.widen(["10"])
+    assert len(base.cases) == 6, "once"
+
+
+# ----------------------------------------------------------------------------- which is better
+
+
+def test_a_text_that_fixed_cases_is_ahead_and_one_that_broke_some_is_behind() -> None:
+    base = original("P" * 8 + "F" * 8)
+    good, bad = made_from(base, "P" * 16), made_from(base, "F" * 16)
+    assert good.lead(base).mean > 4
+    assert good.lead(base).chance > 0.95
+    assert bad.lead(base).mean < -4
+    assert bad.lead(base).chance < 0.05
+    assert good.lead(bad).mean > good.lead(base).mean
+
+
+def test_what_is_counted_is_believed_less_than_it_says() -> None:
+    """Some of what was fixed is luck; so winners are not as good as they look."""
+    base = original("P" * 10 + "F" * 10)
+    lucky = made_from(base, "P" * 12 + "F" * 8)
+    assert 0 < lucky.lead(base).mean < 2
+
+
+def test_a_text_is_no_better_than_itself() -> None:
+    base = original("PF")
+    lead = base.lead(base)
+    assert (lead.mean, lead.variance, lead.chance) == (0, 0, 0)
+
+
+# ----------------------------------------------------------------------------- luck
+
+
+def test_where_verdicts_flip_the_passes_of_a_text_are_believed_less() -> None:
+    def believed(flips: float) -> float:
+        world = Texts(7, flips, size=60, breaks=(1, 30), fixes=(1, 30))
+        for _ in range(10):
+            text = world.made(world.original)
+            text.run(world.cases)
+            text.outlook.settle()
+        # Cases that happened to pass under the original and under no text made from it since.
+        return statistics.fmean(
+            world.original.outlook.expected(case) for case, rate in world.original.verdicts.items() if rate
+        )
+
+    assert believed(0.2) < believed(0.0)
+    assert believed(0.0) > 0.95
+
+
+def test_a_pass_that_no_later_text_repeats_was_luck() -> None:
+    base = original("P" * 12 + "F" * 12)
+    before = base.expected("00")
+    for _ in range(3):
+        made_from(base, "F" + "P" * 11 + "F" * 12).settle()
+    assert base.expected("00") < before - 0.3
+    assert base.expected("01") > before - 0.05
+
+
+def test_a_text_that_was_never_run_teaches_nothing() -> None:
+    base = original("PF")
+    before = base._learning.luck
+    made_from(base, "--").settle()
+    base.settle()
+    assert base._learning.luck == before
+
+
+# ----------------------------------------------------------------------------- calibration
+
+
+@pytest.mark.parametrize("flips", [0.03, 0.2])
+def test_nine_of_ten_intervals_hold_the_truth_and_errors_even_out(flips: float) -> None:
+    """Also of the best of several, which luck has chosen as well."""
+    inside, errors, best_errors = [], [], []
+    for seed in range(20):
+        world = Texts(seed, flips)
+        for _ in range(3):
+            texts = [world.made(world.original) for _ in range(3)]
+            for text in texts:
+                text.run(world.some(world.rng.choice((6, 12, 18))))
+            for text in texts:
+                foresight = text.outlook.foresight()
+                inside.append(foresight.low - 1e-9 <= text.rate <= foresight.high + 1e-9)
+                errors.append(foresight.rate - text.rate)
+            best = max(texts, key=lambda text: text.outlook.foresight().rate)
+            best_errors.append(best.outlook.foresight().rate - best.rate)
+            for text in texts:
+                text.outlook.settle()
+    assert 0.80 <= statistics.fmean(inside) <= 0.97, statistics.fmean(inside)
+    assert abs(statistics.fmean(errors)) < 0.03, statistics.fmean(errors)
+    assert abs(statistics.fmean(best_errors)) < 0.05, statistics.fmean(best_errors)
+
+
+# ----------------------------------------------------------------------------- whatever was run
+
+LETTERS = st.text(alphabet="PFH", min_size=1, max_size=14)
+
+
+def drawn(data: st.DataObject, base: Outlook) -> Outlook:
+    letters = data.draw(st.text(alphabet="PFH-", min_size=len(base.cases), max_size=len(base.cases)))
+    return made_from(base, letters, kind=data.draw(st.sampled_from(Kind)))
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.data(), LETTERS)
+def test_a_foresight_lies_between_what_is_known_and_what_is_possible(data: st.DataObject, before: str) -> None:
+    base = original(before)
+    for text in (drawn(data, base), drawn(data, made_from(base, before))):
+        foresight, count = text.foresight(), len(text.cases)
+        passed = sum(text.known.values())
+        failed = sum(1 - rate for rate in text.known.values())
+        assert passed / count - 1e-9 <= foresight.low <= foresight.rate + 1e-9
+        assert foresight.rate - 1e-9 <= foresight.high <= 1 - failed / count + 1e-9
+        assert foresight.sd >= 0
+        for case in text.cases:
+            assert 0 <= text.chance(case) <= 1
+            assert 0 <= text.expected(case) <= 1
+            assert all(0 <= chance <= 1 for chance in text.meant(case))
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.data(), LETTERS)
+def test_a_lead_one_way_is_a_lag_the_other_way(data: st.DataObject, before: str) -> None:
+    base = original(before)
+    one, two = drawn(data, base), drawn(data, base)
+    child = drawn(data, one)
+    texts = [base, one, two, child, drawn(data, child)]
+    for first in texts:
+        for second in texts:
+            lead, back = first.lead(second), second.lead(first)
+            assert lead.mean == EXACT(-back.mean, abs=1e-9)
+            assert lead.variance == EXACT(back.variance, abs=1e-9)
+            assert 0 <= lead.chance <= 1
+            assert lead.chance + back.chance <= 1.02, "where both are even, neither is better"
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.data(), LETTERS)
+def test_results_may_come_in_any_order_and_any_number_of_times(data: st.DataObject, before: str) -> None:
+    base = original(before)
+    text = drawn(data, base)
+    found = [result(case, rate) for case, rate in text.known.items()]
+    again = Outlook(base.cases, base._learning, base=base, kind=text.kind)
+    for each in data.draw(st.permutations(found)):
+        again.add([each, result("unheard of", 1.0)])
+        again.add([each])
+        again.foresight()
+        again.lead(base)
+    assert again.foresight() == text.foresight()
+    assert again.lead(base).mean == EXACT(text.lead(base).mean)
+    again.settle()
+    assert 0 <= base.expected(base.cases[0]) <= 1
