@@ -215,7 +215,9 @@ def drawn(data: st.DataObject, base: Outlook) -> Outlook:
 
 @settings(max_examples=40, deadline=None)
 @given(st.data(), LETTERS)
-def test_a_foresight_lies_between_what_is_known_and_what_is_possible(data: st.DataObject, before: str) -> None:
+def test_a_foresight_lies_between_what_is_known_and_what_is_possible(
+    data: st.DataObject, before: str
+) -> None:
     base = original(before)
     for text in (drawn(data, base), drawn(data, made_from(base, before))):
         foresight, count = text.foresight(), len(text.cases)
