@@ -62,7 +62,7 @@ def test_what_is_expected_is_a_share(tries: list[float]) -> None:
 
 def test_a_search_goes_on_while_iterations_pay_and_ends_when_they_do_not() -> None:
     economy = made()
-    failing = 10.0
+    failing = 5.0
     assert economy.pays(failing)
     for _ in range(30):
         if not economy.pays(failing):
