@@ -15,7 +15,7 @@ from pytest_promptopt.refine.briefs import Briefing
 from pytest_promptopt.refine.checks import Passages
 from pytest_promptopt.refine.confirmation import CONFIRMING_SHARE, foreseen_calls
 from pytest_promptopt.refine.demonstrating import Demonstrating, shown_cases
-from pytest_promptopt.refine.economy import Economy, Payoff, Prospect, best_of
+from pytest_promptopt.refine.economy import SHARE, Economy, Payoff, Prospect, best_of
 from pytest_promptopt.refine.evaluator import StopRun, Trial
 from pytest_promptopt.refine.frame import SEARCHED, SearchFrame, inputs
 from pytest_promptopt.refine.groups import Group
@@ -261,7 +261,7 @@ class Search(SearchFrame):
             escape=self._escaping,
             hurried=self._hurried(),
         )
-        drawn = self._worth_drawing(max(count, 2))
+        drawn = self._worth_drawing(phase, max(count, 2))
         attempts += self._demonstrating.drawn(number, len(attempts) + 1, self.best, drawn)
         cut_off: StopRun | None = None
         try:
@@ -296,12 +296,17 @@ class Search(SearchFrame):
         worth = [prospect.gain - price * prospect.calls for prospect in prospects]
         return worth.index(max(worth)) + 1
 
-    def _worth_drawing(self, most: int) -> int:
-        """How many sets of examples to try beside: as many as they have paid, one to begin with."""
-        examples, rewrites = (self._ways[kind].expected for kind in (Kind.EXAMPLES, Kind.REWRITE))
-        if not self._ways[Kind.EXAMPLES].tries:
-            return 1
-        return round(most * examples**2 / (examples**2 + rewrites**2))
+    def _worth_drawing(self, phase: Phase, most: int) -> int:
+        """How many sets of examples to try beside: as many as they have paid.
+
+        Where calls are short they wait until rewriting has paid little.
+        """
+        examples, rewrites = self._ways[Kind.EXAMPLES], self._ways[Kind.REWRITE]
+        if not examples.tries:
+            short = self._price(phase) > 2 * self._economy.floor
+            return int(not short or rewrites.expected < SHARE / 2)
+        paid, other = examples.expected**2, rewrites.expected**2
+        return round(most * paid / (paid + other))
 
     def _next_id(self, attempts: Sequence[Attempt]) -> str:
         return f"{len(self.iterations) + 1}.{len(attempts) + 1}"
