@@ -20,7 +20,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from math import comb
+from math import comb, sqrt
 
 from pytest_promptopt.refine.confirmation import IMPROVED, Begun
 from tests.confirmation_world import Chances, confirmed
@@ -130,7 +130,7 @@ WORLDS = (
 
 def allowed(share: float, runs: int) -> float:
     """What is seen in so many runs where no more than `share` is true: of 2,000 at 5 % at most 123."""
-    return share + 2.33 * (share * (1 - share) / runs) ** 0.5
+    return share + 2.33 * sqrt(share * (1 - share) / runs)
 
 
 def row(world: World, found: Sequence[tuple[bool, bool, int]], seconds: float) -> str:
