@@ -13,10 +13,11 @@ from pytest_promptopt.refine.acceptance import compare, foreseen, holds, rank
 from pytest_promptopt.refine.attempts import ACCEPTED, REJECTED, Attempt, Version, undecided
 from pytest_promptopt.refine.briefs import Briefing
 from pytest_promptopt.refine.checks import Passages
-from pytest_promptopt.refine.confirmation import CONFIRMING_SHARE, foreseen_calls
-from pytest_promptopt.refine.demonstrating import Demonstrating, shown_cases
+from pytest_promptopt.refine.confirmation import USUAL_SHARE, foreseen_calls
+from pytest_promptopt.refine.demonstrating import Demonstrating
 from pytest_promptopt.refine.economy import SHARE, Economy, Payoff, Prospect, best_of
 from pytest_promptopt.refine.evaluator import StopRun, Trial
+from pytest_promptopt.refine.examples import shown_by
 from pytest_promptopt.refine.frame import SEARCHED, SearchFrame, inputs
 from pytest_promptopt.refine.groups import Group
 from pytest_promptopt.refine.halting import Halt, Phase, Stop
@@ -107,7 +108,7 @@ class Search(SearchFrame):
         # Known answers cost nothing; the candidates' will.
         calls = max(self.around.paid().calls - paid, answers)
         self._calls_per_case = calls / max(1, len(results))
-        shown = shown_cases(self, self.original)
+        shown = self._shown(self.original)
         rates = {
             result.case.id: result.rate
             for result in self.original.results[Split.TRAIN]
@@ -225,7 +226,7 @@ class Search(SearchFrame):
             share = (training + further) / max(1, training)
             fixed, broken = (share * count for count in self._gained())
             calls = foreseen_calls(self.group, fixed, broken, self.around.settings.alpha)
-            most = max(self._least_confirmation, (purse.left() or 0) // CONFIRMING_SHARE)
+            most = max(self._least_confirmation, (purse.left() or 0) // USUAL_SHARE)
             calls = min(calls or self._least_confirmation, most)
         purse.keep(self.group.key, self._calls_for(spared) + calls)
 
@@ -412,12 +413,17 @@ class Search(SearchFrame):
                 if attempt.kind is Kind.EXAMPLES:
                     self._demonstrating.note(attempt, won)
 
+    def _shown(self, version: Version | Attempt) -> frozenset[str]:
+        """The training cases that stand in its texts as examples: they are no evidence for these."""
+        results, redact = self.original.evidence(Split.TRAIN), self.around.policies.redact
+        return shown_by(self.group.prompts, version.overlay, results, redact)
+
     def _open_of(self, outlook: Outlook) -> float:
         return math.fsum(1 - outlook.expected(case) for case in outlook.cases)
 
     def _outlook(self, base: Outlook, attempt: Attempt) -> Outlook:
         assert self.original.outlook is not None
-        shown = shown_cases(self, attempt)
+        shown = self._shown(attempt)
         cases = [case for case in self.original.outlook.cases if case not in shown]
         return Outlook(cases, self._learning, base=base, kind=attempt.kind, name=attempt.id)
 
