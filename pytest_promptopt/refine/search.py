@@ -250,8 +250,8 @@ class Search(SearchFrame):
     def _iterate(self, phase: Phase) -> None:
         """Ask for candidates, run them, merge what fixes different cases, keep the best if it is better."""
         number = len(self.iterations) + 1
-        count = self._worth_asking(phase)
-        self._foreseen = self._prospects()[count - 1].calls
+        count = self._worth_asking(phase) if self.around.settings.writing else 0
+        self._foreseen = self._prospects()[max(0, count - 1)].calls
         if phase is Phase.TRAINING:
             self._look_for_failures(count)
         attempts = self._workshop.proposed(
@@ -305,8 +305,8 @@ class Search(SearchFrame):
         examples, rewrites = self._ways[Kind.EXAMPLES], self._ways[Kind.REWRITE]
         if not examples.tries:
             short = self._price(phase) > 2 * self._economy.floor
-            return int(not short or rewrites.expected < SHARE / 2)
-        paid, other = examples.expected**2, rewrites.expected**2
+            return int(not short or rewrites.expected < SHARE / 2 or not self.around.settings.writing)
+        paid, other = examples.expected**2, rewrites.expected**2 * self.around.settings.writing
         return round(most * paid / (paid + other))
 
     def _next_id(self, attempts: Sequence[Attempt]) -> str:
