@@ -82,7 +82,7 @@ class SplitScore:
 
     :param cases: all cases of the split, with the `errored` ones and without those that were skipped.
     :param fixed: how many cases failed before and pass after; `broken` the other way round.
-    :param owed: how many cases the text after was not run on: the one that it was made from speaks for it.
+    :param owed: how many further cases the text after was not run on; no figure counts them.
     """
 
     split: Split

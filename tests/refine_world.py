@@ -34,7 +34,8 @@ from pytest_promptopt.settings import Settings
 
 TRAIN, VALIDATION, HELDOUT = Split.TRAIN, Split.VALIDATION, Split.HELDOUT
 
-SETTINGS = Settings(rootdir=Path("."), candidates=1, max_iterations=4)
+#: One candidate in an iteration, and none that only shows training cases: here a word in a text is a rule.
+SETTINGS = Settings(rootdir=Path("."), candidates=1, examples=0, max_iterations=4)
 
 
 @dataclass(frozen=True)

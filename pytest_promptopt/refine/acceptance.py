@@ -29,7 +29,8 @@ class Comparison:
     :param growth: how many characters longer the candidate's text is.
     :param unrun: how many of `cases` the candidate was not run on: `after` is foreseen there, see `foreseen`.
     :param lead: the gain without the luck in either rate; None where it is not told apart.
-    :param chance: how likely it is better on all of them, by what was run; None where all were run.
+    :param chance: how likely it is better on all of them, by what was run; None where it is not told apart.
+    :param sideways: whether as good may be enough.
     """
 
     split: Split
@@ -42,10 +43,16 @@ class Comparison:
     unrun: int = 0
     lead: float | None = None
     chance: float | None = None
+    sideways: bool = True
 
     @property
     def gain(self) -> float:
         return self.after - self.before if self.lead is None else self.lead
+
+    @property
+    def spotless(self) -> bool:
+        """Whether it was run on all cases, fixed some and broke none: there is nothing more to learn of it."""
+        return bool(self.fixed) and not self.broken and not self.unrun
 
     @property
     def points(self) -> str:
@@ -131,8 +138,11 @@ def score(
 ) -> SplitScore:
     """The pass rates of a split of `cases` cases under two texts; one without results was not measured.
 
-    :param owed: on how many of these cases the second text was not run: an earlier one speaks for it.
+    :param owed: on how many of these cases the second text was not run: both rates leave them out.
     """
+    if owed:
+        ran = {result.case.id for result in after}
+        before = [result for result in before if result.case.id in ran]
     paired = compare(before, after, split=split)
     latest = after or before
     return SplitScore(
@@ -156,14 +166,17 @@ def adaptive(comparison: Comparison) -> Verdict:
     """The default rule: strictly better; on training cases as good is enough once 10 % of them pass."""
     if not comparison.cases:
         return Verdict(False, "no case has an answer under both texts")
-    if comparison.gain > EPSILON and (comparison.chance is None or comparison.chance >= PROBABLY):
+    sure = comparison.chance is None or comparison.chance >= PROBABLY or comparison.spotless
+    if comparison.gain > EPSILON and sure:
         return Verdict(True, f"better: {comparison}")
-    if comparison.gain > EPSILON:
-        return Verdict(False, f"better, but not surely enough ({comparison.chance:.0%}): {comparison}")
-    lateral = comparison.split is Split.TRAIN and comparison.before >= LATERAL_FROM and not comparison.unrun
-    if lateral and holds(comparison):
+    # What was counted decides here: apart from luck a text that changed no verdict may be a bit better or worse.
+    counted = comparison.after - comparison.before
+    lateral = comparison.sideways and comparison.split is Split.TRAIN and comparison.before >= LATERAL_FROM
+    if lateral and not comparison.unrun and counted >= -EPSILON:
         return Verdict(True, f"as good, a step sideways: {comparison}")
-    return Verdict(False, f"{'worse' if comparison.gain < -EPSILON else 'not better'}: {comparison}")
+    if comparison.gain > EPSILON:
+        return Verdict(False, f"not surely better ({comparison.chance:.0%}): {comparison}")
+    return Verdict(False, f"{'worse' if counted < -EPSILON else 'not better'}: {comparison}")
 
 
 def rank(comparison: Comparison) -> tuple[float, int]:

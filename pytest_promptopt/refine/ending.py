@@ -119,7 +119,7 @@ class Ending:
                 f"candidate {self.final.id} is not better once it was run on all cases ({paired}), so the "
                 "original stays"
             )
-            self.final, self.changed = self.original, []
+            self.final, self.changed, self._unwritten = self.original, [], {}
             for split in SEARCHED:
                 self._scored[split] = self.original.evidence(split), self.original.evidence(split)
 

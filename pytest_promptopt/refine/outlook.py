@@ -83,14 +83,30 @@ class Outlook:
         self._belief: Belief | None = None
         self._groups: tuple[tuple[Seen, ...], tuple[Seen, ...]] | None = None
         self._foresight: Foresight | None = None
+        self._over_base: Lead | None = None
 
     def add(self, results: Iterable[CaseResult]) -> None:
-        """Take in what was measured."""
-        counted = set(self.cases)
-        for result in results:
-            if result.rate is not None and result.case.id in counted:
-                self.known[result.case.id] = result.rate
-        self._belief = self._groups = self._foresight = None
+        """Take in what was measured; a case without an answer counts no more."""
+        rates = {result.case.id: result.rate for result in results}
+        self.known.update({c: rate for c in self.cases if (rate := rates.get(c)) is not None})
+        silent = {case for case, rate in rates.items() if rate is None and case not in self.known}
+        self.cases = tuple(case for case in self.cases if case not in silent)
+        self._shared = [case for case in self._shared if case not in silent]
+        self._forget()
+
+    def _forget(self) -> None:
+        """What was derived is no longer up to date."""
+        self._belief = self._groups = self._foresight = self._over_base = None
+
+    def widen(self, cases: Iterable[str]) -> None:
+        """Count it on further cases as well, and so its base."""
+        new = [case for case in cases if case not in set(self.cases)]
+        self.cases = (*self.cases, *new)
+        if self.base is not None:
+            self.base.widen(new)
+            self._before.update({case: self.base.meant(case) for case in new})
+        self._shared += new
+        self._forget()
 
     @property
     def unrun(self) -> tuple[str, ...]:
@@ -159,7 +175,7 @@ class Outlook:
 
     def rethink(self) -> None:
         """Believe anew: what is known of other texts has changed."""
-        self._belief = self._foresight = None
+        self._belief = self._foresight = self._over_base = None
 
     def settle(self) -> None:
         """It is run no more for now: what it taught of new texts, and of its base, is taken in."""
@@ -215,10 +231,12 @@ class Outlook:
         if other is self:
             return Lead(0.0, 0.0, 0.0)
         if self.base is other:
-            parts = [(weight, *self._ahead(change)) for weight, change in self.belief.parts]
-            mean, variance = _mixed(parts)
-            chance = math.fsum(weight * _above(mean, var) for weight, mean, var in parts)
-            return Lead(mean, variance, chance)
+            if self._over_base is None:
+                parts = [(weight, *self._ahead(change)) for weight, change in self.belief.parts]
+                mean, variance = _mixed(parts)
+                chance = math.fsum(weight * _above(mean, var) for weight, mean, var in parts)
+                self._over_base = Lead(mean, variance, chance)
+            return self._over_base
         if self.base is not None:
             first, second = self.lead(self.base), self.base.lead(other)
             mean, variance = first.mean + second.mean, first.variance + second.variance

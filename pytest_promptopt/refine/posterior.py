@@ -56,6 +56,9 @@ STEPS, FEW_STEPS = 12, 2
 #: Parts of a mixture with less of the weight than this change no figure that is shown.
 _NEGLIGIBLE = 1e-4
 
+#: A variance of a rate below this is none.
+_NOTHING = 1e-12
+
 
 class Change(NamedTuple):
     """One possibility: the share of luck (a place in `LUCK`), the rates of breaking and fixing."""
@@ -150,7 +153,9 @@ class Learning:
         self._supposed: dict[str, _Text] = {}
         self._families: dict[str, list[float]] = {}
         # Little luck is likelier than much: an exponential density with the mean of `LUCK_BEFORE`.
-        self._luck = [-luck / LUCK_BEFORE + math.log(width) for luck, width in zip(LUCK, _WIDTHS, strict=True)]
+        self._luck = [
+            -luck / LUCK_BEFORE + math.log(width) for luck, width in zip(LUCK, _WIDTHS, strict=True)
+        ]
 
     def suppose(self, others: Mapping[str, tuple[Kind, Belief]]) -> None:
         """Take into account what is known now of texts that are still run."""
@@ -183,7 +188,9 @@ class Learning:
         found: dict[str, list[float]] = {kind: list(each) for kind, each in self._told.items()}
         for text in self._texts:
             weighed = found.setdefault(text.kind, [0.0] * len(_PAIRS))
-            found[text.kind] = [one + two for one, two in zip(weighed, text.under(self.family(text.kind)), strict=True)]
+            found[text.kind] = [
+                one + two for one, two in zip(weighed, text.under(self.family(text.kind)), strict=True)
+            ]
         texts = sum(map(sum, found.values()))
         share = min(1.0, most / texts) if texts else 0.0
         return {kind: [share * each for each in weighed] for kind, weighed in found.items()}
@@ -211,13 +218,12 @@ class Learning:
         family, verdicts = self.family(kind, but), [each for each in seen if each.verdict is not None]
         logs: list[tuple[float, Change]] = []
         evidence: list[float] = []
-        likelihoods = [0.0] * len(_PAIRS)
+        own: list[list[float]] = []
         prior = [math.log(share) for share in family]
         for place, weight in enumerate(self.luck):
             here = _likelihoods(verdicts, place, prior)
             most = max(here)
-            for number, (log, before) in enumerate(zip(here, prior, strict=True)):
-                likelihoods[number] += weight * math.exp(log - before)
+            own.append([log - before for log, before in zip(here, prior, strict=True)])
             evidence.append(most + math.log(sum(math.exp(log - most) for log in here)))
             if weight > _NEGLIGIBLE:
                 known = math.log(weight)
@@ -226,7 +232,7 @@ class Learning:
         kept = [(w, change) for w, (_, change) in zip(weights, logs, strict=True) if w > _NEGLIGIBLE]
         total = sum(weight for weight, _ in kept)
         parts = tuple((weight / total, change) for weight, change in kept)
-        return Belief(parts, tuple(evidence), tuple(likelihoods))
+        return Belief(parts, tuple(evidence), _mixed(own, self.luck))
 
 
 def foreseeable(mean: float, variance: float, cases: float, run: float) -> float:
@@ -236,7 +242,7 @@ def foreseeable(mean: float, variance: float, cases: float, run: float) -> float
     1948).
     """
     run = min(run, cases)
-    if run <= 0 or variance <= 0:
+    if run <= 0 or variance <= _NOTHING:
         return run * mean * (1 - mean) if run > 0 else 0.0
     weight = max(1e-3, mean * (1 - mean) / variance - 1)
     told = run * mean * (1 - mean) * (weight + run) / (weight + 1)
@@ -294,6 +300,13 @@ def _likelihoods(verdicts: Sequence[Seen], place: int, prior: Sequence[float]) -
                 for total, chance in zip(totals, chances, strict=True)
             ]
     return totals
+
+
+def _mixed(logs: Sequence[Sequence[float]], shares: Sequence[float]) -> tuple[float, ...]:
+    """Likelihoods, of their logarithms under each share of luck; only how they compare matters."""
+    rows = [[math.log(w) + log for log in row] for row, w in zip(logs, shares, strict=True) if w > 0]
+    most = max(map(max, rows))
+    return tuple(sum(math.exp(log - most) for log in column) for column in zip(*rows, strict=True))
 
 
 def _moments(parts: Sequence[tuple[float, float]]) -> tuple[float, float]:

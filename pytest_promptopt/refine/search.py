@@ -9,8 +9,8 @@ from dataclasses import replace
 
 from pytest_promptopt.evidence import wilson
 from pytest_promptopt.records import CaseResult, Split, pass_rate
-from pytest_promptopt.refine.acceptance import compare, foreseen, holds, rank
-from pytest_promptopt.refine.attempts import ACCEPTED, REJECTED, Attempt, Version, undecided
+from pytest_promptopt.refine.acceptance import EPSILON, compare, foreseen, holds, rank
+from pytest_promptopt.refine.attempts import ACCEPTED, MERGED, REJECTED, Attempt, Version, undecided
 from pytest_promptopt.refine.briefs import Briefing
 from pytest_promptopt.refine.checks import Passages
 from pytest_promptopt.refine.confirmation import USUAL_SHARE, foreseen_calls
@@ -62,7 +62,6 @@ class Search(SearchFrame):
         self._escaping = False
         self._examined: set[tuple[str, ...]] = set()
         self._calls_per_case = 1.0
-        self._foreseen = 0.0
         training = list(group.ids(Split.TRAIN))
         self._waiting: list[str] = []
         if len(training) > LARGE:
@@ -135,10 +134,11 @@ class Search(SearchFrame):
         for version, results in zip(versions, measured, strict=True):
             self.around.record_results(version.id, results)
         rates = {result.case.id: result.rate for result in measured[0] if result.rate is not None}
-        for version in versions:
+        wider = []
+        for version, results in zip(versions, measured, strict=True):  # the original first: it is the base
             assert version.outlook is not None
-            version.outlook.cases = (*version.outlook.cases, *rates)
-        wider = [version.ran(results) for version, results in zip(versions, measured, strict=True)]
+            version.outlook.widen(rates)
+            wider.append(version.ran(results))
         self.original, self.best = wider[0], wider[-1]
         self.checks.training = Passages(inputs(self.original.results[Split.TRAIN]))
         return any(result.failing is not None for result in measured[-1])
@@ -167,12 +167,19 @@ class Search(SearchFrame):
             if stop and not escape:
                 return stop
             self._escaping, escaped = escape, escaped or escape
-            incumbent, failing, paid = self.best, self._open(phase), self.around.paid().calls
-            self._iterate(phase)
-            if self.best is incumbent and phase is Phase.TRAINING:
+            paid, count = self.around.paid().calls, self._worth_asking(phase)
+            least = self._prospects()[max(0, count - 1)].calls
+            if phase is Phase.TRAINING:
+                self._look_for_failures(count)
+                # That may show that there are none: no request for nothing.
+                if not (self._failing() or self.best.owed) and (stop := self.halted(phase, self.best)):
+                    return stop
+            incumbent, failing = self.best.id, self._open(phase)
+            self._iterate(phase, count)
+            if self.best.id == incumbent and phase is Phase.TRAINING:
                 self._recover()
             won = (failing - self._open(phase)) / failing if failing else 0.0
-            self._economy.note(won, self.around.paid().calls - paid, self._foreseen)
+            self._economy.note(won, self.around.paid().calls - paid, least)
 
     def _open(self, phase: Phase) -> float:
         """How many cases of this phase the incumbent is expected to fail."""
@@ -205,7 +212,7 @@ class Search(SearchFrame):
 
     # ------------------------------------------------------------------------------------------------- calls
 
-    def _calls_for(self, runs: int) -> int:
+    def _calls_for(self, runs: float) -> int:
         return math.ceil(runs * self._calls_per_case)
 
     def _fits(self, runs: int, *, requests: int = 0) -> bool:
@@ -247,21 +254,15 @@ class Search(SearchFrame):
 
     # ---------------------------------------------------------------------------------------------- iteration
 
-    def _iterate(self, phase: Phase) -> None:
+    def _iterate(self, phase: Phase, count: int) -> None:
         """Ask for candidates, run them, merge what fixes different cases, keep the best if it is better."""
         number = len(self.iterations) + 1
-        count = self._worth_asking(phase) if self.around.settings.writing else 0
-        self._foreseen = self._prospects()[max(0, count - 1)].calls
-        if phase is Phase.TRAINING:
-            self._look_for_failures(count)
+        hurried = self._hurried()
         attempts = self._workshop.proposed(
-            number,
-            phase,
-            self.best,
-            most=count,
-            escape=self._escaping,
-            hurried=self._hurried(),
+            number, phase, self.best, most=count, escape=self._escaping, hurried=hurried
         )
+        if hurried:
+            self._join(attempts)
         drawn = self._worth_drawing(phase, max(count, 2))
         attempts += self._demonstrating.drawn(number, len(attempts) + 1, self.best, drawn)
         cut_off: StopRun | None = None
@@ -274,6 +275,17 @@ class Search(SearchFrame):
         self.finished(phase, attempts, self.best)
         if cut_off:
             raise cut_off
+
+    def _join(self, attempts: list[Attempt]) -> None:
+        """Put the first texts for different prompts together: alone one may show nothing, and calls are few."""
+        first = {attempt.prompts[0]: attempt for attempt in reversed(undecided(attempts))}
+        parts = sorted(first.values(), key=attempts.index)
+        joined = self._workshop.merged(self._next_id(attempts), parts, self.best)
+        if joined is None:
+            return
+        attempts.append(joined)
+        for part in parts if not joined.verdict else ():
+            part.decide(MERGED, f"it is part of candidate {joined.id}")
 
     def _prospects(self) -> list[Prospect]:
         """What asking for 1, 2, ... candidates promises: cases won, and calls.
@@ -293,6 +305,8 @@ class Search(SearchFrame):
 
     def _worth_asking(self, phase: Phase) -> int:
         """How many candidates to ask for: so many that their gain less the price of their calls is highest."""
+        if not self.around.settings.writing:
+            return 0
         price, prospects = self._price(phase), self._prospects()
         worth = [prospect.gain - price * prospect.calls for prospect in prospects]
         return worth.index(max(worth)) + 1
@@ -482,13 +496,14 @@ class Search(SearchFrame):
         assert attempt.outlook is not None
         assert self.best.outlook is not None
         attempt.results.setdefault(Split.TRAIN, ())
-        attempt.compared[Split.TRAIN] = foreseen(
+        compared = foreseen(
             self.best.outlook,
             attempt.outlook,
             self.best.evidence(Split.TRAIN),
             attempt.results[Split.TRAIN],
             growth=attempt.growth,
         )
+        attempt.compared[Split.TRAIN] = replace(compared, sideways=self._escaping)
 
     def _leader(self, attempts: Sequence[Attempt]) -> Attempt | None:
         """The candidate that is ahead; None when none was run."""
@@ -555,6 +570,9 @@ class Search(SearchFrame):
             attempt.decide(REJECTED, f"it fails {len(lost)} that the original passed: {', '.join(lost)}")
             return
         training = attempt.compared[Split.TRAIN]
+        if phase is Phase.TRAINING and not self._escaping and (failing := self._unfixed(attempt)):
+            attempt.decide(REJECTED, f"it fixes none of the {failing} failing training cases it was run on")
+            return
         if phase is Phase.VALIDATION:
             if Split.VALIDATION not in attempt.compared:
                 attempt.decide(REJECTED, f"it breaks what was learned in training: {training}")
@@ -564,6 +582,15 @@ class Search(SearchFrame):
         attempt.why = verdict.why
         if not verdict.accepted:
             attempt.decide(REJECTED, verdict.why)
+
+    def _unfixed(self, attempt: Attempt) -> int:
+        """How many failing cases a candidate was run on, if it is better on none of them; else 0."""
+        assert self.best.outlook is not None
+        assert attempt.outlook is not None
+        known = attempt.outlook.known
+        pairs = [(rate, known[case]) for case, rate in self.best.outlook.known.items() if case in known]
+        failing = [(before, after) for before, after in pairs if before < 1 - EPSILON]
+        return len(failing) * all(after <= before + EPSILON for before, after in failing)
 
     # --------------------------------------------------------------------------------------------- validation
 
@@ -600,7 +627,8 @@ class Search(SearchFrame):
         tried = [
             attempt
             for attempt in undecided(attempts)
-            if attempt.results.get(Split.TRAIN) and holds(attempt.compared[Split.TRAIN])
+            if (ran := attempt.results.get(Split.TRAIN))
+            and holds(compare(self.best.evidence(Split.TRAIN), ran))
         ]
         if not self._fits(len(tried) * len(self.group.ids(Split.VALIDATION))):
             return

@@ -48,9 +48,9 @@ none), ``prompts``, ``run``.
 * ``made_up``, null when the search had run every case: ``cases`` run with ``after`` at last, ``failing`` of
   them, the ``rate`` of all training cases then, ``calls`` paid
 * their ``scores``, per split: ``split``, ``cases``, ``errored``, the rates ``before`` and ``after``, how
-  many cases were ``fixed`` and ``broken`` and how many ``owed`` (``after`` was not run on them; the text
-  that it was made from speaks for it), the 95 % ``interval`` (low, high) of ``after``, and ``p_better``
-  and ``p_worse``, the exact one-sided sign tests of those counts
+  many cases were ``fixed`` and ``broken`` and how many further ones ``owed`` (``after`` was not run on
+  them; no figure counts them), the 95 % ``interval`` (low, high) of ``after``, and ``p_better`` and
+  ``p_worse``, the exact one-sided sign tests of those counts
 * their ``iterations``: ``number``, ``phase``, the rate ``before`` and the ``best`` after, how many training
   cases this text ``owed``, ``elapsed``, ``spend``, ``candidates`` with ``id``, ``prompts``, ``direction``,
   ``reason``, ``rate`` and the ``split`` that it was measured or estimated on, ``verdict``, ``why``,

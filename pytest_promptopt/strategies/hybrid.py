@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from pytest_promptopt.records import Split
+from pytest_promptopt.refine.attempts import Version
+from pytest_promptopt.refine.demonstrating import shown_cases
 from pytest_promptopt.refine.halting import Stop
+from pytest_promptopt.refine.outlook import Outlook
 from pytest_promptopt.refine.search import Search
 from pytest_promptopt.strategies.evolve import Evolve
 
@@ -20,5 +26,18 @@ class Hybrid(Search):
         try:
             start.search()
         finally:  # a ceiling ends it with what there is
-            self.best, self._accepted = start.best, start.bests[1:]
+            self._accepted = [self._known(version) for version in start.bests[1:]]
+            self.best = self._accepted[-1] if self._accepted else self.original
         return super().search()
+
+    def _known(self, version: Version) -> Version:
+        """A text of `evolve` with what is known of it."""
+        original = self.original.outlook
+        assert original is not None
+        shown = shown_cases(self, version)
+        outlook = Outlook(
+            [case for case in original.cases if case not in shown], self._learning, base=original
+        )
+        outlook.add(version.evidence(Split.TRAIN))
+        outlook.settle()
+        return replace(version, outlook=outlook)

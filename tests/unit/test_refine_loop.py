@@ -17,6 +17,7 @@ from pytest_promptopt.refine.confirmation import FIRST_SAMPLE, SAMPLES_OF_A_RUN,
 from pytest_promptopt.refine.evaluator import StopRun, Trial
 from pytest_promptopt.refine.halting import Phase
 from pytest_promptopt.refine.policies import Policies
+from pytest_promptopt.refine.race import BATCH, HOPELESS
 from pytest_promptopt.refine.replies import Reply
 from pytest_promptopt.results import Iteration, MadeUp, PromptResult, SplitScore
 from pytest_promptopt.settings import Accept
@@ -69,78 +70,100 @@ MANY = "a b c d e f g h i j k l m"
 
 
 def test_all_candidates_are_asked_for_and_run_at_once() -> None:
-    world = World(needs(MANY), ["a", "b", "a b c"], policies=UNMERGED)
+    world = World(needs(MANY), ["a", "b", "a b c d e f g"], policies=UNMERGED)
     result = world.result(candidates=3, max_iterations=1)
     assert [len(sent) for sent in world.asked] == [3]
-    assert [len(trials) for trials in world.evaluated] == [1, 3]
+    assert [len(trials) for trials in world.evaluated[:2]] == [1, 3]
     assert [c.verdict for c in result.iterations[0].candidates] == ["rejected", "rejected", "accepted"]
+    assert result.after.endswith("a b c d e f g")
+
+
+def test_what_candidates_fix_in_different_cases_is_merged_after_they_were_run() -> None:
+    world = World(
+        needs("a b c d e f g h i j k l " * 2), ["a b c d e f", "g h i j k l", "a b c d e f g h i j k l"]
+    )
+    result = world.result(candidates=2, max_iterations=1)
+    assert [len(sent) for sent in world.asked] == [2, 1]
+    merging = world.requests()[2]
+    assert [
+        merging.count(f"Route {{{{ ticket }}}}. {text}\n") for text in ("a b c d e f", "g h i j k l")
+    ] == [1, 1]
+    *parts, merged = result.iterations[0].candidates
+    assert [part.verdict for part in parts] == ["rejected", "rejected"]
+    assert (merged.verdict, merged.direction) == ("accepted", "Do what 1.1, 1.2 do.")
+    assert all(part.why.startswith("candidate 1.3 goes before it; better: ") for part in parts)
+
+
+def test_what_only_one_candidate_fixes_is_not_merged() -> None:
+    world = World(needs(MANY), ["a b c", "a b", "c"])
+    result = world.result(candidates=3, max_iterations=1)
+    assert [len(sent) for sent in world.asked] == [3]
     assert result.after.endswith("a b c")
 
 
-def test_what_the_candidates_found_is_merged_and_run_once() -> None:
-    world = World(needs(MANY), ["a b", "c", "d e", "a b c d e"])
-    result = world.result(candidates=3, max_iterations=1)
-    assert [len(sent) for sent in world.asked] == [3, 1]
-    merging = world.requests()[3]
-    assert [
-        merging.count(f"<version>\nRoute {{{{ ticket }}}}. {text}\n") for text in ("a b", "c", "d e")
-    ] == [1] * 3
-    assert [[dict(trial.overlay) for trial in trials] for trials in world.evaluated] == [
-        [{}],
-        [{"route.md": "Route {{ ticket }}. a b c d e"}],
-    ]
-    candidates = result.iterations[0].candidates
-    assert [c.verdict for c in candidates] == ["merged", "merged", "merged", "accepted"]
-    assert candidates[3].direction == "Do what 1.1, 1.2, 1.3 do."
-
-
 def test_a_merger_that_is_no_prompt_leaves_the_candidates_to_themselves() -> None:
-    world = World(needs(MANY), ["a b", "c", "d e", "out of ideas", "out of ideas"])
-    candidates = world.result(candidates=3, max_iterations=1).iterations[0].candidates
-    assert [c.verdict for c in candidates] == ["accepted", "rejected", "rejected", "refused"]
+    replies = ["a b c d e f", "g h i j k l", "out of ideas", "out of ideas"]
+    world = World(needs("a b c d e f g h i j k l " * 2), replies)
+    candidates = world.result(candidates=2, max_iterations=1).iterations[0].candidates
+    assert sorted(c.verdict for c in candidates[:2]) == ["accepted", "rejected"]
+    assert candidates[2].verdict == "refused"
 
 
-def test_the_parts_of_a_merged_candidate_that_fails_run_by_themselves_if_there_is_plenty_left() -> None:
-    replies = ["a b", "c", "d e", "nothing of all this"]
-    candidates = World(needs(MANY), replies).result(candidates=3, max_iterations=1).iterations[0].candidates
-    assert [c.verdict for c in candidates] == ["accepted", "rejected", "rejected", "rejected"]
-    short = World(needs(MANY), replies, left=lambda: 100).result(candidates=3, max_iterations=1)
-    assert [c.verdict for c in short.iterations[0].candidates] == ["merged", "merged", "merged", "rejected"]
+def test_a_merged_candidate_must_beat_the_best_of_its_parts() -> None:
+    replies = ["a b c d e f", "g h i j k l", "nothing of all this"]
+    world = World(needs("a b c d e f g h i j k l " * 2), replies)
+    result = world.result(candidates=2, max_iterations=1)
+    *parts, merged = result.iterations[0].candidates
+    assert sorted(part.verdict for part in parts) == ["accepted", "rejected"]
+    assert merged.verdict == "rejected"
+    assert "nothing" not in result.after
 
 
 def test_few_failing_cases_are_not_worth_many_candidates() -> None:
-    world = World(needs("a b c d e f g -"), ["a b c d", "e", "a b c d e", "f"])
+    world = World(needs("a b -"), ["a", "a b"])
     world.run(candidates=3, max_iterations=2)
-    assert [len(sent) for sent in world.asked] == [2, 1, 1], "two, their merger, then one"
+    assert [len(sent) for sent in world.asked] == [1, 1]
 
 
 # ----------------------------------------------------------------------------- the race
 
 
-def test_a_candidate_that_fixes_nothing_is_run_on_the_failing_cases_only() -> None:
-    world = World(needs("a a - - - -"), ["x"])
+def test_a_candidate_that_fixes_nothing_of_many_failing_cases_costs_no_more() -> None:
+    world = World(needs("a " * 20 + "- " * 20), ["x"])
     (candidate,) = world.result(max_iterations=1).iterations[0].candidates
-    assert candidate.why == "it fixes none of the 2 failing training cases"
-    assert world.ran("train-3--") == 1
+    assert candidate.verdict == "rejected"
+    assert re.fullmatch(r"it fixes none of the \d+ failing training cases it was run on", candidate.why)
+    ran = [case for trials in world.evaluated[1:] for trial in trials for case in trial.cases]
+    failing = sum(case.endswith("-a") for case in ran)
+    assert failing < HOPELESS + BATCH, "the batch that showed it was the last"
+    assert len(ran) <= 3 * BATCH
 
 
 def test_a_candidate_that_lost_is_not_run_to_the_end() -> None:
     world = World(needs("a" + " z" * 40), ["a not z"], prompts=[FakePrompt(prose="Route {{ ticket }}. z")])
     (candidate, *_) = world.result(max_iterations=1).iterations[0].candidates
-    assert candidate.why.startswith("it breaks as much as it fixes: 97.6% to ")
-    assert candidate.why.endswith("1 fixed, 6 broken, 34 not run")
+    assert candidate.verdict == "rejected"
+    assert candidate.why.startswith("worse: 97.6% to ")
+    assert int(candidate.why.split()[-3]) > 20, candidate.why
 
 
-def test_a_large_gain_needs_few_passing_cases_and_those_left_are_run_before_the_phase_ends() -> None:
+def test_a_large_gain_needs_few_runs_and_the_cases_left_are_run_before_the_phase_ends() -> None:
     world = World(needs("a " * 20 + "- " * 30), ["a"])
     result = world.result()
-    assert result.iterations[0].candidates[0].why.endswith("20 fixed, 0 broken, 24 not run")
-    assert [len(trials[0].cases) for trials in world.evaluated] == [50, 20, 6, 24]
+    (iteration,) = result.iterations
+    assert iteration.candidates[0].why.startswith("better: 60.0% to ")
+    assert iteration.owed > 25
+    assert iteration.foresight is not None
+    assert iteration.foresight.low < iteration.foresight.rate < iteration.foresight.high <= 1
+    assert Counter(case for trials in world.evaluated for trial in trials for case in trial.cases) == {
+        need.id: 2 for need in world.needs
+    }
     assert scores(result)["train"] == (0.6, 1.0)
+    assert (result.stop, len(world.asked)) == ("target reached", 1), "no request where nothing fails"
 
 
 def test_what_the_cases_left_out_show_counts() -> None:
-    """The candidate breaks a case that the race did not come to; the next one mends it."""
+    """The first candidate breaks a case that the race did not come to; the next one mends it."""
     rare = [Need("train-99-r", "r", split=TRAIN)]
     world = World(
         [*needs("a " * 20 + "- " * 30), *rare],
@@ -152,18 +175,25 @@ def test_what_the_cases_left_out_show_counts() -> None:
     assert first.candidates[0].broken == ()
     assert second.candidates[0].fixed == ("train-99-r",)
     assert result.after.endswith("a r")
+    assert result.stop == "target reached"
 
 
-def test_a_candidate_that_turns_out_worse_where_it_was_not_run_gives_way_to_the_best_before_it() -> None:
-    """With this seed the race comes to none of the four cases that the second candidate breaks."""
-    cases = needs("a b b b s s s s " + "- " * 8)
-    world = World(cases, ["a s", "a b not s"], prompts=[FakePrompt(prose="Route {{ ticket }}. s")])
-    result = world.result(seed=30, max_iterations=2)
-    first, second = (iteration.candidates[0] for iteration in result.iterations)
-    assert (first.verdict, second.verdict) == ("accepted", "accepted")
-    assert result.iterations[1].owed == 7
-    assert result.after == "Route {{ ticket }}. a s"
-    assert (result.scores[0].after, result.scores[0].owed) == (13 / 16, 0)
+def test_a_best_text_that_turns_out_no_better_where_it_was_not_run_gives_way_to_the_original() -> None:
+    """With this seed the race ends before it comes to most of the cases that the candidate breaks."""
+    cases = needs("a a a a a a" + " s" * 6)
+    stopping: list[Phase] = []
+    world = World(
+        cases,
+        ["a not s"],
+        prompts=[FakePrompt(prose="Route {{ ticket }}. s")],
+        left=lambda: 100 if Phase.CONFIRMATION in stopping else 60 if len(world.evaluated) < 2 else 0,
+        policies=Policies(progress=lambda phase, prompts: stopping.append(phase)),
+    )
+    result = world.result()
+    assert (result.iterations[0].candidates[0].verdict, result.stop) == ("accepted", "budget used up")
+    assert (result.outcome, result.after) == ("unchanged", result.before)
+    assert "candidate 1.1 is not better once it was run on all cases (50.0% to 50.0% of 12" in result.note
+    assert not world.fresh
 
 
 # ----------------------------------------------------------------------------- the passage to blame
@@ -183,27 +213,10 @@ def test_a_candidate_that_breaks_cases_is_tried_without_the_passage_to_blame() -
         "Do what 1.1 does, without the passage that makes cases fail.",
     )
     assert result.after == "Route {{ ticket }}. z\nMind a.\nMind b. Mind c."
-    assert world.ran("train-1-a") == 3, "of the original, of the first candidate, and before the phase ended"
+    assert world.ran("train-1-a") <= 3, "of the original, of the first candidate, and without the passage"
 
 
-def test_what_the_candidate_did_that_it_was_cut_from_counts_though_no_call_is_left_to_repeat_it() -> None:
-    cases = needs("a b c a b c" + " z" * 6)
-    begun: list[Phase] = []
-    world = World(
-        cases,
-        [new_prompt(HARMFUL)],
-        prompts=[FakePrompt(prose="Route {{ ticket }}. z")],
-        left=lambda: 100 if Phase.CONFIRMATION in begun else 27 if len(world.evaluated) < 2 else 0,
-        policies=Policies(progress=lambda phase, prompts: begun.append(phase)),
-    )
-    result = world.result()
-    assert (result.stop, result.iterations[0].owed) == ("budget used up", 6)
-    assert (result.outcome, result.scores[0].after) == ("improved", 1.0)
-    assert len(result.fixed) == 6
-    assert result.made_up == MadeUp(cases=6, rate=1.0, failing=0, calls=0), "its calls were kept"
-
-
-def test_a_cut_candidate_that_was_not_run_any_more_is_not_told_as_part_of_another() -> None:
+def test_a_candidate_that_no_call_was_left_for_says_so() -> None:
     world = World(
         needs("a b c a b c" + " z" * 6),
         [new_prompt(HARMFUL)],
@@ -213,22 +226,20 @@ def test_a_cut_candidate_that_was_not_run_any_more_is_not_told_as_part_of_anothe
     )
     _, cured = world.result().iterations[0].candidates
     assert cured.direction.startswith("Do what 1.1 does, without")
-    assert (cured.verdict, cured.why) == (
-        "rejected",
-        "the run ended before enough cases were run to judge it",
-    )
+    assert (cured.verdict, cured.why) == ("rejected", "no calls were left to run it")
 
 
 def test_a_candidate_that_the_end_of_the_calls_cut_off_is_judged_by_what_was_run() -> None:
     error = StopRun("max calls", "all calls are used")
-    cases = needs("a " + "- " * 40)
-    result = World(cases, ["a"], interrupt="evaluate 4", error=error).result()
+    cases = needs("a " * 20 + "- " * 20)
+    result = World(cases, ["a"], interrupt="evaluate 3", error=error).result()
     assert (result.stop, result.iterations[0].candidates[0].verdict) == ("max calls", "accepted")
     assert result.outcome == "improved"
-    unguarded = World(cases, ["a"], interrupt="evaluate 3", error=error).result()
-    assert (unguarded.outcome, unguarded.iterations[0].candidates[0].why) == (
+    assert result.made_up == MadeUp(cases=34, rate=1.0, failing=0, calls=0), "its calls were kept"
+    unseen = World(cases, ["a"], interrupt="evaluate 2", error=error).result()
+    assert (unseen.outcome, unseen.iterations[0].candidates[0].why) == (
         "unchanged",
-        "the run ended before enough cases were run to judge it",
+        "no calls were left to run it",
     )
 
 
@@ -270,11 +281,9 @@ def test_the_same_seed_and_answers_give_the_same_run() -> None:
 
 
 def test_below_ten_percent_only_a_strict_gain_is_accepted() -> None:
-    world = World(needs("a " * 20), ["sideways"])
-    result = world.result(max_iterations=1)
-    (candidate,) = result.iterations[0].candidates
-    assert candidate.verdict == "rejected"
-    assert candidate.why == "it fixes none of the 20 failing training cases"
+    world = World(needs("a " * 20), ["x", "sideways"])
+    result = world.result(max_iterations=2, plateau=1)
+    assert [i.candidates[0].verdict for i in result.iterations] == ["rejected", "rejected"]
     assert (result.outcome, result.after) == ("unchanged", result.before)
 
 
@@ -302,6 +311,27 @@ def test_steps_sideways_alone_are_never_written() -> None:
     assert not world.written
 
 
+def test_outside_of_an_escape_as_good_is_not_enough() -> None:
+    world = World(needs("a b - - z z"), ["a not z"], prompts=[FakePrompt(prose="Route {{ ticket }}. z")])
+    (candidate,) = world.result(max_iterations=1).iterations[0].candidates
+    assert candidate.verdict == "rejected"
+
+
+def test_the_last_failing_case_of_many_may_be_fixed() -> None:
+    world = World(needs("a" + " -" * 50), ["a"])
+    result = world.result(max_iterations=1)
+    assert result.iterations[0].candidates[0].why == (
+        "better: 98.0% to 100.0% of 51 train cases, 1 fixed, 0 broken"
+    )
+
+
+def test_where_everything_fails_a_text_that_fixed_nothing_is_no_better() -> None:
+    """Among so many cases it probably fixes one; none was seen."""
+    result = World(needs("a " * 60), ["x", "y"]).result(max_iterations=2)
+    verdicts = [(c.verdict, c.fixed) for i in result.iterations for c in i.candidates]
+    assert verdicts == [("rejected", ()), ("rejected", ())]
+
+
 def test_among_equals_the_shorter_prompt_wins() -> None:
     world = World(needs("a b c d e f g"), ["a with many more words", "a"], policies=UNMERGED)
     assert world.result(candidates=2, max_iterations=1).after.endswith(". a")
@@ -319,7 +349,26 @@ def test_an_errored_case_is_on_neither_side_of_a_comparison() -> None:
     world = World([*needs("a b"), Need("train-9-a", "a", errs=True)], ["a"])
     result = world.result(max_iterations=1)
     assert "50.0% of 2 train cases" in result.iterations[0].candidates[0].why
-    assert result.scores[0].errored == 1
+    assert world.ran("train-9-a") == 1, "a case that the original has no answer for is not asked again"
+    assert (result.scores[0].cases, result.scores[0].before, result.scores[0].after) == (2, 0.0, 0.5)
+
+
+class Silent(World):
+    """Under a new text some cases have no answer."""
+
+    def _results(self, trial: Trial) -> tuple[CaseResult, ...]:
+        errs = [replace(need, errs=need.id.startswith("silent")) for need in self.needs]
+        world = World(errs if trial.overlay and trial.samples is None else self.needs, prompts=self.prompts)
+        return World._results(world, trial)
+
+
+def test_a_case_without_an_answer_under_a_candidate_is_asked_once_and_counts_for_nothing() -> None:
+    silent = [Need("silent-1", "a"), Need("silent-2", "")]
+    world = Silent([*needs("a " * 6 + "- " * 6), *silent], ["a"])
+    result = world.result()
+    assert max(world.ran(need.id) for need in world.needs) == 2
+    assert (result.stop, len(world.asked)) == ("target reached", 1)
+    assert result.outcome == "improved"
 
 
 def test_without_any_result_there_is_nothing_to_learn_from() -> None:
@@ -363,14 +412,15 @@ def test_a_regression_found_when_the_cases_left_out_are_run_goes_back_to_what_ha
     ],
 )
 def test_a_bad_candidate_costs_no_call_and_the_next_request_says_why(reply: str, why: str) -> None:
+    """It may be mended once in the same chat; here it is not."""
     copied = "ONE two three, four five six seven eight"
-    world = World([*needs("a -"), Need("train-9-a", "a", secret=copied)], [reply, "a"])
+    world = World([*needs("a -"), Need("train-9-a", "a", secret=copied)], [reply, reply, "a"])
     result = world.result()
     refused = result.iterations[0].candidates[0]
     assert (refused.verdict, refused.rate) == ("refused", None)
     assert why in refused.why
-    assert [len(trials) for trials in world.evaluated] == [1, 1, 1], "the original and the second candidate"
-    assert why.rstrip(".").replace("</", "<\\/") in world.requests()[1].partition("<tried>")[2]
+    assert [len(trials) for trials in world.evaluated] == [1, 1], "the original and the second candidate"
+    assert why.rstrip(".").replace("</", "<\\/") in world.requests()[2].partition("<tried>")[2]
     assert result.outcome == "improved"
 
 
@@ -384,11 +434,14 @@ def test_a_copied_validation_case_is_refused_without_quoting_it() -> None:
     secret = "the quarterly unicorn audit of building seven is late"
     world = World(
         [*needs("a -"), Need("validation-1", "a", VALIDATION, secret=secret)],
-        [new_prompt("{{ ticket }} the quarterly unicorn audit of building seven is late"), "a"],
+        [new_prompt("{{ ticket }} the quarterly unicorn audit of building seven is late")] * 2 + ["a"],
     )
     result = world.result()
     assert "copies a passage of a case" in result.iterations[0].candidates[0].why
-    assert "unicorn" not in "".join(world.requests())
+    messages = [message for sent in world.asked for request in sent for message in request.messages]
+    own = [message for message in messages if message.role == "assistant"]
+    assert "unicorn" in own[0].content, "its own words, which it is to mend"
+    assert "unicorn" not in "".join(message.content for message in messages if message not in own)
 
 
 class LargeSuite(World):
@@ -416,13 +469,15 @@ def test_a_large_suite_is_searched_a_sample_at_a_time_as_far_as_needed() -> None
     assert note.startswith(
         "searched with 200 of 300 training cases, drawn at random: the pass rate on all of"
     )
-    assert [len(trials[0].cases) for trials in alike.evaluated] == [100, 100, 100]
+    first, *_, last = alike.evaluated
+    assert [len(trial.cases) for trial in first] == [100]
+    assert [len(trial.cases) for trial in last] == [100, 100], "the next hundred, under both texts"
+    assert {alike.ran(need.id) for need in alike.needs} == {0, 2}
 
 
 def test_a_copied_case_that_came_into_the_search_later_is_refused_as_well() -> None:
-    world = LargeSuite(
-        needs("a " * 300), ["a", new_prompt(f"{{{{ ticket }}}} a b {LargeSuite.secret}"), "a b"]
-    )
+    copying = new_prompt(f"{{{{ ticket }}}} a b {LargeSuite.secret}")
+    world = LargeSuite(needs("a " * 300), ["a", copying, copying, "a b"])
     copied = world.result().iterations[1].candidates[0]
     assert copied.why.startswith("it copies a passage of a training case word for word: ")
 
@@ -501,14 +556,19 @@ def test_a_ceiling_ends_the_search_with_the_best_so_far_and_says_what_was_not_me
 
 def test_an_iteration_is_begun_only_if_the_ceiling_leaves_calls_for_it_though_the_start_cost_none() -> None:
     """The original's answers were known already, a candidate's are not."""
-    result = World(needs("a " * 5 + "- " * 30), ["a"], left=lambda: 16).result()
-    assert (result.stop, result.iterations) == ("budget used up", ())
-    assert result.why == "12 calls are left for the search, and the next iteration takes 13"
-    assert World(needs("a " * 5 + "- " * 30), ["a"], left=lambda: 60).result().stop == "target reached"
+    world = World(needs("a " * 20 + "- " * 30), ["a"], left=lambda: 30)
+    result = world.result()
+    assert (result.stop, result.iterations, world.asked) == ("budget used up", (), [])
+    assert re.fullmatch(
+        r"\d+ calls are left for the search, and the next iteration takes 7 at least; "
+        r"\d+ are kept for judging the result",
+        result.why,
+    )
+    assert World(needs("a " * 20 + "- " * 30), ["a"], left=lambda: 200).result().stop == "target reached"
 
 
 def short_of_calls(interrupt: str = "", error: BaseException | None = None) -> World:
-    """After one candidate 20 calls are left, though it was not run on 24 cases."""
+    """After one candidate the calls that are left go into judging it, though it was run on few cases."""
     world: World = World(
         needs("a " * 20 + "- " * 30),
         ["a"],
@@ -523,24 +583,29 @@ def test_what_the_ceiling_did_not_let_the_search_run_is_run_before_the_confirmat
     """Its calls were set aside; else pytest's own loop would have to run the cases, with none left."""
     world = short_of_calls()
     result = world.result()
-    assert result.stop == "budget used up"
-    assert result.why == "20 calls are left for the search, and what was not run yet takes 24"
-    assert (result.iterations[-1].owed, result.scores[0].owed, result.scores[0].after) == (24, 0, 1.0)
-    assert len(world.evaluated[-1][0].cases) == 24
+    owed = result.iterations[-1].owed
+    assert (result.stop, owed > 0) == ("budget used up", True)
+    assert (result.scores[0].owed, result.scores[0].after) == (0, 1.0)
+    assert result.made_up == MadeUp(cases=owed, rate=1.0, failing=0, calls=0)
+    assert len(world.evaluated[-1][0].cases) == owed
 
 
 def test_what_could_not_be_run_at_all_is_said_beside_the_rate() -> None:
     error = StopRun("max calls", "all calls are used")
-    result = short_of_calls(interrupt="evaluate 4", error=error).result()
-    assert (result.scores[0].owed, result.scores[0].cases) == (24, 50)
-    assert "24 training cases could not be run with the new text: all calls are used" in result.note
+    result = short_of_calls(interrupt="evaluate 3", error=error).result()
+    owed = result.iterations[-1].owed
+    assert owed > 0
+    score = result.scores[0]
+    assert (score.owed, score.cases) == (owed, 50 - owed), "what was not run is in no figure"
+    assert (score.before, score.after) == (0.5, 1.0), "both over the same cases"
+    assert f"{owed} training cases could not be run with the new text: all calls are used" in result.note
     assert result.outcome == "improved", "the confirmation runs every case"
 
 
 def test_where_regressions_are_forbidden_a_text_with_cases_not_run_is_not_kept() -> None:
     result = short_of_calls().result(no_regressions=True)
     assert result.outcome == "unchanged"
-    assert "candidate 1.1 was not run on 24 training cases" in result.note
+    assert re.search(r"candidate 1.1 was not run on \d+ training cases", result.note)
 
 
 def test_held_out_cases_that_could_not_be_run_are_said() -> None:
@@ -590,9 +655,10 @@ def test_after_an_interrupt_the_other_prompts_are_not_begun() -> None:
 
 
 def test_what_was_measured_is_told_to_the_next_request() -> None:
-    world = World(needs("a b c d"), ["a", "b not a not c", new_prompt("no variable", reason="shorter")])
+    bad = new_prompt("no variable", reason="shorter")
+    world = World(needs("a b c d"), ["a", "b not a not c", bad, bad])
     world.run(max_iterations=4)
-    second, third, fourth = world.requests()[1:4]
+    second, third, _, fourth = world.requests()[1:5]
     told = second.partition("<tried>\n")[2].partition("</tried>")[0]
     assert told == (
         "#1.1 rewrite, accepted: fixed 1 of 4 failing run, no passing case was run\n"
@@ -714,7 +780,7 @@ def test_a_fix_of_validation_that_breaks_training_is_rejected_and_feedback_is_co
     result = world.result()
     trade = result.iterations[1].candidates[0]
     assert trade.verdict == "rejected"
-    assert trade.why.startswith("it breaks more than it fixes: 100.0% to 50.0% of 2 train cases")
+    assert trade.why.startswith("it breaks what was learned in training: 100.0% to 50.0% of 2 train cases")
     assert trade.broken == ("train-2-b",)
     combined = world.requests()[2]
     assert "1 of 2 cases that are not shown here fail as well" in combined
@@ -726,7 +792,7 @@ def test_a_fix_of_validation_that_breaks_training_is_rejected_and_feedback_is_co
 
 
 def test_what_seems_to_break_more_training_cases_than_it_fixes_is_not_run_on_validation_cases() -> None:
-    """The race ends early with four fixed and four broken: of the cases not run, half would break too."""
+    """The race ends early, when it has broken more than it fixed; the cases not run count as foreseen."""
     rules = [f"s{number}" for number in range(20)]
     stale, half = [f"{word} {' '.join(rules)}" for word in "xy"], " ".join(rules[::2])
     world = World(
@@ -737,9 +803,8 @@ def test_what_seems_to_break_more_training_cases_than_it_fixes_is_not_run_on_val
     result = world.result(plateau=1, max_iterations=3)
     (candidate,) = result.iterations[2].candidates
     assert (result.iterations[2].phase, candidate.split) == ("validation", TRAIN)
-    assert candidate.why.startswith(
-        "it breaks what was learned in training: 83.3% to 44.4% of 24 train cases"
-    )
+    assert candidate.why.startswith("it breaks what was learned in training: 83.3% to ")
+    assert candidate.why.endswith(" not run")
 
 
 def test_in_the_validation_phase_a_candidate_must_be_really_better() -> None:
@@ -820,11 +885,19 @@ def test_no_text_of_a_validation_or_held_out_case_is_ever_told_to_the_optimizer(
         return Need(f"{word}id", f"v{number}", split, expected=f"{word}expected", secret=f"{word}input")
 
     hidden = [canary(split, number) for split in (VALIDATION, HELDOUT) for number in range(3)]
-    texts = ["a", "a v0 not a", "a b", "a b v0", "v1", "a b v0 v1", "x", "a b v1 v0 y", "z"]
+    texts = [
+        "a b",
+        "a",
+        "a b c d v0",
+        "a b c d e f g",
+        "a v0 not a",
+        "a b c d e f g v0",
+        "a b c d e f g v1 not a",
+    ]
     heard: list[Iteration] = []
     world = World(
         needs("a b c c d e f g") + hidden,
-        texts * 6,
+        [*texts, "x", "a b c d e f g v0 v1", "z", "y"],
         policies=Policies(categorize=lambda case: case.message, iteration_finished=heard.append),
     )
     world.run(candidates=2, max_iterations=8)
@@ -1086,7 +1159,9 @@ def test_policies_decide_in_place_of_the_defaults() -> None:
     result = World(needs("a") + needs("a -", VALIDATION), ["a"], policies=policies).result(max_iterations=1)
     assert result.outcome == "unchanged"
     assert result.iterations[0].candidates[0].why == "I never like anything"
-    assert [round(c.gain, 3) for c in asked] == [1.0]
+    assert [(c.before, c.after) for c in asked] == [(0.0, 1.0)]
+    assert 0.5 < asked[0].gain < 1, "the luck in a single case is taken out"
+    assert asked[0].chance is not None
     assert phases == [("training", "route.md"), ("validation", "route.md")]
     start = [(score.split, score.cases, score.before, score.after) for score in measured]
     assert start == [(Split.TRAIN, 1, 0.0, None), (VALIDATION, 2, 0.5, None)]

@@ -116,7 +116,7 @@ class TestEachStrategy:
         assert not broken(no_regressions=True)
 
     def test_refuses_a_text_that_loses_a_variable_before_a_call(self, own: type[Search | Evolve]) -> None:
-        world = World(needs("a"), ["<new_prompt>no variable</new_prompt>", "a"], strategy=own)
+        world = World(needs("a"), ["<new_prompt>no variable</new_prompt>"] * 2 + ["a"] * 9, strategy=own)
         result = world.result()
         assert result.iterations[0].candidates[0].verdict == "refused"
         assert result.outcome == "improved"

@@ -1,0 +1,197 @@
+"""What a run learns of new texts: how many verdicts they change, and how far a verdict is luck."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_promptopt.refine.posterior import (
+    LUCK,
+    OTHER_KINDS,
+    RATES,
+    Change,
+    Kind,
+    Learning,
+    Seen,
+    foreseeable,
+    passes,
+    shown,
+)
+from tests.changing_world import Texts
+
+
+def sure(passing: bool, verdict: float | None, count: int) -> Seen:
+    """Cases that the base is known to pass, or to fail."""
+    return Seen((0.99 if passing else 0.01,) * len(LUCK), verdict, count)
+
+
+def luck(learning: Learning) -> float:
+    return math.fsum(weight * share for weight, share in zip(learning.luck, LUCK, strict=True))
+
+
+def family_mean(learning: Learning, kind: Kind) -> tuple[float, float]:
+    """The expected rates of breaking and of fixing of a new text of this kind."""
+    pairs = [(breaks, fixes) for breaks in RATES for fixes in RATES]
+    shares = list(zip(learning.family(kind), pairs, strict=True))
+    return sum(w * breaks for w, (breaks, _) in shares), sum(w * fixes for w, (_, fixes) in shares)
+
+
+def harmful(learning: Learning, kind: Kind, texts: int = 12) -> None:
+    """Learn of texts that break four of ten passing cases and fix nothing."""
+    for _ in range(texts):
+        seen = [sure(True, 0.0, 4), sure(True, 1.0, 6), sure(False, 0.0, 10)]
+        learning.learn(kind, learning.belief(kind, seen))
+
+
+# ----------------------------------------------------------------------------- one text
+
+
+def test_a_new_text_is_expected_to_fix_more_than_it_breaks() -> None:
+    belief = Learning().belief(Kind.REWRITE, [])
+    assert 0 < belief.breaks[0] < belief.fixes[0] < 0.5
+    assert math.fsum(weight for weight, _ in belief.parts) == pytest.approx(1)
+
+
+def test_what_was_seen_of_a_text_moves_what_is_believed_of_it() -> None:
+    learning = Learning()
+    unknown = learning.belief(Kind.REWRITE, [])
+    good = learning.belief(Kind.REWRITE, [sure(False, 1.0, 10), sure(True, 1.0, 10)])
+    bad = learning.belief(Kind.REWRITE, [sure(False, 0.0, 10), sure(True, 0.0, 10)])
+    assert bad.fixes[0] < unknown.fixes[0] < good.fixes[0]
+    assert good.breaks[0] < unknown.breaks[0] < bad.breaks[0]
+    assert good.fixes[1] < unknown.fixes[1], "more is known"
+
+
+def test_a_half_passed_case_lies_between_one_that_failed_and_one_that_passed() -> None:
+    failed, half, passed = (
+        Learning().belief(Kind.REWRITE, [sure(False, verdict, 6)]).fixes[0] for verdict in (0.0, 0.5, 1.0)
+    )
+    assert failed < half < passed
+
+
+def test_cases_that_were_not_run_tell_nothing() -> None:
+    learning = Learning()
+    assert learning.belief(Kind.REWRITE, [sure(False, None, 30)]) == learning.belief(Kind.REWRITE, [])
+
+
+# ----------------------------------------------------------------------------- kinds
+
+
+def test_what_cuts_do_is_expected_of_the_next_cut_and_less_of_other_kinds() -> None:
+    learning = Learning()
+    before = family_mean(learning, Kind.CUT)
+    assert before == family_mean(learning, Kind.REWRITE)
+    harmful(learning, Kind.CUT)
+    cut, other = family_mean(learning, Kind.CUT), family_mean(learning, Kind.REWRITE)
+    assert before[0] < other[0] < cut[0]
+    assert before[1] > other[1] > cut[1]
+
+
+def test_a_text_of_another_kind_counts_half() -> None:
+    one, two = Learning(), Learning()
+    belief = one.belief(Kind.CUT, [sure(True, 0.0, 4), sure(True, 1.0, 6)])
+    one.learn(Kind.CUT, belief)
+    for _ in range(round(1 / OTHER_KINDS)):
+        two.learn(Kind.CUT, belief)
+    assert two.family(Kind.MERGE) == pytest.approx(one.family(Kind.CUT))
+
+
+def test_texts_that_are_run_side_by_side_tell_of_one_another_and_none_of_itself() -> None:
+    learning = Learning()
+    seen = [sure(True, 0.0, 6), sure(True, 1.0, 4)]
+    alone = learning.belief(Kind.REWRITE, seen)
+    learning.suppose({"1.1": (Kind.REWRITE, alone)})
+    assert learning.belief(Kind.REWRITE, seen, "1.1") == alone
+    assert (
+        learning.belief(Kind.REWRITE, [], "1.2").breaks[0]
+        > learning.belief(Kind.REWRITE, [], "1.1").breaks[0]
+    )
+    learning.suppose({})
+    assert learning.belief(Kind.REWRITE, seen) == alone
+
+
+def test_a_thousand_surprising_verdicts_are_no_trouble() -> None:
+    learning = Learning()
+    belief = learning.belief(
+        Kind.REWRITE, [sure(True, 0.0, 3000), sure(True, 1.0, 3000), sure(False, 0.0, 3000)]
+    )
+    learning.learn(Kind.REWRITE, belief)
+    assert math.fsum(learning.family(Kind.REWRITE)) == pytest.approx(1)
+    assert math.fsum(learning.luck) == pytest.approx(1)
+    assert family_mean(learning, Kind.REWRITE)[0] > family_mean(Learning(), Kind.REWRITE)[0]
+
+
+def test_a_later_run_begins_with_what_was_learned_as_far_as_it_may_weigh() -> None:
+    first = Learning()
+    harmful(first, Kind.CUT, texts=30)
+    told = first.taught(most=5)
+    assert math.fsum(map(math.fsum, told.values())) == pytest.approx(5)
+    later = family_mean(Learning(told), Kind.CUT)
+    assert family_mean(Learning(), Kind.CUT)[0] < later[0] < family_mean(first, Kind.CUT)[0]
+    assert Learning().taught(most=5) == {}
+
+
+# ----------------------------------------------------------------------------- luck
+
+
+@pytest.mark.parametrize(("flips", "low", "high"), [(0.0, 0.0, 0.04), (0.08, 0.03, 0.14), (0.2, 0.13, 0.27)])
+def test_how_far_verdicts_are_luck_is_learned_from_a_dozen_texts(
+    flips: float, low: float, high: float
+) -> None:
+    believed = []
+    for seed in range(4):
+        world = Texts(seed, flips, size=50)
+        for _ in range(12):
+            text = world.made(world.original)
+            text.run(world.some(30))
+            text.outlook.settle()
+        believed.append(luck(world.learning))
+    assert low <= sum(believed) / len(believed) <= high, believed
+
+
+def test_before_anything_is_learned_some_luck_is_expected() -> None:
+    assert 0.04 < luck(Learning()) < 0.12
+
+
+# ----------------------------------------------------------------------------- figures
+
+
+@given(st.floats(0, 1), st.floats(0, 1), st.floats(0, 1), st.floats(0, 0.45))
+def test_chances_are_chances(base: float, breaks: float, fixes: float, share: float) -> None:
+    meant = passes(base, Change(0, breaks, fixes))
+    assert -1e-12 <= meant <= 1 + 1e-12
+    assert -1e-12 <= shown(meant, share) <= 1 + 1e-12
+
+
+@given(st.floats(0.01, 0.99), st.floats(0, 1), st.integers(1, 60), st.data())
+def test_running_more_cases_tells_more(mean: float, spread: float, cases: int, data: st.DataObject) -> None:
+    variance = spread * mean * (1 - mean)
+    few = data.draw(st.integers(0, cases))
+    many = data.draw(st.integers(few, cases))
+    told = [foreseeable(mean, variance, cases, run) for run in (0, few, many, cases)]
+    assert told[0] == 0
+    assert told == sorted(told) or all(abs(a - b) < 1e-9 for a, b in zip(told, sorted(told), strict=True))
+    assert foreseeable(mean, variance, cases, 10 * cases) == pytest.approx(told[-1])
+
+
+SEEN = st.builds(
+    Seen,
+    st.floats(0, 1).map(lambda chance: (chance,) * len(LUCK)),
+    st.one_of(st.none(), st.floats(0, 1), st.sampled_from([0.0, 1.0])),
+    st.integers(0, 40),
+)
+
+
+@given(st.lists(SEEN, max_size=6), st.sampled_from(Kind))
+def test_whatever_was_seen_beliefs_are_chances(seen: list[Seen], kind: Kind) -> None:
+    learning = Learning()
+    belief = learning.belief(kind, seen)
+    assert math.fsum(weight for weight, _ in belief.parts) == pytest.approx(1)
+    assert all(0 <= rate <= 1 for pair in belief.means for rate in pair)
+    assert LUCK[0] <= belief.luck <= LUCK[-1]
+    learning.learn(kind, belief)
+    assert math.fsum(learning.luck) == pytest.approx(1)
+    assert math.fsum(learning.family(kind)) == pytest.approx(1)
