@@ -10,7 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_promptopt.errors import SettingsError
-from pytest_promptopt.settings import MAX_EXAMPLES, Accept, CacheMode, Mode, Settings, home_of
+from pytest_promptopt.settings import (
+    MAX_EXAMPLES,
+    NO_OPTIMIZER,
+    Accept,
+    CacheMode,
+    Mode,
+    Settings,
+    home_of,
+)
 
 if TYPE_CHECKING:
     import pytest
@@ -82,6 +90,10 @@ def _model(name: str, text: str) -> str:
         return canonical(text)
     except SettingsError as error:
         raise SettingsError(f"{name}: {error}") from None
+
+
+def _optimizer(name: str, text: str) -> str:
+    return text if text == NO_OPTIMIZER else _model(name, text)
 
 
 def _one_of(accepted: type[StrEnum]) -> Parse:
@@ -158,8 +170,8 @@ OPTIONS = (
         "optimizer-model",
         "string",
         "MODEL",
-        "Model that writes candidates (default: anthropic/claude-opus-5-5)",
-        _model,
+        "Model that writes candidates, or none: only examples are tried (default: anthropic/claude-opus-5-5)",
+        _optimizer,
     ),
     Option(
         "strategy",

@@ -11,6 +11,10 @@ from pathlib import Path
 DEFAULT_OPTIMIZER_MODEL = "anthropic/claude-opus-5-5"
 
 
+#: In the place of an optimizer model: nobody writes, only examples drawn from training cases are tried.
+NO_OPTIMIZER = "none"
+
+
 def home_of(rootdir: Path) -> Path:
     """Where runs, cache and reports of a project live."""
     return rootdir / ".promptopt"
@@ -92,6 +96,11 @@ class Settings:
     def comparing(self) -> bool:
         """Whether several strategies are run side by side."""
         return len(self.strategy) > 1
+
+    @property
+    def writing(self) -> bool:
+        """Whether a model is asked for candidates."""
+        return self.optimizer_model != NO_OPTIMIZER
 
     @property
     def optimizing(self) -> bool:

@@ -38,6 +38,7 @@ class Tosses:
 
     def __post_init__(self) -> None:
         self._random = random.Random(self.seed)
+        self._results: dict[tuple[int, int], CaseResult] = {}
         self.cases = [Case(str(number), ("route.md",), Split.TRAIN) for number in range(len(self.chances))]
 
     @property
@@ -55,16 +56,18 @@ class Tosses:
         chance, case = self.chances[number][winner], self.cases[number]
         if self.missing and self._random.random() < self.missing:
             return CaseResult(case, (Outcome(case.id, Status.ERRORED, 0.0),))
-        score = sum(self._random.random() < chance for _ in range(self.parts)) / self.parts
-        status = Status.PASSED if score == 1.0 else Status.FAILED
-        return CaseResult(case, (Outcome(case.id, status, score),))
+        passed = sum(self._random.random() < chance for _ in range(self.parts))
+        if (number, passed) not in self._results:  # which are many, and alike
+            status = Status.PASSED if passed == self.parts else Status.FAILED
+            self._results[number, passed] = CaseResult(case, (Outcome(case.id, status, passed / self.parts),))
+        return self._results[number, passed]
 
     def searched(self, candidates: int = 1) -> tuple[Version, Version]:
         """The original and the best of `candidates` alike, by one answer to each case."""
         everything = tuple(case.id for case in self.cases)
         original = Version("0", {}, {Split.TRAIN: self.answers(Trial({}, everything))})
         results = [self.answers(Trial(WINNER, everything)) for _ in range(candidates)]
-        best = max(results, key=lambda found: sum(result.rate or 0.0 for result in found))
+        best = max(results, key=lambda found: sum(result.outcomes[0].score for result in found))
         return original, Version("1.1", WINNER, {Split.TRAIN: best})
 
 

@@ -11,7 +11,7 @@ from functools import cached_property
 
 from pytest_promptopt.errors import SettingsError
 from pytest_promptopt.records import Case, Split
-from pytest_promptopt.refine.confirmation import USUAL_GAIN, usual_calls
+from pytest_promptopt.refine.confirmation import usual_calls
 from pytest_promptopt.refine.ending import scoring_calls
 from pytest_promptopt.refine.frame import SEARCHED
 from pytest_promptopt.refine.groups import Group
@@ -103,7 +103,7 @@ class Plan:
         return (
             f"promptopt: {self._named_ceiling} buys about {plural(iterations, 'iteration')}{few}; of the "
             f"calls {self._first} run the prompt as it is, {spared} complete the best text's results and "
-            f"{confirming} confirm a gain of {100 * USUAL_GAIN:.0f} points{scored}"
+            f"{confirming} confirm its gain{scored}"
         )
 
     @property
@@ -138,5 +138,5 @@ class Plan:
 
     @property
     def _confirming(self) -> int:
-        """Calls of fresh answers that show the usual gain of every group."""
-        return sum(usual_calls(group, self.settings.alpha) for group in self.groups)
+        """Calls of fresh answers that are kept for the gain of every group."""
+        return usual_calls(self.groups, self._ceiling, self.settings.alpha)

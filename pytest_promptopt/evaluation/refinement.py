@@ -129,7 +129,13 @@ class Refinement:
                     raise SettingsError(f"{file.name}: cannot be rewritten: {error}") from None
 
     def _check_models(self) -> None:
-        probes = {self._settings.optimizer_model: Request(self._settings.optimizer_model, ())}
+        optimizer = self._settings.optimizer_model
+        probes = {optimizer: Request(optimizer, ())} if self._settings.writing else {}
+        if not self._settings.writing and set(self._settings.strategy) != {"refine"}:
+            raise SettingsError(
+                f"--promptopt-optimizer-model={optimizer}: the strategy {', '.join(self._settings.strategy)} "
+                "needs a model that writes; name one, or use --promptopt-strategy=refine"
+            )
         for case in self._items.values():
             for file in case.files.values():
                 probes[case.model_of(file)] = case.request(file, (), None, sample=0)

@@ -8,11 +8,11 @@ rate over all train and validation cases, each with the same weight, rises*.
 All cases are asked in one order drawn for this run, over and over; nothing of the search decides about it.
 After every few pairs there is a look, and two tests share alpha:
 
-* The sign test over all pairs so far (`SignLooks`), with most of alpha. What its looks may err grows with the pairs
-  that were asked, up to a number of pairs that is fixed before the first: so a large gain is shown after a
-  handful, and the end of the calls loses nothing.
-* That everything repeats itself (`repeated`), with the rest: with a model that always answers the same a small
-  gain among many cases is shown after a few rounds, though some cases got worse.
+* The sign test over all pairs so far (`SignLooks`), with most of alpha. What its looks may err grows with the
+  pairs that were asked, up to a number of them that is fixed before the first: so a large gain is shown
+  after a handful, and the end of the calls loses nothing.
+* That everything repeats itself (`repeated`), with the rest: with a model that always answers the same a
+  small gain among many cases is shown after a few rounds, though some cases got worse.
 
 How sure that is. If neither text is better on any case, the sign test is exact. Where some cases win and
 others lose so that the rate does not rise, it is exact for cases drawn with replacement, since a pair is then
@@ -29,8 +29,9 @@ import hashlib
 import json
 import math
 import random
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
 from statistics import NormalDist
 
@@ -60,8 +61,9 @@ UNDER_CEILING = 0.9
 PAIRS_PER_CASE = 6
 MAX_PAIRS = 600
 
-#: The gain that is planned for before the search.
+#: The gain that is planned for before the search, with one in so many calls at most.
 USUAL_GAIN = 0.3
+USUAL_SHARE = 4
 
 #: Before anything is known at most one in so many calls is kept for confirming a gain.
 CONFIRMING_SHARE = 4
@@ -142,11 +144,14 @@ def foreseen_calls(group: Group, fixed: float, broken: float, alpha: float) -> i
     return pairs * calls_per_pair(group) if pairs <= most_pairs(cases, alpha) else 0
 
 
-def usual_calls(group: Group, alpha: float) -> int:
-    """What is foreseen before anything is known: calls that show `USUAL_GAIN`, or all that are ever asked."""
-    cases = len(group.ids(*SEARCHED))
-    most = most_pairs(cases, alpha) * calls_per_pair(group)
-    return foreseen_calls(group, USUAL_GAIN * cases, 0, alpha) or most
+def usual_calls(groups: Iterable[Group], ceiling: int | None, alpha: float) -> int:
+    """What is kept before anything is known: calls that show `USUAL_GAIN`, or all that are ever asked."""
+    calls = 0
+    for group in groups:
+        cases = len(group.ids(*SEARCHED))
+        most = most_pairs(cases, alpha) * calls_per_pair(group)
+        calls += foreseen_calls(group, USUAL_GAIN * cases, 0, alpha) or most
+    return calls if ceiling is None else min(calls, ceiling // USUAL_SHARE)
 
 
 def detectable(pairs: int, alpha: float, *, differing: float = 0.5) -> float:
@@ -214,8 +219,11 @@ class Tally:
         self._first: dict[str, tuple[float, float]] = {}
         self._same = True
 
-    def add(self, before: CaseResult, after: CaseResult, coin: float) -> None:
-        """Count a pair, if both texts have a result."""
+    def add(self, before: CaseResult, after: CaseResult, toss: Callable[[], float]) -> None:
+        """Count a pair, if both texts have a result.
+
+        :param toss: draws a number below 1, for a gain that is none of a whole case.
+        """
         old, new = before.rate, after.rate
         if old is None or new is None:
             return
@@ -225,6 +233,7 @@ class Tally:
         self.pairs += 1
         self.better += gain > EPSILON
         self.worse += gain < -EPSILON
+        coin = toss() if 0 < abs(gain) < 1 else 0.0
         self.won += coin < gain
         self.lost += coin < -gain
 
@@ -388,8 +397,11 @@ class Comparing:
             self.originals += before
             new = {result.case.id: result for result in after}
             for result in before:
-                toss = random.Random(f"{self._seed}-{trial.samples}-{result.case.id}").random()
+                toss = partial(self._toss, f"{trial.samples}-{result.case.id}")
                 self._tally.add(result, new[result.case.id], toss)
+
+    def _toss(self, pair: str) -> float:
+        return random.Random(f"{self._seed}-{pair}").random()
 
     def _look(self, came: int) -> None:
         self._asked += came

@@ -10,7 +10,7 @@ from pytest_promptopt.records import CaseResult, Split
 from pytest_promptopt.refine.attempts import Attempt, Version
 from pytest_promptopt.refine.economy import Payoff
 from pytest_promptopt.refine.evaluator import Prompt
-from pytest_promptopt.refine.examples import CaseExample, draws, sizes_up_to, standing_in, usable
+from pytest_promptopt.refine.examples import CaseExample, draws, sizes_up_to, usable
 from pytest_promptopt.refine.frame import SearchFrame
 from pytest_promptopt.refine.posterior import Kind
 from pytest_promptopt.refine.replies import Reply
@@ -85,13 +85,3 @@ class Demonstrating:
             besides=original.evidence(Split.VALIDATION),
             redact=self._frame.around.policies.redact,
         )
-
-
-def shown_cases(frame: SearchFrame, version: Version | Attempt) -> frozenset[str]:
-    """The training cases that stand in the texts as examples: they are no evidence for these."""
-    results = frame.original.evidence(Split.TRAIN)
-    found: frozenset[str] = frozenset()
-    for prompt in frame.group.prompts:
-        text = version.overlay.get(prompt.name, prompt.prose)
-        found |= standing_in(text, results, prompt.name, redact=frame.around.policies.redact)
-    return found

@@ -20,6 +20,7 @@ from pytest_promptopt.refine.confirmation import (
     first_sample,
 )
 from pytest_promptopt.refine.evaluator import Prompt, StopRun, Trial
+from pytest_promptopt.refine.examples import shown_by
 from pytest_promptopt.refine.flaky import flaky
 from pytest_promptopt.refine.frame import SEARCHED
 from pytest_promptopt.refine.halting import Halt, Phase
@@ -54,6 +55,18 @@ class Ending:
         self.changed = [p for p in search.group.prompts if self.final.text(p) != p.prose]
         self.notes = list(search.notes)
         self.key = search.group.key
+        #: Training cases that stand in either text as examples: they are no evidence.
+        self.shown = frozenset[str]().union(
+            *(
+                shown_by(
+                    search.group.prompts,
+                    version.overlay,
+                    self.original.evidence(Split.TRAIN),
+                    around.policies.redact,
+                )
+                for version in (self.original, self.final)
+            )
+        )
         self._search = search
         self._around = around
         self._history = history
@@ -280,7 +293,7 @@ def close(endings: Sequence[Ending], around: Surroundings, run: str, write: Writ
     due = [ending for ending in endings if ending.changed]
     for number, ending in enumerate(due):
         around.purse.keep(SCORING, sum(each.scoring_calls for each in due))
-        ending.confirm(run, share=len(due) - number)
+        ending.confirm(run, share=len(due) - number, excluded=ending.shown)
     around.purse.keep(SCORING, 0)
     score_heldout(due, around)
     for ending in endings:

@@ -13,7 +13,8 @@ from typing import Any
 from pytest_promptopt.failures.differences import compact
 from pytest_promptopt.failures.formats import undress
 from pytest_promptopt.prompts.examples import Example, demonstrated
-from pytest_promptopt.records import Call, CaseResult, Outcome, Split, Status
+from pytest_promptopt.records import Call, CaseResult, Outcome, Overlay, Split, Status
+from pytest_promptopt.refine.evaluator import Prompt
 from pytest_promptopt.refine.redaction import Redact, unredacted
 
 #: How many examples a set has.
@@ -97,6 +98,15 @@ def standing_in(
             for inputs in (call.variables, {name: redact(text) for name, text in call.variables.items()})
         ),
     )
+
+
+def shown_by(
+    prompts: Iterable[Prompt], overlay: Overlay, results: Iterable[CaseResult], redact: Redact = unredacted
+) -> frozenset[str]:
+    """The cases of `results`, by id, that stand as examples in the texts of `prompts` under an overlay."""
+    known = tuple(results)
+    texts = ((prompt.name, overlay.get(prompt.name, prompt.prose)) for prompt in prompts)
+    return frozenset[str]().union(*(standing_in(text, known, name, redact=redact) for name, text in texts))
 
 
 def _answer(result: CaseResult, prompt: str, compares_all: bool | None) -> str | None:

@@ -8,7 +8,7 @@ from dataclasses import asdict
 
 from pytest_promptopt.journal import Journal
 from pytest_promptopt.records import Role, Spend, Split
-from pytest_promptopt.refine.confirmation import CONFIRMING_SHARE, History, usual_calls
+from pytest_promptopt.refine.confirmation import History, usual_calls
 from pytest_promptopt.refine.ending import SCORING, Ending, Write, close, scoring_calls
 from pytest_promptopt.refine.evaluator import Evaluator, Prompt
 from pytest_promptopt.refine.frame import SEARCHED
@@ -93,9 +93,8 @@ def _keep_for_the_end(around: Surroundings, groups: Sequence[Group], heldout: Co
     around.purse.keep(SCORING, scoring_calls(scored))
     left = around.purse.left()
     for group in groups:
-        usual = usual_calls(group, around.settings.alpha)
-        most = usual if left is None else left // CONFIRMING_SHARE // len(groups)
-        around.purse.keep(group.key, min(usual, most))
+        share = None if left is None else left // len(groups)
+        around.purse.keep(group.key, usual_calls([group], share, around.settings.alpha))
 
 
 def _keep_for_others(around: Surroundings, groups: Sequence[Group]) -> None:

@@ -40,10 +40,10 @@ RATES = (0.0, 0.015, 0.04, 0.08, 0.14, 0.22, 0.33, 0.48, 0.68, 0.9)
 LUCK = (0.005, 0.02, 0.05, 0.09, 0.14, 0.20, 0.28, 0.36)
 
 #: The share of luck that is expected before anything is learned.
-LUCK_BEFORE = 0.08
+LUCK_BEFORE = 0.05
 
 #: Before anything is learned a rate is as likely as under these Beta densities: to break is rarer than to fix.
-_BREAKS = (1.0, 6.0)
+_BREAKS = (1.0, 12.0)
 _FIXES = (1.0, 2.5)
 
 #: The weight of what is believed before anything is learned, in texts; and of a text of another kind.

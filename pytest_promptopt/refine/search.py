@@ -13,10 +13,11 @@ from pytest_promptopt.refine.acceptance import EPSILON, compare, foreseen, holds
 from pytest_promptopt.refine.attempts import ACCEPTED, MERGED, REJECTED, Attempt, Version, undecided
 from pytest_promptopt.refine.briefs import Briefing
 from pytest_promptopt.refine.checks import Passages
-from pytest_promptopt.refine.confirmation import CONFIRMING_SHARE, foreseen_calls
-from pytest_promptopt.refine.demonstrating import Demonstrating, shown_cases
-from pytest_promptopt.refine.economy import Economy, Payoff, Prospect, best_of
+from pytest_promptopt.refine.confirmation import USUAL_SHARE, foreseen_calls
+from pytest_promptopt.refine.demonstrating import Demonstrating
+from pytest_promptopt.refine.economy import SHARE, Economy, Payoff, Prospect, best_of
 from pytest_promptopt.refine.evaluator import StopRun, Trial
+from pytest_promptopt.refine.examples import shown_by
 from pytest_promptopt.refine.frame import SEARCHED, SearchFrame, inputs
 from pytest_promptopt.refine.groups import Group
 from pytest_promptopt.refine.halting import Halt, Phase, Stop
@@ -106,7 +107,7 @@ class Search(SearchFrame):
         # Known answers cost nothing; the candidates' will.
         calls = max(self.around.paid().calls - paid, answers)
         self._calls_per_case = calls / max(1, len(results))
-        shown = shown_cases(self, self.original)
+        shown = self._shown(self.original)
         rates = {
             result.case.id: result.rate
             for result in self.original.results[Split.TRAIN]
@@ -167,7 +168,7 @@ class Search(SearchFrame):
                 return stop
             self._escaping, escaped = escape, escaped or escape
             paid, count = self.around.paid().calls, self._worth_asking(phase)
-            least = self._prospects()[count - 1].calls
+            least = self._prospects()[max(0, count - 1)].calls
             if phase is Phase.TRAINING:
                 self._look_for_failures(count)
                 # That may show that there are none: no request for nothing.
@@ -232,7 +233,7 @@ class Search(SearchFrame):
             share = (training + further) / max(1, training)
             fixed, broken = (share * count for count in self._gained())
             calls = foreseen_calls(self.group, fixed, broken, self.around.settings.alpha)
-            most = max(self._least_confirmation, (purse.left() or 0) // CONFIRMING_SHARE)
+            most = max(self._least_confirmation, (purse.left() or 0) // USUAL_SHARE)
             calls = min(calls or self._least_confirmation, most)
         purse.keep(self.group.key, self._calls_for(spared) + calls)
 
@@ -262,7 +263,7 @@ class Search(SearchFrame):
         )
         if hurried:
             self._join(attempts)
-        drawn = self._worth_drawing(max(count, 2))
+        drawn = self._worth_drawing(phase, max(count, 2))
         attempts += self._demonstrating.drawn(number, len(attempts) + 1, self.best, drawn)
         cut_off: StopRun | None = None
         try:
@@ -304,16 +305,23 @@ class Search(SearchFrame):
 
     def _worth_asking(self, phase: Phase) -> int:
         """How many candidates to ask for: so many that their gain less the price of their calls is highest."""
+        if not self.around.settings.writing:
+            return 0
         price, prospects = self._price(phase), self._prospects()
         worth = [prospect.gain - price * prospect.calls for prospect in prospects]
         return worth.index(max(worth)) + 1
 
-    def _worth_drawing(self, most: int) -> int:
-        """How many sets of examples to try beside: as many as they have paid, one to begin with."""
-        examples, rewrites = (self._ways[kind].expected for kind in (Kind.EXAMPLES, Kind.REWRITE))
-        if not self._ways[Kind.EXAMPLES].tries:
-            return 1
-        return round(most * examples**2 / (examples**2 + rewrites**2))
+    def _worth_drawing(self, phase: Phase, most: int) -> int:
+        """How many sets of examples to try beside: as many as they have paid.
+
+        Where calls are short they wait until rewriting has paid little.
+        """
+        examples, rewrites = self._ways[Kind.EXAMPLES], self._ways[Kind.REWRITE]
+        if not examples.tries:
+            short = self._price(phase) > 2 * self._economy.floor
+            return int(not short or rewrites.expected < SHARE / 2 or not self.around.settings.writing)
+        paid, other = examples.expected**2, rewrites.expected**2 * self.around.settings.writing
+        return round(most * paid / (paid + other))
 
     def _next_id(self, attempts: Sequence[Attempt]) -> str:
         return f"{len(self.iterations) + 1}.{len(attempts) + 1}"
@@ -419,12 +427,17 @@ class Search(SearchFrame):
                 if attempt.kind is Kind.EXAMPLES:
                     self._demonstrating.note(attempt, won)
 
+    def _shown(self, version: Version | Attempt) -> frozenset[str]:
+        """The training cases that stand in its texts as examples: they are no evidence for these."""
+        results, redact = self.original.evidence(Split.TRAIN), self.around.policies.redact
+        return shown_by(self.group.prompts, version.overlay, results, redact)
+
     def _open_of(self, outlook: Outlook) -> float:
         return math.fsum(1 - outlook.expected(case) for case in outlook.cases)
 
     def _outlook(self, base: Outlook, attempt: Attempt) -> Outlook:
         assert self.original.outlook is not None
-        shown = shown_cases(self, attempt)
+        shown = self._shown(attempt)
         cases = [case for case in self.original.outlook.cases if case not in shown]
         return Outlook(cases, self._learning, base=base, kind=attempt.kind, name=attempt.id)
 

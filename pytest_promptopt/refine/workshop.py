@@ -35,6 +35,8 @@ class Workshop:
         :param hurried: for every prompt of a pipeline, not only for the one whose turn it is.
         """
         around = self._frame.around
+        if not most:
+            return []
         briefs = self._briefing.briefs(number, phase, incumbent, most=most, escape=escape, hurried=hurried)
         wanted = Wanted(
             briefs,
@@ -61,7 +63,7 @@ class Workshop:
         different prompts of a pipeline goes together as it is.
         """
         around = self._frame.around
-        if len(parts) < 2 or around.policies.merge is None:
+        if len(parts) < 2 or around.policies.merge is None or not around.settings.writing:
             return None
         written: dict[str, list[Attempt]] = {}
         for part in parts:

@@ -87,15 +87,6 @@ def test_the_user_may_take_the_best_though_it_is_not_shown_to_be_better(pytester
     )
 
 
-def test_it_says_beforehand_that_the_best_will_be_written_unconfirmed(pytester: pytest.Pytester) -> None:
-    best = ("--promptopt-accept=best", "--promptopt-max-calls=35")
-    result, *_ = optimized(pytester, "--optimize-dry-run", *best)
-    said = "* none for confirming a gain, so whatever is written is not shown to be better: * ceiling of 36"
-    result.stdout.fnmatch_lines([said])
-    result, *_ = optimized(pytester, "--optimize-dry-run", *best, "--promptopt-alpha=0.001")
-    result.stdout.fnmatch_lines([said.replace("36", "72")])
-
-
 @pytest.mark.parametrize("workers", [0, 2])
 def test_samples_that_disagree_are_named_by_a_plain_run(pytester: pytest.Pytester, workers: int) -> None:
     project = Project(pytester)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from pytest_promptopt.prompts import unified_diff
+from pytest_promptopt.refine.confirmation import FIRST_SAMPLE
 from tests.acceptance.desk import CONFTEST, GOOD, HELDOUT, HOPELESS, TRAIN, VALIDATION, WEAK, Desk, passing
 
 
@@ -56,7 +57,8 @@ def test_a_dry_run_shows_the_diff_and_writes_no_prompt(desk: Desk) -> None:
     paid = len(desk.told)
     assert desk.optimize().ret == pytest.ExitCode.OK
     assert desk.text == GOOD
-    assert len(desk.told) == paid, "every answer is in the cache"
+    confirming = desk.report["run"]["prompts"][0]["confirmation"]["calls"]
+    assert len(desk.told) == paid + confirming, "all but fresh answers are in the cache"
 
 
 def test_a_passing_prompt_is_left_alone(desk: Desk) -> None:
@@ -184,6 +186,7 @@ def test_the_journal_tells_the_run_in_order(desk: Desk) -> None:
         "candidate",
         "iteration",
         "stop",
+        "confirming",
         "confirmation",
         "heldout",
         "writing",
@@ -200,13 +203,14 @@ def test_a_gain_is_confirmed_with_answers_that_no_step_has_seen(desk: Desk) -> N
     result = desk.optimize("-v")
     (prompt,) = desk.report["run"]["prompts"]
     assert prompt["confirmation"]["verdict"] == "improved"
-    assert prompt["confirmation"]["pairs"] == len(TRAIN + VALIDATION)
+    assert prompt["confirmation"]["pairs"] == 2 * len(TRAIN + VALIDATION), "each case twice"
     assert prompt["confirmation"]["estimate"] == 1.0
     result.stdout.fnmatch_lines(["prompts/sort.md: confirmation", "  confirmed: +100.0 points *"])
     calls = [event.data for event in desk.events if event.event == "call"]
     samples = [call["sample"] for call in calls if call["role"] == "target"]
-    assert samples.count(1_000_000) == 2 * len(TRAIN + VALIDATION) == prompt["confirmation"]["calls"]
-    assert set(samples) == {0, 1_000_000}
+    fresh = [sample for sample in samples if sample]
+    assert len(fresh) == 2 * prompt["confirmation"]["pairs"] == prompt["confirmation"]["calls"]
+    assert min(fresh) >= FIRST_SAMPLE
     (told,) = (event.data for event in desk.events if event.event == "confirmation")
     assert told["p"] == prompt["confirmation"]["p"] <= 0.05
 
@@ -241,7 +245,7 @@ def test_luck_is_not_written(desk: Desk) -> None:
     train = prompt["scores"][0]
     assert train["after"] > train["before"], "the search was lucky"
     assert (prompt["outcome"], prompt["written"], desk.text) == ("not shown", False, WEAK)
-    assert prompt["confirmation"]["pairs"] == 120
+    assert prompt["confirmation"]["pairs"] in range(60, 121), "at half of them it is given up"
     result.stdout.fnmatch_lines(
         [
             "prompts/sort.md: gain not shown, left alone, train *",
@@ -251,12 +255,10 @@ def test_luck_is_not_written(desk: Desk) -> None:
 
 
 def test_a_ceiling_says_before_the_first_call_what_it_can_confirm(desk: Desk) -> None:
-    said = "* calls are set aside for scoring the result, "
-    result = desk.optimize("--promptopt-max-calls=35")
-    result.stdout.fnmatch_lines([said + "none for confirming a gain, so none will be written: * of 36"])
-    desk.prompt.write_text(WEAK)
     result = desk.optimize("--promptopt-max-calls=120")
-    result.stdout.fnmatch_lines([said + "40 of them for confirming a gain: * shows one of * points"])
+    result.stdout.fnmatch_lines(
+        ["promptopt: --promptopt-max-calls=120 buys about * confirm its gain, 4 for scoring *"]
+    )
 
 
 def test_no_held_out_or_validation_text_is_told_to_the_optimizer(desk: Desk) -> None:
@@ -452,7 +454,8 @@ def test_a_ceiling_on_tokens_holds_for_the_whole_session(desk: Desk, ceiling: in
     spend = desk.report["run"]["spend"]
     assert sum(role["input_tokens"] + role["output_tokens"] for role in spend.values()) <= ceiling
     (prompt,) = desk.report["run"]["prompts"]
-    assert prompt["written"] == (ceiling == 100_000) or prompt["stop"] == "budget used up"
+    assert prompt["written"] or prompt["stop"] == "budget used up"
+    assert prompt["written"] or ceiling < 100_000
 
 
 def test_time_that_is_over_ends_the_search_with_what_it_has(desk: Desk) -> None:
@@ -485,17 +488,16 @@ def test_a_provider_that_bills_more_than_it_can_stops_the_run_and_is_named(desk:
     assert desk.text == WEAK
 
 
-@pytest.mark.parametrize("ceiling", [11, 13, 20, 30, 40, 60])
+@pytest.mark.parametrize("ceiling", [13, 20, 30, 40, 60])
 def test_a_ceiling_on_calls_holds_for_the_whole_session(desk: Desk, ceiling: int) -> None:
-    """To score two validation cases, and two held-out cases twice, takes 6 calls; so does the first look."""
     desk.optimize(f"--promptopt-max-calls={ceiling}")
     assert len(desk.told) <= ceiling
     assert desk.kinds().count("call") == len(desk.told)
     (prompt,) = desk.report["run"]["prompts"]
     assert prompt["written"] == (desk.text != WEAK)
-    assert prompt["written"] == (ceiling >= 36) or prompt["stop"] == "budget used up"
+    assert prompt["written"] or prompt["stop"] == "budget used up"
     assert all(result["error"] is None for result in desk.report["prompts"][0]["results"]), (
-        "8 calls were left"
+        "a held-out case without a call is skipped"
     )
 
 
@@ -503,7 +505,7 @@ def test_a_ceiling_that_leaves_nothing_for_the_search_is_a_usage_error(desk: Des
     result = desk.optimize("--promptopt-max-calls=6")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(
-        ["ERROR: --promptopt-max-calls=6: * takes 6 calls, which leaves none for the search*"]
+        ["ERROR: --promptopt-max-calls=6: running the train and validation * is the least; raise it *"]
     )
     assert not (desk.path / "asked.log").exists()
 
@@ -523,7 +525,7 @@ def test_again(prompt, text):
     )
     result = desk.optimize("--promptopt-max-calls=4")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["ERROR: --promptopt-max-calls=4: * takes 4 calls, which leaves none *"])
+    result.stderr.fnmatch_lines(["ERROR: --promptopt-max-calls=4: * cases once takes 1 calls and *"])
 
 
 def test_answers_under_way_at_a_ceiling_are_kept(desk: Desk) -> None:
@@ -531,7 +533,7 @@ def test_answers_under_way_at_a_ceiling_are_kept(desk: Desk) -> None:
         "return await DemoModel", "await asyncio.sleep(0.2)\n        return await DemoModel"
     )
     desk.write("conftest.py", slow)
-    desk.optimize("--promptopt-max-calls=10")
+    desk.optimize("--promptopt-max-calls=13")
     assert sorted(desk.told) == sorted(set(desk.told)), "nothing that was paid for is asked again"
     assert desk.report["run"]["spend"]["target"]["calls"] == len(TRAIN + VALIDATION + HELDOUT)
 

@@ -14,6 +14,8 @@ from tests.acceptance.desk import CONFTEST, HOPELESS, TRAIN, WEAK, Desk
 
 #: What differs between two runs with the same answers: clocks, and what was paid in which process.
 UNLIKE = {"spend", "elapsed", "calls", "id", "journal", "notes", "why", "settings"}
+#: And fresh answers, which every run has of its own.
+UNLIKE |= {"sample", "pairs", "better", "worse", "estimate", "p", "detectable"}
 #: A call while the first candidates are evaluated.
 MOMENT = 11
 

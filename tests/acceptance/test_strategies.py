@@ -232,7 +232,7 @@ def test_a_share_that_leaves_nothing_for_the_search_is_a_usage_error(desk: Desk)
     result = compare(desk, "--promptopt-max-calls=18")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(
-        ["ERROR: --promptopt-max-calls=18 (6 for each of 3 strategies): confirming * takes 6 calls, *"]
+        ["ERROR: --promptopt-max-calls=18 (6 for each of 3 strategies): running * is the least; *"]
     )
     assert not (desk.path / "asked.log").exists()
 

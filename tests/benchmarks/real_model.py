@@ -19,7 +19,7 @@ then stand in for a writer.
 |            | the training and validation cases that it does not show |
 | gepa | the tool with `--promptopt-strategy=gepa` |
 | tool | `pytest --optimize` |
-| examples | `pytest --optimize` with a writer that refuses every request |
+| examples | `pytest --optimize` without a writer: `--promptopt-optimizer-model=none` |
 
 `calls` are all that a row made but those for the held-out cases, which are scored here, without the plugin,
 with the file that was written. Rates are means over seeds or draws, with the least and the most held-out.
@@ -270,7 +270,7 @@ def rows(
         "rewrite": bench.rewrite,
         "gepa": lambda seed: bench.tool("gepa", seed, "--promptopt-strategy=gepa"),
         "tool": lambda seed: bench.tool("tool", seed),
-        "examples": lambda seed: bench.tool("examples", seed, writer=""),
+        "examples": lambda seed: bench.tool("examples", seed, "--promptopt-optimizer-model=none"),
     }
     for row in wanted:
         if why := _missing(bench, row):

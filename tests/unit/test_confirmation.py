@@ -280,8 +280,9 @@ class TestWhatIsForeseen:
         assert 0.8 * len(found) <= improved(found)
 
     def test_before_anything_is_known_thirty_points_are_planned_for(self) -> None:
-        assert usual_calls(group(75), 0.05) == foreseen_calls(group(75), 22.5, 0, 0.05)
-        assert usual_calls(group(1), 0.05) == 12, "all that are ever asked of one case"
+        assert usual_calls([group(75)], None, 0.05) == foreseen_calls(group(75), 22.5, 0, 0.05)
+        assert usual_calls([group(75)], 100, 0.05) == 25
+        assert usual_calls([group(1), group(1)], None, 0.05) == 24, "all that are ever asked of one case"
 
     def test_the_gain_it_shows_is_ten_points_for_a_hundred_noisy_cases(self) -> None:
         assert detectable(600, 0.05) == pytest.approx(0.1, abs=0.01)

@@ -31,8 +31,8 @@ def plan(
 def test_it_says_what_the_ceiling_buys_and_what_for() -> None:
     assert plan(max_calls=350).bought() == (
         "promptopt: --promptopt-max-calls=350 buys about 4 iterations; of the calls 75 run the prompt as it "
-        "is, 30 complete the best text's results and 68 confirm a gain of 30 points, 40 for scoring the "
-        "held-out cases (all)"
+        "is, 30 complete the best text's results and 68 confirm its gain, 40 for scoring the held-out cases "
+        "(all)"
     )
     assert "buys about 23 iterations; of" in str(plan(max_calls=1000).bought())
 
@@ -44,7 +44,7 @@ def test_few_iterations_are_said_to_be_few() -> None:
 
 def test_of_a_pipeline_every_stage_makes_a_call() -> None:
     both = str(plan(prompts=("plan.md", "code.md"), max_calls=1000).bought())
-    assert "150 run the prompt as it is, 60 complete the best text's results and 136 confirm a gain" in both
+    assert "150 run the prompt as it is, 60 complete the best text's results and 136 confirm its gain" in both
     assert "150 run the prompt" in str(plan(samples=2, max_calls=1000).bought())
 
 
@@ -68,7 +68,7 @@ def test_held_out_cases_take_a_third_of_the_ceiling_at_most_and_then_a_sample_of
 def test_a_ceiling_too_low_for_held_out_cases_leaves_them_out() -> None:
     tiny = plan(2, 0, 3, max_calls=5)
     assert not tiny.heldout
-    assert str(tiny.bought()).endswith("confirm a gain of 30 points, none for the 3 held-out cases")
+    assert str(tiny.bought()).endswith("confirm its gain, none for the 3 held-out cases")
 
 
 def test_strategies_that_are_compared_share_the_ceiling() -> None:
