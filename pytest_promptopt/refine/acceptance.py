@@ -51,7 +51,7 @@ class Comparison:
 
     @property
     def spotless(self) -> bool:
-        """Whether it was run on all cases, fixed some and broke none: there is nothing more to learn of it."""
+        """Whether it was run on all cases, fixed some and broke none: no more can be learned of it."""
         return bool(self.fixed) and not self.broken and not self.unrun
 
     @property
@@ -109,8 +109,8 @@ def foreseen(
 ) -> Comparison:
     """Compare on all training cases that both texts are counted on, also where they were not run.
 
-    :param before: what is known and foreseen of the incumbent, with its results `old`; `after` and `new` of the
-        candidate.
+    :param before: what is known and foreseen of the incumbent, with its results `old`; `after` and `new` of
+        the candidate.
     """
     paired = compare(old, new, growth=growth)
     shared = set(before.cases).intersection(after.cases)
@@ -169,7 +169,7 @@ def adaptive(comparison: Comparison) -> Verdict:
     sure = comparison.chance is None or comparison.chance >= PROBABLY or comparison.spotless
     if comparison.gain > EPSILON and sure:
         return Verdict(True, f"better: {comparison}")
-    # What was counted decides here: apart from luck a text that changed no verdict may be a bit better or worse.
+    # What was counted decides here: without luck a text that changed no verdict may be a bit better or worse.
     counted = comparison.after - comparison.before
     lateral = comparison.sideways and comparison.split is Split.TRAIN and comparison.before >= LATERAL_FROM
     if lateral and not comparison.unrun and counted >= -EPSILON:

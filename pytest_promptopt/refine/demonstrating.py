@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 
-from pytest_promptopt.prompts.examples import examples_in, with_examples, without_examples
+from pytest_promptopt.prompts.examples import Example, examples_in, with_examples, without_examples
 from pytest_promptopt.records import CaseResult, Split
 from pytest_promptopt.refine.attempts import Attempt, Version
 from pytest_promptopt.refine.economy import Payoff
@@ -61,7 +62,7 @@ class Demonstrating:
                 pool,
                 seed=f"{self._frame.around.settings.seed}/{number}",
                 sizes=sizes_up_to(most),
-                length=lambda example, body=body: len(with_examples(body, [example])) - len(body),
+                length=partial(_growth, body),
             )
             for examples in sorted(sets, key=lambda each: self._promise(len(each))):
                 yield prompt, with_examples(text, examples), len(examples)
@@ -85,3 +86,8 @@ class Demonstrating:
             besides=original.evidence(Split.VALIDATION),
             redact=self._frame.around.policies.redact,
         )
+
+
+def _growth(body: str, example: Example) -> int:
+    """How many characters a text grows by with an example."""
+    return len(with_examples(body, [example])) - len(body)

@@ -75,7 +75,7 @@ class Economy:
     _made: float = 0.0
 
     def note(self, won: float, calls: int, foreseen: float) -> None:
-        """An iteration won this share of what failed, for so many calls; `foreseen` were the least it takes."""
+        """An iteration won this share of what failed, for so many calls; it takes `foreseen` at least."""
         self.iterations.note(won)
         self._paid, self._made = FADING * self._paid + calls, FADING * self._made + 1
         self._foreseen = FADING * self._foreseen + foreseen
@@ -107,7 +107,8 @@ class Economy:
             return self.floor
         best = max(prospects, key=lambda prospect: prospect.rate)
         further = max(0.0, free / (best.calls * self.overrun) - 1)
-        return max(self.floor, best.rate / self.overrun * (1 - self.iterations.expected / 2) ** further)
+        fading = float((1 - self.iterations.expected / 2) ** further)
+        return max(self.floor, best.rate / self.overrun * fading)
 
 
 def best_of(count: int, mean: float, apart: float) -> float:
@@ -115,7 +116,7 @@ def best_of(count: int, mean: float, apart: float) -> float:
 
     :param mean: what one is expected to win; `apart` the standard deviation by which they differ.
     """
-    if apart <= 0:
+    if apart < 1e-9:
         return max(0.0, mean)
     # The highest of normal numbers, about (Blom, Statistical Estimates, 1958).
     rank = _STANDARD.inv_cdf((count - 0.375) / (count + 0.25))

@@ -205,7 +205,7 @@ class Outlook:
         parts = []
         for weight, change in self.belief.parts if self.base else ():
             chances = [
-                (shown(passes(each.base[change.luck], change), LUCK[change.luck]), each.count)
+                (shown(passes(each.base[change.luck], change), LUCK[change.luck]), each.cases)
                 for each in self._seen()[1]
             ]
             mean = sum(count * chance for chance, count in chances)
@@ -251,7 +251,7 @@ class Outlook:
             yield from self.base.line()
 
     def foreseeable(self, batch: Iterable[str]) -> float:
-        """How far running it on `batch` would move its expected lead over its base, as a variance in cases."""
+        """How far a run on `batch` would move its expected lead over its base, as a variance in cases."""
         passing, failing = self._exposure(self.unrun)
         soon = [case for case in batch if case in self._before and case not in self.known]
         soon_passing, soon_failing = self._exposure(soon)

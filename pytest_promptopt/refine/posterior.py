@@ -21,6 +21,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property, lru_cache
+from itertools import pairwise
 from typing import NamedTuple
 
 
@@ -42,7 +43,7 @@ LUCK = (0.005, 0.02, 0.05, 0.09, 0.14, 0.20, 0.28, 0.36)
 #: The share of luck that is expected before anything is learned.
 LUCK_BEFORE = 0.05
 
-#: Before anything is learned a rate is as likely as under these Beta densities: to break is rarer than to fix.
+#: Before anything is learned a rate is as likely as under these Beta densities: breaking is rarer than fixing.
 _BREAKS = (1.0, 12.0)
 _FIXES = (1.0, 2.5)
 
@@ -72,11 +73,12 @@ class Seen(NamedTuple):
     """Cases alike: how likely the base passes each, by share of luck; the verdict of the text, if it was run.
 
     :param verdict: from 0 to 1; None for cases that the text was not run on.
+    :param cases: how many they are.
     """
 
     base: tuple[float, ...]
     verdict: float | None
-    count: int
+    cases: int
 
 
 def passes(base: float, change: Change) -> float:
@@ -196,7 +198,7 @@ class Learning:
         return {kind: [share * each for each in weighed] for kind, weighed in found.items()}
 
     def _estimated(self, kind: Kind, family: list[float], texts: Sequence[_Text], steps: int) -> list[float]:
-        """The family that explains `texts` best, beside what is believed before (expectation maximization)."""
+        """The family that explains `texts` best beside what was told (expectation maximization)."""
         known = [START_WEIGHT * weight for weight in _start()]
         for other, weighed in self._told.items():
             power = 1.0 if other == kind else OTHER_KINDS
@@ -250,8 +252,8 @@ def foreseeable(mean: float, variance: float, cases: float, run: float) -> float
 
 
 #: How much of the line each share of luck stands for.
-_EDGES = (0.0, *((one + two) / 2 for one, two in zip(LUCK, LUCK[1:], strict=False)), 0.42)
-_WIDTHS = tuple(high - low for low, high in zip(_EDGES, _EDGES[1:], strict=False))
+_EDGES = (0.0, *((one + two) / 2 for one, two in pairwise(LUCK)), 0.42)
+_WIDTHS = tuple(high - low for low, high in pairwise(_EDGES))
 
 _PAIRS = tuple((breaks, fixes) for breaks in RATES for fixes in RATES)
 _CHANGES = tuple(tuple(Change(place, *pair) for pair in _PAIRS) for place in range(len(LUCK)))
@@ -267,10 +269,10 @@ def _start() -> list[float]:
 
 def _shares(a: float, b: float) -> list[float]:
     """A Beta density over `RATES`, each standing for all rates nearest to it."""
-    edges = [0.0, *((one + two) / 2 for one, two in zip(RATES, RATES[1:], strict=False)), 1.0]
+    edges = [0.0, *((one + two) / 2 for one, two in pairwise(RATES)), 1.0]
     steps = 50
     shares = []
-    for low, high in zip(edges, edges[1:], strict=False):
+    for low, high in pairwise(edges):
         points = [low + (high - low) * (step + 0.5) / steps for step in range(steps)]
         shares.append((high - low) * sum(x ** (a - 1) * (1 - x) ** (b - 1) for x in points) / steps)
     scale = sum(shares)

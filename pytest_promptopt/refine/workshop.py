@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 from pytest_promptopt.prompts.examples import restored
 from pytest_promptopt.records import Overlay, Split
@@ -71,7 +72,7 @@ class Workshop:
         wanted = [
             replace(
                 self._briefing.merging(prompt, incumbent, written[prompt.name], int(id.partition(".")[0])),
-                objection=lambda _, text, prompt=prompt: self._fault(prompt, incumbent, text),
+                objection=partial(self._merging_fault, prompt, incumbent),
             )
             for prompt in self._frame.group.prompts
             if len(written.get(prompt.name, ())) > 1
@@ -90,6 +91,10 @@ class Workshop:
     def _fault(self, prompt: Prompt, incumbent: Version, text: str) -> str | None:
         """Why a text of the optimizer for `prompt` would be refused, so that it may be mended."""
         return self._frame.checks.fault(prompt, restored(text, incumbent.text(prompt)))
+
+    def _merging_fault(self, prompt: Prompt, incumbent: Version, place: int, text: str) -> str | None:
+        """:param place: of the text among the replies; a merger has one."""
+        return self._fault(prompt, incumbent, text)
 
     def cured(self, id: str, attempt: Attempt, incumbent: Version) -> Attempt | None:
         """`attempt` without the passage that breaks what passed; None unless a single one is to blame."""

@@ -22,11 +22,11 @@ from contextlib import ExitStack
 from typing import NamedTuple
 from unittest.mock import patch
 
-from pytest_promptopt.refine import race
 from pytest_promptopt.refine.attempts import Attempt, Version
 from pytest_promptopt.refine.directions import DIRECTIONS, Directions
 from pytest_promptopt.refine.halting import Phase
 from pytest_promptopt.refine.policies import Policies
+from pytest_promptopt.refine.race import Move, Race
 from pytest_promptopt.refine.search import Search
 from pytest_promptopt.settings import Accept
 from tests.rule_world import START, Rules, messages
@@ -35,13 +35,10 @@ from tests.rule_world import START, Rules, messages
 SIZES = (50, 200, 1000)
 SIZES_BUDGET = 3000
 
-decided = race._decided
 
-
-def decided_at_the_end(*given: object) -> bool:
-    """Judge a candidate after every round, but run it on all cases nevertheless."""
-    decided(*given)  # type: ignore[arg-type]
-    return False
+def all_at_once(self: Race, price: float) -> list[Move]:
+    """Run every candidate on all cases."""
+    return [Move(runner, runner.outlook.unrun, 1.0) for runner in self.runners if runner.outlook.unrun]
 
 
 def one_direction(self: Directions, prose: str, suited: Sequence[str], count: int) -> tuple[str, ...]:
@@ -53,7 +50,9 @@ PARTS: dict[str, dict[str, object]] = {
     "all parts": {},
     "no merging": {},
     "no ablation": {"workshop.culprit": lambda *_: None},
-    "no racing": {"race._decided": decided_at_the_end, "race.FIRST_RUNG": 10**9},
+    "no racing": {"race.Race.moves": all_at_once},
+    "no price": {"economy.Economy.price": lambda self, prospects, free: self.floor},
+    "no learning": {"posterior.Learning.learn": lambda *_: None},
     "no memory": {"requests._memory": lambda *_: iter(())},
     "no directions": {"directions.Directions.take": one_direction},
     "no guards": {"briefs.Briefing.guarded": lambda *_: ()},

@@ -73,7 +73,8 @@ def test_cases_that_stand_in_a_text_as_examples_are_in_none_of_its_figures() -> 
     outlook = Outlook(["00", "02", "03"], base._learning, base=base, kind=Kind.EXAMPLES)
     outlook.add(results({"00": 1.0, "01": 1.0, "02": 1.0, "03": 0.0, "04": 1.0, "05": 1.0}))
     foresight = outlook.foresight()
-    assert (foresight.rate, foresight.cases, foresight.run) == (EXACT(2 / 3), 3, 3)
+    assert foresight.rate == EXACT(2 / 3)
+    assert (foresight.cases, foresight.run) == (3, 3)
     assert set(outlook.known) == {"00", "02", "03"}
     assert outlook.lead(base).mean < 1.5, "one of the three was fixed"
 

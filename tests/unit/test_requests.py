@@ -46,6 +46,7 @@ from pytest_promptopt.refine.halting import Phase
 from pytest_promptopt.refine.labels import balanced_accuracy, table, tallies
 from pytest_promptopt.refine.memory import MAX_LESSON, Counts, Memory, Try, counts
 from pytest_promptopt.refine.policies import Policies
+from pytest_promptopt.refine.posterior import Kind
 from pytest_promptopt.refine.proposer import Wanted, answered, merge, propose
 from pytest_promptopt.refine.quoting import TAGS, block
 from pytest_promptopt.refine.replies import Reply, Unusable
@@ -117,15 +118,13 @@ def attempt(
     *,
     text: str = "Sort {{ ticket }}.",
     verdict: str = REJECTED,
-    kind: str = "",
+    kind: Kind = Kind.REWRITE,
     **more: Any,
 ) -> Attempt:
     """A candidate that was run on the cases of `after`."""
-    made = Attempt(id, (NAME,), "go", overlay={NAME: text}, verdict=verdict, **more)
+    made = Attempt(id, (NAME,), "go", overlay={NAME: text}, verdict=verdict, kind=kind, **more)
     made.results[Split.TRAIN] = tuple(after)
     made.compared[Split.TRAIN] = compare(before, after)
-    if kind:
-        made.kind = kind  # type: ignore[attr-defined]
     return made
 
 
@@ -359,10 +358,11 @@ class TestMemory:
 
     def test_the_tools_own_cut_is_told_by_what_it_did_and_never_under_the_writers_reason(self) -> None:
         cut = attempt(
-            "1.2", self.BEFORE, self.BEFORE, kind="cut", verdict=ACCEPTED, reason="I am the writer."
+            "1.2", self.BEFORE, self.BEFORE, kind=Kind.CUT, verdict=ACCEPTED, reason="I am the writer."
         )
-        repeated = Attempt("1.3", (NAME,), "", made=True, verdict=REFUSED, why="this text was tried before")
-        repeated.kind = "cut"  # type: ignore[attr-defined]
+        repeated = Attempt(
+            "1.3", (NAME,), "", kind=Kind.CUT, verdict=REFUSED, why="this text was tried before"
+        )
         content = request(self.BEFORE, cut, repeated)
         assert "#1.2 cut, accepted: fixed 0 of 4 failing run" in content
         assert "writer" not in content
