@@ -6,7 +6,6 @@ from dataclasses import replace
 
 from pytest_promptopt.records import Split
 from pytest_promptopt.refine.attempts import Version
-from pytest_promptopt.refine.demonstrating import shown_cases
 from pytest_promptopt.refine.halting import Stop
 from pytest_promptopt.refine.outlook import Outlook
 from pytest_promptopt.refine.search import Search
@@ -34,7 +33,7 @@ class Hybrid(Search):
         """A text of `evolve` with what is known of it."""
         original = self.original.outlook
         assert original is not None
-        shown = shown_cases(self, version)
+        shown = self._shown(version)
         outlook = Outlook(
             [case for case in original.cases if case not in shown], self._learning, base=original
         )
