@@ -1,4 +1,4 @@
-"""Texts that are made from one another: each breaks and fixes some cases, and luck turns some verdicts round."""
+"""Texts that are made from one another: each breaks and fixes some cases; luck turns some verdicts round."""
 
 from __future__ import annotations
 

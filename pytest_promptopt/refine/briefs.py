@@ -122,7 +122,7 @@ class Briefing:
         """Remember what every candidate taught; the training cases broken last are guarded first."""
         for name, memory in self._memories.items():
             about = (
-                tried(attempt, name, flaky=self._flaky or ())
+                tried(self._redacted(attempt), name, flaky=self._flaky or ())
                 for attempt in attempts
                 if name in attempt.prompts and attempt.verdict != MERGED
             )
@@ -134,6 +134,13 @@ class Briefing:
             for case in attempt.compared[Split.TRAIN].broken
         ]
         self._broken = list(dict.fromkeys([*broken, *self._broken]))
+
+    def _redacted(self, attempt: Attempt) -> Attempt:
+        results = {
+            split: tuple(redacted(result, self._policies.redact) for result in part)
+            for split, part in attempt.results.items()
+        }
+        return replace(attempt, results=results)
 
     def _steady(self, incumbent: Version, split: Split) -> Sequence[CaseResult]:
         """What it is judged by, without flaky cases while others fail: these say nothing of its text.

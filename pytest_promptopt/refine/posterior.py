@@ -43,7 +43,7 @@ LUCK = (0.005, 0.02, 0.05, 0.09, 0.14, 0.20, 0.28, 0.36)
 #: The share of luck that is expected before anything is learned.
 LUCK_BEFORE = 0.05
 
-#: Before anything is learned a rate is as likely as under these Beta densities: breaking is rarer than fixing.
+#: Before anything is learned a rate is as likely as under these Beta densities: breaking is rarer.
 _BREAKS = (1.0, 12.0)
 _FIXES = (1.0, 2.5)
 

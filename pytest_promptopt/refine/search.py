@@ -277,7 +277,7 @@ class Search(SearchFrame):
             raise cut_off
 
     def _join(self, attempts: list[Attempt]) -> None:
-        """Put the first texts for different prompts together: alone one may show nothing, and calls are few."""
+        """Put the first texts for different prompts together: alone one may show nothing; calls are few."""
         first = {attempt.prompts[0]: attempt for attempt in reversed(undecided(attempts))}
         parts = sorted(first.values(), key=attempts.index)
         joined = self._workshop.merged(self._next_id(attempts), parts, self.best)
@@ -304,7 +304,7 @@ class Search(SearchFrame):
         ]
 
     def _worth_asking(self, phase: Phase) -> int:
-        """How many candidates to ask for: so many that their gain less the price of their calls is highest."""
+        """How many candidates to ask for: where their gain less the price of their calls is highest."""
         if not self.around.settings.writing:
             return 0
         price, prospects = self._price(phase), self._prospects()
@@ -357,7 +357,7 @@ class Search(SearchFrame):
         return True
 
     def _failing(self) -> list[str]:
-        """The training cases that the incumbent was run on and fails, those that the original passes first."""
+        """The training cases that the incumbent was seen to fail, those that the original passes first."""
         failing = [r.case.id for r in self.best.evidence(Split.TRAIN) if r.failing is not None]
         passed = {r.case.id for r in self.original.evidence(Split.TRAIN) if r.failing is None}
         return sorted(failing, key=lambda case: case not in passed)
@@ -479,7 +479,7 @@ class Search(SearchFrame):
         return chosen
 
     def _order(self) -> list[str]:
-        """The training cases in the order of their runs: cases of all labels in turns, drawn anew each time."""
+        """The training cases in the order of their runs: all labels in turns, drawn anew each time."""
         rng = random.Random(f"{self.around.settings.seed}/{len(self.iterations)}")
         groups: dict[str, list[str]] = {}
         for result in sorted(self.original.evidence(Split.TRAIN), key=lambda result: result.case.id):
@@ -535,7 +535,7 @@ class Search(SearchFrame):
         return self._workshop.merged(self._next_id(attempts), parts, self.best)
 
     def _cured(self, leader: Attempt, attempts: Sequence[Attempt]) -> Attempt | None:
-        """The leader without the passage to blame for what it breaks; None where that is not worth the calls."""
+        """The leader without the passage to blame for what it breaks; None where that is not worth calls."""
         broken = leader.compared[Split.TRAIN].broken
         cost = BLAMING * self._calls_per_case
         if len(broken) < 2 or not self._fits(2 * BLAMING):
@@ -548,7 +548,7 @@ class Search(SearchFrame):
         return cured
 
     def _keep_best(self, attempts: Sequence[Attempt], phase: Phase) -> None:
-        """The best candidate that the acceptance rule takes becomes the incumbent; the others are rejected."""
+        """The best candidate that the acceptance rule takes is the new incumbent; the others are rejected."""
         ran = [a for a in undecided(attempts) if a.results.get(Split.TRAIN)]
         for attempt in ran:
             self._compare(attempt)

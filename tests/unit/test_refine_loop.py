@@ -163,19 +163,19 @@ def test_a_large_gain_needs_few_runs_and_the_cases_left_are_run_before_the_phase
 
 
 def test_what_the_cases_left_out_show_counts() -> None:
-    """The first candidate breaks a case that the race did not come to; the next one mends it."""
+    """The candidate breaks a case that the race did not come to; the next request shows it."""
     rare = [Need("train-99-r", "r", split=TRAIN)]
     world = World(
         [*needs("a " * 20 + "- " * 30), *rare],
         ["a not r", "a r"],
         prompts=[FakePrompt(prose="Route {{ ticket }}. r")],
     )
-    result = world.result(seed=1)
+    result = world.result(seed=1, max_iterations=2)
     first, second = result.iterations
-    assert first.candidates[0].broken == ()
+    assert (first.candidates[0].verdict, first.candidates[0].broken) == ("accepted", ())
     assert second.candidates[0].fixed == ("train-99-r",)
-    assert result.after.endswith("a r")
-    assert result.stop == "target reached"
+    assert "train-99-r" in world.requests()[1].partition("<failures")[2].partition("</failures>")[0]
+    assert "train-99-r" not in world.requests()[0]
 
 
 def test_a_best_text_that_turns_out_no_better_where_it_was_not_run_gives_way_to_the_original() -> None:
@@ -203,30 +203,16 @@ HARMFUL = "Route {{ ticket }}. z\nMind a.\nMind b. Do not z.\nMind c."
 
 
 def test_a_candidate_that_breaks_cases_is_tried_without_the_passage_to_blame() -> None:
+    """At once, or when it is the best and shows that it fails what the original passed."""
     cases = needs("a b c a b c" + " z" * 6)
     world = World(cases, [new_prompt(HARMFUL)], prompts=[FakePrompt(prose="Route {{ ticket }}. z")])
-    result = world.result(max_iterations=1)
-    harmful, cured = result.iterations[0].candidates
-    assert harmful.verdict == "rejected"
-    assert (cured.verdict, cured.direction) == (
-        "accepted",
-        "Do what 1.1 does, without the passage that makes cases fail.",
-    )
+    result = world.result(max_iterations=3)
+    cut = [c for i in result.iterations for c in i.candidates if "without the passage" in c.direction]
+    assert [(c.verdict, c.direction) for c in cut] == [
+        ("accepted", "Do what 1.1 does, without the passage that makes cases fail.")
+    ]
     assert result.after == "Route {{ ticket }}. z\nMind a.\nMind b. Mind c."
-    assert world.ran("train-1-a") <= 3, "of the original, of the first candidate, and without the passage"
-
-
-def test_a_candidate_that_no_call_was_left_for_says_so() -> None:
-    world = World(
-        needs("a b c a b c" + " z" * 6),
-        [new_prompt(HARMFUL)],
-        prompts=[FakePrompt(prose="Route {{ ticket }}. z")],
-        interrupt="evaluate 6",
-        error=StopRun("max calls", "all calls are used"),
-    )
-    _, cured = world.result().iterations[0].candidates
-    assert cured.direction.startswith("Do what 1.1 does, without")
-    assert (cured.verdict, cured.why) == ("rejected", "no calls were left to run it")
+    assert result.scores[0].after == 1.0
 
 
 def test_a_candidate_that_the_end_of_the_calls_cut_off_is_judged_by_what_was_run() -> None:
@@ -597,7 +583,8 @@ def test_what_could_not_be_run_at_all_is_said_beside_the_rate() -> None:
     assert owed > 0
     score = result.scores[0]
     assert (score.owed, score.cases) == (owed, 50 - owed), "what was not run is in no figure"
-    assert (score.before, score.after) == (0.5, 1.0), "both over the same cases"
+    assert score.before == pytest.approx(1 - score.fixed / score.cases), "both over the same cases"
+    assert score.after == 1.0
     assert f"{owed} training cases could not be run with the new text: all calls are used" in result.note
     assert result.outcome == "improved", "the confirmation runs every case"
 

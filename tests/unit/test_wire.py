@@ -340,9 +340,7 @@ def test_a_lone_surrogate_arrives(wire: WireServer, model: str) -> None:
 
 
 def test_a_retired_model_works_when_warnings_are_errors(wire: WireServer) -> None:
-    from anthropic.resources.messages.messages import (
-        DEPRECATED_MODELS,  # type: ignore[attr-defined,unused-ignore]
-    )
+    from anthropic.resources.messages.messages import DEPRECATED_MODELS  # type: ignore[attr-defined]
 
     retired = sorted(DEPRECATED_MODELS)[0]
     with warnings.catch_warnings():
