@@ -13,7 +13,7 @@ from pytest_promptopt.refine.acceptance import EPSILON, compare, foreseen, holds
 from pytest_promptopt.refine.attempts import ACCEPTED, MERGED, REJECTED, Attempt, Version, undecided
 from pytest_promptopt.refine.briefs import Briefing
 from pytest_promptopt.refine.checks import Passages
-from pytest_promptopt.refine.confirmation import USUAL_SHARE, foreseen_calls
+from pytest_promptopt.refine.confirmation import foreseen_calls
 from pytest_promptopt.refine.demonstrating import Demonstrating
 from pytest_promptopt.refine.economy import SHARE, Economy, Payoff, Prospect, best_of
 from pytest_promptopt.refine.evaluator import StopRun, Trial
@@ -34,6 +34,9 @@ SCREEN = 100
 
 #: The share of a case's calls that a text is expected to be run on when it becomes the best.
 RUN_SHARE = 0.6
+
+#: At most one in so many calls is kept for confirming, however small the gain is so far.
+MOST_SHARE = 3
 
 #: Cases that a search for a passage to blame is expected to run.
 BLAMING = 20
@@ -117,7 +120,9 @@ class Search(SearchFrame):
         settings = self.around.settings
         first = settings.candidates + 1 + RUN_SHARE * len(rates) * self._calls_per_case
         self._economy = Economy(floor=settings.least_gain / 100 * len(rates) / 100, cost=first)
-        self._least_confirmation = self.around.purse.kept(self.group.key)
+        purse = self.around.purse
+        self._least_confirmation = purse.kept(self.group.key)
+        self._most_confirmation = max(self._least_confirmation, (purse.left() or 0) // MOST_SHARE)
         self._set_aside()
         return needless
 
@@ -233,8 +238,7 @@ class Search(SearchFrame):
             share = (training + further) / max(1, training)
             fixed, broken = (share * count for count in self._gained())
             calls = foreseen_calls(self.group, fixed, broken, self.around.settings.alpha)
-            most = max(self._least_confirmation, (purse.left() or 0) // USUAL_SHARE)
-            calls = min(calls or self._least_confirmation, most)
+            calls = min(calls or self._least_confirmation, self._most_confirmation)
         purse.keep(self.group.key, self._calls_for(spared) + calls)
 
     def _gained(self) -> tuple[float, float]:
