@@ -50,8 +50,16 @@ _FIXES = (1.0, 2.5)
 START_WEIGHT = 2.0
 OTHER_KINDS = 0.5
 
+#: What earlier runs taught weighs as many texts at most: 50 verdicts, as a text is run on about 20 cases. So
+#: it is heard beside what is believed from the start, and five texts of the run itself outweigh both.
+MOST_TOLD = 2.5
+
 #: Parts of a mixture with less of the weight than this change no figure that is shown.
 _NEGLIGIBLE = 1e-4
+
+
+#: How many texts of each kind were believed to have each pair of rates, in the order of `_PAIRS`.
+Taught = Mapping[str, Sequence[float]]
 
 
 class Change(NamedTuple):
@@ -122,12 +130,12 @@ class Belief:
 class Learning:
     """What the texts run so far teach of the next one.
 
-    :param told: what earlier runs of the suite taught: how much a text of each kind weighed on each pair of
-        rates, as `taught` gave it.
+    :param told: what earlier runs of the suite taught, see `told_by`.
     """
 
-    def __init__(self, told: Mapping[str, Sequence[float]] | None = None) -> None:
-        self._weighed: dict[str, list[float]] = {kind: list(each) for kind, each in (told or {}).items()}
+    def __init__(self, told: Taught | None = None) -> None:
+        self._told = told or {}
+        self._weighed: dict[str, list[float]] = {}
         # Little luck is likelier than much: an exponential density with the mean of `LUCK_BEFORE`.
         self._luck = [
             -luck / LUCK_BEFORE + math.log(width) for luck, width in zip(LUCK, _WIDTHS, strict=True)
@@ -148,17 +156,15 @@ class Learning:
     def family(self, kind: Kind) -> list[float]:
         """How likely a new text of `kind` has each pair of rates."""
         total = [START_WEIGHT * weight for weight in _start()]
-        for other, weighed in self._weighed.items():
+        for other, weighed in (*self._told.items(), *self._weighed.items()):
             power = 1.0 if other == kind else OTHER_KINDS
             total = [one + power * two for one, two in zip(total, weighed, strict=True)]
         scale = sum(total)
         return [weight / scale for weight in total]
 
-    def taught(self, most: float) -> dict[str, list[float]]:
-        """What to tell a later run, worth `most` texts at the most."""
-        texts = sum(map(sum, self._weighed.values()))
-        share = min(1.0, most / texts) if texts else 0.0
-        return {kind: [share * each for each in weighed] for kind, weighed in self._weighed.items()}
+    def taught(self) -> Taught:
+        """What the texts of this run taught a later one; what an earlier one told is not passed on."""
+        return {kind: [round(each, 6) for each in weighed] for kind, weighed in self._weighed.items()}
 
     def belief(self, kind: Kind, seen: Iterable[Seen]) -> Belief:
         """What is believed of a text of `kind` with these verdicts."""
@@ -177,6 +183,32 @@ class Learning:
         kept = [(w, change) for w, (_, change) in zip(weights, logs, strict=True) if w > _NEGLIGIBLE]
         total = sum(weight for weight, _ in kept)
         return Belief(tuple((weight / total, change) for weight, change in kept), tuple(evidence))
+
+
+def told_by(earlier: Iterable[Taught]) -> Taught:
+    """What earlier runs taught, all together, worth `MOST_TOLD` texts at the most."""
+    total: dict[str, list[float]] = {}
+    for taught in earlier:
+        for kind, weighed in taught.items():
+            total[kind] = [one + two for one, two in zip(total.get(kind, _NOTHING), weighed, strict=True)]
+    texts = math.fsum(map(math.fsum, total.values()))
+    share = min(1.0, MOST_TOLD / texts) if texts else 0.0
+    return {kind: [share * each for each in weighed] for kind, weighed in total.items()}
+
+
+def taught_in(found: object) -> Taught:
+    """What a run has taught, as JSON gives it back. Raises `ValueError` for anything else."""
+    if not isinstance(found, Mapping) or not all(map(_are_weights, found.values())):
+        raise ValueError("these are not the weights of pairs of rates")
+    return {Kind(kind): weighed for kind, weighed in found.items()}
+
+
+def _are_weights(found: object) -> bool:
+    return (
+        isinstance(found, list)
+        and len(found) == len(_PAIRS)
+        and all(isinstance(each, int | float) and 0 <= each < math.inf for each in found)
+    )
 
 
 def foreseeable(mean: float, variance: float, cases: float, run: float) -> float:
@@ -200,6 +232,7 @@ _WIDTHS = tuple(high - low for low, high in zip(_EDGES, _EDGES[1:], strict=False
 _PAIRS = tuple((breaks, fixes) for breaks in RATES for fixes in RATES)
 _CHANGES = tuple(tuple(Change(place, *pair) for pair in _PAIRS) for place in range(len(LUCK)))
 _PLACES = {pair: place for place, pair in enumerate(_PAIRS)}
+_NOTHING = (0.0,) * len(_PAIRS)
 
 
 @lru_cache(maxsize=1)
