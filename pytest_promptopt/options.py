@@ -66,6 +66,12 @@ def _examples(name: str, text: str) -> int:
     return count
 
 
+def _switch(name: str, text: str) -> bool:
+    if text not in ("on", "off"):
+        raise SettingsError(f"{name}: {text!r} is not on or off")
+    return text == "on"
+
+
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600}
 
 
@@ -114,6 +120,16 @@ def _strategies(name: str, text: str) -> tuple[str, ...]:
             "such as refine,evolve"
         )
     return names
+
+
+def _points(name: str, text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < float("inf"):
+        raise SettingsError(f"{name}: {text!r} is not a number of points from 0, such as 0.5")
+    return value
 
 
 def _alpha(name: str, text: str) -> float:
@@ -208,6 +224,14 @@ OPTIONS = (
         "Stop after this many iterations that gain less than 2 points (default: 5)",
         _whole(1),
     ),
+    Option(
+        "learn",
+        "learn",
+        "string",
+        "SWITCH",
+        "Begin with what earlier runs of the same cases have taught: on or off (default: on)",
+        _switch,
+    ),
     Option("target", "target", "float", "RATE", "Pass rate to stop at, such as 0.95 (default: 1.0)", _rate),
     Option(
         "accept",
@@ -277,6 +301,14 @@ OPTIONS = (
         "RATE",
         "Gate: each prompt must reach this pass rate; its single failing cases no longer fail the session",
         _rate,
+    ),
+    Option(
+        "least_gain",
+        None,
+        "float",
+        "POINTS",
+        "End a search when its next iteration is expected to win less than this for 100 calls (default: 1)",
+        _points,
     ),
     Option(
         "split",

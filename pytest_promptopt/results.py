@@ -24,6 +24,7 @@ class CandidateResult:
     :param verdict: ``accepted``, ``rejected``, ``refused`` or ``merged``, and `why` in a sentence.
     :param fixed: cases that fail under the incumbent and pass under it; `broken` the other way round.
     :param split: None when it was not run.
+    :param run: on how many cases of `split` it was run.
     """
 
     id: str
@@ -36,6 +37,7 @@ class CandidateResult:
     fixed: tuple[str, ...] = ()
     broken: tuple[str, ...] = ()
     split: Split | None = None
+    run: int = 0
 
 
 @dataclass(frozen=True)

@@ -58,6 +58,7 @@ class Settings:
 
     :param least_gain: points of the pass rate that 100 calls of an iteration must be expected to win; a
         search ends when the next one is not.
+    :param learn: whether a search begins with what earlier runs of the same cases taught.
     :param alpha: a change counts as shown from this p-value down.
     :param examples: how many training cases may stand in a prompt as examples at most; 0 for none.
     :param resume: the id of the run to continue; empty for a new one.
@@ -75,6 +76,7 @@ class Settings:
     plateau: int = 5
     target: float = 1.0
     least_gain: float = 1.0
+    learn: bool = True
     accept: Accept = Accept.IMPROVED
     alpha: float = 0.05
     max_calls: int | None = None

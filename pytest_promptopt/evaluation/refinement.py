@@ -192,7 +192,7 @@ class Refinement:
                 write=partial(self._write, journal) if self._settings.mode is Mode.OPTIMIZE else None,
                 strategy=strategy,
                 heldout=self._plan.heldout,
-                history=Histories(self._settings.home, record.id, record.past),
+                history=self._histories(record),
             )
         self._over = True
         if record.past is not None:
@@ -233,11 +233,14 @@ class Refinement:
                 self._settings,
                 self._policies(),
                 heldout=self._plan.heldout,
-                history=Histories(self._settings.home, record.id, None),
+                history=self._histories(record),
                 open_journal=open_journal,
                 spend=self._spend,
             )
         return replace(result, compared=tuple(map(self._with_relative_journal, result.compared)))
+
+    def _histories(self, record: RunRecord) -> Histories:
+        return Histories(self._settings.home, record.id, record.past, learn=self._settings.learn)
 
     def _with_relative_journal(self, result: RunResult) -> RunResult:
         return replace(result, journal=Path(result.journal).relative_to(self._settings.rootdir).as_posix())

@@ -31,6 +31,7 @@ class Comparison:
     :param lead: the gain without the luck in either rate; None where it is not told apart.
     :param chance: how likely it is better on all of them, by what was run; None where it is not told apart.
     :param sideways: whether as good may be enough.
+    :param failing: how many of the cases run under both fail under the incumbent; `passing`: pass.
     """
 
     split: Split
@@ -44,6 +45,8 @@ class Comparison:
     lead: float | None = None
     chance: float | None = None
     sideways: bool = True
+    failing: int = 0
+    passing: int = 0
 
     @property
     def gain(self) -> float:
@@ -61,11 +64,14 @@ class Comparison:
         return f"{points:+g} points" if points else "±0 points"
 
     def __str__(self) -> str:
+        """A rate that is expected only never stands for what was counted, nor the reverse."""
+        rates = f"{self.before:.1%} to {self.after:.1%}"
+        if not self.unrun:
+            counts = f"{len(self.fixed)} fixed, {len(self.broken)} broken"
+            return f"{rates} of {self.cases} {self.split} cases, {counts}"
         return (
-            f"{self.before:.1%} to {self.after:.1%} of {self.cases} {self.split} cases, "
-            f"{len(self.fixed)} fixed, {len(self.broken)} broken"
-            + f", {self.unrun} not run"
-            * bool(self.unrun)
+            f"fixed {len(self.fixed)} of {self.failing} run, broke {len(self.broken)} of {self.passing} run; "
+            f"{rates} expected of {self.cases} {self.split} cases, {self.unrun} not run"
         )
 
 
@@ -93,6 +99,7 @@ def compare(
     ]
     count = len(pairs)
     passes = 1.0 - EPSILON
+    failing = sum(one < passes for _, one, _ in pairs)
     return Comparison(
         split=split,
         cases=count,
@@ -101,6 +108,8 @@ def compare(
         fixed=tuple(case for case, one, two in pairs if one < passes <= two),
         broken=tuple(case for case, one, two in pairs if two < passes <= one),
         growth=growth,
+        failing=failing,
+        passing=count - failing,
     )
 
 

@@ -118,6 +118,7 @@ class Attempt:
             fixed=tuple(case for one in self.compared.values() for case in one.fixed),
             broken=tuple(case for one in self.compared.values() for case in one.broken),
             split=latest.split if latest else None,
+            run=latest.cases - latest.unrun if latest else 0,
         )
 
     def kept(self) -> Version:

@@ -42,6 +42,7 @@ from pytest_promptopt.refine.attempts import Version
 from pytest_promptopt.refine.evaluator import StopRun, Trial
 from pytest_promptopt.refine.frame import SEARCHED
 from pytest_promptopt.refine.groups import Group
+from pytest_promptopt.refine.posterior import Taught
 from pytest_promptopt.refine.surroundings import Surroundings
 from pytest_promptopt.results import Confirmation
 
@@ -99,11 +100,13 @@ class History:
     :param confirmations: how often earlier runs have asked fresh answers of these train and validation cases.
     :param heldout: how often earlier runs have scored these held-out cases.
     :param begun: the confirmations of this run, by the number of their first sample.
+    :param told: what earlier runs taught of new texts, see `posterior.told_by`.
     """
 
     confirmations: int = 0
     heldout: int = 0
     begun: Mapping[int, Begun] = field(default_factory=dict)
+    told: Taught = field(default_factory=dict)
 
 
 def first_sample(run: str, winner: Overlay) -> int:

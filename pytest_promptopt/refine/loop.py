@@ -50,20 +50,26 @@ def run(
     :param purse: what the ceiling leaves, and what of it is kept for the end; None without a ceiling.
     :param strategy: how each group of prompts is searched; `settings.strategy` is its name.
     :param heldout: the held-out cases that are scored; None for all.
-    :param history: what earlier runs have asked, and earlier processes of this one.
+    :param history: what earlier runs have asked and taught, and earlier processes of this one.
     """
     started = time.monotonic()
-    around = Surroundings(evaluator, ask, settings, policies, journal, spend, purse or Purse())
+    groups = connected(prompts, evaluator.cases)
+    earlier = {group.key: history(group) for group in groups}
+    told = {key: each.told for key, each in earlier.items()}
+    around = Surroundings(evaluator, ask, settings, policies, journal, spend, purse or Purse(), told)
     _record_start(around, prompts)
-    _keep_for_the_end(around, connected(prompts, evaluator.cases), heldout)
-    searches = [strategy(group, around) for group in connected(prompts, evaluator.cases)]
+    _keep_for_the_end(around, groups, heldout)
+    searches = [strategy(group, around) for group in groups]
     for number, search in enumerate(searches):
         _keep_for_others(around, [later.group for later in searches[number:]])
         search.run()
         if search.interrupted:
             break
     interrupted = any(search.interrupted for search in searches)
-    endings = [Ending(search, around, heldout=heldout, history=history(search.group)) for search in searches]
+    endings = [
+        Ending(search, around, heldout=heldout, history=earlier[group.key])
+        for search, group in zip(searches, groups, strict=True)
+    ]
     if not interrupted:
         try:
             close(endings, around, journal.run_id if journal else f"seed {settings.seed}", write)
@@ -115,6 +121,7 @@ def _record_start(around: Surroundings, prompts: Sequence[Prompt]) -> None:
         prompts={prompt.name: prompt.prose for prompt in prompts},
         cases=[asdict(case) for case in around.evaluator.cases],
         settings={name: _plain(value) for name, value in asdict(settings).items()},
+        told=around.told,
     )
 
 

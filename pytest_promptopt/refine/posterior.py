@@ -54,11 +54,19 @@ OTHER_KINDS = 0.5
 #: Steps in which a family is estimated: from the start, and when little has changed.
 STEPS, FEW_STEPS = 12, 2
 
+#: What earlier runs taught weighs as many texts at most: 50 verdicts, as a text is run on about 20 cases. So
+#: it is heard beside what is believed from the start, and five texts of the run itself outweigh both.
+MOST_TOLD = 2.5
+
 #: Parts of a mixture with less of the weight than this change no figure that is shown.
 _NEGLIGIBLE = 1e-4
 
 #: A variance of a rate below this is none.
-_NOTHING = 1e-12
+_NO_VARIANCE = 1e-12
+
+
+#: How many texts of each kind were believed to have each pair of rates, in the order of `_PAIRS`.
+Taught = Mapping[str, Sequence[float]]
 
 
 class Change(NamedTuple):
@@ -145,11 +153,10 @@ class _Text(NamedTuple):
 class Learning:
     """What the texts run so far teach of the next one.
 
-    :param told: what earlier runs of the suite taught: how much a text of each kind weighed on each pair of
-        rates, as `taught` gave it.
+    :param told: what earlier runs of the suite taught, see `told_by`.
     """
 
-    def __init__(self, told: Mapping[str, Sequence[float]] | None = None) -> None:
+    def __init__(self, told: Taught | None = None) -> None:
         self._told = {kind: list(weighed) for kind, weighed in (told or {}).items()}
         self._texts: list[_Text] = []
         self._supposed: dict[str, _Text] = {}
@@ -185,17 +192,14 @@ class Learning:
         others = [text for id, text in self._supposed.items() if id != but]
         return self._estimated(kind, family, [*self._texts, *others], FEW_STEPS) if others else family
 
-    def taught(self, most: float) -> dict[str, list[float]]:
-        """What to tell a later run, worth `most` texts at the most."""
-        found: dict[str, list[float]] = {kind: list(each) for kind, each in self._told.items()}
+    def taught(self) -> Taught:
+        """What the texts of this run taught a later one; what an earlier one told is not passed on."""
+        found: dict[str, list[float]] = {}
         for text in self._texts:
-            weighed = found.setdefault(text.kind, [0.0] * len(_PAIRS))
-            found[text.kind] = [
-                one + two for one, two in zip(weighed, text.under(self.family(text.kind)), strict=True)
-            ]
-        texts = sum(map(sum, found.values()))
-        share = min(1.0, most / texts) if texts else 0.0
-        return {kind: [share * each for each in weighed] for kind, weighed in found.items()}
+            weighed = found.get(text.kind, list(_NO_WEIGHTS))
+            family = self.family(text.kind)
+            found[text.kind] = [a + b for a, b in zip(weighed, text.under(family), strict=True)]
+        return {kind: [round(each, 6) for each in weighed] for kind, weighed in found.items()}
 
     def _estimated(self, kind: Kind, family: list[float], texts: Sequence[_Text], steps: int) -> list[float]:
         """The family that explains `texts` best beside what was told (expectation maximization)."""
@@ -237,6 +241,32 @@ class Learning:
         return Belief(parts, tuple(evidence), _mixed(own, self.luck))
 
 
+def told_by(earlier: Iterable[Taught]) -> Taught:
+    """What earlier runs taught, all together, worth `MOST_TOLD` texts at the most."""
+    total: dict[str, list[float]] = {}
+    for taught in earlier:
+        for kind, weighed in taught.items():
+            total[kind] = [one + two for one, two in zip(total.get(kind, _NO_WEIGHTS), weighed, strict=True)]
+    texts = math.fsum(map(math.fsum, total.values()))
+    share = min(1.0, MOST_TOLD / texts) if texts else 0.0
+    return {kind: [share * each for each in weighed] for kind, weighed in total.items()}
+
+
+def taught_in(found: object) -> Taught:
+    """What a run has taught, as JSON gives it back. Raises `ValueError` for anything else."""
+    if not isinstance(found, Mapping) or not all(map(_are_weights, found.values())):
+        raise ValueError("these are not the weights of pairs of rates")
+    return {Kind(kind): weighed for kind, weighed in found.items()}
+
+
+def _are_weights(found: object) -> bool:
+    return (
+        isinstance(found, list)
+        and len(found) == len(_PAIRS)
+        and all(isinstance(each, int | float) and 0 <= each < math.inf for each in found)
+    )
+
+
 def foreseeable(mean: float, variance: float, cases: float, run: float) -> float:
     """How far running `run` of `cases` cases moves the expected number of changes among them, as a variance.
 
@@ -244,7 +274,7 @@ def foreseeable(mean: float, variance: float, cases: float, run: float) -> float
     1948).
     """
     run = min(run, cases)
-    if run <= 0 or variance <= _NOTHING:
+    if run <= 0 or variance <= _NO_VARIANCE:
         return run * mean * (1 - mean) if run > 0 else 0.0
     weight = max(1e-3, mean * (1 - mean) / variance - 1)
     told = run * mean * (1 - mean) * (weight + run) / (weight + 1)
@@ -258,6 +288,7 @@ _WIDTHS = tuple(high - low for low, high in pairwise(_EDGES))
 _PAIRS = tuple((breaks, fixes) for breaks in RATES for fixes in RATES)
 _CHANGES = tuple(tuple(Change(place, *pair) for pair in _PAIRS) for place in range(len(LUCK)))
 _PLACES = {pair: place for place, pair in enumerate(_PAIRS)}
+_NO_WEIGHTS = (0.0,) * len(_PAIRS)
 
 
 @lru_cache(maxsize=1)

@@ -22,7 +22,7 @@ from pytest_promptopt.refine.frame import SEARCHED, SearchFrame, inputs
 from pytest_promptopt.refine.groups import Group
 from pytest_promptopt.refine.halting import Halt, Phase, Stop
 from pytest_promptopt.refine.outlook import Outlook, outlook_of
-from pytest_promptopt.refine.posterior import Kind, Learning
+from pytest_promptopt.refine.posterior import RATES, Kind, Learning
 from pytest_promptopt.refine.race import BATCH, Move, Race, Runner
 from pytest_promptopt.refine.shares import ENOUGH_CASES
 from pytest_promptopt.refine.surroundings import Surroundings
@@ -58,7 +58,7 @@ class Search(SearchFrame):
         self._accepted: list[Version] = []
         self._briefing = Briefing(group, around.settings, around.policies)
         self._workshop = Workshop(self, self._briefing)
-        self._learning = Learning()
+        self._learning = Learning(around.told.get(group.key))
         self._merging, self._curing = Payoff(MERGED_SHARE), Payoff(CURED_SHARE)
         self._demonstrating = Demonstrating(self)
         self._ways = {Kind.REWRITE: Payoff(), Kind.EXAMPLES: Payoff()}
@@ -89,6 +89,7 @@ class Search(SearchFrame):
 
     def conclude(self) -> None:
         """Score what a search stopped in training had found; the calls for it were set aside."""
+        self.around.record("learned", prompts=self.names, rates=RATES, taught=self._learning.taught())
         self.around.purse.keep(self.group.key, 0)
         if self.best.owed and self.around.settings.no_regressions:
             self.notes.append(f"candidate {self.best.id} was not run on {len(self.best.owed)} training cases")

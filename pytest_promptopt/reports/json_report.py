@@ -52,9 +52,11 @@ none), ``prompts``, ``run``.
   them; no figure counts them), the 95 % ``interval`` (low, high) of ``after``, and ``p_better`` and
   ``p_worse``, the exact one-sided sign tests of those counts
 * their ``iterations``: ``number``, ``phase``, the rate ``before`` and the ``best`` after, how many training
-  cases this text ``owed``, ``elapsed``, ``spend``, ``candidates`` with ``id``, ``prompts``, ``direction``,
-  ``reason``, ``rate`` and the ``split`` that it was measured or estimated on, ``verdict``, ``why``,
-  ``fixed``, ``broken``
+  cases this text ``owed``, its ``foresight`` (null in the validation phase: ``rate``, the ends ``low`` and
+  ``high`` of its 90 % interval, its standard deviation ``sd``, how many of ``cases`` were ``run``; ``best``
+  is measured when all were), ``elapsed``, ``spend``, ``candidates`` with ``id``, ``prompts``,
+  ``direction``, ``reason``, ``rate`` and the ``split`` that it was measured or estimated on, how many of its
+  cases were ``run``, ``verdict``, ``why``, ``fixed``, ``broken``
 """
 
 from __future__ import annotations
@@ -218,6 +220,7 @@ def _iteration(iteration: Iteration) -> dict[str, Any]:
         "before": iteration.before,
         "best": iteration.best,
         "owed": iteration.owed,
+        "foresight": iteration.foresight and dataclasses.asdict(iteration.foresight),
         "elapsed": iteration.elapsed,
         "spend": _spend(iteration.spend),
         "candidates": [dataclasses.asdict(candidate) for candidate in iteration.candidates],

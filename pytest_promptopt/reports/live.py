@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING, Protocol, TextIO
 
 from pytest_promptopt.records import Spend, Split
 from pytest_promptopt.reports.wording import cost, duration, excerpt, percent, plural, printable
-from pytest_promptopt.results import CandidateResult, Iteration, SplitScore
+from pytest_promptopt.results import CandidateResult, Foresight, Iteration, SplitScore
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
 UPDATES_PER_SECOND = 8
+
+#: The longest reason why a candidate was refused.
+MAX_REASON_WIDTH = 120
 
 
 class Progress(Protocol):
@@ -85,22 +88,41 @@ def iteration_line(iteration: Iteration, *, prompt: str) -> str:
     tried = ", ".join(parts) or "no candidate"
     name = f", {printable(iteration.prompt)}" * (iteration.prompt != prompt)
     rates = dict.fromkeys(percent(rate) for rate in (iteration.before, iteration.best) if rate is not None)
-    best = " -> ".join(rates) + _owed(iteration)
     return (
-        f"  iteration {iteration.number}{name}: best {best} (tried {tried}; "
+        f"  iteration {iteration.number}{name}: best {' -> '.join(rates)} ({_interval(iteration)}tried {tried}; "
         f"{plural(iteration.spend.calls, 'call')}, {cost(iteration.spend)}, {duration(iteration.elapsed)})"
     )
 
 
+def refusal_lines(iteration: Iteration) -> list[str]:
+    """Why candidates were refused, a line for each reason: ``2.1, 2.3 refused: it was tried before``."""
+    reasons: dict[str, list[str]] = {}
+    for candidate in iteration.candidates:
+        if candidate.verdict == "refused":
+            reasons.setdefault(candidate.why, []).append(printable(candidate.id))
+    return [f"    {', '.join(ids)} refused: {excerpt(why, MAX_REASON_WIDTH)}" for why, ids in reasons.items()]
+
+
 def _rate(candidate: CandidateResult, iteration: Iteration) -> float | None:
-    """Its rate; for a text with cases not run yet that which the search goes on with, not its estimate."""
-    taken = iteration.owed and candidate.verdict == "accepted"
+    """Its rate; where `best` is expected only, the accepted one has that rate as well."""
+    taken = _expected(iteration) and candidate.verdict == "accepted"
     return iteration.best if taken else candidate.rate
 
 
-def _owed(iteration: Iteration) -> str:
-    """That the rate may change yet: some cases were spared so far."""
-    return f", {plural(iteration.owed, 'case')} not run yet" * bool(iteration.owed)
+def _expected(iteration: Iteration) -> Foresight | None:
+    """What `best` rests on, if it was not run on all cases."""
+    found = iteration.foresight
+    return found if found is not None and found.run < found.cases else None
+
+
+def _interval(iteration: Iteration) -> str:
+    """``60-89%, 18 of 50 cases run; ``: how far the rate may be off; empty where it was measured."""
+    found = _expected(iteration)
+    if found is None:
+        return ""
+    return (
+        f"{100 * found.low:.0f}-{100 * found.high:.0f}%, {found.run} of {plural(found.cases, 'case')} run; "
+    )
 
 
 def _fell_in_training(candidate: CandidateResult, iteration: Iteration) -> bool:
@@ -146,6 +168,8 @@ class LineProgress:
 
     def iteration(self, iteration: Iteration) -> None:
         self._write(iteration_line(iteration, prompt=self._last_phase[1]))
+        for line in refusal_lines(iteration):
+            self._write(line)
 
     def calls(self, in_flight: int, done: int, spend: Spend) -> None:
         """Not shown: a log wants no line per call."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from pytest_promptopt.evidence import sign_test, small_split, wilson
@@ -13,6 +14,7 @@ from pytest_promptopt.reports.lines import (
     BOLD,
     DIM,
     GOOD,
+    MAX_ID_WIDTH,
     PLAIN,
     WARN,
     Line,
@@ -21,11 +23,21 @@ from pytest_promptopt.reports.lines import (
     passed_samples,
 )
 from pytest_promptopt.reports.wording import cost, duration, excerpt, percent, plural, printable, table
-from pytest_promptopt.results import Confirmation, MadeUp, PromptResult, RunResult, SplitScore
+from pytest_promptopt.results import (
+    CandidateResult,
+    Confirmation,
+    MadeUp,
+    PromptResult,
+    RunResult,
+    SplitScore,
+)
 
 #: Lines of a diff shown, and the longest: most of a prompt may stand on one.
 MAX_DIFF_LINES = 40
 MAX_DIFF_WIDTH = 2_000
+
+#: Reasons of refused candidates that are named.
+MAX_REASONS = 3
 
 #: The longest error in a headline.
 MAX_REASON_WIDTH = 400
@@ -89,6 +101,7 @@ def _search(prompts: Sequence[PromptResult], run: RunResult, alpha: float, width
     if iterations:
         tried = f"{plural(len(iterations), 'iteration')}, {plural(len(candidates), 'candidate')}"
         yield Line(f"  tried:    {tried}")
+        yield from _refused(candidates)
     if one.why and one.outcome != "passing":
         yield from _wrapped(f"stopped:  {one.stop}: {one.why}", width)
     if one.note:
@@ -99,6 +112,18 @@ def _search(prompts: Sequence[PromptResult], run: RunResult, alpha: float, width
         if prompt in changed:
             yield from _diff(prompt, run.journal)
             yield _written(prompt, run.journal)
+
+
+def _refused(candidates: Sequence[CandidateResult]) -> Iterator[Line]:
+    """Why candidates cost no call, the most frequent reason first."""
+    reasons = Counter(candidate.why for candidate in candidates if candidate.verdict == "refused")
+    if not reasons:
+        return
+    yield Line(f"  refused:  {plural(reasons.total(), 'candidate')}, before a call was made for it:")
+    for why, count in reasons.most_common(MAX_REASONS):
+        yield Line(f"            {count:,} x {excerpt(why, MAX_ID_WIDTH)}")
+    if (hidden := len(reasons) - MAX_REASONS) > 0:
+        yield Line(f"            ... and {plural(hidden, 'further reason')}")
 
 
 def _headline(prompt: PromptResult, more: str = "") -> Line:

@@ -1,41 +1,68 @@
-"""How often the cases of a run were asked before: what is tried often enough succeeds by luck."""
+"""What earlier runs tell of the cases of a run: how often they were asked, and what new texts did to them.
+
+What is tried often enough succeeds by luck, so it is counted. What new texts did is reduced once to the
+numbers that a search begins with; a run keeps those in its journal, and goes on with them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pytest_promptopt.journal import JournalError
+from pytest_promptopt.journal import FILE_NAME, JournalError
 from pytest_promptopt.records import Split
 from pytest_promptopt.refine.confirmation import Begun, History
 from pytest_promptopt.refine.frame import SEARCHED
 from pytest_promptopt.refine.groups import Group
+from pytest_promptopt.refine.posterior import RATES, Taught, taught_in, told_by
 from pytest_promptopt.runs.past import PastRun, folders
+
+#: Runs that teach a later one: the newest, since what is left to mend changes from run to run.
+TEACHING = 5
+
+
+@dataclass(frozen=True)
+class About:
+    """The prompts and cases that something in an earlier run was about."""
+
+    prompts: frozenset[str]
+    cases: frozenset[str]
+
+    def same(self, names: Collection[str], cases: Collection[str]) -> bool:
+        """Whether that are these prompts and at least half of these cases."""
+        half = 2 * len(self.cases.intersection(cases)) >= len(self.cases | set(cases)) > 0
+        return half and not self.prompts.isdisjoint(names)
 
 
 @dataclass(frozen=True)
 class Asked:
     """A confirmation or a scoring of held-out cases in an earlier run."""
 
-    prompts: frozenset[str]
-    cases: frozenset[str]
+    about: About
     event: str
 
 
 class Histories:
-    """What earlier runs asked, and earlier processes of this one; called with a group of prompts.
+    """What earlier runs asked and taught, and earlier processes of this one; called with a group of prompts.
 
     :param run: the id of this run; only runs begun before it count.
     :param past: this run as its earlier processes left it; None for a new one.
+    :param learn: whether a new run is told what earlier ones taught.
     """
 
-    def __init__(self, home: Path, run: str, past: PastRun | None) -> None:
-        self._earlier = [
-            asked for folder in folders(home) if folder.name < run for asked in _asked_in(folder)
-        ]
+    def __init__(self, home: Path, run: str, past: PastRun | None, *, learn: bool = True) -> None:
+        self._asked: list[Asked] = []
+        # The newest first.
+        self._taught: list[tuple[About, Taught]] = []
+        for folder in folders(home):
+            if folder.name < run:
+                asked, taught = _read(folder)
+                self._asked += asked
+                self._taught += taught.items()
         self._past = past
+        self._learn = learn
 
     def __call__(self, group: Group) -> History:
         names = {prompt.name for prompt in group.prompts}
@@ -43,16 +70,30 @@ class Histories:
             confirmations=self._count("confirmation", names, group.ids(*SEARCHED)),
             heldout=self._count("heldout", names, group.ids(Split.HELDOUT)),
             begun=dict(_begun(self._past, names)),
+            told=self._told(group.key, names, group.ids(*SEARCHED)),
         )
 
     def _count(self, event: str, names: Collection[str], cases: Collection[str]) -> int:
-        """How many there were about these prompts and at least half of these cases."""
-        return sum(
-            asked.event == event
-            and not asked.prompts.isdisjoint(names)
-            and 2 * len(asked.cases.intersection(cases)) >= len(asked.cases | set(cases)) > 0
-            for asked in self._earlier
-        )
+        return sum(asked.event == event and asked.about.same(names, cases) for asked in self._asked)
+
+    def _told(self, key: str, names: Collection[str], cases: Collection[str]) -> Taught:
+        """What the search of these prompts begins with: of a run that goes on, what it began with."""
+        if self._past is not None:
+            return _told_then(self._past, key)
+        earlier = [taught for about, taught in self._taught if about.same(names, cases)]
+        return told_by(earlier[:TEACHING]) if self._learn else {}
+
+
+def _told_then(run: PastRun, key: str) -> Taught:
+    """What a search of `run` began with; raises `JournalError` when this version cannot begin with it."""
+    for event in run.events:
+        if event.event == "start":
+            try:
+                return taught_in(event.data.get("told", {}).get(key, {}))
+            except (AttributeError, ValueError) as error:
+                where = f"{run.folder / FILE_NAME}:{event.seq}"
+                raise JournalError(f"{where}: not what a run of this version began with: {error}") from None
+    return {}
 
 
 def _begun(past: PastRun | None, names: Collection[str]) -> Iterator[tuple[int, Begun]]:
@@ -61,13 +102,18 @@ def _begun(past: PastRun | None, names: Collection[str]) -> Iterator[tuple[int, 
             yield event.data["sample"], Begun(event.data["limit"], tuple(event.data["looked"]))
 
 
-def _asked_in(folder: Path) -> Iterator[Asked]:
-    """What a run has asked, each once, however often it was continued."""
+def _read(folder: Path) -> tuple[list[Asked], dict[About, Taught]]:
+    """What a run has asked, each once, however often it was continued, and what it taught if it ended."""
     try:
         run = PastRun.load(folder)
-        yield from {asked: None for asked in _asked(run)}
+        asked = list(dict.fromkeys(_asked(run)))
     except (JournalError, OSError, KeyError, TypeError, ValueError):
-        return
+        return [], {}
+    try:
+        finished = run.end is not None and not run.end["interrupted"]
+        return asked, dict(_taught(run)) if finished else {}
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return asked, {}
 
 
 def _asked(run: PastRun) -> Iterator[Asked]:
@@ -76,10 +122,24 @@ def _asked(run: PastRun) -> Iterator[Asked]:
         if event.event == "start":
             cases = event.data["cases"]
         elif event.event == "confirmation" and event.data["pairs"]:
-            names = frozenset(event.data["prompts"])
-            searched = (
-                c["id"] for c in cases if c["split"] in SEARCHED and not names.isdisjoint(c["prompts"])
-            )
-            yield Asked(names, frozenset(searched), event.event)
+            yield Asked(_about(event.data["prompts"], cases), event.event)
         elif event.event == "heldout" and "cases" in event.data:
-            yield Asked(frozenset(event.data["prompts"]), frozenset(event.data["cases"]), event.event)
+            about = About(frozenset(event.data["prompts"]), frozenset(event.data["cases"]))
+            yield Asked(about, event.event)
+
+
+def _taught(run: PastRun) -> Iterator[tuple[About, Taught]]:
+    """What each search taught; of one that was continued the last word."""
+    cases: list[Mapping[str, Any]] = []
+    for event in run.events:
+        if event.event == "start":
+            cases = event.data["cases"]
+        elif event.event == "learned" and event.data["rates"] == list(RATES):
+            yield _about(event.data["prompts"], cases), taught_in(event.data["taught"])
+
+
+def _about(prompts: Sequence[str], cases: Sequence[Mapping[str, Any]]) -> About:
+    """These prompts with the cases that their search may see."""
+    names = frozenset(prompts)
+    searched = (c["id"] for c in cases if c["split"] in SEARCHED and not names.isdisjoint(c["prompts"]))
+    return About(names, frozenset(searched))

@@ -21,7 +21,7 @@ OPENED, RESUMED = "opened", "resumed"
 _GOES_ON = (Halt.BUDGET, Halt.REFUSED)
 
 #: These say that it ended, and decide nothing.
-_ENDINGS = ("stop", "end", RESUMED)
+_ENDINGS = ("stop", "learned", "end", RESUMED)
 
 #: Errors that say nothing about the call itself.
 _PASSING = (ErrorKind.BUDGET, ErrorKind.CANCELLED)

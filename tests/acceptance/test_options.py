@@ -19,6 +19,8 @@ WRONG = {
     "optimizer_model": ("gpt", "accepted are 'anthropic/<model>'"),
     "candidates": ("11", "a whole number from 1 to 10"),
     "examples": ("17", "not auto, off or a whole number from 1 to 16"),
+    "learn": ("yes", "not on or off"),
+    "least_gain": ("-0.5", "a number of points from 0, such as 0.5"),
     "max_iterations": ("0", "a whole number from 1"),
     "plateau": ("few", "a whole number from 1"),
     "target": ("1.5", "a share from 0 to 1 (0.9) or a percentage (90%)"),

@@ -14,7 +14,14 @@ from pytest_promptopt.failures import Category, FailedCase, Feedback
 from pytest_promptopt.gate import Threshold, check
 from pytest_promptopt.records import Case, CaseResult, Failure, FlakyCase, Outcome, Role, Spend, Split, Status
 from pytest_promptopt.reports.json_report import check_report_path, write_json
-from pytest_promptopt.results import CandidateResult, Iteration, PromptResult, RunResult, SplitScore
+from pytest_promptopt.results import (
+    CandidateResult,
+    Foresight,
+    Iteration,
+    PromptResult,
+    RunResult,
+    SplitScore,
+)
 from pytest_promptopt.settings import Mode, Settings
 
 ROUTE = "prompts/route.md"
@@ -88,6 +95,7 @@ RUN = RunResult(
                     0.8,
                     Spend(10, 100, 20, 0.0, 10),
                     2.5,
+                    foresight=Foresight(0.8, 0.6, 0.9, 0.08, 18, 50),
                 ),
             ),
             fixed=("a",),
@@ -178,6 +186,14 @@ def test_the_run_is_there_with_its_evidence(tmp_path: Path) -> None:
     (candidate,) = prompt["iterations"][0]["candidates"]
     assert (candidate["id"], candidate["prompts"], candidate["verdict"]) == ("1.1", [ROUTE], "accepted")
     assert candidate["fixed"] == ["a"]
+    assert prompt["iterations"][0]["foresight"] == {
+        "rate": 0.8,
+        "low": 0.6,
+        "high": 0.9,
+        "sd": 0.08,
+        "run": 18,
+        "cases": 50,
+    }
     assert (prompt["unwritten"], prompt["pipeline"]) == (None, [])
 
 

@@ -20,9 +20,10 @@ from pytest_promptopt.reports.live import (
     LiveProgress,
     iteration_line,
     measured_line,
+    refusal_lines,
     progress_for,
 )
-from pytest_promptopt.results import CandidateResult, Iteration, SplitScore
+from pytest_promptopt.results import CandidateResult, Foresight, Iteration, SplitScore
 
 ROUTE = "prompts/route.md"
 HIDE, SHOW = "\x1b[?25l", "\x1b[?25h"
@@ -39,13 +40,14 @@ ITERATION = Iteration(
     candidates=(
         candidate("2.1", 0.725, "accepted"),
         candidate("2.2", 0.5, "rejected"),
-        candidate("2.3", None, "refused"),
+        replace(candidate("2.3", None, "refused"), why="It was tried before."),
     ),
     best=0.725,
     spend=Spend(calls=312, cost=0.42),
     elapsed=41.2,
 )
 BEFORE = "  before: 27.8% of 72 training cases, 25.9% of 27 validation cases"
+REFUSAL = "    2.3 refused: It was tried before."
 LINE = "  iteration 2: best 72.5% (tried 72.5% accepted, 50.0%, 1 refused; 312 calls, $0.4200, 41.2s)"
 
 
@@ -77,11 +79,43 @@ def test_an_iteration_fits_one_line() -> None:
     assert iteration_line(ITERATION, prompt=ROUTE) == LINE
 
 
-def test_a_rate_that_may_change_yet_says_so() -> None:
-    """The candidate's own rate is an estimate, of which nothing further is said."""
-    estimated = replace(ITERATION, owed=9, candidates=(candidate("2.1", 0.69, "accepted"),))
-    line = iteration_line(estimated, prompt=ROUTE)
-    assert line.startswith("  iteration 2: best 72.5%, 9 cases not run yet (tried 72.5% accepted; ")
+def test_a_rate_that_is_expected_has_its_interval_and_how_much_was_run() -> None:
+    """The accepted candidate is this text: it has no second rate."""
+    expected = replace(
+        ITERATION,
+        before=0.62,
+        best=0.752,
+        foresight=Foresight(0.752, 0.598, 0.891, 0.08, run=18, cases=50),
+        candidates=(candidate("2.1", 0.69, "accepted"), candidate("2.2", 0.5, "rejected")),
+    )
+    line = iteration_line(expected, prompt=ROUTE)
+    assert line.startswith(
+        "  iteration 2: best 62.0% -> 75.2% (60-89%, 18 of 50 cases run; tried 75.2% accepted, 50.0%; 312 calls"
+    )
+
+
+def test_a_rate_that_was_measured_has_no_interval() -> None:
+    measured = Foresight(0.725, 0.725, 0.725, 0.0, run=40, cases=40)
+    assert iteration_line(replace(ITERATION, foresight=measured), prompt=ROUTE) == LINE
+
+
+def test_refusals_have_their_reason_each_on_a_line() -> None:
+    lost, again = "It lost the variable {{ ticket }}.", "It was tried\nbefore."
+    tried = [
+        replace(candidate(f"2.{number}", None, "refused"), why=why)
+        for number, why in enumerate((lost, again, lost), 1)
+    ]
+    refused = replace(ITERATION, candidates=(*tried, candidate("2.4", 0.5, "rejected")))
+    assert refusal_lines(refused) == [
+        "    2.1, 2.3 refused: It lost the variable {{ ticket }}.",
+        r"    2.2 refused: It was tried\nbefore.",
+    ]
+    log = io.StringIO()
+    LineProgress(log).iteration(refused)
+    assert len(log.getvalue().splitlines()) == 3
+    long = replace(ITERATION, candidates=(replace(tried[0], why="why " * 500),))
+    (line,) = refusal_lines(long)
+    assert len(line) < 150
 
 
 def test_of_several_that_were_accepted_each_has_its_rate() -> None:
@@ -133,6 +167,7 @@ def test_a_log_gets_a_line_for_each_phase_and_iteration() -> None:
         "prompts/route.md: training",
         BEFORE,
         LINE,
+        REFUSAL,
     ]
 
 

@@ -241,6 +241,27 @@ class TestRunSummary:
         assert "diff" not in shown
         assert "written" not in shown
 
+    def test_refused_candidates_are_counted_with_their_reasons(self) -> None:
+        whys = ["It was tried before."] * 4 + [
+            "It is too long.",
+            "No text.",
+            "It lost a variable.",
+            "Odd\x1b.",
+        ]
+        refused = [replace(CANDIDATES[0], rate=None, verdict="refused", why=why) for why in whys]
+        candidates = (*CANDIDATES, *refused)
+        told = text(
+            summary(replace(IMPROVED, iterations=(replace(IMPROVED.iterations[0], candidates=candidates),)))
+        )
+        assert (
+            "  tried:    1 iteration, 11 candidates\n"
+            "  refused:  8 candidates, before a call was made for it:\n"
+            "            4 x It was tried before.\n"
+            "            1 x It is too long.\n"
+            "            1 x No text.\n"
+            "            ... and 2 further reasons\n"
+        ) in told
+
     def test_no_candidate_is_called_worse_that_was_never_measured(self) -> None:
         stopped = PromptResult(ROUTE, BEFORE, BEFORE, "unchanged", "budget used up", "the ceiling", ())
         assert summary(stopped)[0].text == "prompts/route.md: unchanged, no candidate was measured"
