@@ -10,6 +10,7 @@ from pytest_promptopt.journal import Journal
 from pytest_promptopt.records import Role, Spend
 from pytest_promptopt.refine.attempts import Results
 from pytest_promptopt.refine.evaluator import Evaluator
+from pytest_promptopt.refine.mishaps import Mishaps
 from pytest_promptopt.refine.policies import Policies
 from pytest_promptopt.refine.proposer import Ask
 from pytest_promptopt.refine.purse import Purse
@@ -23,6 +24,7 @@ class Surroundings:
     :param journal: None when none is kept.
     :param spend: what was paid so far in the whole session, by role.
     :param purse: what the ceiling on calls leaves.
+    :param mishaps: what went wrong in code that is not ours.
     """
 
     evaluator: Evaluator
@@ -32,6 +34,7 @@ class Surroundings:
     journal: Journal | None
     spend: Callable[[], Mapping[Role, Spend]]
     purse: Purse = field(default_factory=Purse)
+    mishaps: Mishaps = field(default_factory=Mishaps)
 
     def left(self) -> int | None:
         """How many calls the ceiling leaves for the search; None without one."""
