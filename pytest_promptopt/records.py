@@ -271,6 +271,8 @@ class Outcome:
         that is not known.
     :param parameters: the test's own parameters, as short texts.
     :param check: the source of the test function, without decorators.
+    :param unrenderable: whether it is errored since a candidate cannot be rendered for the case and the text
+        in the file can.
     """
 
     case: str
@@ -285,6 +287,7 @@ class Outcome:
     expected: Any | None = None
     parameters: Mapping[str, str] = field(default_factory=dict)
     check: str = ""
+    unrenderable: bool = False
 
 
 @dataclass(frozen=True)

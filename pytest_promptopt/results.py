@@ -188,6 +188,8 @@ class RunResult:
     """One `--optimize` run, whole.
 
     :param strategy: the name of the way it searched.
+    :param errors: what went wrong in hooks, strategies and models, in sentences with the user's
+        ``file:line``; the session fails.
     :param compared: of a comparison the run of each strategy, whose `spend` is what it would have paid alone;
         `prompts` is empty then and `spend` what was really paid.
     """
@@ -201,6 +203,12 @@ class RunResult:
     notes: tuple[str, ...] = ()
     strategy: str = "refine"
     compared: tuple[RunResult, ...] = ()
+    errors: tuple[str, ...] = ()
+
+    @property
+    def all_errors(self) -> tuple[str, ...]:
+        """Its own and those of the strategies compared."""
+        return tuple(dict.fromkeys((*self.errors, *(e for run in self.compared for e in run.errors))))
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from pytest_promptopt.errors import ErrorKind, ModelError
+from pytest_promptopt.errors import ErrorKind, ModelError, PromptFileError
 from pytest_promptopt.evaluation import internals
 from pytest_promptopt.evaluation.case import PromptCase
 from pytest_promptopt.evaluation.held import HeldRun
@@ -71,6 +71,8 @@ class Engine:
         #: Cases that read the prompt and ask a model by themselves.
         self.own_model: set[str] = set()
         self._candidates: dict[tuple[str, str], PromptFile] = {}
+        #: Whether any case has used its prompt: what a candidate does cannot change that for all of them.
+        self._reached = False
 
     def awaits(self, item: pytest.Item) -> None:
         """Wait for the answers that a real run of `item` is known to need, running others meanwhile."""
@@ -207,17 +209,20 @@ class Engine:
     def _run_silently(self, job: Job) -> None:
         """Run a case without a trace, to its next unknown answer or to its outcome."""
         job.attempts += 1
-        item = job.case.item
-        run, held = self._silent(
-            self.open_run(job.case, job.overlay, sample=job.sample, attempt=job.attempts)
-        )
+        case, item = job.case.case.id, job.case.item
+        try:
+            opened = self.open_run(job.case, job.overlay, sample=job.sample, attempt=job.attempts)
+        except PromptFileError as error:  # the candidate is no prompt; a search asks first, others may not
+            job.outcome = Outcome(
+                case, Status.ERRORED, 0.0, sample=job.sample, error=str(error), unrenderable=True
+            )
+            return
+        run, held = self._silent(opened)
         if run.missing:
             try:
                 self._ask(job, run)
             except ReplayError as error:
-                job.outcome = Outcome(
-                    job.case.case.id, Status.ERRORED, 0.0, sample=job.sample, error=str(error)
-                )
+                job.outcome = Outcome(case, Status.ERRORED, 0.0, sample=job.sample, error=str(error))
         else:
             job.outcome = outcome_of(run, held.reports)
             job.error = run.error
@@ -236,6 +241,9 @@ class Engine:
                 item.ihook.pytest_runtest_protocol(item=item, nextitem=internals.sibling(item))
             except pytest.exit.Exception:  # the run that is reported is the one to end the session
                 internals.abandon(item)
+            except Exception:  # of a plugin that other runs need not meet
+                internals.abandon(item)
+                raise
         held.drop()
         return run, held
 
@@ -285,7 +293,8 @@ class Engine:
             for trial in trials
         ]
         self._drain((job for trial in jobs for case in trial for job in case), progress=progress)
-        if not any(job.reached for trial in jobs for case in trial for job in case):
+        self._reached |= any(job.reached for trial in jobs for case in trial for job in case)
+        if not self._reached:
             outcomes = (job.outcome for trial in jobs for case in trial for job in case)
             error = next((outcome.error for outcome in outcomes if outcome is not None and outcome.error), "")
             raise StopRun(

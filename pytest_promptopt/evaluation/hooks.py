@@ -9,6 +9,7 @@ import pytest
 
 from pytest_promptopt.errors import PromptoptError, SettingsError
 from pytest_promptopt.evaluation.place import place_of
+from pytest_promptopt.refine.mishaps import shown
 
 if TYPE_CHECKING:
     from pytest_promptopt.failures import FailedCase
@@ -38,15 +39,15 @@ def _ask(
     """:param caller: of all implementations, or of some."""
     try:
         answer = caller(**given)
-    except PromptoptError:
+    except (PromptoptError, KeyboardInterrupt):
         raise
-    except Exception as error:
+    except BaseException as error:  # also `sys.exit` and `pytest.skip`, which are to end nothing here
         place = place_of(error.__traceback__, str(config.rootpath))
         raise HookError(f"{hook} raised at {place}: {type(error).__name__}: {error}") from error
     if answer is None or isinstance(answer, returns):
         return answer
     accepted = " or ".join(each.__name__ for each in (returns if isinstance(returns, tuple) else (returns,)))
-    raise HookError(f"{hook} returned {answer!r:.80}; accepted: {accepted}, or None")
+    raise HookError(f"{hook} returned {shown(answer)}; accepted: {accepted}, or None")
 
 
 def tell_hook(config: pytest.Config, hook: str, **given: object) -> None:

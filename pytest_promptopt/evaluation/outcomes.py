@@ -31,7 +31,7 @@ def outcome_of(run: Run, reports: Sequence[pytest.TestReport]) -> Outcome:
 def _verdict(run: Run, reports: Sequence[pytest.TestReport]) -> Outcome:
     case, sample, failure = run.case.case.id, run.sample, run.failure
     if run.error is not None:
-        return Outcome(case, Status.ERRORED, 0.0, sample, error=str(run.error))
+        return Outcome(case, Status.ERRORED, 0.0, sample, error=str(run.error), unrenderable=run.unrenderable)
     own = [report for report in reports if not internals.is_subtest(report)]
     broken = next((report for report in own if report.failed and report.when != "call"), None)
     if broken is not None:

@@ -11,6 +11,7 @@ from pytest_promptopt.evaluation.hooks import HookError, ask_hook, categorize, r
 from pytest_promptopt.refine import acceptance, halting, proposer
 from pytest_promptopt.refine.acceptance import Comparison, Verdict
 from pytest_promptopt.refine.halting import Standing, Stop
+from pytest_promptopt.refine.mishaps import shown
 from pytest_promptopt.refine.policies import Policies
 from pytest_promptopt.refine.proposer import Ask, Wanted
 from pytest_promptopt.refine.redaction import unredacted
@@ -31,7 +32,7 @@ def chosen_strategies(config: pytest.Config, names: Iterable[str]) -> dict[str, 
     for answer in reversed(ask_hook(config, hook, returns=list)):
         if not isinstance(answer, Mapping) or not all(map(callable, answer.values())):
             raise HookError(
-                f"{hook} returned {answer!r:.80}; accepted: a mapping of names to strategies, or None"
+                f"{hook} returned {shown(answer)}; accepted: a mapping of names to strategies, or None"
             )
         offered.update(answer)
     return {name: strategy(name, offered) for name in names}
@@ -62,7 +63,7 @@ def _propose(config: pytest.Config, wanted: Wanted, ask: Ask) -> list[Reply | Un
         return proposer.propose(wanted, ask)
     if len(replies) != len(wanted.briefs) or not all(isinstance(r, Reply | Unusable) for r in replies):
         raise HookError(
-            f"{hook} returned {replies!r:.80}; accepted: a Reply or an Unusable for each of "
+            f"{hook} returned {shown(replies)}; accepted: a Reply or an Unusable for each of "
             f"{plural(len(wanted.briefs), 'brief')}, or None"
         )
     return list(replies)

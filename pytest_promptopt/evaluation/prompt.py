@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
-from pytest_promptopt.errors import ErrorKind, ModelError, PromptoptError, SettingsError
+from pytest_promptopt.errors import ErrorKind, ModelError, PromptoptError, RenderError, SettingsError
 from pytest_promptopt.evaluation.capture import Operands
 from pytest_promptopt.evaluation.case import PromptCase
 from pytest_promptopt.evaluation.internals import Skipped
@@ -57,6 +57,8 @@ class Run:
     #: What pytest has explained, in order.
     compared: deque[Operands] = field(default_factory=lambda: deque(maxlen=MAX_COMPARED))
     failure: Failure | None = None
+    #: The candidate, and not the text in the file, cannot be rendered for what the test gives.
+    unrenderable: bool = False
     #: The test has read `prompt.text` or `prompt.path`: a candidate reaches it even without a call of ours.
     touched: bool = False
 
@@ -160,7 +162,7 @@ class Prompt:
                         f"prompt(...): {name}= is not supported yet; accepted: variables of the prompt, "
                         "messages=, response_schema="
                     )
-            rendered = self._file.render(variables, messages=messages)
+            rendered = self._rendered(variables, messages)
             turns = rendered[len(rendered) - len(messages) :]
             inputs = {name: str(value) for name, value in variables.items()} | _by_role(turns)
             self._run.asked.append((self._file.name, inputs))
@@ -168,6 +170,32 @@ class Prompt:
             return request, inputs
         except PromptoptError as error:
             self._fail(error)
+
+    def _rendered(
+        self, variables: Mapping[str, object], messages: Sequence[Mapping[str, str] | Message]
+    ) -> tuple[Message, ...]:
+        """Raises `RenderError`; if the text in the file can be rendered, the candidate is to blame."""
+        __tracebackhide__ = True
+        run, name = self._run, self._file.name
+        try:
+            rendered = self._file.render(variables, messages=messages)
+        except RenderError:
+            run.unrenderable = name in run.overlay and self._file_fits(variables, messages)
+            raise
+        empty = next((turn.role for turn in rendered if not turn.content.strip()), None)
+        if empty is not None and name in run.overlay and self._file_fits(variables, messages):
+            run.unrenderable = True
+            raise RenderError(name, None, f"the `{empty}:` turn is empty")
+        return rendered
+
+    def _file_fits(
+        self, variables: Mapping[str, object], messages: Sequence[Mapping[str, str] | Message]
+    ) -> bool:
+        """Whether the text in the file has something to say in every turn."""
+        file = next(file for file in self._run.case.files.values() if file.name == self._file.name)
+        with suppress(RenderError):
+            return all(turn.content.strip() for turn in file.render(variables, messages=messages))
+        return False
 
     def _fail(self, error: PromptoptError) -> NoReturn:
         """End the run without a verdict: what went wrong says nothing about the prompt's answers."""

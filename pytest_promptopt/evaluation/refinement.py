@@ -97,9 +97,15 @@ class Refinement:
         self._plan = Plan(connected(list(files.values()), self.cases), self._settings)
         self._plan.check(self._known_cases() if self._plan.short else 0)
         if self._settings.comparing:
-            return self._compare(strategies, files, record)
+            return self._unless_unpaid(self._compare(strategies, files, record))
         (strategy,) = strategies.values()
-        return self._refine(strategy, files, record)
+        return self._unless_unpaid(self._refine(strategy, files, record))
+
+    def _unless_unpaid(self, result: RunResult) -> RunResult:
+        """`result`; what went wrong before a first call was paid is raised: nothing is lost by it."""
+        if result.all_errors and not result.interrupted and not self._ledger.spend.calls:
+            raise SettingsError("; ".join(result.all_errors))
+        return result
 
     @property
     def left_out(self) -> frozenset[str]:
@@ -263,6 +269,7 @@ class Refinement:
             self._ledger.set_aside(0)
             self._ledger.hold("")
             self._caller.forget_refusals()
+            self._caller.forget_defect()
 
     def _policies(self) -> Policies:
         """The user's hooks decide, the progress watches."""

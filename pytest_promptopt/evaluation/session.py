@@ -165,9 +165,12 @@ class CaseRunner:
             if self._problems:
                 raise next(iter(self._problems.values()))
             self.result = self._refinement.run()
-            tell_hook(self.session.config, "pytest_promptopt_run_finished", result=self.result)
         except PromptoptError as error:
             raise pytest.UsageError(str(error)) from None
+        try:
+            tell_hook(self.session.config, "pytest_promptopt_run_finished", result=self.result)
+        except PromptoptError as error:  # the files are written, and what was found is to be shown
+            self.result = replace(self.result, errors=(*self.result.errors, str(error)))
         if self.result.interrupted:
             self.caller.cancel()
             raise KeyboardInterrupt

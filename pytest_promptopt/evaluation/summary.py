@@ -16,7 +16,7 @@ from pytest_promptopt.prompts import PromptFile
 from pytest_promptopt.records import Status
 from pytest_promptopt.reports import terminal
 from pytest_promptopt.reports.wording import printable
-from pytest_promptopt.results import PromptCheck
+from pytest_promptopt.results import PromptCheck, RunResult
 from pytest_promptopt.settings import Settings
 
 if TYPE_CHECKING:
@@ -79,13 +79,21 @@ class Summary:
             self._feedbacks = {check.prompt: self._describe(check) for check in self._checks if check.failing}
         except HookError as error:
             self._notes.append(str(error))
-            session.exitstatus = pytest.ExitCode.USAGE_ERROR
+            session.exitstatus = (
+                pytest.ExitCode.USAGE_ERROR if self._run is None else pytest.ExitCode.TESTS_FAILED
+            )
         for feedback in self._feedbacks.values():
             self.note(feedback.notes)
-        unwritten = self._runner is not None and self._runner.unwritten
-        if session.exitstatus == pytest.ExitCode.OK and (unwritten or not verdict(self._checks)):
+        bad = self._runner is not None and self._runner.unwritten
+        bad = bad or (self._run is not None and bool(self._run.all_errors))
+        if session.exitstatus == pytest.ExitCode.OK and (bad or not verdict(self._checks)):
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
         self._write_reports()
+
+    @property
+    def _run(self) -> RunResult | None:
+        """What `--optimize` did; None without it."""
+        return self._runner.result if self._runner is not None else None
 
     def _describe(self, check: PromptCheck) -> Feedback:
         from pytest_promptopt.failures import describe
@@ -105,7 +113,7 @@ class Summary:
         from pytest_promptopt import __version__
         from pytest_promptopt.reports.json_report import write_json
 
-        run = self._runner.result if self._runner is not None else None
+        run = self._run
         for path in self._settings.reports:
             try:
                 write_json(
@@ -122,7 +130,7 @@ class Summary:
     def show(self, reporter: pytest.TerminalReporter) -> None:
         """Print the sections, each only if it has something to say."""
         width = internals.terminal_width(reporter)
-        run = self._runner.result if self._runner is not None else None
+        run = self._run
         if run is None and reporter.verbosity > -2 and not reporter.no_summary:
             feedbacks: Mapping[str, Feedback] = self._feedbacks
             lines = terminal.failure_section(self._checks, feedbacks, width=width)

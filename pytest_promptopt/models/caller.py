@@ -191,6 +191,10 @@ class Caller:
                 if known.error is not None and known.error.kind in (ErrorKind.BUDGET, ErrorKind.CANCELLED):
                     del self._memory[key]
 
+    def forget_defect(self) -> None:
+        """Let calls be made again after something of ours had failed, which has been told by now."""
+        self._defect = None
+
     def close(self) -> None:
         """Cancel what is in flight, close the models, end the thread; later requests end at once."""
         with self._changed:

@@ -8,7 +8,7 @@ Hildebrandt, IEEE Trans. Softw. Eng. 28, 2002), and costs a few single calls ins
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from pytest_promptopt.prompts.examples import restored, without_examples
@@ -68,11 +68,22 @@ def cuts(prompt: str, before: str, after: str) -> list[Cut]:
     return [
         Cut(
             prompt,
-            restored("".join(piece for number, piece in enumerate(pieces) if number not in part), after),
+            restored(_without(pieces, part), after),
             "".join(pieces[number] for number in part).strip(),
         )
         for part in parts
     ]
+
+
+def _without(pieces: Sequence[str], part: Sequence[int]) -> str:
+    """The text without these pieces; a line of which something is left still ends where it ended."""
+    text = ""
+    for number, piece in enumerate(pieces):
+        if number not in part:
+            text += piece
+        elif "\n" in (space := piece[len(piece.rstrip()) :]) and text and not text.endswith("\n"):
+            text = text.rstrip() + space.lstrip(" \t")
+    return text
 
 
 def passages(text: str) -> list[str]:
@@ -87,7 +98,12 @@ def passages(text: str) -> list[str]:
 
 
 def culprit(
-    prompts: Sequence[Prompt], before: Overlay, after: Overlay, failing: Sequence[str], run: Run
+    prompts: Sequence[Prompt],
+    before: Overlay,
+    after: Overlay,
+    failing: Sequence[str],
+    run: Run,
+    fault: Callable[[Prompt, str], str | None] = lambda prompt, prose: None,
 ) -> Cut | None:
     """The cut that mends at least two of the `failing` cases; None if no single passage is to blame.
 
@@ -95,12 +111,14 @@ def culprit(
 
     :param before: texts whose passages are not to blame; `after` those under which the cases fail.
     :param failing: the cases most likely to be broken by a passage first.
+    :param fault: why a text cannot be tried; such a cut is not.
     """
     tried = [
         cut
         for prompt in prompts
         if prompt.name in after
         for cut in cuts(prompt.name, before.get(prompt.name, prompt.prose), after[prompt.name])
+        if fault(prompt, cut.prose) is None
     ]
     for case in failing[:MAX_EXAMINED]:
         witnesses = tuple(other for other in failing if other != case)[:MAX_WITNESSES]

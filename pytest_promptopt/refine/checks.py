@@ -60,6 +60,12 @@ class Checks:
 
     def fault(self, prompt: Prompt, prose: str) -> str | None:
         """What is wrong with `prose` as a text of `prompt`, in one sentence; it does not count as seen."""
+        try:
+            return self._fault(prompt, prose)
+        except Exception as error:  # a text that is too much for a check is not for a model either
+            return f"it cannot be checked: {type(error).__name__}: {error}"
+
+    def _fault(self, prompt: Prompt, prose: str) -> str | None:
         body = without_examples(prose)
         if (tag := _TAGS.first(body)) and tag not in prompt.prose:
             return f"it contains {tag!r}, a tag of the request"
@@ -87,6 +93,14 @@ def given_in(results: Iterable[CaseResult]) -> dict[str, list[Mapping[str, str]]
         if call.variables not in (known := found.setdefault(call.prompt, [])):
             known.append(call.variables)
     return found
+
+
+def inputs(results: Iterable[CaseResult]) -> Iterator[str]:
+    """The texts that came into prompts."""
+    for outcome in (outcome for result in results for outcome in result.outcomes):
+        yield from outcome.inputs.values()
+        for call in outcome.calls:
+            yield from call.variables.values()
 
 
 def _folded(prose: str) -> str:

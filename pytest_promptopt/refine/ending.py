@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 
 from pytest_promptopt.errors import PromptConflictError, PromptFileError
 from pytest_promptopt.evidence import sign_test
 from pytest_promptopt.records import Case, Split, pass_rate
 from pytest_promptopt.refine.acceptance import EPSILON, compare, score
 from pytest_promptopt.refine.attempts import Results
+from pytest_promptopt.refine.attended import Attended
 from pytest_promptopt.refine.confirmation import (
     IMPROVED,
     NOT_SHOWN,
@@ -24,7 +26,7 @@ from pytest_promptopt.refine.examples import shown_by
 from pytest_promptopt.refine.flaky import flaky
 from pytest_promptopt.refine.frame import SEARCHED
 from pytest_promptopt.refine.halting import Halt, Phase
-from pytest_promptopt.refine.strategy import GroupSearch
+from pytest_promptopt.refine.screening import unrenderable
 from pytest_promptopt.refine.surroundings import Surroundings
 from pytest_promptopt.results import Confirmation, MadeUp, PromptResult
 from pytest_promptopt.settings import Accept
@@ -41,7 +43,7 @@ class Ending:
 
     def __init__(
         self,
-        search: GroupSearch,
+        search: Attended,
         around: Surroundings,
         *,
         heldout: Collection[str] | None = None,
@@ -53,6 +55,7 @@ class Ending:
         self.heldout = tuple(case.id for case in scored)
         self.original, self.final = search.original, search.final
         self.changed = [p for p in search.group.prompts if self.final.text(p) != p.prose]
+        self.prompts = search.group.prompts
         self.notes = list(search.notes)
         self.key = search.group.key
         #: Training cases that stand in either text as examples: they are no evidence.
@@ -73,6 +76,8 @@ class Ending:
         self._asked_before = history.confirmations
         self._scoring_calls = scoring_calls(scored)
         self._made_up: MadeUp | None = None
+        #: Why the final text cannot be used after all, or what went wrong in judging it.
+        self._barred = ""
         # Until `write` had its turn; it has none after Ctrl-C.
         self.confirmation: Confirmation | None = None
         self._fresh: Results = ()
@@ -87,6 +92,11 @@ class Ending:
                 f"{len(scored)} of {len(every)} held-out cases, drawn at random, are scored: the ceiling "
                 "allows no more"
             )
+
+    @property
+    def may_be_written(self) -> bool:
+        """Whether there is a new text with nothing against it so far."""
+        return bool(self.changed) and not self._barred
 
     @property
     def scoring_calls(self) -> int:
@@ -105,6 +115,8 @@ class Ending:
             (results,) = self._around.evaluator.evaluate([Trial(self.final.overlay, owed)])
         except StopRun as stopped:
             self.notes.append(f"{len(owed)} training cases could not be run with the new text: {stopped.why}")
+            return
+        if self._bar_refused():
             return
         self._around.record_results(self.final.id, results)
         self.final = self.final.ran(results)
@@ -150,17 +162,39 @@ class Ending:
         more = self._scoring_calls if found.needed else 0
         self.confirmation = replace(found, needed=found.needed + more)
         self._fresh = tuple(comparing.originals)
+        self._bar_refused()
         self._around.record(
             "confirmation", prompts=names, candidate=self.final.id, sample=first, **asdict(self.confirmation)
         )
         if self.heldout and not self._accepted:
             self.notes.append("the held-out cases were not scored, since the gain is not confirmed")
 
+    def attempt(self, step: Callable[[], object]) -> None:
+        """Do a step of judging; if it fails, this text is not written, and other prompts go on."""
+        try:
+            step()
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            said = self._around.mishaps.note("judging the result", error)
+            self._bar(f"the result could not be judged: {said}")
+
+    def _bar_refused(self) -> str | None:
+        """Bar the final text if a case has shown that it cannot be used; why."""
+        if why := self._search.screen.refusal(self.final.overlay):
+            self._bar(why)
+        return why
+
+    def _bar(self, why: str) -> None:
+        self._barred = why
+        self.notes.append(why)
+
     @property
     def _accepted(self) -> bool:
         """Whether the confirmation lets the final text be written; held-out cases may still forbid it."""
         accepted = (IMPROVED, NOT_SHOWN) if self._around.settings.accept is Accept.BEST else (IMPROVED,)
-        return self.confirmation is not None and self.confirmation.verdict in accepted
+        confirmed = self.confirmation is not None and self.confirmation.verdict in accepted
+        return confirmed and not self._barred
 
     @property
     def trials(self) -> tuple[Trial, ...]:
@@ -171,6 +205,9 @@ class Ending:
 
     def scored(self, before: Results, after: Results) -> None:
         """Take over the held-out results."""
+        if why := unrenderable(after):
+            self._bar(f"{why} that is held out")
+            return
         self._scored[Split.HELDOUT] = (before, after)
         comparison = compare(before, after, split=Split.HELDOUT)
         self._around.record(
@@ -187,12 +224,24 @@ class Ending:
         """
         for prompt in self.changed:
             text = self.final.text(prompt)
-            why = self._doubt() or (_refusal(write, prompt, text) if write else "dry run")
+            why = self._doubt() or (self._refusal(write, prompt, text) if write else "dry run")
             self._unwritten[prompt.name] = why
             self._around.record("not written" if why else "written", prompt=prompt.name, why=why, text=text)
 
+    def _refusal(self, write: Write, prompt: Prompt, text: str) -> str:
+        """Why `text` cannot be written; empty when it now is."""
+        try:
+            write(prompt, text)
+        except (PromptConflictError, PromptFileError, OSError) as error:
+            return str(error)
+        except Exception as error:
+            return self._around.mishaps.note("writing the text", error)
+        return ""
+
     def _doubt(self) -> str:
         """Why the original stays; empty when the final text may be written."""
+        if self._barred:
+            return self._barred
         if self.confirmation is not None and not self._accepted:
             return explained(self.confirmation)
         return self._fall()
@@ -253,6 +302,8 @@ class Ending:
             return "passing"
         if self._search.interrupted or unwritten == Halt.INTERRUPTED:
             return "interrupted"
+        if changed and self.confirmation is None and self._barred:
+            return NOT_SHOWN
         if not changed or self.confirmation is None:
             return "unchanged"
         return "worse" if self._accepted and self._fall() else self.confirmation.verdict
@@ -264,15 +315,6 @@ def _rates(before: Results, after: Results, cases: Collection[str]) -> dict[str,
     return {
         case: (one, two) for case, one, two in pairs if case in cases and one is not None and two is not None
     }
-
-
-def _refusal(write: Write, prompt: Prompt, text: str) -> str:
-    """Why `text` cannot be written; empty when it now is."""
-    try:
-        write(prompt, text)
-    except (PromptConflictError, PromptFileError, OSError) as error:
-        return str(error)
-    return ""
 
 
 def scoring_calls(cases: Iterable[Case]) -> int:
@@ -289,15 +331,16 @@ def close(endings: Sequence[Ending], around: Surroundings, run: str, write: Writ
         around.purse.keep(ending.key, 0)
     around.purse.keep(SCORING, sum(ending.scoring_calls for ending in endings))
     for ending in endings:
-        ending.make_up()
-    due = [ending for ending in endings if ending.changed]
+        ending.attempt(ending.make_up)
+    due = [ending for ending in endings if ending.may_be_written]
     for number, ending in enumerate(due):
         around.purse.keep(SCORING, sum(each.scoring_calls for each in due))
-        ending.confirm(run, share=len(due) - number, excluded=ending.shown)
+        step = partial(ending.confirm, run, share=len(due) - number, excluded=ending.shown)
+        ending.attempt(step)
     around.purse.keep(SCORING, 0)
     score_heldout(due, around)
     for ending in endings:
-        ending.write(write)
+        ending.attempt(partial(ending.write, write))
 
 
 def score_heldout(endings: Sequence[Ending], around: Surroundings) -> None:
@@ -313,4 +356,4 @@ def score_heldout(endings: Sequence[Ending], around: Surroundings) -> None:
             ending.notes.append(f"the held-out cases could not be run: {stopped.why}")
         return
     for ending, before, after in zip(due, measured[::2], measured[1::2], strict=True):
-        ending.scored(before, after)
+        ending.attempt(partial(ending.scored, before, after))

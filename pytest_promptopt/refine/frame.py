@@ -5,19 +5,21 @@ from __future__ import annotations
 import math
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 
 from pytest_promptopt.prompts.examples import restored
 from pytest_promptopt.records import Overlay, Split, pass_rate
 from pytest_promptopt.refine.acceptance import compare, score
 from pytest_promptopt.refine.attempts import REFUSED, Attempt, Results, Version
-from pytest_promptopt.refine.checks import Checks, Passages, given_in
+from pytest_promptopt.refine.checks import Checks, Passages, given_in, inputs
 from pytest_promptopt.refine.evaluator import StopRun, Trial
 from pytest_promptopt.refine.groups import Group
 from pytest_promptopt.refine.halting import DECIDING, Halt, Phase, Standing, Stop
+from pytest_promptopt.refine.mishaps import STRATEGY
 from pytest_promptopt.refine.posterior import Kind
 from pytest_promptopt.refine.replies import Reply, Unusable
+from pytest_promptopt.refine.screening import Screened
 from pytest_promptopt.refine.surroundings import Surroundings
 from pytest_promptopt.results import Iteration
 
@@ -34,7 +36,8 @@ class SearchFrame(ABC):
 
     def __init__(self, group: Group, around: Surroundings) -> None:
         self.group = group
-        self.around = around
+        self.screen = Screened.of(around.evaluator, group.prompts)
+        self.around = replace(around, evaluator=self.screen)
         self.iterations: list[Iteration] = []
         self.notes: list[str] = []
         self.stop = Stop(Halt.INTERRUPTED, "the run ended before this prompt had its turn")
@@ -44,7 +47,7 @@ class SearchFrame(ABC):
 
     @abstractmethod
     def search(self) -> Stop:
-        """Iterate until `halted` says so; may raise `StopRun` and `KeyboardInterrupt` at any time.
+        """Iterate until `halted` says so; may raise at any time, which ends it with what it has.
 
         `original` is measured and has failing cases. Ends every iteration with `finished`.
         """
@@ -56,19 +59,30 @@ class SearchFrame(ABC):
     def run(self) -> None:
         """Search until a halting rule, a ceiling or Ctrl-C ends it; `stop` says which."""
         try:
-            try:
-                self.announce(Phase.TRAINING)
-                self.stop = self.begin() or self.search()
-            except StopRun as stopped:
-                self.stop = Stop(stopped.halt, stopped.why)
+            self._step(self._whole_search)
             if self.iterations:
-                self.conclude()
+                self._step(self.conclude)
         except KeyboardInterrupt:
             self.stop = Stop(Halt.INTERRUPTED, "interrupted by the user (Ctrl-C)")
         last = next((c for i in reversed(self.iterations) for c in reversed(i.candidates)), None)
         if self.stop.halt == Halt.NO_PROGRESS and last is not None and last.verdict == REFUSED:
             self.notes.append(f"the last one, candidate {last.id}, was refused: {last.why}")
         self.around.record("stop", prompts=self.names, halt=self.stop.halt, why=self.stop.why)
+
+    def _whole_search(self) -> None:
+        self.announce(Phase.TRAINING)
+        self.stop = self.begin() or self.search()
+
+    def _step(self, step: Callable[[], None]) -> None:
+        """A part of the search; whatever it raises but Ctrl-C is why the search stops."""
+        try:
+            step()
+        except KeyboardInterrupt:
+            raise
+        except StopRun as stopped:
+            self.stop = Stop(stopped.halt, stopped.why)
+        except BaseException as error:
+            self.stop = Stop(Halt.ERROR, self.around.mishaps.note(STRATEGY, error))
 
     @property
     def interrupted(self) -> bool:
@@ -82,12 +96,16 @@ class SearchFrame(ABC):
     @property
     def final(self) -> Version:
         """The best finalist, if it is better than the original on all cases searched; else the original."""
-        return self.best if self.merit(self.best)[0] > self.merit(self.original)[0] else self.original
+        better = self.merit(self.best)[0] > self.merit(self.original)[0]
+        return self.best if better and not self.screen.refusal(self.best.overlay) else self.original
 
     # ----------------------------------------------------------------------------------- for a strategy's use
 
     def evaluate(self, overlays: Sequence[Overlay], cases: Sequence[str]) -> list[Results]:
-        """Run these cases under each overlay, all at once; known answers cost nothing. Raises `StopRun`."""
+        """Run these cases under each overlay, all at once; known answers cost nothing. Raises `StopRun`.
+
+        Under a text that is refused, see `refuse`, every case is errored.
+        """
         if not overlays or not cases:
             return [() for _ in overlays]
         return self.around.evaluator.evaluate([Trial(overlay, tuple(cases)) for overlay in overlays])
@@ -115,6 +133,13 @@ class SearchFrame(ABC):
                 attempt.decide(REFUSED, objection)
         self.told(attempt)
         return attempt
+
+    def refuse(self, attempts: Sequence[Attempt]) -> None:
+        """Refuse those whose texts have turned out not to be usable for every case; nothing else counts."""
+        for attempt in attempts:
+            if attempt.verdict != REFUSED and (why := self.screen.refusal(attempt.overlay)):
+                attempt.decide(REFUSED, why)
+                attempt.results, attempt.compared, attempt.outlook = {}, {}, None
 
     def told(self, attempt: Attempt) -> None:
         """Journal a candidate, before anything is paid for it."""
@@ -147,6 +172,7 @@ class SearchFrame(ABC):
     def finished(self, phase: Phase, attempts: Sequence[Attempt], best: Version) -> None:
         """End an iteration: what became of its candidates goes to journal, display and observers."""
         started, paid, rate = self._start
+        self.refuse(attempts)
         self._rates.append(rate)
         iteration = Iteration(
             number=len(self.iterations) + 1,
@@ -233,7 +259,12 @@ class SearchFrame(ABC):
                 self.notes.append(f"not all training and validation cases could be run: {stopped.why}")
                 scored = scored or [self._whole(version)]
                 break
-        allowed = [version for version in scored if not self.regressions(version)]
+        allowed: list[Version] = []
+        for version in scored:
+            if why := self.screen.refusal(version.overlay):
+                self.notes.append(f"candidate {version.id} was refused at last: {why}")
+            elif not self.regressions(version):
+                allowed.append(version)
         self.best = max(allowed, key=self.merit, default=self.original)
 
     def _completed(self, version: Version) -> Version:
@@ -258,11 +289,3 @@ class SearchFrame(ABC):
         if phase is Phase.TRAINING:
             return version.rate
         return pass_rate(version.evidence(DECIDING[phase])) or 0.0
-
-
-def inputs(results: Results) -> Iterator[str]:
-    """The texts that came into prompts."""
-    for outcome in (outcome for result in results for outcome in result.outcomes):
-        yield from outcome.inputs.values()
-        for call in outcome.calls:
-            yield from call.variables.values()

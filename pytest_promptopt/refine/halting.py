@@ -43,6 +43,7 @@ class Halt(StrEnum):
     REFUSED = "refused by the provider"
     DOWN = "provider down"
     UNREACHED = "prompt not used"
+    ERROR = "error"
     INTERRUPTED = "interrupted"
 
 

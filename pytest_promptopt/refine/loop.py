@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from pytest_promptopt.journal import Journal
 from pytest_promptopt.records import Role, Spend, Split
+from pytest_promptopt.refine.attended import Attended
 from pytest_promptopt.refine.confirmation import History, usual_calls
 from pytest_promptopt.refine.ending import SCORING, Ending, Write, close, scoring_calls
 from pytest_promptopt.refine.evaluator import Evaluator, Prompt
 from pytest_promptopt.refine.frame import SEARCHED
 from pytest_promptopt.refine.groups import Group, connected
+from pytest_promptopt.refine.halting import Halt
+from pytest_promptopt.refine.mishaps import Mishaps
 from pytest_promptopt.refine.policies import Policies
 from pytest_promptopt.refine.proposer import Ask
 from pytest_promptopt.refine.purse import Purse
+from pytest_promptopt.refine.seams import Contained, contained
 from pytest_promptopt.refine.search import Search
 from pytest_promptopt.refine.strategy import Strategy
 from pytest_promptopt.refine.surroundings import Surroundings
-from pytest_promptopt.results import RunResult
+from pytest_promptopt.results import PromptResult, RunResult
 from pytest_promptopt.settings import Settings
 
 
@@ -40,8 +45,10 @@ def run(
 ) -> RunResult:
     """Refine `prompts` until every search has ended; the result says what became of each.
 
-    Never raises `StopRun` or `KeyboardInterrupt`: both end the run with the best that was accepted so far,
-    and after an interrupt nothing is written. `settings.max_iterations` counts for each group of prompts.
+    Once it is begun it raises nothing: `StopRun` and Ctrl-C end the run with the best that was accepted so
+    far, and after Ctrl-C nothing is written. Whatever else is raised, by a hook, a strategy or a model, ends
+    the search as a ceiling does, stands in the result's `errors`, and does other groups of prompts no harm.
+    `settings.max_iterations` counts for each group.
 
     :param journal: None to keep none.
     :param spend: what was paid so far in the whole session, by role.
@@ -55,11 +62,11 @@ def run(
     started = time.monotonic()
     groups = connected(prompts, evaluator.cases)
     earlier = {group.key: history(group) for group in groups}
-    told = {key: each.told for key, each in earlier.items()}
-    around = Surroundings(evaluator, ask, settings, policies, journal, spend, purse or Purse(), told)
+    around = _surroundings(evaluator, ask, settings, policies, journal, spend, purse or Purse())
+    around = replace(around, told={key: each.told for key, each in earlier.items()})
     _record_start(around, prompts)
     _keep_for_the_end(around, groups, heldout)
-    searches = [strategy(group, around) for group in groups]
+    searches = [Attended(strategy, group, around) for group in groups]
     for number, search in enumerate(searches):
         _keep_for_others(around, [later.group for later in searches[number:]])
         search.run()
@@ -67,15 +74,15 @@ def run(
             break
     interrupted = any(search.interrupted for search in searches)
     endings = [
-        Ending(search, around, heldout=heldout, history=earlier[group.key])
-        for search, group in zip(searches, groups, strict=True)
+        Ending(search, search.around, heldout=heldout, history=earlier[search.group.key])
+        for search in searches
     ]
     if not interrupted:
         try:
             close(endings, around, journal.run_id if journal else f"seed {settings.seed}", write)
         except KeyboardInterrupt:
             interrupted = True
-    by_name = {result.prompt: result for ending in endings for result in ending.results()}
+    by_name = {result.prompt: result for ending in endings for result in _account(ending, around)}
     result = RunResult(
         id=journal.run_id if journal else "",
         prompts=tuple(by_name[prompt.name] for prompt in prompts),
@@ -84,9 +91,56 @@ def run(
         interrupted=interrupted,
         journal=str(journal.path) if journal else "",
         strategy=settings.strategy[0],
+        errors=tuple(around.mishaps.told),
     )
-    around.record("end", **asdict(result))
-    return result
+    return _recorded(around, result)
+
+
+def _surroundings(
+    evaluator: Evaluator,
+    ask: Ask,
+    settings: Settings,
+    policies: Policies,
+    journal: Journal | None,
+    spend: Callable[[], Mapping[Role, Spend]],
+    purse: Purse,
+) -> Surroundings:
+    """Evaluator, `ask` and policies as they are, but for what they raise."""
+    mishaps = Mishaps(settings.rootdir, journal.append if journal else None)
+    return Surroundings(
+        Contained(evaluator, mishaps),
+        mishaps.contained("asking the optimizer", ask),
+        settings,
+        contained(policies, mishaps),
+        journal,
+        spend,
+        purse,
+        mishaps,
+    )
+
+
+def _account(ending: Ending, around: Surroundings) -> Sequence[PromptResult]:
+    """What became of the prompts of a group, also if a strategy has left what nothing can be made of."""
+    try:
+        return list(ending.results())
+    except Exception as error:
+        said = around.mishaps.note("the account of a search", error)
+        return [
+            PromptResult(prompt.name, prompt.prose, prompt.prose, "unchanged", Halt.ERROR, said, ())
+            for prompt in ending.prompts
+        ]
+
+
+def _recorded(around: Surroundings, result: RunResult) -> RunResult:
+    """Journal the end, in whatever form it can be; the result says if it cannot."""
+    try:
+        try:
+            around.record("end", **asdict(result))
+        except (TypeError, ValueError):  # a strategy has put what is no JSON into it
+            around.record("end", **json.loads(json.dumps(asdict(result), default=repr)))
+    except Exception as error:
+        around.mishaps.note("the journal", error)
+    return replace(result, errors=tuple(around.mishaps.told))
 
 
 def _keep_for_the_end(around: Surroundings, groups: Sequence[Group], heldout: Collection[str] | None) -> None:

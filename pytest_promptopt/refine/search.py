@@ -12,13 +12,13 @@ from pytest_promptopt.records import CaseResult, Split, pass_rate
 from pytest_promptopt.refine.acceptance import EPSILON, compare, foreseen, holds, rank
 from pytest_promptopt.refine.attempts import ACCEPTED, MERGED, REJECTED, Attempt, Version, undecided
 from pytest_promptopt.refine.briefs import Briefing
-from pytest_promptopt.refine.checks import Passages
+from pytest_promptopt.refine.checks import Passages, inputs
 from pytest_promptopt.refine.confirmation import foreseen_calls
 from pytest_promptopt.refine.demonstrating import Demonstrating
 from pytest_promptopt.refine.economy import SHARE, Economy, Payoff, Prospect, best_of
 from pytest_promptopt.refine.evaluator import StopRun, Trial
 from pytest_promptopt.refine.examples import shown_by
-from pytest_promptopt.refine.frame import SEARCHED, SearchFrame, inputs
+from pytest_promptopt.refine.frame import SEARCHED, SearchFrame
 from pytest_promptopt.refine.groups import Group
 from pytest_promptopt.refine.halting import Halt, Phase, Stop
 from pytest_promptopt.refine.outlook import Outlook, outlook_of
@@ -164,6 +164,7 @@ class Search(SearchFrame):
         """Iterate until a rule says stop, also of what the incumbent owed; a plateau allows one escape."""
         escaped = False
         while True:
+            self._give_way()
             self._set_aside()
             stop = self.halted(phase, self.best) or self._unpaid(phase)
             escape = stop is not None and stop.halt == Halt.PLATEAU and not escaped
@@ -186,6 +187,12 @@ class Search(SearchFrame):
                 self._recover()
             won = (failing - self._open(phase)) / failing if failing else 0.0
             self._economy.note(won, self.around.paid().calls - paid, least)
+
+    def _give_way(self) -> None:
+        """An incumbent that cannot be rendered for a further case gives way to the one before it."""
+        if self.screen.refusal(self.best.overlay):
+            self._accepted = [each for each in self._accepted if not self.screen.refusal(each.overlay)]
+            self.best = (self._accepted or [self.original])[-1]
 
     def _open(self, phase: Phase) -> float:
         """How many cases of this phase the incumbent is expected to fail."""
@@ -399,6 +406,7 @@ class Search(SearchFrame):
         for attempt in contenders:
             attempt.outlook = attempt.outlook or self._outlook(base, attempt)
         self._race(contenders, base, phase)
+        contenders = undecided(contenders)
         self._note_ways(contenders, base)
         leader = self._leader(contenders)
         if leader is not None and (merged := self._merged(leader, contenders, attempts)):
@@ -417,9 +425,12 @@ class Search(SearchFrame):
             payoff.note(0.0)
             return leader
         assert leader.outlook is not None
-        made.outlook = self._outlook(leader.outlook, made)
+        outlook = made.outlook = self._outlook(leader.outlook, made)
         self._race([made], leader.outlook, phase)
-        lead = made.outlook.lead(leader.outlook)
+        if made.verdict:
+            payoff.note(0.0)
+            return leader
+        lead = outlook.lead(leader.outlook)
         payoff.note(lead.mean / max(1.0, self._open_of(leader.outlook)))
         return made if lead.mean > 0 else leader
 
@@ -463,12 +474,14 @@ class Search(SearchFrame):
             for move, results in zip(moves, measured, strict=True):
                 by_id[move.runner.id].ran(results)
                 self.around.record_results(move.runner.id, results)
+            self.refuse(attempts)
+            race.runners = [runner for runner in race.runners if not by_id[runner.id].verdict]
             # What the others show of their kind tells of each, while all are still run.
             self._learning.suppose({id: (a.kind, a.outlook.belief) for id, a in by_id.items() if a.outlook})
-            for runner in runners:
+            for runner in race.runners:
                 runner.outlook.rethink()
         self._learning.suppose({})
-        for attempt in attempts:
+        for attempt in undecided(attempts):
             assert attempt.outlook is not None
             self._compare(attempt)
             attempt.outlook.settle()
@@ -604,16 +617,18 @@ class Search(SearchFrame):
         if self.best is self.original:
             return
         self.best = trained = self._validated([self.best])[0]
+        refused = self.screen.refusal(trained.overlay)
         before, after = (each.results[Split.VALIDATION] for each in (self.original, trained))
         comparison = compare(before, after, split=Split.VALIDATION)
-        if holds(comparison) and not self.regressions(trained):
+        if holds(comparison) and not self.regressions(trained) and not refused:
             return
-        others = [version for version in self._validated(self._accepted) if not self.regressions(version)]
+        validated = [each for each in self._validated(self._accepted) if not self.regressions(each)]
+        others = [each for each in validated if not self.screen.refusal(each.overlay)]
         self.best = max([self.original, *others], key=self.merit)
         kept = "the original" if self.best is self.original else f"candidate {self.best.id}"
+        what = refused or f"fell on validation ({comparison})"
         self.notes.append(
-            f"candidate {trained.id} was best in training but fell on validation ({comparison}); "
-            f"{kept} is best on both together"
+            f"candidate {trained.id} was best in training but {what}; {kept} is best on both together"
         )
         self.around.record("overfitted", candidate=trained.id, kept=self.best.id, why=str(comparison))
 
@@ -639,7 +654,10 @@ class Search(SearchFrame):
             return
         measured = self.evaluate([attempt.overlay for attempt in tried], self.group.ids(Split.VALIDATION))
         before = self.best.results[Split.VALIDATION]
+        self.refuse(tried)
         for attempt, results in zip(tried, measured, strict=True):
+            if attempt.verdict:
+                continue
             attempt.results[Split.VALIDATION] = results
             attempt.compared[Split.VALIDATION] = compare(
                 before, results, split=Split.VALIDATION, growth=attempt.growth

@@ -10,6 +10,7 @@ from pytest_promptopt.journal import Journal
 from pytest_promptopt.records import Role, Spend
 from pytest_promptopt.refine.attempts import Results
 from pytest_promptopt.refine.evaluator import Evaluator
+from pytest_promptopt.refine.mishaps import Mishaps
 from pytest_promptopt.refine.policies import Policies
 from pytest_promptopt.refine.posterior import Taught
 from pytest_promptopt.refine.proposer import Ask
@@ -25,6 +26,7 @@ class Surroundings:
     :param spend: what was paid so far in the whole session, by role.
     :param purse: what the ceiling on calls leaves.
     :param told: what earlier runs taught of new texts, by the key of each group.
+    :param mishaps: what went wrong in code that is not ours.
     """
 
     evaluator: Evaluator
@@ -34,6 +36,7 @@ class Surroundings:
     journal: Journal | None
     spend: Callable[[], Mapping[Role, Spend]]
     purse: Purse = field(default_factory=Purse)
+    mishaps: Mishaps = field(default_factory=Mishaps)
     told: Mapping[str, Taught] = field(default_factory=dict)
 
     def left(self) -> int | None:

@@ -112,7 +112,8 @@ class Workshop:
     ) -> Attempt | None:
         """:param before: texts whose passages are not to blame."""
         around, prompts = self._frame.around, self._frame.group.prompts
-        found = culprit(prompts, before, whole.overlay, failing, around.evaluator.evaluate)
+        run, fault = around.evaluator.evaluate, self._frame.checks.fault
+        found = culprit(prompts, before, whole.overlay, failing, run, fault)
         passage = found.passage if found else None
         around.record("ablation", candidate=whole.id, failing=failing, passage=passage)
         if found is None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pytest_promptopt.evidence import sign_test
 from pytest_promptopt.records import Role, Spend, Split
 from pytest_promptopt.reports.lines import BOLD, DIM, WARN, Line
-from pytest_promptopt.reports.optimization import shown_rate, spend_table
+from pytest_promptopt.reports.optimization import errors, shown_rate, spend_table
 from pytest_promptopt.reports.wording import cost, duration, printable, table
 from pytest_promptopt.results import PromptResult, RunResult, SplitScore
 
@@ -46,7 +46,8 @@ def comparison_summary(result: RunResult, *, alpha: float, width: int = 100) -> 
     lines += [Line(line, DIM) for line in textwrap.wrap(_LEGEND, max(width, 40))]
     for run in result.compared:
         lines += _about(run, groups, width)
-    lines += [Line(), *spend_table(result)]
+    told = [prompt.why for run in result.compared for prompt in run.prompts]
+    lines += [*errors(result.all_errors, width, told=told), Line(), *spend_table(result)]
     return lines
 
 

@@ -23,7 +23,8 @@ none), ``prompts``, ``run``.
 
 ``run`` is null without ``--optimize``, else what it did:
 
-* ``id``, ``journal``, ``elapsed``, ``interrupted``, ``notes``, the ``strategy`` that searched
+* ``id``, ``journal``, ``elapsed``, ``interrupted``, ``notes``, the ``strategy`` that searched, ``errors``:
+  what went wrong in hooks, strategies and models, in sentences
 * ``compared``, when several strategies were: one such object for each, whose ``spend`` is what it would have
   paid alone with an empty cache; ``prompts`` is empty then, ``spend`` is what was really paid, and ``id`` and
   ``journal`` are null
@@ -172,6 +173,7 @@ def _run(run: RunResult) -> dict[str, Any]:
         "elapsed": run.elapsed,
         "journal": run.journal or None,
         "notes": run.notes,
+        "errors": run.errors,
         "spend": {role: _spend(spend) for role, spend in run.spend.items()},
         "prompts": [_prompt(prompt) for prompt in run.prompts],
         "compared": [_run(each) for each in run.compared],

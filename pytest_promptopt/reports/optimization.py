@@ -61,9 +61,19 @@ def run_summary(result: RunResult, *, alpha: float, width: int = 100) -> list[Li
     lines += spend_table(result)
     if result.journal:
         lines.append(Line(f"journal: {printable(result.journal)}"))
+    lines += errors(result.errors, width, told=[prompt.why for prompt in result.prompts])
     for note in result.notes:
         lines += [Line(line, WARN) for line in textwrap.wrap(printable(f"note: {note}"), max(width, 40))]
     return lines
+
+
+def errors(found: Sequence[str], width: int, *, told: Sequence[str] = ()) -> Iterator[Line]:
+    """What went wrong in code that is not ours; `told` are the sentences that stand above already."""
+    for error in found:
+        if error not in told:
+            yield from (
+                Line(line, BAD) for line in textwrap.wrap(printable(f"error: {error}"), max(width, 40))
+            )
 
 
 _OUTCOMES: Mapping[str, tuple[str, Markup]] = {
@@ -103,7 +113,7 @@ def _search(prompts: Sequence[PromptResult], run: RunResult, alpha: float, width
         yield Line(f"  tried:    {tried}")
         yield from _refused(candidates)
     if one.why and one.outcome != "passing":
-        yield from _wrapped(f"stopped:  {one.stop}: {one.why}", width)
+        yield from _wrapped(f"stopped:  {one.stop}: {one.why}", width, BAD if one.stop == "error" else PLAIN)
     if one.note:
         yield from _wrapped(f"note:     {one.note}", width, WARN)
     for prompt in prompts:

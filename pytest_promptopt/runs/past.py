@@ -17,8 +17,8 @@ from pytest_promptopt.refine.halting import Halt
 #: The first event of every journal, and the one that each continuation begins with.
 OPENED, RESUMED = "opened", "resumed"
 
-#: A search that one of these ended may go on: with a higher ceiling, a working key.
-_GOES_ON = (Halt.BUDGET, Halt.REFUSED)
+#: A search that one of these ended may go on: with a higher ceiling, a working key, a mended hook.
+_GOES_ON = (Halt.BUDGET, Halt.REFUSED, Halt.ERROR)
 
 #: These say that it ended, and decide nothing.
 _ENDINGS = ("stop", "learned", "end", RESUMED)

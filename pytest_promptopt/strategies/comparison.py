@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
+from pytest_promptopt.errors import PromptoptError
 from pytest_promptopt.journal import Journal
 from pytest_promptopt.records import Role, Spend
 from pytest_promptopt.refine import loop
@@ -56,7 +57,15 @@ def compare(
     started = time.monotonic()
     own = shared(settings)
     runs: list[RunResult] = []
+    errors: list[str] = []
     for name, strategy in strategies.items():
+        try:
+            journal = open_journal(name)
+        except PromptoptError as error:
+            if not runs:
+                raise
+            errors.append(f"strategy {name} was not begun: {error}")
+            break
         tab = Tab(evaluator, ask, max_calls=own.max_calls, max_cost=own.max_cost)
         runs.append(
             loop.run(
@@ -64,7 +73,7 @@ def compare(
                 tab,
                 tab.ask,
                 replace(own, strategy=(name,)),
-                open_journal(name),
+                journal,
                 policies,
                 spend=tab.spend,
                 purse=Purse(tab.left, tell=tab.set_aside),
@@ -84,4 +93,5 @@ def compare(
         interrupted=runs[-1].interrupted,
         strategy=",".join(strategies),
         compared=tuple(runs),
+        errors=tuple(errors),
     )

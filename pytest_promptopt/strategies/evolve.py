@@ -72,6 +72,7 @@ class Evolve(SearchFrame):
             attempts.append(child)
             parents.append(parent)
         self._run(attempts, parents)
+        self.refuse(attempts)
         self._select([attempt for attempt in attempts if not attempt.verdict])
         self._briefing.learn(number, attempts)
         self.finished(Phase.TRAINING, attempts, self.best)

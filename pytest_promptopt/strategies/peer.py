@@ -93,6 +93,9 @@ class PeerSearch(SearchFrame):
                 return None
             (found,) = self.evaluate([overlay], cases)
             if attempt is not None:
+                self.refuse([attempt])
+                if attempt.verdict == REFUSED:
+                    return None
                 self._add(attempt, found)
         except PromptoptError as error:
             self.leave(error)

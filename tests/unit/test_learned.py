@@ -33,7 +33,7 @@ def run_that_saw(kind: Kind, *, fixed: int, texts: int = 4, told: Taught | None 
     learning = Learning(told)
     for _ in range(texts):
         seen = [verdicts(FAILS, 1.0, fixed), verdicts(FAILS, 0.0, 10 - fixed), verdicts(PASSES, 1.0, 10)]
-        learning.learn(kind, learning.belief(kind, [each for each in seen if each.count]))
+        learning.learn(kind, learning.belief(kind, [each for each in seen if each[2]]))
     return learning
 
 

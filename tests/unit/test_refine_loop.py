@@ -241,7 +241,7 @@ def test_when_nothing_helps_the_incumbent_is_tried_without_the_passage_to_blame(
         "Do what 1.1 does, without the passage that makes cases fail.",
     )
     assert len(world.asked) == 2, "no request is needed for it"
-    assert world.written == {"route.md": "Route {{ ticket }}.\nMind a.\nMind b. Mind c. Mind z."}
+    assert world.written == {"route.md": "Route {{ ticket }}.\nMind a.\nMind b.\nMind c. Mind z."}
 
 
 def test_where_no_passage_is_to_blame_the_search_goes_on_and_does_not_look_again() -> None:
@@ -1123,8 +1123,9 @@ def test_the_kept_lines_and_the_task_are_told() -> None:
 
 def test_a_proposer_that_loses_a_reply_is_told() -> None:
     policies = Policies(propose=lambda wanted, ask: [Reply("Route {{ ticket }}. a", "")])
-    with pytest.raises(ValueError, match="one reply per brief: 3, not 1"):
-        World(needs(MANY), policies=policies).run(candidates=3)
+    (error,) = World(needs(MANY), policies=policies).run(candidates=3).errors
+    assert "the proposer returned [Reply(" in error
+    assert "accepted: a Reply or an Unusable for each of 3 requests" in error
 
 
 def test_policies_decide_in_place_of_the_defaults() -> None:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from pytest_promptopt.refine.posterior import (
     LUCK,
+    MOST_TOLD,
     OTHER_KINDS,
     RATES,
     Change,
@@ -19,6 +20,7 @@ from pytest_promptopt.refine.posterior import (
     foreseeable,
     passes,
     shown,
+    told_by,
 )
 from tests.changing_world import Texts
 
@@ -127,11 +129,11 @@ def test_a_thousand_surprising_verdicts_are_no_trouble() -> None:
 def test_a_later_run_begins_with_what_was_learned_as_far_as_it_may_weigh() -> None:
     first = Learning()
     harmful(first, Kind.CUT, texts=30)
-    told = first.taught(most=5)
-    assert math.fsum(map(math.fsum, told.values())) == pytest.approx(5)
+    told = told_by([first.taught()])
+    assert math.fsum(map(math.fsum, told.values())) == pytest.approx(MOST_TOLD)
     later = family_mean(Learning(told), Kind.CUT)
     assert family_mean(Learning(), Kind.CUT)[0] < later[0] < family_mean(first, Kind.CUT)[0]
-    assert Learning().taught(most=5) == {}
+    assert Learning().taught() == {}
 
 
 # ----------------------------------------------------------------------------- luck

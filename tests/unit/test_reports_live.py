@@ -20,8 +20,8 @@ from pytest_promptopt.reports.live import (
     LiveProgress,
     iteration_line,
     measured_line,
-    refusal_lines,
     progress_for,
+    refusal_lines,
 )
 from pytest_promptopt.results import CandidateResult, Foresight, Iteration, SplitScore
 
@@ -90,7 +90,8 @@ def test_a_rate_that_is_expected_has_its_interval_and_how_much_was_run() -> None
     )
     line = iteration_line(expected, prompt=ROUTE)
     assert line.startswith(
-        "  iteration 2: best 62.0% -> 75.2% (60-89%, 18 of 50 cases run; tried 75.2% accepted, 50.0%; 312 calls"
+        "  iteration 2: best 62.0% -> 75.2% (60-89%, 18 of 50 cases run; "
+        "tried 75.2% accepted, 50.0%; 312 calls"
     )
 
 
