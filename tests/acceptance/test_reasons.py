@@ -98,6 +98,13 @@ COMPOUND = {
         '    except AssertionError:\n        if wanted == "y": raise',
         ("y", "a"),
     ),
+    "a name": ('n = len(prompt(q="a b c").split())\nassert n < 3', ("<", "len(answer.split()) < 3")),
+    "what was found": ('m = re.search("[0-9]", prompt(q="a"))\nassert m',
+                       (None, "re.search('[0-9]', answer)")),
+    "fail, if": ('answer = prompt(q="a")\nif answer != "b":\n    pytest.fail("wrong")', ("b", "a")),
+    "raise, if": ('answer = prompt(q="a")\nif "a" in answer:\n    raise AssertionError',
+                  ("not in", "'a' not in answer")),
+    "fail, if it is asked there": ('if prompt(q="a") != "b":\n    pytest.fail("wrong")', (None, "answer == 'b'")),
     "two that cannot be told apart": ('answer = prompt(q="a")\nassert re.search("b", answer) and any(answer)',
                                       (None, "re.search('b', answer) and any(answer)")),
 }  # fmt: skip
