@@ -234,13 +234,9 @@ def _equal_parts(test: ast.expr) -> Iterator[tuple[ast.expr, ast.expr]]:
     elif isinstance(test, ast.Compare) and len(test.ops) == 1 and isinstance(test.ops[0], ast.Eq):
         yield test.left, test.comparators[0]
     elif isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
-        unequal = test.operand
-        if (
-            isinstance(unequal, ast.Compare)
-            and len(unequal.ops) == 1
-            and isinstance(unequal.ops[0], ast.NotEq)
-        ):
-            yield unequal.left, unequal.comparators[0]
+        match test.operand:
+            case ast.Compare(left=left, ops=[ast.NotEq()], comparators=[right]):
+                yield left, right
 
 
 def _fails(statement: ast.stmt) -> bool:

@@ -104,7 +104,8 @@ COMPOUND = {
     "fail, if": ('answer = prompt(q="a")\nif answer != "b":\n    pytest.fail("wrong")', ("b", "a")),
     "raise, if": ('answer = prompt(q="a")\nif "a" in answer:\n    raise AssertionError',
                   ("not in", "'a' not in answer")),
-    "fail, if it is asked there": ('if prompt(q="a") != "b":\n    pytest.fail("wrong")', (None, "answer == 'b'")),
+    "fail, if it is asked there": ('if prompt(q="a") != "b":\n    pytest.fail("wrong")',
+                                   (None, "answer == 'b'")),
     "two that cannot be told apart": ('answer = prompt(q="a")\nassert re.search("b", answer) and any(answer)',
                                       (None, "re.search('b', answer) and any(answer)")),
 }  # fmt: skip
