@@ -282,6 +282,19 @@ def test_where_objects_live_is_in_no_failure(example: Example, check: str) -> No
     assert "0x" not in json.dumps(failures(example, source))
 
 
+@pytest.mark.parametrize(
+    ("check", "message"),
+    [
+        ('assert prompt(q="a") in {"b", "c", "d"}', "assert answer in ['b', 'c', 'd']"),
+        ('assert not {"a", "b"} & set(prompt(q="a"))', "assert not {'a', 'b'} & set(answer)"),
+        ('assert {"b"} <= set(prompt(q="ac")), "no b"', "no b\nassert set(answer) >= ['b']"),
+    ],
+)
+def test_the_order_of_a_set_is_in_no_message(example: Example, check: str, message: str) -> None:
+    failure = failures(example, f"def test_it(prompt): {check}")["test_it"]
+    assert failure["message"] == message
+
+
 CRASHES = {
     "an error": "rows[0]; prompt(q='a')",
     "an assert": "assert rows; prompt(q='a')",
