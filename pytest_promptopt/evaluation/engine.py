@@ -287,13 +287,12 @@ class Engine:
         self._drain((job for trial in jobs for case in trial for job in case), progress=progress)
         if not any(job.reached for trial in jobs for case in trial for job in case):
             outcomes = (job.outcome for trial in jobs for case in trial for job in case)
-            error = next((outcome.error for outcome in outcomes if outcome is not None and outcome.error), "")
-            raise StopRun(
-                Halt.UNREACHED,
-                error
-                or "no case uses what `prompt` gives it, so no candidate can reach the code under test: "
-                "call prompt(...), or read prompt.text or prompt.path",
+            errors = [outcome.error for outcome in outcomes if outcome is not None]
+            unused = (
+                "no case uses what `prompt` gives it, so no candidate can reach the code under test: "
+                "call prompt(...), or read prompt.text or prompt.path"
             )
+            raise StopRun(Halt.UNREACHED, next(filter(None, errors), unused) if all(errors) else unused)
         return [
             tuple(
                 CaseResult(
