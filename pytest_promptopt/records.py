@@ -19,6 +19,22 @@ from typing import Any
 #: Raised by one whenever a stored answer would no longer mean the same; part of every cache key.
 SCHEMA_VERSION = 1
 
+#: What providers call the length of an answer besides ``max_tokens``: one setting, `Request.max_tokens`.
+LENGTH_NAMES = frozenset(
+    {
+        "max_completion_tokens",
+        "max_output_tokens",
+        "max_new_tokens",
+        "max_tokens_to_sample",
+        "maxOutputTokens",
+        "num_predict",
+        "n_predict",
+    }
+)
+
+#: The one of them that some models of a provider take and others do not, so it is sent as it was written.
+SPELLED = "max_completion_tokens"
+
 #: prompt path -> candidate prose (the file without its front matter). Empty: the files as they are on disk.
 Overlay = Mapping[str, str]
 
@@ -130,6 +146,7 @@ class Answer:
     :param usage: None when the provider did not say.
     :param cost: US dollars; None when the price is unknown (never 0 for that).
     :param latency: seconds of the successful attempt.
+    :param thinking: what the model thought aloud before its answer; no part of the text.
     """
 
     text: str
@@ -138,6 +155,7 @@ class Answer:
     usage: Usage | None
     cost: float | None
     latency: float
+    thinking: str = ""
 
     def to_json(self) -> dict[str, Any]:
         usage = self.usage and [
@@ -153,6 +171,7 @@ class Answer:
             "usage": usage,
             "cost": self.cost,
             "latency": self.latency,
+            **({"thinking": self.thinking} if self.thinking else {}),
         }
 
     @classmethod
@@ -168,6 +187,7 @@ class Answer:
             usage=None if usage is None else Usage(*(int(n) for n in usage)),
             cost=None if data["cost"] is None else float(data["cost"]),
             latency=float(data["latency"]),
+            thinking=str(data.get("thinking", "")),
         )
 
 
@@ -175,7 +195,8 @@ class Completion(str):
     """A model's answer as a test sees it: a `str` that also knows where it came from.
 
     ``==``, ``in``, ``re`` and ``json.loads`` work as on any string. `cost` and `usage` are None when unknown;
-    `cached` says that the answer was not paid for in this session.
+    `cached` says that the answer was not paid for in this session; `thinking` is what the model thought aloud
+    before the answer, empty when it did not.
     """
 
     usage: Usage | None
@@ -184,6 +205,7 @@ class Completion(str):
     model: str
     stop_reason: str
     cached: bool
+    thinking: str
 
     def __new__(cls, answer: Answer, *, cached: bool = False) -> Completion:
         self = super().__new__(cls, answer.text)
@@ -193,6 +215,7 @@ class Completion(str):
         self.model = answer.model
         self.stop_reason = answer.stop_reason
         self.cached = cached
+        self.thinking = answer.thinking
         return self
 
     def json(self) -> Any:
@@ -206,7 +229,9 @@ class Completion(str):
             raise ValueError(f"the completion is not JSON ({error}): {str(self)[:200]!r}") from None
 
     def __reduce__(self) -> tuple[object, ...]:
-        answer = Answer(str(self), self.model, self.stop_reason, self.usage, self.cost, self.latency)
+        answer = Answer(
+            str(self), self.model, self.stop_reason, self.usage, self.cost, self.latency, self.thinking
+        )
         return (_rebuild_completion, (answer, self.cached))
 
 

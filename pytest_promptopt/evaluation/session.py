@@ -30,6 +30,7 @@ from pytest_promptopt.evaluation.share import Share
 from pytest_promptopt.evaluation.shared import ledger_of
 from pytest_promptopt.gate import Threshold, thresholds
 from pytest_promptopt.models.caller import Caller, Paid
+from pytest_promptopt.models.limits import longest_answer
 from pytest_promptopt.models.prices import price_of
 from pytest_promptopt.models.registry import resolve
 from pytest_promptopt.records import CaseResult, Outcome, Request, Role, Split, Status
@@ -94,6 +95,7 @@ class CaseRunner:
             refresh=self.settings.cache is CacheMode.REFRESH,
             on_paid=self._paid,
             price=self._price,
+            longest=self._longest,
         )
 
     def _note(self, text: str) -> None:
@@ -109,6 +111,9 @@ class CaseRunner:
     def _price(self, request: Request) -> Price | None:
         # A model of the user's own is in no price list; looking for it would import litellm.
         return None if request.model in self._house_models else price_of(request)
+
+    def _longest(self, request: Request) -> int | None:
+        return None if request.model in self._house_models else longest_answer(request)
 
     def _paid(self, paid: Paid) -> None:
         if self._refinement is not None:
