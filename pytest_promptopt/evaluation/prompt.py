@@ -95,7 +95,7 @@ class Prompt:
 
     @property
     def variables(self) -> frozenset[str]:
-        """The names that a call must give."""
+        """The names that a call gives; those that the text makes optional may be left out."""
         return self._file.variables
 
     @property

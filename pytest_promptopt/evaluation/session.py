@@ -64,6 +64,9 @@ class CaseRunner:
         ]
         self.settings = settings
         self.notes: list[str] = []
+        files = {file.name: file for case in self.cases.values() for file in case.files.values()}
+        for hint in (hint for file in files.values() for hint in file.hints):
+            self._note(hint)
         self.result: RunResult | None = None
         self._refinement: Refinement | None = None
         self._deselected = deselected

@@ -95,3 +95,17 @@ def test_a_refused_schema_is_placed(project: Project) -> None:
     """)
     said = "*test_it.py:*: response_schema= was refused: HTTP 400: Invalid schema for response_format*"
     project.run().stdout.fnmatch_lines([said])
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_what_looks_like_a_chat_and_is_none_is_said_once(project: Project, workers: int) -> None:
+    project.write("prompts/chat.md", "Human:\nRepeat: {{ word }}\n")
+    project.tests("""
+        @pytest.mark.prompt("prompts/chat.md")
+        @pytest.mark.parametrize("word", ["a", "b"])
+        def test_it(prompt, word):
+            assert prompt(word=word) == word
+    """)
+    result = project.run("-q", workers=workers)
+    result.assert_outcomes(passed=2)
+    assert result.stdout.str().count("promptopt: prompts/chat.md:1: `Human:` is text and no role") == 1
