@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import operator
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, field
 from enum import StrEnum
@@ -208,6 +209,9 @@ class Completion(str):
     thinking: str
 
     def __new__(cls, answer: Answer, *, cached: bool = False) -> Completion:
+        yaml = sys.modules.get("yaml.representer")
+        if yaml is not None and Completion not in yaml.SafeRepresenter.yaml_representers:
+            _teach(yaml.SafeRepresenter)
         self = super().__new__(cls, answer.text)
         self.usage = answer.usage
         self.cost = answer.cost
@@ -233,6 +237,14 @@ class Completion(str):
             str(self), self.model, self.stop_reason, self.usage, self.cost, self.latency, self.thinking
         )
         return (_rebuild_completion, (answer, self.cached))
+
+
+def _teach(dumper: Any) -> None:
+    """Have the dumpers of PyYAML, which take `str` itself only, write completions; later ones inherit it."""
+    if "yaml_representers" in vars(dumper):
+        dumper.add_representer(Completion, lambda writer, answer: writer.represent_str(str(answer)))
+    for other in dumper.__subclasses__():
+        _teach(other)
 
 
 def _rebuild_completion(answer: Answer, cached: bool) -> Completion:

@@ -210,7 +210,10 @@ class SearchFrame(ABC):
             return Stop(Halt.PASSING, f"all {counted} training and validation cases with a result pass")
         if pass_rate(training) is None:
             return Stop(
-                Halt.NO_EVIDENCE, f"none of {len(training)} training cases has a result to learn from"
+                Halt.NO_EVIDENCE,
+                f"none of {len(training)} training cases has a result to learn from"
+                if training
+                else "there is no training case to learn from",
             )
         return None
 

@@ -40,6 +40,9 @@ class Progress(Protocol):
     def calls(self, in_flight: int, done: int, spend: Spend) -> None:
         """Answers now waited for, calls made and what the run paid so far, all roles together."""
 
+    def note(self, line: str) -> None:
+        """Something to say that is no news of a search; whoever writes past the display is overwritten."""
+
     def finished(self) -> None:
         """Refinement ended, however it did. May be called again."""
 
@@ -64,7 +67,7 @@ def measured_line(scores: Sequence[SplitScore]) -> str:
         counted = plural(score.cases - score.errored, f"{kind} case")
         rate = f"{percent(score.before)} of {counted}" if score.before is not None else f"no {kind} case"
         parts.append(rate + f" ({score.errored} errored)" * bool(score.errored))
-    return f"  before: {', '.join(parts)}"
+    return f"  before: {', '.join(parts) or 'all cases are held out'}"
 
 
 def iteration_line(iteration: Iteration, *, prompt: str) -> str:
@@ -123,6 +126,7 @@ class SilentProgress:
     def measured(self, scores: Sequence[SplitScore]) -> None: ...
     def iteration(self, iteration: Iteration) -> None: ...
     def calls(self, in_flight: int, done: int, spend: Spend) -> None: ...
+    def note(self, line: str) -> None: ...
     def finished(self) -> None: ...
 
 
@@ -149,6 +153,9 @@ class LineProgress:
 
     def calls(self, in_flight: int, done: int, spend: Spend) -> None:
         """Not shown: a log wants no line per call."""
+
+    def note(self, line: str) -> None:
+        self._write(printable(line))
 
     def finished(self) -> None:
         self._stream.flush()

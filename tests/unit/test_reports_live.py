@@ -99,6 +99,7 @@ def test_a_gain_is_shown_from_what_the_iteration_began_with() -> None:
 
 def test_the_start_is_the_rate_of_the_cases_that_have_a_result() -> None:
     some, none = score(Split.TRAIN, 3, 0.5, errored=1), score(Split.VALIDATION, 2, None, errored=2)
+    assert measured_line([]) == "  before: all cases are held out"
     assert measured_line([some, none]) == (
         "  before: 50.0% of 2 training cases (1 errored), no validation case (2 errored)"
     )
