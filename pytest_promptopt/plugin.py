@@ -182,10 +182,13 @@ class Listener:
             self._summary = Summary(self._config, self._settings)
         return self._summary
 
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        if hasattr(report, "promptopt"):
-            self._open().add(self._config.pluginmanager.get_plugin("session"), report)
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> Generator[None]:
+        if not hasattr(report, "promptopt"):
+            return (yield)
+        self._open().add(report)
+        yield
+        self._open().counted(report)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, object] | None:

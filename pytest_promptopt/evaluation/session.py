@@ -28,6 +28,7 @@ from pytest_promptopt.evaluation.outcomes import outcome_of
 from pytest_promptopt.evaluation.prompt import Prompt, Prompts, Run
 from pytest_promptopt.evaluation.share import Share
 from pytest_promptopt.evaluation.shared import ledger_of
+from pytest_promptopt.evaluation.tolerated import tolerate
 from pytest_promptopt.gate import Threshold, thresholds
 from pytest_promptopt.models.caller import Caller, Paid
 from pytest_promptopt.models.limits import longest_answer
@@ -123,9 +124,9 @@ class CaseRunner:
             self._refinement.paid(paid)
 
     @property
-    def unwritten(self) -> bool:
-        """Whether a better text could not be put into its file."""
-        return self._refinement is not None and bool(self._refinement.unwritten)
+    def unwritten(self) -> Sequence[str]:
+        """Prompts with a better text that could not be put into its file."""
+        return () if self._refinement is None else self._refinement.unwritten
 
     def check(self) -> None:
         """Raises `SettingsError` when two marks ask different pass rates of one prompt."""
@@ -246,7 +247,8 @@ class CaseRunner:
             self._judge_samples(run.case, outcomes, report)
         payload = tally.payload(run.case, outcomes, own.status, tolerated=self._tolerated(run.case, own))
         for each in held.reports:
-            tally.attach(each, payload if each is report else {"tolerated": payload["tolerated"]})
+            data = payload if each is report else {"tolerated": payload["tolerated"]}
+            tally.attach(each, tolerate(held.item, each, data) if data["tolerated"] else data)
 
     def _judge_samples(
         self, case: PromptCase, outcomes: Sequence[Outcome], report: pytest.TestReport
@@ -313,11 +315,6 @@ class CaseRunner:
         held = self.engine.held
         if held is not None and held.reportable() and not held.released:
             held.release()
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        if hasattr(self.session.config, "workerinput"):  # elsewhere the summary does it
-            tally.excuse(self.session, report)
 
     def pytest_keyboard_interrupt(self) -> None:
         """No further call, whoever was interrupted."""
