@@ -319,6 +319,7 @@ class Case:
     :param prompts: rootdir-relative POSIX paths of its prompt files.
     :param samples: how often it is run per evaluation.
     :param where: ``file:line`` of the test.
+    :param models: who answers each of its prompts, in their order; empty when nobody says.
     """
 
     id: str
@@ -326,6 +327,11 @@ class Case:
     split: Split
     samples: int = 1
     where: str = ""
+    models: tuple[str, ...] = ()
+
+    def model_of(self, prompt: str) -> str:
+        """Who answers `prompt`; empty when nobody says."""
+        return dict(zip(self.prompts, self.models, strict=False)).get(prompt, "")
 
 
 @dataclass(frozen=True)

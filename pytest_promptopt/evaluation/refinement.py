@@ -241,6 +241,7 @@ class Refinement:
             hooked,
             progress=self._phase,
             measured=self._progress.measured,
+            made_up=self._progress.made_up,
             iteration_finished=iteration_finished,
         )
 

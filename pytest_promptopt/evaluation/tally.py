@@ -22,7 +22,12 @@ def payload(
 ) -> dict[str, Any]:
     """All that the controller must know of a case that was reported."""
     return {
-        "case": {**vars(case.case), "split": case.case.split.value, "prompts": list(case.case.prompts)},
+        "case": {
+            **vars(case.case),
+            "split": case.case.split.value,
+            "prompts": list(case.case.prompts),
+            "models": list(case.case.models),
+        },
         "outcomes": [to_json(outcome) for outcome in outcomes],
         "status": status.value,
         "min_pass_rate": case.mark.min_pass_rate,
@@ -56,6 +61,7 @@ class Tally:
                 **data["case"],
                 "split": Split(data["case"]["split"]),
                 "prompts": tuple(data["case"]["prompts"]),
+                "models": tuple(data["case"]["models"]),
             }
         )
         result = CaseResult(case, tuple(map(from_json, data["outcomes"])))

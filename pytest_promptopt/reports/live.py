@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol, TextIO
 
 from pytest_promptopt.records import Spend, Split
-from pytest_promptopt.reports.wording import cost, duration, excerpt, percent, plural, printable
-from pytest_promptopt.results import CandidateResult, Iteration, SplitScore
+from pytest_promptopt.reports.wording import cost, duration, excerpt, made_up, percent, plural, printable
+from pytest_promptopt.results import CandidateResult, Iteration, MadeUp, SplitScore
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -36,6 +36,9 @@ class Progress(Protocol):
 
     def iteration(self, iteration: Iteration) -> None:
         """An iteration ended."""
+
+    def made_up(self, found: MadeUp) -> None:
+        """Cases that the best text was spared so far were run."""
 
     def calls(self, in_flight: int, done: int, spend: Spend) -> None:
         """Answers now waited for, calls made and what the run paid so far, all roles together."""
@@ -125,6 +128,7 @@ class SilentProgress:
     def phase(self, name: str, prompt: str) -> None: ...
     def measured(self, scores: Sequence[SplitScore]) -> None: ...
     def iteration(self, iteration: Iteration) -> None: ...
+    def made_up(self, found: MadeUp) -> None: ...
     def calls(self, in_flight: int, done: int, spend: Spend) -> None: ...
     def note(self, line: str) -> None: ...
     def finished(self) -> None: ...
@@ -136,12 +140,16 @@ class LineProgress:
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self._last_phase = ("", "")
+        #: Of the last iteration for the prompts of this phase; 0 before.
+        self._number = 0
 
     def started(self, prompts: Sequence[str], cases: int) -> None:
         self._write(f"refining {plural(len(prompts), 'prompt')} with {plural(cases, 'case')}")
 
     def phase(self, name: str, prompt: str) -> None:
         if (name, prompt) != self._last_phase:
+            if prompt != self._last_phase[1]:
+                self._number = 0
             self._last_phase = (name, prompt)
             self._write(phase_line(name, prompt))
 
@@ -149,7 +157,12 @@ class LineProgress:
         self._write(measured_line(scores))
 
     def iteration(self, iteration: Iteration) -> None:
+        self._number = iteration.number
         self._write(iteration_line(iteration, prompt=self._last_phase[1]))
+
+    def made_up(self, found: MadeUp) -> None:
+        after = f"after iteration {self._number}: " * bool(self._number)
+        self._write(f"  {after}{made_up(found)}")
 
     def calls(self, in_flight: int, done: int, spend: Spend) -> None:
         """Not shown: a log wants no line per call."""
