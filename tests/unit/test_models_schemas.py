@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field, HttpUrl, TypeAdapter
 
 from pytest_promptopt.errors import SettingsError
 from pytest_promptopt.models.schemas import CLAUDE, OPENAI, Dialect, NotStrict, schema_of, strict
+from tests.wire import objects_in
 
 BOTH = pytest.mark.parametrize("dialect", [OPENAI, CLAUDE])
 
@@ -31,21 +32,14 @@ class Node(BaseModel):
     children: list[Node]
 
 
-def objects(schema: Any) -> list[dict[str, Any]]:
-    """Every object of a schema, however deep."""
-    found = [schema] if isinstance(schema, dict) and schema.get("type") == "object" else []
-    inner = schema.values() if isinstance(schema, dict) else schema if isinstance(schema, list) else ()
-    return found + [each for value in inner for each in objects(value)]
-
-
 @BOTH
 def test_every_object_is_closed_on_a_copy(dialect: Dialect) -> None:
     schema = Invoice.model_json_schema()
     before = copy.deepcopy(schema)
     closed = strict(schema, dialect)
     assert schema == before
-    assert len(objects(closed)) == 2
-    assert all(each["additionalProperties"] is False for each in objects(closed))
+    assert len(objects_in(closed)) == 2
+    assert all(each["additionalProperties"] is False for each in objects_in(closed))
 
 
 def test_openai_requires_all_properties_and_claude_those_that_are() -> None:

@@ -161,6 +161,21 @@ def test_claude_is_sent_the_limit_that_its_wire_demands(wire: WireServer) -> Non
 
 
 @BOTH
+def test_the_schema_of_a_pydantic_model_is_taken(wire: WireServer, model: str) -> None:
+    from pydantic import BaseModel
+
+    class Line(BaseModel):
+        text: str
+
+    class Invoice(BaseModel):
+        amount: int
+        note: str | None = None
+        lines: list[Line]
+
+    assert ask(model, response_schema=Invoice.model_json_schema()).text == "HELLO"
+
+
+@BOTH
 def test_a_length_is_sent_once_however_it_is_spelled(wire: WireServer, model: str) -> None:
     ask(model, max_tokens=9, parameters={"max_completion_tokens": 9})
     sent = wire.requests[0].body
