@@ -51,6 +51,7 @@ class ErrorKind(StrEnum):
     SERVER = "server error"
     MALFORMED = "malformed reply"
     EMPTY = "empty reply"
+    CUT_SHORT = "cut short"
     AUTHENTICATION = "authentication"
     PERMISSION = "permission"
     PAYMENT = "payment"
@@ -87,6 +88,7 @@ CONSEQUENCES: Mapping[ErrorKind, Consequence] = {
     ErrorKind.SERVER: Consequence(retry=True),
     ErrorKind.MALFORMED: Consequence(retry=True, charged=True),
     ErrorKind.EMPTY: Consequence(retry=True, charged=True),
+    ErrorKind.CUT_SHORT: Consequence(charged=True),
     ErrorKind.AUTHENTICATION: Consequence(stops=True),
     ErrorKind.PERMISSION: Consequence(stops=True),
     ErrorKind.PAYMENT: Consequence(stops=True),

@@ -99,6 +99,7 @@ def pytest_deselected(items: Sequence[pytest.Item]) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_finish(session: pytest.Session) -> None:
     if not any(item.get_closest_marker("prompt") for item in session.items):
+        _check_purpose(session)
         return
     from pytest_promptopt.evaluation.session import CaseRunner
 
@@ -111,6 +112,21 @@ def pytest_collection_finish(session: pytest.Session) -> None:
             runner.check()
         except SettingsError as error:
             raise pytest.UsageError(str(error)) from None
+
+
+def _check_purpose(session: pytest.Session) -> None:
+    """Raises `UsageError` when a session without prompt cases was to optimize some."""
+    config = session.config
+    if not config.stash[settings_key].optimizing:
+        return
+    if session.testsfailed or not session.items:  # pytest says what is wrong
+        return
+    count, deselected = len(session.items), len(config.stash[deselected_key])
+    left_out = f" ({deselected} that have it are deselected)" if deselected else ""
+    raise pytest.UsageError(
+        f"--optimize: there is nothing to optimize: none of the {count} collected tests has "
+        f'@pytest.mark.prompt("path/to/prompt.md"){left_out}'
+    )
 
 
 def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
@@ -166,10 +182,13 @@ class Listener:
             self._summary = Summary(self._config, self._settings)
         return self._summary
 
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        if hasattr(report, "promptopt"):
-            self._open().add(self._config.pluginmanager.get_plugin("session"), report)
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> Generator[None]:
+        if not hasattr(report, "promptopt"):
+            return (yield)
+        self._open().add(report)
+        yield
+        self._open().counted(report)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, object] | None:

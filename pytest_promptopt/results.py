@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from pytest_promptopt.records import CaseResult, FlakyCase, Role, Spend, Split
+from pytest_promptopt.records import CaseResult, FlakyCase, Role, Spend, Split, pass_rate
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,7 @@ class Iteration:
 
     :param before: the incumbent's pass rate before it, on the cases of its phase; `best` after it.
     :param owed: training cases that the incumbent was not run on yet; the text before it speaks for it there.
+    :param spend: what was paid since the iteration before it ended, or since the original was measured.
     """
 
     number: int
@@ -98,6 +99,20 @@ class Confirmation:
     calls: int
     detectable: float | None
     why: str = ""
+
+
+@dataclass(frozen=True)
+class MadeUp:
+    """The training cases that the search had spared, run at last.
+
+    :param rate: the new text's pass rate on all training cases then; `failing` of these cases fail.
+    :param calls: what was paid for them.
+    """
+
+    cases: int
+    rate: float | None
+    failing: int
+    calls: int
 
 
 @dataclass(frozen=True)
@@ -175,6 +190,31 @@ class PromptCheck:
     results: tuple[CaseResult, ...]
     min_pass_rate: float | None = None
     where: str = ""
+
+    @classmethod
+    def of(
+        cls, prompt: str, results: tuple[CaseResult, ...], min_pass_rate: float | None = None, where: str = ""
+    ) -> PromptCheck:
+        """The figures of these results."""
+        errored = sum(result.errored for result in results)
+        return cls(
+            prompt=prompt,
+            rate=pass_rate(results),
+            cases=sum(bool(result.counted) for result in results) + errored,
+            failing=sum(result.failing is not None for result in results),
+            errored=errored,
+            results=results,
+            min_pass_rate=min_pass_rate,
+            where=where,
+        )
+
+    @property
+    def by_model(self) -> Mapping[str, PromptCheck]:
+        """The same figures for each model that answers its cases; the gate is about all of them together."""
+        found: dict[str, list[CaseResult]] = {}
+        for result in self.results:
+            found.setdefault(result.case.model_of(self.prompt), []).append(result)
+        return {model: PromptCheck.of(self.prompt, tuple(results)) for model, results in found.items()}
 
     @property
     def held(self) -> bool | None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
-from pytest_promptopt.errors import PromptFileError, PromptoptError, SettingsError
+from pytest_promptopt.errors import NoModelError, PromptFileError, PromptoptError, SettingsError
 from pytest_promptopt.evaluation import internals
 from pytest_promptopt.evaluation.case import PromptCase
 from pytest_promptopt.evaluation.mark import MARK, Mark
@@ -73,7 +73,16 @@ def _case(
         samples=parsed.samples or settings.samples,
         where=where,
     )
-    return PromptCase(item, case, files, parsed, settings.model)
+    found = PromptCase(item, case, files, parsed, settings.model)
+    models = {file.name: _model(found, file) for file in files.values()}
+    return replace(found, case=replace(case, models=tuple(models[name] for name in names)))
+
+
+def _model(case: PromptCase, file: PromptFile) -> str:
+    try:
+        return case.model_of(file)
+    except NoModelError:  # an error of the first call, with a sentence of its own
+        return ""
 
 
 def _where(item: pytest.Item) -> str:

@@ -14,7 +14,8 @@ import pytest
 from pytest_promptopt.errors import SettingsError
 from pytest_promptopt.models.registry import FORMS, canonical
 from pytest_promptopt.prompts.files import ENDINGS
-from pytest_promptopt.prompts.frontmatter import FROM_ENVIRONMENT, is_connection
+from pytest_promptopt.prompts.frontmatter import FROM_ENVIRONMENT, SAME_LENGTH, is_connection, without_lengths
+from pytest_promptopt.records import LENGTH_NAMES
 
 MARK = "prompt"
 SIGNATURE = (
@@ -69,8 +70,18 @@ class Mark:
             min_case_rate=float(given.pop("min_case_rate", 1.0)),
             min_pass_rate=given.pop("min_pass_rate", None),
             replay=given.pop("replay", True),
-            parameters=given,
+            parameters=_with_one_length(given, where),
         )
+
+
+def _with_one_length(parameters: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """`parameters` in which the length of an answer is called ``max_tokens``, whatever it was called."""
+    first, *more = [name for name in parameters if name in LENGTH_NAMES | {"max_tokens"}] or [""]
+    if more:
+        raise SettingsError(
+            f"{where}: @pytest.mark.prompt({first}=..., {more[0]}=...): {more[0]} {SAME_LENGTH}"
+        )
+    return without_lengths(parameters) | ({"max_tokens": parameters[first]} if first else {})
 
 
 def _is_text(value: object) -> bool:
@@ -116,7 +127,7 @@ _ARGUMENTS: Mapping[str, Accepted] = {
     "min_case_rate": ("a number from 0 to 1", _is_rate),
     "min_pass_rate": ("a number from 0 to 1", lambda value: value is None or _is_rate(value)),
     "replay": ("True or False", lambda value: isinstance(value, bool)),
-    "max_tokens": ("a whole number from 1", _is_whole),
+    **dict.fromkeys(("max_tokens", *LENGTH_NAMES), ("a whole number from 1", _is_whole)),
     "temperature": ("a number from 0", _is_number),
     "stop": (
         "a string or a list of strings",

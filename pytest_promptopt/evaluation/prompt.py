@@ -27,6 +27,10 @@ SIBLING_TURNS = 3
 MAX_COMPARED = 100
 
 
+#: How providers, and we, complain about the schema of an answer.
+_ABOUT_SCHEMA = re.compile(r"schema|response_format|output_config|structured output", re.IGNORECASE)
+
+
 class Suspended(Skipped):
     """Ends a run whose next answer is not known yet.
 
@@ -66,7 +70,7 @@ class Prompt:
 
     ``prompt(ticket="...")`` in a sync test, ``await prompt.acall(ticket="...")`` in an async one.
     ``messages=`` appends turns of a conversation (mappings with ``role`` and ``content``),
-    ``response_schema=`` asks for JSON of that schema.
+    ``response_schema=`` asks for JSON of that schema, or of a pydantic model's.
     """
 
     def __init__(self, run: Run, name: str) -> None:
@@ -95,7 +99,7 @@ class Prompt:
 
     @property
     def variables(self) -> frozenset[str]:
-        """The names that a call must give."""
+        """The names that a call gives; those that the text makes optional may be left out."""
         return self._file.variables
 
     @property
@@ -108,7 +112,7 @@ class Prompt:
         /,
         *,
         messages: Sequence[Mapping[str, str] | Message] = (),
-        response_schema: Mapping[str, Any] | None = None,
+        response_schema: Mapping[str, Any] | type | None = None,
         **variables: object,
     ) -> Completion:
         """Render the prompt, ask the model, return its answer.
@@ -129,7 +133,7 @@ class Prompt:
         /,
         *,
         messages: Sequence[Mapping[str, str] | Message] = (),
-        response_schema: Mapping[str, Any] | None = None,
+        response_schema: Mapping[str, Any] | type | None = None,
         **variables: object,
     ) -> Completion:
         """`__call__` for async tests; several in a `gather` are in flight at once."""
@@ -149,7 +153,7 @@ class Prompt:
         self,
         variables: Mapping[str, object],
         messages: Sequence[Mapping[str, str] | Message],
-        response_schema: Mapping[str, Any] | None,
+        response_schema: object,
     ) -> tuple[Request, Mapping[str, str]]:
         """The request of a call, and what the test put into it."""
         __tracebackhide__ = True
@@ -193,7 +197,7 @@ class Prompt:
         answer, error = known.answer, known.error
         if answer is None:
             assert error is not None
-            self._fail(self._placed(error))
+            self._fail(self._placed(error, request))
         self._run.calls.append(
             Call(
                 prompt=self._file.name,
@@ -209,10 +213,13 @@ class Prompt:
         )
         return Completion(answer, cached=known.cached)
 
-    def _placed(self, error: ModelError) -> ModelError:
-        """A provider's complaint about a parameter, with the line that sets it."""
+    def _placed(self, error: ModelError, request: Request) -> ModelError:
+        """A provider's complaint about a parameter or a schema, with the line that sets it."""
         if error.kind is not ErrorKind.BAD_REQUEST:
             return error
+        if request.response_schema is not None and _ABOUT_SCHEMA.search(str(error)):
+            message = f"{self._run.case.case.where}: response_schema= was refused: {error}"
+            return ModelError(error.kind, message, model=error.model, status=error.status)
         for name, where in self._run.case.parameter_lines(self._file).items():
             if re.search(rf"\b{re.escape(name)}\b", str(error)):
                 message = f"{where}: `{name}` was refused: {error}"

@@ -33,7 +33,7 @@ from pytest_promptopt.models.caller import Caller, Paid
 from pytest_promptopt.models.prices import price_of
 from pytest_promptopt.models.registry import preflight, variety
 from pytest_promptopt.prompts import PromptFile, check_writable, clear_strays, save_beside, write_prose
-from pytest_promptopt.records import Answer, Case, CaseResult, Request, Role, Spend
+from pytest_promptopt.records import Answer, Case, CaseResult, Request, Role, Spend, Split
 from pytest_promptopt.refine import loop
 from pytest_promptopt.refine.evaluator import Prompt, StopRun, Trial
 from pytest_promptopt.refine.groups import connected
@@ -90,6 +90,7 @@ class Refinement:
         self._check_files(files.values())
         self._check_models()
         self._share_splits()
+        self._check_cases()
         self._plan = Plan(connected(list(files.values()), self.cases), self._settings)
         self._plan.check()
         if self._settings.comparing:
@@ -145,6 +146,14 @@ class Refinement:
         for members in groups.values():
             restrict(self._items, members)
 
+    def _check_cases(self) -> None:
+        if all(case.split is Split.HELDOUT for case in self.cases):
+            counted = "the only case is" if len(self.cases) == 1 else f"all {len(self.cases)} cases are"
+            raise SettingsError(
+                f"--optimize: {counted} held out, so there is none to learn from; leave some tests without "
+                "@pytest.mark.heldout, or set promptopt_split = 60/20/20"
+            )
+
     # ------------------------------------------------------------------------------------------------ the run
 
     def _refine(self, strategy: Strategy, files: Mapping[str, PromptFile], record: RunRecord) -> RunResult:
@@ -182,7 +191,7 @@ class Refinement:
         self, strategies: Mapping[str, Strategy], files: Mapping[str, PromptFile], record: RunRecord
     ) -> RunResult:
         def open_journal(name: str) -> Journal:
-            self._say(f"promptopt: strategy {name}")
+            self._progress.note(f"promptopt: strategy {name}")
             return record.open_part(files, name)
 
         with self._shown_progress(files):
@@ -232,6 +241,7 @@ class Refinement:
             hooked,
             progress=self._phase,
             measured=self._progress.measured,
+            made_up=self._progress.made_up,
             iteration_finished=iteration_finished,
         )
 

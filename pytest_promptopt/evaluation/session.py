@@ -25,8 +25,10 @@ from pytest_promptopt.evaluation.outcomes import outcome_of
 from pytest_promptopt.evaluation.prompt import Prompt, Prompts, Run
 from pytest_promptopt.evaluation.share import Share
 from pytest_promptopt.evaluation.shared import ledger_of
+from pytest_promptopt.evaluation.tolerated import tolerate
 from pytest_promptopt.gate import Threshold, thresholds
 from pytest_promptopt.models.caller import Caller, Paid
+from pytest_promptopt.models.limits import longest_answer
 from pytest_promptopt.models.prices import price_of
 from pytest_promptopt.models.registry import resolve
 from pytest_promptopt.records import CaseResult, Outcome, Request, Role, Split, Status
@@ -57,6 +59,9 @@ class CaseRunner:
         ]
         self.settings = settings
         self.notes: list[str] = []
+        files = {file.name: file for case in self.cases.values() for file in case.files.values()}
+        for hint in (hint for file in files.values() for hint in file.hints):
+            self._note(hint)
         self.result: RunResult | None = None
         self._refinement: Refinement | None = None
         self._deselected = deselected
@@ -88,6 +93,7 @@ class CaseRunner:
             refresh=self.settings.cache is CacheMode.REFRESH,
             on_paid=self._paid,
             price=self._price,
+            longest=self._longest,
         )
 
     def _note(self, text: str) -> None:
@@ -104,14 +110,17 @@ class CaseRunner:
         # A model of the user's own is in no price list; looking for it would import litellm.
         return None if request.model in self._house_models else price_of(request)
 
+    def _longest(self, request: Request) -> int | None:
+        return None if request.model in self._house_models else longest_answer(request)
+
     def _paid(self, paid: Paid) -> None:
         if self._refinement is not None:
             self._refinement.paid(paid)
 
     @property
-    def unwritten(self) -> bool:
-        """Whether a better text could not be put into its file."""
-        return self._refinement is not None and bool(self._refinement.unwritten)
+    def unwritten(self) -> Sequence[str]:
+        """Prompts with a better text that could not be put into its file."""
+        return () if self._refinement is None else self._refinement.unwritten
 
     def check(self) -> None:
         """Raises `SettingsError` when two marks ask different pass rates of one prompt."""
@@ -232,7 +241,8 @@ class CaseRunner:
             self._judge_samples(run.case, outcomes, report)
         payload = tally.payload(run.case, outcomes, own.status, tolerated=self._tolerated(run.case, own))
         for each in held.reports:
-            tally.attach(each, payload if each is report else {"tolerated": payload["tolerated"]})
+            data = payload if each is report else {"tolerated": payload["tolerated"]}
+            tally.attach(each, tolerate(held.item, each, data) if data["tolerated"] else data)
 
     def _judge_samples(
         self, case: PromptCase, outcomes: Sequence[Outcome], report: pytest.TestReport
@@ -304,11 +314,6 @@ class CaseRunner:
         held = self.engine.held
         if held is not None and held.reportable() and not held.released:
             held.release()
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        if hasattr(self.session.config, "workerinput"):  # elsewhere the summary does it
-            tally.excuse(self.session, report)
 
     def pytest_keyboard_interrupt(self) -> None:
         """No further call, whoever was interrupted."""

@@ -11,6 +11,7 @@ import pytest
 from pytest_promptopt.errors import PromptoptError, SettingsError
 from pytest_promptopt.evaluation import internals, tally
 from pytest_promptopt.evaluation.hooks import HookError, categorize
+from pytest_promptopt.evaluation.tolerated import is_tolerated, tell_junit
 from pytest_promptopt.gate import verdict
 from pytest_promptopt.prompts import PromptFile
 from pytest_promptopt.records import Status
@@ -42,11 +43,17 @@ class Summary:
         self._checks: tuple[PromptCheck, ...] = ()
         self._feedbacks: dict[str, Feedback] = {}
 
-    def add(self, session: pytest.Session | None, report: pytest.TestReport) -> None:
+    def add(self, report: pytest.TestReport) -> None:
         """Take note of a report before anybody counts it."""
-        if session is not None:
-            tally.excuse(session, report)
+        data = tally.read(report)
+        if is_tolerated(data):
+            internals.write_to_junit(self._config, report, str(data.get("message", "")))
         self._tally.add(report)
+
+    def counted(self, report: pytest.TestReport) -> None:
+        """A report has been counted: what is tolerated stays a failure for ``--lf``, which runs it again."""
+        if is_tolerated(tally.read(report)):
+            internals.remember_failure(self._config, report.nodeid)
 
     def note(self, notes: Iterable[str]) -> None:
         self._notes += [note for note in notes if note not in self._notes]
@@ -61,9 +68,8 @@ class Summary:
         data = tally.read(report)
         if report.failed and data.get("status") == Status.ERRORED:
             return "error", "E", "ERROR"
-        tolerated = data.get("tolerated")
-        if tolerated and (report.failed or data.get("status") == Status.FAILED):
-            category, letter, word = TOLERATED[tolerated]
+        if is_tolerated(data):
+            category, letter, word = TOLERATED[data["tolerated"]]
             return category, letter, (word, {"yellow": True})
         return None
 
@@ -82,9 +88,10 @@ class Summary:
             session.exitstatus = pytest.ExitCode.USAGE_ERROR
         for feedback in self._feedbacks.values():
             self.note(feedback.notes)
-        unwritten = self._runner is not None and self._runner.unwritten
+        unwritten = () if self._runner is None else self._runner.unwritten
         if session.exitstatus == pytest.ExitCode.OK and (unwritten or not verdict(self._checks)):
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        tell_junit(self._config, self._checks, unwritten)
         self._write_reports()
 
     def _describe(self, check: PromptCheck) -> Feedback:

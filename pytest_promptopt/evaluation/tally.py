@@ -22,7 +22,12 @@ def payload(
 ) -> dict[str, Any]:
     """All that the controller must know of a case that was reported."""
     return {
-        "case": {**vars(case.case), "split": case.case.split.value, "prompts": list(case.case.prompts)},
+        "case": {
+            **vars(case.case),
+            "split": case.case.split.value,
+            "prompts": list(case.case.prompts),
+            "models": list(case.case.models),
+        },
         "outcomes": [to_json(outcome) for outcome in outcomes],
         "status": status.value,
         "min_pass_rate": case.mark.min_pass_rate,
@@ -38,12 +43,6 @@ def read(report: object) -> Mapping[str, Any]:
     """What `attach` left on a report; empty for any other."""
     found = getattr(report, ATTRIBUTE, None)
     return found if isinstance(found, Mapping) else {}
-
-
-def excuse(session: pytest.Session, report: pytest.TestReport) -> None:
-    """Keep a tolerated failure out of the count that pytest is about to make, and so out of ``-x``."""
-    if report.failed and read(report).get("tolerated"):
-        session.testsfailed -= 1
 
 
 class Tally:
@@ -62,6 +61,7 @@ class Tally:
                 **data["case"],
                 "split": Split(data["case"]["split"]),
                 "prompts": tuple(data["case"]["prompts"]),
+                "models": tuple(data["case"]["models"]),
             }
         )
         result = CaseResult(case, tuple(map(from_json, data["outcomes"])))

@@ -8,14 +8,16 @@ import inspect
 import json
 import os
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from pytest_promptopt.budget import DEFAULT_MAX_TOKENS
 from pytest_promptopt.errors import ErrorKind, ModelError
+from pytest_promptopt.models.limits import claude_limit, cut_short, explained
 from pytest_promptopt.models.prices import claude_price
 from pytest_promptopt.models.redact import redact
 from pytest_promptopt.models.retry import kind_of, retry_after
-from pytest_promptopt.records import Answer, Request, StopReason, Usage
+from pytest_promptopt.models.schemas import CLAUDE, NotStrict, strict
+from pytest_promptopt.records import SPELLED, Answer, Request, StopReason, Usage
 
 if TYPE_CHECKING:
     import anthropic
@@ -57,7 +59,12 @@ class AnthropicModel:
         client = await self._connected()
         arguments = self._arguments(request)
         started = time.perf_counter()
-        reply = await self._send(client, arguments)
+        try:
+            reply = await self._send(client, arguments)
+        except ModelError as error:
+            if request.max_tokens is None:
+                raise explained(error, arguments["max_tokens"]) from None
+            raise
         return self._answer(request, reply, time.perf_counter() - started)
 
     async def aclose(self) -> None:
@@ -83,11 +90,12 @@ class AnthropicModel:
 
     def _arguments(self, request: Request) -> dict[str, Any]:
         system = "\n\n".join(m.content for m in request.messages if m.role == "system")
-        arguments: dict[str, Any] = {name: v for name, v in request.parameters.items() if name in self._named}
-        extra = {name: value for name, value in request.parameters.items() if name not in self._named}
+        parameters = {name: value for name, value in request.parameters.items() if name != SPELLED}
+        arguments: dict[str, Any] = {name: v for name, v in parameters.items() if name in self._named}
+        extra = {name: value for name, value in parameters.items() if name not in self._named}
         arguments |= {
             "model": self.model,
-            "max_tokens": DEFAULT_MAX_TOKENS if request.max_tokens is None else request.max_tokens,
+            "max_tokens": request.max_tokens or claude_limit(self.model, request)[0],
             "messages": [
                 {"role": m.role, "content": m.content} for m in request.messages if m.role != "system"
             ],
@@ -97,11 +105,19 @@ class AnthropicModel:
         if request.stop:
             arguments["stop_sequences"] = list(request.stop)
         if request.response_schema is not None:
-            chosen = {"format": {"type": "json_schema", "schema": request.response_schema}}
+            chosen = {"format": {"type": "json_schema", "schema": self._schema(request.response_schema)}}
             arguments["output_config"] = {**arguments.get("output_config", {}), **chosen}
         if extra:
             arguments["extra_body"] = {**extra, **arguments.get("extra_body", {})}
         return arguments
+
+    def _schema(self, wanted: Mapping[str, Any]) -> dict[str, Any]:
+        try:
+            return strict(wanted, CLAUDE)
+        except NotStrict as error:
+            said = f"response_schema= cannot be promised by Claude models: {error}"
+            advice = "name every key and type, or leave it out and ask for JSON in the prompt"
+            raise self._error(ErrorKind.BAD_REQUEST, f"{said}; {advice}") from None
 
     async def _send(self, client: anthropic.AsyncAnthropic, arguments: dict[str, Any]) -> object:
         import anthropic
@@ -145,8 +161,12 @@ class AnthropicModel:
         if not isinstance(reply.stop_reason, str):
             raise self._error(ErrorKind.MALFORMED, "the reply has no stop reason")
         text = "".join(texts)
+        thoughts = [block.thinking for block in reply.content if block.type == "thinking"]
         if not text and reply.stop_reason not in (StopReason.REFUSAL, StopReason.MAX_TOKENS):
             raise self._error(ErrorKind.EMPTY, f"the reply has no text (stop reason {reply.stop_reason})")
+        limit, is_most = claude_limit(self.model, request)
+        if request.max_tokens is None and str(reply.stop_reason) == StopReason.MAX_TOKENS and not is_most:
+            raise cut_short(request.model, limit)
         usage = _usage(reply.usage)
         price = claude_price(self.model, request, usage)
         return Answer(
@@ -156,6 +176,7 @@ class AnthropicModel:
             usage=usage,
             cost=None if usage is None or price is None else price.of(usage),
             latency=latency,
+            thinking="\n".join(str(thought) for thought in thoughts),
         )
 
     def _error(

@@ -15,6 +15,7 @@ from pytest_promptopt.cache import ResponseCache
 from pytest_promptopt.errors import ErrorKind, ModelError
 from pytest_promptopt.models import Model
 from pytest_promptopt.models.background import Background
+from pytest_promptopt.models.limits import longest_answer
 from pytest_promptopt.models.prices import price_of
 from pytest_promptopt.models.retry import RetryPolicy
 from pytest_promptopt.models.sender import Sender, Trip
@@ -70,6 +71,7 @@ class Caller:
     :param on_paid: told of each settled flight that sent a request, in the loop thread, before anybody sees
         the answer. What it raises is raised again by every later `wait`, `ask` and `aask`.
     :param price: the price that bounds a request's cost; None when it is unknown.
+    :param longest: the most tokens of an answer to a request without a limit; None when it is unknown.
     """
 
     def __init__(
@@ -83,12 +85,18 @@ class Caller:
         on_paid: Callable[[Paid], None] | None = None,
         retry: RetryPolicy = RetryPolicy(),  # noqa: B008  # frozen
         price: Callable[[Request], Price | None] = price_of,
+        longest: Callable[[Request], int | None] = longest_answer,
     ) -> None:
         self._cache = cache
         self._refresh = refresh
         self._on_paid = on_paid
         self._sender = Sender(
-            resolve=resolve, price=price, ledger=ledger, concurrency=concurrency, retry=retry
+            resolve=resolve,
+            price=price,
+            longest=longest,
+            ledger=ledger,
+            concurrency=concurrency,
+            retry=retry,
         )
         self._slots = asyncio.Semaphore(concurrency)
         self._changed = threading.Condition()  # guards all that follows

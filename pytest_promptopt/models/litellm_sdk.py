@@ -15,11 +15,13 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-from pytest_promptopt.budget import DEFAULT_MAX_TOKENS, Price
+from pytest_promptopt.budget import Price
 from pytest_promptopt.errors import ErrorKind, ModelError
 from pytest_promptopt.models.redact import redact
 from pytest_promptopt.models.retry import kind_of, retry_after
-from pytest_promptopt.records import Answer, Request, StopReason, Usage
+from pytest_promptopt.models.schemas import OPENAI, NotStrict, strict
+from pytest_promptopt.models.thinking import without_thinking
+from pytest_promptopt.records import SPELLED, Answer, Request, StopReason, Usage
 
 #: Without these its import asks a code host for prices (and goes on asking in a thread) and loads a .env.
 _ENVIRONMENT = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_MODE": "PRODUCTION"}
@@ -105,6 +107,12 @@ def litellm_price(model: str, tokens: int) -> Price | None:
     return Price(ask, answer, read or ask, write or ask) if ask and answer else None
 
 
+def litellm_longest(model: str) -> int | None:
+    """The most tokens that litellm knows an answer of `model` to have; None when it does not. Imports it."""
+    most = _model_info(model).get("max_output_tokens")
+    return most if isinstance(most, int) and most > 0 else None
+
+
 def _price(info: Mapping[str, Any], name: str, tokens: int) -> float:
     """US dollars per million, for the highest of its lengths that `tokens` reaches; 0.0 when not listed."""
     tier = re.compile(rf"{name}(?:_above_(\d+)k_tokens)?")
@@ -168,17 +176,18 @@ class LitellmModel:
             **request.parameters,
             "model": self.model,
             "messages": [{"role": m.role, "content": m.content} for m in request.messages],
-            "max_tokens": DEFAULT_MAX_TOKENS if request.max_tokens is None else request.max_tokens,
             "max_retries": 0,
             "num_retries": 0,
             "drop_params": False,
         }
+        if request.max_tokens is not None and SPELLED not in arguments:
+            arguments["max_tokens"] = request.max_tokens
         if request.stop:
             arguments["stop"] = list(request.stop)
         if request.response_schema is not None:
             arguments["response_format"] = {
                 "type": "json_schema",
-                "json_schema": {"name": "answer", "schema": dict(request.response_schema), "strict": True},
+                "json_schema": {"name": "answer", **_schema(request.response_schema)},
             }
         return arguments
 
@@ -187,10 +196,14 @@ class LitellmModel:
         message = getattr(choice, "message", None)
         if choice is None or message is None:
             raise self._error(ErrorKind.MALFORMED, "the reply has no message")
-        refusal = (getattr(message, "provider_specific_fields", None) or {}).get("refusal")
+        specific = getattr(message, "provider_specific_fields", None) or {}
+        refusal = specific.get("refusal") or getattr(message, "refusal", None)  # by version of litellm
         text = message.content or refusal or ""
         if not isinstance(text, str):
             raise self._error(ErrorKind.MALFORMED, f"the text of the reply is a {type(text).__name__}")
+        # litellm cuts off a whole block, and leaves the blank lines after it.
+        reasoning = getattr(message, "reasoning_content", None) or ""
+        text, thinking = without_thinking(text, taken_off=bool(reasoning))
         finished = choice.finish_reason
         reason = StopReason.REFUSAL if refusal else _STOP_REASONS.get(finished, str(finished))
         if not text and reason not in (StopReason.REFUSAL, StopReason.MAX_TOKENS):
@@ -205,6 +218,7 @@ class LitellmModel:
             usage=usage,
             cost=None if usage is None or cost is None else float(cost),
             latency=latency,
+            thinking=thinking or str(reasoning),
         )
 
     def _mapped(self, error: Exception) -> ModelError:
@@ -224,6 +238,14 @@ class LitellmModel:
     ) -> ModelError:
         text = f"{self.model}: {redact(message)}"
         return ModelError(kind, text, model=self.model, status=status, retry_after=wait)
+
+
+def _schema(wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """Strict where the schema can be; as a request that the answer may miss where not."""
+    try:
+        return {"schema": strict(wanted, OPENAI), "strict": True}
+    except NotStrict:
+        return {"schema": dict(wanted), "strict": False}
 
 
 def _headers(error: Exception) -> dict[str, str]:

@@ -11,11 +11,12 @@ from functools import partial
 from pytest_promptopt.budget import Ledger, Price, Reservation
 from pytest_promptopt.errors import CONSEQUENCES, ErrorKind, ModelError, SettingsError
 from pytest_promptopt.models import Model
+from pytest_promptopt.models.limits import Bounded, bounded, cut_short, explained, longest_answer, too_long
 from pytest_promptopt.models.pace import Pace, Turn
 from pytest_promptopt.models.patience import Patience
 from pytest_promptopt.models.redact import redact
 from pytest_promptopt.models.retry import RetryPolicy
-from pytest_promptopt.records import Answer, Request, Role, Spend
+from pytest_promptopt.records import Answer, Request, Role, Spend, StopReason
 
 #: How often a call that does not fit yet looks whether another process has settled one.
 POLL = 0.25
@@ -43,6 +44,7 @@ class Sender:
     """Asks models, one client each, and belongs to one event loop.
 
     :param price: the price that bounds a request's cost, None when unknown; called in a thread at first.
+    :param longest: the most tokens that an answer has without a limit; None when unknown.
     """
 
     def __init__(
@@ -53,9 +55,11 @@ class Sender:
         ledger: Ledger,
         concurrency: int,
         retry: RetryPolicy,
+        longest: Callable[[Request], int | None] = longest_answer,
     ) -> None:
         self._resolve = resolve
         self._price = price
+        self._longest = longest
         self._ledger = ledger
         self._concurrency = concurrency
         self._retry = retry
@@ -70,6 +74,7 @@ class Sender:
         _check_sendable(trip.request)
         model = self._model(trip.request.model)
         price = await self._price_of(trip.request)
+        bounds = self._bounds_of(trip.request)
         pace = self._paces.setdefault(trip.request.model, Pace(self._concurrency, self._retry))
         left = min(self._retry.deadline, self._ledger.seconds_left)
         loop = asyncio.get_running_loop()
@@ -78,10 +83,15 @@ class Sender:
             patience = min(self._retry.retry_after_cap, self._ledger.seconds_left)
             turn = await pace.enter(attempt, patience=patience)
             try:
-                reservation = await self._reserve(trip, price)
+                reservation = await self._reserve(trip, bounds, price)
                 started = loop.time()
                 answer = await self._attempt(
-                    model, trip, reservation, left, hangs=None if attempt == self._retry.attempts else hangs
+                    model,
+                    trip,
+                    bounds,
+                    reservation,
+                    left,
+                    hangs=None if attempt == self._retry.attempts else hangs,
                 )
                 pace.answered()
                 return answer
@@ -118,22 +128,35 @@ class Sender:
             return await asyncio.to_thread(self._price, request)
         return self._price(request)
 
-    async def _reserve(self, trip: Trip, price: Price | None) -> Reservation:
+    def _bounds_of(self, request: Request) -> Bounded:
+        """After its price, which has imported what knows about its model."""
+        if self._ledger.max_tokens is None and self._ledger.max_cost is None:
+            return Bounded(request, request)
+        return bounded(request, self._longest)
+
+    async def _reserve(self, trip: Trip, bounds: Bounded, price: Price | None) -> Reservation:
         while True:
             if self.fatal is not None:
                 raise self.fatal
             try:
-                return self._ledger.reserve(trip.request, trip.role, price)
-            except ModelError:
+                return self._ledger.reserve(bounds.reserved, trip.role, price)
+            except ModelError as error:
                 # Reservations are bounds: what is in flight mostly turns out cheaper.
-                if not self._ledger.could_fit(trip.request, price):
-                    raise
+                if not self._ledger.could_fit(bounds.reserved, price):
+                    raise too_long(error, trip.request, bounds) from None
             self._money_moved.clear()
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._money_moved.wait(), POLL)
 
     async def _attempt(
-        self, model: Model, trip: Trip, reservation: Reservation, seconds: float, *, hangs: int | None
+        self,
+        model: Model,
+        trip: Trip,
+        bounds: Bounded,
+        reservation: Reservation,
+        seconds: float,
+        *,
+        hangs: int | None,
     ) -> Answer:
         trip.attempts += 1
         name, loop = trip.request.model, asyncio.get_running_loop()
@@ -142,13 +165,15 @@ class Sender:
         seconds = min(seconds, self._ledger.seconds_left)
         try:
             async with self._patience.attempt(trip.kind, seconds, hangs=hangs):
-                answer = await model.complete(trip.request)
+                answer = await model.complete(bounds.sent)
             end = partial(self._ledger.settle, answer=answer)
+            if bounds.added is not None and answer.stop_reason == StopReason.MAX_TOKENS:
+                raise cut_short(name, bounds.added)
             return answer
         except ModelError as error:
             if not CONSEQUENCES[error.kind].charged:
                 end = self._ledger.refund
-            raise
+            raise (error if bounds.added is None else explained(error, bounds.added)) from None
         except TimeoutError:
             if self._ledger.seconds_left <= 0:
                 raise self._ledger.out_of_time(trip.request) from None

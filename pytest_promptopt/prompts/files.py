@@ -14,10 +14,14 @@ from pytest_promptopt.prompts.candidates import added_code, added_variables, len
 from pytest_promptopt.prompts.frontmatter import FrontMatter
 from pytest_promptopt.prompts.layout import MAX_FILE_BYTES, Layout, unify_newlines
 from pytest_promptopt.prompts.placeholders import changed_placeholders
-from pytest_promptopt.prompts.templates import Template, code_in, split_turns
+from pytest_promptopt.prompts.roles import hints
+from pytest_promptopt.prompts.templates import Template, code_in, is_whole, split_turns
 from pytest_promptopt.records import Message
 
 ENDINGS = (".md", ".txt")
+
+#: Arguments of ``prompt(...)`` that are no variables.
+RESERVED = ("messages", "response_schema")
 
 
 @dataclass(frozen=True)
@@ -28,7 +32,8 @@ class PromptFile:
     :param name: rootdir-relative POSIX path; how every message and every overlay calls the file.
     :param prose: the text below the front matter with ``\\n`` line ends, without the line ends around it.
     :param original: the bytes on disk when it was read; a candidate keeps those of its file.
-    :param variables: names that a call must give, of the prose and of the front matter's `system`.
+    :param variables: names that a call may give, of the prose and of the front matter's `system`.
+    :param needed: those of them that it must give.
     :param roles: roles of the chat turns; empty when the prose has no role lines.
     """
 
@@ -38,6 +43,7 @@ class PromptFile:
     prose: str
     original: bytes = field(repr=False)
     variables: frozenset[str]
+    needed: frozenset[str]
     roles: tuple[str, ...]
     _turns: tuple[Template, ...] = field(repr=False, compare=False)
     _system: Template | None = field(repr=False, compare=False)
@@ -81,6 +87,11 @@ class PromptFile:
                 taken = "the front matter has a `system` already"
                 why = taken if system else "`system:` must be the first turn"
                 raise PromptFileError(name, turn.line, f"this `system:` turn cannot be used: {why}")
+        if len(turns) > 1 and is_whole(layout.prose):
+            for turn in turns:
+                if not is_whole(turn.source):
+                    reason = "a template block goes across role lines; turns are cut before they are rendered"
+                    raise PromptFileError(name, turn.line, f"{reason}, so give a history as messages=")
         templates = tuple(Template(turn.source, name=name, line=turn.line) for turn in turns)
         return cls(
             path=path,
@@ -89,6 +100,7 @@ class PromptFile:
             prose=layout.prose,
             original=original,
             variables=frozenset().union(*(t.variables for t in (*templates, system) if t)),
+            needed=frozenset().union(*(t.needed for t in (*templates, system) if t)),
             roles=tuple(turn.role for turn in turns if turn.role),
             _turns=templates,
             _system=system,
@@ -124,9 +136,13 @@ class PromptFile:
         return (*system, *turns, *chat)
 
     def _check_given(self, variables: Mapping[str, object]) -> None:
-        if variables.keys() == self.variables:
+        for name in RESERVED:
+            if name in self.variables:
+                said = f"`{name}` is an argument of prompt(...); call the variable otherwise"
+                raise RenderError(self.name, self._line_of(name), said)
+        if self.needed <= variables.keys() <= self.variables:
             return
-        missing = sorted(self.variables - variables.keys())
+        missing = sorted(self.needed - variables.keys())
         extra = sorted(variables.keys() - self.variables)
         problems = []
         if missing:
@@ -177,6 +193,12 @@ class PromptFile:
                 "the text begins with what would be read as front matter or a byte order mark",
             )
         return self._build(self.path, self.name, self.front, self._system, self.original, layout)
+
+    @property
+    def hints(self) -> tuple[str, ...]:
+        """What in the text looks like a chat and is none, a sentence with its line each."""
+        found = hints(self.prose, first_line=self.first_line)
+        return tuple(f"{self.name}:{line}: {sentence}" for line, sentence in found)
 
     @property
     def first_line(self) -> int:

@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 from pytest_promptopt.errors import PromptConflictError, PromptFileError
 from pytest_promptopt.evidence import sign_test
-from pytest_promptopt.records import Split
+from pytest_promptopt.records import Split, pass_rate
 from pytest_promptopt.refine.acceptance import compare, score
 from pytest_promptopt.refine.attempts import Results
 from pytest_promptopt.refine.confirmation import IMPROVED, NOT_SHOWN, Comparing, explained
@@ -17,7 +17,7 @@ from pytest_promptopt.refine.frame import SEARCHED
 from pytest_promptopt.refine.halting import Halt, Phase
 from pytest_promptopt.refine.strategy import GroupSearch
 from pytest_promptopt.refine.surroundings import Surroundings
-from pytest_promptopt.results import Confirmation, PromptResult
+from pytest_promptopt.results import Confirmation, MadeUp, PromptResult
 from pytest_promptopt.settings import Accept
 
 #: Puts a prompt's new text on disk; raises `PromptConflictError` when the file changed since it was read.
@@ -65,6 +65,7 @@ class Ending:
         if not self.final.owed:
             return
         owed = tuple(result.case.id for result in self.final.owed)
+        paid = self._around.paid()
         try:
             (results,) = self._around.evaluator.evaluate([Trial(self.final.overlay, owed)])
         except StopRun as stopped:
@@ -72,6 +73,9 @@ class Ending:
             return
         self._around.record_results(self.final.id, results)
         self.final = self.final.settled(results)
+        rate, calls = pass_rate(self.final.evidence(Split.TRAIN)), (self._around.paid() - paid).calls
+        failing = sum(result.failing is not None for result in results)
+        self._around.policies.made_up(MadeUp(len(results), rate, failing, calls))
         self._scored[Split.TRAIN] = self.original.evidence(Split.TRAIN), self.final.evidence(Split.TRAIN)
 
     @property

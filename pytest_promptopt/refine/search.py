@@ -168,9 +168,11 @@ class Search(SearchFrame):
 
     def _settle(self, phase: Phase) -> None:
         """Run the incumbent on the training cases that it owes, and take out of it what does harm."""
+        paid = self.around.paid()
         (results,) = self.evaluate([self.best.overlay], [result.case.id for result in self.best.owed])
         self.around.record_results(self.best.id, results)
         settled = self.best.settled(results)
+        self.made_up(results, settled, paid)
         self._accepted = [settled if each.id == settled.id else each for each in self._accepted]
         self.best = self._best_of_all(settled)
         if phase is Phase.TRAINING:
