@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
@@ -13,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from pytest_promptopt.budget import Ledger, unknown_price
+from pytest_promptopt.captured import time
 from pytest_promptopt.errors import (
     ErrorKind,
     ModelError,

@@ -7,10 +7,10 @@ import importlib
 import inspect
 import json
 import os
-import time
 from typing import TYPE_CHECKING, Any
 
 from pytest_promptopt.budget import DEFAULT_MAX_TOKENS
+from pytest_promptopt.captured import time
 from pytest_promptopt.errors import ErrorKind, ModelError
 from pytest_promptopt.models.prices import claude_price
 from pytest_promptopt.models.redact import redact

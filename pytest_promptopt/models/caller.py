@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from functools import partial
 
 from pytest_promptopt.budget import Ledger, Price
 from pytest_promptopt.cache import ResponseCache
+from pytest_promptopt.captured import time
 from pytest_promptopt.errors import ErrorKind, ModelError
 from pytest_promptopt.models import Model
 from pytest_promptopt.models.background import Background

@@ -8,7 +8,6 @@ import logging
 import os
 import re
 import threading
-import time
 import warnings
 from collections import Counter
 from collections.abc import Mapping
@@ -16,6 +15,7 @@ from functools import cache
 from typing import Any
 
 from pytest_promptopt.budget import DEFAULT_MAX_TOKENS, Price
+from pytest_promptopt.captured import time
 from pytest_promptopt.errors import ErrorKind, ModelError
 from pytest_promptopt.models.redact import redact
 from pytest_promptopt.models.retry import kind_of, retry_after
