@@ -9,26 +9,30 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 
-from pytest_promptopt.errors import ErrorKind, ModelError
+from pytest_promptopt.errors import ErrorKind, ModelError, SettingsError
 from pytest_promptopt.evaluation import internals
 from pytest_promptopt.evaluation.case import PromptCase
+from pytest_promptopt.evaluation.exchanges import Exchange, Exchanges
 from pytest_promptopt.evaluation.held import HeldRun
 from pytest_promptopt.evaluation.job import Job, ReplayError
 from pytest_promptopt.evaluation.lasting import Lasting
 from pytest_promptopt.evaluation.outcomes import outcome_of
 from pytest_promptopt.evaluation.prompt import Run
+from pytest_promptopt.evaluation.traffic import Traffic
 from pytest_promptopt.models.caller import Caller
 from pytest_promptopt.prompts import PromptFile
-from pytest_promptopt.records import CaseResult, Outcome, Overlay, Role, Status
+from pytest_promptopt.records import CaseResult, Outcome, Overlay, Request, Status
 from pytest_promptopt.refine.evaluator import StopRun, Trial
 from pytest_promptopt.refine.halting import Halt
 
 #: Cases are started until this many times the limit on calls wait for an answer, so that it is never idle.
 AHEAD = 2
+#: The same where calls and tests take turns: each turn waits for its slowest call.
+AHEAD_IN_TURNS = 10
 
 
 class Engine:
@@ -41,11 +45,15 @@ class Engine:
         caller: Caller,
         *,
         concurrency: int,
+        open_caller: Callable[[], Caller],
+        reach: Callable[[str], frozenset[str]],
         mine: Callable[[pytest.Item], bool] = lambda item: True,
         blocking: bool = False,
         max_failures: int = 0,
     ) -> None:
         """:param concurrency: calls in flight at most; `caller` holds to it, the engine starts cases by it.
+        :param open_caller: makes a caller for one run alone, which keeps no answer.
+        :param reach: the modules that the calls of a model need.
         :param mine: which cases this process prefetches (an xdist worker shares the work with others).
         :param blocking: no case is ever suspended: something watches the runs that must see each only once.
         :param max_failures: no further case is started once this many started ones have failed; 0 is no
@@ -58,6 +66,10 @@ class Engine:
         self.held: HeldRun | None = None
         #: Of each item that has been run and not reported yet.
         self.lasting: dict[pytest.Item, Lasting] = {}
+        self.traffic = Traffic(caller)
+        self.exchanges = Exchanges(self._before_exchange)
+        self._open_caller = open_caller
+        self._reach = reach
         self._concurrency = concurrency
         self._mine = mine
         self._blocking = blocking
@@ -70,6 +82,8 @@ class Engine:
         self._depth: dict[object, int] = {}
         #: Cases that read the prompt and ask a model by themselves.
         self.own_model: set[str] = set()
+        #: What cases have exchanged of what their calls need, and which cases did.
+        self.exchanged: dict[str, set[str]] = {}
         self._candidates: dict[tuple[str, str], PromptFile] = {}
 
     def awaits(self, item: pytest.Item) -> None:
@@ -94,13 +108,17 @@ class Engine:
         run = self.open_run(case, {}, sample=sample)
         held = HeldRun(item, void=lambda: bool(run.missing))
         if case.replays and not self._blocking:
-            run.suspends = lambda: not held.released
+            run.suspends = lambda: not held.released and self._looked()
         else:
             held.release()
+            for file in case.files.values():
+                with suppress(SettingsError):  # the call will say so
+                    self.traffic.connect(case.model_of(file))
         return run, held
 
     def finished(self, item: pytest.Item, run: Run) -> None:
         """`item` was reported; what its function needs is known now."""
+        run.close()
         self._jobs.pop(item, None)
         self.lasting.pop(item, None)
         self._note_depth(item, run)
@@ -135,9 +153,7 @@ class Engine:
 
     def _start_next(self) -> bool:
         """Run one upcoming case to its first unknown answer; False when there is nothing to start."""
-        while (
-            self._upcoming and len(self._waiting) < AHEAD * self._concurrency and not self._enough_failures()
-        ):
+        while self._upcoming and len(self._waiting) < self._limit and not self._enough_failures():
             item = self._upcoming.popleft()
             if item in self._jobs or not internals.can_follow(item):
                 continue
@@ -146,6 +162,11 @@ class Engine:
                 self._run_silently(job)
             return True
         return False
+
+    @property
+    def _limit(self) -> int:
+        """How many answers cases may wait for before no further case is started."""
+        return (AHEAD_IN_TURNS if self.traffic.alternates else AHEAD) * self._concurrency
 
     def _enough_failures(self) -> bool:
         if not self._max_failures:
@@ -167,7 +188,7 @@ class Engine:
 
     def _answered(self, *, timeout: float | None) -> list[Job]:
         """The jobs that can go on, after waiting up to `timeout` seconds (None: until there is one)."""
-        keys = self.caller.wait(timeout)
+        keys = self.traffic.landed(timeout)
         if timeout is None and not keys:  # nothing is in flight: whoever waits must ask again
             keys = frozenset(self._waiting)
         ready = []
@@ -202,7 +223,7 @@ class Engine:
         for key, request in run.missing.items():
             job.waiting.add(key)
             self._waiting.setdefault(key, []).append(job)
-            self.caller.submit(request, Role.TARGET)
+            self.traffic.submit(request)
 
     def _run_silently(self, job: Job) -> None:
         """Run a case without a trace, to its next unknown answer or to its outcome."""
@@ -228,7 +249,7 @@ class Engine:
     def _silent(self, run: Run, *, blocks: bool = True) -> tuple[Run, HeldRun]:
         """:param blocks: a case that cannot be replayed waits for its answers, instead of asking nobody."""
         item = run.case.item
-        run.suspends = lambda: run.case.replays or not blocks
+        run.suspends = lambda: (run.case.replays or not blocks) and self._looked()
         held = HeldRun(item, void=lambda: bool(run.missing), silent=True)
         internals.make_room(item)
         with internals.debugger_off(), self.current(run, held), held:
@@ -237,6 +258,7 @@ class Engine:
             except pytest.exit.Exception:  # the run that is reported is the one to end the session
                 internals.abandon(item)
         held.drop()
+        run.close()
         return run, held
 
     def open_run(self, case: PromptCase, overlay: Overlay, *, sample: int = 0, attempt: int = 0) -> Run:
@@ -245,7 +267,36 @@ class Engine:
             stage: self._candidate(file, overlay[file.name]) if file.name in overlay else file
             for stage, file in case.files.items()
         }
-        return Run(case, self.caller, overlay, files, sample, attempt)
+        run = Run(case, self.caller, overlay, files, sample, attempt)
+        run.apart = lambda request: self._apart(run, request)
+        return run
+
+    def _looked(self) -> bool:
+        self.traffic.look()
+        return True
+
+    def _before_exchange(self, exchange: Exchange) -> None:
+        """A test is about to exchange something: no call of others may meet it."""
+        if self.run is None:
+            return
+        if exchange.of_process:
+            if not self.traffic.alternates:
+                self.traffic.alternate()
+        elif self.traffic.in_flight and any(
+            exchange.belongs_to(self._reach(model)) for model in self.traffic.models
+        ):
+            self.traffic.quiet()
+
+    def _apart(self, run: Run, request: Request) -> bool:
+        """Whether a call must be made inside its run, which has exchanged something that the call needs."""
+        if not self.exchanges:
+            return False
+        needed = [exchange for exchange in self.exchanges if exchange.belongs_to(self._reach(request.model))]
+        for exchange in needed:
+            self.exchanged.setdefault(str(exchange), set()).add(run.case.case.id)
+        if needed and run.own_caller is None:
+            run.own_caller = self._open_caller()
+        return bool(needed)
 
     def _candidate(self, file: PromptFile, prose: str) -> PromptFile:
         """`file` under a candidate; compiled once, not once a case."""
@@ -321,7 +372,7 @@ class Engine:
             job = None
             if answered:
                 job = answered.popleft()
-            elif fresh and len(self._waiting) < AHEAD * self._concurrency:
+            elif fresh and len(self._waiting) < self._limit:
                 job = fresh.popleft()
             if job is not None:
                 self._run_silently(job)

@@ -53,8 +53,24 @@ class Run:
     calls: list[Call] = field(default_factory=list)
     operands: Operands | None = None
     failure: Failure | None = None
+    #: Whether a call must be made inside this run: it has exchanged something that the call needs.
+    apart: Callable[[Request], bool] = lambda request: False
+    #: For such calls; knows no other run's answers.
+    own_caller: Caller | None = None
     #: The test has read `prompt.text` or `prompt.path`: a candidate reaches it even without a call of ours.
     touched: bool = False
+
+    def caller_of(self, request: Request) -> Caller:
+        """Whom to ask."""
+        if self.apart(request) and self.own_caller is not None:
+            return self.own_caller
+        return self.caller
+
+    def close(self) -> None:
+        """Safe to call twice; only calls that were made inside the run have left anything open."""
+        caller, self.own_caller = self.own_caller, None
+        if caller is not None:
+            caller.close()
 
 
 class Prompt:
@@ -114,11 +130,12 @@ class Prompt:
         """
         __tracebackhide__ = True
         request, inputs = self._request(variables, messages, response_schema)
-        known = self._known(request)
+        caller = self._run.caller_of(request)
+        known = self._known(request, caller)
         if known is None:
             with suppress(ModelError):
-                self._run.caller.ask(request, Role.TARGET)
-        return self._completion(request, inputs)
+                caller.ask(request, Role.TARGET)
+        return self._completion(request, inputs, caller)
 
     async def acall(
         self,
@@ -131,15 +148,16 @@ class Prompt:
         """`__call__` for async tests; several in a `gather` are in flight at once."""
         __tracebackhide__ = True
         request, inputs = self._request(variables, messages, response_schema)
+        caller = self._run.caller_of(request)
         try:
-            known = self._known(request)
+            known = self._known(request, caller)
         except Suspended:
             await _let_siblings_ask()
             raise
         if known is None:
             with suppress(ModelError):
-                await self._run.caller.aask(request, Role.TARGET)
-        return self._completion(request, inputs)
+                await caller.aask(request, Role.TARGET)
+        return self._completion(request, inputs, caller)
 
     def _request(
         self,
@@ -171,10 +189,12 @@ class Prompt:
         self._run.error = error
         raise error.with_traceback(None) from None
 
-    def _known(self, request: Request) -> Known | None:
+    def _known(self, request: Request, caller: Caller) -> Known | None:
         __tracebackhide__ = True
         run = self._run
-        known = run.caller.known(request)
+        known = caller.known(request)
+        if caller is not run.caller:
+            return known
         if known is None and run.refusal is not None:
             self._fail(run.refusal)
         if known is None and run.suspends():
@@ -182,9 +202,9 @@ class Prompt:
             raise Suspended("waiting for a model's answer")
         return known
 
-    def _completion(self, request: Request, inputs: Mapping[str, str]) -> Completion:
+    def _completion(self, request: Request, inputs: Mapping[str, str], caller: Caller) -> Completion:
         __tracebackhide__ = True
-        known = self._run.caller.known(request)
+        known = caller.known(request)
         assert known is not None
         answer, error = known.answer, known.error
         if answer is None:

@@ -20,6 +20,7 @@ from pytest_promptopt.evaluation.capture import Operands, failure_of
 from pytest_promptopt.evaluation.case import PromptCase
 from pytest_promptopt.evaluation.collection import collect
 from pytest_promptopt.evaluation.engine import Engine
+from pytest_promptopt.evaluation.exchanges import PACKAGES, modules_of
 from pytest_promptopt.evaluation.held import HeldRun
 from pytest_promptopt.evaluation.hooks import ask_hook, tell_hook
 from pytest_promptopt.evaluation.job import ReplayError
@@ -67,6 +68,7 @@ class CaseRunner:
         self._refinement: Refinement | None = None
         self._deselected = deselected
         self._house_models: set[str] = set()
+        self._reached: dict[str, frozenset[str]] = {}
         self.ledger = ledger_of(session.config, settings)
         self._cache: ResponseCache | None = None
         if settings.cache is not CacheMode.OFF:
@@ -79,6 +81,8 @@ class CaseRunner:
             self.cases,
             self.caller,
             concurrency=share.concurrency(settings.concurrency),
+            open_caller=self._open_own_caller,
+            reach=self._reach,
             mine=share.has,
             # Both show or stop at every run, so there must be only one.
             blocking=option("setupshow", False) or option("trace", False),
@@ -95,6 +99,33 @@ class CaseRunner:
             on_paid=self._paid,
             price=self._price,
         )
+
+    def _open_own_caller(self) -> Caller:
+        """For the calls of one run that has exchanged what they need: no other run gets their answers."""
+
+        def paid(paid: Paid) -> None:
+            # Its answer is not that of the request, whose key the journal would give it.
+            self._paid(replace(paid, request=replace(paid.request, sample=-1)))
+
+        return Caller(
+            resolve=self._resolve,
+            cache=None,
+            ledger=self.ledger,
+            concurrency=self.settings.concurrency,
+            on_paid=paid,
+            price=self._price,
+        )
+
+    def _reach(self, model: str) -> frozenset[str]:
+        """The modules, or the packages, that calls of `model` need."""
+        if model not in self._reached:
+            found = ask_hook(
+                self.session.config, "pytest_promptopt_resolve_model", returns=object, name=model
+            )
+            provider = model.partition("/")[0]
+            packages = PACKAGES.get(provider, PACKAGES[""])
+            self._reached[model] = packages if found is None else modules_of(type(found))
+        return self._reached[model]
 
     def _note(self, text: str) -> None:
         if text not in self.notes:
@@ -156,6 +187,7 @@ class CaseRunner:
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
         """Refine first; pytest's own loop then describes the texts that are on disk."""
+        self.engine.exchanges.install()
         collected = not session.testsfailed or session.config.option.continue_on_collection_errors
         if self.settings.optimizing and collected:
             self._refine()
@@ -183,7 +215,10 @@ class CaseRunner:
         self, item: pytest.Item, nextitem: pytest.Item | None
     ) -> Generator[None, object, object]:
         case = self.cases.get(item)
-        if case is None or self.engine.held is not None:
+        if self.engine.held is not None:
+            return (yield)
+        if case is None:
+            self.engine.traffic.quiet()  # a test that is not ours: nothing of ours goes on beside it
             return (yield)
         outcomes = self.engine.samples(item) if case.case.samples > 1 else ()
         self.engine.awaits(item)
@@ -317,6 +352,7 @@ class CaseRunner:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self) -> None:
+        self.engine.exchanges.remove()
         self.caller.close()
         if self._cache is not None:
             self._cache.close()
@@ -331,6 +367,13 @@ class CaseRunner:
             self._note(
                 f"{plural(len(own), 'case')} that read the prompt and ask a model by themselves ({own[0]}): "
                 "their calls wait for each other and are neither cached nor counted"
+            )
+        if exchanged := self.engine.exchanged:
+            count = len(set().union(*exchanged.values()))
+            self._note(
+                f"{plural(count, 'case')} put something else in the place of what their model's calls need "
+                f"({', '.join(sorted(exchanged))}): their calls were made inside their own runs, and the "
+                "answers are not stored"
             )
         self.ledger.close()
         output = getattr(self.session.config, "workeroutput", None)

@@ -60,6 +60,10 @@ class AnthropicModel:
         reply = await self._send(client, arguments)
         return self._answer(request, reply, time.perf_counter() - started)
 
+    async def connect(self) -> None:
+        """Import the SDK and make the client; raises `ModelError` without credentials."""
+        await self._connected()
+
     async def aclose(self) -> None:
         client, self._client = self._client, None
         if client is not None:

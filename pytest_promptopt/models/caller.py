@@ -128,6 +128,18 @@ class Caller:
             return None
         return self._memory.setdefault(key, Known(stored, None, cached=True))
 
+    def connect(self, model: str) -> None:
+        """Have a model and the cache ready for the first call, waited for, while nothing else goes on."""
+        connected = threading.Event()
+        with self._changed:
+            if self._closed:
+                return
+            if self._background is None:
+                self._background = Background(self._leave)
+            self._background.start(partial(self._connect, model, connected))
+        while not connected.wait(SLICE):
+            pass
+
     def submit(self, request: Request, role: Role) -> None:
         """Start a flight, unless the answer is known or under way. Does not wait for the network."""
         self._submit(request, role)
@@ -222,6 +234,14 @@ class Caller:
                 self.replayed += 1
                 self._memory[key] = self._remembered.pop(key)
             return self._memory.get(key)
+
+    async def _connect(self, model: str, connected: threading.Event) -> None:
+        try:
+            if self._cache is not None:
+                self._cache.prepare()
+            await self._sender.connect(model)
+        finally:
+            connected.set()
 
     async def _fly(self, trip: Trip) -> None:
         try:

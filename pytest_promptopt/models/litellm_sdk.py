@@ -145,10 +145,14 @@ class LitellmModel:
         self._importing = asyncio.Lock()
         self._litellm: Any = None
 
-    async def complete(self, request: Request) -> Answer:
+    async def connect(self) -> None:
+        """Import litellm."""
         async with self._importing:
             if self._litellm is None:
                 self._litellm = await asyncio.to_thread(import_litellm)
+
+    async def complete(self, request: Request) -> Answer:
+        await self.connect()
         arguments = self._arguments(request)
         started = time.perf_counter()
         try:

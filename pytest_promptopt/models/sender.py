@@ -100,6 +100,13 @@ class Sender:
             await asyncio.sleep(wait)
         raise failure
 
+    async def connect(self, name: str) -> None:
+        """Let a model import and connect what it needs; what goes wrong shows in its calls."""
+        with suppress(Exception):
+            connect = getattr(self._model(name), "connect", None)
+            if connect is not None:
+                await connect()
+
     async def aclose(self) -> None:
         """Close every model, whatever becomes of the others."""
         models, self._models = list(self._models.values()), {}
