@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import cached_property
 
 import pytest
 
-from pytest_promptopt.errors import ErrorKind, ModelError, SettingsError
+from pytest_promptopt.errors import ErrorKind, ModelError, PromptoptError, SettingsError
 from pytest_promptopt.evaluation import internals
 from pytest_promptopt.evaluation.case import PromptCase
 from pytest_promptopt.evaluation.exchanges import Exchange, Exchanges
@@ -79,6 +80,7 @@ class Engine:
         self._waiting: dict[str, list[Job]] = {}
         self._upcoming: deque[pytest.Item] = deque()
         self._prefetched_to = -1
+        self._unusable: dict[tuple[str, str], PromptoptError] = {}
         self._depth: dict[object, int] = {}
         #: Cases that read the prompt and ask a model by themselves.
         self.own_model: set[str] = set()
@@ -268,6 +270,7 @@ class Engine:
             for stage, file in case.files.items()
         }
         run = Run(case, self.caller, overlay, files, sample, attempt)
+        run.unusable = self._unusable
         run.apart = lambda request: self._apart(run, request)
         return run
 
@@ -377,11 +380,26 @@ class Engine:
             if job is not None:
                 self._run_silently(job)
                 undecided -= job.outcome is not None
-                error = job.error
-                if isinstance(error, ModelError) and (error.stops_run or error.kind is ErrorKind.BUDGET):
-                    raise StopRun(halt_of(error), str(error))
+                if isinstance(job.error, ModelError) and self._ends_search(job.error):
+                    raise StopRun(halt_of(job.error), str(job.error))
             answered.extend(self._answered(timeout=0 if job is not None else None) if undecided else ())
             progress()
+
+    def _ends_search(self, error: ModelError) -> bool:
+        """Whether no case can be answered any more: of one model of several, only its own cases are lost."""
+        if error.stops_run:
+            return self._models <= {error.model}
+        return error.kind is ErrorKind.BUDGET
+
+    @cached_property
+    def _models(self) -> frozenset[str]:
+        """The models that the cases ask, as far as they are named."""
+        found = set()
+        for case in self.cases.values():
+            for file in case.files.values():
+                with suppress(SettingsError):
+                    found.add(case.model_of(file))
+        return frozenset(found)
 
     def probe(self) -> dict[pytest.Item, frozenset[str]]:
         """The keys of the first calls of each case under the files as they are; asks no model anything."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import wraps
+from inspect import isasyncgenfunction
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -32,6 +34,45 @@ class Suspended(Skipped):
     """
 
 
+def ends_plainly(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A coroutine function that ends as `function` does, but for a group of nothing but suspensions.
+
+    A task group makes one of what ends its tasks, and whoever runs the test takes it for an interruption.
+    """
+
+    @wraps(function)
+    async def plain(*args: Any, **kwargs: Any) -> Any:
+        __tracebackhide__ = True
+        with _plain_end():
+            return await function(*args, **kwargs)
+
+    @wraps(function)
+    async def plain_generator(*args: Any, **kwargs: Any) -> Any:
+        __tracebackhide__ = True
+        with _plain_end():
+            async with aclosing(function(*args, **kwargs)) as values:
+                async for value in values:
+                    yield value
+
+    return plain_generator if isasyncgenfunction(function) else plain
+
+
+@contextmanager
+def _plain_end() -> Iterator[None]:
+    suspended: BaseException
+    try:
+        yield
+        return
+    except BaseExceptionGroup as group:
+        of_ours, others = group.split(Suspended)
+        if of_ours is None or others is not None:
+            raise
+        suspended = of_ours
+    while isinstance(suspended, BaseExceptionGroup):
+        suspended = suspended.exceptions[0]
+    raise suspended
+
+
 @dataclass
 class Run:
     """One execution of one case. All its `prompt` objects, in any thread, share it."""
@@ -53,6 +94,8 @@ class Run:
     calls: list[Call] = field(default_factory=list)
     operands: Operands | None = None
     failure: Failure | None = None
+    #: By prompt and model: why no call of this prompt can succeed, for all runs.
+    unusable: dict[tuple[str, str], PromptoptError] = field(default_factory=dict)
     #: Whether a call must be made inside this run: it has exchanged something that the call needs.
     apart: Callable[[Request], bool] = lambda request: False
     #: For such calls; knows no other run's answers.
@@ -195,8 +238,9 @@ class Prompt:
         known = caller.known(request)
         if caller is not run.caller:
             return known
-        if known is None and run.refusal is not None:
-            self._fail(run.refusal)
+        refusal = run.unusable.get((self._file.name, request.model)) or run.refusal
+        if known is None and refusal is not None:
+            self._fail(refusal)
         if known is None and run.suspends():
             run.missing[request.key] = request
             raise Suspended("waiting for a model's answer")
@@ -209,7 +253,10 @@ class Prompt:
         answer, error = known.answer, known.error
         if answer is None:
             assert error is not None
-            self._fail(self._placed(error))
+            error = self._placed(error)
+            if error.stops_run:
+                self._run.unusable.setdefault((self._file.name, request.model), error)
+            self._fail(error)
         self._run.calls.append(
             Call(
                 prompt=self._file.name,

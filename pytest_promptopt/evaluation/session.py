@@ -7,6 +7,7 @@ import sys
 from collections.abc import Generator, Sequence
 from dataclasses import replace
 from functools import partial
+from inspect import isasyncgenfunction, iscoroutinefunction
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,7 @@ from pytest_promptopt.evaluation.hooks import ask_hook, tell_hook
 from pytest_promptopt.evaluation.job import ReplayError
 from pytest_promptopt.evaluation.lasting import Lasting
 from pytest_promptopt.evaluation.outcomes import outcome_of
-from pytest_promptopt.evaluation.prompt import Prompt, Prompts, Run
+from pytest_promptopt.evaluation.prompt import Prompt, Prompts, Run, ends_plainly
 from pytest_promptopt.evaluation.share import Share
 from pytest_promptopt.evaluation.shared import ledger_of
 from pytest_promptopt.gate import Threshold, thresholds
@@ -235,14 +236,7 @@ class CaseRunner:
         if not held.released:
             held.release()
         self.engine.finished(item, run)
-        self._stop_if_hopeless(run)
         return result
-
-    def _stop_if_hopeless(self, run: Run) -> None:
-        """End the session where no other case can fare better: no model, a wrong key, no credit."""
-        error = run.error
-        if isinstance(error, NoModelError) or (isinstance(error, ModelError) and error.stops_run):
-            self.session.shouldfail = f"no model can be asked: {error}"
 
     def _open(self, item: pytest.Item, outcomes: Sequence[Outcome]) -> tuple[Run, HeldRun]:
         """A run that may be reported: with several samples, the one that stands for them."""
@@ -272,6 +266,8 @@ class CaseRunner:
         if len(outcomes) > 1:
             self._judge_samples(run.case, outcomes, report)
         payload = tally.payload(run.case, outcomes, own.status, tolerated=self._tolerated(run.case, own))
+        if isinstance(run.error, NoModelError) or (isinstance(run.error, ModelError) and run.error.stops_run):
+            payload["lost"] = str(run.error)
         for each in held.reports:
             tally.attach(each, payload if each is report else {"tolerated": payload["tolerated"]})
 
@@ -316,11 +312,30 @@ class CaseRunner:
             report.longrepr = internals.rewrite_failure(report.longrepr, safe)  # type: ignore[assignment]
         return report
 
-    @pytest.hookimpl(wrapper=True)
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_pyfunc_call(self, pyfuncitem: pytest.Function) -> Generator[None, object, object]:
+        run = self.engine.run
+        if run is None or run.case.item is not pyfuncitem or not iscoroutinefunction(pyfuncitem.obj):
+            return (yield)
+        test = pyfuncitem.obj
+        pyfuncitem.obj = ends_plainly(test)
+        try:
+            return (yield)
+        finally:
+            pyfuncitem.obj = test
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_fixture_setup(self, fixturedef: pytest.FixtureDef[Any]) -> Generator[None, Any, Any]:
         held = self.engine.held
         if held is None or held.released:
             return (yield)
+        if fixturedef.scope == "function" and _is_async(fixturedef.func):
+            private: Any = fixturedef
+            function, private.func = fixturedef.func, ends_plainly(fixturedef.func)
+            try:
+                return (yield)
+            finally:
+                private.func = function
         if fixturedef.scope != "function":
             lasting = self.engine.lasting.setdefault(held.item, Lasting(self.session.config))
             with lasting.collect(), held.before.suite_properties_stay():
@@ -389,6 +404,10 @@ def _representative(case: PromptCase, outcomes: Sequence[Outcome]) -> int:
     rate = sum(outcome.status is Status.PASSED for outcome in counted) / len(counted) if counted else 0.0
     wanted = Status.PASSED if counted and rate >= case.mark.min_case_rate - 1e-9 else Status.FAILED
     return next((outcome.sample for outcome in outcomes if outcome.status is wanted), 0)
+
+
+def _is_async(function: object) -> bool:
+    return iscoroutinefunction(function) or isasyncgenfunction(function)
 
 
 def _comparing_frame() -> FrameType | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING
@@ -15,7 +16,7 @@ from pytest_promptopt.gate import verdict
 from pytest_promptopt.prompts import PromptFile
 from pytest_promptopt.records import Status
 from pytest_promptopt.reports import terminal
-from pytest_promptopt.reports.wording import printable
+from pytest_promptopt.reports.wording import plural, printable
 from pytest_promptopt.results import PromptCheck
 from pytest_promptopt.settings import Settings
 
@@ -38,6 +39,8 @@ class Summary:
         self._settings = settings
         self._tally = tally.Tally()
         self._notes: list[str] = []
+        #: How many cases a model costs that cannot be asked: no key, no credit, a refused parameter.
+        self._lost: Counter[str] = Counter()
         self._runner: CaseRunner | None = None
         self._checks: tuple[PromptCheck, ...] = ()
         self._feedbacks: dict[str, Feedback] = {}
@@ -47,6 +50,8 @@ class Summary:
         if session is not None:
             tally.excuse(session, report)
         self._tally.add(report)
+        if reason := tally.read(report).get("lost"):
+            self._lost[reason] += 1
 
     def note(self, notes: Iterable[str]) -> None:
         self._notes += [note for note in notes if note not in self._notes]
@@ -69,6 +74,7 @@ class Summary:
 
     def finish(self, session: pytest.Session) -> None:
         """Decide the gate and the exit status, and write the reports."""
+        self.note(f"{plural(n, 'case')} not answered: {reason}" for reason, n in self._lost.items())
         try:
             self._checks = self._tally.checks(self._settings.min_pass_rate)
         except SettingsError as error:  # under xdist only the workers have seen the marks

@@ -108,8 +108,8 @@ class Caller:
 
     @property
     def fatal(self) -> ModelError | None:
-        """The error after which no call can succeed; later requests end with it without a call."""
-        return self._sender.fatal
+        """The first error after which no call to its model can succeed: they end with it without a call."""
+        return next(iter(self._sender.fatal.values()), None)
 
     def remember(self, found: Mapping[str, Answer | ModelError]) -> None:
         """Take over what requests (by key) ended with in an earlier process; goes before the cache."""
@@ -218,7 +218,9 @@ class Caller:
             if known is not None:
                 flight.set_result(known)
                 return flight
-            refusal = _cancelled("the session is over") if self._closed else self.fatal
+            refusal = (
+                _cancelled("the session is over") if self._closed else self._sender.fatal.get(request.model)
+            )
             if refusal is None:
                 if self._background is None:
                     self._background = Background(self._leave)
