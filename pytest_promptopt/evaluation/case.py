@@ -27,6 +27,8 @@ class PromptCase:
     mark: Mark
     #: Of the settings; marks and prompt files may name others.
     model: str | None
+    #: The samples that its item runs: all of the case, unless several items repeat one.
+    samples: range
 
     @property
     def replays(self) -> bool:

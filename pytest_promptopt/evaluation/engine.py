@@ -26,7 +26,7 @@ from pytest_promptopt.evaluation.prompt import Run
 from pytest_promptopt.evaluation.traffic import Traffic
 from pytest_promptopt.models.caller import Caller
 from pytest_promptopt.prompts import PromptFile
-from pytest_promptopt.records import CaseResult, Outcome, Overlay, Request, Status
+from pytest_promptopt.records import CaseResult, Outcome, Overlay, Request, Split, Status
 from pytest_promptopt.refine.evaluator import StopRun, Trial
 from pytest_promptopt.refine.halting import Halt
 
@@ -84,6 +84,10 @@ class Engine:
         self._depth: dict[object, int] = {}
         #: Cases that read the prompt and ask a model by themselves.
         self.own_model: set[str] = set()
+        #: The strictest split that asks something, by the key of the request; only while there is a search.
+        self._reserved: dict[str, Split] = {}
+        #: Cases that ask what a case of a stricter split asks.
+        self.withheld: set[str] = set()
         #: What cases have exchanged of what their calls need, and which cases did.
         self.exchanged: dict[str, set[str]] = {}
         self._candidates: dict[tuple[str, str], PromptFile] = {}
@@ -103,7 +107,7 @@ class Engine:
         self._look_ahead(item)
         self._settle(lambda: not job.waiting, turn=item)
 
-    def hold(self, item: pytest.Item, *, sample: int = 0) -> tuple[Run, HeldRun]:
+    def hold(self, item: pytest.Item, *, sample: int) -> tuple[Run, HeldRun]:
         """A run of `item` that will be reported if it needs no unknown answer."""
         case = self.cases[item]
         internals.make_room(item)  # cases of other modules may have run meanwhile
@@ -138,7 +142,7 @@ class Engine:
 
     def _open(self, item: pytest.Item) -> tuple[Job, ...]:
         case = self.cases[item]
-        return tuple(Job(case, sample=sample) for sample in range(case.case.samples))
+        return tuple(Job(case, sample=sample) for sample in case.samples)
 
     def _look_ahead(self, item: pytest.Item) -> None:
         """Queue the cases after `item` that can run before their turn: they share its wider fixtures."""
@@ -207,7 +211,7 @@ class Engine:
         if item not in self._jobs or not internals.can_follow(item):
             return False
         depth = self._depth.get(_function_of(item))
-        needs_verdict = bool(self._max_failures) or job.case.case.samples > 1
+        needs_verdict = bool(self._max_failures) or len(job.case.samples) > 1
         return needs_verdict or depth is None or job.expected < depth
 
     def _note_own_model(self, run: Run) -> None:
@@ -229,12 +233,18 @@ class Engine:
 
     def _run_silently(self, job: Job) -> None:
         """Run a case without a trace, to its next unknown answer or to its outcome."""
+        if job.case.case.id in self.withheld:
+            job.outcome = Outcome(job.case.case.id, Status.SKIPPED, 0.0, job.sample)
+            return
         job.attempts += 1
         item = job.case.item
         run, held = self._silent(
             self.open_run(job.case, job.overlay, sample=job.sample, attempt=job.attempts)
         )
-        if run.missing:
+        if self._reserved and not job.overlay and self._reserve(job.case, run.keys):
+            self.withheld.add(job.case.case.id)
+            job.outcome = Outcome(job.case.case.id, Status.SKIPPED, 0.0, job.sample)
+        elif run.missing:
             try:
                 self._ask(job, run)
             except ReplayError as error:
@@ -325,7 +335,9 @@ class Engine:
 
         :param progress: called again and again meanwhile.
         """
-        by_id = {case.case.id: case for case in self.cases.values()}
+        by_id: dict[str, PromptCase] = {}
+        for case in self.cases.values():
+            by_id.setdefault(case.case.id, case)
         jobs = [
             [
                 [
@@ -402,13 +414,34 @@ class Engine:
         return frozenset(found)
 
     def probe(self) -> dict[pytest.Item, frozenset[str]]:
-        """The keys of the first calls of each case under the files as they are; asks no model anything."""
-        first = {}
+        """The keys of the calls of each case under the files as they are, up to its first unknown answer.
+
+        Asks no model anything.
+        """
+        asked = {}
         for item, case in self.cases.items():
+            if case.samples.start:
+                continue  # a repetition of another item
             run, _ = self._silent(self.open_run(case, {}, attempt=1), blocks=False)
-            first[item] = frozenset([*(call.key for call in run.calls[:1]), *run.missing])
+            asked[item] = run.keys
         internals.leave(self.session)
-        return first
+        return asked
+
+    def reserve(self, asked: Mapping[pytest.Item, frozenset[str]]) -> None:
+        """Withhold from a search what turns out to ask the same as a case of a stricter split.
+
+        :param asked: what cases ask, as far as it is known.
+        """
+        self._reserved = {}
+        for item, keys in asked.items():
+            self._reserve(self.cases[item], keys)
+
+    def _reserve(self, case: PromptCase, keys: Iterable[str]) -> bool:
+        """Note what a case asks; whether a stricter one asks any of it."""
+        known = {key: self._reserved.get(key, Split.TRAIN) for key in keys}
+        for key, split in known.items():
+            self._reserved[key] = max(split, case.case.split, key=lambda each: each.strictness)
+        return any(split.strictness > case.case.split.strictness for split in known.values())
 
 
 def halt_of(error: ModelError) -> Halt:

@@ -44,6 +44,8 @@ class HeldRun:
         self.void = void
         self.silent = silent
         self.released = False
+        #: Whether it has had the report that decides it.
+        self.decided = False
         #: Called with the report that decides the run, just before everything is released.
         self.before_release: Callable[[pytest.TestReport], object] = lambda report: None
         self.reports: list[pytest.TestReport] = []
@@ -97,6 +99,7 @@ class HeldRun:
         decides = not internals.is_subtest(report) and (
             report.when == "call" or (report.when == "setup" and not report.passed)
         )
+        self.decided = self.decided or decides
         if (decides or self._ends_session(report)) and self.reportable():
             if decides:
                 self.before_release(report)
@@ -108,6 +111,11 @@ class HeldRun:
         limit = self.item.config.getoption("maxfail", 0)
         failed = self.item.session.testsfailed + sum(each.failed for each in self.reports)
         return bool(limit) and internals.is_subtest(report) and report.failed and failed >= limit
+
+    def start_again(self) -> None:
+        """What comes now is another run of the item, and shown as it happens."""
+        self.decided = False
+        self.reports = []
 
     def release(self) -> None:
         """Let everything held happen, in order; from now on nothing is held."""

@@ -103,6 +103,11 @@ class Run:
     #: The test has read `prompt.text` or `prompt.path`: a candidate reaches it even without a call of ours.
     touched: bool = False
 
+    @property
+    def keys(self) -> frozenset[str]:
+        """What it has asked so far, answered or not."""
+        return frozenset([*(call.key for call in self.calls), *self.missing])
+
     def caller_of(self, request: Request) -> Caller:
         """Whom to ask."""
         if self.apart(request) and self.own_caller is not None:

@@ -27,7 +27,7 @@ from pytest_promptopt.evaluation.hooks import ask_hook
 from pytest_promptopt.evaluation.plan import Plan
 from pytest_promptopt.evaluation.policies import chosen_strategies, hooked_policies
 from pytest_promptopt.evaluation.record import RunRecord
-from pytest_promptopt.evaluation.splits import restrict
+from pytest_promptopt.evaluation.splits import share_by_question
 from pytest_promptopt.journal import Journal, JournalError
 from pytest_promptopt.models.caller import Caller, Paid
 from pytest_promptopt.models.prices import price_of
@@ -138,12 +138,9 @@ class Refinement:
         """Cases that ask a model the very same share the strictest split, however they are written."""
         if len({case.case.split for case in self._items.values()}) < 2:
             return
-        groups: dict[frozenset[str], list[pytest.Item]] = {}
-        for item, keys in self._engine.probe().items():
-            if keys:
-                groups.setdefault(keys, []).append(item)
-        for members in groups.values():
-            restrict(self._items, members)
+        asked = self._engine.probe()
+        share_by_question(self._items, asked)
+        self._engine.reserve(asked)
 
     # ------------------------------------------------------------------------------------------------ the run
 
@@ -256,7 +253,7 @@ class Refinement:
 
     @property
     def cases(self) -> Sequence[Case]:
-        return [case.case for case in self._items.values()]
+        return list({case.case.id: case.case for case in self._items.values()}.values())
 
     def evaluate(self, trials: Sequence[Trial]) -> list[tuple[CaseResult, ...]]:
         try:

@@ -203,13 +203,26 @@ class CaseRunner:
         try:
             if self._problems:
                 raise next(iter(self._problems.values()))
-            self.result = self._refinement.run()
+            try:
+                self.result = self._refinement.run()
+            finally:
+                self._end_of_search()
             tell_hook(self.session.config, "pytest_promptopt_run_finished", result=self.result)
         except PromptoptError as error:
             raise pytest.UsageError(str(error)) from None
         if self.result.interrupted:
             self.caller.cancel()
             raise KeyboardInterrupt
+
+    def _end_of_search(self) -> None:
+        withheld = sorted(self.engine.withheld)
+        self.engine.reserve({})
+        self.engine.withheld.clear()
+        if withheld:
+            self._note(
+                f"{plural(len(withheld), 'case')} turned out to ask what a stricter case asks, and "
+                f"had no part in the search ({withheld[0]})"
+            )
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_protocol(
@@ -221,7 +234,7 @@ class CaseRunner:
         if case is None:
             self.engine.traffic.quiet()  # a test that is not ours: nothing of ours goes on beside it
             return (yield)
-        outcomes = self.engine.samples(item) if case.case.samples > 1 else ()
+        outcomes = self.engine.samples(item) if len(case.samples) > 1 else ()
         self.engine.awaits(item)
         run, held = self._open(item, outcomes)
         with self.engine.current(run, held), held:
@@ -243,7 +256,7 @@ class CaseRunner:
         case = self.cases[item]
         reported = _representative(case, outcomes)
         run, held = self.engine.hold(item, sample=reported)
-        held.before_release = lambda report: self._describe(run, held, outcomes, report)
+        held.before_release = lambda report: self._describe(self.engine.run or run, held, outcomes, report)
         return run, held
 
     def _get_answers(self, item: pytest.Item, run: Run) -> ReplayError | None:
@@ -262,7 +275,9 @@ class CaseRunner:
             report.outcome = "failed"
             report.__dict__.pop("wasxfail", None)
             report.longrepr = f"no usable answer from the model, and the test took no notice: {run.error}"
-        outcomes = outcomes or (own,)
+        if len(outcomes) > 1 and own.sample not in {outcome.sample for outcome in outcomes}:
+            outcomes = (*outcomes, own)  # a rerun
+        outcomes = outcomes if len(outcomes) > 1 else (own,)
         if len(outcomes) > 1:
             self._judge_samples(run.case, outcomes, report)
         payload = tally.payload(run.case, outcomes, own.status, tolerated=self._tolerated(run.case, own))
@@ -347,6 +362,13 @@ class CaseRunner:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        run, held = self.engine.run, self.engine.held
+        if run is not None and held is not None and held.item is item and held.decided:
+            # Another plugin runs the item again: the same answer could only have the same end.
+            run.close()
+            sample = run.sample + run.case.case.samples
+            self.engine.run = self.engine.open_run(run.case, run.overlay, sample=sample)
+            held.start_again()
         if item in self.engine.lasting:
             self.engine.lasting[item].repeat()
 
@@ -399,11 +421,11 @@ class CaseRunner:
 def _representative(case: PromptCase, outcomes: Sequence[Outcome]) -> int:
     """Which sample's run is reported: one that agrees with the verdict over all of them."""
     if not outcomes:
-        return 0
+        return case.samples.start
     counted = CaseResult(case.case, tuple(outcomes)).counted
     rate = sum(outcome.status is Status.PASSED for outcome in counted) / len(counted) if counted else 0.0
     wanted = Status.PASSED if counted and rate >= case.mark.min_case_rate - 1e-9 else Status.FAILED
-    return next((outcome.sample for outcome in outcomes if outcome.status is wanted), 0)
+    return next((outcome.sample for outcome in outcomes if outcome.status is wanted), case.samples.start)
 
 
 def _is_async(function: object) -> bool:

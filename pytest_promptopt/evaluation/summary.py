@@ -64,6 +64,8 @@ class Summary:
     def status(self, report: pytest.TestReport) -> tuple[str, str, object] | None:
         """A status of its own for what is no plain failure: without an answer, or decided on by a rate."""
         data = tally.read(report)
+        if report.outcome not in ("passed", "failed", "skipped"):
+            return None  # of another plugin, above all a run that will be repeated
         if report.failed and data.get("status") == Status.ERRORED:
             return "error", "E", "ERROR"
         tolerated = data.get("tolerated")
