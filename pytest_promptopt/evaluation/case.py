@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -86,3 +87,13 @@ class PromptCase:
     def temporary(self) -> Path:
         """A folder for copies of candidates, gone with pytest's other temporary folders."""
         return internals.temporary_root(self.item.config)
+
+
+def models_named(cases: Iterable[PromptCase]) -> frozenset[str]:
+    """The models that the cases ask, as far as they are named."""
+    found = set()
+    for case in cases:
+        for file in case.files.values():
+            with suppress(SettingsError):
+                found.add(case.model_of(file))
+    return frozenset(found)

@@ -10,23 +10,23 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from functools import cached_property
 
 import pytest
 
 from pytest_promptopt.errors import ErrorKind, ModelError, PromptoptError, SettingsError
 from pytest_promptopt.evaluation import internals
-from pytest_promptopt.evaluation.case import PromptCase
-from pytest_promptopt.evaluation.exchanges import Exchange, Exchanges
+from pytest_promptopt.evaluation.case import PromptCase, models_named
 from pytest_promptopt.evaluation.held import HeldRun
 from pytest_promptopt.evaluation.job import Job, ReplayError
 from pytest_promptopt.evaluation.lasting import Lasting
 from pytest_promptopt.evaluation.outcomes import outcome_of
 from pytest_promptopt.evaluation.prompt import Run
 from pytest_promptopt.evaluation.traffic import Traffic
+from pytest_promptopt.evaluation.watchers import Watchers
+from pytest_promptopt.evaluation.withheld import Withheld
 from pytest_promptopt.models.caller import Caller
 from pytest_promptopt.prompts import PromptFile
-from pytest_promptopt.records import CaseResult, Outcome, Overlay, Request, Split, Status
+from pytest_promptopt.records import CaseResult, Outcome, Overlay, Request, Status
 from pytest_promptopt.refine.evaluator import StopRun, Trial
 from pytest_promptopt.refine.halting import Halt
 
@@ -67,10 +67,11 @@ class Engine:
         self.held: HeldRun | None = None
         #: Of each item that has been run and not reported yet.
         self.lasting: dict[pytest.Item, Lasting] = {}
-        self.traffic = Traffic(caller)
-        self.exchanges = Exchanges(self._before_exchange)
+        self.traffic = Traffic(caller, reach, running=lambda: self.run is not None)
+        self._watchers = Watchers(session.config)
+        #: Functions whose last case was found to have all its answers.
+        self._warm: set[object] = set()
         self._open_caller = open_caller
-        self._reach = reach
         self._concurrency = concurrency
         self._mine = mine
         self._blocking = blocking
@@ -84,10 +85,7 @@ class Engine:
         self._depth: dict[object, int] = {}
         #: Cases that read the prompt and ask a model by themselves.
         self.own_model: set[str] = set()
-        #: The strictest split that asks something, by the key of the request; only while there is a search.
-        self._reserved: dict[str, Split] = {}
-        #: Cases that ask what a case of a stricter split asks.
-        self.withheld: set[str] = set()
+        self.withheld = Withheld()
         #: What cases have exchanged of what their calls need, and which cases did.
         self.exchanged: dict[str, set[str]] = {}
         self._candidates: dict[tuple[str, str], PromptFile] = {}
@@ -96,6 +94,27 @@ class Engine:
         """Wait for the answers that a real run of `item` is known to need, running others meanwhile."""
         jobs = self._jobs.get(item, ())
         self._settle(lambda: not any(job.waiting for job in jobs), turn=item)
+
+    def prepare(self, item: pytest.Item) -> ReplayError | None:
+        """Where other plugins watch: get the answers that `item` needs, so that they see one run of it.
+
+        The error is that of a case that asks something else in every run.
+        """
+        case, function = self.cases[item], _function_of(item)
+        if not self._watchers or self._blocking or not (case.replays and case.asks):
+            return None
+        if item not in self._jobs and function in self._warm:
+            return None
+        (job,) = self._jobs.setdefault(item, self._open(item))
+        if not job.attempts:
+            self._run_silently(job)
+        if job.waiting:
+            self._warm.discard(function)
+            self._look_ahead(item)
+        elif job.attempts == 1:
+            self._warm.add(function)
+        self._settle(lambda: not job.waiting)
+        return job.refusal
 
     def suspended(self, item: pytest.Item, run: Run) -> None:
         """Get the answers that a real run of `item` lacks; the cases after it ask theirs meanwhile.
@@ -113,8 +132,10 @@ class Engine:
         internals.make_room(item)  # cases of other modules may have run meanwhile
         run = self.open_run(case, {}, sample=sample)
         held = HeldRun(item, void=lambda: bool(run.missing))
-        if case.replays and not self._blocking:
-            run.suspends = lambda: not held.released and self._looked()
+        if self._watchers and case.replays:
+            held.release()  # `prepare` has got what it needs; for what is missing nevertheless, it waits
+        elif case.replays and not self._blocking:
+            run.suspends = lambda: not held.released and self.traffic.look()
         else:
             held.release()
             for file in case.files.values():
@@ -125,6 +146,8 @@ class Engine:
     def finished(self, item: pytest.Item, run: Run) -> None:
         """`item` was reported; what its function needs is known now."""
         run.close()
+        if run.waited:
+            self._warm.discard(_function_of(item))
         self._jobs.pop(item, None)
         self.lasting.pop(item, None)
         self._note_depth(item, run)
@@ -233,7 +256,7 @@ class Engine:
 
     def _run_silently(self, job: Job) -> None:
         """Run a case without a trace, to its next unknown answer or to its outcome."""
-        if job.case.case.id in self.withheld:
+        if job.case.case.id in self.withheld.cases:
             job.outcome = Outcome(job.case.case.id, Status.SKIPPED, 0.0, job.sample)
             return
         job.attempts += 1
@@ -241,16 +264,18 @@ class Engine:
         run, held = self._silent(
             self.open_run(job.case, job.overlay, sample=job.sample, attempt=job.attempts)
         )
-        if self._reserved and not job.overlay and self._reserve(job.case, run.keys):
-            self.withheld.add(job.case.case.id)
+        if not job.overlay and self.withheld.asks(job.case.case, run.keys):
             job.outcome = Outcome(job.case.case.id, Status.SKIPPED, 0.0, job.sample)
         elif run.missing:
             try:
                 self._ask(job, run)
             except ReplayError as error:
+                job.refusal = error
                 job.outcome = Outcome(
                     job.case.case.id, Status.ERRORED, 0.0, sample=job.sample, error=str(error)
                 )
+        elif _broke_outside(held.reports) and self._watchers.let_in_own():
+            self._run_silently(job)  # the project's fixtures may want what its hooks leave for them
         else:
             job.outcome = outcome_of(run, held.reports)
             job.error = run.error
@@ -261,8 +286,9 @@ class Engine:
     def _silent(self, run: Run, *, blocks: bool = True) -> tuple[Run, HeldRun]:
         """:param blocks: a case that cannot be replayed waits for its answers, instead of asking nobody."""
         item = run.case.item
-        run.suspends = lambda: (run.case.replays or not blocks) and self._looked()
-        held = HeldRun(item, void=lambda: bool(run.missing), silent=True)
+        run.suspends = lambda: (run.case.replays or not blocks) and self.traffic.look()
+        void = lambda: bool(run.missing)  # noqa: E731
+        held = HeldRun(item, void=void, silent=True, left_out=self._watchers.left_out)
         internals.make_room(item)
         with internals.debugger_off(), self.current(run, held), held:
             try:
@@ -281,30 +307,13 @@ class Engine:
         }
         run = Run(case, self.caller, overlay, files, sample, attempt)
         run.unusable = self._unusable
+        run.connect = self.traffic.connect_inside
         run.apart = lambda request: self._apart(run, request)
         return run
 
-    def _looked(self) -> bool:
-        self.traffic.look()
-        return True
-
-    def _before_exchange(self, exchange: Exchange) -> None:
-        """A test is about to exchange something: no call of others may meet it."""
-        if self.run is None:
-            return
-        if exchange.of_process:
-            if not self.traffic.alternates:
-                self.traffic.alternate()
-        elif self.traffic.in_flight and any(
-            exchange.belongs_to(self._reach(model)) for model in self.traffic.models
-        ):
-            self.traffic.quiet()
-
     def _apart(self, run: Run, request: Request) -> bool:
         """Whether a call must be made inside its run, which has exchanged something that the call needs."""
-        if not self.exchanges:
-            return False
-        needed = [exchange for exchange in self.exchanges if exchange.belongs_to(self._reach(request.model))]
+        needed = self.traffic.exchanged(request.model)
         for exchange in needed:
             self.exchanged.setdefault(str(exchange), set()).add(run.case.case.id)
         if needed and run.own_caller is None:
@@ -400,18 +409,8 @@ class Engine:
     def _ends_search(self, error: ModelError) -> bool:
         """Whether no case can be answered any more: of one model of several, only its own cases are lost."""
         if error.stops_run:
-            return self._models <= {error.model}
+            return models_named(self.cases.values()) <= {error.model}
         return error.kind is ErrorKind.BUDGET
-
-    @cached_property
-    def _models(self) -> frozenset[str]:
-        """The models that the cases ask, as far as they are named."""
-        found = set()
-        for case in self.cases.values():
-            for file in case.files.values():
-                with suppress(SettingsError):
-                    found.add(case.model_of(file))
-        return frozenset(found)
 
     def probe(self) -> dict[pytest.Item, frozenset[str]]:
         """The keys of the calls of each case under the files as they are, up to its first unknown answer.
@@ -427,22 +426,6 @@ class Engine:
         internals.leave(self.session)
         return asked
 
-    def reserve(self, asked: Mapping[pytest.Item, frozenset[str]]) -> None:
-        """Withhold from a search what turns out to ask the same as a case of a stricter split.
-
-        :param asked: what cases ask, as far as it is known.
-        """
-        self._reserved = {}
-        for item, keys in asked.items():
-            self._reserve(self.cases[item], keys)
-
-    def _reserve(self, case: PromptCase, keys: Iterable[str]) -> bool:
-        """Note what a case asks; whether a stricter one asks any of it."""
-        known = {key: self._reserved.get(key, Split.TRAIN) for key in keys}
-        for key, split in known.items():
-            self._reserved[key] = max(split, case.case.split, key=lambda each: each.strictness)
-        return any(split.strictness > case.case.split.strictness for split in known.values())
-
 
 def halt_of(error: ModelError) -> Halt:
     return {ErrorKind.BUDGET: Halt.BUDGET, ErrorKind.UNAVAILABLE: Halt.DOWN}.get(error.kind, Halt.REFUSED)
@@ -450,3 +433,7 @@ def halt_of(error: ModelError) -> Halt:
 
 def _function_of(item: pytest.Item) -> object:
     return (item.parent, getattr(item, "originalname", item.name))
+
+
+def _broke_outside(reports: Iterable[pytest.TestReport]) -> bool:
+    return any(report.failed and report.when != "call" for report in reports)

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import shutil
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pytest_promptopt.evaluation import internals
+from pytest_promptopt.evaluation.watchers import FIXTURES
 
 #: Hooks whose calls are held. `pytest_warning_recorded` is historic, the others are plain calls.
 HELD_HOOKS = frozenset(
@@ -37,9 +38,18 @@ class HeldRun:
 
     :param void: whether the run has shown to be incomplete, so that nothing it does can count.
     :param silent: never to be reported, whatever it does.
+    :param left_out: the plugins whose implementations of a hook are not called.
     """
 
-    def __init__(self, item: pytest.Item, *, void: Callable[[], bool], silent: bool = False) -> None:
+    def __init__(
+        self,
+        item: pytest.Item,
+        *,
+        void: Callable[[], bool],
+        silent: bool = False,
+        left_out: Callable[[str], Collection[Any]] = lambda hook: (),
+    ) -> None:
+        self.left_out = left_out
         self.item = item
         self.void = void
         self.silent = silent
@@ -146,7 +156,7 @@ class _Hooks:
         self._run = run
 
     def __getattr__(self, name: str) -> Any:
-        caller = getattr(self._relay, name)
+        caller = self._caller(name)
         if name in HELD_HOOKS:
             return _HeldCaller(name, caller, self._run)
         if name == "pytest_runtest_teardown":
@@ -155,6 +165,17 @@ class _Hooks:
             return lambda **kwargs: self._interact(caller, kwargs)
         setattr(self, name, caller)
         return caller
+
+    def _caller(self, name: str) -> Any:
+        caller = getattr(self._relay, name)
+        left_out = self._run.left_out(name)
+        if not left_out:
+            return caller
+        fewer = internals.without(self._run.item.config, self._relay, name, left_out)
+        if name not in FIXTURES:
+            return fewer
+        # A wider fixture lives on, and is set up once only: everybody must hear of it.
+        return lambda **given: (fewer if given["fixturedef"].scope == "function" else caller)(**given)
 
     def _interact(self, caller: Any, kwargs: dict[str, Any]) -> None:
         if self._run.reportable():

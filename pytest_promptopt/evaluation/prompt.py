@@ -96,6 +96,10 @@ class Run:
     failure: Failure | None = None
     #: By prompt and model: why no call of this prompt can succeed, for all runs.
     unusable: dict[tuple[str, str], PromptoptError] = field(default_factory=dict)
+    #: Called with the model before a call that is made in the middle of the test.
+    connect: Callable[[str], object] = lambda model: None
+    #: A call was made in the middle of the test.
+    waited: bool = False
     #: Whether a call must be made inside this run: it has exchanged something that the call needs.
     apart: Callable[[Request], bool] = lambda request: False
     #: For such calls; knows no other run's answers.
@@ -181,6 +185,7 @@ class Prompt:
         caller = self._run.caller_of(request)
         known = self._known(request, caller)
         if known is None:
+            self._wait_inside(request, caller)
             with suppress(ModelError):
                 caller.ask(request, Role.TARGET)
         return self._completion(request, inputs, caller)
@@ -203,6 +208,7 @@ class Prompt:
             await _let_siblings_ask()
             raise
         if known is None:
+            self._wait_inside(request, caller)
             with suppress(ModelError):
                 await caller.aask(request, Role.TARGET)
         return self._completion(request, inputs, caller)
@@ -250,6 +256,11 @@ class Prompt:
             run.missing[request.key] = request
             raise Suspended("waiting for a model's answer")
         return known
+
+    def _wait_inside(self, request: Request, caller: Caller) -> None:
+        if caller is self._run.caller:
+            self._run.waited = True
+            self._run.connect(request.model)
 
     def _completion(self, request: Request, inputs: Mapping[str, str], caller: Caller) -> Completion:
         __tracebackhide__ = True

@@ -140,7 +140,7 @@ class Refinement:
             return
         asked = self._engine.probe()
         share_by_question(self._items, asked)
-        self._engine.reserve(asked)
+        self._engine.withheld.begin({self._items[item].case: keys for item, keys in asked.items()})
 
     # ------------------------------------------------------------------------------------------------ the run
 

@@ -188,7 +188,7 @@ class CaseRunner:
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
         """Refine first; pytest's own loop then describes the texts that are on disk."""
-        self.engine.exchanges.install()
+        self.engine.traffic.exchanges.install()
         collected = not session.testsfailed or session.config.option.continue_on_collection_errors
         if self.settings.optimizing and collected:
             self._refine()
@@ -215,10 +215,7 @@ class CaseRunner:
             raise KeyboardInterrupt
 
     def _end_of_search(self) -> None:
-        withheld = sorted(self.engine.withheld)
-        self.engine.reserve({})
-        self.engine.withheld.clear()
-        if withheld:
+        if withheld := self.engine.withheld.end():
             self._note(
                 f"{plural(len(withheld), 'case')} turned out to ask what a stricter case asks, and "
                 f"had no part in the search ({withheld[0]})"
@@ -236,7 +233,9 @@ class CaseRunner:
             return (yield)
         outcomes = self.engine.samples(item) if len(case.samples) > 1 else ()
         self.engine.awaits(item)
+        refusal = None if outcomes else self.engine.prepare(item)
         run, held = self._open(item, outcomes)
+        run.refusal = refusal
         with self.engine.current(run, held), held:
             result = yield
         while run.missing and not held.released:
@@ -389,7 +388,7 @@ class CaseRunner:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self) -> None:
-        self.engine.exchanges.remove()
+        self.engine.traffic.exchanges.remove()
         self.caller.close()
         if self._cache is not None:
             self._cache.close()

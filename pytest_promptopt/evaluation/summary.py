@@ -49,6 +49,8 @@ class Summary:
         """Take note of a report before anybody counts it."""
         if session is not None:
             tally.excuse(session, report)
+            if report.failed and tally.read(report).get("tolerated"):
+                internals.excuse_under_xdist(self._config)
         self._tally.add(report)
         if reason := tally.read(report).get("lost"):
             self._lost[reason] += 1

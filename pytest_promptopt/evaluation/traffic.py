@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from pytest_promptopt.evaluation.exchanges import process_state
+import os
+from collections.abc import Callable
+
+from pytest_promptopt.evaluation.exchanges import Exchange, Exchanges, process_state
 from pytest_promptopt.models.caller import Caller
 from pytest_promptopt.records import Request, Role
 
@@ -14,22 +17,22 @@ class Traffic:
     no call is under way, and calls are made while no test runs.
     """
 
-    def __init__(self, caller: Caller) -> None:
+    def __init__(
+        self, caller: Caller, reach: Callable[[str], frozenset[str]], *, running: Callable[[], bool]
+    ) -> None:
+        """:param reach: the modules that the calls of a model need.
+        :param running: whether one of our cases is run just now.
+        """
         self._caller = caller
+        self._reach = reach
+        self._running = running
+        self.exchanges = Exchanges(self._before_exchange)
         self.alternates = False
         self._held: list[Request] = []
         self._landed: frozenset[str] = frozenset()
         self._connected: set[str] = set()
         self._state = process_state()
-
-    @property
-    def models(self) -> frozenset[str]:
-        """The models that were asked so far."""
-        return frozenset(self._connected)
-
-    @property
-    def in_flight(self) -> bool:
-        return self._caller.in_flight > 0
+        self._environment = dict(os.environ)
 
     def connect(self, model: str) -> None:
         """Have `model` ready. Not while a test runs: what it reads would be that test's."""
@@ -37,6 +40,19 @@ class Traffic:
             self._connected.add(model)
             self._caller.connect(model)
             self._state = process_state()  # SDKs set variables for themselves
+
+    def connect_inside(self, model: str) -> None:
+        """The same in the middle of a test, which finds its environment as it was afterwards."""
+        if model in self._connected:
+            return
+        own = dict(os.environ)
+        os.environ.clear()
+        os.environ.update(self._environment)
+        try:
+            self.connect(model)
+        finally:
+            os.environ.clear()
+            os.environ.update(own)
 
     def submit(self, request: Request) -> None:
         """Make a call, at once or with the others that wait. Not while a test runs."""
@@ -67,7 +83,26 @@ class Traffic:
         self.alternates = True
         self.quiet()
 
-    def look(self) -> None:
-        """Notice, in the middle of a test, that it has changed what calls need."""
+    def look(self) -> bool:
+        """Notice, in the middle of a test, that it has changed what calls need; True in any case."""
         if not self.alternates and process_state() != self._state:
             self.alternate()
+        return True
+
+    def exchanged(self, model: str) -> list[Exchange]:
+        """What tests have exchanged for now of what the calls of `model` need."""
+        if not self.exchanges:
+            return []
+        return [exchange for exchange in self.exchanges if exchange.belongs_to(self._reach(model))]
+
+    def _before_exchange(self, exchange: Exchange) -> None:
+        """One of our cases is about to exchange something: no call of others may meet it."""
+        if not self._running():
+            return
+        if exchange.of_process:
+            if not self.alternates:
+                self.alternate()
+        elif self._caller.in_flight and any(
+            exchange.belongs_to(self._reach(model)) for model in self._connected
+        ):
+            self.quiet()

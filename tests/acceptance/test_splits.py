@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 
@@ -194,9 +195,7 @@ def test_equal_questions_share_the_strictest_split(pytester: pytest.Pytester) ->
 def test_neither_the_place_of_pytest_nor_of_the_project_moves_a_case(
     pytester: pytest.Pytester, place: str
 ) -> None:
-    plain = [
-        f"    def test_{n}(self, prompt):\n                prompt(word='{n}')\n\n        " for n in range(20)
-    ]
+    plain = "".join(f"\n\n    def test_{n}(self, prompt):\n        prompt(word='{n}')\n" for n in range(20))
     tests = f"""
         from pathlib import Path
 
@@ -212,13 +211,11 @@ def test_neither_the_place_of_pytest_nor_of_the_project_moves_a_case(
 
         class TestPlain:
             pytestmark = pytest.mark.prompt("../prompts/repeat.md")
-        """ + "".join(
-        f"    def test_{n}(self, prompt):\n                prompt(word='{n}')\n\n        " for n in range(20)
-    )
+        """
 
     def divided(path: Path, start: Path) -> list[str]:
         project = Project(pytester, "promptopt_split = 40/30/30", path=path)
-        project.tests(tests, name="tests/test_it.py")
+        project.tests(dedent(tests).rstrip() + plain, name="tests/test_it.py")
         if place == "under another rootdir" and start != path:
             (path / "pytest.ini").rename(start / "pytest.ini")
             (start / "conftest.py").write_bytes((path / "conftest.py").read_bytes())
