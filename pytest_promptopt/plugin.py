@@ -74,7 +74,7 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
             list_runs(config.rootpath, sys.stdout)
             return pytest.ExitCode.OK
         done = restore_run(config.option.promptopt_restore, config.rootpath, sys.stdout)
-    except PromptoptError as error:
+    except (PromptoptError, OSError) as error:
         raise pytest.UsageError(str(error)) from None
     return pytest.ExitCode.OK if done else pytest.ExitCode.TESTS_FAILED
 

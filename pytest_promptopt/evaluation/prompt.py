@@ -152,9 +152,12 @@ class Prompt:
         self._run.touched = True
         if self._file.name not in self._run.overlay:
             return self._file.path
-        folder = Path(tempfile.mkdtemp(prefix="promptopt-", dir=self._run.case.temporary()))
-        copy = folder / self._file.path.name
-        copy.write_bytes(self._file.content())
+        try:
+            folder = Path(tempfile.mkdtemp(prefix="promptopt-", dir=self._run.case.temporary()))
+            copy = folder / self._file.path.name
+            copy.write_bytes(self._file.content())
+        except OSError as error:
+            self._fail(PromptoptError(f"{self._file.name}: no copy of a candidate can be made: {error}"))
         return copy
 
     @property
@@ -246,7 +249,10 @@ class Prompt:
     def _known(self, request: Request, caller: Caller) -> Known | None:
         __tracebackhide__ = True
         run = self._run
-        known = caller.known(request)
+        try:
+            known = caller.known(request)
+        except OSError as error:  # no answer is to blame
+            self._fail(PromptoptError(f"{self._file.name}: its answer cannot be looked up: {error}"))
         if caller is not run.caller:
             return known
         refusal = run.unusable.get((self._file.name, request.model)) or run.refusal
