@@ -34,7 +34,8 @@ deselected_key = pytest.StashKey[list[pytest.Item]]()
 
 MARKERS = (
     "prompt(path, *, model=None, samples=1, min_case_rate=1.0, min_pass_rate=None, replay=True, "
-    "**model_parameters): the prompt file that this test checks; stage=path for each stage of a pipeline",
+    "freeze=False, **model_parameters): the prompt file that this test checks; stage=path for each stage of "
+    "a pipeline",
     "validation: a case that chooses among improvements; the optimizer sees of it only patterns",
     "heldout: a case that no step of an optimization sees; it scores the result",
 )

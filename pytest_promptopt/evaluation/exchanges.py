@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import socket
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import wraps
@@ -167,7 +168,11 @@ def _imports(value: object) -> Iterator[str]:
 
 
 def process_state() -> object:
-    """What a call needs of the process and a test may change without asking anybody: equal if unchanged."""
+    """What calls need of the process and a test may change without asking anybody: equal if unchanged.
+
+    Environment, clocks, the disk (pyfakefs puts another `os` into every module) and sockets.
+    """
     environment = {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}
     made = socket.socket
-    return environment, made, made.connect, socket.create_connection, socket.getaddrinfo
+    sockets = made, getattr(made, "connect", None), socket.create_connection, socket.getaddrinfo
+    return environment, time.time, time.monotonic, os, sockets

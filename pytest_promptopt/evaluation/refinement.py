@@ -105,10 +105,15 @@ class Refinement:
     # ---------------------------------------------------------------------------------- before the first call
 
     def _files(self) -> dict[str, PromptFile]:
-        files = {}
+        """The prompts that no mark freezes. Raises `SettingsError` when there is none."""
+        files: dict[str, PromptFile] = {}
+        frozen = set()
         for case in self._items.values():
-            files.update({file.name: file for file in case.files.values()})
-        return files
+            files |= {file.name: file for file in case.files.values()}
+            frozen |= {case.files[stage].name for stage in case.mark.frozen}
+        if files and frozen >= files.keys():
+            raise SettingsError("--optimize: every prompt is frozen (freeze= in @pytest.mark.prompt)")
+        return {name: file for name, file in files.items() if name not in frozen}
 
     def _check_files(self, files: Iterable[PromptFile]) -> None:
         if self._settings.mode is Mode.OPTIMIZE:
