@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
 import threading
 import time
@@ -12,6 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
+from pytest_promptopt.captured import os
 from pytest_promptopt.flights import Flights
 from pytest_promptopt.home import ensure_home
 from pytest_promptopt.records import Answer
@@ -48,14 +48,17 @@ class ResponseCache:
 
     def get(self, key: str) -> Answer | None:
         """The stored answer; None when there is none that can be used."""
-        if not self._readable or (self._store is None and not self._database.exists()):
+        if not self._readable:
             return None
         try:
+            if self._store is None and _identity(self._database) is None:
+                return None
             text = self._healed(lambda store: store.get(key))
             return None if text is None else Answer.from_json(json.loads(text))
         except (OSError, sqlite3.Error) as error:
+            if self._writable:
+                self._warn(f"the response cache {self._folder} cannot be read and is not used: {error}")
             self._readable = self._writable = False
-            self._warn(f"the response cache {self._folder} cannot be read and is not used: {error}")
         except Exception:  # a foreign row, another version's answer, a busy database: all of them are a miss
             pass
         return None
@@ -95,6 +98,11 @@ class ResponseCache:
             yield True
         finally:
             self._flights.give(key)
+
+    def prepare(self) -> None:
+        """Open the database, if that works, before anybody needs it."""
+        with suppress(OSError, sqlite3.Error):
+            self._open()
 
     def leave(self) -> None:
         """Close the connection of the calling thread; to be called by every thread that ends."""
@@ -146,9 +154,9 @@ class ResponseCache:
         )
 
     def _make_folder(self) -> None:
-        if not self._folder.exists():
+        if _identity(self._folder) is None:
             ensure_home(self._folder.parent)
-            self._folder.mkdir(mode=0o700, exist_ok=True)
+            os.makedirs(self._folder, mode=0o700, exist_ok=True)
 
     def _set_aside(self, reason: str) -> None:
         import filelock
@@ -171,10 +179,10 @@ class ResponseCache:
             store.close()
 
 
-def _identity(database: Path) -> tuple[int, int] | None:
+def _identity(path: Path) -> tuple[int, int] | None:
     """What tells a file from another one of the same name; None when there is none."""
     try:
-        status = database.stat()
+        status = os.stat(path)
     except FileNotFoundError:
         return None
     return status.st_dev, status.st_ino

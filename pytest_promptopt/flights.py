@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
+from pytest_promptopt.captured import fcntl, os
 
 #: Hex digits of a key that choose its byte: 60 bits, as far as an offset reaches; no two keys meet there.
 _DIGITS = 15

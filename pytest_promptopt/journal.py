@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
+from pytest_promptopt.captured import datetime, os
 from pytest_promptopt.errors import PromptoptError
 from pytest_promptopt.home import sync_folder
 from pytest_promptopt.records import SCHEMA_VERSION

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
+from pytest_promptopt import captured as captured  # first of all: nothing has been exchanged yet
 from pytest_promptopt import options
 from pytest_promptopt.errors import PromptoptError, SettingsError
 from pytest_promptopt.settings import Settings
@@ -33,7 +34,8 @@ deselected_key = pytest.StashKey[list[pytest.Item]]()
 
 MARKERS = (
     "prompt(path, *, model=None, samples=1, min_case_rate=1.0, min_pass_rate=None, replay=True, "
-    "**model_parameters): the prompt file that this test checks; stage=path for each stage of a pipeline",
+    "freeze=False, **model_parameters): the prompt file that this test checks; stage=path for each stage of "
+    "a pipeline",
     "validation: a case that chooses among improvements; the optimizer sees of it only patterns",
     "heldout: a case that no step of an optimization sees; it scores the result",
 )
@@ -73,7 +75,7 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
             list_runs(config.rootpath, sys.stdout)
             return pytest.ExitCode.OK
         done = restore_run(config.option.promptopt_restore, config.rootpath, sys.stdout)
-    except PromptoptError as error:
+    except (PromptoptError, OSError) as error:
         raise pytest.UsageError(str(error)) from None
     return pytest.ExitCode.OK if done else pytest.ExitCode.TESTS_FAILED
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -32,6 +33,8 @@ class PromptCase:
     mark: Mark
     #: Of the settings; marks and prompt files may name others.
     model: str | None
+    #: The samples that its item runs: all of the case, unless several items repeat one.
+    samples: range
 
     @property
     def replays(self) -> bool:
@@ -118,3 +121,13 @@ class PromptCase:
     def temporary(self) -> Path:
         """A folder for copies of candidates, gone with pytest's other temporary folders."""
         return internals.temporary_root(self.item.config)
+
+
+def models_named(cases: Iterable[PromptCase]) -> frozenset[str]:
+    """The models that the cases ask, as far as they are named."""
+    found = set()
+    for case in cases:
+        for file in case.files.values():
+            with suppress(SettingsError):
+                found.add(case.model_of(file))
+    return frozenset(found)

@@ -6,7 +6,7 @@ import logging
 import pdb
 import sys
 import tempfile
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Collection, Generator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
@@ -139,6 +139,13 @@ def free_number(config: pytest.Config, directory: Path) -> None:
     for prefix, following in counters.items():
         if directory.name.lower() == f"{prefix}{following - 1}":
             counters[prefix] = following - 1
+
+
+def without(config: pytest.Config, relay: Any, hook: str, plugins: Collection[Any]) -> Any:
+    """The caller of `hook` that a node's `relay` gives, without some plugins."""
+    # Of a folder the relay is a proxy, without the conftests of other folders.
+    elsewhere = getattr(relay, "remove_mods", ())
+    return config.pluginmanager.subset_hook_caller(hook, remove_plugins=[*elsewhere, *plugins])
 
 
 class _Sibling:

@@ -20,7 +20,7 @@ from pytest_promptopt.records import LENGTH_NAMES
 MARK = "prompt"
 SIGNATURE = (
     "@pytest.mark.prompt(path, *, model=None, samples=1, min_case_rate=1.0, min_pass_rate=None, replay=True, "
-    "**model_parameters), or stage=path for each stage of a pipeline"
+    "freeze=False, **model_parameters), or stage=path for each stage of a pipeline"
 )
 
 
@@ -29,6 +29,7 @@ class Mark:
     """A checked ``@pytest.mark.prompt``.
 
     :param paths: stage -> path as written; a single prompt's stage is ``""``.
+    :param frozen: stages that are never rewritten.
     :param samples: None leaves it to the settings.
     :param parameters: of the model, passed on as they are.
     """
@@ -39,6 +40,7 @@ class Mark:
     min_case_rate: float
     min_pass_rate: float | None
     replay: bool
+    frozen: frozenset[str]
     parameters: Mapping[str, Any]
 
     @classmethod
@@ -70,6 +72,7 @@ class Mark:
             min_case_rate=float(given.pop("min_case_rate", 1.0)),
             min_pass_rate=given.pop("min_pass_rate", None),
             replay=given.pop("replay", True),
+            frozen=_frozen(given.pop("freeze", False), paths, where),
             parameters=_with_one_length(given, where),
         )
 
@@ -82,6 +85,18 @@ def _with_one_length(parameters: Mapping[str, Any], where: str) -> dict[str, Any
             f"{where}: @pytest.mark.prompt({first}=..., {more[0]}=...): {more[0]} {SAME_LENGTH}"
         )
     return without_lengths(parameters) | ({"max_tokens": parameters[first]} if first else {})
+
+
+def _frozen(given: object, paths: Mapping[str, str], where: str) -> frozenset[str]:
+    if isinstance(given, bool):
+        return frozenset(paths if given else ())
+    names = (given,) if isinstance(given, str) else tuple(given)  # type: ignore[arg-type]
+    stages = [stage for stage in paths if stage]
+    for name in names:
+        if name not in stages:
+            accepted = f"a stage of the mark ({', '.join(stages)})" if stages else "True or False"
+            raise SettingsError(f"{where}: @pytest.mark.prompt(freeze={given!r}): {name!r} is not {accepted}")
+    return frozenset(names)
 
 
 def _is_text(value: object) -> bool:
@@ -127,6 +142,13 @@ _ARGUMENTS: Mapping[str, Accepted] = {
     "min_case_rate": ("a number from 0 to 1", _is_rate),
     "min_pass_rate": ("a number from 0 to 1", lambda value: value is None or _is_rate(value)),
     "replay": ("True or False", lambda value: isinstance(value, bool)),
+    "freeze": (
+        "True, False or the names of stages that are never rewritten",
+        lambda value: (
+            isinstance(value, (bool, str))
+            or (isinstance(value, (list, tuple, set)) and all(isinstance(name, str) for name in value))
+        ),
+    ),
     **dict.fromkeys(("max_tokens", *LENGTH_NAMES), ("a whole number from 1", _is_whole)),
     "temperature": ("a number from 0", _is_number),
     "stop": (

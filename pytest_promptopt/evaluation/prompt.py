@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 import tempfile
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import wraps
+from inspect import isasyncgenfunction
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -39,6 +41,45 @@ class Suspended(Skipped):
     """
 
 
+def ends_plainly(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A coroutine function that ends as `function` does, but for a group of nothing but suspensions.
+
+    A task group makes one of what ends its tasks, and whoever runs the test takes it for an interruption.
+    """
+
+    @wraps(function)
+    async def plain(*args: Any, **kwargs: Any) -> Any:
+        __tracebackhide__ = True
+        with _plain_end():
+            return await function(*args, **kwargs)
+
+    @wraps(function)
+    async def plain_generator(*args: Any, **kwargs: Any) -> Any:
+        __tracebackhide__ = True
+        with _plain_end():
+            async with aclosing(function(*args, **kwargs)) as values:
+                async for value in values:
+                    yield value
+
+    return plain_generator if isasyncgenfunction(function) else plain
+
+
+@contextmanager
+def _plain_end() -> Iterator[None]:
+    suspended: BaseException
+    try:
+        yield
+        return
+    except BaseExceptionGroup as group:
+        of_ours, others = group.split(Suspended)
+        if of_ours is None or others is not None:
+            raise
+        suspended = of_ours
+    while isinstance(suspended, BaseExceptionGroup):
+        suspended = suspended.exceptions[0]
+    raise suspended
+
+
 @dataclass
 class Run:
     """One execution of one case. All its `prompt` objects, in any thread, share it."""
@@ -61,8 +102,35 @@ class Run:
     #: What pytest has explained, in order.
     compared: deque[Operands] = field(default_factory=lambda: deque(maxlen=MAX_COMPARED))
     failure: Failure | None = None
+    #: By prompt and model: why no call of this prompt can succeed, for all runs.
+    unusable: dict[tuple[str, str], PromptoptError] = field(default_factory=dict)
+    #: Called with the model before a call that is made in the middle of the test.
+    connect: Callable[[str], object] = lambda model: None
+    #: A call was made in the middle of the test.
+    waited: bool = False
+    #: Whether a call must be made inside this run: it has exchanged something that the call needs.
+    apart: Callable[[Request], bool] = lambda request: False
+    #: For such calls; knows no other run's answers.
+    own_caller: Caller | None = None
     #: The test has read `prompt.text` or `prompt.path`: a candidate reaches it even without a call of ours.
     touched: bool = False
+
+    @property
+    def keys(self) -> frozenset[str]:
+        """What it has asked so far, answered or not."""
+        return frozenset([*(call.key for call in self.calls), *self.missing])
+
+    def caller_of(self, request: Request) -> Caller:
+        """Whom to ask."""
+        if self.apart(request) and self.own_caller is not None:
+            return self.own_caller
+        return self.caller
+
+    def close(self) -> None:
+        """Safe to call twice; only calls that were made inside the run have left anything open."""
+        caller, self.own_caller = self.own_caller, None
+        if caller is not None:
+            caller.close()
 
 
 class Prompt:
@@ -92,9 +160,12 @@ class Prompt:
         self._run.touched = True
         if self._file.name not in self._run.overlay:
             return self._file.path
-        folder = Path(tempfile.mkdtemp(prefix="promptopt-", dir=self._run.case.temporary()))
-        copy = folder / self._file.path.name
-        copy.write_bytes(self._file.content())
+        try:
+            folder = Path(tempfile.mkdtemp(prefix="promptopt-", dir=self._run.case.temporary()))
+            copy = folder / self._file.path.name
+            copy.write_bytes(self._file.content())
+        except OSError as error:
+            self._fail(PromptoptError(f"{self._file.name}: no copy of a candidate can be made: {error}"))
         return copy
 
     @property
@@ -122,11 +193,13 @@ class Prompt:
         """
         __tracebackhide__ = True
         request, inputs = self._request(variables, messages, response_schema)
-        known = self._known(request)
+        caller = self._run.caller_of(request)
+        known = self._known(request, caller)
         if known is None:
+            self._wait_inside(request, caller)
             with suppress(ModelError):
-                self._run.caller.ask(request, Role.TARGET)
-        return self._completion(request, inputs)
+                caller.ask(request, Role.TARGET)
+        return self._completion(request, inputs, caller)
 
     async def acall(
         self,
@@ -139,15 +212,17 @@ class Prompt:
         """`__call__` for async tests; several in a `gather` are in flight at once."""
         __tracebackhide__ = True
         request, inputs = self._request(variables, messages, response_schema)
+        caller = self._run.caller_of(request)
         try:
-            known = self._known(request)
+            known = self._known(request, caller)
         except Suspended:
             await _let_siblings_ask()
             raise
         if known is None:
+            self._wait_inside(request, caller)
             with suppress(ModelError):
-                await self._run.caller.aask(request, Role.TARGET)
-        return self._completion(request, inputs)
+                await caller.aask(request, Role.TARGET)
+        return self._completion(request, inputs, caller)
 
     def _request(
         self,
@@ -179,25 +254,39 @@ class Prompt:
         self._run.error = error
         raise error.with_traceback(None) from None
 
-    def _known(self, request: Request) -> Known | None:
+    def _known(self, request: Request, caller: Caller) -> Known | None:
         __tracebackhide__ = True
         run = self._run
-        known = run.caller.known(request)
-        if known is None and run.refusal is not None:
-            self._fail(run.refusal)
+        try:
+            known = caller.known(request)
+        except OSError as error:  # no answer is to blame
+            self._fail(PromptoptError(f"{self._file.name}: its answer cannot be looked up: {error}"))
+        if caller is not run.caller:
+            return known
+        refusal = run.unusable.get((self._file.name, request.model)) or run.refusal
+        if known is None and refusal is not None:
+            self._fail(refusal)
         if known is None and run.suspends():
             run.missing[request.key] = request
             raise Suspended("waiting for a model's answer")
         return known
 
-    def _completion(self, request: Request, inputs: Mapping[str, str]) -> Completion:
+    def _wait_inside(self, request: Request, caller: Caller) -> None:
+        if caller is self._run.caller:
+            self._run.waited = True
+            self._run.connect(request.model)
+
+    def _completion(self, request: Request, inputs: Mapping[str, str], caller: Caller) -> Completion:
         __tracebackhide__ = True
-        known = self._run.caller.known(request)
+        known = caller.known(request)
         assert known is not None
         answer, error = known.answer, known.error
         if answer is None:
             assert error is not None
-            self._fail(self._placed(error, request))
+            error = self._placed(error, request)
+            if error.stops_run:
+                self._run.unusable.setdefault((self._file.name, request.model), error)
+            self._fail(error)
         self._run.calls.append(
             Call(
                 prompt=self._file.name,

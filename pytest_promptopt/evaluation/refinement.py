@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
@@ -13,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from pytest_promptopt.budget import Ledger, unknown_price
+from pytest_promptopt.captured import time
 from pytest_promptopt.errors import (
     ErrorKind,
     ModelError,
@@ -27,7 +27,7 @@ from pytest_promptopt.evaluation.hooks import ask_hook
 from pytest_promptopt.evaluation.plan import Plan
 from pytest_promptopt.evaluation.policies import chosen_strategies, hooked_policies
 from pytest_promptopt.evaluation.record import RunRecord
-from pytest_promptopt.evaluation.splits import restrict
+from pytest_promptopt.evaluation.splits import share_by_question
 from pytest_promptopt.journal import Journal, JournalError
 from pytest_promptopt.models.caller import Caller, Paid
 from pytest_promptopt.models.prices import price_of
@@ -106,10 +106,15 @@ class Refinement:
     # ---------------------------------------------------------------------------------- before the first call
 
     def _files(self) -> dict[str, PromptFile]:
-        files = {}
+        """The prompts that no mark freezes. Raises `SettingsError` when there is none."""
+        files: dict[str, PromptFile] = {}
+        frozen = set()
         for case in self._items.values():
-            files.update({file.name: file for file in case.files.values()})
-        return files
+            files |= {file.name: file for file in case.files.values()}
+            frozen |= {case.files[stage].name for stage in case.mark.frozen}
+        if files and frozen >= files.keys():
+            raise SettingsError("--optimize: every prompt is frozen (freeze= in @pytest.mark.prompt)")
+        return {name: file for name, file in files.items() if name not in frozen}
 
     def _check_files(self, files: Iterable[PromptFile]) -> None:
         if self._settings.mode is Mode.OPTIMIZE:
@@ -139,12 +144,9 @@ class Refinement:
         """Cases that ask a model the very same share the strictest split, however they are written."""
         if len({case.case.split for case in self._items.values()}) < 2:
             return
-        groups: dict[frozenset[str], list[pytest.Item]] = {}
-        for item, keys in self._engine.probe().items():
-            if keys:
-                groups.setdefault(keys, []).append(item)
-        for members in groups.values():
-            restrict(self._items, members)
+        asked = self._engine.probe()
+        share_by_question(self._items, asked)
+        self._engine.withheld.begin({self._items[item].case: keys for item, keys in asked.items()})
 
     def _check_cases(self) -> None:
         if all(case.split is Split.HELDOUT for case in self.cases):
@@ -266,7 +268,7 @@ class Refinement:
 
     @property
     def cases(self) -> Sequence[Case]:
-        return [case.case for case in self._items.values()]
+        return list({case.case.id: case.case for case in self._items.values()}.values())
 
     def evaluate(self, trials: Sequence[Trial]) -> list[tuple[CaseResult, ...]]:
         try:

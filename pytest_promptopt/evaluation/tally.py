@@ -49,7 +49,9 @@ class Tally:
     """The cases reported so far, by prompt."""
 
     def __init__(self) -> None:
-        self.results: dict[str, list[CaseResult]] = {}
+        self._cases: dict[str, Case] = {}
+        #: By case and by item: several items may be samples of one case, and one may be reported again.
+        self._outcomes: dict[str, dict[str, tuple[Outcome, ...]]] = {}
         self._thresholds: list[tuple[str, Threshold]] = []
 
     def add(self, report: pytest.TestReport) -> None:
@@ -64,13 +66,24 @@ class Tally:
                 "models": tuple(data["case"]["models"]),
             }
         )
-        result = CaseResult(case, tuple(map(from_json, data["outcomes"])))
+        self._cases.setdefault(case.id, case)
+        self._outcomes.setdefault(case.id, {})[report.nodeid] = tuple(map(from_json, data["outcomes"]))
         for prompt in case.prompts:
-            self.results.setdefault(prompt, []).append(result)
             if data["min_pass_rate"] is not None:
                 self._thresholds.append((prompt, Threshold(data["min_pass_rate"], case.where)))
+
+    @property
+    def results(self) -> dict[str, list[CaseResult]]:
+        """Each case once."""
+        found: dict[str, list[CaseResult]] = {}
+        for case in self._cases.values():
+            outcomes = (outcome for some in self._outcomes[case.id].values() for outcome in some)
+            for prompt in case.prompts:
+                found.setdefault(prompt, []).append(CaseResult(case, tuple(outcomes)))
+        return found
 
     def checks(self, default: float | None) -> tuple[PromptCheck, ...]:
         """What was measured for each prompt. Raises `SettingsError` on two thresholds for one prompt."""
         option = None if default is None else Threshold(default, "--promptopt-min-pass-rate")
-        return check(self.results, thresholds(self.results, self._thresholds, default=option))
+        results = self.results
+        return check(results, thresholds(results, self._thresholds, default=option))

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from pytest_promptopt.evaluation import internals
+from pytest_promptopt.evaluation import internals, tally
 from pytest_promptopt.records import Status
 from pytest_promptopt.results import PromptCheck
 
@@ -34,8 +34,10 @@ def tolerate(item: pytest.Item, report: pytest.TestReport, data: Mapping[str, An
     return {**data, "status": Status.FAILED.value, "message": message}
 
 
-def is_tolerated(data: Mapping[str, Any]) -> bool:
-    return bool(data.get("tolerated")) and data.get("status") == Status.FAILED
+def is_tolerated(report: pytest.TestReport) -> bool:
+    """Whether it is the last word on a tolerated failure; a run that another plugin repeats is not."""
+    data = tally.read(report)
+    return report.passed and bool(data.get("tolerated")) and data.get("status") == Status.FAILED
 
 
 def tell_junit(config: pytest.Config, checks: Iterable[PromptCheck], unwritten: Iterable[str]) -> None:

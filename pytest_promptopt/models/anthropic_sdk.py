@@ -7,10 +7,10 @@ import importlib
 import inspect
 import json
 import os
-import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from pytest_promptopt.captured import time
 from pytest_promptopt.errors import ErrorKind, ModelError
 from pytest_promptopt.models.limits import claude_limit, cut_short, explained
 from pytest_promptopt.models.prices import claude_price
@@ -66,6 +66,10 @@ class AnthropicModel:
                 raise explained(error, arguments["max_tokens"]) from None
             raise
         return self._answer(request, reply, time.perf_counter() - started)
+
+    async def connect(self) -> None:
+        """Import the SDK and make the client; raises `ModelError` without credentials."""
+        await self._connected()
 
     async def aclose(self) -> None:
         client, self._client = self._client, None

@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
 from typing import Any
+
+from pytest_promptopt.captured import time
 
 
 class Background:
@@ -20,6 +23,8 @@ class Background:
         self._over = asyncio.Event()
         # Made by the caller, who so gets the error when the system has no more descriptors.
         self._loop = asyncio.new_event_loop()
+        with suppress(TypeError):  # a loop that is not written in Python has a clock of its own
+            vars(self._loop)["time"] = time.monotonic
         self._thread = threading.Thread(target=self._run, name="pytest-promptopt models", daemon=True)
         self._thread.start()
 

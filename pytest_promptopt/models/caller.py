@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from functools import partial
 
 from pytest_promptopt.budget import Ledger, Price
 from pytest_promptopt.cache import ResponseCache
+from pytest_promptopt.captured import time
 from pytest_promptopt.errors import ErrorKind, ModelError
 from pytest_promptopt.models import Model
 from pytest_promptopt.models.background import Background
@@ -116,8 +116,8 @@ class Caller:
 
     @property
     def fatal(self) -> ModelError | None:
-        """The error after which no call can succeed; later requests end with it without a call."""
-        return self._sender.fatal
+        """The first error after which no call to its model can succeed: they end with it without a call."""
+        return next(iter(self._sender.fatal.values()), None)
 
     def remember(self, found: Mapping[str, Answer | ModelError]) -> None:
         """Take over what requests (by key) ended with in an earlier process; goes before the cache."""
@@ -135,6 +135,18 @@ class Caller:
         if stored is None:
             return None
         return self._memory.setdefault(key, Known(stored, None, cached=True))
+
+    def connect(self, model: str) -> None:
+        """Have a model and the cache ready for the first call, waited for, while nothing else goes on."""
+        connected = threading.Event()
+        with self._changed:
+            if self._closed:
+                return
+            if self._background is None:
+                self._background = Background(self._leave)
+            self._background.start(partial(self._connect, model, connected))
+        while not connected.wait(SLICE):
+            pass
 
     def submit(self, request: Request, role: Role) -> None:
         """Start a flight, unless the answer is known or under way. Does not wait for the network."""
@@ -214,7 +226,9 @@ class Caller:
             if known is not None:
                 flight.set_result(known)
                 return flight
-            refusal = _cancelled("the session is over") if self._closed else self.fatal
+            refusal = (
+                _cancelled("the session is over") if self._closed else self._sender.fatal.get(request.model)
+            )
             if refusal is None:
                 if self._background is None:
                     self._background = Background(self._leave)
@@ -230,6 +244,14 @@ class Caller:
                 self.replayed += 1
                 self._memory[key] = self._remembered.pop(key)
             return self._memory.get(key)
+
+    async def _connect(self, model: str, connected: threading.Event) -> None:
+        try:
+            if self._cache is not None:
+                self._cache.prepare()
+            await self._sender.connect(model)
+        finally:
+            connected.set()
 
     async def _fly(self, trip: Trip) -> None:
         try:

@@ -8,7 +8,6 @@ import logging
 import os
 import re
 import threading
-import time
 import warnings
 from collections import Counter
 from collections.abc import Mapping
@@ -16,6 +15,7 @@ from functools import cache
 from typing import Any
 
 from pytest_promptopt.budget import Price
+from pytest_promptopt.captured import time
 from pytest_promptopt.errors import ErrorKind, ModelError
 from pytest_promptopt.models.redact import redact
 from pytest_promptopt.models.retry import kind_of, retry_after
@@ -153,10 +153,14 @@ class LitellmModel:
         self._importing = asyncio.Lock()
         self._litellm: Any = None
 
-    async def complete(self, request: Request) -> Answer:
+    async def connect(self) -> None:
+        """Import litellm."""
         async with self._importing:
             if self._litellm is None:
                 self._litellm = await asyncio.to_thread(import_litellm)
+
+    async def complete(self, request: Request) -> Answer:
+        await self.connect()
         arguments = self._arguments(request)
         started = time.perf_counter()
         try:

@@ -67,7 +67,8 @@ class Sender:
         self._paces: dict[str, Pace] = {}
         self._patience = Patience()
         self._money_moved = asyncio.Event()
-        self.fatal: ModelError | None = None
+        #: By model: the error after which no call to it can succeed.
+        self.fatal: dict[str, ModelError] = {}
 
     async def send(self, trip: Trip) -> Answer:
         """Attempt until there is an answer. Raises `ModelError` when there will be none."""
@@ -97,6 +98,8 @@ class Sender:
                 return answer
             except ModelError as error:
                 failure, wait = self._after(error, attempt, pace, turn)
+                if failure.stops_run:
+                    self.fatal.setdefault(trip.request.model, failure)
             finally:
                 pace.leave()
             if wait is None:
@@ -109,6 +112,13 @@ class Sender:
                 break
             await asyncio.sleep(wait)
         raise failure
+
+    async def connect(self, name: str) -> None:
+        """Let a model import and connect what it needs; what goes wrong shows in its calls."""
+        with suppress(Exception):
+            connect = getattr(self._model(name), "connect", None)
+            if connect is not None:
+                await connect()
 
     async def aclose(self) -> None:
         """Close every model, whatever becomes of the others."""
@@ -136,8 +146,8 @@ class Sender:
 
     async def _reserve(self, trip: Trip, bounds: Bounded, price: Price | None) -> Reservation:
         while True:
-            if self.fatal is not None:
-                raise self.fatal
+            if trip.request.model in self.fatal:
+                raise self.fatal[trip.request.model]
             try:
                 return self._ledger.reserve(bounds.reserved, trip.role, price)
             except ModelError as error:
@@ -196,8 +206,6 @@ class Sender:
                 paused = pace.failed(turn, error, wait)
             except ModelError as broken:
                 error = broken
-        if error.stops_run and self.fatal is None:
-            self.fatal = error
         if not CONSEQUENCES[error.kind].retry:
             return error, None
         return error, 0.0 if paused else wait

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 
+from pytest_promptopt.captured import time
 from pytest_promptopt.records import Overlay, Spend, Split, pass_rate
 from pytest_promptopt.refine.acceptance import EPSILON, compare, score
 from pytest_promptopt.refine.attempts import REFUSED, Attempt, Results, Version

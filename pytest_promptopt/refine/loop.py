@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 
+from pytest_promptopt.captured import time
 from pytest_promptopt.journal import Journal
 from pytest_promptopt.records import Role, Spend
 from pytest_promptopt.refine.confirmation import planned_pairs

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import time
 from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol, TextIO
 
+from pytest_promptopt.captured import time
 from pytest_promptopt.records import Spend, Split
 from pytest_promptopt.reports.wording import cost, duration, excerpt, made_up, percent, plural, printable
 from pytest_promptopt.results import CandidateResult, Iteration, MadeUp, SplitScore

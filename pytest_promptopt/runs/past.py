@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -137,8 +138,18 @@ class PastRun:
 
 
 def folders(home: Path) -> list[Path]:
-    """Those of all runs, the newest first: their names begin with the time."""
-    return sorted((path for path in (home / "runs").glob("*") if path.is_dir()), reverse=True)
+    """Those of all runs, the newest first: their names begin with the time.
+
+    Raises `SettingsError` when they cannot be looked at, as those of another user.
+    """
+    runs = home / "runs"
+    try:
+        with os.scandir(runs) as entries:
+            return sorted((runs / entry.name for entry in entries if entry.is_dir()), reverse=True)
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise SettingsError(f"the runs in {runs} cannot be read: {error.strerror or error}") from None
 
 
 def find(home: Path, name: str, *, option: str) -> PastRun:

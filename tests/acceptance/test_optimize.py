@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from pytest_promptopt import captured
 from pytest_promptopt.prompts import unified_diff
 from tests.acceptance.desk import CONFTEST, GOOD, HELDOUT, HOPELESS, TRAIN, VALIDATION, WEAK, Desk, passing
 
@@ -424,7 +425,7 @@ def test_a_journal_that_cannot_be_written_stops_the_run_in_a_sentence(
         return real(descriptor, content)
 
     with monkeypatch.context() as disk:
-        disk.setattr(os, "write", full)
+        disk.setattr(captured.os, "write", full)
         result = desk.optimize("--promptopt-cache=off")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["ERROR: *journal.jsonl: cannot be written: *No space left on device*"])

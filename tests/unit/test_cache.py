@@ -369,7 +369,7 @@ def test_where_locks_do_not_work_everybody_asks_and_is_told_once(
     def refuse(*_: object) -> None:
         raise OSError(errno.ENOLCK, "No locks available")
 
-    monkeypatch.setattr("fcntl.lockf", refuse)
+    monkeypatch.setattr("pytest_promptopt.captured.fcntl.lockf", refuse)
     for _ in range(2):
         with cache.flight("a") as mine:
             assert mine

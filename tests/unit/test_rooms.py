@@ -17,7 +17,7 @@ PACKAGE = Path(pytest_promptopt.__file__).parent
 
 #: From the ground up. A room imports only from floors below its own, never from a neighbour.
 FLOORS = (
-    {"records", "errors"},
+    {"records", "errors", "captured"},
     {"results", "settings", "evidence", "home", "textdisk", "flights"},
     {"cache", "budget"},
     {"models", "journal", "failures", "prompts"},
@@ -32,7 +32,7 @@ FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 KNOW_PYTEST = ("plugin", "options", "hookspecs", "evaluation")
 
 #: Imported in every pytest session of a machine that has the package, used or not.
-ALWAYS_IMPORTED = ("plugin", "options", "hookspecs", "settings", "records", "errors")
+ALWAYS_IMPORTED = ("plugin", "options", "hookspecs", "settings", "records", "errors", "captured")
 HEAVY = {"anthropic", "litellm", "rich", "deepdiff", "jinja2", "yaml", "diskcache"}
 
 
