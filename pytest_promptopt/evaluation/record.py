@@ -17,7 +17,7 @@ from pytest_promptopt.home import ensure_home
 from pytest_promptopt.journal import FILE_NAME, Journal
 from pytest_promptopt.models.caller import Paid
 from pytest_promptopt.prompts import PromptFile
-from pytest_promptopt.records import Answer, Role, Spend
+from pytest_promptopt.records import Answer, Request, Role, Spend
 from pytest_promptopt.runs.fingerprint import differences, digest, fingerprint
 from pytest_promptopt.runs.lock import RunLock
 from pytest_promptopt.runs.past import OPENED, RESUMED, PastRun, find
@@ -36,6 +36,8 @@ class RunRecord:
         self._settings = settings
         self._selection = selection
         self._journal: Journal | None = None
+        #: Answers of the cache that were looked at before there was a journal.
+        self._early: dict[str, Answer] = {}
         if settings.resume and settings.comparing:
             raise SettingsError(
                 "--optimize-resume: a comparison of strategies cannot be continued; run it again, it finds "
@@ -108,6 +110,8 @@ class RunRecord:
             ledger.move(folder / "ledger.db", self._spent())
         except (OSError, sqlite3.Error) as error:
             raise SettingsError(f"no journal of the run can be kept: {error}") from None
+        for key in self._early.keys() - self.known().keys():
+            self._journal.append("known", sync=False, key=key, answer=self._early[key].to_json())
         return self._journal
 
     def open_part(self, files: Mapping[str, PromptFile], strategy: str) -> Journal:
@@ -160,6 +164,16 @@ class RunRecord:
                 kind=None if paid.error is None else paid.error.kind,
                 spend=astuple(paid.spend),
             )
+
+    def known_before(self, request: Request, answer: Answer) -> None:
+        """Journal an answer that somebody else has paid; raises `JournalError`.
+
+        The next decision brings it to the disk; until then nothing stands on it.
+        """
+        if self._journal is None:
+            self._early[request.key] = answer
+        else:
+            self._journal.append("known", sync=False, key=request.key, answer=answer.to_json())
 
     def close(self) -> None:
         """End the journal and let others work on the prompts."""

@@ -307,6 +307,11 @@ class Refinement:
             with suppress(JournalError) if self._over else nullcontext():
                 self._record.settled(paid)
 
+    def known(self, request: Request, answer: Answer) -> None:
+        """Journal an answer of the cache, so that a resumed run has it whatever becomes of the cache."""
+        if self._record is not None and not self._over:
+            self._record.known_before(request, answer)
+
     def _show_calls(self) -> None:
         now = time.monotonic()
         if now < self._shown + SHOW_EVERY:

@@ -32,7 +32,7 @@ from pytest_promptopt.gate import Threshold, thresholds
 from pytest_promptopt.models.caller import Caller, Paid
 from pytest_promptopt.models.prices import price_of
 from pytest_promptopt.models.registry import resolve
-from pytest_promptopt.records import CaseResult, Outcome, Request, Role, Split, Status
+from pytest_promptopt.records import Answer, CaseResult, Outcome, Request, Role, Split, Status
 from pytest_promptopt.reports.wording import harmless, plural
 from pytest_promptopt.results import RunResult
 from pytest_promptopt.settings import CacheMode, Settings
@@ -93,6 +93,7 @@ class CaseRunner:
             concurrency=concurrency,
             refresh=self.settings.cache is CacheMode.REFRESH,
             on_paid=self._paid,
+            on_known=self._known if self.settings.optimizing else None,
             price=self._price,
         )
 
@@ -113,6 +114,10 @@ class CaseRunner:
     def _paid(self, paid: Paid) -> None:
         if self._refinement is not None:
             self._refinement.paid(paid)
+
+    def _known(self, request: Request, answer: Answer) -> None:
+        if self._refinement is not None:
+            self._refinement.known(request, answer)
 
     @property
     def unwritten(self) -> bool:

@@ -23,6 +23,9 @@ _GOES_ON = (Halt.BUDGET, Halt.REFUSED)
 #: These say that it ended, and decide nothing.
 _ENDINGS = ("stop", "end", RESUMED)
 
+#: A call that was paid for, and an answer that somebody had paid for before.
+_ANSWERS = ("call", "known")
+
 #: Errors that say nothing about the call itself.
 _PASSING = (ErrorKind.BUDGET, ErrorKind.CANCELLED)
 
@@ -80,14 +83,14 @@ class PastRun:
         return any(prompt["stop"] in _GOES_ON for prompt in self.end["prompts"])
 
     def known(self) -> dict[str, Answer | ModelError]:
-        """By key: every answer that was paid for, and the errors that a decision stands on.
+        """By key: every answer that it paid for or took from the cache, and errors that a decision stands on.
 
         An error after the last decision is left out, so that its request is sent again.
         """
         found: dict[str, Answer | ModelError] = {}
         undecided: dict[str, ModelError] = {}
         for event in self.events:
-            if event.event != "call":
+            if event.event not in _ANSWERS:
                 if event.event not in _ENDINGS:
                     found, undecided = {**undecided, **found}, {}
                 continue

@@ -112,6 +112,27 @@ def test_the_journal_serves_whatever_becomes_of_the_cache(desk: Desk, cache: str
     assert desk.text != WEAK
 
 
+@pytest.mark.parametrize("later", [(), ("--promptopt-cache=off",), ("--promptopt-cache=refresh",)])
+def test_answers_that_were_in_the_cache_serve_as_well(desk: Desk, later: tuple[str, ...]) -> None:
+    """Whoever runs pytest before has the first answers there; so they are in no call of the run."""
+    assert desk.run("--tb=no").ret == pytest.ExitCode.TESTS_FAILED
+    before = Counter(desk.told)
+    assert before
+    cut_off(desk, sum(before.values()) + 5, "--promptopt-cache=use")
+    first = decisions_before(desk)
+    shutil.rmtree(desk.path / ".promptopt" / "cache")
+    assert resume(desk, *later).ret in (0, 1)
+    assert decisions(desk)[: len(first)] == first
+    known = {e.data["key"] for e in desk.events if e.event == "known"}
+    assert len(known) == len(before)
+    assert not known & answered(desk).keys(), "what was known is not asked again"
+
+
+def decisions_before(desk: Desk) -> list[tuple[str, Any]]:
+    """What the process that was cut off decided, its end apart."""
+    return [each for each in decisions(desk) if each[0] not in ("stop", "end")]
+
+
 def test_it_may_be_cut_off_again_and_again(desk: Desk) -> None:
     decided, _, text = uninterrupted(desk)
     cut_off(desk, 5)

@@ -60,7 +60,7 @@ def test_resolving_imports_no_sdk() -> None:
         "import sys; from pytest_promptopt.models.registry import resolve, preflight\n"
         "resolve('claude-opus-5-5'), resolve('openai/gpt-4o'), preflight('claude-opus-5-5')\n"
         "import pytest_promptopt.models.caller\n"
-        "assert not {'anthropic', 'litellm', 'openai', 'diskcache', 'httpx2'} & sys.modules.keys()\n"
+        "assert not {'anthropic', 'litellm', 'openai', 'httpx2'} & sys.modules.keys()\n"
     )
     environment = {"ANTHROPIC_API_KEY": "x" * 20, "PYTHONPATH": os.pathsep.join(sys.path)}
     subprocess.run([sys.executable, "-c", script], check=True, timeout=60, env=environment)
