@@ -113,6 +113,15 @@ class Journal:
             os.ftruncate(self._descriptor, size)
             raise
 
+    def check(self) -> None:
+        """Raises `JournalError` when somebody has removed it meanwhile, with the originals beside it."""
+        try:
+            there = os.path.samestat(os.stat(self.path), os.fstat(self._descriptor))
+        except OSError:
+            there = False
+        if not there:
+            raise JournalError(f"{self.path}: was removed or replaced during the run")
+
     def keep_original(self, name: str, content: bytes) -> Path:
         """Copy a prompt file as it was before the run to ``original/<name>`` in the run's folder.
 

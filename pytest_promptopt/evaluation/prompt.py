@@ -82,7 +82,7 @@ class Prompt:
     def path(self) -> Path:
         """The prompt file; under a candidate, a temporary copy that holds it."""
         self._run.touched = True
-        if self._file.name not in self._run.overlay:
+        if self._file.name not in self._run.overlay and self._file.original == self._file.on_disk:
             return self._file.path
         folder = Path(tempfile.mkdtemp(prefix="promptopt-", dir=self._run.case.temporary()))
         copy = folder / self._file.path.name

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_promptopt.budget import Price
-from pytest_promptopt.cache import ResponseCache
 from pytest_promptopt.errors import ModelError, NoModelError, PromptoptError, SettingsError
 from pytest_promptopt.evaluation import header, internals, tally
 from pytest_promptopt.evaluation.capture import Operands, failure_of
@@ -27,7 +26,7 @@ from pytest_promptopt.evaluation.lasting import Lasting
 from pytest_promptopt.evaluation.outcomes import outcome_of
 from pytest_promptopt.evaluation.prompt import Prompt, Prompts, Run
 from pytest_promptopt.evaluation.share import Share
-from pytest_promptopt.evaluation.shared import ledger_of
+from pytest_promptopt.evaluation.shared import cache_of, ledger_of
 from pytest_promptopt.gate import Threshold, thresholds
 from pytest_promptopt.models.caller import Caller, Paid
 from pytest_promptopt.models.prices import price_of
@@ -35,7 +34,7 @@ from pytest_promptopt.models.registry import resolve
 from pytest_promptopt.records import Answer, CaseResult, Outcome, Request, Role, Split, Status
 from pytest_promptopt.reports.wording import harmless, plural
 from pytest_promptopt.results import RunResult
-from pytest_promptopt.settings import CacheMode, Settings
+from pytest_promptopt.settings import Settings
 
 if TYPE_CHECKING:
     from pytest_promptopt.evaluation.refinement import Refinement
@@ -68,9 +67,7 @@ class CaseRunner:
         self._deselected = deselected
         self._house_models: set[str] = set()
         self.ledger = ledger_of(session.config, settings)
-        self._cache: ResponseCache | None = None
-        if settings.cache is not CacheMode.OFF:
-            self._cache = ResponseCache(settings.home / "cache", warn=self._note)
+        self._cache, self._refresh = cache_of(session.config, settings, self._note)
         share = Share.of(session.config)
         self.caller = self._open_caller(share.concurrency(settings.concurrency))
         option = session.config.getoption
@@ -91,7 +88,7 @@ class CaseRunner:
             cache=self._cache,
             ledger=self.ledger,
             concurrency=concurrency,
-            refresh=self.settings.cache is CacheMode.REFRESH,
+            refresh=self._refresh,
             on_paid=self._paid,
             on_known=self._known if self.settings.optimizing else None,
             price=self._price,
@@ -179,6 +176,8 @@ class CaseRunner:
             tell_hook(self.session.config, "pytest_promptopt_run_finished", result=self.result)
         except PromptoptError as error:
             raise pytest.UsageError(str(error)) from None
+        finally:
+            self._refinement.release_interrupts()
         if self.result.interrupted:
             self.caller.cancel()
             raise KeyboardInterrupt
