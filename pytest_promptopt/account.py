@@ -46,6 +46,7 @@ class Account:
         #: Whose reservations are this process's.
         self.owner = "f" + secrets.token_hex(7)  # never taken for a number
         self._owners: Flights | None = None
+        self._path = path
         self._database = Database(path, _BOOK)
         with self._database.change() as book:
             for role in Role:
@@ -82,6 +83,11 @@ class Account:
             account.close()
             raise
         return account
+
+    @property
+    def exists(self) -> bool:
+        """Whether its file is still there."""
+        return self._path is None or self._path.exists()
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:

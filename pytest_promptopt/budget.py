@@ -156,7 +156,8 @@ class Ledger:
                     (self._account.owner, role, wanted.input_tokens, wanted.output_tokens, wanted.cost),
                 )
         except sqlite3.Error as error:
-            raise _refusal(request, f"the account of what is spent cannot be kept: {error}") from None
+            why = error if self._account.exists else "its file was removed meanwhile"
+            raise _refusal(request, f"the account of what is spent cannot be kept: {why}") from None
         return Reservation(row.lastrowid or 0, role, wanted.input_tokens, wanted.output_tokens, wanted.cost)
 
     def settle(self, reservation: Reservation, answer: Answer) -> Spend:
@@ -203,7 +204,8 @@ class Ledger:
 
         Of tokens and money, as much as so many calls to the target took on average; of time, a quarter.
         """
-        with self._account.writing() as book:
+        # Where nothing can be written nothing can be reserved either, which says why.
+        with suppress(sqlite3.Error), self._account.writing() as book:
             put(book, "set_aside", calls)
             put(book, "planned", max(calls, int(get(book, "planned", 0))))
 

@@ -216,7 +216,11 @@ class Refinement:
         return replace(result, compared=tuple(map(self._with_relative_journal, result.compared)))
 
     def _with_relative_journal(self, result: RunResult) -> RunResult:
-        return replace(result, journal=Path(result.journal).relative_to(self._settings.rootdir).as_posix())
+        path = Path(result.journal)
+        if not path.exists():
+            lost = f"{path.parent} was removed during the run, and the journal with it"
+            return replace(result, journal="", notes=(*result.notes, lost))
+        return replace(result, journal=path.relative_to(self._settings.rootdir).as_posix())
 
     def _spend(self) -> dict[Role, Spend]:
         return {role: self._ledger.spend_of(role) for role in Role}

@@ -15,7 +15,7 @@ from pytest_promptopt.errors import ErrorKind, ModelError
 from pytest_promptopt.models.background import aside
 from pytest_promptopt.models.descriptors import exhausted
 from pytest_promptopt.models.prices import claude_price
-from pytest_promptopt.models.redact import redact
+from pytest_promptopt.models.redact import learn_headers, redact
 from pytest_promptopt.models.retry import kind_of, retry_after
 from pytest_promptopt.models.soundness import usage_of
 from pytest_promptopt.records import Answer, Request, Usage
@@ -89,6 +89,7 @@ class AnthropicModel:
             raise self._error(ErrorKind.AUTHENTICATION, said)
         timeout = sdk.Timeout(READ_TIMEOUT, connect=CONNECT_TIMEOUT)
         client: anthropic.AsyncAnthropic = sdk.AsyncAnthropic(max_retries=0, timeout=timeout)
+        learn_headers(client.default_headers)
         return client
 
     def _arguments(self, request: Request) -> dict[str, Any]:

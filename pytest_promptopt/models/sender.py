@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 from collections.abc import Callable
 from contextlib import suppress
@@ -16,7 +17,7 @@ from pytest_promptopt.models import Model
 from pytest_promptopt.models.background import aside
 from pytest_promptopt.models.pace import Pace, Turn
 from pytest_promptopt.models.patience import Patience
-from pytest_promptopt.models.redact import redact
+from pytest_promptopt.models.redact import learn, redact
 from pytest_promptopt.models.retry import RetryPolicy
 from pytest_promptopt.models.soundness import sound
 from pytest_promptopt.records import Answer, Request, Role, Spend, StopReason
@@ -171,6 +172,7 @@ class Sender:
         self, model: Model, trip: Trip, reservation: Reservation, seconds: float, *, hangs: int | None
     ) -> Answer:
         trip.attempts += 1
+        learn(os.environ)
         name, loop = trip.request.model, asyncio.get_running_loop()
         started = loop.time()
         end: Callable[[Reservation], Spend] = self._ledger.keep
@@ -188,6 +190,7 @@ class Sender:
         except ModelError as error:
             if not CONSEQUENCES[error.kind].charged:
                 end = self._ledger.refund
+            error.args = (redact(str(error)),)  # a model of the user's own may say what it sent
             raise
         except TimeoutError:
             if self._ledger.seconds_left <= 0:

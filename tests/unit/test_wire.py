@@ -347,6 +347,18 @@ def test_a_call_of_a_tool_is_an_answer(wire: WireServer, model: str, body: objec
     assert (answer.text, answer.stop_reason) == ("", reason)
 
 
+def test_a_client_that_cannot_be_made_is_an_error_of_the_setup(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where a user has no home: the SDK looks for its profiles there."""
+
+    def homeless() -> bool:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr("pytest_promptopt.models.anthropic_sdk.has_credentials", homeless)
+    error = failure(CLAUDE)
+    assert error.kind is ErrorKind.SETUP
+    assert "Could not determine home directory" in str(error)
+
+
 @pytest.mark.parametrize("count", [-1, 10**30, "7", 1.5, True, [3]], ids=str)
 @pytest.mark.parametrize("name", ["input_tokens", "output_tokens"])
 def test_counters_that_cannot_be_true_were_not_said(wire: WireServer, name: str, count: object) -> None:
