@@ -30,7 +30,7 @@ from pytest_promptopt.evaluation.shared import cache_of, ledger_of
 from pytest_promptopt.gate import Threshold, thresholds
 from pytest_promptopt.models.caller import Caller, Paid
 from pytest_promptopt.models.prices import price_of
-from pytest_promptopt.models.registry import resolve
+from pytest_promptopt.models.registry import require_key, resolve
 from pytest_promptopt.records import Answer, CaseResult, Outcome, Request, Role, Split, Status
 from pytest_promptopt.reports.wording import harmless, plural
 from pytest_promptopt.results import RunResult
@@ -102,7 +102,9 @@ class CaseRunner:
         model = ask_hook(self.session.config, "pytest_promptopt_resolve_model", returns=object, name=name)
         if model is not None:
             self._house_models.add(name)
-        return model or resolve(name)
+            return model
+        require_key(name)
+        return resolve(name)
 
     def _price(self, request: Request) -> Price | None:
         # A model of the user's own is in no price list; looking for it would import litellm.
