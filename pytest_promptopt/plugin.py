@@ -66,7 +66,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> int | None:
-    if not (config.option.promptopt_runs or config.option.promptopt_restore):
+    if not config.option.promptopt_runs and config.option.promptopt_restore is None:
         return None
     from pytest_promptopt.runs.commands import list_runs, restore_run
 

@@ -218,7 +218,10 @@ class PromptCheck:
 
     @property
     def held(self) -> bool | None:
-        """Whether the gate holds; None without a threshold. No evidence never holds."""
-        if self.min_pass_rate is None:
+        """Whether the gate holds; None without a threshold or when all cases were skipped.
+
+        Cases without evidence never hold.
+        """
+        if self.min_pass_rate is None or not self.cases:
             return None
         return self.rate is not None and self.rate >= self.min_pass_rate - 1e-9

@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
-from pytest_promptopt.errors import ErrorKind, ModelError, PromptoptError, SettingsError
+from pytest_promptopt.errors import ErrorKind, ModelError, SettingsError
 from pytest_promptopt.evaluation import internals
 from pytest_promptopt.evaluation.case import PromptCase, models_named
 from pytest_promptopt.evaluation.held import HeldRun
@@ -81,7 +81,6 @@ class Engine:
         self._waiting: dict[str, list[Job]] = {}
         self._upcoming: deque[pytest.Item] = deque()
         self._prefetched_to = -1
-        self._unusable: dict[tuple[str, str], PromptoptError] = {}
         self._depth: dict[object, int] = {}
         #: Cases that read the prompt and ask a model by themselves.
         self.own_model: set[str] = set()
@@ -306,7 +305,6 @@ class Engine:
             for stage, file in case.files.items()
         }
         run = Run(case, self.caller, overlay, files, sample, attempt)
-        run.unusable = self._unusable
         run.connect = self.traffic.connect_inside
         run.apart = lambda request: self._apart(run, request)
         return run

@@ -102,8 +102,6 @@ class Run:
     #: What pytest has explained, in order.
     compared: deque[Operands] = field(default_factory=lambda: deque(maxlen=MAX_COMPARED))
     failure: Failure | None = None
-    #: By prompt and model: why no call of this prompt can succeed, for all runs.
-    unusable: dict[tuple[str, str], PromptoptError] = field(default_factory=dict)
     #: Called with the model before a call that is made in the middle of the test.
     connect: Callable[[str], object] = lambda model: None
     #: A call was made in the middle of the test.
@@ -158,7 +156,7 @@ class Prompt:
     def path(self) -> Path:
         """The prompt file; under a candidate, a temporary copy that holds it."""
         self._run.touched = True
-        if self._file.name not in self._run.overlay:
+        if self._file.name not in self._run.overlay and self._file.original == self._file.on_disk:
             return self._file.path
         try:
             folder = Path(tempfile.mkdtemp(prefix="promptopt-", dir=self._run.case.temporary()))
@@ -263,9 +261,10 @@ class Prompt:
             self._fail(PromptoptError(f"{self._file.name}: its answer cannot be looked up: {error}"))
         if caller is not run.caller:
             return known
-        refusal = run.unusable.get((self._file.name, request.model)) or run.refusal
-        if known is None and refusal is not None:
-            self._fail(refusal)
+        if known is None and (hopeless := caller.hopeless(request)):
+            self._fail(self._placed(hopeless, request))
+        if known is None and run.refusal is not None:
+            self._fail(run.refusal)
         if known is None and run.suspends():
             run.missing[request.key] = request
             raise Suspended("waiting for a model's answer")
@@ -283,10 +282,7 @@ class Prompt:
         answer, error = known.answer, known.error
         if answer is None:
             assert error is not None
-            error = self._placed(error, request)
-            if error.stops_run:
-                self._run.unusable.setdefault((self._file.name, request.model), error)
-            self._fail(error)
+            self._fail(self._placed(error, request))
         self._run.calls.append(
             Call(
                 prompt=self._file.name,
@@ -304,7 +300,7 @@ class Prompt:
 
     def _placed(self, error: ModelError, request: Request) -> ModelError:
         """A provider's complaint about a parameter or a schema, with the line that sets it."""
-        if error.kind is not ErrorKind.BAD_REQUEST:
+        if error.kind not in (ErrorKind.BAD_REQUEST, ErrorKind.PARAMETER):
             return error
         if request.response_schema is not None and _ABOUT_SCHEMA.search(str(error)):
             message = f"{self._run.case.case.where}: response_schema= was refused: {error}"

@@ -24,6 +24,7 @@ from pytest_promptopt.evaluation import internals
 from pytest_promptopt.evaluation.case import PromptCase
 from pytest_promptopt.evaluation.engine import Engine, halt_of
 from pytest_promptopt.evaluation.hooks import ask_hook
+from pytest_promptopt.evaluation.interrupts import Interrupts
 from pytest_promptopt.evaluation.plan import Plan
 from pytest_promptopt.evaluation.policies import chosen_strategies, hooked_policies
 from pytest_promptopt.evaluation.record import RunRecord
@@ -32,7 +33,14 @@ from pytest_promptopt.journal import Journal, JournalError
 from pytest_promptopt.models.caller import Caller, Paid
 from pytest_promptopt.models.prices import price_of
 from pytest_promptopt.models.registry import preflight, variety
-from pytest_promptopt.prompts import PromptFile, check_writable, clear_strays, save_beside, write_prose
+from pytest_promptopt.prompts import (
+    PromptFile,
+    check_writable,
+    clear_strays,
+    put_content,
+    save_beside,
+    write_prose,
+)
 from pytest_promptopt.records import Answer, Case, CaseResult, Request, Role, Spend, Split
 from pytest_promptopt.refine import loop
 from pytest_promptopt.refine.evaluator import Prompt, StopRun, Trial
@@ -44,6 +52,7 @@ from pytest_promptopt.reports.live import Progress, SilentProgress, progress_for
 from pytest_promptopt.reports.wording import cost, plural
 from pytest_promptopt.results import Iteration, RunResult
 from pytest_promptopt.runs.fingerprint import digest
+from pytest_promptopt.runs.past import may_go_on
 from pytest_promptopt.settings import Mode, Settings
 from pytest_promptopt.strategies.comparison import compare
 
@@ -73,6 +82,7 @@ class Refinement:
         self._own_models: set[str] = set()
         self._record: RunRecord | None = None
         self._over = False
+        self._interrupts = Interrupts()
         #: Prompts with a better text that could not be put into their files.
         self.unwritten: list[str] = []
 
@@ -83,8 +93,8 @@ class Refinement:
         """
         self._record = record = RunRecord(self._settings, selection=_selection(self._config))
         record.stands_on(self._items.values())
-        for name in record.take_back():
-            self._reload(name)
+        for name, before in record.originals().items():
+            self._reload(name, before)  # in memory: only what is decided in the end changes a file
         files = self._files()
         strategies = chosen_strategies(self._config, self._settings.strategy)
         self._check_files(files.values())
@@ -97,6 +107,10 @@ class Refinement:
             return self._compare(strategies, files, record)
         (strategy,) = strategies.values()
         return self._refine(strategy, files, record)
+
+    def release_interrupts(self) -> None:
+        """Raises `KeyboardInterrupt` if one came since the first file was written."""
+        self._interrupts.release()
 
     def close(self) -> None:
         """End the run's record, after the last call of the session."""
@@ -182,6 +196,8 @@ class Refinement:
                 strategy=strategy,
             )
         self._over = True
+        result = self._brought_to_disk(result)
+        result = replace(result, notes=(*result.notes, *record.notes))
         if record.past is not None:
             made = self._ledger.spend.calls - paid.calls
             replayed = f"{plural(self._caller.replayed, 'answer')} came from its journal"
@@ -211,7 +227,11 @@ class Refinement:
         return replace(result, compared=tuple(map(self._with_relative_journal, result.compared)))
 
     def _with_relative_journal(self, result: RunResult) -> RunResult:
-        return replace(result, journal=Path(result.journal).relative_to(self._settings.rootdir).as_posix())
+        path = Path(result.journal)
+        if not path.exists():
+            lost = f"{path.parent} was removed during the run, and the journal with it"
+            return replace(result, journal="", notes=(*result.notes, lost))
+        return replace(result, journal=path.relative_to(self._settings.rootdir).as_posix())
 
     def _spend(self) -> dict[Role, Spend]:
         return {role: self._ledger.spend_of(role) for role in Role}
@@ -319,6 +339,11 @@ class Refinement:
             with suppress(JournalError) if self._over else nullcontext():
                 self._record.settled(paid)
 
+    def known(self, request: Request, answer: Answer) -> None:
+        """Journal an answer of the cache, so that a resumed run has it whatever becomes of the cache."""
+        if self._record is not None and not self._over:
+            self._record.known_before(request, answer)
+
     def _show_calls(self) -> None:
         now = time.monotonic()
         if now < self._shown + SHOW_EVERY:
@@ -332,22 +357,58 @@ class Refinement:
 
     def _write(self, journal: Journal, prompt: Prompt, prose: str) -> None:
         assert isinstance(prompt, PromptFile)
+        self._interrupts.hold()
         content = prompt.with_prose(prose).content()
-        # Before the file is touched: what a run was killed over is known for its own.
-        journal.append("writing", prompt=prompt.name, sha256=digest(content))
         try:
+            journal.check()  # else nobody could put the original back
+            # Before the file is touched: what a run was killed over is known for its own.
+            journal.append("writing", prompt=prompt.name, sha256=digest(content))
             write_prose(prompt, prose)
-        except (PromptConflictError, PromptFileError, OSError) as error:
+        except (JournalError, PromptConflictError, PromptFileError, OSError) as error:
             self.unwritten.append(prompt.name)
-            beside = save_beside(prompt, prose, tag=f"optimized-{journal.run_id}")
+            raise PromptConflictError(f"{error}; {self._kept(journal, prompt, prose)}") from None
+        finally:
             with suppress(PromptFileError):  # then the cases go on with the text that was read
                 self._reload(prompt.name)
-            raise PromptConflictError(f"{error}; the new text is beside it, in {beside.name}") from None
-        self._reload(prompt.name)
 
-    def _reload(self, name: str) -> None:
-        """Have the cases use what is in a prompt file now."""
-        fresh = PromptFile.load(self._settings.rootdir / name, rootdir=self._settings.rootdir)
+    def _kept(self, journal: Journal, prompt: PromptFile, prose: str) -> str:
+        """Where the text is now that cannot be put into its file, in words."""
+        tag = f"optimized-{journal.run_id}"
+        with suppress(OSError):
+            return f"the new text is beside it, in {save_beside(prompt, prose, tag=tag).name}"
+        with suppress(OSError):
+            place = journal.keep_original(f"{tag}/{prompt.name}", prompt.with_prose(prose).content())
+            return f"the new text is in {place}"
+        return "the new text is in the journal"
+
+    def _brought_to_disk(self, result: RunResult) -> RunResult:
+        """What a continued run wrote before stays, unless it was decided otherwise this time."""
+        notes = []
+        files = self._files()
+        for prompt in result.prompts:
+            file = files[prompt.prompt]
+            if file.original == file.on_disk:
+                continue
+            decided = not (result.interrupted or may_go_on(prompt.stop))
+            if decided and not prompt.written and self._settings.mode is Mode.OPTIMIZE:
+                notes.append(self._put_back(file))
+            elif not prompt.written:
+                notes.append(f"{file.name} still holds the text that this run had written into it")
+            self._reload(file.name)
+        return replace(result, notes=(*result.notes, *notes))
+
+    def _put_back(self, file: PromptFile) -> str:
+        self._interrupts.hold()
+        try:
+            put_content(file, file.original)
+        except (PromptConflictError, PromptFileError, OSError) as error:
+            return f"{file.name} still holds the text that this run had written into it: {error}"
+        return f"{file.name} was put back as it was before the run, which this time does not confirm the gain"
+
+    def _reload(self, name: str, before: bytes | None = None) -> None:
+        """Have the cases use what is in a prompt file now, or what was in it before."""
+        root = self._settings.rootdir
+        fresh = PromptFile.load(root / name, rootdir=root, before=before)
         for item, case in self._items.items():
             if name in case.case.prompts:
                 files = {

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_promptopt.budget import Price
-from pytest_promptopt.cache import ResponseCache
 from pytest_promptopt.errors import ModelError, NoModelError, PromptoptError, SettingsError
 from pytest_promptopt.evaluation import header, internals, tally
 from pytest_promptopt.evaluation.capture import Operands, failure_of
@@ -26,17 +25,17 @@ from pytest_promptopt.evaluation.lasting import Lasting
 from pytest_promptopt.evaluation.outcomes import outcome_of
 from pytest_promptopt.evaluation.prompt import Prompt, Prompts, Run, ends_plainly
 from pytest_promptopt.evaluation.share import Share
-from pytest_promptopt.evaluation.shared import ledger_of
+from pytest_promptopt.evaluation.shared import cache_of, ledger_of
 from pytest_promptopt.evaluation.tolerated import tolerate
 from pytest_promptopt.gate import Threshold, thresholds
 from pytest_promptopt.models.caller import Caller, Paid
 from pytest_promptopt.models.limits import longest_answer
 from pytest_promptopt.models.prices import price_of
-from pytest_promptopt.models.registry import resolve
-from pytest_promptopt.records import CaseResult, Outcome, Request, Role, Split, Status
+from pytest_promptopt.models.registry import require_key, resolve
+from pytest_promptopt.records import Answer, CaseResult, Outcome, Request, Role, Split, Status
 from pytest_promptopt.reports.wording import harmless, plural
 from pytest_promptopt.results import RunResult
-from pytest_promptopt.settings import CacheMode, Settings
+from pytest_promptopt.settings import Settings
 
 if TYPE_CHECKING:
     from pytest_promptopt.evaluation.refinement import Refinement
@@ -70,9 +69,7 @@ class CaseRunner:
         self._house_models: set[str] = set()
         self._reached: dict[str, frozenset[str]] = {}
         self.ledger = ledger_of(session.config, settings)
-        self._cache: ResponseCache | None = None
-        if settings.cache is not CacheMode.OFF:
-            self._cache = ResponseCache(settings.home / "cache", warn=self._note)
+        self._cache, self._refresh = cache_of(session.config, settings, self._note)
         share = Share.of(session.config)
         self.caller = self._open_caller(share.concurrency(settings.concurrency))
         option = session.config.getoption
@@ -95,8 +92,9 @@ class CaseRunner:
             cache=self._cache,
             ledger=self.ledger,
             concurrency=concurrency,
-            refresh=self.settings.cache is CacheMode.REFRESH,
+            refresh=self._refresh,
             on_paid=self._paid,
+            on_known=self._known if self.settings.optimizing else None,
             price=self._price,
             longest=self._longest,
         )
@@ -137,7 +135,9 @@ class CaseRunner:
         model = ask_hook(self.session.config, "pytest_promptopt_resolve_model", returns=object, name=name)
         if model is not None:
             self._house_models.add(name)
-        return model or resolve(name)
+            return model
+        require_key(name)
+        return resolve(name)
 
     def _price(self, request: Request) -> Price | None:
         # A model of the user's own is in no price list; looking for it would import litellm.
@@ -149,6 +149,10 @@ class CaseRunner:
     def _paid(self, paid: Paid) -> None:
         if self._refinement is not None:
             self._refinement.paid(paid)
+
+    def _known(self, request: Request, answer: Answer) -> None:
+        if self._refinement is not None:
+            self._refinement.known(request, answer)
 
     @property
     def unwritten(self) -> Sequence[str]:
@@ -214,6 +218,8 @@ class CaseRunner:
             tell_hook(self.session.config, "pytest_promptopt_run_finished", result=self.result)
         except PromptoptError as error:
             raise pytest.UsageError(str(error)) from None
+        finally:
+            self._refinement.release_interrupts()
         if self.result.interrupted:
             self.caller.cancel()
             raise KeyboardInterrupt

@@ -11,12 +11,14 @@ from functools import partial
 
 from pytest_promptopt.budget import Ledger, Price
 from pytest_promptopt.cache import ResponseCache
-from pytest_promptopt.captured import time
+from pytest_promptopt.captured import os, time
 from pytest_promptopt.errors import ErrorKind, ModelError
 from pytest_promptopt.models import Model
 from pytest_promptopt.models.background import Background
+from pytest_promptopt.models.descriptors import room_for
 from pytest_promptopt.models.limits import longest_answer
 from pytest_promptopt.models.prices import price_of
+from pytest_promptopt.models.redact import redact
 from pytest_promptopt.models.retry import RetryPolicy
 from pytest_promptopt.models.sender import Sender, Trip
 from pytest_promptopt.records import Answer, Request, Role, Spend
@@ -68,6 +70,8 @@ class Caller:
     :param cache: None for a session that neither reads nor writes the disk.
     :param concurrency: requests in flight at once, all models together.
     :param refresh: do not take answers that were on disk before this session.
+    :param on_known: told of each answer that another session or process has paid, in any thread, before
+        anybody sees it. What it raises is raised as of `on_paid`.
     :param on_paid: told of each settled flight that sent a request, in the loop thread, before anybody sees
         the answer. What it raises is raised again by every later `wait`, `ask` and `aask`.
     :param price: the price that bounds a request's cost; None when it is unknown.
@@ -83,6 +87,7 @@ class Caller:
         concurrency: int,
         refresh: bool = False,
         on_paid: Callable[[Paid], None] | None = None,
+        on_known: Callable[[Request, Answer], None] | None = None,
         retry: RetryPolicy = RetryPolicy(),  # noqa: B008  # frozen
         price: Callable[[Request], Price | None] = price_of,
         longest: Callable[[Request], int | None] = longest_answer,
@@ -90,6 +95,7 @@ class Caller:
         self._cache = cache
         self._refresh = refresh
         self._on_paid = on_paid
+        self._on_known = on_known
         self._sender = Sender(
             resolve=resolve,
             price=price,
@@ -98,7 +104,9 @@ class Caller:
             concurrency=concurrency,
             retry=retry,
         )
+        self._concurrency = concurrency
         self._slots = asyncio.Semaphore(concurrency)
+        self._process = os.getpid()
         self._changed = threading.Condition()  # guards all that follows
         self._memory: dict[str, Known] = {}
         self._remembered: dict[str, Known] = {}
@@ -114,10 +122,9 @@ class Caller:
     def in_flight(self) -> int:
         return len(self._flights)
 
-    @property
-    def fatal(self) -> ModelError | None:
-        """The first error after which no call to its model can succeed: they end with it without a call."""
-        return next(iter(self._sender.fatal.values()), None)
+    def hopeless(self, request: Request) -> ModelError | None:
+        """The error after which no call like `request` can succeed; it ends with it without a call."""
+        return self._sender.hopeless(request)
 
     def remember(self, found: Mapping[str, Answer | ModelError]) -> None:
         """Take over what requests (by key) ended with in an earlier process; goes before the cache."""
@@ -127,6 +134,8 @@ class Caller:
 
     def known(self, request: Request) -> Known | None:
         """What memory or disk knows; None when the request has to be submitted. Never touches the network."""
+        if os.getpid() != self._process:
+            return Known(None, _forked(request), cached=False)
         key = request.key
         found = self._recall(key)
         if found is not None or self._cache is None or self._refresh or key in self._flights:
@@ -134,18 +143,20 @@ class Caller:
         stored = self._cache.get(key)
         if stored is None:
             return None
+        self._take(request, stored)
         return self._memory.setdefault(key, Known(stored, None, cached=True))
 
     def connect(self, model: str) -> None:
         """Have a model and the cache ready for the first call, waited for, while nothing else goes on."""
         connected = threading.Event()
         with self._changed:
-            if self._closed:
-                return
+            if self._closed or self._lost or os.getpid() != self._process:
+                return  # its calls will say so
             if self._background is None:
-                self._background = Background(self._leave)
+                self._begin()
+            assert self._background is not None
             self._background.start(partial(self._connect, model, connected))
-        while not connected.wait(SLICE):
+        while not (connected.wait(SLICE) or self._lost):
             pass
 
     def submit(self, request: Request, role: Role) -> None:
@@ -164,6 +175,7 @@ class Caller:
                 if left <= 0:
                     break
                 self._changed.wait(left)
+                self._land_lost()
             settled, self._settled = frozenset(self._settled), set()
         self._raise_defect()
         return settled
@@ -177,6 +189,7 @@ class Caller:
                 with self._changed:
                     if not flight.done():
                         self._changed.wait(SLICE)
+                    self._land_lost()
             known = flight.result()
         return self._answer(known)
 
@@ -184,7 +197,11 @@ class Caller:
         """`ask` for a coroutine on an event loop of its own."""
         known = self.known(request)
         if known is None:
-            known = await asyncio.wrap_future(self._submit(request, role))
+            flight = asyncio.wrap_future(self._submit(request, role))
+            while not flight.done():
+                await asyncio.wait({flight}, timeout=SLICE)
+                self._land_lost()
+            known = flight.result()
         return self._answer(known)
 
     def cancel(self) -> None:
@@ -226,17 +243,32 @@ class Caller:
             if known is not None:
                 flight.set_result(known)
                 return flight
-            refusal = (
-                _cancelled("the session is over") if self._closed else self._sender.fatal.get(request.model)
-            )
+            refusal = _cancelled("the session is over") if self._closed else self._lost
+            refusal = refusal or self.hopeless(request)
             if refusal is None:
                 if self._background is None:
-                    self._background = Background(self._leave)
+                    self._begin()
+                assert self._background is not None
                 self._background.start(partial(self._fly, Trip(request, role)))
             self._flights[key] = flight
         if refusal is not None:
             self._land(key, Known(None, refusal, cached=False))
         return flight
+
+    def _begin(self) -> None:
+        """Before the first call; whoever needs a descriptor later may find that connections took them all."""
+        if self._cache is not None:
+            self._cache.prepare()
+        self._slots = asyncio.Semaphore(room_for(self._concurrency))
+        self._background = Background(self._sender.aclose)
+
+    def _take(self, request: Request, answer: Answer) -> None:
+        """An answer that was not paid for here is about to be used."""
+        if self._on_known is not None:
+            try:
+                self._on_known(request, answer)
+            except Exception as error:
+                self._defect = error
 
     def _recall(self, key: str) -> Known | None:
         with self._changed:
@@ -247,8 +279,6 @@ class Caller:
 
     async def _connect(self, model: str, connected: threading.Event) -> None:
         try:
-            if self._cache is not None:
-                self._cache.prepare()
             await self._sender.connect(model)
         finally:
             connected.set()
@@ -260,10 +290,12 @@ class Caller:
         except ModelError as error:
             known = Known(None, error, cached=False)
         except asyncio.CancelledError:
-            known = Known(None, _cancelled("cancelled"), cached=False)
-        except Exception as error:  # a defect of ours: `wait` and `ask` raise it, nobody waits for ever
-            self._defect = error
+            known = Known(None, self._lost or _cancelled("cancelled"), cached=False)
+        except BaseException as error:  # a defect of ours: `wait` and `ask` raise it, nobody waits for ever
+            self._defect = error if isinstance(error, Exception) else RuntimeError(repr(error))
             known = Known(None, _cancelled(f"cancelled by {type(error).__name__}: {error}"), cached=False)
+        if known.cached and known.answer is not None:
+            self._take(trip.request, known.answer)
         if trip.attempts and self._on_paid is not None:
             try:
                 self._on_paid(
@@ -290,10 +322,18 @@ class Caller:
             waited = True
             await asyncio.sleep(POLL)
 
-    async def _leave(self) -> None:
-        await self._sender.aclose()
-        if self._cache is not None:
-            self._cache.leave()
+    @property
+    def _lost(self) -> ModelError | None:
+        """Why no call can be made any more, since the loop that makes them has ended."""
+        problem = self._background.problem if self._background is not None else ""
+        said = f"a model has ended the event loop of all calls ({redact(problem)})"
+        return ModelError(ErrorKind.DEFECT, said) if problem else None
+
+    def _land_lost(self) -> None:
+        """End what is still in flight in a loop that has ended; everybody would wait for it for ever."""
+        if lost := self._lost:
+            for key in list(self._flights):
+                self._land(key, Known(None, lost, cached=False))
 
     def _land(self, key: str, known: Known) -> None:
         with self._changed:
@@ -315,6 +355,11 @@ class Caller:
     def _raise_defect(self) -> None:
         if self._defect is not None:
             raise self._defect
+
+
+def _forked(request: Request) -> ModelError:
+    said = "a process that was forked from a test cannot ask a model; ask before the fork, or in a thread"
+    return ModelError(ErrorKind.DEFECT, f"{request.model}: {said}", model=request.model)
 
 
 def _cancelled(message: str) -> ModelError:

@@ -11,16 +11,21 @@ import threading
 import warnings
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
 from pytest_promptopt.budget import Price
 from pytest_promptopt.captured import time
 from pytest_promptopt.errors import ErrorKind, ModelError
+from pytest_promptopt.models.background import aside
+from pytest_promptopt.models.descriptors import exhausted
 from pytest_promptopt.models.redact import redact
 from pytest_promptopt.models.retry import kind_of, retry_after
 from pytest_promptopt.models.schemas import OPENAI, NotStrict, strict
+from pytest_promptopt.models.soundness import usage_of
 from pytest_promptopt.models.thinking import without_thinking
+from pytest_promptopt.models.unsent import unsent
 from pytest_promptopt.records import SPELLED, Answer, Request, StopReason, Usage
 
 #: Without these its import asks a code host for prices (and goes on asking in a thread) and loads a .env.
@@ -157,7 +162,7 @@ class LitellmModel:
         """Import litellm."""
         async with self._importing:
             if self._litellm is None:
-                self._litellm = await asyncio.to_thread(import_litellm)
+                self._litellm = await aside(import_litellm)
 
     async def complete(self, request: Request) -> Answer:
         await self.connect()
@@ -210,7 +215,7 @@ class LitellmModel:
         text, thinking = without_thinking(text, taken_off=bool(reasoning))
         finished = choice.finish_reason
         reason = StopReason.REFUSAL if refusal else _STOP_REASONS.get(finished, str(finished))
-        if not text and reason not in (StopReason.REFUSAL, StopReason.MAX_TOKENS):
+        if not text and finished is None:  # cut off, or no answer at all
             raise self._error(ErrorKind.EMPTY, f"the reply has no text (finish reason {finished})")
         usage = _usage(getattr(reply, "usage", None))
         # It prices an unknown model at 0.0, so that 0.0 does not mean free.
@@ -220,7 +225,7 @@ class LitellmModel:
             model=request.model,
             stop_reason=str(reason),
             usage=usage,
-            cost=None if usage is None or cost is None else float(cost),
+            cost=None if usage is None else cost,
             latency=latency,
             thinking=thinking or str(reasoning),
         )
@@ -231,7 +236,8 @@ class LitellmModel:
             return self._error(ErrorKind.TIMEOUT, "no reply in time")
         if not isinstance(status, int) or (status == 500 and not headers):
             # It says 500 of a broken connection and of a body that is no answer: those may have been billed.
-            return self._error(ErrorKind.CONNECTION, f"{name}: {error}")
+            kind = ErrorKind.OVERLOADED if exhausted(error) else unsent(error) or ErrorKind.CONNECTION
+            return self._error(kind, f"{name}: {error}")
         body = getattr(error, "body", None)
         broke = isinstance(body, dict) and body.get("code") == "insufficient_quota"
         kind = ErrorKind.PAYMENT if broke else kind_of(status)
@@ -264,6 +270,10 @@ def _usage(usage: Any) -> Usage | None:
     if not prompt and not answer:
         return None
     details = getattr(usage, "prompt_tokens_details", None)
-    read = getattr(usage, "cache_read_input_tokens", None) or getattr(details, "cached_tokens", None) or 0
-    write = getattr(usage, "cache_creation_input_tokens", None) or 0
-    return Usage(max(0, prompt - read - write), answer, read, write)
+    read = getattr(usage, "cache_read_input_tokens", None) or getattr(details, "cached_tokens", None)
+    write = getattr(usage, "cache_creation_input_tokens", None)
+    found = usage_of(prompt, answer, read, write)
+    if found is None:
+        return None
+    fresh = found.input_tokens - found.cache_read_tokens - found.cache_write_tokens
+    return replace(found, input_tokens=max(0, fresh))

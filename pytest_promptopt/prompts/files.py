@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -31,7 +31,9 @@ class PromptFile:
     :param path: absolute, symlinks not resolved.
     :param name: rootdir-relative POSIX path; how every message and every overlay calls the file.
     :param prose: the text below the front matter with ``\\n`` line ends, without the line ends around it.
-    :param original: the bytes on disk when it was read; a candidate keeps those of its file.
+    :param original: the bytes that it was read from; a candidate keeps those of its file.
+    :param on_disk: the bytes that lay in the file then: others, if it was read as it had been before.
+    :param target: the real path of the file then.
     :param variables: names that a call may give, of the prose and of the front matter's `system`.
     :param needed: those of them that it must give.
     :param roles: roles of the chat turns; empty when the prose has no role lines.
@@ -47,13 +49,19 @@ class PromptFile:
     roles: tuple[str, ...]
     _turns: tuple[Template, ...] = field(repr=False, compare=False)
     _system: Template | None = field(repr=False, compare=False)
+    on_disk: bytes = field(default=b"", repr=False)
+    target: str = ""
 
     @classmethod
-    def load(cls, path: Path, *, rootdir: Path) -> PromptFile:
-        """Read and check a prompt file; a relative `path` is below `rootdir`. Raises `PromptFileError`."""
+    def load(cls, path: Path, *, rootdir: Path, before: bytes | None = None) -> PromptFile:
+        """Read and check a prompt file; a relative `path` is below `rootdir`. Raises `PromptFileError`.
+
+        :param before: what was in it at some time; read instead of what is there now.
+        """
         path = rootdir / path
         name = _name(path, rootdir)
-        original = _read(path, name)
+        on_disk = _read(path, name)
+        original = on_disk if before is None else before
         if path.suffix.lower() not in ENDINGS:
             endings = " or ".join(ENDINGS)
             raise PromptFileError(name, None, f"a prompt file ends in {endings}, {path.name!r} does not")
@@ -61,6 +69,7 @@ class PromptFile:
         front = FrontMatter() if layout.front is None else FrontMatter.parse(layout.front, name=name)
         system = Template(front.system, name=name, line=front.lines["system"]) if front.system else None
         file = cls._build(path, name, front, system, original, layout)
+        file = replace(file, on_disk=on_disk, target=os.path.realpath(path))
         for index, entry in enumerate(front.keep):
             if not _has_lines(file.prose, entry):
                 line = front.lines.get(f"keep.{index}", front.lines["keep"])
@@ -192,7 +201,8 @@ class PromptFile:
                 layout.first_line,
                 "the text begins with what would be read as front matter or a byte order mark",
             )
-        return self._build(self.path, self.name, self.front, self._system, self.original, layout)
+        built = self._build(self.path, self.name, self.front, self._system, self.original, layout)
+        return replace(built, on_disk=self.on_disk, target=self.target)
 
     @property
     def hints(self) -> tuple[str, ...]:

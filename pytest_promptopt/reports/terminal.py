@@ -203,6 +203,9 @@ def gate_lines(checks: Iterable[PromptCheck]) -> list[Line]:
 
 
 def _gate_line(check: PromptCheck, least: float) -> Line:
+    if check.held is None:
+        skipped = f"{plural(len(check.results), 'case')} skipped, so there is nothing to decide on"
+        return Line(f"gate: {printable(check.prompt)}, {percent(least)} required: {skipped}", WARN)
     counted = check.cases - check.errored
     if check.rate is None:
         measured, passing = f"has no pass rate, {percent(least)} required", "no case has a usable answer"

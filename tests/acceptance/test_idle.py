@@ -9,7 +9,6 @@ from pytest_promptopt.options import OPTIONS
 HEAVY = (
     "anthropic",
     "litellm",
-    "diskcache",
     "jinja2",
     "yaml",
     "deepdiff",

@@ -219,3 +219,24 @@ def test_an_empty_journal_cannot_be_continued(tmp_path: Path) -> None:
     (tmp_path / "journal.jsonl").write_bytes(b"half a l")
     with pytest.raises(JournalError, match="there is no event in it"):
         Journal.reopen(tmp_path / "journal.jsonl")
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["removed", "replaced"])
+def test_a_journal_that_is_gone_is_noticed(tmp_path: Path, again: bool) -> None:
+    journal = Journal.create(tmp_path / "run", "run")
+    journal.check()
+    journal.path.unlink()
+    if again:
+        journal.path.write_text("")
+    with pytest.raises(JournalError, match="was removed or replaced during the run"):
+        journal.check()
+    journal.close()
+
+
+def test_an_event_that_need_not_wait_for_the_disk_is_in_its_place(tmp_path: Path) -> None:
+    journal = Journal.create(tmp_path / "run", "run")
+    journal.append("opened")
+    journal.append("known", sync=False, key="k")
+    journal.append("stop")
+    assert [event.event for event in read(journal.path)] == ["opened", "known", "stop"]
+    journal.close()

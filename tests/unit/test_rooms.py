@@ -18,8 +18,9 @@ PACKAGE = Path(pytest_promptopt.__file__).parent
 #: From the ground up. A room imports only from floors below its own, never from a neighbour.
 FLOORS = (
     {"records", "errors", "captured"},
-    {"results", "settings", "evidence", "home", "textdisk", "flights"},
-    {"cache", "budget"},
+    {"results", "settings", "evidence", "home", "database", "flights", "billing"},
+    {"cache", "account"},
+    {"budget"},
     {"models", "journal", "failures", "prompts"},
     {"refine"},
     {"reports", "gate", "strategies"},
@@ -33,7 +34,7 @@ KNOW_PYTEST = ("plugin", "options", "hookspecs", "evaluation")
 
 #: Imported in every pytest session of a machine that has the package, used or not.
 ALWAYS_IMPORTED = ("plugin", "options", "hookspecs", "settings", "records", "errors", "captured")
-HEAVY = {"anthropic", "litellm", "rich", "deepdiff", "jinja2", "yaml", "diskcache"}
+HEAVY = {"anthropic", "litellm", "rich", "deepdiff", "jinja2", "yaml"}
 
 
 @dataclass(frozen=True)

@@ -400,9 +400,54 @@ def test_anthropic_names_a_malformed_body(wire: WireServer, body: object) -> Non
 @pytest.mark.parametrize(
     ("model", "body"), [(CLAUDE, message(None)), (CLAUDE, message("")), (GPT, chat(None)), (GPT, chat(""))]
 )
-def test_an_empty_answer_is_an_error(wire: WireServer, model: str, body: object) -> None:
+def test_an_answer_of_nothing_is_an_answer(wire: WireServer, model: str, body: object) -> None:
     wire.script(Reply(body=body))
-    assert failure(model).kind is ErrorKind.EMPTY
+    answer = ask(model)
+    assert (answer.text, answer.stop_reason) == ("", StopReason.END)
+
+
+@pytest.mark.parametrize(
+    ("model", "body", "reason"),
+    [
+        (CLAUDE, message(None, stop_reason="tool_use"), "tool_use"),
+        (GPT, chat(None, finish_reason="tool_calls"), "tool_calls"),
+    ],
+)
+def test_a_call_of_a_tool_is_an_answer(wire: WireServer, model: str, body: object, reason: str) -> None:
+    wire.script(Reply(body=body))
+    answer = ask(model)
+    assert (answer.text, answer.stop_reason) == ("", reason)
+
+
+def test_a_client_that_cannot_be_made_is_an_error_of_the_setup(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where a user has no home: the SDK looks for its profiles there."""
+
+    def homeless() -> bool:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr("pytest_promptopt.models.anthropic_sdk.has_credentials", homeless)
+    error = failure(CLAUDE)
+    assert error.kind is ErrorKind.SETUP
+    assert "Could not determine home directory" in str(error)
+
+
+@pytest.mark.parametrize("count", [-1, 10**30, "7", 1.5, True, [3]], ids=str)
+@pytest.mark.parametrize("name", ["input_tokens", "output_tokens"])
+def test_counters_that_cannot_be_true_were_not_said(wire: WireServer, name: str, count: object) -> None:
+    usage = {"input_tokens": 5, "output_tokens": 2, name: count}
+    wire.script(Reply(body=message("fine", usage=usage)))
+    answer = ask(CLAUDE)
+    assert (answer.text, answer.usage, answer.cost) == ("fine", None, None)
+
+
+@pytest.mark.parametrize("count", [-1, 10**30], ids=str)
+def test_counters_of_the_other_wire_that_cannot_be_true_were_not_said(
+    wire: WireServer, count: object
+) -> None:
+    usage = {"prompt_tokens": 5, "completion_tokens": count, "total_tokens": 7}
+    wire.script(Reply(body=chat("fine", usage=usage)))
+    answer = ask(GPT)
+    assert (answer.text, answer.usage) == ("fine", None)
 
 
 @BOTH
