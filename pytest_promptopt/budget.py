@@ -16,7 +16,8 @@ from pytest_promptopt.captured import os, time
 from pytest_promptopt.errors import ErrorKind, ModelError
 from pytest_promptopt.records import Answer, Request, Role, Spend, Usage
 
-#: Length of an answer where the request names none. Sent with every call, so that a reservation is a bound.
+#: Length of an answer where the request names none and nobody knows the most that its model can give; under a
+#: ceiling it is sent along, so that a reservation is a bound.
 DEFAULT_MAX_TOKENS = 8192
 
 #: What a provider adds to the text it is given: the frame of a message, the instructions of a schema.

@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from functools import wraps
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
-from unittest import mock
 
 import pytest
 
@@ -85,12 +84,20 @@ class Exchanges:
 
     before: Callable[[Exchange], object]
     live: dict[int, list[Exchange]] = field(default_factory=dict)
+    _mocks_watched: bool = False
     _undo: list[tuple[Any, str, Any]] = field(default_factory=list)
 
     def install(self) -> None:
         for name in ("setattr", "delattr", "setitem", "delitem"):
             self._wrap(pytest.MonkeyPatch, name, lambda _, target, key="", *rest, **named: (target, key))
         self._wrap(pytest.MonkeyPatch, "undo", None)
+
+    def watch_mock(self) -> None:
+        """`install` for `unittest.mock`, once somebody has imported it."""
+        if self._mocks_watched or "unittest.mock" not in sys.modules:
+            return
+        self._mocks_watched = True
+        mock = sys.modules["unittest.mock"]
         one: Any = mock._patch
         several: Any = mock._patch_dict
         self._wrap(one, "__enter__", lambda patch: (patch.getter(), patch.attribute))

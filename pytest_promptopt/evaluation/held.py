@@ -156,7 +156,7 @@ class _Hooks:
         self._run = run
 
     def __getattr__(self, name: str) -> Any:
-        caller = self._caller(name)
+        caller = self._caller(name) if self._run.silent else getattr(self._relay, name)
         if name in HELD_HOOKS:
             return _HeldCaller(name, caller, self._run)
         if name == "pytest_runtest_teardown":

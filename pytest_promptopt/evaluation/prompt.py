@@ -61,7 +61,11 @@ def ends_plainly(function: Callable[..., Any]) -> Callable[..., Any]:
                 async for value in values:
                     yield value
 
-    return plain_generator if isasyncgenfunction(function) else plain
+    if hasattr(function, "ends_plainly"):
+        return function
+    chosen: Any = plain_generator if isasyncgenfunction(function) else plain
+    chosen.ends_plainly = True
+    return chosen  # type: ignore[no-any-return]
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from dataclasses import replace
 from functools import partial
-from inspect import isasyncgenfunction, iscoroutinefunction
+from inspect import CO_ASYNC_GENERATOR, CO_COROUTINE
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -197,6 +197,7 @@ class CaseRunner:
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
         """Refine first; pytest's own loop then describes the texts that are on disk."""
         self.engine.traffic.exchanges.install()
+        self.engine.traffic.exchanges.watch_mock()
         collected = not session.testsfailed or session.config.option.continue_on_collection_errors
         if self.settings.optimizing and collected:
             self._refine()
@@ -241,6 +242,7 @@ class CaseRunner:
         if case is None:
             self.engine.traffic.quiet()  # a test that is not ours: nothing of ours goes on beside it
             return (yield)
+        self.engine.traffic.exchanges.watch_mock()
         outcomes = self.engine.samples(item) if len(case.samples) > 1 else ()
         self.engine.awaits(item)
         refusal = None if outcomes else self.engine.prepare(item)
@@ -343,18 +345,6 @@ class CaseRunner:
         return report
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_pyfunc_call(self, pyfuncitem: pytest.Function) -> Generator[None, object, object]:
-        run = self.engine.run
-        if run is None or run.case.item is not pyfuncitem or not iscoroutinefunction(pyfuncitem.obj):
-            return (yield)
-        test = pyfuncitem.obj
-        pyfuncitem.obj = ends_plainly(test)
-        try:
-            return (yield)
-        finally:
-            pyfuncitem.obj = test
-
-    @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_fixture_setup(self, fixturedef: pytest.FixtureDef[Any]) -> Generator[None, Any, Any]:
         held = self.engine.held
         if held is None or held.released:
@@ -378,12 +368,15 @@ class CaseRunner:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
         run, held = self.engine.run, self.engine.held
-        if run is not None and held is not None and held.item is item and held.decided:
-            # Another plugin runs the item again: the same answer could only have the same end.
-            run.close()
-            sample = run.sample + run.case.case.samples
-            self.engine.run = self.engine.open_run(run.case, run.overlay, sample=sample)
-            held.start_again()
+        if run is not None and held is not None and held.item is item:
+            if isinstance(item, pytest.Function) and _is_async(item.obj):
+                item.obj = ends_plainly(item.obj)
+            if held.decided:
+                # Another plugin runs the item again: the same answer could only have the same end.
+                run.close()
+                sample = run.sample + run.case.case.samples
+                self.engine.run = self.engine.open_run(run.case, run.overlay, sample=sample)
+                held.start_again()
         if item in self.engine.lasting:
             self.engine.lasting[item].repeat()
 
@@ -439,4 +432,5 @@ def _representative(case: PromptCase, outcomes: Sequence[Outcome]) -> int:
 
 
 def _is_async(function: object) -> bool:
-    return iscoroutinefunction(function) or isasyncgenfunction(function)
+    flags: int = getattr(getattr(function, "__code__", None), "co_flags", 0)
+    return bool(flags & (CO_COROUTINE | CO_ASYNC_GENERATOR))
