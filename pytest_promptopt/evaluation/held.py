@@ -58,6 +58,8 @@ class HeldRun:
         self.decided = False
         #: Called with the report that decides the run, just before everything is released.
         self.before_release: Callable[[pytest.TestReport], object] = lambda report: None
+        #: Called with each report of a subtest, just before anybody else hears of it.
+        self.before_subtest: Callable[[pytest.TestReport], object] = lambda report: None
         self.reports: list[pytest.TestReport] = []
         self._held: list[Callable[[], object]] = []
         self.before = internals.Traces(item)
@@ -106,9 +108,10 @@ class HeldRun:
     def reported(self, report: pytest.TestReport, event: Callable[[], object]) -> None:
         """Take note of a report; the one that decides the run releases it if it may be reported."""
         self.reports.append(report)
-        decides = not internals.is_subtest(report) and (
-            report.when == "call" or (report.when == "setup" and not report.passed)
-        )
+        subtest = internals.is_subtest(report)
+        if subtest and self.reportable():
+            self.before_subtest(report)
+        decides = not subtest and (report.when == "call" or (report.when == "setup" and not report.passed))
         self.decided = self.decided or decides
         if (decides or self._ends_session(report)) and self.reportable():
             if decides:

@@ -118,6 +118,11 @@ class Run:
     touched: bool = False
 
     @property
+    def used(self) -> bool:
+        """Whether the test has used its prompt, as far as anybody can see."""
+        return bool(self.asked) or self.touched or not self.case.asks
+
+    @property
     def keys(self) -> frozenset[str]:
         """What it has asked so far, answered or not."""
         return frozenset([*(call.key for call in self.calls), *self.missing])

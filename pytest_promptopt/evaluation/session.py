@@ -13,6 +13,7 @@ import pytest
 from pytest_promptopt.budget import Price
 from pytest_promptopt.errors import ModelError, NoModelError, PromptoptError, SettingsError
 from pytest_promptopt.evaluation import header, internals, tally
+from pytest_promptopt.evaluation.attached import attach
 from pytest_promptopt.evaluation.capture import Operands, failure_of
 from pytest_promptopt.evaluation.case import PromptCase
 from pytest_promptopt.evaluation.collection import collect
@@ -26,7 +27,7 @@ from pytest_promptopt.evaluation.outcomes import outcome_of
 from pytest_promptopt.evaluation.prompt import Prompt, Prompts, Run, ends_plainly
 from pytest_promptopt.evaluation.share import Share
 from pytest_promptopt.evaluation.shared import cache_of, ledger_of
-from pytest_promptopt.evaluation.tolerated import tolerate
+from pytest_promptopt.evaluation.tolerated import is_tolerated, tolerate
 from pytest_promptopt.gate import Threshold, thresholds
 from pytest_promptopt.models.caller import Caller, Paid
 from pytest_promptopt.models.limits import longest_answer
@@ -268,6 +269,7 @@ class CaseRunner:
         reported = _representative(case, outcomes)
         run, held = self.engine.hold(item, sample=reported)
         held.before_release = lambda report: self._describe(self.engine.run or run, held, outcomes, report)
+        held.before_subtest = lambda report: self._describe_subtest(self.engine.run or run, report)
         return run, held
 
     def _get_answers(self, item: pytest.Item, run: Run) -> ReplayError | None:
@@ -296,7 +298,14 @@ class CaseRunner:
             payload["lost"] = str(run.error)
         for each in held.reports:
             data = payload if each is report else {"tolerated": payload["tolerated"]}
-            tally.attach(each, tolerate(held.item, each, data) if data["tolerated"] else data)
+            if each is report or not is_tolerated(each):
+                attach(each, tolerate(held.item, each, data) if data["tolerated"] else data)
+
+    def _describe_subtest(self, run: Run, report: pytest.TestReport) -> None:
+        """A failed subtest may be seen, and counted for ``-x``, long before its case is decided."""
+        reason = self._tolerance(run.case)
+        if reason and report.failed and run.used and run.error is None:
+            attach(report, tolerate(run.case.item, report, {"tolerated": reason}))
 
     def _judge_samples(
         self, case: PromptCase, outcomes: Sequence[Outcome], report: pytest.TestReport
@@ -306,9 +315,10 @@ class CaseRunner:
         report.sections.append(("promptopt samples", text))
 
     def _tolerated(self, case: PromptCase, outcome: Outcome) -> str:
+        return self._tolerance(case) if outcome.status is Status.FAILED else ""
+
+    def _tolerance(self, case: PromptCase) -> str:
         """Why a failure of this case does not fail the session by itself; empty when it does."""
-        if outcome.status is not Status.FAILED:
-            return ""
         if self.settings.optimizing and case.case.split is Split.HELDOUT:
             return "held-out"
         gated = self.settings.min_pass_rate is not None or {prompt for prompt, _ in self._marked}.issuperset(

@@ -11,6 +11,7 @@ import pytest
 
 from pytest_promptopt.errors import PromptoptError, SettingsError
 from pytest_promptopt.evaluation import internals, tally
+from pytest_promptopt.evaluation.attached import read
 from pytest_promptopt.evaluation.hooks import HookError, categorize
 from pytest_promptopt.evaluation.tolerated import is_tolerated, tell_junit
 from pytest_promptopt.gate import verdict
@@ -49,9 +50,9 @@ class Summary:
     def add(self, report: pytest.TestReport) -> None:
         """Take note of a report before anybody counts it."""
         if is_tolerated(report):
-            internals.write_to_junit(self._config, report, str(tally.read(report).get("message", "")))
+            internals.write_to_junit(self._config, report, str(read(report).get("message", "")))
         self._tally.add(report)
-        if reason := tally.read(report).get("lost"):
+        if reason := read(report).get("lost"):
             self._lost[reason] += 1
 
     def counted(self, report: pytest.TestReport) -> None:
@@ -69,7 +70,7 @@ class Summary:
 
     def status(self, report: pytest.TestReport) -> tuple[str, str, object] | None:
         """A status of its own for what is no plain failure: without an answer, or decided on by a rate."""
-        data = tally.read(report)
+        data = read(report)
         if report.outcome not in ("passed", "failed", "skipped"):
             return None  # of another plugin, above all a run that will be repeated
         if report.failed and data.get("status") == Status.ERRORED:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
+from pytest_promptopt.evaluation.attached import read
 from pytest_promptopt.evaluation.case import PromptCase
 from pytest_promptopt.evaluation.outcomes import from_json, to_json
 from pytest_promptopt.gate import Threshold, check, thresholds
 from pytest_promptopt.records import Case, CaseResult, Outcome, Split, Status
 from pytest_promptopt.results import PromptCheck
-
-#: The attribute of a report; plain data, so that xdist carries it.
-ATTRIBUTE = "promptopt"
 
 
 def payload(
@@ -33,16 +31,6 @@ def payload(
         "min_pass_rate": case.mark.min_pass_rate,
         "tolerated": tolerated,
     }
-
-
-def attach(report: pytest.TestReport, data: Mapping[str, Any]) -> None:
-    setattr(report, ATTRIBUTE, dict(data))
-
-
-def read(report: object) -> Mapping[str, Any]:
-    """What `attach` left on a report; empty for any other."""
-    found = getattr(report, ATTRIBUTE, None)
-    return found if isinstance(found, Mapping) else {}
 
 
 class Tally:

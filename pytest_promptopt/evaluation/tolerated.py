@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from pytest_promptopt.evaluation import internals, tally
+from pytest_promptopt.evaluation import internals
+from pytest_promptopt.evaluation.attached import read
 from pytest_promptopt.records import Status
 from pytest_promptopt.results import PromptCheck
 
@@ -36,7 +37,7 @@ def tolerate(item: pytest.Item, report: pytest.TestReport, data: Mapping[str, An
 
 def is_tolerated(report: pytest.TestReport) -> bool:
     """Whether it is the last word on a tolerated failure; a run that another plugin repeats is not."""
-    data = tally.read(report)
+    data = read(report)
     return report.passed and bool(data.get("tolerated")) and data.get("status") == Status.FAILED
 
 

@@ -98,19 +98,26 @@ def test_a_tolerated_failure_is_run_again_by_lf(project: Project) -> None:
     result.stdout.fnmatch_lines(["*1 below gate in *"])
 
 
-def test_a_failing_subtest_is_tolerated_with_its_case(project: Project) -> None:
-    project.tests("""
-        @pytest.mark.prompt("prompts/repeat.md", min_pass_rate=0.5)
-        def test_parts(prompt, subtests):
-            answer = prompt(word="ab")
+@pytest.mark.parametrize("options", ["", "-x", "-n 1 -x"])
+@pytest.mark.parametrize("seen", ["held", "at once", "by another plugin"])
+def test_a_failing_subtest_is_tolerated_with_its_case(project: Project, seen: str, options: str) -> None:
+    if seen == "by another plugin":
+        watching = "def pytest_runtest_makereport(item, call): pass"
+        project.write("conftest.py", (project.path / "conftest.py").read_text() + watching)
+    project.tests(f"""
+        @pytest.mark.prompt("prompts/repeat.md", min_pass_rate=0.5, replay={seen != "at once"})
+        @pytest.mark.parametrize("word", ["ab", "ac"])
+        def test_parts(prompt, subtests, word):
+            answer = prompt(word=word)
             with subtests.test("first"):
                 assert answer[0] == "a"
             with subtests.test("second"):
                 assert answer[1] == "x"
     """)
-    result = project.run("--junit-xml=junit.xml")
+    result = project.run("--junit-xml=junit.xml", *options.split())
     assert result.ret == pytest.ExitCode.OK
     assert counted(project)[1:] == ("0", "0", "0")
+    result.stdout.fnmatch_lines(["gate: prompts/repeat.md 50.0% >= 50.0% required: holds (0 of 2 *"])
 
 
 def test_an_error_in_the_teardown_of_a_tolerated_case_is_one(project: Project) -> None:
