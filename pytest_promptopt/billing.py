@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping
 
-from pytest_promptopt.records import Request
+from pytest_promptopt.records import LENGTH_NAMES, Request
 
 # Without capitals and underscores: providers write the same names in both ways.
 
@@ -17,17 +17,8 @@ _COUNTS = frozenset(
 
 #: Parameters that limit an answer; where several are given, a provider may hold to any one of them.
 _LIMITS = frozenset(
-    {
-        "maxcompletiontokens",
-        "maxgenlen",
-        "maxlength",
-        "maxnewtokens",
-        "maxoutputtokens",
-        "maxtokencount",
-        "maxtokens",
-        "maxtokenstosample",
-        "numpredict",
-    }
+    {name.replace("_", "").lower() for name in LENGTH_NAMES}
+    | {"maxgenlen", "maxlength", "maxtokencount", "maxtokens"}
 )
 
 #: Parameters by which a provider reads or says more than what is sent and what the limit allows: results of

@@ -321,6 +321,7 @@ def test_a_disk_that_is_full_lets_no_call_out(tmp_path: Path) -> None:
         ({"max_completion_tokens": 4_000}, 4_000),
         ({"max_output_tokens": 4_000, "n": 2}, 8_000),
         ({"options": {"num_predict": 300}}, 300),
+        ({"extra_body": {"n_predict": 300}}, 300),
         ({"max_completion_tokens": 20}, 100),
         ({"n": True, "best_of": None, "max_new_tokens": "many"}, 100),
         ({"tools": [{"type": "function", "function": {"name": "n"}}, {"name": "look"}]}, 100),
