@@ -31,8 +31,9 @@ _learned: set[str] = set()
 
 def learn(environment: Mapping[str, str]) -> None:
     """Remember the secrets of `environment`: when an error comes, a test may have hidden them from it."""
-    for name, value in environment.items():
-        for secret in _secrets_in(name, value):
+    for name in list(environment):
+        # Another thread may take it out meanwhile, as pytest does with the name of each test.
+        for secret in _secrets_in(name, environment.get(name, "")):
             if len(secret) >= MIN_SECRET_LENGTH:
                 _learned.add(secret)
 

@@ -75,6 +75,7 @@ class Sender:
         self._paces: dict[str, Pace] = {}
         self._patience = Patience()
         self._money_moved = asyncio.Event()
+        self._importing = asyncio.Lock()
         self._hopeless: dict[str, ModelError] = {}
 
     def hopeless(self, request: Request) -> ModelError | None:
@@ -165,8 +166,9 @@ class Sender:
         self._hopeless.setdefault(same, error)
 
     async def _price_of(self, request: Request) -> Price | None:
-        if request.model not in self._paces:  # the first time may import an SDK
-            return await aside(self._price, request)
+        async with self._importing:
+            if request.model not in self._paces:  # the first time may import an SDK
+                return await aside(self._price, request)
         return self._price(request)
 
     def _bounds_of(self, request: Request) -> Bounded:

@@ -6,6 +6,7 @@ import stat
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_promptopt.captured import os
+from pytest_promptopt.evaluation import record
 from pytest_promptopt.home import ensure_home
 from pytest_promptopt.journal import Journal, JournalError, read
 
@@ -240,3 +242,17 @@ def test_an_event_that_need_not_wait_for_the_disk_is_in_its_place(tmp_path: Path
     journal.append("stop")
     assert [event.event for event in read(journal.path)] == ["opened", "known", "stop"]
     journal.close()
+
+
+def test_a_clock_that_stands_still_gives_no_id_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Still:
+        @staticmethod
+        def now(zone: object) -> datetime:
+            return datetime(2026, 1, 2, 3, 4, 5, 6000, tzinfo=UTC)
+
+    monkeypatch.setattr(record, "datetime", Still)
+    ids = []
+    for _ in range(3):
+        ids.append(record._new_id(tmp_path))
+        (tmp_path / "runs" / ids[-1]).mkdir(parents=True)
+    assert ids == ["20260102-030405-006", "20260102-030405-006-2", "20260102-030405-006-3"]

@@ -305,3 +305,16 @@ def test_what_went_wrong_before_anything_was_sent_is_told_from_the_rest(
     if kind is not None:
         assert not CONSEQUENCES[kind].retry
         assert not CONSEQUENCES[kind].charged
+
+
+def test_an_environment_that_another_thread_changes_is_read_all_the_same() -> None:
+    class Changing(dict[str, str]):
+        def __getitem__(self, name: str) -> str:
+            raise KeyError(name)
+
+        def get(self, name: str, default: Any = None) -> Any:
+            self.pop("CURRENT", None)
+            return super().get(name, default)
+
+    learn(Changing(SOME_KEY="changing-secret-1", CURRENT="x"))
+    assert redact("got changing-secret-1") == "got [redacted]"
