@@ -86,7 +86,9 @@ class Traffic:
     def look(self) -> bool:
         """Notice, in the middle of a test, that it has changed what calls need; True in any case."""
         if not self.alternates and process_state() != self._state:
+            self._landed |= self._caller.wait(0)
             self.alternate()
+            self._caller.forget_errors(self._landed)  # what they met was not meant for them
         return True
 
     def exchanged(self, model: str) -> list[Exchange]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
@@ -220,6 +220,15 @@ class Caller:
             for key, known in list(self._memory.items()):
                 if known.error is not None and known.error.kind in (ErrorKind.BUDGET, ErrorKind.CANCELLED):
                     del self._memory[key]
+
+    def forget_errors(self, keys: Iterable[str]) -> None:
+        """Let these be asked again if they ended in an error, which may be due to what a test had changed."""
+        with self._changed:
+            for key in keys:
+                known = self._memory.get(key)
+                if known is not None and known.error is not None and known.error.kind is not ErrorKind.BUDGET:
+                    del self._memory[key]
+        self._sender.forgive()
 
     def close(self) -> None:
         """Cancel what is in flight, close the models, end the thread; later requests end at once."""

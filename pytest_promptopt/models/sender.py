@@ -84,6 +84,10 @@ class Sender:
             return None
         return self._hopeless.get(request.model) or self._hopeless.get(_settings(request))
 
+    def forgive(self) -> None:
+        """Try again with every model."""
+        self._hopeless.clear()
+
     async def send(self, trip: Trip) -> Answer:
         """Attempt until there is an answer. Raises `ModelError` when there will be none."""
         answer = await self._send(trip)
