@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import sqlite3
-import threading
-import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import astuple, dataclass
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from pytest_promptopt.account import Account, charge, get, outstanding, put, spend_of, total
+from pytest_promptopt.billing import answer_bound, unbounded
+from pytest_promptopt.captured import os, time
 from pytest_promptopt.errors import ErrorKind, ModelError
-from pytest_promptopt.home import alive
 from pytest_promptopt.records import Answer, Request, Role, Spend, Usage
 
-#: Length of an answer where the request names none. Sent with every call, so that a reservation is a bound.
+#: Length of an answer where the request names none and nobody knows the most that its model can give; under a
+#: ceiling it is sent along, so that a reservation is a bound.
 DEFAULT_MAX_TOKENS = 8192
 
 #: What a provider adds to the text it is given: the frame of a message, the instructions of a schema.
@@ -27,9 +26,6 @@ TOKENS_PER_SCHEMA = 500
 
 #: The share of a ceiling on time that is kept for confirming and scoring what the search finds.
 SCORING_TIME = 0.25
-
-#: Seconds to wait for another process's write, which takes some microseconds.
-LOCK_TIMEOUT = 30.0
 
 
 @dataclass(frozen=True)
@@ -67,8 +63,8 @@ def input_bound(request: Request) -> int:
 
 
 def output_bound(request: Request) -> int:
-    """The most tokens that the answer to `request` can have."""
-    return DEFAULT_MAX_TOKENS if request.max_tokens is None else request.max_tokens
+    """The most tokens that the answer to `request` can have, or all answers where it asks for several."""
+    return answer_bound(request, DEFAULT_MAX_TOKENS)
 
 
 @dataclass(frozen=True)
@@ -84,24 +80,6 @@ class Reservation:
     @property
     def tokens(self) -> int:
         return self.input_tokens + self.output_tokens
-
-
-_BOOK = """
-CREATE TABLE IF NOT EXISTS spend (
-    role TEXT PRIMARY KEY, calls INTEGER DEFAULT 0, input_tokens INTEGER DEFAULT 0,
-    output_tokens INTEGER DEFAULT 0, cost REAL DEFAULT 0, unpriced INTEGER DEFAULT 0
-);
-CREATE TABLE IF NOT EXISTS reserved (
-    id INTEGER PRIMARY KEY AUTOINCREMENT, owner INTEGER, role TEXT, input_tokens INTEGER,
-    output_tokens INTEGER, cost REAL
-);
-CREATE TABLE IF NOT EXISTS state (name TEXT PRIMARY KEY, value);
-"""
-
-_CLOSE = """
-UPDATE spend SET input_tokens = input_tokens + ?, output_tokens = output_tokens + ?, cost = cost + ?,
-    unpriced = unpriced + ? WHERE role = ?
-"""
 
 
 class Ledger:
@@ -132,53 +110,54 @@ class Ledger:
         self.max_cost = max_cost
         self.max_time = max_time
         self._clock = clock
-        self._lock = threading.RLock()
-        self._book = self._open(path)
+        self._account = Account(path, clock)
 
-    def move(self, path: Path, before: Mapping[Role, Spend] | None = None) -> None:
+    def move(self, path: Path, before: Mapping[Role, Spend] | None = None) -> str:
         """Keep the account in the file `path` from now on, and go on with what an earlier process left there.
 
         What that one had reserved stays charged, since nobody knows how it ended; the time between does not
-        count. To be called before the first call. Raises `sqlite3.Error` when the file cannot be used.
+        count. To be called before the first call. A file that cannot be used is set aside; where none can be
+        made, the account stays in memory: `before` has the rest.
 
         :param before: the least that was spent; the file may have lost its last entries with the power.
+        :return: which of the two had to be done, as a sentence; empty for neither.
         """
-        with self._lock:
-            self._book.close()
-            self._book = self._open(path)
-        with self._writing(seen=False) as book:
-            self._adopt(book)
-            for role, spend in (before or {}).items():
-                known = Spend(*map(max, astuple(self._spend_of(book, role)), astuple(spend)))
-                book.execute(
-                    "UPDATE spend SET calls = ?, input_tokens = ?, output_tokens = ?, cost = ?, unpriced = ? "
-                    "WHERE role = ?",
-                    (*astuple(known), role),
-                )
+        before, said = before or {}, ""
+        try:
+            account = Account.continued(path, self._clock, before)
+        except (OSError, sqlite3.Error) as error:
+            aside = path.with_name(f"{path.name}.damaged-{time.time_ns()}")
+            said = f"the account {path} cannot be used ({error})"
+            try:
+                os.replace(path, aside)
+                account = Account.continued(path, self._clock, before)
+                said += f"; set aside as {aside.name} and made anew from the journal"
+            except (OSError, sqlite3.Error):
+                account = Account.continued(None, self._clock, before)
+                said += "; it is kept in memory, so what is in flight when the run is killed is not counted"
+        earlier, self._account = self._account, account
+        earlier.close()
+        return said
 
     def close(self) -> None:
         """Nothing can be reserved any more; what is in flight stays charged as reserved."""
-        with self._lock:
-            self._book.close()
-
-    def __del__(self) -> None:
-        with suppress(AttributeError):  # when it could not be opened
-            self._book.close()  # Python 3.13 warns of a connection that nobody closed
+        self._account.close()
 
     def reserve(self, request: Request, role: Role, price: Price | None) -> Reservation:
         """Charge one attempt before it is sent. Raises `ModelError` (BUDGET) past a ceiling."""
         wanted = _bounds(request, role, price)
         try:
-            with self._writing() as book:
+            with self._account.writing() as book:
                 self._check(book, request, wanted)
                 book.execute("UPDATE spend SET calls = calls + 1 WHERE role = ?", (role,))
                 row = book.execute(
                     "INSERT INTO reserved (owner, role, input_tokens, output_tokens, cost) "
                     "VALUES (?, ?, ?, ?, ?)",
-                    (os.getpid(), role, wanted.input_tokens, wanted.output_tokens, wanted.cost),
+                    (self._account.owner, role, wanted.input_tokens, wanted.output_tokens, wanted.cost),
                 )
         except sqlite3.Error as error:
-            raise _refusal(request, f"the account of what is spent cannot be kept: {error}") from None
+            why = error if self._account.exists else "its file was removed meanwhile"
+            raise _refusal(request, f"the account of what is spent cannot be kept: {why}") from None
         return Reservation(row.lastrowid or 0, role, wanted.input_tokens, wanted.output_tokens, wanted.cost)
 
     def settle(self, reservation: Reservation, answer: Answer) -> Spend:
@@ -203,118 +182,74 @@ class Ledger:
         """The provider turned the attempt down: it counts as a call, and costs nothing."""
         return self._end(reservation, 0, 0, 0.0)
 
-    def could_fit(self, request: Request, price: Price | None) -> bool:
-        """Whether `reserve` may succeed later, when attempts now in flight turn out cheaper than reserved."""
+    def in_the_way(self, request: Request, price: Price | None) -> frozenset[int]:
+        """The reservations without which `reserve` may succeed: attempts now in flight may turn out cheaper.
+
+        Empty when it cannot succeed, whatever becomes of them.
+        """
         wanted = _bounds(request, Role.TARGET, price)
         try:
-            with self._writing() as book:
-                owners = book.execute("SELECT DISTINCT owner FROM reserved").fetchall()
-                at_work = [owner for (owner,) in owners if alive(owner)]
-                if not at_work:
-                    return False
-                self._check(book, request, wanted, but=at_work)
+            with self._account.writing() as book:
+                reserved = book.execute("SELECT id, owner FROM reserved").fetchall()
+                at_work = {owner for owner in {owner for _, owner in reserved} if self._account.alive(owner)}
+                found = frozenset(id for id, owner in reserved if owner in at_work)
+                if found:
+                    self._check(book, request, wanted, but=found)
         except (ModelError, sqlite3.Error):
-            return False
-        return True
+            return frozenset()
+        return found
 
     def hold(self, why: str) -> None:
         """Refuse every call from now on, for this reason; an empty one lets them through again."""
-        with self._writing() as book:
-            _put(book, "held", why)
+        with self._account.writing() as book:
+            put(book, "held", why)
 
     def set_aside(self, calls: int) -> None:
         """Keep `calls` free for confirming and scoring the result; 0 gives them back.
 
         Of tokens and money, as much as so many calls to the target took on average; of time, a quarter.
         """
-        with self._writing() as book:
-            _put(book, "set_aside", calls)
-            _put(book, "planned", max(calls, int(_get(book, "planned", 0))))
+        # Where nothing can be written nothing can be reserved either, which says why.
+        with suppress(sqlite3.Error), self._account.writing() as book:
+            put(book, "set_aside", calls)
+            put(book, "planned", max(calls, int(get(book, "planned", 0))))
 
     @property
     def spend(self) -> Spend:
         """What all roles together have spent; attempts in flight count as calls, and cost nothing yet."""
-        with self._lock:
-            return _total(self._book)
+        with self._account.reading() as book:
+            return total(book)
 
     def spend_of(self, role: Role) -> Spend:
-        with self._lock:
-            return self._spend_of(self._book, role)
+        with self._account.reading() as book:
+            return spend_of(book, role)
 
     @property
     def calls_left(self) -> int | None:
         """Attempts that may still be sent, without those set aside; None without a limit."""
-        with self._lock:
-            return self._calls_left(self._book)
+        with self._account.reading() as book:
+            return self._calls_left(book)
 
     @property
     def seconds_left(self) -> float:
         """Until no attempt may be sent; infinite without a limit, without the share that is set aside."""
         if self.max_time is None:
             return math.inf
-        with self._lock:
-            return self._seconds_left(self._book, self.max_time)
+        with self._account.reading() as book:
+            return self._seconds_left(book, self.max_time)
 
     def out_of_time(self, request: Request) -> ModelError:
         """What ends `request` when no seconds are left."""
-        with self._lock:
-            kept = self._kept(self._book)
+        with self._account.reading() as book:
+            kept = self._kept(book)
         why = f"the ceiling of {self.max_time or 0:g} s is reached{kept} (--promptopt-max-time)"
         return _refusal(request, why)
 
     @property
     def breach(self) -> str:
         """By how much a provider passed what was reserved for its answer, in a sentence; else empty."""
-        with self._lock:
-            return str(_get(self._book, "breach", ""))
-
-    # --------------------------------------------------------------------------------------------- the book
-
-    def _open(self, path: Path | None) -> sqlite3.Connection:
-        if path is not None:
-            # SQLite gives its side files the mode of the database, so this makes them the owner's as well.
-            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-        book = sqlite3.connect(
-            path or ":memory:", timeout=LOCK_TIMEOUT, isolation_level=None, check_same_thread=False
-        )
-        book.execute("PRAGMA journal_mode = WAL")  # `kill -9` loses no entry, a loss of power only the last
-        book.execute("PRAGMA synchronous = NORMAL")
-        book.executescript(_BOOK)
-        for role in Role:
-            book.execute("INSERT OR IGNORE INTO spend (role) VALUES (?)", (role,))
-        for name in ("started", "seen"):
-            book.execute("INSERT OR IGNORE INTO state VALUES (?, ?)", (name, self._clock()))
-        return book
-
-    @contextmanager
-    def _writing(self, *, seen: bool = True) -> Iterator[sqlite3.Connection]:
-        """The book, for one change that is made whole or not at all.
-
-        :param seen: note that the session was alive by now.
-        """
-        with self._lock:
-            self._book.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._book
-                if seen:
-                    _put(self._book, "seen", self._clock())
-                self._book.execute("COMMIT")
-            except BaseException:
-                with suppress(sqlite3.Error):  # some errors have rolled it back already
-                    self._book.execute("ROLLBACK")
-                raise
-
-    def _adopt(self, book: sqlite3.Connection) -> None:
-        for row in book.execute("SELECT role, input_tokens, output_tokens, cost FROM reserved").fetchall():
-            role, input_tokens, output_tokens, cost = row
-            book.execute(_CLOSE, (input_tokens, output_tokens, cost or 0.0, cost is None, role))
-        book.execute("DELETE FROM reserved")
-        now = self._clock()
-        elapsed = float(_get(book, "seen", now)) - float(_get(book, "started", now))
-        for name, value in (("started", now - elapsed), ("seen", now), ("set_aside", 0)):
-            _put(book, name, value)
-        for name in ("breach", "held"):
-            _put(book, name, "")
+        with self._account.reading() as book:
+            return str(get(book, "breach", ""))
 
     def _end(
         self,
@@ -325,23 +260,28 @@ class Ledger:
         breach: str = "",
     ) -> Spend:
         # A disk that is full leaves the reservation, so that the attempt stays charged.
-        with suppress(sqlite3.Error), self._writing() as book:
+        with suppress(sqlite3.Error), self._account.writing() as book:
             book.execute("DELETE FROM reserved WHERE id = ?", (reservation.id,))
-            book.execute(_CLOSE, (input_tokens, output_tokens, cost or 0.0, cost is None, reservation.role))
+            charge(book, reservation.role, input_tokens, output_tokens, cost)
             if breach:
-                _put(book, "breach", breach)
+                put(book, "breach", breach)
         return Spend(1, input_tokens, output_tokens, cost or 0.0, int(cost is None))
 
     # ---------------------------------------------------------------------------------------- the ceilings
 
     def _check(
-        self, book: sqlite3.Connection, request: Request, wanted: Reservation, *, but: list[int] | None = None
+        self,
+        book: sqlite3.Connection,
+        request: Request,
+        wanted: Reservation,
+        *,
+        but: frozenset[int] = frozenset(),
     ) -> None:
         """Raise `ModelError` when `wanted` passes a ceiling.
 
-        :param but: processes whose reservations are not counted.
+        :param but: reservations that are not counted.
         """
-        if held := str(_get(book, "held", "")):
+        if held := str(get(book, "held", "")):
             raise _refusal(request, held)
         if self.max_time is not None and self._seconds_left(book, self.max_time) <= 0:
             raise self.out_of_time(request)
@@ -353,11 +293,13 @@ class Ledger:
             )
         if self.max_tokens is None and self.max_cost is None:
             return
-        if breach := str(_get(book, "breach", "")):
+        if breach := str(get(book, "breach", "")):
             raise _refusal(request, breach)
-        tokens, cost = _outstanding(book, but or [])
-        spent, (tokens_each, cost_each) = _total(book), self._target_means(book)
-        aside = int(_get(book, "set_aside", 0))
+        if name := unbounded(request):
+            raise _refusal(request, unknown_size(request.model, name, cost=self.max_cost is not None))
+        tokens, cost = outstanding(book, but)
+        spent, (tokens_each, cost_each) = total(book), self._target_means(book)
+        aside = int(get(book, "set_aside", 0))
         if self.max_tokens is not None:
             left = self.max_tokens - spent.input_tokens - spent.output_tokens - tokens - aside * tokens_each
             if wanted.tokens > left:
@@ -380,7 +322,7 @@ class Ledger:
                 )
 
     def _kept(self, book: sqlite3.Connection, *, calls: bool = False) -> str:
-        aside = int(_get(book, "set_aside", 0))
+        aside = int(get(book, "set_aside", 0))
         if not aside:
             return ""
         return (
@@ -392,15 +334,15 @@ class Ledger:
     def _calls_left(self, book: sqlite3.Connection) -> int | None:
         if self.max_calls is None:
             return None
-        return max(0, self.max_calls - int(_get(book, "set_aside", 0)) - _total(book).calls)
+        return max(0, self.max_calls - int(get(book, "set_aside", 0)) - total(book).calls)
 
     def _seconds_left(self, book: sqlite3.Connection, ceiling: float) -> float:
-        share = int(_get(book, "set_aside", 0)) / max(1, int(_get(book, "planned", 0)))
-        return float(_get(book, "started", 0)) + ceiling * (1 - SCORING_TIME * share) - self._clock()
+        share = int(get(book, "set_aside", 0)) / max(1, int(get(book, "planned", 0)))
+        return float(get(book, "started", 0)) + ceiling * (1 - SCORING_TIME * share) - self._clock()
 
     def _target_means(self, book: sqlite3.Connection) -> tuple[float, float]:
         """Tokens and dollars of a call to the target so far."""
-        spend = self._spend_of(book, Role.TARGET)
+        spend = spend_of(book, Role.TARGET)
         calls = max(1, spend.calls)
         return (spend.input_tokens + spend.output_tokens) / calls, spend.cost / calls
 
@@ -415,18 +357,21 @@ class Ledger:
             return ""
         return f"{answer.model} reports {more} that its answer can take, so that no ceiling can hold"
 
-    def _spend_of(self, book: sqlite3.Connection, role: Role) -> Spend:
-        row = book.execute(
-            "SELECT calls, input_tokens, output_tokens, cost, unpriced FROM spend WHERE role = ?", (role,)
-        ).fetchone()
-        return Spend(*row)
-
 
 def unknown_price(model: str, ceiling: float) -> str:
     """Why a model without a known price cannot be asked under a ceiling of so many dollars."""
     return (
         f"the price of {model} is unknown, so --promptopt-max-cost={ceiling:g} cannot hold; "
         "limit this run with --promptopt-max-calls or --promptopt-max-tokens instead"
+    )
+
+
+def unknown_size(model: str, parameter: str, *, cost: bool) -> str:
+    """Why a request with this parameter cannot be sent under a ceiling on tokens or dollars."""
+    return (
+        f"with the parameter `{parameter}` nobody can say before what a call to {model} is billed, so "
+        f"--promptopt-max-{'cost' if cost else 'tokens'} cannot hold; limit this run with "
+        "--promptopt-max-calls instead"
     )
 
 
@@ -437,26 +382,3 @@ def _bounds(request: Request, role: Role, price: Price | None) -> Reservation:
 
 def _refusal(request: Request, why: str) -> ModelError:
     return ModelError(ErrorKind.BUDGET, why, model=request.model)
-
-
-def _total(book: sqlite3.Connection) -> Spend:
-    row = book.execute(
-        "SELECT SUM(calls), SUM(input_tokens), SUM(output_tokens), SUM(cost), SUM(unpriced) FROM spend"
-    ).fetchone()
-    return Spend(*row)
-
-
-def _outstanding(book: sqlite3.Connection, but: list[int]) -> tuple[int, float]:
-    """Tokens and dollars that are reserved, by other processes than `but`."""
-    rows = book.execute("SELECT owner, input_tokens + output_tokens, cost FROM reserved").fetchall()
-    counted = [(tokens, cost or 0.0) for owner, tokens, cost in rows if owner not in but]
-    return sum(tokens for tokens, _ in counted), math.fsum(cost for _, cost in counted)
-
-
-def _get(book: sqlite3.Connection, name: str, default: object) -> Any:
-    row = book.execute("SELECT value FROM state WHERE name = ?", (name,)).fetchone()
-    return default if row is None else row[0]
-
-
-def _put(book: sqlite3.Connection, name: str, value: object) -> None:
-    book.execute("INSERT OR REPLACE INTO state VALUES (?, ?)", (name, value))

@@ -10,6 +10,18 @@ from enum import StrEnum
 class PromptoptError(Exception):
     """Base of every error that pytest-promptopt raises on purpose."""
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """A process that cannot read an error of its child would wait for it for ever."""
+        return _rebuilt, (type(self), self.args, self.__dict__)
+
+
+def _rebuilt(
+    kind: type[PromptoptError], args: tuple[object, ...], state: dict[str, object]
+) -> PromptoptError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(state)
+    return error
+
 
 class SettingsError(PromptoptError):
     """An option, ini value or mark is wrong: the message names it, what was given and what is accepted."""
@@ -51,6 +63,7 @@ class ErrorKind(StrEnum):
     SERVER = "server error"
     MALFORMED = "malformed reply"
     EMPTY = "empty reply"
+    CUT_SHORT = "cut short"
     AUTHENTICATION = "authentication"
     PERMISSION = "permission"
     PAYMENT = "payment"
@@ -59,6 +72,8 @@ class ErrorKind(StrEnum):
     NOT_FOUND = "not found"
     TOO_LARGE = "request too large"
     UNAVAILABLE = "unavailable"
+    SETUP = "setup"
+    DEFECT = "defect of the model"
     BUDGET = "budget"
     CANCELLED = "cancelled"
 
@@ -70,7 +85,7 @@ class Consequence:
     :param retry: another attempt may succeed.
     :param charged: the provider may have billed the attempt, so that its reservation stays charged.
     :param slows: the model has more to do than it can: everybody may have to wait.
-    :param stops: no other call can succeed, so the run ends.
+    :param stops: no other call to this model can succeed, so none is made.
     """
 
     retry: bool = False
@@ -87,14 +102,17 @@ CONSEQUENCES: Mapping[ErrorKind, Consequence] = {
     ErrorKind.SERVER: Consequence(retry=True),
     ErrorKind.MALFORMED: Consequence(retry=True, charged=True),
     ErrorKind.EMPTY: Consequence(retry=True, charged=True),
+    ErrorKind.CUT_SHORT: Consequence(charged=True),
     ErrorKind.AUTHENTICATION: Consequence(stops=True),
     ErrorKind.PERMISSION: Consequence(stops=True),
     ErrorKind.PAYMENT: Consequence(stops=True),
     ErrorKind.BAD_REQUEST: Consequence(),
     ErrorKind.PARAMETER: Consequence(stops=True),
-    ErrorKind.NOT_FOUND: Consequence(),
+    ErrorKind.NOT_FOUND: Consequence(stops=True),
     ErrorKind.TOO_LARGE: Consequence(),
     ErrorKind.UNAVAILABLE: Consequence(stops=True),
+    ErrorKind.SETUP: Consequence(stops=True),  # its client cannot be made
+    ErrorKind.DEFECT: Consequence(charged=True),  # of the code that asks it, which does the same again
     ErrorKind.BUDGET: Consequence(),
     ErrorKind.CANCELLED: Consequence(charged=True),
 }
@@ -123,5 +141,5 @@ class ModelError(PromptoptError):
 
     @property
     def stops_run(self) -> bool:
-        """Whether no other call can succeed: a wrong key, no credit, a provider that is down."""
+        """Whether no other call to this model can succeed: a wrong key, no credit, it is down."""
         return CONSEQUENCES[self.kind].stops

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import os
+import struct
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
+from pytest_promptopt.captured import fcntl, os
 
 #: Hex digits of a key that choose its byte: 60 bits, as far as an offset reaches; no two keys meet there.
 _DIGITS = 15
+
+#: Locks of a descriptor. Those of a process are all gone once it closes any descriptor of the file, as a test
+#: does that copies its project. Elsewhere than on Linux they look different, or there are none.
+_OF_A_DESCRIPTOR = getattr(fcntl, "F_OFD_SETLK", None) if sys.platform == "linux" else None
 
 
 class Flights:
@@ -46,7 +48,7 @@ class Flights:
             self._works = False
             return True
         try:
-            fcntl.lockf(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, int(key[:_DIGITS], 16))
+            _lock(self._descriptor, int(key[:_DIGITS], 16))
         except (BlockingIOError, PermissionError):  # POSIX leaves open which of the two it is
             return False
         except OSError as error:
@@ -58,10 +60,20 @@ class Flights:
         """Let the next process have `key`."""
         if self._works and self._descriptor >= 0:
             with suppress(OSError):  # the answer is there; what stays locked ends with the process
-                fcntl.lockf(self._descriptor, fcntl.LOCK_UN, 1, int(key[:_DIGITS], 16))
+                _lock(self._descriptor, int(key[:_DIGITS], 16), release=True)
 
     def close(self) -> None:
         """Give back everything; a later `take` opens the file again."""
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
             os.close(descriptor)
+
+
+def _lock(descriptor: int, byte: int, *, release: bool = False) -> None:
+    """Lock or release one byte, at once. Raises `OSError`."""
+    if _OF_A_DESCRIPTOR is None:
+        fcntl.lockf(descriptor, fcntl.LOCK_UN if release else fcntl.LOCK_EX | fcntl.LOCK_NB, 1, byte)
+        return
+    kind = fcntl.F_UNLCK if release else fcntl.F_WRLCK
+    # struct flock: kind, from where, first byte, length, and the process, which has to be 0.
+    fcntl.fcntl(descriptor, _OF_A_DESCRIPTOR, struct.pack("hhqqi0q", kind, os.SEEK_SET, byte, 1, 0))

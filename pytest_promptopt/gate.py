@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from pytest_promptopt.errors import SettingsError
-from pytest_promptopt.records import CaseResult, pass_rate
+from pytest_promptopt.records import CaseResult
 from pytest_promptopt.results import PromptCheck
 
 _RATE = re.compile(r"(?P<number>[0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*(?P<percent>%)?", re.ASCII)
@@ -81,17 +81,8 @@ def check(
 
 
 def _check(prompt: str, results: tuple[CaseResult, ...], threshold: Threshold | None) -> PromptCheck:
-    errored = sum(r.errored for r in results)
-    return PromptCheck(
-        prompt=prompt,
-        rate=pass_rate(results),
-        cases=sum(bool(r.counted) for r in results) + errored,
-        failing=sum(r.failing is not None for r in results),
-        errored=errored,
-        results=results,
-        min_pass_rate=None if threshold is None else threshold.rate,
-        where="" if threshold is None else threshold.where,
-    )
+    least, where = (None, "") if threshold is None else (threshold.rate, threshold.where)
+    return PromptCheck.of(prompt, results, least, where)
 
 
 def verdict(checks: Iterable[PromptCheck]) -> bool:

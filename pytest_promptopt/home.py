@@ -6,15 +6,19 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+from pytest_promptopt import captured
+
 
 def ensure_home(home: Path) -> Path:
     """Create `home` (owner-only) and its `.gitignore` if missing; several processes may do so at once.
 
     A `.gitignore` that is there already is left as it is: the user may want to commit a part of the folder.
     """
-    home.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with suppress(FileExistsError), (home / ".gitignore").open("x", encoding="utf-8") as file:
-        file.write("*\n")
+    captured.os.makedirs(home, mode=0o700, exist_ok=True)
+    with suppress(FileExistsError):
+        descriptor = captured.os.open(home / ".gitignore", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        captured.os.write(descriptor, b"*\n")
+        captured.os.close(descriptor)
     return home
 
 

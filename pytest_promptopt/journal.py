@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
+from pytest_promptopt.captured import datetime, os
 from pytest_promptopt.errors import PromptoptError
 from pytest_promptopt.home import sync_folder
 from pytest_promptopt.records import SCHEMA_VERSION
@@ -76,8 +76,11 @@ class Journal:
         os.ftruncate(descriptor, whole)
         return cls(path, events[0].run, descriptor, seq=len(events))
 
-    def append(self, event: str, **data: Any) -> None:
+    def append(self, event: str, *, sync: bool = True, **data: Any) -> None:
         """Write one event whole or not at all.
+
+        :param sync: wait for the disk; else the next event that does takes this one along, and only a loss of
+            power before it loses it.
 
         Raises `TypeError` when `data` is not JSON-like, `JournalError` when the disk refuses.
         """
@@ -92,22 +95,32 @@ class Journal:
             }
             line = json.dumps({**body, "checksum": _checksum(body)}) + "\n"
             try:
-                self._write(line.encode())
+                self._write(line.encode(), sync)
             except OSError as error:
                 raise JournalError(f"{self.path}: cannot be written: {error}") from None
 
-    def _write(self, line: bytes) -> None:
+    def _write(self, line: bytes, sync: bool) -> None:
         size, seq = os.fstat(self._descriptor).st_size, self._seq
         try:
             while line:
                 line = line[os.write(self._descriptor, line) :]
-            os.fsync(self._descriptor)
+            if sync:
+                os.fsync(self._descriptor)
             self._seq = seq + 1
         except BaseException:
             # A full disk, Ctrl-C: half a line, or a number given twice, would make the journal unreadable.
             self._seq = seq
             os.ftruncate(self._descriptor, size)
             raise
+
+    def check(self) -> None:
+        """Raises `JournalError` when somebody has removed it meanwhile, with the originals beside it."""
+        try:
+            there = os.path.samestat(os.stat(self.path), os.fstat(self._descriptor))
+        except OSError:
+            there = False
+        if not there:
+            raise JournalError(f"{self.path}: was removed or replaced during the run")
 
     def keep_original(self, name: str, content: bytes) -> Path:
         """Copy a prompt file as it was before the run to ``original/<name>`` in the run's folder.

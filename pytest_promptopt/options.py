@@ -83,6 +83,10 @@ def _time(name: str, text: str) -> float:
     return value
 
 
+#: The run that ``--optimize-resume`` means without a name: no name, also not an empty one, is like it.
+LAST = "(the last one)"
+
+
 def _rate(name: str, text: str) -> float:
     from pytest_promptopt.gate import parse_rate
 
@@ -337,7 +341,7 @@ def add(parser: pytest.Parser) -> None:
     group.addoption(
         "--optimize-resume",
         nargs="?",
-        const="",
+        const=LAST,
         default=None,
         metavar="RUN",
         help="Continue an interrupted --optimize: the run named with =RUN, else the last one; nothing is "
@@ -420,7 +424,7 @@ def _resumed(config: pytest.Config) -> PastRun | None:
     from pytest_promptopt.runs.past import find, newest_unfinished
 
     home = home_of(config.rootpath)
-    return find(home, name, option="--optimize-resume") if name else newest_unfinished(home)
+    return newest_unfinished(home) if name == LAST else find(home, name, option="--optimize-resume")
 
 
 def _ini_flag(config: pytest.Config, name: str) -> bool:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
+from pytest_promptopt import captured as captured  # first of all: nothing has been exchanged yet
 from pytest_promptopt import options
 from pytest_promptopt.errors import PromptoptError, SettingsError
 from pytest_promptopt.settings import Settings
@@ -33,7 +34,8 @@ deselected_key = pytest.StashKey[list[pytest.Item]]()
 
 MARKERS = (
     "prompt(path, *, model=None, samples=1, min_case_rate=1.0, min_pass_rate=None, replay=True, "
-    "**model_parameters): the prompt file that this test checks; stage=path for each stage of a pipeline",
+    "freeze=False, **model_parameters): the prompt file that this test checks; stage=path for each stage of "
+    "a pipeline",
     "validation: a case that chooses among improvements; the optimizer sees of it only patterns",
     "heldout: a case that no step of an optimization sees; it scores the result",
 )
@@ -64,7 +66,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> int | None:
-    if not (config.option.promptopt_runs or config.option.promptopt_restore):
+    if not config.option.promptopt_runs and config.option.promptopt_restore is None:
         return None
     from pytest_promptopt.runs.commands import list_runs, restore_run
 
@@ -73,7 +75,7 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
             list_runs(config.rootpath, sys.stdout)
             return pytest.ExitCode.OK
         done = restore_run(config.option.promptopt_restore, config.rootpath, sys.stdout)
-    except PromptoptError as error:
+    except (PromptoptError, OSError) as error:
         raise pytest.UsageError(str(error)) from None
     return pytest.ExitCode.OK if done else pytest.ExitCode.TESTS_FAILED
 
@@ -99,6 +101,7 @@ def pytest_deselected(items: Sequence[pytest.Item]) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_finish(session: pytest.Session) -> None:
     if not any(item.get_closest_marker("prompt") for item in session.items):
+        _check_purpose(session)
         return
     from pytest_promptopt.evaluation.session import CaseRunner
 
@@ -111,6 +114,21 @@ def pytest_collection_finish(session: pytest.Session) -> None:
             runner.check()
         except SettingsError as error:
             raise pytest.UsageError(str(error)) from None
+
+
+def _check_purpose(session: pytest.Session) -> None:
+    """Raises `UsageError` when a session without prompt cases was to optimize some."""
+    config = session.config
+    if not config.stash[settings_key].optimizing:
+        return
+    if session.testsfailed or not session.items:  # pytest says what is wrong
+        return
+    count, deselected = len(session.items), len(config.stash[deselected_key])
+    left_out = f" ({deselected} that have it are deselected)" if deselected else ""
+    raise pytest.UsageError(
+        f"--optimize: there is nothing to optimize: none of the {count} collected tests has "
+        f'@pytest.mark.prompt("path/to/prompt.md"){left_out}'
+    )
 
 
 def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
@@ -166,10 +184,13 @@ class Listener:
             self._summary = Summary(self._config, self._settings)
         return self._summary
 
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        if hasattr(report, "promptopt"):
-            self._open().add(self._config.pluginmanager.get_plugin("session"), report)
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> Generator[None]:
+        if not hasattr(report, "promptopt"):
+            return (yield)
+        self._open().add(report)
+        yield
+        self._open().counted(report)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, object] | None:

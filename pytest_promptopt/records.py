@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import operator
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, field
 from enum import StrEnum
@@ -18,6 +19,22 @@ from typing import Any
 
 #: Raised by one whenever a stored answer would no longer mean the same; part of every cache key.
 SCHEMA_VERSION = 1
+
+#: What providers call the length of an answer besides ``max_tokens``: one setting, `Request.max_tokens`.
+LENGTH_NAMES = frozenset(
+    {
+        "max_completion_tokens",
+        "max_output_tokens",
+        "max_new_tokens",
+        "max_tokens_to_sample",
+        "maxOutputTokens",
+        "num_predict",
+        "n_predict",
+    }
+)
+
+#: The one of them that some models of a provider take and others do not, so it is sent as it was written.
+SPELLED = "max_completion_tokens"
 
 #: prompt path -> candidate prose (the file without its front matter). Empty: the files as they are on disk.
 Overlay = Mapping[str, str]
@@ -130,6 +147,7 @@ class Answer:
     :param usage: None when the provider did not say.
     :param cost: US dollars; None when the price is unknown (never 0 for that).
     :param latency: seconds of the successful attempt.
+    :param thinking: what the model thought aloud before its answer; no part of the text.
     """
 
     text: str
@@ -138,6 +156,7 @@ class Answer:
     usage: Usage | None
     cost: float | None
     latency: float
+    thinking: str = ""
 
     def to_json(self) -> dict[str, Any]:
         usage = self.usage and [
@@ -153,6 +172,7 @@ class Answer:
             "usage": usage,
             "cost": self.cost,
             "latency": self.latency,
+            **({"thinking": self.thinking} if self.thinking else {}),
         }
 
     @classmethod
@@ -168,6 +188,7 @@ class Answer:
             usage=None if usage is None else Usage(*(int(n) for n in usage)),
             cost=None if data["cost"] is None else float(data["cost"]),
             latency=float(data["latency"]),
+            thinking=str(data.get("thinking", "")),
         )
 
 
@@ -175,7 +196,8 @@ class Completion(str):
     """A model's answer as a test sees it: a `str` that also knows where it came from.
 
     ``==``, ``in``, ``re`` and ``json.loads`` work as on any string. `cost` and `usage` are None when unknown;
-    `cached` says that the answer was not paid for in this session.
+    `cached` says that the answer was not paid for in this session; `thinking` is what the model thought aloud
+    before the answer, empty when it did not.
     """
 
     usage: Usage | None
@@ -184,8 +206,12 @@ class Completion(str):
     model: str
     stop_reason: str
     cached: bool
+    thinking: str
 
     def __new__(cls, answer: Answer, *, cached: bool = False) -> Completion:
+        yaml = sys.modules.get("yaml.representer")
+        if yaml is not None and Completion not in yaml.SafeRepresenter.yaml_representers:
+            _teach(yaml.SafeRepresenter)
         self = super().__new__(cls, answer.text)
         self.usage = answer.usage
         self.cost = answer.cost
@@ -193,6 +219,7 @@ class Completion(str):
         self.model = answer.model
         self.stop_reason = answer.stop_reason
         self.cached = cached
+        self.thinking = answer.thinking
         return self
 
     def json(self) -> Any:
@@ -206,8 +233,18 @@ class Completion(str):
             raise ValueError(f"the completion is not JSON ({error}): {str(self)[:200]!r}") from None
 
     def __reduce__(self) -> tuple[object, ...]:
-        answer = Answer(str(self), self.model, self.stop_reason, self.usage, self.cost, self.latency)
+        answer = Answer(
+            str(self), self.model, self.stop_reason, self.usage, self.cost, self.latency, self.thinking
+        )
         return (_rebuild_completion, (answer, self.cached))
+
+
+def _teach(dumper: Any) -> None:
+    """Have the dumpers of PyYAML, which take `str` itself only, write completions; later ones inherit it."""
+    if "yaml_representers" in vars(dumper):
+        dumper.add_representer(Completion, lambda writer, answer: writer.represent_str(str(answer)))
+    for other in dumper.__subclasses__():
+        _teach(other)
 
 
 def _rebuild_completion(answer: Answer, cached: bool) -> Completion:
@@ -298,6 +335,7 @@ class Case:
     :param prompts: rootdir-relative POSIX paths of its prompt files.
     :param samples: how often it is run per evaluation.
     :param where: ``file:line`` of the test.
+    :param models: who answers each of its prompts, in their order; empty when nobody says.
     """
 
     id: str
@@ -305,6 +343,11 @@ class Case:
     split: Split
     samples: int = 1
     where: str = ""
+    models: tuple[str, ...] = ()
+
+    def model_of(self, prompt: str) -> str:
+        """Who answers `prompt`; empty when nobody says."""
+        return dict(zip(self.prompts, self.models, strict=False)).get(prompt, "")
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from pytest_promptopt.records import CaseResult, FlakyCase, Role, Spend, Split
+from pytest_promptopt.records import CaseResult, FlakyCase, Role, Spend, Split, pass_rate
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,7 @@ class Iteration:
     :param before: the incumbent's pass rate before it, on the cases of its phase; `best` after it.
     :param owed: training cases that the incumbent was not run on yet: `best` is foreseen there.
     :param foresight: `best` with its interval; None in the validation phase, whose cases are all run.
+    :param spend: what was paid since the iteration before it ended, or since the original was measured.
     """
 
     number: int
@@ -228,9 +229,37 @@ class PromptCheck:
     min_pass_rate: float | None = None
     where: str = ""
 
+    @classmethod
+    def of(
+        cls, prompt: str, results: tuple[CaseResult, ...], min_pass_rate: float | None = None, where: str = ""
+    ) -> PromptCheck:
+        """The figures of these results."""
+        errored = sum(result.errored for result in results)
+        return cls(
+            prompt=prompt,
+            rate=pass_rate(results),
+            cases=sum(bool(result.counted) for result in results) + errored,
+            failing=sum(result.failing is not None for result in results),
+            errored=errored,
+            results=results,
+            min_pass_rate=min_pass_rate,
+            where=where,
+        )
+
+    @property
+    def by_model(self) -> Mapping[str, PromptCheck]:
+        """The same figures for each model that answers its cases; the gate is about all of them together."""
+        found: dict[str, list[CaseResult]] = {}
+        for result in self.results:
+            found.setdefault(result.case.model_of(self.prompt), []).append(result)
+        return {model: PromptCheck.of(self.prompt, tuple(results)) for model, results in found.items()}
+
     @property
     def held(self) -> bool | None:
-        """Whether the gate holds; None without a threshold. No evidence never holds."""
-        if self.min_pass_rate is None:
+        """Whether the gate holds; None without a threshold or when all cases were skipped.
+
+        Cases without evidence never hold.
+        """
+        if self.min_pass_rate is None or not self.cases:
             return None
         return self.rate is not None and self.rate >= self.min_pass_rate - 1e-9

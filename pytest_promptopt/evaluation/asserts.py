@@ -39,12 +39,13 @@ _HOLDS: Mapping[str, Callable[[Any, Any], Any]] = {
     "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
     "in": lambda one, many: one in many, "not in": lambda one, many: one not in many,
 }  # fmt: skip
-#: A name that pytest puts into the modules whose asserts it explains.
-REWRITTEN = "@pytest_ar"
 _SYMBOLS: Mapping[type[ast.cmpop], str] = {
     ast.Eq: "==", ast.NotEq: "!=", ast.Is: "is", ast.IsNot: "is not", ast.Lt: "<", ast.LtE: "<=",
     ast.Gt: ">", ast.GtE: ">=", ast.In: "in", ast.NotIn: "not in",
 }  # fmt: skip
+
+#: What pytest explains of a comparison: its operator and both sides.
+Explained = tuple[str, Any, Any]
 
 
 @dataclass(frozen=True)
@@ -84,25 +85,24 @@ def holds(symbol: str, left: Any, right: Any) -> bool | None:
 
 
 def reason_of(
-    test: ast.expr | None, compared: Sequence[tuple[str, Any, Any]], names: Mapping[str, Any]
+    test: ast.expr | None, compared: Sequence[Explained] | None, names: Mapping[str, Any]
 ) -> Reason | None:
     """Why the assert of `test` does not hold; None when that cannot be told.
 
     :param test: what is asserted, None without a source.
-    :param compared: (operator, left, right) of what pytest has explained, in order.
+    :param compared: (operator, left, right) of what pytest has explained, in order; None where it explains
+        nothing.
     :param names: what the names of the test mean, where nothing was explained.
     """
     if test is not None:
         cases = list(_cases(test, compared, names))
         if cases:  # several cannot be told apart
             return cases[0].blame(test, wanted=True) if len(cases) == 1 else Reason(check=test)
-    failed = [each for each in compared if holds(*each) is False]
+    failed = [each for each in compared or () if holds(*each) is False]
     return Reason((Comparison(*failed[-1]),)) if failed else None
 
 
-def _cases(
-    test: ast.expr, compared: Sequence[tuple[str, Any, Any]], names: Mapping[str, Any]
-) -> Iterator[_Case]:
+def _cases(test: ast.expr, compared: Sequence[Explained] | None, names: Mapping[str, Any]) -> Iterator[_Case]:
     """The ways in which the assert can have failed."""
     parts = list(_parts(test))
     for truths in itertools.product((True, False), repeat=len(parts)) if len(parts) <= MAX_PARTS else ():
@@ -146,7 +146,10 @@ class _Case:
     """One way in which an assert can have failed: which of its parts were true."""
 
     def __init__(
-        self, truths: Mapping[int, bool], compared: Sequence[tuple[str, Any, Any]], names: Mapping[str, Any]
+        self,
+        truths: Mapping[int, bool],
+        compared: Sequence[Explained] | None,
+        names: Mapping[str, Any],
     ) -> None:
         self._truths = truths
         self._compared = compared
@@ -175,12 +178,12 @@ class _Case:
     def _aligns(self) -> bool:
         """Give each comparison what pytest has explained of it."""
         explained = [each for part in self._seen for each in _explained(part)]
-        if not self._compared and REWRITTEN not in self._names:
-            return True  # nothing was explained: what can be read must do
+        if self._compared is None:
+            return True  # what can be read must do
         if len(explained) != len(self._compared):
             return False
         for node, operands in zip(explained, self._compared, strict=True):
-            if operands[0] not in map(_symbol, node.ops):
+            if operands[0] not in map(symbol_of, node.ops):
                 return False
             self._operands[id(node)] = operands
         return True
@@ -216,7 +219,7 @@ class _Case:
 
     def _comparison(self, node: ast.Compare, *, wanted: bool) -> Comparison | None:
         sides = [node.left, *node.comparators]
-        links = list(zip(map(_symbol, node.ops), sides, sides[1:], strict=False))
+        links = list(zip(map(symbol_of, node.ops), sides, sides[1:], strict=False))
         if len(links) > 1 and not wanted:
             return None  # all of a chain held, and must not: no link is to blame
         for symbol, left, right in links:
@@ -245,5 +248,6 @@ class _Case:
         return True
 
 
-def _symbol(node: ast.cmpop) -> str:
+def symbol_of(node: ast.cmpop) -> str:
+    """``==`` of its node."""
     return _SYMBOLS[type(node)]

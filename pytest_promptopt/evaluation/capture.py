@@ -85,11 +85,14 @@ def failure_of(
     error, traceback = _innermost(excinfo.value, excinfo.tb)
     place = Place.of(traceback, rootdir)
     failure = Failure(type(error).__name__, _message(error), place.where, check=place.text)
-    if not isinstance(error, AssertionError):
+    if not isinstance(error, (AssertionError, pytest.fail.Exception)):
         return failure
     if place.asserted is not None:
-        reason = reason_of(place.asserted, _of_one_assert(compared, place), place.names)
+        told = _of_one_assert(compared, place) if place.explained else None
+        reason = reason_of(place.asserted, told, place.names)
         failure = replace(failure, message=_first_lines(failure.message), hint=place.hint(reason))
+    elif place.forbidden is not None:
+        reason = reason_of(ast.UnaryOp(ast.Not(), place.forbidden), None, place.names)
     elif isinstance(place.statement, ast.Expr) and isinstance(place.statement.value, ast.Call):
         reason = _called_reason(place.statement.value, traceback, place)
     else:

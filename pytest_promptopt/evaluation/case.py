@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,8 +18,9 @@ from pytest_promptopt.evaluation.mark import Mark, is_json
 from pytest_promptopt.evaluation.testsource import TestSource, source_of
 from pytest_promptopt.evaluation.values import readable, short
 from pytest_promptopt.models.registry import canonical
+from pytest_promptopt.models.schemas import schema_of
 from pytest_promptopt.prompts import PromptFile
-from pytest_promptopt.records import Case, Message, Request
+from pytest_promptopt.records import SPELLED, Case, Message, Request
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +33,8 @@ class PromptCase:
     mark: Mark
     #: Of the settings; marks and prompt files may name others.
     model: str | None
+    #: The samples that its item runs: all of the case, unless several items repeat one.
+    samples: range
 
     @property
     def replays(self) -> bool:
@@ -82,14 +86,20 @@ class PromptCase:
         self,
         file: PromptFile,
         messages: Sequence[Message],
-        response_schema: Mapping[str, Any] | None,
+        response_schema: object,
         *,
         sample: int,
     ) -> Request:
         """The request of one call; parameters of the mark win over those of the front matter."""
-        if not is_json(response_schema):
+        schema = schema_of(response_schema)
+        if not (schema is None or isinstance(schema, Mapping)):
+            accepted = "a JSON schema or a type that pydantic knows, such as a model"
+            raise SettingsError(f"prompt(...): response_schema= must be {accepted}, got {response_schema!r}")
+        if not is_json(schema):
             raise SettingsError(f"prompt(...): response_schema= must be JSON, got {response_schema!r}")
         parameters = {**file.front.parameters, **self.mark.parameters}
+        if "max_tokens" in self.mark.parameters and SPELLED not in self.mark.parameters:
+            parameters.pop(SPELLED, None)
         stop = parameters.pop("stop", file.front.stop)
         return Request(
             model=self.model_of(file),
@@ -97,7 +107,7 @@ class PromptCase:
             max_tokens=parameters.pop("max_tokens", file.front.max_tokens),
             stop=(stop,) if isinstance(stop, str) else tuple(stop),
             parameters=parameters,
-            response_schema=response_schema,
+            response_schema=schema,
             sample=sample,
         )
 
@@ -111,3 +121,13 @@ class PromptCase:
     def temporary(self) -> Path:
         """A folder for copies of candidates, gone with pytest's other temporary folders."""
         return internals.temporary_root(self.item.config)
+
+
+def models_named(cases: Iterable[PromptCase]) -> frozenset[str]:
+    """The models that the cases ask, as far as they are named."""
+    found = set()
+    for case in cases:
+        for file in case.files.values():
+            with suppress(SettingsError):
+                found.add(case.model_of(file))
+    return frozenset(found)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
-from pytest_promptopt.errors import PromptFileError, PromptoptError, SettingsError
+from pytest_promptopt.errors import NoModelError, PromptFileError, PromptoptError, SettingsError
 from pytest_promptopt.evaluation import internals
 from pytest_promptopt.evaluation.case import PromptCase
 from pytest_promptopt.evaluation.mark import MARK, Mark
-from pytest_promptopt.evaluation.splits import share_strictest, split_of
+from pytest_promptopt.evaluation.splits import of_plugin, share_strictest, split_of
 from pytest_promptopt.models.registry import canonical
 from pytest_promptopt.prompts import PromptFile, locate
 from pytest_promptopt.records import Case
@@ -55,8 +55,26 @@ def collect(items: Iterable[pytest.Item], settings: Settings) -> Collected:
                 found.cases[item] = _case(item, mark, settings, loaded)
             except PromptoptError as problem:
                 found.problems[item] = problem
+    _join_repeats(found.cases)
     share_strictest(found.cases)
     return found
+
+
+def _join_repeats(cases: dict[pytest.Item, PromptCase]) -> None:
+    """Items that only a plugin's parameter tells apart (pytest-repeat's step) are samples of one case."""
+    repeated: dict[tuple[object, ...], list[pytest.Item]] = {}
+    for item in cases:
+        indices: Mapping[str, int] = getattr(getattr(item, "callspec", None), "indices", {})
+        own = {name: index for name, index in indices.items() if not of_plugin(name)}
+        if len(own) < len(indices):
+            key = (item.parent, getattr(item, "originalname", item.name), *sorted(own.items()))
+            repeated.setdefault(key, []).append(item)
+    for items in repeated.values():
+        case = cases[items[0]].case
+        shared = replace(case, samples=case.samples * len(items))
+        for number, item in enumerate(items):
+            samples = range(number * case.samples, (number + 1) * case.samples)
+            cases[item] = replace(cases[item], case=shared, samples=samples)
 
 
 def _case(
@@ -69,11 +87,20 @@ def _case(
     case = Case(
         id=item.nodeid,
         prompts=names,
-        split=split_of(item, names, settings, where),
+        split=split_of(item, [file.path for file in files.values()], settings, where),
         samples=parsed.samples or settings.samples,
         where=where,
     )
-    return PromptCase(item, case, files, parsed, settings.model)
+    found = PromptCase(item, case, files, parsed, settings.model, range(case.samples))
+    models = {file.name: _model(found, file) for file in files.values()}
+    return replace(found, case=replace(case, models=tuple(models[name] for name in names)))
+
+
+def _model(case: PromptCase, file: PromptFile) -> str:
+    try:
+        return case.model_of(file)
+    except NoModelError:  # an error of the first call, with a sentence of its own
+        return ""
 
 
 def _where(item: pytest.Item) -> str:

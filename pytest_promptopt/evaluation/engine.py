@@ -9,26 +9,31 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 
-from pytest_promptopt.errors import ErrorKind, ModelError, PromptFileError
+from pytest_promptopt.errors import ErrorKind, ModelError, PromptFileError, SettingsError
 from pytest_promptopt.evaluation import internals
-from pytest_promptopt.evaluation.case import PromptCase
+from pytest_promptopt.evaluation.case import PromptCase, models_named
 from pytest_promptopt.evaluation.held import HeldRun
 from pytest_promptopt.evaluation.job import Job, ReplayError
 from pytest_promptopt.evaluation.lasting import Lasting
 from pytest_promptopt.evaluation.outcomes import outcome_of
 from pytest_promptopt.evaluation.prompt import Run
+from pytest_promptopt.evaluation.traffic import Traffic
+from pytest_promptopt.evaluation.watchers import Watchers
+from pytest_promptopt.evaluation.withheld import Withheld
 from pytest_promptopt.models.caller import Caller
 from pytest_promptopt.prompts import PromptFile
-from pytest_promptopt.records import CaseResult, Outcome, Overlay, Role, Status
+from pytest_promptopt.records import CaseResult, Outcome, Overlay, Request, Status
 from pytest_promptopt.refine.evaluator import StopRun, Trial
 from pytest_promptopt.refine.halting import Halt
 
 #: Cases are started until this many times the limit on calls wait for an answer, so that it is never idle.
 AHEAD = 2
+#: The same where calls and tests take turns: each turn waits for its slowest call.
+AHEAD_IN_TURNS = 10
 
 
 class Engine:
@@ -41,11 +46,15 @@ class Engine:
         caller: Caller,
         *,
         concurrency: int,
+        open_caller: Callable[[], Caller],
+        reach: Callable[[str], frozenset[str]],
         mine: Callable[[pytest.Item], bool] = lambda item: True,
         blocking: bool = False,
         max_failures: int = 0,
     ) -> None:
         """:param concurrency: calls in flight at most; `caller` holds to it, the engine starts cases by it.
+        :param open_caller: makes a caller for one run alone, which keeps no answer.
+        :param reach: the modules that the calls of a model need.
         :param mine: which cases this process prefetches (an xdist worker shares the work with others).
         :param blocking: no case is ever suspended: something watches the runs that must see each only once.
         :param max_failures: no further case is started once this many started ones have failed; 0 is no
@@ -58,6 +67,11 @@ class Engine:
         self.held: HeldRun | None = None
         #: Of each item that has been run and not reported yet.
         self.lasting: dict[pytest.Item, Lasting] = {}
+        self.traffic = Traffic(caller, reach, running=lambda: self.run is not None)
+        self._watchers = Watchers(session.config)
+        #: Functions whose last case was found to have all its answers.
+        self._warm: set[object] = set()
+        self._open_caller = open_caller
         self._concurrency = concurrency
         self._mine = mine
         self._blocking = blocking
@@ -70,6 +84,9 @@ class Engine:
         self._depth: dict[object, int] = {}
         #: Cases that read the prompt and ask a model by themselves.
         self.own_model: set[str] = set()
+        self.withheld = Withheld()
+        #: What cases have exchanged of what their calls need, and which cases did.
+        self.exchanged: dict[str, set[str]] = {}
         self._candidates: dict[tuple[str, str], PromptFile] = {}
         #: Whether any case has used its prompt: what a candidate does cannot change that for all of them.
         self._reached = False
@@ -78,6 +95,27 @@ class Engine:
         """Wait for the answers that a real run of `item` is known to need, running others meanwhile."""
         jobs = self._jobs.get(item, ())
         self._settle(lambda: not any(job.waiting for job in jobs), turn=item)
+
+    def prepare(self, item: pytest.Item) -> ReplayError | None:
+        """Where other plugins watch: get the answers that `item` needs, so that they see one run of it.
+
+        The error is that of a case that asks something else in every run.
+        """
+        case, function = self.cases[item], _function_of(item)
+        if not self._watchers or self._blocking or not (case.replays and case.asks):
+            return None
+        if item not in self._jobs and function in self._warm:
+            return None
+        (job,) = self._jobs.setdefault(item, self._open(item))
+        if not job.attempts:
+            self._run_silently(job)
+        if job.waiting:
+            self._warm.discard(function)
+            self._look_ahead(item)
+        elif job.attempts == 1:
+            self._warm.add(function)
+        self._settle(lambda: not job.waiting)
+        return job.refusal
 
     def suspended(self, item: pytest.Item, run: Run) -> None:
         """Get the answers that a real run of `item` lacks; the cases after it ask theirs meanwhile.
@@ -89,20 +127,28 @@ class Engine:
         self._look_ahead(item)
         self._settle(lambda: not job.waiting, turn=item)
 
-    def hold(self, item: pytest.Item, *, sample: int = 0) -> tuple[Run, HeldRun]:
+    def hold(self, item: pytest.Item, *, sample: int) -> tuple[Run, HeldRun]:
         """A run of `item` that will be reported if it needs no unknown answer."""
         case = self.cases[item]
         internals.make_room(item)  # cases of other modules may have run meanwhile
         run = self.open_run(case, {}, sample=sample)
         held = HeldRun(item, void=lambda: bool(run.missing))
-        if case.replays and not self._blocking:
-            run.suspends = lambda: not held.released
+        if self._watchers and case.replays:
+            held.release()  # `prepare` has got what it needs; for what is missing nevertheless, it waits
+        elif case.replays and not self._blocking:
+            run.suspends = lambda: not held.released and self.traffic.look()
         else:
             held.release()
+            for file in case.files.values():
+                with suppress(SettingsError):  # the call will say so
+                    self.traffic.connect(case.model_of(file))
         return run, held
 
     def finished(self, item: pytest.Item, run: Run) -> None:
         """`item` was reported; what its function needs is known now."""
+        run.close()
+        if run.waited:
+            self._warm.discard(_function_of(item))
         self._jobs.pop(item, None)
         self.lasting.pop(item, None)
         self._note_depth(item, run)
@@ -120,7 +166,7 @@ class Engine:
 
     def _open(self, item: pytest.Item) -> tuple[Job, ...]:
         case = self.cases[item]
-        return tuple(Job(case, sample=sample) for sample in range(case.case.samples))
+        return tuple(Job(case, sample=sample) for sample in case.samples)
 
     def _look_ahead(self, item: pytest.Item) -> None:
         """Queue the cases after `item` that can run before their turn: they share its wider fixtures."""
@@ -137,9 +183,7 @@ class Engine:
 
     def _start_next(self) -> bool:
         """Run one upcoming case to its first unknown answer; False when there is nothing to start."""
-        while (
-            self._upcoming and len(self._waiting) < AHEAD * self._concurrency and not self._enough_failures()
-        ):
+        while self._upcoming and len(self._waiting) < self._limit and not self._enough_failures():
             item = self._upcoming.popleft()
             if item in self._jobs or not internals.can_follow(item):
                 continue
@@ -148,6 +192,11 @@ class Engine:
                 self._run_silently(job)
             return True
         return False
+
+    @property
+    def _limit(self) -> int:
+        """How many answers cases may wait for before no further case is started."""
+        return (AHEAD_IN_TURNS if self.traffic.alternates else AHEAD) * self._concurrency
 
     def _enough_failures(self) -> bool:
         if not self._max_failures:
@@ -169,7 +218,7 @@ class Engine:
 
     def _answered(self, *, timeout: float | None) -> list[Job]:
         """The jobs that can go on, after waiting up to `timeout` seconds (None: until there is one)."""
-        keys = self.caller.wait(timeout)
+        keys = self.traffic.landed(timeout)
         if timeout is None and not keys:  # nothing is in flight: whoever waits must ask again
             keys = frozenset(self._waiting)
         ready = []
@@ -186,7 +235,7 @@ class Engine:
         if item not in self._jobs or not internals.can_follow(item):
             return False
         depth = self._depth.get(_function_of(item))
-        needs_verdict = bool(self._max_failures) or job.case.case.samples > 1
+        needs_verdict = bool(self._max_failures) or len(job.case.samples) > 1
         return needs_verdict or depth is None or job.expected < depth
 
     def _note_own_model(self, run: Run) -> None:
@@ -204,25 +253,33 @@ class Engine:
         for key, request in run.missing.items():
             job.waiting.add(key)
             self._waiting.setdefault(key, []).append(job)
-            self.caller.submit(request, Role.TARGET)
+            self.traffic.submit(request)
 
     def _run_silently(self, job: Job) -> None:
         """Run a case without a trace, to its next unknown answer or to its outcome."""
+        if job.case.case.id in self.withheld.cases:
+            job.outcome = Outcome(job.case.case.id, Status.SKIPPED, 0.0, job.sample)
+            return
         job.attempts += 1
-        case, item = job.case.case.id, job.case.item
+        case, item = job.case.case, job.case.item
         try:
             opened = self.open_run(job.case, job.overlay, sample=job.sample, attempt=job.attempts)
         except PromptFileError as error:  # the candidate is no prompt; a search asks first, others may not
             job.outcome = Outcome(
-                case, Status.ERRORED, 0.0, sample=job.sample, error=str(error), unrenderable=True
+                case.id, Status.ERRORED, 0.0, sample=job.sample, error=str(error), unrenderable=True
             )
             return
         run, held = self._silent(opened)
-        if run.missing:
+        if not job.overlay and self.withheld.asks(case, run.keys):
+            job.outcome = Outcome(case.id, Status.SKIPPED, 0.0, job.sample)
+        elif run.missing:
             try:
                 self._ask(job, run)
             except ReplayError as error:
-                job.outcome = Outcome(case, Status.ERRORED, 0.0, sample=job.sample, error=str(error))
+                job.refusal = error
+                job.outcome = Outcome(case.id, Status.ERRORED, 0.0, sample=job.sample, error=str(error))
+        elif _broke_outside(held.reports) and self._watchers.let_in_own():
+            self._run_silently(job)  # the project's fixtures may want what its hooks leave for them
         else:
             job.outcome = outcome_of(run, held.reports)
             job.error = run.error
@@ -233,8 +290,9 @@ class Engine:
     def _silent(self, run: Run, *, blocks: bool = True) -> tuple[Run, HeldRun]:
         """:param blocks: a case that cannot be replayed waits for its answers, instead of asking nobody."""
         item = run.case.item
-        run.suspends = lambda: run.case.replays or not blocks
-        held = HeldRun(item, void=lambda: bool(run.missing), silent=True)
+        run.suspends = lambda: (run.case.replays or not blocks) and self.traffic.look()
+        void = lambda: bool(run.missing)  # noqa: E731
+        held = HeldRun(item, void=void, silent=True, left_out=self._watchers.left_out)
         internals.make_room(item)
         with internals.debugger_off(), self.current(run, held), held:
             try:
@@ -245,6 +303,7 @@ class Engine:
                 internals.abandon(item)
                 raise
         held.drop()
+        run.close()
         return run, held
 
     def open_run(self, case: PromptCase, overlay: Overlay, *, sample: int = 0, attempt: int = 0) -> Run:
@@ -253,7 +312,19 @@ class Engine:
             stage: self._candidate(file, overlay[file.name]) if file.name in overlay else file
             for stage, file in case.files.items()
         }
-        return Run(case, self.caller, overlay, files, sample, attempt)
+        run = Run(case, self.caller, overlay, files, sample, attempt)
+        run.connect = self.traffic.connect_inside
+        run.apart = lambda request: self._apart(run, request)
+        return run
+
+    def _apart(self, run: Run, request: Request) -> bool:
+        """Whether a call must be made inside its run, which has exchanged something that the call needs."""
+        needed = self.traffic.exchanged(request.model)
+        for exchange in needed:
+            self.exchanged.setdefault(str(exchange), set()).add(run.case.case.id)
+        if needed and run.own_caller is None:
+            run.own_caller = self._open_caller()
+        return bool(needed)
 
     def _candidate(self, file: PromptFile, prose: str) -> PromptFile:
         """`file` under a candidate; compiled once, not once a case."""
@@ -279,7 +350,9 @@ class Engine:
 
         :param progress: called again and again meanwhile.
         """
-        by_id = {case.case.id: case for case in self.cases.values()}
+        by_id: dict[str, PromptCase] = {}
+        for case in self.cases.values():
+            by_id.setdefault(case.case.id, case)
         jobs = [
             [
                 [
@@ -296,13 +369,12 @@ class Engine:
         self._reached |= any(job.reached for trial in jobs for case in trial for job in case)
         if not self._reached:
             outcomes = (job.outcome for trial in jobs for case in trial for job in case)
-            error = next((outcome.error for outcome in outcomes if outcome is not None and outcome.error), "")
-            raise StopRun(
-                Halt.UNREACHED,
-                error
-                or "no case uses what `prompt` gives it, so no candidate can reach the code under test: "
-                "call prompt(...), or read prompt.text or prompt.path",
+            errors = [outcome.error for outcome in outcomes if outcome is not None]
+            unused = (
+                "no case uses what `prompt` gives it, so no candidate can reach the code under test: "
+                "call prompt(...), or read prompt.text or prompt.path"
             )
+            raise StopRun(Halt.UNREACHED, next(filter(None, errors), unused) if all(errors) else unused)
         return [
             tuple(
                 CaseResult(
@@ -333,25 +405,35 @@ class Engine:
             job = None
             if answered:
                 job = answered.popleft()
-            elif fresh and len(self._waiting) < AHEAD * self._concurrency:
+            elif fresh and len(self._waiting) < self._limit:
                 job = fresh.popleft()
             if job is not None:
                 self._run_silently(job)
                 undecided -= job.outcome is not None
-                error = job.error
-                if isinstance(error, ModelError) and (error.stops_run or error.kind is ErrorKind.BUDGET):
-                    raise StopRun(halt_of(error), str(error))
+                if isinstance(job.error, ModelError) and self._ends_search(job.error):
+                    raise StopRun(halt_of(job.error), str(job.error))
             answered.extend(self._answered(timeout=0 if job is not None else None) if undecided else ())
             progress()
 
+    def _ends_search(self, error: ModelError) -> bool:
+        """Whether no case can be answered any more: of one model of several, only its own cases are lost."""
+        if error.stops_run:
+            return models_named(self.cases.values()) <= {error.model}
+        return error.kind is ErrorKind.BUDGET
+
     def probe(self) -> dict[pytest.Item, frozenset[str]]:
-        """The keys of the first calls of each case under the files as they are; asks no model anything."""
-        first = {}
+        """The keys of the calls of each case under the files as they are, up to its first unknown answer.
+
+        Asks no model anything.
+        """
+        asked = {}
         for item, case in self.cases.items():
+            if case.samples.start:
+                continue  # a repetition of another item
             run, _ = self._silent(self.open_run(case, {}, attempt=1), blocks=False)
-            first[item] = frozenset([*(call.key for call in run.calls[:1]), *run.missing])
+            asked[item] = run.keys
         internals.leave(self.session)
-        return first
+        return asked
 
 
 def halt_of(error: ModelError) -> Halt:
@@ -360,3 +442,7 @@ def halt_of(error: ModelError) -> Halt:
 
 def _function_of(item: pytest.Item) -> object:
     return (item.parent, getattr(item, "originalname", item.name))
+
+
+def _broke_outside(reports: Iterable[pytest.TestReport]) -> bool:
+    return any(report.failed and report.when != "call" for report in reports)

@@ -13,6 +13,7 @@ from pytest_promptopt.reports.wording import plural
 
 def counts(cases: Collection[PromptCase]) -> list[str]:
     """How many prompts there are, and how many cases in each split."""
+    cases = _distinct(cases)
     prompts = {prompt for case in cases for prompt in case.case.prompts}
     split = Counter(case.case.split for case in cases)
     return [
@@ -26,6 +27,7 @@ def weaknesses(
 ) -> list[str]:
     """A small held-out split, and cases that the command line left out."""
     lines = []
+    cases, deselected = _distinct(cases), _distinct(deselected)
     heldout = sum(case.case.split is Split.HELDOUT for case in cases)
     if heldout < small_split(alpha):
         found = (
@@ -40,3 +42,8 @@ def weaknesses(
     for prompt, count in left_out.items():
         lines.append(f"promptopt: {plural(count, 'case')} of {prompt} deselected; they cannot guard it")
     return lines
+
+
+def _distinct(cases: Collection[PromptCase]) -> list[PromptCase]:
+    """Without the items that repeat another."""
+    return list({case.case.id: case for case in cases}.values())

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import shutil
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pytest_promptopt.evaluation import internals
+from pytest_promptopt.evaluation.watchers import FIXTURES
 
 #: Hooks whose calls are held. `pytest_warning_recorded` is historic, the others are plain calls.
 HELD_HOOKS = frozenset(
@@ -37,15 +38,28 @@ class HeldRun:
 
     :param void: whether the run has shown to be incomplete, so that nothing it does can count.
     :param silent: never to be reported, whatever it does.
+    :param left_out: the plugins whose implementations of a hook are not called.
     """
 
-    def __init__(self, item: pytest.Item, *, void: Callable[[], bool], silent: bool = False) -> None:
+    def __init__(
+        self,
+        item: pytest.Item,
+        *,
+        void: Callable[[], bool],
+        silent: bool = False,
+        left_out: Callable[[str], Collection[Any]] = lambda hook: (),
+    ) -> None:
+        self.left_out = left_out
         self.item = item
         self.void = void
         self.silent = silent
         self.released = False
+        #: Whether it has had the report that decides it.
+        self.decided = False
         #: Called with the report that decides the run, just before everything is released.
         self.before_release: Callable[[pytest.TestReport], object] = lambda report: None
+        #: Called with each report of a subtest, just before anybody else hears of it.
+        self.before_subtest: Callable[[pytest.TestReport], object] = lambda report: None
         self.reports: list[pytest.TestReport] = []
         self._held: list[Callable[[], object]] = []
         self.before = internals.Traces(item)
@@ -94,9 +108,11 @@ class HeldRun:
     def reported(self, report: pytest.TestReport, event: Callable[[], object]) -> None:
         """Take note of a report; the one that decides the run releases it if it may be reported."""
         self.reports.append(report)
-        decides = not internals.is_subtest(report) and (
-            report.when == "call" or (report.when == "setup" and not report.passed)
-        )
+        subtest = internals.is_subtest(report)
+        if subtest and self.reportable():
+            self.before_subtest(report)
+        decides = not subtest and (report.when == "call" or (report.when == "setup" and not report.passed))
+        self.decided = self.decided or decides
         if (decides or self._ends_session(report)) and self.reportable():
             if decides:
                 self.before_release(report)
@@ -108,6 +124,11 @@ class HeldRun:
         limit = self.item.config.getoption("maxfail", 0)
         failed = self.item.session.testsfailed + sum(each.failed for each in self.reports)
         return bool(limit) and internals.is_subtest(report) and report.failed and failed >= limit
+
+    def start_again(self) -> None:
+        """What comes now is another run of the item, and shown as it happens."""
+        self.decided = False
+        self.reports = []
 
     def release(self) -> None:
         """Let everything held happen, in order; from now on nothing is held."""
@@ -138,7 +159,7 @@ class _Hooks:
         self._run = run
 
     def __getattr__(self, name: str) -> Any:
-        caller = getattr(self._relay, name)
+        caller = self._caller(name) if self._run.silent else getattr(self._relay, name)
         if name in HELD_HOOKS:
             return _HeldCaller(name, caller, self._run)
         if name == "pytest_runtest_teardown":
@@ -147,6 +168,17 @@ class _Hooks:
             return lambda **kwargs: self._interact(caller, kwargs)
         setattr(self, name, caller)
         return caller
+
+    def _caller(self, name: str) -> Any:
+        caller = getattr(self._relay, name)
+        left_out = self._run.left_out(name)
+        if not left_out:
+            return caller
+        fewer = internals.without(self._run.item.config, self._relay, name, left_out)
+        if name not in FIXTURES:
+            return fewer
+        # A wider fixture lives on, and is set up once only: everybody must hear of it.
+        return lambda **given: (fewer if given["fixturedef"].scope == "function" else caller)(**given)
 
     def _interact(self, caller: Any, kwargs: dict[str, Any]) -> None:
         if self._run.reportable():

@@ -6,7 +6,7 @@ import logging
 import pdb
 import sys
 import tempfile
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Collection, Generator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
@@ -108,6 +108,13 @@ def _failed_subtests(config: pytest.Config) -> Any:
     return config.stash.get(_subtests.failed_subtests_key, {})
 
 
+def forget_failed_subtests(item: pytest.Item) -> None:
+    """Keep pytest from failing a test for its subtests, which it does whenever a report is shown or sent."""
+    failed = _failed_subtests(item.config)
+    for name in (item.nodeid, getattr(item, "id", None)):  # the second since pytest 9.2
+        failed.pop(name, None)
+
+
 def _suite_properties(config: pytest.Config) -> list[tuple[str, str]]:
     xml = config.stash.get(_xml_key, None)
     return [] if xml is None else xml.global_properties
@@ -132,6 +139,13 @@ def free_number(config: pytest.Config, directory: Path) -> None:
     for prefix, following in counters.items():
         if directory.name.lower() == f"{prefix}{following - 1}":
             counters[prefix] = following - 1
+
+
+def without(config: pytest.Config, relay: Any, hook: str, plugins: Collection[Any]) -> Any:
+    """The caller of `hook` that a node's `relay` gives, without some plugins."""
+    # Of a folder the relay is a proxy, without the conftests of other folders.
+    elsewhere = getattr(relay, "remove_mods", ())
+    return config.pluginmanager.subset_hook_caller(hook, remove_plugins=[*elsewhere, *plugins])
 
 
 class _Sibling:
@@ -276,3 +290,25 @@ def terminal_width(reporter: pytest.TerminalReporter) -> int:
 
 def terminal_stream(reporter: pytest.TerminalReporter) -> TextIO:
     return reporter._tw._file
+
+
+def write_to_junit(config: pytest.Config, report: pytest.TestReport, text: str) -> None:
+    """Write `text` as what a test case of the JUnit report has printed; nowhere without such a report."""
+    junit: Any = config.stash.get(_xml_key, None)
+    if junit is not None:
+        junit.node_reporter(report)._write_content(report, text, "system-out")
+
+
+def add_to_junit(config: pytest.Config, report: pytest.TestReport) -> None:
+    """Add a test case that no item stands for to the JUnit report; to none without such a report."""
+    junit: Any = config.stash.get(_xml_key, None)
+    if junit is not None:
+        junit.pytest_runtest_logreport(report)
+        junit.finalize(report)
+
+
+def remember_failure(config: pytest.Config, nodeid: str) -> None:
+    """Have ``--lf`` run a test again whose report passed."""
+    last: Any = config.pluginmanager.get_plugin("lfplugin")
+    if last is not None:
+        last.lastfailed[nodeid] = True

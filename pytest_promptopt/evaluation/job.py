@@ -34,6 +34,8 @@ class Job:
     asked_before: list[tuple[str, Mapping[str, str]]] = field(default_factory=list)
     outcome: Outcome | None = None
     error: PromptoptError | None = None
+    #: Why it cannot be replayed.
+    refusal: ReplayError | None = None
     #: The prompt was used: called, or its text or path read.
     reached: bool = False
 

@@ -14,12 +14,13 @@ import pytest
 from pytest_promptopt.errors import SettingsError
 from pytest_promptopt.models.registry import FORMS, canonical
 from pytest_promptopt.prompts.files import ENDINGS
-from pytest_promptopt.prompts.frontmatter import FROM_ENVIRONMENT, is_connection
+from pytest_promptopt.prompts.frontmatter import FROM_ENVIRONMENT, SAME_LENGTH, is_connection, without_lengths
+from pytest_promptopt.records import LENGTH_NAMES
 
 MARK = "prompt"
 SIGNATURE = (
     "@pytest.mark.prompt(path, *, model=None, samples=1, min_case_rate=1.0, min_pass_rate=None, replay=True, "
-    "**model_parameters), or stage=path for each stage of a pipeline"
+    "freeze=False, **model_parameters), or stage=path for each stage of a pipeline"
 )
 
 
@@ -28,6 +29,7 @@ class Mark:
     """A checked ``@pytest.mark.prompt``.
 
     :param paths: stage -> path as written; a single prompt's stage is ``""``.
+    :param frozen: stages that are never rewritten.
     :param samples: None leaves it to the settings.
     :param parameters: of the model, passed on as they are.
     """
@@ -38,6 +40,7 @@ class Mark:
     min_case_rate: float
     min_pass_rate: float | None
     replay: bool
+    frozen: frozenset[str]
     parameters: Mapping[str, Any]
 
     @classmethod
@@ -69,8 +72,31 @@ class Mark:
             min_case_rate=float(given.pop("min_case_rate", 1.0)),
             min_pass_rate=given.pop("min_pass_rate", None),
             replay=given.pop("replay", True),
-            parameters=given,
+            frozen=_frozen(given.pop("freeze", False), paths, where),
+            parameters=_with_one_length(given, where),
         )
+
+
+def _with_one_length(parameters: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """`parameters` in which the length of an answer is called ``max_tokens``, whatever it was called."""
+    first, *more = [name for name in parameters if name in LENGTH_NAMES | {"max_tokens"}] or [""]
+    if more:
+        raise SettingsError(
+            f"{where}: @pytest.mark.prompt({first}=..., {more[0]}=...): {more[0]} {SAME_LENGTH}"
+        )
+    return without_lengths(parameters) | ({"max_tokens": parameters[first]} if first else {})
+
+
+def _frozen(given: object, paths: Mapping[str, str], where: str) -> frozenset[str]:
+    if isinstance(given, bool):
+        return frozenset(paths if given else ())
+    names = (given,) if isinstance(given, str) else tuple(given)  # type: ignore[arg-type]
+    stages = [stage for stage in paths if stage]
+    for name in names:
+        if name not in stages:
+            accepted = f"a stage of the mark ({', '.join(stages)})" if stages else "True or False"
+            raise SettingsError(f"{where}: @pytest.mark.prompt(freeze={given!r}): {name!r} is not {accepted}")
+    return frozenset(names)
 
 
 def _is_text(value: object) -> bool:
@@ -116,7 +142,14 @@ _ARGUMENTS: Mapping[str, Accepted] = {
     "min_case_rate": ("a number from 0 to 1", _is_rate),
     "min_pass_rate": ("a number from 0 to 1", lambda value: value is None or _is_rate(value)),
     "replay": ("True or False", lambda value: isinstance(value, bool)),
-    "max_tokens": ("a whole number from 1", _is_whole),
+    "freeze": (
+        "True, False or the names of stages that are never rewritten",
+        lambda value: (
+            isinstance(value, (bool, str))
+            or (isinstance(value, (list, tuple, set)) and all(isinstance(name, str) for name in value))
+        ),
+    ),
+    **dict.fromkeys(("max_tokens", *LENGTH_NAMES), ("a whole number from 1", _is_whole)),
     "temperature": ("a number from 0", _is_number),
     "stop": (
         "a string or a list of strings",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_promptopt.evaluation import internals
+from pytest_promptopt.evaluation.tolerated import is_tolerated
 from pytest_promptopt.evaluation.values import plain
 from pytest_promptopt.records import Call, Failure, Outcome, Status, Usage
 
@@ -40,12 +41,13 @@ def _verdict(run: Run, reports: Sequence[pytest.TestReport]) -> Outcome:
     body = next((report for report in own if report.when == "call"), None)
     if body is None or body.skipped:
         return Outcome(case, Status.SKIPPED, 0.0, sample)
-    if body.failed and run.case.asks and not (run.asked or run.touched):
+    if body.failed and not run.used:
         told = f"{failure.kind}: {failure.message}".rstrip(": ") if failure else body.longreprtext[-500:]
         where = f" at {failure.where}" if failure and failure.where else ""
         error = f"the test ended{where} before it used its prompt: {told}"
         return Outcome(case, Status.ERRORED, 0.0, sample, failure, error)
-    subtests = [report.passed for report in reports if internals.is_subtest(report) and not report.skipped]
+    parts = [report for report in reports if internals.is_subtest(report) and not report.skipped]
+    subtests = [part.passed and not is_tolerated(part) for part in parts]
     if body.passed and all(subtests):
         return Outcome(case, Status.PASSED, 1.0, sample)
     # With subtests the share of them that passed; a test that fails besides its subtests earns nothing.

@@ -9,10 +9,14 @@ from dataclasses import dataclass
 from types import FrameType, FunctionType, TracebackType
 from typing import Any
 
-from pytest_promptopt.evaluation.asserts import REWRITTEN, Reason
+from pytest_promptopt.evaluation.asserts import Reason
 from pytest_promptopt.evaluation.expressions import NoValue, value_of
 from pytest_promptopt.evaluation.sourcefile import Function, source_file
 from pytest_promptopt.records import Completion
+
+#: A name that pytest puts into the modules whose asserts it explains.
+_REWRITTEN = "@pytest_ar"
+_FAIL = ("pytest.fail(", "fail(")
 
 
 def entries(traceback: TracebackType | None) -> list[tuple[FrameType, int]]:
@@ -37,6 +41,7 @@ class Place:
     :param innermost: whether nothing deeper was at work: what went wrong is the statement itself.
     :param statement: the statement of that line, None without a source.
     :param text: its source.
+    :param condition: the condition of the ``if`` around it.
     :param function: the function around it.
     """
 
@@ -45,6 +50,7 @@ class Place:
     innermost: bool = False
     statement: ast.stmt | None = None
     text: str = ""
+    condition: ast.expr | None = None
     function: Function | None = None
     rootdir: str = ""
 
@@ -65,6 +71,7 @@ class Place:
             innermost=frame is found[-1][0],
             statement=statement,
             text="" if statement is None else source.text_of(statement),
+            condition=None if statement is None else source.condition_of(statement),
             function=source.function_of(frame.f_code),
             rootdir=rootdir,
         )
@@ -86,6 +93,17 @@ class Place:
         """What was asserted, when that is what did not hold."""
         return self.statement.test if self.innermost and isinstance(self.statement, ast.Assert) else None
 
+    @property
+    def forbidden(self) -> ast.expr | None:
+        """The condition that must not hold: of an ``if`` around ``raise`` or ``pytest.fail()``."""
+        raises = isinstance(self.statement, ast.Raise) or self.text.partition(": ")[2].startswith(_FAIL)
+        return self.condition if raises else None
+
+    @property
+    def explained(self) -> bool:
+        """Whether pytest explains the asserts there."""
+        return self.frame is not None and _REWRITTEN in self.frame.f_globals
+
     def covers(self, line: int) -> bool:
         """Whether `line` is one of the statement's; without a source, whether it may be."""
         lines = self.statement
@@ -95,9 +113,8 @@ class Place:
         """How the assert could tell more; empty when it tells enough."""
         if self.asserted is None or self.frame is None:
             return ""
-        outer = self.frame.f_globals
-        if REWRITTEN not in outer:
-            name = outer.get("__name__", "")
+        if not self.explained:
+            name = self.frame.f_globals.get("__name__", "")
             return (
                 f"the assert at {self.where} shows no values, since pytest does not rewrite it: "
                 f"pytest.register_assert_rewrite({name!r}) in conftest.py, before it is imported"

@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 import tempfile
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import wraps
+from inspect import isasyncgenfunction
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -27,12 +29,59 @@ SIBLING_TURNS = 3
 MAX_COMPARED = 100
 
 
+#: How providers, and we, complain about the schema of an answer.
+_ABOUT_SCHEMA = re.compile(r"schema|response_format|output_config|structured output", re.IGNORECASE)
+
+
 class Suspended(Skipped):
     """Ends a run whose next answer is not known yet.
 
     A `BaseException`, so that ``except Exception`` lets it pass, and a skip, so that no plugin takes it for a
     failure (a rerun, a debugger, a traceback) in a run that will be dropped.
     """
+
+
+def ends_plainly(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A coroutine function that ends as `function` does, but for a group of nothing but suspensions.
+
+    A task group makes one of what ends its tasks, and whoever runs the test takes it for an interruption.
+    """
+
+    @wraps(function)
+    async def plain(*args: Any, **kwargs: Any) -> Any:
+        __tracebackhide__ = True
+        with _plain_end():
+            return await function(*args, **kwargs)
+
+    @wraps(function)
+    async def plain_generator(*args: Any, **kwargs: Any) -> Any:
+        __tracebackhide__ = True
+        with _plain_end():
+            async with aclosing(function(*args, **kwargs)) as values:
+                async for value in values:
+                    yield value
+
+    if hasattr(function, "ends_plainly"):
+        return function
+    chosen: Any = plain_generator if isasyncgenfunction(function) else plain
+    chosen.ends_plainly = True
+    return chosen  # type: ignore[no-any-return]
+
+
+@contextmanager
+def _plain_end() -> Iterator[None]:
+    suspended: BaseException
+    try:
+        yield
+        return
+    except BaseExceptionGroup as group:
+        of_ours, others = group.split(Suspended)
+        if of_ours is None or others is not None:
+            raise
+        suspended = of_ours
+    while isinstance(suspended, BaseExceptionGroup):
+        suspended = suspended.exceptions[0]
+    raise suspended
 
 
 @dataclass
@@ -59,8 +108,38 @@ class Run:
     failure: Failure | None = None
     #: The candidate, and not the text in the file, cannot be rendered for what the test gives.
     unrenderable: bool = False
+    #: Called with the model before a call that is made in the middle of the test.
+    connect: Callable[[str], object] = lambda model: None
+    #: A call was made in the middle of the test.
+    waited: bool = False
+    #: Whether a call must be made inside this run: it has exchanged something that the call needs.
+    apart: Callable[[Request], bool] = lambda request: False
+    #: For such calls; knows no other run's answers.
+    own_caller: Caller | None = None
     #: The test has read `prompt.text` or `prompt.path`: a candidate reaches it even without a call of ours.
     touched: bool = False
+
+    @property
+    def used(self) -> bool:
+        """Whether the test has used its prompt, as far as anybody can see."""
+        return bool(self.asked) or self.touched or not self.case.asks
+
+    @property
+    def keys(self) -> frozenset[str]:
+        """What it has asked so far, answered or not."""
+        return frozenset([*(call.key for call in self.calls), *self.missing])
+
+    def caller_of(self, request: Request) -> Caller:
+        """Whom to ask."""
+        if self.apart(request) and self.own_caller is not None:
+            return self.own_caller
+        return self.caller
+
+    def close(self) -> None:
+        """Safe to call twice; only calls that were made inside the run have left anything open."""
+        caller, self.own_caller = self.own_caller, None
+        if caller is not None:
+            caller.close()
 
 
 class Prompt:
@@ -68,7 +147,7 @@ class Prompt:
 
     ``prompt(ticket="...")`` in a sync test, ``await prompt.acall(ticket="...")`` in an async one.
     ``messages=`` appends turns of a conversation (mappings with ``role`` and ``content``),
-    ``response_schema=`` asks for JSON of that schema.
+    ``response_schema=`` asks for JSON of that schema, or of a pydantic model's.
     """
 
     def __init__(self, run: Run, name: str) -> None:
@@ -88,16 +167,19 @@ class Prompt:
     def path(self) -> Path:
         """The prompt file; under a candidate, a temporary copy that holds it."""
         self._run.touched = True
-        if self._file.name not in self._run.overlay:
+        if self._file.name not in self._run.overlay and self._file.original == self._file.on_disk:
             return self._file.path
-        folder = Path(tempfile.mkdtemp(prefix="promptopt-", dir=self._run.case.temporary()))
-        copy = folder / self._file.path.name
-        copy.write_bytes(self._file.content())
+        try:
+            folder = Path(tempfile.mkdtemp(prefix="promptopt-", dir=self._run.case.temporary()))
+            copy = folder / self._file.path.name
+            copy.write_bytes(self._file.content())
+        except OSError as error:
+            self._fail(PromptoptError(f"{self._file.name}: no copy of a candidate can be made: {error}"))
         return copy
 
     @property
     def variables(self) -> frozenset[str]:
-        """The names that a call must give."""
+        """The names that a call gives; those that the text makes optional may be left out."""
         return self._file.variables
 
     @property
@@ -110,7 +192,7 @@ class Prompt:
         /,
         *,
         messages: Sequence[Mapping[str, str] | Message] = (),
-        response_schema: Mapping[str, Any] | None = None,
+        response_schema: Mapping[str, Any] | type | None = None,
         **variables: object,
     ) -> Completion:
         """Render the prompt, ask the model, return its answer.
@@ -120,38 +202,42 @@ class Prompt:
         """
         __tracebackhide__ = True
         request, inputs = self._request(variables, messages, response_schema)
-        known = self._known(request)
+        caller = self._run.caller_of(request)
+        known = self._known(request, caller)
         if known is None:
+            self._wait_inside(request, caller)
             with suppress(ModelError):
-                self._run.caller.ask(request, Role.TARGET)
-        return self._completion(request, inputs)
+                caller.ask(request, Role.TARGET)
+        return self._completion(request, inputs, caller)
 
     async def acall(
         self,
         /,
         *,
         messages: Sequence[Mapping[str, str] | Message] = (),
-        response_schema: Mapping[str, Any] | None = None,
+        response_schema: Mapping[str, Any] | type | None = None,
         **variables: object,
     ) -> Completion:
         """`__call__` for async tests; several in a `gather` are in flight at once."""
         __tracebackhide__ = True
         request, inputs = self._request(variables, messages, response_schema)
+        caller = self._run.caller_of(request)
         try:
-            known = self._known(request)
+            known = self._known(request, caller)
         except Suspended:
             await _let_siblings_ask()
             raise
         if known is None:
+            self._wait_inside(request, caller)
             with suppress(ModelError):
-                await self._run.caller.aask(request, Role.TARGET)
-        return self._completion(request, inputs)
+                await caller.aask(request, Role.TARGET)
+        return self._completion(request, inputs, caller)
 
     def _request(
         self,
         variables: Mapping[str, object],
         messages: Sequence[Mapping[str, str] | Message],
-        response_schema: Mapping[str, Any] | None,
+        response_schema: object,
     ) -> tuple[Request, Mapping[str, str]]:
         """The request of a call, and what the test put into it."""
         __tracebackhide__ = True
@@ -203,10 +289,17 @@ class Prompt:
         self._run.error = error
         raise error.with_traceback(None) from None
 
-    def _known(self, request: Request) -> Known | None:
+    def _known(self, request: Request, caller: Caller) -> Known | None:
         __tracebackhide__ = True
         run = self._run
-        known = run.caller.known(request)
+        try:
+            known = caller.known(request)
+        except OSError as error:  # no answer is to blame
+            self._fail(PromptoptError(f"{self._file.name}: its answer cannot be looked up: {error}"))
+        if caller is not run.caller:
+            return known
+        if known is None and (hopeless := caller.hopeless(request)):
+            self._fail(self._placed(hopeless, request))
         if known is None and run.refusal is not None:
             self._fail(run.refusal)
         if known is None and run.suspends():
@@ -214,14 +307,19 @@ class Prompt:
             raise Suspended("waiting for a model's answer")
         return known
 
-    def _completion(self, request: Request, inputs: Mapping[str, str]) -> Completion:
+    def _wait_inside(self, request: Request, caller: Caller) -> None:
+        if caller is self._run.caller:
+            self._run.waited = True
+            self._run.connect(request.model)
+
+    def _completion(self, request: Request, inputs: Mapping[str, str], caller: Caller) -> Completion:
         __tracebackhide__ = True
-        known = self._run.caller.known(request)
+        known = caller.known(request)
         assert known is not None
         answer, error = known.answer, known.error
         if answer is None:
             assert error is not None
-            self._fail(self._placed(error))
+            self._fail(self._placed(error, request))
         self._run.calls.append(
             Call(
                 prompt=self._file.name,
@@ -237,10 +335,13 @@ class Prompt:
         )
         return Completion(answer, cached=known.cached)
 
-    def _placed(self, error: ModelError) -> ModelError:
-        """A provider's complaint about a parameter, with the line that sets it."""
-        if error.kind is not ErrorKind.BAD_REQUEST:
+    def _placed(self, error: ModelError, request: Request) -> ModelError:
+        """A provider's complaint about a parameter or a schema, with the line that sets it."""
+        if error.kind not in (ErrorKind.BAD_REQUEST, ErrorKind.PARAMETER):
             return error
+        if request.response_schema is not None and _ABOUT_SCHEMA.search(str(error)):
+            message = f"{self._run.case.case.where}: response_schema= was refused: {error}"
+            return ModelError(error.kind, message, model=error.model, status=error.status)
         for name, where in self._run.case.parameter_lines(self._file).items():
             if re.search(rf"\b{re.escape(name)}\b", str(error)):
                 message = f"{where}: `{name}` was refused: {error}"

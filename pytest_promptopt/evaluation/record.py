@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import re
-import sqlite3
-from collections.abc import Iterable, Mapping
+import sys
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import astuple
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 from pytest_promptopt.budget import Ledger
 from pytest_promptopt.errors import ModelError, PromptoptError, SettingsError
 from pytest_promptopt.evaluation.case import PromptCase
+from pytest_promptopt.evaluation.splits import identity
 from pytest_promptopt.home import ensure_home
-from pytest_promptopt.journal import FILE_NAME, Journal
+from pytest_promptopt.journal import FILE_NAME, Journal, JournalError
 from pytest_promptopt.models.caller import Paid
 from pytest_promptopt.prompts import PromptFile
-from pytest_promptopt.records import Answer, Role, Spend
-from pytest_promptopt.runs.fingerprint import differences, digest, fingerprint
+from pytest_promptopt.records import Answer, Request, Role, Spend
+from pytest_promptopt.runs.fingerprint import differences, digest, fingerprint, other_code
 from pytest_promptopt.runs.lock import RunLock
 from pytest_promptopt.runs.past import OPENED, RESUMED, PastRun, find
-from pytest_promptopt.runs.restoring import take_back
 from pytest_promptopt.settings import Settings
 
 
@@ -36,6 +37,8 @@ class RunRecord:
         self._settings = settings
         self._selection = selection
         self._journal: Journal | None = None
+        #: Answers of the cache that were looked at before there was a journal.
+        self._early: dict[str, Answer] = {}
         if settings.resume and settings.comparing:
             raise SettingsError(
                 "--optimize-resume: a comparison of strategies cannot be continued; run it again, it finds "
@@ -43,8 +46,9 @@ class RunRecord:
             )
         self._lock = RunLock(settings.home)
         self.past: PastRun | None = None
-        now = datetime.now(UTC)
-        self.id = settings.resume or f"{now:%Y%m%d-%H%M%S}-{now.microsecond // 1000:03}"
+        self.id = settings.resume or _new_id(settings.home)
+        #: What the user should know of how the run was begun or gone on with.
+        self.notes: list[str] = []
         try:
             self._lock.acquire(self.id)
         except OSError as error:
@@ -61,7 +65,8 @@ class RunRecord:
         self._fingerprint = self._fingerprint_of(list(cases))
         if self.past is None:
             return
-        reasons = list(differences(self.past.opened["fingerprint"], self._fingerprint))
+        begun = self.past.opened["fingerprint"]
+        reasons = list(differences(begun, self._fingerprint))
         if reasons:
             chosen = self.past.opened["selection"]
             hint = f"; it was begun with {chosen}" * bool(chosen and chosen != self._selection)
@@ -69,6 +74,8 @@ class RunRecord:
                 f"--optimize-resume: run {self.id} cannot be continued: {'; '.join(reasons)}{hint}. To begin "
                 "anew, run --optimize: it finds its answers in the cache"
             )
+        if said := other_code(begun, self._fingerprint):
+            self.notes.append(said)
 
     def _fingerprint_of(self, cases: list[PromptCase]) -> dict[str, Any]:
         files = {file.name: file for case in cases for file in case.files.values()}
@@ -81,6 +88,8 @@ class RunRecord:
             prompts={name: self._base(file) for name, file in files.items()},
             tests={self._relative(path): path for path in tests},
             cases=[case.case for case in cases],
+            inputs={case.case.id: identity(case.item, case.case.prompts) for case in cases},
+            code={self._relative(path): path for path in self._code(cases) if path not in tests},
             models={name: ", ".join(sorted(each)) for name, each in models.items()}
             | {"the optimizer": self._settings.optimizer_model},
             settings=self._settings,
@@ -92,22 +101,34 @@ class RunRecord:
             return self.past.originals().get(file.name, file.original)
         return file.original
 
+    def _code(self, cases: list[PromptCase]) -> Iterator[Path]:
+        """The files of the project that the tests have imported, the conftest.py files among them."""
+        root = self._settings.rootdir
+        plugins = cases[0].item.config.pluginmanager.get_plugins() if cases else ()
+        for module in {id(each): each for each in (*sys.modules.values(), *plugins)}.values():
+            path = Path(getattr(module, "__dict__", {}).get("__file__") or "")
+            if path.suffix == ".py" and path.is_relative_to(root) and "site-packages" not in path.parts:
+                yield path
+
     def _relative(self, path: Path) -> str:
         root = self._settings.rootdir
         return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
 
-    def take_back(self) -> list[str]:
-        """Put prompt files that the run has written back, to go its way once more; their names."""
-        return [] if self.past is None else take_back(self.past, rootdir=self._settings.rootdir)
+    def originals(self) -> dict[str, bytes]:
+        """What was in the prompt files before the run, which goes its way once more from there."""
+        return {} if self.past is None else self.past.originals()
 
     def open(self, files: Mapping[str, PromptFile], ledger: Ledger) -> Journal:
         """Begin or go on with journal and account. Raises `SettingsError` when the disk refuses."""
         folder = ensure_home(self._settings.home) / "runs" / self.id
         try:
             self._journal = self._continued(folder) if self.past is not None else self._begun(folder, files)
-            ledger.move(folder / "ledger.db", self._spent())
-        except (OSError, sqlite3.Error) as error:
+            if said := ledger.move(folder / "ledger.db", self._spent()):
+                self.notes.append(said)
+        except (OSError, JournalError) as error:
             raise SettingsError(f"no journal of the run can be kept: {error}") from None
+        for key in self._early.keys() - self.known().keys():
+            self._journal.append("known", sync=False, key=key, answer=self._early[key].to_json())
         return self._journal
 
     def open_part(self, files: Mapping[str, PromptFile], strategy: str) -> Journal:
@@ -161,6 +182,16 @@ class RunRecord:
                 spend=astuple(paid.spend),
             )
 
+    def known_before(self, request: Request, answer: Answer) -> None:
+        """Journal an answer that somebody else has paid; raises `JournalError`.
+
+        The next decision brings it to the disk; until then nothing stands on it.
+        """
+        if self._journal is None:
+            self._early[request.key] = answer
+        else:
+            self._journal.append("known", sync=False, key=request.key, answer=answer.to_json())
+
     def close(self) -> None:
         """End the journal and let others work on the prompts."""
         self._end_journal()
@@ -169,3 +200,12 @@ class RunRecord:
     def _end_journal(self) -> None:
         if self._journal is not None:
             self._journal.close()
+
+
+def _new_id(home: Path) -> str:
+    """After the time, since runs are listed by it; a clock that stands still must not give one id twice."""
+    now = datetime.now(UTC)
+    stem = f"{now:%Y%m%d-%H%M%S}-{now.microsecond // 1000:03}"
+    taken = {path.name for path in (home / "runs").glob(f"{stem}*")}
+    names = (f"{stem}-{number}" if number > 1 else stem for number in count(1))
+    return next(name for name in names if name not in taken)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
@@ -13,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from pytest_promptopt.budget import Ledger, unknown_price
+from pytest_promptopt.captured import time
 from pytest_promptopt.errors import (
     ErrorKind,
     ModelError,
@@ -24,15 +24,23 @@ from pytest_promptopt.evaluation import internals
 from pytest_promptopt.evaluation.case import PromptCase
 from pytest_promptopt.evaluation.engine import Engine, halt_of
 from pytest_promptopt.evaluation.hooks import ask_hook
+from pytest_promptopt.evaluation.interrupts import Interrupts
 from pytest_promptopt.evaluation.plan import Plan
 from pytest_promptopt.evaluation.policies import chosen_strategies, hooked_policies
 from pytest_promptopt.evaluation.record import RunRecord
-from pytest_promptopt.evaluation.splits import restrict
+from pytest_promptopt.evaluation.splits import share_by_question
 from pytest_promptopt.journal import Journal, JournalError
 from pytest_promptopt.models.caller import Caller, Paid
 from pytest_promptopt.models.prices import price_of
 from pytest_promptopt.models.registry import preflight, variety
-from pytest_promptopt.prompts import PromptFile, check_writable, clear_strays, save_beside, write_prose
+from pytest_promptopt.prompts import (
+    PromptFile,
+    check_writable,
+    clear_strays,
+    put_content,
+    save_beside,
+    write_prose,
+)
 from pytest_promptopt.records import Answer, Case, CaseResult, Request, Role, Spend, Split
 from pytest_promptopt.refine import loop
 from pytest_promptopt.refine.evaluator import Prompt, StopRun, Trial
@@ -46,7 +54,7 @@ from pytest_promptopt.reports.wording import cost, plural
 from pytest_promptopt.results import Iteration, RunResult
 from pytest_promptopt.runs.fingerprint import digest
 from pytest_promptopt.runs.history import Histories
-from pytest_promptopt.runs.past import PastRun
+from pytest_promptopt.runs.past import PastRun, may_go_on
 from pytest_promptopt.settings import Mode, Settings
 from pytest_promptopt.strategies.comparison import compare
 
@@ -77,6 +85,7 @@ class Refinement:
         self._record: RunRecord | None = None
         self._over = False
         self._ceiling = settings.max_calls
+        self._interrupts = Interrupts()
         #: Prompts with a better text that could not be put into their files.
         self.unwritten: list[str] = []
 
@@ -87,13 +96,14 @@ class Refinement:
         """
         self._record = record = RunRecord(self._settings, selection=_selection(self._config))
         record.stands_on(self._items.values())
-        for name in record.take_back():
-            self._reload(name)
+        for name, before in record.originals().items():
+            self._reload(name, before)  # in memory: only what is decided in the end changes a file
         files = self._files()
         strategies = chosen_strategies(self._config, self._settings.strategy)
         self._check_files(files.values())
         self._check_models()
         self._share_splits()
+        self._check_cases()
         self._plan = Plan(connected(list(files.values()), self.cases), self._settings)
         self._plan.check(self._known_cases() if self._plan.short else 0)
         if self._settings.comparing:
@@ -112,6 +122,10 @@ class Refinement:
         """The held-out cases that the ceiling leaves no calls for."""
         return self._plan.left_out
 
+    def release_interrupts(self) -> None:
+        """Raises `KeyboardInterrupt` if one came since the first file was written."""
+        self._interrupts.release()
+
     def close(self) -> None:
         """End the run's record, after the last call of the session."""
         if self._record is not None:
@@ -120,10 +134,15 @@ class Refinement:
     # ---------------------------------------------------------------------------------- before the first call
 
     def _files(self) -> dict[str, PromptFile]:
-        files = {}
+        """The prompts that no mark freezes. Raises `SettingsError` when there is none."""
+        files: dict[str, PromptFile] = {}
+        frozen = set()
         for case in self._items.values():
-            files.update({file.name: file for file in case.files.values()})
-        return files
+            files |= {file.name: file for file in case.files.values()}
+            frozen |= {case.files[stage].name for stage in case.mark.frozen}
+        if files and frozen >= files.keys():
+            raise SettingsError("--optimize: every prompt is frozen (freeze= in @pytest.mark.prompt)")
+        return {name: file for name, file in files.items() if name not in frozen}
 
     def _check_files(self, files: Iterable[PromptFile]) -> None:
         if self._settings.mode is Mode.OPTIMIZE:
@@ -165,12 +184,17 @@ class Refinement:
         """Cases that ask a model the very same share the strictest split, however they are written."""
         if len({case.case.split for case in self._items.values()}) < 2:
             return
-        groups: dict[frozenset[str], list[pytest.Item]] = {}
-        for item, keys in self._engine.probe().items():
-            if keys:
-                groups.setdefault(keys, []).append(item)
-        for members in groups.values():
-            restrict(self._items, members)
+        asked = self._engine.probe()
+        share_by_question(self._items, asked)
+        self._engine.withheld.begin({self._items[item].case: keys for item, keys in asked.items()})
+
+    def _check_cases(self) -> None:
+        if all(case.split is Split.HELDOUT for case in self.cases):
+            counted = "the only case is" if len(self.cases) == 1 else f"all {len(self.cases)} cases are"
+            raise SettingsError(
+                f"--optimize: {counted} held out, so there is none to learn from; leave some tests without "
+                "@pytest.mark.heldout, or set promptopt_split = 60/20/20"
+            )
 
     # ------------------------------------------------------------------------------------------------ the run
 
@@ -201,6 +225,8 @@ class Refinement:
                 history=self._histories(record),
             )
         self._over = True
+        result = self._brought_to_disk(result)
+        result = replace(result, notes=(*result.notes, *record.notes))
         if record.past is not None:
             made = self._ledger.spend.calls - paid.calls
             replayed = f"{plural(self._caller.replayed, 'answer')} came from its journal"
@@ -227,7 +253,7 @@ class Refinement:
         self, strategies: Mapping[str, Strategy], files: Mapping[str, PromptFile], record: RunRecord
     ) -> RunResult:
         def open_journal(name: str) -> Journal:
-            self._say(f"promptopt: strategy {name}")
+            self._progress.note(f"promptopt: strategy {name}")
             return record.open_part(files, name)
 
         with self._shown_progress(files):
@@ -249,7 +275,11 @@ class Refinement:
         return Histories(self._settings.home, record.id, record.past, learn=self._settings.learn)
 
     def _with_relative_journal(self, result: RunResult) -> RunResult:
-        return replace(result, journal=Path(result.journal).relative_to(self._settings.rootdir).as_posix())
+        path = Path(result.journal)
+        if not path.exists():
+            lost = f"{path.parent} was removed during the run, and the journal with it"
+            return replace(result, journal="", notes=(*result.notes, lost))
+        return replace(result, journal=path.relative_to(self._settings.rootdir).as_posix())
 
     def _spend(self) -> dict[Role, Spend]:
         return {role: self._ledger.spend_of(role) for role in Role}
@@ -283,6 +313,7 @@ class Refinement:
             hooked,
             progress=self._phase,
             measured=self._progress.measured,
+            made_up=self._progress.made_up,
             iteration_finished=iteration_finished,
         )
 
@@ -308,7 +339,7 @@ class Refinement:
 
     @property
     def cases(self) -> Sequence[Case]:
-        return [case.case for case in self._items.values()]
+        return list({case.case.id: case.case for case in self._items.values()}.values())
 
     def evaluate(self, trials: Sequence[Trial]) -> list[tuple[CaseResult, ...]]:
         try:
@@ -359,6 +390,11 @@ class Refinement:
             with suppress(JournalError) if self._over else nullcontext():
                 self._record.settled(paid)
 
+    def known(self, request: Request, answer: Answer) -> None:
+        """Journal an answer of the cache, so that a resumed run has it whatever becomes of the cache."""
+        if self._record is not None and not self._over:
+            self._record.known_before(request, answer)
+
     def _show_calls(self) -> None:
         now = time.monotonic()
         if now < self._shown + SHOW_EVERY:
@@ -372,22 +408,58 @@ class Refinement:
 
     def _write(self, journal: Journal, prompt: Prompt, prose: str) -> None:
         assert isinstance(prompt, PromptFile)
+        self._interrupts.hold()
         content = prompt.with_prose(prose).content()
-        # Before the file is touched: what a run was killed over is known for its own.
-        journal.append("writing", prompt=prompt.name, sha256=digest(content))
         try:
+            journal.check()  # else nobody could put the original back
+            # Before the file is touched: what a run was killed over is known for its own.
+            journal.append("writing", prompt=prompt.name, sha256=digest(content))
             write_prose(prompt, prose)
-        except (PromptConflictError, PromptFileError, OSError) as error:
+        except (JournalError, PromptConflictError, PromptFileError, OSError) as error:
             self.unwritten.append(prompt.name)
-            beside = save_beside(prompt, prose, tag=f"optimized-{journal.run_id}")
+            raise PromptConflictError(f"{error}; {self._kept(journal, prompt, prose)}") from None
+        finally:
             with suppress(PromptFileError):  # then the cases go on with the text that was read
                 self._reload(prompt.name)
-            raise PromptConflictError(f"{error}; the new text is beside it, in {beside.name}") from None
-        self._reload(prompt.name)
 
-    def _reload(self, name: str) -> None:
-        """Have the cases use what is in a prompt file now."""
-        fresh = PromptFile.load(self._settings.rootdir / name, rootdir=self._settings.rootdir)
+    def _kept(self, journal: Journal, prompt: PromptFile, prose: str) -> str:
+        """Where the text is now that cannot be put into its file, in words."""
+        tag = f"optimized-{journal.run_id}"
+        with suppress(OSError):
+            return f"the new text is beside it, in {save_beside(prompt, prose, tag=tag).name}"
+        with suppress(OSError):
+            place = journal.keep_original(f"{tag}/{prompt.name}", prompt.with_prose(prose).content())
+            return f"the new text is in {place}"
+        return "the new text is in the journal"
+
+    def _brought_to_disk(self, result: RunResult) -> RunResult:
+        """What a continued run wrote before stays, unless it was decided otherwise this time."""
+        notes = []
+        files = self._files()
+        for prompt in result.prompts:
+            file = files[prompt.prompt]
+            if file.original == file.on_disk:
+                continue
+            decided = not (result.interrupted or may_go_on(prompt.stop))
+            if decided and not prompt.written and self._settings.mode is Mode.OPTIMIZE:
+                notes.append(self._put_back(file))
+            elif not prompt.written:
+                notes.append(f"{file.name} still holds the text that this run had written into it")
+            self._reload(file.name)
+        return replace(result, notes=(*result.notes, *notes))
+
+    def _put_back(self, file: PromptFile) -> str:
+        self._interrupts.hold()
+        try:
+            put_content(file, file.original)
+        except (PromptConflictError, PromptFileError, OSError) as error:
+            return f"{file.name} still holds the text that this run had written into it: {error}"
+        return f"{file.name} was put back as it was before the run, which this time does not confirm the gain"
+
+    def _reload(self, name: str, before: bytes | None = None) -> None:
+        """Have the cases use what is in a prompt file now, or what was in it before."""
+        root = self._settings.rootdir
+        fresh = PromptFile.load(root / name, rootdir=root, before=before)
         for item, case in self._items.items():
             if name in case.case.prompts:
                 files = {

@@ -5,34 +5,38 @@ from __future__ import annotations
 from collections.abc import Collection, Generator, Sequence
 from dataclasses import replace
 from functools import partial
+from inspect import CO_ASYNC_GENERATOR, CO_COROUTINE
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pytest_promptopt.budget import Price
-from pytest_promptopt.cache import ResponseCache
 from pytest_promptopt.errors import ErrorKind, ModelError, NoModelError, PromptoptError, SettingsError
 from pytest_promptopt.evaluation import header, internals, tally
+from pytest_promptopt.evaluation.attached import attach
 from pytest_promptopt.evaluation.capture import Operands, failure_of
 from pytest_promptopt.evaluation.case import PromptCase
 from pytest_promptopt.evaluation.collection import collect
 from pytest_promptopt.evaluation.engine import Engine
+from pytest_promptopt.evaluation.exchanges import PACKAGES, modules_of
 from pytest_promptopt.evaluation.held import HeldRun
 from pytest_promptopt.evaluation.hooks import ask_hook, tell_hook
 from pytest_promptopt.evaluation.job import ReplayError
 from pytest_promptopt.evaluation.lasting import Lasting
 from pytest_promptopt.evaluation.outcomes import outcome_of
-from pytest_promptopt.evaluation.prompt import Prompt, Prompts, Run
+from pytest_promptopt.evaluation.prompt import Prompt, Prompts, Run, ends_plainly
 from pytest_promptopt.evaluation.share import Share
-from pytest_promptopt.evaluation.shared import ledger_of
+from pytest_promptopt.evaluation.shared import cache_of, ledger_of
+from pytest_promptopt.evaluation.tolerated import is_tolerated, tolerate
 from pytest_promptopt.gate import Threshold, thresholds
 from pytest_promptopt.models.caller import Caller, Paid
+from pytest_promptopt.models.limits import longest_answer
 from pytest_promptopt.models.prices import price_of
-from pytest_promptopt.models.registry import resolve
-from pytest_promptopt.records import CaseResult, Outcome, Request, Role, Split, Status
+from pytest_promptopt.models.registry import require_key, resolve
+from pytest_promptopt.records import Answer, CaseResult, Outcome, Request, Role, Split, Status
 from pytest_promptopt.reports.wording import harmless, plural
 from pytest_promptopt.results import RunResult
-from pytest_promptopt.settings import CacheMode, Settings
+from pytest_promptopt.settings import Settings
 
 if TYPE_CHECKING:
     from pytest_promptopt.evaluation.refinement import Refinement
@@ -57,14 +61,16 @@ class CaseRunner:
         ]
         self.settings = settings
         self.notes: list[str] = []
+        files = {file.name: file for case in self.cases.values() for file in case.files.values()}
+        for hint in (hint for file in files.values() for hint in file.hints):
+            self._note(hint)
         self.result: RunResult | None = None
         self._refinement: Refinement | None = None
         self._deselected = deselected
         self._house_models: set[str] = set()
+        self._reached: dict[str, frozenset[str]] = {}
         self.ledger = ledger_of(session.config, settings)
-        self._cache: ResponseCache | None = None
-        if settings.cache is not CacheMode.OFF:
-            self._cache = ResponseCache(settings.home / "cache", warn=self._note)
+        self._cache, self._refresh = cache_of(session.config, settings, self._note)
         share = Share.of(session.config)
         self.caller = self._open_caller(share.concurrency(settings.concurrency))
         option = session.config.getoption
@@ -73,6 +79,8 @@ class CaseRunner:
             self.cases,
             self.caller,
             concurrency=share.concurrency(settings.concurrency),
+            open_caller=self._open_own_caller,
+            reach=self._reach,
             mine=share.has,
             # Both show or stop at every run, so there must be only one.
             blocking=option("setupshow", False) or option("trace", False),
@@ -85,10 +93,40 @@ class CaseRunner:
             cache=self._cache,
             ledger=self.ledger,
             concurrency=concurrency,
-            refresh=self.settings.cache is CacheMode.REFRESH,
+            refresh=self._refresh,
             on_paid=self._paid,
+            on_known=self._known if self.settings.optimizing else None,
             price=self._price,
+            longest=self._longest,
         )
+
+    def _open_own_caller(self) -> Caller:
+        """For the calls of one run that has exchanged what they need: no other run gets their answers."""
+
+        def paid(paid: Paid) -> None:
+            # Its answer is not that of the request, whose key the journal would give it.
+            self._paid(replace(paid, request=replace(paid.request, sample=-1)))
+
+        return Caller(
+            resolve=self._resolve,
+            cache=None,
+            ledger=self.ledger,
+            concurrency=self.settings.concurrency,
+            on_paid=paid,
+            price=self._price,
+            longest=self._longest,
+        )
+
+    def _reach(self, model: str) -> frozenset[str]:
+        """The modules, or the packages, that calls of `model` need."""
+        if model not in self._reached:
+            found = ask_hook(
+                self.session.config, "pytest_promptopt_resolve_model", returns=object, name=model
+            )
+            provider = model.partition("/")[0]
+            packages = PACKAGES.get(provider, PACKAGES[""])
+            self._reached[model] = packages if found is None else modules_of(type(found))
+        return self._reached[model]
 
     def _note(self, text: str) -> None:
         if text not in self.notes:
@@ -98,20 +136,29 @@ class CaseRunner:
         model = ask_hook(self.session.config, "pytest_promptopt_resolve_model", returns=object, name=name)
         if model is not None:
             self._house_models.add(name)
-        return model or resolve(name)
+            return model
+        require_key(name)
+        return resolve(name)
 
     def _price(self, request: Request) -> Price | None:
         # A model of the user's own is in no price list; looking for it would import litellm.
         return None if request.model in self._house_models else price_of(request)
 
+    def _longest(self, request: Request) -> int | None:
+        return None if request.model in self._house_models else longest_answer(request)
+
     def _paid(self, paid: Paid) -> None:
         if self._refinement is not None:
             self._refinement.paid(paid)
 
+    def _known(self, request: Request, answer: Answer) -> None:
+        if self._refinement is not None:
+            self._refinement.known(request, answer)
+
     @property
-    def unwritten(self) -> bool:
-        """Whether a better text could not be put into its file."""
-        return self._refinement is not None and bool(self._refinement.unwritten)
+    def unwritten(self) -> Sequence[str]:
+        """Prompts with a better text that could not be put into its file."""
+        return () if self._refinement is None else self._refinement.unwritten
 
     def check(self) -> None:
         """Raises `SettingsError` when two marks ask different pass rates of one prompt."""
@@ -150,6 +197,8 @@ class CaseRunner:
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
         """Refine first; pytest's own loop then describes the texts that are on disk."""
+        self.engine.traffic.exchanges.install()
+        self.engine.traffic.exchanges.watch_mock()
         collected = not session.testsfailed or session.config.option.continue_on_collection_errors
         if self.settings.optimizing and collected:
             self._refine()
@@ -164,9 +213,14 @@ class CaseRunner:
         try:
             if self._problems:
                 raise next(iter(self._problems.values()))
-            self.result = self._refinement.run()
+            try:
+                self.result = self._refinement.run()
+            finally:
+                self._end_of_search()
         except PromptoptError as error:
             raise pytest.UsageError(str(error)) from None
+        finally:
+            self._refinement.release_interrupts()
         try:
             tell_hook(self.session.config, "pytest_promptopt_run_finished", result=self.result)
         except PromptoptError as error:  # the files are written, and what was found is to be shown
@@ -186,16 +240,29 @@ class CaseRunner:
             if case.case.id in cases:
                 item.add_marker(pytest.mark.skip(reason=reason))
 
+    def _end_of_search(self) -> None:
+        if withheld := self.engine.withheld.end():
+            self._note(
+                f"{plural(len(withheld), 'case')} turned out to ask what a stricter case asks, and "
+                f"had no part in the search ({withheld[0]})"
+            )
+
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_protocol(
         self, item: pytest.Item, nextitem: pytest.Item | None
     ) -> Generator[None, object, object]:
         case = self.cases.get(item)
-        if case is None or self.engine.held is not None:
+        if self.engine.held is not None:
             return (yield)
-        outcomes = self.engine.samples(item) if case.case.samples > 1 else ()
+        if case is None:
+            self.engine.traffic.quiet()  # a test that is not ours: nothing of ours goes on beside it
+            return (yield)
+        self.engine.traffic.exchanges.watch_mock()
+        outcomes = self.engine.samples(item) if len(case.samples) > 1 else ()
         self.engine.awaits(item)
+        refusal = None if outcomes else self.engine.prepare(item)
         run, held = self._open(item, outcomes)
+        run.refusal = refusal
         with self.engine.current(run, held), held:
             result = yield
         while run.missing and not held.released:
@@ -208,21 +275,15 @@ class CaseRunner:
         if not held.released:
             held.release()
         self.engine.finished(item, run)
-        self._stop_if_hopeless(run)
         return result
-
-    def _stop_if_hopeless(self, run: Run) -> None:
-        """End the session where no other case can fare better: no model, a wrong key, no credit."""
-        error = run.error
-        if isinstance(error, NoModelError) or (isinstance(error, ModelError) and error.stops_run):
-            self.session.shouldfail = f"no model can be asked: {error}"
 
     def _open(self, item: pytest.Item, outcomes: Sequence[Outcome]) -> tuple[Run, HeldRun]:
         """A run that may be reported: with several samples, the one that stands for them."""
         case = self.cases[item]
         reported = _representative(case, outcomes)
         run, held = self.engine.hold(item, sample=reported)
-        held.before_release = lambda report: self._describe(run, held, outcomes, report)
+        held.before_release = lambda report: self._describe(self.engine.run or run, held, outcomes, report)
+        held.before_subtest = lambda report: self._describe_subtest(self.engine.run or run, report)
         return run, held
 
     def _get_answers(self, item: pytest.Item, run: Run) -> ReplayError | None:
@@ -246,12 +307,24 @@ class CaseRunner:
             report.outcome = "failed"
             report.__dict__.pop("wasxfail", None)
             report.longrepr = f"no usable answer from the model, and the test took no notice: {run.error}"
-        outcomes = outcomes or (own,)
+        if len(outcomes) > 1 and own.sample not in {outcome.sample for outcome in outcomes}:
+            outcomes = (*outcomes, own)  # a rerun
+        outcomes = outcomes if len(outcomes) > 1 else (own,)
         if len(outcomes) > 1:
             self._judge_samples(run.case, outcomes, report)
         payload = tally.payload(run.case, outcomes, own.status, tolerated=self._tolerated(run.case, own))
+        if isinstance(run.error, NoModelError) or (isinstance(run.error, ModelError) and run.error.stops_run):
+            payload["lost"] = str(run.error)
         for each in held.reports:
-            tally.attach(each, payload if each is report else {"tolerated": payload["tolerated"]})
+            data = payload if each is report else {"tolerated": payload["tolerated"]}
+            if each is report or not is_tolerated(each):
+                attach(each, tolerate(held.item, each, data) if data["tolerated"] else data)
+
+    def _describe_subtest(self, run: Run, report: pytest.TestReport) -> None:
+        """A failed subtest may be seen, and counted for ``-x``, long before its case is decided."""
+        reason = self._tolerance(run.case)
+        if reason and report.failed and run.used and run.error is None:
+            attach(report, tolerate(run.case.item, report, {"tolerated": reason}))
 
     def _unpaid_heldout(self, run: Run) -> bool:
         """Whether the ceiling left no call for a held-out case after an optimization."""
@@ -267,9 +340,10 @@ class CaseRunner:
         report.sections.append(("promptopt samples", text))
 
     def _tolerated(self, case: PromptCase, outcome: Outcome) -> str:
+        return self._tolerance(case) if outcome.status is Status.FAILED else ""
+
+    def _tolerance(self, case: PromptCase) -> str:
         """Why a failure of this case does not fail the session by itself; empty when it does."""
-        if outcome.status is not Status.FAILED:
-            return ""
         if self.settings.optimizing and case.case.split is Split.HELDOUT:
             return "held-out"
         gated = self.settings.min_pass_rate is not None or {prompt for prompt, _ in self._marked}.issuperset(
@@ -305,11 +379,18 @@ class CaseRunner:
             report.longrepr = internals.rewrite_failure(report.longrepr, safe)  # type: ignore[assignment]
         return report
 
-    @pytest.hookimpl(wrapper=True)
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_fixture_setup(self, fixturedef: pytest.FixtureDef[Any]) -> Generator[None, Any, Any]:
         held = self.engine.held
         if held is None or held.released:
             return (yield)
+        if fixturedef.scope == "function" and _is_async(fixturedef.func):
+            private: Any = fixturedef
+            function, private.func = fixturedef.func, ends_plainly(fixturedef.func)
+            try:
+                return (yield)
+            finally:
+                private.func = function
         if fixturedef.scope != "function":
             lasting = self.engine.lasting.setdefault(held.item, Lasting(self.session.config))
             with lasting.collect(), held.before.suite_properties_stay():
@@ -321,6 +402,16 @@ class CaseRunner:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        run, held = self.engine.run, self.engine.held
+        if run is not None and held is not None and held.item is item:
+            if isinstance(item, pytest.Function) and _is_async(item.obj):
+                item.obj = ends_plainly(item.obj)
+            if held.decided:
+                # Another plugin runs the item again: the same answer could only have the same end.
+                run.close()
+                sample = run.sample + run.case.case.samples
+                self.engine.run = self.engine.open_run(run.case, run.overlay, sample=sample)
+                held.start_again()
         if item in self.engine.lasting:
             self.engine.lasting[item].repeat()
 
@@ -330,17 +421,13 @@ class CaseRunner:
         if held is not None and held.reportable() and not held.released:
             held.release()
 
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        if hasattr(self.session.config, "workerinput"):  # elsewhere the summary does it
-            tally.excuse(self.session, report)
-
     def pytest_keyboard_interrupt(self) -> None:
         """No further call, whoever was interrupted."""
         self.caller.cancel()
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self) -> None:
+        self.engine.traffic.exchanges.remove()
         self.caller.close()
         if self._cache is not None:
             self._cache.close()
@@ -356,6 +443,13 @@ class CaseRunner:
                 f"{plural(len(own), 'case')} that read the prompt and ask a model by themselves ({own[0]}): "
                 "their calls wait for each other and are neither cached nor counted"
             )
+        if exchanged := self.engine.exchanged:
+            count = len(set().union(*exchanged.values()))
+            self._note(
+                f"{plural(count, 'case')} put something else in the place of what their model's calls need "
+                f"({', '.join(sorted(exchanged))}): their calls were made inside their own runs, and the "
+                "answers are not stored"
+            )
         self.ledger.close()
         output = getattr(self.session.config, "workeroutput", None)
         if output is not None:
@@ -365,8 +459,13 @@ class CaseRunner:
 def _representative(case: PromptCase, outcomes: Sequence[Outcome]) -> int:
     """Which sample's run is reported: one that agrees with the verdict over all of them."""
     if not outcomes:
-        return 0
+        return case.samples.start
     counted = CaseResult(case.case, tuple(outcomes)).counted
     rate = sum(outcome.status is Status.PASSED for outcome in counted) / len(counted) if counted else 0.0
     wanted = Status.PASSED if counted and rate >= case.mark.min_case_rate - 1e-9 else Status.FAILED
-    return next((outcome.sample for outcome in outcomes if outcome.status is wanted), 0)
+    return next((outcome.sample for outcome in outcomes if outcome.status is wanted), case.samples.start)
+
+
+def _is_async(function: object) -> bool:
+    flags: int = getattr(getattr(function, "__code__", None), "co_flags", 0)
+    return bool(flags & (CO_COROUTINE | CO_ASYNC_GENERATOR))

@@ -8,9 +8,16 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pytest_promptopt.evaluation.asserts import MIRRORED, Comparison
+from pytest_promptopt.evaluation.asserts import MIRRORED, TURNED, Comparison, symbol_of
 from pytest_promptopt.evaluation.sourcefile import Function
-from pytest_promptopt.evaluation.testsource import ASKING, arguments_of, root_of, tainted, touches
+from pytest_promptopt.evaluation.testsource import (
+    ASKING,
+    arguments_of,
+    assigned_once,
+    root_of,
+    tainted,
+    touches,
+)
 from pytest_promptopt.evaluation.values import readable, shown
 from pytest_promptopt.records import Call, Completion
 
@@ -38,6 +45,7 @@ class Scene:
         self._roots = frozenset[str]() if function is None else ASKING & arguments_of(function)
         given = {name for name, value in (local or {}).items() if isinstance(value, Completion)}
         self._made = given if function is None else tainted(function, self._roots, given)
+        self._sources = {} if function is None else assigned_once(function, self._made - given)
         #: With several calls a name says which answer is meant.
         self._answers = given if len(calls) == 1 else set()
 
@@ -97,20 +105,27 @@ class Scene:
             return "answer is empty" if negated else "answer is not empty"
         if not negated:
             return text
+        if isinstance(node, ast.Compare) and len(node.ops) == 1:
+            sides = self.source(node.left), self.source(node.comparators[0])
+            return f" {TURNED[symbol_of(node.ops[0])]} ".join(sides)
         return f"not ({text})" if isinstance(node, (ast.BoolOp, ast.Compare)) else f"not {text}"
 
     def source(self, node: ast.expr) -> str:
         """The source of `node`, with ``answer`` for what asks the model."""
         roots = self._roots if len(self._calls) == 1 else frozenset[str]()
-        return ast.unparse(_Answers(roots, self._answers).visit(copy.deepcopy(node)))[:MAX_SOURCE]
+        shown = _Answers(roots, self._answers, self._sources).visit(copy.deepcopy(node))
+        return ast.unparse(shown)[:MAX_SOURCE]
 
 
 class _Answers(ast.NodeTransformer):
-    """Puts ``answer`` for a call of the prompt and for a name that holds its answer."""
+    """Puts ``answer`` for a call of the prompt and for a name that holds its answer, and what other names
+    were made of.
+    """
 
-    def __init__(self, roots: frozenset[str], names: set[str]) -> None:
+    def __init__(self, roots: frozenset[str], names: set[str], sources: Mapping[str, ast.expr]) -> None:
         self._roots = roots
         self._names = names
+        self._sources = dict(sources)
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
         return ast.Name("answer") if root_of(node.func) in self._roots else self.generic_visit(node)
@@ -123,7 +138,10 @@ class _Answers(ast.NodeTransformer):
         return ast.Name("answer") if node.target.id in self._names else self.generic_visit(node)
 
     def visit_Name(self, node: ast.Name) -> ast.AST:
-        return ast.Name("answer") if node.id in self._names else node
+        if node.id in self._names:
+            return ast.Name("answer")
+        source = self._sources.pop(node.id, None)  # each but once: it may be made of itself
+        return node if source is None else self.visit(copy.deepcopy(source))
 
 
 def _is_part(side: Any, text: str) -> bool:

@@ -45,8 +45,20 @@ class SourceFile:
             found.update(dict.fromkeys(range(node.lineno, (node.end_lineno or node.lineno) + 1), node))
         return found
 
+    def condition_of(self, statement: ast.stmt) -> ast.expr | None:
+        """The condition under which `statement` runs, when an ``if`` stands right around it."""
+        around = self._around.get(id(statement))
+        return around.test if around is not None else None
+
+    @cached_property
+    def _around(self) -> dict[int, ast.If]:
+        found = (node for node in _statements(self._tree) if isinstance(node, ast.If))
+        return {id(inside): node for node in found for inside in node.body}
+
     def text_of(self, statement: ast.stmt) -> str:
-        """The source of `statement`, without its body."""
+        """The source of `statement`, without its body and with the ``if`` around it."""
+        if (around := self._around.get(id(statement))) is not None:
+            return f"if {ast.unparse(around.test)}: {ast.unparse(statement)}"[:MAX_STATEMENT]
         body = getattr(statement, "body", None)
         last = body[0].lineno - 1 if body else statement.end_lineno or statement.lineno
         text = textwrap.dedent("\n".join(self.lines[statement.lineno - 1 : max(last, statement.lineno)]))

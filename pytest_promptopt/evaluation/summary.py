@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING
@@ -10,12 +11,14 @@ import pytest
 
 from pytest_promptopt.errors import PromptoptError, SettingsError
 from pytest_promptopt.evaluation import internals, tally
+from pytest_promptopt.evaluation.attached import read
 from pytest_promptopt.evaluation.hooks import HookError, categorize
+from pytest_promptopt.evaluation.tolerated import is_tolerated, tell_junit
 from pytest_promptopt.gate import verdict
 from pytest_promptopt.prompts import PromptFile
 from pytest_promptopt.records import Status
 from pytest_promptopt.reports import terminal
-from pytest_promptopt.reports.wording import printable
+from pytest_promptopt.reports.wording import plural, printable
 from pytest_promptopt.results import PromptCheck, RunResult
 from pytest_promptopt.settings import Settings
 
@@ -38,15 +41,24 @@ class Summary:
         self._settings = settings
         self._tally = tally.Tally()
         self._notes: list[str] = []
+        #: How many cases a model costs that cannot be asked: no key, no credit, a refused parameter.
+        self._lost: Counter[str] = Counter()
         self._runner: CaseRunner | None = None
         self._checks: tuple[PromptCheck, ...] = ()
         self._feedbacks: dict[str, Feedback] = {}
 
-    def add(self, session: pytest.Session | None, report: pytest.TestReport) -> None:
+    def add(self, report: pytest.TestReport) -> None:
         """Take note of a report before anybody counts it."""
-        if session is not None:
-            tally.excuse(session, report)
+        if is_tolerated(report):
+            internals.write_to_junit(self._config, report, str(read(report).get("message", "")))
         self._tally.add(report)
+        if reason := read(report).get("lost"):
+            self._lost[reason] += 1
+
+    def counted(self, report: pytest.TestReport) -> None:
+        """A report has been counted: what is tolerated stays a failure for ``--lf``, which runs it again."""
+        if is_tolerated(report):
+            internals.remember_failure(self._config, report.nodeid)
 
     def note(self, notes: Iterable[str]) -> None:
         self._notes += [note for note in notes if note not in self._notes]
@@ -58,17 +70,19 @@ class Summary:
 
     def status(self, report: pytest.TestReport) -> tuple[str, str, object] | None:
         """A status of its own for what is no plain failure: without an answer, or decided on by a rate."""
-        data = tally.read(report)
+        data = read(report)
+        if report.outcome not in ("passed", "failed", "skipped"):
+            return None  # of another plugin, above all a run that will be repeated
         if report.failed and data.get("status") == Status.ERRORED:
             return "error", "E", "ERROR"
-        tolerated = data.get("tolerated")
-        if tolerated and (report.failed or data.get("status") == Status.FAILED):
-            category, letter, word = TOLERATED[tolerated]
+        if is_tolerated(report):
+            category, letter, word = TOLERATED[data["tolerated"]]
             return category, letter, (word, {"yellow": True})
         return None
 
     def finish(self, session: pytest.Session) -> None:
         """Decide the gate and the exit status, and write the reports."""
+        self.note(f"{plural(n, 'case')} not answered: {reason}" for reason, n in self._lost.items())
         try:
             self._checks = self._tally.checks(self._settings.min_pass_rate)
         except SettingsError as error:  # under xdist only the workers have seen the marks
@@ -84,10 +98,11 @@ class Summary:
             )
         for feedback in self._feedbacks.values():
             self.note(feedback.notes)
-        bad = self._runner is not None and self._runner.unwritten
-        bad = bad or (self._run is not None and bool(self._run.all_errors))
+        unwritten = () if self._runner is None else self._runner.unwritten
+        bad = bool(unwritten) or (self._run is not None and bool(self._run.all_errors))
         if session.exitstatus == pytest.ExitCode.OK and (bad or not verdict(self._checks)):
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        tell_junit(self._config, self._checks, unwritten)
         self._write_reports()
 
     @property

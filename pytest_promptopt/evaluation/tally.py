@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
+from pytest_promptopt.evaluation.attached import read
 from pytest_promptopt.evaluation.case import PromptCase
 from pytest_promptopt.evaluation.outcomes import from_json, to_json
 from pytest_promptopt.gate import Threshold, check, thresholds
 from pytest_promptopt.records import Case, CaseResult, Outcome, Split, Status
 from pytest_promptopt.results import PromptCheck
-
-#: The attribute of a report; plain data, so that xdist carries it.
-ATTRIBUTE = "promptopt"
 
 
 def payload(
@@ -22,7 +20,12 @@ def payload(
 ) -> dict[str, Any]:
     """All that the controller must know of a case that was reported."""
     return {
-        "case": {**vars(case.case), "split": case.case.split.value, "prompts": list(case.case.prompts)},
+        "case": {
+            **vars(case.case),
+            "split": case.case.split.value,
+            "prompts": list(case.case.prompts),
+            "models": list(case.case.models),
+        },
         "outcomes": [to_json(outcome) for outcome in outcomes],
         "status": status.value,
         "min_pass_rate": case.mark.min_pass_rate,
@@ -30,27 +33,13 @@ def payload(
     }
 
 
-def attach(report: pytest.TestReport, data: Mapping[str, Any]) -> None:
-    setattr(report, ATTRIBUTE, dict(data))
-
-
-def read(report: object) -> Mapping[str, Any]:
-    """What `attach` left on a report; empty for any other."""
-    found = getattr(report, ATTRIBUTE, None)
-    return found if isinstance(found, Mapping) else {}
-
-
-def excuse(session: pytest.Session, report: pytest.TestReport) -> None:
-    """Keep a tolerated failure out of the count that pytest is about to make, and so out of ``-x``."""
-    if report.failed and read(report).get("tolerated"):
-        session.testsfailed -= 1
-
-
 class Tally:
     """The cases reported so far, by prompt."""
 
     def __init__(self) -> None:
-        self.results: dict[str, list[CaseResult]] = {}
+        self._cases: dict[str, Case] = {}
+        #: By case and by item: several items may be samples of one case, and one may be reported again.
+        self._outcomes: dict[str, dict[str, tuple[Outcome, ...]]] = {}
         self._thresholds: list[tuple[str, Threshold]] = []
 
     def add(self, report: pytest.TestReport) -> None:
@@ -62,15 +51,27 @@ class Tally:
                 **data["case"],
                 "split": Split(data["case"]["split"]),
                 "prompts": tuple(data["case"]["prompts"]),
+                "models": tuple(data["case"]["models"]),
             }
         )
-        result = CaseResult(case, tuple(map(from_json, data["outcomes"])))
+        self._cases.setdefault(case.id, case)
+        self._outcomes.setdefault(case.id, {})[report.nodeid] = tuple(map(from_json, data["outcomes"]))
         for prompt in case.prompts:
-            self.results.setdefault(prompt, []).append(result)
             if data["min_pass_rate"] is not None:
                 self._thresholds.append((prompt, Threshold(data["min_pass_rate"], case.where)))
+
+    @property
+    def results(self) -> dict[str, list[CaseResult]]:
+        """Each case once."""
+        found: dict[str, list[CaseResult]] = {}
+        for case in self._cases.values():
+            outcomes = (outcome for some in self._outcomes[case.id].values() for outcome in some)
+            for prompt in case.prompts:
+                found.setdefault(prompt, []).append(CaseResult(case, tuple(outcomes)))
+        return found
 
     def checks(self, default: float | None) -> tuple[PromptCheck, ...]:
         """What was measured for each prompt. Raises `SettingsError` on two thresholds for one prompt."""
         option = None if default is None else Threshold(default, "--promptopt-min-pass-rate")
-        return check(self.results, thresholds(self.results, self._thresholds, default=option))
+        results = self.results
+        return check(results, thresholds(results, self._thresholds, default=option))

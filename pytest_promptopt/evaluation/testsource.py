@@ -208,6 +208,8 @@ def _compared(body: Iterable[ast.stmt]) -> Iterator[tuple[ast.expr, ast.expr]]:
             yield from _equal_parts(statement.test)
         elif isinstance(statement, (ast.With, ast.AsyncWith)):
             yield from _compared(statement.body)
+        elif isinstance(statement, ast.If) and _fails(statement.body[-1]):
+            yield from _equal_parts(ast.UnaryOp(ast.Not(), statement.test))
         elif isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Call):
             function, given = statement.value.func, statement.value.args
             if isinstance(function, ast.Attribute) and _EQUAL.fullmatch(function.attr) and len(given) >= 2:
@@ -231,11 +233,35 @@ def _equal_parts(test: ast.expr) -> Iterator[tuple[ast.expr, ast.expr]]:
             yield from _equal_parts(part)
     elif isinstance(test, ast.Compare) and len(test.ops) == 1 and isinstance(test.ops[0], ast.Eq):
         yield test.left, test.comparators[0]
+    elif isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
+        match test.operand:
+            case ast.Compare(left=left, ops=[ast.NotEq()], comparators=[right]):
+                yield left, right
+
+
+def _fails(statement: ast.stmt) -> bool:
+    """Whether it is ``raise AssertionError`` or ``pytest.fail(...)``."""
+    if isinstance(statement, ast.Raise) and statement.exc is not None:
+        return ast.unparse(statement.exc).startswith("AssertionError")
+    return isinstance(statement, ast.Expr) and ast.unparse(statement).startswith(("pytest.fail(", "fail("))
 
 
 def tainted(node: Function, roots: Set[str], given: Iterable[str] = ()) -> set[str]:
     """The names that hold what came from a call of one of `roots`, from one of `given`, or from these."""
     return _spread(list(_assignments(node)), roots, set(given))
+
+
+def assigned_once(node: Function, names: Set[str]) -> dict[str, ast.expr]:
+    """What those of `names` are made of that one plain assignment makes."""
+    found: dict[str, list[ast.expr | None]] = {}
+    for each in ast.walk(node):
+        if isinstance(each, ast.Assign) and len(each.targets) == 1 and isinstance(each.targets[0], ast.Name):
+            found.setdefault(each.targets[0].id, []).append(each.value)
+        elif isinstance(each, ast.Name) and isinstance(each.ctx, ast.Store):
+            found.setdefault(each.id, []).append(None)
+    # An assignment is met twice: as itself, and as the name that it stores.
+    sources = {name: values for name, values in found.items() if len(values) == 2 and name in names}
+    return {name: value for name, values in sources.items() for value in values if value is not None}
 
 
 def _spread(assigned: Sequence[tuple[ast.expr, ast.expr]], roots: Set[str], known: set[str]) -> set[str]:

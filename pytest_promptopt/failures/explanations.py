@@ -287,6 +287,11 @@ def _explain_truncated(group: Group) -> Explanation:
         unknown=f"the answers run past their limit of about {size}{room}",
     )
     fix = f"have the result first and the whole answer well under {length:g} words, or raise max_tokens"
+    if cut and not any(call.text for call in cut):
+        thinking = f"{group.share}: cut at max_tokens after {size} (median), before any answer"
+        return Explanation(
+            thinking, "the model was still thinking when its tokens ran out", "raise max_tokens"
+        )
     return Explanation(
         f"{group.share}: cut at max_tokens after {size} (median); e.g. one ends {end}", cause, fix
     )

@@ -14,6 +14,9 @@ class Model(Protocol):
     returns an `Answer` or raises `ModelError`; anything else that escapes is a defect. A refusal or a
     ``max_tokens`` stop is an answer. Called from one event loop only; up to the session's concurrency at a
     time.
+
+    It may also have ``async def connect(self) -> None``, awaited once before its first call and while no test
+    runs: the place to import and to read the environment.
     """
 
     async def complete(self, request: Request) -> Answer: ...

@@ -7,15 +7,20 @@ import importlib
 import inspect
 import json
 import os
-import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from pytest_promptopt.budget import DEFAULT_MAX_TOKENS
+from pytest_promptopt.captured import time
 from pytest_promptopt.errors import ErrorKind, ModelError
+from pytest_promptopt.models.background import aside
+from pytest_promptopt.models.descriptors import exhausted
+from pytest_promptopt.models.limits import claude_limit, cut_short, explained
 from pytest_promptopt.models.prices import claude_price
-from pytest_promptopt.models.redact import redact
+from pytest_promptopt.models.redact import learn_headers, redact
 from pytest_promptopt.models.retry import kind_of, retry_after
-from pytest_promptopt.records import Answer, Request, StopReason, Usage
+from pytest_promptopt.models.schemas import CLAUDE, NotStrict, strict
+from pytest_promptopt.models.soundness import usage_of
+from pytest_promptopt.records import SPELLED, Answer, Request, StopReason, Usage
 
 if TYPE_CHECKING:
     import anthropic
@@ -57,8 +62,17 @@ class AnthropicModel:
         client = await self._connected()
         arguments = self._arguments(request)
         started = time.perf_counter()
-        reply = await self._send(client, arguments)
+        try:
+            reply = await self._send(client, arguments)
+        except ModelError as error:
+            if request.max_tokens is None:
+                raise explained(error, arguments["max_tokens"]) from None
+            raise
         return self._answer(request, reply, time.perf_counter() - started)
+
+    async def connect(self) -> None:
+        """Import the SDK and make the client; raises `ModelError` without credentials."""
+        await self._connected()
 
     async def aclose(self) -> None:
         client, self._client = self._client, None
@@ -68,26 +82,35 @@ class AnthropicModel:
     async def _connected(self) -> anthropic.AsyncAnthropic:
         async with self._importing:
             if self._client is None:
-                sdk = await asyncio.to_thread(importlib.import_module, "anthropic")
-                if not await asyncio.to_thread(has_credentials):
-                    raise self._error(
-                        ErrorKind.AUTHENTICATION,
-                        "no credentials: set ANTHROPIC_API_KEY or ANTHROPIC_AUTH_TOKEN",
-                    )
-                client: anthropic.AsyncAnthropic = sdk.AsyncAnthropic(
-                    max_retries=0, timeout=sdk.Timeout(READ_TIMEOUT, connect=CONNECT_TIMEOUT)
-                )
+                try:
+                    client = await self._client_made()
+                except ModelError:
+                    raise
+                except Exception as error:
+                    said = f"its client cannot be made ({type(error).__name__}: {error})"
+                    raise self._error(ErrorKind.SETUP, said) from None
                 self._named = frozenset(inspect.signature(client.messages.create).parameters)
                 self._client = client
             return self._client
 
+    async def _client_made(self) -> anthropic.AsyncAnthropic:
+        sdk = await aside(importlib.import_module, "anthropic")
+        if not await aside(has_credentials):
+            said = "no credentials: set ANTHROPIC_API_KEY or ANTHROPIC_AUTH_TOKEN"
+            raise self._error(ErrorKind.AUTHENTICATION, said)
+        timeout = sdk.Timeout(READ_TIMEOUT, connect=CONNECT_TIMEOUT)
+        client: anthropic.AsyncAnthropic = sdk.AsyncAnthropic(max_retries=0, timeout=timeout)
+        learn_headers(client.default_headers)
+        return client
+
     def _arguments(self, request: Request) -> dict[str, Any]:
         system = "\n\n".join(m.content for m in request.messages if m.role == "system")
-        arguments: dict[str, Any] = {name: v for name, v in request.parameters.items() if name in self._named}
-        extra = {name: value for name, value in request.parameters.items() if name not in self._named}
+        parameters = {name: value for name, value in request.parameters.items() if name != SPELLED}
+        arguments: dict[str, Any] = {name: v for name, v in parameters.items() if name in self._named}
+        extra = {name: value for name, value in parameters.items() if name not in self._named}
         arguments |= {
             "model": self.model,
-            "max_tokens": DEFAULT_MAX_TOKENS if request.max_tokens is None else request.max_tokens,
+            "max_tokens": request.max_tokens or claude_limit(self.model, request)[0],
             "messages": [
                 {"role": m.role, "content": m.content} for m in request.messages if m.role != "system"
             ],
@@ -97,11 +120,19 @@ class AnthropicModel:
         if request.stop:
             arguments["stop_sequences"] = list(request.stop)
         if request.response_schema is not None:
-            chosen = {"format": {"type": "json_schema", "schema": request.response_schema}}
+            chosen = {"format": {"type": "json_schema", "schema": self._schema(request.response_schema)}}
             arguments["output_config"] = {**arguments.get("output_config", {}), **chosen}
         if extra:
             arguments["extra_body"] = {**extra, **arguments.get("extra_body", {})}
         return arguments
+
+    def _schema(self, wanted: Mapping[str, Any]) -> dict[str, Any]:
+        try:
+            return strict(wanted, CLAUDE)
+        except NotStrict as error:
+            said = f"response_schema= cannot be promised by Claude models: {error}"
+            advice = "name every key and type, or leave it out and ask for JSON in the prompt"
+            raise self._error(ErrorKind.BAD_REQUEST, f"{said}; {advice}") from None
 
     async def _send(self, client: anthropic.AsyncAnthropic, arguments: dict[str, Any]) -> object:
         import anthropic
@@ -117,7 +148,8 @@ class AnthropicModel:
             raise self._error(ErrorKind.TIMEOUT, "no reply in time") from None
         except anthropic.APIConnectionError as error:
             cause = type(error.__cause__).__name__ if error.__cause__ else "connection error"
-            raise self._error(ErrorKind.CONNECTION, f"the connection failed ({cause})") from None
+            kind = ErrorKind.OVERLOADED if exhausted(error) else ErrorKind.CONNECTION
+            raise self._error(kind, f"the connection failed ({cause})") from None
         except (anthropic.APIResponseValidationError, json.JSONDecodeError, UnicodeDecodeError):
             raise self._error(ErrorKind.MALFORMED, "the reply is not JSON") from None
         except anthropic.CredentialsError as error:
@@ -145,8 +177,10 @@ class AnthropicModel:
         if not isinstance(reply.stop_reason, str):
             raise self._error(ErrorKind.MALFORMED, "the reply has no stop reason")
         text = "".join(texts)
-        if not text and reply.stop_reason not in (StopReason.REFUSAL, StopReason.MAX_TOKENS):
-            raise self._error(ErrorKind.EMPTY, f"the reply has no text (stop reason {reply.stop_reason})")
+        thoughts = [block.thinking for block in reply.content if block.type == "thinking"]
+        limit, is_most = claude_limit(self.model, request)
+        if request.max_tokens is None and str(reply.stop_reason) == StopReason.MAX_TOKENS and not is_most:
+            raise cut_short(request.model, limit)
         usage = _usage(reply.usage)
         price = claude_price(self.model, request, usage)
         return Answer(
@@ -156,6 +190,7 @@ class AnthropicModel:
             usage=usage,
             cost=None if usage is None or price is None else price.of(usage),
             latency=latency,
+            thinking="\n".join(str(thought) for thought in thoughts),
         )
 
     def _error(
@@ -167,11 +202,9 @@ class AnthropicModel:
 
 def _usage(usage: Any) -> Usage | None:
     """The four counters; None when the reply lacks one of the two that are always there."""
-    if usage is None or not isinstance(usage.input_tokens, int) or not isinstance(usage.output_tokens, int):
-        return None
-    return Usage(
-        input_tokens=usage.input_tokens,
-        output_tokens=usage.output_tokens,
-        cache_read_tokens=usage.cache_read_input_tokens or 0,
-        cache_write_tokens=usage.cache_creation_input_tokens or 0,
+    return usage_of(
+        getattr(usage, "input_tokens", None),
+        getattr(usage, "output_tokens", None),
+        getattr(usage, "cache_read_input_tokens", None),
+        getattr(usage, "cache_creation_input_tokens", None),
     )

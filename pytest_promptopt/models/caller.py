@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
 
 from pytest_promptopt.budget import Ledger, Price
 from pytest_promptopt.cache import ResponseCache
+from pytest_promptopt.captured import os, time
 from pytest_promptopt.errors import ErrorKind, ModelError
 from pytest_promptopt.models import Model
 from pytest_promptopt.models.background import Background
+from pytest_promptopt.models.descriptors import room_for
+from pytest_promptopt.models.limits import longest_answer
 from pytest_promptopt.models.prices import price_of
+from pytest_promptopt.models.redact import redact
 from pytest_promptopt.models.retry import RetryPolicy
 from pytest_promptopt.models.sender import Sender, Trip
 from pytest_promptopt.records import Answer, Request, Role, Spend
@@ -67,9 +70,12 @@ class Caller:
     :param cache: None for a session that neither reads nor writes the disk.
     :param concurrency: requests in flight at once, all models together.
     :param refresh: do not take answers that were on disk before this session.
+    :param on_known: told of each answer that another session or process has paid, in any thread, before
+        anybody sees it. What it raises is raised as of `on_paid`.
     :param on_paid: told of each settled flight that sent a request, in the loop thread, before anybody sees
         the answer. What it raises is raised again by every later `wait`, `ask` and `aask`.
     :param price: the price that bounds a request's cost; None when it is unknown.
+    :param longest: the most tokens of an answer to a request without a limit; None when it is unknown.
     """
 
     def __init__(
@@ -81,16 +87,26 @@ class Caller:
         concurrency: int,
         refresh: bool = False,
         on_paid: Callable[[Paid], None] | None = None,
+        on_known: Callable[[Request, Answer], None] | None = None,
         retry: RetryPolicy = RetryPolicy(),  # noqa: B008  # frozen
         price: Callable[[Request], Price | None] = price_of,
+        longest: Callable[[Request], int | None] = longest_answer,
     ) -> None:
         self._cache = cache
         self._refresh = refresh
         self._on_paid = on_paid
+        self._on_known = on_known
         self._sender = Sender(
-            resolve=resolve, price=price, ledger=ledger, concurrency=concurrency, retry=retry
+            resolve=resolve,
+            price=price,
+            longest=longest,
+            ledger=ledger,
+            concurrency=concurrency,
+            retry=retry,
         )
+        self._concurrency = concurrency
         self._slots = asyncio.Semaphore(concurrency)
+        self._process = os.getpid()
         self._changed = threading.Condition()  # guards all that follows
         self._memory: dict[str, Known] = {}
         self._remembered: dict[str, Known] = {}
@@ -106,10 +122,9 @@ class Caller:
     def in_flight(self) -> int:
         return len(self._flights)
 
-    @property
-    def fatal(self) -> ModelError | None:
-        """The error after which no call can succeed; later requests end with it without a call."""
-        return self._sender.fatal
+    def hopeless(self, request: Request) -> ModelError | None:
+        """The error after which no call like `request` can succeed; it ends with it without a call."""
+        return self._sender.hopeless(request)
 
     def remember(self, found: Mapping[str, Answer | ModelError]) -> None:
         """Take over what requests (by key) ended with in an earlier process; goes before the cache."""
@@ -119,6 +134,8 @@ class Caller:
 
     def known(self, request: Request) -> Known | None:
         """What memory or disk knows; None when the request has to be submitted. Never touches the network."""
+        if os.getpid() != self._process:
+            return Known(None, _forked(request), cached=False)
         key = request.key
         found = self._recall(key)
         if found is not None or self._cache is None or self._refresh or key in self._flights:
@@ -126,6 +143,7 @@ class Caller:
         stored = self._cache.get(key)
         if stored is None:
             return None
+        self._take(request, stored)
         return self._memory.setdefault(key, Known(stored, None, cached=True))
 
     def knows(self, key: str) -> bool:
@@ -134,6 +152,19 @@ class Caller:
             if key in self._remembered or key in self._memory:
                 return True
         return self._cache is not None and not self._refresh and self._cache.get(key) is not None
+
+    def connect(self, model: str) -> None:
+        """Have a model and the cache ready for the first call, waited for, while nothing else goes on."""
+        connected = threading.Event()
+        with self._changed:
+            if self._closed or self._lost or os.getpid() != self._process:
+                return  # its calls will say so
+            if self._background is None:
+                self._begin()
+            assert self._background is not None
+            self._background.start(partial(self._connect, model, connected))
+        while not (connected.wait(SLICE) or self._lost):
+            pass
 
     def submit(self, request: Request, role: Role) -> None:
         """Start a flight, unless the answer is known or under way. Does not wait for the network."""
@@ -151,6 +182,7 @@ class Caller:
                 if left <= 0:
                     break
                 self._changed.wait(left)
+                self._land_lost()
             settled, self._settled = frozenset(self._settled), set()
         self._raise_defect()
         return settled
@@ -164,6 +196,7 @@ class Caller:
                 with self._changed:
                     if not flight.done():
                         self._changed.wait(SLICE)
+                    self._land_lost()
             known = flight.result()
         return self._answer(known)
 
@@ -171,7 +204,11 @@ class Caller:
         """`ask` for a coroutine on an event loop of its own."""
         known = self.known(request)
         if known is None:
-            known = await asyncio.wrap_future(self._submit(request, role))
+            flight = asyncio.wrap_future(self._submit(request, role))
+            while not flight.done():
+                await asyncio.wait({flight}, timeout=SLICE)
+                self._land_lost()
+            known = flight.result()
         return self._answer(known)
 
     def cancel(self) -> None:
@@ -195,6 +232,15 @@ class Caller:
         """Let calls be made again after something of ours had failed, which has been told by now."""
         self._defect = None
 
+    def forget_errors(self, keys: Iterable[str]) -> None:
+        """Let these be asked again if they ended in an error, which may be due to what a test had changed."""
+        with self._changed:
+            for key in keys:
+                known = self._memory.get(key)
+                if known is not None and known.error is not None and known.error.kind is not ErrorKind.BUDGET:
+                    del self._memory[key]
+        self._sender.forgive()
+
     def close(self) -> None:
         """Cancel what is in flight, close the models, end the thread; later requests end at once."""
         with self._changed:
@@ -217,15 +263,32 @@ class Caller:
             if known is not None:
                 flight.set_result(known)
                 return flight
-            refusal = _cancelled("the session is over") if self._closed else self.fatal
+            refusal = _cancelled("the session is over") if self._closed else self._lost
+            refusal = refusal or self.hopeless(request)
             if refusal is None:
                 if self._background is None:
-                    self._background = Background(self._leave)
+                    self._begin()
+                assert self._background is not None
                 self._background.start(partial(self._fly, Trip(request, role)))
             self._flights[key] = flight
         if refusal is not None:
             self._land(key, Known(None, refusal, cached=False))
         return flight
+
+    def _begin(self) -> None:
+        """Before the first call; whoever needs a descriptor later may find that connections took them all."""
+        if self._cache is not None:
+            self._cache.prepare()
+        self._slots = asyncio.Semaphore(room_for(self._concurrency))
+        self._background = Background(self._sender.aclose)
+
+    def _take(self, request: Request, answer: Answer) -> None:
+        """An answer that was not paid for here is about to be used."""
+        if self._on_known is not None:
+            try:
+                self._on_known(request, answer)
+            except Exception as error:
+                self._defect = error
 
     def _recall(self, key: str) -> Known | None:
         with self._changed:
@@ -234,6 +297,12 @@ class Caller:
                 self._memory[key] = self._remembered.pop(key)
             return self._memory.get(key)
 
+    async def _connect(self, model: str, connected: threading.Event) -> None:
+        try:
+            await self._sender.connect(model)
+        finally:
+            connected.set()
+
     async def _fly(self, trip: Trip) -> None:
         try:
             async with self._slots:
@@ -241,10 +310,12 @@ class Caller:
         except ModelError as error:
             known = Known(None, error, cached=False)
         except asyncio.CancelledError:
-            known = Known(None, _cancelled("cancelled"), cached=False)
-        except Exception as error:  # a defect of ours: `wait` and `ask` raise it, nobody waits for ever
-            self._defect = error
+            known = Known(None, self._lost or _cancelled("cancelled"), cached=False)
+        except BaseException as error:  # a defect of ours: `wait` and `ask` raise it, nobody waits for ever
+            self._defect = error if isinstance(error, Exception) else RuntimeError(repr(error))
             known = Known(None, _cancelled(f"cancelled by {type(error).__name__}: {error}"), cached=False)
+        if known.cached and known.answer is not None:
+            self._take(trip.request, known.answer)
         if trip.attempts and self._on_paid is not None:
             try:
                 self._on_paid(
@@ -271,10 +342,18 @@ class Caller:
             waited = True
             await asyncio.sleep(POLL)
 
-    async def _leave(self) -> None:
-        await self._sender.aclose()
-        if self._cache is not None:
-            self._cache.leave()
+    @property
+    def _lost(self) -> ModelError | None:
+        """Why no call can be made any more, since the loop that makes them has ended."""
+        problem = self._background.problem if self._background is not None else ""
+        said = f"a model has ended the event loop of all calls ({redact(problem)})"
+        return ModelError(ErrorKind.DEFECT, said) if problem else None
+
+    def _land_lost(self) -> None:
+        """End what is still in flight in a loop that has ended; everybody would wait for it for ever."""
+        if lost := self._lost:
+            for key in list(self._flights):
+                self._land(key, Known(None, lost, cached=False))
 
     def _land(self, key: str, known: Known) -> None:
         with self._changed:
@@ -296,6 +375,11 @@ class Caller:
     def _raise_defect(self) -> None:
         if self._defect is not None:
             raise self._defect
+
+
+def _forked(request: Request) -> ModelError:
+    said = "a process that was forked from a test cannot ask a model; ask before the fork, or in a thread"
+    return ModelError(ErrorKind.DEFECT, f"{request.model}: {said}", model=request.model)
 
 
 def _cancelled(message: str) -> ModelError:

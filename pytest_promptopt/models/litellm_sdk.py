@@ -8,18 +8,25 @@ import logging
 import os
 import re
 import threading
-import time
 import warnings
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
-from pytest_promptopt.budget import DEFAULT_MAX_TOKENS, Price
+from pytest_promptopt.budget import Price
+from pytest_promptopt.captured import time
 from pytest_promptopt.errors import ErrorKind, ModelError
+from pytest_promptopt.models.background import aside
+from pytest_promptopt.models.descriptors import exhausted
 from pytest_promptopt.models.redact import redact
 from pytest_promptopt.models.retry import kind_of, retry_after
-from pytest_promptopt.records import Answer, Request, StopReason, Usage
+from pytest_promptopt.models.schemas import OPENAI, NotStrict, strict
+from pytest_promptopt.models.soundness import usage_of
+from pytest_promptopt.models.thinking import without_thinking
+from pytest_promptopt.models.unsent import unsent
+from pytest_promptopt.records import SPELLED, Answer, Request, StopReason, Usage
 
 #: Without these its import asks a code host for prices (and goes on asking in a thread) and loads a .env.
 _ENVIRONMENT = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_MODE": "PRODUCTION"}
@@ -105,6 +112,12 @@ def litellm_price(model: str, tokens: int) -> Price | None:
     return Price(ask, answer, read or ask, write or ask) if ask and answer else None
 
 
+def litellm_longest(model: str) -> int | None:
+    """The most tokens that litellm knows an answer of `model` to have; None when it does not. Imports it."""
+    most = _model_info(model).get("max_output_tokens")
+    return most if isinstance(most, int) and most > 0 else None
+
+
 def _price(info: Mapping[str, Any], name: str, tokens: int) -> float:
     """US dollars per million, for the highest of its lengths that `tokens` reaches; 0.0 when not listed."""
     tier = re.compile(rf"{name}(?:_above_(\d+)k_tokens)?")
@@ -145,10 +158,14 @@ class LitellmModel:
         self._importing = asyncio.Lock()
         self._litellm: Any = None
 
-    async def complete(self, request: Request) -> Answer:
+    async def connect(self) -> None:
+        """Import litellm."""
         async with self._importing:
             if self._litellm is None:
-                self._litellm = await asyncio.to_thread(import_litellm)
+                self._litellm = await aside(import_litellm)
+
+    async def complete(self, request: Request) -> Answer:
+        await self.connect()
         arguments = self._arguments(request)
         started = time.perf_counter()
         try:
@@ -168,17 +185,18 @@ class LitellmModel:
             **request.parameters,
             "model": self.model,
             "messages": [{"role": m.role, "content": m.content} for m in request.messages],
-            "max_tokens": DEFAULT_MAX_TOKENS if request.max_tokens is None else request.max_tokens,
             "max_retries": 0,
             "num_retries": 0,
             "drop_params": False,
         }
+        if request.max_tokens is not None and SPELLED not in arguments:
+            arguments["max_tokens"] = request.max_tokens
         if request.stop:
             arguments["stop"] = list(request.stop)
         if request.response_schema is not None:
             arguments["response_format"] = {
                 "type": "json_schema",
-                "json_schema": {"name": "answer", "schema": dict(request.response_schema), "strict": True},
+                "json_schema": {"name": "answer", **_schema(request.response_schema)},
             }
         return arguments
 
@@ -187,13 +205,17 @@ class LitellmModel:
         message = getattr(choice, "message", None)
         if choice is None or message is None:
             raise self._error(ErrorKind.MALFORMED, "the reply has no message")
-        refusal = (getattr(message, "provider_specific_fields", None) or {}).get("refusal")
+        specific = getattr(message, "provider_specific_fields", None) or {}
+        refusal = specific.get("refusal") or getattr(message, "refusal", None)  # by version of litellm
         text = message.content or refusal or ""
         if not isinstance(text, str):
             raise self._error(ErrorKind.MALFORMED, f"the text of the reply is a {type(text).__name__}")
+        # litellm cuts off a whole block, and leaves the blank lines after it.
+        reasoning = getattr(message, "reasoning_content", None) or ""
+        text, thinking = without_thinking(text, taken_off=bool(reasoning))
         finished = choice.finish_reason
         reason = StopReason.REFUSAL if refusal else _STOP_REASONS.get(finished, str(finished))
-        if not text and reason not in (StopReason.REFUSAL, StopReason.MAX_TOKENS):
+        if not text and finished is None:  # cut off, or no answer at all
             raise self._error(ErrorKind.EMPTY, f"the reply has no text (finish reason {finished})")
         usage = _usage(getattr(reply, "usage", None))
         # It prices an unknown model at 0.0, so that 0.0 does not mean free.
@@ -203,8 +225,9 @@ class LitellmModel:
             model=request.model,
             stop_reason=str(reason),
             usage=usage,
-            cost=None if usage is None or cost is None else float(cost),
+            cost=None if usage is None else cost,
             latency=latency,
+            thinking=thinking or str(reasoning),
         )
 
     def _mapped(self, error: Exception) -> ModelError:
@@ -213,7 +236,8 @@ class LitellmModel:
             return self._error(ErrorKind.TIMEOUT, "no reply in time")
         if not isinstance(status, int) or (status == 500 and not headers):
             # It says 500 of a broken connection and of a body that is no answer: those may have been billed.
-            return self._error(ErrorKind.CONNECTION, f"{name}: {error}")
+            kind = ErrorKind.OVERLOADED if exhausted(error) else unsent(error) or ErrorKind.CONNECTION
+            return self._error(kind, f"{name}: {error}")
         body = getattr(error, "body", None)
         broke = isinstance(body, dict) and body.get("code") == "insufficient_quota"
         kind = ErrorKind.PAYMENT if broke else kind_of(status)
@@ -224,6 +248,14 @@ class LitellmModel:
     ) -> ModelError:
         text = f"{self.model}: {redact(message)}"
         return ModelError(kind, text, model=self.model, status=status, retry_after=wait)
+
+
+def _schema(wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """Strict where the schema can be; as a request that the answer may miss where not."""
+    try:
+        return {"schema": strict(wanted, OPENAI), "strict": True}
+    except NotStrict:
+        return {"schema": dict(wanted), "strict": False}
 
 
 def _headers(error: Exception) -> dict[str, str]:
@@ -238,6 +270,10 @@ def _usage(usage: Any) -> Usage | None:
     if not prompt and not answer:
         return None
     details = getattr(usage, "prompt_tokens_details", None)
-    read = getattr(usage, "cache_read_input_tokens", None) or getattr(details, "cached_tokens", None) or 0
-    write = getattr(usage, "cache_creation_input_tokens", None) or 0
-    return Usage(max(0, prompt - read - write), answer, read, write)
+    read = getattr(usage, "cache_read_input_tokens", None) or getattr(details, "cached_tokens", None)
+    write = getattr(usage, "cache_creation_input_tokens", None)
+    found = usage_of(prompt, answer, read, write)
+    if found is None:
+        return None
+    fresh = found.input_tokens - found.cache_read_tokens - found.cache_write_tokens
+    return replace(found, input_tokens=max(0, fresh))

@@ -1,25 +1,79 @@
-"""Provider messages made safe to print: no key, one line, a bounded length."""
+"""Provider messages made safe to print: no secret, one line, a bounded length."""
 
 from __future__ import annotations
 
+import base64
 import os
 import re
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 MAX_LENGTH = 600
 
-_SECRET_NAME = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD|CREDENTIALS?|CUSTOM_HEADERS)(?![A-Z])")
-_SECRET_TEXT = re.compile(r"\b(?:sk|pk|rk|gsk|xai|AIza)[-_]?[A-Za-z0-9_\-*.]{12,}|(?i:bearer\s+)[^\s,;]+")
+_SECRET_NAME = re.compile(
+    r"(KEY|TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|PASS|AUTH|COOKIE|CREDENTIALS?|CUSTOM_HEADERS)S?(?![A-Z])"
+    r"|AUTHORIZATION"
+)
+_SECRET_TEXT = re.compile(
+    r"\b(?:sk|pk|rk|gsk|xai|AIza)[-_]?[A-Za-z0-9_\-*.]{12,}"
+    r"|(?i:\bbearer\s+)[^\s,;|]+"
+    r"|(?i:\b(?:basic|digest|token)\s+)(?=[^\s,;|]*[\d=+])[^\s,;|]{8,}"
+    r"|(?<=://)[^\s/@]+(?=@)"
+    r"|(?i:(?<=[?&])[\w-]*(?:key|token|secret|password|sig|signature|auth)=)[^\s&#]+"
+)
 
 #: A shorter value is no key, and replacing it would garble ordinary words.
 MIN_SECRET_LENGTH = 8
 
+_learned: set[str] = set()
+
+
+def learn(environment: Mapping[str, str]) -> None:
+    """Remember the secrets of `environment`: when an error comes, a test may have hidden them from it."""
+    for name in list(environment):
+        # Another thread may take it out meanwhile, as pytest does with the name of each test.
+        for secret in _secrets_in(name, environment.get(name, "")):
+            if len(secret) >= MIN_SECRET_LENGTH:
+                _learned.add(secret)
+
+
+def learn_headers(headers: Mapping[str, object]) -> None:
+    """Remember what a client sends to show who it is, wherever it has that from."""
+    learn({name.replace("-", "_"): value for name, value in headers.items() if isinstance(value, str)})
+
 
 def redact(text: str) -> str:
-    """`text` in one printable line, without the values of key-like variables and what looks like a key."""
-    for name, value in os.environ.items():
-        if len(value) >= MIN_SECRET_LENGTH and _SECRET_NAME.search(name.upper()):
-            text = text.replace(value, "[redacted]")
+    """`text` in one printable line, without any secret that is known and what looks like one."""
+    learn(os.environ)
+    for secret in sorted(_learned, key=len, reverse=True):
+        text = text.replace(secret, "[redacted]")
     text = " ".join(_SECRET_TEXT.sub("[redacted]", text).split())
     # The words are a provider's own, and end in terminals.
     text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
     return text if len(text) <= MAX_LENGTH else text[: MAX_LENGTH - 3] + "..."
+
+
+def _secrets_in(name: str, value: str) -> Iterator[str]:
+    """A value and the parts and forms of it that go out to show who asks."""
+    if _SECRET_NAME.search(name.upper()):
+        yield value
+        for line in value.splitlines():  # one header a line
+            _, _, content = line.partition(":")
+            yield content.strip()
+            yield content.strip().rpartition(" ")[2]  # without "Bearer"
+        yield value.rpartition(" ")[2]
+    if "://" in value:
+        with suppress(ValueError):  # no address
+            yield from _secrets_of_address(value)
+
+
+def _secrets_of_address(address: str) -> Iterator[str]:
+    parts = urlsplit(address)
+    who, at, _ = parts.netloc.rpartition("@")
+    if at:
+        plain = unquote(who)
+        yield from (who, plain, plain.partition(":")[2])
+        yield base64.b64encode(plain.encode()).decode()
+    for _, value in parse_qsl(parts.query):
+        yield value

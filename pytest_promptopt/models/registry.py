@@ -90,18 +90,22 @@ def preflight(name: str) -> None:
     """
     full = canonical(name)
     resolve(full)
-    provider = full.partition("/")[0]
-    if provider == "anthropic":
+    require_key(full)
+    if full.startswith(_ANTHROPIC):
         from pytest_promptopt.models.anthropic_sdk import has_credentials
 
-        accepted: tuple[str, ...] = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN")
-        found = has_credentials()
-    else:
-        accepted = _CREDENTIALS.get(provider, ())
-        found = not accepted or any(os.environ.get(variable) for variable in accepted)
-    if not found:
-        raise ModelError(
-            ErrorKind.AUTHENTICATION,
-            f"no credentials for {full}: set {' or '.join(accepted)}; the model 'demo' needs none",
-            model=full,
-        )
+        if not has_credentials():
+            raise _no_credentials(full, ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN"))
+
+
+def require_key(name: str) -> None:
+    """Raises `ModelError` (AUTHENTICATION) when a key is missing; asks no SDK."""
+    full = canonical(name)
+    accepted = _CREDENTIALS.get(full.partition("/")[0], ())
+    if accepted and not any(os.environ.get(variable) for variable in accepted):
+        raise _no_credentials(full, accepted)
+
+
+def _no_credentials(model: str, accepted: tuple[str, ...]) -> ModelError:
+    said = f"no credentials for {model}: set {' or '.join(accepted)}; the model 'demo' needs none"
+    return ModelError(ErrorKind.AUTHENTICATION, said, model=model)

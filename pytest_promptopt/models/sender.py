@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import os
+import re
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 
 from pytest_promptopt.budget import Ledger, Price, Reservation
-from pytest_promptopt.errors import CONSEQUENCES, ErrorKind, ModelError, SettingsError
+from pytest_promptopt.errors import CONSEQUENCES, ErrorKind, ModelError, PromptoptError
 from pytest_promptopt.models import Model
+from pytest_promptopt.models.background import aside
+from pytest_promptopt.models.limits import Bounded, bounded, cut_short, explained, longest_answer, too_long
 from pytest_promptopt.models.pace import Pace, Turn
 from pytest_promptopt.models.patience import Patience
-from pytest_promptopt.models.redact import redact
+from pytest_promptopt.models.redact import learn, redact
 from pytest_promptopt.models.retry import RetryPolicy
-from pytest_promptopt.records import Answer, Request, Role, Spend
+from pytest_promptopt.models.soundness import sound
+from pytest_promptopt.records import Answer, Request, Role, Spend, StopReason
+
+#: After these an answer without text is all that the model had to say; after a call of a tool there is more.
+_NORMAL_ENDS = (StopReason.END, StopReason.STOP_SEQUENCE)
 
 #: How often a call that does not fit yet looks whether another process has settled one.
 POLL = 0.25
@@ -43,6 +52,7 @@ class Sender:
     """Asks models, one client each, and belongs to one event loop.
 
     :param price: the price that bounds a request's cost, None when unknown; called in a thread at first.
+    :param longest: the most tokens that an answer has without a limit; None when unknown.
     """
 
     def __init__(
@@ -53,9 +63,11 @@ class Sender:
         ledger: Ledger,
         concurrency: int,
         retry: RetryPolicy,
+        longest: Callable[[Request], int | None] = longest_answer,
     ) -> None:
         self._resolve = resolve
         self._price = price
+        self._longest = longest
         self._ledger = ledger
         self._concurrency = concurrency
         self._retry = retry
@@ -63,13 +75,33 @@ class Sender:
         self._paces: dict[str, Pace] = {}
         self._patience = Patience()
         self._money_moved = asyncio.Event()
-        self.fatal: ModelError | None = None
+        self._importing = asyncio.Lock()
+        self._hopeless: dict[str, ModelError] = {}
+
+    def hopeless(self, request: Request) -> ModelError | None:
+        """Why `request` need not be sent: after this error no call to its model can succeed."""
+        if not self._hopeless:
+            return None
+        return self._hopeless.get(request.model) or self._hopeless.get(_settings(request))
+
+    def forgive(self) -> None:
+        """Try again with every model."""
+        self._hopeless.clear()
 
     async def send(self, trip: Trip) -> Answer:
         """Attempt until there is an answer. Raises `ModelError` when there will be none."""
+        answer = await self._send(trip)
+        if not answer.text and answer.stop_reason in _NORMAL_ENDS:
+            # Some fall silent by accident, but not twice; and what was paid for is an answer already.
+            with suppress(ModelError):
+                answer = await self._send(trip)
+        return answer
+
+    async def _send(self, trip: Trip) -> Answer:
         _check_sendable(trip.request)
         model = self._model(trip.request.model)
         price = await self._price_of(trip.request)
+        bounds = self._bounds_of(trip.request)
         pace = self._paces.setdefault(trip.request.model, Pace(self._concurrency, self._retry))
         left = min(self._retry.deadline, self._ledger.seconds_left)
         loop = asyncio.get_running_loop()
@@ -78,15 +110,20 @@ class Sender:
             patience = min(self._retry.retry_after_cap, self._ledger.seconds_left)
             turn = await pace.enter(attempt, patience=patience)
             try:
-                reservation = await self._reserve(trip, price)
+                reservation = await self._reserve(trip, bounds, price)
                 started = loop.time()
                 answer = await self._attempt(
-                    model, trip, reservation, left, hangs=None if attempt == self._retry.attempts else hangs
+                    model,
+                    trip,
+                    bounds,
+                    reservation,
+                    left,
+                    hangs=None if attempt == self._retry.attempts else hangs,
                 )
                 pace.answered()
                 return answer
             except ModelError as error:
-                failure, wait = self._after(error, attempt, pace, turn)
+                failure, wait = self._after(trip, error, attempt, pace, turn)
             finally:
                 pace.leave()
             if wait is None:
@@ -100,68 +137,118 @@ class Sender:
             await asyncio.sleep(wait)
         raise failure
 
+    async def connect(self, name: str) -> None:
+        """Let a model import and connect what it needs; what goes wrong shows in its calls."""
+        try:
+            connect = getattr(self._model(name), "connect", None)
+            if connect is not None:
+                await connect()
+        except asyncio.CancelledError:
+            raise
+        except BaseException:  # a SystemExit would end the loop that serves all models
+            return
+
     async def aclose(self) -> None:
         """Close every model, whatever becomes of the others."""
         models, self._models = list(self._models.values()), {}
-        await asyncio.gather(*(model.aclose() for model in models), return_exceptions=True)
+        await asyncio.gather(*map(_close, models))
 
     def _model(self, name: str) -> Model:
         if name not in self._models:
             try:
                 self._models[name] = self._resolve(name)
-            except SettingsError as error:
-                raise ModelError(ErrorKind.BAD_REQUEST, str(error), model=name) from None
+            except BaseException as error:  # of the user's own hook, or of what it imports
+                said = str(error) if isinstance(error, PromptoptError) else f"{name}: {_words(error)}"
+                failure = ModelError(ErrorKind.SETUP, said, model=name)
+                self._hopeless.setdefault(name, error if isinstance(error, ModelError) else failure)
+                raise self._hopeless[name] from None
         return self._models[name]
 
+    def _give_up(self, request: Request, error: ModelError) -> None:
+        """Send no further request that must end like this one."""
+        same = _settings(request) if error.kind is ErrorKind.PARAMETER else request.model
+        self._hopeless.setdefault(same, error)
+
     async def _price_of(self, request: Request) -> Price | None:
-        if request.model not in self._paces:  # the first time may import an SDK
-            return await asyncio.to_thread(self._price, request)
+        async with self._importing:
+            if request.model not in self._paces:  # the first time may import an SDK
+                return await aside(self._price, request)
         return self._price(request)
 
-    async def _reserve(self, trip: Trip, price: Price | None) -> Reservation:
+    def _bounds_of(self, request: Request) -> Bounded:
+        """After its price, which has imported what knows about its model."""
+        if self._ledger.max_tokens is None and self._ledger.max_cost is None:
+            return Bounded(request, request)
+        return bounded(request, self._longest)
+
+    async def _reserve(self, trip: Trip, bounds: Bounded, price: Price | None) -> Reservation:
+        loop = asyncio.get_running_loop()
+        waiting_for, end = frozenset[int](), 0.0
         while True:
-            if self.fatal is not None:
-                raise self.fatal
+            if hopeless := self.hopeless(trip.request):
+                raise hopeless
             try:
-                return self._ledger.reserve(trip.request, trip.role, price)
-            except ModelError:
+                return self._ledger.reserve(bounds.reserved, trip.role, price)
+            except ModelError as error:
                 # Reservations are bounds: what is in flight mostly turns out cheaper.
-                if not self._ledger.could_fit(trip.request, price):
-                    raise
+                in_flight = self._ledger.in_the_way(bounds.reserved, price)
+                if in_flight != waiting_for:
+                    waiting_for, end = in_flight, loop.time() + self._retry.deadline
+                if not in_flight or loop.time() > end:  # no attempt takes longer
+                    raise too_long(error, trip.request, bounds) from None
             self._money_moved.clear()
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._money_moved.wait(), POLL)
 
     async def _attempt(
-        self, model: Model, trip: Trip, reservation: Reservation, seconds: float, *, hangs: int | None
+        self,
+        model: Model,
+        trip: Trip,
+        bounds: Bounded,
+        reservation: Reservation,
+        seconds: float,
+        *,
+        hangs: int | None,
     ) -> Answer:
         trip.attempts += 1
+        learn(os.environ)
         name, loop = trip.request.model, asyncio.get_running_loop()
         started = loop.time()
         end: Callable[[Reservation], Spend] = self._ledger.keep
         seconds = min(seconds, self._ledger.seconds_left)
+        waited = asyncio.Event()
+        loop.call_soon(waited.set)
         try:
             async with self._patience.attempt(trip.kind, seconds, hangs=hangs):
-                answer = await model.complete(trip.request)
+                answer: object = await model.complete(bounds.sent)
+            answer = sound(answer, trip.request, loop.time() - started)
             end = partial(self._ledger.settle, answer=answer)
+            if bounds.added is not None and answer.stop_reason == StopReason.MAX_TOKENS:
+                raise cut_short(name, bounds.added)
             return answer
+        except asyncio.CancelledError:
+            raise
         except ModelError as error:
             if not CONSEQUENCES[error.kind].charged:
                 end = self._ledger.refund
-            raise
+            error.args = (redact(str(error)),)  # a model of the user's own may say what it sent
+            raise (error if bounds.added is None else explained(error, bounds.added)) from None
         except TimeoutError:
             if self._ledger.seconds_left <= 0:
                 raise self._ledger.out_of_time(trip.request) from None
             said = f"{name}: no reply within {loop.time() - started:.2g} s"
             raise ModelError(ErrorKind.TIMEOUT, said, model=name) from None
-        except Exception as error:  # a defect of a model must not end the loop that serves all others
-            raise _defect(name, error) from None
+        except BaseException as error:  # a defect of a model must not end the loop that serves all others
+            if not waited.is_set():  # for nothing, so nothing was sent
+                end = self._ledger.refund
+            said = f"{name}: the call failed in an unexpected way ({_words(error)})"
+            raise ModelError(ErrorKind.DEFECT, said, model=name) from None
         finally:
             trip.spend += end(reservation)
             self._money_moved.set()
 
     def _after(
-        self, error: ModelError, attempt: int, pace: Pace, turn: Turn
+        self, trip: Trip, error: ModelError, attempt: int, pace: Pace, turn: Turn
     ) -> tuple[ModelError, float | None]:
         """What the failure comes to, and seconds to wait before the next attempt; None when there is none."""
         wait = self._retry.delay(attempt) if error.retry_after is None else error.retry_after
@@ -171,8 +258,10 @@ class Sender:
                 paused = pace.failed(turn, error, wait)
             except ModelError as broken:
                 error = broken
-        if error.stops_run and self.fatal is None:
-            self.fatal = error
+        if error.kind is ErrorKind.BAD_REQUEST and _names_parameter(error, trip.request):
+            error = ModelError(ErrorKind.PARAMETER, str(error), model=error.model, status=error.status)
+        if error.stops_run:
+            self._give_up(trip.request, error)
         if not CONSEQUENCES[error.kind].retry:
             return error, None
         return error, 0.0 if paused else wait
@@ -189,8 +278,22 @@ def _check_sendable(request: Request) -> None:
             raise ModelError(ErrorKind.BAD_REQUEST, said, model=request.model) from None
 
 
-def _defect(name: str, error: Exception) -> ModelError:
-    said = redact(f"{type(error).__name__}: {error}")
-    return ModelError(
-        ErrorKind.MALFORMED, f"{name}: the call failed in an unexpected way ({said})", model=name
+def _settings(request: Request) -> str:
+    """What a model was asked with, apart from the words."""
+    return f"{request.model} {json.dumps(request.parameters, sort_keys=True)}"
+
+
+def _names_parameter(error: ModelError, request: Request) -> bool:
+    """Whether a provider refuses a parameter, as it then does in every request that has it."""
+    return any(
+        re.search(rf"\b{re.escape(name)}\b", str(error)) for name in request.parameters if len(name) > 1
     )
+
+
+async def _close(model: Model) -> None:
+    with suppress(BaseException):
+        await model.aclose()
+
+
+def _words(error: BaseException) -> str:
+    return redact(f"{type(error).__name__}: {error}")

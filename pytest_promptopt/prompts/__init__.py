@@ -7,6 +7,7 @@ from pytest_promptopt.prompts.frontmatter import FrontMatter
 from pytest_promptopt.prompts.writing import (
     check_writable,
     clear_strays,
+    put_content,
     replace_content,
     save_beside,
     unified_diff,
@@ -19,6 +20,7 @@ __all__ = [
     "check_writable",
     "clear_strays",
     "locate",
+    "put_content",
     "replace_content",
     "save_beside",
     "unified_diff",

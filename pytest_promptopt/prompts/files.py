@@ -6,7 +6,7 @@ import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -16,10 +16,14 @@ from pytest_promptopt.prompts.examples import flaw, without_examples
 from pytest_promptopt.prompts.frontmatter import FrontMatter
 from pytest_promptopt.prompts.layout import MAX_FILE_BYTES, Layout, unify_newlines
 from pytest_promptopt.prompts.placeholders import changed_placeholders
-from pytest_promptopt.prompts.templates import Template, code_in, split_turns
+from pytest_promptopt.prompts.roles import hints
+from pytest_promptopt.prompts.templates import Template, code_in, is_whole, split_turns
 from pytest_promptopt.records import Message
 
 ENDINGS = (".md", ".txt")
+
+#: Arguments of ``prompt(...)`` that are no variables.
+RESERVED = ("messages", "response_schema")
 
 
 @dataclass(frozen=True)
@@ -29,8 +33,11 @@ class PromptFile:
     :param path: absolute, symlinks not resolved.
     :param name: rootdir-relative POSIX path; how every message and every overlay calls the file.
     :param prose: the text below the front matter with ``\\n`` line ends, without the line ends around it.
-    :param original: the bytes on disk when it was read; a candidate keeps those of its file.
-    :param variables: names that a call must give, of the prose and of the front matter's `system`.
+    :param original: the bytes that it was read from; a candidate keeps those of its file.
+    :param on_disk: the bytes that lay in the file then: others, if it was read as it had been before.
+    :param target: the real path of the file then.
+    :param variables: names that a call may give, of the prose and of the front matter's `system`.
+    :param needed: those of them that it must give.
     :param roles: roles of the chat turns; empty when the prose has no role lines.
     """
 
@@ -40,16 +47,23 @@ class PromptFile:
     prose: str
     original: bytes = field(repr=False)
     variables: frozenset[str]
+    needed: frozenset[str]
     roles: tuple[str, ...]
     _turns: tuple[Template, ...] = field(repr=False, compare=False)
     _system: Template | None = field(repr=False, compare=False)
+    on_disk: bytes = field(default=b"", repr=False)
+    target: str = ""
 
     @classmethod
-    def load(cls, path: Path, *, rootdir: Path) -> PromptFile:
-        """Read and check a prompt file; a relative `path` is below `rootdir`. Raises `PromptFileError`."""
+    def load(cls, path: Path, *, rootdir: Path, before: bytes | None = None) -> PromptFile:
+        """Read and check a prompt file; a relative `path` is below `rootdir`. Raises `PromptFileError`.
+
+        :param before: what was in it at some time; read instead of what is there now.
+        """
         path = rootdir / path
         name = _name(path, rootdir)
-        original = _read(path, name)
+        on_disk = _read(path, name)
+        original = on_disk if before is None else before
         if path.suffix.lower() not in ENDINGS:
             endings = " or ".join(ENDINGS)
             raise PromptFileError(name, None, f"a prompt file ends in {endings}, {path.name!r} does not")
@@ -57,6 +71,7 @@ class PromptFile:
         front = FrontMatter() if layout.front is None else FrontMatter.parse(layout.front, name=name)
         system = Template(front.system, name=name, line=front.lines["system"]) if front.system else None
         file = cls._build(path, name, front, system, original, layout)
+        file = replace(file, on_disk=on_disk, target=os.path.realpath(path))
         for index, entry in enumerate(front.keep):
             if not _has_lines(file.prose, entry):
                 line = front.lines.get(f"keep.{index}", front.lines["keep"])
@@ -83,6 +98,11 @@ class PromptFile:
                 taken = "the front matter has a `system` already"
                 why = taken if system else "`system:` must be the first turn"
                 raise PromptFileError(name, turn.line, f"this `system:` turn cannot be used: {why}")
+        if len(turns) > 1 and is_whole(layout.prose):
+            for turn in turns:
+                if not is_whole(turn.source):
+                    reason = "a template block goes across role lines; turns are cut before they are rendered"
+                    raise PromptFileError(name, turn.line, f"{reason}, so give a history as messages=")
         templates = tuple(Template(turn.source, name=name, line=turn.line) for turn in turns)
         return cls(
             path=path,
@@ -91,6 +111,7 @@ class PromptFile:
             prose=layout.prose,
             original=original,
             variables=frozenset().union(*(t.variables for t in (*templates, system) if t)),
+            needed=frozenset().union(*(t.needed for t in (*templates, system) if t)),
             roles=tuple(turn.role for turn in turns if turn.role),
             _turns=templates,
             _system=system,
@@ -126,9 +147,13 @@ class PromptFile:
         return (*system, *turns, *chat)
 
     def _check_given(self, variables: Mapping[str, object]) -> None:
-        if variables.keys() == self.variables:
+        for name in RESERVED:
+            if name in self.variables:
+                said = f"`{name}` is an argument of prompt(...); call the variable otherwise"
+                raise RenderError(self.name, self._line_of(name), said)
+        if self.needed <= variables.keys() <= self.variables:
             return
-        missing = sorted(self.variables - variables.keys())
+        missing = sorted(self.needed - variables.keys())
         extra = sorted(variables.keys() - self.variables)
         problems = []
         if missing:
@@ -178,7 +203,14 @@ class PromptFile:
                 layout.first_line,
                 "the text begins with what would be read as front matter or a byte order mark",
             )
-        return self._build(self.path, self.name, self.front, self._system, self.original, layout)
+        built = self._build(self.path, self.name, self.front, self._system, self.original, layout)
+        return replace(built, on_disk=self.on_disk, target=self.target)
+
+    @property
+    def hints(self) -> tuple[str, ...]:
+        """What in the text looks like a chat and is none, a sentence with its line each."""
+        found = hints(self.prose, first_line=self.first_line)
+        return tuple(f"{self.name}:{line}: {sentence}" for line, sentence in found)
 
     @property
     def first_line(self) -> int:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pytest_promptopt.errors import PromptFileError
+from pytest_promptopt.records import LENGTH_NAMES, SPELLED
 
 #: `parameters` may not bring in by the back door what has a key of its own or belongs to the request.
 RESERVED_PARAMETERS = frozenset(
@@ -76,6 +77,8 @@ class FrontMatter:
             if is_connection(key):
                 line = lines.get(f"parameters.{key}", lines["parameters"])
                 raise PromptFileError(name, line, f"`{key}` {FROM_ENVIRONMENT}")
+        _take_length(parameters, values, lines, name=name)
+        parameters = without_lengths(parameters)
         if "temperature" in values:
             parameters["temperature"] = values.pop("temperature")
             lines["parameters.temperature"] = lines["temperature"]
@@ -90,9 +93,31 @@ class FrontMatter:
 FROM_ENVIRONMENT = "is no parameter of a model: address and key are for the environment to set"
 
 
+SAME_LENGTH = "is the same setting as another one given: the length of an answer is set once"
+
+
+def without_lengths(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """`parameters` without the other names of ``max_tokens``, except the one that is sent as written."""
+    return {name: value for name, value in parameters.items() if name not in LENGTH_NAMES - {SPELLED}}
+
+
 def is_connection(name: str) -> bool:
     """Whether a parameter would say where a request goes, or with whose key, rather than what is asked."""
     return _CONNECTION.fullmatch(name) is not None
+
+
+def _take_length(
+    parameters: Mapping[str, Any], values: dict[str, Any], lines: dict[str, int], *, name: str
+) -> None:
+    """Have `max_tokens` be what it is called in `parameters`."""
+    for key in sorted(LENGTH_NAMES & parameters.keys()):
+        line = lines.get(f"parameters.{key}", lines["parameters"])
+        if not _is_positive(parameters[key]):
+            shown = _shown(parameters[key])
+            raise PromptFileError(name, line, f"`{key}` must be a whole number from 1, got {shown}")
+        if "max_tokens" in values:
+            raise PromptFileError(name, line, f"`{key}` {SAME_LENGTH}")
+        values["max_tokens"], lines["max_tokens"] = parameters[key], line
 
 
 def _strings(value: Any) -> tuple[str, ...]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import functools
 import re
-import time
 from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -20,6 +19,8 @@ from jinja2.nodes import EvalContext
 from jinja2.runtime import Context, str_join
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.visitor import NodeTransformer
+
+from pytest_promptopt.captured import time
 
 #: Seconds of one rendering; looked at in each round of a loop, call, filter and operation.
 MAX_SECONDS = 5.0

@@ -9,16 +9,13 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from pytest_promptopt.errors import PromptFileError, RenderError
+from pytest_promptopt.prompts.roles import role_lines, role_of
 
 if TYPE_CHECKING:
     from pytest_promptopt.prompts.sandbox import PromptEnvironment
 
-ROLES = ("system", "user", "assistant")
-
 #: No model reads more; a loop in a template that gets here is a mistake, better stopped than swapped.
 MAX_RENDERED_CHARACTERS = 10_000_000
-
-_MARKERS = {f"{role}:": role for role in ROLES}
 
 #: Around the examples of a prompt, which are the tool's own; a line each, and nothing else on it.
 EXAMPLES_BEGIN = "{# promptopt: examples #}"
@@ -35,22 +32,21 @@ class Turn:
 
 
 def split_turns(prose: str, *, first_line: int) -> tuple[Turn, ...]:
-    """Cut `prose` at its role lines if its first line that is not blank is one; else it is one turn."""
+    """Cut `prose` at its role lines if the first line of it is one; else it is one turn."""
     lines = prose.split("\n")
-    first = next((line for line in lines if not _says_nothing(line)), "")
-    starts = [i for i, line in enumerate(lines) if is_role_line(line)] if is_role_line(first) else []
+    starts = role_lines(lines)
     if not starts:
         return (_turn(None, lines, 0, len(lines), first_line),)
     ends = [*starts[1:], len(lines)]
     return tuple(
-        _turn(_MARKERS[lines[start].rstrip()], lines, start + 1, end, first_line)
+        _turn(role_of(lines[start]), lines, start + 1, end, first_line)
         for start, end in zip(starts, ends, strict=True)
     )
 
 
 def is_role_line(line: str) -> bool:
     """Whether `line` opens a turn in a text that is cut into turns."""
-    return line.rstrip() in _MARKERS
+    return role_of(line) is not None
 
 
 def _says_nothing(line: str) -> bool:
@@ -72,12 +68,15 @@ class Template:
     `code_in`, which only reads.
     """
 
-    #: name -> file line of its first use, for every name that must be given
+    #: name -> file line of its first use, for every name that may be given
     variables: Mapping[str, int]
+    #: Those of them that must be given: used where the template has not looked whether they are.
+    needed: frozenset[str]
 
     def __init__(self, source: str, *, name: str, line: int) -> None:
         from jinja2 import TemplateSyntaxError, meta, nodes
 
+        from pytest_promptopt.prompts.needs import needed
         from pytest_promptopt.prompts.sandbox import with_limits
 
         self._name = name
@@ -95,6 +94,7 @@ class Template:
             self.variables = {
                 n.name: self._file_line(n.lineno) for n in sorted(used, key=lambda n: n.lineno, reverse=True)
             }
+            self.needed = needed(tree) & undeclared
             self._template = environment.from_string(with_limits(tree, environment))
         except TemplateSyntaxError as error:
             self._refuse(error.lineno, f"template syntax error: {error.message}")
@@ -138,6 +138,17 @@ class Template:
 
     def _refuse(self, line: int, reason: str) -> NoReturn:
         raise PromptFileError(self._name, self._file_line(line), reason) from None
+
+
+def is_whole(source: str) -> bool:
+    """Whether every block of a template is closed in it."""
+    from jinja2 import TemplateSyntaxError
+
+    try:
+        _environment().parse(source)
+    except TemplateSyntaxError:
+        return False
+    return True
 
 
 def code_in(turns: Iterable[Turn], *, name: str) -> Counter[str]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import errno
+import hashlib
 import os
 import stat
 import tempfile
@@ -14,6 +16,11 @@ from pytest_promptopt.errors import PromptConflictError, PromptFileError
 from pytest_promptopt.home import sync_folder
 from pytest_promptopt.prompts.files import PromptFile
 
+#: A name in a folder has no more, on nearly every file system.
+MOST_BYTES = 255
+
+_NO_LINK = getattr(os, "O_NOFOLLOW", 0)
+
 
 def write_prose(file: PromptFile, prose: str) -> None:
     """Replace the prose of `file` on disk, whole or not at all.
@@ -22,43 +29,57 @@ def write_prose(file: PromptFile, prose: str) -> None:
     rewritten. `file` still holds the old bytes afterwards: load it again before the next write.
 
     Raises `PromptFileError` when `prose` is no valid prompt or the file is read-only, `PromptConflictError`
-    when the file is not what was loaded, `OSError` when the disk refuses. The file is then as it was.
+    when the file is not what or where it was when it was loaded, `OSError` when the disk refuses. The file is
+    then as it was.
     """
-    content = file.with_prose(prose).content()
-    _refuse_changed(file.path, file.name, file.original)
+    put_content(file, file.with_prose(prose).content())
+
+
+def put_content(file: PromptFile, content: bytes) -> None:
+    """Put these bytes into `file`; raises as `write_prose` does."""
+    _refuse_changed(file.path, file.name, file.on_disk, file.target)
     check_writable(file)
-    replace_content(file.path, content, name=file.name, expected=file.original)
+    if content != file.on_disk:
+        replace_content(file.path, content, name=file.name, expected=file.on_disk, target=file.target)
 
 
-def replace_content(path: Path, content: bytes, *, name: str, expected: bytes) -> None:
-    """Replace what is in `path` (of a symlink: in its target), whole or not at all; mode and owner stay.
+def replace_content(path: Path, content: bytes, *, name: str, expected: bytes, target: str) -> None:
+    """Replace what is in `path`, whole or not at all; mode and owner stay.
 
-    Raises `PromptConflictError` when it does not hold `expected`, `OSError` when the disk refuses.
+    Raises `PromptConflictError` when it does not lead to `target` or that does not hold `expected`, `OSError`
+    when the disk refuses.
     """
-    target = Path(os.path.realpath(path))
-    _refuse_changed(target, name, expected)
-    with _temporary_sibling(target, content) as temporary:
-        _refuse_changed(target, name, expected)
+    _refuse_changed(path, name, expected, target)
+    with _temporary_sibling(Path(target), content) as temporary:
+        _refuse_changed(path, name, expected, target)
         os.replace(temporary, target)
-    sync_folder(target.parent)
+    sync_folder(Path(target).parent)
 
 
 def save_beside(file: PromptFile, prose: str, *, tag: str) -> Path:
     """Put `file` with another prose into a new file beside it, ``route.md.<tag>``; its path.
 
-    Raises `OSError` when the disk refuses.
+    Whoever may not read the prompt may not read that one either. Raises `OSError` when the disk refuses or
+    the file is not where it was.
     """
-    path = file.path.with_name(f"{file.path.name}.{tag}")
-    with path.open("wb") as stream:
+    if os.path.realpath(file.path) != file.target:
+        raise FileNotFoundError(f"{file.name} is not where it was")
+    target = Path(file.target)
+    name = f"{target.name}.{tag}"
+    path = target.with_name(name if len(os.fsencode(name)) <= MOST_BYTES else f"{tag}{target.suffix}")
+    mode = stat.S_IMODE(target.stat().st_mode) if target.exists() else 0o600
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _NO_LINK, 0o600)
+    with open(descriptor, "wb") as stream:
         stream.write(file.with_prose(prose).content())
         stream.flush()
         os.fsync(stream.fileno())
+    os.chmod(path, mode)
     return path
 
 
 def check_writable(file: PromptFile) -> None:
     """Raise `PromptFileError` if `write_prose` would not be allowed to; ask before the first paid call."""
-    target = Path(os.path.realpath(file.path))
+    target = Path(file.target)
     if not os.access(target, os.W_OK):
         raise PromptFileError(file.name, None, "the file is read-only, it cannot be optimized in place")
     if not os.access(target.parent, os.W_OK | os.X_OK):
@@ -69,7 +90,7 @@ def check_writable(file: PromptFile) -> None:
 
 def clear_strays(file: PromptFile) -> None:
     """Remove what a killed run left beside `file`; only while no other run is at work."""
-    target = Path(os.path.realpath(file.path))
+    target = Path(file.target)
     for stray in target.parent.iterdir():
         if stray.name.startswith(_prefix(target)) and stray.suffix == ".tmp":
             with contextlib.suppress(OSError):
@@ -77,7 +98,9 @@ def clear_strays(file: PromptFile) -> None:
 
 
 def _prefix(target: Path) -> str:
-    return f".{target.name}.promptopt-"
+    long = len(os.fsencode(target.name)) > MOST_BYTES - 40
+    name = hashlib.sha256(os.fsencode(target.name)).hexdigest()[:16] if long else target.name
+    return f".{name}.promptopt-"
 
 
 def unified_diff(before: str, after: str, *, name: str) -> str:
@@ -109,10 +132,26 @@ def _temporary_sibling(target: Path, content: bytes) -> Iterator[str]:
             os.unlink(temporary)
 
 
-def _refuse_changed(path: Path, name: str, expected: bytes) -> None:
-    try:
-        changed = path.read_bytes() != expected
-    except FileNotFoundError:
-        changed = True
-    if changed:
+def _refuse_changed(path: Path, name: str, expected: bytes, target: str) -> None:
+    """Raise `PromptConflictError` unless `path` still leads to `target`, a file with `expected` in it."""
+    if os.path.realpath(path) != target:
+        raise PromptConflictError(
+            f"{name}: it leads to another file ({os.path.realpath(path)}) than when it was read; nothing was "
+            "written"
+        )
+    if _content(target) != expected:
         raise PromptConflictError(f"{name}: the file changed on disk since it was read; nothing was written")
+
+
+def _content(target: str) -> bytes | None:
+    """What is in a file; None when there is no regular one. Never waits, as for the other end of a pipe."""
+    try:
+        descriptor = os.open(target, os.O_RDONLY | _NO_LINK | getattr(os, "O_NONBLOCK", 0))
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        if error.errno == errno.ELOOP:  # it has become a link meanwhile
+            return None
+        raise
+    with open(descriptor, "rb") as stream:
+        return stream.read() if stat.S_ISREG(os.fstat(descriptor).st_mode) else None

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 
+from pytest_promptopt.captured import time
 from pytest_promptopt.prompts.examples import restored
-from pytest_promptopt.records import Overlay, Split, pass_rate
+from pytest_promptopt.records import Overlay, Spend, Split, pass_rate
 from pytest_promptopt.refine.acceptance import compare, score
 from pytest_promptopt.refine.attempts import REFUSED, Attempt, Results, Version
 from pytest_promptopt.refine.checks import Checks, Passages, given_in, inputs
@@ -21,7 +21,7 @@ from pytest_promptopt.refine.posterior import Kind
 from pytest_promptopt.refine.replies import Reply, Unusable
 from pytest_promptopt.refine.screening import Screened
 from pytest_promptopt.refine.surroundings import Surroundings
-from pytest_promptopt.results import Iteration
+from pytest_promptopt.results import Iteration, MadeUp
 
 #: The splits that a search may see.
 SEARCHED = (Split.TRAIN, Split.VALIDATION)
@@ -44,6 +44,8 @@ class SearchFrame(ABC):
         self.original = self.best = Version("0", {}, {})
         self._rates: list[float] = []
         self._fruitless = 0
+        #: What was paid when the last iteration ended: the next one counts all calls since then.
+        self._paid = Spend()
 
     @abstractmethod
     def search(self) -> Stop:
@@ -166,12 +168,12 @@ class SearchFrame(ABC):
         return self.around.policies.halt(standing)
 
     def begun(self, phase: Phase, best: Version) -> None:
-        """An iteration begins here: what it costs is counted from here on, and what it wins."""
-        self._start = time.monotonic(), self.around.paid(), self._rate(phase, best)
+        """An iteration begins here: how long it takes is counted from here on, and what it wins."""
+        self._start = time.monotonic(), self._rate(phase, best)
 
     def finished(self, phase: Phase, attempts: Sequence[Attempt], best: Version) -> None:
         """End an iteration: what became of its candidates goes to journal, display and observers."""
-        started, paid, rate = self._start
+        started, rate = self._start
         self.refuse(attempts)
         self._rates.append(rate)
         iteration = Iteration(
@@ -183,13 +185,23 @@ class SearchFrame(ABC):
             before=rate,
             owed=len(best.owed),
             foresight=best.foresight if phase is Phase.TRAINING else None,
-            spend=self.around.paid() - paid,
+            spend=self.around.paid() - self._paid,
             elapsed=time.monotonic() - started,
         )
+        self._paid = self.around.paid()
         self._fruitless = 0 if any(a.verdict != REFUSED for a in attempts) else self._fruitless + 1
         self.iterations.append(iteration)
         self.around.record("iteration", incumbent=best.id, **asdict(iteration))
         self.around.policies.iteration_finished(iteration)
+
+    def made_up(self, results: Results, version: Version, paid: Spend) -> None:
+        """Tell that `version` was run on cases that it had been spared.
+
+        :param paid: what was paid before.
+        """
+        rate, failing = pass_rate(version.evidence(Split.TRAIN)), sum(bool(r.failing) for r in results)
+        calls = (self.around.paid() - paid).calls
+        self.around.policies.made_up(MadeUp(len(results), rate, failing, calls))
 
     def announce(self, phase: Phase) -> None:
         self.around.policies.progress(phase, ", ".join(self.names))
@@ -228,6 +240,7 @@ class SearchFrame(ABC):
     def _measure_original(self) -> None:
         results = self.evaluate([{}], self.searched())[0]
         self.around.record_results("0", results)
+        self._paid = self.around.paid()
         by_split = {split: tuple(r for r in results if r.case.split is split) for split in SEARCHED}
         training, validation = (Passages(inputs(part)) for part in by_split.values())
         self.checks = Checks(training, validation, given_in(by_split[Split.TRAIN]))
@@ -244,7 +257,10 @@ class SearchFrame(ABC):
             return Stop(Halt.PASSING, f"all {counted} training and validation cases with a result pass")
         if pass_rate(training) is None:
             return Stop(
-                Halt.NO_EVIDENCE, f"none of {len(training)} training cases has a result to learn from"
+                Halt.NO_EVIDENCE,
+                f"none of {len(training)} training cases has a result to learn from"
+                if training
+                else "there is no training case to learn from",
             )
         return None
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, replace
 
+from pytest_promptopt.captured import time
 from pytest_promptopt.journal import Journal
 from pytest_promptopt.records import Role, Spend, Split
 from pytest_promptopt.refine.attended import Attended

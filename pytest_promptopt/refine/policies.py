@@ -12,7 +12,7 @@ from pytest_promptopt.refine.halting import Phase, Standing, Stop
 from pytest_promptopt.refine.proposer import Ask, Merging, Wanted
 from pytest_promptopt.refine.redaction import Redact, unredacted
 from pytest_promptopt.refine.replies import Reply, Unusable
-from pytest_promptopt.results import Iteration, SplitScore
+from pytest_promptopt.results import Iteration, MadeUp, SplitScore
 
 
 def unobserved(*_: object) -> None:
@@ -32,6 +32,7 @@ class Policies:
     :param progress: told when a phase begins, and for which prompts.
     :param measured: told the pass rates that a search starts from; their `after` is None.
     :param iteration_finished: told of every iteration.
+    :param made_up: told when cases were run that the best text had been spared.
     """
 
     categorize: Categorize | None = None
@@ -43,3 +44,4 @@ class Policies:
     progress: Callable[[Phase, str], None] = unobserved
     measured: Callable[[Sequence[SplitScore]], None] = unobserved
     iteration_finished: Callable[[Iteration], None] = unobserved
+    made_up: Callable[[MadeUp], None] = unobserved

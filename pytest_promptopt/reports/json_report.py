@@ -15,10 +15,12 @@ none), ``prompts``, ``run``.
 * ``min_pass_rate``, ``held`` (whether it is reached), ``where`` it was asked for
 * ``categories`` of failures: ``name``, ``count``, ``observed``, ``cause``, ``fix``, ``examples`` and
   ``cases`` (node ids), ``confusion`` (lists of expected, actual, count)
-* ``results``, one object per case: ``id``, ``split``, ``status`` (``passed``, ``failed``, ``errored``,
-  ``skipped``), ``rate``, ``samples`` (how often it ran), ``counted`` (how many of these are in the
-  rate), ``flaky`` (whether it both passed and failed); ``category``, ``expected``, ``actual``, ``message``
-  of its first failed sample (``expected`` is null also when the test states a constraint: see
+* ``models``, one object per model that answered its cases: ``model`` (null when none was named), ``rate``,
+  ``cases``, ``failing``, ``errored``
+* ``results``, one object per case: ``id``, ``model``, ``split``, ``status`` (``passed``, ``failed``,
+  ``errored``, ``skipped``), ``rate``, ``samples`` (how often it ran), ``counted`` (how many of these are in
+  the rate), ``flaky`` (whether it both passed and failed); ``category``, ``expected``, ``actual``,
+  ``message`` of its first failed sample (``expected`` is null also when the test states a constraint: see
   ``message``); ``error`` of its first sample whose model call failed
 
 ``run`` is null without ``--optimize``, else what it did:
@@ -135,14 +137,26 @@ def _check(check: PromptCheck, feedback: Feedback | None) -> dict[str, Any]:
         "held": check.held,
         "where": check.where or None,
         "categories": [dataclasses.asdict(category) for category in categories],
-        "results": [_result(result, by_case.get(result.case.id)) for result in check.results],
+        "models": [_model(model, part) for model, part in check.by_model.items()],
+        "results": [_result(result, check.prompt, by_case.get(result.case.id)) for result in check.results],
     }
 
 
-def _result(result: CaseResult, category: str | None) -> dict[str, Any]:
+def _model(model: str, check: PromptCheck) -> dict[str, Any]:
+    return {
+        "model": model or None,
+        "rate": check.rate,
+        "cases": check.cases,
+        "failing": check.failing,
+        "errored": check.errored,
+    }
+
+
+def _result(result: CaseResult, prompt: str, category: str | None) -> dict[str, Any]:
     failure = None if result.failing is None else result.failing.failure
     return {
         "id": result.case.id,
+        "model": result.case.model_of(prompt) or None,
         "split": result.case.split,
         "status": _status(result),
         "rate": result.rate,

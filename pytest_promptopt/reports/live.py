@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-import time
 from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol, TextIO
 
+from pytest_promptopt.captured import time
 from pytest_promptopt.records import Spend, Split
-from pytest_promptopt.reports.wording import cost, duration, excerpt, percent, plural, printable
-from pytest_promptopt.results import CandidateResult, Foresight, Iteration, SplitScore
+from pytest_promptopt.reports.wording import cost, duration, excerpt, made_up, percent, plural, printable
+from pytest_promptopt.results import CandidateResult, Foresight, Iteration, MadeUp, SplitScore
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -40,8 +40,14 @@ class Progress(Protocol):
     def iteration(self, iteration: Iteration) -> None:
         """An iteration ended."""
 
+    def made_up(self, found: MadeUp) -> None:
+        """Cases that the best text was spared so far were run."""
+
     def calls(self, in_flight: int, done: int, spend: Spend) -> None:
         """Answers now waited for, calls made and what the run paid so far, all roles together."""
+
+    def note(self, line: str) -> None:
+        """Something to say that is no news of a search; whoever writes past the display is overwritten."""
 
     def finished(self) -> None:
         """Refinement ended, however it did. May be called again."""
@@ -67,7 +73,7 @@ def measured_line(scores: Sequence[SplitScore]) -> str:
         counted = plural(score.cases - score.errored, f"{kind} case")
         rate = f"{percent(score.before)} of {counted}" if score.before is not None else f"no {kind} case"
         parts.append(rate + f" ({score.errored} errored)" * bool(score.errored))
-    return f"  before: {', '.join(parts)}"
+    return f"  before: {', '.join(parts) or 'all cases are held out'}"
 
 
 def iteration_line(iteration: Iteration, *, prompt: str) -> str:
@@ -145,7 +151,9 @@ class SilentProgress:
     def phase(self, name: str, prompt: str) -> None: ...
     def measured(self, scores: Sequence[SplitScore]) -> None: ...
     def iteration(self, iteration: Iteration) -> None: ...
+    def made_up(self, found: MadeUp) -> None: ...
     def calls(self, in_flight: int, done: int, spend: Spend) -> None: ...
+    def note(self, line: str) -> None: ...
     def finished(self) -> None: ...
 
 
@@ -155,12 +163,16 @@ class LineProgress:
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self._last_phase = ("", "")
+        #: Of the last iteration for the prompts of this phase; 0 before.
+        self._number = 0
 
     def started(self, prompts: Sequence[str], cases: int) -> None:
         self._write(f"refining {plural(len(prompts), 'prompt')} with {plural(cases, 'case')}")
 
     def phase(self, name: str, prompt: str) -> None:
         if (name, prompt) != self._last_phase:
+            if prompt != self._last_phase[1]:
+                self._number = 0
             self._last_phase = (name, prompt)
             self._write(phase_line(name, prompt))
 
@@ -168,12 +180,20 @@ class LineProgress:
         self._write(measured_line(scores))
 
     def iteration(self, iteration: Iteration) -> None:
+        self._number = iteration.number
         self._write(iteration_line(iteration, prompt=self._last_phase[1]))
         for line in refusal_lines(iteration):
             self._write(line)
 
+    def made_up(self, found: MadeUp) -> None:
+        after = f"after iteration {self._number}: " * bool(self._number)
+        self._write(f"  {after}{made_up(found)}")
+
     def calls(self, in_flight: int, done: int, spend: Spend) -> None:
         """Not shown: a log wants no line per call."""
+
+    def note(self, line: str) -> None:
+        self._write(printable(line))
 
     def finished(self) -> None:
         self._stream.flush()

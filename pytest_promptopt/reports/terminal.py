@@ -56,6 +56,7 @@ def failure_section(
     lines: list[Line] = []
     for check in shown:
         lines.append(Line(_heading(check), {**BOLD, **(BAD if check.failing else WARN)}))
+        lines.extend(_models(check))
         feedback, told = feedbacks.get(check.prompt), _passed_samples(check)
         if feedback is not None:
             lines.extend(_categories(feedback, told, width))
@@ -70,7 +71,19 @@ def failure_section(
     return lines
 
 
+def _models(check: PromptCheck) -> Iterator[Line]:
+    """The rate of each model, where several answer the same prompt."""
+    parts = check.by_model
+    if len(parts) > 1:
+        for model, part in parts.items():
+            yield Line(f"  {printable(model) or 'no model'}: {_passing(part)}")
+
+
 def _heading(check: PromptCheck) -> str:
+    return f"{printable(check.prompt)}: {_passing(check)}"
+
+
+def _passing(check: PromptCheck) -> str:
     counted = check.cases - check.errored
     # With samples and subtests a failing case may have a rate of its own.
     partial = check.rate is not None and abs(check.rate * counted - (counted - check.failing)) > 1e-6
@@ -79,7 +92,7 @@ def _heading(check: PromptCheck) -> str:
     if not counted:
         passing = "no case has a usable answer"
     errored = f", {plural(check.errored, 'further case')} errored" if check.errored and counted else ""
-    return f"{printable(check.prompt)}: {passing}{errored}"
+    return f"{passing}{errored}"
 
 
 def _passed_samples(check: PromptCheck) -> dict[str, str]:
@@ -181,12 +194,18 @@ def gate_lines(checks: Iterable[PromptCheck]) -> list[Line]:
     for check in checks:
         if check.min_pass_rate is not None:
             lines.append(_gate_line(check, check.min_pass_rate))
+            if len(check.by_model) > 1:
+                rates = (f"{printable(m) or 'no model'} {percent(c.rate)}" for m, c in check.by_model.items())
+                lines.append(Line(f"      by model: {', '.join(rates)}"))
             errored = [r.case.id for r in check.results if r.errored]
             lines.extend(Line(f"      errored: {example}", WARN) for example in examples(errored))
     return lines
 
 
 def _gate_line(check: PromptCheck, least: float) -> Line:
+    if check.held is None:
+        skipped = f"{plural(len(check.results), 'case')} skipped, so there is nothing to decide on"
+        return Line(f"gate: {printable(check.prompt)}, {percent(least)} required: {skipped}", WARN)
     counted = check.cases - check.errored
     if check.rate is None:
         measured, passing = f"has no pass rate, {percent(least)} required", "no case has a usable answer"

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 
 from pytest_promptopt.records import Spend
+from pytest_promptopt.results import MadeUp
 
 # Colors; controls besides tab and line end; separators of lines; turns of the direction; half characters;
 # characters that nobody sees.
@@ -63,6 +64,13 @@ def cases_and_examples(total: int, examples: int) -> str:
         return plural(total, "case")
     told = "1 is an example" if examples == 1 else f"{examples:,} are examples"
     return f"{total - examples:,} of {plural(total, 'case')}, {told}"
+
+
+def made_up(found: MadeUp) -> str:
+    """``17 cases made up: 98.6% (1 fails; 17 calls)``: the search had spared them."""
+    fail = f"{found.failing} fails" if found.failing == 1 else f"{found.failing:,} fail"
+    counts = f"{fail}; {plural(found.calls, 'call')}"
+    return f"{plural(found.cases, 'case')} made up: {percent(found.rate)} ({counts})"
 
 
 def duration(seconds: float) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -50,6 +50,8 @@ def fingerprint(
     prompts: Mapping[str, bytes],
     tests: Mapping[str, Path],
     cases: Iterable[Case],
+    inputs: Mapping[str, str],
+    code: Mapping[str, Path],
     models: Mapping[str, str],
     settings: Settings,
 ) -> dict[str, Any]:
@@ -57,6 +59,8 @@ def fingerprint(
 
     :param prompts: name -> bytes of each prompt file.
     :param tests: name -> path of each file with a case.
+    :param inputs: case -> what it is about: its parameters, as text.
+    :param code: name -> path of other files that the tests use; a change of theirs may be without effect.
     :param models: prompt and what else asks -> the model that answers.
     """
     found = {
@@ -64,6 +68,8 @@ def fingerprint(
         "prompts": {name: digest(content) for name, content in prompts.items()},
         "tests": {name: digest(path.read_bytes()) for name, path in tests.items()},
         "cases": {case.id: [*case.prompts, str(case.split), str(case.samples)] for case in cases},
+        "inputs": {case: digest(text.encode("utf-8", "surrogatepass")) for case, text in inputs.items()},
+        "code": {name: digest(path.read_bytes()) for name, path in code.items() if path.is_file()},
         "models": dict(models),
         "settings": {name: value for name, value in asdict(settings).items() if name not in FREE | MODELS},
     }
@@ -80,6 +86,8 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[s
         for name in _changed(before[kind], now[kind], both=True):
             yield f"{noun} {name} has changed since"
     yield from _cases(before["cases"], now["cases"])
+    changed = _changed(before.get("inputs", {}), now["inputs"], both=True)
+    yield from _named(changed, "of other parameters than then")
     for name in _changed(before["models"], now["models"], both=True):
         yield f"the model of {name} was {before['models'][name]} and is {now['models'][name]}"
     for name in _changed(before["settings"], now["settings"]):
@@ -100,7 +108,24 @@ def _cases(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
         ("of another split, prompt or number of samples", {*_changed(before, now, both=True)}),
     )
     for what, names in groups:
-        if names:
-            shown = ", ".join(sorted(names)[:_NAMED])
-            more = f" and {len(names) - _NAMED} more" * (len(names) > _NAMED)
-            yield f"{len(names)} of its cases {'are' if len(names) > 1 else 'is'} {what} ({shown}{more})"
+        yield from _named(names, what)
+
+
+def _named(cases: Collection[str], what: str) -> Iterator[str]:
+    if cases:
+        are = "are" if len(cases) > 1 else "is"
+        yield f"{len(cases)} of its cases {are} {what} ({_some(cases)})"
+
+
+def _some(names: Collection[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" * (len(names) > _NAMED)
+    return ", ".join(sorted(names)[:_NAMED]) + more
+
+
+def other_code(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """What else has changed, which may or may not matter; empty when nothing has."""
+    changed = _changed(before.get("code", now["code"]), now["code"])
+    if not changed:
+        return ""
+    has = "has" if len(changed) == 1 else "have"
+    return f"{_some(changed)} {has} changed since the run was begun: cases and hooks may decide otherwise now"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -22,6 +23,9 @@ _GOES_ON = (Halt.BUDGET, Halt.REFUSED, Halt.ERROR)
 
 #: These say that it ended, and decide nothing.
 _ENDINGS = ("stop", "learned", "end", RESUMED)
+
+#: A call that was paid for, and an answer that somebody had paid for before.
+_ANSWERS = ("call", "known")
 
 #: Errors that say nothing about the call itself.
 _PASSING = (ErrorKind.BUDGET, ErrorKind.CANCELLED)
@@ -75,9 +79,11 @@ class PastRun:
     @property
     def unfinished(self) -> bool:
         """Whether to go on has a point: it was killed, interrupted, or stopped by a ceiling or a provider."""
-        if self.end is None or self.end["interrupted"]:
+        if self.end is None:
             return True
-        return self.to_confirm or any(prompt["stop"] in _GOES_ON for prompt in self.end["prompts"])
+        if self.end["interrupted"] or self.to_confirm:
+            return True
+        return any(may_go_on(prompt["stop"]) for prompt in self.end["prompts"])
 
     @property
     def to_confirm(self) -> bool:
@@ -99,14 +105,14 @@ class PastRun:
         return ceiling
 
     def known(self) -> dict[str, Answer | ModelError]:
-        """By key: every answer that was paid for, and the errors that a decision stands on.
+        """By key: every answer that it paid for or took from the cache, and errors that a decision stands on.
 
         An error after the last decision is left out, so that its request is sent again.
         """
         found: dict[str, Answer | ModelError] = {}
         undecided: dict[str, ModelError] = {}
         for event in self.events:
-            if event.event != "call":
+            if event.event not in _ANSWERS:
                 if event.event not in _ENDINGS:
                     found, undecided = {**undecided, **found}, {}
                 continue
@@ -155,9 +161,24 @@ class PastRun:
         }
 
 
+def may_go_on(stop: str) -> bool:
+    """Whether a search that ended so has decided nothing for good."""
+    return stop in _GOES_ON
+
+
 def folders(home: Path) -> list[Path]:
-    """Those of all runs, the newest first: their names begin with the time."""
-    return sorted((path for path in (home / "runs").glob("*") if path.is_dir()), reverse=True)
+    """Those of all runs, the newest first: their names begin with the time.
+
+    Raises `SettingsError` when they cannot be looked at, as those of another user.
+    """
+    runs = home / "runs"
+    try:
+        with os.scandir(runs) as entries:
+            return sorted((runs / entry.name for entry in entries if entry.is_dir()), reverse=True)
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise SettingsError(f"the runs in {runs} cannot be read: {error.strerror or error}") from None
 
 
 def find(home: Path, name: str, *, option: str) -> PastRun:
@@ -175,18 +196,19 @@ def find(home: Path, name: str, *, option: str) -> PastRun:
 
 def newest_unfinished(home: Path) -> PastRun:
     """The run to continue when none is named. Raises `SettingsError` when there is none."""
-    for run in _readable(home):
+    for folder in folders(home):
+        if not (folder / FILE_NAME).exists():  # it never began
+            continue
+        try:
+            run = PastRun.load(folder)
+        except (JournalError, OSError) as error:
+            raise SettingsError(
+                f"--optimize-resume: the last run {folder.name} is damaged ({error}); to continue another "
+                "one, name it with --optimize-resume=RUN, as --promptopt-runs lists them"
+            ) from None
         if run.unfinished:
             return run
     raise SettingsError(
         f"--optimize-resume: no run in {home / 'runs'} was interrupted, killed or stopped by a ceiling; "
         "--promptopt-runs lists them, and --optimize-resume=RUN repeats one of them from its answers"
     )
-
-
-def _readable(home: Path) -> Iterator[PastRun]:
-    for folder in folders(home):
-        try:
-            yield PastRun.load(folder)
-        except (JournalError, OSError):
-            continue

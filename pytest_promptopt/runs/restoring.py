@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pytest_promptopt.errors import PromptoptError, SettingsError
+from pytest_promptopt.errors import PromptoptError
 from pytest_promptopt.prompts import replace_content
 from pytest_promptopt.runs.fingerprint import digest
 from pytest_promptopt.runs.past import PastRun
@@ -25,25 +26,19 @@ def restore(run: PastRun, *, rootdir: Path) -> Iterator[Restored]:
     """Put each prompt file back that still is what the run wrote; a later edit is never lost."""
     written = run.written()
     for name, original in run.originals().items():
-        yield _restore(rootdir / name, name, original, written.get(name, set()), run)
-
-
-def take_back(run: PastRun, *, rootdir: Path) -> list[str]:
-    """Put back what the run wrote, so that it can be continued from its beginning; the files' names.
-
-    Raises `SettingsError` when one of them cannot be put back.
-    """
-    found = list(restore(run, rootdir=rootdir))
-    for done in found:
-        if done.refused:
-            raise SettingsError(f"--optimize-resume: {done.prompt}: {done.said}")
-    return [done.prompt for done in found if done.said == RESTORED]
+        if Path(os.path.realpath(rootdir / name)).is_relative_to(os.path.realpath(rootdir)):
+            yield _restore(rootdir / name, name, original, written.get(name, set()), run)
+        else:
+            leads = f"it leads to {os.path.realpath(rootdir / name)}, outside rootdir"
+            yield Restored(name, f"left alone: {leads}", refused=True)
 
 
 RESTORED = "restored"
 
 
 def _restore(path: Path, name: str, original: bytes, written: set[str], run: PastRun) -> Restored:
+    if path.exists() and not path.is_file():
+        return Restored(name, "left alone, since it is no regular file", refused=True)
     try:
         current = path.read_bytes()
     except OSError as error:
@@ -51,11 +46,12 @@ def _restore(path: Path, name: str, original: bytes, written: set[str], run: Pas
     if current == original:
         return Restored(name, "is as it was before the run")
     kept = run.folder / "original" / name
+    target = os.path.realpath(path)
     if digest(current) not in written:
         why = "left alone, since it is not what the run wrote: somebody changed it later"
         return Restored(name, f"{why}; as it was before the run it is in {kept}", refused=True)
     try:
-        replace_content(path, original, name=name, expected=current)
+        replace_content(path, original, name=name, expected=current, target=target)
     except (OSError, PromptoptError) as error:
         return Restored(name, f"left alone: {error}; as it was before the run it is in {kept}", refused=True)
     return Restored(name, RESTORED)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
+from pytest_promptopt.captured import time
 from pytest_promptopt.errors import PromptoptError
 from pytest_promptopt.journal import Journal
 from pytest_promptopt.records import Role, Spend

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 # pytester forgets what a session in this process has imported; half of a library left behind would not work.
-for _module in ("jinja2.sandbox", "yaml", "deepdiff", "diskcache", "filelock", "rich"):
+for _module in ("jinja2.sandbox", "yaml", "deepdiff", "filelock", "rich"):
     importlib.import_module(_module)
 for _module in (
     "evaluation.refinement",

@@ -300,6 +300,26 @@ def test_two_thresholds_under_xdist_are_a_usage_error_too(pytester: pytest.Pytes
     assert result.ret == pytest.ExitCode.USAGE_ERROR
 
 
+def test_a_prompt_whose_cases_are_all_skipped_is_not_decided_on(
+    pytester: pytest.Pytester, workers: int
+) -> None:
+    """As in the CI of a fork, which has no key."""
+    project = Project(pytester)
+    project.tests(
+        """
+        pytestmark = pytest.mark.skip
+
+        @pytest.mark.prompt("prompts/repeat.md")
+        @pytest.mark.parametrize("word", ["a", "b"])
+        def test_word(prompt, word):
+            assert prompt(word=word) == word
+        """
+    )
+    result = project.run("--promptopt-min-pass-rate=90%", workers=workers)
+    assert result.ret == pytest.ExitCode.OK
+    result.stdout.fnmatch_lines(["gate: prompts/repeat.md, 90.0% required: 2 cases skipped, *"])
+
+
 def test_the_json_report_is_what_a_recount_finds(pytester: pytest.Pytester, workers: int) -> None:
     project = Project(pytester)
     gated(

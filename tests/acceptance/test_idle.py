@@ -9,7 +9,6 @@ from pytest_promptopt.options import OPTIONS
 HEAVY = (
     "anthropic",
     "litellm",
-    "diskcache",
     "jinja2",
     "yaml",
     "deepdiff",
@@ -56,7 +55,7 @@ def test_nothing_heavy_is_imported_and_nothing_written(pytester: pytest.Pytester
     result.stdout.fnmatch_lines(["at start: [[][]]", "*at end: [[][]]"])
     own = next(line for line in result.outlines if line.startswith("own: "))
     assert own == (
-        "own: ['pytest_promptopt.errors', 'pytest_promptopt.hookspecs', "
+        "own: ['pytest_promptopt.captured', 'pytest_promptopt.errors', 'pytest_promptopt.hookspecs', "
         "'pytest_promptopt.options', 'pytest_promptopt.plugin', 'pytest_promptopt.settings']"
     )
     assert not (pytester.path / ".promptopt").exists()

@@ -334,3 +334,69 @@ def test_the_fixture_without_the_mark_says_so(pytester: pytest.Pytester, fixture
     )
     result.stdout.no_fnmatch_line("*Traceback*")
     result.stdout.no_fnmatch_line("*During handling*")
+
+
+class TestFreeze:
+    STAGES = """
+        @pytest.mark.prompt(sort="prompts/sort.md", judge="prompts/judge.md"{freeze})
+        @pytest.mark.parametrize("word", ["a", "b"])
+        def test_it(prompts, word):
+            assert prompts["judge"](word=prompts["sort"](word=word)) == "pass"
+        """
+
+    @pytest.fixture
+    def project(self, pytester: pytest.Pytester) -> Project:
+        project = Project(pytester, "promptopt_optimizer_model = house/optimizer")
+        project.write("prompts/sort.md", "Sort: {{ word }}\n")
+        project.write("prompts/judge.md", "Judge: {{ word }}\n")
+        return project
+
+    def rewritten(self, project: Project) -> set[str]:
+        """The prompts that the optimizer was asked for, by a line of theirs."""
+        asked = [call["messages"] for call in project.asked() if call["model"] == "house/optimizer"]
+        texts = ["\n".join(content for _, content in messages) for messages in asked]
+        parts = [text.partition("<prompt")[2].partition("</prompt")[0] for text in texts]
+        return {name for part in parts for name in ("Sort: {{", "Judge: {{") if name in part}
+
+    @pytest.mark.parametrize("freeze", ['"judge"', '("judge",)', '["judge"]'])
+    def test_a_frozen_stage_is_never_rewritten(self, project: Project, freeze: str) -> None:
+        project.tests(self.STAGES.format(freeze=f", freeze={freeze}"))
+        result = project.run("--optimize-dry-run", "--tb=no", "--promptopt-max-iterations=3")
+        result.stdout.fnmatch_lines(["*prompts/sort.md: training*"])
+        result.stdout.no_fnmatch_line("*prompts/judge.md:*")
+        assert "Judge: {{" not in self.rewritten(project)
+
+    def test_without_freeze_it_is(self, project: Project) -> None:
+        project.tests(self.STAGES.format(freeze=""))
+        result = project.run("--optimize-dry-run", "--tb=no", "--promptopt-max-iterations=3")
+        result.stdout.fnmatch_lines(["*prompts/judge.md*: training*"])
+
+    def test_frozen_by_one_test_it_is_frozen_for_all(self, project: Project) -> None:
+        project.tests(
+            self.STAGES.format(freeze="")
+            + """
+        @pytest.mark.prompt("prompts/judge.md", freeze=True)
+        def test_judge(prompt):
+            assert prompt(word="x") == "fail"
+        """
+        )
+        result = project.run("--optimize-dry-run", "--tb=no", "--promptopt-max-iterations=2")
+        result.stdout.no_fnmatch_line("*prompts/judge.md:*")
+
+    def test_when_all_are_frozen_there_is_nothing_to_optimize(self, project: Project) -> None:
+        project.tests(self.STAGES.format(freeze=", freeze=True"))
+        result = project.run("--optimize")
+        assert result.ret == pytest.ExitCode.USAGE_ERROR
+        result.stderr.fnmatch_lines(["ERROR: --optimize: every prompt is frozen*"])
+
+    @pytest.mark.parametrize(
+        ("given", "said"),
+        [
+            ("3", "must be True, False or the names of stages"),
+            ("'jugde'", "'jugde' is not a stage of the mark"),
+        ],
+    )
+    def test_what_it_does_not_know_is_named(self, project: Project, given: str, said: str) -> None:
+        project.tests(self.STAGES.format(freeze=f", freeze={given}"))
+        result = project.run()
+        result.stdout.fnmatch_lines([f"*test_it.py:3: @pytest.mark.prompt(freeze={given})*{said}*"])

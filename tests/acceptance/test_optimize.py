@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from pytest_promptopt import captured
 from pytest_promptopt.prompts import unified_diff
 from pytest_promptopt.refine.confirmation import FIRST_SAMPLE
 from tests.acceptance.desk import CONFTEST, GOOD, HELDOUT, HOPELESS, TRAIN, VALIDATION, WEAK, Desk, passing
@@ -338,6 +339,49 @@ def test_ctrl_c_ends_an_optimization_at_once_and_changes_nothing(desk: Desk, mom
     assert "written" not in kinds
 
 
+LATE = """
+import pytest_promptopt.{module} as module
+real = module.{name}
+
+def late(*args):
+    os.kill(os.getpid(), signal.SIGINT)
+    return real(*args)
+
+module.{name} = late
+"""
+
+
+@pytest.mark.parametrize(
+    ("module", "name"), [("prompts.writing", "sync_folder"), ("refine.ending", "Ending.results")]
+)
+def test_ctrl_c_after_a_file_was_written_comes_when_everything_says_so(
+    desk: Desk, module: str, name: str
+) -> None:
+    desk.write("conftest.py", CONFTEST + LATE.format(module=module, name=name))
+    result = desk.pytester.runpytest_subprocess("--optimize", "--tb=no", "-p", "no:asyncio", timeout=60)
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+    assert desk.text == GOOD
+    result.stdout.fnmatch_lines(["prompts/sort.md: improved, *", "  written:  prompts/sort.md"])
+    assert desk.events[-1].event == "end"
+    assert desk.events[-1].data["prompts"][0]["written"]
+
+
+def test_without_its_journal_a_run_writes_nothing(desk: Desk) -> None:
+    """Nobody could put the original back."""
+    remove = """
+import shutil
+
+def pytest_promptopt_iteration_finished(iteration):
+    shutil.rmtree(HERE / ".promptopt", ignore_errors=True)
+"""
+    desk.write("conftest.py", CONFTEST + remove)
+    result = desk.pytester.runpytest_subprocess("--optimize", "--tb=no", "-p", "no:asyncio", timeout=60)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    assert desk.text == WEAK
+    assert "was removed during the run, and the journal with it" in " ".join(result.stdout.str().split())
+    result.stdout.no_fnmatch_line("journal: *")
+
+
 @pytest.mark.parametrize("mode", ["--optimize", "-v"])
 def test_after_ctrl_c_no_call_is_sent_and_those_in_flight_are_cancelled(desk: Desk, mode: str) -> None:
     """All calls hang; the user presses Ctrl-C when five are in flight and three wait for their turn."""
@@ -426,7 +470,7 @@ def test_a_journal_that_cannot_be_written_stops_the_run_in_a_sentence(
         return real(descriptor, content)
 
     with monkeypatch.context() as disk:
-        disk.setattr(os, "write", full)
+        disk.setattr(captured.os, "write", full)
         result = desk.optimize("--promptopt-cache=off")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["ERROR: *journal.jsonl: cannot be written: *No space left on device*"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections import Counter
 
 import pytest
@@ -63,7 +64,9 @@ def test_the_same_outcomes_and_the_same_report(pytester: pytest.Pytester) -> Non
     assert len(seen[0][3]) == 12
 
 
-def test_no_question_is_asked_twice_and_both_workers_ask(pytester: pytest.Pytester) -> None:
+@pytest.mark.parametrize("cache", ["use", "off", "refresh"])
+def test_no_question_is_asked_twice_and_both_workers_ask(pytester: pytest.Pytester, cache: str) -> None:
+    """Nor where what an earlier session was answered is not to be taken."""
     project = Project(pytester)
     project.ini("promptopt_model = house/slow")
     project.tests(
@@ -75,12 +78,18 @@ def test_no_question_is_asked_twice_and_both_workers_ask(pytester: pytest.Pytest
             assert prompt(word=word) == word
         """
     )
-    result = project.run(workers=2)
-    result.assert_outcomes(passed=80)
-    questions = Counter(call["messages"][0][1] for call in project.asked())
-    assert len(questions) == 40
-    assert set(questions.values()) == {1}
+    for times in (1, 2):
+        result = project.run(f"--promptopt-cache={cache}", workers=2)
+        result.assert_outcomes(passed=80)
+        questions = Counter(call["messages"][0][1] for call in project.asked())
+        assert len(questions) == 40
+        assert set(questions.values()) == {1 if cache == "use" else times}
     assert {call["worker"] for call in project.asked()} == {"gw0", "gw1"}
+    assert not (project.path / ".promptopt" / "sessions").exists(), "what they share goes with the session"
+    assert (project.path / ".promptopt" / "cache").exists() == (cache != "off")
+    if cache == "refresh":
+        project.run().assert_outcomes(passed=80)
+        assert len(project.asked()) == 80, "the next session finds the new answers"
 
 
 @pytest.mark.parametrize(("limit", "each"), [(6, 3), (1, 1)])
@@ -223,7 +232,7 @@ def test_a_ceiling_holds_for_all_workers_together(pytester: pytest.Pytester) -> 
     assert len(project.asked()) == 15
     assert len({call["worker"] for call in project.asked()}) > 1
     result.stdout.fnmatch_lines(["*the ceiling of 15 calls is reached (--promptopt-max-calls)*"])
-    assert not (project.path / ".promptopt" / "ledgers").exists(), "the account goes with its session"
+    assert not (project.path / ".promptopt" / "sessions").exists(), "the account goes with its session"
 
 
 def test_tokens_of_all_workers_are_one_account(pytester: pytest.Pytester) -> None:
@@ -254,3 +263,39 @@ def test_the_account_outlives_a_worker_that_dies(pytester: pytest.Pytester) -> N
     )
     project.run("--promptopt-max-calls=20", workers=2)
     assert len(project.asked()) == 20
+
+
+def test_a_worker_that_dies_with_calls_in_flight_holds_up_nobody(pytester: pytest.Pytester) -> None:
+    """What it had reserved stays charged, and is not waited for."""
+    project = Project(pytester)
+    project.ini("promptopt_model = house/slow")
+    project.tests(
+        """
+        import os, time
+        from pathlib import Path
+
+        @pytest.mark.prompt("prompts/repeat.md", max_tokens=50)
+        @pytest.mark.parametrize("number", range(12))
+        def test_word(prompt, number):
+            crashed = Path(__file__).with_name("crashed")
+            if number == 5 and not crashed.exists():
+                crashed.touch()
+                time.sleep(0.3)
+                os._exit(9)
+            assert prompt(word=f"word{number}") == f"word{number}"
+        """
+    )
+    started = time.monotonic()
+    result = project.run("--promptopt-max-tokens=400", workers=2)
+    assert time.monotonic() - started < 60
+    assert "of 400 are left" in result.stdout.str()
+
+
+def test_where_no_account_can_be_kept_that_is_said_before_any_call(pytester: pytest.Pytester) -> None:
+    project = Project(pytester)
+    project.tests(COSTLY)
+    project.write(".promptopt/sessions", "a file where the folder should be")
+    result = project.run("--promptopt-max-calls=5", workers=2)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*no account of what the workers spend can be kept in *; run without -n*"])
+    assert not project.asked()

@@ -98,6 +98,14 @@ COMPOUND = {
         '    except AssertionError:\n        if wanted == "y": raise',
         ("y", "a"),
     ),
+    "a name": ('n = len(prompt(q="a b c").split())\nassert n < 3', ("<", "len(answer.split()) < 3")),
+    "what was found": ('m = re.search("[0-9]", prompt(q="a"))\nassert m',
+                       (None, "re.search('[0-9]', answer)")),
+    "fail, if": ('answer = prompt(q="a")\nif answer != "b":\n    pytest.fail("wrong")', ("b", "a")),
+    "raise, if": ('answer = prompt(q="a")\nif "a" in answer:\n    raise AssertionError',
+                  ("not in", "'a' not in answer")),
+    "fail, if it is asked there": ('if prompt(q="a") != "b":\n    pytest.fail("wrong")',
+                                   (None, "answer == 'b'")),
     "two that cannot be told apart": ('answer = prompt(q="a")\nassert re.search("b", answer) and any(answer)',
                                       (None, "re.search('b', answer) and any(answer)")),
 }  # fmt: skip
@@ -272,6 +280,19 @@ def test_where_objects_live_is_in_no_failure(example: Example, check: str) -> No
         {check}
     """
     assert "0x" not in json.dumps(failures(example, source))
+
+
+@pytest.mark.parametrize(
+    ("check", "message"),
+    [
+        ('assert prompt(q="a") in {"b", "c", "d"}', "assert answer in ['b', 'c', 'd']"),
+        ('assert not {"a", "b"} & set(prompt(q="a"))', "assert not {'a', 'b'} & set(answer)"),
+        ('assert {"b"} <= set(prompt(q="ac")), "no b"', "no b\nassert set(answer) >= ['b']"),
+    ],
+)
+def test_the_order_of_a_set_is_in_no_message(example: Example, check: str, message: str) -> None:
+    failure = failures(example, f"def test_it(prompt): {check}")["test_it"]
+    assert failure["message"] == message
 
 
 CRASHES = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import signal
@@ -112,6 +113,27 @@ def test_the_journal_serves_whatever_becomes_of_the_cache(desk: Desk, cache: str
     assert before.keys() <= answered(desk).keys()
     assert set(answered(desk).values()) == {1}
     assert desk.text != WEAK
+
+
+@pytest.mark.parametrize("later", [(), ("--promptopt-cache=off",), ("--promptopt-cache=refresh",)])
+def test_answers_that_were_in_the_cache_serve_as_well(desk: Desk, later: tuple[str, ...]) -> None:
+    """Whoever runs pytest before has the first answers there; so they are in no call of the run."""
+    assert desk.run("--tb=no").ret == pytest.ExitCode.TESTS_FAILED
+    before = Counter(desk.told)
+    assert before
+    cut_off(desk, sum(before.values()) + 5, "--promptopt-cache=use")
+    first = decisions_before(desk)
+    shutil.rmtree(desk.path / ".promptopt" / "cache")
+    assert resume(desk, *later).ret in (0, 1)
+    assert decisions(desk)[: len(first)] == first
+    known = {e.data["key"] for e in desk.events if e.event == "known"}
+    assert len(known) == len(before)
+    assert not known & answered(desk).keys(), "what was known is not asked again"
+
+
+def decisions_before(desk: Desk) -> list[tuple[str, Any]]:
+    """What the process that was cut off decided, its end apart."""
+    return [each for each in decisions(desk) if each[0] not in ("stop", "end")]
 
 
 def test_it_may_be_cut_off_again_and_again(desk: Desk) -> None:
@@ -239,6 +261,53 @@ def fewer_cases(desk: Desk) -> tuple[str, ...]:
     return ("-k", "pin")
 
 
+def other_inputs(desk: Desk) -> tuple[str, ...]:
+    """The ids of such cases are case0, case1 and so on, whatever is in their file."""
+    path = desk.path / "cases.json"
+    path.write_text(path.read_text().replace("my card has not arrived", "where is my money"))
+    return ()
+
+
+def other_expected(desk: Desk) -> tuple[str, ...]:
+    path = desk.path / "cases.json"
+    path.write_text(path.read_text().replace('"pin_blocked"', '"lost_card"'))
+    return ()
+
+
+FROM_A_FILE = """
+import json
+from pathlib import Path
+
+@pytest.mark.prompt("prompts/sort.md")
+@pytest.mark.parametrize("case", json.loads((Path(__file__).parent / "cases.json").read_text()))
+def test_of_a_file(prompt, case):
+    assert prompt(message=case["message"]) == case["label"]
+"""
+
+
+@pytest.mark.parametrize("change", [other_inputs, other_expected])
+def test_a_data_file_with_other_cases_is_noticed(desk: Desk, change: Any) -> None:
+    cases = [{"message": message, "label": label} for message, label in TRAIN]
+    desk.write("cases.json", json.dumps(cases))
+    desk.cases(more=FROM_A_FILE)
+    run = cut_off(desk, MOMENT)
+    change(desk)
+    result = desk.run(f"--optimize-resume={run}")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: *of its cases * of other parameters than then (*test_of_a_file*"])
+
+
+def test_other_code_is_said(desk: Desk) -> None:
+    """Nobody can know whether it matters."""
+    desk.write("app.py", "def same(text): return text")
+    desk.cases(more="\nfrom app import same\n")
+    cut_off(desk, MOMENT)
+    desk.write("app.py", "def same(text): return str(text)")
+    desk.write("conftest.py", CONFTEST + "\n# later\n")
+    result = resume(desk)
+    assert "app.py, conftest.py have changed since the run was begun" in " ".join(result.stdout.str().split())
+
+
 def other_schema(desk: Desk) -> tuple[str, ...]:
     (path,) = desk.path.glob(".promptopt/runs/*/journal.jsonl")
     path.write_text(path.read_text().replace('"schema": 1', '"schema": 0'))
@@ -283,6 +352,90 @@ def test_a_run_that_is_not_there_is_refused(desk: Desk) -> None:
     result = desk.run("--optimize-resume", "tests/")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["ERROR: --optimize-resume: there is no run 'tests/' in *=RUN"])
+
+
+# ------------------------------------------------------------------------------- what it has written already
+
+
+def finished(desk: Desk) -> str:
+    """The id of a run that has written an improved text."""
+    assert optimize(desk, "--promptopt-cache=use").ret in (0, 1)
+    assert desk.text != WEAK
+    return runs(desk)[-1]
+
+
+PRESS = """
+def pytest_promptopt_iteration_finished(iteration):
+    os.kill(os.getpid(), signal.SIGINT)
+"""
+
+
+@pytest.mark.parametrize(
+    ("args", "status"),
+    [
+        (("--optimize-dry-run",), (0, 1)),
+        (("--promptopt-max-calls=3",), (4,)),
+        (("--promptopt-model=house/other",), (4,)),
+        (("--promptopt-max-calls=24",), (0, 1)),
+        (("ctrl-c",), (2,)),
+        ((), (0, 1)),
+    ],
+    ids=["dry run", "low ceiling", "refused", "ceiling", "ctrl-c", "once more"],
+)
+def test_only_another_decision_changes_what_a_run_has_written(
+    desk: Desk, args: tuple[str, ...], status: tuple[int, ...]
+) -> None:
+    run = finished(desk)
+    improved = desk.prompt.read_bytes(), desk.prompt.stat().st_ino
+    if args == ("ctrl-c",):
+        desk.write("conftest.py", CONFTEST + PRESS)
+        args = ()
+    options = ("--tb=no", "-p", "no:asyncio", f"--optimize-resume={run}", *args)
+    assert desk.pytester.runpytest_subprocess(*options, timeout=60).ret in status
+    assert (desk.prompt.read_bytes(), desk.prompt.stat().st_ino) == improved
+
+
+def test_another_decision_puts_the_original_back_and_says_so(desk: Desk) -> None:
+    run = finished(desk)
+    refuse = """
+def pytest_promptopt_accept(comparison):
+    from pytest_promptopt.refine.acceptance import Verdict
+    return Verdict(False, "on second thoughts")
+"""
+    desk.write("conftest.py", CONFTEST + refuse)
+    result = desk.run(f"--optimize-resume={run}", "--tb=no")
+    assert desk.text == WEAK
+    assert "prompts/sort.md was put back as it was before the run" in " ".join(result.stdout.str().split())
+
+
+def test_a_damaged_account_is_made_anew_and_named(desk: Desk) -> None:
+    run = cut_off(desk, MOMENT)
+    ledger = desk.path / ".promptopt" / "runs" / run / "ledger.db"
+    ledger.write_bytes(b"no database " * 400)
+    result = resume(desk)
+    assert result.ret in (0, 1)
+    assert "made anew from the journal" in " ".join(result.stdout.str().split())
+    assert list(ledger.parent.glob("ledger.db.damaged-*"))
+
+
+def test_a_damaged_last_run_is_named_and_no_older_one_taken_for_it(desk: Desk) -> None:
+    cut_off(desk, MOMENT)
+    run = cut_off(desk, MOMENT)
+    (desk.path / ".promptopt" / "runs" / run / "journal.jsonl").write_text("garbage\nmore\n")
+    result = desk.run("--optimize-resume")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"ERROR: --optimize-resume: the last run {run} is damaged (*"])
+
+
+@pytest.mark.parametrize("option", ["--optimize-resume=", "--promptopt-restore="])
+def test_an_empty_name_of_a_run_is_none(desk: Desk, option: str) -> None:
+    """As a script has it whose variable is not set."""
+    cut_off(desk, MOMENT)
+    asked = len(desk.told)
+    result = desk.run(option)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"ERROR: {option.rstrip('=')}: there is no run '' in *"])
+    assert len(desk.told) == asked
 
 
 # ------------------------------------------------------------------------------------------------ the runs

@@ -122,7 +122,7 @@ def test_a_wrong_key_is_one_sentence(project: Path, model: str) -> None:
     assert KEY[3:] not in output
     assert list(holders(project)) == []
     stopped = [
-        line for line in output.splitlines() if line.startswith("!") and "no model can be asked" in line
+        line for line in output.splitlines() if line.startswith("promptopt: ") and "not answered" in line
     ]
     assert len(stopped) == 1
     assert "HTTP 401" in stopped[0]

@@ -5,9 +5,13 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping
+from pathlib import Path
+from textwrap import dedent
 
 import pytest
 
+from pytest_promptopt.models.demo.feedback import is_feedback
+from tests.acceptance.desk import Desk
 from tests.acceptance.projects import Project
 
 WORDS = [f"word{number}" for number in range(60)]
@@ -185,3 +189,87 @@ def test_equal_questions_share_the_strictest_split(pytester: pytest.Pytester) ->
         "test_two[b]": "validation",
         "test_two[d]": "heldout",
     }
+
+
+@pytest.mark.parametrize("place", ["from the tests' folder", "in another checkout", "under another rootdir"])
+def test_neither_the_place_of_pytest_nor_of_the_project_moves_a_case(
+    pytester: pytest.Pytester, place: str
+) -> None:
+    plain = "".join(f"\n\n    def test_{n}(self, prompt):\n        prompt(word='{n}')\n" for n in range(20))
+    tests = f"""
+        from pathlib import Path
+
+        @pytest.mark.prompt("../prompts/repeat.md")
+        @pytest.mark.parametrize("word", {WORDS[:20]!r})
+        def test_word(prompt, word):
+            prompt(word=word)
+
+        @pytest.mark.prompt("../prompts/repeat.md")
+        @pytest.mark.parametrize("file", [Path(__file__).parents[1] / str(n) for n in range(20)], ids=str)
+        def test_file(prompt, file):
+            prompt(word=file.name)
+
+        class TestPlain:
+            pytestmark = pytest.mark.prompt("../prompts/repeat.md")
+        """
+
+    def divided(path: Path, start: Path) -> list[str]:
+        project = Project(pytester, "promptopt_split = 40/30/30", path=path)
+        project.tests(dedent(tests).rstrip() + plain, name="tests/test_it.py")
+        if place == "under another rootdir" and start != path:
+            (path / "pytest.ini").rename(start / "pytest.ini")
+            (start / "conftest.py").write_bytes((path / "conftest.py").read_bytes())
+        with pytest.MonkeyPatch.context() as shell:
+            shell.chdir(start)
+            project.run(f"--promptopt-report={path / 'out.json'}", str(path / "tests"))
+        data = json.loads((path / "out.json").read_text(encoding="utf-8"))
+        return [result["split"] for prompt in data["prompts"] for result in prompt["results"]]
+
+    one = pytester.path / "one" / "project"
+    expected = divided(one, one)
+    assert len(expected) == 60
+    assert len(set(expected)) == 3
+    other = pytester.path / "elsewhere" / "deep" / "project"
+    if place == "in another checkout":
+        assert divided(other, other) == expected
+    elif place == "from the tests' folder":
+        assert divided(one, one / "tests") == expected
+    else:
+        (other / "sub").mkdir(parents=True)
+        assert divided(other / "sub", other) == expected
+
+
+SECRET = "the HELDOUTSECRET card has not arrived"
+TWINS = f"""
+SECRET = {SECRET!r}
+
+@pytest.mark.prompt("prompts/sort.md")
+def test_twin(prompt):
+    assert prompt(message=SECRET) == "card_arrival"
+
+@pytest.mark.prompt("prompts/sort.md")
+def test_twin_that_asks_it_second(prompt):
+    prompt(message="my pin is blocked")
+    assert prompt(message=SECRET) == "card_arrival"
+
+@pytest.mark.heldout
+@pytest.mark.prompt("prompts/sort.md")
+def test_held_out(prompt):
+    first = prompt(message=SECRET)
+    assert prompt(message="again: " + first) == "card_arrival"
+"""
+
+
+@pytest.mark.parametrize("known", ["nothing", "the first calls", "all"])
+def test_cases_that_share_any_request_share_the_strictest_split_whatever_is_known(
+    pytester: pytest.Pytester, known: str
+) -> None:
+    desk = Desk(pytester)
+    desk.cases(more=TWINS)
+    if known != "nothing":
+        desk.run("--tb=no", *(["-k", "not held_out"] if known == "the first calls" else []))
+        (desk.path / "asked.log").unlink()
+    desk.optimize("--promptopt-max-iterations=2")
+    requests = [text for text in desk.told if is_feedback(text)]
+    assert requests
+    assert [text for text in requests if "HELDOUTSECRET" in text] == []

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sqlite3
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_promptopt.budget import DEFAULT_MAX_TOKENS, Ledger, Price, input_bound
+from pytest_promptopt.budget import DEFAULT_MAX_TOKENS, Ledger, Price, input_bound, output_bound
 from pytest_promptopt.errors import ErrorKind, ModelError
 from pytest_promptopt.records import Answer, Message, Request, Role, Spend, Usage
+
+
+def _nested(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    names = st.sampled_from(["n", "max_tokens", "tools", "type", "maxOutputTokens", "x"])
+    return st.lists(inner, max_size=3) | st.dictionaries(names, inner, max_size=3)
+
 
 PRICE = Price(input=1, output=10, cache_read=0.1, cache_write=1.25)
 REQUEST = Request("anthropic/claude-x", (Message("user", "hello"),), max_tokens=100)
@@ -72,11 +82,11 @@ def test_money_is_reserved_before_it_is_spent() -> None:
     first = ledger.reserve(REQUEST, Role.TARGET, PRICE)
     with pytest.raises(ModelError, match=r"may cost up to \$0\.00\d\d.*--promptopt-max-cost"):
         ledger.reserve(REQUEST, Role.TARGET, PRICE)
-    assert ledger.could_fit(REQUEST, PRICE)
+    assert ledger.in_the_way(REQUEST, PRICE)
     ledger.settle(first, answer(cost=0.1 * BOUND))
     second = ledger.reserve(REQUEST, Role.TARGET, PRICE)
     ledger.settle(second, answer(cost=BOUND))
-    assert not ledger.could_fit(REQUEST, PRICE)
+    assert not ledger.in_the_way(REQUEST, PRICE)
     assert ledger.spend.cost == pytest.approx(1.1 * BOUND)
 
 
@@ -140,11 +150,11 @@ def test_tokens_are_reserved_before_they_are_used() -> None:
     first = ledger.reserve(REQUEST, Role.TARGET, None)
     with pytest.raises(ModelError, match=r"may take up to 137 tokens, and 20 of 157 are left .*-max-tokens"):
         ledger.reserve(REQUEST, Role.OPTIMIZER, None)
-    assert ledger.could_fit(REQUEST, None)
+    assert ledger.in_the_way(REQUEST, None)
     ledger.settle(first, answer())
     second = ledger.reserve(REQUEST, Role.OPTIMIZER, None)
     ledger.settle(second, answer(usage=None))
-    assert not ledger.could_fit(REQUEST, None)
+    assert not ledger.in_the_way(REQUEST, None)
     used = ledger.spend.input_tokens + ledger.spend.output_tokens
     assert used == 20 + bound, "unknown usage is charged whole"
 
@@ -195,7 +205,7 @@ def test_a_provider_that_reports_more_than_was_reserved_ends_all_calls(
         ledger.reserve(REQUEST, Role.TARGET, PRICE)
     assert caught.value.kind is ErrorKind.BUDGET
     assert ledger.breach == str(caught.value)
-    assert not ledger.could_fit(REQUEST, PRICE)
+    assert not ledger.in_the_way(REQUEST, PRICE)
 
 
 def test_without_a_ceiling_nothing_is_too_much() -> None:
@@ -254,7 +264,7 @@ while fits:
         sent += 1
         ledger.settle(reserved, Answer("a", "m/x", "end_turn", Usage(20, 30), None, 0.0))
     except ModelError:
-        fits = ledger.could_fit(request, None)
+        fits = ledger.in_the_way(request, None)
 print(sent)
 """
 
@@ -293,3 +303,154 @@ def test_a_disk_that_is_full_lets_no_call_out(tmp_path: Path) -> None:
     book.close()
     later.move(tmp_path / "ledger.db")
     assert later.spend.cost == BOUND
+
+
+# ----------------------------------------------------------------------------- what multiplies what is billed
+
+
+@pytest.mark.parametrize(
+    ("parameters", "tokens"),
+    [
+        ({"top_p": 1.0, "logit_bias": {"7": 3}}, 100),
+        ({"n": 128}, 12_800),
+        ({"n": "4"}, 400),
+        ({"n": 2, "best_of": 5}, 500),
+        ({"num_return_sequences": 3}, 300),
+        ({"extra_body": {"n": 7}}, 700),
+        ({"generationConfig": {"candidateCount": 4, "maxOutputTokens": 1_000}}, 4_000),
+        ({"max_completion_tokens": 4_000}, 4_000),
+        ({"max_output_tokens": 4_000, "n": 2}, 8_000),
+        ({"options": {"num_predict": 300}}, 300),
+        ({"extra_body": {"n_predict": 300}}, 300),
+        ({"max_completion_tokens": 20}, 100),
+        ({"n": True, "best_of": None, "max_new_tokens": "many"}, 100),
+        ({"tools": [{"type": "function", "function": {"name": "n"}}, {"name": "look"}]}, 100),
+        ({"prediction": "x" * 48}, 150),
+    ],
+    ids=str,
+)
+def test_a_reservation_holds_all_that_parameters_can_make_of_an_answer(
+    parameters: dict[str, Any], tokens: int
+) -> None:
+    request = replace(REQUEST, parameters=parameters)
+    assert output_bound(request) == tokens
+    ledger = Ledger(max_tokens=input_bound(request) + tokens)
+    ledger.reserve(request, Role.TARGET, None)
+    with pytest.raises(ModelError, match="are left"):
+        ledger.reserve(request, Role.TARGET, None)
+    dear = Ledger(max_cost=PRICE.bound(request) * 0.99)
+    with pytest.raises(ModelError, match="may cost up to"):
+        dear.reserve(request, Role.TARGET, PRICE)
+
+
+def test_a_limit_by_another_name_is_the_limit_of_a_request_without_one() -> None:
+    request = replace(REQUEST, max_tokens=None, parameters={"max_completion_tokens": 50})
+    assert output_bound(request) == 50
+    assert output_bound(replace(request, parameters={})) == DEFAULT_MAX_TOKENS
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"modalities": ["text", "audio"]},
+        {"audio": {"voice": "x"}},
+        {"web_search_options": {"search_context_size": "high"}},
+        {"extra_body": {"plugins": [{"id": "web"}]}},
+        {"mcp_servers": [{"url": "https://x"}]},
+        {"tools": [{"type": "web_search_20250305", "name": "web_search"}]},
+        {"tools": [{"googleSearch": {}, "type": "google"}]},
+        {"fallbacks": ["openai/o3"]},
+        {"max_completion_tokens": -1},
+        {"options": {"num_predict": 0}},
+        {"n": 1e300},
+        {"n": 10**400},
+    ],
+    ids=str,
+)
+def test_what_nobody_can_bound_is_refused_under_a_ceiling_that_it_could_pass(
+    parameters: dict[str, Any],
+) -> None:
+    request = replace(REQUEST, parameters=parameters)
+    for ceiling in ({"max_tokens": 10**9}, {"max_cost": 10**6}):
+        with pytest.raises(ModelError, match="nobody can say before what a call to") as caught:
+            Ledger(**ceiling).reserve(request, Role.TARGET, PRICE)  # type: ignore[arg-type]
+        assert caught.value.kind is ErrorKind.BUDGET
+    Ledger(max_calls=1).reserve(request, Role.TARGET, PRICE)
+
+
+@given(st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3), _nested))
+def test_whatever_the_parameters_are_there_is_a_bound(value: Any) -> None:
+    request = replace(REQUEST, parameters={"n": value, "max_output_tokens": value, "extra_body": value})
+    assert 100 <= output_bound(request) <= 2**40
+    Ledger().reserve(request, Role.TARGET, PRICE)
+
+
+# ------------------------------------------------------------------------------------------ what can go wrong
+
+
+OWNER = """
+import sys, time
+from pathlib import Path
+from pytest_promptopt.budget import Ledger
+from pytest_promptopt.records import Message, Request, Role
+request = Request("m/x", (Message("user", "hello"),), max_tokens=100)
+ledger = Ledger(max_tokens=200, path=Path(sys.argv[1]))
+ledger.reserve(request, Role.TARGET, None)
+print("reserved", flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="zombies")
+def test_what_a_dead_process_had_reserved_is_waited_for_no_longer(tmp_path: Path) -> None:
+    """Dead is also who is a zombie, since nobody has asked how it ended: so xdist leaves its workers."""
+    command = [sys.executable, "-c", OWNER, str(tmp_path / "l.db")]
+    owner = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert owner.stdout is not None
+    try:
+        assert owner.stdout.readline() == "reserved\n"
+        ledger = Ledger(max_tokens=200, path=tmp_path / "l.db")
+        with pytest.raises(ModelError, match="are left"):
+            ledger.reserve(REQUEST, Role.TARGET, None)
+        assert ledger.in_the_way(REQUEST, None)
+        os.kill(owner.pid, signal.SIGKILL)
+        assert owner.stdout.read() == "", "it is gone, and a zombie"
+        assert not ledger.in_the_way(REQUEST, None)
+        assert ledger.spend.calls == 1
+    finally:
+        owner.kill()
+        owner.communicate()
+
+
+@pytest.mark.parametrize("damage", ["garbage", "folder", "other"])
+def test_a_damaged_account_is_set_aside_and_made_anew_from_the_journal(tmp_path: Path, damage: str) -> None:
+    path = tmp_path / "ledger.db"
+    if damage == "garbage":
+        path.write_bytes(b"no database " * 500)
+    elif damage == "folder":
+        path.mkdir()
+    else:
+        with sqlite3.connect(path) as book:
+            book.execute("CREATE TABLE spend (something)")
+        book.close()
+    ledger = Ledger(max_calls=9)
+    said = ledger.move(path, {Role.TARGET: Spend(7, 70, 7, 0.5, 1)})
+    [aside] = tmp_path.glob("ledger.db.damaged-*")
+    assert aside.name in said
+    assert "made anew from the journal" in said
+    ledger.keep(ledger.reserve(REQUEST, Role.TARGET, PRICE))
+    assert ledger.spend.calls == 8
+    ledger.close()
+    assert Ledger(path=path).spend.calls == 8
+
+
+def test_where_no_account_can_be_made_it_stays_in_memory(tmp_path: Path) -> None:
+    ledger = Ledger(max_calls=9)
+    said = ledger.move(tmp_path / "no such folder" / "ledger.db", {Role.TARGET: Spend(7, 70, 7, 0.5, 1)})
+    assert "kept in memory" in said
+    ledger.reserve(REQUEST, Role.TARGET, PRICE)
+    assert ledger.calls_left == 1
+
+
+def test_an_account_that_is_as_it_was_left_needs_no_word(tmp_path: Path) -> None:
+    assert Ledger().move(tmp_path / "ledger.db") == ""

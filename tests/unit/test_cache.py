@@ -139,11 +139,10 @@ def test_a_pickled_value_is_a_miss_and_runs_no_code(cache: Cache, folder: Path, 
 def test_a_pickled_key_is_a_miss_and_runs_no_code(cache: Cache, folder: Path, tmp_path: Path) -> None:
     cache.put("a", ANSWER)
     row(folder, raw=0)
+    with sqlite3.connect(folder / "cache.db") as connection:
+        connection.execute("UPDATE Cache SET key = ?", (pickle.dumps(Touch(tmp_path / "ran")),))
+    connection.close()
     assert cache.get("a") is None
-    from pytest_promptopt.textdisk import ForeignRowError, TextDisk
-
-    with pytest.raises(ForeignRowError):
-        TextDisk(str(folder)).get(pickle.dumps(Touch(tmp_path / "ran")), raw=False)
     assert not (tmp_path / "ran").exists()
 
 
@@ -285,9 +284,9 @@ def test_a_folder_that_cannot_be_made_is_said_once_and_in_nobodys_way(tmp_path: 
 
 def test_a_full_disk_is_said_once_and_what_is_stored_stays_readable(cache: Cache) -> None:
     cache.put("a", ANSWER)
-    with cache._open().transact():
-        pages = cache._open()._sql("PRAGMA page_count").fetchone()[0]
-        cache._open()._sql(f"PRAGMA max_page_count = {pages}")
+    with cache._open().use() as connection:
+        pages = connection.execute("PRAGMA page_count").fetchone()[0]
+        connection.execute(f"PRAGMA max_page_count = {pages}")
     large = Answer("x" * 1_000_000, "m/x", "end_turn", None, None, 0.0)
     cache.put("b", large)
     cache.put("c", large)
@@ -333,7 +332,6 @@ def test_threads_share_it(cache: Cache) -> None:
     def work(start: int) -> None:
         for number in range(start, start + 20):
             cache.put(str(number), ANSWER)
-        cache.leave()
 
     threads = [threading.Thread(target=work, args=(100 * n,)) for n in range(4)]
     for thread in threads:
@@ -369,7 +367,7 @@ def test_where_locks_do_not_work_everybody_asks_and_is_told_once(
     def refuse(*_: object) -> None:
         raise OSError(errno.ENOLCK, "No locks available")
 
-    monkeypatch.setattr("fcntl.lockf", refuse)
+    monkeypatch.setattr("pytest_promptopt.flights._lock", refuse)
     for _ in range(2):
         with cache.flight("a") as mine:
             assert mine
@@ -398,3 +396,101 @@ def test_a_killed_owner_leaves_the_flight_to_another(cache: Cache, folder: Path)
     owner.communicate()
     with cache.flight("a") as mine:
         assert mine
+
+
+def test_answers_of_an_earlier_version_are_found_and_kept(folder: Path) -> None:
+    """It kept them with diskcache, in a write-ahead log."""
+    folder.mkdir(parents=True)
+    with sqlite3.connect(folder / "cache.db") as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute(
+            "CREATE TABLE Cache (rowid INTEGER PRIMARY KEY, key BLOB, raw INTEGER, store_time REAL, "
+            "expire_time REAL, access_time REAL, access_count INTEGER DEFAULT 0, tag BLOB, "
+            "size INTEGER DEFAULT 0, mode INTEGER DEFAULT 0, filename TEXT, value BLOB)"
+        )
+        connection.execute("CREATE UNIQUE INDEX Cache_key_raw ON Cache (key, raw)")
+        text = json.dumps(ANSWER.to_json())
+        connection.execute("INSERT INTO Cache (key, raw, mode, value) VALUES ('a', 1, 1, ?)", (text,))
+    connection.close()
+    cache = Cache(folder)
+    assert cache.get("a") == ANSWER
+    cache.put("a", UNPRICED)
+    assert cache.get("a") == UNPRICED
+    cache.close()
+    assert not list(folder.glob("cache.db-wal"))
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from pytest_promptopt.cache import ResponseCache
+from pytest_promptopt.records import Answer
+folder, name = Path(sys.argv[1]), sys.argv[2]
+cache = ResponseCache(folder, warn=lambda text: print(text, flush=True))
+for number in range(60):
+    with cache.flight(f"{number:015x}"):
+        cache.put(f"{name}-{number}", Answer("x" * 3000, "m/x", "end_turn", None, None, 0.0))
+    for file in folder.iterdir():  # as whoever copies the project
+        try:
+            file.read_bytes()
+        except FileNotFoundError:
+            pass
+"""
+
+
+def elsewhere(script: str, *arguments: object) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", script, *map(str, arguments)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+
+
+def test_whoever_reads_its_files_does_not_take_its_locks_away(folder: Path) -> None:
+    writers = [elsewhere(WRITER, folder, name) for name in "abc"]
+    assert [writer.communicate()[0] for writer in writers] == ["", "", ""]
+    with sqlite3.connect(folder / "cache.db") as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        assert connection.execute("SELECT COUNT(*) FROM Cache").fetchone() == (180,)
+    connection.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="locks of a descriptor")
+def test_whoever_reads_the_file_of_the_flights_does_not_end_them(cache: Cache, folder: Path) -> None:
+    script = (
+        "import sys; from pathlib import Path; from pytest_promptopt.cache import ResponseCache\n"
+        "with ResponseCache(Path(sys.argv[1]), warn=print).flight('a') as mine: print(mine)\n"
+    )
+    with cache.flight("a"):
+        (folder / "flights.lock").read_bytes()
+        assert elsewhere(script, folder).communicate()[0] == "False\n"
+
+
+def test_what_can_be_read_of_a_damaged_database_is_kept(cache: Cache, folder: Path) -> None:
+    for number in range(200):
+        cache.put(str(number), ANSWER)
+    cache.close()
+    database = folder / "cache.db"
+    content = bytearray(database.read_bytes())
+    middle = len(content) // 8192 * 4096
+    content[middle : middle + 4096] = b"\xff" * 4096
+    database.write_bytes(content)
+
+    later = Cache(folder)
+    found = [number for number in range(200) if later.get(str(number)) == ANSWER]
+    assert 100 < len(found) < 200
+    [said] = later.warnings
+    assert "answers that could be read" in said
+    later.close()
+
+
+def test_a_process_that_was_forked_from_its_owner_leaves_it_alone(cache: Cache) -> None:
+    if not hasattr(os, "fork"):
+        pytest.skip("no fork")
+    cache.put("a", ANSWER)
+    child = os.fork()
+    if child == 0:
+        found = cache.get("a")
+        cache.close()
+        os._exit(0 if found is None else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    cache.put("b", ANSWER)
+    assert (cache.get("a"), cache.get("b"), cache.warnings) == (ANSWER, ANSWER, [])

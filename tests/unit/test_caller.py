@@ -5,8 +5,10 @@ from __future__ import annotations
 import _thread
 import asyncio
 import os
+import pickle
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,13 +19,13 @@ from typing import Any
 
 import pytest
 
-from pytest_promptopt.budget import Ledger, Price
+from pytest_promptopt.budget import Ledger, Price, input_bound
 from pytest_promptopt.cache import ResponseCache
-from pytest_promptopt.errors import ErrorKind, ModelError, SettingsError
+from pytest_promptopt.errors import CONSEQUENCES, ErrorKind, ModelError, SettingsError
 from pytest_promptopt.models.caller import Caller, Known, Paid
 from pytest_promptopt.models.registry import resolve
 from pytest_promptopt.models.retry import RetryPolicy
-from pytest_promptopt.records import Answer, Message, Request, Role, Usage
+from pytest_promptopt.records import Answer, Message, Request, Role, Spend, Usage
 from tests.wire import Reply, WireServer, message, refused
 
 KEY = "sk-test-0123456789abcdef"
@@ -233,18 +235,18 @@ def test_a_lasting_fault_ends_after_seven_attempts_and_is_remembered() -> None:
             with pytest.raises(ModelError, match="server error") as caught:
                 caller.ask(question(), Role.TARGET)
         assert caught.value.kind is ErrorKind.SERVER
-        assert caller.fatal is None
+        assert caller.hopeless(question("next")) is None
     assert len(model.asked) == 7
 
 
-@pytest.mark.parametrize("kind", [ErrorKind.BAD_REQUEST, ErrorKind.NOT_FOUND, ErrorKind.TOO_LARGE])
+@pytest.mark.parametrize("kind", [ErrorKind.BAD_REQUEST, ErrorKind.TOO_LARGE])
 def test_a_hopeless_request_is_not_retried_and_stops_nobody_else(kind: ErrorKind) -> None:
     model = FakeModel(failed(kind))
     with calling(model) as caller:
         [known] = settle(caller, question())
         assert known.error is not None
         assert known.error.kind is kind
-        assert caller.fatal is None
+        assert caller.hopeless(question("next")) is None
         assert caller.ask(question("next"), Role.TARGET).text == "NEXT"
 
 
@@ -253,7 +255,7 @@ def test_a_wrong_key_stops_the_run() -> None:
     with calling(model, ledger=ledger, concurrency=1) as caller:
         known = settle(caller, *(question(str(n)) for n in range(10)))
         assert {k.error.kind for k in known if k.error} == {ErrorKind.AUTHENTICATION}
-        assert caller.fatal is not None
+        assert caller.hopeless(question("later")) is not None
         with pytest.raises(ModelError, match="authentication"):
             caller.ask(question("later"), Role.OPTIMIZER)
     assert len(model.asked) == 1
@@ -313,11 +315,326 @@ def test_a_hanging_provider_ends_at_the_deadline() -> None:
 
 
 def test_a_defect_of_a_model_ends_its_own_request_only() -> None:
-    model = FakeModel(*(ZeroDivisionError(f"with {KEY}") for _ in range(7)))
-    with calling(model) as caller:
-        with pytest.raises(ModelError, match=r"ZeroDivisionError: with \[redacted\]"):
+    """It is not asked again: its code would do the same once more."""
+    model, ledger = FakeModel(ZeroDivisionError(f"with {KEY}")), Ledger(max_tokens=10_000)
+    with calling(model, ledger=ledger) as caller:
+        with pytest.raises(ModelError, match=r"ZeroDivisionError: with \[redacted\]") as caught:
             caller.ask(question(), Role.TARGET)
+        assert caught.value.kind is ErrorKind.DEFECT
+        assert len(model.asked) == 1
+        assert ledger.spend.output_tokens == 10, "it had waited for something, so it may have been billed"
         assert caller.ask(question("next"), Role.TARGET).text == "NEXT"
+
+
+class Odd(FakeModel):
+    """Does what `does` does with its answer."""
+
+    def __init__(self, does: Callable[[Answer], object], *, seconds: float | None = 0.0) -> None:
+        super().__init__()
+        self.does = does
+        self.waits = seconds is not None
+
+    async def complete(self, request: Request) -> Answer:
+        self.asked.append(request.messages[-1].content)
+        if self.waits:
+            await asyncio.sleep(0)
+        text = request.messages[-1].content.upper()
+        answer = Answer(text, request.model, "end_turn", Usage(3, 4), 0.001, 0.1)
+        return self.does(answer) if self.asked[-1] == "odd" else answer  # type: ignore[return-value]
+
+
+def test_what_fails_before_it_waits_for_anything_costs_nothing() -> None:
+    def forgot(answer: Answer) -> object:
+        return answer.client.ask()  # type: ignore[attr-defined]
+
+    model, ledger = Odd(forgot, seconds=None), Ledger(max_tokens=10_000, max_cost=1)
+    with calling(model, ledger=ledger) as caller:
+        with pytest.raises(ModelError, match="has no attribute 'client'"):
+            caller.ask(question("odd"), Role.TARGET)
+        assert (len(model.asked), ledger.spend.output_tokens, ledger.spend.cost) == (1, 0, 0.0)
+        assert ledger.spend.calls == 1
+
+
+def _raise(error: BaseException) -> Callable[[Answer], object]:
+    def raising(answer: Answer) -> object:
+        raise error
+
+    return raising
+
+
+@pytest.mark.parametrize("waits", [None, 0.0], ids=["at once", "later"])
+@pytest.mark.parametrize(
+    "error",
+    [
+        SystemExit("set HOUSE_KEY first"),
+        KeyboardInterrupt(),
+        GeneratorExit(),
+        BaseException("of a library"),
+        StopIteration(),
+        BaseExceptionGroup("two", [SystemExit()]),
+    ],
+    ids=repr,
+)
+def test_whatever_a_model_raises_ends_its_own_request_only(error: BaseException, waits: float | None) -> None:
+    with calling(Odd(_raise(error), seconds=waits)) as caller:
+        [known] = settle(caller, question("odd"))
+        assert known.error is not None
+        assert type(error).__name__ in str(known.error) or "StopIteration" in str(known.error)
+        assert caller.ask(question("next"), Role.TARGET).text == "NEXT"
+
+
+@pytest.mark.parametrize("error", [SystemExit("no"), KeyboardInterrupt()], ids=repr)
+def test_nobody_waits_for_a_loop_that_a_task_of_a_model_has_ended(error: BaseException) -> None:
+    class Exiting(FakeModel):
+        async def complete(self, request: Request) -> Answer:
+            async def leave() -> None:
+                raise error
+
+            self.task = asyncio.create_task(leave())
+            await asyncio.sleep(30)
+            return await super().complete(request)
+
+    with calling(Exiting()) as caller:
+        [known] = settle(caller, question())
+        assert known.error is not None
+        assert type(error).__name__ in str(known.error)
+        with pytest.raises(ModelError, match="has ended the event loop"):
+            caller.ask(question("later"), Role.TARGET)
+
+    async def ask() -> None:
+        with calling(Exiting()) as caller:
+            await caller.aask(question(), Role.TARGET)
+
+    with pytest.raises(ModelError, match="has ended the event loop"):
+        asyncio.run(ask())
+
+
+@pytest.mark.parametrize(
+    ("change", "usage", "cost"),
+    [
+        ({"usage": Usage(-10_000, 5)}, None, None),
+        ({"usage": Usage(10, 10**30)}, None, None),
+        ({"usage": Usage(10, 2**62)}, None, None),
+        ({"usage": Usage("10", "5")}, None, None),  # type: ignore[arg-type]
+        ({"usage": Usage(1.5, 5)}, None, None),  # type: ignore[arg-type]
+        ({"usage": Usage(True, 5)}, None, None),
+        ({"usage": Usage(1, 5, -1)}, None, None),
+        ({"usage": {"input_tokens": 1}}, None, None),
+        ({"cost": "0.1"}, Usage(3, 4), None),
+        ({"cost": float("nan")}, Usage(3, 4), None),
+        ({"cost": float("inf")}, Usage(3, 4), None),
+        ({"cost": -1.0}, Usage(3, 4), None),
+        ({"cost": 10**400}, Usage(3, 4), None),
+        ({"cost": 0}, Usage(3, 4), 0.0),
+        ({"latency": float("nan")}, Usage(3, 4), 0.001),
+        ({"latency": "long", "model": None}, Usage(3, 4), 0.001),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_true_of_an_answer_was_not_said(
+    change: dict[str, Any], usage: Usage | None, cost: float | None, open_cache: Callable[[], ResponseCache]
+) -> None:
+    """It is charged as it was reserved, so that no ceiling is passed."""
+    ledger, cache = Ledger(max_tokens=1000, max_cost=1), open_cache()
+    model = Odd(lambda answer: replace(answer, **change))
+    with calling(model, ledger=ledger, cache=cache) as caller:
+        answer = caller.ask(question("odd"), Role.TARGET)
+        assert (answer.text, answer.usage, answer.cost) == ("ODD", usage, cost)
+        assert 0 <= answer.latency < 10
+    spent = ledger.spend
+    bound = input_bound(question("odd")) + 10
+    assert spent.input_tokens + spent.output_tokens == (bound if usage is None else 7)
+    assert spent.cost == (PRICE.bound(question("odd")) if cost is None else cost)
+    assert cache.get(question("odd").key) == answer
+
+
+@pytest.mark.parametrize(
+    "returned",
+    ["pin", None, 7, {"text": "x"}, Answer(b"pin", "m/x", "end_turn", None, None, 0.0), Usage(1, 2)],  # type: ignore[arg-type]
+    ids=lambda value: type(value).__name__,
+)
+def test_what_is_no_answer_is_named_as_a_mistake_of_the_model(returned: object) -> None:
+    model, ledger = Odd(lambda answer: returned), Ledger(max_tokens=1000)
+    with calling(model, ledger=ledger) as caller:
+        with pytest.raises(ModelError, match="fake/model: the model returned a") as caught:
+            caller.ask(question("odd"), Role.TARGET)
+        assert caught.value.kind is ErrorKind.DEFECT
+        assert model.asked == ["odd"]
+        assert ledger.spend.output_tokens == 10, "it may have been billed"
+        assert caller.ask(question("next"), Role.TARGET).text == "NEXT"
+
+
+def test_an_empty_answer_is_repeated_once_and_then_it_is_the_answer(
+    open_cache: Callable[[], ResponseCache],
+) -> None:
+    model, ledger = Odd(lambda answer: replace(answer, text="")), Ledger()
+    for _ in range(2):
+        with calling(model, ledger=ledger, cache=open_cache()) as caller:
+            assert caller.ask(question("odd"), Role.TARGET).text == ""
+    assert len(model.asked) == 2
+    assert ledger.spend == Spend(2, 6, 8, 0.002, 0), "both are paid"
+
+
+def test_an_answer_that_is_empty_by_accident_is_not_the_answer() -> None:
+    texts = iter(["", "there"])
+    with calling(Odd(lambda answer: replace(answer, text=next(texts)))) as caller:
+        assert caller.ask(question("odd"), Role.TARGET).text == "there"
+
+
+@pytest.mark.parametrize("reason", ["tool_use", "tool_calls", "max_tokens", "refusal", "pause_turn"])
+def test_an_answer_without_text_that_ends_otherwise_is_not_repeated(reason: str) -> None:
+    model = Odd(lambda answer: replace(answer, text="", stop_reason=reason))
+    with calling(model) as caller:
+        assert caller.ask(question("odd"), Role.TARGET).stop_reason == reason
+    assert len(model.asked) == 1
+
+
+def test_an_empty_answer_stays_when_its_repetition_fails() -> None:
+    model = Odd(lambda answer: replace(answer, text=""))
+    with calling(model, ledger=Ledger(max_calls=1)) as caller:
+        assert caller.ask(question("odd"), Role.TARGET).text == ""
+
+
+@pytest.mark.parametrize("kind", [kind for kind in ErrorKind if CONSEQUENCES[kind].stops])
+def test_a_lasting_error_ends_all_calls_to_its_model_and_to_no_other(kind: ErrorKind) -> None:
+    class Failing(FakeModel):
+        async def complete(self, request: Request) -> Answer:
+            await super().complete(request)
+            raise failed(kind)
+
+    bad, good = Failing(), FakeModel()
+    with calling(resolve=lambda name: bad if name == "bad/model" else good) as caller:
+        known = settle(caller, question("1", "bad/model"))
+        known += settle(caller, *(question(str(n), "bad/model") for n in range(2, 9)))
+        assert {k.error.kind for k in known if k.error} == {kind}
+        assert caller.ask(question("next"), Role.TARGET).text == "NEXT"
+    assert bad.asked == ["1"]
+
+
+def test_a_refused_parameter_ends_the_calls_that_have_it() -> None:
+    class Refusing(FakeModel):
+        async def complete(self, request: Request) -> Answer:
+            answer = await super().complete(request)
+            if "top_q" in request.parameters:
+                raise ModelError(ErrorKind.BAD_REQUEST, "HTTP 400: unknown parameter: 'top_q'")
+            return answer
+
+    model = Refusing()
+    bad = [replace(question(str(n)), parameters={"top_q": 1}) for n in range(5)]
+    with calling(model) as caller:
+        known = settle(caller, bad[0]) + settle(caller, *bad[1:])
+        assert {k.error.kind for k in known if k.error} == {ErrorKind.PARAMETER}
+        assert caller.ask(question("next"), Role.TARGET).text == "NEXT"
+    assert model.asked == ["0", "next"]
+
+
+def test_a_model_that_cannot_be_made_is_tried_once() -> None:
+    tried = []
+
+    def resolving(name: str) -> FakeModel:
+        tried.append(name)
+        raise RuntimeError("no home")
+
+    ledger = Ledger()
+    with calling(resolve=resolving, ledger=ledger) as caller:
+        known = settle(caller, question("1")) + settle(caller, question("2"), question("3"))
+    assert ["RuntimeError: no home" in str(k.error) for k in known] == [True] * 3
+    assert (len(tried), ledger.spend.calls) == (1, 0)
+
+
+def test_answers_of_others_are_told_before_they_are_used(open_cache: Callable[[], ResponseCache]) -> None:
+    told: list[tuple[str, str]] = []
+
+    def on_known(request: Request, answer: Answer) -> None:
+        told.append((request.messages[0].content, answer.text))
+
+    with calling(FakeModel(), cache=open_cache(), on_known=on_known) as caller:
+        settle(caller, question("a"), question("b"), question("c"))
+    assert told == []
+    with calling(FakeModel(), cache=open_cache(), on_known=on_known) as caller:
+        caller.remember({question("c").key: Answer("C", "fake/model", "end_turn", None, None, 0.0)})
+        for _ in range(2):
+            assert caller.known(question("a")) is not None
+            caller.submit(question("b"), Role.OPTIMIZER)
+            assert caller.wait(timeout=5) or not caller.in_flight
+            assert caller.known(question("c")) is not None
+    assert told == [("a", "A"), ("b", "B")]
+
+
+def test_what_on_known_raises_reaches_whoever_waits(open_cache: Callable[[], ResponseCache]) -> None:
+    def full(request: Request, answer: Answer) -> None:
+        raise OSError("no space left for the journal")
+
+    with calling(FakeModel(), cache=open_cache()) as caller:
+        settle(caller, question())
+    with calling(FakeModel(), cache=open_cache(), on_known=full) as caller:
+        assert caller.known(question()) is not None
+        with pytest.raises(OSError, match="journal"):
+            caller.wait()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+def test_a_forked_process_is_told_that_it_cannot_ask() -> None:
+    with calling(FakeModel()) as caller:
+        caller.ask(question(), Role.TARGET)
+        child = os.fork()
+        if child == 0:
+            try:
+                caller.ask(question("other"), Role.TARGET)
+            except ModelError as error:
+                os._exit(0 if "forked" in str(pickle.loads(pickle.dumps(error))) else 1)
+            os._exit(2)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_a_process_that_may_have_few_files_has_few_calls_in_flight() -> None:
+    script = """
+import asyncio, resource, sys
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+from pathlib import Path
+from pytest_promptopt.cache import ResponseCache
+from tests.unit.test_caller import FakeModel, calling, question, settle
+
+class Connecting(FakeModel):
+    async def complete(self, request):
+        with open("/dev/null"), open("/dev/null"):
+            return await super().complete(request)
+
+model, said = Connecting(seconds=0.05), []
+with calling(model, cache=ResponseCache(Path(sys.argv[1]), warn=said.append), concurrency=50) as caller:
+    known = settle(caller, *(question(str(n)) for n in range(60)))
+print(len([k for k in known if k.answer]), 1 <= model.most <= 32, said)
+"""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-c", script, str(Path(folder, "cache"))]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert (done.stdout, done.stderr) == ("60 True []\n", "")
+
+
+def test_the_limit_on_files_is_raised_where_that_is_allowed() -> None:
+    script = """
+import resource
+from pytest_promptopt.models.descriptors import room_for
+hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, hard))
+print(room_for(100), resource.getrlimit(resource.RLIMIT_NOFILE)[0] > 132)
+"""
+    command = [sys.executable, "-c", script]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert (done.stdout, done.stderr) == ("100 True\n", "")
+
+
+def test_money_that_never_comes_free_is_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process that holds a reservation and neither ends nor settles it."""
+    ledger = Ledger(max_tokens=1)
+    monkeypatch.setattr(ledger, "in_the_way", lambda *_: frozenset({1}))
+    with calling(FakeModel(), ledger=ledger, retry=replace(QUICK, deadline=0.3)) as caller:
+        start = time.monotonic()
+        with pytest.raises(ModelError, match="are left"):
+            caller.ask(question(), Role.TARGET)
+        assert time.monotonic() - start < 5
 
 
 def test_a_model_that_cannot_be_resolved_ends_the_request() -> None:
@@ -357,8 +674,9 @@ def test_a_provider_that_is_down_is_left_alone_then_asked_once_and_then_the_run_
     policy = RetryPolicy(base=0.001, cap=0.002, breaker=5, rests=(0.02, 0.02))
     with calling(model, retry=policy, concurrency=4) as caller:
         known = settle(caller, *(question(str(n)) for n in range(100)))
-        assert caller.fatal is not None
-        assert caller.fatal.kind is ErrorKind.UNAVAILABLE
+        hopeless = caller.hopeless(question("later"))
+        assert hopeless is not None
+        assert hopeless.kind is ErrorKind.UNAVAILABLE
         assert all(k.error is not None for k in known)
         asked = len(model.asked)
         assert asked < 20
@@ -484,7 +802,7 @@ def test_errors_are_not_stored(open_cache: Callable[[], ResponseCache]) -> None:
 CHILD = """
 import asyncio, sys
 from pathlib import Path
-from pytest_promptopt.budget import Ledger, Price
+from pytest_promptopt.budget import Ledger, Price, input_bound
 from pytest_promptopt.cache import ResponseCache
 from pytest_promptopt.models.caller import Caller
 from pytest_promptopt.records import Answer, Message, Request, Role
@@ -609,8 +927,9 @@ def test_over_http_a_wrong_key_is_one_sentence_without_the_key(wire: WireServer)
         known = settle(caller, *(question(str(n), CLAUDE) for n in range(60)))
         sent = len(wire.requests)
         assert sent <= 50
-        assert caller.fatal is not None
-        assert caller.fatal.kind is ErrorKind.AUTHENTICATION
+        hopeless = caller.hopeless(question("later", CLAUDE))
+        assert hopeless is not None
+        assert hopeless.kind is ErrorKind.AUTHENTICATION
         settle(caller, question("later", CLAUDE))
         assert len(wire.requests) == sent
     assert all(k.error is not None and KEY not in str(k.error) for k in known)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import stat
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pytest_promptopt.captured import os
+from pytest_promptopt.evaluation import record
 from pytest_promptopt.home import ensure_home
 from pytest_promptopt.journal import Journal, JournalError, read
 
@@ -219,3 +221,38 @@ def test_an_empty_journal_cannot_be_continued(tmp_path: Path) -> None:
     (tmp_path / "journal.jsonl").write_bytes(b"half a l")
     with pytest.raises(JournalError, match="there is no event in it"):
         Journal.reopen(tmp_path / "journal.jsonl")
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["removed", "replaced"])
+def test_a_journal_that_is_gone_is_noticed(tmp_path: Path, again: bool) -> None:
+    journal = Journal.create(tmp_path / "run", "run")
+    journal.check()
+    journal.path.unlink()
+    if again:
+        journal.path.write_text("")
+    with pytest.raises(JournalError, match="was removed or replaced during the run"):
+        journal.check()
+    journal.close()
+
+
+def test_an_event_that_need_not_wait_for_the_disk_is_in_its_place(tmp_path: Path) -> None:
+    journal = Journal.create(tmp_path / "run", "run")
+    journal.append("opened")
+    journal.append("known", sync=False, key="k")
+    journal.append("stop")
+    assert [event.event for event in read(journal.path)] == ["opened", "known", "stop"]
+    journal.close()
+
+
+def test_a_clock_that_stands_still_gives_no_id_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Still:
+        @staticmethod
+        def now(zone: object) -> datetime:
+            return datetime(2026, 1, 2, 3, 4, 5, 6000, tzinfo=UTC)
+
+    monkeypatch.setattr(record, "datetime", Still)
+    ids = []
+    for _ in range(3):
+        ids.append(record._new_id(tmp_path))
+        (tmp_path / "runs" / ids[-1]).mkdir(parents=True)
+    assert ids == ["20260102-030405-006", "20260102-030405-006-2", "20260102-030405-006-3"]

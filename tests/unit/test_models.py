@@ -18,8 +18,9 @@ from pytest_promptopt.errors import CONSEQUENCES, ErrorKind, ModelError, Setting
 from pytest_promptopt.models import registry
 from pytest_promptopt.models.litellm_sdk import import_litellm
 from pytest_promptopt.models.prices import _LONG_PRICES, _PRICES, claude_price, price_of
-from pytest_promptopt.models.redact import MAX_LENGTH, redact
+from pytest_promptopt.models.redact import MAX_LENGTH, learn, learn_headers, redact
 from pytest_promptopt.models.retry import RetryPolicy, kind_of, retry_after
+from pytest_promptopt.models.unsent import unsent
 from pytest_promptopt.records import Message, Request, Usage
 from pytest_promptopt.settings import DEFAULT_OPTIMIZER_MODEL
 
@@ -60,7 +61,7 @@ def test_resolving_imports_no_sdk() -> None:
         "import sys; from pytest_promptopt.models.registry import resolve, preflight\n"
         "resolve('claude-opus-5-5'), resolve('openai/gpt-4o'), preflight('claude-opus-5-5')\n"
         "import pytest_promptopt.models.caller\n"
-        "assert not {'anthropic', 'litellm', 'openai', 'diskcache', 'httpx2'} & sys.modules.keys()\n"
+        "assert not {'anthropic', 'litellm', 'openai', 'httpx2'} & sys.modules.keys()\n"
     )
     environment = {"ANTHROPIC_API_KEY": "x" * 20, "PYTHONPATH": os.pathsep.join(sys.path)}
     subprocess.run([sys.executable, "-c", script], check=True, timeout=60, env=environment)
@@ -235,3 +236,85 @@ def test_messages_hold_no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_ordinary_words_are_not_taken_for_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SORT_KEY", "name")
     assert redact("name the risk-adjusted-return of task sk") == "name the risk-adjusted-return of task sk"
+
+
+@pytest.mark.parametrize(
+    ("environment", "said", "clean"),
+    [
+        (
+            {"X_BASE_URL": "http://bob:hunter%212@host/v1"},
+            "got Basic Ym9iOmh1bnRlciEy at http://bob:hunter%212@host, user bob:hunter!2",
+            "got Basic [redacted] at http://[redacted]@host, user [redacted]",
+        ),
+        (
+            {"X_CUSTOM_HEADERS": "x-gate: s3cr3tgate0001\nx-other: 1"},
+            "rejected: s3cr3tgate0001 and 1",
+            "rejected: [redacted] and 1",
+        ),
+        ({"X_CUSTOM_HEADERS": "x-gate:s3cr3tgate0002"}, "rejected s3cr3tgate0002", "rejected [redacted]"),
+        ({"A_CUSTOM_HEADERS": "Authorization: Own kj8sd7fh2"}, "Own kj8sd7fh2", "[redacted]"),
+        (
+            {"MY_ENDPOINT": "https://h/v1?sub=querysecret01"},
+            "at /v1?sub=querysecret01",
+            "at /v1?sub=[redacted]",
+        ),
+        ({"HTTPS_PROXY": "http://me:proxypass9@p:1"}, "with proxypass9", "with [redacted]"),
+        ({"GATEWAY_AUTH": "gatewaysecret7"}, "got gatewaysecret7", "got [redacted]"),
+        ({"DB_PASS": "letmein-please"}, "got letmein-please", "got [redacted]"),
+        ({}, "see https://u:p@host/x?api_key=abc&n=1", "see https://[redacted]@host/x?[redacted]&n=1"),
+        ({}, "Authorization: Token 9944b09199c62bcf", "Authorization: [redacted]"),
+        ({}, "a basic question about the token limit", "a basic question about the token limit"),
+        ({"BROKEN": "http://[::1"}, "fine", "fine"),
+    ],
+)
+def test_parts_and_forms_of_what_is_set_are_cut_out_though_it_is_gone(
+    environment: dict[str, str], said: str, clean: str
+) -> None:
+    learn(environment)
+    assert redact(said) == clean
+
+
+def test_what_a_client_sends_is_cut_out_wherever_it_has_that_from() -> None:
+    learn_headers({"X-Api-Key": "key-of-a-profile", "Accept": "application/json", "Authorization": object()})
+    assert redact("application/json: key-of-a-profile") == "application/json: [redacted]"
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (RuntimeError("Missing Gemini API key."), ErrorKind.AUTHENTICATION),
+        (RuntimeError("The api_key client option must be set"), ErrorKind.AUTHENTICATION),
+        (RuntimeError("Missing credentials. Please pass one of ..."), ErrorKind.AUTHENTICATION),
+        (RuntimeError("Missing API Key - A call is being made to fireworks"), ErrorKind.AUTHENTICATION),
+        (RuntimeError("Your default credentials were not found"), ErrorKind.AUTHENTICATION),
+        (RuntimeError("Unable to locate credentials"), ErrorKind.AUTHENTICATION),
+        (RuntimeError("No module named 'google'"), ErrorKind.SETUP),
+        (ModuleNotFoundError("boto3"), ErrorKind.SETUP),
+        (RuntimeError("LLM Provider NOT provided. Pass in the provider"), ErrorKind.SETUP),
+        (RuntimeError("You must specify a region."), ErrorKind.SETUP),
+        (RuntimeError("api_version is required"), ErrorKind.SETUP),
+        (ConnectionResetError("Connection reset by peer"), None),
+        (RuntimeError("the reply is no JSON"), None),
+    ],
+    ids=str,
+)
+def test_what_went_wrong_before_anything_was_sent_is_told_from_the_rest(
+    error: Exception, kind: ErrorKind | None
+) -> None:
+    assert unsent(error) is kind
+    if kind is not None:
+        assert not CONSEQUENCES[kind].retry
+        assert not CONSEQUENCES[kind].charged
+
+
+def test_an_environment_that_another_thread_changes_is_read_all_the_same() -> None:
+    class Changing(dict[str, str]):
+        def __getitem__(self, name: str) -> str:
+            raise KeyError(name)
+
+        def get(self, name: str, default: Any = None) -> Any:
+            self.pop("CURRENT", None)
+            return super().get(name, default)
+
+    learn(Changing(SOME_KEY="changing-secret-1", CURRENT="x"))
+    assert redact("got changing-secret-1") == "got [redacted]"

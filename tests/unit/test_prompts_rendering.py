@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_promptopt.errors import RenderError
+from pytest_promptopt.errors import PromptFileError, RenderError
 from pytest_promptopt.prompts import PromptFile
 from pytest_promptopt.records import Answer, Completion, Message
 
@@ -56,8 +56,58 @@ def test_role_lines_start_turns(tmp_path: Path) -> None:
 
 def test_role_lines_count_only_when_the_text_begins_with_one(tmp_path: Path) -> None:
     assert load(tmp_path, "An example:\nuser:\nHi\n").roles == ()
-    assert load(tmp_path, "\nUser:\nHi\n").roles == ()
+    assert load(tmp_path, "{# Who is asked #} user:\nHi\n").roles == ()
     assert load(tmp_path, "\nuser: \nsystem: is a word here\n").roles == ("user",)
+
+
+@pytest.mark.parametrize(
+    "text", ["System:\nYou sort.\n\nUSER: \nHi\n", "{# Two\nturns #}\n\nsystem:\nYou sort.\nuser:\nHi"]
+)
+def test_role_lines_are_seen_in_any_case_and_below_a_comment(tmp_path: Path, text: str) -> None:
+    assert load(tmp_path, text).render({}) == (Message("system", "You sort."), Message("user", "Hi"))
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("Human:\nHi\n", "route.md:1: `Human:` is text and no role: a chat begins with a line `system:`,"),
+        ("\n# System\nYou sort.", "route.md:2: `# System` is text"),
+        ("---\nmodel: demo\n---\n<|user|>\nHi", "route.md:4: `<|user|>` is text"),
+        ("You sort.\n\nsystem:\nSort.\nuser:\nHi", "route.md:3: `system:` is text and no role"),
+        (
+            "system:\nSort.\n{% for m in chat %}\n{{ m.role }}:\n{{ m.text }}\n{% endfor %}\nuser:\nHi",
+            "route.md:4: `{{ m.role }}:` begins no turn, since roles are found before the template is "
+            "rendered; give a history as messages=",
+        ),
+        ("system:\nSort.\n{{- m['role'] -}}:\nuser:\nHi", "route.md:3: `{{- m['role'] -}}:` begins no turn"),
+    ],
+)
+def test_what_looks_like_a_role_and_is_none_gets_a_hint(tmp_path: Path, text: str, hint: str) -> None:
+    [said] = load(tmp_path, text).hints
+    assert said.startswith(hint)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        CHAT,
+        "Answer as the user would.",
+        "# Instructions\nSort.",
+        "User: {{ question }}\nAssistant:",
+        "Sum up:\n{% for m in chat %}{{ m.role }}:\n{{ m.text }}{% endfor %}",
+        "An example:\nuser:\nHi",
+    ],
+)
+def test_other_texts_get_none(tmp_path: Path, text: str) -> None:
+    assert load(tmp_path, text).hints == ()
+
+
+def test_a_loop_across_turns_is_refused_at_its_turn(tmp_path: Path) -> None:
+    text = "system:\nSort.\n{% for m in chat %}\nuser:\n{{ m }}\n{% endfor %}\nassistant:\nOk"
+    with pytest.raises(PromptFileError, match=r"route.md:2: a template block goes across role lines; turns"):
+        load(tmp_path, text)
+    with pytest.raises(PromptFileError, match=r"route.md:3: template syntax error"):
+        load(tmp_path, "system:\nSort.\n{% for m in chat %}\nuser:\n{{ m }}\n")
 
 
 def test_a_conversation_follows_the_prompt(tmp_path: Path) -> None:
@@ -131,6 +181,63 @@ def test_an_unused_variable_is_an_error(tmp_path: Path) -> None:
     assert refusal(load(tmp_path, "Hello"), {"name": "Ann"}) == (
         "route.md: `name` given but not used by the prompt; given: `name`; the prompt declares: none"
     )
+
+
+@pytest.mark.parametrize("name", ["messages", "response_schema"])
+def test_a_variable_that_a_call_could_never_give_is_refused(tmp_path: Path, name: str) -> None:
+    file = load(tmp_path, f"Sum up.\n{{{{ {name} }}}}\n")
+    assert refusal(file, {}).startswith(
+        f"route.md:2: `{name}` is an argument of prompt(...); call the variable"
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{% if x is defined %}X: {{ x }}{% endif %}",
+        "{% if x is not defined %}none{% else %}{{ x }}{% endif %}",
+        "{% if x is undefined %}none{% elif y %}{{ x }}{% endif %}",
+        "{% if x is defined and x %}{{ x }}{% endif %}",
+        "{% if x is undefined or not x %}none{% else %}{{ x }}{% endif %}",
+        "{% if not (x is undefined) %}{% for each in x %}{{ each }}{% endfor %}{% endif %}",
+        "{{ x | default('none') }}",
+        "{{ x | d('none') | upper }}",
+        "{{ x if x is defined else 'none' }}",
+        "{% set x = x | default('none') %}{{ x }}",
+        "{% if x is not defined %}{% set x = 'none' %}{% endif %}{{ x }}",
+    ],
+)
+def test_a_variable_that_the_text_looks_for_may_be_left_out(tmp_path: Path, text: str) -> None:
+    file = load(tmp_path, text + "{{ y }}")
+    assert file.variables == {"x", "y"}
+    assert file.needed == {"y"}
+    assert file.render({"y": "1"})
+    assert file.render({"x": "text", "y": "1"}) != file.render({"y": "1"})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{% if x is defined %}yes{% endif %}{{ x }}",
+        "{% if x is defined or y %}{{ x }}{% endif %}",
+        "{% if x is not defined %}{{ x }}{% endif %}",
+        "{% if x is not none %}{{ x }}{% endif %}",
+        "{% if x %}{{ x }}{% endif %}",
+        "{{ x.name | default('none') }}",
+        "{{ y | default(x) }}",
+        "{% for each in y %}{% set x = each %}{% endfor %}{{ x }}",
+        "{% if y %}{% set x = 'none' %}{% endif %}{{ x }}",
+    ],
+)
+def test_a_variable_that_is_used_all_the_same_must_be_given(tmp_path: Path, text: str) -> None:
+    file = load(tmp_path, text)
+    assert "x" in file.needed
+    assert "`x` not given" in refusal(file, {"y": "1"})
+
+
+def test_a_variable_is_needed_when_one_turn_needs_it(tmp_path: Path) -> None:
+    file = load(tmp_path, "system:\n{{ x | default('none') }}\nuser:\n{{ x }}")
+    assert file.needed == {"x"}
 
 
 def test_names_that_the_template_sets_itself_are_not_asked_for(tmp_path: Path) -> None:

@@ -16,7 +16,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_promptopt.errors import PromptConflictError, PromptFileError
-from pytest_promptopt.prompts import PromptFile, check_writable, clear_strays, unified_diff, write_prose
+from pytest_promptopt.prompts import (
+    PromptFile,
+    check_writable,
+    clear_strays,
+    put_content,
+    save_beside,
+    unified_diff,
+    write_prose,
+)
 
 
 @pytest.fixture(scope="module")
@@ -297,3 +305,76 @@ def test_a_write_changes_only_the_prose(
     write_prose(file, "\n".join(new_lines))
 
     assert file.path.read_bytes() == (head + end.join(new_lines) + tail).encode()
+
+
+# --------------------------------------------------------------------------------- where it was, what it was
+
+
+def swap_folder(project: Path, outside: Path) -> None:
+    outside.mkdir()
+    (outside / "route.md").write_bytes((project / "prompts" / "route.md").read_bytes())
+    (project / "prompts" / "route.md").unlink()
+    (project / "prompts").rmdir()
+    (project / "prompts").symlink_to(outside)
+
+
+def swap_file(project: Path, outside: Path) -> None:
+    outside.mkdir()
+    (project / "prompts" / "route.md").rename(outside / "route.md")
+    (project / "prompts" / "route.md").symlink_to(outside / "route.md")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links")
+@pytest.mark.parametrize("swap", [swap_folder, swap_file])
+def test_what_leads_elsewhere_by_now_is_not_written_through(tmp_path: Path, swap: Any) -> None:
+    (tmp_path / "project" / "prompts").mkdir(parents=True)
+    file = load(tmp_path / "project" / "prompts", b"old\n")
+    swap(tmp_path / "project", tmp_path / "outside")
+    with pytest.raises(PromptConflictError, match="leads to another file"):
+        write_prose(file, "new")
+    with pytest.raises(OSError, match="not where it was"):
+        save_beside(file, "new", tag="later")
+    assert names(tmp_path / "outside") == ["route.md"]
+    assert (tmp_path / "outside" / "route.md").read_bytes() == b"old\n"
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes")
+def test_a_file_that_is_a_pipe_by_now_is_a_conflict_and_no_hang(tmp_path: Path) -> None:
+    file = load(tmp_path, b"old\n")
+    file.path.unlink()
+    os.mkfifo(file.path)
+    with pytest.raises(PromptConflictError, match="changed on disk"):
+        write_prose(file, "new")
+
+
+def test_a_name_of_full_length_can_be_written_and_saved_beside(tmp_path: Path) -> None:
+    name = "p" * 240 + ".md"
+    file = load(tmp_path, b"old\n", name=name)
+    write_prose(file, "new")
+    assert file.path.read_bytes() == b"new\n"
+    beside = save_beside(file, "newer", tag="optimized-20260101-000000-000")
+    assert beside.read_bytes() == b"newer\n"
+    assert names(tmp_path) == sorted([name, beside.name])
+    clear_strays(file)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX modes")
+@pytest.mark.parametrize("mode", [0o600, 0o644, 0o640])
+def test_a_text_saved_beside_is_as_private_as_its_prompt(tmp_path: Path, mode: int) -> None:
+    file = load(tmp_path, b"old\n")
+    file.path.chmod(mode)
+    assert stat.S_IMODE(save_beside(file, "new", tag="later").stat().st_mode) == mode
+
+
+def test_a_prompt_read_as_it_was_before_changes_only_what_lies_there_now(tmp_path: Path) -> None:
+    path = tmp_path / "route.md"
+    path.write_bytes(b"improved\n")
+    file = PromptFile.load(path, rootdir=tmp_path, before=b"---\nmodel: demo\n---\noriginal\n")
+    assert (file.prose, file.with_prose("other").on_disk) == ("original", b"improved\n")
+    before = path.stat().st_mtime_ns, path.stat().st_ino
+    put_content(file, b"improved\n")
+    assert (path.stat().st_mtime_ns, path.stat().st_ino) == before, "it is there already"
+    write_prose(file, "better")
+    assert path.read_bytes() == b"---\nmodel: demo\n---\nbetter\n"
+    with pytest.raises(PromptConflictError, match="changed on disk"):
+        put_content(file, file.original)

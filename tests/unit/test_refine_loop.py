@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -12,7 +12,7 @@ import pytest
 
 from pytest_promptopt.errors import ErrorKind, ModelError, PromptConflictError
 from pytest_promptopt.journal import Journal, read
-from pytest_promptopt.records import Answer, CaseResult, Request, Split
+from pytest_promptopt.records import Answer, CaseResult, Request, Role, Spend, Split
 from pytest_promptopt.refine.confirmation import FIRST_SAMPLE, SAMPLES_OF_A_RUN, first_sample
 from pytest_promptopt.refine.evaluator import StopRun, Trial
 from pytest_promptopt.refine.halting import Phase
@@ -194,6 +194,33 @@ def test_a_best_text_that_turns_out_no_better_where_it_was_not_run_gives_way_to_
     assert (result.outcome, result.after) == ("unchanged", result.before)
     assert "candidate 1.1 is not better once it was run on all cases (50.0% to 50.0% of 12" in result.note
     assert not world.fresh
+
+
+class Paying(World):
+    """Every run of a case is a paid call."""
+
+    def spend(self) -> Mapping[Role, Spend]:
+        runs = sum(len(trial.cases) for trials in self.evaluated for trial in trials)
+        return {**super().spend(), Role.TARGET: Spend(calls=runs)}
+
+
+def test_cases_that_were_spared_are_told_of_and_their_calls_are_in_an_iteration() -> None:
+    told: list[MadeUp] = []
+    iterations: list[Iteration] = []
+    paid: list[int] = []
+
+    def finished(iteration: Iteration) -> None:
+        iterations.append(iteration)
+        paid.append(sum(spend.calls for spend in world.spend().values()))
+
+    cases = needs("a b b b s s s s " + "- " * 8)
+    prompts = [FakePrompt(prose="Route {{ ticket }}. s")]
+    observed = Policies(made_up=told.append, iteration_finished=finished)
+    world = Paying(cases, ["a s", "a b not s", "a s b"], prompts=prompts, policies=observed)
+    world.result(seed=30, max_iterations=3)
+    assert told == [MadeUp(7, 12 / 16, 4, 7), MadeUp(7, 1.0, 0, 7)]
+    measured_first = len(cases)
+    assert sum(iteration.spend.calls for iteration in iterations) == paid[-1] - measured_first
 
 
 # ----------------------------------------------------------------------------- the passage to blame

@@ -23,7 +23,7 @@ from pytest_promptopt.reports.live import (
     progress_for,
     refusal_lines,
 )
-from pytest_promptopt.results import CandidateResult, Foresight, Iteration, SplitScore
+from pytest_promptopt.results import CandidateResult, Foresight, Iteration, MadeUp, SplitScore
 
 ROUTE = "prompts/route.md"
 HIDE, SHOW = "\x1b[?25l", "\x1b[?25h"
@@ -134,6 +134,7 @@ def test_a_gain_is_shown_from_what_the_iteration_began_with() -> None:
 
 def test_the_start_is_the_rate_of_the_cases_that_have_a_result() -> None:
     some, none = score(Split.TRAIN, 3, 0.5, errored=1), score(Split.VALIDATION, 2, None, errored=2)
+    assert measured_line([]) == "  before: all cases are held out"
     assert measured_line([some, none]) == (
         "  before: 50.0% of 2 training cases (1 errored), no validation case (2 errored)"
     )
@@ -170,6 +171,33 @@ def test_a_log_gets_a_line_for_each_phase_and_iteration() -> None:
         LINE,
         REFUSAL,
     ]
+
+
+def test_cases_that_were_spared_are_told_of_when_they_were_run() -> None:
+    log = io.StringIO()
+    progress = LineProgress(log)
+    progress.phase("training", ROUTE)
+    progress.made_up(MadeUp(1, 1.0, 0, 1))
+    progress.iteration(ITERATION)
+    progress.made_up(MadeUp(17, 71 / 72, 1, 17))
+    progress.phase("confirmation", ROUTE)
+    progress.made_up(MadeUp(2, None, 2, 0))
+    progress.phase("confirmation", "prompts/other.md")
+    progress.made_up(MadeUp(2, 0.5, 2, 2))
+    assert [line for line in log.getvalue().splitlines() if "made up" in line] == [
+        "  1 case made up: 100.0% (0 fail; 1 call)",
+        "  after iteration 2: 17 cases made up: 98.6% (1 fails; 17 calls)",
+        "  after iteration 2: 2 cases made up: unknown (2 fail; 0 calls)",
+        "  2 cases made up: 50.0% (2 fail; 2 calls)",
+    ]
+
+
+def test_a_note_is_a_line_of_its_own(terminal_file: io.TextIOWrapper) -> None:
+    progress = LiveProgress(terminal_file)
+    watch(progress)
+    progress.note("promptopt: strategy \x1b[2Kevolve")
+    progress.finished()
+    assert "promptopt: strategy \\x1b[2Kevolve\n" in written(terminal_file)
 
 
 def test_the_last_phase_is_called_held_out() -> None:

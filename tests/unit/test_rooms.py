@@ -17,9 +17,10 @@ PACKAGE = Path(pytest_promptopt.__file__).parent
 
 #: From the ground up. A room imports only from floors below its own, never from a neighbour.
 FLOORS = (
-    {"records", "errors"},
-    {"results", "settings", "evidence", "home", "textdisk", "flights"},
-    {"cache", "budget"},
+    {"records", "errors", "captured"},
+    {"results", "settings", "evidence", "home", "database", "flights", "billing"},
+    {"cache", "account"},
+    {"budget"},
     {"models", "journal", "failures", "prompts"},
     {"refine"},
     {"reports", "gate", "strategies"},
@@ -32,8 +33,8 @@ FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 KNOW_PYTEST = ("plugin", "options", "hookspecs", "evaluation")
 
 #: Imported in every pytest session of a machine that has the package, used or not.
-ALWAYS_IMPORTED = ("plugin", "options", "hookspecs", "settings", "records", "errors")
-HEAVY = {"anthropic", "litellm", "rich", "deepdiff", "jinja2", "yaml", "diskcache"}
+ALWAYS_IMPORTED = ("plugin", "options", "hookspecs", "settings", "records", "errors", "captured")
+HEAVY = {"anthropic", "litellm", "rich", "deepdiff", "jinja2", "yaml"}
 
 
 @dataclass(frozen=True)

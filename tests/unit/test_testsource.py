@@ -128,6 +128,7 @@ ASSERTS = {
     "a member of an enum": ("assert Queue(prompt(q=q)) == Queue.BILLING", "billing"),
     "a decimal": ("assert decimal.Decimal(prompt(q=q)) == decimal.Decimal('1.50')", "1.50"),
     "a date": ("assert date.fromisoformat(prompt(q=q)) == date(2024, 5, 1)", "2024-05-01"),
+    "a condition that fails": ("if prompt(q=q) != label:\n        pytest.fail('wrong')", "billing"),
     "a length": ("assert len(prompt(q=q)) == 5", None),
     "a length besides": ("it = prompt(q=q)\n    assert len(it) == 5\n    assert it == label", "billing"),
     "a count that is asked for": ("assert prompt(q=q).json() == len(label)", 7),

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from pytest_promptopt.errors import ErrorKind, ModelError
+from pytest_promptopt.models.limits import CLAUDE_MAX_TOKENS
 from pytest_promptopt.models.registry import resolve
 from pytest_promptopt.records import Answer, Message, Request, StopReason, Usage
 from tests.wire import Reply, WireServer, chat, message, refused
@@ -78,6 +79,7 @@ def test_an_answer_knows_its_text_usage_price_and_stop_reason(wire: WireServer, 
 
 def test_anthropic_is_sent_system_stop_schema_and_unnamed_parameters(wire: WireServer) -> None:
     schema = {"type": "object", "properties": {"queue": {"type": "string"}}}
+    closed = {**schema, "additionalProperties": False}
     model = resolve(CLAUDE)
     request = Request(
         CLAUDE,
@@ -113,20 +115,72 @@ def test_anthropic_is_sent_system_stop_schema_and_unnamed_parameters(wire: WireS
         "stop_sequences": ["END"],
         "temperature": 0.7,
         "thinking": {"type": "disabled"},
-        "output_config": {"format": {"type": "json_schema", "schema": schema}},
+        "output_config": {"format": {"type": "json_schema", "schema": closed}},
     }
 
 
 def test_openai_is_sent_stop_schema_and_parameters(wire: WireServer) -> None:
-    schema = {"type": "object", "properties": {"queue": {"type": "string"}}}
+    schema = {"type": "object", "properties": {"queue": {"type": "string"}}, "required": ["queue"]}
     ask(GPT, stop=("END",), parameters={"temperature": 0.7}, response_schema=schema)
     [received] = wire.requests
     assert received.path == "/v1/chat/completions"
     sent = received.body
     assert sent["messages"] == [{"role": "user", "content": "hello"}]
     assert (sent["model"], sent["temperature"], sent["stop"]) == ("gpt-4o-mini", 0.7, ["END"])
-    assert sent["max_tokens"] > 0
-    assert sent["response_format"]["json_schema"]["schema"] == schema
+    assert "max_tokens" not in sent
+    wanted = sent["response_format"]["json_schema"]
+    assert (wanted["schema"], wanted["strict"]) == ({**schema, "additionalProperties": False}, True)
+
+
+def test_openai_is_asked_for_an_open_schema_without_a_promise(wire: WireServer) -> None:
+    schema = {"type": "object", "additionalProperties": {"type": "integer"}}
+    ask(GPT, response_schema=schema)
+    wanted = wire.requests[0].body["response_format"]["json_schema"]
+    assert (wanted["schema"], wanted["strict"]) == (schema, False)
+
+
+def test_claude_is_not_asked_for_an_open_schema(wire: WireServer) -> None:
+    """Its wire has no other mode than the strict one, and refuses free keys."""
+    error = failure(CLAUDE, response_schema={"type": "object", "additionalProperties": {"type": "integer"}})
+    assert error.kind is ErrorKind.BAD_REQUEST
+    assert "response_schema= cannot be promised by Claude models: the schema is an object with" in str(error)
+    assert wire.requests == []
+
+
+def test_claude_is_sent_the_limit_that_its_wire_demands(wire: WireServer) -> None:
+    ask(CLAUDE)
+    assert wire.requests[0].body["max_tokens"] == CLAUDE_MAX_TOKENS
+    wire.script(Reply(body=message("part", stop_reason="max_tokens")))
+    error = failure(CLAUDE)
+    assert (error.kind, len(wire.requests)) == (ErrorKind.CUT_SHORT, 2)
+    assert "cut off after 32,000 tokens" in str(error)
+    wire.script(refused(400, "max_tokens: 32000 > 4096"))
+    assert "max_tokens was not set, so 32000 was sent" in str(failure(CLAUDE))
+    wire.script(refused(400, "max_tokens: 32000 > 4096"))
+    assert "was not set" not in str(failure(CLAUDE, max_tokens=32_000))
+
+
+@BOTH
+def test_the_schema_of_a_pydantic_model_is_taken(wire: WireServer, model: str) -> None:
+    from pydantic import BaseModel
+
+    class Line(BaseModel):
+        text: str
+
+    class Invoice(BaseModel):
+        amount: int
+        note: str | None = None
+        lines: list[Line]
+
+    assert ask(model, response_schema=Invoice.model_json_schema()).text == "HELLO"
+
+
+@BOTH
+def test_a_length_is_sent_once_however_it_is_spelled(wire: WireServer, model: str) -> None:
+    ask(model, max_tokens=9, parameters={"max_completion_tokens": 9})
+    sent = wire.requests[0].body
+    name = "max_tokens" if model == CLAUDE else "max_completion_tokens"
+    assert {key: value for key, value in sent.items() if value == 9} == {name: 9}
 
 
 @BOTH
@@ -138,7 +192,7 @@ def test_max_tokens_is_an_answer(wire: WireServer, model: str) -> None:
             else chat("part", finish_reason="length")
         )
     )
-    answer = ask(model)
+    answer = ask(model, max_tokens=5)
     assert (answer.text, answer.stop_reason) == ("part", StopReason.MAX_TOKENS)
 
 
@@ -163,7 +217,25 @@ def test_thinking_is_not_part_of_the_text(wire: WireServer) -> None:
         {"type": "text", "text": "B"},
     ]
     wire.script(Reply(body=message(content=blocks)))
-    assert ask(CLAUDE).text == "AB"
+    answer = ask(CLAUDE)
+    assert (answer.text, answer.thinking) == ("AB", "hm")
+
+
+@pytest.mark.parametrize(
+    ("body", "text", "thinking"),
+    [
+        (chat("<think>\nmaybe delivery\n</think>\n\nbilling"), "billing", "maybe delivery"),
+        (chat("maybe delivery\n</think>\n\nbilling"), "billing", "maybe delivery"),
+        (chat("billing", reasoning_content="maybe delivery"), "billing", "maybe delivery"),
+        (chat("<think>\nmaybe deli", finish_reason="length"), "", "maybe deli"),
+    ],
+)
+def test_what_an_open_model_thinks_aloud_is_no_part_of_its_text(
+    wire: WireServer, body: object, text: str, thinking: str
+) -> None:
+    wire.script(Reply(body=body))
+    answer = ask(GPT)
+    assert (answer.text, answer.thinking.strip()) == (text, thinking)
 
 
 def test_an_unknown_stop_reason_is_kept(wire: WireServer) -> None:
@@ -328,9 +400,54 @@ def test_anthropic_names_a_malformed_body(wire: WireServer, body: object) -> Non
 @pytest.mark.parametrize(
     ("model", "body"), [(CLAUDE, message(None)), (CLAUDE, message("")), (GPT, chat(None)), (GPT, chat(""))]
 )
-def test_an_empty_answer_is_an_error(wire: WireServer, model: str, body: object) -> None:
+def test_an_answer_of_nothing_is_an_answer(wire: WireServer, model: str, body: object) -> None:
     wire.script(Reply(body=body))
-    assert failure(model).kind is ErrorKind.EMPTY
+    answer = ask(model)
+    assert (answer.text, answer.stop_reason) == ("", StopReason.END)
+
+
+@pytest.mark.parametrize(
+    ("model", "body", "reason"),
+    [
+        (CLAUDE, message(None, stop_reason="tool_use"), "tool_use"),
+        (GPT, chat(None, finish_reason="tool_calls"), "tool_calls"),
+    ],
+)
+def test_a_call_of_a_tool_is_an_answer(wire: WireServer, model: str, body: object, reason: str) -> None:
+    wire.script(Reply(body=body))
+    answer = ask(model)
+    assert (answer.text, answer.stop_reason) == ("", reason)
+
+
+def test_a_client_that_cannot_be_made_is_an_error_of_the_setup(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where a user has no home: the SDK looks for its profiles there."""
+
+    def homeless() -> bool:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr("pytest_promptopt.models.anthropic_sdk.has_credentials", homeless)
+    error = failure(CLAUDE)
+    assert error.kind is ErrorKind.SETUP
+    assert "Could not determine home directory" in str(error)
+
+
+@pytest.mark.parametrize("count", [-1, 10**30, "7", 1.5, True, [3]], ids=str)
+@pytest.mark.parametrize("name", ["input_tokens", "output_tokens"])
+def test_counters_that_cannot_be_true_were_not_said(wire: WireServer, name: str, count: object) -> None:
+    usage = {"input_tokens": 5, "output_tokens": 2, name: count}
+    wire.script(Reply(body=message("fine", usage=usage)))
+    answer = ask(CLAUDE)
+    assert (answer.text, answer.usage, answer.cost) == ("fine", None, None)
+
+
+@pytest.mark.parametrize("count", [-1, 10**30], ids=str)
+def test_counters_of_the_other_wire_that_cannot_be_true_were_not_said(
+    wire: WireServer, count: object
+) -> None:
+    usage = {"prompt_tokens": 5, "completion_tokens": count, "total_tokens": 7}
+    wire.script(Reply(body=chat("fine", usage=usage)))
+    answer = ask(GPT)
+    assert (answer.text, answer.usage) == ("fine", None)
 
 
 @BOTH
@@ -340,9 +457,9 @@ def test_a_lone_surrogate_arrives(wire: WireServer, model: str) -> None:
 
 
 def test_a_retired_model_works_when_warnings_are_errors(wire: WireServer) -> None:
-    from anthropic.resources.messages.messages import DEPRECATED_MODELS  # type: ignore[attr-defined]
+    from anthropic.resources.messages import messages
 
-    retired = sorted(DEPRECATED_MODELS)[0]
+    retired = min(vars(messages)["DEPRECATED_MODELS"])  # where that table lives differs between versions
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         answer = ask(f"anthropic/{retired}")

@@ -7,8 +7,7 @@ holds no answers.
 
 from __future__ import annotations
 
-import time
-
+from pytest_promptopt.captured import time
 from pytest_promptopt.models.demo.feedback import is_feedback
 from pytest_promptopt.models.demo.optimizer import propose
 from pytest_promptopt.models.demo.target import answer

@@ -1,0 +1,117 @@
+"""What a request may be billed: how many answers, how long, and what nobody can know before."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+
+from pytest_promptopt.records import LENGTH_NAMES, Request
+
+# Without capitals and underscores: providers write the same names in both ways.
+
+#: Parameters that ask for several answers to one request, each billed.
+_COUNTS = frozenset(
+    {"n", "bestof", "candidatecount", "numgenerations", "numoutputs", "numresults", "numreturnsequences"}
+)
+
+#: Parameters that limit an answer; where several are given, a provider may hold to any one of them.
+_LIMITS = frozenset(
+    {name.replace("_", "").lower() for name in LENGTH_NAMES}
+    | {"maxgenlen", "maxlength", "maxtokencount", "maxtokens"}
+)
+
+#: Parameters by which a provider reads or says more than what is sent and what the limit allows: results of
+#: searches, audio, what it keeps of earlier calls, further calls to other models.
+_UNBOUNDED = frozenset(
+    {
+        "audio",
+        "cachedcontent",
+        "container",
+        "contextwindowfallbackdict",
+        "contextwindowfallbacks",
+        "conversation",
+        "enablesearch",
+        "fallbacks",
+        "googlesearchretrieval",
+        "mcpservers",
+        "modalities",
+        "models",
+        "plugins",
+        "previousresponseid",
+        "responsemodalities",
+        "searchparameters",
+        "websearch",
+        "websearchoptions",
+    }
+)
+
+#: Tokens. More are no number that an account can hold together with others, so they are none that a call has.
+MOST = 2**40
+
+#: Tools of these types are the caller's own; any other one the provider runs, and bills.
+_OWN_TOOLS = ("function", "custom")
+
+
+def answer_bound(request: Request, default: int) -> int:
+    """The most tokens of all answers to `request` together.
+
+    :param default: tokens of an answer without a limit.
+    """
+    given = [(_plain(name), value) for name, value in _named(request.parameters)]
+    limits = [request.max_tokens, *(_number(value) for name, value in given if name in _LIMITS)]
+    counts = [_number(value) or 1 for name, value in given if name in _COUNTS]
+    # A predicted answer is billed where the real one differs.
+    predicted = sum(len(json.dumps(value).encode()) for name, value in given if name == "prediction")
+    longest = max((limit for limit in limits if limit is not None), default=default)
+    return min(longest * max(counts, default=1) + predicted, MOST)
+
+
+def unbounded(request: Request) -> str:
+    """The parameter by which `request` may bill more than can be known before; empty when there is none."""
+    return next(
+        (name for name, value in _named(request.parameters) if _is_unbounded(_plain(name), value)), ""
+    )
+
+
+def _is_unbounded(name: str, value: object) -> bool:
+    if name in _LIMITS | _COUNTS:
+        number = _given(value)
+        return number is not None and not 0 < number < MOST  # some read 0 or less as "no limit"
+    return bool(value) and (name in _UNBOUNDED or (name == "tools" and _has_foreign(value)))
+
+
+def _named(value: object) -> Iterator[tuple[str, object]]:
+    """All names in a value, however deep: ``extra_body``, ``generation_config`` and ``options`` hold more."""
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            yield str(name), inner
+            yield from _named(inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from _named(inner)
+
+
+def _plain(name: str) -> str:
+    return name.replace("_", "").replace("-", "").lower()
+
+
+def _number(value: object) -> int | None:
+    number = _given(value)
+    return None if number is None or not math.isfinite(number) else max(0, math.ceil(number))
+
+
+def _given(value: object) -> float | None:
+    """A number, also one that is written as text; None for anything else, which is no setting."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        return float(value)
+    except (ValueError, OverflowError):
+        return None if isinstance(value, str) else math.inf
+
+
+def _has_foreign(tools: object) -> bool:
+    return isinstance(tools, list | tuple) and any(
+        isinstance(tool, Mapping) and tool.get("type", "custom") not in _OWN_TOOLS for tool in tools
+    )

@@ -1,0 +1,110 @@
+"""Model calls on their way, and the times when there must be none."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+from pytest_promptopt.evaluation.exchanges import Exchange, Exchanges, process_state
+from pytest_promptopt.models.caller import Caller
+from pytest_promptopt.records import Request, Role
+
+
+class Traffic:
+    """Calls for cases. Usually they are under way while further cases run.
+
+    Where the tests change something of the process that calls need, `alternates` is set: cases are run while
+    no call is under way, and calls are made while no test runs.
+    """
+
+    def __init__(
+        self, caller: Caller, reach: Callable[[str], frozenset[str]], *, running: Callable[[], bool]
+    ) -> None:
+        """:param reach: the modules that the calls of a model need.
+        :param running: whether one of our cases is run just now.
+        """
+        self._caller = caller
+        self._reach = reach
+        self._running = running
+        self.exchanges = Exchanges(self._before_exchange)
+        self.alternates = False
+        self._held: list[Request] = []
+        self._landed: frozenset[str] = frozenset()
+        self._connected: set[str] = set()
+        self._state = process_state()
+        self._environment = dict(os.environ)
+
+    def connect(self, model: str) -> None:
+        """Have `model` ready. Not while a test runs: what it reads would be that test's."""
+        if model not in self._connected:
+            self._connected.add(model)
+            self._caller.connect(model)
+            self._state = process_state()  # SDKs set variables for themselves
+
+    def connect_inside(self, model: str) -> None:
+        """The same in the middle of a test, which finds its environment as it was afterwards."""
+        if model in self._connected:
+            return
+        own = dict(os.environ)
+        os.environ.clear()
+        os.environ.update(self._environment)
+        try:
+            self.connect(model)
+        finally:
+            os.environ.clear()
+            os.environ.update(own)
+
+    def submit(self, request: Request) -> None:
+        """Make a call, at once or with the others that wait. Not while a test runs."""
+        self.connect(request.model)
+        if self.alternates:
+            self._held.append(request)
+        else:
+            self._caller.submit(request, Role.TARGET)
+
+    def landed(self, timeout: float | None) -> frozenset[str]:
+        """Keys of the calls that ended, after waiting up to `timeout` seconds (None: until there is one)."""
+        if self._held and timeout is None:
+            held, self._held = self._held, []
+            for request in held:
+                self._caller.submit(request, Role.TARGET)
+            self.quiet()
+        keys = self._landed or self._caller.wait(timeout)
+        self._landed = frozenset()
+        return keys
+
+    def quiet(self) -> None:
+        """Wait for all calls that are under way. Those that are held wait on."""
+        while self._caller.in_flight:
+            self._landed |= self._caller.wait()
+
+    def alternate(self) -> None:
+        """From now on, calls and tests take turns."""
+        self.alternates = True
+        self.quiet()
+
+    def look(self) -> bool:
+        """Notice, in the middle of a test, that it has changed what calls need; True in any case."""
+        if not self.alternates and process_state() != self._state:
+            self._landed |= self._caller.wait(0)
+            self.alternate()
+            self._caller.forget_errors(self._landed)  # what they met was not meant for them
+        return True
+
+    def exchanged(self, model: str) -> list[Exchange]:
+        """What tests have exchanged for now of what the calls of `model` need."""
+        if not self.exchanges:
+            return []
+        return [exchange for exchange in self.exchanges if exchange.belongs_to(self._reach(model))]
+
+    def _before_exchange(self, exchange: Exchange) -> None:
+        """One of our cases is about to exchange something: no call of others may meet it."""
+        if not self._running():
+            return
+        if exchange.of_process:
+            if not self.alternates:
+                self.alternate()
+        elif self._caller.in_flight and any(
+            exchange.belongs_to(self._reach(model)) for model in self._connected
+        ):
+            self.quiet()

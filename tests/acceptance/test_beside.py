@@ -1,0 +1,517 @@
+"""Prompt cases beside other code: mocks, frozen clocks, fake disks, async plugins, plugins that watch."""
+
+from __future__ import annotations
+
+import json
+from textwrap import dedent
+
+import pytest
+
+from tests.acceptance.conftest import Example
+
+#: As `house/echo`, but through a function that tests can exchange.
+CLIENT = """
+def say(word):
+    return word
+"""
+MODEL = """
+import asyncio, client
+from pytest_promptopt.records import Answer
+
+class Client:
+    async def complete(self, request):
+        note(f"asked {request.messages[-1].content}")
+        await asyncio.sleep(0.01 if "first" in request.messages[-1].content else 0.2)
+        said = client.say(request.messages[-1].content.rpartition(": ")[2])
+        return Answer(said, request.model, "end_turn", None, None, 0.0)
+
+    async def aclose(self): ...
+
+from house import note
+
+def pytest_promptopt_resolve_model(name):
+    return Client() if name == "own/client" else None
+"""
+
+
+@pytest.fixture
+def client(example: Example) -> Example:
+    return example.files({"client.py": CLIENT, "conftest.py": MODEL}).model("own/client")
+
+
+MOCKS = {
+    "monkeypatch": "monkeypatch.setattr(client, 'say', lambda word: 'MOCKED')",
+    "by path": "monkeypatch.setattr('client.say', lambda word: 'MOCKED')",
+    "mock": "request.getfixturevalue('stack').enter_context(mock.patch('client.say', return_value='MOCKED'))",
+    "by hand": "client.say, before = (lambda word: 'MOCKED'), client.say; request.addfinalizer("
+    "lambda: setattr(client, 'say', before))",
+}
+ORDINARY = """
+import contextlib, time
+from unittest import mock
+import client
+
+pytestmark = []
+case = pytest.mark.prompt("say.md")
+
+@pytest.fixture
+def stack():
+    with contextlib.ExitStack() as stack:
+        yield stack
+
+@case
+def test_first(prompt):
+    assert prompt(q="first") == "first"
+
+def test_ordinary(monkeypatch, request):
+    {mock}
+    time.sleep(0.4)
+    assert client.say("x") == "MOCKED"
+
+@case
+@pytest.mark.parametrize("word", ["a", "b"])
+def test_after(prompt, word):
+    assert prompt(q=word) == word
+"""
+
+
+@pytest.mark.parametrize("way", MOCKS)
+def test_no_call_is_under_way_while_a_test_runs_that_is_not_ours(client: Example, way: str) -> None:
+    client.tests(ORDINARY.format(mock=MOCKS[way]))
+    assert client.run().outcomes == {"passed": 4}
+    again = client.run("-k", "not ordinary")
+    assert again.outcomes["passed"] == 3, "nothing that a mock said is stored"
+    assert again.notes == ()
+
+
+@pytest.mark.parametrize("way", ["monkeypatch", "by path", "mock"])
+def test_a_mock_of_a_case_covers_its_own_calls_and_nobody_elses(client: Example, way: str) -> None:
+    client.tests(
+        f"""
+        import contextlib
+        from unittest import mock
+        import client
+
+        @pytest.fixture
+        def stack():
+            with contextlib.ExitStack() as stack:
+                yield stack
+
+        @pytest.mark.parametrize("word", ["a", "b"])
+        def test_before(prompt, word):
+            assert prompt(q=word) == word
+
+        @pytest.fixture
+        def offline(monkeypatch, request):
+            {MOCKS[way]}
+
+        @pytest.mark.parametrize("word", ["a", "b", "c"])
+        def test_mine(prompt, offline, word):
+            assert prompt(q=word) == "MOCKED"
+
+        @pytest.mark.parametrize("word", ["b", "c", "d"])
+        def test_after(prompt, word):
+            assert prompt(q=word) == word
+        """
+    )
+    for _ in range(2):
+        run = client.run()
+        assert run.outcomes == {"passed": 8}
+        assert (
+            "3 cases put something else in the place of what their model's calls need (client.say"
+            in run.output
+        )
+
+
+def test_what_no_call_needs_may_be_exchanged_at_no_cost(client: Example) -> None:
+    client.files({"app.py": "LIMIT = 1\n"}).tests(
+        """
+        import app
+
+        @pytest.mark.parametrize("word", "abcdefgh")
+        def test_it(prompt, monkeypatch, word):
+            monkeypatch.setattr(app, "LIMIT", 2)
+            assert prompt(q=word) == word
+        """
+    )
+    run = client.run("--durations=0")
+    assert run.outcomes == {"passed": 8}
+    assert "in the place" not in run.output
+    assert client.run().notes == (), "the answers are stored"
+
+
+#: What a fixture of the cases changes, how it is put back, and how the model uses it.
+OWN_STATE = {
+    "environment": ("monkeypatch.delenv('HOUSE_KEY')", "pass", "os.environ['HOUSE_KEY']"),
+    "by hand": ("del os.environ['HOUSE_KEY']", "os.environ['HOUSE_KEY'] = 'real'", "os.environ['HOUSE_KEY']"),
+    "sockets": ("socket.socket = None", "socket.socket = SOCKET", "socket.socket().close()"),
+    "standard library": ("monkeypatch.setattr('asyncio.sleep', None)", "pass", "await asyncio.sleep(0)"),
+}
+
+
+@pytest.mark.parametrize("way", OWN_STATE)
+def test_calls_are_made_with_the_process_as_it_is_between_the_tests(example: Example, way: str) -> None:
+    """Still all at once: the model answers when all four calls have met."""
+    change, back, use = OWN_STATE[way]
+    example.conftest(
+        f"""
+        import asyncio, os, socket
+        from house import House
+        os.environ["HOUSE_KEY"] = "real"
+
+        class Careful(House):
+            async def complete(self, request):
+                {use}
+                answer = await super().complete(request)
+                {use}
+                return answer
+
+        def pytest_promptopt_resolve_model(name):
+            return Careful(name)
+        """
+    ).model("house/together-4").tests(
+        f"""
+        import os, socket
+        SOCKET = socket.socket
+
+        @pytest.fixture(autouse=True)
+        def hermetic(monkeypatch, request):
+            {change}
+            yield
+            {back}
+
+        @pytest.mark.parametrize("word", "abcd")
+        def test_it(prompt, word):
+            assert prompt(q=word) == word
+        """
+    )
+    run = example.run(process=True)
+    assert run.outcomes == {"passed": 4}
+    assert (len(run.asked), run.peak) == (4, 4)
+
+
+FROZEN = {
+    "on the test": """
+        @pytest.mark.parametrize("word", "abcdefgh")
+        @freeze_time("2030-01-01")
+        def test_it(prompt, word):
+            assert prompt(q=word) == word
+        """,
+    "before the call": """
+        @pytest.mark.parametrize("word", "abcdefgh")
+        def test_it(prompt, word):
+            with freeze_time("2030-01-01"):
+                pass
+            assert prompt(q=word) == word
+        """,
+    "where the case waits": """
+        @pytest.mark.prompt("say.md", replay=False)
+        @freeze_time("2030-01-01")
+        def test_it(prompt):
+            assert [prompt(q=word) for word in "abcdefgh"] == list("abcdefgh")
+        """,
+}
+
+
+@pytest.mark.parametrize("where", FROZEN)
+def test_a_frozen_clock_stops_no_call(example: Example, where: str) -> None:
+    pytest.importorskip("freezegun")
+    example.tests("from freezegun import freeze_time\n" + dedent(FROZEN[where]))
+    run = example.run("-W", "ignore", process=True)
+    assert set(run.outcomes) == {"passed"}
+    assert len(run.asked) == 8
+
+
+FAKE_DISK = """
+import time
+
+ordinary = pytest.mark.parametrize("n", range(3))
+
+@pytest.mark.parametrize("word", "abc")
+def test_first(prompt, word):
+    assert prompt(q=word) == word
+
+@ordinary
+def test_with_fs(prompt, fs, n):
+    fs.create_file("/data/x.txt", contents="1")
+    assert prompt(q=n) == str(n)
+"""
+
+
+def test_a_fake_disk_swallows_no_answer(example: Example) -> None:
+    pytest.importorskip("pyfakefs")
+    example.tests(FAKE_DISK)
+    first = example.run("-p", "pyfakefs.pytest_plugin", process=True)
+    assert first.outcomes == {"passed": 6}
+    assert len(first.asked) == 6
+    again = example.run("-p", "pyfakefs.pytest_plugin", process=True)
+    assert again.outcomes == {"passed": 6}
+    assert again.asked == ()
+    assert "promptopt: answers" not in first.output + again.output
+
+
+TASK_GROUPS = """
+import anyio
+
+pytestmark = [pytest.mark.anyio, pytest.mark.prompt("say.md")]
+
+@pytest.fixture(scope="module")
+def anyio_backend():
+    return "asyncio"
+
+@pytest.fixture(scope="module")
+async def database(anyio_backend):
+    yield "up"
+
+async def both(prompt, number):
+    answers = {}
+    async def ask(word):
+        answers[word] = await prompt.acall(q=f"{word}{number}")
+    async with anyio.create_task_group() as group:
+        group.start_soon(ask, "b")
+        group.start_soon(ask, "c")
+    return answers
+
+@pytest.fixture
+async def asked(prompt, database):
+    return await both(prompt, "fixture")
+
+@pytest.fixture
+async def asked_for_a_while(prompt, database):
+    yield await both(prompt, "while")
+
+@pytest.mark.parametrize("number", [1, 2])
+async def test_two_at_once(prompt, database, number):
+    assert len(await both(prompt, number)) == 2
+
+async def test_fixtures(asked, asked_for_a_while):
+    assert len(asked) == len(asked_for_a_while) == 2
+"""
+
+
+@pytest.mark.parametrize("how", ["plain", "--optimize-dry-run"])
+def test_a_task_group_ends_no_wider_fixture(example: Example, how: str) -> None:
+    example.tests(TASK_GROUPS)
+    run = example.run(
+        "-p", "anyio", *(() if how == "plain" else (how, "--promptopt-optimizer-model=demo")), process=True
+    )
+    assert run.outcomes == {"passed": 3}
+    assert "never retrieved" not in run.output
+
+
+def test_a_rerun_asks_another_sample_and_is_no_further_case(example: Example) -> None:
+    pytest.importorskip("pytest_rerunfailures")
+    example.model("house/sampled").tests(
+        """
+        @pytest.mark.parametrize("last", [0, 1, 5])
+        def test_it(prompt, last):
+            assert prompt(q="x") == f"x{last}"
+        """
+    )
+    for asked in (3, 0):  # the second time all are known, and everything ends as it did
+        run = example.run("-p", "rerunfailures", "--reruns=2", "--promptopt-min-pass-rate=60%")
+        assert "say.md: 2/3 cases pass (66.7%)" in run.output
+        assert (run.ret, len(run.asked)) == (0, asked)
+
+
+def test_repetitions_are_samples_of_one_case(example: Example) -> None:
+    pytest.importorskip("pytest_repeat")
+    example.model("house/sampled").tests(
+        """
+        def test_it(prompt):
+            assert prompt(q="x") in ("x0", "x2")
+        """
+    )
+    run = example.run("-p", "repeat", "--count=3", "--promptopt-min-pass-rate=60%")
+    assert len(run.asked) == 3
+    assert "cases: 1 train" in run.output
+    assert "say.md: 0/1 cases pass" in run.output
+    assert "66.7%" in run.output
+    assert run.ret == 0
+
+
+RESULTS = """
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    report = yield
+    note(f"{report.when} {report.outcome}")
+    return report
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item):
+    note("call")
+    return (yield)
+"""
+PASSES = ["setup passed", "call", "call passed", "teardown passed"]
+
+
+def watched(example: Example, *words: str) -> None:
+    example.conftest("import pytest\nfrom house import note\n" + RESULTS).tests(
+        f"""
+        @pytest.mark.parametrize("word", {words!r})
+        def test_it(prompt, word):
+            assert prompt(q=prompt(q=word)) == word
+        """
+    )
+
+
+@pytest.mark.parametrize("how", [(), ("--optimize-dry-run", "--promptopt-optimizer-model=demo"), ("-x",)])
+def test_hooks_of_a_conftest_see_each_test_once(example: Example, how: tuple[str, ...]) -> None:
+    watched(example, "a", "b", "c")
+    assert list(example.run(*how).notes) == PASSES * 3, "nothing known"
+    assert list(example.run(*how).notes) == PASSES * 3, "all known"
+    watched(example, "a", "new", "b", "newer", "c")
+    run = example.run(*how)
+    assert list(run.notes) == PASSES * 5, "some known"
+
+
+def test_calls_of_watched_cases_overlap(example: Example) -> None:
+    watched(example, *"abcdefgh")
+    run = example.model("house/together-4").run()
+    assert run.outcomes == {"passed": 8}
+    assert run.peak >= 4
+
+
+FIXTURE_RECIPE = """
+import pytest
+KEY = pytest.StashKey()
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    report = yield
+    item.stash.setdefault(KEY, {})[report.when] = report
+    return report
+
+@pytest.fixture(autouse=True)
+def look(request):
+    yield
+    assert request.node.stash[KEY]["call"]
+"""
+
+
+def test_fixtures_find_what_the_hooks_of_their_conftest_leave(example: Example) -> None:
+    example.conftest(FIXTURE_RECIPE).tests(
+        """
+        @pytest.mark.parametrize("word", "ab")
+        def test_it(prompt, word):
+            assert prompt(q=word) == word
+        """
+    )
+    assert example.run().outcomes == {"passed": 2}
+    run = example.run("--optimize-dry-run", "--promptopt-optimizer-model=demo")
+    assert "before: 100.0% of 2 training cases" in run.output
+
+
+SUITE = """
+@pytest.fixture(scope="module")
+def shared():
+    yield "shared"
+
+@pytest.fixture
+def own(shared):
+    return shared
+
+@pytest.mark.parametrize("word", ["a", "b", "c"])
+def test_it(prompt, own, word, record_property):
+    record_property("word", word)
+    print("asked", word)
+    assert prompt(q=word) == word.replace("b", "x")
+
+@pytest.mark.skip(reason="not now")
+def test_skipped(prompt):
+    prompt(q="skipped")
+
+@pytest.mark.xfail
+def test_expected(prompt):
+    assert prompt(q="y") == "n"
+
+def test_ordinary():
+    pass
+"""
+
+
+def allure_results(example: Example, *, plugin: bool, more: tuple[str, ...]) -> list[object]:
+    folder = example.path / ("ours" if plugin else "plain")
+    args = ("-p", "allure_pytest", f"--alluredir={folder}", "--clean-alluredir")
+    example.run(*args, *(more if plugin else ()), process=True, plugin=plugin)
+    found = []
+    for path in folder.glob("*-result.json"):
+        result = json.loads(path.read_text(encoding="utf-8"))
+        containers = [json.loads(each.read_text()) for each in folder.glob("*-container.json")]
+        around = sorted(
+            (part, each["name"], each.get("status", ""))
+            for container in containers
+            if result["uuid"] in container.get("children", ())
+            for part in ("befores", "afters")
+            for each in container.get(part, [])
+            if each["name"] not in ("prompt", "pytest_promptopt")
+        )
+        found.append((result["fullName"], str(result.get("parameters")), result["status"], around))
+    return sorted(found, key=repr)
+
+
+@pytest.mark.parametrize("more", [(), ("--optimize-dry-run", "--promptopt-optimizer-model=demo")])
+def test_allure_sees_what_it_sees_of_plain_functions(example: Example, more: tuple[str, ...]) -> None:
+    pytest.importorskip("allure_pytest")
+    example.tests(SUITE)
+    plain = allure_results(example, plugin=False, more=more)
+    assert len(plain) == 6
+    assert allure_results(example, plugin=True, more=more) == plain
+    assert allure_results(example, plugin=True, more=more) == plain, "all answers known"
+
+
+def test_so_does_junit(example: Example) -> None:
+    example.tests(SUITE)
+    example.runs_as_without_plugin("--junitxml=junit.xml")
+
+
+@pytest.mark.parametrize("plugin", ["pytest_jsonreport", "pytest_cov"])
+def test_so_do_others(example: Example, plugin: str) -> None:
+    pytest.importorskip(plugin)
+    args = {"pytest_jsonreport": ("--json-report",), "pytest_cov": ("--cov=.", "--cov-report=json")}[plugin]
+    name = {"pytest_jsonreport": ".report.json", "pytest_cov": "coverage.json"}[plugin]
+    example.tests(SUITE)
+    seen = []
+    for ours in (True, False):
+        example.run("-p", plugin, *args, process=True, plugin=ours)
+        report = json.loads((example.path / name).read_text(encoding="utf-8"))
+        files = report.get("files", {}).get("test_it.py", {}).get("executed_lines")
+        seen.append(
+            (report.get("summary", files), [(t["nodeid"], t["outcome"]) for t in report.get("tests", ())])
+        )
+    assert seen[0] == seen[1]
+
+
+def test_dependent_cases_are_part_of_a_search(example: Example) -> None:
+    pytest.importorskip("pytest_dependency")
+    example.tests(
+        """
+        @pytest.mark.dependency()
+        def test_first(prompt):
+            assert prompt(q="a") == "a"
+
+        @pytest.mark.dependency(depends=["test_first"])
+        @pytest.mark.parametrize("word", "bc")
+        def test_second(prompt, word):
+            assert prompt(q=word) == "z"
+        """
+    )
+    more = ("--optimize-dry-run", "--promptopt-optimizer-model=demo", "--promptopt-max-iterations=1")
+    run = example.run("-p", "pytest_dependency", *more)
+    assert "before: 33.3% of 3 training cases" in run.output
+    assert run.outcomes == {"passed": 1, "failed": 2}
+
+
+@pytest.mark.parametrize("limit", ["-x", "--maxfail=2"])
+def test_under_xdist_a_tolerated_failure_stops_nothing(example: Example, limit: str) -> None:
+    pytest.importorskip("xdist")
+    example.tests(
+        """
+        @pytest.mark.parametrize("number", range(20))
+        def test_it(prompt, number):
+            assert prompt(q=number) not in ("1", "2", "3")
+        """
+    )
+    run = example.run("-p", "xdist", "-n2", limit, "--promptopt-min-pass-rate=80%", process=True)
+    assert run.ret == 0
+    assert run.outcomes["passed"] == 17

@@ -1,0 +1,81 @@
+"""Clocks and files that nobody can exchange: with the libraries and the means that tests use for it."""
+
+from __future__ import annotations
+
+import os
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from unittest import mock
+
+import pytest
+
+from pytest_promptopt import captured
+from pytest_promptopt.cache import ResponseCache
+from pytest_promptopt.journal import Journal, read
+from pytest_promptopt.models.background import Background
+from pytest_promptopt.records import Answer
+
+ANSWER = Answer("fine", "house/a", "end_turn", None, None, 0.0)
+
+
+def test_a_frozen_date_is_not_seen() -> None:
+    freezegun = pytest.importorskip("freezegun")
+    before = captured.time.monotonic()
+    with freezegun.freeze_time("2030-01-01"):
+        assert time.time() == datetime(2030, 1, 1, tzinfo=UTC).timestamp()
+        assert captured.time.monotonic() - before < 60
+        assert captured.datetime.now(UTC).year < 2030
+
+
+def test_nor_are_clocks_that_a_mock_has_stopped() -> None:
+    before = captured.time.monotonic()
+    with mock.patch("time.monotonic", return_value=1e9), mock.patch("time.perf_counter", return_value=1e9):
+        assert captured.time.monotonic() - before < 60
+
+
+def test_the_loop_of_the_models_has_the_real_clock() -> None:
+    async def nothing() -> None: ...
+
+    with mock.patch("time.monotonic", return_value=1e9):
+        background = Background(nothing)
+        try:
+            assert background._loop.time() < 1e9
+        finally:
+            background.stop(2.0)
+
+
+def test_answers_are_stored_on_the_real_disk_while_a_test_has_a_fake_one(tmp_path: Path) -> None:
+    fakes = pytest.importorskip("pyfakefs.fake_filesystem_unittest")
+    said: list[str] = []
+    cache = ResponseCache(tmp_path / "home" / "cache", warn=said.append)
+    journal = Journal.create(tmp_path / "run", "run")
+    cache.prepare()
+    with fakes.Patcher():
+        for key in ("a", "b"):
+            with cache.flight(key) as mine:
+                assert mine
+                cache.put(key, ANSWER)
+            journal.append("call", key=key)
+            assert cache.get(key) == ANSWER
+        assert not os.path.exists(tmp_path / "home")
+    cache.close()
+    journal.close()
+    assert said == []
+    assert ResponseCache(tmp_path / "home" / "cache", warn=said.append).get("b") == ANSWER
+    assert [event.data["key"] for event in read(journal.path)] == ["a", "b"]
+
+
+@pytest.mark.parametrize("name", ["os.stat", "os.open", "os.write", "os.fsync"])
+def test_and_while_a_mock_answers_for_the_disk(tmp_path: Path, name: str) -> None:
+    said: list[str] = []
+    cache = ResponseCache(tmp_path / "home" / "cache", warn=said.append)
+    journal = Journal.create(tmp_path / "run", "run")
+    with mock.patch(name, side_effect=OSError("mocked")):
+        cache.put("a", ANSWER)
+        journal.append("call", key="a")
+        assert cache.get("a") == ANSWER
+    cache.close()
+    journal.close()
+    assert said == []
+    assert len(read(journal.path)) == 1

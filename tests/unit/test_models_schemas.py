@@ -1,0 +1,170 @@
+"""Schemas as people write them, as the strict modes of providers take them."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from typing import Any
+
+import pytest
+from pydantic import BaseModel, Field, HttpUrl, TypeAdapter
+
+from pytest_promptopt.errors import SettingsError
+from pytest_promptopt.models.schemas import CLAUDE, OPENAI, Dialect, NotStrict, schema_of, strict
+from tests.wire import objects_in
+
+BOTH = pytest.mark.parametrize("dialect", [OPENAI, CLAUDE])
+
+
+class Line(BaseModel):
+    text: str = Field(description="What was bought", min_length=1)
+    price: int = Field(ge=0)
+
+
+class Invoice(BaseModel):
+    amount: int
+    note: str | None = None
+    lines: list[Line]
+
+
+class Node(BaseModel):
+    name: str
+    children: list[Node]
+
+
+@BOTH
+def test_every_object_is_closed_on_a_copy(dialect: Dialect) -> None:
+    schema = Invoice.model_json_schema()
+    before = copy.deepcopy(schema)
+    closed = strict(schema, dialect)
+    assert schema == before
+    assert len(objects_in(closed)) == 2
+    assert all(each["additionalProperties"] is False for each in objects_in(closed))
+
+
+def test_openai_requires_all_properties_and_claude_those_that_are() -> None:
+    schema = Invoice.model_json_schema()
+    assert strict(schema, OPENAI)["required"] == ["amount", "note", "lines"]
+    assert strict(schema, CLAUDE)["required"] == ["amount", "lines"]
+
+
+def test_what_a_strict_mode_refuses_is_said_in_the_description() -> None:
+    line = strict(Line.model_json_schema(), CLAUDE)["properties"]
+    assert line["text"] == {
+        "title": "Text",
+        "type": "string",
+        "description": "What was bought\n\n{minLength: 1}",
+    }
+    assert line["price"]["description"] == "{minimum: 0}"
+    assert strict(Line.model_json_schema(), OPENAI)["properties"]["price"]["minimum"] == 0
+
+
+@BOTH
+def test_a_recursive_model_is_an_object_that_refers_to_itself(dialect: Dialect) -> None:
+    closed = strict(Node.model_json_schema(), dialect)
+    assert closed["type"] == "object"
+    assert closed["properties"]["children"]["items"] == {"$ref": "#/$defs/Node"}
+    assert closed["$defs"]["Node"]["additionalProperties"] is False
+
+
+@BOTH
+def test_a_choice_of_models_is_any_of_them(dialect: Dialect) -> None:
+    choice = {"oneOf": [Line.model_json_schema(), {"type": "null"}], "discriminator": {"propertyName": "x"}}
+    closed = strict({"type": "object", "properties": {"one": choice}, "required": ["one"]}, dialect)
+    first, second = closed["properties"]["one"]["anyOf"]
+    assert first["additionalProperties"] is False
+    assert second == {"type": "null"}
+    assert "discriminator" not in str(closed)
+
+
+@BOTH
+def test_a_described_reference_is_a_reference(dialect: Dialect) -> None:
+    schema = {
+        "type": "object",
+        "properties": {"line": {"allOf": [{"$ref": "#/$defs/Line"}], "description": "The line"}},
+        "required": ["line"],
+        "$defs": {"Line": Line.model_json_schema()},
+    }
+    assert strict(schema, dialect)["properties"]["line"] == {"$ref": "#/$defs/Line"}
+
+
+@BOTH
+def test_an_unknown_format_is_said_and_a_known_one_sent(dialect: Dialect) -> None:
+    formats = {"day": "date", "color": "color"}
+    properties = {name: {"type": "string", "format": each} for name, each in formats.items()}
+    closed = strict({"type": "object", "properties": properties, "required": list(formats)}, dialect)
+    assert closed["properties"]["day"]["format"] == "date"
+    assert closed["properties"]["color"] == {"type": "string", "description": "{format: color}"}
+
+
+def test_an_address_has_a_format_for_claude_only() -> None:
+    schema = TypeAdapter(dict[str, HttpUrl]).json_schema()["additionalProperties"]
+    schema = {"type": "object", "properties": {"link": schema}, "required": ["link"]}
+    assert strict(schema, CLAUDE)["properties"]["link"]["format"] == "uri"
+    assert "format: uri" in strict(schema, OPENAI)["properties"]["link"]["description"]
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("part", "why"),
+    [
+        ({"type": "object"}, "the schema.x is an object with free keys"),
+        ({"type": "object", "additionalProperties": {"type": "integer"}}, "free keys"),
+        ({"properties": {"y": {"type": "string"}}, "additionalProperties": True}, "free keys"),
+        ({}, "the schema.x accepts anything"),
+        (True, "the schema.x accepts anything"),
+        ({"type": "array"}, "the schema.x.items accepts anything"),
+        ({"type": "array", "prefixItems": [{"type": "string"}]}, "the schema.x has `prefixItems`"),
+        ({"not": {"type": "string"}}, "the schema.x has `not`"),
+    ],
+)
+def test_what_cannot_be_promised_is_named(dialect: Dialect, part: object, why: str) -> None:
+    with pytest.raises(NotStrict, match=why):
+        strict({"type": "object", "properties": {"x": part}, "required": ["x"]}, dialect)
+
+
+@pytest.mark.parametrize(
+    ("schema", "why"),
+    [
+        ({"type": "object", "properties": {"x": {"type": "string"}}}, "x is optional and cannot be null"),
+        ({"type": "array", "items": {"type": "string"}}, "the schema is not that of an object"),
+        ({"$ref": "#/$defs/Gone"}, "refers to #/\\$defs/Gone"),
+    ],
+)
+def test_what_openai_takes_as_a_wish_only(schema: dict[str, Any], why: str) -> None:
+    with pytest.raises(NotStrict, match=why):
+        strict(schema, OPENAI)
+
+
+@pytest.mark.parametrize(
+    "optional",
+    [{"type": ["string", "null"]}, {"enum": ["a", None]}, {"anyOf": [{"type": "string"}, {"type": "null"}]}],
+)
+def test_an_optional_property_that_may_be_null_is_required(optional: dict[str, Any]) -> None:
+    closed = strict({"type": "object", "properties": {"x": optional}}, OPENAI)
+    assert closed["required"] == ["x"]
+
+
+@dataclasses.dataclass
+class Plain:
+    amount: int
+
+
+@pytest.mark.parametrize("given", [Invoice, Plain, list[Line], TypeAdapter(Invoice)])
+def test_types_that_pydantic_knows_are_schemas(given: Any) -> None:
+    schema = schema_of(given)
+    assert schema["type"] in ("object", "array")
+
+
+def test_a_schema_is_itself_and_nothing_is_nothing() -> None:
+    schema = {"type": "object"}
+    assert schema_of(schema) is schema
+    assert schema_of(None) is None
+
+
+def test_a_type_without_a_schema_is_named() -> None:
+    class Odd:
+        pass
+
+    with pytest.raises(SettingsError, match=r"response_schema=.*Odd.*has no JSON schema"):
+        schema_of(Odd)
