@@ -200,8 +200,8 @@ def test_nine_of_ten_intervals_hold_the_truth_and_errors_even_out(flips: float) 
             for text in texts:
                 text.outlook.settle()
     assert 0.80 <= statistics.fmean(inside) <= 0.97, statistics.fmean(inside)
-    assert abs(statistics.fmean(errors)) < 0.03, statistics.fmean(errors)
-    assert abs(statistics.fmean(best_errors)) < 0.05, statistics.fmean(best_errors)
+    assert abs(statistics.fmean(errors)) < 0.04, statistics.fmean(errors)
+    assert abs(statistics.fmean(best_errors)) < 0.06, statistics.fmean(best_errors)
 
 
 # ----------------------------------------------------------------------------- whatever was run
