@@ -45,18 +45,20 @@ class Payoff:
     share: float = SHARE
     _won: float = 0.0
     _weight: float = 0.0
+    _before: float = 1.0
     tries: int = 0
 
     def note(self, won: float) -> None:
         """A try won this share of what there was to win; below 0 counts as nothing."""
         self._won = FADING * self._won + max(0.0, won)
         self._weight = FADING * self._weight + 1
+        self._before *= FADING
         self.tries += 1
 
     @property
     def expected(self) -> float:
         """The share that the next try is expected to win."""
-        return (self.share + self._won) / (1 + self._weight)
+        return (self._before * self.share + self._won) / (self._before + self._weight)
 
 
 @dataclass

@@ -13,6 +13,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pytest_promptopt.refine.acceptance import PROBABLY
 from pytest_promptopt.refine.outlook import Lead, Outlook
 
 #: Cases of a first batch; a later one has at most half as many as were run before.
@@ -95,14 +96,17 @@ class Race:
         unrun = runner.outlook.unrun
         if not unrun:
             return None
-        rivals = [lead.mean for id, lead in leads.items() if id != runner.id]
-        distance = abs(leads[runner.id].mean - max([0.0, *rivals]))
+        lead = leads[runner.id]
+        rivals = [each.mean for id, each in leads.items() if id != runner.id and each.chance >= PROBABLY]
+        ahead = lead.mean - max([0.0, *rivals])
+        # What may not be taken yet wins nothing as it is: then all that it has ahead is still to be won.
+        at_stake = -ahead if lead.chance < PROBABLY else abs(ahead)
         queue = self._queue(runner.outlook)
         first = min(len(queue), max(BATCH, len(runner.outlook.known) // 2))
         value, size = 0.0, first
         while True:
             moved = math.sqrt(runner.outlook.foreseeable(queue[:size]))
-            value = max(value, _gain(distance, moved) / (size * self._calls))
+            value = max(value, _gain(at_stake, moved) / (size * self._calls))
             if size == len(queue):
                 break
             size = min(len(queue), 2 * size)
@@ -119,7 +123,9 @@ class Race:
             groups[outlook.before(case) < 0.5].append(case)
         for group in groups:
             group.sort(key=lambda case: case not in self._incumbent.known)
-        weights = [max(weight, 1e-9) for weight in outlook.weights()]
+        weights = outlook.weights()
+        # However little may be broken, a text is not judged by its fixes alone.
+        weights = [max(weight, max(weights) / 2, 1e-9) for weight in weights]
         queue: list[str] = []
         taken = [0, 0]
         while any(taken[side] < len(groups[side]) for side in (0, 1)):
@@ -139,7 +145,10 @@ class Race:
 
 
 def _gain(distance: float, moved: float) -> float:
-    """What a choice between two gains when the difference of their means moves by a normal step."""
+    """What a normal step of the difference of two means wins, where it is `distance` from changing the choice.
+
+    Below 0 the choice is changed unless the step speaks against it.
+    """
     if moved <= 0:
         return 0.0
     far = distance / moved

@@ -360,10 +360,13 @@ class Search(SearchFrame):
         """Run the incumbent on further training cases, if there are any and calls for them."""
         if not cases or not self._fits(len(cases)):
             return False
+        paid = self.around.paid()
         (results,) = self.evaluate([self.best.overlay], cases)
         self.around.record_results(self.best.id, results)
         before = self.best
         self.best = before.ran(results)
+        if not self.best.owed:
+            self.made_up(results, self.best, paid)
         self._accepted = [self.best if each is before else each for each in self._accepted]
         self._set_aside()
         return True
