@@ -125,7 +125,7 @@ class Race:
             group.sort(key=lambda case: case not in self._incumbent.known)
         weights = outlook.weights()
         # However little may be broken, a text is not judged by its fixes alone.
-        weights = [max(weight, max(weights) / 2, 1e-9) for weight in weights]
+        weights = [max(weight, max(weights) / 5, 1e-9) for weight in weights]
         queue: list[str] = []
         taken = [0, 0]
         while any(taken[side] < len(groups[side]) for side in (0, 1)):
