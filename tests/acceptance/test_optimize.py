@@ -774,6 +774,45 @@ def test_a_cut_that_empties_a_turn_does_not_end_the_run(desk: Desk) -> None:
     assert "ablation" in desk.kinds(), "cuts were looked for"
 
 
+def test_a_text_that_says_nothing_for_a_validation_case_is_refused_and_the_run_goes_on(desk: Desk) -> None:
+    """Training cases do not show it: only the validation case gives an empty text."""
+    desk.write("prompts/sort.md", "Input: {{ x }}\n")
+    desk.tests(
+        """
+        CASES = ["a", "b", "c", "d", pytest.param("", marks=pytest.mark.validation)]
+
+        @pytest.mark.prompt("prompts/sort.md")
+        @pytest.mark.parametrize("x", CASES)
+        def test_sort(prompt, x):
+            assert prompt(x=x) in "abcd"
+        """
+    )
+    desk.write(
+        "conftest.py",
+        """
+        from pytest_promptopt.records import Answer
+        from pytest_promptopt.refine.replies import Reply
+
+        class House:
+            async def complete(self, request):
+                return Answer(request.messages[-1].content, request.model, "end_turn", None, None, 0.0)
+            async def aclose(self): ...
+
+        def pytest_promptopt_resolve_model(name):
+            return House()
+
+        def pytest_promptopt_propose(wanted, ask):
+            return [Reply("{{ x }}", "") for brief in wanted.briefs]
+        """,
+    )
+    result = desk.optimize("--promptopt-max-iterations=2", "--promptopt-examples=off")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    assert desk.report["run"]["errors"] == []
+    (prompt,) = desk.report["run"]["prompts"]
+    assert not prompt["written"]
+    assert "it cannot be rendered for a case" in prompt["note"]
+
+
 @pytest.mark.parametrize(
     ("hook", "answer", "accepted"),
     [
