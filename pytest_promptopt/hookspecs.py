@@ -1,6 +1,10 @@
 """The hooks of pytest-promptopt; implement them in a ``conftest.py`` or a plugin.
 
 Each hook names the classes that it receives and returns by the module to import them from.
+
+A hook that raises, or returns something else, while prompts are optimized ends the search as a ceiling does:
+what was found by then is confirmed and written, and the session fails with ``file:line`` of what was raised.
+Before the first paid call it ends the session instead. A hook that only observes ends nothing.
 """
 
 from __future__ import annotations
@@ -150,8 +154,9 @@ def pytest_promptopt_strategies() -> Mapping[str, Strategy] | None:
     A `pytest_promptopt.refine.strategy.Strategy` is called with a group of prompts that share cases and with
     all that a search works with, and returns a search. The easiest is a class that inherits
     `pytest_promptopt.refine.frame.SearchFrame`, which measures the original, checks candidates, asks the
-    halting rules and keeps the journal. Confirmation, held-out cases and writing come after the search and
-    are the same for all. A name of yours goes before a built-in one.
+    halting rules and keeps the journal. A text that could not be put into its file is refused, whoever
+    wrote it: under it every case is errored, without a call. Confirmation, held-out cases and writing come
+    after the search and are the same for all. A name of yours goes before a built-in one.
 
     Example: one candidate an iteration, written without a look at the failures::
 

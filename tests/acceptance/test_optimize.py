@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import stat
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pytest
@@ -472,8 +473,9 @@ def test_a_journal_that_cannot_be_written_stops_the_run_in_a_sentence(
     with monkeypatch.context() as disk:
         disk.setattr(captured.os, "write", full)
         result = desk.optimize("--promptopt-cache=off")
-    assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["ERROR: *journal.jsonl: cannot be written: *No space left on device*"])
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    (said,) = desk.report["run"]["errors"]
+    assert fnmatchcase(said, "*journal.jsonl: cannot be written: *No space left on device*")
     assert "INTERNALERROR" not in result.stdout.str() + result.stderr.str()
     assert desk.text == WEAK
     assert desk.run("--optimize-resume", "--tb=no").ret == pytest.ExitCode.OK
@@ -699,30 +701,162 @@ def test_a_prompt_that_no_case_uses_ends_the_run_before_the_optimizer_is_asked(d
 # ------------------------------------------------------------------------------------------------ the hooks
 
 
-@pytest.mark.parametrize(
-    ("hook", "argument"),
-    [
-        ("resolve_model", "name"),
-        ("categorize", "case"),
-        ("propose", "wanted"),
-        ("accept", "comparison"),
-        ("halt", "standing"),
-        ("iteration_finished", "iteration"),
-        ("run_finished", "result"),
-    ],
-)
-def test_a_hook_that_raises_ends_the_session_with_a_sentence_about_it(
-    desk: Desk, hook: str, argument: str
-) -> None:
-    name = f"pytest_promptopt_{hook}"
-    desk.write("conftest.py", f"{CONFTEST}\ndef {name}({argument}):\n    return {argument}.missing\n")
+def test_a_hook_that_raises_before_the_first_call_ends_the_session_with_a_sentence(desk: Desk) -> None:
+    name = "pytest_promptopt_resolve_model"
+    desk.write("conftest.py", f"{CONFTEST}\ndef {name}(name):\n    return name.missing\n")
     line = len((desk.path / "conftest.py").read_text().splitlines())
     result = desk.optimize()
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    said = [text for text in result.errlines if text]
-    assert len(said) == 1
-    assert said[0].startswith(f"ERROR: {name} raised at conftest.py:{line}: AttributeError:")
-    assert (desk.text == WEAK) == (hook != "run_finished"), "only its hearers come after the writing"
+    (said,) = [text for text in result.errlines if text]
+    assert said.startswith(f"ERROR: {name} raised at conftest.py:{line}: AttributeError:")
+    assert desk.text == WEAK
+    assert not (desk.path / "asked.log").exists()
+
+
+@pytest.mark.parametrize("raises", ["1 / 0", "__import__('sys').exit(7)", "pytest.exit('enough')"])
+@pytest.mark.parametrize(
+    ("hook", "argument", "outcome"),
+    [
+        ("categorize", "case", "unchanged"),
+        ("propose", "wanted", "unchanged"),
+        ("accept", "comparison", "unchanged"),
+        ("halt", "standing", "unchanged"),
+        ("iteration_finished", "iteration", "improved"),
+        ("run_finished", "result", "improved"),
+    ],
+)
+def test_a_hook_that_raises_later_ends_the_search_and_fails_the_session(
+    desk: Desk, hook: str, argument: str, outcome: str, raises: str
+) -> None:
+    name = f"pytest_promptopt_{hook}"
+    desk.write("conftest.py", f"{CONFTEST}\nimport pytest\ndef {name}({argument}):\n    return {raises}\n")
+    line = len((desk.path / "conftest.py").read_text().splitlines())
+    result = desk.optimize()
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    shown = result.stdout.str()
+    assert "INTERNALERROR" not in shown + result.stderr.str()
+    assert f"{name} raised at conftest.py:{line}: " in " ".join(shown.split())
+    assert "prompt optimization" in shown
+    assert "train and validation" not in result.stderr.str()
+    assert desk.report["run"]["prompts"][0]["outcome"] == outcome
+    assert len(desk.report["run"]["errors"]) == 1
+    assert desk.text == (GOOD if outcome == "improved" else WEAK), "observers cannot steer"
+    assert desk.kinds().count("end") == 1
+
+
+def test_what_was_found_before_a_hook_raised_is_confirmed_and_written(desk: Desk) -> None:
+    desk.write(
+        "conftest.py",
+        f"{CONFTEST}\ndef pytest_promptopt_halt(standing):\n"
+        "    if standing.iterations:\n        raise ValueError('nobody has tested this')\n",
+    )
+    result = desk.optimize()
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    assert desk.text == GOOD
+    (prompt,) = desk.report["run"]["prompts"]
+    assert (prompt["outcome"], prompt["stop"], prompt["written"]) == ("improved", "error", True)
+    assert prompt["confirmation"]["verdict"] == "improved"
+    shown = " ".join(result.stdout.str().split())
+    assert "stopped: error: pytest_promptopt_halt raised at conftest.py:" in shown
+    assert ": ValueError: nobody has tested this" in shown
+
+
+def test_a_strategy_that_raises_ends_its_own_column_only(desk: Desk) -> None:
+    desk.write(
+        "conftest.py",
+        f"{CONFTEST}\nfrom pytest_promptopt.refine.search import Search\n"
+        "class Broken(Search):\n    def search(self):\n        return self.missing\n"
+        "def pytest_promptopt_strategies():\n    return {'broken': Broken}\n",
+    )
+    report = "--promptopt-report=report.json"
+    result = desk.run("--optimize-dry-run", "--tb=no", report, "--promptopt-strategy=broken,refine")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    broken, refined = desk.report["run"]["compared"]
+    assert broken["prompts"][0]["stop"] == "error"
+    assert broken["prompts"][0]["why"].startswith("the strategy raised at conftest.py:")
+    assert refined["prompts"][0]["outcome"] == "improved"
+    assert refined["errors"] == []
+
+
+def test_a_cut_that_empties_a_turn_does_not_end_the_run(desk: Desk) -> None:
+    desk.write("prompts/sort.md", "system:\nBe good.\nuser:\n{{ x }}\n")
+    desk.tests(
+        """
+        @pytest.mark.prompt("prompts/sort.md")
+        @pytest.mark.parametrize("x", [f"case {i}" for i in range(10)])
+        def test_sort(prompt, x):
+            assert prompt(x=x) == "yes"
+        """
+    )
+    desk.write(
+        "conftest.py",
+        """
+        from pytest_promptopt.records import Answer
+        from pytest_promptopt.refine.replies import Reply
+
+        class House:
+            async def complete(self, request):
+                text = request.messages[-1].content
+                right = any("Sort" in each.content for each in request.messages) and text[-1] in "01"
+                return Answer("yes" if right else "no", request.model, "end_turn", None, None, 0.0)
+            async def aclose(self): ...
+
+        def pytest_promptopt_resolve_model(name):
+            return House()
+
+        count = [0]
+
+        def pytest_promptopt_propose(wanted, ask):
+            count[0] += len(wanted.briefs)
+            text = "system:\\nSort it, {}.\\nuser:\\n{{{{ x }}}}"
+            return [Reply(text.format(count[0] + n), "") for n in range(len(wanted.briefs))]
+        """,
+    )
+    result = desk.optimize("--promptopt-max-iterations=4")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED, "eight of ten cases still fail"
+    assert not [line for line in result.errlines if line]
+    assert desk.report["run"]["errors"] == []
+    assert len(desk.report["run"]["prompts"][0]["iterations"]) >= 4
+    assert "ablation" in desk.kinds(), "cuts were looked for"
+
+
+def test_a_text_that_says_nothing_for_a_validation_case_is_refused_and_the_run_goes_on(desk: Desk) -> None:
+    """Training cases do not show it: only the validation case gives an empty text."""
+    desk.write("prompts/sort.md", "Input: {{ x }}\n")
+    desk.tests(
+        """
+        CASES = ["a", "b", "c", "d", pytest.param("", marks=pytest.mark.validation)]
+
+        @pytest.mark.prompt("prompts/sort.md")
+        @pytest.mark.parametrize("x", CASES)
+        def test_sort(prompt, x):
+            assert prompt(x=x) in "abcd"
+        """
+    )
+    desk.write(
+        "conftest.py",
+        """
+        from pytest_promptopt.records import Answer
+        from pytest_promptopt.refine.replies import Reply
+
+        class House:
+            async def complete(self, request):
+                return Answer(request.messages[-1].content, request.model, "end_turn", None, None, 0.0)
+            async def aclose(self): ...
+
+        def pytest_promptopt_resolve_model(name):
+            return House()
+
+        def pytest_promptopt_propose(wanted, ask):
+            return [Reply("{{ x }}", "") for brief in wanted.briefs]
+        """,
+    )
+    result = desk.optimize("--promptopt-max-iterations=2", "--promptopt-examples=off")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    assert desk.report["run"]["errors"] == []
+    (prompt,) = desk.report["run"]["prompts"]
+    assert not prompt["written"]
+    assert "it cannot be rendered for a case" in prompt["note"]
 
 
 @pytest.mark.parametrize(
@@ -739,9 +873,10 @@ def test_a_hook_that_answers_something_else_is_told_what_it_may_answer(
 ) -> None:
     desk.write("conftest.py", f"{CONFTEST}\ndef pytest_promptopt_{hook}:\n    return {answer}\n")
     result = desk.optimize()
-    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
     name = hook.partition("(")[0]
-    result.stderr.fnmatch_lines([f"ERROR: pytest_promptopt_{name} returned *; {accepted}"])
+    (said,) = desk.report["run"]["errors"]
+    assert fnmatchcase(said, f"pytest_promptopt_{name} returned *; {accepted}")
 
 
 def test_a_model_hook_that_raises_is_an_error_of_every_case(desk: Desk) -> None:
