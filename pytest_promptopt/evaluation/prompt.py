@@ -207,7 +207,7 @@ class Prompt:
 
     def _placed(self, error: ModelError) -> ModelError:
         """A provider's complaint about a parameter, with the line that sets it."""
-        if error.kind is not ErrorKind.BAD_REQUEST:
+        if error.kind not in (ErrorKind.BAD_REQUEST, ErrorKind.PARAMETER):
             return error
         for name, where in self._run.case.parameter_lines(self._file).items():
             if re.search(rf"\b{re.escape(name)}\b", str(error)):
