@@ -335,13 +335,8 @@ class Prompt:
         )
         return Completion(answer, cached=known.cached)
 
-<<<<<<< HEAD
     def _placed(self, error: ModelError, request: Request) -> ModelError:
         """A provider's complaint about a parameter or a schema, with the line that sets it."""
-=======
-    def _placed(self, error: ModelError) -> ModelError:
-        """A provider's complaint about a parameter, with the line that sets it."""
->>>>>>> h/money
         if error.kind not in (ErrorKind.BAD_REQUEST, ErrorKind.PARAMETER):
             return error
         if request.response_schema is not None and _ABOUT_SCHEMA.search(str(error)):

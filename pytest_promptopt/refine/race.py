@@ -145,7 +145,7 @@ class Race:
 
 
 def _gain(distance: float, moved: float) -> float:
-    """What a normal step of the difference of two means wins, where it is `distance` from changing the choice.
+    """What a normal step of the difference of two means wins, `distance` away from changing the choice.
 
     Below 0 the choice is changed unless the step speaks against it.
     """
