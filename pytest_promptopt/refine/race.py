@@ -123,9 +123,9 @@ class Race:
             groups[outlook.before(case) < 0.5].append(case)
         for group in groups:
             group.sort(key=lambda case: case not in self._incumbent.known)
-        weights = outlook.weights()
+        least = max(outlook.weights()) / 5
         # However little may be broken, a text is not judged by its fixes alone.
-        weights = [max(weight, max(weights) / 5, 1e-9) for weight in weights]
+        weights = [max(weight, least, 1e-9) for weight in outlook.weights()]
         queue: list[str] = []
         taken = [0, 0]
         while any(taken[side] < len(groups[side]) for side in (0, 1)):
