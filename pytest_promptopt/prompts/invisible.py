@@ -17,6 +17,9 @@ _DRAWN_AS_NOTHING = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0000-\U000e0fff]"
 )
 
+#: What nearly every text is made of, known at once.
+_ORDINARY = re.compile("[ -~\n\t]+")
+
 #: What people type with a selector after it: a symbol drawn in colors, a digit on a key.
 _EMOJI_STYLE = "\ufe0f"
 _KEY = re.compile("[0-9#*]\ufe0f\u20e3")
@@ -25,10 +28,10 @@ _SYMBOLS = ("So", "Sk", "Sm", "Po", "Pd")
 
 def invisible_places(text: str) -> Iterator[int]:
     """Where in `text` the characters stand that nobody sees."""
-    if text.isascii() and text.isprintable():
+    if _ORDINARY.fullmatch(text):
         return
     for place, character in enumerate(text):
-        if _is_unseen(character) and not _styles_emoji(text, place):
+        if not _ORDINARY.match(character) and _is_unseen(character) and not _styles_emoji(text, place):
             yield place
 
 

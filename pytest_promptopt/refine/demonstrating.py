@@ -11,7 +11,7 @@ from pytest_promptopt.records import CaseResult, Split
 from pytest_promptopt.refine.attempts import Attempt, Version
 from pytest_promptopt.refine.economy import Payoff
 from pytest_promptopt.refine.evaluator import Prompt
-from pytest_promptopt.refine.examples import CaseExample, draws, sizes_up_to, usable
+from pytest_promptopt.refine.examples import CaseExample, draws, length_of, sizes_up_to, usable
 from pytest_promptopt.refine.frame import SearchFrame
 from pytest_promptopt.refine.posterior import Kind
 from pytest_promptopt.refine.replies import Reply
@@ -34,6 +34,8 @@ class Demonstrating:
         :param number: of the iteration; `position` of the first of them in it.
         """
         attempts: list[Attempt] = []
+        if not count:
+            return attempts
         for prompt, text, size in self._sets(number, incumbent):
             if len(attempts) == count:
                 break
@@ -62,7 +64,7 @@ class Demonstrating:
                 pool,
                 seed=f"{self._frame.around.settings.seed}/{number}",
                 sizes=sizes_up_to(most),
-                length=partial(_growth, body),
+                length=partial(_length, _around(body, pool)),
             )
             for examples in sorted(sets, key=lambda each: self._promise(len(each))):
                 yield prompt, with_examples(text, examples), len(examples)
@@ -88,6 +90,13 @@ class Demonstrating:
         )
 
 
-def _growth(body: str, example: Example) -> int:
-    """How many characters a text grows by with an example."""
-    return len(with_examples(body, [example])) - len(body)
+def _around(body: str, pool: Sequence[CaseExample]) -> int:
+    """How many characters stand around each example's own texts, measured by one of them."""
+    if not pool:
+        return 0
+    return max(0, len(with_examples(body, pool[:1])) - len(body) - length_of(pool[0]))
+
+
+def _length(around: int, example: Example) -> int:
+    """About how many characters a text grows by with an example."""
+    return around + length_of(example)
