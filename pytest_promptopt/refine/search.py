@@ -20,6 +20,7 @@ from pytest_promptopt.refine.evaluator import StopRun, Trial
 from pytest_promptopt.refine.frame import SEARCHED, SearchFrame, inputs
 from pytest_promptopt.refine.groups import Group
 from pytest_promptopt.refine.halting import Halt, Phase, Stop
+from pytest_promptopt.refine.labels import balanced_accuracy
 from pytest_promptopt.refine.outlook import Outlook, outlook_of
 from pytest_promptopt.refine.posterior import RATES, Kind, Learning
 from pytest_promptopt.refine.race import BATCH, Move, Race, Runner
@@ -591,7 +592,11 @@ class Search(SearchFrame):
         for attempt, results in zip(tried, measured, strict=True):
             attempt.results[Split.VALIDATION] = results
             attempt.compared[Split.VALIDATION] = compare(
-                before, results, split=Split.VALIDATION, growth=attempt.growth
+                before,
+                results,
+                split=Split.VALIDATION,
+                growth=attempt.growth,
+                balanced=balanced_accuracy(results),
             )
             self.around.record_results(attempt.id, results)
 

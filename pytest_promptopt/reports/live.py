@@ -88,8 +88,9 @@ def iteration_line(iteration: Iteration, *, prompt: str) -> str:
     tried = ", ".join(parts) or "no candidate"
     name = f", {printable(iteration.prompt)}" * (iteration.prompt != prompt)
     rates = dict.fromkeys(percent(rate) for rate in (iteration.before, iteration.best) if rate is not None)
+    best = " -> ".join(rates)
     return (
-        f"  iteration {iteration.number}{name}: best {' -> '.join(rates)} ({_interval(iteration)}tried {tried}; "
+        f"  iteration {iteration.number}{name}: best {best} ({_interval(iteration)}tried {tried}; "
         f"{plural(iteration.spend.calls, 'call')}, {cost(iteration.spend)}, {duration(iteration.elapsed)})"
     )
 
