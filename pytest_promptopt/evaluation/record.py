@@ -43,6 +43,8 @@ class RunRecord:
             )
         self._lock = RunLock(settings.home)
         self.past: PastRun | None = None
+        #: What decides the run, once `stands_on` has taken note of it.
+        self.fingerprint: Mapping[str, Any] = {}
         now = datetime.now(UTC)
         self.id = settings.resume or f"{now:%Y%m%d-%H%M%S}-{now.microsecond // 1000:03}"
         try:
@@ -58,10 +60,10 @@ class RunRecord:
 
     def stands_on(self, cases: Iterable[PromptCase]) -> None:
         """Take note of what decides the run. Raises `SettingsError` with what changed since it was begun."""
-        self._fingerprint = self._fingerprint_of(list(cases))
+        self.fingerprint = self._fingerprint_of(list(cases))
         if self.past is None:
             return
-        reasons = list(differences(self.past.opened["fingerprint"], self._fingerprint))
+        reasons = list(differences(self.past.opened["fingerprint"], self.fingerprint))
         if reasons:
             chosen = self.past.opened["selection"]
             hint = f"; it was begun with {chosen}" * bool(chosen and chosen != self._selection)
@@ -129,7 +131,7 @@ class RunRecord:
             mode=self._settings.mode,
             options=dict(self._settings.options),
             selection=self._selection,
-            fingerprint=self._fingerprint,
+            fingerprint=self.fingerprint,
         )
         return journal
 
