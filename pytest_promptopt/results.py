@@ -139,6 +139,38 @@ class MadeUp:
 
 
 @dataclass(frozen=True)
+class LabelScore:
+    """The train and validation cases that expect one label and have a result under both texts.
+
+    :param field: the key of JSON answers that is counted; empty for the answer itself.
+    :param before: how many of the `cases` are right under the text before; `after` under the new one.
+    :param instead: the wrong answers under the new one and how often each came, most frequent first; ``""``
+        stands for texts that are no label.
+    """
+
+    field: str
+    label: str
+    cases: int
+    before: int
+    after: int
+    instead: tuple[tuple[str, int], ...] = ()
+
+
+@dataclass(frozen=True)
+class SameAnswer:
+    """An answer that nearly always comes, though the train and validation cases expect different ones.
+
+    :param field: the key of JSON answers that is counted; empty for the answer itself.
+    :param count: to how many of the `cases` it came.
+    """
+
+    field: str
+    answer: str
+    count: int
+    cases: int
+
+
+@dataclass(frozen=True)
 class PromptResult:
     """What a run did for one prompt file.
 
@@ -156,6 +188,8 @@ class PromptResult:
     :param rates: the pass rates over their samples, before and after, of the cases `fixed` and `broken`.
     :param flaky: the cases that both passed and failed under the text as it was, fresh answers included.
     :param made_up: None when no case had been spared.
+    :param labels: right and wrong by what is expected; empty where that is not known or they are no labels.
+    :param same_answers: what `after` answers to nearly every train and validation case.
     :param asked_before: how often a gain on these train and validation cases was tested before, each time
         with the chance alpha to be shown by luck; `heldout_before`: how often these held-out cases were
         scored.
@@ -180,6 +214,8 @@ class PromptResult:
     rates: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     flaky: tuple[FlakyCase, ...] = ()
     made_up: MadeUp | None = None
+    labels: tuple[LabelScore, ...] = ()
+    same_answers: tuple[SameAnswer, ...] = ()
     asked_before: int = 0
     heldout_before: int = 0
 

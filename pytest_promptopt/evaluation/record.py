@@ -46,6 +46,8 @@ class RunRecord:
             )
         self._lock = RunLock(settings.home)
         self.past: PastRun | None = None
+        #: What decides the run, once `stands_on` has taken note of it.
+        self.fingerprint: Mapping[str, Any] = {}
         self.id = settings.resume or _new_id(settings.home)
         #: What the user should know of how the run was begun or gone on with.
         self.notes: list[str] = []
@@ -62,11 +64,11 @@ class RunRecord:
 
     def stands_on(self, cases: Iterable[PromptCase]) -> None:
         """Take note of what decides the run. Raises `SettingsError` with what changed since it was begun."""
-        self._fingerprint = self._fingerprint_of(list(cases))
+        self.fingerprint = self._fingerprint_of(list(cases))
         if self.past is None:
             return
         begun = self.past.opened["fingerprint"]
-        reasons = list(differences(begun, self._fingerprint))
+        reasons = list(differences(begun, self.fingerprint))
         if reasons:
             chosen = self.past.opened["selection"]
             hint = f"; it was begun with {chosen}" * bool(chosen and chosen != self._selection)
@@ -74,7 +76,7 @@ class RunRecord:
                 f"--optimize-resume: run {self.id} cannot be continued: {'; '.join(reasons)}{hint}. To begin "
                 "anew, run --optimize: it finds its answers in the cache"
             )
-        if said := other_code(begun, self._fingerprint):
+        if said := other_code(begun, self.fingerprint):
             self.notes.append(said)
 
     def _fingerprint_of(self, cases: list[PromptCase]) -> dict[str, Any]:
@@ -150,7 +152,7 @@ class RunRecord:
             mode=self._settings.mode,
             options=dict(self._settings.options),
             selection=self._selection,
-            fingerprint=self._fingerprint,
+            fingerprint=self.fingerprint,
         )
         return journal
 

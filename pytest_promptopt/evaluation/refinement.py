@@ -272,7 +272,13 @@ class Refinement:
         return replace(result, compared=tuple(map(self._with_relative_journal, result.compared)))
 
     def _histories(self, record: RunRecord) -> Histories:
-        return Histories(self._settings.home, record.id, record.past, learn=self._settings.learn)
+        return Histories(
+            self._settings.home,
+            record.id,
+            record.past,
+            fingerprint=record.fingerprint,
+            learn=self._settings.learn,
+        )
 
     def _with_relative_journal(self, result: RunResult) -> RunResult:
         path = Path(result.journal)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from pytest_promptopt.records import CaseResult, Split, pass_rate
+from pytest_promptopt.refine.labels import balanced_accuracy
 from pytest_promptopt.refine.outlook import Outlook
 from pytest_promptopt.results import SplitScore
 
@@ -32,6 +33,8 @@ class Comparison:
     :param chance: how likely it is better on all of them, by what was run; None where it is not told apart.
     :param sideways: whether as good may be enough.
     :param failing: how many of the cases run under both fail under the incumbent; `passing`: pass.
+    :param balanced: the candidate's mean over the labels of how many are right, of the cases it was run on;
+        None where they have no labels.
     """
 
     split: Split
@@ -47,6 +50,7 @@ class Comparison:
     sideways: bool = True
     failing: int = 0
     passing: int = 0
+    balanced: float | None = None
 
     @property
     def gain(self) -> float:
@@ -89,6 +93,7 @@ def compare(
     *,
     split: Split = Split.TRAIN,
     growth: int = 0,
+    balanced: float | None = None,
 ) -> Comparison:
     """Pair two evaluations by case; a case without an answer under either text is left out of both."""
     old = {result.case.id: result.rate for result in before}
@@ -110,6 +115,7 @@ def compare(
         growth=growth,
         failing=failing,
         passing=count - failing,
+        balanced=balanced,
     )
 
 
@@ -121,7 +127,7 @@ def foreseen(
     :param before: what is known and foreseen of the incumbent, with its results `old`; `after` and `new` of
         the candidate.
     """
-    paired = compare(old, new, growth=growth)
+    paired = compare(old, new, growth=growth, balanced=balanced_accuracy(new))
     shared = set(before.cases).intersection(after.cases)
     if not shared:
         return paired
@@ -188,6 +194,6 @@ def adaptive(comparison: Comparison) -> Verdict:
     return Verdict(False, f"{'worse' if counted < -EPSILON else 'not better'}: {comparison}")
 
 
-def rank(comparison: Comparison) -> tuple[float, int]:
-    """Sorts the best candidate first: by gain, among equals the shorter text."""
-    return (-round(comparison.gain, 9), comparison.growth)
+def rank(comparison: Comparison) -> tuple[float, float, int]:
+    """Sorts the best candidate first: by gain, among equals by balanced accuracy, then the shorter text."""
+    return -round(comparison.gain, 9), -round(comparison.balanced or 0.0, 9), comparison.growth

@@ -26,6 +26,7 @@ from pytest_promptopt.refine.examples import shown_by
 from pytest_promptopt.refine.flaky import flaky
 from pytest_promptopt.refine.frame import SEARCHED
 from pytest_promptopt.refine.halting import Halt, Phase
+from pytest_promptopt.refine.labels import label_scores, same_answers
 from pytest_promptopt.refine.screening import unrenderable
 from pytest_promptopt.refine.surroundings import Surroundings
 from pytest_promptopt.results import Confirmation, MadeUp, PromptResult
@@ -258,6 +259,7 @@ class Ending:
         """What became of each prompt of the group."""
         before, after = self.original.evidence(*SEARCHED), self.final.evidence(*SEARCHED)
         paired = compare(before, after)
+        labels, same = tuple(label_scores(before, after)), tuple(same_answers(after))
         noisy = flaky([*before, *self._scored[Split.HELDOUT][0], *self._fresh])
         group = self._search.group
         owed = {Split.TRAIN: len(self.final.owed)}
@@ -293,6 +295,8 @@ class Ending:
                 note="; ".join(self.notes),
                 confirmation=self.confirmation if changed else None,
                 made_up=self._made_up,
+                labels=labels,
+                same_answers=same,
                 asked_before=self._asked_before if self.confirmation else 0,
                 heldout_before=self._history.heldout if self._scored[Split.HELDOUT][0] else 0,
             )

@@ -211,13 +211,15 @@ class SearchFrame(ABC):
         self._rates, self._fruitless = [], 0
         self.announce(phase)
 
-    def merit(self, version: Version) -> tuple[float, int]:
-        """Higher is better: the pass rate on all cases searched, among equals the shorter text."""
+    def merit(self, version: Version) -> tuple[float, float, int]:
+        """Higher is better: the pass rate on all cases searched, among equals the one that is right for more
+        of the labels, then the shorter text."""
         foresight, further = version.foresight, version.evidence(Split.VALIDATION)
         rates = [result.rate for result in further if result.rate is not None]
         cases = foresight.cases + len(rates)
         rate = (foresight.rate * foresight.cases + math.fsum(rates)) / cases if cases else 0.0
-        return round(rate, 9), -sum(len(version.text(prompt)) for prompt in self.group.prompts)
+        length = sum(len(version.text(prompt)) for prompt in self.group.prompts)
+        return round(rate, 9), round(version.balanced, 9), -length
 
     def regressions(self, found: Version | Attempt) -> tuple[str, ...]:
         """The cases it fails and the original passed, where `settings.no_regressions` forbids them."""

@@ -12,6 +12,7 @@ from pytest_promptopt.failures.differences import compact, shorten
 from pytest_promptopt.failures.formats import undress
 from pytest_promptopt.failures.vocabulary import fold, is_short
 from pytest_promptopt.records import CaseResult, Outcome
+from pytest_promptopt.results import LabelScore, SameAnswer
 
 #: From this share of all answers on, one answer is what comes whatever was expected ...
 COLLAPSED = 0.9
@@ -79,8 +80,12 @@ def tallies(results: Sequence[CaseResult]) -> tuple[Tally, ...]:
 
     Empty where too little is known of what the cases expect.
     """
-    counted = [result.counted[0] for result in results if result.counted]
-    pairs = list(_pairs(results))
+    return _tallies(results, _wanted(results))
+
+
+def _tallies(results: Iterable[CaseResult], wanted: Mapping[str, str]) -> tuple[Tally, ...]:
+    counted = [result for result in results if result.counted]
+    pairs = list(_pairs(counted, wanted))
     if not pairs or len(pairs) < KNOWN * len(counted):
         return ()
     objects = [_object(pair.expected) for pair in pairs]
@@ -110,25 +115,32 @@ def _expecting(case: FailedCase, outcome: Outcome | None) -> FailedCase:
     return case if compared else replace(case, expected=shorten(compact(outcome.expected)))
 
 
-def _pairs(results: Iterable[CaseResult]) -> Iterator[_Pair]:
-    """What was expected and what came, of the cases where both are known.
+def _wanted(results: Iterable[CaseResult]) -> dict[str, str]:
+    """What each case expects, where that is known.
 
     A case that passes and does not say what it expects gave the label that it expects, if that is one which
     other cases expect.
     """
-    results = [result for result in results if result.counted]
-    shown = {id(result): result.failing or result.counted[0] for result in results}
-    expected = {key: expected_of(outcome) for key, outcome in shown.items()}
-    labels = {fold(text): text for text in expected.values() if text is not None}
+    shown = [(result, result.failing or result.counted[0]) for result in results if result.counted]
+    found: dict[str, str] = {}
+    for result, outcome in shown:
+        if (text := expected_of(outcome)) is not None:
+            found.setdefault(result.case.id, text)
+    labels = {fold(text): text for text in found.values()}
+    for result, outcome in shown:
+        if result.failing is None and result.case.id not in found and outcome.calls:
+            label = labels.get(fold(undress(outcome.calls[-1].text)[0]))
+            if label is not None:
+                found[result.case.id] = label
+    return found
+
+
+def _pairs(results: Iterable[CaseResult], wanted: Mapping[str, str]) -> Iterator[_Pair]:
+    """What was expected and what came, of the cases where both are known."""
     for result in results:
-        outcome, wanted = shown[id(result)], expected[id(result)]
-        if result.failing is None:
-            if wanted is None and outcome.calls:
-                wanted = labels.get(fold(undress(outcome.calls[-1].text)[0]))
-            if wanted is not None:
-                yield _Pair(wanted, wanted, right=True)
-        elif wanted is not None:
-            yield _Pair(wanted, _got(outcome), right=False)
+        if (text := wanted.get(result.case.id)) is not None:
+            failing = result.failing
+            yield _Pair(text, text if failing is None else _got(failing), right=failing is None)
 
 
 def _got(outcome: Outcome) -> str:
@@ -182,10 +194,11 @@ def _rows(pairs: Sequence[_Pair]) -> tuple[Row, ...]:
     wrong: dict[str, Counter[str]] = defaultdict(Counter)
     right: Counter[str] = Counter()
     for pair in pairs:
+        label = labels[fold(pair.expected)]
         if pair.right:
-            right[pair.expected] += 1
+            right[label] += 1
         else:
-            wrong[pair.expected][labels.get(fold(undress(pair.got)[0]), "")] += 1
+            wrong[label][labels.get(fold(undress(pair.got)[0]), "")] += 1
     rows = (
         Row(label, right[label], right[label] + wrong[label].total(), tuple(wrong[label].most_common()))
         for label in dict.fromkeys(labels.values())
@@ -215,6 +228,27 @@ def balanced_accuracy(results: Sequence[CaseResult]) -> float | None:
         if not tally.field:
             return tally.balanced
     return None
+
+
+def label_scores(before: Sequence[CaseResult], after: Sequence[CaseResult]) -> Iterator[LabelScore]:
+    """Right and wrong per label under two texts, on the cases with a result under both."""
+    new = {result.case.id: result for result in after if result.counted}
+    old = {result.case.id: result for result in before if result.counted and result.case.id in new}
+    # Either text may tell what a case expects.
+    wanted = _wanted([*old.values(), *(new[case] for case in old)])
+    then, now = _tallies(old.values(), wanted), _tallies([new[case] for case in old], wanted)
+    right = {(tally.field, row.label): row.right for tally in then for row in tally.rows}
+    for tally in now:
+        for row in tally.rows:
+            was = right[tally.field, row.label]
+            yield LabelScore(tally.field, row.label, row.total, was, row.right, row.instead)
+
+
+def same_answers(results: Sequence[CaseResult]) -> Iterator[SameAnswer]:
+    """The answers that nearly always come, whatever is expected."""
+    for tally in tallies(results):
+        if tally.collapsed:
+            yield SameAnswer(tally.field, *tally.collapsed, tally.total)
 
 
 def table(found: Sequence[Tally]) -> Iterator[str]:
@@ -256,13 +290,14 @@ def always(tallies: Iterable[Tally]) -> Iterator[str]:
 
 
 def _instead(row: Row) -> str:
-    told = [f"{_wrong(answer, row.label)} {count}" for answer, count in row.instead[:MAX_INSTEAD]]
+    told = [f"{told_instead(answer, row.label)} {count}" for answer, count in row.instead[:MAX_INSTEAD]]
     if more := sum(count for _, count in row.instead[MAX_INSTEAD:]):
         told.append(f"others {more}")
     return f" ({', '.join(told)})" if told else ""
 
 
-def _wrong(answer: str, label: str) -> str:
+def told_instead(answer: str, label: str) -> str:
+    """What came where `label` was expected: ``"card_arrival"``, ``no label``."""
     if not answer:
         return "no label"
     return "the same in another form" if answer == label else _quoted(answer)

@@ -21,6 +21,7 @@ from pytest_promptopt.refine.examples import shown_by
 from pytest_promptopt.refine.frame import SEARCHED, SearchFrame
 from pytest_promptopt.refine.groups import Group
 from pytest_promptopt.refine.halting import Halt, Phase, Stop
+from pytest_promptopt.refine.labels import balanced_accuracy
 from pytest_promptopt.refine.outlook import Outlook, outlook_of
 from pytest_promptopt.refine.posterior import RATES, Kind, Learning
 from pytest_promptopt.refine.race import BATCH, Move, Race, Runner
@@ -663,7 +664,11 @@ class Search(SearchFrame):
                 continue
             attempt.results[Split.VALIDATION] = results
             attempt.compared[Split.VALIDATION] = compare(
-                before, results, split=Split.VALIDATION, growth=attempt.growth
+                before,
+                results,
+                split=Split.VALIDATION,
+                growth=attempt.growth,
+                balanced=balanced_accuracy(results),
             )
             self.around.record_results(attempt.id, results)
 

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 
 from pytest_promptopt.evidence import sign_test
 from pytest_promptopt.records import Role, Spend, Split
-from pytest_promptopt.reports.lines import BOLD, DIM, WARN, Line
+from pytest_promptopt.reports.labels import same_answers
+from pytest_promptopt.reports.lines import BAD, BOLD, DIM, WARN, Line
 from pytest_promptopt.reports.optimization import errors, shown_rate, spend_table
 from pytest_promptopt.reports.wording import cost, duration, printable, table
 from pytest_promptopt.results import PromptResult, RunResult, SplitScore
@@ -136,5 +137,7 @@ def _about(run: RunResult, groups: Sequence[tuple[str, ...]], width: int) -> Ite
             printable(said), max(width, 40), subsequent_indent="  ", break_on_hyphens=False
         )
         yield from map(Line, wrapped)
+        if one.before != one.after:
+            yield from (Line(f"  warning: {told}", BAD) for told in same_answers(one))
     if run.journal:
         yield Line(f"  texts and journal: {printable(run.journal)}", DIM)

@@ -46,6 +46,12 @@ none), ``prompts``, ``run``.
   ``p``, ``pairs`` of fresh answers, how many were ``better`` and ``worse``, ``calls`` paid, the gain that is
   ``detectable`` with so many pairs, ``why`` it ended early, how many more calls are ``needed`` to show a gain
   that is not shown (0 when none will)
+* ``labels``, right and wrong on train and validation by what is expected, empty where that is not known or
+  they are no labels: ``field`` (the key of JSON answers, empty for the answer itself), ``label``, its
+  ``cases``, how many are right ``before`` and ``after``, ``instead`` (lists of a wrong answer and how often
+  it came, the empty text standing for what is no label)
+* ``same_answers``, what ``after`` answers to nearly every train and validation case though they expect
+  different answers: ``field``, ``answer``, ``count`` of its ``cases``
 * ``asked_before``: how often a gain on these train and validation cases was tested in earlier runs, and
   ``heldout_before``: how often these held-out cases were scored
 * ``made_up``, null when the search had run every case: ``cases`` run with ``after`` at last, ``failing`` of
@@ -212,6 +218,8 @@ def _prompt(prompt: PromptResult) -> dict[str, Any]:
         "rates": prompt.rates,
         "flaky": [dataclasses.asdict(case) for case in prompt.flaky],
         "confirmation": prompt.confirmation and dataclasses.asdict(prompt.confirmation),
+        "labels": [dataclasses.asdict(score) for score in prompt.labels],
+        "same_answers": [dataclasses.asdict(same) for same in prompt.same_answers],
         "asked_before": prompt.asked_before,
         "heldout_before": prompt.heldout_before,
         "made_up": prompt.made_up and dataclasses.asdict(prompt.made_up),

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import textwrap
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from pytest_promptopt.evidence import sign_test, small_split, wilson
 from pytest_promptopt.prompts import unified_diff
 from pytest_promptopt.records import Spend, Split
+from pytest_promptopt.reports.labels import label_table, same_answers
 from pytest_promptopt.reports.lines import (
     BAD,
     BOLD,
@@ -26,6 +27,7 @@ from pytest_promptopt.reports.wording import cost, duration, excerpt, percent, p
 from pytest_promptopt.results import (
     CandidateResult,
     Confirmation,
+    Iteration,
     MadeUp,
     PromptResult,
     RunResult,
@@ -102,16 +104,15 @@ def _search(prompts: Sequence[PromptResult], run: RunResult, alpha: float, width
         yield Line(f"pipeline of {printable(' and '.join(one.pipeline))}{more}", BOLD)
     else:
         yield _headline(one, more)
+    yield from _same_answers(changed, width)
     yield from _scores(one.scores)
+    yield from label_table(one.labels)
     if changed:
         yield from _evidence(changed[0], run, alpha, width)
     elif one.made_up:
         yield _made_up(one.made_up)
     yield from _flaky(one, width)
-    if iterations:
-        tried = f"{plural(len(iterations), 'iteration')}, {plural(len(candidates), 'candidate')}"
-        yield Line(f"  tried:    {tried}")
-        yield from _refused(candidates)
+    yield from _tried(iterations, candidates)
     if one.why and one.outcome != "passing":
         yield from _wrapped(f"stopped:  {one.stop}: {one.why}", width, BAD if one.stop == "error" else PLAIN)
     if one.note:
@@ -124,8 +125,17 @@ def _search(prompts: Sequence[PromptResult], run: RunResult, alpha: float, width
             yield _written(prompt, run.journal)
 
 
-def _refused(candidates: Sequence[CandidateResult]) -> Iterator[Line]:
-    """Why candidates cost no call, the most frequent reason first."""
+def _same_answers(changed: Sequence[PromptResult], width: int) -> Iterator[Line]:
+    """What the new text answers to nearly everything: its rate may have risen all the same."""
+    for warning in same_answers(changed[0]) if changed else ():
+        yield from _wrapped(f"warning:  {warning}", width, BAD)
+
+
+def _tried(iterations: Collection[Iteration], candidates: Sequence[CandidateResult]) -> Iterator[Line]:
+    """How much was tried, and why candidates were refused, the most frequent reason first."""
+    if iterations:
+        tried = f"{plural(len(iterations), 'iteration')}, {plural(len(candidates), 'candidate')}"
+        yield Line(f"  tried:    {tried}")
     reasons = Counter(candidate.why for candidate in candidates if candidate.verdict == "refused")
     if not reasons:
         return

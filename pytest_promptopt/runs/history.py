@@ -49,16 +49,26 @@ class Histories:
 
     :param run: the id of this run; only runs begun before it count.
     :param past: this run as its earlier processes left it; None for a new one.
+    :param fingerprint: what this run stands on. An earlier one on the very same is this run once more, with
+        its answers from the cache: it teaches nothing that would not be counted twice.
     :param learn: whether a new run is told what earlier ones taught.
     """
 
-    def __init__(self, home: Path, run: str, past: PastRun | None, *, learn: bool = True) -> None:
+    def __init__(
+        self,
+        home: Path,
+        run: str,
+        past: PastRun | None,
+        *,
+        fingerprint: Mapping[str, Any],
+        learn: bool = True,
+    ) -> None:
         self._asked: list[Asked] = []
         # The newest first.
         self._taught: list[tuple[About, Taught]] = []
         for folder in folders(home):
             if folder.name < run:
-                asked, taught = _read(folder)
+                asked, taught = _read(folder, fingerprint)
                 self._asked += asked
                 self._taught += taught.items()
         self._past = past
@@ -102,8 +112,11 @@ def _begun(past: PastRun | None, names: Collection[str]) -> Iterator[tuple[int, 
             yield event.data["sample"], Begun(event.data["limit"], tuple(event.data["looked"]))
 
 
-def _read(folder: Path) -> tuple[list[Asked], dict[About, Taught]]:
-    """What a run has asked, each once, however often it was continued, and what it taught if it ended."""
+def _read(folder: Path, now: Mapping[str, Any]) -> tuple[list[Asked], dict[About, Taught]]:
+    """What a run has asked, each once, however often it was continued, and what it taught if it ended.
+
+    :param now: the fingerprint of the run that would learn.
+    """
     try:
         run = PastRun.load(folder)
         asked = list(dict.fromkeys(_asked(run)))
@@ -111,7 +124,7 @@ def _read(folder: Path) -> tuple[list[Asked], dict[About, Taught]]:
         return [], {}
     try:
         finished = run.end is not None and not run.end["interrupted"]
-        return asked, dict(_taught(run)) if finished else {}
+        return asked, dict(_taught(run)) if finished and run.opened["fingerprint"] != now else {}
     except (KeyError, TypeError, ValueError, AttributeError):
         return asked, {}
 

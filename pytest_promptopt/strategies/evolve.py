@@ -164,4 +164,4 @@ class Evolve(SearchFrame):
     def _fitness(self, version: Version) -> tuple[float, int]:
         """As `merit`, on training cases only: of the original more is known."""
         rate = pass_rate(version.evidence(Split.TRAIN)) or 0.0
-        return round(rate, 9), self.merit(version)[1]
+        return round(rate, 9), self.merit(version)[-1]

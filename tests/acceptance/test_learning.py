@@ -18,6 +18,8 @@ DECISIONS = ("candidate", "results", "iteration", "stop", "confirmation", "heldo
 UNLIKE = {"spend", "elapsed", "calls", "why", "sample"}
 #: A call while the first candidates are evaluated.
 MOMENT = 11
+#: A run that goes another way.
+ANOTHER = ("--promptopt-seed=1",)
 
 
 @pytest.fixture
@@ -69,7 +71,7 @@ def _alike(data: Any) -> Any:
 
 
 def test_a_second_run_begins_with_what_the_first_has_taught(desk: Desk) -> None:
-    first, second = optimize(desk), optimize(desk)
+    first, second = optimize(desk), optimize(desk, *ANOTHER)
     assert told(first) == {"prompts/sort.md": {}}
     (learned,) = [event.data for event in events(first) if event.event == "learned"]
     assert learned["prompts"] == ["prompts/sort.md"]
@@ -89,7 +91,7 @@ def test_switched_off_it_begins_with_nothing(desk: Desk, how: str) -> None:
     optimize(desk)
     if how == "ini":
         desk.ini("promptopt_model = demo", "promptopt_optimizer_model = demo", "promptopt_learn = off")
-    second = optimize(desk, *["--promptopt-learn=off"] * (how == "option"))
+    second = optimize(desk, *ANOTHER, *["--promptopt-learn=off"] * (how == "option"))
     assert told(second) == {"prompts/sort.md": {}}
 
 
@@ -101,6 +103,21 @@ def test_runs_of_other_cases_or_prompts_teach_nothing(desk: Desk) -> None:
     tests = desk.path / "test_it.py"
     tests.write_text(tests.read_text(encoding="utf-8").replace("sort.md", "other.md"))
     assert told(optimize(desk)) == {"prompts/other.md": {}}
+
+
+def test_the_same_run_once_more_goes_the_same_way_from_the_cache(desk: Desk) -> None:
+    """A dry run, and then the run that writes: what it would be told are its own answers."""
+    desk.run("--optimize-dry-run", "--tb=no", "--promptopt-max-iterations=3")
+    (first,) = folders(desk)
+    second = optimize(desk)
+    assert told(second) == {"prompts/sort.md": {}}
+    assert _searched(second) == _searched(first)
+
+
+def _searched(folder: Path) -> list[tuple[str, Any]]:
+    """What a run decided before its gain was confirmed."""
+    found = decisions(folder)
+    return found[: [kind for kind, _ in found].index("confirmation")]
 
 
 def unreadable(journal: Path) -> None:
@@ -152,7 +169,7 @@ def test_a_journal_that_cannot_teach_is_passed_over(desk: Desk, harm: Callable[[
     first = optimize(desk)
     harm(first / "journal.jsonl")
     desk.prompt.write_text(WEAK, encoding="utf-8")
-    result = desk.run("--optimize", "--tb=no", "--promptopt-max-iterations=3")
+    result = desk.run("--optimize", "--tb=no", "--promptopt-max-iterations=3", *ANOTHER)
     assert told(folders(desk)[-1]) == {"prompts/sort.md": {}}
     said = result.stdout.str() + result.stderr.str()
     assert first.name not in said
@@ -162,16 +179,15 @@ def test_a_journal_that_cannot_teach_is_passed_over(desk: Desk, harm: Callable[[
 
 def test_a_continued_run_goes_on_with_its_own_numbers_whatever_the_folder_holds(desk: Desk) -> None:
     first = optimize(desk)
-    whole = optimize(desk, "--promptopt-cache=off")
+    whole = optimize(desk, "--promptopt-cache=off", *ANOTHER)
     decided, began = decisions(whole), told(whole)
     assert weight(began["prompts/sort.md"])
     shutil.rmtree(whole)
     (desk.path / "asked.log").unlink()
     desk.prompt.write_text(WEAK, encoding="utf-8")
     desk.write("ctrl-c", str(MOMENT))
-    desk.pytester.runpytest_subprocess(
-        "--optimize", "-p", "no:asyncio", "--promptopt-max-iterations=3", "--promptopt-cache=off", timeout=60
-    )
+    options = ("-p", "no:asyncio", "--promptopt-max-iterations=3", "--promptopt-cache=off", *ANOTHER)
+    desk.pytester.runpytest_subprocess("--optimize", *options, timeout=60)
     (desk.path / "ctrl-c").unlink()
     shutil.rmtree(first)
     (second,) = folders(desk)
@@ -182,7 +198,7 @@ def test_a_continued_run_goes_on_with_its_own_numbers_whatever_the_folder_holds(
 
 def test_a_run_that_was_begun_before_there_was_anything_to_learn_goes_on_without(desk: Desk) -> None:
     first = optimize(desk)
-    second = optimize(desk, "--promptopt-learn=off")
+    second = optimize(desk, "--promptopt-learn=off", *ANOTHER)
     decided = decisions(second)
     assert first.exists()
     desk.run(f"--optimize-resume={second.name}", "--tb=no")

@@ -1125,7 +1125,7 @@ def test_the_journal_tells_the_whole_run(tmp_path: Path) -> None:
     told = [event.event for event in events]
     iteration = ["candidate", "results", "iteration"]
     heldout = ["heldout", "results", "results"]
-    ending = ["stop", "confirming", "confirmation", *heldout, "written", "end"]
+    ending = ["learned", "stop", "confirming", "confirmation", *heldout, "written", "end"]
     assert told == ["start", "results", *iteration, *iteration, *ending]
     candidate = next(event.data for event in events if event.event == "candidate")
     assert candidate["texts"] == {"route.md": "Route {{ ticket }}. a"}
