@@ -398,3 +398,18 @@ def test_a_killed_owner_leaves_the_flight_to_another(cache: Cache, folder: Path)
     owner.communicate()
     with cache.flight("a") as mine:
         assert mine
+
+
+def test_a_folder_of_another_user_is_a_miss_and_said_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: object) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("pytest_promptopt.captured.os.stat", refuse)
+    cache = Cache(tmp_path / "home" / "cache")
+    assert cache.get("a") is None
+    assert cache.get("b") is None
+    cache.put("a", ANSWER)
+    [said] = cache.warnings
+    assert "cannot be read and is not used: [Errno 13] Permission denied" in said
