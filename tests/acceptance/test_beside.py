@@ -515,3 +515,19 @@ def test_under_xdist_a_tolerated_failure_stops_nothing(example: Example, limit: 
     run = example.run("-p", "xdist", "-n2", limit, "--promptopt-min-pass-rate=80%", process=True)
     assert run.ret == 0
     assert run.outcomes["passed"] == 17
+
+
+@pytest.mark.parametrize("option", ["--promptopt-runs", "--promptopt-restore=x", "--optimize-resume"])
+def test_runs_of_another_user_are_one_sentence(
+    example: Example, monkeypatch: pytest.MonkeyPatch, option: str
+) -> None:
+    def refuse(path: object) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    example.tests("def test_it(prompt): prompt(q=1)\n")
+    monkeypatch.setattr("pytest_promptopt.runs.past.os.scandir", refuse)
+    run = example.run("--promptopt-optimizer-model=demo", option)
+    monkeypatch.undo()
+    assert run.ret == pytest.ExitCode.USAGE_ERROR
+    assert "cannot be read: Permission denied" in run.output
+    assert "Traceback" not in run.output
