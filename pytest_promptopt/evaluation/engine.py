@@ -85,6 +85,8 @@ class Engine:
         #: Cases that read the prompt and ask a model by themselves.
         self.own_model: set[str] = set()
         self.withheld = Withheld()
+        #: Whether the cases of a function have fixtures of installed plugins.
+        self._exchanging: dict[object, bool] = {}
         #: What cases have exchanged of what their calls need, and which cases did.
         self.exchanged: dict[str, set[str]] = {}
         self._candidates: dict[tuple[str, str], PromptFile] = {}
@@ -130,13 +132,13 @@ class Engine:
     def hold(self, item: pytest.Item, *, sample: int) -> tuple[Run, HeldRun]:
         """A run of `item` that will be reported if it needs no unknown answer."""
         case = self.cases[item]
+        self._beware(item)
         internals.make_room(item)  # cases of other modules may have run meanwhile
         run = self.open_run(case, {}, sample=sample)
         held = HeldRun(item, void=lambda: bool(run.missing))
-        if self._watchers and case.replays:
-            held.release()  # `prepare` has got what it needs; for what is missing nevertheless, it waits
-        elif case.replays and not self._blocking:
-            run.suspends = lambda: not held.released and self.traffic.look()
+        if case.replays and not self._blocking:
+            # Where others watch, `prepare` has got what it needs; for what is missing nevertheless, it waits.
+            run.suspends = lambda: not (held.released or self._watchers) and self.traffic.look()
         else:
             held.release()
             for file in case.files.values():
@@ -278,7 +280,7 @@ class Engine:
             except ReplayError as error:
                 job.refusal = error
                 job.outcome = Outcome(case.id, Status.ERRORED, 0.0, sample=job.sample, error=str(error))
-        elif _broke_outside(held.reports) and self._watchers.let_in_own():
+        elif held.broke_outside() and self._watchers.let_in_own():
             self._run_silently(job)  # the project's fixtures may want what its hooks leave for them
         else:
             job.outcome = outcome_of(run, held.reports)
@@ -291,6 +293,7 @@ class Engine:
         """:param blocks: a case that cannot be replayed waits for its answers, instead of asking nobody."""
         item = run.case.item
         run.suspends = lambda: (run.case.replays or not blocks) and self.traffic.look()
+        self._beware(item)
         void = lambda: bool(run.missing)  # noqa: E731
         held = HeldRun(item, void=void, silent=True, left_out=self._watchers.left_out)
         internals.make_room(item)
@@ -305,6 +308,14 @@ class Engine:
         held.drop()
         run.close()
         return run, held
+
+    def _beware(self, item: pytest.Item) -> None:
+        """Such fixtures mostly exchange a part of the process, and calls must not be under way by then."""
+        function = _function_of(item)
+        if function not in self._exchanging:
+            self._exchanging[function] = internals.installed_fixtures(item)
+        if self._exchanging[function] and not self.traffic.alternates:
+            self.traffic.alternate()
 
     def open_run(self, case: PromptCase, overlay: Overlay, *, sample: int = 0, attempt: int = 0) -> Run:
         """A run of `case` whose prompts are those of `overlay`, where it has them."""
@@ -442,7 +453,3 @@ def halt_of(error: ModelError) -> Halt:
 
 def _function_of(item: pytest.Item) -> object:
     return (item.parent, getattr(item, "originalname", item.name))
-
-
-def _broke_outside(reports: Iterable[pytest.TestReport]) -> bool:
-    return any(report.failed and report.when != "call" for report in reports)

@@ -125,6 +125,10 @@ class HeldRun:
         failed = self.item.session.testsfailed + sum(each.failed for each in self.reports)
         return bool(limit) and internals.is_subtest(report) and report.failed and failed >= limit
 
+    def broke_outside(self) -> bool:
+        """Whether a fixture of it failed."""
+        return any(report.failed and report.when != "call" for report in self.reports)
+
     def start_again(self) -> None:
         """What comes now is another run of the item, and shown as it happens."""
         self.decided = False

@@ -230,6 +230,23 @@ def scope_key(item: pytest.Item) -> frozenset[tuple[str, str, object]]:
     return frozenset(entries)
 
 
+#: Plugins whose fixtures run coroutines, or are pytest's own or ours.
+_HARMLESS = frozenset({"_pytest", "pytest_promptopt", "pytest_asyncio", "anyio"})
+
+
+def installed_fixtures(item: pytest.Item) -> bool:
+    """Whether a fixture of an installed plugin is set up for every run of `item`: `fs`, `mocker`."""
+    info = getattr(item, "_fixtureinfo", None)
+    definitions = [] if info is None else [d for some in info.name2fixturedefs.values() for d in some]
+    for definition in definitions:
+        module = getattr(definition.func, "__module__", "") or ""
+        file = getattr(sys.modules.get(module), "__file__", None) or ""
+        known = module.partition(".")[0] in _HARMLESS
+        if definition.scope == "function" and not known and "site-packages" in file:
+            return True
+    return False
+
+
 def _home_of(item: pytest.Item, scope: str) -> str:
     if scope == "session":
         return ""

@@ -313,6 +313,7 @@ class CaseRunner:
         if len(outcomes) > 1:
             self._judge_samples(run.case, outcomes, report)
         payload = tally.payload(run.case, outcomes, own.status, tolerated=self._tolerated(run.case, own))
+        payload["unanswered"] = run.error is not None
         if isinstance(run.error, NoModelError) or (isinstance(run.error, ModelError) and run.error.stops_run):
             payload["lost"] = str(run.error)
         for each in held.reports:

@@ -16,7 +16,6 @@ from pytest_promptopt.evaluation.hooks import HookError, categorize
 from pytest_promptopt.evaluation.tolerated import is_tolerated, tell_junit
 from pytest_promptopt.gate import verdict
 from pytest_promptopt.prompts import PromptFile
-from pytest_promptopt.records import Status
 from pytest_promptopt.reports import terminal
 from pytest_promptopt.reports.wording import plural, printable
 from pytest_promptopt.results import PromptCheck, RunResult
@@ -73,7 +72,7 @@ class Summary:
         data = read(report)
         if report.outcome not in ("passed", "failed", "skipped"):
             return None  # of another plugin, above all a run that will be repeated
-        if report.failed and data.get("status") == Status.ERRORED:
+        if report.failed and data.get("unanswered"):
             return "error", "E", "ERROR"
         if is_tolerated(report):
             category, letter, word = TOLERATED[data["tolerated"]]

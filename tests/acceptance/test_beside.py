@@ -190,6 +190,46 @@ def test_calls_are_made_with_the_process_as_it_is_between_the_tests(example: Exa
     assert (len(run.asked), run.peak) == (4, 4)
 
 
+def test_calls_that_met_what_a_test_changed_by_hand_are_made_again(example: Example) -> None:
+    """Nobody can know before; a defect of the model would not be asked again."""
+    example.conftest(
+        """
+        import asyncio, os
+        from house import House
+        os.environ["HOUSE_KEY"] = "real"
+
+        class Careful(House):
+            async def complete(self, request):
+                await asyncio.sleep(0.3)
+                os.environ["HOUSE_KEY"]
+                return await super().complete(request)
+
+        def pytest_promptopt_resolve_model(name):
+            return Careful(name)
+        """
+    ).tests(
+        """
+        import os
+
+        @pytest.mark.parametrize("word", "abcd")
+        def test_plain(prompt, word):
+            assert prompt(q=word) == word
+
+        @pytest.fixture
+        def keyless():
+            del os.environ["HOUSE_KEY"]
+            yield
+            os.environ["HOUSE_KEY"] = "real"
+
+        def test_keyless(prompt, keyless):
+            assert prompt(q="e") == "e"
+        """
+    )
+    run = example.run(process=True)
+    assert run.outcomes == {"passed": 5}
+    assert sorted(run.asked) == list("abcde")
+
+
 FROZEN = {
     "on the test": """
         @pytest.mark.parametrize("word", "abcdefgh")
@@ -515,3 +555,19 @@ def test_under_xdist_a_tolerated_failure_stops_nothing(example: Example, limit: 
     run = example.run("-p", "xdist", "-n2", limit, "--promptopt-min-pass-rate=80%", process=True)
     assert run.ret == 0
     assert run.outcomes["passed"] == 17
+
+
+@pytest.mark.parametrize("option", ["--promptopt-runs", "--promptopt-restore=x", "--optimize-resume"])
+def test_runs_of_another_user_are_one_sentence(
+    example: Example, monkeypatch: pytest.MonkeyPatch, option: str
+) -> None:
+    def refuse(path: object) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    example.tests("def test_it(prompt): prompt(q=1)\n")
+    monkeypatch.setattr("pytest_promptopt.runs.past.os.scandir", refuse)
+    run = example.run("--promptopt-optimizer-model=demo", option)
+    monkeypatch.undo()
+    assert run.ret == pytest.ExitCode.USAGE_ERROR
+    assert "cannot be read: Permission denied" in run.output
+    assert "Traceback" not in run.output

@@ -125,11 +125,3 @@ def test_switched_off_it_is_gone(pytester: pytest.Pytester) -> None:
     result.stdout.fnmatch_lines(["*fixture 'prompt' not found*"])
     result = pytester.runpytest_inprocess("-p", "no:asyncio", "-p", "no:promptopt", "--optimize")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-
-
-def test_optimize_without_prompt_tests_is_a_plain_run(pytester: pytest.Pytester) -> None:
-    pytester.makepyfile("def test_it():\n    pass\n")
-    result = pytester.runpytest_inprocess("-p", "no:asyncio", "--optimize")
-    result.assert_outcomes(passed=1)
-    assert result.ret == pytest.ExitCode.OK
-    assert not (pytester.path / ".promptopt").exists()

@@ -494,3 +494,18 @@ def test_a_process_that_was_forked_from_its_owner_leaves_it_alone(cache: Cache) 
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     cache.put("b", ANSWER)
     assert (cache.get("a"), cache.get("b"), cache.warnings) == (ANSWER, ANSWER, [])
+
+
+def test_a_folder_of_another_user_is_a_miss_and_said_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: object) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("pytest_promptopt.captured.os.stat", refuse)
+    cache = Cache(tmp_path / "home" / "cache")
+    assert cache.get("a") is None
+    assert cache.get("b") is None
+    cache.put("a", ANSWER)
+    [said] = cache.warnings
+    assert "cannot be read and is not used: [Errno 13] Permission denied" in said
