@@ -29,7 +29,7 @@ class Mark:
     """A checked ``@pytest.mark.prompt``.
 
     :param paths: stage -> path as written; a single prompt's stage is ``""``.
-    :param frozen: stages that are never rewritten.
+    :param freeze: stages that are never rewritten.
     :param samples: None leaves it to the settings.
     :param parameters: of the model, passed on as they are.
     """
@@ -40,7 +40,7 @@ class Mark:
     min_case_rate: float
     min_pass_rate: float | None
     replay: bool
-    frozen: frozenset[str]
+    freeze: frozenset[str]
     parameters: Mapping[str, Any]
 
     @classmethod
@@ -72,7 +72,7 @@ class Mark:
             min_case_rate=float(given.pop("min_case_rate", 1.0)),
             min_pass_rate=given.pop("min_pass_rate", None),
             replay=given.pop("replay", True),
-            frozen=_frozen(given.pop("freeze", False), paths, where),
+            freeze=_frozen(given.pop("freeze", False), paths, where),
             parameters=_with_one_length(given, where),
         )
 

@@ -139,7 +139,7 @@ class Refinement:
         frozen = set()
         for case in self._items.values():
             files |= {file.name: file for file in case.files.values()}
-            frozen |= {case.files[stage].name for stage in case.mark.frozen}
+            frozen |= {case.files[stage].name for stage in case.mark.freeze}
         if files and frozen >= files.keys():
             raise SettingsError("--optimize: every prompt is frozen (freeze= in @pytest.mark.prompt)")
         return {name: file for name, file in files.items() if name not in frozen}

@@ -171,12 +171,13 @@ def test_calls_are_made_with_the_process_as_it_is_between_the_tests(example: Exa
         """
     ).model("house/together-4").tests(
         f"""
-        import os, socket
+        import os, socket, time
         SOCKET = socket.socket
 
         @pytest.fixture(autouse=True)
         def hermetic(monkeypatch, request):
             {change}
+            time.sleep(0.05)
             yield
             {back}
 
