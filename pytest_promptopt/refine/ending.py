@@ -126,6 +126,7 @@ class Ending:
         calls = self._around.paid().calls - paid
         rate = pass_rate(self.final.evidence(Split.TRAIN))
         self._made_up = MadeUp(len(owed), rate, failing, calls)
+        self._around.policies.made_up(self._made_up)
         paired = compare(self.original.evidence(*SEARCHED), self.final.evidence(*SEARCHED))
         if paired.gain <= EPSILON:
             self.notes.append(

@@ -143,7 +143,7 @@ def test_a_candidate_that_lost_is_not_run_to_the_end() -> None:
     world = World(needs("a" + " z" * 40), ["a not z"], prompts=[FakePrompt(prose="Route {{ ticket }}. z")])
     (candidate, *_) = world.result(max_iterations=1).iterations[0].candidates
     assert candidate.verdict == "rejected"
-    assert candidate.why.startswith("worse: 97.6% to ")
+    assert candidate.why.startswith("worse: fixed 0 of 0 run, broke 6 of 6 run; 97.6% to ")
     assert int(candidate.why.split()[-3]) > 20, candidate.why
 
 
@@ -151,7 +151,7 @@ def test_a_large_gain_needs_few_runs_and_the_cases_left_are_run_before_the_phase
     world = World(needs("a " * 20 + "- " * 30), ["a"])
     result = world.result()
     (iteration,) = result.iterations
-    assert iteration.candidates[0].why.startswith("better: 60.0% to ")
+    assert iteration.candidates[0].why.startswith("better: fixed 4 of 4 run, broke 0 of 2 run; 60.0% to ")
     assert iteration.owed > 25
     assert iteration.foresight is not None
     assert iteration.foresight.low < iteration.foresight.rate < iteration.foresight.high <= 1
@@ -218,7 +218,7 @@ def test_cases_that_were_spared_are_told_of_and_their_calls_are_in_an_iteration(
     observed = Policies(made_up=told.append, iteration_finished=finished)
     world = Paying(cases, ["a s", "a b not s", "a s b"], prompts=prompts, policies=observed)
     world.result(seed=30, max_iterations=3)
-    assert told == [MadeUp(7, 12 / 16, 4, 7), MadeUp(7, 1.0, 0, 7)]
+    assert told == [MadeUp(4, 1.0, 0, 4)]
     measured_first = len(cases)
     assert sum(iteration.spend.calls for iteration in iterations) == paid[-1] - measured_first
 
@@ -238,7 +238,7 @@ def test_a_candidate_that_breaks_cases_is_tried_without_the_passage_to_blame() -
     assert [(c.verdict, c.direction) for c in cut] == [
         ("accepted", "Do what 1.1 does, without the passage that makes cases fail.")
     ]
-    assert result.after == "Route {{ ticket }}. z\nMind a.\nMind b. Mind c."
+    assert result.after == "Route {{ ticket }}. z\nMind a.\nMind b.\nMind c."
     assert result.scores[0].after == 1.0
 
 
@@ -817,7 +817,7 @@ def test_what_seems_to_break_more_training_cases_than_it_fixes_is_not_run_on_val
     result = world.result(plateau=1, max_iterations=3)
     (candidate,) = result.iterations[2].candidates
     assert (result.iterations[2].phase, candidate.split) == ("validation", TRAIN)
-    assert candidate.why.startswith("it breaks what was learned in training: 83.3% to ")
+    assert candidate.why.startswith("it breaks what was learned in training: fixed 3 of 3 run, broke 5 of 9")
     assert candidate.why.endswith(" not run")
 
 
