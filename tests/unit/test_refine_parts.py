@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -283,6 +284,16 @@ def test_the_adaptive_rule(before: str, after: str, accepted: bool) -> None:
 def test_on_validation_a_step_sideways_is_not_enough() -> None:
     comparison = compare(results("PF"), results("FP"), split=Split.VALIDATION)
     assert adaptive(comparison).why == "not better: 50.0% to 50.0% of 2 validation cases, 1 fixed, 1 broken"
+
+
+def test_what_was_counted_never_stands_beside_what_is_expected_as_if_it_were_the_same() -> None:
+    """Of four cases three were run: the rates are about all four, the counts about the three."""
+    paired = compare(results("FFP"), results("PFF"))
+    found = replace(paired, cases=4, before=0.4, after=0.55, unrun=1, lead=0.15, chance=0.8)
+    assert str(found) == (
+        "fixed 1 of 2 run, broke 1 of 1 run; 40.0% to 55.0% expected of 4 train cases, 1 not run"
+    )
+    assert str(paired) == "33.3% to 33.3% of 3 train cases, 1 fixed, 1 broken"
 
 
 def test_an_errored_case_is_left_out_of_both_sides() -> None:
