@@ -201,8 +201,12 @@ class Ledger:
 
     def hold(self, why: str) -> None:
         """Refuse every call from now on, for this reason; an empty one lets them through again."""
-        with self._account.writing() as book:
-            put(book, "held", why)
+        try:
+            with self._account.writing() as book:
+                put(book, "held", why)
+        except sqlite3.Error:  # a full disk: then every call is refused in any case
+            if why:
+                raise
 
     def set_aside(self, calls: int) -> None:
         """Keep `calls` free for confirming and scoring the result; 0 gives them back.

@@ -30,6 +30,8 @@ class Screened:
         self._checks = Checks(Passages(()), Passages(()))
         self._faults: dict[_Text, str | None] = {}
         self._unrenderable: dict[frozenset[_Text], str] = {}
+        #: Runs of cases that were asked for, known answers included: the same when a run is gone on with.
+        self.runs = 0
 
     @classmethod
     def of(cls, evaluator: Evaluator, prompts: Sequence[Prompt]) -> Screened:
@@ -48,6 +50,7 @@ class Screened:
     def evaluate(self, trials: Sequence[Trial]) -> list[Results]:
         refused = [self.refusal(trial.overlay) for trial in trials]
         usable = [trial for trial, why in zip(trials, refused, strict=True) if why is None]
+        self.runs += sum(len(trial.cases) for trial in usable)
         measured = iter(self._evaluator.evaluate(usable) if usable else ())
         return [
             self._seen(trial, next(measured)) if why is None else self._errored(trial, why)

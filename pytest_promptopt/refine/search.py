@@ -105,13 +105,11 @@ class Search(SearchFrame):
             self.notes.append(f"the validation cases could not be run: {stopped.why}")
 
     def begin(self) -> Stop | None:
-        paid = self.around.paid().calls
         needless = super().begin()
         results = self.original.evidence(*SEARCHED)
         answers = sum(len(outcome.calls) for result in results for outcome in result.outcomes)
-        # Known answers cost nothing; the candidates' will.
-        calls = max(self.around.paid().calls - paid, answers)
-        self._calls_per_case = calls / max(1, len(results))
+        # Counted in answers, known or paid for, so that a run that is gone on with decides the same.
+        self._calls_per_case = max(1.0, answers / max(1, len(results)))
         shown = self._shown(self.original)
         rates = {
             result.case.id: result.rate
@@ -175,7 +173,7 @@ class Search(SearchFrame):
             if stop and not escape:
                 return stop
             self._escaping, escaped = escape, escaped or escape
-            paid, count = self.around.paid().calls, self._worth_asking(phase)
+            runs, count = self.screen.runs, self._worth_asking(phase)
             least = self._prospects()[max(0, count - 1)].calls
             if phase is Phase.TRAINING:
                 self._look_for_failures(count)
@@ -187,7 +185,7 @@ class Search(SearchFrame):
             if self.best.id == incumbent and phase is Phase.TRAINING:
                 self._recover()
             won = (failing - self._open(phase)) / failing if failing else 0.0
-            self._economy.note(won, self.around.paid().calls - paid, least)
+            self._economy.note(won, count + self._calls_for(self.screen.runs - runs), least)
 
     def _give_way(self) -> None:
         """An incumbent that cannot be rendered for a further case gives way to the one before it."""

@@ -140,7 +140,8 @@ def test_without_a_stored_answer_the_original_stays(
 def test_the_same_request_twice_in_a_run_has_two_answers(serve: Callable[..., str], tmp_path: Path) -> None:
     told = iter("abc")
     upstream = serve(lambda _: next(told))
-    body = json.dumps({"system": "s", "messages": [{"role": "user", "content": "hi"}]}).encode()
+    asked = {"model": "claude-opus-5-5", "max_tokens": 9, "system": "s"}
+    body = json.dumps({**asked, "messages": [{"role": "user", "content": "hi"}]}).encode()
 
     def run(address: str) -> list[str]:
         relay = Relay(address, tmp_path)
