@@ -23,6 +23,7 @@ from pytest_promptopt.models.demo.feedback import is_feedback
 from pytest_promptopt.models.demo.optimizer import propose
 from pytest_promptopt.models.demo.target import answer
 from pytest_promptopt.records import Message
+from pytest_promptopt.refine.confirmation import FIRST_SAMPLE
 from tests.wire import Body, WireServer
 
 PROMPT = "Sort the message into one of these: card_arrival, exchange_rate, pin_blocked.\n\n{{ message }}\n"
@@ -58,7 +59,7 @@ from pytest_promptopt.records import Answer, Usage
 class Remote:
     async def complete(self, request):
         messages = [[message.role, message.content] for message in request.messages]
-        body = json.dumps({"key": request.key, "messages": messages}).encode()
+        body = json.dumps({"key": request.key, "sample": request.sample, "messages": messages}).encode()
         reader, writer = await asyncio.open_connection("127.0.0.1", PORT)
         try:
             writer.write(b"POST /chat HTTP/1.1\\r\\ncontent-length: %d\\r\\n\\r\\n" % len(body) + body)
@@ -128,7 +129,7 @@ class Killing:
         with self._server, self._watching():
             self._reset()
             self._process(resume=False, moment=None)
-            keys, text = Counter(self._keys()), self._text
+            keys, text, searched = Counter(self._keys()), self._text, self._searched()
             tally.unique = len(keys)
             while tally.kills < kills:
                 self._reset()
@@ -139,8 +140,8 @@ class Killing:
                 tally.allowed += len(keys) + self._concurrency * killed
                 if len(asked) > len(keys) + self._concurrency * killed:
                     tally.wrong.append(f"{len(asked)} requests after {killed} kills")
-                if set(asked) != set(keys):
-                    tally.wrong.append(f"{len(set(asked) ^ set(keys))} requests differ")
+                if differing := self._searched() ^ searched:
+                    tally.wrong.append(f"{len(differing)} requests differ")
                 if self._text != text:
                     tally.wrong.append("another final prompt")
                 say(f"run {tally.runs}: {killed} kills, {len(asked)} requests of {len(keys)} unique")
@@ -218,6 +219,11 @@ class Killing:
         replacement = self._path / "sort.new"
         replacement.write_text(PROMPT, encoding="utf-8")
         replacement.replace(self._prompt)
+
+    def _searched(self) -> set[str]:
+        """The keys of all requests but those of a confirmation: its answers belong to one run alone."""
+        bodies = (received.body for received in self._server.requests)
+        return {body["key"] for body in bodies if body["sample"] < FIRST_SAMPLE}
 
     def _keys(self) -> list[str]:
         return [received.body["key"] for received in self._server.requests]
