@@ -77,7 +77,7 @@ def test_a_text_that_could_not_be_confirmed_is_kept_and_a_higher_ceiling_pays_on
 def test_calls_in_plenty_do_not_begin_the_search_anew(desk: Desk) -> None:
     """Though the text is not perfect, and further iterations are allowed now."""
     desk.cases(train=[*TRAIN, HOPELESS])
-    desk.optimize("--promptopt-max-calls=27", "--promptopt-max-iterations=1", "--promptopt-cache=off")
+    desk.optimize("--promptopt-max-calls=26", "--promptopt-max-iterations=1", "--promptopt-cache=off")
     (prompt,) = desk.report["run"]["prompts"]
     assert prompt["confirmation"]["needed"], "there is something to confirm"
     requests = optimizer_calls(desk)
