@@ -39,10 +39,6 @@ class Surroundings:
     mishaps: Mishaps = field(default_factory=Mishaps)
     told: Mapping[str, Taught] = field(default_factory=dict)
 
-    def left(self) -> int | None:
-        """How many calls the ceiling leaves for the search; None without one."""
-        return self.purse.free()
-
     def record(self, event: str, **data: Any) -> None:
         """Write an event to the journal, if one is kept."""
         if self.journal is not None:
