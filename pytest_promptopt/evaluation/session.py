@@ -303,7 +303,7 @@ class CaseRunner:
             report.outcome, report.longrepr = "skipped", (path, line or 0, f"Skipped: not run: {run.error}")
             report.__dict__.pop("wasxfail", None)
             own, outcomes = replace(own, status=Status.SKIPPED, error=None), ()
-        elif own.status is Status.ERRORED and run.error is not None and not report.failed:
+        elif own.status is Status.ERRORED and run.error is not None and (report.passed or report.skipped):
             report.outcome = "failed"
             report.__dict__.pop("wasxfail", None)
             report.longrepr = f"no usable answer from the model, and the test took no notice: {run.error}"

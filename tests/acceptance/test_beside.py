@@ -355,6 +355,13 @@ def test_a_rerun_asks_another_sample_and_is_no_further_case(example: Example) ->
         assert (run.ret, len(run.asked)) == (0, asked)
 
 
+def test_a_rerun_of_a_case_without_an_answer_is_reported_once(example: Example) -> None:
+    pytest.importorskip("pytest_rerunfailures")
+    example.tests("def test_it(prompt): assert prompt(q='error')")
+    run = example.run("-p", "rerunfailures", "--reruns=2", process=True)
+    assert run.outcomes == {"errors": 1, "rerun": 2}
+
+
 def test_repetitions_are_samples_of_one_case(example: Example) -> None:
     pytest.importorskip("pytest_repeat")
     example.model("house/sampled").tests(
