@@ -80,6 +80,8 @@ class Outlook:
         self._shared = [case for case in self.cases if base is None or case in set(base.cases)]
         # What later texts showed: how many times likelier their verdicts are if this text passes the case.
         self._told: dict[str, list[float]] = {}
+        # The cases of which it told its base.
+        self._settled: set[str] = set()
         self._belief: Belief | None = None
         self._groups: tuple[tuple[Seen, ...], tuple[Seen, ...]] | None = None
         self._foresight: Foresight | None = None
@@ -178,16 +180,18 @@ class Outlook:
         self._belief = self._foresight = self._over_base = None
 
     def settle(self) -> None:
-        """It is run no more for now: what it taught of new texts, and of its base, is taken in."""
+        """What it has taught so far of new texts, and of its base, is taken in."""
         if self.base is None or not self.known:
             return
-        self._learning.learn(self.kind, self.belief)
+        self._learning.learn(self.kind, self.belief, self.name)
         for place, luck in enumerate(LUCK):
             breaks, fixes = self.belief.means[place]
             passed, failed = shown(1 - breaks, luck), shown(fixes, luck)
             for case, verdict in self.known.items():
-                told = self.base._told.setdefault(case, [1.0] * len(LUCK))
-                told[place] *= (passed / failed) ** verdict * ((1 - passed) / (1 - failed)) ** (1 - verdict)
+                if case not in self._settled:
+                    told = self.base._told.setdefault(case, [1.0] * len(LUCK))
+                    told[place] *= (passed / failed) ** verdict * ((1 - passed) / (1 - failed)) ** (1 - verdict)
+        self._settled.update(self.known)
 
     def foresight(self) -> Foresight:
         """Its pass rate on all cases, with what is expected where it was not run."""

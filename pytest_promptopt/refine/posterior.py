@@ -51,8 +51,8 @@ _FIXES = (1.0, 2.5)
 START_WEIGHT = 2.0
 OTHER_KINDS = 0.5
 
-#: Steps in which a family is estimated: from the start, and when little has changed.
-STEPS, FEW_STEPS = 12, 2
+#: Steps in which a family is estimated.
+STEPS = 12
 
 #: What earlier runs taught weighs as many texts at most: 50 verdicts, as a text is run on about 20 cases. So
 #: it is heard beside what is believed from the start, and five texts of the run itself outweigh both.
@@ -138,9 +138,10 @@ class Belief:
 
 
 class _Text(NamedTuple):
-    """What is known of a text that was run: its kind, and the likelihood of its verdicts by pair of rates."""
+    """What is known of a text that was run: its kind, and what it was believed to be, see `Belief`."""
 
     kind: Kind
+    evidence: tuple[float, ...]
     likelihoods: tuple[float, ...]
 
     def under(self, family: Sequence[float]) -> list[float]:
@@ -158,56 +159,62 @@ class Learning:
 
     def __init__(self, told: Taught | None = None) -> None:
         self._told = {kind: list(weighed) for kind, weighed in (told or {}).items()}
-        self._texts: list[_Text] = []
-        self._supposed: dict[str, _Text] = {}
-        self._families: dict[str, list[float]] = {}
-        # Little luck is likelier than much: an exponential density with the mean of `LUCK_BEFORE`.
-        self._luck = [
-            -luck / LUCK_BEFORE + math.log(width) for luck, width in zip(LUCK, _WIDTHS, strict=True)
-        ]
+        self._texts: dict[str, _Text] = {}
+        self._families: dict[tuple[str, str], list[float]] = {}
 
-    def suppose(self, others: Mapping[str, tuple[Kind, Belief]]) -> None:
-        """Take into account what is known now of texts that are still run."""
-        self._supposed = {id: _Text(kind, belief.likelihoods) for id, (kind, belief) in others.items()}
+    def learn(self, kind: Kind, belief: Belief, name: str = "") -> None:
+        """Take in what is believed of a text by now.
 
-    def learn(self, kind: Kind, belief: Belief) -> None:
-        """Take in a text that is run no more."""
-        self._texts.append(_Text(kind, belief.likelihoods))
+        :param name: takes the place of what was learned of the text of this name; without one it is a text of
+            its own.
+        """
+        self._texts[name or f"without a name {len(self._texts)}"] = _Text(
+            kind, belief.evidence, belief.likelihoods
+        )
         self._families.clear()
-        self._luck = [one + two for one, two in zip(self._luck, belief.evidence, strict=True)]
+
+    def _others(self, but: str) -> list[_Text]:
+        return [text for name, text in self._texts.items() if name != but]
 
     @property
     def luck(self) -> list[float]:
         """How likely each share of luck is."""
-        return _normal(self._luck)
+        return self._luck()
+
+    def _luck(self, but: str = "") -> list[float]:
+        """The same, without what the text `but` showed."""
+        # Little luck is likelier than much: an exponential density with the mean of `LUCK_BEFORE`.
+        start = [-luck / LUCK_BEFORE + math.log(width) for luck, width in zip(LUCK, _WIDTHS, strict=True)]
+        shown = [text.evidence for text in self._others(but)]
+        return _normal([math.fsum(logs) for logs in zip(start, *shown, strict=True)])
 
     def family(self, kind: Kind, but: str = "") -> list[float]:
         """How likely a new text of `kind` has each pair of rates.
 
         :param but: the text that it is about, whose own verdicts do not count twice.
         """
-        if kind not in self._families:
-            self._families[kind] = self._estimated(kind, _start(), self._texts, STEPS)
-        family = self._families[kind]
-        others = [text for id, text in self._supposed.items() if id != but]
-        return self._estimated(kind, family, [*self._texts, *others], FEW_STEPS) if others else family
+        key = (kind, but if but in self._texts else "")
+        if key not in self._families:
+            self._families[key] = self._estimated(kind, self._others(but))
+        return self._families[key]
 
     def taught(self) -> Taught:
         """What the texts of this run taught a later one; what an earlier one told is not passed on."""
         found: dict[str, list[float]] = {}
-        for text in self._texts:
+        for text in self._texts.values():
             weighed = found.get(text.kind, list(_NO_WEIGHTS))
             family = self.family(text.kind)
             found[text.kind] = [a + b for a, b in zip(weighed, text.under(family), strict=True)]
         return {kind: [round(each, 6) for each in weighed] for kind, weighed in found.items()}
 
-    def _estimated(self, kind: Kind, family: list[float], texts: Sequence[_Text], steps: int) -> list[float]:
+    def _estimated(self, kind: Kind, texts: Sequence[_Text]) -> list[float]:
         """The family that explains `texts` best beside what was told (expectation maximization)."""
-        known = [START_WEIGHT * weight for weight in _start()]
+        family = _start()
+        known = [START_WEIGHT * weight for weight in family]
         for other, weighed in self._told.items():
             power = 1.0 if other == kind else OTHER_KINDS
             known = [one + power * two for one, two in zip(known, weighed, strict=True)]
-        for _ in range(steps if texts or self._told else 0):
+        for _ in range(STEPS if texts or self._told else 0):
             total = list(known)
             for text in texts:
                 power = 1.0 if text.kind == kind else OTHER_KINDS
@@ -219,14 +226,15 @@ class Learning:
     def belief(self, kind: Kind, seen: Iterable[Seen], but: str = "") -> Belief:
         """What is believed of a text of `kind` with these verdicts.
 
-        :param but: its id among the texts that are supposed.
+        :param but: its name, if something was learned of it already.
         """
         family, verdicts = self.family(kind, but), [each for each in seen if each.verdict is not None]
         logs: list[tuple[float, Change]] = []
         evidence: list[float] = []
         own: list[list[float]] = []
         prior = [math.log(share) for share in family]
-        for place, weight in enumerate(self.luck):
+        luck = self._luck(but)
+        for place, weight in enumerate(luck):
             here = _likelihoods(verdicts, place, prior)
             most = max(here)
             own.append([log - before for log, before in zip(here, prior, strict=True)])
@@ -238,7 +246,7 @@ class Learning:
         kept = [(w, change) for w, (_, change) in zip(weights, logs, strict=True) if w > _NEGLIGIBLE]
         total = sum(weight for weight, _ in kept)
         parts = tuple((weight / total, change) for weight, change in kept)
-        return Belief(parts, tuple(evidence), _mixed(own, self.luck))
+        return Belief(parts, tuple(evidence), _mixed(own, luck))
 
 
 def told_by(earlier: Iterable[Taught]) -> Taught:

@@ -204,7 +204,7 @@ class Search(SearchFrame):
     def _unpaid(self, phase: Phase) -> Stop | None:
         """Why no further iteration is made that the ceiling, or what it would win, does not pay for."""
         economy, free = self._economy, self.around.purse.free()
-        least = 1 + self._calls_for(min(ENOUGH_CASES, len(self.group.ids(Split.TRAIN))))
+        least = self._least_iteration()
         if free is not None and free < least:
             return Stop(
                 Halt.BUDGET,
@@ -232,29 +232,43 @@ class Search(SearchFrame):
         return self.around.purse.affords(requests + self._calls_for(runs))
 
     def _set_aside(self) -> None:
-        """Keep what judging the best text takes: where it was not run, and fresh answers."""
-        purse, best = self.around.purse, self.best
-        if purse.left() is None:
-            return
+        """Keep what judging the best text takes."""
+        if self.around.purse.left() is not None:
+            self.around.purse.keep(self.group.key, self._judging(self.best))
+
+    def _judging(self, version: Version) -> int:
+        """Calls that judging a text takes: where it was not run, and fresh answers."""
         further = len(self.group.ids(Split.VALIDATION))
-        training = best.foresight.cases
-        if best is self.original:
+        training = version.foresight.cases
+        if version is self.original:
             spared, calls = (1 - RUN_SHARE) * training + further, self._least_confirmation
         else:
-            spared = len(best.owed) + further * (Split.VALIDATION not in best.results)
+            spared = len(version.owed) + further * (Split.VALIDATION not in version.results)
             share = (training + further) / max(1, training)
-            fixed, broken = (share * count for count in self._gained())
+            fixed, broken = (share * count for count in self._gained(version))
             calls = foreseen_calls(self.group, fixed, broken, self.around.settings.alpha)
             calls = min(calls or self._least_confirmation, self._most_confirmation)
-        purse.keep(self.group.key, self._calls_for(spared) + calls)
+        return self._calls_for(spared) + calls
 
-    def _gained(self) -> tuple[float, float]:
-        """How many training cases the best text is expected to fix and to break of the original's."""
-        if self.best is self.original or self.best.outlook is None or self.original.outlook is None:
+    def _least_iteration(self, looked: int = 0) -> int:
+        """Calls that must be free for an iteration: one candidate's first look, and what it then owes more.
+
+        :param looked: on so many cases the incumbent is to be run before.
+        """
+        training = self.best.foresight.cases
+        first = min(ENOUGH_CASES, training)
+        spared = len(self.best.owed) - looked
+        if self.best is self.original:
+            spared = math.floor((1 - RUN_SHARE) * training)
+        return 1 + self._calls_for(first + max(0, training - first - spared))
+
+    def _gained(self, version: Version) -> tuple[float, float]:
+        """How many training cases a text is expected to fix and to break of the original's."""
+        if version is self.original or version.outlook is None or self.original.outlook is None:
             return 0.0, 0.0
         pairs = [
-            (self.original.outlook.chance(case), self.best.outlook.chance(case))
-            for case in self.best.outlook.cases
+            (self.original.outlook.chance(case), version.outlook.chance(case))
+            for case in version.outlook.cases
         ]
         fixed = math.fsum(max(0.0, after - before) for before, after in pairs)
         return fixed, math.fsum(max(0.0, before - after) for before, after in pairs)
@@ -352,13 +366,21 @@ class Search(SearchFrame):
             likely = [case for case in order if outlook.chance(case) < LIKELY] or order[:missing] * (
                 not self._failing()
             )
-            if not likely or not self._run_incumbent(likely[:missing]):
+            cases = likely[:missing]
+            # Only for an iteration that can be paid for afterwards.
+            if not cases or not self.around.purse.affords(self._least_iteration(looked=len(cases))):
+                return
+            if not self._run_incumbent(cases):
                 return
 
     def _run_incumbent(self, cases: Sequence[str]) -> bool:
         """Run the incumbent on further training cases, if there are any and calls for them."""
-        if not cases or not self._fits(len(cases)):
+        purse, calls = self.around.purse, self._calls_for(len(cases))
+        left = purse.left()
+        if not cases or (left is not None and calls > left):
             return False
+        # These calls are kept: what it was not run on is run at the end at the latest.
+        purse.keep(self.group.key, max(0, purse.kept(self.group.key) - calls))
         paid = self.around.paid()
         (results,) = self.evaluate([self.best.overlay], cases)
         self.around.record_results(self.best.id, results)
@@ -472,21 +494,21 @@ class Search(SearchFrame):
         while moves := self._affordable(race.moves(self._price(phase))):
             trials = [Trial(by_id[move.runner.id].overlay, move.cases) for move in moves]
             measured = self.around.evaluator.evaluate(trials)
-            self._learning.suppose({})
             for move, results in zip(moves, measured, strict=True):
                 by_id[move.runner.id].ran(results)
                 self.around.record_results(move.runner.id, results)
             self.refuse(attempts)
             race.runners = [runner for runner in race.runners if not by_id[runner.id].verdict]
             # What the others show of their kind tells of each, while all are still run.
-            self._learning.suppose({id: (a.kind, a.outlook.belief) for id, a in by_id.items() if a.outlook})
+            for attempt in attempts:
+                if attempt.outlook is not None and attempt.outlook.known:
+                    self._learning.learn(attempt.kind, attempt.outlook.belief, attempt.id)
             for runner in race.runners:
                 runner.outlook.rethink()
-        self._learning.suppose({})
         for attempt in undecided(attempts):
             assert attempt.outlook is not None
-            self._compare(attempt)
             attempt.outlook.settle()
+            self._compare(attempt)
 
     def _affordable(self, moves: Sequence[Move]) -> list[Move]:
         """The first of `moves` that the ceiling leaves calls for, the last one cut to what is left."""
@@ -570,24 +592,53 @@ class Search(SearchFrame):
     def _keep_best(self, attempts: Sequence[Attempt], phase: Phase) -> None:
         """The best candidate that the acceptance rule takes is the new incumbent; the others are rejected."""
         ran = [a for a in undecided(attempts) if a.results.get(Split.TRAIN)]
-        for attempt in ran:
-            self._compare(attempt)
-            self._accept(attempt, phase)
         deciding = Split.TRAIN if phase is Phase.TRAINING else Split.VALIDATION
-        ranked = sorted(undecided(ran), key=lambda attempt: rank(attempt.compared[deciding]))
-        for attempt in ranked[:1]:
-            attempt.verdict = ACCEPTED
-            self.best = attempt.kept()
+        looked = set[str]()
+        for attempt in ran:
+            self._accept(attempt, phase)
+        while ranked := sorted(undecided(ran), key=lambda attempt: rank(attempt.compared[deciding])):
+            leader = ranked[0]
+            if leader.id not in looked and self._looked_closer(leader, phase):
+                looked.add(leader.id)
+                self._accept(leader, phase)
+                continue
+            leader.verdict = ACCEPTED
+            self.best = leader.kept()
             self._accepted.append(self.best)
-        for attempt in ranked[1:]:
-            attempt.decide(REJECTED, f"candidate {self.best.id} goes before it; {attempt.why}")
+            for attempt in ranked[1:]:
+                attempt.decide(REJECTED, f"candidate {self.best.id} goes before it; {attempt.why}")
+            break
         for attempt in undecided(attempts):
             attempt.decide(REJECTED, "no calls were left to run it")
 
+    def _looked_closer(self, attempt: Attempt, phase: Phase) -> bool:
+        """Run the next incumbent on what the next iteration has to know of it; whether that was anything."""
+        if phase is not Phase.TRAINING:
+            return False
+        incumbent = self.best
+        self.best = attempt.kept()
+        run = self.best.foresight.run
+        try:
+            self._set_aside()
+            self._look_for_failures(self._worth_asking(phase))
+            attempt.results = dict(self.best.results)
+            self.refuse([attempt])
+            if attempt.outlook is not None:
+                attempt.outlook.settle()
+            return self.best.foresight.run > run
+        finally:
+            self.best = incumbent
+            self._set_aside()
+
     def _accept(self, attempt: Attempt, phase: Phase) -> None:
         """Reject a candidate that the acceptance rule does not take, or that loses what may not be lost."""
+        self._compare(attempt)
         if lost := self.regressions(attempt):
             attempt.decide(REJECTED, f"it fails {len(lost)} that the original passed: {', '.join(lost)}")
+            return
+        left = self.around.purse.left()
+        if left is not None and (judging := self._judging(attempt.kept())) > left:
+            attempt.decide(REJECTED, f"judging it takes {judging} calls, and {left} are left")
             return
         training = attempt.compared[Split.TRAIN]
         if phase is Phase.TRAINING and not self._escaping and (failing := self._unfixed(attempt)):

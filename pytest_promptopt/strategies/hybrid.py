@@ -34,9 +34,8 @@ class Hybrid(Search):
         original = self.original.outlook
         assert original is not None
         shown = self._shown(version)
-        outlook = Outlook(
-            [case for case in original.cases if case not in shown], self._learning, base=original
-        )
+        cases = [case for case in original.cases if case not in shown]
+        outlook = Outlook(cases, self._learning, base=original, name=version.id)
         outlook.add(version.evidence(Split.TRAIN))
         outlook.settle()
         return replace(version, outlook=outlook)
