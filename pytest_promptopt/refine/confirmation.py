@@ -2,8 +2,10 @@
 
 The best of many candidates was chosen by the very answers that made it the best, so those show nothing: not
 even the first answers of the original, by which the failing cases were chosen. Here both texts get answers
-that no other step and no other run has seen, in pairs on the same case. What is to be shown is that *the pass
-rate over all train and validation cases, each with the same weight, rises*.
+that no other step and no other run has seen, in pairs on the same case. Only where the winner was spared a
+case in the search does its one answer there serve for the first pair: it was asked for when the winner stood,
+and nothing was chosen by it. What is to be shown is that *the pass rate over all train and validation cases,
+each with the same weight, rises*.
 
 All cases are asked in one order drawn for this run, over and over; nothing of the search decides about it.
 After every few pairs there is a look, and two tests share alpha:
@@ -132,19 +134,23 @@ def most_pairs(cases: int, alpha: float) -> int:
     return min(max(PAIRS_PER_CASE, least) * cases, max(MAX_PAIRS, least))
 
 
-def foreseen_calls(group: Group, fixed: float, broken: float, alpha: float) -> int:
+def foreseen_calls(group: Group, fixed: float, broken: float, alpha: float, *, spared: int = 0) -> int:
     """The calls of a confirmation that shows such a change about nine times out of ten.
 
     0 when nothing can be shown sensibly: it is no gain, or too small a one for the pairs that are ever asked.
 
     :param fixed: the expected number of train and validation cases that fail under the original and pass
         under the new text, with those that do so by chance; `broken` the other way round.
+    :param spared: on so many cases the new text is run beside, when it stands: these answers serve.
     """
     cases = len(group.ids(*SEARCHED))
     if not cases or fixed - broken <= 0:
         return 0
     pairs = _pairs_for((fixed - broken) / cases, (fixed + broken) / cases, alpha)
-    return pairs * calls_per_pair(group) if pairs <= most_pairs(cases, alpha) else 0
+    if pairs > most_pairs(cases, alpha):
+        return 0
+    served = min(pairs, cases) * spared // cases
+    return pairs * calls_per_pair(group) - served * group.calls_per_run
 
 
 def usual_calls(groups: Iterable[Group], ceiling: int | None, alpha: float) -> int:
@@ -258,6 +264,7 @@ class Comparing:
     `originals` are the fresh results under the original, one for each pair asked for.
 
     :param first: the first sample number that is this confirmation's own.
+    :param spared: what the winner answered to the cases that it was spared in the search.
     :param excluded: cases that are no evidence, since one of the texts has them as examples.
     :param share: one of so many prompts, or groups of them, that are still to be confirmed by what is left.
     :param begun: what an earlier process of this run has planned and looked at.
@@ -271,6 +278,7 @@ class Comparing:
         around: Surroundings,
         *,
         first: int,
+        spared: Iterable[CaseResult] = (),
         excluded: Collection[str] = (),
         share: int = 1,
         begun: Begun = Begun(0),
@@ -291,7 +299,9 @@ class Comparing:
         random.Random(f"{self._seed}-confirmation").shuffle(self._cases)
         runs = [len(outcome.calls) for result in known for outcome in result.outcomes if outcome.calls]
         each = max(group.calls_per_run, sum(runs) / len(runs)) if runs else group.calls_per_run
-        self._calls_per_pair = 2 * each
+        self._calls_per_run = each
+        # A pair is one answer under either text, so several samples of a case are no part of one.
+        self._spared = {result.case.id: result for result in spared if len(result.outcomes) == 1}
         self._most = most_pairs(len(self._cases), self._alpha)
         self._asked = 0
         self._tally = Tally(self._cases)
@@ -325,9 +335,18 @@ class Comparing:
     # --------------------------------------------------------------------------------------------- the plan
 
     def _affordable(self) -> int:
-        """How many pairs the ceiling leaves, up to the most that are asked."""
-        free = self._around.purse.free()
-        return self._most if free is None else min(self._most, int(free / self._share / self._calls_per_pair))
+        """How many further pairs the ceiling leaves, up to the most that are asked."""
+        free, pairs = self._around.purse.free(), self._most - self._asked
+        if free is None:
+            return pairs
+        paid, size = 0.0, len(self._cases)
+        for number in range(pairs):
+            place = self._asked + number
+            served = place < size and self._cases[place] in self._spared
+            paid += (2 - served) * self._calls_per_run
+            if paid > free / self._share:
+                return number
+        return pairs
 
     def _order(self) -> list[tuple[int, str]]:
         """All pairs that may be asked, as sample number and case.
@@ -390,18 +409,22 @@ class Comparing:
         by_sample: dict[int, list[str]] = {}
         for sample, case in wanted:
             by_sample.setdefault(sample, []).append(case)
-        trials = [
-            Trial(overlay, tuple(cases), (sample,))
-            for sample, cases in by_sample.items()
-            for overlay in ({}, self._winner.overlay)
-        ]
-        measured = self._around.evaluator.evaluate(trials)
-        for trial, before, after in zip(trials[::2], measured[::2], measured[1::2], strict=True):
-            self.originals += before
-            new = {result.case.id: result for result in after}
-            for result in before:
+        before = [Trial({}, tuple(cases), (sample,)) for sample, cases in by_sample.items()]
+        after = [Trial(self._winner.overlay, self._asking(trial), trial.samples) for trial in before]
+        measured = self._around.evaluator.evaluate([trial for trial in (*before, *after) if trial.cases])
+        later = iter(measured[len(before) :])
+        for trial, asked, results in zip(before, after, measured, strict=False):
+            self.originals += results
+            new = self._spared | {result.case.id: result for result in (next(later) if asked.cases else ())}
+            for result in results:
                 toss = partial(self._toss, f"{trial.samples}-{result.case.id}")
                 self._tally.add(result, new[result.case.id], toss)
+
+    def _asking(self, trial: Trial) -> tuple[str, ...]:
+        """The cases of a trial of the original that the winner has to answer as well."""
+        if trial.samples != (self._first,):
+            return trial.cases
+        return tuple(case for case in trial.cases if case not in self._spared)
 
     def _toss(self, pair: str) -> float:
         return random.Random(f"{self._seed}-{pair}").random()
@@ -437,7 +460,7 @@ class Comparing:
         if gain <= 0 or tally.estimate <= EPSILON:
             return 0
         pairs = max(_pairs_for(gain, differing, self._alpha), self._asked + STEP)
-        return math.ceil((pairs - self._asked) * self._calls_per_pair) if pairs <= self._most else 0
+        return math.ceil((pairs - self._asked) * 2 * self._calls_per_run) if pairs <= self._most else 0
 
     def _result(self, calls: int, why: str) -> Confirmation:
         tally, verdict = self._tally, self._verdict()

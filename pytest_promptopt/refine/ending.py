@@ -77,6 +77,7 @@ class Ending:
         self._asked_before = history.confirmations
         self._scoring_calls = scoring_calls(scored)
         self._made_up: MadeUp | None = None
+        self._spared: Results = ()
         #: Why the final text cannot be used after all, or what went wrong in judging it.
         self._barred = ""
         # Until `write` had its turn; it has none after Ctrl-C.
@@ -120,6 +121,7 @@ class Ending:
         if self._bar_refused():
             return
         self._around.record_results(self.final.id, results)
+        self._spared = results
         self.final = self.final.ran(results)
         self._scored[Split.TRAIN] = self.original.evidence(Split.TRAIN), self.final.evidence(Split.TRAIN)
         failing = sum(result.failing is not None for result in results)
@@ -156,6 +158,7 @@ class Ending:
             self.final,
             self._around,
             first=first,
+            spared=self._spared,
             share=share,
             excluded=excluded,
             begun=mine,

@@ -101,7 +101,7 @@ class Race:
         ahead = lead.mean - max([0.0, *rivals])
         # What may not be taken yet wins nothing as it is: then all that it has ahead is still to be won.
         at_stake = -ahead if lead.chance < PROBABLY else abs(ahead)
-        queue = self._queue(runner.outlook)
+        queue = self.queue(runner.outlook)
         first = min(len(queue), max(BATCH, len(runner.outlook.known) // 2))
         value, size = 0.0, first
         while True:
@@ -112,7 +112,7 @@ class Race:
             size = min(len(queue), 2 * size)
         return Move(runner, tuple(queue[:first]), value)
 
-    def _queue(self, outlook: Outlook) -> list[str]:
+    def queue(self, outlook: Outlook) -> list[str]:
         """All cases that a candidate was not run on, in the order that tells most of all of them soonest.
 
         Cases that its base passes and cases that it fails come in turns, each as often as what is not known

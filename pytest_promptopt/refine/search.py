@@ -39,6 +39,9 @@ RUN_SHARE = 0.6
 #: At most one in so many calls is kept for confirming, however small the gain is so far.
 MOST_SHARE = 3
 
+#: A candidate is run on so many cases before it becomes the incumbent.
+LOOK = 24
+
 #: Cases that a search for a passage to blame is expected to run.
 BLAMING = 20
 
@@ -204,7 +207,7 @@ class Search(SearchFrame):
     def _unpaid(self, phase: Phase) -> Stop | None:
         """Why no further iteration is made that the ceiling, or what it would win, does not pay for."""
         economy, free = self._economy, self.around.purse.free()
-        least = self._least_iteration()
+        least = 1 + self._calls_for(min(ENOUGH_CASES, len(self.group.ids(Split.TRAIN))))
         if free is not None and free < least:
             return Stop(
                 Halt.BUDGET,
@@ -246,21 +249,10 @@ class Search(SearchFrame):
             spared = len(version.owed) + further * (Split.VALIDATION not in version.results)
             share = (training + further) / max(1, training)
             fixed, broken = (share * count for count in self._gained(version))
-            calls = foreseen_calls(self.group, fixed, broken, self.around.settings.alpha)
+            alpha, owed = self.around.settings.alpha, len(version.owed)
+            calls = foreseen_calls(self.group, fixed, broken, alpha, spared=owed)
             calls = min(calls or self._least_confirmation, self._most_confirmation)
         return self._calls_for(spared) + calls
-
-    def _least_iteration(self, looked: int = 0) -> int:
-        """Calls that must be free for an iteration: one candidate's first look, and what it then owes more.
-
-        :param looked: on so many cases the incumbent is to be run before.
-        """
-        training = self.best.foresight.cases
-        first = min(ENOUGH_CASES, training)
-        spared = len(self.best.owed) - looked
-        if self.best is self.original:
-            spared = math.floor((1 - RUN_SHARE) * training)
-        return 1 + self._calls_for(first + max(0, training - first - spared))
 
     def _gained(self, version: Version) -> tuple[float, float]:
         """How many training cases a text is expected to fix and to break of the original's."""
@@ -343,10 +335,13 @@ class Search(SearchFrame):
         """
         examples, rewrites = self._ways[Kind.EXAMPLES], self._ways[Kind.REWRITE]
         if not examples.tries:
-            short = self._price(phase) > 2 * self._economy.floor
-            return int(not short or rewrites.expected < SHARE / 2 or not self.around.settings.writing)
+            return int(not self._short(phase) or rewrites.expected < SHARE / 2 or not self.around.settings.writing)
         paid, other = examples.expected**2, rewrites.expected**2 * self.around.settings.writing
         return round(most * paid / (paid + other))
+
+    def _short(self, phase: Phase) -> bool:
+        """Whether calls are so few that they go first where they win most."""
+        return self._price(phase) > 2 * self._economy.floor
 
     def _next_id(self, attempts: Sequence[Attempt]) -> str:
         return f"{len(self.iterations) + 1}.{len(attempts) + 1}"
@@ -366,21 +361,13 @@ class Search(SearchFrame):
             likely = [case for case in order if outlook.chance(case) < LIKELY] or order[:missing] * (
                 not self._failing()
             )
-            cases = likely[:missing]
-            # Only for an iteration that can be paid for afterwards.
-            if not cases or not self.around.purse.affords(self._least_iteration(looked=len(cases))):
-                return
-            if not self._run_incumbent(cases):
+            if not likely or not self._run_incumbent(likely[:missing]):
                 return
 
     def _run_incumbent(self, cases: Sequence[str]) -> bool:
         """Run the incumbent on further training cases, if there are any and calls for them."""
-        purse, calls = self.around.purse, self._calls_for(len(cases))
-        left = purse.left()
-        if not cases or (left is not None and calls > left):
+        if not cases or not self._fits(len(cases)):
             return False
-        # These calls are kept: what it was not run on is run at the end at the latest.
-        purse.keep(self.group.key, max(0, purse.kept(self.group.key) - calls))
         paid = self.around.paid()
         (results,) = self.evaluate([self.best.overlay], cases)
         self.around.record_results(self.best.id, results)
@@ -612,23 +599,27 @@ class Search(SearchFrame):
             attempt.decide(REJECTED, "no calls were left to run it")
 
     def _looked_closer(self, attempt: Attempt, phase: Phase) -> bool:
-        """Run the next incumbent on what the next iteration has to know of it; whether that was anything."""
-        if phase is not Phase.TRAINING:
+        """Run the next incumbent on more cases before it takes that place; whether there were any."""
+        outlook = attempt.outlook
+        assert outlook is not None
+        if phase is not Phase.TRAINING or not outlook.unrun or self._short(phase):
             return False
-        incumbent = self.best
-        self.best = attempt.kept()
-        run = self.best.foresight.run
-        try:
-            self._set_aside()
-            self._look_for_failures(self._worth_asking(phase))
-            attempt.results = dict(self.best.results)
-            self.refuse([attempt])
-            if attempt.outlook is not None:
-                attempt.outlook.settle()
-            return self.best.foresight.run > run
-        finally:
-            self.best = incumbent
-            self._set_aside()
+        assert self.best.outlook is not None
+        race = Race([], self.best.outlook, self._order())
+        cases = race.queue(outlook)[: max(0, LOOK - len(outlook.known))]
+        purse, left = self.around.purse, self.around.purse.left()
+        calls = self._calls_for(len(cases))
+        if not cases or (left is not None and left < calls + self._judging(attempt.kept()) - self._calls_for(len(cases))):
+            return False
+        purse.keep(self.group.key, 0)
+        (results,) = self.evaluate([attempt.overlay], cases)
+        self.around.record_results(attempt.id, results)
+        attempt.ran(results)
+        self.refuse([attempt])
+        if attempt.outlook is not None:
+            attempt.outlook.settle()
+        self._set_aside()
+        return True
 
     def _accept(self, attempt: Attempt, phase: Phase) -> None:
         """Reject a candidate that the acceptance rule does not take, or that loses what may not be lost."""
