@@ -5,7 +5,7 @@ As with the account of a real run, nobody can spend the calls that are kept for 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -56,7 +56,7 @@ class Paid(World):
         self.made[role] += 1
 
 
-def paid(cases: Sequence[Need], replies: Iterable[str], ceiling: int, **more: Any) -> Paid:
+def paid(cases: Sequence[Need], replies: Iterable[str] | Callable[[Request], Answer], ceiling: int, **more: Any) -> Paid:
     """A world of these cases under a ceiling."""
     world = Paid(cases, replies, ceiling=ceiling, **more)
     world.left = world.remaining

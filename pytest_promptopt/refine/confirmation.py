@@ -126,25 +126,26 @@ def least_pairs(alpha: float) -> int:
     return least_changes(alpha * SIGNS * UNDER_CEILING)
 
 
-def most_pairs(cases: int, alpha: float) -> int:
+def most_pairs(cases: float, alpha: float) -> int:
     """The most pairs that are ever asked of so many cases."""
     least = least_pairs(alpha)
-    return min(max(PAIRS_PER_CASE, least) * cases, max(MAX_PAIRS, least))
+    return min(int(max(PAIRS_PER_CASE, least) * cases), max(MAX_PAIRS, least))
 
 
-def foreseen_calls(group: Group, fixed: float, broken: float, alpha: float) -> int:
+def foreseen_calls(cases: float, fixed: float, broken: float, alpha: float, *, pair: float) -> int:
     """The calls of a confirmation that shows such a change about nine times out of ten.
 
     0 when nothing can be shown sensibly: it is no gain, or too small a one for the pairs that are ever asked.
 
-    :param fixed: the expected number of train and validation cases that fail under the original and pass
-        under the new text, with those that do so by chance; `broken` the other way round.
+    :param cases: of how many train and validation cases it is known, or expected, whether they change.
+    :param fixed: the expected number of these that fail under the original and pass under the new text, with
+        those that do so by chance; `broken` the other way round.
+    :param pair: calls of a pair of answers.
     """
-    cases = len(group.ids(*SEARCHED))
     if not cases or fixed - broken <= 0:
         return 0
     pairs = _pairs_for((fixed - broken) / cases, (fixed + broken) / cases, alpha)
-    return pairs * calls_per_pair(group) if pairs <= most_pairs(cases, alpha) else 0
+    return math.ceil(pairs * pair) if pairs <= most_pairs(cases, alpha) else 0
 
 
 def usual_calls(groups: Iterable[Group], ceiling: int | None, alpha: float) -> int:
@@ -152,8 +153,9 @@ def usual_calls(groups: Iterable[Group], ceiling: int | None, alpha: float) -> i
     calls = 0
     for group in groups:
         cases = len(group.ids(*SEARCHED))
-        most = most_pairs(cases, alpha) * calls_per_pair(group)
-        calls += foreseen_calls(group, USUAL_GAIN * cases, 0, alpha) or most
+        pair = calls_per_pair(group)
+        usual = foreseen_calls(cases, USUAL_GAIN * cases, 0, alpha, pair=pair)
+        calls += usual or most_pairs(cases, alpha) * pair
     return calls if ceiling is None else min(calls, ceiling // USUAL_SHARE)
 
 
@@ -287,11 +289,13 @@ class Comparing:
         self._cases = [result.case.id for result in known]
         self._place = {case: place for place, case in enumerate(self._cases)}
         gains = compare(known, winner.evidence(*SEARCHED))
-        self._foreseen = foreseen_calls(group, len(gains.fixed), len(gains.broken), self._alpha)
         random.Random(f"{self._seed}-confirmation").shuffle(self._cases)
         runs = [len(outcome.calls) for result in known for outcome in result.outcomes if outcome.calls]
         each = max(group.calls_per_run, sum(runs) / len(runs)) if runs else group.calls_per_run
         self._calls_per_pair = 2 * each
+        self._foreseen = foreseen_calls(
+            gains.cases, len(gains.fixed), len(gains.broken), self._alpha, pair=self._calls_per_pair
+        )
         self._most = most_pairs(len(self._cases), self._alpha)
         self._asked = 0
         self._tally = Tally(self._cases)

@@ -244,7 +244,8 @@ class Search(SearchFrame):
             spared = len(best.owed) + further * (Split.VALIDATION not in best.results)
             share = (training + further) / max(1, training)
             fixed, broken = (share * count for count in self._gained())
-            calls = foreseen_calls(self.group, fixed, broken, self.around.settings.alpha)
+            pair, alpha = 2 * self._calls_per_case, self.around.settings.alpha
+            calls = foreseen_calls(training + further, fixed, broken, alpha, pair=pair)
             calls = min(calls or self._least_confirmation, self._most_confirmation)
         purse.keep(self.group.key, self._calls_for(spared) + calls)
 

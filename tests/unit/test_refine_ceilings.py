@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import pytest
 
+from pytest_promptopt.records import CaseResult
+from pytest_promptopt.refine.evaluator import Trial
 from tests.paid_world import Paid, paid
-from tests.refine_world import VALIDATION, FakePrompt, Need, answer, needs
+from tests.refine_world import VALIDATION, FakePrompt, Need, World, answer, needs
 
 SUITE = needs("a " * 20 + "- " * 20) + needs("a " * 10 + "- " * 10, VALIDATION)
 
@@ -31,3 +33,33 @@ def test_the_last_prompt_may_spend_what_was_kept_for_its_turn(ceiling: int) -> N
     assert (first.outcome, second.outcome) == ("improved", "improved")
     assert second.iterations
     assert world.kept == 0
+
+
+@dataclass
+class AskingTwice(World):
+    """Every test asks its prompt twice; what is kept is noted."""
+
+    times: int = 2
+    noted: list[int] = field(default_factory=list)
+
+    def keep(self, calls: int) -> None:
+        self.noted.append(calls)
+
+    def _results(self, trial: Trial) -> tuple[CaseResult, ...]:
+        return tuple(
+            replace(
+                result, outcomes=tuple(replace(each, calls=each.calls * self.times) for each in result.outcomes)
+            )
+            for result in super()._results(trial)
+        )
+
+
+def test_a_test_that_asks_twice_has_twice_as_many_calls_kept_for_confirming_its_gain() -> None:
+    """Its text is run on all ten cases, so that nothing else is kept."""
+    once, twice = (
+        AskingTwice(needs("a " * 6 + "- " * 4), ["a"], left=lambda: 1000, times=times) for times in (1, 2)
+    )
+    for world in (once, twice):
+        assert world.result().outcome == "improved"
+    least = min(filter(None, once.noted))
+    assert min(filter(None, twice.noted)) == 2 * least
