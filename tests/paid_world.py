@@ -56,7 +56,9 @@ class Paid(World):
         self.made[role] += 1
 
 
-def paid(cases: Sequence[Need], replies: Iterable[str] | Callable[[Request], Answer], ceiling: int, **more: Any) -> Paid:
+def paid(
+    cases: Sequence[Need], replies: Iterable[str] | Callable[[Request], Answer], ceiling: int, **more: Any
+) -> Paid:
     """A world of these cases under a ceiling."""
     world = Paid(cases, replies, ceiling=ceiling, **more)
     world.left = world.remaining

@@ -116,6 +116,12 @@ def first_sample(run: str, winner: Overlay) -> int:
     return FIRST_SAMPLE + SAMPLES_OF_A_RUN * number
 
 
+def calls_each(group: Group, results: Iterable[CaseResult]) -> float:
+    """Calls that a run of a case takes, on average: those it made, and no fewer than its prompts."""
+    runs = [len(outcome.calls) for result in results for outcome in result.outcomes if outcome.calls]
+    return max(group.calls_per_run, sum(runs) / len(runs)) if runs else group.calls_per_run
+
+
 def calls_per_pair(group: Group) -> int:
     """A pair of answers takes a run under either text."""
     return 2 * group.calls_per_run
@@ -146,6 +152,14 @@ def foreseen_calls(cases: float, fixed: float, broken: float, alpha: float, *, p
         return 0
     pairs = _pairs_for((fixed - broken) / cases, (fixed + broken) / cases, alpha)
     return math.ceil(pairs * pair) if pairs <= most_pairs(cases, alpha) else 0
+
+
+def judging_calls(group: Group, original: Version, found: Version, alpha: float) -> int:
+    """What is kept for judging a text when its search is over: runs that it was spared, fresh answers."""
+    before = original.evidence(*SEARCHED)
+    gains, each = compare(before, found.evidence(*SEARCHED)), calls_each(group, before)
+    fresh = foreseen_calls(gains.cases, len(gains.fixed), len(gains.broken), alpha, pair=2 * each)
+    return math.ceil(each * len(found.owed)) + (fresh or usual_calls([group], None, alpha))
 
 
 def usual_calls(groups: Iterable[Group], ceiling: int | None, alpha: float) -> int:
@@ -290,9 +304,7 @@ class Comparing:
         self._place = {case: place for place, case in enumerate(self._cases)}
         gains = compare(known, winner.evidence(*SEARCHED))
         random.Random(f"{self._seed}-confirmation").shuffle(self._cases)
-        runs = [len(outcome.calls) for result in known for outcome in result.outcomes if outcome.calls]
-        each = max(group.calls_per_run, sum(runs) / len(runs)) if runs else group.calls_per_run
-        self._calls_per_pair = 2 * each
+        self._calls_per_pair = 2 * calls_each(group, known)
         self._foreseen = foreseen_calls(
             gains.cases, len(gains.fixed), len(gains.broken), self._alpha, pair=self._calls_per_pair
         )

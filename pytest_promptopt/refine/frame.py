@@ -270,7 +270,10 @@ class SearchFrame(ABC):
         """Score the finalists on what they were not run on; the calls for the first were set aside."""
         self.announce(Phase.VALIDATION)
         scored: list[Version] = []
+        kept = self.around.purse.kept(self.group.key)
         for version in self.finalists():
+            # The others must leave what is kept for fresh answers.
+            self.around.purse.keep(self.group.key, kept if scored else 0)
             try:
                 scored.append(self._completed(version))
             except StopRun as stopped:

@@ -10,7 +10,7 @@ from pytest_promptopt.captured import time
 from pytest_promptopt.journal import Journal
 from pytest_promptopt.records import Role, Spend, Split
 from pytest_promptopt.refine.attended import Attended
-from pytest_promptopt.refine.confirmation import History, usual_calls
+from pytest_promptopt.refine.confirmation import History, judging_calls, usual_calls
 from pytest_promptopt.refine.ending import SCORING, Ending, Write, close, scoring_calls
 from pytest_promptopt.refine.evaluator import Evaluator, Prompt
 from pytest_promptopt.refine.frame import SEARCHED
@@ -70,6 +70,7 @@ def run(
     for number, search in enumerate(searches):
         _share_out(around, [later.group for later in searches[number:]])
         search.run()
+        _keep_for_judging(around, search)
         if search.interrupted:
             break
     interrupted = any(search.interrupted for search in searches)
@@ -169,6 +170,16 @@ def _share_out(around: Surroundings, groups: Sequence[Group]) -> None:
     for group, share in zip(groups[1:], others, strict=True):
         purse.keep(group.key, share)
     purse.keep(groups[0].key, usual_calls(groups[:1], own, alpha))
+
+
+def _keep_for_judging(around: Surroundings, search: Attended) -> None:
+    """Of what was kept for a search that is over keep what judging its text takes: nobody else spends it."""
+    purse, key = around.purse, search.group.key
+    kept, free = purse.kept(key), purse.free()
+    calls = 0
+    if search.final.overlay:
+        calls = judging_calls(search.group, search.original, search.final, around.settings.alpha)
+    purse.keep(key, calls if free is None else min(calls, free + kept))
 
 
 def _record_start(around: Surroundings, prompts: Sequence[Prompt]) -> None:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import pytest
 
-from pytest_promptopt.records import CaseResult
+from pytest_promptopt.records import Answer, CaseResult, Request
 from pytest_promptopt.refine.evaluator import Trial
+from pytest_promptopt.refine.search import Search
+from pytest_promptopt.refine.strategy import Strategy
+from pytest_promptopt.strategies.evolve import Evolve
 from tests.paid_world import Paid, paid
 from tests.refine_world import VALIDATION, FakePrompt, Need, World, answer, needs
 
@@ -48,7 +52,8 @@ class AskingTwice(World):
     def _results(self, trial: Trial) -> tuple[CaseResult, ...]:
         return tuple(
             replace(
-                result, outcomes=tuple(replace(each, calls=each.calls * self.times) for each in result.outcomes)
+                result,
+                outcomes=tuple(replace(each, calls=each.calls * self.times) for each in result.outcomes),
             )
             for result in super()._results(trial)
         )
@@ -63,3 +68,38 @@ def test_a_test_that_asks_twice_has_twice_as_many_calls_kept_for_confirming_its_
         assert world.result().outcome == "improved"
     least = min(filter(None, once.noted))
     assert min(filter(None, twice.noted)) == 2 * least
+
+
+@pytest.mark.parametrize("strategy", [Search, Evolve])
+def test_a_prompt_with_nothing_to_mend_gives_back_what_was_kept_for_it(strategy: Strategy) -> None:
+    world = two_prompts(needs("- " * 40) + needs("- " * 20, VALIDATION), SUITE, 200)
+    world.strategy = strategy
+    first, second = world.run().prompts
+    assert (first.outcome, second.outcome) == ("passing", "improved")
+
+
+def test_the_best_text_is_scored_with_the_calls_that_were_kept_for_it() -> None:
+    """By itself `evolve` runs the training cases only."""
+    world = two_prompts(SUITE, SUITE, 300)
+    world.strategy = Evolve
+    assert [result.note for result in world.run().prompts] == ["", ""]
+
+
+@pytest.mark.parametrize("strategy", [Search, Evolve])
+def test_a_later_prompt_does_not_spend_what_confirming_an_earlier_one_takes(strategy: Strategy) -> None:
+    kept: list[int] = []
+    for first in (needs("- " * 40) + needs("- " * 20, VALIDATION), SUITE):
+        world = two_prompts(first, SUITE, 480)
+        world.strategy = strategy
+        seen: list[int] = []
+        world.replies = partial(noting, world, seen)
+        assert world.run().prompts[1].outcome == "improved"
+        kept.append(seen[-1])
+    nothing_to_confirm, something = kept
+    assert something > nothing_to_confirm
+
+
+def noting(world: Paid, seen: list[int], request: Request) -> Answer:
+    """Answers, and notes what is kept at that moment."""
+    seen.append(world.kept)
+    return answer("a")
