@@ -153,9 +153,11 @@ def score(
 ) -> SplitScore:
     """The pass rates of a split of `cases` cases under two texts; one without results was not measured.
 
-    :param owed: on how many of these cases the second text was not run: both rates leave them out.
+    Both leave out what the second text was not run on: cases it owes, and those that it shows as examples.
+
+    :param owed: how many cases it owes.
     """
-    if owed:
+    if after or owed:
         ran = {result.case.id for result in after}
         before = [result for result in before if result.case.id in ran]
     paired = compare(before, after, split=split)
