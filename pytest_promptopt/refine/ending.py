@@ -59,18 +59,6 @@ class Ending:
         self.prompts = search.group.prompts
         self.notes = list(search.notes)
         self.key = search.group.key
-        #: Training cases that stand in either text as examples: they are no evidence.
-        self.shown = frozenset[str]().union(
-            *(
-                shown_by(
-                    search.group.prompts,
-                    version.overlay,
-                    self.original.evidence(Split.TRAIN),
-                    around.policies.redact,
-                )
-                for version in (self.original, self.final)
-            )
-        )
         self._search = search
         self._around = around
         self._history = history
@@ -137,12 +125,11 @@ class Ending:
             for split in SEARCHED:
                 self._scored[split] = self.original.evidence(split), self.original.evidence(split)
 
-    def confirm(self, run: str, *, share: int = 1, excluded: Collection[str] = ()) -> None:
+    def confirm(self, run: str, *, share: int = 1) -> None:
         """Ask fresh answers whether the gain is more than noise.
 
         :param run: the id of the run, whose answers nobody else has seen.
         :param share: one of so many that are still to be confirmed by what the ceiling leaves.
-        :param excluded: cases that stand in a text as examples.
         """
         names = self._search.names
         self._around.policies.progress(Phase.CONFIRMATION, ", ".join(names))
@@ -157,7 +144,7 @@ class Ending:
             self._around,
             first=first,
             share=share,
-            excluded=excluded,
+            excluded=self._shown(),
             begun=mine,
         )
         found = comparing.run()
@@ -170,6 +157,12 @@ class Ending:
         )
         if self.heldout and not self._accepted:
             self.notes.append("the held-out cases were not scored, since the gain is not confirmed")
+
+    def _shown(self) -> frozenset[str]:
+        """Training cases that stand in either text as examples: they are no evidence."""
+        results, redact = self.original.evidence(Split.TRAIN), self._around.policies.redact
+        texts = (self.original.overlay, self.final.overlay)
+        return frozenset[str]().union(*(shown_by(self.prompts, text, results, redact) for text in texts))
 
     def attempt(self, step: Callable[[], object]) -> None:
         """Do a step of judging; if it fails, this text is not written, and other prompts go on."""
@@ -340,8 +333,7 @@ def close(endings: Sequence[Ending], around: Surroundings, run: str, write: Writ
     due = [ending for ending in endings if ending.may_be_written]
     for number, ending in enumerate(due):
         around.purse.keep(SCORING, sum(each.scoring_calls for each in due))
-        step = partial(ending.confirm, run, share=len(due) - number, excluded=ending.shown)
-        ending.attempt(step)
+        ending.attempt(partial(ending.confirm, run, share=len(due) - number))
     around.purse.keep(SCORING, 0)
     score_heldout(due, around)
     for ending in endings:
