@@ -50,9 +50,7 @@ def hooked_policies(config: pytest.Config) -> Policies:
         accept=partial(_accept, config),
         halt=partial(_halt, config),
         # The texts of the cases come again in every iteration.
-        redact=cache(partial(redact, config))
-        if hook.pytest_promptopt_redact.get_hookimpls()
-        else unredacted,
+        redact=cache(partial(redact, config)) if hook.pytest_promptopt_redact.get_hookimpls() else unredacted,
         iteration_finished=partial(_iteration_finished, config),
     )
 
