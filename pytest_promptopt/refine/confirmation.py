@@ -297,6 +297,8 @@ class Comparing:
         self._first = first
         self._share = share
         self._begun = begun
+        #: After how many pairs there was a look besides the planned ones, in all processes of the run.
+        self._looked = [*begun.looked]
         self._alpha = around.settings.alpha
         self._seed = f"{around.settings.seed}-{first}"
         known = [result for result in original.evidence(*SEARCHED) if result.case.id not in excluded]
@@ -372,11 +374,11 @@ class Comparing:
         return 2 * self._asked >= self._account.limit and self._tally.won <= self._tally.lost
 
     def _note(self, looked: Sequence[int]) -> None:
-        """Journal what a later process of this run has to keep to."""
+        """Journal what a later process of this run has to keep to, with these further looks."""
         names = [prompt.name for prompt in self._group.prompts]
-        looked = [*self._begun.looked, *looked]
+        self._looked += looked
         self._around.record(
-            "confirming", prompts=names, sample=self._first, limit=self._account.limit, looked=looked
+            "confirming", prompts=names, sample=self._first, limit=self._account.limit, looked=self._looked
         )
 
     # ------------------------------------------------------------------------------------------ the evidence

@@ -5,9 +5,12 @@ from __future__ import annotations
 import statistics
 from collections import Counter
 from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
+from pytest_promptopt.journal import Journal, read
 from pytest_promptopt.records import Case, Split
 from pytest_promptopt.refine.confirmation import (
     Account,
@@ -247,6 +250,23 @@ class TestUnderACeiling:
     def test_no_calls_are_said_to_do_where_nothing_is_gained(self) -> None:
         found = many([(0.5, 0.4)] * 50, runs=40, candidates=20, ceiling=100)
         assert all(one.needed == 0 for one, _ in found if one.estimate <= 0)
+
+    def test_every_look_that_was_not_planned_is_noted_for_a_process_that_goes_on(
+        self, tmp_path: Path
+    ) -> None:
+        """Half of what is left is for another prompt, again and again, so there are several."""
+        world = Tosses([(0.4, 0.6)] * 60, seed=3)
+        journal = Journal.create(tmp_path / "run", "run")
+        purse = Purse(lambda: 56 - world.calls)
+        around = Surroundings(world, lambda requests: [], SETTINGS, Policies(), journal, lambda: {}, purse)
+        versions = world.searched(20)
+        world.trials.clear()
+        begun = Begun(limit=18, looked=(5,))
+        Comparing(group(60), *versions, around, first=1, share=2, begun=begun).run()
+        journal.close()
+        noted = [event.data["looked"] for event in read(journal.path) if event.event == "confirming"]
+        assert len(noted) > 2
+        assert [looked[: len(earlier)] for earlier, looked in pairwise(noted)] == noted[:-1]
 
 
 class TestWhatIsForeseen:
