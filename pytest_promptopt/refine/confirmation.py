@@ -301,7 +301,9 @@ class Comparing:
         self._looked = [*begun.looked]
         self._alpha = around.settings.alpha
         self._seed = f"{around.settings.seed}-{first}"
-        known = [result for result in original.evidence(*SEARCHED) if result.case.id not in excluded]
+        # One that is skipped, or has no answer, would keep all others from being seen to repeat themselves.
+        seen = (result for result in original.evidence(*SEARCHED) if result.rate is not None)
+        known = [result for result in seen if result.case.id not in excluded]
         self._cases = [result.case.id for result in known]
         self._place = {case: place for place, case in enumerate(self._cases)}
         gains = compare(known, winner.evidence(*SEARCHED))

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pytest_promptopt.journal import Journal, read
-from pytest_promptopt.records import Case, Split
+from pytest_promptopt.records import Case, CaseResult, Outcome, Split, Status
 from pytest_promptopt.refine.confirmation import (
     Account,
     Begun,
@@ -180,6 +180,22 @@ class TestAGainIsShown:
         assert found.verdict == "improved"
         assert calls <= 100
         assert found.estimate == pytest.approx(0.25, abs=0.2)
+
+    def test_a_case_that_is_always_skipped_hides_no_gain(self) -> None:
+        world = Skipping([(0.0, 1.0)] * 2 + [(1.0, 0.0)] + [(1.0, 1.0)] * 40, seed=0)
+        around = Surroundings(world, lambda requests: [], SETTINGS, Policies(), None, lambda: {})
+        found = Comparing(Group((), tuple(world.cases)), *world.searched(), around, first=1).run()
+        assert found.verdict == "improved"
+        assert all("42" not in trial.cases for trial in world.trials), "nobody asks it again"
+
+
+class Skipping(Tosses):
+    """The last case is always skipped."""
+
+    def _answer(self, number: int, *, winner: bool) -> CaseResult:
+        if number == len(self.cases) - 1:
+            return CaseResult(self.cases[number], (Outcome(str(number), Status.SKIPPED, 0.0),))
+        return super()._answer(number, winner=winner)
 
 
 class TestWhatIsAsked:
