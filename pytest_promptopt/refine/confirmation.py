@@ -173,9 +173,12 @@ def usual_calls(groups: Iterable[Group], ceiling: int | None, alpha: float) -> i
     return calls if ceiling is None else min(calls, ceiling // USUAL_SHARE)
 
 
-def detectable(pairs: int, alpha: float, *, differing: float = 0.5) -> float:
-    """The gain that `pairs` pairs show nine times out of ten, where this share of them differs by noise."""
-    return min(1.0, _reach(alpha) * math.sqrt(differing / pairs))
+def detectable(pairs: int, alpha: float, *, differing: float) -> float:
+    """The gain that `pairs` pairs show nine times out of ten, where this share of them differs by noise.
+
+    Where none does, as many as show anything at all must be won.
+    """
+    return min(1.0, max(least_pairs(alpha) / pairs, _reach(alpha) * math.sqrt(differing / pairs)))
 
 
 def _pairs_for(gain: float, differing: float, alpha: float) -> int:
@@ -305,7 +308,7 @@ class Comparing:
         seen = (result for result in original.evidence(*SEARCHED) if result.rate is not None)
         known = [result for result in seen if result.case.id not in excluded]
         self._cases = [result.case.id for result in known]
-        self._place = {case: place for place, case in enumerate(self._cases)}
+        self._place = {case.id: place for place, case in enumerate(group.cases)}
         gains = compare(known, winner.evidence(*SEARCHED))
         random.Random(f"{self._seed}-confirmation").shuffle(self._cases)
         self._calls_per_pair = 2 * calls_each(group, known)

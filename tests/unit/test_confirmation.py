@@ -5,6 +5,8 @@ from __future__ import annotations
 import statistics
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -221,6 +223,27 @@ class TestWhatIsAsked:
         assert len(first) == 20
         assert set(first.values()) == {2}, "once under either text"
 
+    def test_pairs_are_asked_in_the_order_of_the_suite_in_which_they_are_sent(self) -> None:
+        """Else those that came in before a stop are no beginning of what was asked."""
+        world = Tosses([(0.5, 0.5)] * 20, seed=1)
+        by_split = (Split.TRAIN, Split.VALIDATION)
+        world.cases = [replace(case, split=by_split[int(case.id) % 2]) for case in world.cases]
+        original, winner = [
+            replace(
+                version,
+                results={
+                    split: tuple(r for r in version.evidence(Split.TRAIN) if r.case.split is split)
+                    for split in by_split
+                },
+            )
+            for version in world.searched()
+        ]
+        around = Surroundings(world, lambda requests: [], SETTINGS, Policies(), None, lambda: {})
+        Comparing(Group((), tuple(world.cases)), original, winner, around, first=1).run()
+        asked = [[int(case) for case in trial.cases] for trial in world.trials]
+        assert any({case % 2 for case in cases} == {0, 1} for cases in asked)
+        assert asked == [sorted(cases) for cases in asked]
+
     def test_a_case_that_stands_in_a_text_is_not_asked(self) -> None:
         cases = {case for _, case in self.asked("r1", excluded=["3", "7"])}
         assert len(cases) == 18
@@ -331,7 +354,12 @@ class TestWhatIsForeseen:
         assert usual_calls([group(1), group(1)], None, 0.05) == 24, "all that are ever asked of one case"
 
     def test_the_gain_it_shows_is_ten_points_for_a_hundred_noisy_cases(self) -> None:
-        assert detectable(600, 0.05) == pytest.approx(0.1, abs=0.01)
-        assert detectable(150, 0.05) == pytest.approx(2 * detectable(600, 0.05))
-        assert detectable(1, 0.05) == 1.0
-        assert detectable(600, 0.5) < detectable(600, 0.05) < detectable(600, 0.001)
+        noisy = partial(detectable, differing=0.5)
+        assert noisy(600, 0.05) == pytest.approx(0.1, abs=0.01)
+        assert noisy(150, 0.05) == pytest.approx(2 * noisy(600, 0.05))
+        assert noisy(1, 0.05) == 1.0
+        assert noisy(600, 0.5) < noisy(600, 0.05) < noisy(600, 0.001)
+
+    def test_where_no_pair_differs_a_few_must_be_won(self) -> None:
+        assert detectable(100, 0.05, differing=0.0) == least_pairs(0.05) / 100
+        assert detectable(3, 0.05, differing=0.0) == 1.0
