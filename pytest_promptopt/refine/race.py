@@ -69,6 +69,7 @@ class Race:
         self._order = {case: place for place, case in enumerate(order)}
         self._calls = calls
         self._sideways = sideways
+        self._counted = {runner.id: len(runner.outlook.cases) for runner in runners}
 
     def leads(self) -> dict[str, Lead]:
         """How far each candidate is ahead of the incumbent."""
@@ -86,10 +87,14 @@ class Race:
             if not self._hopeless(runner) and (move := self._move(runner, leads)) is not None
         ]
         # What was asked for is looked at: that it may be worth it was decided before it was asked.
-        worth = [move for move in moves if move.value > price or not move.runner.outlook.known]
+        worth = [move for move in moves if move.value > price or not self._looked_at(move.runner)]
         best = max((move.value for move in worth), default=0.0)
-        chosen = [m for m in worth if m.value >= BESIDE * best or not m.runner.outlook.known]
+        chosen = [m for m in worth if m.value >= BESIDE * best or not self._looked_at(m.runner)]
         return sorted(chosen, key=lambda move: -move.value)
+
+    def _looked_at(self, runner: Runner) -> bool:
+        """Whether it was run, be it without an answer: a case that gave none is counted no more."""
+        return bool(runner.outlook.known) or len(runner.outlook.cases) < self._counted[runner.id]
 
     def _move(self, runner: Runner, leads: dict[str, Lead]) -> Move | None:
         """The next batch of one candidate, valued by the best size of a batch from here."""
