@@ -151,6 +151,12 @@ def test_one_that_fixed_a_case_by_half_is_not_hopeless() -> None:
     )
 
 
+def test_cases_that_fail_in_part_are_failing_ones() -> None:
+    track = Track("P" * 30 + "H" * 30, "P" * 30 + "H" * 30).race(price=0.0)
+    failing = [case for case in track.asked["1.1"] if int(case) >= 30]
+    assert HOPELESS <= len(failing) < HOPELESS + BATCH
+
+
 def test_to_escape_from_a_plateau_a_text_may_fix_nothing() -> None:
     track = Track("P" * 10 + "F" * 10, "P" * 10 + "F" * 10).race(price=0.0, sideways=True)
     assert track.ran() == 20
