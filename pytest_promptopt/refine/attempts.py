@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 
 from pytest_promptopt.records import CaseResult, Overlay, Split, pass_rate
 from pytest_promptopt.refine.acceptance import Comparison
 from pytest_promptopt.refine.evaluator import Prompt
-from pytest_promptopt.refine.labels import balanced_accuracy
 from pytest_promptopt.refine.outlook import Outlook
 from pytest_promptopt.refine.posterior import Kind
 from pytest_promptopt.results import CandidateResult, Foresight
@@ -56,11 +54,6 @@ class Version:
         results = [result for result in self.evidence(Split.TRAIN) if result.rate is not None]
         rate = pass_rate(results) or 0.0
         return Foresight(rate, rate, rate, 0.0, len(results), len(results))
-
-    @cached_property
-    def balanced(self) -> float:
-        """The mean over the labels of how many are right, of all that was measured; 0 without labels."""
-        return balanced_accuracy(self.evidence(Split.TRAIN, Split.VALIDATION)) or 0.0
 
     def ran(self, results: Results) -> Version:
         """The same texts after more training cases were run."""

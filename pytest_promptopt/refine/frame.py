@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, replace
 
 from pytest_promptopt.captured import time
@@ -16,6 +16,7 @@ from pytest_promptopt.refine.checks import Checks, Passages, given_in, inputs
 from pytest_promptopt.refine.evaluator import StopRun, Trial
 from pytest_promptopt.refine.groups import Group
 from pytest_promptopt.refine.halting import DECIDING, Halt, Phase, Standing, Stop
+from pytest_promptopt.refine.labels import balanced_accuracy
 from pytest_promptopt.refine.mishaps import STRATEGY
 from pytest_promptopt.refine.posterior import Kind
 from pytest_promptopt.refine.replies import Reply, Unusable
@@ -98,7 +99,8 @@ class SearchFrame(ABC):
     @property
     def final(self) -> Version:
         """The best finalist, if it is better than the original on all cases searched; else the original."""
-        better = self.merit(self.best)[0] > self.merit(self.original)[0]
+        shared = self._shared([self.original, self.best])
+        better = self.merit(self.best, shared)[0] > self.merit(self.original, shared)[0]
         return self.best if better and not self.screen.refusal(self.best.overlay) else self.original
 
     # ----------------------------------------------------------------------------------- for a strategy's use
@@ -211,15 +213,38 @@ class SearchFrame(ABC):
         self._rates, self._fruitless = [], 0
         self.announce(phase)
 
-    def merit(self, version: Version) -> tuple[float, float, int]:
+    def best_of(self, versions: Sequence[Version]) -> Version:
+        """The best by `merit` on the cases that all of them are counted on; the first of equals."""
+        shared = self._shared(versions)
+        return max(versions, key=lambda version: self.merit(version, shared))
+
+    def merit(self, version: Version, cases: Collection[str] | None = None) -> tuple[float, float, int]:
         """Higher is better: the pass rate on all cases searched, among equals the one that is right for more
-        of the labels, then the shorter text."""
-        foresight, further = version.foresight, version.evidence(Split.VALIDATION)
-        rates = [result.rate for result in further if result.rate is not None]
-        cases = foresight.cases + len(rates)
-        rate = (foresight.rate * foresight.cases + math.fsum(rates)) / cases if cases else 0.0
+        of the labels, then the shorter text.
+
+        :param cases: those to go by. Texts are compared by the same ones: each may have been spared some, or
+            show some as examples.
+        """
+        rates = [rate for case, rate in self._chances(version).items() if cases is None or case in cases]
+        rate = math.fsum(rates) / len(rates) if rates else 0.0
+        seen = [r for r in version.evidence(*SEARCHED) if cases is None or r.case.id in cases]
         length = sum(len(version.text(prompt)) for prompt in self.group.prompts)
-        return round(rate, 9), round(version.balanced, 9), -length
+        return round(rate, 9), round(balanced_accuracy(seen) or 0.0, 9), -length
+
+    def _shared(self, versions: Sequence[Version]) -> frozenset[str]:
+        """The cases that all of `versions` are counted on."""
+        return frozenset.intersection(*(frozenset(self._chances(version)) for version in versions))
+
+    @staticmethod
+    def _chances(version: Version) -> Mapping[str, float]:
+        """Of every case that a text is counted on its pass rate, expected where it was not run."""
+        results = (
+            version.evidence(*SEARCHED) if version.outlook is None else version.evidence(Split.VALIDATION)
+        )
+        rates = {result.case.id: result.rate for result in results if result.rate is not None}
+        if (outlook := version.outlook) is not None:
+            rates |= {case: outlook.chance(case) for case in outlook.cases}
+        return rates
 
     def regressions(self, found: Version | Attempt) -> tuple[str, ...]:
         """The cases it fails and the original passed, where `settings.no_regressions` forbids them."""
@@ -286,7 +311,7 @@ class SearchFrame(ABC):
                 self.notes.append(f"candidate {version.id} was refused at last: {why}")
             elif not self.regressions(version):
                 allowed.append(version)
-        self.best = max(allowed, key=self.merit, default=self.original)
+        self.best = self.best_of(allowed) if allowed else self.original
 
     def _completed(self, version: Version) -> Version:
         """`version` with results on all cases searched."""

@@ -616,6 +616,26 @@ def test_what_could_not_be_run_at_all_is_said_beside_the_rate() -> None:
     assert result.outcome == "improved", "the confirmation runs every case"
 
 
+class ShortOfValidation(World):
+    """No calls are left for validation cases under another text than the original."""
+
+    def evaluate(self, trials: Sequence[Trial]) -> list[tuple[CaseResult, ...]]:
+        validated = [
+            case for trial in trials if trial.overlay for case in trial.cases if "validation" in case
+        ]
+        if validated and trials[0].samples is None:
+            raise StopRun("max calls", "all calls are used")
+        return super().evaluate(trials)
+
+
+def test_a_text_that_validation_cases_could_not_be_run_with_is_compared_on_the_others() -> None:
+    """The original passes all of them, so that its rate on all cases is the higher one."""
+    world = ShortOfValidation(needs("a b " * 5) + needs("- " * 20, VALIDATION), ["a"])
+    result = world.result(max_iterations=1)
+    assert "the validation cases could not be run: all calls are used" in result.note
+    assert (result.outcome, result.fixed[:1]) == ("improved", ("train-1-a",))
+
+
 def test_where_regressions_are_forbidden_a_text_with_cases_not_run_is_not_kept() -> None:
     result = short_of_calls().result(no_regressions=True)
     assert result.outcome == "unchanged"
