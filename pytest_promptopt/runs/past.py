@@ -88,11 +88,19 @@ class PastRun:
 
     @property
     def to_confirm(self) -> bool:
-        """Whether it has found a better text that more calls would probably confirm: nothing else is left."""
+        """Whether it has found a better text that more calls would probably confirm: nothing else is left.
+
+        Nothing is when the search of no other prompt may go on.
+        """
         prompts = self.end["prompts"] if self.end else ()
-        return any(
-            (prompt.get("confirmation") or {}).get("needed") and not prompt["accepted"] for prompt in prompts
-        )
+        due = [
+            prompt
+            for prompt in prompts
+            if (prompt.get("confirmation") or {}).get("needed") and not prompt["accepted"]
+        ]
+        searched = {name for prompt in due for name in (prompt["prompt"], *prompt["pipeline"])}
+        others = [prompt for prompt in prompts if prompt["prompt"] not in searched]
+        return bool(due) and not any(may_go_on(prompt["stop"]) for prompt in others)
 
     @property
     def search_ceiling(self) -> int | None:
