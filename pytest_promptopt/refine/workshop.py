@@ -68,7 +68,8 @@ class Workshop:
             return None
         written: dict[str, list[Attempt]] = {}
         for part in parts:
-            written.setdefault(part.prompts[0], []).append(part)
+            for name in part.prompts:
+                written.setdefault(name, []).append(part)
         wanted = [
             replace(
                 self._briefing.merging(prompt, incumbent, written[prompt.name], int(id.partition(".")[0])),
@@ -80,7 +81,11 @@ class Workshop:
         replies = around.policies.merge(wanted, around.ask) if wanted else []
         alone = {name: part for name, (part, *others) in written.items() if not others}
         texts = {**incumbent.overlay, **{name: part.overlay[name] for name, part in alone.items()}}
-        growth = sum(part.growth for part in alone.values())
+        growth = sum(
+            len(alone[prompt.name].overlay[prompt.name]) - len(incumbent.text(prompt))
+            for prompt in self._frame.group.prompts
+            if prompt.name in alone
+        )
         direction = f"Do what {', '.join(part.id for part in parts)} do."
         return self._frame.checked(
             Attempt(id, tuple(written), direction, growth=growth, kind=Kind.MERGE),
