@@ -26,7 +26,8 @@ class Demonstrating:
     def __init__(self, frame: SearchFrame) -> None:
         self._frame = frame
         self._tried: set[tuple[str, str]] = set()
-        self._won: dict[int, Payoff] = defaultdict(Payoff)
+        #: What sets of each size have won.
+        self.won: dict[int, Payoff] = defaultdict(Payoff)
 
     def drawn(self, number: int, position: int, incumbent: Version, count: int) -> list[Attempt]:
         """Up to `count` candidates that show training cases in the texts of `incumbent`.
@@ -51,7 +52,7 @@ class Demonstrating:
 
     def note(self, attempt: Attempt, won: float) -> None:
         """A set of examples won this share of what there was to win."""
-        self._won[sum(len(examples_in(text)) for text in attempt.overlay.values())].note(won)
+        self.won[sum(len(examples_in(attempt.overlay[name])) for name in attempt.prompts)].note(won)
 
     def _sets(self, number: int, incumbent: Version) -> Iterator[tuple[Prompt, str, int]]:
         """All that may be tried, what promises most first: prompt, text, number of examples."""
@@ -73,7 +74,7 @@ class Demonstrating:
 
     def _promise(self, size: int) -> tuple[float, int]:
         """Sorts the size first that won most, untried ones by how near they are to the first."""
-        return -self._won[size].expected, abs(size - FIRST_SIZE)
+        return -self.won[size].expected, abs(size - FIRST_SIZE)
 
     def _pool(self, prompt: Prompt, incumbent: Version) -> Sequence[CaseExample]:
         original = self._frame.original

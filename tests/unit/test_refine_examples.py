@@ -12,7 +12,13 @@ from hypothesis import strategies as st
 
 from pytest_promptopt.prompts.examples import Example, with_examples
 from pytest_promptopt.records import Call, Case, CaseResult, Failure, Outcome, Split, Status
+from pytest_promptopt.refine.attempts import Attempt
+from pytest_promptopt.refine.demonstrating import Demonstrating
 from pytest_promptopt.refine.examples import CaseExample, draws, sizes_up_to, standing_in, usable
+from pytest_promptopt.refine.groups import Group
+from pytest_promptopt.refine.search import Search
+from pytest_promptopt.refine.surroundings import Surroundings
+from tests.refine_world import SETTINGS, FakePrompt, World
 
 TRAIN, VALIDATION, HELDOUT = Split.TRAIN, Split.VALIDATION, Split.HELDOUT
 
@@ -209,6 +215,20 @@ class TestSets:
     )
     def test_sizes_up_to_what_the_user_allows(self, most: int, sizes: tuple[int, ...]) -> None:
         assert sizes_up_to(most) == sizes
+
+
+def test_a_size_is_that_of_the_prompt_whose_examples_were_drawn() -> None:
+    """The other prompt of the pipeline shows eight."""
+    world = World([])
+    prompts = (FakePrompt("a.md"), FakePrompt("b.md"))
+    around = Surroundings(world, world.ask, SETTINGS, world.policies, None, world.spend)
+    demonstrating = Demonstrating(Search(Group(prompts, ()), around))
+    eight, four = (
+        with_examples("{{ ticket }}", [Example({"ticket": f"{n}"}, "x") for n in range(count)])
+        for count in (8, 4)
+    )
+    demonstrating.note(Attempt("1.1", ("b.md",), "", overlay={"a.md": eight, "b.md": four}), 0.5)
+    assert {size: payoff.tries for size, payoff in demonstrating.won.items()} == {4: 1}
 
 
 def test_a_case_example_is_an_example_for_a_prompt() -> None:
