@@ -90,11 +90,6 @@ class Attempt:
         self.verdict, self.why = verdict, why
 
     @property
-    def made(self) -> bool:
-        """Whether it was made of other texts, not asked for."""
-        return self.kind is not Kind.REWRITE
-
-    @property
     def latest(self) -> Comparison | None:
         """The comparison on the strictest split that it came to; None when it was not run."""
         return max(self.compared.values(), key=lambda one: one.split.strictness, default=None)
