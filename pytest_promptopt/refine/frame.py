@@ -46,7 +46,7 @@ class SearchFrame(ABC):
         self._rates: list[float] = []
         self._fruitless = 0
         #: What was paid when the last iteration ended: the next one counts all calls since then.
-        self._paid = Spend()
+        self.paid_before = Spend()
 
     @abstractmethod
     def search(self) -> Stop:
@@ -187,10 +187,10 @@ class SearchFrame(ABC):
             before=rate,
             owed=len(best.owed),
             foresight=best.foresight if phase is Phase.TRAINING else None,
-            spend=self.around.paid() - self._paid,
+            spend=self.around.paid() - self.paid_before,
             elapsed=time.monotonic() - started,
         )
-        self._paid = self.around.paid()
+        self.paid_before = self.around.paid()
         self._fruitless = 0 if any(a.verdict != REFUSED for a in attempts) else self._fruitless + 1
         self.iterations.append(iteration)
         self.around.record("iteration", incumbent=best.id, **asdict(iteration))
@@ -267,7 +267,7 @@ class SearchFrame(ABC):
     def _measure_original(self) -> None:
         results = self.evaluate([{}], self.searched())[0]
         self.around.record_results("0", results)
-        self._paid = self.around.paid()
+        self.paid_before = self.around.paid()
         by_split = {split: tuple(r for r in results if r.case.split is split) for split in SEARCHED}
         training, validation = (Passages(inputs(part)) for part in by_split.values())
         self.checks = Checks(training, validation, given_in(by_split[Split.TRAIN]))
