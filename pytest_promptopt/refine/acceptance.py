@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -128,15 +129,16 @@ def foreseen(
         the candidate.
     """
     paired = compare(old, new, growth=growth, balanced=balanced_accuracy(new))
-    shared = set(before.cases).intersection(after.cases)
+    counted = set(before.cases)
+    shared = [case for case in after.cases if case in counted]
     if not shared:
         return paired
     lead = after.lead(before)
     return replace(
         paired,
         cases=len(shared),
-        before=sum(before.chance(case) for case in shared) / len(shared),
-        after=sum(after.chance(case) for case in shared) / len(shared),
+        before=math.fsum(before.chance(case) for case in shared) / len(shared),
+        after=math.fsum(after.chance(case) for case in shared) / len(shared),
         lead=lead.mean / len(shared),
         unrun=sum(case not in after.known for case in shared),
         chance=lead.chance,
