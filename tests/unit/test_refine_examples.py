@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_promptopt.prompts.examples import Example, with_examples
+from pytest_promptopt.prompts.examples import Example, examples_in, with_examples
 from pytest_promptopt.records import Call, Case, CaseResult, Failure, Outcome, Split, Status
 from pytest_promptopt.refine.attempts import Attempt
 from pytest_promptopt.refine.demonstrating import Demonstrating
-from pytest_promptopt.refine.examples import CaseExample, draws, sizes_up_to, standing_in, usable
-from pytest_promptopt.refine.groups import Group
+from pytest_promptopt.refine.examples import CaseExample, draws, shown_by, sizes_up_to, standing_in, usable
+from pytest_promptopt.refine.groups import Group, connected
 from pytest_promptopt.refine.search import Search
 from pytest_promptopt.refine.surroundings import Surroundings
-from tests.refine_world import SETTINGS, FakePrompt, World
+from tests.refine_world import SETTINGS, FakePrompt, World, needs
 
 TRAIN, VALIDATION, HELDOUT = Split.TRAIN, Split.VALIDATION, Split.HELDOUT
 
@@ -215,6 +216,25 @@ class TestSets:
     )
     def test_sizes_up_to_what_the_user_allows(self, most: int, sizes: tuple[int, ...]) -> None:
         assert sizes_up_to(most) == sizes
+
+
+def test_the_prompts_of_a_pipeline_show_half_of_the_cases_at_most_together() -> None:
+    """What stands in either text is no evidence any more: too little would be left to judge by."""
+    names = ("a.md", "b.md")
+    cases = needs("a b " * 10, prompts=names)
+    world = World(cases, prompts=[FakePrompt(name) for name in names])
+    group = connected(world.prompts, world.cases)[0]
+    settings = replace(SETTINGS, examples=16)
+    around = Surroundings(world, world.ask, settings, world.policies, None, world.spend)
+    search = Search(group, around)
+    search.begin()
+    results = search.original.evidence(TRAIN)
+    shown = usable(results, "b.md")[:8]
+    beside = replace(search.original, overlay={"a.md": with_examples(world.prompts[0].prose, shown)})
+    for incumbent, sizes in ((search.original, {2, 4, 8}), (beside, {2})):
+        drawn = Demonstrating(search).drawn(1, 1, incumbent, 100)
+        assert sizes <= {len(examples_in(each.overlay["b.md"])) for each in drawn if "b.md" in each.prompts}
+        assert max(len(shown_by(group.prompts, each.overlay, results)) for each in drawn) <= 10
 
 
 def test_a_size_is_that_of_the_prompt_whose_examples_were_drawn() -> None:
