@@ -66,9 +66,6 @@ MAX_PAIRS = 600
 USUAL_GAIN = 0.3
 USUAL_SHARE = 4
 
-#: Before anything is known at most one in so many calls is kept for confirming a gain.
-CONFIRMING_SHARE = 4
-
 #: Pairs from look to look: so many, or a tenth of those so far.
 STEP = 6
 STEP_SHARE = 10

@@ -109,7 +109,6 @@ class Workshop:
     def recovered(self, id: str, incumbent: Version, failing: Sequence[str]) -> Attempt | None:
         """The incumbent without the passage to blame for cases that fail; None unless it is a single one."""
         whole = Attempt(incumbent.id, (), "", overlay=dict(incumbent.overlay))
-        whole.outlook = incumbent.outlook
         return self._without_culprit(id, whole, failing, before={})
 
     def _without_culprit(
