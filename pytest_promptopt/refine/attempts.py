@@ -10,7 +10,7 @@ from pytest_promptopt.refine.acceptance import Comparison
 from pytest_promptopt.refine.evaluator import Prompt
 from pytest_promptopt.refine.outlook import Outlook
 from pytest_promptopt.refine.posterior import Kind
-from pytest_promptopt.results import CandidateResult, Foresight
+from pytest_promptopt.results import CandidateResult, Foresight, MadeUp
 
 Results = tuple[CaseResult, ...]
 
@@ -60,6 +60,14 @@ class Version:
         if self.outlook is not None:
             self.outlook.add(results)
         return replace(self, results={**self.results, Split.TRAIN: self.evidence(Split.TRAIN) + results})
+
+    def made_up(self, results: Results, calls: int) -> MadeUp:
+        """What is told when it has been run on cases that it had been spared, the last that it owed.
+
+        :param results: of these cases; `calls` were paid for them.
+        """
+        failing = sum(result.failing is not None for result in results)
+        return MadeUp(len(results), pass_rate(self.evidence(Split.TRAIN)), failing, calls)
 
 
 @dataclass

@@ -8,7 +8,7 @@ from functools import partial
 
 from pytest_promptopt.errors import PromptConflictError, PromptFileError
 from pytest_promptopt.evidence import sign_test
-from pytest_promptopt.records import Case, Split, pass_rate
+from pytest_promptopt.records import Case, Split
 from pytest_promptopt.refine.acceptance import EPSILON, compare, score
 from pytest_promptopt.refine.attempts import Results
 from pytest_promptopt.refine.attended import Attended
@@ -110,10 +110,7 @@ class Ending:
         self._around.record_results(self.final.id, results)
         self.final = self.final.ran(results)
         self._scored[Split.TRAIN] = self.original.evidence(Split.TRAIN), self.final.evidence(Split.TRAIN)
-        failing = sum(result.failing is not None for result in results)
-        calls = self._around.paid().calls - paid
-        rate = pass_rate(self.final.evidence(Split.TRAIN))
-        self._made_up = MadeUp(len(owed), rate, failing, calls)
+        self._made_up = self.final.made_up(results, self._around.paid().calls - paid)
         self._around.policies.made_up(self._made_up)
         paired = compare(self.original.evidence(*SEARCHED), self.final.evidence(*SEARCHED))
         if paired.gain <= EPSILON:

@@ -22,7 +22,7 @@ from pytest_promptopt.refine.posterior import Kind
 from pytest_promptopt.refine.replies import Reply, Unusable
 from pytest_promptopt.refine.screening import Screened
 from pytest_promptopt.refine.surroundings import Surroundings
-from pytest_promptopt.results import Iteration, MadeUp
+from pytest_promptopt.results import Iteration
 
 #: The splits that a search may see.
 SEARCHED = (Split.TRAIN, Split.VALIDATION)
@@ -201,9 +201,7 @@ class SearchFrame(ABC):
 
         :param paid: what was paid before.
         """
-        rate, failing = pass_rate(version.evidence(Split.TRAIN)), sum(bool(r.failing) for r in results)
-        calls = (self.around.paid() - paid).calls
-        self.around.policies.made_up(MadeUp(len(results), rate, failing, calls))
+        self.around.policies.made_up(version.made_up(results, (self.around.paid() - paid).calls))
 
     def announce(self, phase: Phase) -> None:
         self.around.policies.progress(phase, ", ".join(self.names))

@@ -11,6 +11,7 @@ import pytest
 
 from pytest_promptopt.errors import SettingsError
 from pytest_promptopt.journal import Journal, read
+from pytest_promptopt.prompts.examples import Example, with_examples
 from pytest_promptopt.records import Case, CaseResult, Outcome, Request, Split, Status
 from pytest_promptopt.refine.acceptance import Verdict
 from pytest_promptopt.refine.attempts import Version
@@ -231,6 +232,20 @@ def test_from_the_second_generation_on_two_texts_that_pass_different_cases_are_m
     ]
     assert result.iterations[1].candidates[0].direction == "Do what 1.1 and 1.2 do."
     assert result.after.endswith("a b c")
+
+
+def test_a_merger_is_told_what_each_text_fixed_and_none_of_the_examples_in_them() -> None:
+    prose = with_examples("Route {{ ticket }}.", [Example({"ticket": "some message"}, "some label")])
+    world = World(
+        needs("a a a b b b c c"),
+        ["a", "b", "a b", "a b c"],
+        strategy=Evolve,
+        prompts=[FakePrompt(prose=prose)],
+    )
+    world.run(candidates=2)
+    merge = merges(world)[0]
+    assert "some message" not in merge
+    assert "fixed 3 of 8 failing run" in merge
 
 
 def test_a_text_that_is_worse_on_the_whole_survives_while_it_is_best_somewhere() -> None:
