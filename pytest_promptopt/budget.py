@@ -229,12 +229,6 @@ class Ledger:
             return spend_of(book, role)
 
     @property
-    def calls_left(self) -> int | None:
-        """Attempts that may still be sent, without those set aside; None without a limit."""
-        with self._account.reading() as book:
-            return self._calls_left(book)
-
-    @property
     def seconds_left(self) -> float:
         """Until no attempt may be sent; infinite without a limit, without the share that is set aside."""
         if self.max_time is None:

@@ -176,7 +176,7 @@ def pytest_promptopt_strategies() -> Mapping[str, Strategy] | None:
                     cases = self.group.ids(Split.TRAIN)
                     attempt.results[Split.TRAIN] = self.evaluate([attempt.overlay], cases)[0]
                     found = Version(attempt.id, attempt.overlay, attempt.results)
-                    better = self.merit(found) > self.merit(self.best)
+                    better = self.best_of([self.best, found]) is found
                     attempt.decide(ACCEPTED if better else REJECTED, "counted")
                     self.best = found if better else self.best
                     self.finished(Phase.TRAINING, [attempt], self.best)

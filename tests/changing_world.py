@@ -26,6 +26,14 @@ def rates(letters: str) -> dict[str, float]:
     return {f"{number:02}": {"P": 1.0, "F": 0.0, "H": 0.5}[letter] for number, letter in enumerate(letters)}
 
 
+def answers(letters: str) -> dict[str, float | None]:
+    """The same, and ``E`` for a case that gave no answer."""
+    return {
+        f"{number:02}": None if letter == "E" else rates(letter)["00"]
+        for number, letter in enumerate(letters)
+    }
+
+
 def made_from(base: Outlook, letters: str, *, kind: Kind = Kind.REWRITE) -> Outlook:
     """A text with these verdicts, ``-`` for a case that it was not run on."""
     ran = {f"{number:02}": letter for number, letter in enumerate(letters) if letter != "-"}

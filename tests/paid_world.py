@@ -1,9 +1,13 @@
-"""Worlds in which every call counts against one ceiling, from the first scoring to the confirmation."""
+"""Worlds in which every call counts against one ceiling, from the first scoring to the confirmation.
+
+As with the account of a real run, nobody can spend the calls that are kept for later.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from pytest_promptopt.errors import ModelError
 from pytest_promptopt.records import Answer, CaseResult, Request, Role, Spend
@@ -47,9 +51,18 @@ class Paid(World):
         return super()._results(trial)
 
     def _pay(self, role: Role) -> None:
-        if self.remaining() <= 0:
-            raise StopRun(Halt.BUDGET, f"the ceiling of {self.ceiling} calls is reached")
+        if self.remaining() <= self.kept:
+            raise StopRun(Halt.BUDGET, f"the ceiling of {self.ceiling} calls is reached, {self.kept} kept")
         self.made[role] += 1
+
+
+def paid(
+    cases: Sequence[Need], replies: Iterable[str] | Callable[[Request], Answer], ceiling: int, **more: Any
+) -> Paid:
+    """A world of these cases under a ceiling."""
+    world = Paid(cases, replies, ceiling=ceiling, **more)
+    world.left = world.remaining
+    return world
 
 
 @dataclass

@@ -106,6 +106,7 @@ class World:
     :param interrupt: raise at the evaluation (``evaluate 3``), confirmation (``confirm 1``) or request
         (``ask 2``) of this number, from 1.
     :param left: how many calls the ceiling leaves for the search.
+    :param kept: how many of them are kept for later, as the run said last.
     :param luck: fresh samples of any text are those of the original.
     """
 
@@ -114,6 +115,7 @@ class World:
     prompts: Sequence[FakePrompt] = (FakePrompt(),)
     interrupt: str = ""
     left: Callable[[], int | None] = lambda: None
+    kept: int = 0
     luck: bool = False
     error: BaseException = field(default_factory=KeyboardInterrupt)
     policies: Policies = field(default_factory=Policies)
@@ -162,6 +164,9 @@ class World:
         if moment == self.interrupt:
             raise self.error
 
+    def keep(self, calls: int) -> None:
+        self.kept = calls
+
     def spend(self) -> Mapping[Role, Spend]:
         return {Role.OPTIMIZER: Spend(calls=sum(map(len, self.asked)))}
 
@@ -182,7 +187,7 @@ class World:
             self.policies,
             spend=self.spend,
             write=None if dry else self.write,
-            purse=Purse(self.left),
+            purse=Purse(self.left, tell=self.keep),
             strategy=self.strategy,
         )
 

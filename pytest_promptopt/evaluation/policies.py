@@ -40,17 +40,17 @@ def chosen_strategies(config: pytest.Config, names: Iterable[str]) -> dict[str, 
 
 def hooked_policies(config: pytest.Config) -> Policies:
     """Each decision as the user's hook makes it, else as the default does; raises `HookError` when asked."""
+    hook = config.hook
     return Policies(
-        categorize=partial(categorize, config),
+        # Without one all names are built-in ones, which may be told of cases that are not shown.
+        categorize=partial(categorize, config) if hook.pytest_promptopt_categorize.get_hookimpls() else None,
         propose=partial(_propose, config),
         # A proposer of one's own may have no model at hand to merge with.
-        merge=None if config.hook.pytest_promptopt_propose.get_hookimpls() else proposer.merge,
+        merge=None if hook.pytest_promptopt_propose.get_hookimpls() else proposer.merge,
         accept=partial(_accept, config),
         halt=partial(_halt, config),
         # The texts of the cases come again in every iteration.
-        redact=cache(partial(redact, config))
-        if config.hook.pytest_promptopt_redact.get_hookimpls()
-        else unredacted,
+        redact=cache(partial(redact, config)) if hook.pytest_promptopt_redact.get_hookimpls() else unredacted,
         iteration_finished=partial(_iteration_finished, config),
     )
 

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from pytest_promptopt.budget import Ledger
-from pytest_promptopt.errors import ModelError, PromptoptError, SettingsError
+from pytest_promptopt.errors import PromptoptError, SettingsError
 from pytest_promptopt.evaluation.case import PromptCase
 from pytest_promptopt.evaluation.splits import identity
 from pytest_promptopt.home import ensure_home
 from pytest_promptopt.journal import FILE_NAME, Journal, JournalError
-from pytest_promptopt.models.caller import Paid
+from pytest_promptopt.models.caller import Paid, Remembered
 from pytest_promptopt.prompts import PromptFile
 from pytest_promptopt.records import Answer, Request, Role, Spend
 from pytest_promptopt.runs.fingerprint import differences, digest, fingerprint, other_code
@@ -164,7 +164,7 @@ class RunRecord:
     def _spent(self) -> dict[Role, Spend]:
         return {} if self.past is None else self.past.spend()
 
-    def known(self) -> dict[str, Answer | ModelError]:
+    def known(self) -> dict[str, Remembered]:
         """What the earlier processes of the run were answered, by key."""
         return {} if self.past is None else self.past.known()
 

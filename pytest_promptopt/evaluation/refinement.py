@@ -247,7 +247,7 @@ class Refinement:
         """
         if self._ceiling is None:
             return None
-        return max(0, self._ceiling - self._caller.replayed - (self._ledger.spend.calls - paid))
+        return max(0, self._ceiling - self._caller.replayed_calls - (self._ledger.spend.calls - paid))
 
     def _compare(
         self, strategies: Mapping[str, Strategy], files: Mapping[str, PromptFile], record: RunRecord

@@ -62,6 +62,17 @@ class Paid:
     spend: Spend
 
 
+@dataclass(frozen=True)
+class Remembered:
+    """How a request ended in an earlier process.
+
+    :param calls: what that process was charged for it: none where the cache had the answer.
+    """
+
+    end: Answer | ModelError
+    calls: int
+
+
 class Caller:
     """All model calls of one process; equal requests are asked once, also across processes sharing `cache`.
 
@@ -109,9 +120,9 @@ class Caller:
         self._process = os.getpid()
         self._changed = threading.Condition()  # guards all that follows
         self._memory: dict[str, Known] = {}
-        self._remembered: dict[str, Known] = {}
-        #: How many of the remembered ends were asked for.
-        self.replayed = 0
+        self._remembered: dict[str, Remembered] = {}
+        #: How many of the remembered ends were asked for, and the calls that they were charged as.
+        self.replayed = self.replayed_calls = 0
         self._flights: dict[str, Future[Known]] = {}
         self._settled: set[str] = set()
         self._defect: Exception | None = None
@@ -126,11 +137,9 @@ class Caller:
         """The error after which no call like `request` can succeed; it ends with it without a call."""
         return self._sender.hopeless(request)
 
-    def remember(self, found: Mapping[str, Answer | ModelError]) -> None:
+    def remember(self, found: Mapping[str, Remembered]) -> None:
         """Take over what requests (by key) ended with in an earlier process; goes before the cache."""
-        for key, end in found.items():
-            answer, error = (end, None) if isinstance(end, Answer) else (None, end)
-            self._remembered[key] = Known(answer, error, cached=True)
+        self._remembered.update(found)
 
     def known(self, request: Request) -> Known | None:
         """What memory or disk knows; None when the request has to be submitted. Never touches the network."""
@@ -293,8 +302,11 @@ class Caller:
     def _recall(self, key: str) -> Known | None:
         with self._changed:
             if key in self._remembered:
+                found = self._remembered.pop(key)
                 self.replayed += 1
-                self._memory[key] = self._remembered.pop(key)
+                self.replayed_calls += found.calls
+                answer, error = (found.end, None) if isinstance(found.end, Answer) else (None, found.end)
+                self._memory[key] = Known(answer, error, cached=True)
             return self._memory.get(key)
 
     async def _connect(self, model: str, connected: threading.Event) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -128,15 +129,16 @@ def foreseen(
         the candidate.
     """
     paired = compare(old, new, growth=growth, balanced=balanced_accuracy(new))
-    shared = set(before.cases).intersection(after.cases)
+    counted = set(before.cases)
+    shared = [case for case in after.cases if case in counted]
     if not shared:
         return paired
     lead = after.lead(before)
     return replace(
         paired,
         cases=len(shared),
-        before=sum(before.chance(case) for case in shared) / len(shared),
-        after=sum(after.chance(case) for case in shared) / len(shared),
+        before=math.fsum(before.chance(case) for case in shared) / len(shared),
+        after=math.fsum(after.chance(case) for case in shared) / len(shared),
         lead=lead.mean / len(shared),
         unrun=sum(case not in after.known for case in shared),
         chance=lead.chance,
@@ -153,9 +155,11 @@ def score(
 ) -> SplitScore:
     """The pass rates of a split of `cases` cases under two texts; one without results was not measured.
 
-    :param owed: on how many of these cases the second text was not run: both rates leave them out.
+    Both leave out what the second text was not run on: cases it owes, and those that it shows as examples.
+
+    :param owed: how many cases it owes.
     """
-    if owed:
+    if after or owed:
         ran = {result.case.id for result in after}
         before = [result for result in before if result.case.id in ran]
     paired = compare(before, after, split=split)

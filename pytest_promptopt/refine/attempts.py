@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 
 from pytest_promptopt.records import CaseResult, Overlay, Split, pass_rate
 from pytest_promptopt.refine.acceptance import Comparison
 from pytest_promptopt.refine.evaluator import Prompt
-from pytest_promptopt.refine.labels import balanced_accuracy
+from pytest_promptopt.refine.groups import Group
 from pytest_promptopt.refine.outlook import Outlook
 from pytest_promptopt.refine.posterior import Kind
-from pytest_promptopt.results import CandidateResult, Foresight
+from pytest_promptopt.results import CandidateResult, Foresight, MadeUp
 
 Results = tuple[CaseResult, ...]
 
@@ -57,16 +56,26 @@ class Version:
         rate = pass_rate(results) or 0.0
         return Foresight(rate, rate, rate, 0.0, len(results), len(results))
 
-    @cached_property
-    def balanced(self) -> float:
-        """The mean over the labels of how many are right, of all that was measured; 0 without labels."""
-        return balanced_accuracy(self.evidence(Split.TRAIN, Split.VALIDATION)) or 0.0
+    def spared(self, group: Group) -> tuple[str, ...]:
+        """The training cases that it owes, and the validation cases if it was run on none."""
+        return (*self.owed, *(() if Split.VALIDATION in self.results else group.ids(Split.VALIDATION)))
 
     def ran(self, results: Results) -> Version:
-        """The same texts after more training cases were run."""
+        """The same texts after more cases were run."""
         if self.outlook is not None:
             self.outlook.add(results)
-        return replace(self, results={**self.results, Split.TRAIN: self.evidence(Split.TRAIN) + results})
+        found = dict(self.results)
+        for result in results:
+            found[result.case.split] = (*found.get(result.case.split, ()), result)
+        return replace(self, results=found)
+
+    def made_up(self, results: Results, calls: int) -> MadeUp:
+        """What is told when it has been run on cases that it had been spared, the last of them.
+
+        :param results: of these cases; `calls` were paid for them.
+        """
+        failing = sum(result.failing is not None for result in results)
+        return MadeUp(len(results), pass_rate(self.evidence(*self.results)), failing, calls)
 
 
 @dataclass
@@ -95,11 +104,6 @@ class Attempt:
 
     def decide(self, verdict: str, why: str) -> None:
         self.verdict, self.why = verdict, why
-
-    @property
-    def made(self) -> bool:
-        """Whether it was made of other texts, not asked for."""
-        return self.kind is not Kind.REWRITE
 
     @property
     def latest(self) -> Comparison | None:

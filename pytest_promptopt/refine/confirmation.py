@@ -68,9 +68,6 @@ MAX_PAIRS = 600
 USUAL_GAIN = 0.3
 USUAL_SHARE = 4
 
-#: Before anything is known at most one in so many calls is kept for confirming a gain.
-CONFIRMING_SHARE = 4
-
 #: Pairs from look to look: so many, or a tenth of those so far.
 STEP = 6
 STEP_SHARE = 10
@@ -118,9 +115,10 @@ def first_sample(run: str, winner: Overlay) -> int:
     return FIRST_SAMPLE + SAMPLES_OF_A_RUN * number
 
 
-def calls_per_pair(group: Group) -> int:
-    """A pair of answers takes a run under either text."""
-    return 2 * group.calls_per_run
+def calls_each(group: Group, results: Iterable[CaseResult]) -> float:
+    """Calls that a run of a case takes, on average: those it made, and no fewer than its prompts."""
+    runs = [len(outcome.calls) for result in results for outcome in result.outcomes if outcome.calls]
+    return max(group.calls_per_run, sum(runs) / len(runs)) if runs else group.calls_per_run
 
 
 def least_pairs(alpha: float) -> int:
@@ -128,29 +126,41 @@ def least_pairs(alpha: float) -> int:
     return least_changes(alpha * SIGNS * UNDER_CEILING)
 
 
-def most_pairs(cases: int, alpha: float) -> int:
+def most_pairs(cases: float, alpha: float) -> int:
     """The most pairs that are ever asked of so many cases."""
     least = least_pairs(alpha)
-    return min(max(PAIRS_PER_CASE, least) * cases, max(MAX_PAIRS, least))
+    return min(int(max(PAIRS_PER_CASE, least) * cases), max(MAX_PAIRS, least))
 
 
-def foreseen_calls(group: Group, fixed: float, broken: float, alpha: float, *, spared: int = 0) -> int:
+def foreseen_calls(
+    cases: float, fixed: float, broken: float, alpha: float, *, each: float, spared: float = 0.0
+) -> int:
     """The calls of a confirmation that shows such a change about nine times out of ten.
 
     0 when nothing can be shown sensibly: it is no gain, or too small a one for the pairs that are ever asked.
 
-    :param fixed: the expected number of train and validation cases that fail under the original and pass
-        under the new text, with those that do so by chance; `broken` the other way round.
-    :param spared: on so many cases the new text is run beside, when it stands: these answers serve.
+    :param cases: of how many train and validation cases it is known, or expected, whether they change.
+    :param fixed: the expected number of these that fail under the original and pass under the new text, with
+        those that do so by chance; `broken` the other way round.
+    :param each: calls that a run of a case takes.
+    :param spared: cases that the new text is still run on besides: its answers there serve.
     """
-    cases = len(group.ids(*SEARCHED))
     if not cases or fixed - broken <= 0:
         return 0
     pairs = _pairs_for((fixed - broken) / cases, (fixed + broken) / cases, alpha)
     if pairs > most_pairs(cases, alpha):
         return 0
-    served = min(pairs, cases) * spared // cases
-    return pairs * calls_per_pair(group) - served * group.calls_per_run
+    served = min(1.0, pairs / cases) * spared
+    return math.ceil((2 * pairs - served) * each)
+
+
+def judging_calls(group: Group, original: Version, found: Version, alpha: float) -> int:
+    """What is kept for judging a text when its search is over: runs that it was spared, fresh answers."""
+    before, spared = original.evidence(*SEARCHED), len(found.spared(group))
+    gains, each = compare(before, found.evidence(*SEARCHED)), calls_each(group, before)
+    fixed, broken = len(gains.fixed), len(gains.broken)
+    fresh = foreseen_calls(gains.cases, fixed, broken, alpha, each=each, spared=spared)
+    return math.ceil(each * spared) + (fresh or usual_calls([group], None, alpha))
 
 
 def usual_calls(groups: Iterable[Group], ceiling: int | None, alpha: float) -> int:
@@ -158,14 +168,18 @@ def usual_calls(groups: Iterable[Group], ceiling: int | None, alpha: float) -> i
     calls = 0
     for group in groups:
         cases = len(group.ids(*SEARCHED))
-        most = most_pairs(cases, alpha) * calls_per_pair(group)
-        calls += foreseen_calls(group, USUAL_GAIN * cases, 0, alpha) or most
+        each = group.calls_per_run
+        usual = foreseen_calls(cases, USUAL_GAIN * cases, 0, alpha, each=each)
+        calls += usual or 2 * each * most_pairs(cases, alpha)
     return calls if ceiling is None else min(calls, ceiling // USUAL_SHARE)
 
 
-def detectable(pairs: int, alpha: float, *, differing: float = 0.5) -> float:
-    """The gain that `pairs` pairs show nine times out of ten, where this share of them differs by noise."""
-    return min(1.0, _reach(alpha) * math.sqrt(differing / pairs))
+def detectable(pairs: int, alpha: float, *, differing: float) -> float:
+    """The gain that `pairs` pairs show nine times out of ten, where this share of them differs by noise.
+
+    Where none does, as many as show anything at all must be won.
+    """
+    return min(1.0, max(least_pairs(alpha) / pairs, _reach(alpha) * math.sqrt(differing / pairs)))
 
 
 def _pairs_for(gain: float, differing: float, alpha: float) -> int:
@@ -289,17 +303,20 @@ class Comparing:
         self._first = first
         self._share = share
         self._begun = begun
+        #: After how many pairs there was a look besides the planned ones, in all processes of the run.
+        self._looked = [*begun.looked]
         self._alpha = around.settings.alpha
         self._seed = f"{around.settings.seed}-{first}"
-        known = [result for result in original.evidence(*SEARCHED) if result.case.id not in excluded]
+        # One that is skipped, or has no answer, would keep all others from being seen to repeat themselves.
+        seen = (result for result in original.evidence(*SEARCHED) if result.rate is not None)
+        known = [result for result in seen if result.case.id not in excluded]
         self._cases = [result.case.id for result in known]
-        self._place = {case: place for place, case in enumerate(self._cases)}
+        self._place = {case.id: place for place, case in enumerate(group.cases)}
         gains = compare(known, winner.evidence(*SEARCHED))
-        self._foreseen = foreseen_calls(group, len(gains.fixed), len(gains.broken), self._alpha)
         random.Random(f"{self._seed}-confirmation").shuffle(self._cases)
-        runs = [len(outcome.calls) for result in known for outcome in result.outcomes if outcome.calls]
-        each = max(group.calls_per_run, sum(runs) / len(runs)) if runs else group.calls_per_run
-        self._calls_per_run = each
+        self._each = calls_each(group, known)
+        fixed, broken = len(gains.fixed), len(gains.broken)
+        self._foreseen = foreseen_calls(gains.cases, fixed, broken, self._alpha, each=self._each)
         # A pair is one answer under either text, so several samples of a case are no part of one.
         self._spared = {result.case.id: result for result in spared if len(result.outcomes) == 1}
         self._most = most_pairs(len(self._cases), self._alpha)
@@ -343,7 +360,7 @@ class Comparing:
         for number in range(pairs):
             place = self._asked + number
             served = place < size and self._cases[place] in self._spared
-            paid += (2 - served) * self._calls_per_run
+            paid += (2 - served) * self._each
             if paid > free / self._share:
                 return number
         return pairs
@@ -375,11 +392,11 @@ class Comparing:
         return 2 * self._asked >= self._account.limit and self._tally.won <= self._tally.lost
 
     def _note(self, looked: Sequence[int]) -> None:
-        """Journal what a later process of this run has to keep to."""
+        """Journal what a later process of this run has to keep to, with these further looks."""
         names = [prompt.name for prompt in self._group.prompts]
-        looked = [*self._begun.looked, *looked]
+        self._looked += looked
         self._around.record(
-            "confirming", prompts=names, sample=self._first, limit=self._account.limit, looked=looked
+            "confirming", prompts=names, sample=self._first, limit=self._account.limit, looked=self._looked
         )
 
     # ------------------------------------------------------------------------------------------ the evidence
@@ -460,7 +477,7 @@ class Comparing:
         if gain <= 0 or tally.estimate <= EPSILON:
             return 0
         pairs = max(_pairs_for(gain, differing, self._alpha), self._asked + STEP)
-        return math.ceil((pairs - self._asked) * 2 * self._calls_per_run) if pairs <= self._most else 0
+        return math.ceil((pairs - self._asked) * 2 * self._each) if pairs <= self._most else 0
 
     def _result(self, calls: int, why: str) -> Confirmation:
         tally, verdict = self._tally, self._verdict()

@@ -11,7 +11,7 @@ from pytest_promptopt.records import CaseResult, Split
 from pytest_promptopt.refine.attempts import Attempt, Version
 from pytest_promptopt.refine.economy import Payoff
 from pytest_promptopt.refine.evaluator import Prompt
-from pytest_promptopt.refine.examples import CaseExample, draws, length_of, sizes_up_to, usable
+from pytest_promptopt.refine.examples import CaseExample, draws, length_of, shown_by, sizes_up_to, usable
 from pytest_promptopt.refine.frame import SearchFrame
 from pytest_promptopt.refine.posterior import Kind
 from pytest_promptopt.refine.replies import Reply
@@ -26,7 +26,8 @@ class Demonstrating:
     def __init__(self, frame: SearchFrame) -> None:
         self._frame = frame
         self._tried: set[tuple[str, str]] = set()
-        self._won: dict[int, Payoff] = defaultdict(Payoff)
+        #: What sets of each size have won.
+        self.won: dict[int, Payoff] = defaultdict(Payoff)
 
     def drawn(self, number: int, position: int, incumbent: Version, count: int) -> list[Attempt]:
         """Up to `count` candidates that show training cases in the texts of `incumbent`.
@@ -51,15 +52,22 @@ class Demonstrating:
 
     def note(self, attempt: Attempt, won: float) -> None:
         """A set of examples won this share of what there was to win."""
-        self._won[sum(len(examples_in(text)) for text in attempt.overlay.values())].note(won)
+        self.won[sum(len(examples_in(attempt.overlay[name])) for name in attempt.prompts)].note(won)
 
     def _sets(self, number: int, incumbent: Version) -> Iterator[tuple[Prompt, str, int]]:
-        """All that may be tried, what promises most first: prompt, text, number of examples."""
-        most = self._frame.around.settings.examples
-        for prompt in self._frame.group.prompts if most else ():
+        """All that may be tried, what promises most first: prompt, text, number of examples.
+
+        All prompts of a pipeline together show half of the training cases at most.
+        """
+        most, prompts = self._frame.around.settings.examples, self._frame.group.prompts
+        results = self._newest(incumbent)
+        half = sum(result.rate is not None for result in results) // 2
+        for prompt in prompts if most else ():
             text = incumbent.text(prompt)
             body = without_examples(text)
-            pool = self._pool(prompt, incumbent)
+            pool = self._pool(prompt, results)
+            others = [other for other in prompts if other is not prompt]
+            shown = shown_by(others, incumbent.overlay, results, self._frame.around.policies.redact)
             sets = draws(
                 pool,
                 seed=f"{self._frame.around.settings.seed}/{number}",
@@ -67,25 +75,29 @@ class Demonstrating:
                 length=partial(_length, _around(body, pool)),
             )
             for examples in sorted(sets, key=lambda each: self._promise(len(each))):
-                yield prompt, with_examples(text, examples), len(examples)
+                if len(shown.union(example.case for example in examples)) <= half:
+                    yield prompt, with_examples(text, examples), len(examples)
             if body != text:
                 yield prompt, body, 0
 
     def _promise(self, size: int) -> tuple[float, int]:
         """Sorts the size first that won most, untried ones by how near they are to the first."""
-        return -self._won[size].expected, abs(size - FIRST_SIZE)
+        return -self.won[size].expected, abs(size - FIRST_SIZE)
 
-    def _pool(self, prompt: Prompt, incumbent: Version) -> Sequence[CaseExample]:
-        original = self._frame.original
+    def _newest(self, incumbent: Version) -> Sequence[CaseResult]:
+        """What came last for each training case."""
         newest: Mapping[str, CaseResult] = {
             result.case.id: result
-            for version in (original, incumbent)
+            for version in (self._frame.original, incumbent)
             for result in version.evidence(Split.TRAIN)
         }
+        return tuple(newest.values())
+
+    def _pool(self, prompt: Prompt, results: Sequence[CaseResult]) -> Sequence[CaseExample]:
         return usable(
-            newest.values(),
+            results,
             prompt.name,
-            besides=original.evidence(Split.VALIDATION),
+            besides=self._frame.original.evidence(Split.VALIDATION),
             redact=self._frame.around.policies.redact,
         )
 

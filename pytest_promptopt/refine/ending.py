@@ -8,7 +8,7 @@ from functools import partial
 
 from pytest_promptopt.errors import PromptConflictError, PromptFileError
 from pytest_promptopt.evidence import sign_test
-from pytest_promptopt.records import Case, Split, pass_rate
+from pytest_promptopt.records import Case, Split
 from pytest_promptopt.refine.acceptance import EPSILON, compare, score
 from pytest_promptopt.refine.attempts import Results
 from pytest_promptopt.refine.attended import Attended
@@ -59,18 +59,6 @@ class Ending:
         self.prompts = search.group.prompts
         self.notes = list(search.notes)
         self.key = search.group.key
-        #: Training cases that stand in either text as examples: they are no evidence.
-        self.shown = frozenset[str]().union(
-            *(
-                shown_by(
-                    search.group.prompts,
-                    version.overlay,
-                    self.original.evidence(Split.TRAIN),
-                    around.policies.redact,
-                )
-                for version in (self.original, self.final)
-            )
-        )
         self._search = search
         self._around = around
         self._history = history
@@ -108,43 +96,41 @@ class Ending:
 
     def make_up(self) -> None:
         """Run the final text on the cases that it was spared; it may turn out to be no better."""
-        if not (self.changed and self.final.owed):
+        owed = self.final.spared(self._search.group) if self.changed else ()
+        if not owed:
             return
         self._around.policies.progress(Phase.CONFIRMATION, ", ".join(self._search.names))
-        owed = self.final.owed
         paid = self._around.paid().calls
         try:
             (results,) = self._around.evaluator.evaluate([Trial(self.final.overlay, owed)])
         except StopRun as stopped:
-            self.notes.append(f"{len(owed)} training cases could not be run with the new text: {stopped.why}")
+            self.notes.append(f"{len(owed)} cases could not be run with the new text: {stopped.why}")
             return
         if self._bar_refused():
             return
         self._around.record_results(self.final.id, results)
         self._spared = results
         self.final = self.final.ran(results)
-        self._scored[Split.TRAIN] = self.original.evidence(Split.TRAIN), self.final.evidence(Split.TRAIN)
-        failing = sum(result.failing is not None for result in results)
-        calls = self._around.paid().calls - paid
-        rate = pass_rate(self.final.evidence(Split.TRAIN))
-        self._made_up = MadeUp(len(owed), rate, failing, calls)
+        for split in SEARCHED:
+            self._scored[split] = self.original.evidence(split), self.final.evidence(split)
+        self._made_up = self.final.made_up(results, self._around.paid().calls - paid)
         self._around.policies.made_up(self._made_up)
         paired = compare(self.original.evidence(*SEARCHED), self.final.evidence(*SEARCHED))
-        if paired.gain <= EPSILON:
+        lost = paired.broken if self._around.settings.no_regressions else ()
+        if lost or paired.gain <= EPSILON:
+            why = f"fails {len(lost)} that the original passed" if lost else "is not better"
             self.notes.append(
-                f"candidate {self.final.id} is not better once it was run on all cases ({paired}), so the "
-                "original stays"
+                f"candidate {self.final.id} {why} once it was run on all cases ({paired}), so the original stays"
             )
             self.final, self.changed, self._unwritten = self.original, [], {}
             for split in SEARCHED:
                 self._scored[split] = self.original.evidence(split), self.original.evidence(split)
 
-    def confirm(self, run: str, *, share: int = 1, excluded: Collection[str] = ()) -> None:
+    def confirm(self, run: str, *, share: int = 1) -> None:
         """Ask fresh answers whether the gain is more than noise.
 
         :param run: the id of the run, whose answers nobody else has seen.
         :param share: one of so many that are still to be confirmed by what the ceiling leaves.
-        :param excluded: cases that stand in a text as examples.
         """
         names = self._search.names
         self._around.policies.progress(Phase.CONFIRMATION, ", ".join(names))
@@ -160,7 +146,7 @@ class Ending:
             first=first,
             spared=self._spared,
             share=share,
-            excluded=excluded,
+            excluded=self._shown(),
             begun=mine,
         )
         found = comparing.run()
@@ -173,6 +159,12 @@ class Ending:
         )
         if self.heldout and not self._accepted:
             self.notes.append("the held-out cases were not scored, since the gain is not confirmed")
+
+    def _shown(self) -> frozenset[str]:
+        """Training cases that stand in either text as examples: they are no evidence."""
+        results, redact = self.original.evidence(Split.TRAIN), self._around.policies.redact
+        texts = (self.original.overlay, self.final.overlay)
+        return frozenset[str]().union(*(shown_by(self.prompts, text, results, redact) for text in texts))
 
     def attempt(self, step: Callable[[], object]) -> None:
         """Do a step of judging; if it fails, this text is not written, and other prompts go on."""
@@ -343,8 +335,7 @@ def close(endings: Sequence[Ending], around: Surroundings, run: str, write: Writ
     due = [ending for ending in endings if ending.may_be_written]
     for number, ending in enumerate(due):
         around.purse.keep(SCORING, sum(each.scoring_calls for each in due))
-        step = partial(ending.confirm, run, share=len(due) - number, excluded=ending.shown)
-        ending.attempt(step)
+        ending.attempt(partial(ending.confirm, run, share=len(due) - number))
     around.purse.keep(SCORING, 0)
     score_heldout(due, around)
     for ending in endings:

@@ -56,7 +56,6 @@ def usable(
     prompt: str,
     *,
     besides: Iterable[CaseResult] = (),
-    standing: Collection[str] = (),
     redact: Redact = unredacted,
 ) -> tuple[CaseExample, ...]:
     """The training cases of `results` of which the right answer is known, as examples for `prompt`.
@@ -67,7 +66,6 @@ def usable(
 
     :param results: under the current text.
     :param besides: results of validation cases, of which nothing may be shown.
-    :param standing: cases that stand in the text already.
     """
     training = [result for result in results if result.case.split is Split.TRAIN]
     hidden = {key for result in besides for call in _calls(result, prompt) for key in _asked(call)}
@@ -75,7 +73,7 @@ def usable(
     found: dict[object, dict[str, CaseExample]] = defaultdict(dict)
     for result in training:
         call = next((c for outcome in result.counted if (c := _only_call(outcome, prompt))), None)
-        if call is None or result.case.id in standing or hidden.intersection(_asked(call)):
+        if call is None or hidden.intersection(_asked(call)):
             continue
         answer = _answer(result, prompt, whole.get(_function(result)))
         if answer is not None and answer.strip():
@@ -197,26 +195,22 @@ def draws(
     *,
     seed: object,
     sizes: Sequence[int] = SIZES,
-    sets: int = SETS,
-    room: int = ROOM,
     length: Callable[[Example], int] = length_of,
-    prefer: Collection[str] | None = None,
 ) -> list[tuple[CaseExample, ...]]:
     """Sets of examples to try, the small ones first; no two of the same cases, the same for the same seed.
 
     Each has cases of all answers alike where the answers are labels, else cases that differ most. More than
     half of the pool is never shown: what an example shows is no evidence any more.
 
-    :param room: characters that a set may have, each example counted by `length`.
-    :param prefer: cases to take first, mixed with others; None for those that fail.
+    :param length: characters of an example, all that stands around it included.
     """
-    first = {example.case for example in pool if example.fails} if prefer is None else {*prefer}
+    first = {example.case for example in pool if example.fails}
     found: dict[frozenset[str], tuple[CaseExample, ...]] = {}
     for size in sizes:
-        fitting = sorted((e for e in pool if length(e) * size <= room), key=lambda e: e.case)
+        fitting = sorted((e for e in pool if length(e) * size <= ROOM), key=lambda e: e.case)
         if not 0 < size <= min(len(fitting), len(pool) // 2):
             continue
-        for number in range(sets):
+        for number in range(SETS):
             chooser = random.Random(f"{seed}/{size}/{number}")
             drawn = _drawn(fitting, size, first, chooser)
             chooser.shuffle(drawn)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, replace
 
 from pytest_promptopt.captured import time
@@ -16,12 +16,13 @@ from pytest_promptopt.refine.checks import Checks, Passages, given_in, inputs
 from pytest_promptopt.refine.evaluator import StopRun, Trial
 from pytest_promptopt.refine.groups import Group
 from pytest_promptopt.refine.halting import DECIDING, Halt, Phase, Standing, Stop
+from pytest_promptopt.refine.labels import balanced_accuracy
 from pytest_promptopt.refine.mishaps import STRATEGY
 from pytest_promptopt.refine.posterior import Kind
 from pytest_promptopt.refine.replies import Reply, Unusable
 from pytest_promptopt.refine.screening import Screened
 from pytest_promptopt.refine.surroundings import Surroundings
-from pytest_promptopt.results import Iteration, MadeUp
+from pytest_promptopt.results import Iteration
 
 #: The splits that a search may see.
 SEARCHED = (Split.TRAIN, Split.VALIDATION)
@@ -45,7 +46,7 @@ class SearchFrame(ABC):
         self._rates: list[float] = []
         self._fruitless = 0
         #: What was paid when the last iteration ended: the next one counts all calls since then.
-        self._paid = Spend()
+        self.paid_before = Spend()
 
     @abstractmethod
     def search(self) -> Stop:
@@ -98,7 +99,8 @@ class SearchFrame(ABC):
     @property
     def final(self) -> Version:
         """The best finalist, if it is better than the original on all cases searched; else the original."""
-        better = self.merit(self.best)[0] > self.merit(self.original)[0]
+        shared = self._shared([self.original, self.best])
+        better = self.merit(self.best, shared)[0] > self.merit(self.original, shared)[0]
         return self.best if better and not self.screen.refusal(self.best.overlay) else self.original
 
     # ----------------------------------------------------------------------------------- for a strategy's use
@@ -185,10 +187,10 @@ class SearchFrame(ABC):
             before=rate,
             owed=len(best.owed),
             foresight=best.foresight if phase is Phase.TRAINING else None,
-            spend=self.around.paid() - self._paid,
+            spend=self.around.paid() - self.paid_before,
             elapsed=time.monotonic() - started,
         )
-        self._paid = self.around.paid()
+        self.paid_before = self.around.paid()
         self._fruitless = 0 if any(a.verdict != REFUSED for a in attempts) else self._fruitless + 1
         self.iterations.append(iteration)
         self.around.record("iteration", incumbent=best.id, **asdict(iteration))
@@ -199,9 +201,7 @@ class SearchFrame(ABC):
 
         :param paid: what was paid before.
         """
-        rate, failing = pass_rate(version.evidence(Split.TRAIN)), sum(bool(r.failing) for r in results)
-        calls = (self.around.paid() - paid).calls
-        self.around.policies.made_up(MadeUp(len(results), rate, failing, calls))
+        self.around.policies.made_up(version.made_up(results, (self.around.paid() - paid).calls))
 
     def announce(self, phase: Phase) -> None:
         self.around.policies.progress(phase, ", ".join(self.names))
@@ -211,15 +211,38 @@ class SearchFrame(ABC):
         self._rates, self._fruitless = [], 0
         self.announce(phase)
 
-    def merit(self, version: Version) -> tuple[float, float, int]:
+    def best_of(self, versions: Sequence[Version]) -> Version:
+        """The best by `merit` on the cases that all of them are counted on; the first of equals."""
+        shared = self._shared(versions)
+        return max(versions, key=lambda version: self.merit(version, shared))
+
+    def merit(self, version: Version, cases: Collection[str] | None = None) -> tuple[float, float, int]:
         """Higher is better: the pass rate on all cases searched, among equals the one that is right for more
-        of the labels, then the shorter text."""
-        foresight, further = version.foresight, version.evidence(Split.VALIDATION)
-        rates = [result.rate for result in further if result.rate is not None]
-        cases = foresight.cases + len(rates)
-        rate = (foresight.rate * foresight.cases + math.fsum(rates)) / cases if cases else 0.0
+        of the labels, then the shorter text.
+
+        :param cases: those to go by. Texts are compared by the same ones: each may have been spared some, or
+            show some as examples.
+        """
+        rates = [rate for case, rate in self._chances(version).items() if cases is None or case in cases]
+        rate = math.fsum(rates) / len(rates) if rates else 0.0
+        seen = [r for r in version.evidence(*SEARCHED) if cases is None or r.case.id in cases]
         length = sum(len(version.text(prompt)) for prompt in self.group.prompts)
-        return round(rate, 9), round(version.balanced, 9), -length
+        return round(rate, 9), round(balanced_accuracy(seen) or 0.0, 9), -length
+
+    def _shared(self, versions: Sequence[Version]) -> frozenset[str]:
+        """The cases that all of `versions` are counted on."""
+        return frozenset.intersection(*(frozenset(self._chances(version)) for version in versions))
+
+    @staticmethod
+    def _chances(version: Version) -> Mapping[str, float]:
+        """Of every case that a text is counted on its pass rate, expected where it was not run."""
+        results = (
+            version.evidence(*SEARCHED) if version.outlook is None else version.evidence(Split.VALIDATION)
+        )
+        rates = {result.case.id: result.rate for result in results if result.rate is not None}
+        if (outlook := version.outlook) is not None:
+            rates |= {case: outlook.chance(case) for case in outlook.cases}
+        return rates
 
     def regressions(self, found: Version | Attempt) -> tuple[str, ...]:
         """The cases it fails and the original passed, where `settings.no_regressions` forbids them."""
@@ -242,7 +265,7 @@ class SearchFrame(ABC):
     def _measure_original(self) -> None:
         results = self.evaluate([{}], self.searched())[0]
         self.around.record_results("0", results)
-        self._paid = self.around.paid()
+        self.paid_before = self.around.paid()
         by_split = {split: tuple(r for r in results if r.case.split is split) for split in SEARCHED}
         training, validation = (Passages(inputs(part)) for part in by_split.values())
         self.checks = Checks(training, validation, given_in(by_split[Split.TRAIN]))
@@ -270,7 +293,10 @@ class SearchFrame(ABC):
         """Score the finalists on what they were not run on; the calls for the first were set aside."""
         self.announce(Phase.VALIDATION)
         scored: list[Version] = []
+        kept = self.around.purse.kept(self.group.key)
         for version in self.finalists():
+            # The others must leave what is kept for fresh answers.
+            self.around.purse.keep(self.group.key, kept if scored else 0)
             try:
                 scored.append(self._completed(version))
             except StopRun as stopped:
@@ -283,7 +309,7 @@ class SearchFrame(ABC):
                 self.notes.append(f"candidate {version.id} was refused at last: {why}")
             elif not self.regressions(version):
                 allowed.append(version)
-        self.best = max(allowed, key=self.merit, default=self.original)
+        self.best = self.best_of(allowed) if allowed else self.original
 
     def _completed(self, version: Version) -> Version:
         """`version` with results on all cases searched."""

@@ -10,7 +10,7 @@ from pytest_promptopt.captured import time
 from pytest_promptopt.journal import Journal
 from pytest_promptopt.records import Role, Spend, Split
 from pytest_promptopt.refine.attended import Attended
-from pytest_promptopt.refine.confirmation import History, usual_calls
+from pytest_promptopt.refine.confirmation import History, judging_calls, usual_calls
 from pytest_promptopt.refine.ending import SCORING, Ending, Write, close, scoring_calls
 from pytest_promptopt.refine.evaluator import Evaluator, Prompt
 from pytest_promptopt.refine.frame import SEARCHED
@@ -65,11 +65,12 @@ def run(
     around = _surroundings(evaluator, ask, settings, policies, journal, spend, purse or Purse())
     around = replace(around, told={key: each.told for key, each in earlier.items()})
     _record_start(around, prompts)
-    _keep_for_the_end(around, groups, heldout)
+    _keep_for_scoring(around, heldout)
     searches = [Attended(strategy, group, around) for group in groups]
     for number, search in enumerate(searches):
-        _keep_for_others(around, [later.group for later in searches[number:]])
+        _share_out(around, [later.group for later in searches[number:]])
         search.run()
+        _keep_for_judging(around, search)
         if search.interrupted:
             break
     interrupted = any(search.interrupted for search in searches)
@@ -143,29 +144,42 @@ def _recorded(around: Surroundings, result: RunResult) -> RunResult:
     return replace(result, errors=tuple(around.mishaps.told))
 
 
-def _keep_for_the_end(around: Surroundings, groups: Sequence[Group], heldout: Collection[str] | None) -> None:
-    """What the end of the run takes, as far as it is known before the search, which knows better later."""
+def _keep_for_scoring(around: Surroundings, heldout: Collection[str] | None) -> None:
+    """What the held-out cases take, as far as it is known before the search."""
     scored = [
         case
         for case in around.evaluator.cases
         if case.split is Split.HELDOUT and (heldout is None or case.id in heldout)
     ]
     around.purse.keep(SCORING, scoring_calls(scored))
-    left = around.purse.left()
-    for group in groups:
-        share = None if left is None else left // len(groups)
-        around.purse.keep(group.key, usual_calls([group], share, around.settings.alpha))
 
 
-def _keep_for_others(around: Surroundings, groups: Sequence[Group]) -> None:
-    """Of what is left the first of `groups` may spend a share, by its cases; the others' is kept for them."""
-    free = around.purse.free()
-    if free is None or len(groups) < 2:
+def _share_out(around: Surroundings, groups: Sequence[Group]) -> None:
+    """Of what is left the first of `groups` may spend a share, by its cases; the others' is kept for them.
+
+    Of the first one's share no more is kept than confirming a usual gain takes.
+    """
+    purse, alpha = around.purse, around.settings.alpha
+    free, cases = purse.free(), [len(group.ids(*SEARCHED)) for group in groups]
+    if free is None:  # there may be another ceiling than on calls
+        for group in groups:
+            purse.keep(group.key, usual_calls([group], None, alpha))
         return
-    free += sum(around.purse.kept(group.key) for group in groups)
-    cases = [len(group.ids(*SEARCHED)) for group in groups]
-    for group, count in zip(groups[1:], cases[1:], strict=True):
-        around.purse.keep(group.key, free * count // max(1, sum(cases)))
+    free += sum(purse.kept(group.key) for group in groups)
+    own, *others = (free * count // max(1, sum(cases)) for count in cases)
+    for group, share in zip(groups[1:], others, strict=True):
+        purse.keep(group.key, share)
+    purse.keep(groups[0].key, usual_calls(groups[:1], own, alpha))
+
+
+def _keep_for_judging(around: Surroundings, search: Attended) -> None:
+    """Of what was kept for a search that is over keep what judging its text takes: nobody else spends it."""
+    purse, key = around.purse, search.group.key
+    kept, free = purse.kept(key), purse.free()
+    calls = 0
+    if search.final.overlay:
+        calls = judging_calls(search.group, search.original, search.final, around.settings.alpha)
+    purse.keep(key, calls if free is None else min(calls, free + kept))
 
 
 def _record_start(around: Surroundings, prompts: Sequence[Prompt]) -> None:

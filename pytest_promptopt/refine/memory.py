@@ -7,10 +7,12 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from pytest_promptopt.failures import describe
+from pytest_promptopt.prompts.examples import without_examples
 from pytest_promptopt.records import CaseResult, Split
 from pytest_promptopt.refine.acceptance import EPSILON, Comparison
 from pytest_promptopt.refine.attempts import ACCEPTED, REFUSED, Attempt
 from pytest_promptopt.refine.labels import always, expecting, tallies
+from pytest_promptopt.refine.posterior import Kind
 
 #: Iterations whose candidates are told whole.
 RECENT_ITERATIONS = 2
@@ -23,7 +25,7 @@ MAX_SHOWN = 80
 MAX_LESSON = 160
 
 #: The tool's own ways to make a candidate: no model gave a reason for it.
-_MADE = ("cut", "examples")
+_MADE = (Kind.CUT, Kind.EXAMPLES)
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ class Try:
     """What one candidate taught about one prompt.
 
     :param kind: how it was made: rewrite, merge, cut, examples.
-    :param text: its text; empty when it was refused.
+    :param text: its text without examples; empty when it was refused, or differs in its examples only.
     :param ran: None when it was not run.
     :param further: the same for validation cases.
     :param reason: the optimizer's own words; empty where the tool made it.
@@ -110,7 +112,7 @@ def tried(attempt: Attempt, prompt: str, *, flaky: Collection[str] = ()) -> Try 
 
     :param flaky: cases whose answers say nothing of a text.
     """
-    kind = str(getattr(attempt, "kind", "merge" if attempt.made else "rewrite"))
+    kind = attempt.kind
     refused = attempt.verdict == REFUSED
     if refused and kind in _MADE:
         return None  # the tool's own, refused by its own rules
@@ -121,7 +123,7 @@ def tried(attempt: Attempt, prompt: str, *, flaky: Collection[str] = ()) -> Try 
         kind=kind,
         accepted=attempt.verdict == ACCEPTED,
         verdict=attempt.verdict,
-        text="" if refused else attempt.overlay.get(prompt, ""),
+        text="" if refused or kind == Kind.EXAMPLES else without_examples(attempt.overlay.get(prompt, "")),
         ran=counts(results, trained) if trained else None,
         further=counts(attempt.results.get(Split.VALIDATION, ()), validated) if validated else None,
         reason="" if kind in _MADE else attempt.reason,

@@ -13,7 +13,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pytest_promptopt.refine.acceptance import PROBABLY
+from pytest_promptopt.refine.acceptance import EPSILON, PROBABLY
 from pytest_promptopt.refine.outlook import Lead, Outlook
 
 #: Cases of a first batch; a later one has at most half as many as were run before.
@@ -21,6 +21,9 @@ BATCH = 6
 
 #: A candidate that fixed none of so many failing cases costs no more.
 HOPELESS = 8
+
+#: A case with a lower rate fails: it may pass in part (subtests).
+PASSED = 1 - EPSILON
 
 #: Candidates of which a batch is worth at least this share of the best one run beside it, all at once.
 BESIDE = 0.5
@@ -69,6 +72,7 @@ class Race:
         self._order = {case: place for place, case in enumerate(order)}
         self._calls = calls
         self._sideways = sideways
+        self._counted = {runner.id: len(runner.outlook.cases) for runner in runners}
 
     def leads(self) -> dict[str, Lead]:
         """How far each candidate is ahead of the incumbent."""
@@ -86,10 +90,14 @@ class Race:
             if not self._hopeless(runner) and (move := self._move(runner, leads)) is not None
         ]
         # What was asked for is looked at: that it may be worth it was decided before it was asked.
-        worth = [move for move in moves if move.value > price or not move.runner.outlook.known]
+        worth = [move for move in moves if move.value > price or not self._looked_at(move.runner)]
         best = max((move.value for move in worth), default=0.0)
-        chosen = [m for m in worth if m.value >= BESIDE * best or not m.runner.outlook.known]
+        chosen = [m for m in worth if m.value >= BESIDE * best or not self._looked_at(m.runner)]
         return sorted(chosen, key=lambda move: -move.value)
+
+    def _looked_at(self, runner: Runner) -> bool:
+        """Whether it was run, be it without an answer: a case that gave none is counted no more."""
+        return bool(runner.outlook.known) or len(runner.outlook.cases) < self._counted[runner.id]
 
     def _move(self, runner: Runner, leads: dict[str, Lead]) -> Move | None:
         """The next batch of one candidate, valued by the best size of a batch from here."""
@@ -138,10 +146,16 @@ class Race:
     def _hopeless(self, runner: Runner) -> bool:
         if self._sideways:
             return False
-        failing = [(before, after) for _, before, after in runner.outlook.pairs() if before < 0.5]
-        open_cases = sum(runner.outlook.before(case) < 0.5 for case in runner.outlook.unrun)
+        failing = [(before, after) for _, before, after in runner.outlook.pairs() if before < PASSED]
+        open_cases = sum(_fails(runner.outlook, case) for case in runner.outlook.unrun)
         fixed = sum(after > before for before, after in failing)
         return not fixed and bool(failing) and (len(failing) >= HOPELESS or not open_cases)
+
+
+def _fails(outlook: Outlook, case: str) -> bool:
+    """Whether the text that it was made from fails a case: as it was seen to, else probably."""
+    rate = outlook.base.known.get(case) if outlook.base else None
+    return outlook.before(case) < 0.5 if rate is None else rate < PASSED
 
 
 def _gain(distance: float, moved: float) -> float:

@@ -42,6 +42,7 @@ def contained(policies: Policies, mishaps: Mishaps) -> Policies:
         else mishaps.contained("the redaction", policies.redact),
         progress=mishaps.observer("the progress", policies.progress),
         measured=mishaps.observer("the progress", policies.measured),
+        made_up=mishaps.observer("the progress", policies.made_up),
         iteration_finished=mishaps.observer("an observer of iterations", policies.iteration_finished),
     )
 

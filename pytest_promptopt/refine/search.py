@@ -83,7 +83,9 @@ class Search(SearchFrame):
         while self._waiting and stop.halt in (Halt.TARGET, Halt.PLATEAU) and self._widen():
             stop = self._iterate_until_halted(Phase.TRAINING)
         self._note_screen()
-        if pass_rate(self.original.results[Split.VALIDATION]) is None:
+        # Under a ceiling that is reached nothing more is chosen: so what the text answers to the validation
+        # cases, at the end, serves for its confirmation.
+        if stop.halt == Halt.BUDGET or pass_rate(self.original.results[Split.VALIDATION]) is None:
             return stop
         self.enter(Phase.VALIDATION)
         self._validate()
@@ -92,20 +94,14 @@ class Search(SearchFrame):
         return later if len(self.iterations) > made else stop
 
     def conclude(self) -> None:
-        """Score what a search stopped in training had found; the calls for it were set aside."""
+        """Journal what was learned. Where no case may get worse, make sure of the training cases."""
         self.around.record("learned", prompts=self.names, rates=RATES, taught=self._learning.taught())
         self.around.purse.keep(self.group.key, 0)
-        if self.best.owed and self.around.settings.no_regressions:
+        if self.around.settings.no_regressions and self.best.owed and not self._run_incumbent(self.best.owed):
             self.notes.append(f"candidate {self.best.id} was not run on {len(self.best.owed)} training cases")
-            self._accepted = [version for version in self._accepted if not version.owed]
-            self.best = (self._accepted or [self.original])[-1]
-        if Split.VALIDATION in self.best.results or not self.group.ids(Split.VALIDATION):
-            return
-        try:
-            self.enter(Phase.VALIDATION)
-            self._validate()
-        except StopRun as stopped:
-            self.notes.append(f"the validation cases could not be run: {stopped.why}")
+        allowed = [each for each in self._accepted if not self.regressions(each)]
+        if self.around.settings.no_regressions and self.best not in [e for e in allowed if not e.owed]:
+            self.best = ([each for each in allowed if not each.owed] or [self.original])[-1]
 
     def begin(self) -> Stop | None:
         needless = super().begin()
@@ -125,7 +121,8 @@ class Search(SearchFrame):
         self._economy = Economy(floor=settings.least_gain / 100 * len(rates) / 100, cost=first)
         purse = self.around.purse
         self._least_confirmation = purse.kept(self.group.key)
-        self._most_confirmation = max(self._least_confirmation, (purse.left() or 0) // MOST_SHARE)
+        own = (purse.free() or 0) + self._least_confirmation
+        self._most_confirmation = max(self._least_confirmation, own // MOST_SHARE)
         self._set_aside()
         return needless
 
@@ -246,11 +243,11 @@ class Search(SearchFrame):
         if version is self.original:
             spared, calls = (1 - RUN_SHARE) * training + further, self._least_confirmation
         else:
-            spared = len(version.owed) + further * (Split.VALIDATION not in version.results)
+            spared = len(version.spared(self.group))
             share = (training + further) / max(1, training)
             fixed, broken = (share * count for count in self._gained(version))
-            alpha, owed = self.around.settings.alpha, len(version.owed)
-            calls = foreseen_calls(self.group, fixed, broken, alpha, spared=owed)
+            each, alpha = self._calls_per_case, self.around.settings.alpha
+            calls = foreseen_calls(training + further, fixed, broken, alpha, each=each, spared=spared)
             calls = min(calls or self._least_confirmation, self._most_confirmation)
         return self._calls_for(spared) + calls
 
@@ -668,7 +665,7 @@ class Search(SearchFrame):
             return
         validated = [each for each in self._validated(self._accepted) if not self.regressions(each)]
         others = [each for each in validated if not self.screen.refusal(each.overlay)]
-        self.best = max([self.original, *others], key=self.merit)
+        self.best = self.best_of([self.original, *others])
         kept = "the original" if self.best is self.original else f"candidate {self.best.id}"
         what = refused or f"fell on validation ({comparison})"
         self.notes.append(

@@ -46,8 +46,6 @@ class Workshop:
             objection=lambda place, text: self._fault(briefs[place].prompt, incumbent, text),
         )
         replies = around.policies.propose(wanted, around.ask)
-        if len(replies) != len(briefs):
-            raise ValueError(f"a proposer must return one reply per brief: {len(briefs)}, not {len(replies)}")
         return [
             self._frame.checked(
                 Attempt(f"{number}.{position}", (brief.prompt.name,), brief.direction),
@@ -68,7 +66,8 @@ class Workshop:
             return None
         written: dict[str, list[Attempt]] = {}
         for part in parts:
-            written.setdefault(part.prompts[0], []).append(part)
+            for name in part.prompts:
+                written.setdefault(name, []).append(part)
         wanted = [
             replace(
                 self._briefing.merging(prompt, incumbent, written[prompt.name], int(id.partition(".")[0])),
@@ -80,7 +79,11 @@ class Workshop:
         replies = around.policies.merge(wanted, around.ask) if wanted else []
         alone = {name: part for name, (part, *others) in written.items() if not others}
         texts = {**incumbent.overlay, **{name: part.overlay[name] for name, part in alone.items()}}
-        growth = sum(part.growth for part in alone.values())
+        growth = sum(
+            len(alone[prompt.name].overlay[prompt.name]) - len(incumbent.text(prompt))
+            for prompt in self._frame.group.prompts
+            if prompt.name in alone
+        )
         direction = f"Do what {', '.join(part.id for part in parts)} do."
         return self._frame.checked(
             Attempt(id, tuple(written), direction, growth=growth, kind=Kind.MERGE),
@@ -104,7 +107,6 @@ class Workshop:
     def recovered(self, id: str, incumbent: Version, failing: Sequence[str]) -> Attempt | None:
         """The incumbent without the passage to blame for cases that fail; None unless it is a single one."""
         whole = Attempt(incumbent.id, (), "", overlay=dict(incumbent.overlay))
-        whole.outlook = incumbent.outlook
         return self._without_culprit(id, whole, failing, before={})
 
     def _without_culprit(

@@ -37,6 +37,9 @@ FREE = frozenset(
 #: These are compared as they come out, after marks and prompt files.
 MODELS = frozenset({"model", "optimizer_model"})
 
+#: Settings that change nothing of what is asked of whom in a search.
+_JUDGING = frozenset({"accept", "alpha", "learn"})
+
 #: How many things of a kind are named.
 _NAMED = 3
 
@@ -75,6 +78,19 @@ def fingerprint(
     }
     plain: dict[str, Any] = json.loads(json.dumps(found))
     return plain
+
+
+def same_search(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+    """Whether a run on `now` is one on `before` once more, as far as its search goes: it asks the same.
+
+    Another helper file may be without effect, and so it is taken to be.
+    """
+    return _searched(before) == _searched(now)
+
+
+def _searched(found: Mapping[str, Any]) -> dict[str, Any]:
+    settings = {name: value for name, value in found["settings"].items() if name not in _JUDGING}
+    return {**found, "settings": settings, "code": None}
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:

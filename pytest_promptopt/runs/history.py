@@ -17,6 +17,7 @@ from pytest_promptopt.refine.confirmation import Begun, History
 from pytest_promptopt.refine.frame import SEARCHED
 from pytest_promptopt.refine.groups import Group
 from pytest_promptopt.refine.posterior import RATES, Taught, taught_in, told_by
+from pytest_promptopt.runs.fingerprint import same_search
 from pytest_promptopt.runs.past import PastRun, folders
 
 #: Runs that teach a later one: the newest, since what is left to mend changes from run to run.
@@ -49,8 +50,8 @@ class Histories:
 
     :param run: the id of this run; only runs begun before it count.
     :param past: this run as its earlier processes left it; None for a new one.
-    :param fingerprint: what this run stands on. An earlier one on the very same is this run once more, with
-        its answers from the cache: it teaches nothing that would not be counted twice.
+    :param fingerprint: what this run stands on. An earlier one whose search stands on the same is this run
+        once more, with its answers from the cache: it teaches nothing that would not be counted twice.
     :param learn: whether a new run is told what earlier ones taught.
     """
 
@@ -124,7 +125,8 @@ def _read(folder: Path, now: Mapping[str, Any]) -> tuple[list[Asked], dict[About
         return [], {}
     try:
         finished = run.end is not None and not run.end["interrupted"]
-        return asked, dict(_taught(run)) if finished and run.opened["fingerprint"] != now else {}
+        again = same_search(run.opened["fingerprint"], now)
+        return asked, dict(_taught(run)) if finished and not again else {}
     except (KeyError, TypeError, ValueError, AttributeError):
         return asked, {}
 

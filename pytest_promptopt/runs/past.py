@@ -12,6 +12,7 @@ from typing import Any
 
 from pytest_promptopt.errors import ErrorKind, ModelError, SettingsError
 from pytest_promptopt.journal import FILE_NAME, Event, JournalError, read
+from pytest_promptopt.models.caller import Remembered
 from pytest_promptopt.records import Answer, Role, Spend
 from pytest_promptopt.refine.halting import Halt
 
@@ -87,11 +88,19 @@ class PastRun:
 
     @property
     def to_confirm(self) -> bool:
-        """Whether it has found a better text that more calls would probably confirm: nothing else is left."""
+        """Whether it has found a better text that more calls would probably confirm: nothing else is left.
+
+        Nothing is when the search of no other prompt may go on.
+        """
         prompts = self.end["prompts"] if self.end else ()
-        return any(
-            (prompt.get("confirmation") or {}).get("needed") and not prompt["accepted"] for prompt in prompts
-        )
+        due = [
+            prompt
+            for prompt in prompts
+            if (prompt.get("confirmation") or {}).get("needed") and not prompt["accepted"]
+        ]
+        searched = {name for prompt in due for name in (prompt["prompt"], *prompt["pipeline"])}
+        others = [prompt for prompt in prompts if prompt["prompt"] not in searched]
+        return bool(due) and not any(may_go_on(prompt["stop"]) for prompt in others)
 
     @property
     def search_ceiling(self) -> int | None:
@@ -104,36 +113,39 @@ class PastRun:
                 break
         return ceiling
 
-    def known(self) -> dict[str, Answer | ModelError]:
+    def known(self) -> dict[str, Remembered]:
         """By key: every answer that it paid for or took from the cache, and errors that a decision stands on.
 
         An error after the last decision is left out, so that its request is sent again.
         """
-        found: dict[str, Answer | ModelError] = {}
-        undecided: dict[str, ModelError] = {}
+        found: dict[str, Remembered] = {}
+        undecided: dict[str, Remembered] = {}
         for event in self.events:
             if event.event not in _ANSWERS:
                 if event.event not in _ENDINGS:
                     found, undecided = {**undecided, **found}, {}
                 continue
             key, end = event.data["key"], self._end_of(event)
-            if isinstance(end, Answer):
+            if end is None:
+                continue
+            if isinstance(end.end, Answer):
                 found[key] = end
                 undecided.pop(key, None)
-            elif end is not None:
+            else:
                 undecided[key] = end
         return found
 
-    def _end_of(self, event: Event) -> Answer | ModelError | None:
+    def _end_of(self, event: Event) -> Remembered | None:
         data = event.data
         try:
+            calls = Spend(*data["spend"]).calls if event.event == "call" else 0
             if data["answer"] is not None:
-                return Answer.from_json(data["answer"])
+                return Remembered(Answer.from_json(data["answer"]), calls)
             error = ModelError(ErrorKind(data["kind"]), data["error"], model=data["model"])
         except (KeyError, TypeError, ValueError) as problem:
             where = f"{self.folder / FILE_NAME}:{event.seq}"
             raise JournalError(f"{where}: not a call of this version: {problem!r}") from None
-        return None if error.stops_run or error.kind in _PASSING else error
+        return None if error.stops_run or error.kind in _PASSING else Remembered(error, calls)
 
     def spend(self) -> dict[Role, Spend]:
         """What its calls were charged, by role."""

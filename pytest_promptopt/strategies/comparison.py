@@ -28,7 +28,9 @@ def shared(settings: Settings) -> Settings:
     return replace(
         settings,
         max_calls=settings.max_calls and settings.max_calls // count,
+        max_tokens=settings.max_tokens and settings.max_tokens // count,
         max_cost=settings.max_cost and settings.max_cost / count,
+        max_time=settings.max_time and settings.max_time / count,
     )
 
 
@@ -66,7 +68,14 @@ def compare(
                 raise
             errors.append(f"strategy {name} was not begun: {error}")
             break
-        tab = Tab(evaluator, ask, max_calls=own.max_calls, max_cost=own.max_cost)
+        tab = Tab(
+            evaluator,
+            ask,
+            max_calls=own.max_calls,
+            max_tokens=own.max_tokens,
+            max_cost=own.max_cost,
+            max_time=own.max_time,
+        )
         runs.append(
             loop.run(
                 prompts,

@@ -19,7 +19,7 @@ from pytest_promptopt.refine.frame import SearchFrame
 from pytest_promptopt.refine.groups import Group
 from pytest_promptopt.refine.halting import Phase, Stop
 from pytest_promptopt.refine.posterior import Kind
-from pytest_promptopt.refine.proposer import Merging, Wanted
+from pytest_promptopt.refine.proposer import Wanted
 from pytest_promptopt.refine.requests import Brief
 from pytest_promptopt.refine.surroundings import Surroundings
 from pytest_promptopt.strategies.front import complementary, draw, front, members
@@ -106,21 +106,20 @@ class Evolve(SearchFrame):
         if merge is None:
             return None
         prompts = [prompt for prompt in self.group.prompts if one.text(prompt) != two.text(prompt)]
-        wanted = [
-            Merging(
-                prompt,
-                prompt.prose,
-                (one.text(prompt), two.text(prompt)),
-                self._briefing.guarded(one, prompt),
-                self.around.settings.optimizer_model,
-                len(self.iterations) + 1,
-            )
-            for prompt in prompts
-        ]
+        parts, number = [self._part(one), self._part(two)], len(self.iterations) + 1
+        wanted = [self._briefing.merging(prompt, self.original, parts, number) for prompt in prompts]
         replies = merge(wanted, self.around.ask)
         named = tuple(prompt.name for prompt in prompts)
         attempt = Attempt(id, named, f"Do what {one.id} and {two.id} do.", kind=Kind.MERGE)
         return self.checked(attempt, one, dict(zip(named, replies, strict=True)))
+
+    def _part(self, version: Version) -> Attempt:
+        """A text as a part of a merged one, against the original."""
+        texts = {prompt.name: version.text(prompt) for prompt in self.group.prompts}
+        part = Attempt(version.id, tuple(texts), "", overlay=texts, results=dict(version.results))
+        before, after = (each.evidence(Split.TRAIN) for each in (self.original, version))
+        part.compared[Split.TRAIN] = compare(before, after)
+        return part
 
     def _run(self, attempts: Sequence[Attempt], parents: Sequence[Version]) -> None:
         """Measure the children that may be tried, each against the parent whose text it rewrites."""

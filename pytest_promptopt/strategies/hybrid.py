@@ -21,10 +21,11 @@ class Hybrid(Search):
     def search(self) -> Stop:
         start = Evolve(self.group, self.around, generations=GENERATIONS)
         start.original = start.best = self.original
-        start.checks, start.iterations = self.checks, self.iterations
+        start.checks, start.iterations, start.paid_before = self.checks, self.iterations, self.paid_before
         try:
             start.search()
         finally:  # a ceiling ends it with what there is
+            self.paid_before = start.paid_before
             self._accepted = [self._known(version) for version in start.bests[1:]]
             self.best = self._accepted[-1] if self._accepted else self.original
         return super().search()

@@ -15,13 +15,15 @@ import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import dataclass
 from typing import Any
 
 import dspy
 from dspy import lm15
 
-from pytest_promptopt.records import CaseResult, Message, Split
+from pytest_promptopt.records import Call, CaseResult, Message, Outcome, Split
 from pytest_promptopt.refine.acceptance import EPSILON
+from pytest_promptopt.refine.redaction import redacted
 from pytest_promptopt.strategies.peer import Ended, PeerSearch
 
 #: Name of a case in DSPy's examples, and of the answer.
@@ -33,8 +35,9 @@ class Miprov2(PeerSearch):
 
     def engine(self) -> None:
         self._ids = [case.id for case in self.group.cases]
-        trained = {result.case.id: result for result in self.original.evidence(Split.TRAIN)}
-        examples = [self._example(id, trained[id]) for id in self.group.ids(Split.TRAIN)]
+        redact = self.around.policies.redact
+        self._known = {r.case.id: redacted(r, redact) for r in self.original.evidence(Split.TRAIN)}
+        examples = [self._example(id, self._known[id]) for id in self.group.ids(Split.TRAIN)]
         with _quiet():
             model = dspy.LM("promptopt", engine=_Engine(self.answer), cache=False, num_retries=0)
             found = _Search(
@@ -58,7 +61,7 @@ class Miprov2(PeerSearch):
 
     def _example(self, id: str, result: CaseResult) -> Any:
         """A training case as DSPy shows it to the optimizer: what goes in, and what is to come out."""
-        calls = [call for outcome in result.outcomes for call in outcome.calls]
+        calls = self._calls(result.outcomes)
         failure = result.failing and result.failing.failure
         output = (failure.expected or failure.constraint) if failure else calls[-1].text if calls else ""
         inputs = _fields(calls[0].variables) if calls else {}
@@ -66,11 +69,18 @@ class Miprov2(PeerSearch):
 
     def _program(self) -> Any:
         """The group's prompts as one DSPy program, which is only ever run by itself as it was at first."""
-        known = {self._ids.index(r.case.id): r for r in self.original.evidence(Split.TRAIN)}
         inputs: dict[str, set[str]] = {name: set() for name in self.names}
-        for call in (call for r in known.values() for outcome in r.outcomes for call in outcome.calls):
-            inputs[call.prompt].update(_fields(call.variables))
-        return _program(self.instructions(), inputs, known)
+        steps: dict[int, _Run] = {}
+        for id, result in self._known.items():
+            for call in self._calls(result.outcomes):
+                inputs[call.prompt].update(_fields(call.variables))
+            passed = (result.rate or 0.0) >= 1 - EPSILON
+            steps[self._ids.index(id)] = _Run(self._calls(result.outcomes[:1]), passed)
+        return _program(self.instructions(), inputs, steps)
+
+    def _calls(self, outcomes: Sequence[Outcome]) -> list[Call]:
+        """The calls of these prompts; a case may use another one as well, which stays as it is."""
+        return [call for outcome in outcomes for call in outcome.calls if call.prompt in self.names]
 
     def _instructions(self, program: Any) -> dict[str, str]:
         stages = zip(self.group.prompts, program.predictors(), strict=True)
@@ -82,6 +92,14 @@ class Miprov2(PeerSearch):
         results = self.results(self._instructions(program), [self._ids[example[CASE]] for example in devset])
         self.step()
         return sum(result.rate or 0.0 for result in results or ()) / len(devset)
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What a case did under the original."""
+
+    calls: Sequence[Call]
+    passed: bool
 
 
 class _Search(dspy.MIPROv2):  # type: ignore[misc]
@@ -127,12 +145,12 @@ def _fields(variables: Mapping[str, str]) -> dict[str, str]:
 
 
 def _program(
-    instructions: Mapping[str, str], inputs: Mapping[str, set[str]], known: Mapping[int, CaseResult]
+    instructions: Mapping[str, str], inputs: Mapping[str, set[str]], known: Mapping[int, _Run]
 ) -> Any:
     """A module with one predictor per prompt; none of them asks a model by itself.
 
     :param inputs: the names of each prompt's fields.
-    :param known: the results of the original by the number of the case.
+    :param known: what the original did by the number of the case.
     """
     names = list(instructions)
 
@@ -151,13 +169,11 @@ def _program(
             ]
 
         def forward(self, case: int) -> Any:
-            result = known[case]
-            calls = [call for outcome in result.outcomes[:1] for call in outcome.calls]
-            for call in calls:
+            for call in known[case].calls:
                 stage = self.stages[names.index(call.prompt)]
                 outputs = dspy.Prediction(**{OUTPUT: call.text})
                 dspy.settings.trace.append((stage, _fields(call.variables), outputs))
-            return dspy.Prediction(passed=(result.rate or 0.0) >= 1 - EPSILON)
+            return dspy.Prediction(passed=known[case].passed)
 
     return Program()
 

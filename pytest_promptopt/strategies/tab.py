@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
 
+from pytest_promptopt.budget import SCORING_TIME
+from pytest_promptopt.captured import time
 from pytest_promptopt.errors import ModelError
 from pytest_promptopt.records import Answer, Case, CaseResult, Overlay, Request, Role, Spend, Usage
 from pytest_promptopt.refine.evaluator import Evaluator, StopRun, Trial
@@ -19,16 +21,29 @@ class Tab:
     calls as they did before, one if they never ran. Retries are not counted.
 
     :param max_calls: the strategy's share of the ceiling; None for no limit.
-    :param max_cost: the same in US dollars; checked before each batch, which may go past it.
+    :param max_tokens: the same of tokens, `max_cost` in US dollars and `max_time` in seconds from now on;
+        checked before each batch, which may go past it.
     """
 
     def __init__(
-        self, evaluator: Evaluator, ask: Ask, *, max_calls: int | None, max_cost: float | None
+        self,
+        evaluator: Evaluator,
+        ask: Ask,
+        *,
+        max_calls: int | None = None,
+        max_tokens: int | None = None,
+        max_cost: float | None = None,
+        max_time: float | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._evaluator = evaluator
         self._ask = ask
         self._max_calls = max_calls
+        self._max_tokens = max_tokens
         self._max_cost = max_cost
+        self._max_time = max_time
+        self._clock = clock
+        self._started = clock()
         self._aside = 0
         self._spend = {role: Spend() for role in Role}
         self._charged: set[str] = set()
@@ -50,7 +65,10 @@ class Tab:
         return max(0, self._max_calls - sum(self._spend.values(), Spend()).calls)
 
     def set_aside(self, calls: int) -> None:
-        """Keep `calls` of the share free, for scoring the result."""
+        """Keep `calls` of the share free, for scoring the result.
+
+        Of tokens and money, as much as so many calls to the target took on average; of time, a quarter.
+        """
         self._aside = calls
 
     def evaluate(self, trials: Sequence[Trial]) -> list[tuple[CaseResult, ...]]:
@@ -89,11 +107,23 @@ class Tab:
                 f"the strategy's share of {self._max_calls} calls{kept} does not hold the next {calls} "
                 "(--promptopt-max-calls)",
             )
-        spent = sum(self._spend.values(), Spend()).cost
-        if self._max_cost is not None and calls and spent >= self._max_cost:
-            raise StopRun(
-                Halt.BUDGET, f"the strategy's share of ${self._max_cost:.2f} is spent (--promptopt-max-cost)"
-            )
+        if calls and (spent := self._spent_up()):
+            kept = " but for what is set aside for scoring the result" if self._aside else ""
+            raise StopRun(Halt.BUDGET, f"the strategy's share of {spent[0]} is spent{kept} ({spent[1]})")
+
+    def _spent_up(self) -> tuple[str, str] | None:
+        """The first of the shares without a unit of a call that is spent, and its option; None for none."""
+        spend, target = sum(self._spend.values(), Spend()), self._spend[Role.TARGET]
+        aside = self._aside / max(1, target.calls)
+        tokens, cost, seconds = self._max_tokens, self._max_cost, self._max_time
+        if tokens is not None and _tokens(spend) + aside * _tokens(target) >= tokens:
+            return f"{tokens:,} tokens", "--promptopt-max-tokens"
+        if cost is not None and spend.cost + aside * target.cost >= cost:
+            return f"${cost:.2f}", "--promptopt-max-cost"
+        kept = SCORING_TIME * bool(self._aside)
+        if seconds is not None and self._clock() - self._started >= seconds * (1 - kept):
+            return f"{seconds:g} s", "--promptopt-max-time"
+        return None
 
     def _charge(self, role: Role, key: str, usage: Usage | None, cost: float | None) -> None:
         if key in self._charged:
@@ -106,6 +136,10 @@ class Tab:
             cost=cost or 0.0,
             unpriced=cost is None,
         )
+
+
+def _tokens(spend: Spend) -> int:
+    return spend.input_tokens + spend.output_tokens
 
 
 def _texts(overlay: Overlay, case: Case) -> Iterator[tuple[str, str]]:

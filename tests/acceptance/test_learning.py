@@ -114,6 +114,19 @@ def test_the_same_run_once_more_goes_the_same_way_from_the_cache(desk: Desk) -> 
     assert _searched(second) == _searched(first)
 
 
+@pytest.mark.parametrize("option", ["--promptopt-accept=best", "--promptopt-alpha=0.2", "--tb=short"])
+def test_who_judges_otherwise_or_tidies_up_finds_the_text_that_was_just_found(
+    desk: Desk, option: str
+) -> None:
+    desk.run("--optimize-dry-run", "--tb=no", "--promptopt-max-iterations=3")
+    (first,) = folders(desk)
+    helper = desk.path / "conftest.py"
+    helper.write_text(helper.read_text(encoding="utf-8") + "# a further word\n", encoding="utf-8")
+    second = optimize(desk, option)
+    assert told(second) == {"prompts/sort.md": {}}
+    assert _searched(second) == _searched(first)
+
+
 def _searched(folder: Path) -> list[tuple[str, Any]]:
     """What a run decided before its gain was confirmed, in an order that each run draws for itself."""
     found = decisions(folder)

@@ -131,6 +131,25 @@ def test_answers_that_were_in_the_cache_serve_as_well(desk: Desk, later: tuple[s
     assert not known & answered(desk).keys(), "what was known is not asked again"
 
 
+@pytest.mark.parametrize("ceiling", [20, 40])
+def test_under_a_ceiling_they_cost_as_little_as_before(desk: Desk, ceiling: int) -> None:
+    option = f"--promptopt-max-calls={ceiling}"
+    assert desk.run("--tb=no").ret == pytest.ExitCode.TESTS_FAILED
+    looked = len(desk.told)
+    cache, kept = desk.path / ".promptopt" / "cache", desk.path / "kept"
+    shutil.copytree(cache, kept)
+    optimize(desk, option, "--promptopt-cache=use")
+    decided, calls = decisions(desk), len(desk.told) - looked
+    desk.prompt.write_text(WEAK)
+    shutil.rmtree(desk.path / ".promptopt")
+    (desk.path / ".promptopt").mkdir()
+    kept.rename(cache)
+    (desk.path / "asked.log").unlink()
+    cut_off(desk, calls // 2, option, "--promptopt-cache=use")
+    resume(desk)
+    assert decisions(desk) == decided
+
+
 def decisions_before(desk: Desk) -> list[tuple[str, Any]]:
     """What the process that was cut off decided, its end apart."""
     return [each for each in decisions(desk) if each[0] not in ("stop", "end")]

@@ -22,7 +22,7 @@ import pytest
 from pytest_promptopt.budget import Ledger, Price, input_bound
 from pytest_promptopt.cache import ResponseCache
 from pytest_promptopt.errors import CONSEQUENCES, ErrorKind, ModelError, SettingsError
-from pytest_promptopt.models.caller import Caller, Known, Paid
+from pytest_promptopt.models.caller import Caller, Known, Paid, Remembered
 from pytest_promptopt.models.registry import resolve
 from pytest_promptopt.models.retry import RetryPolicy
 from pytest_promptopt.records import Answer, Message, Request, Role, Spend, Usage
@@ -552,13 +552,15 @@ def test_answers_of_others_are_told_before_they_are_used(open_cache: Callable[[]
         settle(caller, question("a"), question("b"), question("c"))
     assert told == []
     with calling(FakeModel(), cache=open_cache(), on_known=on_known) as caller:
-        caller.remember({question("c").key: Answer("C", "fake/model", "end_turn", None, None, 0.0)})
+        end = Answer("C", "fake/model", "end_turn", None, None, 0.0)
+        caller.remember({question("c").key: Remembered(end, calls=3)})
         for _ in range(2):
             assert caller.known(question("a")) is not None
             caller.submit(question("b"), Role.OPTIMIZER)
             assert caller.wait(timeout=5) or not caller.in_flight
             assert caller.known(question("c")) is not None
     assert told == [("a", "A"), ("b", "B")]
+    assert (caller.replayed, caller.replayed_calls) == (1, 3)
 
 
 def test_what_on_known_raises_reaches_whoever_waits(open_cache: Callable[[], ResponseCache]) -> None:

@@ -5,10 +5,15 @@ from __future__ import annotations
 import statistics
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
-from pytest_promptopt.records import Case, Split
+from pytest_promptopt.journal import Journal, read
+from pytest_promptopt.records import Case, CaseResult, Outcome, Split, Status
 from pytest_promptopt.refine.confirmation import (
     Account,
     Begun,
@@ -22,6 +27,7 @@ from pytest_promptopt.refine.confirmation import (
 )
 from pytest_promptopt.refine.groups import Group
 from pytest_promptopt.refine.policies import Policies
+from pytest_promptopt.refine.purse import Purse
 from pytest_promptopt.refine.surroundings import Surroundings
 from pytest_promptopt.results import Confirmation
 from tests.confirmation_world import WINNER, Chances, Tosses, confirmed
@@ -177,6 +183,22 @@ class TestAGainIsShown:
         assert calls <= 100
         assert found.estimate == pytest.approx(0.25, abs=0.2)
 
+    def test_a_case_that_is_always_skipped_hides_no_gain(self) -> None:
+        world = Skipping([(0.0, 1.0)] * 2 + [(1.0, 0.0)] + [(1.0, 1.0)] * 40, seed=0)
+        around = Surroundings(world, lambda requests: [], SETTINGS, Policies(), None, lambda: {})
+        found = Comparing(Group((), tuple(world.cases)), *world.searched(), around, first=1).run()
+        assert found.verdict == "improved"
+        assert all("42" not in trial.cases for trial in world.trials), "nobody asks it again"
+
+
+class Skipping(Tosses):
+    """The last case is always skipped."""
+
+    def _answer(self, number: int, *, winner: bool) -> CaseResult:
+        if number == len(self.cases) - 1:
+            return CaseResult(self.cases[number], (Outcome(str(number), Status.SKIPPED, 0.0),))
+        return super()._answer(number, winner=winner)
+
 
 class TestWhatIsAsked:
     def asked(self, run: str, *, excluded: Sequence[str] = ()) -> list[tuple[int, str]]:
@@ -200,6 +222,27 @@ class TestWhatIsAsked:
         first = Counter(case for sample, case in pairs if sample == min(pairs)[0])
         assert len(first) == 20
         assert set(first.values()) == {2}, "once under either text"
+
+    def test_pairs_are_asked_in_the_order_of_the_suite_in_which_they_are_sent(self) -> None:
+        """Else those that came in before a stop are no beginning of what was asked."""
+        world = Tosses([(0.5, 0.5)] * 20, seed=1)
+        by_split = (Split.TRAIN, Split.VALIDATION)
+        world.cases = [replace(case, split=by_split[int(case.id) % 2]) for case in world.cases]
+        original, winner = [
+            replace(
+                version,
+                results={
+                    split: tuple(r for r in version.evidence(Split.TRAIN) if r.case.split is split)
+                    for split in by_split
+                },
+            )
+            for version in world.searched()
+        ]
+        around = Surroundings(world, lambda requests: [], SETTINGS, Policies(), None, lambda: {})
+        Comparing(Group((), tuple(world.cases)), original, winner, around, first=1).run()
+        asked = [[int(case) for case in trial.cases] for trial in world.trials]
+        assert any({case % 2 for case in cases} == {0, 1} for cases in asked)
+        assert asked == [sorted(cases) for cases in asked]
 
     def test_a_case_that_stands_in_a_text_is_not_asked(self) -> None:
         cases = {case for _, case in self.asked("r1", excluded=["3", "7"])}
@@ -247,6 +290,23 @@ class TestUnderACeiling:
         found = many([(0.5, 0.4)] * 50, runs=40, candidates=20, ceiling=100)
         assert all(one.needed == 0 for one, _ in found if one.estimate <= 0)
 
+    def test_every_look_that_was_not_planned_is_noted_for_a_process_that_goes_on(
+        self, tmp_path: Path
+    ) -> None:
+        """Half of what is left is for another prompt, again and again, so there are several."""
+        world = Tosses([(0.4, 0.6)] * 60, seed=3)
+        journal = Journal.create(tmp_path / "run", "run")
+        purse = Purse(lambda: 56 - world.calls)
+        around = Surroundings(world, lambda requests: [], SETTINGS, Policies(), journal, lambda: {}, purse)
+        versions = world.searched(20)
+        world.trials.clear()
+        begun = Begun(limit=18, looked=(5,))
+        Comparing(group(60), *versions, around, first=1, share=2, begun=begun).run()
+        journal.close()
+        noted = [event.data["looked"] for event in read(journal.path) if event.event == "confirming"]
+        assert len(noted) > 2
+        assert [looked[: len(earlier)] for earlier, looked in pairwise(noted)] == noted[:-1]
+
 
 class TestWhatIsForeseen:
     def test_it_grows_with_the_cases_up_to_a_limit_and_with_a_smaller_alpha(self) -> None:
@@ -256,36 +316,50 @@ class TestWhatIsForeseen:
         assert most_pairs(1, 1e-300) == 997
 
     def test_a_large_gain_takes_a_handful_of_looks_and_a_small_one_more(self) -> None:
-        calls = [foreseen_calls(group(75), fixed, 0, 0.05) for fixed in (75, 40, 22, 8)]
+        calls = [foreseen_calls(75, fixed, 0, 0.05, pair=2) for fixed in (75, 40, 22, 8)]
         assert calls == sorted(calls)
         assert calls[0] == 12
         assert 20 <= calls[1] <= 40
         assert 50 <= calls[2] <= 80
-        assert foreseen_calls(group(75), 22, 8, 0.05) > calls[2], "what breaks by chance counts"
-        assert foreseen_calls(group(75, prompts=2), 40, 0, 0.05) == 2 * calls[1]
+        assert foreseen_calls(75, 22, 8, 0.05, pair=2) > calls[2], "what breaks by chance counts"
+        assert foreseen_calls(75, 40, 0, 0.05, pair=4) == 2 * calls[1]
 
     def test_what_cannot_be_shown_sensibly_is_foreseen_as_nothing(self) -> None:
-        assert foreseen_calls(group(75), 8, 8, 0.05) == 0
-        assert foreseen_calls(group(75), 8, 9, 0.05) == 0
-        assert foreseen_calls(group(75), 20, 18, 0.05) == 0
-        assert foreseen_calls(group(0, heldout=5), 3, 0, 0.05) == 0
+        assert foreseen_calls(75, 8, 8, 0.05, pair=2) == 0
+        assert foreseen_calls(75, 8, 9, 0.05, pair=2) == 0
+        assert foreseen_calls(75, 20, 18, 0.05, pair=2) == 0
+        assert foreseen_calls(0, 3, 0, 0.05, pair=2) == 0
 
     @pytest.mark.parametrize(("before", "after"), [(0.0, 1.0), (0.5, 0.8), (0.3, 0.9), (0.6, 0.8)])
     def test_the_calls_foreseen_show_it_about_nine_times_out_of_ten(
         self, before: float, after: float
     ) -> None:
         fixed, broken = 75 * after * (1 - before), 75 * before * (1 - after)
-        ceiling = foreseen_calls(group(75), fixed, broken, 0.05)
+        ceiling = foreseen_calls(75, fixed, broken, 0.05, pair=2)
         found = many([(before, after)] * 75, runs=100, ceiling=ceiling)
         assert 0.8 * len(found) <= improved(found)
 
+    @pytest.mark.parametrize("further", [0, 400])
+    def test_what_is_known_of_a_sample_is_taken_to_be_so_of_all(self, further: int) -> None:
+        world = Tosses([(0.0, 1.0)] * 20 + [(1.0, 1.0)] * 80, seed=0)
+        around = Surroundings(
+            world, lambda requests: [], SETTINGS, Policies(), None, lambda: {}, Purse(lambda: 0)
+        )
+        found = Comparing(group(100 + further), *world.searched(), around, first=1).run()
+        assert found.needed == foreseen_calls(100, 20, 0, SETTINGS.alpha, pair=2)
+
     def test_before_anything_is_known_thirty_points_are_planned_for(self) -> None:
-        assert usual_calls([group(75)], None, 0.05) == foreseen_calls(group(75), 22.5, 0, 0.05)
+        assert usual_calls([group(75)], None, 0.05) == foreseen_calls(75, 22.5, 0, 0.05, pair=2)
         assert usual_calls([group(75)], 100, 0.05) == 25
         assert usual_calls([group(1), group(1)], None, 0.05) == 24, "all that are ever asked of one case"
 
     def test_the_gain_it_shows_is_ten_points_for_a_hundred_noisy_cases(self) -> None:
-        assert detectable(600, 0.05) == pytest.approx(0.1, abs=0.01)
-        assert detectable(150, 0.05) == pytest.approx(2 * detectable(600, 0.05))
-        assert detectable(1, 0.05) == 1.0
-        assert detectable(600, 0.5) < detectable(600, 0.05) < detectable(600, 0.001)
+        noisy = partial(detectable, differing=0.5)
+        assert noisy(600, 0.05) == pytest.approx(0.1, abs=0.01)
+        assert noisy(150, 0.05) == pytest.approx(2 * noisy(600, 0.05))
+        assert noisy(1, 0.05) == 1.0
+        assert noisy(600, 0.5) < noisy(600, 0.05) < noisy(600, 0.001)
+
+    def test_where_no_pair_differs_a_few_must_be_won(self) -> None:
+        assert detectable(100, 0.05, differing=0.0) == least_pairs(0.05) / 100
+        assert detectable(3, 0.05, differing=0.0) == 1.0

@@ -9,6 +9,7 @@ import pytest
 from pytest_promptopt.records import Case, CaseResult, FlakyCase, Outcome, Split, Status
 from pytest_promptopt.refine.evaluator import Trial
 from pytest_promptopt.refine.flaky import flaky, steady
+from pytest_promptopt.strategies.hybrid import Hybrid
 from tests.refine_world import HELDOUT, VALIDATION, Need, World, needs
 
 WORDS = {"+": Status.PASSED, "-": Status.FAILED, "e": Status.ERRORED, "s": Status.SKIPPED}
@@ -76,7 +77,24 @@ class Shaky(World):
         return CaseResult(replace(found.case, samples=3), samples)
 
 
+class ShakyAtFirst(Shaky):
+    """Under every other text than the original `noisy` cases fail for good."""
+
+    def _samples(self, found: CaseResult, trial: Trial) -> CaseResult:
+        found = super()._samples(found, trial)
+        if found.case.id not in self.noisy or not trial.overlay:
+            return found
+        return replace(found, outcomes=found.outcomes[:1] * 3)
+
+
 class TestASearch:
+    def test_what_is_flaky_is_told_by_the_original_though_another_text_is_refined(self) -> None:
+        replies = ["a", "a b", "a b c", "a b c d"]
+        world = ShakyAtFirst(needs("a b c d n"), replies, noisy=("train-5-n",), strategy=Hybrid)
+        world.run(max_iterations=3)
+        assert len(world.requests()) == 3
+        assert "train-5-n" not in "".join(world.requests())
+
     def test_it_shows_the_optimizer_no_flaky_case_while_others_fail(self) -> None:
         world = Shaky(needs("a b n"), ["a", "a b"], noisy=("train-3-n",))
         world.run(max_iterations=2)

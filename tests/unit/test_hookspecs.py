@@ -7,11 +7,14 @@ import inspect
 import re
 from collections.abc import Callable
 from textwrap import dedent
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
+import pluggy
 import pytest
 
 from pytest_promptopt import hookspecs
+from pytest_promptopt.evaluation.policies import hooked_policies
 from pytest_promptopt.failures import FailedCase
 from pytest_promptopt.records import Split
 from pytest_promptopt.refine.acceptance import Comparison, Verdict
@@ -84,3 +87,22 @@ def test_the_last_example_tells_every_prompt(capsys: pytest.CaptureFixture[str])
     prompt = PromptResult("a.md", "x", "x", "passing", "nothing failing", "all pass", ())
     example("pytest_promptopt_run_finished")(RunResult("1", (prompt,), {}, 0.0))
     assert capsys.readouterr().out == "a.md passing all pass\n"
+
+
+class Names:
+    """A plugin that names categories."""
+
+    @pytest.hookimpl
+    def pytest_promptopt_categorize(self, case: FailedCase) -> str:
+        return "its own"
+
+
+@pytest.mark.parametrize("plugins", [[], [Names()]])
+def test_only_who_names_categories_is_asked_for_them(plugins: list[object]) -> None:
+    """The built-in names may be told of cases that are not shown; a hook's may hold what a case says."""
+    manager = pluggy.PluginManager("pytest")
+    manager.add_hookspecs(hookspecs)
+    for plugin in plugins:
+        manager.register(plugin)
+    policies = hooked_policies(cast(pytest.Config, SimpleNamespace(hook=manager.hook)))
+    assert (policies.categorize is not None) is bool(plugins)

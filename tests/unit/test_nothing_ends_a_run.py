@@ -15,13 +15,14 @@ from hypothesis import strategies as st
 from pytest_promptopt.errors import PromptFileError, SettingsError
 from pytest_promptopt.journal import Journal, read
 from pytest_promptopt.prompts import PromptFile
+from pytest_promptopt.prompts.examples import Example, with_examples
 from pytest_promptopt.records import CaseResult, Outcome, Request, Split, Status
 from pytest_promptopt.refine import acceptance, halting, proposer
 from pytest_promptopt.refine.ablation import cuts
 from pytest_promptopt.refine.acceptance import Verdict
 from pytest_promptopt.refine.attempts import ACCEPTED, Attempt, Version
 from pytest_promptopt.refine.checks import Checks, Passages
-from pytest_promptopt.refine.evaluator import Trial
+from pytest_promptopt.refine.evaluator import StopRun, Trial
 from pytest_promptopt.refine.frame import SearchFrame
 from pytest_promptopt.refine.groups import Group
 from pytest_promptopt.refine.halting import Phase, Stop
@@ -111,7 +112,7 @@ class Fuse:
 
 
 SEAMS = ["propose", "merge", "accept", "halt", "categorize", "redact", "evaluate", "ask", "write"]
-OBSERVERS = ["progress", "measured", "iteration_finished"]
+OBSERVERS = ["progress", "measured", "iteration_finished", "made_up"]
 
 
 def fused_world(seam: str, fuse: Fuse, strategy: Any) -> World:
@@ -187,6 +188,28 @@ def test_what_goes_wrong_with_one_prompt_does_no_harm_to_another() -> None:
     assert world.written.keys() == {"two.md"}
     assert len(result.errors) == 1
     assert "broken" in result.prompts[0].unwritten
+
+
+def test_who_cannot_be_told_of_cases_made_up_bars_no_text() -> None:
+    """Few cases are run in the search, the others when it is over."""
+    cases = needs("a " * 20 + "- " * 30)
+    error = StopRun("max calls", "all calls are used")
+    world = World(cases, ["a"], interrupt="evaluate 3", error=error)
+    world.policies = Policies(made_up=Fuse(0, OSError("the terminal is gone"))(lambda made_up: None))
+    result, _ = whole_run(world)
+    assert result.prompts[0].made_up is not None
+    assert result.prompts[0].outcome == "improved"
+    assert len(result.errors) == 1
+
+
+@pytest.mark.parametrize("turn", range(0, 40, 3))
+def test_a_redaction_that_raises_where_a_prompt_has_examples_leaves_a_result(turn: int) -> None:
+    prose = with_examples("Route {{ ticket }}.", [Example({"ticket": "a ticket"}, "a label")])
+    fuse = Fuse(turn, ZeroDivisionError("division by zero"))
+    world = World(needs("a a a a a a"), ["a"], prompts=[FakePrompt(prose=prose)])
+    world.policies = Policies(redact=fuse(lambda text: text))
+    result, _ = whole_run(world)
+    assert bool(result.errors) == fuse.blown
 
 
 # ----------------------------------------------------------------------------- whatever is proposed

@@ -4,15 +4,30 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_promptopt.prompts.examples import Example, with_examples
+from pytest_promptopt.prompts.examples import Example, examples_in, with_examples
 from pytest_promptopt.records import Call, Case, CaseResult, Failure, Outcome, Split, Status
-from pytest_promptopt.refine.examples import CaseExample, draws, sizes_up_to, standing_in, usable
+from pytest_promptopt.refine.attempts import Attempt
+from pytest_promptopt.refine.demonstrating import Demonstrating
+from pytest_promptopt.refine.examples import (
+    ROOM,
+    CaseExample,
+    draws,
+    shown_by,
+    sizes_up_to,
+    standing_in,
+    usable,
+)
+from pytest_promptopt.refine.groups import Group, connected
+from pytest_promptopt.refine.search import Search
+from pytest_promptopt.refine.surroundings import Surroundings
+from tests.refine_world import SETTINGS, FakePrompt, World, needs
 
 TRAIN, VALIDATION, HELDOUT = Split.TRAIN, Split.VALIDATION, Split.HELDOUT
 
@@ -109,12 +124,10 @@ class TestWhatMayNotBeShown:
         hidden = case("Where is  MY card", "x", split=VALIDATION, function="test_other")
         assert answers(case("where is my card", "x"), case("b", "y"), besides=[hidden]) == ["y"]
 
-    def test_a_case_that_stands_there_already(self) -> None:
+    def test_a_case_that_stands_in_the_text_is_known_there(self) -> None:
         results = [case("a", "x"), case("b", "y")]
         prose = with_examples("Sort: {{ message }}", usable(results[:1], "sort.md"))
-        standing = standing_in(prose, results, "sort.md")
-        assert standing == {"t.py::test_sort[a]"}
-        assert [e.answer for e in usable(results, "sort.md", standing=standing)] == ["y"]
+        assert standing_in(prose, results, "sort.md") == {"t.py::test_sort[a]"}
 
     def test_cases_that_ask_the_same_and_want_something_else(self) -> None:
         assert answers(case("a", "x"), case("A", "y"), case("b", "z"), case("B", "z")) == ["z"]
@@ -166,25 +179,22 @@ class TestSets:
         for drawn in draws(mixed, seed=0, sizes=(4, 8)):
             assert sum(example.fails for example in drawn) == len(drawn) // 2
 
-    def test_what_to_prefer_can_be_said(self) -> None:
-        for drawn in draws(pool(*"aaaaaaaa"), seed=0, sizes=(2,), prefer=["3-a"]):
-            assert "3-a" in [example.case for example in drawn]
-
     def test_never_more_than_half_of_the_pool(self) -> None:
         assert [len(drawn) for drawn in draws(pool(*"ab" * 5), seed=0)] == [2, 2, 2, 4, 4, 4]
         assert draws(pool("a", "b", "a"), seed=0) == []
         assert draws([], seed=0) == []
 
     def test_a_set_has_its_room(self) -> None:
-        long = [*pool(*"aabb"), *(CaseExample({"m": "x" * 900}, "a", f"l{n}", True) for n in range(40))]
-        for drawn in draws(long, seed=0, sizes=(2, 4, 8), room=2_000):
-            assert sum(len(e.inputs.get("m", "")) for e in drawn) <= 2_000
-        assert {len(drawn) for drawn in draws(long, seed=0, sizes=(2, 4, 8), room=2_000)} == {2, 4}
-        costly = draws(long, seed=0, sizes=(2, 4), room=2_000, length=lambda example: 900)
+        size = ROOM // 2 - 100
+        long = [*pool(*"aabb"), *(CaseExample({"m": "x" * size}, "a", f"l{n}", True) for n in range(40))]
+        for drawn in draws(long, seed=0, sizes=(2, 4, 8)):
+            assert sum(len(e.inputs.get("m", "")) for e in drawn) <= ROOM
+        assert {len(drawn) for drawn in draws(long, seed=0, sizes=(2, 4, 8))} == {2, 4}
+        costly = draws(long, seed=0, sizes=(2, 4), length=lambda example: size)
         assert {len(drawn) for drawn in costly} == {2}
 
     def test_the_order_is_not_that_of_the_labels(self) -> None:
-        orders = {"".join(e.answer for e in drawn) for drawn in draws(pool(*"ab" * 40), seed=0, sets=6)}
+        orders = {"".join(e.answer for e in drawn) for drawn in draws(pool(*"ab" * 40), seed=0)}
         assert len({order[:2] for order in orders}) > 1
 
     @given(
@@ -209,6 +219,39 @@ class TestSets:
     )
     def test_sizes_up_to_what_the_user_allows(self, most: int, sizes: tuple[int, ...]) -> None:
         assert sizes_up_to(most) == sizes
+
+
+def test_the_prompts_of_a_pipeline_show_half_of_the_cases_at_most_together() -> None:
+    """What stands in either text is no evidence any more: too little would be left to judge by."""
+    names = ("a.md", "b.md")
+    cases = needs("a b " * 10, prompts=names)
+    world = World(cases, prompts=[FakePrompt(name) for name in names])
+    group = connected(world.prompts, world.cases)[0]
+    settings = replace(SETTINGS, examples=16)
+    around = Surroundings(world, world.ask, settings, world.policies, None, world.spend)
+    search = Search(group, around)
+    search.begin()
+    results = search.original.evidence(TRAIN)
+    shown = usable(results, "b.md")[:8]
+    beside = replace(search.original, overlay={"a.md": with_examples(world.prompts[0].prose, shown)})
+    for incumbent, sizes in ((search.original, {2, 4, 8}), (beside, {2})):
+        drawn = Demonstrating(search).drawn(1, 1, incumbent, 100)
+        assert sizes <= {len(examples_in(each.overlay["b.md"])) for each in drawn if "b.md" in each.prompts}
+        assert max(len(shown_by(group.prompts, each.overlay, results)) for each in drawn) <= 10
+
+
+def test_a_size_is_that_of_the_prompt_whose_examples_were_drawn() -> None:
+    """The other prompt of the pipeline shows eight."""
+    world = World([])
+    prompts = (FakePrompt("a.md"), FakePrompt("b.md"))
+    around = Surroundings(world, world.ask, SETTINGS, world.policies, None, world.spend)
+    demonstrating = Demonstrating(Search(Group(prompts, ()), around))
+    eight, four = (
+        with_examples("{{ ticket }}", [Example({"ticket": f"{n}"}, "x") for n in range(count)])
+        for count in (8, 4)
+    )
+    demonstrating.note(Attempt("1.1", ("b.md",), "", overlay={"a.md": eight, "b.md": four}), 0.5)
+    assert {size: payoff.tries for size, payoff in demonstrating.won.items()} == {4: 1}
 
 
 def test_a_case_example_is_an_example_for_a_prompt() -> None:

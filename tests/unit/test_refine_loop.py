@@ -13,16 +13,23 @@ import pytest
 from pytest_promptopt.errors import ErrorKind, ModelError, PromptConflictError
 from pytest_promptopt.journal import Journal, read
 from pytest_promptopt.records import Answer, CaseResult, Request, Role, Spend, Split
+from pytest_promptopt.refine.attempts import Attempt
+from pytest_promptopt.refine.briefs import Briefing
 from pytest_promptopt.refine.confirmation import FIRST_SAMPLE, SAMPLES_OF_A_RUN, first_sample
 from pytest_promptopt.refine.evaluator import StopRun, Trial
+from pytest_promptopt.refine.groups import connected
 from pytest_promptopt.refine.halting import Phase
 from pytest_promptopt.refine.policies import Policies
 from pytest_promptopt.refine.race import BATCH, HOPELESS
 from pytest_promptopt.refine.replies import Reply
+from pytest_promptopt.refine.search import Search
+from pytest_promptopt.refine.surroundings import Surroundings
+from pytest_promptopt.refine.workshop import Workshop
 from pytest_promptopt.results import Iteration, MadeUp, PromptResult, SplitScore
 from pytest_promptopt.settings import Accept
 from tests.refine_world import (
     HELDOUT,
+    SETTINGS,
     TRAIN,
     VALIDATION,
     FakePrompt,
@@ -616,6 +623,26 @@ def test_what_could_not_be_run_at_all_is_said_beside_the_rate() -> None:
     assert result.outcome == "improved", "the confirmation runs every case"
 
 
+class ShortOfValidation(World):
+    """No calls are left for validation cases under another text than the original."""
+
+    def evaluate(self, trials: Sequence[Trial]) -> list[tuple[CaseResult, ...]]:
+        validated = [
+            case for trial in trials if trial.overlay for case in trial.cases if "validation" in case
+        ]
+        if validated and trials[0].samples is None:
+            raise StopRun("max calls", "all calls are used")
+        return super().evaluate(trials)
+
+
+def test_a_text_that_validation_cases_could_not_be_run_with_is_compared_on_the_others() -> None:
+    """The original passes all of them, so that its rate on all cases is the higher one."""
+    world = ShortOfValidation(needs("a b " * 5) + needs("- " * 20, VALIDATION), ["a"])
+    result = world.result(max_iterations=1)
+    assert "the validation cases could not be run: all calls are used" in result.note
+    assert (result.outcome, result.fixed[:1]) == ("improved", ("train-1-a",))
+
+
 def test_where_regressions_are_forbidden_a_text_with_cases_not_run_is_not_kept() -> None:
     result = short_of_calls().result(no_regressions=True)
     assert result.outcome == "unchanged"
@@ -773,6 +800,26 @@ def test_a_text_may_be_tried_again_when_another_prompt_of_the_pipeline_has_chang
 
     results = World(cases, reply, prompts=prompts).run(max_iterations=4).prompts
     assert [result.scores[0].after for result in results] == [1.0, 1.0]
+
+
+def test_a_candidate_for_two_prompts_is_merged_with_another_for_one_of_them() -> None:
+    """The texts that only one of them has are taken as they are."""
+    plan, code = FakePrompt("plan.md", "Plan {{ ticket }}."), FakePrompt("code.md", "Code {{ ticket }}.")
+    world = World(
+        needs("a b", prompts=("plan.md", "code.md")), [new_prompt("Plan {{ ticket }}. both")], [plan, code]
+    )
+    group = connected(world.prompts, world.cases)[0]
+    search = Search(group, Surroundings(world, world.ask, SETTINGS, world.policies, None, world.spend))
+    search.begin()
+    workshop = Workshop(search, Briefing(group, SETTINGS, world.policies))
+    leader = Attempt("1.1", ("plan.md", "code.md"), "", growth=50)
+    leader.overlay = {"plan.md": "Plan {{ ticket }}. one", "code.md": "Code {{ ticket }}. one"}
+    other = Attempt("1.2", ("plan.md",), "", overlay={"plan.md": "Plan {{ ticket }}. two"})
+    merged = workshop.merged("1.3", [leader, other], search.original)
+    assert merged is not None
+    assert merged.prompts == ("plan.md", "code.md")
+    assert merged.overlay == {"plan.md": "Plan {{ ticket }}. both", "code.md": "Code {{ ticket }}. one"}
+    assert merged.growth == len(" both") + len(" one")
 
 
 # ----------------------------------------------------------------------------- validation

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pytest_promptopt.refine.acceptance import foreseen
 from pytest_promptopt.refine.outlook import Outlook
 from pytest_promptopt.refine.posterior import Kind, Learning
 from tests.changing_world import Texts, made_from, original, result, results
@@ -265,3 +267,14 @@ def test_results_may_come_in_any_order_and_any_number_of_times(data: st.DataObje
     assert again.lead(base).mean == EXACT(text.lead(base).mean)
     again.settle()
     assert 0 <= base.expected(base.cases[0]) <= 1
+
+
+def test_no_rate_depends_on_the_order_in_which_cases_are_summed_up() -> None:
+    """Of one process to the next the order of a set of names is another one."""
+    base = original("PPFHPFFHPH" * 7)
+    after = made_from(base, "P-F-P-H-FP" * 7)
+    for cases in (base.cases, tuple(reversed(base.cases))):
+        after.cases = cases
+        found = foreseen(base, after, (), ())
+        assert found.after == math.fsum(after.chance(case) for case in cases) / 70
+        assert found.before == math.fsum(base.chance(case) for case in cases) / 70

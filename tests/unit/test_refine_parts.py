@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from pytest_promptopt.failures import Category, FailedCase, Feedback
 from pytest_promptopt.records import Call, Case, CaseResult, Outcome, Split, Status
-from pytest_promptopt.refine.acceptance import adaptive, compare, rank
+from pytest_promptopt.refine.acceptance import adaptive, compare, rank, score
 from pytest_promptopt.refine.checks import Checks, Passages
 from pytest_promptopt.refine.guards import guards
 from pytest_promptopt.refine.halting import Phase, Standing, halt
@@ -294,6 +294,13 @@ def test_what_was_counted_never_stands_beside_what_is_expected_as_if_it_were_the
         "fixed 1 of 2 run, broke 1 of 1 run; 40.0% to 55.0% expected of 4 train cases, 1 not run"
     )
     assert str(paired) == "33.3% to 33.3% of 3 train cases, 1 fixed, 1 broken"
+
+
+def test_what_was_not_run_under_a_text_is_in_neither_of_its_two_rates() -> None:
+    """The first case failed, and stands in the new text as an example."""
+    told = score(Split.TRAIN, 3, results("FPF"), results("FPF")[1:])
+    assert (told.cases, told.before, told.after, told.fixed) == (2, 0.5, 0.5, 0)
+    assert score(Split.TRAIN, 3, results("FPF")).before == pytest.approx(1 / 3), "nothing was run"
 
 
 def test_an_errored_case_is_left_out_of_both_sides() -> None:

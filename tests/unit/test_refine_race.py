@@ -9,7 +9,7 @@ import pytest
 from pytest_promptopt.refine.outlook import Outlook
 from pytest_promptopt.refine.posterior import Kind
 from pytest_promptopt.refine.race import BATCH, HOPELESS, Race, Runner
-from tests.changing_world import original, rates, results
+from tests.changing_world import answers, original, rates, results
 
 #: What a call could win elsewhere, in cases: nearly nothing, and much.
 CHEAP, DEAR = 0.0005, 0.08
@@ -25,7 +25,7 @@ class Track:
             self.incumbent = Outlook(root.cases, root._learning, base=root)
             known = {case: rate for case, rate in rates(before).items() if int(case) not in unrun}
             self.incumbent.add(results(known))
-        self.texts = {f"1.{number}": rates(text) for number, text in enumerate(texts, 1)}
+        self.texts = {f"1.{number}": answers(text) for number, text in enumerate(texts, 1)}
         self.runners = [
             Runner(id, Outlook(root.cases, root._learning, base=self.incumbent, kind=Kind.REWRITE))
             for id in self.texts
@@ -61,6 +61,11 @@ def test_a_first_look_is_at_cases_of_both_sorts() -> None:
     numbers = [int(case) for case in track.asked["1.1"]]
     assert any(number < 20 for number in numbers)
     assert any(number >= 20 for number in numbers)
+
+
+def test_a_candidate_that_gives_no_answer_is_not_looked_at_again_and_again() -> None:
+    track = Track("P" * 50 + "F" * 50, "E" * 100).race(price=1000)
+    assert track.ran() == BATCH
 
 
 def test_where_everything_fails_or_passes_there_is_one_sort_only() -> None:
@@ -144,6 +149,12 @@ def test_one_that_fixed_a_case_by_half_is_not_hopeless() -> None:
         Track("P" * 10 + "F" * 20, half).race(0.0).ran()
         > Track("P" * 10 + "F" * 20, hopeless).race(0.0).ran()
     )
+
+
+def test_cases_that_fail_in_part_are_failing_ones() -> None:
+    track = Track("P" * 30 + "H" * 30, "P" * 30 + "H" * 30).race(price=0.0)
+    failing = [case for case in track.asked["1.1"] if int(case) >= 30]
+    assert HOPELESS <= len(failing) < HOPELESS + BATCH
 
 
 def test_to_escape_from_a_plateau_a_text_may_fix_nothing() -> None:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from pytest_promptopt.errors import ErrorKind, ModelError
 from pytest_promptopt.failures import Category, FailedCase, Feedback
+from pytest_promptopt.prompts.examples import Example, with_examples
 from pytest_promptopt.records import (
     Answer,
     Call,
@@ -331,6 +332,20 @@ class TestMemory:
         tried = attempt("1.1", self.BEFORE, self.BEFORE, text=prompt.prose.replace("Line 7.", "Line seven."))
         content = section("tried", request(self.BEFORE, tried, prompt=prompt))
         assert "its text, against the current prompt:\n- Line 7.\n+ Line seven.\n" in content
+
+    def test_the_examples_in_a_text_are_no_part_of_what_was_tried(self) -> None:
+        """They stand in no request; a writer is to see what a rewrite changed, and whether it paid."""
+        shown = [Example({"ticket": f"a ticket {number}"}, "fee") for number in range(16)]
+        prompt = FakePrompt(prose=with_examples("Sort {{ ticket }}.", shown))
+        rewrite = attempt(
+            "1.1", self.BEFORE, self.BEFORE, text=with_examples("Sort it: {{ ticket }}.", shown)
+        )
+        drawn = attempt("1.2", self.BEFORE, self.BEFORE, text=prompt.prose, kind=Kind.EXAMPLES)
+        content = section("tried", request(self.BEFORE, rewrite, drawn, prompt=prompt))
+        assert "its text:\n| Sort it: {{ ticket }}.\n" in content
+        assert "#1.2 examples, rejected: " in content
+        assert "a ticket" not in content
+        assert "current prompt" not in content, "with other examples it is another text"
 
     def test_counts_are_of_cases_run_alone(self) -> None:
         assert str(Counts(0, 25, 0, 0)) == "fixed 0 of 25 failing run, no passing case was run"

@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import random
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from pytest_promptopt.errors import SettingsError
 from pytest_promptopt.journal import Journal, read
+from pytest_promptopt.prompts.examples import Example, with_examples
 from pytest_promptopt.records import Case, CaseResult, Outcome, Request, Split, Status
 from pytest_promptopt.refine.acceptance import Verdict
 from pytest_promptopt.refine.attempts import Version
 from pytest_promptopt.refine.evaluator import StopRun
 from pytest_promptopt.refine.policies import Policies
 from pytest_promptopt.refine.search import Search
+from pytest_promptopt.refine.strategy import Strategy
 from pytest_promptopt.results import Iteration
 from pytest_promptopt.strategies import BUILT_IN, PEERS, strategy
 from pytest_promptopt.strategies.evolve import Evolve
 from pytest_promptopt.strategies.front import ahead, complementary, draw, front, members
 from pytest_promptopt.strategies.hybrid import GENERATIONS, Hybrid
+from tests.paid_world import paid
 from tests.refine_world import HELDOUT, VALIDATION, FakePrompt, Need, World, needs
 
 #: Those that need nothing but this package.
@@ -230,6 +234,20 @@ def test_from_the_second_generation_on_two_texts_that_pass_different_cases_are_m
     assert result.after.endswith("a b c")
 
 
+def test_a_merger_is_told_what_each_text_fixed_and_none_of_the_examples_in_them() -> None:
+    prose = with_examples("Route {{ ticket }}.", [Example({"ticket": "some message"}, "some label")])
+    world = World(
+        needs("a a a b b b c c"),
+        ["a", "b", "a b", "a b c"],
+        strategy=Evolve,
+        prompts=[FakePrompt(prose=prose)],
+    )
+    world.run(candidates=2)
+    merge = merges(world)[0]
+    assert "some message" not in merge
+    assert "fixed 3 of 8 failing run" in merge
+
+
 def test_a_text_that_is_worse_on_the_whole_survives_while_it_is_best_somewhere() -> None:
     world = World(needs("a a a a b b b"), ["a", "b", "x", "y"], strategy=Evolve)
     first, second = world.result(candidates=2, max_iterations=2).iterations
@@ -247,6 +265,19 @@ def test_the_best_in_training_that_falls_on_validation_gives_way_to_an_earlier_b
     result = world.result(max_iterations=2)
     assert result.after.endswith("a z")
     assert [score.after for score in result.scores] == [0.5, 1.0]
+
+
+@pytest.mark.parametrize("strategy", [Search, Evolve, Hybrid])
+def test_every_call_of_a_search_is_in_the_spend_of_one_iteration(strategy: Strategy) -> None:
+    world = paid(needs("a a b b c c d d"), ["a", "b", "a b c", "a b c d"], 1000, strategy=strategy)
+    spent: list[int] = []
+    world.policies = Policies(
+        measured=lambda scores: spent.append(1000 - world.remaining()),
+        iteration_finished=lambda iteration: spent.append(1000 - world.remaining()),
+    )
+    iterations = world.result(max_iterations=4).iterations
+    assert len(iterations) > 2
+    assert [iteration.spend.calls for iteration in iterations] == [b - a for a, b in pairwise(spent)]
 
 
 def test_hybrid_refines_what_two_generations_brought() -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import re
+from dataclasses import dataclass, fields, replace
 
 import pytest
 
-from pytest_promptopt.records import Message, Request, Role
+from pytest_promptopt.records import CaseResult, Message, Request, Role, Usage
 from pytest_promptopt.refine.confirmation import History
 from pytest_promptopt.refine.evaluator import StopRun, Trial
 from pytest_promptopt.refine.strategy import Strategy
@@ -70,9 +71,19 @@ def test_what_a_strategy_finds_and_pays_does_not_depend_on_those_before_it() -> 
 
 
 def test_every_ceiling_is_shared_equally() -> None:
-    settings = replace(SETTINGS, strategy=("refine", "evolve", "hybrid"), max_calls=100, max_cost=6.0)
-    assert (shared(settings).max_calls, shared(settings).max_cost) == (33, 2.0)
-    assert (shared(SETTINGS).max_calls, shared(SETTINGS).max_cost) == (None, None)
+    given = {"max_calls": 100, "max_tokens": 100, "max_cost": 6.0, "max_time": 6.0}
+    settings = replace(SETTINGS, strategy=("refine", "evolve", "hybrid"), **given)  # type: ignore[arg-type]
+    assert {name: getattr(shared(settings), name) for name in given} == {
+        "max_calls": 33,
+        "max_tokens": 33,
+        "max_cost": 2.0,
+        "max_time": 2.0,
+    }
+    assert {getattr(shared(SETTINGS), name) for name in given} == {None}
+    assert {field.name for field in fields(SETTINGS) if field.name.startswith("max_")} == {
+        *given,
+        "max_iterations",
+    }, "no ceiling is forgotten"
 
 
 @pytest.mark.parametrize("ceiling", [20, 60, 90, 150, 300])
@@ -94,8 +105,8 @@ def test_ctrl_c_ends_the_comparison_with_what_was_found() -> None:
 # ----------------------------------------------------------------------------- the tab
 
 
-def tab(world: World, **limits: float) -> Tab:
-    return Tab(world, world.ask, **{"max_calls": None, "max_cost": None, **limits})  # type: ignore[arg-type]
+def tab(world: World, **limits: object) -> Tab:
+    return Tab(world, world.ask, **limits)  # type: ignore[arg-type]
 
 
 def test_the_same_question_is_on_the_tab_once() -> None:
@@ -124,6 +135,48 @@ def test_what_does_not_fit_whole_is_not_begun_and_what_is_known_is_free() -> Non
         bill.ask([Request("demo", (Message("user", "?"),))])
     bill.set_aside(0)
     bill.ask([Request("demo", (Message("user", "?"),))])
+
+
+@dataclass
+class Dear(World):
+    """Every call to the target takes 30 tokens and 2 cents."""
+
+    def _results(self, trial: Trial) -> tuple[CaseResult, ...]:
+        return tuple(
+            replace(
+                result,
+                outcomes=tuple(
+                    replace(each, calls=tuple(replace(c, usage=Usage(10, 20), cost=0.02) for c in each.calls))
+                    for each in result.outcomes
+                ),
+            )
+            for result in super()._results(trial)
+        )
+
+
+@pytest.mark.parametrize(
+    ("limits", "said"),
+    [
+        ({"max_tokens": 90}, "share of 90 tokens is spent"),
+        ({"max_cost": 0.06}, "share of $0.06 is spent"),
+        ({"max_time": 4.0}, "share of 4 s is spent"),
+    ],
+)
+def test_other_ceilings_end_a_strategy_before_a_batch_and_leave_what_scoring_takes(
+    limits: dict[str, float], said: str
+) -> None:
+    seconds = iter([0, 1, 2, 3, 3.5, 4])
+    bill = tab(Dear(needs("a b c d")), clock=lambda: next(seconds), **limits)
+    bill.set_aside(1)
+    bill.evaluate([Trial({}, ("train-1-a",))])
+    bill.evaluate([Trial({}, ("train-2-b",))])
+    bill.evaluate([Trial({}, ("train-2-b",))])
+    with pytest.raises(StopRun, match=re.escape(said + " but for what is set aside")):
+        bill.evaluate([Trial({}, ("train-3-c",))])
+    bill.set_aside(0)
+    bill.evaluate([Trial({}, ("train-3-c",))])
+    with pytest.raises(StopRun, match=re.escape(said + " (--promptopt-max")):
+        bill.evaluate([Trial({}, ("train-4-d",))])
 
 
 def test_a_case_is_taken_to_make_as_many_calls_as_before() -> None:

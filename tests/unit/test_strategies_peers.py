@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -15,9 +16,9 @@ import pytest
 from pytest_promptopt import strategies
 from pytest_promptopt.errors import ErrorKind, ModelError, SettingsError
 from pytest_promptopt.journal import Journal, read
-from pytest_promptopt.records import Answer, Request, Split
+from pytest_promptopt.records import Answer, CaseResult, Outcome, Request, Split
 from pytest_promptopt.refine.acceptance import Verdict
-from pytest_promptopt.refine.evaluator import StopRun
+from pytest_promptopt.refine.evaluator import StopRun, Trial
 from pytest_promptopt.refine.policies import Policies
 from pytest_promptopt.strategies import PEERS, strategy
 from pytest_promptopt.strategies.peer import divided, joined
@@ -100,6 +101,40 @@ def test_it_sees_no_validation_or_held_out_text(peer: str) -> None:
     assert len(one.requests()) >= 3
     assert "train-1-a" in "".join(one.requests()), "training cases are told"
     assert "canary" not in "".join(one.requests())
+
+
+def test_it_sees_nothing_of_what_is_taken_out_of_cases(peer: str) -> None:
+    policies = Policies(redact=lambda text: text.replace("Jane", "[name]"))
+    hidden = needs("a b c d a b c d", secret="by Jane", expected="Jane's")
+    one = world(peer, hidden, policies=policies)
+    one.run(candidates=2, max_iterations=4)
+    assert "[name]" in "".join(one.requests())
+    assert "Jane" not in "".join(one.requests())
+
+
+@dataclass
+class BesideAFrozenOne(World):
+    """Every case asks a further prompt as well, which stays as it is."""
+
+    def _results(self, trial: Trial) -> tuple[CaseResult, ...]:
+        return tuple(
+            replace(result, outcomes=tuple(map(self._with_frozen, result.outcomes)))
+            for result in super()._results(trial)
+        )
+
+    def _with_frozen(self, outcome: Outcome) -> Outcome:
+        frozen = tuple(
+            replace(call, prompt="frozen.md", key=f"frozen {call.key}", variables={"answer": call.text})
+            for call in outcome.calls
+        )
+        return replace(outcome, calls=(*outcome.calls, *frozen))
+
+
+def test_a_prompt_that_is_frozen_is_none_of_its_business(peer: str) -> None:
+    model = reflecting() if peer == "gepa" else guessing()
+    one = BesideAFrozenOne(cases(), model, [PROMPT], strategy=strategy(peer, {}))
+    result = one.result(candidates=3, max_iterations=20)
+    assert (result.outcome, result.stop) == ("improved", "target reached")
 
 
 def test_it_is_the_same_for_the_same_seed(peer: str) -> None:
