@@ -13,6 +13,7 @@ from pytest_promptopt.refine.evaluator import StopRun
 from pytest_promptopt.refine.groups import Group
 from pytest_promptopt.refine.halting import Halt, Stop
 from pytest_promptopt.refine.mishaps import STRATEGY
+from pytest_promptopt.refine.outlook import Outlook
 from pytest_promptopt.refine.screening import Screened
 from pytest_promptopt.refine.strategy import GroupSearch, Strategy
 from pytest_promptopt.refine.surroundings import Surroundings
@@ -86,6 +87,8 @@ def _version(found: object, name: str) -> Version:
     version = _instance(found, Version, name)
     for result in version.evidence(*Split):
         _instance(result, CaseResult, f"{name}.results")
+    if version.outlook is not None:
+        _instance(version.outlook, Outlook, f"{name}.outlook")
     return replace(version, id=str(version.id), overlay=dict(version.overlay))
 
 

@@ -334,6 +334,17 @@ def test_whatever_a_strategy_leaves_the_run_ends_with_a_result(name: str, left: 
         assert result.errors
 
 
+def test_a_text_of_which_a_strategy_says_nonsense_leaves_a_result() -> None:
+    class Odder(Search):
+        @property
+        def final(self) -> Version:
+            return replace(self.best, outlook="none")  # type: ignore[arg-type]
+
+    result, _ = whole_run(World(hard_cases(), GROWING, strategy=Odder))
+    assert result.errors
+    assert result.prompts[0].stop
+
+
 @pytest.mark.parametrize("error", ERRORS)
 def test_a_strategy_that_cannot_be_begun_ends_with_a_result(error: BaseException) -> None:
     def strategy(group: Group, around: Surroundings) -> Any:
