@@ -117,8 +117,9 @@ def pytest_promptopt_accept(comparison: Comparison) -> Verdict | None:
     `comparison`, a `pytest_promptopt.refine.acceptance.Comparison`, is paired: both pass rates over the cases
     that have a result under both texts, and which cases were fixed and broken. A candidate that is clearly
     better is not run on every training case: `unrun` of the `cases` are estimated. Return a `Verdict` of the
-    same module. Candidates that fix nothing in training, or break more training cases than they fix, do not
-    come here.
+    same module. Do not come here: candidates that fix none of the failing training cases they were run on,
+    but for the escape from a plateau; in the validation phase, those that do worse on training cases than
+    the best text; those that --promptopt-no-regressions forbids.
 
     Example: never accept a candidate that breaks a case::
 

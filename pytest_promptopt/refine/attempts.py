@@ -23,7 +23,8 @@ class Version:
     """Texts of a group that are or were its incumbent: the original, with the id ``0``, or a candidate.
 
     :param results: what was measured.
-    :param outlook: what is known and foreseen of the training cases; None where all were run.
+    :param outlook: what is known and foreseen of the training cases; None in a strategy that foresees
+        nothing: there `results` are all.
     """
 
     id: str

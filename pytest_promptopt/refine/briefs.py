@@ -54,6 +54,10 @@ class Briefing:
         self._expected: set[str] = set()
         self._flaky: Collection[str] | None = None
 
+    def begin(self, original: Version) -> None:
+        """Its answers tell which cases are flaky; unless this is called, those of the first incumbent do."""
+        self._flaky = {case.case for case in flaky(original.evidence(*Split))}
+
     def briefs(
         self,
         number: int,
@@ -71,8 +75,8 @@ class Briefing:
         :param most: candidates to ask for at most; None for as many as the settings allow.
         :param hurried: no turns: each prompt with failing cases is rewritten now.
         """
-        if self._flaky is None:  # the first incumbent is the original
-            self._flaky = {case.case for case in flaky(incumbent.evidence(*Split))}
+        if self._flaky is None:
+            self.begin(incumbent)
         most = most or self._settings.candidates
         failing = sum(
             result.failing is not None for split in SPLITS[phase] for result in self._steady(incumbent, split)

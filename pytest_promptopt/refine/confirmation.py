@@ -426,15 +426,17 @@ class Comparing:
         by_sample: dict[int, list[str]] = {}
         for sample, case in wanted:
             by_sample.setdefault(sample, []).append(case)
-        before = [Trial({}, tuple(cases), (sample,)) for sample, cases in by_sample.items()]
-        after = [Trial(self._winner.overlay, self._asking(trial), trial.samples) for trial in before]
-        measured = self._around.evaluator.evaluate([trial for trial in (*before, *after) if trial.cases])
-        later = iter(measured[len(before) :])
-        for trial, asked, results in zip(before, after, measured, strict=False):
+        trials: list[Trial] = []
+        for sample, cases in by_sample.items():
+            before = Trial({}, tuple(cases), (sample,))
+            trials += [before, Trial(self._winner.overlay, self._asking(before), (sample,))]
+        measured = iter(self._around.evaluator.evaluate([trial for trial in trials if trial.cases]))
+        for before, after in zip(trials[::2], trials[1::2], strict=True):
+            results = next(measured)
             self.originals += results
-            new = self._spared | {result.case.id: result for result in (next(later) if asked.cases else ())}
+            new = self._spared | {r.case.id: r for r in (next(measured) if after.cases else ())}
             for result in results:
-                toss = partial(self._toss, f"{trial.samples}-{result.case.id}")
+                toss = partial(self._toss, f"{before.samples}-{result.case.id}")
                 self._tally.add(result, new[result.case.id], toss)
 
     def _asking(self, trial: Trial) -> tuple[str, ...]:

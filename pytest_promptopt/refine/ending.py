@@ -96,8 +96,9 @@ class Ending:
 
     def make_up(self) -> None:
         """Run the final text on the cases that it was spared; it may turn out to be no better."""
-        owed = self.final.spared(self._search.group) if self.changed else ()
-        if not owed:
+        known = {r.case.id for r in self.original.evidence(*SEARCHED) if r.rate is not None}
+        owed = tuple(case for case in self.final.spared(self._search.group) if case in known)
+        if not (self.changed and owed):
             return
         self._around.policies.progress(Phase.CONFIRMATION, ", ".join(self._search.names))
         paid = self._around.paid().calls
@@ -120,7 +121,8 @@ class Ending:
         if lost or paired.gain <= EPSILON:
             why = f"fails {len(lost)} that the original passed" if lost else "is not better"
             self.notes.append(
-                f"candidate {self.final.id} {why} once it was run on all cases ({paired}), so the original stays"
+                f"candidate {self.final.id} {why} once it was run on all cases ({paired}), so the "
+                "original stays"
             )
             self.final, self.changed, self._unwritten = self.original, [], {}
             for split in SEARCHED:

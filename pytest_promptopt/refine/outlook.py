@@ -190,7 +190,8 @@ class Outlook:
             for case, verdict in self.known.items():
                 if case not in self._settled:
                     told = self.base._told.setdefault(case, [1.0] * len(LUCK))
-                    told[place] *= (passed / failed) ** verdict * ((1 - passed) / (1 - failed)) ** (1 - verdict)
+                    odds = (passed / failed) ** verdict * ((1 - passed) / (1 - failed)) ** (1 - verdict)
+                    told[place] *= odds
         self._settled.update(self.known)
 
     def foresight(self) -> Foresight:

@@ -295,7 +295,6 @@ _WIDTHS = tuple(high - low for low, high in pairwise(_EDGES))
 
 _PAIRS = tuple((breaks, fixes) for breaks in RATES for fixes in RATES)
 _CHANGES = tuple(tuple(Change(place, *pair) for pair in _PAIRS) for place in range(len(LUCK)))
-_PLACES = {pair: place for place, pair in enumerate(_PAIRS)}
 _NO_WEIGHTS = (0.0,) * len(_PAIRS)
 
 

@@ -69,7 +69,7 @@ class Race:
     ) -> None:
         self.runners = list(runners)
         self._incumbent = incumbent
-        self._order = {case: place for place, case in enumerate(order)}
+        self._order = order
         self._calls = calls
         self._sideways = sideways
         self._counted = {runner.id: len(runner.outlook.cases) for runner in runners}
@@ -109,7 +109,7 @@ class Race:
         ahead = lead.mean - max([0.0, *rivals])
         # What may not be taken yet wins nothing as it is: then all that it has ahead is still to be won.
         at_stake = -ahead if lead.chance < PROBABLY else abs(ahead)
-        queue = self.queue(runner.outlook)
+        queue = telling_order(runner.outlook, self._order, self._incumbent)
         first = min(len(queue), max(BATCH, len(runner.outlook.known) // 2))
         value, size = 0.0, first
         while True:
@@ -119,29 +119,6 @@ class Race:
                 break
             size = min(len(queue), 2 * size)
         return Move(runner, tuple(queue[:first]), value)
-
-    def queue(self, outlook: Outlook) -> list[str]:
-        """All cases that a candidate was not run on, in the order that tells most of all of them soonest.
-
-        Cases that its base passes and cases that it fails come in turns, each as often as what is not known
-        of them weighs; first those that the incumbent was run on, where the two can be compared.
-        """
-        groups: tuple[list[str], list[str]] = ([], [])
-        for case in sorted(outlook.unrun, key=self._order.__getitem__):
-            groups[outlook.before(case) < 0.5].append(case)
-        for group in groups:
-            group.sort(key=lambda case: case not in self._incumbent.known)
-        least = max(outlook.weights()) / 5
-        # However little may be broken, a text is not judged by its fixes alone.
-        weights = [max(weight, least, 1e-9) for weight in outlook.weights()]
-        queue: list[str] = []
-        taken = [0, 0]
-        while any(taken[side] < len(groups[side]) for side in (0, 1)):
-            open_sides = [side for side in (0, 1) if taken[side] < len(groups[side])]
-            side = max(open_sides, key=lambda side: (weights[side] / (taken[side] + 1), side))
-            queue.append(groups[side][taken[side]])
-            taken[side] += 1
-        return queue
 
     def _hopeless(self, runner: Runner) -> bool:
         if self._sideways:
@@ -156,6 +133,31 @@ def _fails(outlook: Outlook, case: str) -> bool:
     """Whether the text that it was made from fails a case: as it was seen to, else probably."""
     rate = outlook.base.known.get(case) if outlook.base else None
     return outlook.before(case) < 0.5 if rate is None else rate < PASSED
+
+
+def telling_order(outlook: Outlook, order: Sequence[str], incumbent: Outlook) -> list[str]:
+    """All cases that a candidate was not run on, in the order that tells most of all of them soonest.
+
+    Cases that its base passes and cases that it fails come in turns, each as often as what is not known
+    of them weighs; first those that the incumbent was run on, where the two can be compared.
+    """
+    groups: tuple[list[str], list[str]] = ([], [])
+    unrun = set(outlook.unrun)
+    for case in (case for case in order if case in unrun):
+        groups[outlook.before(case) < 0.5].append(case)
+    for group in groups:
+        group.sort(key=lambda case: case not in incumbent.known)
+    least = max(outlook.weights()) / 5
+    # However little may be broken, a text is not judged by its fixes alone.
+    weights = [max(weight, least, 1e-9) for weight in outlook.weights()]
+    queue: list[str] = []
+    taken = [0, 0]
+    while any(taken[side] < len(groups[side]) for side in (0, 1)):
+        open_sides = [side for side in (0, 1) if taken[side] < len(groups[side])]
+        side = max(open_sides, key=lambda side: (weights[side] / (taken[side] + 1), side))
+        queue.append(groups[side][taken[side]])
+        taken[side] += 1
+    return queue
 
 
 def _gain(distance: float, moved: float) -> float:

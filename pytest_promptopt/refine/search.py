@@ -13,18 +13,18 @@ from pytest_promptopt.refine.acceptance import EPSILON, compare, foreseen, holds
 from pytest_promptopt.refine.attempts import ACCEPTED, MERGED, REJECTED, Attempt, Version, undecided
 from pytest_promptopt.refine.briefs import Briefing
 from pytest_promptopt.refine.checks import Passages, inputs
-from pytest_promptopt.refine.confirmation import foreseen_calls
+from pytest_promptopt.refine.confirmation import foreseen_calls, least_pairs
 from pytest_promptopt.refine.demonstrating import Demonstrating
 from pytest_promptopt.refine.economy import SHARE, Economy, Payoff, Prospect, best_of
 from pytest_promptopt.refine.evaluator import StopRun, Trial
 from pytest_promptopt.refine.examples import shown_by
 from pytest_promptopt.refine.frame import SEARCHED, SearchFrame
 from pytest_promptopt.refine.groups import Group
-from pytest_promptopt.refine.halting import Halt, Phase, Stop
+from pytest_promptopt.refine.halting import DECIDING, Halt, Phase, Stop
 from pytest_promptopt.refine.labels import balanced_accuracy
 from pytest_promptopt.refine.outlook import Outlook, outlook_of
 from pytest_promptopt.refine.posterior import RATES, Kind, Learning
-from pytest_promptopt.refine.race import BATCH, Move, Race, Runner
+from pytest_promptopt.refine.race import BATCH, Move, Race, Runner, telling_order
 from pytest_promptopt.refine.shares import ENOUGH_CASES
 from pytest_promptopt.refine.surroundings import Surroundings
 from pytest_promptopt.refine.workshop import Workshop
@@ -116,6 +116,10 @@ class Search(SearchFrame):
             if result.rate is not None and result.case.id not in shown
         }
         self.original = self.best = replace(self.original, outlook=outlook_of(rates, self._learning))
+        if needless is None and not rates:
+            return Stop(
+                Halt.NO_EVIDENCE, "every training case with a result stands in the prompt as an example"
+            )
         settings = self.around.settings
         first = settings.candidates + 1 + RUN_SHARE * len(rates) * self._calls_per_case
         self._economy = Economy(floor=settings.least_gain / 100 * len(rates) / 100, cost=first)
@@ -139,12 +143,15 @@ class Search(SearchFrame):
         for version, results in zip(versions, measured, strict=True):
             self.around.record_results(version.id, results)
         rates = {result.case.id: result.rate for result in measured[0] if result.rate is not None}
-        wider = []
+        wider: list[Version] = []
         for version, results in zip(versions, measured, strict=True):  # the original first: it is the base
             assert version.outlook is not None
-            version.outlook.widen(rates)
+            shown = self._shown(version) if wider else ()
+            version.outlook.widen(case for case in rates if case not in shown)
             wider.append(version.ran(results))
-        self.original, self.best = wider[0], wider[-1]
+            self.original = wider[0]
+        self.best = wider[-1]
+        self._rates = []  # those so far are of fewer cases
         self.checks.training = Passages(inputs(self.original.results[Split.TRAIN]))
         return any(result.failing is not None for result in measured[-1])
 
@@ -153,7 +160,7 @@ class Search(SearchFrame):
         if not self._waiting:
             return
         cases = self.best.foresight.cases
-        low, high = wilson(self.best.rate, cases)
+        low, high = wilson(self.best.rate, self.best.foresight.run)
         self.notes.append(
             f"searched with {cases} of {cases + len(self._waiting)} training cases, drawn at "
             f"random: the pass rate on all of them is between {low:.0%} and {high:.0%} (95 % interval)"
@@ -165,15 +172,17 @@ class Search(SearchFrame):
         while True:
             self._give_way()
             self._set_aside()
-            stop = self.halted(phase, self.best) or self._unpaid(phase)
-            escape = stop is not None and stop.halt == Halt.PLATEAU and not escaped
+            unpaid = self._unpaid(phase)
+            stop = self.halted(phase, self.best) or unpaid
+            out_of_calls = unpaid is not None and unpaid.halt == Halt.BUDGET
+            escape = stop is not None and stop.halt == Halt.PLATEAU and not escaped and not out_of_calls
             if stop and stop.halt == Halt.TARGET and self.best.owed and self._fits(len(self.best.owed)):
                 self._run_incumbent(self.best.owed)
                 continue
             if stop and not escape:
                 return stop
             self._escaping, escaped = escape, escaped or escape
-            runs, count = self.screen.runs, self._worth_asking(phase)
+            runs, count = self.screen.runs, self._worth_asking()
             least = self._prospects()[max(0, count - 1)].calls
             if phase is Phase.TRAINING:
                 self._look_for_failures(count)
@@ -181,11 +190,12 @@ class Search(SearchFrame):
                 if not (self._failing() or self.best.owed) and (stop := self.halted(phase, self.best)):
                     return stop
             incumbent, failing = self.best.id, self._open(phase)
-            self._iterate(phase, count)
+            attempts = self._iterate(phase, count)
             if self.best.id == incumbent and phase is Phase.TRAINING:
                 self._recover()
             won = (failing - self._open(phase)) / failing if failing else 0.0
-            self._economy.note(won, count + self._calls_for(self.screen.runs - runs), least)
+            asked = sum(attempt.kind in (Kind.REWRITE, Kind.MERGE) for attempt in attempts)
+            self._economy.note(won, asked + self._calls_for(self.screen.runs - runs), least)
 
     def _give_way(self) -> None:
         """An incumbent that cannot be rendered for a further case gives way to the one before it."""
@@ -251,6 +261,11 @@ class Search(SearchFrame):
             calls = min(calls or self._least_confirmation, self._most_confirmation)
         return self._calls_for(spared) + calls
 
+    def _least_judging(self, version: Version) -> int:
+        """Calls without which a text cannot be judged at all, however good it is."""
+        fresh = 2 * least_pairs(self.around.settings.alpha)
+        return self._calls_for(len(version.spared(self.group)) + fresh)
+
     def _gained(self, version: Version) -> tuple[float, float]:
         """How many training cases a text is expected to fix and to break of the original's."""
         if version is self.original or version.outlook is None or self.original.outlook is None:
@@ -262,13 +277,13 @@ class Search(SearchFrame):
         fixed = math.fsum(max(0.0, after - before) for before, after in pairs)
         return fixed, math.fsum(max(0.0, before - after) for before, after in pairs)
 
-    def _price(self, phase: Phase) -> float:
+    def _price(self) -> float:
         """What a call would win elsewhere, in cases."""
         return self._economy.price(self._prospects(), self.around.purse.free())
 
     # ---------------------------------------------------------------------------------------------- iteration
 
-    def _iterate(self, phase: Phase, count: int) -> None:
+    def _iterate(self, phase: Phase, count: int) -> list[Attempt]:
         """Ask for candidates, run them, merge what fixes different cases, keep the best if it is better."""
         number = len(self.iterations) + 1
         hurried = self._hurried()
@@ -277,15 +292,20 @@ class Search(SearchFrame):
         )
         if hurried:
             self._join(attempts)
-        drawn = self._worth_drawing(phase, max(count, 2))
+        drawn = self._worth_drawing(max(count, 2))
         attempts += self._demonstrating.drawn(number, len(attempts) + 1, self.best, drawn)
+        self._decide(attempts, phase)
+        return attempts
+
+    def _decide(self, attempts: list[Attempt], phase: Phase) -> None:
+        """Judge candidates and end the iteration; raises `StopRun` after that, if one cut it off."""
         cut_off: StopRun | None = None
         try:
             self._judge(undecided(attempts), attempts, phase)
         except StopRun as stopped:
             cut_off = stopped
         self._keep_best(attempts, phase)
-        self._briefing.learn(number, attempts)
+        self._briefing.learn(len(self.iterations) + 1, attempts)
         self.finished(phase, attempts, self.best)
         if cut_off:
             raise cut_off
@@ -317,28 +337,29 @@ class Search(SearchFrame):
             for count in range(1, self.around.settings.candidates + 1)
         ]
 
-    def _worth_asking(self, phase: Phase) -> int:
+    def _worth_asking(self) -> int:
         """How many candidates to ask for: where their gain less the price of their calls is highest."""
         if not self.around.settings.writing:
             return 0
-        price, prospects = self._price(phase), self._prospects()
+        price, prospects = self._price(), self._prospects()
         worth = [prospect.gain - price * prospect.calls for prospect in prospects]
         return worth.index(max(worth)) + 1
 
-    def _worth_drawing(self, phase: Phase, most: int) -> int:
+    def _worth_drawing(self, most: int) -> int:
         """How many sets of examples to try beside: as many as they have paid.
 
         Where calls are short they wait until rewriting has paid little.
         """
         examples, rewrites = self._ways[Kind.EXAMPLES], self._ways[Kind.REWRITE]
         if not examples.tries:
-            return int(not self._short(phase) or rewrites.expected < SHARE / 2 or not self.around.settings.writing)
+            paid_little = rewrites.expected < SHARE / 2 or not self.around.settings.writing
+            return int(paid_little or not self._short())
         paid, other = examples.expected**2, rewrites.expected**2 * self.around.settings.writing
         return round(most * paid / (paid + other))
 
-    def _short(self, phase: Phase) -> bool:
+    def _short(self) -> bool:
         """Whether calls are so few that they go first where they win most."""
-        return self._price(phase) > 2 * self._economy.floor
+        return self._price() > 2 * self._economy.floor
 
     def _next_id(self, attempts: Sequence[Attempt]) -> str:
         return f"{len(self.iterations) + 1}.{len(attempts) + 1}"
@@ -358,7 +379,8 @@ class Search(SearchFrame):
             likely = [case for case in order if outlook.chance(case) < LIKELY] or order[:missing] * (
                 not self._failing()
             )
-            if not likely or not self._run_incumbent(likely[:missing]):
+            wanted_now = missing if self._fits(missing) or self._failing() else ENOUGH_CASES
+            if not likely or not self._run_incumbent(likely[:wanted_now]):
                 return
 
     def _run_incumbent(self, cases: Sequence[str]) -> bool:
@@ -388,12 +410,9 @@ class Search(SearchFrame):
         examined = (self.best.id, *failing)
         if self.best is self.original or len(failing) < 2 or examined in self._examined:
             return
-        if not self._fits(2 * BLAMING):
+        if not self._worth_curing(len(failing)):
             return
-        if (
-            self._curing.expected * len(failing)
-            < self._price(Phase.TRAINING) * BLAMING * self._calls_per_case
-        ):
+        if len(self.iterations) >= self.around.settings.max_iterations:
             return
         self._examined.add(examined)
         self.begun(Phase.TRAINING, self.best)
@@ -401,9 +420,14 @@ class Search(SearchFrame):
         if cured is None:
             self._curing.note(0.0)
             return
-        self._judge([cured], [cured], Phase.TRAINING)
-        self._keep_best([cured], Phase.TRAINING)
-        self.finished(Phase.TRAINING, [cured], self.best)
+        before = self._open(Phase.TRAINING)
+        self._decide([cured], Phase.TRAINING)
+        self._curing.note((before - self._open(Phase.TRAINING)) / max(1.0, before))
+
+    def _worth_curing(self, broken: int) -> bool:
+        """Whether a search for the passage to blame for so many failing cases promises more than it costs."""
+        cost = BLAMING * self._calls_per_case
+        return self._fits(2 * BLAMING) and self._curing.expected * broken >= self._price() * cost
 
     # ---------------------------------------------------------------------------------------------- judging
 
@@ -417,12 +441,46 @@ class Search(SearchFrame):
         contenders = undecided(contenders)
         self._note_ways(contenders, base)
         leader = self._leader(contenders)
+        while leader is not None and self._looked_closer(leader, phase):
+            contenders = undecided(contenders)
+            leader = self._leader(contenders)
         if leader is not None and (merged := self._merged(leader, contenders, attempts)):
             leader = self._follow(merged, leader, attempts, phase, self._merging)
         if leader is not None and (cured := self._cured(leader, attempts)):
             self._follow(cured, leader, attempts, phase, self._curing)
         if phase is Phase.VALIDATION:
             self._measure_validation(attempts)
+
+    def _looked_closer(self, attempt: Attempt, phase: Phase) -> bool:
+        """Run one that would be the next incumbent on more cases; whether it was.
+
+        So what is shown of it is near the truth, and what it breaks is seen while it can be mended. Where
+        calls are short they win more elsewhere.
+        """
+        outlook, purse, incumbent = attempt.outlook, self.around.purse, self.best.outlook
+        if attempt.verdict or outlook is None or phase is not Phase.TRAINING or self._short():
+            return False
+        if not self.around.policies.accept(attempt.compared[Split.TRAIN]).accepted:
+            return False
+        assert incumbent is not None
+        cases = telling_order(outlook, self._order(), incumbent)[: max(0, LOOK - len(outlook.known))]
+        left = purse.left()
+        if not cases or (left is not None and left < self._least_judging(attempt.kept())):
+            return False
+        purse.keep(self.group.key, 0)  # what it is run on now it does not owe at the end
+        try:
+            (results,) = self.evaluate([attempt.overlay], cases)
+        except StopRun:
+            return False  # so will whatever is tried next
+        finally:
+            self._set_aside()
+        self.around.record_results(attempt.id, results)
+        attempt.ran(results)
+        self.refuse([attempt])
+        if not attempt.verdict:
+            outlook.settle()
+            self._compare(attempt)
+        return True
 
     def _follow(
         self, made: Attempt, leader: Attempt, attempts: list[Attempt], phase: Phase, payoff: Payoff
@@ -435,6 +493,8 @@ class Search(SearchFrame):
         assert leader.outlook is not None
         outlook = made.outlook = self._outlook(leader.outlook, made)
         self._race([made], leader.outlook, phase)
+        if outlook.lead(leader.outlook).mean > 0:
+            self._looked_closer(made, phase)
         if made.verdict:
             payoff.note(0.0)
             return leader
@@ -475,7 +535,7 @@ class Search(SearchFrame):
             calls=self._calls_per_case,
             sideways=self._escaping or phase is Phase.VALIDATION,
         )
-        while moves := self._affordable(race.moves(self._price(phase))):
+        while moves := self._affordable(race.moves(self._price())):
             trials = [Trial(by_id[move.runner.id].overlay, move.cases) for move in moves]
             measured = self.around.evaluator.evaluate(trials)
             for move, results in zip(moves, measured, strict=True):
@@ -542,7 +602,7 @@ class Search(SearchFrame):
         """One candidate that does what the leader and others do, where that promises more than it costs."""
         assert leader.outlook is not None
         fixed = set(leader.compared[Split.TRAIN].fixed)
-        failed = {case for case, rate in leader.outlook.known.items() if rate < 0.5}
+        failed = {case for case, rate in leader.outlook.known.items() if rate < 1 - EPSILON}
         parts, more = [leader], set[str]()
         for other in sorted(contenders, key=lambda one: rank(one.compared[Split.TRAIN])):
             beyond = set(other.compared[Split.TRAIN].fixed) - fixed - more
@@ -556,17 +616,14 @@ class Search(SearchFrame):
         # Among the failing cases that both were run on, the others fix this share; so they may of all.
         promised = len(more) / max(1, len(failed)) * self._open_of(leader.outlook)
         cost = 1 + 2 * ENOUGH_CASES * self._calls_per_case
-        if self._merging.expected * promised < self._price(Phase.TRAINING) * cost:
+        if self._merging.expected * promised < self._price() * cost:
             return None
         return self._workshop.merged(self._next_id(attempts), parts, self.best)
 
     def _cured(self, leader: Attempt, attempts: Sequence[Attempt]) -> Attempt | None:
         """The leader without the passage to blame for what it breaks; None where that is not worth calls."""
         broken = leader.compared[Split.TRAIN].broken
-        cost = BLAMING * self._calls_per_case
-        if len(broken) < 2 or not self._fits(2 * BLAMING):
-            return None
-        if self._curing.expected * len(broken) < self._price(Phase.TRAINING) * cost:
+        if len(broken) < 2 or not self._worth_curing(len(broken)):
             return None
         cured = self._workshop.cured(self._next_id(attempts), leader, self.best)
         if cured is None:
@@ -575,58 +632,28 @@ class Search(SearchFrame):
 
     def _keep_best(self, attempts: Sequence[Attempt], phase: Phase) -> None:
         """The best candidate that the acceptance rule takes is the new incumbent; the others are rejected."""
-        ran = [a for a in undecided(attempts) if a.results.get(Split.TRAIN)]
-        deciding = Split.TRAIN if phase is Phase.TRAINING else Split.VALIDATION
-        looked = set[str]()
+        ran = [attempt for attempt in undecided(attempts) if attempt.results.get(Split.TRAIN)]
         for attempt in ran:
+            self._compare(attempt)
             self._accept(attempt, phase)
-        while ranked := sorted(undecided(ran), key=lambda attempt: rank(attempt.compared[deciding])):
-            leader = ranked[0]
-            if leader.id not in looked and self._looked_closer(leader, phase):
-                looked.add(leader.id)
-                self._accept(leader, phase)
-                continue
-            leader.verdict = ACCEPTED
-            self.best = leader.kept()
+        ranked = sorted(undecided(ran), key=lambda attempt: rank(attempt.compared[DECIDING[phase]]))
+        for attempt in ranked[:1]:
+            attempt.verdict = ACCEPTED
+            self.best = attempt.kept()
             self._accepted.append(self.best)
-            for attempt in ranked[1:]:
-                attempt.decide(REJECTED, f"candidate {self.best.id} goes before it; {attempt.why}")
-            break
+        for attempt in ranked[1:]:
+            attempt.decide(REJECTED, f"candidate {self.best.id} goes before it; {attempt.why}")
         for attempt in undecided(attempts):
             attempt.decide(REJECTED, "no calls were left to run it")
 
-    def _looked_closer(self, attempt: Attempt, phase: Phase) -> bool:
-        """Run the next incumbent on more cases before it takes that place; whether there were any."""
-        outlook = attempt.outlook
-        assert outlook is not None
-        if phase is not Phase.TRAINING or not outlook.unrun or self._short(phase):
-            return False
-        assert self.best.outlook is not None
-        race = Race([], self.best.outlook, self._order())
-        cases = race.queue(outlook)[: max(0, LOOK - len(outlook.known))]
-        purse, left = self.around.purse, self.around.purse.left()
-        calls = self._calls_for(len(cases))
-        if not cases or (left is not None and left < calls + self._judging(attempt.kept()) - self._calls_for(len(cases))):
-            return False
-        purse.keep(self.group.key, 0)
-        (results,) = self.evaluate([attempt.overlay], cases)
-        self.around.record_results(attempt.id, results)
-        attempt.ran(results)
-        self.refuse([attempt])
-        if attempt.outlook is not None:
-            attempt.outlook.settle()
-        self._set_aside()
-        return True
-
     def _accept(self, attempt: Attempt, phase: Phase) -> None:
         """Reject a candidate that the acceptance rule does not take, or that loses what may not be lost."""
-        self._compare(attempt)
         if lost := self.regressions(attempt):
             attempt.decide(REJECTED, f"it fails {len(lost)} that the original passed: {', '.join(lost)}")
             return
         left = self.around.purse.left()
-        if left is not None and (judging := self._judging(attempt.kept())) > left:
-            attempt.decide(REJECTED, f"judging it takes {judging} calls, and {left} are left")
+        if left is not None and (least := self._least_judging(attempt.kept())) > left:
+            attempt.decide(REJECTED, f"judging it takes {least} calls at least, and {left} are left")
             return
         training = attempt.compared[Split.TRAIN]
         if phase is Phase.TRAINING and not self._escaping and (failing := self._unfixed(attempt)):
@@ -678,10 +705,13 @@ class Search(SearchFrame):
         measured = self.evaluate(overlays, self.group.ids(Split.VALIDATION))
         for version, results in zip(versions, measured, strict=True):
             self.around.record_results(version.id, results)
-        return [
+        scored = [
             replace(version, results={**version.results, Split.VALIDATION: results})
             for version, results in zip(versions, measured, strict=True)
         ]
+        by_id = {version.id: version for version in scored}
+        self._accepted = [by_id.get(version.id, version) for version in self._accepted]
+        return scored
 
     def _measure_validation(self, attempts: Sequence[Attempt]) -> None:
         """Run those on validation that keep what was learned in training."""
@@ -692,6 +722,8 @@ class Search(SearchFrame):
             and holds(compare(self.best.evidence(Split.TRAIN), ran))
         ]
         if not self._fits(len(tried) * len(self.group.ids(Split.VALIDATION))):
+            for attempt in tried:
+                attempt.decide(REJECTED, "no calls were left to run it on the validation cases")
             return
         measured = self.evaluate([attempt.overlay for attempt in tried], self.group.ids(Split.VALIDATION))
         before = self.best.results[Split.VALIDATION]

@@ -19,6 +19,7 @@ class Hybrid(Search):
     """The search `refine`, from the best text of two generations of `evolve` on."""
 
     def search(self) -> Stop:
+        self._briefing.begin(self.original)
         start = Evolve(self.group, self.around, generations=GENERATIONS)
         start.original = start.best = self.original
         start.checks, start.iterations, start.paid_before = self.checks, self.iterations, self.paid_before

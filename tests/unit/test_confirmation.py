@@ -316,26 +316,26 @@ class TestWhatIsForeseen:
         assert most_pairs(1, 1e-300) == 997
 
     def test_a_large_gain_takes_a_handful_of_looks_and_a_small_one_more(self) -> None:
-        calls = [foreseen_calls(75, fixed, 0, 0.05, pair=2) for fixed in (75, 40, 22, 8)]
+        calls = [foreseen_calls(75, fixed, 0, 0.05, each=1) for fixed in (75, 40, 22, 8)]
         assert calls == sorted(calls)
         assert calls[0] == 12
         assert 20 <= calls[1] <= 40
         assert 50 <= calls[2] <= 80
-        assert foreseen_calls(75, 22, 8, 0.05, pair=2) > calls[2], "what breaks by chance counts"
-        assert foreseen_calls(75, 40, 0, 0.05, pair=4) == 2 * calls[1]
+        assert foreseen_calls(75, 22, 8, 0.05, each=1) > calls[2], "what breaks by chance counts"
+        assert foreseen_calls(75, 40, 0, 0.05, each=2) == 2 * calls[1]
 
     def test_what_cannot_be_shown_sensibly_is_foreseen_as_nothing(self) -> None:
-        assert foreseen_calls(75, 8, 8, 0.05, pair=2) == 0
-        assert foreseen_calls(75, 8, 9, 0.05, pair=2) == 0
-        assert foreseen_calls(75, 20, 18, 0.05, pair=2) == 0
-        assert foreseen_calls(0, 3, 0, 0.05, pair=2) == 0
+        assert foreseen_calls(75, 8, 8, 0.05, each=1) == 0
+        assert foreseen_calls(75, 8, 9, 0.05, each=1) == 0
+        assert foreseen_calls(75, 20, 18, 0.05, each=1) == 0
+        assert foreseen_calls(0, 3, 0, 0.05, each=1) == 0
 
     @pytest.mark.parametrize(("before", "after"), [(0.0, 1.0), (0.5, 0.8), (0.3, 0.9), (0.6, 0.8)])
     def test_the_calls_foreseen_show_it_about_nine_times_out_of_ten(
         self, before: float, after: float
     ) -> None:
         fixed, broken = 75 * after * (1 - before), 75 * before * (1 - after)
-        ceiling = foreseen_calls(75, fixed, broken, 0.05, pair=2)
+        ceiling = foreseen_calls(75, fixed, broken, 0.05, each=1)
         found = many([(before, after)] * 75, runs=100, ceiling=ceiling)
         assert 0.8 * len(found) <= improved(found)
 
@@ -346,10 +346,10 @@ class TestWhatIsForeseen:
             world, lambda requests: [], SETTINGS, Policies(), None, lambda: {}, Purse(lambda: 0)
         )
         found = Comparing(group(100 + further), *world.searched(), around, first=1).run()
-        assert found.needed == foreseen_calls(100, 20, 0, SETTINGS.alpha, pair=2)
+        assert found.needed == foreseen_calls(100, 20, 0, SETTINGS.alpha, each=1)
 
     def test_before_anything_is_known_thirty_points_are_planned_for(self) -> None:
-        assert usual_calls([group(75)], None, 0.05) == foreseen_calls(75, 22.5, 0, 0.05, pair=2)
+        assert usual_calls([group(75)], None, 0.05) == foreseen_calls(75, 22.5, 0, 0.05, each=1)
         assert usual_calls([group(75)], 100, 0.05) == 25
         assert usual_calls([group(1), group(1)], None, 0.05) == 24, "all that are ever asked of one case"
 

@@ -104,15 +104,21 @@ def test_a_text_of_another_kind_counts_half() -> None:
 def test_texts_that_are_run_side_by_side_tell_of_one_another_and_none_of_itself() -> None:
     learning = Learning()
     seen = [sure(True, 0.0, 6), sure(True, 1.0, 4)]
-    alone = learning.belief(Kind.REWRITE, seen)
-    learning.suppose({"1.1": (Kind.REWRITE, alone)})
+    alone = learning.belief(Kind.REWRITE, seen, "1.1")
+    learning.learn(Kind.REWRITE, alone, "1.1")
     assert learning.belief(Kind.REWRITE, seen, "1.1") == alone
-    assert (
-        learning.belief(Kind.REWRITE, [], "1.2").breaks[0]
-        > learning.belief(Kind.REWRITE, [], "1.1").breaks[0]
-    )
-    learning.suppose({})
-    assert learning.belief(Kind.REWRITE, seen) == alone
+    unknown = [learning.belief(Kind.REWRITE, [], name).breaks[0] for name in ("1.1", "1.2")]
+    assert unknown[0] < unknown[1], "its own verdicts do not count twice"
+
+
+def test_what_is_learned_of_a_text_later_takes_the_place_of_what_was_learned_before() -> None:
+    first, later = [sure(True, 0.0, 6)], [sure(True, 0.0, 6), sure(True, 1.0, 30)]
+    twice, once = Learning(), Learning()
+    for seen in (first, later):
+        twice.learn(Kind.CUT, twice.belief(Kind.CUT, seen, "1.1"), "1.1")
+    once.learn(Kind.CUT, once.belief(Kind.CUT, later, "1.1"), "1.1")
+    assert twice.family(Kind.CUT) == once.family(Kind.CUT)
+    assert twice.luck == once.luck
 
 
 def test_a_thousand_surprising_verdicts_are_no_trouble() -> None:
