@@ -84,7 +84,7 @@ def failure_of(
     """
     error, traceback = _innermost(excinfo.value, excinfo.tb)
     place = Place.of(traceback, rootdir)
-    failure = Failure(type(error).__name__, _message(error), place.where, check=place.text)
+    failure = Failure(type(error).__name__, _message(error), place.where, check=place.told)
     if not isinstance(error, (AssertionError, pytest.fail.Exception)):
         return failure
     if place.asserted is not None:
@@ -97,7 +97,7 @@ def failure_of(
         reason = _called_reason(place.statement.value, traceback, place)
     else:
         reason = reason_of(None, _of_one_assert(compared, place), {}) if place.statement is None else None
-    scene = Scene(calls, function=place.function, local=place.local, stated=stated)
+    scene = Scene(calls, function=place.function, local=place.local, names=place.names, stated=stated)
     return failure if reason is None else _with_reason(failure, reason, scene)
 
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pytest_promptopt.evaluation.asserts import MIRRORED, TURNED, Comparison, symbol_of
+from pytest_promptopt.evaluation.lookups import LookedUp
 from pytest_promptopt.evaluation.sourcefile import Function
 from pytest_promptopt.evaluation.testsource import (
     ASKING,
@@ -34,9 +35,11 @@ class Scene:
         *,
         function: Function | None = None,
         local: Mapping[str, Any] | None = None,
+        names: Mapping[str, Any] | None = None,
         stated: Any | None = None,
     ) -> None:
         """:param function: the function around it, None without a source; `local` are its variables.
+        :param names: what all names mean there.
         :param stated: what the test's source says that it expects, None if not known.
         """
         self._calls = calls
@@ -46,6 +49,7 @@ class Scene:
         given = {name for name, value in (local or {}).items() if isinstance(value, Completion)}
         self._made = given if function is None else tainted(function, self._roots, given)
         self._sources = {} if function is None else assigned_once(function, self._made - given)
+        self._names = names or {}
         #: With several calls a name says which answer is meant.
         self._answers = given if len(calls) == 1 else set()
 
@@ -113,32 +117,39 @@ class Scene:
     def source(self, node: ast.expr) -> str:
         """The source of `node`, with ``answer`` for what asks the model."""
         roots = self._roots if len(self._calls) == 1 else frozenset[str]()
-        shown = _Answers(roots, self._answers, self._sources).visit(copy.deepcopy(node))
+        shown = _Answers(roots, self._answers, self._sources, self._names).visit(copy.deepcopy(node))
         return ast.unparse(shown)[:MAX_SOURCE]
 
 
-class _Answers(ast.NodeTransformer):
+class _Answers(LookedUp):
     """Puts ``answer`` for a call of the prompt and for a name that holds its answer, and what other names
     were made of.
     """
 
-    def __init__(self, roots: frozenset[str], names: set[str], sources: Mapping[str, ast.expr]) -> None:
+    def __init__(
+        self,
+        roots: frozenset[str],
+        answers: set[str],
+        sources: Mapping[str, ast.expr],
+        names: Mapping[str, Any],
+    ) -> None:
+        super().__init__(names)
         self._roots = roots
-        self._names = names
+        self._answers = answers
         self._sources = dict(sources)
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
-        return ast.Name("answer") if root_of(node.func) in self._roots else self.generic_visit(node)
+        return ast.Name("answer") if root_of(node.func) in self._roots else super().visit_Call(node)
 
     def visit_Await(self, node: ast.Await) -> ast.AST:
         inside = self.visit(node.value)
         return inside if isinstance(inside, ast.Name) and inside.id == "answer" else node
 
     def visit_NamedExpr(self, node: ast.NamedExpr) -> ast.AST:
-        return ast.Name("answer") if node.target.id in self._names else self.generic_visit(node)
+        return ast.Name("answer") if node.target.id in self._answers else self.generic_visit(node)
 
     def visit_Name(self, node: ast.Name) -> ast.AST:
-        if node.id in self._names:
+        if node.id in self._answers:
             return ast.Name("answer")
         source = self._sources.pop(node.id, None)  # each but once: it may be made of itself
         return node if source is None else self.visit(copy.deepcopy(source))

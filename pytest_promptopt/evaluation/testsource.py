@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import copy
 import re
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
@@ -15,6 +16,8 @@ from pytest_promptopt.evaluation.sourcefile import Function, source_file
 
 #: Characters of a test's source that are kept: what stands in a request is paid for every time.
 MAX_CHECK = 1_500
+#: In a longer source, characters of a literal list or dict.
+MAX_TABLE = 200
 #: The fixtures that ask the model.
 ASKING = frozenset(("prompt", "prompts"))
 #: Functions and methods whose results are no value of the answer.
@@ -171,8 +174,26 @@ def _text_of(node: Function, lines: Sequence[str]) -> str:
         text = textwrap.dedent("\n".join(lines[first - 1 : last]))
     keyword = "async def" if isinstance(node, ast.AsyncFunctionDef) else "def"
     head = f"{keyword} {node.name}({', '.join(a.arg for a in node.args.args)}):\n"
-    text = head + textwrap.indent(text, "    ")
-    return text if len(text) <= MAX_CHECK else text[: MAX_CHECK - 2].rstrip() + " …"
+    whole = head + textwrap.indent(text, "    ")
+    return whole if len(whole) <= MAX_CHECK else head + _end_of(body, MAX_CHECK - len(head))
+
+
+def _end_of(body: Sequence[ast.stmt], room: int) -> str:
+    """The last statements, which assert something, as many as fit, without long tables; it can be parsed."""
+    end = ""
+    for statement in reversed(body):
+        text = textwrap.indent(ast.unparse(_WithoutTables().visit(copy.deepcopy(statement))), "    ")
+        if len(text) + len(end) + len("    ...\n\n") > room:
+            return f"    ...\n{end}".rstrip()
+        end = f"{text}\n{end}"
+    return end.rstrip()
+
+
+class _WithoutTables(ast.NodeTransformer):
+    def _shortened(self, node: ast.expr) -> ast.AST:
+        return ast.Constant(...) if len(ast.unparse(node)) > MAX_TABLE else node
+
+    visit_Dict = visit_List = visit_Tuple = visit_Set = _shortened
 
 
 def _equalities(

@@ -346,3 +346,39 @@ def test_what_ends_after_the_prompt_is_used_is_a_failing_answer(example: Example
     found = failures(example, f"def test_it(prompt):\n    {body}")
     assert found["test_it"]["error"] is None
     assert found["test_it"]["kind"] in ("AssertionError", "KeyError")
+
+
+@pytest.mark.parametrize(
+    ("check", "constraint", "statement"),
+    [
+        ('is_good(answer, {"one": "a", "two": "HIDDEN"}[name])', "is_good(answer, 'a')", None),
+        ('is_good(answer, {"one": "a", "two": "HIDDEN"}.get(name))', "is_good(answer, 'a')", None),
+        ('is_good(answer, "a" if name == "one" else "HIDDEN")', "is_good(answer, 'a')", None),
+        ('is_good(answer, ["a", "HIDDEN"][place()])', "is_good(answer, ...)", None),
+        (
+            'answer.startswith(({"one": "x", "two": "HIDDEN"}[name], "y"))',
+            "answer.startswith(('x', 'y'))",
+            None,
+        ),
+        ('is_good(answer, "a")  # "two" wants HIDDEN', "is_good(answer, 'a')", "assert is_good(answer, 'a')"),
+    ],
+)
+def test_what_other_cases_would_look_up_is_in_no_failure(
+    example: Example, check: str, constraint: str, statement: str | None
+) -> None:
+    source = f"""
+    def is_good(answer, wanted):
+        return False
+
+    def place():
+        return 0
+
+    @pytest.mark.parametrize("name", ["one"])
+    def test_it(prompt, name):
+        answer = prompt(q="b")
+        assert {check}
+    """
+    failure = failures(example, source)["test_it[one]"]
+    assert failure["constraint"] == constraint
+    assert failure["check"] == (statement or f"assert {constraint}")
+    assert "HIDDEN" not in str(failure)
