@@ -411,6 +411,40 @@ class TestOtherFailures:
         category = only(describe([result("t", failure, call("As an AI I think so"))]))
         assert (category.name, '"As an AI" (1)' in category.observed) == ("forbidden content", True)
 
+    @pytest.mark.parametrize(
+        ("failure", "answer"),
+        [
+            (constraint("!=", "answer != 'see order'", "See order"), "see order"),
+            (constraint("!=", "answer['queue'] != 'see order'", "see order"), '{"queue": "see order"}'),
+            (constraint("not in", "answer not in ('see order', 'x')", "see order"), "see order"),
+            (constraint("is not", "answer is not Queue.ORDER", "see order"), "see order"),
+        ],
+    )
+    def test_an_answer_that_the_test_forbids(self, failure: Failure, answer: str) -> None:
+        category = only(describe([result("t", failure, call(answer))]))
+        assert category.name == "forbidden content"
+        assert category.fix.casefold() == 'rule out by name: "see order"'
+
+    @pytest.mark.parametrize(
+        "failure",
+        [
+            constraint("is not", r"re.search('ORD-\\d+', answer) is not None"),
+            constraint("is not", "answer.json().get('total') is not None"),
+            constraint("!=", "answer.find('refund') != -1", -1),
+            constraint("!=", "len(answer) != 0", 0),
+            constraint("!=", "('order' in answer) != True", True),
+            constraint("!=", "answer.json() != []", []),
+            constraint("not in", "5 not in answer.json()", [1, 5]),
+            constraint("!=", "type(answer).__name__ != 'dict'", "dict"),
+        ],
+    )
+    def test_what_is_no_text_of_the_answer_is_not_told_as_forbidden(self, failure: Failure) -> None:
+        feedback = describe([result("t", failure, call("see order"))])
+        assert only(feedback).name == "wrong value"
+        assert f"must hold: {failure.constraint}" in only(feedback).fix
+        assert "rule out" not in only(feedback).fix
+        assert f"must hold: {failure.constraint}" in feedback.failed[0].difference
+
     def test_an_exception_names_its_kind_and_place(self) -> None:
         failure = raised("ZeroDivisionError", "division by zero")
         category = only(describe([result("t", failure, call("x"))]))
