@@ -149,6 +149,8 @@ def _with_reason(failure: Failure, reason: Reason, scene: Scene) -> Failure:
     actual = first.right if right else first.left
     if len(turned) == 1 and first.operator == "==":
         wanted = settled(first.right, actual)
+        if scene.measures(first):
+            return _constrained(failure, "matches", actual, scene.constraint(first, actual_right=False))
         if not is_matcher(wanted):
             return replace(failure, operator="==", expected=readable(wanted), actual=readable(actual))
         first = replace(first, operator="matches")

@@ -15,6 +15,7 @@ from pytest_promptopt.evaluation.testsource import (
     ASKING,
     arguments_of,
     assigned_once,
+    is_measure,
     root_of,
     tainted,
     touches,
@@ -48,7 +49,8 @@ class Scene:
         self._roots = frozenset[str]() if function is None else ASKING & arguments_of(function)
         given = {name for name, value in (local or {}).items() if isinstance(value, Completion)}
         self._made = given if function is None else tainted(function, self._roots, given)
-        self._sources = {} if function is None else assigned_once(function, self._made - given)
+        named = {} if function is None else assigned_once(function)
+        self._sources = {name: named[name] for name in named.keys() & (self._made - given)}
         self._names = names or {}
         #: With several calls a name says which answer is meant.
         self._answers = given if len(calls) == 1 else set()
@@ -85,6 +87,10 @@ class Scene:
             side.strip().casefold() == call.text.strip().casefold() for call in calls
         )
 
+    def measures(self, comparison: Comparison) -> bool:
+        """Whether what the model said is measured there, like its length, and not compared itself."""
+        return comparison.nodes is not None and is_measure(comparison.nodes[0], self._sources)
+
     def constraint(self, comparison: Comparison, *, actual_right: bool) -> str:
         """``'refund' in answer``, ``len(answer) < 20``."""
         nodes = comparison.nodes or (None, None)
@@ -93,6 +99,8 @@ class Scene:
         return f"{left} {comparison.operator} {right}"
 
     def _told(self, side: Any, node: ast.expr | None, *, is_actual: bool) -> str:
+        if is_actual and node is not None and is_measure(node, self._sources):
+            return self.source(node)
         if isinstance(side, Completion) or (
             is_actual and (self._is_answer(side, self._calls) or self._is_actual(side))
         ):

@@ -161,6 +161,46 @@ def test_a_matcher_is_no_expected_text(example: Example) -> None:
     assert reasons(example, {name: body for name, (body, _) in MATCHERS.items()}) == wanted
 
 
+MEASURES = {
+    "words": ('assert len(prompt(q="a b").split()) == 3', "len(answer.split()) == 3"),
+    "on the right": ('assert 3 == len(prompt(q="a b").split())', "len(answer.split()) == 3"),
+    "letters": ('assert prompt(q="axa").count("a") == 1', "answer.count('a') == 1"),
+    "where it stands": ('assert prompt(q="a").find("b") == 0', "answer.find('b') == 0"),
+    "a type": ("assert type(prompt(q='[]').json()) == dict", "type(answer.json()) == <class 'dict'>"),
+    "a sum": ("assert sum(prompt(q='[1]').json()) == 2", "sum(answer.json()) == 2"),
+    "a name": ('count = len(prompt(q="a b").split())\nassert count == 3', "len(answer.split()) == 3"),
+    "and more": ('assert len(prompt(q="a")) + 1 == 3', "len(answer) + 1 == 3"),
+    "fail, if": ('answer = prompt(q="a")\nif len(answer) != 3:\n    pytest.fail("x")', "len(answer) == 3"),
+}
+
+
+def test_a_measure_of_the_answer_is_no_answer(example: Example) -> None:
+    """Else the answers of such cases would be told as labels."""
+    found = reasons(example, {name: body for name, (body, _) in MEASURES.items()})
+    assert found == {name: ("matches", told) for name, (_, told) in MEASURES.items()}
+
+
+@pytest.mark.parametrize("asked", ["len(prompt(q=q).split()) == n", "(n == len(prompt(q=q).split()))"])
+def test_cases_that_count_words_are_told_to_count_and_not_as_labels(example: Example, asked: str) -> None:
+    source = f"""
+    @pytest.mark.parametrize("q, n", [("a b c d", 3), ("a b c", 4), ("a b", 4), ("a b d e f", 3)])
+    def test_words(prompt, q, n):
+        assert {asked}
+
+    @pytest.mark.parametrize("q, n", [("a b e d", 3), ("a b e", 4)])
+    def test_named(prompt, q, n):
+        count = len(prompt(q=q).split())
+        assert count == n
+    """
+    found = failures(example, source)
+    assert len(found) == 6
+    assert {failure["stated"] for failure in found.values()} == {None}
+    output = example.run().output
+    assert "only answers allowed" not in output
+    assert "boundary confusion" not in output
+    assert "len(answer.split()) == 3" in output
+
+
 def test_unittests_own_checks_are_read_like_asserts(example: Example) -> None:
     source = """
     import unittest
@@ -180,8 +220,8 @@ def test_unittests_own_checks_are_read_like_asserts(example: Example) -> None:
         "test_equal_in_a_row": ([2], [1]),
         "test_in": ("in", "'x' in answer"),
         "test_not_in": ("not in", "'a' not in answer"),
-        "test_less": ("<", "3 < 2"),
-        "test_greater": ("<", "3 < 2"),
+        "test_less": ("<", "len(self.ask(q='abc')) < 2"),
+        "test_greater": ("<", "len(self.ask(q='abc')) < 2"),
     }
 
 
