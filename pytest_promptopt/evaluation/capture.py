@@ -31,6 +31,12 @@ _UNITTEST: Mapping[str, tuple[str, str, str]] = {
     "assertNotEqual": ("!=", "first", "second"),
     "assertCountEqual": ("==", "first", "second"),
     "assertAlmostEqual": ("==", "first", "second"),
+    "assertMultiLineEqual": ("==", "first", "second"),
+    "assertSequenceEqual": ("==", "seq1", "seq2"),
+    "assertListEqual": ("==", "list1", "list2"),
+    "assertTupleEqual": ("==", "tuple1", "tuple2"),
+    "assertSetEqual": ("==", "set1", "set2"),
+    "assertDictEqual": ("==", "d1", "d2"),
     "assertIn": ("in", "member", "container"),
     "assertNotIn": ("not in", "member", "container"),
     "assertIs": ("is", "expr1", "expr2"),
@@ -39,6 +45,21 @@ _UNITTEST: Mapping[str, tuple[str, str, str]] = {
     "assertLessEqual": ("<=", "a", "b"),
     "assertGreater": (">", "a", "b"),
     "assertGreaterEqual": (">=", "a", "b"),
+}
+#: Those that compare nothing, as the assert that they stand for.
+_UNITTEST_ASSERTS: Mapping[str, str] = {
+    "assertTrue": "{0}",
+    "assertFalse": "not ({0})",
+    "assertIsNone": "({0}) is None",
+    "assertIsNotNone": "({0}) is not None",
+    "assertIsInstance": "isinstance({0}, {1})",
+    "assertNotIsInstance": "not isinstance({0}, {1})",
+    "assertRegex": "re.search({1}, {0})",
+    "assertNotRegex": "not re.search({1}, {0})",
+    "assertStartsWith": "({0}).startswith({1})",
+    "assertNotStartsWith": "not ({0}).startswith({1})",
+    "assertEndsWith": "({0}).endswith({1})",
+    "assertNotEndsWith": "not ({0}).endswith({1})",
 }
 #: ``numpy.testing.assert_equal(actual, desired)`` and the like.
 _EQUAL_CALL = re.compile(r"assert_\w*equal")
@@ -131,6 +152,8 @@ def _called_reason(call: ast.Call, traceback: TracebackType | None, place: Place
             symbol, *names = sides
             left, right = (frame.f_locals.get(name) for name in names)
             return Reason((Comparison(symbol, left, right, given),))
+    if (stands_for := _as_assert(call)) is not None:
+        return reason_of(stands_for, None, place.names)
     if given is None or not _EQUAL_CALL.match(ast.unparse(call.func).rpartition(".")[2]):
         return None
     try:
@@ -138,6 +161,17 @@ def _called_reason(call: ast.Call, traceback: TracebackType | None, place: Place
     except NoValue:
         return None
     return Reason((Comparison("==", left, right, given),))
+
+
+def _as_assert(call: ast.Call) -> ast.expr | None:
+    """What is asserted by a method like ``assertTrue``; None for other calls."""
+    form = _UNITTEST_ASSERTS.get(call.func.attr if isinstance(call.func, ast.Attribute) else "")
+    if form is None or len(call.args) < 1 + ("{1}" in form):
+        return None
+    try:
+        return ast.parse(form.format(*map(ast.unparse, call.args)), mode="eval").body
+    except SyntaxError:
+        return None
 
 
 def _with_reason(failure: Failure, reason: Reason, scene: Scene) -> Failure:

@@ -105,7 +105,7 @@ class Scene:
             is_actual and (self._is_answer(side, self._calls) or self._is_actual(side))
         ):
             return "answer"
-        if is_actual and node is not None and touches(node, self._roots, self._made):
+        if is_actual and node is not None and (side is None or touches(node, self._roots, self._made)):
             return self.source(node)
         value = readable(side)  # of an object it is the `repr`, which is not quoted once more
         return (value if isinstance(value, str) and not isinstance(side, str) else shown(value))[:MAX_SIDE]

@@ -114,7 +114,8 @@ class Subject:
         found = _MEMBERSHIP.match(self.failure.constraint or "")
         if found and self.operator in ("in", "not in"):
             return found["operator"], _unescape(found["left"])
-        found = _UNITTEST_IN.search(self.failure.message) if self.operator is None else None
+        unexplained = self.operator is None and not self.failure.constraint
+        found = _UNITTEST_IN.match(self.failure.message) if unexplained else None
         if found:
             return "not in" if found["negated"] == "unexpectedly " else "in", _unescape(found["left"])
         return None
@@ -252,7 +253,7 @@ def _operands(failure: Failure, answer: str) -> tuple[str | None, Any, Any]:
         return "==", parsed(failure.expected), parsed(failure.actual)
     if failure.operator is not None:
         return failure.operator, None, answer if failure.actual is None else failure.actual
-    found = _UNITTEST_EQUAL.search(first_line(failure.message))
+    found = _UNITTEST_EQUAL.match(first_line(failure.message))
     if found and answer:
         sides = [side[1:-1] if side[0] in "'\"" else side for side in (found["one"], found["two"])]
         own = [side for side in sides if side.casefold().strip() == answer.casefold().strip()]

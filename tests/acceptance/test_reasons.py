@@ -214,6 +214,17 @@ def test_unittests_own_checks_are_read_like_asserts(example: Example) -> None:
         def test_not_in(self): self.assertNotIn("a", self.ask(q="a"))
         def test_less(self): self.assertLess(len(self.ask(q="abc")), 2)
         def test_greater(self): self.assertGreater(2, len(self.ask(q="abc")))
+        def test_dict(self): self.assertDictEqual({"a": str(self.ask(q="a"))}, {"a": "c"})
+        def test_list(self): self.assertListEqual(self.ask(q="a b").split(), ["a"])
+        def test_lines(self): self.assertMultiLineEqual(self.ask(q="a"), "c")
+        def test_regex(self): answer = self.ask(q="hello"); self.assertRegex(answer, r"^\\d+$")
+        def test_not_regex(self): answer = self.ask(q="1"); self.assertNotRegex(answer, r"^\\d+$")
+        def test_true(self): answer = self.ask(q="a"); self.assertTrue(answer == "b")
+        def test_true_called(self): self.assertTrue(self.ask(q="a") == "b")
+        def test_false(self): answer = self.ask(q="a"); self.assertFalse("a" in answer)
+        def test_form(self): answer = self.ask(q="a"); self.assertTrue(answer.isupper(), "wrong")
+        def test_none(self): answer = self.ask(q="{}").json(); self.assertIsNotNone(answer.get("a"))
+        def test_type(self): answer = self.ask(q="[]").json(); self.assertIsInstance(answer, dict)
     """
     assert {name: told(failure) for name, failure in failures(example, source).items()} == {
         "test_equal": ("b", "a"),
@@ -222,6 +233,17 @@ def test_unittests_own_checks_are_read_like_asserts(example: Example) -> None:
         "test_not_in": ("not in", "'a' not in answer"),
         "test_less": ("<", "len(self.ask(q='abc')) < 2"),
         "test_greater": ("<", "len(self.ask(q='abc')) < 2"),
+        "test_dict": ({"a": "c"}, {"a": "a"}),
+        "test_list": (["a"], ["a", "b"]),
+        "test_lines": ("c", "a"),
+        "test_regex": (None, "re.search('^\\\\d+$', answer)"),
+        "test_not_regex": (None, "not re.search('^\\\\d+$', answer)"),
+        "test_true": ("b", "a"),
+        "test_true_called": (None, "self.ask(q='a') == 'b'"),
+        "test_false": ("not in", "'a' not in answer"),
+        "test_form": (None, "answer.isupper()"),
+        "test_none": ("is not", "answer.get('a') is not None"),
+        "test_type": (None, "isinstance(answer, dict)"),
     }
 
 

@@ -292,6 +292,18 @@ class TestMissingInformation:
             in only(describe([result("T::test", failure, call("Thanks for writing"))])).observed
         )
 
+    @pytest.mark.parametrize(
+        "said",
+        [
+            r"Regex didn't match: '^\d+$' not found in 'hello'",
+            "the model's 'refund' not found in 'hello'",
+            "wrong: 'refund' != 'hello'",
+        ],
+    )
+    def test_only_the_beginning_of_a_message_is_a_sentence_of_unittest(self, said: str) -> None:
+        category = only(describe([result("T::test", raised("AssertionError", said), call("hello"))]))
+        assert category.name == "other failure"
+
 
 class TestWrongValue:
     def test_says_which_fields_and_how_often(self) -> None:
