@@ -126,7 +126,6 @@ def _explained(node: ast.expr) -> Iterator[ast.Compare]:
     """The comparisons inside `node` that pytest explains, in its order."""
     inside: Sequence[ast.expr] = ()
     if isinstance(node, ast.Compare):
-        yield node
         inside = (node.left, *node.comparators)
     elif isinstance(node, ast.BoolOp):
         inside = node.values
@@ -140,6 +139,8 @@ def _explained(node: ast.expr) -> Iterator[ast.Compare]:
         inside = (node.value,)
     for each in inside:
         yield from _explained(each)
+    if isinstance(node, ast.Compare):
+        yield node
 
 
 class _Case:
@@ -201,16 +202,19 @@ class _Case:
         """Why `node` is not `wanted`."""
         if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
             return self.blame(node.operand, wanted=not wanted)
+        if (inside := _judged(node)) is not None:
+            truth, wrapped = inside
+            return self.blame(wrapped, wanted=wanted is truth)
         if isinstance(node, ast.BoolOp):
             return self._blame_parts(node, wanted=wanted)
         found = self._comparison(node, wanted=wanted) if isinstance(node, ast.Compare) else None
         return Reason(check=node, negated=not wanted) if found is None else Reason((found,))
 
     def _blame_parts(self, node: ast.BoolOp, *, wanted: bool) -> Reason:
-        if (
-            isinstance(node.op, ast.Or) is not wanted
-        ):  # one part alone decided it: the last that was evaluated
+        if isinstance(node.op, ast.Or) is not wanted:  # one part alone decided it: the last evaluated
             seen = [each for each in node.values if any(part in self._seen for part in _parts(each))]
+            if not seen:  # it stands inside of what was told apart
+                return Reason(check=node, negated=not wanted)
             return self.blame(seen[-1], wanted=wanted)
         reasons = [self.blame(each, wanted=wanted) for each in node.values]
         if all(len(reason.comparisons) == 1 for reason in reasons):
@@ -246,6 +250,20 @@ class _Case:
             except NoValue:
                 continue
         return True
+
+
+def _judged(node: ast.expr) -> tuple[bool, ast.expr] | None:
+    """Of ``(one == two) is False`` the truth that is asked for, and of what; the same of ``bool(...)``."""
+    match node:
+        case ast.Compare(
+            left=(ast.Compare() | ast.BoolOp() | ast.UnaryOp(op=ast.Not())) as inside,
+            ops=[ast.Is() | ast.Eq() | ast.IsNot() | ast.NotEq() as symbol],
+            comparators=[ast.Constant(value=bool() as truth)],
+        ):
+            return truth is isinstance(symbol, (ast.Is, ast.Eq)), inside
+        case ast.Call(func=ast.Name("bool"), args=[inside], keywords=[]):
+            return True, inside
+    return None
 
 
 def symbol_of(node: ast.cmpop) -> str:
