@@ -108,6 +108,22 @@ def failure_of(
     failure = Failure(type(error).__name__, _message(error), place.where, check=place.told)
     if not isinstance(error, (AssertionError, pytest.fail.Exception)):
         return failure
+    try:
+        return _explained(failure, place, traceback, compared, calls, stated=stated)
+    except Exception:  # an object of the user's may raise whatever it is asked: then less is told
+        return failure
+
+
+def _explained(
+    failure: Failure,
+    place: Place,
+    traceback: TracebackType | None,
+    compared: Sequence[Operands],
+    calls: Sequence[Call],
+    *,
+    stated: Any | None,
+) -> Failure:
+    """`failure` with why it is one."""
     if place.asserted is not None:
         told = _of_one_assert(compared, place) if place.explained else None
         reason = reason_of(place.asserted, told, place.names)

@@ -64,13 +64,13 @@ def value_of(node: ast.expr, names: Mapping[str, Any]) -> Any:
     """The value of `node`, names looked up in `names`. Raises `NoValue`."""
     try:
         value = _value(node, names)
+        if isinstance(value, _SEQUENCES) and len(value) > MAX_SIZE:
+            raise NoValue("too large")
+        return value
     except NoValue:
         raise
     except Exception as error:  # a missing key, a wrong type: the test would have met it too
-        raise NoValue(str(error)) from None
-    if isinstance(value, _SEQUENCES) and len(value) > MAX_SIZE:
-        raise NoValue("too large")
-    return value
+        raise NoValue(type(error).__name__) from None
 
 
 def _value(node: ast.expr, names: Mapping[str, Any]) -> Any:

@@ -7,7 +7,7 @@ import copy
 from collections.abc import Mapping
 from typing import Any
 
-from pytest_promptopt.evaluation.expressions import NoValue, value_of
+from pytest_promptopt.evaluation.expressions import value_of
 
 _TABLES = (ast.Dict, ast.List, ast.Tuple, ast.Set)
 
@@ -34,7 +34,7 @@ class LookedUp(ast.NodeTransformer):
     def _value(self, node: ast.expr) -> ast.AST:
         try:
             return ast.parse(repr(value_of(node, self._names)), mode="eval").body
-        except (NoValue, SyntaxError, ValueError):
+        except Exception:  # it is not known, or nothing that can be written
             return ast.Constant(...)
 
 

@@ -86,7 +86,8 @@ class Place:
         """What names mean there; an answer is read as the text that it is."""
         if self.frame is None:
             return {}
-        answers = {name: str(value) for name, value in self.local.items() if isinstance(value, Completion)}
+        local = self.local.items()
+        answers = {name: str(value) for name, value in local if issubclass(type(value), Completion)}
         return ChainMap(answers, dict(self.local), self.frame.f_globals)
 
     @property

@@ -47,7 +47,7 @@ class Scene:
         self._last = calls[-1].text if calls else None
         self._stated = stated
         self._roots = frozenset[str]() if function is None else ASKING & arguments_of(function)
-        given = {name for name, value in (local or {}).items() if isinstance(value, Completion)}
+        given = {name for name, value in (local or {}).items() if issubclass(type(value), Completion)}
         self._made = given if function is None else tainted(function, self._roots, given)
         named = {} if function is None else assigned_once(function)
         self._sources = {name: named[name] for name in named.keys() & (self._made - given)}

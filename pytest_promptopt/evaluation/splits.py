@@ -58,13 +58,13 @@ def asked_with(item: pytest.Item) -> str | None:
 
 def _placed(value: Any, folder: Path) -> Any:
     """`value` with paths that do not depend on where the project lies."""
-    if isinstance(value, dict):
-        return {key: _placed(each, folder) for key, each in value.items()}
-    if type(value) in (list, tuple):
+    kind = type(value)  # an object may say that it is of another
+    if issubclass(kind, dict):
+        return {key: _placed(each, folder) for key, each in dict.items(value)}
+    if kind in (list, tuple):
         return [_placed(each, folder) for each in value]
-    if isinstance(value, PurePath) and value.is_absolute():
-        return {"path": Path(os.path.relpath(value, folder)).as_posix()}
-    if isinstance(value, str) and value.startswith(f"{folder}{os.sep}"):
+    path = issubclass(kind, PurePath) and value.is_absolute()
+    if path or (issubclass(kind, str) and str.startswith(value, f"{folder}{os.sep}")):
         return {"path": Path(os.path.relpath(value, folder)).as_posix()}
     return value
 

@@ -12,12 +12,15 @@ import pathlib
 import re
 import uuid
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 #: Enough for any sensible expected value; a longer text tells an optimizer nothing more.
 MAX_TEXT = 20_000
 #: Nesting and length limits keep a cyclic or huge operand from hanging a run.
 MAX_DEPTH, MAX_ITEMS = 8, 200
+#: Python writes no longer number in digits, unless it is allowed to.
+MAX_BITS = 2_000
 #: Characters of one parameter of a test.
 MAX_PARAMETER = 1_000
 
@@ -29,7 +32,7 @@ def shown(value: object) -> str:
     try:
         return repr(value)[:MAX_TEXT]
     except Exception as error:
-        return f"<{type(value).__name__} whose repr raises {type(error).__name__}>"
+        return f"<{type(value).__name__} at {id(value):#x} whose repr raises {type(error).__name__}>"
 
 
 def plain(
@@ -37,12 +40,22 @@ def plain(
 ) -> Any:
     """`value` as JSON-like data: what has structure keeps it, the rest becomes what `show` makes of it.
 
+    An object may raise whatever it is asked; then it is told as `show` tells it, which must not raise.
+
     :param text: makes a plain text of one that may be of a type of its own.
     """
+    try:
+        return _plain(value, depth=depth, show=show, text=text)
+    except Exception:
+        return show(value)
 
+
+def _plain(value: Any, *, depth: int, show: Callable[[object], Any], text: Callable[[str], str]) -> Any:
     def inside(item: Any) -> Any:
         return plain(item, depth=depth + 1, show=show, text=text)
 
+    if isinstance(value, int) and int.bit_length(value) > MAX_BITS:
+        return hex(value)[:MAX_TEXT]
     if value is None or isinstance(value, (bool, int, float)):
         return value
     if isinstance(value, str):
@@ -51,7 +64,7 @@ def plain(
         return show(value)
     if isinstance(value, Mapping):
         pairs = list(value.items())[:MAX_ITEMS]
-        return {str(key): inside(item) for key, item in pairs}
+        return {str.__str__(str(key)): inside(item) for key, item in pairs}
     if isinstance(value, (list, tuple)):
         return [inside(item) for item in value[:MAX_ITEMS]]
     if isinstance(value, (set, frozenset)):
@@ -60,12 +73,7 @@ def plain(
         fields = [field.name for field in dataclasses.fields(value)]
         return {name: inside(getattr(value, name, None)) for name in fields}
     dump = getattr(value, "model_dump", None)
-    if callable(dump) and not isinstance(value, type):
-        try:
-            return inside(dump())
-        except Exception:
-            return show(value)
-    return show(value)
+    return inside(dump()) if callable(dump) and not isinstance(value, type) else show(value)
 
 
 def readable(value: Any) -> Any:
@@ -75,6 +83,12 @@ def readable(value: Any) -> Any:
 
 def _described(value: object) -> Any:
     """What an object stands for: the value of an enum, the text of a date, numpy's numbers."""
+    with suppress(Exception):
+        return _stands_for(value)
+    return without_addresses(shown(value))
+
+
+def _stands_for(value: object) -> Any:
     if isinstance(value, enum.Enum):
         return readable(value.value)
     if isinstance(value, (datetime.date, datetime.time)):
@@ -83,10 +97,7 @@ def _described(value: object) -> Any:
         return str(value)
     dump = getattr(value, "tolist", None)
     if callable(dump) and hasattr(value, "dtype"):
-        try:
-            return plain(dump(), depth=1, show=lambda inner: without_addresses(shown(inner)))
-        except Exception:
-            return without_addresses(shown(value))
+        return plain(dump(), depth=1, show=lambda inner: without_addresses(shown(inner)))
     return without_addresses(shown(value))
 
 
@@ -98,7 +109,10 @@ def _exact(value: Any) -> Any:
         return {key: _exact(item) for key, item in value.items()}
     if isinstance(value, list):
         return [_exact(item) for item in value]
-    return float(value) if isinstance(value, float) else int(value) if isinstance(value, int) else str(value)
+    # What Python's type makes of it: one of the user's may return itself once more, or raise.
+    if isinstance(value, str):
+        return str.__str__(value)
+    return float.__pos__(value) if isinstance(value, float) else int.__pos__(value)
 
 
 def without_addresses(text: str) -> str:

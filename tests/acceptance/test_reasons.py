@@ -455,3 +455,35 @@ def test_what_other_cases_would_look_up_is_in_no_failure(
     assert failure["constraint"] == constraint
     assert failure["check"] == (statement or f"assert {constraint}")
     assert "HIDDEN" not in str(failure)
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        "type('Meta', (type,), {'__getattr__': refuse})('It', (), {})()",
+        "type('It', (), {'__class__': property(refuse)})()",
+        "type('It', (), {'__eq__': refuse, '__hash__': None})()",
+        "type('It', (dict,), {'items': refuse, '__getitem__': refuse})(a=1)",
+        "10**5000",
+    ],
+)
+def test_an_object_that_raises_whatever_it_is_asked_ends_no_session(example: Example, made: str) -> None:
+    source = f"""
+    def refuse(*_):
+        raise RuntimeError("no")
+
+    IT = {made}
+
+    @pytest.mark.parametrize("it", [pytest.param(IT, id="it")])
+    def test_given(prompt, it): assert prompt(q="a") == "b"
+    def test_compared(prompt):
+        it = IT
+        assert [prompt(q="a")] == [it]
+    def test_is(prompt):
+        it = IT
+        answer = prompt(q="a")
+        assert it is answer
+    """
+    found = failures(example, source)
+    assert told(found["test_given[it]"]) == ("b", "a")
+    assert {"test_compared", "test_is"} <= found.keys()
