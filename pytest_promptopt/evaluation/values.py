@@ -101,18 +101,26 @@ def _stands_for(value: object) -> Any:
     return without_addresses(shown(value))
 
 
-def _exact(value: Any) -> Any:
-    """`value` in Python's own types: neither JSON nor xdist carries an enum that is a number."""
-    if type(value) in (str, int, float, bool, type(None)):
+def _exact(value: Any, text: Callable[[str], str] = str.__str__) -> Any:
+    """`value` in Python's own types: neither JSON nor xdist carries an enum that is a number.
+
+    :param text: what becomes of each text.
+    """
+    if type(value) in (int, float, bool, type(None)):
         return value
-    if isinstance(value, dict):
-        return {key: _exact(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_exact(item) for item in value]
     # What Python's type makes of it: one of the user's may return itself once more, or raise.
     if isinstance(value, str):
-        return str.__str__(value)
+        return text(str.__str__(value))
+    if isinstance(value, Mapping):
+        return {text(key): _exact(item, text) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_exact(item, text) for item in value]
     return float.__pos__(value) if isinstance(value, float) else int.__pos__(value)
+
+
+def carried(value: Any) -> Any:
+    """JSON-like data as xdist can carry it: in Python's own types, without half characters."""
+    return _exact(value, text=lambda text: text.encode("utf-8", "backslashreplace").decode())
 
 
 def without_addresses(text: str) -> str:
