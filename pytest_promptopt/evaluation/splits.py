@@ -39,7 +39,8 @@ def identity(item: pytest.Item, prompts: Sequence[str]) -> str:
     question = asked_with(item)
     if question is None:
         chain = item.listchain()
-        file = next(number for number, node in enumerate(chain) if isinstance(node, pytest.File))
+        # A hook may add an item that belongs to no file; what it is part of begins with the session.
+        file = next((number for number, node in enumerate(chain) if isinstance(node, pytest.File)), 0)
         return json.dumps([list(prompts), item.path.name, *(node.name for node in chain[file + 1 :])])
     return json.dumps([list(prompts)]) + question
 
