@@ -89,7 +89,7 @@ def _badly_formed(subject: Subject) -> Finding | None:
     if subject.asserted:
         checked = subject.failure.constraint or subject.failure.message
         method = _FORM_METHODS.search(checked) if subject.operator is None else None
-        if checked.startswith("not "):  # a form that the answer must not have
+        if checked.removeprefix("assert ").startswith("not "):  # a form that the answer must not have
             return None
         return Finding(FORMAT, (f"the check {method[1]}() on its form does not hold",)) if method else None
     return _unreadable(subject) if subject.calls else None

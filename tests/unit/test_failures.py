@@ -457,6 +457,12 @@ class TestOtherFailures:
         assert "rule out" not in only(feedback).fix
         assert f"must hold: {failure.constraint}" in feedback.failed[0].difference
 
+    @pytest.mark.parametrize("negated", [True, False])
+    def test_without_a_source_a_form_is_not_told_as_its_opposite(self, negated: bool) -> None:
+        said = f"assert {'not True' if negated else 'False'}\n +  where <built-in method startswith>('a')"
+        category = only(describe([result("t", raised("AssertionError", said), call("a"))]))
+        assert category.name == ("other failure" if negated else "format violation")
+
     def test_an_exception_names_its_kind_and_place(self) -> None:
         failure = raised("ZeroDivisionError", "division by zero")
         category = only(describe([result("t", failure, call("x"))]))
