@@ -18,7 +18,8 @@ from pytest_promptopt.evaluation.expressions import NoValue, value_of
 from pytest_promptopt.evaluation.matchers import is_matcher, settled
 from pytest_promptopt.evaluation.place import Place, entries
 from pytest_promptopt.evaluation.sides import Scene
-from pytest_promptopt.evaluation.values import MAX_TEXT, readable, without_addresses
+from pytest_promptopt.evaluation.values import readable
+from pytest_promptopt.failures.objects import MAX_SHOWN, without_addresses
 from pytest_promptopt.records import Call, Failure
 
 #: Lines of the exception's message that are kept.
@@ -236,7 +237,7 @@ def _message(error: BaseException) -> str:
         text = without_addresses(str(error))
     except Exception as second:
         text = f"<{type(error).__name__} whose text raises {type(second).__name__}>"
-    return "\n".join(text.splitlines()[:MAX_MESSAGE_LINES])[:MAX_TEXT]
+    return "\n".join(text.splitlines()[:MAX_MESSAGE_LINES])[:MAX_SHOWN]
 
 
 def _first_lines(message: str) -> str:

@@ -8,7 +8,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pytest_promptopt.evaluation.asserts import MIRRORED, TURNED, Comparison, symbol_of
+from pytest_promptopt.evaluation.asserts import MIRRORED, TURNED, Comparison
+from pytest_promptopt.evaluation.expressions import symbol_of
 from pytest_promptopt.evaluation.lookups import LookedUp
 from pytest_promptopt.evaluation.sourcefile import Function
 from pytest_promptopt.evaluation.testsource import (
@@ -20,7 +21,8 @@ from pytest_promptopt.evaluation.testsource import (
     tainted,
     touches,
 )
-from pytest_promptopt.evaluation.values import readable, shown
+from pytest_promptopt.evaluation.values import readable
+from pytest_promptopt.failures.objects import shown
 from pytest_promptopt.records import Call, Completion
 
 #: Characters of one side of a comparison, and of the source of a check.

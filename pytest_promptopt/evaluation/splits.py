@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePath
@@ -16,6 +15,7 @@ import pytest
 from pytest_promptopt.errors import SettingsError
 from pytest_promptopt.evaluation.case import PromptCase
 from pytest_promptopt.evaluation.values import plain
+from pytest_promptopt.failures.objects import ADDRESS
 from pytest_promptopt.records import Split
 from pytest_promptopt.settings import Settings
 
@@ -23,9 +23,6 @@ from pytest_promptopt.settings import Settings
 def of_plugin(parameter: str) -> bool:
     """Whether a plugin, not the test, is what a parameter is for (pytest-repeat's step)."""
     return parameter.startswith("__")
-
-
-_ADDRESS = re.compile(r" at 0x[0-9A-Fa-f]+")
 
 
 def identity(item: pytest.Item, prompts: Sequence[str]) -> str:
@@ -54,7 +51,7 @@ def asked_with(item: pytest.Item) -> str | None:
         return None
     text = json.dumps(plain(_placed(values, item.path.parent)), sort_keys=True)
     # Where objects live differs from process to process, so their test ids tell them apart.
-    return f"{_ADDRESS.sub('', text)} {callspec.id}" if callspec and _ADDRESS.search(text) else text
+    return f"{ADDRESS.sub('', text)} {callspec.id}" if callspec and ADDRESS.search(text) else text
 
 
 def _placed(value: Any, folder: Path) -> Any:

@@ -9,30 +9,19 @@ import enum
 import fractions
 import json
 import pathlib
-import re
 import uuid
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
-#: Enough for any sensible expected value; a longer text tells an optimizer nothing more.
-MAX_TEXT = 20_000
+from pytest_promptopt.failures.objects import MAX_SHOWN, shown, without_addresses
+
 #: Nesting and length limits keep a cyclic or huge operand from hanging a run.
 MAX_DEPTH, MAX_ITEMS = 8, 200
 #: Python writes no longer number in digits, unless it is allowed to.
 MAX_BITS = 2_000
 #: Characters of one parameter of a test.
 MAX_PARAMETER = 1_000
-
-_ADDRESS = re.compile(r" at 0x[0-9A-Fa-f]{4,}")
-
-
-def shown(value: object) -> str:
-    """`repr` that cannot fail and has an end."""
-    try:
-        return repr(value)[:MAX_TEXT]
-    except Exception as error:
-        return f"<{type(value).__name__} at {id(value):#x} whose repr raises {type(error).__name__}>"
 
 
 def plain(
@@ -55,11 +44,11 @@ def _plain(value: Any, *, depth: int, show: Callable[[object], Any], text: Calla
         return plain(item, depth=depth + 1, show=show, text=text)
 
     if isinstance(value, int) and int.bit_length(value) > MAX_BITS:
-        return hex(value)[:MAX_TEXT]
+        return hex(value)[:MAX_SHOWN]
     if value is None or isinstance(value, (bool, int, float)):
         return value
     if isinstance(value, str):
-        return text(value)[:MAX_TEXT]
+        return text(value)[:MAX_SHOWN]
     if depth >= MAX_DEPTH:
         return show(value)
     if isinstance(value, Mapping):
@@ -121,11 +110,6 @@ def _exact(value: Any, text: Callable[[str], str] = str.__str__) -> Any:
 def carried(value: Any) -> Any:
     """JSON-like data as xdist can carry it: in Python's own types, without half characters."""
     return _exact(value, text=lambda text: text.encode("utf-8", "backslashreplace").decode())
-
-
-def without_addresses(text: str) -> str:
-    """`text` without where objects live, which differs from process to process."""
-    return _ADDRESS.sub("", text)
 
 
 def short(value: Any) -> str:

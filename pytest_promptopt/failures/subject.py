@@ -19,6 +19,7 @@ from pytest_promptopt.failures.differences import (
     text_diff,
 )
 from pytest_promptopt.failures.lookalikes import lookalike
+from pytest_promptopt.failures.objects import without_addresses
 from pytest_promptopt.failures.vocabulary import MAX_SEARCHED, Prose, Vocabulary, is_short, words
 from pytest_promptopt.records import Call, Failure, Outcome
 
@@ -36,8 +37,6 @@ _UNITTEST_EQUAL = re.compile(
 _UNITTEST_IN = re.compile(
     r"(?P<quote>['\"])(?P<left>.*?)(?P=quote) (?P<negated>unexpectedly |not )found in ", re.DOTALL
 )
-#: In the `repr` of an object.
-_ADDRESS = re.compile(r"(?<=object) at 0x[0-9A-Fa-f]+(?=>)")
 #: Numbers, and words after another word: a capital at the start of a sentence makes no name.
 _FACT = re.compile(r"\d[\d.,:/-]*\d|\d|(?<=[\w,;:(] )[^\W\d_][\w'’-]+")
 #: Opens the line of a difference that says what had to hold.
@@ -241,11 +240,6 @@ def _judged(calls: Sequence[Call], failure: Failure) -> Call | None:
             if call.text.strip().casefold() == said:
                 return call
     return calls[-1] if calls else None
-
-
-def without_addresses(text: str) -> str:
-    """`text` without where objects live, which differs from process to process."""
-    return _ADDRESS.sub("", text)
 
 
 def _operands(failure: Failure, answer: str) -> tuple[str | None, Any, Any]:

@@ -14,6 +14,8 @@ import pytest
 
 from pytest_promptopt.evaluation.matchers import is_matcher
 from pytest_promptopt.evaluation.values import plain, readable, short
+from pytest_promptopt.failures.differences import compact
+from pytest_promptopt.failures.objects import shown, without_addresses
 
 
 def refuse(*_: object, **__: object) -> Any:
@@ -138,3 +140,18 @@ def test_numbers_and_texts_stay_what_they_are() -> None:
 def test_objects_that_cannot_be_told_apart_are_not_the_same_case() -> None:
     """Of what has an address, a case is told apart by its id."""
     assert " at 0x" in plain(Key())
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("<object object at 0x7f0012ab>", "<object object>"),
+        ("[<function f at 0x7F>]", "[<function f>]"),
+        ("<bound method A.b of <A object at 0x1>>", "<bound method A.b of <A object>>"),
+        (shown(Key()), "<Key whose repr raises RuntimeError>"),
+        ("It crashed at 0x7f0012ab, twice.", "It crashed at 0x7f0012ab, twice."),
+    ],
+)
+def test_where_an_object_lives_is_told_nowhere(text: str, told: str) -> None:
+    assert without_addresses(text) == told
+    assert compact(Key()) == "<Key whose repr raises RuntimeError>"
