@@ -33,7 +33,7 @@ class Miprov2(PeerSearch):
 
     def engine(self) -> None:
         self._ids = [case.id for case in self.group.cases]
-        trained = {result.case.id: result for result in self.original.evidence(Split.TRAIN)}
+        trained = {result.case.id: result for result in self.trained()}
         examples = [self._example(id, trained[id]) for id in self.group.ids(Split.TRAIN)]
         with _quiet():
             model = dspy.LM("promptopt", engine=_Engine(self.answer), cache=False, num_retries=0)
@@ -66,7 +66,7 @@ class Miprov2(PeerSearch):
 
     def _program(self) -> Any:
         """The group's prompts as one DSPy program, which is only ever run by itself as it was at first."""
-        known = {self._ids.index(r.case.id): r for r in self.original.evidence(Split.TRAIN)}
+        known = {self._ids.index(result.case.id): result for result in self.trained()}
         inputs: dict[str, set[str]] = {name: set() for name in self.names}
         for call in (call for r in known.values() for outcome in r.outcomes for call in outcome.calls):
             inputs[call.prompt].update(_fields(call.variables))

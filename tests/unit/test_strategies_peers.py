@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -100,6 +101,14 @@ def test_it_sees_no_validation_or_held_out_text(peer: str) -> None:
     assert len(one.requests()) >= 3
     assert "train-1-a" in "".join(one.requests()), "training cases are told"
     assert "canary" not in "".join(one.requests())
+
+
+def test_it_sees_nothing_that_was_taken_out(peer: str) -> None:
+    cases = [replace(need, secret="by Jane") for need in needs("a b c c - - -")]
+    one = world(peer, cases, policies=Policies(redact=lambda text: text.replace("Jane", "[name]")))
+    one.run(candidates=2, max_iterations=4)
+    assert "Jane" not in "".join(one.requests())
+    assert "[name]" in "".join(one.requests())
 
 
 def test_it_is_the_same_for_the_same_seed(peer: str) -> None:
