@@ -278,8 +278,9 @@ class Failure:
     `operator` is the comparison that the test asked for and that does not hold (``==``, ``in``, ``<`` ...,
     turned round where the test says ``not``); None when it was no comparison (a method call, an exception).
     With ``==`` `expected` and `actual` are JSON-like values. Anything else is a constraint: then `constraint`
-    says it in words (``'refund' in answer``) and `expected` is None. ``matches`` stands for an object that
-    decides by itself what equals it, ``or`` for several comparisons of which one had to hold.
+    says it in words (``'refund' in answer``) and `expected` is None. ``matches`` stands for ``==`` where
+    an object decides by itself what equals it, or where the answer is but measured (its length); ``or`` for
+    several comparisons of which one had to hold.
 
     :param check: the source of the statement that failed.
     :param hint: how the test could tell more, for its author; empty when it tells enough.

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import ast
 import itertools
-import operator
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pytest_promptopt.evaluation.expressions import NoValue, value_of
+from pytest_promptopt.evaluation.expressions import COMPARED, NoValue, symbol_of, value_of
 from pytest_promptopt.evaluation.matchers import is_matcher
 
 #: Parts of one assert that are told apart; there are as many ways for it to fail as 2 to the power of this.
@@ -34,15 +33,6 @@ MIRRORED = {
     "<=": ">=",
     ">=": "<=",
 }
-_HOLDS: Mapping[str, Callable[[Any, Any], Any]] = {
-    "==": operator.eq, "!=": operator.ne, "is": operator.is_, "is not": operator.is_not,
-    "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
-    "in": lambda one, many: one in many, "not in": lambda one, many: one not in many,
-}  # fmt: skip
-_SYMBOLS: Mapping[type[ast.cmpop], str] = {
-    ast.Eq: "==", ast.NotEq: "!=", ast.Is: "is", ast.IsNot: "is not", ast.Lt: "<", ast.LtE: "<=",
-    ast.Gt: ">", ast.GtE: ">=", ast.In: "in", ast.NotIn: "not in",
-}  # fmt: skip
 
 #: What pytest explains of a comparison: its operator and both sides.
 Explained = tuple[str, Any, Any]
@@ -79,7 +69,7 @@ def holds(symbol: str, left: Any, right: Any) -> bool | None:
     if is_matcher(left) or is_matcher(right):  # a snapshot counts how often it is compared
         return None
     try:
-        return bool(_HOLDS[symbol](left, right))
+        return bool(COMPARED[symbol](left, right))
     except Exception:  # a user's own operator
         return None
 
@@ -264,8 +254,3 @@ def _judged(node: ast.expr) -> tuple[bool, ast.expr] | None:
         case ast.Call(func=ast.Name("bool"), args=[inside], keywords=[]):
             return True, inside
     return None
-
-
-def symbol_of(node: ast.cmpop) -> str:
-    """``==`` of its node."""
-    return _SYMBOLS[type(node)]

@@ -7,12 +7,14 @@ from typing import Any
 
 import pytest
 
+from pytest_promptopt.evaluation.values import carried
+
 #: The attribute of a report.
 ATTRIBUTE = "promptopt"
 
 
 def attach(report: pytest.TestReport, data: Mapping[str, Any]) -> None:
-    setattr(report, ATTRIBUTE, dict(data))
+    setattr(report, ATTRIBUTE, carried(data))
 
 
 def read(report: object) -> Mapping[str, Any]:

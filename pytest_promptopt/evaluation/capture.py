@@ -18,7 +18,8 @@ from pytest_promptopt.evaluation.expressions import NoValue, value_of
 from pytest_promptopt.evaluation.matchers import is_matcher, settled
 from pytest_promptopt.evaluation.place import Place, entries
 from pytest_promptopt.evaluation.sides import Scene
-from pytest_promptopt.evaluation.values import MAX_TEXT, readable, without_addresses
+from pytest_promptopt.evaluation.values import readable
+from pytest_promptopt.failures.objects import MAX_SHOWN, without_addresses
 from pytest_promptopt.records import Call, Failure
 
 #: Lines of the exception's message that are kept.
@@ -31,6 +32,12 @@ _UNITTEST: Mapping[str, tuple[str, str, str]] = {
     "assertNotEqual": ("!=", "first", "second"),
     "assertCountEqual": ("==", "first", "second"),
     "assertAlmostEqual": ("==", "first", "second"),
+    "assertMultiLineEqual": ("==", "first", "second"),
+    "assertSequenceEqual": ("==", "seq1", "seq2"),
+    "assertListEqual": ("==", "list1", "list2"),
+    "assertTupleEqual": ("==", "tuple1", "tuple2"),
+    "assertSetEqual": ("==", "set1", "set2"),
+    "assertDictEqual": ("==", "d1", "d2"),
     "assertIn": ("in", "member", "container"),
     "assertNotIn": ("not in", "member", "container"),
     "assertIs": ("is", "expr1", "expr2"),
@@ -39,6 +46,21 @@ _UNITTEST: Mapping[str, tuple[str, str, str]] = {
     "assertLessEqual": ("<=", "a", "b"),
     "assertGreater": (">", "a", "b"),
     "assertGreaterEqual": (">=", "a", "b"),
+}
+#: Those that compare nothing, as the assert that they stand for.
+_UNITTEST_ASSERTS: Mapping[str, str] = {
+    "assertTrue": "{0}",
+    "assertFalse": "not ({0})",
+    "assertIsNone": "({0}) is None",
+    "assertIsNotNone": "({0}) is not None",
+    "assertIsInstance": "isinstance({0}, {1})",
+    "assertNotIsInstance": "not isinstance({0}, {1})",
+    "assertRegex": "re.search({1}, {0})",
+    "assertNotRegex": "not re.search({1}, {0})",
+    "assertStartsWith": "({0}).startswith({1})",
+    "assertNotStartsWith": "not ({0}).startswith({1})",
+    "assertEndsWith": "({0}).endswith({1})",
+    "assertNotEndsWith": "not ({0}).endswith({1})",
 }
 #: ``numpy.testing.assert_equal(actual, desired)`` and the like.
 _EQUAL_CALL = re.compile(r"assert_\w*equal")
@@ -84,9 +106,25 @@ def failure_of(
     """
     error, traceback = _innermost(excinfo.value, excinfo.tb)
     place = Place.of(traceback, rootdir)
-    failure = Failure(type(error).__name__, _message(error), place.where, check=place.text)
+    failure = Failure(type(error).__name__, _message(error), place.where, check=place.told)
     if not isinstance(error, (AssertionError, pytest.fail.Exception)):
         return failure
+    try:
+        return _explained(failure, place, traceback, compared, calls, stated=stated)
+    except Exception:  # an object of the user's may raise whatever it is asked: then less is told
+        return failure
+
+
+def _explained(
+    failure: Failure,
+    place: Place,
+    traceback: TracebackType | None,
+    compared: Sequence[Operands],
+    calls: Sequence[Call],
+    *,
+    stated: Any | None,
+) -> Failure:
+    """`failure` with why it is one."""
     if place.asserted is not None:
         told = _of_one_assert(compared, place) if place.explained else None
         reason = reason_of(place.asserted, told, place.names)
@@ -97,7 +135,7 @@ def failure_of(
         reason = _called_reason(place.statement.value, traceback, place)
     else:
         reason = reason_of(None, _of_one_assert(compared, place), {}) if place.statement is None else None
-    scene = Scene(calls, function=place.function, local=place.local, stated=stated)
+    scene = Scene(calls, function=place.function, local=place.local, names=place.names, stated=stated)
     return failure if reason is None else _with_reason(failure, reason, scene)
 
 
@@ -131,6 +169,8 @@ def _called_reason(call: ast.Call, traceback: TracebackType | None, place: Place
             symbol, *names = sides
             left, right = (frame.f_locals.get(name) for name in names)
             return Reason((Comparison(symbol, left, right, given),))
+    if (stands_for := _as_assert(call)) is not None:
+        return reason_of(stands_for, None, place.names)
     if given is None or not _EQUAL_CALL.match(ast.unparse(call.func).rpartition(".")[2]):
         return None
     try:
@@ -138,6 +178,17 @@ def _called_reason(call: ast.Call, traceback: TracebackType | None, place: Place
     except NoValue:
         return None
     return Reason((Comparison("==", left, right, given),))
+
+
+def _as_assert(call: ast.Call) -> ast.expr | None:
+    """What is asserted by a method like ``assertTrue``; None for other calls."""
+    form = _UNITTEST_ASSERTS.get(call.func.attr if isinstance(call.func, ast.Attribute) else "")
+    if form is None or len(call.args) < 1 + ("{1}" in form):
+        return None
+    try:
+        return ast.parse(form.format(*map(ast.unparse, call.args)), mode="eval").body
+    except SyntaxError:
+        return None
 
 
 def _with_reason(failure: Failure, reason: Reason, scene: Scene) -> Failure:
@@ -149,6 +200,8 @@ def _with_reason(failure: Failure, reason: Reason, scene: Scene) -> Failure:
     actual = first.right if right else first.left
     if len(turned) == 1 and first.operator == "==":
         wanted = settled(first.right, actual)
+        if scene.measures(first):
+            return _constrained(failure, "matches", actual, scene.constraint(first, actual_right=False))
         if not is_matcher(wanted):
             return replace(failure, operator="==", expected=readable(wanted), actual=readable(actual))
         first = replace(first, operator="matches")
@@ -184,7 +237,7 @@ def _message(error: BaseException) -> str:
         text = without_addresses(str(error))
     except Exception as second:
         text = f"<{type(error).__name__} whose text raises {type(second).__name__}>"
-    return "\n".join(text.splitlines()[:MAX_MESSAGE_LINES])[:MAX_TEXT]
+    return "\n".join(text.splitlines()[:MAX_MESSAGE_LINES])[:MAX_SHOWN]
 
 
 def _first_lines(message: str) -> str:

@@ -60,25 +60,26 @@ class PromptCase:
         return not {"prompt", "prompts"}.isdisjoint(getattr(self.item, "fixturenames", ()))
 
     @cached_property
-    def _values(self) -> Mapping[str, Any]:
+    def values(self) -> Mapping[str, Any]:
+        """The values that the test is parametrized with."""
         callspec = getattr(self.item, "callspec", None)
         return {} if callspec is None else callspec.params
 
     @cached_property
     def parameters(self) -> Mapping[str, str]:
-        """The values that the test is parametrized with, as short texts."""
-        return {name: short(value) for name, value in self._values.items()}
+        """`values` as short texts."""
+        return {name: short(value) for name, value in self.values.items()}
 
     @cached_property
     def source(self) -> TestSource:
         """The test function as it is written."""
-        return source_of(getattr(self.item, "function", None), frozenset(self._values))
+        return source_of(getattr(self.item, "function", None), frozenset(self.values))
 
     @cached_property
     def expected(self) -> Any | None:
         """What the test compares the answer with, by its source and its parameters; None if not known."""
         try:
-            return readable(self.source.expected(self._values))
+            return readable(self.source.expected(self.values))
         except NoValue:
             return None
 

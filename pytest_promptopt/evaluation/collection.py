@@ -25,7 +25,7 @@ def check_function(metafunc: pytest.Metafunc, settings: Settings) -> None:
     Raises `PromptoptError`.
     """
     definition = metafunc.definition
-    where = f"{_relative(definition.path, settings.rootdir)}:{definition.function.__code__.co_firstlineno}"
+    where = _where(definition)
     mark = definition.get_closest_marker(MARK)
     if mark is not None:
         _load(Mark.parse(mark, where=where), definition.path.parent, settings.rootdir, where, {})
@@ -126,10 +126,3 @@ def _check_model(file: PromptFile) -> None:
         canonical(file.front.model or "demo")
     except SettingsError as error:
         raise PromptFileError(file.name, file.front.lines["model"], f"`model`: {error}") from None
-
-
-def _relative(path: Path, rootdir: Path) -> str:
-    try:
-        return path.relative_to(rootdir).as_posix()
-    except ValueError:
-        return str(path)

@@ -17,6 +17,7 @@ from pytest_promptopt.errors import ErrorKind, ModelError, PromptFileError, Sett
 from pytest_promptopt.evaluation import internals
 from pytest_promptopt.evaluation.case import PromptCase, models_named
 from pytest_promptopt.evaluation.held import HeldRun
+from pytest_promptopt.evaluation.interrupts import is_raised
 from pytest_promptopt.evaluation.job import Job, ReplayError
 from pytest_promptopt.evaluation.lasting import Lasting
 from pytest_promptopt.evaluation.outcomes import outcome_of
@@ -300,8 +301,10 @@ class Engine:
         with internals.debugger_off(), self.current(run, held), held:
             try:
                 item.ihook.pytest_runtest_protocol(item=item, nextitem=internals.sibling(item))
-            except pytest.exit.Exception:  # the run that is reported is the one to end the session
-                internals.abandon(item)
+            except (pytest.exit.Exception, KeyboardInterrupt) as ended:
+                if isinstance(ended, KeyboardInterrupt) and not is_raised(ended):
+                    raise
+                internals.abandon(item)  # the run that is reported is the one to end the session
             except Exception:  # of a plugin that other runs need not meet
                 internals.abandon(item)
                 raise

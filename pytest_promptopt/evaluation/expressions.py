@@ -46,10 +46,15 @@ _BINARY: Mapping[type, Callable[[Any, Any], Any]] = {
     ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv,
     ast.FloorDiv: operator.floordiv, ast.Mod: operator.mod,
 }  # fmt: skip
-_COMPARE: Mapping[type, Callable[[Any, Any], Any]] = {
-    ast.Eq: operator.eq, ast.NotEq: operator.ne, ast.Lt: operator.lt, ast.LtE: operator.le,
-    ast.Gt: operator.gt, ast.GtE: operator.ge, ast.In: lambda one, many: one in many,
-    ast.NotIn: lambda one, many: one not in many,
+_SYMBOLS: Mapping[type[ast.cmpop], str] = {
+    ast.Eq: "==", ast.NotEq: "!=", ast.Is: "is", ast.IsNot: "is not", ast.Lt: "<", ast.LtE: "<=",
+    ast.Gt: ">", ast.GtE: ">=", ast.In: "in", ast.NotIn: "not in",
+}  # fmt: skip
+#: What a comparison comes to, by its symbol.
+COMPARED: Mapping[str, Callable[[Any, Any], Any]] = {
+    "==": operator.eq, "!=": operator.ne, "is": operator.is_, "is not": operator.is_not,
+    "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
+    "in": lambda one, many: one in many, "not in": lambda one, many: one not in many,
 }  # fmt: skip
 _CONVERSIONS: Mapping[str, Callable[[Any], str]] = {"s": str, "r": repr, "a": ascii}
 #: ``:.2f``, ``:>10``, ``:,``: no width that fills the memory.
@@ -64,13 +69,13 @@ def value_of(node: ast.expr, names: Mapping[str, Any]) -> Any:
     """The value of `node`, names looked up in `names`. Raises `NoValue`."""
     try:
         value = _value(node, names)
+        if isinstance(value, _SEQUENCES) and len(value) > MAX_SIZE:
+            raise NoValue("too large")
+        return value
     except NoValue:
         raise
     except Exception as error:  # a missing key, a wrong type: the test would have met it too
-        raise NoValue(str(error)) from None
-    if isinstance(value, _SEQUENCES) and len(value) > MAX_SIZE:
-        raise NoValue("too large")
-    return value
+        raise NoValue(type(error).__name__) from None
 
 
 def _value(node: ast.expr, names: Mapping[str, Any]) -> Any:
@@ -180,10 +185,16 @@ def _unary(node: ast.UnaryOp, names: Mapping[str, Any]) -> Any:
 
 def _compare(node: ast.Compare, names: Mapping[str, Any]) -> bool:
     sides: Sequence[Any] = [_plain(side, names) for side in (node.left, *node.comparators)]
-    if any(type(each) not in _COMPARE for each in node.ops):
+    symbols = [symbol_of(each) for each in node.ops]
+    if not {"is", "is not"}.isdisjoint(symbols):  # these values are made anew, so they are never the same
         raise NoValue("operator")
-    pairs = zip(node.ops, sides, sides[1:], strict=False)
-    return all(bool(_COMPARE[type(each)](one, two)) for each, one, two in pairs)
+    pairs = zip(symbols, sides, sides[1:], strict=False)
+    return all(bool(COMPARED[symbol](one, two)) for symbol, one, two in pairs)
+
+
+def symbol_of(node: ast.cmpop) -> str:
+    """``==`` of its node."""
+    return _SYMBOLS[type(node)]
 
 
 def _boolean(node: ast.BoolOp, names: Mapping[str, Any]) -> Any:

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import ast
 import signal
 import threading
 from types import FrameType
 from typing import Any
+
+from pytest_promptopt.evaluation.place import entries
+from pytest_promptopt.evaluation.sourcefile import source_file
+
+
+def is_raised(interrupt: KeyboardInterrupt) -> bool:
+    """Whether a statement has raised it, and not Ctrl-C."""
+    frame, line = entries(interrupt.__traceback__)[-1]
+    return isinstance(source_file(frame.f_code.co_filename).statement_at(line), ast.Raise)
 
 
 class Interrupts:

@@ -26,6 +26,13 @@ _VALUES = (
 
 def is_matcher(value: object) -> bool:
     """Whether `value` stands for all that it calls equal, and not for itself."""
+    try:
+        return _is_matcher(value)
+    except Exception:  # of a type that raises whatever it is asked
+        return False
+
+
+def _is_matcher(value: object) -> bool:
     kind = type(value)
     if isinstance(value, type):
         return kind.__eq__ is not type.__eq__

@@ -70,26 +70,16 @@ def parameters(item: pytest.Item) -> dict[str, str]:
 
 
 def to_json(outcome: Outcome) -> dict[str, Any]:
-    """`outcome` as execnet and JSON can carry it."""
+    """`outcome` as plain data."""
     return {
         **vars(outcome),
-        "status": outcome.status.value,
         "failure": None if outcome.failure is None else vars(outcome.failure),
         "calls": [_call(call) for call in outcome.calls],
-        "inputs": dict(outcome.inputs),
-        "parameters": dict(outcome.parameters),
     }
 
 
 def _call(call: Call) -> dict[str, Any]:
-    usage = None if call.usage is None else vars(call.usage)
-    # execnet takes exact types only, not even an enum that is a string.
-    return {
-        **vars(call),
-        "variables": dict(call.variables),
-        "stop_reason": str(call.stop_reason),
-        "usage": usage,
-    }
+    return {**vars(call), "usage": None if call.usage is None else vars(call.usage)}
 
 
 def from_json(data: Mapping[str, Any]) -> Outcome:

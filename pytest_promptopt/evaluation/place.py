@@ -11,6 +11,7 @@ from typing import Any
 
 from pytest_promptopt.evaluation.asserts import Reason
 from pytest_promptopt.evaluation.expressions import NoValue, value_of
+from pytest_promptopt.evaluation.lookups import looked_up
 from pytest_promptopt.evaluation.sourcefile import Function, source_file
 from pytest_promptopt.records import Completion
 
@@ -85,8 +86,17 @@ class Place:
         """What names mean there; an answer is read as the text that it is."""
         if self.frame is None:
             return {}
-        answers = {name: str(value) for name, value in self.local.items() if isinstance(value, Completion)}
+        local = self.local.items()
+        answers = {name: str(value) for name, value in local if issubclass(type(value), Completion)}
         return ChainMap(answers, dict(self.local), self.frame.f_globals)
+
+    @property
+    def told(self) -> str:
+        """The statement with what this run looks up, without what it could have looked up and comments."""
+        if self.statement is None or hasattr(self.statement, "body"):
+            return self.text
+        found = ast.unparse(looked_up(self.statement, self.names))
+        return self.text if found == ast.unparse(self.statement) and "#" not in self.text else found
 
     @property
     def asserted(self) -> ast.expr | None:

@@ -385,5 +385,19 @@ async def _let_siblings_ask() -> None:
         asyncio.get_running_loop()
     except RuntimeError:  # another event loop than asyncio's
         return
+    for task in asyncio.all_tasks():
+        task.add_done_callback(_note_suspension)
     for _ in range(SIBLING_TURNS):
         await asyncio.sleep(0)
+
+
+def _note_suspension(task: Any) -> None:
+    """Nobody waits for all tasks of a run that is dropped, and asyncio would log an error of those left."""
+    if not task.cancelled() and _is_suspension(getattr(task, "_exception", None)):
+        task.exception()
+
+
+def _is_suspension(error: BaseException | None) -> bool:
+    if isinstance(error, BaseExceptionGroup):
+        return all(map(_is_suspension, error.exceptions))
+    return isinstance(error, Suspended)

@@ -25,6 +25,7 @@ from pytest_promptopt.evaluation.case import PromptCase
 from pytest_promptopt.evaluation.engine import Engine, halt_of
 from pytest_promptopt.evaluation.hooks import ask_hook
 from pytest_promptopt.evaluation.interrupts import Interrupts
+from pytest_promptopt.evaluation.others import without_heldout
 from pytest_promptopt.evaluation.plan import Plan
 from pytest_promptopt.evaluation.policies import chosen_strategies, hooked_policies
 from pytest_promptopt.evaluation.record import RunRecord
@@ -317,6 +318,7 @@ class Refinement:
 
         return replace(
             hooked,
+            redact=without_heldout(hooked.redact, self._items.values()),
             progress=self._phase,
             measured=self._progress.measured,
             made_up=self._progress.made_up,

@@ -8,17 +8,21 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pytest_promptopt.evaluation.asserts import MIRRORED, TURNED, Comparison, symbol_of
+from pytest_promptopt.evaluation.asserts import MIRRORED, TURNED, Comparison
+from pytest_promptopt.evaluation.expressions import symbol_of
+from pytest_promptopt.evaluation.lookups import LookedUp
 from pytest_promptopt.evaluation.sourcefile import Function
 from pytest_promptopt.evaluation.testsource import (
     ASKING,
     arguments_of,
     assigned_once,
+    is_measure,
     root_of,
     tainted,
     touches,
 )
-from pytest_promptopt.evaluation.values import readable, shown
+from pytest_promptopt.evaluation.values import readable
+from pytest_promptopt.failures.objects import shown
 from pytest_promptopt.records import Call, Completion
 
 #: Characters of one side of a comparison, and of the source of a check.
@@ -34,18 +38,22 @@ class Scene:
         *,
         function: Function | None = None,
         local: Mapping[str, Any] | None = None,
+        names: Mapping[str, Any] | None = None,
         stated: Any | None = None,
     ) -> None:
         """:param function: the function around it, None without a source; `local` are its variables.
+        :param names: what all names mean there.
         :param stated: what the test's source says that it expects, None if not known.
         """
         self._calls = calls
         self._last = calls[-1].text if calls else None
         self._stated = stated
         self._roots = frozenset[str]() if function is None else ASKING & arguments_of(function)
-        given = {name for name, value in (local or {}).items() if isinstance(value, Completion)}
+        given = {name for name, value in (local or {}).items() if issubclass(type(value), Completion)}
         self._made = given if function is None else tainted(function, self._roots, given)
-        self._sources = {} if function is None else assigned_once(function, self._made - given)
+        named = {} if function is None else assigned_once(function)
+        self._sources = {name: named[name] for name in named.keys() & (self._made - given)}
+        self._names = names or {}
         #: With several calls a name says which answer is meant.
         self._answers = given if len(calls) == 1 else set()
 
@@ -81,6 +89,10 @@ class Scene:
             side.strip().casefold() == call.text.strip().casefold() for call in calls
         )
 
+    def measures(self, comparison: Comparison) -> bool:
+        """Whether what the model said is measured there, like its length, and not compared itself."""
+        return comparison.nodes is not None and is_measure(comparison.nodes[0], self._sources)
+
     def constraint(self, comparison: Comparison, *, actual_right: bool) -> str:
         """``'refund' in answer``, ``len(answer) < 20``."""
         nodes = comparison.nodes or (None, None)
@@ -89,11 +101,13 @@ class Scene:
         return f"{left} {comparison.operator} {right}"
 
     def _told(self, side: Any, node: ast.expr | None, *, is_actual: bool) -> str:
+        if is_actual and node is not None and is_measure(node, self._sources):
+            return self.source(node)
         if isinstance(side, Completion) or (
             is_actual and (self._is_answer(side, self._calls) or self._is_actual(side))
         ):
             return "answer"
-        if is_actual and node is not None and touches(node, self._roots, self._made):
+        if is_actual and node is not None and (side is None or touches(node, self._roots, self._made)):
             return self.source(node)
         value = readable(side)  # of an object it is the `repr`, which is not quoted once more
         return (value if isinstance(value, str) and not isinstance(side, str) else shown(value))[:MAX_SIDE]
@@ -113,32 +127,39 @@ class Scene:
     def source(self, node: ast.expr) -> str:
         """The source of `node`, with ``answer`` for what asks the model."""
         roots = self._roots if len(self._calls) == 1 else frozenset[str]()
-        shown = _Answers(roots, self._answers, self._sources).visit(copy.deepcopy(node))
+        shown = _Answers(roots, self._answers, self._sources, self._names).visit(copy.deepcopy(node))
         return ast.unparse(shown)[:MAX_SOURCE]
 
 
-class _Answers(ast.NodeTransformer):
+class _Answers(LookedUp):
     """Puts ``answer`` for a call of the prompt and for a name that holds its answer, and what other names
     were made of.
     """
 
-    def __init__(self, roots: frozenset[str], names: set[str], sources: Mapping[str, ast.expr]) -> None:
+    def __init__(
+        self,
+        roots: frozenset[str],
+        answers: set[str],
+        sources: Mapping[str, ast.expr],
+        names: Mapping[str, Any],
+    ) -> None:
+        super().__init__(names)
         self._roots = roots
-        self._names = names
+        self._answers = answers
         self._sources = dict(sources)
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
-        return ast.Name("answer") if root_of(node.func) in self._roots else self.generic_visit(node)
+        return ast.Name("answer") if root_of(node.func) in self._roots else super().visit_Call(node)
 
     def visit_Await(self, node: ast.Await) -> ast.AST:
         inside = self.visit(node.value)
         return inside if isinstance(inside, ast.Name) and inside.id == "answer" else node
 
     def visit_NamedExpr(self, node: ast.NamedExpr) -> ast.AST:
-        return ast.Name("answer") if node.target.id in self._names else self.generic_visit(node)
+        return ast.Name("answer") if node.target.id in self._answers else self.generic_visit(node)
 
     def visit_Name(self, node: ast.Name) -> ast.AST:
-        if node.id in self._names:
+        if node.id in self._answers:
             return ast.Name("answer")
         source = self._sources.pop(node.id, None)  # each but once: it may be made of itself
         return node if source is None else self.visit(copy.deepcopy(source))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ast
-import os
 import re
 import textwrap
 from collections.abc import Iterator
 from functools import cached_property, lru_cache
+from io import FileIO
 from types import CodeType
+
+from pytest_promptopt.captured import os
 
 #: Characters of a statement that are kept.
 MAX_STATEMENT = 500
@@ -87,7 +89,7 @@ def source_file(path: str) -> SourceFile:
 def _read(path: str, changed: int, size: int) -> SourceFile:
     """:param changed: with `size`, tells apart the states of a file that is written anew."""
     try:
-        with open(path, "rb") as file:
-            return SourceFile(file.read())
+        with FileIO(path) as file:  # `open` may be that of another file system, with which a test works
+            return SourceFile(file.readall())
     except (OSError, SyntaxError, ValueError, RecursionError):
         return SourceFile()

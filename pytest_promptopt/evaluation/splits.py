@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePath
@@ -16,6 +15,7 @@ import pytest
 from pytest_promptopt.errors import SettingsError
 from pytest_promptopt.evaluation.case import PromptCase
 from pytest_promptopt.evaluation.values import plain
+from pytest_promptopt.failures.objects import ADDRESS
 from pytest_promptopt.records import Split
 from pytest_promptopt.settings import Settings
 
@@ -23,9 +23,6 @@ from pytest_promptopt.settings import Settings
 def of_plugin(parameter: str) -> bool:
     """Whether a plugin, not the test, is what a parameter is for (pytest-repeat's step)."""
     return parameter.startswith("__")
-
-
-_ADDRESS = re.compile(r" at 0x[0-9A-Fa-f]+")
 
 
 def identity(item: pytest.Item, prompts: Sequence[str]) -> str:
@@ -39,7 +36,8 @@ def identity(item: pytest.Item, prompts: Sequence[str]) -> str:
     question = asked_with(item)
     if question is None:
         chain = item.listchain()
-        file = next(number for number, node in enumerate(chain) if isinstance(node, pytest.File))
+        # A hook may add an item that belongs to no file; what it is part of begins with the session.
+        file = next((number for number, node in enumerate(chain) if isinstance(node, pytest.File)), 0)
         return json.dumps([list(prompts), item.path.name, *(node.name for node in chain[file + 1 :])])
     return json.dumps([list(prompts)]) + question
 
@@ -53,18 +51,18 @@ def asked_with(item: pytest.Item) -> str | None:
         return None
     text = json.dumps(plain(_placed(values, item.path.parent)), sort_keys=True)
     # Where objects live differs from process to process, so their test ids tell them apart.
-    return f"{_ADDRESS.sub('', text)} {callspec.id}" if callspec and _ADDRESS.search(text) else text
+    return f"{ADDRESS.sub('', text)} {callspec.id}" if callspec and ADDRESS.search(text) else text
 
 
 def _placed(value: Any, folder: Path) -> Any:
     """`value` with paths that do not depend on where the project lies."""
-    if isinstance(value, dict):
-        return {key: _placed(each, folder) for key, each in value.items()}
-    if type(value) in (list, tuple):
+    kind = type(value)  # an object may say that it is of another
+    if issubclass(kind, dict):
+        return {key: _placed(each, folder) for key, each in dict.items(value)}
+    if kind in (list, tuple):
         return [_placed(each, folder) for each in value]
-    if isinstance(value, PurePath) and value.is_absolute():
-        return {"path": Path(os.path.relpath(value, folder)).as_posix()}
-    if isinstance(value, str) and value.startswith(f"{folder}{os.sep}"):
+    path = issubclass(kind, PurePath) and value.is_absolute()
+    if path or (issubclass(kind, str) and str.startswith(value, f"{folder}{os.sep}")):
         return {"path": Path(os.path.relpath(value, folder)).as_posix()}
     return value
 

@@ -20,12 +20,7 @@ def payload(
 ) -> dict[str, Any]:
     """All that the controller must know of a case that was reported."""
     return {
-        "case": {
-            **vars(case.case),
-            "split": case.case.split.value,
-            "prompts": list(case.case.prompts),
-            "models": list(case.case.models),
-        },
+        "case": vars(case.case),
         "outcomes": [to_json(outcome) for outcome in outcomes],
         "status": status.value,
         "min_pass_rate": case.mark.min_pass_rate,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import copy
 import re
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
@@ -15,6 +16,8 @@ from pytest_promptopt.evaluation.sourcefile import Function, source_file
 
 #: Characters of a test's source that are kept: what stands in a request is paid for every time.
 MAX_CHECK = 1_500
+#: In a longer source, characters of a literal list or dict.
+MAX_TABLE = 200
 #: The fixtures that ask the model.
 ASKING = frozenset(("prompt", "prompts"))
 #: Functions and methods whose results are no value of the answer.
@@ -171,8 +174,26 @@ def _text_of(node: Function, lines: Sequence[str]) -> str:
         text = textwrap.dedent("\n".join(lines[first - 1 : last]))
     keyword = "async def" if isinstance(node, ast.AsyncFunctionDef) else "def"
     head = f"{keyword} {node.name}({', '.join(a.arg for a in node.args.args)}):\n"
-    text = head + textwrap.indent(text, "    ")
-    return text if len(text) <= MAX_CHECK else text[: MAX_CHECK - 2].rstrip() + " …"
+    whole = head + textwrap.indent(text, "    ")
+    return whole if len(whole) <= MAX_CHECK else head + _end_of(body, MAX_CHECK - len(head))
+
+
+def _end_of(body: Sequence[ast.stmt], room: int) -> str:
+    """The last statements, which assert something, as many as fit, without long tables; it can be parsed."""
+    end = ""
+    for statement in reversed(body):
+        text = textwrap.indent(ast.unparse(_WithoutTables().visit(copy.deepcopy(statement))), "    ")
+        if len(text) + len(end) + len("    ...\n\n") > room:
+            return f"    ...\n{end}".rstrip()
+        end = f"{text}\n{end}"
+    return end.rstrip()
+
+
+class _WithoutTables(ast.NodeTransformer):
+    def _shortened(self, node: ast.expr) -> ast.AST:
+        return ast.Constant(...) if len(ast.unparse(node)) > MAX_TABLE else node
+
+    visit_Dict = visit_List = visit_Tuple = visit_Set = _shortened
 
 
 def _equalities(
@@ -182,23 +203,23 @@ def _equalities(
     fixtures: frozenset[str],
 ) -> list[Equality]:
     """The asserts about the prompt's answer, else about what a fixture gives, else the only one there is."""
-    assigned = list(_assignments(node))
+    assigned, named = list(_assignments(node)), assigned_once(node)
     for roots in (ASKING & arguments, fixtures - ASKING):
         known = _spread(assigned, roots, set())
         about = [(one, two, touches(one, roots, known), touches(two, roots, known)) for one, two in compared]
         found = [
-            _equality(one, two) if left else _equality(two, one)
+            _equality(one, two, named) if left else _equality(two, one, named)
             for one, two, left, right in about
             if left is not right
         ]
         if found or any(left for _, _, left, _ in about):
             return found
     # No side is known to be the answer: as pytest's own messages read, the right one is what is expected.
-    return [_equality(*compared[0])] if len(compared) == 1 else []
+    return [_equality(*compared[0], named)] if len(compared) == 1 else []
 
 
-def _equality(answer: ast.expr, expected: ast.expr) -> Equality:
-    return Equality(expected, _path(answer), _is_measure(answer))
+def _equality(answer: ast.expr, expected: ast.expr, named: Mapping[str, ast.expr]) -> Equality:
+    return Equality(expected, _path(answer), is_measure(answer, named))
 
 
 def _compared(body: Iterable[ast.stmt]) -> Iterator[tuple[ast.expr, ast.expr]]:
@@ -216,10 +237,15 @@ def _compared(body: Iterable[ast.stmt]) -> Iterator[tuple[ast.expr, ast.expr]]:
                 yield given[0], given[1]
 
 
-def _is_measure(side: ast.expr) -> bool:
-    """Whether a side is a length, a count or a type, and not a value itself."""
+def is_measure(side: ast.expr, named: Mapping[str, ast.expr]) -> bool:
+    """Whether a side is a length, a count or a type, and not a value itself.
+
+    :param named: what names are made of.
+    """
+    if isinstance(side, ast.Name) and side.id in named:
+        return is_measure(named[side.id], {})
     if isinstance(side, ast.BinOp):
-        return _is_measure(side.left) or _is_measure(side.right)
+        return is_measure(side.left, named) or is_measure(side.right, named)
     if not isinstance(side, ast.Call):
         return False
     function = side.func
@@ -251,8 +277,8 @@ def tainted(node: Function, roots: Set[str], given: Iterable[str] = ()) -> set[s
     return _spread(list(_assignments(node)), roots, set(given))
 
 
-def assigned_once(node: Function, names: Set[str]) -> dict[str, ast.expr]:
-    """What those of `names` are made of that one plain assignment makes."""
+def assigned_once(node: Function) -> dict[str, ast.expr]:
+    """What those names are made of that one plain assignment makes."""
     found: dict[str, list[ast.expr | None]] = {}
     for each in ast.walk(node):
         if isinstance(each, ast.Assign) and len(each.targets) == 1 and isinstance(each.targets[0], ast.Name):
@@ -260,7 +286,7 @@ def assigned_once(node: Function, names: Set[str]) -> dict[str, ast.expr]:
         elif isinstance(each, ast.Name) and isinstance(each.ctx, ast.Store):
             found.setdefault(each.id, []).append(None)
     # An assignment is met twice: as itself, and as the name that it stores.
-    sources = {name: values for name, values in found.items() if len(values) == 2 and name in names}
+    sources = {name: values for name, values in found.items() if len(values) == 2}
     return {name: value for name, values in sources.items() for value in values if value is not None}
 
 

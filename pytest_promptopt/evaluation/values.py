@@ -9,27 +9,19 @@ import enum
 import fractions
 import json
 import pathlib
-import re
 import uuid
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
-#: Enough for any sensible expected value; a longer text tells an optimizer nothing more.
-MAX_TEXT = 20_000
+from pytest_promptopt.failures.objects import MAX_SHOWN, shown, without_addresses
+
 #: Nesting and length limits keep a cyclic or huge operand from hanging a run.
 MAX_DEPTH, MAX_ITEMS = 8, 200
+#: Python writes no longer number in digits, unless it is allowed to.
+MAX_BITS = 2_000
 #: Characters of one parameter of a test.
 MAX_PARAMETER = 1_000
-
-_ADDRESS = re.compile(r" at 0x[0-9A-Fa-f]{4,}")
-
-
-def shown(value: object) -> str:
-    """`repr` that cannot fail and has an end."""
-    try:
-        return repr(value)[:MAX_TEXT]
-    except Exception as error:
-        return f"<{type(value).__name__} whose repr raises {type(error).__name__}>"
 
 
 def plain(
@@ -37,21 +29,31 @@ def plain(
 ) -> Any:
     """`value` as JSON-like data: what has structure keeps it, the rest becomes what `show` makes of it.
 
+    An object may raise whatever it is asked; then it is told as `show` tells it, which must not raise.
+
     :param text: makes a plain text of one that may be of a type of its own.
     """
+    try:
+        return _plain(value, depth=depth, show=show, text=text)
+    except Exception:
+        return show(value)
 
+
+def _plain(value: Any, *, depth: int, show: Callable[[object], Any], text: Callable[[str], str]) -> Any:
     def inside(item: Any) -> Any:
         return plain(item, depth=depth + 1, show=show, text=text)
 
+    if isinstance(value, int) and int.bit_length(value) > MAX_BITS:
+        return hex(value)[:MAX_SHOWN]
     if value is None or isinstance(value, (bool, int, float)):
         return value
     if isinstance(value, str):
-        return text(value)[:MAX_TEXT]
+        return text(value)[:MAX_SHOWN]
     if depth >= MAX_DEPTH:
         return show(value)
     if isinstance(value, Mapping):
         pairs = list(value.items())[:MAX_ITEMS]
-        return {str(key): inside(item) for key, item in pairs}
+        return {str.__str__(str(key)): inside(item) for key, item in pairs}
     if isinstance(value, (list, tuple)):
         return [inside(item) for item in value[:MAX_ITEMS]]
     if isinstance(value, (set, frozenset)):
@@ -60,12 +62,7 @@ def plain(
         fields = [field.name for field in dataclasses.fields(value)]
         return {name: inside(getattr(value, name, None)) for name in fields}
     dump = getattr(value, "model_dump", None)
-    if callable(dump) and not isinstance(value, type):
-        try:
-            return inside(dump())
-        except Exception:
-            return show(value)
-    return show(value)
+    return inside(dump()) if callable(dump) and not isinstance(value, type) else show(value)
 
 
 def readable(value: Any) -> Any:
@@ -75,6 +72,12 @@ def readable(value: Any) -> Any:
 
 def _described(value: object) -> Any:
     """What an object stands for: the value of an enum, the text of a date, numpy's numbers."""
+    with suppress(Exception):
+        return _stands_for(value)
+    return without_addresses(shown(value))
+
+
+def _stands_for(value: object) -> Any:
     if isinstance(value, enum.Enum):
         return readable(value.value)
     if isinstance(value, (datetime.date, datetime.time)):
@@ -83,27 +86,30 @@ def _described(value: object) -> Any:
         return str(value)
     dump = getattr(value, "tolist", None)
     if callable(dump) and hasattr(value, "dtype"):
-        try:
-            return plain(dump(), depth=1, show=lambda inner: without_addresses(shown(inner)))
-        except Exception:
-            return without_addresses(shown(value))
+        return plain(dump(), depth=1, show=lambda inner: without_addresses(shown(inner)))
     return without_addresses(shown(value))
 
 
-def _exact(value: Any) -> Any:
-    """`value` in Python's own types: neither JSON nor xdist carries an enum that is a number."""
-    if type(value) in (str, int, float, bool, type(None)):
+def _exact(value: Any, text: Callable[[str], str] = str.__str__) -> Any:
+    """`value` in Python's own types: neither JSON nor xdist carries an enum that is a number.
+
+    :param text: what becomes of each text.
+    """
+    if type(value) in (int, float, bool, type(None)):
         return value
-    if isinstance(value, dict):
-        return {key: _exact(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_exact(item) for item in value]
-    return float(value) if isinstance(value, float) else int(value) if isinstance(value, int) else str(value)
+    # What Python's type makes of it: one of the user's may return itself once more, or raise.
+    if isinstance(value, str):
+        return text(str.__str__(value))
+    if isinstance(value, Mapping):
+        return {text(key): _exact(item, text) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_exact(item, text) for item in value]
+    return float.__pos__(value) if isinstance(value, float) else int.__pos__(value)
 
 
-def without_addresses(text: str) -> str:
-    """`text` without where objects live, which differs from process to process."""
-    return _ADDRESS.sub("", text)
+def carried(value: Any) -> Any:
+    """JSON-like data as xdist can carry it: in Python's own types, without half characters."""
+    return _exact(value, text=lambda text: text.encode("utf-8", "backslashreplace").decode())
 
 
 def short(value: Any) -> str:

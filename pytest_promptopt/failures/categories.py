@@ -89,7 +89,7 @@ def _badly_formed(subject: Subject) -> Finding | None:
     if subject.asserted:
         checked = subject.failure.constraint or subject.failure.message
         method = _FORM_METHODS.search(checked) if subject.operator is None else None
-        if checked.startswith("not "):  # a form that the answer must not have
+        if checked.removeprefix("assert ").startswith("not "):  # a form that the answer must not have
             return None
         return Finding(FORMAT, (f"the check {method[1]}() on its form does not hold",)) if method else None
     return _unreadable(subject) if subject.calls else None
@@ -194,8 +194,12 @@ def _confused(subject: Subject) -> Finding | None:
 def _forbidden(subject: Subject) -> Finding | None:
     if subject.membership and subject.membership[0] == "not in":
         return Finding(FORBIDDEN, (quote(subject.membership[1]),))
-    if subject.operator in ("!=", "is not", "not in") and compact(subject.actual).strip():
-        return Finding(FORBIDDEN, (quote(compact(subject.actual)),))
+    # Of `find(...) != -1` and of `is not None` nothing is forbidden that an answer could hold.
+    said = subject.failure.actual
+    if subject.operator in ("!=", "is not", "not in") and isinstance(said, str) and said.strip():
+        answers = (subject.answer, *(call.text for call in subject.calls))
+        answered = any(fold(said) in fold(text[:MAX_SEARCHED]) for text in answers)
+        return Finding(FORBIDDEN, (quote(said),)) if answered else None
     return None
 
 
@@ -329,7 +333,7 @@ def _differing(subject: Subject) -> Finding | None:
         return None
     given = subject.actual
     measured = isinstance(given, (int, float)) and not isinstance(given, bool)
-    measured = measured and subject.operator not in ("or", "matches", "in", "not in")
+    measured = measured and subject.operator in ("<", "<=", ">", ">=")
     limit = _limit(subject, given) if measured else None
     size = (limit, float(given), subject.operator) if measured and limit is not None else None
     return Finding(
@@ -341,7 +345,7 @@ def _differing(subject: Subject) -> Finding | None:
 
 def _gist_of(subject: Subject) -> str:
     """The check that does not hold, in words that fold."""
-    if subject.operator in ("or", "matches") and subject.failure.constraint:
+    if subject.operator in ("or", "matches", "!=", "is not", "not in") and subject.failure.constraint:
         return shorten(subject.failure.constraint, MAX_CONSTRAINT)
     return f"a check with {subject.operator}"
 

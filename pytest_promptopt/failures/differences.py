@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pytest_promptopt.failures.lookalikes import lookalike
+from pytest_promptopt.failures.objects import shown, without_addresses
 
 #: Characters of a quoted value inside a sentence: enough for a label or a short sentence, one terminal line.
 MAX_QUOTE = 80
@@ -34,15 +35,8 @@ def compact(value: Any) -> str:
     try:
         text = str.__str__(value) if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     except Exception:  # a user's object: its own methods may raise anything
-        text = _safe_repr(value)
+        text = without_addresses(shown(value))
     return _printable(text)
-
-
-def _safe_repr(value: object) -> str:
-    try:
-        return repr(value)
-    except Exception as error:
-        return f"<{type(value).__name__} whose repr raises {type(error).__name__}>"
 
 
 def _printable(text: str) -> str:

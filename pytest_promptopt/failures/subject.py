@@ -19,6 +19,7 @@ from pytest_promptopt.failures.differences import (
     text_diff,
 )
 from pytest_promptopt.failures.lookalikes import lookalike
+from pytest_promptopt.failures.objects import without_addresses
 from pytest_promptopt.failures.vocabulary import MAX_SEARCHED, Prose, Vocabulary, is_short, words
 from pytest_promptopt.records import Call, Failure, Outcome
 
@@ -36,8 +37,6 @@ _UNITTEST_EQUAL = re.compile(
 _UNITTEST_IN = re.compile(
     r"(?P<quote>['\"])(?P<left>.*?)(?P=quote) (?P<negated>unexpectedly |not )found in ", re.DOTALL
 )
-#: In the `repr` of an object.
-_ADDRESS = re.compile(r"(?<=object) at 0x[0-9A-Fa-f]+(?=>)")
 #: Numbers, and words after another word: a capital at the start of a sentence makes no name.
 _FACT = re.compile(r"\d[\d.,:/-]*\d|\d|(?<=[\w,;:(] )[^\W\d_][\w'’-]+")
 #: Opens the line of a difference that says what had to hold.
@@ -114,7 +113,8 @@ class Subject:
         found = _MEMBERSHIP.match(self.failure.constraint or "")
         if found and self.operator in ("in", "not in"):
             return found["operator"], _unescape(found["left"])
-        found = _UNITTEST_IN.search(self.failure.message) if self.operator is None else None
+        unexplained = self.operator is None and not self.failure.constraint
+        found = _UNITTEST_IN.match(self.failure.message) if unexplained else None
         if found:
             return "not in" if found["negated"] == "unexpectedly " else "in", _unescape(found["left"])
         return None
@@ -242,17 +242,12 @@ def _judged(calls: Sequence[Call], failure: Failure) -> Call | None:
     return calls[-1] if calls else None
 
 
-def without_addresses(text: str) -> str:
-    """`text` without where objects live, which differs from process to process."""
-    return _ADDRESS.sub("", text)
-
-
 def _operands(failure: Failure, answer: str) -> tuple[str | None, Any, Any]:
     if failure.operator == "==":
         return "==", parsed(failure.expected), parsed(failure.actual)
     if failure.operator is not None:
         return failure.operator, None, answer if failure.actual is None else failure.actual
-    found = _UNITTEST_EQUAL.search(first_line(failure.message))
+    found = _UNITTEST_EQUAL.match(first_line(failure.message))
     if found and answer:
         sides = [side[1:-1] if side[0] in "'\"" else side for side in (found["one"], found["two"])]
         own = [side for side in sides if side.casefold().strip() == answer.casefold().strip()]

@@ -207,7 +207,7 @@ class LitellmModel:
             raise self._error(ErrorKind.MALFORMED, "the reply has no message")
         specific = getattr(message, "provider_specific_fields", None) or {}
         refusal = specific.get("refusal") or getattr(message, "refusal", None)  # by version of litellm
-        text = message.content or refusal or ""
+        text = _text(message.content) or refusal or ""
         if not isinstance(text, str):
             raise self._error(ErrorKind.MALFORMED, f"the text of the reply is a {type(text).__name__}")
         # litellm cuts off a whole block, and leaves the blank lines after it.
@@ -264,6 +264,18 @@ def _headers(error: Exception) -> dict[str, str]:
     return {str(name): str(value) for name, value in dict(found).items()}
 
 
+def _text(content: Any) -> Any:
+    """The text of a reply, put together where it comes in parts; anything else as it is."""
+    if not isinstance(content, list):
+        return content
+    texts: list[Any] = [part.get("text") for part in content if _is_text(part)]
+    return "".join(texts) if all(isinstance(text, str) for text in texts) else content
+
+
+def _is_text(part: Any) -> bool:
+    return isinstance(part, dict) and part.get("type") == "text"
+
+
 def _usage(usage: Any) -> Usage | None:
     """Counters that do not overlap; litellm counts cache reads and writes as prompt tokens too."""
     prompt, answer = getattr(usage, "prompt_tokens", 0) or 0, getattr(usage, "completion_tokens", 0) or 0
@@ -275,5 +287,8 @@ def _usage(usage: Any) -> Usage | None:
     found = usage_of(prompt, answer, read, write)
     if found is None:
         return None
+    # Where only the sum holds the thinking, it is paid for as a part of the answer.
+    whole = usage_of(getattr(usage, "total_tokens", 0) or 0, 0)
+    apart = 0 if whole is None else max(0, whole.input_tokens - found.input_tokens - found.output_tokens)
     fresh = found.input_tokens - found.cache_read_tokens - found.cache_write_tokens
-    return replace(found, input_tokens=max(0, fresh))
+    return replace(found, input_tokens=max(0, fresh), output_tokens=found.output_tokens + apart)

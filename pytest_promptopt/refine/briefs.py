@@ -25,6 +25,7 @@ from pytest_promptopt.refine.proposer import Merging
 from pytest_promptopt.refine.redaction import redacted
 from pytest_promptopt.refine.requests import Brief, Part, PassingCase
 from pytest_promptopt.refine.shares import ENOUGH_CASES, deal, requests_for
+from pytest_promptopt.refine.sources import Known, texts_of, told
 from pytest_promptopt.settings import Settings
 
 #: The splits whose failing cases call for candidates.
@@ -204,6 +205,8 @@ class Briefing:
         """What is known of the incumbent's text, whoever is told."""
         results = self._results(prompt, Split.TRAIN, incumbent)
         checks = Counter(o.check for result in results for o in result.counted if o.check.strip())
+        known = Known([prompt.prose, prompt.front.description, *texts_of(results)])
+        shown = (told(check, known) for check, _ in checks.most_common(MAX_CHECKS))
         return Brief(
             prompt=prompt,
             prose=without_examples(incumbent.text(prompt)),
@@ -212,7 +215,7 @@ class Briefing:
             total=feedback.total,
             categories=feedback.categories,
             target=self._target(prompt),
-            checks=tuple(check for check, _ in checks.most_common(MAX_CHECKS)),
+            checks=tuple(filter(None, shown)),
             measured=tuple(table(tallies(results))),
             given=_given(results, feedback),
             examples=self._settings.examples > 0,

@@ -174,6 +174,11 @@ def _run(one: Iterable[str], two: Iterable[str]) -> int:
     return length
 
 
+def is_telling(text: str) -> bool:
+    """Whether `text` says which case it comes from: it is no label, which many cases share."""
+    return len(_words(text)) >= WHOLE_WORDS or len(_UNSPACED.findall(text)) >= WHOLE_WORDS * UNSPACED_WORD
+
+
 def _is_telling(words: Sequence[str]) -> bool:
     return WHOLE_WORDS <= len(words) < COPIED_WORDS
 

@@ -53,19 +53,6 @@ def plural(count: int, noun: str, /) -> str:
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
-def examples_standing(count: int) -> str:
-    """``6 of your training cases now stand in the prompt``."""
-    return f"{count:,} of your training cases now {'stands' if count == 1 else 'stand'} in the prompt"
-
-
-def cases_and_examples(total: int, examples: int) -> str:
-    """``18 of 24 cases, 6 are examples``: how many of `total` a rate is about; ``24 cases`` without any."""
-    if not examples:
-        return plural(total, "case")
-    told = "1 is an example" if examples == 1 else f"{examples:,} are examples"
-    return f"{total - examples:,} of {plural(total, 'case')}, {told}"
-
-
 def made_up(found: MadeUp) -> str:
     """``17 cases made up: 98.6% (1 fails; 17 calls)``: the search had spared them."""
     fail = f"{found.failing} fails" if found.failing == 1 else f"{found.failing:,} fail"

@@ -15,6 +15,7 @@ from pytest_promptopt.refine.evaluator import Prompt
 from pytest_promptopt.refine.frame import SearchFrame
 from pytest_promptopt.refine.groups import Group
 from pytest_promptopt.refine.halting import DECIDING, FRUITLESS_ITERATIONS, Halt, Phase, Stop
+from pytest_promptopt.refine.redaction import redacted
 from pytest_promptopt.refine.requests import REPLY_TOKENS
 from pytest_promptopt.refine.surroundings import Surroundings
 
@@ -83,6 +84,11 @@ class PeerSearch(SearchFrame):
         """The cases that decide between texts: of validation, or of training where there are none."""
         return list(self.group.ids(self._split))
 
+    def trained(self) -> Results:
+        """What the original's training cases may tell."""
+        redact = self.around.policies.redact
+        return tuple(redacted(result, redact) for result in self.original.evidence(Split.TRAIN))
+
     def results(self, instructions: Mapping[str, str], cases: Sequence[str]) -> Results | None:
         """Run cases under these instructions; None when a text is refused. Results are in the order asked."""
         self._runs += len(cases)
@@ -99,7 +105,7 @@ class PeerSearch(SearchFrame):
                 self._add(attempt, found)
         except PromptoptError as error:
             self.leave(error)
-        by_id = {result.case.id: result for result in found}
+        by_id = {result.case.id: redacted(result, self.around.policies.redact) for result in found}
         return tuple(by_id[case] for case in cases)
 
     def answer(self, *messages: Message) -> str:

@@ -340,6 +340,74 @@ def test_a_task_group_ends_no_wider_fixture(example: Example, how: str) -> None:
     assert "never retrieved" not in run.output
 
 
+@pytest.mark.parametrize(
+    "starts",
+    [
+        "asyncio.create_task(prompt.acall(q=q)), asyncio.create_task(prompt.acall(q=q + q))",
+        "asyncio.create_task(inside(prompt, q)), asyncio.create_task(inside(prompt, q + q))",
+    ],
+)
+def test_tasks_of_a_dropped_run_are_in_no_log(example: Example, starts: str) -> None:
+    example.tests(
+        f"""
+        import asyncio, gc
+
+        async def inside(prompt, q):
+            return await asyncio.create_task(prompt.acall(q=q))
+
+        @pytest.mark.parametrize("q", ["a", "b"])
+        async def test_it(prompt, q):
+            one, two = {starts}
+            assert (await one, await two) == (q, q + q)
+
+        def test_after():
+            gc.collect()
+        """
+    )
+    run = example.run("-p", "anyio", "-o", "anyio_mode=auto", "-o", "log_cli=true", process=True)
+    assert run.outcomes == {"passed": 3}
+    assert "never retrieved" not in run.output
+    assert "Suspended" not in run.output
+
+
+def test_a_test_need_be_no_plain_function(example: Example) -> None:
+    run = example.tests(
+        """
+        import functools
+
+        def check(word, prompt):
+            assert prompt(q="a") == word
+
+        test_partial = functools.partial(check, "b")
+        """
+    ).run()
+    assert run.outcomes == {"failed": 1}
+    assert "say.md: 0/1 cases pass" in run.output
+
+
+def test_an_item_that_a_hook_adds_belongs_to_no_file(example: Example) -> None:
+    example.files(
+        {
+            "added.py": """
+            import pytest
+
+            class Added(pytest.Item):
+                fixturenames = ()
+                def runtest(self): pass
+                def reportinfo(self): return self.path, 0, self.name
+
+            def pytest_collection_modifyitems(session, items):
+                for name in ("one", "two"):
+                    items.append(Added.from_parent(session, name=name))
+                    items[-1].add_marker(pytest.mark.prompt("say.md"))
+            """
+        }
+    )
+    example.tests("def test_it(prompt): assert prompt(q='a') == 'a'")
+    run = example.run("-p", "added", "-o", "promptopt_split=60/20/20")
+    assert run.outcomes == {"passed": 3}
+
+
 def test_a_rerun_asks_another_sample_and_is_no_further_case(example: Example) -> None:
     pytest.importorskip("pytest_rerunfailures")
     example.model("house/sampled").tests(

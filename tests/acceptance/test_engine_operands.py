@@ -26,7 +26,7 @@ EQUALITIES = {
     "its text, trimmed": ('"b" == prompt(q="A b").lower()', "b", "a b"),
     "its JSON": ("""prompt(q='{"a": 1}').json() == {"a": 2}""", {"a": 2}, {"a": 1}),
     "a value of its JSON, right": ("""2 == prompt(q='{"a": [1]}').json()["a"][0]""", 2, 1),
-    "neither: left": ('len(prompt(q="abc")) == 2', 2, 3),
+    "neither: left": ('prompt(q="abc")[::-1] == "b"', "b", "cba"),
     "both: left": ('prompt(q="a") == prompt(q="b")', "b", "a"),
 }
 

@@ -233,18 +233,19 @@ def test_a_session_that_a_test_ends(example: Example, ends: str, options: str) -
 
 
 @pytest.mark.parametrize("asks", ["prompt(q='b')", "pass"])
-def test_a_test_ends_the_session_at_its_turn(example: Example, asks: str) -> None:
+@pytest.mark.parametrize("ends", ["pytest.exit('enough')", "raise KeyboardInterrupt"])
+def test_a_test_ends_the_session_at_its_turn(example: Example, asks: str, ends: str) -> None:
     example.tests(
         f"""
         def test_first(prompt): assert prompt(q=prompt(q="a") + "!") == "a!"
 
         def test_second(prompt):
             {asks}
-            pytest.exit("enough")
+            {ends}
 
         def test_third(prompt): assert prompt(q=prompt(q="c") + "!") == "c!"
         """
-    ).runs_as_without_plugin("-v")
+    ).runs_as_without_plugin("-v", process=True)
 
 
 def test_a_case_that_takes_too_long_is_stopped(example: Example) -> None:

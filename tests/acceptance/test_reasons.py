@@ -81,6 +81,17 @@ COMPOUND = {
     "a chain, its start": ('assert 9 < len(prompt(q="abcdef")) < 12', (">", "len(answer) > 9")),
     "not a chain": ('assert not 1 < len(prompt(q="abc")) < 5', (None, "not (1 < len(answer) < 5)")),
     "not below": ('assert not len(prompt(q="abc")) < 5', (">=", "len(answer) >= 5")),
+    "is True": ('answer = prompt(q="a")\nassert (answer == "b") is True', ("b", "a")),
+    "== True": ('answer = prompt(q="a")\nassert ("b" in answer) == True', ("in", "'b' in answer")),
+    "is False": ('answer = prompt(q="a")\nassert ("a" in answer) is False', ("not in", "'a' not in answer")),
+    "!= True": ('answer = prompt(q="a")\nassert ("a" in answer) != True', ("not in", "'a' not in answer")),
+    "is not False": ('answer = prompt(q="a")\nassert (answer == "b") is not False', ("b", "a")),
+    "not is True": ('answer = prompt(q="a")\nassert not (answer == "a") is True', ("!=", "answer != 'a'")),
+    "bool": ('answer = prompt(q="a")\nassert bool(answer == "b")', ("b", "a")),
+    "bool of a form": ('answer = prompt(q="a")\nassert bool(answer.isupper())', (None, "answer.isupper()")),
+    "and is True": ('answer = prompt(q="a")\nassert (answer == "a" and "b" in answer) is True',
+                    (None, "answer == 'a' and 'b' in answer")),
+    "half is True": ('answer = prompt(q="a")\nassert answer and (answer == "b") is True', ("b", "a")),
     "walrus": ('assert (answer := prompt(q="a")) == "b"', ("b", "a")),
     "a message": ('assert prompt(q="a") == "b", "wrong"', ("b", "a")),
     "a pattern": ('assert re.fullmatch("[0-9]+", prompt(q="a"))', (None, "re.fullmatch('[0-9]+', answer)")),
@@ -161,6 +172,46 @@ def test_a_matcher_is_no_expected_text(example: Example) -> None:
     assert reasons(example, {name: body for name, (body, _) in MATCHERS.items()}) == wanted
 
 
+MEASURES = {
+    "words": ('assert len(prompt(q="a b").split()) == 3', "len(answer.split()) == 3"),
+    "on the right": ('assert 3 == len(prompt(q="a b").split())', "len(answer.split()) == 3"),
+    "letters": ('assert prompt(q="axa").count("a") == 1', "answer.count('a') == 1"),
+    "where it stands": ('assert prompt(q="a").find("b") == 0', "answer.find('b') == 0"),
+    "a type": ("assert type(prompt(q='[]').json()) == dict", "type(answer.json()) == <class 'dict'>"),
+    "a sum": ("assert sum(prompt(q='[1]').json()) == 2", "sum(answer.json()) == 2"),
+    "a name": ('count = len(prompt(q="a b").split())\nassert count == 3', "len(answer.split()) == 3"),
+    "and more": ('assert len(prompt(q="a")) + 1 == 3', "len(answer) + 1 == 3"),
+    "fail, if": ('answer = prompt(q="a")\nif len(answer) != 3:\n    pytest.fail("x")', "len(answer) == 3"),
+}
+
+
+def test_a_measure_of_the_answer_is_no_answer(example: Example) -> None:
+    """Else the answers of such cases would be told as labels."""
+    found = reasons(example, {name: body for name, (body, _) in MEASURES.items()})
+    assert found == {name: ("matches", told) for name, (_, told) in MEASURES.items()}
+
+
+@pytest.mark.parametrize("asked", ["len(prompt(q=q).split()) == n", "(n == len(prompt(q=q).split()))"])
+def test_cases_that_count_words_are_told_to_count_and_not_as_labels(example: Example, asked: str) -> None:
+    source = f"""
+    @pytest.mark.parametrize("q, n", [("a b c d", 3), ("a b c", 4), ("a b", 4), ("a b d e f", 3)])
+    def test_words(prompt, q, n):
+        assert {asked}
+
+    @pytest.mark.parametrize("q, n", [("a b e d", 3), ("a b e", 4)])
+    def test_named(prompt, q, n):
+        count = len(prompt(q=q).split())
+        assert count == n
+    """
+    found = failures(example, source)
+    assert len(found) == 6
+    assert {failure["stated"] for failure in found.values()} == {None}
+    output = example.run().output
+    assert "only answers allowed" not in output
+    assert "boundary confusion" not in output
+    assert "len(answer.split()) == 3" in output
+
+
 def test_unittests_own_checks_are_read_like_asserts(example: Example) -> None:
     source = """
     import unittest
@@ -174,14 +225,36 @@ def test_unittests_own_checks_are_read_like_asserts(example: Example) -> None:
         def test_not_in(self): self.assertNotIn("a", self.ask(q="a"))
         def test_less(self): self.assertLess(len(self.ask(q="abc")), 2)
         def test_greater(self): self.assertGreater(2, len(self.ask(q="abc")))
+        def test_dict(self): self.assertDictEqual({"a": str(self.ask(q="a"))}, {"a": "c"})
+        def test_list(self): self.assertListEqual(self.ask(q="a b").split(), ["a"])
+        def test_lines(self): self.assertMultiLineEqual(self.ask(q="a"), "c")
+        def test_regex(self): answer = self.ask(q="hello"); self.assertRegex(answer, r"^\\d+$")
+        def test_not_regex(self): answer = self.ask(q="1"); self.assertNotRegex(answer, r"^\\d+$")
+        def test_true(self): answer = self.ask(q="a"); self.assertTrue(answer == "b")
+        def test_true_called(self): self.assertTrue(self.ask(q="a") == "b")
+        def test_false(self): answer = self.ask(q="a"); self.assertFalse("a" in answer)
+        def test_form(self): answer = self.ask(q="a"); self.assertTrue(answer.isupper(), "wrong")
+        def test_none(self): answer = self.ask(q="{}").json(); self.assertIsNotNone(answer.get("a"))
+        def test_type(self): answer = self.ask(q="[]").json(); self.assertIsInstance(answer, dict)
     """
     assert {name: told(failure) for name, failure in failures(example, source).items()} == {
         "test_equal": ("b", "a"),
         "test_equal_in_a_row": ([2], [1]),
         "test_in": ("in", "'x' in answer"),
         "test_not_in": ("not in", "'a' not in answer"),
-        "test_less": ("<", "3 < 2"),
-        "test_greater": ("<", "3 < 2"),
+        "test_less": ("<", "len(self.ask(q='abc')) < 2"),
+        "test_greater": ("<", "len(self.ask(q='abc')) < 2"),
+        "test_dict": ({"a": "c"}, {"a": "a"}),
+        "test_list": (["a"], ["a", "b"]),
+        "test_lines": ("c", "a"),
+        "test_regex": (None, "re.search('^\\\\d+$', answer)"),
+        "test_not_regex": (None, "not re.search('^\\\\d+$', answer)"),
+        "test_true": ("b", "a"),
+        "test_true_called": (None, "self.ask(q='a') == 'b'"),
+        "test_false": ("not in", "'a' not in answer"),
+        "test_form": (None, "answer.isupper()"),
+        "test_none": ("is not", "answer.get('a') is not None"),
+        "test_type": (None, "isinstance(answer, dict)"),
     }
 
 
@@ -346,3 +419,71 @@ def test_what_ends_after_the_prompt_is_used_is_a_failing_answer(example: Example
     found = failures(example, f"def test_it(prompt):\n    {body}")
     assert found["test_it"]["error"] is None
     assert found["test_it"]["kind"] in ("AssertionError", "KeyError")
+
+
+@pytest.mark.parametrize(
+    ("check", "constraint", "statement"),
+    [
+        ('is_good(answer, {"one": "a", "two": "HIDDEN"}[name])', "is_good(answer, 'a')", None),
+        ('is_good(answer, {"one": "a", "two": "HIDDEN"}.get(name))', "is_good(answer, 'a')", None),
+        ('is_good(answer, "a" if name == "one" else "HIDDEN")', "is_good(answer, 'a')", None),
+        ('is_good(answer, ["a", "HIDDEN"][place()])', "is_good(answer, ...)", None),
+        (
+            'answer.startswith(({"one": "x", "two": "HIDDEN"}[name], "y"))',
+            "answer.startswith(('x', 'y'))",
+            None,
+        ),
+        ('is_good(answer, "a")  # "two" wants HIDDEN', "is_good(answer, 'a')", "assert is_good(answer, 'a')"),
+    ],
+)
+def test_what_other_cases_would_look_up_is_in_no_failure(
+    example: Example, check: str, constraint: str, statement: str | None
+) -> None:
+    source = f"""
+    def is_good(answer, wanted):
+        return False
+
+    def place():
+        return 0
+
+    @pytest.mark.parametrize("name", ["one"])
+    def test_it(prompt, name):
+        answer = prompt(q="b")
+        assert {check}
+    """
+    failure = failures(example, source)["test_it[one]"]
+    assert failure["constraint"] == constraint
+    assert failure["check"] == (statement or f"assert {constraint}")
+    assert "HIDDEN" not in str(failure)
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        "type('Meta', (type,), {'__getattr__': refuse})('It', (), {})()",
+        "type('It', (), {'__class__': property(refuse)})()",
+        "type('It', (), {'__eq__': refuse, '__hash__': None})()",
+        "type('It', (dict,), {'items': refuse, '__getitem__': refuse})(a=1)",
+        "10**5000",
+    ],
+)
+def test_an_object_that_raises_whatever_it_is_asked_ends_no_session(example: Example, made: str) -> None:
+    source = f"""
+    def refuse(*_):
+        raise RuntimeError("no")
+
+    IT = {made}
+
+    @pytest.mark.parametrize("it", [pytest.param(IT, id="it")])
+    def test_given(prompt, it): assert prompt(q="a") == "b"
+    def test_compared(prompt):
+        it = IT
+        assert [prompt(q="a")] == [it]
+    def test_is(prompt):
+        it = IT
+        answer = prompt(q="a")
+        assert it is answer
+    """
+    found = failures(example, source)
+    assert told(found["test_given[it]"]) == ("b", "a")
+    assert {"test_compared", "test_is"} <= found.keys()

@@ -273,3 +273,33 @@ def test_cases_that_share_any_request_share_the_strictest_split_whatever_is_know
     requests = [text for text in desk.told if is_feedback(text)]
     assert requests
     assert [text for text in requests if "HELDOUTSECRET" in text] == []
+
+
+def test_what_held_out_cases_ask_is_in_no_request_though_a_failure_quotes_it(
+    pytester: pytest.Pytester,
+) -> None:
+    desk = Desk(pytester)
+    desk.tests(
+        """
+        ROWS = [
+            ("my parcel is late", "delivery"),
+            ("the parcel never came", "delivery"),
+            ("charged twice this month", "billing"),
+            ("HIDDEN zebra wants a refund", "billing"),
+            ("HIDDEN line one\\nand line two", "delivery"),
+        ]
+        KEPT = pytest.mark.heldout
+
+        @pytest.mark.prompt("prompts/sort.md")
+        @pytest.mark.parametrize(
+            "message, label", [pytest.param(*row, marks=KEPT) if "HIDDEN" in row[0] else row for row in ROWS]
+        )
+        def test_it(prompt, message, label):
+            answer = prompt(message=message)
+            assert answer in dict(ROWS) and answer == label, f"none of {ROWS}"
+        """
+    )
+    desk.optimize()
+    requests = [text for text in desk.told if is_feedback(text)]
+    assert any("my parcel is late" in text for text in requests)
+    assert not any("HIDDEN" in text for text in requests)

@@ -12,6 +12,7 @@ import pytest
 
 from pytest_promptopt import captured
 from pytest_promptopt.cache import ResponseCache
+from pytest_promptopt.evaluation.sourcefile import source_file
 from pytest_promptopt.journal import Journal, read
 from pytest_promptopt.models.background import Background
 from pytest_promptopt.records import Answer
@@ -79,3 +80,15 @@ def test_and_while_a_mock_answers_for_the_disk(tmp_path: Path, name: str) -> Non
     journal.close()
     assert said == []
     assert len(read(journal.path)) == 1
+
+
+def test_the_source_of_a_test_is_read_from_the_real_disk(tmp_path: Path) -> None:
+    fakes = pytest.importorskip("pyfakefs.fake_filesystem_unittest")
+    file = tmp_path / "test_it.py"
+    file.write_text("assert True\n", encoding="utf-8")
+    with fakes.Patcher():
+        assert not file.exists()
+        assert source_file(str(file)).statement_at(1) is not None
+    file.write_text("\nassert True\n", encoding="utf-8")
+    with mock.patch("os.stat", side_effect=OSError), mock.patch("builtins.open", side_effect=OSError):
+        assert source_file(str(file)).statement_at(2) is not None

@@ -292,6 +292,18 @@ class TestMissingInformation:
             in only(describe([result("T::test", failure, call("Thanks for writing"))])).observed
         )
 
+    @pytest.mark.parametrize(
+        "said",
+        [
+            r"Regex didn't match: '^\d+$' not found in 'hello'",
+            "the model's 'refund' not found in 'hello'",
+            "wrong: 'refund' != 'hello'",
+        ],
+    )
+    def test_only_the_beginning_of_a_message_is_a_sentence_of_unittest(self, said: str) -> None:
+        category = only(describe([result("T::test", raised("AssertionError", said), call("hello"))]))
+        assert category.name == "other failure"
+
 
 class TestWrongValue:
     def test_says_which_fields_and_how_often(self) -> None:
@@ -410,6 +422,46 @@ class TestOtherFailures:
         failure = constraint("not in", "'As an AI' not in answer", "As an AI I think so")
         category = only(describe([result("t", failure, call("As an AI I think so"))]))
         assert (category.name, '"As an AI" (1)' in category.observed) == ("forbidden content", True)
+
+    @pytest.mark.parametrize(
+        ("failure", "answer"),
+        [
+            (constraint("!=", "answer != 'see order'", "See order"), "see order"),
+            (constraint("!=", "answer['queue'] != 'see order'", "see order"), '{"queue": "see order"}'),
+            (constraint("not in", "answer not in ('see order', 'x')", "see order"), "see order"),
+            (constraint("is not", "answer is not Queue.ORDER", "see order"), "see order"),
+        ],
+    )
+    def test_an_answer_that_the_test_forbids(self, failure: Failure, answer: str) -> None:
+        category = only(describe([result("t", failure, call(answer))]))
+        assert category.name == "forbidden content"
+        assert category.fix.casefold() == 'rule out by name: "see order"'
+
+    @pytest.mark.parametrize(
+        "failure",
+        [
+            constraint("is not", r"re.search('ORD-\\d+', answer) is not None"),
+            constraint("is not", "answer.json().get('total') is not None"),
+            constraint("!=", "answer.find('refund') != -1", -1),
+            constraint("!=", "len(answer) != 0", 0),
+            constraint("!=", "('order' in answer) != True", True),
+            constraint("!=", "answer.json() != []", []),
+            constraint("not in", "5 not in answer.json()", [1, 5]),
+            constraint("!=", "type(answer).__name__ != 'dict'", "dict"),
+        ],
+    )
+    def test_what_is_no_text_of_the_answer_is_not_told_as_forbidden(self, failure: Failure) -> None:
+        feedback = describe([result("t", failure, call("see order"))])
+        assert only(feedback).name == "wrong value"
+        assert f"must hold: {failure.constraint}" in only(feedback).fix
+        assert "rule out" not in only(feedback).fix
+        assert f"must hold: {failure.constraint}" in feedback.failed[0].difference
+
+    @pytest.mark.parametrize("negated", [True, False])
+    def test_without_a_source_a_form_is_not_told_as_its_opposite(self, negated: bool) -> None:
+        said = f"assert {'not True' if negated else 'False'}\n +  where <built-in method startswith>('a')"
+        category = only(describe([result("t", raised("AssertionError", said), call("a"))]))
+        assert category.name == ("other failure" if negated else "format violation")
 
     def test_an_exception_names_its_kind_and_place(self) -> None:
         failure = raised("ZeroDivisionError", "division by zero")

@@ -21,6 +21,21 @@ from pytest_promptopt.models.thinking import without_thinking
         ("</think>\nbilling", "billing", ""),
         ("<think>\nmaybe deli", "", "maybe deli"),
         ("<think>a</think>x </think> y", "x </think> y", "a"),
+        ("<thought>hm</thought>billing", "billing", "hm"),
+        ("<seed:think>hm</seed:think>billing", "billing", "hm"),
+        ("◁think▷hm◁/think▷billing", "billing", "hm"),
+        ("◁think▷hm", "", "hm"),
+        ("maybe delivery[/THINK]billing", "billing", "maybe delivery"),
+        ("maybe delivery\n</thinking>\nbilling", "billing", "maybe delivery"),
+        ("maybe ◁/think▷billing", "billing", "maybe"),
+        (
+            "<|channel|>analysis<|message|>maybe<|end|><|start|>assistant<|channel|>final<|message|>billing<|return|>",
+            "billing",
+            "maybe",
+        ),
+        ("<|channel|>analysis<|message|>maybe<|end|><|start|>assistant billing", "billing", "maybe"),
+        ("<|channel|>final <|constrain|>json<|message|>{}", "{}", ""),
+        ("<|start|>assistant<|channel|>analysis<|message|>may", "", "may"),
     ],
 )
 def test_the_answer_begins_after_the_thinking(text: str, answer: str, thought: str) -> None:
@@ -36,6 +51,9 @@ def test_the_answer_begins_after_the_thinking(text: str, answer: str, thought: s
         'The tag is "</think>".',
         "Models write <think> and </think> around it.",
         "I <think> so",
+        "<|channel|> opens a channel",
+        "Write [THINK] and [/THINK] around it.",
+        "A reply opens with <|channel|>analysis<|message|>.",
         "",
     ],
 )

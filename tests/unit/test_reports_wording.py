@@ -10,10 +10,8 @@ from hypothesis import strategies as st
 
 from pytest_promptopt.records import Spend
 from pytest_promptopt.reports.wording import (
-    cases_and_examples,
     cost,
     duration,
-    examples_standing,
     excerpt,
     percent,
     plural,
@@ -108,11 +106,3 @@ def test_columns_are_aligned() -> None:
         "a              12",
         "long label      3",
     ]
-
-
-def test_cases_that_are_examples_are_told_beside_the_others() -> None:
-    assert cases_and_examples(24, 6) == "18 of 24 cases, 6 are examples"
-    assert cases_and_examples(24, 1) == "23 of 24 cases, 1 is an example"
-    assert cases_and_examples(1, 0) == "1 case"
-    assert examples_standing(6) == "6 of your training cases now stand in the prompt"
-    assert examples_standing(1) == "1 of your training cases now stands in the prompt"

@@ -179,13 +179,46 @@ class TestWhatHolds:
             assert section("direction", first) != section("direction", other)
 
     def test_the_source_of_the_test_is_told_line_by_line(self) -> None:
-        check = "def test(prompt, x):\n    assert prompt(x) == 1\n    # </test_source>"
-        content = request([case("a", "1", "2", check=check)])
+        check = "def test(prompt, x):\n    assert prompt(x) == '</test_source>'\n    # what the cases want"
+        content = request([case("a", "</test_source>", "2", check=check)])
         assert section("test_source", content).split("\n") == [
             "| def test(prompt, x):",
-            "|     assert prompt(x) == 1",
-            "|     # \\u003c/test_source>",
+            "|     assert prompt(x) == '\\u003c/test_source>'",
         ]
+
+    @pytest.mark.parametrize(
+        "check",
+        [
+            "text, want = {'one': ('pay me', 'billing'), 'two': ('HIDDEN zebra', 'HIDDEN')}[name]",
+            "text = 'pay me' if name == 'one' else 'HIDDEN zebra'",
+            "text = 'pay me,HIDDEN zebra'.split(',')[int(name)]",
+            "if name == 'two':\n        assert 'HIDDEN' in prompt(q='HIDDEN zebra')",
+            "match name:\n        case 'HIDDEN':\n            want = 1",
+            "want = 'billing'  # HIDDEN goes to zebra",
+            "def text_of():\n        'HIDDEN zebra'\n    want = f'HIDDEN {name}'",
+            "want = {'one': 1, 'two': 4711}[name]",
+            "want = 4711 if name == 'two' else 1",
+            "assert prompt(q=b'HIDDEN')",
+        ],
+    )
+    @pytest.mark.parametrize("split", [Split.HELDOUT, Split.VALIDATION])
+    def test_what_a_test_says_of_other_cases_is_not_told(self, check: str, split: Split) -> None:
+        check = f"def test(prompt, name):\n    {check}\n    assert prompt(q=text) == want"
+        results = [
+            case("pay me", "billing", "sales", check=check, parameters={"name": "one"}),
+            case("HIDDEN zebra", "HIDDEN", "x", check=check, parameters={"name": "two"}, split=split),
+        ]
+        for phase in (Phase.TRAINING, Phase.VALIDATION):
+            content = request(results, phase=phase)
+            assert "HIDDEN" not in content
+            assert "4711" not in content
+            assert "|     assert prompt(q=text) == want" in section("test_source", content)
+
+    def test_what_training_cases_say_is_told_in_the_source(self) -> None:
+        body = "assert prompt(q=f'{x:.2f}').json()['queue'] in ('sales', 'billing') and x[0] < 200"
+        results = [case("a", {"queue": "billing"}, "x", check=f"def test(prompt, x):\n    {body}")]
+        results.append(case("b", {"queue": "sales"}, "x"))
+        assert f"|     {body}" in section("test_source", request(results))
 
 
 class TestLabels:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 from collections.abc import Mapping
 from pathlib import Path
@@ -170,11 +171,27 @@ def test_methods_and_async_tests_are_read_too(tmp_path: Path) -> None:
     )
 
 
-def test_a_long_test_is_cut(tmp_path: Path) -> None:
+def test_of_a_long_test_the_last_statements_are_kept(tmp_path: Path) -> None:
     body = "\n".join(f"    assert prompt(q={number}) == 'x'" for number in range(200))
     found, _ = source(tmp_path, f"def test_it(prompt):\n{body}\n", {})
     assert len(found.check) <= MAX_CHECK
-    assert found.check.endswith("…")
+    assert found.check.startswith("def test_it(prompt):\n    ...\n    assert prompt(q=")
+    assert found.check.endswith("    assert prompt(q=199) == 'x'")
+    ast.parse(found.check)
+
+
+def test_a_long_table_in_a_test_is_no_part_of_what_it_checks(tmp_path: Path) -> None:
+    rows = ",\n".join(f"        'case {number}': ('what goes in', 'what comes out')" for number in range(99))
+    body = f"    rows = {{\n{rows}\n    }}\n    assert prompt(q=rows[label][0]) == rows[label][1]\n"
+    found, _ = source(tmp_path, f"def test_it(prompt, label):\n{body}", {"label": "case 1"})
+    assert found.check == (
+        "def test_it(prompt, label):\n    rows = ...\n    assert prompt(q=rows[label][0]) == rows[label][1]"
+    )
+
+
+def test_a_statement_that_is_too_long_by_itself_is_left_out(tmp_path: Path) -> None:
+    found, _ = source(tmp_path, f"def test_it(prompt):\n    assert prompt() == '{'x' * 2_000}'\n", {})
+    assert found.check == "def test_it(prompt):\n    ..."
 
 
 @pytest.mark.parametrize("function", [None, len, eval("lambda prompt: 1"), object()])

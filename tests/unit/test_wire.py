@@ -238,6 +238,40 @@ def test_what_an_open_model_thinks_aloud_is_no_part_of_its_text(
     assert (answer.text, answer.thinking.strip()) == (text, thinking)
 
 
+@pytest.mark.parametrize(
+    ("parts", "text"),
+    [
+        (
+            [{"type": "text", "text": "bill"}, {}, {"type": "text", "text": "ing"}],
+            "billing",
+        ),
+        ([{"type": "thinking", "thinking": "hm"}], ""),
+        ([], ""),
+    ],
+)
+def test_a_text_in_parts_is_one_text(parts: object, text: str) -> None:
+    """As some servers of open models send it; taken for no answer, it would be asked and paid for again."""
+    from pytest_promptopt.models.litellm_sdk import LitellmModel
+
+    message = SimpleNamespace(content=parts, provider_specific_fields=None)
+    reply = SimpleNamespace(choices=[SimpleNamespace(message=message, finish_reason="stop")])
+    assert LitellmModel("other/model")._answer(Request("other/model", ()), reply, 0.1).text == text
+
+
+def test_thinking_that_only_the_sum_of_tokens_holds_is_counted(wire: WireServer) -> None:
+    usage = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 515}
+    wire.script(Reply(body=chat("billing", usage=usage)))
+    assert ask(GPT).usage == Usage(10, 505)
+
+
+@pytest.mark.parametrize("total", [None, 0, 12, "many", -1])
+def test_a_sum_of_tokens_that_says_nothing_changes_nothing(total: object) -> None:
+    from pytest_promptopt.models.litellm_sdk import _usage
+
+    said = SimpleNamespace(prompt_tokens=10, completion_tokens=5, total_tokens=total)
+    assert _usage(said) == Usage(10, 5)
+
+
 def test_an_unknown_stop_reason_is_kept(wire: WireServer) -> None:
     wire.script(Reply(body=message("x", stop_reason="model_context_window_exceeded")))
     assert ask(CLAUDE).stop_reason == "model_context_window_exceeded"
