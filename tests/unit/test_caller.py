@@ -6,6 +6,7 @@ import _thread
 import asyncio
 import os
 import pickle
+import re
 import subprocess
 import sys
 import tempfile
@@ -428,6 +429,8 @@ def test_nobody_waits_for_a_loop_that_a_task_of_a_model_has_ended(error: BaseExc
         ({"cost": 0}, Usage(3, 4), 0.0),
         ({"latency": float("nan")}, Usage(3, 4), 0.001),
         ({"latency": "long", "model": None}, Usage(3, 4), 0.001),
+        ({"thinking": object()}, Usage(3, 4), 0.001),
+        ({"thinking": None}, Usage(3, 4), 0.001),
     ],
     ids=str,
 )
@@ -441,11 +444,73 @@ def test_what_cannot_be_true_of_an_answer_was_not_said(
         answer = caller.ask(question("odd"), Role.TARGET)
         assert (answer.text, answer.usage, answer.cost) == ("ODD", usage, cost)
         assert 0 <= answer.latency < 10
+        assert answer.thinking == ""
     spent = ledger.spend
     bound = input_bound(question("odd")) + 10
     assert spent.input_tokens + spent.output_tokens == (bound if usage is None else 7)
     assert spent.cost == (PRICE.bound(question("odd")) if cost is None else cost)
     assert cache.get(question("odd").key) == answer
+
+
+class Wordless(Exception):
+    """Not even its words can be had."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+class Unmade(ModelError):
+    """Of an author who forgot to call the constructor of its base."""
+
+    def __init__(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (failed("overload"), r"fake: overload \(a ModelError whose kind is 'overload', and no ErrorKind"),  # type: ignore[arg-type]
+        (failed(None), "whose kind is a NoneType, and no ErrorKind"),  # type: ignore[arg-type]
+        (failed([]), "whose kind is a list, and no ErrorKind"),  # type: ignore[arg-type]
+        (Unmade(), "whose kind is a NoneType, and no ErrorKind"),
+        (Wordless(), "Wordless"),
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize("where", ["model", "hook"])
+def test_an_error_that_is_none_we_know_is_told_and_ends_nothing_else(
+    error: Exception, said: str, where: str
+) -> None:
+    def refuse(name: str) -> FakeModel:
+        raise error
+
+    with calling(FakeModel(error), **({"resolve": refuse} if where == "hook" else {})) as caller:
+        [known] = settle(caller, question())
+        assert known.error is not None
+        assert re.search(said, str(known.error))
+        assert known.error.kind in (ErrorKind.DEFECT, ErrorKind.SETUP)
+        assert known.error.model == "fake/model"
+        if where == "model":
+            assert caller.ask(question("next"), Role.TARGET).text == "NEXT"
+
+
+@pytest.mark.parametrize(
+    "wait", ["1", float("nan"), float("inf"), -1, True, object(), 10**400], ids=lambda wait: str(wait)[:9]
+)
+def test_a_wait_that_is_none_is_not_waited_for(wait: Any) -> None:
+    """A model of the user's own may hand on the header as it came. One that is too long ends the request."""
+    too_long = isinstance(wait, int | float) and wait > 1e6
+    model = FakeModel(failed(ErrorKind.RATE_LIMIT, retry_after=wait))
+    with calling(model) as caller:
+        [known] = settle(caller, question())
+        assert (known.error is not None) == too_long
+        assert caller.known(question()) is known
+
+
+def test_a_kind_may_be_given_by_its_value() -> None:
+    model = FakeModel(failed("rate limit"))  # type: ignore[arg-type]
+    with calling(model) as caller:
+        assert caller.ask(question(), Role.TARGET).text == "HELLO"
 
 
 @pytest.mark.parametrize(
