@@ -89,7 +89,7 @@ class Exchanges:
 
     def install(self) -> None:
         for name in ("setattr", "delattr", "setitem", "delitem"):
-            self._wrap(pytest.MonkeyPatch, name, lambda _, target, key="", *rest, **named: (target, key))
+            self._wrap(pytest.MonkeyPatch, name, _given)
         self._wrap(pytest.MonkeyPatch, "undo", None)
 
     def watch_mock(self) -> None:
@@ -136,6 +136,13 @@ class Exchanges:
 
         self._undo.append((owner, name, original))
         setattr(owner, name, watched)
+
+
+def _given(
+    patcher: Any, target: Any = None, key: Any = "", *rest: Any, dic: Any = None, name: Any = "", **named: Any
+) -> tuple[Any, Any]:
+    """Target and name of a call of `monkeypatch`, which names its parameters in two ways; of a wrong one, any."""
+    return (target if dic is None else dic), key or name
 
 
 def _mapping(given: Any) -> Any:

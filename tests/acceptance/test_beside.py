@@ -140,6 +140,50 @@ def test_what_no_call_needs_may_be_exchanged_at_no_cost(client: Example) -> None
     assert client.run().notes == (), "the answers are stored"
 
 
+def test_monkeypatch_takes_its_arguments_by_name_in_every_test(client: Example) -> None:
+    """Of the cases, and of tests that are not ours."""
+    client.tests(
+        """
+        import client
+
+        MAPPING = {"key": 1, "other": 1}
+
+        def exchange(monkeypatch):
+            monkeypatch.setitem(dic=MAPPING, name="key", value=2)
+            monkeypatch.setitem(MAPPING, name="key", value=3)
+            monkeypatch.delitem(dic=MAPPING, name="other")
+            monkeypatch.setattr(target="client.say", name=lambda text: "MOCKED")
+            monkeypatch.delattr(target=client, name="__doc__")
+            assert MAPPING == {"key": 3}
+
+        @pytest.mark.parametrize("word", ["a", "b"])
+        def test_it(prompt, monkeypatch, word):
+            exchange(monkeypatch)
+            assert prompt(q=word) == "MOCKED"
+
+        def test_mistaken(prompt, monkeypatch):
+            with pytest.raises(TypeError, match="missing 1 required positional argument: 'value'"):
+                monkeypatch.setitem({}, name="key")
+            assert prompt(q="c") == "c"
+        """
+    )
+    client.files(
+        {
+            "test_ordinary.py": """
+        import client
+        from test_it import exchange
+
+        def test_ordinary(monkeypatch):
+            exchange(monkeypatch)
+            assert client.say("x") == "MOCKED"
+        """
+        }
+    )
+    run = client.run()
+    assert run.outcomes == {"passed": 4}
+    assert "2 cases put something else in the place of what their model's calls need (client" in run.output
+
+
 #: What a fixture of the cases changes, how it is put back, and how the model uses it.
 OWN_STATE = {
     "environment": ("monkeypatch.delenv('HOUSE_KEY')", "pass", "os.environ['HOUSE_KEY']"),
