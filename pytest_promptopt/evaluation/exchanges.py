@@ -141,7 +141,7 @@ class Exchanges:
 def _given(
     patcher: Any, target: Any = None, key: Any = "", *rest: Any, dic: Any = None, name: Any = "", **named: Any
 ) -> tuple[Any, Any]:
-    """Target and name of a call of `monkeypatch`, which names its parameters in two ways; of a wrong one, any."""
+    """Target and name of a call of `monkeypatch`, which names its parameters in two ways."""
     return (target if dic is None else dic), key or name
 
 

@@ -22,6 +22,7 @@ from pytest_promptopt.evaluation.exchanges import PACKAGES, modules_of
 from pytest_promptopt.evaluation.held import HeldRun
 from pytest_promptopt.evaluation.hooks import ask_hook, tell_hook
 from pytest_promptopt.evaluation.job import ReplayError
+from pytest_promptopt.evaluation.judging import told_by
 from pytest_promptopt.evaluation.lasting import Lasting
 from pytest_promptopt.evaluation.outcomes import outcome_of
 from pytest_promptopt.evaluation.prompt import Prompt, Prompts, Run, ends_plainly
@@ -363,8 +364,12 @@ class CaseRunner:
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         report = yield
         run = self.engine.run
-        if run is not None and run.case.item is item and report.failed and call.excinfo is not None:
-            if run.failure is None and not run.missing:
+        if run is None or run.case.item is not item or not report.failed:
+            return report
+        if run.failure is None and not run.missing:
+            if call.excinfo is None:
+                run.failure = told_by(report, run.case.case.where)
+            else:
                 run.failure = failure_of(
                     call.excinfo,
                     run.compared,
@@ -372,12 +377,11 @@ class CaseRunner:
                     rootdir=str(self.settings.rootdir),
                     stated=run.case.expected,
                 )
-            run.compared.clear()
-            # What a model wrote must not steer a terminal; apart from that the report is pytest's own.
-            terminal: pytest.TerminalReporter | None
-            terminal = item.config.pluginmanager.get_plugin("terminalreporter")
-            safe = partial(harmless, colored=terminal is not None and terminal.hasmarkup)
-            report.longrepr = internals.rewrite_failure(report.longrepr, safe)  # type: ignore[assignment]
+        run.compared.clear()
+        # What a model wrote must not steer a terminal; apart from that the report is pytest's own.
+        terminal: pytest.TerminalReporter | None = item.config.pluginmanager.get_plugin("terminalreporter")
+        safe = partial(harmless, colored=terminal is not None and terminal.hasmarkup)
+        report.longrepr = internals.rewrite_failure(report.longrepr, safe)  # type: ignore[assignment]
         return report
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)

@@ -457,6 +457,95 @@ def test_hooks_of_a_conftest_see_each_test_once(example: Example, how: tuple[str
     assert list(run.notes) == PASSES * 5, "some known"
 
 
+#: How a conftest lets a test go on after a failed check, and fails it in the end.
+SOFT = {
+    "the report": """
+        @pytest.hookimpl(wrapper=True)
+        def pytest_runtest_makereport(item, call):
+            report = yield
+            if call.when == "call" and item.soft:
+                report.outcome, report.longrepr = "failed", f"soft: {item.soft}"
+            return report
+        """,
+    "a function of its own": """
+        def judged(report, soft):
+            if report.when == "call" and soft:
+                report.outcome, report.longrepr = "failed", f"soft: {soft}"
+            return report
+
+        class Soft:
+            @pytest.hookimpl(hookwrapper=True)
+            def pytest_runtest_makereport(self, item, call):
+                outcome = yield
+                self.judge(item, outcome)
+
+            def judge(self, item, outcome):
+                outcome.force_result(judged(outcome.get_result(), item.soft))
+
+        def pytest_configure(config):
+            config.pluginmanager.register(Soft())
+        """,
+    "what was raised": """
+        @pytest.hookimpl(wrapper=True)
+        def pytest_runtest_makereport(item, call):
+            if call.when == "call" and item.soft and call.excinfo is None:
+                try:
+                    raise AssertionError(f"soft: {item.soft}")
+                except AssertionError as error:
+                    call.excinfo = pytest.ExceptionInfo.from_exception(error)
+            return (yield)
+        """,
+    "the call": """
+        def pytest_runtest_logreport(report):
+            note(f"{report.when} {report.outcome}")
+
+        @pytest.hookimpl(wrapper=True)
+        def pytest_runtest_call(item):
+            result = yield
+            if item.soft:
+                pytest.fail(f"soft: {item.soft}")
+            return result
+        """,
+}
+
+
+@pytest.mark.parametrize("way", SOFT)
+def test_what_a_hook_makes_of_a_test_is_its_verdict_in_every_run(example: Example, way: str) -> None:
+    example.conftest(
+        "import pytest\nfrom house import note\n"
+        + dedent(SOFT[way])
+        + dedent(
+            """
+            @pytest.hookimpl(tryfirst=True)
+            def pytest_runtest_setup(item):
+                item.soft = []
+
+            @pytest.fixture
+            def soft(request):
+                return lambda holds, why: holds or request.node.soft.append(why)
+            """
+        )
+    ).tests(
+        """
+        @pytest.mark.parametrize("word", ["right", "wrong"])
+        def test_it(prompt, soft, word):
+            soft(prompt(q=word) == "right", "not right")
+        """
+    )
+    run = example.run(
+        "--optimize-dry-run", "--promptopt-optimizer-model=demo", "--promptopt-max-iterations=1"
+    )
+    assert "before: 50.0% of 2 training cases" in run.output
+    assert run.outcomes == {"passed": 1, "failed": 1}
+    run = example.run("--promptopt-samples=2")
+    assert run.outcomes == {"passed": 1, "failed": 1}
+    assert (
+        "say.md: 1/2 cases pass"
+        in example.run("--promptopt-samples=2", "--promptopt-min-pass-rate=90%").output
+    )
+    assert "soft: ['not right']" in run.output
+
+
 def test_calls_of_watched_cases_overlap(example: Example) -> None:
     watched(example, *"abcdefgh")
     run = example.model("house/together-4").run()
