@@ -134,6 +134,7 @@ class Engine:
         case = self.cases[item]
         self._beware(item)
         internals.make_room(item)  # cases of other modules may have run meanwhile
+        self.traffic.begin()
         run = self.open_run(case, {}, sample=sample)
         held = HeldRun(item, void=lambda: bool(run.missing))
         if case.replays and not self._blocking:
@@ -297,6 +298,7 @@ class Engine:
         void = lambda: bool(run.missing)  # noqa: E731
         held = HeldRun(item, void=void, silent=True, left_out=self._watchers.left_out)
         internals.make_room(item)
+        self.traffic.begin()
         with internals.debugger_off(), self.current(run, held), held:
             try:
                 item.ihook.pytest_runtest_protocol(item=item, nextitem=internals.sibling(item))

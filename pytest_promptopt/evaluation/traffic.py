@@ -33,12 +33,20 @@ class Traffic:
         self._connected: set[str] = set()
         self._state = process_state()
         self._environment = dict(os.environ)
+        #: What the process was like at the last call.
+        self._asked_in = self._state
 
     def connect(self, model: str) -> None:
         """Have `model` ready. Not while a test runs: what it reads would be that test's."""
         if model not in self._connected:
-            self._connected.add(model)
-            self._caller.connect(model)
+            # What a wider fixture has taken away is missing for its own tests only.
+            missing = {name: value for name, value in self._environment.items() if name not in os.environ}
+            os.environ.update(missing)
+            try:
+                self._connect(model)
+            finally:
+                for name in missing:
+                    os.environ.pop(name, None)
             self._state = process_state()  # SDKs set variables for themselves
 
     def connect_inside(self, model: str) -> None:
@@ -49,14 +57,27 @@ class Traffic:
         os.environ.clear()
         os.environ.update(self._environment)
         try:
-            self.connect(model)
+            self._connect(model)
+            self._state = process_state()
         finally:
             os.environ.clear()
             os.environ.update(own)
 
+    def _connect(self, model: str) -> None:
+        self._connected.add(model)
+        self._caller.connect(model)
+
+    def begin(self) -> None:
+        """Before a run: a model that was lost where the process was another is asked once more."""
+        if self._caller.lost_models and process_state() != self._asked_in:
+            self._caller.forget_lost_models()
+            self._connected.clear()
+            self._asked_in = process_state()
+
     def submit(self, request: Request) -> None:
         """Make a call, at once or with the others that wait. Not while a test runs."""
         self.connect(request.model)
+        self._asked_in = process_state()
         if self.alternates:
             self._held.append(request)
         else:

@@ -232,6 +232,19 @@ class Caller:
         """Let calls be made again after something of ours had failed, which has been told by now."""
         self._defect = None
 
+    def forget_lost_models(self) -> None:
+        """Let models be asked again that were lost, with all that their calls ended with."""
+        with self._changed:
+            for key, known in list(self._memory.items()):
+                if known.error is not None and known.error.stops_run:
+                    del self._memory[key]
+        self._sender.forgive()
+
+    @property
+    def lost_models(self) -> bool:
+        """Whether there is a model that no call is made to any more."""
+        return self._sender.lost()
+
     def forget_errors(self, keys: Iterable[str]) -> None:
         """Let these be asked again if they ended in an error, which may be due to what a test had changed."""
         with self._changed:

@@ -72,6 +72,7 @@ class Sender:
         self._concurrency = concurrency
         self._retry = retry
         self._models: dict[str, Model] = {}
+        self._given_up: list[Model] = []
         self._paces: dict[str, Pace] = {}
         self._patience = Patience()
         self._money_moved = asyncio.Event()
@@ -84,9 +85,16 @@ class Sender:
             return None
         return self._hopeless.get(request.model) or self._hopeless.get(_settings(request))
 
+    def lost(self) -> bool:
+        """Whether there is a model that is asked no more."""
+        return bool(self._hopeless)
+
     def forgive(self) -> None:
-        """Try again with every model."""
-        self._hopeless.clear()
+        """Try again with every model; one that was lost is made anew."""
+        for name in list(self._hopeless):
+            del self._hopeless[name]
+            if name in self._models:
+                self._given_up.append(self._models.pop(name))
 
     async def send(self, trip: Trip) -> Answer:
         """Attempt until there is an answer. Raises `ModelError` when there will be none."""
@@ -150,7 +158,7 @@ class Sender:
 
     async def aclose(self) -> None:
         """Close every model, whatever becomes of the others."""
-        models, self._models = list(self._models.values()), {}
+        models, self._models = [*self._models.values(), *self._given_up], {}
         await asyncio.gather(*map(_close, models))
 
     def _model(self, name: str) -> Model:

@@ -140,6 +140,107 @@ def test_what_no_call_needs_may_be_exchanged_at_no_cost(client: Example) -> None
     assert client.run().notes == (), "the answers are stored"
 
 
+def test_what_one_module_takes_away_is_there_for_a_model_of_the_session(example: Example) -> None:
+    """It is made and connected once, with the first call that needs it, which may be that module's."""
+    example.conftest(
+        """
+        import os
+        from house import House
+        os.environ["HOUSE_KEY"] = "real"
+
+        class Careful(House):
+            async def connect(self):
+                self.key = os.environ["HOUSE_KEY"]
+
+            async def complete(self, request):
+                assert self.key == "real"
+                return await super().complete(request)
+
+        def pytest_promptopt_resolve_model(name):
+            assert os.environ["HOUSE_KEY"] == "real"
+            return Careful(name)
+        """
+    )
+    example.tests(
+        """
+        import os
+
+        @pytest.fixture(scope="module", autouse=True)
+        def hermetic():
+            before = dict(os.environ)
+            os.environ.clear()
+            yield
+            os.environ.update(before)
+
+        @pytest.mark.parametrize("word", "ab")
+        def test_first(prompt, word):
+            assert prompt(q=word) == word
+            assert "HOUSE_KEY" not in os.environ
+        """,
+        name="test_a.py",
+    )
+    example.tests("def test_second(prompt): assert prompt(q='c') == 'c'", name="test_b.py")
+    assert example.run().outcomes == {"passed": 3}
+
+
+@pytest.mark.parametrize("changed", ["del os.environ['HOUSE_KEY']", "os.environ['HOUSE_KEY'] = 'fake'"])
+@pytest.mark.parametrize("reads", ["connect", "complete"])
+def test_a_model_lost_in_one_module_is_asked_again_in_the_next(
+    example: Example, changed: str, reads: str
+) -> None:
+    example.conftest(
+        f"""
+        import os
+        from house import House
+        from pytest_promptopt.errors import ErrorKind, ModelError
+        os.environ["HOUSE_KEY"] = "real"
+
+        class Careful(House):
+            async def connect(self):
+                self.key = os.environ.get("HOUSE_KEY")
+
+            async def complete(self, request):
+                if "{reads}" == "complete":
+                    self.key = os.environ.get("HOUSE_KEY")
+                if self.key != "real":
+                    note(f"refused {{request.messages[-1].content}}")
+                    raise ModelError(ErrorKind.AUTHENTICATION, "a wrong key", model=request.model)
+                return await super().complete(request)
+
+        from house import note
+        def pytest_promptopt_resolve_model(name):
+            return Careful(name)
+        """
+    )
+    example.tests(
+        f"""
+        import os
+
+        @pytest.fixture(scope="module", autouse=True)
+        def keyless():
+            {changed}
+            yield
+            os.environ["HOUSE_KEY"] = "real"
+
+        @pytest.mark.parametrize("word", "abc")
+        def test_first(prompt, word):
+            assert prompt(q=word) == word
+        """,
+        name="test_a.py",
+    )
+    example.tests(
+        """
+        @pytest.mark.parametrize("word", "abcd")
+        def test_second(prompt, word):
+            assert prompt(q=word) == word
+        """,
+        name="test_b.py",
+    )
+    lost = 0 if reads == "connect" and "del" in changed else 3
+    run = example.run()
+    assert run.outcomes == {"passed": 7 - lost} | ({"errors": lost} if lost else {})
+
+
 def test_monkeypatch_takes_its_arguments_by_name_in_every_test(client: Example) -> None:
     """Of the cases, and of tests that are not ours."""
     client.tests(
