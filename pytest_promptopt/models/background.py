@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from typing import Any, TypeVar
 
 from pytest_promptopt.captured import time
+from pytest_promptopt.models.looped import asyncio
 
 _T = TypeVar("_T")
 

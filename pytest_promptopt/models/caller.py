@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
@@ -17,6 +16,7 @@ from pytest_promptopt.models import Model
 from pytest_promptopt.models.background import Background
 from pytest_promptopt.models.descriptors import room_for
 from pytest_promptopt.models.limits import longest_answer
+from pytest_promptopt.models.looped import asyncio
 from pytest_promptopt.models.prices import price_of
 from pytest_promptopt.models.redact import redact
 from pytest_promptopt.models.retry import RetryPolicy

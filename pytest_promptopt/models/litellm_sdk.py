@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import importlib
 import logging
 import os
@@ -20,6 +19,7 @@ from pytest_promptopt.captured import time
 from pytest_promptopt.errors import ErrorKind, ModelError
 from pytest_promptopt.models.background import aside
 from pytest_promptopt.models.descriptors import exhausted
+from pytest_promptopt.models.looped import asyncio
 from pytest_promptopt.models.redact import redact
 from pytest_promptopt.models.retry import kind_of, retry_after
 from pytest_promptopt.models.schemas import OPENAI, NotStrict, strict

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import re
@@ -16,6 +15,7 @@ from pytest_promptopt.errors import CONSEQUENCES, ErrorKind, ModelError, Prompto
 from pytest_promptopt.models import Model
 from pytest_promptopt.models.background import aside
 from pytest_promptopt.models.limits import Bounded, bounded, cut_short, explained, longest_answer, too_long
+from pytest_promptopt.models.looped import asyncio
 from pytest_promptopt.models.pace import Pace, Turn
 from pytest_promptopt.models.patience import Patience
 from pytest_promptopt.models.redact import learn

@@ -17,12 +17,14 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 
 from pytest_promptopt.budget import Ledger, Price, input_bound
 from pytest_promptopt.cache import ResponseCache
 from pytest_promptopt.errors import CONSEQUENCES, ErrorKind, ModelError, SettingsError
+from pytest_promptopt.models import looped
 from pytest_promptopt.models.caller import Caller, Known, Paid
 from pytest_promptopt.models.registry import resolve
 from pytest_promptopt.models.retry import RetryPolicy
@@ -38,7 +40,7 @@ PRICE = Price(1, 10, 0.1, 1.25)
 class FakeModel:
     """Answers with the question in capitals after `seconds`; `faults` are raised first, one per attempt."""
 
-    def __init__(self, *faults: Exception, seconds: float = 0.0, cost: float | None = 0.001) -> None:
+    def __init__(self, *faults: Exception, seconds: float | None = 0.0, cost: float | None = 0.001) -> None:
         self.faults = list(faults)
         self.seconds = seconds
         self.cost = cost
@@ -52,13 +54,14 @@ class FakeModel:
         self.now += 1
         self.most = max(self.most, self.now)
         try:
-            await asyncio.sleep(self.seconds)
+            if self.seconds is not None:
+                await asyncio.sleep(self.seconds)
         finally:
             self.now -= 1
         if self.faults:
             raise self.faults.pop(0)
         text = request.messages[-1].content.upper()
-        return Answer(text, request.model, "end_turn", Usage(1, 1), self.cost, self.seconds)
+        return Answer(text, request.model, "end_turn", Usage(1, 1), self.cost, self.seconds or 0.0)
 
     async def aclose(self) -> None:
         self.closed += 1
@@ -276,6 +279,20 @@ def test_a_rate_limit_pauses_everybody_who_asks_this_model() -> None:
         settle(caller, question("2"))
         assert time.monotonic() - start >= 0.15
     assert len(model.asked) == 5
+
+
+def test_waits_are_not_those_that_a_test_has_a_mock_for() -> None:
+    """`mock.patch("asyncio.sleep")` ends neither the wait before a retry, nor counts it."""
+    mocks = {name: mock.AsyncMock() for name in ("sleep", "wait_for", "wait")}
+    model = FakeModel(*(failed(ErrorKind.SERVER) for _ in range(3)))
+    retry = RetryPolicy(base=0.1, cap=0.1, random=lambda: 1.0)
+    began = time.monotonic()
+    with mock.patch.multiple("asyncio", **mocks), calling(model, retry=retry) as caller:
+        assert asyncio.sleep is mocks["sleep"]
+        model.seconds = None  # it waits for nothing itself
+        assert caller.ask(question(), Role.TARGET).text == "HELLO"
+    assert time.monotonic() - began > 0.25
+    assert all(each.await_count == 0 for each in mocks.values())
 
 
 def test_a_small_account_gets_all_its_answers_by_slowing_down() -> None:
@@ -716,7 +733,7 @@ def test_a_thread_that_cannot_start_is_an_error_and_no_hang(monkeypatch: pytest.
 
     with calling(FakeModel()) as caller:
         with monkeypatch.context() as full:
-            full.setattr(asyncio, "new_event_loop", refuse)
+            full.setattr(looped.asyncio, "new_event_loop", refuse)
             with pytest.raises(OSError, match="too many open files"):
                 caller.submit(question(), Role.TARGET)
         assert caller.wait() == frozenset()
