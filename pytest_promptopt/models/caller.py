@@ -13,7 +13,7 @@ from pytest_promptopt.cache import ResponseCache
 from pytest_promptopt.captured import os, time
 from pytest_promptopt.errors import ErrorKind, ModelError
 from pytest_promptopt.models import Model
-from pytest_promptopt.models.background import Background
+from pytest_promptopt.models.background import Background, in_thread
 from pytest_promptopt.models.descriptors import room_for
 from pytest_promptopt.models.limits import longest_answer
 from pytest_promptopt.models.looped import asyncio
@@ -201,9 +201,11 @@ class Caller:
         return self._answer(known)
 
     async def aask(self, request: Request, role: Role) -> Answer:
-        """`ask` for a coroutine on an event loop of its own."""
+        """`ask` for a coroutine on an event loop of its own, asyncio's or another library's."""
         known = self.known(request)
         if known is None:
+            if not _on_asyncio():
+                return await in_thread(partial(self.ask, request, role))
             flight = asyncio.wrap_future(self._submit(request, role))
             while not flight.done():
                 await asyncio.wait({flight}, timeout=SLICE)
@@ -388,6 +390,14 @@ class Caller:
     def _raise_defect(self) -> None:
         if self._defect is not None:
             raise self._defect
+
+
+def _on_asyncio() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 def _forked(request: Request) -> ModelError:

@@ -205,6 +205,40 @@ def test_ask_from_any_thread_and_any_loop() -> None:
     assert len(model.asked) == 1
 
 
+def test_a_coroutine_under_no_loop_that_we_know_has_its_answer() -> None:
+    with calling(FakeModel(seconds=0.05)) as caller:
+        coroutine = caller.aask(question(), Role.TARGET)
+        with pytest.raises(StopIteration) as ended:
+            coroutine.send(None)
+        assert ended.value.value.text == "HELLO"
+
+
+def test_coroutines_under_trio_wait_side_by_side() -> None:
+    trio = pytest.importorskip("trio")
+    model = FakeModel(seconds=0.2)
+    said: list[str] = []
+    with calling(model) as caller:
+
+        async def ask(text: str) -> None:
+            said.append((await caller.aask(question(text), Role.TARGET)).text)
+
+        async def main() -> None:
+            async with trio.open_nursery() as nursery:
+                for text in "ab":
+                    nursery.start_soon(ask, text)
+
+        trio.run(main)
+        assert sorted(said) == ["A", "B"]
+        assert model.most == 2
+
+        async def impatient() -> None:
+            with trio.move_on_after(0.01) as scope:
+                await ask("c")
+            assert scope.cancelled_caught
+
+        trio.run(impatient)
+
+
 def test_a_coroutine_that_gives_up_cancels_nobody_else() -> None:
     model = FakeModel(seconds=0.1)
     with calling(model) as caller:
