@@ -20,12 +20,13 @@ from pytest_promptopt.evaluation.collection import collect
 from pytest_promptopt.evaluation.engine import Engine
 from pytest_promptopt.evaluation.exchanges import PACKAGES, modules_of
 from pytest_promptopt.evaluation.held import HeldRun
-from pytest_promptopt.evaluation.hooks import ask_hook, tell_hook
+from pytest_promptopt.evaluation.hooks import tell_hook
 from pytest_promptopt.evaluation.job import ReplayError
 from pytest_promptopt.evaluation.judging import told_by
 from pytest_promptopt.evaluation.lasting import Lasting
 from pytest_promptopt.evaluation.outcomes import outcome_of
 from pytest_promptopt.evaluation.prompt import Prompt, Prompts, Run, ends_plainly
+from pytest_promptopt.evaluation.resolved import Resolved
 from pytest_promptopt.evaluation.share import Share
 from pytest_promptopt.evaluation.shared import cache_of, ledger_of
 from pytest_promptopt.evaluation.tolerated import is_tolerated, tolerate
@@ -33,7 +34,6 @@ from pytest_promptopt.gate import Threshold, thresholds
 from pytest_promptopt.models.caller import Caller, Paid
 from pytest_promptopt.models.limits import longest_answer
 from pytest_promptopt.models.prices import price_of
-from pytest_promptopt.models.registry import require_key, resolve
 from pytest_promptopt.records import Answer, CaseResult, Outcome, Request, Role, Split, Status
 from pytest_promptopt.reports.wording import harmless, plural
 from pytest_promptopt.results import RunResult
@@ -68,7 +68,7 @@ class CaseRunner:
         self.result: RunResult | None = None
         self._refinement: Refinement | None = None
         self._deselected = deselected
-        self._house_models: set[str] = set()
+        self._models = Resolved(session.config)
         self._reached: dict[str, frozenset[str]] = {}
         self.ledger = ledger_of(session.config, settings)
         self._cache, self._refresh = cache_of(session.config, settings, self._note)
@@ -90,7 +90,7 @@ class CaseRunner:
 
     def _open_caller(self, concurrency: int) -> Caller:
         return Caller(
-            resolve=self._resolve,
+            resolve=self._models.take,
             cache=self._cache,
             ledger=self.ledger,
             concurrency=concurrency,
@@ -109,7 +109,7 @@ class CaseRunner:
             self._paid(replace(paid, request=replace(paid.request, sample=-1)))
 
         return Caller(
-            resolve=self._resolve,
+            resolve=self._models.take,
             cache=None,
             ledger=self.ledger,
             concurrency=self.settings.concurrency,
@@ -121,32 +121,22 @@ class CaseRunner:
     def _reach(self, model: str) -> frozenset[str]:
         """The modules, or the packages, that calls of `model` need."""
         if model not in self._reached:
-            found = ask_hook(
-                self.session.config, "pytest_promptopt_resolve_model", returns=object, name=model
-            )
+            own = self._models.kind(model)
             provider = model.partition("/")[0]
             packages = PACKAGES.get(provider, PACKAGES[""])
-            self._reached[model] = packages if found is None else modules_of(type(found))
+            self._reached[model] = packages if own is None else modules_of(own)
         return self._reached[model]
 
     def _note(self, text: str) -> None:
         if text not in self.notes:
             self.notes.append(text)
 
-    def _resolve(self, name: str) -> Any:
-        model = ask_hook(self.session.config, "pytest_promptopt_resolve_model", returns=object, name=name)
-        if model is not None:
-            self._house_models.add(name)
-            return model
-        require_key(name)
-        return resolve(name)
-
     def _price(self, request: Request) -> Price | None:
         # A model of the user's own is in no price list; looking for it would import litellm.
-        return None if request.model in self._house_models else price_of(request)
+        return None if self._models.is_own(request.model) else price_of(request)
 
     def _longest(self, request: Request) -> int | None:
-        return None if request.model in self._house_models else longest_answer(request)
+        return None if self._models.is_own(request.model) else longest_answer(request)
 
     def _paid(self, paid: Paid) -> None:
         if self._refinement is not None:
@@ -209,7 +199,7 @@ class CaseRunner:
         from pytest_promptopt.evaluation.refinement import Refinement
 
         self._refinement = Refinement(
-            self.session.config, self.cases, self.engine, self.ledger, self.settings
+            self.session.config, self.cases, self.engine, self.ledger, self.settings, self._models
         )
         try:
             if self._problems:

@@ -241,6 +241,38 @@ def test_a_model_lost_in_one_module_is_asked_again_in_the_next(
     assert run.outcomes == {"passed": 7 - lost} | ({"errors": lost} if lost else {})
 
 
+@pytest.mark.parametrize("how", [(), ("--optimize-dry-run", "--promptopt-optimizer-model=demo")])
+def test_a_model_is_made_once_whoever_needs_to_know_it(example: Example, how: tuple[str, ...]) -> None:
+    """And closed: the search looks for keys, a mock is looked for in its modules, calls are made."""
+    example.conftest(
+        """
+        from house import House, note
+
+        class Own(House):
+            async def aclose(self):
+                note("closed")
+
+        def pytest_promptopt_resolve_model(name):
+            if name != "demo":
+                note("made")
+                return Own(name)
+        """
+    ).tests(
+        """
+        import json
+
+        @pytest.mark.parametrize("word", "ab")
+        def test_it(prompt, monkeypatch, word):
+            monkeypatch.setattr(json, "nothing_of_it", 1, raising=False)
+            class Thing: pass
+            monkeypatch.setattr(Thing, "nothing_of_it", 1, raising=False)
+            assert prompt(q=word) == word
+        """
+    )
+    run = example.run(*how)
+    assert (run.outcomes, run.notes) == ({"passed": 2}, ("made", "closed"))
+
+
 def test_monkeypatch_takes_its_arguments_by_name_in_every_test(client: Example) -> None:
     """Of the cases, and of tests that are not ours."""
     client.tests(
