@@ -335,6 +335,9 @@ class Engine:
     def _apart(self, run: Run, request: Request) -> bool:
         """Whether a call must be made inside its run, which has exchanged something that the call needs."""
         needed = self.traffic.exchanged(request.model)
+        with suppress(OSError):  # of the cache; the call will say so
+            if not needed and self.caller.known(request) is None:
+                needed = self.traffic.exchanged_by_hand(request.model)
         for exchange in needed:
             self.exchanged.setdefault(str(exchange), set()).add(run.case.case.id)
         if needed and run.own_caller is None:

@@ -123,6 +123,104 @@ def test_a_mock_of_a_case_covers_its_own_calls_and_nobody_elses(client: Example,
         )
 
 
+ASSIGNED = {
+    "a function": ("client, 'say', lambda word: 'MOCKED'", "client.say"),
+    "a method": ("client.Client, 'say', lambda self, word: 'MOCKED'", "client.Client().say"),
+    "a static method": ("client.Client, 'plain', staticmethod(lambda word: 'MOCKED')", "client.Client.plain"),
+    "a class": ("client, 'Client', Fake", "client.Client().say"),
+    "a program": ("subprocess, 'run', lambda *args, **more: Fake()", "ask_program"),
+    "an address": ("urllib.request, 'urlopen', lambda address: Fake()", "ask_address"),
+}
+
+
+@pytest.mark.parametrize("way", ASSIGNED)
+@pytest.mark.parametrize("by", ["setattr", "monkeypatch.setattr"])
+def test_a_mock_is_met_however_it_is_put_there(example: Example, way: str, by: str) -> None:
+    """By assignment, as some libraries do it; in the standard library, where a model asks by it."""
+    change, says = ASSIGNED[way]
+    example.files(
+        {
+            "client.py": """
+                import subprocess, sys, urllib.request
+                from house import note
+                def say(word):
+                    note(f"really {word}")
+                    return word
+                class Client:
+                    def say(self, word):
+                        note(f"really {word}")
+                        return word
+                    @staticmethod
+                    def plain(word):
+                        note(f"really {word}")
+                        return word
+                def ask_program(word):
+                    command = [sys.executable, "-c", f"print({word!r})"]
+                    return subprocess.run(command, capture_output=True, text=True).stdout.strip()
+                def ask_address(word):
+                    return urllib.request.urlopen("data:," + word).read().decode()
+                """,
+            "conftest.py": MODEL.replace("client.say", says if "client" in says else f"client.{says}"),
+        }
+    ).model("own/client").tests(
+        f"""
+        import client, subprocess, urllib.request
+
+        class Fake:
+            stdout = "MOCKED"
+            def say(self, word):
+                return "MOCKED"
+            def read(self):
+                return b"MOCKED"
+
+        @pytest.fixture
+        def offline(monkeypatch):
+            where, name, value = {change}
+            before = vars(where)[name]
+            {by}(where, name, value)
+            yield
+            setattr(where, name, before)
+
+        @pytest.mark.parametrize("word", ["a", "b"])
+        def test_mine(prompt, offline, word):
+            assert prompt(q=word) == "MOCKED"
+
+        @pytest.mark.parametrize("word", ["b", "c", "d"])
+        def test_after(prompt, word):
+            assert prompt(q=word) == word
+        """
+    )
+    run = example.run()
+    assert run.outcomes == {"passed": 5}
+    assert "really a" not in run.notes, "a call of the first case, before anybody could know"
+    assert example.run("-k", "after").notes == (), "the others are stored"
+    assert "2 cases put something else in the place" in run.output
+
+
+def test_what_a_program_exchanges_for_good_is_no_mock(example: Example) -> None:
+    """A function that puts another in its place when it is first called: the answers are stored."""
+    example.files(
+        {
+            "client.py": """
+                def say(word):
+                    global say
+                    say = lambda word: word
+                    return word
+                """,
+            "conftest.py": MODEL,
+        }
+    ).model("own/client").tests(
+        """
+        @pytest.mark.parametrize("word", "abcdef")
+        def test_it(prompt, word):
+            assert prompt(q=prompt(q=word)) == word
+        """
+    )
+    assert example.run().outcomes == {"passed": 6}
+    run = example.run()
+    assert len(run.notes) <= 1, "what was asked before the plugin could know"
+
+
 def test_what_no_call_needs_may_be_exchanged_at_no_cost(client: Example) -> None:
     client.files({"app.py": "LIMIT = 1\n"}).tests(
         """
