@@ -13,7 +13,11 @@ from pytest_promptopt.records import LENGTH_NAMES, Request
 #: Parameters that ask for several answers to one request, each billed.
 _COUNTS = frozenset(
     {"n", "bestof", "candidatecount", "numgenerations", "numoutputs", "numresults", "numreturnsequences"}
+    | {"samplecount"}
 )
+
+#: Tokens of thought that some providers bill on top of the answer; a negative number leaves it to the model.
+_THOUGHT = "thinkingbudget"
 
 #: Parameters that limit an answer; where several are given, a provider may hold to any one of them.
 _LIMITS = frozenset(
@@ -27,10 +31,12 @@ _UNBOUNDED = frozenset(
     {
         "audio",
         "cachedcontent",
+        "connectors",
         "container",
         "contextwindowfallbackdict",
         "contextwindowfallbacks",
         "conversation",
+        "datasources",
         "enablesearch",
         "fallbacks",
         "googlesearchretrieval",
@@ -52,6 +58,10 @@ MOST = 2**40
 #: Tools of these types are the caller's own; any other one the provider runs, and bills.
 _OWN_TOOLS = ("function", "custom")
 
+#: What describes a tool of the caller's own without a type: one of the first, or one of the others alone.
+_DESCRIBED = frozenset({"name", "function"})
+_LISTED = (frozenset({"functiondeclarations"}), frozenset({"toolspec"}))
+
 
 def answer_bound(request: Request, default: int) -> int:
     """The most tokens of all answers to `request` together.
@@ -63,8 +73,9 @@ def answer_bound(request: Request, default: int) -> int:
     counts = [_number(value) or 1 for name, value in given if name in _COUNTS]
     # A predicted answer is billed where the real one differs.
     predicted = sum(len(json.dumps(value).encode()) for name, value in given if name == "prediction")
+    thought = max((_number(value) or 0 for name, value in given if name == _THOUGHT), default=0)
     longest = max((limit for limit in limits if limit is not None), default=default)
-    return min(longest * max(counts, default=1) + predicted, MOST)
+    return min((longest + thought) * max(counts, default=1) + predicted, MOST)
 
 
 def unbounded(request: Request) -> str:
@@ -78,7 +89,13 @@ def _is_unbounded(name: str, value: object) -> bool:
     if name in _LIMITS | _COUNTS:
         number = _given(value)
         return number is not None and not 0 < number < MOST  # some read 0 or less as "no limit"
-    return bool(value) and (name in _UNBOUNDED or (name == "tools" and _has_foreign(value)))
+    if name == _THOUGHT:
+        number = _given(value)
+        return number is not None and not 0 <= number < MOST
+    # Not even an empty mapping is nothing: `web_search_options={}` has it search.
+    return (bool(value) or isinstance(value, Mapping)) and (
+        name in _UNBOUNDED or (name == "tools" and _has_foreign(value))
+    )
 
 
 def _named(value: object) -> Iterator[tuple[str, object]]:
@@ -112,6 +129,13 @@ def _given(value: object) -> float | None:
 
 
 def _has_foreign(tools: object) -> bool:
-    return isinstance(tools, list | tuple) and any(
-        isinstance(tool, Mapping) and tool.get("type", "custom") not in _OWN_TOOLS for tool in tools
-    )
+    return not all(map(_is_own, tools if isinstance(tools, list | tuple) else [tools]))
+
+
+def _is_own(tool: object) -> bool:
+    if not isinstance(tool, Mapping):
+        return False
+    if "type" in tool:
+        return tool["type"] in _OWN_TOOLS
+    names = {_plain(str(name)) for name in tool}
+    return bool(names & _DESCRIBED) or names in _LISTED

@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime as _datetime
 import os as _os
 import time as _time
+from collections.abc import Callable
 from contextlib import suppress
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
@@ -25,8 +26,25 @@ else:
 
         fcntl = SimpleNamespace(**vars(_fcntl))
     os = SimpleNamespace(**vars(_os))
-    # time-machine moves `monotonic` in place, and nobody moves the other; they are the same clock.
-    time = SimpleNamespace(**{**vars(_time), "monotonic": _time.perf_counter})
+    # time-machine moves clocks in place, all but this one: what counts on from the start is the same time.
+    _start, _counted = _time.time(), _time.perf_counter()
+
+    def _now(count: Callable[[], float] = _time.perf_counter) -> float:
+        return _start + count() - _counted
+
+    time = SimpleNamespace(
+        **{
+            **vars(_time),
+            "monotonic": _time.perf_counter,
+            "monotonic_ns": _time.perf_counter_ns,
+            "time": _now,
+            "time_ns": lambda: int(_now() * 1e9),
+        }
+    )
 
     class datetime(_datetime.datetime):
         """A name of our own: freezegun looks for the class itself."""
+
+        @classmethod
+        def now(cls, tz: object = None) -> datetime:
+            return cls.fromtimestamp(_now(), tz)

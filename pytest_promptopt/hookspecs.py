@@ -30,10 +30,12 @@ if TYPE_CHECKING:
 def pytest_promptopt_resolve_model(name: str) -> Model | None:
     """Provide the model called `name` (``provider/model``, as the user wrote it).
 
-    Called once per model name and process, in the event loop's thread, before its first call. Return an
-    object that satisfies `pytest_promptopt.models.Model`, or None to leave the name to others and to the
-    built-in providers. It gets a `pytest_promptopt.records.Request` and returns an `Answer` of the same
-    module, or raises `pytest_promptopt.errors.ModelError`.
+    Called once per model name and process, before its first call, by whoever needs the model first: the
+    thread of the tests or that of the event loop. Once more for a test that mocks what the model's calls
+    need, and for a model that was lost. Return an object that satisfies `pytest_promptopt.models.Model`, or
+    None to leave the name to others and to the built-in providers. It gets a
+    `pytest_promptopt.records.Request` and returns an `Answer` of the same module, or raises
+    `pytest_promptopt.errors.ModelError`.
 
     Example::
 

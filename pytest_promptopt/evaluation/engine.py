@@ -135,6 +135,7 @@ class Engine:
         case = self.cases[item]
         self._beware(item)
         internals.make_room(item)  # cases of other modules may have run meanwhile
+        self.traffic.begin()
         run = self.open_run(case, {}, sample=sample)
         held = HeldRun(item, void=lambda: bool(run.missing))
         if case.replays and not self._blocking:
@@ -158,7 +159,9 @@ class Engine:
         self._note_own_model(run)
 
     def samples(self, item: pytest.Item) -> tuple[Outcome, ...]:
-        """All samples of a case with several, none of them reported."""
+        """All samples of a case with several, none of them reported; none where each run would be seen."""
+        if self._blocking:
+            return ()
         jobs = self._jobs.setdefault(item, self._open(item))
         for job in jobs:
             if not job.attempts:
@@ -298,6 +301,7 @@ class Engine:
         void = lambda: bool(run.missing)  # noqa: E731
         held = HeldRun(item, void=void, silent=True, left_out=self._watchers.left_out)
         internals.make_room(item)
+        self.traffic.begin()
         with internals.debugger_off(), self.current(run, held), held:
             try:
                 item.ihook.pytest_runtest_protocol(item=item, nextitem=internals.sibling(item))
@@ -334,6 +338,9 @@ class Engine:
     def _apart(self, run: Run, request: Request) -> bool:
         """Whether a call must be made inside its run, which has exchanged something that the call needs."""
         needed = self.traffic.exchanged(request.model)
+        with suppress(OSError):  # of the cache; the call will say so
+            if not needed and self.caller.known(request) is None:
+                needed = self.traffic.exchanged_by_hand(request.model)
         for exchange in needed:
             self.exchanged.setdefault(str(exchange), set()).add(run.case.case.id)
         if needed and run.own_caller is None:

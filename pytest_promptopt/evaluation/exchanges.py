@@ -25,6 +25,9 @@ PACKAGES = {
     "": frozenset({"litellm", "openai", "httpx", "httpcore", "aiohttp"}),
 }
 
+#: Modules of the standard library by which a program asks another one, and so may a model that imports them.
+ASKING = frozenset({"http", "subprocess", "urllib"})
+
 #: These run the tests, and do not belong to what an application exchanges.
 _OURS = frozenset({"pytest_promptopt", "pytest", "_pytest", "pluggy"})
 
@@ -65,7 +68,7 @@ class Exchange:
         """Whether it is an exchange in one of `modules`, named in full or by their package."""
         if self.module:
             names = {self.module, self.module.partition(".")[0]}
-            return not self.of_process and not modules.isdisjoint(names)
+            return not modules.isdisjoint(names)
         values = (vars(sys.modules[name]).values() for name in modules if name in sys.modules)
         return any(value is self.target for some in values for value in some)
 
@@ -89,7 +92,7 @@ class Exchanges:
 
     def install(self) -> None:
         for name in ("setattr", "delattr", "setitem", "delitem"):
-            self._wrap(pytest.MonkeyPatch, name, lambda _, target, key="", *rest, **named: (target, key))
+            self._wrap(pytest.MonkeyPatch, name, _given)
         self._wrap(pytest.MonkeyPatch, "undo", None)
 
     def watch_mock(self) -> None:
@@ -138,12 +141,22 @@ class Exchanges:
         setattr(owner, name, watched)
 
 
+def _given(
+    patcher: Any, target: Any = None, key: Any = "", *rest: Any, dic: Any = None, name: Any = "", **named: Any
+) -> tuple[Any, Any]:
+    """Target and name of a call of `monkeypatch`, which names its parameters in two ways."""
+    return (target if dic is None else dic), key or name
+
+
 def _mapping(given: Any) -> Any:
     return os.environ if given == "os.environ" else given
 
 
 def modules_of(kind: type) -> frozenset[str]:
-    """The modules that code of a model's class can reach by imports, without the standard library."""
+    """The modules that code of a model's class can reach by imports.
+
+    Of the standard library only those by which it can ask another program; the others belong to everybody.
+    """
     seen: set[str] = set()
     todo = [base.__module__ for base in kind.__mro__]
     todo += [name for base in kind.__mro__ for value in vars(base).values() for name in _imports(value)]
@@ -151,6 +164,8 @@ def modules_of(kind: type) -> frozenset[str]:
         name = todo.pop()
         top = name.partition(".")[0]
         module = sys.modules.get(name)
+        if top in ASKING:
+            seen.add(top)
         if name in seen or not isinstance(module, ModuleType) or top in sys.stdlib_module_names | _OURS:
             continue
         seen.add(name)

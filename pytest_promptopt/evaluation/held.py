@@ -54,6 +54,8 @@ class HeldRun:
         self.void = void
         self.silent = silent
         self.released = False
+        #: Whether the call of the protocol has ended.
+        self.over = False
         #: Whether it has had the report that decides it.
         self.decided = False
         #: Called with the report that decides the run, just before everything is released.
@@ -82,7 +84,7 @@ class HeldRun:
         ]
         self._streams = [(*place, getattr(*place)) for place in internals.open_streams(self.item.config)]
         for holder, name, stream in self._streams:
-            setattr(holder, name, HeldStream(stream, self))
+            setattr(holder, name, HeldStream(stream, self, (holder, name)))
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *exc_info: object) -> None:
@@ -97,6 +99,7 @@ class HeldRun:
             log_filter.remove()
         for holder, name, stream in self._streams:
             setattr(holder, name, stream)
+        self.over = True
 
     def hold(self, event: Callable[[], object]) -> None:
         """Keep `event` for `release`; after it, events happen at once."""
@@ -212,17 +215,40 @@ class _HeldCaller:
 
 
 class HeldStream:
-    """Stands in for a stream until the run is released; everything but writing is the real stream's."""
+    """Stands in for a stream until the run is released; everything but writing is the real stream's.
 
-    def __init__(self, target: Any, run: HeldRun) -> None:
-        self.target = target
+    Whoever keeps it for longer than the run (a handler of logs that a shared fixture has made) writes to
+    what stands in its place by then.
+
+    :param place: whose attribute, and which one.
+    """
+
+    def __init__(self, target: Any, run: HeldRun, place: tuple[Any, str]) -> None:
+        self._target = target
         self._run = run
+        self._place = place
         self._texts: deque[str] = deque()
 
+    @property
+    def target(self) -> Any:
+        """The stream that it stands for now."""
+        if not self._run.over:
+            return self._target
+        stream = getattr(*self._place, None)
+        return self._target if stream is self or stream is None else stream
+
     def write(self, text: str) -> int:
-        self._texts.append(text)
-        self._run.hold(self._let_go)
+        if self._run.over:
+            self.target.write(text)
+        else:
+            self._texts.append(text)
+            self._run.hold(self._let_go)
         return len(text)
+
+    @property
+    def buffer(self) -> Any:
+        """For bytes; they are held as well."""
+        return self.target.buffer if self._run.over else _HeldBytes(self.target.buffer, self._run)
 
     def take(self) -> str:
         """What is held and not shown yet; it is not shown then."""
@@ -239,7 +265,27 @@ class HeldStream:
             self.write(line)
 
     def flush(self) -> None:
-        self._run.hold(self.target.flush)
+        if self._run.over:
+            self.target.flush()
+        else:
+            self._run.hold(self.target.flush)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.target, name)
+
+
+class _HeldBytes:
+    def __init__(self, target: Any, run: HeldRun) -> None:
+        self._target = target
+        self._run = run
+
+    def write(self, data: Any) -> int:
+        kept = bytes(data)
+        self._run.hold(lambda: self._target.write(kept))
+        return len(kept)
+
+    def flush(self) -> None:
+        self._run.hold(self._target.flush)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._target, name)

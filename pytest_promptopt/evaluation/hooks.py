@@ -9,6 +9,7 @@ import pytest
 
 from pytest_promptopt.errors import PromptoptError, SettingsError
 from pytest_promptopt.evaluation.place import place_of
+from pytest_promptopt.models.soundness import words_of
 from pytest_promptopt.refine.mishaps import shown
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def _ask(
         raise
     except BaseException as error:  # also `sys.exit` and `pytest.skip`, which are to end nothing here
         place = place_of(error.__traceback__, str(config.rootpath))
-        raise HookError(f"{hook} raised at {place}: {type(error).__name__}: {error}") from error
+        raise HookError(f"{hook} raised at {place}: {words_of(error)}") from error
     if answer is None or isinstance(answer, returns):
         return answer
     accepted = " or ".join(each.__name__ for each in (returns if isinstance(returns, tuple) else (returns,)))

@@ -13,6 +13,7 @@ from typing import Any, TextIO
 
 import pytest
 from _pytest import subtests as _subtests
+from _pytest.debugging import pytestPDB as _PytestPDB
 from _pytest.junitxml import xml_key as _xml_key
 from _pytest.outcomes import Skipped as Skipped
 from _pytest.threadexception import thread_exceptions as _thread_exceptions
@@ -290,15 +291,23 @@ def temporary_root(config: pytest.Config) -> Path:
     return factory.getbasetemp() if factory is not None else Path(tempfile.gettempdir())
 
 
+class _NoDebugger:
+    def set_trace(self, frame: object) -> None:
+        pass
+
+
 @contextmanager
 def debugger_off() -> Generator[None]:
-    """``breakpoint()`` and ``pdb.set_trace()`` do nothing: the run that is reported is the one to stop in."""
-    before = sys.breakpointhook, pdb.set_trace
+    """Whatever opens a debugger in a test does nothing: the run that is reported is the one to stop in."""
+    private: Any = _PytestPDB
+    before = sys.breakpointhook, pdb.set_trace, vars(_PytestPDB)["_init_pdb"]
     sys.breakpointhook = pdb.set_trace = lambda *args, **kwargs: None
+    # `pytest.set_trace` may have been imported by its name; it asks here for what it opens.
+    private._init_pdb = lambda method, *args, **kwargs: _NoDebugger()
     try:
         yield
     finally:
-        sys.breakpointhook, pdb.set_trace = before
+        sys.breakpointhook, pdb.set_trace, private._init_pdb = before
 
 
 def terminal_width(reporter: pytest.TerminalReporter) -> int:

@@ -379,7 +379,7 @@ def _by_role(turns: Sequence[Message]) -> dict[str, str]:
 
 
 async def _let_siblings_ask() -> None:
-    import asyncio
+    from pytest_promptopt.models.looped import asyncio
 
     try:
         asyncio.get_running_loop()

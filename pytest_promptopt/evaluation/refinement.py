@@ -23,12 +23,12 @@ from pytest_promptopt.errors import (
 from pytest_promptopt.evaluation import internals
 from pytest_promptopt.evaluation.case import PromptCase
 from pytest_promptopt.evaluation.engine import Engine, halt_of
-from pytest_promptopt.evaluation.hooks import ask_hook
 from pytest_promptopt.evaluation.interrupts import Interrupts
 from pytest_promptopt.evaluation.others import without_heldout
 from pytest_promptopt.evaluation.plan import Plan
 from pytest_promptopt.evaluation.policies import chosen_strategies, hooked_policies
 from pytest_promptopt.evaluation.record import RunRecord
+from pytest_promptopt.evaluation.resolved import Resolved
 from pytest_promptopt.evaluation.splits import share_by_question
 from pytest_promptopt.journal import Journal, JournalError
 from pytest_promptopt.models.caller import Caller, Paid
@@ -73,8 +73,10 @@ class Refinement:
         engine: Engine,
         ledger: Ledger,
         settings: Settings,
+        models: Resolved,
     ) -> None:
         self._config = config
+        self._models = models
         self._items = items
         self._engine = engine
         self._ledger = ledger
@@ -166,13 +168,13 @@ class Refinement:
             for file in case.files.values():
                 probes[case.model_of(file)] = case.request(file, (), None, sample=0)
         for model, probe in sorted(probes.items()):
-            found = ask_hook(self._config, "pytest_promptopt_resolve_model", returns=object, name=model)
-            if found is None:
+            own = self._models.kind(model)
+            if own is None:
                 preflight(model)
             else:
                 self._own_models.add(model)
             ceiling = self._settings.max_cost
-            if ceiling is not None and (found is not None or price_of(probe) is None):
+            if ceiling is not None and (own is not None or price_of(probe) is None):
                 raise SettingsError(unknown_price(model, ceiling))
 
     def _known_cases(self) -> int:

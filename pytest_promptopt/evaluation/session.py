@@ -20,11 +20,13 @@ from pytest_promptopt.evaluation.collection import collect
 from pytest_promptopt.evaluation.engine import Engine
 from pytest_promptopt.evaluation.exchanges import PACKAGES, modules_of
 from pytest_promptopt.evaluation.held import HeldRun
-from pytest_promptopt.evaluation.hooks import ask_hook, tell_hook
+from pytest_promptopt.evaluation.hooks import tell_hook
 from pytest_promptopt.evaluation.job import ReplayError
+from pytest_promptopt.evaluation.judging import told_by
 from pytest_promptopt.evaluation.lasting import Lasting
 from pytest_promptopt.evaluation.outcomes import outcome_of
 from pytest_promptopt.evaluation.prompt import Prompt, Prompts, Run, ends_plainly
+from pytest_promptopt.evaluation.resolved import Resolved
 from pytest_promptopt.evaluation.share import Share
 from pytest_promptopt.evaluation.shared import cache_of, ledger_of
 from pytest_promptopt.evaluation.tolerated import is_tolerated, tolerate
@@ -32,7 +34,6 @@ from pytest_promptopt.gate import Threshold, thresholds
 from pytest_promptopt.models.caller import Caller, Paid
 from pytest_promptopt.models.limits import longest_answer
 from pytest_promptopt.models.prices import price_of
-from pytest_promptopt.models.registry import require_key, resolve
 from pytest_promptopt.records import Answer, CaseResult, Outcome, Request, Role, Split, Status
 from pytest_promptopt.reports.wording import harmless, plural
 from pytest_promptopt.results import RunResult
@@ -67,7 +68,7 @@ class CaseRunner:
         self.result: RunResult | None = None
         self._refinement: Refinement | None = None
         self._deselected = deselected
-        self._house_models: set[str] = set()
+        self._models = Resolved(session.config)
         self._reached: dict[str, frozenset[str]] = {}
         self.ledger = ledger_of(session.config, settings)
         self._cache, self._refresh = cache_of(session.config, settings, self._note)
@@ -82,14 +83,14 @@ class CaseRunner:
             open_caller=self._open_own_caller,
             reach=self._reach,
             mine=share.has,
-            # Both show or stop at every run, so there must be only one.
+            # Both show or stop at every run, so there must be only one, of one sample.
             blocking=option("setupshow", False) or option("trace", False),
             max_failures=1 if option("stepwise", False) else option("maxfail", 0),
         )
 
     def _open_caller(self, concurrency: int) -> Caller:
         return Caller(
-            resolve=self._resolve,
+            resolve=self._models.take,
             cache=self._cache,
             ledger=self.ledger,
             concurrency=concurrency,
@@ -108,7 +109,7 @@ class CaseRunner:
             self._paid(replace(paid, request=replace(paid.request, sample=-1)))
 
         return Caller(
-            resolve=self._resolve,
+            resolve=self._models.take,
             cache=None,
             ledger=self.ledger,
             concurrency=self.settings.concurrency,
@@ -120,32 +121,22 @@ class CaseRunner:
     def _reach(self, model: str) -> frozenset[str]:
         """The modules, or the packages, that calls of `model` need."""
         if model not in self._reached:
-            found = ask_hook(
-                self.session.config, "pytest_promptopt_resolve_model", returns=object, name=model
-            )
+            own = self._models.kind(model)
             provider = model.partition("/")[0]
             packages = PACKAGES.get(provider, PACKAGES[""])
-            self._reached[model] = packages if found is None else modules_of(type(found))
+            self._reached[model] = packages if own is None else modules_of(own)
         return self._reached[model]
 
     def _note(self, text: str) -> None:
         if text not in self.notes:
             self.notes.append(text)
 
-    def _resolve(self, name: str) -> Any:
-        model = ask_hook(self.session.config, "pytest_promptopt_resolve_model", returns=object, name=name)
-        if model is not None:
-            self._house_models.add(name)
-            return model
-        require_key(name)
-        return resolve(name)
-
     def _price(self, request: Request) -> Price | None:
         # A model of the user's own is in no price list; looking for it would import litellm.
-        return None if request.model in self._house_models else price_of(request)
+        return None if self._models.is_own(request.model) else price_of(request)
 
     def _longest(self, request: Request) -> int | None:
-        return None if request.model in self._house_models else longest_answer(request)
+        return None if self._models.is_own(request.model) else longest_answer(request)
 
     def _paid(self, paid: Paid) -> None:
         if self._refinement is not None:
@@ -208,7 +199,7 @@ class CaseRunner:
         from pytest_promptopt.evaluation.refinement import Refinement
 
         self._refinement = Refinement(
-            self.session.config, self.cases, self.engine, self.ledger, self.settings
+            self.session.config, self.cases, self.engine, self.ledger, self.settings, self._models
         )
         try:
             if self._problems:
@@ -363,8 +354,12 @@ class CaseRunner:
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         report = yield
         run = self.engine.run
-        if run is not None and run.case.item is item and report.failed and call.excinfo is not None:
-            if run.failure is None and not run.missing:
+        if run is None or run.case.item is not item or not report.failed:
+            return report
+        if run.failure is None and not run.missing:
+            if call.excinfo is None:
+                run.failure = told_by(report, run.case.case.where)
+            else:
                 run.failure = failure_of(
                     call.excinfo,
                     run.compared,
@@ -372,12 +367,11 @@ class CaseRunner:
                     rootdir=str(self.settings.rootdir),
                     stated=run.case.expected,
                 )
-            run.compared.clear()
-            # What a model wrote must not steer a terminal; apart from that the report is pytest's own.
-            terminal: pytest.TerminalReporter | None
-            terminal = item.config.pluginmanager.get_plugin("terminalreporter")
-            safe = partial(harmless, colored=terminal is not None and terminal.hasmarkup)
-            report.longrepr = internals.rewrite_failure(report.longrepr, safe)  # type: ignore[assignment]
+        run.compared.clear()
+        # What a model wrote must not steer a terminal; apart from that the report is pytest's own.
+        terminal: pytest.TerminalReporter | None = item.config.pluginmanager.get_plugin("terminalreporter")
+        safe = partial(harmless, colored=terminal is not None and terminal.hasmarkup)
+        report.longrepr = internals.rewrite_failure(report.longrepr, safe)  # type: ignore[assignment]
         return report
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)

@@ -20,7 +20,11 @@ class Share:
         worker: dict[str, str] | None = getattr(config, "workerinput", None)
         if worker is None:
             return cls()
-        return cls(int(worker["workerid"].removeprefix("gw")), int(worker["workercount"]))
+        name, parts = worker["workerid"], int(worker["workercount"])
+        number = name.removeprefix("gw")
+        # The user may have named the workers, and one that replaces another has a number beyond their count.
+        counted = int(number) if number.isdecimal() else zlib.crc32(name.encode())
+        return cls(counted % parts, parts)
 
     def concurrency(self, limit: int) -> int:
         """How many of `limit` calls in flight this process may have; at least one."""

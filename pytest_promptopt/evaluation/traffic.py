@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 
+from pytest_promptopt.errors import PromptoptError
 from pytest_promptopt.evaluation.exchanges import Exchange, Exchanges, process_state
+from pytest_promptopt.evaluation.parts import Parts
 from pytest_promptopt.models.caller import Caller
 from pytest_promptopt.records import Request, Role
 
@@ -33,12 +36,26 @@ class Traffic:
         self._connected: set[str] = set()
         self._state = process_state()
         self._environment = dict(os.environ)
+        #: What the process was like when a model was found to be lost; None while none is.
+        self._lost_in: object = None
+        #: What each connected model goes through, as calls find it.
+        self._parts: dict[str, Parts] = {}
+        #: What a run found before its model was connected.
+        self._found: Parts | None = None
+        self._by_hand = False
 
     def connect(self, model: str) -> None:
         """Have `model` ready. Not while a test runs: what it reads would be that test's."""
         if model not in self._connected:
-            self._connected.add(model)
-            self._caller.connect(model)
+            # What a wider fixture has taken away is missing for its own tests only.
+            missing = {name: value for name, value in self._environment.items() if name not in os.environ}
+            os.environ.update(missing)
+            try:
+                self._connect(model)
+            finally:
+                for name in missing:
+                    os.environ.pop(name, None)
+            self._note_parts(model)
             self._state = process_state()  # SDKs set variables for themselves
 
     def connect_inside(self, model: str) -> None:
@@ -49,15 +66,50 @@ class Traffic:
         os.environ.clear()
         os.environ.update(self._environment)
         try:
-            self.connect(model)
+            self._connect(model)
+            self._state = process_state()
         finally:
             os.environ.clear()
             os.environ.update(own)
 
+    def _connect(self, model: str) -> None:
+        self._connected.add(model)
+        self._caller.connect(model)
+
+    def _is_mocked(self, found: Parts, model: str) -> bool:
+        with suppress(PromptoptError):  # of the user's hook; the call will say so
+            return bool(found.exchanged(self._reach(model)))
+        return False
+
+    def _note_parts(self, model: str) -> None:
+        with suppress(PromptoptError):
+            self._parts[model] = Parts(self._reach(model))
+
+    def begin(self) -> None:
+        """Before a run: a model that was lost where the process was another is asked once more."""
+        self._note_loss()
+        if self._lost_in is not None and process_state() != self._lost_in:
+            self._lost_in = None
+            self._caller.forget_lost_models()
+            self._connected.clear()
+        self._found = None
+        if self._by_hand:
+            self._by_hand = False
+            for model, parts in list(self._parts.items()):
+                if parts.exchanged():  # for good, so it was no mock of one test
+                    self._note_parts(model)
+
+    def _note_loss(self) -> None:
+        if self._lost_in is None and self._caller.lost_models:
+            self._lost_in = process_state()
+
     def submit(self, request: Request) -> None:
         """Make a call, at once or with the others that wait. Not while a test runs."""
+        met = self._found is not None and self._is_mocked(self._found, request.model)
         self.connect(request.model)
-        if self.alternates:
+        if met:
+            self._landed |= {request.key}  # nobody is asked: the run meets its own mock when it asks again
+        elif self.alternates:
             self._held.append(request)
         else:
             self._caller.submit(request, Role.TARGET)
@@ -70,6 +122,7 @@ class Traffic:
                 self._caller.submit(request, Role.TARGET)
             self.quiet()
         keys = self._landed or self._caller.wait(timeout)
+        self._note_loss()
         self._landed = frozenset()
         return keys
 
@@ -96,6 +149,18 @@ class Traffic:
         if not self.exchanges:
             return []
         return [exchange for exchange in self.exchanges if exchange.belongs_to(self._reach(model))]
+
+    def exchanged_by_hand(self, model: str) -> list[Exchange]:
+        """The same for what a test has simply assigned, which nobody is told of. For an unknown call."""
+        if model not in self._connected:
+            self._found = self._found or Parts(None)
+            return []
+        parts = self._parts.get(model)
+        found = [] if parts is None else parts.exchanged()
+        if found:
+            self._by_hand = True
+            self.alternate()  # others must not meet it
+        return found
 
     def _before_exchange(self, exchange: Exchange) -> None:
         """One of our cases is about to exchange something: no call of others may meet it."""

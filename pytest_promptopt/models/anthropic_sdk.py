@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import importlib
 import inspect
 import json
@@ -15,6 +14,7 @@ from pytest_promptopt.errors import ErrorKind, ModelError
 from pytest_promptopt.models.background import aside
 from pytest_promptopt.models.descriptors import exhausted
 from pytest_promptopt.models.limits import claude_limit, cut_short, explained
+from pytest_promptopt.models.looped import asyncio
 from pytest_promptopt.models.prices import claude_price
 from pytest_promptopt.models.redact import learn_headers, redact
 from pytest_promptopt.models.retry import kind_of, retry_after

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
+import sys
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from typing import Any, TypeVar
 
 from pytest_promptopt.captured import time
+from pytest_promptopt.models.looped import asyncio
 
 _T = TypeVar("_T")
 
@@ -96,3 +97,11 @@ async def aside(function: Callable[..., _T], *arguments: Any) -> _T:
 
     threading.Thread(target=run, name="pytest-promptopt import", daemon=True).start()
     return await done
+
+
+async def in_thread(function: Callable[[], _T]) -> _T:
+    """The result of `function` for a coroutine that runs under trio; other loops stand still meanwhile."""
+    trio: Any = sys.modules.get("trio")
+    if trio is not None and trio.lowlevel.in_trio_run():
+        return await trio.to_thread.run_sync(function, abandon_on_cancel=True)  # type: ignore[no-any-return]
+    return function()

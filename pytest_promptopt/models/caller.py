@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
@@ -14,9 +13,10 @@ from pytest_promptopt.cache import ResponseCache
 from pytest_promptopt.captured import os, time
 from pytest_promptopt.errors import ErrorKind, ModelError
 from pytest_promptopt.models import Model
-from pytest_promptopt.models.background import Background
+from pytest_promptopt.models.background import Background, in_thread
 from pytest_promptopt.models.descriptors import room_for
 from pytest_promptopt.models.limits import longest_answer
+from pytest_promptopt.models.looped import asyncio
 from pytest_promptopt.models.prices import price_of
 from pytest_promptopt.models.redact import redact
 from pytest_promptopt.models.retry import RetryPolicy
@@ -210,9 +210,11 @@ class Caller:
         return self._answer(known)
 
     async def aask(self, request: Request, role: Role) -> Answer:
-        """`ask` for a coroutine on an event loop of its own."""
+        """`ask` for a coroutine on an event loop of its own, asyncio's or another library's."""
         known = self.known(request)
         if known is None:
+            if not _on_asyncio():
+                return await in_thread(partial(self.ask, request, role))
             flight = asyncio.wrap_future(self._submit(request, role))
             while not flight.done():
                 await asyncio.wait({flight}, timeout=SLICE)
@@ -240,6 +242,19 @@ class Caller:
     def forget_defect(self) -> None:
         """Let calls be made again after something of ours had failed, which has been told by now."""
         self._defect = None
+
+    def forget_lost_models(self) -> None:
+        """Let models be asked again that were lost, with all that their calls ended with."""
+        with self._changed:
+            for key, known in list(self._memory.items()):
+                if known.error is not None and known.error.stops_run:
+                    del self._memory[key]
+        self._sender.forgive()
+
+    @property
+    def lost_models(self) -> bool:
+        """Whether there is a model that no call is made to any more."""
+        return self._sender.lost()
 
     def forget_errors(self, keys: Iterable[str]) -> None:
         """Let these be asked again if they ended in an error, which may be due to what a test had changed."""
@@ -387,6 +402,14 @@ class Caller:
     def _raise_defect(self) -> None:
         if self._defect is not None:
             raise self._defect
+
+
+def _on_asyncio() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 def _forked(request: Request) -> ModelError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import importlib
 import logging
 import os
@@ -20,6 +19,7 @@ from pytest_promptopt.captured import time
 from pytest_promptopt.errors import ErrorKind, ModelError
 from pytest_promptopt.models.background import aside
 from pytest_promptopt.models.descriptors import exhausted
+from pytest_promptopt.models.looped import asyncio
 from pytest_promptopt.models.redact import redact
 from pytest_promptopt.models.retry import kind_of, retry_after
 from pytest_promptopt.models.schemas import OPENAI, NotStrict, strict
@@ -39,9 +39,18 @@ _STOP_REASONS = {
 
 _COUNTERS = (
     "input_cost_per_token",
-    "output_cost_per_token",
+    # The dearest of what an answer may hold: the list has a price of its own for thoughts, images, sound.
+    r"output_cost_per_(?:(?:reasoning|image|audio|video)_)?token",
     "cache_read_input_token_cost",
     "cache_creation_input_token_cost",
+)
+
+
+_PER_CALL = (
+    "citation_cost_per_token",
+    "input_cost_per_query",
+    "input_cost_per_request",
+    "search_queries_cost_per_query",
 )
 
 
@@ -107,7 +116,12 @@ def _is_of_litellm(entry: Any) -> bool:
 
 
 def litellm_price(model: str, tokens: int) -> Price | None:
-    """The price in litellm's own map for an input of `tokens`; None when it has none. Imports litellm."""
+    """The price in litellm's own map for an input of `tokens`; None when it has none. Imports litellm.
+
+    None too where tokens are not all that is billed.
+    """
+    if _bills_more(_model_info(model), model):
+        return None
     ask, answer, read, write = (_price(_model_info(model), name, tokens) for name in _COUNTERS)
     return Price(ask, answer, read or ask, write or ask) if ask and answer else None
 
@@ -116,6 +130,14 @@ def litellm_longest(model: str) -> int | None:
     """The most tokens that litellm knows an answer of `model` to have; None when it does not. Imports it."""
     most = _model_info(model).get("max_output_tokens")
     return most if isinstance(most, int) and most > 0 else None
+
+
+def _bills_more(info: Mapping[str, Any], model: str) -> bool:
+    """Whether every call has a price, or is billed for searches and sources, that nobody has asked for."""
+    searches = info.get("litellm_provider") == "perplexity" or "-search" in model
+    names = (*_PER_CALL, *(("search_context_cost_per_query",) if searches else ()))
+    listed = import_litellm().model_cost.get(info.get("key"), {})  # it hands on only what it uses itself
+    return any(listed.get(name) for name in names)
 
 
 def _price(info: Mapping[str, Any], name: str, tokens: int) -> float:

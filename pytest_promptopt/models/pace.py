@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import heapq
 import itertools
 from dataclasses import dataclass
 
 from pytest_promptopt.errors import CONSEQUENCES, ErrorKind, ModelError
+from pytest_promptopt.models.looped import asyncio
 from pytest_promptopt.models.retry import RetryPolicy
 
 #: What one attempt weighs in the share of refused ones: it tells of the last twenty or so.

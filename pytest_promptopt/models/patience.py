@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 from collections import defaultdict
 from collections.abc import AsyncIterator, Hashable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+
+from pytest_promptopt.models.looped import asyncio
 
 #: Answers that must have come before anything is known about another one.
 ENOUGH = 20

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from random import Random
 
+from pytest_promptopt.captured import time
 from pytest_promptopt.errors import ErrorKind
 
 _STATUSES: Mapping[int, ErrorKind] = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import re
@@ -16,11 +15,12 @@ from pytest_promptopt.errors import CONSEQUENCES, ErrorKind, ModelError, Prompto
 from pytest_promptopt.models import Model
 from pytest_promptopt.models.background import aside
 from pytest_promptopt.models.limits import Bounded, bounded, cut_short, explained, longest_answer, too_long
+from pytest_promptopt.models.looped import asyncio
 from pytest_promptopt.models.pace import Pace, Turn
 from pytest_promptopt.models.patience import Patience
-from pytest_promptopt.models.redact import learn, redact
+from pytest_promptopt.models.redact import learn
 from pytest_promptopt.models.retry import RetryPolicy
-from pytest_promptopt.models.soundness import sound
+from pytest_promptopt.models.soundness import sound, sound_error, words_of
 from pytest_promptopt.records import Answer, Request, Role, Spend, StopReason
 
 #: After these an answer without text is all that the model had to say; after a call of a tool there is more.
@@ -72,6 +72,7 @@ class Sender:
         self._concurrency = concurrency
         self._retry = retry
         self._models: dict[str, Model] = {}
+        self._given_up: list[Model] = []
         self._paces: dict[str, Pace] = {}
         self._patience = Patience()
         self._money_moved = asyncio.Event()
@@ -84,9 +85,16 @@ class Sender:
             return None
         return self._hopeless.get(request.model) or self._hopeless.get(_settings(request))
 
+    def lost(self) -> bool:
+        """Whether there is a model that is asked no more."""
+        return bool(self._hopeless)
+
     def forgive(self) -> None:
-        """Try again with every model."""
-        self._hopeless.clear()
+        """Try again with every model; one that was lost is made anew."""
+        for name in list(self._hopeless):
+            del self._hopeless[name]
+            if name in self._models:
+                self._given_up.append(self._models.pop(name))
 
     async def send(self, trip: Trip) -> Answer:
         """Attempt until there is an answer. Raises `ModelError` when there will be none."""
@@ -150,7 +158,7 @@ class Sender:
 
     async def aclose(self) -> None:
         """Close every model, whatever becomes of the others."""
-        models, self._models = list(self._models.values()), {}
+        models, self._models = [*self._models.values(), *self._given_up], {}
         await asyncio.gather(*map(_close, models))
 
     def _model(self, name: str) -> Model:
@@ -158,10 +166,11 @@ class Sender:
             try:
                 self._models[name] = self._resolve(name)
             except BaseException as error:  # of the user's own hook, or of what it imports
-                said = str(error) if isinstance(error, PromptoptError) else f"{name}: {_words(error)}"
+                said = str(error) if isinstance(error, PromptoptError) else f"{name}: {words_of(error)}"
                 failure = ModelError(ErrorKind.SETUP, said, model=name)
-                self._hopeless.setdefault(name, error if isinstance(error, ModelError) else failure)
-                raise self._hopeless[name] from None
+                if isinstance(error, ModelError):
+                    failure = sound_error(error, name)
+                raise self._hopeless.setdefault(name, failure) from None
         return self._models[name]
 
     def _give_up(self, request: Request, error: ModelError) -> None:
@@ -228,20 +237,20 @@ class Sender:
             return answer
         except asyncio.CancelledError:
             raise
-        except ModelError as error:
+        except ModelError as raised:
+            error = sound_error(raised, name)  # of a model of the user's own, perhaps
             if not CONSEQUENCES[error.kind].charged:
                 end = self._ledger.refund
-            error.args = (redact(str(error)),)  # a model of the user's own may say what it sent
             raise (error if bounds.added is None else explained(error, bounds.added)) from None
         except TimeoutError:
             if self._ledger.seconds_left <= 0:
                 raise self._ledger.out_of_time(trip.request) from None
             said = f"{name}: no reply within {loop.time() - started:.2g} s"
             raise ModelError(ErrorKind.TIMEOUT, said, model=name) from None
-        except BaseException as error:  # a defect of a model must not end the loop that serves all others
+        except BaseException as defect:  # a defect of a model must not end the loop that serves all others
             if not waited.is_set():  # for nothing, so nothing was sent
                 end = self._ledger.refund
-            said = f"{name}: the call failed in an unexpected way ({_words(error)})"
+            said = f"{name}: the call failed in an unexpected way ({words_of(defect)})"
             raise ModelError(ErrorKind.DEFECT, said, model=name) from None
         finally:
             trip.spend += end(reservation)
@@ -293,7 +302,3 @@ def _names_parameter(error: ModelError, request: Request) -> bool:
 async def _close(model: Model) -> None:
     with suppress(BaseException):
         await model.aclose()
-
-
-def _words(error: BaseException) -> str:
-    return redact(f"{type(error).__name__}: {error}")

@@ -13,6 +13,9 @@ from pytest_promptopt.records import Answer, Request, Usage
 #: No call has more tokens, or costs more dollars; what says so is a mistake.
 MOST_TOKENS, MOST_DOLLARS = 2**40, 1e6
 
+#: Longer than anybody waits.
+MOST_SECONDS = 1e9
+
 
 def usage_of(*counters: object) -> Usage | None:
     """The counters in the order of `Usage`; None (the provider did not say) when one cannot be true.
@@ -41,15 +44,59 @@ def sound(answer: Any, request: Request, seconds: float) -> Answer:
     # A cost is mostly reckoned from the counters: if those are wrong, so is it.
     cost = _amount(answer.cost) if answer.usage is None or usage is not None else None
     model: Any = answer.model
+    thinking: Any = answer.thinking
     return replace(
         answer,
         text=str(answer.text),
         stop_reason=str(answer.stop_reason),
-        model=model if isinstance(model, str) else request.model,
+        model=str(model) if isinstance(model, str) else request.model,
+        thinking=str(thinking) if isinstance(thinking, str) else "",
         usage=usage,
         cost=cost,
         latency=latency if (latency := _amount(answer.latency)) is not None else seconds,
     )
+
+
+def sound_error(error: ModelError, model: str) -> ModelError:
+    """`error`, which a model or the hook that makes it has raised, with what can be reckoned with.
+
+    One of no known kind is a DEFECT, and says so.
+
+    :param model: that was asked, in case it does not say so itself.
+    """
+    given, kind, said = getattr(error, "kind", None), ErrorKind.DEFECT, words_of(error, kind=False)
+    try:
+        kind = ErrorKind(given)  # type: ignore[arg-type]
+    except ValueError:
+        what = repr(given) if isinstance(given, str) else f"a {type(given).__name__}"
+        said += f" (a ModelError whose kind is {what}, and no ErrorKind; that is for its author to mend)"
+    name, status = getattr(error, "model", None), getattr(error, "status", None)
+    return ModelError(
+        kind,
+        said,
+        model=name if isinstance(name, str) and name else model,
+        status=status if isinstance(status, int) else None,
+        retry_after=_seconds(getattr(error, "retry_after", None)),
+    )
+
+
+def words_of(error: BaseException, *, kind: bool = True) -> str:
+    """What `error` says, without secrets; an error of code that is not ours may not even have words.
+
+    :param kind: with the name of its class before it.
+    """
+    name = type(error).__name__
+    try:
+        return redact(f"{name}: {error}" if kind else str(error))
+    except Exception:
+        return name
+
+
+def _seconds(value: object) -> float | None:
+    """A time to wait; None for anything that is none."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
+        return None
+    return float(min(value, MOST_SECONDS))
 
 
 def _count(value: Any) -> int | None:

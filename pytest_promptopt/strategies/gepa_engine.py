@@ -14,7 +14,6 @@ import gepa
 from pytest_promptopt.errors import PromptoptError
 from pytest_promptopt.failures import describe
 from pytest_promptopt.records import CaseResult, Message, Split
-from pytest_promptopt.refine.redaction import redacted
 from pytest_promptopt.strategies.peer import REFUSED_SCORE, PeerSearch
 
 #: What GEPA calls a candidate: the texts of all components by name.
@@ -86,7 +85,6 @@ class _Adapter:
     def _records(self, prompt: str, prose: str, results: Sequence[CaseResult]) -> list[dict[str, Any]]:
         """In the form that GEPA recommends: inputs, outputs and what is right or wrong about them."""
         policies = self._search.around.policies
-        results = [redacted(result, policies.redact) for result in results]
         failed = {
             case.case: case
             for case in describe(results, prompt=prompt, prose=prose, custom=policies.categorize).failed

@@ -23,7 +23,6 @@ from dspy import lm15
 
 from pytest_promptopt.records import Call, CaseResult, Message, Outcome, Split
 from pytest_promptopt.refine.acceptance import EPSILON
-from pytest_promptopt.refine.redaction import redacted
 from pytest_promptopt.strategies.peer import Ended, PeerSearch
 
 #: Name of a case in DSPy's examples, and of the answer.
@@ -35,8 +34,7 @@ class Miprov2(PeerSearch):
 
     def engine(self) -> None:
         self._ids = [case.id for case in self.group.cases]
-        redact = self.around.policies.redact
-        self._known = {r.case.id: redacted(r, redact) for r in self.original.evidence(Split.TRAIN)}
+        self._known = {result.case.id: result for result in self.trained()}
         examples = [self._example(id, self._known[id]) for id in self.group.ids(Split.TRAIN)]
         with _quiet():
             model = dspy.LM("promptopt", engine=_Engine(self.answer), cache=False, num_retries=0)

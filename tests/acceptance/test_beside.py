@@ -123,6 +123,104 @@ def test_a_mock_of_a_case_covers_its_own_calls_and_nobody_elses(client: Example,
         )
 
 
+ASSIGNED = {
+    "a function": ("client, 'say', lambda word: 'MOCKED'", "client.say"),
+    "a method": ("client.Client, 'say', lambda self, word: 'MOCKED'", "client.Client().say"),
+    "a static method": ("client.Client, 'plain', staticmethod(lambda word: 'MOCKED')", "client.Client.plain"),
+    "a class": ("client, 'Client', Fake", "client.Client().say"),
+    "a program": ("subprocess, 'run', lambda *args, **more: Fake()", "ask_program"),
+    "an address": ("urllib.request, 'urlopen', lambda address: Fake()", "ask_address"),
+}
+
+
+@pytest.mark.parametrize("way", ASSIGNED)
+@pytest.mark.parametrize("by", ["setattr", "monkeypatch.setattr"])
+def test_a_mock_is_met_however_it_is_put_there(example: Example, way: str, by: str) -> None:
+    """By assignment, as some libraries do it; in the standard library, where a model asks by it."""
+    change, says = ASSIGNED[way]
+    example.files(
+        {
+            "client.py": """
+                import subprocess, sys, urllib.request
+                from house import note
+                def say(word):
+                    note(f"really {word}")
+                    return word
+                class Client:
+                    def say(self, word):
+                        note(f"really {word}")
+                        return word
+                    @staticmethod
+                    def plain(word):
+                        note(f"really {word}")
+                        return word
+                def ask_program(word):
+                    command = [sys.executable, "-c", f"print({word!r})"]
+                    return subprocess.run(command, capture_output=True, text=True).stdout.strip()
+                def ask_address(word):
+                    return urllib.request.urlopen("data:," + word).read().decode()
+                """,
+            "conftest.py": MODEL.replace("client.say", says if "client" in says else f"client.{says}"),
+        }
+    ).model("own/client").tests(
+        f"""
+        import client, subprocess, urllib.request
+
+        class Fake:
+            stdout = "MOCKED"
+            def say(self, word):
+                return "MOCKED"
+            def read(self):
+                return b"MOCKED"
+
+        @pytest.fixture
+        def offline(monkeypatch):
+            where, name, value = {change}
+            before = vars(where)[name]
+            {by}(where, name, value)
+            yield
+            setattr(where, name, before)
+
+        @pytest.mark.parametrize("word", ["a", "b"])
+        def test_mine(prompt, offline, word):
+            assert prompt(q=word) == "MOCKED"
+
+        @pytest.mark.parametrize("word", ["b", "c", "d"])
+        def test_after(prompt, word):
+            assert prompt(q=word) == word
+        """
+    )
+    run = example.run()
+    assert run.outcomes == {"passed": 5}
+    assert "really a" not in run.notes, "a call of the first case, before anybody could know"
+    assert example.run("-k", "after").notes == (), "the others are stored"
+    assert "2 cases put something else in the place" in run.output
+
+
+def test_what_a_program_exchanges_for_good_is_no_mock(example: Example) -> None:
+    """A function that puts another in its place when it is first called: the answers are stored."""
+    example.files(
+        {
+            "client.py": """
+                def say(word):
+                    global say
+                    say = lambda word: word
+                    return word
+                """,
+            "conftest.py": MODEL,
+        }
+    ).model("own/client").tests(
+        """
+        @pytest.mark.parametrize("word", "abcdef")
+        def test_it(prompt, word):
+            assert prompt(q=prompt(q=word)) == word
+        """
+    )
+    assert example.run().outcomes == {"passed": 6}
+    run = example.run()
+    assert len(run.notes) <= 1, "what was asked before the plugin could know"
+
+
 def test_what_no_call_needs_may_be_exchanged_at_no_cost(client: Example) -> None:
     client.files({"app.py": "LIMIT = 1\n"}).tests(
         """
@@ -138,6 +236,183 @@ def test_what_no_call_needs_may_be_exchanged_at_no_cost(client: Example) -> None
     assert run.outcomes == {"passed": 8}
     assert "in the place" not in run.output
     assert client.run().notes == (), "the answers are stored"
+
+
+def test_what_one_module_takes_away_is_there_for_a_model_of_the_session(example: Example) -> None:
+    """It is made and connected once, with the first call that needs it, which may be that module's."""
+    example.conftest(
+        """
+        import os
+        from house import House
+        os.environ["HOUSE_KEY"] = "real"
+
+        class Careful(House):
+            async def connect(self):
+                self.key = os.environ["HOUSE_KEY"]
+
+            async def complete(self, request):
+                assert self.key == "real"
+                return await super().complete(request)
+
+        def pytest_promptopt_resolve_model(name):
+            assert os.environ["HOUSE_KEY"] == "real"
+            return Careful(name)
+        """
+    )
+    example.tests(
+        """
+        import os
+
+        @pytest.fixture(scope="module", autouse=True)
+        def hermetic():
+            before = dict(os.environ)
+            os.environ.clear()
+            yield
+            os.environ.update(before)
+
+        @pytest.mark.parametrize("word", "ab")
+        def test_first(prompt, word):
+            assert prompt(q=word) == word
+            assert "HOUSE_KEY" not in os.environ
+        """,
+        name="test_a.py",
+    )
+    example.tests("def test_second(prompt): assert prompt(q='c') == 'c'", name="test_b.py")
+    assert example.run().outcomes == {"passed": 3}
+
+
+@pytest.mark.parametrize("changed", ["del os.environ['HOUSE_KEY']", "os.environ['HOUSE_KEY'] = 'fake'"])
+@pytest.mark.parametrize("reads", ["connect", "complete"])
+def test_a_model_lost_in_one_module_is_asked_again_in_the_next(
+    example: Example, changed: str, reads: str
+) -> None:
+    example.conftest(
+        f"""
+        import os
+        from house import House
+        from pytest_promptopt.errors import ErrorKind, ModelError
+        os.environ["HOUSE_KEY"] = "real"
+
+        class Careful(House):
+            async def connect(self):
+                self.key = os.environ.get("HOUSE_KEY")
+
+            async def complete(self, request):
+                if "{reads}" == "complete":
+                    self.key = os.environ.get("HOUSE_KEY")
+                if self.key != "real":
+                    note(f"refused {{request.messages[-1].content}}")
+                    raise ModelError(ErrorKind.AUTHENTICATION, "a wrong key", model=request.model)
+                return await super().complete(request)
+
+        from house import note
+        def pytest_promptopt_resolve_model(name):
+            return Careful(name)
+        """
+    )
+    example.tests(
+        f"""
+        import os
+
+        @pytest.fixture(scope="module", autouse=True)
+        def keyless():
+            {changed}
+            yield
+            os.environ["HOUSE_KEY"] = "real"
+
+        @pytest.mark.parametrize("word", "abc")
+        def test_first(prompt, word):
+            assert prompt(q=word) == word
+        """,
+        name="test_a.py",
+    )
+    example.tests(
+        """
+        @pytest.mark.parametrize("word", "abcd")
+        def test_second(prompt, word):
+            assert prompt(q=word) == word
+        """,
+        name="test_b.py",
+    )
+    lost = 0 if reads == "connect" and "del" in changed else 3
+    run = example.run()
+    assert run.outcomes == {"passed": 7 - lost} | ({"errors": lost} if lost else {})
+
+
+@pytest.mark.parametrize("how", [(), ("--optimize-dry-run", "--promptopt-optimizer-model=demo")])
+def test_a_model_is_made_once_whoever_needs_to_know_it(example: Example, how: tuple[str, ...]) -> None:
+    """And closed: the search looks for keys, a mock is looked for in its modules, calls are made."""
+    example.conftest(
+        """
+        from house import House, note
+
+        class Own(House):
+            async def aclose(self):
+                note("closed")
+
+        def pytest_promptopt_resolve_model(name):
+            if name != "demo":
+                note("made")
+                return Own(name)
+        """
+    ).tests(
+        """
+        import json
+
+        @pytest.mark.parametrize("word", "ab")
+        def test_it(prompt, monkeypatch, word):
+            monkeypatch.setattr(json, "nothing_of_it", 1, raising=False)
+            class Thing: pass
+            monkeypatch.setattr(Thing, "nothing_of_it", 1, raising=False)
+            assert prompt(q=word) == word
+        """
+    )
+    run = example.run(*how)
+    assert (run.outcomes, run.notes) == ({"passed": 2}, ("made", "closed"))
+
+
+def test_monkeypatch_takes_its_arguments_by_name_in_every_test(client: Example) -> None:
+    """Of the cases, and of tests that are not ours."""
+    client.tests(
+        """
+        import client
+
+        MAPPING = {"key": 1, "other": 1}
+
+        def exchange(monkeypatch):
+            monkeypatch.setitem(dic=MAPPING, name="key", value=2)
+            monkeypatch.setitem(MAPPING, name="key", value=3)
+            monkeypatch.delitem(dic=MAPPING, name="other")
+            monkeypatch.setattr(target="client.say", name=lambda text: "MOCKED")
+            monkeypatch.delattr(target=client, name="__doc__")
+            assert MAPPING == {"key": 3}
+
+        @pytest.mark.parametrize("word", ["a", "b"])
+        def test_it(prompt, monkeypatch, word):
+            exchange(monkeypatch)
+            assert prompt(q=word) == "MOCKED"
+
+        def test_mistaken(prompt, monkeypatch):
+            with pytest.raises(TypeError, match="missing 1 required positional argument: 'value'"):
+                monkeypatch.setitem({}, name="key")
+            assert prompt(q="c") == "c"
+        """
+    )
+    client.files(
+        {
+            "test_ordinary.py": """
+        import client
+        from test_it import exchange
+
+        def test_ordinary(monkeypatch):
+            exchange(monkeypatch)
+            assert client.say("x") == "MOCKED"
+        """
+        }
+    )
+    run = client.run()
+    assert run.outcomes == {"passed": 4}
+    assert "2 cases put something else in the place of what their model's calls need (client" in run.output
 
 
 #: What a fixture of the cases changes, how it is put back, and how the model uses it.
@@ -479,6 +754,95 @@ def test_hooks_of_a_conftest_see_each_test_once(example: Example, how: tuple[str
     watched(example, "a", "new", "b", "newer", "c")
     run = example.run(*how)
     assert list(run.notes) == PASSES * 5, "some known"
+
+
+#: How a conftest lets a test go on after a failed check, and fails it in the end.
+SOFT = {
+    "the report": """
+        @pytest.hookimpl(wrapper=True)
+        def pytest_runtest_makereport(item, call):
+            report = yield
+            if call.when == "call" and item.soft:
+                report.outcome, report.longrepr = "failed", f"soft: {item.soft}"
+            return report
+        """,
+    "a function of its own": """
+        def judged(report, soft):
+            if report.when == "call" and soft:
+                report.outcome, report.longrepr = "failed", f"soft: {soft}"
+            return report
+
+        class Soft:
+            @pytest.hookimpl(hookwrapper=True)
+            def pytest_runtest_makereport(self, item, call):
+                outcome = yield
+                self.judge(item, outcome)
+
+            def judge(self, item, outcome):
+                outcome.force_result(judged(outcome.get_result(), item.soft))
+
+        def pytest_configure(config):
+            config.pluginmanager.register(Soft())
+        """,
+    "what was raised": """
+        @pytest.hookimpl(wrapper=True)
+        def pytest_runtest_makereport(item, call):
+            if call.when == "call" and item.soft and call.excinfo is None:
+                try:
+                    raise AssertionError(f"soft: {item.soft}")
+                except AssertionError as error:
+                    call.excinfo = pytest.ExceptionInfo.from_exception(error)
+            return (yield)
+        """,
+    "the call": """
+        def pytest_runtest_logreport(report):
+            note(f"{report.when} {report.outcome}")
+
+        @pytest.hookimpl(wrapper=True)
+        def pytest_runtest_call(item):
+            result = yield
+            if item.soft:
+                pytest.fail(f"soft: {item.soft}")
+            return result
+        """,
+}
+
+
+@pytest.mark.parametrize("way", SOFT)
+def test_what_a_hook_makes_of_a_test_is_its_verdict_in_every_run(example: Example, way: str) -> None:
+    example.conftest(
+        "import pytest\nfrom house import note\n"
+        + dedent(SOFT[way])
+        + dedent(
+            """
+            @pytest.hookimpl(tryfirst=True)
+            def pytest_runtest_setup(item):
+                item.soft = []
+
+            @pytest.fixture
+            def soft(request):
+                return lambda holds, why: holds or request.node.soft.append(why)
+            """
+        )
+    ).tests(
+        """
+        @pytest.mark.parametrize("word", ["right", "wrong"])
+        def test_it(prompt, soft, word):
+            soft(prompt(q=word) == "right", "not right")
+        """
+    )
+    run = example.run(
+        "--optimize-dry-run", "--promptopt-optimizer-model=demo", "--promptopt-max-iterations=1"
+    )
+    assert "before: 50.0% of 2 training cases" in run.output
+    assert run.outcomes == {"passed": 1, "failed": 1}
+    run = example.run("--promptopt-samples=2")
+    assert run.outcomes == {"passed": 1, "failed": 1}
+    assert (
+        "say.md: 1/2 cases pass"
+        in example.run("--promptopt-samples=2", "--promptopt-min-pass-rate=90%").output
+    )
+    assert "soft: ['not right']" in run.output
 
 
 def test_calls_of_watched_cases_overlap(example: Example) -> None:

@@ -312,6 +312,48 @@ def test_the_debugger_opens_on_failures_and_on_nothing_else(debugger: Example, o
     assert run.notes[0] == "debugger at test_fails"
 
 
+@pytest.mark.skipif(sys.version_info >= (3, 13), reason="the stand-in knows the debugger's older interface")
+@pytest.mark.parametrize(
+    "opens", ["pytest.set_trace()", "set_trace()", "pdb.set_trace()", "traced()", "breakpoint()"]
+)
+def test_a_debugger_opens_once_in_each_test(debugger: Example, opens: str) -> None:
+    debugger.tests(
+        f"""
+        import pdb
+        from pytest import set_trace
+        from pdb import set_trace as traced
+
+        @pytest.mark.prompt("say.md", samples=3)
+        @pytest.mark.parametrize("word", "abc")
+        def test_it(prompt, word):
+            assert prompt(q=word) == word
+            {opens}
+            note("after")
+        """
+    )
+    run = debugger.run("--pdbcls=house:Pdb", process=True)
+    assert run.outcomes == {"passed": 3}
+    assert [note for note in run.notes if note != "after"] == ["debugger in test_it"] * 3
+
+
+@pytest.mark.parametrize("options", ["--setup-show", "--setup-plan", "--setup-only"])
+def test_setups_are_shown_once_whatever_the_samples(example: Example, options: str) -> None:
+    example.tests(
+        """
+        @pytest.fixture(scope="module")
+        def shared(): ...
+
+        @pytest.fixture
+        def own(shared): ...
+
+        @pytest.mark.prompt("say.md", samples=3)
+        def test_it(prompt, own):
+            assert prompt(q="a") == "a"
+        """
+    )
+    example.runs_as_without_plugin(options)
+
+
 def test_workers_run_what_one_process_runs(suite: Example) -> None:
     ours = suite.run("-p", "xdist", "-n2", "-v", process=True)
     plain = suite.run("-p", "xdist", "-n2", "-v", process=True, plugin=False)

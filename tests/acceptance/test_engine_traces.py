@@ -215,3 +215,73 @@ def test_what_shared_fixtures_write_is_shown_once(example: Example, options: tup
 def test_everything_is_shown_as_without_the_plugin(example: Example, source: str) -> None:
     run = example.tests(source).runs_as_without_plugin("-rA", "-vv", "--junit-xml=junit.xml")
     assert run.asked, "otherwise nothing was suspended"
+
+
+#: What a session fixture keeps of the stream that it finds when it is set up.
+KEEPS = {
+    "a handler": (
+        "handler = logging.StreamHandler(sys.stdout)",
+        "logging.getLogger('app').addHandler(handler)",
+    ),
+    "its write": ("write = sys.stdout.write", "note_to(write)"),
+    "itself": ("stream = sys.stdout", "note_to(lambda text: print(text, file=stream, end='', flush=True))"),
+}
+
+
+@pytest.mark.parametrize("option", ["-s", "--capture=tee-sys"])
+@pytest.mark.parametrize("kept", KEEPS)
+def test_a_stream_that_outlives_its_run_goes_on_to_show(example: Example, kept: str, option: str) -> None:
+    """What it is given in a run that is dropped is not shown; everything else is, once."""
+    example.tests(
+        f"""
+        import logging, sys
+        LOG = logging.getLogger("app")
+        LOG.setLevel("INFO")
+
+        def note_to(write):
+            handler = logging.Handler()
+            handler.emit = lambda record: write(record.getMessage() + chr(10)) and None
+            LOG.addHandler(handler)
+
+        @pytest.fixture(scope="session", autouse=True)
+        def logs():
+            {KEEPS[kept][0]}
+            {KEEPS[kept][1]}
+
+        @pytest.mark.parametrize("word", "abc")
+        def test_it(prompt, word):
+            LOG.info("asks %s", word)
+            assert prompt(q=prompt(q=word)) == word
+            LOG.info("asked %s", word)
+        """
+    )
+    example.files(
+        {
+            "test_plain.py": """
+                import logging
+                def test_plain():
+                    logging.getLogger("app").info("ordinary")
+                """
+        }
+    )
+    # Loggers live as long as their process.
+    run = example.runs_as_without_plugin(option, "-p", "no:logging", process=True)
+    for said in ("asks a", "asked a", "asks b", "asks c", "asked c", "ordinary"):
+        assert run.output.count(said) == 1, said
+
+
+def test_bytes_are_shown_once_too(example: Example) -> None:
+    example.tests(
+        """
+        import sys
+
+        @pytest.mark.parametrize("word", "ab")
+        def test_it(prompt, word):
+            sys.stdout.buffer.write(b"binary\\n")
+            sys.stdout.buffer.flush()
+            print("text")
+            assert prompt(q=word) == word
+        """
+    )
+    run = example.runs_as_without_plugin("-s", process=True)
+    assert (run.output.count("binary"), run.output.count("text")) == (2, 2)

@@ -9,6 +9,7 @@ from textwrap import dedent
 
 import pytest
 
+from pytest_promptopt.evaluation.share import Share
 from tests.acceptance.projects import Project
 
 MIXED = """
@@ -134,6 +135,36 @@ def test_the_limit_is_divided_among_the_workers(pytester: pytest.Pytester, limit
     project.run(f"--promptopt-concurrency={limit}", workers=2).assert_outcomes(passed=24)
     most = {path.name: int(path.read_text()) for path in project.path.glob("most-*")}
     assert most == {"most-gw0": each, "most-gw1": each}
+
+
+def test_workers_may_have_names_of_the_users_own(pytester: pytest.Pytester) -> None:
+    project = Project(pytester)
+    project.tests(
+        """
+        @pytest.mark.prompt("prompts/repeat.md")
+        @pytest.mark.parametrize("word", "abcd")
+        def test_word(prompt, word):
+            assert prompt(word=word) == word
+        """
+    )
+    named = ("--dist=load", "--tx", "popen//id=alpha", "--tx", "popen//id=\N{GREEK SMALL LETTER BETA}2")
+    project.run(*named).assert_outcomes(passed=4)
+    assert {call["worker"] for call in project.asked()} <= {"alpha", "\N{GREEK SMALL LETTER BETA}2"}
+
+
+class Worker:
+    def __init__(self, name: str) -> None:
+        self.workerinput = {"workerid": name, "workercount": "3"}
+        self.nodeid = "test_it.py::test_it"
+
+
+@pytest.mark.parametrize("name", ["gw0", "gw2", "gw3", "gw17", "alpha", "gw", "gw-1", "1", "gw\u00b2", ""])
+def test_whoever_joins_has_a_part_of_the_work(name: str) -> None:
+    """One that comes for another that died, too."""
+    share = Share.of(Worker(name))  # type: ignore[arg-type]
+    assert share.parts == 3
+    assert share.number in range(3)
+    assert share.number == {"gw0": 0, "gw2": 2}.get(name, share.number)
 
 
 def test_what_workers_note_reaches_the_terminal_once(pytester: pytest.Pytester) -> None:

@@ -6,6 +6,7 @@ import _thread
 import asyncio
 import os
 import pickle
+import re
 import subprocess
 import sys
 import tempfile
@@ -16,12 +17,14 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 
 from pytest_promptopt.budget import Ledger, Price, input_bound
 from pytest_promptopt.cache import ResponseCache
 from pytest_promptopt.errors import CONSEQUENCES, ErrorKind, ModelError, SettingsError
+from pytest_promptopt.models import looped
 from pytest_promptopt.models.caller import Caller, Known, Paid, Remembered
 from pytest_promptopt.models.registry import resolve
 from pytest_promptopt.models.retry import RetryPolicy
@@ -37,7 +40,7 @@ PRICE = Price(1, 10, 0.1, 1.25)
 class FakeModel:
     """Answers with the question in capitals after `seconds`; `faults` are raised first, one per attempt."""
 
-    def __init__(self, *faults: Exception, seconds: float = 0.0, cost: float | None = 0.001) -> None:
+    def __init__(self, *faults: Exception, seconds: float | None = 0.0, cost: float | None = 0.001) -> None:
         self.faults = list(faults)
         self.seconds = seconds
         self.cost = cost
@@ -51,13 +54,14 @@ class FakeModel:
         self.now += 1
         self.most = max(self.most, self.now)
         try:
-            await asyncio.sleep(self.seconds)
+            if self.seconds is not None:
+                await asyncio.sleep(self.seconds)
         finally:
             self.now -= 1
         if self.faults:
             raise self.faults.pop(0)
         text = request.messages[-1].content.upper()
-        return Answer(text, request.model, "end_turn", Usage(1, 1), self.cost, self.seconds)
+        return Answer(text, request.model, "end_turn", Usage(1, 1), self.cost, self.seconds or 0.0)
 
     async def aclose(self) -> None:
         self.closed += 1
@@ -201,6 +205,40 @@ def test_ask_from_any_thread_and_any_loop() -> None:
     assert len(model.asked) == 1
 
 
+def test_a_coroutine_under_no_loop_that_we_know_has_its_answer() -> None:
+    with calling(FakeModel(seconds=0.05)) as caller:
+        coroutine = caller.aask(question(), Role.TARGET)
+        with pytest.raises(StopIteration) as ended:
+            coroutine.send(None)
+        assert ended.value.value.text == "HELLO"
+
+
+def test_coroutines_under_trio_wait_side_by_side() -> None:
+    trio = pytest.importorskip("trio")
+    model = FakeModel(seconds=0.2)
+    said: list[str] = []
+    with calling(model) as caller:
+
+        async def ask(text: str) -> None:
+            said.append((await caller.aask(question(text), Role.TARGET)).text)
+
+        async def main() -> None:
+            async with trio.open_nursery() as nursery:
+                for text in "ab":
+                    nursery.start_soon(ask, text)
+
+        trio.run(main)
+        assert sorted(said) == ["A", "B"]
+        assert model.most == 2
+
+        async def impatient() -> None:
+            with trio.move_on_after(0.01) as scope:
+                await ask("c")
+            assert scope.cancelled_caught
+
+        trio.run(impatient)
+
+
 def test_a_coroutine_that_gives_up_cancels_nobody_else() -> None:
     model = FakeModel(seconds=0.1)
     with calling(model) as caller:
@@ -275,6 +313,20 @@ def test_a_rate_limit_pauses_everybody_who_asks_this_model() -> None:
         settle(caller, question("2"))
         assert time.monotonic() - start >= 0.15
     assert len(model.asked) == 5
+
+
+def test_waits_are_not_those_that_a_test_has_a_mock_for() -> None:
+    """`mock.patch("asyncio.sleep")` ends neither the wait before a retry, nor counts it."""
+    mocks = {name: mock.AsyncMock() for name in ("sleep", "wait_for", "wait")}
+    model = FakeModel(*(failed(ErrorKind.SERVER) for _ in range(3)))
+    retry = RetryPolicy(base=0.1, cap=0.1, random=lambda: 1.0)
+    began = time.monotonic()
+    with mock.patch.multiple("asyncio", **mocks), calling(model, retry=retry) as caller:
+        assert asyncio.sleep is mocks["sleep"]
+        model.seconds = None  # it waits for nothing itself
+        assert caller.ask(question(), Role.TARGET).text == "HELLO"
+    assert time.monotonic() - began > 0.25
+    assert all(each.await_count == 0 for each in mocks.values())
 
 
 def test_a_small_account_gets_all_its_answers_by_slowing_down() -> None:
@@ -428,6 +480,8 @@ def test_nobody_waits_for_a_loop_that_a_task_of_a_model_has_ended(error: BaseExc
         ({"cost": 0}, Usage(3, 4), 0.0),
         ({"latency": float("nan")}, Usage(3, 4), 0.001),
         ({"latency": "long", "model": None}, Usage(3, 4), 0.001),
+        ({"thinking": object()}, Usage(3, 4), 0.001),
+        ({"thinking": None}, Usage(3, 4), 0.001),
     ],
     ids=str,
 )
@@ -441,11 +495,73 @@ def test_what_cannot_be_true_of_an_answer_was_not_said(
         answer = caller.ask(question("odd"), Role.TARGET)
         assert (answer.text, answer.usage, answer.cost) == ("ODD", usage, cost)
         assert 0 <= answer.latency < 10
+        assert answer.thinking == ""
     spent = ledger.spend
     bound = input_bound(question("odd")) + 10
     assert spent.input_tokens + spent.output_tokens == (bound if usage is None else 7)
     assert spent.cost == (PRICE.bound(question("odd")) if cost is None else cost)
     assert cache.get(question("odd").key) == answer
+
+
+class Wordless(Exception):
+    """Not even its words can be had."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+class Unmade(ModelError):
+    """Of an author who forgot to call the constructor of its base."""
+
+    def __init__(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (failed("overload"), r"fake: overload \(a ModelError whose kind is 'overload', and no ErrorKind"),  # type: ignore[arg-type]
+        (failed(None), "whose kind is a NoneType, and no ErrorKind"),  # type: ignore[arg-type]
+        (failed([]), "whose kind is a list, and no ErrorKind"),  # type: ignore[arg-type]
+        (Unmade(), "whose kind is a NoneType, and no ErrorKind"),
+        (Wordless(), "Wordless"),
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize("where", ["model", "hook"])
+def test_an_error_that_is_none_we_know_is_told_and_ends_nothing_else(
+    error: Exception, said: str, where: str
+) -> None:
+    def refuse(name: str) -> FakeModel:
+        raise error
+
+    with calling(FakeModel(error), **({"resolve": refuse} if where == "hook" else {})) as caller:
+        [known] = settle(caller, question())
+        assert known.error is not None
+        assert re.search(said, str(known.error))
+        assert known.error.kind in (ErrorKind.DEFECT, ErrorKind.SETUP)
+        assert known.error.model == "fake/model"
+        if where == "model":
+            assert caller.ask(question("next"), Role.TARGET).text == "NEXT"
+
+
+@pytest.mark.parametrize(
+    "wait", ["1", float("nan"), float("inf"), -1, True, object(), 10**400], ids=lambda wait: str(wait)[:9]
+)
+def test_a_wait_that_is_none_is_not_waited_for(wait: Any) -> None:
+    """A model of the user's own may hand on the header as it came. One that is too long ends the request."""
+    too_long = isinstance(wait, int | float) and wait > 1e6
+    model = FakeModel(failed(ErrorKind.RATE_LIMIT, retry_after=wait))
+    with calling(model) as caller:
+        [known] = settle(caller, question())
+        assert (known.error is not None) == too_long
+        assert caller.known(question()) is known
+
+
+def test_a_kind_may_be_given_by_its_value() -> None:
+    model = FakeModel(failed("rate limit"))  # type: ignore[arg-type]
+    with calling(model) as caller:
+        assert caller.ask(question(), Role.TARGET).text == "HELLO"
 
 
 @pytest.mark.parametrize(
@@ -653,7 +769,7 @@ def test_a_thread_that_cannot_start_is_an_error_and_no_hang(monkeypatch: pytest.
 
     with calling(FakeModel()) as caller:
         with monkeypatch.context() as full:
-            full.setattr(asyncio, "new_event_loop", refuse)
+            full.setattr(looped.asyncio, "new_event_loop", refuse)
             with pytest.raises(OSError, match="too many open files"):
                 caller.submit(question(), Role.TARGET)
         assert caller.wait() == frozenset()

@@ -11,6 +11,7 @@ from unittest import mock
 import pytest
 
 from pytest_promptopt import captured
+from pytest_promptopt.budget import Ledger
 from pytest_promptopt.cache import ResponseCache
 from pytest_promptopt.evaluation.sourcefile import source_file
 from pytest_promptopt.journal import Journal, read
@@ -33,6 +34,34 @@ def test_nor_are_clocks_that_a_mock_has_stopped() -> None:
     before = captured.time.monotonic()
     with mock.patch("time.monotonic", return_value=1e9), mock.patch("time.perf_counter", return_value=1e9):
         assert captured.time.monotonic() - before < 60
+
+
+#: What time-machine moves in place, of what we read.
+MOVED = ("time", "time_ns", "monotonic", "monotonic_ns")
+
+
+@pytest.mark.parametrize("name", MOVED)
+def test_nor_is_a_clock_read_that_can_be_moved_in_place(name: str) -> None:
+    ours, real = getattr(captured.time, name), getattr(time, name)
+    assert ours is not real
+    began = ours(), real()
+    time.sleep(0.05)
+    assert ours() - began[0] == pytest.approx(real() - began[1], abs=0.04 * (1e9 if "ns" in name else 1))
+
+
+def test_our_time_of_day_is_the_real_one() -> None:
+    assert captured.time.time() == pytest.approx(time.time(), abs=2)
+    assert captured.datetime.now(UTC).timestamp() == pytest.approx(time.time(), abs=2)
+    assert captured.datetime.now().astimezone().timestamp() == pytest.approx(time.time(), abs=2)
+
+
+def test_who_travels_in_time_spends_none_of_ours() -> None:
+    time_machine = pytest.importorskip("time_machine")
+    ledger = Ledger(max_time=60)
+    with time_machine.travel("2050-01-01"):
+        assert datetime.now(UTC).year == 2050
+        assert ledger.seconds_left > 50
+        assert captured.datetime.now(UTC).year < 2050
 
 
 def test_the_loop_of_the_models_has_the_real_clock() -> None:

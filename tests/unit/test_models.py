@@ -153,6 +153,39 @@ def test_a_price_of_litellm_follows_the_length_of_the_input_too() -> None:
     assert price_of(replace(short, model="openai/no-such-model")) is None
 
 
+@pytest.mark.parametrize(
+    ("model", "dearest"),
+    [
+        ("dashscope/qwen-plus-2025-04-28", "output_cost_per_reasoning_token"),
+        ("gemini/gemini-3.1-flash-image-preview", "output_cost_per_image_token"),
+    ],
+)
+def test_an_answer_is_bounded_by_the_dearest_that_it_may_hold(model: str, dearest: str) -> None:
+    pytest.importorskip("litellm")
+    listed = import_litellm().model_cost[model]
+    price = price_of(Request(model, ()))
+    assert price is not None
+    assert price.output == pytest.approx(1e6 * listed[dearest])
+    assert listed[dearest] > listed["output_cost_per_token"]
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        "perplexity/sonar",
+        "perplexity/sonar-deep-research",
+        "perplexity/pplx-70b-online",
+        "gpt-4o-search-preview",
+    ],
+)
+def test_a_model_that_bills_more_than_tokens_has_no_known_price(model: str) -> None:
+    """Searches that nobody asked for, sources, a fee for each call; others search when they are told to."""
+    pytest.importorskip("litellm")
+    assert import_litellm().model_cost[model]["output_cost_per_token"] > 0
+    assert price_of(Request(f"openai/{model}" if "/" not in model else model, ())) is None
+    assert price_of(Request("openai/gpt-4o", ())) is not None
+
+
 def test_listed_prices_are_those_of_litellm() -> None:
     pytest.importorskip("litellm")
     listed = import_litellm().model_cost
