@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from pytest_promptopt.evaluation.values import MAX_TEXT, without_addresses
+from pytest_promptopt.failures.differences import shorten
+from pytest_promptopt.failures.objects import without_addresses
 from pytest_promptopt.records import Failure
 
 #: Parts of a report, or of what a report is made from, that say how a test ended.
@@ -43,7 +44,7 @@ def ends_test(hook: Callable[..., Any]) -> bool:
 
 def told_by(report: pytest.TestReport, where: str) -> Failure:
     """A failure that nothing was raised for: what the hook that decided it has written is all there is."""
-    return Failure("Failed", without_addresses(report.longreprtext)[:MAX_TEXT], where)
+    return Failure("Failed", shorten(without_addresses(report.longreprtext)), where)
 
 
 def _codes(hook: Callable[..., Any]) -> Iterator[CodeType]:

@@ -105,7 +105,8 @@ class Ending:
         try:
             (results,) = self._around.evaluator.evaluate([Trial(self.final.overlay, owed)])
         except StopRun as stopped:
-            self.notes.append(f"{len(owed)} cases could not be run with the new text: {stopped.why}")
+            why = f"{len(owed)} cases could not be run with the new text: {stopped.why}"
+            self._bar(why) if self._around.settings.no_regressions else self.notes.append(why)
             return
         if self._bar_refused():
             return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 from pytest_promptopt.evidence import wilson
@@ -97,11 +98,14 @@ class Search(SearchFrame):
         """Journal what was learned. Where no case may get worse, make sure of the training cases."""
         self.around.record("learned", prompts=self.names, rates=RATES, taught=self._learning.taught())
         self.around.purse.keep(self.group.key, 0)
-        if self.around.settings.no_regressions and self.best.owed and not self._run_incumbent(self.best.owed):
+        if not self.around.settings.no_regressions:
+            return
+        with suppress(StopRun):
+            self._run_incumbent(self.best.owed)
+        if self.best.owed:
             self.notes.append(f"candidate {self.best.id} was not run on {len(self.best.owed)} training cases")
-        allowed = [each for each in self._accepted if not self.regressions(each)]
-        if self.around.settings.no_regressions and self.best not in [e for e in allowed if not e.owed]:
-            self.best = ([each for each in allowed if not each.owed] or [self.original])[-1]
+        whole = [each for each in self._accepted if not each.owed and not self.regressions(each)]
+        self.best = (whole or [self.original])[-1]
 
     def begin(self) -> Stop | None:
         needless = super().begin()
@@ -460,9 +464,9 @@ class Search(SearchFrame):
         outlook, purse, incumbent = attempt.outlook, self.around.purse, self.best.outlook
         if attempt.verdict or outlook is None or phase is not Phase.TRAINING or self._short():
             return False
-        if not self.around.policies.accept(attempt.compared[Split.TRAIN]).accepted:
-            return False
         assert incumbent is not None
+        if outlook.lead(incumbent).mean <= 0 or self._unfixed(attempt):
+            return False
         cases = telling_order(outlook, self._order(), incumbent)[: max(0, LOOK - len(outlook.known))]
         left = purse.left()
         if not cases or (left is not None and left < self._least_judging(attempt.kept())):
@@ -470,8 +474,6 @@ class Search(SearchFrame):
         purse.keep(self.group.key, 0)  # what it is run on now it does not owe at the end
         try:
             (results,) = self.evaluate([attempt.overlay], cases)
-        except StopRun:
-            return False  # so will whatever is tried next
         finally:
             self._set_aside()
         self.around.record_results(attempt.id, results)
@@ -652,7 +654,8 @@ class Search(SearchFrame):
             attempt.decide(REJECTED, f"it fails {len(lost)} that the original passed: {', '.join(lost)}")
             return
         left = self.around.purse.left()
-        if left is not None and (least := self._least_judging(attempt.kept())) > left:
+        found = left is not None and self.best is not self.original
+        if found and (least := self._least_judging(attempt.kept())) > (left or 0):
             attempt.decide(REJECTED, f"judging it takes {least} calls at least, and {left} are left")
             return
         training = attempt.compared[Split.TRAIN]

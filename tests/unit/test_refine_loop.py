@@ -158,7 +158,7 @@ def test_a_large_gain_needs_few_runs_and_the_cases_left_are_run_before_the_phase
     world = World(needs("a " * 20 + "- " * 30), ["a"])
     result = world.result()
     (iteration,) = result.iterations
-    assert iteration.candidates[0].why.startswith("better: fixed 4 of 4 run, broke 0 of 2 run; 60.0% to ")
+    assert iteration.candidates[0].why.startswith("better: fixed 16 of 16 run, broke 0 of 8 run; 60.0% ")
     assert iteration.owed > 25
     assert iteration.foresight is not None
     assert iteration.foresight.low < iteration.foresight.rate < iteration.foresight.high <= 1
@@ -170,7 +170,7 @@ def test_a_large_gain_needs_few_runs_and_the_cases_left_are_run_before_the_phase
 
 
 def test_what_the_cases_left_out_show_counts() -> None:
-    """The candidate breaks a case that the race did not come to; the next request shows it."""
+    """The candidate breaks a case that only a closer look comes to; the next request shows it."""
     rare = [Need("train-99-r", "r", split=TRAIN)]
     world = World(
         [*needs("a " * 20 + "- " * 30), *rare],
@@ -179,7 +179,7 @@ def test_what_the_cases_left_out_show_counts() -> None:
     )
     result = world.result(seed=1, max_iterations=2)
     first, second = result.iterations
-    assert (first.candidates[0].verdict, first.candidates[0].broken) == ("accepted", ())
+    assert (first.candidates[0].verdict, first.candidates[0].broken) == ("accepted", ("train-99-r",))
     assert second.candidates[0].fixed == ("train-99-r",)
     assert "train-99-r" in world.requests()[1].partition("<failures")[2].partition("</failures>")[0]
     assert "train-99-r" not in world.requests()[0]
@@ -193,7 +193,7 @@ def test_a_best_text_that_turns_out_no_better_where_it_was_not_run_gives_way_to_
         cases,
         ["a not s"],
         prompts=[FakePrompt(prose="Route {{ ticket }}. s")],
-        left=lambda: 100 if Phase.CONFIRMATION in stopping else 60 if len(world.evaluated) < 2 else 0,
+        left=lambda: 100 if Phase.CONFIRMATION in stopping else 60 if len(world.evaluated) < 2 else 20,
         policies=Policies(progress=lambda phase, prompts: stopping.append(phase)),
     )
     result = world.result()
@@ -220,12 +220,12 @@ def test_cases_that_were_spared_are_told_of_and_their_calls_are_in_an_iteration(
         iterations.append(iteration)
         paid.append(sum(spend.calls for spend in world.spend().values()))
 
-    cases = needs("a b b b s s s s " + "- " * 8)
+    cases = needs("a b b b s s s s " + "- " * 30)
     prompts = [FakePrompt(prose="Route {{ ticket }}. s")]
     observed = Policies(made_up=told.append, iteration_finished=finished)
     world = Paying(cases, ["a s", "a b not s", "a s b"], prompts=prompts, policies=observed)
     world.result(seed=30, max_iterations=3)
-    assert told == [MadeUp(4, 1.0, 0, 4)]
+    assert told == [MadeUp(14, 1.0, 0, 14)]
     measured_first = len(cases)
     assert sum(iteration.spend.calls for iteration in iterations) == paid[-1] - measured_first
 
@@ -409,7 +409,7 @@ def test_no_regressions_forbids_a_gain_that_loses_a_case_the_original_passed() -
 
 
 def test_a_regression_found_when_the_cases_left_out_are_run_goes_back_to_what_has_none() -> None:
-    cases = [*needs("a " * 20 + "- " * 30), Need("train-99-r", "r")]
+    cases = [*needs("a " * 40 + "- " * 60), Need("train-999-r", "r")]
     world = World(cases, ["a not r"], prompts=[FakePrompt(prose="Route {{ ticket }}. r")])
     result = world.result(max_iterations=1, no_regressions=True, seed=1)
     assert result.iterations[0].candidates[0].verdict == "accepted"
@@ -619,7 +619,7 @@ def test_what_could_not_be_run_at_all_is_said_beside_the_rate() -> None:
     assert (score.owed, score.cases) == (owed, 50 - owed), "what was not run is in no figure"
     assert score.before == pytest.approx(1 - score.fixed / score.cases), "both over the same cases"
     assert score.after == 1.0
-    assert f"{owed} training cases could not be run with the new text: all calls are used" in result.note
+    assert f"{owed} cases could not be run with the new text: all calls are used" in result.note
     assert result.outcome == "improved", "the confirmation runs every case"
 
 
@@ -639,12 +639,14 @@ def test_a_text_that_validation_cases_could_not_be_run_with_is_compared_on_the_o
     """The original passes all of them, so that its rate on all cases is the higher one."""
     world = ShortOfValidation(needs("a b " * 5) + needs("- " * 20, VALIDATION), ["a"])
     result = world.result(max_iterations=1)
-    assert "the validation cases could not be run: all calls are used" in result.note
+    assert "20 cases could not be run with the new text: all calls are used" in result.note
     assert (result.outcome, result.fixed[:1]) == ("improved", ("train-1-a",))
 
 
 def test_where_regressions_are_forbidden_a_text_with_cases_not_run_is_not_kept() -> None:
-    result = short_of_calls().result(no_regressions=True)
+    assert short_of_calls().result(no_regressions=True).outcome == "improved", "its calls were kept"
+    error = StopRun("max calls", "all calls are used")
+    result = short_of_calls(interrupt="evaluate 3", error=error).result(no_regressions=True)
     assert result.outcome == "unchanged"
     assert re.search(r"candidate 1.1 was not run on \d+ training cases", result.note)
 
