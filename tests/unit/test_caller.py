@@ -480,7 +480,7 @@ def test_nobody_waits_for_a_loop_that_a_task_of_a_model_has_ended(error: BaseExc
         ({"cost": 0}, Usage(3, 4), 0.0),
         ({"latency": float("nan")}, Usage(3, 4), 0.001),
         ({"latency": "long", "model": None}, Usage(3, 4), 0.001),
-        ({"thinking": object()}, Usage(3, 4), 0.001),
+        ({"thinking": b"a thought"}, Usage(3, 4), 0.001),
         ({"thinking": None}, Usage(3, 4), 0.001),
     ],
     ids=str,
