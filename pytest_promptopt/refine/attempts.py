@@ -76,7 +76,8 @@ class Version:
         :param results: of these cases; `calls` were paid for them.
         """
         failing = sum(result.failing is not None for result in results)
-        return MadeUp(len(results), pass_rate(self.evidence(*self.results)), failing, calls)
+        splits = [split for split in Split if any(result.case.split is split for result in results)]
+        return MadeUp(len(results), pass_rate(self.evidence(*splits)), failing, calls)
 
 
 @dataclass

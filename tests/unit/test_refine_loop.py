@@ -610,6 +610,21 @@ def test_what_the_ceiling_did_not_let_the_search_run_is_run_before_the_confirmat
     assert len(world.evaluated[-1][0].cases) == owed
 
 
+def test_what_the_text_answers_when_it_stands_serves_for_its_confirmation() -> None:
+    """Of these cases only the original is asked anew, once; nothing was chosen by the new text's answers."""
+    world = short_of_calls()
+    result = world.result()
+    assert result.made_up is not None
+    assert result.confirmation is not None
+    owed = set(world.evaluated[-1][0].cases)
+    asked = [trial for trials in world.fresh for trial in trials]
+    new = {case for trial in asked if trial.overlay for case in trial.cases}
+    pairs = [case for trial in asked if not trial.overlay for case in trial.cases]
+    assert len(owed) == result.made_up.cases
+    assert owed.isdisjoint(new)
+    assert len(pairs) == len(set(pairs)) == result.confirmation.pairs > len(new)
+
+
 def test_what_could_not_be_run_at_all_is_said_beside_the_rate() -> None:
     error = StopRun("max calls", "all calls are used")
     result = short_of_calls(interrupt="evaluate 3", error=error).result()
