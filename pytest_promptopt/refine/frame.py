@@ -14,11 +14,13 @@ from pytest_promptopt.refine.acceptance import compare, score
 from pytest_promptopt.refine.attempts import REFUSED, Attempt, Results, Version
 from pytest_promptopt.refine.checks import Checks, Passages, given_in, inputs
 from pytest_promptopt.refine.evaluator import StopRun, Trial
+from pytest_promptopt.refine.examples import shown_by
 from pytest_promptopt.refine.groups import Group
 from pytest_promptopt.refine.halting import DECIDING, Halt, Phase, Standing, Stop
 from pytest_promptopt.refine.labels import balanced_accuracy
 from pytest_promptopt.refine.mishaps import STRATEGY
 from pytest_promptopt.refine.posterior import Kind
+from pytest_promptopt.refine.race import in_turns
 from pytest_promptopt.refine.replies import Reply, Unusable
 from pytest_promptopt.refine.screening import Screened
 from pytest_promptopt.refine.surroundings import Surroundings
@@ -243,6 +245,20 @@ class SearchFrame(ABC):
         if (outlook := version.outlook) is not None:
             rates |= {case: outlook.chance(case) for case in outlook.cases}
         return rates
+
+    def shown(self, version: Version | Attempt) -> frozenset[str]:
+        """The training cases that stand in its texts as examples: they are no evidence for these."""
+        results, redact = self.original.evidence(Split.TRAIN), self.around.policies.redact
+        return shown_by(self.group.prompts, version.overlay, results, redact)
+
+    def run_order(self) -> list[str]:
+        """The training cases in the order of their runs in this iteration."""
+        seed = f"{self.around.settings.seed}/{len(self.iterations)}"
+        return in_turns(self.original.evidence(Split.TRAIN), seed=seed)
+
+    def next_id(self, attempts: Sequence[Attempt]) -> str:
+        """The id of a further candidate of this iteration, which has `attempts` so far."""
+        return f"{len(self.iterations) + 1}.{len(attempts) + 1}"
 
     def regressions(self, found: Version | Attempt) -> tuple[str, ...]:
         """The cases it fails and the original passed, where `settings.no_regressions` forbids them."""

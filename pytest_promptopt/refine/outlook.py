@@ -166,6 +166,11 @@ class Outlook:
         chances = zip(self._learning.luck, self.meant(case), LUCK, strict=True)
         return math.fsum(weight * shown(meant, luck) for weight, meant, luck in chances)
 
+    @property
+    def failing(self) -> float:
+        """How many cases it is expected to fail by its meaning."""
+        return math.fsum(1 - self.expected(case) for case in self.cases)
+
     def pairs(self) -> Iterable[tuple[str, float, float]]:
         """The cases that both it and its base were run on: case, rate of the base, rate of its own."""
         if self.base is not None:

@@ -10,9 +10,11 @@ calls, the race is over. Batches have fixed sizes, so that what is decided depen
 from __future__ import annotations
 
 import math
+import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pytest_promptopt.records import CaseResult
 from pytest_promptopt.refine.acceptance import EPSILON, PROBABLY
 from pytest_promptopt.refine.outlook import Lead, Outlook
 
@@ -133,6 +135,30 @@ def _fails(outlook: Outlook, case: str) -> bool:
     """Whether the text that it was made from fails a case: as it was seen to, else probably."""
     rate = outlook.base.known.get(case) if outlook.base else None
     return outlook.before(case) < 0.5 if rate is None else rate < PASSED
+
+
+def in_turns(results: Sequence[CaseResult], *, seed: str) -> list[str]:
+    """The cases of `results`, all labels in turns, drawn anew for each seed."""
+    rng = random.Random(seed)
+    groups: dict[str, list[str]] = {}
+    for result in sorted(results, key=lambda result: result.case.id):
+        groups.setdefault(_label(result), []).append(result.case.id)
+    places: list[tuple[float, str]] = []
+    for members in groups.values():
+        rng.shuffle(members)
+        start = rng.random()
+        places += [((place + start) / len(members), case) for place, case in enumerate(members)]
+    return [case for _, case in sorted(places)]
+
+
+def _label(result: CaseResult) -> str:
+    """What is expected of a case, as far as it is known: cases of one label are spread over a race."""
+    for outcome in result.counted:
+        if outcome.failure is not None and outcome.failure.expected is not None:
+            return str(outcome.failure.expected)
+        if outcome.calls:
+            return outcome.calls[-1].text
+    return ""
 
 
 def telling_order(outlook: Outlook, order: Sequence[str], incumbent: Outlook) -> list[str]:

@@ -35,7 +35,7 @@ class Hybrid(Search):
         """A text of `evolve` with what is known of it."""
         original = self.original.outlook
         assert original is not None
-        shown = self._shown(version)
+        shown = self.shown(version)
         cases = [case for case in original.cases if case not in shown]
         outlook = Outlook(cases, self._learning, base=original, name=version.id)
         outlook.add(version.evidence(Split.TRAIN))
