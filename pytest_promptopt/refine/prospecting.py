@@ -14,6 +14,9 @@ from pytest_promptopt.refine.race import BATCH
 from pytest_promptopt.refine.reserves import RUN_SHARE, Reserves
 from pytest_promptopt.refine.shares import ENOUGH_CASES
 
+#: A first set of examples is tried at once where its first batch takes at most one in so many calls left.
+FIRST_SET = 40
+
 
 class Prospecting:
     """Learns from the iterations of one search what the next one is worth."""
@@ -109,11 +112,12 @@ class Prospecting:
     def worth_drawing(self, most: int) -> int:
         """How many sets of examples to try beside: as many as they have paid.
 
-        Where calls are short they wait until rewriting has paid little.
+        Where calls are few they wait until rewriting has paid little.
         """
         examples, rewrites = self._ways[Kind.EXAMPLES], self._ways[Kind.REWRITE]
         if not examples.tries:
+            free, first = self._frame.around.purse.free(), BATCH * self._reserves.calls_per_case
             paid_little = rewrites.expected < SHARE / 2 or not self._frame.around.settings.writing
-            return int(paid_little or not self.short())
+            return int(paid_little or free is None or FIRST_SET * first <= free)
         paid, other = examples.expected**2, rewrites.expected**2 * self._frame.around.settings.writing
         return round(most * paid / (paid + other))
