@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from pytest_promptopt.failures import Feedback, describe
 from pytest_promptopt.failures.differences import compact, shorten
-from pytest_promptopt.prompts.examples import without_examples
+from pytest_promptopt.prompts.examples import examples_in, without_examples
 from pytest_promptopt.records import CaseResult, Split
 from pytest_promptopt.refine.attempts import MERGED, Attempt, Version
 from pytest_promptopt.refine.directions import DIRECTIONS, ESCAPES, Directions, suited
@@ -219,6 +219,7 @@ class Briefing:
             measured=tuple(table(tallies(results))),
             given=_given(results, feedback),
             examples=self._settings.examples > 0,
+            standing=Counter(shorten(each.answer, 80) for each in examples_in(incumbent.text(prompt))),
         )
 
     def _target(self, prompt: Prompt) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from pytest_promptopt.prompts.examples import without_examples
 from pytest_promptopt.records import Split
 from pytest_promptopt.refine.acceptance import EPSILON, foreseen, rank
 from pytest_promptopt.refine.attempts import Attempt, undecided
@@ -148,7 +149,7 @@ class Judging:
             beyond = set(other.compared[Split.TRAIN].fixed) - fixed - more
             # What the leader was not run on may be fixed by it as well.
             beyond = {case for case in beyond if case in failed}
-            if other is not leader and beyond and other.results.get(Split.TRAIN):
+            if beyond and other.results.get(Split.TRAIN) and _differ(leader, other):
                 parts.append(other)
                 more |= beyond
         if not more or not self._reserves.fits(ENOUGH_CASES, requests=1):
@@ -249,3 +250,12 @@ class Judging:
         pairs = [(rate, after[case]) for case, rate in before.items() if case in after]
         failing = [(old, new) for old, new in pairs if old < 1 - EPSILON]
         return len(failing) * all(new <= old + EPSILON for old, new in failing)
+
+
+def _differ(one: Attempt, other: Attempt) -> bool:
+    """Whether two candidates differ by more than the examples in their texts."""
+    names = {*one.prompts, *other.prompts}
+    return any(
+        without_examples(one.overlay.get(name, "")) != without_examples(other.overlay.get(name, ""))
+        for name in names
+    )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pytest_promptopt.failures import Category, FailedCase
 from pytest_promptopt.records import Answer, Message, Request
@@ -17,6 +17,9 @@ from pytest_promptopt.refine.evaluator import Prompt
 from pytest_promptopt.refine.memory import Counts, Try
 from pytest_promptopt.refine.quoting import block, differing, json_string, line, literal, sendable
 from pytest_promptopt.refine.trials import told_try
+
+#: Answers of examples that a request counts.
+MAX_STANDING = 12
 
 #: A category of no more cases than this is not described: each of them says as much.
 FEW = 2
@@ -98,6 +101,7 @@ class Brief:
     :param tried: the last candidates, the latest first.
     :param given: of failing cases the parameters of the test that say more than input and expected value.
     :param examples: whether the tool may put training cases into the prompt as examples.
+    :param standing: those that it has put there: how many with each answer.
     """
 
     prompt: Prompt
@@ -116,6 +120,7 @@ class Brief:
     tried: tuple[Try, ...] = ()
     given: Mapping[str, Mapping[str, str]] | None = None
     examples: bool = False
+    standing: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -217,6 +222,18 @@ def _stable(brief: Brief) -> Iterator[str]:
     yield _section("test_source", (block(check[:MAX_CHECK], "| ") for check in brief.checks))
     yield _section("measured", _measured(brief))
     yield f"<current_prompt>\n{brief.prose}\n</current_prompt>"
+    yield _section("examples_before_it", _standing(brief))
+
+
+def _standing(brief: Brief) -> Iterator[str]:
+    """The examples are the tool's own: the writer has to know of them, and leaves them."""
+    if brief.standing:
+        yield (
+            f"The tool has put {sum(brief.standing.values())} training cases with their answers before this "
+            "text. They stay as they are: write the text that goes with them, which may be short."
+        )
+        common = sorted(brief.standing.items(), key=lambda each: (-each[1], each[0]))[:MAX_STANDING]
+        yield "their answers: " + ", ".join(f"{json_string(answer)} {count}" for answer, count in common)
 
 
 def _rules(brief: Brief) -> Iterator[str]:

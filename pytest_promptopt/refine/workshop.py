@@ -59,7 +59,7 @@ class Workshop:
         """One candidate that does what all `parts` do; None where nobody merges.
 
         What several of them wrote for the same prompt the optimizer model merges; what they wrote for
-        different prompts of a pipeline goes together as it is.
+        different prompts of a pipeline goes together as it is, and so do a rewrite and examples.
         """
         around = self._frame.around
         if len(parts) < 2 or around.policies.merge is None or not around.settings.writing:
@@ -68,21 +68,30 @@ class Workshop:
         for part in parts:
             for name in part.prompts:
                 written.setdefault(name, []).append(part)
+        texts, rewritten = dict(incumbent.overlay), dict[str, list[Attempt]]()
+        for name, several in written.items():
+            rewrites = [part for part in several if part.kind is not Kind.EXAMPLES]
+            # Examples go with whatever stands beside them, without a request.
+            drawn = next((part.overlay[name] for part in several if part.kind is Kind.EXAMPLES), None)
+            if len(rewrites) == 1:
+                texts[name] = rewrites[0].overlay[name]
+            elif rewrites:
+                rewritten[name] = rewrites
+            if drawn is not None:
+                texts[name] = restored(texts.get(name, drawn), drawn)
         wanted = [
             replace(
-                self._briefing.merging(prompt, incumbent, written[prompt.name], int(id.partition(".")[0])),
+                self._briefing.merging(prompt, incumbent, rewritten[prompt.name], int(id.partition(".")[0])),
                 objection=partial(self._merging_fault, prompt, incumbent),
             )
             for prompt in self._frame.group.prompts
-            if len(written.get(prompt.name, ())) > 1
+            if prompt.name in rewritten
         ]
         replies = around.policies.merge(wanted, around.ask) if wanted else []
-        alone = {name: part for name, (part, *others) in written.items() if not others}
-        texts = {**incumbent.overlay, **{name: part.overlay[name] for name, part in alone.items()}}
         growth = sum(
-            len(alone[prompt.name].overlay[prompt.name]) - len(incumbent.text(prompt))
+            len(texts[prompt.name]) - len(incumbent.text(prompt))
             for prompt in self._frame.group.prompts
-            if prompt.name in alone
+            if prompt.name in written and prompt.name not in rewritten
         )
         direction = f"Do what {', '.join(part.id for part in parts)} do."
         return self._frame.checked(

@@ -12,6 +12,7 @@ import pytest
 
 from pytest_promptopt.errors import ErrorKind, ModelError, PromptConflictError
 from pytest_promptopt.journal import Journal, read
+from pytest_promptopt.prompts.examples import Example, with_examples
 from pytest_promptopt.records import Answer, CaseResult, Request, Role, Spend, Split
 from pytest_promptopt.refine.attempts import Attempt
 from pytest_promptopt.refine.briefs import Briefing
@@ -20,6 +21,7 @@ from pytest_promptopt.refine.evaluator import StopRun, Trial
 from pytest_promptopt.refine.groups import connected
 from pytest_promptopt.refine.halting import Phase
 from pytest_promptopt.refine.policies import Policies
+from pytest_promptopt.refine.posterior import Kind
 from pytest_promptopt.refine.race import BATCH, HOPELESS
 from pytest_promptopt.refine.replies import Reply
 from pytest_promptopt.refine.search import Search
@@ -837,6 +839,23 @@ def test_a_candidate_for_two_prompts_is_merged_with_another_for_one_of_them() ->
     assert merged.prompts == ("plan.md", "code.md")
     assert merged.overlay == {"plan.md": "Plan {{ ticket }}. both", "code.md": "Code {{ ticket }}. one"}
     assert merged.growth == len(" both") + len(" one")
+
+
+def test_examples_and_a_rewrite_go_together_without_a_request() -> None:
+    prompt = FakePrompt("plan.md", "Plan {{ ticket }}.")
+    world = World(needs("a b", prompts=("plan.md",)), [], [prompt])
+    group = connected(world.prompts, world.cases)[0]
+    search = Search(group, Surroundings(world, world.ask, SETTINGS, world.policies, None, world.spend))
+    search.begin()
+    workshop = Workshop(search, Briefing(group, SETTINGS, world.policies))
+    shown = [Example({"ticket": "one"}, "yes"), Example({"ticket": "two"}, "no")]
+    drawn = Attempt("1.1", ("plan.md",), "", kind=Kind.EXAMPLES)
+    drawn.overlay = {"plan.md": with_examples(prompt.prose, shown)}
+    rewrite = Attempt("1.2", ("plan.md",), "", overlay={"plan.md": "Say yes or no: {{ ticket }}."})
+    merged = workshop.merged("1.3", [drawn, rewrite], search.original)
+    assert merged is not None
+    assert merged.overlay == {"plan.md": with_examples("Say yes or no: {{ ticket }}.", shown)}
+    assert not world.asked
 
 
 # ----------------------------------------------------------------------------- validation

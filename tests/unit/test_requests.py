@@ -380,6 +380,17 @@ class TestMemory:
         assert "a ticket" not in content
         assert "current prompt" not in content, "with other examples it is another text"
 
+    def test_the_examples_that_stand_in_the_prompt_are_counted_by_their_answers(self) -> None:
+        """A writer who does not know of them writes rules against what they make the model do."""
+        shown = [Example({"ticket": f"a ticket {number}"}, "fee") for number in range(3)]
+        prose = with_examples("Sort {{ ticket }}.", [*shown, Example({"ticket": "a parcel"}, "delivery")])
+        content = request(self.BEFORE, prompt=FakePrompt(prose=prose))
+        told = section("examples_before_it", content)
+        assert "The tool has put 4 training cases" in told
+        assert 'their answers: "fee" 3, "delivery" 1' in told
+        assert "a ticket" not in content
+        assert "examples_before_it" not in request(self.BEFORE, prompt=FakePrompt(prose="Sort {{ ticket }}."))
+
     def test_counts_are_of_cases_run_alone(self) -> None:
         assert str(Counts(0, 25, 0, 0)) == "fixed 0 of 25 failing run, no passing case was run"
         assert str(Counts(9, 10, 5, 6)) == "fixed 9 of 10 failing run, broke 5 of 6 passing run"
