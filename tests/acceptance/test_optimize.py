@@ -244,12 +244,13 @@ def pytest_promptopt_resolve_model(name):
 def test_luck_is_not_written(desk: Desk) -> None:
     desk.write("conftest.py", COIN)
     desk.cases(train=[(f"toss {number}", "heads") for number in range(20)], validation=[], heldout=[])
-    result = desk.optimize("--promptopt-max-iterations=6", "--promptopt-seed=2")
+    # Fresh answers are other tosses in every run: here they are to mislead this test once in a thousand.
+    result = desk.optimize("--promptopt-max-iterations=6", "--promptopt-seed=2", "--promptopt-alpha=0.001")
     (prompt,) = desk.report["run"]["prompts"]
     train = prompt["scores"][0]
     assert train["after"] > train["before"], "the search was lucky"
     assert (prompt["outcome"], prompt["written"], desk.text) == ("not shown", False, WEAK)
-    assert prompt["confirmation"]["pairs"] in range(60, 121), "at half of them it is given up"
+    assert prompt["confirmation"]["pairs"] >= 60, "till then it might still be shown"
     result.stdout.fnmatch_lines(
         [
             "prompts/sort.md: gain not shown, left alone, train *",
@@ -328,7 +329,7 @@ def test_the_search_stops_at_the_target(desk: Desk) -> None:
 @pytest.mark.parametrize("moment", [3, 12, 18], ids=["first-evaluation", "candidates", "held-out"])
 def test_ctrl_c_ends_an_optimization_at_once_and_changes_nothing(desk: Desk, moment: int) -> None:
     desk.write("ctrl-c", str(moment))
-    result = desk.pytester.runpytest_subprocess("--optimize", "--tb=no", "-p", "no:asyncio", timeout=20)
+    result = desk.pytester.runpytest_subprocess("--optimize", "--tb=no", "-p", "no:asyncio", timeout=60)
     assert result.ret == pytest.ExitCode.INTERRUPTED
     assert desk.text == WEAK
     result.stdout.fnmatch_lines(

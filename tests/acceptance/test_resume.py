@@ -33,7 +33,7 @@ def desk(pytester: pytest.Pytester) -> Desk:
 def optimize(desk: Desk, *args: str) -> pytest.RunResult:
     """In a process of its own, with few iterations, and without the cache unless `args` say otherwise."""
     options = ("--tb=no", "-p", "no:asyncio", "--promptopt-max-iterations=3", "--promptopt-cache=off", *args)
-    return desk.pytester.runpytest_subprocess("--optimize", *options, timeout=30)
+    return desk.pytester.runpytest_subprocess("--optimize", *options, timeout=90)
 
 
 def resume(desk: Desk, *args: str) -> pytest.RunResult:
@@ -166,7 +166,7 @@ def test_it_may_be_cut_off_again_and_again(desk: Desk) -> None:
     cut_off(desk, 5)
     desk.write("ctrl-c", "9")
     for _ in range(3):
-        desk.pytester.runpytest_subprocess("--optimize-resume", "-p", "no:asyncio", timeout=30)
+        desk.pytester.runpytest_subprocess("--optimize-resume", "-p", "no:asyncio", timeout=90)
     (desk.path / "ctrl-c").unlink()
     resume(desk)
     assert decisions(desk) == decided
@@ -206,7 +206,7 @@ def test_what_the_first_command_line_said_still_holds(desk: Desk) -> None:
 
 def test_a_dry_run_stays_one_unless_it_is_to_write(desk: Desk) -> None:
     desk.write("ctrl-c", str(MOMENT))
-    desk.pytester.runpytest_subprocess("--optimize-dry-run", "-p", "no:asyncio", timeout=30)
+    desk.pytester.runpytest_subprocess("--optimize-dry-run", "-p", "no:asyncio", timeout=90)
     (desk.path / "ctrl-c").unlink()
     (run,) = runs(desk)
     resume(desk)

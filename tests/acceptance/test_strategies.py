@@ -240,7 +240,7 @@ def test_a_share_that_leaves_nothing_for_the_search_is_a_usage_error(desk: Desk)
 def test_ctrl_c_shows_what_was_found_by_then(desk: Desk) -> None:
     desk.write("ctrl-c", "18")
     result = desk.pytester.runpytest_subprocess(
-        "--optimize-dry-run", "--promptopt-strategy=refine,evolve", "--tb=no", "-p", "no:asyncio", timeout=30
+        "--optimize-dry-run", "--promptopt-strategy=refine,evolve", "--tb=no", "-p", "no:asyncio", timeout=90
     )
     assert result.ret == pytest.ExitCode.INTERRUPTED
     result.stdout.fnmatch_lines(["interrupted: what follows is what was known by then", "  refine *"])
