@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from pytest_promptopt.evaluation.prompt import Prompt, Prompts
     from pytest_promptopt.evaluation.session import CaseRunner
+    from pytest_promptopt.evaluation.share import Parts
     from pytest_promptopt.evaluation.summary import Summary
 
 #: Under this name the session's `CaseRunner` is registered, once there are prompt cases.
@@ -176,6 +177,8 @@ class Listener:
         self._summary: Summary | None = None
         #: The account that xdist workers share.
         self._lent: Path | None = None
+        #: The parts of the work that xdist workers have.
+        self._parts: Parts | None = None
 
     def _open(self) -> Summary:
         if self._summary is None:
@@ -198,8 +201,11 @@ class Listener:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
+        from pytest_promptopt.evaluation.share import Parts
         from pytest_promptopt.evaluation.shared import KEY, lend
 
+        self._parts = self._parts or Parts()
+        self._parts.give(node.workerinput)
         try:
             self._lent = lend(self._settings, node.workerinput["testrunuid"])
         except SettingsError as error:
@@ -215,7 +221,9 @@ class Listener:
             take_away(self._lent)
 
     @pytest.hookimpl(optionalhook=True)
-    def pytest_testnodedown(self, node: object) -> None:
+    def pytest_testnodedown(self, node: Any) -> None:
+        if self._parts is not None:
+            self._parts.take_back(node.workerinput)
         output = getattr(node, "workeroutput", {})
         if output.get("promptopt_notes"):
             self._open().note(output["promptopt_notes"])

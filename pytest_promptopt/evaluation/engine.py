@@ -50,6 +50,7 @@ class Engine:
         open_caller: Callable[[], Caller],
         reach: Callable[[str], frozenset[str]],
         mine: Callable[[pytest.Item], bool] = lambda item: True,
+        divided: bool = False,
         blocking: bool = False,
         max_failures: int = 0,
     ) -> None:
@@ -57,6 +58,7 @@ class Engine:
         :param open_caller: makes a caller for one run alone, which keeps no answer.
         :param reach: the modules that the calls of a model need.
         :param mine: which cases this process prefetches (an xdist worker shares the work with others).
+        :param divided: whether there are others: cases before the first one that it is given are its as well.
         :param blocking: no case is ever suspended: something watches the runs that must see each only once.
         :param max_failures: no further case is started once this many started ones have failed; 0 is no
             limit.
@@ -75,6 +77,9 @@ class Engine:
         self._open_caller = open_caller
         self._concurrency = concurrency
         self._mine = mine
+        self._divided = divided
+        #: Cases that were reported here.
+        self._ended: set[pytest.Item] = set()
         self._blocking = blocking
         self._max_failures = max_failures
         self._order = {item: index for index, item in enumerate(session.items)}
@@ -151,6 +156,7 @@ class Engine:
     def finished(self, item: pytest.Item, run: Run) -> None:
         """`item` was reported; what its function needs is known now."""
         run.close()
+        self._ended.add(item)
         if run.waited:
             self._warm.discard(_function_of(item))
         self._jobs.pop(item, None)
@@ -176,15 +182,20 @@ class Engine:
 
     def _look_ahead(self, item: pytest.Item) -> None:
         """Queue the cases after `item` that can run before their turn: they share its wider fixtures."""
-        start = max(self._prefetched_to, self._order[item]) + 1
-        key = internals.scope_key(item)
-        for index in range(start, len(self.session.items)):
-            other = self.session.items[index]
+        items, key = self.session.items, internals.scope_key(item)
+        first = self._prefetched_to + 1
+        start = max(first, self._order[item] + 1)
+        while self._divided and start > first and internals.scope_key(items[start - 1]) == key:
+            start -= 1  # of these the others ask their own parts only
+        for index in range(start, len(items)):
+            other = items[index]
             if internals.scope_key(other) != key:
                 break
             self._prefetched_to = index
             case = self.cases.get(other)
-            if case is not None and case.replays and case.asks and not self._blocking and self._mine(other):
+            if case is None or other in self._ended or not (case.replays and case.asks):
+                continue
+            if not self._blocking and self._mine(other):
                 self._upcoming.append(other)
 
     def _start_next(self) -> bool:

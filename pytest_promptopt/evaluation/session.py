@@ -83,6 +83,7 @@ class CaseRunner:
             open_caller=self._open_own_caller,
             reach=self._reach,
             mine=share.has,
+            divided=share.parts > 1,
             # Both show or stop at every run, so there must be only one, of one sample.
             blocking=option("setupshow", False) or option("trace", False),
             max_failures=1 if option("stepwise", False) else option("maxfail", 0),

@@ -6,10 +6,11 @@ import json
 import time
 from collections import Counter
 from textwrap import dedent
+from typing import Any
 
 import pytest
 
-from pytest_promptopt.evaluation.share import Share
+from pytest_promptopt.evaluation.share import Parts, Share
 from tests.acceptance.projects import Project
 
 MIXED = """
@@ -44,6 +45,44 @@ class TestClass:
     @pytest.mark.parametrize("times", [1, 2])
     def test_it(self, prompt, shared, times):
         assert prompt(word=shared * times) == shared * times
+"""
+
+#: A model that tells how many calls each worker had in flight at most.
+COUNTING = """
+import asyncio, os
+from pathlib import Path
+from pytest_promptopt.records import Answer, Usage
+
+class Counting:
+    flying = most = 0
+
+    async def complete(self, request):
+        self.flying += 1
+        self.most = max(self.most, self.flying)
+        worker = os.environ["PYTEST_XDIST_WORKER"]
+        Path(__file__).with_name(f"most-{worker}").write_text(str(self.most))
+        await self.think()
+        self.flying -= 1
+        return Answer("a", request.model, "end_turn", Usage(1, 1), 0.0, 0.0)
+
+    async def think(self):
+        await asyncio.sleep(0.2)
+
+    async def aclose(self):
+        pass
+
+def pytest_promptopt_resolve_model(name):
+    return Counting()
+"""
+
+#: It gives no answer, for a while, before the workers have asked all of 24 cases.
+PATIENT = f"""{COUNTING}
+async def think(self):
+    for _ in range(200):
+        if sum(int(most.read_text() or 0) for most in Path(__file__).parent.glob("most-*")) < 24:
+            await asyncio.sleep(0.05)
+
+Counting.think = think
 """
 
 
@@ -98,32 +137,7 @@ def test_no_question_is_asked_twice_and_both_workers_ask(pytester: pytest.Pytest
 def test_the_limit_is_divided_among_the_workers(pytester: pytest.Pytester, limit: int, each: int) -> None:
     """So that all of them together keep it; every worker has at least one call."""
     project = Project(pytester)
-    project.write(
-        "conftest.py",
-        """
-        import asyncio, os
-        from pathlib import Path
-        from pytest_promptopt.records import Answer, Usage
-
-        class Counting:
-            flying = most = 0
-
-            async def complete(self, request):
-                self.flying += 1
-                self.most = max(self.most, self.flying)
-                worker = os.environ["PYTEST_XDIST_WORKER"]
-                Path(__file__).with_name(f"most-{worker}").write_text(str(self.most))
-                await asyncio.sleep(0.2)
-                self.flying -= 1
-                return Answer("a", request.model, "end_turn", Usage(1, 1), 0.0, 0.0)
-
-            async def aclose(self):
-                pass
-
-        def pytest_promptopt_resolve_model(name):
-            return Counting()
-        """,
-    )
+    project.write("conftest.py", COUNTING)
     project.tests(
         """
         @pytest.mark.prompt("prompts/repeat.md")
@@ -152,19 +166,50 @@ def test_workers_may_have_names_of_the_users_own(pytester: pytest.Pytester) -> N
     assert {call["worker"] for call in project.asked()} <= {"alpha", "\N{GREEK SMALL LETTER BETA}2"}
 
 
+@pytest.mark.parametrize("dies", ["", "gw1"])
+def test_each_worker_asks_its_whole_part_at_once(pytester: pytest.Pytester, dies: str) -> None:
+    """Also what stands before the first case that it is given; one that replaces another asks the other's."""
+    project = Project(pytester)
+    project.write("conftest.py", PATIENT)
+    project.tests(
+        f"""
+        import os
+
+        @pytest.mark.prompt("prompts/repeat.md")
+        @pytest.mark.parametrize("word", [f"word{{number}}" for number in range(24)])
+        def test_word(prompt, word):
+            if os.environ["PYTEST_XDIST_WORKER"] == "{dies}":
+                os._exit(9)  # as the operating system ends a process that takes too much memory
+            assert prompt(word=word) == "a"
+        """
+    )
+    result = project.run("--promptopt-concurrency=48", workers=2)
+    assert result.parseoutcomes()["passed"] == 24 - bool(dies)
+    most = {path.name: int(path.read_text()) for path in project.path.glob("most-*")}
+    assert set(most) == {"most-gw0", "most-gw2" if dies else "most-gw1"}
+    assert sum(most.values()) == 24
+
+
 class Worker:
     def __init__(self, name: str) -> None:
-        self.workerinput = {"workerid": name, "workercount": "3"}
-        self.nodeid = "test_it.py::test_it"
+        self.workerinput: dict[str, Any] = {"workerid": name, "workercount": "3"}
 
 
-@pytest.mark.parametrize("name", ["gw0", "gw2", "gw3", "gw17", "alpha", "gw", "gw-1", "1", "gw\u00b2", ""])
-def test_whoever_joins_has_a_part_of_the_work(name: str) -> None:
-    """One that comes for another that died, too."""
-    share = Share.of(Worker(name))  # type: ignore[arg-type]
-    assert share.parts == 3
-    assert share.number in range(3)
-    assert share.number == {"gw0": 0, "gw2": 2}.get(name, share.number)
+def test_the_work_is_divided_whatever_the_workers_are_called() -> None:
+    parts = Parts()
+
+    def part_of(name: str) -> int:
+        worker = Worker(name)
+        parts.give(worker.workerinput)
+        share = Share.of(worker)  # type: ignore[arg-type]
+        assert share.parts == 3
+        return share.number
+
+    assert [part_of(name) for name in ("gw0", "alpha", "gw\u00b2")] == [0, 1, 2]
+    for part, gone, comes in ((1, "alpha", "gw3"), (1, "gw3", "gw4"), (0, "gw0", "gw5")):
+        parts.take_back(Worker(gone).workerinput)
+        assert part_of(comes) == part, f"{comes} replaces {gone}"
+    assert part_of("one more") in range(3)
 
 
 def test_what_workers_note_reaches_the_terminal_once(pytester: pytest.Pytester) -> None:
