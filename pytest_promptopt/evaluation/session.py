@@ -73,6 +73,7 @@ class CaseRunner:
         self.ledger = ledger_of(session.config, settings)
         self._cache, self._refresh = cache_of(session.config, settings, self._note)
         share = Share.of(session.config)
+        self._divided = share.parts > 1
         self.caller = self._open_caller(share.concurrency(settings.concurrency))
         option = session.config.getoption
         self.engine = Engine(
@@ -83,7 +84,7 @@ class CaseRunner:
             open_caller=self._open_own_caller,
             reach=self._reach,
             mine=share.has,
-            divided=share.parts > 1,
+            divided=self._divided,
             # Both show or stop at every run, so there must be only one, of one sample.
             blocking=option("setupshow", False) or option("trace", False),
             max_failures=1 if option("stepwise", False) else option("maxfail", 0),
@@ -422,8 +423,10 @@ class CaseRunner:
         self.caller.cancel()
 
     @pytest.hookimpl(tryfirst=True)
-    def pytest_sessionfinish(self) -> None:
+    def pytest_sessionfinish(self, exitstatus: int) -> None:
         self.engine.traffic.exchanges.remove()
+        if self._divided and exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
+            self.caller.end()
         self.caller.close()
         if self._cache is not None:
             self._cache.close()

@@ -32,6 +32,9 @@ SLICE = 0.25
 #: Seconds that closing may take.
 CLOSING = 2.0
 
+#: Seconds that calls under way may take when no further one is wanted: longer than nearly all of them.
+ENDING = 60.0
+
 
 @dataclass(frozen=True)
 class Known:
@@ -127,6 +130,7 @@ class Caller:
         self._settled: set[str] = set()
         self._defect: Exception | None = None
         self._closed = False
+        self._ending = False
         self._background: Background | None = None
 
     @property
@@ -265,6 +269,18 @@ class Caller:
                     del self._memory[key]
         self._sender.forgive()
 
+    def end(self) -> None:
+        """Begin no further call and wait for those under way, for a while: they are paid for.
+
+        Another process may need their answers, and would pay for them once more.
+        """
+        self._ending = True
+        end = time.monotonic() + ENDING
+        with self._changed:
+            while self._flights and self._defect is None and time.monotonic() < end:
+                self._changed.wait(SLICE)
+                self._land_lost()
+
     def close(self) -> None:
         """Cancel what is in flight, close the models, end the thread; later requests end at once."""
         with self._changed:
@@ -357,7 +373,7 @@ class Caller:
         if cache is None:
             return Known(await self._sender.send(trip), None, cached=False)
         waited = False
-        while True:
+        while not self._ending:
             with cache.flight(key) as mine:
                 stored = cache.get(key) if waited or not self._refresh else None
                 if stored is not None:
@@ -368,6 +384,7 @@ class Caller:
                     return Known(answer, None, cached=False)
             waited = True
             await asyncio.sleep(POLL)
+        raise _cancelled("the session is over")
 
     @property
     def _lost(self) -> ModelError | None:

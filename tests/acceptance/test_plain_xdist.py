@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+import zlib
 from collections import Counter
 from textwrap import dedent
 from typing import Any
@@ -188,6 +189,36 @@ def test_each_worker_asks_its_whole_part_at_once(pytester: pytest.Pytester, dies
     most = {path.name: int(path.read_text()) for path in project.path.glob("most-*")}
     assert set(most) == {"most-gw0", "most-gw2" if dies else "most-gw1"}
     assert sum(most.values()) == 24
+
+
+def test_a_worker_that_is_through_waits_for_what_another_needs(pytester: pytest.Pytester) -> None:
+    """What it has asked before anybody's turn is paid for, and no other worker may pay for it again."""
+    project = Project(pytester)
+    project.write(
+        "conftest.py",
+        COUNTING.replace("sleep(0.2)", "sleep(0.2 + 2 * ('last' in request.messages[-1].content))")
+        .replace("self.think()", "self.think(request)")
+        .replace("think(self)", "think(self, request)")
+        .replace("self.flying += 1", "self.flying += 1; print('.', file=open(ASKED, 'a'), end='')")
+        .replace("class Counting", "ASKED = Path(__file__).with_name('asked')\n\nclass Counting"),
+    )
+    # The last one is in the part of the first worker, and has its turn in the second, which is busy first.
+    ids = ((f"test_it.py::test_word[last{number}]", f"last{number}") for number in range(100))
+    last = next(word for id, word in ids if zlib.crc32(id.encode()) % 2 == 0)
+    project.tests(
+        f"""
+        import time
+
+        @pytest.mark.prompt("prompts/repeat.md")
+        @pytest.mark.parametrize("word", ["a", "b", "busy", "{last}"])
+        def test_word(prompt, word):
+            assert prompt(word=word) == "a"
+            if word == "busy":
+                time.sleep(1)
+        """
+    )
+    project.run(workers=2).assert_outcomes(passed=4)
+    assert (project.path / "asked").read_text() == "...."
 
 
 class Worker:
