@@ -196,7 +196,7 @@ class Completion(str):
     """A model's answer as a test sees it: a `str` that also knows where it came from.
 
     ``==``, ``in``, ``re`` and ``json.loads`` work as on any string. `cost` and `usage` are None when unknown;
-    `cached` says that the answer was not paid for in this session; `thinking` is what the model thought aloud
+    `cached` says that the answer was not paid for in this run; `thinking` is what the model thought aloud
     before the answer, empty when it did not.
     """
 
@@ -257,7 +257,7 @@ class Call:
 
     :param variables: what the test gave, as strings: the prompt's variables, and the contents of
         ``messages=`` by role.
-    :param cached: the answer came from the cache, not from a call paid in this session.
+    :param cached: the answer came from the cache, not from a call paid in this run.
     """
 
     prompt: str

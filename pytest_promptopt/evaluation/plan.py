@@ -11,10 +11,10 @@ from functools import cached_property
 
 from pytest_promptopt.errors import SettingsError
 from pytest_promptopt.records import Case, Split
-from pytest_promptopt.refine.confirmation import usual_calls
 from pytest_promptopt.refine.ending import scoring_calls
 from pytest_promptopt.refine.frame import SEARCHED
 from pytest_promptopt.refine.groups import Group
+from pytest_promptopt.refine.power import usual_calls
 from pytest_promptopt.reports.wording import plural
 from pytest_promptopt.settings import Settings
 from pytest_promptopt.strategies.comparison import shared

@@ -40,7 +40,7 @@ ENDING = 60.0
 class Known:
     """What this session knows about a request: an answer or the error that it ended with.
 
-    :param cached: the answer was not paid for in this session.
+    :param cached: the answer was not paid for in this run, be it in an earlier session of it.
     """
 
     answer: Answer | None
@@ -337,7 +337,7 @@ class Caller:
                 self.replayed += 1
                 self.replayed_calls += found.calls
                 answer, error = (found.end, None) if isinstance(found.end, Answer) else (None, found.end)
-                self._memory[key] = Known(answer, error, cached=True)
+                self._memory[key] = Known(answer, error, cached=found.calls == 0)
             return self._memory.get(key)
 
     async def _connect(self, model: str, connected: threading.Event) -> None:

@@ -3,9 +3,9 @@
 The best of many candidates was chosen by the very answers that made it the best, so those show nothing: not
 even the first answers of the original, by which the failing cases were chosen. Here both texts get answers
 that no other step and no other run has seen, in pairs on the same case. Only where the winner was spared a
-case in the search does its one answer there serve for the first pair: it was asked for when the winner stood,
-and nothing was chosen by it. What is to be shown is that *the pass rate over all train and validation cases,
-each with the same weight, rises*.
+case in the search does its one answer there serve for the first pair: this run asked for it when the winner
+stood, and nothing was chosen by it. What is to be shown is that *the pass rate over all train and validation
+cases, each with the same weight, rises*.
 
 All cases are asked in one order drawn for this run, over and over; nothing of the search decides about it.
 After every few pairs there is a look, and two tests share alpha:
@@ -35,9 +35,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import pairwise
-from statistics import NormalDist
 
-from pytest_promptopt.evidence import SignLooks, least_changes, repeated
+from pytest_promptopt.evidence import SignLooks, repeated
 from pytest_promptopt.records import CaseResult, Overlay
 from pytest_promptopt.refine.acceptance import EPSILON, compare
 from pytest_promptopt.refine.attempts import Version
@@ -45,6 +44,17 @@ from pytest_promptopt.refine.evaluator import StopRun, Trial
 from pytest_promptopt.refine.frame import SEARCHED
 from pytest_promptopt.refine.groups import Group
 from pytest_promptopt.refine.posterior import Taught
+from pytest_promptopt.refine.power import (
+    SIGNS,
+    STEP,
+    UNDER_CEILING,
+    calls_each,
+    detectable,
+    foreseen_calls,
+    least_pairs,
+    most_pairs,
+    pairs_for,
+)
 from pytest_promptopt.refine.surroundings import Surroundings
 from pytest_promptopt.results import Confirmation
 
@@ -54,30 +64,11 @@ IMPROVED, NOT_SHOWN, WORSE = "improved", "not shown", "worse"
 FIRST_SAMPLE = 1_000_000
 SAMPLES_OF_A_RUN = 10_000
 
-#: What each test has of alpha: the second just enough for one case more that passes, six times in a row.
-SIGNS, REPEATS = 0.86, 0.14
+#: What repeats itself has of alpha: just enough for one case more that passes, six times in a row.
+REPEATS = 0.14
 
-#: What the sign test may spend on the pairs that the ceiling allows; the rest is for a higher ceiling.
-UNDER_CEILING = 0.9
-
-#: The most pairs: so many for each case, and so many in all; more where alpha takes more to show anything.
-PAIRS_PER_CASE = 6
-MAX_PAIRS = 600
-
-#: The gain that is planned for before the search, with one in so many calls at most.
-USUAL_GAIN = 0.3
-USUAL_SHARE = 4
-
-#: Pairs from look to look: so many, or a tenth of those so far.
-STEP = 6
+#: Pairs from look to look: so many at least, or a tenth of those so far.
 STEP_SHARE = 10
-
-#: About what a look at the last planned pair has of alpha, when the earlier ones took their part.
-_LAST = 0.55
-
-#: So many pairs more than the normal curve says, since pairs are whole and looks are few (simulated).
-_LEAD = 3
-_POWER = 0.9
 
 
 @dataclass(frozen=True)
@@ -113,86 +104,6 @@ def first_sample(run: str, winner: Overlay) -> int:
     name = json.dumps([run, dict(winner)], sort_keys=True)
     number = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4])
     return FIRST_SAMPLE + SAMPLES_OF_A_RUN * number
-
-
-def calls_each(group: Group, results: Iterable[CaseResult]) -> float:
-    """Calls that a run of a case takes, on average: those it made, and no fewer than its prompts."""
-    runs = [len(outcome.calls) for result in results for outcome in result.outcomes if outcome.calls]
-    return max(group.calls_per_run, sum(runs) / len(runs)) if runs else group.calls_per_run
-
-
-def least_pairs(alpha: float) -> int:
-    """Fewer pairs cannot show anything, even if the winner wins them all."""
-    return least_changes(alpha * SIGNS * UNDER_CEILING)
-
-
-def most_pairs(cases: float, alpha: float) -> int:
-    """The most pairs that are ever asked of so many cases."""
-    least = least_pairs(alpha)
-    return min(int(max(PAIRS_PER_CASE, least) * cases), max(MAX_PAIRS, least))
-
-
-def foreseen_calls(
-    cases: float, fixed: float, broken: float, alpha: float, *, each: float, spared: float = 0.0
-) -> int:
-    """The calls of a confirmation that shows such a change about nine times out of ten.
-
-    0 when nothing can be shown sensibly: it is no gain, or too small a one for the pairs that are ever asked.
-
-    :param cases: of how many train and validation cases it is known, or expected, whether they change.
-    :param fixed: the expected number of these that fail under the original and pass under the new text, with
-        those that do so by chance; `broken` the other way round.
-    :param each: calls that a run of a case takes.
-    :param spared: cases that the new text is still run on besides: its answers there serve.
-    """
-    if not cases or fixed - broken <= 0:
-        return 0
-    pairs = _pairs_for((fixed - broken) / cases, (fixed + broken) / cases, alpha)
-    if pairs > most_pairs(cases, alpha):
-        return 0
-    served = min(1.0, pairs / cases) * spared
-    return math.ceil((2 * pairs - served) * each)
-
-
-def judging_calls(group: Group, original: Version, found: Version, alpha: float) -> int:
-    """What is kept for judging a text when its search is over: runs that it was spared, fresh answers."""
-    before, spared = original.evidence(*SEARCHED), len(found.spared(group))
-    gains, each = compare(before, found.evidence(*SEARCHED)), calls_each(group, before)
-    fixed, broken = len(gains.fixed), len(gains.broken)
-    fresh = foreseen_calls(gains.cases, fixed, broken, alpha, each=each, spared=spared)
-    return math.ceil(each * spared) + (fresh or usual_calls([group], None, alpha))
-
-
-def usual_calls(groups: Iterable[Group], ceiling: int | None, alpha: float) -> int:
-    """What is kept before anything is known: calls that show `USUAL_GAIN`, or all that are ever asked."""
-    calls = 0
-    for group in groups:
-        cases = len(group.ids(*SEARCHED))
-        each = group.calls_per_run
-        usual = foreseen_calls(cases, USUAL_GAIN * cases, 0, alpha, each=each)
-        calls += usual or 2 * each * most_pairs(cases, alpha)
-    return calls if ceiling is None else min(calls, ceiling // USUAL_SHARE)
-
-
-def detectable(pairs: int, alpha: float, *, differing: float) -> float:
-    """The gain that `pairs` pairs show nine times out of ten, where this share of them differs by noise.
-
-    Where none does, as many as show anything at all must be won.
-    """
-    return min(1.0, max(least_pairs(alpha) / pairs, _reach(alpha) * math.sqrt(differing / pairs)))
-
-
-def _pairs_for(gain: float, differing: float, alpha: float) -> int:
-    """So many pairs show `gain` nine times out of ten, where this share of all pairs differs."""
-    share = min(1.0, max(differing, gain))
-    few = least_pairs(alpha) / gain  # till then not enough of them differ
-    enough = (share - gain * gain) * (_reach(alpha) / gain) ** 2 + _LEAD / gain
-    return max(STEP, math.ceil(max(few, enough)))
-
-
-def _reach(alpha: float) -> float:
-    normal = NormalDist()
-    return normal.inv_cdf(_POWER) - normal.inv_cdf(alpha * _LAST)
 
 
 class Account:
@@ -317,8 +228,7 @@ class Comparing:
         self._each = calls_each(group, known)
         fixed, broken = len(gains.fixed), len(gains.broken)
         self._foreseen = foreseen_calls(gains.cases, fixed, broken, self._alpha, each=self._each)
-        # A pair is one answer under either text, so several samples of a case are no part of one.
-        self._spared = {result.case.id: result for result in spared if len(result.outcomes) == 1}
+        self._spared = {result.case.id: result for result in spared if _serves(result)}
         self._most = most_pairs(len(self._cases), self._alpha)
         self._asked = 0
         self._tally = Tally(self._cases)
@@ -478,7 +388,7 @@ class Comparing:
         gain, differing = (tally.won - tally.lost) / tally.pairs, (tally.won + tally.lost) / tally.pairs
         if gain <= 0 or tally.estimate <= EPSILON:
             return 0
-        pairs = max(_pairs_for(gain, differing, self._alpha), self._asked + STEP)
+        pairs = max(pairs_for(gain, differing, self._alpha), self._asked + STEP)
         return math.ceil((pairs - self._asked) * 2 * self._each) if pairs <= self._most else 0
 
     def _result(self, calls: int, why: str) -> Confirmation:
@@ -496,6 +406,11 @@ class Comparing:
             why=why,
             needed=self._needed() if verdict == NOT_SHOWN else 0,
         )
+
+
+def _serves(result: CaseResult) -> bool:
+    """Whether it is one answer, as it takes for a pair, and none that an earlier run has seen."""
+    return len(result.outcomes) == 1 and not any(call.cached for call in result.outcomes[0].calls)
 
 
 def explained(confirmation: Confirmation) -> str:

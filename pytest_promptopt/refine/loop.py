@@ -10,7 +10,7 @@ from pytest_promptopt.captured import time
 from pytest_promptopt.journal import Journal
 from pytest_promptopt.records import Role, Spend, Split
 from pytest_promptopt.refine.attended import Attended
-from pytest_promptopt.refine.confirmation import History, judging_calls, usual_calls
+from pytest_promptopt.refine.confirmation import History
 from pytest_promptopt.refine.ending import SCORING, Ending, Write, close, scoring_calls
 from pytest_promptopt.refine.evaluator import Evaluator, Prompt
 from pytest_promptopt.refine.frame import SEARCHED
@@ -18,6 +18,7 @@ from pytest_promptopt.refine.groups import Group, connected
 from pytest_promptopt.refine.halting import Halt
 from pytest_promptopt.refine.mishaps import Mishaps
 from pytest_promptopt.refine.policies import Policies
+from pytest_promptopt.refine.power import judging_calls, usual_calls
 from pytest_promptopt.refine.proposer import Ask
 from pytest_promptopt.refine.purse import Purse
 from pytest_promptopt.refine.seams import Contained, contained

@@ -6,8 +6,8 @@ import math
 
 from pytest_promptopt.records import Split
 from pytest_promptopt.refine.attempts import Version
-from pytest_promptopt.refine.confirmation import foreseen_calls, least_pairs
 from pytest_promptopt.refine.frame import SearchFrame
+from pytest_promptopt.refine.power import foreseen_calls, least_pairs
 
 #: The share of a case's calls that a text is expected to be run on when it becomes the best.
 RUN_SHARE = 0.6

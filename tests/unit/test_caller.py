@@ -679,6 +679,16 @@ def test_answers_of_others_are_told_before_they_are_used(open_cache: Callable[[]
     assert (caller.replayed, caller.replayed_calls) == (1, 3)
 
 
+@pytest.mark.parametrize(("calls", "cached"), [(1, False), (0, True)])
+def test_an_answer_is_as_new_to_who_resumes_a_run_as_it_was_to_the_run(calls: int, cached: bool) -> None:
+    with calling(FakeModel()) as caller:
+        end = Answer("C", "fake/model", "end_turn", None, None, 0.0)
+        caller.remember({question("c").key: Remembered(end, calls)})
+        known = caller.known(question("c"))
+        assert known is not None
+        assert known.cached is cached
+
+
 def test_what_on_known_raises_reaches_whoever_waits(open_cache: Callable[[], ResponseCache]) -> None:
     def full(request: Request, answer: Answer) -> None:
         raise OSError("no space left for the journal")

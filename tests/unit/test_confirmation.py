@@ -13,20 +13,22 @@ from pathlib import Path
 import pytest
 
 from pytest_promptopt.journal import Journal, read
-from pytest_promptopt.records import Case, CaseResult, Outcome, Split, Status
+from pytest_promptopt.records import Call, Case, CaseResult, Outcome, Split, Status
 from pytest_promptopt.refine.confirmation import (
     Account,
     Begun,
     Comparing,
-    detectable,
     first_sample,
+)
+from pytest_promptopt.refine.groups import Group
+from pytest_promptopt.refine.policies import Policies
+from pytest_promptopt.refine.power import (
+    detectable,
     foreseen_calls,
     least_pairs,
     most_pairs,
     usual_calls,
 )
-from pytest_promptopt.refine.groups import Group
-from pytest_promptopt.refine.policies import Policies
 from pytest_promptopt.refine.purse import Purse
 from pytest_promptopt.refine.surroundings import Surroundings
 from pytest_promptopt.results import Confirmation
@@ -251,6 +253,24 @@ class TestWhatIsAsked:
 
     def test_where_every_case_is_an_example_nothing_is_shown(self) -> None:
         assert self.asked("r1", excluded=[str(number) for number in range(20)]) == []
+
+    @pytest.mark.parametrize(("cached", "asked"), [(False, 1), (True, 2)])
+    def test_an_answer_that_an_earlier_run_has_seen_serves_for_no_pair(
+        self, cached: bool, asked: int
+    ) -> None:
+        world = Tosses([(0.0, 1.0)] * 20, seed=1)
+        original, winner = world.searched()
+        call = Call("route.md", {}, "k", "a", "end_turn", None, None, 0.0, cached=cached)
+        spared = [
+            replace(result, outcomes=(replace(result.outcomes[0], calls=(call,)),))
+            for result in winner.evidence(Split.TRAIN)
+        ]
+        around = Surroundings(world, lambda requests: [], SETTINGS, Policies(), None, lambda: {})
+        world.trials.clear()
+        cases = Group((), tuple(world.cases))
+        found = Comparing(cases, original, winner, around, first=1, spared=spared).run()
+        assert found.pairs <= 20
+        assert world.calls == asked * found.pairs
 
     def test_half_of_the_pairs_are_spared_where_the_winner_is_not_ahead_by_then(self) -> None:
         found = many([(0.5, 0.4)] * 50, runs=40, candidates=20)
