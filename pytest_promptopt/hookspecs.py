@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
     from pytest_promptopt.failures import FailedCase
     from pytest_promptopt.models import Model
-    from pytest_promptopt.refine.acceptance import Comparison, Verdict
-    from pytest_promptopt.refine.halting import Standing, Stop
-    from pytest_promptopt.refine.proposer import Ask, Wanted
-    from pytest_promptopt.refine.replies import Reply, Unusable
-    from pytest_promptopt.refine.strategy import Strategy
+    from pytest_promptopt.optimizer.acceptance import Comparison, Verdict
+    from pytest_promptopt.optimizer.halting import SearchProgress, Stop
+    from pytest_promptopt.optimizer.proposal.proposer import Ask, ProposalRequest
+    from pytest_promptopt.optimizer.proposal.replies import InvalidReply, Reply
+    from pytest_promptopt.optimizer.strategy import Strategy
     from pytest_promptopt.results import Iteration, RunResult
 
 
@@ -90,21 +90,21 @@ def pytest_promptopt_redact(text: str) -> str | None:
 
 
 @pytest.hookspec(firstresult=True)
-def pytest_promptopt_propose(wanted: Wanted, ask: Ask) -> Sequence[Reply | Unusable] | None:
+def pytest_promptopt_propose(wanted: ProposalRequest, ask: Ask) -> Sequence[Reply | InvalidReply] | None:
     """Write the candidates of an iteration; None leaves it to the built-in proposer.
 
-    `wanted`, a `pytest_promptopt.refine.proposer.Wanted`, holds one `pytest_promptopt.refine.requests.Brief`
+    `wanted`, a `pytest_promptopt.optimizer.proposal.proposer.Wanted`, holds one `pytest_promptopt.optimizer.proposal.requests.Brief`
     per candidate: the prompt's current text, the line of attack, the failing cases. `ask`, an `Ask` of the
     proposer module, sends a list of `pytest_promptopt.records.Request` at once, counted and bounded as all
     calls are, and gives an `Answer` or a `pytest_promptopt.errors.ModelError` for each.
 
-    Return one `pytest_promptopt.refine.replies.Reply`, or `Unusable` of the same module, per brief, in order.
+    Return one `pytest_promptopt.optimizer.proposal.replies.Reply`, or `InvalidReply` of the same module, per brief, in order.
     A text that loses a variable, repeats an earlier candidate or copies cases is refused afterwards, whoever
     wrote it.
 
     Example::
 
-        from pytest_promptopt.refine.replies import Reply
+        from pytest_promptopt.optimizer.proposal.replies import Reply
 
         def pytest_promptopt_propose(wanted, ask):
             texts = [brief.prose + "\\nThink step by step." for brief in wanted.briefs]
@@ -116,7 +116,7 @@ def pytest_promptopt_propose(wanted: Wanted, ask: Ask) -> Sequence[Reply | Unusa
 def pytest_promptopt_accept(comparison: Comparison) -> Verdict | None:
     """Decide whether a candidate may replace the incumbent; None leaves it to the adaptive rule.
 
-    `comparison`, a `pytest_promptopt.refine.acceptance.Comparison`, is paired: both pass rates over the cases
+    `comparison`, a `pytest_promptopt.optimizer.acceptance.Comparison`, is paired: both pass rates over the cases
     that have a result under both texts, and which cases were fixed and broken. A candidate that is clearly
     better is not run on every training case: `unrun` of the `cases` are estimated. Return a `Verdict` of the
     same module. Do not come here: candidates that fix none of the failing training cases they were run on,
@@ -125,7 +125,7 @@ def pytest_promptopt_accept(comparison: Comparison) -> Verdict | None:
 
     Example: never accept a candidate that breaks a case::
 
-        from pytest_promptopt.refine.acceptance import Verdict
+        from pytest_promptopt.optimizer.acceptance import Verdict
 
         def pytest_promptopt_accept(comparison):
             if comparison.broken:
@@ -134,15 +134,15 @@ def pytest_promptopt_accept(comparison: Comparison) -> Verdict | None:
 
 
 @pytest.hookspec(firstresult=True)
-def pytest_promptopt_halt(standing: Standing) -> Stop | None:
+def pytest_promptopt_halt(standing: SearchProgress) -> Stop | None:
     """End the search of a prompt, with a name and a sentence; None leaves it to the built-in rules.
 
     Asked before the first iteration of the training and of the validation phase, and after each iteration.
-    `standing` is a `pytest_promptopt.refine.halting.Standing`; return a `Stop` of the same module.
+    `standing` is a `pytest_promptopt.optimizer.halting.Standing`; return a `Stop` of the same module.
 
     Example::
 
-        from pytest_promptopt.refine.halting import Stop
+        from pytest_promptopt.optimizer.halting import Stop
 
         def pytest_promptopt_halt(standing):
             if standing.rates[-1] >= 0.9 and standing.iterations >= 3:
@@ -154,9 +154,9 @@ def pytest_promptopt_halt(standing: Standing) -> Stop | None:
 def pytest_promptopt_strategies() -> Mapping[str, Strategy] | None:
     """Offer ways to search of your own, by the name that ``--promptopt-strategy`` takes.
 
-    A `pytest_promptopt.refine.strategy.Strategy` is called with a group of prompts that share cases and with
+    A `pytest_promptopt.optimizer.strategy.Strategy` is called with a group of prompts that share cases and with
     all that a search works with, and returns a search. The easiest is a class that inherits
-    `pytest_promptopt.refine.frame.SearchFrame`, which measures the original, checks candidates, asks the
+    `pytest_promptopt.optimizer.base_search.SearchFrame`, which measures the original, checks candidates, asks the
     halting rules and keeps the journal. A text that could not be put into its file is refused, whoever
     wrote it: under it every case is errored, without a call. Confirmation, held-out cases and writing come
     after the search and are the same for all. A name of yours goes before a built-in one.
@@ -164,9 +164,9 @@ def pytest_promptopt_strategies() -> Mapping[str, Strategy] | None:
     Example: one candidate an iteration, written without a look at the failures::
 
         from pytest_promptopt.records import Split
-        from pytest_promptopt.refine.attempts import ACCEPTED, REJECTED, Attempt, Version
-        from pytest_promptopt.refine.frame import SearchFrame
-        from pytest_promptopt.refine.halting import Phase
+        from pytest_promptopt.optimizer.candidates import ACCEPTED, REJECTED, Attempt, Version
+        from pytest_promptopt.optimizer.base_search import SearchFrame
+        from pytest_promptopt.optimizer.halting import Phase
 
         class Steps(SearchFrame):
             def search(self):

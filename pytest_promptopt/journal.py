@@ -12,7 +12,7 @@ from typing import Any
 
 from pytest_promptopt.captured import datetime, os
 from pytest_promptopt.errors import PromptoptError
-from pytest_promptopt.home import sync_folder
+from pytest_promptopt.project_dir import sync_folder
 from pytest_promptopt.records import SCHEMA_VERSION
 
 FILE_NAME = "journal.jsonl"

@@ -20,10 +20,10 @@ from pytest_promptopt.settings import Settings
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pytest_promptopt.evaluation.prompt import Prompt, Prompts
-    from pytest_promptopt.evaluation.session import CaseRunner
-    from pytest_promptopt.evaluation.share import Parts
-    from pytest_promptopt.evaluation.summary import Summary
+    from pytest_promptopt.pytest_engine.prompt_fixture import Prompt, Prompts
+    from pytest_promptopt.pytest_session.case_runner import CaseRunner
+    from pytest_promptopt.pytest_session.summary import Summary
+    from pytest_promptopt.pytest_session.worker_partition import Parts
 
 #: Under this name the session's `CaseRunner` is registered, once there are prompt cases.
 RUNNER = "promptopt-runner"
@@ -85,7 +85,7 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> Generator[None]:
     yield
     if metafunc.definition.get_closest_marker("prompt") is not None:
-        from pytest_promptopt.evaluation.collection import check_function
+        from pytest_promptopt.pytest_engine.collection import check_function
 
         try:
             check_function(metafunc, metafunc.config.stash[settings_key])
@@ -104,7 +104,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     if not any(item.get_closest_marker("prompt") for item in session.items):
         _check_purpose(session)
         return
-    from pytest_promptopt.evaluation.session import CaseRunner
+    from pytest_promptopt.pytest_session.case_runner import CaseRunner
 
     config = session.config
     deselected = config.stash[deselected_key]
@@ -182,7 +182,7 @@ class Listener:
 
     def _open(self) -> Summary:
         if self._summary is None:
-            from pytest_promptopt.evaluation.summary import Summary
+            from pytest_promptopt.pytest_session.summary import Summary
 
             self._summary = Summary(self._config, self._settings)
         return self._summary
@@ -201,8 +201,8 @@ class Listener:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
-        from pytest_promptopt.evaluation.share import Parts
-        from pytest_promptopt.evaluation.shared import KEY, lend
+        from pytest_promptopt.pytest_session.worker_partition import Parts
+        from pytest_promptopt.pytest_session.worker_shared import KEY, lend
 
         self._parts = self._parts or Parts()
         self._parts.give(node.workerinput)
@@ -216,7 +216,7 @@ class Listener:
     @pytest.hookimpl(trylast=True)
     def pytest_unconfigure(self) -> None:
         if self._lent is not None:
-            from pytest_promptopt.evaluation.shared import take_away
+            from pytest_promptopt.pytest_session.worker_shared import take_away
 
             take_away(self._lent)
 

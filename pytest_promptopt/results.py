@@ -125,7 +125,7 @@ class Confirmation:
 
 
 @dataclass(frozen=True)
-class MadeUp:
+class CatchUp:
     """The training cases that the search had spared, run at last.
 
     :param rate: the new text's pass rate on all training cases then; `failing` of these cases fail.
@@ -213,7 +213,7 @@ class PromptResult:
     confirmation: Confirmation | None = None
     rates: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     flaky: tuple[FlakyCase, ...] = ()
-    made_up: MadeUp | None = None
+    made_up: CatchUp | None = None
     labels: tuple[LabelScore, ...] = ()
     same_answers: tuple[SameAnswer, ...] = ()
     asked_before: int = 0

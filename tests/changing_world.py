@@ -6,9 +6,9 @@ import random
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from pytest_promptopt.optimizer.rate_posterior import RatePosterior, posterior_of
+from pytest_promptopt.optimizer.verdict_model import Kind, VerdictModel
 from pytest_promptopt.records import Case, CaseResult, Outcome, Split, Status
-from pytest_promptopt.refine.outlook import Outlook, outlook_of
-from pytest_promptopt.refine.posterior import Kind, Learning
 
 
 def result(case: str, rate: float | None) -> CaseResult:
@@ -34,16 +34,16 @@ def answers(letters: str) -> dict[str, float | None]:
     }
 
 
-def made_from(base: Outlook, letters: str, *, kind: Kind = Kind.REWRITE) -> Outlook:
+def made_from(base: RatePosterior, letters: str, *, kind: Kind = Kind.REWRITE) -> RatePosterior:
     """A text with these verdicts, ``-`` for a case that it was not run on."""
     ran = {f"{number:02}": letter for number, letter in enumerate(letters) if letter != "-"}
-    outlook = Outlook(base.cases, base._learning, base=base, kind=kind)
+    outlook = RatePosterior(base.cases, base._learning, base=base, kind=kind)
     outlook.add(results({case: rates(letter)["00"] for case, letter in ran.items()}))
     return outlook
 
 
-def original(letters: str, learning: Learning | None = None) -> Outlook:
-    return outlook_of(rates(letters), learning or Learning())
+def original(letters: str, learning: VerdictModel | None = None) -> RatePosterior:
+    return posterior_of(rates(letters), learning or VerdictModel())
 
 
 @dataclass
@@ -52,7 +52,7 @@ class Text:
 
     meant: dict[str, bool]
     verdicts: dict[str, float]
-    outlook: Outlook
+    outlook: RatePosterior
 
     @property
     def rate(self) -> float:
@@ -76,14 +76,14 @@ class Texts:
     size: int = 40
     breaks: tuple[float, float] = (1.0, 6.0)
     fixes: tuple[float, float] = (1.0, 2.5)
-    learning: Learning = field(default_factory=Learning)
+    learning: VerdictModel = field(default_factory=VerdictModel)
 
     def __post_init__(self) -> None:
         self.rng = random.Random(f"{self.seed}/{self.flips}")
         self.cases = [f"{number:03}" for number in range(self.size)]
         meant = {case: self.rng.random() < 0.5 for case in self.cases}
         verdicts = self._shown(meant)
-        self.original = Text(meant, verdicts, outlook_of(verdicts, self.learning))
+        self.original = Text(meant, verdicts, posterior_of(verdicts, self.learning))
 
     def made(self, base: Text, kind: Kind = Kind.REWRITE) -> Text:
         breaks, fixes = self.rng.betavariate(*self.breaks), self.rng.betavariate(*self.fixes)
@@ -91,7 +91,7 @@ class Texts:
             case: self.rng.random() >= breaks if passes else self.rng.random() < fixes
             for case, passes in base.meant.items()
         }
-        outlook = Outlook(self.cases, self.learning, base=base.outlook, kind=kind)
+        outlook = RatePosterior(self.cases, self.learning, base=base.outlook, kind=kind)
         return Text(meant, self._shown(meant), outlook)
 
     def some(self, count: int) -> list[str]:

@@ -6,14 +6,18 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+from pytest_promptopt.optimizer.call_budget import CallBudget
+from pytest_promptopt.optimizer.candidates import EvaluatedCandidate
+from pytest_promptopt.optimizer.confirmation import (
+    ConfirmationProgress,
+    ConfirmationTest,
+    first_sample_number,
+)
+from pytest_promptopt.optimizer.context import RunContext
+from pytest_promptopt.optimizer.prompt_groups import PromptGroup
+from pytest_promptopt.optimizer.protocols import Trial
+from pytest_promptopt.optimizer.search_hooks import SearchHooks
 from pytest_promptopt.records import Case, CaseResult, Outcome, Split, Status
-from pytest_promptopt.refine.attempts import Version
-from pytest_promptopt.refine.confirmation import Begun, Comparing, first_sample
-from pytest_promptopt.refine.evaluator import Trial
-from pytest_promptopt.refine.groups import Group
-from pytest_promptopt.refine.policies import Policies
-from pytest_promptopt.refine.purse import Purse
-from pytest_promptopt.refine.surroundings import Surroundings
 from pytest_promptopt.results import Confirmation
 from tests.refine_world import SETTINGS
 
@@ -62,16 +66,16 @@ class Tosses:
             self._results[number, passed] = CaseResult(case, (Outcome(case.id, status, passed / self.parts),))
         return self._results[number, passed]
 
-    def searched(self, candidates: int = 1) -> tuple[Version, Version]:
+    def searched(self, candidates: int = 1) -> tuple[EvaluatedCandidate, EvaluatedCandidate]:
         """The original and the best of `candidates` alike, by one answer to each case."""
         everything = tuple(case.id for case in self.cases)
-        original = Version("0", {}, {Split.TRAIN: self.answers(Trial({}, everything))})
+        original = EvaluatedCandidate("0", {}, {Split.TRAIN: self.answers(Trial({}, everything))})
         results = [self.answers(Trial(WINNER, everything)) for _ in range(candidates)]
         best = max(results, key=lambda found: sum(result.outcomes[0].score for result in found))
-        return original, Version("1.1", WINNER, {Split.TRAIN: best})
+        return original, EvaluatedCandidate("1.1", WINNER, {Split.TRAIN: best})
 
 
-def gained(original: Version, winner: Version) -> bool:
+def gained(original: EvaluatedCandidate, winner: EvaluatedCandidate) -> bool:
     """Whether the search would keep the winner."""
     old, new = (sum(r.rate or 0.0 for r in version.evidence(Split.TRAIN)) for version in (original, winner))
     return new > old
@@ -83,7 +87,7 @@ def confirmed(
     seed: int,
     candidates: int = 1,
     ceiling: int | None = None,
-    begun: Begun = Begun(0),  # noqa: B008  # frozen
+    begun: ConfirmationProgress = ConfirmationProgress(0),  # noqa: B008  # frozen
     alpha: float = SETTINGS.alpha,
     parts: int = 1,
     missing: float = 0.0,
@@ -96,9 +100,9 @@ def confirmed(
     original, winner = world.searched(candidates)
     if not gained(original, winner):
         return None, 0
-    purse = Purse(lambda: None if ceiling is None else ceiling - world.calls)
+    purse = CallBudget(lambda: None if ceiling is None else ceiling - world.calls)
     settings = replace(SETTINGS, alpha=alpha)
-    around = Surroundings(world, lambda requests: [], settings, Policies(), None, lambda: {}, purse)
-    group = Group((), tuple(world.cases))
-    first = first_sample(f"run {seed}", winner.overlay)
-    return Comparing(group, original, winner, around, first=first, begun=begun).run(), world.calls
+    around = RunContext(world, lambda requests: [], settings, SearchHooks(), None, lambda: {}, purse)
+    group = PromptGroup((), tuple(world.cases))
+    first = first_sample_number(f"run {seed}", winner.overlay)
+    return ConfirmationTest(group, original, winner, around, first=first, begun=begun).run(), world.calls

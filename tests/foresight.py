@@ -6,10 +6,10 @@ import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from pytest_promptopt.optimizer.candidates import Candidate, EvaluatedCandidate
+from pytest_promptopt.optimizer.halting import Phase
 from pytest_promptopt.records import Overlay, Split, pass_rate
-from pytest_promptopt.refine.attempts import Attempt, Version
-from pytest_promptopt.refine.halting import Phase
-from pytest_promptopt.refine.search import Search
+from pytest_promptopt.strategies.refine.search import RefineSearch
 
 
 @dataclass(frozen=True)
@@ -40,15 +40,15 @@ class Shown:
         return self.low - 1e-9 <= self.truth <= self.high + 1e-9
 
 
-def watching(truth: Callable[[Overlay], float]) -> tuple[type[Search], list[Shown]]:
+def watching(truth: Callable[[Overlay], float]) -> tuple[type[RefineSearch], list[Shown]]:
     """A search that notes what it shows, and the list where it does.
 
     :param truth: the rate of texts on all training cases.
     """
     seen: list[Shown] = []
 
-    class Watched(Search):
-        def finished(self, phase: Phase, attempts: Sequence[Attempt], best: Version) -> None:
+    class Watched(RefineSearch):
+        def finished(self, phase: Phase, attempts: Sequence[Candidate], best: EvaluatedCandidate) -> None:
             super().finished(phase, attempts, best)
             if best.id not in self.noted:
                 self.noted.add(best.id)
@@ -61,7 +61,7 @@ def watching(truth: Callable[[Overlay], float]) -> tuple[type[Search], list[Show
     return Watched, seen
 
 
-def _shown(best: Version, cases: int, truth: float) -> Shown:
+def _shown(best: EvaluatedCandidate, cases: int, truth: float) -> Shown:
     foresight = getattr(best, "foresight", None)
     if foresight is None:  # what was not run is taken to be as it was before
         standing = getattr(best, "standing", best.evidence)(Split.TRAIN)

@@ -22,8 +22,8 @@ from pytest_promptopt.journal import JournalError
 from pytest_promptopt.models.demo.feedback import is_feedback
 from pytest_promptopt.models.demo.optimizer import propose
 from pytest_promptopt.models.demo.target import answer
+from pytest_promptopt.optimizer.confirmation import FIRST_SAMPLE
 from pytest_promptopt.records import Message
-from pytest_promptopt.refine.confirmation import FIRST_SAMPLE
 from tests.wire import Body, WireServer
 
 PROMPT = "Sort the message into one of these: card_arrival, exchange_rate, pin_blocked.\n\n{{ message }}\n"

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from typing import NamedTuple
 
+from pytest_promptopt.optimizer.protocols import Trial
 from pytest_promptopt.records import CaseResult, Outcome, Request, Split
-from pytest_promptopt.refine.evaluator import Trial
 from pytest_promptopt.reports.optimization import heldout_verdict
 from tests.refine_world import HELDOUT, SETTINGS, TRAIN, VALIDATION, FakePrompt, Need, World
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pytest_promptopt.errors import ModelError
+from pytest_promptopt.optimizer.halting import HaltReason
+from pytest_promptopt.optimizer.protocols import StopRun, Trial
 from pytest_promptopt.records import Answer, CaseResult, Request, Role, Spend
-from pytest_promptopt.refine.evaluator import StopRun, Trial
-from pytest_promptopt.refine.halting import Halt
 from tests.noise_world import Noise, noisy_cases
 from tests.refine_world import Need, World
 from tests.rule_world import Rules, messages
@@ -52,7 +52,9 @@ class Paid(World):
 
     def _pay(self, role: Role) -> None:
         if self.remaining() <= self.kept:
-            raise StopRun(Halt.BUDGET, f"the ceiling of {self.ceiling} calls is reached, {self.kept} kept")
+            raise StopRun(
+                HaltReason.BUDGET, f"the ceiling of {self.ceiling} calls is reached, {self.kept} kept"
+            )
         self.made[role] += 1
 
 

@@ -10,6 +10,11 @@ from typing import Any
 
 from pytest_promptopt.errors import ModelError
 from pytest_promptopt.journal import Journal
+from pytest_promptopt.optimizer.call_budget import CallBudget
+from pytest_promptopt.optimizer.protocols import Trial
+from pytest_promptopt.optimizer.run import run_optimization
+from pytest_promptopt.optimizer.search_hooks import SearchHooks
+from pytest_promptopt.optimizer.strategy import Strategy
 from pytest_promptopt.records import (
     Answer,
     Call,
@@ -23,14 +28,9 @@ from pytest_promptopt.records import (
     Split,
     Status,
 )
-from pytest_promptopt.refine.evaluator import Trial
-from pytest_promptopt.refine.loop import run
-from pytest_promptopt.refine.policies import Policies
-from pytest_promptopt.refine.purse import Purse
-from pytest_promptopt.refine.search import Search
-from pytest_promptopt.refine.strategy import Strategy
 from pytest_promptopt.results import PromptResult, RunResult
 from pytest_promptopt.settings import Settings
+from pytest_promptopt.strategies.refine.search import RefineSearch
 
 TRAIN, VALIDATION, HELDOUT = Split.TRAIN, Split.VALIDATION, Split.HELDOUT
 
@@ -118,13 +118,13 @@ class World:
     kept: int = 0
     luck: bool = False
     error: BaseException = field(default_factory=KeyboardInterrupt)
-    policies: Policies = field(default_factory=Policies)
+    policies: SearchHooks = field(default_factory=SearchHooks)
     asked: list[list[Request]] = field(default_factory=list)
     evaluated: list[list[Trial]] = field(default_factory=list)
     fresh: list[list[Trial]] = field(default_factory=list)
     written: dict[str, str] = field(default_factory=dict)
     conflict: BaseException | None = None
-    strategy: Strategy = Search
+    strategy: Strategy = RefineSearch
 
     @property
     def cases(self) -> list[Case]:
@@ -178,7 +178,7 @@ class World:
         self.written[prompt.name] = text
 
     def run(self, *, journal: Journal | None = None, dry: bool = False, **settings: float | str) -> RunResult:
-        return run(
+        return run_optimization(
             self.prompts,
             self,
             self.ask,
@@ -187,7 +187,7 @@ class World:
             self.policies,
             spend=self.spend,
             write=None if dry else self.write,
-            purse=Purse(self.left, tell=self.keep),
+            purse=CallBudget(self.left, tell=self.keep),
             strategy=self.strategy,
         )
 

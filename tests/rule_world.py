@@ -15,9 +15,9 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 
+from pytest_promptopt.optimizer.halting import HaltReason, Phase
+from pytest_promptopt.optimizer.protocols import StopRun, Trial
 from pytest_promptopt.records import Answer, CaseResult, Outcome, Request, Role, Spend, Split
-from pytest_promptopt.refine.evaluator import StopRun, Trial
-from pytest_promptopt.refine.halting import Halt, Phase
 from tests.refine_world import TRAIN, VALIDATION, FakePrompt, Need, World, answer, new_prompt
 
 RULES = (
@@ -122,7 +122,7 @@ class Rules(World):
     def _result(self, text: str, need: Need) -> CaseResult:
         if (text, need.id) not in self.known:
             if self.calls >= self.budget - self.aside * (need.split is TRAIN):
-                raise StopRun(Halt.BUDGET, "no calls are left")
+                raise StopRun(HaltReason.BUDGET, "no calls are left")
             self.calls += 1
             self.known.add((text, need.id))
         return CaseResult(need.record(), (self._outcome(need, self.passes(text, need)),))

@@ -6,12 +6,12 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from pytest_promptopt.failures.answer_format import json_faults, strip_wrapping, wrapping, wrapping_around
 from pytest_promptopt.failures.differences import compact, quote, shorten
-from pytest_promptopt.failures.formats import dressing, json_faults, undress, wrapping
+from pytest_promptopt.failures.failure_context import FailureContext, first_line
+from pytest_promptopt.failures.label_vocabulary import MAX_SEARCHED, LabelVocabulary, fold, is_short
 from pytest_promptopt.failures.lookalikes import lookalike, plain
 from pytest_promptopt.failures.refusals import first_sentence, is_refusal, wants_refusal
-from pytest_promptopt.failures.subject import Subject, first_line
-from pytest_promptopt.failures.vocabulary import MAX_SEARCHED, Vocabulary, fold, is_short
 from pytest_promptopt.records import StopReason
 
 TRUNCATED = "truncated"
@@ -51,7 +51,7 @@ class Finding:
     size: tuple[float, float, str] | None = None
 
 
-def _stopped(subject: Subject) -> Finding | None:
+def _stopped(subject: FailureContext) -> Finding | None:
     reasons = [call.stop_reason for call in subject.calls]
     if StopReason.REFUSAL in reasons and not _expects_refusal(subject):
         return Finding(REFUSAL, ("the provider's stop reason is refusal",))
@@ -60,13 +60,13 @@ def _stopped(subject: Subject) -> Finding | None:
     return None
 
 
-def _refused(subject: Subject) -> Finding | None:
+def _refused(subject: FailureContext) -> Finding | None:
     if not is_refusal(subject.answer) or _expects_refusal(subject):
         return None
     return Finding(REFUSAL, (f"opens with {quote(first_sentence(subject.answer))}",))
 
 
-def _expects_refusal(subject: Subject) -> bool:
+def _expects_refusal(subject: FailureContext) -> bool:
     wanted = compact(subject.expected) if subject.operator == "==" else ""
     if subject.membership and subject.membership[0] == "in":
         wanted = subject.membership[1]
@@ -81,7 +81,7 @@ _CHOICES = re.compile(r"(?:'[^']*' in answer or )+'[^']*' in answer")
 _MARKUP = re.compile(r"\A(?:`{1,3}\w*|\*{1,2}|#{1,6} ?|\n+|[\"'{}\[\]<>]+)\Z")
 
 
-def _badly_formed(subject: Subject) -> Finding | None:
+def _badly_formed(subject: FailureContext) -> Finding | None:
     if subject.operator == "==":
         return _badly_formed_value(subject)
     if subject.operator in ("in", "not in"):
@@ -95,21 +95,21 @@ def _badly_formed(subject: Subject) -> Finding | None:
     return _unreadable(subject) if subject.calls else None
 
 
-def _badly_formed_member(subject: Subject) -> Finding | None:
+def _badly_formed_member(subject: FailureContext) -> Finding | None:
     operator, looked_for = subject.membership or ("", "")
     if operator == "not in" and _MARKUP.match(looked_for):
         return Finding(FORMAT, (f"{quote(looked_for)} in the answer",))
     if operator == "in" and looked_for.strip() and (sign := _is_there_otherwise(subject, looked_for)):
         return Finding(FORMAT, (sign,))
     allowed, answer = _allowed(subject), compact(subject.actual)
-    inside = allowed.find(undress(answer)[0])
-    signs = dressing(inside, answer) if inside else ()
+    inside = allowed.find(strip_wrapping(answer)[0])
+    signs = wrapping_around(inside, answer) if inside else ()
     if not signs and allowed and not is_short(answer):
         signs = ("prose around the value" if allowed.within(answer) else "prose instead of a label",)
     return Finding(FORMAT, signs) if signs else None
 
 
-def _is_there_otherwise(subject: Subject, looked_for: str) -> str:
+def _is_there_otherwise(subject: FailureContext, looked_for: str) -> str:
     """How the searched text holds `looked_for` all the same; empty when it does not."""
     if not (subject.failure.constraint or "").endswith(" in answer"):
         return ""
@@ -122,7 +122,7 @@ def _is_there_otherwise(subject: Subject, looked_for: str) -> str:
     return f"{quote(looked_for)} in characters that look the same" if same else ""
 
 
-def _unreadable(subject: Subject) -> Finding | None:
+def _unreadable(subject: FailureContext) -> Finding | None:
     """An exception that reading the answer raised, since it is not in the form that the test reads."""
     message = subject.failure.message
     if _NUMBER_ERROR.search(message):
@@ -133,7 +133,7 @@ def _unreadable(subject: Subject) -> Finding | None:
     return None
 
 
-def _badly_formed_value(subject: Subject) -> Finding | None:
+def _badly_formed_value(subject: FailureContext) -> Finding | None:
     if subject.changes is not None:
         if not subject.changes:
             return Finding(FORMAT, ("the same JSON written differently",))
@@ -154,33 +154,33 @@ def _badly_formed_value(subject: Subject) -> Finding | None:
         )
     if sign := lookalike(expected, actual):
         return Finding(FORMAT, (sign,))
-    signs = dressing(expected, actual) or wrapping(expected, actual, subject.vocabulary)
+    signs = wrapping_around(expected, actual) or wrapping(expected, actual, subject.vocabulary)
     if signs:
         return Finding(FORMAT, signs, pair=_inner_pair(expected, actual, subject.vocabulary))
-    value, signs = undress(actual)
+    value, signs = strip_wrapping(actual)
     other = subject.vocabulary.find(value)
     if other and signs:  # another label, and dressed: no answer in this form can pass
         return Finding(FORMAT, signs, pair=(expected, other))
     return None
 
 
-def _inner_pair(expected: str, actual: str, vocabulary: Vocabulary) -> tuple[str, str] | None:
+def _inner_pair(expected: str, actual: str, vocabulary: LabelVocabulary) -> tuple[str, str] | None:
     """The label inside a dressed answer, where it is one and the wrong one."""
     inside = vocabulary.within(actual)
     return (expected, inside[0]) if len(inside) == 1 and fold(inside[0]) != fold(expected) else None
 
 
-def _allowed(subject: Subject) -> Vocabulary:
+def _allowed(subject: FailureContext) -> LabelVocabulary:
     """The values of ``answer in ['billing', 'refunds']``, when that is the check that failed."""
     _, found, container = (subject.failure.constraint or "").partition(" in ")
     looked_for = subject.membership[1] if subject.membership else None
     elsewhere = looked_for is not None and fold(looked_for) not in fold(subject.answer[:MAX_SEARCHED])
     if subject.operator != "in" or container[:1] not in ("[", "(", "{") or not found or elsewhere:
-        return Vocabulary()
-    return Vocabulary.of(match[2] for match in re.finditer(r"(['\"])(.+?)\1", container))
+        return LabelVocabulary()
+    return LabelVocabulary.of(match[2] for match in re.finditer(r"(['\"])(.+?)\1", container))
 
 
-def _confused(subject: Subject) -> Finding | None:
+def _confused(subject: FailureContext) -> Finding | None:
     if subject.texts is None:
         return None
     expected, actual = (subject.vocabulary.find(text) for text in subject.texts)
@@ -191,7 +191,7 @@ def _confused(subject: Subject) -> Finding | None:
     )
 
 
-def _forbidden(subject: Subject) -> Finding | None:
+def _forbidden(subject: FailureContext) -> Finding | None:
     if subject.membership and subject.membership[0] == "not in":
         return Finding(FORBIDDEN, (quote(subject.membership[1]),))
     # Of `find(...) != -1` and of `is not None` nothing is forbidden that an answer could hold.
@@ -203,7 +203,7 @@ def _forbidden(subject: Subject) -> Finding | None:
     return None
 
 
-def _incomplete(subject: Subject) -> Finding | None:
+def _incomplete(subject: FailureContext) -> Finding | None:
     if subject.membership and subject.membership[0] == "in" and not _allowed(subject):
         return Finding(MISSING, (quote(subject.membership[1]),))
     if subject.kind == "KeyError" and subject.operator is None:
@@ -242,7 +242,7 @@ def _is_blank(value: object) -> bool:
     return value is None or (isinstance(value, (str, list, dict)) and not value)
 
 
-def _invented(subject: Subject) -> Finding | None:
+def _invented(subject: FailureContext) -> Finding | None:
     outside = re.search(r"(?P<value>'[^']*'|\"[^\"]*\") is not a valid \w+", subject.failure.message)
     if outside and not subject.asserted:  # an Enum
         return Finding(INVENTED, (quote(outside["value"][1:-1]),))
@@ -262,13 +262,13 @@ def _invented(subject: Subject) -> Finding | None:
         )
     closed = subject.vocabulary.complete  # else the answer may be what a case expects that nobody knows of
     if closed and subject.texts and subject.vocabulary.find(subject.texts[0]) and is_short(subject.texts[1]):
-        value = undress(subject.texts[1])[0] or subject.texts[1].strip()
+        value = strip_wrapping(subject.texts[1])[0] or subject.texts[1].strip()
         return Finding(INVENTED, (quote(value),), pair=(subject.texts[0], value))
     absent, added = subject.facts
     return Finding(INVENTED, _folded(map(quote, added))) if added and not absent else None
 
 
-def _wrong_length(subject: Subject) -> Finding | None:
+def _wrong_length(subject: FailureContext) -> Finding | None:
     size = _measured_length(subject)
     if size:
         return Finding(VERBOSE if subject.operator in ("<", "<=") else TERSE, size=size)
@@ -282,7 +282,7 @@ def _wrong_length(subject: Subject) -> Finding | None:
     return Finding(TERSE, size=(wanted, given, "words")) if wanted >= LENGTH_RATIO * given else None
 
 
-def _measured_length(subject: Subject) -> tuple[float, float, str] | None:
+def _measured_length(subject: FailureContext) -> tuple[float, float, str] | None:
     """(limit, length, unit) when the failed check bounds the length of the answer."""
     given = subject.actual
     if (
@@ -308,13 +308,13 @@ def _measured_length(subject: Subject) -> tuple[float, float, str] | None:
     )
 
 
-def _limit(subject: Subject, given: float) -> float | None:
+def _limit(subject: FailureContext, given: float) -> float | None:
     numbers = [float(text) for text in re.findall(r"-?\d+(?:\.\d+)?", subject.failure.constraint or "")]
     others = [number for number in numbers if number != given] or numbers
     return others[-1] if others else None
 
 
-def _differing(subject: Subject) -> Finding | None:
+def _differing(subject: FailureContext) -> Finding | None:
     if subject.changes:
         return Finding(
             WRONG, _folded(quote(change.field) for change in subject.changes if change.kind == "changed")
@@ -343,14 +343,14 @@ def _differing(subject: Subject) -> Finding | None:
     )
 
 
-def _gist_of(subject: Subject) -> str:
+def _gist_of(subject: FailureContext) -> str:
     """The check that does not hold, in words that fold."""
     if subject.operator in ("or", "matches", "!=", "is not", "not in") and subject.failure.constraint:
         return shorten(subject.failure.constraint, MAX_CONSTRAINT)
     return f"a check with {subject.operator}"
 
 
-def _other(subject: Subject) -> Finding:
+def _other(subject: FailureContext) -> Finding:
     place = f" at {subject.failure.where}" if subject.failure.where else ""
     told = first_line(subject.failure.constraint or subject.failure.message)
     return Finding(OTHER, (f"{subject.kind or 'failure'} {quote(told)}{place}",))
@@ -363,7 +363,7 @@ def _folded(signs: Iterable[str]) -> tuple[str, ...]:
 #: The most specific first. How the model stopped explains everything after it; a form that no test can read
 #: hides the value; a value from the label set says more than "wrong"; content is judged before length, since
 #: "too long" is what is left to say of an answer that says the right things; the last takes what is left.
-_RULES: tuple[Callable[[Subject], Finding | None], ...] = (
+_RULES: tuple[Callable[[FailureContext], Finding | None], ...] = (
     _stopped,
     _refused,
     _badly_formed,
@@ -376,7 +376,7 @@ _RULES: tuple[Callable[[Subject], Finding | None], ...] = (
 )
 
 
-def find(subject: Subject) -> Finding:
+def find(subject: FailureContext) -> Finding:
     """The one category of a failed case."""
     for rule in _RULES:
         finding = rule(subject)

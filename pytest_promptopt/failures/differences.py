@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pytest_promptopt.failures.lookalikes import lookalike
-from pytest_promptopt.failures.objects import shown, without_addresses
+from pytest_promptopt.failures.object_text import shown, without_addresses
 
 #: Characters of a quoted value inside a sentence: enough for a label or a short sentence, one terminal line.
 MAX_QUOTE = 80

@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 from statistics import median
 
 from pytest_promptopt.failures import categories
+from pytest_promptopt.failures.answer_format import SIGNS
 from pytest_promptopt.failures.differences import compact, quote
-from pytest_promptopt.failures.formats import SIGNS
-from pytest_promptopt.failures.groups import MAX_NAMED, MAX_SAMPLED, Group, Member
+from pytest_promptopt.failures.failure_context import MUST_HOLD, FailureContext, first_line
+from pytest_promptopt.failures.failure_groups import MAX_NAMED, MAX_SAMPLED, FailureGroup, Member
+from pytest_promptopt.failures.label_vocabulary import fold, listed, words
 from pytest_promptopt.failures.lookalikes import is_form, is_lookalike
-from pytest_promptopt.failures.subject import MUST_HOLD, Subject, first_line
-from pytest_promptopt.failures.vocabulary import fold, listed, words
 from pytest_promptopt.records import StopReason
 
 _LENGTH_TERMS = (
@@ -30,7 +30,7 @@ class Explanation:
     fix: str
 
 
-def explain(group: Group) -> Explanation:
+def explain(group: FailureGroup) -> Explanation:
     """`group` in words. A category of a custom hook is explained by what its differences share;
     cases that a hook put into a built-in category count there, and the others speak for it.
     """
@@ -44,7 +44,7 @@ def answers(count: int) -> str:
     return "1 answer" if count == 1 else f"{count} answers"
 
 
-def _explain_format(group: Group) -> Explanation:
+def _explain_format(group: FailureGroup) -> Explanation:
     sign, count = group.signs[0]
     member = group.with_sign(sign)[0]
     answer = compact(member.subject.actual) if member.subject.operator else member.subject.answer
@@ -65,7 +65,7 @@ def _explain_format(group: Group) -> Explanation:
     return Explanation(observed, cause, f"state the exact form: {_shape(member)}; never like {quote(answer)}")
 
 
-def _explain_lookalikes(group: Group, observed: str) -> Explanation:
+def _explain_lookalikes(group: FailureGroup, observed: str) -> Explanation:
     forms = sum(count for sign, count in group.signs if is_form(sign))
     others = [sign for sign, _ in group.signs if is_lookalike(sign) and not is_form(sign)]
     fixes = []
@@ -101,7 +101,7 @@ def _shape(member: Member) -> str:
     return f"nothing but what the test reads ({quote(check)})"
 
 
-def _explain_confusion(group: Group) -> Explanation:
+def _explain_confusion(group: FailureGroup) -> Explanation:
     expected, actual, count = group.confusion[0]
     back = next((row[2] for row in group.confusion if row[:2] == (actual, expected)), 0)
     involved = {label for row in group.confusion for label in row[:2]}
@@ -129,12 +129,12 @@ def _explain_confusion(group: Group) -> Explanation:
     return Explanation(observed, f"{cause}{both_ways}", fix)
 
 
-def _pairs(group: Group) -> str:
+def _pairs(group: FailureGroup) -> str:
     rows = [f"{quote(actual)} for {quote(expected)} ({count})" for expected, actual, count in group.confusion]
     return "answered " + listed(rows, MAX_NAMED)
 
 
-def _explain_length(group: Group) -> Explanation:
+def _explain_length(group: FailureGroup) -> Explanation:
     sizes = [member.finding.size for member in group.members if member.finding.size]
     unit = Counter(size[2] for size in sizes).most_common(1)[0][0]
     wanted = [size[0] for size in sizes if size[2] == unit]
@@ -155,7 +155,7 @@ def _explain_length(group: Group) -> Explanation:
     return Explanation(observed, cause, f"ask for at least {low:g} {unit}, and say what has to be covered")
 
 
-def _explain_missing(group: Group) -> Explanation:
+def _explain_missing(group: FailureGroup) -> Explanation:
     sign, count = group.signs[0]
     name = sign.partition('"')[2].rpartition('"')[0].rpartition(".")[2]
     held = sum(fold(name) in fold(member.input_text[:5_000]) for member in group.with_sign(sign))
@@ -171,7 +171,7 @@ def _explain_missing(group: Group) -> Explanation:
     return Explanation(observed, cause, f"require in every such answer: {group.named()}{shown}")
 
 
-def _explain_forbidden(group: Group) -> Explanation:
+def _explain_forbidden(group: FailureGroup) -> Explanation:
     sign, count = group.signs[0]
     cause = group.by_prose(
         (sign.strip('"'),),
@@ -183,7 +183,7 @@ def _explain_forbidden(group: Group) -> Explanation:
     return Explanation(observed, cause, f"rule out by name: {group.named()}")
 
 
-def _explain_invented(group: Group) -> Explanation:
+def _explain_invented(group: FailureGroup) -> Explanation:
     sign, count = group.signs[0]
     vocabulary = group.with_sign(sign)[0].subject.vocabulary
     if group.confusion and vocabulary:
@@ -209,7 +209,7 @@ def _explain_invented(group: Group) -> Explanation:
     return Explanation(observed, cause, f"allow only what the input says; nothing like {group.named()}")
 
 
-def _explain_wrong(group: Group) -> Explanation:
+def _explain_wrong(group: FailureGroup) -> Explanation:
     sign, count = group.signs[0]
     fields = _changed_fields(group)
     shown = fields.get(sign) or [_gist(group.with_sign(sign)[0].subject)]
@@ -232,7 +232,7 @@ def _explain_wrong(group: Group) -> Explanation:
     return Explanation(f"{observed}; e.g. {shown[0]}", cause, fix)
 
 
-def _overlap(group: Group) -> str:
+def _overlap(group: FailureGroup) -> str:
     """How much of the expected texts the answers hold."""
     texts = [member.subject.texts for member in group.members[:MAX_SAMPLED] if member.subject.texts]
     shares = [len(set(words(one)) & set(words(two))) / max(len(set(words(one))), 1) for one, two in texts]
@@ -241,7 +241,7 @@ def _overlap(group: Group) -> str:
     return f"another text: the answers hold {median(shares):.0%} of the expected words (median)"
 
 
-def _changed_fields(group: Group) -> dict[str, list[str]]:
+def _changed_fields(group: FailureGroup) -> dict[str, list[str]]:
     """Field -> the first few lines of what was expected and given there."""
     fields: dict[str, list[str]] = {}
     for member in group.members[:MAX_SAMPLED]:
@@ -252,7 +252,7 @@ def _changed_fields(group: Group) -> dict[str, list[str]]:
     return fields
 
 
-def _explain_refusal(group: Group) -> Explanation:
+def _explain_refusal(group: FailureGroup) -> Explanation:
     shared = group.telling()
     inputs = f"their inputs share {shared}" if shared else f"e.g. on {quote(group.members[0].input_text)}"
     cause = group.by_prose(
@@ -270,7 +270,7 @@ def _explain_refusal(group: Group) -> Explanation:
     )
 
 
-def _explain_truncated(group: Group) -> Explanation:
+def _explain_truncated(group: FailureGroup) -> Explanation:
     cut = [
         call for m in group.members for call in m.subject.calls if call.stop_reason == StopReason.MAX_TOKENS
     ]
@@ -297,7 +297,7 @@ def _explain_truncated(group: Group) -> Explanation:
     )
 
 
-def _explain_other(group: Group) -> Explanation:
+def _explain_other(group: FailureGroup) -> Explanation:
     lines = Counter(_gist(member.subject) for member in group.members)
     most = [f"{line} ({count})" for line, count in lines.most_common()]
     places = Counter(member.subject.failure.where for member in group.members if member.subject.failure.where)
@@ -323,11 +323,11 @@ def _remedy(gist: str) -> str:
     return f"have answers that do not lead to: {gist}"
 
 
-def _gist(subject: Subject) -> str:
+def _gist(subject: FailureContext) -> str:
     return (subject.difference() or (first_line(subject.message),))[0]
 
 
-_EXPLAINERS: dict[str, Callable[[Group], Explanation]] = {
+_EXPLAINERS: dict[str, Callable[[FailureGroup], Explanation]] = {
     categories.FORMAT: _explain_format,
     categories.CONFUSION: _explain_confusion,
     categories.VERBOSE: _explain_length,

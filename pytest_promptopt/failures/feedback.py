@@ -8,14 +8,14 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from pytest_promptopt.failures.answer_format import strip_wrapping
 from pytest_promptopt.failures.categories import find
 from pytest_promptopt.failures.differences import compact, shorten
 from pytest_promptopt.failures.explanations import explain
-from pytest_promptopt.failures.formats import undress
-from pytest_promptopt.failures.groups import Background, Group, Member
+from pytest_promptopt.failures.failure_context import FailureContext, failure_context_of
+from pytest_promptopt.failures.failure_groups import Background, FailureGroup, Member
+from pytest_promptopt.failures.label_vocabulary import LabelVocabulary, PromptBody, closed_set, words
 from pytest_promptopt.failures.lookalikes import lookalike
-from pytest_promptopt.failures.subject import Subject, subject_of
-from pytest_promptopt.failures.vocabulary import Prose, Vocabulary, closed_set, words
 from pytest_promptopt.records import CaseResult, Outcome, Status
 
 
@@ -111,7 +111,9 @@ def describe(
     for result, outcome in failing:
         if outcome is None:
             continue
-        subject = subject_of(outcome, prompt=prompt, prose=text, vocabulary=vocabularies[result.case.prompts])
+        subject = failure_context_of(
+            outcome, prompt=prompt, prose=text, vocabulary=vocabularies[result.case.prompts]
+        )
         subject = replace(subject, case=result.case.id)
         finding = find(subject)
         case = _chosen(_failed_case(subject, finding.category, result), custom)
@@ -119,7 +121,7 @@ def describe(
         members[case.category].append(Member(subject, finding))
     counts, inputs = _word_counts(results, prompt)
     background = Background(text, len(failed), counts, inputs)
-    groups = [Group(name, tuple(group), background, len(group)) for name, group in members.items()]
+    groups = [FailureGroup(name, tuple(group), background, len(group)) for name, group in members.items()]
     return Feedback(
         total=sum(bool(result.counted) for result in results),
         failing=len(failed),
@@ -130,7 +132,7 @@ def describe(
     )
 
 
-def _prose(text: str, results: Sequence[CaseResult], prompt: str | None) -> Prose:
+def _prose(text: str, results: Sequence[CaseResult], prompt: str | None) -> PromptBody:
     """The prompt with what every case puts into it; without calls of ours that is not known."""
     calls = [
         call
@@ -140,17 +142,17 @@ def _prose(text: str, results: Sequence[CaseResult], prompt: str | None) -> Pros
         if prompt is None or call.prompt == prompt
     ]
     if not calls:
-        return Prose(text, open=_PLACEHOLDER.search(text) is not None)
+        return PromptBody(text, open=_PLACEHOLDER.search(text) is not None)
     first, *others = (call.variables for call in calls)
     given = {
         name: compact(value)
         for name, value in first.items()
         if others and all(each.get(name) == value for each in others)
     }
-    return Prose(text, given)
+    return PromptBody(text, given)
 
 
-def _category(group: Group) -> Category:
+def _category(group: FailureGroup) -> Category:
     explanation = explain(group)
     return Category(
         name=group.name,
@@ -164,7 +166,7 @@ def _category(group: Group) -> Category:
     )
 
 
-def _failed_case(subject: Subject, category: str, result: CaseResult) -> FailedCase:
+def _failed_case(subject: FailureContext, category: str, result: CaseResult) -> FailedCase:
     difference = subject.difference()
     failed = sum(outcome.status is Status.FAILED for outcome in result.outcomes)
     if failed < len(result.counted):
@@ -204,7 +206,7 @@ def _says_the_same(answer: str, actual: str) -> bool:
     return one == two
 
 
-def _compared(subject: Subject) -> object:
+def _compared(subject: FailureContext) -> object:
     """The side as the test had it: JSON text stays the text that the model wrote."""
     return subject.failure.actual if subject.failure.operator == "==" else subject.actual
 
@@ -218,7 +220,7 @@ def _chosen(case: FailedCase, custom: Categorize | None) -> FailedCase:
     return replace(case, category=name.strip())
 
 
-def _vocabularies(results: Sequence[CaseResult], prose: Prose) -> dict[tuple[str, ...], Vocabulary]:
+def _vocabularies(results: Sequence[CaseResult], prose: PromptBody) -> dict[tuple[str, ...], LabelVocabulary]:
     """prompts of a case -> the closed set of labels that cases of these prompts expect.
 
     A passing case is heard when a case of the same test function fails on an expected text. Its answer is no
@@ -251,7 +253,7 @@ def _label_pair(outcome: Outcome | None) -> tuple[str, str] | None:
     sides = failure.expected, failure.actual
     if any(isinstance(side, (dict, list, bool, type(None))) for side in sides):
         return None
-    return compact(sides[0]).strip(), undress(compact(sides[1]))[0]
+    return compact(sides[0]).strip(), strip_wrapping(compact(sides[1]))[0]
 
 
 def _function(result: CaseResult) -> str:

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_promptopt.captured import time
 from pytest_promptopt.errors import ErrorKind, ModelError
-from pytest_promptopt.models.background import aside
-from pytest_promptopt.models.descriptors import exhausted
-from pytest_promptopt.models.limits import claude_limit, cut_short, explained
-from pytest_promptopt.models.looped import asyncio
+from pytest_promptopt.models.answer_limits import claude_limit, cut_short, explained
+from pytest_promptopt.models.answer_validation import usage_of
+from pytest_promptopt.models.captured_asyncio import asyncio
+from pytest_promptopt.models.event_loop_thread import aside
+from pytest_promptopt.models.file_descriptors import exhausted
 from pytest_promptopt.models.prices import claude_price
-from pytest_promptopt.models.redact import learn_headers, redact
-from pytest_promptopt.models.retry import kind_of, retry_after
-from pytest_promptopt.models.schemas import CLAUDE, NotStrict, strict
-from pytest_promptopt.models.soundness import usage_of
+from pytest_promptopt.models.retry_policy import kind_of, retry_after
+from pytest_promptopt.models.secret_redaction import learn_headers, redact
+from pytest_promptopt.models.strict_schemas import CLAUDE, NotStrict, strict
 from pytest_promptopt.records import SPELLED, Answer, Request, StopReason, Usage
 
 if TYPE_CHECKING:

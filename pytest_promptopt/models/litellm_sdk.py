@@ -14,18 +14,18 @@ from dataclasses import replace
 from functools import cache
 from typing import Any
 
-from pytest_promptopt.budget import Price
+from pytest_promptopt.budget.ledger import Price
 from pytest_promptopt.captured import time
 from pytest_promptopt.errors import ErrorKind, ModelError
-from pytest_promptopt.models.background import aside
-from pytest_promptopt.models.descriptors import exhausted
-from pytest_promptopt.models.looped import asyncio
-from pytest_promptopt.models.redact import redact
-from pytest_promptopt.models.retry import kind_of, retry_after
-from pytest_promptopt.models.schemas import OPENAI, NotStrict, strict
-from pytest_promptopt.models.soundness import usage_of
+from pytest_promptopt.models.answer_validation import usage_of
+from pytest_promptopt.models.captured_asyncio import asyncio
+from pytest_promptopt.models.event_loop_thread import aside
+from pytest_promptopt.models.file_descriptors import exhausted
+from pytest_promptopt.models.retry_policy import kind_of, retry_after
+from pytest_promptopt.models.secret_redaction import redact
+from pytest_promptopt.models.strict_schemas import OPENAI, NotStrict, strict
 from pytest_promptopt.models.thinking import without_thinking
-from pytest_promptopt.models.unsent import unsent
+from pytest_promptopt.models.unsent_errors import unsent
 from pytest_promptopt.records import SPELLED, Answer, Request, StopReason, Usage
 
 #: Without these its import asks a code host for prices (and goes on asking in a thread) and loads a .env.

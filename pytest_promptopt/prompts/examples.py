@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import chain, groupby
 
-from pytest_promptopt.prompts.invisible import invisible_places
+from pytest_promptopt.prompts.invisible_characters import invisible_places
 from pytest_promptopt.prompts.templates import (
     EXAMPLES_BEGIN,
     EXAMPLES_END,

@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 
 from pytest_promptopt.errors import PromptFileError, RenderError, SettingsError
-from pytest_promptopt.prompts.candidates import added_code, added_variables, length_limit
+from pytest_promptopt.prompts.candidate_rules import added_code, added_variables, length_limit
 from pytest_promptopt.prompts.examples import flaw, without_examples
 from pytest_promptopt.prompts.frontmatter import FrontMatter
 from pytest_promptopt.prompts.layout import MAX_FILE_BYTES, Layout, unify_newlines

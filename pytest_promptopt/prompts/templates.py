@@ -76,7 +76,7 @@ class Template:
     def __init__(self, source: str, *, name: str, line: int) -> None:
         from jinja2 import TemplateSyntaxError, meta, nodes
 
-        from pytest_promptopt.prompts.needs import needed
+        from pytest_promptopt.prompts.required_variables import needed
         from pytest_promptopt.prompts.sandbox import with_limits
 
         self._name = name

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pytest_promptopt.errors import PromptConflictError, PromptFileError
-from pytest_promptopt.home import sync_folder
+from pytest_promptopt.project_dir import sync_folder
 from pytest_promptopt.prompts.files import PromptFile
 
 #: A name in a folder has no more, on nearly every file system.

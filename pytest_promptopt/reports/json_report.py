@@ -79,10 +79,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_promptopt.errors import SettingsError
-from pytest_promptopt.evidence import sign_test, wilson
+from pytest_promptopt.optimizer.flaky_cases import flaky_cases
 from pytest_promptopt.records import CaseResult, Spend, Status
-from pytest_promptopt.refine.flaky import flaky
 from pytest_promptopt.results import Iteration, PromptCheck, PromptResult, RunResult, SplitScore
+from pytest_promptopt.statistics import sign_test, wilson
 
 if TYPE_CHECKING:
     from pytest_promptopt.failures import Feedback
@@ -168,7 +168,7 @@ def _result(result: CaseResult, prompt: str, category: str | None) -> dict[str, 
         "rate": result.rate,
         "samples": len(result.outcomes),
         "counted": len(result.counted),
-        "flaky": bool(flaky([result])),
+        "flaky": bool(flaky_cases([result])),
         "category": category,
         "expected": failure and failure.expected,
         "actual": failure and failure.actual,

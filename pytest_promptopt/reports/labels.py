@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from pytest_promptopt.refine.labels import told_instead
+from pytest_promptopt.optimizer.label_rates import told_instead
 from pytest_promptopt.reports.lines import DIM, Line
 from pytest_promptopt.reports.wording import excerpt, table
 from pytest_promptopt.results import LabelScore, PromptResult

@@ -6,7 +6,6 @@ import textwrap
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
-from pytest_promptopt.evidence import sign_test, small_split, wilson
 from pytest_promptopt.prompts import unified_diff
 from pytest_promptopt.records import Spend, Split
 from pytest_promptopt.reports.labels import label_table, same_answers
@@ -26,13 +25,14 @@ from pytest_promptopt.reports.lines import (
 from pytest_promptopt.reports.wording import cost, duration, excerpt, percent, plural, printable, table
 from pytest_promptopt.results import (
     CandidateResult,
+    CatchUp,
     Confirmation,
     Iteration,
-    MadeUp,
     PromptResult,
     RunResult,
     SplitScore,
 )
+from pytest_promptopt.statistics import sign_test, small_split, wilson
 
 #: Lines of a diff shown, and the longest: most of a prompt may stand on one.
 MAX_DIFF_LINES = 40
@@ -234,7 +234,7 @@ def _evidence(prompt: PromptResult, run: RunResult, alpha: float, width: int) ->
         yield from _wrapped(f"          {text}", width, WARN)
 
 
-def _made_up(found: MadeUp) -> Line:
+def _made_up(found: CatchUp) -> Line:
     """``made up:  17 cases made up: 98.6% (1 fails; 17 calls)``: the search had spared them."""
     fail = "1 fails" if found.failing == 1 else f"{found.failing} fail"
     counts = f"{fail}; {plural(found.calls, 'call')}"

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from pytest_promptopt.failures.categories import CONFUSION
+from pytest_promptopt.optimizer.flaky_cases import flaky_cases
 from pytest_promptopt.records import Status
-from pytest_promptopt.refine.flaky import flaky
 from pytest_promptopt.reports.comparison import comparison_summary
 from pytest_promptopt.reports.lines import (
     BAD,
@@ -166,7 +166,7 @@ def _value(value: object) -> str:
 
 
 def _flaky(check: PromptCheck, told: Mapping[str, str]) -> Iterator[Line]:
-    noisy = [case.case for case in flaky(check.results)]
+    noisy = [case.case for case in flaky_cases(check.results)]
     if noisy:
         yield Line()
         yield Line(f"  flaky: {plural(len(noisy), 'case')} both passed and failed under this very text", WARN)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 
 from pytest_promptopt.records import Spend
-from pytest_promptopt.results import MadeUp
+from pytest_promptopt.results import CatchUp
 
 # Colors; controls besides tab and line end; separators of lines; turns of the direction; half characters;
 # characters that nobody sees.
@@ -53,7 +53,7 @@ def plural(count: int, noun: str, /) -> str:
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
-def made_up(found: MadeUp) -> str:
+def made_up(found: CatchUp) -> str:
     """``17 cases made up: 98.6% (1 fails; 17 calls)``: the search had spared them."""
     fail = f"{found.failing} fails" if found.failing == 1 else f"{found.failing:,} fail"
     counts = f"{fail}; {plural(found.calls, 'call')}"

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from pytest_promptopt.journal import FILE_NAME, JournalError
+from pytest_promptopt.optimizer.base_search import SEARCHED
+from pytest_promptopt.optimizer.confirmation import ConfirmationProgress, EarlierRuns
+from pytest_promptopt.optimizer.prompt_groups import PromptGroup
+from pytest_promptopt.optimizer.verdict_model import RATES, Taught, taught_in, told_by
 from pytest_promptopt.records import Split
-from pytest_promptopt.refine.confirmation import Begun, History
-from pytest_promptopt.refine.frame import SEARCHED
-from pytest_promptopt.refine.groups import Group
-from pytest_promptopt.refine.posterior import RATES, Taught, taught_in, told_by
 from pytest_promptopt.runs.fingerprint import same_search
 from pytest_promptopt.runs.past import PastRun, folders
 
@@ -75,9 +75,9 @@ class Histories:
         self._past = past
         self._learn = learn
 
-    def __call__(self, group: Group) -> History:
+    def __call__(self, group: PromptGroup) -> EarlierRuns:
         names = {prompt.name for prompt in group.prompts}
-        return History(
+        return EarlierRuns(
             confirmations=self._count("confirmation", names, group.ids(*SEARCHED)),
             heldout=self._count("heldout", names, group.ids(Split.HELDOUT)),
             begun=dict(_begun(self._past, names)),
@@ -107,10 +107,10 @@ def _told_then(run: PastRun, key: str) -> Taught:
     return {}
 
 
-def _begun(past: PastRun | None, names: Collection[str]) -> Iterator[tuple[int, Begun]]:
+def _begun(past: PastRun | None, names: Collection[str]) -> Iterator[tuple[int, ConfirmationProgress]]:
     for event in past.events if past else ():
         if event.event == "confirming" and not names.isdisjoint(event.data["prompts"]):  # type: ignore[attr-defined]
-            yield event.data["sample"], Begun(event.data["limit"], tuple(event.data["looked"]))
+            yield event.data["sample"], ConfirmationProgress(event.data["limit"], tuple(event.data["looked"]))
 
 
 def _read(folder: Path, now: Mapping[str, Any]) -> tuple[list[Asked], dict[About, Taught]]:

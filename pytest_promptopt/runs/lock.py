@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_promptopt.errors import SettingsError
-from pytest_promptopt.home import alive, ensure_home
+from pytest_promptopt.project_dir import alive, ensure_home
 
 
 class RunLock:

@@ -12,15 +12,15 @@ from typing import Any
 
 from pytest_promptopt.errors import ErrorKind, ModelError, SettingsError
 from pytest_promptopt.journal import FILE_NAME, Event, JournalError, read
-from pytest_promptopt.models.caller import Remembered
+from pytest_promptopt.models.client import RecordedCall
+from pytest_promptopt.optimizer.halting import HaltReason
 from pytest_promptopt.records import Answer, Role, Spend
-from pytest_promptopt.refine.halting import Halt
 
 #: The first event of every journal, and the one that each continuation begins with.
 OPENED, RESUMED = "opened", "resumed"
 
 #: A search that one of these ended may go on: with a higher ceiling, a working key, a mended hook.
-_GOES_ON = (Halt.BUDGET, Halt.REFUSED, Halt.ERROR)
+_GOES_ON = (HaltReason.BUDGET, HaltReason.REFUSED, HaltReason.ERROR)
 
 #: These say that it ended, and decide nothing.
 _ENDINGS = ("stop", "learned", "end", RESUMED)
@@ -113,13 +113,13 @@ class PastRun:
                 break
         return ceiling
 
-    def known(self) -> dict[str, Remembered]:
+    def known(self) -> dict[str, RecordedCall]:
         """By key: every answer that it paid for or took from the cache, and errors that a decision stands on.
 
         An error after the last decision is left out, so that its request is sent again.
         """
-        found: dict[str, Remembered] = {}
-        undecided: dict[str, Remembered] = {}
+        found: dict[str, RecordedCall] = {}
+        undecided: dict[str, RecordedCall] = {}
         for event in self.events:
             if event.event not in _ANSWERS:
                 if event.event not in _ENDINGS:
@@ -135,17 +135,17 @@ class PastRun:
                 undecided[key] = end
         return found
 
-    def _end_of(self, event: Event) -> Remembered | None:
+    def _end_of(self, event: Event) -> RecordedCall | None:
         data = event.data
         try:
             calls = Spend(*data["spend"]).calls if event.event == "call" else 0
             if data["answer"] is not None:
-                return Remembered(Answer.from_json(data["answer"]), calls)
+                return RecordedCall(Answer.from_json(data["answer"]), calls)
             error = ModelError(ErrorKind(data["kind"]), data["error"], model=data["model"])
         except (KeyError, TypeError, ValueError) as problem:
             where = f"{self.folder / FILE_NAME}:{event.seq}"
             raise JournalError(f"{where}: not a call of this version: {problem!r}") from None
-        return None if error.stops_run or error.kind in _PASSING else Remembered(error, calls)
+        return None if error.stops_run or error.kind in _PASSING else RecordedCall(error, calls)
 
     def spend(self) -> dict[Role, Spend]:
         """What its calls were charged, by role."""

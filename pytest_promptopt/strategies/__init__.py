@@ -7,17 +7,17 @@ import importlib.util
 from collections.abc import Mapping
 
 from pytest_promptopt.errors import SettingsError
-from pytest_promptopt.refine.search import Search
-from pytest_promptopt.refine.strategy import Strategy
+from pytest_promptopt.optimizer.strategy import Strategy
 from pytest_promptopt.strategies.evolve import Evolve
 from pytest_promptopt.strategies.hybrid import Hybrid
+from pytest_promptopt.strategies.refine.search import RefineSearch
 
-BUILT_IN: Mapping[str, Strategy] = {"refine": Search, "evolve": Evolve, "hybrid": Hybrid}
+BUILT_IN: Mapping[str, Strategy] = {"refine": RefineSearch, "evolve": Evolve, "hybrid": Hybrid}
 
 #: Engines of other libraries: the packages that they need, and where the adapter is.
 PEERS: Mapping[str, tuple[tuple[str, ...], str, str]] = {
-    "gepa": (("gepa",), "pytest_promptopt.strategies.gepa_engine", "Gepa"),
-    "dspy-miprov2": (("dspy", "optuna"), "pytest_promptopt.strategies.miprov2", "Miprov2"),
+    "gepa": (("gepa",), "pytest_promptopt.strategies.external.gepa_engine", "Gepa"),
+    "dspy-miprov2": (("dspy", "optuna"), "pytest_promptopt.strategies.external.miprov2", "Miprov2"),
 }
 
 

@@ -8,18 +8,18 @@ from dataclasses import replace
 from pytest_promptopt.captured import time
 from pytest_promptopt.errors import PromptoptError
 from pytest_promptopt.journal import Journal
+from pytest_promptopt.optimizer import run
+from pytest_promptopt.optimizer.call_budget import CallBudget
+from pytest_promptopt.optimizer.confirmation import EarlierRuns
+from pytest_promptopt.optimizer.prompt_groups import PromptGroup
+from pytest_promptopt.optimizer.proposal.proposer import Ask
+from pytest_promptopt.optimizer.protocols import Evaluator, Prompt
+from pytest_promptopt.optimizer.search_hooks import SearchHooks
+from pytest_promptopt.optimizer.strategy import Strategy
 from pytest_promptopt.records import Role, Spend
-from pytest_promptopt.refine import loop
-from pytest_promptopt.refine.confirmation import History
-from pytest_promptopt.refine.evaluator import Evaluator, Prompt
-from pytest_promptopt.refine.groups import Group
-from pytest_promptopt.refine.policies import Policies
-from pytest_promptopt.refine.proposer import Ask
-from pytest_promptopt.refine.purse import Purse
-from pytest_promptopt.refine.strategy import Strategy
 from pytest_promptopt.results import RunResult
 from pytest_promptopt.settings import Settings
-from pytest_promptopt.strategies.tab import Tab
+from pytest_promptopt.strategies.metered_evaluator import MeteredEvaluator
 
 
 def shared(settings: Settings) -> Settings:
@@ -40,10 +40,10 @@ def compare(
     evaluator: Evaluator,
     ask: Ask,
     settings: Settings,
-    policies: Policies,
+    policies: SearchHooks,
     *,
     heldout: Collection[str],
-    history: Callable[[Group], History],
+    history: Callable[[PromptGroup], EarlierRuns],
     open_journal: Callable[[str], Journal | None],
     spend: Callable[[], Mapping[Role, Spend]],
 ) -> RunResult:
@@ -68,7 +68,7 @@ def compare(
                 raise
             errors.append(f"strategy {name} was not begun: {error}")
             break
-        tab = Tab(
+        tab = MeteredEvaluator(
             evaluator,
             ask,
             max_calls=own.max_calls,
@@ -77,7 +77,7 @@ def compare(
             max_time=own.max_time,
         )
         runs.append(
-            loop.run(
+            run.run_optimization(
                 prompts,
                 tab,
                 tab.ask,
@@ -85,7 +85,7 @@ def compare(
                 journal,
                 policies,
                 spend=tab.spend,
-                purse=Purse(tab.left, tell=tab.set_aside),
+                purse=CallBudget(tab.left, tell=tab.set_aside),
                 write=None,
                 strategy=strategy,
                 heldout=heldout,

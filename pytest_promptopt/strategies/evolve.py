@@ -11,24 +11,24 @@ import random
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
+from pytest_promptopt.optimizer.acceptance import compare
+from pytest_promptopt.optimizer.base_search import BaseSearch
+from pytest_promptopt.optimizer.candidates import ACCEPTED, REJECTED, Candidate, EvaluatedCandidate
+from pytest_promptopt.optimizer.context import RunContext
+from pytest_promptopt.optimizer.halting import Phase, Stop
+from pytest_promptopt.optimizer.prompt_groups import PromptGroup
+from pytest_promptopt.optimizer.proposal.briefs import Briefing
+from pytest_promptopt.optimizer.proposal.proposer import ProposalRequest
+from pytest_promptopt.optimizer.proposal.requests import Brief
+from pytest_promptopt.optimizer.verdict_model import Kind
 from pytest_promptopt.records import Split, pass_rate
-from pytest_promptopt.refine.acceptance import compare
-from pytest_promptopt.refine.attempts import ACCEPTED, REJECTED, Attempt, Version
-from pytest_promptopt.refine.briefs import Briefing
-from pytest_promptopt.refine.frame import SearchFrame
-from pytest_promptopt.refine.groups import Group
-from pytest_promptopt.refine.halting import Phase, Stop
-from pytest_promptopt.refine.posterior import Kind
-from pytest_promptopt.refine.proposer import Wanted
-from pytest_promptopt.refine.requests import Brief
-from pytest_promptopt.refine.surroundings import Surroundings
-from pytest_promptopt.strategies.front import complementary, draw, front, members
+from pytest_promptopt.strategies.pareto import complementary, draw, front, members
 
 #: Versions, once the best, that validation cases decide between at the end: the last may be overfitted.
 FINALISTS = 3
 
 
-class Evolve(SearchFrame):
+class Evolve(BaseSearch):
     """Generations of `settings.candidates` children; an iteration is a generation.
 
     From the second generation on one child is a crossover, if two survivors pass different cases.
@@ -36,15 +36,15 @@ class Evolve(SearchFrame):
     :param generations: at most; None for no other limit than the halting rules.
     """
 
-    def __init__(self, group: Group, around: Surroundings, *, generations: int | None = None) -> None:
+    def __init__(self, group: PromptGroup, around: RunContext, *, generations: int | None = None) -> None:
         super().__init__(group, around)
         self._generations = generations
         self._rng = random.Random(f"{around.settings.seed}-evolve")
         self._briefing = Briefing(group, around.settings, around.policies)
         self._asked = 0
-        self._population: list[Version] = []
+        self._population: list[EvaluatedCandidate] = []
         #: Every version that was the best at some time, the original first.
-        self.bests: list[Version] = []
+        self.bests: list[EvaluatedCandidate] = []
 
     def search(self) -> Stop:
         self._population = self.bests = [self.original]
@@ -54,7 +54,7 @@ class Evolve(SearchFrame):
             self._generation()
         return stop
 
-    def finalists(self) -> Sequence[Version]:
+    def finalists(self) -> Sequence[EvaluatedCandidate]:
         return self.bests[: -FINALISTS - 1 : -1]
 
     def _generation(self) -> None:
@@ -62,8 +62,8 @@ class Evolve(SearchFrame):
         number = len(self.iterations) + 1
         leaders = front(self._population, self._fitness)
         pair = complementary(members(leaders, self.best), self._rng) if self._crossing() else None
-        attempts: list[Attempt] = []
-        parents: list[Version] = []
+        attempts: list[Candidate] = []
+        parents: list[EvaluatedCandidate] = []
         if pair is not None and (crossed := self._crossed(f"{number}.1", *pair)):
             attempts, parents = [crossed], [pair[0]]
         count = self.around.settings.candidates - len(attempts)
@@ -83,10 +83,10 @@ class Evolve(SearchFrame):
         return made > 0 and (self.around.settings.candidates > 1 or made % 2 == 1)
 
     def _mutated(
-        self, number: int, drawn: Sequence[Version], *, first: int
-    ) -> Iterator[tuple[Attempt, Version]]:
+        self, number: int, drawn: Sequence[EvaluatedCandidate], *, first: int
+    ) -> Iterator[tuple[Candidate, EvaluatedCandidate]]:
         """Children with their parents: those of one parent are written against different failing cases."""
-        couples: list[tuple[Brief, Version]] = []
+        couples: list[tuple[Brief, EvaluatedCandidate]] = []
         for id, count in Counter(parent.id for parent in drawn).items():
             parent = next(each for each in drawn if each.id == id)
             self._asked += 1
@@ -94,13 +94,15 @@ class Evolve(SearchFrame):
             couples += [(brief, parent) for brief in briefs[:count]]
         if not couples:
             return
-        wanted = Wanted(tuple(brief for brief, _ in couples), self.around.settings.optimizer_model, number)
+        wanted = ProposalRequest(
+            tuple(brief for brief, _ in couples), self.around.settings.optimizer_model, number
+        )
         replies = self.around.policies.propose(wanted, self.around.ask)
         for position, ((brief, parent), reply) in enumerate(zip(couples, replies, strict=True), first):
-            attempt = Attempt(f"{number}.{position}", (brief.prompt.name,), brief.direction)
+            attempt = Candidate(f"{number}.{position}", (brief.prompt.name,), brief.direction)
             yield self.checked(attempt, parent, {brief.prompt.name: reply}), parent
 
-    def _crossed(self, id: str, one: Version, two: Version) -> Attempt | None:
+    def _crossed(self, id: str, one: EvaluatedCandidate, two: EvaluatedCandidate) -> Candidate | None:
         """A child that is to do what both parents do; None where nobody merges."""
         merge = self.around.policies.merge
         if merge is None:
@@ -110,18 +112,18 @@ class Evolve(SearchFrame):
         wanted = [self._briefing.merging(prompt, self.original, parts, number) for prompt in prompts]
         replies = merge(wanted, self.around.ask)
         named = tuple(prompt.name for prompt in prompts)
-        attempt = Attempt(id, named, f"Do what {one.id} and {two.id} do.", kind=Kind.MERGE)
+        attempt = Candidate(id, named, f"Do what {one.id} and {two.id} do.", kind=Kind.MERGE)
         return self.checked(attempt, one, dict(zip(named, replies, strict=True)))
 
-    def _part(self, version: Version) -> Attempt:
+    def _part(self, version: EvaluatedCandidate) -> Candidate:
         """A text as a part of a merged one, against the original."""
         texts = {prompt.name: version.text(prompt) for prompt in self.group.prompts}
-        part = Attempt(version.id, tuple(texts), "", overlay=texts, results=dict(version.results))
+        part = Candidate(version.id, tuple(texts), "", overlay=texts, results=dict(version.results))
         before, after = (each.evidence(Split.TRAIN) for each in (self.original, version))
         part.compared[Split.TRAIN] = compare(before, after)
         return part
 
-    def _run(self, attempts: Sequence[Attempt], parents: Sequence[Version]) -> None:
+    def _run(self, attempts: Sequence[Candidate], parents: Sequence[EvaluatedCandidate]) -> None:
         """Measure the children that may be tried, each against the parent whose text it rewrites."""
         tried = [(a, parent) for a, parent in zip(attempts, parents, strict=True) if not a.verdict]
         measured = self.evaluate([a.overlay for a, _ in tried], self.group.ids(Split.TRAIN))
@@ -132,9 +134,9 @@ class Evolve(SearchFrame):
             )
             self.around.record_results(attempt.id, results)
 
-    def _select(self, attempts: Sequence[Attempt]) -> None:
+    def _select(self, attempts: Sequence[Candidate]) -> None:
         """Children that are best on some case survive, with those before them that still are."""
-        children = {a.id: Version(a.id, a.overlay, a.results) for a in attempts}
+        children = {a.id: EvaluatedCandidate(a.id, a.overlay, a.results) for a in attempts}
         for attempt in sorted(attempts, key=lambda a: self._fitness(children[a.id]), reverse=True):
             self._crown(attempt, children[attempt.id])
         born = [children[a.id] for a in attempts if a.verdict != REJECTED]
@@ -147,7 +149,7 @@ class Evolve(SearchFrame):
             else:
                 attempt.decide(REJECTED, f"others do as well on every case: {paired}")
 
-    def _crown(self, attempt: Attempt, child: Version) -> None:
+    def _crown(self, attempt: Candidate, child: EvaluatedCandidate) -> None:
         """A fitter child becomes the best, unless the acceptance rule has something against it."""
         if self._fitness(child) <= self._fitness(self.best):
             return
@@ -160,7 +162,7 @@ class Evolve(SearchFrame):
             self.best = child
             self.bests = [*self.bests, child]
 
-    def _fitness(self, version: Version) -> tuple[float, int]:
+    def _fitness(self, version: EvaluatedCandidate) -> tuple[float, int]:
         """As `merit`, on training cases only: of the original more is known."""
         rate = pass_rate(version.evidence(Split.TRAIN)) or 0.0
         return round(rate, 9), self.merit(version)[-1]

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from pytest_promptopt.optimizer.candidates import EvaluatedCandidate
+from pytest_promptopt.optimizer.halting import Stop
+from pytest_promptopt.optimizer.rate_posterior import RatePosterior
 from pytest_promptopt.records import Split
-from pytest_promptopt.refine.attempts import Version
-from pytest_promptopt.refine.halting import Stop
-from pytest_promptopt.refine.outlook import Outlook
-from pytest_promptopt.refine.search import Search
 from pytest_promptopt.strategies.evolve import Evolve
+from pytest_promptopt.strategies.refine.search import RefineSearch
 
 #: One of different texts, one in which those that pass different cases are crossed.
 GENERATIONS = 2
 
 
-class Hybrid(Search):
+class Hybrid(RefineSearch):
     """The search `refine`, from the best text of two generations of `evolve` on."""
 
     def search(self) -> Stop:
@@ -31,13 +31,13 @@ class Hybrid(Search):
             self.best = self._accepted[-1] if self._accepted else self.original
         return super().search()
 
-    def _known(self, version: Version) -> Version:
+    def _known(self, version: EvaluatedCandidate) -> EvaluatedCandidate:
         """A text of `evolve` with what is known of it."""
         original = self.original.outlook
         assert original is not None
         shown = self.shown(version)
         cases = [case for case in original.cases if case not in shown]
-        outlook = Outlook(cases, self._learning, base=original, name=version.id)
+        outlook = RatePosterior(cases, self._learning, base=original, name=version.id)
         outlook.add(version.evidence(Split.TRAIN))
         outlook.settle()
         return replace(version, outlook=outlook)

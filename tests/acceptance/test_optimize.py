@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from pytest_promptopt import captured
+from pytest_promptopt.optimizer.confirmation import FIRST_SAMPLE
 from pytest_promptopt.prompts import unified_diff
-from pytest_promptopt.refine.confirmation import FIRST_SAMPLE
 from tests.acceptance.desk import CONFTEST, GOOD, HELDOUT, HOPELESS, TRAIN, VALIDATION, WEAK, Desk, passing
 
 
@@ -767,7 +767,7 @@ def test_what_was_found_before_a_hook_raised_is_confirmed_and_written(desk: Desk
 def test_a_strategy_that_raises_ends_its_own_column_only(desk: Desk) -> None:
     desk.write(
         "conftest.py",
-        f"{CONFTEST}\nfrom pytest_promptopt.refine.search import Search\n"
+        f"{CONFTEST}\nfrom pytest_promptopt.strategies.refine.search import Search\n"
         "class Broken(Search):\n    def search(self):\n        return self.missing\n"
         "def pytest_promptopt_strategies():\n    return {'broken': Broken}\n",
     )
@@ -795,7 +795,7 @@ def test_a_cut_that_empties_a_turn_does_not_end_the_run(desk: Desk) -> None:
         "conftest.py",
         """
         from pytest_promptopt.records import Answer
-        from pytest_promptopt.refine.replies import Reply
+        from pytest_promptopt.optimizer.proposal.replies import Reply
 
         class House:
             async def complete(self, request):
@@ -840,7 +840,7 @@ def test_a_text_that_says_nothing_for_a_validation_case_is_refused_and_the_run_g
         "conftest.py",
         """
         from pytest_promptopt.records import Answer
-        from pytest_promptopt.refine.replies import Reply
+        from pytest_promptopt.optimizer.proposal.replies import Reply
 
         class House:
             async def complete(self, request):

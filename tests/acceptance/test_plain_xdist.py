@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from pytest_promptopt.evaluation.share import Parts, Share
+from pytest_promptopt.pytest_session.worker_partition import Parts, WorkerPartition
 from tests.acceptance.projects import Project
 
 MIXED = """
@@ -232,7 +232,7 @@ def test_the_work_is_divided_whatever_the_workers_are_called() -> None:
     def part_of(name: str) -> int:
         worker = Worker(name)
         parts.give(worker.workerinput)
-        share = Share.of(worker)  # type: ignore[arg-type]
+        share = WorkerPartition.of(worker)  # type: ignore[arg-type]
         assert share.parts == 3
         return share.number
 

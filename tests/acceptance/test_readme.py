@@ -11,11 +11,11 @@ import pytest
 import yaml
 
 from pytest_promptopt import hookspecs
-from pytest_promptopt.evaluation.mark import Mark
-from pytest_promptopt.evaluation.summary import TOLERATED
 from pytest_promptopt.options import OPTIONS
 from pytest_promptopt.prompts import PromptFile, write_prose
 from pytest_promptopt.prompts.frontmatter import FrontMatter
+from pytest_promptopt.pytest_engine.mark import Mark
+from pytest_promptopt.pytest_session.summary import TOLERATED
 from pytest_promptopt.records import Split
 from pytest_promptopt.reports.optimization import heldout_verdict
 from pytest_promptopt.results import SplitScore

@@ -424,7 +424,7 @@ def test_another_decision_puts_the_original_back_and_says_so(desk: Desk) -> None
     run = finished(desk)
     refuse = """
 def pytest_promptopt_accept(comparison):
-    from pytest_promptopt.refine.acceptance import Verdict
+    from pytest_promptopt.optimizer.acceptance import Verdict
     return Verdict(False, "on second thoughts")
 """
     desk.write("conftest.py", CONFTEST + refuse)

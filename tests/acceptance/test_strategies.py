@@ -110,9 +110,9 @@ def test_a_ceiling_holds_whatever_the_strategy(desk: Desk, name: str) -> None:
 
 MINE = """
 from pytest_promptopt.records import Split
-from pytest_promptopt.refine.attempts import ACCEPTED, Attempt, Version
-from pytest_promptopt.refine.frame import SearchFrame
-from pytest_promptopt.refine.halting import Phase, Stop
+from pytest_promptopt.optimizer.candidates import ACCEPTED, Attempt, Version
+from pytest_promptopt.optimizer.base_search import SearchFrame
+from pytest_promptopt.optimizer.halting import Phase, Stop
 
 class Mine(SearchFrame):
     def search(self):

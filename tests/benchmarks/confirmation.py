@@ -22,7 +22,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from math import comb, sqrt
 
-from pytest_promptopt.refine.confirmation import IMPROVED, Begun
+from pytest_promptopt.optimizer.confirmation import IMPROVED, ConfirmationProgress
 from tests.confirmation_world import Chances, confirmed
 
 #: Alpha; chance adds to it what `allowed` says, at most about once in a hundred.
@@ -48,7 +48,7 @@ class World:
     at_least: float = 0.0
     within: int = 1200
     ceiling: int | None = None
-    begun: Begun = Begun(0)  # noqa: RUF009  # frozen
+    begun: ConfirmationProgress = ConfirmationProgress(0)  # noqa: RUF009  # frozen
     parts: int = 1
     missing: float = 0.0
     before: tuple[float, int] | None = None
@@ -90,7 +90,7 @@ WORLDS = (
     no_effect(".97, 200 cases", [(0.97, 0.97)] * 200, 5, before=(0.006, 440)),
     no_effect("temperature 0 on half", [(0.0, 0.0), (0.5, 0.5)] * 30, before=(0.030, 524)),
     no_effect(".5, ceiling of 60", [(0.5, 0.5)] * 60, ceiling=60),
-    no_effect(".5, went on from 60", [(0.5, 0.5)] * 60, begun=Begun(30, (14,))),
+    no_effect(".5, went on from 60", [(0.5, 0.5)] * 60, begun=ConfirmationProgress(30, (14,))),
     no_effect(".5, a third missing", [(0.5, 0.5)] * 60, missing=0.33),
     no_effect("4 subtests each", [(0.5, 0.5)] * 60, parts=4),
     zero(1, 10, 0.315),

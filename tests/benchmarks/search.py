@@ -22,13 +22,13 @@ from contextlib import ExitStack
 from typing import NamedTuple
 from unittest.mock import patch
 
-from pytest_promptopt.refine.attempts import Attempt, Version
-from pytest_promptopt.refine.directions import DIRECTIONS, Directions
-from pytest_promptopt.refine.halting import Phase
-from pytest_promptopt.refine.policies import Policies
-from pytest_promptopt.refine.race import Move, Race
-from pytest_promptopt.refine.search import Search
+from pytest_promptopt.optimizer.candidates import Candidate, EvaluatedCandidate
+from pytest_promptopt.optimizer.halting import Phase
+from pytest_promptopt.optimizer.proposal.directions import DIRECTIONS, Directions
+from pytest_promptopt.optimizer.race import Move, Race
+from pytest_promptopt.optimizer.search_hooks import SearchHooks
 from pytest_promptopt.settings import Accept
+from pytest_promptopt.strategies.refine.search import RefineSearch
 from tests.rule_world import START, Rules, messages
 
 #: Training cases of the suites in the second table, and the calls that a search may make there.
@@ -113,17 +113,17 @@ def search(part: str, budget: int, seed: int, train: int = 50) -> Run:
     world = Rules(messages(train, 25, seed), seed=seed, budget=budget)
     curve: list[tuple[int, float]] = []
 
-    class Watched(Search):
-        def finished(self, phase: Phase, attempts: Sequence[Attempt], best: Version) -> None:
+    class Watched(RefineSearch):
+        def finished(self, phase: Phase, attempts: Sequence[Candidate], best: EvaluatedCandidate) -> None:
             super().finished(phase, attempts, best)
             curve.append((world.calls, world.rate(best.overlay.get("route.md", START))))
 
     world.strategy = Watched
     merging = {"merge": None} if part == "no merging" else {}
-    world.policies = Policies(progress=world.progress, **merging)  # type: ignore[arg-type]
+    world.policies = SearchHooks(progress=world.progress, **merging)  # type: ignore[arg-type]
     with ExitStack() as off:
         for name, replacement in PARTS[part].items():
-            off.enter_context(patch(f"pytest_promptopt.refine.{name}", replacement))
+            off.enter_context(patch(f"pytest_promptopt.optimizer.{name}", replacement))
         # One call in all pays for no confirmation, and the best is written without one.
         world.result(seed=seed, candidates=3, max_iterations=20, max_calls=1, accept=Accept.BEST)
     rate = world.rate(world.written.get("route.md", START))

@@ -8,8 +8,8 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_promptopt.evaluation.asserts import MAX_PARTS, holds, reason_of
-from pytest_promptopt.evaluation.expressions import symbol_of
+from pytest_promptopt.assertions.assert_reason import MAX_PARTS, holds, reason_of
+from pytest_promptopt.assertions.static_values import symbol_of
 
 NAMES = {"a": 1, "b": 2, "c": "x", "d": "xyz", "e": [1, "x"]}
 PARTS = st.sampled_from(

@@ -9,8 +9,8 @@ from typing import Any
 import execnet
 import pytest
 
-from pytest_promptopt.evaluation import attached
-from pytest_promptopt.evaluation.tally import Tally, payload
+from pytest_promptopt.pytest_engine import report_data
+from pytest_promptopt.pytest_session.report_payload import ReportTotals, payload
 from pytest_promptopt.records import Call, Case, Failure, Outcome, Split, Status, StopReason, Usage
 
 
@@ -37,9 +37,9 @@ def carried(outcome: Outcome, *, model: str = "house/a") -> Any:
         tolerated="",
     )
     sent = report()
-    attached.attach(sent, told)
+    report_data.attach(sent, told)
     received = report()
-    received.promptopt = execnet.loads(execnet.dumps(attached.read(sent)))
+    received.promptopt = execnet.loads(execnet.dumps(report_data.read(sent)))
     return received
 
 
@@ -59,7 +59,7 @@ def outcome(text: str) -> Outcome:
 
 @pytest.mark.parametrize("text", ["a", Itself("a"), Model.A, "half an emoji \ud83d", "\udcffx"])
 def test_any_text_reaches_the_other_side(text: str) -> None:
-    tally = Tally()
+    tally = ReportTotals()
     tally.add(carried(outcome(text), model=text))
     ((result,),) = tally.results.values()
     shown = str.__str__(text).encode("utf-8", "backslashreplace").decode()

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_promptopt.budget import DEFAULT_MAX_TOKENS, Ledger, Price, input_bound, output_bound
+from pytest_promptopt.budget.ledger import DEFAULT_MAX_TOKENS, Ledger, Price, input_bound, output_bound
 from pytest_promptopt.errors import ErrorKind, ModelError
 from pytest_promptopt.records import Answer, Message, Request, Role, Spend, Usage
 
@@ -251,7 +251,7 @@ def test_only_its_owner_may_look_into_an_account(tmp_path: Path) -> None:
 SPENDER = """
 import sys
 from pathlib import Path
-from pytest_promptopt.budget import Ledger, Price
+from pytest_promptopt.budget.ledger import Ledger, Price
 from pytest_promptopt.errors import ModelError
 from pytest_promptopt.records import Answer, Message, Request, Role, Usage
 request = Request("m/x", (Message("user", "hello"),), max_tokens=100)
@@ -407,7 +407,7 @@ def test_whatever_the_parameters_are_there_is_a_bound(value: Any) -> None:
 OWNER = """
 import sys, time
 from pathlib import Path
-from pytest_promptopt.budget import Ledger
+from pytest_promptopt.budget.ledger import Ledger
 from pytest_promptopt.records import Message, Request, Role
 request = Request("m/x", (Message("user", "hello"),), max_tokens=100)
 ledger = Ledger(max_tokens=200, path=Path(sys.argv[1]))

@@ -21,8 +21,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pytest_promptopt.cache import ResponseCache
 from pytest_promptopt.records import Answer, Message, Request, Usage
+from pytest_promptopt.response_cache import ResponseCache
 
 ANSWER = Answer("fine \ud800 ü\0", "anthropic/claude-x", "end_turn", Usage(1, 2, 3, 4), 0.25, 1.5)
 UNPRICED = Answer("", "openai/x", "refusal", None, None, 0.0)
@@ -344,7 +344,7 @@ def test_threads_share_it(cache: Cache) -> None:
 
 def test_one_flight_per_key_over_processes(cache: Cache, folder: Path) -> None:
     script = (
-        "import sys; from pathlib import Path; from pytest_promptopt.cache import ResponseCache\n"
+        "import sys; from pathlib import Path; from pytest_promptopt.response_cache import ResponseCache\n"
         "cache = ResponseCache(Path(sys.argv[1]), warn=print)\n"
         "with cache.flight('a') as one, cache.flight('b') as other: print(one, other)\n"
     )
@@ -367,7 +367,7 @@ def test_where_locks_do_not_work_everybody_asks_and_is_told_once(
     def refuse(*_: object) -> None:
         raise OSError(errno.ENOLCK, "No locks available")
 
-    monkeypatch.setattr("pytest_promptopt.flights._lock", refuse)
+    monkeypatch.setattr("pytest_promptopt.single_flight._lock", refuse)
     for _ in range(2):
         with cache.flight("a") as mine:
             assert mine
@@ -378,7 +378,7 @@ def test_where_locks_do_not_work_everybody_asks_and_is_told_once(
 
 def test_a_killed_owner_leaves_the_flight_to_another(cache: Cache, folder: Path) -> None:
     script = (
-        "import sys, time; from pathlib import Path; from pytest_promptopt.cache import ResponseCache\n"
+        "import sys, time; from pathlib import Path; from pytest_promptopt.response_cache import ResponseCache\n"
         "with ResponseCache(Path(sys.argv[1]), warn=print).flight('a') as mine:\n"
         "    print(mine, flush=True); time.sleep(60)\n"
     )
@@ -423,7 +423,7 @@ def test_answers_of_an_earlier_version_are_found_and_kept(folder: Path) -> None:
 WRITER = """
 import sys
 from pathlib import Path
-from pytest_promptopt.cache import ResponseCache
+from pytest_promptopt.response_cache import ResponseCache
 from pytest_promptopt.records import Answer
 folder, name = Path(sys.argv[1]), sys.argv[2]
 cache = ResponseCache(folder, warn=lambda text: print(text, flush=True))
@@ -456,7 +456,7 @@ def test_whoever_reads_its_files_does_not_take_its_locks_away(folder: Path) -> N
 @pytest.mark.skipif(sys.platform != "linux", reason="locks of a descriptor")
 def test_whoever_reads_the_file_of_the_flights_does_not_end_them(cache: Cache, folder: Path) -> None:
     script = (
-        "import sys; from pathlib import Path; from pytest_promptopt.cache import ResponseCache\n"
+        "import sys; from pathlib import Path; from pytest_promptopt.response_cache import ResponseCache\n"
         "with ResponseCache(Path(sys.argv[1]), warn=print).flight('a') as mine: print(mine)\n"
     )
     with cache.flight("a"):

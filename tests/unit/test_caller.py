@@ -21,14 +21,14 @@ from unittest import mock
 
 import pytest
 
-from pytest_promptopt.budget import Ledger, Price, input_bound
-from pytest_promptopt.cache import ResponseCache
+from pytest_promptopt.budget.ledger import Ledger, Price, input_bound
 from pytest_promptopt.errors import CONSEQUENCES, ErrorKind, ModelError, SettingsError
-from pytest_promptopt.models import looped
-from pytest_promptopt.models.caller import Caller, Known, Paid, Remembered
+from pytest_promptopt.models import captured_asyncio
+from pytest_promptopt.models.client import CallResult, ModelClient, PaidCall, RecordedCall
 from pytest_promptopt.models.registry import resolve
-from pytest_promptopt.models.retry import RetryPolicy
+from pytest_promptopt.models.retry_policy import RetryPolicy
 from pytest_promptopt.records import Answer, Message, Request, Role, Spend, Usage
+from pytest_promptopt.response_cache import ResponseCache
 from tests.wire import Reply, WireServer, message, refused
 
 KEY = "sk-test-0123456789abcdef"
@@ -72,7 +72,7 @@ def question(text: str = "hello", model: str = "fake/model", sample: int = 0) ->
 
 
 @contextmanager
-def calling(model: FakeModel | None = None, **changes: Any) -> Iterator[Caller]:
+def calling(model: FakeModel | None = None, **changes: Any) -> Iterator[ModelClient]:
     options: dict[str, Any] = {
         "resolve": (lambda name: model) if model else resolve,
         "cache": None,
@@ -81,14 +81,14 @@ def calling(model: FakeModel | None = None, **changes: Any) -> Iterator[Caller]:
         "retry": QUICK,
         "price": lambda request: PRICE,
     }
-    caller = Caller(**(options | changes))
+    caller = ModelClient(**(options | changes))
     try:
         yield caller
     finally:
         caller.close()
 
 
-def settle(caller: Caller, *requests: Request) -> list[Known]:
+def settle(caller: ModelClient, *requests: Request) -> list[CallResult]:
     """Submit all and wait for all."""
     for request in requests:
         caller.submit(request, Role.TARGET)
@@ -165,7 +165,7 @@ def test_wait_ends_at_its_timeout() -> None:
 
 
 def test_ctrl_c_interrupts_wait_and_cancel_settles_everything() -> None:
-    model, ledger, paid = FakeModel(seconds=30), Ledger(), list[Paid]()
+    model, ledger, paid = FakeModel(seconds=30), Ledger(), list[PaidCall]()
     with calling(model, ledger=ledger, on_paid=paid.append) as caller:
         requests = [question(str(n)) for n in range(5)]
         for request in requests:
@@ -257,7 +257,7 @@ def test_a_coroutine_that_gives_up_cancels_nobody_else() -> None:
     "kind", [ErrorKind.CONNECTION, ErrorKind.SERVER, ErrorKind.MALFORMED, ErrorKind.EMPTY]
 )
 def test_a_passing_fault_is_retried_and_every_attempt_counts(kind: ErrorKind) -> None:
-    model, ledger, paid = FakeModel(failed(kind), failed(kind)), Ledger(), list[Paid]()
+    model, ledger, paid = FakeModel(failed(kind), failed(kind)), Ledger(), list[PaidCall]()
     with calling(model, ledger=ledger, on_paid=paid.append) as caller:
         [known] = settle(caller, question())
     assert known.answer is not None
@@ -669,7 +669,7 @@ def test_answers_of_others_are_told_before_they_are_used(open_cache: Callable[[]
     assert told == []
     with calling(FakeModel(), cache=open_cache(), on_known=on_known) as caller:
         end = Answer("C", "fake/model", "end_turn", None, None, 0.0)
-        caller.remember({question("c").key: Remembered(end, calls=3)})
+        caller.remember({question("c").key: RecordedCall(end, calls=3)})
         for _ in range(2):
             assert caller.known(question("a")) is not None
             caller.submit(question("b"), Role.OPTIMIZER)
@@ -683,7 +683,7 @@ def test_answers_of_others_are_told_before_they_are_used(open_cache: Callable[[]
 def test_an_answer_is_as_new_to_who_resumes_a_run_as_it_was_to_the_run(calls: int, cached: bool) -> None:
     with calling(FakeModel()) as caller:
         end = Answer("C", "fake/model", "end_turn", None, None, 0.0)
-        caller.remember({question("c").key: Remembered(end, calls)})
+        caller.remember({question("c").key: RecordedCall(end, calls)})
         known = caller.known(question("c"))
         assert known is not None
         assert known.cached is cached
@@ -720,7 +720,7 @@ def test_a_process_that_may_have_few_files_has_few_calls_in_flight() -> None:
 import asyncio, resource, sys
 resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
 from pathlib import Path
-from pytest_promptopt.cache import ResponseCache
+from pytest_promptopt.response_cache import ResponseCache
 from tests.unit.test_caller import FakeModel, calling, question, settle
 
 class Connecting(FakeModel):
@@ -743,7 +743,7 @@ print(len([k for k in known if k.answer]), 1 <= model.most <= 32, said)
 def test_the_limit_on_files_is_raised_where_that_is_allowed() -> None:
     script = """
 import resource
-from pytest_promptopt.models.descriptors import room_for
+from pytest_promptopt.models.file_descriptors import room_for
 hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
 resource.setrlimit(resource.RLIMIT_NOFILE, (64, hard))
 print(room_for(100), resource.getrlimit(resource.RLIMIT_NOFILE)[0] > 132)
@@ -779,7 +779,7 @@ def test_a_thread_that_cannot_start_is_an_error_and_no_hang(monkeypatch: pytest.
 
     with calling(FakeModel()) as caller:
         with monkeypatch.context() as full:
-            full.setattr(looped.asyncio, "new_event_loop", refuse)
+            full.setattr(captured_asyncio.asyncio, "new_event_loop", refuse)
             with pytest.raises(OSError, match="too many open files"):
                 caller.submit(question(), Role.TARGET)
         assert caller.wait() == frozenset()
@@ -838,7 +838,7 @@ def test_a_refusal_and_a_cut_answer_are_stored_as_what_they_are(
 
 
 def test_what_on_paid_raises_reaches_whoever_waits() -> None:
-    def full(paid: Paid) -> None:
+    def full(paid: PaidCall) -> None:
         raise OSError("no space left for the journal")
 
     with calling(FakeModel(), on_paid=full) as caller, pytest.raises(OSError, match="journal"):
@@ -895,12 +895,12 @@ def open_cache(tmp_path: Path) -> Iterator[Callable[[], ResponseCache]]:
 
 
 def test_an_answer_of_an_earlier_session_is_not_paid_again(open_cache: Callable[[], ResponseCache]) -> None:
-    model, paid = FakeModel(), list[Paid]()
+    model, paid = FakeModel(), list[PaidCall]()
     with calling(model, cache=open_cache()) as caller:
         [known] = settle(caller, question())
         assert not known.cached
     with calling(model, cache=open_cache(), on_paid=paid.append) as caller:
-        assert caller.known(question()) == Known(known.answer, None, cached=True)
+        assert caller.known(question()) == CallResult(known.answer, None, cached=True)
         assert caller.ask(question(), Role.TARGET) == known.answer
         caller.submit(question(), Role.TARGET)
         assert caller.in_flight == 0
@@ -930,9 +930,9 @@ def test_errors_are_not_stored(open_cache: Callable[[], ResponseCache]) -> None:
 CHILD = """
 import asyncio, sys
 from pathlib import Path
-from pytest_promptopt.budget import Ledger, Price, input_bound
-from pytest_promptopt.cache import ResponseCache
-from pytest_promptopt.models.caller import Caller
+from pytest_promptopt.budget.ledger import Ledger, Price, input_bound
+from pytest_promptopt.response_cache import ResponseCache
+from pytest_promptopt.models.client import Caller
 from pytest_promptopt.records import Answer, Message, Request, Role
 
 class Model:

@@ -11,12 +11,12 @@ from unittest import mock
 import pytest
 
 from pytest_promptopt import captured
-from pytest_promptopt.budget import Ledger
-from pytest_promptopt.cache import ResponseCache
-from pytest_promptopt.evaluation.sourcefile import source_file
+from pytest_promptopt.assertions.source_file import source_file
+from pytest_promptopt.budget.ledger import Ledger
 from pytest_promptopt.journal import Journal, read
-from pytest_promptopt.models.background import Background
+from pytest_promptopt.models.event_loop_thread import EventLoopThread
 from pytest_promptopt.records import Answer
+from pytest_promptopt.response_cache import ResponseCache
 
 ANSWER = Answer("fine", "house/a", "end_turn", None, None, 0.0)
 
@@ -68,7 +68,7 @@ def test_the_loop_of_the_models_has_the_real_clock() -> None:
     async def nothing() -> None: ...
 
     with mock.patch("time.monotonic", return_value=1e9):
-        background = Background(nothing)
+        background = EventLoopThread(nothing)
         try:
             assert background._loop.time() < 1e9
         finally:

@@ -8,19 +8,19 @@ from dataclasses import replace
 
 import pytest
 
+from pytest_promptopt.optimizer.acceptance import compare, foreseen, rank
+from pytest_promptopt.optimizer.candidates import EvaluatedCandidate
+from pytest_promptopt.optimizer.context import RunContext
+from pytest_promptopt.optimizer.label_rates import balanced_accuracy, label_scores, same_answers
+from pytest_promptopt.optimizer.prompt_groups import PromptGroup
+from pytest_promptopt.optimizer.rate_posterior import RatePosterior, posterior_of
+from pytest_promptopt.optimizer.verdict_model import VerdictModel
 from pytest_promptopt.records import Call, Case, CaseResult, Failure, Outcome, Split, Status
-from pytest_promptopt.refine.acceptance import compare, foreseen, rank
-from pytest_promptopt.refine.attempts import Version
-from pytest_promptopt.refine.groups import Group
-from pytest_promptopt.refine.labels import balanced_accuracy, label_scores, same_answers
-from pytest_promptopt.refine.outlook import Outlook, outlook_of
-from pytest_promptopt.refine.posterior import Learning
-from pytest_promptopt.refine.search import Search
-from pytest_promptopt.refine.surroundings import Surroundings
 from pytest_promptopt.reports.labels import label_table
 from pytest_promptopt.reports.lines import BAD
 from pytest_promptopt.reports.optimization import run_summary
 from pytest_promptopt.results import LabelScore, PromptResult, RunResult, SameAnswer
+from pytest_promptopt.strategies.refine.search import RefineSearch
 from tests.refine_world import SETTINGS, VALIDATION, FakePrompt, Need, World, needs
 
 TRAIN = Split.TRAIN
@@ -79,9 +79,9 @@ class TestWhichTextIsTaken:
         assert sorted([small, large], key=rank) == [large, small]
 
     def test_a_race_knows_it_of_every_candidate(self) -> None:
-        learning = Learning()
-        base = outlook_of({r.case.id: r.rate or 0.0 for r in self.before}, learning)
-        after = Outlook(base.cases, learning, base=base)
+        learning = VerdictModel()
+        base = posterior_of({r.case.id: r.rate or 0.0 for r in self.before}, learning)
+        after = RatePosterior(base.cases, learning, base=base)
         after.add(self.before[:8])
         found = foreseen(base, after, self.before, self.before[:8])
         assert found.balanced == balanced_accuracy(self.before[:8]) == 0.5
@@ -93,10 +93,12 @@ class TestWhichTextIsTaken:
 
     def test_so_it_is_among_the_best_texts_of_a_search(self) -> None:
         world = World([])
-        group = Group((FakePrompt(),), ())
-        search = Search(group, Surroundings(world, world.ask, SETTINGS, world.policies, None, world.spend))
-        same = Version("1.1", {}, {TRAIN: tuple(self.collapsed)})
-        both = Version("1.2", {"route.md": "A much longer text. " * 9}, {TRAIN: tuple(self.even)})
+        group = PromptGroup((FakePrompt(),), ())
+        search = RefineSearch(
+            group, RunContext(world, world.ask, SETTINGS, world.policies, None, world.spend)
+        )
+        same = EvaluatedCandidate("1.1", {}, {TRAIN: tuple(self.collapsed)})
+        both = EvaluatedCandidate("1.2", {"route.md": "A much longer text. " * 9}, {TRAIN: tuple(self.even)})
         assert search.merit(same)[:2] == (round(both.rate, 9), 0.5)
         assert search.best_of([same, both]) is both
         assert search.best_of([both, same]) is both

@@ -13,24 +13,24 @@ from pathlib import Path
 import pytest
 
 from pytest_promptopt.journal import Journal, read
-from pytest_promptopt.records import Call, Case, CaseResult, Outcome, Split, Status
-from pytest_promptopt.refine.confirmation import (
-    Account,
-    Begun,
-    Comparing,
-    first_sample,
+from pytest_promptopt.optimizer.call_budget import CallBudget
+from pytest_promptopt.optimizer.confirmation import (
+    AlphaSpending,
+    ConfirmationProgress,
+    ConfirmationTest,
+    first_sample_number,
 )
-from pytest_promptopt.refine.groups import Group
-from pytest_promptopt.refine.policies import Policies
-from pytest_promptopt.refine.power import (
+from pytest_promptopt.optimizer.confirmation_power import (
     detectable,
     foreseen_calls,
     least_pairs,
     most_pairs,
     usual_calls,
 )
-from pytest_promptopt.refine.purse import Purse
-from pytest_promptopt.refine.surroundings import Surroundings
+from pytest_promptopt.optimizer.context import RunContext
+from pytest_promptopt.optimizer.prompt_groups import PromptGroup
+from pytest_promptopt.optimizer.search_hooks import SearchHooks
+from pytest_promptopt.records import Call, Case, CaseResult, Outcome, Split, Status
 from pytest_promptopt.results import Confirmation
 from tests.confirmation_world import WINNER, Chances, Tosses, confirmed
 from tests.refine_world import SETTINGS
@@ -45,7 +45,7 @@ def many(
     candidates: int = 1,
     alpha: float = 0.05,
     ceiling: int | None = None,
-    begun: Begun = Begun(0),  # noqa: B008  # frozen
+    begun: ConfirmationProgress = ConfirmationProgress(0),  # noqa: B008  # frozen
     parts: int = 1,
     missing: float = 0.0,
 ) -> Found:
@@ -75,10 +75,10 @@ def spread_loss(fixed: int, cases: int) -> Chances:
     return [(0.0, 1.0)] * fixed + [(1.0, 1 - fixed / (cases - fixed))] * (cases - fixed)
 
 
-def group(cases: int, *, heldout: int = 0, prompts: int = 1) -> Group:
+def group(cases: int, *, heldout: int = 0, prompts: int = 1) -> PromptGroup:
     splits = [Split.TRAIN] * cases + [Split.HELDOUT] * heldout
     names = tuple(f"{number}.md" for number in range(prompts))
-    return Group((), tuple(Case(str(number), names, split) for number, split in enumerate(splits)))
+    return PromptGroup((), tuple(Case(str(number), names, split) for number, split in enumerate(splits)))
 
 
 class TestNoGainIsShownWhereThereIsNone:
@@ -124,10 +124,10 @@ class TestNoGainIsShownWhereThereIsNone:
 
     def test_going_on_under_a_higher_ceiling_errs_no_more_often(self) -> None:
         """First with 30 pairs, then to the end; the looks of the first time are made again."""
-        found = many([(0.5, 0.5)] * 40, runs=150, candidates=10, begun=Begun(30, (17,)))
+        found = many([(0.5, 0.5)] * 40, runs=150, candidates=10, begun=ConfirmationProgress(30, (17,)))
         assert len(found) > 100
         assert improved(found) <= 15
-        account, whole = Account(0.05, 30, 240), Account(0.05, 240, 240)
+        account, whole = AlphaSpending(0.05, 30, 240), AlphaSpending(0.05, 240, 240)
         assert account.allowed(30) < account.allowed(100) < account.allowed(240) == whole.allowed(240) < 0.05
 
 
@@ -187,8 +187,10 @@ class TestAGainIsShown:
 
     def test_a_case_that_is_always_skipped_hides_no_gain(self) -> None:
         world = Skipping([(0.0, 1.0)] * 2 + [(1.0, 0.0)] + [(1.0, 1.0)] * 40, seed=0)
-        around = Surroundings(world, lambda requests: [], SETTINGS, Policies(), None, lambda: {})
-        found = Comparing(Group((), tuple(world.cases)), *world.searched(), around, first=1).run()
+        around = RunContext(world, lambda requests: [], SETTINGS, SearchHooks(), None, lambda: {})
+        found = ConfirmationTest(
+            PromptGroup((), tuple(world.cases)), *world.searched(), around, first=1
+        ).run()
         assert found.verdict == "improved"
         assert all("42" not in trial.cases for trial in world.trials), "nobody asks it again"
 
@@ -206,10 +208,10 @@ class TestWhatIsAsked:
     def asked(self, run: str, *, excluded: Sequence[str] = ()) -> list[tuple[int, str]]:
         world = Tosses([(0.5, 0.5)] * 20, seed=1)
         original, winner = world.searched()
-        around = Surroundings(world, lambda requests: [], SETTINGS, Policies(), None, lambda: {})
-        first = first_sample(run, WINNER)
-        comparing = Comparing(
-            Group((), tuple(world.cases)), original, winner, around, first=first, excluded=excluded
+        around = RunContext(world, lambda requests: [], SETTINGS, SearchHooks(), None, lambda: {})
+        first = first_sample_number(run, WINNER)
+        comparing = ConfirmationTest(
+            PromptGroup((), tuple(world.cases)), original, winner, around, first=first, excluded=excluded
         )
         comparing.run()
         return [(trial.samples[0], case) for trial in world.trials if trial.samples for case in trial.cases]
@@ -240,8 +242,8 @@ class TestWhatIsAsked:
             )
             for version in world.searched()
         ]
-        around = Surroundings(world, lambda requests: [], SETTINGS, Policies(), None, lambda: {})
-        Comparing(Group((), tuple(world.cases)), original, winner, around, first=1).run()
+        around = RunContext(world, lambda requests: [], SETTINGS, SearchHooks(), None, lambda: {})
+        ConfirmationTest(PromptGroup((), tuple(world.cases)), original, winner, around, first=1).run()
         asked = [[int(case) for case in trial.cases] for trial in world.trials]
         assert any({case % 2 for case in cases} == {0, 1} for cases in asked)
         assert asked == [sorted(cases) for cases in asked]
@@ -265,10 +267,10 @@ class TestWhatIsAsked:
             replace(result, outcomes=(replace(result.outcomes[0], calls=(call,)),))
             for result in winner.evidence(Split.TRAIN)
         ]
-        around = Surroundings(world, lambda requests: [], SETTINGS, Policies(), None, lambda: {})
+        around = RunContext(world, lambda requests: [], SETTINGS, SearchHooks(), None, lambda: {})
         world.trials.clear()
-        cases = Group((), tuple(world.cases))
-        found = Comparing(cases, original, winner, around, first=1, spared=spared).run()
+        cases = PromptGroup((), tuple(world.cases))
+        found = ConfirmationTest(cases, original, winner, around, first=1, spared=spared).run()
         assert found.pairs <= 20
         assert world.calls == asked * found.pairs
 
@@ -303,7 +305,7 @@ class TestUnderACeiling:
         assert needed
         assert 40 <= statistics.median(needed) <= 800
         enough = int(60 + statistics.median(needed))
-        more = many([(0.4, 0.6)] * 75, runs=60, ceiling=enough, begun=Begun(30))
+        more = many([(0.4, 0.6)] * 75, runs=60, ceiling=enough, begun=ConfirmationProgress(30))
         assert improved(more) >= 0.6 * len(more)
 
     def test_no_calls_are_said_to_do_where_nothing_is_gained(self) -> None:
@@ -316,12 +318,12 @@ class TestUnderACeiling:
         """Half of what is left is for another prompt, again and again, so there are several."""
         world = Tosses([(0.4, 0.6)] * 60, seed=3)
         journal = Journal.create(tmp_path / "run", "run")
-        purse = Purse(lambda: 56 - world.calls)
-        around = Surroundings(world, lambda requests: [], SETTINGS, Policies(), journal, lambda: {}, purse)
+        purse = CallBudget(lambda: 56 - world.calls)
+        around = RunContext(world, lambda requests: [], SETTINGS, SearchHooks(), journal, lambda: {}, purse)
         versions = world.searched(20)
         world.trials.clear()
-        begun = Begun(limit=18, looked=(5,))
-        Comparing(group(60), *versions, around, first=1, share=2, begun=begun).run()
+        begun = ConfirmationProgress(limit=18, looked=(5,))
+        ConfirmationTest(group(60), *versions, around, first=1, share=2, begun=begun).run()
         journal.close()
         noted = [event.data["looked"] for event in read(journal.path) if event.event == "confirming"]
         assert len(noted) > 2
@@ -362,10 +364,10 @@ class TestWhatIsForeseen:
     @pytest.mark.parametrize("further", [0, 400])
     def test_what_is_known_of_a_sample_is_taken_to_be_so_of_all(self, further: int) -> None:
         world = Tosses([(0.0, 1.0)] * 20 + [(1.0, 1.0)] * 80, seed=0)
-        around = Surroundings(
-            world, lambda requests: [], SETTINGS, Policies(), None, lambda: {}, Purse(lambda: 0)
+        around = RunContext(
+            world, lambda requests: [], SETTINGS, SearchHooks(), None, lambda: {}, CallBudget(lambda: 0)
         )
-        found = Comparing(group(100 + further), *world.searched(), around, first=1).run()
+        found = ConfirmationTest(group(100 + further), *world.searched(), around, first=1).run()
         assert found.needed == foreseen_calls(100, 20, 0, SETTINGS.alpha, each=1)
 
     def test_before_anything_is_known_thirty_points_are_planned_for(self) -> None:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_promptopt.evidence import SignLooks, least_changes, repeated, sign_test, small_split, wilson
+from pytest_promptopt.statistics import SignLooks, least_changes, repeated, sign_test, small_split, wilson
 
 counts = st.integers(min_value=0, max_value=200)
 

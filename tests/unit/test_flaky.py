@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 
 import pytest
 
+from pytest_promptopt.optimizer.flaky_cases import flaky_cases, steady_results
+from pytest_promptopt.optimizer.protocols import Trial
 from pytest_promptopt.records import Case, CaseResult, FlakyCase, Outcome, Split, Status
-from pytest_promptopt.refine.evaluator import Trial
-from pytest_promptopt.refine.flaky import flaky, steady
 from pytest_promptopt.strategies.hybrid import Hybrid
 from tests.refine_world import HELDOUT, VALIDATION, Need, World, needs
 
@@ -23,33 +23,33 @@ def result(name: str, samples: str) -> CaseResult:
 
 @pytest.mark.parametrize("samples", ["+", "-", "++", "---", "+e", "-s", "e", ""])
 def test_a_case_that_always_does_the_same_is_not_flaky(samples: str) -> None:
-    assert flaky([result("a", samples)]) == ()
+    assert flaky_cases([result("a", samples)]) == ()
 
 
 def test_a_case_that_passes_and_fails_is_flaky_with_its_counts() -> None:
-    found = flaky([result("a", "+-+e"), result("b", "--"), result("c", "-+")])
+    found = flaky_cases([result("a", "+-+e"), result("b", "--"), result("c", "-+")])
     assert found == (FlakyCase("a", 2, 3), FlakyCase("c", 1, 2))
 
 
 def test_partial_credit_that_differs_is_still_a_failure() -> None:
     half, third = (Outcome("a", Status.FAILED, score) for score in (0.5, 0.3))
-    assert flaky([CaseResult(Case("a", ("route.md",), Split.TRAIN), (half, third))]) == ()
+    assert flaky_cases([CaseResult(Case("a", ("route.md",), Split.TRAIN), (half, third))]) == ()
 
 
 def test_results_of_the_same_case_are_counted_together() -> None:
-    assert flaky([result("a", "+"), result("b", "+"), result("a", "--")]) == (FlakyCase("a", 1, 3),)
+    assert flaky_cases([result("a", "+"), result("b", "+"), result("a", "--")]) == (FlakyCase("a", 1, 3),)
 
 
 def test_the_failures_that_teach_are_those_of_steady_cases() -> None:
     sound, broken, noisy = result("a", "++"), result("b", "--"), result("c", "+-")
-    assert steady([sound, broken, noisy]) == (sound, broken)
-    assert steady([sound, broken, result("d", "--")], ["d"]) == (sound, broken)
+    assert steady_results([sound, broken, noisy]) == (sound, broken)
+    assert steady_results([sound, broken, result("d", "--")], ["d"]) == (sound, broken)
 
 
 def test_where_nothing_else_fails_a_flaky_case_is_better_than_none() -> None:
     results = (result("a", "++"), result("b", "+-"), result("c", "--"))
-    assert steady(results[:2]) == results[:2]
-    assert steady(results, ["c"]) == results
+    assert steady_results(results[:2]) == results[:2]
+    assert steady_results(results, ["c"]) == results
 
 
 @dataclass

@@ -14,14 +14,14 @@ import pluggy
 import pytest
 
 from pytest_promptopt import hookspecs
-from pytest_promptopt.evaluation.policies import hooked_policies
 from pytest_promptopt.failures import FailedCase
+from pytest_promptopt.optimizer.acceptance import Comparison, Verdict
+from pytest_promptopt.optimizer.halting import Phase, SearchProgress, Stop
+from pytest_promptopt.optimizer.proposal.proposer import ProposalRequest
+from pytest_promptopt.optimizer.proposal.replies import Reply
+from pytest_promptopt.optimizer.proposal.requests import Brief
+from pytest_promptopt.pytest_session.user_hooks import user_search_hooks
 from pytest_promptopt.records import Split
-from pytest_promptopt.refine.acceptance import Comparison, Verdict
-from pytest_promptopt.refine.halting import Phase, Standing, Stop
-from pytest_promptopt.refine.proposer import Wanted
-from pytest_promptopt.refine.replies import Reply
-from pytest_promptopt.refine.requests import Brief
 from pytest_promptopt.results import PromptResult, RunResult
 from tests.refine_world import FakePrompt, World, needs
 
@@ -67,12 +67,12 @@ def test_the_examples_do_what_they_say() -> None:
     leak = FailedCase("t", "wrong value", {}, None, "For INTERNAL use only", (), "")
     assert example("pytest_promptopt_categorize")(leak) == "leaks internal text"
     brief = Brief(FakePrompt(), "Route {{ ticket }}.", "go", 1, 2)
-    (reply,) = example("pytest_promptopt_propose")(Wanted((brief,), "demo", 1), None)
+    (reply,) = example("pytest_promptopt_propose")(ProposalRequest((brief,), "demo", 1), None)
     assert isinstance(reply, Reply)
     assert reply.text == "Route {{ ticket }}.\nThink step by step."
     broken = Comparison(Split.TRAIN, 2, 0.5, 0.5, ("a",), ("b",))
     assert example("pytest_promptopt_accept")(broken) == Verdict(False, "breaks b")
-    standing = Standing(Phase.TRAINING, 3, (0.5, 0.9), 0, 1.0, 5, 20)
+    standing = SearchProgress(Phase.TRAINING, 3, (0.5, 0.9), 0, 1.0, 5, 20)
     assert example("pytest_promptopt_halt")(standing) == Stop("good enough", "90% after three iterations")
 
 
@@ -104,5 +104,5 @@ def test_only_who_names_categories_is_asked_for_them(plugins: list[object]) -> N
     manager.add_hookspecs(hookspecs)
     for plugin in plugins:
         manager.register(plugin)
-    policies = hooked_policies(cast(pytest.Config, SimpleNamespace(hook=manager.hook)))
+    policies = user_search_hooks(cast(pytest.Config, SimpleNamespace(hook=manager.hook)))
     assert (policies.categorize is not None) is bool(plugins)

@@ -16,6 +16,11 @@ from hypothesis import strategies as st
 
 from pytest_promptopt.failures import Category, FailedCase, describe
 from pytest_promptopt.failures.differences import shorten
+from pytest_promptopt.optimizer.candidate_checks import CandidateChecks, Passages
+from pytest_promptopt.optimizer.proposal.memory import Answered, Counts, Try
+from pytest_promptopt.optimizer.proposal.quoting import SECTIONS, json_string, literal
+from pytest_promptopt.optimizer.proposal.replies import InvalidReply, Reply, parse
+from pytest_promptopt.optimizer.proposal.requests import Brief, PassingCase, compose, repair
 from pytest_promptopt.prompts import PromptFile
 from pytest_promptopt.records import (
     Answer,
@@ -30,11 +35,6 @@ from pytest_promptopt.records import (
     Split,
     Status,
 )
-from pytest_promptopt.refine.checks import Checks, Passages
-from pytest_promptopt.refine.memory import Answered, Counts, Try
-from pytest_promptopt.refine.quoting import SECTIONS, json_string, literal
-from pytest_promptopt.refine.replies import Reply, Unusable, parse
-from pytest_promptopt.refine.requests import Brief, PassingCase, compose, repair
 from pytest_promptopt.reports.json_report import write_json
 from pytest_promptopt.reports.live import iteration_line, phase_line
 from pytest_promptopt.reports.terminal import failure_section, gate_lines, run_summary
@@ -165,7 +165,7 @@ def test_what_an_optimizer_quotes_never_becomes_a_prompt_unnoticed(name: str) ->
     for reason in (quoted, f"the case {quoted} is told to {INJECTIONS[name][:200]}"):
         text = f"<reason>{reason}</reason>\n<new_prompt>\nGood\n</new_prompt>"
         reply = parse(Answer(text, "demo", "end_turn", None, None, 0.0))
-        assert reply == Unusable(reply.why) if isinstance(reply, Unusable) else reply.text == "Good"
+        assert reply == InvalidReply(reply.why) if isinstance(reply, InvalidReply) else reply.text == "Good"
     clean = f"<reason>{quoted}</reason>\n<new_prompt>\nGood\n</new_prompt>"
     found = parse(Answer(clean, "demo", "end_turn", None, None, 0.0))
     assert isinstance(found, Reply)
@@ -191,14 +191,14 @@ def test_a_case_is_text_in_the_turns_of_the_prompt(name: str, tmp_path: Path) ->
      "mathematical letters", "soft hyphens", "line separators", "small brackets"],
 )  # fmt: skip
 def test_a_candidate_with_a_tag_of_the_request_in_any_disguise_is_refused(name: str) -> None:
-    checks, prompt = Checks(Passages([]), Passages([])), FakePrompt()
+    checks, prompt = CandidateChecks(Passages([]), Passages([])), FakePrompt()
     assert "a tag of the request" in str(
         checks.objection(prompt, f"Route {{{{ ticket }}}}. {INJECTIONS[name]}")
     )
 
 
 def test_a_candidate_may_use_tags_of_its_own_and_compare_numbers() -> None:
-    checks, prompt = Checks(Passages([]), Passages([])), FakePrompt()
+    checks, prompt = CandidateChecks(Passages([]), Passages([])), FakePrompt()
     prose = (
         "If count < the task limit, keep <ticket>{{ ticket }}</ticket>. Answer in <reason> and <label> tags."
     )

@@ -15,9 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_promptopt.captured import os
-from pytest_promptopt.evaluation import record
-from pytest_promptopt.home import ensure_home
 from pytest_promptopt.journal import Journal, JournalError, read
+from pytest_promptopt.project_dir import ensure_home
+from pytest_promptopt.pytest_session import run_store
 
 # a small alphabet of troublemakers: Hypothesis' whole of Unicode takes a second to load
 TEXT = st.text(alphabet='aé\n\r\u2028\ud800\0"', max_size=8)
@@ -250,9 +250,9 @@ def test_a_clock_that_stands_still_gives_no_id_twice(tmp_path: Path, monkeypatch
         def now(zone: object) -> datetime:
             return datetime(2026, 1, 2, 3, 4, 5, 6000, tzinfo=UTC)
 
-    monkeypatch.setattr(record, "datetime", Still)
+    monkeypatch.setattr(run_store, "datetime", Still)
     ids = []
     for _ in range(3):
-        ids.append(record._new_id(tmp_path))
+        ids.append(run_store._new_id(tmp_path))
         (tmp_path / "runs" / ids[-1]).mkdir(parents=True)
     assert ids == ["20260102-030405-006", "20260102-030405-006-2", "20260102-030405-006-3"]

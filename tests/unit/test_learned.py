@@ -8,15 +8,15 @@ from collections.abc import Sequence
 
 import pytest
 
-from pytest_promptopt.refine.posterior import (
+from pytest_promptopt.optimizer.verdict_model import (
     LUCK,
     MOST_TOLD,
     RATES,
     Belief,
     Kind,
-    Learning,
     Seen,
     Taught,
+    VerdictModel,
     taught_in,
     told_by,
 )
@@ -28,16 +28,16 @@ def verdicts(base: Sequence[float], verdict: float, count: int) -> Seen:
     return Seen(tuple(base), verdict, count)
 
 
-def run_that_saw(kind: Kind, *, fixed: int, texts: int = 4, told: Taught | None = None) -> Learning:
+def run_that_saw(kind: Kind, *, fixed: int, texts: int = 4, told: Taught | None = None) -> VerdictModel:
     """A run whose texts fix so many of ten failing cases and break none of ten passing ones."""
-    learning = Learning(told)
+    learning = VerdictModel(told)
     for _ in range(texts):
         seen = [verdicts(FAILS, 1.0, fixed), verdicts(FAILS, 0.0, 10 - fixed), verdicts(PASSES, 1.0, 10)]
         learning.learn(kind, learning.belief(kind, [each for each in seen if each[2]]))
     return learning
 
 
-def fixes(learning: Learning, kind: Kind = Kind.REWRITE) -> float:
+def fixes(learning: VerdictModel, kind: Kind = Kind.REWRITE) -> float:
     """The share of failing cases that a new text is expected to fix."""
     belief: Belief = learning.belief(kind, [])
     return belief.fixes[0]
@@ -48,16 +48,16 @@ def weight(taught: Taught) -> float:
 
 
 def test_a_later_run_begins_with_what_an_earlier_one_found() -> None:
-    nothing = fixes(Learning())
-    good = fixes(Learning(told_by([run_that_saw(Kind.REWRITE, fixed=9).taught()])))
-    bad = fixes(Learning(told_by([run_that_saw(Kind.REWRITE, fixed=0).taught()])))
+    nothing = fixes(VerdictModel())
+    good = fixes(VerdictModel(told_by([run_that_saw(Kind.REWRITE, fixed=9).taught()])))
+    bad = fixes(VerdictModel(told_by([run_that_saw(Kind.REWRITE, fixed=0).taught()])))
     assert bad < nothing - 0.05
     assert good > nothing + 0.1
 
 
 def test_texts_of_the_same_kind_are_told_of_first() -> None:
-    told = Learning(told_by([run_that_saw(Kind.EXAMPLES, fixed=9).taught()]))
-    assert fixes(told, Kind.EXAMPLES) > fixes(told, Kind.REWRITE) > fixes(Learning(), Kind.REWRITE)
+    told = VerdictModel(told_by([run_that_saw(Kind.EXAMPLES, fixed=9).taught()]))
+    assert fixes(told, Kind.EXAMPLES) > fixes(told, Kind.REWRITE) > fixes(VerdictModel(), Kind.REWRITE)
 
 
 def test_many_earlier_texts_weigh_no_more_than_a_few() -> None:
@@ -71,20 +71,20 @@ def test_many_earlier_texts_weigh_no_more_than_a_few() -> None:
 
 def test_what_this_run_sees_outweighs_what_it_was_told() -> None:
     told = told_by([run_that_saw(Kind.REWRITE, fixed=9, texts=30).taught()])
-    assert fixes(run_that_saw(Kind.REWRITE, fixed=0, texts=8, told=told)) < fixes(Learning())
+    assert fixes(run_that_saw(Kind.REWRITE, fixed=0, texts=8, told=told)) < fixes(VerdictModel())
 
 
 def test_what_was_told_is_not_passed_on_as_if_it_were_new() -> None:
     told = told_by([run_that_saw(Kind.REWRITE, fixed=9, texts=30).taught()])
     own = run_that_saw(Kind.REWRITE, fixed=1, texts=2, told=told).taught()
     assert weight(own) == pytest.approx(2, abs=1e-3)
-    assert weight(Learning(told).taught()) == 0
+    assert weight(VerdictModel(told).taught()) == 0
 
 
 def test_all_earlier_runs_have_their_share() -> None:
     good, bad = (run_that_saw(Kind.REWRITE, fixed=fixed, texts=10).taught() for fixed in (9, 0))
-    assert fixes(Learning(told_by([bad]))) < fixes(Learning(told_by([good, bad])))
-    assert fixes(Learning(told_by([good, bad]))) < fixes(Learning(told_by([good])))
+    assert fixes(VerdictModel(told_by([bad]))) < fixes(VerdictModel(told_by([good, bad])))
+    assert fixes(VerdictModel(told_by([good, bad]))) < fixes(VerdictModel(told_by([good])))
 
 
 def test_a_journal_gives_back_what_was_written() -> None:

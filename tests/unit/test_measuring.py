@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from pytest_promptopt.optimizer.protocols import StopRun, Trial
 from pytest_promptopt.records import Role
-from pytest_promptopt.refine.evaluator import StopRun, Trial
 from tests.foresight import Calibration, Shown
 from tests.noise_world import Noise, noisy_cases
 from tests.paid_world import paid_noise, paid_rules

@@ -13,14 +13,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_promptopt.budget import Price
+from pytest_promptopt.budget.ledger import Price
 from pytest_promptopt.errors import CONSEQUENCES, ErrorKind, ModelError, SettingsError
 from pytest_promptopt.models import registry
 from pytest_promptopt.models.litellm_sdk import import_litellm
 from pytest_promptopt.models.prices import _LONG_PRICES, _PRICES, claude_price, price_of
-from pytest_promptopt.models.redact import MAX_LENGTH, learn, learn_headers, redact
-from pytest_promptopt.models.retry import RetryPolicy, kind_of, retry_after
-from pytest_promptopt.models.unsent import unsent
+from pytest_promptopt.models.retry_policy import RetryPolicy, kind_of, retry_after
+from pytest_promptopt.models.secret_redaction import MAX_LENGTH, learn, learn_headers, redact
+from pytest_promptopt.models.unsent_errors import unsent
 from pytest_promptopt.records import Message, Request, Usage
 from pytest_promptopt.settings import DEFAULT_OPTIMIZER_MODEL
 
@@ -60,7 +60,7 @@ def test_resolving_imports_no_sdk() -> None:
     script = (
         "import sys; from pytest_promptopt.models.registry import resolve, preflight\n"
         "resolve('claude-opus-5-5'), resolve('openai/gpt-4o'), preflight('claude-opus-5-5')\n"
-        "import pytest_promptopt.models.caller\n"
+        "import pytest_promptopt.models.client\n"
         "assert not {'anthropic', 'litellm', 'openai', 'httpx2'} & sys.modules.keys()\n"
     )
     environment = {"ANTHROPIC_API_KEY": "x" * 20, "PYTHONPATH": os.pathsep.join(sys.path)}

@@ -7,17 +7,17 @@ from typing import Any
 
 import pytest
 
-from pytest_promptopt.budget import DEFAULT_MAX_TOKENS, Ledger
+from pytest_promptopt.budget.ledger import DEFAULT_MAX_TOKENS, Ledger
 from pytest_promptopt.errors import ErrorKind, ModelError
-from pytest_promptopt.models.limits import (
+from pytest_promptopt.models.answer_limits import (
     CLAUDE_MAX_TOKENS,
     bounded,
     claude_limit,
     explained,
     longest_answer,
 )
-from pytest_promptopt.models.retry import RetryPolicy
-from pytest_promptopt.models.sender import Sender, Trip
+from pytest_promptopt.models.retry_policy import RetryPolicy
+from pytest_promptopt.models.retrying_sender import PendingRequest, RetryingSender
 from pytest_promptopt.records import Answer, Message, Request, Role, Usage
 
 ASKED = Request("house/talker", (Message("user", "go on"),))
@@ -38,7 +38,7 @@ class Talker:
 
 
 def send(ledger: Ledger, model: Any, *, request: Request = ASKED, longest: int | None = None) -> Answer:
-    sender = Sender(
+    sender = RetryingSender(
         resolve=lambda name: model,
         price=lambda request: None,
         longest=lambda request: longest,
@@ -46,7 +46,7 @@ def send(ledger: Ledger, model: Any, *, request: Request = ASKED, longest: int |
         concurrency=1,
         retry=RetryPolicy(),
     )
-    return asyncio.run(sender.send(Trip(request, Role.TARGET)))
+    return asyncio.run(sender.send(PendingRequest(request, Role.TARGET)))
 
 
 def test_without_a_ceiling_on_tokens_or_cost_nothing_is_added() -> None:

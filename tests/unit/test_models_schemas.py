@@ -10,7 +10,7 @@ import pytest
 from pydantic import BaseModel, Field, HttpUrl, TypeAdapter
 
 from pytest_promptopt.errors import SettingsError
-from pytest_promptopt.models.schemas import CLAUDE, OPENAI, Dialect, NotStrict, schema_of, strict
+from pytest_promptopt.models.strict_schemas import CLAUDE, OPENAI, Dialect, NotStrict, schema_of, strict
 from tests.wire import objects_in
 
 BOTH = pytest.mark.parametrize("dialect", [OPENAI, CLAUDE])

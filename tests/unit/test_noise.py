@@ -6,9 +6,9 @@ from functools import cache
 
 import pytest
 
-from pytest_promptopt.refine.search import Search
-from pytest_promptopt.refine.strategy import Strategy
+from pytest_promptopt.optimizer.strategy import Strategy
 from pytest_promptopt.strategies.evolve import Evolve
+from pytest_promptopt.strategies.refine.search import RefineSearch
 from tests.noise_world import Claims, Noise, claims, noisy_cases
 
 RUNS = 20
@@ -37,12 +37,12 @@ def test_the_luckiest_of_all_candidates_is_hardly_ever_written(chance: float) ->
 
 @pytest.mark.parametrize("chance", [0.5, 0.9])
 def test_the_search_itself_hardly_ever_writes_one_either(chance: float) -> None:
-    found = many(Search, chance=chance, wording=False)
+    found = many(RefineSearch, chance=chance, wording=False)
     assert sum(run.written for run in found) <= MOST
 
 
 def test_where_most_cases_pass_the_search_is_rarely_fooled_by_luck() -> None:
-    found = many(Search, chance=0.9, wording=False)
+    found = many(RefineSearch, chance=0.9, wording=False)
     assert sum(run.fresh for run in found) <= MOST
 
 

@@ -14,29 +14,30 @@ from hypothesis import strategies as st
 
 from pytest_promptopt.errors import PromptFileError, SettingsError
 from pytest_promptopt.journal import Journal, read
+from pytest_promptopt.optimizer import acceptance, halting
+from pytest_promptopt.optimizer.acceptance import Verdict
+from pytest_promptopt.optimizer.base_search import BaseSearch
+from pytest_promptopt.optimizer.candidate_checks import CandidateChecks, Passages
+from pytest_promptopt.optimizer.candidates import ACCEPTED, Candidate, EvaluatedCandidate
+from pytest_promptopt.optimizer.context import RunContext
+from pytest_promptopt.optimizer.halting import Phase, Stop
+from pytest_promptopt.optimizer.prompt_groups import PromptGroup
+from pytest_promptopt.optimizer.proposal import proposer
+from pytest_promptopt.optimizer.proposal.replies import InvalidReply, Reply
+from pytest_promptopt.optimizer.protocols import StopRun, Trial
+from pytest_promptopt.optimizer.screening import ScreeningEvaluator
+from pytest_promptopt.optimizer.search_hooks import SearchHooks
 from pytest_promptopt.prompts import PromptFile
 from pytest_promptopt.prompts.examples import Example, with_examples
 from pytest_promptopt.records import CaseResult, Outcome, Request, Split, Status
-from pytest_promptopt.refine import acceptance, halting, proposer
-from pytest_promptopt.refine.ablation import cuts
-from pytest_promptopt.refine.acceptance import Verdict
-from pytest_promptopt.refine.attempts import ACCEPTED, Attempt, Version
-from pytest_promptopt.refine.checks import Checks, Passages
-from pytest_promptopt.refine.evaluator import StopRun, Trial
-from pytest_promptopt.refine.frame import SearchFrame
-from pytest_promptopt.refine.groups import Group
-from pytest_promptopt.refine.halting import Phase, Stop
-from pytest_promptopt.refine.policies import Policies
-from pytest_promptopt.refine.replies import Reply, Unusable
-from pytest_promptopt.refine.screening import Screened
-from pytest_promptopt.refine.search import Search
-from pytest_promptopt.refine.surroundings import Surroundings
 from pytest_promptopt.results import Iteration, RunResult
 from pytest_promptopt.strategies.evolve import Evolve
 from pytest_promptopt.strategies.hybrid import Hybrid
+from pytest_promptopt.strategies.refine.ablation import cuts
+from pytest_promptopt.strategies.refine.search import RefineSearch
 from tests.refine_world import HELDOUT, TRAIN, VALIDATION, FakePrompt, Need, World, needs
 
-STRATEGIES = [Search, Evolve, Hybrid]
+STRATEGIES = [RefineSearch, Evolve, Hybrid]
 
 #: Each is right a little further, until all cases pass.
 GROWING = ["a", "a b", "a b c", "a b c d"]
@@ -78,7 +79,7 @@ def whole_run(world: World, **more: Any) -> tuple[RunResult, list[str]]:
     assert events[-1] == "end"
     assert events.count("end") == 1
     assert events.count("written") == len(world.written)
-    checks = Checks(Passages(()), Passages(()))
+    checks = CandidateChecks(Passages(()), Passages(()))
     for prompt in world.prompts:
         text = world.written.get(prompt.name)
         assert text is None or checks.fault(prompt, text) is None
@@ -126,7 +127,7 @@ def fused_world(seam: str, fuse: Fuse, strategy: Any) -> World:
     } | dict.fromkeys(OBSERVERS, lambda *_: None)
     world = World(hard_cases(), GROWING * 30, strategy=strategy)
     if seam in defaults:
-        world.policies = Policies(**{seam: fuse(defaults[seam])})  # type: ignore[arg-type]
+        world.policies = SearchHooks(**{seam: fuse(defaults[seam])})  # type: ignore[arg-type]
     else:
         setattr(world, seam, fuse(getattr(world, seam)))
     return world
@@ -153,7 +154,7 @@ def test_whoever_raises_at_whatever_time_the_run_ends_with_its_result(
 
 
 def test_what_was_found_before_a_hook_raised_is_confirmed_scored_and_written() -> None:
-    world = fused_world("accept", Fuse(1, ZeroDivisionError("division by zero")), Search)
+    world = fused_world("accept", Fuse(1, ZeroDivisionError("division by zero")), RefineSearch)
     result, events = whole_run(world)
     (prompt,) = result.prompts
     assert (prompt.stop, prompt.written) == ("error", True)
@@ -195,7 +196,7 @@ def test_who_cannot_be_told_of_cases_made_up_bars_no_text() -> None:
     cases = needs("a " * 20 + "- " * 30)
     error = StopRun("max calls", "all calls are used")
     world = World(cases, ["a"], interrupt="evaluate 3", error=error)
-    world.policies = Policies(made_up=Fuse(0, OSError("the terminal is gone"))(lambda made_up: None))
+    world.policies = SearchHooks(made_up=Fuse(0, OSError("the terminal is gone"))(lambda made_up: None))
     result, _ = whole_run(world)
     assert result.prompts[0].made_up is not None
     assert result.prompts[0].outcome == "improved"
@@ -207,7 +208,7 @@ def test_a_redaction_that_raises_where_a_prompt_has_examples_leaves_a_result(tur
     prose = with_examples("Route {{ ticket }}.", [Example({"ticket": "a ticket"}, "a label")])
     fuse = Fuse(turn, ZeroDivisionError("division by zero"))
     world = World(needs("a a a a a a"), ["a"], prompts=[FakePrompt(prose=prose)])
-    world.policies = Policies(redact=fuse(lambda text: text))
+    world.policies = SearchHooks(redact=fuse(lambda text: text))
     result, _ = whole_run(world)
     assert bool(result.errors) == fuse.blown
 
@@ -221,7 +222,7 @@ GARBAGE = st.none() | st.integers() | TEXT | st.binary(max_size=5) | st.just([1]
 PROPOSED = (
     TEXT.map(lambda text: Reply(text, ""))
     | GARBAGE.map(lambda found: Reply(found, found))  # type: ignore[arg-type]
-    | GARBAGE.map(lambda found: Unusable(found))  # type: ignore[arg-type]
+    | GARBAGE.map(lambda found: InvalidReply(found))  # type: ignore[arg-type]
     | GARBAGE
 )
 
@@ -229,21 +230,21 @@ PROPOSED = (
 @settings(max_examples=60, deadline=None)
 @given(found=st.lists(PROPOSED, max_size=4) | GARBAGE, strategy=st.sampled_from(STRATEGIES))
 def test_whatever_a_proposer_returns_the_run_ends_with_a_result(found: Any, strategy: Any) -> None:
-    def propose(wanted: proposer.Wanted, ask: proposer.Ask) -> Any:
+    def propose(wanted: proposer.ProposalRequest, ask: proposer.Ask) -> Any:
         if not isinstance(found, list):
             return found
         return [found[n % len(found)] for n in range(len(wanted.briefs))] if found else found
 
-    world = World(hard_cases(), strategy=strategy, policies=Policies(propose=propose))
+    world = World(hard_cases(), strategy=strategy, policies=SearchHooks(propose=propose))
     whole_run(world, candidates=2, max_iterations=2)
 
 
 @settings(max_examples=40, deadline=None)
 @given(verdict=st.builds(Verdict, GARBAGE, GARBAGE) | GARBAGE, stop=st.builds(Stop, GARBAGE, GARBAGE))
 def test_whatever_a_rule_returns_the_run_ends_with_a_result(verdict: Any, stop: Any) -> None:
-    accepting = World(hard_cases(), GROWING, policies=Policies(accept=lambda comparison: verdict))
+    accepting = World(hard_cases(), GROWING, policies=SearchHooks(accept=lambda comparison: verdict))
     whole_run(accepting, max_iterations=2)
-    halted = World(hard_cases(), GROWING, policies=Policies(halt=lambda standing: stop))
+    halted = World(hard_cases(), GROWING, policies=SearchHooks(halt=lambda standing: stop))
     result, _ = whole_run(halted)
     assert isinstance(result.prompts[0].stop, str)
 
@@ -264,26 +265,26 @@ def test_the_optimizer_may_answer_anything(strategy: Any) -> None:
 # ----------------------------------------------------------------------------- strategies of others
 
 
-class Own(SearchFrame):
+class Own(BaseSearch):
     """Tries what it is given, without a check, and believes in the last of it."""
 
     texts: Sequence[Any] = ()
-    step: Callable[[SearchFrame], object] = staticmethod(lambda search: None)
+    step: Callable[[BaseSearch], object] = staticmethod(lambda search: None)
 
     def search(self) -> Stop:
         name = self.names[0]
         for number, text in enumerate(self.texts, 1):
             self.begun(Phase.TRAINING, self.best)
-            attempt = Attempt(f"{number}.1", (name,), "own", overlay={name: text})
+            attempt = Candidate(f"{number}.1", (name,), "own", overlay={name: text})
             (attempt.results[Split.TRAIN],) = self.evaluate([attempt.overlay], self.group.ids(TRAIN))
             attempt.decide(ACCEPTED, "it is mine")
-            self.best = Version(attempt.id, attempt.overlay, attempt.results)
+            self.best = EvaluatedCandidate(attempt.id, attempt.overlay, attempt.results)
             self.finished(Phase.TRAINING, [attempt], self.best)
             self.step(self)
         return Stop("done", "all are tried")
 
 
-def own(texts: Sequence[Any], step: Callable[[SearchFrame], object] = lambda search: None) -> type[Own]:
+def own(texts: Sequence[Any], step: Callable[[BaseSearch], object] = lambda search: None) -> type[Own]:
     return type("OwnOne", (Own,), {"texts": texts, "step": staticmethod(step)})
 
 
@@ -318,8 +319,8 @@ def test_whatever_a_strategy_leaves_the_run_ends_with_a_result(name: str, left: 
     def set_(self: object, value: object) -> None: ...
 
     class Careless:
-        def __init__(self, group: Group, around: Surroundings) -> None:
-            self._search = Search(group, around)
+        def __init__(self, group: PromptGroup, around: RunContext) -> None:
+            self._search = RefineSearch(group, around)
 
         def run(self) -> None:
             self._search.run()
@@ -335,9 +336,9 @@ def test_whatever_a_strategy_leaves_the_run_ends_with_a_result(name: str, left: 
 
 
 def test_a_text_of_which_a_strategy_says_nonsense_leaves_a_result() -> None:
-    class Odder(Search):
+    class Odder(RefineSearch):
         @property
-        def final(self) -> Version:
+        def final(self) -> EvaluatedCandidate:
             return replace(self.best, outlook="none")  # type: ignore[arg-type]
 
     result, _ = whole_run(World(hard_cases(), GROWING, strategy=Odder))
@@ -347,7 +348,7 @@ def test_a_text_of_which_a_strategy_says_nonsense_leaves_a_result() -> None:
 
 @pytest.mark.parametrize("error", ERRORS)
 def test_a_strategy_that_cannot_be_begun_ends_with_a_result(error: BaseException) -> None:
-    def strategy(group: Group, around: Surroundings) -> Any:
+    def strategy(group: PromptGroup, around: RunContext) -> Any:
         raise error
 
     result, _ = whole_run(World(hard_cases(), strategy=strategy))
@@ -357,7 +358,7 @@ def test_a_strategy_that_cannot_be_begun_ends_with_a_result(error: BaseException
 
 @pytest.mark.parametrize("error", ERRORS)
 def test_a_strategy_that_raises_leaves_what_it_had_found(error: BaseException) -> None:
-    def fail(search: SearchFrame) -> None:
+    def fail(search: BaseSearch) -> None:
         raise error
 
     world = World(hard_cases(), strategy=own([GOOD], fail))
@@ -368,7 +369,7 @@ def test_a_strategy_that_raises_leaves_what_it_had_found(error: BaseException) -
 
 
 def test_what_is_no_json_does_not_keep_the_journal_from_its_end() -> None:
-    def strange(search: SearchFrame) -> None:
+    def strange(search: BaseSearch) -> None:
         search.iterations.append(replace(search.iterations[0], elapsed=object()))  # type: ignore[arg-type]
 
     result, _ = whole_run(World(hard_cases(), strategy=own([GOOD], strange)))
@@ -385,7 +386,7 @@ def test_an_observer_that_raises_each_time_is_told_of_once() -> None:
         heard.append(iteration)
         raise ValueError(f"iteration {iteration.number}")
 
-    world = World(hard_cases(), GROWING, policies=Policies(iteration_finished=loud))
+    world = World(hard_cases(), GROWING, policies=SearchHooks(iteration_finished=loud))
     result, _ = whole_run(world, max_iterations=9)
     assert len(heard) == len(result.prompts[0].iterations) > 1, "it is told of the others all the same"
     assert len(result.errors) == 1
@@ -448,7 +449,7 @@ def test_nor_is_a_text_written_that_fails_so_where_it_is_only_scored(strategy: A
 
 def test_a_text_is_screened_once_and_a_refused_one_costs_no_call() -> None:
     world = World(needs("a b"))
-    screen = Screened(world, world.prompts)
+    screen = ScreeningEvaluator(world, world.prompts)
     good, bad = {"route.md": "Route {{ ticket }}. a"}, {"route.md": "Route it."}
     ids = ("train-1-a", "train-2-b")
     after, refused = screen.evaluate([Trial(good, ids), Trial(bad, ids, (7,))])
@@ -459,7 +460,7 @@ def test_a_text_is_screened_once_and_a_refused_one_costs_no_call() -> None:
     }
     assert screen.evaluate([Trial(bad, ids)])[0][0].errored
     assert [[dict(t.overlay) for t in trials] for trials in world.evaluated] == [[good]]
-    assert Screened.of(screen, world.prompts) is screen
+    assert ScreeningEvaluator.of(screen, world.prompts) is screen
 
 
 # ----------------------------------------------------------------------------- cuts
@@ -497,7 +498,7 @@ def test_a_cut_that_empties_a_turn_is_not_tried(tmp_path: Path) -> None:
     path.write_text("system:\nBe good.\nuser:\n{{ x }}\n", encoding="utf-8")
     file = PromptFile.load(path, rootdir=tmp_path)
     after = "system:\nSort it, 1.\nuser:\n{{ x }}"
-    checks = Checks(Passages(()), Passages(()))
+    checks = CandidateChecks(Passages(()), Passages(()))
     made = cuts(file.name, file.prose, after)
     assert [cut.passage for cut in made] == ["Sort it, 1."]
     with pytest.raises(PromptFileError, match="turn is empty"):

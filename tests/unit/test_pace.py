@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from pytest_promptopt.errors import ErrorKind, ModelError
-from pytest_promptopt.models import patience
-from pytest_promptopt.models.pace import Pace
-from pytest_promptopt.models.patience import ENOUGH, Patience
-from pytest_promptopt.models.retry import RetryPolicy
+from pytest_promptopt.models import adaptive_timeout
+from pytest_promptopt.models.adaptive_timeout import ENOUGH, AdaptiveTimeout
+from pytest_promptopt.models.concurrency_limiter import ConcurrencyLimiter
+from pytest_promptopt.models.retry_policy import RetryPolicy
 
 POLICY = RetryPolicy(breaker=5, rests=(0.01, 0.02))
 
@@ -25,7 +25,7 @@ def error(kind: ErrorKind = ErrorKind.RATE_LIMIT, retry_after: float | None = No
     return ModelError(kind, f"m/x: {kind}", model="m/x", retry_after=retry_after)
 
 
-async def attempt(pace: Pace, fault: ModelError | None = None, *, wait: float = 0.0) -> bool:
+async def attempt(pace: ConcurrencyLimiter, fault: ModelError | None = None, *, wait: float = 0.0) -> bool:
     """One attempt from its turn to its end; whether everybody pauses then."""
     turn = await pace.enter(1, patience=60)
     try:
@@ -39,7 +39,7 @@ async def attempt(pace: Pace, fault: ModelError | None = None, *, wait: float = 
 
 def test_a_model_that_refuses_everything_is_asked_less_and_after_answers_as_much_as_before() -> None:
     async def test() -> None:
-        pace = Pace(40, RetryPolicy(breaker=100))
+        pace = ConcurrencyLimiter(40, RetryPolicy(breaker=100))
         for _ in range(8):
             await attempt(pace, error())
         assert pace.limit == 1
@@ -54,7 +54,7 @@ def test_a_model_that_refuses_everything_is_asked_less_and_after_answers_as_much
 
 def test_a_few_refusals_slow_nobody() -> None:
     async def test() -> None:
-        pace = Pace(40, POLICY)
+        pace = ConcurrencyLimiter(40, POLICY)
         for number in range(400):
             paused = await attempt(pace, error() if number % 10 == 0 else None, wait=60)
             assert not paused
@@ -65,7 +65,7 @@ def test_a_few_refusals_slow_nobody() -> None:
 
 def test_one_refusal_that_names_a_time_makes_everybody_wait_for_it() -> None:
     async def test() -> None:
-        pace, loop = Pace(40, POLICY), asyncio.get_running_loop()
+        pace, loop = ConcurrencyLimiter(40, POLICY), asyncio.get_running_loop()
         started = loop.time()
         assert await attempt(pace, error(retry_after=0.05), wait=0.05)
         await asyncio.gather(*(attempt(pace) for _ in range(10)))
@@ -77,7 +77,7 @@ def test_one_refusal_that_names_a_time_makes_everybody_wait_for_it() -> None:
 
 def test_who_was_turned_away_most_goes_first() -> None:
     async def test() -> None:
-        pace, order = Pace(1, POLICY), list[int]()
+        pace, order = ConcurrencyLimiter(1, POLICY), list[int]()
 
         async def ask(attempts: int) -> None:
             await pace.enter(attempts, patience=1)
@@ -96,7 +96,7 @@ def test_failures_in_a_row_are_followed_by_rests_with_one_attempt_after_each_and
     kind: ErrorKind,
 ) -> None:
     async def test() -> None:
-        pace = Pace(2, POLICY)
+        pace = ConcurrencyLimiter(2, POLICY)
         paused = [await attempt(pace, error(kind)) for _ in range(6)]
         assert paused[4:] == [True, True], "after the fifth, and after the one that shows it is still down"
         assert pace.limit == 1
@@ -110,7 +110,7 @@ def test_failures_in_a_row_are_followed_by_rests_with_one_attempt_after_each_and
 
 def test_an_answer_after_a_rest_ends_it() -> None:
     async def test() -> None:
-        pace = Pace(2, POLICY)
+        pace = ConcurrencyLimiter(2, POLICY)
         for _ in range(20):
             for _ in range(5):
                 await attempt(pace, error(ErrorKind.SERVER))
@@ -124,7 +124,7 @@ def test_what_was_in_flight_when_the_rest_began_does_not_end_the_run() -> None:
     """A network that is gone for a moment fails all that is under way at once, however much that is."""
 
     async def test() -> None:
-        pace = Pace(50, POLICY)
+        pace = ConcurrencyLimiter(50, POLICY)
         for _ in range(10):
             await attempt(pace, error(ErrorKind.CONNECTION))
         turns = [await pace.enter(1, patience=1) for _ in range(50)]
@@ -138,11 +138,11 @@ def test_what_was_in_flight_when_the_rest_began_does_not_end_the_run() -> None:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(patience, "LEAST", 0.05)
+    monkeypatch.setattr(adaptive_timeout, "LEAST", 0.05)
 
 
 async def takes(
-    learner: Patience, seconds: float, *, key: str = "label", limit: float = 60, **more: Any
+    learner: AdaptiveTimeout, seconds: float, *, key: str = "label", limit: float = 60, **more: Any
 ) -> None:
     async with learner.attempt(key, limit, **{"hangs": 0, **more}):
         await asyncio.sleep(seconds)
@@ -151,7 +151,7 @@ async def takes(
 @pytest.mark.usefixtures("quick")
 def test_an_attempt_that_takes_far_longer_than_all_before_is_given_up() -> None:
     async def test() -> None:
-        learner = Patience()
+        learner = AdaptiveTimeout()
         for _ in range(ENOUGH + 2):
             await takes(learner, 0)
         with pytest.raises(TimeoutError):
@@ -166,7 +166,7 @@ def test_an_attempt_that_takes_far_longer_than_all_before_is_given_up() -> None:
 @pytest.mark.usefixtures("quick")
 def test_what_is_learned_holds_for_attempts_under_way() -> None:
     async def test() -> None:
-        learner = Patience()
+        learner = AdaptiveTimeout()
         hanging = asyncio.create_task(takes(learner, 60))
         await asyncio.sleep(0)
         for _ in range(ENOUGH + 2):
@@ -180,7 +180,7 @@ def test_what_is_learned_holds_for_attempts_under_way() -> None:
 @pytest.mark.usefixtures("quick")
 def test_answers_that_take_unlike_long_make_patient() -> None:
     async def test() -> None:
-        learner = Patience()
+        learner = AdaptiveTimeout()
         for number in range(ENOUGH + 2):
             await takes(learner, 0.1 * (number % 2))
         await takes(learner, 0.2)
@@ -192,6 +192,6 @@ def test_nothing_takes_longer_than_its_deadline() -> None:
     async def test() -> None:
         for hangs in (0, None):
             with pytest.raises(TimeoutError):
-                await takes(Patience(), 60, limit=0.01, hangs=hangs)
+                await takes(AdaptiveTimeout(), 60, limit=0.01, hangs=hangs)
 
     run(test())

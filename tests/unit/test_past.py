@@ -9,8 +9,8 @@ import pytest
 
 from pytest_promptopt.errors import ErrorKind
 from pytest_promptopt.journal import Event, Journal
+from pytest_promptopt.optimizer.halting import HaltReason
 from pytest_promptopt.records import Answer, Role, Spend
-from pytest_promptopt.refine.halting import Halt
 from pytest_promptopt.runs.past import PastRun
 
 ANSWER = Answer("A", "fake/model", "end_turn", None, None, 0.0)
@@ -44,7 +44,7 @@ def test_every_end_is_known_with_the_calls_that_were_charged_for_it(tmp_path: Pa
     assert calls == {"from the cache": 0, "at once": 1, "at the third try": 3, "never": 4}
 
 
-def ended(*prompts: tuple[Halt, int], pipeline: bool = False) -> PastRun:
+def ended(*prompts: tuple[HaltReason, int], pipeline: bool = False) -> PastRun:
     """A run whose prompts ended so: why their search stopped, and the calls that confirming them needs."""
     names = [f"{number}.md" for number in range(len(prompts))]
     data = [
@@ -64,19 +64,19 @@ def ended(*prompts: tuple[Halt, int], pipeline: bool = False) -> PastRun:
 @pytest.mark.parametrize(
     ("prompts", "to_confirm", "unfinished"),
     [
-        ([(Halt.BUDGET, 40)], True, True),
-        ([(Halt.BUDGET, 40), (Halt.PASSING, 0)], True, True),
-        ([(Halt.BUDGET, 40), (Halt.BUDGET, 12)], True, True),
-        ([(Halt.TARGET, 40), (Halt.BUDGET, 0)], False, True),
-        ([(Halt.TARGET, 0), (Halt.PASSING, 0)], False, False),
+        ([(HaltReason.BUDGET, 40)], True, True),
+        ([(HaltReason.BUDGET, 40), (HaltReason.PASSING, 0)], True, True),
+        ([(HaltReason.BUDGET, 40), (HaltReason.BUDGET, 12)], True, True),
+        ([(HaltReason.TARGET, 40), (HaltReason.BUDGET, 0)], False, True),
+        ([(HaltReason.TARGET, 0), (HaltReason.PASSING, 0)], False, False),
     ],
 )
 def test_only_where_no_other_search_may_go_on_a_text_is_all_that_is_left_to_confirm(
-    prompts: list[tuple[Halt, int]], to_confirm: bool, unfinished: bool
+    prompts: list[tuple[HaltReason, int]], to_confirm: bool, unfinished: bool
 ) -> None:
     run = ended(*prompts)
     assert (run.to_confirm, run.unfinished) == (to_confirm, unfinished)
 
 
 def test_an_unchanged_prompt_of_the_same_pipeline_has_no_search_of_its_own() -> None:
-    assert ended((Halt.BUDGET, 40), (Halt.BUDGET, 0), pipeline=True).to_confirm
+    assert ended((HaltReason.BUDGET, 40), (HaltReason.BUDGET, 0), pipeline=True).to_confirm

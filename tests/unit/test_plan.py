@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from pytest_promptopt.errors import SettingsError
-from pytest_promptopt.evaluation.plan import Plan
+from pytest_promptopt.optimizer.prompt_groups import PromptGroup
+from pytest_promptopt.pytest_session.budget_plan import BudgetPlan
 from pytest_promptopt.records import Case, Split
-from pytest_promptopt.refine.groups import Group
 from pytest_promptopt.settings import Settings
 
 
@@ -22,10 +22,10 @@ def plan(
     samples: int = 1,
     prompts: tuple[str, ...] = ("p.md",),
     **settings: Any,
-) -> Plan:
+) -> BudgetPlan:
     splits = [Split.TRAIN] * train + [Split.VALIDATION] * validation + [Split.HELDOUT] * heldout
     cases = tuple(Case(str(n), prompts, split, samples=samples) for n, split in enumerate(splits))
-    return Plan([Group((), cases)], Settings(rootdir=Path(), **settings))
+    return BudgetPlan([PromptGroup((), cases)], Settings(rootdir=Path(), **settings))
 
 
 def test_it_says_what_the_ceiling_buys_and_what_for() -> None:

@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pytest_promptopt.optimizer.candidates import Results
+from pytest_promptopt.optimizer.protocols import Trial
 from pytest_promptopt.records import Case, CaseResult, Outcome, Split, Status
-from pytest_promptopt.refine.ablation import (
+from pytest_promptopt.strategies.refine.ablation import (
     CONTROLS,
     MAX_EXAMINED,
     MAX_PARTS,
@@ -21,8 +23,6 @@ from pytest_promptopt.refine.ablation import (
     cuts,
     passages,
 )
-from pytest_promptopt.refine.attempts import Results
-from pytest_promptopt.refine.evaluator import Trial
 from tests.refine_world import FakePrompt
 
 TEXT = st.text(alphabet="ab .!?。；」\n{}%#", max_size=60)

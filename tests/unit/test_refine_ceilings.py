@@ -8,11 +8,11 @@ from functools import partial
 
 import pytest
 
+from pytest_promptopt.optimizer.protocols import Trial
+from pytest_promptopt.optimizer.strategy import Strategy
 from pytest_promptopt.records import Answer, CaseResult, Request
-from pytest_promptopt.refine.evaluator import Trial
-from pytest_promptopt.refine.search import Search
-from pytest_promptopt.refine.strategy import Strategy
 from pytest_promptopt.strategies.evolve import Evolve
+from pytest_promptopt.strategies.refine.search import RefineSearch
 from tests.paid_world import Paid, paid
 from tests.refine_world import VALIDATION, FakePrompt, Need, World, answer, needs
 
@@ -70,7 +70,7 @@ def test_a_test_that_asks_twice_has_twice_as_many_calls_kept_for_confirming_its_
     assert min(filter(None, twice.noted)) == 2 * least
 
 
-@pytest.mark.parametrize("strategy", [Search, Evolve])
+@pytest.mark.parametrize("strategy", [RefineSearch, Evolve])
 def test_a_prompt_with_nothing_to_mend_gives_back_what_was_kept_for_it(strategy: Strategy) -> None:
     world = two_prompts(needs("- " * 40) + needs("- " * 20, VALIDATION), SUITE, 200)
     world.strategy = strategy
@@ -85,7 +85,7 @@ def test_the_best_text_is_scored_with_the_calls_that_were_kept_for_it() -> None:
     assert [result.note for result in world.run().prompts] == ["", ""]
 
 
-@pytest.mark.parametrize("strategy", [Search, Evolve])
+@pytest.mark.parametrize("strategy", [RefineSearch, Evolve])
 def test_a_later_prompt_does_not_spend_what_confirming_an_earlier_one_takes(strategy: Strategy) -> None:
     kept: list[int] = []
     for first in (needs("- " * 40) + needs("- " * 20, VALIDATION), SUITE):

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_promptopt.refine.economy import SHARE, Economy, Payoff, Prospect, best_of
+from pytest_promptopt.strategies.refine.economy import SHARE, Economy, Payoff, Prospect, best_of
 
 ASKING = [Prospect(1.0, 14), Prospect(1.8, 28), Prospect(2.1, 42)]
 

@@ -11,11 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_promptopt.prompts.examples import Example, examples_in, with_examples
-from pytest_promptopt.records import Call, Case, CaseResult, Failure, Outcome, Split, Status
-from pytest_promptopt.refine.attempts import Attempt
-from pytest_promptopt.refine.demonstrating import Demonstrating
-from pytest_promptopt.refine.examples import (
+from pytest_promptopt.optimizer.candidates import Candidate
+from pytest_promptopt.optimizer.context import RunContext
+from pytest_promptopt.optimizer.example_sets import (
     ROOM,
     CaseExample,
     draws,
@@ -24,9 +22,11 @@ from pytest_promptopt.refine.examples import (
     standing_in,
     usable,
 )
-from pytest_promptopt.refine.groups import Group, connected
-from pytest_promptopt.refine.search import Search
-from pytest_promptopt.refine.surroundings import Surroundings
+from pytest_promptopt.optimizer.prompt_groups import PromptGroup, connected_groups
+from pytest_promptopt.prompts.examples import Example, examples_in, with_examples
+from pytest_promptopt.records import Call, Case, CaseResult, Failure, Outcome, Split, Status
+from pytest_promptopt.strategies.refine.example_candidates import ExampleCandidates
+from pytest_promptopt.strategies.refine.search import RefineSearch
 from tests.refine_world import SETTINGS, FakePrompt, World, needs
 
 TRAIN, VALIDATION, HELDOUT = Split.TRAIN, Split.VALIDATION, Split.HELDOUT
@@ -226,16 +226,16 @@ def test_the_prompts_of_a_pipeline_show_half_of_the_cases_at_most_together() -> 
     names = ("a.md", "b.md")
     cases = needs("a b " * 10, prompts=names)
     world = World(cases, prompts=[FakePrompt(name) for name in names])
-    group = connected(world.prompts, world.cases)[0]
+    group = connected_groups(world.prompts, world.cases)[0]
     settings = replace(SETTINGS, examples=16)
-    around = Surroundings(world, world.ask, settings, world.policies, None, world.spend)
-    search = Search(group, around)
+    around = RunContext(world, world.ask, settings, world.policies, None, world.spend)
+    search = RefineSearch(group, around)
     search.begin()
     results = search.original.evidence(TRAIN)
     shown = usable(results, "b.md")[:8]
     beside = replace(search.original, overlay={"a.md": with_examples(world.prompts[0].prose, shown)})
     for incumbent, sizes in ((search.original, {2, 4, 8}), (beside, {2})):
-        drawn = Demonstrating(search).drawn(1, 1, incumbent, 100)
+        drawn = ExampleCandidates(search).drawn(1, 1, incumbent, 100)
         assert sizes <= {len(examples_in(each.overlay["b.md"])) for each in drawn if "b.md" in each.prompts}
         assert max(len(shown_by(group.prompts, each.overlay, results)) for each in drawn) <= 10
 
@@ -244,13 +244,13 @@ def test_a_size_is_that_of_the_prompt_whose_examples_were_drawn() -> None:
     """The other prompt of the pipeline shows eight."""
     world = World([])
     prompts = (FakePrompt("a.md"), FakePrompt("b.md"))
-    around = Surroundings(world, world.ask, SETTINGS, world.policies, None, world.spend)
-    demonstrating = Demonstrating(Search(Group(prompts, ()), around))
+    around = RunContext(world, world.ask, SETTINGS, world.policies, None, world.spend)
+    demonstrating = ExampleCandidates(RefineSearch(PromptGroup(prompts, ()), around))
     eight, four = (
         with_examples("{{ ticket }}", [Example({"ticket": f"{n}"}, "x") for n in range(count)])
         for count in (8, 4)
     )
-    demonstrating.note(Attempt("1.1", ("b.md",), "", overlay={"a.md": eight, "b.md": four}), 0.5)
+    demonstrating.note(Candidate("1.1", ("b.md",), "", overlay={"a.md": eight, "b.md": four}), 0.5)
     assert {size: payoff.tries for size, payoff in demonstrating.won.items()} == {4: 1}
 
 

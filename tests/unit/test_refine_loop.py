@@ -12,23 +12,23 @@ import pytest
 
 from pytest_promptopt.errors import ErrorKind, ModelError, PromptConflictError
 from pytest_promptopt.journal import Journal, read
+from pytest_promptopt.optimizer.candidates import Candidate
+from pytest_promptopt.optimizer.confirmation import FIRST_SAMPLE, SAMPLES_OF_A_RUN, first_sample_number
+from pytest_promptopt.optimizer.context import RunContext
+from pytest_promptopt.optimizer.halting import Phase
+from pytest_promptopt.optimizer.prompt_groups import connected_groups
+from pytest_promptopt.optimizer.proposal.briefs import Briefing
+from pytest_promptopt.optimizer.proposal.replies import Reply
+from pytest_promptopt.optimizer.protocols import StopRun, Trial
+from pytest_promptopt.optimizer.race import BATCH, HOPELESS
+from pytest_promptopt.optimizer.search_hooks import SearchHooks
+from pytest_promptopt.optimizer.verdict_model import Kind
 from pytest_promptopt.prompts.examples import Example, with_examples
 from pytest_promptopt.records import Answer, CaseResult, Request, Role, Spend, Split
-from pytest_promptopt.refine.attempts import Attempt
-from pytest_promptopt.refine.briefs import Briefing
-from pytest_promptopt.refine.confirmation import FIRST_SAMPLE, SAMPLES_OF_A_RUN, first_sample
-from pytest_promptopt.refine.evaluator import StopRun, Trial
-from pytest_promptopt.refine.groups import connected
-from pytest_promptopt.refine.halting import Phase
-from pytest_promptopt.refine.policies import Policies
-from pytest_promptopt.refine.posterior import Kind
-from pytest_promptopt.refine.race import BATCH, HOPELESS
-from pytest_promptopt.refine.replies import Reply
-from pytest_promptopt.refine.search import Search
-from pytest_promptopt.refine.surroundings import Surroundings
-from pytest_promptopt.refine.workshop import Workshop
-from pytest_promptopt.results import Iteration, MadeUp, PromptResult, SplitScore
+from pytest_promptopt.results import CatchUp, Iteration, PromptResult, SplitScore
 from pytest_promptopt.settings import Accept
+from pytest_promptopt.strategies.refine.candidate_source import CandidateSource
+from pytest_promptopt.strategies.refine.search import RefineSearch
 from tests.refine_world import (
     HELDOUT,
     SETTINGS,
@@ -44,7 +44,7 @@ from tests.refine_world import (
 )
 
 #: Every candidate runs by itself.
-UNMERGED = Policies(merge=None)
+UNMERGED = SearchHooks(merge=None)
 
 
 def scores(result: PromptResult) -> dict[str, tuple[float | None, float | None]]:
@@ -196,7 +196,7 @@ def test_a_best_text_that_turns_out_no_better_where_it_was_not_run_gives_way_to_
         ["a not s"],
         prompts=[FakePrompt(prose="Route {{ ticket }}. s")],
         left=lambda: 100 if Phase.CONFIRMATION in stopping else 60 if len(world.evaluated) < 2 else 20,
-        policies=Policies(progress=lambda phase, prompts: stopping.append(phase)),
+        policies=SearchHooks(progress=lambda phase, prompts: stopping.append(phase)),
     )
     result = world.result()
     assert (result.iterations[0].candidates[0].verdict, result.stop) == ("accepted", "budget used up")
@@ -214,7 +214,7 @@ class Paying(World):
 
 
 def test_cases_that_were_spared_are_told_of_and_their_calls_are_in_an_iteration() -> None:
-    told: list[MadeUp] = []
+    told: list[CatchUp] = []
     iterations: list[Iteration] = []
     paid: list[int] = []
 
@@ -224,10 +224,10 @@ def test_cases_that_were_spared_are_told_of_and_their_calls_are_in_an_iteration(
 
     cases = needs("a b b b s s s s " + "- " * 30)
     prompts = [FakePrompt(prose="Route {{ ticket }}. s")]
-    observed = Policies(made_up=told.append, iteration_finished=finished)
+    observed = SearchHooks(made_up=told.append, iteration_finished=finished)
     world = Paying(cases, ["a s", "a b not s", "a s b"], prompts=prompts, policies=observed)
     world.result(seed=30, max_iterations=3)
-    assert told == [MadeUp(14, 1.0, 0, 14)]
+    assert told == [CatchUp(14, 1.0, 0, 14)]
     measured_first = len(cases)
     assert sum(iteration.spend.calls for iteration in iterations) == paid[-1] - measured_first
 
@@ -257,7 +257,7 @@ def test_a_candidate_that_the_end_of_the_calls_cut_off_is_judged_by_what_was_run
     result = World(cases, ["a"], interrupt="evaluate 3", error=error).result()
     assert (result.stop, result.iterations[0].candidates[0].verdict) == ("max calls", "accepted")
     assert result.outcome == "improved"
-    assert result.made_up == MadeUp(cases=34, rate=1.0, failing=0, calls=0), "its calls were kept"
+    assert result.made_up == CatchUp(cases=34, rate=1.0, failing=0, calls=0), "its calls were kept"
     unseen = World(cases, ["a"], interrupt="evaluate 2", error=error).result()
     assert (unseen.outcome, unseen.iterations[0].candidates[0].why) == (
         "unchanged",
@@ -608,7 +608,7 @@ def test_what_the_ceiling_did_not_let_the_search_run_is_run_before_the_confirmat
     owed = result.iterations[-1].owed
     assert (result.stop, owed > 0) == ("budget used up", True)
     assert (result.scores[0].owed, result.scores[0].after) == (0, 1.0)
-    assert result.made_up == MadeUp(cases=owed, rate=1.0, failing=0, calls=0)
+    assert result.made_up == CatchUp(cases=owed, rate=1.0, failing=0, calls=0)
     assert len(world.evaluated[-1][0].cases) == owed
 
 
@@ -827,13 +827,13 @@ def test_a_candidate_for_two_prompts_is_merged_with_another_for_one_of_them() ->
     world = World(
         needs("a b", prompts=("plan.md", "code.md")), [new_prompt("Plan {{ ticket }}. both")], [plan, code]
     )
-    group = connected(world.prompts, world.cases)[0]
-    search = Search(group, Surroundings(world, world.ask, SETTINGS, world.policies, None, world.spend))
+    group = connected_groups(world.prompts, world.cases)[0]
+    search = RefineSearch(group, RunContext(world, world.ask, SETTINGS, world.policies, None, world.spend))
     search.begin()
-    workshop = Workshop(search, Briefing(group, SETTINGS, world.policies))
-    leader = Attempt("1.1", ("plan.md", "code.md"), "", growth=50)
+    workshop = CandidateSource(search, Briefing(group, SETTINGS, world.policies))
+    leader = Candidate("1.1", ("plan.md", "code.md"), "", growth=50)
     leader.overlay = {"plan.md": "Plan {{ ticket }}. one", "code.md": "Code {{ ticket }}. one"}
-    other = Attempt("1.2", ("plan.md",), "", overlay={"plan.md": "Plan {{ ticket }}. two"})
+    other = Candidate("1.2", ("plan.md",), "", overlay={"plan.md": "Plan {{ ticket }}. two"})
     merged = workshop.merged("1.3", [leader, other], search.original)
     assert merged is not None
     assert merged.prompts == ("plan.md", "code.md")
@@ -844,14 +844,14 @@ def test_a_candidate_for_two_prompts_is_merged_with_another_for_one_of_them() ->
 def test_examples_and_a_rewrite_go_together_without_a_request() -> None:
     prompt = FakePrompt("plan.md", "Plan {{ ticket }}.")
     world = World(needs("a b", prompts=("plan.md",)), [], [prompt])
-    group = connected(world.prompts, world.cases)[0]
-    search = Search(group, Surroundings(world, world.ask, SETTINGS, world.policies, None, world.spend))
+    group = connected_groups(world.prompts, world.cases)[0]
+    search = RefineSearch(group, RunContext(world, world.ask, SETTINGS, world.policies, None, world.spend))
     search.begin()
-    workshop = Workshop(search, Briefing(group, SETTINGS, world.policies))
+    workshop = CandidateSource(search, Briefing(group, SETTINGS, world.policies))
     shown = [Example({"ticket": "one"}, "yes"), Example({"ticket": "two"}, "no")]
-    drawn = Attempt("1.1", ("plan.md",), "", kind=Kind.EXAMPLES)
+    drawn = Candidate("1.1", ("plan.md",), "", kind=Kind.EXAMPLES)
     drawn.overlay = {"plan.md": with_examples(prompt.prose, shown)}
-    rewrite = Attempt("1.2", ("plan.md",), "", overlay={"plan.md": "Say yes or no: {{ ticket }}."})
+    rewrite = Candidate("1.2", ("plan.md",), "", overlay={"plan.md": "Say yes or no: {{ ticket }}."})
     merged = workshop.merged("1.3", [drawn, rewrite], search.original)
     assert merged is not None
     assert merged.overlay == {"plan.md": with_examples("Say yes or no: {{ ticket }}.", shown)}
@@ -995,7 +995,7 @@ def test_no_text_of_a_validation_or_held_out_case_is_ever_told_to_the_optimizer(
     world = World(
         needs("a b c c d e f g") + hidden,
         [*texts, "x", "a b c d e f g v0 v1", "z", "y"],
-        policies=Policies(categorize=lambda case: case.message, iteration_finished=heard.append),
+        policies=SearchHooks(categorize=lambda case: case.message, iteration_finished=heard.append),
     )
     world.run(candidates=2, max_iterations=8)
     assert {iteration.phase for iteration in heard} >= {"training", "validation"}
@@ -1035,8 +1035,8 @@ def test_a_gain_is_confirmed_with_fresh_answers_to_the_cases_searched() -> None:
 
 
 def test_fresh_answers_belong_to_one_run_and_one_text() -> None:
-    assert first_sample("r1", {"p.md": "a"}) == first_sample("r1", {"p.md": "a"})
-    numbers = {first_sample(run, {"p.md": text}) for run in ("r1", "r2") for text in ("a", "b")}
+    assert first_sample_number("r1", {"p.md": "a"}) == first_sample_number("r1", {"p.md": "a"})
+    numbers = {first_sample_number(run, {"p.md": text}) for run in ("r1", "r2") for text in ("a", "b")}
     assert len(numbers) == 4
     ends = [number + SAMPLES_OF_A_RUN for number in sorted(numbers)]
     assert all(end <= start for end, start in zip(ends, sorted(numbers)[1:], strict=False))
@@ -1232,14 +1232,14 @@ def test_the_kept_lines_and_the_task_are_told() -> None:
 
 
 def test_a_proposer_that_loses_a_reply_is_told() -> None:
-    policies = Policies(propose=lambda wanted, ask: [Reply("Route {{ ticket }}. a", "")])
+    policies = SearchHooks(propose=lambda wanted, ask: [Reply("Route {{ ticket }}. a", "")])
     (error,) = World(needs(MANY), policies=policies).run(candidates=3).errors
     assert "the proposer returned [Reply(" in error
     assert "accepted: a Reply or an Unusable for each of 3 requests" in error
 
 
 def test_policies_decide_in_place_of_the_defaults() -> None:
-    from pytest_promptopt.refine.acceptance import Comparison, Verdict
+    from pytest_promptopt.optimizer.acceptance import Comparison, Verdict
 
     asked: list[Comparison] = []
 
@@ -1249,7 +1249,7 @@ def test_policies_decide_in_place_of_the_defaults() -> None:
 
     phases: list[Sequence[str]] = []
     measured: list[SplitScore] = []
-    policies = Policies(
+    policies = SearchHooks(
         accept=never,
         progress=lambda phase, prompts: phases.append((phase, prompts)),
         measured=measured.extend,

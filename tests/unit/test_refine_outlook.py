@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_promptopt.refine.acceptance import foreseen
-from pytest_promptopt.refine.outlook import Outlook
-from pytest_promptopt.refine.posterior import Kind, Learning
+from pytest_promptopt.optimizer.acceptance import foreseen
+from pytest_promptopt.optimizer.rate_posterior import RatePosterior
+from pytest_promptopt.optimizer.verdict_model import Kind, VerdictModel
 from tests.changing_world import Texts, made_from, original, result, results
 
 EXACT = pytest.approx
@@ -63,7 +63,7 @@ def test_a_text_that_fixed_what_it_was_run_on_is_expected_to_fix_more() -> None:
 
 
 def test_without_a_case_nothing_is_known() -> None:
-    foresight = Outlook([], Learning(), base=original("")).foresight()
+    foresight = RatePosterior([], VerdictModel(), base=original("")).foresight()
     assert (foresight.rate, foresight.run, foresight.cases) == (0.0, 0, 0)
 
 
@@ -72,7 +72,7 @@ def test_without_a_case_nothing_is_known() -> None:
 
 def test_cases_that_stand_in_a_text_as_examples_are_in_none_of_its_figures() -> None:
     base = original("PPFFFF")
-    outlook = Outlook(["00", "02", "03"], base._learning, base=base, kind=Kind.EXAMPLES)
+    outlook = RatePosterior(["00", "02", "03"], base._learning, base=base, kind=Kind.EXAMPLES)
     outlook.add(results({"00": 1.0, "01": 1.0, "02": 1.0, "03": 0.0, "04": 1.0, "05": 1.0}))
     foresight = outlook.foresight()
     assert foresight.rate == EXACT(2 / 3)
@@ -83,9 +83,9 @@ def test_cases_that_stand_in_a_text_as_examples_are_in_none_of_its_figures() -> 
 
 def test_a_text_made_from_one_with_examples_is_counted_where_these_are_none_any_more() -> None:
     base = original("P" * 6 + "F" * 6)
-    shown = Outlook(base.cases[2:], base._learning, base=base, kind=Kind.EXAMPLES)
+    shown = RatePosterior(base.cases[2:], base._learning, base=base, kind=Kind.EXAMPLES)
     shown.add(results(dict.fromkeys(shown.cases, 1.0)))
-    without = Outlook(base.cases, base._learning, base=shown)
+    without = RatePosterior(base.cases, base._learning, base=shown)
     assert without.foresight().cases == 12
     assert set(without.unrun) == set(base.cases)
 
@@ -211,7 +211,7 @@ def test_nine_of_ten_intervals_hold_the_truth_and_errors_even_out(flips: float) 
 LETTERS = st.text(alphabet="PFH", min_size=1, max_size=14)
 
 
-def drawn(data: st.DataObject, base: Outlook) -> Outlook:
+def drawn(data: st.DataObject, base: RatePosterior) -> RatePosterior:
     letters = data.draw(st.text(alphabet="PFH-", min_size=len(base.cases), max_size=len(base.cases)))
     return made_from(base, letters, kind=data.draw(st.sampled_from(Kind)))
 
@@ -257,7 +257,7 @@ def test_results_may_come_in_any_order_and_any_number_of_times(data: st.DataObje
     base = original(before)
     text = drawn(data, base)
     found = [result(case, rate) for case, rate in text.known.items()]
-    again = Outlook(base.cases, base._learning, base=base, kind=text.kind)
+    again = RatePosterior(base.cases, base._learning, base=base, kind=text.kind)
     for each in data.draw(st.permutations(found)):
         again.add([each, result("unheard of", 1.0)])
         again.add([each])

@@ -12,16 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_promptopt.failures import Category, FailedCase, Feedback
+from pytest_promptopt.optimizer.acceptance import adaptive, compare, rank, score
+from pytest_promptopt.optimizer.candidate_checks import CandidateChecks, Passages
+from pytest_promptopt.optimizer.halting import Phase, SearchProgress, halt
+from pytest_promptopt.optimizer.proposal.case_batches import deal_cases, requests_for
+from pytest_promptopt.optimizer.proposal.passing_cases import passing_cases_to_show
+from pytest_promptopt.optimizer.proposal.quoting import differing, json_string, literal
+from pytest_promptopt.optimizer.proposal.replies import InvalidReply, Reply, parse
+from pytest_promptopt.optimizer.proposal.requests import FEW, SHORT, Brief, compose
+from pytest_promptopt.optimizer.proposal.validation_patterns import TellableWords, validation_patterns
 from pytest_promptopt.records import Call, Case, CaseResult, Outcome, Split, Status
-from pytest_promptopt.refine.acceptance import adaptive, compare, rank, score
-from pytest_promptopt.refine.checks import Checks, Passages
-from pytest_promptopt.refine.guards import guards
-from pytest_promptopt.refine.halting import Phase, Standing, halt
-from pytest_promptopt.refine.patterns import Vocabulary, patterns
-from pytest_promptopt.refine.quoting import differing, json_string, literal
-from pytest_promptopt.refine.replies import Reply, Unusable, parse
-from pytest_promptopt.refine.requests import FEW, SHORT, Brief, compose
-from pytest_promptopt.refine.shares import deal, requests_for
 from tests.refine_world import FakePrompt, answer
 
 JSON = dict[str, Any]
@@ -34,7 +34,7 @@ EVIL = st.text(alphabet='ab </>\n"\\{[]}:,1', max_size=40) | st.sampled_from(
 # ----------------------------------------------------------------------------- replies
 
 
-def read(text: str) -> Reply | Unusable:
+def read(text: str) -> Reply | InvalidReply:
     return parse(answer(f"<!-- -->{text}"))
 
 
@@ -75,7 +75,7 @@ def test_the_reason_is_taken_from_outside_the_prompt() -> None:
 )
 def test_an_unclear_reply_says_what_is_wrong(reply: str, why: str) -> None:
     unusable = read(reply)
-    assert isinstance(unusable, Unusable)
+    assert isinstance(unusable, InvalidReply)
     assert why in unusable.why
 
 
@@ -151,7 +151,7 @@ def feedback(*kinds: tuple[str, str, int]) -> Feedback:
 
 def test_shares_are_disjoint_and_each_covers_what_is_rare_and_what_is_common() -> None:
     failing = feedback(("format", "json", 2), ("confusion", "billing", 60), ("confusion", "sales", 20))
-    shares = deal(failing, 3, seed="0", shown={})
+    shares = deal_cases(failing, 3, seed="0", shown={})
     cases = [case.case for share in shares for case in share]
     assert len(cases) == len(set(cases)) == 82
     assert sum(case.startswith("format") for case in cases) == 2
@@ -161,16 +161,16 @@ def test_shares_are_disjoint_and_each_covers_what_is_rare_and_what_is_common() -
 
 def test_what_was_shown_before_waits_until_all_were_shown() -> None:
     failing = feedback(("confusion", "billing", 200))
-    (first,) = deal(failing, 1, seed="0/1", shown={})
-    (second,) = deal(failing, 1, seed="0/2", shown={case.case: 1 for case in first})
+    (first,) = deal_cases(failing, 1, seed="0/1", shown={})
+    (second,) = deal_cases(failing, 1, seed="0/2", shown={case.case: 1 for case in first})
     assert not {case.case for case in first} & {case.case for case in second}
 
 
 def test_few_failing_cases_are_shared_by_all_and_one_request_may_see_all() -> None:
-    shares = deal(feedback(("format", "json", 5)), 3, seed="0", shown={})
+    shares = deal_cases(feedback(("format", "json", 5)), 3, seed="0", shown={})
     assert [len(share) for share in shares] == [5, 5, 5]
     assert len({share[0].case for share in shares}) == 3
-    assert deal(feedback(), 2, seed="0", shown={}) == [(), ()]
+    assert deal_cases(feedback(), 2, seed="0", shown={}) == [(), ()]
 
 
 # ----------------------------------------------------------------------------- checks
@@ -215,8 +215,8 @@ def test_no_copied_run_of_eight_words_escapes_wherever_it_stands(start: int, len
 def test_the_reason_quotes_training_cases_only() -> None:
     secret = "alpha beta gamma delta epsilon zeta eta theta"
     prompt, prose = FakePrompt(), f"{{{{ ticket }}}} {secret}"
-    assert secret in str(Checks(Passages([secret]), Passages([])).objection(prompt, prose))
-    told = str(Checks(Passages([]), Passages([secret])).objection(prompt, prose))
+    assert secret in str(CandidateChecks(Passages([secret]), Passages([])).objection(prompt, prose))
+    told = str(CandidateChecks(Passages([]), Passages([secret])).objection(prompt, prose))
     assert "word for word" in told
     assert "alpha" not in told
 
@@ -235,9 +235,9 @@ def test_patterns_name_only_what_the_optimizer_knows() -> None:
         Category(name, count, "secret", (), "secret", "secret", ())
         for name, count in (("boundary confusion", 2), ("wrong value", 1), ("hook: secret", 1))
     )
-    known = Vocabulary(["Answer billing or sales.", '{"amount": 1}'])
+    known = TellableWords(["Answer billing or sales.", '{"amount": 1}'])
     named = {"boundary confusion", "wrong value"}
-    assert patterns(Feedback(9, 4, 0, categories, failed), known, named=named) == (
+    assert validation_patterns(Feedback(9, 4, 0, categories, failed), known, named=named) == (
         "4 of 9 cases that are not shown here fail as well:",
         "- boundary confusion: 2 cases",
         '  1 case: expected "billing" but got another word',
@@ -334,7 +334,7 @@ def test_every_stop_has_a_name_and_a_sentence(
     rates: list[float], iterations: int, fruitless: int, stop: str | None
 ) -> None:
     found = halt(
-        Standing(Phase.TRAINING, iterations, rates, fruitless, target=1.0, plateau=2, max_iterations=10)
+        SearchProgress(Phase.TRAINING, iterations, rates, fruitless, target=1.0, plateau=2, max_iterations=10)
     )
     assert (found is None) is (stop is None)
     assert found is None or f"{found.halt}: {found.why}".startswith(str(stop))
@@ -485,7 +485,7 @@ def answered(*cases: tuple[str, str], passing: bool = True) -> list[CaseResult]:
 
 
 def guarding(results: list[CaseResult], *broken: str) -> list[str]:
-    return [case.id for case in guards(results, broken, "p")]
+    return [case.id for case in passing_cases_to_show(results, broken, "p")]
 
 
 def test_the_cases_broken_last_are_guarded_and_any_two_if_none_was() -> None:
@@ -494,7 +494,7 @@ def test_the_cases_broken_last_are_guarded_and_any_two_if_none_was() -> None:
     assert guarding(passing, "7") == ["7", "0"]
     assert guarding(passing, "7", "3", "5") == ["7", "3", "5"]
     assert guarding(passing, *"876543210") == list("876543")
-    (guard, _) = guards(passing, ["7"], "p")
+    (guard, _) = passing_cases_to_show(passing, ["7"], "p")
     assert (guard.inputs, guard.actual) == ({"x": "7"}, "7 says")
 
 

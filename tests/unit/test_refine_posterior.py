@@ -8,15 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_promptopt.refine.posterior import (
+from pytest_promptopt.optimizer.verdict_model import (
     LUCK,
     MOST_TOLD,
     OTHER_KINDS,
     RATES,
     Change,
     Kind,
-    Learning,
     Seen,
+    VerdictModel,
     foreseeable,
     passes,
     shown,
@@ -30,18 +30,18 @@ def sure(passing: bool, verdict: float | None, count: int) -> Seen:
     return Seen((0.99 if passing else 0.01,) * len(LUCK), verdict, count)
 
 
-def luck(learning: Learning) -> float:
+def luck(learning: VerdictModel) -> float:
     return math.fsum(weight * share for weight, share in zip(learning.luck, LUCK, strict=True))
 
 
-def family_mean(learning: Learning, kind: Kind) -> tuple[float, float]:
+def family_mean(learning: VerdictModel, kind: Kind) -> tuple[float, float]:
     """The expected rates of breaking and of fixing of a new text of this kind."""
     pairs = [(breaks, fixes) for breaks in RATES for fixes in RATES]
     shares = list(zip(learning.family(kind), pairs, strict=True))
     return sum(w * breaks for w, (breaks, _) in shares), sum(w * fixes for w, (_, fixes) in shares)
 
 
-def harmful(learning: Learning, kind: Kind, texts: int = 12) -> None:
+def harmful(learning: VerdictModel, kind: Kind, texts: int = 12) -> None:
     """Learn of texts that break four of ten passing cases and fix nothing."""
     for _ in range(texts):
         seen = [sure(True, 0.0, 4), sure(True, 1.0, 6), sure(False, 0.0, 10)]
@@ -52,13 +52,13 @@ def harmful(learning: Learning, kind: Kind, texts: int = 12) -> None:
 
 
 def test_a_new_text_is_expected_to_fix_more_than_it_breaks() -> None:
-    belief = Learning().belief(Kind.REWRITE, [])
+    belief = VerdictModel().belief(Kind.REWRITE, [])
     assert 0 < belief.breaks[0] < belief.fixes[0] < 0.5
     assert math.fsum(weight for weight, _ in belief.parts) == pytest.approx(1)
 
 
 def test_what_was_seen_of_a_text_moves_what_is_believed_of_it() -> None:
-    learning = Learning()
+    learning = VerdictModel()
     unknown = learning.belief(Kind.REWRITE, [])
     good = learning.belief(Kind.REWRITE, [sure(False, 1.0, 10), sure(True, 1.0, 10)])
     bad = learning.belief(Kind.REWRITE, [sure(False, 0.0, 10), sure(True, 0.0, 10)])
@@ -69,13 +69,13 @@ def test_what_was_seen_of_a_text_moves_what_is_believed_of_it() -> None:
 
 def test_a_half_passed_case_lies_between_one_that_failed_and_one_that_passed() -> None:
     failed, half, passed = (
-        Learning().belief(Kind.REWRITE, [sure(False, verdict, 6)]).fixes[0] for verdict in (0.0, 0.5, 1.0)
+        VerdictModel().belief(Kind.REWRITE, [sure(False, verdict, 6)]).fixes[0] for verdict in (0.0, 0.5, 1.0)
     )
     assert failed < half < passed
 
 
 def test_cases_that_were_not_run_tell_nothing() -> None:
-    learning = Learning()
+    learning = VerdictModel()
     assert learning.belief(Kind.REWRITE, [sure(False, None, 30)]) == learning.belief(Kind.REWRITE, [])
 
 
@@ -83,7 +83,7 @@ def test_cases_that_were_not_run_tell_nothing() -> None:
 
 
 def test_what_cuts_do_is_expected_of_the_next_cut_and_less_of_other_kinds() -> None:
-    learning = Learning()
+    learning = VerdictModel()
     before = family_mean(learning, Kind.CUT)
     assert before == family_mean(learning, Kind.REWRITE)
     harmful(learning, Kind.CUT)
@@ -93,7 +93,7 @@ def test_what_cuts_do_is_expected_of_the_next_cut_and_less_of_other_kinds() -> N
 
 
 def test_a_text_of_another_kind_counts_half() -> None:
-    one, two = Learning(), Learning()
+    one, two = VerdictModel(), VerdictModel()
     belief = one.belief(Kind.CUT, [sure(True, 0.0, 4), sure(True, 1.0, 6)])
     one.learn(Kind.CUT, belief)
     for _ in range(round(1 / OTHER_KINDS)):
@@ -102,7 +102,7 @@ def test_a_text_of_another_kind_counts_half() -> None:
 
 
 def test_texts_that_are_run_side_by_side_tell_of_one_another_and_none_of_itself() -> None:
-    learning = Learning()
+    learning = VerdictModel()
     seen = [sure(True, 0.0, 6), sure(True, 1.0, 4)]
     alone = learning.belief(Kind.REWRITE, seen, "1.1")
     learning.learn(Kind.REWRITE, alone, "1.1")
@@ -113,7 +113,7 @@ def test_texts_that_are_run_side_by_side_tell_of_one_another_and_none_of_itself(
 
 def test_what_is_learned_of_a_text_later_takes_the_place_of_what_was_learned_before() -> None:
     first, later = [sure(True, 0.0, 6)], [sure(True, 0.0, 6), sure(True, 1.0, 30)]
-    twice, once = Learning(), Learning()
+    twice, once = VerdictModel(), VerdictModel()
     for seen in (first, later):
         twice.learn(Kind.CUT, twice.belief(Kind.CUT, seen, "1.1"), "1.1")
     once.learn(Kind.CUT, once.belief(Kind.CUT, later, "1.1"), "1.1")
@@ -122,24 +122,24 @@ def test_what_is_learned_of_a_text_later_takes_the_place_of_what_was_learned_bef
 
 
 def test_a_thousand_surprising_verdicts_are_no_trouble() -> None:
-    learning = Learning()
+    learning = VerdictModel()
     belief = learning.belief(
         Kind.REWRITE, [sure(True, 0.0, 3000), sure(True, 1.0, 3000), sure(False, 0.0, 3000)]
     )
     learning.learn(Kind.REWRITE, belief)
     assert math.fsum(learning.family(Kind.REWRITE)) == pytest.approx(1)
     assert math.fsum(learning.luck) == pytest.approx(1)
-    assert family_mean(learning, Kind.REWRITE)[0] > family_mean(Learning(), Kind.REWRITE)[0]
+    assert family_mean(learning, Kind.REWRITE)[0] > family_mean(VerdictModel(), Kind.REWRITE)[0]
 
 
 def test_a_later_run_begins_with_what_was_learned_as_far_as_it_may_weigh() -> None:
-    first = Learning()
+    first = VerdictModel()
     harmful(first, Kind.CUT, texts=30)
     told = told_by([first.taught()])
     assert math.fsum(map(math.fsum, told.values())) == pytest.approx(MOST_TOLD)
-    later = family_mean(Learning(told), Kind.CUT)
-    assert family_mean(Learning(), Kind.CUT)[0] < later[0] < family_mean(first, Kind.CUT)[0]
-    assert Learning().taught() == {}
+    later = family_mean(VerdictModel(told), Kind.CUT)
+    assert family_mean(VerdictModel(), Kind.CUT)[0] < later[0] < family_mean(first, Kind.CUT)[0]
+    assert VerdictModel().taught() == {}
 
 
 # ----------------------------------------------------------------------------- luck
@@ -161,7 +161,7 @@ def test_how_far_verdicts_are_luck_is_learned_from_a_dozen_texts(
 
 
 def test_before_anything_is_learned_some_luck_is_expected() -> None:
-    assert 0.04 < luck(Learning()) < 0.12
+    assert 0.04 < luck(VerdictModel()) < 0.12
 
 
 # ----------------------------------------------------------------------------- figures
@@ -195,7 +195,7 @@ SEEN = st.builds(
 
 @given(st.lists(SEEN, max_size=6), st.sampled_from(Kind))
 def test_whatever_was_seen_beliefs_are_chances(seen: list[Seen], kind: Kind) -> None:
-    learning = Learning()
+    learning = VerdictModel()
     belief = learning.belief(kind, seen)
     assert math.fsum(weight for weight, _ in belief.parts) == pytest.approx(1)
     assert all(0 <= rate <= 1 for pair in belief.means for rate in pair)

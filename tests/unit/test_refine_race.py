@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from pytest_promptopt.refine.outlook import Outlook
-from pytest_promptopt.refine.posterior import Kind
-from pytest_promptopt.refine.race import BATCH, HOPELESS, Race, Runner
+from pytest_promptopt.optimizer.race import BATCH, HOPELESS, Race, Runner
+from pytest_promptopt.optimizer.rate_posterior import RatePosterior
+from pytest_promptopt.optimizer.verdict_model import Kind
 from tests.changing_world import answers, original, rates, results
 
 #: What a call could win elsewhere, in cases: nearly nothing, and much.
@@ -22,12 +22,12 @@ class Track:
         root = original(before)
         self.incumbent = root
         if unrun:
-            self.incumbent = Outlook(root.cases, root._learning, base=root)
+            self.incumbent = RatePosterior(root.cases, root._learning, base=root)
             known = {case: rate for case, rate in rates(before).items() if int(case) not in unrun}
             self.incumbent.add(results(known))
         self.texts = {f"1.{number}": answers(text) for number, text in enumerate(texts, 1)}
         self.runners = [
-            Runner(id, Outlook(root.cases, root._learning, base=self.incumbent, kind=Kind.REWRITE))
+            Runner(id, RatePosterior(root.cases, root._learning, base=self.incumbent, kind=Kind.REWRITE))
             for id in self.texts
         ]
         self.rounds: list[dict[str, int]] = []

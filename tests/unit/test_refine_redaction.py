@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from pytest_promptopt.optimizer.redaction import redacted, unredacted
+from pytest_promptopt.optimizer.search_hooks import SearchHooks
 from pytest_promptopt.records import Call, Case, CaseResult, Failure, Outcome, Split, Status
-from pytest_promptopt.refine.policies import Policies
-from pytest_promptopt.refine.redaction import redacted, unredacted
 from tests.refine_world import VALIDATION, Need, World, needs
 
 
@@ -55,7 +55,7 @@ def test_no_request_holds_what_was_taken_out() -> None:
     world = World(
         [*needs("a b b - -", secret="by Jane"), Need("v", "c", VALIDATION, secret="by Jane")],
         ["a", "b", "a b", "c"],
-        policies=Policies(redact=without_jane),
+        policies=SearchHooks(redact=without_jane),
     )
     world.run(candidates=2)
     assert world.requests()

@@ -13,6 +13,39 @@ from hypothesis import strategies as st
 
 from pytest_promptopt.errors import ErrorKind, ModelError
 from pytest_promptopt.failures import Category, FailedCase, Feedback
+from pytest_promptopt.optimizer.acceptance import compare
+from pytest_promptopt.optimizer.candidates import (
+    ACCEPTED,
+    MERGED,
+    REFUSED,
+    REJECTED,
+    Candidate,
+    EvaluatedCandidate,
+)
+from pytest_promptopt.optimizer.halting import Phase
+from pytest_promptopt.optimizer.label_rates import balanced_accuracy, label_tallies, table
+from pytest_promptopt.optimizer.prompt_groups import PromptGroup
+from pytest_promptopt.optimizer.proposal.briefs import Briefing
+from pytest_promptopt.optimizer.proposal.directions import (
+    BALANCE,
+    BOUNDARIES,
+    CUT,
+    DIRECTIONS,
+    EDGES,
+    FORM,
+    RULES,
+    SCRATCH,
+    Directions,
+    suited,
+)
+from pytest_promptopt.optimizer.proposal.memory import MAX_LESSON, Counts, Memory, Try, counts
+from pytest_promptopt.optimizer.proposal.passing_cases import passing_cases_to_show
+from pytest_promptopt.optimizer.proposal.proposer import ProposalRequest, answered, merge, propose
+from pytest_promptopt.optimizer.proposal.quoting import TAGS, block
+from pytest_promptopt.optimizer.proposal.replies import InvalidReply, Reply
+from pytest_promptopt.optimizer.proposal.requests import MEMORY_SHARE, Brief, compose
+from pytest_promptopt.optimizer.search_hooks import SearchHooks
+from pytest_promptopt.optimizer.verdict_model import Kind
 from pytest_promptopt.prompts.examples import Example, with_examples
 from pytest_promptopt.records import (
     Answer,
@@ -26,32 +59,6 @@ from pytest_promptopt.records import (
     Split,
     Status,
 )
-from pytest_promptopt.refine.acceptance import compare
-from pytest_promptopt.refine.attempts import ACCEPTED, MERGED, REFUSED, REJECTED, Attempt, Version
-from pytest_promptopt.refine.briefs import Briefing
-from pytest_promptopt.refine.directions import (
-    BALANCE,
-    BOUNDARIES,
-    CUT,
-    DIRECTIONS,
-    EDGES,
-    FORM,
-    RULES,
-    SCRATCH,
-    Directions,
-    suited,
-)
-from pytest_promptopt.refine.groups import Group
-from pytest_promptopt.refine.guards import guards
-from pytest_promptopt.refine.halting import Phase
-from pytest_promptopt.refine.labels import balanced_accuracy, table, tallies
-from pytest_promptopt.refine.memory import MAX_LESSON, Counts, Memory, Try, counts
-from pytest_promptopt.refine.policies import Policies
-from pytest_promptopt.refine.posterior import Kind
-from pytest_promptopt.refine.proposer import Wanted, answered, merge, propose
-from pytest_promptopt.refine.quoting import TAGS, block
-from pytest_promptopt.refine.replies import Reply, Unusable
-from pytest_promptopt.refine.requests import MEMORY_SHARE, Brief, compose
 from tests.refine_world import SETTINGS, FakePrompt, Front, answer, new_prompt
 
 NAME = "route.md"
@@ -102,14 +109,14 @@ def cases(*kinds: tuple[str, str, int], told: bool = True) -> list[CaseResult]:
     ]
 
 
-def version(results: Sequence[CaseResult], *, text: str = "", id: str = "0") -> Version:
+def version(results: Sequence[CaseResult], *, text: str = "", id: str = "0") -> EvaluatedCandidate:
     by_split = {split: tuple(r for r in results if r.case.split is split) for split in Split}
-    return Version(id, {NAME: text} if text else {}, by_split)
+    return EvaluatedCandidate(id, {NAME: text} if text else {}, by_split)
 
 
 def briefing(results: Sequence[CaseResult], prompt: FakePrompt | None = None, **settings: Any) -> Briefing:
-    group = Group((prompt or FakePrompt(),), tuple(result.case for result in results))
-    return Briefing(group, replace(SETTINGS, **settings), Policies())
+    group = PromptGroup((prompt or FakePrompt(),), tuple(result.case for result in results))
+    return Briefing(group, replace(SETTINGS, **settings), SearchHooks())
 
 
 def attempt(
@@ -121,9 +128,9 @@ def attempt(
     verdict: str = REJECTED,
     kind: Kind = Kind.REWRITE,
     **more: Any,
-) -> Attempt:
+) -> Candidate:
     """A candidate that was run on the cases of `after`."""
-    made = Attempt(id, (NAME,), "go", overlay={NAME: text}, verdict=verdict, kind=kind, **more)
+    made = Candidate(id, (NAME,), "go", overlay={NAME: text}, verdict=verdict, kind=kind, **more)
     made.results[Split.TRAIN] = tuple(after)
     made.compared[Split.TRAIN] = compare(before, after)
     return made
@@ -135,7 +142,7 @@ def told(brief: Brief) -> str:
 
 def request(
     results: Sequence[CaseResult],
-    *attempts: Attempt,
+    *attempts: Candidate,
     phase: Phase = Phase.TRAINING,
     prompt: FakePrompt | None = None,
     **settings: Any,
@@ -240,7 +247,7 @@ class TestLabels:
 
     def test_one_answer_is_no_collapse_where_it_is_what_is_expected(self) -> None:
         results = cases(("negative", "negative", 19), ("positive", "negative", 1))
-        assert tallies(results)[0].collapsed is None
+        assert label_tallies(results)[0].collapsed is None
 
     def test_where_passing_cases_do_not_say_what_they_expect_their_answer_does(self) -> None:
         kinds = (
@@ -249,11 +256,11 @@ class TestLabels:
             ("billing", "sales", 2),
             ("billing", "billing", 1),
         )
-        rows = [(row.label, row.right, row.total) for row in tallies(cases(*kinds, told=False))[0].rows]
+        rows = [(row.label, row.right, row.total) for row in label_tallies(cases(*kinds, told=False))[0].rows]
         assert rows == [("billing", 1, 3), ("sales", 3, 4)]
 
     def test_too_little_known_gives_no_table(self) -> None:
-        assert tallies(cases(("billing", "sales", 2), ("sales", "sales", 9), told=False)) == ()
+        assert label_tallies(cases(("billing", "sales", 2), ("sales", "sales", 9), told=False)) == ()
 
     def test_json_answers_are_counted_by_key(self) -> None:
         gold = [{"amount": number, "currency": "EUR" if number % 2 else "USD"} for number in range(6)]
@@ -261,7 +268,7 @@ class TestLabels:
             case(str(number), value, json.dumps({**value, "currency": "USD"}))
             for number, value in enumerate(gold)
         ]
-        assert list(table(tallies(results))) == [
+        assert list(table(label_tallies(results))) == [
             'right by key: "currency" 3/6; the other keys are right',
             '"currency": "EUR" 0/3 ("USD" 3)',
             '"currency": "USD" 3/3',
@@ -270,14 +277,14 @@ class TestLabels:
 
     def test_an_answer_that_is_no_label_and_a_label_in_another_form_are_told_apart(self) -> None:
         results = cases(("a", "b", 1), ("a", "A.", 1), ("a", "what?", 2), ("b", "b", 2), ("b", "a", 2))
-        rows = list(table(tallies(results)))
+        rows = list(table(label_tallies(results)))
         assert rows[1] == '"a" 0/4 (no label 2, "b" 1, others 1)'
-        assert list(table(tallies(cases(("a", "A.", 2), ("b", "b", 2)))))[1] == (
+        assert list(table(label_tallies(cases(("a", "A.", 2), ("b", "b", 2)))))[1] == (
             '"a" 0/2 (the same in another form 2)'
         )
 
     def test_texts_are_no_labels(self) -> None:
-        (tally,) = tallies([case(str(number), f"text {number}", "x") for number in range(9)])
+        (tally,) = label_tallies([case(str(number), f"text {number}", "x") for number in range(9)])
         assert tally.rows == ()
 
 
@@ -316,9 +323,9 @@ class TestFailures:
 class TestGuards:
     def test_every_label_is_guarded_and_those_in_question_first(self) -> None:
         passing = cases(*((label, label, 4) for label in "abcdefgh"))
-        found = guards(passing, [], NAME, confused={"h", "G"})
+        found = passing_cases_to_show(passing, [], NAME, confused={"h", "G"})
         assert [guard.expected for guard in found[:2]] == ["g", "h"]
-        two = guards(cases(("yes", "yes", 5), ("no", "no", 5)), [], NAME)
+        two = passing_cases_to_show(cases(("yes", "yes", 5), ("no", "no", 5)), [], NAME)
         assert sorted(guard.expected for guard in two) == ["no", "no", "yes", "yes"]
 
     def test_the_same_case_is_never_shown_twice(self) -> None:
@@ -412,14 +419,16 @@ class TestMemory:
         assert 'it answered "yes" to 10 of 10, whatever was expected' in content
 
     def test_why_a_text_was_refused_is_told_and_not_the_text(self) -> None:
-        refused = Attempt("1.1", (NAME,), "go", overlay={NAME: "secret"}, verdict=REFUSED, why="It is long.")
+        refused = Candidate(
+            "1.1", (NAME,), "go", overlay={NAME: "secret"}, verdict=REFUSED, why="It is long."
+        )
         assert section("tried", request(self.BEFORE, refused)) == "#1.1 rewrite, refused: It is long"
 
     def test_the_tools_own_cut_is_told_by_what_it_did_and_never_under_the_writers_reason(self) -> None:
         cut = attempt(
             "1.2", self.BEFORE, self.BEFORE, kind=Kind.CUT, verdict=ACCEPTED, reason="I am the writer."
         )
-        repeated = Attempt(
+        repeated = Candidate(
             "1.3", (NAME,), "", kind=Kind.CUT, verdict=REFUSED, why="this text was tried before"
         )
         content = request(self.BEFORE, cut, repeated)
@@ -428,7 +437,7 @@ class TestMemory:
         assert "tried before" not in content
 
     def test_a_part_that_was_not_run_by_itself_is_no_try(self) -> None:
-        part = Attempt("1.1", (NAME,), "go", overlay={NAME: "x"}, verdict=MERGED)
+        part = Candidate("1.1", (NAME,), "go", overlay={NAME: "x"}, verdict=MERGED)
         assert "<tried>" not in request(self.BEFORE, part)
 
     def test_of_what_was_long_ago_the_most_telling_is_kept_by_kind(self) -> None:
@@ -599,7 +608,7 @@ class TestRepair:
     def test_the_objections_of_a_run_come_with_what_is_wanted(self) -> None:
         sent, ask = self.ask(new_prompt("lost"), new_prompt("{{ ticket }}"))
         brief = Brief(FakePrompt(), "P", "go", 1, 1)
-        (reply,) = propose(Wanted((brief,), "demo", 1, objection=self.objection), ask)
-        assert not isinstance(reply, Unusable)
+        (reply,) = propose(ProposalRequest((brief,), "demo", 1, objection=self.objection), ask)
+        assert not isinstance(reply, InvalidReply)
         assert reply.text == "{{ ticket }}"
         assert len(sent) == 2

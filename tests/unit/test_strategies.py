@@ -11,24 +11,24 @@ import pytest
 
 from pytest_promptopt.errors import SettingsError
 from pytest_promptopt.journal import Journal, read
+from pytest_promptopt.optimizer.acceptance import Verdict
+from pytest_promptopt.optimizer.candidates import EvaluatedCandidate
+from pytest_promptopt.optimizer.protocols import StopRun
+from pytest_promptopt.optimizer.search_hooks import SearchHooks
+from pytest_promptopt.optimizer.strategy import Strategy
 from pytest_promptopt.prompts.examples import Example, with_examples
 from pytest_promptopt.records import Case, CaseResult, Outcome, Request, Split, Status
-from pytest_promptopt.refine.acceptance import Verdict
-from pytest_promptopt.refine.attempts import Version
-from pytest_promptopt.refine.evaluator import StopRun
-from pytest_promptopt.refine.policies import Policies
-from pytest_promptopt.refine.search import Search
-from pytest_promptopt.refine.strategy import Strategy
 from pytest_promptopt.results import Iteration
 from pytest_promptopt.strategies import BUILT_IN, PEERS, strategy
 from pytest_promptopt.strategies.evolve import Evolve
-from pytest_promptopt.strategies.front import ahead, complementary, draw, front, members
 from pytest_promptopt.strategies.hybrid import GENERATIONS, Hybrid
+from pytest_promptopt.strategies.pareto import ahead, complementary, draw, front, members
+from pytest_promptopt.strategies.refine.search import RefineSearch
 from tests.paid_world import paid
 from tests.refine_world import HELDOUT, VALIDATION, FakePrompt, Need, World, needs
 
 #: Those that need nothing but this package.
-OWN = [Search, Evolve, Hybrid]
+OWN = [RefineSearch, Evolve, Hybrid]
 
 
 def learner(request: Request) -> str:
@@ -47,7 +47,7 @@ def learner(request: Request) -> str:
 
 @pytest.mark.parametrize("own", OWN)
 class TestEachStrategy:
-    def test_turns_a_red_prompt_green(self, own: type[Search | Evolve]) -> None:
+    def test_turns_a_red_prompt_green(self, own: type[RefineSearch | Evolve]) -> None:
         world = World(
             needs("a b c -") + needs("a b", VALIDATION) + needs("a c", HELDOUT), learner, strategy=own
         )
@@ -59,16 +59,16 @@ class TestEachStrategy:
             ("heldout", 1.0),
         ]
 
-    def test_leaves_a_passing_prompt_alone(self, own: type[Search | Evolve]) -> None:
+    def test_leaves_a_passing_prompt_alone(self, own: type[RefineSearch | Evolve]) -> None:
         world = World(needs("- -") + needs("z", HELDOUT), strategy=own)
         assert (world.result().outcome, world.asked) == ("passing", [])
 
-    def test_needs_evidence(self, own: type[Search | Evolve]) -> None:
+    def test_needs_evidence(self, own: type[RefineSearch | Evolve]) -> None:
         world = World([Need("train-1-a", "a", errs=True)], strategy=own)
         assert (world.result().stop, world.asked) == ("no evidence", [])
 
     def test_stops_at_the_last_iteration_on_a_plateau_and_when_nothing_new_comes(
-        self, own: type[Search | Evolve]
+        self, own: type[RefineSearch | Evolve]
     ) -> None:
         numbers = iter(range(100))
         world = World(needs("a b"), lambda _: f"x{next(numbers)}", strategy=own)
@@ -78,7 +78,7 @@ class TestEachStrategy:
         assert silent.stop == "no progress"
         assert "was refused: " in silent.note
 
-    def test_gives_the_same_run_for_the_same_seed(self, own: type[Search | Evolve]) -> None:
+    def test_gives_the_same_run_for_the_same_seed(self, own: type[RefineSearch | Evolve]) -> None:
         def one(seed: int) -> list[str]:
             world = World(needs("a b c d e f g h i j " * 3), learner, strategy=own)
             world.run(candidates=3, seed=seed)
@@ -88,7 +88,9 @@ class TestEachStrategy:
         assert one(1) != one(2)
 
     @pytest.mark.parametrize("moment", ["evaluate 1", "evaluate 2", "ask 1", "ask 2", "confirm 1"])
-    def test_ends_cleanly_at_ctrl_c(self, own: type[Search | Evolve], moment: str, tmp_path: Path) -> None:
+    def test_ends_cleanly_at_ctrl_c(
+        self, own: type[RefineSearch | Evolve], moment: str, tmp_path: Path
+    ) -> None:
         world = World(needs("a b c"), learner, strategy=own, interrupt=moment)
         journal = Journal.create(tmp_path, "r")
         result = world.run(journal=journal)
@@ -96,7 +98,7 @@ class TestEachStrategy:
         assert world.written == {}
         assert [event.event for event in read(journal.path)][-1] == "end"
 
-    def test_ends_at_a_ceiling_with_the_best_so_far(self, own: type[Search | Evolve]) -> None:
+    def test_ends_at_a_ceiling_with_the_best_so_far(self, own: type[RefineSearch | Evolve]) -> None:
         error = StopRun("budget used up", "all calls are used")
         cases = needs("a b c d") + needs("a", VALIDATION)
         world = World(cases, ["a"], strategy=own, interrupt="ask 2", error=error)
@@ -104,13 +106,13 @@ class TestEachStrategy:
         assert (result.stop, result.outcome) == ("budget used up", "improved")
         assert [score.after for score in result.scores] == [0.25, 1.0]
 
-    def test_obeys_the_acceptance_rule(self, own: type[Search | Evolve]) -> None:
-        never = Policies(accept=lambda comparison: Verdict(False, "I never like anything"))
+    def test_obeys_the_acceptance_rule(self, own: type[RefineSearch | Evolve]) -> None:
+        never = SearchHooks(accept=lambda comparison: Verdict(False, "I never like anything"))
         result = World(needs("a b"), learner, strategy=own, policies=never).result(max_iterations=3)
         assert result.outcome == "unchanged"
         assert "I never like anything" in {c.why for i in result.iterations for c in i.candidates}
 
-    def test_takes_no_regression_where_none_is_allowed(self, own: type[Search | Evolve]) -> None:
+    def test_takes_no_regression_where_none_is_allowed(self, own: type[RefineSearch | Evolve]) -> None:
         def broken(**settings: float) -> bool:
             prompts = [FakePrompt(prose="Route {{ ticket }} b")]
             world = World(needs("a a a b"), ["a not b"] * 4, prompts, strategy=own)
@@ -119,13 +121,15 @@ class TestEachStrategy:
         assert broken()
         assert not broken(no_regressions=True)
 
-    def test_refuses_a_text_that_loses_a_variable_before_a_call(self, own: type[Search | Evolve]) -> None:
+    def test_refuses_a_text_that_loses_a_variable_before_a_call(
+        self, own: type[RefineSearch | Evolve]
+    ) -> None:
         world = World(needs("a"), ["<new_prompt>no variable</new_prompt>"] * 2 + ["a"] * 9, strategy=own)
         result = world.result()
         assert result.iterations[0].candidates[0].verdict == "refused"
         assert result.outcome == "improved"
 
-    def test_refines_the_prompts_of_a_pipeline(self, own: type[Search | Evolve]) -> None:
+    def test_refines_the_prompts_of_a_pipeline(self, own: type[RefineSearch | Evolve]) -> None:
         prompts = [FakePrompt("plan.md"), FakePrompt("code.md", "Route {{ ticket }}. a")]
         cases = [Need(f"a{n}", "a", prompts=("plan.md", "code.md")) for n in range(6)]
         cases += [Need(f"b{n}", "b", prompts=("code.md",)) for n in range(6)]
@@ -133,7 +137,7 @@ class TestEachStrategy:
         assert "improved" in {prompt.outcome for prompt in results}
         assert {prompt.pipeline for prompt in results} == {("plan.md", "code.md")}
 
-    def test_tells_no_text_of_a_validation_or_held_out_case(self, own: type[Search | Evolve]) -> None:
+    def test_tells_no_text_of_a_validation_or_held_out_case(self, own: type[RefineSearch | Evolve]) -> None:
         def canary(split: Split, number: int) -> Need:
             word = f"canary{split}{number}"
             return Need(f"{word}id", f"v{number}", split, expected=f"{word}expected", secret=f"{word}input")
@@ -141,7 +145,7 @@ class TestEachStrategy:
         hidden = [canary(split, number) for split in (VALIDATION, HELDOUT) for number in range(3)]
         texts = ["a", "a v0 not a", "a b", "b c", "a b v0", "v1", "a b v0 v1", "x", "a b v1 v0 y", "z"]
         heard: list[Iteration] = []
-        policies = Policies(categorize=lambda case: case.message, iteration_finished=heard.append)
+        policies = SearchHooks(categorize=lambda case: case.message, iteration_finished=heard.append)
         world = World(needs("a b c c") + hidden, texts * 3, policies=policies, strategy=own)
         world.run(candidates=2, max_iterations=8)
         assert len(heard) >= 3
@@ -152,14 +156,14 @@ class TestEachStrategy:
 
 
 def test_a_strategy_is_found_by_its_name_and_that_of_a_plugin_goes_first() -> None:
-    assert strategy("refine", {}) is Search
+    assert strategy("refine", {}) is RefineSearch
     assert strategy("refine", {"refine": Evolve}) is Evolve
     assert strategy("mine", {"mine": Hybrid}) is Hybrid
 
 
 def test_an_unknown_name_is_told_what_there_is() -> None:
     with pytest.raises(SettingsError) as error:
-        strategy("refined", {"mine": Search})
+        strategy("refined", {"mine": RefineSearch})
     assert str(error.value) == (
         f"--promptopt-strategy: there is no 'refined'; accepted: {', '.join({**BUILT_IN, **PEERS})}, mine"
     )
@@ -168,7 +172,7 @@ def test_an_unknown_name_is_told_what_there_is() -> None:
 # ----------------------------------------------------------------------------- the front over cases
 
 
-def version(id: str, *passed: int) -> Version:
+def version(id: str, *passed: int) -> EvaluatedCandidate:
     """A text whose training cases pass as given."""
     results = (
         CaseResult(
@@ -177,14 +181,14 @@ def version(id: str, *passed: int) -> Version:
         )
         for number, rate in enumerate(passed)
     )
-    return Version(id, {"route.md": id}, {Split.TRAIN: tuple(results)})
+    return EvaluatedCandidate(id, {"route.md": id}, {Split.TRAIN: tuple(results)})
 
 
-def passes(one: Version) -> tuple[float, int]:
+def passes(one: EvaluatedCandidate) -> tuple[float, int]:
     return sum(result.rate or 0.0 for result in one.evidence(Split.TRAIN)), 0
 
 
-def on_front(*versions: Version) -> set[str]:
+def on_front(*versions: EvaluatedCandidate) -> set[str]:
     leaders = front(versions, passes)
     return {one.id for one in members(leaders, max(versions, key=passes))}
 
@@ -267,11 +271,11 @@ def test_the_best_in_training_that_falls_on_validation_gives_way_to_an_earlier_b
     assert [score.after for score in result.scores] == [0.5, 1.0]
 
 
-@pytest.mark.parametrize("strategy", [Search, Evolve, Hybrid])
+@pytest.mark.parametrize("strategy", [RefineSearch, Evolve, Hybrid])
 def test_every_call_of_a_search_is_in_the_spend_of_one_iteration(strategy: Strategy) -> None:
     world = paid(needs("a a b b c c d d"), ["a", "b", "a b c", "a b c d"], 1000, strategy=strategy)
     spent: list[int] = []
-    world.policies = Policies(
+    world.policies = SearchHooks(
         measured=lambda scores: spent.append(1000 - world.remaining()),
         iteration_finished=lambda iteration: spent.append(1000 - world.remaining()),
     )

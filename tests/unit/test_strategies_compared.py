@@ -7,15 +7,15 @@ from dataclasses import dataclass, fields, replace
 
 import pytest
 
+from pytest_promptopt.optimizer.confirmation import EarlierRuns
+from pytest_promptopt.optimizer.protocols import StopRun, Trial
+from pytest_promptopt.optimizer.strategy import Strategy
 from pytest_promptopt.records import CaseResult, Message, Request, Role, Usage
-from pytest_promptopt.refine.confirmation import History
-from pytest_promptopt.refine.evaluator import StopRun, Trial
-from pytest_promptopt.refine.strategy import Strategy
 from pytest_promptopt.reports.comparison import comparison_summary
 from pytest_promptopt.results import RunResult
 from pytest_promptopt.strategies import BUILT_IN
 from pytest_promptopt.strategies.comparison import compare, shared
-from pytest_promptopt.strategies.tab import Tab
+from pytest_promptopt.strategies.metered_evaluator import MeteredEvaluator
 from tests.refine_world import HELDOUT, SETTINGS, VALIDATION, Need, World, needs
 from tests.unit.test_strategies import learner
 
@@ -34,7 +34,7 @@ def compared(
         chosen,
         world.policies,
         heldout=[case.id for case in world.cases if case.split is HELDOUT],
-        history=lambda group: History(),
+        history=lambda group: EarlierRuns(),
         open_journal=lambda name: None,
         spend=world.spend,
     )
@@ -105,8 +105,8 @@ def test_ctrl_c_ends_the_comparison_with_what_was_found() -> None:
 # ----------------------------------------------------------------------------- the tab
 
 
-def tab(world: World, **limits: object) -> Tab:
-    return Tab(world, world.ask, **limits)  # type: ignore[arg-type]
+def tab(world: World, **limits: object) -> MeteredEvaluator:
+    return MeteredEvaluator(world, world.ask, **limits)  # type: ignore[arg-type]
 
 
 def test_the_same_question_is_on_the_tab_once() -> None:

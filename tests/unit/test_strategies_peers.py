@@ -16,12 +16,12 @@ import pytest
 from pytest_promptopt import strategies
 from pytest_promptopt.errors import ErrorKind, ModelError, SettingsError
 from pytest_promptopt.journal import Journal, read
+from pytest_promptopt.optimizer.acceptance import Verdict
+from pytest_promptopt.optimizer.protocols import StopRun, Trial
+from pytest_promptopt.optimizer.search_hooks import SearchHooks
 from pytest_promptopt.records import Answer, CaseResult, Outcome, Request, Split
-from pytest_promptopt.refine.acceptance import Verdict
-from pytest_promptopt.refine.evaluator import StopRun, Trial
-from pytest_promptopt.refine.policies import Policies
 from pytest_promptopt.strategies import PEERS, strategy
-from pytest_promptopt.strategies.peer import divided, joined
+from pytest_promptopt.strategies.external.engine import divided, joined
 from tests.refine_world import HELDOUT, VALIDATION, FakePrompt, Need, World, needs
 
 PROMPT = FakePrompt(prose="Route it.\n\nTicket: {{ ticket }}")
@@ -104,7 +104,7 @@ def test_it_sees_no_validation_or_held_out_text(peer: str) -> None:
 
 
 def test_it_sees_nothing_of_what_is_taken_out_of_cases(peer: str) -> None:
-    policies = Policies(redact=lambda text: text.replace("Jane", "[name]"))
+    policies = SearchHooks(redact=lambda text: text.replace("Jane", "[name]"))
     hidden = needs("a b c d a b c d", secret="by Jane", expected="Jane's")
     one = world(peer, hidden, policies=policies)
     one.run(candidates=2, max_iterations=4)
@@ -167,7 +167,7 @@ def test_a_ceiling_ends_it_with_the_best_so_far(peer: str, moment: str) -> None:
 def test_it_obeys_the_halting_and_the_acceptance_rule(peer: str) -> None:
     result = world(peer, cases()).result(target=0.5)
     assert result.stop == "target reached"
-    never = Policies(accept=lambda comparison: Verdict(False, "I never like anything"))
+    never = SearchHooks(accept=lambda comparison: Verdict(False, "I never like anything"))
     result = world(peer, cases(), policies=never).result(max_iterations=2)
     assert result.outcome == "unchanged"
     assert "I never like anything" in {c.why for i in result.iterations for c in i.candidates}
@@ -249,7 +249,7 @@ def test_a_hook_that_fails_is_not_the_engine_s_to_swallow(peer: str) -> None:
     def mistaken(*_: object) -> Verdict:
         raise SettingsError("pytest_promptopt_accept raised")
 
-    result = world(peer, cases(), policies=Policies(accept=mistaken)).run()
+    result = world(peer, cases(), policies=SearchHooks(accept=mistaken)).run()
     (error,) = result.errors
     assert error.endswith("SettingsError: pytest_promptopt_accept raised")
     assert result.prompts[0].stop == "error"

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from pytest_promptopt.evaluation.expressions import NoValue
-from pytest_promptopt.evaluation.testsource import MAX_CHECK, TestSource, source_of
-from pytest_promptopt.evaluation.values import readable, short
+from pytest_promptopt.assertions.function_source import MAX_CHECK, TestSource, source_of
+from pytest_promptopt.assertions.plain_values import readable_value, shortened
+from pytest_promptopt.assertions.static_values import NoValue
 
 HEADER = """
 import decimal, enum, json, pytest
@@ -57,7 +57,7 @@ def source(path: Path, text: str, parameters: Mapping[str, Any]) -> tuple[TestSo
 def expected(path: Path, text: str, **parameters: Any) -> Any:
     """None when the source does not tell."""
     try:
-        return readable(source(path, text, parameters)[0].expected(parameters))
+        return readable_value(source(path, text, parameters)[0].expected(parameters))
     except NoValue:
         return None
 
@@ -225,4 +225,4 @@ class Thing:
     ],
 )
 def test_a_parameter_is_short_and_the_same_in_every_process(value: Any, text: str) -> None:
-    assert short(value) == text
+    assert shortened(value) == text

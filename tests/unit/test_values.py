@@ -12,10 +12,10 @@ from unittest import mock
 
 import pytest
 
-from pytest_promptopt.evaluation.matchers import is_matcher
-from pytest_promptopt.evaluation.values import plain, readable, short
+from pytest_promptopt.assertions.matchers import is_matcher
+from pytest_promptopt.assertions.plain_values import plain_value, readable_value, shortened
 from pytest_promptopt.failures.differences import compact
-from pytest_promptopt.failures.objects import shown, without_addresses
+from pytest_promptopt.failures.object_text import shown, without_addresses
 
 
 def refuse(*_: object, **__: object) -> Any:
@@ -111,11 +111,11 @@ MADE: dict[str, Callable[[], Any]] = {
 @pytest.mark.parametrize("wrap", [lambda value: value, lambda value: [value], lambda value: {"a": [value]}])
 def test_every_object_is_told(make: Callable[[], Any], wrap: Callable[[Any], Any]) -> None:
     value = wrap(make())
-    told = readable(value)
-    assert told == readable(value)
+    told = readable_value(value)
+    assert told == readable_value(value)
     assert " at 0x" not in json.dumps(told)
-    assert short(value)
-    json.dumps(plain(value))
+    assert shortened(value)
+    json.dumps(plain_value(value))
     assert is_matcher(value) in (True, False)
 
 
@@ -130,16 +130,16 @@ def exact(value: Any) -> bool:
 
 @pytest.mark.parametrize("make", MADE.values(), ids=MADE)
 def test_what_is_told_is_of_pythons_own_types(make: Callable[[], Any]) -> None:
-    assert exact(readable([make(), {Itself("a"): make()}]))
+    assert exact(readable_value([make(), {Itself("a"): make()}]))
 
 
 def test_numbers_and_texts_stay_what_they_are() -> None:
-    assert readable([Level.HIGH, Itself("a"), Word("b"), 2**1_000]) == [3, "a", "b", 2**1_000]
+    assert readable_value([Level.HIGH, Itself("a"), Word("b"), 2**1_000]) == [3, "a", "b", 2**1_000]
 
 
 def test_objects_that_cannot_be_told_apart_are_not_the_same_case() -> None:
     """Of what has an address, a case is told apart by its id."""
-    assert " at 0x" in plain(Key())
+    assert " at 0x" in plain_value(Key())
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from pytest_promptopt.errors import ErrorKind, ModelError
-from pytest_promptopt.models.limits import CLAUDE_MAX_TOKENS
+from pytest_promptopt.models.answer_limits import CLAUDE_MAX_TOKENS
 from pytest_promptopt.models.registry import resolve
 from pytest_promptopt.records import Answer, Message, Request, StopReason, Usage
 from tests.wire import Reply, WireServer, chat, message, refused

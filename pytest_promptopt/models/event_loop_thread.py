@@ -1,0 +1,107 @@
+"""An event loop in a thread of its own, for synchronous code that does not wait for what it starts."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
+from typing import Any, TypeVar
+
+from pytest_promptopt.captured import time
+from pytest_promptopt.models.captured_asyncio import asyncio
+
+_T = TypeVar("_T")
+
+
+class EventLoopThread:
+    """Runs from the start until `stop`. Its methods may be called from any other thread.
+
+    :param at_end: the last thing that is awaited, when all tasks are over.
+    """
+
+    def __init__(self, at_end: Callable[[], Awaitable[None]]) -> None:
+        self._at_end = at_end
+        self._tasks: set[asyncio.Task[None]] = set()
+        #: What ended the loop too early; empty while it goes on. Its tasks are cancelled then.
+        self.problem = ""
+        self._over = asyncio.Event()
+        # Made by the caller, who so gets the error when the system has no more descriptors.
+        self._loop = asyncio.new_event_loop()
+        with suppress(TypeError):  # a loop that is not written in Python has a clock of its own
+            vars(self._loop)["time"] = time.monotonic
+        self._thread = threading.Thread(target=self._run, name="pytest-promptopt models", daemon=True)
+        self._thread.start()
+
+    def start(self, task: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        self._loop.call_soon_threadsafe(self._create, task)
+
+    def cancel(self) -> None:
+        """Cancel all tasks."""
+        with suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(self._cancel)
+
+    def stop(self, seconds: float) -> None:
+        """Cancel all tasks and end the thread; what takes longer than `seconds` to end is left behind."""
+        with suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(self._over.set)
+        self._thread.join(seconds)
+
+    def _run(self) -> None:
+        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+            try:
+                runner.run(self._serve())
+            except BaseException as error:  # `SystemExit` of a task that a model has started ends the loop
+                self.problem = f"{type(error).__name__}: {error}"
+
+    async def _serve(self) -> None:
+        await self._over.wait()
+        tasks = tuple(self._tasks)
+        self._cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._at_end()
+
+    def _create(self, task: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        created = self._loop.create_task(task())
+        self._tasks.add(created)
+        created.add_done_callback(self._tasks.discard)
+
+    def _cancel(self) -> None:
+        for task in tuple(self._tasks):
+            task.cancel()
+
+
+async def aside(function: Callable[..., _T], *arguments: Any) -> _T:
+    """`asyncio.to_thread` in a thread that nobody waits for at the end: to import an SDK takes seconds."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[_T] = loop.create_future()
+
+    def settle(result: _T | None, error: BaseException | None) -> None:
+        if done.cancelled():
+            return
+        if error is None:
+            done.set_result(result)  # type: ignore[arg-type]
+        else:
+            done.set_exception(error)
+
+    def run() -> None:
+        result, problem = None, None
+        try:
+            result = function(*arguments)
+        except BaseException as error:
+            # A future takes no StopIteration; a SystemExit would end the loop instead of the call.
+            passes = isinstance(error, Exception) and not isinstance(error, StopIteration)
+            problem = error if passes else RuntimeError(repr(error))
+        with suppress(RuntimeError):  # the loop is closed
+            loop.call_soon_threadsafe(settle, result, problem)
+
+    threading.Thread(target=run, name="pytest-promptopt import", daemon=True).start()
+    return await done
+
+
+async def in_thread(function: Callable[[], _T]) -> _T:
+    """The result of `function` for a coroutine that runs under trio; other loops stand still meanwhile."""
+    trio: Any = sys.modules.get("trio")
+    if trio is not None and trio.lowlevel.in_trio_run():
+        return await trio.to_thread.run_sync(function, abandon_on_cancel=True)  # type: ignore[no-any-return]
+    return function()

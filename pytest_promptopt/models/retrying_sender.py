@@ -1,0 +1,311 @@
+"""One request until it has an answer or a final error: turns, budget, deadline, retries."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+
+from pytest_promptopt.budget.ledger import Ledger, Price, Reservation
+from pytest_promptopt.errors import CONSEQUENCES, ErrorKind, ModelError, PromptoptError
+from pytest_promptopt.models import Model
+from pytest_promptopt.models.adaptive_timeout import AdaptiveTimeout
+from pytest_promptopt.models.answer_limits import (
+    Bounded,
+    bounded,
+    cut_short,
+    explained,
+    longest_answer,
+    too_long,
+)
+from pytest_promptopt.models.answer_validation import validated_answer, validated_error, words_of
+from pytest_promptopt.models.captured_asyncio import asyncio
+from pytest_promptopt.models.concurrency_limiter import ConcurrencyLimiter, Slot
+from pytest_promptopt.models.event_loop_thread import aside
+from pytest_promptopt.models.retry_policy import RetryPolicy
+from pytest_promptopt.models.secret_redaction import learn
+from pytest_promptopt.records import Answer, Request, Role, Spend, StopReason
+
+#: After these an answer without text is all that the model had to say; after a call of a tool there is more.
+_NORMAL_ENDS = (StopReason.END, StopReason.STOP_SEQUENCE)
+
+#: How often a call that does not fit yet looks whether another process has settled one.
+POLL = 0.25
+
+
+@dataclass
+class PendingRequest:
+    """One request on its way. `attempts` counts what was really sent, also when the trip is cancelled.
+
+    :param spend: what these attempts were charged.
+    """
+
+    request: Request
+    role: Role
+    attempts: int = 0
+    spend: Spend = field(default_factory=Spend)
+
+    @property
+    def kind(self) -> tuple[str, Role, int | None]:
+        """Requests of one kind take about as long."""
+        return self.request.model, self.role, self.request.max_tokens
+
+
+class RetryingSender:
+    """Asks models, one client each, and belongs to one event loop.
+
+    :param price: the price that bounds a request's cost, None when unknown; called in a thread at first.
+    :param longest: the most tokens that an answer has without a limit; None when unknown.
+    """
+
+    def __init__(
+        self,
+        *,
+        resolve: Callable[[str], Model],
+        price: Callable[[Request], Price | None],
+        ledger: Ledger,
+        concurrency: int,
+        retry: RetryPolicy,
+        longest: Callable[[Request], int | None] = longest_answer,
+    ) -> None:
+        self._resolve = resolve
+        self._price = price
+        self._longest = longest
+        self._ledger = ledger
+        self._concurrency = concurrency
+        self._retry = retry
+        self._models: dict[str, Model] = {}
+        self._given_up: list[Model] = []
+        self._paces: dict[str, ConcurrencyLimiter] = {}
+        self._patience = AdaptiveTimeout()
+        self._money_moved = asyncio.Event()
+        self._importing = asyncio.Lock()
+        self._hopeless: dict[str, ModelError] = {}
+
+    def hopeless(self, request: Request) -> ModelError | None:
+        """Why `request` need not be sent: after this error no call to its model can succeed."""
+        if not self._hopeless:
+            return None
+        return self._hopeless.get(request.model) or self._hopeless.get(_settings(request))
+
+    def lost(self) -> bool:
+        """Whether there is a model that is asked no more."""
+        return bool(self._hopeless)
+
+    def forgive(self) -> None:
+        """Try again with every model; one that was lost is made anew."""
+        for name in list(self._hopeless):
+            del self._hopeless[name]
+            if name in self._models:
+                self._given_up.append(self._models.pop(name))
+
+    async def send(self, trip: PendingRequest) -> Answer:
+        """Attempt until there is an answer. Raises `ModelError` when there will be none."""
+        answer = await self._send(trip)
+        if not answer.text and answer.stop_reason in _NORMAL_ENDS:
+            # Some fall silent by accident, but not twice; and what was paid for is an answer already.
+            with suppress(ModelError):
+                answer = await self._send(trip)
+        return answer
+
+    async def _send(self, trip: PendingRequest) -> Answer:
+        _check_sendable(trip.request)
+        model = self._model(trip.request.model)
+        price = await self._price_of(trip.request)
+        bounds = self._bounds_of(trip.request)
+        pace = self._paces.setdefault(trip.request.model, ConcurrencyLimiter(self._concurrency, self._retry))
+        left = min(self._retry.deadline, self._ledger.seconds_left)
+        loop = asyncio.get_running_loop()
+        hangs = 0
+        for attempt in range(1, self._retry.attempts + 1):
+            patience = min(self._retry.retry_after_cap, self._ledger.seconds_left)
+            turn = await pace.enter(attempt, patience=patience)
+            try:
+                reservation = await self._reserve(trip, bounds, price)
+                started = loop.time()
+                answer = await self._attempt(
+                    model,
+                    trip,
+                    bounds,
+                    reservation,
+                    left,
+                    hangs=None if attempt == self._retry.attempts else hangs,
+                )
+                pace.answered()
+                return answer
+            except ModelError as error:
+                failure, wait = self._after(trip, error, attempt, pace, turn)
+            finally:
+                pace.leave()
+            if wait is None:
+                break
+            hangs += failure.kind is ErrorKind.TIMEOUT
+            left -= loop.time() - started
+            if not CONSEQUENCES[failure.kind].slows:
+                left -= wait
+            if left <= 0:
+                break
+            await asyncio.sleep(wait)
+        raise failure
+
+    async def connect(self, name: str) -> None:
+        """Let a model import and connect what it needs; what goes wrong shows in its calls."""
+        try:
+            connect = getattr(self._model(name), "connect", None)
+            if connect is not None:
+                await connect()
+        except asyncio.CancelledError:
+            raise
+        except BaseException:  # a SystemExit would end the loop that serves all models
+            return
+
+    async def aclose(self) -> None:
+        """Close every model, whatever becomes of the others."""
+        models, self._models = [*self._models.values(), *self._given_up], {}
+        await asyncio.gather(*map(_close, models))
+
+    def _model(self, name: str) -> Model:
+        if name not in self._models:
+            try:
+                self._models[name] = self._resolve(name)
+            except BaseException as error:  # of the user's own hook, or of what it imports
+                said = str(error) if isinstance(error, PromptoptError) else f"{name}: {words_of(error)}"
+                failure = ModelError(ErrorKind.SETUP, said, model=name)
+                if isinstance(error, ModelError):
+                    failure = validated_error(error, name)
+                raise self._hopeless.setdefault(name, failure) from None
+        return self._models[name]
+
+    def _give_up(self, request: Request, error: ModelError) -> None:
+        """Send no further request that must end like this one."""
+        same = _settings(request) if error.kind is ErrorKind.PARAMETER else request.model
+        self._hopeless.setdefault(same, error)
+
+    async def _price_of(self, request: Request) -> Price | None:
+        async with self._importing:
+            if request.model not in self._paces:  # the first time may import an SDK
+                return await aside(self._price, request)
+        return self._price(request)
+
+    def _bounds_of(self, request: Request) -> Bounded:
+        """After its price, which has imported what knows about its model."""
+        if self._ledger.max_tokens is None and self._ledger.max_cost is None:
+            return Bounded(request, request)
+        return bounded(request, self._longest)
+
+    async def _reserve(self, trip: PendingRequest, bounds: Bounded, price: Price | None) -> Reservation:
+        loop = asyncio.get_running_loop()
+        waiting_for, end = frozenset[int](), 0.0
+        while True:
+            if hopeless := self.hopeless(trip.request):
+                raise hopeless
+            try:
+                return self._ledger.reserve(bounds.reserved, trip.role, price)
+            except ModelError as error:
+                # Reservations are bounds: what is in flight mostly turns out cheaper.
+                in_flight = self._ledger.in_the_way(bounds.reserved, price)
+                if in_flight != waiting_for:
+                    waiting_for, end = in_flight, loop.time() + self._retry.deadline
+                if not in_flight or loop.time() > end:  # no attempt takes longer
+                    raise too_long(error, trip.request, bounds) from None
+            self._money_moved.clear()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._money_moved.wait(), POLL)
+
+    async def _attempt(
+        self,
+        model: Model,
+        trip: PendingRequest,
+        bounds: Bounded,
+        reservation: Reservation,
+        seconds: float,
+        *,
+        hangs: int | None,
+    ) -> Answer:
+        trip.attempts += 1
+        learn(os.environ)
+        name, loop = trip.request.model, asyncio.get_running_loop()
+        started = loop.time()
+        end: Callable[[Reservation], Spend] = self._ledger.keep
+        seconds = min(seconds, self._ledger.seconds_left)
+        waited = asyncio.Event()
+        loop.call_soon(waited.set)
+        try:
+            async with self._patience.attempt(trip.kind, seconds, hangs=hangs):
+                answer: object = await model.complete(bounds.sent)
+            answer = validated_answer(answer, trip.request, loop.time() - started)
+            end = partial(self._ledger.settle, answer=answer)
+            if bounds.added is not None and answer.stop_reason == StopReason.MAX_TOKENS:
+                raise cut_short(name, bounds.added)
+            return answer
+        except asyncio.CancelledError:
+            raise
+        except ModelError as raised:
+            error = validated_error(raised, name)  # of a model of the user's own, perhaps
+            if not CONSEQUENCES[error.kind].charged:
+                end = self._ledger.refund
+            raise (error if bounds.added is None else explained(error, bounds.added)) from None
+        except TimeoutError:
+            if self._ledger.seconds_left <= 0:
+                raise self._ledger.out_of_time(trip.request) from None
+            said = f"{name}: no reply within {loop.time() - started:.2g} s"
+            raise ModelError(ErrorKind.TIMEOUT, said, model=name) from None
+        except BaseException as defect:  # a defect of a model must not end the loop that serves all others
+            if not waited.is_set():  # for nothing, so nothing was sent
+                end = self._ledger.refund
+            said = f"{name}: the call failed in an unexpected way ({words_of(defect)})"
+            raise ModelError(ErrorKind.DEFECT, said, model=name) from None
+        finally:
+            trip.spend += end(reservation)
+            self._money_moved.set()
+
+    def _after(
+        self, trip: PendingRequest, error: ModelError, attempt: int, pace: ConcurrencyLimiter, turn: Slot
+    ) -> tuple[ModelError, float | None]:
+        """What the failure comes to, and seconds to wait before the next attempt; None when there is none."""
+        wait = self._retry.delay(attempt) if error.retry_after is None else error.retry_after
+        paused = False
+        if CONSEQUENCES[error.kind].retry:
+            try:
+                paused = pace.failed(turn, error, wait)
+            except ModelError as broken:
+                error = broken
+        if error.kind is ErrorKind.BAD_REQUEST and _names_parameter(error, trip.request):
+            error = ModelError(ErrorKind.PARAMETER, str(error), model=error.model, status=error.status)
+        if error.stops_run:
+            self._give_up(trip.request, error)
+        if not CONSEQUENCES[error.kind].retry:
+            return error, None
+        return error, 0.0 if paused else wait
+
+
+def _check_sendable(request: Request) -> None:
+    """Raises `ModelError` for half a character, which JSON can hold and no provider takes."""
+    for message in request.messages:
+        try:
+            message.content.encode()
+        except UnicodeEncodeError as error:
+            half = f"U+{ord(error.object[error.start]):04X}"
+            said = f"{request.model}: the {message.role} message holds {half}, half of a character"
+            raise ModelError(ErrorKind.BAD_REQUEST, said, model=request.model) from None
+
+
+def _settings(request: Request) -> str:
+    """What a model was asked with, apart from the words."""
+    return f"{request.model} {json.dumps(request.parameters, sort_keys=True)}"
+
+
+def _names_parameter(error: ModelError, request: Request) -> bool:
+    """Whether a provider refuses a parameter, as it then does in every request that has it."""
+    return any(
+        re.search(rf"\b{re.escape(name)}\b", str(error)) for name in request.parameters if len(name) > 1
+    )
+
+
+async def _close(model: Model) -> None:
+    with suppress(BaseException):
+        await model.aclose()

@@ -1,0 +1,208 @@
+"""Is a candidate better? Paired by case, so that luck in which cases had an answer decides nothing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from pytest_promptopt.optimizer.label_rates import balanced_accuracy
+from pytest_promptopt.optimizer.rate_posterior import RatePosterior
+from pytest_promptopt.records import CaseResult, Split, pass_rate
+from pytest_promptopt.results import SplitScore
+
+#: Below this pass rate a lateral move is chance; from it on, moves sideways help to cross a plateau.
+LATERAL_FROM = 0.10
+
+#: A text that was not run on all cases is better when this is how likely it is better on all.
+PROBABLY = 0.7
+
+#: Rates are means of floats; closer than this is equal.
+EPSILON = 1e-9
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A candidate against the incumbent, over the cases that have an answer under both.
+
+    :param cases: how many these are; with 0 there is nothing to judge, and both rates are 0.
+    :param before: the incumbent's pass rate on them, `after` the candidate's.
+    :param fixed: cases that fail under the incumbent and pass under the candidate; `broken`: the reverse.
+    :param growth: how many characters longer the candidate's text is.
+    :param unrun: how many of `cases` the candidate was not run on: `after` is foreseen there, see `foreseen`.
+    :param lead: the gain without the luck in either rate; None where it is not told apart.
+    :param chance: how likely it is better on all of them, by what was run; None where it is not told apart.
+    :param sideways: whether as good may be enough.
+    :param failing: how many of the cases run under both fail under the incumbent; `passing`: pass.
+    :param balanced: the candidate's mean over the labels of how many are right, of the cases it was run on;
+        None where they have no labels.
+    """
+
+    split: Split
+    cases: int
+    before: float
+    after: float
+    fixed: tuple[str, ...]
+    broken: tuple[str, ...]
+    growth: int = 0
+    unrun: int = 0
+    lead: float | None = None
+    chance: float | None = None
+    sideways: bool = True
+    failing: int = 0
+    passing: int = 0
+    balanced: float | None = None
+
+    @property
+    def gain(self) -> float:
+        return self.after - self.before if self.lead is None else self.lead
+
+    @property
+    def spotless(self) -> bool:
+        """Whether it was run on all cases, fixed some and broke none: no more can be learned of it."""
+        return bool(self.fixed) and not self.broken and not self.unrun
+
+    @property
+    def points(self) -> str:
+        """The gain as people say it: ``+12 points``."""
+        points = round(100 * self.gain, 1)
+        return f"{points:+g} points" if points else "±0 points"
+
+    def __str__(self) -> str:
+        """A rate that is expected only never stands for what was counted, nor the reverse."""
+        rates = f"{self.before:.1%} to {self.after:.1%}"
+        if not self.unrun:
+            counts = f"{len(self.fixed)} fixed, {len(self.broken)} broken"
+            return f"{rates} of {self.cases} {self.split} cases, {counts}"
+        return (
+            f"fixed {len(self.fixed)} of {self.failing} run, broke {len(self.broken)} of {self.passing} run; "
+            f"{rates} expected of {self.cases} {self.split} cases, {self.unrun} not run"
+        )
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a candidate may replace the incumbent, and why in a sentence."""
+
+    accepted: bool
+    why: str
+
+
+def compare(
+    before: Sequence[CaseResult],
+    after: Sequence[CaseResult],
+    *,
+    split: Split = Split.TRAIN,
+    growth: int = 0,
+    balanced: float | None = None,
+) -> Comparison:
+    """Pair two evaluations by case; a case without an answer under either text is left out of both."""
+    old = {result.case.id: result.rate for result in before}
+    pairs = [
+        (result.case.id, one, two)
+        for result in after
+        if (two := result.rate) is not None and (one := old.get(result.case.id)) is not None
+    ]
+    count = len(pairs)
+    passes = 1.0 - EPSILON
+    failing = sum(one < passes for _, one, _ in pairs)
+    return Comparison(
+        split=split,
+        cases=count,
+        before=sum(one for _, one, _ in pairs) / count if count else 0.0,
+        after=sum(two for _, _, two in pairs) / count if count else 0.0,
+        fixed=tuple(case for case, one, two in pairs if one < passes <= two),
+        broken=tuple(case for case, one, two in pairs if two < passes <= one),
+        growth=growth,
+        failing=failing,
+        passing=count - failing,
+        balanced=balanced,
+    )
+
+
+def foreseen(
+    before: RatePosterior,
+    after: RatePosterior,
+    old: Sequence[CaseResult],
+    new: Sequence[CaseResult],
+    *,
+    growth: int = 0,
+) -> Comparison:
+    """Compare on all training cases that both texts are counted on, also where they were not run.
+
+    :param before: what is known and foreseen of the incumbent, with its results `old`; `after` and `new` of
+        the candidate.
+    """
+    paired = compare(old, new, growth=growth, balanced=balanced_accuracy(new))
+    counted = set(before.cases)
+    shared = [case for case in after.cases if case in counted]
+    if not shared:
+        return paired
+    lead = after.lead(before)
+    return replace(
+        paired,
+        cases=len(shared),
+        before=math.fsum(before.chance(case) for case in shared) / len(shared),
+        after=math.fsum(after.chance(case) for case in shared) / len(shared),
+        lead=lead.mean / len(shared),
+        unrun=sum(case not in after.known for case in shared),
+        chance=lead.chance,
+    )
+
+
+def score(
+    split: Split,
+    cases: int,
+    before: Sequence[CaseResult],
+    after: Sequence[CaseResult] = (),
+    *,
+    owed: int = 0,
+) -> SplitScore:
+    """The pass rates of a split of `cases` cases under two texts; one without results was not measured.
+
+    Both leave out what the second text was not run on: cases it owes, and those that it shows as examples.
+
+    :param owed: how many cases it owes.
+    """
+    if after or owed:
+        ran = {result.case.id for result in after}
+        before = [result for result in before if result.case.id in ran]
+    paired = compare(before, after, split=split)
+    latest = after or before
+    return SplitScore(
+        split=split,
+        cases=min(cases, len(latest) or cases) - sum(r.rate is None and not r.errored for r in latest),
+        before=pass_rate(before),
+        after=pass_rate(after),
+        errored=sum(result.errored for result in latest),
+        fixed=len(paired.fixed),
+        broken=len(paired.broken),
+        owed=owed,
+    )
+
+
+def holds(comparison: Comparison) -> bool:
+    """Whether the candidate is not worse than the incumbent."""
+    return comparison.cases > 0 and comparison.gain >= -EPSILON
+
+
+def adaptive(comparison: Comparison) -> Verdict:
+    """The default rule: strictly better; on training cases as good is enough once 10 % of them pass."""
+    if not comparison.cases:
+        return Verdict(False, "no case has an answer under both texts")
+    sure = comparison.chance is None or comparison.chance >= PROBABLY or comparison.spotless
+    if comparison.gain > EPSILON and sure:
+        return Verdict(True, f"better: {comparison}")
+    # What was counted decides here: without luck a text that changed no verdict may be a bit better or worse.
+    counted = comparison.after - comparison.before
+    lateral = comparison.sideways and comparison.split is Split.TRAIN and comparison.before >= LATERAL_FROM
+    if lateral and not comparison.unrun and counted >= -EPSILON:
+        return Verdict(True, f"as good, a step sideways: {comparison}")
+    if comparison.gain > EPSILON:
+        return Verdict(False, f"not surely better ({comparison.chance:.0%}): {comparison}")
+    return Verdict(False, f"{'worse' if counted < -EPSILON else 'not better'}: {comparison}")
+
+
+def rank(comparison: Comparison) -> tuple[float, float, int]:
+    """Sorts the best candidate first: by gain, among equals by balanced accuracy, then the shorter text."""
+    return -round(comparison.gain, 9), -round(comparison.balanced or 0.0, 9), comparison.growth

@@ -1,0 +1,353 @@
+"""The frame of a search: what is the same however candidates are found."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import asdict, replace
+
+from pytest_promptopt.captured import time
+from pytest_promptopt.optimizer.acceptance import compare, score
+from pytest_promptopt.optimizer.candidate_checks import CandidateChecks, Passages, given_in, inputs
+from pytest_promptopt.optimizer.candidates import REFUSED, Candidate, EvaluatedCandidate, Results
+from pytest_promptopt.optimizer.context import RunContext
+from pytest_promptopt.optimizer.example_sets import shown_by
+from pytest_promptopt.optimizer.foreign_errors import STRATEGY
+from pytest_promptopt.optimizer.halting import DECIDING, HaltReason, Phase, SearchProgress, Stop
+from pytest_promptopt.optimizer.label_rates import balanced_accuracy
+from pytest_promptopt.optimizer.prompt_groups import PromptGroup
+from pytest_promptopt.optimizer.proposal.replies import InvalidReply, Reply
+from pytest_promptopt.optimizer.protocols import StopRun, Trial
+from pytest_promptopt.optimizer.race import in_turns
+from pytest_promptopt.optimizer.screening import ScreeningEvaluator
+from pytest_promptopt.optimizer.verdict_model import Kind
+from pytest_promptopt.prompts.examples import restored
+from pytest_promptopt.records import Overlay, Spend, Split, pass_rate
+from pytest_promptopt.results import Iteration
+
+#: The splits that a search may see.
+SEARCHED = (Split.TRAIN, Split.VALIDATION)
+
+
+class BaseSearch(ABC):
+    """A `GroupSearch` without its idea; a strategy implements `search`.
+
+    The frame measures the original, says when there is nothing to do, checks candidates, asks the halting
+    rules, keeps the journal, ends at ceilings and Ctrl-C, and scores the finalists on all cases searched.
+    """
+
+    def __init__(self, group: PromptGroup, around: RunContext) -> None:
+        self.group = group
+        self.screen = ScreeningEvaluator.of(around.evaluator, group.prompts)
+        self.around = replace(around, evaluator=self.screen)
+        self.iterations: list[Iteration] = []
+        self.notes: list[str] = []
+        self.stop = Stop(HaltReason.INTERRUPTED, "the run ended before this prompt had its turn")
+        self.original = self.best = EvaluatedCandidate("0", {}, {})
+        self._rates: list[float] = []
+        self._fruitless = 0
+        #: What was paid when the last iteration ended: the next one counts all calls since then.
+        self.paid_before = Spend()
+
+    @abstractmethod
+    def search(self) -> Stop:
+        """Iterate until `halted` says so; may raise at any time, which ends it with what it has.
+
+        `original` is measured and has failing cases. Ends every iteration with `finished`.
+        """
+
+    def finalists(self) -> Sequence[EvaluatedCandidate]:
+        """The versions of which the best on all cases searched is the result, the most promising first."""
+        return (self.best,)
+
+    def run(self) -> None:
+        """Search until a halting rule, a ceiling or Ctrl-C ends it; `stop` says which."""
+        try:
+            self._step(self._whole_search)
+            if self.iterations:
+                self._step(self.conclude)
+        except KeyboardInterrupt:
+            self.stop = Stop(HaltReason.INTERRUPTED, "interrupted by the user (Ctrl-C)")
+        last = next((c for i in reversed(self.iterations) for c in reversed(i.candidates)), None)
+        if self.stop.halt == HaltReason.NO_PROGRESS and last is not None and last.verdict == REFUSED:
+            self.notes.append(f"the last one, candidate {last.id}, was refused: {last.why}")
+        self.around.record("stop", prompts=self.names, halt=self.stop.halt, why=self.stop.why)
+
+    def _whole_search(self) -> None:
+        self.announce(Phase.TRAINING)
+        self.stop = self.begin() or self.search()
+
+    def _step(self, step: Callable[[], None]) -> None:
+        """A part of the search; whatever it raises but Ctrl-C is why the search stops."""
+        try:
+            step()
+        except KeyboardInterrupt:
+            raise
+        except StopRun as stopped:
+            self.stop = Stop(stopped.halt, stopped.why)
+        except BaseException as error:
+            self.stop = Stop(HaltReason.ERROR, self.around.mishaps.note(STRATEGY, error))
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether Ctrl-C ended it, or the run before it began."""
+        return self.stop.halt == HaltReason.INTERRUPTED
+
+    @property
+    def names(self) -> list[str]:
+        return [prompt.name for prompt in self.group.prompts]
+
+    @property
+    def final(self) -> EvaluatedCandidate:
+        """The best finalist, if it is better than the original on all cases searched; else the original."""
+        shared = self._shared([self.original, self.best])
+        better = self.merit(self.best, shared)[0] > self.merit(self.original, shared)[0]
+        return self.best if better and not self.screen.refusal(self.best.overlay) else self.original
+
+    # ----------------------------------------------------------------------------------- for a strategy's use
+
+    def evaluate(self, overlays: Sequence[Overlay], cases: Sequence[str]) -> list[Results]:
+        """Run these cases under each overlay, all at once; known answers cost nothing. Raises `StopRun`.
+
+        Under a text that is refused, see `refuse`, every case is errored.
+        """
+        if not overlays or not cases:
+            return [() for _ in overlays]
+        return self.around.evaluator.evaluate([Trial(overlay, tuple(cases)) for overlay in overlays])
+
+    def checked(
+        self,
+        attempt: Candidate,
+        parent: EvaluatedCandidate,
+        replies: Mapping[str, Reply | InvalidReply],
+    ) -> Candidate:
+        """`attempt` with replies, by prompt, on top of `parent`; refused at once where that needs no call."""
+        attempt.overlay = dict(parent.overlay)
+        for prompt in (prompt for prompt in self.group.prompts if prompt.name in replies):
+            reply = replies[prompt.name]
+            if isinstance(reply, InvalidReply):
+                attempt.decide(REFUSED, reply.why)
+                continue
+            attempt.reason = attempt.reason or reply.reason
+            drawn = attempt.kind is Kind.EXAMPLES
+            text = reply.text if drawn else restored(reply.text, parent.text(prompt))
+            attempt.overlay[prompt.name] = text
+            attempt.growth += len(text) - len(parent.text(prompt))
+            beside = {name: text for name, text in parent.overlay.items() if name != prompt.name}
+            if objection := self.checks.objection(prompt, text, beside=beside):
+                attempt.decide(REFUSED, objection)
+        self.told(attempt)
+        return attempt
+
+    def refuse(self, attempts: Sequence[Candidate]) -> None:
+        """Refuse those whose texts have turned out not to be usable for every case; nothing else counts."""
+        for attempt in attempts:
+            if attempt.verdict != REFUSED and (why := self.screen.refusal(attempt.overlay)):
+                attempt.decide(REFUSED, why)
+                attempt.results, attempt.compared, attempt.outlook = {}, {}, None
+
+    def told(self, attempt: Candidate) -> None:
+        """Journal a candidate, before anything is paid for it."""
+        texts = {name: attempt.overlay.get(name) for name in attempt.prompts}
+        about = {"direction": attempt.direction, "reason": attempt.reason}
+        self.around.record("candidate", id=attempt.id, prompts=attempt.prompts, texts=texts, **about)
+
+    def halted(self, phase: Phase, best: EvaluatedCandidate) -> Stop | None:
+        """Ask the halting rules, at the start of the search and after each iteration.
+
+        :param phase: whose cases decide for this strategy.
+        """
+        settings = self.around.settings
+        standing = SearchProgress(
+            phase=phase,
+            iterations=len(self.iterations),
+            rates=(*self._rates, self._rate(phase, best)),
+            fruitless=self._fruitless,
+            target=settings.target,
+            plateau=settings.plateau,
+            max_iterations=settings.max_iterations,
+        )
+        self.begun(phase, best)
+        return self.around.policies.halt(standing)
+
+    def begun(self, phase: Phase, best: EvaluatedCandidate) -> None:
+        """An iteration begins here: how long it takes is counted from here on, and what it wins."""
+        self._start = time.monotonic(), self._rate(phase, best)
+
+    def finished(self, phase: Phase, attempts: Sequence[Candidate], best: EvaluatedCandidate) -> None:
+        """End an iteration: what became of its candidates goes to journal, display and observers."""
+        started, rate = self._start
+        self.refuse(attempts)
+        self._rates.append(rate)
+        iteration = Iteration(
+            number=len(self.iterations) + 1,
+            phase=phase,
+            prompt=", ".join(dict.fromkeys(name for attempt in attempts for name in attempt.prompts)),
+            candidates=tuple(attempt.result() for attempt in attempts),
+            best=self._rate(phase, best),
+            before=rate,
+            owed=len(best.owed),
+            foresight=best.foresight if phase is Phase.TRAINING else None,
+            spend=self.around.paid() - self.paid_before,
+            elapsed=time.monotonic() - started,
+        )
+        self.paid_before = self.around.paid()
+        self._fruitless = 0 if any(a.verdict != REFUSED for a in attempts) else self._fruitless + 1
+        self.iterations.append(iteration)
+        self.around.record("iteration", incumbent=best.id, **asdict(iteration))
+        self.around.policies.iteration_finished(iteration)
+
+    def made_up(self, results: Results, version: EvaluatedCandidate, paid: Spend) -> None:
+        """Tell that `version` was run on cases that it had been spared.
+
+        :param paid: what was paid before.
+        """
+        self.around.policies.made_up(version.made_up(results, (self.around.paid() - paid).calls))
+
+    def announce(self, phase: Phase) -> None:
+        self.around.policies.progress(phase, ", ".join(self.names))
+
+    def enter(self, phase: Phase) -> None:
+        """Begin a phase: the halting rules look at its iterations only."""
+        self._rates, self._fruitless = [], 0
+        self.announce(phase)
+
+    def best_of(self, versions: Sequence[EvaluatedCandidate]) -> EvaluatedCandidate:
+        """The best by `merit` on the cases that all of them are counted on; the first of equals."""
+        shared = self._shared(versions)
+        return max(versions, key=lambda version: self.merit(version, shared))
+
+    def merit(
+        self, version: EvaluatedCandidate, cases: Collection[str] | None = None
+    ) -> tuple[float, float, int]:
+        """Higher is better: the pass rate on all cases searched, among equals the one that is right for more
+        of the labels, then the shorter text.
+
+        :param cases: those to go by. Texts are compared by the same ones: each may have been spared some, or
+            show some as examples.
+        """
+        rates = [rate for case, rate in self._chances(version).items() if cases is None or case in cases]
+        rate = math.fsum(rates) / len(rates) if rates else 0.0
+        seen = [r for r in version.evidence(*SEARCHED) if cases is None or r.case.id in cases]
+        length = sum(len(version.text(prompt)) for prompt in self.group.prompts)
+        return round(rate, 9), round(balanced_accuracy(seen) or 0.0, 9), -length
+
+    def _shared(self, versions: Sequence[EvaluatedCandidate]) -> frozenset[str]:
+        """The cases that all of `versions` are counted on."""
+        return frozenset.intersection(*(frozenset(self._chances(version)) for version in versions))
+
+    @staticmethod
+    def _chances(version: EvaluatedCandidate) -> Mapping[str, float]:
+        """Of every case that a text is counted on its pass rate, expected where it was not run."""
+        results = (
+            version.evidence(*SEARCHED) if version.outlook is None else version.evidence(Split.VALIDATION)
+        )
+        rates = {result.case.id: result.rate for result in results if result.rate is not None}
+        if (outlook := version.outlook) is not None:
+            rates |= {case: outlook.chance(case) for case in outlook.cases}
+        return rates
+
+    def shown(self, version: EvaluatedCandidate | Candidate) -> frozenset[str]:
+        """The training cases that stand in its texts as examples: they are no evidence for these."""
+        results, redact = self.original.evidence(Split.TRAIN), self.around.policies.redact
+        return shown_by(self.group.prompts, version.overlay, results, redact)
+
+    def run_order(self) -> list[str]:
+        """The training cases in the order of their runs in this iteration."""
+        seed = f"{self.around.settings.seed}/{len(self.iterations)}"
+        return in_turns(self.original.evidence(Split.TRAIN), seed=seed)
+
+    def next_id(self, attempts: Sequence[Candidate]) -> str:
+        """The id of a further candidate of this iteration, which has `attempts` so far."""
+        return f"{len(self.iterations) + 1}.{len(attempts) + 1}"
+
+    def regressions(self, found: EvaluatedCandidate | Candidate) -> tuple[str, ...]:
+        """The cases it fails and the original passed, where `settings.no_regressions` forbids them."""
+        if not self.around.settings.no_regressions:
+            return ()
+        results = [result for part in found.results.values() for result in part]
+        return compare(self.original.evidence(*SEARCHED), results).broken
+
+    # -------------------------------------------------------------------------------------------------- steps
+
+    def begin(self) -> Stop | None:
+        """Measure the original; a stop when there is nothing to search for."""
+        self._measure_original()
+        return self._needless()
+
+    def searched(self) -> Sequence[str]:
+        """The cases that the search begins with."""
+        return self.group.ids(*SEARCHED)
+
+    def _measure_original(self) -> None:
+        results = self.evaluate([{}], self.searched())[0]
+        self.around.record_results("0", results)
+        self.paid_before = self.around.paid()
+        by_split = {split: tuple(r for r in results if r.case.split is split) for split in SEARCHED}
+        training, validation = (Passages(inputs(part)) for part in by_split.values())
+        self.checks = CandidateChecks(training, validation, given_in(by_split[Split.TRAIN]))
+        self.original = self.best = EvaluatedCandidate("0", {}, by_split)
+        self.around.policies.measured(
+            [score(split, len(part), part) for split, part in by_split.items() if part]
+        )
+
+    def _needless(self) -> Stop | None:
+        """Why there is nothing to search for; None when there is."""
+        seen, training = self.original.evidence(*SEARCHED), self.original.results[Split.TRAIN]
+        if pass_rate(seen) is not None and not any(result.failing for result in seen):
+            counted = sum(result.rate is not None for result in seen)
+            return Stop(HaltReason.PASSING, f"all {counted} training and validation cases with a result pass")
+        if pass_rate(training) is None:
+            return Stop(
+                HaltReason.NO_EVIDENCE,
+                f"none of {len(training)} training cases has a result to learn from"
+                if training
+                else "there is no training case to learn from",
+            )
+        return None
+
+    def conclude(self) -> None:
+        """Score the finalists on what they were not run on; the calls for the first were set aside."""
+        self.announce(Phase.VALIDATION)
+        scored: list[EvaluatedCandidate] = []
+        kept = self.around.purse.kept(self.group.key)
+        for version in self.finalists():
+            # The others must leave what is kept for fresh answers.
+            self.around.purse.keep(self.group.key, kept if scored else 0)
+            try:
+                scored.append(self._completed(version))
+            except StopRun as stopped:
+                self.notes.append(f"not all training and validation cases could be run: {stopped.why}")
+                scored = scored or [self._whole(version)]
+                break
+        allowed: list[EvaluatedCandidate] = []
+        for version in scored:
+            if why := self.screen.refusal(version.overlay):
+                self.notes.append(f"candidate {version.id} was refused at last: {why}")
+            elif not self.regressions(version):
+                allowed.append(version)
+        self.best = self.best_of(allowed) if allowed else self.original
+
+    def _completed(self, version: EvaluatedCandidate) -> EvaluatedCandidate:
+        """`version` with results on all cases searched."""
+        for split in SEARCHED:
+            if len(version.evidence(split)) < len(self.group.ids(split)):
+                (results,) = self.evaluate([version.overlay], self.group.ids(split))
+                self.around.record_results(version.id, results)
+                version = replace(version, results={**version.results, split: results})
+        return version
+
+    def _whole(self, version: EvaluatedCandidate) -> EvaluatedCandidate:
+        """`version` without the splits that it was not run on whole: their rate would mean nothing."""
+        whole = {
+            split: results
+            for split, results in version.results.items()
+            if len(results) == len(self.group.ids(split))
+        }
+        return replace(version, results=whole)
+
+    def _rate(self, phase: Phase, version: EvaluatedCandidate) -> float:
+        if phase is Phase.TRAINING:
+            return version.rate
+        return pass_rate(version.evidence(DECIDING[phase])) or 0.0

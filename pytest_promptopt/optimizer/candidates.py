@@ -1,0 +1,144 @@
+"""What a search holds: versions that were kept, and candidates on their way to a verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from pytest_promptopt.optimizer.acceptance import Comparison
+from pytest_promptopt.optimizer.prompt_groups import PromptGroup
+from pytest_promptopt.optimizer.protocols import Prompt
+from pytest_promptopt.optimizer.rate_posterior import RatePosterior
+from pytest_promptopt.optimizer.verdict_model import Kind
+from pytest_promptopt.records import CaseResult, Overlay, Split, pass_rate
+from pytest_promptopt.results import CandidateResult, CatchUp, Foresight
+
+Results = tuple[CaseResult, ...]
+
+ACCEPTED, REJECTED, REFUSED, MERGED = "accepted", "rejected", "refused", "merged"
+
+
+@dataclass(frozen=True)
+class EvaluatedCandidate:
+    """Texts of a group that are or were its incumbent: the original, with the id ``0``, or a candidate.
+
+    :param results: what was measured.
+    :param outlook: what is known and foreseen of the training cases; None in a strategy that foresees
+        nothing: there `results` are all.
+    """
+
+    id: str
+    overlay: Overlay
+    results: Mapping[Split, Results]
+    outlook: RatePosterior | None = field(default=None, compare=False, repr=False)
+
+    def text(self, prompt: Prompt) -> str:
+        return self.overlay.get(prompt.name, prompt.prose)
+
+    def evidence(self, *splits: Split) -> Results:
+        """What was measured on the cases of `splits`."""
+        return tuple(result for split in splits for result in self.results.get(split, ()))
+
+    @property
+    def owed(self) -> tuple[str, ...]:
+        """The training cases that it was not run on."""
+        return self.outlook.unrun if self.outlook else ()
+
+    @property
+    def rate(self) -> float:
+        """Its pass rate on the training cases, foreseen where it was not run on all."""
+        return self.foresight.rate
+
+    @property
+    def foresight(self) -> Foresight:
+        if self.outlook is not None:
+            return self.outlook.foresight()
+        results = [result for result in self.evidence(Split.TRAIN) if result.rate is not None]
+        rate = pass_rate(results) or 0.0
+        return Foresight(rate, rate, rate, 0.0, len(results), len(results))
+
+    def spared(self, group: PromptGroup) -> tuple[str, ...]:
+        """The training cases that it owes, and the validation cases if it was run on none."""
+        return (*self.owed, *(() if Split.VALIDATION in self.results else group.ids(Split.VALIDATION)))
+
+    def ran(self, results: Results) -> EvaluatedCandidate:
+        """The same texts after more cases were run."""
+        if self.outlook is not None:
+            self.outlook.add(results)
+        found = dict(self.results)
+        for result in results:
+            found[result.case.split] = (*found.get(result.case.split, ()), result)
+        return replace(self, results=found)
+
+    def made_up(self, results: Results, calls: int) -> CatchUp:
+        """What is told when it has been run on cases that it had been spared, the last of them.
+
+        :param results: of these cases; `calls` were paid for them.
+        """
+        failing = sum(result.failing is not None for result in results)
+        splits = [split for split in Split if any(result.case.split is split for result in results)]
+        return CatchUp(len(results), pass_rate(self.evidence(*splits)), failing, calls)
+
+
+@dataclass
+class Candidate:
+    """One candidate; its verdict (accepted, rejected, refused, merged into another) is empty until decided.
+
+    :param prompts: the prompts that it rewrites; more than one when candidates for several were merged.
+    :param overlay: the incumbent's texts with this candidate's own in place of these.
+    :param growth: how many characters longer than the incumbent's its texts are.
+    :param kind: how it was made.
+    :param outlook: what is known and foreseen of it on the training cases; None until it may be run.
+    """
+
+    id: str
+    prompts: tuple[str, ...]
+    direction: str
+    reason: str = ""
+    overlay: Overlay = field(default_factory=dict)
+    growth: int = 0
+    kind: Kind = Kind.REWRITE
+    verdict: str = ""
+    why: str = ""
+    results: dict[Split, Results] = field(default_factory=dict)
+    compared: dict[Split, Comparison] = field(default_factory=dict)
+    outlook: RatePosterior | None = None
+
+    def decide(self, verdict: str, why: str) -> None:
+        self.verdict, self.why = verdict, why
+
+    @property
+    def latest(self) -> Comparison | None:
+        """The comparison on the strictest split that it came to; None when it was not run."""
+        return max(self.compared.values(), key=lambda one: one.split.strictness, default=None)
+
+    def ran(self, results: Results) -> None:
+        """Take in what was measured on training cases."""
+        self.results[Split.TRAIN] = self.results.get(Split.TRAIN, ()) + results
+        if self.outlook is not None:
+            self.outlook.add(results)
+
+    def result(self) -> CandidateResult:
+        latest = self.latest
+        return CandidateResult(
+            id=self.id,
+            prompts=self.prompts,
+            direction=self.direction,
+            reason=self.reason,
+            rate=latest.after if latest else None,
+            verdict=self.verdict,
+            why=self.why,
+            fixed=tuple(case for one in self.compared.values() for case in one.fixed),
+            broken=tuple(case for one in self.compared.values() for case in one.broken),
+            split=latest.split if latest else None,
+            run=latest.cases - latest.unrun if latest else 0,
+        )
+
+    def kept(self) -> EvaluatedCandidate:
+        """It as the next incumbent."""
+        return EvaluatedCandidate(self.id, self.overlay, self.results, self.outlook)
+
+
+def undecided_candidates(attempts: Sequence[Candidate]) -> list[Candidate]:
+    """Those without a verdict yet."""
+    return [attempt for attempt in attempts if not attempt.verdict]

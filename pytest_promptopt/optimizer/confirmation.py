@@ -1,0 +1,422 @@
+"""Is the gain more than noise? Fresh answers under the original and the winner, case by case.
+
+The best of many candidates was chosen by the very answers that made it the best, so those show nothing: not
+even the first answers of the original, by which the failing cases were chosen. Here both texts get answers
+that no other step and no other run has seen, in pairs on the same case. Only where the winner was spared a
+case in the search does its one answer there serve for the first pair: this run asked for it when the winner
+stood, and nothing was chosen by it. What is to be shown is that *the pass rate over all train and validation
+cases, each with the same weight, rises*.
+
+All cases are asked in one order drawn for this run, over and over; nothing of the search decides about it.
+After every few pairs there is a look, and two tests share alpha:
+
+* The sign test over all pairs so far (`SignLooks`), with most of alpha. What its looks may err grows with the
+  pairs that were asked, up to a number of them that is fixed before the first: so a large gain is shown
+  after a handful, and the end of the calls loses nothing.
+* That everything repeats itself (`repeated`), with the rest: with a model that always answers the same a
+  small gain among many cases is shown after a few rounds, though some cases got worse.
+
+How sure that is. If neither text is better on any case, the sign test is exact. Where some cases win and
+others lose so that the rate does not rise, it is exact for cases drawn with replacement, since a pair is then
+better no more often than worse. Cases asked in turn vary less than that; no proof is known to us, and in some
+2,000 such worlds, the extreme ones among them (some cases sure to win, some to lose, the others all alike),
+none was confirmed more often than the coin flip, within the accuracy of a simulation. The second test is
+proved for every such world. A rate between 0 and 1 (subtests) counts as better or worse with the chance of
+its difference, by a coin of our own: so its mean is what is tested.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import random
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import pairwise
+
+from pytest_promptopt.optimizer.acceptance import EPSILON, compare
+from pytest_promptopt.optimizer.base_search import SEARCHED
+from pytest_promptopt.optimizer.candidates import EvaluatedCandidate
+from pytest_promptopt.optimizer.confirmation_power import (
+    SIGNS,
+    STEP,
+    UNDER_CEILING,
+    calls_each,
+    detectable,
+    foreseen_calls,
+    least_pairs,
+    most_pairs,
+    pairs_for,
+)
+from pytest_promptopt.optimizer.context import RunContext
+from pytest_promptopt.optimizer.prompt_groups import PromptGroup
+from pytest_promptopt.optimizer.protocols import StopRun, Trial
+from pytest_promptopt.optimizer.verdict_model import Taught
+from pytest_promptopt.records import CaseResult, Overlay
+from pytest_promptopt.results import Confirmation
+from pytest_promptopt.statistics import SignLooks, repeated
+
+IMPROVED, NOT_SHOWN, WORSE = "improved", "not shown", "worse"
+
+#: No other step asks for a sample of this number or above; each confirmation has so many of its own.
+FIRST_SAMPLE = 1_000_000
+SAMPLES_OF_A_RUN = 10_000
+
+#: What repeats itself has of alpha: just enough for one case more that passes, six times in a row.
+REPEATS = 0.14
+
+#: Pairs from look to look: so many at least, or a tenth of those so far.
+STEP_SHARE = 10
+
+
+@dataclass(frozen=True)
+class ConfirmationProgress:
+    """A confirmation that an earlier process of this run has begun.
+
+    :param limit: the pairs that it was planned with.
+    :param looked: after how many pairs it was looked at besides the planned looks, when the calls ended.
+    """
+
+    limit: int
+    looked: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class EarlierRuns:
+    """What was there before this process.
+
+    :param confirmations: how often earlier runs have asked fresh answers of these train and validation cases.
+    :param heldout: how often earlier runs have scored these held-out cases.
+    :param begun: the confirmations of this run, by the number of their first sample.
+    :param told: what earlier runs taught of new texts, see `posterior.told_by`.
+    """
+
+    confirmations: int = 0
+    heldout: int = 0
+    begun: Mapping[int, ConfirmationProgress] = field(default_factory=dict)
+    told: Taught = field(default_factory=dict)
+
+
+def first_sample_number(run: str, winner: Overlay) -> int:
+    """The number of the first sample for these texts in this run, and in the processes that continue it."""
+    name = json.dumps([run, dict(winner)], sort_keys=True)
+    number = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4])
+    return FIRST_SAMPLE + SAMPLES_OF_A_RUN * number
+
+
+class AlphaSpending:
+    """What the looks of the sign test may err by so many pairs, all together.
+
+    :param limit: the pairs that are planned, fixed before the first; `most`: those that may be asked at all.
+    """
+
+    def __init__(self, alpha: float, limit: int, most: int) -> None:
+        self._alpha = alpha * SIGNS
+        self.limit = limit
+        self._more = most - limit
+
+    def allowed(self, pairs: int) -> float:
+        planned = UNDER_CEILING if self._more else 1.0
+        share = planned * _spent(min(pairs, self.limit), self.limit)
+        if pairs > self.limit:
+            share += (1 - planned) * _spent(pairs - self.limit, self._more)
+        return self._alpha * min(1.0, share)
+
+
+def _spent(pairs: int, limit: int) -> float:
+    """Half of it early, for the large gains, and half late, for the power."""
+    return 0.5 * math.log1p(pairs / STEP) / math.log1p(limit / STEP) + 0.5 * (pairs / limit) ** 2
+
+
+def _ends(limit: int, most: int) -> list[int]:
+    """After how many pairs there is a look; the last planned one is among them."""
+    ends, end = list[int](), 0
+    while end < most:
+        step = max(STEP, 2 * (end // (2 * STEP_SHARE)))
+        end = min(end + step, limit if end < limit else most)
+        ends.append(end)
+    return ends
+
+
+class PairTally:
+    """The pairs that came in.
+
+    :ivar better: how many answers are better under the new text; `worse` likewise. `won` and `lost` of them
+        count for the sign test.
+    """
+
+    def __init__(self, cases: Sequence[str]) -> None:
+        self.better = self.worse = self.won = self.lost = self.pairs = 0
+        self._gains: dict[str, list[float]] = {case: [] for case in cases}
+        self._first: dict[str, tuple[float, float]] = {}
+        self._same = True
+
+    def add(self, before: CaseResult, after: CaseResult, toss: Callable[[], float]) -> None:
+        """Count a pair, if both texts have a result.
+
+        :param toss: draws a number below 1, for a gain that is none of a whole case.
+        """
+        old, new = before.rate, after.rate
+        if old is None or new is None:
+            return
+        case, gain = before.case.id, new - old
+        self._same &= self._first.setdefault(case, (old, new)) == (old, new)
+        self._gains[case].append(gain)
+        self.pairs += 1
+        self.better += gain > EPSILON
+        self.worse += gain < -EPSILON
+        coin = toss() if 0 < abs(gain) < 1 else 0.0
+        self.won += coin < gain
+        self.lost += coin < -gain
+
+    @property
+    def estimate(self) -> float:
+        """The gain over all cases that were asked, each with the same weight."""
+        known = [math.fsum(gains) / len(gains) for gains in self._gains.values() if gains]
+        return math.fsum(known) / len(known) if known else 0.0
+
+    def repeats(self, side: int) -> float:
+        """The p-value of a gain (side 1) or a loss (-1) by what repeats itself."""
+        rounds = min(map(len, self._gains.values()), default=0) if self._same else 0
+        return repeated(side * math.fsum(new - old for old, new in self._first.values()), rounds)
+
+
+class ConfirmationTest:
+    """The confirmation of one winner.
+
+    `originals` are the fresh results under the original, one for each pair asked for.
+
+    :param first: the first sample number that is this confirmation's own.
+    :param spared: what the winner answered to the cases that it was spared in the search.
+    :param excluded: cases that are no evidence, since one of the texts has them as examples.
+    :param share: one of so many prompts, or groups of them, that are still to be confirmed by what is left.
+    :param begun: what an earlier process of this run has planned and looked at.
+    """
+
+    def __init__(
+        self,
+        group: PromptGroup,
+        original: EvaluatedCandidate,
+        winner: EvaluatedCandidate,
+        around: RunContext,
+        *,
+        first: int,
+        spared: Iterable[CaseResult] = (),
+        excluded: Collection[str] = (),
+        share: int = 1,
+        begun: ConfirmationProgress = ConfirmationProgress(0),
+    ) -> None:
+        self._group = group
+        self._winner = winner
+        self._around = around
+        self._first = first
+        self._share = share
+        self._begun = begun
+        #: After how many pairs there was a look besides the planned ones, in all processes of the run.
+        self._looked = [*begun.looked]
+        self._alpha = around.settings.alpha
+        self._seed = f"{around.settings.seed}-{first}"
+        # One that is skipped, or has no answer, would keep all others from being seen to repeat themselves.
+        seen = (result for result in original.evidence(*SEARCHED) if result.rate is not None)
+        known = [result for result in seen if result.case.id not in excluded]
+        self._cases = [result.case.id for result in known]
+        self._place = {case.id: place for place, case in enumerate(group.cases)}
+        gains = compare(known, winner.evidence(*SEARCHED))
+        random.Random(f"{self._seed}-confirmation").shuffle(self._cases)
+        self._each = calls_each(group, known)
+        fixed, broken = len(gains.fixed), len(gains.broken)
+        self._foreseen = foreseen_calls(gains.cases, fixed, broken, self._alpha, each=self._each)
+        self._spared = {result.case.id: result for result in spared if _serves(result)}
+        self._most = most_pairs(len(self._cases), self._alpha)
+        self._asked = 0
+        self._tally = PairTally(self._cases)
+        self._gain, self._loss = SignLooks(), SignLooks()
+        self.originals: list[CaseResult] = []
+
+    def run(self) -> Confirmation:
+        """Look at growing pairs until they show a gain or a loss, or cannot. Raises `KeyboardInterrupt`."""
+        if not self._cases:
+            return self._result(0, "every case with a result stands in a text as an example")
+        paid = self._around.paid().calls
+        limit = self._begun.limit or self._affordable()
+        if limit < least_pairs(self._alpha):
+            return self._result(0, "the ceiling leaves too few calls for it")
+        self._account = AlphaSpending(self._alpha, limit, self._most)
+        self._ends = _ends(limit, self._most)
+        self._pairs = self._order()
+        self._note(())
+        why = ""
+        try:
+            while self._verdict() == NOT_SHOWN and not self._hopeless() and self._asked < self._most:
+                end = self._end()
+                if end == self._asked:
+                    why = "the ceiling on calls is reached"
+                    break
+                self._ask(self._pairs[self._asked : end])
+        except StopRun as stopped:
+            why = stopped.why
+        return self._result(self._around.paid().calls - paid, why)
+
+    # --------------------------------------------------------------------------------------------- the plan
+
+    def _affordable(self) -> int:
+        """How many further pairs the ceiling leaves, up to the most that are asked."""
+        free, pairs = self._around.purse.free(), self._most - self._asked
+        if free is None:
+            return pairs
+        paid, size = 0.0, len(self._cases)
+        for number in range(pairs):
+            place = self._asked + number
+            served = place < size and self._cases[place] in self._spared
+            paid += (2 - served) * self._each
+            if paid > free / self._share:
+                return number
+        return pairs
+
+    def _order(self) -> list[tuple[int, str]]:
+        """All pairs that may be asked, as sample number and case.
+
+        Up to each look in the order of the suite, in which they are sent: so what came in before a stop is a
+        beginning of this list.
+        """
+        size, found = len(self._cases), list[tuple[int, str]]()
+        for start, end in pairwise([0, *self._ends]):
+            pairs = [(self._first + n // size, self._cases[n % size]) for n in range(start, end)]
+            found += sorted(pairs, key=lambda pair: (self._place[pair[1]], pair[0]))
+        return found
+
+    def _end(self) -> int:
+        """Up to which pair to ask for the next look; the calls for the planned ones were free before."""
+        end = min(end for end in (*self._ends, *self._begun.looked) if end > self._asked)
+        if self._asked >= self._account.limit:
+            most = self._asked + self._affordable()
+            if self._asked < most < end:
+                self._note([most])
+            end = min(end, most)
+        return end
+
+    def _hopeless(self) -> bool:
+        """Whether the winner is not ahead after half of the planned pairs."""
+        return 2 * self._asked >= self._account.limit and self._tally.won <= self._tally.lost
+
+    def _note(self, looked: Sequence[int]) -> None:
+        """Journal what a later process of this run has to keep to, with these further looks."""
+        names = [prompt.name for prompt in self._group.prompts]
+        self._looked += looked
+        self._around.record(
+            "confirming", prompts=names, sample=self._first, limit=self._account.limit, looked=self._looked
+        )
+
+    # ------------------------------------------------------------------------------------------ the evidence
+
+    def _ask(self, wanted: Sequence[tuple[int, str]]) -> None:
+        """Get these pairs, all at once, count them and look; raises `StopRun` after what came in."""
+        try:
+            self._count(wanted)
+        except StopRun:
+            came = self._beginning(wanted)
+            if came:
+                self._note([self._asked + came])
+                self._look(came)
+            raise
+        self._look(len(wanted))
+
+    def _beginning(self, wanted: Sequence[tuple[int, str]]) -> int:
+        """Count the pairs up to the first that did not come in; how many these are."""
+        for number, pair in enumerate(wanted):
+            try:
+                self._count([pair])
+            except StopRun:
+                return number
+        return len(wanted)
+
+    def _count(self, wanted: Sequence[tuple[int, str]]) -> None:
+        by_sample: dict[int, list[str]] = {}
+        for sample, case in wanted:
+            by_sample.setdefault(sample, []).append(case)
+        trials: list[Trial] = []
+        for sample, cases in by_sample.items():
+            before = Trial({}, tuple(cases), (sample,))
+            trials += [before, Trial(self._winner.overlay, self._asking(before), (sample,))]
+        measured = iter(self._around.evaluator.evaluate([trial for trial in trials if trial.cases]))
+        for before, after in zip(trials[::2], trials[1::2], strict=True):
+            results = next(measured)
+            self.originals += results
+            new = self._spared | {r.case.id: r for r in (next(measured) if after.cases else ())}
+            for result in results:
+                toss = partial(self._toss, f"{before.samples}-{result.case.id}")
+                self._tally.add(result, new[result.case.id], toss)
+
+    def _asking(self, trial: Trial) -> tuple[str, ...]:
+        """The cases of a trial of the original that the winner has to answer as well."""
+        if trial.samples != (self._first,):
+            return trial.cases
+        return tuple(case for case in trial.cases if case not in self._spared)
+
+    def _toss(self, pair: str) -> float:
+        return random.Random(f"{self._seed}-{pair}").random()
+
+    def _look(self, came: int) -> None:
+        self._asked += came
+        allowed, tally = self._account.allowed(self._asked), self._tally
+        self._gain.look(tally.won, tally.lost, allowed)
+        self._loss.look(tally.lost, tally.won, allowed)
+
+    def _verdict(self) -> str:
+        for verdict, looks, side in ((IMPROVED, self._gain, 1), (WORSE, self._loss, -1)):
+            shown = looks.shown or self._tally.repeats(side) <= self._alpha * REPEATS
+            if shown and side * self._tally.estimate > EPSILON:
+                return verdict
+        return NOT_SHOWN
+
+    # ------------------------------------------------------------------------------------------- the account
+
+    def _p(self) -> float:
+        """At which alpha this look would just have shown the gain; 1.0 when the estimate is none."""
+        if self._tally.estimate <= EPSILON:
+            return 1.0
+        signs = self._gain.p * self._alpha / self._account.allowed(self._asked)
+        return min(1.0, signs, self._tally.repeats(1) / REPEATS)
+
+    def _needed(self) -> int:
+        """How many more calls will show the gain, if pairs go on to differ as they did; 0 if none will."""
+        tally = self._tally
+        if not tally.pairs:
+            return self._foreseen
+        gain, differing = (tally.won - tally.lost) / tally.pairs, (tally.won + tally.lost) / tally.pairs
+        if gain <= 0 or tally.estimate <= EPSILON:
+            return 0
+        pairs = max(pairs_for(gain, differing, self._alpha), self._asked + STEP)
+        return math.ceil((pairs - self._asked) * 2 * self._each) if pairs <= self._most else 0
+
+    def _result(self, calls: int, why: str) -> Confirmation:
+        tally, verdict = self._tally, self._verdict()
+        differing = (tally.won + tally.lost) / max(1, tally.pairs)
+        return Confirmation(
+            verdict=verdict,
+            estimate=tally.estimate,
+            p=self._p() if self._asked else 1.0,
+            pairs=tally.pairs,
+            better=tally.better,
+            worse=tally.worse,
+            calls=calls,
+            detectable=detectable(tally.pairs, self._alpha, differing=differing) if tally.pairs else None,
+            why=why,
+            needed=self._needed() if verdict == NOT_SHOWN else 0,
+        )
+
+
+def _serves(result: CaseResult) -> bool:
+    """Whether it is one answer, as it takes for a pair, and none that an earlier run has seen."""
+    return len(result.outcomes) == 1 and not any(call.cached for call in result.outcomes[0].calls)
+
+
+def explained(confirmation: Confirmation) -> str:
+    """Why a winner is not confirmed, in a sentence."""
+    if confirmation.verdict == WORSE:
+        return "fresh answers show it to be worse than the original"
+    if confirmation.why:
+        return f"the gain could not be confirmed: {confirmation.why}"
+    return "fresh answers do not show that the gain is more than noise"

@@ -1,0 +1,54 @@
+"""What every step of a run works with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pytest_promptopt.journal import Journal
+from pytest_promptopt.optimizer.call_budget import CallBudget
+from pytest_promptopt.optimizer.candidates import Results
+from pytest_promptopt.optimizer.foreign_errors import ForeignErrors
+from pytest_promptopt.optimizer.proposal.proposer import Ask
+from pytest_promptopt.optimizer.protocols import Evaluator
+from pytest_promptopt.optimizer.search_hooks import SearchHooks
+from pytest_promptopt.optimizer.verdict_model import Taught
+from pytest_promptopt.records import Role, Spend
+from pytest_promptopt.settings import Settings
+
+
+@dataclass(frozen=True)
+class RunContext:
+    """Who runs the cases, who answers requests, what was decided and what it cost.
+
+    :param journal: None when none is kept.
+    :param spend: what was paid so far in the whole session, by role.
+    :param purse: what the ceiling on calls leaves.
+    :param told: what earlier runs taught of new texts, by the key of each group.
+    :param mishaps: what went wrong in code that is not ours.
+    """
+
+    evaluator: Evaluator
+    ask: Ask
+    settings: Settings
+    policies: SearchHooks
+    journal: Journal | None
+    spend: Callable[[], Mapping[Role, Spend]]
+    purse: CallBudget = field(default_factory=CallBudget)
+    mishaps: ForeignErrors = field(default_factory=ForeignErrors)
+    told: Mapping[str, Taught] = field(default_factory=dict)
+
+    def record(self, event: str, **data: Any) -> None:
+        """Write an event to the journal, if one is kept."""
+        if self.journal is not None:
+            self.journal.append(event, **data)
+
+    def record_results(self, version: str, results: Results) -> None:
+        """Journal the rate of every case under a candidate (``0`` is the original), null without one."""
+        rates = {result.case.id: result.rate for result in results}
+        self.record("results", candidate=version, rates=rates)
+
+    def paid(self) -> Spend:
+        """What was paid so far, all roles together."""
+        return sum(self.spend().values(), Spend())

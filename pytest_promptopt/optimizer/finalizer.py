@@ -1,0 +1,363 @@
+"""What follows a search: confirmation, held-out once, then the file, then the account of it all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import asdict, replace
+from functools import partial
+
+from pytest_promptopt.errors import PromptConflictError, PromptFileError
+from pytest_promptopt.optimizer.acceptance import EPSILON, compare, score
+from pytest_promptopt.optimizer.base_search import SEARCHED
+from pytest_promptopt.optimizer.candidates import Results
+from pytest_promptopt.optimizer.confirmation import (
+    IMPROVED,
+    NOT_SHOWN,
+    ConfirmationProgress,
+    ConfirmationTest,
+    EarlierRuns,
+    explained,
+    first_sample_number,
+)
+from pytest_promptopt.optimizer.context import RunContext
+from pytest_promptopt.optimizer.example_sets import shown_by
+from pytest_promptopt.optimizer.flaky_cases import flaky_cases
+from pytest_promptopt.optimizer.halting import HaltReason, Phase
+from pytest_promptopt.optimizer.label_rates import label_scores, same_answers
+from pytest_promptopt.optimizer.protocols import Prompt, StopRun, Trial
+from pytest_promptopt.optimizer.screening import unrenderable
+from pytest_promptopt.optimizer.supervised_search import SupervisedSearch
+from pytest_promptopt.records import Case, Split
+from pytest_promptopt.results import CatchUp, Confirmation, PromptResult
+from pytest_promptopt.settings import Accept
+from pytest_promptopt.statistics import sign_test
+
+#: What calls are kept for, in the purse.
+SCORING = "scoring held-out cases"
+
+#: Puts a prompt's new text on disk; raises `PromptConflictError` when the file changed since it was read.
+Write = Callable[[Prompt, str], None]
+
+
+class Finalizer:
+    """The end of one group's search. After `score_heldout` nothing is searched any more."""
+
+    def __init__(
+        self,
+        search: SupervisedSearch,
+        around: RunContext,
+        *,
+        heldout: Collection[str] | None = None,
+        history: EarlierRuns = EarlierRuns(),  # noqa: B008  # frozen
+    ) -> None:
+        """:param heldout: the held-out cases that are scored; None for all."""
+        every = [case for case in search.group.cases if case.split is Split.HELDOUT]
+        scored = [case for case in every if heldout is None or case.id in heldout]
+        self.heldout = tuple(case.id for case in scored)
+        self.original, self.final = search.original, search.final
+        self.changed = [p for p in search.group.prompts if self.final.text(p) != p.prose]
+        self.prompts = search.group.prompts
+        self.notes = list(search.notes)
+        self.key = search.group.key
+        self._search = search
+        self._around = around
+        self._history = history
+        self._asked_before = history.confirmations
+        self._scoring_calls = scoring_calls(scored)
+        self._made_up: CatchUp | None = None
+        self._spared: Results = ()
+        #: Why the final text cannot be used after all, or what went wrong in judging it.
+        self._barred = ""
+        # Until `write` had its turn; it has none after Ctrl-C.
+        self.confirmation: Confirmation | None = None
+        self._fresh: Results = ()
+        self._unwritten: dict[str, str] = {prompt.name: HaltReason.INTERRUPTED for prompt in self.changed}
+        self._scored: dict[Split, tuple[Results, Results]] = {
+            split: (self.original.evidence(split), self.final.evidence(split)) for split in Split
+        }
+        if self.heldout and not self.changed and not search.interrupted:
+            self.notes.append("the held-out cases were not scored, since the text did not change")
+        if len(scored) < len(every):
+            self.notes.append(
+                f"{len(scored)} of {len(every)} held-out cases, drawn at random, are scored: the ceiling "
+                "allows no more"
+            )
+
+    @property
+    def may_be_written(self) -> bool:
+        """Whether there is a new text with nothing against it so far."""
+        return bool(self.changed) and not self._barred
+
+    @property
+    def scoring_calls(self) -> int:
+        """What scoring its held-out cases takes, if that may yet come."""
+        refuted = self.confirmation is not None and not self._accepted
+        return self._scoring_calls if self.changed and not refuted else 0
+
+    def make_up(self) -> None:
+        """Run the final text on the cases that it was spared; it may turn out to be no better."""
+        known = {r.case.id for r in self.original.evidence(*SEARCHED) if r.rate is not None}
+        owed = tuple(case for case in self.final.spared(self._search.group) if case in known)
+        if not (self.changed and owed):
+            return
+        self._around.policies.progress(Phase.CONFIRMATION, ", ".join(self._search.names))
+        paid = self._around.paid().calls
+        try:
+            (results,) = self._around.evaluator.evaluate([Trial(self.final.overlay, owed)])
+        except StopRun as stopped:
+            why = f"{len(owed)} cases could not be run with the new text: {stopped.why}"
+            self._bar(why) if self._around.settings.no_regressions else self.notes.append(why)
+            return
+        if self._bar_refused():
+            return
+        self._around.record_results(self.final.id, results)
+        self._spared = results
+        self.final = self.final.ran(results)
+        for split in SEARCHED:
+            self._scored[split] = self.original.evidence(split), self.final.evidence(split)
+        self._made_up = self.final.made_up(results, self._around.paid().calls - paid)
+        self._around.policies.made_up(self._made_up)
+        paired = compare(self.original.evidence(*SEARCHED), self.final.evidence(*SEARCHED))
+        lost = paired.broken if self._around.settings.no_regressions else ()
+        if lost or paired.gain <= EPSILON:
+            why = f"fails {len(lost)} that the original passed" if lost else "is not better"
+            self.notes.append(
+                f"candidate {self.final.id} {why} once it was run on all cases ({paired}), so the "
+                "original stays"
+            )
+            self.final, self.changed, self._unwritten = self.original, [], {}
+            for split in SEARCHED:
+                self._scored[split] = self.original.evidence(split), self.original.evidence(split)
+
+    def confirm(self, run: str, *, share: int = 1) -> None:
+        """Ask fresh answers whether the gain is more than noise.
+
+        :param run: the id of the run, whose answers nobody else has seen.
+        :param share: one of so many that are still to be confirmed by what the ceiling leaves.
+        """
+        names = self._search.names
+        self._around.policies.progress(Phase.CONFIRMATION, ", ".join(names))
+        first = first_sample_number(run, self.final.overlay)
+        begun = dict(self._history.begun)
+        mine = begun.pop(first, ConfirmationProgress(0))
+        self._asked_before += len(begun)
+        comparing = ConfirmationTest(
+            self._search.group,
+            self.original,
+            self.final,
+            self._around,
+            first=first,
+            spared=self._spared,
+            share=share,
+            excluded=self._shown(),
+            begun=mine,
+        )
+        found = comparing.run()
+        more = self._scoring_calls if found.needed else 0
+        self.confirmation = replace(found, needed=found.needed + more)
+        self._fresh = tuple(comparing.originals)
+        self._bar_refused()
+        self._around.record(
+            "confirmation", prompts=names, candidate=self.final.id, sample=first, **asdict(self.confirmation)
+        )
+        if self.heldout and not self._accepted:
+            self.notes.append("the held-out cases were not scored, since the gain is not confirmed")
+
+    def _shown(self) -> frozenset[str]:
+        """Training cases that stand in either text as examples: they are no evidence."""
+        results, redact = self.original.evidence(Split.TRAIN), self._around.policies.redact
+        texts = (self.original.overlay, self.final.overlay)
+        return frozenset[str]().union(*(shown_by(self.prompts, text, results, redact) for text in texts))
+
+    def attempt(self, step: Callable[[], object]) -> None:
+        """Do a step of judging; if it fails, this text is not written, and other prompts go on."""
+        try:
+            step()
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            said = self._around.mishaps.note("judging the result", error)
+            self._bar(f"the result could not be judged: {said}")
+
+    def _bar_refused(self) -> str | None:
+        """Bar the final text if a case has shown that it cannot be used; why."""
+        if why := self._search.screen.refusal(self.final.overlay):
+            self._bar(why)
+        return why
+
+    def _bar(self, why: str) -> None:
+        self._barred = why
+        self.notes.append(why)
+
+    @property
+    def _accepted(self) -> bool:
+        """Whether the confirmation lets the final text be written; held-out cases may still forbid it."""
+        accepted = (IMPROVED, NOT_SHOWN) if self._around.settings.accept is Accept.BEST else (IMPROVED,)
+        confirmed = self.confirmation is not None and self.confirmation.verdict in accepted
+        return confirmed and not self._barred
+
+    @property
+    def trials(self) -> tuple[Trial, ...]:
+        """Held-out cases under the original and the final texts; none if there is nothing to compare."""
+        if not (self.heldout and self.changed and self._accepted):
+            return ()
+        return Trial({}, self.heldout), Trial(self.final.overlay, self.heldout)
+
+    def scored(self, before: Results, after: Results) -> None:
+        """Take over the held-out results."""
+        if why := unrenderable(after):
+            self._bar(f"{why} that is held out")
+            return
+        self._scored[Split.HELDOUT] = (before, after)
+        comparison = compare(before, after, split=Split.HELDOUT)
+        self._around.record(
+            "heldout", prompts=self._search.names, compared=str(comparison), cases=self.heldout
+        )
+        self._around.record_results("0", before)
+        self._around.record_results(self.final.id, after)
+
+    def write(self, write: Write | None) -> None:
+        """Write every changed prompt once; the journal keeps the text of those that are not written.
+
+        A gain that fresh answers do not confirm keeps the original, unless the user takes the best there is;
+        so does a fall on held-out cases that chance hardly explains, whatever the user takes.
+        """
+        for prompt in self.changed:
+            text = self.final.text(prompt)
+            why = self._doubt() or (self._refusal(write, prompt, text) if write else "dry run")
+            self._unwritten[prompt.name] = why
+            self._around.record("not written" if why else "written", prompt=prompt.name, why=why, text=text)
+
+    def _refusal(self, write: Write, prompt: Prompt, text: str) -> str:
+        """Why `text` cannot be written; empty when it now is."""
+        try:
+            write(prompt, text)
+        except (PromptConflictError, PromptFileError, OSError) as error:
+            return str(error)
+        except Exception as error:
+            return self._around.mishaps.note("writing the text", error)
+        return ""
+
+    def _doubt(self) -> str:
+        """Why the original stays; empty when the final text may be written."""
+        if self._barred:
+            return self._barred
+        if self.confirmation is not None and not self._accepted:
+            return explained(self.confirmation)
+        return self._fall()
+
+    def _fall(self) -> str:
+        """Why the held-out cases speak against the final text; empty when they do not."""
+        paired = compare(*self._scored[Split.HELDOUT], split=Split.HELDOUT)
+        alpha = self._around.settings.alpha
+        if paired.gain >= 0 or sign_test(len(paired.broken), len(paired.fixed)) > alpha:
+            return ""
+        return f"on held-out cases it is worse than the original ({paired})"
+
+    def results(self) -> Iterator[PromptResult]:
+        """What became of each prompt of the group."""
+        before, after = self.original.evidence(*SEARCHED), self.final.evidence(*SEARCHED)
+        paired = compare(before, after)
+        labels, same = tuple(label_scores(before, after)), tuple(same_answers(after))
+        noisy = flaky_cases([*before, *self._scored[Split.HELDOUT][0], *self._fresh])
+        group = self._search.group
+        owed = {Split.TRAIN: len(self.final.owed)}
+        scores = (
+            score(split, len(group.ids(split)), *each, owed=owed.get(split, 0))
+            for split, each in self._scored.items()
+        )
+        measured = tuple(each for each in scores if each.cases)
+        for prompt in group.prompts:
+            changed = prompt in self.changed
+            unwritten = self._unwritten.get(prompt.name, "")
+            yield PromptResult(
+                prompt=prompt.name,
+                before=prompt.prose,
+                after=self.final.text(prompt),
+                outcome=self._outcome(changed, unwritten),
+                stop=self._search.stop.halt,
+                why=self._search.stop.why,
+                scores=measured,
+                iterations=tuple(
+                    iteration
+                    for iteration in self._search.iterations
+                    if any(prompt.name in candidate.prompts for candidate in iteration.candidates)
+                ),
+                fixed=paired.fixed if changed else (),
+                broken=paired.broken if changed else (),
+                rates=_rates(before, after, {*paired.fixed, *paired.broken}) if changed else {},
+                flaky=noisy,
+                accepted=changed and self._accepted and not self._fall(),
+                written=changed and not unwritten,
+                unwritten=unwritten,
+                pipeline=tuple(self._search.names) if len(group.prompts) > 1 else (),
+                note="; ".join(self.notes),
+                confirmation=self.confirmation if changed else None,
+                made_up=self._made_up,
+                labels=labels,
+                same_answers=same,
+                asked_before=self._asked_before if self.confirmation else 0,
+                heldout_before=self._history.heldout if self._scored[Split.HELDOUT][0] else 0,
+            )
+
+    def _outcome(self, changed: bool, unwritten: str) -> str:
+        if self._search.stop.halt == HaltReason.PASSING:
+            return "passing"
+        if self._search.interrupted or unwritten == HaltReason.INTERRUPTED:
+            return "interrupted"
+        if changed and self.confirmation is None and self._barred:
+            return NOT_SHOWN
+        if not changed or self.confirmation is None:
+            return "unchanged"
+        return "worse" if self._accepted and self._fall() else self.confirmation.verdict
+
+
+def _rates(before: Results, after: Results, cases: Collection[str]) -> dict[str, tuple[float, float]]:
+    new = {result.case.id: result.rate for result in after}
+    pairs = ((result.case.id, result.rate, new.get(result.case.id)) for result in before)
+    return {
+        case: (one, two) for case, one, two in pairs if case in cases and one is not None and two is not None
+    }
+
+
+def scoring_calls(cases: Iterable[Case]) -> int:
+    """Calls that score held-out cases under two texts, as far as they are known before."""
+    return 2 * sum(case.samples * len(case.prompts) for case in cases)
+
+
+def finalize_searches(
+    endings: Sequence[Finalizer], around: RunContext, run: str, write: Write | None
+) -> None:
+    """End all searches: spared cases, confirmation, held-out, files. Raises `KeyboardInterrupt`.
+
+    :param run: the id of the run.
+    """
+    for ending in endings:
+        around.purse.keep(ending.key, 0)
+    around.purse.keep(SCORING, sum(ending.scoring_calls for ending in endings))
+    for ending in endings:
+        ending.attempt(ending.make_up)
+    due = [ending for ending in endings if ending.may_be_written]
+    for number, ending in enumerate(due):
+        around.purse.keep(SCORING, sum(each.scoring_calls for each in due))
+        ending.attempt(partial(ending.confirm, run, share=len(due) - number))
+    around.purse.keep(SCORING, 0)
+    score_heldout(due, around)
+    for ending in endings:
+        ending.attempt(partial(ending.write, write))
+
+
+def score_heldout(endings: Sequence[Finalizer], around: RunContext) -> None:
+    """Score the held-out cases of all changed groups, once, under the original and the final texts."""
+    due = [ending for ending in endings if ending.trials]
+    if not due:
+        return
+    around.policies.progress(Phase.HELDOUT, ", ".join(p.name for ending in due for p in ending.changed))
+    try:
+        measured = around.evaluator.evaluate([trial for ending in due for trial in ending.trials])
+    except StopRun as stopped:
+        for ending in due:
+            ending.notes.append(f"the held-out cases could not be run: {stopped.why}")
+        return
+    for ending, before, after in zip(due, measured[::2], measured[1::2], strict=True):
+        ending.attempt(partial(ending.scored, before, after))

@@ -1,0 +1,123 @@
+"""What goes wrong in code that is not ours: it ends a search as a ceiling does, and is told in a sentence."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+from pytest_promptopt.errors import PromptoptError
+from pytest_promptopt.models.secret_redaction import redact
+from pytest_promptopt.optimizer.halting import HaltReason
+from pytest_promptopt.optimizer.protocols import StopRun
+
+#: How a search's own code is called in a sentence.
+STRATEGY = "the strategy"
+
+#: The longest message of an exception that is told.
+MAX_SAID = 400
+
+PACKAGE = Path(__file__).parents[1]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class ForeignErrors:
+    """All that went wrong in a run.
+
+    Any exception counts but Ctrl-C, also one that is no `Exception`: a hook that calls `sys.exit` or
+    `pytest.skip` ends nothing but the search.
+
+    :param rootdir: of the user's project, whose innermost frame is told.
+    :param record: writes an event to the journal; None without one.
+    """
+
+    def __init__(self, rootdir: Path = Path(), record: Callable[..., object] | None = None) -> None:
+        self._rootdir = rootdir.resolve()
+        self._record = record
+        self.told: list[str] = []
+
+    def note(self, what: str, error: BaseException) -> str:
+        """Keep an exception of `what`; the sentence about it."""
+        said = redact(self._sentence(what, error))
+        lines = traceback.format_exception(type(error), error, error.__traceback__)
+        return self.say(said, redact("".join(lines)))
+
+    def say(self, said: str, trace: str = "") -> str:
+        """Keep this sentence, once."""
+        if said not in self.told:
+            self.told.append(said)
+            with suppress(Exception):  # the journal may be what went wrong
+                if self._record is not None:
+                    self._record("error", why=said, traceback=trace.splitlines())
+        return said
+
+    def stop(self, what: str, error: BaseException) -> StopRun:
+        """The stop that an exception of `what` comes to."""
+        return StopRun(HaltReason.ERROR, self.note(what, error))
+
+    def contained(self, what: str, call: Callable[P, T]) -> Callable[P, T]:
+        """`call`, with whatever it raises as a stop; stops and Ctrl-C pass."""
+
+        def safe(*args: P.args, **given: P.kwargs) -> T:
+            try:
+                return call(*args, **given)
+            except (StopRun, KeyboardInterrupt):
+                raise
+            except BaseException as error:
+                raise self.stop(what, error) from error
+
+        return safe
+
+    def observer(self, what: str, call: Callable[P, object]) -> Callable[P, None]:
+        """`call`, which cannot steer: the first time that it raises is noted, and the run goes on."""
+        failed = False
+
+        def safe(*args: P.args, **given: P.kwargs) -> None:
+            nonlocal failed
+            try:
+                call(*args, **given)
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:
+                if not failed:
+                    self.note(what, error)
+                failed = True
+
+        return safe
+
+    def _sentence(self, what: str, error: BaseException) -> str:
+        own, place = self._place(error)
+        if isinstance(error, PromptoptError) and not own:
+            return _words(error)  # it says by itself what is wrong, and where
+        name, words = type(error).__name__, _words(error)
+        return f"{what} raised at {place}: {name}{f': {words}' * bool(words)}"
+
+    def _place(self, error: BaseException) -> tuple[bool, str]:
+        """Whether a frame of the project was at work, and ``file:line`` of the innermost one, else of all."""
+        frames = traceback.extract_tb(error.__traceback__)
+        for frame in reversed(frames):
+            file = Path(frame.filename)
+            inside = file.is_relative_to(self._rootdir) and "site-packages" not in file.parts
+            if inside and not file.is_relative_to(PACKAGE):
+                return True, f"{file.relative_to(self._rootdir).as_posix()}:{frame.lineno}"
+        return False, f"{frames[-1].filename}:{frames[-1].lineno}" if frames else "an unknown place"
+
+
+def shown(found: object) -> str:
+    """The beginning of what somebody returned, which may not even be printable."""
+    try:
+        return f"{found!r:.80}"
+    except Exception:
+        return f"a {type(found).__name__}"
+
+
+def _words(error: BaseException) -> str:
+    try:
+        text = " ".join(str(error).split())
+    except BaseException:  # an exception of the user's own may have a __str__ that fails
+        return ""
+    return text if len(text) <= MAX_SAID else f"{text[: MAX_SAID - 1]}…"

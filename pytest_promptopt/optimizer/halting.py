@@ -1,0 +1,96 @@
+"""When a search ends: every stop has a name and a sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from pytest_promptopt.optimizer.acceptance import EPSILON
+from pytest_promptopt.records import Split
+
+#: A plateau is a rise of less than this share of the cases.
+PLATEAU_GAIN = 0.02
+
+#: Iterations in a row without one new, usable candidate after which asking on is a waste.
+FRUITLESS_ITERATIONS = 3
+
+
+class Phase(StrEnum):
+    """Which cases decide at the moment; in the confirmation those of training and validation, asked anew."""
+
+    TRAINING = "training"
+    VALIDATION = "validation"
+    CONFIRMATION = "confirmation"
+    HELDOUT = "heldout"
+
+
+#: The cases that decide in each phase of a search.
+DECIDING = {Phase.TRAINING: Split.TRAIN, Phase.VALIDATION: Split.VALIDATION}
+
+
+class HaltReason(StrEnum):
+    """The names of all stops."""
+
+    PASSING = "nothing failing"
+    TARGET = "target reached"
+    PLATEAU = "plateau"
+    RETURNS = "diminishing returns"
+    ITERATIONS = "max iterations"
+    NO_PROGRESS = "no progress"
+    NO_EVIDENCE = "no evidence"
+    BUDGET = "budget used up"
+    REFUSED = "refused by the provider"
+    DOWN = "provider down"
+    UNREACHED = "prompt not used"
+    ERROR = "error"
+    INTERRUPTED = "interrupted"
+
+
+@dataclass(frozen=True)
+class Stop:
+    """Why a search ended: the name of the rule (a `HaltReason`, or a plugin's own word) and its sentence."""
+
+    halt: str
+    why: str
+
+
+@dataclass(frozen=True)
+class SearchProgress:
+    """Where a search stands after an iteration; what a halting rule decides on.
+
+    :param iterations: how many were made so far, in all phases.
+    :param rates: the incumbent's pass rate on the cases of `phase` when each iteration began, and now.
+    :param fruitless: iterations in a row, up to now, that brought no new and usable candidate.
+    """
+
+    phase: Phase
+    iterations: int
+    rates: Sequence[float]
+    fruitless: int
+    target: float
+    plateau: int
+    max_iterations: int
+
+
+def halt(standing: SearchProgress) -> Stop | None:
+    """The default rules, the most telling first; None to go on."""
+    rate, cases = standing.rates[-1], f"{standing.phase} cases"
+    if rate >= standing.target - EPSILON:
+        return Stop(HaltReason.TARGET, f"{rate:.0%} of the {cases} pass; the target is {standing.target:.0%}")
+    if standing.fruitless >= FRUITLESS_ITERATIONS:
+        why = f"{standing.fruitless} iterations in a row brought no candidate that was both usable and new"
+        return Stop(HaltReason.NO_PROGRESS, why)
+    gain = max(standing.rates) - max(standing.rates[: -standing.plateau], default=0.0)
+    if len(standing.rates) > standing.plateau and gain < PLATEAU_GAIN - EPSILON:
+        why = (
+            f"the pass rate on the {cases} rose by {100 * gain:.1f} points over the last "
+            f"{standing.plateau} iterations, less than {100 * PLATEAU_GAIN:.0f}"
+        )
+        return Stop(HaltReason.PLATEAU, why)
+    if standing.iterations >= standing.max_iterations:
+        return Stop(
+            HaltReason.ITERATIONS,
+            f"the limit --promptopt-max-iterations={standing.max_iterations} is reached",
+        )
+    return None

@@ -1,0 +1,334 @@
+"""Who is told what: each candidate has its own line of attack and its own share of the failing cases."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from pytest_promptopt.failures import Feedback, describe
+from pytest_promptopt.failures.differences import compact, shorten
+from pytest_promptopt.optimizer.candidates import MERGED, Candidate, EvaluatedCandidate
+from pytest_promptopt.optimizer.flaky_cases import flaky_cases, steady_results
+from pytest_promptopt.optimizer.halting import DECIDING, Phase
+from pytest_promptopt.optimizer.label_rates import expected_of, expecting, label_tallies, table
+from pytest_promptopt.optimizer.prompt_groups import PromptGroup
+from pytest_promptopt.optimizer.proposal.case_batches import ENOUGH_CASES, deal_cases, requests_for
+from pytest_promptopt.optimizer.proposal.directions import DIRECTIONS, ESCAPES, Directions, suited
+from pytest_promptopt.optimizer.proposal.memory import Memory, counts, tried
+from pytest_promptopt.optimizer.proposal.passing_cases import passing_cases_to_show
+from pytest_promptopt.optimizer.proposal.proposer import MergeRequest
+from pytest_promptopt.optimizer.proposal.requests import Brief, Part, PassingCase
+from pytest_promptopt.optimizer.proposal.shown_sources import Known, texts_of, told
+from pytest_promptopt.optimizer.proposal.validation_patterns import TellableWords, validation_patterns
+from pytest_promptopt.optimizer.protocols import Prompt
+from pytest_promptopt.optimizer.redaction import redacted
+from pytest_promptopt.optimizer.search_hooks import SearchHooks
+from pytest_promptopt.prompts.examples import examples_in, without_examples
+from pytest_promptopt.records import CaseResult, Split
+from pytest_promptopt.settings import Settings
+
+#: The splits whose failing cases call for candidates.
+SPLITS = {Phase.TRAINING: (Split.TRAIN,), Phase.VALIDATION: (Split.TRAIN, Split.VALIDATION)}
+
+#: Passing cases of a request in the validation phase: some have an answer that validation cases confuse.
+MAX_PASSING = 10
+
+#: Different checks whose source is shown.
+MAX_CHECKS = 2
+
+
+class Briefing:
+    """What the optimizer is told about one group of prompts, and what of it is remembered.
+
+    It sees results of training and validation cases only; held-out cases never come here.
+    """
+
+    def __init__(self, group: PromptGroup, settings: Settings, policies: SearchHooks) -> None:
+        self._group = group
+        self._settings = settings
+        self._policies = policies
+        self._memories = {prompt.name: Memory() for prompt in group.prompts}
+        self._directions = {prompt.name: Directions() for prompt in group.prompts}
+        self._shown: Counter[str] = Counter()
+        self._broken: list[str] = []
+        self._expected: set[str] = set()
+        self._flaky: Collection[str] | None = None
+
+    def begin(self, original: EvaluatedCandidate) -> None:
+        """Its answers tell which cases are flaky; unless this is called, those of the first incumbent do."""
+        self._flaky = {case.case for case in flaky_cases(original.evidence(*Split))}
+
+    def briefs(
+        self,
+        number: int,
+        phase: Phase,
+        incumbent: EvaluatedCandidate,
+        *,
+        most: int | None = None,
+        escape: bool = False,
+        hurried: bool = False,
+    ) -> tuple[Brief, ...]:
+        """What each candidate of iteration `number` is told; the prompts of a pipeline take turns, one each.
+
+        Few failing cases are not worth many candidates, except to escape from a plateau.
+
+        :param most: candidates to ask for at most; None for as many as the settings allow.
+        :param hurried: no turns: each prompt with failing cases is rewritten now.
+        """
+        if self._flaky is None:
+            self.begin(incumbent)
+        most = most or self._settings.candidates
+        failing = sum(
+            result.failing is not None for split in SPLITS[phase] for result in self._steady(incumbent, split)
+        )
+        count = most if escape else requests_for(failing, most)
+        prompts = self._failing(phase, incumbent)
+        turns = prompts if hurried else [prompts[-1 - (number - 1) % len(prompts)]]
+        return tuple(
+            brief
+            for prompt in turns
+            for brief in self._told(prompt, number, phase, incumbent, count, escape=escape)
+        )
+
+    def guarded(self, incumbent: EvaluatedCandidate, prompt: Prompt) -> tuple[PassingCase, ...]:
+        """The passing cases to show beside a request about `prompt`."""
+        results = self._steady(incumbent, Split.TRAIN)
+        failing = [outcome for result in results if (outcome := result.failing)]
+        confused = {
+            compact(text)
+            for outcome in failing
+            for text in (expected_of(outcome), outcome.failure and outcome.failure.actual)
+            if text is not None
+        }
+        return passing_cases_to_show(results, self._broken, prompt.name, confused=confused)
+
+    def merging(
+        self, prompt: Prompt, incumbent: EvaluatedCandidate, parts: Sequence[Candidate], number: int
+    ) -> MergeRequest:
+        """The request for one text that does what `parts` do, which all rewrite `prompt`.
+
+        It tells what each fixed and broke, as far as it was run, and the failing cases that none fixed.
+        """
+        feedback = self._feedback(prompt, Split.TRAIN, incumbent)
+        fixed = {case for part in parts for one in part.compared.values() for case in one.fixed}
+        (share,) = deal_cases(feedback, 1, seed=f"{self._settings.seed}/{number}/merge", shown={})
+        left = tuple(case for case in share if case.case not in fixed)[:ENOUGH_CASES]
+        return MergeRequest(
+            prompt,
+            without_examples(incumbent.text(prompt)),
+            tuple(without_examples(part.overlay[prompt.name]) for part in parts),
+            self.guarded(incumbent, prompt),
+            self._settings.optimizer_model,
+            number,
+            parts=tuple(self._part(part, prompt, incumbent) for part in parts),
+            brief=replace(self._brief(prompt, incumbent, feedback), failed=left),
+        )
+
+    def learn(self, number: int, attempts: Sequence[Candidate]) -> None:
+        """Remember what every candidate taught; the training cases broken last are guarded first."""
+        for name, memory in self._memories.items():
+            about = (
+                tried(self._redacted(attempt), name, flaky=self._flaky or ())
+                for attempt in attempts
+                if name in attempt.prompts and attempt.verdict != MERGED
+            )
+            memory.remember(number, [each for each in about if each])
+        broken = [
+            case
+            for attempt in attempts
+            if Split.TRAIN in attempt.compared
+            for case in attempt.compared[Split.TRAIN].broken
+        ]
+        self._broken = list(dict.fromkeys([*broken, *self._broken]))
+
+    def _redacted(self, attempt: Candidate) -> Candidate:
+        results = {
+            split: tuple(redacted(result, self._policies.redact) for result in part)
+            for split, part in attempt.results.items()
+        }
+        return replace(attempt, results=results)
+
+    def _steady(self, incumbent: EvaluatedCandidate, split: Split) -> Sequence[CaseResult]:
+        """What it is judged by, without flaky cases while others fail: these say nothing of its text.
+
+        All that requests tell of cases is made of these results, so they are redacted here.
+        """
+        results = steady_results(incumbent.evidence(split), self._flaky or ())
+        return [redacted(result, self._policies.redact) for result in results]
+
+    def _failing(self, phase: Phase, incumbent: EvaluatedCandidate) -> Sequence[Prompt]:
+        """The prompts with failing cases, all if there is none; the last of a pipeline has the first turn.
+
+        The answers of the prompts before it are known already and cost nothing.
+        """
+        failing = [
+            prompt
+            for prompt in self._group.prompts
+            if any(
+                result.failing is not None and prompt.name in result.case.prompts
+                for result in self._steady(incumbent, DECIDING[phase])
+            )
+        ]
+        return failing or self._group.prompts
+
+    def _told(
+        self,
+        prompt: Prompt,
+        number: int,
+        phase: Phase,
+        incumbent: EvaluatedCandidate,
+        count: int,
+        *,
+        escape: bool,
+    ) -> Iterator[Brief]:
+        feedback = self._feedback(prompt, Split.TRAIN, incumbent)
+        validation = (
+            self._feedback(prompt, Split.VALIDATION, incumbent) if phase is Phase.VALIDATION else None
+        )
+        expected = (
+            expected_of(outcome)
+            for result in self._steady(incumbent, Split.TRAIN)
+            for outcome in result.counted
+        )
+        self._expected.update(text for text in expected if text is not None)
+        self._expected.update(case.expected for case in feedback.failed if case.expected is not None)
+        seed = f"{self._settings.seed}/{number}/{prompt.name}"
+        shares = deal_cases(feedback, count, seed=seed, shown=self._shown)
+        self._shown.update({case.case for share in shares for case in share})
+        guarded = self.guarded(incumbent, prompt)
+        alike = self._alike(prompt, incumbent, validation, besides={case.id for case in guarded})
+        brief = replace(
+            self._brief(prompt, incumbent, feedback),
+            passing=(*guarded, *alike),
+            patterns=self._patterns(prompt, incumbent, feedback, validation) if validation else (),
+            lessons=self._memories[prompt.name].lessons(),
+            tried=self._memories[prompt.name].recent(),
+        )
+        about = validation if validation and validation.failing else feedback
+        lines = self._lines(prompt, incumbent, about, count, escape=escape)
+        for share, line in zip(shares, lines, strict=True):
+            yield replace(brief, failed=share, direction=line)
+
+    def _brief(self, prompt: Prompt, incumbent: EvaluatedCandidate, feedback: Feedback) -> Brief:
+        """What is known of the incumbent's text, whoever is told."""
+        results = self._results(prompt, Split.TRAIN, incumbent)
+        checks = Counter(o.check for result in results for o in result.counted if o.check.strip())
+        known = Known([prompt.prose, prompt.front.description, *texts_of(results)])
+        shown = (told(check, known) for check, _ in checks.most_common(MAX_CHECKS))
+        return Brief(
+            prompt=prompt,
+            prose=without_examples(incumbent.text(prompt)),
+            direction="",
+            failing=feedback.failing,
+            total=feedback.total,
+            categories=feedback.categories,
+            target=self._target(prompt),
+            checks=tuple(filter(None, shown)),
+            measured=tuple(table(label_tallies(results))),
+            given=_given(results, feedback),
+            examples=self._settings.examples > 0,
+            standing=Counter(shorten(each.answer, 80) for each in examples_in(incumbent.text(prompt))),
+        )
+
+    def _target(self, prompt: Prompt) -> str:
+        """The model that answers, and what is fixed for it."""
+        front = prompt.front
+        fixed = {"max_tokens": front.max_tokens, **front.parameters}
+        told = [front.model or self._settings.model or ""]
+        told += [f"{name} {compact(value)}" for name, value in fixed.items() if value is not None]
+        known = ", ".join(filter(None, told))
+        return f"{known} (fixed)" if known else ""
+
+    def _lines(
+        self, prompt: Prompt, incumbent: EvaluatedCandidate, feedback: Feedback, count: int, *, escape: bool
+    ) -> tuple[str, ...]:
+        """A line of attack for each candidate."""
+        collapsed = any(
+            tally.collapsed for tally in label_tallies(self._results(prompt, Split.TRAIN, incumbent))
+        )
+        lines = ESCAPES if escape else suited(feedback, collapsed=collapsed)
+        taken = self._directions[prompt.name].take(incumbent.text(prompt), lines, count)
+        return (*taken, *DIRECTIONS)[:count]
+
+    def _results(self, prompt: Prompt, split: Split, incumbent: EvaluatedCandidate) -> Sequence[CaseResult]:
+        return [r for r in self._steady(incumbent, split) if prompt.name in r.case.prompts]
+
+    def _feedback(self, prompt: Prompt, split: Split, incumbent: EvaluatedCandidate) -> Feedback:
+        results = self._results(prompt, split, incumbent)
+        custom = self._policies.categorize
+        found = describe(
+            results, prompt=prompt.name, prose=without_examples(incumbent.text(prompt)), custom=custom
+        )
+        return replace(found, failed=expecting(found.failed, results))
+
+    def _part(self, part: Candidate, prompt: Prompt, incumbent: EvaluatedCandidate) -> Part:
+        compared = part.compared.get(Split.TRAIN)
+        if compared is None:
+            return Part()
+        inputs = {
+            result.case.id: " ".join(call.variables.values())
+            for result in self._steady(incumbent, Split.TRAIN)
+            for outcome in result.counted[:1]
+            for call in outcome.calls
+            if call.prompt == prompt.name
+        }
+        fixed, broken = (
+            tuple(inputs[case] for case in cases if case in inputs)
+            for cases in (compared.fixed, compared.broken)
+        )
+        return Part(counts(part.results[Split.TRAIN], compared), fixed, broken)
+
+    def _alike(
+        self,
+        prompt: Prompt,
+        incumbent: EvaluatedCandidate,
+        feedback: Feedback | None,
+        *,
+        besides: Collection[str],
+    ) -> tuple[PassingCase, ...]:
+        """Training cases that pass with an answer which validation cases confuse: what tells these apart.
+
+        :param besides: cases that are shown already.
+        """
+        confused = {
+            answer.strip().casefold()
+            for case in (feedback.failed if feedback else ())
+            for answer in (case.expected, case.actual)
+            if answer
+        }
+        alike = [
+            PassingCase(result.case.id, call.variables, call.text)
+            for result in self._steady(incumbent, Split.TRAIN)
+            if (result.rate or 0.0) >= 1.0 and result.case.id not in besides
+            for call in result.counted[0].calls
+            if call.prompt == prompt.name and call.text.strip().casefold() in confused
+        ]
+        unique = {tuple(case.inputs.items()): case for case in alike}
+        chosen = sorted(unique.values(), key=lambda case: (self._shown[case.id], case.id))
+        chosen = chosen[: max(0, MAX_PASSING - len(besides))]
+        self._shown.update(case.id for case in chosen)
+        return tuple(chosen)
+
+    def _patterns(
+        self, prompt: Prompt, incumbent: EvaluatedCandidate, training: Feedback, feedback: Feedback
+    ) -> tuple[str, ...]:
+        known = TellableWords([*self._expected, prompt.prose, incumbent.text(prompt)])
+        # Built-in names hold no text of cases; a hook's may, so of these only what training shows as well.
+        hooked = self._policies.categorize is not None
+        return validation_patterns(
+            feedback, known, named={c.name for c in training.categories} if hooked else None
+        )
+
+
+def _given(results: Sequence[CaseResult], feedback: Feedback) -> Mapping[str, Mapping[str, str]]:
+    """By failing case the parameters of the test that neither input nor expected value says."""
+    parameters = {result.case.id: result.failing.parameters for result in results if result.failing}
+    return {
+        case.case: {
+            name: shorten(value)
+            for name, value in parameters[case.case].items()
+            if value not in case.inputs.values() and value not in (case.expected or "")
+        }
+        for case in feedback.failed
+    }

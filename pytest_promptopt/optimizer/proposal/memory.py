@@ -1,0 +1,208 @@
+"""What a search has learned, for the optimizer: what was tried lately, whole; of all before, what paid."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from pytest_promptopt.failures import describe
+from pytest_promptopt.optimizer.acceptance import EPSILON, Comparison
+from pytest_promptopt.optimizer.candidates import ACCEPTED, REFUSED, Candidate
+from pytest_promptopt.optimizer.label_rates import always, expecting, label_tallies
+from pytest_promptopt.optimizer.verdict_model import Kind
+from pytest_promptopt.prompts.examples import without_examples
+from pytest_promptopt.records import CaseResult, Split
+
+#: Iterations whose candidates are told whole.
+RECENT_ITERATIONS = 2
+
+#: Answers that are told of one candidate, and characters of each of their texts.
+MAX_ANSWERS = 3
+MAX_SHOWN = 80
+
+#: Characters of an older lesson.
+MAX_LESSON = 160
+
+#: The tool's own ways to make a candidate: no model gave a reason for it.
+_MADE = (Kind.CUT, Kind.EXAMPLES)
+
+
+@dataclass(frozen=True)
+class Counts:
+    """On what a candidate was run and what became of it; `str` is how it is told.
+
+    :param failing: the cases run that failed before; `fixed` of them pass now.
+    :param passing: the cases run that passed before; `broken` of them fail now.
+    """
+
+    fixed: int = 0
+    failing: int = 0
+    broken: int = 0
+    passing: int = 0
+
+    @property
+    def gain(self) -> int:
+        return self.fixed - self.broken
+
+    def __str__(self) -> str:
+        if not self.failing and not self.passing:
+            return "no case had an answer"
+        fixed = f"fixed {self.fixed} of {self.failing} failing run"
+        broke = f"broke {self.broken} of {self.passing} passing run"
+        told = [text for text, run in ((fixed, self.failing), (broke, self.passing)) if run]
+        return ", ".join(told) + ", no passing case was run" * (not self.passing)
+
+
+@dataclass(frozen=True)
+class Answered:
+    """What came for a training case under a candidate that it fails; `expected` is empty if not known."""
+
+    input: str
+    expected: str
+    actual: str
+    broken: bool = False
+
+
+@dataclass(frozen=True)
+class Try:
+    """What one candidate taught about one prompt.
+
+    :param kind: how it was made: rewrite, merge, cut, examples.
+    :param text: its text without examples; empty when it was refused, or differs in its examples only.
+    :param ran: None when it was not run.
+    :param further: the same for validation cases.
+    :param reason: the optimizer's own words; empty where the tool made it.
+    :param answers: training cases that it fails.
+    :param always: what it answered whatever was expected, in lines.
+    """
+
+    id: str
+    kind: str
+    accepted: bool
+    verdict: str
+    text: str = ""
+    ran: Counts | None = None
+    further: Counts | None = None
+    reason: str = ""
+    why: str = ""
+    answers: tuple[Answered, ...] = ()
+    always: tuple[str, ...] = ()
+
+    @property
+    def measured(self) -> str:
+        """What was counted, or why nothing was."""
+        if self.ran is None:
+            return self.why.rstrip(".") if self.verdict == REFUSED else "not run"
+        further = f"; on cases not shown: {self.further}" if self.further else ""
+        return f"{self.ran}{further}"
+
+    def short(self) -> str:
+        """The lesson in one line."""
+        mark = "✓" if self.accepted else "✗"
+        said = f": {self.reason}" if self.reason else ""
+        text = " ".join(f"{mark} {self.kind}: {self.measured}{said}".split())
+        return text if len(text) <= MAX_LESSON else f"{text[: MAX_LESSON - 1]}…"
+
+
+def tried(attempt: Candidate, prompt: str, *, flaky: Collection[str] = ()) -> Try | None:
+    """What `attempt` taught about `prompt`; None if nothing that a writer could use.
+
+    Training cases alone are told of; of validation cases only how many.
+
+    :param flaky: cases whose answers say nothing of a text.
+    """
+    kind = attempt.kind
+    refused = attempt.verdict == REFUSED
+    if refused and kind in _MADE:
+        return None  # the tool's own, refused by its own rules
+    results = attempt.results.get(Split.TRAIN, ())
+    trained, validated = (attempt.compared.get(split) for split in (Split.TRAIN, Split.VALIDATION))
+    return Try(
+        id=attempt.id,
+        kind=kind,
+        accepted=attempt.verdict == ACCEPTED,
+        verdict=attempt.verdict,
+        text="" if refused or kind == Kind.EXAMPLES else without_examples(attempt.overlay.get(prompt, "")),
+        ran=counts(results, trained) if trained else None,
+        further=counts(attempt.results.get(Split.VALIDATION, ()), validated) if validated else None,
+        reason="" if kind in _MADE else attempt.reason,
+        why=attempt.why,
+        answers=_answers(
+            [result for result in results if result.case.id not in flaky],
+            prompt,
+            broken=trained.broken if trained else (),
+        ),
+        always=tuple(always(label_tallies(results))),
+    )
+
+
+def counts(results: Sequence[CaseResult], compared: Comparison) -> Counts:
+    """What became of the cases that were run, of those alone: no case is counted that was only estimated."""
+    fixed, broken = set(compared.fixed), set(compared.broken)
+    run = {result.case.id: result.rate >= 1.0 - EPSILON for result in results if result.rate is not None}
+    failing = {case for case, passes in run.items() if case in fixed or not (passes or case in broken)}
+    return Counts(
+        fixed=len(fixed & run.keys()),
+        failing=len(failing),
+        broken=len(broken & run.keys()),
+        passing=len(run) - len(failing),
+    )
+
+
+def _answers(results: Sequence[CaseResult], prompt: str, *, broken: Collection[str]) -> tuple[Answered, ...]:
+    """Cases that fail, those broken first, and then as different answers as there are."""
+    told = [
+        Answered(
+            input=" ".join(case.inputs.values()),
+            expected=case.expected or "",
+            actual=case.answer or case.actual,
+            broken=case.case in broken,
+        )
+        for case in expecting(describe(results, prompt=prompt).failed, results)
+    ]
+    seen: Counter[str] = Counter()
+    rank: list[tuple[bool, int, int]] = []
+    for number, answer in enumerate(told):
+        rank.append((not answer.broken, seen[answer.actual], number))
+        seen[answer.actual] += 1
+    return tuple(told[number] for *_, number in sorted(rank)[:MAX_ANSWERS])
+
+
+@dataclass
+class Memory:
+    """What was tried for one prompt: the last iterations apart from all before."""
+
+    _older: list[Try] = field(default_factory=list)
+    _recent: deque[tuple[int, tuple[Try, ...]]] = field(default_factory=deque)
+
+    def remember(self, iteration: int, tries: Sequence[Try]) -> None:
+        if not tries:
+            return
+        self._recent.append((iteration, tuple(tries)))
+        if len(self._recent) > RECENT_ITERATIONS:
+            self._older += self._recent.popleft()[1]
+
+    def recent(self) -> tuple[Try, ...]:
+        """The last tries, the latest iteration first, and of it those that did best."""
+        return tuple(
+            each
+            for _, tries in reversed(self._recent)
+            for each in sorted(tries, key=lambda one: -(one.ran.gain if one.ran else -1_000))
+        )
+
+    def lessons(self) -> tuple[str, ...]:
+        """What paid and what broke before these, the most telling first, and what each kind has paid."""
+        told = dict.fromkeys(each.short() for each in sorted(self._older, key=_weight, reverse=True))
+        return (*self._by_kind(), *told)
+
+    def _by_kind(self) -> Iterator[str]:
+        everything = [*self._older, *(each for _, tries in self._recent for each in tries)]
+        kinds = Counter(each.kind for each in everything)
+        paid = Counter(each.kind for each in everything if each.accepted)
+        if self._older:
+            yield "so far: " + ", ".join(f"{kind} {paid[kind]} of {kinds[kind]} accepted" for kind in kinds)
+
+
+def _weight(one: Try) -> tuple[bool, int]:
+    return one.accepted, abs(one.ran.gain) if one.ran else 0

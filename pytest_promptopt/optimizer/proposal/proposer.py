@@ -1,0 +1,132 @@
+"""Asking the optimizer model: all candidates of an iteration at once, one repair try for each bad reply."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from pytest_promptopt.errors import ModelError
+from pytest_promptopt.optimizer.proposal.quoting import line
+from pytest_promptopt.optimizer.proposal.replies import InvalidReply, Reply, parse
+from pytest_promptopt.optimizer.proposal.requests import (
+    Brief,
+    Part,
+    PassingCase,
+    compose,
+    compose_merge,
+    repair,
+)
+from pytest_promptopt.optimizer.protocols import Prompt
+from pytest_promptopt.records import Answer, Request
+
+#: Why a text would be refused, for the optimizer, by the number of the request that it answers and the text;
+#: None when it may be tried, or when the reason is nothing that may be told. It does not count as tried.
+Objection = Callable[[int, str], str | None]
+
+
+def unobjected(number: int, text: str) -> None:
+    """Nothing is said against any text."""
+
+
+class Ask(Protocol):
+    """Sends requests to models."""
+
+    def __call__(self, requests: Sequence[Request]) -> list[Answer | ModelError]:
+        """Send all at once; answers in the order asked. Raises `StopRun` when no call may follow."""
+
+
+@dataclass(frozen=True)
+class ProposalRequest:
+    """What an iteration asks for: one proposal per brief.
+
+    :param model: the optimizer model.
+    :param iteration: from 1; tells apart iterations that would ask the same.
+    :param objection: what is to be said against a text for the brief of this number, from 0.
+    """
+
+    briefs: tuple[Brief, ...]
+    model: str
+    iteration: int
+    objection: Objection = unobjected
+
+
+@dataclass(frozen=True)
+class MergeRequest:
+    """Asks for one text that does what several candidates for the same prompt do.
+
+    :param prose: the text that they all improve.
+    :param passing: cases to be guarded.
+    :param parts: what is known of each version.
+    :param brief: what is known of `prose`, with the failing cases that no version fixes.
+    :param objection: what is to be said against a text; its number is always 0.
+    """
+
+    prompt: Prompt
+    prose: str
+    versions: tuple[str, ...]
+    passing: tuple[PassingCase, ...]
+    model: str
+    iteration: int
+    parts: tuple[Part, ...] = ()
+    brief: Brief | None = None
+    objection: Objection = unobjected
+
+
+def merge(wanted: Sequence[MergeRequest], ask: Ask) -> list[Reply | InvalidReply]:
+    """One reply for each, in order."""
+    requests = [
+        compose_merge(
+            each.prompt,
+            each.prose,
+            each.versions,
+            each.passing,
+            model=each.model,
+            sample=each.iteration,
+            parts=each.parts,
+            brief=each.brief,
+        )
+        for each in wanted
+    ]
+    return answered(requests, ask, lambda n, text: wanted[n].objection(0, text)) if requests else []
+
+
+def propose(wanted: ProposalRequest, ask: Ask) -> list[Reply | InvalidReply]:
+    """One reply per brief, in order. What is still unusable after the repair says why."""
+    requests = [compose(brief, model=wanted.model, sample=wanted.iteration) for brief in wanted.briefs]
+    return answered(requests, ask, wanted.objection)
+
+
+def answered(
+    requests: Sequence[Request], ask: Ask, objection: Objection = unobjected
+) -> list[Reply | InvalidReply]:
+    """The replies to `requests` for prompts; a bad one, or one objected to, has one chance of repair.
+
+    What the repair makes no better stays as it was: whoever checks it says why it is refused.
+    """
+    answers = ask(requests)
+    replies = [_read(answer) for answer in answers]
+    retried = [
+        (number, repair(requests[number], answer, why))
+        for number, (answer, reply) in enumerate(zip(answers, replies, strict=True))
+        if isinstance(answer, Answer) and (why := _complaint(number, reply, objection))
+    ]
+    if retried:
+        for (number, _), answer in zip(retried, ask([request for _, request in retried]), strict=True):
+            mended = _read(answer)
+            if isinstance(mended, Reply) or isinstance(replies[number], InvalidReply):
+                replies[number] = mended
+    return replies
+
+
+def _complaint(number: int, reply: Reply | InvalidReply, objection: Objection) -> str | None:
+    if isinstance(reply, InvalidReply):
+        return reply.why
+    # It may quote a case.
+    return line(why) if (why := objection(number, reply.text)) else None
+
+
+def _read(answer: Answer | ModelError) -> Reply | InvalidReply:
+    if isinstance(answer, ModelError):
+        return InvalidReply(f"the optimizer gave no answer: {answer}")
+    return parse(answer)

@@ -1,0 +1,55 @@
+"""How a candidate that was tried is told: its counts, its text or what it changed, and what came of it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator
+
+from pytest_promptopt.optimizer.proposal.memory import MAX_SHOWN, Try
+from pytest_promptopt.optimizer.proposal.quoting import block, differing, json_string, line, literal
+
+
+def tried_candidate_text(one: Try, prose: str, room: int) -> str:
+    """`one` in at most `room` characters, in lines; empty when not even its counts fit.
+
+    Of its text, what it answered and what was said of it, what there is no room for is left out.
+
+    :param prose: the text that is to be improved now.
+    """
+    head = f"#{one.id} {one.kind}, {one.verdict}: {line(one.measured)}"
+    current = one.text == prose
+    # What it answers where it fails stands among the failures.
+    answers = "" if current else "\n".join(_answers(one))
+    said = f"it said: {line(one.reason)}" if one.reason else ""
+    text = _text(one, prose)
+    for parts in ((said, text, answers), (text, answers), (said, answers), (answers,), (said,), ()):
+        told = "\n".join(filter(None, (head, *parts)))
+        if len(told) <= room:
+            return told
+    return ""
+
+
+def _text(one: Try, prose: str) -> str:
+    """The text whole, or against `prose` where that is shorter."""
+    if not one.text:
+        return ""
+    if one.text == prose:
+        return "it is the current prompt"
+    # The first two lines name the files.
+    difference = [*difflib.unified_diff(prose.splitlines(), one.text.splitlines(), n=0, lineterm="")][2:]
+    changed = [f"{change[0]} {change[1:]}" for change in difference if not change.startswith("@@")]
+    if sum(map(len, changed)) < len(one.text):
+        return "its text, against the current prompt:\n" + block("\n".join(changed))
+    return "its text:\n" + block(one.text, "| ")
+
+
+def _answers(one: Try) -> Iterator[str]:
+    yield from map(line, one.always)
+    for answer in one.answers:
+        sides = differing(answer.expected, answer.actual) or (answer.expected, answer.actual)
+        wanted = f" (expected {_shown(sides[0])})" if sides[0] else ""
+        yield f"{'broke' if answer.broken else 'failed'} {_shown(answer.input)}: {_shown(sides[1])}{wanted}"
+
+
+def _shown(text: str) -> str:
+    return literal(text) if len(text) <= MAX_SHOWN else json_string(f"{text[: MAX_SHOWN - 1]}…")

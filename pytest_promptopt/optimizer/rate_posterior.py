@@ -1,0 +1,362 @@
+"""What is known and foreseen of one text on the training cases, and which of two texts is better.
+
+A text was run on some cases; on the others its verdict is foreseen from what is believed of the text it was
+made from (its base), and from how it changed verdicts where both were run. What later texts showed of the
+same cases tells in turn how much of a text's own verdicts was luck. See `posterior` for the model.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+
+from pytest_promptopt.optimizer.verdict_model import (
+    LUCK,
+    Belief,
+    Change,
+    Kind,
+    Seen,
+    VerdictModel,
+    foreseeable,
+    passes,
+    shown,
+)
+from pytest_promptopt.records import CaseResult
+from pytest_promptopt.results import Foresight
+
+#: The interval of a foresight holds the truth nine times out of ten.
+_TAIL = 0.05
+
+_STANDARD = NormalDist()
+
+#: Chances of passing, one for each share of luck.
+Chances = tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Lead:
+    """How many cases more a text passes than another by its meaning, over the cases both are counted on.
+
+    :param mean: what is expected, and `variance` how uncertain that is; in cases.
+    :param chance: how likely the text is better.
+    """
+
+    mean: float
+    variance: float
+    chance: float
+
+
+class RatePosterior:
+    """What is known and foreseen of one text.
+
+    :param cases: the training cases that it is counted on: those with a rate under the original, without
+        those that stand in the text as examples.
+    :param base: what is known of the text that it was made from; None for the original.
+    :param name: the id of the candidate.
+    """
+
+    def __init__(
+        self,
+        cases: Iterable[str],
+        learning: VerdictModel,
+        *,
+        base: RatePosterior | None = None,
+        kind: Kind = Kind.REWRITE,
+        name: str = "",
+    ) -> None:
+        self.name = name
+        self.cases = tuple(cases)
+        self.base = base
+        self.kind = kind
+        self.known: dict[str, float] = {}
+        self._learning = learning
+        self._shares = learning.luck
+        # How likely the base passes each case by its meaning, as far as it is known now.
+        self._before: dict[str, Chances] = {case: base.meant(case) for case in self.cases} if base else {}
+        # The cases that stand in neither text as examples.
+        self._shared = [case for case in self.cases if base is None or case in set(base.cases)]
+        # What later texts showed: how many times likelier their verdicts are if this text passes the case.
+        self._told: dict[str, list[float]] = {}
+        # The cases of which it told its base.
+        self._settled: set[str] = set()
+        self._belief: Belief | None = None
+        self._groups: tuple[tuple[Seen, ...], tuple[Seen, ...]] | None = None
+        self._foresight: Foresight | None = None
+        self._over_base: Lead | None = None
+
+    def add(self, results: Iterable[CaseResult]) -> None:
+        """Take in what was measured; a case without an answer counts no more."""
+        rates = {result.case.id: result.rate for result in results}
+        self.known.update({c: rate for c in self.cases if (rate := rates.get(c)) is not None})
+        silent = {case for case, rate in rates.items() if rate is None and case not in self.known}
+        self.cases = tuple(case for case in self.cases if case not in silent)
+        self._shared = [case for case in self._shared if case not in silent]
+        self._forget()
+
+    def _forget(self) -> None:
+        """What was derived is no longer up to date."""
+        self._belief = self._groups = self._foresight = self._over_base = None
+
+    def widen(self, cases: Iterable[str]) -> None:
+        """Count it on further cases as well, and so its base."""
+        new = [case for case in cases if case not in set(self.cases)]
+        self.cases = (*self.cases, *new)
+        if self.base is not None:
+            self.base.widen(new)
+            self._before.update({case: self.base.meant(case) for case in new})
+        self._shared += new
+        self._forget()
+
+    @property
+    def unrun(self) -> tuple[str, ...]:
+        """The cases that it was not run on."""
+        return tuple(case for case in self.cases if case not in self.known)
+
+    @property
+    def belief(self) -> Belief:
+        """What is believed of how it changed its base."""
+        if self._belief is None:
+            self._belief = self._learning.belief(self.kind, self._seen()[0], self.name)
+        return self._belief
+
+    # ------------------------------------------------------------------------------------------- one case
+
+    def meant(self, case: str) -> Chances:
+        """How likely it passes a case by its meaning, under each share of luck."""
+        verdict = self.known.get(case)
+        told = self._told.get(case)
+        chances = []
+        for place, luck in enumerate(LUCK):
+            chance = self._meant_before(case, place)
+            if verdict is not None:
+                chance = _given(chance, _odds(verdict, luck))
+            chances.append(_given(chance, told[place]) if told else chance)
+        return tuple(chances)
+
+    def _meant_before(self, case: str, place: int) -> float:
+        """How likely it passes by its meaning, apart from its own verdict on the case."""
+        if self.base is None:
+            return self._rate_meant(LUCK[place])
+        if case not in self._before:  # it stands in the text as an example
+            return self.base._meant_before(case, place)
+        before = self._before[case][place]
+        return passes(before, Change(place, *self.belief.means[place]))
+
+    def _rate_meant(self, luck: float) -> float:
+        """The pass rate of the original by its meaning, which luck brings towards a half."""
+        rate = math.fsum(self.known.values()) / max(1, len(self.known))
+        return min(0.98, max(0.02, (rate - luck) / (1 - 2 * luck)))
+
+    def before(self, case: str) -> float:
+        """How likely its base passes a case by its meaning, as far as was known when it was made."""
+        return math.fsum(w * chance for w, chance in zip(self._shares, self._before[case], strict=True))
+
+    def expected(self, case: str) -> float:
+        """How likely it passes a case by its meaning."""
+        return math.fsum(w * chance for w, chance in zip(self._learning.luck, self.meant(case), strict=True))
+
+    def chance(self, case: str) -> float:
+        """The verdict on a case: what was measured, else how likely it is a pass."""
+        known = self.known.get(case)
+        if known is not None:
+            return known
+        chances = zip(self._learning.luck, self.meant(case), LUCK, strict=True)
+        return math.fsum(weight * shown(meant, luck) for weight, meant, luck in chances)
+
+    @property
+    def failing(self) -> float:
+        """How many cases it is expected to fail by its meaning."""
+        return math.fsum(1 - self.expected(case) for case in self.cases)
+
+    def pairs(self) -> Iterable[tuple[str, float, float]]:
+        """The cases that both it and its base were run on: case, rate of the base, rate of its own."""
+        if self.base is not None:
+            for case, after in self.known.items():
+                if (before := self.base.known.get(case)) is not None:
+                    yield case, before, after
+
+    # -------------------------------------------------------------------------------------------- all cases
+
+    def rethink(self) -> None:
+        """Believe anew: what is known of other texts has changed."""
+        self._belief = self._foresight = self._over_base = None
+
+    def settle(self) -> None:
+        """What it has taught so far of new texts, and of its base, is taken in."""
+        if self.base is None or not self.known:
+            return
+        self._learning.learn(self.kind, self.belief, self.name)
+        for place, luck in enumerate(LUCK):
+            breaks, fixes = self.belief.means[place]
+            passed, failed = shown(1 - breaks, luck), shown(fixes, luck)
+            for case, verdict in self.known.items():
+                if case not in self._settled:
+                    told = self.base._told.setdefault(case, [1.0] * len(LUCK))
+                    odds = (passed / failed) ** verdict * ((1 - passed) / (1 - failed)) ** (1 - verdict)
+                    told[place] *= odds
+        self._settled.update(self.known)
+
+    def foresight(self) -> Foresight:
+        """Its pass rate on all cases, with what is expected where it was not run."""
+        if self._foresight is None:
+            self._foresight = self._foreseen()
+        return self._foresight
+
+    def _foreseen(self) -> Foresight:
+        cases = len(self.cases)
+        if not cases:
+            return Foresight(0.0, 0.0, 0.0, 0.0, 0, 0)
+        known = math.fsum(self.known[case] for case in self.cases if case in self.known)
+        others = set(self.cases).difference(self._shared, self.known)
+        known += math.fsum(self.chance(case) for case in others)
+        parts = []
+        for weight, change in self.belief.parts if self.base else ():
+            chances = [
+                (shown(passes(each.base[change.luck], change), LUCK[change.luck]), each.cases)
+                for each in self._seen()[1]
+            ]
+            mean = sum(count * chance for chance, count in chances)
+            parts.append((weight, mean, sum(count * chance * (1 - chance) for chance, count in chances)))
+        mean, variance = _mixed(parts)
+        if variance <= 0:
+            rate = (known + mean) / cases
+            return Foresight(rate, rate, rate, 0.0, len(self.known), cases)
+        low, high = (_quantile(parts, share) for share in (_TAIL, 1 - _TAIL))
+        low, high = max(0.0, low), min(float(cases - len(self.known)), high)
+        sd = math.sqrt(variance)
+        return Foresight(
+            (known + mean) / cases,
+            (known + min(low, mean)) / cases,
+            (known + max(high, mean)) / cases,
+            sd / cases,
+            len(self.known),
+            cases,
+        )
+
+    def lead(self, other: RatePosterior) -> Lead:
+        """How far ahead of `other` it is by its meaning, over the cases that both are counted on."""
+        if other is self:
+            return Lead(0.0, 0.0, 0.0)
+        if self.base is other:
+            if self._over_base is None:
+                parts = [(weight, *self._ahead(change)) for weight, change in self.belief.parts]
+                mean, variance = _mixed(parts)
+                chance = math.fsum(weight * _above(mean, var) for weight, mean, var in parts)
+                self._over_base = Lead(mean, variance, chance)
+            return self._over_base
+        if self.base is not None and self not in other.line():
+            first, second = self.lead(self.base), self.base.lead(other)
+            mean, variance = first.mean + second.mean, first.variance + second.variance
+            return Lead(mean, variance, _above(mean, variance))
+        back = other.lead(self)
+        return Lead(-back.mean, back.variance, _above(-back.mean, back.variance))
+
+    def line(self) -> Iterator[RatePosterior]:
+        """It, the text that it was made from, and so on to the original."""
+        yield self
+        if self.base is not None:
+            yield from self.base.line()
+
+    def foreseeable(self, batch: Iterable[str]) -> float:
+        """How far a run on `batch` would move its expected lead over its base, as a variance in cases."""
+        passing, failing = self._exposure(self.unrun)
+        soon = [case for case in batch if case in self._before and case not in self.known]
+        soon_passing, soon_failing = self._exposure(soon)
+        clear = (1 - 2 * self.belief.luck) ** 2
+        return foreseeable(*self.belief.breaks, passing, clear * soon_passing) + foreseeable(
+            *self.belief.fixes, failing, clear * soon_failing
+        )
+
+    def weights(self) -> tuple[float, float]:
+        """How uncertain the cases not run leave it, in cases: those that its base passes, and fails."""
+        passing, failing = self._exposure(self.unrun)
+        return passing * math.sqrt(self.belief.breaks[1]), failing * math.sqrt(self.belief.fixes[1])
+
+    def _exposure(self, cases: Iterable[str]) -> tuple[float, float]:
+        """How many of these cases its base passes and fails, as far as is known."""
+        assert self.base is not None
+        chances = [self.before(case) for case in cases]
+        return math.fsum(chances), len(chances) - math.fsum(chances)
+
+    def _ahead(self, change: Change) -> tuple[float, float]:
+        """Mean and variance of its lead over its base, under one possibility."""
+        mean = variance = 0.0
+        luck = LUCK[change.luck]
+        for group in self._seen():
+            for base, verdict, count in group:
+                odds = 1.0 if verdict is None else _odds(verdict, luck)
+                before = base[change.luck]
+                kept, broken = before * (1 - change.breaks) * odds, before * change.breaks
+                fixed, failed = (1 - before) * change.fixes * odds, (1 - before) * (1 - change.fixes)
+                total = kept + broken + fixed + failed
+                step, moved = (fixed - broken) / total, (fixed + broken) / total
+                mean += count * step
+                variance += count * (moved - step * step)
+        return mean, variance
+
+    def _seen(self) -> tuple[tuple[Seen, ...], tuple[Seen, ...]]:
+        """The cases it was run on, and those it was not, alike ones together."""
+        if self._groups is None:
+            run: Counter[tuple[Chances, float]] = Counter()
+            unrun: Counter[Chances] = Counter()
+            for case in self._shared:
+                before = self._before[case]
+                key = tuple(round(chance, 3) for chance in before)
+                verdict = self.known.get(case)
+                if verdict is None:
+                    unrun[key] += 1
+                else:
+                    run[key, verdict] += 1
+            self._groups = (
+                tuple(Seen(base, verdict, count) for (base, verdict), count in run.items()),
+                tuple(Seen(base, None, count) for base, count in unrun.items()),
+            )
+        return self._groups
+
+
+def posterior_of(rates: Mapping[str, float], learning: VerdictModel) -> RatePosterior:
+    """That of the original: what it was run on is all that counts."""
+    original = RatePosterior(rates, learning)
+    original.known.update(rates)
+    return original
+
+
+def _odds(verdict: float, luck: float) -> float:
+    """How many times likelier a verdict is when the text passes by its meaning."""
+    return float(((1 - luck) / luck) ** (2 * verdict - 1))
+
+
+def _given(chance: float, odds: float) -> float:
+    """A chance in the light of something so many times likelier if it comes true."""
+    return chance * odds / (chance * odds + 1 - chance)
+
+
+def _mixed(parts: Sequence[tuple[float, float, float]]) -> tuple[float, float]:
+    """Mean and variance of a mixture of (weight, mean, variance)."""
+    mean = math.fsum(weight * each for weight, each, _ in parts)
+    return mean, math.fsum(weight * (var + (each - mean) ** 2) for weight, each, var in parts)
+
+
+def _above(mean: float, variance: float) -> float:
+    """How likely a count of about this mean and variance is 1 or more."""
+    if variance < 1e-9:
+        return float(mean > 1e-9)
+    return 1 - _STANDARD.cdf((0.5 - mean) / math.sqrt(variance))
+
+
+def _quantile(parts: Sequence[tuple[float, float, float]], share: float) -> float:
+    """The point that a share of a mixture of normal densities lies below."""
+    spread = [(mean, math.sqrt(max(variance, 1e-9))) for _, mean, variance in parts]
+    low = min(mean - 6 * sd for mean, sd in spread)
+    high = max(mean + 6 * sd for mean, sd in spread)
+    for _ in range(40):
+        middle = (low + high) / 2
+        below = math.fsum(
+            weight * _STANDARD.cdf((middle - mean) / sd)
+            for (weight, _, _), (mean, sd) in zip(parts, spread, strict=True)
+        )
+        low, high = (middle, high) if below < share else (low, middle)
+    return (low + high) / 2

@@ -1,0 +1,120 @@
+"""Every text is checked before a case sees it, whoever made it: what fails is refused and costs no call."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from pytest_promptopt.optimizer.candidate_checks import CandidateChecks, Passages, given_in, inputs
+from pytest_promptopt.optimizer.candidates import Results
+from pytest_promptopt.optimizer.protocols import Evaluator, Prompt, Trial
+from pytest_promptopt.records import Case, CaseResult, Outcome, Overlay, Split, Status
+
+#: A text and whose it is.
+_Text = tuple[str, str]
+
+
+class ScreeningEvaluator:
+    """An `Evaluator` for one group of prompts that runs no text which could not be put into its file.
+
+    Under a text that is refused every case is errored with the reason, without a call. So it is under one
+    that turns out not to be renderable for a case that the text in the file can be rendered for.
+
+    :param prompts: whose texts may be tried.
+    """
+
+    def __init__(self, evaluator: Evaluator, prompts: Sequence[Prompt]) -> None:
+        self._evaluator = evaluator
+        self._prompts = {prompt.name: prompt for prompt in prompts}
+        self._cases = {case.id: case for case in evaluator.cases}
+        self._original: dict[str, CaseResult] = {}
+        self._checks = CandidateChecks(Passages(()), Passages(()))
+        self._faults: dict[_Text, str | None] = {}
+        self._unrenderable: dict[frozenset[_Text], str] = {}
+        #: Runs of cases that were asked for, known answers included: the same when a run is gone on with.
+        self.runs = 0
+
+    @classmethod
+    def of(cls, evaluator: Evaluator, prompts: Sequence[Prompt]) -> ScreeningEvaluator:
+        """`evaluator`, screened once."""
+        return evaluator if isinstance(evaluator, ScreeningEvaluator) else cls(evaluator, prompts)
+
+    @property
+    def cases(self) -> Sequence[Case]:
+        return self._evaluator.cases
+
+    def refusal(self, overlay: Overlay) -> str | None:
+        """Why these texts are refused, in a sentence; None when they may be tried."""
+        faults = (self._fault(name, text) for name, text in overlay.items())
+        return next(filter(None, faults), None) or self._unrenderable.get(frozenset(overlay.items()))
+
+    def evaluate(self, trials: Sequence[Trial]) -> list[Results]:
+        refused = [self.refusal(trial.overlay) for trial in trials]
+        usable = [trial for trial, why in zip(trials, refused, strict=True) if why is None]
+        self.runs += sum(len(trial.cases) for trial in usable)
+        measured = iter(self._evaluator.evaluate(usable) if usable else ())
+        return [
+            self._seen(trial, next(measured)) if why is None else self._errored(trial, why)
+            for trial, why in zip(trials, refused, strict=True)
+        ]
+
+    def _fault(self, name: str, text: object) -> str | None:
+        if name not in self._prompts:
+            return f"{name!r} is no prompt that is searched"
+        if not isinstance(text, str):
+            return f"it is no text but {type(text).__name__}"
+        if text == self._prompts[name].prose:
+            return None
+        # What was tried may be tried on, also when further cases show that it quotes one.
+        if (name, text) not in self._faults:
+            self._faults[name, text] = self._checks.fault(self._prompts[name], text)
+        return self._faults[name, text]
+
+    def _seen(self, trial: Trial, results: Results) -> Results:
+        if not trial.overlay:
+            self._learn(results)
+        elif why := unrenderable(results):
+            self._unrenderable[frozenset(trial.overlay.items())] = why
+            return self._errored(trial, why)
+        return results
+
+    def _learn(self, results: Results) -> None:
+        """Take in what cases put into the prompts: no text may quote it, all must be renderable with it."""
+        new = {r.case.id: r for r in results if r.case.id not in self._original}
+        if not new:
+            return
+        self._original |= new
+        by_split = {
+            split: [r for r in self._original.values() if r.case.split is split]
+            for split in (Split.TRAIN, Split.VALIDATION)
+        }
+        training, validation = (Passages(inputs(part)) for part in by_split.values())
+        self._checks = CandidateChecks(training, validation, given_in(by_split[Split.TRAIN]))
+
+    def _errored(self, trial: Trial, why: str) -> Results:
+        """What cases come to under a text that is refused."""
+        return tuple(
+            CaseResult(
+                case,
+                tuple(
+                    Outcome(case.id, Status.ERRORED, 0.0, sample, error=why)
+                    for sample in (range(case.samples) if trial.samples is None else trial.samples)
+                ),
+            )
+            for case in (self._cases[id] for id in trial.cases)
+        )
+
+
+def unrenderable(results: Sequence[CaseResult]) -> str | None:
+    """Why a text cannot be used for one of these cases; None when it can for all.
+
+    The optimizer is told, so of a case that is not for training nothing is quoted.
+    """
+    found: Mapping[bool, str | None] = {
+        result.case.split is Split.TRAIN: outcome.error
+        for result in results
+        for outcome in result.outcomes
+        if outcome.unrenderable
+    }
+    if not found:
+        return None
+    return "it cannot be rendered for a case" + (f": {found[True]}" if found.get(True) else "")

@@ -1,0 +1,48 @@
+"""The decisions that can be replaced from outside; the defaults are ours."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from pytest_promptopt.failures import Categorize
+from pytest_promptopt.optimizer import acceptance, halting
+from pytest_promptopt.optimizer.acceptance import Comparison, Verdict
+from pytest_promptopt.optimizer.halting import Phase, SearchProgress, Stop
+from pytest_promptopt.optimizer.proposal import proposer
+from pytest_promptopt.optimizer.proposal.proposer import Ask, MergeRequest, ProposalRequest
+from pytest_promptopt.optimizer.proposal.replies import InvalidReply, Reply
+from pytest_promptopt.optimizer.redaction import Redact, unredacted
+from pytest_promptopt.results import CatchUp, Iteration, SplitScore
+
+
+def unobserved(*_: object) -> None:
+    """An observer that does not look."""
+
+
+@dataclass(frozen=True)
+class SearchHooks:
+    """What the loop asks at each turn; each field is one decision or one observer.
+
+    :param categorize: names the category of a failure before the built-in rules do; None to leave it to them.
+    :param propose: one reply per brief, in order.
+    :param merge: one reply for each prompt that several candidates rewrite; None to let each run by itself.
+    :param accept: whether a candidate may replace the incumbent.
+    :param halt: whether to stop now; None to go on.
+    :param redact: what may be shown of a text of a case, to the optimizer and as an example in a prompt.
+    :param progress: told when a phase begins, and for which prompts.
+    :param measured: told the pass rates that a search starts from; their `after` is None.
+    :param iteration_finished: told of every iteration.
+    :param made_up: told when cases were run that the best text had been spared.
+    """
+
+    categorize: Categorize | None = None
+    propose: Callable[[ProposalRequest, Ask], list[Reply | InvalidReply]] = proposer.propose
+    merge: Callable[[Sequence[MergeRequest], Ask], list[Reply | InvalidReply]] | None = proposer.merge
+    accept: Callable[[Comparison], Verdict] = acceptance.adaptive
+    halt: Callable[[SearchProgress], Stop | None] = halting.halt
+    redact: Redact = unredacted
+    progress: Callable[[Phase, str], None] = unobserved
+    measured: Callable[[Sequence[SplitScore]], None] = unobserved
+    iteration_finished: Callable[[Iteration], None] = unobserved
+    made_up: Callable[[CatchUp], None] = unobserved

@@ -1,0 +1,100 @@
+"""A search of any strategy, whose code may raise and leave anything: what it found is read and checked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TypeVar
+
+from pytest_promptopt.errors import PromptoptError
+from pytest_promptopt.optimizer.candidates import EvaluatedCandidate
+from pytest_promptopt.optimizer.context import RunContext
+from pytest_promptopt.optimizer.foreign_errors import STRATEGY
+from pytest_promptopt.optimizer.halting import HaltReason, Stop
+from pytest_promptopt.optimizer.prompt_groups import PromptGroup
+from pytest_promptopt.optimizer.protocols import StopRun
+from pytest_promptopt.optimizer.rate_posterior import RatePosterior
+from pytest_promptopt.optimizer.screening import ScreeningEvaluator
+from pytest_promptopt.optimizer.strategy import GroupSearch, Strategy
+from pytest_promptopt.records import CaseResult, Split
+from pytest_promptopt.results import Iteration
+
+T = TypeVar("T")
+
+
+class SupervisedSearch:
+    """A `GroupSearch` that is whole whatever becomes of the one inside; begun or not, it raises nothing."""
+
+    def __init__(self, strategy: Strategy, group: PromptGroup, around: RunContext) -> None:
+        self.group = group
+        self.names = [prompt.name for prompt in group.prompts]
+        self.screen = ScreeningEvaluator.of(around.evaluator, group.prompts)
+        self.around = replace(around, evaluator=self.screen)
+        self.original = self.final = EvaluatedCandidate("0", {}, {})
+        self.iterations: Sequence[Iteration] = ()
+        self.notes: list[str] = []
+        self.stop = Stop(HaltReason.INTERRUPTED, "the run ended before this prompt had its turn")
+        self._strategy = strategy
+
+    @property
+    def interrupted(self) -> bool:
+        return self.stop.halt == HaltReason.INTERRUPTED
+
+    def run(self) -> None:
+        """Search, then take over what was found."""
+        begun: list[GroupSearch] = []
+        if not self._do(lambda: begun.append(self._strategy(self.group, self.around))):
+            return
+        (search,) = begun
+        if self._do(search.run):
+            self._do(lambda: self._take_stop(search))
+        self._do(lambda: self._take_texts(search))
+        self._do(lambda: self._take_account(search))
+
+    def _do(self, step: Callable[[], object]) -> bool:
+        """Whether `step` went well; what ends it ends the search."""
+        try:
+            step()
+        except KeyboardInterrupt:
+            self.stop = Stop(HaltReason.INTERRUPTED, "interrupted by the user (Ctrl-C)")
+        except StopRun as stopped:
+            self.stop = Stop(stopped.halt, stopped.why)
+        except BaseException as error:
+            self.stop = Stop(HaltReason.ERROR, self.around.mishaps.note(STRATEGY, error))
+        else:
+            return True
+        return False
+
+    def _take_stop(self, search: GroupSearch) -> None:
+        stop = _instance(search.stop, Stop, "stop")
+        interrupted = search.interrupted is True or stop.halt == HaltReason.INTERRUPTED
+        self.stop = Stop(HaltReason.INTERRUPTED if interrupted else str(stop.halt), str(stop.why))
+
+    def _take_texts(self, search: GroupSearch) -> None:
+        self.original = self.final = _version(search.original, "original")
+        final = _version(search.final, "final")
+        if why := self.screen.refusal(final.overlay):
+            self.notes.append(f"candidate {final.id} was refused at last: {why}")
+        else:
+            self.final = final
+
+    def _take_account(self, search: GroupSearch) -> None:
+        self.notes += [str(note) for note in search.notes]
+        self.iterations = tuple(_instance(each, Iteration, "iterations") for each in search.iterations)
+
+
+def _version(found: object, name: str) -> EvaluatedCandidate:
+    version = _instance(found, EvaluatedCandidate, name)
+    for result in version.evidence(*Split):
+        _instance(result, CaseResult, f"{name}.results")
+    if version.outlook is not None:
+        _instance(version.outlook, RatePosterior, f"{name}.outlook")
+    return replace(version, id=str(version.id), overlay=dict(version.overlay))
+
+
+def _instance(found: object, kind: type[T], name: str) -> T:
+    if not isinstance(found, kind):
+        raise PromptoptError(
+            f"the strategy's search has {type(found).__name__} for `{name}`; accepted: {kind.__name__}"
+        )
+    return found

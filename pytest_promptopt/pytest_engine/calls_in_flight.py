@@ -1,0 +1,175 @@
+"""Model calls on their way, and the times when there must be none."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import suppress
+
+from pytest_promptopt.errors import PromptoptError
+from pytest_promptopt.models.client import ModelClient
+from pytest_promptopt.pytest_engine.assigned_mocks import AssignedMocks
+from pytest_promptopt.pytest_engine.patches import Patch, Patches, process_state
+from pytest_promptopt.records import Request, Role
+
+
+class CallsInFlight:
+    """Calls for cases. Usually they are under way while further cases run.
+
+    Where the tests change something of the process that calls need, `alternates` is set: cases are run while
+    no call is under way, and calls are made while no test runs.
+    """
+
+    def __init__(
+        self, caller: ModelClient, reach: Callable[[str], frozenset[str]], *, running: Callable[[], bool]
+    ) -> None:
+        """:param reach: the modules that the calls of a model need.
+        :param running: whether one of our cases is run just now.
+        """
+        self._caller = caller
+        self._reach = reach
+        self._running = running
+        self.exchanges = Patches(self._before_exchange)
+        self.alternates = False
+        self._held: list[Request] = []
+        self._landed: frozenset[str] = frozenset()
+        self._connected: set[str] = set()
+        self._state = process_state()
+        self._environment = dict(os.environ)
+        #: What the process was like when a model was found to be lost; None while none is.
+        self._lost_in: object = None
+        #: What each connected model goes through, as calls find it.
+        self._parts: dict[str, AssignedMocks] = {}
+        #: What a run found before its model was connected.
+        self._found: AssignedMocks | None = None
+        self._by_hand = False
+
+    def connect(self, model: str) -> None:
+        """Have `model` ready. Not while a test runs: what it reads would be that test's."""
+        if model not in self._connected:
+            # What a wider fixture has taken away is missing for its own tests only.
+            missing = {name: value for name, value in self._environment.items() if name not in os.environ}
+            os.environ.update(missing)
+            try:
+                self._connect(model)
+            finally:
+                for name in missing:
+                    os.environ.pop(name, None)
+            self._note_parts(model)
+            self._state = process_state()  # SDKs set variables for themselves
+
+    def connect_inside(self, model: str) -> None:
+        """The same in the middle of a test, which finds its environment as it was afterwards."""
+        if model in self._connected:
+            return
+        own = dict(os.environ)
+        os.environ.clear()
+        os.environ.update(self._environment)
+        try:
+            self._connect(model)
+            self._state = process_state()
+        finally:
+            os.environ.clear()
+            os.environ.update(own)
+
+    def _connect(self, model: str) -> None:
+        self._connected.add(model)
+        self._caller.connect(model)
+
+    def _is_mocked(self, found: AssignedMocks, model: str) -> bool:
+        with suppress(PromptoptError):  # of the user's hook; the call will say so
+            return bool(found.exchanged(self._reach(model)))
+        return False
+
+    def _note_parts(self, model: str) -> None:
+        with suppress(PromptoptError):
+            self._parts[model] = AssignedMocks(self._reach(model))
+
+    def begin(self) -> None:
+        """Before a run: a model that was lost where the process was another is asked once more."""
+        self._note_loss()
+        if self._lost_in is not None and process_state() != self._lost_in:
+            self._lost_in = None
+            self._caller.forget_lost_models()
+            self._connected.clear()
+        self._found = None
+        if self._by_hand:
+            self._by_hand = False
+            for model, parts in list(self._parts.items()):
+                if parts.exchanged():  # for good, so it was no mock of one test
+                    self._note_parts(model)
+
+    def _note_loss(self) -> None:
+        if self._lost_in is None and self._caller.lost_models:
+            self._lost_in = process_state()
+
+    def submit(self, request: Request) -> None:
+        """Make a call, at once or with the others that wait. Not while a test runs."""
+        met = self._found is not None and self._is_mocked(self._found, request.model)
+        self.connect(request.model)
+        if met:
+            self._landed |= {request.key}  # nobody is asked: the run meets its own mock when it asks again
+        elif self.alternates:
+            self._held.append(request)
+        else:
+            self._caller.submit(request, Role.TARGET)
+
+    def landed(self, timeout: float | None) -> frozenset[str]:
+        """Keys of the calls that ended, after waiting up to `timeout` seconds (None: until there is one)."""
+        if self._held and timeout is None:
+            held, self._held = self._held, []
+            for request in held:
+                self._caller.submit(request, Role.TARGET)
+            self.quiet()
+        keys = self._landed or self._caller.wait(timeout)
+        self._note_loss()
+        self._landed = frozenset()
+        return keys
+
+    def quiet(self) -> None:
+        """Wait for all calls that are under way. Those that are held wait on."""
+        while self._caller.in_flight:
+            self._landed |= self._caller.wait()
+
+    def alternate(self) -> None:
+        """From now on, calls and tests take turns."""
+        self.alternates = True
+        self.quiet()
+
+    def look(self) -> bool:
+        """Notice, in the middle of a test, that it has changed what calls need; True in any case."""
+        if not self.alternates and process_state() != self._state:
+            self._landed |= self._caller.wait(0)
+            self.alternate()
+            self._caller.forget_errors(self._landed)  # what they met was not meant for them
+        return True
+
+    def exchanged(self, model: str) -> list[Patch]:
+        """What tests have exchanged for now of what the calls of `model` need."""
+        if not self.exchanges:
+            return []
+        return [exchange for exchange in self.exchanges if exchange.belongs_to(self._reach(model))]
+
+    def exchanged_by_hand(self, model: str) -> list[Patch]:
+        """The same for what a test has simply assigned, which nobody is told of. For an unknown call."""
+        if model not in self._connected:
+            self._found = self._found or AssignedMocks(None)
+            return []
+        parts = self._parts.get(model)
+        found = [] if parts is None else parts.exchanged()
+        if found:
+            self._by_hand = True
+            self.alternate()  # others must not meet it
+        return found
+
+    def _before_exchange(self, exchange: Patch) -> None:
+        """One of our cases is about to exchange something: no call of others may meet it."""
+        if not self._running():
+            return
+        if exchange.of_process:
+            if not self.alternates:
+                self.alternate()
+        elif self._caller.in_flight and any(
+            exchange.belongs_to(self._reach(model)) for model in self._connected
+        ):
+            self.quiet()

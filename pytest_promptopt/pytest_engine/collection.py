@@ -1,0 +1,128 @@
+"""From collected pytest items to cases: the mark, the prompt files, the models."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from pytest_promptopt.errors import NoModelError, PromptFileError, PromptoptError, SettingsError
+from pytest_promptopt.models.registry import canonical
+from pytest_promptopt.prompts import PromptFile, locate
+from pytest_promptopt.pytest_engine import internals
+from pytest_promptopt.pytest_engine.mark import MARK, Mark
+from pytest_promptopt.pytest_engine.prompt_case import PromptCase
+from pytest_promptopt.pytest_engine.splits import of_plugin, share_strictest, split_of
+from pytest_promptopt.records import Case
+from pytest_promptopt.settings import Settings
+
+
+def check_function(metafunc: pytest.Metafunc, settings: Settings) -> None:
+    """Look at a test function's mark while it is collected: a mistake is a collection error at its line.
+
+    Raises `PromptoptError`.
+    """
+    definition = metafunc.definition
+    where = _where(definition)
+    mark = definition.get_closest_marker(MARK)
+    if mark is not None:
+        _load(Mark.parse(mark, where=where), definition.path.parent, settings.rootdir, where, {})
+    own = {m.name for m in definition.iter_markers()}
+    for parameter, names in internals.parameter_marks(metafunc) or [("", [])]:
+        if {"heldout", "validation"} <= own | set(names):
+            case = f"{definition.name}[{parameter}]" if parameter else definition.name
+            raise SettingsError(f"{where}: {case} is marked heldout and validation; a case has one split")
+
+
+@dataclass(frozen=True)
+class Collected:
+    """The items that use a prompt, in order: those that can be run, and what is wrong with the others."""
+
+    cases: dict[pytest.Item, PromptCase]
+    problems: dict[pytest.Item, PromptoptError]
+
+
+def collect(items: Iterable[pytest.Item], settings: Settings) -> Collected:
+    """All items that use a prompt; a mistake in one is a problem of that one alone."""
+    loaded: dict[Path, PromptFile] = {}
+    found = Collected({}, {})
+    for item in items:
+        mark = item.get_closest_marker(MARK)
+        if mark is not None:
+            try:
+                found.cases[item] = _case(item, mark, settings, loaded)
+            except PromptoptError as problem:
+                found.problems[item] = problem
+    _join_repeats(found.cases)
+    share_strictest(found.cases)
+    return found
+
+
+def _join_repeats(cases: dict[pytest.Item, PromptCase]) -> None:
+    """Items that only a plugin's parameter tells apart (pytest-repeat's step) are samples of one case."""
+    repeated: dict[tuple[object, ...], list[pytest.Item]] = {}
+    for item in cases:
+        indices: Mapping[str, int] = getattr(getattr(item, "callspec", None), "indices", {})
+        own = {name: index for name, index in indices.items() if not of_plugin(name)}
+        if len(own) < len(indices):
+            key = (item.parent, getattr(item, "originalname", item.name), *sorted(own.items()))
+            repeated.setdefault(key, []).append(item)
+    for items in repeated.values():
+        case = cases[items[0]].case
+        shared = replace(case, samples=case.samples * len(items))
+        for number, item in enumerate(items):
+            samples = range(number * case.samples, (number + 1) * case.samples)
+            cases[item] = replace(cases[item], case=shared, samples=samples)
+
+
+def _case(
+    item: pytest.Item, mark: pytest.Mark, settings: Settings, loaded: dict[Path, PromptFile]
+) -> PromptCase:
+    where = _where(item)
+    parsed = Mark.parse(mark, where=where)
+    files = _load(parsed, item.path.parent, settings.rootdir, where, loaded)
+    names = tuple(dict.fromkeys(file.name for file in files.values()))
+    case = Case(
+        id=item.nodeid,
+        prompts=names,
+        split=split_of(item, [file.path for file in files.values()], settings, where),
+        samples=parsed.samples or settings.samples,
+        where=where,
+    )
+    found = PromptCase(item, case, files, parsed, settings.model, range(case.samples))
+    models = {file.name: _model(found, file) for file in files.values()}
+    return replace(found, case=replace(case, models=tuple(models[name] for name in names)))
+
+
+def _model(case: PromptCase, file: PromptFile) -> str:
+    try:
+        return case.model_of(file)
+    except NoModelError:  # an error of the first call, with a sentence of its own
+        return ""
+
+
+def _where(item: pytest.Item) -> str:
+    path, line, _ = item.location
+    return path if line is None else f"{path}:{line + 1}"
+
+
+def _load(
+    mark: Mark, folder: Path, rootdir: Path, where: str, loaded: dict[Path, PromptFile]
+) -> dict[str, PromptFile]:
+    files = {}
+    for stage, spec in mark.paths.items():
+        path = locate(spec, test_dir=folder, rootdir=rootdir, where=where)
+        if path not in loaded:
+            loaded[path] = PromptFile.load(path, rootdir=rootdir)
+            _check_model(loaded[path])
+        files[stage] = loaded[path]
+    return files
+
+
+def _check_model(file: PromptFile) -> None:
+    try:
+        canonical(file.front.model or "demo")
+    except SettingsError as error:
+        raise PromptFileError(file.name, file.front.lines["model"], f"`model`: {error}") from None

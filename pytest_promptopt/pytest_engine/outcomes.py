@@ -1,0 +1,93 @@
+"""From the reports of a run to its outcome, and outcomes as JSON, which crosses to xdist's controller."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_promptopt.assertions.plain_values import plain_value
+from pytest_promptopt.pytest_engine import internals
+from pytest_promptopt.pytest_engine.tolerated_failures import is_tolerated
+from pytest_promptopt.records import Call, Failure, Outcome, Status, Usage
+
+if TYPE_CHECKING:
+    from pytest_promptopt.pytest_engine.prompt_fixture import Run
+
+
+def outcome_of(run: Run, reports: Sequence[pytest.TestReport]) -> Outcome:
+    """What a run that lacks no answer has shown; with a model error it is errored, even a swallowed one."""
+    return replace(
+        _verdict(run, reports),
+        calls=tuple(run.calls),
+        duration=sum(report.duration for report in reports),
+        expected=_expected(run),
+        parameters=run.case.parameters,
+        check=run.case.source.check,
+    )
+
+
+def _verdict(run: Run, reports: Sequence[pytest.TestReport]) -> Outcome:
+    case, sample, failure = run.case.case.id, run.sample, run.failure
+    if run.error is not None:
+        return Outcome(case, Status.ERRORED, 0.0, sample, error=str(run.error), unrenderable=run.unrenderable)
+    own = [report for report in reports if not internals.is_subtest(report)]
+    broken = next((report for report in own if report.failed and report.when != "call"), None)
+    if broken is not None:
+        error = f"{broken.when}: {failure.message if failure else broken.longreprtext[-500:]}"
+        return Outcome(case, Status.ERRORED, 0.0, sample, failure, error)
+    body = next((report for report in own if report.when == "call"), None)
+    if body is None or body.skipped:
+        return Outcome(case, Status.SKIPPED, 0.0, sample)
+    if body.failed and not run.used:
+        told = f"{failure.kind}: {failure.message}".rstrip(": ") if failure else body.longreprtext[-500:]
+        where = f" at {failure.where}" if failure and failure.where else ""
+        error = f"the test ended{where} before it used its prompt: {told}"
+        return Outcome(case, Status.ERRORED, 0.0, sample, failure, error)
+    parts = [report for report in reports if internals.is_subtest(report) and not report.skipped]
+    subtests = [part.passed and not is_tolerated(part) for part in parts]
+    if body.passed and all(subtests):
+        return Outcome(case, Status.PASSED, 1.0, sample)
+    # With subtests the share of them that passed; a test that fails besides its subtests earns nothing.
+    score = sum(subtests) / len(subtests) if subtests and body.passed else 0.0
+    inputs = {} if run.calls else parameters(run.case.item)
+    return Outcome(case, Status.FAILED, score, sample, failure, inputs=inputs)
+
+
+def _expected(run: Run) -> Any | None:
+    """What the answer is compared with: what the source says, else the operand of the failed ``==``."""
+    if run.case.expected is not None or run.case.source.measured:
+        return run.case.expected
+    return run.failure.expected if run.failure is not None and run.failure.operator == "==" else None
+
+
+def parameters(item: pytest.Item) -> dict[str, str]:
+    """The parameter values of a test, as text."""
+    callspec = getattr(item, "callspec", None)
+    return (
+        {} if callspec is None else {name: str(plain_value(value)) for name, value in callspec.params.items()}
+    )
+
+
+def to_json(outcome: Outcome) -> dict[str, Any]:
+    """`outcome` as plain data."""
+    return {
+        **vars(outcome),
+        "failure": None if outcome.failure is None else vars(outcome.failure),
+        "calls": [_call(call) for call in outcome.calls],
+    }
+
+
+def _call(call: Call) -> dict[str, Any]:
+    return {**vars(call), "usage": None if call.usage is None else vars(call.usage)}
+
+
+def from_json(data: Mapping[str, Any]) -> Outcome:
+    calls = tuple(
+        Call(**{**call, "usage": None if call["usage"] is None else Usage(**call["usage"])})
+        for call in data["calls"]
+    )
+    failure = None if data["failure"] is None else Failure(**data["failure"])
+    return Outcome(**{**data, "status": Status(data["status"]), "failure": failure, "calls": calls})

@@ -1,0 +1,23 @@
+"""What our reports carry for the process that prints: plain data, so that xdist takes it along."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from pytest_promptopt.assertions.plain_values import carried
+
+#: The attribute of a report.
+ATTRIBUTE = "promptopt"
+
+
+def attach(report: pytest.TestReport, data: Mapping[str, Any]) -> None:
+    setattr(report, ATTRIBUTE, carried(data))
+
+
+def read(report: object) -> Mapping[str, Any]:
+    """What `attach` left on a report; empty for any other."""
+    found = getattr(report, ATTRIBUTE, None)
+    return found if isinstance(found, Mapping) else {}

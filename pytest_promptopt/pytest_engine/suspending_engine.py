@@ -1,0 +1,478 @@
+"""The suspending engine: runs cases one after the other in the main thread while their model calls overlap.
+
+A case runs until its first call whose answer is not known. The call goes to the caller's event loop, the run
+is dropped, and when the answer is in, the case runs again from the top and finds it. So tests stay
+sequential, with every fixture, plugin and assertion intact, and only the waiting is concurrent.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+
+import pytest
+
+from pytest_promptopt.errors import ErrorKind, ModelError, PromptFileError, SettingsError
+from pytest_promptopt.models.client import ModelClient
+from pytest_promptopt.optimizer.halting import HaltReason
+from pytest_promptopt.optimizer.protocols import StopRun, Trial
+from pytest_promptopt.prompts import PromptFile
+from pytest_promptopt.pytest_engine import internals
+from pytest_promptopt.pytest_engine.buffered_run import BufferedRun
+from pytest_promptopt.pytest_engine.calls_in_flight import CallsInFlight
+from pytest_promptopt.pytest_engine.interrupts import is_raised
+from pytest_promptopt.pytest_engine.other_plugins import OtherPlugins
+from pytest_promptopt.pytest_engine.outcomes import outcome_of
+from pytest_promptopt.pytest_engine.pending_sample import PendingSample, ReplayError
+from pytest_promptopt.pytest_engine.prompt_case import PromptCase, models_named
+from pytest_promptopt.pytest_engine.prompt_fixture import Run
+from pytest_promptopt.pytest_engine.shared_fixture_output import SharedFixtureOutput
+from pytest_promptopt.pytest_engine.withheld_cases import WithheldCases
+from pytest_promptopt.records import CaseResult, Outcome, Overlay, Request, Status
+
+#: Cases are started until this many times the limit on calls wait for an answer, so that it is never idle.
+AHEAD = 2
+#: The same where calls and tests take turns: each turn waits for its slowest call.
+AHEAD_IN_TURNS = 10
+
+
+class SuspendingEngine:
+    """Runs cases for pytest's own loop (`report`) and for the refinement (`evaluate`). Main thread only."""
+
+    def __init__(
+        self,
+        session: pytest.Session,
+        cases: Mapping[pytest.Item, PromptCase],
+        caller: ModelClient,
+        *,
+        concurrency: int,
+        open_caller: Callable[[], ModelClient],
+        reach: Callable[[str], frozenset[str]],
+        mine: Callable[[pytest.Item], bool] = lambda item: True,
+        divided: bool = False,
+        blocking: bool = False,
+        max_failures: int = 0,
+    ) -> None:
+        """:param concurrency: calls in flight at most; `caller` holds to it, the engine starts cases by it.
+        :param open_caller: makes a caller for one run alone, which keeps no answer.
+        :param reach: the modules that the calls of a model need.
+        :param mine: which cases this process prefetches (an xdist worker shares the work with others).
+        :param divided: whether there are others: cases before the first one that it is given are its as well.
+        :param blocking: no case is ever suspended: something watches the runs that must see each only once.
+        :param max_failures: no further case is started once this many started ones have failed; 0 is no
+            limit.
+        """
+        self.session = session
+        self.cases = cases
+        self.caller = caller
+        self.run: Run | None = None
+        self.held: BufferedRun | None = None
+        #: Of each item that has been run and not reported yet.
+        self.lasting: dict[pytest.Item, SharedFixtureOutput] = {}
+        self.traffic = CallsInFlight(caller, reach, running=lambda: self.run is not None)
+        self._watchers = OtherPlugins(session.config)
+        #: Functions whose last case was found to have all its answers.
+        self._warm: set[object] = set()
+        self._open_caller = open_caller
+        self._concurrency = concurrency
+        self._mine = mine
+        self._divided = divided
+        #: Cases that were reported here.
+        self._ended: set[pytest.Item] = set()
+        self._blocking = blocking
+        self._max_failures = max_failures
+        self._order = {item: index for index, item in enumerate(session.items)}
+        self._jobs: dict[pytest.Item, tuple[PendingSample, ...]] = {}
+        self._waiting: dict[str, list[PendingSample]] = {}
+        self._upcoming: deque[pytest.Item] = deque()
+        self._prefetched_to = -1
+        self._depth: dict[object, int] = {}
+        #: Cases that read the prompt and ask a model by themselves.
+        self.own_model: set[str] = set()
+        self.withheld = WithheldCases()
+        #: Whether the cases of a function have fixtures of installed plugins.
+        self._exchanging: dict[object, bool] = {}
+        #: What cases have exchanged of what their calls need, and which cases did.
+        self.exchanged: dict[str, set[str]] = {}
+        self._candidates: dict[tuple[str, str], PromptFile] = {}
+        #: Whether any case has used its prompt: what a candidate does cannot change that for all of them.
+        self._reached = False
+
+    def awaits(self, item: pytest.Item) -> None:
+        """Wait for the answers that a real run of `item` is known to need, running others meanwhile."""
+        jobs = self._jobs.get(item, ())
+        self._settle(lambda: not any(job.waiting for job in jobs), turn=item)
+
+    def prepare(self, item: pytest.Item) -> ReplayError | None:
+        """Where other plugins watch: get the answers that `item` needs, so that they see one run of it.
+
+        The error is that of a case that asks something else in every run.
+        """
+        case, function = self.cases[item], _function_of(item)
+        if not self._watchers or self._blocking or not (case.replays and case.asks):
+            return None
+        if item not in self._jobs and function in self._warm:
+            return None
+        (job,) = self._jobs.setdefault(item, self._open(item))
+        if not job.attempts:
+            self._run_silently(job)
+        if job.waiting:
+            self._warm.discard(function)
+            self._look_ahead(item)
+        elif job.attempts == 1:
+            self._warm.add(function)
+        self._settle(lambda: not job.waiting)
+        return job.refusal
+
+    def suspended(self, item: pytest.Item, run: Run) -> None:
+        """Get the answers that a real run of `item` lacks; the cases after it ask theirs meanwhile.
+
+        Raises `ReplayError` when the case asks something else in every run.
+        """
+        (job,) = self._jobs.setdefault(item, self._open(item))
+        self._ask(job, run)
+        self._look_ahead(item)
+        self._settle(lambda: not job.waiting, turn=item)
+
+    def hold(self, item: pytest.Item, *, sample: int) -> tuple[Run, BufferedRun]:
+        """A run of `item` that will be reported if it needs no unknown answer."""
+        case = self.cases[item]
+        self._beware(item)
+        internals.make_room(item)  # cases of other modules may have run meanwhile
+        self.traffic.begin()
+        run = self.open_run(case, {}, sample=sample)
+        held = BufferedRun(item, void=lambda: bool(run.missing))
+        if case.replays and not self._blocking:
+            # Where others watch, `prepare` has got what it needs; for what is missing nevertheless, it waits.
+            run.suspends = lambda: not (held.released or self._watchers) and self.traffic.look()
+        else:
+            held.release()
+            for file in case.files.values():
+                with suppress(SettingsError):  # the call will say so
+                    self.traffic.connect(case.model_of(file))
+        return run, held
+
+    def finished(self, item: pytest.Item, run: Run) -> None:
+        """`item` was reported; what its function needs is known now."""
+        run.close()
+        self._ended.add(item)
+        if run.waited:
+            self._warm.discard(_function_of(item))
+        self._jobs.pop(item, None)
+        self.lasting.pop(item, None)
+        self._note_depth(item, run)
+        self._note_own_model(run)
+
+    def samples(self, item: pytest.Item) -> tuple[Outcome, ...]:
+        """All samples of a case with several, none of them reported; none where each run would be seen."""
+        if self._blocking:
+            return ()
+        jobs = self._jobs.setdefault(item, self._open(item))
+        for job in jobs:
+            if not job.attempts:
+                self._run_silently(job)
+        self._look_ahead(item)
+        self._settle(lambda: all(job.outcome is not None for job in jobs))
+        return tuple(job.outcome for job in jobs if job.outcome is not None)
+
+    def _open(self, item: pytest.Item) -> tuple[PendingSample, ...]:
+        case = self.cases[item]
+        return tuple(PendingSample(case, sample=sample) for sample in case.samples)
+
+    def _look_ahead(self, item: pytest.Item) -> None:
+        """Queue the cases after `item` that can run before their turn: they share its wider fixtures."""
+        items, key = self.session.items, internals.scope_key(item)
+        first = self._prefetched_to + 1
+        start = max(first, self._order[item] + 1)
+        while self._divided and start > first and internals.scope_key(items[start - 1]) == key:
+            start -= 1  # of these the others ask their own parts only
+        for index in range(start, len(items)):
+            other = items[index]
+            if internals.scope_key(other) != key:
+                break
+            self._prefetched_to = index
+            case = self.cases.get(other)
+            if case is None or other in self._ended or not (case.replays and case.asks):
+                continue
+            if not self._blocking and self._mine(other):
+                self._upcoming.append(other)
+
+    def _start_next(self) -> bool:
+        """Run one upcoming case to its first unknown answer; False when there is nothing to start."""
+        while self._upcoming and len(self._waiting) < self._limit and not self._enough_failures():
+            item = self._upcoming.popleft()
+            if item in self._jobs or not internals.can_follow(item):
+                continue
+            self._jobs[item] = self._open(item)
+            for job in self._jobs[item]:
+                self._run_silently(job)
+            return True
+        return False
+
+    @property
+    def _limit(self) -> int:
+        """How many answers cases may wait for before no further case is started."""
+        return (AHEAD_IN_TURNS if self.traffic.alternates else AHEAD) * self._concurrency
+
+    def _enough_failures(self) -> bool:
+        if not self._max_failures:
+            return False
+        started = [job for jobs in self._jobs.values() for job in jobs]
+        failed = sum(job.outcome is not None and job.outcome.status is Status.FAILED for job in started)
+        return self.session.testsfailed + failed >= self._max_failures
+
+    def _settle(self, done: Callable[[], bool], *, turn: pytest.Item | None = None) -> None:
+        """Start upcoming cases and take answers in until `done`.
+
+        :param turn: is run for real after that, so not before.
+        """
+        while not done():
+            started = self._start_next()
+            for job in self._answered(timeout=0 if started else None):
+                if job.case.item is not turn and self._goes_on(job):
+                    self._run_silently(job)
+
+    def _answered(self, *, timeout: float | None) -> list[PendingSample]:
+        """The jobs that can go on, after waiting up to `timeout` seconds (None: until there is one)."""
+        keys = self.traffic.landed(timeout)
+        if timeout is None and not keys:  # nothing is in flight: whoever waits must ask again
+            keys = frozenset(self._waiting)
+        ready = []
+        for key in keys:
+            for job in self._waiting.pop(key, ()):
+                job.waiting.discard(key)
+                if not job.waiting and job.outcome is None:
+                    ready.append(job)
+        return ready
+
+    def _goes_on(self, job: PendingSample) -> bool:
+        """Whether a prefetched case must be run on before its turn, to find its next call or its verdict."""
+        item = job.case.item
+        if item not in self._jobs or not internals.can_follow(item):
+            return False
+        depth = self._depth.get(_function_of(item))
+        needs_verdict = bool(self._max_failures) or len(job.case.samples) > 1
+        return needs_verdict or depth is None or job.expected < depth
+
+    def _note_own_model(self, run: Run) -> None:
+        if run.touched and not run.asked:
+            self.own_model.add(run.case.case.id)
+
+    def _note_depth(self, item: pytest.Item, run: Run) -> None:
+        function = _function_of(item)
+        self._depth[function] = max(self._depth.get(function, 0), len(run.calls))
+
+    def _ask(self, job: PendingSample, run: Run) -> None:
+        error = job.restarted(run)
+        if error is not None:
+            raise error
+        for key, request in run.missing.items():
+            job.waiting.add(key)
+            self._waiting.setdefault(key, []).append(job)
+            self.traffic.submit(request)
+
+    def _run_silently(self, job: PendingSample) -> None:
+        """Run a case without a trace, to its next unknown answer or to its outcome."""
+        if job.case.case.id in self.withheld.cases:
+            job.outcome = Outcome(job.case.case.id, Status.SKIPPED, 0.0, job.sample)
+            return
+        job.attempts += 1
+        case, item = job.case.case, job.case.item
+        try:
+            opened = self.open_run(job.case, job.overlay, sample=job.sample, attempt=job.attempts)
+        except PromptFileError as error:  # the candidate is no prompt; a search asks first, others may not
+            job.outcome = Outcome(
+                case.id, Status.ERRORED, 0.0, sample=job.sample, error=str(error), unrenderable=True
+            )
+            return
+        run, held = self._silent(opened)
+        if not job.overlay and self.withheld.asks(case, run.keys):
+            job.outcome = Outcome(case.id, Status.SKIPPED, 0.0, job.sample)
+        elif run.missing:
+            try:
+                self._ask(job, run)
+            except ReplayError as error:
+                job.refusal = error
+                job.outcome = Outcome(case.id, Status.ERRORED, 0.0, sample=job.sample, error=str(error))
+        elif held.broke_outside() and self._watchers.let_in_own():
+            self._run_silently(job)  # the project's fixtures may want what its hooks leave for them
+        else:
+            job.outcome = outcome_of(run, held.reports)
+            job.error = run.error
+            self._note_own_model(run)
+            job.reached = bool(run.asked) or run.touched
+            self._note_depth(item, run)
+
+    def _silent(self, run: Run, *, blocks: bool = True) -> tuple[Run, BufferedRun]:
+        """:param blocks: a case that cannot be replayed waits for its answers, instead of asking nobody."""
+        item = run.case.item
+        run.suspends = lambda: (run.case.replays or not blocks) and self.traffic.look()
+        self._beware(item)
+        void = lambda: bool(run.missing)  # noqa: E731
+        held = BufferedRun(item, void=void, silent=True, left_out=self._watchers.left_out)
+        internals.make_room(item)
+        self.traffic.begin()
+        with internals.debugger_off(), self.current(run, held), held:
+            try:
+                item.ihook.pytest_runtest_protocol(item=item, nextitem=internals.sibling(item))
+            except (pytest.exit.Exception, KeyboardInterrupt) as ended:
+                if isinstance(ended, KeyboardInterrupt) and not is_raised(ended):
+                    raise
+                internals.abandon(item)  # the run that is reported is the one to end the session
+            except Exception:  # of a plugin that other runs need not meet
+                internals.abandon(item)
+                raise
+        held.drop()
+        run.close()
+        return run, held
+
+    def _beware(self, item: pytest.Item) -> None:
+        """Such fixtures mostly exchange a part of the process, and calls must not be under way by then."""
+        function = _function_of(item)
+        if function not in self._exchanging:
+            self._exchanging[function] = internals.installed_fixtures(item)
+        if self._exchanging[function] and not self.traffic.alternates:
+            self.traffic.alternate()
+
+    def open_run(self, case: PromptCase, overlay: Overlay, *, sample: int = 0, attempt: int = 0) -> Run:
+        """A run of `case` whose prompts are those of `overlay`, where it has them."""
+        files = {
+            stage: self._candidate(file, overlay[file.name]) if file.name in overlay else file
+            for stage, file in case.files.items()
+        }
+        run = Run(case, self.caller, overlay, files, sample, attempt)
+        run.connect = self.traffic.connect_inside
+        run.apart = lambda request: self._apart(run, request)
+        return run
+
+    def _apart(self, run: Run, request: Request) -> bool:
+        """Whether a call must be made inside its run, which has exchanged something that the call needs."""
+        needed = self.traffic.exchanged(request.model)
+        with suppress(OSError):  # of the cache; the call will say so
+            if not needed and self.caller.known(request) is None:
+                needed = self.traffic.exchanged_by_hand(request.model)
+        for exchange in needed:
+            self.exchanged.setdefault(str(exchange), set()).add(run.case.case.id)
+        if needed and run.own_caller is None:
+            run.own_caller = self._open_caller()
+        return bool(needed)
+
+    def _candidate(self, file: PromptFile, prose: str) -> PromptFile:
+        """`file` under a candidate; compiled once, not once a case."""
+        key = (file.name, prose)
+        if key not in self._candidates:
+            self._candidates[key] = file.with_prose(prose)
+        return self._candidates[key]
+
+    @contextmanager
+    def current(self, run: Run, held: BufferedRun) -> Iterator[None]:
+        """Make `run` the one that fixtures and hooks belong to."""
+        before = self.run, self.held
+        self.run, self.held = run, held
+        try:
+            yield
+        finally:
+            self.run, self.held = before
+
+    def evaluate(self, trials: Sequence[Trial], progress: Callable[[], None]) -> list[tuple[CaseResult, ...]]:
+        """All cases of all trials; every call that any of them needs flies as soon as the limit allows.
+
+        Raises `StopRun` when no further call is possible, or no case uses its prompt.
+
+        :param progress: called again and again meanwhile.
+        """
+        by_id: dict[str, PromptCase] = {}
+        for case in self.cases.values():
+            by_id.setdefault(case.case.id, case)
+        jobs = [
+            [
+                [
+                    PendingSample(by_id[case], overlay=trial.overlay, sample=sample)
+                    for sample in (
+                        range(by_id[case].case.samples) if trial.samples is None else trial.samples
+                    )
+                ]
+                for case in trial.cases
+            ]
+            for trial in trials
+        ]
+        self._drain((job for trial in jobs for case in trial for job in case), progress=progress)
+        self._reached |= any(job.reached for trial in jobs for case in trial for job in case)
+        if not self._reached:
+            outcomes = (job.outcome for trial in jobs for case in trial for job in case)
+            errors = [outcome.error for outcome in outcomes if outcome is not None]
+            unused = (
+                "no case uses what `prompt` gives it, so no candidate can reach the code under test: "
+                "call prompt(...), or read prompt.text or prompt.path"
+            )
+            raise StopRun(HaltReason.UNREACHED, next(filter(None, errors), unused) if all(errors) else unused)
+        return [
+            tuple(
+                CaseResult(
+                    samples[0].case.case, tuple(job.outcome for job in samples if job.outcome is not None)
+                )
+                for samples in trial
+            )
+            for trial in jobs
+        ]
+
+    def _drain(self, jobs: Iterable[PendingSample], *, progress: Callable[[], None] = lambda: None) -> None:
+        """Decide all jobs, group by group of shared fixtures."""
+        groups: dict[frozenset[tuple[str, str, object]], list[PendingSample]] = {}
+        for job in sorted(jobs, key=lambda job: self._order[job.case.item]):
+            groups.setdefault(internals.scope_key(job.case.item), []).append(job)
+        try:
+            for members in groups.values():
+                self._drain_group(deque(members), progress)
+                internals.leave(self.session)
+        finally:  # after a stop: what these jobs wait for must not wake them in the next evaluation
+            self._waiting.clear()
+            self.lasting.clear()
+
+    def _drain_group(self, fresh: deque[PendingSample], progress: Callable[[], None]) -> None:
+        answered: deque[PendingSample] = deque()
+        undecided = len(fresh)
+        while undecided:
+            job = None
+            if answered:
+                job = answered.popleft()
+            elif fresh and len(self._waiting) < self._limit:
+                job = fresh.popleft()
+            if job is not None:
+                self._run_silently(job)
+                undecided -= job.outcome is not None
+                if isinstance(job.error, ModelError) and self._ends_search(job.error):
+                    raise StopRun(halt_of(job.error), str(job.error))
+            answered.extend(self._answered(timeout=0 if job is not None else None) if undecided else ())
+            progress()
+
+    def _ends_search(self, error: ModelError) -> bool:
+        """Whether no case can be answered any more: of one model of several, only its own cases are lost."""
+        if error.stops_run:
+            return models_named(self.cases.values()) <= {error.model}
+        return error.kind is ErrorKind.BUDGET
+
+    def probe(self) -> dict[pytest.Item, frozenset[str]]:
+        """The keys of the calls of each case under the files as they are, up to its first unknown answer.
+
+        Asks no model anything.
+        """
+        asked = {}
+        for item, case in self.cases.items():
+            if case.samples.start:
+                continue  # a repetition of another item
+            run, _ = self._silent(self.open_run(case, {}, attempt=1), blocks=False)
+            asked[item] = run.keys
+        internals.leave(self.session)
+        return asked
+
+
+def halt_of(error: ModelError) -> HaltReason:
+    return {ErrorKind.BUDGET: HaltReason.BUDGET, ErrorKind.UNAVAILABLE: HaltReason.DOWN}.get(
+        error.kind, HaltReason.REFUSED
+    )
+
+
+def _function_of(item: pytest.Item) -> object:
+    return (item.parent, getattr(item, "originalname", item.name))

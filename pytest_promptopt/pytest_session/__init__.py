@@ -1,0 +1,1 @@
+"""One pytest session with prompt cases: its plugin, its optimization, its summary, its workers."""

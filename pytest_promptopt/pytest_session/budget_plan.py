@@ -1,0 +1,142 @@
+"""What a ceiling on calls buys, and which held-out cases it leaves calls for; known before the first call."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from pytest_promptopt.errors import SettingsError
+from pytest_promptopt.optimizer.base_search import SEARCHED
+from pytest_promptopt.optimizer.confirmation_power import usual_calls
+from pytest_promptopt.optimizer.finalizer import scoring_calls
+from pytest_promptopt.optimizer.prompt_groups import PromptGroup
+from pytest_promptopt.records import Case, Split
+from pytest_promptopt.reports.wording import plural
+from pytest_promptopt.settings import Settings
+from pytest_promptopt.strategies.comparison import shared
+
+#: Below this a search has hardly begun when the money is gone.
+FEW_ITERATIONS = 3
+
+#: One in so many calls may go into scoring held-out cases; of more cases a sample is scored.
+SCORING_SHARE = 3
+
+#: What a usual run takes: the share of the training cases that an iteration runs, and the share of all cases
+#: that the best text was spared until the end.
+RUN_SHARE = 0.6
+SPARED_SHARE = 0.4
+
+
+@dataclass(frozen=True)
+class BudgetPlan:
+    """What one strategy may call, if a case makes one call for each of its prompts.
+
+    :param groups: the prompts that are refined together; each case is in one of them.
+    :param settings: of the session, whose ceiling several strategies share.
+    """
+
+    groups: Sequence[PromptGroup]
+    settings: Settings
+
+    @property
+    def least(self) -> int:
+        """Calls for the first scoring of the original and one iteration."""
+        return self._first + self._iteration
+
+    @property
+    def short(self) -> bool:
+        """Whether the ceiling is too low for that."""
+        return self._ceiling is not None and self._ceiling < self.least
+
+    def check(self, known: int = 0) -> None:
+        """Raises `SettingsError` when the ceiling does not hold the first iteration.
+
+        :param known: cases whose answer is known, so that it is not asked for.
+        """
+        if self._ceiling is not None and self._ceiling + known < self.least:
+            raise SettingsError(
+                f"{self._named_ceiling}: running the train and validation cases once takes {self._first} "
+                f"calls and an iteration about {self._iteration}, so {self.least - known} is the least; "
+                "raise it or deselect some"
+            )
+
+    @cached_property
+    def heldout(self) -> frozenset[str]:
+        """The held-out cases that are scored: all, or a sample that takes a third of the ceiling."""
+        cases = [case for case in self._cases if case.split is Split.HELDOUT]
+        if self._ceiling is None:
+            return frozenset(case.id for case in cases)
+        room, found = self._ceiling // SCORING_SHARE, list[Case]()
+        if scoring_calls(cases) > room:
+            random.Random(f"{self.settings.seed}-heldout").shuffle(cases)
+        for case in cases:
+            if scoring_calls([*found, case]) > room:
+                break
+            found.append(case)
+        return frozenset(case.id for case in found)
+
+    @property
+    def left_out(self) -> frozenset[str]:
+        """The held-out cases that are not run, since the ceiling holds a sample of them only."""
+        return frozenset(case.id for case in self._cases if case.split is Split.HELDOUT) - self.heldout
+
+    def bought(self) -> str | None:
+        """What the ceiling buys, as a sentence; None when there is no ceiling."""
+        if self._ceiling is None:
+            return None
+        scoring = scoring_calls(case for case in self._cases if case.id in self.heldout)
+        confirming, spared = self._confirming, math.ceil(SPARED_SHARE * self._first)
+        left = self._ceiling - self._first - spared - confirming - scoring
+        iterations = max(0, left) // self._iteration
+        few = ": few, raise it" if iterations < FEW_ITERATIONS else ""
+        scored = ""
+        if scoring:
+            all_cases = len(self.heldout) + len(self.left_out)
+            sample = f"{len(self.heldout)} of {all_cases}, drawn at random" if self.left_out else "all"
+            scored = f", {scoring} for scoring the held-out cases ({sample})"
+        elif self.left_out:
+            scored = f", none for the {plural(len(self.left_out), 'held-out case')}"
+        return (
+            f"promptopt: {self._named_ceiling} buys about {plural(iterations, 'iteration')}{few}; of the "
+            f"calls {self._first} run the prompt as it is, {spared} complete the best text's results and "
+            f"{confirming} confirm its gain{scored}"
+        )
+
+    @property
+    def _ceiling(self) -> int | None:
+        return shared(self.settings).max_calls
+
+    @property
+    def _named_ceiling(self) -> str:
+        named, count = f"--promptopt-max-calls={self.settings.max_calls}", len(self.settings.strategy)
+        return f"{named} ({self._ceiling} for each of {count} strategies)" if count > 1 else named
+
+    @cached_property
+    def _cases(self) -> Sequence[Case]:
+        return [case for group in self.groups for case in group.cases]
+
+    @cached_property
+    def _calls(self) -> Counter[Split]:
+        """How many calls one evaluation of each split takes."""
+        calls = Counter[Split]()
+        for case in self._cases:
+            calls[case.split] += case.samples * len(case.prompts)
+        return calls
+
+    @property
+    def _first(self) -> int:
+        return sum(self._calls[split] for split in SEARCHED)
+
+    @property
+    def _iteration(self) -> int:
+        # The candidates and their merger are asked for.
+        return self.settings.candidates + 1 + math.ceil(RUN_SHARE * self._calls[Split.TRAIN])
+
+    @property
+    def _confirming(self) -> int:
+        """Calls of fresh answers that are kept for the gain of every group."""
+        return usual_calls(self.groups, self._ceiling, self.settings.alpha)

@@ -1,0 +1,473 @@
+"""The plugin object that runs a session's prompt cases; registered only when there are any."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Generator, Sequence
+from dataclasses import replace
+from functools import partial
+from inspect import CO_ASYNC_GENERATOR, CO_COROUTINE
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_promptopt.budget.ledger import Price
+from pytest_promptopt.errors import ErrorKind, ModelError, NoModelError, PromptoptError, SettingsError
+from pytest_promptopt.gate import Threshold, thresholds
+from pytest_promptopt.models.answer_limits import longest_answer
+from pytest_promptopt.models.client import ModelClient, PaidCall
+from pytest_promptopt.models.prices import price_of
+from pytest_promptopt.pytest_engine import internals
+from pytest_promptopt.pytest_engine.buffered_run import BufferedRun
+from pytest_promptopt.pytest_engine.collection import collect
+from pytest_promptopt.pytest_engine.hook_inspection import told_by
+from pytest_promptopt.pytest_engine.operand_capture import Operands, failure_of
+from pytest_promptopt.pytest_engine.outcomes import outcome_of
+from pytest_promptopt.pytest_engine.patches import PACKAGES, modules_of
+from pytest_promptopt.pytest_engine.pending_sample import ReplayError
+from pytest_promptopt.pytest_engine.prompt_case import PromptCase
+from pytest_promptopt.pytest_engine.prompt_fixture import Prompt, Prompts, Run, ends_plainly
+from pytest_promptopt.pytest_engine.report_data import attach
+from pytest_promptopt.pytest_engine.shared_fixture_output import SharedFixtureOutput
+from pytest_promptopt.pytest_engine.suspending_engine import SuspendingEngine
+from pytest_promptopt.pytest_engine.tolerated_failures import is_tolerated, tolerate
+from pytest_promptopt.pytest_session import header, report_payload
+from pytest_promptopt.pytest_session.hook_calls import tell_hook
+from pytest_promptopt.pytest_session.user_models import UserModels
+from pytest_promptopt.pytest_session.worker_partition import WorkerPartition
+from pytest_promptopt.pytest_session.worker_shared import cache_of, ledger_of
+from pytest_promptopt.records import Answer, CaseResult, Outcome, Request, Role, Split, Status
+from pytest_promptopt.reports.wording import harmless, plural
+from pytest_promptopt.results import RunResult
+from pytest_promptopt.settings import Settings
+
+if TYPE_CHECKING:
+    from pytest_promptopt.pytest_session.optimization_run import OptimizationRun
+
+
+class CaseRunner:
+    """Holds every run of a prompt case until it needs no unknown answer, then lets it be seen."""
+
+    def __init__(
+        self, session: pytest.Session, settings: Settings, *, deselected: Sequence[pytest.Item] = ()
+    ) -> None:
+        """:param deselected: cases of prompts that the command line left out; they cannot guard a rewrite."""
+        self.session = session
+        collected = collect(session.items, settings)
+        self.cases = collected.cases
+        self._problems = collected.problems
+        self._marked = [
+            (prompt, Threshold(case.mark.min_pass_rate, case.case.where))
+            for case in self.cases.values()
+            if case.mark.min_pass_rate is not None
+            for prompt in case.case.prompts
+        ]
+        self.settings = settings
+        self.notes: list[str] = []
+        files = {file.name: file for case in self.cases.values() for file in case.files.values()}
+        for hint in (hint for file in files.values() for hint in file.hints):
+            self._note(hint)
+        self.result: RunResult | None = None
+        self._refinement: OptimizationRun | None = None
+        self._deselected = deselected
+        self._models = UserModels(session.config)
+        self._reached: dict[str, frozenset[str]] = {}
+        self.ledger = ledger_of(session.config, settings)
+        self._cache, self._refresh = cache_of(session.config, settings, self._note)
+        share = WorkerPartition.of(session.config)
+        self._divided = share.parts > 1
+        self.caller = self._open_caller(share.concurrency(settings.concurrency))
+        option = session.config.getoption
+        self.engine = SuspendingEngine(
+            session,
+            self.cases,
+            self.caller,
+            concurrency=share.concurrency(settings.concurrency),
+            open_caller=self._open_own_caller,
+            reach=self._reach,
+            mine=share.has,
+            divided=self._divided,
+            # Both show or stop at every run, so there must be only one, of one sample.
+            blocking=option("setupshow", False) or option("trace", False),
+            max_failures=1 if option("stepwise", False) else option("maxfail", 0),
+        )
+
+    def _open_caller(self, concurrency: int) -> ModelClient:
+        return ModelClient(
+            resolve=self._models.take,
+            cache=self._cache,
+            ledger=self.ledger,
+            concurrency=concurrency,
+            refresh=self._refresh,
+            on_paid=self._paid,
+            on_known=self._known if self.settings.optimizing else None,
+            price=self._price,
+            longest=self._longest,
+        )
+
+    def _open_own_caller(self) -> ModelClient:
+        """For the calls of one run that has exchanged what they need: no other run gets their answers."""
+
+        def paid(paid: PaidCall) -> None:
+            # Its answer is not that of the request, whose key the journal would give it.
+            self._paid(replace(paid, request=replace(paid.request, sample=-1)))
+
+        return ModelClient(
+            resolve=self._models.take,
+            cache=None,
+            ledger=self.ledger,
+            concurrency=self.settings.concurrency,
+            on_paid=paid,
+            price=self._price,
+            longest=self._longest,
+        )
+
+    def _reach(self, model: str) -> frozenset[str]:
+        """The modules, or the packages, that calls of `model` need."""
+        if model not in self._reached:
+            own = self._models.kind(model)
+            provider = model.partition("/")[0]
+            packages = PACKAGES.get(provider, PACKAGES[""])
+            self._reached[model] = packages if own is None else modules_of(own)
+        return self._reached[model]
+
+    def _note(self, text: str) -> None:
+        if text not in self.notes:
+            self.notes.append(text)
+
+    def _price(self, request: Request) -> Price | None:
+        # A model of the user's own is in no price list; looking for it would import litellm.
+        return None if self._models.is_own(request.model) else price_of(request)
+
+    def _longest(self, request: Request) -> int | None:
+        return None if self._models.is_own(request.model) else longest_answer(request)
+
+    def _paid(self, paid: PaidCall) -> None:
+        if self._refinement is not None:
+            self._refinement.paid(paid)
+
+    def _known(self, request: Request, answer: Answer) -> None:
+        if self._refinement is not None:
+            self._refinement.known(request, answer)
+
+    @property
+    def unwritten(self) -> Sequence[str]:
+        """Prompts with a better text that could not be put into its file."""
+        return () if self._refinement is None else self._refinement.unwritten
+
+    def check(self) -> None:
+        """Raises `SettingsError` when two marks ask different pass rates of one prompt."""
+        thresholds((), self._marked)
+
+    def header(self) -> list[str]:
+        """What the session is about to run; when optimizing, also what weakens the evidence."""
+        lines = header.counts(self.cases.values())
+        if self.settings.optimizing:
+            deselected = collect(self._deselected, self.settings)
+            alpha = self.settings.alpha
+            lines += header.weaknesses(self.cases.values(), deselected.cases.values(), alpha=alpha)
+        return lines
+
+    def prompt(self, item: pytest.Item) -> Prompt:
+        """Raises `SettingsError` when the mark names stages, `PromptFileError` when the file is unusable."""
+        run = self._run_of(item)
+        if "" not in run.case.files:
+            raise SettingsError(
+                f"{run.case.case.where}: the mark names stages {', '.join(run.case.files)}; use the fixture "
+                '`prompts`: prompts["STAGE"](...)'
+            )
+        return Prompt(run, "")
+
+    def prompts(self, item: pytest.Item) -> Prompts:
+        return Prompts(self._run_of(item))
+
+    def _run_of(self, item: pytest.Item) -> Run:
+        if item in self._problems:
+            raise self._problems[item]
+        case = self.cases[item]
+        run = self.engine.run
+        # Outside of a run of ours (another plugin runs the item by itself) a call simply blocks.
+        return run if run is not None and run.case is case else self.engine.open_run(case, {})
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
+        """Refine first; pytest's own loop then describes the texts that are on disk."""
+        self.engine.traffic.exchanges.install()
+        self.engine.traffic.exchanges.watch_mock()
+        collected = not session.testsfailed or session.config.option.continue_on_collection_errors
+        if self.settings.optimizing and collected:
+            self._refine()
+        return (yield)
+
+    def _refine(self) -> None:
+        from pytest_promptopt.pytest_session.optimization_run import OptimizationRun
+
+        self._refinement = OptimizationRun(
+            self.session.config, self.cases, self.engine, self.ledger, self.settings, self._models
+        )
+        try:
+            if self._problems:
+                raise next(iter(self._problems.values()))
+            try:
+                self.result = self._refinement.run()
+            finally:
+                self._end_of_search()
+        except PromptoptError as error:
+            raise pytest.UsageError(str(error)) from None
+        finally:
+            self._refinement.release_interrupts()
+        try:
+            tell_hook(self.session.config, "pytest_promptopt_run_finished", result=self.result)
+        except PromptoptError as error:  # the files are written, and what was found is to be shown
+            self.result = replace(self.result, errors=(*self.result.errors, str(error)))
+        if self.result.interrupted:
+            self.caller.cancel()
+            raise KeyboardInterrupt
+        self._leave_out(self._refinement.left_out)
+
+    def _leave_out(self, cases: Collection[str]) -> None:
+        """Skip the held-out cases that no step has run: the calls are used up."""
+        reason = (
+            f"not run: --promptopt-max-calls={self.settings.max_calls} leaves calls for a sample of the "
+            "held-out cases"
+        )
+        for item, case in self.cases.items():
+            if case.case.id in cases:
+                item.add_marker(pytest.mark.skip(reason=reason))
+
+    def _end_of_search(self) -> None:
+        if withheld := self.engine.withheld.end():
+            self._note(
+                f"{plural(len(withheld), 'case')} turned out to ask what a stricter case asks, and "
+                f"had no part in the search ({withheld[0]})"
+            )
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_protocol(
+        self, item: pytest.Item, nextitem: pytest.Item | None
+    ) -> Generator[None, object, object]:
+        case = self.cases.get(item)
+        if self.engine.held is not None:
+            return (yield)
+        if case is None:
+            self.engine.traffic.quiet()  # a test that is not ours: nothing of ours goes on beside it
+            return (yield)
+        self.engine.traffic.exchanges.watch_mock()
+        outcomes = self.engine.samples(item) if len(case.samples) > 1 else ()
+        self.engine.awaits(item)
+        refusal = None if outcomes else self.engine.prepare(item)
+        run, held = self._open(item, outcomes)
+        run.refusal = refusal
+        with self.engine.current(run, held), held:
+            result = yield
+        while run.missing and not held.released:
+            held.drop()
+            refusal = self._get_answers(item, run)
+            run, held = self._open(item, outcomes)
+            run.refusal = refusal
+            with self.engine.current(run, held), held:
+                result = item.ihook.pytest_runtest_protocol(item=item, nextitem=nextitem)
+        if not held.released:
+            held.release()
+        self.engine.finished(item, run)
+        return result
+
+    def _open(self, item: pytest.Item, outcomes: Sequence[Outcome]) -> tuple[Run, BufferedRun]:
+        """A run that may be reported: with several samples, the one that stands for them."""
+        case = self.cases[item]
+        reported = _representative(case, outcomes)
+        run, held = self.engine.hold(item, sample=reported)
+        held.before_release = lambda report: self._describe(self.engine.run or run, held, outcomes, report)
+        held.before_subtest = lambda report: self._describe_subtest(self.engine.run or run, report)
+        return run, held
+
+    def _get_answers(self, item: pytest.Item, run: Run) -> ReplayError | None:
+        try:
+            self.engine.suspended(item, run)
+        except ReplayError as error:
+            return error
+        return None
+
+    def _describe(
+        self, run: Run, held: BufferedRun, outcomes: Sequence[Outcome], report: pytest.TestReport
+    ) -> None:
+        """Put what the summary, the gate and the reports need on the report, where xdist carries it along."""
+        own = outcome_of(run, held.reports)
+        if self._unpaid_heldout(run):
+            path, line, _ = run.case.item.location
+            report.outcome, report.longrepr = "skipped", (path, line or 0, f"Skipped: not run: {run.error}")
+            report.__dict__.pop("wasxfail", None)
+            own, outcomes = replace(own, status=Status.SKIPPED, error=None), ()
+        elif own.status is Status.ERRORED and run.error is not None and (report.passed or report.skipped):
+            report.outcome = "failed"
+            report.__dict__.pop("wasxfail", None)
+            report.longrepr = f"no usable answer from the model, and the test took no notice: {run.error}"
+        if len(outcomes) > 1 and own.sample not in {outcome.sample for outcome in outcomes}:
+            outcomes = (*outcomes, own)  # a rerun
+        outcomes = outcomes if len(outcomes) > 1 else (own,)
+        if len(outcomes) > 1:
+            self._judge_samples(run.case, outcomes, report)
+        payload = report_payload.payload(
+            run.case, outcomes, own.status, tolerated=self._tolerated(run.case, own)
+        )
+        payload["unanswered"] = run.error is not None
+        if isinstance(run.error, NoModelError) or (isinstance(run.error, ModelError) and run.error.stops_run):
+            payload["lost"] = str(run.error)
+        for each in held.reports:
+            data = payload if each is report else {"tolerated": payload["tolerated"]}
+            if each is report or not is_tolerated(each):
+                attach(each, tolerate(held.item, each, data) if data["tolerated"] else data)
+
+    def _describe_subtest(self, run: Run, report: pytest.TestReport) -> None:
+        """A failed subtest may be seen, and counted for ``-x``, long before its case is decided."""
+        reason = self._tolerance(run.case)
+        if reason and report.failed and run.used and run.error is None:
+            attach(report, tolerate(run.case.item, report, {"tolerated": reason}))
+
+    def _unpaid_heldout(self, run: Run) -> bool:
+        """Whether the ceiling left no call for a held-out case after an optimization."""
+        error = run.error
+        refused = isinstance(error, ModelError) and error.kind is ErrorKind.BUDGET
+        return refused and self.settings.optimizing and run.case.case.split is Split.HELDOUT
+
+    def _judge_samples(
+        self, case: PromptCase, outcomes: Sequence[Outcome], report: pytest.TestReport
+    ) -> None:
+        passed = sum(outcome.status is Status.PASSED for outcome in outcomes)
+        text = f"{passed} of {len(outcomes)} samples passed; min_case_rate is {case.mark.min_case_rate:g}"
+        report.sections.append(("promptopt samples", text))
+
+    def _tolerated(self, case: PromptCase, outcome: Outcome) -> str:
+        return self._tolerance(case) if outcome.status is Status.FAILED else ""
+
+    def _tolerance(self, case: PromptCase) -> str:
+        """Why a failure of this case does not fail the session by itself; empty when it does."""
+        if self.settings.optimizing and case.case.split is Split.HELDOUT:
+            return "held-out"
+        gated = self.settings.min_pass_rate is not None or {prompt for prompt, _ in self._marked}.issuperset(
+            case.case.prompts
+        )
+        return "gated" if gated else ""
+
+    def pytest_assertrepr_compare(self, op: str, left: object, right: object) -> None:
+        run = self.engine.run
+        if run is not None:
+            run.compared.append(Operands.here(op, left, right))
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        report = yield
+        run = self.engine.run
+        if run is None or run.case.item is not item or not report.failed:
+            return report
+        if run.failure is None and not run.missing:
+            if call.excinfo is None:
+                run.failure = told_by(report, run.case.case.where)
+            else:
+                run.failure = failure_of(
+                    call.excinfo,
+                    run.compared,
+                    run.calls,
+                    rootdir=str(self.settings.rootdir),
+                    stated=run.case.expected,
+                )
+        run.compared.clear()
+        # What a model wrote must not steer a terminal; apart from that the report is pytest's own.
+        terminal: pytest.TerminalReporter | None = item.config.pluginmanager.get_plugin("terminalreporter")
+        safe = partial(harmless, colored=terminal is not None and terminal.hasmarkup)
+        report.longrepr = internals.rewrite_failure(report.longrepr, safe)  # type: ignore[assignment]
+        return report
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_fixture_setup(self, fixturedef: pytest.FixtureDef[Any]) -> Generator[None, Any, Any]:
+        held = self.engine.held
+        if held is None or held.released:
+            return (yield)
+        if fixturedef.scope == "function" and _is_async(fixturedef.func):
+            private: Any = fixturedef
+            function, private.func = fixturedef.func, ends_plainly(fixturedef.func)
+            try:
+                return (yield)
+            finally:
+                private.func = function
+        if fixturedef.scope != "function":
+            lasting = self.engine.lasting.setdefault(held.item, SharedFixtureOutput(self.session.config))
+            with lasting.collect(), held.before.suite_properties_stay():
+                return (yield)
+        result = yield
+        if fixturedef.argname == "tmp_path":
+            held.owns_directory(result)
+        return result
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        run, held = self.engine.run, self.engine.held
+        if run is not None and held is not None and held.item is item:
+            if isinstance(item, pytest.Function) and _is_async(item.obj):
+                item.obj = ends_plainly(item.obj)
+            if held.decided:
+                # Another plugin runs the item again: the same answer could only have the same end.
+                run.close()
+                sample = run.sample + run.case.case.samples
+                self.engine.run = self.engine.open_run(run.case, run.overlay, sample=sample)
+                held.start_again()
+        if item in self.engine.lasting:
+            self.engine.lasting[item].repeat()
+
+    def pytest_enter_pdb(self) -> None:
+        """Whoever opens a debugger wants to see what was printed, and wants this run to be the real one."""
+        held = self.engine.held
+        if held is not None and held.reportable() and not held.released:
+            held.release()
+
+    def pytest_keyboard_interrupt(self) -> None:
+        """No further call, whoever was interrupted."""
+        self.caller.cancel()
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self, exitstatus: int) -> None:
+        self.engine.traffic.exchanges.remove()
+        if self._divided and exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
+            self.caller.end()
+        self.caller.close()
+        if self._cache is not None:
+            self._cache.close()
+        if self._refinement is not None:
+            self._refinement.close()
+        if self.result is not None:  # pytest's own loop may have paid for more, above all held-out cases
+            spend = {role: self.ledger.spend_of(role) for role in Role}
+            self.result = replace(self.result, spend=spend)
+        if self.ledger.breach:
+            self._note(self.ledger.breach)
+        if own := sorted(self.engine.own_model):
+            self._note(
+                f"{plural(len(own), 'case')} that read the prompt and ask a model by themselves ({own[0]}): "
+                "their calls wait for each other and are neither cached nor counted"
+            )
+        if exchanged := self.engine.exchanged:
+            count = len(set().union(*exchanged.values()))
+            self._note(
+                f"{plural(count, 'case')} put something else in the place of what their model's calls need "
+                f"({', '.join(sorted(exchanged))}): their calls were made inside their own runs, and the "
+                "answers are not stored"
+            )
+        self.ledger.close()
+        output = getattr(self.session.config, "workeroutput", None)
+        if output is not None:
+            output["promptopt_notes"] = list(self.notes)
+
+
+def _representative(case: PromptCase, outcomes: Sequence[Outcome]) -> int:
+    """Which sample's run is reported: one that agrees with the verdict over all of them."""
+    if not outcomes:
+        return case.samples.start
+    counted = CaseResult(case.case, tuple(outcomes)).counted
+    rate = sum(outcome.status is Status.PASSED for outcome in counted) / len(counted) if counted else 0.0
+    wanted = Status.PASSED if counted and rate >= case.mark.min_case_rate - 1e-9 else Status.FAILED
+    return next((outcome.sample for outcome in outcomes if outcome.status is wanted), case.samples.start)
+
+
+def _is_async(function: object) -> bool:
+    flags: int = getattr(getattr(function, "__code__", None), "co_flags", 0)
+    return bool(flags & (CO_COROUTINE | CO_ASYNC_GENERATOR))

@@ -1,0 +1,72 @@
+"""What cases leave on their reports, and its sum on the side that prints: the same with and without xdist."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from pytest_promptopt.gate import Threshold, check, thresholds
+from pytest_promptopt.pytest_engine.outcomes import from_json, to_json
+from pytest_promptopt.pytest_engine.prompt_case import PromptCase
+from pytest_promptopt.pytest_engine.report_data import read
+from pytest_promptopt.records import Case, CaseResult, Outcome, Split, Status
+from pytest_promptopt.results import PromptCheck
+
+
+def payload(
+    case: PromptCase, outcomes: Sequence[Outcome], status: Status, *, tolerated: str
+) -> dict[str, Any]:
+    """All that the controller must know of a case that was reported."""
+    return {
+        "case": vars(case.case),
+        "outcomes": [to_json(outcome) for outcome in outcomes],
+        "status": status.value,
+        "min_pass_rate": case.mark.min_pass_rate,
+        "tolerated": tolerated,
+    }
+
+
+class ReportTotals:
+    """The cases reported so far, by prompt."""
+
+    def __init__(self) -> None:
+        self._cases: dict[str, Case] = {}
+        #: By case and by item: several items may be samples of one case, and one may be reported again.
+        self._outcomes: dict[str, dict[str, tuple[Outcome, ...]]] = {}
+        self._thresholds: list[tuple[str, Threshold]] = []
+
+    def add(self, report: pytest.TestReport) -> None:
+        data = read(report)
+        if "case" not in data:
+            return
+        case = Case(
+            **{
+                **data["case"],
+                "split": Split(data["case"]["split"]),
+                "prompts": tuple(data["case"]["prompts"]),
+                "models": tuple(data["case"]["models"]),
+            }
+        )
+        self._cases.setdefault(case.id, case)
+        self._outcomes.setdefault(case.id, {})[report.nodeid] = tuple(map(from_json, data["outcomes"]))
+        for prompt in case.prompts:
+            if data["min_pass_rate"] is not None:
+                self._thresholds.append((prompt, Threshold(data["min_pass_rate"], case.where)))
+
+    @property
+    def results(self) -> dict[str, list[CaseResult]]:
+        """Each case once."""
+        found: dict[str, list[CaseResult]] = {}
+        for case in self._cases.values():
+            outcomes = (outcome for some in self._outcomes[case.id].values() for outcome in some)
+            for prompt in case.prompts:
+                found.setdefault(prompt, []).append(CaseResult(case, tuple(outcomes)))
+        return found
+
+    def checks(self, default: float | None) -> tuple[PromptCheck, ...]:
+        """What was measured for each prompt. Raises `SettingsError` on two thresholds for one prompt."""
+        option = None if default is None else Threshold(default, "--promptopt-min-pass-rate")
+        results = self.results
+        return check(results, thresholds(results, self._thresholds, default=option))

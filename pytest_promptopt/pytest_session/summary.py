@@ -1,0 +1,162 @@
+"""What the session says about its prompts: statuses, the gate's verdict, the last sections, the reports."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_promptopt.errors import PromptoptError, SettingsError
+from pytest_promptopt.gate import verdict
+from pytest_promptopt.prompts import PromptFile
+from pytest_promptopt.pytest_engine import internals
+from pytest_promptopt.pytest_engine.report_data import read
+from pytest_promptopt.pytest_engine.tolerated_failures import is_tolerated, tell_junit
+from pytest_promptopt.pytest_session import report_payload
+from pytest_promptopt.pytest_session.hook_calls import HookError, categorize
+from pytest_promptopt.reports import terminal
+from pytest_promptopt.reports.wording import plural, printable
+from pytest_promptopt.results import PromptCheck, RunResult
+from pytest_promptopt.settings import Settings
+
+if TYPE_CHECKING:
+    from pytest_promptopt.failures import Feedback
+    from pytest_promptopt.pytest_session.case_runner import CaseRunner
+
+#: Why a failure is tolerated -> (category in the last line, letter, word).
+TOLERATED = {
+    "held-out": ("held-out failed", "h", "HELD-OUT FAILED"),
+    "gated": ("below gate", "g", "FAILED (gated)"),
+}
+
+
+class Summary:
+    """Collects reports of prompt cases in the process that prints, whoever ran them."""
+
+    def __init__(self, config: pytest.Config, settings: Settings) -> None:
+        self._config = config
+        self._settings = settings
+        self._tally = report_payload.ReportTotals()
+        self._notes: list[str] = []
+        #: How many cases a model costs that cannot be asked: no key, no credit, a refused parameter.
+        self._lost: Counter[str] = Counter()
+        self._runner: CaseRunner | None = None
+        self._checks: tuple[PromptCheck, ...] = ()
+        self._feedbacks: dict[str, Feedback] = {}
+
+    def add(self, report: pytest.TestReport) -> None:
+        """Take note of a report before anybody counts it."""
+        if is_tolerated(report):
+            internals.write_to_junit(self._config, report, str(read(report).get("message", "")))
+        self._tally.add(report)
+        if reason := read(report).get("lost"):
+            self._lost[reason] += 1
+
+    def counted(self, report: pytest.TestReport) -> None:
+        """A report has been counted: what is tolerated stays a failure for ``--lf``, which runs it again."""
+        if is_tolerated(report):
+            internals.remember_failure(self._config, report.nodeid)
+
+    def note(self, notes: Iterable[str]) -> None:
+        self._notes += [note for note in notes if note not in self._notes]
+
+    def close(self, runner: CaseRunner) -> None:
+        """Take over what the runner of this process has to say."""
+        self._runner = runner
+        self.note(runner.notes)
+
+    def status(self, report: pytest.TestReport) -> tuple[str, str, object] | None:
+        """A status of its own for what is no plain failure: without an answer, or decided on by a rate."""
+        data = read(report)
+        if report.outcome not in ("passed", "failed", "skipped"):
+            return None  # of another plugin, above all a run that will be repeated
+        if report.failed and data.get("unanswered"):
+            return "error", "E", "ERROR"
+        if is_tolerated(report):
+            category, letter, word = TOLERATED[data["tolerated"]]
+            return category, letter, (word, {"yellow": True})
+        return None
+
+    def finish(self, session: pytest.Session) -> None:
+        """Decide the gate and the exit status, and write the reports."""
+        self.note(f"{plural(n, 'case')} not answered: {reason}" for reason, n in self._lost.items())
+        try:
+            self._checks = self._tally.checks(self._settings.min_pass_rate)
+        except SettingsError as error:  # under xdist only the workers have seen the marks
+            self._notes.append(str(error))
+            session.exitstatus = pytest.ExitCode.USAGE_ERROR
+            return
+        try:
+            self._feedbacks = {check.prompt: self._describe(check) for check in self._checks if check.failing}
+        except HookError as error:
+            self._notes.append(str(error))
+            session.exitstatus = (
+                pytest.ExitCode.USAGE_ERROR if self._run is None else pytest.ExitCode.TESTS_FAILED
+            )
+        for feedback in self._feedbacks.values():
+            self.note(feedback.notes)
+        unwritten = () if self._runner is None else self._runner.unwritten
+        bad = bool(unwritten) or (self._run is not None and bool(self._run.all_errors))
+        if session.exitstatus == pytest.ExitCode.OK and (bad or not verdict(self._checks)):
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        tell_junit(self._config, self._checks, unwritten)
+        self._write_reports()
+
+    @property
+    def _run(self) -> RunResult | None:
+        """What `--optimize` did; None without it."""
+        return self._runner.result if self._runner is not None else None
+
+    def _describe(self, check: PromptCheck) -> Feedback:
+        from pytest_promptopt.failures import describe
+
+        custom = partial(categorize, self._config)
+        try:
+            file = PromptFile.load(self._settings.rootdir / check.prompt, rootdir=self._settings.rootdir)
+            # People count lines from the first of the file.
+            prose = "\n" * (file.first_line - 1) + file.prose
+        except PromptoptError:
+            prose = ""
+        return describe(check.results, prompt=check.prompt, prose=prose, custom=custom)
+
+    def _write_reports(self) -> None:
+        if not self._settings.reports:
+            return
+        from pytest_promptopt import __version__
+        from pytest_promptopt.reports.json_report import write_json
+
+        run = self._run
+        for path in self._settings.reports:
+            try:
+                write_json(
+                    path,
+                    checks=self._checks,
+                    run=run,
+                    feedbacks=self._feedbacks,
+                    settings=self._settings,
+                    version=__version__,
+                )
+            except OSError as error:
+                self._notes.append(f"--promptopt-report: {path} was not written: {error}")
+
+    def show(self, reporter: pytest.TerminalReporter) -> None:
+        """Print the sections, each only if it has something to say."""
+        width = internals.terminal_width(reporter)
+        run = self._run
+        if run is None and reporter.verbosity > -2 and not reporter.no_summary:
+            feedbacks: Mapping[str, Feedback] = self._feedbacks
+            lines = terminal.failure_section(self._checks, feedbacks, width=width)
+            terminal.show(reporter, "why prompts fail", lines)
+        if run is not None and run.compared:
+            lines = terminal.comparison_summary(run, alpha=self._settings.alpha, width=width)
+            terminal.show(reporter, "strategies compared", lines)
+        elif run is not None:
+            lines = terminal.run_summary(run, alpha=self._settings.alpha, width=width)
+            terminal.show(reporter, "prompt optimization", lines)
+        for line in terminal.gate_lines(self._checks):
+            reporter.write_line(line.text, **line.markup)
+        for note in self._notes:
+            reporter.write_line(f"promptopt: {printable(note)}", yellow=True)

@@ -1,1 +1,0 @@
-"""The refinement loop: from failing cases to a better prompt. Knows no pytest and no provider."""

@@ -1,0 +1,248 @@
+"""Other libraries' engines on our cases: what an adapter to one of them builds on."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import NoReturn
+
+from pytest_promptopt.errors import PromptoptError
+from pytest_promptopt.optimizer.acceptance import EPSILON, compare
+from pytest_promptopt.optimizer.base_search import BaseSearch
+from pytest_promptopt.optimizer.candidates import (
+    ACCEPTED,
+    REFUSED,
+    REJECTED,
+    Candidate,
+    EvaluatedCandidate,
+    Results,
+)
+from pytest_promptopt.optimizer.context import RunContext
+from pytest_promptopt.optimizer.halting import DECIDING, FRUITLESS_ITERATIONS, HaltReason, Phase, Stop
+from pytest_promptopt.optimizer.prompt_groups import PromptGroup
+from pytest_promptopt.optimizer.proposal.requests import REPLY_TOKENS
+from pytest_promptopt.optimizer.protocols import Prompt
+from pytest_promptopt.optimizer.redaction import redacted
+from pytest_promptopt.records import Answer, CaseResult, Message, Overlay, Request, Split, pass_rate
+
+#: Scores of the cases under a text that was refused before a call was spent on it.
+REFUSED_SCORE = 0.0
+
+
+class Ended(BaseException):
+    """Leaves an engine, which would take any `Exception` for one bad example and go on."""
+
+
+class ExternalSearch(BaseSearch):
+    """A search that an engine of another library makes.
+
+    The engine decides what to ask, what to try and on which cases. It gets scores and texts of training cases
+    and scores of validation cases, and nothing else; every call goes through the run's evaluator and its
+    optimizer model. An iteration is over when the engine has asked for as many runs of cases as an iteration
+    of ours does, which has all its candidates run on all training cases.
+
+    An engine writes instructions and knows nothing of variables, so it is given the text up to the first line
+    with a variable; what follows stays as it is.
+    """
+
+    def __init__(self, group: PromptGroup, around: RunContext) -> None:
+        super().__init__(group, around)
+        self._phase = Phase.VALIDATION if group.ids(Split.VALIDATION) else Phase.TRAINING
+        self._attempts: dict[tuple[tuple[str, str], ...], Candidate] = {}
+        self._open: list[Candidate] = []
+        self._runs = 0
+        self._repeats: Counter[str] = Counter()
+        self._end: Stop | None = None
+        self._error: PromptoptError | None = None
+        self._unanswered = 0
+        #: Proposals of the engine since the last that was both usable and new.
+        self.fruitless = 0
+
+    @abstractmethod
+    def engine(self) -> None:
+        """Run the engine until `over`, or until it has made all its steps."""
+
+    def search(self) -> Stop:
+        if stop := self.halted(self._phase, self.best):
+            return stop
+        try:
+            self.engine()
+        except Ended:
+            pass
+        except PromptoptError:
+            raise
+        except Exception as error:  # what it cannot cope with, such as a reply in another form
+            said = next(iter(str(error).splitlines()), "")
+            self._end = Stop("engine failed", f"{type(error).__name__}: {said}")
+        if self._open:
+            self._close_iteration()
+        if self._error is not None:
+            raise self._error
+        return self._end or Stop("engine done", "the engine made all steps that it plans")
+
+    # ----------------------------------------------------------------------------------- for an engine's use
+
+    def instructions(self) -> dict[str, str]:
+        """The part of each prompt that the engine may rewrite."""
+        return {prompt.name: divided(prompt.prose)[0].strip() for prompt in self.group.prompts}
+
+    def deciding(self) -> list[str]:
+        """The cases that decide between texts: of validation, or of training where there are none."""
+        return list(self.group.ids(self._split))
+
+    def trained(self) -> Results:
+        """What the original's training cases may tell."""
+        redact = self.around.policies.redact
+        return tuple(redacted(result, redact) for result in self.original.evidence(Split.TRAIN))
+
+    def results(self, instructions: Mapping[str, str], cases: Sequence[str]) -> Results | None:
+        """Run cases under these instructions; None when a text is refused. Results are in the order asked."""
+        self._runs += len(cases)
+        overlay = self._overlay(instructions)
+        try:
+            attempt = self._attempt(overlay)
+            if attempt is not None and attempt.verdict == REFUSED:
+                return None
+            (found,) = self.evaluate([overlay], cases)
+            if attempt is not None:
+                self.refuse([attempt])
+                if attempt.verdict == REFUSED:
+                    return None
+                self._add(attempt, found)
+        except PromptoptError as error:
+            self.leave(error)
+        by_id = {result.case.id: redacted(result, self.around.policies.redact) for result in found}
+        return tuple(by_id[case] for case in cases)
+
+    def answer(self, *messages: Message) -> str:
+        """The optimizer model's answer; asking the same again gets another one. Raises `ModelError`.
+
+        It is not asked on and on without an answer.
+        """
+        text = "\n".join(message.content for message in messages)
+        request = Request(
+            model=self.around.settings.optimizer_model,
+            messages=messages,
+            max_tokens=REPLY_TOKENS + max(len(each) for each in self.instructions().values()),
+            sample=self._repeats[text],
+        )
+        self._repeats[text] += 1
+        try:
+            (answer,) = self.around.ask([request])
+        except PromptoptError as error:
+            self.leave(error)
+        if isinstance(answer, Answer):
+            self._unanswered = 0
+            return answer.text
+        self._unanswered += 1
+        if self._unanswered >= FRUITLESS_ITERATIONS:
+            why = f"the optimizer gave no answer {self._unanswered} times in a row: {answer}"
+            self._end = Stop(HaltReason.NO_PROGRESS, why)
+            raise Ended
+        raise answer
+
+    def step(self) -> None:
+        """The engine has made a step; at the target and after an iteration the halting rules are asked."""
+        settings, rate = self.around.settings, pass_rate(self.best.evidence(self._split)) or 0.0
+        if self.fruitless >= FRUITLESS_ITERATIONS * settings.candidates:
+            why = f"{self.fruitless} proposals in a row were not both usable and new"
+            self._end = Stop(HaltReason.NO_PROGRESS, why)
+        enough = settings.candidates * len(self.group.ids(Split.TRAIN))
+        if self._runs >= enough or rate >= settings.target - EPSILON:
+            self._runs = 0
+            self._close_iteration()
+            self._end = self.halted(self._phase, self.best) or self._end
+
+    @property
+    def over(self) -> bool:
+        """Whether the engine is to make no further step."""
+        return self._end is not None
+
+    def leave(self, error: PromptoptError) -> NoReturn:
+        """Leave the engine, which is to make nothing of `error`; the search ends with it."""
+        self._error = error
+        raise Ended
+
+    # -------------------------------------------------------------------------------------------------- steps
+
+    def _overlay(self, instructions: Mapping[str, str]) -> Overlay:
+        old = self.instructions()
+        return {
+            prompt.name: joined(instructions[prompt.name].strip(), divided(prompt.prose)[1])
+            for prompt in self.group.prompts
+            if instructions[prompt.name].strip() != old[prompt.name]
+        }
+
+    def _attempt(self, overlay: Overlay) -> Candidate | None:
+        """The candidate of an overlay, checked when it comes for the first time; None for the original."""
+        key = tuple(sorted(overlay.items()))
+        if not overlay or key in self._attempts:
+            return self._attempts.get(key)
+        id = f"{len(self.iterations) + 1}.{len(self._open) + 1}"
+        attempt = Candidate(id, tuple(overlay), "the engine's own", overlay=overlay)
+        self._attempts[key] = attempt
+        self._open.append(attempt)
+        for prompt in self.group.prompts:
+            if objection := self._objection(prompt, overlay):
+                attempt.decide(REFUSED, objection)
+        if not attempt.verdict:
+            self.fruitless = 0
+        self.told(attempt)
+        return attempt
+
+    def _objection(self, prompt: Prompt, overlay: Overlay) -> str | None:
+        text = overlay.get(prompt.name)
+        known = {each.overlay.get(prompt.name) for each in [*self._attempts.values()][:-1]}
+        # The engine may try a text again with another of the pipeline's other prompts.
+        return None if text is None or text in known else self.checks.objection(prompt, text)
+
+    def _add(self, attempt: Candidate, found: Sequence[CaseResult]) -> None:
+        """Keep new results; a candidate that was run on all deciding cases may be the best so far."""
+        self.around.record_results(attempt.id, tuple(found))
+        for split in {result.case.split for result in found}:
+            known = {result.case.id: result for result in attempt.results.get(split, ())}
+            known |= {result.case.id: result for result in found if result.case.split is split}
+            attempt.results[split] = tuple(known[id] for id in self.group.ids(split) if id in known)
+            before = self.original.evidence(split)
+            attempt.compared[split] = compare(before, attempt.results[split], split=split)
+        if not attempt.verdict and len(attempt.results.get(self._split, ())) == len(
+            self.group.ids(self._split)
+        ):
+            self._crown(attempt)
+
+    @property
+    def _split(self) -> Split:
+        return DECIDING[self._phase]
+
+    def _crown(self, attempt: Candidate) -> None:
+        paired = compare(self.best.evidence(self._split), attempt.results[self._split], split=self._split)
+        if paired.gain <= EPSILON:
+            return attempt.decide(REJECTED, f"not better: {paired}")
+        if lost := self.regressions(attempt):
+            return attempt.decide(REJECTED, f"it fails what the original passed: {', '.join(lost)}")
+        verdict = self.around.policies.accept(paired)
+        attempt.decide(ACCEPTED if verdict.accepted else REJECTED, verdict.why)
+        if verdict.accepted:
+            self.best = EvaluatedCandidate(attempt.id, attempt.overlay, attempt.results)
+
+    def _close_iteration(self) -> None:
+        for attempt in self._open:
+            if not attempt.verdict:
+                rates = (f"{pass_rate(found) or 0:.0%} of {len(found)}" for found in attempt.results.values())
+                attempt.decide(REJECTED, f"given up by the engine at {', '.join(rates) or 'no result'}")
+        attempts, self._open = self._open, []
+        self.finished(self._phase, attempts, self.best)
+
+
+def divided(prose: str) -> tuple[str, str]:
+    """The instruction, and the rest from the first line with a variable on; empty if there is none."""
+    lines = prose.splitlines(keepends=True)
+    first = next((number for number, line in enumerate(lines) if "{{" in line or "{%" in line), len(lines))
+    head = "".join(lines[:first])
+    return (head, "".join(lines[first:])) if head.strip() else (prose, "")
+
+
+def joined(instruction: str, rest: str) -> str:
+    """`instruction` as an engine gave it, before the rest that it never saw."""
+    return f"{instruction}\n\n{rest}" if rest else instruction

@@ -1,0 +1,151 @@
+"""Where the candidates of the search come from: asked for, merged, or cured of what does harm."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+
+from pytest_promptopt.optimizer.base_search import BaseSearch
+from pytest_promptopt.optimizer.candidates import Candidate, EvaluatedCandidate
+from pytest_promptopt.optimizer.halting import Phase
+from pytest_promptopt.optimizer.proposal.briefs import Briefing
+from pytest_promptopt.optimizer.proposal.proposer import ProposalRequest
+from pytest_promptopt.optimizer.proposal.replies import Reply
+from pytest_promptopt.optimizer.protocols import Prompt
+from pytest_promptopt.optimizer.verdict_model import Kind
+from pytest_promptopt.prompts.examples import restored
+from pytest_promptopt.records import Overlay, Split
+from pytest_promptopt.strategies.refine.ablation import culprit
+
+
+class CandidateSource:
+    """Makes candidates that are to follow an incumbent; all are checked before a call is paid for them."""
+
+    def __init__(self, frame: BaseSearch, briefing: Briefing) -> None:
+        self._frame = frame
+        self._briefing = briefing
+
+    def proposed(
+        self,
+        number: int,
+        phase: Phase,
+        incumbent: EvaluatedCandidate,
+        *,
+        most: int,
+        escape: bool,
+        hurried: bool,
+    ) -> list[Candidate]:
+        """The optimizer's candidates of iteration `number`.
+
+        :param most: candidates for one prompt at most.
+        :param escape: from a plateau: as many as are allowed, with bolder lines of attack.
+        :param hurried: for every prompt of a pipeline, not only for the one whose turn it is.
+        """
+        around = self._frame.around
+        if not most:
+            return []
+        briefs = self._briefing.briefs(number, phase, incumbent, most=most, escape=escape, hurried=hurried)
+        wanted = ProposalRequest(
+            briefs,
+            around.settings.optimizer_model,
+            number,
+            objection=lambda place, text: self._fault(briefs[place].prompt, incumbent, text),
+        )
+        replies = around.policies.propose(wanted, around.ask)
+        return [
+            self._frame.checked(
+                Candidate(f"{number}.{position}", (brief.prompt.name,), brief.direction),
+                incumbent,
+                {brief.prompt.name: reply},
+            )
+            for position, (brief, reply) in enumerate(zip(briefs, replies, strict=True), 1)
+        ]
+
+    def merged(self, id: str, parts: Sequence[Candidate], incumbent: EvaluatedCandidate) -> Candidate | None:
+        """One candidate that does what all `parts` do; None where nobody merges.
+
+        What several of them wrote for the same prompt the optimizer model merges; what they wrote for
+        different prompts of a pipeline goes together as it is, and so do a rewrite and examples.
+        """
+        around = self._frame.around
+        if len(parts) < 2 or around.policies.merge is None or not around.settings.writing:
+            return None
+        written: dict[str, list[Candidate]] = {}
+        for part in parts:
+            for name in part.prompts:
+                written.setdefault(name, []).append(part)
+        texts, rewritten = dict(incumbent.overlay), dict[str, list[Candidate]]()
+        for name, several in written.items():
+            rewrites = [part for part in several if part.kind is not Kind.EXAMPLES]
+            # Examples go with whatever stands beside them, without a request.
+            drawn = next((part.overlay[name] for part in several if part.kind is Kind.EXAMPLES), None)
+            if len(rewrites) == 1:
+                texts[name] = rewrites[0].overlay[name]
+            elif rewrites:
+                rewritten[name] = rewrites
+            if drawn is not None:
+                texts[name] = restored(texts.get(name, drawn), drawn)
+        wanted = [
+            replace(
+                self._briefing.merging(prompt, incumbent, rewritten[prompt.name], int(id.partition(".")[0])),
+                objection=partial(self._merging_fault, prompt, incumbent),
+            )
+            for prompt in self._frame.group.prompts
+            if prompt.name in rewritten
+        ]
+        replies = around.policies.merge(wanted, around.ask) if wanted else []
+        growth = sum(
+            len(texts[prompt.name]) - len(incumbent.text(prompt))
+            for prompt in self._frame.group.prompts
+            if prompt.name in written and prompt.name not in rewritten
+        )
+        direction = f"Do what {', '.join(part.id for part in parts)} do."
+        return self._frame.checked(
+            Candidate(id, tuple(written), direction, growth=growth, kind=Kind.MERGE),
+            replace(incumbent, overlay=texts),
+            {each.prompt.name: reply for each, reply in zip(wanted, replies, strict=True)},
+        )
+
+    def _fault(self, prompt: Prompt, incumbent: EvaluatedCandidate, text: str) -> str | None:
+        """Why a text of the optimizer for `prompt` would be refused, so that it may be mended."""
+        return self._frame.checks.fault(prompt, restored(text, incumbent.text(prompt)))
+
+    def _merging_fault(
+        self, prompt: Prompt, incumbent: EvaluatedCandidate, place: int, text: str
+    ) -> str | None:
+        """:param place: of the text among the replies; a merger has one."""
+        return self._fault(prompt, incumbent, text)
+
+    def cured(self, id: str, attempt: Candidate, incumbent: EvaluatedCandidate) -> Candidate | None:
+        """`attempt` without the passage that breaks what passed; None unless a single one is to blame."""
+        broken = attempt.compared[Split.TRAIN].broken
+        return self._without_culprit(id, attempt, broken, before=incumbent.overlay)
+
+    def recovered(self, id: str, incumbent: EvaluatedCandidate, failing: Sequence[str]) -> Candidate | None:
+        """The incumbent without the passage to blame for cases that fail; None unless it is a single one."""
+        whole = Candidate(incumbent.id, (), "", overlay=dict(incumbent.overlay))
+        return self._without_culprit(id, whole, failing, before={})
+
+    def _without_culprit(
+        self, id: str, whole: Candidate, failing: Sequence[str], *, before: Overlay
+    ) -> Candidate | None:
+        """:param before: texts whose passages are not to blame."""
+        around, prompts = self._frame.around, self._frame.group.prompts
+        run, fault = around.evaluator.evaluate, self._frame.checks.fault
+        found = culprit(prompts, before, whole.overlay, failing, run, fault)
+        passage = found.passage if found else None
+        around.record("ablation", candidate=whole.id, failing=failing, passage=passage)
+        if found is None:
+            return None
+        return self._frame.checked(
+            Candidate(
+                id,
+                whole.prompts or (found.prompt,),
+                f"Do what {whole.id} does, without the passage that makes cases fail.",
+                growth=whole.growth,
+                kind=Kind.CUT,
+            ),
+            EvaluatedCandidate(whole.id, whole.overlay, {}),
+            {found.prompt: Reply(found.prose, whole.reason)},
+        )

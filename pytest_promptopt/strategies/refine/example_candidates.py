@@ -1,0 +1,121 @@
+"""Few-shot examples as candidates: training cases in the text itself, drawn and tried without a request."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+
+from pytest_promptopt.optimizer.base_search import BaseSearch
+from pytest_promptopt.optimizer.candidates import Candidate, EvaluatedCandidate
+from pytest_promptopt.optimizer.example_sets import (
+    CaseExample,
+    draws,
+    length_of,
+    shown_by,
+    sizes_up_to,
+    usable,
+)
+from pytest_promptopt.optimizer.proposal.replies import Reply
+from pytest_promptopt.optimizer.protocols import Prompt
+from pytest_promptopt.optimizer.verdict_model import Kind
+from pytest_promptopt.prompts.examples import Example, examples_in, with_examples, without_examples
+from pytest_promptopt.records import CaseResult, Split
+from pytest_promptopt.strategies.refine.economy import Payoff
+
+#: The size of the first sets: what most models learn a form and a few labels from.
+FIRST_SIZE = 8
+
+
+class ExampleCandidates:
+    """Draws sets of examples for the prompts of a group; it remembers which were tried and what they won."""
+
+    def __init__(self, frame: BaseSearch) -> None:
+        self._frame = frame
+        self._tried: set[tuple[str, str]] = set()
+        #: What sets of each size have won.
+        self.won: dict[int, Payoff] = defaultdict(Payoff)
+
+    def drawn(self, number: int, position: int, incumbent: EvaluatedCandidate, count: int) -> list[Candidate]:
+        """Up to `count` candidates that show training cases in the texts of `incumbent`.
+
+        :param number: of the iteration; `position` of the first of them in it.
+        """
+        attempts: list[Candidate] = []
+        if not count:
+            return attempts
+        for prompt, text, size in self._sets(number, incumbent):
+            if len(attempts) == count:
+                break
+            if (prompt.name, text) in self._tried:
+                continue
+            self._tried.add((prompt.name, text))
+            direction = f"Show {size} training cases as examples." if size else "Leave the examples out."
+            attempt = Candidate(
+                f"{number}.{position + len(attempts)}", (prompt.name,), direction, kind=Kind.EXAMPLES
+            )
+            attempts.append(self._frame.checked(attempt, incumbent, {prompt.name: Reply(text, "")}))
+        return attempts
+
+    def note(self, attempt: Candidate, won: float) -> None:
+        """A set of examples won this share of what there was to win."""
+        self.won[sum(len(examples_in(attempt.overlay[name])) for name in attempt.prompts)].note(won)
+
+    def _sets(self, number: int, incumbent: EvaluatedCandidate) -> Iterator[tuple[Prompt, str, int]]:
+        """All that may be tried, what promises most first: prompt, text, number of examples.
+
+        All prompts of a pipeline together show half of the training cases at most.
+        """
+        most, prompts = self._frame.around.settings.examples, self._frame.group.prompts
+        results = self._newest(incumbent)
+        half = sum(result.rate is not None for result in results) // 2
+        for prompt in prompts if most else ():
+            text = incumbent.text(prompt)
+            body = without_examples(text)
+            pool = self._pool(prompt, results)
+            others = [other for other in prompts if other is not prompt]
+            shown = shown_by(others, incumbent.overlay, results, self._frame.around.policies.redact)
+            sets = draws(
+                pool,
+                seed=f"{self._frame.around.settings.seed}/{number}",
+                sizes=sizes_up_to(most),
+                length=partial(_length, _around(body, pool)),
+            )
+            for examples in sorted(sets, key=lambda each: self._promise(len(each))):
+                if len(shown.union(example.case for example in examples)) <= half:
+                    yield prompt, with_examples(text, examples), len(examples)
+            if body != text:
+                yield prompt, body, 0
+
+    def _promise(self, size: int) -> tuple[float, int]:
+        """Sorts the size first that won most, untried ones by how near they are to the first."""
+        return -self.won[size].expected, abs(size - FIRST_SIZE)
+
+    def _newest(self, incumbent: EvaluatedCandidate) -> Sequence[CaseResult]:
+        """What came last for each training case."""
+        newest: Mapping[str, CaseResult] = {
+            result.case.id: result
+            for version in (self._frame.original, incumbent)
+            for result in version.evidence(Split.TRAIN)
+        }
+        return tuple(newest.values())
+
+    def _pool(self, prompt: Prompt, results: Sequence[CaseResult]) -> Sequence[CaseExample]:
+        return usable(
+            results,
+            prompt.name,
+            besides=self._frame.original.evidence(Split.VALIDATION),
+            redact=self._frame.around.policies.redact,
+        )
+
+
+def _around(body: str, pool: Sequence[CaseExample]) -> int:
+    """How many characters stand around each example's own texts, measured by one of them."""
+    if not pool:
+        return 0
+    return max(0, len(with_examples(body, pool[:1])) - len(body) - length_of(pool[0]))
+
+
+def _length(around: int, example: Example) -> int:
+    """About how many characters a text grows by with an example."""
+    return around + length_of(example)

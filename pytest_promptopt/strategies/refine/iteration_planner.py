@@ -1,0 +1,123 @@
+"""What the next step of a search promises: how many candidates are worth their calls, and when none is."""
+
+from __future__ import annotations
+
+import math
+
+from pytest_promptopt.optimizer.base_search import BaseSearch
+from pytest_promptopt.optimizer.halting import HaltReason, Phase, Stop
+from pytest_promptopt.optimizer.proposal.case_batches import ENOUGH_CASES
+from pytest_promptopt.optimizer.race import BATCH
+from pytest_promptopt.optimizer.rate_posterior import RatePosterior
+from pytest_promptopt.optimizer.verdict_model import Kind, VerdictModel
+from pytest_promptopt.records import Split
+from pytest_promptopt.strategies.refine.economy import SHARE, Economy, Payoff, Prospect, best_of
+from pytest_promptopt.strategies.refine.search_budget import RUN_SHARE, SearchBudget
+
+#: A first set of examples is tried at once where its first batch takes at most one in so many calls left.
+FIRST_SET = 40
+
+
+class IterationPlanner:
+    """Learns from the iterations of one search what the next one is worth."""
+
+    def __init__(self, frame: BaseSearch, learning: VerdictModel, reserves: SearchBudget) -> None:
+        self._frame = frame
+        self._learning = learning
+        self._reserves = reserves
+        self._ways = {Kind.REWRITE: Payoff(), Kind.EXAMPLES: Payoff()}
+        self._economy = Economy(floor=0.0, cost=1.0)
+
+    def begin(self, cases: int) -> None:
+        """So many training cases decide."""
+        settings = self._frame.around.settings
+        first = settings.candidates + 1 + RUN_SHARE * cases * self._reserves.calls_per_case
+        self._economy = Economy(floor=settings.least_gain / 100 * cases / 100, cost=first)
+
+    def tried(self, kind: Kind, won: float) -> None:
+        """A candidate won this share of what there was to win."""
+        if kind in self._ways:
+            self._ways[kind].note(won)
+
+    def iterated(self, before: float, phase: Phase, calls: int, least: float) -> None:
+        """An iteration is over, before which so many cases failed.
+
+        :param calls: that it took; `least` were foreseen.
+        """
+        won = (before - self.open(phase)) / before if before else 0.0
+        self._economy.note(won, calls, least)
+
+    def open(self, phase: Phase) -> float:
+        """How many cases of this phase the incumbent is expected to fail."""
+        if phase is Phase.TRAINING:
+            assert self._frame.best.outlook is not None
+            return self._frame.best.outlook.failing
+        results = [r.rate for r in self._frame.best.evidence(Split.VALIDATION) if r.rate is not None]
+        return len(results) - math.fsum(results)
+
+    def unpaid(self, phase: Phase) -> Stop | None:
+        """Why no further iteration is made that the ceiling, or what it would win, does not pay for."""
+        economy, free = self._economy, self._frame.around.purse.free()
+        least = 1 + self._reserves.calls_for(min(ENOUGH_CASES, len(self._frame.group.ids(Split.TRAIN))))
+        if free is not None and free < least:
+            return Stop(
+                HaltReason.BUDGET,
+                f"{free} calls are left for the search, and the next iteration takes {least} at least"
+                + f"; {self._frame.around.purse.aside} are kept for judging the result"
+                * bool(self._frame.around.purse.aside),
+            )
+        failing = self.open(phase)
+        if self._frame.iterations and not economy.pays(failing):
+            least_gain = self._frame.around.settings.least_gain
+            points = 100 * economy.gain(failing) / max(1, self._frame.best.foresight.cases)
+            return Stop(
+                HaltReason.RETURNS,
+                f"the next iteration is expected to win {points:.1f} points for "
+                f"{economy.expected_cost:.0f} calls, less than {least_gain:g} for 100",
+            )
+        return None
+
+    def price(self) -> float:
+        """What a call would win elsewhere, in cases."""
+        return self._economy.price(self.prospects(), self._frame.around.purse.free())
+
+    def short(self) -> bool:
+        """Whether calls are so few that they go first where they win most."""
+        return self.price() > 2 * self._economy.floor
+
+    def prospects(self) -> list[Prospect]:
+        """What asking for 1, 2, ... candidates promises: cases won, and calls.
+
+        A first batch tells the candidates apart as far as is known of new texts; the best is kept if it is
+        better than the incumbent.
+        """
+        assert self._frame.best.outlook is not None
+        new = RatePosterior(self._frame.best.outlook.cases, self._learning, base=self._frame.best.outlook)
+        mean = new.lead(self._frame.best.outlook).mean
+        apart = math.sqrt(new.foreseeable(self._frame.run_order()[:BATCH]))
+        look, each = ENOUGH_CASES * self._reserves.calls_per_case, 1 + BATCH * self._reserves.calls_per_case
+        return [
+            Prospect(best_of(count, mean, apart), look + count * each)
+            for count in range(1, self._frame.around.settings.candidates + 1)
+        ]
+
+    def worth_asking(self) -> int:
+        """How many candidates to ask for: where their gain less the price of their calls is highest."""
+        if not self._frame.around.settings.writing:
+            return 0
+        price, prospects = self.price(), self.prospects()
+        worth = [prospect.gain - price * prospect.calls for prospect in prospects]
+        return worth.index(max(worth)) + 1
+
+    def worth_drawing(self, most: int) -> int:
+        """How many sets of examples to try beside: as many as they have paid.
+
+        Where calls are few they wait until rewriting has paid little.
+        """
+        examples, rewrites = self._ways[Kind.EXAMPLES], self._ways[Kind.REWRITE]
+        if not examples.tries:
+            free, first = self._frame.around.purse.free(), BATCH * self._reserves.calls_per_case
+            paid_little = rewrites.expected < SHARE / 2 or not self._frame.around.settings.writing
+            return int(paid_little or free is None or FIRST_SET * first <= free)
+        paid, other = examples.expected**2, rewrites.expected**2 * self._frame.around.settings.writing
+        return round(most * paid / (paid + other))

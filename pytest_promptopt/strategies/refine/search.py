@@ -1,0 +1,410 @@
+"""The strategy `refine`: one group of prompts, from the first evaluation to the best text found."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+
+from pytest_promptopt.optimizer.acceptance import compare, holds, rank
+from pytest_promptopt.optimizer.base_search import SEARCHED, BaseSearch
+from pytest_promptopt.optimizer.candidate_checks import Passages, inputs
+from pytest_promptopt.optimizer.candidates import (
+    ACCEPTED,
+    MERGED,
+    REJECTED,
+    Candidate,
+    EvaluatedCandidate,
+    undecided_candidates,
+)
+from pytest_promptopt.optimizer.context import RunContext
+from pytest_promptopt.optimizer.halting import DECIDING, HaltReason, Phase, Stop
+from pytest_promptopt.optimizer.label_rates import balanced_accuracy
+from pytest_promptopt.optimizer.prompt_groups import PromptGroup
+from pytest_promptopt.optimizer.proposal.briefs import Briefing
+from pytest_promptopt.optimizer.proposal.case_batches import ENOUGH_CASES
+from pytest_promptopt.optimizer.protocols import StopRun
+from pytest_promptopt.optimizer.rate_posterior import posterior_of
+from pytest_promptopt.optimizer.verdict_model import RATES, Kind, VerdictModel
+from pytest_promptopt.records import Split, pass_rate
+from pytest_promptopt.statistics import wilson
+from pytest_promptopt.strategies.refine.candidate_source import CandidateSource
+from pytest_promptopt.strategies.refine.example_candidates import ExampleCandidates
+from pytest_promptopt.strategies.refine.iteration_planner import IterationPlanner
+from pytest_promptopt.strategies.refine.search_budget import SearchBudget
+from pytest_promptopt.strategies.refine.selection import CandidateSelection
+
+#: Of more training cases than this the search begins with a sample: a large suite need not cost more.
+LARGE = 200
+SCREEN = 100
+
+#: To find failing cases the incumbent is run where it passes less likely than this.
+LIKELY = 0.75
+
+
+class RefineSearch(BaseSearch):
+    """Refines one group of prompts: training phase, then validation phase. `best` is the incumbent."""
+
+    def __init__(self, group: PromptGroup, around: RunContext) -> None:
+        super().__init__(group, around)
+        self._accepted: list[EvaluatedCandidate] = []
+        self._briefing = Briefing(group, around.settings, around.policies)
+        self._workshop = CandidateSource(self, self._briefing)
+        self._demonstrating = ExampleCandidates(self)
+        self._learning = VerdictModel(around.told.get(group.key))
+        self._reserves = SearchBudget(self)
+        self._prospecting = IterationPlanner(self, self._learning, self._reserves)
+        self._judging = CandidateSelection(
+            self, self._learning, self._reserves, self._prospecting, self._workshop, self._demonstrating
+        )
+        self._examined: set[tuple[str, ...]] = set()
+        training = list(group.ids(Split.TRAIN))
+        self._waiting: list[str] = []
+        if len(training) > LARGE:
+            random.Random(f"{around.settings.seed}-screen").shuffle(training)
+            self._waiting = training[SCREEN:]
+
+    # ------------------------------------------------------------------------------------------------- phases
+
+    def search(self) -> Stop:
+        """Training, then validation; the stop is that of the last phase with an iteration."""
+        stop = self._iterate_until_halted(Phase.TRAINING)
+        while self._waiting and stop.halt in (HaltReason.TARGET, HaltReason.PLATEAU) and self._widen():
+            stop = self._iterate_until_halted(Phase.TRAINING)
+        self._note_screen()
+        # Under a ceiling that is reached nothing more is chosen: so what the text answers to the validation
+        # cases, at the end, serves for its confirmation.
+        if stop.halt == HaltReason.BUDGET or pass_rate(self.original.results[Split.VALIDATION]) is None:
+            return stop
+        self.enter(Phase.VALIDATION)
+        self._validate()
+        made = len(self.iterations)
+        later = self._iterate_until_halted(Phase.VALIDATION)
+        return later if len(self.iterations) > made else stop
+
+    def conclude(self) -> None:
+        """Journal what was learned. Where no case may get worse, make sure of the training cases."""
+        self.around.record("learned", prompts=self.names, rates=RATES, taught=self._learning.taught())
+        self.around.purse.keep(self.group.key, 0)
+        if not self.around.settings.no_regressions:
+            return
+        with suppress(StopRun):
+            self._run_incumbent(self.best.owed)
+        if self.best.owed:
+            self.notes.append(f"candidate {self.best.id} was not run on {len(self.best.owed)} training cases")
+        whole = [each for each in self._accepted if not each.owed and not self.regressions(each)]
+        self.best = (whole or [self.original])[-1]
+
+    def begin(self) -> Stop | None:
+        needless = super().begin()
+        results = self.original.evidence(*SEARCHED)
+        shown = self.shown(self.original)
+        rates = {
+            result.case.id: result.rate
+            for result in self.original.results[Split.TRAIN]
+            if result.rate is not None and result.case.id not in shown
+        }
+        self.original = self.best = replace(self.original, outlook=posterior_of(rates, self._learning))
+        if needless is None and not rates:
+            return Stop(
+                HaltReason.NO_EVIDENCE, "every training case with a result stands in the prompt as an example"
+            )
+        answers = sum(len(outcome.calls) for result in results for outcome in result.outcomes)
+        # Counted in answers, known or paid for, so that a run that is gone on with decides the same.
+        self._reserves.begin(max(1.0, answers / max(1, len(results))))
+        self._prospecting.begin(len(rates))
+        return needless
+
+    def searched(self) -> Sequence[str]:
+        waiting = set(self._waiting)
+        return [case for case in super().searched() if case not in waiting]
+
+    def _widen(self) -> bool:
+        """Take as many training cases again into the search; whether they show more to mend."""
+        count = len(self.original.results[Split.TRAIN])
+        block, self._waiting = self._waiting[:count], self._waiting[count:]
+        versions = [self.original] if self.best is self.original else [self.original, self.best]
+        measured = self.evaluate([version.overlay for version in versions], block)
+        for version, results in zip(versions, measured, strict=True):
+            self.around.record_results(version.id, results)
+        rates = {result.case.id: result.rate for result in measured[0] if result.rate is not None}
+        wider: list[EvaluatedCandidate] = []
+        for version, results in zip(versions, measured, strict=True):  # the original first: it is the base
+            assert version.outlook is not None
+            shown = self.shown(version) if wider else ()
+            version.outlook.widen(case for case in rates if case not in shown)
+            wider.append(version.ran(results))
+            self.original = wider[0]
+        self.best = wider[-1]
+        self._rates = []  # those so far are of fewer cases
+        self.checks.training = Passages(inputs(self.original.results[Split.TRAIN]))
+        return any(result.failing is not None for result in measured[-1])
+
+    def _note_screen(self) -> None:
+        """Say how much the cases searched tell of all."""
+        if not self._waiting:
+            return
+        cases = self.best.foresight.cases
+        low, high = wilson(self.best.rate, self.best.foresight.run)
+        self.notes.append(
+            f"searched with {cases} of {cases + len(self._waiting)} training cases, drawn at "
+            f"random: the pass rate on all of them is between {low:.0%} and {high:.0%} (95 % interval)"
+        )
+
+    def _iterate_until_halted(self, phase: Phase) -> Stop:
+        """Iterate until a rule says stop, also of what the incumbent owed; a plateau allows one escape."""
+        escaped = False
+        while True:
+            self._give_way()
+            self._reserves.set_aside()
+            unpaid = self._prospecting.unpaid(phase)
+            stop = self.halted(phase, self.best) or unpaid
+            out_of_calls = unpaid is not None and unpaid.halt == HaltReason.BUDGET
+            escape = stop is not None and stop.halt == HaltReason.PLATEAU and not escaped and not out_of_calls
+            if (
+                stop
+                and stop.halt == HaltReason.TARGET
+                and self.best.owed
+                and self._reserves.fits(len(self.best.owed))
+            ):
+                self._run_incumbent(self.best.owed)
+                continue
+            if stop and not escape:
+                return stop
+            self._judging.escaping, escaped = escape, escaped or escape
+            runs, count = self.screen.runs, self._prospecting.worth_asking()
+            least = self._prospecting.prospects()[max(0, count - 1)].calls
+            if phase is Phase.TRAINING:
+                self._look_for_failures(count)
+                # That may show that there are none: no request for nothing.
+                if not (self._failing() or self.best.owed) and (stop := self.halted(phase, self.best)):
+                    return stop
+            incumbent, failing = self.best.id, self._prospecting.open(phase)
+            attempts = self._iterate(phase, count)
+            if self.best.id == incumbent and phase is Phase.TRAINING:
+                self._recover()
+            asked = sum(attempt.kind in (Kind.REWRITE, Kind.MERGE) for attempt in attempts)
+            calls = asked + self._reserves.calls_for(self.screen.runs - runs)
+            self._prospecting.iterated(failing, phase, calls, least)
+
+    def _give_way(self) -> None:
+        """An incumbent that cannot be rendered for a further case gives way to the one before it."""
+        if self.screen.refusal(self.best.overlay):
+            self._accepted = [each for each in self._accepted if not self.screen.refusal(each.overlay)]
+            self.best = (self._accepted or [self.original])[-1]
+
+    # ------------------------------------------------------------------------------------------------- calls
+
+    # ---------------------------------------------------------------------------------------------- iteration
+
+    def _iterate(self, phase: Phase, count: int) -> list[Candidate]:
+        """Ask for candidates, run them, merge what fixes different cases, keep the best if it is better."""
+        number = len(self.iterations) + 1
+        hurried = self._hurried()
+        attempts = self._workshop.proposed(
+            number, phase, self.best, most=count, escape=self._judging.escaping, hurried=hurried
+        )
+        if hurried:
+            self._join(attempts)
+        drawn = self._prospecting.worth_drawing(max(count, 2))
+        attempts += self._demonstrating.drawn(number, len(attempts) + 1, self.best, drawn)
+        self._decide(attempts, phase)
+        return attempts
+
+    def _decide(self, attempts: list[Candidate], phase: Phase) -> None:
+        """Judge candidates and end the iteration; raises `StopRun` after that, if one cut it off."""
+        cut_off: StopRun | None = None
+        try:
+            self._judging.judge(undecided_candidates(attempts), attempts, phase)
+            if phase is Phase.VALIDATION:
+                self._measure_validation(attempts)
+        except StopRun as stopped:
+            cut_off = stopped
+        self._keep_best(attempts, phase)
+        self._briefing.learn(len(self.iterations) + 1, attempts)
+        self.finished(phase, attempts, self.best)
+        if cut_off:
+            raise cut_off
+
+    def _join(self, attempts: list[Candidate]) -> None:
+        """Put the first texts for different prompts together: alone one may show nothing; calls are few."""
+        first = {attempt.prompts[0]: attempt for attempt in reversed(undecided_candidates(attempts))}
+        parts = sorted(first.values(), key=attempts.index)
+        joined = self._workshop.merged(self.next_id(attempts), parts, self.best)
+        if joined is None:
+            return
+        attempts.append(joined)
+        for part in parts if not joined.verdict else ():
+            part.decide(MERGED, f"it is part of candidate {joined.id}")
+
+    def _hurried(self) -> bool:
+        """Whether the ceiling leaves too little for every prompt of a pipeline to have its turn."""
+        turns = len(self.group.prompts)
+        return turns > 1 and not self._reserves.fits(turns * self.best.foresight.cases)
+
+    def _look_for_failures(self, requests: int) -> None:
+        """Run the incumbent where it probably fails, until there is enough for so many requests."""
+        outlook = self.best.outlook
+        assert outlook is not None
+        wanted = ENOUGH_CASES * requests
+        while (missing := wanted - len(self._failing())) > 0:
+            order = sorted(outlook.unrun, key=outlook.chance)
+            likely = [case for case in order if outlook.chance(case) < LIKELY] or order[:missing] * (
+                not self._failing()
+            )
+            wanted_now = missing if self._reserves.fits(missing) or self._failing() else ENOUGH_CASES
+            if not likely or not self._run_incumbent(likely[:wanted_now]):
+                return
+
+    def _run_incumbent(self, cases: Sequence[str]) -> bool:
+        """Run the incumbent on further training cases, if there are any and calls for them."""
+        if not cases or not self._reserves.fits(len(cases)):
+            return False
+        paid = self.around.paid()
+        (results,) = self.evaluate([self.best.overlay], cases)
+        self.around.record_results(self.best.id, results)
+        before = self.best
+        self.best = before.ran(results)
+        if not self.best.owed:
+            self.made_up(results, self.best, paid)
+        self._accepted = [self.best if each is before else each for each in self._accepted]
+        self._reserves.set_aside()
+        return True
+
+    def _failing(self) -> list[str]:
+        """The training cases that the incumbent was seen to fail, those that the original passes first."""
+        failing = [r.case.id for r in self.best.evidence(Split.TRAIN) if r.failing is not None]
+        passed = {r.case.id for r in self.original.evidence(Split.TRAIN) if r.failing is None}
+        return sorted(failing, key=lambda case: case not in passed)
+
+    def _recover(self) -> None:
+        """Take out of the incumbent the passage to blame for cases that it fails; once for the same cases."""
+        failing = self._failing()
+        examined = (self.best.id, *failing)
+        if self.best is self.original or len(failing) < 2 or examined in self._examined:
+            return
+        if not self._judging.worth_curing(len(failing)):
+            return
+        if len(self.iterations) >= self.around.settings.max_iterations:
+            return
+        self._examined.add(examined)
+        self.begun(Phase.TRAINING, self.best)
+        cured = self._workshop.recovered(self.next_id([]), self.best, failing)
+        if cured is None:
+            self._judging.curing.note(0.0)
+            return
+        before = self._prospecting.open(Phase.TRAINING)
+        self._decide([cured], Phase.TRAINING)
+        self._judging.curing.note((before - self._prospecting.open(Phase.TRAINING)) / max(1.0, before))
+
+    # ---------------------------------------------------------------------------------------------- judging
+
+    def _keep_best(self, attempts: Sequence[Candidate], phase: Phase) -> None:
+        """The best candidate that the acceptance rule takes is the new incumbent; the others are rejected."""
+        ran = [attempt for attempt in undecided_candidates(attempts) if attempt.results.get(Split.TRAIN)]
+        for attempt in ran:
+            self._judging.compare(attempt)
+            self._accept(attempt, phase)
+        ranked = sorted(
+            undecided_candidates(ran), key=lambda attempt: rank(attempt.compared[DECIDING[phase]])
+        )
+        for attempt in ranked[:1]:
+            attempt.verdict = ACCEPTED
+            self.best = attempt.kept()
+            self._accepted.append(self.best)
+        for attempt in ranked[1:]:
+            attempt.decide(REJECTED, f"candidate {self.best.id} goes before it; {attempt.why}")
+        for attempt in undecided_candidates(attempts):
+            attempt.decide(REJECTED, "no calls were left to run it")
+
+    def _accept(self, attempt: Candidate, phase: Phase) -> None:
+        """Reject a candidate that the acceptance rule does not take, or that loses what may not be lost."""
+        if lost := self.regressions(attempt):
+            attempt.decide(REJECTED, f"it fails {len(lost)} that the original passed: {', '.join(lost)}")
+            return
+        left = self.around.purse.left()
+        found = left is not None and self.best is not self.original
+        if found and (least := self._reserves.least_judging(attempt.kept())) > (left or 0):
+            attempt.decide(REJECTED, f"judging it takes {least} calls at least, and {left} are left")
+            return
+        training = attempt.compared[Split.TRAIN]
+        if (
+            phase is Phase.TRAINING
+            and not self._judging.escaping
+            and (failing := self._judging.unfixed(attempt))
+        ):
+            attempt.decide(REJECTED, f"it fixes none of the {failing} failing training cases it was run on")
+            return
+        if phase is Phase.VALIDATION:
+            if Split.VALIDATION not in attempt.compared:
+                attempt.decide(REJECTED, f"it breaks what was learned in training: {training}")
+                return
+            training = attempt.compared[Split.VALIDATION]
+        verdict = self.around.policies.accept(training)
+        attempt.why = verdict.why
+        if not verdict.accepted:
+            attempt.decide(REJECTED, verdict.why)
+
+    # --------------------------------------------------------------------------------------------- validation
+
+    def _validate(self) -> None:
+        """Score the incumbent on validation; where it only learned the training cases, go back."""
+        if self.best is self.original:
+            return
+        self.best = trained = self._validated([self.best])[0]
+        refused = self.screen.refusal(trained.overlay)
+        before, after = (each.results[Split.VALIDATION] for each in (self.original, trained))
+        comparison = compare(before, after, split=Split.VALIDATION)
+        if holds(comparison) and not self.regressions(trained) and not refused:
+            return
+        validated = [each for each in self._validated(self._accepted) if not self.regressions(each)]
+        others = [each for each in validated if not self.screen.refusal(each.overlay)]
+        self.best = self.best_of([self.original, *others])
+        kept = "the original" if self.best is self.original else f"candidate {self.best.id}"
+        what = refused or f"fell on validation ({comparison})"
+        self.notes.append(
+            f"candidate {trained.id} was best in training but {what}; {kept} is best on both together"
+        )
+        self.around.record("overfitted", candidate=trained.id, kept=self.best.id, why=str(comparison))
+
+    def _validated(self, versions: Sequence[EvaluatedCandidate]) -> list[EvaluatedCandidate]:
+        overlays = [version.overlay for version in versions]
+        measured = self.evaluate(overlays, self.group.ids(Split.VALIDATION))
+        for version, results in zip(versions, measured, strict=True):
+            self.around.record_results(version.id, results)
+        scored = [
+            replace(version, results={**version.results, Split.VALIDATION: results})
+            for version, results in zip(versions, measured, strict=True)
+        ]
+        by_id = {version.id: version for version in scored}
+        self._accepted = [by_id.get(version.id, version) for version in self._accepted]
+        return scored
+
+    def _measure_validation(self, attempts: Sequence[Candidate]) -> None:
+        """Run those on validation that keep what was learned in training."""
+        tried = [
+            attempt
+            for attempt in undecided_candidates(attempts)
+            if (ran := attempt.results.get(Split.TRAIN))
+            and holds(compare(self.best.evidence(Split.TRAIN), ran))
+        ]
+        if not self._reserves.fits(len(tried) * len(self.group.ids(Split.VALIDATION))):
+            for attempt in tried:
+                attempt.decide(REJECTED, "no calls were left to run it on the validation cases")
+            return
+        measured = self.evaluate([attempt.overlay for attempt in tried], self.group.ids(Split.VALIDATION))
+        before = self.best.results[Split.VALIDATION]
+        self.refuse(tried)
+        for attempt, results in zip(tried, measured, strict=True):
+            if attempt.verdict:
+                continue
+            attempt.results[Split.VALIDATION] = results
+            attempt.compared[Split.VALIDATION] = compare(
+                before,
+                results,
+                split=Split.VALIDATION,
+                growth=attempt.growth,
+                balanced=balanced_accuracy(results),
+            )
+            self.around.record_results(attempt.id, results)

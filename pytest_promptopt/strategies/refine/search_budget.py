@@ -1,0 +1,81 @@
+"""What one search may spend under a ceiling, and what of it is kept for judging the best text."""
+
+from __future__ import annotations
+
+import math
+
+from pytest_promptopt.optimizer.base_search import BaseSearch
+from pytest_promptopt.optimizer.candidates import EvaluatedCandidate
+from pytest_promptopt.optimizer.confirmation_power import foreseen_calls, least_pairs
+from pytest_promptopt.records import Split
+
+#: The share of a case's calls that a text is expected to be run on when it becomes the best.
+RUN_SHARE = 0.6
+
+#: At most one in so many calls is kept for confirming, however small the gain is so far.
+MOST_SHARE = 3
+
+
+class SearchBudget:
+    """The calls of one search: what runs take, what is free for them, what is kept.
+
+    :ivar calls_per_case: calls that one run of a case takes.
+    """
+
+    def __init__(self, frame: BaseSearch) -> None:
+        self._frame = frame
+        self.calls_per_case = 1.0
+        # Of the calls for fresh answers: kept before anything is known, and at most.
+        self._least = self._most = 0
+
+    def begin(self, calls_per_case: float) -> None:
+        """The original was measured; what is kept for its search by now is for fresh answers."""
+        self.calls_per_case = calls_per_case
+        purse = self._frame.around.purse
+        self._least = purse.kept(self._frame.group.key)
+        own = (purse.free() or 0) + self._least
+        self._most = max(self._least, own // MOST_SHARE)
+        self.set_aside()
+
+    def calls_for(self, runs: float) -> int:
+        return math.ceil(runs * self.calls_per_case)
+
+    def fits(self, runs: int, *, requests: int = 0) -> bool:
+        """Whether the ceiling leaves calls to run so many cases, and for these requests to the optimizer."""
+        return self._frame.around.purse.affords(requests + self.calls_for(runs))
+
+    def set_aside(self) -> None:
+        """Keep what judging the best text takes."""
+        if self._frame.around.purse.left() is not None:
+            self._frame.around.purse.keep(self._frame.group.key, self.judging(self._frame.best))
+
+    def judging(self, version: EvaluatedCandidate) -> int:
+        """Calls that judging a text takes: where it was not run, and fresh answers."""
+        further = len(self._frame.group.ids(Split.VALIDATION))
+        training = version.foresight.cases
+        if version is self._frame.original:
+            spared, calls = (1 - RUN_SHARE) * training + further, self._least
+        else:
+            spared = len(version.spared(self._frame.group))
+            share = (training + further) / max(1, training)
+            fixed, broken = (share * count for count in self._gained(version))
+            each, alpha = self.calls_per_case, self._frame.around.settings.alpha
+            calls = foreseen_calls(training + further, fixed, broken, alpha, each=each, spared=spared)
+            calls = min(calls or self._least, self._most)
+        return self.calls_for(spared) + calls
+
+    def least_judging(self, version: EvaluatedCandidate) -> int:
+        """Calls without which a text cannot be judged at all, however good it is."""
+        fresh = 2 * least_pairs(self._frame.around.settings.alpha)
+        return self.calls_for(len(version.spared(self._frame.group)) + fresh)
+
+    def _gained(self, version: EvaluatedCandidate) -> tuple[float, float]:
+        """How many training cases a text is expected to fix and to break of the original's."""
+        if version is self._frame.original or version.outlook is None or self._frame.original.outlook is None:
+            return 0.0, 0.0
+        pairs = [
+            (self._frame.original.outlook.chance(case), version.outlook.chance(case))
+            for case in version.outlook.cases
+        ]
+        fixed = math.fsum(max(0.0, after - before) for before, after in pairs)
+        return fixed, math.fsum(max(0.0, before - after) for before, after in pairs)

@@ -1,0 +1,261 @@
+"""Which of the candidates is ahead: raced, looked at closely, merged, and cured of what does harm."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from pytest_promptopt.optimizer.acceptance import EPSILON, foreseen, rank
+from pytest_promptopt.optimizer.base_search import BaseSearch
+from pytest_promptopt.optimizer.candidates import Candidate, undecided_candidates
+from pytest_promptopt.optimizer.halting import Phase
+from pytest_promptopt.optimizer.proposal.case_batches import ENOUGH_CASES
+from pytest_promptopt.optimizer.protocols import Trial
+from pytest_promptopt.optimizer.race import Move, Race, Runner, telling_order
+from pytest_promptopt.optimizer.rate_posterior import RatePosterior
+from pytest_promptopt.optimizer.verdict_model import Kind, VerdictModel
+from pytest_promptopt.prompts.examples import without_examples
+from pytest_promptopt.records import Split
+from pytest_promptopt.strategies.refine.candidate_source import CandidateSource
+from pytest_promptopt.strategies.refine.economy import Payoff
+from pytest_promptopt.strategies.refine.example_candidates import ExampleCandidates
+from pytest_promptopt.strategies.refine.iteration_planner import IterationPlanner
+from pytest_promptopt.strategies.refine.search_budget import SearchBudget
+
+#: A candidate is run on so many cases before it becomes the incumbent.
+LOOK = 24
+
+#: Cases that a search for a passage to blame is expected to run.
+BLAMING = 20
+
+#: Of the cases that another candidate fixes beyond the best one, this share is expected of a merged text.
+MERGED_SHARE = 0.5
+#: Of the cases that a candidate breaks, this share is expected of a text without the passage to blame.
+CURED_SHARE = 0.25
+
+
+class CandidateSelection:
+    """Runs the candidates of one search on training cases.
+
+    :ivar escaping: whether an iteration is to lead away from a plateau, where as good is good enough.
+    :ivar curing: what taking out passages has won.
+    """
+
+    def __init__(
+        self,
+        frame: BaseSearch,
+        learning: VerdictModel,
+        reserves: SearchBudget,
+        prospecting: IterationPlanner,
+        workshop: CandidateSource,
+        demonstrating: ExampleCandidates,
+    ) -> None:
+        self._frame = frame
+        self._learning = learning
+        self._reserves = reserves
+        self._prospecting = prospecting
+        self._workshop = workshop
+        self._demonstrating = demonstrating
+        self._merging = Payoff(MERGED_SHARE)
+        self.curing = Payoff(CURED_SHARE)
+        self.escaping = False
+
+    def judge(self, contenders: Sequence[Candidate], attempts: list[Candidate], phase: Phase) -> None:
+        """Run candidates; then what is made of the best of them, which must beat it: merged, or cured."""
+        base = self._frame.best.outlook
+        assert base is not None
+        for attempt in contenders:
+            attempt.outlook = attempt.outlook or self._outlook(base, attempt)
+        self._race(contenders, base, phase)
+        contenders = undecided_candidates(contenders)
+        self._note_ways(contenders, base)
+        leader = self._leader(contenders)
+        while leader is not None and self._looked_closer(leader, phase):
+            contenders = undecided_candidates(contenders)
+            leader = self._leader(contenders)
+        if leader is not None and (merged := self._merged(leader, contenders, attempts)):
+            leader = self._follow(merged, leader, attempts, phase, self._merging)
+        if leader is not None and (cured := self._cured(leader, attempts)):
+            self._follow(cured, leader, attempts, phase, self.curing)
+
+    def _note_ways(self, contenders: Sequence[Candidate], base: RatePosterior) -> None:
+        """Remember what each way of making candidates has won."""
+        for attempt in contenders:
+            if attempt.outlook is not None and attempt.outlook.known:
+                won = attempt.outlook.lead(base).mean / max(1.0, base.failing)
+                self._prospecting.tried(attempt.kind, won)
+                if attempt.kind is Kind.EXAMPLES:
+                    self._demonstrating.note(attempt, won)
+
+    def _looked_closer(self, attempt: Candidate, phase: Phase) -> bool:
+        """Run one that would be the next incumbent on more cases; whether it was.
+
+        So what is shown of it is near the truth, and what it breaks is seen while it can be mended. Where
+        calls are short they win more elsewhere.
+        """
+        outlook, purse, incumbent = attempt.outlook, self._frame.around.purse, self._frame.best.outlook
+        if attempt.verdict or outlook is None or phase is not Phase.TRAINING or self._prospecting.short():
+            return False
+        assert incumbent is not None
+        if outlook.lead(incumbent).mean <= 0 or self.unfixed(attempt):
+            return False
+        order = telling_order(outlook, self._frame.run_order(), incumbent)
+        cases = order[: max(0, LOOK - len(outlook.known))]
+        left = purse.left()
+        if not cases or (left is not None and left < self._reserves.least_judging(attempt.kept())):
+            return False
+        purse.keep(self._frame.group.key, 0)  # what it is run on now it does not owe at the end
+        try:
+            (results,) = self._frame.evaluate([attempt.overlay], cases)
+        finally:
+            self._reserves.set_aside()
+        self._frame.around.record_results(attempt.id, results)
+        attempt.ran(results)
+        self._frame.refuse([attempt])
+        if not attempt.verdict:
+            outlook.settle()
+            self.compare(attempt)
+        return True
+
+    def _follow(
+        self, made: Candidate, leader: Candidate, attempts: list[Candidate], phase: Phase, payoff: Payoff
+    ) -> Candidate:
+        """Race a text that was made of the leader against it; the one that is ahead."""
+        attempts.append(made)
+        if made.verdict:
+            payoff.note(0.0)
+            return leader
+        assert leader.outlook is not None
+        outlook = made.outlook = self._outlook(leader.outlook, made)
+        self._race([made], leader.outlook, phase)
+        if outlook.lead(leader.outlook).mean > 0:
+            self._looked_closer(made, phase)
+        if made.verdict:
+            payoff.note(0.0)
+            return leader
+        lead = outlook.lead(leader.outlook)
+        payoff.note(lead.mean / max(1.0, leader.outlook.failing))
+        return made if lead.mean > 0 else leader
+
+    def _merged(
+        self, leader: Candidate, contenders: Sequence[Candidate], attempts: Sequence[Candidate]
+    ) -> Candidate | None:
+        """One candidate that does what the leader and others do, where that promises more than it costs."""
+        assert leader.outlook is not None
+        fixed = set(leader.compared[Split.TRAIN].fixed)
+        failed = {case for case, rate in leader.outlook.known.items() if rate < 1 - EPSILON}
+        parts, more = [leader], set[str]()
+        for other in sorted(contenders, key=lambda one: rank(one.compared[Split.TRAIN])):
+            beyond = set(other.compared[Split.TRAIN].fixed) - fixed - more
+            # What the leader was not run on may be fixed by it as well.
+            beyond = {case for case in beyond if case in failed}
+            if beyond and other.results.get(Split.TRAIN) and _differ(leader, other):
+                parts.append(other)
+                more |= beyond
+        if not more or not self._reserves.fits(ENOUGH_CASES, requests=1):
+            return None
+        # Among the failing cases that both were run on, the others fix this share; so they may of all.
+        promised = len(more) / max(1, len(failed)) * leader.outlook.failing
+        cost = 1 + 2 * ENOUGH_CASES * self._reserves.calls_per_case
+        if self._merging.expected * promised < self._prospecting.price() * cost:
+            return None
+        return self._workshop.merged(self._frame.next_id(attempts), parts, self._frame.best)
+
+    def _cured(self, leader: Candidate, attempts: Sequence[Candidate]) -> Candidate | None:
+        """The leader without the passage to blame for what it breaks; None where that is not worth calls."""
+        broken = leader.compared[Split.TRAIN].broken
+        if len(broken) < 2 or not self.worth_curing(len(broken)):
+            return None
+        cured = self._workshop.cured(self._frame.next_id(attempts), leader, self._frame.best)
+        if cured is None:
+            self.curing.note(0.0)
+        return cured
+
+    def worth_curing(self, broken: int) -> bool:
+        """Whether a search for the passage to blame for so many failing cases promises more than it costs."""
+        price = self._prospecting.price() * BLAMING * self._reserves.calls_per_case
+        return self._reserves.fits(2 * BLAMING) and self.curing.expected * broken >= price
+
+    # ------------------------------------------------------------------------------------------------- runs
+
+    def _race(self, attempts: Sequence[Candidate], incumbent: RatePosterior, phase: Phase) -> None:
+        by_id = {attempt.id: attempt for attempt in attempts}
+        runners = [Runner(attempt.id, attempt.outlook) for attempt in attempts if attempt.outlook is not None]
+        race = Race(
+            runners,
+            incumbent,
+            self._frame.run_order(),
+            calls=self._reserves.calls_per_case,
+            sideways=self.escaping or phase is Phase.VALIDATION,
+        )
+        while moves := self._affordable(race.moves(self._prospecting.price())):
+            trials = [Trial(by_id[move.runner.id].overlay, move.cases) for move in moves]
+            measured = self._frame.around.evaluator.evaluate(trials)
+            for move, results in zip(moves, measured, strict=True):
+                by_id[move.runner.id].ran(results)
+                self._frame.around.record_results(move.runner.id, results)
+            self._frame.refuse(attempts)
+            race.runners = [runner for runner in race.runners if not by_id[runner.id].verdict]
+            # What the others show of their kind tells of each, while all are still run.
+            for attempt in attempts:
+                if attempt.outlook is not None and attempt.outlook.known:
+                    self._learning.learn(attempt.kind, attempt.outlook.belief, attempt.id)
+            for runner in race.runners:
+                runner.outlook.rethink()
+        for attempt in undecided_candidates(attempts):
+            assert attempt.outlook is not None
+            attempt.outlook.settle()
+            self.compare(attempt)
+
+    def _affordable(self, moves: Sequence[Move]) -> list[Move]:
+        """The first of `moves` that the ceiling leaves calls for, the last one cut to what is left."""
+        chosen: list[Move] = []
+        for move in moves:
+            used = sum(len(each.cases) for each in chosen)
+            fitting = next((n for n in range(len(move.cases), 0, -1) if self._reserves.fits(used + n)), 0)
+            if fitting:
+                chosen.append(replace(move, cases=move.cases[:fitting]))
+        return chosen
+
+    def _outlook(self, base: RatePosterior, attempt: Candidate) -> RatePosterior:
+        assert self._frame.original.outlook is not None
+        shown = self._frame.shown(attempt)
+        cases = [case for case in self._frame.original.outlook.cases if case not in shown]
+        return RatePosterior(cases, self._learning, base=base, kind=attempt.kind, name=attempt.id)
+
+    def compare(self, attempt: Candidate) -> None:
+        """Set what a candidate is judged by in training: against the incumbent, on all cases of both."""
+        assert attempt.outlook is not None
+        assert self._frame.best.outlook is not None
+        attempt.results.setdefault(Split.TRAIN, ())
+        compared = foreseen(
+            self._frame.best.outlook,
+            attempt.outlook,
+            self._frame.best.evidence(Split.TRAIN),
+            attempt.results[Split.TRAIN],
+            growth=attempt.growth,
+        )
+        attempt.compared[Split.TRAIN] = replace(compared, sideways=self.escaping)
+
+    def _leader(self, attempts: Sequence[Candidate]) -> Candidate | None:
+        """The candidate that is ahead; None when none was run."""
+        ran = [attempt for attempt in attempts if attempt.results.get(Split.TRAIN)]
+        return min(ran, key=lambda attempt: rank(attempt.compared[Split.TRAIN]), default=None)
+
+    def unfixed(self, attempt: Candidate) -> int:
+        """How many failing cases a candidate was run on, if it is better on none of them; else 0."""
+        assert self._frame.best.outlook is not None
+        assert attempt.outlook is not None
+        before, after = self._frame.best.outlook.known, attempt.outlook.known
+        pairs = [(rate, after[case]) for case, rate in before.items() if case in after]
+        failing = [(old, new) for old, new in pairs if old < 1 - EPSILON]
+        return len(failing) * all(new <= old + EPSILON for old, new in failing)
+
+
+def _differ(one: Candidate, other: Candidate) -> bool:
+    """Whether two candidates differ by more than the examples in their texts."""
+    names = {*one.prompts, *other.prompts}
+    return any(
+        without_examples(one.overlay.get(name, "")) != without_examples(other.overlay.get(name, ""))
+        for name in names
+    )
