@@ -16,14 +16,21 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from pytest_promptopt.failures import FailedCase
-    from pytest_promptopt.models import Model
-    from pytest_promptopt.optimizer.acceptance import Comparison, Verdict
-    from pytest_promptopt.optimizer.halting import SearchProgress, Stop
-    from pytest_promptopt.optimizer.proposal.proposer import Ask, ProposalRequest
-    from pytest_promptopt.optimizer.proposal.replies import InvalidReply, Reply
-    from pytest_promptopt.optimizer.strategy import Strategy
-    from pytest_promptopt.results import Iteration, RunResult
+    from pytest_promptopt.api import (
+        Ask,
+        Comparison,
+        FailedCase,
+        InvalidReply,
+        Iteration,
+        Model,
+        ProposalRequest,
+        Reply,
+        RunResult,
+        SearchProgress,
+        Stop,
+        Strategy,
+        Verdict,
+    )
 
 
 @pytest.hookspec(firstresult=True)
@@ -32,14 +39,13 @@ def pytest_promptopt_resolve_model(name: str) -> Model | None:
 
     Called once per model name and process, before its first call, by whoever needs the model first: the
     thread of the tests or that of the event loop. Once more for a test that mocks what the model's calls
-    need, and for a model that was lost. Return an object that satisfies `pytest_promptopt.models.Model`, or
-    None to leave the name to others and to the built-in providers. It gets a
-    `pytest_promptopt.records.Request` and returns an `Answer` of the same module, or raises
-    `pytest_promptopt.errors.ModelError`.
+    need, and for a model that was lost. Return an object that satisfies `pytest_promptopt.api.Model`, or
+    None to leave the name to others and to the built-in providers. It gets a `Request` and returns an
+    `Answer`, or raises `ModelError`.
 
     Example::
 
-        from pytest_promptopt.records import Answer
+        from pytest_promptopt.api import Answer
 
         class Echo:
             async def complete(self, request):
@@ -59,7 +65,7 @@ def pytest_promptopt_resolve_model(name: str) -> Model | None:
 def pytest_promptopt_categorize(case: FailedCase) -> str | None:
     """Name the category of a failed case; None leaves it to the built-in categories.
 
-    `case`, a `pytest_promptopt.failures.FailedCase`, has the inputs, the expected and the actual text, where
+    `case`, a `pytest_promptopt.api.FailedCase`, has the inputs, the expected and the actual text, where
     they differ, and the category that the plugin would choose. The name is shown to people and to the
     optimizer, so make it say what is wrong.
 
@@ -90,24 +96,23 @@ def pytest_promptopt_redact(text: str) -> str | None:
 
 
 @pytest.hookspec(firstresult=True)
-def pytest_promptopt_propose(wanted: ProposalRequest, ask: Ask) -> Sequence[Reply | InvalidReply] | None:
+def pytest_promptopt_propose(request: ProposalRequest, ask: Ask) -> Sequence[Reply | InvalidReply] | None:
     """Write the candidates of an iteration; None leaves it to the built-in proposer.
 
-    `wanted`, a `pytest_promptopt.optimizer.proposal.proposer.Wanted`, holds one `pytest_promptopt.optimizer.proposal.requests.Brief`
-    per candidate: the prompt's current text, the line of attack, the failing cases. `ask`, an `Ask` of the
-    proposer module, sends a list of `pytest_promptopt.records.Request` at once, counted and bounded as all
-    calls are, and gives an `Answer` or a `pytest_promptopt.errors.ModelError` for each.
+    `request`, a `pytest_promptopt.api.ProposalRequest`, holds one `Brief` per candidate: the prompt's
+    current text, the line of attack, the failing cases. `ask`, a `pytest_promptopt.api.Ask`, sends a list of
+    `Request` at once, counted and bounded as all calls are, and gives an `Answer` or a `ModelError` for each.
 
-    Return one `pytest_promptopt.optimizer.proposal.replies.Reply`, or `InvalidReply` of the same module, per brief, in order.
-    A text that loses a variable, repeats an earlier candidate or copies cases is refused afterwards, whoever
-    wrote it.
+    Return one `pytest_promptopt.api.Reply`, or `pytest_promptopt.api.InvalidReply`, per brief, in order.
+    A text that loses a variable, repeats an earlier candidate or copies cases is refused afterwards,
+    whoever wrote it.
 
     Example::
 
-        from pytest_promptopt.optimizer.proposal.replies import Reply
+        from pytest_promptopt.api import Reply
 
-        def pytest_promptopt_propose(wanted, ask):
-            texts = [brief.prose + "\\nThink step by step." for brief in wanted.briefs]
+        def pytest_promptopt_propose(request, ask):
+            texts = [brief.prose + "\\nThink step by step." for brief in request.briefs]
             return [Reply(text, reason="models are better at steps") for text in texts]
     """
 
@@ -116,16 +121,16 @@ def pytest_promptopt_propose(wanted: ProposalRequest, ask: Ask) -> Sequence[Repl
 def pytest_promptopt_accept(comparison: Comparison) -> Verdict | None:
     """Decide whether a candidate may replace the incumbent; None leaves it to the adaptive rule.
 
-    `comparison`, a `pytest_promptopt.optimizer.acceptance.Comparison`, is paired: both pass rates over the cases
-    that have a result under both texts, and which cases were fixed and broken. A candidate that is clearly
-    better is not run on every training case: `unrun` of the `cases` are estimated. Return a `Verdict` of the
-    same module. Do not come here: candidates that fix none of the failing training cases they were run on,
-    but for the escape from a plateau; in the validation phase, those that do worse on training cases than
-    the best text; those that --promptopt-no-regressions forbids.
+    `comparison`, a `pytest_promptopt.api.Comparison`, is paired: both pass rates over the cases that have
+    a result under both texts, and which cases were fixed and broken. A candidate that is clearly better
+    is not run on every training case: `unrun` of the `cases` are estimated. Return a
+    `pytest_promptopt.api.Verdict`. Do not come here: candidates that fix none of the failing training
+    cases they were run on, but for the escape from a plateau; in the validation phase, those that do
+    worse on training cases than the best text; those that --promptopt-no-regressions forbids.
 
     Example: never accept a candidate that breaks a case::
 
-        from pytest_promptopt.optimizer.acceptance import Verdict
+        from pytest_promptopt.api import Verdict
 
         def pytest_promptopt_accept(comparison):
             if comparison.broken:
@@ -134,18 +139,18 @@ def pytest_promptopt_accept(comparison: Comparison) -> Verdict | None:
 
 
 @pytest.hookspec(firstresult=True)
-def pytest_promptopt_halt(standing: SearchProgress) -> Stop | None:
+def pytest_promptopt_halt(progress: SearchProgress) -> Stop | None:
     """End the search of a prompt, with a name and a sentence; None leaves it to the built-in rules.
 
     Asked before the first iteration of the training and of the validation phase, and after each iteration.
-    `standing` is a `pytest_promptopt.optimizer.halting.Standing`; return a `Stop` of the same module.
+    `progress` is a `pytest_promptopt.api.SearchProgress`; return a `pytest_promptopt.api.Stop`.
 
     Example::
 
-        from pytest_promptopt.optimizer.halting import Stop
+        from pytest_promptopt.api import Stop
 
-        def pytest_promptopt_halt(standing):
-            if standing.rates[-1] >= 0.9 and standing.iterations >= 3:
+        def pytest_promptopt_halt(progress):
+            if progress.rates[-1] >= 0.9 and progress.iterations >= 3:
                 return Stop("good enough", "90% after three iterations")
     """
 
@@ -154,35 +159,33 @@ def pytest_promptopt_halt(standing: SearchProgress) -> Stop | None:
 def pytest_promptopt_strategies() -> Mapping[str, Strategy] | None:
     """Offer ways to search of your own, by the name that ``--promptopt-strategy`` takes.
 
-    A `pytest_promptopt.optimizer.strategy.Strategy` is called with a group of prompts that share cases and with
+    A `pytest_promptopt.api.Strategy` is called with a group of prompts that share cases and with
     all that a search works with, and returns a search. The easiest is a class that inherits
-    `pytest_promptopt.optimizer.base_search.SearchFrame`, which measures the original, checks candidates, asks the
+    `pytest_promptopt.api.BaseSearch`, which measures the original, checks candidates, asks the
     halting rules and keeps the journal. A text that could not be put into its file is refused, whoever
     wrote it: under it every case is errored, without a call. Confirmation, held-out cases and writing come
     after the search and are the same for all. A name of yours goes before a built-in one.
 
     Example: one candidate an iteration, written without a look at the failures::
 
-        from pytest_promptopt.records import Split
-        from pytest_promptopt.optimizer.candidates import ACCEPTED, REJECTED, Attempt, Version
-        from pytest_promptopt.optimizer.base_search import SearchFrame
-        from pytest_promptopt.optimizer.halting import Phase
+        from pytest_promptopt.api import ACCEPTED, REJECTED, BaseSearch, Candidate, EvaluatedCandidate
+        from pytest_promptopt.api import Phase, Split
 
-        class Steps(SearchFrame):
+        class Steps(BaseSearch):
             def search(self):
                 prompt = self.group.prompts[0]
                 while (stop := self.halted(Phase.TRAINING, self.best)) is None:
                     number = len(self.iterations) + 1
                     text = prompt.prose + "\\nThink." * number
-                    attempt = Attempt(f"{number}.1", (prompt.name,), "think", overlay={prompt.name: text})
-                    self.told(attempt)
+                    candidate = Candidate(f"{number}.1", (prompt.name,), "think", overlay={prompt.name: text})
+                    self.journal_candidate(candidate)
                     cases = self.group.ids(Split.TRAIN)
-                    attempt.results[Split.TRAIN] = self.evaluate([attempt.overlay], cases)[0]
-                    found = Version(attempt.id, attempt.overlay, attempt.results)
+                    candidate.results[Split.TRAIN] = self.evaluate([candidate.overlay], cases)[0]
+                    found = EvaluatedCandidate(candidate.id, candidate.overlay, candidate.results)
                     better = self.best_of([self.best, found]) is found
-                    attempt.decide(ACCEPTED if better else REJECTED, "counted")
+                    candidate.decide(ACCEPTED if better else REJECTED, "counted")
                     self.best = found if better else self.best
-                    self.finished(Phase.TRAINING, [attempt], self.best)
+                    self.finished(Phase.TRAINING, [candidate], self.best)
                 return stop
 
             def finalists(self):
@@ -197,7 +200,7 @@ def pytest_promptopt_strategies() -> Mapping[str, Strategy] | None:
 def pytest_promptopt_iteration_finished(iteration: Iteration) -> None:
     """Called after each iteration; observers cannot steer.
 
-    `iteration`, a `pytest_promptopt.results.Iteration`, has the candidates and what became of them.
+    `iteration`, a `pytest_promptopt.api.Iteration`, has the candidates and what became of them.
 
     Example::
 
@@ -210,7 +213,7 @@ def pytest_promptopt_iteration_finished(iteration: Iteration) -> None:
 def pytest_promptopt_run_finished(result: RunResult) -> None:
     """Called once after a run, when the prompt files are written and before pytest's own loop.
 
-    `result` is a `pytest_promptopt.results.RunResult`. When strategies were compared its `prompts` is empty,
+    `result` is a `pytest_promptopt.api.RunResult`. When strategies were compared its `prompts` is empty,
     and its `compared` has the result of each.
 
     Example::

@@ -62,7 +62,7 @@ class Iteration:
     """One turn of the loop.
 
     :param before: the incumbent's pass rate before it, on the cases of its phase; `best` after it.
-    :param owed: training cases that the incumbent was not run on yet: `best` is foreseen there.
+    :param unverified: training cases that the incumbent was not run on yet: `best` is foreseen there.
     :param foresight: `best` with its interval; None in the validation phase, whose cases are all run.
     :param spend: what was paid since the iteration before it ended, or since the original was measured.
     """
@@ -75,7 +75,7 @@ class Iteration:
     spend: Spend
     elapsed: float
     before: float | None = None
-    owed: int = 0
+    unverified: int = 0
     foresight: Foresight | None = None
 
 
@@ -85,7 +85,7 @@ class SplitScore:
 
     :param cases: all cases of the split, with the `errored` ones and without those that were skipped.
     :param fixed: how many cases failed before and pass after; `broken` the other way round.
-    :param owed: how many further cases the text after was not run on; no figure counts them.
+    :param unverified: how many further cases the text after was not run on; no figure counts them.
     """
 
     split: Split
@@ -95,7 +95,7 @@ class SplitScore:
     errored: int = 0
     fixed: int = 0
     broken: int = 0
-    owed: int = 0
+    unverified: int = 0
 
 
 @dataclass(frozen=True)
@@ -187,7 +187,7 @@ class PromptResult:
         said of stop, scores, `fixed`, `broken`, `flaky` is said of them together. Empty for one on its own.
     :param rates: the pass rates over their samples, before and after, of the cases `fixed` and `broken`.
     :param flaky: the cases that both passed and failed under the text as it was, fresh answers included.
-    :param made_up: None when no case had been spared.
+    :param caught_up: None when no case had been spared.
     :param labels: right and wrong by what is expected; empty where that is not known or they are no labels.
     :param same_answers: what `after` answers to nearly every train and validation case.
     :param asked_before: how often a gain on these train and validation cases was tested before, each time
@@ -213,7 +213,7 @@ class PromptResult:
     confirmation: Confirmation | None = None
     rates: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     flaky: tuple[FlakyCase, ...] = ()
-    made_up: CatchUp | None = None
+    caught_up: CatchUp | None = None
     labels: tuple[LabelScore, ...] = ()
     same_answers: tuple[SameAnswer, ...] = ()
     asked_before: int = 0

@@ -22,7 +22,7 @@ class SingleFlight:
     """Locks by key between processes that share a folder, each a byte of one file that has none.
 
     A lock file for each key would cost more than the rest of a call (five system calls, each giving up the
-    interpreter lock); this costs two. Within one process everybody has the lock: `Caller` sees to that.
+    interpreter lock); this costs two. Within one process everybody has the lock: `ModelClient` sees to that.
 
     :param path: the file; created with the first lock, for the owner only.
     :param warn: told once when the file can be made, but not locked.

@@ -37,9 +37,9 @@ def answers(letters: str) -> dict[str, float | None]:
 def made_from(base: RatePosterior, letters: str, *, kind: Kind = Kind.REWRITE) -> RatePosterior:
     """A text with these verdicts, ``-`` for a case that it was not run on."""
     ran = {f"{number:02}": letter for number, letter in enumerate(letters) if letter != "-"}
-    outlook = RatePosterior(base.cases, base._learning, base=base, kind=kind)
-    outlook.add(results({case: rates(letter)["00"] for case, letter in ran.items()}))
-    return outlook
+    posterior = RatePosterior(base.cases, base._learning, base=base, kind=kind)
+    posterior.add(results({case: rates(letter)["00"] for case, letter in ran.items()}))
+    return posterior
 
 
 def original(letters: str, learning: VerdictModel | None = None) -> RatePosterior:
@@ -52,7 +52,7 @@ class Text:
 
     meant: dict[str, bool]
     verdicts: dict[str, float]
-    outlook: RatePosterior
+    posterior: RatePosterior
 
     @property
     def rate(self) -> float:
@@ -60,7 +60,7 @@ class Text:
         return sum(self.verdicts.values()) / len(self.verdicts)
 
     def run(self, cases: Iterable[str]) -> None:
-        self.outlook.add(results({case: self.verdicts[case] for case in cases}))
+        self.posterior.add(results({case: self.verdicts[case] for case in cases}))
 
 
 @dataclass
@@ -91,8 +91,8 @@ class Texts:
             case: self.rng.random() >= breaks if passes else self.rng.random() < fixes
             for case, passes in base.meant.items()
         }
-        outlook = RatePosterior(self.cases, self.learning, base=base.outlook, kind=kind)
-        return Text(meant, self._shown(meant), outlook)
+        posterior = RatePosterior(self.cases, self.learning, base=base.posterior, kind=kind)
+        return Text(meant, self._shown(meant), posterior)
 
     def some(self, count: int) -> list[str]:
         return self.rng.sample(self.cases, count)

@@ -100,9 +100,9 @@ def confirmed(
     original, winner = world.searched(candidates)
     if not gained(original, winner):
         return None, 0
-    purse = CallBudget(lambda: None if ceiling is None else ceiling - world.calls)
+    call_budget = CallBudget(lambda: None if ceiling is None else ceiling - world.calls)
     settings = replace(SETTINGS, alpha=alpha)
-    around = RunContext(world, lambda requests: [], settings, SearchHooks(), None, lambda: {}, purse)
+    context = RunContext(world, lambda requests: [], settings, SearchHooks(), None, lambda: {}, call_budget)
     group = PromptGroup((), tuple(world.cases))
     first = first_sample_number(f"run {seed}", winner.overlay)
-    return ConfirmationTest(group, original, winner, around, first=first, begun=begun).run(), world.calls
+    return ConfirmationTest(group, original, winner, context, first=first, begun=begun).run(), world.calls

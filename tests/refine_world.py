@@ -118,7 +118,7 @@ class World:
     kept: int = 0
     luck: bool = False
     error: BaseException = field(default_factory=KeyboardInterrupt)
-    policies: SearchHooks = field(default_factory=SearchHooks)
+    hooks: SearchHooks = field(default_factory=SearchHooks)
     asked: list[list[Request]] = field(default_factory=list)
     evaluated: list[list[Trial]] = field(default_factory=list)
     fresh: list[list[Trial]] = field(default_factory=list)
@@ -184,10 +184,10 @@ class World:
             self.ask,
             replace(SETTINGS, **settings),  # type: ignore[arg-type]
             journal,
-            self.policies,
+            self.hooks,
             spend=self.spend,
             write=None if dry else self.write,
-            purse=CallBudget(self.left, tell=self.keep),
+            call_budget=CallBudget(self.left, tell=self.keep),
             strategy=self.strategy,
         )
 

@@ -156,15 +156,15 @@ def score(
     before: Sequence[CaseResult],
     after: Sequence[CaseResult] = (),
     *,
-    owed: int = 0,
+    unverified: int = 0,
 ) -> SplitScore:
     """The pass rates of a split of `cases` cases under two texts; one without results was not measured.
 
     Both leave out what the second text was not run on: cases it owes, and those that it shows as examples.
 
-    :param owed: how many cases it owes.
+    :param unverified: how many cases it owes.
     """
-    if after or owed:
+    if after or unverified:
         ran = {result.case.id for result in after}
         before = [result for result in before if result.case.id in ran]
     paired = compare(before, after, split=split)
@@ -177,7 +177,7 @@ def score(
         errored=sum(result.errored for result in latest),
         fixed=len(paired.fixed),
         broken=len(paired.broken),
-        owed=owed,
+        unverified=unverified,
     )
 
 

@@ -37,10 +37,10 @@ class BaseSearch(ABC):
     rules, keeps the journal, ends at ceilings and Ctrl-C, and scores the finalists on all cases searched.
     """
 
-    def __init__(self, group: PromptGroup, around: RunContext) -> None:
+    def __init__(self, group: PromptGroup, context: RunContext) -> None:
         self.group = group
-        self.screen = ScreeningEvaluator.of(around.evaluator, group.prompts)
-        self.around = replace(around, evaluator=self.screen)
+        self.screen = ScreeningEvaluator.of(context.evaluator, group.prompts)
+        self.context = replace(context, evaluator=self.screen)
         self.iterations: list[Iteration] = []
         self.notes: list[str] = []
         self.stop = Stop(HaltReason.INTERRUPTED, "the run ended before this prompt had its turn")
@@ -72,7 +72,7 @@ class BaseSearch(ABC):
         last = next((c for i in reversed(self.iterations) for c in reversed(i.candidates)), None)
         if self.stop.halt == HaltReason.NO_PROGRESS and last is not None and last.verdict == REFUSED:
             self.notes.append(f"the last one, candidate {last.id}, was refused: {last.why}")
-        self.around.record("stop", prompts=self.names, halt=self.stop.halt, why=self.stop.why)
+        self.context.record("stop", prompts=self.names, halt=self.stop.halt, why=self.stop.why)
 
     def _whole_search(self) -> None:
         self.announce(Phase.TRAINING)
@@ -87,7 +87,7 @@ class BaseSearch(ABC):
         except StopRun as stopped:
             self.stop = Stop(stopped.halt, stopped.why)
         except BaseException as error:
-            self.stop = Stop(HaltReason.ERROR, self.around.mishaps.note(STRATEGY, error))
+            self.stop = Stop(HaltReason.ERROR, self.context.foreign_errors.note(STRATEGY, error))
 
     @property
     def interrupted(self) -> bool:
@@ -114,52 +114,52 @@ class BaseSearch(ABC):
         """
         if not overlays or not cases:
             return [() for _ in overlays]
-        return self.around.evaluator.evaluate([Trial(overlay, tuple(cases)) for overlay in overlays])
+        return self.context.evaluator.evaluate([Trial(overlay, tuple(cases)) for overlay in overlays])
 
     def checked(
         self,
-        attempt: Candidate,
+        candidate: Candidate,
         parent: EvaluatedCandidate,
         replies: Mapping[str, Reply | InvalidReply],
     ) -> Candidate:
-        """`attempt` with replies, by prompt, on top of `parent`; refused at once where that needs no call."""
-        attempt.overlay = dict(parent.overlay)
+        """`candidate` with replies, by prompt, on top of `parent`; refused at once if that needs no call."""
+        candidate.overlay = dict(parent.overlay)
         for prompt in (prompt for prompt in self.group.prompts if prompt.name in replies):
             reply = replies[prompt.name]
             if isinstance(reply, InvalidReply):
-                attempt.decide(REFUSED, reply.why)
+                candidate.decide(REFUSED, reply.why)
                 continue
-            attempt.reason = attempt.reason or reply.reason
-            drawn = attempt.kind is Kind.EXAMPLES
+            candidate.reason = candidate.reason or reply.reason
+            drawn = candidate.kind is Kind.EXAMPLES
             text = reply.text if drawn else restored(reply.text, parent.text(prompt))
-            attempt.overlay[prompt.name] = text
-            attempt.growth += len(text) - len(parent.text(prompt))
+            candidate.overlay[prompt.name] = text
+            candidate.growth += len(text) - len(parent.text(prompt))
             beside = {name: text for name, text in parent.overlay.items() if name != prompt.name}
             if objection := self.checks.objection(prompt, text, beside=beside):
-                attempt.decide(REFUSED, objection)
-        self.told(attempt)
-        return attempt
+                candidate.decide(REFUSED, objection)
+        self.journal_candidate(candidate)
+        return candidate
 
-    def refuse(self, attempts: Sequence[Candidate]) -> None:
+    def refuse(self, candidates: Sequence[Candidate]) -> None:
         """Refuse those whose texts have turned out not to be usable for every case; nothing else counts."""
-        for attempt in attempts:
-            if attempt.verdict != REFUSED and (why := self.screen.refusal(attempt.overlay)):
-                attempt.decide(REFUSED, why)
-                attempt.results, attempt.compared, attempt.outlook = {}, {}, None
+        for candidate in candidates:
+            if candidate.verdict != REFUSED and (why := self.screen.refusal(candidate.overlay)):
+                candidate.decide(REFUSED, why)
+                candidate.results, candidate.compared, candidate.posterior = {}, {}, None
 
-    def told(self, attempt: Candidate) -> None:
+    def journal_candidate(self, candidate: Candidate) -> None:
         """Journal a candidate, before anything is paid for it."""
-        texts = {name: attempt.overlay.get(name) for name in attempt.prompts}
-        about = {"direction": attempt.direction, "reason": attempt.reason}
-        self.around.record("candidate", id=attempt.id, prompts=attempt.prompts, texts=texts, **about)
+        texts = {name: candidate.overlay.get(name) for name in candidate.prompts}
+        about = {"direction": candidate.direction, "reason": candidate.reason}
+        self.context.record("candidate", id=candidate.id, prompts=candidate.prompts, texts=texts, **about)
 
     def halted(self, phase: Phase, best: EvaluatedCandidate) -> Stop | None:
         """Ask the halting rules, at the start of the search and after each iteration.
 
         :param phase: whose cases decide for this strategy.
         """
-        settings = self.around.settings
-        standing = SearchProgress(
+        settings = self.context.settings
+        progress = SearchProgress(
             phase=phase,
             iterations=len(self.iterations),
             rates=(*self._rates, self._rate(phase, best)),
@@ -169,44 +169,44 @@ class BaseSearch(ABC):
             max_iterations=settings.max_iterations,
         )
         self.begun(phase, best)
-        return self.around.policies.halt(standing)
+        return self.context.hooks.halt(progress)
 
     def begun(self, phase: Phase, best: EvaluatedCandidate) -> None:
         """An iteration begins here: how long it takes is counted from here on, and what it wins."""
         self._start = time.monotonic(), self._rate(phase, best)
 
-    def finished(self, phase: Phase, attempts: Sequence[Candidate], best: EvaluatedCandidate) -> None:
+    def finished(self, phase: Phase, candidates: Sequence[Candidate], best: EvaluatedCandidate) -> None:
         """End an iteration: what became of its candidates goes to journal, display and observers."""
         started, rate = self._start
-        self.refuse(attempts)
+        self.refuse(candidates)
         self._rates.append(rate)
         iteration = Iteration(
             number=len(self.iterations) + 1,
             phase=phase,
-            prompt=", ".join(dict.fromkeys(name for attempt in attempts for name in attempt.prompts)),
-            candidates=tuple(attempt.result() for attempt in attempts),
+            prompt=", ".join(dict.fromkeys(name for candidate in candidates for name in candidate.prompts)),
+            candidates=tuple(candidate.result() for candidate in candidates),
             best=self._rate(phase, best),
             before=rate,
-            owed=len(best.owed),
+            unverified=len(best.unverified),
             foresight=best.foresight if phase is Phase.TRAINING else None,
-            spend=self.around.paid() - self.paid_before,
+            spend=self.context.paid() - self.paid_before,
             elapsed=time.monotonic() - started,
         )
-        self.paid_before = self.around.paid()
-        self._fruitless = 0 if any(a.verdict != REFUSED for a in attempts) else self._fruitless + 1
+        self.paid_before = self.context.paid()
+        self._fruitless = 0 if any(a.verdict != REFUSED for a in candidates) else self._fruitless + 1
         self.iterations.append(iteration)
-        self.around.record("iteration", incumbent=best.id, **asdict(iteration))
-        self.around.policies.iteration_finished(iteration)
+        self.context.record("iteration", incumbent=best.id, **asdict(iteration))
+        self.context.hooks.iteration_finished(iteration)
 
-    def made_up(self, results: Results, version: EvaluatedCandidate, paid: Spend) -> None:
+    def caught_up(self, results: Results, version: EvaluatedCandidate, paid: Spend) -> None:
         """Tell that `version` was run on cases that it had been spared.
 
         :param paid: what was paid before.
         """
-        self.around.policies.made_up(version.made_up(results, (self.around.paid() - paid).calls))
+        self.context.hooks.caught_up(version.caught_up(results, (self.context.paid() - paid).calls))
 
     def announce(self, phase: Phase) -> None:
-        self.around.policies.progress(phase, ", ".join(self.names))
+        self.context.hooks.progress(phase, ", ".join(self.names))
 
     def enter(self, phase: Phase) -> None:
         """Begin a phase: the halting rules look at its iterations only."""
@@ -241,30 +241,30 @@ class BaseSearch(ABC):
     def _chances(version: EvaluatedCandidate) -> Mapping[str, float]:
         """Of every case that a text is counted on its pass rate, expected where it was not run."""
         results = (
-            version.evidence(*SEARCHED) if version.outlook is None else version.evidence(Split.VALIDATION)
+            version.evidence(*SEARCHED) if version.posterior is None else version.evidence(Split.VALIDATION)
         )
         rates = {result.case.id: result.rate for result in results if result.rate is not None}
-        if (outlook := version.outlook) is not None:
-            rates |= {case: outlook.chance(case) for case in outlook.cases}
+        if (posterior := version.posterior) is not None:
+            rates |= {case: posterior.chance(case) for case in posterior.cases}
         return rates
 
     def shown(self, version: EvaluatedCandidate | Candidate) -> frozenset[str]:
         """The training cases that stand in its texts as examples: they are no evidence for these."""
-        results, redact = self.original.evidence(Split.TRAIN), self.around.policies.redact
+        results, redact = self.original.evidence(Split.TRAIN), self.context.hooks.redact
         return shown_by(self.group.prompts, version.overlay, results, redact)
 
     def run_order(self) -> list[str]:
         """The training cases in the order of their runs in this iteration."""
-        seed = f"{self.around.settings.seed}/{len(self.iterations)}"
+        seed = f"{self.context.settings.seed}/{len(self.iterations)}"
         return in_turns(self.original.evidence(Split.TRAIN), seed=seed)
 
-    def next_id(self, attempts: Sequence[Candidate]) -> str:
-        """The id of a further candidate of this iteration, which has `attempts` so far."""
-        return f"{len(self.iterations) + 1}.{len(attempts) + 1}"
+    def next_id(self, candidates: Sequence[Candidate]) -> str:
+        """The id of a further candidate of this iteration, which has `candidates` so far."""
+        return f"{len(self.iterations) + 1}.{len(candidates) + 1}"
 
     def regressions(self, found: EvaluatedCandidate | Candidate) -> tuple[str, ...]:
         """The cases it fails and the original passed, where `settings.no_regressions` forbids them."""
-        if not self.around.settings.no_regressions:
+        if not self.context.settings.no_regressions:
             return ()
         results = [result for part in found.results.values() for result in part]
         return compare(self.original.evidence(*SEARCHED), results).broken
@@ -282,13 +282,13 @@ class BaseSearch(ABC):
 
     def _measure_original(self) -> None:
         results = self.evaluate([{}], self.searched())[0]
-        self.around.record_results("0", results)
-        self.paid_before = self.around.paid()
+        self.context.record_results("0", results)
+        self.paid_before = self.context.paid()
         by_split = {split: tuple(r for r in results if r.case.split is split) for split in SEARCHED}
         training, validation = (Passages(inputs(part)) for part in by_split.values())
         self.checks = CandidateChecks(training, validation, given_in(by_split[Split.TRAIN]))
         self.original = self.best = EvaluatedCandidate("0", {}, by_split)
-        self.around.policies.measured(
+        self.context.hooks.measured(
             [score(split, len(part), part) for split, part in by_split.items() if part]
         )
 
@@ -311,10 +311,10 @@ class BaseSearch(ABC):
         """Score the finalists on what they were not run on; the calls for the first were set aside."""
         self.announce(Phase.VALIDATION)
         scored: list[EvaluatedCandidate] = []
-        kept = self.around.purse.kept(self.group.key)
+        kept = self.context.call_budget.reserved(self.group.key)
         for version in self.finalists():
             # The others must leave what is kept for fresh answers.
-            self.around.purse.keep(self.group.key, kept if scored else 0)
+            self.context.call_budget.reserve(self.group.key, kept if scored else 0)
             try:
                 scored.append(self._completed(version))
             except StopRun as stopped:
@@ -334,7 +334,7 @@ class BaseSearch(ABC):
         for split in SEARCHED:
             if len(version.evidence(split)) < len(self.group.ids(split)):
                 (results,) = self.evaluate([version.overlay], self.group.ids(split))
-                self.around.record_results(version.id, results)
+                self.context.record_results(version.id, results)
                 version = replace(version, results={**version.results, split: results})
         return version
 

@@ -23,14 +23,14 @@ class EvaluatedCandidate:
     """Texts of a group that are or were its incumbent: the original, with the id ``0``, or a candidate.
 
     :param results: what was measured.
-    :param outlook: what is known and foreseen of the training cases; None in a strategy that foresees
+    :param posterior: what is known and foreseen of the training cases; None in a strategy that foresees
         nothing: there `results` are all.
     """
 
     id: str
     overlay: Overlay
     results: Mapping[Split, Results]
-    outlook: RatePosterior | None = field(default=None, compare=False, repr=False)
+    posterior: RatePosterior | None = field(default=None, compare=False, repr=False)
 
     def text(self, prompt: Prompt) -> str:
         return self.overlay.get(prompt.name, prompt.prose)
@@ -40,9 +40,9 @@ class EvaluatedCandidate:
         return tuple(result for split in splits for result in self.results.get(split, ()))
 
     @property
-    def owed(self) -> tuple[str, ...]:
+    def unverified(self) -> tuple[str, ...]:
         """The training cases that it was not run on."""
-        return self.outlook.unrun if self.outlook else ()
+        return self.posterior.unrun if self.posterior else ()
 
     @property
     def rate(self) -> float:
@@ -51,26 +51,26 @@ class EvaluatedCandidate:
 
     @property
     def foresight(self) -> Foresight:
-        if self.outlook is not None:
-            return self.outlook.foresight()
+        if self.posterior is not None:
+            return self.posterior.foresight()
         results = [result for result in self.evidence(Split.TRAIN) if result.rate is not None]
         rate = pass_rate(results) or 0.0
         return Foresight(rate, rate, rate, 0.0, len(results), len(results))
 
     def spared(self, group: PromptGroup) -> tuple[str, ...]:
         """The training cases that it owes, and the validation cases if it was run on none."""
-        return (*self.owed, *(() if Split.VALIDATION in self.results else group.ids(Split.VALIDATION)))
+        return (*self.unverified, *(() if Split.VALIDATION in self.results else group.ids(Split.VALIDATION)))
 
     def ran(self, results: Results) -> EvaluatedCandidate:
         """The same texts after more cases were run."""
-        if self.outlook is not None:
-            self.outlook.add(results)
+        if self.posterior is not None:
+            self.posterior.add(results)
         found = dict(self.results)
         for result in results:
             found[result.case.split] = (*found.get(result.case.split, ()), result)
         return replace(self, results=found)
 
-    def made_up(self, results: Results, calls: int) -> CatchUp:
+    def caught_up(self, results: Results, calls: int) -> CatchUp:
         """What is told when it has been run on cases that it had been spared, the last of them.
 
         :param results: of these cases; `calls` were paid for them.
@@ -88,7 +88,7 @@ class Candidate:
     :param overlay: the incumbent's texts with this candidate's own in place of these.
     :param growth: how many characters longer than the incumbent's its texts are.
     :param kind: how it was made.
-    :param outlook: what is known and foreseen of it on the training cases; None until it may be run.
+    :param posterior: what is known and foreseen of it on the training cases; None until it may be run.
     """
 
     id: str
@@ -102,7 +102,7 @@ class Candidate:
     why: str = ""
     results: dict[Split, Results] = field(default_factory=dict)
     compared: dict[Split, Comparison] = field(default_factory=dict)
-    outlook: RatePosterior | None = None
+    posterior: RatePosterior | None = None
 
     def decide(self, verdict: str, why: str) -> None:
         self.verdict, self.why = verdict, why
@@ -115,8 +115,8 @@ class Candidate:
     def ran(self, results: Results) -> None:
         """Take in what was measured on training cases."""
         self.results[Split.TRAIN] = self.results.get(Split.TRAIN, ()) + results
-        if self.outlook is not None:
-            self.outlook.add(results)
+        if self.posterior is not None:
+            self.posterior.add(results)
 
     def result(self) -> CandidateResult:
         latest = self.latest
@@ -136,9 +136,9 @@ class Candidate:
 
     def kept(self) -> EvaluatedCandidate:
         """It as the next incumbent."""
-        return EvaluatedCandidate(self.id, self.overlay, self.results, self.outlook)
+        return EvaluatedCandidate(self.id, self.overlay, self.results, self.posterior)
 
 
-def undecided_candidates(attempts: Sequence[Candidate]) -> list[Candidate]:
+def undecided_candidates(candidates: Sequence[Candidate]) -> list[Candidate]:
     """Those without a verdict yet."""
-    return [attempt for attempt in attempts if not attempt.verdict]
+    return [candidate for candidate in candidates if not candidate.verdict]

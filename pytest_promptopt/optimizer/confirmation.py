@@ -200,7 +200,7 @@ class ConfirmationTest:
         group: PromptGroup,
         original: EvaluatedCandidate,
         winner: EvaluatedCandidate,
-        around: RunContext,
+        context: RunContext,
         *,
         first: int,
         spared: Iterable[CaseResult] = (),
@@ -210,14 +210,14 @@ class ConfirmationTest:
     ) -> None:
         self._group = group
         self._winner = winner
-        self._around = around
+        self._context = context
         self._first = first
         self._share = share
         self._begun = begun
         #: After how many pairs there was a look besides the planned ones, in all processes of the run.
         self._looked = [*begun.looked]
-        self._alpha = around.settings.alpha
-        self._seed = f"{around.settings.seed}-{first}"
+        self._alpha = context.settings.alpha
+        self._seed = f"{context.settings.seed}-{first}"
         # One that is skipped, or has no answer, would keep all others from being seen to repeat themselves.
         seen = (result for result in original.evidence(*SEARCHED) if result.rate is not None)
         known = [result for result in seen if result.case.id not in excluded]
@@ -239,7 +239,7 @@ class ConfirmationTest:
         """Look at growing pairs until they show a gain or a loss, or cannot. Raises `KeyboardInterrupt`."""
         if not self._cases:
             return self._result(0, "every case with a result stands in a text as an example")
-        paid = self._around.paid().calls
+        paid = self._context.paid().calls
         limit = self._begun.limit or self._affordable()
         if limit < least_pairs(self._alpha):
             return self._result(0, "the ceiling leaves too few calls for it")
@@ -257,13 +257,13 @@ class ConfirmationTest:
                 self._ask(self._pairs[self._asked : end])
         except StopRun as stopped:
             why = stopped.why
-        return self._result(self._around.paid().calls - paid, why)
+        return self._result(self._context.paid().calls - paid, why)
 
     # --------------------------------------------------------------------------------------------- the plan
 
     def _affordable(self) -> int:
         """How many further pairs the ceiling leaves, up to the most that are asked."""
-        free, pairs = self._around.purse.free(), self._most - self._asked
+        free, pairs = self._context.call_budget.available(), self._most - self._asked
         if free is None:
             return pairs
         paid, size = 0.0, len(self._cases)
@@ -305,7 +305,7 @@ class ConfirmationTest:
         """Journal what a later process of this run has to keep to, with these further looks."""
         names = [prompt.name for prompt in self._group.prompts]
         self._looked += looked
-        self._around.record(
+        self._context.record(
             "confirming", prompts=names, sample=self._first, limit=self._account.limit, looked=self._looked
         )
 
@@ -340,7 +340,7 @@ class ConfirmationTest:
         for sample, cases in by_sample.items():
             before = Trial({}, tuple(cases), (sample,))
             trials += [before, Trial(self._winner.overlay, self._asking(before), (sample,))]
-        measured = iter(self._around.evaluator.evaluate([trial for trial in trials if trial.cases]))
+        measured = iter(self._context.evaluator.evaluate([trial for trial in trials if trial.cases]))
         for before, after in zip(trials[::2], trials[1::2], strict=True):
             results = next(measured)
             self.originals += results

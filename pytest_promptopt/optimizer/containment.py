@@ -19,57 +19,60 @@ from pytest_promptopt.records import Case
 class ContainedEvaluator:
     """An `Evaluator` that raises `StopRun` and Ctrl-C only."""
 
-    def __init__(self, evaluator: Evaluator, mishaps: ForeignErrors) -> None:
+    def __init__(self, evaluator: Evaluator, foreign_errors: ForeignErrors) -> None:
         self._evaluator = evaluator
-        self.evaluate = mishaps.contained("running the cases", evaluator.evaluate)
+        self.evaluate = foreign_errors.contained("running the cases", evaluator.evaluate)
 
     @property
     def cases(self) -> Sequence[Case]:
         return self._evaluator.cases
 
 
-def contained(policies: SearchHooks, mishaps: ForeignErrors) -> SearchHooks:
-    """`policies` that raise only `StopRun` and Ctrl-C, and return what they are to; observers only Ctrl-C."""
+def contained(hooks: SearchHooks, foreign_errors: ForeignErrors) -> SearchHooks:
+    """`hooks` that raise only `StopRun` and Ctrl-C, and return what they are to; observers only Ctrl-C."""
     return replace(
-        policies,
-        categorize=policies.categorize and mishaps.contained("a category", policies.categorize),
-        propose=_proposing(policies.propose, mishaps),
-        merge=policies.merge and _merging(policies.merge, mishaps),
-        accept=_accepting(policies.accept, mishaps),
-        halt=_halting(policies.halt, mishaps),
-        redact=policies.redact
-        if policies.redact is unredacted
-        else mishaps.contained("the redaction", policies.redact),
-        progress=mishaps.observer("the progress", policies.progress),
-        measured=mishaps.observer("the progress", policies.measured),
-        made_up=mishaps.observer("the progress", policies.made_up),
-        iteration_finished=mishaps.observer("an observer of iterations", policies.iteration_finished),
+        hooks,
+        categorize=hooks.categorize and foreign_errors.contained("a category", hooks.categorize),
+        propose=_proposing(hooks.propose, foreign_errors),
+        merge=hooks.merge and _merging(hooks.merge, foreign_errors),
+        accept=_accepting(hooks.accept, foreign_errors),
+        halt=_halting(hooks.halt, foreign_errors),
+        redact=hooks.redact
+        if hooks.redact is unredacted
+        else foreign_errors.contained("the redaction", hooks.redact),
+        progress=foreign_errors.observer("the progress", hooks.progress),
+        measured=foreign_errors.observer("the progress", hooks.measured),
+        caught_up=foreign_errors.observer("the progress", hooks.caught_up),
+        iteration_finished=foreign_errors.observer("an observer of iterations", hooks.iteration_finished),
     )
 
 
 def _proposing(
-    propose: Callable[[ProposalRequest, Ask], list[Reply | InvalidReply]], mishaps: ForeignErrors
+    propose: Callable[[ProposalRequest, Ask], list[Reply | InvalidReply]], foreign_errors: ForeignErrors
 ) -> Callable[[ProposalRequest, Ask], list[Reply | InvalidReply]]:
-    def proposed(wanted: ProposalRequest, ask: Ask) -> list[Reply | InvalidReply]:
-        return _replies("the proposer", propose(wanted, ask), len(wanted.briefs), mishaps)
+    def proposed(request: ProposalRequest, ask: Ask) -> list[Reply | InvalidReply]:
+        return _replies("the proposer", propose(request, ask), len(request.briefs), foreign_errors)
 
-    return mishaps.contained("the proposer", proposed)
+    return foreign_errors.contained("the proposer", proposed)
 
 
 def _merging(
-    merge: Callable[[Sequence[MergeRequest], Ask], list[Reply | InvalidReply]], mishaps: ForeignErrors
+    merge: Callable[[Sequence[MergeRequest], Ask], list[Reply | InvalidReply]], foreign_errors: ForeignErrors
 ) -> Callable[[Sequence[MergeRequest], Ask], list[Reply | InvalidReply]]:
-    def merged(wanted: Sequence[MergeRequest], ask: Ask) -> list[Reply | InvalidReply]:
-        return _replies("the merger", merge(wanted, ask), len(wanted), mishaps)
+    def merged(requests: Sequence[MergeRequest], ask: Ask) -> list[Reply | InvalidReply]:
+        return _replies("the merger", merge(requests, ask), len(requests), foreign_errors)
 
-    return mishaps.contained("the merger", merged)
+    return foreign_errors.contained("the merger", merged)
 
 
-def _replies(what: str, found: object, count: int, mishaps: ForeignErrors) -> list[Reply | InvalidReply]:
+def _replies(
+    what: str, found: object, count: int, foreign_errors: ForeignErrors
+) -> list[Reply | InvalidReply]:
     replies = list(found) if isinstance(found, Sequence) else []
     if len(replies) != count or not all(isinstance(reply, Reply | InvalidReply) for reply in replies):
-        why = f"{what} returned {shown(found)}; accepted: a Reply or an Unusable for each of {count} requests"
-        raise StopRun(HaltReason.ERROR, mishaps.say(why))
+        accepted = f"accepted: a Reply or an InvalidReply for each of {count} requests"
+        why = f"{what} returned {shown(found)}; {accepted}"
+        raise StopRun(HaltReason.ERROR, foreign_errors.say(why))
     return [_plain(reply) for reply in replies]
 
 
@@ -84,26 +87,26 @@ def _plain(reply: Reply | InvalidReply) -> Reply | InvalidReply:
 
 
 def _accepting(
-    accept: Callable[[Comparison], Verdict], mishaps: ForeignErrors
+    accept: Callable[[Comparison], Verdict], foreign_errors: ForeignErrors
 ) -> Callable[[Comparison], Verdict]:
     def accepted(comparison: Comparison) -> Verdict:
         verdict: object = accept(comparison)
         if not isinstance(verdict, Verdict):
             why = f"the acceptance rule returned {shown(verdict)}; accepted: a Verdict"
-            raise StopRun(HaltReason.ERROR, mishaps.say(why))
+            raise StopRun(HaltReason.ERROR, foreign_errors.say(why))
         return Verdict(bool(verdict.accepted), str(verdict.why))
 
-    return mishaps.contained("the acceptance rule", accepted)
+    return foreign_errors.contained("the acceptance rule", accepted)
 
 
 def _halting(
-    halt: Callable[[SearchProgress], Stop | None], mishaps: ForeignErrors
+    halt: Callable[[SearchProgress], Stop | None], foreign_errors: ForeignErrors
 ) -> Callable[[SearchProgress], Stop | None]:
-    def halted(standing: SearchProgress) -> Stop | None:
-        stop: object = halt(standing)
+    def halted(progress: SearchProgress) -> Stop | None:
+        stop: object = halt(progress)
         if stop is not None and not isinstance(stop, Stop):
             why = f"the halting rule returned {shown(stop)}; accepted: a Stop, or None"
-            raise StopRun(HaltReason.ERROR, mishaps.say(why))
+            raise StopRun(HaltReason.ERROR, foreign_errors.say(why))
         return stop and Stop(str(stop.halt), str(stop.why))
 
-    return mishaps.contained("the halting rule", halted)
+    return foreign_errors.contained("the halting rule", halted)

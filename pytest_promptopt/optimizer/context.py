@@ -24,19 +24,19 @@ class RunContext:
 
     :param journal: None when none is kept.
     :param spend: what was paid so far in the whole session, by role.
-    :param purse: what the ceiling on calls leaves.
+    :param call_budget: what the ceiling on calls leaves.
     :param told: what earlier runs taught of new texts, by the key of each group.
-    :param mishaps: what went wrong in code that is not ours.
+    :param foreign_errors: what went wrong in code that is not ours.
     """
 
     evaluator: Evaluator
     ask: Ask
     settings: Settings
-    policies: SearchHooks
+    hooks: SearchHooks
     journal: Journal | None
     spend: Callable[[], Mapping[Role, Spend]]
-    purse: CallBudget = field(default_factory=CallBudget)
-    mishaps: ForeignErrors = field(default_factory=ForeignErrors)
+    call_budget: CallBudget = field(default_factory=CallBudget)
+    foreign_errors: ForeignErrors = field(default_factory=ForeignErrors)
     told: Mapping[str, Taught] = field(default_factory=dict)
 
     def record(self, event: str, **data: Any) -> None:

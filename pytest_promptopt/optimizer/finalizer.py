@@ -45,7 +45,7 @@ class Finalizer:
     def __init__(
         self,
         search: SupervisedSearch,
-        around: RunContext,
+        context: RunContext,
         *,
         heldout: Collection[str] | None = None,
         history: EarlierRuns = EarlierRuns(),  # noqa: B008  # frozen
@@ -60,7 +60,7 @@ class Finalizer:
         self.notes = list(search.notes)
         self.key = search.group.key
         self._search = search
-        self._around = around
+        self._context = context
         self._history = history
         self._asked_before = history.confirmations
         self._scoring_calls = scoring_calls(scored)
@@ -97,28 +97,28 @@ class Finalizer:
     def make_up(self) -> None:
         """Run the final text on the cases that it was spared; it may turn out to be no better."""
         known = {r.case.id for r in self.original.evidence(*SEARCHED) if r.rate is not None}
-        owed = tuple(case for case in self.final.spared(self._search.group) if case in known)
-        if not (self.changed and owed):
+        unverified = tuple(case for case in self.final.spared(self._search.group) if case in known)
+        if not (self.changed and unverified):
             return
-        self._around.policies.progress(Phase.CONFIRMATION, ", ".join(self._search.names))
-        paid = self._around.paid().calls
+        self._context.hooks.progress(Phase.CONFIRMATION, ", ".join(self._search.names))
+        paid = self._context.paid().calls
         try:
-            (results,) = self._around.evaluator.evaluate([Trial(self.final.overlay, owed)])
+            (results,) = self._context.evaluator.evaluate([Trial(self.final.overlay, unverified)])
         except StopRun as stopped:
-            why = f"{len(owed)} cases could not be run with the new text: {stopped.why}"
-            self._bar(why) if self._around.settings.no_regressions else self.notes.append(why)
+            why = f"{len(unverified)} cases could not be run with the new text: {stopped.why}"
+            self._bar(why) if self._context.settings.no_regressions else self.notes.append(why)
             return
         if self._bar_refused():
             return
-        self._around.record_results(self.final.id, results)
+        self._context.record_results(self.final.id, results)
         self._spared = results
         self.final = self.final.ran(results)
         for split in SEARCHED:
             self._scored[split] = self.original.evidence(split), self.final.evidence(split)
-        self._made_up = self.final.made_up(results, self._around.paid().calls - paid)
-        self._around.policies.made_up(self._made_up)
+        self._made_up = self.final.caught_up(results, self._context.paid().calls - paid)
+        self._context.hooks.caught_up(self._made_up)
         paired = compare(self.original.evidence(*SEARCHED), self.final.evidence(*SEARCHED))
-        lost = paired.broken if self._around.settings.no_regressions else ()
+        lost = paired.broken if self._context.settings.no_regressions else ()
         if lost or paired.gain <= EPSILON:
             why = f"fails {len(lost)} that the original passed" if lost else "is not better"
             self.notes.append(
@@ -136,7 +136,7 @@ class Finalizer:
         :param share: one of so many that are still to be confirmed by what the ceiling leaves.
         """
         names = self._search.names
-        self._around.policies.progress(Phase.CONFIRMATION, ", ".join(names))
+        self._context.hooks.progress(Phase.CONFIRMATION, ", ".join(names))
         first = first_sample_number(run, self.final.overlay)
         begun = dict(self._history.begun)
         mine = begun.pop(first, ConfirmationProgress(0))
@@ -145,7 +145,7 @@ class Finalizer:
             self._search.group,
             self.original,
             self.final,
-            self._around,
+            self._context,
             first=first,
             spared=self._spared,
             share=share,
@@ -157,7 +157,7 @@ class Finalizer:
         self.confirmation = replace(found, needed=found.needed + more)
         self._fresh = tuple(comparing.originals)
         self._bar_refused()
-        self._around.record(
+        self._context.record(
             "confirmation", prompts=names, candidate=self.final.id, sample=first, **asdict(self.confirmation)
         )
         if self.heldout and not self._accepted:
@@ -165,18 +165,18 @@ class Finalizer:
 
     def _shown(self) -> frozenset[str]:
         """Training cases that stand in either text as examples: they are no evidence."""
-        results, redact = self.original.evidence(Split.TRAIN), self._around.policies.redact
+        results, redact = self.original.evidence(Split.TRAIN), self._context.hooks.redact
         texts = (self.original.overlay, self.final.overlay)
         return frozenset[str]().union(*(shown_by(self.prompts, text, results, redact) for text in texts))
 
-    def attempt(self, step: Callable[[], object]) -> None:
+    def contain(self, step: Callable[[], object]) -> None:
         """Do a step of judging; if it fails, this text is not written, and other prompts go on."""
         try:
             step()
         except KeyboardInterrupt:
             raise
         except BaseException as error:
-            said = self._around.mishaps.note("judging the result", error)
+            said = self._context.foreign_errors.note("judging the result", error)
             self._bar(f"the result could not be judged: {said}")
 
     def _bar_refused(self) -> str | None:
@@ -192,7 +192,7 @@ class Finalizer:
     @property
     def _accepted(self) -> bool:
         """Whether the confirmation lets the final text be written; held-out cases may still forbid it."""
-        accepted = (IMPROVED, NOT_SHOWN) if self._around.settings.accept is Accept.BEST else (IMPROVED,)
+        accepted = (IMPROVED, NOT_SHOWN) if self._context.settings.accept is Accept.BEST else (IMPROVED,)
         confirmed = self.confirmation is not None and self.confirmation.verdict in accepted
         return confirmed and not self._barred
 
@@ -210,11 +210,11 @@ class Finalizer:
             return
         self._scored[Split.HELDOUT] = (before, after)
         comparison = compare(before, after, split=Split.HELDOUT)
-        self._around.record(
+        self._context.record(
             "heldout", prompts=self._search.names, compared=str(comparison), cases=self.heldout
         )
-        self._around.record_results("0", before)
-        self._around.record_results(self.final.id, after)
+        self._context.record_results("0", before)
+        self._context.record_results(self.final.id, after)
 
     def write(self, write: Write | None) -> None:
         """Write every changed prompt once; the journal keeps the text of those that are not written.
@@ -226,7 +226,7 @@ class Finalizer:
             text = self.final.text(prompt)
             why = self._doubt() or (self._refusal(write, prompt, text) if write else "dry run")
             self._unwritten[prompt.name] = why
-            self._around.record("not written" if why else "written", prompt=prompt.name, why=why, text=text)
+            self._context.record("not written" if why else "written", prompt=prompt.name, why=why, text=text)
 
     def _refusal(self, write: Write, prompt: Prompt, text: str) -> str:
         """Why `text` cannot be written; empty when it now is."""
@@ -235,7 +235,7 @@ class Finalizer:
         except (PromptConflictError, PromptFileError, OSError) as error:
             return str(error)
         except Exception as error:
-            return self._around.mishaps.note("writing the text", error)
+            return self._context.foreign_errors.note("writing the text", error)
         return ""
 
     def _doubt(self) -> str:
@@ -249,7 +249,7 @@ class Finalizer:
     def _fall(self) -> str:
         """Why the held-out cases speak against the final text; empty when they do not."""
         paired = compare(*self._scored[Split.HELDOUT], split=Split.HELDOUT)
-        alpha = self._around.settings.alpha
+        alpha = self._context.settings.alpha
         if paired.gain >= 0 or sign_test(len(paired.broken), len(paired.fixed)) > alpha:
             return ""
         return f"on held-out cases it is worse than the original ({paired})"
@@ -261,9 +261,9 @@ class Finalizer:
         labels, same = tuple(label_scores(before, after)), tuple(same_answers(after))
         noisy = flaky_cases([*before, *self._scored[Split.HELDOUT][0], *self._fresh])
         group = self._search.group
-        owed = {Split.TRAIN: len(self.final.owed)}
+        unverified = {Split.TRAIN: len(self.final.unverified)}
         scores = (
-            score(split, len(group.ids(split)), *each, owed=owed.get(split, 0))
+            score(split, len(group.ids(split)), *each, unverified=unverified.get(split, 0))
             for split, each in self._scored.items()
         )
         measured = tuple(each for each in scores if each.cases)
@@ -293,7 +293,7 @@ class Finalizer:
                 pipeline=tuple(self._search.names) if len(group.prompts) > 1 else (),
                 note="; ".join(self.notes),
                 confirmation=self.confirmation if changed else None,
-                made_up=self._made_up,
+                caught_up=self._made_up,
                 labels=labels,
                 same_answers=same,
                 asked_before=self._asked_before if self.confirmation else 0,
@@ -326,38 +326,38 @@ def scoring_calls(cases: Iterable[Case]) -> int:
 
 
 def finalize_searches(
-    endings: Sequence[Finalizer], around: RunContext, run: str, write: Write | None
+    finalizers: Sequence[Finalizer], context: RunContext, run: str, write: Write | None
 ) -> None:
     """End all searches: spared cases, confirmation, held-out, files. Raises `KeyboardInterrupt`.
 
     :param run: the id of the run.
     """
-    for ending in endings:
-        around.purse.keep(ending.key, 0)
-    around.purse.keep(SCORING, sum(ending.scoring_calls for ending in endings))
-    for ending in endings:
-        ending.attempt(ending.make_up)
-    due = [ending for ending in endings if ending.may_be_written]
-    for number, ending in enumerate(due):
-        around.purse.keep(SCORING, sum(each.scoring_calls for each in due))
-        ending.attempt(partial(ending.confirm, run, share=len(due) - number))
-    around.purse.keep(SCORING, 0)
-    score_heldout(due, around)
-    for ending in endings:
-        ending.attempt(partial(ending.write, write))
+    for finalizer in finalizers:
+        context.call_budget.reserve(finalizer.key, 0)
+    context.call_budget.reserve(SCORING, sum(finalizer.scoring_calls for finalizer in finalizers))
+    for finalizer in finalizers:
+        finalizer.contain(finalizer.make_up)
+    due = [finalizer for finalizer in finalizers if finalizer.may_be_written]
+    for number, finalizer in enumerate(due):
+        context.call_budget.reserve(SCORING, sum(each.scoring_calls for each in due))
+        finalizer.contain(partial(finalizer.confirm, run, share=len(due) - number))
+    context.call_budget.reserve(SCORING, 0)
+    score_heldout(due, context)
+    for finalizer in finalizers:
+        finalizer.contain(partial(finalizer.write, write))
 
 
-def score_heldout(endings: Sequence[Finalizer], around: RunContext) -> None:
+def score_heldout(finalizers: Sequence[Finalizer], context: RunContext) -> None:
     """Score the held-out cases of all changed groups, once, under the original and the final texts."""
-    due = [ending for ending in endings if ending.trials]
+    due = [finalizer for finalizer in finalizers if finalizer.trials]
     if not due:
         return
-    around.policies.progress(Phase.HELDOUT, ", ".join(p.name for ending in due for p in ending.changed))
+    context.hooks.progress(Phase.HELDOUT, ", ".join(p.name for finalizer in due for p in finalizer.changed))
     try:
-        measured = around.evaluator.evaluate([trial for ending in due for trial in ending.trials])
+        measured = context.evaluator.evaluate([trial for finalizer in due for trial in finalizer.trials])
     except StopRun as stopped:
-        for ending in due:
-            ending.notes.append(f"the held-out cases could not be run: {stopped.why}")
+        for finalizer in due:
+            finalizer.notes.append(f"the held-out cases could not be run: {stopped.why}")
         return
-    for ending, before, after in zip(due, measured[::2], measured[1::2], strict=True):
-        ending.attempt(partial(ending.scored, before, after))
+    for finalizer, before, after in zip(due, measured[::2], measured[1::2], strict=True):
+        finalizer.contain(partial(finalizer.scored, before, after))

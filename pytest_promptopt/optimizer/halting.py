@@ -73,24 +73,24 @@ class SearchProgress:
     max_iterations: int
 
 
-def halt(standing: SearchProgress) -> Stop | None:
+def halt(progress: SearchProgress) -> Stop | None:
     """The default rules, the most telling first; None to go on."""
-    rate, cases = standing.rates[-1], f"{standing.phase} cases"
-    if rate >= standing.target - EPSILON:
-        return Stop(HaltReason.TARGET, f"{rate:.0%} of the {cases} pass; the target is {standing.target:.0%}")
-    if standing.fruitless >= FRUITLESS_ITERATIONS:
-        why = f"{standing.fruitless} iterations in a row brought no candidate that was both usable and new"
+    rate, cases = progress.rates[-1], f"{progress.phase} cases"
+    if rate >= progress.target - EPSILON:
+        return Stop(HaltReason.TARGET, f"{rate:.0%} of the {cases} pass; the target is {progress.target:.0%}")
+    if progress.fruitless >= FRUITLESS_ITERATIONS:
+        why = f"{progress.fruitless} iterations in a row brought no candidate that was both usable and new"
         return Stop(HaltReason.NO_PROGRESS, why)
-    gain = max(standing.rates) - max(standing.rates[: -standing.plateau], default=0.0)
-    if len(standing.rates) > standing.plateau and gain < PLATEAU_GAIN - EPSILON:
+    gain = max(progress.rates) - max(progress.rates[: -progress.plateau], default=0.0)
+    if len(progress.rates) > progress.plateau and gain < PLATEAU_GAIN - EPSILON:
         why = (
             f"the pass rate on the {cases} rose by {100 * gain:.1f} points over the last "
-            f"{standing.plateau} iterations, less than {100 * PLATEAU_GAIN:.0f}"
+            f"{progress.plateau} iterations, less than {100 * PLATEAU_GAIN:.0f}"
         )
         return Stop(HaltReason.PLATEAU, why)
-    if standing.iterations >= standing.max_iterations:
+    if progress.iterations >= progress.max_iterations:
         return Stop(
             HaltReason.ITERATIONS,
-            f"the limit --promptopt-max-iterations={standing.max_iterations} is reached",
+            f"the limit --promptopt-max-iterations={progress.max_iterations} is reached",
         )
     return None

@@ -13,7 +13,7 @@ from pytest_promptopt.records import Case, CaseResult, Overlay
 class StopRun(PromptoptError):
     """No further call is possible or allowed: the search ends with what it has.
 
-    :param halt: the name of the stop: a `Halt`, or a word of its own.
+    :param halt: the name of the stop: a `HaltReason`, or a word of its own.
     :param why: one sentence for the user.
     """
 

@@ -36,7 +36,7 @@ class Runner:
     """One candidate in a race."""
 
     id: str
-    outlook: RatePosterior
+    posterior: RatePosterior
 
 
 @dataclass(frozen=True)
@@ -74,11 +74,11 @@ class Race:
         self._order = order
         self._calls = calls
         self._sideways = sideways
-        self._counted = {runner.id: len(runner.outlook.cases) for runner in runners}
+        self._counted = {runner.id: len(runner.posterior.cases) for runner in runners}
 
     def leads(self) -> dict[str, Lead]:
         """How far each candidate is ahead of the incumbent."""
-        return {runner.id: runner.outlook.lead(self._incumbent) for runner in self.runners}
+        return {runner.id: runner.posterior.lead(self._incumbent) for runner in self.runners}
 
     def moves(self, price: float) -> list[Move]:
         """The batches to run next, all at once, the best first; none when no batch is worth its calls.
@@ -99,11 +99,11 @@ class Race:
 
     def _looked_at(self, runner: Runner) -> bool:
         """Whether it was run, be it without an answer: a case that gave none is counted no more."""
-        return bool(runner.outlook.known) or len(runner.outlook.cases) < self._counted[runner.id]
+        return bool(runner.posterior.known) or len(runner.posterior.cases) < self._counted[runner.id]
 
     def _move(self, runner: Runner, leads: dict[str, Lead]) -> Move | None:
         """The next batch of one candidate, valued by the best size of a batch from here."""
-        unrun = runner.outlook.unrun
+        unrun = runner.posterior.unrun
         if not unrun:
             return None
         lead = leads[runner.id]
@@ -111,11 +111,11 @@ class Race:
         ahead = lead.mean - max([0.0, *rivals])
         # What may not be taken yet wins nothing as it is: then all that it has ahead is still to be won.
         at_stake = -ahead if lead.chance < PROBABLY else abs(ahead)
-        queue = telling_order(runner.outlook, self._order, self._incumbent)
-        first = min(len(queue), max(BATCH, len(runner.outlook.known) // 2))
+        queue = telling_order(runner.posterior, self._order, self._incumbent)
+        first = min(len(queue), max(BATCH, len(runner.posterior.known) // 2))
         value, size = 0.0, first
         while True:
-            moved = math.sqrt(runner.outlook.foreseeable(queue[:size]))
+            moved = math.sqrt(runner.posterior.foreseeable(queue[:size]))
             value = max(value, _gain(at_stake, moved) / (size * self._calls))
             if size == len(queue):
                 break
@@ -125,16 +125,16 @@ class Race:
     def _hopeless(self, runner: Runner) -> bool:
         if self._sideways:
             return False
-        failing = [(before, after) for _, before, after in runner.outlook.pairs() if before < PASSED]
-        open_cases = sum(_fails(runner.outlook, case) for case in runner.outlook.unrun)
+        failing = [(before, after) for _, before, after in runner.posterior.pairs() if before < PASSED]
+        open_cases = sum(_fails(runner.posterior, case) for case in runner.posterior.unrun)
         fixed = sum(after > before for before, after in failing)
         return not fixed and bool(failing) and (len(failing) >= HOPELESS or not open_cases)
 
 
-def _fails(outlook: RatePosterior, case: str) -> bool:
+def _fails(posterior: RatePosterior, case: str) -> bool:
     """Whether the text that it was made from fails a case: as it was seen to, else probably."""
-    rate = outlook.base.known.get(case) if outlook.base else None
-    return outlook.before(case) < 0.5 if rate is None else rate < PASSED
+    rate = posterior.base.known.get(case) if posterior.base else None
+    return posterior.before(case) < 0.5 if rate is None else rate < PASSED
 
 
 def in_turns(results: Sequence[CaseResult], *, seed: str) -> list[str]:
@@ -161,21 +161,21 @@ def _label(result: CaseResult) -> str:
     return ""
 
 
-def telling_order(outlook: RatePosterior, order: Sequence[str], incumbent: RatePosterior) -> list[str]:
+def telling_order(posterior: RatePosterior, order: Sequence[str], incumbent: RatePosterior) -> list[str]:
     """All cases that a candidate was not run on, in the order that tells most of all of them soonest.
 
     Cases that its base passes and cases that it fails come in turns, each as often as what is not known
     of them weighs; first those that the incumbent was run on, where the two can be compared.
     """
     groups: tuple[list[str], list[str]] = ([], [])
-    unrun = set(outlook.unrun)
+    unrun = set(posterior.unrun)
     for case in (case for case in order if case in unrun):
-        groups[outlook.before(case) < 0.5].append(case)
+        groups[posterior.before(case) < 0.5].append(case)
     for group in groups:
         group.sort(key=lambda case: case not in incumbent.known)
-    least = max(outlook.weights()) / 5
+    least = max(posterior.weights()) / 5
     # However little may be broken, a text is not judged by its fixes alone.
-    weights = [max(weight, least, 1e-9) for weight in outlook.weights()]
+    weights = [max(weight, least, 1e-9) for weight in posterior.weights()]
     queue: list[str] = []
     taken = [0, 0]
     while any(taken[side] < len(groups[side]) for side in (0, 1)):

@@ -26,7 +26,6 @@ from pytest_promptopt.optimizer.supervised_search import SupervisedSearch
 from pytest_promptopt.records import Role, Spend, Split
 from pytest_promptopt.results import PromptResult, RunResult
 from pytest_promptopt.settings import Settings
-from pytest_promptopt.strategies.refine.search import RefineSearch
 
 
 def run_optimization(
@@ -35,12 +34,12 @@ def run_optimization(
     ask: Ask,
     settings: Settings,
     journal: Journal | None,
-    policies: SearchHooks,
+    hooks: SearchHooks,
     *,
     spend: Callable[[], Mapping[Role, Spend]],
     write: Write | None,
-    purse: CallBudget | None = None,
-    strategy: Strategy = RefineSearch,
+    call_budget: CallBudget | None = None,
+    strategy: Strategy,
     heldout: Collection[str] | None = None,
     history: Callable[[PromptGroup], EarlierRuns] = lambda group: EarlierRuns(),
 ) -> RunResult:
@@ -55,7 +54,7 @@ def run_optimization(
     :param spend: what was paid so far in the whole session, by role.
     :param write: puts a text on disk, raises `PromptConflictError` when the file changed since it was read;
         None for a dry run.
-    :param purse: what the ceiling leaves, and what of it is kept for the end; None without a ceiling.
+    :param call_budget: what the ceiling leaves, and what of it is kept for the end; None without a ceiling.
     :param strategy: how each group of prompts is searched; `settings.strategy` is its name.
     :param heldout: the held-out cases that are scored; None for all.
     :param history: what earlier runs have asked and taught, and earlier processes of this one.
@@ -63,28 +62,30 @@ def run_optimization(
     started = time.monotonic()
     groups = connected_groups(prompts, evaluator.cases)
     earlier = {group.key: history(group) for group in groups}
-    around = _surroundings(evaluator, ask, settings, policies, journal, spend, purse or CallBudget())
-    around = replace(around, told={key: each.told for key, each in earlier.items()})
-    _record_start(around, prompts)
-    _keep_for_scoring(around, heldout)
-    searches = [SupervisedSearch(strategy, group, around) for group in groups]
+    context = _surroundings(evaluator, ask, settings, hooks, journal, spend, call_budget or CallBudget())
+    context = replace(context, told={key: each.told for key, each in earlier.items()})
+    _record_start(context, prompts)
+    _keep_for_scoring(context, heldout)
+    searches = [SupervisedSearch(strategy, group, context) for group in groups]
     for number, search in enumerate(searches):
-        _share_out(around, [later.group for later in searches[number:]])
+        _share_out(context, [later.group for later in searches[number:]])
         search.run()
-        _keep_for_judging(around, search)
+        _keep_for_judging(context, search)
         if search.interrupted:
             break
     interrupted = any(search.interrupted for search in searches)
-    endings = [
-        Finalizer(search, search.around, heldout=heldout, history=earlier[search.group.key])
+    finalizers = [
+        Finalizer(search, search.context, heldout=heldout, history=earlier[search.group.key])
         for search in searches
     ]
     if not interrupted:
         try:
-            finalize_searches(endings, around, journal.run_id if journal else f"seed {settings.seed}", write)
+            finalize_searches(
+                finalizers, context, journal.run_id if journal else f"seed {settings.seed}", write
+            )
         except KeyboardInterrupt:
             interrupted = True
-    by_name = {result.prompt: result for ending in endings for result in _account(ending, around)}
+    by_name = {result.prompt: result for finalizer in finalizers for result in _account(finalizer, context)}
     result = RunResult(
         id=journal.run_id if journal else "",
         prompts=tuple(by_name[prompt.name] for prompt in prompts),
@@ -93,104 +94,104 @@ def run_optimization(
         interrupted=interrupted,
         journal=str(journal.path) if journal else "",
         strategy=settings.strategy[0],
-        errors=tuple(around.mishaps.told),
+        errors=tuple(context.foreign_errors.told),
     )
-    return _recorded(around, result)
+    return _recorded(context, result)
 
 
 def _surroundings(
     evaluator: Evaluator,
     ask: Ask,
     settings: Settings,
-    policies: SearchHooks,
+    hooks: SearchHooks,
     journal: Journal | None,
     spend: Callable[[], Mapping[Role, Spend]],
-    purse: CallBudget,
+    call_budget: CallBudget,
 ) -> RunContext:
     """Evaluator, `ask` and policies as they are, but for what they raise."""
-    mishaps = ForeignErrors(settings.rootdir, journal.append if journal else None)
+    foreign_errors = ForeignErrors(settings.rootdir, journal.append if journal else None)
     return RunContext(
-        ContainedEvaluator(evaluator, mishaps),
-        mishaps.contained("asking the optimizer", ask),
+        ContainedEvaluator(evaluator, foreign_errors),
+        foreign_errors.contained("asking the optimizer", ask),
         settings,
-        contained(policies, mishaps),
+        contained(hooks, foreign_errors),
         journal,
         spend,
-        purse,
-        mishaps,
+        call_budget,
+        foreign_errors,
     )
 
 
-def _account(ending: Finalizer, around: RunContext) -> Sequence[PromptResult]:
+def _account(finalizer: Finalizer, context: RunContext) -> Sequence[PromptResult]:
     """What became of the prompts of a group, also if a strategy has left what nothing can be made of."""
     try:
-        return list(ending.results())
+        return list(finalizer.results())
     except Exception as error:
-        said = around.mishaps.note("the account of a search", error)
+        said = context.foreign_errors.note("the account of a search", error)
         return [
             PromptResult(prompt.name, prompt.prose, prompt.prose, "unchanged", HaltReason.ERROR, said, ())
-            for prompt in ending.prompts
+            for prompt in finalizer.prompts
         ]
 
 
-def _recorded(around: RunContext, result: RunResult) -> RunResult:
+def _recorded(context: RunContext, result: RunResult) -> RunResult:
     """Journal the end, in whatever form it can be; the result says if it cannot."""
     try:
         try:
-            around.record("end", **asdict(result))
+            context.record("end", **asdict(result))
         except (TypeError, ValueError):  # a strategy has put what is no JSON into it
-            around.record("end", **json.loads(json.dumps(asdict(result), default=repr)))
+            context.record("end", **json.loads(json.dumps(asdict(result), default=repr)))
     except Exception as error:
-        around.mishaps.note("the journal", error)
-    return replace(result, errors=tuple(around.mishaps.told))
+        context.foreign_errors.note("the journal", error)
+    return replace(result, errors=tuple(context.foreign_errors.told))
 
 
-def _keep_for_scoring(around: RunContext, heldout: Collection[str] | None) -> None:
+def _keep_for_scoring(context: RunContext, heldout: Collection[str] | None) -> None:
     """What the held-out cases take, as far as it is known before the search."""
     scored = [
         case
-        for case in around.evaluator.cases
+        for case in context.evaluator.cases
         if case.split is Split.HELDOUT and (heldout is None or case.id in heldout)
     ]
-    around.purse.keep(SCORING, scoring_calls(scored))
+    context.call_budget.reserve(SCORING, scoring_calls(scored))
 
 
-def _share_out(around: RunContext, groups: Sequence[PromptGroup]) -> None:
+def _share_out(context: RunContext, groups: Sequence[PromptGroup]) -> None:
     """Of what is left the first of `groups` may spend a share, by its cases; the others' is kept for them.
 
     Of the first one's share no more is kept than confirming a usual gain takes.
     """
-    purse, alpha = around.purse, around.settings.alpha
-    free, cases = purse.free(), [len(group.ids(*SEARCHED)) for group in groups]
+    call_budget, alpha = context.call_budget, context.settings.alpha
+    free, cases = call_budget.available(), [len(group.ids(*SEARCHED)) for group in groups]
     if free is None:  # there may be another ceiling than on calls
         for group in groups:
-            purse.keep(group.key, usual_calls([group], None, alpha))
+            call_budget.reserve(group.key, usual_calls([group], None, alpha))
         return
-    free += sum(purse.kept(group.key) for group in groups)
+    free += sum(call_budget.reserved(group.key) for group in groups)
     own, *others = (free * count // max(1, sum(cases)) for count in cases)
     for group, share in zip(groups[1:], others, strict=True):
-        purse.keep(group.key, share)
-    purse.keep(groups[0].key, usual_calls(groups[:1], own, alpha))
+        call_budget.reserve(group.key, share)
+    call_budget.reserve(groups[0].key, usual_calls(groups[:1], own, alpha))
 
 
-def _keep_for_judging(around: RunContext, search: SupervisedSearch) -> None:
+def _keep_for_judging(context: RunContext, search: SupervisedSearch) -> None:
     """Of what was kept for a search that is over keep what judging its text takes: nobody else spends it."""
-    purse, key = around.purse, search.group.key
-    kept, free = purse.kept(key), purse.free()
+    call_budget, key = context.call_budget, search.group.key
+    kept, free = call_budget.reserved(key), call_budget.available()
     calls = 0
     if search.final.overlay:
-        calls = judging_calls(search.group, search.original, search.final, around.settings.alpha)
-    purse.keep(key, calls if free is None else min(calls, free + kept))
+        calls = judging_calls(search.group, search.original, search.final, context.settings.alpha)
+    call_budget.reserve(key, calls if free is None else min(calls, free + kept))
 
 
-def _record_start(around: RunContext, prompts: Sequence[Prompt]) -> None:
-    settings = around.settings
-    around.record(
+def _record_start(context: RunContext, prompts: Sequence[Prompt]) -> None:
+    settings = context.settings
+    context.record(
         "start",
         prompts={prompt.name: prompt.prose for prompt in prompts},
-        cases=[asdict(case) for case in around.evaluator.cases],
+        cases=[asdict(case) for case in context.evaluator.cases],
         settings={name: _plain(value) for name, value in asdict(settings).items()},
-        told=around.told,
+        told=context.told,
     )
 
 

@@ -33,7 +33,7 @@ class SearchHooks:
     :param progress: told when a phase begins, and for which prompts.
     :param measured: told the pass rates that a search starts from; their `after` is None.
     :param iteration_finished: told of every iteration.
-    :param made_up: told when cases were run that the best text had been spared.
+    :param caught_up: told when cases were run that the best text had been spared.
     """
 
     categorize: Categorize | None = None
@@ -45,4 +45,4 @@ class SearchHooks:
     progress: Callable[[Phase, str], None] = unobserved
     measured: Callable[[Sequence[SplitScore]], None] = unobserved
     iteration_finished: Callable[[Iteration], None] = unobserved
-    made_up: Callable[[CatchUp], None] = unobserved
+    caught_up: Callable[[CatchUp], None] = unobserved

@@ -58,5 +58,5 @@ class GroupSearch(Protocol):
 class Strategy(Protocol):
     """A way to search."""
 
-    def __call__(self, group: PromptGroup, around: RunContext) -> GroupSearch:
-        """The search for one group, not begun; all that it evaluates and asks goes through `around`."""
+    def __call__(self, group: PromptGroup, context: RunContext) -> GroupSearch:
+        """The search for one group, not begun; all that it evaluates and asks goes through `context`."""

@@ -25,11 +25,11 @@ T = TypeVar("T")
 class SupervisedSearch:
     """A `GroupSearch` that is whole whatever becomes of the one inside; begun or not, it raises nothing."""
 
-    def __init__(self, strategy: Strategy, group: PromptGroup, around: RunContext) -> None:
+    def __init__(self, strategy: Strategy, group: PromptGroup, context: RunContext) -> None:
         self.group = group
         self.names = [prompt.name for prompt in group.prompts]
-        self.screen = ScreeningEvaluator.of(around.evaluator, group.prompts)
-        self.around = replace(around, evaluator=self.screen)
+        self.screen = ScreeningEvaluator.of(context.evaluator, group.prompts)
+        self.context = replace(context, evaluator=self.screen)
         self.original = self.final = EvaluatedCandidate("0", {}, {})
         self.iterations: Sequence[Iteration] = ()
         self.notes: list[str] = []
@@ -43,7 +43,7 @@ class SupervisedSearch:
     def run(self) -> None:
         """Search, then take over what was found."""
         begun: list[GroupSearch] = []
-        if not self._do(lambda: begun.append(self._strategy(self.group, self.around))):
+        if not self._do(lambda: begun.append(self._strategy(self.group, self.context))):
             return
         (search,) = begun
         if self._do(search.run):
@@ -60,7 +60,7 @@ class SupervisedSearch:
         except StopRun as stopped:
             self.stop = Stop(stopped.halt, stopped.why)
         except BaseException as error:
-            self.stop = Stop(HaltReason.ERROR, self.around.mishaps.note(STRATEGY, error))
+            self.stop = Stop(HaltReason.ERROR, self.context.foreign_errors.note(STRATEGY, error))
         else:
             return True
         return False
@@ -87,8 +87,8 @@ def _version(found: object, name: str) -> EvaluatedCandidate:
     version = _instance(found, EvaluatedCandidate, name)
     for result in version.evidence(*Split):
         _instance(result, CaseResult, f"{name}.results")
-    if version.outlook is not None:
-        _instance(version.outlook, RatePosterior, f"{name}.outlook")
+    if version.posterior is not None:
+        _instance(version.posterior, RatePosterior, f"{name}.outlook")
     return replace(version, id=str(version.id), overlay=dict(version.overlay))
 
 

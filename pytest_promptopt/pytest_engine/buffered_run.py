@@ -1,8 +1,8 @@
-"""Held runs: ordinary executions of an item that can still be undone.
+"""Buffered runs: ordinary executions of an item that can still be undone.
 
 One is a call of `pytest_runtest_protocol` with every plugin in place, whose traces (reports, warnings, live
-logs, output under ``-s``) are held back until somebody decides. `release` lets them go in their order, as if
-they had just happened; `drop` undoes the run, so that nothing tells it from one that never was.
+logs, output under ``-s``) are held back until somebody decides. `commit` lets them go in their order, as if
+they had just happened; `rollback` undoes the run, so that nothing tells it from one that never was.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ HELD_HOOKS = frozenset(
 class BufferedRun:
     """One execution of `item`; use as a context manager around the call of `pytest_runtest_protocol`.
 
-    When its call phase has ended (or its setup has not succeeded), a run that may be reported is released and
-    goes on as any run does. Any other stays held, to be dropped, and keeps the fixtures that the item shares
-    with others alive.
+    When its call phase has ended (or its setup has not succeeded), a run that may be reported is committed
+    and goes on as any run does. Any other stays held, to be rolled back, and keeps the fixtures that the item
+    shares with others alive.
 
     :param void: whether the run has shown to be incomplete, so that nothing it does can count.
     :param silent: never to be reported, whatever it does.
@@ -53,13 +53,13 @@ class BufferedRun:
         self.item = item
         self.void = void
         self.silent = silent
-        self.released = False
+        self.committed = False
         #: Whether the call of the protocol has ended.
         self.over = False
         #: Whether it has had the report that decides it.
         self.decided = False
-        #: Called with the report that decides the run, just before everything is released.
-        self.before_release: Callable[[pytest.TestReport], object] = lambda report: None
+        #: Called with the report that decides the run, just before everything is committed.
+        self.before_commit: Callable[[pytest.TestReport], object] = lambda report: None
         #: Called with each report of a subtest, just before anybody else hears of it.
         self.before_subtest: Callable[[pytest.TestReport], object] = lambda report: None
         self.reports: list[pytest.TestReport] = []
@@ -89,7 +89,7 @@ class BufferedRun:
 
     def __exit__(self, kind: type[BaseException] | None, *exc_info: object) -> None:
         if kind is not None and self.reportable():
-            self.release()  # interrupted: what has been shown up to here is part of the session
+            self.commit()  # interrupted: what has been shown up to here is part of the session
         session: Any = self.item.session
         if self._previous is None:
             del session.gethookproxy
@@ -102,14 +102,14 @@ class BufferedRun:
         self.over = True
 
     def hold(self, event: Callable[[], object]) -> None:
-        """Keep `event` for `release`; after it, events happen at once."""
-        if self.released:
+        """Keep `event` for `commit`; after it, events happen at once."""
+        if self.committed:
             event()
         else:
             self._held.append(event)
 
     def reported(self, report: pytest.TestReport, event: Callable[[], object]) -> None:
-        """Take note of a report; the one that decides the run releases it if it may be reported."""
+        """Take note of a report; the one that decides the run commits it if it may be reported."""
         self.reports.append(report)
         subtest = internals.is_subtest(report)
         if subtest and self.reportable():
@@ -118,8 +118,8 @@ class BufferedRun:
         self.decided = self.decided or decides
         if (decides or self._ends_session(report)) and self.reportable():
             if decides:
-                self.before_release(report)
-            self.release()
+                self.before_commit(report)
+            self.commit()
         self.hold(event)
 
     def _ends_session(self, report: pytest.TestReport) -> bool:
@@ -137,14 +137,14 @@ class BufferedRun:
         self.decided = False
         self.reports = []
 
-    def release(self) -> None:
+    def commit(self) -> None:
         """Let everything held happen, in order; from now on nothing is held."""
-        self.released = True
+        self.committed = True
         held, self._held = self._held, []
         for event in held:
             event()
 
-    def drop(self) -> None:
+    def rollback(self) -> None:
         """Undo the run: the item, the session and the temporary folders are as they were before it."""
         self._held = []
         self.before.restore()
@@ -166,56 +166,56 @@ class _Hooks:
         self._run = run
 
     def __getattr__(self, name: str) -> Any:
-        caller = self._caller(name) if self._run.silent else getattr(self._relay, name)
+        client = self._client(name) if self._run.silent else getattr(self._relay, name)
         if name in HELD_HOOKS:
-            return _BufferedCaller(name, caller, self._run)
+            return _BufferedCaller(name, client, self._run)
         if name == "pytest_runtest_teardown":
-            return lambda **kwargs: caller(**self._teardown(kwargs))
+            return lambda **kwargs: client(**self._teardown(kwargs))
         if name == "pytest_exception_interact":
-            return lambda **kwargs: self._interact(caller, kwargs)
-        setattr(self, name, caller)
-        return caller
+            return lambda **kwargs: self._interact(client, kwargs)
+        setattr(self, name, client)
+        return client
 
-    def _caller(self, name: str) -> Any:
-        caller = getattr(self._relay, name)
+    def _client(self, name: str) -> Any:
+        client = getattr(self._relay, name)
         left_out = self._run.left_out(name)
         if not left_out:
-            return caller
+            return client
         fewer = internals.without(self._run.item.config, self._relay, name, left_out)
         if name not in FIXTURES:
             return fewer
         # A wider fixture lives on, and is set up once only: everybody must hear of it.
-        return lambda **given: (fewer if given["fixturedef"].scope == "function" else caller)(**given)
+        return lambda **given: (fewer if given["fixturedef"].scope == "function" else client)(**given)
 
-    def _interact(self, caller: Any, kwargs: dict[str, Any]) -> None:
+    def _interact(self, client: Any, kwargs: dict[str, Any]) -> None:
         if self._run.reportable():
             if self._run.item.config.getoption("usepdb", False):
-                self._run.release()  # a debugger opens on a subtest: what was printed comes first
-            caller(**kwargs)
+                self._run.commit()  # a debugger opens on a subtest: what was printed comes first
+            client(**kwargs)
 
     def _teardown(self, kwargs: dict[str, Any]) -> dict[str, Any]:
-        # A held run is followed by another of the same item: what the item shares with others must live on.
-        return kwargs if self._run.released else {**kwargs, "nextitem": internals.sibling(self._run.item)}
+        # A buffered run is followed by another of the same item: what the item shares must live on.
+        return kwargs if self._run.committed else {**kwargs, "nextitem": internals.sibling(self._run.item)}
 
 
 class _BufferedCaller:
-    def __init__(self, name: str, caller: Any, run: BufferedRun) -> None:
+    def __init__(self, name: str, client: Any, run: BufferedRun) -> None:
         self._name = name
-        self._caller = caller
+        self._client = client
         self._run = run
 
     def __call__(self, **kwargs: Any) -> None:
         if self._name == "pytest_runtest_logreport":
-            self._run.reported(kwargs["report"], lambda: self._caller(**kwargs))
+            self._run.reported(kwargs["report"], lambda: self._client(**kwargs))
         else:
-            self._run.hold(lambda: self._caller(**kwargs))
+            self._run.hold(lambda: self._client(**kwargs))
 
     def call_historic(self, *, kwargs: Mapping[str, Any]) -> None:
-        self._run.hold(lambda: self._caller.call_historic(kwargs=kwargs))
+        self._run.hold(lambda: self._client.call_historic(kwargs=kwargs))
 
 
 class BufferedStream:
-    """Stands in for a stream until the run is released; everything but writing is the real stream's.
+    """Stands in for a stream until the run is committed; everything but writing is the real stream's.
 
     Whoever keeps it for longer than the run (a handler of logs that a shared fixture has made) writes to
     what stands in its place by then.

@@ -21,12 +21,12 @@ class CallsInFlight:
     """
 
     def __init__(
-        self, caller: ModelClient, reach: Callable[[str], frozenset[str]], *, running: Callable[[], bool]
+        self, client: ModelClient, reach: Callable[[str], frozenset[str]], *, running: Callable[[], bool]
     ) -> None:
         """:param reach: the modules that the calls of a model need.
         :param running: whether one of our cases is run just now.
         """
-        self._caller = caller
+        self._client = client
         self._reach = reach
         self._running = running
         self.exchanges = Patches(self._before_exchange)
@@ -74,7 +74,7 @@ class CallsInFlight:
 
     def _connect(self, model: str) -> None:
         self._connected.add(model)
-        self._caller.connect(model)
+        self._client.connect(model)
 
     def _is_mocked(self, found: AssignedMocks, model: str) -> bool:
         with suppress(PromptoptError):  # of the user's hook; the call will say so
@@ -90,7 +90,7 @@ class CallsInFlight:
         self._note_loss()
         if self._lost_in is not None and process_state() != self._lost_in:
             self._lost_in = None
-            self._caller.forget_lost_models()
+            self._client.forget_lost_models()
             self._connected.clear()
         self._found = None
         if self._by_hand:
@@ -100,7 +100,7 @@ class CallsInFlight:
                     self._note_parts(model)
 
     def _note_loss(self) -> None:
-        if self._lost_in is None and self._caller.lost_models:
+        if self._lost_in is None and self._client.lost_models:
             self._lost_in = process_state()
 
     def submit(self, request: Request) -> None:
@@ -112,24 +112,24 @@ class CallsInFlight:
         elif self.alternates:
             self._held.append(request)
         else:
-            self._caller.submit(request, Role.TARGET)
+            self._client.submit(request, Role.TARGET)
 
     def landed(self, timeout: float | None) -> frozenset[str]:
         """Keys of the calls that ended, after waiting up to `timeout` seconds (None: until there is one)."""
         if self._held and timeout is None:
             held, self._held = self._held, []
             for request in held:
-                self._caller.submit(request, Role.TARGET)
+                self._client.submit(request, Role.TARGET)
             self.quiet()
-        keys = self._landed or self._caller.wait(timeout)
+        keys = self._landed or self._client.wait(timeout)
         self._note_loss()
         self._landed = frozenset()
         return keys
 
     def quiet(self) -> None:
         """Wait for all calls that are under way. Those that are held wait on."""
-        while self._caller.in_flight:
-            self._landed |= self._caller.wait()
+        while self._client.in_flight:
+            self._landed |= self._client.wait()
 
     def alternate(self) -> None:
         """From now on, calls and tests take turns."""
@@ -139,9 +139,9 @@ class CallsInFlight:
     def look(self) -> bool:
         """Notice, in the middle of a test, that it has changed what calls need; True in any case."""
         if not self.alternates and process_state() != self._state:
-            self._landed |= self._caller.wait(0)
+            self._landed |= self._client.wait(0)
             self.alternate()
-            self._caller.forget_errors(self._landed)  # what they met was not meant for them
+            self._client.forget_errors(self._landed)  # what they met was not meant for them
         return True
 
     def exchanged(self, model: str) -> list[Patch]:
@@ -169,7 +169,7 @@ class CallsInFlight:
         if exchange.of_process:
             if not self.alternates:
                 self.alternate()
-        elif self._caller.in_flight and any(
+        elif self._client.in_flight and any(
             exchange.belongs_to(self._reach(model)) for model in self._connected
         ):
             self.quiet()

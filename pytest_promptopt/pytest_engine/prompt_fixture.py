@@ -89,7 +89,7 @@ class Run:
     """One execution of one case. All its `prompt` objects, in any thread, share it."""
 
     case: PromptCase
-    caller: ModelClient
+    client: ModelClient
     overlay: Overlay = field(default_factory=dict)
     #: The prompt files by stage, under the overlay.
     files: Mapping[str, PromptFile] = field(default_factory=dict)
@@ -115,7 +115,7 @@ class Run:
     #: Whether a call must be made inside this run: it has exchanged something that the call needs.
     apart: Callable[[Request], bool] = lambda request: False
     #: For such calls; knows no other run's answers.
-    own_caller: ModelClient | None = None
+    own_client: ModelClient | None = None
     #: The test has read `prompt.text` or `prompt.path`: a candidate reaches it even without a call of ours.
     touched: bool = False
 
@@ -129,17 +129,17 @@ class Run:
         """What it has asked so far, answered or not."""
         return frozenset([*(call.key for call in self.calls), *self.missing])
 
-    def caller_of(self, request: Request) -> ModelClient:
+    def client_of(self, request: Request) -> ModelClient:
         """Whom to ask."""
-        if self.apart(request) and self.own_caller is not None:
-            return self.own_caller
-        return self.caller
+        if self.apart(request) and self.own_client is not None:
+            return self.own_client
+        return self.client
 
     def close(self) -> None:
         """Safe to call twice; only calls that were made inside the run have left anything open."""
-        caller, self.own_caller = self.own_caller, None
-        if caller is not None:
-            caller.close()
+        client, self.own_client = self.own_client, None
+        if client is not None:
+            client.close()
 
 
 class Prompt:
@@ -202,13 +202,13 @@ class Prompt:
         """
         __tracebackhide__ = True
         request, inputs = self._request(variables, messages, response_schema)
-        caller = self._run.caller_of(request)
-        known = self._known(request, caller)
+        client = self._run.client_of(request)
+        known = self._known(request, client)
         if known is None:
-            self._wait_inside(request, caller)
+            self._wait_inside(request, client)
             with suppress(ModelError):
-                caller.ask(request, Role.TARGET)
-        return self._completion(request, inputs, caller)
+                client.ask(request, Role.TARGET)
+        return self._completion(request, inputs, client)
 
     async def acall(
         self,
@@ -221,17 +221,17 @@ class Prompt:
         """`__call__` for async tests; several in a `gather` are in flight at once."""
         __tracebackhide__ = True
         request, inputs = self._request(variables, messages, response_schema)
-        caller = self._run.caller_of(request)
+        client = self._run.client_of(request)
         try:
-            known = self._known(request, caller)
+            known = self._known(request, client)
         except Suspended:
             await _let_siblings_ask()
             raise
         if known is None:
-            self._wait_inside(request, caller)
+            self._wait_inside(request, client)
             with suppress(ModelError):
-                await caller.aask(request, Role.TARGET)
-        return self._completion(request, inputs, caller)
+                await client.aask(request, Role.TARGET)
+        return self._completion(request, inputs, client)
 
     def _request(
         self,
@@ -289,16 +289,16 @@ class Prompt:
         self._run.error = error
         raise error.with_traceback(None) from None
 
-    def _known(self, request: Request, caller: ModelClient) -> CallResult | None:
+    def _known(self, request: Request, client: ModelClient) -> CallResult | None:
         __tracebackhide__ = True
         run = self._run
         try:
-            known = caller.known(request)
+            known = client.known(request)
         except OSError as error:  # no answer is to blame
             self._fail(PromptoptError(f"{self._file.name}: its answer cannot be looked up: {error}"))
-        if caller is not run.caller:
+        if client is not run.client:
             return known
-        if known is None and (hopeless := caller.hopeless(request)):
+        if known is None and (hopeless := client.hopeless(request)):
             self._fail(self._placed(hopeless, request))
         if known is None and run.refusal is not None:
             self._fail(run.refusal)
@@ -307,14 +307,14 @@ class Prompt:
             raise Suspended("waiting for a model's answer")
         return known
 
-    def _wait_inside(self, request: Request, caller: ModelClient) -> None:
-        if caller is self._run.caller:
+    def _wait_inside(self, request: Request, client: ModelClient) -> None:
+        if client is self._run.client:
             self._run.waited = True
             self._run.connect(request.model)
 
-    def _completion(self, request: Request, inputs: Mapping[str, str], caller: ModelClient) -> Completion:
+    def _completion(self, request: Request, inputs: Mapping[str, str], client: ModelClient) -> Completion:
         __tracebackhide__ = True
-        known = caller.known(request)
+        known = client.known(request)
         assert known is not None
         answer, error = known.answer, known.error
         if answer is None:

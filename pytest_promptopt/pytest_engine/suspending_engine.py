@@ -44,18 +44,18 @@ class SuspendingEngine:
         self,
         session: pytest.Session,
         cases: Mapping[pytest.Item, PromptCase],
-        caller: ModelClient,
+        client: ModelClient,
         *,
         concurrency: int,
-        open_caller: Callable[[], ModelClient],
+        open_client: Callable[[], ModelClient],
         reach: Callable[[str], frozenset[str]],
         mine: Callable[[pytest.Item], bool] = lambda item: True,
         divided: bool = False,
         blocking: bool = False,
         max_failures: int = 0,
     ) -> None:
-        """:param concurrency: calls in flight at most; `caller` holds to it, the engine starts cases by it.
-        :param open_caller: makes a caller for one run alone, which keeps no answer.
+        """:param concurrency: calls in flight at most; `client` holds to it, the engine starts cases by it.
+        :param open_client: makes a caller for one run alone, which keeps no answer.
         :param reach: the modules that the calls of a model need.
         :param mine: which cases this process prefetches (an xdist worker shares the work with others).
         :param divided: whether there are others: cases before the first one that it is given are its as well.
@@ -65,16 +65,16 @@ class SuspendingEngine:
         """
         self.session = session
         self.cases = cases
-        self.caller = caller
+        self.client = client
         self.run: Run | None = None
-        self.held: BufferedRun | None = None
+        self.buffered: BufferedRun | None = None
         #: Of each item that has been run and not reported yet.
-        self.lasting: dict[pytest.Item, SharedFixtureOutput] = {}
-        self.traffic = CallsInFlight(caller, reach, running=lambda: self.run is not None)
+        self.shared_output: dict[pytest.Item, SharedFixtureOutput] = {}
+        self.traffic = CallsInFlight(client, reach, running=lambda: self.run is not None)
         self._watchers = OtherPlugins(session.config)
         #: Functions whose last case was found to have all its answers.
         self._warm: set[object] = set()
-        self._open_caller = open_caller
+        self._open_client = open_client
         self._concurrency = concurrency
         self._mine = mine
         self._divided = divided
@@ -83,7 +83,7 @@ class SuspendingEngine:
         self._blocking = blocking
         self._max_failures = max_failures
         self._order = {item: index for index, item in enumerate(session.items)}
-        self._jobs: dict[pytest.Item, tuple[PendingSample, ...]] = {}
+        self._pending_samples: dict[pytest.Item, tuple[PendingSample, ...]] = {}
         self._waiting: dict[str, list[PendingSample]] = {}
         self._upcoming: deque[pytest.Item] = deque()
         self._prefetched_to = -1
@@ -101,8 +101,8 @@ class SuspendingEngine:
 
     def awaits(self, item: pytest.Item) -> None:
         """Wait for the answers that a real run of `item` is known to need, running others meanwhile."""
-        jobs = self._jobs.get(item, ())
-        self._settle(lambda: not any(job.waiting for job in jobs), turn=item)
+        pending_samples = self._pending_samples.get(item, ())
+        self._settle(lambda: not any(pending.waiting for pending in pending_samples), turn=item)
 
     def prepare(self, item: pytest.Item) -> ReplayError | None:
         """Where other plugins watch: get the answers that `item` needs, so that they see one run of it.
@@ -112,28 +112,28 @@ class SuspendingEngine:
         case, function = self.cases[item], _function_of(item)
         if not self._watchers or self._blocking or not (case.replays and case.asks):
             return None
-        if item not in self._jobs and function in self._warm:
+        if item not in self._pending_samples and function in self._warm:
             return None
-        (job,) = self._jobs.setdefault(item, self._open(item))
-        if not job.attempts:
-            self._run_silently(job)
-        if job.waiting:
+        (pending,) = self._pending_samples.setdefault(item, self._open(item))
+        if not pending.attempts:
+            self._run_silently(pending)
+        if pending.waiting:
             self._warm.discard(function)
             self._look_ahead(item)
-        elif job.attempts == 1:
+        elif pending.attempts == 1:
             self._warm.add(function)
-        self._settle(lambda: not job.waiting)
-        return job.refusal
+        self._settle(lambda: not pending.waiting)
+        return pending.refusal
 
     def suspended(self, item: pytest.Item, run: Run) -> None:
         """Get the answers that a real run of `item` lacks; the cases after it ask theirs meanwhile.
 
         Raises `ReplayError` when the case asks something else in every run.
         """
-        (job,) = self._jobs.setdefault(item, self._open(item))
-        self._ask(job, run)
+        (pending,) = self._pending_samples.setdefault(item, self._open(item))
+        self._ask(pending, run)
         self._look_ahead(item)
-        self._settle(lambda: not job.waiting, turn=item)
+        self._settle(lambda: not pending.waiting, turn=item)
 
     def hold(self, item: pytest.Item, *, sample: int) -> tuple[Run, BufferedRun]:
         """A run of `item` that will be reported if it needs no unknown answer."""
@@ -142,16 +142,16 @@ class SuspendingEngine:
         internals.make_room(item)  # cases of other modules may have run meanwhile
         self.traffic.begin()
         run = self.open_run(case, {}, sample=sample)
-        held = BufferedRun(item, void=lambda: bool(run.missing))
+        buffered = BufferedRun(item, void=lambda: bool(run.missing))
         if case.replays and not self._blocking:
             # Where others watch, `prepare` has got what it needs; for what is missing nevertheless, it waits.
-            run.suspends = lambda: not (held.released or self._watchers) and self.traffic.look()
+            run.suspends = lambda: not (buffered.committed or self._watchers) and self.traffic.look()
         else:
-            held.release()
+            buffered.commit()
             for file in case.files.values():
                 with suppress(SettingsError):  # the call will say so
                     self.traffic.connect(case.model_of(file))
-        return run, held
+        return run, buffered
 
     def finished(self, item: pytest.Item, run: Run) -> None:
         """`item` was reported; what its function needs is known now."""
@@ -159,8 +159,8 @@ class SuspendingEngine:
         self._ended.add(item)
         if run.waited:
             self._warm.discard(_function_of(item))
-        self._jobs.pop(item, None)
-        self.lasting.pop(item, None)
+        self._pending_samples.pop(item, None)
+        self.shared_output.pop(item, None)
         self._note_depth(item, run)
         self._note_own_model(run)
 
@@ -168,13 +168,13 @@ class SuspendingEngine:
         """All samples of a case with several, none of them reported; none where each run would be seen."""
         if self._blocking:
             return ()
-        jobs = self._jobs.setdefault(item, self._open(item))
-        for job in jobs:
-            if not job.attempts:
-                self._run_silently(job)
+        pending_samples = self._pending_samples.setdefault(item, self._open(item))
+        for pending in pending_samples:
+            if not pending.attempts:
+                self._run_silently(pending)
         self._look_ahead(item)
-        self._settle(lambda: all(job.outcome is not None for job in jobs))
-        return tuple(job.outcome for job in jobs if job.outcome is not None)
+        self._settle(lambda: all(pending.outcome is not None for pending in pending_samples))
+        return tuple(pending.outcome for pending in pending_samples if pending.outcome is not None)
 
     def _open(self, item: pytest.Item) -> tuple[PendingSample, ...]:
         case = self.cases[item]
@@ -202,11 +202,11 @@ class SuspendingEngine:
         """Run one upcoming case to its first unknown answer; False when there is nothing to start."""
         while self._upcoming and len(self._waiting) < self._limit and not self._enough_failures():
             item = self._upcoming.popleft()
-            if item in self._jobs or not internals.can_follow(item):
+            if item in self._pending_samples or not internals.can_follow(item):
                 continue
-            self._jobs[item] = self._open(item)
-            for job in self._jobs[item]:
-                self._run_silently(job)
+            self._pending_samples[item] = self._open(item)
+            for pending in self._pending_samples[item]:
+                self._run_silently(pending)
             return True
         return False
 
@@ -218,8 +218,12 @@ class SuspendingEngine:
     def _enough_failures(self) -> bool:
         if not self._max_failures:
             return False
-        started = [job for jobs in self._jobs.values() for job in jobs]
-        failed = sum(job.outcome is not None and job.outcome.status is Status.FAILED for job in started)
+        started = [
+            pending for pending_samples in self._pending_samples.values() for pending in pending_samples
+        ]
+        failed = sum(
+            pending.outcome is not None and pending.outcome.status is Status.FAILED for pending in started
+        )
         return self.session.testsfailed + failed >= self._max_failures
 
     def _settle(self, done: Callable[[], bool], *, turn: pytest.Item | None = None) -> None:
@@ -229,9 +233,9 @@ class SuspendingEngine:
         """
         while not done():
             started = self._start_next()
-            for job in self._answered(timeout=0 if started else None):
-                if job.case.item is not turn and self._goes_on(job):
-                    self._run_silently(job)
+            for pending in self._answered(timeout=0 if started else None):
+                if pending.case.item is not turn and self._goes_on(pending):
+                    self._run_silently(pending)
 
     def _answered(self, *, timeout: float | None) -> list[PendingSample]:
         """The jobs that can go on, after waiting up to `timeout` seconds (None: until there is one)."""
@@ -240,20 +244,20 @@ class SuspendingEngine:
             keys = frozenset(self._waiting)
         ready = []
         for key in keys:
-            for job in self._waiting.pop(key, ()):
-                job.waiting.discard(key)
-                if not job.waiting and job.outcome is None:
-                    ready.append(job)
+            for pending in self._waiting.pop(key, ()):
+                pending.waiting.discard(key)
+                if not pending.waiting and pending.outcome is None:
+                    ready.append(pending)
         return ready
 
-    def _goes_on(self, job: PendingSample) -> bool:
+    def _goes_on(self, pending: PendingSample) -> bool:
         """Whether a prefetched case must be run on before its turn, to find its next call or its verdict."""
-        item = job.case.item
-        if item not in self._jobs or not internals.can_follow(item):
+        item = pending.case.item
+        if item not in self._pending_samples or not internals.can_follow(item):
             return False
         depth = self._depth.get(_function_of(item))
-        needs_verdict = bool(self._max_failures) or len(job.case.samples) > 1
-        return needs_verdict or depth is None or job.expected < depth
+        needs_verdict = bool(self._max_failures) or len(pending.case.samples) > 1
+        return needs_verdict or depth is None or pending.expected < depth
 
     def _note_own_model(self, run: Run) -> None:
         if run.touched and not run.asked:
@@ -263,45 +267,49 @@ class SuspendingEngine:
         function = _function_of(item)
         self._depth[function] = max(self._depth.get(function, 0), len(run.calls))
 
-    def _ask(self, job: PendingSample, run: Run) -> None:
-        error = job.restarted(run)
+    def _ask(self, pending: PendingSample, run: Run) -> None:
+        error = pending.restarted(run)
         if error is not None:
             raise error
         for key, request in run.missing.items():
-            job.waiting.add(key)
-            self._waiting.setdefault(key, []).append(job)
+            pending.waiting.add(key)
+            self._waiting.setdefault(key, []).append(pending)
             self.traffic.submit(request)
 
-    def _run_silently(self, job: PendingSample) -> None:
+    def _run_silently(self, pending: PendingSample) -> None:
         """Run a case without a trace, to its next unknown answer or to its outcome."""
-        if job.case.case.id in self.withheld.cases:
-            job.outcome = Outcome(job.case.case.id, Status.SKIPPED, 0.0, job.sample)
+        if pending.case.case.id in self.withheld.cases:
+            pending.outcome = Outcome(pending.case.case.id, Status.SKIPPED, 0.0, pending.sample)
             return
-        job.attempts += 1
-        case, item = job.case.case, job.case.item
+        pending.attempts += 1
+        case, item = pending.case.case, pending.case.item
         try:
-            opened = self.open_run(job.case, job.overlay, sample=job.sample, attempt=job.attempts)
+            opened = self.open_run(
+                pending.case, pending.overlay, sample=pending.sample, attempt=pending.attempts
+            )
         except PromptFileError as error:  # the candidate is no prompt; a search asks first, others may not
-            job.outcome = Outcome(
-                case.id, Status.ERRORED, 0.0, sample=job.sample, error=str(error), unrenderable=True
+            pending.outcome = Outcome(
+                case.id, Status.ERRORED, 0.0, sample=pending.sample, error=str(error), unrenderable=True
             )
             return
-        run, held = self._silent(opened)
-        if not job.overlay and self.withheld.asks(case, run.keys):
-            job.outcome = Outcome(case.id, Status.SKIPPED, 0.0, job.sample)
+        run, buffered = self._silent(opened)
+        if not pending.overlay and self.withheld.asks(case, run.keys):
+            pending.outcome = Outcome(case.id, Status.SKIPPED, 0.0, pending.sample)
         elif run.missing:
             try:
-                self._ask(job, run)
+                self._ask(pending, run)
             except ReplayError as error:
-                job.refusal = error
-                job.outcome = Outcome(case.id, Status.ERRORED, 0.0, sample=job.sample, error=str(error))
-        elif held.broke_outside() and self._watchers.let_in_own():
-            self._run_silently(job)  # the project's fixtures may want what its hooks leave for them
+                pending.refusal = error
+                pending.outcome = Outcome(
+                    case.id, Status.ERRORED, 0.0, sample=pending.sample, error=str(error)
+                )
+        elif buffered.broke_outside() and self._watchers.let_in_own():
+            self._run_silently(pending)  # the project's fixtures may want what its hooks leave for them
         else:
-            job.outcome = outcome_of(run, held.reports)
-            job.error = run.error
+            pending.outcome = outcome_of(run, buffered.reports)
+            pending.error = run.error
             self._note_own_model(run)
-            job.reached = bool(run.asked) or run.touched
+            pending.reached = bool(run.asked) or run.touched
             self._note_depth(item, run)
 
     def _silent(self, run: Run, *, blocks: bool = True) -> tuple[Run, BufferedRun]:
@@ -310,10 +318,10 @@ class SuspendingEngine:
         run.suspends = lambda: (run.case.replays or not blocks) and self.traffic.look()
         self._beware(item)
         void = lambda: bool(run.missing)  # noqa: E731
-        held = BufferedRun(item, void=void, silent=True, left_out=self._watchers.left_out)
+        buffered = BufferedRun(item, void=void, silent=True, left_out=self._watchers.left_out)
         internals.make_room(item)
         self.traffic.begin()
-        with internals.debugger_off(), self.current(run, held), held:
+        with internals.debugger_off(), self.current(run, buffered), buffered:
             try:
                 item.ihook.pytest_runtest_protocol(item=item, nextitem=internals.sibling(item))
             except (pytest.exit.Exception, KeyboardInterrupt) as ended:
@@ -323,9 +331,9 @@ class SuspendingEngine:
             except Exception:  # of a plugin that other runs need not meet
                 internals.abandon(item)
                 raise
-        held.drop()
+        buffered.rollback()
         run.close()
-        return run, held
+        return run, buffered
 
     def _beware(self, item: pytest.Item) -> None:
         """Such fixtures mostly exchange a part of the process, and calls must not be under way by then."""
@@ -341,7 +349,7 @@ class SuspendingEngine:
             stage: self._candidate(file, overlay[file.name]) if file.name in overlay else file
             for stage, file in case.files.items()
         }
-        run = Run(case, self.caller, overlay, files, sample, attempt)
+        run = Run(case, self.client, overlay, files, sample, attempt)
         run.connect = self.traffic.connect_inside
         run.apart = lambda request: self._apart(run, request)
         return run
@@ -350,12 +358,12 @@ class SuspendingEngine:
         """Whether a call must be made inside its run, which has exchanged something that the call needs."""
         needed = self.traffic.exchanged(request.model)
         with suppress(OSError):  # of the cache; the call will say so
-            if not needed and self.caller.known(request) is None:
+            if not needed and self.client.known(request) is None:
                 needed = self.traffic.exchanged_by_hand(request.model)
         for exchange in needed:
             self.exchanged.setdefault(str(exchange), set()).add(run.case.case.id)
-        if needed and run.own_caller is None:
-            run.own_caller = self._open_caller()
+        if needed and run.own_client is None:
+            run.own_client = self._open_client()
         return bool(needed)
 
     def _candidate(self, file: PromptFile, prose: str) -> PromptFile:
@@ -366,14 +374,14 @@ class SuspendingEngine:
         return self._candidates[key]
 
     @contextmanager
-    def current(self, run: Run, held: BufferedRun) -> Iterator[None]:
+    def current(self, run: Run, buffered: BufferedRun) -> Iterator[None]:
         """Make `run` the one that fixtures and hooks belong to."""
-        before = self.run, self.held
-        self.run, self.held = run, held
+        before = self.run, self.buffered
+        self.run, self.buffered = run, buffered
         try:
             yield
         finally:
-            self.run, self.held = before
+            self.run, self.buffered = before
 
     def evaluate(self, trials: Sequence[Trial], progress: Callable[[], None]) -> list[tuple[CaseResult, ...]]:
         """All cases of all trials; every call that any of them needs flies as soon as the limit allows.
@@ -385,7 +393,7 @@ class SuspendingEngine:
         by_id: dict[str, PromptCase] = {}
         for case in self.cases.values():
             by_id.setdefault(case.case.id, case)
-        jobs = [
+        pending_samples = [
             [
                 [
                     PendingSample(by_id[case], overlay=trial.overlay, sample=sample)
@@ -397,10 +405,14 @@ class SuspendingEngine:
             ]
             for trial in trials
         ]
-        self._drain((job for trial in jobs for case in trial for job in case), progress=progress)
-        self._reached |= any(job.reached for trial in jobs for case in trial for job in case)
+        self._drain(
+            (pending for trial in pending_samples for case in trial for pending in case), progress=progress
+        )
+        self._reached |= any(
+            pending.reached for trial in pending_samples for case in trial for pending in case
+        )
         if not self._reached:
-            outcomes = (job.outcome for trial in jobs for case in trial for job in case)
+            outcomes = (pending.outcome for trial in pending_samples for case in trial for pending in case)
             errors = [outcome.error for outcome in outcomes if outcome is not None]
             unused = (
                 "no case uses what `prompt` gives it, so no candidate can reach the code under test: "
@@ -410,41 +422,44 @@ class SuspendingEngine:
         return [
             tuple(
                 CaseResult(
-                    samples[0].case.case, tuple(job.outcome for job in samples if job.outcome is not None)
+                    samples[0].case.case,
+                    tuple(pending.outcome for pending in samples if pending.outcome is not None),
                 )
                 for samples in trial
             )
-            for trial in jobs
+            for trial in pending_samples
         ]
 
-    def _drain(self, jobs: Iterable[PendingSample], *, progress: Callable[[], None] = lambda: None) -> None:
+    def _drain(
+        self, pending_samples: Iterable[PendingSample], *, progress: Callable[[], None] = lambda: None
+    ) -> None:
         """Decide all jobs, group by group of shared fixtures."""
         groups: dict[frozenset[tuple[str, str, object]], list[PendingSample]] = {}
-        for job in sorted(jobs, key=lambda job: self._order[job.case.item]):
-            groups.setdefault(internals.scope_key(job.case.item), []).append(job)
+        for pending in sorted(pending_samples, key=lambda pending: self._order[pending.case.item]):
+            groups.setdefault(internals.scope_key(pending.case.item), []).append(pending)
         try:
             for members in groups.values():
                 self._drain_group(deque(members), progress)
                 internals.leave(self.session)
         finally:  # after a stop: what these jobs wait for must not wake them in the next evaluation
             self._waiting.clear()
-            self.lasting.clear()
+            self.shared_output.clear()
 
     def _drain_group(self, fresh: deque[PendingSample], progress: Callable[[], None]) -> None:
         answered: deque[PendingSample] = deque()
         undecided = len(fresh)
         while undecided:
-            job = None
+            pending = None
             if answered:
-                job = answered.popleft()
+                pending = answered.popleft()
             elif fresh and len(self._waiting) < self._limit:
-                job = fresh.popleft()
-            if job is not None:
-                self._run_silently(job)
-                undecided -= job.outcome is not None
-                if isinstance(job.error, ModelError) and self._ends_search(job.error):
-                    raise StopRun(halt_of(job.error), str(job.error))
-            answered.extend(self._answered(timeout=0 if job is not None else None) if undecided else ())
+                pending = fresh.popleft()
+            if pending is not None:
+                self._run_silently(pending)
+                undecided -= pending.outcome is not None
+                if isinstance(pending.error, ModelError) and self._ends_search(pending.error):
+                    raise StopRun(halt_of(pending.error), str(pending.error))
+            answered.extend(self._answered(timeout=0 if pending is not None else None) if undecided else ())
             progress()
 
     def _ends_search(self, error: ModelError) -> bool:

@@ -75,14 +75,14 @@ class CaseRunner:
         self._cache, self._refresh = cache_of(session.config, settings, self._note)
         share = WorkerPartition.of(session.config)
         self._divided = share.parts > 1
-        self.caller = self._open_caller(share.concurrency(settings.concurrency))
+        self.client = self._open_client(share.concurrency(settings.concurrency))
         option = session.config.getoption
         self.engine = SuspendingEngine(
             session,
             self.cases,
-            self.caller,
+            self.client,
             concurrency=share.concurrency(settings.concurrency),
-            open_caller=self._open_own_caller,
+            open_client=self._open_own_client,
             reach=self._reach,
             mine=share.has,
             divided=self._divided,
@@ -91,7 +91,7 @@ class CaseRunner:
             max_failures=1 if option("stepwise", False) else option("maxfail", 0),
         )
 
-    def _open_caller(self, concurrency: int) -> ModelClient:
+    def _open_client(self, concurrency: int) -> ModelClient:
         return ModelClient(
             resolve=self._models.take,
             cache=self._cache,
@@ -104,7 +104,7 @@ class CaseRunner:
             longest=self._longest,
         )
 
-    def _open_own_caller(self) -> ModelClient:
+    def _open_own_client(self) -> ModelClient:
         """For the calls of one run that has exchanged what they need: no other run gets their answers."""
 
         def paid(paid: PaidCall) -> None:
@@ -220,7 +220,7 @@ class CaseRunner:
         except PromptoptError as error:  # the files are written, and what was found is to be shown
             self.result = replace(self.result, errors=(*self.result.errors, str(error)))
         if self.result.interrupted:
-            self.caller.cancel()
+            self.client.cancel()
             raise KeyboardInterrupt
         self._leave_out(self._refinement.left_out)
 
@@ -246,7 +246,7 @@ class CaseRunner:
         self, item: pytest.Item, nextitem: pytest.Item | None
     ) -> Generator[None, object, object]:
         case = self.cases.get(item)
-        if self.engine.held is not None:
+        if self.engine.buffered is not None:
             return (yield)
         if case is None:
             self.engine.traffic.quiet()  # a test that is not ours: nothing of ours goes on beside it
@@ -255,19 +255,19 @@ class CaseRunner:
         outcomes = self.engine.samples(item) if len(case.samples) > 1 else ()
         self.engine.awaits(item)
         refusal = None if outcomes else self.engine.prepare(item)
-        run, held = self._open(item, outcomes)
+        run, buffered = self._open(item, outcomes)
         run.refusal = refusal
-        with self.engine.current(run, held), held:
+        with self.engine.current(run, buffered), buffered:
             result = yield
-        while run.missing and not held.released:
-            held.drop()
+        while run.missing and not buffered.committed:
+            buffered.rollback()
             refusal = self._get_answers(item, run)
-            run, held = self._open(item, outcomes)
+            run, buffered = self._open(item, outcomes)
             run.refusal = refusal
-            with self.engine.current(run, held), held:
+            with self.engine.current(run, buffered), buffered:
                 result = item.ihook.pytest_runtest_protocol(item=item, nextitem=nextitem)
-        if not held.released:
-            held.release()
+        if not buffered.committed:
+            buffered.commit()
         self.engine.finished(item, run)
         return result
 
@@ -275,10 +275,12 @@ class CaseRunner:
         """A run that may be reported: with several samples, the one that stands for them."""
         case = self.cases[item]
         reported = _representative(case, outcomes)
-        run, held = self.engine.hold(item, sample=reported)
-        held.before_release = lambda report: self._describe(self.engine.run or run, held, outcomes, report)
-        held.before_subtest = lambda report: self._describe_subtest(self.engine.run or run, report)
-        return run, held
+        run, buffered = self.engine.hold(item, sample=reported)
+        buffered.before_commit = lambda report: self._describe(
+            self.engine.run or run, buffered, outcomes, report
+        )
+        buffered.before_subtest = lambda report: self._describe_subtest(self.engine.run or run, report)
+        return run, buffered
 
     def _get_answers(self, item: pytest.Item, run: Run) -> ReplayError | None:
         try:
@@ -288,10 +290,10 @@ class CaseRunner:
         return None
 
     def _describe(
-        self, run: Run, held: BufferedRun, outcomes: Sequence[Outcome], report: pytest.TestReport
+        self, run: Run, buffered: BufferedRun, outcomes: Sequence[Outcome], report: pytest.TestReport
     ) -> None:
         """Put what the summary, the gate and the reports need on the report, where xdist carries it along."""
-        own = outcome_of(run, held.reports)
+        own = outcome_of(run, buffered.reports)
         if self._unpaid_heldout(run):
             path, line, _ = run.case.item.location
             report.outcome, report.longrepr = "skipped", (path, line or 0, f"Skipped: not run: {run.error}")
@@ -312,10 +314,10 @@ class CaseRunner:
         payload["unanswered"] = run.error is not None
         if isinstance(run.error, NoModelError) or (isinstance(run.error, ModelError) and run.error.stops_run):
             payload["lost"] = str(run.error)
-        for each in held.reports:
+        for each in buffered.reports:
             data = payload if each is report else {"tolerated": payload["tolerated"]}
             if each is report or not is_tolerated(each):
-                attach(each, tolerate(held.item, each, data) if data["tolerated"] else data)
+                attach(each, tolerate(buffered.item, each, data) if data["tolerated"] else data)
 
     def _describe_subtest(self, run: Run, report: pytest.TestReport) -> None:
         """A failed subtest may be seen, and counted for ``-x``, long before its case is decided."""
@@ -381,8 +383,8 @@ class CaseRunner:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_fixture_setup(self, fixturedef: pytest.FixtureDef[Any]) -> Generator[None, Any, Any]:
-        held = self.engine.held
-        if held is None or held.released:
+        buffered = self.engine.buffered
+        if buffered is None or buffered.committed:
             return (yield)
         if fixturedef.scope == "function" and _is_async(fixturedef.func):
             private: Any = fixturedef
@@ -392,45 +394,47 @@ class CaseRunner:
             finally:
                 private.func = function
         if fixturedef.scope != "function":
-            lasting = self.engine.lasting.setdefault(held.item, SharedFixtureOutput(self.session.config))
-            with lasting.collect(), held.before.suite_properties_stay():
+            shared_output = self.engine.shared_output.setdefault(
+                buffered.item, SharedFixtureOutput(self.session.config)
+            )
+            with shared_output.collect(), buffered.before.suite_properties_stay():
                 return (yield)
         result = yield
         if fixturedef.argname == "tmp_path":
-            held.owns_directory(result)
+            buffered.owns_directory(result)
         return result
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
-        run, held = self.engine.run, self.engine.held
-        if run is not None and held is not None and held.item is item:
+        run, buffered = self.engine.run, self.engine.buffered
+        if run is not None and buffered is not None and buffered.item is item:
             if isinstance(item, pytest.Function) and _is_async(item.obj):
                 item.obj = ends_plainly(item.obj)
-            if held.decided:
+            if buffered.decided:
                 # Another plugin runs the item again: the same answer could only have the same end.
                 run.close()
                 sample = run.sample + run.case.case.samples
                 self.engine.run = self.engine.open_run(run.case, run.overlay, sample=sample)
-                held.start_again()
-        if item in self.engine.lasting:
-            self.engine.lasting[item].repeat()
+                buffered.start_again()
+        if item in self.engine.shared_output:
+            self.engine.shared_output[item].repeat()
 
     def pytest_enter_pdb(self) -> None:
         """Whoever opens a debugger wants to see what was printed, and wants this run to be the real one."""
-        held = self.engine.held
-        if held is not None and held.reportable() and not held.released:
-            held.release()
+        buffered = self.engine.buffered
+        if buffered is not None and buffered.reportable() and not buffered.committed:
+            buffered.commit()
 
     def pytest_keyboard_interrupt(self) -> None:
         """No further call, whoever was interrupted."""
-        self.caller.cancel()
+        self.client.cancel()
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, exitstatus: int) -> None:
         self.engine.traffic.exchanges.remove()
         if self._divided and exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
-            self.caller.end()
-        self.caller.close()
+            self.client.end()
+        self.client.close()
         if self._cache is not None:
             self._cache.close()
         if self._refinement is not None:

@@ -80,7 +80,7 @@ class OptimizationRun:
         self._items = items
         self._engine = engine
         self._ledger = ledger
-        self._caller: ModelClient = engine.caller
+        self._client: ModelClient = engine.client
         self._settings = settings
         self._progress: Progress = SilentProgress()
         self._shown = 0.0
@@ -181,7 +181,7 @@ class OptimizationRun:
         """How many cases would get their first answer from the cache."""
         probed = self._engine.probe().items()
         searched = [keys for item, keys in probed if self._items[item].case.split is not Split.HELDOUT]
-        return sum(any(map(self._caller.knows, keys)) for keys in searched)
+        return sum(any(map(self._client.knows, keys)) for keys in searched)
 
     def _share_splits(self) -> None:
         """Cases that ask a model the very same share the strictest split, however they are written."""
@@ -204,14 +204,14 @@ class OptimizationRun:
     def _refine(self, strategy: Strategy, files: Mapping[str, PromptFile], record: RunStore) -> RunResult:
         journal = record.open(files, self._ledger)
         known, paid = record.known(), self._ledger.spend
-        self._caller.remember(known)
+        self._client.remember(known)
         if record.past is not None:
             self._say(
                 f"promptopt: continuing run {record.id}: {plural(len(known), 'call')} of it are known and "
                 f"not made again; {plural(paid.calls, 'call')} ({cost(paid)}) were spent on it"
             )
             self._go_on(record.past)
-        purse = CallBudget(partial(self._calls_left, paid.calls), tell=self._ledger.set_aside)
+        call_budget = CallBudget(partial(self._calls_left, paid.calls), tell=self._ledger.set_aside)
         with self._shown_progress(files):
             result = run.run_optimization(
                 list(files.values()),
@@ -219,9 +219,9 @@ class OptimizationRun:
                 self.ask,
                 self._settings,
                 journal,
-                self._policies(),
+                self._hooks(),
                 spend=self._spend,
-                purse=purse,
+                call_budget=call_budget,
                 write=partial(self._write, journal) if self._settings.mode is Mode.OPTIMIZE else None,
                 strategy=strategy,
                 heldout=self._plan.heldout,
@@ -232,7 +232,7 @@ class OptimizationRun:
         result = replace(result, notes=(*result.notes, *record.notes))
         if record.past is not None:
             made = self._ledger.spend.calls - paid.calls
-            replayed = f"{plural(self._caller.replayed, 'answer')} came from its journal"
+            replayed = f"{plural(self._client.replayed, 'answer')} came from its journal"
             note = f"continued: {replayed}, {plural(made, 'new call')} were made"
             result = replace(result, notes=(*result.notes, note))
         return self._with_relative_journal(result)
@@ -250,7 +250,7 @@ class OptimizationRun:
         """
         if self._ceiling is None:
             return None
-        return max(0, self._ceiling - self._caller.replayed_calls - (self._ledger.spend.calls - paid))
+        return max(0, self._ceiling - self._client.replayed_calls - (self._ledger.spend.calls - paid))
 
     def _compare(
         self, strategies: Mapping[str, Strategy], files: Mapping[str, PromptFile], record: RunStore
@@ -266,7 +266,7 @@ class OptimizationRun:
                 self,
                 self.ask,
                 self._settings,
-                self._policies(),
+                self._hooks(),
                 heldout=self._plan.heldout,
                 history=self._histories(record),
                 open_journal=open_journal,
@@ -307,10 +307,10 @@ class OptimizationRun:
             # What was kept and not used: pytest's own loop runs the held-out cases of unchanged prompts.
             self._ledger.set_aside(0)
             self._ledger.hold("")
-            self._caller.forget_refusals()
-            self._caller.forget_defect()
+            self._client.forget_refusals()
+            self._client.forget_defect()
 
-    def _policies(self) -> SearchHooks:
+    def _hooks(self) -> SearchHooks:
         """The user's hooks decide, the progress watches."""
         hooked = user_search_hooks(self._config)
 
@@ -323,7 +323,7 @@ class OptimizationRun:
             redact=without_heldout_texts(hooked.redact, self._items.values()),
             progress=self._phase,
             measured=self._progress.measured,
-            made_up=self._progress.made_up,
+            caught_up=self._progress.caught_up,
             iteration_finished=iteration_finished,
         )
 
@@ -331,7 +331,7 @@ class OptimizationRun:
         if phase in (Phase.CONFIRMATION, Phase.HELDOUT):
             self._ceiling = self._settings.max_calls
             self._ledger.hold("")
-        self._caller.forget_refusals()
+        self._client.forget_refusals()
         self._progress.phase(phase, prompts)
 
     @property
@@ -355,12 +355,12 @@ class OptimizationRun:
         try:
             return self._engine.evaluate(trials, self._show_calls)
         except KeyboardInterrupt:
-            self._caller.cancel()
+            self._client.cancel()
             raise
         except StopRun:
             # Answers under way are paid for, so keep them; what is queued ends while calls are set aside.
-            while self._caller.in_flight:
-                self._caller.wait(SHOW_EVERY)
+            while self._client.in_flight:
+                self._client.wait(SHOW_EVERY)
                 self._show_calls()
             raise
 
@@ -374,15 +374,15 @@ class OptimizationRun:
             for request in requests
         ]
         for request in requests:
-            self._caller.submit(request, Role.OPTIMIZER)
-        found = [self._caller.known(request) for request in requests]
+            self._client.submit(request, Role.OPTIMIZER)
+        found = [self._client.known(request) for request in requests]
         try:
             while None in found:
-                self._caller.wait(SHOW_EVERY)
+                self._client.wait(SHOW_EVERY)
                 self._show_calls()
-                found = [self._caller.known(request) for request in requests]
+                found = [self._client.known(request) for request in requests]
         except KeyboardInterrupt:
-            self._caller.cancel()
+            self._client.cancel()
             raise
         answers = [known.answer or known.error for known in found if known is not None]
         errors = [answer for answer in answers if isinstance(answer, ModelError)]
@@ -411,7 +411,7 @@ class OptimizationRun:
             return
         self._shown = now
         spend = self._ledger.spend
-        in_flight = min(self._caller.in_flight, self._settings.concurrency)
+        in_flight = min(self._client.in_flight, self._settings.concurrency)
         self._progress.calls(in_flight, spend.calls, spend)
 
     # --------------------------------------------------------------------------------------- the prompt files

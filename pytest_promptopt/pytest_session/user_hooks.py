@@ -56,16 +56,16 @@ def user_search_hooks(config: pytest.Config) -> SearchHooks:
     )
 
 
-def _propose(config: pytest.Config, wanted: ProposalRequest, ask: Ask) -> list[Reply | InvalidReply]:
+def _propose(config: pytest.Config, request: ProposalRequest, ask: Ask) -> list[Reply | InvalidReply]:
     hook = "pytest_promptopt_propose"
     replies: Sequence[Reply | InvalidReply] | None
-    replies = ask_hook(config, hook, returns=Sequence, wanted=wanted, ask=ask)
+    replies = ask_hook(config, hook, returns=Sequence, request=request, ask=ask)
     if replies is None:
-        return proposer.propose(wanted, ask)
-    if len(replies) != len(wanted.briefs) or not all(isinstance(r, Reply | InvalidReply) for r in replies):
+        return proposer.propose(request, ask)
+    if len(replies) != len(request.briefs) or not all(isinstance(r, Reply | InvalidReply) for r in replies):
         raise HookError(
-            f"{hook} returned {shown(replies)}; accepted: a Reply or an Unusable for each of "
-            f"{plural(len(wanted.briefs), 'brief')}, or None"
+            f"{hook} returned {shown(replies)}; accepted: a Reply or an InvalidReply for each of "
+            f"{plural(len(request.briefs), 'brief')}, or None"
         )
     return list(replies)
 
@@ -76,9 +76,9 @@ def _accept(config: pytest.Config, comparison: Comparison) -> Verdict:
     return acceptance.adaptive(comparison) if verdict is None else verdict
 
 
-def _halt(config: pytest.Config, standing: SearchProgress) -> Stop | None:
-    stop: Stop | None = ask_hook(config, "pytest_promptopt_halt", returns=Stop, standing=standing)
-    return halting.halt(standing) if stop is None else stop
+def _halt(config: pytest.Config, progress: SearchProgress) -> Stop | None:
+    stop: Stop | None = ask_hook(config, "pytest_promptopt_halt", returns=Stop, progress=progress)
+    return halting.halt(progress) if stop is None else stop
 
 
 def _iteration_finished(config: pytest.Config, iteration: Iteration) -> None:

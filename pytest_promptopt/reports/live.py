@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol, TextIO
 
 from pytest_promptopt.captured import time
 from pytest_promptopt.records import Spend, Split
-from pytest_promptopt.reports.wording import cost, duration, excerpt, made_up, percent, plural, printable
+from pytest_promptopt.reports.wording import caught_up, cost, duration, excerpt, percent, plural, printable
 from pytest_promptopt.results import CandidateResult, CatchUp, Foresight, Iteration, SplitScore
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class Progress(Protocol):
     def iteration(self, iteration: Iteration) -> None:
         """An iteration ended."""
 
-    def made_up(self, found: CatchUp) -> None:
+    def caught_up(self, found: CatchUp) -> None:
         """Cases that the best text was spared so far were run."""
 
     def calls(self, in_flight: int, done: int, spend: Spend) -> None:
@@ -151,7 +151,7 @@ class SilentProgress:
     def phase(self, name: str, prompt: str) -> None: ...
     def measured(self, scores: Sequence[SplitScore]) -> None: ...
     def iteration(self, iteration: Iteration) -> None: ...
-    def made_up(self, found: CatchUp) -> None: ...
+    def caught_up(self, found: CatchUp) -> None: ...
     def calls(self, in_flight: int, done: int, spend: Spend) -> None: ...
     def note(self, line: str) -> None: ...
     def finished(self) -> None: ...
@@ -185,9 +185,9 @@ class LineProgress:
         for line in refusal_lines(iteration):
             self._write(line)
 
-    def made_up(self, found: CatchUp) -> None:
+    def caught_up(self, found: CatchUp) -> None:
         after = f"after iteration {self._number}: " * bool(self._number)
-        self._write(f"  {after}{made_up(found)}")
+        self._write(f"  {after}{caught_up(found)}")
 
     def calls(self, in_flight: int, done: int, spend: Spend) -> None:
         """Not shown: a log wants no line per call."""

@@ -109,8 +109,8 @@ def _search(prompts: Sequence[PromptResult], run: RunResult, alpha: float, width
     yield from label_table(one.labels)
     if changed:
         yield from _evidence(changed[0], run, alpha, width)
-    elif one.made_up:
-        yield _made_up(one.made_up)
+    elif one.caught_up:
+        yield _made_up(one.caught_up)
     yield from _flaky(one, width)
     yield from _tried(iterations, candidates)
     if one.why and one.outcome != "passing":
@@ -192,7 +192,7 @@ def _scores(scores: Sequence[SplitScore]) -> Iterator[Line]:
 
 def _remark(score: SplitScore) -> str:
     remarks = [f"{score.errored} errored, in no rate"] * bool(score.errored)
-    remarks += [f"{score.owed} not run with this text"] * bool(score.owed)
+    remarks += [f"{score.unverified} not run with this text"] * bool(score.unverified)
     measured = score.before is not None or score.after is not None
     remarks += ["in brackets: 95% interval"] * (score.split is Split.HELDOUT and measured)
     return f" ({'; '.join(remarks)})" if remarks else ""
@@ -211,8 +211,8 @@ def shown_rate(score: SplitScore, rate: float | None) -> str:
 def _evidence(prompt: PromptResult, run: RunResult, alpha: float, width: int) -> Iterator[Line]:
     """What speaks for the new text, and against it."""
     yield from _changed_cases(prompt)
-    if prompt.made_up:
-        yield _made_up(prompt.made_up)
+    if prompt.caught_up:
+        yield _made_up(prompt.caught_up)
     if prompt.confirmation is not None:
         yield from _confirmation(prompt.confirmation, width)
         yield from _asked_before(prompt.asked_before, alpha, width)

@@ -53,7 +53,7 @@ def plural(count: int, noun: str, /) -> str:
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
-def made_up(found: CatchUp) -> str:
+def caught_up(found: CatchUp) -> str:
     """``17 cases made up: 98.6% (1 fails; 17 calls)``: the search had spared them."""
     fail = f"{found.failing} fails" if found.failing == 1 else f"{found.failing:,} fail"
     counts = f"{fail}; {plural(found.calls, 'call')}"

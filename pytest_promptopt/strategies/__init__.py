@@ -15,7 +15,7 @@ from pytest_promptopt.strategies.refine.search import RefineSearch
 BUILT_IN: Mapping[str, Strategy] = {"refine": RefineSearch, "evolve": Evolve, "hybrid": Hybrid}
 
 #: Engines of other libraries: the packages that they need, and where the adapter is.
-PEERS: Mapping[str, tuple[tuple[str, ...], str, str]] = {
+EXTERNAL: Mapping[str, tuple[tuple[str, ...], str, str]] = {
     "gepa": (("gepa",), "pytest_promptopt.strategies.external.gepa_engine", "Gepa"),
     "dspy-miprov2": (("dspy", "optuna"), "pytest_promptopt.strategies.external.miprov2", "Miprov2"),
 }
@@ -30,16 +30,16 @@ def strategy(name: str, offered: Mapping[str, Strategy]) -> Strategy:
     """
     if name in offered:
         return offered[name]
-    if name in PEERS:
-        return _peer(name)
+    if name in EXTERNAL:
+        return _external(name)
     if name not in BUILT_IN:
-        accepted = ", ".join({**BUILT_IN, **PEERS, **offered})
+        accepted = ", ".join({**BUILT_IN, **EXTERNAL, **offered})
         raise SettingsError(f"--promptopt-strategy: there is no {name!r}; accepted: {accepted}")
     return BUILT_IN[name]
 
 
-def _peer(name: str) -> Strategy:
-    packages, module, attribute = PEERS[name]
+def _external(name: str) -> Strategy:
+    packages, module, attribute = EXTERNAL[name]
     missing = [package for package in packages if importlib.util.find_spec(package) is None]
     if missing:
         raise SettingsError(

@@ -36,11 +36,11 @@ class Evolve(BaseSearch):
     :param generations: at most; None for no other limit than the halting rules.
     """
 
-    def __init__(self, group: PromptGroup, around: RunContext, *, generations: int | None = None) -> None:
-        super().__init__(group, around)
+    def __init__(self, group: PromptGroup, context: RunContext, *, generations: int | None = None) -> None:
+        super().__init__(group, context)
         self._generations = generations
-        self._rng = random.Random(f"{around.settings.seed}-evolve")
-        self._briefing = Briefing(group, around.settings, around.policies)
+        self._rng = random.Random(f"{context.settings.seed}-evolve")
+        self._briefing = Briefing(group, context.settings, context.hooks)
         self._asked = 0
         self._population: list[EvaluatedCandidate] = []
         #: Every version that was the best at some time, the original first.
@@ -62,25 +62,25 @@ class Evolve(BaseSearch):
         number = len(self.iterations) + 1
         leaders = front(self._population, self._fitness)
         pair = complementary(members(leaders, self.best), self._rng) if self._crossing() else None
-        attempts: list[Candidate] = []
+        candidates: list[Candidate] = []
         parents: list[EvaluatedCandidate] = []
         if pair is not None and (crossed := self._crossed(f"{number}.1", *pair)):
-            attempts, parents = [crossed], [pair[0]]
-        count = self.around.settings.candidates - len(attempts)
+            candidates, parents = [crossed], [pair[0]]
+        count = self.context.settings.candidates - len(candidates)
         drawn = [draw(leaders, self._rng, self.best) for _ in range(count)]
-        for child, parent in self._mutated(number, drawn, first=len(attempts) + 1):
-            attempts.append(child)
+        for child, parent in self._mutated(number, drawn, first=len(candidates) + 1):
+            candidates.append(child)
             parents.append(parent)
-        self._run(attempts, parents)
-        self.refuse(attempts)
-        self._select([attempt for attempt in attempts if not attempt.verdict])
-        self._briefing.learn(number, attempts)
-        self.finished(Phase.TRAINING, attempts, self.best)
+        self._run(candidates, parents)
+        self.refuse(candidates)
+        self._select([candidate for candidate in candidates if not candidate.verdict])
+        self._briefing.learn(number, candidates)
+        self.finished(Phase.TRAINING, candidates, self.best)
 
     def _crossing(self) -> bool:
         """Whether this generation has a crossover; where a generation is one child, every second one is."""
         made = len(self.iterations)
-        return made > 0 and (self.around.settings.candidates > 1 or made % 2 == 1)
+        return made > 0 and (self.context.settings.candidates > 1 or made % 2 == 1)
 
     def _mutated(
         self, number: int, drawn: Sequence[EvaluatedCandidate], *, first: int
@@ -95,25 +95,25 @@ class Evolve(BaseSearch):
         if not couples:
             return
         wanted = ProposalRequest(
-            tuple(brief for brief, _ in couples), self.around.settings.optimizer_model, number
+            tuple(brief for brief, _ in couples), self.context.settings.optimizer_model, number
         )
-        replies = self.around.policies.propose(wanted, self.around.ask)
+        replies = self.context.hooks.propose(wanted, self.context.ask)
         for position, ((brief, parent), reply) in enumerate(zip(couples, replies, strict=True), first):
-            attempt = Candidate(f"{number}.{position}", (brief.prompt.name,), brief.direction)
-            yield self.checked(attempt, parent, {brief.prompt.name: reply}), parent
+            candidate = Candidate(f"{number}.{position}", (brief.prompt.name,), brief.direction)
+            yield self.checked(candidate, parent, {brief.prompt.name: reply}), parent
 
     def _crossed(self, id: str, one: EvaluatedCandidate, two: EvaluatedCandidate) -> Candidate | None:
         """A child that is to do what both parents do; None where nobody merges."""
-        merge = self.around.policies.merge
+        merge = self.context.hooks.merge
         if merge is None:
             return None
         prompts = [prompt for prompt in self.group.prompts if one.text(prompt) != two.text(prompt)]
         parts, number = [self._part(one), self._part(two)], len(self.iterations) + 1
         wanted = [self._briefing.merging(prompt, self.original, parts, number) for prompt in prompts]
-        replies = merge(wanted, self.around.ask)
+        replies = merge(wanted, self.context.ask)
         named = tuple(prompt.name for prompt in prompts)
-        attempt = Candidate(id, named, f"Do what {one.id} and {two.id} do.", kind=Kind.MERGE)
-        return self.checked(attempt, one, dict(zip(named, replies, strict=True)))
+        candidate = Candidate(id, named, f"Do what {one.id} and {two.id} do.", kind=Kind.MERGE)
+        return self.checked(candidate, one, dict(zip(named, replies, strict=True)))
 
     def _part(self, version: EvaluatedCandidate) -> Candidate:
         """A text as a part of a merged one, against the original."""
@@ -123,41 +123,43 @@ class Evolve(BaseSearch):
         part.compared[Split.TRAIN] = compare(before, after)
         return part
 
-    def _run(self, attempts: Sequence[Candidate], parents: Sequence[EvaluatedCandidate]) -> None:
+    def _run(self, candidates: Sequence[Candidate], parents: Sequence[EvaluatedCandidate]) -> None:
         """Measure the children that may be tried, each against the parent whose text it rewrites."""
-        tried = [(a, parent) for a, parent in zip(attempts, parents, strict=True) if not a.verdict]
+        tried = [(a, parent) for a, parent in zip(candidates, parents, strict=True) if not a.verdict]
         measured = self.evaluate([a.overlay for a, _ in tried], self.group.ids(Split.TRAIN))
-        for (attempt, parent), results in zip(tried, measured, strict=True):
-            attempt.results[Split.TRAIN] = results
-            attempt.compared[Split.TRAIN] = compare(
-                parent.evidence(Split.TRAIN), results, growth=attempt.growth
+        for (candidate, parent), results in zip(tried, measured, strict=True):
+            candidate.results[Split.TRAIN] = results
+            candidate.compared[Split.TRAIN] = compare(
+                parent.evidence(Split.TRAIN), results, growth=candidate.growth
             )
-            self.around.record_results(attempt.id, results)
+            self.context.record_results(candidate.id, results)
 
-    def _select(self, attempts: Sequence[Candidate]) -> None:
+    def _select(self, candidates: Sequence[Candidate]) -> None:
         """Children that are best on some case survive, with those before them that still are."""
-        children = {a.id: EvaluatedCandidate(a.id, a.overlay, a.results) for a in attempts}
-        for attempt in sorted(attempts, key=lambda a: self._fitness(children[a.id]), reverse=True):
-            self._crown(attempt, children[attempt.id])
-        born = [children[a.id] for a in attempts if a.verdict != REJECTED]
+        children = {a.id: EvaluatedCandidate(a.id, a.overlay, a.results) for a in candidates}
+        for candidate in sorted(candidates, key=lambda a: self._fitness(children[a.id]), reverse=True):
+            self._crown(candidate, children[candidate.id])
+        born = [children[a.id] for a in candidates if a.verdict != REJECTED]
         self._population = members(front([*self._population, *born], self._fitness), self.best)
         survivors = {version.id for version in self._population}
-        for attempt in (a for a in attempts if not a.verdict):
-            paired = attempt.compared[Split.TRAIN]
-            if attempt.id in survivors:
-                attempt.decide(ACCEPTED, f"kept as a parent: {paired}")
+        for candidate in (a for a in candidates if not a.verdict):
+            paired = candidate.compared[Split.TRAIN]
+            if candidate.id in survivors:
+                candidate.decide(ACCEPTED, f"kept as a parent: {paired}")
             else:
-                attempt.decide(REJECTED, f"others do as well on every case: {paired}")
+                candidate.decide(REJECTED, f"others do as well on every case: {paired}")
 
-    def _crown(self, attempt: Candidate, child: EvaluatedCandidate) -> None:
+    def _crown(self, candidate: Candidate, child: EvaluatedCandidate) -> None:
         """A fitter child becomes the best, unless the acceptance rule has something against it."""
         if self._fitness(child) <= self._fitness(self.best):
             return
-        if lost := self.regressions(attempt):
-            return attempt.decide(REJECTED, f"it fails what the original passed: {', '.join(lost)}")
-        paired = compare(self.best.evidence(Split.TRAIN), child.evidence(Split.TRAIN), growth=attempt.growth)
-        verdict = self.around.policies.accept(paired)
-        attempt.decide(ACCEPTED if verdict.accepted else REJECTED, verdict.why)
+        if lost := self.regressions(candidate):
+            return candidate.decide(REJECTED, f"it fails what the original passed: {', '.join(lost)}")
+        paired = compare(
+            self.best.evidence(Split.TRAIN), child.evidence(Split.TRAIN), growth=candidate.growth
+        )
+        verdict = self.context.hooks.accept(paired)
+        candidate.decide(ACCEPTED if verdict.accepted else REJECTED, verdict.why)
         if verdict.accepted:
             self.best = child
             self.bests = [*self.bests, child]

@@ -20,7 +20,7 @@ class Hybrid(RefineSearch):
 
     def search(self) -> Stop:
         self._briefing.begin(self.original)
-        start = Evolve(self.group, self.around, generations=GENERATIONS)
+        start = Evolve(self.group, self.context, generations=GENERATIONS)
         start.original = start.best = self.original
         start.checks, start.iterations, start.paid_before = self.checks, self.iterations, self.paid_before
         try:
@@ -33,11 +33,11 @@ class Hybrid(RefineSearch):
 
     def _known(self, version: EvaluatedCandidate) -> EvaluatedCandidate:
         """A text of `evolve` with what is known of it."""
-        original = self.original.outlook
+        original = self.original.posterior
         assert original is not None
         shown = self.shown(version)
         cases = [case for case in original.cases if case not in shown]
-        outlook = RatePosterior(cases, self._learning, base=original, name=version.id)
-        outlook.add(version.evidence(Split.TRAIN))
-        outlook.settle()
-        return replace(version, outlook=outlook)
+        posterior = RatePosterior(cases, self._learning, base=original, name=version.id)
+        posterior.add(version.evidence(Split.TRAIN))
+        posterior.settle()
+        return replace(version, posterior=posterior)

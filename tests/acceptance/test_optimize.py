@@ -721,9 +721,9 @@ def test_a_hook_that_raises_before_the_first_call_ends_the_session_with_a_senten
     ("hook", "argument", "outcome"),
     [
         ("categorize", "case", "unchanged"),
-        ("propose", "wanted", "unchanged"),
+        ("propose", "request", "unchanged"),
         ("accept", "comparison", "unchanged"),
-        ("halt", "standing", "unchanged"),
+        ("halt", "progress", "unchanged"),
         ("iteration_finished", "iteration", "improved"),
         ("run_finished", "result", "improved"),
     ],
@@ -750,8 +750,8 @@ def test_a_hook_that_raises_later_ends_the_search_and_fails_the_session(
 def test_what_was_found_before_a_hook_raised_is_confirmed_and_written(desk: Desk) -> None:
     desk.write(
         "conftest.py",
-        f"{CONFTEST}\ndef pytest_promptopt_halt(standing):\n"
-        "    if standing.iterations:\n        raise ValueError('nobody has tested this')\n",
+        f"{CONFTEST}\ndef pytest_promptopt_halt(progress):\n"
+        "    if progress.iterations:\n        raise ValueError('nobody has tested this')\n",
     )
     result = desk.optimize()
     assert result.ret == pytest.ExitCode.TESTS_FAILED
@@ -809,10 +809,10 @@ def test_a_cut_that_empties_a_turn_does_not_end_the_run(desk: Desk) -> None:
 
         count = [0]
 
-        def pytest_promptopt_propose(wanted, ask):
-            count[0] += len(wanted.briefs)
+        def pytest_promptopt_propose(request, ask):
+            count[0] += len(request.briefs)
             text = "system:\\nSort it, {}.\\nuser:\\n{{{{ x }}}}"
-            return [Reply(text.format(count[0] + n), "") for n in range(len(wanted.briefs))]
+            return [Reply(text.format(count[0] + n), "") for n in range(len(request.briefs))]
         """,
     )
     result = desk.optimize("--promptopt-max-iterations=4")
@@ -850,8 +850,8 @@ def test_a_text_that_says_nothing_for_a_validation_case_is_refused_and_the_run_g
         def pytest_promptopt_resolve_model(name):
             return House()
 
-        def pytest_promptopt_propose(wanted, ask):
-            return [Reply("{{ x }}", "") for brief in wanted.briefs]
+        def pytest_promptopt_propose(request, ask):
+            return [Reply("{{ x }}", "") for brief in request.briefs]
         """,
     )
     result = desk.optimize("--promptopt-max-iterations=2", "--promptopt-examples=off")
@@ -866,9 +866,9 @@ def test_a_text_that_says_nothing_for_a_validation_case_is_refused_and_the_run_g
     ("hook", "answer", "accepted"),
     [
         ("categorize(case)", "' '", "accepted: a name, or None"),
-        ("propose(wanted)", "[]", "accepted: a Reply or an Unusable for each of * brief*, or None"),
+        ("propose(request)", "[]", "accepted: a Reply or an InvalidReply for each of * brief*, or None"),
         ("accept(comparison)", "True", "accepted: Verdict, or None"),
-        ("halt(standing)", "'enough'", "accepted: Stop, or None"),
+        ("halt(progress)", "'enough'", "accepted: Stop, or None"),
     ],
 )
 def test_a_hook_that_answers_something_else_is_told_what_it_may_answer(

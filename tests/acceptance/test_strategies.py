@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pytest_promptopt import journal
-from pytest_promptopt.strategies import PEERS
+from pytest_promptopt.strategies import EXTERNAL
 from tests.acceptance.desk import CONFTEST, HELDOUT, TRAIN, VALIDATION, WEAK, Desk
 
 OWN = ["refine", "evolve", "hybrid"]
@@ -51,7 +51,7 @@ needs_peer = pytest.mark.parametrize(
                 not all(map(importlib.util.find_spec, packages)), reason=f"the extra {name} is not installed"
             ),
         )
-        for name, (packages, *_) in PEERS.items()
+        for name, (packages, *_) in EXTERNAL.items()
     ],
 )
 
@@ -110,21 +110,21 @@ def test_a_ceiling_holds_whatever_the_strategy(desk: Desk, name: str) -> None:
 
 MINE = """
 from pytest_promptopt.records import Split
-from pytest_promptopt.optimizer.candidates import ACCEPTED, Attempt, Version
-from pytest_promptopt.optimizer.base_search import SearchFrame
+from pytest_promptopt.optimizer.candidates import ACCEPTED, Candidate, EvaluatedCandidate
+from pytest_promptopt.optimizer.base_search import BaseSearch
 from pytest_promptopt.optimizer.halting import Phase, Stop
 
-class Mine(SearchFrame):
+class Mine(BaseSearch):
     def search(self):
         (prompt,) = self.group.prompts
         self.halted(Phase.TRAINING, self.best)
-        attempt = Attempt("1.1", (prompt.name,), "known", overlay={prompt.name: prompt.prose.replace(
+        candidate = Candidate("1.1", (prompt.name,), "known", overlay={prompt.name: prompt.prose.replace(
             "pin_blocked.", "pin_blocked. Answer with the label only.")})
-        self.told(attempt)
-        (attempt.results[Split.TRAIN],) = self.evaluate([attempt.overlay], self.group.ids(Split.TRAIN))
-        attempt.decide(ACCEPTED, "I know it")
-        self.best = Version("1.1", attempt.overlay, attempt.results)
-        self.finished(Phase.TRAINING, [attempt], self.best)
+        self.journal_candidate(candidate)
+        (candidate.results[Split.TRAIN],) = self.evaluate([candidate.overlay], self.group.ids(Split.TRAIN))
+        candidate.decide(ACCEPTED, "I know it")
+        self.best = EvaluatedCandidate("1.1", candidate.overlay, candidate.results)
+        self.finished(Phase.TRAINING, [candidate], self.best)
         return Stop("enough", "one try will do")
 
     def finalists(self):
@@ -275,10 +275,10 @@ def test_several_need_a_dry_run(desk: Desk, mode: str) -> None:
     )
 
 
-@pytest.mark.parametrize("name", PEERS)
+@pytest.mark.parametrize("name", EXTERNAL)
 def test_a_missing_extra_is_named(desk: Desk, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     found = importlib.util.find_spec
-    missing = {package for packages, *_ in PEERS.values() for package in packages}
+    missing = {package for packages, *_ in EXTERNAL.values() for package in packages}
     monkeypatch.setattr(
         "importlib.util.find_spec",
         lambda package, *more: None if package in missing else found(package, *more),

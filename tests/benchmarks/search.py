@@ -38,7 +38,7 @@ SIZES_BUDGET = 3000
 
 def all_at_once(self: Race, price: float) -> list[Move]:
     """Run every candidate on all cases."""
-    return [Move(runner, runner.outlook.unrun, 1.0) for runner in self.runners if runner.outlook.unrun]
+    return [Move(runner, runner.posterior.unrun, 1.0) for runner in self.runners if runner.posterior.unrun]
 
 
 def one_direction(self: Directions, prose: str, suited: Sequence[str], count: int) -> tuple[str, ...]:
@@ -114,13 +114,13 @@ def search(part: str, budget: int, seed: int, train: int = 50) -> Run:
     curve: list[tuple[int, float]] = []
 
     class Watched(RefineSearch):
-        def finished(self, phase: Phase, attempts: Sequence[Candidate], best: EvaluatedCandidate) -> None:
-            super().finished(phase, attempts, best)
+        def finished(self, phase: Phase, candidates: Sequence[Candidate], best: EvaluatedCandidate) -> None:
+            super().finished(phase, candidates, best)
             curve.append((world.calls, world.rate(best.overlay.get("route.md", START))))
 
     world.strategy = Watched
     merging = {"merge": None} if part == "no merging" else {}
-    world.policies = SearchHooks(progress=world.progress, **merging)  # type: ignore[arg-type]
+    world.hooks = SearchHooks(progress=world.progress, **merging)  # type: ignore[arg-type]
     with ExitStack() as off:
         for name, replacement in PARTS[part].items():
             off.enter_context(patch(f"pytest_promptopt.optimizer.{name}", replacement))

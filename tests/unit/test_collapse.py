@@ -94,9 +94,7 @@ class TestWhichTextIsTaken:
     def test_so_it_is_among_the_best_texts_of_a_search(self) -> None:
         world = World([])
         group = PromptGroup((FakePrompt(),), ())
-        search = RefineSearch(
-            group, RunContext(world, world.ask, SETTINGS, world.policies, None, world.spend)
-        )
+        search = RefineSearch(group, RunContext(world, world.ask, SETTINGS, world.hooks, None, world.spend))
         same = EvaluatedCandidate("1.1", {}, {TRAIN: tuple(self.collapsed)})
         both = EvaluatedCandidate("1.2", {"route.md": "A much longer text. " * 9}, {TRAIN: tuple(self.even)})
         assert search.merit(same)[:2] == (round(both.rate, 9), 0.5)

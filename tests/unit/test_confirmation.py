@@ -187,9 +187,9 @@ class TestAGainIsShown:
 
     def test_a_case_that_is_always_skipped_hides_no_gain(self) -> None:
         world = Skipping([(0.0, 1.0)] * 2 + [(1.0, 0.0)] + [(1.0, 1.0)] * 40, seed=0)
-        around = RunContext(world, lambda requests: [], SETTINGS, SearchHooks(), None, lambda: {})
+        context = RunContext(world, lambda requests: [], SETTINGS, SearchHooks(), None, lambda: {})
         found = ConfirmationTest(
-            PromptGroup((), tuple(world.cases)), *world.searched(), around, first=1
+            PromptGroup((), tuple(world.cases)), *world.searched(), context, first=1
         ).run()
         assert found.verdict == "improved"
         assert all("42" not in trial.cases for trial in world.trials), "nobody asks it again"
@@ -208,10 +208,10 @@ class TestWhatIsAsked:
     def asked(self, run: str, *, excluded: Sequence[str] = ()) -> list[tuple[int, str]]:
         world = Tosses([(0.5, 0.5)] * 20, seed=1)
         original, winner = world.searched()
-        around = RunContext(world, lambda requests: [], SETTINGS, SearchHooks(), None, lambda: {})
+        context = RunContext(world, lambda requests: [], SETTINGS, SearchHooks(), None, lambda: {})
         first = first_sample_number(run, WINNER)
         comparing = ConfirmationTest(
-            PromptGroup((), tuple(world.cases)), original, winner, around, first=first, excluded=excluded
+            PromptGroup((), tuple(world.cases)), original, winner, context, first=first, excluded=excluded
         )
         comparing.run()
         return [(trial.samples[0], case) for trial in world.trials if trial.samples for case in trial.cases]
@@ -242,8 +242,8 @@ class TestWhatIsAsked:
             )
             for version in world.searched()
         ]
-        around = RunContext(world, lambda requests: [], SETTINGS, SearchHooks(), None, lambda: {})
-        ConfirmationTest(PromptGroup((), tuple(world.cases)), original, winner, around, first=1).run()
+        context = RunContext(world, lambda requests: [], SETTINGS, SearchHooks(), None, lambda: {})
+        ConfirmationTest(PromptGroup((), tuple(world.cases)), original, winner, context, first=1).run()
         asked = [[int(case) for case in trial.cases] for trial in world.trials]
         assert any({case % 2 for case in cases} == {0, 1} for cases in asked)
         assert asked == [sorted(cases) for cases in asked]
@@ -267,10 +267,10 @@ class TestWhatIsAsked:
             replace(result, outcomes=(replace(result.outcomes[0], calls=(call,)),))
             for result in winner.evidence(Split.TRAIN)
         ]
-        around = RunContext(world, lambda requests: [], SETTINGS, SearchHooks(), None, lambda: {})
+        context = RunContext(world, lambda requests: [], SETTINGS, SearchHooks(), None, lambda: {})
         world.trials.clear()
         cases = PromptGroup((), tuple(world.cases))
-        found = ConfirmationTest(cases, original, winner, around, first=1, spared=spared).run()
+        found = ConfirmationTest(cases, original, winner, context, first=1, spared=spared).run()
         assert found.pairs <= 20
         assert world.calls == asked * found.pairs
 
@@ -318,12 +318,14 @@ class TestUnderACeiling:
         """Half of what is left is for another prompt, again and again, so there are several."""
         world = Tosses([(0.4, 0.6)] * 60, seed=3)
         journal = Journal.create(tmp_path / "run", "run")
-        purse = CallBudget(lambda: 56 - world.calls)
-        around = RunContext(world, lambda requests: [], SETTINGS, SearchHooks(), journal, lambda: {}, purse)
+        call_budget = CallBudget(lambda: 56 - world.calls)
+        context = RunContext(
+            world, lambda requests: [], SETTINGS, SearchHooks(), journal, lambda: {}, call_budget
+        )
         versions = world.searched(20)
         world.trials.clear()
         begun = ConfirmationProgress(limit=18, looked=(5,))
-        ConfirmationTest(group(60), *versions, around, first=1, share=2, begun=begun).run()
+        ConfirmationTest(group(60), *versions, context, first=1, share=2, begun=begun).run()
         journal.close()
         noted = [event.data["looked"] for event in read(journal.path) if event.event == "confirming"]
         assert len(noted) > 2
@@ -364,10 +366,10 @@ class TestWhatIsForeseen:
     @pytest.mark.parametrize("further", [0, 400])
     def test_what_is_known_of_a_sample_is_taken_to_be_so_of_all(self, further: int) -> None:
         world = Tosses([(0.0, 1.0)] * 20 + [(1.0, 1.0)] * 80, seed=0)
-        around = RunContext(
+        context = RunContext(
             world, lambda requests: [], SETTINGS, SearchHooks(), None, lambda: {}, CallBudget(lambda: 0)
         )
-        found = ConfirmationTest(group(100 + further), *world.searched(), around, first=1).run()
+        found = ConfirmationTest(group(100 + further), *world.searched(), context, first=1).run()
         assert found.needed == foreseen_calls(100, 20, 0, SETTINGS.alpha, each=1)
 
     def test_before_anything_is_known_thirty_points_are_planned_for(self) -> None:

@@ -127,7 +127,7 @@ def fused_world(seam: str, fuse: Fuse, strategy: Any) -> World:
     } | dict.fromkeys(OBSERVERS, lambda *_: None)
     world = World(hard_cases(), GROWING * 30, strategy=strategy)
     if seam in defaults:
-        world.policies = SearchHooks(**{seam: fuse(defaults[seam])})  # type: ignore[arg-type]
+        world.hooks = SearchHooks(**{seam: fuse(defaults[seam])})  # type: ignore[arg-type]
     else:
         setattr(world, seam, fuse(getattr(world, seam)))
     return world
@@ -196,9 +196,9 @@ def test_who_cannot_be_told_of_cases_made_up_bars_no_text() -> None:
     cases = needs("a " * 20 + "- " * 30)
     error = StopRun("max calls", "all calls are used")
     world = World(cases, ["a"], interrupt="evaluate 3", error=error)
-    world.policies = SearchHooks(made_up=Fuse(0, OSError("the terminal is gone"))(lambda made_up: None))
+    world.hooks = SearchHooks(caught_up=Fuse(0, OSError("the terminal is gone"))(lambda caught_up: None))
     result, _ = whole_run(world)
-    assert result.prompts[0].made_up is not None
+    assert result.prompts[0].caught_up is not None
     assert result.prompts[0].outcome == "improved"
     assert len(result.errors) == 1
 
@@ -208,7 +208,7 @@ def test_a_redaction_that_raises_where_a_prompt_has_examples_leaves_a_result(tur
     prose = with_examples("Route {{ ticket }}.", [Example({"ticket": "a ticket"}, "a label")])
     fuse = Fuse(turn, ZeroDivisionError("division by zero"))
     world = World(needs("a a a a a a"), ["a"], prompts=[FakePrompt(prose=prose)])
-    world.policies = SearchHooks(redact=fuse(lambda text: text))
+    world.hooks = SearchHooks(redact=fuse(lambda text: text))
     result, _ = whole_run(world)
     assert bool(result.errors) == fuse.blown
 
@@ -235,16 +235,16 @@ def test_whatever_a_proposer_returns_the_run_ends_with_a_result(found: Any, stra
             return found
         return [found[n % len(found)] for n in range(len(wanted.briefs))] if found else found
 
-    world = World(hard_cases(), strategy=strategy, policies=SearchHooks(propose=propose))
+    world = World(hard_cases(), strategy=strategy, hooks=SearchHooks(propose=propose))
     whole_run(world, candidates=2, max_iterations=2)
 
 
 @settings(max_examples=40, deadline=None)
 @given(verdict=st.builds(Verdict, GARBAGE, GARBAGE) | GARBAGE, stop=st.builds(Stop, GARBAGE, GARBAGE))
 def test_whatever_a_rule_returns_the_run_ends_with_a_result(verdict: Any, stop: Any) -> None:
-    accepting = World(hard_cases(), GROWING, policies=SearchHooks(accept=lambda comparison: verdict))
+    accepting = World(hard_cases(), GROWING, hooks=SearchHooks(accept=lambda comparison: verdict))
     whole_run(accepting, max_iterations=2)
-    halted = World(hard_cases(), GROWING, policies=SearchHooks(halt=lambda standing: stop))
+    halted = World(hard_cases(), GROWING, hooks=SearchHooks(halt=lambda standing: stop))
     result, _ = whole_run(halted)
     assert isinstance(result.prompts[0].stop, str)
 
@@ -275,11 +275,11 @@ class Own(BaseSearch):
         name = self.names[0]
         for number, text in enumerate(self.texts, 1):
             self.begun(Phase.TRAINING, self.best)
-            attempt = Candidate(f"{number}.1", (name,), "own", overlay={name: text})
-            (attempt.results[Split.TRAIN],) = self.evaluate([attempt.overlay], self.group.ids(TRAIN))
-            attempt.decide(ACCEPTED, "it is mine")
-            self.best = EvaluatedCandidate(attempt.id, attempt.overlay, attempt.results)
-            self.finished(Phase.TRAINING, [attempt], self.best)
+            candidate = Candidate(f"{number}.1", (name,), "own", overlay={name: text})
+            (candidate.results[Split.TRAIN],) = self.evaluate([candidate.overlay], self.group.ids(TRAIN))
+            candidate.decide(ACCEPTED, "it is mine")
+            self.best = EvaluatedCandidate(candidate.id, candidate.overlay, candidate.results)
+            self.finished(Phase.TRAINING, [candidate], self.best)
             self.step(self)
         return Stop("done", "all are tried")
 
@@ -319,8 +319,8 @@ def test_whatever_a_strategy_leaves_the_run_ends_with_a_result(name: str, left: 
     def set_(self: object, value: object) -> None: ...
 
     class Careless:
-        def __init__(self, group: PromptGroup, around: RunContext) -> None:
-            self._search = RefineSearch(group, around)
+        def __init__(self, group: PromptGroup, context: RunContext) -> None:
+            self._search = RefineSearch(group, context)
 
         def run(self) -> None:
             self._search.run()
@@ -339,7 +339,7 @@ def test_a_text_of_which_a_strategy_says_nonsense_leaves_a_result() -> None:
     class Odder(RefineSearch):
         @property
         def final(self) -> EvaluatedCandidate:
-            return replace(self.best, outlook="none")  # type: ignore[arg-type]
+            return replace(self.best, posterior="none")  # type: ignore[arg-type]
 
     result, _ = whole_run(World(hard_cases(), GROWING, strategy=Odder))
     assert result.errors
@@ -348,7 +348,7 @@ def test_a_text_of_which_a_strategy_says_nonsense_leaves_a_result() -> None:
 
 @pytest.mark.parametrize("error", ERRORS)
 def test_a_strategy_that_cannot_be_begun_ends_with_a_result(error: BaseException) -> None:
-    def strategy(group: PromptGroup, around: RunContext) -> Any:
+    def strategy(group: PromptGroup, context: RunContext) -> Any:
         raise error
 
     result, _ = whole_run(World(hard_cases(), strategy=strategy))
@@ -386,7 +386,7 @@ def test_an_observer_that_raises_each_time_is_told_of_once() -> None:
         heard.append(iteration)
         raise ValueError(f"iteration {iteration.number}")
 
-    world = World(hard_cases(), GROWING, policies=SearchHooks(iteration_finished=loud))
+    world = World(hard_cases(), GROWING, hooks=SearchHooks(iteration_finished=loud))
     result, _ = whole_run(world, max_iterations=9)
     assert len(heard) == len(result.prompts[0].iterations) > 1, "it is told of the others all the same"
     assert len(result.errors) == 1

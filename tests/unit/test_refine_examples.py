@@ -228,8 +228,8 @@ def test_the_prompts_of_a_pipeline_show_half_of_the_cases_at_most_together() -> 
     world = World(cases, prompts=[FakePrompt(name) for name in names])
     group = connected_groups(world.prompts, world.cases)[0]
     settings = replace(SETTINGS, examples=16)
-    around = RunContext(world, world.ask, settings, world.policies, None, world.spend)
-    search = RefineSearch(group, around)
+    context = RunContext(world, world.ask, settings, world.hooks, None, world.spend)
+    search = RefineSearch(group, context)
     search.begin()
     results = search.original.evidence(TRAIN)
     shown = usable(results, "b.md")[:8]
@@ -244,8 +244,8 @@ def test_a_size_is_that_of_the_prompt_whose_examples_were_drawn() -> None:
     """The other prompt of the pipeline shows eight."""
     world = World([])
     prompts = (FakePrompt("a.md"), FakePrompt("b.md"))
-    around = RunContext(world, world.ask, SETTINGS, world.policies, None, world.spend)
-    demonstrating = ExampleCandidates(RefineSearch(PromptGroup(prompts, ()), around))
+    context = RunContext(world, world.ask, SETTINGS, world.hooks, None, world.spend)
+    demonstrating = ExampleCandidates(RefineSearch(PromptGroup(prompts, ()), context))
     eight, four = (
         with_examples("{{ ticket }}", [Example({"ticket": f"{n}"}, "x") for n in range(count)])
         for count in (8, 4)

@@ -79,7 +79,7 @@ MANY = "a b c d e f g h i j k l m"
 
 
 def test_all_candidates_are_asked_for_and_run_at_once() -> None:
-    world = World(needs(MANY), ["a", "b", "a b c d e f g"], policies=UNMERGED)
+    world = World(needs(MANY), ["a", "b", "a b c d e f g"], hooks=UNMERGED)
     result = world.result(candidates=3, max_iterations=1)
     assert [len(sent) for sent in world.asked] == [3]
     assert [len(trials) for trials in world.evaluated[:2]] == [1, 3]
@@ -161,7 +161,7 @@ def test_a_large_gain_needs_few_runs_and_the_cases_left_are_run_before_the_phase
     result = world.result()
     (iteration,) = result.iterations
     assert iteration.candidates[0].why.startswith("better: fixed 16 of 16 run, broke 0 of 8 run; 60.0% ")
-    assert iteration.owed > 25
+    assert iteration.unverified > 25
     assert iteration.foresight is not None
     assert iteration.foresight.low < iteration.foresight.rate < iteration.foresight.high <= 1
     assert Counter(case for trials in world.evaluated for trial in trials for case in trial.cases) == {
@@ -196,7 +196,7 @@ def test_a_best_text_that_turns_out_no_better_where_it_was_not_run_gives_way_to_
         ["a not s"],
         prompts=[FakePrompt(prose="Route {{ ticket }}. s")],
         left=lambda: 100 if Phase.CONFIRMATION in stopping else 60 if len(world.evaluated) < 2 else 20,
-        policies=SearchHooks(progress=lambda phase, prompts: stopping.append(phase)),
+        hooks=SearchHooks(progress=lambda phase, prompts: stopping.append(phase)),
     )
     result = world.result()
     assert (result.iterations[0].candidates[0].verdict, result.stop) == ("accepted", "budget used up")
@@ -224,8 +224,8 @@ def test_cases_that_were_spared_are_told_of_and_their_calls_are_in_an_iteration(
 
     cases = needs("a b b b s s s s " + "- " * 30)
     prompts = [FakePrompt(prose="Route {{ ticket }}. s")]
-    observed = SearchHooks(made_up=told.append, iteration_finished=finished)
-    world = Paying(cases, ["a s", "a b not s", "a s b"], prompts=prompts, policies=observed)
+    observed = SearchHooks(caught_up=told.append, iteration_finished=finished)
+    world = Paying(cases, ["a s", "a b not s", "a s b"], prompts=prompts, hooks=observed)
     world.result(seed=30, max_iterations=3)
     assert told == [CatchUp(14, 1.0, 0, 14)]
     measured_first = len(cases)
@@ -257,7 +257,7 @@ def test_a_candidate_that_the_end_of_the_calls_cut_off_is_judged_by_what_was_run
     result = World(cases, ["a"], interrupt="evaluate 3", error=error).result()
     assert (result.stop, result.iterations[0].candidates[0].verdict) == ("max calls", "accepted")
     assert result.outcome == "improved"
-    assert result.made_up == CatchUp(cases=34, rate=1.0, failing=0, calls=0), "its calls were kept"
+    assert result.caught_up == CatchUp(cases=34, rate=1.0, failing=0, calls=0), "its calls were kept"
     unseen = World(cases, ["a"], interrupt="evaluate 2", error=error).result()
     assert (unseen.outcome, unseen.iterations[0].candidates[0].why) == (
         "unchanged",
@@ -355,7 +355,7 @@ def test_where_everything_fails_a_text_that_fixed_nothing_is_no_better() -> None
 
 
 def test_among_equals_the_shorter_prompt_wins() -> None:
-    world = World(needs("a b c d e f g"), ["a with many more words", "a"], policies=UNMERGED)
+    world = World(needs("a b c d e f g"), ["a with many more words", "a"], hooks=UNMERGED)
     assert world.result(candidates=2, max_iterations=1).after.endswith(". a")
 
 
@@ -518,7 +518,7 @@ def test_an_unparsable_reply_gets_one_repair_try_in_the_same_chat() -> None:
 
 
 def test_only_the_broken_replies_of_an_iteration_are_repaired() -> None:
-    world = World(needs(MANY), ["a", "out of ideas", "b", "a b c"], policies=UNMERGED)
+    world = World(needs(MANY), ["a", "out of ideas", "b", "a b c"], hooks=UNMERGED)
     result = world.result(candidates=3, max_iterations=1)
     assert [len(sent) for sent in world.asked] == [3, 1]
     assert result.after.endswith("a b c")
@@ -605,38 +605,40 @@ def test_what_the_ceiling_did_not_let_the_search_run_is_run_before_the_confirmat
     """Its calls were set aside; else pytest's own loop would have to run the cases, with none left."""
     world = short_of_calls()
     result = world.result()
-    owed = result.iterations[-1].owed
-    assert (result.stop, owed > 0) == ("budget used up", True)
-    assert (result.scores[0].owed, result.scores[0].after) == (0, 1.0)
-    assert result.made_up == CatchUp(cases=owed, rate=1.0, failing=0, calls=0)
-    assert len(world.evaluated[-1][0].cases) == owed
+    unverified = result.iterations[-1].unverified
+    assert (result.stop, unverified > 0) == ("budget used up", True)
+    assert (result.scores[0].unverified, result.scores[0].after) == (0, 1.0)
+    assert result.caught_up == CatchUp(cases=unverified, rate=1.0, failing=0, calls=0)
+    assert len(world.evaluated[-1][0].cases) == unverified
 
 
 def test_what_the_text_answers_when_it_stands_serves_for_its_confirmation() -> None:
     """Of these cases only the original is asked anew, once; nothing was chosen by the new text's answers."""
     world = short_of_calls()
     result = world.result()
-    assert result.made_up is not None
+    assert result.caught_up is not None
     assert result.confirmation is not None
-    owed = set(world.evaluated[-1][0].cases)
+    unverified = set(world.evaluated[-1][0].cases)
     asked = [trial for trials in world.fresh for trial in trials]
     new = {case for trial in asked if trial.overlay for case in trial.cases}
     pairs = [case for trial in asked if not trial.overlay for case in trial.cases]
-    assert len(owed) == result.made_up.cases
-    assert owed.isdisjoint(new)
+    assert len(unverified) == result.caught_up.cases
+    assert unverified.isdisjoint(new)
     assert len(pairs) == len(set(pairs)) == result.confirmation.pairs > len(new)
 
 
 def test_what_could_not_be_run_at_all_is_said_beside_the_rate() -> None:
     error = StopRun("max calls", "all calls are used")
     result = short_of_calls(interrupt="evaluate 3", error=error).result()
-    owed = result.iterations[-1].owed
-    assert owed > 0
+    unverified = result.iterations[-1].unverified
+    assert unverified > 0
     score = result.scores[0]
-    assert (score.owed, score.cases) == (owed, 50 - owed), "what was not run is in no figure"
+    assert (score.unverified, score.cases) == (unverified, 50 - unverified), (
+        "what was not run is in no figure"
+    )
     assert score.before == pytest.approx(1 - score.fixed / score.cases), "both over the same cases"
     assert score.after == 1.0
-    assert f"{owed} cases could not be run with the new text: all calls are used" in result.note
+    assert f"{unverified} cases could not be run with the new text: all calls are used" in result.note
     assert result.outcome == "improved", "the confirmation runs every case"
 
 
@@ -828,9 +830,9 @@ def test_a_candidate_for_two_prompts_is_merged_with_another_for_one_of_them() ->
         needs("a b", prompts=("plan.md", "code.md")), [new_prompt("Plan {{ ticket }}. both")], [plan, code]
     )
     group = connected_groups(world.prompts, world.cases)[0]
-    search = RefineSearch(group, RunContext(world, world.ask, SETTINGS, world.policies, None, world.spend))
+    search = RefineSearch(group, RunContext(world, world.ask, SETTINGS, world.hooks, None, world.spend))
     search.begin()
-    workshop = CandidateSource(search, Briefing(group, SETTINGS, world.policies))
+    workshop = CandidateSource(search, Briefing(group, SETTINGS, world.hooks))
     leader = Candidate("1.1", ("plan.md", "code.md"), "", growth=50)
     leader.overlay = {"plan.md": "Plan {{ ticket }}. one", "code.md": "Code {{ ticket }}. one"}
     other = Candidate("1.2", ("plan.md",), "", overlay={"plan.md": "Plan {{ ticket }}. two"})
@@ -845,9 +847,9 @@ def test_examples_and_a_rewrite_go_together_without_a_request() -> None:
     prompt = FakePrompt("plan.md", "Plan {{ ticket }}.")
     world = World(needs("a b", prompts=("plan.md",)), [], [prompt])
     group = connected_groups(world.prompts, world.cases)[0]
-    search = RefineSearch(group, RunContext(world, world.ask, SETTINGS, world.policies, None, world.spend))
+    search = RefineSearch(group, RunContext(world, world.ask, SETTINGS, world.hooks, None, world.spend))
     search.begin()
-    workshop = CandidateSource(search, Briefing(group, SETTINGS, world.policies))
+    workshop = CandidateSource(search, Briefing(group, SETTINGS, world.hooks))
     shown = [Example({"ticket": "one"}, "yes"), Example({"ticket": "two"}, "no")]
     drawn = Candidate("1.1", ("plan.md",), "", kind=Kind.EXAMPLES)
     drawn.overlay = {"plan.md": with_examples(prompt.prose, shown)}
@@ -995,7 +997,7 @@ def test_no_text_of_a_validation_or_held_out_case_is_ever_told_to_the_optimizer(
     world = World(
         needs("a b c c d e f g") + hidden,
         [*texts, "x", "a b c d e f g v0 v1", "z", "y"],
-        policies=SearchHooks(categorize=lambda case: case.message, iteration_finished=heard.append),
+        hooks=SearchHooks(categorize=lambda case: case.message, iteration_finished=heard.append),
     )
     world.run(candidates=2, max_iterations=8)
     assert {iteration.phase for iteration in heard} >= {"training", "validation"}
@@ -1208,8 +1210,8 @@ def test_the_journal_tells_the_whole_run(tmp_path: Path) -> None:
     told = [event.event for event in events]
     iteration = ["candidate", "results", "iteration"]
     heldout = ["heldout", "results", "results"]
-    ending = ["learned", "stop", "confirming", "confirmation", *heldout, "written", "end"]
-    assert told == ["start", "results", *iteration, *iteration, *ending]
+    finalizer = ["learned", "stop", "confirming", "confirmation", *heldout, "written", "end"]
+    assert told == ["start", "results", *iteration, *iteration, *finalizer]
     candidate = next(event.data for event in events if event.event == "candidate")
     assert candidate["texts"] == {"route.md": "Route {{ ticket }}. a"}
     outcome = [event.data for event in events if event.event == "results"][1]
@@ -1232,10 +1234,10 @@ def test_the_kept_lines_and_the_task_are_told() -> None:
 
 
 def test_a_proposer_that_loses_a_reply_is_told() -> None:
-    policies = SearchHooks(propose=lambda wanted, ask: [Reply("Route {{ ticket }}. a", "")])
-    (error,) = World(needs(MANY), policies=policies).run(candidates=3).errors
+    hooks = SearchHooks(propose=lambda wanted, ask: [Reply("Route {{ ticket }}. a", "")])
+    (error,) = World(needs(MANY), hooks=hooks).run(candidates=3).errors
     assert "the proposer returned [Reply(" in error
-    assert "accepted: a Reply or an Unusable for each of 3 requests" in error
+    assert "accepted: a Reply or an InvalidReply for each of 3 requests" in error
 
 
 def test_policies_decide_in_place_of_the_defaults() -> None:
@@ -1249,12 +1251,12 @@ def test_policies_decide_in_place_of_the_defaults() -> None:
 
     phases: list[Sequence[str]] = []
     measured: list[SplitScore] = []
-    policies = SearchHooks(
+    hooks = SearchHooks(
         accept=never,
         progress=lambda phase, prompts: phases.append((phase, prompts)),
         measured=measured.extend,
     )
-    result = World(needs("a") + needs("a -", VALIDATION), ["a"], policies=policies).result(max_iterations=1)
+    result = World(needs("a") + needs("a -", VALIDATION), ["a"], hooks=hooks).result(max_iterations=1)
     assert result.outcome == "unchanged"
     assert result.iterations[0].candidates[0].why == "I never like anything"
     assert [(c.before, c.after) for c in asked] == [(0.0, 1.0)]

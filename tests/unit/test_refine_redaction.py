@@ -55,7 +55,7 @@ def test_no_request_holds_what_was_taken_out() -> None:
     world = World(
         [*needs("a b b - -", secret="by Jane"), Need("v", "c", VALIDATION, secret="by Jane")],
         ["a", "b", "a b", "c"],
-        policies=SearchHooks(redact=without_jane),
+        hooks=SearchHooks(redact=without_jane),
     )
     world.run(candidates=2)
     assert world.requests()

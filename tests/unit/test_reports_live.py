@@ -177,13 +177,13 @@ def test_cases_that_were_spared_are_told_of_when_they_were_run() -> None:
     log = io.StringIO()
     progress = LineProgress(log)
     progress.phase("training", ROUTE)
-    progress.made_up(CatchUp(1, 1.0, 0, 1))
+    progress.caught_up(CatchUp(1, 1.0, 0, 1))
     progress.iteration(ITERATION)
-    progress.made_up(CatchUp(17, 71 / 72, 1, 17))
+    progress.caught_up(CatchUp(17, 71 / 72, 1, 17))
     progress.phase("confirmation", ROUTE)
-    progress.made_up(CatchUp(2, None, 2, 0))
+    progress.caught_up(CatchUp(2, None, 2, 0))
     progress.phase("confirmation", "prompts/other.md")
-    progress.made_up(CatchUp(2, 0.5, 2, 2))
+    progress.caught_up(CatchUp(2, 0.5, 2, 2))
     assert [line for line in log.getvalue().splitlines() if "made up" in line] == [
         "  1 case made up: 100.0% (0 fail; 1 call)",
         "  after iteration 2: 17 cases made up: 98.6% (1 fails; 17 calls)",

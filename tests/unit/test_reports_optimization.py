@@ -72,7 +72,7 @@ def with_heldout(score: SplitScore | None) -> PromptResult:
 class TestRunSummary:
     def test_cases_that_the_text_was_not_run_on_are_counted_beside_the_rate(self) -> None:
         train, *others = IMPROVED.scores
-        prompt = replace(IMPROVED, scores=(replace(train, owed=9), *others))
+        prompt = replace(IMPROVED, scores=(replace(train, unverified=9), *others))
         assert "  train       61.1%          100.0%         36 (9 not run with this text)" in text(
             summary(prompt)
         )

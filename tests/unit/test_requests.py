@@ -119,7 +119,7 @@ def briefing(results: Sequence[CaseResult], prompt: FakePrompt | None = None, **
     return Briefing(group, replace(SETTINGS, **settings), SearchHooks())
 
 
-def attempt(
+def candidate(
     id: str,
     before: Sequence[CaseResult],
     after: Sequence[CaseResult],
@@ -142,16 +142,16 @@ def told(brief: Brief) -> str:
 
 def request(
     results: Sequence[CaseResult],
-    *attempts: Candidate,
+    *candidates: Candidate,
     phase: Phase = Phase.TRAINING,
     prompt: FakePrompt | None = None,
     **settings: Any,
 ) -> str:
-    """What the first candidate of an iteration is told after `attempts`."""
+    """What the first candidate of an iteration is told after `candidates`."""
     desk = briefing(results, prompt, **settings)
     desk.briefs(1, phase, version(results))
-    if attempts:
-        desk.learn(1, attempts)
+    if candidates:
+        desk.learn(1, candidates)
     return told(desk.briefs(2, phase, version(results))[0])
 
 
@@ -357,7 +357,7 @@ class TestMemory:
             case("lost for fee 1", "fee", 'The topic is "fee".'),
             case("lost for lost 0", "lost", "delivery"),
         ]
-        tried = attempt("1.1", self.BEFORE, after, text="Sort it: {{ ticket }}.", reason="It is short.")
+        tried = candidate("1.1", self.BEFORE, after, text="Sort it: {{ ticket }}.", reason="It is short.")
         assert section("tried", request(self.BEFORE, tried)).split("\n") == [
             "#1.1 rewrite, rejected: fixed 1 of 2 failing run, broke 1 of 1 passing run",
             "it said: It is short.",
@@ -369,7 +369,9 @@ class TestMemory:
 
     def test_a_long_text_is_told_by_what_it_changes(self) -> None:
         prompt = FakePrompt(prose="\n".join(f"Line {number}." for number in range(40)) + "\n{{ ticket }}")
-        tried = attempt("1.1", self.BEFORE, self.BEFORE, text=prompt.prose.replace("Line 7.", "Line seven."))
+        tried = candidate(
+            "1.1", self.BEFORE, self.BEFORE, text=prompt.prose.replace("Line 7.", "Line seven.")
+        )
         content = section("tried", request(self.BEFORE, tried, prompt=prompt))
         assert "its text, against the current prompt:\n- Line 7.\n+ Line seven.\n" in content
 
@@ -377,10 +379,10 @@ class TestMemory:
         """They stand in no request; a writer is to see what a rewrite changed, and whether it paid."""
         shown = [Example({"ticket": f"a ticket {number}"}, "fee") for number in range(16)]
         prompt = FakePrompt(prose=with_examples("Sort {{ ticket }}.", shown))
-        rewrite = attempt(
+        rewrite = candidate(
             "1.1", self.BEFORE, self.BEFORE, text=with_examples("Sort it: {{ ticket }}.", shown)
         )
-        drawn = attempt("1.2", self.BEFORE, self.BEFORE, text=prompt.prose, kind=Kind.EXAMPLES)
+        drawn = candidate("1.2", self.BEFORE, self.BEFORE, text=prompt.prose, kind=Kind.EXAMPLES)
         content = section("tried", request(self.BEFORE, rewrite, drawn, prompt=prompt))
         assert "its text:\n| Sort it: {{ ticket }}.\n" in content
         assert "#1.2 examples, rejected: " in content
@@ -415,7 +417,7 @@ class TestMemory:
     def test_a_candidate_that_answers_the_same_to_everything_is_told_so(self) -> None:
         before = cases(("yes", "no", 5), ("no", "no", 5))
         after = [case(result.case.id, result.outcomes[0].expected, "yes") for result in before]
-        content = section("tried", request(before, attempt("1.1", before, after, text="{{ ticket }}")))
+        content = section("tried", request(before, candidate("1.1", before, after, text="{{ ticket }}")))
         assert 'it answered "yes" to 10 of 10, whatever was expected' in content
 
     def test_why_a_text_was_refused_is_told_and_not_the_text(self) -> None:
@@ -425,7 +427,7 @@ class TestMemory:
         assert section("tried", request(self.BEFORE, refused)) == "#1.1 rewrite, refused: It is long"
 
     def test_the_tools_own_cut_is_told_by_what_it_did_and_never_under_the_writers_reason(self) -> None:
-        cut = attempt(
+        cut = candidate(
             "1.2", self.BEFORE, self.BEFORE, kind=Kind.CUT, verdict=ACCEPTED, reason="I am the writer."
         )
         repeated = Candidate(
@@ -488,7 +490,7 @@ class TestMemory:
     def test_cases_of_validation_leave_their_counts_alone(self) -> None:
         before = [case("secret input", "secret label", "secret answer", split=Split.VALIDATION)]
         training = cases(("fee", "lost", 2))
-        tried = attempt("1.1", training, training)
+        tried = candidate("1.1", training, training)
         tried.results[Split.VALIDATION] = tuple(before)
         tried.compared[Split.VALIDATION] = compare(before, before, split=Split.VALIDATION)
         content = request([*training, *before], tried, phase=Phase.VALIDATION)
@@ -499,7 +501,7 @@ class TestMemory:
         training = cases(("fee", "fee", 2), ("lost", "lost", 2))
         validation = [case("hidden", "fee", "lost", split=Split.VALIDATION)]
         after = [case(training[0].case.id, "fee", "lost")]
-        content = request([*training, *validation], attempt("1.1", training, after), phase=Phase.VALIDATION)
+        content = request([*training, *validation], candidate("1.1", training, after), phase=Phase.VALIDATION)
         assert '1 case: expected "fee" but got "lost"' in section("patterns", content)
         assert 'broke "fee for fee 0": "lost" (expected "fee")' in section("tried", content)
         assert section("passing", content).split("\n")[2] == 'input: "fee for fee 0"'
@@ -551,8 +553,8 @@ class TestDirections:
 class TestMerging:
     def test_it_tells_the_task_what_each_version_did_and_what_none_fixed(self) -> None:
         before = cases(("fee", "lost", 3), ("lost", "lost", 2))
-        one = attempt("1.1", before, [case("lost for fee 0", "fee", "fee")], text="One {{ ticket }}")
-        two = attempt("1.2", before, [case("lost for lost 0", "lost", "fee")], text="Two {{ ticket }}")
+        one = candidate("1.1", before, [case("lost for fee 0", "fee", "fee")], text="One {{ ticket }}")
+        two = candidate("1.2", before, [case("lost for lost 0", "lost", "fee")], text="Two {{ ticket }}")
         desk = briefing(before)
         desk.learn(1, [one, two])
         asked: list[Request] = []

@@ -18,19 +18,21 @@ PACKAGE = Path(pytest_promptopt.__file__).parent
 #: From the ground up. A room imports only from floors below its own, never from a neighbour.
 FLOORS = (
     {"records", "errors", "captured"},
-    {"results", "settings", "evidence", "home", "database", "flights", "billing"},
-    {"cache", "account"},
+    {"results", "settings", "statistics", "project_dir", "shared_database", "single_flight"},
+    {"response_cache", "journal"},
     {"budget"},
-    {"models", "journal", "failures", "prompts"},
-    {"refine"},
-    {"reports", "gate", "strategies"},
+    {"models", "failures", "prompts"},
+    {"optimizer", "assertions"},
+    {"strategies", "gate", "reports"},
     {"runs"},
-    {"evaluation", "options", "hookspecs"},
+    {"api"},
+    {"pytest_engine", "options", "hookspecs"},
+    {"pytest_session"},
     {"plugin"},
 )
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 
-KNOW_PYTEST = ("plugin", "options", "hookspecs", "evaluation")
+KNOW_PYTEST = ("plugin", "options", "hookspecs", "pytest_engine", "pytest_session")
 
 #: Imported in every pytest session of a machine that has the package, used or not.
 ALWAYS_IMPORTED = ("plugin", "options", "hookspecs", "settings", "records", "errors", "captured")
@@ -147,7 +149,7 @@ class TestTheRulesThemselves:
         found = list(imports("from pytest_promptopt.prompts import PromptFile"))
         assert upwards("failures.feedback", found) == found
         assert upwards("prompts.files", found) == []
-        assert upwards("refine.loop", found) == []
+        assert upwards("optimizer.run", found) == []
 
     def test_lazy_means_inside_a_function_or_for_type_checkers(self) -> None:
         source = (

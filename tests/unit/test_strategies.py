@@ -19,7 +19,7 @@ from pytest_promptopt.optimizer.strategy import Strategy
 from pytest_promptopt.prompts.examples import Example, with_examples
 from pytest_promptopt.records import Case, CaseResult, Outcome, Request, Split, Status
 from pytest_promptopt.results import Iteration
-from pytest_promptopt.strategies import BUILT_IN, PEERS, strategy
+from pytest_promptopt.strategies import BUILT_IN, EXTERNAL, strategy
 from pytest_promptopt.strategies.evolve import Evolve
 from pytest_promptopt.strategies.hybrid import GENERATIONS, Hybrid
 from pytest_promptopt.strategies.pareto import ahead, complementary, draw, front, members
@@ -108,7 +108,7 @@ class TestEachStrategy:
 
     def test_obeys_the_acceptance_rule(self, own: type[RefineSearch | Evolve]) -> None:
         never = SearchHooks(accept=lambda comparison: Verdict(False, "I never like anything"))
-        result = World(needs("a b"), learner, strategy=own, policies=never).result(max_iterations=3)
+        result = World(needs("a b"), learner, strategy=own, hooks=never).result(max_iterations=3)
         assert result.outcome == "unchanged"
         assert "I never like anything" in {c.why for i in result.iterations for c in i.candidates}
 
@@ -145,8 +145,8 @@ class TestEachStrategy:
         hidden = [canary(split, number) for split in (VALIDATION, HELDOUT) for number in range(3)]
         texts = ["a", "a v0 not a", "a b", "b c", "a b v0", "v1", "a b v0 v1", "x", "a b v1 v0 y", "z"]
         heard: list[Iteration] = []
-        policies = SearchHooks(categorize=lambda case: case.message, iteration_finished=heard.append)
-        world = World(needs("a b c c") + hidden, texts * 3, policies=policies, strategy=own)
+        hooks = SearchHooks(categorize=lambda case: case.message, iteration_finished=heard.append)
+        world = World(needs("a b c c") + hidden, texts * 3, hooks=hooks, strategy=own)
         world.run(candidates=2, max_iterations=8)
         assert len(heard) >= 3
         assert "canary" not in "".join(world.requests())
@@ -165,7 +165,7 @@ def test_an_unknown_name_is_told_what_there_is() -> None:
     with pytest.raises(SettingsError) as error:
         strategy("refined", {"mine": RefineSearch})
     assert str(error.value) == (
-        f"--promptopt-strategy: there is no 'refined'; accepted: {', '.join({**BUILT_IN, **PEERS})}, mine"
+        f"--promptopt-strategy: there is no 'refined'; accepted: {', '.join({**BUILT_IN, **EXTERNAL})}, mine"
     )
 
 
@@ -275,7 +275,7 @@ def test_the_best_in_training_that_falls_on_validation_gives_way_to_an_earlier_b
 def test_every_call_of_a_search_is_in_the_spend_of_one_iteration(strategy: Strategy) -> None:
     world = paid(needs("a a b b c c d d"), ["a", "b", "a b c", "a b c d"], 1000, strategy=strategy)
     spent: list[int] = []
-    world.policies = SearchHooks(
+    world.hooks = SearchHooks(
         measured=lambda scores: spent.append(1000 - world.remaining()),
         iteration_finished=lambda iteration: spent.append(1000 - world.remaining()),
     )

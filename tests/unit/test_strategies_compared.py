@@ -32,7 +32,7 @@ def compared(
         world,
         world.ask,
         chosen,
-        world.policies,
+        world.hooks,
         heldout=[case.id for case in world.cases if case.split is HELDOUT],
         history=lambda group: EarlierRuns(),
         open_journal=lambda name: None,

@@ -20,7 +20,7 @@ from pytest_promptopt.optimizer.acceptance import Verdict
 from pytest_promptopt.optimizer.protocols import StopRun, Trial
 from pytest_promptopt.optimizer.search_hooks import SearchHooks
 from pytest_promptopt.records import Answer, CaseResult, Outcome, Request, Split
-from pytest_promptopt.strategies import PEERS, strategy
+from pytest_promptopt.strategies import EXTERNAL, strategy
 from pytest_promptopt.strategies.external.engine import divided, joined
 from tests.refine_world import HELDOUT, VALIDATION, FakePrompt, Need, World, needs
 
@@ -56,10 +56,10 @@ def reply(text: str) -> Answer:
     return Answer(text, "demo", "end_turn", None, None, 0.1)
 
 
-@pytest.fixture(params=PEERS)
+@pytest.fixture(params=EXTERNAL)
 def peer(request: pytest.FixtureRequest) -> str:
     name: str = request.param
-    for package in PEERS[name][0]:
+    for package in EXTERNAL[name][0]:
         pytest.importorskip(package)
     return name
 
@@ -104,9 +104,9 @@ def test_it_sees_no_validation_or_held_out_text(peer: str) -> None:
 
 
 def test_it_sees_nothing_of_what_is_taken_out_of_cases(peer: str) -> None:
-    policies = SearchHooks(redact=lambda text: text.replace("Jane", "[name]"))
+    hooks = SearchHooks(redact=lambda text: text.replace("Jane", "[name]"))
     hidden = needs("a b c d a b c d", secret="by Jane", expected="Jane's")
-    one = world(peer, hidden, policies=policies)
+    one = world(peer, hidden, hooks=hooks)
     one.run(candidates=2, max_iterations=4)
     assert "[name]" in "".join(one.requests())
     assert "Jane" not in "".join(one.requests())
@@ -168,7 +168,7 @@ def test_it_obeys_the_halting_and_the_acceptance_rule(peer: str) -> None:
     result = world(peer, cases()).result(target=0.5)
     assert result.stop == "target reached"
     never = SearchHooks(accept=lambda comparison: Verdict(False, "I never like anything"))
-    result = world(peer, cases(), policies=never).result(max_iterations=2)
+    result = world(peer, cases(), hooks=never).result(max_iterations=2)
     assert result.outcome == "unchanged"
     assert "I never like anything" in {c.why for i in result.iterations for c in i.candidates}
 
@@ -249,7 +249,7 @@ def test_a_hook_that_fails_is_not_the_engine_s_to_swallow(peer: str) -> None:
     def mistaken(*_: object) -> Verdict:
         raise SettingsError("pytest_promptopt_accept raised")
 
-    result = world(peer, cases(), policies=SearchHooks(accept=mistaken)).run()
+    result = world(peer, cases(), hooks=SearchHooks(accept=mistaken)).run()
     (error,) = result.errors
     assert error.endswith("SettingsError: pytest_promptopt_accept raised")
     assert result.prompts[0].stop == "error"
@@ -258,7 +258,7 @@ def test_a_hook_that_fails_is_not_the_engine_s_to_swallow(peer: str) -> None:
 # ----------------------------------------------------------------------------- without the libraries
 
 
-@pytest.mark.parametrize("name", PEERS)
+@pytest.mark.parametrize("name", EXTERNAL)
 def test_a_missing_library_is_named_with_the_extra(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(strategies.importlib.util, "find_spec", lambda package: None)  # type: ignore[attr-defined]
     with pytest.raises(SettingsError) as error:

@@ -44,10 +44,10 @@ class Briefing:
     It sees results of training and validation cases only; held-out cases never come here.
     """
 
-    def __init__(self, group: PromptGroup, settings: Settings, policies: SearchHooks) -> None:
+    def __init__(self, group: PromptGroup, settings: Settings, hooks: SearchHooks) -> None:
         self._group = group
         self._settings = settings
-        self._policies = policies
+        self._hooks = hooks
         self._memories = {prompt.name: Memory() for prompt in group.prompts}
         self._directions = {prompt.name: Directions() for prompt in group.prompts}
         self._shown: Counter[str] = Counter()
@@ -125,29 +125,29 @@ class Briefing:
             brief=replace(self._brief(prompt, incumbent, feedback), failed=left),
         )
 
-    def learn(self, number: int, attempts: Sequence[Candidate]) -> None:
+    def learn(self, number: int, candidates: Sequence[Candidate]) -> None:
         """Remember what every candidate taught; the training cases broken last are guarded first."""
         for name, memory in self._memories.items():
             about = (
-                tried(self._redacted(attempt), name, flaky=self._flaky or ())
-                for attempt in attempts
-                if name in attempt.prompts and attempt.verdict != MERGED
+                tried(self._redacted(candidate), name, flaky=self._flaky or ())
+                for candidate in candidates
+                if name in candidate.prompts and candidate.verdict != MERGED
             )
             memory.remember(number, [each for each in about if each])
         broken = [
             case
-            for attempt in attempts
-            if Split.TRAIN in attempt.compared
-            for case in attempt.compared[Split.TRAIN].broken
+            for candidate in candidates
+            if Split.TRAIN in candidate.compared
+            for case in candidate.compared[Split.TRAIN].broken
         ]
         self._broken = list(dict.fromkeys([*broken, *self._broken]))
 
-    def _redacted(self, attempt: Candidate) -> Candidate:
+    def _redacted(self, candidate: Candidate) -> Candidate:
         results = {
-            split: tuple(redacted(result, self._policies.redact) for result in part)
-            for split, part in attempt.results.items()
+            split: tuple(redacted(result, self._hooks.redact) for result in part)
+            for split, part in candidate.results.items()
         }
-        return replace(attempt, results=results)
+        return replace(candidate, results=results)
 
     def _steady(self, incumbent: EvaluatedCandidate, split: Split) -> Sequence[CaseResult]:
         """What it is judged by, without flaky cases while others fail: these say nothing of its text.
@@ -155,7 +155,7 @@ class Briefing:
         All that requests tell of cases is made of these results, so they are redacted here.
         """
         results = steady_results(incumbent.evidence(split), self._flaky or ())
-        return [redacted(result, self._policies.redact) for result in results]
+        return [redacted(result, self._hooks.redact) for result in results]
 
     def _failing(self, phase: Phase, incumbent: EvaluatedCandidate) -> Sequence[Prompt]:
         """The prompts with failing cases, all if there is none; the last of a pipeline has the first turn.
@@ -256,7 +256,7 @@ class Briefing:
 
     def _feedback(self, prompt: Prompt, split: Split, incumbent: EvaluatedCandidate) -> Feedback:
         results = self._results(prompt, split, incumbent)
-        custom = self._policies.categorize
+        custom = self._hooks.categorize
         found = describe(
             results, prompt=prompt.name, prose=without_examples(incumbent.text(prompt)), custom=custom
         )
@@ -315,7 +315,7 @@ class Briefing:
     ) -> tuple[str, ...]:
         known = TellableWords([*self._expected, prompt.prose, incumbent.text(prompt)])
         # Built-in names hold no text of cases; a hook's may, so of these only what training shows as well.
-        hooked = self._policies.categorize is not None
+        hooked = self._hooks.categorize is not None
         return validation_patterns(
             feedback, known, named={c.name for c in training.categories} if hooked else None
         )

@@ -105,29 +105,29 @@ class Try:
         return text if len(text) <= MAX_LESSON else f"{text[: MAX_LESSON - 1]}…"
 
 
-def tried(attempt: Candidate, prompt: str, *, flaky: Collection[str] = ()) -> Try | None:
-    """What `attempt` taught about `prompt`; None if nothing that a writer could use.
+def tried(candidate: Candidate, prompt: str, *, flaky: Collection[str] = ()) -> Try | None:
+    """What `candidate` taught about `prompt`; None if nothing that a writer could use.
 
     Training cases alone are told of; of validation cases only how many.
 
     :param flaky: cases whose answers say nothing of a text.
     """
-    kind = attempt.kind
-    refused = attempt.verdict == REFUSED
+    kind = candidate.kind
+    refused = candidate.verdict == REFUSED
     if refused and kind in _MADE:
         return None  # the tool's own, refused by its own rules
-    results = attempt.results.get(Split.TRAIN, ())
-    trained, validated = (attempt.compared.get(split) for split in (Split.TRAIN, Split.VALIDATION))
+    results = candidate.results.get(Split.TRAIN, ())
+    trained, validated = (candidate.compared.get(split) for split in (Split.TRAIN, Split.VALIDATION))
     return Try(
-        id=attempt.id,
+        id=candidate.id,
         kind=kind,
-        accepted=attempt.verdict == ACCEPTED,
-        verdict=attempt.verdict,
-        text="" if refused or kind == Kind.EXAMPLES else without_examples(attempt.overlay.get(prompt, "")),
+        accepted=candidate.verdict == ACCEPTED,
+        verdict=candidate.verdict,
+        text="" if refused or kind == Kind.EXAMPLES else without_examples(candidate.overlay.get(prompt, "")),
         ran=counts(results, trained) if trained else None,
-        further=counts(attempt.results.get(Split.VALIDATION, ()), validated) if validated else None,
-        reason="" if kind in _MADE else attempt.reason,
-        why=attempt.why,
+        further=counts(candidate.results.get(Split.VALIDATION, ()), validated) if validated else None,
+        reason="" if kind in _MADE else candidate.reason,
+        why=candidate.why,
         answers=_answers(
             [result for result in results if result.case.id not in flaky],
             prompt,

@@ -91,10 +91,10 @@ def merge(wanted: Sequence[MergeRequest], ask: Ask) -> list[Reply | InvalidReply
     return answered(requests, ask, lambda n, text: wanted[n].objection(0, text)) if requests else []
 
 
-def propose(wanted: ProposalRequest, ask: Ask) -> list[Reply | InvalidReply]:
+def propose(request: ProposalRequest, ask: Ask) -> list[Reply | InvalidReply]:
     """One reply per brief, in order. What is still unusable after the repair says why."""
-    requests = [compose(brief, model=wanted.model, sample=wanted.iteration) for brief in wanted.briefs]
-    return answered(requests, ask, wanted.objection)
+    requests = [compose(brief, model=request.model, sample=request.iteration) for brief in request.briefs]
+    return answered(requests, ask, request.objection)
 
 
 def answered(

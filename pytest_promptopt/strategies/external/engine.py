@@ -46,8 +46,8 @@ class ExternalSearch(BaseSearch):
     with a variable; what follows stays as it is.
     """
 
-    def __init__(self, group: PromptGroup, around: RunContext) -> None:
-        super().__init__(group, around)
+    def __init__(self, group: PromptGroup, context: RunContext) -> None:
+        super().__init__(group, context)
         self._phase = Phase.VALIDATION if group.ids(Split.VALIDATION) else Phase.TRAINING
         self._attempts: dict[tuple[tuple[str, str], ...], Candidate] = {}
         self._open: list[Candidate] = []
@@ -93,7 +93,7 @@ class ExternalSearch(BaseSearch):
 
     def trained(self) -> Results:
         """What the original's training cases may tell."""
-        redact = self.around.policies.redact
+        redact = self.context.hooks.redact
         return tuple(redacted(result, redact) for result in self.original.evidence(Split.TRAIN))
 
     def results(self, instructions: Mapping[str, str], cases: Sequence[str]) -> Results | None:
@@ -101,18 +101,18 @@ class ExternalSearch(BaseSearch):
         self._runs += len(cases)
         overlay = self._overlay(instructions)
         try:
-            attempt = self._attempt(overlay)
-            if attempt is not None and attempt.verdict == REFUSED:
+            candidate = self._attempt(overlay)
+            if candidate is not None and candidate.verdict == REFUSED:
                 return None
             (found,) = self.evaluate([overlay], cases)
-            if attempt is not None:
-                self.refuse([attempt])
-                if attempt.verdict == REFUSED:
+            if candidate is not None:
+                self.refuse([candidate])
+                if candidate.verdict == REFUSED:
                     return None
-                self._add(attempt, found)
+                self._add(candidate, found)
         except PromptoptError as error:
             self.leave(error)
-        by_id = {result.case.id: redacted(result, self.around.policies.redact) for result in found}
+        by_id = {result.case.id: redacted(result, self.context.hooks.redact) for result in found}
         return tuple(by_id[case] for case in cases)
 
     def answer(self, *messages: Message) -> str:
@@ -122,14 +122,14 @@ class ExternalSearch(BaseSearch):
         """
         text = "\n".join(message.content for message in messages)
         request = Request(
-            model=self.around.settings.optimizer_model,
+            model=self.context.settings.optimizer_model,
             messages=messages,
             max_tokens=REPLY_TOKENS + max(len(each) for each in self.instructions().values()),
             sample=self._repeats[text],
         )
         self._repeats[text] += 1
         try:
-            (answer,) = self.around.ask([request])
+            (answer,) = self.context.ask([request])
         except PromptoptError as error:
             self.leave(error)
         if isinstance(answer, Answer):
@@ -144,7 +144,7 @@ class ExternalSearch(BaseSearch):
 
     def step(self) -> None:
         """The engine has made a step; at the target and after an iteration the halting rules are asked."""
-        settings, rate = self.around.settings, pass_rate(self.best.evidence(self._split)) or 0.0
+        settings, rate = self.context.settings, pass_rate(self.best.evidence(self._split)) or 0.0
         if self.fruitless >= FRUITLESS_ITERATIONS * settings.candidates:
             why = f"{self.fruitless} proposals in a row were not both usable and new"
             self._end = Stop(HaltReason.NO_PROGRESS, why)
@@ -180,16 +180,16 @@ class ExternalSearch(BaseSearch):
         if not overlay or key in self._attempts:
             return self._attempts.get(key)
         id = f"{len(self.iterations) + 1}.{len(self._open) + 1}"
-        attempt = Candidate(id, tuple(overlay), "the engine's own", overlay=overlay)
-        self._attempts[key] = attempt
-        self._open.append(attempt)
+        candidate = Candidate(id, tuple(overlay), "the engine's own", overlay=overlay)
+        self._attempts[key] = candidate
+        self._open.append(candidate)
         for prompt in self.group.prompts:
             if objection := self._objection(prompt, overlay):
-                attempt.decide(REFUSED, objection)
-        if not attempt.verdict:
+                candidate.decide(REFUSED, objection)
+        if not candidate.verdict:
             self.fruitless = 0
-        self.told(attempt)
-        return attempt
+        self.journal_candidate(candidate)
+        return candidate
 
     def _objection(self, prompt: Prompt, overlay: Overlay) -> str | None:
         text = overlay.get(prompt.name)
@@ -197,42 +197,44 @@ class ExternalSearch(BaseSearch):
         # The engine may try a text again with another of the pipeline's other prompts.
         return None if text is None or text in known else self.checks.objection(prompt, text)
 
-    def _add(self, attempt: Candidate, found: Sequence[CaseResult]) -> None:
+    def _add(self, candidate: Candidate, found: Sequence[CaseResult]) -> None:
         """Keep new results; a candidate that was run on all deciding cases may be the best so far."""
-        self.around.record_results(attempt.id, tuple(found))
+        self.context.record_results(candidate.id, tuple(found))
         for split in {result.case.split for result in found}:
-            known = {result.case.id: result for result in attempt.results.get(split, ())}
+            known = {result.case.id: result for result in candidate.results.get(split, ())}
             known |= {result.case.id: result for result in found if result.case.split is split}
-            attempt.results[split] = tuple(known[id] for id in self.group.ids(split) if id in known)
+            candidate.results[split] = tuple(known[id] for id in self.group.ids(split) if id in known)
             before = self.original.evidence(split)
-            attempt.compared[split] = compare(before, attempt.results[split], split=split)
-        if not attempt.verdict and len(attempt.results.get(self._split, ())) == len(
+            candidate.compared[split] = compare(before, candidate.results[split], split=split)
+        if not candidate.verdict and len(candidate.results.get(self._split, ())) == len(
             self.group.ids(self._split)
         ):
-            self._crown(attempt)
+            self._crown(candidate)
 
     @property
     def _split(self) -> Split:
         return DECIDING[self._phase]
 
-    def _crown(self, attempt: Candidate) -> None:
-        paired = compare(self.best.evidence(self._split), attempt.results[self._split], split=self._split)
+    def _crown(self, candidate: Candidate) -> None:
+        paired = compare(self.best.evidence(self._split), candidate.results[self._split], split=self._split)
         if paired.gain <= EPSILON:
-            return attempt.decide(REJECTED, f"not better: {paired}")
-        if lost := self.regressions(attempt):
-            return attempt.decide(REJECTED, f"it fails what the original passed: {', '.join(lost)}")
-        verdict = self.around.policies.accept(paired)
-        attempt.decide(ACCEPTED if verdict.accepted else REJECTED, verdict.why)
+            return candidate.decide(REJECTED, f"not better: {paired}")
+        if lost := self.regressions(candidate):
+            return candidate.decide(REJECTED, f"it fails what the original passed: {', '.join(lost)}")
+        verdict = self.context.hooks.accept(paired)
+        candidate.decide(ACCEPTED if verdict.accepted else REJECTED, verdict.why)
         if verdict.accepted:
-            self.best = EvaluatedCandidate(attempt.id, attempt.overlay, attempt.results)
+            self.best = EvaluatedCandidate(candidate.id, candidate.overlay, candidate.results)
 
     def _close_iteration(self) -> None:
-        for attempt in self._open:
-            if not attempt.verdict:
-                rates = (f"{pass_rate(found) or 0:.0%} of {len(found)}" for found in attempt.results.values())
-                attempt.decide(REJECTED, f"given up by the engine at {', '.join(rates) or 'no result'}")
-        attempts, self._open = self._open, []
-        self.finished(self._phase, attempts, self.best)
+        for candidate in self._open:
+            if not candidate.verdict:
+                rates = (
+                    f"{pass_rate(found) or 0:.0%} of {len(found)}" for found in candidate.results.values()
+                )
+                candidate.decide(REJECTED, f"given up by the engine at {', '.join(rates) or 'no result'}")
+        candidates, self._open = self._open, []
+        self.finished(self._phase, candidates, self.best)
 
 
 def divided(prose: str) -> tuple[str, str]:

@@ -35,7 +35,7 @@ class Gepa(ExternalSearch):
             reflection_lm=self._reflect,
             stop_callbacks=self._stops,
             logger=_Silence(),
-            seed=self.around.settings.seed,
+            seed=self.context.settings.seed,
         )
 
     def _reflect(self, prompt: str | list[dict[str, Any]]) -> str:
@@ -84,10 +84,10 @@ class _Adapter:
 
     def _records(self, prompt: str, prose: str, results: Sequence[CaseResult]) -> list[dict[str, Any]]:
         """In the form that GEPA recommends: inputs, outputs and what is right or wrong about them."""
-        policies = self._search.around.policies
+        hooks = self._search.context.hooks
         failed = {
             case.case: case
-            for case in describe(results, prompt=prompt, prose=prose, custom=policies.categorize).failed
+            for case in describe(results, prompt=prompt, prose=prose, custom=hooks.categorize).failed
         }
         records: list[dict[str, Any]] = []
         for result in results:

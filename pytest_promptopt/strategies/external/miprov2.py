@@ -46,7 +46,7 @@ class Miprov2(ExternalSearch):
                 auto="light",
                 max_bootstrapped_demos=0,
                 max_labeled_demos=0,
-                seed=self.around.settings.seed,
+                seed=self.context.settings.seed,
             ).compile(
                 self._program(),
                 trainset=examples,

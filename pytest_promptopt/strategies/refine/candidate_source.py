@@ -42,17 +42,17 @@ class CandidateSource:
         :param escape: from a plateau: as many as are allowed, with bolder lines of attack.
         :param hurried: for every prompt of a pipeline, not only for the one whose turn it is.
         """
-        around = self._frame.around
+        context = self._frame.context
         if not most:
             return []
         briefs = self._briefing.briefs(number, phase, incumbent, most=most, escape=escape, hurried=hurried)
         wanted = ProposalRequest(
             briefs,
-            around.settings.optimizer_model,
+            context.settings.optimizer_model,
             number,
             objection=lambda place, text: self._fault(briefs[place].prompt, incumbent, text),
         )
-        replies = around.policies.propose(wanted, around.ask)
+        replies = context.hooks.propose(wanted, context.ask)
         return [
             self._frame.checked(
                 Candidate(f"{number}.{position}", (brief.prompt.name,), brief.direction),
@@ -68,8 +68,8 @@ class CandidateSource:
         What several of them wrote for the same prompt the optimizer model merges; what they wrote for
         different prompts of a pipeline goes together as it is, and so do a rewrite and examples.
         """
-        around = self._frame.around
-        if len(parts) < 2 or around.policies.merge is None or not around.settings.writing:
+        context = self._frame.context
+        if len(parts) < 2 or context.hooks.merge is None or not context.settings.writing:
             return None
         written: dict[str, list[Candidate]] = {}
         for part in parts:
@@ -94,7 +94,7 @@ class CandidateSource:
             for prompt in self._frame.group.prompts
             if prompt.name in rewritten
         ]
-        replies = around.policies.merge(wanted, around.ask) if wanted else []
+        replies = context.hooks.merge(wanted, context.ask) if wanted else []
         growth = sum(
             len(texts[prompt.name]) - len(incumbent.text(prompt))
             for prompt in self._frame.group.prompts
@@ -117,10 +117,10 @@ class CandidateSource:
         """:param place: of the text among the replies; a merger has one."""
         return self._fault(prompt, incumbent, text)
 
-    def cured(self, id: str, attempt: Candidate, incumbent: EvaluatedCandidate) -> Candidate | None:
-        """`attempt` without the passage that breaks what passed; None unless a single one is to blame."""
-        broken = attempt.compared[Split.TRAIN].broken
-        return self._without_culprit(id, attempt, broken, before=incumbent.overlay)
+    def cured(self, id: str, candidate: Candidate, incumbent: EvaluatedCandidate) -> Candidate | None:
+        """`candidate` without the passage that breaks what passed; None unless a single one is to blame."""
+        broken = candidate.compared[Split.TRAIN].broken
+        return self._without_culprit(id, candidate, broken, before=incumbent.overlay)
 
     def recovered(self, id: str, incumbent: EvaluatedCandidate, failing: Sequence[str]) -> Candidate | None:
         """The incumbent without the passage to blame for cases that fail; None unless it is a single one."""
@@ -131,11 +131,11 @@ class CandidateSource:
         self, id: str, whole: Candidate, failing: Sequence[str], *, before: Overlay
     ) -> Candidate | None:
         """:param before: texts whose passages are not to blame."""
-        around, prompts = self._frame.around, self._frame.group.prompts
-        run, fault = around.evaluator.evaluate, self._frame.checks.fault
+        context, prompts = self._frame.context, self._frame.group.prompts
+        run, fault = context.evaluator.evaluate, self._frame.checks.fault
         found = culprit(prompts, before, whole.overlay, failing, run, fault)
         passage = found.passage if found else None
-        around.record("ablation", candidate=whole.id, failing=failing, passage=passage)
+        context.record("ablation", candidate=whole.id, failing=failing, passage=passage)
         if found is None:
             return None
         return self._frame.checked(

@@ -41,32 +41,32 @@ class ExampleCandidates:
 
         :param number: of the iteration; `position` of the first of them in it.
         """
-        attempts: list[Candidate] = []
+        candidates: list[Candidate] = []
         if not count:
-            return attempts
+            return candidates
         for prompt, text, size in self._sets(number, incumbent):
-            if len(attempts) == count:
+            if len(candidates) == count:
                 break
             if (prompt.name, text) in self._tried:
                 continue
             self._tried.add((prompt.name, text))
             direction = f"Show {size} training cases as examples." if size else "Leave the examples out."
-            attempt = Candidate(
-                f"{number}.{position + len(attempts)}", (prompt.name,), direction, kind=Kind.EXAMPLES
+            candidate = Candidate(
+                f"{number}.{position + len(candidates)}", (prompt.name,), direction, kind=Kind.EXAMPLES
             )
-            attempts.append(self._frame.checked(attempt, incumbent, {prompt.name: Reply(text, "")}))
-        return attempts
+            candidates.append(self._frame.checked(candidate, incumbent, {prompt.name: Reply(text, "")}))
+        return candidates
 
-    def note(self, attempt: Candidate, won: float) -> None:
+    def note(self, candidate: Candidate, won: float) -> None:
         """A set of examples won this share of what there was to win."""
-        self.won[sum(len(examples_in(attempt.overlay[name])) for name in attempt.prompts)].note(won)
+        self.won[sum(len(examples_in(candidate.overlay[name])) for name in candidate.prompts)].note(won)
 
     def _sets(self, number: int, incumbent: EvaluatedCandidate) -> Iterator[tuple[Prompt, str, int]]:
         """All that may be tried, what promises most first: prompt, text, number of examples.
 
         All prompts of a pipeline together show half of the training cases at most.
         """
-        most, prompts = self._frame.around.settings.examples, self._frame.group.prompts
+        most, prompts = self._frame.context.settings.examples, self._frame.group.prompts
         results = self._newest(incumbent)
         half = sum(result.rate is not None for result in results) // 2
         for prompt in prompts if most else ():
@@ -74,12 +74,12 @@ class ExampleCandidates:
             body = without_examples(text)
             pool = self._pool(prompt, results)
             others = [other for other in prompts if other is not prompt]
-            shown = shown_by(others, incumbent.overlay, results, self._frame.around.policies.redact)
+            shown = shown_by(others, incumbent.overlay, results, self._frame.context.hooks.redact)
             sets = draws(
                 pool,
-                seed=f"{self._frame.around.settings.seed}/{number}",
+                seed=f"{self._frame.context.settings.seed}/{number}",
                 sizes=sizes_up_to(most),
-                length=partial(_length, _around(body, pool)),
+                length=partial(_length, _context(body, pool)),
             )
             for examples in sorted(sets, key=lambda each: self._promise(len(each))):
                 if len(shown.union(example.case for example in examples)) <= half:
@@ -105,17 +105,17 @@ class ExampleCandidates:
             results,
             prompt.name,
             besides=self._frame.original.evidence(Split.VALIDATION),
-            redact=self._frame.around.policies.redact,
+            redact=self._frame.context.hooks.redact,
         )
 
 
-def _around(body: str, pool: Sequence[CaseExample]) -> int:
+def _context(body: str, pool: Sequence[CaseExample]) -> int:
     """How many characters stand around each example's own texts, measured by one of them."""
     if not pool:
         return 0
     return max(0, len(with_examples(body, pool[:1])) - len(body) - length_of(pool[0]))
 
 
-def _length(around: int, example: Example) -> int:
+def _length(context: int, example: Example) -> int:
     """About how many characters a text grows by with an example."""
-    return around + length_of(example)
+    return context + length_of(example)

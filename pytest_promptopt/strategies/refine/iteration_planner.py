@@ -30,7 +30,7 @@ class IterationPlanner:
 
     def begin(self, cases: int) -> None:
         """So many training cases decide."""
-        settings = self._frame.around.settings
+        settings = self._frame.context.settings
         first = settings.candidates + 1 + RUN_SHARE * cases * self._reserves.calls_per_case
         self._economy = Economy(floor=settings.least_gain / 100 * cases / 100, cost=first)
 
@@ -50,25 +50,25 @@ class IterationPlanner:
     def open(self, phase: Phase) -> float:
         """How many cases of this phase the incumbent is expected to fail."""
         if phase is Phase.TRAINING:
-            assert self._frame.best.outlook is not None
-            return self._frame.best.outlook.failing
+            assert self._frame.best.posterior is not None
+            return self._frame.best.posterior.failing
         results = [r.rate for r in self._frame.best.evidence(Split.VALIDATION) if r.rate is not None]
         return len(results) - math.fsum(results)
 
     def unpaid(self, phase: Phase) -> Stop | None:
         """Why no further iteration is made that the ceiling, or what it would win, does not pay for."""
-        economy, free = self._economy, self._frame.around.purse.free()
+        economy, free = self._economy, self._frame.context.call_budget.available()
         least = 1 + self._reserves.calls_for(min(ENOUGH_CASES, len(self._frame.group.ids(Split.TRAIN))))
         if free is not None and free < least:
             return Stop(
                 HaltReason.BUDGET,
                 f"{free} calls are left for the search, and the next iteration takes {least} at least"
-                + f"; {self._frame.around.purse.aside} are kept for judging the result"
-                * bool(self._frame.around.purse.aside),
+                + f"; {self._frame.context.call_budget.total_reserved} are kept for judging the result"
+                * bool(self._frame.context.call_budget.total_reserved),
             )
         failing = self.open(phase)
         if self._frame.iterations and not economy.pays(failing):
-            least_gain = self._frame.around.settings.least_gain
+            least_gain = self._frame.context.settings.least_gain
             points = 100 * economy.gain(failing) / max(1, self._frame.best.foresight.cases)
             return Stop(
                 HaltReason.RETURNS,
@@ -79,7 +79,7 @@ class IterationPlanner:
 
     def price(self) -> float:
         """What a call would win elsewhere, in cases."""
-        return self._economy.price(self.prospects(), self._frame.around.purse.free())
+        return self._economy.price(self.prospects(), self._frame.context.call_budget.available())
 
     def short(self) -> bool:
         """Whether calls are so few that they go first where they win most."""
@@ -91,19 +91,19 @@ class IterationPlanner:
         A first batch tells the candidates apart as far as is known of new texts; the best is kept if it is
         better than the incumbent.
         """
-        assert self._frame.best.outlook is not None
-        new = RatePosterior(self._frame.best.outlook.cases, self._learning, base=self._frame.best.outlook)
-        mean = new.lead(self._frame.best.outlook).mean
+        assert self._frame.best.posterior is not None
+        new = RatePosterior(self._frame.best.posterior.cases, self._learning, base=self._frame.best.posterior)
+        mean = new.lead(self._frame.best.posterior).mean
         apart = math.sqrt(new.foreseeable(self._frame.run_order()[:BATCH]))
         look, each = ENOUGH_CASES * self._reserves.calls_per_case, 1 + BATCH * self._reserves.calls_per_case
         return [
             Prospect(best_of(count, mean, apart), look + count * each)
-            for count in range(1, self._frame.around.settings.candidates + 1)
+            for count in range(1, self._frame.context.settings.candidates + 1)
         ]
 
     def worth_asking(self) -> int:
         """How many candidates to ask for: where their gain less the price of their calls is highest."""
-        if not self._frame.around.settings.writing:
+        if not self._frame.context.settings.writing:
             return 0
         price, prospects = self.price(), self.prospects()
         worth = [prospect.gain - price * prospect.calls for prospect in prospects]
@@ -116,8 +116,8 @@ class IterationPlanner:
         """
         examples, rewrites = self._ways[Kind.EXAMPLES], self._ways[Kind.REWRITE]
         if not examples.tries:
-            free, first = self._frame.around.purse.free(), BATCH * self._reserves.calls_per_case
-            paid_little = rewrites.expected < SHARE / 2 or not self._frame.around.settings.writing
+            free, first = self._frame.context.call_budget.available(), BATCH * self._reserves.calls_per_case
+            paid_little = rewrites.expected < SHARE / 2 or not self._frame.context.settings.writing
             return int(paid_little or free is None or FIRST_SET * first <= free)
-        paid, other = examples.expected**2, rewrites.expected**2 * self._frame.around.settings.writing
+        paid, other = examples.expected**2, rewrites.expected**2 * self._frame.context.settings.writing
         return round(most * paid / (paid + other))

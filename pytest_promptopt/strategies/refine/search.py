@@ -46,13 +46,13 @@ LIKELY = 0.75
 class RefineSearch(BaseSearch):
     """Refines one group of prompts: training phase, then validation phase. `best` is the incumbent."""
 
-    def __init__(self, group: PromptGroup, around: RunContext) -> None:
-        super().__init__(group, around)
+    def __init__(self, group: PromptGroup, context: RunContext) -> None:
+        super().__init__(group, context)
         self._accepted: list[EvaluatedCandidate] = []
-        self._briefing = Briefing(group, around.settings, around.policies)
+        self._briefing = Briefing(group, context.settings, context.hooks)
         self._workshop = CandidateSource(self, self._briefing)
         self._demonstrating = ExampleCandidates(self)
-        self._learning = VerdictModel(around.told.get(group.key))
+        self._learning = VerdictModel(context.told.get(group.key))
         self._reserves = SearchBudget(self)
         self._prospecting = IterationPlanner(self, self._learning, self._reserves)
         self._judging = CandidateSelection(
@@ -62,7 +62,7 @@ class RefineSearch(BaseSearch):
         training = list(group.ids(Split.TRAIN))
         self._waiting: list[str] = []
         if len(training) > LARGE:
-            random.Random(f"{around.settings.seed}-screen").shuffle(training)
+            random.Random(f"{context.settings.seed}-screen").shuffle(training)
             self._waiting = training[SCREEN:]
 
     # ------------------------------------------------------------------------------------------------- phases
@@ -85,15 +85,17 @@ class RefineSearch(BaseSearch):
 
     def conclude(self) -> None:
         """Journal what was learned. Where no case may get worse, make sure of the training cases."""
-        self.around.record("learned", prompts=self.names, rates=RATES, taught=self._learning.taught())
-        self.around.purse.keep(self.group.key, 0)
-        if not self.around.settings.no_regressions:
+        self.context.record("learned", prompts=self.names, rates=RATES, taught=self._learning.taught())
+        self.context.call_budget.reserve(self.group.key, 0)
+        if not self.context.settings.no_regressions:
             return
         with suppress(StopRun):
-            self._run_incumbent(self.best.owed)
-        if self.best.owed:
-            self.notes.append(f"candidate {self.best.id} was not run on {len(self.best.owed)} training cases")
-        whole = [each for each in self._accepted if not each.owed and not self.regressions(each)]
+            self._run_incumbent(self.best.unverified)
+        if self.best.unverified:
+            self.notes.append(
+                f"candidate {self.best.id} was not run on {len(self.best.unverified)} training cases"
+            )
+        whole = [each for each in self._accepted if not each.unverified and not self.regressions(each)]
         self.best = (whole or [self.original])[-1]
 
     def begin(self) -> Stop | None:
@@ -105,7 +107,7 @@ class RefineSearch(BaseSearch):
             for result in self.original.results[Split.TRAIN]
             if result.rate is not None and result.case.id not in shown
         }
-        self.original = self.best = replace(self.original, outlook=posterior_of(rates, self._learning))
+        self.original = self.best = replace(self.original, posterior=posterior_of(rates, self._learning))
         if needless is None and not rates:
             return Stop(
                 HaltReason.NO_EVIDENCE, "every training case with a result stands in the prompt as an example"
@@ -127,13 +129,13 @@ class RefineSearch(BaseSearch):
         versions = [self.original] if self.best is self.original else [self.original, self.best]
         measured = self.evaluate([version.overlay for version in versions], block)
         for version, results in zip(versions, measured, strict=True):
-            self.around.record_results(version.id, results)
+            self.context.record_results(version.id, results)
         rates = {result.case.id: result.rate for result in measured[0] if result.rate is not None}
         wider: list[EvaluatedCandidate] = []
         for version, results in zip(versions, measured, strict=True):  # the original first: it is the base
-            assert version.outlook is not None
+            assert version.posterior is not None
             shown = self.shown(version) if wider else ()
-            version.outlook.widen(case for case in rates if case not in shown)
+            version.posterior.widen(case for case in rates if case not in shown)
             wider.append(version.ran(results))
             self.original = wider[0]
         self.best = wider[-1]
@@ -165,10 +167,10 @@ class RefineSearch(BaseSearch):
             if (
                 stop
                 and stop.halt == HaltReason.TARGET
-                and self.best.owed
-                and self._reserves.fits(len(self.best.owed))
+                and self.best.unverified
+                and self._reserves.fits(len(self.best.unverified))
             ):
-                self._run_incumbent(self.best.owed)
+                self._run_incumbent(self.best.unverified)
                 continue
             if stop and not escape:
                 return stop
@@ -178,13 +180,13 @@ class RefineSearch(BaseSearch):
             if phase is Phase.TRAINING:
                 self._look_for_failures(count)
                 # That may show that there are none: no request for nothing.
-                if not (self._failing() or self.best.owed) and (stop := self.halted(phase, self.best)):
+                if not (self._failing() or self.best.unverified) and (stop := self.halted(phase, self.best)):
                     return stop
             incumbent, failing = self.best.id, self._prospecting.open(phase)
-            attempts = self._iterate(phase, count)
+            candidates = self._iterate(phase, count)
             if self.best.id == incumbent and phase is Phase.TRAINING:
                 self._recover()
-            asked = sum(attempt.kind in (Kind.REWRITE, Kind.MERGE) for attempt in attempts)
+            asked = sum(candidate.kind in (Kind.REWRITE, Kind.MERGE) for candidate in candidates)
             calls = asked + self._reserves.calls_for(self.screen.runs - runs)
             self._prospecting.iterated(failing, phase, calls, least)
 
@@ -202,39 +204,39 @@ class RefineSearch(BaseSearch):
         """Ask for candidates, run them, merge what fixes different cases, keep the best if it is better."""
         number = len(self.iterations) + 1
         hurried = self._hurried()
-        attempts = self._workshop.proposed(
+        candidates = self._workshop.proposed(
             number, phase, self.best, most=count, escape=self._judging.escaping, hurried=hurried
         )
         if hurried:
-            self._join(attempts)
+            self._join(candidates)
         drawn = self._prospecting.worth_drawing(max(count, 2))
-        attempts += self._demonstrating.drawn(number, len(attempts) + 1, self.best, drawn)
-        self._decide(attempts, phase)
-        return attempts
+        candidates += self._demonstrating.drawn(number, len(candidates) + 1, self.best, drawn)
+        self._decide(candidates, phase)
+        return candidates
 
-    def _decide(self, attempts: list[Candidate], phase: Phase) -> None:
+    def _decide(self, candidates: list[Candidate], phase: Phase) -> None:
         """Judge candidates and end the iteration; raises `StopRun` after that, if one cut it off."""
         cut_off: StopRun | None = None
         try:
-            self._judging.judge(undecided_candidates(attempts), attempts, phase)
+            self._judging.judge(undecided_candidates(candidates), candidates, phase)
             if phase is Phase.VALIDATION:
-                self._measure_validation(attempts)
+                self._measure_validation(candidates)
         except StopRun as stopped:
             cut_off = stopped
-        self._keep_best(attempts, phase)
-        self._briefing.learn(len(self.iterations) + 1, attempts)
-        self.finished(phase, attempts, self.best)
+        self._keep_best(candidates, phase)
+        self._briefing.learn(len(self.iterations) + 1, candidates)
+        self.finished(phase, candidates, self.best)
         if cut_off:
             raise cut_off
 
-    def _join(self, attempts: list[Candidate]) -> None:
+    def _join(self, candidates: list[Candidate]) -> None:
         """Put the first texts for different prompts together: alone one may show nothing; calls are few."""
-        first = {attempt.prompts[0]: attempt for attempt in reversed(undecided_candidates(attempts))}
-        parts = sorted(first.values(), key=attempts.index)
-        joined = self._workshop.merged(self.next_id(attempts), parts, self.best)
+        first = {candidate.prompts[0]: candidate for candidate in reversed(undecided_candidates(candidates))}
+        parts = sorted(first.values(), key=candidates.index)
+        joined = self._workshop.merged(self.next_id(candidates), parts, self.best)
         if joined is None:
             return
-        attempts.append(joined)
+        candidates.append(joined)
         for part in parts if not joined.verdict else ():
             part.decide(MERGED, f"it is part of candidate {joined.id}")
 
@@ -245,12 +247,12 @@ class RefineSearch(BaseSearch):
 
     def _look_for_failures(self, requests: int) -> None:
         """Run the incumbent where it probably fails, until there is enough for so many requests."""
-        outlook = self.best.outlook
-        assert outlook is not None
+        posterior = self.best.posterior
+        assert posterior is not None
         wanted = ENOUGH_CASES * requests
         while (missing := wanted - len(self._failing())) > 0:
-            order = sorted(outlook.unrun, key=outlook.chance)
-            likely = [case for case in order if outlook.chance(case) < LIKELY] or order[:missing] * (
+            order = sorted(posterior.unrun, key=posterior.chance)
+            likely = [case for case in order if posterior.chance(case) < LIKELY] or order[:missing] * (
                 not self._failing()
             )
             wanted_now = missing if self._reserves.fits(missing) or self._failing() else ENOUGH_CASES
@@ -261,13 +263,13 @@ class RefineSearch(BaseSearch):
         """Run the incumbent on further training cases, if there are any and calls for them."""
         if not cases or not self._reserves.fits(len(cases)):
             return False
-        paid = self.around.paid()
+        paid = self.context.paid()
         (results,) = self.evaluate([self.best.overlay], cases)
-        self.around.record_results(self.best.id, results)
+        self.context.record_results(self.best.id, results)
         before = self.best
         self.best = before.ran(results)
-        if not self.best.owed:
-            self.made_up(results, self.best, paid)
+        if not self.best.unverified:
+            self.caught_up(results, self.best, paid)
         self._accepted = [self.best if each is before else each for each in self._accepted]
         self._reserves.set_aside()
         return True
@@ -286,7 +288,7 @@ class RefineSearch(BaseSearch):
             return
         if not self._judging.worth_curing(len(failing)):
             return
-        if len(self.iterations) >= self.around.settings.max_iterations:
+        if len(self.iterations) >= self.context.settings.max_iterations:
             return
         self._examined.add(examined)
         self.begun(Phase.TRAINING, self.best)
@@ -300,51 +302,53 @@ class RefineSearch(BaseSearch):
 
     # ---------------------------------------------------------------------------------------------- judging
 
-    def _keep_best(self, attempts: Sequence[Candidate], phase: Phase) -> None:
+    def _keep_best(self, candidates: Sequence[Candidate], phase: Phase) -> None:
         """The best candidate that the acceptance rule takes is the new incumbent; the others are rejected."""
-        ran = [attempt for attempt in undecided_candidates(attempts) if attempt.results.get(Split.TRAIN)]
-        for attempt in ran:
-            self._judging.compare(attempt)
-            self._accept(attempt, phase)
+        ran = [
+            candidate for candidate in undecided_candidates(candidates) if candidate.results.get(Split.TRAIN)
+        ]
+        for candidate in ran:
+            self._judging.compare(candidate)
+            self._accept(candidate, phase)
         ranked = sorted(
-            undecided_candidates(ran), key=lambda attempt: rank(attempt.compared[DECIDING[phase]])
+            undecided_candidates(ran), key=lambda candidate: rank(candidate.compared[DECIDING[phase]])
         )
-        for attempt in ranked[:1]:
-            attempt.verdict = ACCEPTED
-            self.best = attempt.kept()
+        for candidate in ranked[:1]:
+            candidate.verdict = ACCEPTED
+            self.best = candidate.kept()
             self._accepted.append(self.best)
-        for attempt in ranked[1:]:
-            attempt.decide(REJECTED, f"candidate {self.best.id} goes before it; {attempt.why}")
-        for attempt in undecided_candidates(attempts):
-            attempt.decide(REJECTED, "no calls were left to run it")
+        for candidate in ranked[1:]:
+            candidate.decide(REJECTED, f"candidate {self.best.id} goes before it; {candidate.why}")
+        for candidate in undecided_candidates(candidates):
+            candidate.decide(REJECTED, "no calls were left to run it")
 
-    def _accept(self, attempt: Candidate, phase: Phase) -> None:
+    def _accept(self, candidate: Candidate, phase: Phase) -> None:
         """Reject a candidate that the acceptance rule does not take, or that loses what may not be lost."""
-        if lost := self.regressions(attempt):
-            attempt.decide(REJECTED, f"it fails {len(lost)} that the original passed: {', '.join(lost)}")
+        if lost := self.regressions(candidate):
+            candidate.decide(REJECTED, f"it fails {len(lost)} that the original passed: {', '.join(lost)}")
             return
-        left = self.around.purse.left()
+        left = self.context.call_budget.left()
         found = left is not None and self.best is not self.original
-        if found and (least := self._reserves.least_judging(attempt.kept())) > (left or 0):
-            attempt.decide(REJECTED, f"judging it takes {least} calls at least, and {left} are left")
+        if found and (least := self._reserves.least_judging(candidate.kept())) > (left or 0):
+            candidate.decide(REJECTED, f"judging it takes {least} calls at least, and {left} are left")
             return
-        training = attempt.compared[Split.TRAIN]
+        training = candidate.compared[Split.TRAIN]
         if (
             phase is Phase.TRAINING
             and not self._judging.escaping
-            and (failing := self._judging.unfixed(attempt))
+            and (failing := self._judging.unfixed(candidate))
         ):
-            attempt.decide(REJECTED, f"it fixes none of the {failing} failing training cases it was run on")
+            candidate.decide(REJECTED, f"it fixes none of the {failing} failing training cases it was run on")
             return
         if phase is Phase.VALIDATION:
-            if Split.VALIDATION not in attempt.compared:
-                attempt.decide(REJECTED, f"it breaks what was learned in training: {training}")
+            if Split.VALIDATION not in candidate.compared:
+                candidate.decide(REJECTED, f"it breaks what was learned in training: {training}")
                 return
-            training = attempt.compared[Split.VALIDATION]
-        verdict = self.around.policies.accept(training)
-        attempt.why = verdict.why
+            training = candidate.compared[Split.VALIDATION]
+        verdict = self.context.hooks.accept(training)
+        candidate.why = verdict.why
         if not verdict.accepted:
-            attempt.decide(REJECTED, verdict.why)
+            candidate.decide(REJECTED, verdict.why)
 
     # --------------------------------------------------------------------------------------------- validation
 
@@ -366,13 +370,13 @@ class RefineSearch(BaseSearch):
         self.notes.append(
             f"candidate {trained.id} was best in training but {what}; {kept} is best on both together"
         )
-        self.around.record("overfitted", candidate=trained.id, kept=self.best.id, why=str(comparison))
+        self.context.record("overfitted", candidate=trained.id, kept=self.best.id, why=str(comparison))
 
     def _validated(self, versions: Sequence[EvaluatedCandidate]) -> list[EvaluatedCandidate]:
         overlays = [version.overlay for version in versions]
         measured = self.evaluate(overlays, self.group.ids(Split.VALIDATION))
         for version, results in zip(versions, measured, strict=True):
-            self.around.record_results(version.id, results)
+            self.context.record_results(version.id, results)
         scored = [
             replace(version, results={**version.results, Split.VALIDATION: results})
             for version, results in zip(versions, measured, strict=True)
@@ -381,30 +385,30 @@ class RefineSearch(BaseSearch):
         self._accepted = [by_id.get(version.id, version) for version in self._accepted]
         return scored
 
-    def _measure_validation(self, attempts: Sequence[Candidate]) -> None:
+    def _measure_validation(self, candidates: Sequence[Candidate]) -> None:
         """Run those on validation that keep what was learned in training."""
         tried = [
-            attempt
-            for attempt in undecided_candidates(attempts)
-            if (ran := attempt.results.get(Split.TRAIN))
+            candidate
+            for candidate in undecided_candidates(candidates)
+            if (ran := candidate.results.get(Split.TRAIN))
             and holds(compare(self.best.evidence(Split.TRAIN), ran))
         ]
         if not self._reserves.fits(len(tried) * len(self.group.ids(Split.VALIDATION))):
-            for attempt in tried:
-                attempt.decide(REJECTED, "no calls were left to run it on the validation cases")
+            for candidate in tried:
+                candidate.decide(REJECTED, "no calls were left to run it on the validation cases")
             return
-        measured = self.evaluate([attempt.overlay for attempt in tried], self.group.ids(Split.VALIDATION))
+        measured = self.evaluate([candidate.overlay for candidate in tried], self.group.ids(Split.VALIDATION))
         before = self.best.results[Split.VALIDATION]
         self.refuse(tried)
-        for attempt, results in zip(tried, measured, strict=True):
-            if attempt.verdict:
+        for candidate, results in zip(tried, measured, strict=True):
+            if candidate.verdict:
                 continue
-            attempt.results[Split.VALIDATION] = results
-            attempt.compared[Split.VALIDATION] = compare(
+            candidate.results[Split.VALIDATION] = results
+            candidate.compared[Split.VALIDATION] = compare(
                 before,
                 results,
                 split=Split.VALIDATION,
-                growth=attempt.growth,
+                growth=candidate.growth,
                 balanced=balanced_accuracy(results),
             )
-            self.around.record_results(attempt.id, results)
+            self.context.record_results(candidate.id, results)

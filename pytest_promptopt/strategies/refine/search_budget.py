@@ -31,9 +31,9 @@ class SearchBudget:
     def begin(self, calls_per_case: float) -> None:
         """The original was measured; what is kept for its search by now is for fresh answers."""
         self.calls_per_case = calls_per_case
-        purse = self._frame.around.purse
-        self._least = purse.kept(self._frame.group.key)
-        own = (purse.free() or 0) + self._least
+        call_budget = self._frame.context.call_budget
+        self._least = call_budget.reserved(self._frame.group.key)
+        own = (call_budget.available() or 0) + self._least
         self._most = max(self._least, own // MOST_SHARE)
         self.set_aside()
 
@@ -42,12 +42,12 @@ class SearchBudget:
 
     def fits(self, runs: int, *, requests: int = 0) -> bool:
         """Whether the ceiling leaves calls to run so many cases, and for these requests to the optimizer."""
-        return self._frame.around.purse.affords(requests + self.calls_for(runs))
+        return self._frame.context.call_budget.affords(requests + self.calls_for(runs))
 
     def set_aside(self) -> None:
         """Keep what judging the best text takes."""
-        if self._frame.around.purse.left() is not None:
-            self._frame.around.purse.keep(self._frame.group.key, self.judging(self._frame.best))
+        if self._frame.context.call_budget.left() is not None:
+            self._frame.context.call_budget.reserve(self._frame.group.key, self.judging(self._frame.best))
 
     def judging(self, version: EvaluatedCandidate) -> int:
         """Calls that judging a text takes: where it was not run, and fresh answers."""
@@ -59,23 +59,27 @@ class SearchBudget:
             spared = len(version.spared(self._frame.group))
             share = (training + further) / max(1, training)
             fixed, broken = (share * count for count in self._gained(version))
-            each, alpha = self.calls_per_case, self._frame.around.settings.alpha
+            each, alpha = self.calls_per_case, self._frame.context.settings.alpha
             calls = foreseen_calls(training + further, fixed, broken, alpha, each=each, spared=spared)
             calls = min(calls or self._least, self._most)
         return self.calls_for(spared) + calls
 
     def least_judging(self, version: EvaluatedCandidate) -> int:
         """Calls without which a text cannot be judged at all, however good it is."""
-        fresh = 2 * least_pairs(self._frame.around.settings.alpha)
+        fresh = 2 * least_pairs(self._frame.context.settings.alpha)
         return self.calls_for(len(version.spared(self._frame.group)) + fresh)
 
     def _gained(self, version: EvaluatedCandidate) -> tuple[float, float]:
         """How many training cases a text is expected to fix and to break of the original's."""
-        if version is self._frame.original or version.outlook is None or self._frame.original.outlook is None:
+        if (
+            version is self._frame.original
+            or version.posterior is None
+            or self._frame.original.posterior is None
+        ):
             return 0.0, 0.0
         pairs = [
-            (self._frame.original.outlook.chance(case), version.outlook.chance(case))
-            for case in version.outlook.cases
+            (self._frame.original.posterior.chance(case), version.posterior.chance(case))
+            for case in version.posterior.cases
         ]
         fixed = math.fsum(max(0.0, after - before) for before, after in pairs)
         return fixed, math.fsum(max(0.0, before - after) for before, after in pairs)

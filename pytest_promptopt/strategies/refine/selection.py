@@ -60,12 +60,12 @@ class CandidateSelection:
         self.curing = Payoff(CURED_SHARE)
         self.escaping = False
 
-    def judge(self, contenders: Sequence[Candidate], attempts: list[Candidate], phase: Phase) -> None:
+    def judge(self, contenders: Sequence[Candidate], candidates: list[Candidate], phase: Phase) -> None:
         """Run candidates; then what is made of the best of them, which must beat it: merged, or cured."""
-        base = self._frame.best.outlook
+        base = self._frame.best.posterior
         assert base is not None
-        for attempt in contenders:
-            attempt.outlook = attempt.outlook or self._outlook(base, attempt)
+        for candidate in contenders:
+            candidate.posterior = candidate.posterior or self._posterior(base, candidate)
         self._race(contenders, base, phase)
         contenders = undecided_candidates(contenders)
         self._note_ways(contenders, base)
@@ -73,77 +73,81 @@ class CandidateSelection:
         while leader is not None and self._looked_closer(leader, phase):
             contenders = undecided_candidates(contenders)
             leader = self._leader(contenders)
-        if leader is not None and (merged := self._merged(leader, contenders, attempts)):
-            leader = self._follow(merged, leader, attempts, phase, self._merging)
-        if leader is not None and (cured := self._cured(leader, attempts)):
-            self._follow(cured, leader, attempts, phase, self.curing)
+        if leader is not None and (merged := self._merged(leader, contenders, candidates)):
+            leader = self._follow(merged, leader, candidates, phase, self._merging)
+        if leader is not None and (cured := self._cured(leader, candidates)):
+            self._follow(cured, leader, candidates, phase, self.curing)
 
     def _note_ways(self, contenders: Sequence[Candidate], base: RatePosterior) -> None:
         """Remember what each way of making candidates has won."""
-        for attempt in contenders:
-            if attempt.outlook is not None and attempt.outlook.known:
-                won = attempt.outlook.lead(base).mean / max(1.0, base.failing)
-                self._prospecting.tried(attempt.kind, won)
-                if attempt.kind is Kind.EXAMPLES:
-                    self._demonstrating.note(attempt, won)
+        for candidate in contenders:
+            if candidate.posterior is not None and candidate.posterior.known:
+                won = candidate.posterior.lead(base).mean / max(1.0, base.failing)
+                self._prospecting.tried(candidate.kind, won)
+                if candidate.kind is Kind.EXAMPLES:
+                    self._demonstrating.note(candidate, won)
 
-    def _looked_closer(self, attempt: Candidate, phase: Phase) -> bool:
+    def _looked_closer(self, candidate: Candidate, phase: Phase) -> bool:
         """Run one that would be the next incumbent on more cases; whether it was.
 
         So what is shown of it is near the truth, and what it breaks is seen while it can be mended. Where
         calls are short they win more elsewhere.
         """
-        outlook, purse, incumbent = attempt.outlook, self._frame.around.purse, self._frame.best.outlook
-        if attempt.verdict or outlook is None or phase is not Phase.TRAINING or self._prospecting.short():
+        posterior, call_budget, incumbent = (
+            candidate.posterior,
+            self._frame.context.call_budget,
+            self._frame.best.posterior,
+        )
+        if candidate.verdict or posterior is None or phase is not Phase.TRAINING or self._prospecting.short():
             return False
         assert incumbent is not None
-        if outlook.lead(incumbent).mean <= 0 or self.unfixed(attempt):
+        if posterior.lead(incumbent).mean <= 0 or self.unfixed(candidate):
             return False
-        order = telling_order(outlook, self._frame.run_order(), incumbent)
-        cases = order[: max(0, LOOK - len(outlook.known))]
-        left = purse.left()
-        if not cases or (left is not None and left < self._reserves.least_judging(attempt.kept())):
+        order = telling_order(posterior, self._frame.run_order(), incumbent)
+        cases = order[: max(0, LOOK - len(posterior.known))]
+        left = call_budget.left()
+        if not cases or (left is not None and left < self._reserves.least_judging(candidate.kept())):
             return False
-        purse.keep(self._frame.group.key, 0)  # what it is run on now it does not owe at the end
+        call_budget.reserve(self._frame.group.key, 0)  # what it is run on now it does not owe at the end
         try:
-            (results,) = self._frame.evaluate([attempt.overlay], cases)
+            (results,) = self._frame.evaluate([candidate.overlay], cases)
         finally:
             self._reserves.set_aside()
-        self._frame.around.record_results(attempt.id, results)
-        attempt.ran(results)
-        self._frame.refuse([attempt])
-        if not attempt.verdict:
-            outlook.settle()
-            self.compare(attempt)
+        self._frame.context.record_results(candidate.id, results)
+        candidate.ran(results)
+        self._frame.refuse([candidate])
+        if not candidate.verdict:
+            posterior.settle()
+            self.compare(candidate)
         return True
 
     def _follow(
-        self, made: Candidate, leader: Candidate, attempts: list[Candidate], phase: Phase, payoff: Payoff
+        self, made: Candidate, leader: Candidate, candidates: list[Candidate], phase: Phase, payoff: Payoff
     ) -> Candidate:
         """Race a text that was made of the leader against it; the one that is ahead."""
-        attempts.append(made)
+        candidates.append(made)
         if made.verdict:
             payoff.note(0.0)
             return leader
-        assert leader.outlook is not None
-        outlook = made.outlook = self._outlook(leader.outlook, made)
-        self._race([made], leader.outlook, phase)
-        if outlook.lead(leader.outlook).mean > 0:
+        assert leader.posterior is not None
+        posterior = made.posterior = self._posterior(leader.posterior, made)
+        self._race([made], leader.posterior, phase)
+        if posterior.lead(leader.posterior).mean > 0:
             self._looked_closer(made, phase)
         if made.verdict:
             payoff.note(0.0)
             return leader
-        lead = outlook.lead(leader.outlook)
-        payoff.note(lead.mean / max(1.0, leader.outlook.failing))
+        lead = posterior.lead(leader.posterior)
+        payoff.note(lead.mean / max(1.0, leader.posterior.failing))
         return made if lead.mean > 0 else leader
 
     def _merged(
-        self, leader: Candidate, contenders: Sequence[Candidate], attempts: Sequence[Candidate]
+        self, leader: Candidate, contenders: Sequence[Candidate], candidates: Sequence[Candidate]
     ) -> Candidate | None:
         """One candidate that does what the leader and others do, where that promises more than it costs."""
-        assert leader.outlook is not None
+        assert leader.posterior is not None
         fixed = set(leader.compared[Split.TRAIN].fixed)
-        failed = {case for case, rate in leader.outlook.known.items() if rate < 1 - EPSILON}
+        failed = {case for case, rate in leader.posterior.known.items() if rate < 1 - EPSILON}
         parts, more = [leader], set[str]()
         for other in sorted(contenders, key=lambda one: rank(one.compared[Split.TRAIN])):
             beyond = set(other.compared[Split.TRAIN].fixed) - fixed - more
@@ -155,18 +159,18 @@ class CandidateSelection:
         if not more or not self._reserves.fits(ENOUGH_CASES, requests=1):
             return None
         # Among the failing cases that both were run on, the others fix this share; so they may of all.
-        promised = len(more) / max(1, len(failed)) * leader.outlook.failing
+        promised = len(more) / max(1, len(failed)) * leader.posterior.failing
         cost = 1 + 2 * ENOUGH_CASES * self._reserves.calls_per_case
         if self._merging.expected * promised < self._prospecting.price() * cost:
             return None
-        return self._workshop.merged(self._frame.next_id(attempts), parts, self._frame.best)
+        return self._workshop.merged(self._frame.next_id(candidates), parts, self._frame.best)
 
-    def _cured(self, leader: Candidate, attempts: Sequence[Candidate]) -> Candidate | None:
+    def _cured(self, leader: Candidate, candidates: Sequence[Candidate]) -> Candidate | None:
         """The leader without the passage to blame for what it breaks; None where that is not worth calls."""
         broken = leader.compared[Split.TRAIN].broken
         if len(broken) < 2 or not self.worth_curing(len(broken)):
             return None
-        cured = self._workshop.cured(self._frame.next_id(attempts), leader, self._frame.best)
+        cured = self._workshop.cured(self._frame.next_id(candidates), leader, self._frame.best)
         if cured is None:
             self.curing.note(0.0)
         return cured
@@ -178,9 +182,13 @@ class CandidateSelection:
 
     # ------------------------------------------------------------------------------------------------- runs
 
-    def _race(self, attempts: Sequence[Candidate], incumbent: RatePosterior, phase: Phase) -> None:
-        by_id = {attempt.id: attempt for attempt in attempts}
-        runners = [Runner(attempt.id, attempt.outlook) for attempt in attempts if attempt.outlook is not None]
+    def _race(self, candidates: Sequence[Candidate], incumbent: RatePosterior, phase: Phase) -> None:
+        by_id = {candidate.id: candidate for candidate in candidates}
+        runners = [
+            Runner(candidate.id, candidate.posterior)
+            for candidate in candidates
+            if candidate.posterior is not None
+        ]
         race = Race(
             runners,
             incumbent,
@@ -190,22 +198,22 @@ class CandidateSelection:
         )
         while moves := self._affordable(race.moves(self._prospecting.price())):
             trials = [Trial(by_id[move.runner.id].overlay, move.cases) for move in moves]
-            measured = self._frame.around.evaluator.evaluate(trials)
+            measured = self._frame.context.evaluator.evaluate(trials)
             for move, results in zip(moves, measured, strict=True):
                 by_id[move.runner.id].ran(results)
-                self._frame.around.record_results(move.runner.id, results)
-            self._frame.refuse(attempts)
+                self._frame.context.record_results(move.runner.id, results)
+            self._frame.refuse(candidates)
             race.runners = [runner for runner in race.runners if not by_id[runner.id].verdict]
             # What the others show of their kind tells of each, while all are still run.
-            for attempt in attempts:
-                if attempt.outlook is not None and attempt.outlook.known:
-                    self._learning.learn(attempt.kind, attempt.outlook.belief, attempt.id)
+            for candidate in candidates:
+                if candidate.posterior is not None and candidate.posterior.known:
+                    self._learning.learn(candidate.kind, candidate.posterior.belief, candidate.id)
             for runner in race.runners:
-                runner.outlook.rethink()
-        for attempt in undecided_candidates(attempts):
-            assert attempt.outlook is not None
-            attempt.outlook.settle()
-            self.compare(attempt)
+                runner.posterior.rethink()
+        for candidate in undecided_candidates(candidates):
+            assert candidate.posterior is not None
+            candidate.posterior.settle()
+            self.compare(candidate)
 
     def _affordable(self, moves: Sequence[Move]) -> list[Move]:
         """The first of `moves` that the ceiling leaves calls for, the last one cut to what is left."""
@@ -217,36 +225,36 @@ class CandidateSelection:
                 chosen.append(replace(move, cases=move.cases[:fitting]))
         return chosen
 
-    def _outlook(self, base: RatePosterior, attempt: Candidate) -> RatePosterior:
-        assert self._frame.original.outlook is not None
-        shown = self._frame.shown(attempt)
-        cases = [case for case in self._frame.original.outlook.cases if case not in shown]
-        return RatePosterior(cases, self._learning, base=base, kind=attempt.kind, name=attempt.id)
+    def _posterior(self, base: RatePosterior, candidate: Candidate) -> RatePosterior:
+        assert self._frame.original.posterior is not None
+        shown = self._frame.shown(candidate)
+        cases = [case for case in self._frame.original.posterior.cases if case not in shown]
+        return RatePosterior(cases, self._learning, base=base, kind=candidate.kind, name=candidate.id)
 
-    def compare(self, attempt: Candidate) -> None:
+    def compare(self, candidate: Candidate) -> None:
         """Set what a candidate is judged by in training: against the incumbent, on all cases of both."""
-        assert attempt.outlook is not None
-        assert self._frame.best.outlook is not None
-        attempt.results.setdefault(Split.TRAIN, ())
+        assert candidate.posterior is not None
+        assert self._frame.best.posterior is not None
+        candidate.results.setdefault(Split.TRAIN, ())
         compared = foreseen(
-            self._frame.best.outlook,
-            attempt.outlook,
+            self._frame.best.posterior,
+            candidate.posterior,
             self._frame.best.evidence(Split.TRAIN),
-            attempt.results[Split.TRAIN],
-            growth=attempt.growth,
+            candidate.results[Split.TRAIN],
+            growth=candidate.growth,
         )
-        attempt.compared[Split.TRAIN] = replace(compared, sideways=self.escaping)
+        candidate.compared[Split.TRAIN] = replace(compared, sideways=self.escaping)
 
-    def _leader(self, attempts: Sequence[Candidate]) -> Candidate | None:
+    def _leader(self, candidates: Sequence[Candidate]) -> Candidate | None:
         """The candidate that is ahead; None when none was run."""
-        ran = [attempt for attempt in attempts if attempt.results.get(Split.TRAIN)]
-        return min(ran, key=lambda attempt: rank(attempt.compared[Split.TRAIN]), default=None)
+        ran = [candidate for candidate in candidates if candidate.results.get(Split.TRAIN)]
+        return min(ran, key=lambda candidate: rank(candidate.compared[Split.TRAIN]), default=None)
 
-    def unfixed(self, attempt: Candidate) -> int:
+    def unfixed(self, candidate: Candidate) -> int:
         """How many failing cases a candidate was run on, if it is better on none of them; else 0."""
-        assert self._frame.best.outlook is not None
-        assert attempt.outlook is not None
-        before, after = self._frame.best.outlook.known, attempt.outlook.known
+        assert self._frame.best.posterior is not None
+        assert candidate.posterior is not None
+        before, after = self._frame.best.posterior.known, candidate.posterior.known
         pairs = [(rate, after[case]) for case, rate in before.items() if case in after]
         failing = [(old, new) for old, new in pairs if old < 1 - EPSILON]
         return len(failing) * all(new <= old + EPSILON for old, new in failing)

@@ -155,7 +155,7 @@ def test_how_far_verdicts_are_luck_is_learned_from_a_dozen_texts(
         for _ in range(12):
             text = world.made(world.original)
             text.run(world.some(30))
-            text.outlook.settle()
+            text.posterior.settle()
         believed.append(luck(world.learning))
     assert low <= sum(believed) / len(believed) <= high, believed
 

@@ -81,23 +81,23 @@ def calling(model: FakeModel | None = None, **changes: Any) -> Iterator[ModelCli
         "retry": QUICK,
         "price": lambda request: PRICE,
     }
-    caller = ModelClient(**(options | changes))
+    client = ModelClient(**(options | changes))
     try:
-        yield caller
+        yield client
     finally:
-        caller.close()
+        client.close()
 
 
-def settle(caller: ModelClient, *requests: Request) -> list[CallResult]:
+def settle(client: ModelClient, *requests: Request) -> list[CallResult]:
     """Submit all and wait for all."""
     for request in requests:
-        caller.submit(request, Role.TARGET)
+        client.submit(request, Role.TARGET)
     open_keys = {request.key for request in requests}
     while open_keys:
-        settled = caller.wait(timeout=10)
+        settled = client.wait(timeout=10)
         assert settled, f"{len(open_keys)} flights did not settle"
         open_keys -= settled
-    known = [caller.known(request) for request in requests]
+    known = [client.known(request) for request in requests]
     assert None not in known
     return [k for k in known if k is not None]
 
@@ -108,76 +108,76 @@ def failed(kind: ErrorKind, **fields: Any) -> ModelError:
 
 def test_an_answer_is_unknown_then_under_way_then_known() -> None:
     model = FakeModel()
-    with calling(model) as caller:
-        assert caller.known(question()) is None
-        [known] = settle(caller, question())
+    with calling(model) as client:
+        assert client.known(question()) is None
+        [known] = settle(client, question())
         assert known.answer is not None
         assert (known.answer.text, known.error, known.cached) == ("HELLO", None, False)
-        assert caller.in_flight == 0
-        assert caller.wait() == frozenset()
+        assert client.in_flight == 0
+        assert client.wait() == frozenset()
     assert model.thread is not threading.current_thread()
     assert model.closed == 1
 
 
 def test_nothing_starts_before_the_first_request() -> None:
     before = threading.active_count()
-    with calling(FakeModel()) as caller:
-        assert caller.known(question()) is None
-        assert caller.wait() == frozenset()
+    with calling(FakeModel()) as client:
+        assert client.known(question()) is None
+        assert client.wait() == frozenset()
         assert threading.active_count() == before
 
 
 def test_equal_requests_in_flight_are_asked_once_and_other_samples_are_not() -> None:
     model = FakeModel(seconds=0.05)
-    with calling(model) as caller:
-        settle(caller, question(), question(), question(sample=1))
-        settle(caller)
-        assert caller.ask(question(), Role.JUDGE).text == "HELLO"
+    with calling(model) as client:
+        settle(client, question(), question(), question(sample=1))
+        settle(client)
+        assert client.ask(question(), Role.JUDGE).text == "HELLO"
     assert len(model.asked) == 2
 
 
 def test_as_many_at_once_as_allowed_and_no_more() -> None:
     model = FakeModel(seconds=0.02)
-    with calling(model, concurrency=4) as caller:
-        settle(caller, *(question(str(n)) for n in range(20)))
+    with calling(model, concurrency=4) as client:
+        settle(client, *(question(str(n)) for n in range(20)))
     assert len(model.asked) == 20
     assert model.most == 4
 
 
 def test_wait_returns_what_settled_and_not_more_than_once() -> None:
-    with calling(FakeModel(seconds=0.02)) as caller:
+    with calling(FakeModel(seconds=0.02)) as client:
         requests = [question(str(n)) for n in range(10)]
         for request in requests:
-            caller.submit(request, Role.TARGET)
+            client.submit(request, Role.TARGET)
         seen: list[str] = []
-        while settled := caller.wait(timeout=5):
+        while settled := client.wait(timeout=5):
             seen += settled
         assert sorted(seen) == sorted(request.key for request in requests)
 
 
 def test_wait_ends_at_its_timeout() -> None:
-    with calling(FakeModel(seconds=30)) as caller:
-        caller.submit(question(), Role.TARGET)
+    with calling(FakeModel(seconds=30)) as client:
+        client.submit(question(), Role.TARGET)
         start = time.monotonic()
-        assert caller.wait(timeout=0.05) == frozenset()
+        assert client.wait(timeout=0.05) == frozenset()
         assert time.monotonic() - start < 2
-        assert caller.in_flight == 1
+        assert client.in_flight == 1
 
 
 def test_ctrl_c_interrupts_wait_and_cancel_settles_everything() -> None:
     model, ledger, paid = FakeModel(seconds=30), Ledger(), list[PaidCall]()
-    with calling(model, ledger=ledger, on_paid=paid.append) as caller:
+    with calling(model, ledger=ledger, on_paid=paid.append) as client:
         requests = [question(str(n)) for n in range(5)]
         for request in requests:
-            caller.submit(request, Role.TARGET)
+            client.submit(request, Role.TARGET)
         threading.Timer(0.2, _thread.interrupt_main).start()
         start = time.monotonic()
         with pytest.raises(KeyboardInterrupt):
-            caller.wait()
-        caller.cancel()
+            client.wait()
+        client.cancel()
         assert time.monotonic() - start < 2
-        assert caller.in_flight == 0
-        known = [caller.known(request) for request in requests]
+        assert client.in_flight == 0
+        known = [client.known(request) for request in requests]
         assert {k.error.kind for k in known if k and k.error} == {ErrorKind.CANCELLED}
     # They had reached the provider: they stay charged and are on record.
     assert ledger.spend.cost == pytest.approx(5 * PRICE.bound(question("0")))
@@ -187,13 +187,13 @@ def test_ctrl_c_interrupts_wait_and_cancel_settles_everything() -> None:
 def test_ask_from_any_thread_and_any_loop() -> None:
     model = FakeModel(seconds=0.05)
     answers: list[str] = []
-    with calling(model) as caller:
+    with calling(model) as client:
 
         def from_thread() -> None:
-            answers.append(caller.ask(question(), Role.TARGET).text)
+            answers.append(client.ask(question(), Role.TARGET).text)
 
         async def from_loop() -> None:
-            asked = [caller.aask(question(), Role.TARGET) for _ in range(3)]
+            asked = [client.aask(question(), Role.TARGET) for _ in range(3)]
             answers.extend(answer.text for answer in await asyncio.gather(*asked))
 
         thread = threading.Thread(target=from_thread)
@@ -206,8 +206,8 @@ def test_ask_from_any_thread_and_any_loop() -> None:
 
 
 def test_a_coroutine_under_no_loop_that_we_know_has_its_answer() -> None:
-    with calling(FakeModel(seconds=0.05)) as caller:
-        coroutine = caller.aask(question(), Role.TARGET)
+    with calling(FakeModel(seconds=0.05)) as client:
+        coroutine = client.aask(question(), Role.TARGET)
         with pytest.raises(StopIteration) as ended:
             coroutine.send(None)
         assert ended.value.value.text == "HELLO"
@@ -217,10 +217,10 @@ def test_coroutines_under_trio_wait_side_by_side() -> None:
     trio = pytest.importorskip("trio")
     model = FakeModel(seconds=0.2)
     said: list[str] = []
-    with calling(model) as caller:
+    with calling(model) as client:
 
         async def ask(text: str) -> None:
-            said.append((await caller.aask(question(text), Role.TARGET)).text)
+            said.append((await client.aask(question(text), Role.TARGET)).text)
 
         async def main() -> None:
             async with trio.open_nursery() as nursery:
@@ -241,15 +241,15 @@ def test_coroutines_under_trio_wait_side_by_side() -> None:
 
 def test_a_coroutine_that_gives_up_cancels_nobody_else() -> None:
     model = FakeModel(seconds=0.1)
-    with calling(model) as caller:
+    with calling(model) as client:
 
         async def impatient() -> None:
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(0.02):
-                    await caller.aask(question(), Role.TARGET)
+                    await client.aask(question(), Role.TARGET)
 
         asyncio.run(impatient())
-        assert caller.ask(question(), Role.TARGET).text == "HELLO"
+        assert client.ask(question(), Role.TARGET).text == "HELLO"
     assert len(model.asked) == 1
 
 
@@ -258,8 +258,8 @@ def test_a_coroutine_that_gives_up_cancels_nobody_else() -> None:
 )
 def test_a_passing_fault_is_retried_and_every_attempt_counts(kind: ErrorKind) -> None:
     model, ledger, paid = FakeModel(failed(kind), failed(kind)), Ledger(), list[PaidCall]()
-    with calling(model, ledger=ledger, on_paid=paid.append) as caller:
-        [known] = settle(caller, question())
+    with calling(model, ledger=ledger, on_paid=paid.append) as client:
+        [known] = settle(client, question())
     assert known.answer is not None
     assert ledger.spend.calls == 3
     assert [(p.request, p.answer, p.error, p.attempts) for p in paid] == [(question(), known.answer, None, 3)]
@@ -268,49 +268,49 @@ def test_a_passing_fault_is_retried_and_every_attempt_counts(kind: ErrorKind) ->
 
 def test_a_lasting_fault_ends_after_seven_attempts_and_is_remembered() -> None:
     model = FakeModel(*(failed(ErrorKind.SERVER) for _ in range(10)))
-    with calling(model) as caller:
+    with calling(model) as client:
         for _ in range(2):
             with pytest.raises(ModelError, match="server error") as caught:
-                caller.ask(question(), Role.TARGET)
+                client.ask(question(), Role.TARGET)
         assert caught.value.kind is ErrorKind.SERVER
-        assert caller.hopeless(question("next")) is None
+        assert client.hopeless(question("next")) is None
     assert len(model.asked) == 7
 
 
 @pytest.mark.parametrize("kind", [ErrorKind.BAD_REQUEST, ErrorKind.TOO_LARGE])
 def test_a_hopeless_request_is_not_retried_and_stops_nobody_else(kind: ErrorKind) -> None:
     model = FakeModel(failed(kind))
-    with calling(model) as caller:
-        [known] = settle(caller, question())
+    with calling(model) as client:
+        [known] = settle(client, question())
         assert known.error is not None
         assert known.error.kind is kind
-        assert caller.hopeless(question("next")) is None
-        assert caller.ask(question("next"), Role.TARGET).text == "NEXT"
+        assert client.hopeless(question("next")) is None
+        assert client.ask(question("next"), Role.TARGET).text == "NEXT"
 
 
 def test_a_wrong_key_stops_the_run() -> None:
     model, ledger = FakeModel(failed(ErrorKind.AUTHENTICATION), seconds=0.02), Ledger()
-    with calling(model, ledger=ledger, concurrency=1) as caller:
-        known = settle(caller, *(question(str(n)) for n in range(10)))
+    with calling(model, ledger=ledger, concurrency=1) as client:
+        known = settle(client, *(question(str(n)) for n in range(10)))
         assert {k.error.kind for k in known if k.error} == {ErrorKind.AUTHENTICATION}
-        assert caller.hopeless(question("later")) is not None
+        assert client.hopeless(question("later")) is not None
         with pytest.raises(ModelError, match="authentication"):
-            caller.ask(question("later"), Role.OPTIMIZER)
+            client.ask(question("later"), Role.OPTIMIZER)
     assert len(model.asked) == 1
     assert ledger.spend.calls == 1
 
 
 def test_a_rate_limit_pauses_everybody_who_asks_this_model() -> None:
     model = FakeModel(failed(ErrorKind.RATE_LIMIT, retry_after=0.3))
-    with calling(model, concurrency=2) as caller:
+    with calling(model, concurrency=2) as client:
         start = time.monotonic()
-        settle(caller, question("0"))
+        settle(client, question("0"))
         assert time.monotonic() - start >= 0.3
         model.faults = [failed(ErrorKind.OVERLOADED, retry_after=0.3)]
-        caller.submit(question("1"), Role.TARGET)
+        client.submit(question("1"), Role.TARGET)
         time.sleep(0.1)
         start = time.monotonic()
-        settle(caller, question("2"))
+        settle(client, question("2"))
         assert time.monotonic() - start >= 0.15
     assert len(model.asked) == 5
 
@@ -321,10 +321,10 @@ def test_waits_are_not_those_that_a_test_has_a_mock_for() -> None:
     model = FakeModel(*(failed(ErrorKind.SERVER) for _ in range(3)))
     retry = RetryPolicy(base=0.1, cap=0.1, random=lambda: 1.0)
     began = time.monotonic()
-    with mock.patch.multiple("asyncio", **mocks), calling(model, retry=retry) as caller:
+    with mock.patch.multiple("asyncio", **mocks), calling(model, retry=retry) as client:
         assert asyncio.sleep is mocks["sleep"]
         model.seconds = None  # it waits for nothing itself
-        assert caller.ask(question(), Role.TARGET).text == "HELLO"
+        assert client.ask(question(), Role.TARGET).text == "HELLO"
     assert time.monotonic() - began > 0.25
     assert all(each.await_count == 0 for each in mocks.values())
 
@@ -340,27 +340,27 @@ def test_a_small_account_gets_all_its_answers_by_slowing_down() -> None:
             return await super().complete(request)
 
     model = Narrow(seconds=0.005)
-    with calling(model) as caller:
-        known = settle(caller, *(question(str(n)) for n in range(200)))
+    with calling(model) as client:
+        known = settle(client, *(question(str(n)) for n in range(200)))
     assert [k.error for k in known if k.error] == []
 
 
 def test_a_wait_that_is_too_long_ends_the_request_and_asks_nobody_else() -> None:
     model = FakeModel(failed(ErrorKind.RATE_LIMIT, retry_after=3600.0))
-    with calling(model) as caller:
+    with calling(model) as client:
         for text in ("a", "b"):
             with pytest.raises(ModelError) as caught:
-                caller.ask(question(text), Role.TARGET)
+                client.ask(question(text), Role.TARGET)
             assert caught.value.retry_after == 3600
     assert model.asked == ["a"]
 
 
 def test_a_hanging_provider_ends_at_the_deadline() -> None:
     ledger = Ledger()
-    with calling(FakeModel(seconds=60), ledger=ledger, retry=RetryPolicy(deadline=0.2)) as caller:
+    with calling(FakeModel(seconds=60), ledger=ledger, retry=RetryPolicy(deadline=0.2)) as client:
         start = time.monotonic()
         with pytest.raises(ModelError, match=r"no reply within 0\.2\d* s") as caught:
-            caller.ask(question(), Role.TARGET)
+            client.ask(question(), Role.TARGET)
         assert caught.value.kind is ErrorKind.TIMEOUT
         assert time.monotonic() - start < 0.7
     assert ledger.spend.cost == PRICE.bound(question())
@@ -369,13 +369,13 @@ def test_a_hanging_provider_ends_at_the_deadline() -> None:
 def test_a_defect_of_a_model_ends_its_own_request_only() -> None:
     """It is not asked again: its code would do the same once more."""
     model, ledger = FakeModel(ZeroDivisionError(f"with {KEY}")), Ledger(max_tokens=10_000)
-    with calling(model, ledger=ledger) as caller:
+    with calling(model, ledger=ledger) as client:
         with pytest.raises(ModelError, match=r"ZeroDivisionError: with \[redacted\]") as caught:
-            caller.ask(question(), Role.TARGET)
+            client.ask(question(), Role.TARGET)
         assert caught.value.kind is ErrorKind.DEFECT
         assert len(model.asked) == 1
         assert ledger.spend.output_tokens == 10, "it had waited for something, so it may have been billed"
-        assert caller.ask(question("next"), Role.TARGET).text == "NEXT"
+        assert client.ask(question("next"), Role.TARGET).text == "NEXT"
 
 
 class Odd(FakeModel):
@@ -400,9 +400,9 @@ def test_what_fails_before_it_waits_for_anything_costs_nothing() -> None:
         return answer.client.ask()  # type: ignore[attr-defined]
 
     model, ledger = Odd(forgot, seconds=None), Ledger(max_tokens=10_000, max_cost=1)
-    with calling(model, ledger=ledger) as caller:
+    with calling(model, ledger=ledger) as client:
         with pytest.raises(ModelError, match="has no attribute 'client'"):
-            caller.ask(question("odd"), Role.TARGET)
+            client.ask(question("odd"), Role.TARGET)
         assert (len(model.asked), ledger.spend.output_tokens, ledger.spend.cost) == (1, 0, 0.0)
         assert ledger.spend.calls == 1
 
@@ -428,11 +428,11 @@ def _raise(error: BaseException) -> Callable[[Answer], object]:
     ids=repr,
 )
 def test_whatever_a_model_raises_ends_its_own_request_only(error: BaseException, waits: float | None) -> None:
-    with calling(Odd(_raise(error), seconds=waits)) as caller:
-        [known] = settle(caller, question("odd"))
+    with calling(Odd(_raise(error), seconds=waits)) as client:
+        [known] = settle(client, question("odd"))
         assert known.error is not None
         assert type(error).__name__ in str(known.error) or "StopIteration" in str(known.error)
-        assert caller.ask(question("next"), Role.TARGET).text == "NEXT"
+        assert client.ask(question("next"), Role.TARGET).text == "NEXT"
 
 
 @pytest.mark.parametrize("error", [SystemExit("no"), KeyboardInterrupt()], ids=repr)
@@ -446,16 +446,16 @@ def test_nobody_waits_for_a_loop_that_a_task_of_a_model_has_ended(error: BaseExc
             await asyncio.sleep(30)
             return await super().complete(request)
 
-    with calling(Exiting()) as caller:
-        [known] = settle(caller, question())
+    with calling(Exiting()) as client:
+        [known] = settle(client, question())
         assert known.error is not None
         assert type(error).__name__ in str(known.error)
         with pytest.raises(ModelError, match="has ended the event loop"):
-            caller.ask(question("later"), Role.TARGET)
+            client.ask(question("later"), Role.TARGET)
 
     async def ask() -> None:
-        with calling(Exiting()) as caller:
-            await caller.aask(question(), Role.TARGET)
+        with calling(Exiting()) as client:
+            await client.aask(question(), Role.TARGET)
 
     with pytest.raises(ModelError, match="has ended the event loop"):
         asyncio.run(ask())
@@ -491,8 +491,8 @@ def test_what_cannot_be_true_of_an_answer_was_not_said(
     """It is charged as it was reserved, so that no ceiling is passed."""
     ledger, cache = Ledger(max_tokens=1000, max_cost=1), open_cache()
     model = Odd(lambda answer: replace(answer, **change))
-    with calling(model, ledger=ledger, cache=cache) as caller:
-        answer = caller.ask(question("odd"), Role.TARGET)
+    with calling(model, ledger=ledger, cache=cache) as client:
+        answer = client.ask(question("odd"), Role.TARGET)
         assert (answer.text, answer.usage, answer.cost) == ("ODD", usage, cost)
         assert 0 <= answer.latency < 10
         assert answer.thinking == ""
@@ -535,14 +535,14 @@ def test_an_error_that_is_none_we_know_is_told_and_ends_nothing_else(
     def refuse(name: str) -> FakeModel:
         raise error
 
-    with calling(FakeModel(error), **({"resolve": refuse} if where == "hook" else {})) as caller:
-        [known] = settle(caller, question())
+    with calling(FakeModel(error), **({"resolve": refuse} if where == "hook" else {})) as client:
+        [known] = settle(client, question())
         assert known.error is not None
         assert re.search(said, str(known.error))
         assert known.error.kind in (ErrorKind.DEFECT, ErrorKind.SETUP)
         assert known.error.model == "fake/model"
         if where == "model":
-            assert caller.ask(question("next"), Role.TARGET).text == "NEXT"
+            assert client.ask(question("next"), Role.TARGET).text == "NEXT"
 
 
 @pytest.mark.parametrize(
@@ -552,16 +552,16 @@ def test_a_wait_that_is_none_is_not_waited_for(wait: Any) -> None:
     """A model of the user's own may hand on the header as it came. One that is too long ends the request."""
     too_long = isinstance(wait, int | float) and wait > 1e6
     model = FakeModel(failed(ErrorKind.RATE_LIMIT, retry_after=wait))
-    with calling(model) as caller:
-        [known] = settle(caller, question())
+    with calling(model) as client:
+        [known] = settle(client, question())
         assert (known.error is not None) == too_long
-        assert caller.known(question()) is known
+        assert client.known(question()) is known
 
 
 def test_a_kind_may_be_given_by_its_value() -> None:
     model = FakeModel(failed("rate limit"))  # type: ignore[arg-type]
-    with calling(model) as caller:
-        assert caller.ask(question(), Role.TARGET).text == "HELLO"
+    with calling(model) as client:
+        assert client.ask(question(), Role.TARGET).text == "HELLO"
 
 
 @pytest.mark.parametrize(
@@ -571,13 +571,13 @@ def test_a_kind_may_be_given_by_its_value() -> None:
 )
 def test_what_is_no_answer_is_named_as_a_mistake_of_the_model(returned: object) -> None:
     model, ledger = Odd(lambda answer: returned), Ledger(max_tokens=1000)
-    with calling(model, ledger=ledger) as caller:
+    with calling(model, ledger=ledger) as client:
         with pytest.raises(ModelError, match="fake/model: the model returned a") as caught:
-            caller.ask(question("odd"), Role.TARGET)
+            client.ask(question("odd"), Role.TARGET)
         assert caught.value.kind is ErrorKind.DEFECT
         assert model.asked == ["odd"]
         assert ledger.spend.output_tokens == 10, "it may have been billed"
-        assert caller.ask(question("next"), Role.TARGET).text == "NEXT"
+        assert client.ask(question("next"), Role.TARGET).text == "NEXT"
 
 
 def test_an_empty_answer_is_repeated_once_and_then_it_is_the_answer(
@@ -585,30 +585,30 @@ def test_an_empty_answer_is_repeated_once_and_then_it_is_the_answer(
 ) -> None:
     model, ledger = Odd(lambda answer: replace(answer, text="")), Ledger()
     for _ in range(2):
-        with calling(model, ledger=ledger, cache=open_cache()) as caller:
-            assert caller.ask(question("odd"), Role.TARGET).text == ""
+        with calling(model, ledger=ledger, cache=open_cache()) as client:
+            assert client.ask(question("odd"), Role.TARGET).text == ""
     assert len(model.asked) == 2
     assert ledger.spend == Spend(2, 6, 8, 0.002, 0), "both are paid"
 
 
 def test_an_answer_that_is_empty_by_accident_is_not_the_answer() -> None:
     texts = iter(["", "there"])
-    with calling(Odd(lambda answer: replace(answer, text=next(texts)))) as caller:
-        assert caller.ask(question("odd"), Role.TARGET).text == "there"
+    with calling(Odd(lambda answer: replace(answer, text=next(texts)))) as client:
+        assert client.ask(question("odd"), Role.TARGET).text == "there"
 
 
 @pytest.mark.parametrize("reason", ["tool_use", "tool_calls", "max_tokens", "refusal", "pause_turn"])
 def test_an_answer_without_text_that_ends_otherwise_is_not_repeated(reason: str) -> None:
     model = Odd(lambda answer: replace(answer, text="", stop_reason=reason))
-    with calling(model) as caller:
-        assert caller.ask(question("odd"), Role.TARGET).stop_reason == reason
+    with calling(model) as client:
+        assert client.ask(question("odd"), Role.TARGET).stop_reason == reason
     assert len(model.asked) == 1
 
 
 def test_an_empty_answer_stays_when_its_repetition_fails() -> None:
     model = Odd(lambda answer: replace(answer, text=""))
-    with calling(model, ledger=Ledger(max_calls=1)) as caller:
-        assert caller.ask(question("odd"), Role.TARGET).text == ""
+    with calling(model, ledger=Ledger(max_calls=1)) as client:
+        assert client.ask(question("odd"), Role.TARGET).text == ""
 
 
 @pytest.mark.parametrize("kind", [kind for kind in ErrorKind if CONSEQUENCES[kind].stops])
@@ -619,11 +619,11 @@ def test_a_lasting_error_ends_all_calls_to_its_model_and_to_no_other(kind: Error
             raise failed(kind)
 
     bad, good = Failing(), FakeModel()
-    with calling(resolve=lambda name: bad if name == "bad/model" else good) as caller:
-        known = settle(caller, question("1", "bad/model"))
-        known += settle(caller, *(question(str(n), "bad/model") for n in range(2, 9)))
+    with calling(resolve=lambda name: bad if name == "bad/model" else good) as client:
+        known = settle(client, question("1", "bad/model"))
+        known += settle(client, *(question(str(n), "bad/model") for n in range(2, 9)))
         assert {k.error.kind for k in known if k.error} == {kind}
-        assert caller.ask(question("next"), Role.TARGET).text == "NEXT"
+        assert client.ask(question("next"), Role.TARGET).text == "NEXT"
     assert bad.asked == ["1"]
 
 
@@ -637,10 +637,10 @@ def test_a_refused_parameter_ends_the_calls_that_have_it() -> None:
 
     model = Refusing()
     bad = [replace(question(str(n)), parameters={"top_q": 1}) for n in range(5)]
-    with calling(model) as caller:
-        known = settle(caller, bad[0]) + settle(caller, *bad[1:])
+    with calling(model) as client:
+        known = settle(client, bad[0]) + settle(client, *bad[1:])
         assert {k.error.kind for k in known if k.error} == {ErrorKind.PARAMETER}
-        assert caller.ask(question("next"), Role.TARGET).text == "NEXT"
+        assert client.ask(question("next"), Role.TARGET).text == "NEXT"
     assert model.asked == ["0", "next"]
 
 
@@ -652,8 +652,8 @@ def test_a_model_that_cannot_be_made_is_tried_once() -> None:
         raise RuntimeError("no home")
 
     ledger = Ledger()
-    with calling(resolve=resolving, ledger=ledger) as caller:
-        known = settle(caller, question("1")) + settle(caller, question("2"), question("3"))
+    with calling(resolve=resolving, ledger=ledger) as client:
+        known = settle(client, question("1")) + settle(client, question("2"), question("3"))
     assert ["RuntimeError: no home" in str(k.error) for k in known] == [True] * 3
     assert (len(tried), ledger.spend.calls) == (1, 0)
 
@@ -664,27 +664,27 @@ def test_answers_of_others_are_told_before_they_are_used(open_cache: Callable[[]
     def on_known(request: Request, answer: Answer) -> None:
         told.append((request.messages[0].content, answer.text))
 
-    with calling(FakeModel(), cache=open_cache(), on_known=on_known) as caller:
-        settle(caller, question("a"), question("b"), question("c"))
+    with calling(FakeModel(), cache=open_cache(), on_known=on_known) as client:
+        settle(client, question("a"), question("b"), question("c"))
     assert told == []
-    with calling(FakeModel(), cache=open_cache(), on_known=on_known) as caller:
+    with calling(FakeModel(), cache=open_cache(), on_known=on_known) as client:
         end = Answer("C", "fake/model", "end_turn", None, None, 0.0)
-        caller.remember({question("c").key: RecordedCall(end, calls=3)})
+        client.remember({question("c").key: RecordedCall(end, calls=3)})
         for _ in range(2):
-            assert caller.known(question("a")) is not None
-            caller.submit(question("b"), Role.OPTIMIZER)
-            assert caller.wait(timeout=5) or not caller.in_flight
-            assert caller.known(question("c")) is not None
+            assert client.known(question("a")) is not None
+            client.submit(question("b"), Role.OPTIMIZER)
+            assert client.wait(timeout=5) or not client.in_flight
+            assert client.known(question("c")) is not None
     assert told == [("a", "A"), ("b", "B")]
-    assert (caller.replayed, caller.replayed_calls) == (1, 3)
+    assert (client.replayed, client.replayed_calls) == (1, 3)
 
 
 @pytest.mark.parametrize(("calls", "cached"), [(1, False), (0, True)])
 def test_an_answer_is_as_new_to_who_resumes_a_run_as_it_was_to_the_run(calls: int, cached: bool) -> None:
-    with calling(FakeModel()) as caller:
+    with calling(FakeModel()) as client:
         end = Answer("C", "fake/model", "end_turn", None, None, 0.0)
-        caller.remember({question("c").key: RecordedCall(end, calls)})
-        known = caller.known(question("c"))
+        client.remember({question("c").key: RecordedCall(end, calls)})
+        known = client.known(question("c"))
         assert known is not None
         assert known.cached is cached
 
@@ -693,22 +693,22 @@ def test_what_on_known_raises_reaches_whoever_waits(open_cache: Callable[[], Res
     def full(request: Request, answer: Answer) -> None:
         raise OSError("no space left for the journal")
 
-    with calling(FakeModel(), cache=open_cache()) as caller:
-        settle(caller, question())
-    with calling(FakeModel(), cache=open_cache(), on_known=full) as caller:
-        assert caller.known(question()) is not None
+    with calling(FakeModel(), cache=open_cache()) as client:
+        settle(client, question())
+    with calling(FakeModel(), cache=open_cache(), on_known=full) as client:
+        assert client.known(question()) is not None
         with pytest.raises(OSError, match="journal"):
-            caller.wait()
+            client.wait()
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
 def test_a_forked_process_is_told_that_it_cannot_ask() -> None:
-    with calling(FakeModel()) as caller:
-        caller.ask(question(), Role.TARGET)
+    with calling(FakeModel()) as client:
+        client.ask(question(), Role.TARGET)
         child = os.fork()
         if child == 0:
             try:
-                caller.ask(question("other"), Role.TARGET)
+                client.ask(question("other"), Role.TARGET)
             except ModelError as error:
                 os._exit(0 if "forked" in str(pickle.loads(pickle.dumps(error))) else 1)
             os._exit(2)
@@ -721,7 +721,7 @@ import asyncio, resource, sys
 resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
 from pathlib import Path
 from pytest_promptopt.response_cache import ResponseCache
-from tests.unit.test_caller import FakeModel, calling, question, settle
+from tests.unit.test_model_client import FakeModel, calling, question, settle
 
 class Connecting(FakeModel):
     async def complete(self, request):
@@ -758,10 +758,10 @@ def test_money_that_never_comes_free_is_not_waited_for_for_ever(monkeypatch: pyt
     """Another process that holds a reservation and neither ends nor settles it."""
     ledger = Ledger(max_tokens=1)
     monkeypatch.setattr(ledger, "in_the_way", lambda *_: frozenset({1}))
-    with calling(FakeModel(), ledger=ledger, retry=replace(QUICK, deadline=0.3)) as caller:
+    with calling(FakeModel(), ledger=ledger, retry=replace(QUICK, deadline=0.3)) as client:
         start = time.monotonic()
         with pytest.raises(ModelError, match="are left"):
-            caller.ask(question(), Role.TARGET)
+            client.ask(question(), Role.TARGET)
         assert time.monotonic() - start < 5
 
 
@@ -769,30 +769,30 @@ def test_a_model_that_cannot_be_resolved_ends_the_request() -> None:
     def refuse(name: str) -> FakeModel:
         raise SettingsError(f"{name!r} names no model")
 
-    with calling(resolve=refuse) as caller, pytest.raises(ModelError, match="'fake/model' names no model"):
-        caller.ask(question(), Role.TARGET)
+    with calling(resolve=refuse) as client, pytest.raises(ModelError, match="'fake/model' names no model"):
+        client.ask(question(), Role.TARGET)
 
 
 def test_a_thread_that_cannot_start_is_an_error_and_no_hang(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse() -> asyncio.AbstractEventLoop:
         raise OSError("too many open files")
 
-    with calling(FakeModel()) as caller:
+    with calling(FakeModel()) as client:
         with monkeypatch.context() as full:
             full.setattr(captured_asyncio.asyncio, "new_event_loop", refuse)
             with pytest.raises(OSError, match="too many open files"):
-                caller.submit(question(), Role.TARGET)
-        assert caller.wait() == frozenset()
-        assert caller.ask(question(), Role.TARGET).text == "HELLO"
+                client.submit(question(), Role.TARGET)
+        assert client.wait() == frozenset()
+        assert client.ask(question(), Role.TARGET).text == "HELLO"
 
 
 def test_half_a_character_is_a_bad_request_that_is_not_sent() -> None:
     model = FakeModel()
-    with calling(model) as caller:
+    with calling(model) as client:
         with pytest.raises(
             ModelError, match=r"the user message holds U\+D800, half of a character"
         ) as caught:
-            caller.ask(question("a \ud800"), Role.TARGET)
+            client.ask(question("a \ud800"), Role.TARGET)
         assert caught.value.kind is ErrorKind.BAD_REQUEST
     assert model.asked == []
 
@@ -800,23 +800,23 @@ def test_half_a_character_is_a_bad_request_that_is_not_sent() -> None:
 def test_a_provider_that_is_down_is_left_alone_then_asked_once_and_then_the_run_ends() -> None:
     model = FakeModel(*(failed(ErrorKind.OVERLOADED) for _ in range(1000)))
     policy = RetryPolicy(base=0.001, cap=0.002, breaker=5, rests=(0.02, 0.02))
-    with calling(model, retry=policy, concurrency=4) as caller:
-        known = settle(caller, *(question(str(n)) for n in range(100)))
-        hopeless = caller.hopeless(question("later"))
+    with calling(model, retry=policy, concurrency=4) as client:
+        known = settle(client, *(question(str(n)) for n in range(100)))
+        hopeless = client.hopeless(question("later"))
         assert hopeless is not None
         assert hopeless.kind is ErrorKind.UNAVAILABLE
         assert all(k.error is not None for k in known)
         asked = len(model.asked)
         assert asked < 20
-        settle(caller, question("later"))
+        settle(client, question("later"))
         assert len(model.asked) == asked
 
 
 def test_a_provider_that_comes_back_answers_everything() -> None:
     model = FakeModel(*(failed(ErrorKind.CONNECTION) for _ in range(21)))
     policy = RetryPolicy(base=0.001, cap=0.002, breaker=5, rests=(0.02, 0.02))
-    with calling(model, retry=policy, concurrency=20) as caller:
-        known = settle(caller, *(question(str(n)) for n in range(100)))
+    with calling(model, retry=policy, concurrency=20) as client:
+        known = settle(client, *(question(str(n)) for n in range(100)))
     assert [k.error for k in known if k.error] == []
 
 
@@ -830,8 +830,8 @@ def test_a_refusal_and_a_cut_answer_are_stored_as_what_they_are(
 
     model = Stopping()
     for cached in (False, True):
-        with calling(model, cache=open_cache()) as caller:
-            [known] = settle(caller, question())
+        with calling(model, cache=open_cache()) as client:
+            [known] = settle(client, question())
             assert known.answer is not None
             assert (known.answer.stop_reason, known.answer.cost, known.cached) == (stop_reason, None, cached)
     assert len(model.asked) == 1
@@ -841,14 +841,14 @@ def test_what_on_paid_raises_reaches_whoever_waits() -> None:
     def full(paid: PaidCall) -> None:
         raise OSError("no space left for the journal")
 
-    with calling(FakeModel(), on_paid=full) as caller, pytest.raises(OSError, match="journal"):
-        settle(caller, question())
+    with calling(FakeModel(), on_paid=full) as client, pytest.raises(OSError, match="journal"):
+        settle(client, question())
 
 
 def test_a_ceiling_of_calls_holds_with_everything_in_flight() -> None:
     model, ledger = FakeModel(seconds=0.01), Ledger(max_calls=7)
-    with calling(model, ledger=ledger) as caller:
-        known = settle(caller, *(question(str(n)) for n in range(30)))
+    with calling(model, ledger=ledger) as client:
+        known = settle(client, *(question(str(n)) for n in range(30)))
     assert len(model.asked) == ledger.spend.calls == 7
     assert sum(k.error is not None and k.error.kind is ErrorKind.BUDGET for k in known) == 23
 
@@ -856,8 +856,8 @@ def test_a_ceiling_of_calls_holds_with_everything_in_flight() -> None:
 def test_a_ceiling_of_money_waits_for_reservations_to_settle() -> None:
     bound = PRICE.bound(question("00"))
     model, ledger = FakeModel(seconds=0.01, cost=bound / 10), Ledger(max_cost=2.05 * bound)
-    with calling(model, ledger=ledger) as caller:
-        known = settle(caller, *(question(f"{n:02}") for n in range(10)))
+    with calling(model, ledger=ledger) as client:
+        known = settle(client, *(question(f"{n:02}") for n in range(10)))
     assert [k.error for k in known if k.error] == []
     assert model.most == 2
     assert ledger.spend.cost == pytest.approx(bound)
@@ -865,16 +865,16 @@ def test_a_ceiling_of_money_waits_for_reservations_to_settle() -> None:
 
 def test_close_is_quick_repeatable_and_final() -> None:
     model = FakeModel(seconds=30)
-    with calling(model) as caller:
-        caller.submit(question(), Role.TARGET)
+    with calling(model) as client:
+        client.submit(question(), Role.TARGET)
         time.sleep(0.05)
         start = time.monotonic()
-        caller.close()
-        caller.close()
+        client.close()
+        client.close()
         assert time.monotonic() - start < 2
-        assert caller.in_flight == 0
+        assert client.in_flight == 0
         with pytest.raises(ModelError, match="session is over") as caught:
-            caller.ask(question("late"), Role.TARGET)
+            client.ask(question("late"), Role.TARGET)
         assert caught.value.kind is ErrorKind.CANCELLED
     assert model.closed == 1
     assert model.thread is not None
@@ -896,35 +896,35 @@ def open_cache(tmp_path: Path) -> Iterator[Callable[[], ResponseCache]]:
 
 def test_an_answer_of_an_earlier_session_is_not_paid_again(open_cache: Callable[[], ResponseCache]) -> None:
     model, paid = FakeModel(), list[PaidCall]()
-    with calling(model, cache=open_cache()) as caller:
-        [known] = settle(caller, question())
+    with calling(model, cache=open_cache()) as client:
+        [known] = settle(client, question())
         assert not known.cached
-    with calling(model, cache=open_cache(), on_paid=paid.append) as caller:
-        assert caller.known(question()) == CallResult(known.answer, None, cached=True)
-        assert caller.ask(question(), Role.TARGET) == known.answer
-        caller.submit(question(), Role.TARGET)
-        assert caller.in_flight == 0
+    with calling(model, cache=open_cache(), on_paid=paid.append) as client:
+        assert client.known(question()) == CallResult(known.answer, None, cached=True)
+        assert client.ask(question(), Role.TARGET) == known.answer
+        client.submit(question(), Role.TARGET)
+        assert client.in_flight == 0
     assert len(model.asked) == 1
     assert paid == []
 
 
 def test_refresh_asks_again_and_stores(open_cache: Callable[[], ResponseCache]) -> None:
     model = FakeModel()
-    with calling(model, cache=open_cache()) as caller:
-        settle(caller, question())
-    with calling(model, cache=open_cache(), refresh=True) as caller:
-        assert caller.known(question()) is None
-        assert [k.cached for k in settle(caller, question())] == [False]
-        assert caller.known(question()) is not None
+    with calling(model, cache=open_cache()) as client:
+        settle(client, question())
+    with calling(model, cache=open_cache(), refresh=True) as client:
+        assert client.known(question()) is None
+        assert [k.cached for k in settle(client, question())] == [False]
+        assert client.known(question()) is not None
     assert len(model.asked) == 2
 
 
 def test_errors_are_not_stored(open_cache: Callable[[], ResponseCache]) -> None:
     model = FakeModel(failed(ErrorKind.BAD_REQUEST))
-    with calling(model, cache=open_cache()) as caller, pytest.raises(ModelError):
-        caller.ask(question(), Role.TARGET)
-    with calling(model, cache=open_cache()) as caller:
-        assert caller.ask(question(), Role.TARGET).text == "HELLO"
+    with calling(model, cache=open_cache()) as client, pytest.raises(ModelError):
+        client.ask(question(), Role.TARGET)
+    with calling(model, cache=open_cache()) as client:
+        assert client.ask(question(), Role.TARGET).text == "HELLO"
 
 
 CHILD = """
@@ -932,7 +932,7 @@ import asyncio, sys
 from pathlib import Path
 from pytest_promptopt.budget.ledger import Ledger, Price, input_bound
 from pytest_promptopt.response_cache import ResponseCache
-from pytest_promptopt.models.client import Caller
+from pytest_promptopt.models.client import ModelClient
 from pytest_promptopt.records import Answer, Message, Request, Role
 
 class Model:
@@ -946,16 +946,16 @@ class Model:
         pass
 
 cache = ResponseCache(Path(sys.argv[1]), warn=print)
-caller = Caller(
+client = ModelClient(
     resolve=lambda name: Model(), cache=cache, ledger=Ledger(), concurrency=50, price=lambda request: None
 )
 requests = [Request("m/x", (Message("user", str(n)),)) for n in range(10)]
 for request in requests:
-    caller.submit(request, Role.TARGET)
+    client.submit(request, Role.TARGET)
 with open(sys.argv[2] + ".waiting", "a") as log:
     log.write("x")
-print(*(caller.ask(request, Role.TARGET).text for request in requests))
-caller.close()
+print(*(client.ask(request, Role.TARGET).text for request in requests))
+client.close()
 cache.close()
 """
 
@@ -1044,21 +1044,21 @@ def real(**changes: Any) -> Any:
 def test_over_http_one_fault_costs_one_more_request(wire: WireServer, fault: Reply) -> None:
     wire.script(fault)
     ledger = Ledger()
-    with real(ledger=ledger) as caller:
-        assert caller.ask(question(model=CLAUDE), Role.TARGET).text == "HELLO"
+    with real(ledger=ledger) as client:
+        assert client.ask(question(model=CLAUDE), Role.TARGET).text == "HELLO"
     assert len(wire.requests) == ledger.spend.calls == 2
 
 
 def test_over_http_a_wrong_key_is_one_sentence_without_the_key(wire: WireServer) -> None:
     wire.script(*(refused(401, f"invalid x-api-key {KEY}") for _ in range(60)))
-    with real() as caller:
-        known = settle(caller, *(question(str(n), CLAUDE) for n in range(60)))
+    with real() as client:
+        known = settle(client, *(question(str(n), CLAUDE) for n in range(60)))
         sent = len(wire.requests)
         assert sent <= 50
-        hopeless = caller.hopeless(question("later", CLAUDE))
+        hopeless = client.hopeless(question("later", CLAUDE))
         assert hopeless is not None
         assert hopeless.kind is ErrorKind.AUTHENTICATION
-        settle(caller, question("later", CLAUDE))
+        settle(client, question("later", CLAUDE))
         assert len(wire.requests) == sent
     assert all(k.error is not None and KEY not in str(k.error) for k in known)
 
@@ -1066,28 +1066,28 @@ def test_over_http_a_wrong_key_is_one_sentence_without_the_key(wire: WireServer)
 def test_over_http_a_refusal_and_a_cut_answer_are_answers(wire: WireServer) -> None:
     refusal, long = message(None, stop_reason="refusal"), message("Once upon", stop_reason="max_tokens")
     wire.script(Reply(body=refusal), Reply(body=long))
-    with real() as caller:
-        assert caller.ask(question("a", CLAUDE), Role.TARGET).stop_reason == "refusal"
-        assert caller.ask(question("b", CLAUDE), Role.TARGET).stop_reason == "max_tokens"
+    with real() as client:
+        assert client.ask(question("a", CLAUDE), Role.TARGET).stop_reason == "refusal"
+        assert client.ask(question("b", CLAUDE), Role.TARGET).stop_reason == "max_tokens"
     assert len(wire.requests) == 2
 
 
 @pytest.mark.parametrize("fault", ["hang", "drip"])
 def test_over_http_a_hang_ends_at_the_deadline(wire: WireServer, fault: str) -> None:
     """The timeouts of an SDK are between two reads: one that drips a byte at a time never reaches them."""
-    with real(retry=RetryPolicy(deadline=1.5)) as caller:
-        caller.ask(question("warm", CLAUDE), Role.TARGET)
+    with real(retry=RetryPolicy(deadline=1.5)) as client:
+        client.ask(question("warm", CLAUDE), Role.TARGET)
         wire.script(Reply(fault=fault))
         start = time.monotonic()
         with pytest.raises(ModelError, match="no reply within"):
-            caller.ask(question("cold", CLAUDE), Role.TARGET)
+            client.ask(question("cold", CLAUDE), Role.TARGET)
         assert time.monotonic() - start < 3
 
 
 def test_over_http_many_are_in_flight_and_no_more_than_allowed(wire: WireServer) -> None:
     wire._latency = 0.05
-    with real(concurrency=10) as caller:
-        settle(caller, *(question(str(n), CLAUDE) for n in range(40)))
+    with real(concurrency=10) as client:
+        settle(client, *(question(str(n), CLAUDE) for n in range(40)))
     assert len(wire.requests) == 40
     assert 5 <= wire.most_at_once <= 10
 
@@ -1095,14 +1095,14 @@ def test_over_http_many_are_in_flight_and_no_more_than_allowed(wire: WireServer)
 def test_what_a_ceiling_refused_can_be_asked_again_once_calls_are_free() -> None:
     ledger = Ledger(max_calls=2)
     ledger.set_aside(1)
-    with calling(FakeModel(), ledger=ledger) as caller:
+    with calling(FakeModel(), ledger=ledger) as client:
         first, second = question("one"), question("two")
-        settle(caller, first)
-        (refused,) = settle(caller, second)
+        settle(client, first)
+        (refused,) = settle(client, second)
         assert refused.error is not None
         assert refused.error.kind is ErrorKind.BUDGET
         ledger.set_aside(0)
-        caller.forget_refusals()
-        assert caller.known(second) is None
-        (answered,) = settle(caller, second)
+        client.forget_refusals()
+        assert client.known(second) is None
+        (answered,) = settle(client, second)
         assert answered.answer is not None

@@ -378,7 +378,8 @@ def test_where_locks_do_not_work_everybody_asks_and_is_told_once(
 
 def test_a_killed_owner_leaves_the_flight_to_another(cache: Cache, folder: Path) -> None:
     script = (
-        "import sys, time; from pathlib import Path; from pytest_promptopt.response_cache import ResponseCache\n"
+        "import sys, time; from pathlib import Path\n"
+        "from pytest_promptopt.response_cache import ResponseCache\n"
         "with ResponseCache(Path(sys.argv[1]), warn=print).flight('a') as mine:\n"
         "    print(mine, flush=True); time.sleep(60)\n"
     )

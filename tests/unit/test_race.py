@@ -41,7 +41,7 @@ class Track:
             for move in moves:
                 self.asked[move.runner.id] += move.cases
                 verdicts = self.texts[move.runner.id]
-                move.runner.outlook.add(results({case: verdicts[case] for case in move.cases}))
+                move.runner.posterior.add(results({case: verdicts[case] for case in move.cases}))
         return self
 
     def ran(self, id: str = "1.1") -> int:
@@ -137,9 +137,9 @@ def test_nor_does_one_that_fixed_none_of_all_there_are() -> None:
     track = Track("P" * 20 + "F" * 2, "P" * 20 + "F" * 2)
     race = Race(track.runners, track.incumbent, track.incumbent.cases)
     assert race.moves(price=0.0)
-    track.runners[0].outlook.add(results({"20": 0.0}))
+    track.runners[0].posterior.add(results({"20": 0.0}))
     assert race.moves(price=0.0), "one is open"
-    track.runners[0].outlook.add(results({"21": 0.0}))
+    track.runners[0].posterior.add(results({"21": 0.0}))
     assert race.moves(price=0.0) == []
 
 

@@ -41,15 +41,15 @@ def test_when_all_cases_were_run_the_rate_is_what_was_counted() -> None:
 
 
 def test_of_the_original_all_is_known() -> None:
-    outlook = original("PPF")
-    assert outlook.unrun == ()
-    assert outlook.foresight().rate == EXACT(2 / 3)
-    assert outlook.foresight().sd == 0
+    posterior = original("PPF")
+    assert posterior.unrun == ()
+    assert posterior.foresight().rate == EXACT(2 / 3)
+    assert posterior.foresight().sd == 0
 
 
 def test_where_it_was_not_run_a_text_is_expected_to_do_much_as_its_base() -> None:
-    outlook = made_from(original("P" * 10 + "F" * 10), "P" * 3 + "-" * 7 + "F" * 3 + "-" * 7)
-    passing, failing = outlook.chance("09"), outlook.chance("19")
+    posterior = made_from(original("P" * 10 + "F" * 10), "P" * 3 + "-" * 7 + "F" * 3 + "-" * 7)
+    passing, failing = posterior.chance("09"), posterior.chance("19")
     assert passing > 0.7 > 0.3 > failing
 
 
@@ -72,13 +72,13 @@ def test_without_a_case_nothing_is_known() -> None:
 
 def test_cases_that_stand_in_a_text_as_examples_are_in_none_of_its_figures() -> None:
     base = original("PPFFFF")
-    outlook = RatePosterior(["00", "02", "03"], base._learning, base=base, kind=Kind.EXAMPLES)
-    outlook.add(results({"00": 1.0, "01": 1.0, "02": 1.0, "03": 0.0, "04": 1.0, "05": 1.0}))
-    foresight = outlook.foresight()
+    posterior = RatePosterior(["00", "02", "03"], base._learning, base=base, kind=Kind.EXAMPLES)
+    posterior.add(results({"00": 1.0, "01": 1.0, "02": 1.0, "03": 0.0, "04": 1.0, "05": 1.0}))
+    foresight = posterior.foresight()
     assert foresight.rate == EXACT(2 / 3)
     assert (foresight.cases, foresight.run) == (3, 3)
-    assert set(outlook.known) == {"00", "02", "03"}
-    assert outlook.lead(base).mean < 1.5, "one of the three was fixed"
+    assert set(posterior.known) == {"00", "02", "03"}
+    assert posterior.lead(base).mean < 1.5, "one of the three was fixed"
 
 
 def test_a_text_made_from_one_with_examples_is_counted_where_these_are_none_any_more() -> None:
@@ -91,10 +91,10 @@ def test_a_text_made_from_one_with_examples_is_counted_where_these_are_none_any_
 
 
 def test_a_case_without_an_answer_counts_no_more_and_is_not_asked_again() -> None:
-    outlook = made_from(original("PPFF"), "P-P-")
-    outlook.add([result("01", None), result("02", None)])
-    assert outlook.unrun == ("03",)
-    assert outlook.foresight().cases == 3, "what was answered before stays"
+    posterior = made_from(original("PPFF"), "P-P-")
+    posterior.add([result("01", None), result("02", None)])
+    assert posterior.unrun == ("03",)
+    assert posterior.foresight().cases == 3, "what was answered before stays"
 
 
 def test_half_passed_cases_count_as_half() -> None:
@@ -153,10 +153,10 @@ def test_where_verdicts_flip_the_passes_of_a_text_are_believed_less() -> None:
         for _ in range(10):
             text = world.made(world.original)
             text.run(world.cases)
-            text.outlook.settle()
+            text.posterior.settle()
         # Cases that happened to pass under the original and under no text made from it since.
         return statistics.fmean(
-            world.original.outlook.expected(case) for case, rate in world.original.verdicts.items() if rate
+            world.original.posterior.expected(case) for case, rate in world.original.verdicts.items() if rate
         )
 
     assert believed(0.2) < believed(0.0)
@@ -194,13 +194,13 @@ def test_nine_of_ten_intervals_hold_the_truth_and_errors_even_out(flips: float) 
             for text in texts:
                 text.run(world.some(world.rng.choice((6, 12, 18))))
             for text in texts:
-                foresight = text.outlook.foresight()
+                foresight = text.posterior.foresight()
                 inside.append(foresight.low - 1e-9 <= text.rate <= foresight.high + 1e-9)
                 errors.append(foresight.rate - text.rate)
-            best = max(texts, key=lambda text: text.outlook.foresight().rate)
-            best_errors.append(best.outlook.foresight().rate - best.rate)
+            best = max(texts, key=lambda text: text.posterior.foresight().rate)
+            best_errors.append(best.posterior.foresight().rate - best.rate)
             for text in texts:
-                text.outlook.settle()
+                text.posterior.settle()
     assert 0.80 <= statistics.fmean(inside) <= 0.97, statistics.fmean(inside)
     assert abs(statistics.fmean(errors)) < 0.04, statistics.fmean(errors)
     assert abs(statistics.fmean(best_errors)) < 0.06, statistics.fmean(best_errors)

@@ -1,0 +1,88 @@
+"""The public door: what scripts, hooks and plugins may import. Everything else may move between versions.
+
+Names here follow semantic versioning: none goes, or changes its meaning, without a new major version.
+"""
+
+from __future__ import annotations
+
+from pytest_promptopt.errors import (
+    ErrorKind,
+    ModelError,
+    PromptConflictError,
+    PromptFileError,
+    PromptoptError,
+    RenderError,
+    SettingsError,
+)
+from pytest_promptopt.failures import FailedCase
+from pytest_promptopt.models import Model
+from pytest_promptopt.optimizer.acceptance import Comparison, Verdict
+from pytest_promptopt.optimizer.base_search import BaseSearch
+from pytest_promptopt.optimizer.candidates import ACCEPTED, REFUSED, REJECTED, Candidate, EvaluatedCandidate
+from pytest_promptopt.optimizer.halting import HaltReason, Phase, SearchProgress, Stop
+from pytest_promptopt.optimizer.proposal.proposer import Ask, ProposalRequest
+from pytest_promptopt.optimizer.proposal.replies import InvalidReply, Reply
+from pytest_promptopt.optimizer.proposal.requests import Brief
+from pytest_promptopt.optimizer.strategy import Strategy
+from pytest_promptopt.records import (
+    Answer,
+    CaseResult,
+    Completion,
+    Message,
+    Outcome,
+    Overlay,
+    Request,
+    Role,
+    Split,
+    Status,
+    Usage,
+)
+from pytest_promptopt.results import CandidateResult, Confirmation, Iteration, PromptResult, RunResult
+from pytest_promptopt.strategies.refine.search import RefineSearch
+
+__all__ = [
+    "ACCEPTED",
+    "REFUSED",
+    "REJECTED",
+    "Answer",
+    "Ask",
+    "BaseSearch",
+    "Brief",
+    "Candidate",
+    "CandidateResult",
+    "CaseResult",
+    "Comparison",
+    "Completion",
+    "Confirmation",
+    "ErrorKind",
+    "EvaluatedCandidate",
+    "FailedCase",
+    "HaltReason",
+    "InvalidReply",
+    "Iteration",
+    "Message",
+    "Model",
+    "ModelError",
+    "Outcome",
+    "Overlay",
+    "Phase",
+    "PromptConflictError",
+    "PromptFileError",
+    "PromptResult",
+    "PromptoptError",
+    "ProposalRequest",
+    "RefineSearch",
+    "RenderError",
+    "Reply",
+    "Request",
+    "Role",
+    "RunResult",
+    "SearchProgress",
+    "SettingsError",
+    "Split",
+    "Status",
+    "Stop",
+    "Strategy",
+    "Usage",
+    "Verdict",
+]
