@@ -3,68 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
-from pathlib import Path, PurePath
-from typing import Any
+from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
-from pytest_promptopt.assertions.plain_values import plain_value
 from pytest_promptopt.errors import SettingsError
-from pytest_promptopt.failures.object_text import ADDRESS
+from pytest_promptopt.pytest_engine.case_identity import asked_with, identity
 from pytest_promptopt.pytest_engine.prompt_case import PromptCase
+from pytest_promptopt.pytest_engine.searched_case import SearchedCase
 from pytest_promptopt.records import Split
 from pytest_promptopt.settings import Settings
 
-
-def of_plugin(parameter: str) -> bool:
-    """Whether a plugin, not the test, is what a parameter is for (pytest-repeat's step)."""
-    return parameter.startswith("__")
-
-
-def identity(item: pytest.Item, prompts: Sequence[str]) -> str:
-    """What makes a case this case: its prompts and its parameter values, or its name when it has none.
-
-    Adding, removing or reordering other cases changes nothing, nor does the place where pytest was started or
-    the project lies, or an xdist ``@group`` suffix.
-
-    :param prompts: paths of the prompt files, relative to the folder of the test file.
-    """
-    question = asked_with(item)
-    if question is None:
-        chain = item.listchain()
-        # A hook may add an item that belongs to no file; what it is part of begins with the session.
-        file = next((number for number, node in enumerate(chain) if isinstance(node, pytest.File)), 0)
-        return json.dumps([list(prompts), item.path.name, *(node.name for node in chain[file + 1 :])])
-    return json.dumps([list(prompts)]) + question
-
-
-def asked_with(item: pytest.Item) -> str | None:
-    """The parameter values of a test, as text; None when it has none."""
-    callspec = getattr(item, "callspec", None)
-    given = {} if callspec is None else callspec.params
-    values = {name: value for name, value in given.items() if not of_plugin(name)}
-    if not values:
-        return None
-    text = json.dumps(plain_value(_placed(values, item.path.parent)), sort_keys=True)
-    # Where objects live differs from process to process, so their test ids tell them apart.
-    return f"{ADDRESS.sub('', text)} {callspec.id}" if callspec and ADDRESS.search(text) else text
-
-
-def _placed(value: Any, folder: Path) -> Any:
-    """`value` with paths that do not depend on where the project lies."""
-    kind = type(value)  # an object may say that it is of another
-    if issubclass(kind, dict):
-        return {key: _placed(each, folder) for key, each in dict.items(value)}
-    if kind in (list, tuple):
-        return [_placed(each, folder) for each in value]
-    path = issubclass(kind, PurePath) and value.is_absolute()
-    if path or (issubclass(kind, str) and str.startswith(value, f"{folder}{os.sep}")):
-        return {"path": Path(os.path.relpath(value, folder)).as_posix()}
-    return value
+K = TypeVar("K")
+C = TypeVar("C", bound=SearchedCase)
 
 
 def split_of(item: pytest.Item, files: Iterable[Path], settings: Settings, where: str) -> Split:
@@ -97,7 +52,7 @@ def share_strictest(cases: dict[pytest.Item, PromptCase]) -> None:
         restrict(cases, members)
 
 
-def restrict(cases: dict[pytest.Item, PromptCase], members: Collection[pytest.Item]) -> None:
+def restrict(cases: dict[K, C], members: Collection[K]) -> None:
     """Give all `members`, and what repeats them, the strictest split among them, in place."""
     strictest = max((cases[item].case.split for item in members), key=lambda split: split.strictness)
     changed = {cases[item].case.id for item in members if cases[item].case.split is not strictest}
@@ -108,14 +63,12 @@ def restrict(cases: dict[pytest.Item, PromptCase], members: Collection[pytest.It
             cases[item] = replace(case, case=replace(case.case, split=strictest))
 
 
-def share_by_question(
-    cases: dict[pytest.Item, PromptCase], asked: Mapping[pytest.Item, frozenset[str]]
-) -> None:
+def share_by_question(cases: dict[K, C], asked: Mapping[K, frozenset[str]]) -> None:
     """Cases that have any model request in common, directly or through others, share the strictest split.
 
     :param asked: the keys of the requests of each case, as far as they are known.
     """
-    groups: dict[str, tuple[list[pytest.Item], set[str]]] = {}
+    groups: dict[str, tuple[list[K], set[str]]] = {}
     for item, keys in asked.items():
         found = {id(groups[key]): groups[key] for key in keys if key in groups}
         members, together = [item], set(keys)

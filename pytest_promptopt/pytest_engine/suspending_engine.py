@@ -97,7 +97,7 @@ class SuspendingEngine:
         self.exchanged: dict[str, set[str]] = {}
         self._candidates: dict[tuple[str, str], PromptFile] = {}
         #: Whether any case has used its prompt: what a candidate does cannot change that for all of them.
-        self._reached = False
+        self.reached = False
 
     def awaits(self, item: pytest.Item) -> None:
         """Wait for the answers that a real run of `item` is known to need, running others meanwhile."""
@@ -384,11 +384,25 @@ class SuspendingEngine:
             self.run, self.buffered = before
 
     def evaluate(self, trials: Sequence[Trial], progress: Callable[[], None]) -> list[tuple[CaseResult, ...]]:
-        """All cases of all trials; every call that any of them needs flies as soon as the limit allows.
-
-        Raises `StopRun` when no further call is possible, or no case uses its prompt.
+        """All cases of all trials; raises `StopRun` when no call is possible, or no case uses its prompt.
 
         :param progress: called again and again meanwhile.
+        """
+        outcomes = self.run_trials(trials, progress)
+        if not self.reached:
+            raise unreached(each for trial in outcomes for case in trial for each in case)
+        by_id = {case.case.id: case.case for case in self.cases.values()}
+        return [
+            tuple(CaseResult(by_id[id], case) for id, case in zip(trial.cases, found, strict=True))
+            for trial, found in zip(trials, outcomes, strict=True)
+        ]
+
+    def run_trials(
+        self, trials: Sequence[Trial], progress: Callable[[], None]
+    ) -> list[list[tuple[Outcome, ...]]]:
+        """What each case of each trial shows; every call that any needs flies as soon as the limit allows.
+
+        Raises `StopRun` when no further call is possible.
         """
         by_id: dict[str, PromptCase] = {}
         for case in self.cases.values():
@@ -408,25 +422,14 @@ class SuspendingEngine:
         self._drain(
             (pending for trial in pending_samples for case in trial for pending in case), progress=progress
         )
-        self._reached |= any(
+        self.reached |= any(
             pending.reached for trial in pending_samples for case in trial for pending in case
         )
-        if not self._reached:
-            outcomes = (pending.outcome for trial in pending_samples for case in trial for pending in case)
-            errors = [outcome.error for outcome in outcomes if outcome is not None]
-            unused = (
-                "no case uses what `prompt` gives it, so no candidate can reach the code under test: "
-                "call prompt(...), or read prompt.text or prompt.path"
-            )
-            raise StopRun(HaltReason.UNREACHED, next(filter(None, errors), unused) if all(errors) else unused)
         return [
-            tuple(
-                CaseResult(
-                    samples[0].case.case,
-                    tuple(pending.outcome for pending in samples if pending.outcome is not None),
-                )
+            [
+                tuple(pending.outcome for pending in samples if pending.outcome is not None)
                 for samples in trial
-            )
+            ]
             for trial in pending_samples
         ]
 
@@ -481,6 +484,17 @@ class SuspendingEngine:
             asked[item] = run.keys
         internals.leave(self.session)
         return asked
+
+
+def unreached(outcomes: Iterable[Outcome]) -> StopRun:
+    """Why a run ends in which no case has used its prompt: all have the same error, or simply do not."""
+    errors = [outcome.error for outcome in outcomes]
+    unused = (
+        "no case uses what `prompt` gives it, so no candidate can reach the code under test: "
+        "call prompt(...), or read prompt.text or prompt.path"
+    )
+    why = next(filter(None, errors), unused) if all(errors) else unused
+    return StopRun(HaltReason.UNREACHED, why)
 
 
 def halt_of(error: ModelError) -> HaltReason:

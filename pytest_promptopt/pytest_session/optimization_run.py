@@ -8,6 +8,7 @@ from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import pytest
 
@@ -41,10 +42,11 @@ from pytest_promptopt.prompts import (
 )
 from pytest_promptopt.pytest_engine import internals
 from pytest_promptopt.pytest_engine.interrupts import Interrupts
-from pytest_promptopt.pytest_engine.prompt_case import PromptCase
+from pytest_promptopt.pytest_engine.searched_case import SearchedCase
 from pytest_promptopt.pytest_engine.splits import share_by_question
-from pytest_promptopt.pytest_engine.suspending_engine import SuspendingEngine, halt_of
+from pytest_promptopt.pytest_engine.suspending_engine import halt_of
 from pytest_promptopt.pytest_session.budget_plan import BudgetPlan
+from pytest_promptopt.pytest_session.case_engine import CaseEngine
 from pytest_promptopt.pytest_session.heldout_redaction import without_heldout_texts
 from pytest_promptopt.pytest_session.run_store import RunStore
 from pytest_promptopt.pytest_session.user_hooks import chosen_strategies, user_search_hooks
@@ -62,20 +64,29 @@ from pytest_promptopt.strategies.comparison import compare
 #: Seconds between two looks at the calls in flight: summing up what was spent is not free.
 SHOW_EVERY = 0.1
 
+#: What items are called: pytest's own here, numbers where workers have them.
+K = TypeVar("K")
+C = TypeVar("C", bound=SearchedCase)
 
-class OptimizationRun:
+
+class OptimizationRun(Generic[K, C]):
     """One `--optimize` run; as a pytest-free `Evaluator` it runs cases through the engine."""
 
     def __init__(
         self,
         config: pytest.Config,
-        items: dict[pytest.Item, PromptCase],
-        engine: SuspendingEngine,
+        items: dict[K, C],
+        engine: CaseEngine[K],
         ledger: Ledger,
         settings: Settings,
         models: UserModels,
+        code: Iterable[Path],
     ) -> None:
+        """:param items: shared with the engine, which runs each case with the files that it has here.
+        :param code: the files of the project that the tests have imported.
+        """
         self._config = config
+        self._code = code
         self._models = models
         self._items = items
         self._engine = engine
@@ -98,7 +109,7 @@ class OptimizationRun:
         Raises `PromptoptError` for what must be mended before a first call is paid.
         """
         self._record = record = RunStore(self._settings, selection=_selection(self._config))
-        record.stands_on(self._items.values())
+        record.stands_on(self._items.values(), self._code)
         for name, before in record.originals().items():
             self._reload(name, before)  # in memory: only what is decided in the end changes a file
         files = self._files()
@@ -139,10 +150,10 @@ class OptimizationRun:
     def _files(self) -> dict[str, PromptFile]:
         """The prompts that no mark freezes. Raises `SettingsError` when there is none."""
         files: dict[str, PromptFile] = {}
-        frozen = set()
+        frozen = set[str]()
         for case in self._items.values():
             files |= {file.name: file for file in case.files.values()}
-            frozen |= {case.files[stage].name for stage in case.mark.freeze}
+            frozen |= case.frozen
         if files and frozen >= files.keys():
             raise SettingsError("--optimize: every prompt is frozen (freeze= in @pytest.mark.prompt)")
         return {name: file for name, file in files.items() if name not in frozen}
@@ -166,7 +177,7 @@ class OptimizationRun:
             )
         for case in self._items.values():
             for file in case.files.values():
-                probes[case.model_of(file)] = case.request(file, (), None, sample=0)
+                probes[case.model_of(file)] = case.bare_request(file)
         for model, probe in sorted(probes.items()):
             own = self._models.kind(model)
             if own is None:
