@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import pdb
 import sys
 import tempfile
@@ -283,6 +284,20 @@ def rewrite_failure(longrepr: object, rewrite: Callable[[str], str]) -> object:
 def parameter_marks(metafunc: pytest.Metafunc) -> list[tuple[str, list[str]]]:
     """Per parameter set of a function: its id and the names of its own marks."""
     return [(call.id, [mark.name for mark in call.marks]) for call in metafunc._calls]
+
+
+def relative_to_root(config: pytest.Config, path: str) -> str:
+    return os.path.relpath(path, config.rootpath)
+
+
+def load_conftest(config: pytest.Config, path: Path) -> None:
+    """Register a conftest.py file, as collecting the tests below it does; again it does nothing."""
+    config.pluginmanager._importconftest(
+        path,
+        importmode=config.getoption("importmode"),
+        rootpath=config.rootpath,
+        consider_namespace_packages=config.getini("consider_namespace_packages"),
+    )
 
 
 def temporary_root(config: pytest.Config) -> Path:
