@@ -126,14 +126,21 @@ def _check_purpose(session: pytest.Session) -> None:
     config = session.config
     if not config.stash[settings_key].optimizing:
         return
-    if session.testsfailed or not session.items:  # pytest says what is wrong
-        return
     count, deselected = len(session.items), len(config.stash[deselected_key])
     left_out = f" ({deselected} that have it are deselected)" if deselected else ""
-    raise pytest.UsageError(
+    problem = (
         f"--optimize: there is nothing to optimize: none of the {count} collected tests has "
         f'@pytest.mark.prompt("path/to/prompt.md"){left_out}'
     )
+    if session.testsfailed or not session.items:
+        problem = ""  # pytest says what is wrong
+    if hasattr(config, "workerinput"):
+        from pytest_promptopt.pytest_session.xdist_channel import connection_of
+
+        if connection := connection_of(config):
+            connection.send("refused", problem=problem)
+    elif problem:
+        raise pytest.UsageError(problem)
 
 
 def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import pdb
 import sys
 import tempfile
@@ -284,10 +283,6 @@ def rewrite_failure(longrepr: object, rewrite: Callable[[str], str]) -> object:
 def parameter_marks(metafunc: pytest.Metafunc) -> list[tuple[str, list[str]]]:
     """Per parameter set of a function: its id and the names of its own marks."""
     return [(call.id, [mark.name for mark in call.marks]) for call in metafunc._calls]
-
-
-def relative_to_root(config: pytest.Config, path: str) -> str:
-    return os.path.relpath(path, config.rootpath)
 
 
 def load_conftest(config: pytest.Config, path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -51,15 +52,18 @@ def describe(cases: Iterable[PromptCase], root: Path) -> list[dict[str, Any]]:
             "case": asdict(case.case),
             "stages": {stage: file.name for stage, file in case.files.items()},
             "frozen": sorted(case.frozen),
-            "path": case.path.relative_to(root).as_posix()
-            if case.path.is_relative_to(root)
-            else str(case.path),
+            "path": as_seen_from(root, case.path),
             "identity": case.identity,
             "values": readable_value(dict(case.values)),
             "requests": {file.name: _request(case, file) for file in case.files.values()},
         }
         for case in cases
     ]
+
+
+def as_seen_from(root: Path, path: Path | str) -> str:
+    """`path` as it is below the rootdir of any machine."""
+    return Path(os.path.relpath(path, root)).as_posix()
 
 
 def _request(case: PromptCase, file: PromptFile) -> dict[str, Any] | str:

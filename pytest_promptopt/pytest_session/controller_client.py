@@ -23,8 +23,8 @@ from pytest_promptopt.records import Request
 class ControllerClient(ModelClient):
     """The same answers, errors and `cached` as if the calls were made in this process.
 
-    So a call outlives the worker that needs it, equal calls of several workers are one, and limits and journal
-    are those of the controller. What is known here is kept, so that a case that runs again asks nobody.
+    So a call outlives the worker that needs it, equal calls of several workers are one, and limits and
+    journal are those of the controller. What is known here is kept: a case that runs again asks nobody.
     """
 
     def __init__(self, connection: Connection, *, concurrency: int) -> None:

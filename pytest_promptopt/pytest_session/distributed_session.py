@@ -1,4 +1,4 @@
-"""`--optimize` on xdist's controller: it decides, asks all models and writes; the cases run on its workers."""
+"""`--optimize` on xdist's controller: it decides, asks the models and writes; cases run on its workers."""
 
 from __future__ import annotations
 

@@ -83,13 +83,11 @@ class WorkerEvaluator:
         return results
 
     def _withhold(self, trials: Sequence[Trial], found: Mapping[Job, Sequence[Outcome]]) -> None:
-        """Cases may turn out to ask what stricter ones ask, where the prompts are as they stand in the files."""
+        """Cases may turn out to ask what stricter ones ask, under the texts that are in the files."""
         for (number, id), outcomes in sorted(found.items(), key=lambda entry: self._order[entry[0][1]]):
-            if not trials[number].overlay:
-                for outcome in outcomes:
-                    self.withheld.asks(
-                        self._cases[self._order[id]].case, [call.key for call in outcome.calls]
-                    )
+            case = self._cases[self._order[id]].case
+            for outcome in () if trials[number].overlay else outcomes:
+                self.withheld.asks(case, [call.key for call in outcome.calls])
 
     def _result(self, trial: Trial, id: str, outcomes: tuple[Outcome, ...] | None) -> CaseResult:
         case = self._cases[self._order[id]].case

@@ -12,10 +12,9 @@ from pytest_promptopt.models.answer_validation import words_of
 from pytest_promptopt.models.client import PaidCall
 from pytest_promptopt.optimizer.protocols import StopRun
 from pytest_promptopt.prompts import PromptFile
-from pytest_promptopt.pytest_engine import internals
 from pytest_promptopt.pytest_engine.outcomes import to_json
 from pytest_promptopt.pytest_engine.splits import with_splits
-from pytest_promptopt.pytest_session.case_descriptions import describe
+from pytest_promptopt.pytest_session.case_descriptions import as_seen_from, describe
 from pytest_promptopt.pytest_session.controller_client import ControllerClient
 from pytest_promptopt.pytest_session.imported_code import imported_code
 from pytest_promptopt.pytest_session.worker_messages import paid_to_json, trial_from_json
@@ -59,10 +58,6 @@ class WorkerServer:
         """Tell of a call that this worker had to make itself."""
         self._connection.send("paid", **paid_to_json(paid))
 
-    def refuse(self, problem: str) -> None:
-        """Tell, instead of serving, why there is nothing to optimize."""
-        self._connection.send("refused", problem=problem)
-
     def serve(self, runner: CaseRunner, *, collected: bool) -> None:
         """Run cases until the controller has decided which texts pytest's own loop is to run.
 
@@ -92,13 +87,12 @@ class WorkerServer:
 
     def _describe(self, runner: CaseRunner, task: int) -> dict[str, Any]:
         config = runner.session.config
-        conftests = [getattr(plugin, "__file__", None) or "" for plugin in config.pluginmanager.get_plugins()]
+        root = config.rootpath
+        plugins = [getattr(plugin, "__file__", None) or "" for plugin in config.pluginmanager.get_plugins()]
         return {
-            "cases": describe(runner.cases.values(), config.rootpath),
-            "code": [path.relative_to(config.rootpath).as_posix() for path in imported_code(config)],
-            "conftests": [
-                internals.relative_to_root(config, path) for path in conftests if path.endswith("conftest.py")
-            ],
+            "cases": describe(runner.cases.values(), root),
+            "code": [as_seen_from(root, path) for path in imported_code(config)],
+            "conftests": [as_seen_from(root, path) for path in plugins if path.endswith("conftest.py")],
             "header": runner.header(),
             "problems": runner.problems(),
         }

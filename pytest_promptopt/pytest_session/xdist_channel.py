@@ -120,7 +120,7 @@ def session_nodes(session: Any) -> set[Any]:
 
 
 def scope_of(config: pytest.Config) -> Callable[[str], str] | None:
-    """What a test, by its id, shares with others that xdist is to run on the same worker; None for nothing."""
+    """What a test shares, by its id, with others that xdist is to run on the same worker; None: nothing."""
     scopes: dict[str, Callable[[str], str]] = {
         "loadfile": lambda id: id.split("::", 1)[0],
         "loadscope": lambda id: id.rsplit("::", 1)[0],
