@@ -222,7 +222,7 @@ def _prompt(prompt: PromptResult) -> dict[str, Any]:
         "same_answers": [dataclasses.asdict(same) for same in prompt.same_answers],
         "asked_before": prompt.asked_before,
         "heldout_before": prompt.heldout_before,
-        "made_up": prompt.caught_up and dataclasses.asdict(prompt.caught_up),
+        "caught_up": prompt.caught_up and dataclasses.asdict(prompt.caught_up),
         "scores": [_score(score) for score in prompt.scores],
         "iterations": [_iteration(iteration) for iteration in prompt.iterations],
     }
@@ -243,7 +243,7 @@ def _iteration(iteration: Iteration) -> dict[str, Any]:
         "phase": iteration.phase,
         "before": iteration.before,
         "best": iteration.best,
-        "owed": iteration.unverified,
+        "unverified": iteration.unverified,
         "foresight": iteration.foresight and dataclasses.asdict(iteration.foresight),
         "elapsed": iteration.elapsed,
         "spend": _spend(iteration.spend),

@@ -113,7 +113,7 @@ class Fuse:
 
 
 SEAMS = ["propose", "merge", "accept", "halt", "categorize", "redact", "evaluate", "ask", "write"]
-OBSERVERS = ["progress", "measured", "iteration_finished", "made_up"]
+OBSERVERS = ["progress", "measured", "iteration_finished", "caught_up"]
 
 
 def fused_world(seam: str, fuse: Fuse, strategy: Any) -> World:
@@ -191,7 +191,7 @@ def test_what_goes_wrong_with_one_prompt_does_no_harm_to_another() -> None:
     assert "broken" in result.prompts[0].unwritten
 
 
-def test_who_cannot_be_told_of_cases_made_up_bars_no_text() -> None:
+def test_who_cannot_be_told_of_cases_caught_up_bars_no_text() -> None:
     """Few cases are run in the search, the others when it is over."""
     cases = needs("a " * 20 + "- " * 30)
     error = StopRun("max calls", "all calls are used")
