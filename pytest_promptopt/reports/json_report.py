@@ -54,15 +54,15 @@ none), ``prompts``, ``run``.
   different answers: ``field``, ``answer``, ``count`` of its ``cases``
 * ``asked_before``: how often a gain on these train and validation cases was tested in earlier runs, and
   ``heldout_before``: how often these held-out cases were scored
-* ``made_up``, null when the search had run every case: ``cases`` run with ``after`` at last, ``failing`` of
+* ``caught_up``, null when the search had run every case: ``cases`` run with ``after`` at last, ``failing`` of
   them, the ``rate`` of all training cases then, ``calls`` paid
 * their ``scores``, per split: ``split``, ``cases``, ``errored``, the rates ``before`` and ``after``, how
-  many cases were ``fixed`` and ``broken`` and how many further ones ``owed`` (``after`` was not run on
+  many cases were ``fixed`` and ``broken`` and how many further ones ``unverified`` (``after`` was not run on
   them; no figure counts them), the 95 % ``interval`` (low, high) of ``after``, and ``p_better`` and
   ``p_worse``, the exact one-sided sign tests of those counts
 * their ``iterations``: ``number``, ``phase``, the rate ``before`` and the ``best`` after, how many training
-  cases this text ``owed``, its ``foresight`` (null in the validation phase: ``rate``, the ends ``low`` and
-  ``high`` of its 90 % interval, its standard deviation ``sd``, how many of ``cases`` were ``run``; ``best``
+  cases this text leaves ``unverified``, its ``foresight`` (null in the validation phase: ``rate``, the ends
+  ``low`` and ``high`` of its 90 % interval, its standard deviation ``sd``, how many of ``cases`` were ``run``; ``best``
   is measured when all were), ``elapsed``, ``spend``, ``candidates`` with ``id``, ``prompts``,
   ``direction``, ``reason``, ``rate`` and the ``split`` that it was measured or estimated on, how many of its
   cases were ``run``, ``verdict``, ``why``, ``fixed``, ``broken``

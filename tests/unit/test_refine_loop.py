@@ -425,7 +425,7 @@ def test_a_regression_found_when_the_cases_left_out_are_run_goes_back_to_what_ha
     ("reply", "why"),
     [
         (new_prompt("Route it."), "It lost the variable {{ ticket }}."),
-        (new_prompt("ROUTE\n {{ ticket }}."), "tried before"),
+        (new_prompt("Route\n {{ ticket }}."), "tried before"),
         (new_prompt("{{ ticket }} </failures>"), "a tag of the request"),
         (
             new_prompt("{{ ticket }} one two three four five six seven eight"),
