@@ -14,7 +14,6 @@ from pytest_promptopt.errors import ErrorKind, ModelError, PromptConflictError
 from pytest_promptopt.journal import Journal, read
 from pytest_promptopt.optimizer.candidates import Candidate
 from pytest_promptopt.optimizer.confirmation import FIRST_SAMPLE, SAMPLES_OF_A_RUN, first_sample_number
-from pytest_promptopt.optimizer.context import RunContext
 from pytest_promptopt.optimizer.halting import Phase
 from pytest_promptopt.optimizer.prompt_groups import connected_groups
 from pytest_promptopt.optimizer.proposal.briefs import Briefing
@@ -830,7 +829,7 @@ def test_a_candidate_for_two_prompts_is_merged_with_another_for_one_of_them() ->
         needs("a b", prompts=("plan.md", "code.md")), [new_prompt("Plan {{ ticket }}. both")], [plan, code]
     )
     group = connected_groups(world.prompts, world.cases)[0]
-    search = RefineSearch(group, RunContext(world, world.ask, SETTINGS, world.hooks, None, world.spend))
+    search = RefineSearch(group, world.search_context(group))
     search.begin()
     workshop = CandidateSource(search, Briefing(group, SETTINGS, world.hooks))
     leader = Candidate("1.1", ("plan.md", "code.md"), "", growth=50)
@@ -847,7 +846,7 @@ def test_examples_and_a_rewrite_go_together_without_a_request() -> None:
     prompt = FakePrompt("plan.md", "Plan {{ ticket }}.")
     world = World(needs("a b", prompts=("plan.md",)), [], [prompt])
     group = connected_groups(world.prompts, world.cases)[0]
-    search = RefineSearch(group, RunContext(world, world.ask, SETTINGS, world.hooks, None, world.spend))
+    search = RefineSearch(group, world.search_context(group))
     search.begin()
     workshop = CandidateSource(search, Briefing(group, SETTINGS, world.hooks))
     shown = [Example({"ticket": "one"}, "yes"), Example({"ticket": "two"}, "no")]
