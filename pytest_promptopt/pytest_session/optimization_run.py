@@ -52,13 +52,14 @@ from pytest_promptopt.pytest_session.user_hooks import chosen_strategies, user_s
 from pytest_promptopt.pytest_session.user_models import UserModels
 from pytest_promptopt.records import Answer, Case, CaseResult, Request, Role, Spend, Split
 from pytest_promptopt.reports.live import Progress, SilentProgress, progress_for
-from pytest_promptopt.reports.wording import cost, plural
+from pytest_promptopt.reports.wording import cost
 from pytest_promptopt.results import Iteration, RunResult
 from pytest_promptopt.runs.fingerprint import digest
 from pytest_promptopt.runs.history import Histories
 from pytest_promptopt.runs.past import PastRun, may_go_on
 from pytest_promptopt.settings import Mode, Settings
 from pytest_promptopt.strategies.comparison import compare
+from pytest_promptopt.text import plural
 
 #: Seconds between two looks at the calls in flight: summing up what was spent is not free.
 SHOW_EVERY = 0.1
