@@ -62,8 +62,8 @@ none), ``prompts``, ``run``.
   ``p_worse``, the exact one-sided sign tests of those counts
 * their ``iterations``: ``number``, ``phase``, the rate ``before`` and the ``best`` after, how many training
   cases this text leaves ``unverified``, its ``foresight`` (null in the validation phase: ``rate``, the ends
-  ``low`` and ``high`` of its 90 % interval, its standard deviation ``sd``, how many of ``cases`` were ``run``; ``best``
-  is measured when all were), ``elapsed``, ``spend``, ``candidates`` with ``id``, ``prompts``,
+  ``low`` and ``high`` of its 90 % interval, its standard deviation ``sd``, how many of ``cases`` were
+  ``run``; ``best`` is measured when all were), ``elapsed``, ``spend``, ``candidates`` with ``id``, ``prompts``,
   ``direction``, ``reason``, ``rate`` and the ``split`` that it was measured or estimated on, how many of its
   cases were ``run``, ``verdict``, ``why``, ``fixed``, ``broken``
 """
