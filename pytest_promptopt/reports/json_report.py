@@ -60,12 +60,12 @@ none), ``prompts``, ``run``.
   many cases were ``fixed`` and ``broken`` and how many further ones ``unverified`` (``after`` was not run on
   them; no figure counts them), the 95 % ``interval`` (low, high) of ``after``, and ``p_better`` and
   ``p_worse``, the exact one-sided sign tests of those counts
-* their ``iterations``: ``number``, ``phase``, the rate ``before`` and the ``best`` after, how many training
-  cases this text leaves ``unverified``, its ``foresight`` (null in the validation phase: ``rate``, the ends
-  ``low`` and ``high`` of its 90 % interval, its standard deviation ``sd``, how many of ``cases`` were
-  ``run``; ``best`` is measured when all were), ``elapsed``, ``spend``, ``candidates`` with ``id``, ``prompts``,
-  ``direction``, ``reason``, ``rate`` and the ``split`` that it was measured or estimated on, how many of its
-  cases were ``run``, ``verdict``, ``why``, ``fixed``, ``broken``
+* their ``iterations``: ``number``, ``phase``, the rate ``before`` and the ``best`` after, how many
+  training cases this text leaves ``unverified``, its ``foresight`` (null in the validation phase:
+  ``rate``, the ends ``low`` and ``high`` of its 90 % interval, its standard deviation ``sd``, how many of
+  ``cases`` were ``run``; ``best`` is measured when all were), ``elapsed``, ``spend``, ``candidates`` with
+  ``id``, ``prompts``, ``direction``, ``reason``, ``rate`` and the ``split`` that it was measured or
+  estimated on, how many of its cases were ``run``, ``verdict``, ``why``, ``fixed``, ``broken``
 """
 
 from __future__ import annotations
