@@ -12,8 +12,8 @@ from pytest_promptopt.errors import PromptoptError
 from pytest_promptopt.pytest_engine.withheld_cases import WithheldCases
 from pytest_promptopt.pytest_session.hook_calls import tell_hook
 from pytest_promptopt.pytest_session.optimization_run import OptimizationRun
-from pytest_promptopt.reports.wording import plural
 from pytest_promptopt.results import RunResult
+from pytest_promptopt.text import plural
 
 
 class OptimizationStep:
