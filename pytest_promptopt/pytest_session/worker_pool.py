@@ -159,8 +159,8 @@ class WorkerPool:
             if stop is None and not self._coming():
                 stop = StopRun(
                     HaltReason.WORKERS,
-                    "all workers have ended, and xdist starts no other one (--max-worker-restart); what they "
-                    "were answered is kept: go on with --optimize-resume",
+                    "xdist starts no further worker (--max-worker-restart); what they were answered is kept: "
+                    "go on with --optimize-resume",
                 )
         if stop is not None:
             raise stop

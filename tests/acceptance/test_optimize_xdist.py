@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections import Counter
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from pytest_promptopt.pytest_session import run_store
-from tests.acceptance.desk import HELDOUT, VALIDATION, WEAK, Desk
+from tests.acceptance.desk import WEAK, Desk
 from tests.acceptance.test_resume import DECISIONS
 
 #: Answers that depend on the whole request and nothing else; a text that speaks of luck has more of it.
 LUCK = """
 import json, os
+import pytest
 from dataclasses import replace
 from pathlib import Path
 from pytest_promptopt.models.demo import DemoModel
@@ -41,21 +40,38 @@ def pytest_promptopt_resolve_model(name):
     return Luck()
 """
 
-#: Kills its worker, for the first times that a candidate is run on it.
-KILLS = """
-    import os, signal
-    from pathlib import Path
-    if prompt.text.startswith("Luck") and "PYTEST_XDIST_WORKER" in os.environ:
-        for name in {names}:
+#: Kills its worker, for the first three times that a candidate is run on one.
+KILLED = """
+import os, signal
+from pathlib import Path
+import pytest
+
+HERE = Path(__file__).parent
+
+@pytest.fixture(autouse=True)
+def killed(prompt, pytestconfig):
+    if prompt.text.startswith("Luck") and hasattr(pytestconfig, "workerinput"):
+        for name in "abc":
             try:
-                Path(__file__).with_name(name).touch(exist_ok=False)
+                (HERE / name).touch(exist_ok=False)
             except FileExistsError:
                 continue
             os.kill(os.getpid(), signal.SIGKILL)
 """
 
-#: Clocks; and what one process finds in its cache that another has put there.
-UNLIKE = {"elapsed", "journal", "notes", "settings", "told"}
+#: Writes down which worker runs a case of which file.
+WITNESS = """
+@pytest.fixture(autouse=True)
+def witness(request):
+    with Path(__file__).with_name("ran.log").open("a") as log:
+        log.write(f"{os.environ['PYTEST_XDIST_WORKER']} {request.path.name}" + chr(10))
+"""
+
+#: What tells of clocks and processes.
+UNLIKE = {"elapsed"}
+
+#: Decisions whose record says nothing of what was paid in which process.
+UNPAID = ("candidate", "results", "stop", "heldout")
 
 
 @pytest.fixture
@@ -77,7 +93,7 @@ def optimize(desk: Desk, *args: str) -> pytest.RunResult:
 
 
 def end_of(desk: Desk) -> tuple[Any, ...]:
-    """All that a run has decided, in order; the calls that it has paid for; the file. Then it is forgotten."""
+    """All that a run has decided, in order; the calls that it has paid for; the file. Then it is gone."""
     decided = [(event.event, alike(event.data)) for event in desk.events if event.event in DECISIONS]
     asked = Counter(desk.told)
     text = desk.text
@@ -104,8 +120,8 @@ def test_workers_decide_nothing(desk: Desk, cache: str) -> None:
     seen = []
     for workers in ("-n0", "-n2"):
         result = optimize(desk, workers, f"--promptopt-cache={cache}")
-        lines = [line for line in result.outlines if line.startswith(("  before:", "  iteration", "prompts/"))]
-        lines = [line.partition("; ")[0] for line in lines]
+        told = ("  before:", "  iteration", "prompts/")
+        lines = [line.partition("; ")[0] for line in result.outlines if line.startswith(told)]
         seen.append((result.ret, lines, statuses(desk), *end_of(desk)))
     assert seen[0] == seen[1]
     *_, decided, asked, text = seen[0]
@@ -116,12 +132,81 @@ def test_workers_decide_nothing(desk: Desk, cache: str) -> None:
 
 def test_killed_workers_change_nothing(desk: Desk) -> None:
     """Each is replaced; their cases go to others, and the calls that they had begun are not made again."""
-    tests = (desk.path / "test_it.py").read_text()
+    desk.write("conftest.py", LUCK + KILLED)
     assert optimize(desk, "-n0", "--promptopt-cache=off").ret == pytest.ExitCode.TESTS_FAILED
     expected = end_of(desk)
-    desk.write("test_it.py", tests.replace("label):\n", f"label):{KILLS.format(names=['a', 'b', 'c'])}"))
     result = optimize(desk, "-n2", "--promptopt-cache=off")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     assert all((desk.path / name).exists() for name in "abc"), "three workers were killed"
     result.stdout.fnmatch_lines(["replacing crashed worker gw*"])
     assert end_of(desk) == expected
+
+
+def test_a_run_that_has_no_worker_left_is_gone_on_with(desk: Desk) -> None:
+    """As one that a ceiling has ended, here without workers: it ends as if nothing had been the matter."""
+    desk.write("conftest.py", LUCK + KILLED)
+    optimize(desk, "-n0", "--promptopt-cache=off")
+    decided, asked, text = end_of(desk)
+    result = optimize(desk, "-n2", "--max-worker-restart=0", "--promptopt-cache=off")
+    assert result.ret not in (pytest.ExitCode.OK, pytest.ExitCode.INTERNAL_ERROR)
+    result.stdout.fnmatch_lines(["  stopped:  no worker left: *", "*--optimize-resume"])
+    assert desk.text == WEAK
+    desk.run("--optimize-resume", "--tb=no")
+    resumed = [number for number, event in enumerate(desk.events) if event.event == "resumed"]
+    events = desk.events[resumed[-1] :]
+    assert [alike(e.data) for e in events if e.event in UNPAID] == [
+        data for event, data in decided if event in UNPAID
+    ]
+    assert (Counter(desk.told), desk.text) == (asked, text)
+
+
+def test_what_one_process_began_workers_go_on_with(desk: Desk) -> None:
+    """They find the answers of its journal, and go the way that one process would go."""
+    optimize(desk, "-n0", "--promptopt-cache=off", "--promptopt-max-calls=60")
+    shutil.copytree(desk.path, desk.path.with_name("as it was"))
+    seen = []
+    for workers in ("-n0", "-n2"):
+        result = desk.run(workers, "--optimize-resume", "--promptopt-max-calls=300", "--tb=no")
+        note = next(line for line in result.outlines if line.startswith("note: continued: "))
+        seen.append((result.ret, note, *end_of(desk)))
+        shutil.copytree(desk.path.with_name("as it was"), desk.path, dirs_exist_ok=True)
+    assert seen[0] == seen[1]
+    assert " 0 new calls" not in seen[0][1]
+
+
+def test_a_ceiling_is_one_for_all_workers(desk: Desk) -> None:
+    """Also for what pytest's own loop asks on them when the run is over."""
+    result = optimize(desk, "-n2", "--promptopt-max-calls=90")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    spend = desk.report["run"]["spend"]
+    assert sum(role["calls"] for role in spend.values()) == len(desk.told) <= 90
+
+
+@pytest.mark.parametrize("dist", ["worksteal", "loadfile", "loadscope"])
+def test_tests_may_be_spread_in_any_way(desk: Desk, dist: str) -> None:
+    """Where a file or a class belongs to one worker, its cases are run by one worker at a time."""
+    desk.write("test_more.py", (desk.path / "test_it.py").read_text().replace("toss", "spin"))
+    desk.write("conftest.py", LUCK + WITNESS)
+    result = optimize(desk, "-n4", "--maxprocesses=2", f"--dist={dist}", "-x", "--optimize-dry-run")
+    assert result.ret == pytest.ExitCode.INTERRUPTED, "pytest's own loop ends with the first failure"
+    result.stdout.fnmatch_lines(["prompts/sort.md: improved, *"])
+    assert desk.text == WEAK
+    ran = [line.split() for line in (desk.path / "ran.log").read_text().splitlines()]
+    assert {worker for worker, _ in ran} == {"gw0", "gw1"}
+
+
+class TestWhatCannotBeOptimized:
+    """is said as without workers."""
+
+    def test_tests_without_prompts(self, desk: Desk) -> None:
+        desk.write("test_it.py", "def test_plain(): pass")
+        result = optimize(desk, "-n2")
+        assert result.ret == pytest.ExitCode.USAGE_ERROR
+        result.stderr.fnmatch_lines(["ERROR: --optimize: there is nothing to optimize: none of the 1 *"])
+
+    def test_tests_that_cannot_be_collected(self, desk: Desk) -> None:
+        desk.write("test_other.py", "import nothing_of_this_name")
+        result = optimize(desk, "-n2")
+        assert result.ret == pytest.ExitCode.INTERRUPTED
+        result.stdout.fnmatch_lines(["*nothing_of_this_name*"])
+        assert not (desk.path / "asked.log").exists()
