@@ -22,11 +22,16 @@ class AnswerService:
     def __init__(self, client: ModelClient, on_paid: Callable[[PaidCall], None]) -> None:
         self._client = client
         self._on_paid = on_paid
+        #: What could not be noted of a worker's own calls.
+        self.problem: Exception | None = None
 
     def handle(self, connection: Connection, kind: str, data: dict[str, Any]) -> bool:
         """Answer a message, if it is about a call."""
         if kind == "paid":
-            self._on_paid(paid_from_json(data))
+            try:
+                self._on_paid(paid_from_json(data))
+            except Exception as error:
+                self.problem = error
         elif kind == "known":
             self._tell_known(connection, data["number"], Request.from_json(data["request"]))
         elif kind == "ask":

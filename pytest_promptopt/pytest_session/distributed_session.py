@@ -17,7 +17,7 @@ from pytest_promptopt.pytest_session.optimization_run import OptimizationRun
 from pytest_promptopt.pytest_session.optimization_step import OptimizationStep
 from pytest_promptopt.pytest_session.session_calls import SessionCalls
 from pytest_promptopt.pytest_session.worker_evaluator import Question, WorkerEvaluator
-from pytest_promptopt.pytest_session.worker_pool import WorkerPool
+from pytest_promptopt.pytest_session.worker_pool import WorkerPool, WorkState
 from pytest_promptopt.pytest_session.xdist_channel import XdistSession, scope_of
 from pytest_promptopt.records import Answer, Request, Role
 from pytest_promptopt.results import RunResult
@@ -46,9 +46,8 @@ class DistributedSession:
             on_known=self._known,
             concurrency=settings.concurrency,
         )
-        self._pool = WorkerPool(
-            AnswerService(self._calls.client, self._paid), lambda: XdistSession(config), self._texts
-        )
+        self._service = AnswerService(self._calls.client, self._paid)
+        self._pool = WorkerPool(self._service, lambda: XdistSession(config), self._state)
 
     @property
     def unwritten(self) -> Sequence[str]:
@@ -67,14 +66,20 @@ class DistributedSession:
         if self._optimization is not None:
             self._optimization.paid(paid)
 
+    def _check(self) -> None:
+        """Raises what has gone wrong with the record of calls, in whatever thread."""
+        if self._service.problem is not None:
+            raise self._service.problem
+        self._calls.client.wait(0)
+
     def _known(self, request: Request, answer: Answer) -> None:
         if self._optimization is not None:
             self._optimization.known(request, answer)
 
-    def _texts(self) -> dict[str, str]:
-        """What is to be in the prompt files as far as cases are concerned, by name."""
+    def _state(self) -> WorkState:
         files = {file.name: file for case in self._cases.values() for file in case.files.values()}
-        return {name: file.original.decode("latin-1") for name, file in files.items()}
+        texts = {name: file.original.decode("latin-1") for name, file in files.items()}
+        return WorkState(texts, self._calls.ledger.path)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
@@ -94,6 +99,7 @@ class DistributedSession:
         if problem:
             raise pytest.UsageError(problem)
         if problem is not None:
+            self._note("no prompt was optimized, since not all tests could be collected")
             return
         question = Question("describe")
         self._pool.run(question, lambda: None)
@@ -108,6 +114,7 @@ class DistributedSession:
             self._pool,
             self._cases,
             self._calls.client,
+            check=self._check,
             concurrency=self._settings.concurrency,
             together=scope_of(self._config),
         )
@@ -144,7 +151,8 @@ class DistributedSession:
             return {}
         splits = {case.case.id: case.case.split for case in self._cases.values()}
         return {
-            "texts": self._texts(),
+            "texts": self._state().texts,
+            "ledger": self._calls.ledger.path,
             "splits": {id: split for id, split in splits.items() if split is not self._begun[id]},
             "left_out": sorted(self._optimization.left_out),
         }

@@ -28,6 +28,7 @@ class WorkerEvaluator:
     """Runs cases on workers; results, and the order that they are in, are those of one process.
 
     :param cases: shared with the run, which changes splits and files in it.
+    :param check: raises what has gone wrong on this side meanwhile.
     :param concurrency: calls in flight at most, of all workers together.
     :param together: what cases have in common that must not be run on two workers at a time, by case.
     """
@@ -38,10 +39,12 @@ class WorkerEvaluator:
         cases: dict[int, DescribedCase],
         client: ModelClient,
         *,
+        check: Callable[[], None],
         concurrency: int,
         together: Callable[[str], str] | None = None,
     ) -> None:
         self._pool = pool
+        self._check = check
         self._cases = cases
         self._concurrency = concurrency
         self._together = together
@@ -60,7 +63,7 @@ class WorkerEvaluator:
         """All cases of all trials; raises `StopRun` when no call is possible, or no case uses its prompt."""
 
         def going_on() -> None:
-            self.client.wait(0)  # raises what went wrong here
+            self._check()
             progress()
 
         withheld = frozenset(self.withheld.cases)

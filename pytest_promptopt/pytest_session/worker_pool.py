@@ -28,7 +28,7 @@ class Worker:
     """One worker process.
 
     :param ready: whether it has said that it can be spoken to.
-    :param takes_part: whether it has the cases that the others have.
+    :param takes_part: whether it has the cases that the others have; None until it has said so.
     :param ended: when its channel was closed; None while it is open.
     :param task: what it is doing; None when it waits. `number` is that of its last one.
     :param texts: the prompt files that it was told of, by name.
@@ -38,7 +38,7 @@ class Worker:
     node: Any
     connection: Connection
     ready: bool = False
-    takes_part: bool = False
+    takes_part: bool | None = None
     ended: float | None = None
     task: Task | None = None
     number: int = -1
@@ -56,6 +56,18 @@ class Task:
     kind: str
     data: Mapping[str, Any]
     weight: int = 1
+
+
+@dataclass(frozen=True)
+class WorkState:
+    """What workers do their tasks with.
+
+    :param texts: what is in the prompt files as far as cases are concerned, by name; bytes as Latin-1.
+    :param ledger: the file of the account for calls that they have to make themselves; None for none.
+    """
+
+    texts: Mapping[str, str]
+    ledger: str | None
 
 
 class Tasks(Protocol):
@@ -79,15 +91,15 @@ class Tasks(Protocol):
 class WorkerPool:
     """All workers of the session. What it does it does in the main thread, but for hearing.
 
-    :param texts: the prompt files as the cases are to use them now, by name.
+    :param state: what the next tasks are to be done with.
     """
 
     def __init__(
-        self, service: AnswerService, session: Callable[[], XdistSession], texts: Callable[[], dict[str, str]]
+        self, service: AnswerService, session: Callable[[], XdistSession], state: Callable[[], WorkState]
     ) -> None:
         self._service = service
         self._open_session = session
-        self._texts = texts
+        self._state = state
         self._workers: list[Worker] = []
         self._events: SimpleQueue[tuple[Worker, str, dict[str, Any]]] = SimpleQueue()
         self._numbers = count()
@@ -144,9 +156,11 @@ class WorkerPool:
     def run(self, tasks: Tasks, progress: Callable[[], None]) -> None:
         """Have `tasks` done. Raises `StopRun` when a worker says that it is no use, or none is left.
 
+        Raises `RuntimeError` for what somebody else's code has raised on a worker.
+
         :param progress: called again and again meanwhile.
         """
-        stop: StopRun | None = None
+        stop: Exception | None = None
         while (tasks.unfinished and stop is None) or self._busy():
             if stop is None:
                 self._hand_out(tasks)
@@ -159,8 +173,7 @@ class WorkerPool:
             if stop is None and not self._coming():
                 stop = StopRun(
                     HaltReason.WORKERS,
-                    "xdist starts no further worker (--max-worker-restart); what they were answered is kept: "
-                    "go on with --optimize-resume",
+                    "continue with --optimize-resume; xdist starts no other one (--max-worker-restart)",
                 )
         if stop is not None:
             raise stop
@@ -187,6 +200,7 @@ class WorkerPool:
         return any(
             worker.ended is None or not (session.has_left(worker.node) or now > worker.ended + NOTICED)
             for worker in self._workers
+            if worker.takes_part is not False
         )
 
     def _heard(self) -> list[tuple[Worker, str, dict[str, Any]]]:
@@ -201,22 +215,26 @@ class WorkerPool:
             return found
 
     def _hand_out(self, tasks: Tasks) -> None:
-        alive = [worker for worker in self._workers if worker.takes_part and worker.ended is None]
+        alive = [w for w in self._workers if w.takes_part is not False and w.ended is None]
+        state = self._state()
         for worker in alive:
-            task = tasks.take(worker, len(alive)) if worker.task is None else None
+            task = tasks.take(worker, len(alive)) if worker.takes_part and worker.task is None else None
             if task is None:
                 continue
-            changed = {name: text for name, text in self._texts().items() if worker.texts.get(name) != text}
+            texts = {name: text for name, text in state.texts.items() if worker.texts.get(name) != text}
             worker.task, worker.number = task, next(self._numbers)
-            worker.texts.update(changed)
-            worker.connection.send(task.kind, task=worker.number, texts=changed, **task.data)
+            worker.texts.update(texts)
+            data = {**task.data, "texts": texts, "ledger": state.ledger}
+            worker.connection.send(task.kind, task=worker.number, **data)
 
-    def _note(self, worker: Worker, kind: str, data: dict[str, Any], tasks: Tasks) -> StopRun | None:
+    def _note(self, worker: Worker, kind: str, data: dict[str, Any], tasks: Tasks) -> Exception | None:
         """Take note of what a worker has told; the reason why the run has to end, if it is one."""
         task = worker.task
         if kind == "ready":
-            # xdist will say that it has collected others.
+            # Otherwise xdist will say that the workers have collected different tests.
             worker.takes_part = data["collected"] and data["cases"] == self._collection
+        elif kind == "refused":
+            worker.takes_part = False
         elif kind == "ended":
             worker.ended, worker.task = time.monotonic(), None
             if task is not None:
@@ -225,7 +243,7 @@ class WorkerPool:
             worker.task = None
             worker.busy = data["busy"] / task.weight
             if "raised" in data:
-                raise RuntimeError(data["raised"])
+                return RuntimeError(data["raised"])
             if "stop" not in data:
                 tasks.done(task, data)
             elif data["stop"][0] != STOPPED:

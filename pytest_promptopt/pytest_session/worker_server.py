@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from hashlib import sha256
 from queue import SimpleQueue
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from pytest_promptopt.assertions.source_location import location_of
 from pytest_promptopt.captured import time
 from pytest_promptopt.models.answer_validation import words_of
 from pytest_promptopt.models.client import PaidCall
@@ -77,11 +79,13 @@ class WorkerServer:
                 return
             task = data.pop("task")
             self._take_texts(runner, data.pop("texts"))
+            runner.calls.share_ledger(data.pop("ledger"))
             began, waited = time.monotonic(), self.client.waited
             try:
                 reply = commands[kind](runner, task, **data)
             except Exception as error:  # of a plugin or a fixture; the run ends with it, not this worker
-                reply = {"raised": words_of(error)}
+                place = location_of(error.__traceback__, str(runner.session.config.rootpath))
+                reply = {"raised": f"{words_of(error)} ({place})"}
             busy = time.monotonic() - began - (self.client.waited - waited)
             self._connection.send("done", task=task, busy=busy, **reply)
 
@@ -139,10 +143,12 @@ class WorkerServer:
     def _release(
         self,
         runner: CaseRunner,
-        texts: Mapping[str, str] = {},  # not changed
-        splits: Mapping[str, str] = {},
-        left_out: tuple[str, ...] = (),
+        texts: Mapping[str, str] = MappingProxyType({}),
+        ledger: str | None = None,
+        splits: Mapping[str, str] = MappingProxyType({}),
+        left_out: Collection[str] = (),
     ) -> None:
         self._take_texts(runner, texts)
+        runner.calls.share_ledger(ledger)
         with_splits(runner.cases, {id: Split(split) for id, split in splits.items()})
         runner.leave_out(left_out)
