@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import socket
+import subprocess
+import sys
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pytest_promptopt.pytest_session import run_store
-from tests.acceptance.desk import WEAK, Desk
+from tests.acceptance.desk import CONFTEST, WEAK, Desk
 from tests.acceptance.test_resume import DECISIONS
 
 #: Answers that depend on the whole request and nothing else; a text that speaks of luck has more of it.
@@ -65,6 +72,21 @@ WITNESS = """
 def witness(request):
     with Path(__file__).with_name("ran.log").open("a") as log:
         log.write(f"{os.environ['PYTEST_XDIST_WORKER']} {request.path.name}" + chr(10))
+"""
+
+#: A hook that the run asks.
+NOTED = """
+def pytest_promptopt_iteration_finished(iteration):
+    with Path(__file__).with_name("noted").open("a") as log:
+        log.write("iteration" + chr(10))
+"""
+
+#: Exchanges the model of one case for another one.
+EXCHANGES = """
+@pytest.fixture(autouse=True)
+def exchanged(monkeypatch, request):
+    if "toss 3-" in request.node.name:
+        monkeypatch.setattr(Luck, "mood", "good", raising=False)
 """
 
 #: What tells of clocks and processes.
@@ -194,6 +216,74 @@ def test_tests_may_be_spread_in_any_way(desk: Desk, dist: str) -> None:
     assert desk.text == WEAK
     ran = [line.split() for line in (desk.path / "ran.log").read_text().splitlines()]
     assert {worker for worker, _ in ran} == {"gw0", "gw1"}
+
+
+def test_a_worker_on_another_machine_needs_no_cache_and_no_prompt_files_of_ours(desk: Desk) -> None:
+    """Here it is another folder. Its copy of the prompt stays as it was, yet its tests run the new text."""
+    there = desk.path.with_name("there")
+    shutil.copytree(desk.path, there / desk.path.name)
+    with listening(there) as address:
+        result = optimize(desk, "--dist=load", f"--tx=socket={address}//chdir={there / desk.path.name}")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    assert desk.text != WEAK
+    assert (there / desk.path.name / "prompts" / "sort.md").read_text() == WEAK
+    assert not (there / desk.path.name / ".promptopt").exists()
+    assert not (there / desk.path.name / "asked.log").exists()
+    assert set(Counter(desk.told).values()) == {1}
+    train = [status for id, status in statuses(desk).items() if "toss" in id]
+    assert train.count("passed") == round(24 * desk.report["run"]["prompts"][0]["scores"][0]["after"])
+
+
+@contextmanager
+def listening(folder: Path) -> Iterator[str]:
+    """The address of a server that starts workers in `folder`."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    command = [sys.executable, "-m", "execnet.script.socketserver", address]
+    path = os.pathsep.join(filter(None, (str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH"))))
+    with subprocess.Popen(
+        command, cwd=folder, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": path}
+    ) as server:
+        try:
+            assert server.stdout is not None
+            server.stdout.readline()  # it accepts connections
+            yield address
+        finally:
+            server.kill()
+
+
+def test_ctrl_c_ends_the_workers_and_writes_nothing(desk: Desk) -> None:
+    desk.write("conftest.py", CONFTEST)
+    desk.write("ctrl-c", "40")
+    options = ("--optimize", "-n2", "--tb=no", "-p", "no:asyncio", "--promptopt-max-iterations=3")
+    result = desk.pytester.runpytest_subprocess(*options, timeout=90)
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+    result.stdout.fnmatch_lines(["prompts/sort.md: interrupted*"])
+    assert desk.text == WEAK
+
+
+def test_hooks_may_stand_below_the_rootdir(desk: Desk) -> None:
+    """Only the workers collect there, but the models are asked, and the hooks too, by the controller."""
+    desk.write("conftest.py", "")
+    desk.write("tests/conftest.py", LUCK + NOTED)
+    desk.write("tests/test_it.py", (desk.path / "test_it.py").read_text().replace("prompts/", "../prompts/"))
+    (desk.path / "test_it.py").unlink()
+    result = optimize(desk, "-n2")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    assert desk.text != WEAK
+    assert (desk.path / "tests" / "noted").read_text() == "iteration\n" * 3
+
+
+def test_calls_that_a_worker_has_to_make_itself_are_counted_and_kept(desk: Desk) -> None:
+    """Those of a test that has exchanged a part of its model: nobody else can answer them."""
+    desk.write("conftest.py", LUCK + EXCHANGES)
+    result = optimize(desk, "-n2", "--promptopt-max-iterations=1")
+    result.stdout.fnmatch_lines(["promptopt: * case* put something else in the place of *"])
+    calls = [event for event in desk.events if event.event == "call"]
+    assert len(calls) == len(desk.told)
+    spend = desk.report["run"]["spend"]
+    assert sum(role["calls"] for role in spend.values()) == len(desk.told)
 
 
 class TestWhatCannotBeOptimized:
