@@ -20,10 +20,10 @@ from pytest_promptopt.settings import Settings
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pytest_promptopt.pytest_engine.prompt_fixture import Prompt, Prompts
     from pytest_promptopt.pytest_session.case_runner import CaseRunner
     from pytest_promptopt.pytest_session.summary import Summary
     from pytest_promptopt.pytest_session.worker_partition import Parts
+    from pytest_promptopt.replay.prompt_calls import Prompt, Prompts
 
 #: Under this name the session's `CaseRunner` is registered, once there are prompt cases.
 RUNNER = "promptopt-runner"

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from pytest_promptopt.errors import ErrorKind, ModelError
 from pytest_promptopt.optimizer.acceptance import EPSILON
 from pytest_promptopt.records import Split
 
@@ -45,6 +46,13 @@ class HaltReason(StrEnum):
     UNREACHED = "prompt not used"
     ERROR = "error"
     INTERRUPTED = "interrupted"
+
+
+def halt_of(error: ModelError) -> HaltReason:
+    """The name of the stop that follows when `error` leaves nobody to ask."""
+    return {ErrorKind.BUDGET: HaltReason.BUDGET, ErrorKind.UNAVAILABLE: HaltReason.DOWN}.get(
+        error.kind, HaltReason.REFUSED
+    )
 
 
 @dataclass(frozen=True)

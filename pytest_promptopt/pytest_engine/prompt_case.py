@@ -59,6 +59,11 @@ class PromptCase:
         """Whether its test has one of our fixtures; otherwise there is no answer that it could wait for."""
         return not {"prompt", "prompts"}.isdisjoint(getattr(self.item, "fixturenames", ()))
 
+    @property
+    def waiting_hint(self) -> str:
+        """How the user has it wait for each answer instead of being run again."""
+        return ", or use @pytest.mark.prompt(..., replay=False), which makes the case wait for each answer"
+
     @cached_property
     def values(self) -> Mapping[str, Any]:
         """The values that the test is parametrized with."""

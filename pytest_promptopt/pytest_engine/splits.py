@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -17,6 +15,7 @@ from pytest_promptopt.errors import SettingsError
 from pytest_promptopt.failures.object_text import ADDRESS
 from pytest_promptopt.pytest_engine.prompt_case import PromptCase
 from pytest_promptopt.records import Split
+from pytest_promptopt.replay.shared_splits import restrict, split_by_identity
 from pytest_promptopt.settings import Settings
 
 
@@ -79,11 +78,8 @@ def split_of(item: pytest.Item, files: Iterable[Path], settings: Settings, where
         return Split(marked[0])
     if settings.split is None:
         return Split.TRAIN
-    train, validation, _ = settings.split
     prompts = [Path(os.path.relpath(file, item.path.parent)).as_posix() for file in files]
-    digest = hashlib.sha256(identity(item, prompts).encode()).digest()
-    place = int.from_bytes(digest[:8], "big") / 2**64
-    return Split.TRAIN if place < train else Split.VALIDATION if place < train + validation else Split.HELDOUT
+    return split_by_identity(identity(item, prompts), settings.split)
 
 
 def share_strictest(cases: dict[pytest.Item, PromptCase]) -> None:
@@ -94,34 +90,4 @@ def share_strictest(cases: dict[pytest.Item, PromptCase]) -> None:
         key = (case.case.id,) if question is None else (*case.case.prompts, question)
         groups.setdefault(key, []).append(item)
     for members in groups.values():
-        restrict(cases, members)
-
-
-def restrict(cases: dict[pytest.Item, PromptCase], members: Collection[pytest.Item]) -> None:
-    """Give all `members`, and what repeats them, the strictest split among them, in place."""
-    strictest = max((cases[item].case.split for item in members), key=lambda split: split.strictness)
-    changed = {cases[item].case.id for item in members if cases[item].case.split is not strictest}
-    if not changed:
-        return
-    for item, case in cases.items():
-        if case.case.id in changed:
-            cases[item] = replace(case, case=replace(case.case, split=strictest))
-
-
-def share_by_question(
-    cases: dict[pytest.Item, PromptCase], asked: Mapping[pytest.Item, frozenset[str]]
-) -> None:
-    """Cases that have any model request in common, directly or through others, share the strictest split.
-
-    :param asked: the keys of the requests of each case, as far as they are known.
-    """
-    groups: dict[str, tuple[list[pytest.Item], set[str]]] = {}
-    for item, keys in asked.items():
-        found = {id(groups[key]): groups[key] for key in keys if key in groups}
-        members, together = [item], set(keys)
-        for items, others in found.values():
-            members += items
-            together |= others
-        groups |= dict.fromkeys(together, (members, together))
-    for members, _ in {id(group): group for group in groups.values()}.values():
         restrict(cases, members)

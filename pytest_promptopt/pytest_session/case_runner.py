@@ -10,32 +10,30 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_promptopt.budget.ledger import Price
+from pytest_promptopt.assertions.operand_capture import Operands, failure_of
 from pytest_promptopt.errors import ErrorKind, ModelError, NoModelError, PromptoptError, SettingsError
 from pytest_promptopt.gate import Threshold, thresholds
-from pytest_promptopt.models.answer_limits import longest_answer
 from pytest_promptopt.models.client import ModelClient, PaidCall
-from pytest_promptopt.models.prices import price_of
+from pytest_promptopt.models.user_models import UserModels
 from pytest_promptopt.pytest_engine import internals
 from pytest_promptopt.pytest_engine.buffered_run import BufferedRun
 from pytest_promptopt.pytest_engine.collection import collect
 from pytest_promptopt.pytest_engine.hook_inspection import told_by
-from pytest_promptopt.pytest_engine.operand_capture import Operands, failure_of
 from pytest_promptopt.pytest_engine.outcomes import outcome_of
 from pytest_promptopt.pytest_engine.patches import PACKAGES, modules_of
-from pytest_promptopt.pytest_engine.pending_sample import ReplayError
 from pytest_promptopt.pytest_engine.prompt_case import PromptCase
-from pytest_promptopt.pytest_engine.prompt_fixture import Prompt, Prompts, Run, ends_plainly
 from pytest_promptopt.pytest_engine.report_data import attach
 from pytest_promptopt.pytest_engine.shared_fixture_output import SharedFixtureOutput
-from pytest_promptopt.pytest_engine.suspending_engine import SuspendingEngine
+from pytest_promptopt.pytest_engine.suspending_engine import CaseRun, SuspendingEngine
+from pytest_promptopt.pytest_engine.suspension import ends_plainly
 from pytest_promptopt.pytest_engine.tolerated_failures import is_tolerated, tolerate
 from pytest_promptopt.pytest_session import header, report_payload
-from pytest_promptopt.pytest_session.hook_calls import tell_hook
-from pytest_promptopt.pytest_session.user_models import UserModels
+from pytest_promptopt.pytest_session.hook_calls import ask_hook, tell_hook
 from pytest_promptopt.pytest_session.worker_partition import WorkerPartition
 from pytest_promptopt.pytest_session.worker_shared import cache_of, ledger_of
 from pytest_promptopt.records import Answer, CaseResult, Outcome, Request, Role, Split, Status
+from pytest_promptopt.replay.pending_sample import ReplayError
+from pytest_promptopt.replay.prompt_calls import Prompt, Prompts
 from pytest_promptopt.reports.wording import harmless, plural
 from pytest_promptopt.results import RunResult
 from pytest_promptopt.settings import Settings
@@ -69,7 +67,9 @@ class CaseRunner:
         self.result: RunResult | None = None
         self._refinement: OptimizationRun | None = None
         self._deselected = deselected
-        self._models = UserModels(session.config)
+        self._models = UserModels(
+            lambda name: ask_hook(session.config, "pytest_promptopt_resolve_model", returns=object, name=name)
+        )
         self._reached: dict[str, frozenset[str]] = {}
         self.ledger = ledger_of(session.config, settings)
         self._cache, self._refresh = cache_of(session.config, settings, self._note)
@@ -100,8 +100,8 @@ class CaseRunner:
             refresh=self._refresh,
             on_paid=self._paid,
             on_known=self._known if self.settings.optimizing else None,
-            price=self._price,
-            longest=self._longest,
+            price=self._models.price,
+            longest=self._models.longest,
         )
 
     def _open_own_client(self) -> ModelClient:
@@ -117,8 +117,8 @@ class CaseRunner:
             ledger=self.ledger,
             concurrency=self.settings.concurrency,
             on_paid=paid,
-            price=self._price,
-            longest=self._longest,
+            price=self._models.price,
+            longest=self._models.longest,
         )
 
     def _reach(self, model: str) -> frozenset[str]:
@@ -133,13 +133,6 @@ class CaseRunner:
     def _note(self, text: str) -> None:
         if text not in self.notes:
             self.notes.append(text)
-
-    def _price(self, request: Request) -> Price | None:
-        # A model of the user's own is in no price list; looking for it would import litellm.
-        return None if self._models.is_own(request.model) else price_of(request)
-
-    def _longest(self, request: Request) -> int | None:
-        return None if self._models.is_own(request.model) else longest_answer(request)
 
     def _paid(self, paid: PaidCall) -> None:
         if self._refinement is not None:
@@ -180,7 +173,7 @@ class CaseRunner:
     def prompts(self, item: pytest.Item) -> Prompts:
         return Prompts(self._run_of(item))
 
-    def _run_of(self, item: pytest.Item) -> Run:
+    def _run_of(self, item: pytest.Item) -> CaseRun:
         if item in self._problems:
             raise self._problems[item]
         case = self.cases[item]
@@ -271,7 +264,7 @@ class CaseRunner:
         self.engine.finished(item, run)
         return result
 
-    def _open(self, item: pytest.Item, outcomes: Sequence[Outcome]) -> tuple[Run, BufferedRun]:
+    def _open(self, item: pytest.Item, outcomes: Sequence[Outcome]) -> tuple[CaseRun, BufferedRun]:
         """A run that may be reported: with several samples, the one that stands for them."""
         case = self.cases[item]
         reported = _representative(case, outcomes)
@@ -282,7 +275,7 @@ class CaseRunner:
         buffered.before_subtest = lambda report: self._describe_subtest(self.engine.run or run, report)
         return run, buffered
 
-    def _get_answers(self, item: pytest.Item, run: Run) -> ReplayError | None:
+    def _get_answers(self, item: pytest.Item, run: CaseRun) -> ReplayError | None:
         try:
             self.engine.suspended(item, run)
         except ReplayError as error:
@@ -290,7 +283,11 @@ class CaseRunner:
         return None
 
     def _describe(
-        self, run: Run, buffered: BufferedRun, outcomes: Sequence[Outcome], report: pytest.TestReport
+        self,
+        run: CaseRun,
+        buffered: BufferedRun,
+        outcomes: Sequence[Outcome],
+        report: pytest.TestReport,
     ) -> None:
         """Put what the summary, the gate and the reports need on the report, where xdist carries it along."""
         own = outcome_of(run, buffered.reports)
@@ -319,13 +316,13 @@ class CaseRunner:
             if each is report or not is_tolerated(each):
                 attach(each, tolerate(buffered.item, each, data) if data["tolerated"] else data)
 
-    def _describe_subtest(self, run: Run, report: pytest.TestReport) -> None:
+    def _describe_subtest(self, run: CaseRun, report: pytest.TestReport) -> None:
         """A failed subtest may be seen, and counted for ``-x``, long before its case is decided."""
         reason = self._tolerance(run.case)
         if reason and report.failed and run.used and run.error is None:
             attach(report, tolerate(run.case.item, report, {"tolerated": reason}))
 
-    def _unpaid_heldout(self, run: Run) -> bool:
+    def _unpaid_heldout(self, run: CaseRun) -> bool:
         """Whether the ceiling left no call for a held-out case after an optimization."""
         error = run.error
         refused = isinstance(error, ModelError) and error.kind is ErrorKind.BUDGET
@@ -368,11 +365,12 @@ class CaseRunner:
                 run.failure = told_by(report, run.case.case.where)
             else:
                 run.failure = failure_of(
-                    call.excinfo,
+                    call.excinfo.value,
                     run.compared,
                     run.calls,
                     rootdir=str(self.settings.rootdir),
                     stated=run.case.expected,
+                    failing=(AssertionError, pytest.fail.Exception),
                 )
         run.compared.clear()
         # What a model wrote must not steer a terminal; apart from that the report is pytest's own.

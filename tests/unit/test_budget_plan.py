@@ -9,8 +9,8 @@ import pytest
 
 from pytest_promptopt.errors import SettingsError
 from pytest_promptopt.optimizer.prompt_groups import PromptGroup
-from pytest_promptopt.pytest_session.budget_plan import BudgetPlan
 from pytest_promptopt.records import Case, Split
+from pytest_promptopt.runs.budget_plan import BudgetPlan
 from pytest_promptopt.settings import Settings
 
 

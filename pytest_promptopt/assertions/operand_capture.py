@@ -11,10 +11,9 @@ from dataclasses import dataclass, replace
 from types import FrameType, TracebackType
 from typing import Any
 
-import pytest
-
 from pytest_promptopt.assertions.assert_reason import Comparison, Reason, reason_of
 from pytest_promptopt.assertions.comparison_sides import Scene
+from pytest_promptopt.assertions.function_source import ASKING, arguments_of, root_of
 from pytest_promptopt.assertions.matchers import is_matcher, settled
 from pytest_promptopt.assertions.plain_values import readable_value
 from pytest_promptopt.assertions.source_location import SourceLocation, entries
@@ -25,7 +24,11 @@ from pytest_promptopt.records import Call, Failure
 #: Lines of the exception's message that are kept.
 MAX_MESSAGE_LINES = 12
 #: Frames of these do not compare anything on a test's behalf.
-_MACHINERY = (os.sep + "_pytest" + os.sep, os.sep + "pluggy" + os.sep, os.path.dirname(__file__) + os.sep)
+_MACHINERY = (
+    os.sep + "_pytest" + os.sep,
+    os.sep + "pluggy" + os.sep,
+    os.path.dirname(os.path.dirname(__file__)) + os.sep,
+)
 #: unittest's checks: the comparison, and the names of its sides in the frame of the method.
 _UNITTEST: Mapping[str, tuple[str, str, str]] = {
     "assertEqual": ("==", "first", "second"),
@@ -66,6 +69,10 @@ _UNITTEST_ASSERTS: Mapping[str, str] = {
 _EQUAL_CALL = re.compile(r"assert_\w*equal")
 
 
+#: Inside of these an expression may not have been reached, or several times.
+_SKIPPING = (ast.BoolOp, ast.IfExp, ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
+
+
 @dataclass(frozen=True)
 class Operands:
     """Both sides of a comparison that pytest explains, as real objects, and the frame that compared them.
@@ -92,24 +99,30 @@ class Operands:
 
 
 def failure_of(
-    excinfo: pytest.ExceptionInfo[BaseException],
+    error: BaseException,
     compared: Sequence[Operands],
     calls: Sequence[Call],
     *,
     rootdir: str,
     stated: Any | None = None,
+    failing: tuple[type[BaseException], ...] = (AssertionError,),
+    rewritten: bool = True,
 ) -> Failure:
-    """The failure of a run that ended with `excinfo`.
+    """The failure of a run that ended with `error`.
 
     :param compared: what pytest has explained in the run, in order, whether or not that ended it.
+    :param failing: the errors by which a check says that it does not hold.
+    :param rewritten: whether pytest runs the case and so could explain its asserts.
     :param stated: what the source of the test says that it expects, None if not known.
     """
-    error, traceback = _innermost(excinfo.value, excinfo.tb)
+    error, traceback = _innermost(error, error.__traceback__)
     place = SourceLocation.of(traceback, rootdir)
     failure = Failure(type(error).__name__, _message(error), place.where, check=place.told)
-    if not isinstance(error, (AssertionError, pytest.fail.Exception)):
+    if not isinstance(error, failing):
         return failure
     try:
+        if not rewritten:
+            return _read(failure, place, calls, stated=stated)
         return _explained(failure, place, traceback, compared, calls, stated=stated)
     except Exception:  # an object of the user's may raise whatever it is asked: then less is told
         return failure
@@ -137,6 +150,50 @@ def _explained(
         reason = reason_of(None, _of_one_assert(compared, place), {}) if place.statement is None else None
     scene = Scene(calls, function=place.function, local=place.local, names=place.names, stated=stated)
     return failure if reason is None else _with_reason(failure, reason, scene)
+
+
+def _read(failure: Failure, place: SourceLocation, calls: Sequence[Call], *, stated: Any | None) -> Failure:
+    """`failure` with why it is one, where nobody has explained it: both sides are read from the source and
+    the names of the frame, and no code of the user's is run for it.
+    """
+    if place.statement is None:
+        unread = "the source of the check cannot be read, so what it compares is not told"
+        return replace(
+            failure, message=f"{failure.message} ({unread})".strip(), hint=f"{place.where}: {unread}"
+        )
+    names = ChainMap(_asked_there(place, calls), place.names)
+    reason = None
+    if place.asserted is not None:
+        failure = replace(failure, message=failure.message or place.told)
+        reason = reason_of(place.asserted, None, names)
+    elif place.forbidden is not None:
+        reason = reason_of(ast.UnaryOp(ast.Not(), place.forbidden), None, names)
+    if place.asserted is not None and (reason is None or not reason.comparisons):
+        hint = (
+            f"the assert at {place.where} shows no values: compare names, literals and parts of the answer "
+            "in it, and call other functions before it"
+        )
+        failure = replace(failure, hint=hint)
+    scene = Scene(calls, function=place.function, local=place.local, names=names, stated=stated)
+    return failure if reason is None else _with_reason(failure, reason, scene)
+
+
+def _asked_there(place: SourceLocation, calls: Sequence[Call]) -> dict[str, str]:
+    """The answer to the one call of the prompt that stands in the assert, under the source of that call.
+
+    Empty where the call may not have been reached, or where there are several.
+    """
+    if place.asserted is None or place.function is None or not calls:
+        return {}
+    roots = ASKING & arguments_of(place.function)
+    inside = list(ast.walk(place.asserted))
+    if any(isinstance(each, _SKIPPING) or len(getattr(each, "ops", ())) > 1 for each in inside):
+        return {}
+    asked = [each for each in inside if isinstance(each, ast.Call) and root_of(each.func) in roots]
+    asked = [each for each in asked if not any(each in ast.walk(other.func) for other in asked)]
+    if len({ast.unparse(each) for each in asked}) != 1 or len(asked) != 1:
+        return {}
+    return {form: calls[-1].text for form in (ast.unparse(asked[0]), f"await {ast.unparse(asked[0])}")}
 
 
 def _innermost(

@@ -1,21 +1,26 @@
-"""The models of the user's own hook: asked for once, whoever needs to know first."""
+"""Models of the user's own beside the built-in ones: asked for once, whoever needs to know first."""
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Any
 
-import pytest
-
+from pytest_promptopt.budget.ledger import Price
+from pytest_promptopt.models.answer_limits import longest_answer
+from pytest_promptopt.models.prices import price_of
 from pytest_promptopt.models.registry import require_key, resolve
-from pytest_promptopt.pytest_session.hook_calls import ask_hook
+from pytest_promptopt.records import Request
 
 
 class UserModels:
-    """What `pytest_promptopt_resolve_model` has returned. Safe for threads."""
+    """What the user's `resolve` has returned. Safe for threads.
 
-    def __init__(self, config: pytest.Config) -> None:
-        self._config = config
+    :param resolve: from a name to a model of the user's own; None for a built-in one.
+    """
+
+    def __init__(self, resolve: Callable[[str], Any]) -> None:
+        self._resolve = resolve
         self._lock = threading.RLock()
         self._kinds: dict[str, type | None] = {}
         #: Those that nobody has taken yet.
@@ -41,7 +46,16 @@ class UserModels:
         """Whether `name` is known to be a model of the user's own; asks nobody."""
         return self._kinds.get(name) is not None
 
+    def price(self, request: Request) -> Price | None:
+        """What tokens of the model cost; None when that is not known."""
+        # A model of the user's own is in no price list; looking for it would import litellm.
+        return None if self.is_own(request.model) else price_of(request)
+
+    def longest(self, request: Request) -> int | None:
+        """The most tokens that its answer may have; None when that is not known."""
+        return None if self.is_own(request.model) else longest_answer(request)
+
     def _ask(self, name: str) -> Any:
-        found = ask_hook(self._config, "pytest_promptopt_resolve_model", returns=object, name=name)
+        found = self._resolve(name)
         self._kinds[name] = None if found is None else type(found)
         return found

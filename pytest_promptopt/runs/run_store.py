@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import astuple
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import astuple, dataclass
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from pytest_promptopt.budget.ledger import Ledger
 from pytest_promptopt.errors import PromptoptError, SettingsError
@@ -17,13 +17,48 @@ from pytest_promptopt.journal import FILE_NAME, Journal, JournalError
 from pytest_promptopt.models.client import PaidCall, RecordedCall
 from pytest_promptopt.project_dir import ensure_home
 from pytest_promptopt.prompts import PromptFile
-from pytest_promptopt.pytest_engine.prompt_case import PromptCase
-from pytest_promptopt.pytest_engine.splits import identity
-from pytest_promptopt.records import Answer, Request, Role, Spend
+from pytest_promptopt.records import Answer, Case, Request, Role, Spend
 from pytest_promptopt.runs.fingerprint import differences, digest, fingerprint, other_code
 from pytest_promptopt.runs.lock import RunLock
 from pytest_promptopt.runs.past import OPENED, RESUMED, PastRun, find
 from pytest_promptopt.settings import Settings
+
+
+@dataclass(frozen=True)
+class Foundation:
+    """What decides a run besides its settings.
+
+    :param files: the prompt files by name.
+    :param inputs: case id -> what the case is about, as text.
+    :param models: prompt name -> who answers it.
+    :param tests: the files that hold the cases.
+    :param modules: what else may have a say, such as the plugins that hold hooks.
+    """
+
+    files: Mapping[str, PromptFile]
+    cases: Sequence[Case]
+    inputs: Mapping[str, str]
+    models: Mapping[str, Collection[str]]
+    tests: Collection[Path] = ()
+    modules: Collection[object] = ()
+
+
+class AskingCase(Protocol):
+    """A case that knows who answers its prompts."""
+
+    @property
+    def files(self) -> Mapping[str, PromptFile]: ...
+
+    def model_of(self, file: PromptFile) -> str: ...
+
+
+def models_by_prompt(cases: Iterable[AskingCase]) -> dict[str, set[str]]:
+    """Who answers each prompt, by its name. Raises `SettingsError` where nobody is named."""
+    found: dict[str, set[str]] = {}
+    for case in cases:
+        for file in case.files.values():
+            found.setdefault(file.name, set()).add(case.model_of(file))
+    return found
 
 
 class RunStore:
@@ -62,9 +97,9 @@ class RunStore:
                 self.close()
                 raise
 
-    def stands_on(self, cases: Iterable[PromptCase]) -> None:
+    def stands_on(self, foundation: Foundation) -> None:
         """Take note of what decides the run. Raises `SettingsError` with what changed since it was begun."""
-        self.fingerprint = self._fingerprint_of(list(cases))
+        self.fingerprint = self._fingerprint_of(foundation)
         if self.past is None:
             return
         begun = self.past.opened["fingerprint"]
@@ -79,20 +114,15 @@ class RunStore:
         if said := other_code(begun, self.fingerprint):
             self.notes.append(said)
 
-    def _fingerprint_of(self, cases: list[PromptCase]) -> dict[str, Any]:
-        files = {file.name: file for case in cases for file in case.files.values()}
-        models: dict[str, set[str]] = {name: set() for name in files}
-        for case in cases:
-            for file in case.files.values():
-                models[file.name].add(case.model_of(file))
-        tests = {case.item.path for case in cases}
+    def _fingerprint_of(self, given: Foundation) -> dict[str, Any]:
+        tests = set(given.tests)
         return fingerprint(
-            prompts={name: self._base(file) for name, file in files.items()},
+            prompts={name: self._base(file) for name, file in given.files.items()},
             tests={self._relative(path): path for path in tests},
-            cases=[case.case for case in cases],
-            inputs={case.case.id: identity(case.item, case.case.prompts) for case in cases},
-            code={self._relative(path): path for path in self._code(cases) if path not in tests},
-            models={name: ", ".join(sorted(each)) for name, each in models.items()}
+            cases=given.cases,
+            inputs=given.inputs,
+            code={self._relative(path): path for path in self._code(given.modules) if path not in tests},
+            models={name: ", ".join(sorted(each)) for name, each in given.models.items()}
             | {"the optimizer": self._settings.optimizer_model},
             settings=self._settings,
         )
@@ -103,11 +133,10 @@ class RunStore:
             return self.past.originals().get(file.name, file.original)
         return file.original
 
-    def _code(self, cases: list[PromptCase]) -> Iterator[Path]:
-        """The files of the project that the tests have imported, the conftest.py files among them."""
+    def _code(self, modules: Iterable[object]) -> Iterator[Path]:
+        """The files of the project that are imported, and those of `modules`."""
         root = self._settings.rootdir
-        plugins = cases[0].item.config.pluginmanager.get_plugins() if cases else ()
-        for module in {id(each): each for each in (*sys.modules.values(), *plugins)}.values():
+        for module in {id(each): each for each in (*sys.modules.values(), *modules)}.values():
             path = Path(getattr(module, "__dict__", {}).get("__file__") or "")
             if path.suffix == ".py" and path.is_relative_to(root) and "site-packages" not in path.parts:
                 yield path

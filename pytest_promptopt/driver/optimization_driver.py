@@ -1,0 +1,429 @@
+"""Carries out an optimization: what every run needs besides its cases, whoever runs these.
+
+A pytest session and a script are hosts of it: they bring the cases, an engine that runs them, and what the
+user has chosen.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Generic
+
+from pytest_promptopt.budget.ledger import Ledger, unknown_price
+from pytest_promptopt.captured import time
+from pytest_promptopt.driver.driven_cases import CaseEngine, D, K
+from pytest_promptopt.driver.prompt_writer import PromptWriter
+from pytest_promptopt.errors import (
+    ErrorKind,
+    ModelError,
+    SettingsError,
+)
+from pytest_promptopt.journal import Journal, JournalError
+from pytest_promptopt.models.client import PaidCall
+from pytest_promptopt.models.prices import price_of
+from pytest_promptopt.models.registry import preflight, variety
+from pytest_promptopt.models.user_models import UserModels
+from pytest_promptopt.optimizer import run
+from pytest_promptopt.optimizer.call_budget import CallBudget
+from pytest_promptopt.optimizer.halting import Phase, halt_of
+from pytest_promptopt.optimizer.prompt_groups import connected_groups
+from pytest_promptopt.optimizer.protocols import StopRun, Trial
+from pytest_promptopt.optimizer.search_hooks import SearchHooks
+from pytest_promptopt.optimizer.strategy import Strategy
+from pytest_promptopt.prompts import (
+    PromptFile,
+)
+from pytest_promptopt.records import Answer, Case, CaseResult, Request, Role, Spend, Split
+from pytest_promptopt.replay.heldout_redaction import without_heldout_texts
+from pytest_promptopt.replay.shared_splits import share_by_question
+from pytest_promptopt.reports.live import Progress, SilentProgress
+from pytest_promptopt.reports.wording import cost, plural
+from pytest_promptopt.results import Iteration, RunResult
+from pytest_promptopt.runs.budget_plan import BudgetPlan
+from pytest_promptopt.runs.history import Histories
+from pytest_promptopt.runs.past import PastRun
+from pytest_promptopt.runs.run_store import Foundation, RunStore
+from pytest_promptopt.settings import Mode, Settings
+from pytest_promptopt.strategies.comparison import compare
+
+#: Seconds between two looks at the calls in flight: summing up what was spent is not free.
+SHOW_EVERY = 0.1
+
+
+class OptimizationDriver(ABC, Generic[K, D]):
+    """One optimization, from the checks before the first call to the files written.
+
+    As a `Evaluator` of the optimizer it has the host's engine run the cases.
+    """
+
+    def __init__(
+        self,
+        items: dict[K, D],
+        engine: CaseEngine[K],
+        ledger: Ledger,
+        settings: Settings,
+        models: UserModels,
+    ) -> None:
+        """:param items: the cases; replaced in place when a split or a file changes."""
+        self._items = items
+        self._engine = engine
+        self._ledger = ledger
+        self._settings = settings
+        self._models = models
+        self._client = engine.client
+        self._progress: Progress = SilentProgress()
+        self._shown = 0.0
+        self._own_models: set[str] = set()
+        self._record: RunStore | None = None
+        self._over = False
+        self._ceiling = settings.max_calls
+        self._writer = PromptWriter(self._reload)
+
+    # ------------------------------------------------------------------------------------ what a host tells
+
+    @abstractmethod
+    def _selection(self) -> str:
+        """How the cases were chosen, in words; empty when all were."""
+
+    @abstractmethod
+    def _foundation(self) -> Foundation:
+        """What decides the run besides its settings."""
+
+    @abstractmethod
+    def _files(self) -> dict[str, PromptFile]:
+        """The prompts that may be rewritten, by name. Raises `SettingsError` when there is none."""
+
+    @abstractmethod
+    def _strategies(self) -> dict[str, Strategy]:
+        """The chosen strategies by name. Raises `SettingsError` for one that there is not."""
+
+    @abstractmethod
+    def _user_hooks(self) -> SearchHooks:
+        """The decisions and observers of the user."""
+
+    @abstractmethod
+    def _open_progress(self) -> Progress:
+        """Who watches the run."""
+
+    @abstractmethod
+    def _say(self, line: str) -> None:
+        """Show a line above the progress, unless the user wants quiet."""
+
+    @property
+    @abstractmethod
+    def _heldout_advice(self) -> str:
+        """What to do when all cases are held out, as the end of a sentence."""
+
+    # --------------------------------------------------------------------------------- before the first call
+
+    def run(self) -> RunResult:
+        """Search, confirm, write; the cases have the new texts from then on.
+
+        Raises `PromptoptError` for what must be mended before a first call is paid.
+        """
+        self._record = record = RunStore(self._settings, selection=self._selection())
+        record.stands_on(self._foundation())
+        for name, before in record.originals().items():
+            self._reload(name, before)  # in memory: only what is decided in the end changes a file
+        files = self._files()
+        strategies = self._strategies()
+        if self._settings.mode is Mode.OPTIMIZE:
+            self._writer.check(files.values())
+        self._check_models()
+        self._share_splits()
+        self._check_cases()
+        self._plan = BudgetPlan(connected_groups(list(files.values()), self.cases), self._settings)
+        self._plan.check(self._known_cases() if self._plan.short else 0)
+        if self._settings.comparing:
+            return self._unless_unpaid(self._compare(strategies, files, record))
+        (strategy,) = strategies.values()
+        return self._unless_unpaid(self._refine(strategy, files, record))
+
+    def _unless_unpaid(self, result: RunResult) -> RunResult:
+        """`result`; what went wrong before a first call was paid is raised: nothing is lost by it."""
+        if result.all_errors and not result.interrupted and not self._ledger.spend.calls:
+            raise SettingsError("; ".join(result.all_errors))
+        return result
+
+    @property
+    def left_out(self) -> frozenset[str]:
+        """The held-out cases that the ceiling leaves no calls for."""
+        return self._plan.left_out
+
+    @property
+    def unwritten(self) -> Sequence[str]:
+        """Prompts with a better text that could not be put into their files."""
+        return self._writer.unwritten
+
+    def release_interrupts(self) -> None:
+        """Raises `KeyboardInterrupt` if one came since the first file was written."""
+        self._writer.interrupts.release()
+
+    def close(self) -> None:
+        """End the run's record, after the last call of the session."""
+        if self._record is not None:
+            self._record.close()
+
+    def _check_models(self) -> None:
+        optimizer = self._settings.optimizer_model
+        probes = {optimizer: Request(optimizer, ())} if self._settings.writing else {}
+        if not self._settings.writing and set(self._settings.strategy) != {"refine"}:
+            raise SettingsError(
+                f"--promptopt-optimizer-model={optimizer}: the strategy {', '.join(self._settings.strategy)} "
+                "needs a model that writes; name one, or use --promptopt-strategy=refine"
+            )
+        for case in self._items.values():
+            for file in case.files.values():
+                probes[case.model_of(file)] = case.request(file, (), None, sample=0)
+        for model, probe in sorted(probes.items()):
+            own = self._models.kind(model)
+            if own is None:
+                preflight(model)
+            else:
+                self._own_models.add(model)
+            ceiling = self._settings.max_cost
+            if ceiling is not None and (own is not None or price_of(probe) is None):
+                raise SettingsError(unknown_price(model, ceiling))
+
+    def _known_cases(self) -> int:
+        """How many cases would get their first answer from the cache."""
+        probed = self._engine.probe().items()
+        searched = [keys for item, keys in probed if self._items[item].case.split is not Split.HELDOUT]
+        return sum(any(map(self._client.knows, keys)) for keys in searched)
+
+    def _share_splits(self) -> None:
+        """Cases that ask a model the very same share the strictest split, however they are written."""
+        if len({case.case.split for case in self._items.values()}) < 2:
+            return
+        asked = self._engine.probe()
+        share_by_question(self._items, asked)
+        self._engine.withheld.begin({self._items[item].case: keys for item, keys in asked.items()})
+
+    def _check_cases(self) -> None:
+        if all(case.split is Split.HELDOUT for case in self.cases):
+            counted = "the only case is" if len(self.cases) == 1 else f"all {len(self.cases)} cases are"
+            raise SettingsError(
+                f"--optimize: {counted} held out, so there is none to learn from; {self._heldout_advice}"
+            )
+
+    # ---------------------------------------------------------------------------------------------- the run
+
+    def _refine(self, strategy: Strategy, files: Mapping[str, PromptFile], record: RunStore) -> RunResult:
+        journal = record.open(files, self._ledger)
+        known, paid = record.known(), self._ledger.spend
+        self._client.remember(known)
+        if record.past is not None:
+            self._say(
+                f"promptopt: continuing run {record.id}: {plural(len(known), 'call')} of it are known and "
+                f"not made again; {plural(paid.calls, 'call')} ({cost(paid)}) were spent on it"
+            )
+            self._go_on(record.past)
+        call_budget = CallBudget(partial(self._calls_left, paid.calls), tell=self._ledger.set_aside)
+        with self._shown_progress(files):
+            result = run.run_optimization(
+                list(files.values()),
+                self,
+                self.ask,
+                self._settings,
+                journal,
+                self._hooks(),
+                spend=self._spend,
+                call_budget=call_budget,
+                write=partial(self._writer.write, journal) if self._settings.mode is Mode.OPTIMIZE else None,
+                strategy=strategy,
+                heldout=self._plan.heldout,
+                history=self._histories(record),
+            )
+        self._over = True
+        writing = self._settings.mode is Mode.OPTIMIZE
+        result = self._writer.bring_to_disk(result, self._files(), writing=writing)
+        result = replace(result, notes=(*result.notes, *record.notes))
+        if record.past is not None:
+            made = self._ledger.spend.calls - paid.calls
+            replayed = f"{plural(self._client.replayed, 'answer')} came from its journal"
+            note = f"continued: {replayed}, {plural(made, 'new call')} were made"
+            result = replace(result, notes=(*result.notes, note))
+        return self._with_relative_journal(result)
+
+    def _go_on(self, past: PastRun) -> None:
+        """Take the search as it was when it had found its text, if that is all that is left to confirm."""
+        if past.to_confirm:
+            self._ceiling = past.search_ceiling
+            self._ledger.hold("the search was over when the run ended: its text goes on to be confirmed")
+
+    def _calls_left(self, paid: int) -> int | None:
+        """What the ceiling leaves, as it was at this point if a run goes its way once more.
+
+        :param paid: calls that earlier processes of the run have made.
+        """
+        if self._ceiling is None:
+            return None
+        return max(0, self._ceiling - self._client.replayed_calls - (self._ledger.spend.calls - paid))
+
+    def _compare(
+        self, strategies: Mapping[str, Strategy], files: Mapping[str, PromptFile], record: RunStore
+    ) -> RunResult:
+        def open_journal(name: str) -> Journal:
+            self._progress.note(f"promptopt: strategy {name}")
+            return record.open_part(files, name)
+
+        with self._shown_progress(files):
+            result = compare(
+                strategies,
+                list(files.values()),
+                self,
+                self.ask,
+                self._settings,
+                self._hooks(),
+                heldout=self._plan.heldout,
+                history=self._histories(record),
+                open_journal=open_journal,
+                spend=self._spend,
+            )
+        return replace(result, compared=tuple(map(self._with_relative_journal, result.compared)))
+
+    def _histories(self, record: RunStore) -> Histories:
+        return Histories(
+            self._settings.home,
+            record.id,
+            record.past,
+            fingerprint=record.fingerprint,
+            learn=self._settings.learn,
+        )
+
+    def _with_relative_journal(self, result: RunResult) -> RunResult:
+        path = Path(result.journal)
+        if not path.exists():
+            lost = f"{path.parent} was removed during the run, and the journal with it"
+            return replace(result, journal="", notes=(*result.notes, lost))
+        return replace(result, journal=path.relative_to(self._settings.rootdir).as_posix())
+
+    def _spend(self) -> dict[Role, Spend]:
+        return {role: self._ledger.spend_of(role) for role in Role}
+
+    @contextmanager
+    def _shown_progress(self, files: Iterable[str]) -> Iterator[None]:
+        """Say what the ceilings buy, then show how it goes."""
+        if bought := self._plan.bought():
+            self._say(bought)
+        self._progress = self._open_progress()
+        self._progress.started(list(files), len(self.cases))
+        try:
+            yield
+        finally:
+            self._progress.finished()
+            # What was kept and not used: pytest's own loop runs the held-out cases of unchanged prompts.
+            self._ledger.set_aside(0)
+            self._ledger.hold("")
+            self._client.forget_refusals()
+            self._client.forget_defect()
+
+    def _hooks(self) -> SearchHooks:
+        """The user's hooks decide, the progress watches."""
+        hooked = self._user_hooks()
+
+        def iteration_finished(iteration: Iteration) -> None:
+            self._progress.iteration(iteration)
+            hooked.iteration_finished(iteration)
+
+        return replace(
+            hooked,
+            redact=without_heldout_texts(hooked.redact, self._items.values()),
+            progress=self._phase,
+            measured=self._progress.measured,
+            caught_up=self._progress.caught_up,
+            iteration_finished=iteration_finished,
+        )
+
+    def _phase(self, phase: Phase, prompts: str) -> None:
+        if phase in (Phase.CONFIRMATION, Phase.HELDOUT):
+            self._ceiling = self._settings.max_calls
+            self._ledger.hold("")
+        self._client.forget_refusals()
+        self._progress.phase(phase, prompts)
+
+    # --------------------------------------------------------------------------- what the optimizer asks for
+
+    @property
+    def cases(self) -> Sequence[Case]:
+        return list({case.case.id: case.case for case in self._items.values()}.values())
+
+    def evaluate(self, trials: Sequence[Trial]) -> list[tuple[CaseResult, ...]]:
+        try:
+            return self._engine.evaluate(trials, self._show_calls)
+        except KeyboardInterrupt:
+            self._client.cancel()
+            raise
+        except StopRun:
+            # Answers under way are paid for, so keep them; what is queued ends while calls are set aside.
+            while self._client.in_flight:
+                self._client.wait(SHOW_EVERY)
+                self._show_calls()
+            raise
+
+    def ask(self, requests: Sequence[Request]) -> list[Answer | ModelError]:
+        """Send requests to the optimizer model, all at once."""
+        # What a model of the user's own accepts, nobody else knows.
+        requests = [
+            request
+            if request.model in self._own_models
+            else replace(request, parameters=variety(request.model))
+            for request in requests
+        ]
+        for request in requests:
+            self._client.submit(request, Role.OPTIMIZER)
+        found = [self._client.known(request) for request in requests]
+        try:
+            while None in found:
+                self._client.wait(SHOW_EVERY)
+                self._show_calls()
+                found = [self._client.known(request) for request in requests]
+        except KeyboardInterrupt:
+            self._client.cancel()
+            raise
+        answers = [known.answer or known.error for known in found if known is not None]
+        errors = [answer for answer in answers if isinstance(answer, ModelError)]
+        for error in errors:
+            if error.stops_run or error.kind is ErrorKind.BUDGET:
+                raise StopRun(halt_of(error), str(error))
+        return [answer for answer in answers if answer is not None]
+
+    def paid(self, paid: PaidCall) -> None:
+        """Journal a settled model call; called from the event loop's thread.
+
+        When the search is over the cache will do, so that a full disk does not fail pytest's own run.
+        """
+        if self._record is not None:
+            with suppress(JournalError) if self._over else nullcontext():
+                self._record.settled(paid)
+
+    def known(self, request: Request, answer: Answer) -> None:
+        """Journal an answer of the cache, so that a resumed run has it whatever becomes of the cache."""
+        if self._record is not None and not self._over:
+            self._record.known_before(request, answer)
+
+    def _show_calls(self) -> None:
+        now = time.monotonic()
+        if now < self._shown + SHOW_EVERY:
+            return
+        self._shown = now
+        spend = self._ledger.spend
+        in_flight = min(self._client.in_flight, self._settings.concurrency)
+        self._progress.calls(in_flight, spend.calls, spend)
+
+    def _reload(self, name: str, before: bytes | None = None) -> None:
+        """Have the cases use what is in a prompt file now, or what was in it before."""
+        root = self._settings.rootdir
+        fresh = PromptFile.load(root / name, rootdir=root, before=before)
+        for item, case in self._items.items():
+            if name in case.case.prompts:
+                files = {
+                    stage: fresh if file.name == fresh.name else file for stage, file in case.files.items()
+                }
+                changed: Any = case
+                self._items[item] = replace(changed, files=files)
