@@ -1,4 +1,4 @@
-"""The settings that a user gives as text, by option, ini value or argument: one table with what each accepts."""
+"""The settings that a user gives as text, by option, ini value or argument: what each accepts."""
 
 from __future__ import annotations
 

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_promptopt.errors import SettingsError
-from pytest_promptopt.option_table import OPTIONS
+from pytest_promptopt.option_table import OPTIONS as OPTIONS
+from pytest_promptopt.option_table import Option as Option
 from pytest_promptopt.settings import Mode, Settings, home_of
 
 if TYPE_CHECKING:

@@ -161,7 +161,7 @@ def _read(failure: Failure, place: SourceLocation, calls: Sequence[Call], *, sta
         return replace(
             failure, message=f"{failure.message} ({unread})".strip(), hint=f"{place.where}: {unread}"
         )
-    names = ChainMap(_asked_there(place, calls), place.names)
+    names: Mapping[str, Any] = {**place.names, **_asked_there(place, calls)}
     reason = None
     if place.asserted is not None:
         failure = replace(failure, message=failure.message or place.told)

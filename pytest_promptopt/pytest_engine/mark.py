@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from pytest_promptopt.models.registry import FORMS, canonical
 from pytest_promptopt.prompts.files import ENDINGS
 from pytest_promptopt.prompts.frontmatter import FROM_ENVIRONMENT, SAME_LENGTH, is_connection, without_lengths
 from pytest_promptopt.records import LENGTH_NAMES
+from pytest_promptopt.replay.case_requests import is_json
 
 MARK = "prompt"
 SIGNATURE = (
@@ -124,14 +124,6 @@ def _is_number(value: object) -> bool:
 
 def _is_rate(value: object) -> bool:
     return _is_number(value) and value <= 1  # type: ignore[operator]
-
-
-def is_json(value: object) -> bool:
-    try:
-        json.dumps(value, allow_nan=False)
-    except (TypeError, ValueError):
-        return False
-    return True
 
 
 Accepted = tuple[str, Callable[[Any], bool]]

@@ -13,9 +13,9 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
-from pytest_promptopt.errors import ErrorKind, ModelError, PromptFileError, SettingsError
+from pytest_promptopt.errors import ModelError, PromptFileError, SettingsError
 from pytest_promptopt.models.client import ModelClient
-from pytest_promptopt.optimizer.halting import HaltReason, halt_of
+from pytest_promptopt.optimizer.halting import halt_of
 from pytest_promptopt.optimizer.protocols import StopRun, Trial
 from pytest_promptopt.prompts import PromptFile
 from pytest_promptopt.pytest_engine import internals
@@ -23,11 +23,13 @@ from pytest_promptopt.pytest_engine.buffered_run import BufferedRun
 from pytest_promptopt.pytest_engine.calls_in_flight import CallsInFlight
 from pytest_promptopt.pytest_engine.other_plugins import OtherPlugins
 from pytest_promptopt.pytest_engine.outcomes import outcome_of
-from pytest_promptopt.pytest_engine.prompt_case import PromptCase, models_named
+from pytest_promptopt.pytest_engine.prompt_case import PromptCase
 from pytest_promptopt.pytest_engine.shared_fixture_output import SharedFixtureOutput
 from pytest_promptopt.pytest_engine.suspension import SuspendedTest
 from pytest_promptopt.records import CaseResult, Outcome, Overlay, Request, Status
+from pytest_promptopt.replay.case_requests import ends_search
 from pytest_promptopt.replay.pending_sample import PendingSample, ReplayError
+from pytest_promptopt.replay.pending_trials import PendingTrials, WaitingSamples
 from pytest_promptopt.replay.prompt_calls import Run
 from pytest_promptopt.replay.withheld_cases import WithheldCases
 from pytest_promptopt.runs.interrupts import is_raised
@@ -89,7 +91,7 @@ class SuspendingEngine:
         self._max_failures = max_failures
         self._order = {item: index for index, item in enumerate(session.items)}
         self._pending_samples: dict[pytest.Item, tuple[Pending, ...]] = {}
-        self._waiting: dict[str, list[Pending]] = {}
+        self._waiting = WaitingSamples[PromptCase](self.traffic.submit, self.traffic.landed)
         self._upcoming: deque[pytest.Item] = deque()
         self._prefetched_to = -1
         self._depth: dict[object, int] = {}
@@ -136,7 +138,7 @@ class SuspendingEngine:
         Raises `ReplayError` when the case asks something else in every run.
         """
         (pending,) = self._pending_samples.setdefault(item, self._open(item))
-        self._ask(pending, run)
+        self._waiting.wait_for(pending, run)
         self._look_ahead(item)
         self._settle(lambda: not pending.waiting, turn=item)
 
@@ -238,22 +240,9 @@ class SuspendingEngine:
         """
         while not done():
             started = self._start_next()
-            for pending in self._answered(timeout=0 if started else None):
+            for pending in self._waiting.answered(timeout=0 if started else None):
                 if pending.case.item is not turn and self._goes_on(pending):
                     self._run_silently(pending)
-
-    def _answered(self, *, timeout: float | None) -> list[Pending]:
-        """The jobs that can go on, after waiting up to `timeout` seconds (None: until there is one)."""
-        keys = self.traffic.landed(timeout)
-        if timeout is None and not keys:  # nothing is in flight: whoever waits must ask again
-            keys = frozenset(self._waiting)
-        ready = []
-        for key in keys:
-            for pending in self._waiting.pop(key, ()):
-                pending.waiting.discard(key)
-                if not pending.waiting and pending.outcome is None:
-                    ready.append(pending)
-        return ready
 
     def _goes_on(self, pending: Pending) -> bool:
         """Whether a prefetched case must be run on before its turn, to find its next call or its verdict."""
@@ -271,15 +260,6 @@ class SuspendingEngine:
     def _note_depth(self, item: pytest.Item, run: CaseRun) -> None:
         function = _function_of(item)
         self._depth[function] = max(self._depth.get(function, 0), len(run.calls))
-
-    def _ask(self, pending: Pending, run: CaseRun) -> None:
-        error = pending.restarted(run)
-        if error is not None:
-            raise error
-        for key, request in run.missing.items():
-            pending.waiting.add(key)
-            self._waiting.setdefault(key, []).append(pending)
-            self.traffic.submit(request)
 
     def _run_silently(self, pending: Pending) -> None:
         """Run a case without a trace, to its next unknown answer or to its outcome."""
@@ -302,7 +282,7 @@ class SuspendingEngine:
             pending.outcome = Outcome(case.id, Status.SKIPPED, 0.0, pending.sample)
         elif run.missing:
             try:
-                self._ask(pending, run)
+                self._waiting.wait_for(pending, run)
             except ReplayError as error:
                 pending.refusal = error
                 pending.outcome = Outcome(
@@ -398,42 +378,10 @@ class SuspendingEngine:
         by_id: dict[str, PromptCase] = {}
         for case in self.cases.values():
             by_id.setdefault(case.case.id, case)
-        pending_samples = [
-            [
-                [
-                    PendingSample(by_id[case], overlay=trial.overlay, sample=sample)
-                    for sample in (
-                        range(by_id[case].case.samples) if trial.samples is None else trial.samples
-                    )
-                ]
-                for case in trial.cases
-            ]
-            for trial in trials
-        ]
-        self._drain(
-            (pending for trial in pending_samples for case in trial for pending in case), progress=progress
-        )
-        self._reached |= any(
-            pending.reached for trial in pending_samples for case in trial for pending in case
-        )
-        if not self._reached:
-            outcomes = (pending.outcome for trial in pending_samples for case in trial for pending in case)
-            errors = [outcome.error for outcome in outcomes if outcome is not None]
-            unused = (
-                "no case uses what `prompt` gives it, so no candidate can reach the code under test: "
-                "call prompt(...), or read prompt.text or prompt.path"
-            )
-            raise StopRun(HaltReason.UNREACHED, next(filter(None, errors), unused) if all(errors) else unused)
-        return [
-            tuple(
-                CaseResult(
-                    samples[0].case.case,
-                    tuple(pending.outcome for pending in samples if pending.outcome is not None),
-                )
-                for samples in trial
-            )
-            for trial in pending_samples
-        ]
+        pending = PendingTrials(trials, by_id)
+        self._drain(pending.samples, progress=progress)
+        self._reached = pending.check_reached(self._reached)
+        return pending.results()
 
     def _drain(
         self,
@@ -447,34 +395,16 @@ class SuspendingEngine:
             groups.setdefault(internals.scope_key(pending.case.item), []).append(pending)
         try:
             for members in groups.values():
-                self._drain_group(deque(members), progress)
+                self._waiting.drain(members, self._decide, limit=lambda: self._limit, progress=progress)
                 internals.leave(self.session)
         finally:  # after a stop: what these jobs wait for must not wake them in the next evaluation
             self._waiting.clear()
             self.shared_output.clear()
 
-    def _drain_group(self, fresh: deque[Pending], progress: Callable[[], None]) -> None:
-        answered: deque[Pending] = deque()
-        undecided = len(fresh)
-        while undecided:
-            pending = None
-            if answered:
-                pending = answered.popleft()
-            elif fresh and len(self._waiting) < self._limit:
-                pending = fresh.popleft()
-            if pending is not None:
-                self._run_silently(pending)
-                undecided -= pending.outcome is not None
-                if isinstance(pending.error, ModelError) and self._ends_search(pending.error):
-                    raise StopRun(halt_of(pending.error), str(pending.error))
-            answered.extend(self._answered(timeout=0 if pending is not None else None) if undecided else ())
-            progress()
-
-    def _ends_search(self, error: ModelError) -> bool:
-        """Whether no case can be answered any more: of one model of several, only its own cases are lost."""
-        if error.stops_run:
-            return models_named(self.cases.values()) <= {error.model}
-        return error.kind is ErrorKind.BUDGET
+    def _decide(self, pending: Pending) -> None:
+        self._run_silently(pending)
+        if isinstance(pending.error, ModelError) and ends_search(pending.error, self.cases.values()):
+            raise StopRun(halt_of(pending.error), str(pending.error))
 
     def probe(self) -> dict[pytest.Item, frozenset[str]]:
         """The keys of the calls of each case under the files as they are, up to its first unknown answer.

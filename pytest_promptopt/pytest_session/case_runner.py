@@ -228,11 +228,8 @@ class CaseRunner:
                 item.add_marker(pytest.mark.skip(reason=reason))
 
     def _end_of_search(self) -> None:
-        if withheld := self.engine.withheld.end():
-            self._note(
-                f"{plural(len(withheld), 'case')} turned out to ask what a stricter case asks, and "
-                f"had no part in the search ({withheld[0]})"
-            )
+        if withheld := self.engine.withheld.end_with_note():
+            self._note(withheld)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_protocol(

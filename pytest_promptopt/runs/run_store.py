@@ -9,7 +9,7 @@ from dataclasses import astuple, dataclass
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from pytest_promptopt.budget.ledger import Ledger
 from pytest_promptopt.errors import PromptoptError, SettingsError
@@ -18,6 +18,7 @@ from pytest_promptopt.models.client import PaidCall, RecordedCall
 from pytest_promptopt.project_dir import ensure_home
 from pytest_promptopt.prompts import PromptFile
 from pytest_promptopt.records import Answer, Case, Request, Role, Spend
+from pytest_promptopt.replay.case_requests import ModelCase
 from pytest_promptopt.runs.fingerprint import differences, digest, fingerprint, other_code
 from pytest_promptopt.runs.lock import RunLock
 from pytest_promptopt.runs.past import OPENED, RESUMED, PastRun, find
@@ -43,16 +44,7 @@ class Foundation:
     modules: Collection[object] = ()
 
 
-class AskingCase(Protocol):
-    """A case that knows who answers its prompts."""
-
-    @property
-    def files(self) -> Mapping[str, PromptFile]: ...
-
-    def model_of(self, file: PromptFile) -> str: ...
-
-
-def models_by_prompt(cases: Iterable[AskingCase]) -> dict[str, set[str]]:
+def models_by_prompt(cases: Iterable[ModelCase]) -> dict[str, set[str]]:
     """Who answers each prompt, by its name. Raises `SettingsError` where nobody is named."""
     found: dict[str, set[str]] = {}
     for case in cases:
