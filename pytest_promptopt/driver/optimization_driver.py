@@ -33,6 +33,7 @@ from pytest_promptopt.optimizer.call_budget import CallBudget
 from pytest_promptopt.optimizer.halting import Phase, halt_of
 from pytest_promptopt.optimizer.prompt_groups import connected_groups
 from pytest_promptopt.optimizer.protocols import StopRun, Trial
+from pytest_promptopt.optimizer.run_context import RunContext
 from pytest_promptopt.optimizer.search_hooks import SearchHooks
 from pytest_promptopt.optimizer.strategy import Strategy
 from pytest_promptopt.prompts import (
@@ -227,15 +228,9 @@ class OptimizationDriver(ABC, Generic[K, D]):
         with self._shown_progress(files):
             result = run.run_optimization(
                 list(files.values()),
-                self,
-                self.ask,
-                self._settings,
-                journal,
-                self._hooks(),
-                spend=self._spend,
-                call_budget=call_budget,
+                self._context(journal, call_budget),
+                strategy,
                 write=partial(self._writer.write, journal) if self._settings.mode is Mode.OPTIMIZE else None,
-                strategy=strategy,
                 heldout=self._plan.heldout,
                 history=self._histories(record),
             )
@@ -276,16 +271,24 @@ class OptimizationDriver(ABC, Generic[K, D]):
             result = compare(
                 strategies,
                 list(files.values()),
-                self,
-                self.ask,
-                self._settings,
-                self._hooks(),
+                self._context(None, CallBudget()),
                 heldout=self._plan.heldout,
                 history=self._histories(record),
                 open_journal=open_journal,
-                spend=self._spend,
             )
         return replace(result, compared=tuple(map(self._with_relative_journal, result.compared)))
+
+    def _context(self, journal: Journal | None, call_budget: CallBudget) -> RunContext:
+        return RunContext(
+            evaluator=self,
+            ask=self.ask,
+            settings=self._settings,
+            hooks=self._hooks(),
+            journal=journal,
+            spend=self._spend,
+            call_budget=call_budget,
+            prepare_phase=self._prepare_phase,
+        )
 
     def _histories(self, record: RunStore) -> Histories:
         return Histories(
@@ -334,18 +337,18 @@ class OptimizationDriver(ABC, Generic[K, D]):
         return replace(
             hooked,
             redact=without_heldout_texts(hooked.redact, self._items.values()),
-            progress=self._phase,
+            progress=self._progress.phase,
             measured=self._progress.measured,
             caught_up=self._progress.caught_up,
             iteration_finished=iteration_finished,
         )
 
-    def _phase(self, phase: Phase, prompts: str) -> None:
+    def _prepare_phase(self, phase: Phase) -> None:
+        """What only the search may not spend is free after it; models that refused are asked again."""
         if phase in (Phase.CONFIRMATION, Phase.HELDOUT):
             self._ceiling = self._settings.max_calls
             self._ledger.hold("")
         self._client.forget_refusals()
-        self._progress.phase(phase, prompts)
 
     # --------------------------------------------------------------------------- what the optimizer asks for
 

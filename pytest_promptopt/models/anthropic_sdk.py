@@ -17,7 +17,7 @@ from pytest_promptopt.models.captured_asyncio import asyncio
 from pytest_promptopt.models.event_loop_thread import aside
 from pytest_promptopt.models.file_descriptors import exhausted
 from pytest_promptopt.models.prices import claude_price
-from pytest_promptopt.models.retry_policy import kind_of, retry_after
+from pytest_promptopt.models.retry import kind_of, retry_after
 from pytest_promptopt.models.secret_redaction import learn_headers, redact
 from pytest_promptopt.models.strict_schemas import CLAUDE, NotStrict, strict
 from pytest_promptopt.records import SPELLED, Answer, Request, StopReason, Usage

@@ -17,7 +17,7 @@ from pytest_promptopt.models.captured_asyncio import asyncio
 from pytest_promptopt.models.event_loop_thread import EventLoopThread, in_thread
 from pytest_promptopt.models.file_descriptors import room_for
 from pytest_promptopt.models.prices import price_of
-from pytest_promptopt.models.retry_policy import RetryPolicy
+from pytest_promptopt.models.retry import RetryPolicy
 from pytest_promptopt.models.retrying_sender import PendingRequest, RetryingSender
 from pytest_promptopt.models.secret_redaction import redact
 from pytest_promptopt.records import Answer, Request, Role, Spend

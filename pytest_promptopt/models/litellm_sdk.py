@@ -21,7 +21,7 @@ from pytest_promptopt.models.answer_validation import usage_of
 from pytest_promptopt.models.captured_asyncio import asyncio
 from pytest_promptopt.models.event_loop_thread import aside
 from pytest_promptopt.models.file_descriptors import exhausted
-from pytest_promptopt.models.retry_policy import kind_of, retry_after
+from pytest_promptopt.models.retry import kind_of, retry_after
 from pytest_promptopt.models.secret_redaction import redact
 from pytest_promptopt.models.strict_schemas import OPENAI, NotStrict, strict
 from pytest_promptopt.models.thinking import without_thinking

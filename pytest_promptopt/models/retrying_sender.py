@@ -26,7 +26,7 @@ from pytest_promptopt.models.answer_validation import validated_answer, validate
 from pytest_promptopt.models.captured_asyncio import asyncio
 from pytest_promptopt.models.concurrency_limiter import ConcurrencyLimiter, Slot
 from pytest_promptopt.models.event_loop_thread import aside
-from pytest_promptopt.models.retry_policy import RetryPolicy
+from pytest_promptopt.models.retry import RetryPolicy
 from pytest_promptopt.models.secret_redaction import learn
 from pytest_promptopt.records import Answer, Request, Role, Spend, StopReason
 

@@ -39,7 +39,7 @@ from pytest_promptopt.results import RunResult
 from pytest_promptopt.settings import Settings
 
 if TYPE_CHECKING:
-    from pytest_promptopt.pytest_session.optimization_run import OptimizationRun
+    from pytest_promptopt.pytest_session.session_optimization import OptimizationRun
 
 
 class CaseRunner:
@@ -192,7 +192,7 @@ class CaseRunner:
         return (yield)
 
     def _refine(self) -> None:
-        from pytest_promptopt.pytest_session.optimization_run import OptimizationRun
+        from pytest_promptopt.pytest_session.session_optimization import OptimizationRun
 
         self._refinement = OptimizationRun(
             self.session.config, self.cases, self.engine, self.ledger, self.settings, self._models

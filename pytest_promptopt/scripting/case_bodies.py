@@ -184,7 +184,8 @@ def plain_function(function: Callable[..., Any]) -> Callable[..., Any]:
     """The function inside partials and decorators."""
     while isinstance(function, functools.partial):
         function = function.func
-    return inspect.unwrap(function)
+    inside: Callable[..., Any] = inspect.unwrap(function)
+    return inside
 
 
 def finish(awaited: Awaitable[Any]) -> Any:

@@ -46,7 +46,8 @@ class Case:
         id: str = "",
         prompt: str = "",
     ) -> None:
-        if not isinstance(inputs, Mapping) or not all(isinstance(name, str) for name in inputs):
+        given: object = inputs
+        if not (isinstance(given, Mapping) and all(isinstance(name, str) for name in given)):
             raise SettingsError(
                 f"Case(inputs={inputs!r:.200}): inputs must be a mapping from the prompt's variables to "
                 "their values; a function is a case by itself, or Case.of(function, ...)"
@@ -83,7 +84,7 @@ class Case:
             ``await prompt.acall(...)`` then. It is run again from the top for every answer that it waits for,
             so it must ask the same each time and have no lasting effect.
         """
-        if not callable(function) or not takes(function):
+        if not takes(function):
             raise SettingsError(
                 f"a case that is a function must take `prompt` or `prompts`, got {function!r:.200}"
             )
@@ -97,7 +98,7 @@ class Case:
             raise SettingsError(f"Case(split={split!r}): split must be one of {', '.join(Split)}")
         if samples is not None and (type(samples) is not int or samples < 1):
             raise SettingsError(f"Case(samples={samples!r}): samples must be a whole number from 1")
-        if not isinstance(id, str) or not isinstance(prompt, str):
+        if {type(id), type(prompt)} != {str}:
             raise SettingsError(f"Case(id={id!r}, prompt={prompt!r}): both must be texts")
         self.split = None if split is None else Split(split)
         self.samples, self.id, self.prompt = samples, id, prompt
@@ -115,7 +116,7 @@ class Case:
 
 
 def takes(function: Callable[..., Any]) -> str:
-    """How a function wants to be given its prompts: ``prompt`` or ``prompts``; empty when it takes neither."""
+    """How a function takes its prompts: as ``prompt`` or ``prompts``; empty when it takes neither."""
     try:
         parameters = inspect.signature(function).parameters
     except (TypeError, ValueError):

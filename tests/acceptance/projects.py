@@ -14,7 +14,7 @@ import pytest
 for _module in ("jinja2.sandbox", "yaml", "deepdiff", "filelock", "rich"):
     importlib.import_module(_module)
 for _module in (
-    "pytest_session.optimization_run",
+    "pytest_session.session_optimization",
     "pytest_session.case_runner",
     "pytest_session.summary",
     "models.demo",

@@ -15,10 +15,10 @@ CASES = 250
 #: Waits that fit a server which answers at once.
 QUICK = """
 from pytest_promptopt.models import adaptive_timeout
-from pytest_promptopt.models import retry_policy
+from pytest_promptopt.models import retry
 adaptive_timeout.LEAST = 0.5
-attempts, _, _, *rest = retry_policy.RetryPolicy.__init__.__defaults__
-retry_policy.RetryPolicy.__init__.__defaults__ = (attempts, 0.02, 0.1, *rest)
+attempts, _, _, *rest = retry.RetryPolicy.__init__.__defaults__
+retry.RetryPolicy.__init__.__defaults__ = (attempts, 0.02, 0.1, *rest)
 """
 
 #: Every third case fails, whatever the weather.

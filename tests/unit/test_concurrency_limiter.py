@@ -12,7 +12,7 @@ from pytest_promptopt.errors import ErrorKind, ModelError
 from pytest_promptopt.models import adaptive_timeout
 from pytest_promptopt.models.adaptive_timeout import ENOUGH, AdaptiveTimeout
 from pytest_promptopt.models.concurrency_limiter import ConcurrencyLimiter
-from pytest_promptopt.models.retry_policy import RetryPolicy
+from pytest_promptopt.models.retry import RetryPolicy
 
 POLICY = RetryPolicy(breaker=5, rests=(0.01, 0.02))
 

@@ -26,7 +26,7 @@ from pytest_promptopt.errors import CONSEQUENCES, ErrorKind, ModelError, Setting
 from pytest_promptopt.models import captured_asyncio
 from pytest_promptopt.models.client import CallResult, ModelClient, PaidCall, RecordedCall
 from pytest_promptopt.models.registry import resolve
-from pytest_promptopt.models.retry_policy import RetryPolicy
+from pytest_promptopt.models.retry import RetryPolicy
 from pytest_promptopt.records import Answer, Message, Request, Role, Spend, Usage
 from pytest_promptopt.response_cache import ResponseCache
 from tests.wire import Reply, WireServer, message, refused

@@ -18,7 +18,7 @@ from pytest_promptopt.errors import CONSEQUENCES, ErrorKind, ModelError, Setting
 from pytest_promptopt.models import registry
 from pytest_promptopt.models.litellm_sdk import import_litellm
 from pytest_promptopt.models.prices import _LONG_PRICES, _PRICES, claude_price, price_of
-from pytest_promptopt.models.retry_policy import RetryPolicy, kind_of, retry_after
+from pytest_promptopt.models.retry import RetryPolicy, kind_of, retry_after
 from pytest_promptopt.models.secret_redaction import MAX_LENGTH, learn, learn_headers, redact
 from pytest_promptopt.models.unsent_errors import unsent
 from pytest_promptopt.records import Message, Request, Usage

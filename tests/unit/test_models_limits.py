@@ -16,7 +16,7 @@ from pytest_promptopt.models.answer_limits import (
     explained,
     longest_answer,
 )
-from pytest_promptopt.models.retry_policy import RetryPolicy
+from pytest_promptopt.models.retry import RetryPolicy
 from pytest_promptopt.models.retrying_sender import PendingRequest, RetryingSender
 from pytest_promptopt.records import Answer, Message, Request, Role, Usage
 
