@@ -120,6 +120,23 @@ class Request:
         text = json.dumps(parts, sort_keys=True, separators=(",", ":"), default=_unserializable)
         return hashlib.sha256(text.encode()).hexdigest()
 
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "model": self.model,
+            "messages": [[message.role, message.content] for message in self.messages],
+            "max_tokens": self.max_tokens,
+            "stop": list(self.stop),
+            "parameters": dict(self.parameters),
+            "response_schema": self.response_schema,
+            "sample": self.sample,
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Request:
+        """The same request, of the same key, from what `to_json` has written."""
+        messages = tuple(Message(role, content) for role, content in data["messages"])
+        return cls(**{**data, "messages": messages, "stop": tuple(data["stop"])})
+
 
 def _unserializable(value: object) -> object:
     raise TypeError(f"a model parameter must be JSON-like, got {type(value).__name__}: {value!r}")

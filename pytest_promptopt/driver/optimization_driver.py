@@ -12,11 +12,11 @@ from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Generic
+from typing import Generic, TypeVar
 
 from pytest_promptopt.budget.ledger import Ledger, unknown_price
 from pytest_promptopt.captured import time
-from pytest_promptopt.driver.driven_cases import CaseEngine, D, K
+from pytest_promptopt.driver.case_engine import CaseEngine
 from pytest_promptopt.driver.prompt_writer import PromptWriter
 from pytest_promptopt.errors import (
     ErrorKind,
@@ -41,6 +41,7 @@ from pytest_promptopt.prompts import (
 )
 from pytest_promptopt.records import Answer, Case, CaseResult, Request, Role, Spend, Split
 from pytest_promptopt.replay.heldout_redaction import without_heldout_texts
+from pytest_promptopt.replay.searched_case import SearchedCase
 from pytest_promptopt.replay.shared_splits import share_by_question
 from pytest_promptopt.reports.live import Progress, SilentProgress
 from pytest_promptopt.reports.wording import cost, plural
@@ -48,15 +49,19 @@ from pytest_promptopt.results import Iteration, RunResult
 from pytest_promptopt.runs.budget_plan import BudgetPlan
 from pytest_promptopt.runs.history import Histories
 from pytest_promptopt.runs.past import PastRun
-from pytest_promptopt.runs.run_store import Foundation, RunStore
+from pytest_promptopt.runs.run_store import RunStore
 from pytest_promptopt.settings import Mode, Settings
 from pytest_promptopt.strategies.comparison import compare
 
 #: Seconds between two looks at the calls in flight: summing up what was spent is not free.
 SHOW_EVERY = 0.1
 
+#: What items are called: pytest's own here, numbers where workers have them.
+K = TypeVar("K")
+C = TypeVar("C", bound=SearchedCase)
 
-class OptimizationDriver(ABC, Generic[K, D]):
+
+class OptimizationDriver(ABC, Generic[K, C]):
     """One optimization, from the checks before the first call to the files written.
 
     As a `Evaluator` of the optimizer it has the host's engine run the cases.
@@ -64,13 +69,17 @@ class OptimizationDriver(ABC, Generic[K, D]):
 
     def __init__(
         self,
-        items: dict[K, D],
+        items: dict[K, C],
         engine: CaseEngine[K],
         ledger: Ledger,
         settings: Settings,
         models: UserModels,
+        code: Iterable[Path],
     ) -> None:
-        """:param items: the cases; replaced in place when a split or a file changes."""
+        """:param items: shared with the engine, which runs each case with the files that it has here.
+        :param code: the files of the project that the tests have imported.
+        """
+        self._code = code
         self._items = items
         self._engine = engine
         self._ledger = ledger
@@ -90,14 +99,6 @@ class OptimizationDriver(ABC, Generic[K, D]):
     @abstractmethod
     def _selection(self) -> str:
         """How the cases were chosen, in words; empty when all were."""
-
-    @abstractmethod
-    def _foundation(self) -> Foundation:
-        """What decides the run besides its settings."""
-
-    @abstractmethod
-    def _files(self) -> dict[str, PromptFile]:
-        """The prompts that may be rewritten, by name. Raises `SettingsError` when there is none."""
 
     @abstractmethod
     def _strategies(self) -> dict[str, Strategy]:
@@ -128,7 +129,7 @@ class OptimizationDriver(ABC, Generic[K, D]):
         Raises `PromptoptError` for what must be mended before a first call is paid.
         """
         self._record = record = RunStore(self._settings, selection=self._selection())
-        record.stands_on(self._foundation())
+        record.stands_on(self._items.values(), self._code)
         for name, before in record.originals().items():
             self._reload(name, before)  # in memory: only what is decided in the end changes a file
         files = self._files()
@@ -170,6 +171,17 @@ class OptimizationDriver(ABC, Generic[K, D]):
         if self._record is not None:
             self._record.close()
 
+    def _files(self) -> dict[str, PromptFile]:
+        """The prompts that are not frozen. Raises `SettingsError` when there is none."""
+        files: dict[str, PromptFile] = {}
+        frozen = set[str]()
+        for case in self._items.values():
+            files |= {file.name: file for file in case.files.values()}
+            frozen |= case.frozen
+        if files and frozen >= files.keys():
+            raise SettingsError("--optimize: every prompt is frozen (freeze= in @pytest.mark.prompt)")
+        return {name: file for name, file in files.items() if name not in frozen}
+
     def _check_models(self) -> None:
         optimizer = self._settings.optimizer_model
         probes = {optimizer: Request(optimizer, ())} if self._settings.writing else {}
@@ -180,7 +192,7 @@ class OptimizationDriver(ABC, Generic[K, D]):
             )
         for case in self._items.values():
             for file in case.files.values():
-                probes[case.model_of(file)] = case.request(file, (), None, sample=0)
+                probes[case.model_of(file)] = case.bare_request(file)
         for model, probe in sorted(probes.items()):
             own = self._models.kind(model)
             if own is None:
@@ -428,5 +440,4 @@ class OptimizationDriver(ABC, Generic[K, D]):
                 files = {
                     stage: fresh if file.name == fresh.name else file for stage, file in case.files.items()
                 }
-                changed: Any = case
-                self._items[item] = replace(changed, files=files)
+                self._items[item] = replace(case, files=files)

@@ -12,9 +12,10 @@ from pytest_promptopt.errors import NoModelError, PromptFileError, PromptoptErro
 from pytest_promptopt.models.registry import canonical
 from pytest_promptopt.prompts import PromptFile, locate
 from pytest_promptopt.pytest_engine import internals
+from pytest_promptopt.pytest_engine.case_identity import of_plugin
 from pytest_promptopt.pytest_engine.mark import MARK, Mark
 from pytest_promptopt.pytest_engine.prompt_case import PromptCase
-from pytest_promptopt.pytest_engine.splits import of_plugin, share_strictest, split_of
+from pytest_promptopt.pytest_engine.splits import share_strictest, split_of
 from pytest_promptopt.records import Case
 from pytest_promptopt.settings import Settings
 

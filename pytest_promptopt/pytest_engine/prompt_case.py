@@ -17,6 +17,7 @@ from pytest_promptopt.errors import NoModelError
 from pytest_promptopt.models.registry import canonical
 from pytest_promptopt.prompts import PromptFile
 from pytest_promptopt.pytest_engine import internals
+from pytest_promptopt.pytest_engine.case_identity import identity
 from pytest_promptopt.pytest_engine.mark import Mark
 from pytest_promptopt.records import Case, Message, Request
 from pytest_promptopt.replay.case_requests import request_of
@@ -104,6 +105,25 @@ class PromptCase:
             parameters=self.mark.parameters,
             sample=sample,
         )
+
+    def bare_request(self, file: PromptFile) -> Request:
+        """A request of its calls without messages: whom it asks, and with which parameters."""
+        return self.request(file, (), None, sample=0)
+
+    @property
+    def frozen(self) -> frozenset[str]:
+        """The names of its prompt files that are never rewritten."""
+        return frozenset(self.files[stage].name for stage in self.mark.freeze)
+
+    @property
+    def path(self) -> Path:
+        """The file of its test."""
+        return self.item.path
+
+    @property
+    def identity(self) -> str:
+        """What makes it this case: its prompts and its parameter values, or its name when it has none."""
+        return identity(self.item, self.case.prompts)
 
     def parameter_lines(self, file: PromptFile) -> dict[str, str]:
         """Where each parameter of a call is set: ``file:line`` of the front matter, or of the test."""

@@ -29,7 +29,7 @@ from pytest_promptopt.pytest_engine.suspension import SuspendedTest
 from pytest_promptopt.records import CaseResult, Outcome, Overlay, Request, Status
 from pytest_promptopt.replay.case_requests import ends_search
 from pytest_promptopt.replay.pending_sample import PendingSample, ReplayError
-from pytest_promptopt.replay.pending_trials import PendingTrials, WaitingSamples
+from pytest_promptopt.replay.pending_trials import PendingTrials, WaitingSamples, results_of, unreached
 from pytest_promptopt.replay.prompt_calls import Run
 from pytest_promptopt.replay.withheld_cases import WithheldCases
 from pytest_promptopt.runs.interrupts import is_raised
@@ -104,7 +104,7 @@ class SuspendingEngine:
         self.exchanged: dict[str, set[str]] = {}
         self._candidates: dict[tuple[str, str], PromptFile] = {}
         #: Whether any case has used its prompt: what a candidate does cannot change that for all of them.
-        self._reached = False
+        self.reached = False
 
     def awaits(self, item: pytest.Item) -> None:
         """Wait for the answers that a real run of `item` is known to need, running others meanwhile."""
@@ -369,19 +369,29 @@ class SuspendingEngine:
             self.run, self.buffered = before
 
     def evaluate(self, trials: Sequence[Trial], progress: Callable[[], None]) -> list[tuple[CaseResult, ...]]:
-        """All cases of all trials; every call that any of them needs flies as soon as the limit allows.
-
-        Raises `StopRun` when no further call is possible, or no case uses its prompt.
+        """All cases of all trials; raises `StopRun` when no call is possible, or no case uses its prompt.
 
         :param progress: called again and again meanwhile.
+        """
+        outcomes = self.run_trials(trials, progress)
+        if not self.reached:
+            raise unreached(each for trial in outcomes for case in trial for each in case)
+        return results_of(trials, outcomes, (case.case for case in self.cases.values()))
+
+    def run_trials(
+        self, trials: Sequence[Trial], progress: Callable[[], None]
+    ) -> list[list[tuple[Outcome, ...]]]:
+        """What each case of each trial shows; every call that any needs flies as soon as the limit allows.
+
+        Raises `StopRun` when no further call is possible.
         """
         by_id: dict[str, PromptCase] = {}
         for case in self.cases.values():
             by_id.setdefault(case.case.id, case)
         pending = PendingTrials(trials, by_id)
         self._drain(pending.samples, progress=progress)
-        self._reached = pending.check_reached(self._reached)
-        return pending.results()
+        self.reached |= pending.reached
+        return pending.outcomes
 
     def _drain(
         self,

@@ -11,16 +11,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_promptopt.assertions.operand_capture import Operands, failure_of
-from pytest_promptopt.errors import ErrorKind, ModelError, NoModelError, PromptoptError, SettingsError
+from pytest_promptopt.errors import ErrorKind, ModelError, NoModelError, SettingsError
 from pytest_promptopt.gate import Threshold, thresholds
-from pytest_promptopt.models.client import ModelClient, PaidCall
-from pytest_promptopt.models.user_models import UserModels
+from pytest_promptopt.models.client import PaidCall
 from pytest_promptopt.pytest_engine import internals
 from pytest_promptopt.pytest_engine.buffered_run import BufferedRun
 from pytest_promptopt.pytest_engine.collection import collect
 from pytest_promptopt.pytest_engine.hook_inspection import told_by
 from pytest_promptopt.pytest_engine.outcomes import outcome_of
-from pytest_promptopt.pytest_engine.patches import PACKAGES, modules_of
 from pytest_promptopt.pytest_engine.prompt_case import PromptCase
 from pytest_promptopt.pytest_engine.report_data import attach
 from pytest_promptopt.pytest_engine.shared_fixture_output import SharedFixtureOutput
@@ -28,9 +26,8 @@ from pytest_promptopt.pytest_engine.suspending_engine import CaseRun, Suspending
 from pytest_promptopt.pytest_engine.suspension import ends_plainly
 from pytest_promptopt.pytest_engine.tolerated_failures import is_tolerated, tolerate
 from pytest_promptopt.pytest_session import header, report_payload
-from pytest_promptopt.pytest_session.hook_calls import ask_hook, tell_hook
+from pytest_promptopt.pytest_session.session_calls import SessionCalls
 from pytest_promptopt.pytest_session.worker_partition import WorkerPartition
-from pytest_promptopt.pytest_session.worker_shared import cache_of, ledger_of
 from pytest_promptopt.records import Answer, CaseResult, Outcome, Request, Role, Split, Status
 from pytest_promptopt.replay.pending_sample import ReplayError
 from pytest_promptopt.replay.prompt_calls import Prompt, Prompts
@@ -65,70 +62,33 @@ class CaseRunner:
         for hint in (hint for file in files.values() for hint in file.hints):
             self._note(hint)
         self.result: RunResult | None = None
-        self._refinement: OptimizationRun | None = None
+        self._refinement: OptimizationRun[Any, Any] | None = None
         self._deselected = deselected
-        self._models = UserModels(
-            lambda name: ask_hook(session.config, "pytest_promptopt_resolve_model", returns=object, name=name)
-        )
-        self._reached: dict[str, frozenset[str]] = {}
-        self.ledger = ledger_of(session.config, settings)
-        self._cache, self._refresh = cache_of(session.config, settings, self._note)
         share = WorkerPartition.of(session.config)
         self._divided = share.parts > 1
-        self.client = self._open_client(share.concurrency(settings.concurrency))
+        self.calls = SessionCalls(
+            session.config,
+            settings,
+            note=self._note,
+            on_paid=self._paid,
+            on_known=self._known if settings.optimizing else None,
+            concurrency=share.concurrency(settings.concurrency),
+        )
+        self.client = self.calls.client
         option = session.config.getoption
         self.engine = SuspendingEngine(
             session,
             self.cases,
             self.client,
             concurrency=share.concurrency(settings.concurrency),
-            open_client=self._open_own_client,
-            reach=self._reach,
+            open_client=self.calls.open_own_client,
+            reach=self.calls.reach,
             mine=share.has,
             divided=self._divided,
             # Both show or stop at every run, so there must be only one, of one sample.
             blocking=option("setupshow", False) or option("trace", False),
             max_failures=1 if option("stepwise", False) else option("maxfail", 0),
         )
-
-    def _open_client(self, concurrency: int) -> ModelClient:
-        return ModelClient(
-            resolve=self._models.take,
-            cache=self._cache,
-            ledger=self.ledger,
-            concurrency=concurrency,
-            refresh=self._refresh,
-            on_paid=self._paid,
-            on_known=self._known if self.settings.optimizing else None,
-            price=self._models.price,
-            longest=self._models.longest,
-        )
-
-    def _open_own_client(self) -> ModelClient:
-        """For the calls of one run that has exchanged what they need: no other run gets their answers."""
-
-        def paid(paid: PaidCall) -> None:
-            # Its answer is not that of the request, whose key the journal would give it.
-            self._paid(replace(paid, request=replace(paid.request, sample=-1)))
-
-        return ModelClient(
-            resolve=self._models.take,
-            cache=None,
-            ledger=self.ledger,
-            concurrency=self.settings.concurrency,
-            on_paid=paid,
-            price=self._models.price,
-            longest=self._models.longest,
-        )
-
-    def _reach(self, model: str) -> frozenset[str]:
-        """The modules, or the packages, that calls of `model` need."""
-        if model not in self._reached:
-            own = self._models.kind(model)
-            provider = model.partition("/")[0]
-            packages = PACKAGES.get(provider, PACKAGES[""])
-            self._reached[model] = packages if own is None else modules_of(own)
-        return self._reached[model]
 
     def _note(self, text: str) -> None:
         if text not in self.notes:
@@ -192,26 +152,23 @@ class CaseRunner:
         return (yield)
 
     def _refine(self) -> None:
+        from pytest_promptopt.pytest_session.optimization_step import OptimizationStep
         from pytest_promptopt.pytest_session.session_optimization import OptimizationRun
+        from pytest_promptopt.runs.imported_code import imported_code
 
+        config, calls = self.session.config, self.calls
         self._refinement = OptimizationRun(
-            self.session.config, self.cases, self.engine, self.ledger, self.settings, self._models
+            config,
+            self.cases,
+            self.engine,
+            calls.ledger,
+            self.settings,
+            calls.models,
+            imported_code(config.rootpath, config.pluginmanager.get_plugins()),
         )
-        try:
-            if self._problems:
-                raise next(iter(self._problems.values()))
-            try:
-                self.result = self._refinement.run()
-            finally:
-                self._end_of_search()
-        except PromptoptError as error:
-            raise pytest.UsageError(str(error)) from None
-        finally:
-            self._refinement.release_interrupts()
-        try:
-            tell_hook(self.session.config, "pytest_promptopt_run_finished", result=self.result)
-        except PromptoptError as error:  # the files are written, and what was found is to be shown
-            self.result = replace(self.result, errors=(*self.result.errors, str(error)))
+        problem = next(iter(self._problems.values()), None)
+        step = OptimizationStep(config, self._refinement, self.engine.withheld, self._note)
+        self.result = step.run(problem)
         if self.result.interrupted:
             self.client.cancel()
             raise KeyboardInterrupt
@@ -226,10 +183,6 @@ class CaseRunner:
         for item, case in self.cases.items():
             if case.case.id in cases:
                 item.add_marker(pytest.mark.skip(reason=reason))
-
-    def _end_of_search(self) -> None:
-        if withheld := self.engine.withheld.end_with_note():
-            self._note(withheld)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_protocol(
@@ -429,16 +382,12 @@ class CaseRunner:
         self.engine.traffic.exchanges.remove()
         if self._divided and exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
             self.client.end()
-        self.client.close()
-        if self._cache is not None:
-            self._cache.close()
+        self.calls.close()
         if self._refinement is not None:
             self._refinement.close()
         if self.result is not None:  # pytest's own loop may have paid for more, above all held-out cases
-            spend = {role: self.ledger.spend_of(role) for role in Role}
+            spend = {role: self.calls.ledger.spend_of(role) for role in Role}
             self.result = replace(self.result, spend=spend)
-        if self.ledger.breach:
-            self._note(self.ledger.breach)
         if own := sorted(self.engine.own_model):
             self._note(
                 f"{plural(len(own), 'case')} that read the prompt and ask a model by themselves ({own[0]}): "
@@ -451,7 +400,7 @@ class CaseRunner:
                 f"({', '.join(sorted(exchanged))}): their calls were made inside their own runs, and the "
                 "answers are not stored"
             )
-        self.ledger.close()
+        self.calls.close_ledger()
         output = getattr(self.session.config, "workeroutput", None)
         if output is not None:
             output["promptopt_notes"] = list(self.notes)

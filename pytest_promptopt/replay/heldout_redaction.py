@@ -7,30 +7,21 @@ quotes the held-out ones.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from functools import cache
-from typing import Any, Protocol
+from typing import Any
 
 from pytest_promptopt.assertions.plain_values import readable_value
 from pytest_promptopt.optimizer.candidate_checks import is_telling
 from pytest_promptopt.optimizer.redaction import Redact
-from pytest_promptopt.records import Case, Split
+from pytest_promptopt.records import Split
+from pytest_promptopt.replay.searched_case import SearchedCase
 
 #: What stands in place of such a text.
 LEFT_OUT = "…"
 
 
-class CaseValues(Protocol):
-    """A case with the values that it is about."""
-
-    @property
-    def case(self) -> Case: ...
-
-    @property
-    def values(self) -> Mapping[str, Any]: ...
-
-
-def without_heldout_texts(redact: Redact, cases: Iterable[CaseValues]) -> Redact:
+def without_heldout_texts(redact: Redact, cases: Iterable[SearchedCase]) -> Redact:
     """`redact` that also takes out the parameters of held-out cases, but no labels and nothing that others
     have.
     """

@@ -8,7 +8,7 @@ from typing import Any, Generic
 
 from pytest_promptopt.optimizer.halting import HaltReason
 from pytest_promptopt.optimizer.protocols import StopRun, Trial
-from pytest_promptopt.records import CaseResult, Request
+from pytest_promptopt.records import Case, CaseResult, Outcome, Request
 from pytest_promptopt.replay.pending_sample import PendingSample
 from pytest_promptopt.replay.prompt_calls import C, Run
 
@@ -43,29 +43,38 @@ class PendingTrials(Generic[C]):
         """All samples, in the order of the trials."""
         return [pending for trial in self._trials for case in trial for pending in case]
 
-    def check_reached(self, before: bool) -> bool:
-        """Whether any case has used its prompt by now; raises `StopRun` when none has.
+    @property
+    def reached(self) -> bool:
+        """Whether any of the cases has used its prompt by now."""
+        return any(pending.reached for pending in self.samples)
 
-        :param before: whether one had in earlier trials: what a candidate does cannot change that for all.
-        """
-        if before or any(pending.reached for pending in self.samples):
-            return True
-        outcomes = (pending.outcome for pending in self.samples)
-        errors = [outcome.error for outcome in outcomes if outcome is not None]
-        raise StopRun(HaltReason.UNREACHED, next(filter(None, errors), UNUSED) if all(errors) else UNUSED)
-
-    def results(self) -> list[tuple[CaseResult, ...]]:
-        """One result per case of each trial, in order."""
+    @property
+    def outcomes(self) -> list[list[tuple[Outcome, ...]]]:
+        """What each case of each trial has shown, in order."""
         return [
-            tuple(
-                CaseResult(
-                    samples[0].case.case,
-                    tuple(pending.outcome for pending in samples if pending.outcome is not None),
-                )
+            [
+                tuple(pending.outcome for pending in samples if pending.outcome is not None)
                 for samples in trial
-            )
+            ]
             for trial in self._trials
         ]
+
+
+def results_of(
+    trials: Sequence[Trial], outcomes: Sequence[Sequence[tuple[Outcome, ...]]], cases: Iterable[Case]
+) -> list[tuple[CaseResult, ...]]:
+    """One result per case of each trial, in order."""
+    by_id = {case.id: case for case in cases}
+    return [
+        tuple(CaseResult(by_id[id], case) for id, case in zip(trial.cases, found, strict=True))
+        for trial, found in zip(trials, outcomes, strict=True)
+    ]
+
+
+def unreached(outcomes: Iterable[Outcome]) -> StopRun:
+    """Why a run ends in which no case has used its prompt: all have the same error, or simply do not."""
+    errors = [outcome.error for outcome in outcomes]
+    return StopRun(HaltReason.UNREACHED, next(filter(None, errors), UNUSED) if all(errors) else UNUSED)
 
 
 class WaitingSamples(Generic[C]):

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Hashable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from pytest_promptopt.records import Split
+from pytest_promptopt.replay.searched_case import SearchedCase
 
-K = TypeVar("K", bound=Hashable)
+K = TypeVar("K")
+S = TypeVar("S", bound=SearchedCase)
 
 
 def split_by_identity(identity: str, shares: tuple[float, float, float] | None) -> Split:
@@ -26,11 +28,8 @@ def split_by_identity(identity: str, shares: tuple[float, float, float] | None) 
     return Split.TRAIN if place < train else Split.VALIDATION if place < train + validation else Split.HELDOUT
 
 
-def restrict(cases: dict[K, Any], members: Collection[K]) -> None:
-    """Give all `members`, and what repeats them, the strictest split among them, in place.
-
-    :param cases: frozen dataclasses whose `case` is a `records.Case`.
-    """
+def restrict(cases: dict[K, S], members: Collection[K]) -> None:
+    """Give all `members`, and what repeats them, the strictest split among them, in place."""
     strictest = max((cases[item].case.split for item in members), key=lambda split: split.strictness)
     changed = {cases[item].case.id for item in members if cases[item].case.split is not strictest}
     if not changed:
@@ -40,7 +39,7 @@ def restrict(cases: dict[K, Any], members: Collection[K]) -> None:
             cases[item] = replace(case, case=replace(case.case, split=strictest))
 
 
-def share_by_question(cases: dict[K, Any], asked: Mapping[K, frozenset[str]]) -> None:
+def share_by_question(cases: dict[K, S], asked: Mapping[K, frozenset[str]]) -> None:
     """Cases that have any model request in common, directly or through others, share the strictest split.
 
     :param asked: the keys of the requests of each case, as far as they are known.

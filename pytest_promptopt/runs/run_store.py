@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-import sys
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import astuple, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import astuple
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
@@ -17,40 +16,12 @@ from pytest_promptopt.journal import FILE_NAME, Journal, JournalError
 from pytest_promptopt.models.client import PaidCall, RecordedCall
 from pytest_promptopt.project_dir import ensure_home
 from pytest_promptopt.prompts import PromptFile
-from pytest_promptopt.records import Answer, Case, Request, Role, Spend
-from pytest_promptopt.replay.case_requests import ModelCase
+from pytest_promptopt.records import Answer, Request, Role, Spend
+from pytest_promptopt.replay.searched_case import SearchedCase
 from pytest_promptopt.runs.fingerprint import differences, digest, fingerprint, other_code
 from pytest_promptopt.runs.lock import RunLock
 from pytest_promptopt.runs.past import OPENED, RESUMED, PastRun, find
 from pytest_promptopt.settings import Settings
-
-
-@dataclass(frozen=True)
-class Foundation:
-    """What decides a run besides its settings.
-
-    :param files: the prompt files by name.
-    :param inputs: case id -> what the case is about, as text.
-    :param models: prompt name -> who answers it.
-    :param tests: the files that hold the cases.
-    :param modules: what else may have a say, such as the plugins that hold hooks.
-    """
-
-    files: Mapping[str, PromptFile]
-    cases: Sequence[Case]
-    inputs: Mapping[str, str]
-    models: Mapping[str, Collection[str]]
-    tests: Collection[Path] = ()
-    modules: Collection[object] = ()
-
-
-def models_by_prompt(cases: Iterable[ModelCase]) -> dict[str, set[str]]:
-    """Who answers each prompt, by its name. Raises `SettingsError` where nobody is named."""
-    found: dict[str, set[str]] = {}
-    for case in cases:
-        for file in case.files.values():
-            found.setdefault(file.name, set()).add(case.model_of(file))
-    return found
 
 
 class RunStore:
@@ -89,9 +60,12 @@ class RunStore:
                 self.close()
                 raise
 
-    def stands_on(self, foundation: Foundation) -> None:
-        """Take note of what decides the run. Raises `SettingsError` with what changed since it was begun."""
-        self.fingerprint = self._fingerprint_of(foundation)
+    def stands_on(self, cases: Iterable[SearchedCase], code: Iterable[Path]) -> None:
+        """Take note of what decides the run. Raises `SettingsError` with what changed since it was begun.
+
+        :param code: the files of the project that the tests have imported.
+        """
+        self.fingerprint = self._fingerprint_of(list(cases), code)
         if self.past is None:
             return
         begun = self.past.opened["fingerprint"]
@@ -106,15 +80,20 @@ class RunStore:
         if said := other_code(begun, self.fingerprint):
             self.notes.append(said)
 
-    def _fingerprint_of(self, given: Foundation) -> dict[str, Any]:
-        tests = set(given.tests)
+    def _fingerprint_of(self, cases: list[SearchedCase], code: Iterable[Path]) -> dict[str, Any]:
+        files = {file.name: file for case in cases for file in case.files.values()}
+        models: dict[str, set[str]] = {name: set() for name in files}
+        for case in cases:
+            for file in case.files.values():
+                models[file.name].add(case.model_of(file))
+        tests = {case.path for case in cases if case.path is not None}
         return fingerprint(
-            prompts={name: self._base(file) for name, file in given.files.items()},
+            prompts={name: self._base(file) for name, file in files.items()},
             tests={self._relative(path): path for path in tests},
-            cases=given.cases,
-            inputs=given.inputs,
-            code={self._relative(path): path for path in self._code(given.modules) if path not in tests},
-            models={name: ", ".join(sorted(each)) for name, each in given.models.items()}
+            cases=[case.case for case in cases],
+            inputs={case.case.id: case.identity for case in cases},
+            code={self._relative(path): path for path in code if path not in tests},
+            models={name: ", ".join(sorted(each)) for name, each in models.items()}
             | {"the optimizer": self._settings.optimizer_model},
             settings=self._settings,
         )
@@ -124,14 +103,6 @@ class RunStore:
         if self.past is not None and digest(file.original) in self.past.written().get(file.name, ()):
             return self.past.originals().get(file.name, file.original)
         return file.original
-
-    def _code(self, modules: Iterable[object]) -> Iterator[Path]:
-        """The files of the project that are imported, and those of `modules`."""
-        root = self._settings.rootdir
-        for module in {id(each): each for each in (*sys.modules.values(), *modules)}.values():
-            path = Path(getattr(module, "__dict__", {}).get("__file__") or "")
-            if path.suffix == ".py" and path.is_relative_to(root) and "site-packages" not in path.parts:
-                yield path
 
     def _relative(self, path: Path) -> str:
         root = self._settings.rootdir
