@@ -15,6 +15,7 @@ from pytest_promptopt.errors import (
     SettingsError,
 )
 from pytest_promptopt.failures import FailedCase
+from pytest_promptopt.loaded_prompt import LoadedPrompt, load_prompt
 from pytest_promptopt.models import Model
 from pytest_promptopt.optimizer.acceptance import Comparison, Verdict
 from pytest_promptopt.optimizer.base_search import BaseSearch
@@ -38,6 +39,10 @@ from pytest_promptopt.records import (
     Usage,
 )
 from pytest_promptopt.results import CandidateResult, Confirmation, Iteration, PromptResult, RunResult
+from pytest_promptopt.scripting.arguments import OptimizeArguments
+from pytest_promptopt.scripting.given_cases import Case, Check
+from pytest_promptopt.scripting.optimize import aoptimize, optimize
+from pytest_promptopt.scripting.script_run import OptimizationInterrupted
 from pytest_promptopt.strategies.refine.search import RefineSearch
 
 __all__ = [
@@ -50,7 +55,9 @@ __all__ = [
     "Brief",
     "Candidate",
     "CandidateResult",
+    "Case",
     "CaseResult",
+    "Check",
     "Comparison",
     "Completion",
     "Confirmation",
@@ -60,9 +67,12 @@ __all__ = [
     "HaltReason",
     "InvalidReply",
     "Iteration",
+    "LoadedPrompt",
     "Message",
     "Model",
     "ModelError",
+    "OptimizationInterrupted",
+    "OptimizeArguments",
     "Outcome",
     "Overlay",
     "Phase",
@@ -85,4 +95,7 @@ __all__ = [
     "Strategy",
     "Usage",
     "Verdict",
+    "aoptimize",
+    "load_prompt",
+    "optimize",
 ]

@@ -166,6 +166,10 @@ class OptimizationDriver(ABC, Generic[K, C]):
         """Raises `KeyboardInterrupt` if one came since the first file was written."""
         self._writer.interrupts.release()
 
+    def withheld_note(self) -> str:
+        """Which cases had no part in the search, as a sentence; empty when all had. Ask once, after it."""
+        return self._engine.withheld.end_with_note()
+
     def close(self) -> None:
         """End the run's record, after the last call of the session."""
         if self._record is not None:
