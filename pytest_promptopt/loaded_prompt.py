@@ -42,8 +42,8 @@ class LoadedPrompt:
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """What the front matter sets for the model, by name: ``temperature``, ``max_tokens`` (tokens), ``stop``
-        (a list of strings), and whatever else it passes on; only what is given.
+        """What the front matter sets for the model, by name, only what is given: ``temperature``,
+        ``max_tokens`` (tokens), ``stop`` (a list of strings), and whatever else it passes on.
         """
         front = self._file.front
         found = dict(front.parameters)

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import os
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import FrameType, TracebackType
 from typing import Any
 
 from pytest_promptopt.assertions.assert_reason import Comparison, Reason, reason_of
 from pytest_promptopt.assertions.comparison_sides import Scene
-from pytest_promptopt.assertions.function_source import ASKING, arguments_of, root_of
+from pytest_promptopt.assertions.function_source import ASKING, arguments_of, root_of, source_of
 from pytest_promptopt.assertions.matchers import is_matcher, settled
 from pytest_promptopt.assertions.plain_values import readable_value
+from pytest_promptopt.assertions.source_file import source_file
 from pytest_promptopt.assertions.source_location import SourceLocation, entries
 from pytest_promptopt.assertions.static_values import NoValue, value_of
 from pytest_promptopt.failures.object_text import MAX_SHOWN, without_addresses
-from pytest_promptopt.records import Call, Failure
+from pytest_promptopt.records import Call, Completion, Failure
 
 #: Lines of the exception's message that are kept.
 MAX_MESSAGE_LINES = 12
@@ -126,6 +128,59 @@ def failure_of(
         return _explained(failure, place, traceback, compared, calls, stated=stated)
     except Exception:  # an object of the user's may raise whatever it is asked: then less is told
         return failure
+
+
+def failure_of_check(
+    check: Callable[..., Any], answer: Completion, calls: Sequence[Call], *, said: str, where: str
+) -> Failure:
+    """The failure of a function that was given `answer` and has returned that it is not right.
+
+    :param said: what it returned, as a sentence.
+    """
+    name = getattr(check, "__name__", type(check).__name__)
+    failure = Failure(
+        "AssertionError",
+        said,
+        where,
+        actual=str(answer),
+        constraint="a check that has no name" if name == "<lambda>" else f"{name}(answer)",
+        check=source_of(check).check,
+    )
+    found = _returned(check)
+    if found is None:
+        return failure
+    argument, test = found
+    outer = {**getattr(check, "__globals__", {}), **inspect.getclosurevars(check).nonlocals}
+    names = {**outer, argument: str(answer)}
+    failure = replace(failure, check=failure.check or ast.unparse(test))
+    try:
+        reason = reason_of(test, None, names)
+        scene = Scene(calls, local={argument: answer}, names=names)
+        return failure if reason is None else _with_reason(failure, reason, scene)
+    except Exception:  # an object of the user's may raise whatever it is asked: then less is told
+        return failure
+
+
+def _returned(check: Callable[..., Any]) -> tuple[str, ast.expr] | None:
+    """The parameter of a function and what it returns, when that is all it does."""
+    code = getattr(check, "__code__", None)
+    if code is None:
+        return None
+    file = source_file(code.co_filename)
+    found = file.lambda_of(code) if code.co_name == "<lambda>" else file.function_of(code)
+    if found is None or not found.args.args:
+        return None
+    argument = found.args.args[0].arg
+    if isinstance(found, ast.Lambda):
+        return argument, found.body
+    match [each for each in found.body if not _is_docstring(each)]:
+        case [ast.Return(value=ast.expr() as value)]:
+            return argument, value
+    return None
+
+
+def _is_docstring(statement: ast.stmt) -> bool:
+    return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
 
 
 def _explained(

@@ -36,6 +36,15 @@ class SourceFile:
         found = self._functions.get(code.co_firstlineno)
         return found if found is not None and found.name == code.co_name else None
 
+    def lambda_of(self, code: CodeType) -> ast.Lambda | None:
+        """The lambda that `code` was made from; None where several begin in its line."""
+        found = [
+            node
+            for node in ast.walk(self._tree)
+            if isinstance(node, ast.Lambda) and node.lineno == code.co_firstlineno
+        ]
+        return found[0] if len(found) == 1 else None
+
     def statement_at(self, line: int) -> ast.stmt | None:
         """The innermost statement of `line`."""
         return self._by_line.get(line)

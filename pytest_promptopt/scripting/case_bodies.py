@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from pytest_promptopt.assertions.function_source import TestSource, source_of
-from pytest_promptopt.assertions.operand_capture import failure_of
+from pytest_promptopt.assertions.operand_capture import failure_of, failure_of_check
 from pytest_promptopt.assertions.plain_values import readable_value
 from pytest_promptopt.assertions.static_values import NoValue
 from pytest_promptopt.optimizer.foreign_errors import shown
 from pytest_promptopt.optimizer.halting import HaltReason
 from pytest_promptopt.optimizer.protocols import StopRun
-from pytest_promptopt.records import Completion, Failure
+from pytest_promptopt.records import Failure
 from pytest_promptopt.replay.prompt_calls import Prompt, Prompts, Run
 from pytest_promptopt.scripting.given_cases import Check, takes
 
@@ -114,20 +114,11 @@ class CheckedAnswer:
                 f"{run.case.case.id}: the check {name} returned {shown(found)}; accepted: True, False or a "
                 "number from 0 to 1",
             )
-        return Verdict(1.0) if found == 1 else Verdict(float(found), self._failure(found, answer, run))
-
-    def _failure(self, found: float, answer: Completion, run: Run[Any]) -> Failure:
-        name = getattr(self.check, "__name__", "check")
-        named = "check" if name == "<lambda>" else name
-        return Failure(
-            "AssertionError",
-            f"{named}(answer) returned {found!r}",
-            run.case.case.where,
-            operator="check",
-            actual=str(answer),
-            constraint=f"{named}(answer)",
-            check=self.source or f"{named}(answer)",
-        )
+        if found == 1:
+            return Verdict(1.0)
+        said = f"the check returned {found!r}"
+        failure = failure_of_check(self.check, answer, run.calls, said=said, where=run.case.case.where)
+        return Verdict(float(found), failure)
 
 
 @dataclass(frozen=True)
