@@ -57,6 +57,8 @@ class FakeModel:
         self._log = log
         #: Every request, in the order of the attempts.
         self.requests: list[Request] = []
+        #: The last message of each of them.
+        self.asked: list[str] = []
         #: Calls in flight now, and at most at once.
         self.now = self.most = 0
         #: How often it was closed.
@@ -64,15 +66,11 @@ class FakeModel:
         #: The thread of the last call.
         self.thread: threading.Thread | None = None
 
-    @property
-    def asked(self) -> list[str]:
-        """The last message of every request."""
-        return [request.messages[-1].content for request in self.requests]
-
     async def complete(self, request: Request) -> Answer:
         """The next answer. Raises the next of `faults`, and `ModelError` when no answer is left."""
         self.thread = threading.current_thread()
         self.requests.append(request)
+        self.asked.append(request.messages[-1].content)
         if self._log is not None:
             with self._log.open("a", encoding="utf-8") as log:
                 log.write(json.dumps(_plain(request)) + "\n")

@@ -156,7 +156,8 @@ def failure_of_check(
     try:
         reason = reason_of(test, None, names)
         scene = Scene(calls, local={argument: answer}, names=names)
-        return failure if reason is None else _with_reason(failure, reason, scene)
+        read = replace(failure, constraint=None, actual=None)
+        return failure if reason is None else _with_reason(read, reason, scene)
     except Exception:  # an object of the user's may raise whatever it is asked: then less is told
         return failure
 
