@@ -212,7 +212,7 @@ class TestCalls:
             assert two.text == "{{ q }}"
 
         model = FakeModel(lambda request: "ok", seconds=0.05)
-        cases = [*(Case({"q": f"{number}"}, "ok") for number in range(8)), both]
+        cases: list[Given] = [*(Case({"q": f"{number}"}, "ok") for number in range(8)), both]
         outcomes = run(tmp_path, *cases, says=model)
         assert {outcome.status for outcome in outcomes} == {Status.PASSED}
         assert (len(model.asked), model.most) == (9, 9)
