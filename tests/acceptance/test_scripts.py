@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -196,7 +197,10 @@ def test_cancelling_ends_the_run_first(project: Path) -> None:
 
     asyncio.run(main())
     assert (project / "sort.md").read_text() == WEAK
-    assert [thread.name for thread in threading.enumerate() if "promptopt" in thread.name] == []
+    for thread in threading.enumerate():
+        if "promptopt" in thread.name:
+            thread.join(timeout=5)
+            assert not thread.is_alive(), thread.name
     improve(20, max_iterations=1)  # the lock is free
 
 
@@ -274,3 +278,23 @@ def test_all_held_out_is_refused(project: Path) -> None:
 def test_a_prompt_that_is_not_there_is_named(project: Path) -> None:
     with pytest.raises(Exception, match=r"optimize\(prompts=\.\.\.\): there is no prompt file 'sart.md'"):
         optimize("sart.md", cases(5), model="demo")
+
+
+def test_the_example_runs(tmp_path: Path) -> None:
+    examples = Path(__file__).parents[2] / "examples"
+    for name in ("script", "support_routing"):
+        shutil.copytree(examples / name, tmp_path / name, ignore=shutil.ignore_patterns(".promptopt"))
+    prompt = tmp_path / "script" / "prompts" / "route.md"
+    before = prompt.read_text()
+    ended = subprocess.run(
+        [sys.executable, tmp_path / "script" / "optimize_prompt.py"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert ended.stderr == ""
+    assert ended.stdout.startswith("improved: ")
+    assert "heldout: 24% -> " in ended.stdout
+    assert prompt.read_text() == before
+    assert (tmp_path / "script" / ".promptopt" / "runs").is_dir()
