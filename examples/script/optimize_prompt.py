@@ -36,9 +36,8 @@ def main():
     print(f"{prompt.outcome}: {prompt.why}")
     for score in prompt.scores:
         print(f"{score.split:>10}: {score.before:.0%} -> {score.after:.0%} of {score.cases} cases")
-    print(
-        f"{sum(spend.calls for spend in result.spend.values())} calls, {result.elapsed:.1f} s, run {result.id}"
-    )
+    calls = sum(spend.calls for spend in result.spend.values())
+    print(f"{calls} calls, {result.elapsed:.1f} s, run {result.id}")
     print("---\n" + prompt.after)
 
     # What an application sends is rendered by the same code, from the same file.

@@ -44,7 +44,7 @@ from pytest_promptopt.replay.heldout_redaction import without_heldout_texts
 from pytest_promptopt.replay.searched_case import SearchedCase
 from pytest_promptopt.replay.shared_splits import share_by_question
 from pytest_promptopt.reports.live import Progress, SilentProgress
-from pytest_promptopt.reports.wording import cost, plural
+from pytest_promptopt.reports.wording import cost
 from pytest_promptopt.results import Iteration, RunResult
 from pytest_promptopt.runs.budget_plan import BudgetPlan
 from pytest_promptopt.runs.history import Histories
@@ -52,6 +52,7 @@ from pytest_promptopt.runs.past import PastRun
 from pytest_promptopt.runs.run_store import RunStore
 from pytest_promptopt.settings import Mode, Settings
 from pytest_promptopt.strategies.comparison import compare
+from pytest_promptopt.text import plural
 
 #: Seconds between two looks at the calls in flight: summing up what was spent is not free.
 SHOW_EVERY = 0.1

@@ -31,9 +31,9 @@ from pytest_promptopt.pytest_session.worker_partition import WorkerPartition
 from pytest_promptopt.records import Answer, CaseResult, Outcome, Request, Role, Split, Status
 from pytest_promptopt.replay.pending_sample import ReplayError
 from pytest_promptopt.replay.prompt_calls import Prompt, Prompts
-from pytest_promptopt.reports.wording import harmless, plural
 from pytest_promptopt.results import RunResult
 from pytest_promptopt.settings import Settings
+from pytest_promptopt.text import escape_controls, plural
 
 if TYPE_CHECKING:
     from pytest_promptopt.pytest_session.session_optimization import OptimizationRun
@@ -325,7 +325,7 @@ class CaseRunner:
         run.compared.clear()
         # What a model wrote must not steer a terminal; apart from that the report is pytest's own.
         terminal: pytest.TerminalReporter | None = item.config.pluginmanager.get_plugin("terminalreporter")
-        safe = partial(harmless, colored=terminal is not None and terminal.hasmarkup)
+        safe = partial(escape_controls, colored=terminal is not None and terminal.hasmarkup)
         report.longrepr = internals.rewrite_failure(report.longrepr, safe)  # type: ignore[assignment]
         return report
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from pytest_promptopt.records import Case, Split
-from pytest_promptopt.reports.wording import plural
+from pytest_promptopt.text import plural
 
 
 @dataclass

@@ -15,12 +15,15 @@ from pytest_promptopt.assertions.function_source import TestSource, source_of
 from pytest_promptopt.assertions.operand_capture import failure_of, failure_of_check
 from pytest_promptopt.assertions.plain_values import readable_value
 from pytest_promptopt.assertions.static_values import NoValue
-from pytest_promptopt.optimizer.foreign_errors import shown
 from pytest_promptopt.optimizer.halting import HaltReason
 from pytest_promptopt.optimizer.protocols import StopRun
 from pytest_promptopt.records import Failure
 from pytest_promptopt.replay.prompt_calls import Prompt, Prompts, Run
 from pytest_promptopt.scripting.given_cases import Check, takes
+from pytest_promptopt.text import cut_end, safe_repr
+
+#: Characters of a value in a message.
+MAX_SHOWN = 80
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,9 @@ class ExpectedAnswer:
                 same = False
         if same:
             return Verdict(1.0)
-        said = f"assert {shown(actual)} == {shown(self.wanted)}"
+        said = (
+            f"assert {cut_end(safe_repr(actual), MAX_SHOWN)} == {cut_end(safe_repr(self.wanted), MAX_SHOWN)}"
+        )
         failure = Failure("AssertionError", said, run.case.case.where, "==", self.expected, actual)
         return Verdict(0.0, failure)
 
@@ -111,7 +116,7 @@ class CheckedAnswer:
             name = getattr(self.check, "__name__", type(self.check).__name__)
             raise StopRun(
                 HaltReason.ERROR,
-                f"{run.case.case.id}: the check {name} returned {shown(found)}; accepted: True, False or a "
+                f"{run.case.case.id}: the check {name} returned {cut_end(safe_repr(found), MAX_SHOWN)}; accepted: True, False or a "
                 "number from 0 to 1",
             )
         if found == 1:

@@ -24,8 +24,8 @@ SCRATCH = (
 )
 CUT = "Cut what misleads: remove or reword instructions that could cause these failures."
 WORDING = (
-    "Change as little as you can: a word, the order of two lines, or the last line before the answer. Leave all "
-    "else letter by letter as it is."
+    "Change as little as you can: a word, the order of two lines, or the last line before the answer. Leave "
+    "all else letter by letter as it is."
 )
 BALANCE = (
     "Balance the answers: one of them nearly always comes, so take out what favours it, and give each "
@@ -84,7 +84,7 @@ def suited(feedback: Feedback, *, collapsed: bool = False) -> tuple[str, ...]:
 
 
 class Directions:
-    """Which lines of attack were taken, by the text that they were to improve, and which of them led nowhere."""
+    """Which lines of attack were taken, by the text that they were to improve, and which led nowhere."""
 
     def __init__(self) -> None:
         self._taken: defaultdict[str, Counter[str]] = defaultdict(Counter)
