@@ -20,10 +20,7 @@ from pytest_promptopt.optimizer.protocols import StopRun
 from pytest_promptopt.records import Failure
 from pytest_promptopt.replay.prompt_calls import Prompt, Prompts, Run
 from pytest_promptopt.scripting.given_cases import Check, takes
-from pytest_promptopt.text import cut_end, safe_repr
-
-#: Characters of a value in a message.
-MAX_SHOWN = 80
+from pytest_promptopt.text import MAX_QUOTE, safe_repr
 
 
 @dataclass(frozen=True)
@@ -116,8 +113,8 @@ class CheckedAnswer:
             name = getattr(self.check, "__name__", type(self.check).__name__)
             raise StopRun(
                 HaltReason.ERROR,
-                f"{run.case.case.id}: the check {name} returned {cut_end(safe_repr(found), MAX_SHOWN)}; accepted: True, False or a "
-                "number from 0 to 1",
+                f"{run.case.case.id}: the check {name} returned {safe_repr(found)[:MAX_QUOTE]}; accepted: True, "
+                "False or a number from 0 to 1",
             )
         if found == 1:
             return Verdict(1.0)
