@@ -81,9 +81,7 @@ class ExpectedAnswer:
                 same = False
         if same:
             return Verdict(1.0)
-        said = (
-            f"assert {cut_end(safe_repr(actual), MAX_SHOWN)} == {cut_end(safe_repr(self.wanted), MAX_SHOWN)}"
-        )
+        said = f"assert {safe_repr(actual)[:MAX_QUOTE]} == {safe_repr(self.wanted)[:MAX_QUOTE]}"
         failure = Failure("AssertionError", said, run.case.case.where, "==", self.expected, actual)
         return Verdict(0.0, failure)
 
@@ -113,8 +111,8 @@ class CheckedAnswer:
             name = getattr(self.check, "__name__", type(self.check).__name__)
             raise StopRun(
                 HaltReason.ERROR,
-                f"{run.case.case.id}: the check {name} returned {safe_repr(found)[:MAX_QUOTE]}; accepted: True, "
-                "False or a number from 0 to 1",
+                f"{run.case.case.id}: the check {name} returned {safe_repr(found)[:MAX_QUOTE]}; accepted: "
+                "True, False or a number from 0 to 1",
             )
         if found == 1:
             return Verdict(1.0)
