@@ -143,7 +143,7 @@ def failure_of_check(
         said,
         where,
         actual=str(answer),
-        constraint="a check that has no name" if name == "<lambda>" else f"{name}(answer)",
+        constraint=None if name == "<lambda>" else f"{name}(answer)",
         check=source_of(check).check,
     )
     found = _returned(check)

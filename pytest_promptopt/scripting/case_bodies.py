@@ -22,6 +22,9 @@ from pytest_promptopt.replay.prompt_calls import Prompt, Prompts, Run
 from pytest_promptopt.scripting.given_cases import Check, takes
 from pytest_promptopt.text import MAX_QUOTE, safe_repr
 
+#: Items of a list or a dict that a function's case may be about.
+MAX_INPUTS = 20
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -103,11 +106,13 @@ class CheckedAnswer:
     def run(self, run: Run[Any]) -> Verdict:
         answer = Prompt(run, self.stage)(**self.inputs)
         try:
-            found = self.check(answer)
+            found: object = self.check(answer)
+            if inspect.isawaitable(found):
+                found = finish(found)
         except Exception as error:
             failure = failure_of(error, (), run.calls, rootdir=self.rootdir, rewritten=False)
             return Verdict(0.0, failure)
-        if type(found) not in (bool, int, float) or not 0 <= found <= 1:
+        if not isinstance(found, (bool, int, float)) or not 0 <= found <= 1:
             name = getattr(self.check, "__name__", type(self.check).__name__)
             raise StopRun(
                 HaltReason.ERROR,
@@ -130,12 +135,13 @@ class FunctionBody:
 
     @functools.cached_property
     def values(self) -> Mapping[str, Any]:
-        """What the function is bound to besides its prompt: arguments, defaults, variables around it."""
+        """The plain data that the function is bound to: arguments, defaults, variables around it."""
         bound = inspect.signature(self.function)
         defaults = {n: p.default for n, p in bound.parameters.items() if p.default is not p.empty}
         inner = plain_function(self.function)
         around = inspect.getclosurevars(inner).nonlocals if inspect.isfunction(inner) else {}
-        return {name: v for name, v in {**around, **defaults}.items() if name not in ("prompt", "prompts")}
+        found = {**around, **defaults}
+        return {name: found[name] for name in sorted(found) if _is_input(found[name])}
 
     @property
     def _read(self) -> TestSource:
@@ -169,6 +175,14 @@ class FunctionBody:
             )
             return Verdict(0.0, failure)
         return Verdict(1.0)
+
+
+def _is_input(value: object) -> bool:
+    """Whether a case may be about it: plain data, and no table of all cases nor an object of the program."""
+    if isinstance(value, (dict, list, tuple)):
+        inside = value.values() if isinstance(value, dict) else value
+        return len(value) <= MAX_INPUTS and all(map(_is_input, inside))
+    return value is None or isinstance(value, (str, int, float, bool))
 
 
 def plain_function(function: Callable[..., Any]) -> Callable[..., Any]:

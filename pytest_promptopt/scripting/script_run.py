@@ -11,9 +11,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from pytest_promptopt.assertions.source_location import location_of
 from pytest_promptopt.budget.ledger import Ledger
 from pytest_promptopt.driver.optimization_driver import OptimizationDriver
 from pytest_promptopt.errors import PromptoptError, SettingsError
+from pytest_promptopt.models.answer_validation import words_of
 from pytest_promptopt.models.client import ModelClient
 from pytest_promptopt.models.user_models import UserModels
 from pytest_promptopt.optimizer.search_hooks import SearchHooks
@@ -110,7 +112,7 @@ def run_script(
         with tempfile.TemporaryDirectory(prefix="promptopt-") as scratch:
             files = _load(prompts, settings.rootdir)
             notes += [hint for file in files.values() for hint in file.hints]
-            resolved = resolve_cases(list(cases), files, settings, Path(scratch))
+            resolved = resolve_cases(_listed(cases), files, settings, Path(scratch))
             with _opened(resolved, settings, given, stop, notes) as (run, ledger):
                 result = run.run()
                 result = replace(result, notes=(*result.notes, *_ended(run, ledger)))
@@ -122,6 +124,30 @@ def run_script(
     return result
 
 
+def _listed(cases: object) -> list[Any]:
+    if isinstance(cases, Iterable) and not isinstance(cases, (str, Mapping)):
+        return list(cases)
+    raise SettingsError(f"cases: {cases!r:.80} is not a list of Case(...) and functions")
+
+
+def _resolver(given: Mapping[str, Any], rootdir: Path) -> Callable[[str], Any]:
+    """The user's `resolve_model`; raises `SettingsError` with the place where it has raised."""
+    own: Callable[[str], Any] | None = given.get("resolve_model")
+
+    def resolve(name: str) -> Any:
+        if own is None:
+            return None
+        try:
+            return own(name)
+        except PromptoptError:
+            raise
+        except Exception as error:
+            place = location_of(error.__traceback__, str(rootdir))
+            raise SettingsError(f"resolve_model raised at {place}: {words_of(error)}") from error
+
+    return resolve
+
+
 @contextmanager
 def _opened(
     cases: dict[str, ScriptCase],
@@ -131,7 +157,7 @@ def _opened(
     notes: list[str],
 ) -> Iterator[tuple[ScriptRun, Ledger]]:
     """Everything that a run holds open, closed in the end however it ends."""
-    models = UserModels(given.get("resolve_model") or (lambda name: None))
+    models = UserModels(_resolver(given, settings.rootdir))
     ledger = Ledger(
         max_calls=settings.max_calls,
         max_tokens=settings.max_tokens,

@@ -240,6 +240,41 @@ def test_strategies_are_compared(project: Path) -> None:
     assert [run.strategy for run in result.compared] == ["refine", "evolve"]
 
 
+def test_what_a_function_asserts_reaches_the_optimizer(project: Path) -> None:
+    def blocked(prompt: Any) -> None:
+        answer = prompt(message="my pin is blocked")
+        assert answer == "pin_blocked", "the label alone"
+
+    class Listening(Counted):
+        told = ""
+
+        async def complete(self, request: Request) -> Any:
+            if "<new_prompt>" in request.messages[-1].content:
+                self.told = request.messages[-1].content
+            return await super().complete(request)
+
+    model = Listening()
+    optimize(
+        "sort.md",
+        [blocked],
+        model="demo",
+        optimizer_model="demo",
+        max_iterations=1,
+        resolve_model=lambda name: model,
+    )
+    assert "pin_blocked" in model.told
+    assert "my pin is blocked" in model.told
+    assert "assert answer == 'pin_blocked'" in model.told
+
+
+def test_what_resolves_models_and_fails_is_named(project: Path) -> None:
+    def resolve(name: str) -> None:
+        raise KeyError(name)
+
+    with pytest.raises(SettingsError, match=r"resolve_model raised at .*test_scripts\.py:\d+: KeyError"):
+        improve(resolve_model=resolve)
+
+
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
@@ -273,6 +308,12 @@ def test_a_wrong_argument_is_named(project: Path, arguments: dict[str, Any], com
 def test_all_held_out_is_refused(project: Path) -> None:
     with pytest.raises(SettingsError, match=r"^optimize\(\): all 5 cases are held out.*split='60/20/20'"):
         optimize("sort.md", cases(5, split="heldout"), model="demo", optimizer_model="demo")
+
+
+@pytest.mark.parametrize("given", [5, "cases", Case({"message": "x"}, "y")])
+def test_what_is_no_list_of_cases_is_named(project: Path, given: Any) -> None:
+    with pytest.raises(SettingsError, match=r"^cases: .* is not a list of Case"):
+        optimize("sort.md", given, model="demo")
 
 
 def test_a_prompt_that_is_not_there_is_named(project: Path) -> None:

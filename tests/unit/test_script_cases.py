@@ -97,6 +97,11 @@ class TestFailures:
         operator, _, _, constraint = self.failure(tmp_path, case, "No.")
         assert (operator, constraint) == ("in", "'refund' in answer")
 
+    def test_of_one_of_several_lambdas_in_a_line(self, tmp_path: Path) -> None:
+        first, second = (lambda answer: answer == "a"), (lambda answer: answer in ("a", "b"))
+        assert self.failure(tmp_path, Case({"q": "x"}, first), "c") == ("==", "a", "c", None)
+        assert self.failure(tmp_path, Case({"q": "x"}, second), "c")[3] == "answer in ['a', 'b']"
+
     def test_of_a_function_that_returns(self, tmp_path: Path) -> None:
         def total_is_right(answer: Completion) -> bool:
             """The total."""
@@ -217,6 +222,13 @@ class TestCalls:
         assert {outcome.status for outcome in outcomes} == {Status.PASSED}
         assert (len(model.asked), model.most) == (9, 9)
 
+    def test_a_check_may_be_async(self, tmp_path: Path) -> None:
+        async def right(answer: Completion) -> bool:
+            return answer == "ok"
+
+        check: Any = right
+        assert judged(tmp_path, Case({"q": "x"}, check=check), "ok").status is Status.PASSED
+
     def test_a_pipeline_is_given_its_prompts_by_stage(self, tmp_path: Path) -> None:
         def pipeline(prompts: Any) -> None:
             plan = prompts["plan"](q="cake")
@@ -292,3 +304,23 @@ def test_a_split_depends_on_the_inputs_alone(tmp_path: Path) -> None:
     assert counts[0] > 100
     assert min(counts) > 20
     assert splits(Case({"q": "question 7"}, "x", split="heldout"))["question 7"] is Split.HELDOUT
+
+
+def test_a_function_is_what_it_is_about_whatever_stands_around_it(tmp_path: Path) -> None:
+    (tmp_path / "say.md").write_text("{{ q }}")
+    files = {"": PromptFile.load(tmp_path / "say.md", rootdir=tmp_path)}
+    settings = Settings(rootdir=tmp_path, model="fake/one")
+    table, program = [{"q": str(number)} for number in range(50)], object()
+
+    def about(row: dict[str, str]) -> Callable[..., Any]:
+        def asks(prompt: Any) -> None:
+            assert prompt(**row) == str(program)
+            assert table
+
+        return asks
+
+    found = resolve_cases([about(row) for row in table[:3]], files, settings, tmp_path)
+    assert [case.values for case in found.values()] == [{"row": row} for row in table[:3]]
+    assert list(found) == ["asks", "asks 2", "asks 3"]
+    assert len({case.identity for case in found.values()}) == 3
+    assert "0x" not in "".join(case.identity for case in found.values())
