@@ -168,8 +168,11 @@ class CaseRunner:
         )
         problem = next(iter(self._problems.values()), None)
         step = OptimizationStep(config, self._refinement, self.engine.withheld, self._note)
-        self.result = step.run(problem)
-        if self.result.interrupted:
+        try:
+            result = step.run(problem)
+        finally:
+            self.result = step.result
+        if result.interrupted:
             self.client.cancel()
             raise KeyboardInterrupt
         self._leave_out(self._refinement.left_out)

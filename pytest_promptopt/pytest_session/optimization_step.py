@@ -29,6 +29,8 @@ class OptimizationStep:
         self._optimization = optimization
         self._withheld = withheld
         self._note = note
+        #: What was found, as soon as it is: Ctrl-C may come before `run` returns it.
+        self.result: RunResult | None = None
 
     def run(self, problem: PromptoptError | None) -> RunResult:
         """Optimize. Raises `UsageError` for what must be mended before a first call is paid.
@@ -39,7 +41,7 @@ class OptimizationStep:
             if problem is not None:
                 raise problem
             try:
-                result = self._optimization.run()
+                result = self.result = self._optimization.run()
             finally:
                 self._end_of_search()
         except PromptoptError as error:
@@ -49,7 +51,7 @@ class OptimizationStep:
         try:
             tell_hook(self._config, "pytest_promptopt_run_finished", result=result)
         except PromptoptError as error:  # the files are written, and what was found is to be shown
-            result = replace(result, errors=(*result.errors, str(error)))
+            result = self.result = replace(result, errors=(*result.errors, str(error)))
         return result
 
     def _end_of_search(self) -> None:
