@@ -48,7 +48,7 @@ from pytest_promptopt.pytest_engine.suspending_engine import SuspendingEngine, h
 from pytest_promptopt.pytest_session.budget_plan import BudgetPlan
 from pytest_promptopt.pytest_session.heldout_redaction import without_heldout_texts
 from pytest_promptopt.pytest_session.run_store import RunStore
-from pytest_promptopt.pytest_session.user_hooks import chosen_strategies, user_search_hooks
+from pytest_promptopt.pytest_session.user_hooks import chosen_strategies, declared_needs, user_search_hooks
 from pytest_promptopt.pytest_session.user_models import UserModels
 from pytest_promptopt.records import Answer, Case, CaseResult, Request, Role, Spend, Split
 from pytest_promptopt.reports.live import Progress, SilentProgress, progress_for
@@ -106,10 +106,12 @@ class OptimizationRun:
         files = self._files()
         strategies = chosen_strategies(self._config, self._settings.strategy)
         self._check_files(files.values())
+        needs = declared_needs(strategies, self._settings)
         self._check_models()
         self._share_splits()
         self._check_cases()
-        self._plan = BudgetPlan(connected_groups(list(files.values()), self.cases), self._settings)
+        groups = connected_groups(list(files.values()), self.cases)
+        self._plan = BudgetPlan(groups, self._settings, needs)
         self._plan.check(self._known_cases() if self._plan.short else 0)
         if self._settings.comparing:
             return self._unless_unpaid(self._compare(strategies, files, record))
@@ -161,11 +163,6 @@ class OptimizationRun:
     def _check_models(self) -> None:
         optimizer = self._settings.optimizer_model
         probes = {optimizer: Request(optimizer, ())} if self._settings.writing else {}
-        if not self._settings.writing and set(self._settings.strategy) != {"refine"}:
-            raise SettingsError(
-                f"--promptopt-optimizer-model={optimizer}: the strategy {', '.join(self._settings.strategy)} "
-                "needs a model that writes; name one, or use --promptopt-strategy=refine"
-            )
         for case in self._items.values():
             for file in case.files.values():
                 probes[case.model_of(file)] = case.request(file, (), None, sample=0)

@@ -7,6 +7,7 @@ from functools import cache, partial
 
 import pytest
 
+from pytest_promptopt.errors import SettingsError
 from pytest_promptopt.optimizer import acceptance, halting
 from pytest_promptopt.optimizer.acceptance import Comparison, Verdict
 from pytest_promptopt.optimizer.halting import SearchProgress, Stop
@@ -15,10 +16,11 @@ from pytest_promptopt.optimizer.proposal.proposer import Ask, ProposalRequest
 from pytest_promptopt.optimizer.proposal.replies import InvalidReply, Reply
 from pytest_promptopt.optimizer.redaction import unredacted
 from pytest_promptopt.optimizer.search_hooks import SearchHooks
-from pytest_promptopt.optimizer.strategy import Strategy
+from pytest_promptopt.optimizer.strategy import ScoringNeeds, Strategy, scoring_needs
 from pytest_promptopt.pytest_session.hook_calls import HookError, ask_hook, categorize, redact, tell_hook
 from pytest_promptopt.results import Iteration
-from pytest_promptopt.strategies import strategy
+from pytest_promptopt.settings import Settings
+from pytest_promptopt.strategies import BUILT_IN, strategy
 from pytest_promptopt.text import MAX_QUOTE, plural, safe_repr
 
 
@@ -37,6 +39,19 @@ def chosen_strategies(config: pytest.Config, names: Iterable[str]) -> dict[str, 
             )
         offered.update(answer)
     return {name: strategy(name, offered) for name in names}
+
+
+def declared_needs(strategies: Mapping[str, Strategy], settings: Settings) -> list[ScoringNeeds]:
+    """What each strategy needs. Raises `SettingsError` where it is a model that writes and there is none."""
+    needs = {name: scoring_needs(each) for name, each in strategies.items()}
+    wanting = [name for name, each in needs.items() if each.optimizer_model]
+    if wanting and not settings.writing:
+        other = [name for name, each in BUILT_IN.items() if not scoring_needs(each).optimizer_model]
+        raise SettingsError(
+            f"--promptopt-optimizer-model={settings.optimizer_model}: the strategy {', '.join(wanting)} "
+            f"needs a model that writes; name one, or use --promptopt-strategy={' or '.join(other)}"
+        )
+    return list(needs.values())
 
 
 def user_search_hooks(config: pytest.Config) -> SearchHooks:
