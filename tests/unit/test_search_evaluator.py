@@ -9,8 +9,9 @@ import pytest
 
 from pytest_promptopt.journal import Journal
 from pytest_promptopt.optimizer.base_search import BaseSearch
+from pytest_promptopt.optimizer.candidates import EvaluatedCandidate
 from pytest_promptopt.optimizer.halting import Phase, Stop
-from pytest_promptopt.optimizer.prompt_groups import PromptGroup, connected_groups
+from pytest_promptopt.optimizer.prompt_groups import SEARCHED, PromptGroup, connected_groups
 from pytest_promptopt.optimizer.protocols import Trial
 from pytest_promptopt.optimizer.run_context import RunContext
 from pytest_promptopt.optimizer.screening import ScreeningEvaluator
@@ -21,6 +22,9 @@ from pytest_promptopt.settings import Settings
 from tests.refine_world import HELDOUT, SETTINGS, TRAIN, VALIDATION, FakePrompt, Need, World, needs
 
 CASES = needs("a b") + needs("a", VALIDATION) + needs("a b", HELDOUT)
+
+
+BETTER = {"route.md": "Route {{ ticket }}. a b"}
 
 
 def evaluator_of(world: World) -> SearchEvaluator:
@@ -132,6 +136,27 @@ def test_a_group_that_is_searched_has_no_held_out_case() -> None:
     assert [case.split for case in group.cases] == [TRAIN, TRAIN, VALIDATION]
     # The account of the run counts them, though they were not scored.
     assert [(score.split, score.cases) for score in scores] == [(TRAIN, 2), (VALIDATION, 1), (HELDOUT, 2)]
+
+
+def test_the_scores_of_held_out_cases_are_never_those_that_a_strategy_gives() -> None:
+    class Boasting(BaseSearch):
+        def search(self) -> Stop:
+            self.halted(Phase.TRAINING, self.best)
+            (after,) = self.evaluate([BETTER], [case.id for case in self.group.cases])
+            by_split = {split: tuple(r for r in after if r.case.split is split) for split in SEARCHED}
+            made_up = tuple(replace(result, case=replace(result.case, split=HELDOUT)) for result in after)
+            self.best = EvaluatedCandidate("1.1", BETTER, {**by_split, HELDOUT: made_up})
+            return Stop("enough", "it is perfect")
+
+    # Fresh answers would not confirm it, so the held-out cases would not be scored.
+    world = World(CASES, strategy=Boasting, luck=True)
+    result = world.run()
+    scores = {score.split: score.after for score in result.prompts[0].scores}
+    assert (scores[TRAIN], scores[HELDOUT]) == (0.0, None), "the original stays"
+    assert result.errors == (
+        "the strategy's search has a result of 'train-1-a' as one of the heldout cases in `final.results`; "
+        "accepted: results of its own cases, by their split",
+    )
 
 
 # ------------------------------------------------------------------------------------------ what it may keep
