@@ -356,7 +356,7 @@ module.{name} = late
 
 
 @pytest.mark.parametrize(
-    ("module", "name"), [("prompts.writing", "sync_folder"), ("refine.ending", "Ending.results")]
+    ("module", "name"), [("prompts.writing", "sync_folder"), ("optimizer.finalizer", "Finalizer.results")]
 )
 def test_ctrl_c_after_a_file_was_written_comes_when_everything_says_so(
     desk: Desk, module: str, name: str
