@@ -21,10 +21,12 @@ from pytest_promptopt.optimizer.acceptance import Comparison, Verdict
 from pytest_promptopt.optimizer.base_search import BaseSearch
 from pytest_promptopt.optimizer.candidates import ACCEPTED, REFUSED, REJECTED, Candidate, EvaluatedCandidate
 from pytest_promptopt.optimizer.halting import HaltReason, Phase, SearchProgress, Stop
+from pytest_promptopt.optimizer.prompt_groups import PromptGroup
 from pytest_promptopt.optimizer.proposal.proposer import Ask, ProposalRequest
 from pytest_promptopt.optimizer.proposal.replies import InvalidReply, Reply
 from pytest_promptopt.optimizer.proposal.requests import Brief
-from pytest_promptopt.optimizer.strategy import Strategy
+from pytest_promptopt.optimizer.search_context import SearchContext
+from pytest_promptopt.optimizer.strategy import GroupSearch, ScoringNeeds, Strategy
 from pytest_promptopt.records import (
     Answer,
     CaseResult,
@@ -64,6 +66,7 @@ __all__ = [
     "ErrorKind",
     "EvaluatedCandidate",
     "FailedCase",
+    "GroupSearch",
     "HaltReason",
     "InvalidReply",
     "Iteration",
@@ -78,6 +81,7 @@ __all__ = [
     "Phase",
     "PromptConflictError",
     "PromptFileError",
+    "PromptGroup",
     "PromptResult",
     "PromptoptError",
     "ProposalRequest",
@@ -87,6 +91,8 @@ __all__ = [
     "Request",
     "Role",
     "RunResult",
+    "ScoringNeeds",
+    "SearchContext",
     "SearchProgress",
     "SettingsError",
     "Split",

@@ -51,6 +51,7 @@ from pytest_promptopt.runs.history import Histories
 from pytest_promptopt.runs.past import PastRun
 from pytest_promptopt.runs.run_store import RunStore
 from pytest_promptopt.settings import Mode, Settings
+from pytest_promptopt.strategies import declared_needs
 from pytest_promptopt.strategies.comparison import compare
 from pytest_promptopt.text import plural
 
@@ -137,10 +138,12 @@ class OptimizationDriver(ABC, Generic[K, C]):
         strategies = self._strategies()
         if self._settings.mode is Mode.OPTIMIZE:
             self._writer.check(files.values())
+        needs = declared_needs(strategies, self._settings)
         self._check_models()
         self._share_splits()
         self._check_cases()
-        self._plan = BudgetPlan(connected_groups(list(files.values()), self.cases), self._settings)
+        groups = connected_groups(list(files.values()), self.cases)
+        self._plan = BudgetPlan(groups, self._settings, needs)
         self._plan.check(self._known_cases() if self._plan.short else 0)
         if self._settings.comparing:
             return self._unless_unpaid(self._compare(strategies, files, record))
@@ -190,11 +193,6 @@ class OptimizationDriver(ABC, Generic[K, C]):
     def _check_models(self) -> None:
         optimizer = self._settings.optimizer_model
         probes = {optimizer: Request(optimizer, ())} if self._settings.writing else {}
-        if not self._settings.writing and set(self._settings.strategy) != {"refine"}:
-            raise SettingsError(
-                f"--promptopt-optimizer-model={optimizer}: the strategy {', '.join(self._settings.strategy)} "
-                "needs a model that writes; name one, or use --promptopt-strategy=refine"
-            )
         for case in self._items.values():
             for file in case.files.values():
                 probes[case.model_of(file)] = case.bare_request(file)

@@ -6,6 +6,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, replace
+from typing import ClassVar
 
 from pytest_promptopt.captured import time
 from pytest_promptopt.optimizer.acceptance import compare, score
@@ -19,6 +20,7 @@ from pytest_promptopt.optimizer.proposal.replies import InvalidReply, Reply
 from pytest_promptopt.optimizer.protocols import StopRun, Trial
 from pytest_promptopt.optimizer.race import in_turns
 from pytest_promptopt.optimizer.search_context import SearchContext
+from pytest_promptopt.optimizer.strategy import ScoringNeeds
 from pytest_promptopt.optimizer.verdict_model import Kind
 from pytest_promptopt.prompts.examples import restored
 from pytest_promptopt.records import Overlay, Spend, Split, pass_rate
@@ -32,6 +34,11 @@ class BaseSearch(ABC):
     rules, keeps the journal, ends at ceilings and Ctrl-C, and scores the finalists on all cases searched.
     """
 
+    #: What is planned for before the first call; a class of your own may declare something else.
+    scoring_needs: ClassVar[ScoringNeeds] = ScoringNeeds()
+    #: What every candidate is checked by, as soon as the original is measured.
+    checks: CandidateChecks
+
     def __init__(self, group: PromptGroup, context: SearchContext) -> None:
         self.group = group
         self.context = context
@@ -43,6 +50,12 @@ class BaseSearch(ABC):
         self._fruitless = 0
         #: What was paid when the last iteration ended: the next one counts all calls since then.
         self.paid_before = Spend()
+
+    def take_over(self, other: BaseSearch) -> None:
+        """Go on where another search of the same group stands: with the original as it was measured, what is
+        known of refused texts, and its iterations, to which both add."""
+        self.original = self.best = other.original
+        self.checks, self.iterations, self.paid_before = other.checks, other.iterations, other.paid_before
 
     @abstractmethod
     def search(self) -> Stop:

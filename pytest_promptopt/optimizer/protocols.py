@@ -40,11 +40,11 @@ Run = Callable[[Sequence[Trial]], list[tuple[CaseResult, ...]]]
 
 
 class Evaluator(Protocol):
-    """Runs cases under candidate texts."""
+    """Runs cases under candidate texts; that of a run all its cases, that of a search its own ones."""
 
     @property
     def cases(self) -> Sequence[Case]:
-        """All cases of the run, of every split, in a stable order."""
+        """All cases that it runs, in a stable order."""
 
     def evaluate(self, trials: Sequence[Trial]) -> list[tuple[CaseResult, ...]]:
         """Run all trials together; results in the order asked, one per case of each trial.

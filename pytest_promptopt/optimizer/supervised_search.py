@@ -80,8 +80,8 @@ class SupervisedSearch:
         self.stop = Stop(HaltReason.INTERRUPTED if interrupted else str(stop.halt), str(stop.why))
 
     def _take_texts(self, search: GroupSearch) -> None:
-        self.original = self.final = _version(search.original, "original")
-        final = _version(search.final, "final")
+        self.original = self.final = _version(search.original, "original", self.group)
+        final = _version(search.final, "final", self.group)
         if why := self.screen.refusal(final.overlay):
             self.notes.append(f"candidate {final.id} was refused at last: {why}")
         else:
@@ -92,10 +92,17 @@ class SupervisedSearch:
         self.iterations = tuple(_instance(each, Iteration, "iterations") for each in search.iterations)
 
 
-def _version(found: object, name: str) -> EvaluatedCandidate:
+def _version(found: object, name: str, group: PromptGroup) -> EvaluatedCandidate:
     version = _instance(found, EvaluatedCandidate, name)
-    for result in version.evidence(*Split):
-        _instance(result, CaseResult, f"{name}.results")
+    own = {case.id: case.split for case in group.cases}
+    for split in Split:
+        for result in version.evidence(split):
+            case = _instance(result, CaseResult, f"{name}.results").case
+            if not own.get(case.id) == case.split == split:
+                raise PromptoptError(
+                    f"the strategy's search has a result of {case.id!r} as one of the {split} cases in "
+                    f"`{name}.results`; accepted: results of its own cases, by their split"
+                )
     if version.posterior is not None:
         _instance(version.posterior, RatePosterior, f"{name}.outlook")
     return replace(version, id=str(version.id), overlay=dict(version.overlay))

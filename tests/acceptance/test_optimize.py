@@ -767,8 +767,8 @@ def test_what_was_found_before_a_hook_raised_is_confirmed_and_written(desk: Desk
 def test_a_strategy_that_raises_ends_its_own_column_only(desk: Desk) -> None:
     desk.write(
         "conftest.py",
-        f"{CONFTEST}\nfrom pytest_promptopt.strategies.refine.search import Search\n"
-        "class Broken(Search):\n    def search(self):\n        return self.missing\n"
+        f"{CONFTEST}\nfrom pytest_promptopt.api import RefineSearch\n"
+        "class Broken(RefineSearch):\n    def search(self):\n        return self.missing\n"
         "def pytest_promptopt_strategies():\n    return {'broken': Broken}\n",
     )
     report = "--promptopt-report=report.json"

@@ -189,13 +189,11 @@ def test_what_the_cases_left_out_show_counts() -> None:
 def test_a_best_text_that_turns_out_no_better_where_it_was_not_run_gives_way_to_the_original() -> None:
     """With this seed the race ends before it comes to most of the cases that the candidate breaks."""
     cases = needs("a a a a a a" + " s" * 6)
-    stopping: list[Phase] = []
     world = World(
         cases,
         ["a not s"],
         prompts=[FakePrompt(prose="Route {{ ticket }}. s")],
-        left=lambda: 100 if Phase.CONFIRMATION in stopping else 60 if len(world.evaluated) < 2 else 20,
-        hooks=SearchHooks(progress=lambda phase, prompts: stopping.append(phase)),
+        left=lambda: 100 if Phase.CONFIRMATION in world.phases else 60 if len(world.evaluated) < 2 else 20,
     )
     result = world.result()
     assert (result.iterations[0].candidates[0].verdict, result.stop) == ("accepted", "budget used up")

@@ -24,6 +24,7 @@ from pytest_promptopt.optimizer.proposal.requests import REPLY_TOKENS
 from pytest_promptopt.optimizer.protocols import Prompt
 from pytest_promptopt.optimizer.redaction import redacted
 from pytest_promptopt.optimizer.search_context import SearchContext
+from pytest_promptopt.optimizer.strategy import ScoringNeeds
 from pytest_promptopt.records import Answer, CaseResult, Message, Overlay, Request, Split, pass_rate
 
 #: Scores of the cases under a text that was refused before a call was spent on it.
@@ -45,6 +46,8 @@ class ExternalSearch(BaseSearch):
     An engine writes instructions and knows nothing of variables, so it is given the text up to the first line
     with a variable; what follows stays as it is.
     """
+
+    scoring_needs = ScoringNeeds(validation_each_iteration=True)
 
     def __init__(self, group: PromptGroup, context: SearchContext) -> None:
         super().__init__(group, context)

@@ -26,6 +26,7 @@ from pytest_promptopt.optimizer.proposal.case_batches import ENOUGH_CASES
 from pytest_promptopt.optimizer.protocols import StopRun
 from pytest_promptopt.optimizer.rate_posterior import posterior_of
 from pytest_promptopt.optimizer.search_context import SearchContext
+from pytest_promptopt.optimizer.strategy import ScoringNeeds
 from pytest_promptopt.optimizer.verdict_model import RATES, Kind, VerdictModel
 from pytest_promptopt.records import Split, pass_rate
 from pytest_promptopt.statistics import wilson
@@ -45,6 +46,8 @@ LIKELY = 0.75
 
 class RefineSearch(BaseSearch):
     """Refines one group of prompts: training phase, then validation phase. `best` is the incumbent."""
+
+    scoring_needs = ScoringNeeds(optimizer_model=False, foresight=True)
 
     def __init__(self, group: PromptGroup, context: SearchContext) -> None:
         super().__init__(group, context)
