@@ -37,8 +37,6 @@ _UNITTEST_IN = re.compile(
 )
 #: Numbers, and words after another word: a capital at the start of a sentence makes no name.
 _FACT = re.compile(r"\d[\d.,:/-]*\d|\d|(?<=[\w,;:(] )[^\W\d_][\w'’-]+")
-#: Opens the line of a difference that says what had to hold.
-MUST_HOLD = "must hold: "
 #: Explanations that explain nothing.
 _EMPTY = ("assert False", "assert None", "assert 0", "assert []", "assert {}", "assert ''", "assert not True")
 _ESCAPES = {"\\n": "\n", "\\t": "\t", "\\'": "'", '\\"': '"', "\\\\": "\\"}
@@ -134,6 +132,11 @@ class FailureContext:
         added = [fact for fact in given if fact not in wanted and not known.issuperset(words(fact))]
         return absent, added
 
+    @property
+    def requirement(self) -> str:
+        """The check that had to hold, when no expected value was compared; empty without one."""
+        return "" if self.operator == "==" else cut_middle(self.failure.constraint or "", 300)
+
     def difference(self) -> tuple[str, ...]:
         """The lines that say how the answer differs from what the test wants."""
         lines: list[str] = []
@@ -143,8 +146,8 @@ class FailureContext:
             lines += _text_lines(self.expected, self.actual, *self.texts)
         elif self.operator == "==":
             lines.append(f"expected {quote(self.expected)} but got {quote(self.actual)}")
-        elif self.failure.constraint:
-            lines.append(f"{MUST_HOLD}{cut_middle(self.failure.constraint, 300)}")
+        elif self.requirement:
+            lines.append(f"must hold: {self.requirement}")
             if not isinstance(self.failure.actual, (str, type(None))):
                 lines.append(f"was: {quote(self.failure.actual)}")
         elif not self.asserted or self.message:
@@ -178,8 +181,8 @@ def _facts(text: str) -> dict[str, None]:
 
 def _text_lines(wanted: Any, given: Any, expected: str, actual: str) -> list[str]:
     lines = [f"expected {quote(wanted)} but got {quote(given)}"]
-    if sign := lookalike(expected, actual):
-        return [f"{lines[0]}: {sign}"]
+    if symptom := lookalike(expected, actual):
+        return [f"{lines[0]}: {symptom}"]
     if quote(expected) == quote(actual) and expected != actual:  # they differ past what a line shows
         lines = [f"expected a text of {len(expected):,} characters but got another of {len(actual):,}"]
     # Texts without a word in common are replaced as a whole: a diff would only repeat both.

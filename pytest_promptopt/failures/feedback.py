@@ -47,7 +47,7 @@ class Category:
     """All failed cases of one kind, folded.
 
     :param observed: what these cases have in common, with figures.
-    :param examples: up to 3 node ids, of different signs where there are any.
+    :param examples: up to 3 node ids, of different symptoms where there are any.
     :param cases: the node ids of all of them.
     :param confusion: (expected, actual, count), most frequent first; empty unless labels are confused.
     """
@@ -184,8 +184,13 @@ def _failed_case(subject: FailureContext, category: str, result: CaseResult) -> 
         difference=difference,
         message=cut_middle(value_text(_without(answer, subject.message))),
         answer="" if _says_the_same(answer, actual) else answer,
-        remark=lookalike(*subject.texts) if subject.texts else "",
+        remark=_remark(subject),
     )
+
+
+def _remark(subject: FailureContext) -> str:
+    symptom = lookalike(*subject.texts) if subject.texts else None
+    return str(symptom) if symptom else ""
 
 
 def _without(answer: str, message: str) -> str:
