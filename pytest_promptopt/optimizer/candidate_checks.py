@@ -104,7 +104,8 @@ def inputs(results: Iterable[CaseResult]) -> Iterator[str]:
 
 
 def _folded(prose: str) -> str:
-    return " ".join(prose.casefold().split())
+    """Another layout makes no new text; other letters do: a model may answer in the case that it reads."""
+    return " ".join(prose.split())
 
 
 class Passages:

@@ -12,9 +12,25 @@ from pytest_promptopt.optimizer.proposal.proposer import Ask, MergeRequest, Prop
 from pytest_promptopt.optimizer.proposal.replies import InvalidReply, Reply
 from pytest_promptopt.optimizer.protocols import Evaluator, StopRun
 from pytest_promptopt.optimizer.redaction import unredacted
+from pytest_promptopt.optimizer.run_context import RunContext
 from pytest_promptopt.optimizer.search_hooks import SearchHooks
 from pytest_promptopt.records import Case
 from pytest_promptopt.text import MAX_QUOTE, safe_repr
+
+
+def contained_context(context: RunContext) -> RunContext:
+    """`context` as the run goes by it: what others have put into it raises `StopRun` and Ctrl-C only."""
+    foreign_errors = ForeignErrors(
+        context.settings.rootdir, context.journal.append if context.journal else None
+    )
+    return replace(
+        context,
+        evaluator=ContainedEvaluator(context.evaluator, foreign_errors),
+        ask=foreign_errors.contained("asking the optimizer", context.ask),
+        hooks=contained(context.hooks, foreign_errors),
+        prepare_phase=foreign_errors.contained("the beginning of a phase", context.prepare_phase),
+        foreign_errors=foreign_errors,
+    )
 
 
 class ContainedEvaluator:

@@ -54,18 +54,18 @@ none), ``prompts``, ``run``.
   different answers: ``field``, ``answer``, ``count`` of its ``cases``
 * ``asked_before``: how often a gain on these train and validation cases was tested in earlier runs, and
   ``heldout_before``: how often these held-out cases were scored
-* ``made_up``, null when the search had run every case: ``cases`` run with ``after`` at last, ``failing`` of
+* ``caught_up``, null when the search had run every case: ``cases`` run with ``after`` at last, ``failing`` of
   them, the ``rate`` of all training cases then, ``calls`` paid
 * their ``scores``, per split: ``split``, ``cases``, ``errored``, the rates ``before`` and ``after``, how
-  many cases were ``fixed`` and ``broken`` and how many further ones ``owed`` (``after`` was not run on
+  many cases were ``fixed`` and ``broken`` and how many further ones ``unverified`` (``after`` was not run on
   them; no figure counts them), the 95 % ``interval`` (low, high) of ``after``, and ``p_better`` and
   ``p_worse``, the exact one-sided sign tests of those counts
-* their ``iterations``: ``number``, ``phase``, the rate ``before`` and the ``best`` after, how many training
-  cases this text ``owed``, its ``foresight`` (null in the validation phase: ``rate``, the ends ``low`` and
-  ``high`` of its 90 % interval, its standard deviation ``sd``, how many of ``cases`` were ``run``; ``best``
-  is measured when all were), ``elapsed``, ``spend``, ``candidates`` with ``id``, ``prompts``,
-  ``direction``, ``reason``, ``rate`` and the ``split`` that it was measured or estimated on, how many of its
-  cases were ``run``, ``verdict``, ``why``, ``fixed``, ``broken``
+* their ``iterations``: ``number``, ``phase``, the rate ``before`` and the ``best`` after, how many
+  training cases this text leaves ``unverified``, its ``foresight`` (null in the validation phase:
+  ``rate``, the ends ``low`` and ``high`` of its 90 % interval, its standard deviation ``sd``, how many of
+  ``cases`` were ``run``; ``best`` is measured when all were), ``elapsed``, ``spend``, ``candidates`` with
+  ``id``, ``prompts``, ``direction``, ``reason``, ``rate`` and the ``split`` that it was measured or
+  estimated on, how many of its cases were ``run``, ``verdict``, ``why``, ``fixed``, ``broken``
 """
 
 from __future__ import annotations
@@ -222,7 +222,7 @@ def _prompt(prompt: PromptResult) -> dict[str, Any]:
         "same_answers": [dataclasses.asdict(same) for same in prompt.same_answers],
         "asked_before": prompt.asked_before,
         "heldout_before": prompt.heldout_before,
-        "made_up": prompt.caught_up and dataclasses.asdict(prompt.caught_up),
+        "caught_up": prompt.caught_up and dataclasses.asdict(prompt.caught_up),
         "scores": [_score(score) for score in prompt.scores],
         "iterations": [_iteration(iteration) for iteration in prompt.iterations],
     }
@@ -243,7 +243,7 @@ def _iteration(iteration: Iteration) -> dict[str, Any]:
         "phase": iteration.phase,
         "before": iteration.before,
         "best": iteration.best,
-        "owed": iteration.unverified,
+        "unverified": iteration.unverified,
         "foresight": iteration.foresight and dataclasses.asdict(iteration.foresight),
         "elapsed": iteration.elapsed,
         "spend": _spend(iteration.spend),

@@ -19,9 +19,9 @@ import pytest
 for module in ("deepdiff", "filelock", "jinja2.meta", "jinja2.sandbox", "yaml"):
     importlib.import_module(module)
 for module in (
-    "evaluation.refinement",
-    "evaluation.session",
-    "evaluation.summary",
+    "pytest_session.optimization_run",
+    "pytest_session.case_runner",
+    "pytest_session.summary",
     "models.demo",
     "reports.json_report",
 ):

@@ -14,9 +14,9 @@ import pytest
 for _module in ("jinja2.sandbox", "yaml", "deepdiff", "filelock", "rich"):
     importlib.import_module(_module)
 for _module in (
-    "evaluation.refinement",
-    "evaluation.session",
-    "evaluation.summary",
+    "pytest_session.optimization_run",
+    "pytest_session.case_runner",
+    "pytest_session.summary",
     "models.demo",
     "reports.json_report",
 ):

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from pytest_promptopt.failures import Feedback, describe
-from pytest_promptopt.optimizer.candidates import MERGED, Candidate, EvaluatedCandidate
+from pytest_promptopt.optimizer.candidates import ACCEPTED, MERGED, Candidate, EvaluatedCandidate
 from pytest_promptopt.optimizer.flaky_cases import flaky_cases, steady_results
 from pytest_promptopt.optimizer.halting import DECIDING, Phase
 from pytest_promptopt.optimizer.label_rates import expected_of, expecting, label_tallies, table
@@ -134,6 +134,10 @@ class Briefing:
                 if name in candidate.prompts and candidate.verdict != MERGED
             )
             memory.remember(number, [each for each in about if each])
+        for candidate in candidates:
+            for name in candidate.prompts:
+                accepted = candidate.verdict in (ACCEPTED, MERGED)
+                self._directions[name].learn(candidate.direction, accepted=accepted)
         broken = [
             case
             for candidate in candidates
