@@ -13,7 +13,9 @@ from typing import Any
 from pytest_promptopt.captured import datetime, os
 from pytest_promptopt.errors import PromptoptError
 from pytest_promptopt.file_writing import sync_folder, write_synced
-from pytest_promptopt.records import SCHEMA_VERSION
+
+#: Raised by one whenever the form of a line changes; this version reads no journal of another schema.
+JOURNAL_SCHEMA = 1
 
 FILE_NAME = "journal.jsonl"
 
@@ -90,7 +92,7 @@ class Journal:
                 "run": self.run_id,
                 "event": event,
                 "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
-                "schema": SCHEMA_VERSION,
+                "schema": JOURNAL_SCHEMA,
                 "data": data,
             }
             line = json.dumps({**body, "checksum": _checksum(body)}) + "\n"
@@ -183,8 +185,8 @@ def _parse(line: bytes, number: int) -> Event:
         raise _NotWhole("the checksum does not fit, so the line was changed")
     if body["seq"] != number:
         raise ValueError(f"expected event {number}, found event {body['seq']}")
-    if body["schema"] != SCHEMA_VERSION:
-        raise ValueError(f"written in schema {body['schema']}, this version reads schema {SCHEMA_VERSION}")
+    if body["schema"] != JOURNAL_SCHEMA:
+        raise ValueError(f"written in schema {body['schema']}, this version reads schema {JOURNAL_SCHEMA}")
     return Event(**body)
 
 

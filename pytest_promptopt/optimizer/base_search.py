@@ -179,9 +179,9 @@ class BaseSearch(ABC):
         self.refuse(candidates)
         self._rates.append(rate)
         iteration = Iteration(
-            number=len(self.iterations) + 1,
+            number=self.number,
             phase=phase,
-            prompt=", ".join(dict.fromkeys(name for candidate in candidates for name in candidate.prompts)),
+            prompts=tuple(dict.fromkeys(name for candidate in candidates for name in candidate.prompts)),
             candidates=tuple(candidate.result() for candidate in candidates),
             best=self._rate(phase, best),
             before=rate,
@@ -256,9 +256,14 @@ class BaseSearch(ABC):
         seed = f"{self.context.settings.seed}/{len(self.iterations)}"
         return in_turns(self.original.evidence(Split.TRAIN), seed=seed)
 
+    @property
+    def number(self) -> int:
+        """The number of the iteration that is at work, from 1."""
+        return len(self.iterations) + 1
+
     def next_id(self, candidates: Sequence[Candidate]) -> str:
         """The id of a further candidate of this iteration, which has `candidates` so far."""
-        return f"{len(self.iterations) + 1}.{len(candidates) + 1}"
+        return f"{self.number}.{len(candidates) + 1}"
 
     def regressions(self, found: EvaluatedCandidate | Candidate) -> tuple[str, ...]:
         """The cases it fails and the original passed, where `settings.no_regressions` forbids them."""

@@ -11,11 +11,13 @@ from pytest_promptopt.optimizer.protocols import Prompt
 from pytest_promptopt.optimizer.rate_posterior import RatePosterior
 from pytest_promptopt.optimizer.verdict_model import Kind
 from pytest_promptopt.records import CaseResult, Overlay, Split, pass_rate
-from pytest_promptopt.results import CandidateResult, CatchUp, Foresight
+from pytest_promptopt.results import CandidateResult, CandidateVerdict, CatchUp, Foresight
 
 Results = tuple[CaseResult, ...]
 
-ACCEPTED, REJECTED, REFUSED, MERGED = "accepted", "rejected", "refused", "merged"
+#: What a strategy decides of a candidate.
+ACCEPTED, REJECTED = CandidateVerdict.ACCEPTED, CandidateVerdict.REJECTED
+REFUSED, MERGED = CandidateVerdict.REFUSED, CandidateVerdict.MERGED
 
 
 @dataclass(frozen=True)
@@ -98,14 +100,15 @@ class Candidate:
     overlay: Overlay = field(default_factory=dict)
     growth: int = 0
     kind: Kind = Kind.REWRITE
-    verdict: str = ""
+    verdict: CandidateVerdict = CandidateVerdict.UNDECIDED
     why: str = ""
     results: dict[Split, Results] = field(default_factory=dict)
     compared: dict[Split, Comparison] = field(default_factory=dict)
     posterior: RatePosterior | None = None
 
-    def decide(self, verdict: str, why: str) -> None:
-        self.verdict, self.why = verdict, why
+    def decide(self, verdict: CandidateVerdict, why: str) -> None:
+        """Give the verdict, with its reason in a sentence."""
+        self.verdict, self.why = CandidateVerdict(verdict), why
 
     @property
     def latest(self) -> Comparison | None:

@@ -54,10 +54,12 @@ from pytest_promptopt.optimizer.protocols import StopRun, Trial
 from pytest_promptopt.optimizer.run_context import RunContext
 from pytest_promptopt.optimizer.verdict_model import Taught
 from pytest_promptopt.records import CaseResult, Overlay
-from pytest_promptopt.results import Confirmation
+from pytest_promptopt.results import Confirmation, ConfirmationVerdict
 from pytest_promptopt.statistics import SignLooks, repeated
 
-IMPROVED, NOT_SHOWN, WORSE = "improved", "not shown", "worse"
+#: What a confirmation may say.
+IMPROVED, NOT_SHOWN = ConfirmationVerdict.IMPROVED, ConfirmationVerdict.NOT_SHOWN
+WORSE = ConfirmationVerdict.WORSE
 
 #: No other step asks for a sample of this number or above; each confirmation has so many of its own.
 FIRST_SAMPLE = 1_000_000
@@ -248,7 +250,7 @@ class ConfirmationTest:
         self._note(())
         why = ""
         try:
-            while self._verdict() == NOT_SHOWN and not self._hopeless() and self._asked < self._most:
+            while self._verdict() is NOT_SHOWN and not self._hopeless() and self._asked < self._most:
                 end = self._end()
                 if end == self._asked:
                     why = "the ceiling on calls is reached"
@@ -363,7 +365,7 @@ class ConfirmationTest:
         self._gain.look(tally.won, tally.lost, allowed)
         self._loss.look(tally.lost, tally.won, allowed)
 
-    def _verdict(self) -> str:
+    def _verdict(self) -> ConfirmationVerdict:
         for verdict, looks, side in ((IMPROVED, self._gain, 1), (WORSE, self._loss, -1)):
             shown = looks.shown or self._tally.repeats(side) <= self._alpha * REPEATS
             if shown and side * self._tally.estimate > EPSILON:
@@ -403,7 +405,7 @@ class ConfirmationTest:
             calls=calls,
             detectable=detectable(tally.pairs, self._alpha, differing=differing) if tally.pairs else None,
             why=why,
-            needed=self._needed() if verdict == NOT_SHOWN else 0,
+            needed=self._needed() if verdict is NOT_SHOWN else 0,
         )
 
 
@@ -414,7 +416,7 @@ def _serves(result: CaseResult) -> bool:
 
 def explained(confirmation: Confirmation) -> str:
     """Why a winner is not confirmed, in a sentence."""
-    if confirmation.verdict == WORSE:
+    if confirmation.verdict is WORSE:
         return "fresh answers show it to be worse than the original"
     if confirmation.why:
         return f"the gain could not be confirmed: {confirmation.why}"

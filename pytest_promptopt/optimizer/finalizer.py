@@ -29,7 +29,7 @@ from pytest_promptopt.optimizer.run_context import RunContext
 from pytest_promptopt.optimizer.screening import unrenderable
 from pytest_promptopt.optimizer.supervised_search import SupervisedSearch
 from pytest_promptopt.records import Case, Split
-from pytest_promptopt.results import CatchUp, Confirmation, PromptResult
+from pytest_promptopt.results import CatchUp, Confirmation, PromptOutcome, PromptResult
 from pytest_promptopt.settings import Accept
 from pytest_promptopt.statistics import sign_test
 
@@ -58,7 +58,7 @@ class Finalizer:
         self.changed = [p for p in search.group.prompts if self.final.text(p) != p.prose]
         self.prompts = search.group.prompts
         self.notes = list(search.notes)
-        self.key = search.group.key
+        self.group_names = search.group.names
         self._search = search
         self._context = context
         self._history = history
@@ -300,16 +300,18 @@ class Finalizer:
                 heldout_before=self._history.heldout if self._scored[Split.HELDOUT][0] else 0,
             )
 
-    def _outcome(self, changed: bool, unwritten: str) -> str:
+    def _outcome(self, changed: bool, unwritten: str) -> PromptOutcome:
         if self._search.stop.halt == HaltReason.PASSING:
-            return "passing"
+            return PromptOutcome.PASSING
         if self._search.interrupted or unwritten == HaltReason.INTERRUPTED:
-            return "interrupted"
+            return PromptOutcome.INTERRUPTED
         if changed and self.confirmation is None and self._barred:
-            return NOT_SHOWN
+            return PromptOutcome.NOT_SHOWN
         if not changed or self.confirmation is None:
-            return "unchanged"
-        return "worse" if self._accepted and self._fall() else self.confirmation.verdict
+            return PromptOutcome.UNCHANGED
+        if self._accepted and self._fall():
+            return PromptOutcome.WORSE
+        return PromptOutcome(self.confirmation.verdict)
 
 
 def _rates(before: Results, after: Results, cases: Collection[str]) -> dict[str, tuple[float, float]]:
@@ -333,7 +335,7 @@ def finalize_searches(
     :param run: the id of the run.
     """
     for finalizer in finalizers:
-        context.call_budget.reserve(finalizer.key, 0)
+        context.call_budget.reserve(finalizer.group_names, 0)
     context.call_budget.reserve(SCORING, sum(finalizer.scoring_calls for finalizer in finalizers))
     for finalizer in finalizers:
         finalizer.contain(finalizer.make_up)

@@ -39,13 +39,13 @@ class SearchCallBudget:
     :ivar affords: whether so many may be spent now.
     """
 
-    def __init__(self, call_budget: CallBudget, key: str) -> None:
+    def __init__(self, call_budget: CallBudget, group: tuple[str, ...]) -> None:
         self.left = sealed(lambda: call_budget.left())
         self.available = sealed(call_budget.available)
         self.affords = sealed(call_budget.affords)
-        self._reserved = sealed(lambda: call_budget.reserved(key))
+        self._reserved = sealed(lambda: call_budget.reserved(group))
         self._total_reserved = sealed(lambda: call_budget.total_reserved)
-        self._reserve = sealed(partial(_reserve, call_budget, key))
+        self._reserve = sealed(partial(_reserve, call_budget, group))
 
     @property
     def reserved(self) -> int:
@@ -65,10 +65,10 @@ class SearchCallBudget:
         self._reserve(calls)
 
 
-def _reserve(call_budget: CallBudget, key: str, calls: int) -> None:
+def _reserve(call_budget: CallBudget, group: tuple[str, ...], calls: int) -> None:
     if calls < 0:
         raise ValueError(f"{calls} calls cannot be kept; accepted: 0 or more")
-    call_budget.reserve(key, calls)
+    call_budget.reserve(group, calls)
 
 
 @dataclass(frozen=True)
@@ -112,10 +112,10 @@ class SearchContext:
             ask=sealed(run.ask),
             settings=run.settings,
             hooks=_sealed_hooks(run.hooks),
-            call_budget=SearchCallBudget(run.call_budget, group.key),
+            call_budget=SearchCallBudget(run.call_budget, group.names),
             spend=sealed(run.spend),
             paid=sealed(run.paid),
-            told=run.told.get(group.key),
+            told=run.told.get(group.names),
             record=sealed(run.record),
             record_results=sealed(run.record_results),
             note_error=sealed(partial(run.foreign_errors.note, STRATEGY)),

@@ -42,7 +42,7 @@ class SearchHooks:
     accept: Callable[[Comparison], Verdict] = acceptance.adaptive
     halt: Callable[[SearchProgress], Stop | None] = halting.halt
     redact: Redact = unredacted
-    progress: Callable[[Phase, str], None] = unobserved
+    progress: Callable[[Phase, tuple[str, ...]], None] = unobserved
     measured: Callable[[Sequence[SplitScore]], None] = unobserved
     iteration_finished: Callable[[Iteration], None] = unobserved
     caught_up: Callable[[CatchUp], None] = unobserved

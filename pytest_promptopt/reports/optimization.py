@@ -25,9 +25,12 @@ from pytest_promptopt.reports.lines import (
 from pytest_promptopt.reports.wording import caught_up, cost, duration, percent, table
 from pytest_promptopt.results import (
     CandidateResult,
+    CandidateVerdict,
     CatchUp,
     Confirmation,
+    ConfirmationVerdict,
     Iteration,
+    PromptOutcome,
     PromptResult,
     RunResult,
     SplitScore,
@@ -79,13 +82,13 @@ def errors(found: Sequence[str], width: int, *, told: Sequence[str] = ()) -> Ite
             )
 
 
-_OUTCOMES: Mapping[str, tuple[str, Markup]] = {
-    "improved": ("improved", GOOD),
-    "unchanged": ("unchanged", WARN),
-    "not shown": ("gain not shown", WARN),
-    "worse": ("worse on held-out cases, left alone", BAD),
-    "passing": ("no failing case, left alone", GOOD),
-    "interrupted": ("interrupted", WARN),
+_OUTCOMES: Mapping[PromptOutcome, tuple[str, Markup]] = {
+    PromptOutcome.IMPROVED: ("improved", GOOD),
+    PromptOutcome.UNCHANGED: ("unchanged", WARN),
+    PromptOutcome.NOT_SHOWN: ("gain not shown", WARN),
+    PromptOutcome.WORSE: ("worse on held-out cases, left alone", BAD),
+    PromptOutcome.PASSING: ("no failing case, left alone", GOOD),
+    PromptOutcome.INTERRUPTED: ("interrupted", WARN),
 }
 
 
@@ -98,7 +101,7 @@ def _search(prompts: Sequence[PromptResult], run: RunResult, alpha: float, width
     more = ""
     if changed:
         more = _gains(one.scores)
-    elif one.outcome == "unchanged":
+    elif one.outcome is PromptOutcome.UNCHANGED:
         measured = any(candidate.rate is not None for candidate in candidates)
         more = ", no candidate was better" if measured else ", no candidate was measured"
     if one.pipeline:
@@ -114,7 +117,7 @@ def _search(prompts: Sequence[PromptResult], run: RunResult, alpha: float, width
         yield _made_up(one.caught_up)
     yield from _flaky(one, width)
     yield from _tried(iterations, candidates)
-    if one.why and one.outcome != "passing":
+    if one.why and one.outcome is not PromptOutcome.PASSING:
         yield from _wrapped(f"stopped:  {one.stop}: {one.why}", width, BAD if one.stop == "error" else PLAIN)
     if one.note:
         yield from _wrapped(f"note:     {one.note}", width, WARN)
@@ -137,7 +140,9 @@ def _tried(iterations: Collection[Iteration], candidates: Sequence[CandidateResu
     if iterations:
         tried = f"{plural(len(iterations), 'iteration')}, {plural(len(candidates), 'candidate')}"
         yield Line(f"  tried:    {tried}")
-    reasons = Counter(candidate.why for candidate in candidates if candidate.verdict == "refused")
+    reasons = Counter(
+        candidate.why for candidate in candidates if candidate.verdict is CandidateVerdict.REFUSED
+    )
     if not reasons:
         return
     yield Line(f"  refused:  {plural(reasons.total(), 'candidate')}, before a call was made for it:")
@@ -148,18 +153,18 @@ def _tried(iterations: Collection[Iteration], candidates: Sequence[CandidateResu
 
 
 def _headline(prompt: PromptResult, more: str = "") -> Line:
-    words, markup = _OUTCOMES.get(prompt.outcome, (printable(prompt.outcome), WARN))
+    words, markup = _OUTCOMES[prompt.outcome]
     if (
-        prompt.outcome == "worse"
+        prompt.outcome is PromptOutcome.WORSE
         and prompt.confirmation is not None
-        and prompt.confirmation.verdict == "worse"
+        and prompt.confirmation.verdict is ConfirmationVerdict.WORSE
     ):
         words = "worse on fresh answers, left alone"
-    if prompt.outcome == "not shown":
+    if prompt.outcome is PromptOutcome.NOT_SHOWN:
         words += ", written all the same" if prompt.written else ", left alone" * (not prompt.accepted)
         if prompt.accepted and not prompt.written:
             words, more = f"{words}, not written", f": {excerpt(prompt.unwritten, MAX_REASON_WIDTH)}"
-    if prompt.outcome == "improved" and not prompt.written:
+    if prompt.outcome is PromptOutcome.IMPROVED and not prompt.written:
         words, markup, more = (
             "improved, not written",
             WARN,
@@ -224,10 +229,10 @@ def _evidence(prompt: PromptResult, run: RunResult, alpha: float, width: int) ->
         yield from _wrapped(
             f"needed:   about {plural(more, 'more call')} would show it: {resumed}", width, WARN
         )
-    if prompt.outcome == "not shown" and prompt.accepted:
+    if prompt.outcome is PromptOutcome.NOT_SHOWN and prompt.accepted:
         text = "the new text is not shown to be better; --promptopt-accept=best takes it all the same"
         yield from _wrapped(f"accepted: {text}", width, WARN)
-    if prompt.outcome != "not shown" or prompt.accepted:
+    if prompt.outcome is not PromptOutcome.NOT_SHOWN or prompt.accepted:
         yield from _heldout(prompt.scores, alpha, width)
     if prompt.heldout_before:
         times = plural(prompt.heldout_before, "earlier run")
@@ -266,10 +271,10 @@ def _flaky(prompt: PromptResult, width: int) -> Iterator[Line]:
     yield from (Line(f"            {example}", WARN) for example in examples([*told], told))
 
 
-_CONFIRMED: Mapping[str, tuple[str, Markup]] = {
-    "improved": ("confirmed", GOOD),
-    "not shown": ("not shown", WARN),
-    "worse": ("worse", BAD),
+_CONFIRMED: Mapping[ConfirmationVerdict, tuple[str, Markup]] = {
+    ConfirmationVerdict.IMPROVED: ("confirmed", GOOD),
+    ConfirmationVerdict.NOT_SHOWN: ("not shown", WARN),
+    ConfirmationVerdict.WORSE: ("worse", BAD),
 }
 
 

@@ -75,32 +75,34 @@ class Histories:
         self._learn = learn
 
     def __call__(self, group: PromptGroup) -> EarlierRuns:
-        names = {prompt.name for prompt in group.prompts}
+        names = set(group.names)
         return EarlierRuns(
             confirmations=self._count("confirmation", names, group.ids(*SEARCHED)),
             heldout=self._count("heldout", names, group.ids(Split.HELDOUT)),
             begun=dict(_begun(self._past, names)),
-            told=self._told(group.key, names, group.ids(*SEARCHED)),
+            told=self._told(group),
         )
 
     def _count(self, event: str, names: Collection[str], cases: Collection[str]) -> int:
         return sum(asked.event == event and asked.about.same(names, cases) for asked in self._asked)
 
-    def _told(self, key: str, names: Collection[str], cases: Collection[str]) -> Taught:
+    def _told(self, group: PromptGroup) -> Taught:
         """What the search of these prompts begins with: of a run that goes on, what it began with."""
         if self._past is not None:
-            return _told_then(self._past, key)
-        earlier = [taught for about, taught in self._taught if about.same(names, cases)]
+            return _told_then(self._past, group.names)
+        cases = group.ids(*SEARCHED)
+        earlier = [taught for about, taught in self._taught if about.same(group.names, cases)]
         return told_by(earlier[:TEACHING]) if self._learn else {}
 
 
-def _told_then(run: PastRun, key: str) -> Taught:
+def _told_then(run: PastRun, names: tuple[str, ...]) -> Taught:
     """What a search of `run` began with; raises `JournalError` when this version cannot begin with it."""
     for event in run.events:
         if event.event == "start":
             try:
-                return taught_in(event.data.get("told", {}).get(key, {}))
-            except (AttributeError, ValueError) as error:
+                told = {tuple(each["prompts"]): each["taught"] for each in event.data.get("told", ())}
+                return taught_in(told.get(names, {}))
+            except (AttributeError, KeyError, TypeError, ValueError) as error:
                 where = f"{run.folder / FILE_NAME}:{event.seq}"
                 raise JournalError(f"{where}: not what a run of this version began with: {error}") from None
     return {}

@@ -59,7 +59,7 @@ class Evolve(BaseSearch):
 
     def _generation(self) -> None:
         """Ask for children, run them, keep what is the best on some case, learn from all."""
-        number = len(self.iterations) + 1
+        number = self.number
         leaders = front(self._population, self._fitness)
         pair = complementary(members(leaders, self.best), self._rng) if self._crossing() else None
         candidates: list[Candidate] = []
@@ -108,7 +108,7 @@ class Evolve(BaseSearch):
         if merge is None:
             return None
         prompts = [prompt for prompt in self.group.prompts if one.text(prompt) != two.text(prompt)]
-        parts, number = [self._part(one), self._part(two)], len(self.iterations) + 1
+        parts, number = [self._part(one), self._part(two)], self.number
         wanted = [self._briefing.merging(prompt, self.original, parts, number) for prompt in prompts]
         replies = merge(wanted, self.context.ask)
         named = tuple(prompt.name for prompt in prompts)

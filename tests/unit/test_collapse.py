@@ -18,7 +18,7 @@ from pytest_promptopt.records import Call, Case, CaseResult, Failure, Outcome, S
 from pytest_promptopt.reports.labels import label_table
 from pytest_promptopt.reports.lines import BAD
 from pytest_promptopt.reports.optimization import run_summary
-from pytest_promptopt.results import LabelScore, PromptResult, RunResult, SameAnswer
+from pytest_promptopt.results import LabelScore, PromptOutcome, PromptResult, RunResult, SameAnswer
 from pytest_promptopt.strategies.refine.search import RefineSearch
 from tests.refine_world import VALIDATION, FakePrompt, Need, World, needs
 
@@ -166,7 +166,14 @@ def summary(prompt: PromptResult) -> list[str]:
 
 
 PROMPT = PromptResult(
-    "p.md", "Sort. {{ x }}", "Sort well. {{ x }}", "improved", "plateau", "no gain", (), written=True
+    "p.md",
+    "Sort. {{ x }}",
+    "Sort well. {{ x }}",
+    PromptOutcome.IMPROVED,
+    "plateau",
+    "no gain",
+    (),
+    written=True,
 )
 SCORES = (
     LabelScore("", "positive", 22, 20, 1, (("negative", 20), ("", 1))),
@@ -181,7 +188,9 @@ class TestTheReport:
         assert first.text == "p.md: improved"
         assert second.text == '  warning:  answers "negative" to 43 of 44 cases, whatever is expected'
         assert second.markup == BAD
-        assert "warning" not in "\n".join(summary(replace(prompt, after=prompt.before, outcome="unchanged")))
+        assert "warning" not in "\n".join(
+            summary(replace(prompt, after=prompt.before, outcome=PromptOutcome.UNCHANGED))
+        )
 
     def test_each_label_has_a_row(self) -> None:
         assert [

@@ -39,8 +39,10 @@ from pytest_promptopt.reports.live import iteration_line, phase_line
 from pytest_promptopt.reports.terminal import failure_section, gate_lines, run_summary
 from pytest_promptopt.results import (
     CandidateResult,
+    CandidateVerdict,
     Iteration,
     PromptCheck,
+    PromptOutcome,
     PromptResult,
     RunResult,
     SplitScore,
@@ -241,11 +243,13 @@ def check(text: str) -> PromptCheck:
 
 def run_of(text: str) -> RunResult:
     candidate = CandidateResult(
-        id="1.1", prompts=("route.md",), direction=text, reason=text, rate=0.5, verdict="accepted", why=text
+        id="1.1", prompts=("route.md",), direction=text, reason=text, rate=0.5,
+        verdict=CandidateVerdict.ACCEPTED, why=text,
     )  # fmt: skip
-    iteration = Iteration(1, "training", "route.md", (candidate,), 0.5, Spend(), 1.0)
+    iteration = Iteration(1, "training", ("route.md",), (candidate,), 0.5, Spend(), 1.0)
     prompt = PromptResult(
-        prompt="route.md", before="Old", after=f"New {text}", outcome="improved", stop="plateau", why=text,
+        prompt="route.md", before="Old", after=f"New {text}", outcome=PromptOutcome.IMPROVED,
+        stop="plateau", why=text,
         scores=(SplitScore(Split.TRAIN, 4, 0.0, 1.0, fixed=1),), iterations=(iteration,), note=text,
         unwritten=text,
     )  # fmt: skip
@@ -266,7 +270,7 @@ def test_a_terminal_is_shown_printable_text_only(name: str) -> None:
     shown = [
         *(line.text for line in lines),
         phase_line("training", "a.md"),
-        iteration_line(iteration, prompt="a"),
+        iteration_line(iteration, prompts=("a",)),
     ]
     assert [line for line in shown if not line.isprintable()] == []
     assert sum(line.startswith("gate:") for line in shown) == 1

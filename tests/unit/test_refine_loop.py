@@ -1248,7 +1248,7 @@ def test_policies_decide_in_place_of_the_defaults() -> None:
         asked.append(comparison)
         return Verdict(False, "I never like anything")
 
-    phases: list[Sequence[str]] = []
+    phases: list[tuple[str, tuple[str, ...]]] = []
     measured: list[SplitScore] = []
     hooks = SearchHooks(
         accept=never,
@@ -1261,6 +1261,6 @@ def test_policies_decide_in_place_of_the_defaults() -> None:
     assert [(c.before, c.after) for c in asked] == [(0.0, 1.0)]
     assert 0.5 < asked[0].gain < 1, "the luck in a single case is taken out"
     assert asked[0].chance is not None
-    assert phases == [("training", "route.md"), ("validation", "route.md")]
+    assert phases == [("training", ("route.md",)), ("validation", ("route.md",))]
     start = [(score.split, score.cases, score.before, score.after) for score in measured]
     assert start == [(Split.TRAIN, 1, 0.0, None), (VALIDATION, 2, 0.5, None)]

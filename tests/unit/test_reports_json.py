@@ -16,8 +16,10 @@ from pytest_promptopt.records import Case, CaseResult, Failure, FlakyCase, Outco
 from pytest_promptopt.reports.json_report import check_report_path, write_json
 from pytest_promptopt.results import (
     CandidateResult,
+    CandidateVerdict,
     Foresight,
     Iteration,
+    PromptOutcome,
     PromptResult,
     RunResult,
     SplitScore,
@@ -78,7 +80,7 @@ RUN = RunResult(
             prompt=ROUTE,
             before="Route.",
             after="Route well.",
-            outcome="improved",
+            outcome=PromptOutcome.IMPROVED,
             stop="target reached",
             why="all pass",
             scores=(SplitScore(Split.HELDOUT, 40, 0.6, 0.825, errored=2, fixed=9, broken=0),),
@@ -86,10 +88,17 @@ RUN = RunResult(
                 Iteration(
                     1,
                     "training",
-                    ROUTE,
+                    (ROUTE,),
                     (
                         CandidateResult(
-                            "1.1", (ROUTE,), "format", "clearer", 0.8, "accepted", "fixes 1", ("a",)
+                            "1.1",
+                            (ROUTE,),
+                            "format",
+                            "clearer",
+                            0.8,
+                            CandidateVerdict.ACCEPTED,
+                            "fixes 1",
+                            ("a",),
                         ),
                     ),
                     0.8,

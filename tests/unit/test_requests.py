@@ -59,6 +59,7 @@ from pytest_promptopt.records import (
     Split,
     Status,
 )
+from pytest_promptopt.results import CandidateVerdict
 from tests.refine_world import SETTINGS, FakePrompt, Front, answer, new_prompt
 
 NAME = "route.md"
@@ -125,7 +126,7 @@ def candidate(
     after: Sequence[CaseResult],
     *,
     text: str = "Sort {{ ticket }}.",
-    verdict: str = REJECTED,
+    verdict: CandidateVerdict = REJECTED,
     kind: Kind = Kind.REWRITE,
     **more: Any,
 ) -> Candidate:

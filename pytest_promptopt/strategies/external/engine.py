@@ -179,7 +179,7 @@ class ExternalSearch(BaseSearch):
         key = tuple(sorted(overlay.items()))
         if not overlay or key in self._attempts:
             return self._attempts.get(key)
-        id = f"{len(self.iterations) + 1}.{len(self._open) + 1}"
+        id = f"{self.number}.{len(self._open) + 1}"
         candidate = Candidate(id, tuple(overlay), "the engine's own", overlay=overlay)
         self._attempts[key] = candidate
         self._open.append(candidate)

@@ -88,7 +88,7 @@ class CandidateSource:
                 texts[name] = restored(texts.get(name, drawn), drawn)
         wanted = [
             replace(
-                self._briefing.merging(prompt, incumbent, rewritten[prompt.name], int(id.partition(".")[0])),
+                self._briefing.merging(prompt, incumbent, rewritten[prompt.name], self._frame.number),
                 objection=partial(self._merging_fault, prompt, incumbent),
             )
             for prompt in self._frame.group.prompts

@@ -202,7 +202,7 @@ class RefineSearch(BaseSearch):
 
     def _iterate(self, phase: Phase, count: int) -> list[Candidate]:
         """Ask for candidates, run them, merge what fixes different cases, keep the best if it is better."""
-        number = len(self.iterations) + 1
+        number = self.number
         hurried = self._hurried()
         candidates = self._workshop.proposed(
             number, phase, self.best, most=count, escape=self._judging.escaping, hurried=hurried
@@ -224,7 +224,7 @@ class RefineSearch(BaseSearch):
         except StopRun as stopped:
             cut_off = stopped
         self._keep_best(candidates, phase)
-        self._briefing.learn(len(self.iterations) + 1, candidates)
+        self._briefing.learn(self.number, candidates)
         self.finished(phase, candidates, self.best)
         if cut_off:
             raise cut_off
