@@ -69,7 +69,7 @@ class Journal:
     def reopen(cls, path: Path) -> Journal:
         """Go on with the journal of an earlier process; what a kill left of its last line is cut off.
 
-        Raises `JournalError` as `read` does, and when there is no event.
+        Raises `JournalError` as `read_events` does, and when there is no event.
         """
         events, whole = _scan(path)
         if not events:
@@ -143,7 +143,7 @@ class Journal:
                 self._descriptor = -1
 
 
-def read(path: Path) -> list[Event]:
+def read_events(path: Path) -> list[Event]:
     """All events of a journal, in order.
 
     A last line that a kill or a loss of power left torn is left out. Anything else that `Journal.append` did

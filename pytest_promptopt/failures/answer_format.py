@@ -6,7 +6,12 @@ import json
 import re
 from typing import Any
 
-from pytest_promptopt.failures.label_vocabulary import MAX_SEARCHED, LabelVocabulary, fold, is_short
+from pytest_promptopt.failures.label_vocabulary import (
+    MAX_SEARCHED,
+    LabelVocabulary,
+    could_be_label,
+    fold_label,
+)
 from pytest_promptopt.failures.symptoms import SymptomKind
 
 _FENCE = re.compile(r"\A\s*```[\w+-]*[ \t]*\n(?P<inside>.*?)\n?\s*```\s*\Z", re.DOTALL)
@@ -46,13 +51,13 @@ def strip_wrapping(text: str) -> tuple[str, tuple[SymptomKind, ...]]:
     return value.strip(), tuple(dict.fromkeys(kinds))
 
 
-def wrapping_around(expected: str, actual: str) -> tuple[SymptomKind, ...]:
+def compare_wrapping(expected: str, actual: str) -> tuple[SymptomKind, ...]:
     """What separates `actual` from `expected` when both hold the same value; ``()`` when they do not."""
     if len(actual) > len(expected) + 400:  # no dressing is that long: prose is judged elsewhere
         return ()
     wanted, wanted_kinds = strip_wrapping(expected)
     given, given_kinds = strip_wrapping(actual)
-    if not given or fold(wanted) != fold(given):
+    if not given or fold_label(wanted) != fold_label(given):
         return ()
     kinds = [
         kind for kind in (*given_kinds, *wanted_kinds) if (kind in given_kinds) != (kind in wanted_kinds)
@@ -66,20 +71,20 @@ def wrapping_around(expected: str, actual: str) -> tuple[SymptomKind, ...]:
     return tuple(kinds)
 
 
-def wrapping(expected: str, actual: str, vocabulary: LabelVocabulary) -> tuple[SymptomKind, ...]:
+def find_buried_value(expected: str, actual: str, vocabulary: LabelVocabulary) -> tuple[SymptomKind, ...]:
     """How a short expected value is buried in a longer answer; ``()`` when it is not in there."""
-    if not is_short(expected) or len(actual.split()) <= len(expected.split()):
+    if not could_be_label(expected) or len(actual.split()) <= len(expected.split()):
         return ()
-    others = [label for label in vocabulary.within(actual) if fold(label) != fold(expected)]
-    text, value = fold(actual[:MAX_SEARCHED]), fold(strip_wrapping(expected)[0])
+    others = [label for label in vocabulary.within(actual) if fold_label(label) != fold_label(expected)]
+    text, value = fold_label(actual[:MAX_SEARCHED]), fold_label(strip_wrapping(expected)[0])
     if value and _is_told(value, text):
-        inside = [label for label in others if fold(label) not in value]
+        inside = [label for label in others if fold_label(label) not in value]
         return (
             (SymptomKind.PROSE_AROUND_VALUE, SymptomKind.SEVERAL_LABELS)
             if inside
             else (SymptomKind.PROSE_AROUND_VALUE,)
         )
-    if vocabulary and not is_short(actual):
+    if vocabulary and not could_be_label(actual):
         return (SymptomKind.PROSE_AROUND_VALUE,) if others else (SymptomKind.PROSE_INSTEAD_OF_LABEL,)
     return ()
 
@@ -95,7 +100,7 @@ def _is_told(value: str, text: str) -> bool:
     )
 
 
-def json_faults(text: str) -> tuple[SymptomKind, ...]:
+def find_json_faults(text: str) -> tuple[SymptomKind, ...]:
     """Why `text` is no JSON; ``()`` when it is."""
     text = text[: 10 * MAX_SEARCHED].strip()
     if _loads(text):

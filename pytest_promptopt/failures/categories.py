@@ -6,10 +6,20 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from pytest_promptopt.failures.answer_format import json_faults, strip_wrapping, wrapping, wrapping_around
+from pytest_promptopt.failures.answer_format import (
+    compare_wrapping,
+    find_buried_value,
+    find_json_faults,
+    strip_wrapping,
+)
 from pytest_promptopt.failures.failure_context import FailureContext, first_line
-from pytest_promptopt.failures.label_vocabulary import MAX_SEARCHED, LabelVocabulary, fold, is_short
-from pytest_promptopt.failures.lookalikes import lookalike, plain
+from pytest_promptopt.failures.label_vocabulary import (
+    MAX_SEARCHED,
+    LabelVocabulary,
+    could_be_label,
+    fold_label,
+)
+from pytest_promptopt.failures.lookalikes import lookalike_symptom, visible_form
 from pytest_promptopt.failures.refusals import first_sentence, is_refusal, wants_refusal
 from pytest_promptopt.failures.symptoms import Symptom, SymptomKind, symptoms_of
 from pytest_promptopt.records import StopReason
@@ -105,8 +115,8 @@ def _badly_formed_member(subject: FailureContext) -> Finding | None:
         return Finding(FORMAT, (symptom,))
     allowed, answer = _allowed(subject), value_text(subject.actual)
     inside = allowed.find(strip_wrapping(answer)[0])
-    kinds = wrapping_around(inside, answer) if inside else ()
-    if not kinds and allowed and not is_short(answer):
+    kinds = compare_wrapping(inside, answer) if inside else ()
+    if not kinds and allowed and not could_be_label(answer):
         around = allowed.within(answer)
         kinds = (SymptomKind.PROSE_AROUND_VALUE if around else SymptomKind.PROSE_INSTEAD_OF_LABEL,)
     return Finding(FORMAT, symptoms_of(kinds)) if kinds else None
@@ -119,9 +129,9 @@ def _is_there_otherwise(subject: FailureContext, looked_for: str) -> Symptom | N
     searched = (subject.actual if isinstance(subject.actual, str) else subject.answer)[:MAX_SEARCHED]
     if looked_for in searched:
         return None
-    if fold(looked_for) in fold(searched):
+    if fold_label(looked_for) in fold_label(searched):
         return Symptom.of(SymptomKind.TEXT_IN_OTHER_CASE, looked_for)
-    same = fold(plain(looked_for)) in fold(plain(searched))
+    same = fold_label(visible_form(looked_for)) in fold_label(visible_form(searched))
     return Symptom.of(SymptomKind.LOOKALIKE_OF_TEXT, looked_for) if same else None
 
 
@@ -131,7 +141,7 @@ def _unreadable(subject: FailureContext) -> Finding | None:
     if _NUMBER_ERROR.search(message):
         return Finding(FORMAT, (Symptom(SymptomKind.NO_BARE_NUMBER),))
     if "JSON" in subject.kind + message or re.search(r"^Expecting .*char \d+", message):
-        faults = json_faults(subject.answer)
+        faults = find_json_faults(subject.answer)
         return Finding(FORMAT, symptoms_of(faults)) if faults else None
     return None
 
@@ -147,16 +157,16 @@ def _badly_formed_value(subject: FailureContext) -> Finding | None:
     if subject.texts is None:
         if isinstance(subject.actual, str):
             return Finding(
-                FORMAT, symptoms_of(json_faults(subject.actual) or [SymptomKind.NO_JSON_STRUCTURE])
+                FORMAT, symptoms_of(find_json_faults(subject.actual) or [SymptomKind.NO_JSON_STRUCTURE])
             )
         inside = isinstance(subject.actual, (dict, list)) and isinstance(subject.expected, str)
         return Finding(FORMAT, (Symptom(SymptomKind.JSON_AROUND_VALUE),)) if inside else None
     expected, actual = subject.texts
     if expected == actual:
         return Finding(FORMAT, (_other_type(subject),))
-    if symptom := lookalike(expected, actual):
+    if symptom := lookalike_symptom(expected, actual):
         return Finding(FORMAT, (symptom,))
-    kinds = wrapping_around(expected, actual) or wrapping(expected, actual, subject.vocabulary)
+    kinds = compare_wrapping(expected, actual) or find_buried_value(expected, actual, subject.vocabulary)
     if kinds:
         return Finding(FORMAT, symptoms_of(kinds), pair=_inner_pair(expected, actual, subject.vocabulary))
     value, kinds = strip_wrapping(actual)
@@ -169,14 +179,18 @@ def _badly_formed_value(subject: FailureContext) -> Finding | None:
 def _inner_pair(expected: str, actual: str, vocabulary: LabelVocabulary) -> tuple[str, str] | None:
     """The label inside a dressed answer, where it is one and the wrong one."""
     inside = vocabulary.within(actual)
-    return (expected, inside[0]) if len(inside) == 1 and fold(inside[0]) != fold(expected) else None
+    return (
+        (expected, inside[0]) if len(inside) == 1 and fold_label(inside[0]) != fold_label(expected) else None
+    )
 
 
 def _allowed(subject: FailureContext) -> LabelVocabulary:
     """The values of ``answer in ['billing', 'refunds']``, when that is the check that failed."""
     _, found, container = (subject.failure.constraint or "").partition(" in ")
     looked_for = subject.membership[1] if subject.membership else None
-    elsewhere = looked_for is not None and fold(looked_for) not in fold(subject.answer[:MAX_SEARCHED])
+    elsewhere = looked_for is not None and fold_label(looked_for) not in fold_label(
+        subject.answer[:MAX_SEARCHED]
+    )
     if subject.operator != "in" or container[:1] not in ("[", "(", "{") or not found or elsewhere:
         return LabelVocabulary()
     return LabelVocabulary.of(match[2] for match in re.finditer(r"(['\"])(.+?)\1", container))
@@ -200,7 +214,7 @@ def _forbidden(subject: FailureContext) -> Finding | None:
     said = subject.failure.actual
     if subject.operator in ("!=", "is not", "not in") and isinstance(said, str) and said.strip():
         answers = (subject.answer, *(call.text for call in subject.calls))
-        answered = any(fold(said) in fold(text[:MAX_SEARCHED]) for text in answers)
+        answered = any(fold_label(said) in fold_label(text[:MAX_SEARCHED]) for text in answers)
         return Finding(FORBIDDEN, (Symptom.of(SymptomKind.TEXT, said),)) if answered else None
     return None
 
@@ -266,7 +280,12 @@ def _invented(subject: FailureContext) -> Finding | None:
             else None
         )
     closed = subject.vocabulary.complete  # else the answer may be what a case expects that nobody knows of
-    if closed and subject.texts and subject.vocabulary.find(subject.texts[0]) and is_short(subject.texts[1]):
+    if (
+        closed
+        and subject.texts
+        and subject.vocabulary.find(subject.texts[0])
+        and could_be_label(subject.texts[1])
+    ):
         value = strip_wrapping(subject.texts[1])[0] or subject.texts[1].strip()
         return Finding(INVENTED, (Symptom.of(SymptomKind.TEXT, value),), pair=(subject.texts[0], value))
     absent, added = subject.facts
@@ -325,7 +344,7 @@ def _differing(subject: FailureContext) -> Finding | None:
         return Finding(WRONG, _about_each(SymptomKind.FIELD, changed))
     if subject.texts:
         expected, actual = subject.texts
-        if all(map(is_short, subject.texts)):
+        if all(map(could_be_label, subject.texts)):
             return Finding(WRONG, (Symptom.of(SymptomKind.OTHER_VALUE, actual, expected),))
         return Finding(WRONG, (Symptom(SymptomKind.OTHER_WORDING),))
     if subject.operator == "==":
@@ -384,7 +403,7 @@ _RULES: tuple[Callable[[FailureContext], Finding | None], ...] = (
 )
 
 
-def find(subject: FailureContext) -> Finding:
+def categorize_failure(subject: FailureContext) -> Finding:
     """The one category of a failed case."""
     for rule in _RULES:
         finding = rule(subject)

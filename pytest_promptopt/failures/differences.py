@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pytest_promptopt.failures.lookalikes import lookalike
+from pytest_promptopt.failures.lookalikes import lookalike_symptom
 from pytest_promptopt.failures.symptoms import Symptom
 from pytest_promptopt.text import MAX_QUOTE, cut_middle, encodable, quote, value_text
 
@@ -129,7 +129,7 @@ class Change:
     def lookalike(self) -> Symptom | None:
         """What tells two texts apart that look the same; None for others."""
         texts = isinstance(self.expected, str) and isinstance(self.actual, str)
-        return lookalike(self.expected, self.actual) if texts else None
+        return lookalike_symptom(self.expected, self.actual) if texts else None
 
     def __str__(self) -> str:
         place = f"at {self.path}" if self.path else "as a whole"

@@ -10,7 +10,7 @@ from statistics import median
 from pytest_promptopt.failures import categories
 from pytest_promptopt.failures.failure_context import FailureContext, first_line
 from pytest_promptopt.failures.failure_groups import MAX_NAMED, MAX_SAMPLED, FailureGroup, Member
-from pytest_promptopt.failures.label_vocabulary import fold, words
+from pytest_promptopt.failures.label_vocabulary import fold_label, split_words
 from pytest_promptopt.failures.symptoms import JSON_FAULTS, LOOKALIKES, SymptomKind
 from pytest_promptopt.records import StopReason
 from pytest_promptopt.text import join_words, plural, quote, value_text
@@ -29,7 +29,7 @@ class Explanation:
     fix: str
 
 
-def explain(group: FailureGroup) -> Explanation:
+def explain_group(group: FailureGroup) -> Explanation:
     """`group` in words. A category of a custom hook is explained by what its differences share;
     cases that a hook put into a built-in category count there, and the others speak for it.
     """
@@ -153,8 +153,8 @@ def _explain_length(group: FailureGroup) -> Explanation:
 def _explain_missing(group: FailureGroup) -> Explanation:
     symptom, count = group.symptoms[0]
     names = symptom.names
-    texts = [fold(member.input_text[:5_000]) for member in group.with_symptom(symptom)]
-    held = sum(any(fold(name) in text for name in names) for text in texts) if names else count
+    texts = [fold_label(member.input_text[:5_000]) for member in group.with_symptom(symptom)]
+    held = sum(any(fold_label(name) in text for name in names) for text in texts) if names else count
     cause = group.by_prose(
         names,
         stated=f"names {symptom}, yet it is left out of {plural(count, 'answer')}",
@@ -233,7 +233,10 @@ def _explain_wrong(group: FailureGroup) -> Explanation:
 def _overlap(group: FailureGroup) -> str:
     """How much of the expected texts the answers hold."""
     texts = [member.subject.texts for member in group.members[:MAX_SAMPLED] if member.subject.texts]
-    shares = [len(set(words(one)) & set(words(two))) / max(len(set(words(one))), 1) for one, two in texts]
+    shares = [
+        len(set(split_words(one)) & set(split_words(two))) / max(len(set(split_words(one))), 1)
+        for one, two in texts
+    ]
     if not shares:
         return "another value"
     return f"another text: the answers hold {median(shares):.0%} of the expected words (median)"

@@ -9,12 +9,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from pytest_promptopt.failures.answer_format import strip_wrapping
-from pytest_promptopt.failures.categories import find
-from pytest_promptopt.failures.explanations import explain
+from pytest_promptopt.failures.categories import categorize_failure
+from pytest_promptopt.failures.explanations import explain_group
 from pytest_promptopt.failures.failure_context import FailureContext, failure_context_of
 from pytest_promptopt.failures.failure_groups import Background, FailureGroup, Member
-from pytest_promptopt.failures.label_vocabulary import LabelVocabulary, PromptBody, closed_set, words
-from pytest_promptopt.failures.lookalikes import lookalike
+from pytest_promptopt.failures.label_vocabulary import LabelVocabulary, PromptBody, closed_set, split_words
+from pytest_promptopt.failures.lookalikes import lookalike_symptom
 from pytest_promptopt.records import CaseResult, Outcome, Status
 from pytest_promptopt.text import cut_middle, value_text
 
@@ -115,7 +115,7 @@ def describe(
             outcome, prompt=prompt, prose=text, vocabulary=vocabularies[result.case.prompts]
         )
         subject = replace(subject, case=result.case.id)
-        finding = find(subject)
+        finding = categorize_failure(subject)
         case = _chosen(_failed_case(subject, finding.category, result), custom)
         failed.append(case)
         members[case.category].append(Member(subject, finding))
@@ -153,7 +153,7 @@ def _prose(text: str, results: Sequence[CaseResult], prompt: str | None) -> Prom
 
 
 def _category(group: FailureGroup) -> Category:
-    explanation = explain(group)
+    explanation = explain_group(group)
     return Category(
         name=group.name,
         count=len(group.members),
@@ -189,7 +189,7 @@ def _failed_case(subject: FailureContext, category: str, result: CaseResult) -> 
 
 
 def _remark(subject: FailureContext) -> str:
-    symptom = lookalike(*subject.texts) if subject.texts else None
+    symptom = lookalike_symptom(*subject.texts) if subject.texts else None
     return str(symptom) if symptom else ""
 
 
@@ -279,7 +279,7 @@ def _word_counts(results: Sequence[CaseResult], prompt: str | None) -> tuple[Cou
                 word
                 for call in calls[:1]
                 for value in call.variables.values()
-                for word in words(value_text(value))
+                for word in split_words(value_text(value))
             }
         )
         inputs += 1

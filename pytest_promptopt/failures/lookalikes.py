@@ -31,15 +31,15 @@ _LOOKALIKES = {
 _PLAIN = {ord(other): letter for letter, others in _LOOKALIKES.items() for other in others}
 
 
-def plain(text: str) -> str:
+def visible_form(text: str) -> str:
     """`text` as its reader sees it: one form for all that looks the same, and nothing that cannot be seen."""
     text = unicodedata.normalize("NFKC", text[:MAX_READ]).translate(_PLAIN)
     return "".join(each for each in text if unicodedata.category(each) not in ("Cf", "Cc") or each in "\n\t")
 
 
-def lookalike(expected: str, actual: str) -> Symptom | None:
+def lookalike_symptom(expected: str, actual: str) -> Symptom | None:
     """What tells two texts apart that look the same; None when they are equal or look different."""
-    if expected == actual or plain(expected) != plain(actual):
+    if expected == actual or visible_form(expected) != visible_form(actual):
         return None
     if unicodedata.normalize("NFC", expected) == unicodedata.normalize("NFC", actual):
         return Symptom.of(SymptomKind.UNICODE_FORM, _form(actual), _form(expected))

@@ -71,7 +71,7 @@ class EventLoopThread:
             task.cancel()
 
 
-async def aside(function: Callable[..., _T], *arguments: Any) -> _T:
+async def run_in_daemon_thread(function: Callable[..., _T], *arguments: Any) -> _T:
     """`asyncio.to_thread` in a thread that nobody waits for at the end: to import an SDK takes seconds."""
     loop = asyncio.get_running_loop()
     done: asyncio.Future[_T] = loop.create_future()

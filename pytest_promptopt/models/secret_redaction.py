@@ -31,7 +31,7 @@ MIN_SECRET_LENGTH = 8
 _learned: set[str] = set()
 
 
-def learn(environment: Mapping[str, str]) -> None:
+def remember_secrets(environment: Mapping[str, str]) -> None:
     """Remember the secrets of `environment`: when an error comes, a test may have hidden them from it."""
     for name in list(environment):
         # Another thread may take it out meanwhile, as pytest does with the name of each test.
@@ -40,14 +40,16 @@ def learn(environment: Mapping[str, str]) -> None:
                 _learned.add(secret)
 
 
-def learn_headers(headers: Mapping[str, object]) -> None:
+def remember_header_secrets(headers: Mapping[str, object]) -> None:
     """Remember what a client sends to show who it is, wherever it has that from."""
-    learn({name.replace("-", "_"): value for name, value in headers.items() if isinstance(value, str)})
+    remember_secrets(
+        {name.replace("-", "_"): value for name, value in headers.items() if isinstance(value, str)}
+    )
 
 
-def redact(text: str) -> str:
+def redact_secrets(text: str) -> str:
     """`text` in one printable line, without any secret that is known and what looks like one."""
-    learn(os.environ)
+    remember_secrets(os.environ)
     for secret in sorted(_learned, key=len, reverse=True):
         text = text.replace(secret, "[redacted]")
     text = " ".join(_SECRET_TEXT.sub("[redacted]", text).split())

@@ -31,7 +31,7 @@ _WORDS = {
 }
 
 
-def unsent(error: BaseException) -> ErrorKind | None:
+def kind_of_unsent_error(error: BaseException) -> ErrorKind | None:
     """The kind of an error that a call ended with before it was sent; None for one that came back.
 
     To be asked only of errors that no reply of a provider stands behind.

@@ -29,7 +29,8 @@ class Comparison:
     :param before: the incumbent's pass rate on them, `after` the candidate's.
     :param fixed: cases that fail under the incumbent and pass under the candidate; `broken`: the reverse.
     :param growth: how many characters longer the candidate's text is.
-    :param unrun: how many of `cases` the candidate was not run on: `after` is foreseen there, see `foreseen`.
+    :param unrun: how many of `cases` the candidate was not run on: `after` is estimated there, see
+        `compare_estimates`.
     :param lead: the gain without the luck in either rate; None where it is not told apart.
     :param chance: how likely it is better on all of them, by what was run; None where it is not told apart.
     :param sideways: whether as good may be enough.
@@ -120,7 +121,7 @@ def compare(
     )
 
 
-def foreseen(
+def compare_estimates(
     before: RatePosterior,
     after: RatePosterior,
     old: Sequence[CaseResult],
@@ -150,7 +151,7 @@ def foreseen(
     )
 
 
-def score(
+def score_split(
     split: Split,
     cases: int,
     before: Sequence[CaseResult],
@@ -181,12 +182,12 @@ def score(
     )
 
 
-def holds(comparison: Comparison) -> bool:
+def is_not_worse(comparison: Comparison) -> bool:
     """Whether the candidate is not worse than the incumbent."""
     return comparison.cases > 0 and comparison.gain >= -EPSILON
 
 
-def adaptive(comparison: Comparison) -> Verdict:
+def accept_adaptively(comparison: Comparison) -> Verdict:
     """The default rule: strictly better; on training cases as good is enough once 10 % of them pass."""
     if not comparison.cases:
         return Verdict(False, "no case has an answer under both texts")
@@ -203,6 +204,6 @@ def adaptive(comparison: Comparison) -> Verdict:
     return Verdict(False, f"{'worse' if counted < -EPSILON else 'not better'}: {comparison}")
 
 
-def rank(comparison: Comparison) -> tuple[float, float, int]:
+def rank_key(comparison: Comparison) -> tuple[float, float, int]:
     """Sorts the best candidate first: by gain, among equals by balanced accuracy, then the shorter text."""
     return -round(comparison.gain, 9), -round(comparison.balanced or 0.0, 9), comparison.growth

@@ -8,8 +8,13 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, replace
 
 from pytest_promptopt.captured import time
-from pytest_promptopt.optimizer.acceptance import compare, score
-from pytest_promptopt.optimizer.candidate_checks import CandidateChecks, Passages, given_in, inputs
+from pytest_promptopt.optimizer.acceptance import compare, score_split
+from pytest_promptopt.optimizer.candidate_checks import (
+    CandidateChecks,
+    Passages,
+    input_texts,
+    variables_given,
+)
 from pytest_promptopt.optimizer.candidates import REFUSED, Candidate, EvaluatedCandidate, Results
 from pytest_promptopt.optimizer.example_sets import shown_by
 from pytest_promptopt.optimizer.halting import DECIDING, HaltReason, Phase, SearchProgress, Stop
@@ -20,7 +25,7 @@ from pytest_promptopt.optimizer.protocols import StopRun, Trial
 from pytest_promptopt.optimizer.race import in_turns
 from pytest_promptopt.optimizer.search_context import SearchContext
 from pytest_promptopt.optimizer.verdict_model import Kind
-from pytest_promptopt.prompts.examples import restored
+from pytest_promptopt.prompts.examples import with_examples_of
 from pytest_promptopt.records import Overlay, Spend, Split, pass_rate
 from pytest_promptopt.results import Iteration
 
@@ -129,7 +134,7 @@ class BaseSearch(ABC):
                 continue
             candidate.reason = candidate.reason or reply.reason
             drawn = candidate.kind is Kind.EXAMPLES
-            text = reply.text if drawn else restored(reply.text, parent.text(prompt))
+            text = reply.text if drawn else with_examples_of(reply.text, parent.text(prompt))
             candidate.overlay[prompt.name] = text
             candidate.growth += len(text) - len(parent.text(prompt))
             beside = {name: text for name, text in parent.overlay.items() if name != prompt.name}
@@ -288,11 +293,11 @@ class BaseSearch(ABC):
         self.context.record_results("0", results)
         self.paid_before = self.context.paid()
         by_split = {split: tuple(r for r in results if r.case.split is split) for split in SEARCHED}
-        training, validation = (Passages(inputs(part)) for part in by_split.values())
-        self.checks = CandidateChecks(training, validation, given_in(by_split[Split.TRAIN]))
+        training, validation = (Passages(input_texts(part)) for part in by_split.values())
+        self.checks = CandidateChecks(training, validation, variables_given(by_split[Split.TRAIN]))
         self.original = self.best = EvaluatedCandidate("0", {}, by_split)
         self.context.hooks.measured(
-            [score(split, len(part), part) for split, part in by_split.items() if part]
+            [score_split(split, len(part), part) for split, part in by_split.items() if part]
         )
 
     def _needless(self) -> Stop | None:

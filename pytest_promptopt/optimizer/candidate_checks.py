@@ -36,7 +36,7 @@ class CandidateChecks:
 
     :param training: inputs of training cases; a reason may quote them.
     :param validation: inputs of validation cases; a reason never quotes them.
-    :param given: what training cases gave to each prompt, by its name: `given_in` their results.
+    :param given: what training cases gave to each prompt, by its name: `variables_given` in their results.
     """
 
     training: Passages
@@ -69,7 +69,7 @@ class CandidateChecks:
         body = without_examples(prose)
         if (tag := _TAGS.first(body)) and tag not in prompt.prose:
             return f"it contains {tag!r}, a tag of the request"
-        if unseen := invisible(body, besides=prompt.prose):
+        if unseen := find_invisible(body, besides=prompt.prose):
             return f"it holds an invisible character, {unseen}; write visible text only"
         if objections := prompt.objections(prose):
             return "; ".join(objections)
@@ -80,13 +80,13 @@ class CandidateChecks:
         return prompt.unsendable(prose, self.given.get(prompt.name, ()))
 
 
-def invisible(text: str, *, besides: str) -> str | None:
+def find_invisible(text: str, *, besides: str) -> str | None:
     """The name of the first character of `text` that nobody sees and that is not in `besides`."""
     text = unify_newlines(text)
     return next((code_point(text[at]) for at in invisible_places(text) if text[at] not in besides), None)
 
 
-def given_in(results: Iterable[CaseResult]) -> dict[str, list[Mapping[str, str]]]:
+def variables_given(results: Iterable[CaseResult]) -> dict[str, list[Mapping[str, str]]]:
     """What these cases gave to each prompt, by its name."""
     found: dict[str, list[Mapping[str, str]]] = {}
     for call in (call for result in results for outcome in result.outcomes for call in outcome.calls):
@@ -95,7 +95,7 @@ def given_in(results: Iterable[CaseResult]) -> dict[str, list[Mapping[str, str]]
     return found
 
 
-def inputs(results: Iterable[CaseResult]) -> Iterator[str]:
+def input_texts(results: Iterable[CaseResult]) -> Iterator[str]:
     """The texts that came into prompts."""
     for outcome in (outcome for result in results for outcome in result.outcomes):
         yield from outcome.inputs.values()

@@ -13,8 +13,8 @@ After every few pairs there is a look, and two tests share alpha:
 * The sign test over all pairs so far (`SignLooks`), with most of alpha. What its looks may err grows with the
   pairs that were asked, up to a number of them that is fixed before the first: so a large gain is shown
   after a handful, and the end of the calls loses nothing.
-* That everything repeats itself (`repeated`), with the rest: with a model that always answers the same a
-  small gain among many cases is shown after a few rounds, though some cases got worse.
+* That everything repeats itself (`repeated_gain_p`), with the rest: with a model that always answers the
+  same a small gain among many cases is shown after a few rounds, though some cases got worse.
 
 How sure that is. If neither text is better on any case, the sign test is exact. Where some cases win and
 others lose so that the rate does not rise, it is exact for cases drawn with replacement, since a pair is then
@@ -43,7 +43,7 @@ from pytest_promptopt.optimizer.confirmation_power import (
     STEP,
     UNDER_CEILING,
     calls_each,
-    detectable,
+    detectable_gain,
     foreseen_calls,
     least_pairs,
     most_pairs,
@@ -55,7 +55,7 @@ from pytest_promptopt.optimizer.run_context import RunContext
 from pytest_promptopt.optimizer.verdict_model import Taught
 from pytest_promptopt.records import CaseResult, Overlay
 from pytest_promptopt.results import Confirmation, ConfirmationVerdict
-from pytest_promptopt.statistics import SignLooks, repeated
+from pytest_promptopt.statistics import SignLooks, repeated_gain_p
 
 #: What a confirmation may say.
 IMPROVED, NOT_SHOWN = ConfirmationVerdict.IMPROVED, ConfirmationVerdict.NOT_SHOWN
@@ -181,7 +181,7 @@ class PairTally:
     def repeats(self, side: int) -> float:
         """The p-value of a gain (side 1) or a loss (-1) by what repeats itself."""
         rounds = min(map(len, self._gains.values()), default=0) if self._same else 0
-        return repeated(side * math.fsum(new - old for old, new in self._first.values()), rounds)
+        return repeated_gain_p(side * math.fsum(new - old for old, new in self._first.values()), rounds)
 
 
 class ConfirmationTest:
@@ -403,7 +403,9 @@ class ConfirmationTest:
             better=tally.better,
             worse=tally.worse,
             calls=calls,
-            detectable=detectable(tally.pairs, self._alpha, differing=differing) if tally.pairs else None,
+            detectable=detectable_gain(tally.pairs, self._alpha, differing=differing)
+            if tally.pairs
+            else None,
             why=why,
             needed=self._needed() if verdict is NOT_SHOWN else 0,
         )
@@ -414,7 +416,7 @@ def _serves(result: CaseResult) -> bool:
     return len(result.outcomes) == 1 and not any(call.cached for call in result.outcomes[0].calls)
 
 
-def explained(confirmation: Confirmation) -> str:
+def explain_unconfirmed(confirmation: Confirmation) -> str:
     """Why a winner is not confirmed, in a sentence."""
     if confirmation.verdict is WORSE:
         return "fresh answers show it to be worse than the original"

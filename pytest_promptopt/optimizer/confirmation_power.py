@@ -101,7 +101,7 @@ def usual_calls(groups: Iterable[PromptGroup], ceiling: int | None, alpha: float
     return calls if ceiling is None else min(calls, ceiling // USUAL_SHARE)
 
 
-def detectable(pairs: int, alpha: float, *, differing: float) -> float:
+def detectable_gain(pairs: int, alpha: float, *, differing: float) -> float:
     """The gain that `pairs` pairs show nine times out of ten, where this share of them differs by noise.
 
     Where none does, as many as show anything at all must be won.

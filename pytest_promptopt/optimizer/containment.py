@@ -11,7 +11,7 @@ from pytest_promptopt.optimizer.halting import HaltReason, SearchProgress, Stop
 from pytest_promptopt.optimizer.proposal.proposer import Ask, MergeRequest, ProposalRequest
 from pytest_promptopt.optimizer.proposal.replies import InvalidReply, Reply
 from pytest_promptopt.optimizer.protocols import Evaluator, StopRun
-from pytest_promptopt.optimizer.redaction import unredacted
+from pytest_promptopt.optimizer.redaction import keep_text
 from pytest_promptopt.optimizer.run_context import RunContext
 from pytest_promptopt.optimizer.search_hooks import SearchHooks
 from pytest_promptopt.records import Case
@@ -27,7 +27,7 @@ def contained_context(context: RunContext) -> RunContext:
         context,
         evaluator=ContainedEvaluator(context.evaluator, foreign_errors),
         ask=foreign_errors.contained("asking the optimizer", context.ask),
-        hooks=contained(context.hooks, foreign_errors),
+        hooks=contain_hooks(context.hooks, foreign_errors),
         prepare_phase=foreign_errors.contained("the beginning of a phase", context.prepare_phase),
         foreign_errors=foreign_errors,
     )
@@ -45,7 +45,7 @@ class ContainedEvaluator:
         return self._evaluator.cases
 
 
-def contained(hooks: SearchHooks, foreign_errors: ForeignErrors) -> SearchHooks:
+def contain_hooks(hooks: SearchHooks, foreign_errors: ForeignErrors) -> SearchHooks:
     """`hooks` that raise only `StopRun` and Ctrl-C, and return what they are to; observers only Ctrl-C."""
     return replace(
         hooks,
@@ -55,7 +55,7 @@ def contained(hooks: SearchHooks, foreign_errors: ForeignErrors) -> SearchHooks:
         accept=_accepting(hooks.accept, foreign_errors),
         halt=_halting(hooks.halt, foreign_errors),
         redact=hooks.redact
-        if hooks.redact is unredacted
+        if hooks.redact is keep_text
         else foreign_errors.contained("the redaction", hooks.redact),
         progress=foreign_errors.observer("the progress", hooks.progress),
         measured=foreign_errors.observer("the progress", hooks.measured),

@@ -12,8 +12,8 @@ from typing import Any
 
 from pytest_promptopt.failures.answer_format import strip_wrapping
 from pytest_promptopt.optimizer.protocols import Prompt
-from pytest_promptopt.optimizer.redaction import Redact, unredacted
-from pytest_promptopt.prompts.examples import Example, demonstrated
+from pytest_promptopt.optimizer.redaction import Redact, keep_text
+from pytest_promptopt.prompts.examples import Example, cases_among_examples
 from pytest_promptopt.records import Call, CaseResult, Outcome, Overlay, Split, Status
 from pytest_promptopt.text import value_text
 
@@ -51,12 +51,12 @@ class CaseExample(Example):
 # ------------------------------------------------------------------------------------------ what may be shown
 
 
-def usable(
+def usable_examples(
     results: Iterable[CaseResult],
     prompt: str,
     *,
     besides: Iterable[CaseResult] = (),
-    redact: Redact = unredacted,
+    redact: Redact = keep_text,
 ) -> tuple[CaseExample, ...]:
     """The training cases of `results` of which the right answer is known, as examples for `prompt`.
 
@@ -84,10 +84,10 @@ def usable(
 
 
 def standing_in(
-    prose: str, results: Iterable[CaseResult], prompt: str, *, redact: Redact = unredacted
+    prose: str, results: Iterable[CaseResult], prompt: str, *, redact: Redact = keep_text
 ) -> frozenset[str]:
     """The cases of `results`, by id, that stand in `prose` as examples, redacted or as they are."""
-    return demonstrated(
+    return cases_among_examples(
         prose,
         (
             (result.case.id, inputs)
@@ -99,7 +99,7 @@ def standing_in(
 
 
 def shown_by(
-    prompts: Iterable[Prompt], overlay: Overlay, results: Iterable[CaseResult], redact: Redact = unredacted
+    prompts: Iterable[Prompt], overlay: Overlay, results: Iterable[CaseResult], redact: Redact = keep_text
 ) -> frozenset[str]:
     """The cases of `results`, by id, that stand as examples in the texts of `prompts` under an overlay."""
     known = tuple(results)
@@ -190,7 +190,7 @@ def length_of(example: Example) -> int:
     return len(example.answer) + sum(map(len, example.inputs.values()))
 
 
-def draws(
+def draw_example_sets(
     pool: Sequence[CaseExample],
     *,
     seed: object,

@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 from functools import partial
 
 from pytest_promptopt.errors import PromptConflictError, PromptFileError
-from pytest_promptopt.optimizer.acceptance import EPSILON, compare, score
+from pytest_promptopt.optimizer.acceptance import EPSILON, compare, score_split
 from pytest_promptopt.optimizer.candidates import Results
 from pytest_promptopt.optimizer.confirmation import (
     IMPROVED,
@@ -16,7 +16,7 @@ from pytest_promptopt.optimizer.confirmation import (
     ConfirmationProgress,
     ConfirmationTest,
     EarlierRuns,
-    explained,
+    explain_unconfirmed,
     first_sample_number,
 )
 from pytest_promptopt.optimizer.example_sets import shown_by
@@ -26,7 +26,7 @@ from pytest_promptopt.optimizer.label_rates import label_scores, same_answers
 from pytest_promptopt.optimizer.prompt_groups import SEARCHED
 from pytest_promptopt.optimizer.protocols import Prompt, StopRun, Trial
 from pytest_promptopt.optimizer.run_context import RunContext
-from pytest_promptopt.optimizer.screening import unrenderable
+from pytest_promptopt.optimizer.screening import why_not_renderable
 from pytest_promptopt.optimizer.supervised_search import SupervisedSearch
 from pytest_promptopt.records import Case, Split
 from pytest_promptopt.results import CatchUp, Confirmation, PromptOutcome, PromptResult
@@ -205,7 +205,7 @@ class Finalizer:
 
     def scored(self, before: Results, after: Results) -> None:
         """Take over the held-out results."""
-        if why := unrenderable(after):
+        if why := why_not_renderable(after):
             self._bar(f"{why} that is held out")
             return
         self._scored[Split.HELDOUT] = (before, after)
@@ -243,7 +243,7 @@ class Finalizer:
         if self._barred:
             return self._barred
         if self.confirmation is not None and not self._accepted:
-            return explained(self.confirmation)
+            return explain_unconfirmed(self.confirmation)
         return self._fall()
 
     def _fall(self) -> str:
@@ -263,7 +263,7 @@ class Finalizer:
         counts = Counter(case.split for case in (*self._search.group.cases, *self._search.heldout))
         unverified = {Split.TRAIN: len(self.final.unverified)}
         scores = (
-            score(split, counts[split], *each, unverified=unverified.get(split, 0))
+            score_split(split, counts[split], *each, unverified=unverified.get(split, 0))
             for split, each in self._scored.items()
         )
         measured = tuple(each for each in scores if each.cases)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from pytest_promptopt.errors import PromptoptError
-from pytest_promptopt.models.secret_redaction import redact
+from pytest_promptopt.models.secret_redaction import redact_secrets
 from pytest_promptopt.optimizer.halting import HaltReason
 from pytest_promptopt.optimizer.protocols import StopRun
 from pytest_promptopt.text import cut_end
@@ -43,9 +43,9 @@ class ForeignErrors:
 
     def note(self, what: str, error: BaseException) -> str:
         """Keep an exception of `what`; the sentence about it."""
-        said = redact(self._sentence(what, error))
+        said = redact_secrets(self._sentence(what, error))
         lines = traceback.format_exception(type(error), error, error.__traceback__)
-        return self.say(said, redact("".join(lines)))
+        return self.say(said, redact_secrets("".join(lines)))
 
     def say(self, said: str, trace: str = "") -> str:
         """Keep this sentence, once."""

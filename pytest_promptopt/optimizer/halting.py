@@ -73,7 +73,7 @@ class SearchProgress:
     max_iterations: int
 
 
-def halt(progress: SearchProgress) -> Stop | None:
+def halt_by_default(progress: SearchProgress) -> Stop | None:
     """The default rules, the most telling first; None to go on."""
     rate, cases = progress.rates[-1], f"{progress.phase} cases"
     if rate >= progress.target - EPSILON:

@@ -19,7 +19,7 @@ from pytest_promptopt.records import Role, Spend
 from pytest_promptopt.settings import Settings
 
 
-def unprepared(phase: Phase) -> None:
+def prepare_nothing(phase: Phase) -> None:
     """Nothing is to be done before a phase."""
 
 
@@ -45,7 +45,7 @@ class RunContext:
     journal: Journal | None
     spend: Callable[[], Mapping[Role, Spend]]
     call_budget: CallBudget = field(default_factory=CallBudget)
-    prepare_phase: Callable[[Phase], None] = unprepared
+    prepare_phase: Callable[[Phase], None] = prepare_nothing
     told: Mapping[tuple[str, ...], Taught] = field(default_factory=dict)
     foreign_errors: ForeignErrors = field(default_factory=ForeignErrors)
 

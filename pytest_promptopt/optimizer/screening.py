@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from pytest_promptopt.optimizer.candidate_checks import CandidateChecks, Passages, given_in, inputs
+from pytest_promptopt.optimizer.candidate_checks import (
+    CandidateChecks,
+    Passages,
+    input_texts,
+    variables_given,
+)
 from pytest_promptopt.optimizer.candidates import Results
 from pytest_promptopt.optimizer.protocols import Evaluator, Prompt, Trial
 from pytest_promptopt.records import Case, CaseResult, Outcome, Overlay, Split, Status
@@ -67,7 +72,7 @@ class ScreeningEvaluator:
     def _seen(self, trial: Trial, results: Results) -> Results:
         if not trial.overlay:
             self._learn(results)
-        elif why := unrenderable(results):
+        elif why := why_not_renderable(results):
             self._unrenderable[frozenset(trial.overlay.items())] = why
             return self._errored(trial, why)
         return results
@@ -82,8 +87,8 @@ class ScreeningEvaluator:
             split: [r for r in self._original.values() if r.case.split is split]
             for split in (Split.TRAIN, Split.VALIDATION)
         }
-        training, validation = (Passages(inputs(part)) for part in by_split.values())
-        self._checks = CandidateChecks(training, validation, given_in(by_split[Split.TRAIN]))
+        training, validation = (Passages(input_texts(part)) for part in by_split.values())
+        self._checks = CandidateChecks(training, validation, variables_given(by_split[Split.TRAIN]))
 
     def _errored(self, trial: Trial, why: str) -> Results:
         """What cases come to under a text that is refused."""
@@ -99,7 +104,7 @@ class ScreeningEvaluator:
         )
 
 
-def unrenderable(results: Sequence[CaseResult]) -> str | None:
+def why_not_renderable(results: Sequence[CaseResult]) -> str | None:
     """Why a text cannot be used for one of these cases; None when it can for all.
 
     The optimizer is told, so of a case that is not for training nothing is quoted.

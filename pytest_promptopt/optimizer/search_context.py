@@ -13,7 +13,7 @@ from pytest_promptopt.optimizer.foreign_errors import STRATEGY
 from pytest_promptopt.optimizer.halting import DECIDING, Phase
 from pytest_promptopt.optimizer.prompt_groups import PromptGroup
 from pytest_promptopt.optimizer.proposal.proposer import Ask
-from pytest_promptopt.optimizer.redaction import unredacted
+from pytest_promptopt.optimizer.redaction import keep_text
 from pytest_promptopt.optimizer.run_context import RunContext
 from pytest_promptopt.optimizer.screening import ScreeningEvaluator
 from pytest_promptopt.optimizer.sealed import sealed
@@ -128,7 +128,7 @@ def _sealed_hooks(hooks: SearchHooks) -> SearchHooks:
     given = {field.name: getattr(hooks, field.name) for field in fields(hooks)}
     return replace(
         hooks,
-        **{name: sealed(hook) for name, hook in given.items() if hook is not None and hook is not unredacted},
+        **{name: sealed(hook) for name, hook in given.items() if hook is not None and hook is not keep_text},
     )
 
 

@@ -89,12 +89,12 @@ class Seen(NamedTuple):
     cases: int
 
 
-def passes(base: float, change: Change) -> float:
+def chance_to_pass(base: float, change: Change) -> float:
     """How likely a text passes a case by its meaning, when its base does so with this chance."""
     return base * (1 - change.breaks) + (1 - base) * change.fixes
 
 
-def shown(meant: float, luck: float) -> float:
+def chance_of_pass_verdict(meant: float, luck: float) -> float:
     """How likely a verdict is a pass, when the text passes by its meaning with this chance."""
     return meant * (1 - luck) + (1 - meant) * luck
 
@@ -154,7 +154,7 @@ class _Text(NamedTuple):
 class VerdictModel:
     """What the texts run so far teach of the next one.
 
-    :param told: what earlier runs of the suite taught, see `told_by`.
+    :param told: what earlier runs of the suite taught, see `sum_taught`.
     """
 
     def __init__(self, told: Taught | None = None) -> None:
@@ -249,7 +249,7 @@ class VerdictModel:
         return Belief(parts, tuple(evidence), _mixed(own, luck))
 
 
-def told_by(earlier: Iterable[Taught]) -> Taught:
+def sum_taught(earlier: Iterable[Taught]) -> Taught:
     """What earlier runs taught, all together, worth `MOST_TOLD` texts at the most."""
     total: dict[str, list[float]] = {}
     for taught in earlier:
@@ -260,7 +260,7 @@ def told_by(earlier: Iterable[Taught]) -> Taught:
     return {kind: [share * each for each in weighed] for kind, weighed in total.items()}
 
 
-def taught_in(found: object) -> Taught:
+def parse_taught(found: object) -> Taught:
     """What a run has taught, as JSON gives it back. Raises `ValueError` for anything else."""
     if not isinstance(found, Mapping) or not all(map(_are_weights, found.values())):
         raise ValueError("these are not the weights of pairs of rates")
@@ -275,7 +275,7 @@ def _are_weights(found: object) -> bool:
     )
 
 
-def foreseeable(mean: float, variance: float, cases: float, run: float) -> float:
+def variance_from_running(mean: float, variance: float, cases: float, run: float) -> float:
     """How far running `run` of `cases` cases moves the expected number of changes among them, as a variance.
 
     The rate is taken for Beta with this mean and variance, the changes for Beta-Binomial (Skellam, JRSS-B 10,

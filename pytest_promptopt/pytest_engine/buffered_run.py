@@ -181,7 +181,7 @@ class _Hooks:
         left_out = self._run.left_out(name)
         if not left_out:
             return client
-        fewer = internals.without(self._run.item.config, self._relay, name, left_out)
+        fewer = internals.call_without_plugins(self._run.item.config, self._relay, name, left_out)
         if name not in FIXTURES:
             return fewer
         # A wider fixture lives on, and is set up once only: everybody must hear of it.
@@ -195,7 +195,11 @@ class _Hooks:
 
     def _teardown(self, kwargs: dict[str, Any]) -> dict[str, Any]:
         # A buffered run is followed by another of the same item: what the item shares must live on.
-        return kwargs if self._run.committed else {**kwargs, "nextitem": internals.sibling(self._run.item)}
+        return (
+            kwargs
+            if self._run.committed
+            else {**kwargs, "nextitem": internals.item_of_same_scopes(self._run.item)}
+        )
 
 
 class _BufferedCaller:

@@ -41,7 +41,7 @@ def ends_test(hook: Callable[..., Any]) -> bool:
     )
 
 
-def told_by(report: pytest.TestReport, where: str) -> Failure:
+def failure_in_report(report: pytest.TestReport, where: str) -> Failure:
     """A failure that nothing was raised for: what the hook that decided it has written is all there is."""
     return Failure("Failed", cut_middle(without_addresses(report.longreprtext)), where)
 

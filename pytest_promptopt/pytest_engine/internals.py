@@ -142,7 +142,7 @@ def free_number(config: pytest.Config, directory: Path) -> None:
             counters[prefix] = following - 1
 
 
-def without(config: pytest.Config, relay: Any, hook: str, plugins: Collection[Any]) -> Any:
+def call_without_plugins(config: pytest.Config, relay: Any, hook: str, plugins: Collection[Any]) -> Any:
     """The caller of `hook` that a node's `relay` gives, without some plugins."""
     # Of a folder the relay is a proxy, without the conftests of other folders.
     elsewhere = getattr(relay, "remove_mods", ())
@@ -162,7 +162,7 @@ class _Sibling:
         return getattr(self._item, name)
 
 
-def sibling(item: pytest.Item) -> Any:
+def item_of_same_scopes(item: pytest.Item) -> Any:
     """What to pass as ``nextitem`` to tear down the function scope of `item` and nothing else."""
     return _Sibling(item)
 
@@ -175,7 +175,7 @@ class _Bare:
         return [self._session]
 
 
-def leave(session: pytest.Session) -> None:
+def tear_down_below_session(session: pytest.Session) -> None:
     """Tear down everything below the session; session-scoped fixtures live on."""
     _setup_state(session).teardown_exact(_Bare(session))
 
@@ -190,10 +190,10 @@ def can_follow(item: pytest.Item) -> bool:
 
 def make_room(item: pytest.Item) -> None:
     """Tear down the collectors that `item` does not share, so that it can be set up."""
-    _setup_state(item.session).teardown_exact(sibling(item))
+    _setup_state(item.session).teardown_exact(item_of_same_scopes(item))
 
 
-def abandon(item: pytest.Item) -> None:
+def tear_down_unfinished(item: pytest.Item) -> None:
     """Tear down a run of `item` that ended in the middle of a phase, so that it can be run again."""
     with suppress(Exception):
         make_room(item)

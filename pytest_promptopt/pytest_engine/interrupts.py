@@ -9,12 +9,12 @@ from types import FrameType
 from typing import Any
 
 from pytest_promptopt.assertions.source_file import source_file
-from pytest_promptopt.assertions.source_location import entries
+from pytest_promptopt.assertions.source_location import traceback_entries
 
 
 def is_raised(interrupt: KeyboardInterrupt) -> bool:
     """Whether a statement has raised it, and not Ctrl-C."""
-    frame, line = entries(interrupt.__traceback__)[-1]
+    frame, line = traceback_entries(interrupt.__traceback__)[-1]
     return isinstance(source_file(frame.f_code.co_filename).statement_at(line), ast.Raise)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from pytest_promptopt.errors import SettingsError
-from pytest_promptopt.models.registry import FORMS, canonical
+from pytest_promptopt.models.registry import FORMS, canonical_name
 from pytest_promptopt.prompts.files import ENDINGS
 from pytest_promptopt.prompts.frontmatter import FROM_ENVIRONMENT, SAME_LENGTH, is_connection, without_lengths
 from pytest_promptopt.records import LENGTH_NAMES
@@ -109,7 +109,7 @@ def _is_path(value: object) -> bool:
 
 def _is_model(value: object) -> bool:
     try:
-        return value is None or (isinstance(value, str) and bool(canonical(value)))
+        return value is None or (isinstance(value, str) and bool(canonical_name(value)))
     except SettingsError:
         return False
 

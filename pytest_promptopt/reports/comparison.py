@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pytest_promptopt.records import Role, Spend, Split
 from pytest_promptopt.reports.labels import same_answers
 from pytest_promptopt.reports.lines import BAD, BOLD, DIM, WARN, Line
-from pytest_promptopt.reports.optimization import errors, shown_rate, spend_table
+from pytest_promptopt.reports.optimization import error_lines, shown_rate, spend_table
 from pytest_promptopt.reports.wording import cost, duration, table
 from pytest_promptopt.results import ConfirmationVerdict, PromptResult, RunResult, SplitScore
 from pytest_promptopt.statistics import sign_test
@@ -49,7 +49,7 @@ def comparison_summary(result: RunResult, *, alpha: float, width: int = 100) -> 
     for run in result.compared:
         lines += _about(run, groups, width)
     told = [prompt.why for run in result.compared for prompt in run.prompts]
-    lines += [*errors(result.all_errors, width, told=told), Line(), *spend_table(result)]
+    lines += [*error_lines(result.all_errors, width, told=told), Line(), *spend_table(result)]
     return lines
 
 

@@ -19,7 +19,7 @@ from pytest_promptopt.reports.lines import (
     WARN,
     Line,
     Markup,
-    examples,
+    example_cases,
     passed_samples,
 )
 from pytest_promptopt.reports.wording import caught_up, cost, duration, percent, table
@@ -35,7 +35,7 @@ from pytest_promptopt.results import (
     RunResult,
     SplitScore,
 )
-from pytest_promptopt.statistics import sign_test, small_split, wilson
+from pytest_promptopt.statistics import sign_test, small_split, wilson_interval
 from pytest_promptopt.text import excerpt, plural, printable
 
 #: Lines of a diff shown, and the longest: most of a prompt may stand on one.
@@ -67,13 +67,13 @@ def run_summary(result: RunResult, *, alpha: float, width: int = 100) -> list[Li
     lines += spend_table(result)
     if result.journal:
         lines.append(Line(f"journal: {printable(result.journal)}"))
-    lines += errors(result.errors, width, told=[prompt.why for prompt in result.prompts])
+    lines += error_lines(result.errors, width, told=[prompt.why for prompt in result.prompts])
     for note in result.notes:
         lines += [Line(line, WARN) for line in textwrap.wrap(printable(f"note: {note}"), max(width, 40))]
     return lines
 
 
-def errors(found: Sequence[str], width: int, *, told: Sequence[str] = ()) -> Iterator[Line]:
+def error_lines(found: Sequence[str], width: int, *, told: Sequence[str] = ()) -> Iterator[Line]:
     """What went wrong in code that is not ours; `told` are the sentences that stand above already."""
     for error in found:
         if error not in told:
@@ -210,7 +210,7 @@ def shown_rate(score: SplitScore, rate: float | None) -> str:
         return "not measured"
     if score.split is not Split.HELDOUT:
         return percent(rate)
-    low, high = wilson(rate, score.cases - score.errored)
+    low, high = wilson_interval(rate, score.cases - score.errored)
     return f"{percent(rate)} [{low * 100:.0f}-{high * 100:.0f}]"
 
 
@@ -259,7 +259,7 @@ def _changed_cases(prompt: PromptResult) -> Iterator[Line]:
     yield Line(f"  changed:  {counts}{':' if prompt.broken else ''}")
     rates = {case: prompt.rates[case][1] for case in prompt.broken if case in prompt.rates}
     told = {case: f"pass rate {percent(rate)}" for case, rate in rates.items() if rate}
-    yield from (Line(f"            {example}", WARN) for example in examples(prompt.broken, told))
+    yield from (Line(f"            {example}", WARN) for example in example_cases(prompt.broken, told))
 
 
 def _flaky(prompt: PromptResult, width: int) -> Iterator[Line]:
@@ -268,7 +268,7 @@ def _flaky(prompt: PromptResult, width: int) -> Iterator[Line]:
     text = f"{plural(len(prompt.flaky), 'case')} both passed and failed under the first text:"
     yield from _wrapped(f"flaky:    {text}", width, WARN)
     told = {case.case: passed_samples(case.passed, case.samples) for case in prompt.flaky}
-    yield from (Line(f"            {example}", WARN) for example in examples([*told], told))
+    yield from (Line(f"            {example}", WARN) for example in example_cases([*told], told))
 
 
 _CONFIRMED: Mapping[ConfirmationVerdict, tuple[str, Markup]] = {

@@ -97,7 +97,7 @@ def _searched(found: Mapping[str, Any]) -> dict[str, Any]:
     return {**found, "settings": settings, "code": None}
 
 
-def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+def reasons_not_to_continue(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
     """Why a run cannot be continued, a sentence each."""
     if before.get("fingerprint", 1) != now["fingerprint"]:
         yield (

@@ -21,7 +21,7 @@ def desk(pytester: pytest.Pytester) -> Desk:
 
 def samples(path: Path) -> list[int]:
     """Those of the confirmation, of every call that was paid for."""
-    calls = [event.data for event in journal.read(path) if event.event == "call"]
+    calls = [event.data for event in journal.read_events(path) if event.event == "call"]
     return [call["sample"] for call in calls if call["role"] == Role.TARGET and call["sample"]]
 
 

@@ -67,7 +67,7 @@ def test_what_fresh_answers_contradict_is_named_as_flaky(pytester: pytest.Pytest
     result.stdout.fnmatch_lines([f"  flaky:    {len(flaky)} cases both passed and failed *:"])
     assert told in result.stdout.str()
     (told_in,) = path.parents[1].glob(".promptopt/runs/*/journal.jsonl")
-    end = next(event for event in journal.read(told_in) if event.event == "end")
+    end = next(event for event in journal.read_events(told_in) if event.event == "end")
     assert end.data["prompts"][0]["flaky"] == prompt["flaky"]
 
 

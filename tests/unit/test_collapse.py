@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from pytest_promptopt.optimizer.acceptance import compare, foreseen, rank
+from pytest_promptopt.optimizer.acceptance import compare, compare_estimates, rank_key
 from pytest_promptopt.optimizer.candidates import EvaluatedCandidate
 from pytest_promptopt.optimizer.label_rates import balanced_accuracy, label_scores, same_answers
 from pytest_promptopt.optimizer.prompt_groups import PromptGroup
@@ -68,27 +68,27 @@ class TestWhichTextIsTaken:
         )
         assert (same.after, same.balanced) == (both.after, 0.5)
         assert both.balanced == pytest.approx(0.7)
-        assert sorted([same, both], key=rank) == [both, same]
+        assert sorted([same, both], key=rank_key) == [both, same]
 
     def test_the_larger_gain_goes_before_all(self) -> None:
         small, large = (
             replace(compare(self.before, self.before), balanced=balanced, after=after)
             for balanced, after in ((1.0, 0.5), (0.2, 0.6))
         )
-        assert sorted([small, large], key=rank) == [large, small]
+        assert sorted([small, large], key=rank_key) == [large, small]
 
     def test_a_race_knows_it_of_every_candidate(self) -> None:
         learning = VerdictModel()
         base = posterior_of({r.case.id: r.rate or 0.0 for r in self.before}, learning)
         after = RatePosterior(base.cases, learning, base=base)
         after.add(self.before[:8])
-        found = foreseen(base, after, self.before, self.before[:8])
+        found = compare_estimates(base, after, self.before, self.before[:8])
         assert found.balanced == balanced_accuracy(self.before[:8]) == 0.5
 
     def test_without_labels_nothing_changes(self) -> None:
         texts = [*answered("one", "p"), *answered("two", "n"), *answered("three", "p")]
         assert balanced_accuracy(texts) is None
-        assert rank(compare(texts, texts, growth=3))[1:] == (0.0, 3)
+        assert rank_key(compare(texts, texts, growth=3))[1:] == (0.0, 3)
 
     def test_so_it_is_among_the_best_texts_of_a_search(self) -> None:
         world = World([])

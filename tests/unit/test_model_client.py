@@ -25,7 +25,7 @@ from pytest_promptopt.budget.ledger import Ledger, Price, input_bound
 from pytest_promptopt.errors import CONSEQUENCES, ErrorKind, ModelError, SettingsError
 from pytest_promptopt.models import captured_asyncio
 from pytest_promptopt.models.client import CallResult, ModelClient, PaidCall, RecordedCall
-from pytest_promptopt.models.registry import resolve
+from pytest_promptopt.models.registry import resolve_model
 from pytest_promptopt.models.retry import RetryPolicy
 from pytest_promptopt.records import Answer, Message, Request, Role, Spend, Usage
 from pytest_promptopt.response_cache import ResponseCache
@@ -74,7 +74,7 @@ def question(text: str = "hello", model: str = "fake/model", sample: int = 0) ->
 @contextmanager
 def calling(model: FakeModel | None = None, **changes: Any) -> Iterator[ModelClient]:
     options: dict[str, Any] = {
-        "resolve": (lambda name: model) if model else resolve,
+        "resolve": (lambda name: model) if model else resolve_model,
         "cache": None,
         "ledger": Ledger(),
         "concurrency": 50,

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pytest_promptopt.errors import ErrorKind, ModelError, PromptConflictError
-from pytest_promptopt.journal import Journal, read
+from pytest_promptopt.journal import Journal, read_events
 from pytest_promptopt.optimizer.candidates import Candidate
 from pytest_promptopt.optimizer.confirmation import FIRST_SAMPLE, SAMPLES_OF_A_RUN, first_sample_number
 from pytest_promptopt.optimizer.halting import Phase
@@ -697,7 +697,7 @@ def test_ctrl_c_anywhere_ends_cleanly_and_writes_nothing(moment: str, tmp_path: 
     assert result.after.startswith("Route {{ ticket }}" + best)
     if best:
         assert (result.written, result.unwritten) == (False, "interrupted")
-    end = read(journal.path)[-1]
+    end = read_events(journal.path)[-1]
     assert end.event == "end"
     assert end.data["prompts"][0]["after"] == result.after
 
@@ -1093,7 +1093,7 @@ def test_what_came_in_before_a_confirmation_was_cut_off_counts(
     found = result.confirmation
     assert found is not None
     assert (found.verdict, found.pairs, found.why) == (outcome, pairs, "all calls are used")
-    begun = [event.data for event in read(journal.path) if event.event == "confirming"]
+    begun = [event.data for event in read_events(journal.path) if event.event == "confirming"]
     assert begun[-1]["looked"] == [pairs], "a later process looks there as well"
 
 
@@ -1205,7 +1205,7 @@ def test_the_journal_tells_the_whole_run(tmp_path: Path) -> None:
     result = world.run(journal=journal)
     journal.close()
     assert (result.id, result.journal) == ("r1", str(journal.path))
-    events = read(journal.path)
+    events = read_events(journal.path)
     told = [event.event for event in events]
     iteration = ["candidate", "results", "iteration"]
     heldout = ["heldout", "results", "results"]

@@ -548,7 +548,7 @@ class TestWhatKeepsPaidAnswers:
         before = run_stands_on()
         monkeypatch.setattr(fingerprint, "ANSWER_SCHEMA", records.ANSWER_SCHEMA + 1)
         now = run_stands_on()
-        assert list(fingerprint.differences(before, now)) == [
+        assert list(fingerprint.reasons_not_to_continue(before, now)) == [
             "its answers are of schema 1, this version's of schema 2"
         ]
 
@@ -557,7 +557,7 @@ class TestWhatKeepsPaidAnswers:
     ) -> None:
         before = run_stands_on()
         monkeypatch.setattr(fingerprint, "FINGERPRINT_SCHEMA", fingerprint.FINGERPRINT_SCHEMA + 1)
-        assert list(fingerprint.differences(before, run_stands_on())) == [
+        assert list(fingerprint.reasons_not_to_continue(before, run_stands_on())) == [
             "what it stands on is stored in schema 1, this version stores it in schema 2"
         ]
 

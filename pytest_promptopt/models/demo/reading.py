@@ -166,7 +166,7 @@ def input_start(template: str) -> int:
 
 
 @lru_cache(maxsize=256)
-def read(instructions: str) -> Reading:
+def read_instructions(instructions: str) -> Reading:
     """Read the part of a prompt that is the same for every input."""
     sentences = _SENTENCE.split(instructions)
     entries = listed(instructions)

@@ -36,7 +36,7 @@ def texts_of(results: Iterable[CaseResult]) -> Iterator[str]:
         yield from _texts(parts)
 
 
-def told(source: str, known: Known) -> str:
+def abridge_source(source: str, known: Known) -> str:
     """`source` with ``...`` for what is not `known`, without comments; empty when it cannot be read."""
     try:
         return ast.unparse(_Told(known).visit(ast.parse(source)))
