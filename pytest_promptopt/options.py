@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 Parse = Callable[[str, str], object]
 
-#: Parts of a smaller one are lost in a float.
+#: The smallest alpha: parts of a smaller one (0.86 of it, say) could not be told from zero in a float.
 LEAST_ALPHA = 1e-300
 
 

@@ -198,7 +198,7 @@ def accept_adaptively(comparison: Comparison) -> Verdict:
     counted = comparison.after - comparison.before
     lateral = comparison.sideways and comparison.split is Split.TRAIN and comparison.before >= LATERAL_FROM
     if lateral and not comparison.unrun and counted >= -EPSILON:
-        return Verdict(True, f"as good, a step sideways: {comparison}")
+        return Verdict(True, f"as good, taken as another way on: {comparison}")
     if comparison.gain > EPSILON:
         return Verdict(False, f"not surely better ({comparison.chance:.0%}): {comparison}")
     return Verdict(False, f"{'worse' if counted < -EPSILON else 'not better'}: {comparison}")

@@ -15,7 +15,7 @@ from pytest_promptopt.prompts.candidate_rules import added_code, added_variables
 from pytest_promptopt.prompts.examples import fault_of_examples, without_examples
 from pytest_promptopt.prompts.frontmatter import FrontMatter
 from pytest_promptopt.prompts.layout import MAX_FILE_BYTES, Layout, unify_newlines
-from pytest_promptopt.prompts.placeholders import changed_placeholders
+from pytest_promptopt.prompts.placeholders import changed_placeholders, find_placeholders
 from pytest_promptopt.prompts.roles import role_hints
 from pytest_promptopt.prompts.templates import Template, code_in, is_whole, split_turns
 from pytest_promptopt.records import Message
@@ -160,6 +160,9 @@ class PromptFile:
             problems.append(f"{_names(missing)} not given")
         if extra:
             problems.append(f"{_names(extra)} given but not used by the prompt")
+        single = [name for name in extra if f"{{{name}}}" in find_placeholders(self.prose)]
+        if single:
+            problems.append(f"it has {{{single[0]}}}: write {{{{ {single[0]} }}}}")
         raise RenderError(
             self.name,
             self._line_of(missing[0]) if missing else None,
@@ -181,11 +184,12 @@ class PromptFile:
             raise refuse(f"must be a mapping with `role` and `content`, got {type(entry).__name__}")
         role, content = entry.get("role"), entry.get("content")
         unknown = sorted(str(key) for key in entry.keys() - {"role", "content"})
-        if unknown or role in ("tool", "function") or isinstance(content, list | tuple):
-            shape = f"role {role!r} and {type(content).__name__} content"
-            has = _names(unknown) if unknown else shape
+        if unknown or role in ("tool", "function"):
+            has = _names(unknown) if unknown else f"role {role!r}"
+            raise refuse(f"has {has}: tools are not supported yet, only `role` and `content`")
+        if isinstance(content, list | tuple):
             raise refuse(
-                f"has {has}: tools and images are not supported yet, only `role` and a text as `content`"
+                "has a list as `content`; `content` must be a string, and parts are not supported yet"
             )
         if role not in ("user", "assistant"):
             raise refuse(f"has role {role!r}; accepted are 'user' and 'assistant'")

@@ -227,7 +227,7 @@ def _evidence(prompt: PromptResult, run: RunResult, alpha: float, width: int) ->
         ceiling = sum(run.spend.values(), Spend()).calls + more
         resumed = f"pytest --optimize-resume --promptopt-max-calls={ceiling}"
         yield from _wrapped(
-            f"needed:   about {plural(more, 'more call')} would show it: {resumed}", width, WARN
+            f"needed:   about {plural(more, 'more call')} would confirm it: {resumed}", width, WARN
         )
     if prompt.outcome is PromptOutcome.NOT_SHOWN and prompt.accepted:
         text = "the new text is not shown to be better; --promptopt-accept=best takes it all the same"
@@ -284,9 +284,11 @@ def _confirmation(found: Confirmation, width: int) -> Iterator[Line]:
     text = found.why
     if found.pairs:
         chance = "p < 0.001" if found.p < 0.001 else f"p = {found.p:.2g}"
-        least = f", {100 * found.detectable:.0f} would show" if found.detectable else ""
+        unshown = found.detectable and found.verdict is ConfirmationVerdict.NOT_SHOWN
+        least = 100 * (found.detectable or 0.0)
+        enough = f", a gain of {least:.0f} points would be significant" if unshown else ""
         text = (
-            f"{100 * found.estimate:+.1f} points on fresh answers{least * (found.verdict == 'not shown')} "
+            f"{100 * found.estimate:+.1f} points on fresh answers{enough} "
             f"({chance}; {plural(found.pairs, 'pair')}: {found.better:,} better, {found.worse:,} worse; "
             f"{plural(found.calls, 'call')})"
         )

@@ -61,7 +61,7 @@ def test_a_text_that_could_not_be_confirmed_is_kept_and_a_higher_ceiling_pays_on
     assert (prompt["outcome"], desk.text) == ("not shown", WEAK)
     needed, spent = prompt["confirmation"]["needed"], len(desk.told)
     assert needed
-    result.stdout.fnmatch_lines([f"  needed: * about {needed} more calls would show it: *"])
+    result.stdout.fnmatch_lines([f"  needed: * about {needed} more calls would confirm it: *"])
     assert f"--promptopt-max-calls={spent + needed}" in result.stdout.str().replace("\n", " ")
     found = prompt["after"]
 

@@ -254,7 +254,7 @@ def test_luck_is_not_written(desk: Desk) -> None:
     result.stdout.fnmatch_lines(
         [
             "prompts/sort.md: gain not shown, left alone, train *",
-            "  not shown: * points on fresh answers, * would show *",
+            "  not shown: * points on fresh answers, a gain of * points would be significant *",
         ]
     )
 

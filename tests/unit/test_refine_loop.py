@@ -312,7 +312,7 @@ def test_a_step_sideways_leads_off_a_plateau() -> None:
     world = World(needs("a - -"), ["x", "sideways", "a"])
     result = world.result(max_iterations=3, plateau=1)
     assert [i.candidates[0].verdict for i in result.iterations] == ["rejected", "accepted"]
-    assert result.iterations[1].candidates[0].why.startswith("as good, a step sideways: ")
+    assert result.iterations[1].candidates[0].why.startswith("as good, taken as another way on: ")
     assert result.stop == "plateau", "the escape from it brought no gain"
 
 

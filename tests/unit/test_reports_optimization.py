@@ -135,7 +135,8 @@ class TestRunSummary:
         shown = summary(prompt)
         assert shown[0].text.startswith("prompts/route.md: gain not shown, left alone, train 61.1%")
         words = " ".join(text(shown).split())
-        assert "not shown: +2.1 points on fresh answers, 13 would show (p = 0.4; 48 pairs: 19 better" in words
+        told = "not shown: +2.1 points on fresh answers, a gain of 13 points would be significant (p = 0.4; "
+        assert f"{told}48 pairs: 19 better" in words
         assert "no evidence that this carries over" not in text(shown)
         cut = replace(noise, pairs=0, why="all calls are used")
         assert "  not shown: all calls are used" in text(summary(replace(prompt, confirmation=cut)))
