@@ -15,7 +15,7 @@ except ImportError:  # Windows, which has no such limit
 #: Descriptors that are left to the tests, their imports, the cache, the journal and the account.
 SPARE = 32
 
-#: What to assume where nobody can count what is open.
+#: The number assumed open where it cannot be counted.
 USUAL = 16
 
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE)

@@ -1,4 +1,4 @@
-"""One request until it has an answer or a final error: turns, budget, deadline, retries."""
+"""Sends one request until it has an answer or a final error: slots, budget, deadline, retries."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from pytest_promptopt.models.retry import RetryPolicy
 from pytest_promptopt.models.secret_redaction import remember_secrets
 from pytest_promptopt.records import Answer, Request, Role, Spend, StopReason
 
-#: After these an answer without text is all that the model had to say; after a call of a tool there is more.
+#: After these stop reasons an empty answer is complete; after a tool call it is not.
 _NORMAL_ENDS = (StopReason.END, StopReason.STOP_SEQUENCE)
 
 #: How often a call that does not fit yet looks whether another process has settled one.
@@ -39,7 +39,7 @@ POLL = 0.25
 
 @dataclass
 class PendingRequest:
-    """One request on its way. `attempts` counts what was really sent, also when the trip is cancelled.
+    """One request on its way. `attempts` counts what was really sent, also when it is cancelled.
 
     :param spend: what these attempts were charged.
     """
@@ -107,7 +107,7 @@ class RetryingSender:
         """Attempt until there is an answer. Raises `ModelError` when there will be none."""
         answer = await self._send(trip)
         if not answer.text and answer.stop_reason in _NORMAL_ENDS:
-            # Some fall silent by accident, but not twice; and what was paid for is an answer already.
+            # An empty answer may be an accident once; the second one is taken as the answer.
             with suppress(ModelError):
                 answer = await self._send(trip)
         return answer
@@ -181,7 +181,7 @@ class RetryingSender:
         return self._models[name]
 
     def _give_up(self, request: Request, error: ModelError) -> None:
-        """Send no further request that must end like this one."""
+        """Remember an error that every further request of its kind would end with."""
         same = _settings(request) if error.kind is ErrorKind.PARAMETER else request.model
         self._hopeless.setdefault(same, error)
 
@@ -266,7 +266,7 @@ class RetryingSender:
     def _after(
         self, trip: PendingRequest, error: ModelError, attempt: int, pace: ConcurrencyLimiter, turn: Slot
     ) -> tuple[ModelError, float | None]:
-        """What the failure comes to, and seconds to wait before the next attempt; None when there is none."""
+        """The error that a failure means, and the seconds until the next attempt; None when there is none."""
         wait = self._retry.delay(attempt) if error.retry_after is None else error.retry_after
         paused = False
         if CONSEQUENCES[error.kind].retry:

@@ -1,4 +1,4 @@
-"""What a library complains of before anything is sent: nobody was asked, and asking again ends the same."""
+"""Errors that a library raises before anything is sent: nothing was paid, and a retry ends the same way."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 
 from pytest_promptopt.errors import ErrorKind
 
-#: Libraries say so in errors of all kinds, some with a status that no provider sent.
+#: Libraries use many classes for such errors, some with an HTTP status that no provider sent.
 _NO_KEY = (
     r"missing (\S+ )?(credentials|api[ _-]?key)",
     r"api[ _-]?key (is )?(not set|missing|required|must be)",

@@ -1,4 +1,4 @@
-"""Is a candidate better? Paired by case, so that luck in which cases had an answer decides nothing."""
+"""Is a candidate better than the incumbent? Compared on the cases that both have answers for."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from pytest_promptopt.optimizer.rate_posterior import RatePosterior
 from pytest_promptopt.records import CaseResult, Split, pass_rate
 from pytest_promptopt.results import SplitScore
 
-#: Below this pass rate a lateral move is chance; from it on, moves sideways help to cross a plateau.
+#: From this pass rate on, a candidate that is only as good may replace the incumbent: another text with the
+#: same rate is a new start for the search. Below it, being as good is likely chance.
 LATERAL_FROM = 0.10
 
-#: A text that was not run on all cases is better when this is how likely it is better on all.
+#: A text that was not run on all cases counts as better when it is better on all with this probability.
 PROBABLY = 0.7
 
 #: Rates are means of floats; closer than this is equal.
@@ -70,7 +71,7 @@ class Comparison:
         return f"{points:+g} points" if points else "±0 points"
 
     def __str__(self) -> str:
-        """A rate that is expected only never stands for what was counted, nor the reverse."""
+        """Says of a rate whether it was counted or is an estimate."""
         rates = f"{self.before:.1%} to {self.after:.1%}"
         if not self.unrun:
             counts = f"{len(self.fixed)} fixed, {len(self.broken)} broken"
@@ -161,9 +162,10 @@ def score_split(
 ) -> SplitScore:
     """The pass rates of a split of `cases` cases under two texts; one without results was not measured.
 
-    Both leave out what the second text was not run on: cases it owes, and those that it shows as examples.
+    Both leave out the cases that the second text was not run on: the unverified ones, and those that it shows
+    as examples.
 
-    :param unverified: how many cases it owes.
+    :param unverified: how many cases it still has to be run on.
     """
     if after or unverified:
         ran = {result.case.id for result in after}

@@ -1,4 +1,4 @@
-"""The frame of a search: what is the same however candidates are found."""
+"""What every search has in common, however it finds candidates."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ from pytest_promptopt.results import Iteration
 
 
 class BaseSearch(ABC):
-    """A `GroupSearch` without its idea; a strategy implements `search`.
+    """A `GroupSearch` without a way to find candidates; a strategy implements `search`.
 
-    The frame measures the original, says when there is nothing to do, checks candidates, asks the halting
-    rules, keeps the journal, ends at ceilings and Ctrl-C, and scores the finalists on all cases searched.
+    It measures the original, says when there is nothing to do, checks candidates, asks the halting rules,
+    writes the journal, ends at ceilings and at Ctrl-C, and scores the finalists on all cases searched.
     """
 
     def __init__(self, group: PromptGroup, context: SearchContext) -> None:
@@ -78,7 +78,7 @@ class BaseSearch(ABC):
         self.stop = self.begin() or self.search()
 
     def _step(self, step: Callable[[], None]) -> None:
-        """A part of the search; whatever it raises but Ctrl-C is why the search stops."""
+        """Do one part of the search. If it raises, the search stops for that reason; Ctrl-C passes."""
         try:
             step()
         except KeyboardInterrupt:
@@ -175,11 +175,11 @@ class BaseSearch(ABC):
         return self.context.hooks.halt(progress)
 
     def begun(self, phase: Phase, best: EvaluatedCandidate) -> None:
-        """An iteration begins here: how long it takes is counted from here on, and what it wins."""
+        """Begin an iteration: its time and its gain are counted from here."""
         self._start = time.monotonic(), self._rate(phase, best)
 
     def finished(self, phase: Phase, candidates: Sequence[Candidate], best: EvaluatedCandidate) -> None:
-        """End an iteration: what became of its candidates goes to journal, display and observers."""
+        """End an iteration: tell the journal, the display and the observers what became of its candidates."""
         started, rate = self._start
         self.refuse(candidates)
         self._rates.append(rate)
@@ -202,7 +202,7 @@ class BaseSearch(ABC):
         self.context.hooks.iteration_finished(iteration)
 
     def caught_up(self, results: Results, version: EvaluatedCandidate, paid: Spend) -> None:
-        """Tell that `version` was run on cases that it had been spared.
+        """Tell the observers that `version` was run on cases that the search had left out for it.
 
         :param paid: what was paid before.
         """
@@ -242,7 +242,7 @@ class BaseSearch(ABC):
 
     @staticmethod
     def _chances(version: EvaluatedCandidate) -> Mapping[str, float]:
-        """Of every case that a text is counted on its pass rate, expected where it was not run."""
+        """The pass rate of every case that a text is counted on; an estimate where it was not run."""
         results = (
             version.evidence(*SEARCHED) if version.posterior is None else version.evidence(Split.VALIDATION)
         )
@@ -252,7 +252,7 @@ class BaseSearch(ABC):
         return rates
 
     def shown(self, version: EvaluatedCandidate | Candidate) -> frozenset[str]:
-        """The training cases that stand in its texts as examples: they are no evidence for these."""
+        """The training cases that its texts show as examples: a pass on them proves nothing."""
         results, redact = self.original.evidence(Split.TRAIN), self.context.hooks.redact
         return shown_by(self.group.prompts, version.overlay, results, redact)
 

@@ -9,7 +9,8 @@ class CallBudget:
     """The calls under the ceiling.
 
     :param left: how many the ceiling leaves, those reserved for later included; None without a ceiling.
-    :param tell: told how many are kept, so that nobody can spend them.
+    :param tell: called with the number of reserved calls whenever it
+        changes, so that nobody else spends them.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""What a candidate must hold to before a call is spent on it."""
+"""The checks that a candidate must pass before a call is spent on it."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from pytest_promptopt.prompts.layout import unify_newlines
 from pytest_promptopt.records import CaseResult, Overlay
 from pytest_promptopt.text import code_point, invisible_places
 
-#: From these lengths on, a passage that also stands in a case is copied rather than said in the same words.
+#: A passage as long as this that also stands in a case is a copy; shorter ones may be the same by chance.
 COPIED_WORDS = 8
 COPIED_CHARACTERS = 60
 
-#: From this length on, an input that stands in a text whole is copied, however short it is.
+#: A whole input of at least this length that stands in a text is a copy.
 WHOLE_WORDS = 3
 
 #: Scripts without spaces between words; about so many characters make a word.
 _UNSPACED = re.compile("[\u0e00-\u0eff\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]")
 UNSPACED_WORD = 3
 
-#: In a prompt one of these, however it is written, could pose as the request's own.
+#: A candidate with one of these tags, in any spelling, could be taken for a part of the request.
 _TAGS = Tags(SECTIONS)
 
 
@@ -62,7 +62,7 @@ class CandidateChecks:
         """What is wrong with `prose` as a text of `prompt`, in one sentence; it does not count as seen."""
         try:
             return self._fault(prompt, prose)
-        except Exception as error:  # a text that is too much for a check is not for a model either
+        except Exception as error:  # a text that no check can handle is not sent to a model either
             return f"it cannot be checked: {type(error).__name__}: {error}"
 
     def _fault(self, prompt: Prompt, prose: str) -> str | None:
@@ -104,15 +104,17 @@ def input_texts(results: Iterable[CaseResult]) -> Iterator[str]:
 
 
 def _folded(prose: str) -> str:
-    """Another layout makes no new text; other letters do: a model may answer in the case that it reads."""
+    """`prose` for comparison: other white space makes no new text.
+
+    Another case does, since a model may answer in the case that it reads."""
     return " ".join(prose.split())
 
 
 class Passages:
     """Finds texts that are copied whole, and long verbatim passages of them.
 
-    For passages the texts are indexed by adjoining blocks half as long: whatever is long enough covers one of
-    them whole, and from there it is measured in both directions.
+    The texts are indexed in blocks of half the length of a passage: a passage that is long enough contains a
+    whole block, and from this block it is followed in both directions.
     """
 
     def __init__(self, texts: Iterable[str]) -> None:

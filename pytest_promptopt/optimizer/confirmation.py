@@ -1,14 +1,14 @@
 """Is the gain more than noise? Fresh answers under the original and the winner, case by case.
 
-The best of many candidates was chosen by the very answers that made it the best, so those show nothing: not
-even the first answers of the original, by which the failing cases were chosen. Here both texts get answers
-that no other step and no other run has seen, in pairs on the same case. Only where the winner was spared a
-case in the search does its one answer there serve for the first pair: this run asked for it when the winner
-stood, and nothing was chosen by it. What is to be shown is that *the pass rate over all train and validation
-cases, each with the same weight, rises*.
+The best of many candidates was chosen by the answers that made it the best, so these answers prove nothing.
+The first answers of the original prove nothing either: the failing cases were chosen by them. Here both texts
+get answers that no other step and no other run has seen, in pairs on the same case. There is one exception:
+where the search did not run the winner on a case, the one answer there that this run asked for when the
+winner was found serves for the first pair, since nothing was chosen by it. What is to be shown is that *the
+pass rate over all train and validation cases, each with the same weight, rises*.
 
 All cases are asked in one order drawn for this run, over and over; nothing of the search decides about it.
-After every few pairs there is a look, and two tests share alpha:
+After every few pairs the results are looked at (an interim analysis), and two tests share alpha:
 
 * The sign test over all pairs so far (`SignLooks`), with most of alpha. What its looks may err grows with the
   pairs that were asked, up to a number of them that is fixed before the first: so a large gain is shown
@@ -65,7 +65,7 @@ WORSE = ConfirmationVerdict.WORSE
 FIRST_SAMPLE = 1_000_000
 SAMPLES_OF_A_RUN = 10_000
 
-#: What repeats itself has of alpha: just enough for one case more that passes, six times in a row.
+#: The part of alpha for the test of repeated results: enough for one more passing case, six times in a row.
 REPEATS = 0.14
 
 #: Pairs from look to look: so many at least, or a tenth of those so far.
@@ -86,12 +86,12 @@ class ConfirmationProgress:
 
 @dataclass(frozen=True)
 class EarlierRuns:
-    """What was there before this process.
+    """What happened before this process began.
 
     :param confirmations: how often earlier runs have asked fresh answers of these train and validation cases.
     :param heldout: how often earlier runs have scored these held-out cases.
     :param begun: the confirmations of this run, by the number of their first sample.
-    :param told: what earlier runs taught of new texts, see `posterior.told_by`.
+    :param told: what earlier runs taught of new texts, see `verdict_model.sum_taught`.
     """
 
     confirmations: int = 0
@@ -108,7 +108,7 @@ def first_sample_number(run: str, winner: Overlay) -> int:
 
 
 class AlphaSpending:
-    """What the looks of the sign test may err by so many pairs, all together.
+    """How alpha is spent: the error that all looks up to a number of pairs may have together.
 
     :param limit: the pairs that are planned, fixed before the first; `most`: those that may be asked at all.
     """
@@ -219,7 +219,7 @@ class ConfirmationTest:
         self._looked = [*begun.looked]
         self._alpha = context.settings.alpha
         self._seed = f"{context.settings.seed}-{first}"
-        # One that is skipped, or has no answer, would keep all others from being seen to repeat themselves.
+        # A case that is skipped or has no answer would hide that all the others repeat themselves.
         seen = (result for result in original.evidence(*SEARCHED) if result.rate is not None)
         known = [result for result in seen if result.case.id not in excluded]
         self._cases = [result.case.id for result in known]
@@ -289,7 +289,7 @@ class ConfirmationTest:
         return found
 
     def _end(self) -> int:
-        """Up to which pair to ask for the next look; the calls for the planned ones were free before."""
+        """The last pair to ask for before the next look; the calls for the planned pairs are reserved."""
         end = min(end for end in (*self._ends, *self._begun.looked) if end > self._asked)
         if self._asked >= self._account.limit:
             most = self._asked + self._affordable()
@@ -375,7 +375,7 @@ class ConfirmationTest:
     # ------------------------------------------------------------------------------------------- the account
 
     def _p(self) -> float:
-        """At which alpha this look would just have shown the gain; 1.0 when the estimate is none."""
+        """The smallest alpha at which this look would have shown the gain; 1.0 when there is no gain."""
         if self._tally.estimate <= EPSILON:
             return 1.0
         signs = self._gain.p * self._alpha / self._account.allowed(self._asked)
@@ -412,7 +412,7 @@ class ConfirmationTest:
 
 
 def _serves(result: CaseResult) -> bool:
-    """Whether it is one answer, as it takes for a pair, and none that an earlier run has seen."""
+    """Whether it can be one side of a pair: a single answer that no earlier run has seen."""
     return len(result.outcomes) == 1 and not any(call.cached for call in result.outcomes[0].calls)
 
 

@@ -1,4 +1,4 @@
-"""The decisions of others, contained: what they raise is a stop, what they return is what it should be."""
+"""Code of users and plugins kept within bounds: what it raises becomes a stop, what it returns is checked."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pytest_promptopt.text import MAX_QUOTE, safe_repr
 
 
 def contained_context(context: RunContext) -> RunContext:
-    """`context` as the run goes by it: what others have put into it raises `StopRun` and Ctrl-C only."""
+    """`context` as the run uses it: code of others in it raises only `StopRun` and Ctrl-C."""
     foreign_errors = ForeignErrors(
         context.settings.rootdir, context.journal.append if context.journal else None
     )
@@ -46,7 +46,7 @@ class ContainedEvaluator:
 
 
 def contain_hooks(hooks: SearchHooks, foreign_errors: ForeignErrors) -> SearchHooks:
-    """`hooks` that raise only `StopRun` and Ctrl-C, and return what they are to; observers only Ctrl-C."""
+    """`hooks` that raise only `StopRun` and Ctrl-C and return the right type; observers raise Ctrl-C only."""
     return replace(
         hooks,
         categorize=hooks.categorize and foreign_errors.contained("a category", hooks.categorize),
@@ -94,7 +94,7 @@ def _replies(
 
 
 def _plain(reply: Reply | InvalidReply) -> Reply | InvalidReply:
-    """`reply` with the text and the reason that it is declared to have, for whoever made it may not care."""
+    """`reply` with plain strings as text and reason, whatever the hook has put into it."""
     if isinstance(reply, InvalidReply):
         return InvalidReply(str(reply.why))
     text: object = reply.text

@@ -169,7 +169,7 @@ def _only_call(outcome: Outcome, prompt: str) -> Call | None:
 
 
 def _asked(call: Call) -> tuple[object, str]:
-    """What tells whether two calls ask the same: their inputs, white space and case aside; their request."""
+    """What is equal when two calls ask the same: their inputs without white space and case; their request."""
     return frozenset((n, " ".join(t.casefold().split())) for n, t in call.variables.items()), call.key
 
 
@@ -197,10 +197,10 @@ def draw_example_sets(
     sizes: Sequence[int] = SIZES,
     length: Callable[[Example], int] = length_of,
 ) -> list[tuple[CaseExample, ...]]:
-    """Sets of examples to try, the small ones first; no two of the same cases, the same for the same seed.
+    """Sets of examples to try, small ones first; all different, and the same ones for the same seed.
 
-    Each has cases of all answers alike where the answers are labels, else cases that differ most. More than
-    half of the pool is never shown: what an example shows is no evidence any more.
+    A set has equally many cases of each answer where the answers are labels; else it has cases that differ as
+    much as possible. More than half of the pool is never shown: a case shown as an example proves nothing.
 
     :param length: characters of an example, all that stands around it included.
     """
@@ -228,7 +228,7 @@ def _drawn(
         return _diverse(_mixed(pool, first, chooser)[:MAX_COMPARED], size, first)
     queues = [_mixed(group, first, chooser) for group in by_answer.values()]
     chooser.shuffle(queues)
-    # A label that nothing fails has to wait.
+    # Labels without a failing case come last.
     queues.sort(key=lambda queue: not any(example.case in first for example in queue))
     return [e for e in chain.from_iterable(zip_longest(*queues)) if e is not None][:size]
 

@@ -1,4 +1,4 @@
-"""What follows a search: confirmation, held-out once, then the file, then the account of it all."""
+"""What follows a search: confirmation, one scoring of held-out cases, writing the file, the result."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from pytest_promptopt.results import CatchUp, Confirmation, PromptOutcome, Promp
 from pytest_promptopt.settings import Accept
 from pytest_promptopt.statistics import sign_test
 
-#: What calls are kept for, in the purse.
+#: What the calls for scoring are reserved for in the call budget.
 SCORING = "scoring held-out cases"
 
 #: Puts a prompt's new text on disk; raises `PromptConflictError` when the file changed since it was read.
@@ -68,7 +68,7 @@ class Finalizer:
         self._spared: Results = ()
         #: Why the final text cannot be used after all, or what went wrong in judging it.
         self._barred = ""
-        # Until `write` had its turn; it has none after Ctrl-C.
+        # Until `write` is called, which it is not after Ctrl-C.
         self.confirmation: Confirmation | None = None
         self._fresh: Results = ()
         self._unwritten: dict[str, str] = {prompt.name: HaltReason.INTERRUPTED for prompt in self.changed}
@@ -90,7 +90,7 @@ class Finalizer:
 
     @property
     def scoring_calls(self) -> int:
-        """What scoring its held-out cases takes, if that may yet come."""
+        """The calls that scoring its held-out cases takes; 0 if they will not be scored."""
         refuted = self.confirmation is not None and not self._accepted
         return self._scoring_calls if self.changed and not refuted else 0
 
@@ -239,7 +239,7 @@ class Finalizer:
         return ""
 
     def _doubt(self) -> str:
-        """Why the original stays; empty when the final text may be written."""
+        """Why the original is kept; empty when the final text may be written."""
         if self._barred:
             return self._barred
         if self.confirmation is not None and not self._accepted:

@@ -1,4 +1,4 @@
-"""What goes wrong in code that is not ours: it ends a search as a ceiling does, and is told in a sentence."""
+"""Errors in code of users and plugins: each ends a search as a ceiling does, and is told in a sentence."""
 
 from __future__ import annotations
 
@@ -57,11 +57,11 @@ class ForeignErrors:
         return said
 
     def stop(self, what: str, error: BaseException) -> StopRun:
-        """The stop that an exception of `what` comes to."""
+        """An exception of `what` as a stop of the search."""
         return StopRun(HaltReason.ERROR, self.note(what, error))
 
     def contained(self, what: str, call: Callable[P, T]) -> Callable[P, T]:
-        """`call`, with whatever it raises as a stop; stops and Ctrl-C pass."""
+        """`call`, but what it raises becomes a stop of the search; stops and Ctrl-C pass."""
 
         def safe(*args: P.args, **given: P.kwargs) -> T:
             try:
@@ -74,7 +74,7 @@ class ForeignErrors:
         return safe
 
     def observer(self, what: str, call: Callable[P, object]) -> Callable[P, None]:
-        """`call`, which cannot steer: the first time that it raises is noted, and the run goes on."""
+        """`call` as an observer: its first exception is noted, and the run goes on whatever it raises."""
         failed = False
 
         def safe(*args: P.args, **given: P.kwargs) -> None:
@@ -98,7 +98,7 @@ class ForeignErrors:
         return f"{what} raised at {place}: {name}{f': {words}' * bool(words)}"
 
     def _place(self, error: BaseException) -> tuple[bool, str]:
-        """Whether a frame of the project was at work, and ``file:line`` of the innermost one, else of all."""
+        """Whether the project raised it, and ``file:line`` of its innermost frame, else of any frame."""
         frames = traceback.extract_tb(error.__traceback__)
         for frame in reversed(frames):
             file = Path(frame.filename)

@@ -14,13 +14,13 @@ from pytest_promptopt.records import CaseResult, Outcome
 from pytest_promptopt.results import LabelScore, SameAnswer
 from pytest_promptopt.text import cut_middle, json_text, quote, value_text
 
-#: From this share of all answers on, one answer is what comes whatever was expected ...
+#: One answer that makes up this share of all answers is given whatever was expected ...
 COLLAPSED = 0.9
-#: ... if it was expected that much more seldom, in at least so many cases.
+#: ... if it was expected in a much smaller share of at least so many cases.
 FAR = 0.2
 FEWEST = 6
 
-#: Cases that a label needs on average, so that a table says more than the cases themselves.
+#: A table by label is shown from this average number of cases per label on.
 PER_LABEL = 2
 
 #: The share of the cases whose expected value must be known: a table of some of them would mislead.
@@ -33,7 +33,7 @@ MAX_INSTEAD = 2
 
 @dataclass(frozen=True)
 class Row:
-    """How the cases fared that expect one label.
+    """The results of the cases that expect one label.
 
     :param instead: the wrong answers and how often each came, most frequent first; ``""`` stands for texts
         that are no label.
@@ -254,7 +254,7 @@ def same_answers(results: Sequence[CaseResult]) -> Iterator[SameAnswer]:
 
 
 def label_table(found: Sequence[LabelTally]) -> Iterator[str]:
-    """Right of all and what came instead, in lines of plain text; JSON answers key by key."""
+    """For each label how many are right and what came instead, as lines of text; JSON answers key by key."""
     keys = [tally for tally in found if tally.field and tally.right < tally.total]
     if keys:
         told = ", ".join(f"{quote(tally.field)} {tally.right}/{tally.total}" for tally in keys)

@@ -32,7 +32,7 @@ class RunContext:
     :param spend: what was paid so far in the whole session, by role.
     :param call_budget: what the ceiling on calls leaves.
     :param prepare_phase: makes ready for a phase that begins: what only the phase before it was forbidden is
-        allowed, models that had refused are asked again.
+        allowed again, and models that had refused are asked again.
     :param told: what earlier runs taught of new texts, by the names of each group's
         prompts; filled in by the run.
     :param foreign_errors: what went wrong in code that is not ours; filled in by the run.

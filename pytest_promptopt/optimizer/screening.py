@@ -14,15 +14,15 @@ from pytest_promptopt.optimizer.candidates import Results
 from pytest_promptopt.optimizer.protocols import Evaluator, Prompt, Trial
 from pytest_promptopt.records import Case, CaseResult, Outcome, Overlay, Split, Status
 
-#: A text and whose it is.
+#: The name of a prompt and a text for it.
 _Text = tuple[str, str]
 
 
 class ScreeningEvaluator:
-    """An `Evaluator` for one group of prompts that runs no text which could not be put into its file.
+    """An `Evaluator` for one group of prompts that refuses texts that could not be written into the file.
 
-    Under a text that is refused every case is errored with the reason, without a call. So it is under one
-    that turns out not to be renderable for a case that the text in the file can be rendered for.
+    Under a refused text every case is errored with the reason, without a call. The same happens when a text
+    cannot be rendered for a case that the text in the file can be rendered for.
 
     :param prompts: whose texts may be tried.
     """
@@ -35,7 +35,7 @@ class ScreeningEvaluator:
         self._checks = CandidateChecks(Passages(()), Passages(()))
         self._faults: dict[_Text, str | None] = {}
         self._unrenderable: dict[frozenset[_Text], str] = {}
-        #: Runs of cases that were asked for, known answers included: the same when a run is gone on with.
+        #: Runs of cases that were asked for, known answers included: the same number when a run is resumed.
         self.runs = 0
 
     @property
@@ -64,7 +64,7 @@ class ScreeningEvaluator:
             return f"it is no text but {type(text).__name__}"
         if text == self._prompts[name].prose:
             return None
-        # What was tried may be tried on, also when further cases show that it quotes one.
+        # A text that was tried may go on, also when a later case shows that it quotes this case.
         if (name, text) not in self._faults:
             self._faults[name, text] = self._checks.fault(self._prompts[name], text)
         return self._faults[name, text]
@@ -91,7 +91,7 @@ class ScreeningEvaluator:
         self._checks = CandidateChecks(training, validation, variables_given(by_split[Split.TRAIN]))
 
     def _errored(self, trial: Trial, why: str) -> Results:
-        """What cases come to under a text that is refused."""
+        """The results of cases under a refused text."""
         return tuple(
             CaseResult(
                 case,

@@ -1,4 +1,4 @@
-"""What a search works with: a front of the run that can be used and not looked behind."""
+"""What a search may use of a run; nothing here leads to held-out cases."""
 
 from __future__ import annotations
 

@@ -17,12 +17,12 @@ from pytest_promptopt.results import CatchUp, Iteration, SplitScore
 
 
 def ignore_event(*_: object) -> None:
-    """An observer that does not look."""
+    """An observer that does nothing."""
 
 
 @dataclass(frozen=True)
 class SearchHooks:
-    """What the loop asks at each turn; each field is one decision or one observer.
+    """What a search asks at each step; each field is one decision or one observer.
 
     :param categorize: names the category of a failure before the built-in rules do; None to leave it to them.
     :param propose: one reply per brief, in order.

@@ -1,4 +1,4 @@
-"""Which hooks of others decide how a test ends, and which only look: told from what their code does."""
+"""Which hooks of other plugins change how a test ends, and which only watch: read from their code."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def ends_test(hook: Callable[..., Any]) -> bool:
 
 
 def failure_in_report(report: pytest.TestReport, where: str) -> Failure:
-    """A failure that nothing was raised for: what the hook that decided it has written is all there is."""
+    """The failure that a hook has written into a report without an exception."""
     return Failure("Failed", cut_middle(without_addresses(report.longreprtext)), where)
 
 

@@ -150,7 +150,7 @@ def call_without_plugins(config: pytest.Config, relay: Any, hook: str, plugins: 
 
 
 class _Sibling:
-    """An inert neighbour of an item, in all its collectors: only what the item alone holds is torn down."""
+    """A neighbour of an item in all its collectors, never run: only the item's own scope is torn down."""
 
     def __init__(self, item: pytest.Item) -> None:
         self._item = item
@@ -266,7 +266,7 @@ def is_subtest(report: pytest.TestReport) -> bool:
 
 
 def rewrite_failure(longrepr: object, rewrite: Callable[[str], str]) -> object:
-    """Put every text of a failure's representation through `rewrite`: in place, or as the new one."""
+    """Rewrite every text of a failure's representation, in place where possible; returns it."""
     if isinstance(longrepr, str):
         return rewrite(longrepr)
     for traceback, crash, _ in getattr(longrepr, "chain", ()):
@@ -298,7 +298,7 @@ class _NoDebugger:
 
 @contextmanager
 def debugger_off() -> Generator[None]:
-    """Whatever opens a debugger in a test does nothing: the run that is reported is the one to stop in."""
+    """While inside, nothing opens a debugger: only the run that is reported may stop in one."""
     private: Any = _PytestPDB
     before = sys.breakpointhook, pdb.set_trace, vars(_PytestPDB)["_init_pdb"]
     sys.breakpointhook = pdb.set_trace = lambda *args, **kwargs: None

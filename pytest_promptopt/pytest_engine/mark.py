@@ -139,7 +139,7 @@ def is_json(value: object) -> bool:
     return True
 
 
-#: Arguments that are no parameter of a model: a word that is nearly one of them is a slip of the pen.
+#: Arguments that are no parameter of a model: a name that is nearly one of them is a typing error.
 _OWN = ("samples", "min_case_rate", "min_pass_rate", "replay", "freeze")
 
 Accepted = tuple[str, Callable[[Any], bool]]

@@ -1,4 +1,4 @@
-"""What a failed run says, as data: what its assert asked for and did not get, its message, its place."""
+"""A failed run as data: what its assert expected and got, its message and its place."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class Operands:
 
     @classmethod
     def here(cls, operator: str, left: Any, right: Any) -> Operands:
-        """What is being compared now by the innermost code that is neither pytest's nor ours."""
+        """The comparison that runs now in the innermost frame that is neither pytest's nor ours."""
         frame: FrameType | None = sys._getframe(1)
         while frame is not None and any(part in frame.f_code.co_filename for part in _MACHINERY):
             frame = frame.f_back
