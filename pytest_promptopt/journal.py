@@ -174,7 +174,8 @@ def _scan(path: Path) -> tuple[list[Event], int]:
 
 def _parse(line: bytes, number: int) -> Event:
     try:
-        body = json.loads(line)
+        # What is no UTF-8 is seen by its checksum; it must not hide that two lines have become one.
+        body = json.loads(line.decode("utf-8", "replace"))
     except (ValueError, RecursionError) as error:
         if "Extra data" in str(error):  # two lines in one: the first was on disk before the second began
             raise

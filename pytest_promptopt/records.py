@@ -329,6 +329,12 @@ class Outcome:
     unrenderable: bool = False
 
 
+def function_of(case: str) -> str:
+    """The test function of a case: its node id without parameters, ``tests/test_it.py::test_a``."""
+    file, colons, names = case.partition("::")
+    return file + colons + names.partition("[")[0]
+
+
 @dataclass(frozen=True)
 class Case:
     """One pytest item that uses one or more prompts.

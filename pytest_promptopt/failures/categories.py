@@ -22,7 +22,7 @@ from pytest_promptopt.failures.label_vocabulary import (
 from pytest_promptopt.failures.lookalikes import lookalike_symptom, visible_form
 from pytest_promptopt.failures.refusals import first_sentence, is_refusal, wants_refusal
 from pytest_promptopt.failures.symptoms import Symptom, SymptomKind, symptoms_of
-from pytest_promptopt.records import StopReason
+from pytest_promptopt.records import StopReason, function_of
 from pytest_promptopt.text import MAX_QUOTE, cut_end, cut_middle, value_text
 
 TRUNCATED = "truncated"
@@ -82,7 +82,7 @@ def _expects_refusal(subject: FailureContext) -> bool:
     wanted = value_text(subject.expected) if subject.operator == "==" else ""
     if subject.membership and subject.membership[0] == "in":
         wanted = subject.membership[1]
-    return wants_refusal(wanted, test=subject.case.partition("[")[0].rpartition("::")[2])
+    return wants_refusal(wanted, test=function_of(subject.case).rpartition("::")[2])
 
 
 _NUMBER_ERROR = re.compile(r"invalid literal for int\(\)|could not convert string to float|ConversionSyntax")

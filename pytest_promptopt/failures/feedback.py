@@ -15,7 +15,7 @@ from pytest_promptopt.failures.failure_context import FailureContext, failure_co
 from pytest_promptopt.failures.failure_groups import Background, FailureGroup, Member
 from pytest_promptopt.failures.label_vocabulary import LabelVocabulary, PromptBody, closed_set, split_words
 from pytest_promptopt.failures.lookalikes import lookalike_symptom
-from pytest_promptopt.records import CaseResult, Outcome, Status
+from pytest_promptopt.records import CaseResult, Outcome, Status, function_of
 from pytest_promptopt.text import cut_middle, value_text
 
 
@@ -237,11 +237,15 @@ def _vocabularies(results: Sequence[CaseResult], prose: PromptBody) -> dict[tupl
         pair = _label_pair(result.failing)
         if pair is not None:
             pairs[result.case.prompts].append(pair)
-            functions.add(_function(result))
+            functions.add(function_of(result.case.id))
     stated: dict[tuple[str, ...], list[str]] = defaultdict(list)
     unknown: set[tuple[str, ...]] = set()
     for result in results:
-        if _label_pair(result.failing) is None and result.counted and _function(result) in functions:
+        if (
+            _label_pair(result.failing) is None
+            and result.counted
+            and function_of(result.case.id) in functions
+        ):
             label = result.counted[0].expected
             if isinstance(label, (str, int, float)) and not isinstance(label, bool):
                 stated[result.case.prompts].append(value_text(label).strip())
@@ -259,10 +263,6 @@ def _label_pair(outcome: Outcome | None) -> tuple[str, str] | None:
     if any(isinstance(side, (dict, list, bool, type(None))) for side in sides):
         return None
     return value_text(sides[0]).strip(), strip_wrapping(value_text(sides[1]))[0]
-
-
-def _function(result: CaseResult) -> str:
-    return result.case.id.partition("[")[0]
 
 
 def _word_counts(results: Sequence[CaseResult], prompt: str | None) -> tuple[Counter[str], int]:

@@ -13,7 +13,7 @@ from pytest_promptopt.optimizer.protocols import Prompt
 from pytest_promptopt.prompts.examples import without_examples
 from pytest_promptopt.prompts.layout import unify_newlines
 from pytest_promptopt.records import CaseResult, Overlay
-from pytest_promptopt.text import code_point, invisible_places
+from pytest_promptopt.text import code_point, invisible_places, one_line
 
 #: A passage as long as this that also stands in a case is a copy; shorter ones may be the same by chance.
 COPIED_WORDS = 8
@@ -107,7 +107,7 @@ def _folded(prose: str) -> str:
     """`prose` for comparison: other white space makes no new text.
 
     Another case does, since a model may answer in the case that it reads."""
-    return " ".join(prose.split())
+    return one_line(prose)
 
 
 class Passages:
@@ -120,16 +120,16 @@ class Passages:
     def __init__(self, texts: Iterable[str]) -> None:
         unique = [text.casefold() for text in dict.fromkeys(texts)]
         self._words = _Blocks([_words(text) for text in unique], COPIED_WORDS)
-        self._characters = _Blocks([" ".join(text.split()) for text in unique], COPIED_CHARACTERS)
+        self._characters = _Blocks([one_line(text) for text in unique], COPIED_CHARACTERS)
         # Whole texts that are short; in the others a passage is found.
         self._whole = [f" {' '.join(words)} " for words in map(_words, unique) if _is_telling(words)]
-        self._unspaced = [" ".join(text.split()) for text in unique if _is_telling_unspaced(text)]
+        self._unspaced = [one_line(text) for text in unique if _is_telling_unspaced(text)]
 
     def copied(self, prose: str, *, besides: str) -> str | None:
         """The first text or long passage in `prose` that does not stand in `besides`; None without one."""
         prose, besides = prose.casefold(), besides.casefold()
         own_words, words = (f" {' '.join(_words(text))} " for text in (besides, prose))
-        own_text, text = (" ".join(each.split()) for each in (besides, prose))
+        own_text, text = (one_line(each) for each in (besides, prose))
         for whole in self._whole:
             if whole in words and whole not in own_words:
                 return whole.strip()

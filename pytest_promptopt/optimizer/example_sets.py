@@ -14,8 +14,8 @@ from pytest_promptopt.failures.answer_format import strip_wrapping
 from pytest_promptopt.optimizer.protocols import Prompt
 from pytest_promptopt.optimizer.redaction import Redact, keep_text
 from pytest_promptopt.prompts.examples import Example, cases_among_examples
-from pytest_promptopt.records import Call, CaseResult, Outcome, Overlay, Split, Status
-from pytest_promptopt.text import value_text
+from pytest_promptopt.records import Call, CaseResult, Outcome, Overlay, Split, Status, function_of
+from pytest_promptopt.text import fold_case_and_space, value_text
 
 #: How many examples a set has.
 SIZES = (2, 4, 8, 12, 16)
@@ -75,7 +75,7 @@ def usable_examples(
         call = next((c for outcome in result.counted if (c := _only_call(outcome, prompt))), None)
         if call is None or hidden.intersection(_asked(call)):
             continue
-        answer = _answer(result, prompt, whole.get(_function(result)))
+        answer = _answer(result, prompt, whole.get(function_of(result.case.id)))
         if answer is not None and answer.strip():
             inputs = {name: redact(text) for name, text in call.variables.items()}
             example = CaseExample(inputs, redact(answer), result.case.id, result.failing is not None)
@@ -128,8 +128,8 @@ def _functions_that_compare_all(results: Iterable[CaseResult], prompt: str) -> d
         for outcome in result.counted:
             compared = _compared(outcome)
             if compared is not None and outcome.calls and outcome.calls[-1].prompt == prompt:
-                heard.add(_function(result))
-                votes[_function(result)] += 1 if _is_all(compared, outcome.calls[-1].text) else -1
+                heard.add(function_of(result.case.id))
+                votes[function_of(result.case.id)] += 1 if _is_all(compared, outcome.calls[-1].text) else -1
     return {function: votes[function] > 0 for function in heard}
 
 
@@ -170,11 +170,7 @@ def _only_call(outcome: Outcome, prompt: str) -> Call | None:
 
 def _asked(call: Call) -> tuple[object, str]:
     """What is equal when two calls ask the same: their inputs without white space and case; their request."""
-    return frozenset((n, " ".join(t.casefold().split())) for n, t in call.variables.items()), call.key
-
-
-def _function(result: CaseResult) -> str:
-    return result.case.id.partition("[")[0]
+    return frozenset((n, fold_case_and_space(t)) for n, t in call.variables.items()), call.key
 
 
 # ----------------------------------------------------------------------------------------------- sets of them

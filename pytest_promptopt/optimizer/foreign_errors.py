@@ -12,7 +12,7 @@ from pytest_promptopt.errors import PromptoptError
 from pytest_promptopt.models.secret_redaction import redact_secrets
 from pytest_promptopt.optimizer.halting import HaltReason
 from pytest_promptopt.optimizer.protocols import StopRun
-from pytest_promptopt.text import cut_end
+from pytest_promptopt.text import cut_end, one_line
 
 #: How a search's own code is called in a sentence.
 STRATEGY = "the strategy"
@@ -110,7 +110,7 @@ class ForeignErrors:
 
 def _words(error: BaseException) -> str:
     try:
-        text = " ".join(str(error).split())
+        text = one_line(str(error))
     except BaseException:  # an exception of the user's own may have a __str__ that fails
         return ""
     return cut_end(text, MAX_SAID)

@@ -21,7 +21,7 @@ from pytest_promptopt.prompts.templates import (
     plain_parts,
     split_turns,
 )
-from pytest_promptopt.text import invisible_places, json_text
+from pytest_promptopt.text import fold_case_and_space, invisible_places, json_text
 
 _MARKS = (EXAMPLES_BEGIN, EXAMPLES_END)
 
@@ -361,4 +361,4 @@ def _text(source: str) -> str | None:
 
 
 def _folded(text: str) -> str:
-    return " ".join(text.casefold().split())
+    return fold_case_and_space(text)

@@ -187,6 +187,17 @@ def test_cut_at_any_byte_it_holds_all_events_that_were_whole(tmp_path: Path) -> 
         assert read_events(journal.path) == events[: content[:size].count(b"\n")]
 
 
+def test_a_garbled_end_of_a_line_never_loses_two_events(tmp_path: Path) -> None:
+    journal = whole(tmp_path)
+    content, events = journal.path.read_bytes(), read_events(journal.path)
+    end = content[:-1].rindex(b"\n")
+    for other in set(range(256)) - {ord("\n")}:
+        journal.path.write_bytes(content[:end] + bytes([other]) + content[end + 1 :])
+        with pytest.raises(JournalError):
+            read_events(journal.path)
+    assert len(events) > 2
+
+
 @settings(max_examples=150)
 @given(data=st.data())
 def test_garbled_at_any_byte_it_is_refused_or_loses_its_last_event(

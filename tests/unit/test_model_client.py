@@ -743,10 +743,10 @@ print(len([k for k in known if k.answer]), 1 <= model.most <= 32, said)
 def test_the_limit_on_files_is_raised_where_that_is_allowed() -> None:
     script = """
 import resource
-from pytest_promptopt.models.file_descriptors import room_for
+from pytest_promptopt.models.file_descriptors import reserve_descriptors
 hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
 resource.setrlimit(resource.RLIMIT_NOFILE, (64, hard))
-print(room_for(100), resource.getrlimit(resource.RLIMIT_NOFILE)[0] > 132)
+print(reserve_descriptors(100), resource.getrlimit(resource.RLIMIT_NOFILE)[0] > 132)
 """
     command = [sys.executable, "-c", script]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}

@@ -63,8 +63,9 @@ def test_a_bad_name_is_quoted_with_the_accepted_forms(name: str) -> None:
 
 def test_resolving_imports_no_sdk() -> None:
     script = (
-        "import sys; from pytest_promptopt.models.registry import resolve, preflight\n"
-        "resolve('claude-opus-5-5'), resolve('openai/gpt-4o'), preflight('claude-opus-5-5')\n"
+        "import sys; from pytest_promptopt.models.registry import check_credentials, resolve_model\n"
+        "resolve_model('claude-opus-5-5'), resolve_model('openai/gpt-4o')\n"
+        "check_credentials('claude-opus-5-5')\n"
         "import pytest_promptopt.models.client\n"
         "assert not {'anthropic', 'litellm', 'openai', 'httpx2'} & sys.modules.keys()\n"
     )

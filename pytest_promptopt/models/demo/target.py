@@ -9,6 +9,7 @@ from typing import Any
 from pytest_promptopt.models.demo.fields import Field, extract, fields_of
 from pytest_promptopt.models.demo.reading import Reading, classify, read_instructions, split
 from pytest_promptopt.records import Message
+from pytest_promptopt.text import one_line
 
 _LONGEST_ECHO = 160
 
@@ -34,7 +35,7 @@ def answer(messages: Sequence[Message], *, schema: Mapping[str, Any] | None = No
     if reading.labels and reading.default is not None:
         label = classify(reading.labels, text, default=reading.default)
         return label if reading.bare else f"I would route this to: {label}."
-    gist = " ".join(text.split())[:_LONGEST_ECHO]
+    gist = one_line(text)[:_LONGEST_ECHO]
     return gist if reading.bare else f"This is about: {gist}"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from pytest_promptopt.optimizer.proposal.tags import Tags
-from pytest_promptopt.text import MAX_TEXT, cut_middle, json_text
+from pytest_promptopt.text import MAX_TEXT, cut_middle, json_text, one_line
 
 #: Section names of a request; a candidate that holds one of their tags could pose as the request's own text.
 SECTIONS = (
@@ -38,7 +38,7 @@ def quote_text(value: str) -> str:
 
 def quote_line(text: str) -> str:
     """`text` on one line, without a tag of ours."""
-    return escape_tags(" ".join(text.split()))
+    return escape_tags(one_line(text))
 
 
 def quote_block(text: str, mark: str = "") -> str:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from pytest_promptopt.records import CaseResult
+from pytest_promptopt.text import fold_case_and_space
 
 
 class Known:
@@ -89,7 +90,7 @@ class _Told(ast.NodeTransformer):
 
 
 def _folded(text: str) -> str:
-    return " ".join(text.casefold().split())
+    return fold_case_and_space(text)
 
 
 def _texts(value: Any) -> Iterator[str]:
