@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 Parse = Callable[[str, str], object]
 
-#: Parts of a smaller one are lost in a float.
+#: The smallest alpha: parts of a smaller one (0.86 of it, say) could not be told from zero in a float.
 LEAST_ALPHA = 1e-300
 
 
@@ -94,10 +94,10 @@ def _rate(name: str, text: str) -> float:
 
 
 def _model(name: str, text: str) -> str:
-    from pytest_promptopt.models.registry import canonical
+    from pytest_promptopt.models.registry import canonical_name
 
     try:
-        return canonical(text)
+        return canonical_name(text)
     except SettingsError as error:
         raise SettingsError(f"{name}: {error}") from None
 
@@ -325,7 +325,7 @@ OPTIONS = (
 )
 
 
-def add(parser: pytest.Parser) -> None:
+def add_options(parser: pytest.Parser) -> None:
     """Declare all options and ini values in a group of their own."""
     group = parser.getgroup("promptopt", "prompt evaluation and optimization")
     group.addoption(
@@ -383,7 +383,7 @@ def add(parser: pytest.Parser) -> None:
     parser.addini("promptopt_report", "Reports to write, one path a line", type="linelist", default=[])
 
 
-def read(config: pytest.Config) -> Settings:
+def read_settings(config: pytest.Config) -> Settings:
     """The session's settings.
 
     Options of the command line that began a run hold for its continuation as well, unless given anew.
@@ -421,10 +421,10 @@ def _resumed(config: pytest.Config) -> PastRun | None:
     name = config.getoption("optimize_resume")
     if name is None:
         return None
-    from pytest_promptopt.runs.past import find, newest_unfinished
+    from pytest_promptopt.runs.past import find_run, newest_unfinished
 
     home = home_of(config.rootpath)
-    return newest_unfinished(home) if name == LAST else find(home, name, option="--optimize-resume")
+    return newest_unfinished(home) if name == LAST else find_run(home, name, option="--optimize-resume")
 
 
 def _ini_flag(config: pytest.Config, name: str) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pytest_promptopt.models.registry import require_key, resolve
+from pytest_promptopt.models.registry import require_key, resolve_model
 from pytest_promptopt.pytest_session.hook_calls import ask_hook
 
 
@@ -35,7 +35,7 @@ class UserModels:
         if found is not None:
             return found
         require_key(name)
-        return resolve(name)
+        return resolve_model(name)
 
     def is_own(self, name: str) -> bool:
         """Whether `name` is known to be a model of the user's own; asks nobody."""
