@@ -12,7 +12,7 @@ from pytest_promptopt.settings import MAX_EXAMPLES, NO_OPTIMIZER, Accept, CacheM
 
 Parse = Callable[[str, str], object]
 
-#: Parts of a smaller one are lost in a float.
+#: The smallest alpha: parts of a smaller one (0.86 of it, say) could not be told from zero in a float.
 LEAST_ALPHA = 1e-300
 
 
@@ -75,10 +75,10 @@ def _rate(name: str, text: str) -> float:
 
 
 def _model(name: str, text: str) -> str:
-    from pytest_promptopt.models.registry import canonical
+    from pytest_promptopt.models.registry import canonical_name
 
     try:
-        return canonical(text)
+        return canonical_name(text)
     except SettingsError as error:
         raise SettingsError(f"{name}: {error}") from None
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 LAST = "(the last one)"
 
 
-def add(parser: pytest.Parser) -> None:
+def add_options(parser: pytest.Parser) -> None:
     """Declare all options and ini values in a group of their own."""
     group = parser.getgroup("promptopt", "prompt evaluation and optimization")
     group.addoption(
@@ -77,7 +77,7 @@ def add(parser: pytest.Parser) -> None:
     parser.addini("promptopt_report", "Reports to write, one path a line", type="linelist", default=[])
 
 
-def read(config: pytest.Config) -> Settings:
+def read_settings(config: pytest.Config) -> Settings:
     """The session's settings.
 
     Options of the command line that began a run hold for its continuation as well, unless given anew.
@@ -115,10 +115,10 @@ def _resumed(config: pytest.Config) -> PastRun | None:
     name = config.getoption("optimize_resume")
     if name is None:
         return None
-    from pytest_promptopt.runs.past import find, newest_unfinished
+    from pytest_promptopt.runs.past import find_run, newest_unfinished
 
     home = home_of(config.rootpath)
-    return newest_unfinished(home) if name == LAST else find(home, name, option="--optimize-resume")
+    return newest_unfinished(home) if name == LAST else find_run(home, name, option="--optimize-resume")
 
 
 def _ini_flag(config: pytest.Config, name: str) -> bool:

@@ -43,7 +43,7 @@ MARKERS = (
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    options.add(parser)
+    options.add_options(parser)
 
 
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
@@ -56,7 +56,7 @@ def pytest_configure(config: pytest.Config) -> None:
     for marker in MARKERS:
         config.addinivalue_line("markers", marker)
     try:
-        settings = config.stash[settings_key] = options.read(config)
+        settings = config.stash[settings_key] = options.read_settings(config)
         options.check_combination(config, settings)
     except PromptoptError as error:
         raise pytest.UsageError(str(error)) from None

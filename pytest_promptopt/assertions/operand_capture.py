@@ -1,4 +1,4 @@
-"""What a failed run says, as data: what its assert asked for and did not get, its message, its place."""
+"""A failed run as data: what its assert expected and got, its message and its place."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from typing import Any
 from pytest_promptopt.assertions.assert_reason import Comparison, Reason, reason_of
 from pytest_promptopt.assertions.comparison_sides import Scene
 from pytest_promptopt.assertions.function_source import ASKING, arguments_of, root_of, source_of
-from pytest_promptopt.assertions.matchers import is_matcher, settled
+from pytest_promptopt.assertions.matchers import is_matcher, replace_matched
 from pytest_promptopt.assertions.plain_values import readable_value
 from pytest_promptopt.assertions.source_file import source_file
-from pytest_promptopt.assertions.source_location import SourceLocation, entries
+from pytest_promptopt.assertions.source_location import SourceLocation, traceback_entries
 from pytest_promptopt.assertions.static_values import NoValue, value_of
 from pytest_promptopt.records import Call, Completion, Failure
 from pytest_promptopt.text import MAX_REPR, without_addresses
@@ -91,7 +91,7 @@ class Operands:
 
     @classmethod
     def here(cls, operator: str, left: Any, right: Any) -> Operands:
-        """What is being compared now by the innermost code that is neither pytest's nor ours."""
+        """The comparison that runs now in the innermost frame that is neither pytest's nor ours."""
         frame: FrameType | None = sys._getframe(1)
         while frame is not None and any(part in frame.f_code.co_filename for part in _MACHINERY):
             frame = frame.f_back
@@ -276,7 +276,7 @@ def _of_one_assert(compared: Sequence[Operands], place: SourceLocation) -> list[
 def _called_reason(call: ast.Call, traceback: TracebackType | None, place: SourceLocation) -> Reason | None:
     """Why a method of unittest, or a function like numpy's ``assert_equal``, has raised."""
     given = (call.args[0], call.args[1]) if len(call.args) > 1 else None
-    for frame, _ in entries(traceback):
+    for frame, _ in traceback_entries(traceback):
         sides = _UNITTEST.get(frame.f_code.co_name)
         if sides is not None and frame.f_globals.get("__name__") == "unittest.case":
             symbol, *names = sides
@@ -312,7 +312,7 @@ def _with_reason(failure: Failure, reason: Reason, scene: Scene) -> Failure:
     first, right = turned[0]
     actual = first.right if right else first.left
     if len(turned) == 1 and first.operator == "==":
-        wanted = settled(first.right, actual)
+        wanted = replace_matched(first.right, actual)
         if scene.measures(first):
             return _constrained(failure, "matches", actual, scene.constraint(first, actual_right=False))
         if not is_matcher(wanted):

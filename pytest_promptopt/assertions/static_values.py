@@ -134,10 +134,10 @@ def _subscript(node: ast.Subscript, names: Mapping[str, Any]) -> Any:
 
 def _attribute(node: ast.Attribute, names: Mapping[str, Any]) -> Any:
     """A field that is stored in the object itself, never one that some code computes."""
-    return stored(value_of(node.value, names), node.attr)
+    return stored_attribute(value_of(node.value, names), node.attr)
 
 
-def stored(value: Any, name: str) -> Any:
+def stored_attribute(value: Any, name: str) -> Any:
     """The attribute `name` of `value` as it is stored there. Raises `NoValue`."""
     if isinstance(value, enum.Enum) and name in ("value", "name"):
         return value._value_ if name == "value" else value._name_

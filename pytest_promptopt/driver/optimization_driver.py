@@ -26,7 +26,7 @@ from pytest_promptopt.errors import (
 from pytest_promptopt.journal import Journal, JournalError
 from pytest_promptopt.models.client import PaidCall
 from pytest_promptopt.models.prices import price_of
-from pytest_promptopt.models.registry import preflight, variety
+from pytest_promptopt.models.registry import check_credentials, variety_parameters
 from pytest_promptopt.models.user_models import UserModels
 from pytest_promptopt.optimizer import run
 from pytest_promptopt.optimizer.call_budget import CallBudget
@@ -52,7 +52,7 @@ from pytest_promptopt.runs.past import PastRun
 from pytest_promptopt.runs.run_store import RunStore
 from pytest_promptopt.settings import Mode, Settings
 from pytest_promptopt.strategies import declared_needs
-from pytest_promptopt.strategies.comparison import compare
+from pytest_promptopt.strategies.comparison import compare_strategies
 from pytest_promptopt.text import plural
 
 #: Seconds between two looks at the calls in flight: summing up what was spent is not free.
@@ -199,7 +199,7 @@ class OptimizationDriver(ABC, Generic[K, C]):
         for model, probe in sorted(probes.items()):
             own = self._models.kind(model)
             if own is None:
-                preflight(model)
+                check_credentials(model)
             else:
                 self._own_models.add(model)
             ceiling = self._settings.max_cost
@@ -283,7 +283,7 @@ class OptimizationDriver(ABC, Generic[K, C]):
             return record.open_part(files, name)
 
         with self._shown_progress(files):
-            result = compare(
+            result = compare_strategies(
                 strategies,
                 list(files.values()),
                 self._context(None, CallBudget()),
@@ -390,7 +390,7 @@ class OptimizationDriver(ABC, Generic[K, C]):
         requests = [
             request
             if request.model in self._own_models
-            else replace(request, parameters=variety(request.model))
+            else replace(request, parameters=variety_parameters(request.model))
             for request in requests
         ]
         for request in requests:

@@ -9,7 +9,7 @@ from typing import Any
 from pytest_promptopt.budget.ledger import Price
 from pytest_promptopt.models.answer_limits import longest_answer
 from pytest_promptopt.models.prices import price_of
-from pytest_promptopt.models.registry import require_key, resolve
+from pytest_promptopt.models.registry import require_key, resolve_model
 from pytest_promptopt.records import Request
 
 
@@ -40,7 +40,7 @@ class UserModels:
         if found is not None:
             return found
         require_key(name)
-        return resolve(name)
+        return resolve_model(name)
 
     def is_own(self, name: str) -> bool:
         """Whether `name` is known to be a model of the user's own; asks nobody."""

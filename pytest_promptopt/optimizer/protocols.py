@@ -1,4 +1,4 @@
-"""What the loop needs from outside: prompts, and somebody who runs cases."""
+"""What the optimizer needs from outside: prompts, and an evaluator that runs cases."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Evaluator(Protocol):
     def evaluate(self, trials: Sequence[Trial]) -> list[tuple[CaseResult, ...]]:
         """Run all trials together; results in the order asked, one per case of each trial.
 
-        An answer that is known already costs nothing. May raise `StopRun` and `KeyboardInterrupt`.
+        An answer that is already known costs nothing. May raise `StopRun` and `KeyboardInterrupt`.
         """
 
 

@@ -1,4 +1,4 @@
-"""The seam between a run and the way it searches: who proposes texts knows nothing of what judges them."""
+"""The interface between a run and a way to search: what proposes texts knows nothing of what judges them."""
 
 from __future__ import annotations
 

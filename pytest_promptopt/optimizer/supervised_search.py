@@ -1,4 +1,4 @@
-"""A search of any strategy, whose code may raise and leave anything: what it found is read and checked."""
+"""Runs the search of any strategy, whose code may raise anything, and checks what it found."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 
 class SupervisedSearch:
-    """A `GroupSearch` that is whole whatever becomes of the one inside; begun or not, it raises nothing.
+    """A `GroupSearch` that always gives a result and raises nothing, whatever the search inside it does.
 
     The one inside gets neither the group nor the context of this one, which know held-out cases.
 
@@ -61,7 +61,7 @@ class SupervisedSearch:
         self._do(lambda: self._take_account(search))
 
     def _do(self, step: Callable[[], object]) -> bool:
-        """Whether `step` went well; what ends it ends the search."""
+        """Do `step`; whether it ended without an error. An error ends the search."""
         try:
             step()
         except KeyboardInterrupt:

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from pytest_promptopt.assertions.function_source import TestSource, source_of
-from pytest_promptopt.assertions.plain_values import readable_value, shortened
+from pytest_promptopt.assertions.plain_values import parameter_text, readable_value
 from pytest_promptopt.assertions.static_values import NoValue
 from pytest_promptopt.errors import NoModelError
-from pytest_promptopt.models.registry import canonical
+from pytest_promptopt.models.registry import canonical_name
 from pytest_promptopt.prompts import PromptFile
 from pytest_promptopt.pytest_engine import internals
 from pytest_promptopt.pytest_engine.case_identity import identity
@@ -52,7 +52,7 @@ class PromptCase:
                 f"{file.name}: no model to ask; set --promptopt-model=PROVIDER/MODEL (ini promptopt_model), "
                 "model= in @pytest.mark.prompt or `model:` in the front matter; `demo` needs no key"
             )
-        return canonical(model)
+        return canonical_name(model)
 
     @property
     def asks(self) -> bool:
@@ -73,7 +73,7 @@ class PromptCase:
     @cached_property
     def parameters(self) -> Mapping[str, str]:
         """`values` as short texts."""
-        return {name: shortened(value) for name, value in self.values.items()}
+        return {name: parameter_text(value) for name, value in self.values.items()}
 
     @cached_property
     def source(self) -> TestSource:

@@ -308,13 +308,13 @@ class SuspendingEngine:
         self.traffic.begin()
         with internals.debugger_off(), self.current(run, buffered), buffered:
             try:
-                item.ihook.pytest_runtest_protocol(item=item, nextitem=internals.sibling(item))
+                item.ihook.pytest_runtest_protocol(item=item, nextitem=internals.item_of_same_scopes(item))
             except (pytest.exit.Exception, KeyboardInterrupt) as ended:
                 if isinstance(ended, KeyboardInterrupt) and not is_raised(ended):
                     raise
-                internals.abandon(item)  # the run that is reported is the one to end the session
+                internals.tear_down_unfinished(item)  # the run that is reported is the one to end the session
             except Exception:  # of a plugin that other runs need not meet
-                internals.abandon(item)
+                internals.tear_down_unfinished(item)
                 raise
         buffered.rollback()
         run.close()
@@ -406,7 +406,7 @@ class SuspendingEngine:
         try:
             for members in groups.values():
                 self._waiting.drain(members, self._decide, limit=lambda: self._limit, progress=progress)
-                internals.leave(self.session)
+                internals.tear_down_below_session(self.session)
         finally:  # after a stop: what these jobs wait for must not wake them in the next evaluation
             self._waiting.clear()
             self.shared_output.clear()
@@ -427,7 +427,7 @@ class SuspendingEngine:
                 continue  # a repetition of another item
             run, _ = self._silent(self.open_run(case, {}, attempt=1), blocks=False)
             asked[item] = run.keys
-        internals.leave(self.session)
+        internals.tear_down_below_session(self.session)
         return asked
 
 

@@ -16,15 +16,15 @@ from pytest_promptopt.gate import Threshold, thresholds
 from pytest_promptopt.models.client import PaidCall
 from pytest_promptopt.pytest_engine import internals
 from pytest_promptopt.pytest_engine.buffered_run import BufferedRun
-from pytest_promptopt.pytest_engine.collection import collect
-from pytest_promptopt.pytest_engine.hook_inspection import told_by
+from pytest_promptopt.pytest_engine.collection import collect_prompt_cases
+from pytest_promptopt.pytest_engine.hook_inspection import failure_in_report
 from pytest_promptopt.pytest_engine.outcomes import outcome_of
 from pytest_promptopt.pytest_engine.prompt_case import PromptCase
-from pytest_promptopt.pytest_engine.report_data import attach
+from pytest_promptopt.pytest_engine.report_data import attach_data
 from pytest_promptopt.pytest_engine.shared_fixture_output import SharedFixtureOutput
 from pytest_promptopt.pytest_engine.suspending_engine import CaseRun, SuspendingEngine
 from pytest_promptopt.pytest_engine.suspension import ends_plainly
-from pytest_promptopt.pytest_engine.tolerated_failures import is_tolerated, tolerate
+from pytest_promptopt.pytest_engine.tolerated_failures import is_tolerated, report_as_passed
 from pytest_promptopt.pytest_session import header, report_payload
 from pytest_promptopt.pytest_session.session_calls import SessionCalls
 from pytest_promptopt.pytest_session.worker_partition import WorkerPartition
@@ -47,7 +47,7 @@ class CaseRunner:
     ) -> None:
         """:param deselected: cases of prompts that the command line left out; they cannot guard a rewrite."""
         self.session = session
-        collected = collect(session.items, settings)
+        collected = collect_prompt_cases(session.items, settings)
         self.cases = collected.cases
         self._problems = collected.problems
         self._marked = [
@@ -115,7 +115,7 @@ class CaseRunner:
         """What the session is about to run; when optimizing, also what weakens the evidence."""
         lines = header.counts(self.cases.values())
         if self.settings.optimizing:
-            deselected = collect(self._deselected, self.settings)
+            deselected = collect_prompt_cases(self._deselected, self.settings)
             alpha = self.settings.alpha
             lines += header.weaknesses(self.cases.values(), deselected.cases.values(), alpha=alpha)
         return lines
@@ -267,13 +267,13 @@ class CaseRunner:
         for each in buffered.reports:
             data = payload if each is report else {"tolerated": payload["tolerated"]}
             if each is report or not is_tolerated(each):
-                attach(each, tolerate(buffered.item, each, data) if data["tolerated"] else data)
+                attach_data(each, report_as_passed(buffered.item, each, data) if data["tolerated"] else data)
 
     def _describe_subtest(self, run: CaseRun, report: pytest.TestReport) -> None:
         """A failed subtest may be seen, and counted for ``-x``, long before its case is decided."""
         reason = self._tolerance(run.case)
         if reason and report.failed and run.used and run.error is None:
-            attach(report, tolerate(run.case.item, report, {"tolerated": reason}))
+            attach_data(report, report_as_passed(run.case.item, report, {"tolerated": reason}))
 
     def _unpaid_heldout(self, run: CaseRun) -> bool:
         """Whether the ceiling left no call for a held-out case after an optimization."""
@@ -315,7 +315,7 @@ class CaseRunner:
             return report
         if run.failure is None and not run.missing:
             if call.excinfo is None:
-                run.failure = told_by(report, run.case.case.where)
+                run.failure = failure_in_report(report, run.case.case.where)
             else:
                 run.failure = failure_of(
                     call.excinfo.value,

@@ -340,11 +340,16 @@ class Prompts(Mapping[str, Prompt]):
         self._run = run
         self._prompts = {name: Prompt(run, name) for name in run.files}
 
+    def __repr__(self) -> str:
+        return f"<Prompts {', '.join(map(repr, self._prompts))}>"
+
     def __getitem__(self, stage: str) -> Prompt:
+        __tracebackhide__ = True
         if stage not in self._prompts:
             # Like every mistake in a call, this says nothing about the prompt's answers.
-            names = ", ".join(map(repr, self._prompts))
-            self._run.error = SettingsError(f"the case has no stage {stage!r}; it names {names}")
+            stages = [name for name in self._prompts if name]  # a mark with one path has no stages
+            known = f"its stages are {', '.join(map(repr, stages))}" if stages else "use the fixture `prompt`"
+            self._run.error = SettingsError(f"the case has no stage {stage!r}; {known}")
             raise self._run.error
         return self._prompts[stage]
 

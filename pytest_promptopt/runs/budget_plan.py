@@ -16,7 +16,7 @@ from pytest_promptopt.optimizer.prompt_groups import SEARCHED, PromptGroup
 from pytest_promptopt.optimizer.strategy import ScoringNeeds
 from pytest_promptopt.records import Case, Split
 from pytest_promptopt.settings import Settings
-from pytest_promptopt.strategies.comparison import shared
+from pytest_promptopt.strategies.comparison import share_ceilings
 from pytest_promptopt.text import plural
 
 #: Below this a search has hardly begun when the money is gone.
@@ -110,7 +110,7 @@ class BudgetPlan:
 
     @property
     def _ceiling(self) -> int | None:
-        return shared(self.settings).max_calls
+        return share_ceilings(self.settings).max_calls
 
     @property
     def _named_ceiling(self) -> str:

@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pytest_promptopt.assertions.plain_values import plain_value, shortened
+from pytest_promptopt.assertions.plain_values import parameter_text, plain_value
 from pytest_promptopt.errors import NoModelError, SettingsError
-from pytest_promptopt.models.registry import canonical
+from pytest_promptopt.models.registry import canonical_name
 from pytest_promptopt.prompts import PromptFile
 from pytest_promptopt.records import Case as CaseRecord
 from pytest_promptopt.records import Message, Request
@@ -59,7 +59,7 @@ class ScriptCase:
                 f"{file.name}: no model to ask; give model='PROVIDER/MODEL', or `model:` in the front "
                 "matter; `demo` needs no key"
             )
-        return canonical(model)
+        return canonical_name(model)
 
     def request(
         self, file: PromptFile, messages: Sequence[Message], response_schema: object, *, sample: int
@@ -85,7 +85,7 @@ class ScriptCase:
     @property
     def parameters(self) -> Mapping[str, str]:
         """`values` as short texts."""
-        return {name: shortened(value) for name, value in self.values.items()}
+        return {name: parameter_text(value) for name, value in self.values.items()}
 
 
 def resolve_cases(

@@ -15,12 +15,12 @@ from pytest_promptopt.assertions.source_location import location_of
 from pytest_promptopt.budget.ledger import Ledger
 from pytest_promptopt.driver.optimization_driver import OptimizationDriver
 from pytest_promptopt.errors import PromptoptError, SettingsError
-from pytest_promptopt.models.answer_validation import words_of
+from pytest_promptopt.models.answer_validation import error_words
 from pytest_promptopt.models.client import ModelClient
 from pytest_promptopt.models.user_models import UserModels
 from pytest_promptopt.optimizer.search_hooks import SearchHooks
 from pytest_promptopt.optimizer.strategy import Strategy
-from pytest_promptopt.prompts import PromptFile, locate
+from pytest_promptopt.prompts import PromptFile, locate_prompt_file
 from pytest_promptopt.reports.live import Progress, SilentProgress, progress_for
 from pytest_promptopt.response_cache import ResponseCache
 from pytest_promptopt.results import Iteration, PromptResult, RunResult
@@ -30,7 +30,7 @@ from pytest_promptopt.scripting.given_cases import Case
 from pytest_promptopt.scripting.script_case import ScriptCase, resolve_cases
 from pytest_promptopt.scripting.script_engine import ScriptEngine
 from pytest_promptopt.settings import CacheMode, Settings
-from pytest_promptopt.strategies import strategy
+from pytest_promptopt.strategies import load_strategy
 
 #: How `optimize` is told its prompts.
 Prompts = str | Path | Sequence[str | Path] | Mapping[str, str | Path]
@@ -71,7 +71,7 @@ class ScriptRun(OptimizationDriver[str, ScriptCase]):
         return "optimize() in a script"
 
     def _strategies(self) -> dict[str, Strategy]:
-        return {name: strategy(name, {}) for name in self._settings.strategy}
+        return {name: load_strategy(name, {}) for name in self._settings.strategy}
 
     def _user_hooks(self) -> SearchHooks:
         hooks = SearchHooks()
@@ -143,7 +143,7 @@ def _resolver(given: Mapping[str, Any], rootdir: Path) -> Callable[[str], Any]:
             raise
         except Exception as error:
             place = location_of(error.__traceback__, str(rootdir))
-            raise SettingsError(f"resolve_model raised at {place}: {words_of(error)}") from error
+            raise SettingsError(f"resolve_model raised at {place}: {error_words(error)}") from error
 
     return resolve
 
@@ -223,7 +223,9 @@ def _load(prompts: object, rootdir: Path) -> dict[str, PromptFile]:
         )
     here = Path.cwd()
     return {
-        stage: PromptFile.load(locate(path, test_dir=here, rootdir=rootdir, where=where), rootdir=rootdir)
+        stage: PromptFile.load(
+            locate_prompt_file(path, test_dir=here, rootdir=rootdir, where=where), rootdir=rootdir
+        )
         for stage, path in given.items()
     }
 

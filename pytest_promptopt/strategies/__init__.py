@@ -22,7 +22,7 @@ EXTERNAL: Mapping[str, tuple[tuple[str, ...], str, str]] = {
 }
 
 
-def strategy(name: str, offered: Mapping[str, Strategy]) -> Strategy:
+def load_strategy(name: str, offered: Mapping[str, Strategy]) -> Strategy:
     """The strategy called `name`.
 
     Raises `SettingsError` that lists what there is, or names the extra that is missing.

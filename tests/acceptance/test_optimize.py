@@ -244,17 +244,22 @@ def pytest_promptopt_resolve_model(name):
 def test_luck_is_not_written(desk: Desk) -> None:
     desk.write("conftest.py", COIN)
     desk.cases(train=[(f"toss {number}", "heads") for number in range(20)], validation=[], heldout=[])
-    # Fresh answers are other tosses in every run: here they are to mislead this test once in a thousand.
-    result = desk.optimize("--promptopt-max-iterations=6", "--promptopt-seed=2", "--promptopt-alpha=0.001")
-    (prompt,) = desk.report["run"]["prompts"]
-    train = prompt["scores"][0]
-    assert train["after"] > train["before"], "the search was lucky"
+    for seed in range(20):  # until a search is lucky
+        # Fresh answers are other tosses in every run: here they are to mislead this test once in a thousand.
+        result = desk.optimize(
+            "--promptopt-max-iterations=6", f"--promptopt-seed={seed}", "--promptopt-alpha=0.001"
+        )
+        (prompt,) = desk.report["run"]["prompts"]
+        train = prompt["scores"][0]
+        if train["after"] > train["before"]:
+            break
+    assert train["after"] > train["before"], "a search was lucky"
     assert (prompt["outcome"], prompt["written"], desk.text) == ("not shown", False, WEAK)
     assert prompt["confirmation"]["pairs"] >= 60, "till then it might still be shown"
     result.stdout.fnmatch_lines(
         [
             "prompts/sort.md: gain not shown, left alone, train *",
-            "  not shown: * points on fresh answers, * would show *",
+            "  not shown: * points on fresh answers, a gain of * points would be significant *",
         ]
     )
 

@@ -319,7 +319,7 @@ def test_each_has_a_journal_that_can_be_read(desk: Desk) -> None:
     compare(desk)
     for each in desk.report["run"]["compared"]:
         path = desk.path / each["journal"]
-        events = journal.read(Path(path))
+        events = journal.read_events(Path(path))
         assert [events[0].event, events[-1].event] == ["opened", "end"]
         assert events[1].data["settings"]["strategy"] == [each["strategy"]]
         assert events[-1].data["strategy"] == each["strategy"]

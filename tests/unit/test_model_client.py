@@ -26,7 +26,7 @@ from pytest_promptopt.budget.ledger import Ledger, Price, input_bound
 from pytest_promptopt.errors import CONSEQUENCES, ErrorKind, ModelError, SettingsError
 from pytest_promptopt.models import captured_asyncio
 from pytest_promptopt.models.client import CallResult, ModelClient, PaidCall, RecordedCall
-from pytest_promptopt.models.registry import resolve
+from pytest_promptopt.models.registry import resolve_model
 from pytest_promptopt.models.retry import RetryPolicy
 from pytest_promptopt.records import Answer, Message, Request, Role, Spend, Usage
 from pytest_promptopt.response_cache import ResponseCache
@@ -54,7 +54,7 @@ def question(text: str = "hello", model: str = "fake/model", sample: int = 0) ->
 @contextmanager
 def calling(model: FakeModel | None = None, **changes: Any) -> Iterator[ModelClient]:
     options: dict[str, Any] = {
-        "resolve": (lambda name: model) if model else resolve,
+        "resolve": (lambda name: model) if model else resolve_model,
         "cache": None,
         "ledger": Ledger(),
         "concurrency": 50,
@@ -723,10 +723,10 @@ print(len([k for k in known if k.answer]), 1 <= model.most <= 32, said)
 def test_the_limit_on_files_is_raised_where_that_is_allowed() -> None:
     script = """
 import resource
-from pytest_promptopt.models.file_descriptors import room_for
+from pytest_promptopt.models.file_descriptors import reserve_descriptors
 hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
 resource.setrlimit(resource.RLIMIT_NOFILE, (64, hard))
-print(room_for(100), resource.getrlimit(resource.RLIMIT_NOFILE)[0] > 132)
+print(reserve_descriptors(100), resource.getrlimit(resource.RLIMIT_NOFILE)[0] > 132)
 """
     command = [sys.executable, "-c", script]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}

@@ -201,7 +201,7 @@ def test_a_phase_is_made_ready_for_before_those_who_watch_are_told() -> None:
 
 
 def test_who_watches_changes_nothing_by_it() -> None:
-    def broken(phase: Phase, prompts: str) -> None:
+    def broken(phase: Phase, prompts: tuple[str, ...]) -> None:
         raise ValueError("cannot draw")
 
     watched, unwatched = World(CASES, ["a b"], hooks=SearchHooks(progress=broken)), World(CASES, ["a b"])

@@ -19,7 +19,7 @@ from pytest_promptopt.journal import Journal
 from pytest_promptopt.optimizer.call_budget import CallBudget
 from pytest_promptopt.optimizer.foreign_errors import ForeignErrors
 from pytest_promptopt.optimizer.halting import Stop
-from pytest_promptopt.optimizer.proposal.proposer import Ask, ProposalRequest, propose
+from pytest_promptopt.optimizer.proposal.proposer import Ask, ProposalRequest, propose_texts
 from pytest_promptopt.optimizer.proposal.replies import InvalidReply, Reply
 from pytest_promptopt.optimizer.run_context import RunContext
 from pytest_promptopt.optimizer.screening import ScreeningEvaluator
@@ -92,7 +92,7 @@ class LookingHybrid(Looking, Hybrid): ...
 def looking_proposer(request: ProposalRequest, ask: Ask) -> list[Reply | InvalidReply]:
     """A hook is handed the same `ask` as a search, and a request that its search has made."""
     FOUND.extend(leaks((request, ask)))
-    return propose(request, ask)
+    return propose_texts(request, ask)
 
 
 def looking_categorizer(case: FailedCase) -> None:
