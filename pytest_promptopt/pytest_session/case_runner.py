@@ -10,33 +10,34 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_promptopt.assertions.operand_capture import Operands, failure_of
 from pytest_promptopt.errors import ErrorKind, ModelError, NoModelError, SettingsError
 from pytest_promptopt.gate import Threshold, thresholds
 from pytest_promptopt.models.client import PaidCall
 from pytest_promptopt.prompts import PromptFile
 from pytest_promptopt.pytest_engine import internals
 from pytest_promptopt.pytest_engine.buffered_run import BufferedRun
-from pytest_promptopt.pytest_engine.collection import collect
-from pytest_promptopt.pytest_engine.hook_inspection import told_by
-from pytest_promptopt.pytest_engine.operand_capture import Operands, failure_of
+from pytest_promptopt.pytest_engine.collection import collect_prompt_cases
+from pytest_promptopt.pytest_engine.hook_inspection import failure_in_report
 from pytest_promptopt.pytest_engine.outcomes import outcome_of
-from pytest_promptopt.pytest_engine.pending_sample import ReplayError
 from pytest_promptopt.pytest_engine.prompt_case import PromptCase
-from pytest_promptopt.pytest_engine.prompt_fixture import Prompt, Prompts, Run, ends_plainly
-from pytest_promptopt.pytest_engine.report_data import attach
+from pytest_promptopt.pytest_engine.report_data import attach_data
 from pytest_promptopt.pytest_engine.shared_fixture_output import SharedFixtureOutput
-from pytest_promptopt.pytest_engine.suspending_engine import SuspendingEngine
-from pytest_promptopt.pytest_engine.tolerated_failures import is_tolerated, tolerate
+from pytest_promptopt.pytest_engine.suspending_engine import CaseRun, SuspendingEngine
+from pytest_promptopt.pytest_engine.suspension import ends_plainly
+from pytest_promptopt.pytest_engine.tolerated_failures import is_tolerated, report_as_passed
 from pytest_promptopt.pytest_session import header, report_payload
 from pytest_promptopt.pytest_session.session_calls import SessionCalls
 from pytest_promptopt.pytest_session.worker_partition import WorkerPartition
 from pytest_promptopt.records import Answer, CaseResult, Outcome, Request, Role, Split, Status
+from pytest_promptopt.replay.pending_sample import ReplayError
+from pytest_promptopt.replay.prompt_calls import Prompt, Prompts
 from pytest_promptopt.results import RunResult
 from pytest_promptopt.settings import Settings
 from pytest_promptopt.text import escape_controls, plural
 
 if TYPE_CHECKING:
-    from pytest_promptopt.pytest_session.optimization_run import OptimizationRun
+    from pytest_promptopt.pytest_session.session_optimization import OptimizationRun
     from pytest_promptopt.pytest_session.worker_server import WorkerServer
 
 
@@ -48,7 +49,7 @@ class CaseRunner:
     ) -> None:
         """:param deselected: cases of prompts that the command line left out; they cannot guard a rewrite."""
         self.session = session
-        collected = collect(session.items, settings)
+        collected = collect_prompt_cases(session.items, settings)
         self.cases = collected.cases
         self._problems = collected.problems
         self._marked = [
@@ -136,7 +137,7 @@ class CaseRunner:
         """What the session is about to run; when optimizing, also what weakens the evidence."""
         lines = header.counts(self.cases.values())
         if self.settings.optimizing:
-            deselected = collect(self._deselected, self.settings)
+            deselected = collect_prompt_cases(self._deselected, self.settings)
             alpha = self.settings.alpha
             lines += header.weaknesses(self.cases.values(), deselected.cases.values(), alpha=alpha)
         return lines
@@ -154,7 +155,7 @@ class CaseRunner:
     def prompts(self, item: pytest.Item) -> Prompts:
         return Prompts(self._run_of(item))
 
-    def _run_of(self, item: pytest.Item) -> Run:
+    def _run_of(self, item: pytest.Item) -> CaseRun:
         if item in self._problems:
             raise self._problems[item]
         case = self.cases[item]
@@ -175,9 +176,9 @@ class CaseRunner:
         return (yield)
 
     def _refine(self) -> None:
-        from pytest_promptopt.pytest_session.imported_code import imported_code
-        from pytest_promptopt.pytest_session.optimization_run import OptimizationRun
         from pytest_promptopt.pytest_session.optimization_step import OptimizationStep
+        from pytest_promptopt.pytest_session.session_optimization import OptimizationRun
+        from pytest_promptopt.runs.imported_code import imported_code
 
         config, calls = self.session.config, self.calls
         self._refinement = OptimizationRun(
@@ -187,12 +188,15 @@ class CaseRunner:
             calls.ledger,
             self.settings,
             calls.models,
-            imported_code(config),
+            imported_code(config.rootpath, config.pluginmanager.get_plugins()),
         )
         problem = next(iter(self._problems.values()), None)
         step = OptimizationStep(config, self._refinement, self.engine.withheld, self._note)
-        self.result = step.run(problem)
-        if self.result.interrupted:
+        try:
+            result = step.run(problem)
+        finally:
+            self.result = step.result
+        if result.interrupted:
             self.client.cancel()
             raise KeyboardInterrupt
         self.leave_out(self._refinement.left_out)
@@ -237,7 +241,7 @@ class CaseRunner:
         self.engine.finished(item, run)
         return result
 
-    def _open(self, item: pytest.Item, outcomes: Sequence[Outcome]) -> tuple[Run, BufferedRun]:
+    def _open(self, item: pytest.Item, outcomes: Sequence[Outcome]) -> tuple[CaseRun, BufferedRun]:
         """A run that may be reported: with several samples, the one that stands for them."""
         case = self.cases[item]
         reported = _representative(case, outcomes)
@@ -248,7 +252,7 @@ class CaseRunner:
         buffered.before_subtest = lambda report: self._describe_subtest(self.engine.run or run, report)
         return run, buffered
 
-    def _get_answers(self, item: pytest.Item, run: Run) -> ReplayError | None:
+    def _get_answers(self, item: pytest.Item, run: CaseRun) -> ReplayError | None:
         try:
             self.engine.suspended(item, run)
         except ReplayError as error:
@@ -256,7 +260,11 @@ class CaseRunner:
         return None
 
     def _describe(
-        self, run: Run, buffered: BufferedRun, outcomes: Sequence[Outcome], report: pytest.TestReport
+        self,
+        run: CaseRun,
+        buffered: BufferedRun,
+        outcomes: Sequence[Outcome],
+        report: pytest.TestReport,
     ) -> None:
         """Put what the summary, the gate and the reports need on the report, where xdist carries it along."""
         own = outcome_of(run, buffered.reports)
@@ -283,15 +291,15 @@ class CaseRunner:
         for each in buffered.reports:
             data = payload if each is report else {"tolerated": payload["tolerated"]}
             if each is report or not is_tolerated(each):
-                attach(each, tolerate(buffered.item, each, data) if data["tolerated"] else data)
+                attach_data(each, report_as_passed(buffered.item, each, data) if data["tolerated"] else data)
 
-    def _describe_subtest(self, run: Run, report: pytest.TestReport) -> None:
+    def _describe_subtest(self, run: CaseRun, report: pytest.TestReport) -> None:
         """A failed subtest may be seen, and counted for ``-x``, long before its case is decided."""
         reason = self._tolerance(run.case)
         if reason and report.failed and run.used and run.error is None:
-            attach(report, tolerate(run.case.item, report, {"tolerated": reason}))
+            attach_data(report, report_as_passed(run.case.item, report, {"tolerated": reason}))
 
-    def _unpaid_heldout(self, run: Run) -> bool:
+    def _unpaid_heldout(self, run: CaseRun) -> bool:
         """Whether the ceiling left no call for a held-out case after an optimization."""
         error = run.error
         refused = isinstance(error, ModelError) and error.kind is ErrorKind.BUDGET
@@ -331,14 +339,15 @@ class CaseRunner:
             return report
         if run.failure is None and not run.missing:
             if call.excinfo is None:
-                run.failure = told_by(report, run.case.case.where)
+                run.failure = failure_in_report(report, run.case.case.where)
             else:
                 run.failure = failure_of(
-                    call.excinfo,
+                    call.excinfo.value,
                     run.compared,
                     run.calls,
                     rootdir=str(self.settings.rootdir),
                     stated=run.case.expected,
+                    failing=(AssertionError, pytest.fail.Exception),
                 )
         run.compared.clear()
         # What a model wrote must not steer a terminal; apart from that the report is pytest's own.

@@ -13,9 +13,9 @@ from pytest_promptopt.models.client import PaidCall
 from pytest_promptopt.pytest_engine import internals
 from pytest_promptopt.pytest_session.answer_service import AnswerService
 from pytest_promptopt.pytest_session.case_descriptions import DescribedCase, described
-from pytest_promptopt.pytest_session.optimization_run import OptimizationRun
 from pytest_promptopt.pytest_session.optimization_step import OptimizationStep
 from pytest_promptopt.pytest_session.session_calls import SessionCalls
+from pytest_promptopt.pytest_session.session_optimization import OptimizationRun
 from pytest_promptopt.pytest_session.worker_evaluator import Question, WorkerEvaluator
 from pytest_promptopt.pytest_session.worker_pool import WorkerPool, WorkState
 from pytest_promptopt.pytest_session.xdist_channel import XdistSession, scope_of
@@ -129,8 +129,11 @@ class DistributedSession:
         )
         step = OptimizationStep(self._config, self._optimization, evaluator.withheld, self._note)
         problems = [SettingsError(said) for said in told["problems"]]
-        self.result = step.run(next(iter(problems), None))
-        if self.result.interrupted:
+        try:
+            result = step.run(next(iter(problems), None))
+        finally:
+            self.result = step.result
+        if result.interrupted:
             self._calls.client.cancel()
             raise KeyboardInterrupt
 

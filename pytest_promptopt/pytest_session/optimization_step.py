@@ -9,11 +9,10 @@ from typing import Any
 import pytest
 
 from pytest_promptopt.errors import PromptoptError
-from pytest_promptopt.pytest_engine.withheld_cases import WithheldCases
 from pytest_promptopt.pytest_session.hook_calls import tell_hook
-from pytest_promptopt.pytest_session.optimization_run import OptimizationRun
+from pytest_promptopt.pytest_session.session_optimization import OptimizationRun
+from pytest_promptopt.replay.withheld_cases import WithheldCases
 from pytest_promptopt.results import RunResult
-from pytest_promptopt.text import plural
 
 
 class OptimizationStep:
@@ -30,6 +29,8 @@ class OptimizationStep:
         self._optimization = optimization
         self._withheld = withheld
         self._note = note
+        #: What was found, as soon as it is: Ctrl-C may come before `run` returns it.
+        self.result: RunResult | None = None
 
     def run(self, problem: PromptoptError | None) -> RunResult:
         """Optimize. Raises `UsageError` for what must be mended before a first call is paid.
@@ -40,7 +41,7 @@ class OptimizationStep:
             if problem is not None:
                 raise problem
             try:
-                result = self._optimization.run()
+                result = self.result = self._optimization.run()
             finally:
                 self._end_of_search()
         except PromptoptError as error:
@@ -50,12 +51,9 @@ class OptimizationStep:
         try:
             tell_hook(self._config, "pytest_promptopt_run_finished", result=result)
         except PromptoptError as error:  # the files are written, and what was found is to be shown
-            result = replace(result, errors=(*result.errors, str(error)))
+            result = self.result = replace(result, errors=(*result.errors, str(error)))
         return result
 
     def _end_of_search(self) -> None:
-        if withheld := self._withheld.end():
-            self._note(
-                f"{plural(len(withheld), 'case')} turned out to ask what a stricter case asks, and "
-                f"had no part in the search ({withheld[0]})"
-            )
+        if withheld := self._withheld.end_with_note():
+            self._note(withheld)

@@ -8,12 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from pytest_promptopt.budget.ledger import Price
-from pytest_promptopt.models.answer_limits import longest_answer
 from pytest_promptopt.models.client import ModelClient, PaidCall
-from pytest_promptopt.models.prices import price_of
+from pytest_promptopt.models.user_models import UserModels
 from pytest_promptopt.pytest_engine.patches import PACKAGES, modules_of
-from pytest_promptopt.pytest_session.user_models import UserModels
+from pytest_promptopt.pytest_session.hook_calls import ask_hook
 from pytest_promptopt.pytest_session.worker_shared import cache_of, ledger_of, open_ledger
 from pytest_promptopt.records import Answer, Request
 from pytest_promptopt.settings import Settings
@@ -43,7 +41,9 @@ class SessionCalls:
         self._on_paid = on_paid
         self._modules: dict[str, frozenset[str]] = {}
         self._shared = ""
-        self.models = UserModels(config)
+        self.models = UserModels(
+            lambda name: ask_hook(config, "pytest_promptopt_resolve_model", returns=object, name=name)
+        )
         self.ledger = ledger_of(config, settings)
         self._cache, refresh = cache_of(config, settings, note) if client is None else (None, False)
         self.client = client or ModelClient(
@@ -54,8 +54,8 @@ class SessionCalls:
             refresh=refresh,
             on_paid=on_paid,
             on_known=on_known,
-            price=self._price,
-            longest=self._longest,
+            price=self.models.price,
+            longest=self.models.longest,
         )
 
     def open_own_client(self) -> ModelClient:
@@ -71,8 +71,8 @@ class SessionCalls:
             ledger=self.ledger,
             concurrency=self._settings.concurrency,
             on_paid=paid,
-            price=self._price,
-            longest=self._longest,
+            price=self.models.price,
+            longest=self.models.longest,
         )
 
     def share_ledger(self, path: str | None) -> None:
@@ -105,10 +105,3 @@ class SessionCalls:
         if self.ledger.breach:
             self._note(self.ledger.breach)
         self.ledger.close()
-
-    def _price(self, request: Request) -> Price | None:
-        # A model of the user's own is in no price list; looking for it would import litellm.
-        return None if self.models.is_own(request.model) else price_of(request)
-
-    def _longest(self, request: Request) -> int | None:
-        return None if self.models.is_own(request.model) else longest_answer(request)

@@ -10,12 +10,12 @@ from typing import Any
 from pytest_promptopt.models.client import ModelClient
 from pytest_promptopt.optimizer.protocols import Trial
 from pytest_promptopt.pytest_engine.outcomes import from_json
-from pytest_promptopt.pytest_engine.suspending_engine import unreached
-from pytest_promptopt.pytest_engine.withheld_cases import WithheldCases
 from pytest_promptopt.pytest_session.case_descriptions import DescribedCase
 from pytest_promptopt.pytest_session.worker_messages import trial_to_json
 from pytest_promptopt.pytest_session.worker_pool import Task, Worker, WorkerPool
 from pytest_promptopt.records import CaseResult, Outcome, Status
+from pytest_promptopt.replay.pending_trials import unreached
+from pytest_promptopt.replay.withheld_cases import WithheldCases
 
 #: A worker is to be back in about so many seconds of work, waiting for calls aside.
 TASK_SECONDS = 1.0

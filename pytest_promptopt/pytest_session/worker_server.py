@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_promptopt.assertions.source_location import location_of
 from pytest_promptopt.captured import time
-from pytest_promptopt.models.answer_validation import words_of
+from pytest_promptopt.models.answer_validation import error_words
 from pytest_promptopt.models.client import PaidCall
 from pytest_promptopt.optimizer.protocols import StopRun
 from pytest_promptopt.prompts import PromptFile
 from pytest_promptopt.pytest_engine.outcomes import to_json
-from pytest_promptopt.pytest_engine.splits import with_splits
 from pytest_promptopt.pytest_session.case_descriptions import as_seen_from, describe
 from pytest_promptopt.pytest_session.controller_client import ControllerClient
-from pytest_promptopt.pytest_session.imported_code import imported_code
 from pytest_promptopt.pytest_session.worker_messages import paid_to_json, trial_from_json
 from pytest_promptopt.pytest_session.xdist_channel import Connection
 from pytest_promptopt.records import Split
+from pytest_promptopt.replay.shared_splits import give_splits
+from pytest_promptopt.runs.imported_code import imported_code
 
 if TYPE_CHECKING:
     from pytest_promptopt.pytest_session.case_runner import CaseRunner
@@ -85,7 +85,7 @@ class WorkerServer:
                 reply = commands[kind](runner, task, **data)
             except Exception as error:  # of a plugin or a fixture; the run ends with it, not this worker
                 place = location_of(error.__traceback__, str(runner.session.config.rootpath))
-                reply = {"raised": f"{words_of(error)} ({place})"}
+                reply = {"raised": f"{error_words(error)} ({place})"}
             busy = time.monotonic() - began - (self.client.waited - waited)
             self._connection.send("done", task=task, busy=busy, **reply)
 
@@ -95,7 +95,9 @@ class WorkerServer:
         plugins = [getattr(plugin, "__file__", None) or "" for plugin in config.pluginmanager.get_plugins()]
         return {
             "cases": describe(runner.cases.values(), root),
-            "code": [as_seen_from(root, path) for path in imported_code(config)],
+            "code": [
+                as_seen_from(root, path) for path in imported_code(root, config.pluginmanager.get_plugins())
+            ],
             "conftests": [as_seen_from(root, path) for path in plugins if path.endswith("conftest.py")],
             "header": runner.header(),
             "problems": runner.problems(),
@@ -150,5 +152,5 @@ class WorkerServer:
     ) -> None:
         self._take_texts(runner, texts)
         runner.calls.share_ledger(ledger)
-        with_splits(runner.cases, {id: Split(split) for id, split in splits.items()})
+        give_splits(runner.cases, {id: Split(split) for id, split in splits.items()})
         runner.leave_out(left_out)

@@ -16,10 +16,10 @@ import pytest
 
 # Loaded before pytester takes its snapshot of the loaded modules: a run in process would load them anew each
 # time, and what kept a reference to the first ones would work with two of each class.
-for module in ("deepdiff", "filelock", "jinja2.meta", "jinja2.sandbox", "yaml"):
+for module in ("deepdiff", "filelock", "jinja2.meta", "jinja2.sandbox", "rich", "yaml"):
     importlib.import_module(module)
 for module in (
-    "pytest_session.optimization_run",
+    "pytest_session.session_optimization",
     "pytest_session.case_runner",
     "pytest_session.summary",
     "models.demo",

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from pytest_promptopt.pytest_session import run_store
+from pytest_promptopt.runs import run_store
 from tests.acceptance.desk import CONFTEST, WEAK, Desk
 from tests.acceptance.test_resume import DECISIONS
 

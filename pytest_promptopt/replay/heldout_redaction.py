@@ -14,8 +14,8 @@ from typing import Any
 from pytest_promptopt.assertions.plain_values import readable_value
 from pytest_promptopt.optimizer.candidate_checks import is_telling
 from pytest_promptopt.optimizer.redaction import Redact
-from pytest_promptopt.pytest_engine.searched_case import SearchedCase
 from pytest_promptopt.records import Split
+from pytest_promptopt.replay.searched_case import SearchedCase
 
 #: What stands in place of such a text.
 LEFT_OUT = "…"

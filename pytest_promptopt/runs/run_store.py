@@ -16,11 +16,11 @@ from pytest_promptopt.journal import FILE_NAME, Journal, JournalError
 from pytest_promptopt.models.client import PaidCall, RecordedCall
 from pytest_promptopt.project_dir import ensure_home
 from pytest_promptopt.prompts import PromptFile
-from pytest_promptopt.pytest_engine.searched_case import SearchedCase
 from pytest_promptopt.records import Answer, Request, Role, Spend
-from pytest_promptopt.runs.fingerprint import differences, digest, fingerprint, other_code
+from pytest_promptopt.replay.searched_case import SearchedCase
+from pytest_promptopt.runs.fingerprint import digest, fingerprint, other_code, reasons_not_to_continue
 from pytest_promptopt.runs.lock import RunLock
-from pytest_promptopt.runs.past import OPENED, RESUMED, PastRun, find
+from pytest_promptopt.runs.past import OPENED, RESUMED, PastRun, find_run
 from pytest_promptopt.settings import Settings
 
 
@@ -55,7 +55,7 @@ class RunStore:
             raise SettingsError(f"no journal of the run can be kept: {error}") from None
         if settings.resume:
             try:
-                self.past = find(settings.home, settings.resume, option="--optimize-resume")
+                self.past = find_run(settings.home, settings.resume, option="--optimize-resume")
             except PromptoptError:
                 self.close()
                 raise
@@ -69,7 +69,7 @@ class RunStore:
         if self.past is None:
             return
         begun = self.past.opened["fingerprint"]
-        reasons = list(differences(begun, self.fingerprint))
+        reasons = list(reasons_not_to_continue(begun, self.fingerprint))
         if reasons:
             chosen = self.past.opened["selection"]
             hint = f"; it was begun with {chosen}" * bool(chosen and chosen != self._selection)
@@ -86,7 +86,7 @@ class RunStore:
         for case in cases:
             for file in case.files.values():
                 models[file.name].add(case.model_of(file))
-        tests = {case.path for case in cases}
+        tests = {case.path for case in cases if case.path is not None}
         return fingerprint(
             prompts={name: self._base(file) for name, file in files.items()},
             tests={self._relative(path): path for path in tests},

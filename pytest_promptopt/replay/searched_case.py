@@ -1,4 +1,4 @@
-"""A case as an optimization run sees it: collected in this process, or told of by a worker."""
+"""A case as an optimization sees it: a test of this process or of a worker, or a case of a script."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class SearchedCase(Protocol):
         """The names of its prompt files that are never rewritten."""
 
     @property
-    def path(self) -> Path:
-        """The file of its test."""
+    def path(self) -> Path | None:
+        """The file that it is written in; None for one that stands in none."""
 
     @property
     def identity(self) -> str:

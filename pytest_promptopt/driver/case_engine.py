@@ -7,8 +7,8 @@ from typing import Protocol, TypeVar
 
 from pytest_promptopt.models.client import ModelClient
 from pytest_promptopt.optimizer.protocols import Trial
-from pytest_promptopt.pytest_engine.withheld_cases import WithheldCases
 from pytest_promptopt.records import CaseResult
+from pytest_promptopt.replay.withheld_cases import WithheldCases
 
 #: What items are called.
 K = TypeVar("K")
