@@ -52,15 +52,6 @@ class Connection:
             self._channel.setcallback(received, endmarker=None)
 
 
-def is_worker(config: pytest.Config) -> bool:
-    return hasattr(config, "workerinput")
-
-
-def distributes(config: pytest.Config) -> bool:
-    """Whether this process gives its tests to workers."""
-    return not is_worker(config) and config.getoption("dist", "no") != "no"
-
-
 def connection_to(node: Any) -> Connection:
     """Open a channel to a worker that is about to be started."""
     channel = node.workerinput[KEY] = node.gateway.newchannel()
@@ -80,12 +71,6 @@ class XdistSession:
         self._config = config
         self._session: Any = config.pluginmanager.get_plugin("dsession")
 
-    @property
-    def workers(self) -> int:
-        """How many there are to be."""
-        manager = self._session.nodemanager
-        return len(manager.specs) if manager is not None else 1
-
     def replace_crashed(self) -> None:
         """Do for workers that have crashed by now what xdist does: say so, and start others if it may."""
         session = self._session
@@ -104,19 +89,13 @@ class XdistSession:
 
     def has_left(self, node: Any) -> bool:
         """Whether xdist knows that this worker has ended."""
-        if node not in session_nodes(self._session):
+        session = self._session
+        if node not in session._active_nodes:
             return True
-        with self._session.queue.mutex:
+        with session.queue.mutex:
             return any(
-                name == "workerfinished" and data.get("node") is node
-                for name, data in self._session.queue.queue
+                name == "workerfinished" and data.get("node") is node for name, data in session.queue.queue
             )
-
-
-def session_nodes(session: Any) -> set[Any]:
-    """The workers that xdist takes to be at work."""
-    nodes: set[Any] = session._active_nodes
-    return nodes
 
 
 def scope_of(config: pytest.Config) -> Callable[[str], str] | None:
