@@ -25,7 +25,11 @@ from pytest_promptopt.records import Call, Failure
 #: Lines of the exception's message that are kept.
 MAX_MESSAGE_LINES = 12
 #: Frames of these do not compare anything on a test's behalf.
-_MACHINERY = (os.sep + "_pytest" + os.sep, os.sep + "pluggy" + os.sep, os.path.dirname(__file__) + os.sep)
+_MACHINERY = (
+    os.sep + "_pytest" + os.sep,
+    os.sep + "pluggy" + os.sep,
+    os.path.dirname(os.path.dirname(__file__)) + os.sep,
+)
 #: unittest's checks: the comparison, and the names of its sides in the frame of the method.
 _UNITTEST: Mapping[str, tuple[str, str, str]] = {
     "assertEqual": ("==", "first", "second"),
