@@ -181,8 +181,8 @@ def _about(name: str, about: Mapping[str, str]) -> str:
 
 def _field(field: dataclasses.Field[Any]) -> str:
     if field.default is not dataclasses.MISSING:
-        shown = str(field.default) if isinstance(field.default, enum.Enum) else repr(field.default)
-        return f"{field.name}: {field.type} = {shown}"
+        plain = str(field.default) if isinstance(field.default, enum.Enum) else repr(field.default)
+        return f"{field.name}: {field.type} = {getattr(field.default, '__name__', plain)}"
     made = field.default_factory
     return f"{field.name}: {field.type}" + ("" if made is dataclasses.MISSING else f" = {made.__name__}()")  # type: ignore[attr-defined]
 
