@@ -12,7 +12,7 @@ from typing import Any
 
 from pytest_promptopt.captured import datetime, os
 from pytest_promptopt.errors import PromptoptError
-from pytest_promptopt.project_dir import sync_folder
+from pytest_promptopt.file_writing import sync_folder, write_synced
 from pytest_promptopt.records import SCHEMA_VERSION
 
 FILE_NAME = "journal.jsonl"
@@ -130,10 +130,7 @@ class Journal:
         parts = [part for part in Path(name).parts if part not in ("..", Path(name).anchor)]
         copy = self.path.parent.joinpath("original", *parts)
         copy.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with copy.open("wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
+        write_synced(os.open(copy, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666), content)
         return copy
 
     def close(self) -> None:

@@ -22,16 +22,6 @@ def ensure_home(home: Path) -> Path:
     return home
 
 
-def sync_folder(folder: Path) -> None:
-    """Make the names in `folder` outlast a loss of power, where its file system can (FUSE, NFS may not)."""
-    with suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-
 def alive(process: int) -> bool:
     """Whether there is such a process; on Windows, where the question would end it, only this one is."""
     if process == os.getpid():

@@ -13,9 +13,9 @@ from pytest_promptopt.optimizer.confirmation import (
     ConfirmationTest,
     first_sample_number,
 )
-from pytest_promptopt.optimizer.context import RunContext
 from pytest_promptopt.optimizer.prompt_groups import PromptGroup
 from pytest_promptopt.optimizer.protocols import Trial
+from pytest_promptopt.optimizer.run_context import RunContext
 from pytest_promptopt.optimizer.search_hooks import SearchHooks
 from pytest_promptopt.records import Case, CaseResult, Outcome, Split, Status
 from pytest_promptopt.results import Confirmation

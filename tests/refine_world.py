@@ -11,8 +11,12 @@ from typing import Any
 from pytest_promptopt.errors import ModelError
 from pytest_promptopt.journal import Journal
 from pytest_promptopt.optimizer.call_budget import CallBudget
+from pytest_promptopt.optimizer.prompt_groups import PromptGroup
 from pytest_promptopt.optimizer.protocols import Trial
 from pytest_promptopt.optimizer.run import run_optimization
+from pytest_promptopt.optimizer.run_context import RunContext
+from pytest_promptopt.optimizer.screening import ScreeningEvaluator
+from pytest_promptopt.optimizer.search_context import SearchContext
 from pytest_promptopt.optimizer.search_hooks import SearchHooks
 from pytest_promptopt.optimizer.strategy import Strategy
 from pytest_promptopt.records import (
@@ -180,16 +184,29 @@ class World:
     def run(self, *, journal: Journal | None = None, dry: bool = False, **settings: float | str) -> RunResult:
         return run_optimization(
             self.prompts,
+            self.context(replace(SETTINGS, **settings), journal),  # type: ignore[arg-type]
+            self.strategy,
+            write=None if dry else self.write,
+        )
+
+    def context(self, settings: Settings = SETTINGS, journal: Journal | None = None) -> RunContext:
+        """Of a run in this world."""
+        return RunContext(
             self,
             self.ask,
-            replace(SETTINGS, **settings),  # type: ignore[arg-type]
-            journal,
+            settings,
             self.hooks,
-            spend=self.spend,
-            write=None if dry else self.write,
-            call_budget=CallBudget(self.left, tell=self.keep),
-            strategy=self.strategy,
+            journal,
+            self.spend,
+            CallBudget(self.left, tell=self.keep),
         )
+
+    def search_context(
+        self, group: PromptGroup, settings: Settings = SETTINGS, run: RunContext | None = None
+    ) -> SearchContext:
+        """What a search for this group is handed."""
+        screen = ScreeningEvaluator(self, group.prompts)
+        return SearchContext.of(run or self.context(settings), group, screen)
 
     def result(self, **settings: float | str) -> PromptResult:
         """The result of a run with one prompt."""

@@ -22,8 +22,8 @@ from pytest_promptopt.assertions.plain_values import readable_value
 from pytest_promptopt.assertions.source_file import Function
 from pytest_promptopt.assertions.static_values import symbol_of
 from pytest_promptopt.assertions.table_lookups import LookedUp
-from pytest_promptopt.failures.object_text import shown
 from pytest_promptopt.records import Call, Completion
+from pytest_promptopt.text import safe_repr
 
 #: Characters of one side of a comparison, and of the source of a check.
 MAX_SIDE, MAX_SOURCE = 500, 300
@@ -110,7 +110,9 @@ class Scene:
         if is_actual and node is not None and (side is None or touches(node, self._roots, self._made)):
             return self.source(node)
         value = readable_value(side)  # of an object it is the `repr`, which is not quoted once more
-        return (value if isinstance(value, str) and not isinstance(side, str) else shown(value))[:MAX_SIDE]
+        return (value if isinstance(value, str) and not isinstance(side, str) else safe_repr(value))[
+            :MAX_SIDE
+        ]
 
     def check(self, node: ast.expr, *, negated: bool) -> str:
         """What a check of another kind asks for, as it is written."""

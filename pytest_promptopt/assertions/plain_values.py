@@ -7,14 +7,13 @@ import datetime
 import decimal
 import enum
 import fractions
-import json
 import pathlib
 import uuid
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
-from pytest_promptopt.failures.object_text import MAX_SHOWN, shown, without_addresses
+from pytest_promptopt.text import MAX_REPR, cut_end, encodable, json_text, safe_repr, without_addresses
 
 #: Nesting and length limits keep a cyclic or huge operand from hanging a run.
 MAX_DEPTH, MAX_ITEMS = 8, 200
@@ -25,7 +24,7 @@ MAX_PARAMETER = 1_000
 
 
 def plain_value(
-    value: Any, *, depth: int = 0, show: Callable[[object], Any] = shown, text: Callable[[str], str] = str
+    value: Any, *, depth: int = 0, show: Callable[[object], Any] = safe_repr, text: Callable[[str], str] = str
 ) -> Any:
     """`value` as JSON-like data: what has structure keeps it, the rest becomes what `show` makes of it.
 
@@ -44,11 +43,11 @@ def _plain(value: Any, *, depth: int, show: Callable[[object], Any], text: Calla
         return plain_value(item, depth=depth + 1, show=show, text=text)
 
     if isinstance(value, int) and int.bit_length(value) > MAX_BITS:
-        return hex(value)[:MAX_SHOWN]
+        return hex(value)[:MAX_REPR]
     if value is None or isinstance(value, (bool, int, float)):
         return value
     if isinstance(value, str):
-        return text(value)[:MAX_SHOWN]
+        return text(value)[:MAX_REPR]
     if depth >= MAX_DEPTH:
         return show(value)
     if isinstance(value, Mapping):
@@ -74,7 +73,7 @@ def _described(value: object) -> Any:
     """What an object stands for: the value of an enum, the text of a date, numpy's numbers."""
     with suppress(Exception):
         return _stands_for(value)
-    return without_addresses(shown(value))
+    return without_addresses(safe_repr(value))
 
 
 def _stands_for(value: object) -> Any:
@@ -86,8 +85,8 @@ def _stands_for(value: object) -> Any:
         return str(value)
     dump = getattr(value, "tolist", None)
     if callable(dump) and hasattr(value, "dtype"):
-        return plain_value(dump(), depth=1, show=lambda inner: without_addresses(shown(inner)))
-    return without_addresses(shown(value))
+        return plain_value(dump(), depth=1, show=lambda inner: without_addresses(safe_repr(inner)))
+    return without_addresses(safe_repr(value))
 
 
 def _exact(value: Any, text: Callable[[str], str] = str.__str__) -> Any:
@@ -109,11 +108,10 @@ def _exact(value: Any, text: Callable[[str], str] = str.__str__) -> Any:
 
 def carried(value: Any) -> Any:
     """JSON-like data as xdist can carry it: in Python's own types, without half characters."""
-    return _exact(value, text=lambda text: text.encode("utf-8", "backslashreplace").decode())
+    return _exact(value, text=encodable)
 
 
 def shortened(value: Any) -> str:
     """A parameter of a test as text: a string as it is, anything else as JSON."""
     value = value if type(value) is str else readable_value(value)
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= MAX_PARAMETER else text[: MAX_PARAMETER - 1] + "…"
+    return cut_end(value if isinstance(value, str) else json_text(value), MAX_PARAMETER)

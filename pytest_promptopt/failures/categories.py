@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from pytest_promptopt.failures.answer_format import json_faults, strip_wrapping, wrapping, wrapping_around
-from pytest_promptopt.failures.differences import compact, quote, shorten
 from pytest_promptopt.failures.failure_context import FailureContext, first_line
 from pytest_promptopt.failures.label_vocabulary import MAX_SEARCHED, LabelVocabulary, fold, is_short
 from pytest_promptopt.failures.lookalikes import lookalike, plain
 from pytest_promptopt.failures.refusals import first_sentence, is_refusal, wants_refusal
 from pytest_promptopt.records import StopReason
+from pytest_promptopt.text import cut_middle, quote, value_text
 
 TRUNCATED = "truncated"
 REFUSAL = "refusal"
@@ -67,7 +67,7 @@ def _refused(subject: FailureContext) -> Finding | None:
 
 
 def _expects_refusal(subject: FailureContext) -> bool:
-    wanted = compact(subject.expected) if subject.operator == "==" else ""
+    wanted = value_text(subject.expected) if subject.operator == "==" else ""
     if subject.membership and subject.membership[0] == "in":
         wanted = subject.membership[1]
     return wants_refusal(wanted, test=subject.case.partition("[")[0].rpartition("::")[2])
@@ -101,7 +101,7 @@ def _badly_formed_member(subject: FailureContext) -> Finding | None:
         return Finding(FORMAT, (f"{quote(looked_for)} in the answer",))
     if operator == "in" and looked_for.strip() and (sign := _is_there_otherwise(subject, looked_for)):
         return Finding(FORMAT, (sign,))
-    allowed, answer = _allowed(subject), compact(subject.actual)
+    allowed, answer = _allowed(subject), value_text(subject.actual)
     inside = allowed.find(strip_wrapping(answer)[0])
     signs = wrapping_around(inside, answer) if inside else ()
     if not signs and allowed and not is_short(answer):
@@ -248,7 +248,7 @@ def _invented(subject: FailureContext) -> Finding | None:
         return Finding(INVENTED, (quote(outside["value"][1:-1]),))
     allowed = _allowed(subject)
     if allowed:
-        return Finding(INVENTED, (quote(compact(subject.actual)),))
+        return Finding(INVENTED, (quote(value_text(subject.actual)),))
     if subject.changes:
         extra = [
             change
@@ -346,7 +346,7 @@ def _differing(subject: FailureContext) -> Finding | None:
 def _gist_of(subject: FailureContext) -> str:
     """The check that does not hold, in words that fold."""
     if subject.operator in ("or", "matches", "!=", "is not", "not in") and subject.failure.constraint:
-        return shorten(subject.failure.constraint, MAX_CONSTRAINT)
+        return cut_middle(subject.failure.constraint, MAX_CONSTRAINT)
     return f"a check with {subject.operator}"
 
 

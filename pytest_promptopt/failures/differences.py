@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import difflib
-import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from pytest_promptopt.failures.lookalikes import lookalike
-from pytest_promptopt.failures.object_text import shown, without_addresses
+from pytest_promptopt.text import MAX_QUOTE, cut_middle, encodable, quote, value_text
 
-#: Characters of a quoted value inside a sentence: enough for a label or a short sentence, one terminal line.
-MAX_QUOTE = 80
-#: Characters of a text kept for a case: two pages show what went wrong, and the optimizer pays for each.
-MAX_TEXT = 4_000
 #: Lines of one difference: past a dozen a reader stops, and the counts of the category say the rest.
 MAX_LINES = 12
 #: Characters compared from the first difference on: SequenceMatcher is quadratic at worst.
@@ -30,37 +25,6 @@ MIN_SIMILARITY = 0.6
 _MISSING = object()
 
 
-def compact(value: Any) -> str:
-    """`value` as text: a string as it is, anything else as compact JSON. Never raises."""
-    try:
-        text = str.__str__(value) if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    except Exception:  # a user's object: its own methods may raise anything
-        text = without_addresses(shown(value))
-    return _printable(text)
-
-
-def _printable(text: str) -> str:
-    """Lone surrogates cannot be written to a terminal or sent to a model."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
-
-
-def shorten(text: str, limit: int = MAX_TEXT) -> str:
-    """`text` with its middle left out, and said so, when it is longer than about `limit` characters."""
-    if len(text) <= limit:
-        return text
-    left_out = f" … {len(text) - limit:,} characters left out … "
-    return text[: limit * 2 // 3] + left_out + text[len(text) - limit // 3 :]
-
-
-def quote(value: Any, limit: int = MAX_QUOTE) -> str:
-    """`value` on one line: strings as JSON strings, structures as compact JSON, both cut at `limit`."""
-    if not isinstance(value, str):
-        text = compact(value)
-        return text if len(text) <= limit else text[: limit - 1] + "…"
-    text = compact(value)
-    return json.dumps(text if len(text) <= limit else text[: limit - 1] + "…", ensure_ascii=False)
-
-
 def text_diff(expected: str, actual: str) -> tuple[str, ...]:
     """The places where `actual` differs from `expected`: ``()`` when equal.
 
@@ -69,7 +33,7 @@ def text_diff(expected: str, actual: str) -> tuple[str, ...]:
     """
     if expected == actual:
         return ()
-    expected, actual, before, cut = _window(_printable(expected), _printable(actual))
+    expected, actual, before, cut = _window(encodable(expected), encodable(actual))
     if "\n" in expected.strip() or "\n" in actual.strip():
         lines = list(_unified(expected, actual))
     else:
@@ -98,7 +62,7 @@ def _unified(expected: str, actual: str) -> Iterator[str]:
         expected.splitlines(), actual.splitlines(), "expected", "actual", n=1, lineterm=""
     )
     for line in pairs:
-        yield shorten(line, 2 * MAX_QUOTE)
+        yield cut_middle(line, 2 * MAX_QUOTE)
 
 
 def _marked(expected: str, actual: str, *, cut: bool) -> str:
@@ -116,7 +80,7 @@ def _marked(expected: str, actual: str, *, cut: bool) -> str:
             parts.append(removed if i2 - i1 <= 2 * margin else _gap(one[i1:i2], margin))
         else:
             parts.append((f"{{-{removed}-}}" if removed else "") + (f"{{+{added}+}}" if added else ""))
-    return shorten(" ".join("".join(parts).split()) + (" …" if cut else ""), 6 * MAX_QUOTE)
+    return cut_middle(" ".join("".join(parts).split()) + (" …" if cut else ""), 6 * MAX_QUOTE)
 
 
 def _tokens(text: str) -> list[str]:
@@ -177,7 +141,7 @@ class Change:
 
 
 def _bare(value: Any) -> str:
-    return " ".join(compact(value).casefold().split())
+    return " ".join(value_text(value).casefold().split())
 
 
 def structure_changes(expected: Any, actual: Any) -> tuple[Change, ...]:

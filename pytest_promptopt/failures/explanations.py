@@ -9,12 +9,12 @@ from statistics import median
 
 from pytest_promptopt.failures import categories
 from pytest_promptopt.failures.answer_format import SIGNS
-from pytest_promptopt.failures.differences import compact, quote
 from pytest_promptopt.failures.failure_context import MUST_HOLD, FailureContext, first_line
 from pytest_promptopt.failures.failure_groups import MAX_NAMED, MAX_SAMPLED, FailureGroup, Member
-from pytest_promptopt.failures.label_vocabulary import fold, listed, words
+from pytest_promptopt.failures.label_vocabulary import fold, words
 from pytest_promptopt.failures.lookalikes import is_form, is_lookalike
 from pytest_promptopt.records import StopReason
+from pytest_promptopt.text import join_words, quote, value_text
 
 _LENGTH_TERMS = (
     "words", "sentence", "sentences", "short", "brief", "concise", "characters", "length", "detailed",
@@ -47,7 +47,7 @@ def answers(count: int) -> str:
 def _explain_format(group: FailureGroup) -> Explanation:
     sign, count = group.signs[0]
     member = group.with_sign(sign)[0]
-    answer = compact(member.subject.actual) if member.subject.operator else member.subject.answer
+    answer = value_text(member.subject.actual) if member.subject.operator else member.subject.answer
     observed = f"{group.share}: {group.tally(6)}, e.g. {quote(answer)}"
     if group.confusion:
         wrong = sum(row[2] for row in group.confusion)
@@ -59,7 +59,7 @@ def _explain_format(group: FailureGroup) -> Explanation:
         terms,
         stated=f"touches on this but is not definite enough: {answers(count)} with {sign}",
         absent=f"says nothing against {sign} ({answers(count)})"
-        + (f"; looked for: {listed([quote(term) for term in terms], 6)}" if terms else ""),
+        + (f"; looked for: {join_words([quote(term) for term in terms], 6)}" if terms else ""),
         unknown=f"the form of the answer is left open: {answers(count)} with {sign}",
     )
     return Explanation(observed, cause, f"state the exact form: {_shape(member)}; never like {quote(answer)}")
@@ -87,7 +87,7 @@ def _shape(member: Member) -> str:
     """The form that the tests accept, from what they expect."""
     subject = member.subject
     if isinstance(subject.expected, dict):
-        keys = listed([quote(key) for key in subject.expected], 12)
+        keys = join_words([quote(key) for key in subject.expected], 12)
         return f"one JSON object with the keys {keys}, and nothing before or after it"
     if isinstance(subject.expected, list):
         return f"one JSON array, {quote(subject.expected)} for this input, with nothing before or after it"
@@ -115,7 +115,7 @@ def _explain_confusion(group: FailureGroup) -> Explanation:
     lines = prose.line_with(expected), prose.line_with(actual)
     unnamed = [quote(label) for label, line in zip((expected, actual), lines, strict=True) if not line]
     if prose.whole and unnamed:
-        cause = f"the prompt does not name {listed(unnamed)}"
+        cause = f"the prompt does not name {join_words(unnamed)}"
     elif prose and not unnamed:
         if lines[0] == lines[1]:
             cause = f"{lines[0]} names both and does not say when to answer which"
@@ -131,7 +131,7 @@ def _explain_confusion(group: FailureGroup) -> Explanation:
 
 def _pairs(group: FailureGroup) -> str:
     rows = [f"{quote(actual)} for {quote(expected)} ({count})" for expected, actual, count in group.confusion]
-    return "answered " + listed(rows, MAX_NAMED)
+    return "answered " + join_words(rows, MAX_NAMED)
 
 
 def _explain_length(group: FailureGroup) -> Explanation:
@@ -302,7 +302,9 @@ def _explain_other(group: FailureGroup) -> Explanation:
     most = [f"{line} ({count})" for line, count in lines.most_common()]
     places = Counter(member.subject.failure.where for member in group.members if member.subject.failure.where)
     where = (
-        f" at {listed([f'{place} ({count})' for place, count in places.most_common()], 3)}" if places else ""
+        f" at {join_words([f'{place} ({count})' for place, count in places.most_common()], 3)}"
+        if places
+        else ""
     )
     shared = group.telling()
     inputs = f"; their inputs share {shared}" if shared else ""
@@ -310,7 +312,7 @@ def _explain_other(group: FailureGroup) -> Explanation:
     seen = f"; one answer was {quote(answer)}" if answer else ""
     messages = "the same message" if len(lines) == 1 else f"{len(lines)} different messages"
     return Explanation(
-        f"{group.share}: {listed(most, 3)}",
+        f"{group.share}: {join_words(most, 3)}",
         f"{messages}{where}{inputs}",
         _remedy(next(iter(lines))) + seen,
     )

@@ -9,15 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from pytest_promptopt.failures.differences import (
-    Change,
-    compact,
-    describe_changes,
-    quote,
-    shorten,
-    structure_changes,
-    text_diff,
-)
+from pytest_promptopt.failures.differences import Change, describe_changes, structure_changes, text_diff
 from pytest_promptopt.failures.label_vocabulary import (
     MAX_SEARCHED,
     LabelVocabulary,
@@ -26,8 +18,8 @@ from pytest_promptopt.failures.label_vocabulary import (
     words,
 )
 from pytest_promptopt.failures.lookalikes import lookalike
-from pytest_promptopt.failures.object_text import without_addresses
 from pytest_promptopt.records import Call, Failure, Outcome
+from pytest_promptopt.text import cut_middle, quote, value_text, without_addresses
 
 #: Calls of one case whose variables are shown; a loop of hundreds adds nothing that the first few do not say.
 MAX_CALLS = 5
@@ -83,7 +75,7 @@ class FailureContext:
             isinstance(side, (dict, list)) for side in (self.expected, self.actual)
         ):
             return None
-        return compact(self.expected), compact(self.actual)
+        return value_text(self.expected), value_text(self.actual)
 
     @cached_property
     def changes(self) -> tuple[Change, ...] | None:
@@ -152,7 +144,7 @@ class FailureContext:
         elif self.operator == "==":
             lines.append(f"expected {quote(self.expected)} but got {quote(self.actual)}")
         elif self.failure.constraint:
-            lines.append(f"{MUST_HOLD}{shorten(self.failure.constraint, 300)}")
+            lines.append(f"{MUST_HOLD}{cut_middle(self.failure.constraint, 300)}")
             if not isinstance(self.failure.actual, (str, type(None))):
                 lines.append(f"was: {quote(self.failure.actual)}")
         elif not self.asserted or self.message:
@@ -163,7 +155,7 @@ class FailureContext:
     def _whereabouts(self) -> list[str]:
         lines = []
         part = self.operator == "==" and not isinstance(self.actual, (dict, list))
-        if part and self.calls and compact(self.actual).strip() not in self.answer:
+        if part and self.calls and value_text(self.actual).strip() not in self.answer:
             lines.append(f"the whole answer: {quote(self.answer, 300)}")
         if self.stage_answer is not None:
             lines.append(f"this prompt's own answer, before the last call: {quote(self.stage_answer, 300)}")
@@ -177,7 +169,7 @@ def first_line(message: str) -> str:
         check = re.search(r"where .*? = (?P<call>.{1,80}?)(?:\(|\Z)", lines[1])
         if check:  # pytest shows the arguments: they differ from case to case
             return f"assert {check['call']}(…)"
-    return shorten(lines[0], 300) if lines else "no message"
+    return cut_middle(lines[0], 300) if lines else "no message"
 
 
 def _facts(text: str) -> dict[str, None]:
@@ -271,7 +263,7 @@ def _inputs(calls: Sequence[Call]) -> dict[str, str]:
     inputs: dict[str, str] = {}
     for number, call in enumerate(calls[:MAX_CALLS], 1):
         for name, value in call.variables.items():
-            text = compact(value)
+            text = value_text(value)
             if inputs.setdefault(name, text) != text:
                 inputs[f"{name} (call {number})"] = text
     return inputs

@@ -9,7 +9,8 @@ from functools import cached_property
 
 from pytest_promptopt.failures.categories import Finding
 from pytest_promptopt.failures.failure_context import FailureContext
-from pytest_promptopt.failures.label_vocabulary import PromptBody, distinctive_words, listed
+from pytest_promptopt.failures.label_vocabulary import PromptBody, distinctive_words
+from pytest_promptopt.text import join_words
 
 #: Pairs of labels, signs or fields named in a sentence; the rest is counted.
 MAX_NAMED = 4
@@ -68,10 +69,10 @@ class FailureGroup:
         return f"{self.count} of {self.background.failing} failing cases"
 
     def tally(self, limit: int = MAX_NAMED) -> str:
-        return listed([f"{sign} ({count})" for sign, count in self.signs], limit)
+        return join_words([f"{sign} ({count})" for sign, count in self.signs], limit)
 
     def named(self) -> str:
-        return listed([sign for sign, _ in self.signs], MAX_NAMED)
+        return join_words([sign for sign, _ in self.signs], MAX_NAMED)
 
     def with_sign(self, sign: str) -> list[Member]:
         return [member for member in self.members if sign in member.finding.signs]

@@ -10,13 +10,13 @@ from dataclasses import dataclass, replace
 
 from pytest_promptopt.failures.answer_format import strip_wrapping
 from pytest_promptopt.failures.categories import find
-from pytest_promptopt.failures.differences import compact, shorten
 from pytest_promptopt.failures.explanations import explain
 from pytest_promptopt.failures.failure_context import FailureContext, failure_context_of
 from pytest_promptopt.failures.failure_groups import Background, FailureGroup, Member
 from pytest_promptopt.failures.label_vocabulary import LabelVocabulary, PromptBody, closed_set, words
 from pytest_promptopt.failures.lookalikes import lookalike
 from pytest_promptopt.records import CaseResult, Outcome, Status
+from pytest_promptopt.text import cut_middle, value_text
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,7 @@ def _prose(text: str, results: Sequence[CaseResult], prompt: str | None) -> Prom
         return PromptBody(text, open=_PLACEHOLDER.search(text) is not None)
     first, *others = (call.variables for call in calls)
     given = {
-        name: compact(value)
+        name: value_text(value)
         for name, value in first.items()
         if others and all(each.get(name) == value for each in others)
     }
@@ -172,17 +172,17 @@ def _failed_case(subject: FailureContext, category: str, result: CaseResult) -> 
     if failed < len(result.counted):
         difference += (f"failed in {failed} of {len(result.counted)} samples",)
     compared = subject.operator == "==" or isinstance(subject.actual, str) or not subject.calls
-    actual = shorten(compact(_compared(subject)) if compared else compact(subject.answer))
-    answer = shorten(compact(subject.answer))
+    actual = cut_middle(value_text(_compared(subject)) if compared else value_text(subject.answer))
+    answer = cut_middle(value_text(subject.answer))
     stated = subject.failure.expected if subject.failure.operator == "==" else subject.expected
     return FailedCase(
         case=subject.case,
         category=category,
-        inputs={name: shorten(value) for name, value in subject.inputs.items()},
-        expected=None if stated is None and subject.operator != "==" else shorten(compact(stated)),
+        inputs={name: cut_middle(value) for name, value in subject.inputs.items()},
+        expected=None if stated is None and subject.operator != "==" else cut_middle(value_text(stated)),
         actual=actual,
         difference=difference,
-        message=shorten(compact(_without(answer, subject.message))),
+        message=cut_middle(value_text(_without(answer, subject.message))),
         answer="" if _says_the_same(answer, actual) else answer,
         remark=lookalike(*subject.texts) if subject.texts else "",
     )
@@ -239,7 +239,7 @@ def _vocabularies(results: Sequence[CaseResult], prose: PromptBody) -> dict[tupl
         if _label_pair(result.failing) is None and result.counted and _function(result) in functions:
             label = result.counted[0].expected
             if isinstance(label, (str, int, float)) and not isinstance(label, bool):
-                stated[result.case.prompts].append(compact(label).strip())
+                stated[result.case.prompts].append(value_text(label).strip())
             elif label is None:
                 unknown.add(result.case.prompts)
     prompts = {result.case.prompts for result in results}
@@ -253,7 +253,7 @@ def _label_pair(outcome: Outcome | None) -> tuple[str, str] | None:
     sides = failure.expected, failure.actual
     if any(isinstance(side, (dict, list, bool, type(None))) for side in sides):
         return None
-    return compact(sides[0]).strip(), strip_wrapping(compact(sides[1]))[0]
+    return value_text(sides[0]).strip(), strip_wrapping(value_text(sides[1]))[0]
 
 
 def _function(result: CaseResult) -> str:
@@ -274,7 +274,7 @@ def _word_counts(results: Sequence[CaseResult], prompt: str | None) -> tuple[Cou
                 word
                 for call in calls[:1]
                 for value in call.variables.values()
-                for word in words(compact(value))
+                for word in words(value_text(value))
             }
         )
         inputs += 1

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from pytest_promptopt.failures.differences import MAX_QUOTE, quote
+from pytest_promptopt.text import MAX_QUOTE, join_words, quote
 
 #: A label is short: more words or characters than this are a sentence.
 MAX_LABEL_WORDS = 6
@@ -89,7 +89,7 @@ class LabelVocabulary:
 
     def listed(self, limit: int = 12) -> str:
         """The labels in a sentence: ``"billing", "refunds" and 3 more``."""
-        return listed([quote(label) for label in self.labels.values()], limit)
+        return join_words([quote(label) for label in self.labels.values()], limit)
 
 
 def closed_set(
@@ -189,10 +189,3 @@ def distinctive_words(
         if surplus > 0 or total <= len(inputs):
             scored.append((-surplus, -count, word))
     return [f"{quote(word)} ({-count})" for _, count, word in sorted(scored)[:limit]]
-
-
-def listed(items: Sequence[str], limit: int = 4) -> str:
-    """``a, b and 3 more``."""
-    if len(items) > limit:
-        return ", ".join(items[:limit]) + f" and {len(items) - limit} more"
-    return ", ".join(items[:-1]) + (" and " if len(items) > 1 else "") + items[-1] if items else ""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 import unicodedata
 
+from pytest_promptopt.text import code_point
+
 #: Characters named in a sentence.
 MAX_NAMED = 3
 #: Characters that are read of an answer of any size.
@@ -82,4 +84,4 @@ def _named(character: str) -> str:
     """``'a'``, or ``U+0430 CYRILLIC SMALL LETTER A``."""
     if character.isascii() and character.isprintable():
         return repr(character)
-    return f"U+{ord(character):04X} {unicodedata.name(character, 'without a name')}"
+    return code_point(character, nameless="without a name")

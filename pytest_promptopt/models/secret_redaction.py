@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from pytest_promptopt.text import cut_end, printable
+
 MAX_LENGTH = 600
 
 _SECRET_NAME = re.compile(
@@ -50,8 +52,7 @@ def redact(text: str) -> str:
         text = text.replace(secret, "[redacted]")
     text = " ".join(_SECRET_TEXT.sub("[redacted]", text).split())
     # The words are a provider's own, and end in terminals.
-    text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-    return text if len(text) <= MAX_LENGTH else text[: MAX_LENGTH - 3] + "..."
+    return cut_end(printable(text), MAX_LENGTH, mark="...")
 
 
 def _secrets_in(name: str, value: str) -> Iterator[str]:

@@ -11,23 +11,18 @@ from pytest_promptopt.captured import time
 from pytest_promptopt.optimizer.acceptance import compare, score
 from pytest_promptopt.optimizer.candidate_checks import CandidateChecks, Passages, given_in, inputs
 from pytest_promptopt.optimizer.candidates import REFUSED, Candidate, EvaluatedCandidate, Results
-from pytest_promptopt.optimizer.context import RunContext
 from pytest_promptopt.optimizer.example_sets import shown_by
-from pytest_promptopt.optimizer.foreign_errors import STRATEGY
 from pytest_promptopt.optimizer.halting import DECIDING, HaltReason, Phase, SearchProgress, Stop
 from pytest_promptopt.optimizer.label_rates import balanced_accuracy
-from pytest_promptopt.optimizer.prompt_groups import PromptGroup
+from pytest_promptopt.optimizer.prompt_groups import SEARCHED, PromptGroup
 from pytest_promptopt.optimizer.proposal.replies import InvalidReply, Reply
 from pytest_promptopt.optimizer.protocols import StopRun, Trial
 from pytest_promptopt.optimizer.race import in_turns
-from pytest_promptopt.optimizer.screening import ScreeningEvaluator
+from pytest_promptopt.optimizer.search_context import SearchContext
 from pytest_promptopt.optimizer.verdict_model import Kind
 from pytest_promptopt.prompts.examples import restored
 from pytest_promptopt.records import Overlay, Spend, Split, pass_rate
 from pytest_promptopt.results import Iteration
-
-#: The splits that a search may see.
-SEARCHED = (Split.TRAIN, Split.VALIDATION)
 
 
 class BaseSearch(ABC):
@@ -37,10 +32,9 @@ class BaseSearch(ABC):
     rules, keeps the journal, ends at ceilings and Ctrl-C, and scores the finalists on all cases searched.
     """
 
-    def __init__(self, group: PromptGroup, context: RunContext) -> None:
+    def __init__(self, group: PromptGroup, context: SearchContext) -> None:
         self.group = group
-        self.screen = ScreeningEvaluator.of(context.evaluator, group.prompts)
-        self.context = replace(context, evaluator=self.screen)
+        self.context = context
         self.iterations: list[Iteration] = []
         self.notes: list[str] = []
         self.stop = Stop(HaltReason.INTERRUPTED, "the run ended before this prompt had its turn")
@@ -87,7 +81,7 @@ class BaseSearch(ABC):
         except StopRun as stopped:
             self.stop = Stop(stopped.halt, stopped.why)
         except BaseException as error:
-            self.stop = Stop(HaltReason.ERROR, self.context.foreign_errors.note(STRATEGY, error))
+            self.stop = Stop(HaltReason.ERROR, self.context.note_error(error))
 
     @property
     def interrupted(self) -> bool:
@@ -103,7 +97,7 @@ class BaseSearch(ABC):
         """The best finalist, if it is better than the original on all cases searched; else the original."""
         shared = self._shared([self.original, self.best])
         better = self.merit(self.best, shared)[0] > self.merit(self.original, shared)[0]
-        return self.best if better and not self.screen.refusal(self.best.overlay) else self.original
+        return self.best if better and not self.refusal(self.best.overlay) else self.original
 
     # ----------------------------------------------------------------------------------- for a strategy's use
 
@@ -115,6 +109,10 @@ class BaseSearch(ABC):
         if not overlays or not cases:
             return [() for _ in overlays]
         return self.context.evaluator.evaluate([Trial(overlay, tuple(cases)) for overlay in overlays])
+
+    def refusal(self, overlay: Overlay) -> str | None:
+        """Why these texts are refused, in a sentence; None when they may be tried."""
+        return self.context.evaluator.refusal(overlay)
 
     def checked(
         self,
@@ -143,7 +141,7 @@ class BaseSearch(ABC):
     def refuse(self, candidates: Sequence[Candidate]) -> None:
         """Refuse those whose texts have turned out not to be usable for every case; nothing else counts."""
         for candidate in candidates:
-            if candidate.verdict != REFUSED and (why := self.screen.refusal(candidate.overlay)):
+            if candidate.verdict != REFUSED and (why := self.refusal(candidate.overlay)):
                 candidate.decide(REFUSED, why)
                 candidate.results, candidate.compared, candidate.posterior = {}, {}, None
 
@@ -206,7 +204,7 @@ class BaseSearch(ABC):
         self.context.hooks.caught_up(version.caught_up(results, (self.context.paid() - paid).calls))
 
     def announce(self, phase: Phase) -> None:
-        self.context.hooks.progress(phase, ", ".join(self.names))
+        self.context.enter_phase(phase)
 
     def enter(self, phase: Phase) -> None:
         """Begin a phase: the halting rules look at its iterations only."""
@@ -311,10 +309,10 @@ class BaseSearch(ABC):
         """Score the finalists on what they were not run on; the calls for the first were set aside."""
         self.announce(Phase.VALIDATION)
         scored: list[EvaluatedCandidate] = []
-        kept = self.context.call_budget.reserved(self.group.key)
+        kept = self.context.call_budget.reserved
         for version in self.finalists():
             # The others must leave what is kept for fresh answers.
-            self.context.call_budget.reserve(self.group.key, kept if scored else 0)
+            self.context.call_budget.reserve(kept if scored else 0)
             try:
                 scored.append(self._completed(version))
             except StopRun as stopped:
@@ -323,7 +321,7 @@ class BaseSearch(ABC):
                 break
         allowed: list[EvaluatedCandidate] = []
         for version in scored:
-            if why := self.screen.refusal(version.overlay):
+            if why := self.refusal(version.overlay):
                 self.notes.append(f"candidate {version.id} was refused at last: {why}")
             elif not self.regressions(version):
                 allowed.append(version)

@@ -11,9 +11,9 @@ from pytest_promptopt.optimizer.proposal.quoting import SECTIONS
 from pytest_promptopt.optimizer.proposal.tags import Tags
 from pytest_promptopt.optimizer.protocols import Prompt
 from pytest_promptopt.prompts.examples import without_examples
-from pytest_promptopt.prompts.invisible_characters import invisible_places, name_of
 from pytest_promptopt.prompts.layout import unify_newlines
 from pytest_promptopt.records import CaseResult, Overlay
+from pytest_promptopt.text import code_point, invisible_places
 
 #: From these lengths on, a passage that also stands in a case is copied rather than said in the same words.
 COPIED_WORDS = 8
@@ -83,7 +83,7 @@ class CandidateChecks:
 def invisible(text: str, *, besides: str) -> str | None:
     """The name of the first character of `text` that nobody sees and that is not in `besides`."""
     text = unify_newlines(text)
-    return next((name_of(text[at]) for at in invisible_places(text) if text[at] not in besides), None)
+    return next((code_point(text[at]) for at in invisible_places(text) if text[at] not in besides), None)
 
 
 def given_in(results: Iterable[CaseResult]) -> dict[str, list[Mapping[str, str]]]:
@@ -104,7 +104,8 @@ def inputs(results: Iterable[CaseResult]) -> Iterator[str]:
 
 
 def _folded(prose: str) -> str:
-    return " ".join(prose.casefold().split())
+    """Another layout makes no new text; other letters do: a model may answer in the case that it reads."""
+    return " ".join(prose.split())
 
 
 class Passages:

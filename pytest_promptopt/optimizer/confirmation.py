@@ -37,7 +37,6 @@ from functools import partial
 from itertools import pairwise
 
 from pytest_promptopt.optimizer.acceptance import EPSILON, compare
-from pytest_promptopt.optimizer.base_search import SEARCHED
 from pytest_promptopt.optimizer.candidates import EvaluatedCandidate
 from pytest_promptopt.optimizer.confirmation_power import (
     SIGNS,
@@ -50,9 +49,9 @@ from pytest_promptopt.optimizer.confirmation_power import (
     most_pairs,
     pairs_for,
 )
-from pytest_promptopt.optimizer.context import RunContext
-from pytest_promptopt.optimizer.prompt_groups import PromptGroup
+from pytest_promptopt.optimizer.prompt_groups import SEARCHED, PromptGroup
 from pytest_promptopt.optimizer.protocols import StopRun, Trial
+from pytest_promptopt.optimizer.run_context import RunContext
 from pytest_promptopt.optimizer.verdict_model import Taught
 from pytest_promptopt.records import CaseResult, Overlay
 from pytest_promptopt.results import Confirmation

@@ -10,9 +10,8 @@ from collections.abc import Iterable
 from statistics import NormalDist
 
 from pytest_promptopt.optimizer.acceptance import compare
-from pytest_promptopt.optimizer.base_search import SEARCHED
 from pytest_promptopt.optimizer.candidates import EvaluatedCandidate
-from pytest_promptopt.optimizer.prompt_groups import PromptGroup
+from pytest_promptopt.optimizer.prompt_groups import SEARCHED, PromptGroup
 from pytest_promptopt.records import CaseResult
 from pytest_promptopt.statistics import least_changes
 

@@ -6,14 +6,31 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from pytest_promptopt.optimizer.acceptance import Comparison, Verdict
-from pytest_promptopt.optimizer.foreign_errors import ForeignErrors, shown
+from pytest_promptopt.optimizer.foreign_errors import ForeignErrors
 from pytest_promptopt.optimizer.halting import HaltReason, SearchProgress, Stop
 from pytest_promptopt.optimizer.proposal.proposer import Ask, MergeRequest, ProposalRequest
 from pytest_promptopt.optimizer.proposal.replies import InvalidReply, Reply
 from pytest_promptopt.optimizer.protocols import Evaluator, StopRun
 from pytest_promptopt.optimizer.redaction import unredacted
+from pytest_promptopt.optimizer.run_context import RunContext
 from pytest_promptopt.optimizer.search_hooks import SearchHooks
 from pytest_promptopt.records import Case
+from pytest_promptopt.text import MAX_QUOTE, safe_repr
+
+
+def contained_context(context: RunContext) -> RunContext:
+    """`context` as the run goes by it: what others have put into it raises `StopRun` and Ctrl-C only."""
+    foreign_errors = ForeignErrors(
+        context.settings.rootdir, context.journal.append if context.journal else None
+    )
+    return replace(
+        context,
+        evaluator=ContainedEvaluator(context.evaluator, foreign_errors),
+        ask=foreign_errors.contained("asking the optimizer", context.ask),
+        hooks=contained(context.hooks, foreign_errors),
+        prepare_phase=foreign_errors.contained("the beginning of a phase", context.prepare_phase),
+        foreign_errors=foreign_errors,
+    )
 
 
 class ContainedEvaluator:
@@ -71,7 +88,7 @@ def _replies(
     replies = list(found) if isinstance(found, Sequence) else []
     if len(replies) != count or not all(isinstance(reply, Reply | InvalidReply) for reply in replies):
         accepted = f"accepted: a Reply or an InvalidReply for each of {count} requests"
-        why = f"{what} returned {shown(found)}; {accepted}"
+        why = f"{what} returned {safe_repr(found)[:MAX_QUOTE]}; {accepted}"
         raise StopRun(HaltReason.ERROR, foreign_errors.say(why))
     return [_plain(reply) for reply in replies]
 
@@ -92,7 +109,7 @@ def _accepting(
     def accepted(comparison: Comparison) -> Verdict:
         verdict: object = accept(comparison)
         if not isinstance(verdict, Verdict):
-            why = f"the acceptance rule returned {shown(verdict)}; accepted: a Verdict"
+            why = f"the acceptance rule returned {safe_repr(verdict)[:MAX_QUOTE]}; accepted: a Verdict"
             raise StopRun(HaltReason.ERROR, foreign_errors.say(why))
         return Verdict(bool(verdict.accepted), str(verdict.why))
 
@@ -105,7 +122,7 @@ def _halting(
     def halted(progress: SearchProgress) -> Stop | None:
         stop: object = halt(progress)
         if stop is not None and not isinstance(stop, Stop):
-            why = f"the halting rule returned {shown(stop)}; accepted: a Stop, or None"
+            why = f"the halting rule returned {safe_repr(stop)[:MAX_QUOTE]}; accepted: a Stop, or None"
             raise StopRun(HaltReason.ERROR, foreign_errors.say(why))
         return stop and Stop(str(stop.halt), str(stop.why))
 

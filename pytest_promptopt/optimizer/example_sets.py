@@ -11,11 +11,11 @@ from itertools import chain, zip_longest
 from typing import Any
 
 from pytest_promptopt.failures.answer_format import strip_wrapping
-from pytest_promptopt.failures.differences import compact
 from pytest_promptopt.optimizer.protocols import Prompt
 from pytest_promptopt.optimizer.redaction import Redact, unredacted
 from pytest_promptopt.prompts.examples import Example, demonstrated
 from pytest_promptopt.records import Call, CaseResult, Outcome, Overlay, Split, Status
+from pytest_promptopt.text import value_text
 
 #: How many examples a set has.
 SIZES = (2, 4, 8, 12, 16)
@@ -112,7 +112,7 @@ def _answer(result: CaseResult, prompt: str, compares_all: bool | None) -> str |
     last = [outcome for outcome in result.counted if outcome.calls and outcome.calls[-1].prompt == prompt]
     expected = next((value for value in map(_expected, last) if value is not None), None)
     if expected is not None and (compares_all or (compares_all is None and not isinstance(expected, bool))):
-        return compact(expected)
+        return value_text(expected)
     passing = (_only_call(o, prompt) for o in result.counted if o.status is Status.PASSED)
     return next((call.text for call in passing if call is not None), None)
 

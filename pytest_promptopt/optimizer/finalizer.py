@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 
 from pytest_promptopt.errors import PromptConflictError, PromptFileError
 from pytest_promptopt.optimizer.acceptance import EPSILON, compare, score
-from pytest_promptopt.optimizer.base_search import SEARCHED
 from pytest_promptopt.optimizer.candidates import Results
 from pytest_promptopt.optimizer.confirmation import (
     IMPROVED,
@@ -19,12 +19,13 @@ from pytest_promptopt.optimizer.confirmation import (
     explained,
     first_sample_number,
 )
-from pytest_promptopt.optimizer.context import RunContext
 from pytest_promptopt.optimizer.example_sets import shown_by
 from pytest_promptopt.optimizer.flaky_cases import flaky_cases
 from pytest_promptopt.optimizer.halting import HaltReason, Phase
 from pytest_promptopt.optimizer.label_rates import label_scores, same_answers
+from pytest_promptopt.optimizer.prompt_groups import SEARCHED
 from pytest_promptopt.optimizer.protocols import Prompt, StopRun, Trial
+from pytest_promptopt.optimizer.run_context import RunContext
 from pytest_promptopt.optimizer.screening import unrenderable
 from pytest_promptopt.optimizer.supervised_search import SupervisedSearch
 from pytest_promptopt.records import Case, Split
@@ -51,8 +52,7 @@ class Finalizer:
         history: EarlierRuns = EarlierRuns(),  # noqa: B008  # frozen
     ) -> None:
         """:param heldout: the held-out cases that are scored; None for all."""
-        every = [case for case in search.group.cases if case.split is Split.HELDOUT]
-        scored = [case for case in every if heldout is None or case.id in heldout]
+        scored = [case for case in search.heldout if heldout is None or case.id in heldout]
         self.heldout = tuple(case.id for case in scored)
         self.original, self.final = search.original, search.final
         self.changed = [p for p in search.group.prompts if self.final.text(p) != p.prose]
@@ -77,10 +77,10 @@ class Finalizer:
         }
         if self.heldout and not self.changed and not search.interrupted:
             self.notes.append("the held-out cases were not scored, since the text did not change")
-        if len(scored) < len(every):
+        if len(scored) < len(search.heldout):
             self.notes.append(
-                f"{len(scored)} of {len(every)} held-out cases, drawn at random, are scored: the ceiling "
-                "allows no more"
+                f"{len(scored)} of {len(search.heldout)} held-out cases, drawn at random, are scored: "
+                "the ceiling allows no more"
             )
 
     @property
@@ -100,7 +100,7 @@ class Finalizer:
         unverified = tuple(case for case in self.final.spared(self._search.group) if case in known)
         if not (self.changed and unverified):
             return
-        self._context.hooks.progress(Phase.CONFIRMATION, ", ".join(self._search.names))
+        self._context.enter_phase(Phase.CONFIRMATION, self._search.names)
         paid = self._context.paid().calls
         try:
             (results,) = self._context.evaluator.evaluate([Trial(self.final.overlay, unverified)])
@@ -136,7 +136,7 @@ class Finalizer:
         :param share: one of so many that are still to be confirmed by what the ceiling leaves.
         """
         names = self._search.names
-        self._context.hooks.progress(Phase.CONFIRMATION, ", ".join(names))
+        self._context.enter_phase(Phase.CONFIRMATION, names)
         first = first_sample_number(run, self.final.overlay)
         begun = dict(self._history.begun)
         mine = begun.pop(first, ConfirmationProgress(0))
@@ -260,14 +260,14 @@ class Finalizer:
         paired = compare(before, after)
         labels, same = tuple(label_scores(before, after)), tuple(same_answers(after))
         noisy = flaky_cases([*before, *self._scored[Split.HELDOUT][0], *self._fresh])
-        group = self._search.group
+        counts = Counter(case.split for case in (*self._search.group.cases, *self._search.heldout))
         unverified = {Split.TRAIN: len(self.final.unverified)}
         scores = (
-            score(split, len(group.ids(split)), *each, unverified=unverified.get(split, 0))
+            score(split, counts[split], *each, unverified=unverified.get(split, 0))
             for split, each in self._scored.items()
         )
         measured = tuple(each for each in scores if each.cases)
-        for prompt in group.prompts:
+        for prompt in self.prompts:
             changed = prompt in self.changed
             unwritten = self._unwritten.get(prompt.name, "")
             yield PromptResult(
@@ -290,7 +290,7 @@ class Finalizer:
                 accepted=changed and self._accepted and not self._fall(),
                 written=changed and not unwritten,
                 unwritten=unwritten,
-                pipeline=tuple(self._search.names) if len(group.prompts) > 1 else (),
+                pipeline=tuple(self._search.names) if len(self.prompts) > 1 else (),
                 note="; ".join(self.notes),
                 confirmation=self.confirmation if changed else None,
                 caught_up=self._made_up,
@@ -352,8 +352,8 @@ def score_heldout(finalizers: Sequence[Finalizer], context: RunContext) -> None:
     due = [finalizer for finalizer in finalizers if finalizer.trials]
     if not due:
         return
-    context.hooks.progress(Phase.HELDOUT, ", ".join(p.name for finalizer in due for p in finalizer.changed))
     try:
+        context.enter_phase(Phase.HELDOUT, [p.name for finalizer in due for p in finalizer.changed])
         measured = context.evaluator.evaluate([trial for finalizer in due for trial in finalizer.trials])
     except StopRun as stopped:
         for finalizer in due:

@@ -12,6 +12,7 @@ from pytest_promptopt.errors import PromptoptError
 from pytest_promptopt.models.secret_redaction import redact
 from pytest_promptopt.optimizer.halting import HaltReason
 from pytest_promptopt.optimizer.protocols import StopRun
+from pytest_promptopt.text import cut_end
 
 #: How a search's own code is called in a sentence.
 STRATEGY = "the strategy"
@@ -107,17 +108,9 @@ class ForeignErrors:
         return False, f"{frames[-1].filename}:{frames[-1].lineno}" if frames else "an unknown place"
 
 
-def shown(found: object) -> str:
-    """The beginning of what somebody returned, which may not even be printable."""
-    try:
-        return f"{found!r:.80}"
-    except Exception:
-        return f"a {type(found).__name__}"
-
-
 def _words(error: BaseException) -> str:
     try:
         text = " ".join(str(error).split())
     except BaseException:  # an exception of the user's own may have a __str__ that fails
         return ""
-    return text if len(text) <= MAX_SAID else f"{text[: MAX_SAID - 1]}…"
+    return cut_end(text, MAX_SAID)

@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 
 from pytest_promptopt.failures import FailedCase
 from pytest_promptopt.failures.answer_format import strip_wrapping
-from pytest_promptopt.failures.differences import compact, shorten
 from pytest_promptopt.failures.label_vocabulary import fold, is_short
 from pytest_promptopt.records import CaseResult, Outcome
 from pytest_promptopt.results import LabelScore, SameAnswer
+from pytest_promptopt.text import cut_middle, json_text, quote, value_text
 
 #: From this share of all answers on, one answer is what comes whatever was expected ...
 COLLAPSED = 0.9
@@ -97,9 +97,9 @@ def _tallies(results: Iterable[CaseResult], wanted: Mapping[str, str]) -> tuple[
 def expected_of(outcome: Outcome) -> str | None:
     """The value that the test compares the answer with, as text; None when it is not known."""
     if outcome.expected is not None:
-        return compact(outcome.expected)
+        return value_text(outcome.expected)
     failure = outcome.failure
-    return compact(failure.expected) if failure is not None and failure.operator == "==" else None
+    return value_text(failure.expected) if failure is not None and failure.operator == "==" else None
 
 
 def expecting(failed: Iterable[FailedCase], results: Sequence[CaseResult]) -> tuple[FailedCase, ...]:
@@ -112,7 +112,7 @@ def _expecting(case: FailedCase, outcome: Outcome | None) -> FailedCase:
     if case.expected is not None or outcome is None or outcome.expected is None:
         return case
     compared = outcome.failure is not None and outcome.failure.operator is not None
-    return case if compared else replace(case, expected=shorten(compact(outcome.expected)))
+    return case if compared else replace(case, expected=cut_middle(value_text(outcome.expected)))
 
 
 def _wanted(results: Iterable[CaseResult]) -> dict[str, str]:
@@ -146,7 +146,7 @@ def _pairs(results: Iterable[CaseResult], wanted: Mapping[str, str]) -> Iterator
 def _got(outcome: Outcome) -> str:
     failure = outcome.failure
     if failure is not None and failure.operator == "==":
-        return compact(failure.actual)
+        return value_text(failure.actual)
     return outcome.calls[-1].text if outcome.calls else ""
 
 
@@ -169,8 +169,8 @@ def _field(key: str, pairs: Iterable[_Pair]) -> Iterator[_Pair]:
     for pair in pairs:
         wanted, given = (_object(text) or {} for text in (pair.expected, pair.got))
         # An answer that is no JSON, or lacks the key, has no value of it: it is wrong as a whole.
-        got = compact(given[key]) if key in given else ""
-        yield _Pair(compact(wanted[key]), got, right=key in given and wanted[key] == given[key])
+        got = value_text(given[key]) if key in given else ""
+        yield _Pair(value_text(wanted[key]), got, right=key in given and wanted[key] == given[key])
 
 
 def _tally(field: str, pairs: Sequence[_Pair]) -> LabelTally:
@@ -255,7 +255,7 @@ def table(found: Sequence[LabelTally]) -> Iterator[str]:
     """Right of all and what came instead, in lines of plain text; JSON answers key by key."""
     keys = [tally for tally in found if tally.field and tally.right < tally.total]
     if keys:
-        told = ", ".join(f"{_quoted(tally.field)} {tally.right}/{tally.total}" for tally in keys)
+        told = ", ".join(f"{quote(tally.field)} {tally.right}/{tally.total}" for tally in keys)
         yield f"right by key: {told}" + "; the other keys are right" * (len(keys) < len(found))
     for tally in found:
         confused = any(answer for row in tally.rows for answer, _ in row.instead)
@@ -266,17 +266,17 @@ def table(found: Sequence[LabelTally]) -> Iterator[str]:
 
 def _rows_told(tally: LabelTally) -> Iterator[str]:
     wrong = [row for row in tally.rows if row.right < row.total]
-    name = f"{_quoted(tally.field)}: " if tally.field else ""
+    name = f"{quote(tally.field)}: " if tally.field else ""
     if wrong and not tally.field:
         yield "right by expected answer (and what came instead):"
     for row in wrong[:MAX_ROWS]:
-        yield f"{name}{_quoted(row.label)} {row.right}/{row.total}{_instead(row)}"
+        yield f"{name}{quote(row.label)} {row.right}/{row.total}{_instead(row)}"
     if hidden := wrong[MAX_ROWS:]:
         right, total = sum(row.right for row in hidden), sum(row.total for row in hidden)
         yield f"{name}{len(hidden)} other answers {right}/{total}"
     whole = [row for row in tally.rows if row.right == row.total]
     if wrong and whole:
-        told = ", ".join(f"{_quoted(row.label)} {row.total}/{row.total}" for row in whole[:MAX_ROWS])
+        told = ", ".join(f"{quote(row.label)} {row.total}/{row.total}" for row in whole[:MAX_ROWS])
         yield f"{name}{told}" + f" and {len(whole) - MAX_ROWS} more that are right" * (len(whole) > MAX_ROWS)
 
 
@@ -285,8 +285,8 @@ def always(label_tallies: Iterable[LabelTally]) -> Iterator[str]:
     for tally in label_tallies:
         if tally.collapsed:
             answer, count = tally.collapsed
-            name = f"{json.dumps(tally.field, ensure_ascii=False)}: " if tally.field else ""
-            yield f"{name}it answered {_quoted(answer)} to {count} of {tally.total}, whatever was expected"
+            name = f"{json_text(tally.field)}: " if tally.field else ""
+            yield f"{name}it answered {quote(answer)} to {count} of {tally.total}, whatever was expected"
 
 
 def _instead(row: Row) -> str:
@@ -300,8 +300,4 @@ def told_instead(answer: str, label: str) -> str:
     """What came where `label` was expected: ``"card_arrival"``, ``no label``."""
     if not answer:
         return "no label"
-    return "the same in another form" if answer == label else _quoted(answer)
-
-
-def _quoted(text: str, limit: int = 80) -> str:
-    return json.dumps(text if len(text) <= limit else text[: limit - 1] + "…", ensure_ascii=False)
+    return "the same in another form" if answer == label else quote(answer)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pytest_promptopt.optimizer.protocols import Prompt
 from pytest_promptopt.records import Case, Split
+
+#: The splits that a search may see.
+SEARCHED = (Split.TRAIN, Split.VALIDATION)
 
 
 @dataclass(frozen=True)
@@ -18,6 +21,10 @@ class PromptGroup:
 
     def ids(self, *splits: Split) -> tuple[str, ...]:
         return tuple(case.id for case in self.cases if case.split in splits)
+
+    def searched(self) -> PromptGroup:
+        """The same prompts with the cases that a search may see."""
+        return replace(self, cases=tuple(case for case in self.cases if case.split in SEARCHED))
 
     @property
     def key(self) -> str:

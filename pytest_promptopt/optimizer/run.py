@@ -3,43 +3,30 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, replace
 
 from pytest_promptopt.captured import time
-from pytest_promptopt.journal import Journal
-from pytest_promptopt.optimizer.base_search import SEARCHED
-from pytest_promptopt.optimizer.call_budget import CallBudget
 from pytest_promptopt.optimizer.confirmation import EarlierRuns
 from pytest_promptopt.optimizer.confirmation_power import judging_calls, usual_calls
-from pytest_promptopt.optimizer.containment import ContainedEvaluator, contained
-from pytest_promptopt.optimizer.context import RunContext
+from pytest_promptopt.optimizer.containment import contained_context
 from pytest_promptopt.optimizer.finalizer import SCORING, Finalizer, Write, finalize_searches, scoring_calls
-from pytest_promptopt.optimizer.foreign_errors import ForeignErrors
 from pytest_promptopt.optimizer.halting import HaltReason
-from pytest_promptopt.optimizer.prompt_groups import PromptGroup, connected_groups
-from pytest_promptopt.optimizer.proposal.proposer import Ask
-from pytest_promptopt.optimizer.protocols import Evaluator, Prompt
-from pytest_promptopt.optimizer.search_hooks import SearchHooks
+from pytest_promptopt.optimizer.prompt_groups import SEARCHED, PromptGroup, connected_groups
+from pytest_promptopt.optimizer.protocols import Prompt
+from pytest_promptopt.optimizer.run_context import RunContext
 from pytest_promptopt.optimizer.strategy import Strategy
 from pytest_promptopt.optimizer.supervised_search import SupervisedSearch
-from pytest_promptopt.records import Role, Spend, Split
+from pytest_promptopt.records import Split
 from pytest_promptopt.results import PromptResult, RunResult
-from pytest_promptopt.settings import Settings
 
 
 def run_optimization(
     prompts: Sequence[Prompt],
-    evaluator: Evaluator,
-    ask: Ask,
-    settings: Settings,
-    journal: Journal | None,
-    hooks: SearchHooks,
-    *,
-    spend: Callable[[], Mapping[Role, Spend]],
-    write: Write | None,
-    call_budget: CallBudget | None = None,
+    context: RunContext,
     strategy: Strategy,
+    *,
+    write: Write | None = None,
     heldout: Collection[str] | None = None,
     history: Callable[[PromptGroup], EarlierRuns] = lambda group: EarlierRuns(),
 ) -> RunResult:
@@ -50,19 +37,16 @@ def run_optimization(
     the search as a ceiling does, stands in the result's `errors`, and does other groups of prompts no harm.
     `settings.max_iterations` counts for each group.
 
-    :param journal: None to keep none.
-    :param spend: what was paid so far in the whole session, by role.
+    :param strategy: how each group of prompts is searched; `settings.strategy` is its name.
     :param write: puts a text on disk, raises `PromptConflictError` when the file changed since it was read;
         None for a dry run.
-    :param call_budget: what the ceiling leaves, and what of it is kept for the end; None without a ceiling.
-    :param strategy: how each group of prompts is searched; `settings.strategy` is its name.
     :param heldout: the held-out cases that are scored; None for all.
     :param history: what earlier runs have asked and taught, and earlier processes of this one.
     """
     started = time.monotonic()
-    groups = connected_groups(prompts, evaluator.cases)
+    context = contained_context(context)
+    groups = connected_groups(prompts, context.evaluator.cases)
     earlier = {group.key: history(group) for group in groups}
-    context = _surroundings(evaluator, ask, settings, hooks, journal, spend, call_budget or CallBudget())
     context = replace(context, told={key: each.told for key, each in earlier.items()})
     _record_start(context, prompts)
     _keep_for_scoring(context, heldout)
@@ -80,46 +64,26 @@ def run_optimization(
     ]
     if not interrupted:
         try:
-            finalize_searches(
-                finalizers, context, journal.run_id if journal else f"seed {settings.seed}", write
-            )
+            finalize_searches(finalizers, context, _run_id(context) or f"seed {context.settings.seed}", write)
         except KeyboardInterrupt:
             interrupted = True
     by_name = {result.prompt: result for finalizer in finalizers for result in _account(finalizer, context)}
     result = RunResult(
-        id=journal.run_id if journal else "",
+        id=_run_id(context),
         prompts=tuple(by_name[prompt.name] for prompt in prompts),
-        spend=dict(spend()),
+        spend=dict(context.spend()),
         elapsed=time.monotonic() - started,
         interrupted=interrupted,
-        journal=str(journal.path) if journal else "",
-        strategy=settings.strategy[0],
+        journal=str(context.journal.path) if context.journal else "",
+        strategy=context.settings.strategy[0],
         errors=tuple(context.foreign_errors.told),
     )
     return _recorded(context, result)
 
 
-def _surroundings(
-    evaluator: Evaluator,
-    ask: Ask,
-    settings: Settings,
-    hooks: SearchHooks,
-    journal: Journal | None,
-    spend: Callable[[], Mapping[Role, Spend]],
-    call_budget: CallBudget,
-) -> RunContext:
-    """Evaluator, `ask` and policies as they are, but for what they raise."""
-    foreign_errors = ForeignErrors(settings.rootdir, journal.append if journal else None)
-    return RunContext(
-        ContainedEvaluator(evaluator, foreign_errors),
-        foreign_errors.contained("asking the optimizer", ask),
-        settings,
-        contained(hooks, foreign_errors),
-        journal,
-        spend,
-        call_budget,
-        foreign_errors,
-    )
+def _run_id(context: RunContext) -> str:
+    """Empty without a journal."""
+    return context.journal.run_id if context.journal else ""
 
 
 def _account(finalizer: Finalizer, context: RunContext) -> Sequence[PromptResult]:

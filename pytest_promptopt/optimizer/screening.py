@@ -33,11 +33,6 @@ class ScreeningEvaluator:
         #: Runs of cases that were asked for, known answers included: the same when a run is gone on with.
         self.runs = 0
 
-    @classmethod
-    def of(cls, evaluator: Evaluator, prompts: Sequence[Prompt]) -> ScreeningEvaluator:
-        """`evaluator`, screened once."""
-        return evaluator if isinstance(evaluator, ScreeningEvaluator) else cls(evaluator, prompts)
-
     @property
     def cases(self) -> Sequence[Case]:
         return self._evaluator.cases

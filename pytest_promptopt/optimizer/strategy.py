@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from pytest_promptopt.optimizer.candidates import EvaluatedCandidate
-from pytest_promptopt.optimizer.context import RunContext
 from pytest_promptopt.optimizer.halting import Stop
 from pytest_promptopt.optimizer.prompt_groups import PromptGroup
+from pytest_promptopt.optimizer.search_context import SearchContext
 from pytest_promptopt.results import Iteration
 
 
@@ -58,5 +58,5 @@ class GroupSearch(Protocol):
 class Strategy(Protocol):
     """A way to search."""
 
-    def __call__(self, group: PromptGroup, context: RunContext) -> GroupSearch:
+    def __call__(self, group: PromptGroup, context: SearchContext) -> GroupSearch:
         """The search for one group, not begun; all that it evaluates and asks goes through `context`."""

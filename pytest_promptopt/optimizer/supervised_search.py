@@ -8,13 +8,14 @@ from typing import TypeVar
 
 from pytest_promptopt.errors import PromptoptError
 from pytest_promptopt.optimizer.candidates import EvaluatedCandidate
-from pytest_promptopt.optimizer.context import RunContext
 from pytest_promptopt.optimizer.foreign_errors import STRATEGY
 from pytest_promptopt.optimizer.halting import HaltReason, Stop
 from pytest_promptopt.optimizer.prompt_groups import PromptGroup
 from pytest_promptopt.optimizer.protocols import StopRun
 from pytest_promptopt.optimizer.rate_posterior import RatePosterior
+from pytest_promptopt.optimizer.run_context import RunContext
 from pytest_promptopt.optimizer.screening import ScreeningEvaluator
+from pytest_promptopt.optimizer.search_context import SearchContext
 from pytest_promptopt.optimizer.strategy import GroupSearch, Strategy
 from pytest_promptopt.records import CaseResult, Split
 from pytest_promptopt.results import Iteration
@@ -23,12 +24,19 @@ T = TypeVar("T")
 
 
 class SupervisedSearch:
-    """A `GroupSearch` that is whole whatever becomes of the one inside; begun or not, it raises nothing."""
+    """A `GroupSearch` that is whole whatever becomes of the one inside; begun or not, it raises nothing.
+
+    The one inside gets neither the group nor the context of this one, which know held-out cases.
+
+    :ivar group: the prompts with the cases that were searched.
+    :ivar heldout: the other cases of these prompts.
+    """
 
     def __init__(self, strategy: Strategy, group: PromptGroup, context: RunContext) -> None:
-        self.group = group
+        self.group = group.searched()
+        self.heldout = tuple(case for case in group.cases if case.split is Split.HELDOUT)
         self.names = [prompt.name for prompt in group.prompts]
-        self.screen = ScreeningEvaluator.of(context.evaluator, group.prompts)
+        self.screen = ScreeningEvaluator(context.evaluator, group.prompts)
         self.context = replace(context, evaluator=self.screen)
         self.original = self.final = EvaluatedCandidate("0", {}, {})
         self.iterations: Sequence[Iteration] = ()
@@ -43,7 +51,8 @@ class SupervisedSearch:
     def run(self) -> None:
         """Search, then take over what was found."""
         begun: list[GroupSearch] = []
-        if not self._do(lambda: begun.append(self._strategy(self.group, self.context))):
+        context = SearchContext.of(self.context, self.group, self.screen)
+        if not self._do(lambda: begun.append(self._strategy(self.group, context))):
             return
         (search,) = begun
         if self._do(search.run):

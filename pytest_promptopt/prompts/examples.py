@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import chain, groupby
 
-from pytest_promptopt.prompts.invisible_characters import invisible_places
 from pytest_promptopt.prompts.templates import (
     EXAMPLES_BEGIN,
     EXAMPLES_END,
@@ -22,6 +21,7 @@ from pytest_promptopt.prompts.templates import (
     plain_parts,
     split_turns,
 )
+from pytest_promptopt.text import invisible_places, json_text
 
 _MARKS = (EXAMPLES_BEGIN, EXAMPLES_END)
 
@@ -300,7 +300,7 @@ def _block(examples: Sequence[Example]) -> str:
 def _value(text: str) -> str:
     """`text` on one line: as it is, else as a JSON string, so that no part of it can pose as another line."""
     is_plain = len(text.splitlines()) == 1 and text == text.strip() and not text.startswith('"')
-    return text if is_plain else json.dumps(text, ensure_ascii=False)
+    return text if is_plain else json_text(text)
 
 
 def _read_block(text: str | None) -> tuple[Example | None, ...]:

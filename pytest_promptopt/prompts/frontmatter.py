@@ -10,6 +10,7 @@ from typing import Any
 
 from pytest_promptopt.errors import PromptFileError
 from pytest_promptopt.records import LENGTH_NAMES, SPELLED
+from pytest_promptopt.text import cut_end
 
 #: `parameters` may not bring in by the back door what has a key of its own or belongs to the request.
 RESERVED_PARAMETERS = frozenset(
@@ -177,7 +178,7 @@ def _shown(value: object) -> str:
         text = "nothing" if value is None else repr(value)
     except ValueError:  # Python writes no number of more than 4,300 digits
         return "a number of thousands of digits"
-    return text if len(text) <= 80 else f"{text[:77]}..."
+    return cut_end(text, 80, mark="...")
 
 
 def _load(text: str, *, name: str) -> tuple[dict[str, Any], dict[str, int]]:

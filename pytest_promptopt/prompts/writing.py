@@ -8,12 +8,10 @@ import errno
 import hashlib
 import os
 import stat
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 from pytest_promptopt.errors import PromptConflictError, PromptFileError
-from pytest_promptopt.project_dir import sync_folder
+from pytest_promptopt.file_writing import sync_folder, write_synced, written_beside
 from pytest_promptopt.prompts.files import PromptFile
 
 #: A name in a folder has no more, on nearly every file system.
@@ -50,7 +48,7 @@ def replace_content(path: Path, content: bytes, *, name: str, expected: bytes, t
     when the disk refuses.
     """
     _refuse_changed(path, name, expected, target)
-    with _temporary_sibling(Path(target), content) as temporary:
+    with written_beside(Path(target), content, prefix=_prefix(Path(target))) as temporary:
         _refuse_changed(path, name, expected, target)
         os.replace(temporary, target)
     sync_folder(Path(target).parent)
@@ -69,10 +67,7 @@ def save_beside(file: PromptFile, prose: str, *, tag: str) -> Path:
     path = target.with_name(name if len(os.fsencode(name)) <= MOST_BYTES else f"{tag}{target.suffix}")
     mode = stat.S_IMODE(target.stat().st_mode) if target.exists() else 0o600
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _NO_LINK, 0o600)
-    with open(descriptor, "wb") as stream:
-        stream.write(file.with_prose(prose).content())
-        stream.flush()
-        os.fsync(stream.fileno())
+    write_synced(descriptor, file.with_prose(prose).content())
     os.chmod(path, mode)
     return path
 
@@ -109,27 +104,6 @@ def unified_diff(before: str, after: str, *, name: str) -> str:
         before.split("\n"), after.split("\n"), fromfile=name, tofile=f"{name} (optimized)", lineterm=""
     )
     return "\n".join(lines)
-
-
-@contextlib.contextmanager
-def _temporary_sibling(target: Path, content: bytes) -> Iterator[str]:
-    """A synced file beside `target` with its mode and owner; gone at the end unless it was moved."""
-    descriptor, temporary = tempfile.mkstemp(prefix=_prefix(target), suffix=".tmp", dir=target.parent)
-    try:
-        with open(descriptor, "wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        before = target.stat()
-        if hasattr(os, "chown"):
-            # Under sudo or in a container the file should not change hands; an ordinary user need not try.
-            with contextlib.suppress(PermissionError):
-                os.chown(temporary, before.st_uid, before.st_gid)
-        os.chmod(temporary, stat.S_IMODE(before.st_mode))
-        yield temporary
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
 
 
 def _refuse_changed(path: Path, name: str, expected: bytes, target: str) -> None:

@@ -10,9 +10,8 @@ from typing import Any
 
 import pytest
 
-from pytest_promptopt.failures.differences import shorten
-from pytest_promptopt.failures.object_text import without_addresses
 from pytest_promptopt.records import Failure
+from pytest_promptopt.text import cut_middle, without_addresses
 
 #: Parts of a report, or of what a report is made from, that say how a test ended.
 _VERDICT = frozenset({"outcome", "wasxfail", "excinfo"})
@@ -44,7 +43,7 @@ def ends_test(hook: Callable[..., Any]) -> bool:
 
 def told_by(report: pytest.TestReport, where: str) -> Failure:
     """A failure that nothing was raised for: what the hook that decided it has written is all there is."""
-    return Failure("Failed", shorten(without_addresses(report.longreprtext)), where)
+    return Failure("Failed", cut_middle(without_addresses(report.longreprtext)), where)
 
 
 def _codes(hook: Callable[..., Any]) -> Iterator[CodeType]:

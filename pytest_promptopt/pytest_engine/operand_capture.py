@@ -19,8 +19,8 @@ from pytest_promptopt.assertions.matchers import is_matcher, settled
 from pytest_promptopt.assertions.plain_values import readable_value
 from pytest_promptopt.assertions.source_location import SourceLocation, entries
 from pytest_promptopt.assertions.static_values import NoValue, value_of
-from pytest_promptopt.failures.object_text import MAX_SHOWN, without_addresses
 from pytest_promptopt.records import Call, Failure
+from pytest_promptopt.text import MAX_REPR, without_addresses
 
 #: Lines of the exception's message that are kept.
 MAX_MESSAGE_LINES = 12
@@ -243,7 +243,7 @@ def _message(error: BaseException) -> str:
         text = without_addresses(str(error))
     except Exception as second:
         text = f"<{type(error).__name__} whose text raises {type(second).__name__}>"
-    return "\n".join(text.splitlines()[:MAX_MESSAGE_LINES])[:MAX_SHOWN]
+    return "\n".join(text.splitlines()[:MAX_MESSAGE_LINES])[:MAX_REPR]
 
 
 def _first_lines(message: str) -> str:

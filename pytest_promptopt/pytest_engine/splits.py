@@ -14,10 +14,10 @@ import pytest
 
 from pytest_promptopt.assertions.plain_values import plain_value
 from pytest_promptopt.errors import SettingsError
-from pytest_promptopt.failures.object_text import ADDRESS
 from pytest_promptopt.pytest_engine.prompt_case import PromptCase
 from pytest_promptopt.records import Split
 from pytest_promptopt.settings import Settings
+from pytest_promptopt.text import without_addresses
 
 
 def of_plugin(parameter: str) -> bool:
@@ -51,7 +51,8 @@ def asked_with(item: pytest.Item) -> str | None:
         return None
     text = json.dumps(plain_value(_placed(values, item.path.parent)), sort_keys=True)
     # Where objects live differs from process to process, so their test ids tell them apart.
-    return f"{ADDRESS.sub('', text)} {callspec.id}" if callspec and ADDRESS.search(text) else text
+    stable = without_addresses(text)
+    return f"{stable} {callspec.id}" if callspec and stable != text else text
 
 
 def _placed(value: Any, folder: Path) -> Any:

@@ -10,14 +10,13 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from pytest_promptopt.errors import SettingsError
-from pytest_promptopt.optimizer.base_search import SEARCHED
 from pytest_promptopt.optimizer.confirmation_power import usual_calls
 from pytest_promptopt.optimizer.finalizer import scoring_calls
-from pytest_promptopt.optimizer.prompt_groups import PromptGroup
+from pytest_promptopt.optimizer.prompt_groups import SEARCHED, PromptGroup
 from pytest_promptopt.records import Case, Split
-from pytest_promptopt.reports.wording import plural
 from pytest_promptopt.settings import Settings
 from pytest_promptopt.strategies.comparison import shared
+from pytest_promptopt.text import plural
 
 #: Below this a search has hardly begun when the money is gone.
 FEW_ITERATIONS = 3

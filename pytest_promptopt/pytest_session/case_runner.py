@@ -36,9 +36,9 @@ from pytest_promptopt.pytest_session.user_models import UserModels
 from pytest_promptopt.pytest_session.worker_partition import WorkerPartition
 from pytest_promptopt.pytest_session.worker_shared import cache_of, ledger_of
 from pytest_promptopt.records import Answer, CaseResult, Outcome, Request, Role, Split, Status
-from pytest_promptopt.reports.wording import harmless, plural
 from pytest_promptopt.results import RunResult
 from pytest_promptopt.settings import Settings
+from pytest_promptopt.text import escape_controls, plural
 
 if TYPE_CHECKING:
     from pytest_promptopt.pytest_session.optimization_run import OptimizationRun
@@ -377,7 +377,7 @@ class CaseRunner:
         run.compared.clear()
         # What a model wrote must not steer a terminal; apart from that the report is pytest's own.
         terminal: pytest.TerminalReporter | None = item.config.pluginmanager.get_plugin("terminalreporter")
-        safe = partial(harmless, colored=terminal is not None and terminal.hasmarkup)
+        safe = partial(escape_controls, colored=terminal is not None and terminal.hasmarkup)
         report.longrepr = internals.rewrite_failure(report.longrepr, safe)  # type: ignore[assignment]
         return report
 

@@ -7,8 +7,8 @@ from collections.abc import Collection
 
 from pytest_promptopt.pytest_engine.prompt_case import PromptCase
 from pytest_promptopt.records import Split
-from pytest_promptopt.reports.wording import plural
 from pytest_promptopt.statistics import small_split
+from pytest_promptopt.text import plural
 
 
 def counts(cases: Collection[PromptCase]) -> list[str]:

@@ -10,7 +10,7 @@ import pytest
 from pytest_promptopt.assertions.source_location import location_of
 from pytest_promptopt.errors import PromptoptError, SettingsError
 from pytest_promptopt.models.answer_validation import words_of
-from pytest_promptopt.optimizer.foreign_errors import shown
+from pytest_promptopt.text import MAX_QUOTE, safe_repr
 
 if TYPE_CHECKING:
     from pytest_promptopt.failures import FailedCase
@@ -48,7 +48,7 @@ def _ask(
     if answer is None or isinstance(answer, returns):
         return answer
     accepted = " or ".join(each.__name__ for each in (returns if isinstance(returns, tuple) else (returns,)))
-    raise HookError(f"{hook} returned {shown(answer)}; accepted: {accepted}, or None")
+    raise HookError(f"{hook} returned {safe_repr(answer)[:MAX_QUOTE]}; accepted: {accepted}, or None")
 
 
 def tell_hook(config: pytest.Config, hook: str, **given: object) -> None:

@@ -29,6 +29,7 @@ from pytest_promptopt.optimizer.call_budget import CallBudget
 from pytest_promptopt.optimizer.halting import Phase
 from pytest_promptopt.optimizer.prompt_groups import connected_groups
 from pytest_promptopt.optimizer.protocols import Prompt, StopRun, Trial
+from pytest_promptopt.optimizer.run_context import RunContext
 from pytest_promptopt.optimizer.search_hooks import SearchHooks
 from pytest_promptopt.optimizer.strategy import Strategy
 from pytest_promptopt.prompts import (
@@ -51,13 +52,14 @@ from pytest_promptopt.pytest_session.user_hooks import chosen_strategies, user_s
 from pytest_promptopt.pytest_session.user_models import UserModels
 from pytest_promptopt.records import Answer, Case, CaseResult, Request, Role, Spend, Split
 from pytest_promptopt.reports.live import Progress, SilentProgress, progress_for
-from pytest_promptopt.reports.wording import cost, plural
+from pytest_promptopt.reports.wording import cost
 from pytest_promptopt.results import Iteration, RunResult
 from pytest_promptopt.runs.fingerprint import digest
 from pytest_promptopt.runs.history import Histories
 from pytest_promptopt.runs.past import PastRun, may_go_on
 from pytest_promptopt.settings import Mode, Settings
 from pytest_promptopt.strategies.comparison import compare
+from pytest_promptopt.text import plural
 
 #: Seconds between two looks at the calls in flight: summing up what was spent is not free.
 SHOW_EVERY = 0.1
@@ -215,15 +217,9 @@ class OptimizationRun:
         with self._shown_progress(files):
             result = run.run_optimization(
                 list(files.values()),
-                self,
-                self.ask,
-                self._settings,
-                journal,
-                self._hooks(),
-                spend=self._spend,
-                call_budget=call_budget,
+                self._context(journal, call_budget),
+                strategy,
                 write=partial(self._write, journal) if self._settings.mode is Mode.OPTIMIZE else None,
-                strategy=strategy,
                 heldout=self._plan.heldout,
                 history=self._histories(record),
             )
@@ -263,16 +259,24 @@ class OptimizationRun:
             result = compare(
                 strategies,
                 list(files.values()),
-                self,
-                self.ask,
-                self._settings,
-                self._hooks(),
+                self._context(None, CallBudget()),
                 heldout=self._plan.heldout,
                 history=self._histories(record),
                 open_journal=open_journal,
-                spend=self._spend,
             )
         return replace(result, compared=tuple(map(self._with_relative_journal, result.compared)))
+
+    def _context(self, journal: Journal | None, call_budget: CallBudget) -> RunContext:
+        return RunContext(
+            evaluator=self,
+            ask=self.ask,
+            settings=self._settings,
+            hooks=self._hooks(),
+            journal=journal,
+            spend=self._spend,
+            call_budget=call_budget,
+            prepare_phase=self._prepare_phase,
+        )
 
     def _histories(self, record: RunStore) -> Histories:
         return Histories(
@@ -321,18 +325,18 @@ class OptimizationRun:
         return replace(
             hooked,
             redact=without_heldout_texts(hooked.redact, self._items.values()),
-            progress=self._phase,
+            progress=self._progress.phase,
             measured=self._progress.measured,
             caught_up=self._progress.caught_up,
             iteration_finished=iteration_finished,
         )
 
-    def _phase(self, phase: Phase, prompts: str) -> None:
+    def _prepare_phase(self, phase: Phase) -> None:
+        """What only the search may not spend is free after it; models that refused are asked again."""
         if phase in (Phase.CONFIRMATION, Phase.HELDOUT):
             self._ceiling = self._settings.max_calls
             self._ledger.hold("")
         self._client.forget_refusals()
-        self._progress.phase(phase, prompts)
 
     @property
     def _reporter(self) -> pytest.TerminalReporter | None:

@@ -18,9 +18,9 @@ from pytest_promptopt.pytest_engine.tolerated_failures import is_tolerated, tell
 from pytest_promptopt.pytest_session import report_payload
 from pytest_promptopt.pytest_session.hook_calls import HookError, categorize
 from pytest_promptopt.reports import terminal
-from pytest_promptopt.reports.wording import plural, printable
 from pytest_promptopt.results import PromptCheck, RunResult
 from pytest_promptopt.settings import Settings
+from pytest_promptopt.text import plural, printable
 
 if TYPE_CHECKING:
     from pytest_promptopt.failures import Feedback

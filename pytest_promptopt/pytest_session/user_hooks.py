@@ -9,7 +9,6 @@ import pytest
 
 from pytest_promptopt.optimizer import acceptance, halting
 from pytest_promptopt.optimizer.acceptance import Comparison, Verdict
-from pytest_promptopt.optimizer.foreign_errors import shown
 from pytest_promptopt.optimizer.halting import SearchProgress, Stop
 from pytest_promptopt.optimizer.proposal import proposer
 from pytest_promptopt.optimizer.proposal.proposer import Ask, ProposalRequest
@@ -18,9 +17,9 @@ from pytest_promptopt.optimizer.redaction import unredacted
 from pytest_promptopt.optimizer.search_hooks import SearchHooks
 from pytest_promptopt.optimizer.strategy import Strategy
 from pytest_promptopt.pytest_session.hook_calls import HookError, ask_hook, categorize, redact, tell_hook
-from pytest_promptopt.reports.wording import plural
 from pytest_promptopt.results import Iteration
 from pytest_promptopt.strategies import strategy
+from pytest_promptopt.text import MAX_QUOTE, plural, safe_repr
 
 
 def chosen_strategies(config: pytest.Config, names: Iterable[str]) -> dict[str, Strategy]:
@@ -33,7 +32,8 @@ def chosen_strategies(config: pytest.Config, names: Iterable[str]) -> dict[str, 
     for answer in reversed(ask_hook(config, hook, returns=list)):
         if not isinstance(answer, Mapping) or not all(map(callable, answer.values())):
             raise HookError(
-                f"{hook} returned {shown(answer)}; accepted: a mapping of names to strategies, or None"
+                f"{hook} returned {safe_repr(answer)[:MAX_QUOTE]}; "
+                "accepted: a mapping of names to strategies, or None"
             )
         offered.update(answer)
     return {name: strategy(name, offered) for name in names}
@@ -64,8 +64,9 @@ def _propose(config: pytest.Config, request: ProposalRequest, ask: Ask) -> list[
         return proposer.propose(request, ask)
     if len(replies) != len(request.briefs) or not all(isinstance(r, Reply | InvalidReply) for r in replies):
         raise HookError(
-            f"{hook} returned {shown(replies)}; accepted: a Reply or an InvalidReply for each of "
-            f"{plural(len(request.briefs), 'brief')}, or None"
+            f"{hook} returned {safe_repr(replies)[:MAX_QUOTE]}; "
+            f"accepted: a Reply or an InvalidReply for each of {plural(len(request.briefs), 'brief')}, or "
+            "None"
         )
     return list(replies)
 

@@ -9,9 +9,10 @@ from pytest_promptopt.records import Role, Spend, Split
 from pytest_promptopt.reports.labels import same_answers
 from pytest_promptopt.reports.lines import BAD, BOLD, DIM, WARN, Line
 from pytest_promptopt.reports.optimization import errors, shown_rate, spend_table
-from pytest_promptopt.reports.wording import cost, duration, printable, table
+from pytest_promptopt.reports.wording import cost, duration, table
 from pytest_promptopt.results import PromptResult, RunResult, SplitScore
 from pytest_promptopt.statistics import sign_test
+from pytest_promptopt.text import printable
 
 Row = tuple[str, ...]
 

@@ -54,18 +54,18 @@ none), ``prompts``, ``run``.
   different answers: ``field``, ``answer``, ``count`` of its ``cases``
 * ``asked_before``: how often a gain on these train and validation cases was tested in earlier runs, and
   ``heldout_before``: how often these held-out cases were scored
-* ``made_up``, null when the search had run every case: ``cases`` run with ``after`` at last, ``failing`` of
+* ``caught_up``, null when the search had run every case: ``cases`` run with ``after`` at last, ``failing`` of
   them, the ``rate`` of all training cases then, ``calls`` paid
 * their ``scores``, per split: ``split``, ``cases``, ``errored``, the rates ``before`` and ``after``, how
-  many cases were ``fixed`` and ``broken`` and how many further ones ``owed`` (``after`` was not run on
+  many cases were ``fixed`` and ``broken`` and how many further ones ``unverified`` (``after`` was not run on
   them; no figure counts them), the 95 % ``interval`` (low, high) of ``after``, and ``p_better`` and
   ``p_worse``, the exact one-sided sign tests of those counts
-* their ``iterations``: ``number``, ``phase``, the rate ``before`` and the ``best`` after, how many training
-  cases this text ``owed``, its ``foresight`` (null in the validation phase: ``rate``, the ends ``low`` and
-  ``high`` of its 90 % interval, its standard deviation ``sd``, how many of ``cases`` were ``run``; ``best``
-  is measured when all were), ``elapsed``, ``spend``, ``candidates`` with ``id``, ``prompts``,
-  ``direction``, ``reason``, ``rate`` and the ``split`` that it was measured or estimated on, how many of its
-  cases were ``run``, ``verdict``, ``why``, ``fixed``, ``broken``
+* their ``iterations``: ``number``, ``phase``, the rate ``before`` and the ``best`` after, how many
+  training cases this text leaves ``unverified``, its ``foresight`` (null in the validation phase:
+  ``rate``, the ends ``low`` and ``high`` of its 90 % interval, its standard deviation ``sd``, how many of
+  ``cases`` were ``run``; ``best`` is measured when all were), ``elapsed``, ``spend``, ``candidates`` with
+  ``id``, ``prompts``, ``direction``, ``reason``, ``rate`` and the ``split`` that it was measured or
+  estimated on, how many of its cases were ``run``, ``verdict``, ``why``, ``fixed``, ``broken``
 """
 
 from __future__ import annotations
@@ -73,12 +73,12 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_promptopt.errors import SettingsError
+from pytest_promptopt.file_writing import replace_file
 from pytest_promptopt.optimizer.flaky_cases import flaky_cases
 from pytest_promptopt.records import CaseResult, Spend, Status
 from pytest_promptopt.results import Iteration, PromptCheck, PromptResult, RunResult, SplitScore
@@ -121,7 +121,7 @@ def write_json(
         "prompts": [_check(check, feedbacks.get(check.prompt)) for check in checks],
         "run": None if run is None else _run(run),
     }
-    _replace(path, json.dumps(_plain(report), indent=2, allow_nan=False) + "\n")
+    replace_file(path, f"{json.dumps(_plain(report), indent=2, allow_nan=False)}\n".encode())
 
 
 def _settings(settings: Settings) -> dict[str, Any]:
@@ -269,16 +269,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     return value.as_posix() if isinstance(value, Path) else repr(value)
-
-
-def _replace(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "w", encoding="utf-8") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 
 from pytest_promptopt.optimizer.label_rates import told_instead
 from pytest_promptopt.reports.lines import DIM, Line
-from pytest_promptopt.reports.wording import excerpt, table
+from pytest_promptopt.reports.wording import table
 from pytest_promptopt.results import LabelScore, PromptResult
+from pytest_promptopt.text import excerpt
 
 #: More labels than this make no table that anyone reads; the JSON report has them.
 MOST_LABELS = 12

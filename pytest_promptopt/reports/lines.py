@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
-from pytest_promptopt.reports.wording import excerpt
+from pytest_promptopt.text import excerpt
 
 #: Node ids named before the rest is counted, and the longest one shown.
 MAX_EXAMPLES = 3

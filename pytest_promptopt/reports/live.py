@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Protocol, TextIO
 
 from pytest_promptopt.captured import time
 from pytest_promptopt.records import Spend, Split
-from pytest_promptopt.reports.wording import caught_up, cost, duration, excerpt, percent, plural, printable
+from pytest_promptopt.reports.wording import caught_up, cost, duration, percent
 from pytest_promptopt.results import CandidateResult, CatchUp, Foresight, Iteration, SplitScore
+from pytest_promptopt.text import excerpt, plural, printable
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

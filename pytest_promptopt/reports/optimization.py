@@ -22,7 +22,7 @@ from pytest_promptopt.reports.lines import (
     examples,
     passed_samples,
 )
-from pytest_promptopt.reports.wording import cost, duration, excerpt, percent, plural, printable, table
+from pytest_promptopt.reports.wording import caught_up, cost, duration, percent, table
 from pytest_promptopt.results import (
     CandidateResult,
     CatchUp,
@@ -33,6 +33,7 @@ from pytest_promptopt.results import (
     SplitScore,
 )
 from pytest_promptopt.statistics import sign_test, small_split, wilson
+from pytest_promptopt.text import excerpt, plural, printable
 
 #: Lines of a diff shown, and the longest: most of a prompt may stand on one.
 MAX_DIFF_LINES = 40
@@ -236,9 +237,7 @@ def _evidence(prompt: PromptResult, run: RunResult, alpha: float, width: int) ->
 
 def _made_up(found: CatchUp) -> Line:
     """``made up:  17 cases made up: 98.6% (1 fails; 17 calls)``: the search had spared them."""
-    fail = "1 fails" if found.failing == 1 else f"{found.failing} fail"
-    counts = f"{fail}; {plural(found.calls, 'call')}"
-    return Line(f"  made up:  {plural(found.cases, 'case')} made up: {percent(found.rate)} ({counts})")
+    return Line(f"  made up:  {caught_up(found)}")
 
 
 def _asked_before(times: int, alpha: float, width: int) -> Iterator[Line]:

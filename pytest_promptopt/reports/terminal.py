@@ -28,8 +28,9 @@ from pytest_promptopt.reports.lines import (
     show,
 )
 from pytest_promptopt.reports.optimization import run_summary
-from pytest_promptopt.reports.wording import excerpt, percent, plural, printable, table
+from pytest_promptopt.reports.wording import percent, table
 from pytest_promptopt.results import PromptCheck
+from pytest_promptopt.text import excerpt, plural, printable
 
 if TYPE_CHECKING:
     from pytest_promptopt.failures import Category, FailedCase, Feedback

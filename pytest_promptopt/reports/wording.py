@@ -1,42 +1,12 @@
-"""How the reports write figures, and how they show text that others wrote."""
+"""How the reports write figures: rates, times, costs and tables."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 
 from pytest_promptopt.records import Spend
 from pytest_promptopt.results import CatchUp
-
-# Colors; controls besides tab and line end; separators of lines; turns of the direction; half characters;
-# characters that nobody sees.
-_OBEYED = re.compile(
-    "(\x1b\\[[0-9;]*m)|[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]"
-    "|[\ud800-\udfff\U000e0000-\U000e007f]"
-)
-
-
-def printable(text: str) -> str:
-    r"""`text` on one line and harmless for a terminal.
-
-    What is not printable (escape sequences, line ends, controls of the writing direction, lone surrogates) is
-    written as Python would: ``\x1b``.
-    """
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
-def harmless(text: str, *, colored: bool) -> str:
-    """`text` of several lines without what a terminal obeys or hides; for what others print.
-
-    :param colored: leave colors in.
-    """
-    return _OBEYED.sub(lambda found: found[0] if found[1] and colored else printable(found[0]), text)
-
-
-def excerpt(text: str, width: int) -> str:
-    """`printable` text of at most `width` characters; a cut is marked by ``...``."""
-    shown = printable(text)
-    return shown if len(shown) <= width else shown[: width - 3].rstrip() + "..."
+from pytest_promptopt.text import plural
 
 
 def percent(rate: float | None) -> str:
@@ -46,11 +16,6 @@ def percent(rate: float | None) -> str:
     if 0.0 < rate < 1.0:
         rate = min(max(rate, 0.001), 0.999)
     return f"{rate:.1%}"
-
-
-def plural(count: int, noun: str, /) -> str:
-    """``1 case``, ``1,024 cases``."""
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def caught_up(found: CatchUp) -> str:

@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from pytest_promptopt.journal import FILE_NAME, JournalError
-from pytest_promptopt.optimizer.base_search import SEARCHED
 from pytest_promptopt.optimizer.confirmation import ConfirmationProgress, EarlierRuns
-from pytest_promptopt.optimizer.prompt_groups import PromptGroup
+from pytest_promptopt.optimizer.prompt_groups import SEARCHED, PromptGroup
 from pytest_promptopt.optimizer.verdict_model import RATES, Taught, taught_in, told_by
 from pytest_promptopt.records import Split
 from pytest_promptopt.runs.fingerprint import same_search

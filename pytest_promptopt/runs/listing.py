@@ -7,9 +7,10 @@ from pathlib import Path
 
 from pytest_promptopt.journal import JournalError
 from pytest_promptopt.records import Spend
-from pytest_promptopt.reports.wording import cost, printable, table
+from pytest_promptopt.reports.wording import cost, table
 from pytest_promptopt.runs.lock import running
 from pytest_promptopt.runs.past import PastRun, folders
+from pytest_promptopt.text import printable
 
 
 def listing(home: Path) -> list[str]:

@@ -12,11 +12,9 @@ from pytest_promptopt.optimizer import run
 from pytest_promptopt.optimizer.call_budget import CallBudget
 from pytest_promptopt.optimizer.confirmation import EarlierRuns
 from pytest_promptopt.optimizer.prompt_groups import PromptGroup
-from pytest_promptopt.optimizer.proposal.proposer import Ask
-from pytest_promptopt.optimizer.protocols import Evaluator, Prompt
-from pytest_promptopt.optimizer.search_hooks import SearchHooks
+from pytest_promptopt.optimizer.protocols import Prompt
+from pytest_promptopt.optimizer.run_context import RunContext
 from pytest_promptopt.optimizer.strategy import Strategy
-from pytest_promptopt.records import Role, Spend
 from pytest_promptopt.results import RunResult
 from pytest_promptopt.settings import Settings
 from pytest_promptopt.strategies.metered_evaluator import MeteredEvaluator
@@ -37,27 +35,23 @@ def shared(settings: Settings) -> Settings:
 def compare(
     strategies: Mapping[str, Strategy],
     prompts: Sequence[Prompt],
-    evaluator: Evaluator,
-    ask: Ask,
-    settings: Settings,
-    hooks: SearchHooks,
+    context: RunContext,
     *,
     heldout: Collection[str],
     history: Callable[[PromptGroup], EarlierRuns],
     open_journal: Callable[[str], Journal | None],
-    spend: Callable[[], Mapping[Role, Spend]],
 ) -> RunResult:
     """Run the strategies one after the other; nothing is written, and none learns of another.
 
     Ctrl-C ends the comparison; what was found by then is in the result.
 
+    :param context: of all of them; each gets its share of it, and a journal of its own.
     :param heldout: the held-out cases that are scored.
     :param history: what earlier runs have asked.
     :param open_journal: starts the journal of a strategy.
-    :param spend: what was really paid so far in the session, by role.
     """
     started = time.monotonic()
-    own = shared(settings)
+    own = shared(context.settings)
     runs: list[RunResult] = []
     errors: list[str] = []
     for name, strategy in strategies.items():
@@ -69,35 +63,29 @@ def compare(
             errors.append(f"strategy {name} was not begun: {error}")
             break
         tab = MeteredEvaluator(
-            evaluator,
-            ask,
+            context.evaluator,
+            context.ask,
             max_calls=own.max_calls,
             max_tokens=own.max_tokens,
             max_cost=own.max_cost,
             max_time=own.max_time,
         )
-        runs.append(
-            run.run_optimization(
-                prompts,
-                tab,
-                tab.ask,
-                replace(own, strategy=(name,)),
-                journal,
-                hooks,
-                spend=tab.spend,
-                call_budget=CallBudget(tab.left, tell=tab.set_aside),
-                write=None,
-                strategy=strategy,
-                heldout=heldout,
-                history=history,
-            )
+        part = replace(
+            context,
+            evaluator=tab,
+            ask=tab.ask,
+            settings=replace(own, strategy=(name,)),
+            journal=journal,
+            spend=tab.spend,
+            call_budget=CallBudget(tab.left, tell=tab.set_aside),
         )
+        runs.append(run.run_optimization(prompts, part, strategy, heldout=heldout, history=history))
         if runs[-1].interrupted:
             break
     return RunResult(
         id="",
         prompts=(),
-        spend=dict(spend()),
+        spend=dict(context.spend()),
         elapsed=time.monotonic() - started,
         interrupted=runs[-1].interrupted,
         strategy=",".join(strategies),

@@ -14,12 +14,12 @@ from collections.abc import Iterator, Sequence
 from pytest_promptopt.optimizer.acceptance import compare
 from pytest_promptopt.optimizer.base_search import BaseSearch
 from pytest_promptopt.optimizer.candidates import ACCEPTED, REJECTED, Candidate, EvaluatedCandidate
-from pytest_promptopt.optimizer.context import RunContext
 from pytest_promptopt.optimizer.halting import Phase, Stop
 from pytest_promptopt.optimizer.prompt_groups import PromptGroup
 from pytest_promptopt.optimizer.proposal.briefs import Briefing
 from pytest_promptopt.optimizer.proposal.proposer import ProposalRequest
 from pytest_promptopt.optimizer.proposal.requests import Brief
+from pytest_promptopt.optimizer.search_context import SearchContext
 from pytest_promptopt.optimizer.verdict_model import Kind
 from pytest_promptopt.records import Split, pass_rate
 from pytest_promptopt.strategies.pareto import complementary, draw, front, members
@@ -36,7 +36,7 @@ class Evolve(BaseSearch):
     :param generations: at most; None for no other limit than the halting rules.
     """
 
-    def __init__(self, group: PromptGroup, context: RunContext, *, generations: int | None = None) -> None:
+    def __init__(self, group: PromptGroup, context: SearchContext, *, generations: int | None = None) -> None:
         super().__init__(group, context)
         self._generations = generations
         self._rng = random.Random(f"{context.settings.seed}-evolve")

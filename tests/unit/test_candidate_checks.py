@@ -69,6 +69,19 @@ class TestCopies:
         assert checks().objection(FakePrompt(), prose) is None
 
 
+class TestATextThatWasTriedBefore:
+    """A model may answer in the case that it reads; how a text is laid out makes no new one."""
+
+    @pytest.mark.parametrize(
+        ("again", "known"),
+        [("Sort {{ ticket }}.", True), ("Sort\n {{ ticket }}.", True), ("SORT {{ ticket }}.", False)],
+    )
+    def test_is_told_from_one_in_other_letters(self, again: str, known: bool) -> None:
+        tried = checks()
+        assert tried.objection(FakePrompt(), "Sort {{ ticket }}.") is None
+        assert (tried.objection(FakePrompt(), again) == "this text was tried before") is known
+
+
 class TestInvisibleCharacters:
     @pytest.mark.parametrize(
         "hidden",

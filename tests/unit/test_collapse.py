@@ -10,7 +10,6 @@ import pytest
 
 from pytest_promptopt.optimizer.acceptance import compare, foreseen, rank
 from pytest_promptopt.optimizer.candidates import EvaluatedCandidate
-from pytest_promptopt.optimizer.context import RunContext
 from pytest_promptopt.optimizer.label_rates import balanced_accuracy, label_scores, same_answers
 from pytest_promptopt.optimizer.prompt_groups import PromptGroup
 from pytest_promptopt.optimizer.rate_posterior import RatePosterior, posterior_of
@@ -21,7 +20,7 @@ from pytest_promptopt.reports.lines import BAD
 from pytest_promptopt.reports.optimization import run_summary
 from pytest_promptopt.results import LabelScore, PromptResult, RunResult, SameAnswer
 from pytest_promptopt.strategies.refine.search import RefineSearch
-from tests.refine_world import SETTINGS, VALIDATION, FakePrompt, Need, World, needs
+from tests.refine_world import VALIDATION, FakePrompt, Need, World, needs
 
 TRAIN = Split.TRAIN
 
@@ -94,7 +93,7 @@ class TestWhichTextIsTaken:
     def test_so_it_is_among_the_best_texts_of_a_search(self) -> None:
         world = World([])
         group = PromptGroup((FakePrompt(),), ())
-        search = RefineSearch(group, RunContext(world, world.ask, SETTINGS, world.hooks, None, world.spend))
+        search = RefineSearch(group, world.search_context(group))
         same = EvaluatedCandidate("1.1", {}, {TRAIN: tuple(self.collapsed)})
         both = EvaluatedCandidate("1.2", {"route.md": "A much longer text. " * 9}, {TRAIN: tuple(self.even)})
         assert search.merit(same)[:2] == (round(both.rate, 9), 0.5)

@@ -27,8 +27,8 @@ from pytest_promptopt.optimizer.confirmation_power import (
     most_pairs,
     usual_calls,
 )
-from pytest_promptopt.optimizer.context import RunContext
 from pytest_promptopt.optimizer.prompt_groups import PromptGroup
+from pytest_promptopt.optimizer.run_context import RunContext
 from pytest_promptopt.optimizer.search_hooks import SearchHooks
 from pytest_promptopt.records import Call, Case, CaseResult, Outcome, Split, Status
 from pytest_promptopt.results import Confirmation

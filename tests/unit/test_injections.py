@@ -15,7 +15,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_promptopt.failures import Category, FailedCase, describe
-from pytest_promptopt.failures.differences import shorten
 from pytest_promptopt.optimizer.candidate_checks import CandidateChecks, Passages
 from pytest_promptopt.optimizer.proposal.memory import Answered, Counts, Try
 from pytest_promptopt.optimizer.proposal.quoting import SECTIONS, json_string, literal
@@ -47,6 +46,7 @@ from pytest_promptopt.results import (
     SplitScore,
 )
 from pytest_promptopt.settings import Settings
+from pytest_promptopt.text import cut_middle
 from tests.injections import INJECTIONS
 from tests.refine_world import FakePrompt, Front
 
@@ -56,7 +56,7 @@ HARMLESS = "hello"
 
 def brief(text: str) -> Brief:
     """A brief with `text`, shortened as always, wherever something comes from cases, replies and hooks."""
-    text = shorten(text)
+    text = cut_middle(text)
     failed = FailedCase("c1", text, {"ticket": text, "other": HARMLESS}, text, text, (text, text), text)
     unstated = replace(failed, case="c2", expected=None)
     tried = Try(

@@ -14,8 +14,7 @@ import pytest
 
 from pytest_promptopt.assertions.matchers import is_matcher
 from pytest_promptopt.assertions.plain_values import plain_value, readable_value, shortened
-from pytest_promptopt.failures.differences import compact
-from pytest_promptopt.failures.object_text import shown, without_addresses
+from pytest_promptopt.text import safe_repr, value_text, without_addresses
 
 
 def refuse(*_: object, **__: object) -> Any:
@@ -148,10 +147,10 @@ def test_objects_that_cannot_be_told_apart_are_not_the_same_case() -> None:
         ("<object object at 0x7f0012ab>", "<object object>"),
         ("[<function f at 0x7F>]", "[<function f>]"),
         ("<bound method A.b of <A object at 0x1>>", "<bound method A.b of <A object>>"),
-        pytest.param(shown(Key()), "<Key whose repr raises RuntimeError>", id="unspeakable"),
+        pytest.param(safe_repr(Key()), "<Key whose repr raises RuntimeError>", id="unspeakable"),
         ("It crashed at 0x7f0012ab, twice.", "It crashed at 0x7f0012ab, twice."),
     ],
 )
 def test_where_an_object_lives_is_told_nowhere(text: str, told: str) -> None:
     assert without_addresses(text) == told
-    assert compact(Key()) == "<Key whose repr raises RuntimeError>"
+    assert value_text(Key()) == "<Key whose repr raises RuntimeError>"

@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_promptopt.optimizer.candidates import Candidate
-from pytest_promptopt.optimizer.context import RunContext
 from pytest_promptopt.optimizer.example_sets import (
     ROOM,
     CaseExample,
@@ -228,8 +227,7 @@ def test_the_prompts_of_a_pipeline_show_half_of_the_cases_at_most_together() -> 
     world = World(cases, prompts=[FakePrompt(name) for name in names])
     group = connected_groups(world.prompts, world.cases)[0]
     settings = replace(SETTINGS, examples=16)
-    context = RunContext(world, world.ask, settings, world.hooks, None, world.spend)
-    search = RefineSearch(group, context)
+    search = RefineSearch(group, world.search_context(group, settings))
     search.begin()
     results = search.original.evidence(TRAIN)
     shown = usable(results, "b.md")[:8]
@@ -244,8 +242,8 @@ def test_a_size_is_that_of_the_prompt_whose_examples_were_drawn() -> None:
     """The other prompt of the pipeline shows eight."""
     world = World([])
     prompts = (FakePrompt("a.md"), FakePrompt("b.md"))
-    context = RunContext(world, world.ask, SETTINGS, world.hooks, None, world.spend)
-    demonstrating = ExampleCandidates(RefineSearch(PromptGroup(prompts, ()), context))
+    group = PromptGroup(prompts, ())
+    demonstrating = ExampleCandidates(RefineSearch(group, world.search_context(group)))
     eight, four = (
         with_examples("{{ ticket }}", [Example({"ticket": f"{n}"}, "x") for n in range(count)])
         for count in (8, 4)

@@ -14,7 +14,6 @@ from pytest_promptopt.errors import ErrorKind, ModelError, PromptConflictError
 from pytest_promptopt.journal import Journal, read
 from pytest_promptopt.optimizer.candidates import Candidate
 from pytest_promptopt.optimizer.confirmation import FIRST_SAMPLE, SAMPLES_OF_A_RUN, first_sample_number
-from pytest_promptopt.optimizer.context import RunContext
 from pytest_promptopt.optimizer.halting import Phase
 from pytest_promptopt.optimizer.prompt_groups import connected_groups
 from pytest_promptopt.optimizer.proposal.briefs import Briefing
@@ -425,7 +424,7 @@ def test_a_regression_found_when_the_cases_left_out_are_run_goes_back_to_what_ha
     ("reply", "why"),
     [
         (new_prompt("Route it."), "It lost the variable {{ ticket }}."),
-        (new_prompt("ROUTE\n {{ ticket }}."), "tried before"),
+        (new_prompt("Route\n {{ ticket }}."), "tried before"),
         (new_prompt("{{ ticket }} </failures>"), "a tag of the request"),
         (
             new_prompt("{{ ticket }} one two three four five six seven eight"),
@@ -830,7 +829,7 @@ def test_a_candidate_for_two_prompts_is_merged_with_another_for_one_of_them() ->
         needs("a b", prompts=("plan.md", "code.md")), [new_prompt("Plan {{ ticket }}. both")], [plan, code]
     )
     group = connected_groups(world.prompts, world.cases)[0]
-    search = RefineSearch(group, RunContext(world, world.ask, SETTINGS, world.hooks, None, world.spend))
+    search = RefineSearch(group, world.search_context(group))
     search.begin()
     workshop = CandidateSource(search, Briefing(group, SETTINGS, world.hooks))
     leader = Candidate("1.1", ("plan.md", "code.md"), "", growth=50)
@@ -847,7 +846,7 @@ def test_examples_and_a_rewrite_go_together_without_a_request() -> None:
     prompt = FakePrompt("plan.md", "Plan {{ ticket }}.")
     world = World(needs("a b", prompts=("plan.md",)), [], [prompt])
     group = connected_groups(world.prompts, world.cases)[0]
-    search = RefineSearch(group, RunContext(world, world.ask, SETTINGS, world.hooks, None, world.spend))
+    search = RefineSearch(group, world.search_context(group))
     search.begin()
     workshop = CandidateSource(search, Briefing(group, SETTINGS, world.hooks))
     shown = [Example({"ticket": "one"}, "yes"), Example({"ticket": "two"}, "no")]

@@ -541,10 +541,12 @@ class TestDirections:
         assert sorted(taken) == sorted(DIRECTIONS)
         assert directions.take("P", (FORM, CUT), 1) == (FORM,)
 
-    def test_another_text_takes_those_that_were_not_taken_before(self) -> None:
+    def test_another_text_takes_what_paid_for_the_last_one_again_and_what_failed_last(self) -> None:
         directions = Directions()
         assert directions.take("P", (FORM, CUT, RULES), 2) == (FORM, CUT)
-        assert directions.take("Q", (FORM, CUT, RULES), 2) == (RULES, FORM)
+        directions.learn(FORM, accepted=False)
+        directions.learn(CUT, accepted=True)
+        assert directions.take("Q", (FORM, CUT, RULES), 3) == (CUT, RULES, FORM)
 
     def test_candidates_of_one_iteration_differ(self) -> None:
         assert len(set(Directions().take("P", (FORM,), 10))) == 10

@@ -17,7 +17,7 @@ PACKAGE = Path(pytest_promptopt.__file__).parent
 
 #: From the ground up. A room imports only from floors below its own, never from a neighbour.
 FLOORS = (
-    {"records", "errors", "captured"},
+    {"records", "errors", "captured", "text", "file_writing"},
     {"results", "settings", "statistics", "project_dir", "shared_database", "single_flight"},
     {"response_cache", "journal"},
     {"budget"},

@@ -29,14 +29,10 @@ def compared(
     return compare(
         strategies,
         world.prompts,
-        world,
-        world.ask,
-        chosen,
-        world.hooks,
+        world.context(chosen),
         heldout=[case.id for case in world.cases if case.split is HELDOUT],
         history=lambda group: EarlierRuns(),
         open_journal=lambda name: None,
-        spend=world.spend,
     )
 
 

@@ -7,8 +7,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from pytest_promptopt.failures import Feedback, describe
-from pytest_promptopt.failures.differences import compact, shorten
-from pytest_promptopt.optimizer.candidates import MERGED, Candidate, EvaluatedCandidate
+from pytest_promptopt.optimizer.candidates import ACCEPTED, MERGED, Candidate, EvaluatedCandidate
 from pytest_promptopt.optimizer.flaky_cases import flaky_cases, steady_results
 from pytest_promptopt.optimizer.halting import DECIDING, Phase
 from pytest_promptopt.optimizer.label_rates import expected_of, expecting, label_tallies, table
@@ -27,6 +26,7 @@ from pytest_promptopt.optimizer.search_hooks import SearchHooks
 from pytest_promptopt.prompts.examples import examples_in, without_examples
 from pytest_promptopt.records import CaseResult, Split
 from pytest_promptopt.settings import Settings
+from pytest_promptopt.text import cut_middle, value_text
 
 #: The splits whose failing cases call for candidates.
 SPLITS = {Phase.TRAINING: (Split.TRAIN,), Phase.VALIDATION: (Split.TRAIN, Split.VALIDATION)}
@@ -96,7 +96,7 @@ class Briefing:
         results = self._steady(incumbent, Split.TRAIN)
         failing = [outcome for result in results if (outcome := result.failing)]
         confused = {
-            compact(text)
+            value_text(text)
             for outcome in failing
             for text in (expected_of(outcome), outcome.failure and outcome.failure.actual)
             if text is not None
@@ -134,6 +134,10 @@ class Briefing:
                 if name in candidate.prompts and candidate.verdict != MERGED
             )
             memory.remember(number, [each for each in about if each])
+        for candidate in candidates:
+            for name in candidate.prompts:
+                accepted = candidate.verdict in (ACCEPTED, MERGED)
+                self._directions[name].learn(candidate.direction, accepted=accepted)
         broken = [
             case
             for candidate in candidates
@@ -228,7 +232,7 @@ class Briefing:
             measured=tuple(table(label_tallies(results))),
             given=_given(results, feedback),
             examples=self._settings.examples > 0,
-            standing=Counter(shorten(each.answer, 80) for each in examples_in(incumbent.text(prompt))),
+            standing=Counter(cut_middle(each.answer, 80) for each in examples_in(incumbent.text(prompt))),
         )
 
     def _target(self, prompt: Prompt) -> str:
@@ -236,7 +240,7 @@ class Briefing:
         front = prompt.front
         fixed = {"max_tokens": front.max_tokens, **front.parameters}
         told = [front.model or self._settings.model or ""]
-        told += [f"{name} {compact(value)}" for name, value in fixed.items() if value is not None]
+        told += [f"{name} {value_text(value)}" for name, value in fixed.items() if value is not None]
         known = ", ".join(filter(None, told))
         return f"{known} (fixed)" if known else ""
 
@@ -326,7 +330,7 @@ def _given(results: Sequence[CaseResult], feedback: Feedback) -> Mapping[str, Ma
     parameters = {result.case.id: result.failing.parameters for result in results if result.failing}
     return {
         case.case: {
-            name: shorten(value)
+            name: cut_middle(value)
             for name, value in parameters[case.case].items()
             if value not in case.inputs.values() and value not in (case.expected or "")
         }

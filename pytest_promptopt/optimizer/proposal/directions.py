@@ -23,16 +23,33 @@ SCRATCH = (
     "input, question and place for the answer."
 )
 CUT = "Cut what misleads: remove or reword instructions that could cause these failures."
+WORDING = (
+    "Change as little as you can: a word, the order of two lines, or the last line before the answer. Leave "
+    "all else letter by letter as it is."
+)
 BALANCE = (
     "Balance the answers: one of them nearly always comes, so take out what favours it, and give each "
     "possible answer the same place, wording and weight."
 )
 
 #: All of them, the one that helps most often first. Different proposals find different rules.
-DIRECTIONS = (RULES, BOUNDARIES, FORM, ROOT, PROCEDURE, TERMS, EDGES, EXAMPLES, SCRATCH, CUT, BALANCE)
+DIRECTIONS = (
+    RULES,
+    BOUNDARIES,
+    FORM,
+    ROOT,
+    PROCEDURE,
+    TERMS,
+    EDGES,
+    EXAMPLES,
+    SCRATCH,
+    CUT,
+    WORDING,
+    BALANCE,
+)
 
 #: Of an escape from a plateau: further from the text that is stuck.
-ESCAPES = (SCRATCH, PROCEDURE, EXAMPLES, ROOT, CUT)
+ESCAPES = (SCRATCH, WORDING, PROCEDURE, EXAMPLES, ROOT, CUT)
 
 #: Failures of the form, whatever the answer says.
 _FORM = frozenset({TRUNCATED, REFUSAL, FORMAT, VERBOSE, TERSE})
@@ -54,37 +71,40 @@ def suited(feedback: Feedback, *, collapsed: bool = False) -> tuple[str, ...]:
     form = sum(count for kind, count in kinds.items() if kind in _FORM)
     passing = 1 - feedback.failing / max(1, feedback.total)
     if 2 * form > feedback.failing:
-        return (FORM, SCRATCH, EXAMPLES, CUT, ROOT)
+        return (FORM, SCRATCH, EXAMPLES, CUT, WORDING, ROOT)
     if collapsed:
         return (BALANCE, SCRATCH, EXAMPLES, BOUNDARIES, TERMS)
     if passing < HARDLY_ANY:
         return (SCRATCH, RULES, EXAMPLES, FORM, PROCEDURE)
     if feedback.failing <= FEW_LEFT and passing >= NEARLY_ALL:
-        return (EDGES, RULES, CUT, BOUNDARIES, ROOT)
+        return (EDGES, RULES, CUT, WORDING, BOUNDARIES, ROOT)
     if 2 * kinds[CONFUSION] > feedback.failing:
         return (BOUNDARIES, RULES, TERMS, PROCEDURE, EXAMPLES, ROOT, EDGES)
     return (RULES, ROOT, EDGES, PROCEDURE, TERMS, EXAMPLES, BOUNDARIES)
 
 
 class Directions:
-    """Which lines of attack were taken, by the text that they were to improve."""
+    """Which lines of attack were taken, by the text that they were to improve, and which led nowhere."""
 
     def __init__(self) -> None:
         self._taken: defaultdict[str, Counter[str]] = defaultdict(Counter)
-        self._ever: Counter[str] = Counter()
+        self._failed: Counter[str] = Counter()
 
     def take(self, prose: str, suited: Sequence[str], count: int) -> tuple[str, ...]:
         """`count` different lines for `prose`: none again while others are left, and those `suited` first.
 
-        Of these the one taken least, whatever the text was.
+        Of these the one that failed least often, whatever the text was.
         """
         taken = self._taken[prose]
         first = {line: place for place, line in enumerate(suited)}
         order = sorted(
             dict.fromkeys((*suited, *DIRECTIONS)),
-            key=lambda line: (taken[line], line not in first, self._ever[line], first.get(line, 0)),
+            key=lambda line: (taken[line], line not in first, self._failed[line], first.get(line, 0)),
         )
         chosen = tuple(order[:count])
         taken.update(chosen)
-        self._ever.update(chosen)
         return chosen
+
+    def learn(self, direction: str, *, accepted: bool) -> None:
+        """A candidate that was told `direction` has its verdict."""
+        self._failed[direction] += not accepted

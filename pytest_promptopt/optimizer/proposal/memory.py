@@ -13,6 +13,7 @@ from pytest_promptopt.optimizer.label_rates import always, expecting, label_tall
 from pytest_promptopt.optimizer.verdict_model import Kind
 from pytest_promptopt.prompts.examples import without_examples
 from pytest_promptopt.records import CaseResult, Split
+from pytest_promptopt.text import cut_end
 
 #: Iterations whose candidates are told whole.
 RECENT_ITERATIONS = 2
@@ -102,7 +103,7 @@ class Try:
         mark = "✓" if self.accepted else "✗"
         said = f": {self.reason}" if self.reason else ""
         text = " ".join(f"{mark} {self.kind}: {self.measured}{said}".split())
-        return text if len(text) <= MAX_LESSON else f"{text[: MAX_LESSON - 1]}…"
+        return cut_end(text, MAX_LESSON)
 
 
 def tried(candidate: Candidate, prompt: str, *, flaky: Collection[str] = ()) -> Try | None:

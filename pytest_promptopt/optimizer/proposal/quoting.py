@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 
 from pytest_promptopt.optimizer.proposal.tags import Tags
-
-#: Characters of one value of a case; a longer one loses its middle, since many cases share a request.
-MAX_VALUE = 4_000
+from pytest_promptopt.text import MAX_TEXT, cut_middle, json_text
 
 #: Section names of a request; a candidate that holds one of their tags could pose as the request's own text.
 SECTIONS = (
@@ -24,9 +22,9 @@ _BREAK = "\ue000"
 
 def literal(value: str) -> str:
     """A JSON structure as it is, any other text as a JSON string; one line without a tag of ours."""
-    if value.lstrip()[:1] in ("{", "[") and len(value) <= MAX_VALUE:
+    if value.lstrip()[:1] in ("{", "[") and len(value) <= MAX_TEXT:
         try:
-            return harmless(json.dumps(json.loads(value), ensure_ascii=False))
+            return escape_tags(json_text(json.loads(value)))
         except (ValueError, RecursionError):
             pass
     return json_string(value)
@@ -34,31 +32,23 @@ def literal(value: str) -> str:
 
 def json_string(value: str) -> str:
     """`value`, its middle left out if it is very long, as a JSON string without a tag of ours."""
-    if len(value) > MAX_VALUE:
-        left_out = f" … {len(value) - MAX_VALUE:,} characters left out … "
-        value = value[: MAX_VALUE * 2 // 3] + left_out + value[-(MAX_VALUE // 3) :]
-    return harmless(json.dumps(value, ensure_ascii=False))
+    return escape_tags(json_text(cut_middle(value)))
 
 
 def line(text: str) -> str:
     """`text` on one line, without a tag of ours."""
-    return harmless(" ".join(text.split()))
+    return escape_tags(" ".join(text.split()))
 
 
 def block(text: str, mark: str = "") -> str:
     """`text` with its line breaks, each line after `mark`, without a tag of ours, not even over two lines."""
     marked = "".join(f"{_BREAK}{mark}{each.expandtabs(4)}" for each in text.splitlines())
-    return harmless(marked).replace(_BREAK, "\n").removeprefix("\n")
+    return escape_tags(marked).replace(_BREAK, "\n").removeprefix("\n")
 
 
-def harmless(text: str) -> str:
+def escape_tags(text: str) -> str:
     """`text` without a tag of ours and without anything invisible, line breaks included."""
-    return TAGS.harmless(text)
-
-
-def sendable(text: str) -> str:
-    """`text` as UTF-8 can carry it."""
-    return text.encode("utf-8", "backslashreplace").decode()
+    return TAGS.escape(text)
 
 
 def differing(expected: str, actual: str) -> tuple[str, str] | None:
@@ -68,7 +58,7 @@ def differing(expected: str, actual: str) -> tuple[str, str] | None:
         if not isinstance(one, dict) or not isinstance(two, dict) or one == two:
             return None
         parts = _besides(one, two), _besides(two, one)
-        return json.dumps(parts[0], ensure_ascii=False), json.dumps(parts[1], ensure_ascii=False)
+        return json_text(parts[0]), json_text(parts[1])
     except (ValueError, RecursionError):
         return None
 

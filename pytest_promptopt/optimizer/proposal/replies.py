@@ -6,8 +6,8 @@ import re
 from dataclasses import dataclass
 
 from pytest_promptopt.failures.refusals import is_refusal
-from pytest_promptopt.prompts.invisible_characters import invisible_places
 from pytest_promptopt.records import Answer, StopReason
+from pytest_promptopt.text import invisible_places
 
 _TAG = re.compile(r"<(/?)new_prompt>")
 _REASON = re.compile(r"<reason>(.*?)</reason>", re.DOTALL)

@@ -13,10 +13,11 @@ from dataclasses import dataclass, field
 
 from pytest_promptopt.failures import Category, FailedCase
 from pytest_promptopt.optimizer.proposal.memory import Counts, Try
-from pytest_promptopt.optimizer.proposal.quoting import block, differing, json_string, line, literal, sendable
+from pytest_promptopt.optimizer.proposal.quoting import block, differing, json_string, line, literal
 from pytest_promptopt.optimizer.proposal.tried_candidates import tried_candidate_text
 from pytest_promptopt.optimizer.protocols import Prompt
 from pytest_promptopt.records import Answer, Message, Request
+from pytest_promptopt.text import encodable
 
 #: Answers of examples that a request counts.
 MAX_STANDING = 12
@@ -179,7 +180,7 @@ def compose_merge(
 def repair(request: Request, answer: Answer, why: str) -> Request:
     """The same chat with one more turn that says what was wrong with the reply."""
     complaint = f"Your reply could not be used: {why.rstrip('.')}.\n{INSTRUCTION}"
-    said = sendable(answer.text.strip()) or "(empty)"
+    said = encodable(answer.text.strip()) or "(empty)"
     turns = (Message("assistant", said), Message("user", complaint))
     return Request(
         model=request.model,
@@ -199,7 +200,7 @@ def _request(system: str, sections: Sequence[str], *, prose: str, model: str, sa
     content = "\n".join([*filter(None, sections), "", INSTRUCTION])
     return Request(
         model=model,
-        messages=(Message("system", system), Message("user", sendable(content))),
+        messages=(Message("system", system), Message("user", encodable(content))),
         max_tokens=REPLY_TOKENS + len(prose) // 2,
         sample=sample,
     )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator
+
+from pytest_promptopt.text import escape_hidden
 
 #: How far a disguised name may reach: spaces and invisible characters may be put between its letters.
 _REACH = 400
@@ -14,16 +15,9 @@ _OPENING = re.compile("[<\ufe64\uff1c]")
 _CLOSING = re.compile("[>\ufe65\uff1e]")
 _NO_LETTER = re.compile("[^a-z]")
 
-# Controls, line and paragraph separators, halves of characters; what turns the direction of writing; tag
-# characters, which nobody sees and models read.
-_INVISIBLE = re.compile(
-    "[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff"
-    "\U000e0000-\U000e007f]"
-)
-
 
 class Tags:
-    """Some tag names, and text in which a reader, of whatever good will, shall find none of them.
+    """Some tag names, and text in which no reader can find one of them, however it is disguised.
 
     :param names: lower-case letters and underscores.
     """
@@ -39,8 +33,8 @@ class Tags:
                 return text[start : end.end()]
         return None
 
-    def harmless(self, text: str) -> str:
-        """`text` in which no tag is opened or closed and nothing is invisible, by the escapes of JSON.
+    def escape(self, text: str) -> str:
+        """`text` on one line, with every tag and every hidden character escaped as in JSON.
 
         A JSON document means the same afterwards.
         """
@@ -48,8 +42,7 @@ class Tags:
         for start in self._starts(text):
             parts += [text[done:start], f"\\u{ord(text[start]):04x}"]
             done = start + 1
-        text = "".join([*parts, text[done:]]).replace("</", "<\\/")
-        return _INVISIBLE.sub(lambda found: json.dumps(found[0])[1:-1], text)
+        return escape_hidden("".join([*parts, text[done:]]).replace("</", "<\\/"))
 
     def _starts(self, text: str) -> Iterator[int]:
         for opening in _OPENING.finditer(text):

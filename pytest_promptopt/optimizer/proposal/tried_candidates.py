@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from pytest_promptopt.optimizer.proposal.memory import MAX_SHOWN, Try
 from pytest_promptopt.optimizer.proposal.quoting import block, differing, json_string, line, literal
+from pytest_promptopt.text import cut_end
 
 
 def tried_candidate_text(one: Try, prose: str, room: int) -> str:
@@ -52,4 +53,4 @@ def _answers(one: Try) -> Iterator[str]:
 
 
 def _shown(text: str) -> str:
-    return literal(text) if len(text) <= MAX_SHOWN else json_string(f"{text[: MAX_SHOWN - 1]}…")
+    return literal(text) if len(text) <= MAX_SHOWN else json_string(cut_end(text, MAX_SHOWN))

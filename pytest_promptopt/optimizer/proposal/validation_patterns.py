@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from pytest_promptopt.failures import Category, FailedCase, Feedback
+from pytest_promptopt.text import json_text, plural
 
 #: A longer string is no label and no key, wherever else it may occur.
 MAX_QUOTED = 60
@@ -47,7 +48,7 @@ def validation_patterns(
     for category in feedback.categories:
         tellable = allowed is None or category.name in allowed or category.name in known
         lines.append(
-            f"- {category.name if tellable else 'another kind of failure'}: {_cases(category.count)}"
+            f"- {category.name if tellable else 'another kind of failure'}: {plural(category.count, 'case')}"
         )
         lines += _confusions(category, feedback.failed, known)
     return tuple(lines)
@@ -56,7 +57,7 @@ def validation_patterns(
 def _confusions(category: Category, failed: Iterable[FailedCase], known: TellableWords) -> Iterator[str]:
     pairs = Counter(_confusion(case, known) for case in failed if case.category == category.name)
     for pair, count in pairs.most_common(MAX_CONFUSIONS):
-        yield f"  {_cases(count)}: {pair}"
+        yield f"  {plural(count, 'case')}: {pair}"
 
 
 def _confusion(case: FailedCase, known: TellableWords) -> str:
@@ -70,7 +71,7 @@ def _confusion(case: FailedCase, known: TellableWords) -> str:
 def _shape(text: str, known: TellableWords) -> str:
     """`text` itself if it is known, else what it looks like."""
     if text in known:
-        return json.dumps(text.strip(), ensure_ascii=False)
+        return json_text(text.strip())
     value = _parsed(text)
     if isinstance(value, dict):
         return f"a JSON object with {_keys(value, known)}"
@@ -89,7 +90,7 @@ def _shape(text: str, known: TellableWords) -> str:
 
 
 def _keys(value: dict[str, object], known: TellableWords) -> str:
-    named = [json.dumps(key, ensure_ascii=False) for key in value if key in known]
+    named = [json_text(key) for key in value if key in known]
     others = len(value) - len(named)
     return ", ".join([*named, f"{others} other keys"] if others else named) or "no keys"
 
@@ -100,7 +101,7 @@ def _fields(expected: str, actual: str, known: TellableWords) -> str:
     if not isinstance(one, dict) or not isinstance(two, dict):
         return ""
     keys = [key for key in {**one, **two} if one.get(key) != two.get(key) and key in known]
-    return "differs in " + ", ".join(json.dumps(key, ensure_ascii=False) for key in keys) if keys else ""
+    return "differs in " + ", ".join(json_text(key) for key in keys) if keys else ""
 
 
 def _parsed(text: str) -> object:
@@ -112,7 +113,3 @@ def _parsed(text: str) -> object:
 
 def _rounded(count: int) -> str:
     return str(count) if count < 5 else f"about {round(count, -1) or 5}"
-
-
-def _cases(count: int) -> str:
-    return f"{count} case" if count == 1 else f"{count} cases"

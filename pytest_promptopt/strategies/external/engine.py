@@ -18,12 +18,12 @@ from pytest_promptopt.optimizer.candidates import (
     EvaluatedCandidate,
     Results,
 )
-from pytest_promptopt.optimizer.context import RunContext
 from pytest_promptopt.optimizer.halting import DECIDING, FRUITLESS_ITERATIONS, HaltReason, Phase, Stop
 from pytest_promptopt.optimizer.prompt_groups import PromptGroup
 from pytest_promptopt.optimizer.proposal.requests import REPLY_TOKENS
 from pytest_promptopt.optimizer.protocols import Prompt
 from pytest_promptopt.optimizer.redaction import redacted
+from pytest_promptopt.optimizer.search_context import SearchContext
 from pytest_promptopt.records import Answer, CaseResult, Message, Overlay, Request, Split, pass_rate
 
 #: Scores of the cases under a text that was refused before a call was spent on it.
@@ -46,7 +46,7 @@ class ExternalSearch(BaseSearch):
     with a variable; what follows stays as it is.
     """
 
-    def __init__(self, group: PromptGroup, context: RunContext) -> None:
+    def __init__(self, group: PromptGroup, context: SearchContext) -> None:
         super().__init__(group, context)
         self._phase = Phase.VALIDATION if group.ids(Split.VALIDATION) else Phase.TRAINING
         self._attempts: dict[tuple[tuple[str, str], ...], Candidate] = {}

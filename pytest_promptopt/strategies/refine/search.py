@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from pytest_promptopt.optimizer.acceptance import compare, holds, rank
-from pytest_promptopt.optimizer.base_search import SEARCHED, BaseSearch
+from pytest_promptopt.optimizer.base_search import BaseSearch
 from pytest_promptopt.optimizer.candidate_checks import Passages, inputs
 from pytest_promptopt.optimizer.candidates import (
     ACCEPTED,
@@ -18,14 +18,14 @@ from pytest_promptopt.optimizer.candidates import (
     EvaluatedCandidate,
     undecided_candidates,
 )
-from pytest_promptopt.optimizer.context import RunContext
 from pytest_promptopt.optimizer.halting import DECIDING, HaltReason, Phase, Stop
 from pytest_promptopt.optimizer.label_rates import balanced_accuracy
-from pytest_promptopt.optimizer.prompt_groups import PromptGroup
+from pytest_promptopt.optimizer.prompt_groups import SEARCHED, PromptGroup
 from pytest_promptopt.optimizer.proposal.briefs import Briefing
 from pytest_promptopt.optimizer.proposal.case_batches import ENOUGH_CASES
 from pytest_promptopt.optimizer.protocols import StopRun
 from pytest_promptopt.optimizer.rate_posterior import posterior_of
+from pytest_promptopt.optimizer.search_context import SearchContext
 from pytest_promptopt.optimizer.verdict_model import RATES, Kind, VerdictModel
 from pytest_promptopt.records import Split, pass_rate
 from pytest_promptopt.statistics import wilson
@@ -46,13 +46,13 @@ LIKELY = 0.75
 class RefineSearch(BaseSearch):
     """Refines one group of prompts: training phase, then validation phase. `best` is the incumbent."""
 
-    def __init__(self, group: PromptGroup, context: RunContext) -> None:
+    def __init__(self, group: PromptGroup, context: SearchContext) -> None:
         super().__init__(group, context)
         self._accepted: list[EvaluatedCandidate] = []
         self._briefing = Briefing(group, context.settings, context.hooks)
         self._workshop = CandidateSource(self, self._briefing)
         self._demonstrating = ExampleCandidates(self)
-        self._learning = VerdictModel(context.told.get(group.key))
+        self._learning = VerdictModel(context.told)
         self._reserves = SearchBudget(self)
         self._prospecting = IterationPlanner(self, self._learning, self._reserves)
         self._judging = CandidateSelection(
@@ -86,7 +86,7 @@ class RefineSearch(BaseSearch):
     def conclude(self) -> None:
         """Journal what was learned. Where no case may get worse, make sure of the training cases."""
         self.context.record("learned", prompts=self.names, rates=RATES, taught=self._learning.taught())
-        self.context.call_budget.reserve(self.group.key, 0)
+        self.context.call_budget.reserve(0)
         if not self.context.settings.no_regressions:
             return
         with suppress(StopRun):
@@ -175,7 +175,7 @@ class RefineSearch(BaseSearch):
             if stop and not escape:
                 return stop
             self._judging.escaping, escaped = escape, escaped or escape
-            runs, count = self.screen.runs, self._prospecting.worth_asking()
+            runs, count = self.context.evaluator.runs, self._prospecting.worth_asking()
             least = self._prospecting.prospects()[max(0, count - 1)].calls
             if phase is Phase.TRAINING:
                 self._look_for_failures(count)
@@ -187,13 +187,13 @@ class RefineSearch(BaseSearch):
             if self.best.id == incumbent and phase is Phase.TRAINING:
                 self._recover()
             asked = sum(candidate.kind in (Kind.REWRITE, Kind.MERGE) for candidate in candidates)
-            calls = asked + self._reserves.calls_for(self.screen.runs - runs)
+            calls = asked + self._reserves.calls_for(self.context.evaluator.runs - runs)
             self._prospecting.iterated(failing, phase, calls, least)
 
     def _give_way(self) -> None:
         """An incumbent that cannot be rendered for a further case gives way to the one before it."""
-        if self.screen.refusal(self.best.overlay):
-            self._accepted = [each for each in self._accepted if not self.screen.refusal(each.overlay)]
+        if self.refusal(self.best.overlay):
+            self._accepted = [each for each in self._accepted if not self.refusal(each.overlay)]
             self.best = (self._accepted or [self.original])[-1]
 
     # ------------------------------------------------------------------------------------------------- calls
@@ -357,13 +357,13 @@ class RefineSearch(BaseSearch):
         if self.best is self.original:
             return
         self.best = trained = self._validated([self.best])[0]
-        refused = self.screen.refusal(trained.overlay)
+        refused = self.refusal(trained.overlay)
         before, after = (each.results[Split.VALIDATION] for each in (self.original, trained))
         comparison = compare(before, after, split=Split.VALIDATION)
         if holds(comparison) and not self.regressions(trained) and not refused:
             return
         validated = [each for each in self._validated(self._accepted) if not self.regressions(each)]
-        others = [each for each in validated if not self.screen.refusal(each.overlay)]
+        others = [each for each in validated if not self.refusal(each.overlay)]
         self.best = self.best_of([self.original, *others])
         kept = "the original" if self.best is self.original else f"candidate {self.best.id}"
         what = refused or f"fell on validation ({comparison})"

@@ -32,7 +32,7 @@ class SearchBudget:
         """The original was measured; what is kept for its search by now is for fresh answers."""
         self.calls_per_case = calls_per_case
         call_budget = self._frame.context.call_budget
-        self._least = call_budget.reserved(self._frame.group.key)
+        self._least = call_budget.reserved
         own = (call_budget.available() or 0) + self._least
         self._most = max(self._least, own // MOST_SHARE)
         self.set_aside()
@@ -47,7 +47,7 @@ class SearchBudget:
     def set_aside(self) -> None:
         """Keep what judging the best text takes."""
         if self._frame.context.call_budget.left() is not None:
-            self._frame.context.call_budget.reserve(self._frame.group.key, self.judging(self._frame.best))
+            self._frame.context.call_budget.reserve(self.judging(self._frame.best))
 
     def judging(self, version: EvaluatedCandidate) -> int:
         """Calls that judging a text takes: where it was not run, and fresh answers."""

@@ -108,7 +108,7 @@ class CandidateSelection:
         left = call_budget.left()
         if not cases or (left is not None and left < self._reserves.least_judging(candidate.kept())):
             return False
-        call_budget.reserve(self._frame.group.key, 0)  # what it is run on now it does not owe at the end
+        call_budget.reserve(0)  # what it is run on now it does not owe at the end
         try:
             (results,) = self._frame.evaluate([candidate.overlay], cases)
         finally:

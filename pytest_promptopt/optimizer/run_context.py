@@ -1,8 +1,8 @@
-"""What every step of a run works with."""
+"""What every step of a run works with; a search gets a `SearchContext` in its place."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +10,7 @@ from pytest_promptopt.journal import Journal
 from pytest_promptopt.optimizer.call_budget import CallBudget
 from pytest_promptopt.optimizer.candidates import Results
 from pytest_promptopt.optimizer.foreign_errors import ForeignErrors
+from pytest_promptopt.optimizer.halting import Phase
 from pytest_promptopt.optimizer.proposal.proposer import Ask
 from pytest_promptopt.optimizer.protocols import Evaluator
 from pytest_promptopt.optimizer.search_hooks import SearchHooks
@@ -18,15 +19,22 @@ from pytest_promptopt.records import Role, Spend
 from pytest_promptopt.settings import Settings
 
 
+def unprepared(phase: Phase) -> None:
+    """Nothing is to be done before a phase."""
+
+
 @dataclass(frozen=True)
 class RunContext:
     """Who runs the cases, who answers requests, what was decided and what it cost.
 
+    :param evaluator: runs all cases, those that are held out included.
     :param journal: None when none is kept.
     :param spend: what was paid so far in the whole session, by role.
     :param call_budget: what the ceiling on calls leaves.
-    :param told: what earlier runs taught of new texts, by the key of each group.
-    :param foreign_errors: what went wrong in code that is not ours.
+    :param prepare_phase: makes ready for a phase that begins: what only the phase before it was forbidden is
+        allowed, models that had refused are asked again.
+    :param told: what earlier runs taught of new texts, by the key of each group; filled in by the run.
+    :param foreign_errors: what went wrong in code that is not ours; filled in by the run.
     """
 
     evaluator: Evaluator
@@ -36,8 +44,14 @@ class RunContext:
     journal: Journal | None
     spend: Callable[[], Mapping[Role, Spend]]
     call_budget: CallBudget = field(default_factory=CallBudget)
-    foreign_errors: ForeignErrors = field(default_factory=ForeignErrors)
+    prepare_phase: Callable[[Phase], None] = unprepared
     told: Mapping[str, Taught] = field(default_factory=dict)
+    foreign_errors: ForeignErrors = field(default_factory=ForeignErrors)
+
+    def enter_phase(self, phase: Phase, prompts: Sequence[str]) -> None:
+        """Begin a phase for the prompts of these names: make ready for it, then tell the observers."""
+        self.prepare_phase(phase)
+        self.hooks.progress(phase, ", ".join(prompts))
 
     def record(self, event: str, **data: Any) -> None:
         """Write an event to the journal, if one is kept."""

@@ -1,0 +1,41 @@
+"""A function that can be called and not looked into.
+
+What a strategy is handed must not lead to held-out cases, and every ordinary reference would: a method
+has its object, a closure its cells. So the function behind is kept in a table of this module, under the
+object that stands for it, and is dropped together with it. No code comes upon it by chance; code that reads
+this module's table, frames or files still can.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
+from weakref import WeakKeyDictionary
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class _Sealed:
+    """Stands for a function; has nothing of it."""
+
+    __slots__ = ("__weakref__",)
+
+    def __call__(self, *args: Any, **given: Any) -> Any:
+        return _BEHIND[self](*args, **given)
+
+    def __copy__(self) -> _Sealed:
+        return self  # a function has no copies either
+
+    def __deepcopy__(self, memo: object) -> _Sealed:
+        return self
+
+
+_BEHIND: WeakKeyDictionary[_Sealed, Callable[..., Any]] = WeakKeyDictionary()
+
+
+def sealed(function: Callable[P, T]) -> Callable[P, T]:
+    """`function`, for somebody who is to call it and nothing else."""
+    front = _Sealed()
+    _BEHIND[front] = function
+    return front

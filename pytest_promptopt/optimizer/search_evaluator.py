@@ -1,0 +1,63 @@
+"""The evaluator that a search gets: it holds training and validation cases, and knows of no others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from pytest_promptopt.errors import PromptoptError
+from pytest_promptopt.optimizer.candidates import Results
+from pytest_promptopt.optimizer.prompt_groups import PromptGroup
+from pytest_promptopt.optimizer.protocols import Trial
+from pytest_promptopt.optimizer.screening import ScreeningEvaluator
+from pytest_promptopt.optimizer.sealed import sealed
+from pytest_promptopt.records import Case, Overlay, Split
+
+
+class UnknownCaseError(PromptoptError):
+    """A search asked for a case that is none of its own; nothing was run."""
+
+
+class SearchEvaluator:
+    """An `Evaluator` of the training and validation cases of one group of prompts.
+
+    :param group: whose cases may be run; those that are held out are left out.
+    :param evaluator: runs them.
+    :ivar refusal: why these texts are refused, in a sentence; None when they may be tried.
+    """
+
+    def __init__(self, group: PromptGroup, evaluator: ScreeningEvaluator) -> None:
+        own = group.searched()
+        self.cases: Sequence[Case] = own.cases
+        self.refusal: Callable[[Overlay], str | None] = sealed(evaluator.refusal)
+        # The check stands behind the seal: nobody can leave it out.
+        self.evaluate = sealed(_checked(own, evaluator))
+        self._runs = sealed(lambda: evaluator.runs)
+
+    @property
+    def runs(self) -> int:
+        """Runs of cases that were asked for, known answers included."""
+        return self._runs()
+
+
+def _checked(group: PromptGroup, evaluator: ScreeningEvaluator) -> Callable[[Sequence[Trial]], list[Results]]:
+    known = {case.id: case.id for case in group.cases}
+
+    def evaluate(trials: Sequence[Trial]) -> list[Results]:
+        """Run all trials together; results in the order asked, one per case of each trial.
+
+        Under a text that is refused every case is errored. Raises `UnknownCaseError` and `StopRun`.
+        """
+        asked = [(trial, tuple(trial.cases)) for trial in trials]
+        for id in (id for _, cases in asked for id in cases):
+            if id not in known:
+                counts = [len(group.ids(split)) for split in (Split.TRAIN, Split.VALIDATION)]
+                raise UnknownCaseError(
+                    f"{id!r} is no case of this search, which has {counts[0]} training and {counts[1]} "
+                    "validation cases (the cases of its evaluator); others are for scoring the result"
+                )
+        # With the ids of our own: one that is given may be no plain text.
+        return evaluator.evaluate(
+            [Trial(trial.overlay, tuple(known[id] for id in cases), trial.samples) for trial, cases in asked]
+        )
+
+    return evaluate
