@@ -153,7 +153,8 @@ def _constant(value: object) -> str:
 def _function(name: str, function: FunctionType, *, heading: str) -> str:
     start = "async def" if inspect.iscoroutinefunction(function) else "def"
     signature = _signature(function, leave_out=("self", "cls"))
-    return f"{heading} {name}\n\n```python\n{start} {name}{signature}\n```\n\n{markdown(function.__doc__)}".strip()
+    shown = f"```python\n{start} {name}{signature}\n```"
+    return f"{heading} {name}\n\n{shown}\n\n{markdown(function.__doc__)}".strip()
 
 
 def _class(name: str, kind: type) -> str:

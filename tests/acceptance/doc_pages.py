@@ -7,6 +7,7 @@ A comment before a block says what it is and what a test does with it::
 * ``file: PATH``: it is written to this file of the page's project; ``append: PATH`` adds it to one.
 * ``exit: 1 0``: its commands are run, and these are their exit statuses.
 * ``output``: it is shown by the command before it; ``...`` stands for what is left out.
+* ``shape``: the same, with other figures: what a search finds changes with the search.
 * ``checked``: a test of its own looks at it.
 * ``not run: REASON``.
 
@@ -34,8 +35,8 @@ _GENERATED = re.compile(r"<!-- generated: .*?<!-- end of generated -->", re.DOTA
 class Block:
     """A fenced block.
 
-    :param purpose: ``file``, ``append``, ``exit``, ``output``, ``checked`` or ``not run``; empty when the page
-        does not say.
+    :param purpose: ``file``, ``append``, ``exit``, ``output``, ``shape``, ``checked`` or ``not run``; empty
+        when the page does not say.
     :param value: what stands after the purpose: a path, exit statuses, a reason.
     """
 

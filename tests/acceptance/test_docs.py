@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import ast
 import importlib.util
-import os
 import re
 import shlex
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from shutil import copytree, ignore_patterns
 
 import pytest
 import yaml
 
 import pytest_promptopt
 from pytest_promptopt.options import OPTIONS
-from pytest_promptopt.prompts import PromptFile, write_prose
 from pytest_promptopt.prompts.frontmatter import FrontMatter
 from pytest_promptopt.pytest_engine.mark import SIGNATURE, Mark
 from pytest_promptopt.pytest_engine.prompt_fixture import Prompt
@@ -30,17 +25,10 @@ from pytest_promptopt.runs.past import OPENED, RESUMED
 from pytest_promptopt.settings import Settings
 from tests.unit.test_rooms import FLOORS
 
-from .doc_pages import PAGES, ROOT, Block, anchors, block, blocks, first_cells, project_of, section
+from .doc_pages import PAGES, ROOT, anchors, block, blocks, first_cells, project_of, section
+from .story import Story, example
 
 PACKAGE = Path(pytest_promptopt.__file__).parent
-
-#: The prompt of examples/support_routing before any optimization.
-ROUTE = """\
-You work in the support team of a web shop. Read the ticket and decide which queue should handle it.
-The queue is one of: billing, refunds, delivery, returns, access, defects, ideas, sales, privacy.
-Reply with the queue name only.
-
-Ticket: {{ ticket }}"""
 
 #: What a test of this file says about a block that is neither run nor written to a file.
 CHECKED: dict[tuple[str, str], str] = {
@@ -50,75 +38,11 @@ CHECKED: dict[tuple[str, str], str] = {
     ("README.md", "result"): "test_the_shown_verdict_is_worded_as_the_summary_words_it",
     ("docs/how-to/ci.md", "workflow"): "test_the_workflow_is_valid",
     ("docs/reference/mark.md", "signature"): "test_the_shown_signature_is_that_of_the_mark",
-    ("docs/architecture.md", "rooms"): "test_every_room_stands_on_its_floor",
     ("docs/architecture.md", "way-of-a-text"): "test_every_module_named_exists",
     ("docs/architecture.md", "way-of-optimize"): "test_every_module_named_exists",
 }
 
 STORIES = [page for page in PAGES if any(each.purpose in ("file", "exit") for each in blocks(page))]
-
-
-def example(name: str, to: Path) -> None:
-    """Copy an example, with the prompt that it has before any optimization."""
-    copytree(ROOT / "examples" / name, to, dirs_exist_ok=True, ignore=ignore_patterns(".*"))
-    if name == "support_routing":  # whoever tried the README's first command has another text in the clone
-        write_prose(PromptFile.load(to / "prompts/route.md", rootdir=to), ROUTE)
-
-
-@dataclass
-class Story:
-    """A page as somebody who follows it: writes its files, runs its commands, compares what they show."""
-
-    pytester: pytest.Pytester
-    shown: Sequence[str] = field(default_factory=list)
-
-    @property
-    def path(self) -> Path:
-        return self.pytester.path
-
-    def follow(self, each: Block) -> None:
-        if each.purpose in ("file", "append"):
-            path = self.path / each.value
-            path.parent.mkdir(parents=True, exist_ok=True)
-            before = path.read_text(encoding="utf-8") + "\n\n" if each.purpose == "append" else ""
-            path.write_text(before + each.text, encoding="utf-8")
-        elif each.purpose == "exit":
-            statuses = [int(status) for status in each.value.split()]
-            assert len(statuses) == len(each.commands), f"{each.name}: one exit status per command"
-            for command, status in zip(each.commands, statuses, strict=True):
-                assert self.run(command) == status, f"{each.name}: {command}"
-        elif each.purpose == "output":
-            self.compare(each)
-
-    def run(self, command: str) -> int:
-        """Run a command line; its output is `shown` then."""
-        program, *arguments = shlex.split(command)
-        if program == "python":
-            result = self.pytester.run(sys.executable, *arguments)
-        else:
-            assert program == "pytest", f"no test knows how to run {program}"
-            result = self.pytester.runpytest_inprocess("-p", "no:asyncio", *arguments)
-        self.shown = result.outlines
-        return int(result.ret)
-
-    def compare(self, each: Block) -> None:
-        """Every line is shown, in this order; ``...`` stands for the rest of a line or for lines."""
-        rest = iter(self.shown)
-        for line in each.text.splitlines():
-            if line.strip() not in ("", "..."):
-                assert any(_like(line, shown) for shown in rest), f"{each.name}: not shown: {line}"
-
-
-def _like(line: str, shown: str) -> bool:
-    return shown.startswith(line.removesuffix("...")) if line.endswith("...") else shown == line
-
-
-@pytest.fixture
-def story(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Story:
-    monkeypatch.setenv("COLUMNS", "100")
-    path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
-    monkeypatch.setenv("PYTHONPATH", path)
-    return Story(pytester)
 
 
 # ------------------------------------------------------------------------------------------------- the blocks
@@ -143,7 +67,7 @@ def test_every_block_has_a_name_and_a_test(page: str) -> None:
     assert "" not in names, "write <!-- name: NAME; PURPOSE --> before each block"
     assert len(set(names)) == len(names)
     for each in blocks(page):
-        assert each.purpose in ("file", "append", "exit", "output", "checked", "not run"), each.name
+        assert each.purpose in ("file", "append", "exit", "output", "shape", "checked", "not run"), each.name
         if each.purpose == "checked":
             assert CHECKED[page, each.name] in globals(), each.name
 
@@ -286,16 +210,9 @@ def test_every_event_of_the_journal_is_documented() -> None:
 
 
 def test_every_room_stands_on_its_floor() -> None:
-    shown: dict[int, set[str]] = {}
-    number = 0
-    rooms = {room for floor in FLOORS for room in floor}
-    for line in block("docs/architecture.md", "rooms").text.splitlines():
-        number = int(found[1]) if (found := re.match(r" *(\d+) ", line)) else number
-        named = re.split(r"\s{2,}", line.strip().partition("  ")[2] if found else line.strip())
-        words = [word for part in named[: 1 if found else None] for word in part.split()]
-        words += [part for part in named[1:] if part in rooms]
-        shown.setdefault(number, set()).update(word for word in words if word in rooms)
-    assert [shown.get(number, set()) for number in range(1, len(FLOORS) + 1)] == [set(f) for f in FLOORS]
+    rows = re.findall(r"^\| (\d+) \| (`.+?`) \|", section("docs/architecture.md", "The rooms"), re.MULTILINE)
+    shown = {int(number): set(re.findall(r"`(\w+)`", rooms)) for number, rooms in rows}
+    assert shown == dict(enumerate(FLOORS, start=1))
 
 
 @pytest.mark.parametrize("page", ["docs/architecture.md", "CONTRIBUTING.md"])

@@ -33,8 +33,8 @@ UNSEEN = [
 def application(prompt, monkeypatch):
     """The application with the prompt under test in the place of its constant and of its model.
 
-    The constant: what else reads it sees the text of a candidate. The model: so each answer is stored and counts
-    against the ceilings, and many cases wait for their answers at the same time.
+    The constant: what else reads it sees the text of a candidate. The model: so each answer is stored and
+    counts against the ceilings, and many cases wait for their answers at the same time.
     """
     monkeypatch.setattr(support, "PROMPT", prompt.text)
     monkeypatch.setattr(support, "complete", lambda ticket: prompt(ticket=ticket))

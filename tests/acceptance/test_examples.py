@@ -1,0 +1,70 @@
+"""Somebody tries an example: it is checked, it is optimized, and its README says how that ends."""
+
+from __future__ import annotations
+
+import shlex
+
+import pytest
+import yaml
+
+from pytest_promptopt.options import OPTIONS
+
+from .doc_pages import ROOT, block
+from .story import Story, example, shape
+
+EXAMPLES = ROOT / "examples"
+
+#: Those on `demo`: how many of their cases pass at first, and the exit status of `pytest --optimize`.
+ON_DEMO = {
+    "application": (6, 18, 0),
+    "async_calls": (4, 12, 1),
+    "json_extraction": (0, 42, 1),
+    "pipeline": (9, 26, 1),
+    "support_routing": (38, 144, 1),
+}
+#: Those that are tried in another way.
+OTHERS = {"ci_workflow", "real_model", "script"}
+
+
+def test_every_example_is_tried() -> None:
+    folders = {path.name for path in EXAMPLES.iterdir() if (path / "README.md").is_file()}
+    assert folders <= {*ON_DEMO, *OTHERS}
+    assert set(ON_DEMO) <= folders
+
+
+@pytest.mark.parametrize("name", ON_DEMO)
+def test_it_is_checked_and_improved(name: str, story: Story) -> None:
+    passing, cases, status = ON_DEMO[name]
+    example(name, story.path)
+    assert story.run("pytest -q") == 1
+    checked = [line for line in story.shown if f" {passing}/{cases} cases pass (" in line]
+    assert checked
+    prompts = {path: path.read_bytes() for path in story.path.glob("prompts/*.md")}
+    assert story.run("pytest --optimize") == status
+    assert any(": improved" in line for line in story.shown)
+    assert any(path.read_bytes() != before for path, before in prompts.items())
+
+
+def test_the_main_job_of_the_readme_ends_as_shown(story: Story) -> None:
+    example("support_routing", story.path)
+    words = shlex.split(block("README.md", "try-it").text)
+    program = words.index("../../.venv/bin/pytest")
+    assert story.run(shlex.join(["pytest", *words[program + 1 :]])) == 0
+    story.compare(shape(block("README.md", "result")))
+
+
+def test_the_example_of_a_real_model_works_on_demo(story: Story) -> None:
+    example("real_model", story.path)
+    assert story.run("pytest --promptopt-model=demo --promptopt-min-pass-rate=10%") == 0
+
+
+def test_the_workflow_checks_prompts(story: Story) -> None:
+    path = EXAMPLES / "ci_workflow/.github/workflows/prompts.yml"
+    (job,) = yaml.safe_load(path.read_text(encoding="utf-8"))["jobs"].values()
+    (command,) = [step["run"] for step in job["steps"] if step.get("run", "").startswith("pytest")]
+    flags = {f"--promptopt-{option.flag}" for option in OPTIONS} | {"--promptopt-report"}
+    assert {word.partition("=")[0] for word in shlex.split(command)[1:]} <= flags
+    example("support_routing", story.path)
+    assert story.run(command) == 0
+    (upload,) = [step for step in job["steps"] if "upload-artifact" in step.get("uses", "")]
+    assert (story.path / upload["with"]["path"]).is_file()
