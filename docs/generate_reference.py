@@ -17,7 +17,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import FunctionType
-from typing import Any
+from typing import Any, is_typeddict
 
 from pytest_promptopt import api, hookspecs, options
 from pytest_promptopt.reports import json_report
@@ -27,7 +27,10 @@ REFERENCE = Path(__file__).parent / "reference"
 PART = re.compile(r"(<!-- generated: ([\w-]+) -->\n).*?(<!-- end of generated -->\n)", re.DOTALL)
 
 EXAMPLE = re.compile(r"^(?P<title>[^\n]+)::\n\n(?P<code>(?:[ \t]+[^\n]*(?:\n|\Z)|\n)+)", re.MULTILINE)
-PARAMETER = re.compile(r":(?:param )?([\w ]+): (.+?)(?=\n:|\n\n|\Z)", re.DOTALL)
+PARAMETER = re.compile(r"^:(param|raises|returns) ?(\w*): (.+?)(?=\n:|\n\n|\Z)", re.MULTILINE | re.DOTALL)
+SESSION = re.compile(r"^>>> .*\n(?:^(?:>>>|\.\.\.|(?=\S)).*(?:\n|\Z))*", re.MULTILINE)
+#: What is written in the code of a TypedDict and cannot be seen in the class.
+ATTRIBUTE = re.compile(r'^    (\w+): ([^\n]+)\n(?:    """(.+?)"""\n)?', re.MULTILINE | re.DOTALL)
 DEFAULT = re.compile(r" \(default: (.+)\)$")
 
 
@@ -35,6 +38,7 @@ def markdown(docstring: str | None) -> str:
     """A docstring of the project as Markdown: its examples, its parameters, its code."""
     text = inspect.cleandoc(docstring or "").replace("``", "`")
     text = EXAMPLE.sub(_example, text)
+    text = SESSION.sub(lambda found: f"```pycon\n{found[0].strip()}\n```\n", text)
     text = PARAMETER.sub(_parameter, text)
     return text.strip()
 
@@ -45,7 +49,10 @@ def _example(match: re.Match[str]) -> str:
 
 
 def _parameter(match: re.Match[str]) -> str:
-    return f"* `{match[1]}`: {' '.join(match[2].split())}"
+    kind, name, about = match[1], match[2], " ".join(match[3].split())
+    if kind == "param":
+        return f"* `{name}`: {about}"
+    return f"* {kind.capitalize()}{f' `{name}`' if name else ''}: {about}"
 
 
 def _cell(text: str) -> str:
@@ -106,24 +113,36 @@ def hooks() -> str:
 
 
 def _signature(function: Callable[..., Any], *, leave_out: tuple[str, ...] = ()) -> str:
+    """The parameters and what is returned; on several lines where one would be long."""
     signature = inspect.signature(function)
-    kept = [value for name, value in signature.parameters.items() if name not in leave_out]
-    text = str(signature.replace(parameters=kept))
-    text = re.sub(r"'([^']*)'", lambda found: found[1], text)  # annotations are strings here
-    return text if len(text) <= 88 else _long_signature(signature.replace(parameters=kept))
+    parts: list[str] = []
+    for name, value in signature.parameters.items():
+        if name in leave_out:
+            continue
+        if value.kind is value.KEYWORD_ONLY and not any(part.startswith("*") for part in parts):
+            parts.append("*")
+        parts.append(_parameter_text(value))
+    returned = signature.return_annotation
+    end = "" if returned is signature.empty else f" -> {returned}"
+    line = f"({', '.join(parts)}){end}"
+    return line if len(line) <= 88 else "(\n" + "".join(f"    {part},\n" for part in parts) + ")" + end
 
 
-def _long_signature(signature: inspect.Signature) -> str:
-    lines, kinds = [], inspect.Parameter
-    starred = False
-    for value in signature.parameters.values():
-        if value.kind is kinds.KEYWORD_ONLY and not starred:
-            lines.append("*")
-            starred = True
-        starred = starred or value.kind is kinds.VAR_POSITIONAL
-        lines.append(re.sub(r"'([^']*)'", lambda found: found[1], str(value)))
-    end = "" if signature.return_annotation is signature.empty else f" -> {signature.return_annotation}"
-    return "(\n" + "".join(f"    {line},\n" for line in lines) + ")" + end.replace("'", "")
+def _parameter_text(value: inspect.Parameter) -> str:
+    stars = {value.VAR_POSITIONAL: "*", value.VAR_KEYWORD: "**"}.get(value.kind, "")
+    text = f"{stars}{value.name}"
+    if value.annotation is not value.empty:
+        text += f": {value.annotation}"
+    return text if value.default is value.empty else f"{text} = {_value(value.default)}"
+
+
+def _value(value: object) -> str:
+    if isinstance(value, enum.Enum):
+        return str(value)
+    if type(value) is object:  # stands for an argument that is not given
+        return "..."
+    name = getattr(value, "__name__", None)
+    return name if isinstance(name, str) else repr(value)
 
 
 def public_names() -> str:
@@ -147,7 +166,11 @@ def public_names() -> str:
 
 
 def _constant(value: object) -> str:
-    return repr(value) if isinstance(value, str | int | float) else str(value).replace("collections.abc.", "")
+    return (
+        repr(value)
+        if isinstance(value, str | int | float)
+        else re.sub(r"\b[a-z_.]+\.(?=[A-Z])", "", str(value))
+    )
 
 
 def _function(name: str, function: FunctionType, *, heading: str) -> str:
@@ -161,7 +184,7 @@ def _class(name: str, kind: type) -> str:
     parts = [f"### {name}"]
     docstring = inspect.cleandoc(kind.__doc__ or "")
     if dataclasses.is_dataclass(kind):
-        about = {match[1]: " ".join(match[2].split()) for match in PARAMETER.finditer(docstring)}
+        about = {match[2]: " ".join(match[3].split()) for match in PARAMETER.finditer(docstring)}
         docstring = PARAMETER.sub("", docstring)
     if docstring and not docstring.startswith(f"{name}("):  # what `dataclass` writes itself
         parts.append(markdown(docstring))
@@ -171,9 +194,22 @@ def _class(name: str, kind: type) -> str:
     elif dataclasses.is_dataclass(kind):
         fields = [f"* `{_field(field)}`" + _about(field.name, about) for field in dataclasses.fields(kind)]
         parts.append("Fields:\n\n" + "\n".join(fields))
+    elif is_typeddict(kind):
+        written = ATTRIBUTE.findall(inspect.getsource(kind))
+        parts.append(
+            "\n".join(
+                f"* `{key}: {of}`" + (f": {markdown(said)}" if said else "") for key, of, said in written
+            )
+        )
+    elif "__init__" in vars(kind) and not issubclass(kind, BaseException) and not is_protocol(kind):
+        parts.insert(1, f"```python\n{name}{_signature(kind).removesuffix(' -> None')}\n```")
     if members := list(_members(kind)):
         parts.append("Methods and properties:\n\n" + "\n".join(members))
     return "\n\n".join(parts)
+
+
+def is_protocol(kind: type) -> bool:
+    return bool(getattr(kind, "_is_protocol", False))
 
 
 def _about(name: str, about: Mapping[str, str]) -> str:
@@ -182,8 +218,7 @@ def _about(name: str, about: Mapping[str, str]) -> str:
 
 def _field(field: dataclasses.Field[Any]) -> str:
     if field.default is not dataclasses.MISSING:
-        plain = str(field.default) if isinstance(field.default, enum.Enum) else repr(field.default)
-        return f"{field.name}: {field.type} = {getattr(field.default, '__name__', plain)}"
+        return f"{field.name}: {field.type} = {_value(field.default)}"
     made = field.default_factory
     return f"{field.name}: {field.type}" + ("" if made is dataclasses.MISSING else f" = {made.__name__}()")  # type: ignore[attr-defined]
 
