@@ -392,8 +392,10 @@ class ModelClient:
     def _lost(self) -> ModelError | None:
         """Why no call can be made any more, since the loop that makes them has ended."""
         problem = self._background.problem if self._background is not None else ""
+        if not problem:  # asked for with every call, and to redact is not cheap
+            return None
         said = f"a model has ended the event loop of all calls ({redact(problem)})"
-        return ModelError(ErrorKind.DEFECT, said) if problem else None
+        return ModelError(ErrorKind.DEFECT, said)
 
     def _land_lost(self) -> None:
         """End what is still in flight in a loop that has ended; everybody would wait for it for ever."""

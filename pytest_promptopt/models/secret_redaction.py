@@ -30,12 +30,19 @@ MIN_SECRET_LENGTH = 8
 
 _learned: set[str] = set()
 
+#: The values that were looked at, by their names: most stay from call to call.
+_looked_at: dict[str, str] = {}
+
 
 def learn(environment: Mapping[str, str]) -> None:
     """Remember the secrets of `environment`: when an error comes, a test may have hidden them from it."""
     for name in list(environment):
         # Another thread may take it out meanwhile, as pytest does with the name of each test.
-        for secret in _secrets_in(name, environment.get(name, "")):
+        value = environment.get(name, "")
+        if _looked_at.get(name) == value:
+            continue
+        _looked_at[name] = value
+        for secret in _secrets_in(name, value):
             if len(secret) >= MIN_SECRET_LENGTH:
                 _learned.add(secret)
 

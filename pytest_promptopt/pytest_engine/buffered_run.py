@@ -166,32 +166,32 @@ class _Hooks:
         self._run = run
 
     def __getattr__(self, name: str) -> Any:
-        client = self._client(name) if self._run.silent else getattr(self._relay, name)
+        caller = self._caller(name) if self._run.silent else getattr(self._relay, name)
         if name in HELD_HOOKS:
-            return _BufferedCaller(name, client, self._run)
+            return _BufferedCaller(name, caller, self._run)
         if name == "pytest_runtest_teardown":
-            return lambda **kwargs: client(**self._teardown(kwargs))
+            return lambda **kwargs: caller(**self._teardown(kwargs))
         if name == "pytest_exception_interact":
-            return lambda **kwargs: self._interact(client, kwargs)
-        setattr(self, name, client)
-        return client
+            return lambda **kwargs: self._interact(caller, kwargs)
+        setattr(self, name, caller)
+        return caller
 
-    def _client(self, name: str) -> Any:
-        client = getattr(self._relay, name)
+    def _caller(self, name: str) -> Any:
+        caller = getattr(self._relay, name)
         left_out = self._run.left_out(name)
         if not left_out:
-            return client
+            return caller
         fewer = internals.without(self._run.item.config, self._relay, name, left_out)
         if name not in FIXTURES:
             return fewer
         # A wider fixture lives on, and is set up once only: everybody must hear of it.
-        return lambda **given: (fewer if given["fixturedef"].scope == "function" else client)(**given)
+        return lambda **given: (fewer if given["fixturedef"].scope == "function" else caller)(**given)
 
-    def _interact(self, client: Any, kwargs: dict[str, Any]) -> None:
+    def _interact(self, caller: Any, kwargs: dict[str, Any]) -> None:
         if self._run.reportable():
             if self._run.item.config.getoption("usepdb", False):
                 self._run.commit()  # a debugger opens on a subtest: what was printed comes first
-            client(**kwargs)
+            caller(**kwargs)
 
     def _teardown(self, kwargs: dict[str, Any]) -> dict[str, Any]:
         # A buffered run is followed by another of the same item: what the item shares must live on.
@@ -199,19 +199,19 @@ class _Hooks:
 
 
 class _BufferedCaller:
-    def __init__(self, name: str, client: Any, run: BufferedRun) -> None:
+    def __init__(self, name: str, caller: Any, run: BufferedRun) -> None:
         self._name = name
-        self._client = client
+        self._caller = caller
         self._run = run
 
     def __call__(self, **kwargs: Any) -> None:
         if self._name == "pytest_runtest_logreport":
-            self._run.reported(kwargs["report"], lambda: self._client(**kwargs))
+            self._run.reported(kwargs["report"], lambda: self._caller(**kwargs))
         else:
-            self._run.hold(lambda: self._client(**kwargs))
+            self._run.hold(lambda: self._caller(**kwargs))
 
     def call_historic(self, *, kwargs: Mapping[str, Any]) -> None:
-        self._run.hold(lambda: self._client.call_historic(kwargs=kwargs))
+        self._run.hold(lambda: self._caller.call_historic(kwargs=kwargs))
 
 
 class BufferedStream:
