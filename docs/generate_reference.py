@@ -19,6 +19,7 @@ from pathlib import Path
 from types import FunctionType
 from typing import Any, is_typeddict
 
+import pytest_promptopt
 from pytest_promptopt import api, hookspecs, options
 from pytest_promptopt.reports import json_report
 from pytest_promptopt.settings import Settings
@@ -195,7 +196,7 @@ def _class(name: str, kind: type) -> str:
         fields = [f"* `{_field(field)}`" + _about(field.name, about) for field in dataclasses.fields(kind)]
         parts.append("Fields:\n\n" + "\n".join(fields))
     elif is_typeddict(kind):
-        written = ATTRIBUTE.findall(inspect.getsource(kind))
+        written = ATTRIBUTE.findall(_source(kind))
         parts.append(
             "\n".join(
                 f"* `{key}: {of}`" + (f": {markdown(said)}" if said else "") for key, of, said in written
@@ -206,6 +207,15 @@ def _class(name: str, kind: type) -> str:
     if members := list(_members(kind)):
         parts.append("Methods and properties:\n\n" + "\n".join(members))
     return "\n\n".join(parts)
+
+
+def _source(kind: type) -> str:
+    """The lines of a class, read from its file."""
+    parts = kind.__module__.split(".")[1:]
+    text = (
+        Path(pytest_promptopt.__file__).parent.joinpath(*parts).with_suffix(".py").read_text(encoding="utf-8")
+    )
+    return re.split(r"\n\n\n", text.partition(f"class {kind.__name__}(")[2])[0]
 
 
 def is_protocol(kind: type) -> bool:
