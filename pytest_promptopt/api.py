@@ -15,15 +15,18 @@ from pytest_promptopt.errors import (
     SettingsError,
 )
 from pytest_promptopt.failures import FailedCase
+from pytest_promptopt.loaded_prompt import LoadedPrompt, load_prompt
 from pytest_promptopt.models import Model
 from pytest_promptopt.optimizer.acceptance import Comparison, Verdict
 from pytest_promptopt.optimizer.base_search import BaseSearch
 from pytest_promptopt.optimizer.candidates import ACCEPTED, REFUSED, REJECTED, Candidate, EvaluatedCandidate
 from pytest_promptopt.optimizer.halting import HaltReason, Phase, SearchProgress, Stop
+from pytest_promptopt.optimizer.prompt_groups import PromptGroup
 from pytest_promptopt.optimizer.proposal.proposer import Ask, ProposalRequest
 from pytest_promptopt.optimizer.proposal.replies import InvalidReply, Reply
 from pytest_promptopt.optimizer.proposal.requests import Brief
-from pytest_promptopt.optimizer.strategy import Strategy
+from pytest_promptopt.optimizer.search_context import SearchContext
+from pytest_promptopt.optimizer.strategy import GroupSearch, ScoringNeeds, Strategy
 from pytest_promptopt.records import (
     Answer,
     CaseResult,
@@ -38,6 +41,10 @@ from pytest_promptopt.records import (
     Usage,
 )
 from pytest_promptopt.results import CandidateResult, Confirmation, Iteration, PromptResult, RunResult
+from pytest_promptopt.scripting.arguments import OptimizeArguments
+from pytest_promptopt.scripting.given_cases import Case, Check
+from pytest_promptopt.scripting.optimize import aoptimize, optimize
+from pytest_promptopt.scripting.script_run import OptimizationInterrupted
 from pytest_promptopt.strategies.refine.search import RefineSearch
 
 __all__ = [
@@ -50,24 +57,31 @@ __all__ = [
     "Brief",
     "Candidate",
     "CandidateResult",
+    "Case",
     "CaseResult",
+    "Check",
     "Comparison",
     "Completion",
     "Confirmation",
     "ErrorKind",
     "EvaluatedCandidate",
     "FailedCase",
+    "GroupSearch",
     "HaltReason",
     "InvalidReply",
     "Iteration",
+    "LoadedPrompt",
     "Message",
     "Model",
     "ModelError",
+    "OptimizationInterrupted",
+    "OptimizeArguments",
     "Outcome",
     "Overlay",
     "Phase",
     "PromptConflictError",
     "PromptFileError",
+    "PromptGroup",
     "PromptResult",
     "PromptoptError",
     "ProposalRequest",
@@ -77,6 +91,8 @@ __all__ = [
     "Request",
     "Role",
     "RunResult",
+    "ScoringNeeds",
+    "SearchContext",
     "SearchProgress",
     "SettingsError",
     "Split",
@@ -85,4 +101,7 @@ __all__ = [
     "Strategy",
     "Usage",
     "Verdict",
+    "aoptimize",
+    "load_prompt",
+    "optimize",
 ]

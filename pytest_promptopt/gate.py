@@ -67,7 +67,7 @@ def thresholds(
     return found
 
 
-def check(
+def check_prompts(
     results: Mapping[str, Sequence[CaseResult]], thresholds: Mapping[str, Threshold]
 ) -> tuple[PromptCheck, ...]:
     """What was measured for each prompt, in the order of `results`.
@@ -85,6 +85,6 @@ def _check(prompt: str, results: tuple[CaseResult, ...], threshold: Threshold | 
     return PromptCheck.of(prompt, results, least, where)
 
 
-def verdict(checks: Iterable[PromptCheck]) -> bool:
+def all_gates_hold(checks: Iterable[PromptCheck]) -> bool:
     """Whether every threshold holds; True when there is none."""
     return all(c.held is not False for c in checks)

@@ -159,10 +159,13 @@ def pytest_promptopt_halt(progress: SearchProgress) -> Stop | None:
 def pytest_promptopt_strategies() -> Mapping[str, Strategy] | None:
     """Offer ways to search of your own, by the name that ``--promptopt-strategy`` takes.
 
-    A `pytest_promptopt.api.Strategy` is called with a group of prompts that share cases and with
-    all that a search works with, and returns a search. The easiest is a class that inherits
-    `pytest_promptopt.api.BaseSearch`, which measures the original, checks candidates, asks the
-    halting rules and keeps the journal. A text that could not be put into its file is refused, whoever
+    A `pytest_promptopt.api.Strategy` is called with a `pytest_promptopt.api.PromptGroup`, prompts that share
+    cases, and a `pytest_promptopt.api.SearchContext`, all that a search works with; it returns a
+    `pytest_promptopt.api.GroupSearch`. Both hold training and validation cases only: asking for another case
+    ends the search with an error. The easiest is a class that inherits `pytest_promptopt.api.BaseSearch`,
+    which measures the original, checks candidates, asks the halting rules and keeps the journal. What a
+    strategy needs of the run, such as a model that writes, it may declare as `scoring_needs`, a
+    `pytest_promptopt.api.ScoringNeeds`. A text that could not be put into its file is refused, whoever
     wrote it: under it every case is errored, without a call. Confirmation, held-out cases and writing come
     after the search and are the same for all. A name of yours goes before a built-in one.
 

@@ -13,7 +13,9 @@ from typing import Any
 from pytest_promptopt.captured import datetime, os
 from pytest_promptopt.errors import PromptoptError
 from pytest_promptopt.file_writing import sync_folder, write_synced
-from pytest_promptopt.records import SCHEMA_VERSION
+
+#: Raised by one whenever the form of a line changes; this version reads no journal of another schema.
+JOURNAL_SCHEMA = 1
 
 FILE_NAME = "journal.jsonl"
 
@@ -67,7 +69,7 @@ class Journal:
     def reopen(cls, path: Path) -> Journal:
         """Go on with the journal of an earlier process; what a kill left of its last line is cut off.
 
-        Raises `JournalError` as `read` does, and when there is no event.
+        Raises `JournalError` as `read_events` does, and when there is no event.
         """
         events, whole = _scan(path)
         if not events:
@@ -90,7 +92,7 @@ class Journal:
                 "run": self.run_id,
                 "event": event,
                 "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
-                "schema": SCHEMA_VERSION,
+                "schema": JOURNAL_SCHEMA,
                 "data": data,
             }
             line = json.dumps({**body, "checksum": _checksum(body)}) + "\n"
@@ -141,7 +143,7 @@ class Journal:
                 self._descriptor = -1
 
 
-def read(path: Path) -> list[Event]:
+def read_events(path: Path) -> list[Event]:
     """All events of a journal, in order.
 
     A last line that a kill or a loss of power left torn is left out. Anything else that `Journal.append` did
@@ -172,7 +174,8 @@ def _scan(path: Path) -> tuple[list[Event], int]:
 
 def _parse(line: bytes, number: int) -> Event:
     try:
-        body = json.loads(line)
+        # What is no UTF-8 is seen by its checksum; it must not hide that two lines have become one.
+        body = json.loads(line.decode("utf-8", "replace"))
     except (ValueError, RecursionError) as error:
         if "Extra data" in str(error):  # two lines in one: the first was on disk before the second began
             raise
@@ -183,8 +186,8 @@ def _parse(line: bytes, number: int) -> Event:
         raise _NotWhole("the checksum does not fit, so the line was changed")
     if body["seq"] != number:
         raise ValueError(f"expected event {number}, found event {body['seq']}")
-    if body["schema"] != SCHEMA_VERSION:
-        raise ValueError(f"written in schema {body['schema']}, this version reads schema {SCHEMA_VERSION}")
+    if body["schema"] != JOURNAL_SCHEMA:
+        raise ValueError(f"written in schema {body['schema']}, this version reads schema {JOURNAL_SCHEMA}")
     return Event(**body)
 
 

@@ -1,331 +1,25 @@
-"""The options and their ini twins: one table, read into `Settings`."""
+"""The options and their ini twins, read into `Settings`."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
-from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_promptopt.errors import SettingsError
-from pytest_promptopt.settings import (
-    MAX_EXAMPLES,
-    NO_OPTIMIZER,
-    Accept,
-    CacheMode,
-    Mode,
-    Settings,
-    home_of,
-)
+from pytest_promptopt.option_table import OPTIONS as OPTIONS
+from pytest_promptopt.option_table import Option as Option
+from pytest_promptopt.settings import Mode, Settings, home_of
 
 if TYPE_CHECKING:
     import pytest
 
     from pytest_promptopt.runs.past import PastRun
 
-Parse = Callable[[str, str], object]
-
-#: Parts of a smaller one are lost in a float.
-LEAST_ALPHA = 1e-300
-
-
-def _whole(least: int, most: int | None = None) -> Parse:
-    def parse(name: str, text: str) -> int:
-        accepted = f"a whole number from {least}" + (f" to {most}" if most is not None else "")
-        try:
-            value = int(text)
-        except ValueError:
-            value = least - 1
-        if value < least or (most is not None and value > most):
-            raise SettingsError(f"{name}: {text!r} is not {accepted}")
-        return value
-
-    return parse
-
-
-def _money(name: str, text: str) -> float:
-    try:
-        value = float(text.removeprefix("$"))
-    except ValueError:
-        value = -1.0
-    if not 0 < value < float("inf"):
-        raise SettingsError(f"{name}: {text!r} is not an amount in US dollars above 0, such as 2.50")
-    return value
-
-
-def _examples(name: str, text: str) -> int:
-    known = {"auto": MAX_EXAMPLES, "off": 0}
-    try:
-        count = known[text] if text in known else int(text)
-    except ValueError:
-        count = -1
-    if text not in known and not 1 <= count <= MAX_EXAMPLES:
-        raise SettingsError(f"{name}: {text!r} is not auto, off or a whole number from 1 to {MAX_EXAMPLES}")
-    return count
-
-
-def _switch(name: str, text: str) -> bool:
-    if text not in ("on", "off"):
-        raise SettingsError(f"{name}: {text!r} is not on or off")
-    return text == "on"
-
-
-_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600}
-
-
-def _time(name: str, text: str) -> float:
-    match = re.fullmatch(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*([smh]?)", text.strip(), re.ASCII)
-    value = float(match[1]) * _SECONDS[match[2]] if match else 0.0
-    if not 0 < value < float("inf"):
-        raise SettingsError(f"{name}: {text!r} is not a time above 0, such as 90, 90s, 15m or 2h")
-    return value
-
-
 #: The run that ``--optimize-resume`` means without a name: no name, also not an empty one, is like it.
 LAST = "(the last one)"
 
 
-def _rate(name: str, text: str) -> float:
-    from pytest_promptopt.gate import parse_rate
-
-    return parse_rate(text, name=name)
-
-
-def _model(name: str, text: str) -> str:
-    from pytest_promptopt.models.registry import canonical
-
-    try:
-        return canonical(text)
-    except SettingsError as error:
-        raise SettingsError(f"{name}: {error}") from None
-
-
-def _optimizer(name: str, text: str) -> str:
-    return text if text == NO_OPTIMIZER else _model(name, text)
-
-
-def _one_of(accepted: type[StrEnum]) -> Parse:
-    def parse(name: str, text: str) -> StrEnum:
-        try:
-            return accepted(text)
-        except ValueError:
-            raise SettingsError(f"{name}: {text!r} is not one of {', '.join(accepted)}") from None
-
-    return parse
-
-
-def _strategies(name: str, text: str) -> tuple[str, ...]:
-    names = tuple(part.strip() for part in text.split(","))
-    if not all(names) or len(set(names)) < len(names):
-        raise SettingsError(
-            f"{name}: {text!r} is not the name of a strategy, or several different ones separated by commas, "
-            "such as refine,evolve"
-        )
-    return names
-
-
-def _points(name: str, text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value < float("inf"):
-        raise SettingsError(f"{name}: {text!r} is not a number of points from 0, such as 0.5")
-    return value
-
-
-def _alpha(name: str, text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not LEAST_ALPHA <= value <= 0.5:
-        raise SettingsError(f"{name}: {text!r} is not a number above 0 and at most 0.5, such as 0.05")
-    return value
-
-
-def _split(name: str, text: str) -> tuple[float, float, float]:
-    try:
-        parts = [float(part) for part in text.split("/")]
-    except ValueError:
-        parts = []
-    if len(parts) != 3 or min(parts) < 0 or not abs(sum(parts) - 100) <= 1e-6 or not parts[0]:
-        raise SettingsError(
-            f"{name}: {text!r} is not three percentages train/validation/held-out that add up to 100, "
-            "such as 60/20/20"
-        )
-    return (parts[0] / 100, parts[1] / 100, parts[2] / 100)
-
-
-@dataclass(frozen=True)
-class Option:
-    """One setting.
-
-    :param field: of `Settings`.
-    :param flag: of the option, without its prefix; None for a setting of the ini file only.
-    :param ini_type: as `parser.addini` takes it.
-    :param parse: from the name to blame and the text given to the value; raises `SettingsError`.
-    """
-
-    field: str
-    flag: str | None
-    ini_type: str
-    metavar: str
-    help: str
-    parse: Parse
-
-    @property
-    def ini(self) -> str:
-        return f"promptopt_{self.field}"
-
-
-OPTIONS = (
-    Option(
-        "model", "model", "string", "MODEL", "Model that the prompts are for: provider/model, or demo", _model
-    ),
-    Option(
-        "optimizer_model",
-        "optimizer-model",
-        "string",
-        "MODEL",
-        "Model that writes candidates, or none: only examples are tried (default: anthropic/claude-opus-5-5)",
-        _optimizer,
-    ),
-    Option(
-        "strategy",
-        "strategy",
-        "string",
-        "NAME",
-        "How to search: refine, evolve, hybrid, gepa, dspy-miprov2, or a plugin's; several, separated by "
-        "commas, are compared by --optimize-dry-run (default: refine)",
-        _strategies,
-    ),
-    Option(
-        "candidates",
-        "candidates",
-        "int",
-        "N",
-        "Candidates per iteration, 1 to 10 (default: 3)",
-        _whole(1, 10),
-    ),
-    Option(
-        "examples",
-        "examples",
-        "string",
-        "K",
-        f"Training cases in a prompt as examples: auto (as many as pay, up to {MAX_EXAMPLES}), off, or K at "
-        "most (default: auto)",
-        _examples,
-    ),
-    Option("max_iterations", "max-iterations", "int", "N", "Iterations at most (default: 20)", _whole(1)),
-    Option(
-        "plateau",
-        "plateau",
-        "int",
-        "N",
-        "Stop after this many iterations that gain less than 2 points (default: 5)",
-        _whole(1),
-    ),
-    Option(
-        "learn",
-        "learn",
-        "string",
-        "SWITCH",
-        "Begin with what earlier runs of the same cases have taught: on or off (default: on)",
-        _switch,
-    ),
-    Option("target", "target", "float", "RATE", "Pass rate to stop at, such as 0.95 (default: 1.0)", _rate),
-    Option(
-        "accept",
-        "accept",
-        "string",
-        "WHAT",
-        "Write an improved text only, or the best one even if not shown to be better (default: improved)",
-        _one_of(Accept),
-    ),
-    Option(
-        "alpha",
-        "alpha",
-        "float",
-        "P",
-        "A change counts as shown from this p-value down, above 0 and at most 0.5 (default: 0.05)",
-        _alpha,
-    ),
-    Option(
-        "max_calls",
-        "max-calls",
-        "int",
-        "N",
-        "Model calls of the session at most, all roles together",
-        _whole(1),
-    ),
-    Option(
-        "max_tokens",
-        "max-tokens",
-        "int",
-        "N",
-        "Tokens of the session at most, of requests and answers, all roles together",
-        _whole(1),
-    ),
-    Option("max_cost", "max-cost", "float", "USD", "Spend of the session at most, in US dollars", _money),
-    Option(
-        "max_time",
-        "max-time",
-        "string",
-        "TIME",
-        "No model call is sent or waited for after this time: 90s, 15m, 2h",
-        _time,
-    ),
-    Option(
-        "concurrency",
-        "concurrency",
-        "int",
-        "N",
-        "Model calls in flight at most (default: 50)",
-        _whole(1, 1000),
-    ),
-    Option("samples", "samples", "int", "N", "How often each case is run (default: 1)", _whole(1)),
-    Option(
-        "seed", "seed", "int", "N", "Seed of every choice that is the plugin's own (default: 0)", _whole(0)
-    ),
-    Option(
-        "cache",
-        "cache",
-        "string",
-        "MODE",
-        "Stored answers: use, refresh (ask again, store) or off",
-        _one_of(CacheMode),
-    ),
-    Option(
-        "min_pass_rate",
-        "min-pass-rate",
-        "float",
-        "RATE",
-        "Gate: each prompt must reach this pass rate; its single failing cases no longer fail the session",
-        _rate,
-    ),
-    Option(
-        "least_gain",
-        None,
-        "float",
-        "POINTS",
-        "End a search when its next iteration is expected to win less than this for 100 calls (default: 1)",
-        _points,
-    ),
-    Option(
-        "split",
-        None,
-        "string",
-        "A/B/C",
-        "Divide unmarked cases into train/validation/held-out by these percentages, such as 60/20/20",
-        _split,
-    ),
-)
-
-
-def add(parser: pytest.Parser) -> None:
+def add_options(parser: pytest.Parser) -> None:
     """Declare all options and ini values in a group of their own."""
     group = parser.getgroup("promptopt", "prompt evaluation and optimization")
     group.addoption(
@@ -383,7 +77,7 @@ def add(parser: pytest.Parser) -> None:
     parser.addini("promptopt_report", "Reports to write, one path a line", type="linelist", default=[])
 
 
-def read(config: pytest.Config) -> Settings:
+def read_settings(config: pytest.Config) -> Settings:
     """The session's settings.
 
     Options of the command line that began a run hold for its continuation as well, unless given anew.
@@ -421,10 +115,10 @@ def _resumed(config: pytest.Config) -> PastRun | None:
     name = config.getoption("optimize_resume")
     if name is None:
         return None
-    from pytest_promptopt.runs.past import find, newest_unfinished
+    from pytest_promptopt.runs.past import find_run, newest_unfinished
 
     home = home_of(config.rootpath)
-    return newest_unfinished(home) if name == LAST else find(home, name, option="--optimize-resume")
+    return newest_unfinished(home) if name == LAST else find_run(home, name, option="--optimize-resume")
 
 
 def _ini_flag(config: pytest.Config, name: str) -> bool:

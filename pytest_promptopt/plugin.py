@@ -20,10 +20,10 @@ from pytest_promptopt.settings import Settings
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pytest_promptopt.pytest_engine.prompt_fixture import Prompt, Prompts
     from pytest_promptopt.pytest_session.case_runner import CaseRunner
     from pytest_promptopt.pytest_session.summary import Summary
     from pytest_promptopt.pytest_session.worker_partition import Parts
+    from pytest_promptopt.replay.prompt_calls import Prompt, Prompts
 
 #: Under this name the session's `CaseRunner` is registered, once there are prompt cases.
 RUNNER = "promptopt-runner"
@@ -43,7 +43,7 @@ MARKERS = (
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    options.add(parser)
+    options.add_options(parser)
 
 
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
@@ -56,7 +56,7 @@ def pytest_configure(config: pytest.Config) -> None:
     for marker in MARKERS:
         config.addinivalue_line("markers", marker)
     try:
-        settings = config.stash[settings_key] = options.read(config)
+        settings = config.stash[settings_key] = options.read_settings(config)
         options.check_combination(config, settings)
     except PromptoptError as error:
         raise pytest.UsageError(str(error)) from None

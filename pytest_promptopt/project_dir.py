@@ -22,7 +22,7 @@ def ensure_home(home: Path) -> Path:
     return home
 
 
-def alive(process: int) -> bool:
+def process_exists(process: int) -> bool:
     """Whether there is such a process; on Windows, where the question would end it, only this one is."""
     if process == os.getpid():
         return True

@@ -17,8 +17,9 @@ from functools import cached_property
 from math import fsum
 from typing import Any
 
-#: Raised by one whenever a stored answer would no longer mean the same; part of every cache key.
-SCHEMA_VERSION = 1
+#: Raised by one whenever a stored answer would no longer mean the same; part of every cache key. The journal
+#: and the fingerprint of a run have schemas of their own, since a change of theirs throws no answer away.
+ANSWER_SCHEMA = 1
 
 #: What providers call the length of an answer besides ``max_tokens``: one setting, `Request.max_tokens`.
 LENGTH_NAMES = frozenset(
@@ -106,9 +107,9 @@ class Request:
 
     @cached_property
     def key(self) -> str:
-        """sha256 over all fields and the schema version: equal keys, equal question."""
+        """sha256 over all fields and `ANSWER_SCHEMA`: equal keys, equal question."""
         parts = [
-            SCHEMA_VERSION,
+            ANSWER_SCHEMA,
             self.model,
             [[m.role, m.content] for m in self.messages],
             self.max_tokens,
@@ -119,6 +120,23 @@ class Request:
         ]
         text = json.dumps(parts, sort_keys=True, separators=(",", ":"), default=_unserializable)
         return hashlib.sha256(text.encode()).hexdigest()
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "model": self.model,
+            "messages": [[message.role, message.content] for message in self.messages],
+            "max_tokens": self.max_tokens,
+            "stop": list(self.stop),
+            "parameters": dict(self.parameters),
+            "response_schema": self.response_schema,
+            "sample": self.sample,
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Request:
+        """The same request, of the same key, from what `to_json` has written."""
+        messages = tuple(Message(role, content) for role, content in data["messages"])
+        return cls(**{**data, "messages": messages, "stop": tuple(data["stop"])})
 
 
 def _unserializable(value: object) -> object:
@@ -326,6 +344,12 @@ class Outcome:
     parameters: Mapping[str, str] = field(default_factory=dict)
     check: str = ""
     unrenderable: bool = False
+
+
+def function_of(case: str) -> str:
+    """The test function of a case: its node id without parameters, ``tests/test_it.py::test_a``."""
+    file, colons, names = case.partition("::")
+    return file + colons + names.partition("[")[0]
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,44 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from pytest_promptopt.records import CaseResult, FlakyCase, Role, Spend, Split, pass_rate
+
+
+class CandidateVerdict(StrEnum):
+    """What became of a candidate."""
+
+    UNDECIDED = ""
+    ACCEPTED = "accepted"
+    REJECTED = "rejected"
+    #: It was not run: a rule forbids its text, or there is none.
+    REFUSED = "refused"
+    #: It is part of another candidate, which was judged in its place.
+    MERGED = "merged"
+
+
+class ConfirmationVerdict(StrEnum):
+    """What fresh answers say of a gain; only `IMPROVED` is more than noise."""
+
+    IMPROVED = "improved"
+    NOT_SHOWN = "not shown"
+    WORSE = "worse"
+
+
+class PromptOutcome(StrEnum):
+    """How a run ended for a prompt."""
+
+    IMPROVED = "improved"
+    #: No candidate was better.
+    UNCHANGED = "unchanged"
+    #: The gain may be noise.
+    NOT_SHOWN = "not shown"
+    #: On fresh answers or on held-out cases, beyond chance.
+    WORSE = "worse"
+    #: No case failed, so it was left alone.
+    PASSING = "passing"
+    INTERRUPTED = "interrupted"
 
 
 @dataclass(frozen=True)
@@ -21,7 +57,7 @@ class CandidateResult:
     :param reason: the optimizer's own stated reason, unverified.
     :param rate: its pass rate on the cases of `split`, estimated if it was run on some of them only; None
         when it was not run by itself.
-    :param verdict: ``accepted``, ``rejected``, ``refused`` or ``merged``, and `why` in a sentence.
+    :param why: the reason for its verdict, in a sentence.
     :param fixed: cases that fail under the incumbent and pass under it; `broken` the other way round.
     :param split: None when it was not run.
     :param run: on how many cases of `split` it was run.
@@ -32,7 +68,7 @@ class CandidateResult:
     direction: str
     reason: str
     rate: float | None
-    verdict: str
+    verdict: CandidateVerdict
     why: str
     fixed: tuple[str, ...] = ()
     broken: tuple[str, ...] = ()
@@ -61,6 +97,7 @@ class Foresight:
 class Iteration:
     """One turn of the loop.
 
+    :param prompts: those that its candidates rewrite.
     :param before: the incumbent's pass rate before it, on the cases of its phase; `best` after it.
     :param unverified: training cases that the incumbent was not run on yet: `best` is foreseen there.
     :param foresight: `best` with its interval; None in the validation phase, whose cases are all run.
@@ -69,7 +106,7 @@ class Iteration:
 
     number: int
     phase: str
-    prompt: str
+    prompts: tuple[str, ...]
     candidates: tuple[CandidateResult, ...]
     best: float
     spend: Spend
@@ -102,7 +139,6 @@ class SplitScore:
 class Confirmation:
     """What fresh answers say of a gain, on train and validation cases.
 
-    :param verdict: ``improved`` (more than noise), ``not shown`` or ``worse``.
     :param estimate: the change of the pass rate over all these cases, from -1 to 1.
     :param p: the one-sided p-value of a gain, corrected for the looks: at most alpha when it is shown.
     :param pairs: fresh answers under both texts to the same case; `better` and `worse` of them differ.
@@ -112,7 +148,7 @@ class Confirmation:
     :param needed: how many more calls will probably show a gain that is not shown; 0 when none will.
     """
 
-    verdict: str
+    verdict: ConfirmationVerdict
     estimate: float
     p: float
     pairs: int
@@ -174,9 +210,6 @@ class SameAnswer:
 class PromptResult:
     """What a run did for one prompt file.
 
-    :param outcome: ``improved``, ``unchanged`` (no candidate was better), ``not shown`` (the gain may be
-        noise), ``worse`` (on fresh answers or on held-out cases, beyond chance), ``passing`` (no failing
-        case: left alone) or ``interrupted``.
     :param confirmation: None when no candidate was better, or the run ended before.
     :param stop: the name of the halting rule, `why` its sentence.
     :param accepted: whether `after` may be put into the file: its gain is confirmed, or the user takes the
@@ -198,7 +231,7 @@ class PromptResult:
     prompt: str
     before: str
     after: str
-    outcome: str
+    outcome: PromptOutcome
     stop: str
     why: str
     scores: tuple[SplitScore, ...]

@@ -74,7 +74,7 @@ class SignLooks:
         return self.shown
 
 
-def repeated(gain: float, rounds: int) -> float:
+def repeated_gain_p(gain: float, rounds: int) -> float:
     """The p-value of a gain when every case has had the very same two results in all of `rounds` rounds.
 
     It holds for verdicts and for rates between 0 and 1, however often it is looked at. Of one case: let its
@@ -88,7 +88,7 @@ def repeated(gain: float, rounds: int) -> float:
     return math.exp(-gain * (rounds - 1)) if gain > 0 and rounds > 0 else 1.0
 
 
-def wilson(rate: float, cases: int) -> tuple[float, float]:
+def wilson_interval(rate: float, cases: int) -> tuple[float, float]:
     """The 95 % interval of a pass rate over `cases` cases (Wilson, JASA 22, 1927); (0, 1) without a case.
 
     With rates between 0 and 1 per case (samples, subtests) it is on the wide side.

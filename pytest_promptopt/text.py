@@ -51,6 +51,16 @@ def cut_middle(text: str, limit: int = MAX_TEXT) -> str:
     return text[: limit * 2 // 3] + left_out + text[len(text) - limit // 3 :]
 
 
+def one_line(text: str) -> str:
+    """`text` with every run of white space as one space."""
+    return " ".join(text.split())
+
+
+def fold_case_and_space(text: str) -> str:
+    """`text` for comparison, with differences of case and white space taken out."""
+    return one_line(text.casefold())
+
+
 def json_text(value: object) -> str:
     """`value` as JSON on one line, with letters of all languages as they are.
 

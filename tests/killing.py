@@ -235,7 +235,7 @@ class Killing:
     def _events(self) -> list[journal.Event]:
         try:
             (path,) = self._path.glob(".promptopt/runs/*/journal.jsonl")
-            return journal.read(path)
+            return journal.read_events(path)
         except (ValueError, JournalError):
             return []
 

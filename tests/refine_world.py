@@ -11,6 +11,7 @@ from typing import Any
 from pytest_promptopt.errors import ModelError
 from pytest_promptopt.journal import Journal
 from pytest_promptopt.optimizer.call_budget import CallBudget
+from pytest_promptopt.optimizer.halting import Phase
 from pytest_promptopt.optimizer.prompt_groups import PromptGroup
 from pytest_promptopt.optimizer.protocols import Trial
 from pytest_promptopt.optimizer.run import run_optimization
@@ -129,6 +130,7 @@ class World:
     written: dict[str, str] = field(default_factory=dict)
     conflict: BaseException | None = None
     strategy: Strategy = RefineSearch
+    phases: list[Phase] = field(default_factory=list)
 
     @property
     def cases(self) -> list[Case]:
@@ -199,6 +201,7 @@ class World:
             journal,
             self.spend,
             CallBudget(self.left, tell=self.keep),
+            self.phases.append,
         )
 
     def search_context(

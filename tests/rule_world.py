@@ -105,7 +105,7 @@ class Rules(World):
         self.replies = self.reply
         self.left = lambda: self.budget - self.calls - self.aside
 
-    def progress(self, phase: Phase, names: str) -> None:
+    def progress(self, phase: Phase, names: tuple[str, ...]) -> None:
         """Calls for the validation cases are set aside until that phase."""
         if phase is Phase.VALIDATION:
             self.aside = 0

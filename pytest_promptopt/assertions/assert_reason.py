@@ -64,7 +64,7 @@ class Reason:
     negated: bool = False
 
 
-def holds(symbol: str, left: Any, right: Any) -> bool | None:
+def comparison_holds(symbol: str, left: Any, right: Any) -> bool | None:
     """Whether a comparison holds; None when it cannot be compared once more."""
     if is_matcher(left) or is_matcher(right):  # a snapshot counts how often it is compared
         return None
@@ -88,7 +88,7 @@ def reason_of(
         cases = list(_cases(test, compared, names))
         if cases:  # several cannot be told apart
             return cases[0].blame(test, wanted=True) if len(cases) == 1 else Reason(check=test)
-    failed = [each for each in compared or () if holds(*each) is False]
+    failed = [each for each in compared or () if comparison_holds(*each) is False]
     return Reason((Comparison(*failed[-1]),)) if failed else None
 
 
@@ -182,7 +182,7 @@ class _Case:
     def _agrees(self, part: ast.expr) -> bool:
         operands = self._operands.get(id(part))
         if operands is not None:
-            return holds(*operands) in (self._truths[id(part)], None)
+            return comparison_holds(*operands) in (self._truths[id(part)], None)
         try:
             return bool(value_of(part, self._names)) is self._truths[id(part)]
         except NoValue:
@@ -220,7 +220,9 @@ class _Case:
             operands = self._operands.get(id(node)) or self._read(symbol, left, right)
             if operands is None or operands[0] != symbol:
                 continue
-            if len(links) > 1 and not (holds(*operands) is False and self._may_be(operands, left, right)):
+            if len(links) > 1 and not (
+                comparison_holds(*operands) is False and self._may_be(operands, left, right)
+            ):
                 continue
             return Comparison(symbol if wanted else TURNED[symbol], *operands[1:], (left, right))
         return None
@@ -235,7 +237,7 @@ class _Case:
         """Whether these are the operands of this link of a chain, by the sides that can be read."""
         for node, value in ((left, operands[1]), (right, operands[2])):
             try:
-                if holds("==", value_of(node, self._names), value) is False:
+                if comparison_holds("==", value_of(node, self._names), value) is False:
                     return False
             except NoValue:
                 continue

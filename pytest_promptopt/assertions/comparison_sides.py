@@ -13,10 +13,10 @@ from pytest_promptopt.assertions.function_source import (
     ASKING,
     arguments_of,
     assigned_once,
+    comes_from_calls,
     is_measure,
+    names_from_calls,
     root_of,
-    tainted,
-    touches,
 )
 from pytest_promptopt.assertions.plain_values import readable_value
 from pytest_promptopt.assertions.source_file import Function
@@ -50,7 +50,7 @@ class Scene:
         self._stated = stated
         self._roots = frozenset[str]() if function is None else ASKING & arguments_of(function)
         given = {name for name, value in (local or {}).items() if issubclass(type(value), Completion)}
-        self._made = given if function is None else tainted(function, self._roots, given)
+        self._made = given if function is None else names_from_calls(function, self._roots, given)
         named = {} if function is None else assigned_once(function)
         self._sources = {name: named[name] for name in named.keys() & (self._made - given)}
         self._names = names or {}
@@ -70,7 +70,7 @@ class Scene:
         left, right = comparison.left, comparison.right
         judgements = []
         if comparison.nodes is not None:
-            judgements.append([touches(node, self._roots, self._made) for node in comparison.nodes])
+            judgements.append([comes_from_calls(node, self._roots, self._made) for node in comparison.nodes])
         judgements.append([self._is_actual(left), self._is_actual(right)])
         if self._stated is not None:
             judgements.append([readable_value(side) != self._stated for side in (left, right)])
@@ -107,7 +107,11 @@ class Scene:
             is_actual and (self._is_answer(side, self._calls) or self._is_actual(side))
         ):
             return "answer"
-        if is_actual and node is not None and (side is None or touches(node, self._roots, self._made)):
+        if (
+            is_actual
+            and node is not None
+            and (side is None or comes_from_calls(node, self._roots, self._made))
+        ):
             return self.source(node)
         value = readable_value(side)  # of an object it is the `repr`, which is not quoted once more
         return (value if isinstance(value, str) and not isinstance(side, str) else safe_repr(value))[

@@ -206,7 +206,10 @@ def _equalities(
     assigned, named = list(_assignments(node)), assigned_once(node)
     for roots in (ASKING & arguments, fixtures - ASKING):
         known = _spread(assigned, roots, set())
-        about = [(one, two, touches(one, roots, known), touches(two, roots, known)) for one, two in compared]
+        about = [
+            (one, two, comes_from_calls(one, roots, known), comes_from_calls(two, roots, known))
+            for one, two in compared
+        ]
         found = [
             _equality(one, two, named) if left else _equality(two, one, named)
             for one, two, left, right in about
@@ -272,7 +275,7 @@ def _fails(statement: ast.stmt) -> bool:
     return isinstance(statement, ast.Expr) and ast.unparse(statement).startswith(("pytest.fail(", "fail("))
 
 
-def tainted(node: Function, roots: Set[str], given: Iterable[str] = ()) -> set[str]:
+def names_from_calls(node: Function, roots: Set[str], given: Iterable[str] = ()) -> set[str]:
     """The names that hold what came from a call of one of `roots`, from one of `given`, or from these."""
     return _spread(list(_assignments(node)), roots, set(given))
 
@@ -295,7 +298,7 @@ def _spread(assigned: Sequence[tuple[ast.expr, ast.expr]], roots: Set[str], know
     while len(known) > before:
         before = len(known)
         for target, value in assigned:
-            if touches(value, roots, known):
+            if comes_from_calls(value, roots, known):
                 known |= _names_in(target)
     return known
 
@@ -312,7 +315,7 @@ def _assignments(node: ast.AST) -> Iterator[tuple[ast.expr, ast.expr]]:
             yield each.optional_vars, each.context_expr
 
 
-def touches(expression: ast.expr, roots: Set[str], known: Set[str]) -> bool:
+def comes_from_calls(expression: ast.expr, roots: Set[str], known: Set[str]) -> bool:
     """Whether the value of `expression` comes from a call of one of `roots`, or from a name in `known`."""
     if not roots and not known:
         return False

@@ -53,7 +53,7 @@ def is_about(value: object) -> bool:
     return kind.__module__.startswith("_pytest.") and kind.__name__.startswith("Approx")
 
 
-def settled(expected: Any, actual: Any, *, depth: int = 0) -> Any:
+def replace_matched(expected: Any, actual: Any, *, depth: int = 0) -> Any:
     """`expected` with what its matchers accept taken from `actual`, so that only the rest differs."""
     if depth > 8:
         return expected
@@ -63,11 +63,11 @@ def settled(expected: Any, actual: Any, *, depth: int = 0) -> Any:
         return actual if _accepts(expected, actual) else expected
     if isinstance(expected, dict) and isinstance(actual, Mapping):
         return {
-            key: settled(value, actual[key], depth=depth + 1) if key in actual else value
+            key: replace_matched(value, actual[key], depth=depth + 1) if key in actual else value
             for key, value in expected.items()
         }
     if type(expected) in (list, tuple) and isinstance(actual, (list, tuple)) and len(expected) == len(actual):
-        return [settled(one, two, depth=depth + 1) for one, two in zip(expected, actual, strict=True)]
+        return [replace_matched(one, two, depth=depth + 1) for one, two in zip(expected, actual, strict=True)]
     return expected
 
 
@@ -82,7 +82,7 @@ def _around(about: Any, actual: Any, depth: int) -> Any:
         parts = {key: scalar(value) for key, value in whole.items()}
     else:
         parts = [scalar(value) for value in whole]
-    return settled(parts, actual, depth=depth + 1)
+    return replace_matched(parts, actual, depth=depth + 1)
 
 
 def _accepts(matcher: Any, actual: Any) -> bool:

@@ -106,12 +106,12 @@ def _exact(value: Any, text: Callable[[str], str] = str.__str__) -> Any:
     return float.__pos__(value) if isinstance(value, float) else int.__pos__(value)
 
 
-def carried(value: Any) -> Any:
+def to_plain_types(value: Any) -> Any:
     """JSON-like data as xdist can carry it: in Python's own types, without half characters."""
     return _exact(value, text=encodable)
 
 
-def shortened(value: Any) -> str:
+def parameter_text(value: Any) -> str:
     """A parameter of a test as text: a string as it is, anything else as JSON."""
     value = value if type(value) is str else readable_value(value)
     return cut_end(value if isinstance(value, str) else json_text(value), MAX_PARAMETER)

@@ -36,6 +36,17 @@ class SourceFile:
         found = self._functions.get(code.co_firstlineno)
         return found if found is not None and found.name == code.co_name else None
 
+    def lambda_of(self, code: CodeType) -> ast.Lambda | None:
+        """The lambda that `code` was made from."""
+        found = [
+            node
+            for node in ast.walk(self._tree)
+            if isinstance(node, ast.Lambda)
+            and node.lineno == code.co_firstlineno
+            and _span(node.body) == _span_of_code(code)
+        ]
+        return found[0] if len(found) == 1 else None
+
     def statement_at(self, line: int) -> ast.stmt | None:
         """The innermost statement of `line`."""
         return self._by_line.get(line)
@@ -65,6 +76,24 @@ class SourceFile:
         last = body[0].lineno - 1 if body else statement.end_lineno or statement.lineno
         text = textwrap.dedent("\n".join(self.lines[statement.lineno - 1 : max(last, statement.lineno)]))
         return text if len(text) <= MAX_STATEMENT else text[: MAX_STATEMENT - 2].rstrip() + " …"
+
+
+#: First line, first column, last line, last column.
+_Span = tuple[int, int, int, int]
+
+
+def _span(node: ast.expr) -> _Span:
+    return node.lineno, node.col_offset, node.end_lineno or 0, node.end_col_offset or 0
+
+
+def _span_of_code(code: CodeType) -> _Span | None:
+    """From where to where the expression goes that a lambda returns."""
+    spans = [
+        (line, column, last, end)
+        for line, last, column, end in code.co_positions()
+        if line is not None and column is not None and last is not None and end is not None and end > column
+    ]
+    return (*min(span[:2] for span in spans), *max(span[2:] for span in spans)) if spans else None
 
 
 def _statements(node: ast.AST) -> Iterator[ast.stmt]:

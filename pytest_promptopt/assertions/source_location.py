@@ -20,7 +20,7 @@ _REWRITTEN = "@pytest_ar"
 _FAIL = ("pytest.fail(", "fail(")
 
 
-def entries(traceback: TracebackType | None) -> list[tuple[FrameType, int]]:
+def traceback_entries(traceback: TracebackType | None) -> list[tuple[FrameType, int]]:
     """Frames and lines, the innermost last."""
     found = []
     while traceback is not None:
@@ -58,7 +58,7 @@ class SourceLocation:
     @classmethod
     def of(cls, traceback: TracebackType | None, rootdir: str) -> SourceLocation:
         """The innermost place inside the project; without one, the innermost of all."""
-        found = entries(traceback)
+        found = traceback_entries(traceback)
         if not found:
             return cls()
         inside = [entry for entry in found if is_inside(entry[0].f_code.co_filename, rootdir)]

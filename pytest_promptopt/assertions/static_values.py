@@ -66,7 +66,10 @@ class NoValue(Exception):
 
 
 def value_of(node: ast.expr, names: Mapping[str, Any]) -> Any:
-    """The value of `node`, names looked up in `names`. Raises `NoValue`."""
+    """The value of `node`, names looked up in `names`. Raises `NoValue`.
+
+    :param names: also holds, under their source (``prompt(ticket=ticket)``), calls whose result is known.
+    """
     try:
         value = _value(node, names)
         if isinstance(value, _SEQUENCES) and len(value) > MAX_SIZE:
@@ -131,10 +134,10 @@ def _subscript(node: ast.Subscript, names: Mapping[str, Any]) -> Any:
 
 def _attribute(node: ast.Attribute, names: Mapping[str, Any]) -> Any:
     """A field that is stored in the object itself, never one that some code computes."""
-    return stored(value_of(node.value, names), node.attr)
+    return stored_attribute(value_of(node.value, names), node.attr)
 
 
-def stored(value: Any, name: str) -> Any:
+def stored_attribute(value: Any, name: str) -> Any:
     """The attribute `name` of `value` as it is stored there. Raises `NoValue`."""
     if isinstance(value, enum.Enum) and name in ("value", "name"):
         return value._value_ if name == "value" else value._name_
@@ -212,6 +215,8 @@ def _either(node: ast.IfExp, names: Mapping[str, Any]) -> Any:
 
 def _call(node: ast.Call, names: Mapping[str, Any]) -> Any:
     function = node.func
+    if (known := ast.unparse(node)) in names:
+        return names[known]
     if ast.unparse(function) in ("approx", "pytest.approx") and node.args:
         return value_of(node.args[0], names)
     if (fields := _fields_of(function, names)) is not None:
@@ -225,9 +230,17 @@ def _call(node: ast.Call, names: Mapping[str, Any]) -> Any:
             whole = value_of(function.value, names)
         except NoValue:
             whole = None
+        if function.attr == "json" and type(whole) is str:
+            return json.loads(whole)  # only an answer has such a method
         if function.attr in _METHODS.get(type(whole), ()):
             return getattr(whole, function.attr)(*given, **named)
     return _function(function, names)(*given, **named)
+
+
+def _await(node: ast.Await, names: Mapping[str, Any]) -> Any:
+    if (known := ast.unparse(node)) in names:
+        return names[known]
+    raise NoValue("await")
 
 
 def _function(node: ast.expr, names: Mapping[str, Any]) -> Callable[..., Any]:
@@ -287,4 +300,5 @@ _READERS: Mapping[type, Callable[[Any, Mapping[str, Any]], Any]] = {
     ast.BoolOp: _boolean,
     ast.IfExp: _either,
     ast.Call: _call,
+    ast.Await: _await,
 }

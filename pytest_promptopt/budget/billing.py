@@ -78,7 +78,7 @@ def answer_bound(request: Request, default: int) -> int:
     return min((longest + thought) * max(counts, default=1) + predicted, MOST)
 
 
-def unbounded(request: Request) -> str:
+def unbounded_parameter(request: Request) -> str:
     """The parameter by which `request` may bill more than can be known before; empty when there is none."""
     return next(
         (name for name, value in _named(request.parameters) if _is_unbounded(_plain(name), value)), ""

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from pytest_promptopt.budget.billing import answer_bound, unbounded
+from pytest_promptopt.budget.billing import answer_bound, unbounded_parameter
 from pytest_promptopt.budget.shared_totals import SharedTotals, charge, get, outstanding, put, spend_of, total
 from pytest_promptopt.captured import os, time
 from pytest_promptopt.errors import ErrorKind, ModelError
@@ -293,7 +293,7 @@ class Ledger:
             return
         if breach := str(get(book, "breach", "")):
             raise _refusal(request, breach)
-        if name := unbounded(request):
+        if name := unbounded_parameter(request):
             raise _refusal(request, unknown_size(request.model, name, cost=self.max_cost is not None))
         tokens, cost = outstanding(book, but)
         spent, (tokens_each, cost_each) = total(book), self._target_means(book)

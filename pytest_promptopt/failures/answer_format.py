@@ -6,39 +6,13 @@ import json
 import re
 from typing import Any
 
-from pytest_promptopt.failures.label_vocabulary import MAX_SEARCHED, LabelVocabulary, fold, is_short
-
-#: sign -> the words by which a prompt would have ruled it out.
-SIGNS: dict[str, tuple[str, ...]] = {
-    "a code fence around the value": ("fence", "fences", "code block", "markdown", "```"),
-    "prose around the value": ("only", "nothing else", "no explanation", "just the", "exactly one"),
-    "prose instead of a label": ("only", "nothing else", "no explanation", "just the", "exactly one"),
-    "several labels at once": ("exactly one", "one of", "only one", "single"),
-    "a lead-in before the value": ("only", "nothing else", "no explanation", "just the", "no prefix"),
-    "other case": ("lowercase", "lower case", "uppercase", "upper case", "case", "exactly as", "spelled"),
-    "other separators": (
-        "underscore",
-        "underscores",
-        "hyphen",
-        "hyphens",
-        "exactly as",
-        "spelled",
-        "verbatim",
-    ),
-    "quotes": ("quotes", "quotation marks", "quoted"),
-    "punctuation": ("punctuation", "full stop", "period"),
-    "markdown marks": ("markdown", "bold", "plain text", "formatting"),
-    "surrounding whitespace": ("whitespace", "blank", "single line", "one line"),
-    "JSON around the value": ("plain text", "no json", "not json"),
-    "the same JSON written differently": ("compact", "spaces", "indent", "sorted", "order"),
-    "no JSON at all": ("json",),
-    "prose around the JSON": ("only", "nothing else", "no explanation", "just the", "json"),
-    "single quotes or Python words in the JSON": ("valid json", "double quotes", "json"),
-    "a trailing comma in the JSON": ("valid json", "json"),
-    "JSON that ends early": ("valid json", "complete", "json"),
-    "broken JSON": ("valid json", "json"),
-    "not a bare number": ("number", "digits", "integer", "numeric"),
-}
+from pytest_promptopt.failures.label_vocabulary import (
+    MAX_SEARCHED,
+    LabelVocabulary,
+    could_be_label,
+    fold_label,
+)
+from pytest_promptopt.failures.symptoms import SymptomKind
 
 _FENCE = re.compile(r"\A\s*```[\w+-]*[ \t]*\n(?P<inside>.*?)\n?\s*```\s*\Z", re.DOTALL)
 _LEAD_IN = re.compile(
@@ -50,62 +24,68 @@ _MARKS = re.compile(
 _QUOTES = re.compile(r"\A[\"'“‘«„](?P<inside>.+)[\"'”’»“]\Z", re.DOTALL)
 _PUNCTUATION = re.compile(r"\A(?P<inside>.*[^\s.!?,;:])[.!?,;:]+\Z", re.DOTALL)
 _LAYERS = (
-    ("a code fence around the value", _FENCE),
-    ("markdown marks", _MARKS),
-    ("quotes", _QUOTES),
-    ("a lead-in before the value", _LEAD_IN),
-    ("punctuation", _PUNCTUATION),
+    (SymptomKind.CODE_FENCE, _FENCE),
+    (SymptomKind.MARKDOWN, _MARKS),
+    (SymptomKind.QUOTES, _QUOTES),
+    (SymptomKind.LEAD_IN, _LEAD_IN),
+    (SymptomKind.PUNCTUATION, _PUNCTUATION),
 )
 
 
-def strip_wrapping(text: str) -> tuple[str, tuple[str, ...]]:
+def strip_wrapping(text: str) -> tuple[str, tuple[SymptomKind, ...]]:
     """The value inside `text` and what was around it."""
-    signs: list[str] = []
+    kinds: list[SymptomKind] = []
     value = text[:MAX_SEARCHED]
     if value != value.strip():
-        signs.append("surrounding whitespace")
+        kinds.append(SymptomKind.WHITESPACE)
     for _ in range(len(_LAYERS)):
         value = value.strip()
-        for sign, pattern in _LAYERS:
+        for kind, pattern in _LAYERS:
             found = pattern.match(value)
             if found:
                 value = next(part for name, part in found.groupdict().items() if part and name != "mark")
-                signs.append(sign)
+                kinds.append(kind)
                 break
         else:
             break
-    return value.strip(), tuple(dict.fromkeys(signs))
+    return value.strip(), tuple(dict.fromkeys(kinds))
 
 
-def wrapping_around(expected: str, actual: str) -> tuple[str, ...]:
+def compare_wrapping(expected: str, actual: str) -> tuple[SymptomKind, ...]:
     """What separates `actual` from `expected` when both hold the same value; ``()`` when they do not."""
     if len(actual) > len(expected) + 400:  # no dressing is that long: prose is judged elsewhere
         return ()
-    wanted, wanted_signs = strip_wrapping(expected)
-    given, given_signs = strip_wrapping(actual)
-    if not given or fold(wanted) != fold(given):
+    wanted, wanted_kinds = strip_wrapping(expected)
+    given, given_kinds = strip_wrapping(actual)
+    if not given or fold_label(wanted) != fold_label(given):
         return ()
-    signs = [
-        sign for sign in (*given_signs, *wanted_signs) if (sign in given_signs) != (sign in wanted_signs)
+    kinds = [
+        kind for kind in (*given_kinds, *wanted_kinds) if (kind in given_kinds) != (kind in wanted_kinds)
     ]
     if wanted != given:
-        signs.append("other case" if wanted.casefold() == given.casefold() else "other separators")
-    if len(signs) > 1 and "surrounding whitespace" in signs:
-        signs.remove("surrounding whitespace")
-    return tuple(signs)
+        kinds.append(
+            SymptomKind.OTHER_CASE if wanted.casefold() == given.casefold() else SymptomKind.OTHER_SEPARATORS
+        )
+    if len(kinds) > 1 and SymptomKind.WHITESPACE in kinds:
+        kinds.remove(SymptomKind.WHITESPACE)
+    return tuple(kinds)
 
 
-def wrapping(expected: str, actual: str, vocabulary: LabelVocabulary) -> tuple[str, ...]:
+def find_buried_value(expected: str, actual: str, vocabulary: LabelVocabulary) -> tuple[SymptomKind, ...]:
     """How a short expected value is buried in a longer answer; ``()`` when it is not in there."""
-    if not is_short(expected) or len(actual.split()) <= len(expected.split()):
+    if not could_be_label(expected) or len(actual.split()) <= len(expected.split()):
         return ()
-    others = [label for label in vocabulary.within(actual) if fold(label) != fold(expected)]
-    text, value = fold(actual[:MAX_SEARCHED]), fold(strip_wrapping(expected)[0])
+    others = [label for label in vocabulary.within(actual) if fold_label(label) != fold_label(expected)]
+    text, value = fold_label(actual[:MAX_SEARCHED]), fold_label(strip_wrapping(expected)[0])
     if value and _is_told(value, text):
-        inside = [label for label in others if fold(label) not in value]
-        return ("prose around the value", "several labels at once") if inside else ("prose around the value",)
-    if vocabulary and not is_short(actual):
-        return ("prose around the value",) if others else ("prose instead of a label",)
+        inside = [label for label in others if fold_label(label) not in value]
+        return (
+            (SymptomKind.PROSE_AROUND_VALUE, SymptomKind.SEVERAL_LABELS)
+            if inside
+            else (SymptomKind.PROSE_AROUND_VALUE,)
+        )
+    if vocabulary and not could_be_label(actual):
+        return (SymptomKind.PROSE_AROUND_VALUE,) if others else (SymptomKind.PROSE_INSTEAD_OF_LABEL,)
     return ()
 
 
@@ -120,7 +100,7 @@ def _is_told(value: str, text: str) -> bool:
     )
 
 
-def json_faults(text: str) -> tuple[str, ...]:
+def find_json_faults(text: str) -> tuple[SymptomKind, ...]:
     """Why `text` is no JSON; ``()`` when it is."""
     text = text[: 10 * MAX_SEARCHED].strip()
     if _loads(text):
@@ -129,24 +109,22 @@ def json_faults(text: str) -> tuple[str, ...]:
     if fenced and _loads(fenced["inside"]):
         around = text[: fenced.start()].strip() or text[fenced.end() :].strip()
         return (
-            ("a code fence around the value", "prose around the JSON")
-            if around
-            else ("a code fence around the value",)
+            (SymptomKind.CODE_FENCE, SymptomKind.PROSE_AROUND_JSON) if around else (SymptomKind.CODE_FENCE,)
         )
     start = re.search(r"[{\[]", text)
     if start is None:
-        return ("no JSON at all",)
+        return (SymptomKind.NO_JSON,)
     inside = text[start.start() :]
     end = max(inside.rfind("}"), inside.rfind("]")) + 1
     if _loads(inside[:end]):
-        return ("prose around the JSON",)
+        return (SymptomKind.PROSE_AROUND_JSON,)
     if re.search(r"[{\[,:]\s*'|:\s*(?:True|False|None)\b", inside):
-        return ("single quotes or Python words in the JSON",)
+        return (SymptomKind.PYTHON_JSON,)
     if _loads(re.sub(r",(\s*[}\]])", r"\1", inside[:end])):
-        return ("a trailing comma in the JSON",)
+        return (SymptomKind.TRAILING_COMMA,)
     if inside.count("{") > inside.count("}") or inside.count("[") > inside.count("]"):
-        return ("JSON that ends early",)
-    return ("broken JSON",)
+        return (SymptomKind.JSON_ENDS_EARLY,)
+    return (SymptomKind.BROKEN_JSON,)
 
 
 def _loads(text: str) -> bool:

@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pytest_promptopt.failures.lookalikes import lookalike
+from pytest_promptopt.failures.lookalikes import lookalike_symptom
+from pytest_promptopt.failures.symptoms import Symptom
 from pytest_promptopt.text import MAX_QUOTE, cut_middle, encodable, quote, value_text
 
 #: Lines of one difference: past a dozen a reader stops, and the counts of the category say the rest.
@@ -125,10 +126,10 @@ class Change:
         return same and not isinstance(self.actual, (dict, list))
 
     @property
-    def lookalike(self) -> str:
-        """What tells two texts apart that look the same; empty for others."""
+    def lookalike(self) -> Symptom | None:
+        """What tells two texts apart that look the same; None for others."""
         texts = isinstance(self.expected, str) and isinstance(self.actual, str)
-        return lookalike(self.expected, self.actual) if texts else ""
+        return lookalike_symptom(self.expected, self.actual) if texts else None
 
     def __str__(self) -> str:
         place = f"at {self.path}" if self.path else "as a whole"

@@ -8,13 +8,12 @@ from dataclasses import dataclass, replace
 from statistics import median
 
 from pytest_promptopt.failures import categories
-from pytest_promptopt.failures.answer_format import SIGNS
-from pytest_promptopt.failures.failure_context import MUST_HOLD, FailureContext, first_line
+from pytest_promptopt.failures.failure_context import FailureContext, first_line
 from pytest_promptopt.failures.failure_groups import MAX_NAMED, MAX_SAMPLED, FailureGroup, Member
-from pytest_promptopt.failures.label_vocabulary import fold, words
-from pytest_promptopt.failures.lookalikes import is_form, is_lookalike
+from pytest_promptopt.failures.label_vocabulary import fold_label, split_words
+from pytest_promptopt.failures.symptoms import JSON_FAULTS, LOOKALIKES, SymptomKind
 from pytest_promptopt.records import StopReason
-from pytest_promptopt.text import join_words, quote, value_text
+from pytest_promptopt.text import join_words, plural, quote, value_text
 
 _LENGTH_TERMS = (
     "words", "sentence", "sentences", "short", "brief", "concise", "characters", "length", "detailed",
@@ -30,7 +29,7 @@ class Explanation:
     fix: str
 
 
-def explain(group: FailureGroup) -> Explanation:
+def explain_group(group: FailureGroup) -> Explanation:
     """`group` in words. A category of a custom hook is explained by what its differences share;
     cases that a hook put into a built-in category count there, and the others speak for it.
     """
@@ -40,42 +39,38 @@ def explain(group: FailureGroup) -> Explanation:
     return _EXPLAINERS.get(group.name, _explain_other)(replace(group, members=own))
 
 
-def answers(count: int) -> str:
-    return "1 answer" if count == 1 else f"{count} answers"
-
-
 def _explain_format(group: FailureGroup) -> Explanation:
-    sign, count = group.signs[0]
-    member = group.with_sign(sign)[0]
+    symptom, count = group.symptoms[0]
+    member = group.with_symptom(symptom)[0]
     answer = value_text(member.subject.actual) if member.subject.operator else member.subject.answer
     observed = f"{group.share}: {group.tally(6)}, e.g. {quote(answer)}"
     if group.confusion:
         wrong = sum(row[2] for row in group.confusion)
         observed += f"; in {wrong} of them the value inside is another label too: {_pairs(group)}"
-    if is_lookalike(sign):
+    if symptom.looks_the_same:
         return _explain_lookalikes(group, observed)
-    terms = SIGNS.get(sign, ())
+    terms = symptom.kind.ruled_out_by
     cause = group.by_prose(
         terms,
-        stated=f"touches on this but is not definite enough: {answers(count)} with {sign}",
-        absent=f"says nothing against {sign} ({answers(count)})"
+        stated=f"touches on this but is not definite enough: {plural(count, 'answer')} with {symptom}",
+        absent=f"says nothing against {symptom} ({plural(count, 'answer')})"
         + (f"; looked for: {join_words([quote(term) for term in terms], 6)}" if terms else ""),
-        unknown=f"the form of the answer is left open: {answers(count)} with {sign}",
+        unknown=f"the form of the answer is left open: {plural(count, 'answer')} with {symptom}",
     )
     return Explanation(observed, cause, f"state the exact form: {_shape(member)}; never like {quote(answer)}")
 
 
 def _explain_lookalikes(group: FailureGroup, observed: str) -> Explanation:
-    forms = sum(count for sign, count in group.signs if is_form(sign))
-    others = [sign for sign, _ in group.signs if is_lookalike(sign) and not is_form(sign)]
+    forms = sum(count for symptom, count in group.symptoms if symptom.kind is SymptomKind.UNICODE_FORM)
+    kinds = {symptom.kind for symptom, _ in group.symptoms}
     fixes = []
-    if others:
+    if kinds & (LOOKALIKES - {SymptomKind.UNICODE_FORM}):
         fixes.append(
             "ask for plain letters, spaces and marks, or compare without these differences in the test"
         )
     if forms:
         fixes.append(
-            f"no prompt decides the Unicode form ({answers(forms)}): "
+            f"no prompt decides the Unicode form ({plural(forms, 'answer')}): "
             "compare unicodedata.normalize('NFC', ...) of both in the test"
         )
     return Explanation(
@@ -96,7 +91,7 @@ def _shape(member: Member) -> str:
     if subject.operator == "==":
         return f"the bare value, as in {quote(subject.expected)}, and nothing else"
     check = subject.failure.constraint or first_line(subject.failure.message)
-    if not subject.asserted and any("JSON" in sign or "fence" in sign for sign in member.finding.signs):
+    if not subject.asserted and any(symptom.kind in JSON_FAULTS for symptom in member.finding.symptoms):
         return "one bare JSON value from the first character to the last"
     return f"nothing but what the test reads ({quote(check)})"
 
@@ -156,14 +151,15 @@ def _explain_length(group: FailureGroup) -> Explanation:
 
 
 def _explain_missing(group: FailureGroup) -> Explanation:
-    sign, count = group.signs[0]
-    name = sign.partition('"')[2].rpartition('"')[0].rpartition(".")[2]
-    held = sum(fold(name) in fold(member.input_text[:5_000]) for member in group.with_sign(sign))
+    symptom, count = group.symptoms[0]
+    names = symptom.names
+    texts = [fold_label(member.input_text[:5_000]) for member in group.with_symptom(symptom)]
+    held = sum(any(fold_label(name) in text for name in names) for text in texts) if names else count
     cause = group.by_prose(
-        (name,),
-        stated=f"names {sign}, yet it is left out of {answers(count)}",
-        absent=f"never asks for {sign}; inputs that hold it: {held} of {count}",
-        unknown=f"{sign} is left out of {answers(count)}; inputs that hold it: {held}",
+        names,
+        stated=f"names {symptom}, yet it is left out of {plural(count, 'answer')}",
+        absent=f"never asks for {symptom}; inputs that hold it: {held} of {count}",
+        unknown=f"{symptom} is left out of {plural(count, 'answer')}; inputs that hold it: {held}",
     )
     expected = group.expected_text()
     shown = f", as in {quote(expected)}" if expected else ""
@@ -172,62 +168,64 @@ def _explain_missing(group: FailureGroup) -> Explanation:
 
 
 def _explain_forbidden(group: FailureGroup) -> Explanation:
-    sign, count = group.signs[0]
+    symptom, count = group.symptoms[0]
     cause = group.by_prose(
-        (sign.strip('"'),),
-        stated=f"brings up {sign} itself; it is in {answers(count)}",
-        absent=f"does not rule out {sign}, which is in {answers(count)}",
-        unknown=f"{sign} is in {answers(count)}",
+        symptom.names,
+        stated=f"brings up {symptom} itself; it is in {plural(count, 'answer')}",
+        absent=f"does not rule out {symptom}, which is in {plural(count, 'answer')}",
+        unknown=f"{symptom} is in {plural(count, 'answer')}",
     )
     observed = f"{group.share}: the tests forbid {group.tally()}"
     return Explanation(observed, cause, f"rule out by name: {group.named()}")
 
 
 def _explain_invented(group: FailureGroup) -> Explanation:
-    sign, count = group.signs[0]
-    vocabulary = group.with_sign(sign)[0].subject.vocabulary
+    symptom, count = group.symptoms[0]
+    vocabulary = group.with_symptom(symptom)[0].subject.vocabulary
     if group.confusion and vocabulary:
         prose = group.background.prose
         named = sum(bool(prose.line_with(label)) for label in vocabulary.labels.values())
         cause = group.by_prose(
-            (sign.strip('"'),),
-            stated=f"brings up {sign}, which no test expects ({answers(count)})",
-            absent=f"names {named} of the {len(vocabulary)} known labels; {sign} ({count}) is another",
-            unknown=f"{len(vocabulary)} labels are known; {sign} ({count}) is another",
+            symptom.names,
+            stated=f"brings up {symptom}, which no test expects ({plural(count, 'answer')})",
+            absent=f"names {named} of the {len(vocabulary)} known labels; {symptom} ({count}) is another",
+            unknown=f"{len(vocabulary)} labels are known; {symptom} ({count}) is another",
         )
         observed = f"{group.share}: labels outside the known {len(vocabulary)}: {group.tally()}"
         return Explanation(
-            observed, cause, f"list the only answers allowed: {vocabulary.listed()}; never {sign}"
+            observed, cause, f"list the only answers allowed: {vocabulary.listed()}; never {symptom}"
         )
     cause = group.by_prose(
         _LIMIT_TERMS,
-        stated=f"sets a limit, but {sign} is added in {answers(count)}",
-        absent=f"sets no limit to what may be said: {sign} is added in {answers(count)}",
-        unknown=f"{sign} is added in {answers(count)}",
+        stated=f"sets a limit, but {symptom} is added in {plural(count, 'answer')}",
+        absent=f"sets no limit to what may be said: {symptom} is added in {plural(count, 'answer')}",
+        unknown=f"{symptom} is added in {plural(count, 'answer')}",
     )
     observed = f"{group.share}: neither expected nor in the input: {group.tally()}"
     return Explanation(observed, cause, f"allow only what the input says; nothing like {group.named()}")
 
 
 def _explain_wrong(group: FailureGroup) -> Explanation:
-    sign, count = group.signs[0]
+    symptom, count = group.symptoms[0]
     fields = _changed_fields(group)
-    shown = fields.get(sign) or [_gist(group.with_sign(sign)[0].subject)]
+    changed = symptom.values[0] if symptom.kind is SymptomKind.FIELD else ""
+    shown = fields.get(changed) or [_gist(group.with_symptom(symptom)[0].subject)]
     sizes = [member.finding.size for member in group.members if member.finding.size]
     observed = f"{group.share}: {'at ' if fields else ''}{group.tally()}"
     if sizes:
         observed += f"; measured {median(size[1] for size in sizes):g} (median of {len(sizes)})"
     shared = group.telling()
     inputs = f"; their inputs share {shared}" if shared else ""
-    if sign in fields:
+    if changed in fields:
+        seen = f"in {plural(count, 'answer')}{inputs}"
         cause = group.by_prose(
-            (sign.strip('"').rpartition(".")[2],),
-            stated=f"does not settle how {sign} is filled: another value in {answers(count)}{inputs}",
-            absent=f"does not say how {sign} is filled: another value in {answers(count)}{inputs}",
-            unknown=f"another value at {sign} in {answers(count)}{inputs}",
+            symptom.names,
+            stated=f"does not settle how {symptom} is filled: another value {seen}",
+            absent=f"does not say how {symptom} is filled: another value {seen}",
+            unknown=f"another value at {symptom} {seen}",
         )
     else:
-        cause = f"{_overlap(group)}, {sign} ({count}){inputs}"
+        cause = f"{_overlap(group)}, {symptom} ({count}){inputs}"
     fix = f"give the rule that leads to what is expected: {'; '.join(shown[:3])}"
     return Explanation(f"{observed}; e.g. {shown[0]}", cause, fix)
 
@@ -235,7 +233,10 @@ def _explain_wrong(group: FailureGroup) -> Explanation:
 def _overlap(group: FailureGroup) -> str:
     """How much of the expected texts the answers hold."""
     texts = [member.subject.texts for member in group.members[:MAX_SAMPLED] if member.subject.texts]
-    shares = [len(set(words(one)) & set(words(two))) / max(len(set(words(one))), 1) for one, two in texts]
+    shares = [
+        len(set(split_words(one)) & set(split_words(two))) / max(len(set(split_words(one))), 1)
+        for one, two in texts
+    ]
     if not shares:
         return "another value"
     return f"another text: the answers hold {median(shares):.0%} of the expected words (median)"
@@ -246,7 +247,7 @@ def _changed_fields(group: FailureGroup) -> dict[str, list[str]]:
     fields: dict[str, list[str]] = {}
     for member in group.members[:MAX_SAMPLED]:
         for change in member.subject.changes or ():
-            lines = fields.setdefault(quote(change.field), [])
+            lines = fields.setdefault(change.field, [])
             if len(lines) < MAX_NAMED and str(change) not in lines:
                 lines.append(str(change))
     return fields
@@ -259,7 +260,7 @@ def _explain_refusal(group: FailureGroup) -> Explanation:
         _REFUSAL_TERMS,
         stated=f"can be read as a reason to refuse; {inputs}",
         absent=f"gives no reason to refuse and does not say that these inputs are in order; {inputs}",
-        unknown=f"refused: {answers(group.count)}; {inputs}",
+        unknown=f"refused: {plural(group.count, 'answer')}; {inputs}",
     )
     expected = group.expected_text()
     wanted = f", for instance with {quote(expected)}" if expected else ""
@@ -314,15 +315,15 @@ def _explain_other(group: FailureGroup) -> Explanation:
     return Explanation(
         f"{group.share}: {join_words(most, 3)}",
         f"{messages}{where}{inputs}",
-        _remedy(next(iter(lines))) + seen,
+        _remedy(group.members[0].subject) + seen,
     )
 
 
-def _remedy(gist: str) -> str:
+def _remedy(subject: FailureContext) -> str:
     """What to aim at, by the check that did not hold or the error that came."""
-    if gist.startswith(MUST_HOLD):
-        return f"have answers for which this holds: {gist.removeprefix(MUST_HOLD)}"
-    return f"have answers that do not lead to: {gist}"
+    if subject.requirement:
+        return f"have answers for which this holds: {subject.requirement}"
+    return f"have answers that do not lead to: {_gist(subject)}"
 
 
 def _gist(subject: FailureContext) -> str:

@@ -14,10 +14,10 @@ from pytest_promptopt.failures.label_vocabulary import (
     MAX_SEARCHED,
     LabelVocabulary,
     PromptBody,
-    is_short,
-    words,
+    could_be_label,
+    split_words,
 )
-from pytest_promptopt.failures.lookalikes import lookalike
+from pytest_promptopt.failures.lookalikes import lookalike_symptom
 from pytest_promptopt.records import Call, Failure, Outcome
 from pytest_promptopt.text import cut_middle, quote, value_text, without_addresses
 
@@ -37,8 +37,6 @@ _UNITTEST_IN = re.compile(
 )
 #: Numbers, and words after another word: a capital at the start of a sentence makes no name.
 _FACT = re.compile(r"\d[\d.,:/-]*\d|\d|(?<=[\w,;:(] )[^\W\d_][\w'’-]+")
-#: Opens the line of a difference that says what had to hold.
-MUST_HOLD = "must hold: "
 #: Explanations that explain nothing.
 _EMPTY = ("assert False", "assert None", "assert 0", "assert []", "assert {}", "assert ''", "assert not True")
 _ESCAPES = {"\\n": "\n", "\\t": "\t", "\\'": "'", '\\"': '"', "\\\\": "\\"}
@@ -120,19 +118,28 @@ class FailureContext:
     @cached_property
     def known_words(self) -> frozenset[str]:
         """The words of the inputs and of the prompt: what an answer may draw on."""
-        return frozenset(word for text in (*self.inputs.values(), self.prose.text) for word in words(text))
+        return frozenset(
+            word for text in (*self.inputs.values(), self.prose.text) for word in split_words(text)
+        )
 
     @cached_property
     def facts(self) -> tuple[list[str], list[str]]:
         """Numbers and names that a longer answer lacks, and those that neither the test nor the input has."""
-        if self.texts is None or all(map(is_short, self.texts)):
+        if self.texts is None or all(map(could_be_label, self.texts)):
             return [], []
         expected, actual = (text[:MAX_SEARCHED] for text in self.texts)
         wanted, given = _facts(expected), _facts(actual)
-        in_actual, known = frozenset(words(actual)), self.known_words | frozenset(words(expected))
-        absent = [fact for fact in wanted if fact not in given and not in_actual.issuperset(words(fact))]
-        added = [fact for fact in given if fact not in wanted and not known.issuperset(words(fact))]
+        in_actual, known = frozenset(split_words(actual)), self.known_words | frozenset(split_words(expected))
+        absent = [
+            fact for fact in wanted if fact not in given and not in_actual.issuperset(split_words(fact))
+        ]
+        added = [fact for fact in given if fact not in wanted and not known.issuperset(split_words(fact))]
         return absent, added
+
+    @property
+    def requirement(self) -> str:
+        """The check that had to hold, when no expected value was compared; empty without one."""
+        return "" if self.operator == "==" else cut_middle(self.failure.constraint or "", 300)
 
     def difference(self) -> tuple[str, ...]:
         """The lines that say how the answer differs from what the test wants."""
@@ -143,8 +150,8 @@ class FailureContext:
             lines += _text_lines(self.expected, self.actual, *self.texts)
         elif self.operator == "==":
             lines.append(f"expected {quote(self.expected)} but got {quote(self.actual)}")
-        elif self.failure.constraint:
-            lines.append(f"{MUST_HOLD}{cut_middle(self.failure.constraint, 300)}")
+        elif self.requirement:
+            lines.append(f"must hold: {self.requirement}")
             if not isinstance(self.failure.actual, (str, type(None))):
                 lines.append(f"was: {quote(self.failure.actual)}")
         elif not self.asserted or self.message:
@@ -178,8 +185,8 @@ def _facts(text: str) -> dict[str, None]:
 
 def _text_lines(wanted: Any, given: Any, expected: str, actual: str) -> list[str]:
     lines = [f"expected {quote(wanted)} but got {quote(given)}"]
-    if sign := lookalike(expected, actual):
-        return [f"{lines[0]}: {sign}"]
+    if symptom := lookalike_symptom(expected, actual):
+        return [f"{lines[0]}: {symptom}"]
     if quote(expected) == quote(actual) and expected != actual:  # they differ past what a line shows
         lines = [f"expected a text of {len(expected):,} characters but got another of {len(actual):,}"]
     # Texts without a word in common are replaced as a whole: a diff would only repeat both.
@@ -187,7 +194,7 @@ def _text_lines(wanted: Any, given: Any, expected: str, actual: str) -> list[str
 
 
 def _is_close(expected: str, actual: str) -> bool:
-    one, two = set(words(expected)), set(words(actual))
+    one, two = set(split_words(expected)), set(split_words(actual))
     return bool(one & two) or expected.casefold().strip() == actual.casefold().strip()
 
 
@@ -195,7 +202,7 @@ def _unescape(literal: str) -> str:
     return re.sub(r"\\[nt'\"\\]", lambda found: _ESCAPES[found[0]], literal)
 
 
-def parsed(value: Any) -> Any:
+def parse_structure(value: Any) -> Any:
     """JSON text of an object or array as its value; anything else unchanged."""
     if not isinstance(value, str) or len(value) > MAX_PARSED or value.strip()[:1] not in ("{", "["):
         return value
@@ -246,7 +253,7 @@ def _judged(calls: Sequence[Call], failure: Failure) -> Call | None:
 
 def _operands(failure: Failure, answer: str) -> tuple[str | None, Any, Any]:
     if failure.operator == "==":
-        return "==", parsed(failure.expected), parsed(failure.actual)
+        return "==", parse_structure(failure.expected), parse_structure(failure.actual)
     if failure.operator is not None:
         return failure.operator, None, answer if failure.actual is None else failure.actual
     found = _UNITTEST_EQUAL.match(first_line(failure.message))

@@ -10,9 +10,10 @@ from functools import cached_property
 from pytest_promptopt.failures.categories import Finding
 from pytest_promptopt.failures.failure_context import FailureContext
 from pytest_promptopt.failures.label_vocabulary import PromptBody, distinctive_words
+from pytest_promptopt.failures.symptoms import Symptom
 from pytest_promptopt.text import join_words
 
-#: Pairs of labels, signs or fields named in a sentence; the rest is counted.
+#: Pairs of labels, symptoms or fields named in a sentence; the rest is counted.
 MAX_NAMED = 4
 #: Cases looked at for telling words: enough for a stable ranking, bounded for thousands of failures.
 MAX_SAMPLED = 200
@@ -53,8 +54,9 @@ class FailureGroup:
     count: int
 
     @cached_property
-    def signs(self) -> list[tuple[str, int]]:
-        counts = Counter(sign for member in self.members for sign in member.finding.signs)
+    def symptoms(self) -> list[tuple[Symptom, int]]:
+        """Each symptom with the number of cases that have it, most frequent first."""
+        counts = Counter(symptom for member in self.members for symptom in member.finding.symptoms)
         return sorted(counts.items(), key=lambda item: -item[1])
 
     @cached_property
@@ -69,13 +71,13 @@ class FailureGroup:
         return f"{self.count} of {self.background.failing} failing cases"
 
     def tally(self, limit: int = MAX_NAMED) -> str:
-        return join_words([f"{sign} ({count})" for sign, count in self.signs], limit)
+        return join_words([f"{symptom} ({count})" for symptom, count in self.symptoms], limit)
 
     def named(self) -> str:
-        return join_words([sign for sign, _ in self.signs], MAX_NAMED)
+        return join_words([str(symptom) for symptom, _ in self.symptoms], MAX_NAMED)
 
-    def with_sign(self, sign: str) -> list[Member]:
-        return [member for member in self.members if sign in member.finding.signs]
+    def with_symptom(self, symptom: Symptom) -> list[Member]:
+        return [member for member in self.members if symptom in member.finding.symptoms]
 
     def expected_text(self) -> str:
         return next((member.subject.texts[0] for member in self.members if member.subject.texts), "")
@@ -84,7 +86,7 @@ class FailureGroup:
         """Node ids, of cases that fail in different ways first."""
         ways: dict[object, str] = {}
         for member in self.members:
-            ways.setdefault((member.finding.signs[:1], member.finding.pair), member.subject.case)
+            ways.setdefault((member.finding.symptoms[:1], member.finding.pair), member.subject.case)
         others = (member.subject.case for member in self.members)
         return tuple(dict.fromkeys([*ways.values(), *others]))[:limit]
 

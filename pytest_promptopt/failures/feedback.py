@@ -9,13 +9,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from pytest_promptopt.failures.answer_format import strip_wrapping
-from pytest_promptopt.failures.categories import find
-from pytest_promptopt.failures.explanations import explain
+from pytest_promptopt.failures.categories import categorize_failure
+from pytest_promptopt.failures.explanations import explain_group
 from pytest_promptopt.failures.failure_context import FailureContext, failure_context_of
 from pytest_promptopt.failures.failure_groups import Background, FailureGroup, Member
-from pytest_promptopt.failures.label_vocabulary import LabelVocabulary, PromptBody, closed_set, words
-from pytest_promptopt.failures.lookalikes import lookalike
-from pytest_promptopt.records import CaseResult, Outcome, Status
+from pytest_promptopt.failures.label_vocabulary import LabelVocabulary, PromptBody, closed_set, split_words
+from pytest_promptopt.failures.lookalikes import lookalike_symptom
+from pytest_promptopt.records import CaseResult, Outcome, Status, function_of
 from pytest_promptopt.text import cut_middle, value_text
 
 
@@ -47,7 +47,7 @@ class Category:
     """All failed cases of one kind, folded.
 
     :param observed: what these cases have in common, with figures.
-    :param examples: up to 3 node ids, of different signs where there are any.
+    :param examples: up to 3 node ids, of different symptoms where there are any.
     :param cases: the node ids of all of them.
     :param confusion: (expected, actual, count), most frequent first; empty unless labels are confused.
     """
@@ -115,7 +115,7 @@ def describe(
             outcome, prompt=prompt, prose=text, vocabulary=vocabularies[result.case.prompts]
         )
         subject = replace(subject, case=result.case.id)
-        finding = find(subject)
+        finding = categorize_failure(subject)
         case = _chosen(_failed_case(subject, finding.category, result), custom)
         failed.append(case)
         members[case.category].append(Member(subject, finding))
@@ -153,7 +153,7 @@ def _prose(text: str, results: Sequence[CaseResult], prompt: str | None) -> Prom
 
 
 def _category(group: FailureGroup) -> Category:
-    explanation = explain(group)
+    explanation = explain_group(group)
     return Category(
         name=group.name,
         count=len(group.members),
@@ -184,8 +184,13 @@ def _failed_case(subject: FailureContext, category: str, result: CaseResult) -> 
         difference=difference,
         message=cut_middle(value_text(_without(answer, subject.message))),
         answer="" if _says_the_same(answer, actual) else answer,
-        remark=lookalike(*subject.texts) if subject.texts else "",
+        remark=_remark(subject),
     )
+
+
+def _remark(subject: FailureContext) -> str:
+    symptom = lookalike_symptom(*subject.texts) if subject.texts else None
+    return str(symptom) if symptom else ""
 
 
 def _without(answer: str, message: str) -> str:
@@ -232,11 +237,15 @@ def _vocabularies(results: Sequence[CaseResult], prose: PromptBody) -> dict[tupl
         pair = _label_pair(result.failing)
         if pair is not None:
             pairs[result.case.prompts].append(pair)
-            functions.add(_function(result))
+            functions.add(function_of(result.case.id))
     stated: dict[tuple[str, ...], list[str]] = defaultdict(list)
     unknown: set[tuple[str, ...]] = set()
     for result in results:
-        if _label_pair(result.failing) is None and result.counted and _function(result) in functions:
+        if (
+            _label_pair(result.failing) is None
+            and result.counted
+            and function_of(result.case.id) in functions
+        ):
             label = result.counted[0].expected
             if isinstance(label, (str, int, float)) and not isinstance(label, bool):
                 stated[result.case.prompts].append(value_text(label).strip())
@@ -256,10 +265,6 @@ def _label_pair(outcome: Outcome | None) -> tuple[str, str] | None:
     return value_text(sides[0]).strip(), strip_wrapping(value_text(sides[1]))[0]
 
 
-def _function(result: CaseResult) -> str:
-    return result.case.id.partition("[")[0]
-
-
 def _word_counts(results: Sequence[CaseResult], prompt: str | None) -> tuple[Counter[str], int]:
     """In how many of the inputs each word occurs, over all cases, and how many inputs there are."""
     counts: Counter[str] = Counter()
@@ -274,7 +279,7 @@ def _word_counts(results: Sequence[CaseResult], prompt: str | None) -> tuple[Cou
                 word
                 for call in calls[:1]
                 for value in call.variables.values()
-                for word in words(value_text(value))
+                for word in split_words(value_text(value))
             }
         )
         inputs += 1

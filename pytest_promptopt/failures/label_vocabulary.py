@@ -19,12 +19,12 @@ MAX_LABELS = 200
 MAX_SEARCHED = 20_000
 
 
-def fold(text: str) -> str:
+def fold_label(text: str) -> str:
     """`text` with case, spaces, underscores and hyphens made equal: how labels are compared."""
     return re.sub(r"[\s_-]+", " ", text.casefold()).strip()
 
 
-def is_short(text: str) -> bool:
+def could_be_label(text: str) -> bool:
     """Whether `text` could be a label."""
     text = text.strip()
     short = 0 < len(text) <= MAX_LABEL_LENGTH and "\n" not in text and text[0] not in "{["
@@ -35,13 +35,13 @@ def is_number(text: str) -> bool:
     return re.fullmatch(r"\s*[-+]?[$€£]?\d[\d.,]*%?\s*", text) is not None
 
 
-def words(text: str) -> list[str]:
+def split_words(text: str) -> list[str]:
     return re.findall(r"\w+(?:['’]\w+)?", text[:MAX_SEARCHED].casefold())
 
 
 #: Words too common to tell one group of inputs from another.
 _COMMON = frozenset(
-    words(
+    split_words(
         "a about after all also am an and any are as at be been but by can could did do does for from "
         "get had has have he her his how i if in into is it its just me more my no not of on one or "
         "our out please she so some still than that the their them then there they this to too up us "
@@ -64,7 +64,7 @@ class LabelVocabulary:
     def of(cls, spellings: Iterable[str], *, complete: bool = True) -> LabelVocabulary:
         labels: dict[str, str] = {}
         for spelling in spellings:
-            labels.setdefault(fold(spelling), spelling)
+            labels.setdefault(fold_label(spelling), spelling)
         labels.pop("", None)
         return cls(labels, complete)
 
@@ -73,13 +73,13 @@ class LabelVocabulary:
 
     def find(self, text: str) -> str | None:
         """The label that `text` spells, whatever its case and separators."""
-        return self.labels.get(fold(text)) if len(text) <= 2 * MAX_LABEL_LENGTH else None
+        return self.labels.get(fold_label(text)) if len(text) <= 2 * MAX_LABEL_LENGTH else None
 
     def within(self, text: str) -> tuple[str, ...]:
         """The labels that occur in `text` as whole words, each once, in order of appearance."""
         if not self.labels:
             return ()
-        found = self._pattern.findall(fold(text[:MAX_SEARCHED]))
+        found = self._pattern.findall(fold_label(text[:MAX_SEARCHED]))
         return tuple(dict.fromkeys(self.labels[label] for label in found))
 
     @cached_property
@@ -103,22 +103,26 @@ def closed_set(
     :param passing: what the cases expect that pass.
     :param complete: whether that is known of all of them.
     """
-    pairs = [(expected, actual) for expected, actual in pairs if is_short(expected)]
+    pairs = [(expected, actual) for expected, actual in pairs if could_be_label(expected)]
     if not pairs:
         return LabelVocabulary()
-    expected = [*(expected for expected, _ in pairs), *filter(is_short, passing)]
-    seen = Counter(map(fold, expected))
+    expected = [*(expected for expected, _ in pairs), *filter(could_be_label, passing)]
+    seen = Counter(map(fold_label, expected))
     labels = LabelVocabulary.of(expected, complete=complete)
     if len(labels) > MAX_LABELS:
         return LabelVocabulary()
     only_numbers = all(map(is_number, labels.labels))
     stated = [] if only_numbers else [label for label in labels.labels.values() if prose.line_with(label)]
     if stated:  # an answer from the prompt's own list is a member, expected elsewhere or not
-        answers = dict.fromkeys(actual for _, actual in pairs if is_short(actual) and not is_number(actual))
+        answers = dict.fromkeys(
+            actual for _, actual in pairs if could_be_label(actual) and not is_number(actual)
+        )
         named = (answer for answer in answers if prose.line_with(answer))
         labels = LabelVocabulary.of([*expected, *named], complete=complete)
     repeated = seen.total() >= 2 * len(seen) >= 4
-    crossed = not only_numbers and any(fold(actual) in seen.keys() - {fold(value)} for value, actual in pairs)
+    crossed = not only_numbers and any(
+        fold_label(actual) in seen.keys() - {fold_label(value)} for value, actual in pairs
+    )
     closed = repeated or crossed or 2 * len(stated) >= len(seen)
     return labels if closed and len(labels) >= 2 else LabelVocabulary()
 
@@ -141,7 +145,7 @@ class PromptBody:
     @cached_property
     def _folded(self) -> tuple[tuple[int, str, str], ...]:
         lines = enumerate(self.text[:MAX_SEARCHED].splitlines(), 1)
-        return tuple((number, fold(line), line.strip()) for number, line in lines if line.strip())
+        return tuple((number, fold_label(line), line.strip()) for number, line in lines if line.strip())
 
     @property
     def whole(self) -> bool:
@@ -159,7 +163,7 @@ class PromptBody:
         return self._found[terms]
 
     def _search(self, terms: Sequence[str]) -> str:
-        folded = [re.escape(fold(term)) for term in terms if fold(term)]
+        folded = [re.escape(fold_label(term)) for term in terms if fold_label(term)]
         if not folded:
             return ""
         pattern = re.compile(r"(?<!\w)(?:" + "|".join(folded) + r")(?!\w)")
@@ -167,7 +171,7 @@ class PromptBody:
             if pattern.search(line):
                 return f"line {number} ({quote(original, 2 * MAX_QUOTE)})"
         for name, value in self.given.items():
-            if pattern.search(fold(value[:MAX_SEARCHED])):
+            if pattern.search(fold_label(value[:MAX_SEARCHED])):
                 return f"the variable {name} ({quote(value, 2 * MAX_QUOTE)})"
         return ""
 
@@ -179,7 +183,7 @@ def distinctive_words(
 
     :param everything: in how many of all inputs each word occurs; `total` is how many there are.
     """
-    inputs = [set(words(text)) for text in group]
+    inputs = [set(split_words(text)) for text in group]
     counts = Counter(word for text in inputs for word in sorted(text))
     scored = []
     for word, count in counts.items():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import unicodedata
 
+from pytest_promptopt.failures.symptoms import Symptom, SymptomKind
 from pytest_promptopt.text import code_point
 
 #: Characters named in a sentence.
@@ -30,33 +31,23 @@ _LOOKALIKES = {
 _PLAIN = {ord(other): letter for letter, others in _LOOKALIKES.items() for other in others}
 
 
-def plain(text: str) -> str:
+def visible_form(text: str) -> str:
     """`text` as its reader sees it: one form for all that looks the same, and nothing that cannot be seen."""
     text = unicodedata.normalize("NFKC", text[:MAX_READ]).translate(_PLAIN)
     return "".join(each for each in text if unicodedata.category(each) not in ("Cf", "Cc") or each in "\n\t")
 
 
-def lookalike(expected: str, actual: str) -> str:
-    """What tells two texts apart that look the same; empty when they are equal or look different."""
-    if expected == actual or plain(expected) != plain(actual):
-        return ""
+def lookalike_symptom(expected: str, actual: str) -> Symptom | None:
+    """What tells two texts apart that look the same; None when they are equal or look different."""
+    if expected == actual or visible_form(expected) != visible_form(actual):
+        return None
     if unicodedata.normalize("NFC", expected) == unicodedata.normalize("NFC", actual):
-        return f"the same text in another Unicode form ({_form(actual)} for {_form(expected)})"
+        return Symptom.of(SymptomKind.UNICODE_FORM, _form(actual), _form(expected))
     if max(len(expected), len(actual)) > MAX_COMPARED:
-        return "other characters that look the same"
+        return Symptom(SymptomKind.OTHER_LOOKALIKES)
     found = list(dict.fromkeys(_changes(expected, actual)))
     more = f" and {len(found) - MAX_NAMED} more" * (len(found) > MAX_NAMED)
-    return f"characters that look the same: {', '.join(found[:MAX_NAMED])}{more}"
-
-
-def is_lookalike(sign: str) -> bool:
-    """Whether `sign` is what `lookalike` has said."""
-    return "look the same" in sign or is_form(sign)
-
-
-def is_form(sign: str) -> bool:
-    """Whether `sign` speaks of the Unicode form alone, which no prompt decides."""
-    return sign.startswith("the same text in another Unicode form")
+    return Symptom.of(SymptomKind.LOOKALIKE_CHARACTERS, ", ".join(found[:MAX_NAMED]) + more)
 
 
 def _form(text: str) -> str:

@@ -54,7 +54,7 @@ class Bounded:
     added: int | None = None
 
 
-def bounded(request: Request, longest: Callable[[Request], int | None]) -> Bounded:
+def limit_answer(request: Request, longest: Callable[[Request], int | None]) -> Bounded:
     """`request` under a ceiling on tokens or cost.
 
     :param longest: the most tokens that a model can answer without a limit; None when nobody knows.
@@ -102,7 +102,7 @@ def cut_short(model: str, limit: int) -> ModelError:
     return ModelError(ErrorKind.CUT_SHORT, said, model=model)
 
 
-def explained(error: ModelError, limit: int) -> ModelError:
+def explain_length_error(error: ModelError, limit: int) -> ModelError:
     """A provider's complaint about a length, with where it comes from; any other error as it is."""
     if error.kind is not ErrorKind.BAD_REQUEST or not _ABOUT_LENGTH.search(str(error)):
         return error

@@ -7,7 +7,7 @@ from dataclasses import astuple, replace
 from typing import Any
 
 from pytest_promptopt.errors import ErrorKind, ModelError
-from pytest_promptopt.models.secret_redaction import redact
+from pytest_promptopt.models.secret_redaction import redact_secrets
 from pytest_promptopt.records import Answer, Request, Usage
 
 #: No call has more tokens, or costs more dollars; what says so is a mistake.
@@ -64,7 +64,7 @@ def validated_error(error: ModelError, model: str) -> ModelError:
 
     :param model: that was asked, in case it does not say so itself.
     """
-    given, kind, said = getattr(error, "kind", None), ErrorKind.DEFECT, words_of(error, kind=False)
+    given, kind, said = getattr(error, "kind", None), ErrorKind.DEFECT, error_words(error, kind=False)
     try:
         kind = ErrorKind(given)  # type: ignore[arg-type]
     except ValueError:
@@ -80,14 +80,14 @@ def validated_error(error: ModelError, model: str) -> ModelError:
     )
 
 
-def words_of(error: BaseException, *, kind: bool = True) -> str:
+def error_words(error: BaseException, *, kind: bool = True) -> str:
     """What `error` says, without secrets; an error of code that is not ours may not even have words.
 
     :param kind: with the name of its class before it.
     """
     name = type(error).__name__
     try:
-        return redact(f"{name}: {error}" if kind else str(error))
+        return redact_secrets(f"{name}: {error}" if kind else str(error))
     except Exception:
         return name
 
@@ -118,4 +118,4 @@ def _amount(value: object) -> float | None:
 
 def _mistake(model: str, what: str) -> ModelError:
     said = f"{model}: the model returned {what}; that is for its author to mend"
-    return ModelError(ErrorKind.DEFECT, redact(said), model=model)
+    return ModelError(ErrorKind.DEFECT, redact_secrets(said), model=model)

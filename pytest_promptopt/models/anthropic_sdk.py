@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_promptopt.captured import time
 from pytest_promptopt.errors import ErrorKind, ModelError
-from pytest_promptopt.models.answer_limits import claude_limit, cut_short, explained
+from pytest_promptopt.models.answer_limits import claude_limit, cut_short, explain_length_error
 from pytest_promptopt.models.answer_validation import usage_of
 from pytest_promptopt.models.captured_asyncio import asyncio
-from pytest_promptopt.models.event_loop_thread import aside
-from pytest_promptopt.models.file_descriptors import exhausted
+from pytest_promptopt.models.event_loop_thread import run_in_daemon_thread
+from pytest_promptopt.models.file_descriptors import ran_out_of_descriptors
 from pytest_promptopt.models.prices import claude_price
-from pytest_promptopt.models.retry import kind_of, retry_after
-from pytest_promptopt.models.secret_redaction import learn_headers, redact
-from pytest_promptopt.models.strict_schemas import CLAUDE, NotStrict, strict
+from pytest_promptopt.models.retry import kind_of_status, retry_after
+from pytest_promptopt.models.secret_redaction import redact_secrets, remember_header_secrets
+from pytest_promptopt.models.strict_schemas import CLAUDE, NotStrict, strict_copy
 from pytest_promptopt.records import SPELLED, Answer, Request, StopReason, Usage
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class AnthropicModel:
             reply = await self._send(client, arguments)
         except ModelError as error:
             if request.max_tokens is None:
-                raise explained(error, arguments["max_tokens"]) from None
+                raise explain_length_error(error, arguments["max_tokens"]) from None
             raise
         return self._answer(request, reply, time.perf_counter() - started)
 
@@ -94,13 +94,13 @@ class AnthropicModel:
             return self._client
 
     async def _client_made(self) -> anthropic.AsyncAnthropic:
-        sdk = await aside(importlib.import_module, "anthropic")
-        if not await aside(has_credentials):
+        sdk = await run_in_daemon_thread(importlib.import_module, "anthropic")
+        if not await run_in_daemon_thread(has_credentials):
             said = "no credentials: set ANTHROPIC_API_KEY or ANTHROPIC_AUTH_TOKEN"
             raise self._error(ErrorKind.AUTHENTICATION, said)
         timeout = sdk.Timeout(READ_TIMEOUT, connect=CONNECT_TIMEOUT)
         client: anthropic.AsyncAnthropic = sdk.AsyncAnthropic(max_retries=0, timeout=timeout)
-        learn_headers(client.default_headers)
+        remember_header_secrets(client.default_headers)
         return client
 
     def _arguments(self, request: Request) -> dict[str, Any]:
@@ -128,7 +128,7 @@ class AnthropicModel:
 
     def _schema(self, wanted: Mapping[str, Any]) -> dict[str, Any]:
         try:
-            return strict(wanted, CLAUDE)
+            return strict_copy(wanted, CLAUDE)
         except NotStrict as error:
             said = f"response_schema= cannot be promised by Claude models: {error}"
             advice = "name every key and type, or leave it out and ask for JSON in the prompt"
@@ -142,13 +142,13 @@ class AnthropicModel:
         except anthropic.APIStatusError as error:
             status, said = error.status_code, error.api_message or error.message
             raise self._error(
-                kind_of(status), f"HTTP {status}: {said}", status, retry_after(error.response.headers)
+                kind_of_status(status), f"HTTP {status}: {said}", status, retry_after(error.response.headers)
             ) from None
         except anthropic.APITimeoutError:
             raise self._error(ErrorKind.TIMEOUT, "no reply in time") from None
         except anthropic.APIConnectionError as error:
             cause = type(error.__cause__).__name__ if error.__cause__ else "connection error"
-            kind = ErrorKind.OVERLOADED if exhausted(error) else ErrorKind.CONNECTION
+            kind = ErrorKind.OVERLOADED if ran_out_of_descriptors(error) else ErrorKind.CONNECTION
             raise self._error(kind, f"the connection failed ({cause})") from None
         except (anthropic.APIResponseValidationError, json.JSONDecodeError, UnicodeDecodeError):
             raise self._error(ErrorKind.MALFORMED, "the reply is not JSON") from None
@@ -197,7 +197,9 @@ class AnthropicModel:
         self, kind: ErrorKind, message: str, status: int | None = None, wait: float | None = None
     ) -> ModelError:
         name = f"anthropic/{self.model}"
-        return ModelError(kind, f"{name}: {redact(message)}", model=name, status=status, retry_after=wait)
+        return ModelError(
+            kind, f"{name}: {redact_secrets(message)}", model=name, status=status, retry_after=wait
+        )
 
 
 def _usage(usage: Any) -> Usage | None:

@@ -15,11 +15,11 @@ from pytest_promptopt.models import Model
 from pytest_promptopt.models.answer_limits import longest_answer
 from pytest_promptopt.models.captured_asyncio import asyncio
 from pytest_promptopt.models.event_loop_thread import EventLoopThread, in_thread
-from pytest_promptopt.models.file_descriptors import room_for
+from pytest_promptopt.models.file_descriptors import reserve_descriptors
 from pytest_promptopt.models.prices import price_of
 from pytest_promptopt.models.retry import RetryPolicy
 from pytest_promptopt.models.retrying_sender import PendingRequest, RetryingSender
-from pytest_promptopt.models.secret_redaction import redact
+from pytest_promptopt.models.secret_redaction import redact_secrets
 from pytest_promptopt.records import Answer, Request, Role, Spend
 from pytest_promptopt.response_cache import ResponseCache
 
@@ -319,7 +319,7 @@ class ModelClient:
         """Before the first call; whoever needs a descriptor later may find that connections took them all."""
         if self._cache is not None:
             self._cache.prepare()
-        self._slots = asyncio.Semaphore(room_for(self._concurrency))
+        self._slots = asyncio.Semaphore(reserve_descriptors(self._concurrency))
         self._background = EventLoopThread(self._sender.aclose)
 
     def _take(self, request: Request, answer: Answer) -> None:
@@ -394,7 +394,7 @@ class ModelClient:
         problem = self._background.problem if self._background is not None else ""
         if not problem:  # asked for with every call, and to redact is not cheap
             return None
-        said = f"a model has ended the event loop of all calls ({redact(problem)})"
+        said = f"a model has ended the event loop of all calls ({redact_secrets(problem)})"
         return ModelError(ErrorKind.DEFECT, said)
 
     def _land_lost(self) -> None:

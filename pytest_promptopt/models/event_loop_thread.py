@@ -71,8 +71,8 @@ class EventLoopThread:
             task.cancel()
 
 
-async def aside(function: Callable[..., _T], *arguments: Any) -> _T:
-    """`asyncio.to_thread` in a thread that nobody waits for at the end: to import an SDK takes seconds."""
+async def run_in_daemon_thread(function: Callable[..., _T], *arguments: Any) -> _T:
+    """`asyncio.to_thread`, but Python's exit does not wait for the thread: importing an SDK takes seconds."""
     loop = asyncio.get_running_loop()
     done: asyncio.Future[_T] = loop.create_future()
 
@@ -100,7 +100,7 @@ async def aside(function: Callable[..., _T], *arguments: Any) -> _T:
 
 
 async def in_thread(function: Callable[[], _T]) -> _T:
-    """The result of `function` for a coroutine that runs under trio; other loops stand still meanwhile."""
+    """The result of `function`: from a thread under trio; another event loop is blocked meanwhile."""
     trio: Any = sys.modules.get("trio")
     if trio is not None and trio.lowlevel.in_trio_run():
         return await trio.to_thread.run_sync(function, abandon_on_cancel=True)  # type: ignore[no-any-return]

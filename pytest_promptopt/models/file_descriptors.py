@@ -15,13 +15,13 @@ except ImportError:  # Windows, which has no such limit
 #: Descriptors that are left to the tests, their imports, the cache, the journal and the account.
 SPARE = 32
 
-#: What to assume where nobody can count what is open.
+#: The number assumed open where it cannot be counted.
 USUAL = 16
 
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE)
 
 
-def room_for(wanted: int) -> int:
+def reserve_descriptors(wanted: int) -> int:
     """How many of `wanted` connections fit beside what is open; at least one.
 
     The limit of this process is raised as far as that takes and the system lets it.
@@ -40,7 +40,7 @@ def room_for(wanted: int) -> int:
     return wanted
 
 
-def exhausted(error: BaseException | None) -> bool:
+def ran_out_of_descriptors(error: BaseException | None) -> bool:
     """Whether a connection failed since this process, or the system, has no descriptor left."""
     for _ in range(10):
         if error is None:

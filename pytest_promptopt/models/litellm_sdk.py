@@ -19,13 +19,13 @@ from pytest_promptopt.captured import time
 from pytest_promptopt.errors import ErrorKind, ModelError
 from pytest_promptopt.models.answer_validation import usage_of
 from pytest_promptopt.models.captured_asyncio import asyncio
-from pytest_promptopt.models.event_loop_thread import aside
-from pytest_promptopt.models.file_descriptors import exhausted
-from pytest_promptopt.models.retry import kind_of, retry_after
-from pytest_promptopt.models.secret_redaction import redact
-from pytest_promptopt.models.strict_schemas import OPENAI, NotStrict, strict
+from pytest_promptopt.models.event_loop_thread import run_in_daemon_thread
+from pytest_promptopt.models.file_descriptors import ran_out_of_descriptors
+from pytest_promptopt.models.retry import kind_of_status, retry_after
+from pytest_promptopt.models.secret_redaction import redact_secrets
+from pytest_promptopt.models.strict_schemas import OPENAI, NotStrict, strict_copy
 from pytest_promptopt.models.thinking import without_thinking
-from pytest_promptopt.models.unsent_errors import unsent
+from pytest_promptopt.models.unsent_errors import kind_of_unsent_error
 from pytest_promptopt.records import SPELLED, Answer, Request, StopReason, Usage
 
 #: Without these its import asks a code host for prices (and goes on asking in a thread) and loads a .env.
@@ -184,7 +184,7 @@ class LitellmModel:
         """Import litellm."""
         async with self._importing:
             if self._litellm is None:
-                self._litellm = await aside(import_litellm)
+                self._litellm = await run_in_daemon_thread(import_litellm)
 
     async def complete(self, request: Request) -> Answer:
         await self.connect()
@@ -258,24 +258,28 @@ class LitellmModel:
             return self._error(ErrorKind.TIMEOUT, "no reply in time")
         if not isinstance(status, int) or (status == 500 and not headers):
             # It says 500 of a broken connection and of a body that is no answer: those may have been billed.
-            kind = ErrorKind.OVERLOADED if exhausted(error) else unsent(error) or ErrorKind.CONNECTION
+            kind = (
+                ErrorKind.OVERLOADED
+                if ran_out_of_descriptors(error)
+                else kind_of_unsent_error(error) or ErrorKind.CONNECTION
+            )
             return self._error(kind, f"{name}: {error}")
         body = getattr(error, "body", None)
         broke = isinstance(body, dict) and body.get("code") == "insufficient_quota"
-        kind = ErrorKind.PAYMENT if broke else kind_of(status)
+        kind = ErrorKind.PAYMENT if broke else kind_of_status(status)
         return self._error(kind, f"HTTP {status}: {error}", status, retry_after(headers))
 
     def _error(
         self, kind: ErrorKind, message: str, status: int | None = None, wait: float | None = None
     ) -> ModelError:
-        text = f"{self.model}: {redact(message)}"
+        text = f"{self.model}: {redact_secrets(message)}"
         return ModelError(kind, text, model=self.model, status=status, retry_after=wait)
 
 
 def _schema(wanted: Mapping[str, Any]) -> dict[str, Any]:
     """Strict where the schema can be; as a request that the answer may miss where not."""
     try:
-        return {"schema": strict(wanted, OPENAI), "strict": True}
+        return {"schema": strict_copy(wanted, OPENAI), "strict": True}
     except NotStrict:
         return {"schema": dict(wanted), "strict": False}
 

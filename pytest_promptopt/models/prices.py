@@ -44,7 +44,7 @@ _LONG_PRICES: Mapping[str, Price] = {
     "claude-haiku-5-5": Price(input=0.5, output=2.5, cache_read=0.05, cache_write=0.625),
 }
 
-#: Parameters under which the list price does not hold; the body that goes with every call can hold them all.
+#: Parameters under which the list price does not hold; `extra_body` can hold all of them.
 _SURCHARGED = frozenset({"extra_body", "inference_geo", "service_tier", "speed", "tools"})
 
 

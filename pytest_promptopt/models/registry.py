@@ -32,7 +32,7 @@ _CREDENTIALS: Mapping[str, tuple[str, ...]] = {
 }
 
 
-def canonical(name: str) -> str:
+def canonical_name(name: str) -> str:
     """The name that goes into cache keys and reports: ``provider/model`` or ``demo``.
 
     Raises `SettingsError` for anything that names no model.
@@ -46,12 +46,12 @@ def canonical(name: str) -> str:
     return full
 
 
-def resolve(name: str) -> Model:
+def resolve_model(name: str) -> Model:
     """The model called `name`, not connected yet.
 
     Raises `SettingsError` when the name has no accepted form or needs an extra that is not installed.
     """
-    full = canonical(name)
+    full = canonical_name(name)
     if full == "demo":
         from pytest_promptopt.models.demo import DemoModel
 
@@ -70,12 +70,12 @@ def resolve(name: str) -> Model:
     return LitellmModel(full)
 
 
-def variety(name: str) -> dict[str, float]:
+def variety_parameters(name: str) -> dict[str, float]:
     """Parameters that make several answers of `name` to one request differ; empty where none is accepted.
 
     Current Claude models take no temperature. May import litellm, which knows about the others.
     """
-    full = canonical(name)
+    full = canonical_name(name)
     if full == "demo" or full.startswith(_ANTHROPIC) or importlib.util.find_spec("litellm") is None:
         return {}
     from pytest_promptopt.models.litellm_sdk import takes_temperature
@@ -83,13 +83,13 @@ def variety(name: str) -> dict[str, float]:
     return {"temperature": VARIED} if takes_temperature(full) else {}
 
 
-def preflight(name: str) -> None:
+def check_credentials(name: str) -> None:
     """Find missing credentials of `name` before the first call.
 
-    Raises `ModelError` (AUTHENTICATION) that says what to set, and `SettingsError` as `resolve` does.
+    Raises `ModelError` (AUTHENTICATION) that says what to set, and `SettingsError` as `resolve_model` does.
     """
-    full = canonical(name)
-    resolve(full)
+    full = canonical_name(name)
+    resolve_model(full)
     require_key(full)
     if full.startswith(_ANTHROPIC):
         from pytest_promptopt.models.anthropic_sdk import has_credentials
@@ -100,7 +100,7 @@ def preflight(name: str) -> None:
 
 def require_key(name: str) -> None:
     """Raises `ModelError` (AUTHENTICATION) when a key is missing; asks no SDK."""
-    full = canonical(name)
+    full = canonical_name(name)
     accepted = _CREDENTIALS.get(full.partition("/")[0], ())
     if accepted and not any(os.environ.get(variable) for variable in accepted):
         raise _no_credentials(full, accepted)

@@ -24,7 +24,7 @@ _STATUSES: Mapping[int, ErrorKind] = {
 }
 
 
-def kind_of(status: int) -> ErrorKind:
+def kind_of_status(status: int) -> ErrorKind:
     """The kind of failure that an HTTP status other than 2xx means."""
     return _STATUSES.get(status, ErrorKind.SERVER if status >= 500 else ErrorKind.BAD_REQUEST)
 

@@ -1,4 +1,4 @@
-"""One request until it has an answer or a final error: turns, budget, deadline, retries."""
+"""Sends one request until it has an answer or a final error: slots, budget, deadline, retries."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from pytest_promptopt.models import Model
 from pytest_promptopt.models.adaptive_timeout import AdaptiveTimeout
 from pytest_promptopt.models.answer_limits import (
     Bounded,
-    bounded,
     cut_short,
-    explained,
+    explain_length_error,
+    limit_answer,
     longest_answer,
     too_long,
 )
-from pytest_promptopt.models.answer_validation import validated_answer, validated_error, words_of
+from pytest_promptopt.models.answer_validation import error_words, validated_answer, validated_error
 from pytest_promptopt.models.captured_asyncio import asyncio
 from pytest_promptopt.models.concurrency_limiter import ConcurrencyLimiter, Slot
-from pytest_promptopt.models.event_loop_thread import aside
+from pytest_promptopt.models.event_loop_thread import run_in_daemon_thread
 from pytest_promptopt.models.retry import RetryPolicy
-from pytest_promptopt.models.secret_redaction import learn
+from pytest_promptopt.models.secret_redaction import remember_secrets
 from pytest_promptopt.records import Answer, Request, Role, Spend, StopReason
 
-#: After these an answer without text is all that the model had to say; after a call of a tool there is more.
+#: After these stop reasons an empty answer is complete; after a tool call it is not.
 _NORMAL_ENDS = (StopReason.END, StopReason.STOP_SEQUENCE)
 
 #: How often a call that does not fit yet looks whether another process has settled one.
@@ -39,7 +39,7 @@ POLL = 0.25
 
 @dataclass
 class PendingRequest:
-    """One request on its way. `attempts` counts what was really sent, also when the trip is cancelled.
+    """One request on its way. `attempts` counts what was really sent, also when it is cancelled.
 
     :param spend: what these attempts were charged.
     """
@@ -107,7 +107,7 @@ class RetryingSender:
         """Attempt until there is an answer. Raises `ModelError` when there will be none."""
         answer = await self._send(trip)
         if not answer.text and answer.stop_reason in _NORMAL_ENDS:
-            # Some fall silent by accident, but not twice; and what was paid for is an answer already.
+            # An empty answer may be an accident once; the second one is taken as the answer.
             with suppress(ModelError):
                 answer = await self._send(trip)
         return answer
@@ -173,7 +173,7 @@ class RetryingSender:
             try:
                 self._models[name] = self._resolve(name)
             except BaseException as error:  # of the user's own hook, or of what it imports
-                said = str(error) if isinstance(error, PromptoptError) else f"{name}: {words_of(error)}"
+                said = str(error) if isinstance(error, PromptoptError) else f"{name}: {error_words(error)}"
                 failure = ModelError(ErrorKind.SETUP, said, model=name)
                 if isinstance(error, ModelError):
                     failure = validated_error(error, name)
@@ -181,21 +181,21 @@ class RetryingSender:
         return self._models[name]
 
     def _give_up(self, request: Request, error: ModelError) -> None:
-        """Send no further request that must end like this one."""
+        """Remember an error that every further request of its kind would end with."""
         same = _settings(request) if error.kind is ErrorKind.PARAMETER else request.model
         self._hopeless.setdefault(same, error)
 
     async def _price_of(self, request: Request) -> Price | None:
         async with self._importing:
             if request.model not in self._paces:  # the first time may import an SDK
-                return await aside(self._price, request)
+                return await run_in_daemon_thread(self._price, request)
         return self._price(request)
 
     def _bounds_of(self, request: Request) -> Bounded:
         """After its price, which has imported what knows about its model."""
         if self._ledger.max_tokens is None and self._ledger.max_cost is None:
             return Bounded(request, request)
-        return bounded(request, self._longest)
+        return limit_answer(request, self._longest)
 
     async def _reserve(self, trip: PendingRequest, bounds: Bounded, price: Price | None) -> Reservation:
         loop = asyncio.get_running_loop()
@@ -227,7 +227,7 @@ class RetryingSender:
         hangs: int | None,
     ) -> Answer:
         trip.attempts += 1
-        learn(os.environ)
+        remember_secrets(os.environ)
         name, loop = trip.request.model, asyncio.get_running_loop()
         started = loop.time()
         end: Callable[[Reservation], Spend] = self._ledger.keep
@@ -248,7 +248,7 @@ class RetryingSender:
             error = validated_error(raised, name)  # of a model of the user's own, perhaps
             if not CONSEQUENCES[error.kind].charged:
                 end = self._ledger.refund
-            raise (error if bounds.added is None else explained(error, bounds.added)) from None
+            raise (error if bounds.added is None else explain_length_error(error, bounds.added)) from None
         except TimeoutError:
             if self._ledger.seconds_left <= 0:
                 raise self._ledger.out_of_time(trip.request) from None
@@ -257,7 +257,7 @@ class RetryingSender:
         except BaseException as defect:  # a defect of a model must not end the loop that serves all others
             if not waited.is_set():  # for nothing, so nothing was sent
                 end = self._ledger.refund
-            said = f"{name}: the call failed in an unexpected way ({words_of(defect)})"
+            said = f"{name}: the call failed in an unexpected way ({error_words(defect)})"
             raise ModelError(ErrorKind.DEFECT, said, model=name) from None
         finally:
             trip.spend += end(reservation)
@@ -266,7 +266,7 @@ class RetryingSender:
     def _after(
         self, trip: PendingRequest, error: ModelError, attempt: int, pace: ConcurrencyLimiter, turn: Slot
     ) -> tuple[ModelError, float | None]:
-        """What the failure comes to, and seconds to wait before the next attempt; None when there is none."""
+        """The error that a failure means, and the seconds until the next attempt; None when there is none."""
         wait = self._retry.delay(attempt) if error.retry_after is None else error.retry_after
         paused = False
         if CONSEQUENCES[error.kind].retry:

@@ -34,7 +34,7 @@ _learned: set[str] = set()
 _looked_at: dict[str, str] = {}
 
 
-def learn(environment: Mapping[str, str]) -> None:
+def remember_secrets(environment: Mapping[str, str]) -> None:
     """Remember the secrets of `environment`: when an error comes, a test may have hidden them from it."""
     for name in list(environment):
         # Another thread may take it out meanwhile, as pytest does with the name of each test.
@@ -47,23 +47,25 @@ def learn(environment: Mapping[str, str]) -> None:
                 _learned.add(secret)
 
 
-def learn_headers(headers: Mapping[str, object]) -> None:
-    """Remember what a client sends to show who it is, wherever it has that from."""
-    learn({name.replace("-", "_"): value for name, value in headers.items() if isinstance(value, str)})
+def remember_header_secrets(headers: Mapping[str, object]) -> None:
+    """Remember the credentials in a client's headers, wherever they come from."""
+    remember_secrets(
+        {name.replace("-", "_"): value for name, value in headers.items() if isinstance(value, str)}
+    )
 
 
-def redact(text: str) -> str:
+def redact_secrets(text: str) -> str:
     """`text` in one printable line, without any secret that is known and what looks like one."""
-    learn(os.environ)
+    remember_secrets(os.environ)
     for secret in sorted(_learned, key=len, reverse=True):
         text = text.replace(secret, "[redacted]")
     text = " ".join(_SECRET_TEXT.sub("[redacted]", text).split())
-    # The words are a provider's own, and end in terminals.
+    # The words are a provider's own, and are printed in terminals.
     return cut_end(printable(text), MAX_LENGTH, mark="...")
 
 
 def _secrets_in(name: str, value: str) -> Iterator[str]:
-    """A value and the parts and forms of it that go out to show who asks."""
+    """A secret value, and the parts and forms of it that are sent as credentials."""
     if _SECRET_NAME.search(name.upper()):
         yield value
         for line in value.splitlines():  # one header a line

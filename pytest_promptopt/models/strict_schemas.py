@@ -62,7 +62,7 @@ OPENAI = Dialect(_ALWAYS | _NUMBERS | _LISTS | {"pattern"}, _FORMATS, all_requir
 CLAUDE = Dialect(_ALWAYS, _FORMATS | {"uri"}, all_of=True)
 
 
-def strict(schema: Schema, dialect: Dialect) -> dict[str, Any]:
+def strict_copy(schema: Schema, dialect: Dialect) -> dict[str, Any]:
     """A copy of `schema` for a strict mode; `schema` itself stays. Raises `NotStrict`."""
     return _Copy(schema, dialect).whole()
 

@@ -1,4 +1,4 @@
-"""Open models think aloud in the text of their answer; the answer begins after that.
+"""Some open models write their thinking into the text of their answer; the answer begins after it.
 
 A model behind Ollama, vLLM or LM Studio writes ``<think>...</think>`` and then its answer. When the opening
 tag is part of the template that the server puts around a chat, only ``...</think>`` arrives; when the tokens

@@ -1,4 +1,4 @@
-"""What a library complains of before anything is sent: nobody was asked, and asking again ends the same."""
+"""Errors that a library raises before anything is sent: nothing was paid, and a retry ends the same way."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 
 from pytest_promptopt.errors import ErrorKind
 
-#: Libraries say so in errors of all kinds, some with a status that no provider sent.
+#: Libraries use many classes for such errors, some with an HTTP status that no provider sent.
 _NO_KEY = (
     r"missing (\S+ )?(credentials|api[ _-]?key)",
     r"api[ _-]?key (is )?(not set|missing|required|must be)",
@@ -31,7 +31,7 @@ _WORDS = {
 }
 
 
-def unsent(error: BaseException) -> ErrorKind | None:
+def kind_of_unsent_error(error: BaseException) -> ErrorKind | None:
     """The kind of an error that a call ended with before it was sent; None for one that came back.
 
     To be asked only of errors that no reply of a provider stands behind.

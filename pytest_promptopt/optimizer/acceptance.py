@@ -1,4 +1,4 @@
-"""Is a candidate better? Paired by case, so that luck in which cases had an answer decides nothing."""
+"""Is a candidate better than the incumbent? Compared on the cases that both have answers for."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from pytest_promptopt.optimizer.rate_posterior import RatePosterior
 from pytest_promptopt.records import CaseResult, Split, pass_rate
 from pytest_promptopt.results import SplitScore
 
-#: Below this pass rate a lateral move is chance; from it on, moves sideways help to cross a plateau.
+#: From this pass rate on, a candidate that is only as good may replace the incumbent: another text with the
+#: same rate is a new start for the search. Below it, being as good is likely chance.
 LATERAL_FROM = 0.10
 
-#: A text that was not run on all cases is better when this is how likely it is better on all.
+#: A text that was not run on all cases counts as better when it is better on all with this probability.
 PROBABLY = 0.7
 
 #: Rates are means of floats; closer than this is equal.
@@ -29,7 +30,8 @@ class Comparison:
     :param before: the incumbent's pass rate on them, `after` the candidate's.
     :param fixed: cases that fail under the incumbent and pass under the candidate; `broken`: the reverse.
     :param growth: how many characters longer the candidate's text is.
-    :param unrun: how many of `cases` the candidate was not run on: `after` is foreseen there, see `foreseen`.
+    :param unrun: how many of `cases` the candidate was not run on: `after` is estimated there, see
+        `compare_estimates`.
     :param lead: the gain without the luck in either rate; None where it is not told apart.
     :param chance: how likely it is better on all of them, by what was run; None where it is not told apart.
     :param sideways: whether as good may be enough.
@@ -69,7 +71,7 @@ class Comparison:
         return f"{points:+g} points" if points else "±0 points"
 
     def __str__(self) -> str:
-        """A rate that is expected only never stands for what was counted, nor the reverse."""
+        """Says of a rate whether it was counted or is an estimate."""
         rates = f"{self.before:.1%} to {self.after:.1%}"
         if not self.unrun:
             counts = f"{len(self.fixed)} fixed, {len(self.broken)} broken"
@@ -120,7 +122,7 @@ def compare(
     )
 
 
-def foreseen(
+def compare_estimates(
     before: RatePosterior,
     after: RatePosterior,
     old: Sequence[CaseResult],
@@ -150,7 +152,7 @@ def foreseen(
     )
 
 
-def score(
+def score_split(
     split: Split,
     cases: int,
     before: Sequence[CaseResult],
@@ -160,9 +162,10 @@ def score(
 ) -> SplitScore:
     """The pass rates of a split of `cases` cases under two texts; one without results was not measured.
 
-    Both leave out what the second text was not run on: cases it owes, and those that it shows as examples.
+    Both leave out the cases that the second text was not run on: the unverified ones, and those that it shows
+    as examples.
 
-    :param unverified: how many cases it owes.
+    :param unverified: how many cases it still has to be run on.
     """
     if after or unverified:
         ran = {result.case.id for result in after}
@@ -181,12 +184,12 @@ def score(
     )
 
 
-def holds(comparison: Comparison) -> bool:
+def is_not_worse(comparison: Comparison) -> bool:
     """Whether the candidate is not worse than the incumbent."""
     return comparison.cases > 0 and comparison.gain >= -EPSILON
 
 
-def adaptive(comparison: Comparison) -> Verdict:
+def accept_adaptively(comparison: Comparison) -> Verdict:
     """The default rule: strictly better; on training cases as good is enough once 10 % of them pass."""
     if not comparison.cases:
         return Verdict(False, "no case has an answer under both texts")
@@ -197,12 +200,12 @@ def adaptive(comparison: Comparison) -> Verdict:
     counted = comparison.after - comparison.before
     lateral = comparison.sideways and comparison.split is Split.TRAIN and comparison.before >= LATERAL_FROM
     if lateral and not comparison.unrun and counted >= -EPSILON:
-        return Verdict(True, f"as good, a step sideways: {comparison}")
+        return Verdict(True, f"as good, taken as another way on: {comparison}")
     if comparison.gain > EPSILON:
         return Verdict(False, f"not surely better ({comparison.chance:.0%}): {comparison}")
     return Verdict(False, f"{'worse' if counted < -EPSILON else 'not better'}: {comparison}")
 
 
-def rank(comparison: Comparison) -> tuple[float, float, int]:
+def rank_key(comparison: Comparison) -> tuple[float, float, int]:
     """Sorts the best candidate first: by gain, among equals by balanced accuracy, then the shorter text."""
     return -round(comparison.gain, 9), -round(comparison.balanced or 0.0, 9), comparison.growth

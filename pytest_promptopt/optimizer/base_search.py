@@ -1,4 +1,4 @@
-"""The frame of a search: what is the same however candidates are found."""
+"""What every search has in common, however it finds candidates."""
 
 from __future__ import annotations
 
@@ -6,10 +6,16 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, replace
+from typing import ClassVar
 
 from pytest_promptopt.captured import time
-from pytest_promptopt.optimizer.acceptance import compare, score
-from pytest_promptopt.optimizer.candidate_checks import CandidateChecks, Passages, given_in, inputs
+from pytest_promptopt.optimizer.acceptance import compare, score_split
+from pytest_promptopt.optimizer.candidate_checks import (
+    CandidateChecks,
+    Passages,
+    input_texts,
+    variables_given,
+)
 from pytest_promptopt.optimizer.candidates import REFUSED, Candidate, EvaluatedCandidate, Results
 from pytest_promptopt.optimizer.example_sets import shown_by
 from pytest_promptopt.optimizer.halting import DECIDING, HaltReason, Phase, SearchProgress, Stop
@@ -19,18 +25,24 @@ from pytest_promptopt.optimizer.proposal.replies import InvalidReply, Reply
 from pytest_promptopt.optimizer.protocols import StopRun, Trial
 from pytest_promptopt.optimizer.race import in_turns
 from pytest_promptopt.optimizer.search_context import SearchContext
+from pytest_promptopt.optimizer.strategy import ScoringNeeds
 from pytest_promptopt.optimizer.verdict_model import Kind
-from pytest_promptopt.prompts.examples import restored
+from pytest_promptopt.prompts.examples import with_examples_of
 from pytest_promptopt.records import Overlay, Spend, Split, pass_rate
 from pytest_promptopt.results import Iteration
 
 
 class BaseSearch(ABC):
-    """A `GroupSearch` without its idea; a strategy implements `search`.
+    """A `GroupSearch` without a way to find candidates; a strategy implements `search`.
 
-    The frame measures the original, says when there is nothing to do, checks candidates, asks the halting
-    rules, keeps the journal, ends at ceilings and Ctrl-C, and scores the finalists on all cases searched.
+    It measures the original, says when there is nothing to do, checks candidates, asks the halting rules,
+    writes the journal, ends at ceilings and at Ctrl-C, and scores the finalists on all cases searched.
     """
+
+    #: What is planned for before the first call; a class of your own may declare something else.
+    scoring_needs: ClassVar[ScoringNeeds] = ScoringNeeds()
+    #: What every candidate is checked by, as soon as the original is measured.
+    checks: CandidateChecks
 
     def __init__(self, group: PromptGroup, context: SearchContext) -> None:
         self.group = group
@@ -43,6 +55,12 @@ class BaseSearch(ABC):
         self._fruitless = 0
         #: What was paid when the last iteration ended: the next one counts all calls since then.
         self.paid_before = Spend()
+
+    def take_over(self, other: BaseSearch) -> None:
+        """Go on where another search of the same group stands: with the original as it was measured, what is
+        known of refused texts, and its iterations, to which both add."""
+        self.original = self.best = other.original
+        self.checks, self.iterations, self.paid_before = other.checks, other.iterations, other.paid_before
 
     @abstractmethod
     def search(self) -> Stop:
@@ -73,7 +91,7 @@ class BaseSearch(ABC):
         self.stop = self.begin() or self.search()
 
     def _step(self, step: Callable[[], None]) -> None:
-        """A part of the search; whatever it raises but Ctrl-C is why the search stops."""
+        """Do one part of the search. If it raises, the search stops for that reason; Ctrl-C passes."""
         try:
             step()
         except KeyboardInterrupt:
@@ -129,7 +147,7 @@ class BaseSearch(ABC):
                 continue
             candidate.reason = candidate.reason or reply.reason
             drawn = candidate.kind is Kind.EXAMPLES
-            text = reply.text if drawn else restored(reply.text, parent.text(prompt))
+            text = reply.text if drawn else with_examples_of(reply.text, parent.text(prompt))
             candidate.overlay[prompt.name] = text
             candidate.growth += len(text) - len(parent.text(prompt))
             beside = {name: text for name, text in parent.overlay.items() if name != prompt.name}
@@ -170,18 +188,18 @@ class BaseSearch(ABC):
         return self.context.hooks.halt(progress)
 
     def begun(self, phase: Phase, best: EvaluatedCandidate) -> None:
-        """An iteration begins here: how long it takes is counted from here on, and what it wins."""
+        """Begin an iteration: its time and its gain are counted from here."""
         self._start = time.monotonic(), self._rate(phase, best)
 
     def finished(self, phase: Phase, candidates: Sequence[Candidate], best: EvaluatedCandidate) -> None:
-        """End an iteration: what became of its candidates goes to journal, display and observers."""
+        """End an iteration: tell the journal, the display and the observers what became of its candidates."""
         started, rate = self._start
         self.refuse(candidates)
         self._rates.append(rate)
         iteration = Iteration(
-            number=len(self.iterations) + 1,
+            number=self.number,
             phase=phase,
-            prompt=", ".join(dict.fromkeys(name for candidate in candidates for name in candidate.prompts)),
+            prompts=tuple(dict.fromkeys(name for candidate in candidates for name in candidate.prompts)),
             candidates=tuple(candidate.result() for candidate in candidates),
             best=self._rate(phase, best),
             before=rate,
@@ -197,7 +215,7 @@ class BaseSearch(ABC):
         self.context.hooks.iteration_finished(iteration)
 
     def caught_up(self, results: Results, version: EvaluatedCandidate, paid: Spend) -> None:
-        """Tell that `version` was run on cases that it had been spared.
+        """Tell the observers that `version` was run on cases that the search had left out for it.
 
         :param paid: what was paid before.
         """
@@ -237,7 +255,7 @@ class BaseSearch(ABC):
 
     @staticmethod
     def _chances(version: EvaluatedCandidate) -> Mapping[str, float]:
-        """Of every case that a text is counted on its pass rate, expected where it was not run."""
+        """The pass rate of every case that a text is counted on; an estimate where it was not run."""
         results = (
             version.evidence(*SEARCHED) if version.posterior is None else version.evidence(Split.VALIDATION)
         )
@@ -247,7 +265,7 @@ class BaseSearch(ABC):
         return rates
 
     def shown(self, version: EvaluatedCandidate | Candidate) -> frozenset[str]:
-        """The training cases that stand in its texts as examples: they are no evidence for these."""
+        """The training cases that its texts show as examples: a pass on them proves nothing."""
         results, redact = self.original.evidence(Split.TRAIN), self.context.hooks.redact
         return shown_by(self.group.prompts, version.overlay, results, redact)
 
@@ -256,9 +274,14 @@ class BaseSearch(ABC):
         seed = f"{self.context.settings.seed}/{len(self.iterations)}"
         return in_turns(self.original.evidence(Split.TRAIN), seed=seed)
 
+    @property
+    def number(self) -> int:
+        """The number of the iteration that is at work, from 1."""
+        return len(self.iterations) + 1
+
     def next_id(self, candidates: Sequence[Candidate]) -> str:
         """The id of a further candidate of this iteration, which has `candidates` so far."""
-        return f"{len(self.iterations) + 1}.{len(candidates) + 1}"
+        return f"{self.number}.{len(candidates) + 1}"
 
     def regressions(self, found: EvaluatedCandidate | Candidate) -> tuple[str, ...]:
         """The cases it fails and the original passed, where `settings.no_regressions` forbids them."""
@@ -283,11 +306,11 @@ class BaseSearch(ABC):
         self.context.record_results("0", results)
         self.paid_before = self.context.paid()
         by_split = {split: tuple(r for r in results if r.case.split is split) for split in SEARCHED}
-        training, validation = (Passages(inputs(part)) for part in by_split.values())
-        self.checks = CandidateChecks(training, validation, given_in(by_split[Split.TRAIN]))
+        training, validation = (Passages(input_texts(part)) for part in by_split.values())
+        self.checks = CandidateChecks(training, validation, variables_given(by_split[Split.TRAIN]))
         self.original = self.best = EvaluatedCandidate("0", {}, by_split)
         self.context.hooks.measured(
-            [score(split, len(part), part) for split, part in by_split.items() if part]
+            [score_split(split, len(part), part) for split, part in by_split.items() if part]
         )
 
     def _needless(self) -> Stop | None:

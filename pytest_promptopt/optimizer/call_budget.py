@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 
 
 class CallBudget:
     """The calls under the ceiling.
 
     :param left: how many the ceiling leaves, those reserved for later included; None without a ceiling.
-    :param tell: told how many are kept, so that nobody can spend them.
+    :param tell: called with the number of reserved calls whenever it
+        changes, so that nobody else spends them.
     """
 
     def __init__(
@@ -17,19 +18,19 @@ class CallBudget:
     ) -> None:
         self.left = left
         self._tell = tell
-        self._reserved: dict[str, int] = {}
+        self._reserved: dict[Hashable, int] = {}
 
     @property
     def total_reserved(self) -> int:
         """Calls that are reserved for what comes later."""
         return sum(self._reserved.values())
 
-    def reserve(self, what: str, calls: int) -> None:
+    def reserve(self, what: Hashable, calls: int) -> None:
         """Keep so many calls for `what`, in place of what was reserved for it before; 0 gives them back."""
         self._reserved[what] = calls
         self._tell(self.total_reserved)
 
-    def reserved(self, what: str) -> int:
+    def reserved(self, what: Hashable) -> int:
         """Calls that are reserved for `what`."""
         return self._reserved.get(what, 0)
 

@@ -1,4 +1,4 @@
-"""What a candidate must hold to before a call is spent on it."""
+"""The checks that a candidate must pass before a call is spent on it."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from pytest_promptopt.optimizer.protocols import Prompt
 from pytest_promptopt.prompts.examples import without_examples
 from pytest_promptopt.prompts.layout import unify_newlines
 from pytest_promptopt.records import CaseResult, Overlay
-from pytest_promptopt.text import code_point, invisible_places
+from pytest_promptopt.text import code_point, invisible_places, one_line
 
-#: From these lengths on, a passage that also stands in a case is copied rather than said in the same words.
+#: A passage as long as this that also stands in a case is a copy; shorter ones may be the same by chance.
 COPIED_WORDS = 8
 COPIED_CHARACTERS = 60
 
-#: From this length on, an input that stands in a text whole is copied, however short it is.
+#: A whole input of at least this length that stands in a text is a copy.
 WHOLE_WORDS = 3
 
 #: Scripts without spaces between words; about so many characters make a word.
 _UNSPACED = re.compile("[\u0e00-\u0eff\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]")
 UNSPACED_WORD = 3
 
-#: In a prompt one of these, however it is written, could pose as the request's own.
+#: A candidate with one of these tags, in any spelling, could be taken for a part of the request.
 _TAGS = Tags(SECTIONS)
 
 
@@ -36,7 +36,7 @@ class CandidateChecks:
 
     :param training: inputs of training cases; a reason may quote them.
     :param validation: inputs of validation cases; a reason never quotes them.
-    :param given: what training cases gave to each prompt, by its name: `given_in` their results.
+    :param given: what training cases gave to each prompt, by its name: `variables_given` in their results.
     """
 
     training: Passages
@@ -62,14 +62,14 @@ class CandidateChecks:
         """What is wrong with `prose` as a text of `prompt`, in one sentence; it does not count as seen."""
         try:
             return self._fault(prompt, prose)
-        except Exception as error:  # a text that is too much for a check is not for a model either
+        except Exception as error:  # a text that no check can handle is not sent to a model either
             return f"it cannot be checked: {type(error).__name__}: {error}"
 
     def _fault(self, prompt: Prompt, prose: str) -> str | None:
         body = without_examples(prose)
         if (tag := _TAGS.first(body)) and tag not in prompt.prose:
             return f"it contains {tag!r}, a tag of the request"
-        if unseen := invisible(body, besides=prompt.prose):
+        if unseen := find_invisible(body, besides=prompt.prose):
             return f"it holds an invisible character, {unseen}; write visible text only"
         if objections := prompt.objections(prose):
             return "; ".join(objections)
@@ -80,13 +80,13 @@ class CandidateChecks:
         return prompt.unsendable(prose, self.given.get(prompt.name, ()))
 
 
-def invisible(text: str, *, besides: str) -> str | None:
+def find_invisible(text: str, *, besides: str) -> str | None:
     """The name of the first character of `text` that nobody sees and that is not in `besides`."""
     text = unify_newlines(text)
     return next((code_point(text[at]) for at in invisible_places(text) if text[at] not in besides), None)
 
 
-def given_in(results: Iterable[CaseResult]) -> dict[str, list[Mapping[str, str]]]:
+def variables_given(results: Iterable[CaseResult]) -> dict[str, list[Mapping[str, str]]]:
     """What these cases gave to each prompt, by its name."""
     found: dict[str, list[Mapping[str, str]]] = {}
     for call in (call for result in results for outcome in result.outcomes for call in outcome.calls):
@@ -95,7 +95,7 @@ def given_in(results: Iterable[CaseResult]) -> dict[str, list[Mapping[str, str]]
     return found
 
 
-def inputs(results: Iterable[CaseResult]) -> Iterator[str]:
+def input_texts(results: Iterable[CaseResult]) -> Iterator[str]:
     """The texts that came into prompts."""
     for outcome in (outcome for result in results for outcome in result.outcomes):
         yield from outcome.inputs.values()
@@ -104,30 +104,32 @@ def inputs(results: Iterable[CaseResult]) -> Iterator[str]:
 
 
 def _folded(prose: str) -> str:
-    """Another layout makes no new text; other letters do: a model may answer in the case that it reads."""
-    return " ".join(prose.split())
+    """`prose` for comparison: other white space makes no new text.
+
+    Another case does, since a model may answer in the case that it reads."""
+    return one_line(prose)
 
 
 class Passages:
     """Finds texts that are copied whole, and long verbatim passages of them.
 
-    For passages the texts are indexed by adjoining blocks half as long: whatever is long enough covers one of
-    them whole, and from there it is measured in both directions.
+    The texts are indexed in blocks of half the length of a passage: a passage that is long enough contains a
+    whole block, and from this block it is followed in both directions.
     """
 
     def __init__(self, texts: Iterable[str]) -> None:
         unique = [text.casefold() for text in dict.fromkeys(texts)]
         self._words = _Blocks([_words(text) for text in unique], COPIED_WORDS)
-        self._characters = _Blocks([" ".join(text.split()) for text in unique], COPIED_CHARACTERS)
+        self._characters = _Blocks([one_line(text) for text in unique], COPIED_CHARACTERS)
         # Whole texts that are short; in the others a passage is found.
         self._whole = [f" {' '.join(words)} " for words in map(_words, unique) if _is_telling(words)]
-        self._unspaced = [" ".join(text.split()) for text in unique if _is_telling_unspaced(text)]
+        self._unspaced = [one_line(text) for text in unique if _is_telling_unspaced(text)]
 
     def copied(self, prose: str, *, besides: str) -> str | None:
         """The first text or long passage in `prose` that does not stand in `besides`; None without one."""
         prose, besides = prose.casefold(), besides.casefold()
         own_words, words = (f" {' '.join(_words(text))} " for text in (besides, prose))
-        own_text, text = (" ".join(each.split()) for each in (besides, prose))
+        own_text, text = (one_line(each) for each in (besides, prose))
         for whole in self._whole:
             if whole in words and whole not in own_words:
                 return whole.strip()

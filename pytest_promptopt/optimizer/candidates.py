@@ -1,4 +1,4 @@
-"""What a search holds: versions that were kept, and candidates on their way to a verdict."""
+"""The texts of a search: versions that were kept, and candidates that wait for a verdict."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ from pytest_promptopt.optimizer.protocols import Prompt
 from pytest_promptopt.optimizer.rate_posterior import RatePosterior
 from pytest_promptopt.optimizer.verdict_model import Kind
 from pytest_promptopt.records import CaseResult, Overlay, Split, pass_rate
-from pytest_promptopt.results import CandidateResult, CatchUp, Foresight
+from pytest_promptopt.results import CandidateResult, CandidateVerdict, CatchUp, Foresight
 
 Results = tuple[CaseResult, ...]
 
-ACCEPTED, REJECTED, REFUSED, MERGED = "accepted", "rejected", "refused", "merged"
+#: What a strategy decides of a candidate.
+ACCEPTED, REJECTED = CandidateVerdict.ACCEPTED, CandidateVerdict.REJECTED
+REFUSED, MERGED = CandidateVerdict.REFUSED, CandidateVerdict.MERGED
 
 
 @dataclass(frozen=True)
@@ -23,8 +25,8 @@ class EvaluatedCandidate:
     """Texts of a group that are or were its incumbent: the original, with the id ``0``, or a candidate.
 
     :param results: what was measured.
-    :param posterior: what is known and foreseen of the training cases; None in a strategy that foresees
-        nothing: there `results` are all.
+    :param posterior: what is known and estimated of the training cases; None in a strategy that makes no
+        estimates: there `results` are everything.
     """
 
     id: str
@@ -46,7 +48,7 @@ class EvaluatedCandidate:
 
     @property
     def rate(self) -> float:
-        """Its pass rate on the training cases, foreseen where it was not run on all."""
+        """Its pass rate on the training cases; an estimate where it was not run on all."""
         return self.foresight.rate
 
     @property
@@ -58,7 +60,7 @@ class EvaluatedCandidate:
         return Foresight(rate, rate, rate, 0.0, len(results), len(results))
 
     def spared(self, group: PromptGroup) -> tuple[str, ...]:
-        """The training cases that it owes, and the validation cases if it was run on none."""
+        """The training cases that it was not run on, and the validation cases if it was run on none."""
         return (*self.unverified, *(() if Split.VALIDATION in self.results else group.ids(Split.VALIDATION)))
 
     def ran(self, results: Results) -> EvaluatedCandidate:
@@ -71,7 +73,7 @@ class EvaluatedCandidate:
         return replace(self, results=found)
 
     def caught_up(self, results: Results, calls: int) -> CatchUp:
-        """What is told when it has been run on cases that it had been spared, the last of them.
+        """What to report when it was run on the last of the cases that the search had left out for it.
 
         :param results: of these cases; `calls` were paid for them.
         """
@@ -98,18 +100,19 @@ class Candidate:
     overlay: Overlay = field(default_factory=dict)
     growth: int = 0
     kind: Kind = Kind.REWRITE
-    verdict: str = ""
+    verdict: CandidateVerdict = CandidateVerdict.UNDECIDED
     why: str = ""
     results: dict[Split, Results] = field(default_factory=dict)
     compared: dict[Split, Comparison] = field(default_factory=dict)
     posterior: RatePosterior | None = None
 
-    def decide(self, verdict: str, why: str) -> None:
-        self.verdict, self.why = verdict, why
+    def decide(self, verdict: CandidateVerdict, why: str) -> None:
+        """Give the verdict, with its reason in a sentence."""
+        self.verdict, self.why = CandidateVerdict(verdict), why
 
     @property
     def latest(self) -> Comparison | None:
-        """The comparison on the strictest split that it came to; None when it was not run."""
+        """The comparison on the strictest split that it was run on; None when it was not run."""
         return max(self.compared.values(), key=lambda one: one.split.strictness, default=None)
 
     def ran(self, results: Results) -> None:
@@ -135,7 +138,7 @@ class Candidate:
         )
 
     def kept(self) -> EvaluatedCandidate:
-        """It as the next incumbent."""
+        """This candidate as the next incumbent."""
         return EvaluatedCandidate(self.id, self.overlay, self.results, self.posterior)
 
 

@@ -1,20 +1,20 @@
 """Is the gain more than noise? Fresh answers under the original and the winner, case by case.
 
-The best of many candidates was chosen by the very answers that made it the best, so those show nothing: not
-even the first answers of the original, by which the failing cases were chosen. Here both texts get answers
-that no other step and no other run has seen, in pairs on the same case. Only where the winner was spared a
-case in the search does its one answer there serve for the first pair: this run asked for it when the winner
-stood, and nothing was chosen by it. What is to be shown is that *the pass rate over all train and validation
-cases, each with the same weight, rises*.
+The best of many candidates was chosen by the answers that made it the best, so these answers prove nothing.
+The first answers of the original prove nothing either: the failing cases were chosen by them. Here both texts
+get answers that no other step and no other run has seen, in pairs on the same case. There is one exception:
+where the search did not run the winner on a case, the one answer there that this run asked for when the
+winner was found serves for the first pair, since nothing was chosen by it. What is to be shown is that *the
+pass rate over all train and validation cases, each with the same weight, rises*.
 
 All cases are asked in one order drawn for this run, over and over; nothing of the search decides about it.
-After every few pairs there is a look, and two tests share alpha:
+After every few pairs the results are looked at (an interim analysis), and two tests share alpha:
 
 * The sign test over all pairs so far (`SignLooks`), with most of alpha. What its looks may err grows with the
   pairs that were asked, up to a number of them that is fixed before the first: so a large gain is shown
   after a handful, and the end of the calls loses nothing.
-* That everything repeats itself (`repeated`), with the rest: with a model that always answers the same a
-  small gain among many cases is shown after a few rounds, though some cases got worse.
+* That everything repeats itself (`repeated_gain_p`), with the rest: with a model that always answers the
+  same a small gain among many cases is shown after a few rounds, though some cases got worse.
 
 How sure that is. If neither text is better on any case, the sign test is exact. Where some cases win and
 others lose so that the rate does not rise, it is exact for cases drawn with replacement, since a pair is then
@@ -43,7 +43,7 @@ from pytest_promptopt.optimizer.confirmation_power import (
     STEP,
     UNDER_CEILING,
     calls_each,
-    detectable,
+    detectable_gain,
     foreseen_calls,
     least_pairs,
     most_pairs,
@@ -54,16 +54,18 @@ from pytest_promptopt.optimizer.protocols import StopRun, Trial
 from pytest_promptopt.optimizer.run_context import RunContext
 from pytest_promptopt.optimizer.verdict_model import Taught
 from pytest_promptopt.records import CaseResult, Overlay
-from pytest_promptopt.results import Confirmation
-from pytest_promptopt.statistics import SignLooks, repeated
+from pytest_promptopt.results import Confirmation, ConfirmationVerdict
+from pytest_promptopt.statistics import SignLooks, repeated_gain_p
 
-IMPROVED, NOT_SHOWN, WORSE = "improved", "not shown", "worse"
+#: What a confirmation may say.
+IMPROVED, NOT_SHOWN = ConfirmationVerdict.IMPROVED, ConfirmationVerdict.NOT_SHOWN
+WORSE = ConfirmationVerdict.WORSE
 
 #: No other step asks for a sample of this number or above; each confirmation has so many of its own.
 FIRST_SAMPLE = 1_000_000
 SAMPLES_OF_A_RUN = 10_000
 
-#: What repeats itself has of alpha: just enough for one case more that passes, six times in a row.
+#: The part of alpha for the test of repeated results: enough for one more passing case, six times in a row.
 REPEATS = 0.14
 
 #: Pairs from look to look: so many at least, or a tenth of those so far.
@@ -84,12 +86,12 @@ class ConfirmationProgress:
 
 @dataclass(frozen=True)
 class EarlierRuns:
-    """What was there before this process.
+    """What happened before this process began.
 
     :param confirmations: how often earlier runs have asked fresh answers of these train and validation cases.
     :param heldout: how often earlier runs have scored these held-out cases.
     :param begun: the confirmations of this run, by the number of their first sample.
-    :param told: what earlier runs taught of new texts, see `posterior.told_by`.
+    :param told: what earlier runs taught of new texts, see `verdict_model.sum_taught`.
     """
 
     confirmations: int = 0
@@ -106,7 +108,7 @@ def first_sample_number(run: str, winner: Overlay) -> int:
 
 
 class AlphaSpending:
-    """What the looks of the sign test may err by so many pairs, all together.
+    """How alpha is spent: the error that all looks up to a number of pairs may have together.
 
     :param limit: the pairs that are planned, fixed before the first; `most`: those that may be asked at all.
     """
@@ -179,7 +181,7 @@ class PairTally:
     def repeats(self, side: int) -> float:
         """The p-value of a gain (side 1) or a loss (-1) by what repeats itself."""
         rounds = min(map(len, self._gains.values()), default=0) if self._same else 0
-        return repeated(side * math.fsum(new - old for old, new in self._first.values()), rounds)
+        return repeated_gain_p(side * math.fsum(new - old for old, new in self._first.values()), rounds)
 
 
 class ConfirmationTest:
@@ -217,7 +219,7 @@ class ConfirmationTest:
         self._looked = [*begun.looked]
         self._alpha = context.settings.alpha
         self._seed = f"{context.settings.seed}-{first}"
-        # One that is skipped, or has no answer, would keep all others from being seen to repeat themselves.
+        # A case that is skipped or has no answer would hide that all the others repeat themselves.
         seen = (result for result in original.evidence(*SEARCHED) if result.rate is not None)
         known = [result for result in seen if result.case.id not in excluded]
         self._cases = [result.case.id for result in known]
@@ -248,7 +250,7 @@ class ConfirmationTest:
         self._note(())
         why = ""
         try:
-            while self._verdict() == NOT_SHOWN and not self._hopeless() and self._asked < self._most:
+            while self._verdict() is NOT_SHOWN and not self._hopeless() and self._asked < self._most:
                 end = self._end()
                 if end == self._asked:
                     why = "the ceiling on calls is reached"
@@ -287,7 +289,7 @@ class ConfirmationTest:
         return found
 
     def _end(self) -> int:
-        """Up to which pair to ask for the next look; the calls for the planned ones were free before."""
+        """The last pair to ask for before the next look; the calls for the planned pairs are reserved."""
         end = min(end for end in (*self._ends, *self._begun.looked) if end > self._asked)
         if self._asked >= self._account.limit:
             most = self._asked + self._affordable()
@@ -363,7 +365,7 @@ class ConfirmationTest:
         self._gain.look(tally.won, tally.lost, allowed)
         self._loss.look(tally.lost, tally.won, allowed)
 
-    def _verdict(self) -> str:
+    def _verdict(self) -> ConfirmationVerdict:
         for verdict, looks, side in ((IMPROVED, self._gain, 1), (WORSE, self._loss, -1)):
             shown = looks.shown or self._tally.repeats(side) <= self._alpha * REPEATS
             if shown and side * self._tally.estimate > EPSILON:
@@ -373,7 +375,7 @@ class ConfirmationTest:
     # ------------------------------------------------------------------------------------------- the account
 
     def _p(self) -> float:
-        """At which alpha this look would just have shown the gain; 1.0 when the estimate is none."""
+        """The smallest alpha at which this look would have shown the gain; 1.0 when there is no gain."""
         if self._tally.estimate <= EPSILON:
             return 1.0
         signs = self._gain.p * self._alpha / self._account.allowed(self._asked)
@@ -401,20 +403,22 @@ class ConfirmationTest:
             better=tally.better,
             worse=tally.worse,
             calls=calls,
-            detectable=detectable(tally.pairs, self._alpha, differing=differing) if tally.pairs else None,
+            detectable=detectable_gain(tally.pairs, self._alpha, differing=differing)
+            if tally.pairs
+            else None,
             why=why,
-            needed=self._needed() if verdict == NOT_SHOWN else 0,
+            needed=self._needed() if verdict is NOT_SHOWN else 0,
         )
 
 
 def _serves(result: CaseResult) -> bool:
-    """Whether it is one answer, as it takes for a pair, and none that an earlier run has seen."""
+    """Whether it can be one side of a pair: a single answer that no earlier run has seen."""
     return len(result.outcomes) == 1 and not any(call.cached for call in result.outcomes[0].calls)
 
 
-def explained(confirmation: Confirmation) -> str:
+def explain_unconfirmed(confirmation: Confirmation) -> str:
     """Why a winner is not confirmed, in a sentence."""
-    if confirmation.verdict == WORSE:
+    if confirmation.verdict is WORSE:
         return "fresh answers show it to be worse than the original"
     if confirmation.why:
         return f"the gain could not be confirmed: {confirmation.why}"

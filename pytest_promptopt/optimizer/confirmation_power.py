@@ -1,6 +1,7 @@
 """How many pairs of fresh answers show a gain, and the calls that they take.
 
-Planned before they are asked: for the header, for what is kept from a search, for what would be needed.
+These are plans made before anything is asked: for the header, for the calls that a search must leave, and
+for the number of calls that a further run would need.
 """
 
 from __future__ import annotations
@@ -32,10 +33,11 @@ STEP = 6
 USUAL_GAIN = 0.3
 USUAL_SHARE = 4
 
-#: About what a look at the last planned pair has of alpha, when the earlier ones took their part.
+#: About the part of alpha that is left for the look at the last planned pair.
 _LAST = 0.55
 
-#: So many pairs more than the normal curve says, since pairs are whole and looks are few (simulated).
+#: How many more pairs it takes than by the normal approximation, since pairs are whole and looks are few
+#: (simulated).
 _LEAD = 3
 _POWER = 0.9
 
@@ -62,7 +64,7 @@ def foreseen_calls(
 ) -> int:
     """The calls of a confirmation that shows such a change about nine times out of ten.
 
-    0 when nothing can be shown sensibly: it is no gain, or too small a one for the pairs that are ever asked.
+    0 when it cannot be shown: there is no gain, or it is too small for the most pairs that are ever asked.
 
     :param cases: of how many train and validation cases it is known, or expected, whether they change.
     :param fixed: the expected number of these that fail under the original and pass under the new text, with
@@ -82,7 +84,7 @@ def foreseen_calls(
 def judging_calls(
     group: PromptGroup, original: EvaluatedCandidate, found: EvaluatedCandidate, alpha: float
 ) -> int:
-    """What is kept for judging a text when its search is over: runs that it was spared, fresh answers."""
+    """The calls kept for judging a text after its search: runs that it still owes, and fresh answers."""
     before, spared = original.evidence(*SEARCHED), len(found.spared(group))
     gains, each = compare(before, found.evidence(*SEARCHED)), calls_each(group, before)
     fixed, broken = len(gains.fixed), len(gains.broken)
@@ -91,7 +93,7 @@ def judging_calls(
 
 
 def usual_calls(groups: Iterable[PromptGroup], ceiling: int | None, alpha: float) -> int:
-    """What is kept before anything is known: calls that show `USUAL_GAIN`, or all that are ever asked."""
+    """The calls kept before anything is known: enough for `USUAL_GAIN`, or the most that are ever asked."""
     calls = 0
     for group in groups:
         cases = len(group.ids(*SEARCHED))
@@ -101,18 +103,18 @@ def usual_calls(groups: Iterable[PromptGroup], ceiling: int | None, alpha: float
     return calls if ceiling is None else min(calls, ceiling // USUAL_SHARE)
 
 
-def detectable(pairs: int, alpha: float, *, differing: float) -> float:
+def detectable_gain(pairs: int, alpha: float, *, differing: float) -> float:
     """The gain that `pairs` pairs show nine times out of ten, where this share of them differs by noise.
 
-    Where none does, as many as show anything at all must be won.
+    Where no pair differs by noise, the new text must win as many pairs as the test needs at least.
     """
     return min(1.0, max(least_pairs(alpha) / pairs, _reach(alpha) * math.sqrt(differing / pairs)))
 
 
 def pairs_for(gain: float, differing: float, alpha: float) -> int:
-    """So many pairs show `gain` nine times out of ten, where this share of all pairs differs."""
+    """How many pairs show `gain` nine times out of ten, where the share `differing` of them differs."""
     share = min(1.0, max(differing, gain))
-    few = least_pairs(alpha) / gain  # till then not enough of them differ
+    few = least_pairs(alpha) / gain  # before that, too few of them differ
     enough = (share - gain * gain) * (_reach(alpha) / gain) ** 2 + _LEAD / gain
     return max(STEP, math.ceil(max(few, enough)))
 

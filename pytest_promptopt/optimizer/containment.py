@@ -1,4 +1,4 @@
-"""The decisions of others, contained: what they raise is a stop, what they return is what it should be."""
+"""Code of users and plugins kept within bounds: what it raises becomes a stop, what it returns is checked."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pytest_promptopt.optimizer.halting import HaltReason, SearchProgress, Stop
 from pytest_promptopt.optimizer.proposal.proposer import Ask, MergeRequest, ProposalRequest
 from pytest_promptopt.optimizer.proposal.replies import InvalidReply, Reply
 from pytest_promptopt.optimizer.protocols import Evaluator, StopRun
-from pytest_promptopt.optimizer.redaction import unredacted
+from pytest_promptopt.optimizer.redaction import keep_text
 from pytest_promptopt.optimizer.run_context import RunContext
 from pytest_promptopt.optimizer.search_hooks import SearchHooks
 from pytest_promptopt.records import Case
@@ -19,7 +19,7 @@ from pytest_promptopt.text import MAX_QUOTE, safe_repr
 
 
 def contained_context(context: RunContext) -> RunContext:
-    """`context` as the run goes by it: what others have put into it raises `StopRun` and Ctrl-C only."""
+    """`context` as the run uses it: code of others in it raises only `StopRun` and Ctrl-C."""
     foreign_errors = ForeignErrors(
         context.settings.rootdir, context.journal.append if context.journal else None
     )
@@ -27,7 +27,7 @@ def contained_context(context: RunContext) -> RunContext:
         context,
         evaluator=ContainedEvaluator(context.evaluator, foreign_errors),
         ask=foreign_errors.contained("asking the optimizer", context.ask),
-        hooks=contained(context.hooks, foreign_errors),
+        hooks=contain_hooks(context.hooks, foreign_errors),
         prepare_phase=foreign_errors.contained("the beginning of a phase", context.prepare_phase),
         foreign_errors=foreign_errors,
     )
@@ -45,8 +45,8 @@ class ContainedEvaluator:
         return self._evaluator.cases
 
 
-def contained(hooks: SearchHooks, foreign_errors: ForeignErrors) -> SearchHooks:
-    """`hooks` that raise only `StopRun` and Ctrl-C, and return what they are to; observers only Ctrl-C."""
+def contain_hooks(hooks: SearchHooks, foreign_errors: ForeignErrors) -> SearchHooks:
+    """`hooks` that raise only `StopRun` and Ctrl-C and return the right type; observers raise Ctrl-C only."""
     return replace(
         hooks,
         categorize=hooks.categorize and foreign_errors.contained("a category", hooks.categorize),
@@ -55,7 +55,7 @@ def contained(hooks: SearchHooks, foreign_errors: ForeignErrors) -> SearchHooks:
         accept=_accepting(hooks.accept, foreign_errors),
         halt=_halting(hooks.halt, foreign_errors),
         redact=hooks.redact
-        if hooks.redact is unredacted
+        if hooks.redact is keep_text
         else foreign_errors.contained("the redaction", hooks.redact),
         progress=foreign_errors.observer("the progress", hooks.progress),
         measured=foreign_errors.observer("the progress", hooks.measured),
@@ -94,7 +94,7 @@ def _replies(
 
 
 def _plain(reply: Reply | InvalidReply) -> Reply | InvalidReply:
-    """`reply` with the text and the reason that it is declared to have, for whoever made it may not care."""
+    """`reply` with plain strings as text and reason, whatever the hook has put into it."""
     if isinstance(reply, InvalidReply):
         return InvalidReply(str(reply.why))
     text: object = reply.text

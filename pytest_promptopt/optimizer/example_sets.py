@@ -12,10 +12,10 @@ from typing import Any
 
 from pytest_promptopt.failures.answer_format import strip_wrapping
 from pytest_promptopt.optimizer.protocols import Prompt
-from pytest_promptopt.optimizer.redaction import Redact, unredacted
-from pytest_promptopt.prompts.examples import Example, demonstrated
-from pytest_promptopt.records import Call, CaseResult, Outcome, Overlay, Split, Status
-from pytest_promptopt.text import value_text
+from pytest_promptopt.optimizer.redaction import Redact, keep_text
+from pytest_promptopt.prompts.examples import Example, cases_among_examples
+from pytest_promptopt.records import Call, CaseResult, Outcome, Overlay, Split, Status, function_of
+from pytest_promptopt.text import fold_case_and_space, value_text
 
 #: How many examples a set has.
 SIZES = (2, 4, 8, 12, 16)
@@ -51,12 +51,12 @@ class CaseExample(Example):
 # ------------------------------------------------------------------------------------------ what may be shown
 
 
-def usable(
+def usable_examples(
     results: Iterable[CaseResult],
     prompt: str,
     *,
     besides: Iterable[CaseResult] = (),
-    redact: Redact = unredacted,
+    redact: Redact = keep_text,
 ) -> tuple[CaseExample, ...]:
     """The training cases of `results` of which the right answer is known, as examples for `prompt`.
 
@@ -75,7 +75,7 @@ def usable(
         call = next((c for outcome in result.counted if (c := _only_call(outcome, prompt))), None)
         if call is None or hidden.intersection(_asked(call)):
             continue
-        answer = _answer(result, prompt, whole.get(_function(result)))
+        answer = _answer(result, prompt, whole.get(function_of(result.case.id)))
         if answer is not None and answer.strip():
             inputs = {name: redact(text) for name, text in call.variables.items()}
             example = CaseExample(inputs, redact(answer), result.case.id, result.failing is not None)
@@ -84,10 +84,10 @@ def usable(
 
 
 def standing_in(
-    prose: str, results: Iterable[CaseResult], prompt: str, *, redact: Redact = unredacted
+    prose: str, results: Iterable[CaseResult], prompt: str, *, redact: Redact = keep_text
 ) -> frozenset[str]:
     """The cases of `results`, by id, that stand in `prose` as examples, redacted or as they are."""
-    return demonstrated(
+    return cases_among_examples(
         prose,
         (
             (result.case.id, inputs)
@@ -99,7 +99,7 @@ def standing_in(
 
 
 def shown_by(
-    prompts: Iterable[Prompt], overlay: Overlay, results: Iterable[CaseResult], redact: Redact = unredacted
+    prompts: Iterable[Prompt], overlay: Overlay, results: Iterable[CaseResult], redact: Redact = keep_text
 ) -> frozenset[str]:
     """The cases of `results`, by id, that stand as examples in the texts of `prompts` under an overlay."""
     known = tuple(results)
@@ -128,8 +128,8 @@ def _functions_that_compare_all(results: Iterable[CaseResult], prompt: str) -> d
         for outcome in result.counted:
             compared = _compared(outcome)
             if compared is not None and outcome.calls and outcome.calls[-1].prompt == prompt:
-                heard.add(_function(result))
-                votes[_function(result)] += 1 if _is_all(compared, outcome.calls[-1].text) else -1
+                heard.add(function_of(result.case.id))
+                votes[function_of(result.case.id)] += 1 if _is_all(compared, outcome.calls[-1].text) else -1
     return {function: votes[function] > 0 for function in heard}
 
 
@@ -169,12 +169,8 @@ def _only_call(outcome: Outcome, prompt: str) -> Call | None:
 
 
 def _asked(call: Call) -> tuple[object, str]:
-    """What tells whether two calls ask the same: their inputs, white space and case aside; their request."""
-    return frozenset((n, " ".join(t.casefold().split())) for n, t in call.variables.items()), call.key
-
-
-def _function(result: CaseResult) -> str:
-    return result.case.id.partition("[")[0]
+    """What is equal when two calls ask the same: their inputs without white space and case; their request."""
+    return frozenset((n, fold_case_and_space(t)) for n, t in call.variables.items()), call.key
 
 
 # ----------------------------------------------------------------------------------------------- sets of them
@@ -190,17 +186,17 @@ def length_of(example: Example) -> int:
     return len(example.answer) + sum(map(len, example.inputs.values()))
 
 
-def draws(
+def draw_example_sets(
     pool: Sequence[CaseExample],
     *,
     seed: object,
     sizes: Sequence[int] = SIZES,
     length: Callable[[Example], int] = length_of,
 ) -> list[tuple[CaseExample, ...]]:
-    """Sets of examples to try, the small ones first; no two of the same cases, the same for the same seed.
+    """Sets of examples to try, small ones first; all different, and the same ones for the same seed.
 
-    Each has cases of all answers alike where the answers are labels, else cases that differ most. More than
-    half of the pool is never shown: what an example shows is no evidence any more.
+    A set has equally many cases of each answer where the answers are labels; else it has cases that differ as
+    much as possible. More than half of the pool is never shown: a case shown as an example proves nothing.
 
     :param length: characters of an example, all that stands around it included.
     """
@@ -228,7 +224,7 @@ def _drawn(
         return _diverse(_mixed(pool, first, chooser)[:MAX_COMPARED], size, first)
     queues = [_mixed(group, first, chooser) for group in by_answer.values()]
     chooser.shuffle(queues)
-    # A label that nothing fails has to wait.
+    # Labels without a failing case come last.
     queues.sort(key=lambda queue: not any(example.case in first for example in queue))
     return [e for e in chain.from_iterable(zip_longest(*queues)) if e is not None][:size]
 

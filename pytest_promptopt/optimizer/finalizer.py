@@ -1,4 +1,4 @@
-"""What follows a search: confirmation, held-out once, then the file, then the account of it all."""
+"""What follows a search: confirmation, one scoring of held-out cases, writing the file, the result."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 from functools import partial
 
 from pytest_promptopt.errors import PromptConflictError, PromptFileError
-from pytest_promptopt.optimizer.acceptance import EPSILON, compare, score
+from pytest_promptopt.optimizer.acceptance import EPSILON, compare, score_split
 from pytest_promptopt.optimizer.candidates import Results
 from pytest_promptopt.optimizer.confirmation import (
     IMPROVED,
@@ -16,7 +16,7 @@ from pytest_promptopt.optimizer.confirmation import (
     ConfirmationProgress,
     ConfirmationTest,
     EarlierRuns,
-    explained,
+    explain_unconfirmed,
     first_sample_number,
 )
 from pytest_promptopt.optimizer.example_sets import shown_by
@@ -26,14 +26,14 @@ from pytest_promptopt.optimizer.label_rates import label_scores, same_answers
 from pytest_promptopt.optimizer.prompt_groups import SEARCHED
 from pytest_promptopt.optimizer.protocols import Prompt, StopRun, Trial
 from pytest_promptopt.optimizer.run_context import RunContext
-from pytest_promptopt.optimizer.screening import unrenderable
+from pytest_promptopt.optimizer.screening import why_not_renderable
 from pytest_promptopt.optimizer.supervised_search import SupervisedSearch
 from pytest_promptopt.records import Case, Split
-from pytest_promptopt.results import CatchUp, Confirmation, PromptResult
+from pytest_promptopt.results import CatchUp, Confirmation, PromptOutcome, PromptResult
 from pytest_promptopt.settings import Accept
 from pytest_promptopt.statistics import sign_test
 
-#: What calls are kept for, in the purse.
+#: What the calls for scoring are reserved for in the call budget.
 SCORING = "scoring held-out cases"
 
 #: Puts a prompt's new text on disk; raises `PromptConflictError` when the file changed since it was read.
@@ -58,7 +58,7 @@ class Finalizer:
         self.changed = [p for p in search.group.prompts if self.final.text(p) != p.prose]
         self.prompts = search.group.prompts
         self.notes = list(search.notes)
-        self.key = search.group.key
+        self.group_names = search.group.names
         self._search = search
         self._context = context
         self._history = history
@@ -68,7 +68,7 @@ class Finalizer:
         self._spared: Results = ()
         #: Why the final text cannot be used after all, or what went wrong in judging it.
         self._barred = ""
-        # Until `write` had its turn; it has none after Ctrl-C.
+        # Until `write` is called, which it is not after Ctrl-C.
         self.confirmation: Confirmation | None = None
         self._fresh: Results = ()
         self._unwritten: dict[str, str] = {prompt.name: HaltReason.INTERRUPTED for prompt in self.changed}
@@ -90,7 +90,7 @@ class Finalizer:
 
     @property
     def scoring_calls(self) -> int:
-        """What scoring its held-out cases takes, if that may yet come."""
+        """The calls that scoring its held-out cases takes; 0 if they will not be scored."""
         refuted = self.confirmation is not None and not self._accepted
         return self._scoring_calls if self.changed and not refuted else 0
 
@@ -205,7 +205,7 @@ class Finalizer:
 
     def scored(self, before: Results, after: Results) -> None:
         """Take over the held-out results."""
-        if why := unrenderable(after):
+        if why := why_not_renderable(after):
             self._bar(f"{why} that is held out")
             return
         self._scored[Split.HELDOUT] = (before, after)
@@ -239,11 +239,11 @@ class Finalizer:
         return ""
 
     def _doubt(self) -> str:
-        """Why the original stays; empty when the final text may be written."""
+        """Why the original is kept; empty when the final text may be written."""
         if self._barred:
             return self._barred
         if self.confirmation is not None and not self._accepted:
-            return explained(self.confirmation)
+            return explain_unconfirmed(self.confirmation)
         return self._fall()
 
     def _fall(self) -> str:
@@ -263,7 +263,7 @@ class Finalizer:
         counts = Counter(case.split for case in (*self._search.group.cases, *self._search.heldout))
         unverified = {Split.TRAIN: len(self.final.unverified)}
         scores = (
-            score(split, counts[split], *each, unverified=unverified.get(split, 0))
+            score_split(split, counts[split], *each, unverified=unverified.get(split, 0))
             for split, each in self._scored.items()
         )
         measured = tuple(each for each in scores if each.cases)
@@ -300,16 +300,18 @@ class Finalizer:
                 heldout_before=self._history.heldout if self._scored[Split.HELDOUT][0] else 0,
             )
 
-    def _outcome(self, changed: bool, unwritten: str) -> str:
+    def _outcome(self, changed: bool, unwritten: str) -> PromptOutcome:
         if self._search.stop.halt == HaltReason.PASSING:
-            return "passing"
+            return PromptOutcome.PASSING
         if self._search.interrupted or unwritten == HaltReason.INTERRUPTED:
-            return "interrupted"
+            return PromptOutcome.INTERRUPTED
         if changed and self.confirmation is None and self._barred:
-            return NOT_SHOWN
+            return PromptOutcome.NOT_SHOWN
         if not changed or self.confirmation is None:
-            return "unchanged"
-        return "worse" if self._accepted and self._fall() else self.confirmation.verdict
+            return PromptOutcome.UNCHANGED
+        if self._accepted and self._fall():
+            return PromptOutcome.WORSE
+        return PromptOutcome(self.confirmation.verdict)
 
 
 def _rates(before: Results, after: Results, cases: Collection[str]) -> dict[str, tuple[float, float]]:
@@ -333,7 +335,7 @@ def finalize_searches(
     :param run: the id of the run.
     """
     for finalizer in finalizers:
-        context.call_budget.reserve(finalizer.key, 0)
+        context.call_budget.reserve(finalizer.group_names, 0)
     context.call_budget.reserve(SCORING, sum(finalizer.scoring_calls for finalizer in finalizers))
     for finalizer in finalizers:
         finalizer.contain(finalizer.make_up)

@@ -1,4 +1,4 @@
-"""What goes wrong in code that is not ours: it ends a search as a ceiling does, and is told in a sentence."""
+"""Errors in code of users and plugins: each ends a search as a ceiling does, and is told in a sentence."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from pytest_promptopt.errors import PromptoptError
-from pytest_promptopt.models.secret_redaction import redact
+from pytest_promptopt.models.secret_redaction import redact_secrets
 from pytest_promptopt.optimizer.halting import HaltReason
 from pytest_promptopt.optimizer.protocols import StopRun
-from pytest_promptopt.text import cut_end
+from pytest_promptopt.text import cut_end, one_line
 
 #: How a search's own code is called in a sentence.
 STRATEGY = "the strategy"
@@ -43,9 +43,9 @@ class ForeignErrors:
 
     def note(self, what: str, error: BaseException) -> str:
         """Keep an exception of `what`; the sentence about it."""
-        said = redact(self._sentence(what, error))
+        said = redact_secrets(self._sentence(what, error))
         lines = traceback.format_exception(type(error), error, error.__traceback__)
-        return self.say(said, redact("".join(lines)))
+        return self.say(said, redact_secrets("".join(lines)))
 
     def say(self, said: str, trace: str = "") -> str:
         """Keep this sentence, once."""
@@ -57,11 +57,11 @@ class ForeignErrors:
         return said
 
     def stop(self, what: str, error: BaseException) -> StopRun:
-        """The stop that an exception of `what` comes to."""
+        """An exception of `what` as a stop of the search."""
         return StopRun(HaltReason.ERROR, self.note(what, error))
 
     def contained(self, what: str, call: Callable[P, T]) -> Callable[P, T]:
-        """`call`, with whatever it raises as a stop; stops and Ctrl-C pass."""
+        """`call`, but what it raises becomes a stop of the search; stops and Ctrl-C pass."""
 
         def safe(*args: P.args, **given: P.kwargs) -> T:
             try:
@@ -74,7 +74,7 @@ class ForeignErrors:
         return safe
 
     def observer(self, what: str, call: Callable[P, object]) -> Callable[P, None]:
-        """`call`, which cannot steer: the first time that it raises is noted, and the run goes on."""
+        """`call` as an observer: its first exception is noted, and the run goes on whatever it raises."""
         failed = False
 
         def safe(*args: P.args, **given: P.kwargs) -> None:
@@ -98,7 +98,7 @@ class ForeignErrors:
         return f"{what} raised at {place}: {name}{f': {words}' * bool(words)}"
 
     def _place(self, error: BaseException) -> tuple[bool, str]:
-        """Whether a frame of the project was at work, and ``file:line`` of the innermost one, else of all."""
+        """Whether the project raised it, and ``file:line`` of its innermost frame, else of any frame."""
         frames = traceback.extract_tb(error.__traceback__)
         for frame in reversed(frames):
             file = Path(frame.filename)
@@ -110,7 +110,7 @@ class ForeignErrors:
 
 def _words(error: BaseException) -> str:
     try:
-        text = " ".join(str(error).split())
+        text = one_line(str(error))
     except BaseException:  # an exception of the user's own may have a __str__ that fails
         return ""
     return cut_end(text, MAX_SAID)

@@ -6,18 +6,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from pytest_promptopt.errors import ErrorKind, ModelError
 from pytest_promptopt.optimizer.acceptance import EPSILON
 from pytest_promptopt.records import Split
 
-#: A plateau is a rise of less than this share of the cases.
+#: The search is on a plateau when its pass rate rises by less than this.
 PLATEAU_GAIN = 0.02
 
-#: Iterations in a row without one new, usable candidate after which asking on is a waste.
+#: After so many iterations in a row without a new, usable candidate the search ends.
 FRUITLESS_ITERATIONS = 3
 
 
 class Phase(StrEnum):
-    """Which cases decide at the moment; in the confirmation those of training and validation, asked anew."""
+    """Which cases decide now; the confirmation asks training and validation cases once more."""
 
     TRAINING = "training"
     VALIDATION = "validation"
@@ -47,6 +48,13 @@ class HaltReason(StrEnum):
     INTERRUPTED = "interrupted"
 
 
+def halt_of(error: ModelError) -> HaltReason:
+    """The name of the stop that follows when `error` leaves nobody to ask."""
+    return {ErrorKind.BUDGET: HaltReason.BUDGET, ErrorKind.UNAVAILABLE: HaltReason.DOWN}.get(
+        error.kind, HaltReason.REFUSED
+    )
+
+
 @dataclass(frozen=True)
 class Stop:
     """Why a search ended: the name of the rule (a `HaltReason`, or a plugin's own word) and its sentence."""
@@ -73,7 +81,7 @@ class SearchProgress:
     max_iterations: int
 
 
-def halt(progress: SearchProgress) -> Stop | None:
+def halt_by_default(progress: SearchProgress) -> Stop | None:
     """The default rules, the most telling first; None to go on."""
     rate, cases = progress.rates[-1], f"{progress.phase} cases"
     if rate >= progress.target - EPSILON:

@@ -9,18 +9,18 @@ from dataclasses import dataclass, replace
 
 from pytest_promptopt.failures import FailedCase
 from pytest_promptopt.failures.answer_format import strip_wrapping
-from pytest_promptopt.failures.label_vocabulary import fold, is_short
+from pytest_promptopt.failures.label_vocabulary import could_be_label, fold_label
 from pytest_promptopt.records import CaseResult, Outcome
 from pytest_promptopt.results import LabelScore, SameAnswer
 from pytest_promptopt.text import cut_middle, json_text, quote, value_text
 
-#: From this share of all answers on, one answer is what comes whatever was expected ...
+#: One answer that makes up this share of all answers is given whatever was expected ...
 COLLAPSED = 0.9
-#: ... if it was expected that much more seldom, in at least so many cases.
+#: ... if it was expected in a much smaller share of at least so many cases.
 FAR = 0.2
 FEWEST = 6
 
-#: Cases that a label needs on average, so that a table says more than the cases themselves.
+#: A table by label is shown from this average number of cases per label on.
 PER_LABEL = 2
 
 #: The share of the cases whose expected value must be known: a table of some of them would mislead.
@@ -33,7 +33,7 @@ MAX_INSTEAD = 2
 
 @dataclass(frozen=True)
 class Row:
-    """How the cases fared that expect one label.
+    """The results of the cases that expect one label.
 
     :param instead: the wrong answers and how often each came, most frequent first; ``""`` stands for texts
         that are no label.
@@ -102,7 +102,9 @@ def expected_of(outcome: Outcome) -> str | None:
     return value_text(failure.expected) if failure is not None and failure.operator == "==" else None
 
 
-def expecting(failed: Iterable[FailedCase], results: Sequence[CaseResult]) -> tuple[FailedCase, ...]:
+def with_expected_value(
+    failed: Iterable[FailedCase], results: Sequence[CaseResult]
+) -> tuple[FailedCase, ...]:
     """`failed` with what their tests expect, also where they failed before anything was compared."""
     outcomes = {result.case.id: result.failing for result in results}
     return tuple(_expecting(case, outcomes.get(case.case)) for case in failed)
@@ -126,10 +128,10 @@ def _wanted(results: Iterable[CaseResult]) -> dict[str, str]:
     for result, outcome in shown:
         if (text := expected_of(outcome)) is not None:
             found.setdefault(result.case.id, text)
-    labels = {fold(text): text for text in found.values()}
+    labels = {fold_label(text): text for text in found.values()}
     for result, outcome in shown:
         if result.failing is None and result.case.id not in found and outcome.calls:
-            label = labels.get(fold(strip_wrapping(outcome.calls[-1].text)[0]))
+            label = labels.get(fold_label(strip_wrapping(outcome.calls[-1].text)[0]))
             if label is not None:
                 found[result.case.id] = label
     return found
@@ -185,20 +187,20 @@ def _tally(field: str, pairs: Sequence[_Pair]) -> LabelTally:
 
 def _are_labels(pairs: Sequence[_Pair]) -> bool:
     expected = Counter(pair.expected for pair in pairs)
-    short = all(is_short(text) for text in expected)
+    short = all(could_be_label(text) for text in expected)
     return short and 1 < len(expected) <= len(pairs) / PER_LABEL
 
 
 def _rows(pairs: Sequence[_Pair]) -> tuple[Row, ...]:
-    labels = {fold(pair.expected): pair.expected for pair in pairs}
+    labels = {fold_label(pair.expected): pair.expected for pair in pairs}
     wrong: dict[str, Counter[str]] = defaultdict(Counter)
     right: Counter[str] = Counter()
     for pair in pairs:
-        label = labels[fold(pair.expected)]
+        label = labels[fold_label(pair.expected)]
         if pair.right:
             right[label] += 1
         else:
-            wrong[label][labels.get(fold(strip_wrapping(pair.got)[0]), "")] += 1
+            wrong[label][labels.get(fold_label(strip_wrapping(pair.got)[0]), "")] += 1
     rows = (
         Row(label, right[label], right[label] + wrong[label].total(), tuple(wrong[label].most_common()))
         for label in dict.fromkeys(labels.values())
@@ -209,12 +211,12 @@ def _rows(pairs: Sequence[_Pair]) -> tuple[Row, ...]:
 def _collapsed(pairs: Sequence[_Pair]) -> tuple[str, int] | None:
     texts: dict[str, str] = {}
     for pair in pairs:
-        texts.setdefault(fold(strip_wrapping(pair.got)[0]), pair.got.strip())
-    answers = Counter(fold(strip_wrapping(pair.got)[0]) for pair in pairs)
+        texts.setdefault(fold_label(strip_wrapping(pair.got)[0]), pair.got.strip())
+    answers = Counter(fold_label(strip_wrapping(pair.got)[0]) for pair in pairs)
     if len(pairs) < FEWEST or not answers:
         return None
     answer, count = answers.most_common(1)[0]
-    wanted = sum(fold(pair.expected) == answer for pair in pairs)
+    wanted = sum(fold_label(pair.expected) == answer for pair in pairs)
     nearly_always = count >= COLLAPSED * len(pairs) and answer != ""
     return (texts[answer], count) if nearly_always and count - wanted >= FAR * len(pairs) else None
 
@@ -251,8 +253,8 @@ def same_answers(results: Sequence[CaseResult]) -> Iterator[SameAnswer]:
             yield SameAnswer(tally.field, *tally.collapsed, tally.total)
 
 
-def table(found: Sequence[LabelTally]) -> Iterator[str]:
-    """Right of all and what came instead, in lines of plain text; JSON answers key by key."""
+def label_table(found: Sequence[LabelTally]) -> Iterator[str]:
+    """For each label how many are right and what came instead, as lines of text; JSON answers key by key."""
     keys = [tally for tally in found if tally.field and tally.right < tally.total]
     if keys:
         told = ", ".join(f"{quote(tally.field)} {tally.right}/{tally.total}" for tally in keys)
@@ -261,7 +263,7 @@ def table(found: Sequence[LabelTally]) -> Iterator[str]:
         confused = any(answer for row in tally.rows for answer, _ in row.instead)
         if confused or (tally.rows and not tally.field):
             yield from _rows_told(tally)
-    yield from always(found)
+    yield from same_answer_lines(found)
 
 
 def _rows_told(tally: LabelTally) -> Iterator[str]:
@@ -280,7 +282,7 @@ def _rows_told(tally: LabelTally) -> Iterator[str]:
         yield f"{name}{told}" + f" and {len(whole) - MAX_ROWS} more that are right" * (len(whole) > MAX_ROWS)
 
 
-def always(label_tallies: Iterable[LabelTally]) -> Iterator[str]:
+def same_answer_lines(label_tallies: Iterable[LabelTally]) -> Iterator[str]:
     """What was answered whatever was expected, a line each."""
     for tally in label_tallies:
         if tally.collapsed:
@@ -290,13 +292,15 @@ def always(label_tallies: Iterable[LabelTally]) -> Iterator[str]:
 
 
 def _instead(row: Row) -> str:
-    told = [f"{told_instead(answer, row.label)} {count}" for answer, count in row.instead[:MAX_INSTEAD]]
+    told = [
+        f"{describe_wrong_answer(answer, row.label)} {count}" for answer, count in row.instead[:MAX_INSTEAD]
+    ]
     if more := sum(count for _, count in row.instead[MAX_INSTEAD:]):
         told.append(f"others {more}")
     return f" ({', '.join(told)})" if told else ""
 
 
-def told_instead(answer: str, label: str) -> str:
+def describe_wrong_answer(answer: str, label: str) -> str:
     """What came where `label` was expected: ``"card_arrival"``, ``no label``."""
     if not answer:
         return "no label"

@@ -27,9 +27,9 @@ class PromptGroup:
         return replace(self, cases=tuple(case for case in self.cases if case.split in SEARCHED))
 
     @property
-    def key(self) -> str:
-        """The names of its prompts, which no other group has."""
-        return ", ".join(prompt.name for prompt in self.prompts)
+    def names(self) -> tuple[str, ...]:
+        """The names of its prompts; no two groups have a name in common."""
+        return tuple(prompt.name for prompt in self.prompts)
 
     @property
     def calls_per_run(self) -> int:

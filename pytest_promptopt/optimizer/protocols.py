@@ -1,4 +1,4 @@
-"""What the loop needs from outside: prompts, and somebody who runs cases."""
+"""What the optimizer needs from outside: prompts, and an evaluator that runs cases."""
 
 from __future__ import annotations
 
@@ -40,16 +40,16 @@ Run = Callable[[Sequence[Trial]], list[tuple[CaseResult, ...]]]
 
 
 class Evaluator(Protocol):
-    """Runs cases under candidate texts."""
+    """Runs cases under candidate texts; that of a run all its cases, that of a search its own ones."""
 
     @property
     def cases(self) -> Sequence[Case]:
-        """All cases of the run, of every split, in a stable order."""
+        """All cases that it runs, in a stable order."""
 
     def evaluate(self, trials: Sequence[Trial]) -> list[tuple[CaseResult, ...]]:
         """Run all trials together; results in the order asked, one per case of each trial.
 
-        An answer that is known already costs nothing. May raise `StopRun` and `KeyboardInterrupt`.
+        An answer that is already known costs nothing. May raise `StopRun` and `KeyboardInterrupt`.
         """
 
 

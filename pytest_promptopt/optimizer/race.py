@@ -1,10 +1,11 @@
-"""A race of candidates against the incumbent: who runs on which cases next, and when that is enough.
+"""A race of candidates against the incumbent: which one is run on which cases next, and when the race ends.
 
-The next calls go where they most likely change the decision. For each candidate the gain of knowing more is
-the knowledge gradient (Frazier, Powell & Dayanik, SIAM J. Control Optim. 47, 2008): how much better the best
-choice is expected to be after a batch, in cases; over several sizes of the batch, since a few calls may tell
-nothing where some more do (Frazier & Powell, Decis. Anal. 7, 2010). When no batch is worth the price of its
-calls, the race is over. Batches have fixed sizes, so that what is decided depends on the answers alone.
+The next calls are spent where they are most likely to change the decision. What a batch of calls is worth is
+its knowledge gradient (Frazier, Powell & Dayanik, SIAM J. Control Optim. 47, 2008): by how many cases the
+best choice is expected to be better after the batch. It is computed for several sizes of the batch, since a
+few calls may change nothing where more of them would (Frazier & Powell, Decis. Anal. 7, 2010). When no batch
+is worth the price of its calls, the race is over. Batches have fixed sizes, so that what is decided depends
+on the answers alone.
 """
 
 from __future__ import annotations
@@ -21,13 +22,13 @@ from pytest_promptopt.records import CaseResult
 #: Cases of a first batch; a later one has at most half as many as were run before.
 BATCH = 6
 
-#: A candidate that fixed none of so many failing cases costs no more.
+#: A candidate that fixed none of so many failing cases is not run again.
 HOPELESS = 8
 
 #: A case with a lower rate fails: it may pass in part (subtests).
 PASSED = 1 - EPSILON
 
-#: Candidates of which a batch is worth at least this share of the best one run beside it, all at once.
+#: A candidate runs together with the best one when its batch is worth at least this share of the best batch.
 BESIDE = 0.5
 
 
@@ -41,7 +42,7 @@ class Runner:
 
 @dataclass(frozen=True)
 class Move:
-    """Who runs on which cases next, and what these calls are expected to win.
+    """Which candidate is run on which cases next, and what these calls are worth.
 
     :param value: cases that the best choice is better after it, for each call.
     """
@@ -132,13 +133,13 @@ class Race:
 
 
 def _fails(posterior: RatePosterior, case: str) -> bool:
-    """Whether the text that it was made from fails a case: as it was seen to, else probably."""
+    """Whether the text that it was made from fails a case: as measured, else as estimated."""
     rate = posterior.base.known.get(case) if posterior.base else None
     return posterior.before(case) < 0.5 if rate is None else rate < PASSED
 
 
 def in_turns(results: Sequence[CaseResult], *, seed: str) -> list[str]:
-    """The cases of `results`, all labels in turns, drawn anew for each seed."""
+    """The cases of `results` in an order that takes the labels in turn, drawn anew for each seed."""
     rng = random.Random(seed)
     groups: dict[str, list[str]] = {}
     for result in sorted(results, key=lambda result: result.case.id):
@@ -162,7 +163,7 @@ def _label(result: CaseResult) -> str:
 
 
 def telling_order(posterior: RatePosterior, order: Sequence[str], incumbent: RatePosterior) -> list[str]:
-    """All cases that a candidate was not run on, in the order that tells most of all of them soonest.
+    """The cases that a candidate was not run on, the most informative first.
 
     Cases that its base passes and cases that it fails come in turns, each as often as what is not known
     of them weighs; first those that the incumbent was run on, where the two can be compared.

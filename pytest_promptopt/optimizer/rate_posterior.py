@@ -20,9 +20,9 @@ from pytest_promptopt.optimizer.verdict_model import (
     Kind,
     Seen,
     VerdictModel,
-    foreseeable,
-    passes,
-    shown,
+    chance_of_pass_verdict,
+    chance_to_pass,
+    variance_from_running,
 )
 from pytest_promptopt.records import CaseResult
 from pytest_promptopt.results import Foresight
@@ -143,7 +143,7 @@ class RatePosterior:
         if case not in self._before:  # it stands in the text as an example
             return self.base._meant_before(case, place)
         before = self._before[case][place]
-        return passes(before, Change(place, *self.belief.means[place]))
+        return chance_to_pass(before, Change(place, *self.belief.means[place]))
 
     def _rate_meant(self, luck: float) -> float:
         """The pass rate of the original by its meaning, which luck brings towards a half."""
@@ -164,7 +164,7 @@ class RatePosterior:
         if known is not None:
             return known
         chances = zip(self._learning.luck, self.meant(case), LUCK, strict=True)
-        return math.fsum(weight * shown(meant, luck) for weight, meant, luck in chances)
+        return math.fsum(weight * chance_of_pass_verdict(meant, luck) for weight, meant, luck in chances)
 
     @property
     def failing(self) -> float:
@@ -191,7 +191,7 @@ class RatePosterior:
         self._learning.learn(self.kind, self.belief, self.name)
         for place, luck in enumerate(LUCK):
             breaks, fixes = self.belief.means[place]
-            passed, failed = shown(1 - breaks, luck), shown(fixes, luck)
+            passed, failed = chance_of_pass_verdict(1 - breaks, luck), chance_of_pass_verdict(fixes, luck)
             for case, verdict in self.known.items():
                 if case not in self._settled:
                     told = self.base._told.setdefault(case, [1.0] * len(LUCK))
@@ -215,7 +215,10 @@ class RatePosterior:
         parts = []
         for weight, change in self.belief.parts if self.base else ():
             chances = [
-                (shown(passes(each.base[change.luck], change), LUCK[change.luck]), each.cases)
+                (
+                    chance_of_pass_verdict(chance_to_pass(each.base[change.luck], change), LUCK[change.luck]),
+                    each.cases,
+                )
                 for each in self._seen()[1]
             ]
             mean = sum(count * chance for chance, count in chances)
@@ -266,9 +269,9 @@ class RatePosterior:
         soon = [case for case in batch if case in self._before and case not in self.known]
         soon_passing, soon_failing = self._exposure(soon)
         clear = (1 - 2 * self.belief.luck) ** 2
-        return foreseeable(*self.belief.breaks, passing, clear * soon_passing) + foreseeable(
-            *self.belief.fixes, failing, clear * soon_failing
-        )
+        return variance_from_running(
+            *self.belief.breaks, passing, clear * soon_passing
+        ) + variance_from_running(*self.belief.fixes, failing, clear * soon_failing)
 
     def weights(self) -> tuple[float, float]:
         """How uncertain the cases not run leave it, in cases: those that its base passes, and fails."""

@@ -17,14 +17,14 @@ _OURS = {Outcome: ("case",), Call: ("prompt", "key", "stop_reason"), Failure: ("
 _NAMED = ("variables", "inputs", "parameters")
 
 
-def unredacted(text: str) -> str:
+def keep_text(text: str) -> str:
     """What is done when nobody says what to take out."""
     return text
 
 
-def redacted(result: CaseResult, redact: Redact) -> CaseResult:
+def redact_result(result: CaseResult, redact: Redact) -> CaseResult:
     """`result` with every text that came from the case, its test or its answers passed through `redact`."""
-    if redact is unredacted:
+    if redact is keep_text:
         return result
     return replace(result, outcomes=tuple(_record(outcome, redact) for outcome in result.outcomes))
 

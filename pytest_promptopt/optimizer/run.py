@@ -18,7 +18,7 @@ from pytest_promptopt.optimizer.run_context import RunContext
 from pytest_promptopt.optimizer.strategy import Strategy
 from pytest_promptopt.optimizer.supervised_search import SupervisedSearch
 from pytest_promptopt.records import Split
-from pytest_promptopt.results import PromptResult, RunResult
+from pytest_promptopt.results import PromptOutcome, PromptResult, RunResult
 
 
 def run_optimization(
@@ -46,8 +46,8 @@ def run_optimization(
     started = time.monotonic()
     context = contained_context(context)
     groups = connected_groups(prompts, context.evaluator.cases)
-    earlier = {group.key: history(group) for group in groups}
-    context = replace(context, told={key: each.told for key, each in earlier.items()})
+    earlier = {group.names: history(group) for group in groups}
+    context = replace(context, told={names: each.told for names, each in earlier.items()})
     _record_start(context, prompts)
     _keep_for_scoring(context, heldout)
     searches = [SupervisedSearch(strategy, group, context) for group in groups]
@@ -59,7 +59,7 @@ def run_optimization(
             break
     interrupted = any(search.interrupted for search in searches)
     finalizers = [
-        Finalizer(search, search.context, heldout=heldout, history=earlier[search.group.key])
+        Finalizer(search, search.context, heldout=heldout, history=earlier[search.group.names])
         for search in searches
     ]
     if not interrupted:
@@ -92,8 +92,9 @@ def _account(finalizer: Finalizer, context: RunContext) -> Sequence[PromptResult
         return list(finalizer.results())
     except Exception as error:
         said = context.foreign_errors.note("the account of a search", error)
+        unchanged = PromptOutcome.UNCHANGED
         return [
-            PromptResult(prompt.name, prompt.prose, prompt.prose, "unchanged", HaltReason.ERROR, said, ())
+            PromptResult(prompt.name, prompt.prose, prompt.prose, unchanged, HaltReason.ERROR, said, ())
             for prompt in finalizer.prompts
         ]
 
@@ -129,23 +130,23 @@ def _share_out(context: RunContext, groups: Sequence[PromptGroup]) -> None:
     free, cases = call_budget.available(), [len(group.ids(*SEARCHED)) for group in groups]
     if free is None:  # there may be another ceiling than on calls
         for group in groups:
-            call_budget.reserve(group.key, usual_calls([group], None, alpha))
+            call_budget.reserve(group.names, usual_calls([group], None, alpha))
         return
-    free += sum(call_budget.reserved(group.key) for group in groups)
+    free += sum(call_budget.reserved(group.names) for group in groups)
     own, *others = (free * count // max(1, sum(cases)) for count in cases)
     for group, share in zip(groups[1:], others, strict=True):
-        call_budget.reserve(group.key, share)
-    call_budget.reserve(groups[0].key, usual_calls(groups[:1], own, alpha))
+        call_budget.reserve(group.names, share)
+    call_budget.reserve(groups[0].names, usual_calls(groups[:1], own, alpha))
 
 
 def _keep_for_judging(context: RunContext, search: SupervisedSearch) -> None:
     """Of what was kept for a search that is over keep what judging its text takes: nobody else spends it."""
-    call_budget, key = context.call_budget, search.group.key
-    kept, free = call_budget.reserved(key), call_budget.available()
+    call_budget, names = context.call_budget, search.group.names
+    kept, free = call_budget.reserved(names), call_budget.available()
     calls = 0
     if search.final.overlay:
         calls = judging_calls(search.group, search.original, search.final, context.settings.alpha)
-    call_budget.reserve(key, calls if free is None else min(calls, free + kept))
+    call_budget.reserve(names, calls if free is None else min(calls, free + kept))
 
 
 def _record_start(context: RunContext, prompts: Sequence[Prompt]) -> None:
@@ -155,7 +156,7 @@ def _record_start(context: RunContext, prompts: Sequence[Prompt]) -> None:
         prompts={prompt.name: prompt.prose for prompt in prompts},
         cases=[asdict(case) for case in context.evaluator.cases],
         settings={name: _plain(value) for name, value in asdict(settings).items()},
-        told=context.told,
+        told=[{"prompts": names, "taught": taught} for names, taught in context.told.items()],
     )
 
 

@@ -19,7 +19,7 @@ from pytest_promptopt.records import Role, Spend
 from pytest_promptopt.settings import Settings
 
 
-def unprepared(phase: Phase) -> None:
+def prepare_nothing(phase: Phase) -> None:
     """Nothing is to be done before a phase."""
 
 
@@ -32,8 +32,9 @@ class RunContext:
     :param spend: what was paid so far in the whole session, by role.
     :param call_budget: what the ceiling on calls leaves.
     :param prepare_phase: makes ready for a phase that begins: what only the phase before it was forbidden is
-        allowed, models that had refused are asked again.
-    :param told: what earlier runs taught of new texts, by the key of each group; filled in by the run.
+        allowed again, and models that had refused are asked again.
+    :param told: what earlier runs taught of new texts, by the names of each group's
+        prompts; filled in by the run.
     :param foreign_errors: what went wrong in code that is not ours; filled in by the run.
     """
 
@@ -44,14 +45,14 @@ class RunContext:
     journal: Journal | None
     spend: Callable[[], Mapping[Role, Spend]]
     call_budget: CallBudget = field(default_factory=CallBudget)
-    prepare_phase: Callable[[Phase], None] = unprepared
-    told: Mapping[str, Taught] = field(default_factory=dict)
+    prepare_phase: Callable[[Phase], None] = prepare_nothing
+    told: Mapping[tuple[str, ...], Taught] = field(default_factory=dict)
     foreign_errors: ForeignErrors = field(default_factory=ForeignErrors)
 
     def enter_phase(self, phase: Phase, prompts: Sequence[str]) -> None:
         """Begin a phase for the prompts of these names: make ready for it, then tell the observers."""
         self.prepare_phase(phase)
-        self.hooks.progress(phase, ", ".join(prompts))
+        self.hooks.progress(phase, tuple(prompts))
 
     def record(self, event: str, **data: Any) -> None:
         """Write an event to the journal, if one is kept."""

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from pytest_promptopt.optimizer.candidate_checks import CandidateChecks, Passages, given_in, inputs
+from pytest_promptopt.optimizer.candidate_checks import (
+    CandidateChecks,
+    Passages,
+    input_texts,
+    variables_given,
+)
 from pytest_promptopt.optimizer.candidates import Results
 from pytest_promptopt.optimizer.protocols import Evaluator, Prompt, Trial
 from pytest_promptopt.records import Case, CaseResult, Outcome, Overlay, Split, Status
 
-#: A text and whose it is.
+#: The name of a prompt and a text for it.
 _Text = tuple[str, str]
 
 
 class ScreeningEvaluator:
-    """An `Evaluator` for one group of prompts that runs no text which could not be put into its file.
+    """An `Evaluator` for one group of prompts that refuses texts that could not be written into the file.
 
-    Under a text that is refused every case is errored with the reason, without a call. So it is under one
-    that turns out not to be renderable for a case that the text in the file can be rendered for.
+    Under a refused text every case is errored with the reason, without a call. The same happens when a text
+    cannot be rendered for a case that the text in the file can be rendered for.
 
     :param prompts: whose texts may be tried.
     """
@@ -30,7 +35,7 @@ class ScreeningEvaluator:
         self._checks = CandidateChecks(Passages(()), Passages(()))
         self._faults: dict[_Text, str | None] = {}
         self._unrenderable: dict[frozenset[_Text], str] = {}
-        #: Runs of cases that were asked for, known answers included: the same when a run is gone on with.
+        #: Runs of cases that were asked for, known answers included: the same number when a run is resumed.
         self.runs = 0
 
     @property
@@ -59,7 +64,7 @@ class ScreeningEvaluator:
             return f"it is no text but {type(text).__name__}"
         if text == self._prompts[name].prose:
             return None
-        # What was tried may be tried on, also when further cases show that it quotes one.
+        # A text that was tried may go on, also when a later case shows that it quotes this case.
         if (name, text) not in self._faults:
             self._faults[name, text] = self._checks.fault(self._prompts[name], text)
         return self._faults[name, text]
@@ -67,7 +72,7 @@ class ScreeningEvaluator:
     def _seen(self, trial: Trial, results: Results) -> Results:
         if not trial.overlay:
             self._learn(results)
-        elif why := unrenderable(results):
+        elif why := why_not_renderable(results):
             self._unrenderable[frozenset(trial.overlay.items())] = why
             return self._errored(trial, why)
         return results
@@ -82,11 +87,11 @@ class ScreeningEvaluator:
             split: [r for r in self._original.values() if r.case.split is split]
             for split in (Split.TRAIN, Split.VALIDATION)
         }
-        training, validation = (Passages(inputs(part)) for part in by_split.values())
-        self._checks = CandidateChecks(training, validation, given_in(by_split[Split.TRAIN]))
+        training, validation = (Passages(input_texts(part)) for part in by_split.values())
+        self._checks = CandidateChecks(training, validation, variables_given(by_split[Split.TRAIN]))
 
     def _errored(self, trial: Trial, why: str) -> Results:
-        """What cases come to under a text that is refused."""
+        """The results of cases under a refused text."""
         return tuple(
             CaseResult(
                 case,
@@ -99,7 +104,7 @@ class ScreeningEvaluator:
         )
 
 
-def unrenderable(results: Sequence[CaseResult]) -> str | None:
+def why_not_renderable(results: Sequence[CaseResult]) -> str | None:
     """Why a text cannot be used for one of these cases; None when it can for all.
 
     The optimizer is told, so of a case that is not for training nothing is quoted.

@@ -1,8 +1,8 @@
-"""A function that can be called and not looked into.
+"""Functions that can be called but not inspected.
 
 What a strategy is handed must not lead to held-out cases, and every ordinary reference would: a method
-has its object, a closure its cells. So the function behind is kept in a table of this module, under the
-object that stands for it, and is dropped together with it. No code comes upon it by chance; code that reads
+has its object, a closure its cells. So the function is kept in a table of this module, under the object
+that stands for it, and is dropped together with this object. No code finds it by chance; code that reads
 this module's table, frames or files still can.
 """
 
@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 class _Sealed:
-    """Stands for a function; has nothing of it."""
+    """Stands for a function, without a reference to it."""
 
     __slots__ = ("__weakref__",)
 
@@ -35,7 +35,7 @@ _BEHIND: WeakKeyDictionary[_Sealed, Callable[..., Any]] = WeakKeyDictionary()
 
 
 def sealed(function: Callable[P, T]) -> Callable[P, T]:
-    """`function`, for somebody who is to call it and nothing else."""
+    """`function` in a form that can only be called."""
     front = _Sealed()
     _BEHIND[front] = function
     return front

@@ -1,4 +1,4 @@
-"""What a search works with: a front of the run that can be used and not looked behind."""
+"""What a search may use of a run; nothing here leads to held-out cases."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pytest_promptopt.optimizer.foreign_errors import STRATEGY
 from pytest_promptopt.optimizer.halting import DECIDING, Phase
 from pytest_promptopt.optimizer.prompt_groups import PromptGroup
 from pytest_promptopt.optimizer.proposal.proposer import Ask
-from pytest_promptopt.optimizer.redaction import unredacted
+from pytest_promptopt.optimizer.redaction import keep_text
 from pytest_promptopt.optimizer.run_context import RunContext
 from pytest_promptopt.optimizer.screening import ScreeningEvaluator
 from pytest_promptopt.optimizer.sealed import sealed
@@ -39,13 +39,13 @@ class SearchCallBudget:
     :ivar affords: whether so many may be spent now.
     """
 
-    def __init__(self, call_budget: CallBudget, key: str) -> None:
+    def __init__(self, call_budget: CallBudget, group: tuple[str, ...]) -> None:
         self.left = sealed(lambda: call_budget.left())
         self.available = sealed(call_budget.available)
         self.affords = sealed(call_budget.affords)
-        self._reserved = sealed(lambda: call_budget.reserved(key))
+        self._reserved = sealed(lambda: call_budget.reserved(group))
         self._total_reserved = sealed(lambda: call_budget.total_reserved)
-        self._reserve = sealed(partial(_reserve, call_budget, key))
+        self._reserve = sealed(partial(_reserve, call_budget, group))
 
     @property
     def reserved(self) -> int:
@@ -65,10 +65,10 @@ class SearchCallBudget:
         self._reserve(calls)
 
 
-def _reserve(call_budget: CallBudget, key: str, calls: int) -> None:
+def _reserve(call_budget: CallBudget, group: tuple[str, ...], calls: int) -> None:
     if calls < 0:
         raise ValueError(f"{calls} calls cannot be kept; accepted: 0 or more")
-    call_budget.reserve(key, calls)
+    call_budget.reserve(group, calls)
 
 
 @dataclass(frozen=True)
@@ -112,10 +112,10 @@ class SearchContext:
             ask=sealed(run.ask),
             settings=run.settings,
             hooks=_sealed_hooks(run.hooks),
-            call_budget=SearchCallBudget(run.call_budget, group.key),
+            call_budget=SearchCallBudget(run.call_budget, group.names),
             spend=sealed(run.spend),
             paid=sealed(run.paid),
-            told=run.told.get(group.key),
+            told=run.told.get(group.names),
             record=sealed(run.record),
             record_results=sealed(run.record_results),
             note_error=sealed(partial(run.foreign_errors.note, STRATEGY)),
@@ -128,7 +128,7 @@ def _sealed_hooks(hooks: SearchHooks) -> SearchHooks:
     given = {field.name: getattr(hooks, field.name) for field in fields(hooks)}
     return replace(
         hooks,
-        **{name: sealed(hook) for name, hook in given.items() if hook is not None and hook is not unredacted},
+        **{name: sealed(hook) for name, hook in given.items() if hook is not None and hook is not keep_text},
     )
 
 

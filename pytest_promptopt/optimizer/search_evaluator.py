@@ -52,8 +52,8 @@ def _checked(group: PromptGroup, evaluator: ScreeningEvaluator) -> Callable[[Seq
             if id not in known:
                 counts = [len(group.ids(split)) for split in (Split.TRAIN, Split.VALIDATION)]
                 raise UnknownCaseError(
-                    f"{id!r} is no case of this search, which has {counts[0]} training and {counts[1]} "
-                    "validation cases (the cases of its evaluator); others are for scoring the result"
+                    f"{id!r} is none of the {counts[0]} training and {counts[1]} validation cases of this "
+                    "search; held-out cases score its result and are not run for it"
                 )
         # With the ids of our own: one that is given may be no plain text.
         return evaluator.evaluate(

@@ -12,17 +12,17 @@ from pytest_promptopt.optimizer.halting import Phase, SearchProgress, Stop
 from pytest_promptopt.optimizer.proposal import proposer
 from pytest_promptopt.optimizer.proposal.proposer import Ask, MergeRequest, ProposalRequest
 from pytest_promptopt.optimizer.proposal.replies import InvalidReply, Reply
-from pytest_promptopt.optimizer.redaction import Redact, unredacted
+from pytest_promptopt.optimizer.redaction import Redact, keep_text
 from pytest_promptopt.results import CatchUp, Iteration, SplitScore
 
 
-def unobserved(*_: object) -> None:
-    """An observer that does not look."""
+def ignore_event(*_: object) -> None:
+    """An observer that does nothing."""
 
 
 @dataclass(frozen=True)
 class SearchHooks:
-    """What the loop asks at each turn; each field is one decision or one observer.
+    """What a search asks at each step; each field is one decision or one observer.
 
     :param categorize: names the category of a failure before the built-in rules do; None to leave it to them.
     :param propose: one reply per brief, in order.
@@ -37,12 +37,12 @@ class SearchHooks:
     """
 
     categorize: Categorize | None = None
-    propose: Callable[[ProposalRequest, Ask], list[Reply | InvalidReply]] = proposer.propose
-    merge: Callable[[Sequence[MergeRequest], Ask], list[Reply | InvalidReply]] | None = proposer.merge
-    accept: Callable[[Comparison], Verdict] = acceptance.adaptive
-    halt: Callable[[SearchProgress], Stop | None] = halting.halt
-    redact: Redact = unredacted
-    progress: Callable[[Phase, str], None] = unobserved
-    measured: Callable[[Sequence[SplitScore]], None] = unobserved
-    iteration_finished: Callable[[Iteration], None] = unobserved
-    caught_up: Callable[[CatchUp], None] = unobserved
+    propose: Callable[[ProposalRequest, Ask], list[Reply | InvalidReply]] = proposer.propose_texts
+    merge: Callable[[Sequence[MergeRequest], Ask], list[Reply | InvalidReply]] | None = proposer.merge_texts
+    accept: Callable[[Comparison], Verdict] = acceptance.accept_adaptively
+    halt: Callable[[SearchProgress], Stop | None] = halting.halt_by_default
+    redact: Redact = keep_text
+    progress: Callable[[Phase, tuple[str, ...]], None] = ignore_event
+    measured: Callable[[Sequence[SplitScore]], None] = ignore_event
+    iteration_finished: Callable[[Iteration], None] = ignore_event
+    caught_up: Callable[[CatchUp], None] = ignore_event

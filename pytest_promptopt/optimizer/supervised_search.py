@@ -1,4 +1,4 @@
-"""A search of any strategy, whose code may raise and leave anything: what it found is read and checked."""
+"""Runs the search of any strategy, whose code may raise anything, and checks what it found."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 
 class SupervisedSearch:
-    """A `GroupSearch` that is whole whatever becomes of the one inside; begun or not, it raises nothing.
+    """A `GroupSearch` that always gives a result and raises nothing, whatever the search inside it does.
 
     The one inside gets neither the group nor the context of this one, which know held-out cases.
 
@@ -61,7 +61,7 @@ class SupervisedSearch:
         self._do(lambda: self._take_account(search))
 
     def _do(self, step: Callable[[], object]) -> bool:
-        """Whether `step` went well; what ends it ends the search."""
+        """Do `step`; whether it ended without an error. An error ends the search."""
         try:
             step()
         except KeyboardInterrupt:
@@ -80,8 +80,8 @@ class SupervisedSearch:
         self.stop = Stop(HaltReason.INTERRUPTED if interrupted else str(stop.halt), str(stop.why))
 
     def _take_texts(self, search: GroupSearch) -> None:
-        self.original = self.final = _version(search.original, "original")
-        final = _version(search.final, "final")
+        self.original = self.final = _version(search.original, "original", self.group)
+        final = _version(search.final, "final", self.group)
         if why := self.screen.refusal(final.overlay):
             self.notes.append(f"candidate {final.id} was refused at last: {why}")
         else:
@@ -92,10 +92,17 @@ class SupervisedSearch:
         self.iterations = tuple(_instance(each, Iteration, "iterations") for each in search.iterations)
 
 
-def _version(found: object, name: str) -> EvaluatedCandidate:
+def _version(found: object, name: str, group: PromptGroup) -> EvaluatedCandidate:
     version = _instance(found, EvaluatedCandidate, name)
-    for result in version.evidence(*Split):
-        _instance(result, CaseResult, f"{name}.results")
+    own = {case.id: case.split for case in group.cases}
+    for split in Split:
+        for result in version.evidence(split):
+            case = _instance(result, CaseResult, f"{name}.results").case
+            if not own.get(case.id) == case.split == split:
+                raise PromptoptError(
+                    f"the strategy's search has a result of {case.id!r} as one of the {split} cases in "
+                    f"`{name}.results`; accepted: results of its own cases, by their split"
+                )
     if version.posterior is not None:
         _instance(version.posterior, RatePosterior, f"{name}.outlook")
     return replace(version, id=str(version.id), overlay=dict(version.overlay))

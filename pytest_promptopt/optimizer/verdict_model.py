@@ -1,8 +1,8 @@
-"""How often a new text changes verdicts, and how far a verdict is luck: learned from the run itself.
+"""How often a new text changes verdicts, and how much of a verdict is luck: learned during the run.
 
-Behind every verdict stands what a text does for a case by its meaning; its wording alone turns some verdicts
-round, another share each time it is worded anew (luck). By its meaning a new text breaks some of the cases
-that the text it was made from (its base) passes, and fixes some of those that it fails. Each text has two
+A verdict depends on what a text means; but the wording alone also flips some verdicts, and flips others when
+the same is said in other words: this is luck. By its meaning, a new text breaks some of the cases that the
+text it was made from (its base) passes, and fixes some of those that it fails. Each text has two
 rates of its own, drawn from a family that the texts of a kind (rewritten, merged, cut, with examples) share.
 Neither the families nor the share of luck are known: both are learned from every text that was run.
 
@@ -11,7 +11,7 @@ rates (a nonparametric empirical Bayes estimate: Laird, JASA 73, 1978; texts of 
 is a grid of shares, weighed by how well each explains all verdicts. Every figure is the mixture over all of
 them, never that of the likeliest point.
 
-Numbers only: nothing here knows prompts or cases.
+This module deals with numbers only; it knows neither prompts nor cases.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ MOST_TOLD = 2.5
 #: Parts of a mixture with less of the weight than this change no figure that is shown.
 _NEGLIGIBLE = 1e-4
 
-#: A variance of a rate below this is none.
+#: A variance of a rate below this counts as 0.
 _NO_VARIANCE = 1e-12
 
 
@@ -89,12 +89,12 @@ class Seen(NamedTuple):
     cases: int
 
 
-def passes(base: float, change: Change) -> float:
+def chance_to_pass(base: float, change: Change) -> float:
     """How likely a text passes a case by its meaning, when its base does so with this chance."""
     return base * (1 - change.breaks) + (1 - base) * change.fixes
 
 
-def shown(meant: float, luck: float) -> float:
+def chance_of_pass_verdict(meant: float, luck: float) -> float:
     """How likely a verdict is a pass, when the text passes by its meaning with this chance."""
     return meant * (1 - luck) + (1 - meant) * luck
 
@@ -152,9 +152,9 @@ class _Text(NamedTuple):
 
 
 class VerdictModel:
-    """What the texts run so far teach of the next one.
+    """What the texts that were run so far tell about the next one.
 
-    :param told: what earlier runs of the suite taught, see `told_by`.
+    :param told: what earlier runs of the suite taught, see `sum_taught`.
     """
 
     def __init__(self, told: Taught | None = None) -> None:
@@ -249,8 +249,8 @@ class VerdictModel:
         return Belief(parts, tuple(evidence), _mixed(own, luck))
 
 
-def told_by(earlier: Iterable[Taught]) -> Taught:
-    """What earlier runs taught, all together, worth `MOST_TOLD` texts at the most."""
+def sum_taught(earlier: Iterable[Taught]) -> Taught:
+    """The sum of what earlier runs taught, with the weight of at most `MOST_TOLD` texts."""
     total: dict[str, list[float]] = {}
     for taught in earlier:
         for kind, weighed in taught.items():
@@ -260,7 +260,7 @@ def told_by(earlier: Iterable[Taught]) -> Taught:
     return {kind: [share * each for each in weighed] for kind, weighed in total.items()}
 
 
-def taught_in(found: object) -> Taught:
+def parse_taught(found: object) -> Taught:
     """What a run has taught, as JSON gives it back. Raises `ValueError` for anything else."""
     if not isinstance(found, Mapping) or not all(map(_are_weights, found.values())):
         raise ValueError("these are not the weights of pairs of rates")
@@ -275,7 +275,7 @@ def _are_weights(found: object) -> bool:
     )
 
 
-def foreseeable(mean: float, variance: float, cases: float, run: float) -> float:
+def variance_from_running(mean: float, variance: float, cases: float, run: float) -> float:
     """How far running `run` of `cases` cases moves the expected number of changes among them, as a variance.
 
     The rate is taken for Beta with this mean and variance, the changes for Beta-Binomial (Skellam, JRSS-B 10,

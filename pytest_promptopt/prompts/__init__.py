@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pytest_promptopt.prompts.files import PromptFile, locate
+from pytest_promptopt.prompts.files import PromptFile, locate_prompt_file
 from pytest_promptopt.prompts.frontmatter import FrontMatter
 from pytest_promptopt.prompts.writing import (
     check_writable,
@@ -19,7 +19,7 @@ __all__ = [
     "PromptFile",
     "check_writable",
     "clear_strays",
-    "locate",
+    "locate_prompt_file",
     "put_content",
     "replace_content",
     "save_beside",

@@ -21,7 +21,7 @@ from pytest_promptopt.prompts.templates import (
     plain_parts,
     split_turns,
 )
-from pytest_promptopt.text import invisible_places, json_text
+from pytest_promptopt.text import fold_case_and_space, invisible_places, json_text
 
 _MARKS = (EXAMPLES_BEGIN, EXAMPLES_END)
 
@@ -84,7 +84,7 @@ def examples_in(prose: str) -> tuple[Example, ...]:
     return tuple(example for example in region.examples if example is not None) if region else ()
 
 
-def restored(candidate: str, parent: str) -> str:
+def with_examples_of(candidate: str, parent: str) -> str:
     """The body of `candidate` with the examples of `parent`, whatever the candidate made of its own.
 
     The examples are written anew for the new body; where they cannot be read back, they stay as they are.
@@ -100,7 +100,7 @@ def restored(candidate: str, parent: str) -> str:
     return _placed(body, _block_place(body) if last is None else last.place, region.text)
 
 
-def demonstrated(prose: str, cases: Iterable[tuple[str, Mapping[str, str]]]) -> frozenset[str]:
+def cases_among_examples(prose: str, cases: Iterable[tuple[str, Mapping[str, str]]]) -> frozenset[str]:
     """Which of these cases, by id, stand in the region of `prose` as examples.
 
     White space and upper case make no difference. Where an example cannot be read back, since somebody has
@@ -112,7 +112,7 @@ def demonstrated(prose: str, cases: Iterable[tuple[str, Mapping[str, str]]]) -> 
     return frozenset(case for case, inputs in cases if region.holds(inputs)) if region else frozenset()
 
 
-def flaw(prose: str, *, current: str = "") -> str | None:
+def fault_of_examples(prose: str, *, current: str = "") -> str | None:
     """Why the region of `prose` cannot be one of the tool's, in a sentence; None when it can.
 
     :param current: a text whose own region, if somebody has edited it, may stay as it is.
@@ -361,4 +361,4 @@ def _text(source: str) -> str | None:
 
 
 def _folded(text: str) -> str:
-    return " ".join(text.casefold().split())
+    return fold_case_and_space(text)

@@ -12,11 +12,11 @@ from pathlib import Path
 
 from pytest_promptopt.errors import PromptFileError, RenderError, SettingsError
 from pytest_promptopt.prompts.candidate_rules import added_code, added_variables, length_limit
-from pytest_promptopt.prompts.examples import flaw, without_examples
+from pytest_promptopt.prompts.examples import fault_of_examples, without_examples
 from pytest_promptopt.prompts.frontmatter import FrontMatter
 from pytest_promptopt.prompts.layout import MAX_FILE_BYTES, Layout, unify_newlines
-from pytest_promptopt.prompts.placeholders import changed_placeholders
-from pytest_promptopt.prompts.roles import hints
+from pytest_promptopt.prompts.placeholders import changed_placeholders, find_placeholders
+from pytest_promptopt.prompts.roles import role_hints
 from pytest_promptopt.prompts.templates import Template, code_in, is_whole, split_turns
 from pytest_promptopt.records import Message
 
@@ -160,6 +160,9 @@ class PromptFile:
             problems.append(f"{_names(missing)} not given")
         if extra:
             problems.append(f"{_names(extra)} given but not used by the prompt")
+        single = [name for name in extra if f"{{{name}}}" in find_placeholders(self.prose)]
+        if single:
+            problems.append(f"it has {{{single[0]}}}: write {{{{ {single[0]} }}}}")
         raise RenderError(
             self.name,
             self._line_of(missing[0]) if missing else None,
@@ -181,11 +184,12 @@ class PromptFile:
             raise refuse(f"must be a mapping with `role` and `content`, got {type(entry).__name__}")
         role, content = entry.get("role"), entry.get("content")
         unknown = sorted(str(key) for key in entry.keys() - {"role", "content"})
-        if unknown or role in ("tool", "function") or isinstance(content, list | tuple):
-            shape = f"role {role!r} and {type(content).__name__} content"
-            has = _names(unknown) if unknown else shape
+        if unknown or role in ("tool", "function"):
+            has = _names(unknown) if unknown else f"role {role!r}"
+            raise refuse(f"has {has}: tools are not supported yet, only `role` and `content`")
+        if isinstance(content, list | tuple):
             raise refuse(
-                f"has {has}: tools and images are not supported yet, only `role` and a text as `content`"
+                "has a list as `content`; `content` must be a string, and parts are not supported yet"
             )
         if role not in ("user", "assistant"):
             raise refuse(f"has role {role!r}; accepted are 'user' and 'assistant'")
@@ -209,7 +213,7 @@ class PromptFile:
     @property
     def hints(self) -> tuple[str, ...]:
         """What in the text looks like a chat and is none, a sentence with its line each."""
-        found = hints(self.prose, first_line=self.first_line)
+        found = role_hints(self.prose, first_line=self.first_line)
         return tuple(f"{self.name}:{line}: {sentence}" for line, sentence in found)
 
     @property
@@ -254,7 +258,7 @@ class PromptFile:
             return (f"It is not a valid prompt: {str(error).rstrip('.')}.",)
 
     def _differences(self, prose: str) -> Iterator[str]:
-        if problem := flaw(prose, current=self.prose):
+        if problem := fault_of_examples(prose, current=self.prose):
             yield problem  # and no further: it is not safe to compile
             return
         body = without_examples(prose)
@@ -306,7 +310,7 @@ class PromptFile:
         return frozenset().union(*(turn.variables for turn in self._turns))
 
 
-def locate(spec: object, *, test_dir: Path, rootdir: Path, where: str) -> Path:
+def locate_prompt_file(spec: object, *, test_dir: Path, rootdir: Path, where: str) -> Path:
     """The file that a mark at `where` (``file:line``) means: below the test's folder, else below `rootdir`.
 
     Raises `SettingsError` when `spec` is no path, `PromptFileError` when there is no such file.

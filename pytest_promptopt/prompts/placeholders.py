@@ -23,7 +23,7 @@ _OTHERS = (
 _POSITIONAL = ("{}", "%s", "%d", "%r")
 
 
-def placeholders(text: str) -> tuple[str, ...]:
+def find_placeholders(text: str) -> tuple[str, ...]:
     """The placeholders of `text` as they are written, in order; one that occurs twice is there twice."""
     found = [(match.start(), f"{{{match['name']}}}") for match in _FORMAT.finditer(text)]
     found += [(match.start(), match[0]) for pattern in _OTHERS for match in pattern.finditer(text)]
@@ -34,7 +34,7 @@ def placeholders(text: str) -> tuple[str, ...]:
 
 def changed_placeholders(current: str, candidate: str) -> Iterator[str]:
     """What speaks against `candidate`, in sentences: whoever fills in its placeholders could not."""
-    before, after = Counter(placeholders(current)), Counter(placeholders(candidate))
+    before, after = Counter(find_placeholders(current)), Counter(find_placeholders(candidate))
     for placeholder, count in before.items():
         if after[placeholder] < (count if placeholder in _POSITIONAL else 1):
             yield f"It lost the placeholder {placeholder}."

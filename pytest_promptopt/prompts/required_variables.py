@@ -11,7 +11,7 @@ Names = frozenset[str]
 _NONE: Names = frozenset()
 
 
-def needed(tree: nodes.Template) -> Names:
+def required_names(tree: nodes.Template) -> Names:
     """Names used outside of ``is defined`` branches and without ``default(...)``, local ones among them."""
     walk = _Walk()
     walk.statements(tree.body, _NONE)

@@ -40,7 +40,7 @@ def role_lines(lines: list[str]) -> list[int]:
     return [number for number, line in enumerate(lines) if number >= first and role_of(line)]
 
 
-def hints(prose: str, *, first_line: int) -> Iterator[tuple[int, str]]:
+def role_hints(prose: str, *, first_line: int) -> Iterator[tuple[int, str]]:
     """Lines of the file that look like roles and are none, with a sentence on each."""
     lines = prose.split("\n")
     if role_lines(lines):

@@ -120,7 +120,7 @@ def _meter() -> _Meter:
 
 
 @contextmanager
-def limits() -> Iterator[None]:
+def rendering_limits() -> Iterator[None]:
     """The limits of one rendering, in one thread."""
     token = _running.set(_Meter())
     try:

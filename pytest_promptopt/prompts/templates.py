@@ -71,12 +71,12 @@ class Template:
     #: name -> file line of its first use, for every name that may be given
     variables: Mapping[str, int]
     #: Those of them that must be given: used where the template has not looked whether they are.
-    needed: frozenset[str]
+    required_names: frozenset[str]
 
     def __init__(self, source: str, *, name: str, line: int) -> None:
         from jinja2 import TemplateSyntaxError, meta, nodes
 
-        from pytest_promptopt.prompts.required_variables import needed
+        from pytest_promptopt.prompts.required_variables import required_names
         from pytest_promptopt.prompts.sandbox import with_limits
 
         self._name = name
@@ -94,7 +94,7 @@ class Template:
             self.variables = {
                 n.name: self._file_line(n.lineno) for n in sorted(used, key=lambda n: n.lineno, reverse=True)
             }
-            self.needed = needed(tree) & undeclared
+            self.needed = required_names(tree) & undeclared
             self._template = environment.from_string(with_limits(tree, environment))
         except TemplateSyntaxError as error:
             self._refuse(error.lineno, f"template syntax error: {error.message}")
@@ -105,12 +105,12 @@ class Template:
         """The text for these values; within the limits of `sandbox`.
 
         Raises `RenderError` at the file line where the template fails on these values."""
-        from pytest_promptopt.prompts.sandbox import limits
+        from pytest_promptopt.prompts.sandbox import rendering_limits
 
         pieces: list[str] = []
         size = 0
         try:
-            with limits():
+            with rendering_limits():
                 stream: Any = self._template.root_render_func(self._template.new_context(dict(variables)))
                 for piece in stream:
                     size += len(piece)

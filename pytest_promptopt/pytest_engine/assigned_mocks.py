@@ -1,4 +1,4 @@
-"""What tests put in the place of a model's functions by plain assignment: found by looking twice."""
+"""Finds functions of a model's modules that a test has replaced by plain assignment."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from types import BuiltinFunctionType, FunctionType, ModuleType
 
 from pytest_promptopt.pytest_engine.patches import ASKING, Patch
 
-#: What stays what it is unless somebody exchanges it. Other values a program may set anew by itself.
+#: Kinds of values that only a mock replaces. Other values may be set anew by a program itself.
 _LASTING = (FunctionType, BuiltinFunctionType, type, classmethod, staticmethod, property)
 
 #: Packages that calls go through in all their modules; of others only those that are named.
@@ -64,7 +64,7 @@ def _lasts(value: object) -> bool:
 
 
 def _dict(owner: object) -> Mapping[str, object]:
-    """The attributes of a module or class, without waking one that loads itself when it is looked at."""
+    """The attributes of a module or class, without loading one that loads itself at the first access."""
     kind = ModuleType if issubclass(type(owner), ModuleType) else type
     found: Mapping[str, object] = kind.__getattribute__(owner, "__dict__")
     return found

@@ -2,7 +2,7 @@
 
 One is a call of `pytest_runtest_protocol` with every plugin in place, whose traces (reports, warnings, live
 logs, output under ``-s``) are held back until somebody decides. `commit` lets them go in their order, as if
-they had just happened; `rollback` undoes the run, so that nothing tells it from one that never was.
+they had just happened; `rollback` undoes the run, as if it had never been.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class BufferedRun:
     and goes on as any run does. Any other stays held, to be rolled back, and keeps the fixtures that the item
     shares with others alive.
 
-    :param void: whether the run has shown to be incomplete, so that nothing it does can count.
+    :param void: whether the run turned out to be incomplete, so that nothing of it can count.
     :param silent: never to be reported, whatever it does.
     :param left_out: the plugins whose implementations of a hook are not called.
     """
@@ -54,7 +54,7 @@ class BufferedRun:
         self.void = void
         self.silent = silent
         self.committed = False
-        #: Whether the call of the protocol has ended.
+        #: Whether `pytest_runtest_protocol` has returned.
         self.over = False
         #: Whether it has had the report that decides it.
         self.decided = False
@@ -181,7 +181,7 @@ class _Hooks:
         left_out = self._run.left_out(name)
         if not left_out:
             return caller
-        fewer = internals.without(self._run.item.config, self._relay, name, left_out)
+        fewer = internals.call_without_plugins(self._run.item.config, self._relay, name, left_out)
         if name not in FIXTURES:
             return fewer
         # A wider fixture lives on, and is set up once only: everybody must hear of it.
@@ -195,7 +195,11 @@ class _Hooks:
 
     def _teardown(self, kwargs: dict[str, Any]) -> dict[str, Any]:
         # A buffered run is followed by another of the same item: what the item shares must live on.
-        return kwargs if self._run.committed else {**kwargs, "nextitem": internals.sibling(self._run.item)}
+        return (
+            kwargs
+            if self._run.committed
+            else {**kwargs, "nextitem": internals.item_of_same_scopes(self._run.item)}
+        )
 
 
 class _BufferedCaller:
@@ -215,10 +219,10 @@ class _BufferedCaller:
 
 
 class BufferedStream:
-    """Stands in for a stream until the run is committed; everything but writing is the real stream's.
+    """Takes the place of a stream until the run is committed; all but writing is done by the real stream.
 
-    Whoever keeps it for longer than the run (a handler of logs that a shared fixture has made) writes to
-    what stands in its place by then.
+    If somebody keeps it for longer than the run (a log handler that a shared fixture has made), it writes to
+    the stream that is in its place then.
 
     :param place: whose attribute, and which one.
     """

@@ -1,4 +1,4 @@
-"""Model calls on their way, and the times when there must be none."""
+"""Model calls in flight, and the times when there must be none."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pytest_promptopt.records import Request, Role
 
 
 class CallsInFlight:
-    """Calls for cases. Usually they are under way while further cases run.
+    """The calls of waiting cases. Usually they are in flight while further cases run.
 
     Where the tests change something of the process that calls need, `alternates` is set: cases are run while
     no call is under way, and calls are made while no test runs.
@@ -45,7 +45,7 @@ class CallsInFlight:
         self._by_hand = False
 
     def connect(self, model: str) -> None:
-        """Have `model` ready. Not while a test runs: what it reads would be that test's."""
+        """Connect `model`. Not while a test runs: it would read this test's environment."""
         if model not in self._connected:
             # What a wider fixture has taken away is missing for its own tests only.
             missing = {name: value for name, value in self._environment.items() if name not in os.environ}
@@ -59,7 +59,7 @@ class CallsInFlight:
             self._state = process_state()  # SDKs set variables for themselves
 
     def connect_inside(self, model: str) -> None:
-        """The same in the middle of a test, which finds its environment as it was afterwards."""
+        """Connect `model` in the middle of a test, and give the test its environment back afterwards."""
         if model in self._connected:
             return
         own = dict(os.environ)
@@ -86,7 +86,7 @@ class CallsInFlight:
             self._parts[model] = AssignedMocks(self._reach(model))
 
     def begin(self) -> None:
-        """Before a run: a model that was lost where the process was another is asked once more."""
+        """Before a run: ask a model again that failed when a test had changed the process."""
         self._note_loss()
         if self._lost_in is not None and process_state() != self._lost_in:
             self._lost_in = None
@@ -127,7 +127,7 @@ class CallsInFlight:
         return keys
 
     def quiet(self) -> None:
-        """Wait for all calls that are under way. Those that are held wait on."""
+        """Wait for all calls in flight; those that are held back stay held."""
         while self._client.in_flight:
             self._landed |= self._client.wait()
 
@@ -141,17 +141,17 @@ class CallsInFlight:
         if not self.alternates and process_state() != self._state:
             self._landed |= self._client.wait(0)
             self.alternate()
-            self._client.forget_errors(self._landed)  # what they met was not meant for them
+            self._client.forget_errors(self._landed)  # they met a mock of another test
         return True
 
     def exchanged(self, model: str) -> list[Patch]:
-        """What tests have exchanged for now of what the calls of `model` need."""
+        """What tests have replaced at the moment of what the calls of `model` need."""
         if not self.exchanges:
             return []
         return [exchange for exchange in self.exchanges if exchange.belongs_to(self._reach(model))]
 
     def exchanged_by_hand(self, model: str) -> list[Patch]:
-        """The same for what a test has simply assigned, which nobody is told of. For an unknown call."""
+        """The same for what a test has replaced by plain assignment, which nothing reports."""
         if model not in self._connected:
             self._found = self._found or AssignedMocks(None)
             return []
@@ -159,11 +159,11 @@ class CallsInFlight:
         found = [] if parts is None else parts.exchanged()
         if found:
             self._by_hand = True
-            self.alternate()  # others must not meet it
+            self.alternate()  # the calls of other cases must not meet it
         return found
 
     def _before_exchange(self, exchange: Patch) -> None:
-        """One of our cases is about to exchange something: no call of others may meet it."""
+        """A case is about to replace something: no call of another case may meet it."""
         if not self._running():
             return
         if exchange.of_process:

@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 
 from pytest_promptopt.errors import NoModelError, PromptFileError, PromptoptError, SettingsError
-from pytest_promptopt.models.registry import canonical
-from pytest_promptopt.prompts import PromptFile, locate
+from pytest_promptopt.models.registry import canonical_name
+from pytest_promptopt.prompts import PromptFile, locate_prompt_file
 from pytest_promptopt.pytest_engine import internals
+from pytest_promptopt.pytest_engine.case_identity import of_plugin
 from pytest_promptopt.pytest_engine.mark import MARK, Mark
 from pytest_promptopt.pytest_engine.prompt_case import PromptCase
-from pytest_promptopt.pytest_engine.splits import of_plugin, share_strictest, split_of
+from pytest_promptopt.pytest_engine.splits import share_strictest, split_of
 from pytest_promptopt.records import Case
 from pytest_promptopt.settings import Settings
 
@@ -44,7 +45,7 @@ class Collected:
     problems: dict[pytest.Item, PromptoptError]
 
 
-def collect(items: Iterable[pytest.Item], settings: Settings) -> Collected:
+def collect_prompt_cases(items: Iterable[pytest.Item], settings: Settings) -> Collected:
     """All items that use a prompt; a mistake in one is a problem of that one alone."""
     loaded: dict[Path, PromptFile] = {}
     found = Collected({}, {})
@@ -113,7 +114,7 @@ def _load(
 ) -> dict[str, PromptFile]:
     files = {}
     for stage, spec in mark.paths.items():
-        path = locate(spec, test_dir=folder, rootdir=rootdir, where=where)
+        path = locate_prompt_file(spec, test_dir=folder, rootdir=rootdir, where=where)
         if path not in loaded:
             loaded[path] = PromptFile.load(path, rootdir=rootdir)
             _check_model(loaded[path])
@@ -123,6 +124,6 @@ def _load(
 
 def _check_model(file: PromptFile) -> None:
     try:
-        canonical(file.front.model or "demo")
+        canonical_name(file.front.model or "demo")
     except SettingsError as error:
         raise PromptFileError(file.name, file.front.lines["model"], f"`model`: {error}") from None

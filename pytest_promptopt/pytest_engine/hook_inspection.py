@@ -1,4 +1,4 @@
-"""Which hooks of others decide how a test ends, and which only look: told from what their code does."""
+"""Which hooks of other plugins change how a test ends, and which only watch: read from their code."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ def ends_test(hook: Callable[..., Any]) -> bool:
     )
 
 
-def told_by(report: pytest.TestReport, where: str) -> Failure:
-    """A failure that nothing was raised for: what the hook that decided it has written is all there is."""
+def failure_in_report(report: pytest.TestReport, where: str) -> Failure:
+    """The failure that a hook has written into a report without an exception."""
     return Failure("Failed", cut_middle(without_addresses(report.longreprtext)), where)
 
 

@@ -142,7 +142,7 @@ def free_number(config: pytest.Config, directory: Path) -> None:
             counters[prefix] = following - 1
 
 
-def without(config: pytest.Config, relay: Any, hook: str, plugins: Collection[Any]) -> Any:
+def call_without_plugins(config: pytest.Config, relay: Any, hook: str, plugins: Collection[Any]) -> Any:
     """The caller of `hook` that a node's `relay` gives, without some plugins."""
     # Of a folder the relay is a proxy, without the conftests of other folders.
     elsewhere = getattr(relay, "remove_mods", ())
@@ -150,7 +150,7 @@ def without(config: pytest.Config, relay: Any, hook: str, plugins: Collection[An
 
 
 class _Sibling:
-    """An inert neighbour of an item, in all its collectors: only what the item alone holds is torn down."""
+    """A neighbour of an item in all its collectors, never run: only the item's own scope is torn down."""
 
     def __init__(self, item: pytest.Item) -> None:
         self._item = item
@@ -162,7 +162,7 @@ class _Sibling:
         return getattr(self._item, name)
 
 
-def sibling(item: pytest.Item) -> Any:
+def item_of_same_scopes(item: pytest.Item) -> Any:
     """What to pass as ``nextitem`` to tear down the function scope of `item` and nothing else."""
     return _Sibling(item)
 
@@ -175,7 +175,7 @@ class _Bare:
         return [self._session]
 
 
-def leave(session: pytest.Session) -> None:
+def tear_down_below_session(session: pytest.Session) -> None:
     """Tear down everything below the session; session-scoped fixtures live on."""
     _setup_state(session).teardown_exact(_Bare(session))
 
@@ -190,10 +190,10 @@ def can_follow(item: pytest.Item) -> bool:
 
 def make_room(item: pytest.Item) -> None:
     """Tear down the collectors that `item` does not share, so that it can be set up."""
-    _setup_state(item.session).teardown_exact(sibling(item))
+    _setup_state(item.session).teardown_exact(item_of_same_scopes(item))
 
 
-def abandon(item: pytest.Item) -> None:
+def tear_down_unfinished(item: pytest.Item) -> None:
     """Tear down a run of `item` that ended in the middle of a phase, so that it can be run again."""
     with suppress(Exception):
         make_room(item)
@@ -266,7 +266,7 @@ def is_subtest(report: pytest.TestReport) -> bool:
 
 
 def rewrite_failure(longrepr: object, rewrite: Callable[[str], str]) -> object:
-    """Put every text of a failure's representation through `rewrite`: in place, or as the new one."""
+    """Rewrite every text of a failure's representation, in place where possible; returns it."""
     if isinstance(longrepr, str):
         return rewrite(longrepr)
     for traceback, crash, _ in getattr(longrepr, "chain", ()):
@@ -298,7 +298,7 @@ class _NoDebugger:
 
 @contextmanager
 def debugger_off() -> Generator[None]:
-    """Whatever opens a debugger in a test does nothing: the run that is reported is the one to stop in."""
+    """While inside, nothing opens a debugger: only the run that is reported may stop in one."""
     private: Any = _PytestPDB
     before = sys.breakpointhook, pdb.set_trace, vars(_PytestPDB)["_init_pdb"]
     sys.breakpointhook = pdb.set_trace = lambda *args, **kwargs: None

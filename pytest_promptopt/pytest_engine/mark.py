@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pytest_promptopt.errors import SettingsError
-from pytest_promptopt.models.registry import FORMS, canonical
+from pytest_promptopt.models.registry import FORMS, canonical_name
 from pytest_promptopt.prompts.files import ENDINGS
 from pytest_promptopt.prompts.frontmatter import FROM_ENVIRONMENT, SAME_LENGTH, is_connection, without_lengths
 from pytest_promptopt.records import LENGTH_NAMES
+from pytest_promptopt.replay.case_requests import is_json
 
 MARK = "prompt"
 SIGNATURE = (
@@ -60,6 +61,10 @@ class Mark:
         for name, value in given.items():
             if is_connection(name):  # without its value, which may be a key
                 raise SettingsError(f"{where}: @pytest.mark.prompt({name}=...): {name} {FROM_ENVIRONMENT}")
+            if name not in _ARGUMENTS and (meant := get_close_matches(name, _OWN, n=1, cutoff=0.85)):
+                raise SettingsError(
+                    f"{where}: @pytest.mark.prompt({name}={value!r}): did you mean {meant[0]}=?"
+                )
             accepted, fits = _ARGUMENTS.get(name, _PARAMETER)
             if not fits(value):
                 raise SettingsError(
@@ -109,7 +114,7 @@ def _is_path(value: object) -> bool:
 
 def _is_model(value: object) -> bool:
     try:
-        return value is None or (isinstance(value, str) and bool(canonical(value)))
+        return value is None or (isinstance(value, str) and bool(canonical_name(value)))
     except SettingsError:
         return False
 
@@ -126,13 +131,8 @@ def _is_rate(value: object) -> bool:
     return _is_number(value) and value <= 1  # type: ignore[operator]
 
 
-def is_json(value: object) -> bool:
-    try:
-        json.dumps(value, allow_nan=False)
-    except (TypeError, ValueError):
-        return False
-    return True
-
+#: Arguments that are no parameter of a model: a name that is nearly one of them is a typing error.
+_OWN = ("samples", "min_case_rate", "min_pass_rate", "replay", "freeze")
 
 Accepted = tuple[str, Callable[[Any], bool]]
 

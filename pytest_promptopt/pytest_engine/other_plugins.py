@@ -1,4 +1,4 @@
-"""Other plugins that watch what becomes of tests. They see the runs that are reported, and no other."""
+"""Other plugins that watch how tests end: they see only the runs that are reported."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class OtherPlugins:
         return self._left_out.get(hook, [])
 
     def let_in_own(self) -> bool:
-        """Let the project's own hooks see every run, as its fixtures need them; whether that is news."""
+        """Let the project's own hooks see every run, for its fixtures; False if they did before."""
         news = bool(self._own)
         for plugins in self._left_out.values():
             plugins[:] = [plugin for plugin in plugins if id(plugin) not in self._own]

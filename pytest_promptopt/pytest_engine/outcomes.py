@@ -14,10 +14,11 @@ from pytest_promptopt.pytest_engine.tolerated_failures import is_tolerated
 from pytest_promptopt.records import Call, Failure, Outcome, Status, Usage
 
 if TYPE_CHECKING:
-    from pytest_promptopt.pytest_engine.prompt_fixture import Run
+    from pytest_promptopt.pytest_engine.prompt_case import PromptCase
+    from pytest_promptopt.replay.prompt_calls import Run
 
 
-def outcome_of(run: Run, reports: Sequence[pytest.TestReport]) -> Outcome:
+def outcome_of(run: Run[PromptCase], reports: Sequence[pytest.TestReport]) -> Outcome:
     """What a run that lacks no answer has shown; with a model error it is errored, even a swallowed one."""
     return replace(
         _verdict(run, reports),
@@ -29,7 +30,7 @@ def outcome_of(run: Run, reports: Sequence[pytest.TestReport]) -> Outcome:
     )
 
 
-def _verdict(run: Run, reports: Sequence[pytest.TestReport]) -> Outcome:
+def _verdict(run: Run[PromptCase], reports: Sequence[pytest.TestReport]) -> Outcome:
     case, sample, failure = run.case.case.id, run.sample, run.failure
     if run.error is not None:
         return Outcome(case, Status.ERRORED, 0.0, sample, error=str(run.error), unrenderable=run.unrenderable)
@@ -56,7 +57,7 @@ def _verdict(run: Run, reports: Sequence[pytest.TestReport]) -> Outcome:
     return Outcome(case, Status.FAILED, score, sample, failure, inputs=inputs)
 
 
-def _expected(run: Run) -> Any | None:
+def _expected(run: Run[PromptCase]) -> Any | None:
     """What the answer is compared with: what the source says, else the operand of the failed ``==``."""
     if run.case.expected is not None or run.case.source.measured:
         return run.case.expected

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,15 +11,16 @@ from typing import Any
 import pytest
 
 from pytest_promptopt.assertions.function_source import TestSource, source_of
-from pytest_promptopt.assertions.plain_values import readable_value, shortened
+from pytest_promptopt.assertions.plain_values import parameter_text, readable_value
 from pytest_promptopt.assertions.static_values import NoValue
-from pytest_promptopt.errors import NoModelError, SettingsError
-from pytest_promptopt.models.registry import canonical
-from pytest_promptopt.models.strict_schemas import schema_of
+from pytest_promptopt.errors import NoModelError
+from pytest_promptopt.models.registry import canonical_name
 from pytest_promptopt.prompts import PromptFile
 from pytest_promptopt.pytest_engine import internals
-from pytest_promptopt.pytest_engine.mark import Mark, is_json
-from pytest_promptopt.records import SPELLED, Case, Message, Request
+from pytest_promptopt.pytest_engine.case_identity import identity
+from pytest_promptopt.pytest_engine.mark import Mark
+from pytest_promptopt.records import Case, Message, Request
+from pytest_promptopt.replay.case_requests import request_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,12 +52,17 @@ class PromptCase:
                 f"{file.name}: no model to ask; set --promptopt-model=PROVIDER/MODEL (ini promptopt_model), "
                 "model= in @pytest.mark.prompt or `model:` in the front matter; `demo` needs no key"
             )
-        return canonical(model)
+        return canonical_name(model)
 
     @property
     def asks(self) -> bool:
         """Whether its test has one of our fixtures; otherwise there is no answer that it could wait for."""
         return not {"prompt", "prompts"}.isdisjoint(getattr(self.item, "fixturenames", ()))
+
+    @property
+    def waiting_hint(self) -> str:
+        """How the user has it wait for each answer instead of being run again."""
+        return ", or use @pytest.mark.prompt(..., replay=False), which makes the case wait for each answer"
 
     @cached_property
     def values(self) -> Mapping[str, Any]:
@@ -68,7 +73,7 @@ class PromptCase:
     @cached_property
     def parameters(self) -> Mapping[str, str]:
         """`values` as short texts."""
-        return {name: shortened(value) for name, value in self.values.items()}
+        return {name: parameter_text(value) for name, value in self.values.items()}
 
     @cached_property
     def source(self) -> TestSource:
@@ -92,25 +97,33 @@ class PromptCase:
         sample: int,
     ) -> Request:
         """The request of one call; parameters of the mark win over those of the front matter."""
-        schema = schema_of(response_schema)
-        if not (schema is None or isinstance(schema, Mapping)):
-            accepted = "a JSON schema or a type that pydantic knows, such as a model"
-            raise SettingsError(f"prompt(...): response_schema= must be {accepted}, got {response_schema!r}")
-        if not is_json(schema):
-            raise SettingsError(f"prompt(...): response_schema= must be JSON, got {response_schema!r}")
-        parameters = {**file.front.parameters, **self.mark.parameters}
-        if "max_tokens" in self.mark.parameters and SPELLED not in self.mark.parameters:
-            parameters.pop(SPELLED, None)
-        stop = parameters.pop("stop", file.front.stop)
-        return Request(
+        return request_of(
+            file,
+            messages,
+            response_schema,
             model=self.model_of(file),
-            messages=tuple(messages),
-            max_tokens=parameters.pop("max_tokens", file.front.max_tokens),
-            stop=(stop,) if isinstance(stop, str) else tuple(stop),
-            parameters=parameters,
-            response_schema=schema,
+            parameters=self.mark.parameters,
             sample=sample,
         )
+
+    def bare_request(self, file: PromptFile) -> Request:
+        """A request of its calls without messages: whom it asks, and with which parameters."""
+        return self.request(file, (), None, sample=0)
+
+    @property
+    def frozen(self) -> frozenset[str]:
+        """The names of its prompt files that are never rewritten."""
+        return frozenset(self.files[stage].name for stage in self.mark.freeze)
+
+    @property
+    def path(self) -> Path:
+        """The file of its test."""
+        return self.item.path
+
+    @property
+    def identity(self) -> str:
+        """What makes it this case: its prompts and its parameter values, or its name when it has none."""
+        return identity(self.item, self.case.prompts)
 
     def parameter_lines(self, file: PromptFile) -> dict[str, str]:
         """Where each parameter of a call is set: ``file:line`` of the front matter, or of the test."""
@@ -122,13 +135,3 @@ class PromptCase:
     def temporary(self) -> Path:
         """A folder for copies of candidates, gone with pytest's other temporary folders."""
         return internals.temporary_root(self.item.config)
-
-
-def models_named(cases: Iterable[PromptCase]) -> frozenset[str]:
-    """The models that the cases ask, as far as they are named."""
-    found = set()
-    for case in cases:
-        for file in case.files.values():
-            with suppress(SettingsError):
-                found.add(case.model_of(file))
-    return frozenset(found)

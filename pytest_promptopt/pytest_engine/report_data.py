@@ -7,17 +7,17 @@ from typing import Any
 
 import pytest
 
-from pytest_promptopt.assertions.plain_values import carried
+from pytest_promptopt.assertions.plain_values import to_plain_types
 
 #: The attribute of a report.
 ATTRIBUTE = "promptopt"
 
 
-def attach(report: pytest.TestReport, data: Mapping[str, Any]) -> None:
-    setattr(report, ATTRIBUTE, carried(data))
+def attach_data(report: pytest.TestReport, data: Mapping[str, Any]) -> None:
+    setattr(report, ATTRIBUTE, to_plain_types(data))
 
 
-def read(report: object) -> Mapping[str, Any]:
-    """What `attach` left on a report; empty for any other."""
+def read_data(report: object) -> Mapping[str, Any]:
+    """What `attach_data` left on a report; empty for any other."""
     found = getattr(report, ATTRIBUTE, None)
     return found if isinstance(found, Mapping) else {}

@@ -13,28 +13,35 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
-from pytest_promptopt.errors import ErrorKind, ModelError, PromptFileError, SettingsError
+from pytest_promptopt.errors import ModelError, PromptFileError, SettingsError
 from pytest_promptopt.models.client import ModelClient
-from pytest_promptopt.optimizer.halting import HaltReason
+from pytest_promptopt.optimizer.halting import halt_of
 from pytest_promptopt.optimizer.protocols import StopRun, Trial
 from pytest_promptopt.prompts import PromptFile
 from pytest_promptopt.pytest_engine import internals
 from pytest_promptopt.pytest_engine.buffered_run import BufferedRun
 from pytest_promptopt.pytest_engine.calls_in_flight import CallsInFlight
-from pytest_promptopt.pytest_engine.interrupts import is_raised
 from pytest_promptopt.pytest_engine.other_plugins import OtherPlugins
 from pytest_promptopt.pytest_engine.outcomes import outcome_of
-from pytest_promptopt.pytest_engine.pending_sample import PendingSample, ReplayError
-from pytest_promptopt.pytest_engine.prompt_case import PromptCase, models_named
-from pytest_promptopt.pytest_engine.prompt_fixture import Run
+from pytest_promptopt.pytest_engine.prompt_case import PromptCase
 from pytest_promptopt.pytest_engine.shared_fixture_output import SharedFixtureOutput
-from pytest_promptopt.pytest_engine.withheld_cases import WithheldCases
+from pytest_promptopt.pytest_engine.suspension import SuspendedTest
 from pytest_promptopt.records import CaseResult, Outcome, Overlay, Request, Status
+from pytest_promptopt.replay.case_requests import ends_search
+from pytest_promptopt.replay.pending_sample import PendingSample, ReplayError
+from pytest_promptopt.replay.pending_trials import PendingTrials, WaitingSamples, results_of, unreached
+from pytest_promptopt.replay.prompt_calls import Run
+from pytest_promptopt.replay.withheld_cases import WithheldCases
+from pytest_promptopt.runs.interrupts import is_raised
 
 #: Cases are started until this many times the limit on calls wait for an answer, so that it is never idle.
 AHEAD = 2
 #: The same where calls and tests take turns: each turn waits for its slowest call.
 AHEAD_IN_TURNS = 10
+
+#: Both of a pytest item.
+CaseRun = Run[PromptCase]
+Pending = PendingSample[PromptCase]
 
 
 class SuspendingEngine:
@@ -66,7 +73,7 @@ class SuspendingEngine:
         self.session = session
         self.cases = cases
         self.client = client
-        self.run: Run | None = None
+        self.run: CaseRun | None = None
         self.buffered: BufferedRun | None = None
         #: Of each item that has been run and not reported yet.
         self.shared_output: dict[pytest.Item, SharedFixtureOutput] = {}
@@ -83,8 +90,8 @@ class SuspendingEngine:
         self._blocking = blocking
         self._max_failures = max_failures
         self._order = {item: index for index, item in enumerate(session.items)}
-        self._pending_samples: dict[pytest.Item, tuple[PendingSample, ...]] = {}
-        self._waiting: dict[str, list[PendingSample]] = {}
+        self._pending_samples: dict[pytest.Item, tuple[Pending, ...]] = {}
+        self._waiting = WaitingSamples[PromptCase](self.traffic.submit, self.traffic.landed)
         self._upcoming: deque[pytest.Item] = deque()
         self._prefetched_to = -1
         self._depth: dict[object, int] = {}
@@ -97,7 +104,7 @@ class SuspendingEngine:
         self.exchanged: dict[str, set[str]] = {}
         self._candidates: dict[tuple[str, str], PromptFile] = {}
         #: Whether any case has used its prompt: what a candidate does cannot change that for all of them.
-        self._reached = False
+        self.reached = False
 
     def awaits(self, item: pytest.Item) -> None:
         """Wait for the answers that a real run of `item` is known to need, running others meanwhile."""
@@ -125,17 +132,17 @@ class SuspendingEngine:
         self._settle(lambda: not pending.waiting)
         return pending.refusal
 
-    def suspended(self, item: pytest.Item, run: Run) -> None:
+    def suspended(self, item: pytest.Item, run: CaseRun) -> None:
         """Get the answers that a real run of `item` lacks; the cases after it ask theirs meanwhile.
 
         Raises `ReplayError` when the case asks something else in every run.
         """
         (pending,) = self._pending_samples.setdefault(item, self._open(item))
-        self._ask(pending, run)
+        self._waiting.wait_for(pending, run)
         self._look_ahead(item)
         self._settle(lambda: not pending.waiting, turn=item)
 
-    def hold(self, item: pytest.Item, *, sample: int) -> tuple[Run, BufferedRun]:
+    def hold(self, item: pytest.Item, *, sample: int) -> tuple[CaseRun, BufferedRun]:
         """A run of `item` that will be reported if it needs no unknown answer."""
         case = self.cases[item]
         self._beware(item)
@@ -153,7 +160,7 @@ class SuspendingEngine:
                     self.traffic.connect(case.model_of(file))
         return run, buffered
 
-    def finished(self, item: pytest.Item, run: Run) -> None:
+    def finished(self, item: pytest.Item, run: CaseRun) -> None:
         """`item` was reported; what its function needs is known now."""
         run.close()
         self._ended.add(item)
@@ -176,7 +183,7 @@ class SuspendingEngine:
         self._settle(lambda: all(pending.outcome is not None for pending in pending_samples))
         return tuple(pending.outcome for pending in pending_samples if pending.outcome is not None)
 
-    def _open(self, item: pytest.Item) -> tuple[PendingSample, ...]:
+    def _open(self, item: pytest.Item) -> tuple[Pending, ...]:
         case = self.cases[item]
         return tuple(PendingSample(case, sample=sample) for sample in case.samples)
 
@@ -233,24 +240,11 @@ class SuspendingEngine:
         """
         while not done():
             started = self._start_next()
-            for pending in self._answered(timeout=0 if started else None):
+            for pending in self._waiting.answered(timeout=0 if started else None):
                 if pending.case.item is not turn and self._goes_on(pending):
                     self._run_silently(pending)
 
-    def _answered(self, *, timeout: float | None) -> list[PendingSample]:
-        """The jobs that can go on, after waiting up to `timeout` seconds (None: until there is one)."""
-        keys = self.traffic.landed(timeout)
-        if timeout is None and not keys:  # nothing is in flight: whoever waits must ask again
-            keys = frozenset(self._waiting)
-        ready = []
-        for key in keys:
-            for pending in self._waiting.pop(key, ()):
-                pending.waiting.discard(key)
-                if not pending.waiting and pending.outcome is None:
-                    ready.append(pending)
-        return ready
-
-    def _goes_on(self, pending: PendingSample) -> bool:
+    def _goes_on(self, pending: Pending) -> bool:
         """Whether a prefetched case must be run on before its turn, to find its next call or its verdict."""
         item = pending.case.item
         if item not in self._pending_samples or not internals.can_follow(item):
@@ -259,24 +253,15 @@ class SuspendingEngine:
         needs_verdict = bool(self._max_failures) or len(pending.case.samples) > 1
         return needs_verdict or depth is None or pending.expected < depth
 
-    def _note_own_model(self, run: Run) -> None:
+    def _note_own_model(self, run: CaseRun) -> None:
         if run.touched and not run.asked:
             self.own_model.add(run.case.case.id)
 
-    def _note_depth(self, item: pytest.Item, run: Run) -> None:
+    def _note_depth(self, item: pytest.Item, run: CaseRun) -> None:
         function = _function_of(item)
         self._depth[function] = max(self._depth.get(function, 0), len(run.calls))
 
-    def _ask(self, pending: PendingSample, run: Run) -> None:
-        error = pending.restarted(run)
-        if error is not None:
-            raise error
-        for key, request in run.missing.items():
-            pending.waiting.add(key)
-            self._waiting.setdefault(key, []).append(pending)
-            self.traffic.submit(request)
-
-    def _run_silently(self, pending: PendingSample) -> None:
+    def _run_silently(self, pending: Pending) -> None:
         """Run a case without a trace, to its next unknown answer or to its outcome."""
         if pending.case.case.id in self.withheld.cases:
             pending.outcome = Outcome(pending.case.case.id, Status.SKIPPED, 0.0, pending.sample)
@@ -297,7 +282,7 @@ class SuspendingEngine:
             pending.outcome = Outcome(case.id, Status.SKIPPED, 0.0, pending.sample)
         elif run.missing:
             try:
-                self._ask(pending, run)
+                self._waiting.wait_for(pending, run)
             except ReplayError as error:
                 pending.refusal = error
                 pending.outcome = Outcome(
@@ -312,7 +297,7 @@ class SuspendingEngine:
             pending.reached = bool(run.asked) or run.touched
             self._note_depth(item, run)
 
-    def _silent(self, run: Run, *, blocks: bool = True) -> tuple[Run, BufferedRun]:
+    def _silent(self, run: CaseRun, *, blocks: bool = True) -> tuple[CaseRun, BufferedRun]:
         """:param blocks: a case that cannot be replayed waits for its answers, instead of asking nobody."""
         item = run.case.item
         run.suspends = lambda: (run.case.replays or not blocks) and self.traffic.look()
@@ -323,13 +308,13 @@ class SuspendingEngine:
         self.traffic.begin()
         with internals.debugger_off(), self.current(run, buffered), buffered:
             try:
-                item.ihook.pytest_runtest_protocol(item=item, nextitem=internals.sibling(item))
+                item.ihook.pytest_runtest_protocol(item=item, nextitem=internals.item_of_same_scopes(item))
             except (pytest.exit.Exception, KeyboardInterrupt) as ended:
                 if isinstance(ended, KeyboardInterrupt) and not is_raised(ended):
                     raise
-                internals.abandon(item)  # the run that is reported is the one to end the session
+                internals.tear_down_unfinished(item)  # the run that is reported is the one to end the session
             except Exception:  # of a plugin that other runs need not meet
-                internals.abandon(item)
+                internals.tear_down_unfinished(item)
                 raise
         buffered.rollback()
         run.close()
@@ -343,18 +328,18 @@ class SuspendingEngine:
         if self._exchanging[function] and not self.traffic.alternates:
             self.traffic.alternate()
 
-    def open_run(self, case: PromptCase, overlay: Overlay, *, sample: int = 0, attempt: int = 0) -> Run:
+    def open_run(self, case: PromptCase, overlay: Overlay, *, sample: int = 0, attempt: int = 0) -> CaseRun:
         """A run of `case` whose prompts are those of `overlay`, where it has them."""
         files = {
             stage: self._candidate(file, overlay[file.name]) if file.name in overlay else file
             for stage, file in case.files.items()
         }
-        run = Run(case, self.client, overlay, files, sample, attempt)
+        run = Run(case, self.client, overlay, files, sample, attempt, suspension=SuspendedTest)
         run.connect = self.traffic.connect_inside
         run.apart = lambda request: self._apart(run, request)
         return run
 
-    def _apart(self, run: Run, request: Request) -> bool:
+    def _apart(self, run: CaseRun, request: Request) -> bool:
         """Whether a call must be made inside its run, which has exchanged something that the call needs."""
         needed = self.traffic.exchanged(request.model)
         with suppress(OSError):  # of the cache; the call will say so
@@ -374,7 +359,7 @@ class SuspendingEngine:
         return self._candidates[key]
 
     @contextmanager
-    def current(self, run: Run, buffered: BufferedRun) -> Iterator[None]:
+    def current(self, run: CaseRun, buffered: BufferedRun) -> Iterator[None]:
         """Make `run` the one that fixtures and hooks belong to."""
         before = self.run, self.buffered
         self.run, self.buffered = run, buffered
@@ -384,89 +369,52 @@ class SuspendingEngine:
             self.run, self.buffered = before
 
     def evaluate(self, trials: Sequence[Trial], progress: Callable[[], None]) -> list[tuple[CaseResult, ...]]:
-        """All cases of all trials; every call that any of them needs flies as soon as the limit allows.
-
-        Raises `StopRun` when no further call is possible, or no case uses its prompt.
+        """All cases of all trials; raises `StopRun` when no call is possible, or no case uses its prompt.
 
         :param progress: called again and again meanwhile.
+        """
+        outcomes = self.run_trials(trials, progress)
+        if not self.reached:
+            raise unreached(each for trial in outcomes for case in trial for each in case)
+        return results_of(trials, outcomes, (case.case for case in self.cases.values()))
+
+    def run_trials(
+        self, trials: Sequence[Trial], progress: Callable[[], None]
+    ) -> list[list[tuple[Outcome, ...]]]:
+        """What each case of each trial shows; every call that any needs flies as soon as the limit allows.
+
+        Raises `StopRun` when no further call is possible.
         """
         by_id: dict[str, PromptCase] = {}
         for case in self.cases.values():
             by_id.setdefault(case.case.id, case)
-        pending_samples = [
-            [
-                [
-                    PendingSample(by_id[case], overlay=trial.overlay, sample=sample)
-                    for sample in (
-                        range(by_id[case].case.samples) if trial.samples is None else trial.samples
-                    )
-                ]
-                for case in trial.cases
-            ]
-            for trial in trials
-        ]
-        self._drain(
-            (pending for trial in pending_samples for case in trial for pending in case), progress=progress
-        )
-        self._reached |= any(
-            pending.reached for trial in pending_samples for case in trial for pending in case
-        )
-        if not self._reached:
-            outcomes = (pending.outcome for trial in pending_samples for case in trial for pending in case)
-            errors = [outcome.error for outcome in outcomes if outcome is not None]
-            unused = (
-                "no case uses what `prompt` gives it, so no candidate can reach the code under test: "
-                "call prompt(...), or read prompt.text or prompt.path"
-            )
-            raise StopRun(HaltReason.UNREACHED, next(filter(None, errors), unused) if all(errors) else unused)
-        return [
-            tuple(
-                CaseResult(
-                    samples[0].case.case,
-                    tuple(pending.outcome for pending in samples if pending.outcome is not None),
-                )
-                for samples in trial
-            )
-            for trial in pending_samples
-        ]
+        pending = PendingTrials(trials, by_id)
+        self._drain(pending.samples, progress=progress)
+        self.reached |= pending.reached
+        return pending.outcomes
 
     def _drain(
-        self, pending_samples: Iterable[PendingSample], *, progress: Callable[[], None] = lambda: None
+        self,
+        pending_samples: Iterable[Pending],
+        *,
+        progress: Callable[[], None] = lambda: None,
     ) -> None:
         """Decide all jobs, group by group of shared fixtures."""
-        groups: dict[frozenset[tuple[str, str, object]], list[PendingSample]] = {}
+        groups: dict[frozenset[tuple[str, str, object]], list[Pending]] = {}
         for pending in sorted(pending_samples, key=lambda pending: self._order[pending.case.item]):
             groups.setdefault(internals.scope_key(pending.case.item), []).append(pending)
         try:
             for members in groups.values():
-                self._drain_group(deque(members), progress)
-                internals.leave(self.session)
+                self._waiting.drain(members, self._decide, limit=lambda: self._limit, progress=progress)
+                internals.tear_down_below_session(self.session)
         finally:  # after a stop: what these jobs wait for must not wake them in the next evaluation
             self._waiting.clear()
             self.shared_output.clear()
 
-    def _drain_group(self, fresh: deque[PendingSample], progress: Callable[[], None]) -> None:
-        answered: deque[PendingSample] = deque()
-        undecided = len(fresh)
-        while undecided:
-            pending = None
-            if answered:
-                pending = answered.popleft()
-            elif fresh and len(self._waiting) < self._limit:
-                pending = fresh.popleft()
-            if pending is not None:
-                self._run_silently(pending)
-                undecided -= pending.outcome is not None
-                if isinstance(pending.error, ModelError) and self._ends_search(pending.error):
-                    raise StopRun(halt_of(pending.error), str(pending.error))
-            answered.extend(self._answered(timeout=0 if pending is not None else None) if undecided else ())
-            progress()
-
-    def _ends_search(self, error: ModelError) -> bool:
-        """Whether no case can be answered any more: of one model of several, only its own cases are lost."""
-        if error.stops_run:
-            return models_named(self.cases.values()) <= {error.model}
-        return error.kind is ErrorKind.BUDGET
+    def _decide(self, pending: Pending) -> None:
+        self._run_silently(pending)
+        if isinstance(pending.error, ModelError) and ends_search(pending.error, self.cases.values()):
+            raise StopRun(halt_of(pending.error), str(pending.error))
 
     def probe(self) -> dict[pytest.Item, frozenset[str]]:
         """The keys of the calls of each case under the files as they are, up to its first unknown answer.
@@ -479,14 +427,8 @@ class SuspendingEngine:
                 continue  # a repetition of another item
             run, _ = self._silent(self.open_run(case, {}, attempt=1), blocks=False)
             asked[item] = run.keys
-        internals.leave(self.session)
+        internals.tear_down_below_session(self.session)
         return asked
-
-
-def halt_of(error: ModelError) -> HaltReason:
-    return {ErrorKind.BUDGET: HaltReason.BUDGET, ErrorKind.UNAVAILABLE: HaltReason.DOWN}.get(
-        error.kind, HaltReason.REFUSED
-    )
 
 
 def _function_of(item: pytest.Item) -> object:

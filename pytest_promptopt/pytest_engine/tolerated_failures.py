@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from pytest_promptopt.pytest_engine import internals
-from pytest_promptopt.pytest_engine.report_data import read
+from pytest_promptopt.pytest_engine.report_data import read_data
 from pytest_promptopt.records import Status
 from pytest_promptopt.results import PromptCheck
 
@@ -20,7 +20,9 @@ from pytest_promptopt.results import PromptCheck
 PROPERTY = "promptopt.tolerated"
 
 
-def tolerate(item: pytest.Item, report: pytest.TestReport, data: Mapping[str, Any]) -> Mapping[str, Any]:
+def report_as_passed(
+    item: pytest.Item, report: pytest.TestReport, data: Mapping[str, Any]
+) -> Mapping[str, Any]:
     """Make a failed report a passed one, with the property; returns `data` with its failure and message."""
     if not report.failed:
         return data
@@ -37,7 +39,7 @@ def tolerate(item: pytest.Item, report: pytest.TestReport, data: Mapping[str, An
 
 def is_tolerated(report: pytest.TestReport) -> bool:
     """Whether it is the last word on a tolerated failure; a run that another plugin repeats is not."""
-    data = read(report)
+    data = read_data(report)
     return report.passed and bool(data.get("tolerated")) and data.get("status") == Status.FAILED
 
 

@@ -10,38 +10,33 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_promptopt.budget.ledger import Price
-from pytest_promptopt.errors import ErrorKind, ModelError, NoModelError, PromptoptError, SettingsError
+from pytest_promptopt.assertions.operand_capture import Operands, failure_of
+from pytest_promptopt.errors import ErrorKind, ModelError, NoModelError, SettingsError
 from pytest_promptopt.gate import Threshold, thresholds
-from pytest_promptopt.models.answer_limits import longest_answer
-from pytest_promptopt.models.client import ModelClient, PaidCall
-from pytest_promptopt.models.prices import price_of
+from pytest_promptopt.models.client import PaidCall
 from pytest_promptopt.pytest_engine import internals
 from pytest_promptopt.pytest_engine.buffered_run import BufferedRun
-from pytest_promptopt.pytest_engine.collection import collect
-from pytest_promptopt.pytest_engine.hook_inspection import told_by
-from pytest_promptopt.pytest_engine.operand_capture import Operands, failure_of
+from pytest_promptopt.pytest_engine.collection import collect_prompt_cases
+from pytest_promptopt.pytest_engine.hook_inspection import failure_in_report
 from pytest_promptopt.pytest_engine.outcomes import outcome_of
-from pytest_promptopt.pytest_engine.patches import PACKAGES, modules_of
-from pytest_promptopt.pytest_engine.pending_sample import ReplayError
 from pytest_promptopt.pytest_engine.prompt_case import PromptCase
-from pytest_promptopt.pytest_engine.prompt_fixture import Prompt, Prompts, Run, ends_plainly
-from pytest_promptopt.pytest_engine.report_data import attach
+from pytest_promptopt.pytest_engine.report_data import attach_data
 from pytest_promptopt.pytest_engine.shared_fixture_output import SharedFixtureOutput
-from pytest_promptopt.pytest_engine.suspending_engine import SuspendingEngine
-from pytest_promptopt.pytest_engine.tolerated_failures import is_tolerated, tolerate
+from pytest_promptopt.pytest_engine.suspending_engine import CaseRun, SuspendingEngine
+from pytest_promptopt.pytest_engine.suspension import ends_plainly
+from pytest_promptopt.pytest_engine.tolerated_failures import is_tolerated, report_as_passed
 from pytest_promptopt.pytest_session import header, report_payload
-from pytest_promptopt.pytest_session.hook_calls import tell_hook
-from pytest_promptopt.pytest_session.user_models import UserModels
+from pytest_promptopt.pytest_session.session_calls import SessionCalls
 from pytest_promptopt.pytest_session.worker_partition import WorkerPartition
-from pytest_promptopt.pytest_session.worker_shared import cache_of, ledger_of
 from pytest_promptopt.records import Answer, CaseResult, Outcome, Request, Role, Split, Status
+from pytest_promptopt.replay.pending_sample import ReplayError
+from pytest_promptopt.replay.prompt_calls import Prompt, Prompts
 from pytest_promptopt.results import RunResult
 from pytest_promptopt.settings import Settings
 from pytest_promptopt.text import escape_controls, plural
 
 if TYPE_CHECKING:
-    from pytest_promptopt.pytest_session.optimization_run import OptimizationRun
+    from pytest_promptopt.pytest_session.session_optimization import OptimizationRun
 
 
 class CaseRunner:
@@ -52,7 +47,7 @@ class CaseRunner:
     ) -> None:
         """:param deselected: cases of prompts that the command line left out; they cannot guard a rewrite."""
         self.session = session
-        collected = collect(session.items, settings)
+        collected = collect_prompt_cases(session.items, settings)
         self.cases = collected.cases
         self._problems = collected.problems
         self._marked = [
@@ -67,23 +62,27 @@ class CaseRunner:
         for hint in (hint for file in files.values() for hint in file.hints):
             self._note(hint)
         self.result: RunResult | None = None
-        self._refinement: OptimizationRun | None = None
+        self._refinement: OptimizationRun[Any, Any] | None = None
         self._deselected = deselected
-        self._models = UserModels(session.config)
-        self._reached: dict[str, frozenset[str]] = {}
-        self.ledger = ledger_of(session.config, settings)
-        self._cache, self._refresh = cache_of(session.config, settings, self._note)
         share = WorkerPartition.of(session.config)
         self._divided = share.parts > 1
-        self.client = self._open_client(share.concurrency(settings.concurrency))
+        self.calls = SessionCalls(
+            session.config,
+            settings,
+            note=self._note,
+            on_paid=self._paid,
+            on_known=self._known if settings.optimizing else None,
+            concurrency=share.concurrency(settings.concurrency),
+        )
+        self.client = self.calls.client
         option = session.config.getoption
         self.engine = SuspendingEngine(
             session,
             self.cases,
             self.client,
             concurrency=share.concurrency(settings.concurrency),
-            open_client=self._open_own_client,
-            reach=self._reach,
+            open_client=self.calls.open_own_client,
+            reach=self.calls.reach,
             mine=share.has,
             divided=self._divided,
             # Both show or stop at every run, so there must be only one, of one sample.
@@ -91,55 +90,9 @@ class CaseRunner:
             max_failures=1 if option("stepwise", False) else option("maxfail", 0),
         )
 
-    def _open_client(self, concurrency: int) -> ModelClient:
-        return ModelClient(
-            resolve=self._models.take,
-            cache=self._cache,
-            ledger=self.ledger,
-            concurrency=concurrency,
-            refresh=self._refresh,
-            on_paid=self._paid,
-            on_known=self._known if self.settings.optimizing else None,
-            price=self._price,
-            longest=self._longest,
-        )
-
-    def _open_own_client(self) -> ModelClient:
-        """For the calls of one run that has exchanged what they need: no other run gets their answers."""
-
-        def paid(paid: PaidCall) -> None:
-            # Its answer is not that of the request, whose key the journal would give it.
-            self._paid(replace(paid, request=replace(paid.request, sample=-1)))
-
-        return ModelClient(
-            resolve=self._models.take,
-            cache=None,
-            ledger=self.ledger,
-            concurrency=self.settings.concurrency,
-            on_paid=paid,
-            price=self._price,
-            longest=self._longest,
-        )
-
-    def _reach(self, model: str) -> frozenset[str]:
-        """The modules, or the packages, that calls of `model` need."""
-        if model not in self._reached:
-            own = self._models.kind(model)
-            provider = model.partition("/")[0]
-            packages = PACKAGES.get(provider, PACKAGES[""])
-            self._reached[model] = packages if own is None else modules_of(own)
-        return self._reached[model]
-
     def _note(self, text: str) -> None:
         if text not in self.notes:
             self.notes.append(text)
-
-    def _price(self, request: Request) -> Price | None:
-        # A model of the user's own is in no price list; looking for it would import litellm.
-        return None if self._models.is_own(request.model) else price_of(request)
-
-    def _longest(self, request: Request) -> int | None:
-        return None if self._models.is_own(request.model) else longest_answer(request)
 
     def _paid(self, paid: PaidCall) -> None:
         if self._refinement is not None:
@@ -162,7 +115,7 @@ class CaseRunner:
         """What the session is about to run; when optimizing, also what weakens the evidence."""
         lines = header.counts(self.cases.values())
         if self.settings.optimizing:
-            deselected = collect(self._deselected, self.settings)
+            deselected = collect_prompt_cases(self._deselected, self.settings)
             alpha = self.settings.alpha
             lines += header.weaknesses(self.cases.values(), deselected.cases.values(), alpha=alpha)
         return lines
@@ -180,7 +133,7 @@ class CaseRunner:
     def prompts(self, item: pytest.Item) -> Prompts:
         return Prompts(self._run_of(item))
 
-    def _run_of(self, item: pytest.Item) -> Run:
+    def _run_of(self, item: pytest.Item) -> CaseRun:
         if item in self._problems:
             raise self._problems[item]
         case = self.cases[item]
@@ -199,27 +152,27 @@ class CaseRunner:
         return (yield)
 
     def _refine(self) -> None:
-        from pytest_promptopt.pytest_session.optimization_run import OptimizationRun
+        from pytest_promptopt.pytest_session.optimization_step import OptimizationStep
+        from pytest_promptopt.pytest_session.session_optimization import OptimizationRun
+        from pytest_promptopt.runs.imported_code import imported_code
 
+        config, calls = self.session.config, self.calls
         self._refinement = OptimizationRun(
-            self.session.config, self.cases, self.engine, self.ledger, self.settings, self._models
+            config,
+            self.cases,
+            self.engine,
+            calls.ledger,
+            self.settings,
+            calls.models,
+            imported_code(config.rootpath, config.pluginmanager.get_plugins()),
         )
+        problem = next(iter(self._problems.values()), None)
+        step = OptimizationStep(config, self._refinement, self.engine.withheld, self._note)
         try:
-            if self._problems:
-                raise next(iter(self._problems.values()))
-            try:
-                self.result = self._refinement.run()
-            finally:
-                self._end_of_search()
-        except PromptoptError as error:
-            raise pytest.UsageError(str(error)) from None
+            result = step.run(problem)
         finally:
-            self._refinement.release_interrupts()
-        try:
-            tell_hook(self.session.config, "pytest_promptopt_run_finished", result=self.result)
-        except PromptoptError as error:  # the files are written, and what was found is to be shown
-            self.result = replace(self.result, errors=(*self.result.errors, str(error)))
-        if self.result.interrupted:
+            self.result = step.result
+        if result.interrupted:
             self.client.cancel()
             raise KeyboardInterrupt
         self._leave_out(self._refinement.left_out)
@@ -233,13 +186,6 @@ class CaseRunner:
         for item, case in self.cases.items():
             if case.case.id in cases:
                 item.add_marker(pytest.mark.skip(reason=reason))
-
-    def _end_of_search(self) -> None:
-        if withheld := self.engine.withheld.end():
-            self._note(
-                f"{plural(len(withheld), 'case')} turned out to ask what a stricter case asks, and "
-                f"had no part in the search ({withheld[0]})"
-            )
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_protocol(
@@ -271,7 +217,7 @@ class CaseRunner:
         self.engine.finished(item, run)
         return result
 
-    def _open(self, item: pytest.Item, outcomes: Sequence[Outcome]) -> tuple[Run, BufferedRun]:
+    def _open(self, item: pytest.Item, outcomes: Sequence[Outcome]) -> tuple[CaseRun, BufferedRun]:
         """A run that may be reported: with several samples, the one that stands for them."""
         case = self.cases[item]
         reported = _representative(case, outcomes)
@@ -282,7 +228,7 @@ class CaseRunner:
         buffered.before_subtest = lambda report: self._describe_subtest(self.engine.run or run, report)
         return run, buffered
 
-    def _get_answers(self, item: pytest.Item, run: Run) -> ReplayError | None:
+    def _get_answers(self, item: pytest.Item, run: CaseRun) -> ReplayError | None:
         try:
             self.engine.suspended(item, run)
         except ReplayError as error:
@@ -290,7 +236,11 @@ class CaseRunner:
         return None
 
     def _describe(
-        self, run: Run, buffered: BufferedRun, outcomes: Sequence[Outcome], report: pytest.TestReport
+        self,
+        run: CaseRun,
+        buffered: BufferedRun,
+        outcomes: Sequence[Outcome],
+        report: pytest.TestReport,
     ) -> None:
         """Put what the summary, the gate and the reports need on the report, where xdist carries it along."""
         own = outcome_of(run, buffered.reports)
@@ -317,15 +267,15 @@ class CaseRunner:
         for each in buffered.reports:
             data = payload if each is report else {"tolerated": payload["tolerated"]}
             if each is report or not is_tolerated(each):
-                attach(each, tolerate(buffered.item, each, data) if data["tolerated"] else data)
+                attach_data(each, report_as_passed(buffered.item, each, data) if data["tolerated"] else data)
 
-    def _describe_subtest(self, run: Run, report: pytest.TestReport) -> None:
+    def _describe_subtest(self, run: CaseRun, report: pytest.TestReport) -> None:
         """A failed subtest may be seen, and counted for ``-x``, long before its case is decided."""
         reason = self._tolerance(run.case)
         if reason and report.failed and run.used and run.error is None:
-            attach(report, tolerate(run.case.item, report, {"tolerated": reason}))
+            attach_data(report, report_as_passed(run.case.item, report, {"tolerated": reason}))
 
-    def _unpaid_heldout(self, run: Run) -> bool:
+    def _unpaid_heldout(self, run: CaseRun) -> bool:
         """Whether the ceiling left no call for a held-out case after an optimization."""
         error = run.error
         refused = isinstance(error, ModelError) and error.kind is ErrorKind.BUDGET
@@ -365,14 +315,15 @@ class CaseRunner:
             return report
         if run.failure is None and not run.missing:
             if call.excinfo is None:
-                run.failure = told_by(report, run.case.case.where)
+                run.failure = failure_in_report(report, run.case.case.where)
             else:
                 run.failure = failure_of(
-                    call.excinfo,
+                    call.excinfo.value,
                     run.compared,
                     run.calls,
                     rootdir=str(self.settings.rootdir),
                     stated=run.case.expected,
+                    failing=(AssertionError, pytest.fail.Exception),
                 )
         run.compared.clear()
         # What a model wrote must not steer a terminal; apart from that the report is pytest's own.
@@ -434,16 +385,12 @@ class CaseRunner:
         self.engine.traffic.exchanges.remove()
         if self._divided and exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
             self.client.end()
-        self.client.close()
-        if self._cache is not None:
-            self._cache.close()
+        self.calls.close()
         if self._refinement is not None:
             self._refinement.close()
         if self.result is not None:  # pytest's own loop may have paid for more, above all held-out cases
-            spend = {role: self.ledger.spend_of(role) for role in Role}
+            spend = {role: self.calls.ledger.spend_of(role) for role in Role}
             self.result = replace(self.result, spend=spend)
-        if self.ledger.breach:
-            self._note(self.ledger.breach)
         if own := sorted(self.engine.own_model):
             self._note(
                 f"{plural(len(own), 'case')} that read the prompt and ask a model by themselves ({own[0]}): "
@@ -456,7 +403,7 @@ class CaseRunner:
                 f"({', '.join(sorted(exchanged))}): their calls were made inside their own runs, and the "
                 "answers are not stored"
             )
-        self.ledger.close()
+        self.calls.close_ledger()
         output = getattr(self.session.config, "workeroutput", None)
         if output is not None:
             output["promptopt_notes"] = list(self.notes)

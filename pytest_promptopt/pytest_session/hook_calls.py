@@ -9,7 +9,7 @@ import pytest
 
 from pytest_promptopt.assertions.source_location import location_of
 from pytest_promptopt.errors import PromptoptError, SettingsError
-from pytest_promptopt.models.answer_validation import words_of
+from pytest_promptopt.models.answer_validation import error_words
 from pytest_promptopt.text import MAX_QUOTE, safe_repr
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def _ask(
         raise
     except BaseException as error:  # also `sys.exit` and `pytest.skip`, which are to end nothing here
         place = location_of(error.__traceback__, str(config.rootpath))
-        raise HookError(f"{hook} raised at {place}: {words_of(error)}") from error
+        raise HookError(f"{hook} raised at {place}: {error_words(error)}") from error
     if answer is None or isinstance(answer, returns):
         return answer
     accepted = " or ".join(each.__name__ for each in (returns if isinstance(returns, tuple) else (returns,)))

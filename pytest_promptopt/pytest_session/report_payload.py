@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from pytest_promptopt.gate import Threshold, check, thresholds
+from pytest_promptopt.gate import Threshold, check_prompts, thresholds
 from pytest_promptopt.pytest_engine.outcomes import from_json, to_json
 from pytest_promptopt.pytest_engine.prompt_case import PromptCase
-from pytest_promptopt.pytest_engine.report_data import read
+from pytest_promptopt.pytest_engine.report_data import read_data
 from pytest_promptopt.records import Case, CaseResult, Outcome, Split, Status
 from pytest_promptopt.results import PromptCheck
 
@@ -38,7 +38,7 @@ class ReportTotals:
         self._thresholds: list[tuple[str, Threshold]] = []
 
     def add(self, report: pytest.TestReport) -> None:
-        data = read(report)
+        data = read_data(report)
         if "case" not in data:
             return
         case = Case(
@@ -69,4 +69,4 @@ class ReportTotals:
         """What was measured for each prompt. Raises `SettingsError` on two thresholds for one prompt."""
         option = None if default is None else Threshold(default, "--promptopt-min-pass-rate")
         results = self.results
-        return check(results, thresholds(results, self._thresholds, default=option))
+        return check_prompts(results, thresholds(results, self._thresholds, default=option))

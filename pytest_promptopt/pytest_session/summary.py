@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_promptopt.errors import PromptoptError, SettingsError
-from pytest_promptopt.gate import verdict
+from pytest_promptopt.gate import all_gates_hold
 from pytest_promptopt.prompts import PromptFile
 from pytest_promptopt.pytest_engine import internals
-from pytest_promptopt.pytest_engine.report_data import read
+from pytest_promptopt.pytest_engine.report_data import read_data
 from pytest_promptopt.pytest_engine.tolerated_failures import is_tolerated, tell_junit
 from pytest_promptopt.pytest_session import report_payload
 from pytest_promptopt.pytest_session.hook_calls import HookError, categorize
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 #: Why a failure is tolerated -> (category in the last line, letter, word).
 TOLERATED = {
     "held-out": ("held-out failed", "h", "HELD-OUT FAILED"),
-    "gated": ("below gate", "g", "FAILED (gated)"),
+    "gated": ("failed (gated)", "g", "FAILED (gated)"),
 }
 
 
@@ -50,9 +50,9 @@ class Summary:
     def add(self, report: pytest.TestReport) -> None:
         """Take note of a report before anybody counts it."""
         if is_tolerated(report):
-            internals.write_to_junit(self._config, report, str(read(report).get("message", "")))
+            internals.write_to_junit(self._config, report, str(read_data(report).get("message", "")))
         self._tally.add(report)
-        if reason := read(report).get("lost"):
+        if reason := read_data(report).get("lost"):
             self._lost[reason] += 1
 
     def counted(self, report: pytest.TestReport) -> None:
@@ -70,7 +70,7 @@ class Summary:
 
     def status(self, report: pytest.TestReport) -> tuple[str, str, object] | None:
         """A status of its own for what is no plain failure: without an answer, or decided on by a rate."""
-        data = read(report)
+        data = read_data(report)
         if report.outcome not in ("passed", "failed", "skipped"):
             return None  # of another plugin, above all a run that will be repeated
         if report.failed and data.get("unanswered"):
@@ -100,7 +100,7 @@ class Summary:
             self.note(feedback.notes)
         unwritten = () if self._runner is None else self._runner.unwritten
         bad = bool(unwritten) or (self._run is not None and bool(self._run.all_errors))
-        if session.exitstatus == pytest.ExitCode.OK and (bad or not verdict(self._checks)):
+        if session.exitstatus == pytest.ExitCode.OK and (bad or not all_gates_hold(self._checks)):
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
         tell_junit(self._config, self._checks, unwritten)
         self._write_reports()
@@ -149,13 +149,13 @@ class Summary:
         if run is None and reporter.verbosity > -2 and not reporter.no_summary:
             feedbacks: Mapping[str, Feedback] = self._feedbacks
             lines = terminal.failure_section(self._checks, feedbacks, width=width)
-            terminal.show(reporter, "why prompts fail", lines)
+            terminal.print_section(reporter, "why prompts fail", lines)
         if run is not None and run.compared:
             lines = terminal.comparison_summary(run, alpha=self._settings.alpha, width=width)
-            terminal.show(reporter, "strategies compared", lines)
+            terminal.print_section(reporter, "strategies compared", lines)
         elif run is not None:
             lines = terminal.run_summary(run, alpha=self._settings.alpha, width=width)
-            terminal.show(reporter, "prompt optimization", lines)
+            terminal.print_section(reporter, "prompt optimization", lines)
         for line in terminal.gate_lines(self._checks):
             reporter.write_line(line.text, **line.markup)
         for note in self._notes:

@@ -13,12 +13,12 @@ from pytest_promptopt.optimizer.halting import SearchProgress, Stop
 from pytest_promptopt.optimizer.proposal import proposer
 from pytest_promptopt.optimizer.proposal.proposer import Ask, ProposalRequest
 from pytest_promptopt.optimizer.proposal.replies import InvalidReply, Reply
-from pytest_promptopt.optimizer.redaction import unredacted
+from pytest_promptopt.optimizer.redaction import keep_text
 from pytest_promptopt.optimizer.search_hooks import SearchHooks
 from pytest_promptopt.optimizer.strategy import Strategy
 from pytest_promptopt.pytest_session.hook_calls import HookError, ask_hook, categorize, redact, tell_hook
 from pytest_promptopt.results import Iteration
-from pytest_promptopt.strategies import strategy
+from pytest_promptopt.strategies import load_strategy
 from pytest_promptopt.text import MAX_QUOTE, plural, safe_repr
 
 
@@ -36,7 +36,7 @@ def chosen_strategies(config: pytest.Config, names: Iterable[str]) -> dict[str, 
                 "accepted: a mapping of names to strategies, or None"
             )
         offered.update(answer)
-    return {name: strategy(name, offered) for name in names}
+    return {name: load_strategy(name, offered) for name in names}
 
 
 def user_search_hooks(config: pytest.Config) -> SearchHooks:
@@ -47,11 +47,11 @@ def user_search_hooks(config: pytest.Config) -> SearchHooks:
         categorize=partial(categorize, config) if hook.pytest_promptopt_categorize.get_hookimpls() else None,
         propose=partial(_propose, config),
         # A proposer of one's own may have no model at hand to merge with.
-        merge=None if hook.pytest_promptopt_propose.get_hookimpls() else proposer.merge,
+        merge=None if hook.pytest_promptopt_propose.get_hookimpls() else proposer.merge_texts,
         accept=partial(_accept, config),
         halt=partial(_halt, config),
         # The texts of the cases come again in every iteration.
-        redact=cache(partial(redact, config)) if hook.pytest_promptopt_redact.get_hookimpls() else unredacted,
+        redact=cache(partial(redact, config)) if hook.pytest_promptopt_redact.get_hookimpls() else keep_text,
         iteration_finished=partial(_iteration_finished, config),
     )
 
@@ -61,7 +61,7 @@ def _propose(config: pytest.Config, request: ProposalRequest, ask: Ask) -> list[
     replies: Sequence[Reply | InvalidReply] | None
     replies = ask_hook(config, hook, returns=Sequence, request=request, ask=ask)
     if replies is None:
-        return proposer.propose(request, ask)
+        return proposer.propose_texts(request, ask)
     if len(replies) != len(request.briefs) or not all(isinstance(r, Reply | InvalidReply) for r in replies):
         raise HookError(
             f"{hook} returned {safe_repr(replies)[:MAX_QUOTE]}; "
@@ -74,12 +74,12 @@ def _propose(config: pytest.Config, request: ProposalRequest, ask: Ask) -> list[
 def _accept(config: pytest.Config, comparison: Comparison) -> Verdict:
     verdict: Verdict | None
     verdict = ask_hook(config, "pytest_promptopt_accept", returns=Verdict, comparison=comparison)
-    return acceptance.adaptive(comparison) if verdict is None else verdict
+    return acceptance.accept_adaptively(comparison) if verdict is None else verdict
 
 
 def _halt(config: pytest.Config, progress: SearchProgress) -> Stop | None:
     stop: Stop | None = ask_hook(config, "pytest_promptopt_halt", returns=Stop, progress=progress)
-    return halting.halt(progress) if stop is None else stop
+    return halting.halt_by_default(progress) if stop is None else stop
 
 
 def _iteration_finished(config: pytest.Config, iteration: Iteration) -> None:

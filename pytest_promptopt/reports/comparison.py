@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 from pytest_promptopt.records import Role, Spend, Split
 from pytest_promptopt.reports.labels import same_answers
 from pytest_promptopt.reports.lines import BAD, BOLD, DIM, WARN, Line
-from pytest_promptopt.reports.optimization import errors, shown_rate, spend_table
+from pytest_promptopt.reports.optimization import error_lines, shown_rate, spend_table
 from pytest_promptopt.reports.wording import cost, duration, table
-from pytest_promptopt.results import PromptResult, RunResult, SplitScore
+from pytest_promptopt.results import ConfirmationVerdict, PromptResult, RunResult, SplitScore
 from pytest_promptopt.statistics import sign_test
 from pytest_promptopt.text import printable
 
@@ -49,7 +49,7 @@ def comparison_summary(result: RunResult, *, alpha: float, width: int = 100) -> 
     for run in result.compared:
         lines += _about(run, groups, width)
     told = [prompt.why for run in result.compared for prompt in run.prompts]
-    lines += [*errors(result.all_errors, width, told=told), Line(), *spend_table(result)]
+    lines += [*error_lines(result.all_errors, width, told=told), Line(), *spend_table(result)]
     return lines
 
 
@@ -110,7 +110,7 @@ def _gain(prompts: Sequence[PromptResult], heldout: SplitScore | None, alpha: fl
     changed = next((prompt for prompt in prompts if prompt.before != prompt.after), None)
     if changed is None or changed.confirmation is None:
         return (changed or prompts[0]).outcome
-    if changed.confirmation.verdict != "improved":
+    if changed.confirmation.verdict is not ConfirmationVerdict.IMPROVED:
         return changed.confirmation.verdict
     if heldout is None or heldout.after is None:
         return "confirmed"

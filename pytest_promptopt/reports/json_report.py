@@ -82,7 +82,7 @@ from pytest_promptopt.file_writing import replace_file
 from pytest_promptopt.optimizer.flaky_cases import flaky_cases
 from pytest_promptopt.records import CaseResult, Spend, Status
 from pytest_promptopt.results import Iteration, PromptCheck, PromptResult, RunResult, SplitScore
-from pytest_promptopt.statistics import sign_test, wilson
+from pytest_promptopt.statistics import sign_test, wilson_interval
 
 if TYPE_CHECKING:
     from pytest_promptopt.failures import Feedback
@@ -231,7 +231,9 @@ def _prompt(prompt: PromptResult) -> dict[str, Any]:
 def _score(score: SplitScore) -> dict[str, Any]:
     return {
         **dataclasses.asdict(score),
-        "interval": None if score.after is None else wilson(score.after, score.cases - score.errored),
+        "interval": None
+        if score.after is None
+        else wilson_interval(score.after, score.cases - score.errored),
         "p_better": sign_test(score.fixed, score.broken),
         "p_worse": sign_test(score.broken, score.fixed),
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from pytest_promptopt.optimizer.label_rates import told_instead
+from pytest_promptopt.optimizer.label_rates import describe_wrong_answer
 from pytest_promptopt.reports.lines import DIM, Line
 from pytest_promptopt.reports.wording import table
 from pytest_promptopt.results import LabelScore, PromptResult
@@ -41,7 +41,7 @@ def label_table(scores: Sequence[LabelScore]) -> Iterator[Line]:
 def _row(score: LabelScore) -> tuple[str, ...]:
     right = dict.fromkeys((f"{score.before:,}", f"{score.after:,}"))
     instead = [
-        f"{excerpt(told_instead(answer, score.label), MAX_LABEL_WIDTH)} ({count:,})"
+        f"{excerpt(describe_wrong_answer(answer, score.label), MAX_LABEL_WIDTH)} ({count:,})"
         for answer, count in score.instead[:1]
     ]
     return excerpt(score.label, MAX_LABEL_WIDTH), f"{score.cases:,}", " -> ".join(right), *(instead or [""])

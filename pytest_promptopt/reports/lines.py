@@ -36,7 +36,7 @@ class Writer(Protocol):
     def section(self, title: str, sep: str = "=", **markup: bool) -> None: ...
 
 
-def show(writer: Writer, title: str, lines: Sequence[Line]) -> None:
+def print_section(writer: Writer, title: str, lines: Sequence[Line]) -> None:
     """Print a section; nothing at all, not even its title, when it has no lines."""
     if lines:
         writer.section(title)
@@ -44,14 +44,14 @@ def show(writer: Writer, title: str, lines: Sequence[Line]) -> None:
             writer.write_line(line.text, **line.markup)
 
 
-def examples(ids: Sequence[str], told: Mapping[str, str] = MappingProxyType({})) -> list[str]:
+def example_cases(ids: Sequence[str], told: Mapping[str, str] = MappingProxyType({})) -> list[str]:
     """The first ids, each with what is told of it in brackets, and how many more there are."""
-    shown = [named(id, told.get(id, "")) for id in ids[:MAX_EXAMPLES]]
+    shown = [case_with_note(id, told.get(id, "")) for id in ids[:MAX_EXAMPLES]]
     hidden = len(ids) - len(shown)
     return [*shown, f"... and {hidden:,} more"] if hidden else shown
 
 
-def named(id: str, told: str = "") -> str:
+def case_with_note(id: str, told: str = "") -> str:
     """A node id with what is told of it in brackets."""
     return excerpt(id, MAX_ID_WIDTH) + f" ({told})" * bool(told)
 

@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Protocol, TextIO
 from pytest_promptopt.captured import time
 from pytest_promptopt.records import Spend, Split
 from pytest_promptopt.reports.wording import caught_up, cost, duration, percent
-from pytest_promptopt.results import CandidateResult, CatchUp, Foresight, Iteration, SplitScore
+from pytest_promptopt.results import (
+    CandidateResult,
+    CandidateVerdict,
+    CatchUp,
+    Foresight,
+    Iteration,
+    SplitScore,
+)
 from pytest_promptopt.text import excerpt, plural, printable
 
 if TYPE_CHECKING:
@@ -32,8 +39,8 @@ class Progress(Protocol):
     def started(self, prompts: Sequence[str], cases: int) -> None:
         """Refinement begins, with this many cases for all prompts together."""
 
-    def phase(self, name: str, prompt: str) -> None:
-        """A `Phase` of the search begins for a prompt, or for several: ``a.md, b.md``."""
+    def phase(self, name: str, prompts: tuple[str, ...]) -> None:
+        """A `Phase` of the search begins for these prompts."""
 
     def measured(self, scores: Sequence[SplitScore]) -> None:
         """The pass rates that a search starts from."""
@@ -61,9 +68,13 @@ def progress_for(stream: TextIO, is_terminal: bool) -> Progress:
     return LineProgress(stream)
 
 
-def phase_line(name: str, prompt: str) -> str:
+def phase_line(name: str, prompts: Sequence[str]) -> str:
     """What the lines of the next iterations are about."""
-    return f"{printable(prompt)}: {'held-out' if name == Split.HELDOUT else printable(name)}"
+    return f"{_named(prompts)}: {'held-out' if name == Split.HELDOUT else printable(name)}"
+
+
+def _named(prompts: Sequence[str]) -> str:
+    return ", ".join(map(printable, prompts))
 
 
 def measured_line(scores: Sequence[SplitScore]) -> str:
@@ -77,23 +88,24 @@ def measured_line(scores: Sequence[SplitScore]) -> str:
     return f"  before: {', '.join(parts) or 'all cases are held out'}"
 
 
-def iteration_line(iteration: Iteration, *, prompt: str) -> str:
+def iteration_line(iteration: Iteration, *, prompts: tuple[str, ...]) -> str:
     """What one iteration tried and what came of it, on one line.
 
-    :param prompt: what the line of its phase named; of several prompts, the rewritten one is named here.
+    :param prompts: those of its phase; when it rewrites only some of them, these are named.
     """
     count = Counter(candidate.verdict for candidate in iteration.candidates)
     worse = sum(_fell_in_training(c, iteration) for c in iteration.candidates)
     parts = [
-        percent(rate) + " accepted" * (c.verdict == "accepted")
+        percent(rate) + " accepted" * (c.verdict is CandidateVerdict.ACCEPTED)
         for c in iteration.candidates
         if (rate := _rate(c, iteration)) is not None and not _fell_in_training(c, iteration)
     ]
-    parts += [f"{count['merged']} merged"] * bool(count["merged"])
+    merged, refused = count[CandidateVerdict.MERGED], count[CandidateVerdict.REFUSED]
+    parts += [f"{merged} merged"] * bool(merged)
     parts += [f"{worse} worse in training"] * bool(worse)
-    parts += [f"{count['refused']} refused"] * bool(count["refused"])
+    parts += [f"{refused} refused"] * bool(refused)
     tried = ", ".join(parts) or "no candidate"
-    name = f", {printable(iteration.prompt)}" * (iteration.prompt != prompt)
+    name = f", {_named(iteration.prompts)}" * (iteration.prompts not in ((), prompts))
     rates = dict.fromkeys(percent(rate) for rate in (iteration.before, iteration.best) if rate is not None)
     best = f"best {' -> '.join(rates)} ({_interval(iteration)}"
     return (
@@ -106,14 +118,14 @@ def refusal_lines(iteration: Iteration) -> list[str]:
     """Why candidates were refused, a line for each reason: ``2.1, 2.3 refused: it was tried before``."""
     reasons: dict[str, list[str]] = {}
     for candidate in iteration.candidates:
-        if candidate.verdict == "refused":
+        if candidate.verdict is CandidateVerdict.REFUSED:
             reasons.setdefault(candidate.why, []).append(printable(candidate.id))
     return [f"    {', '.join(ids)} refused: {excerpt(why, MAX_REASON_WIDTH)}" for why, ids in reasons.items()]
 
 
 def _rate(candidate: CandidateResult, iteration: Iteration) -> float | None:
     """Its rate; where `best` is expected only, the accepted one has that rate as well."""
-    taken = _expected(iteration) and candidate.verdict == "accepted"
+    taken = _expected(iteration) and candidate.verdict is CandidateVerdict.ACCEPTED
     return iteration.best if taken else candidate.rate
 
 
@@ -149,7 +161,7 @@ class SilentProgress:
     """Shows nothing."""
 
     def started(self, prompts: Sequence[str], cases: int) -> None: ...
-    def phase(self, name: str, prompt: str) -> None: ...
+    def phase(self, name: str, prompts: tuple[str, ...]) -> None: ...
     def measured(self, scores: Sequence[SplitScore]) -> None: ...
     def iteration(self, iteration: Iteration) -> None: ...
     def caught_up(self, found: CatchUp) -> None: ...
@@ -163,26 +175,26 @@ class LineProgress:
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self._last_phase = ("", "")
+        self._last_phase: tuple[str, tuple[str, ...]] = ("", ())
         #: Of the last iteration for the prompts of this phase; 0 before.
         self._number = 0
 
     def started(self, prompts: Sequence[str], cases: int) -> None:
         self._write(f"refining {plural(len(prompts), 'prompt')} with {plural(cases, 'case')}")
 
-    def phase(self, name: str, prompt: str) -> None:
-        if (name, prompt) != self._last_phase:
-            if prompt != self._last_phase[1]:
+    def phase(self, name: str, prompts: tuple[str, ...]) -> None:
+        if (name, prompts) != self._last_phase:
+            if prompts != self._last_phase[1]:
                 self._number = 0
-            self._last_phase = (name, prompt)
-            self._write(phase_line(name, prompt))
+            self._last_phase = (name, prompts)
+            self._write(phase_line(name, prompts))
 
     def measured(self, scores: Sequence[SplitScore]) -> None:
         self._write(measured_line(scores))
 
     def iteration(self, iteration: Iteration) -> None:
         self._number = iteration.number
-        self._write(iteration_line(iteration, prompt=self._last_phase[1]))
+        self._write(iteration_line(iteration, prompts=self._last_phase[1]))
         for line in refusal_lines(iteration):
             self._write(line)
 
@@ -232,10 +244,10 @@ class LiveProgress(LineProgress):
         super().started(prompts, cases)
         self._live.start()
 
-    def phase(self, name: str, prompt: str) -> None:
-        if (name, prompt) != self._last_phase:
+    def phase(self, name: str, prompts: tuple[str, ...]) -> None:
+        if (name, prompts) != self._last_phase:
             self._iteration = None  # first: the display, in its own thread, shows no phase with another's
-        super().phase(name, prompt)
+        super().phase(name, prompts)
 
     def iteration(self, iteration: Iteration) -> None:
         self._iteration = iteration
@@ -267,7 +279,9 @@ class LiveProgress(LineProgress):
         if iteration is not None:
             text.append(f", last tried in iteration {iteration.number}:")
             for candidate in iteration.candidates:
-                style = {"accepted": "green", "refused": "dim"}.get(candidate.verdict, "")
+                style = {CandidateVerdict.ACCEPTED: "green", CandidateVerdict.REFUSED: "dim"}.get(
+                    candidate.verdict, ""
+                )
                 words = f"\n  {_short(candidate, iteration):<30}{excerpt(candidate.direction, 100)}"
                 text.append(words, style=style)
         text.append(

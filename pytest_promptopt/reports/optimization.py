@@ -19,20 +19,23 @@ from pytest_promptopt.reports.lines import (
     WARN,
     Line,
     Markup,
-    examples,
+    example_cases,
     passed_samples,
 )
 from pytest_promptopt.reports.wording import caught_up, cost, duration, percent, table
 from pytest_promptopt.results import (
     CandidateResult,
+    CandidateVerdict,
     CatchUp,
     Confirmation,
+    ConfirmationVerdict,
     Iteration,
+    PromptOutcome,
     PromptResult,
     RunResult,
     SplitScore,
 )
-from pytest_promptopt.statistics import sign_test, small_split, wilson
+from pytest_promptopt.statistics import sign_test, small_split, wilson_interval
 from pytest_promptopt.text import excerpt, plural, printable
 
 #: Lines of a diff shown, and the longest: most of a prompt may stand on one.
@@ -64,13 +67,13 @@ def run_summary(result: RunResult, *, alpha: float, width: int = 100) -> list[Li
     lines += spend_table(result)
     if result.journal:
         lines.append(Line(f"journal: {printable(result.journal)}"))
-    lines += errors(result.errors, width, told=[prompt.why for prompt in result.prompts])
+    lines += error_lines(result.errors, width, told=[prompt.why for prompt in result.prompts])
     for note in result.notes:
         lines += [Line(line, WARN) for line in textwrap.wrap(printable(f"note: {note}"), max(width, 40))]
     return lines
 
 
-def errors(found: Sequence[str], width: int, *, told: Sequence[str] = ()) -> Iterator[Line]:
+def error_lines(found: Sequence[str], width: int, *, told: Sequence[str] = ()) -> Iterator[Line]:
     """What went wrong in code that is not ours; `told` are the sentences that stand above already."""
     for error in found:
         if error not in told:
@@ -79,13 +82,13 @@ def errors(found: Sequence[str], width: int, *, told: Sequence[str] = ()) -> Ite
             )
 
 
-_OUTCOMES: Mapping[str, tuple[str, Markup]] = {
-    "improved": ("improved", GOOD),
-    "unchanged": ("unchanged", WARN),
-    "not shown": ("gain not shown", WARN),
-    "worse": ("worse on held-out cases, left alone", BAD),
-    "passing": ("no failing case, left alone", GOOD),
-    "interrupted": ("interrupted", WARN),
+_OUTCOMES: Mapping[PromptOutcome, tuple[str, Markup]] = {
+    PromptOutcome.IMPROVED: ("improved", GOOD),
+    PromptOutcome.UNCHANGED: ("unchanged", WARN),
+    PromptOutcome.NOT_SHOWN: ("gain not shown", WARN),
+    PromptOutcome.WORSE: ("worse on held-out cases, left alone", BAD),
+    PromptOutcome.PASSING: ("no failing case, left alone", GOOD),
+    PromptOutcome.INTERRUPTED: ("interrupted", WARN),
 }
 
 
@@ -98,7 +101,7 @@ def _search(prompts: Sequence[PromptResult], run: RunResult, alpha: float, width
     more = ""
     if changed:
         more = _gains(one.scores)
-    elif one.outcome == "unchanged":
+    elif one.outcome is PromptOutcome.UNCHANGED:
         measured = any(candidate.rate is not None for candidate in candidates)
         more = ", no candidate was better" if measured else ", no candidate was measured"
     if one.pipeline:
@@ -114,7 +117,7 @@ def _search(prompts: Sequence[PromptResult], run: RunResult, alpha: float, width
         yield _made_up(one.caught_up)
     yield from _flaky(one, width)
     yield from _tried(iterations, candidates)
-    if one.why and one.outcome != "passing":
+    if one.why and one.outcome is not PromptOutcome.PASSING:
         yield from _wrapped(f"stopped:  {one.stop}: {one.why}", width, BAD if one.stop == "error" else PLAIN)
     if one.note:
         yield from _wrapped(f"note:     {one.note}", width, WARN)
@@ -137,7 +140,9 @@ def _tried(iterations: Collection[Iteration], candidates: Sequence[CandidateResu
     if iterations:
         tried = f"{plural(len(iterations), 'iteration')}, {plural(len(candidates), 'candidate')}"
         yield Line(f"  tried:    {tried}")
-    reasons = Counter(candidate.why for candidate in candidates if candidate.verdict == "refused")
+    reasons = Counter(
+        candidate.why for candidate in candidates if candidate.verdict is CandidateVerdict.REFUSED
+    )
     if not reasons:
         return
     yield Line(f"  refused:  {plural(reasons.total(), 'candidate')}, before a call was made for it:")
@@ -148,18 +153,18 @@ def _tried(iterations: Collection[Iteration], candidates: Sequence[CandidateResu
 
 
 def _headline(prompt: PromptResult, more: str = "") -> Line:
-    words, markup = _OUTCOMES.get(prompt.outcome, (printable(prompt.outcome), WARN))
+    words, markup = _OUTCOMES[prompt.outcome]
     if (
-        prompt.outcome == "worse"
+        prompt.outcome is PromptOutcome.WORSE
         and prompt.confirmation is not None
-        and prompt.confirmation.verdict == "worse"
+        and prompt.confirmation.verdict is ConfirmationVerdict.WORSE
     ):
         words = "worse on fresh answers, left alone"
-    if prompt.outcome == "not shown":
+    if prompt.outcome is PromptOutcome.NOT_SHOWN:
         words += ", written all the same" if prompt.written else ", left alone" * (not prompt.accepted)
         if prompt.accepted and not prompt.written:
             words, more = f"{words}, not written", f": {excerpt(prompt.unwritten, MAX_REASON_WIDTH)}"
-    if prompt.outcome == "improved" and not prompt.written:
+    if prompt.outcome is PromptOutcome.IMPROVED and not prompt.written:
         words, markup, more = (
             "improved, not written",
             WARN,
@@ -205,7 +210,7 @@ def shown_rate(score: SplitScore, rate: float | None) -> str:
         return "not measured"
     if score.split is not Split.HELDOUT:
         return percent(rate)
-    low, high = wilson(rate, score.cases - score.errored)
+    low, high = wilson_interval(rate, score.cases - score.errored)
     return f"{percent(rate)} [{low * 100:.0f}-{high * 100:.0f}]"
 
 
@@ -222,12 +227,12 @@ def _evidence(prompt: PromptResult, run: RunResult, alpha: float, width: int) ->
         ceiling = sum(run.spend.values(), Spend()).calls + more
         resumed = f"pytest --optimize-resume --promptopt-max-calls={ceiling}"
         yield from _wrapped(
-            f"needed:   about {plural(more, 'more call')} would show it: {resumed}", width, WARN
+            f"needed:   about {plural(more, 'more call')} would confirm it: {resumed}", width, WARN
         )
-    if prompt.outcome == "not shown" and prompt.accepted:
+    if prompt.outcome is PromptOutcome.NOT_SHOWN and prompt.accepted:
         text = "the new text is not shown to be better; --promptopt-accept=best takes it all the same"
         yield from _wrapped(f"accepted: {text}", width, WARN)
-    if prompt.outcome != "not shown" or prompt.accepted:
+    if prompt.outcome is not PromptOutcome.NOT_SHOWN or prompt.accepted:
         yield from _heldout(prompt.scores, alpha, width)
     if prompt.heldout_before:
         times = plural(prompt.heldout_before, "earlier run")
@@ -254,7 +259,7 @@ def _changed_cases(prompt: PromptResult) -> Iterator[Line]:
     yield Line(f"  changed:  {counts}{':' if prompt.broken else ''}")
     rates = {case: prompt.rates[case][1] for case in prompt.broken if case in prompt.rates}
     told = {case: f"pass rate {percent(rate)}" for case, rate in rates.items() if rate}
-    yield from (Line(f"            {example}", WARN) for example in examples(prompt.broken, told))
+    yield from (Line(f"            {example}", WARN) for example in example_cases(prompt.broken, told))
 
 
 def _flaky(prompt: PromptResult, width: int) -> Iterator[Line]:
@@ -263,13 +268,13 @@ def _flaky(prompt: PromptResult, width: int) -> Iterator[Line]:
     text = f"{plural(len(prompt.flaky), 'case')} both passed and failed under the first text:"
     yield from _wrapped(f"flaky:    {text}", width, WARN)
     told = {case.case: passed_samples(case.passed, case.samples) for case in prompt.flaky}
-    yield from (Line(f"            {example}", WARN) for example in examples([*told], told))
+    yield from (Line(f"            {example}", WARN) for example in example_cases([*told], told))
 
 
-_CONFIRMED: Mapping[str, tuple[str, Markup]] = {
-    "improved": ("confirmed", GOOD),
-    "not shown": ("not shown", WARN),
-    "worse": ("worse", BAD),
+_CONFIRMED: Mapping[ConfirmationVerdict, tuple[str, Markup]] = {
+    ConfirmationVerdict.IMPROVED: ("confirmed", GOOD),
+    ConfirmationVerdict.NOT_SHOWN: ("not shown", WARN),
+    ConfirmationVerdict.WORSE: ("worse", BAD),
 }
 
 
@@ -279,9 +284,11 @@ def _confirmation(found: Confirmation, width: int) -> Iterator[Line]:
     text = found.why
     if found.pairs:
         chance = "p < 0.001" if found.p < 0.001 else f"p = {found.p:.2g}"
-        least = f", {100 * found.detectable:.0f} would show" if found.detectable else ""
+        unshown = found.detectable and found.verdict is ConfirmationVerdict.NOT_SHOWN
+        least = 100 * (found.detectable or 0.0)
+        enough = f", a gain of {least:.0f} points would be significant" if unshown else ""
         text = (
-            f"{100 * found.estimate:+.1f} points on fresh answers{least * (found.verdict == 'not shown')} "
+            f"{100 * found.estimate:+.1f} points on fresh answers{enough} "
             f"({chance}; {plural(found.pairs, 'pair')}: {found.better:,} better, {found.worse:,} worse; "
             f"{plural(found.calls, 'call')})"
         )

@@ -1,6 +1,6 @@
 """The sections of pytest's terminal: why prompts fail, what the gate says, and what ``--optimize`` did.
 
-Each section is a pure function from records to lines; `show` prints them.
+Each section is a pure function from records to lines; `print_section` prints them.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from pytest_promptopt.reports.lines import (
     MAX_ID_WIDTH,
     WARN,
     Line,
-    examples,
-    named,
+    case_with_note,
+    example_cases,
     passed_samples,
-    show,
+    print_section,
 )
 from pytest_promptopt.reports.optimization import run_summary
 from pytest_promptopt.reports.wording import percent, table
@@ -35,7 +35,7 @@ from pytest_promptopt.text import excerpt, plural, printable
 if TYPE_CHECKING:
     from pytest_promptopt.failures import Category, FailedCase, Feedback
 
-__all__ = ["comparison_summary", "failure_section", "gate_lines", "run_summary", "show"]
+__all__ = ["comparison_summary", "failure_section", "gate_lines", "print_section", "run_summary"]
 
 #: What a section shows at most before it says how much more there is.
 MAX_CATEGORIES = 6
@@ -63,7 +63,7 @@ def failure_section(
             lines.extend(_categories(feedback, told, width))
         elif check.failing:
             failing = [r.case.id for r in check.results if r.failing is not None]
-            lines.extend(Line(f"    {example}") for example in examples(failing, told))
+            lines.extend(Line(f"    {example}") for example in example_cases(failing, told))
         lines.extend(_flaky(check, told))
         lines.extend(_errored(check))
         lines.append(Line())
@@ -137,7 +137,7 @@ def _category(
     yield from _labelled("suggested fix", category.fix, width)
     said = ""
     for number, example in enumerate(category.examples[:MAX_EXAMPLES]):
-        shown = named(example, told.get(example, ""))
+        shown = case_with_note(example, told.get(example, ""))
         yield Line(f"    {'' if number else 'examples:':<15}{shown}", DIM)
         operands = _operands(failed[example]) if example in failed and not category.confusion else said
         if operands != said:
@@ -171,7 +171,7 @@ def _flaky(check: PromptCheck, told: Mapping[str, str]) -> Iterator[Line]:
     if noisy:
         yield Line()
         yield Line(f"  flaky: {plural(len(noisy), 'case')} both passed and failed under this very text", WARN)
-        yield from (Line(f"    {example}") for example in examples(noisy, told))
+        yield from (Line(f"    {example}") for example in example_cases(noisy, told))
 
 
 def _errored(check: PromptCheck) -> Iterator[Line]:
@@ -199,7 +199,7 @@ def gate_lines(checks: Iterable[PromptCheck]) -> list[Line]:
                 rates = (f"{printable(m) or 'no model'} {percent(c.rate)}" for m, c in check.by_model.items())
                 lines.append(Line(f"      by model: {', '.join(rates)}"))
             errored = [r.case.id for r in check.results if r.errored]
-            lines.extend(Line(f"      errored: {example}", WARN) for example in examples(errored))
+            lines.extend(Line(f"      errored: {example}", WARN) for example in example_cases(errored))
     return lines
 
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TextIO
 
-from pytest_promptopt.runs.listing import listing
+from pytest_promptopt.runs.listing import run_lines
 from pytest_promptopt.runs.lock import RunLock
-from pytest_promptopt.runs.past import find
-from pytest_promptopt.runs.restoring import restore
+from pytest_promptopt.runs.past import find_run
+from pytest_promptopt.runs.restoring import restore_prompts
 from pytest_promptopt.settings import home_of
 
 
 def list_runs(rootdir: Path, out: TextIO) -> None:
     """Write the table of all runs."""
-    out.write("\n".join(listing(home_of(rootdir))) + "\n")
+    out.write("\n".join(run_lines(home_of(rootdir))) + "\n")
 
 
 def restore_run(name: str, rootdir: Path, out: TextIO) -> bool:
@@ -23,11 +23,11 @@ def restore_run(name: str, rootdir: Path, out: TextIO) -> bool:
     Raises `SettingsError` when there is no such run or one is at work, `JournalError` for a damaged one.
     """
     home = home_of(rootdir)
-    run = find(home, name, option="--promptopt-restore")
+    run = find_run(home, name, option="--promptopt-restore")
     lock = RunLock(home)
     lock.acquire(f"--promptopt-restore {name}")
     try:
-        done = list(restore(run, rootdir=rootdir))
+        done = list(restore_prompts(run, rootdir=rootdir))
     finally:
         lock.release()
     out.writelines(f"{each.prompt}: {each.said}\n" for each in done)

@@ -9,8 +9,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from pytest_promptopt.records import SCHEMA_VERSION, Case
+from pytest_promptopt.records import ANSWER_SCHEMA, Case
 from pytest_promptopt.settings import Settings
+
+#: Raised when what is in a fingerprint changes, so that a run that stands on an older one is not continued.
+FINGERPRINT_SCHEMA = 1
 
 #: Settings that may differ when a run is continued: they say how far it goes and what is shown, not what
 #: follows from an answer.
@@ -67,7 +70,8 @@ def fingerprint(
     :param models: prompt and what else asks -> the model that answers.
     """
     found = {
-        "schema": SCHEMA_VERSION,
+        "fingerprint": FINGERPRINT_SCHEMA,
+        "schema": ANSWER_SCHEMA,
         "prompts": {name: digest(content) for name, content in prompts.items()},
         "tests": {name: digest(path.read_bytes()) for name, path in tests.items()},
         "cases": {case.id: [*case.prompts, str(case.split), str(case.samples)] for case in cases},
@@ -93,8 +97,14 @@ def _searched(found: Mapping[str, Any]) -> dict[str, Any]:
     return {**found, "settings": settings, "code": None}
 
 
-def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+def reasons_not_to_continue(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
     """Why a run cannot be continued, a sentence each."""
+    if before.get("fingerprint", 1) != now["fingerprint"]:
+        yield (
+            f"what it stands on is stored in schema {before.get('fingerprint', 1)}, "
+            f"this version stores it in schema {now['fingerprint']}"
+        )
+        return
     if before.get("schema") != now["schema"]:
         yield f"its answers are of schema {before.get('schema')}, this version's of schema {now['schema']}"
         return

@@ -14,10 +14,10 @@ from typing import Any
 from pytest_promptopt.journal import FILE_NAME, JournalError
 from pytest_promptopt.optimizer.confirmation import ConfirmationProgress, EarlierRuns
 from pytest_promptopt.optimizer.prompt_groups import SEARCHED, PromptGroup
-from pytest_promptopt.optimizer.verdict_model import RATES, Taught, taught_in, told_by
+from pytest_promptopt.optimizer.verdict_model import RATES, Taught, parse_taught, sum_taught
 from pytest_promptopt.records import Split
 from pytest_promptopt.runs.fingerprint import same_search
-from pytest_promptopt.runs.past import PastRun, folders
+from pytest_promptopt.runs.past import PastRun, run_folders
 
 #: Runs that teach a later one: the newest, since what is left to mend changes from run to run.
 TEACHING = 5
@@ -66,7 +66,7 @@ class Histories:
         self._asked: list[Asked] = []
         # The newest first.
         self._taught: list[tuple[About, Taught]] = []
-        for folder in folders(home):
+        for folder in run_folders(home):
             if folder.name < run:
                 asked, taught = _read(folder, fingerprint)
                 self._asked += asked
@@ -75,32 +75,34 @@ class Histories:
         self._learn = learn
 
     def __call__(self, group: PromptGroup) -> EarlierRuns:
-        names = {prompt.name for prompt in group.prompts}
+        names = set(group.names)
         return EarlierRuns(
             confirmations=self._count("confirmation", names, group.ids(*SEARCHED)),
             heldout=self._count("heldout", names, group.ids(Split.HELDOUT)),
             begun=dict(_begun(self._past, names)),
-            told=self._told(group.key, names, group.ids(*SEARCHED)),
+            told=self._told(group),
         )
 
     def _count(self, event: str, names: Collection[str], cases: Collection[str]) -> int:
         return sum(asked.event == event and asked.about.same(names, cases) for asked in self._asked)
 
-    def _told(self, key: str, names: Collection[str], cases: Collection[str]) -> Taught:
+    def _told(self, group: PromptGroup) -> Taught:
         """What the search of these prompts begins with: of a run that goes on, what it began with."""
         if self._past is not None:
-            return _told_then(self._past, key)
-        earlier = [taught for about, taught in self._taught if about.same(names, cases)]
-        return told_by(earlier[:TEACHING]) if self._learn else {}
+            return _told_then(self._past, group.names)
+        cases = group.ids(*SEARCHED)
+        earlier = [taught for about, taught in self._taught if about.same(group.names, cases)]
+        return sum_taught(earlier[:TEACHING]) if self._learn else {}
 
 
-def _told_then(run: PastRun, key: str) -> Taught:
+def _told_then(run: PastRun, names: tuple[str, ...]) -> Taught:
     """What a search of `run` began with; raises `JournalError` when this version cannot begin with it."""
     for event in run.events:
         if event.event == "start":
             try:
-                return taught_in(event.data.get("told", {}).get(key, {}))
-            except (AttributeError, ValueError) as error:
+                told = {tuple(each["prompts"]): each["taught"] for each in event.data.get("told", ())}
+                return parse_taught(told.get(names, {}))
+            except (AttributeError, KeyError, TypeError, ValueError) as error:
                 where = f"{run.folder / FILE_NAME}:{event.seq}"
                 raise JournalError(f"{where}: not what a run of this version began with: {error}") from None
     return {}
@@ -149,7 +151,7 @@ def _taught(run: PastRun) -> Iterator[tuple[About, Taught]]:
         if event.event == "start":
             cases = event.data["cases"]
         elif event.event == "learned" and event.data["rates"] == list(RATES):
-            yield _about(event.data["prompts"], cases), taught_in(event.data["taught"])
+            yield _about(event.data["prompts"], cases), parse_taught(event.data["taught"])
 
 
 def _about(prompts: Sequence[str], cases: Sequence[Mapping[str, Any]]) -> About:

@@ -8,14 +8,14 @@ from pathlib import Path
 from pytest_promptopt.journal import JournalError
 from pytest_promptopt.records import Spend
 from pytest_promptopt.reports.wording import cost, table
-from pytest_promptopt.runs.lock import running
-from pytest_promptopt.runs.past import PastRun, folders
+from pytest_promptopt.runs.lock import running_run_id
+from pytest_promptopt.runs.past import PastRun, run_folders
 from pytest_promptopt.text import printable
 
 
-def listing(home: Path) -> list[str]:
+def run_lines(home: Path) -> list[str]:
     """A line for each run, the newest first, with what became of its prompts."""
-    rows = [_row(folder, running(home)) for folder in folders(home)]
+    rows = [_row(folder, running_run_id(home)) for folder in run_folders(home)]
     if not rows:
         return [f"no runs in {home / 'runs'}"]
     return table([("run", "begun", "state", "calls", "cost", "prompts"), *rows], right=[3])

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_promptopt.errors import SettingsError
-from pytest_promptopt.project_dir import alive, ensure_home
+from pytest_promptopt.project_dir import ensure_home, process_exists
 
 
 class RunLock:
@@ -36,8 +36,9 @@ class RunLock:
         ):  # a file system without locks: whoever starts two runs there is on his own
             return
         except filelock.Timeout:
+            other = describe_holder(self._home) or "another run"
             raise SettingsError(
-                f"{holder(self._home) or 'another run'} is at work on the prompts of this project; wait for "
+                f"{other} is at work on the prompts of this project; wait for "
                 "its end, or end it and continue it with --optimize-resume"
             ) from None
         self._lock = lock
@@ -53,13 +54,13 @@ class RunLock:
             lock.release()
 
 
-def running(home: Path) -> str:
+def running_run_id(home: Path) -> str:
     """The id of the run that is at work; empty when there is none."""
     note = _note(home)
-    return str(note["run"]) if note and alive(int(note["process"])) else ""
+    return str(note["run"]) if note and process_exists(int(note["process"])) else ""
 
 
-def holder(home: Path) -> str:
+def describe_holder(home: Path) -> str:
     """``run 20261121-153412-ab12 (process 4711, since ...)``; empty when nobody left a note."""
     note = _note(home)
     return "run {run} (process {process}, since {since})".format_map(note) if note else ""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_promptopt.errors import ErrorKind, ModelError, SettingsError
-from pytest_promptopt.journal import FILE_NAME, Event, JournalError, read
+from pytest_promptopt.journal import FILE_NAME, Event, JournalError, read_events
 from pytest_promptopt.models.client import RecordedCall
 from pytest_promptopt.optimizer.halting import HaltReason
 from pytest_promptopt.records import Answer, Role, Spend
@@ -42,7 +42,7 @@ class PastRun:
     @classmethod
     def load(cls, folder: Path) -> PastRun:
         """Raises `JournalError`, and `OSError` when there is no journal."""
-        events = tuple(read(folder / FILE_NAME))
+        events = tuple(read_events(folder / FILE_NAME))
         if not events or events[0].event != OPENED:
             raise JournalError(f"{folder / FILE_NAME}:1: a journal begins with the event {OPENED!r}")
         return cls(folder, events)
@@ -178,7 +178,7 @@ def may_go_on(stop: str) -> bool:
     return stop in _GOES_ON
 
 
-def folders(home: Path) -> list[Path]:
+def run_folders(home: Path) -> list[Path]:
     """Those of all runs, the newest first: their names begin with the time.
 
     Raises `SettingsError` when they cannot be looked at, as those of another user.
@@ -193,9 +193,9 @@ def folders(home: Path) -> list[Path]:
         raise SettingsError(f"the runs in {runs} cannot be read: {error.strerror or error}") from None
 
 
-def find(home: Path, name: str, *, option: str) -> PastRun:
+def find_run(home: Path, name: str, *, option: str) -> PastRun:
     """The run called `name`. Raises `SettingsError` when there is none, `JournalError` when it is damaged."""
-    if name not in (folder.name for folder in folders(home)):
+    if name not in (folder.name for folder in run_folders(home)):
         raise SettingsError(
             f"{option}: there is no run {name!r} in {home / 'runs'}; --promptopt-runs lists those that are "
             f"there, and the form is {option}=RUN"
@@ -208,7 +208,7 @@ def find(home: Path, name: str, *, option: str) -> PastRun:
 
 def newest_unfinished(home: Path) -> PastRun:
     """The run to continue when none is named. Raises `SettingsError` when there is none."""
-    for folder in folders(home):
+    for folder in run_folders(home):
         if not (folder / FILE_NAME).exists():  # it never began
             continue
         try:

@@ -22,7 +22,7 @@ class Restored:
     refused: bool = False
 
 
-def restore(run: PastRun, *, rootdir: Path) -> Iterator[Restored]:
+def restore_prompts(run: PastRun, *, rootdir: Path) -> Iterator[Restored]:
     """Put each prompt file back that still is what the run wrote; a later edit is never lost."""
     written = run.written()
     for name, original in run.originals().items():

@@ -7,7 +7,8 @@ import importlib.util
 from collections.abc import Mapping
 
 from pytest_promptopt.errors import SettingsError
-from pytest_promptopt.optimizer.strategy import Strategy
+from pytest_promptopt.optimizer.strategy import ScoringNeeds, Strategy, scoring_needs
+from pytest_promptopt.settings import Settings
 from pytest_promptopt.strategies.evolve import Evolve
 from pytest_promptopt.strategies.hybrid import Hybrid
 from pytest_promptopt.strategies.refine.search import RefineSearch
@@ -21,7 +22,7 @@ EXTERNAL: Mapping[str, tuple[tuple[str, ...], str, str]] = {
 }
 
 
-def strategy(name: str, offered: Mapping[str, Strategy]) -> Strategy:
+def load_strategy(name: str, offered: Mapping[str, Strategy]) -> Strategy:
     """The strategy called `name`.
 
     Raises `SettingsError` that lists what there is, or names the extra that is missing.
@@ -36,6 +37,19 @@ def strategy(name: str, offered: Mapping[str, Strategy]) -> Strategy:
         accepted = ", ".join({**BUILT_IN, **EXTERNAL, **offered})
         raise SettingsError(f"--promptopt-strategy: there is no {name!r}; accepted: {accepted}")
     return BUILT_IN[name]
+
+
+def declared_needs(strategies: Mapping[str, Strategy], settings: Settings) -> list[ScoringNeeds]:
+    """What each strategy needs. Raises `SettingsError` where it is a model that writes and there is none."""
+    needs = {name: scoring_needs(each) for name, each in strategies.items()}
+    wanting = [name for name, each in needs.items() if each.optimizer_model]
+    if wanting and not settings.writing:
+        other = [name for name, each in BUILT_IN.items() if not scoring_needs(each).optimizer_model]
+        raise SettingsError(
+            f"--promptopt-optimizer-model={settings.optimizer_model}: the strategy {', '.join(wanting)} "
+            f"needs a model that writes; name one, or use --promptopt-strategy={' or '.join(other)}"
+        )
+    return list(needs.values())
 
 
 def _external(name: str) -> Strategy:

@@ -20,7 +20,7 @@ from pytest_promptopt.settings import Settings
 from pytest_promptopt.strategies.metered_evaluator import MeteredEvaluator
 
 
-def shared(settings: Settings) -> Settings:
+def share_ceilings(settings: Settings) -> Settings:
     """The settings of each strategy of a comparison: an equal share of every ceiling."""
     count = len(settings.strategy)
     return replace(
@@ -32,7 +32,7 @@ def shared(settings: Settings) -> Settings:
     )
 
 
-def compare(
+def compare_strategies(
     strategies: Mapping[str, Strategy],
     prompts: Sequence[Prompt],
     context: RunContext,
@@ -51,7 +51,7 @@ def compare(
     :param open_journal: starts the journal of a strategy.
     """
     started = time.monotonic()
-    own = shared(context.settings)
+    own = share_ceilings(context.settings)
     runs: list[RunResult] = []
     errors: list[str] = []
     for name, strategy in strategies.items():

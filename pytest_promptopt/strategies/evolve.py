@@ -22,7 +22,12 @@ from pytest_promptopt.optimizer.proposal.requests import Brief
 from pytest_promptopt.optimizer.search_context import SearchContext
 from pytest_promptopt.optimizer.verdict_model import Kind
 from pytest_promptopt.records import Split, pass_rate
-from pytest_promptopt.strategies.pareto import complementary, draw, front, members
+from pytest_promptopt.strategies.pareto import (
+    draw_parent,
+    find_complementary_pair,
+    front_members,
+    pareto_front,
+)
 
 #: Versions, once the best, that validation cases decide between at the end: the last may be overfitted.
 FINALISTS = 3
@@ -59,15 +64,19 @@ class Evolve(BaseSearch):
 
     def _generation(self) -> None:
         """Ask for children, run them, keep what is the best on some case, learn from all."""
-        number = len(self.iterations) + 1
-        leaders = front(self._population, self._fitness)
-        pair = complementary(members(leaders, self.best), self._rng) if self._crossing() else None
+        number = self.number
+        leaders = pareto_front(self._population, self._fitness)
+        pair = (
+            find_complementary_pair(front_members(leaders, self.best), self._rng)
+            if self._crossing()
+            else None
+        )
         candidates: list[Candidate] = []
         parents: list[EvaluatedCandidate] = []
         if pair is not None and (crossed := self._crossed(f"{number}.1", *pair)):
             candidates, parents = [crossed], [pair[0]]
         count = self.context.settings.candidates - len(candidates)
-        drawn = [draw(leaders, self._rng, self.best) for _ in range(count)]
+        drawn = [draw_parent(leaders, self._rng, self.best) for _ in range(count)]
         for child, parent in self._mutated(number, drawn, first=len(candidates) + 1):
             candidates.append(child)
             parents.append(parent)
@@ -108,7 +117,7 @@ class Evolve(BaseSearch):
         if merge is None:
             return None
         prompts = [prompt for prompt in self.group.prompts if one.text(prompt) != two.text(prompt)]
-        parts, number = [self._part(one), self._part(two)], len(self.iterations) + 1
+        parts, number = [self._part(one), self._part(two)], self.number
         wanted = [self._briefing.merging(prompt, self.original, parts, number) for prompt in prompts]
         replies = merge(wanted, self.context.ask)
         named = tuple(prompt.name for prompt in prompts)
@@ -140,7 +149,7 @@ class Evolve(BaseSearch):
         for candidate in sorted(candidates, key=lambda a: self._fitness(children[a.id]), reverse=True):
             self._crown(candidate, children[candidate.id])
         born = [children[a.id] for a in candidates if a.verdict != REJECTED]
-        self._population = members(front([*self._population, *born], self._fitness), self.best)
+        self._population = front_members(pareto_front([*self._population, *born], self._fitness), self.best)
         survivors = {version.id for version in self._population}
         for candidate in (a for a in candidates if not a.verdict):
             paired = candidate.compared[Split.TRAIN]

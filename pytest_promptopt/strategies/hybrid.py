@@ -18,11 +18,13 @@ GENERATIONS = 2
 class Hybrid(RefineSearch):
     """The search `refine`, from the best text of two generations of `evolve` on."""
 
+    # Two generations take more than an iteration of `refine`; all that follow them are its own.
+    scoring_needs = replace(RefineSearch.scoring_needs, optimizer_model=True)
+
     def search(self) -> Stop:
         self._briefing.begin(self.original)
         start = Evolve(self.group, self.context, generations=GENERATIONS)
-        start.original = start.best = self.original
-        start.checks, start.iterations, start.paid_before = self.checks, self.iterations, self.paid_before
+        start.take_over(self)
         try:
             start.search()
         finally:  # a ceiling ends it with what there is

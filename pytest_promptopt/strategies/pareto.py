@@ -16,7 +16,7 @@ from pytest_promptopt.records import Split
 Merit = Callable[[EvaluatedCandidate], tuple[float, int]]
 
 
-def front(versions: Sequence[EvaluatedCandidate], merit: Merit) -> dict[str, list[EvaluatedCandidate]]:
+def pareto_front(versions: Sequence[EvaluatedCandidate], merit: Merit) -> dict[str, list[EvaluatedCandidate]]:
     """For each training case with a result the versions that do best on it, without those that others cover.
 
     A version is covered when each of its cases has another one that stays; the worst by `merit` go first, and
@@ -34,7 +34,7 @@ def front(versions: Sequence[EvaluatedCandidate], merit: Merit) -> dict[str, lis
     return leaders
 
 
-def members(
+def front_members(
     leaders: Mapping[str, Sequence[EvaluatedCandidate]], best: EvaluatedCandidate
 ) -> list[EvaluatedCandidate]:
     """All versions of a front, each once, in the order of their ids' first lead; `best` is always one."""
@@ -42,7 +42,7 @@ def members(
     return list({best.id: best, **found}.values())
 
 
-def draw(
+def draw_parent(
     leaders: Mapping[str, Sequence[EvaluatedCandidate]], rng: random.Random, best: EvaluatedCandidate
 ) -> EvaluatedCandidate:
     """A parent: a version is drawn as often as it leads on cases."""
@@ -50,7 +50,7 @@ def draw(
     return rng.choice(tickets) if tickets else best
 
 
-def complementary(
+def find_complementary_pair(
     versions: Sequence[EvaluatedCandidate], rng: random.Random
 ) -> tuple[EvaluatedCandidate, EvaluatedCandidate] | None:
     """Two versions each of which does better on some training case; None when no two do."""
@@ -58,12 +58,12 @@ def complementary(
         (one, two)
         for number, one in enumerate(versions)
         for two in versions[number + 1 :]
-        if ahead(one, two) and ahead(two, one)
+        if cases_won(one, two) and cases_won(two, one)
     ]
     return rng.choice(pairs) if pairs else None
 
 
-def ahead(one: EvaluatedCandidate, two: EvaluatedCandidate) -> set[str]:
+def cases_won(one: EvaluatedCandidate, two: EvaluatedCandidate) -> set[str]:
     """The training cases on which `one` does better than `two`."""
     theirs = _rates(two)
     return {case for case, rate in _rates(one).items() if rate > theirs.get(case, rate) + EPSILON}

@@ -23,7 +23,7 @@ from .story import Story
 for module in ("deepdiff", "filelock", "jinja2.meta", "jinja2.sandbox", "yaml"):
     importlib.import_module(module)
 for module in (
-    "pytest_session.optimization_run",
+    "pytest_session.session_optimization",
     "pytest_session.case_runner",
     "pytest_session.summary",
     "models.demo",

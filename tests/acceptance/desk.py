@@ -126,7 +126,7 @@ class Desk(Project):
     def events(self) -> list[journal.Event]:
         """The journal of the only run."""
         (path,) = self.path.glob(".promptopt/runs/*/journal.jsonl")
-        return journal.read(path)
+        return journal.read_events(path)
 
     def kinds(self) -> list[str]:
         return [event.event for event in self.events]

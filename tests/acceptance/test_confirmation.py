@@ -21,7 +21,7 @@ def desk(pytester: pytest.Pytester) -> Desk:
 
 def samples(path: Path) -> list[int]:
     """Those of the confirmation, of every call that was paid for."""
-    calls = [event.data for event in journal.read(path) if event.event == "call"]
+    calls = [event.data for event in journal.read_events(path) if event.event == "call"]
     return [call["sample"] for call in calls if call["role"] == Role.TARGET and call["sample"]]
 
 
@@ -61,7 +61,7 @@ def test_a_text_that_could_not_be_confirmed_is_kept_and_a_higher_ceiling_pays_on
     assert (prompt["outcome"], desk.text) == ("not shown", WEAK)
     needed, spent = prompt["confirmation"]["needed"], len(desk.told)
     assert needed
-    result.stdout.fnmatch_lines([f"  needed: * about {needed} more calls would show it: *"])
+    result.stdout.fnmatch_lines([f"  needed: * about {needed} more calls would confirm it: *"])
     assert f"--promptopt-max-calls={spent + needed}" in result.stdout.str().replace("\n", " ")
     found = prompt["after"]
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pytest_promptopt.journal import Event, _checksum, read
+from pytest_promptopt.journal import Event, _checksum, read_events
 from tests.acceptance.desk import HOPELESS, TRAIN, WEAK, Desk
 
 DECISIONS = ("candidate", "results", "iteration", "stop", "confirmation", "heldout", "written")
@@ -44,7 +44,7 @@ def folders(desk: Desk) -> list[Path]:
 
 
 def events(folder: Path) -> list[Event]:
-    return read(folder / "journal.jsonl")
+    return read_events(folder / "journal.jsonl")
 
 
 def told(folder: Path) -> Any:

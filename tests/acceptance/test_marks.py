@@ -200,7 +200,7 @@ class TestPipeline:
         result.stdout.fnmatch_lines(
             [
                 "test_it.py:7: the mark names stages plan; use the*",
-                "*no stage 'code' in @pytest.mark.prompt; it names 'plan'*",
+                "*the case has no stage 'code'; its stages are 'plan'*",
             ]
         )
 

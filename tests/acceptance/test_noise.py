@@ -67,7 +67,7 @@ def test_what_fresh_answers_contradict_is_named_as_flaky(pytester: pytest.Pytest
     result.stdout.fnmatch_lines([f"  flaky:    {len(flaky)} cases both passed and failed *:"])
     assert told in result.stdout.str()
     (told_in,) = path.parents[1].glob(".promptopt/runs/*/journal.jsonl")
-    end = next(event for event in journal.read(told_in) if event.event == "end")
+    end = next(event for event in journal.read_events(told_in) if event.event == "end")
     assert end.data["prompts"][0]["flaky"] == prompt["flaky"]
 
 
@@ -79,7 +79,7 @@ def test_the_user_may_take_the_best_though_it_is_not_shown_to_be_better(pytester
     result.stdout.fnmatch_lines(
         [
             "prompts/coin.md: gain not shown, written all the same, train *",
-            "  not shown: * points on fresh answers, * would show *",
+            "  not shown: * points on fresh answers, a gain of * points would be significant *",
             "  accepted: the new text is not shown to be better; *",
             "  held-out: *",
             "  written:  prompts/coin.md",

@@ -244,17 +244,22 @@ def pytest_promptopt_resolve_model(name):
 def test_luck_is_not_written(desk: Desk) -> None:
     desk.write("conftest.py", COIN)
     desk.cases(train=[(f"toss {number}", "heads") for number in range(20)], validation=[], heldout=[])
-    # Fresh answers are other tosses in every run: here they are to mislead this test once in a thousand.
-    result = desk.optimize("--promptopt-max-iterations=6", "--promptopt-seed=2", "--promptopt-alpha=0.001")
-    (prompt,) = desk.report["run"]["prompts"]
-    train = prompt["scores"][0]
-    assert train["after"] > train["before"], "the search was lucky"
+    for seed in range(20):  # until a search is lucky
+        # Fresh answers are other tosses in every run: here they are to mislead this test once in a thousand.
+        result = desk.optimize(
+            "--promptopt-max-iterations=6", f"--promptopt-seed={seed}", "--promptopt-alpha=0.001"
+        )
+        (prompt,) = desk.report["run"]["prompts"]
+        train = prompt["scores"][0]
+        if train["after"] > train["before"]:
+            break
+    assert train["after"] > train["before"], "a search was lucky"
     assert (prompt["outcome"], prompt["written"], desk.text) == ("not shown", False, WEAK)
     assert prompt["confirmation"]["pairs"] >= 60, "till then it might still be shown"
     result.stdout.fnmatch_lines(
         [
             "prompts/sort.md: gain not shown, left alone, train *",
-            "  not shown: * points on fresh answers, * would show *",
+            "  not shown: * points on fresh answers, a gain of * points would be*",
         ]
     )
 
@@ -356,7 +361,7 @@ module.{name} = late
 
 
 @pytest.mark.parametrize(
-    ("module", "name"), [("prompts.writing", "sync_folder"), ("refine.ending", "Ending.results")]
+    ("module", "name"), [("prompts.writing", "sync_folder"), ("optimizer.finalizer", "Finalizer.results")]
 )
 def test_ctrl_c_after_a_file_was_written_comes_when_everything_says_so(
     desk: Desk, module: str, name: str
@@ -767,8 +772,8 @@ def test_what_was_found_before_a_hook_raised_is_confirmed_and_written(desk: Desk
 def test_a_strategy_that_raises_ends_its_own_column_only(desk: Desk) -> None:
     desk.write(
         "conftest.py",
-        f"{CONFTEST}\nfrom pytest_promptopt.strategies.refine.search import Search\n"
-        "class Broken(Search):\n    def search(self):\n        return self.missing\n"
+        f"{CONFTEST}\nfrom pytest_promptopt.api import RefineSearch\n"
+        "class Broken(RefineSearch):\n    def search(self):\n        return self.missing\n"
         "def pytest_promptopt_strategies():\n    return {'broken': Broken}\n",
     )
     report = "--promptopt-report=report.json"

@@ -88,6 +88,10 @@ COLLECTION = {
         marked("'prompts/repeat.md', samples=0"),
         "test_samples.py:3: @pytest.mark.prompt(samples=0): samples must be a whole number from 1",
     ),
+    "slip": Mistake(
+        marked("'prompts/repeat.md', sample=3"),
+        "test_slip.py:3: @pytest.mark.prompt(sample=3): did you mean samples=[?]",
+    ),
     "case_rate": Mistake(
         marked("'prompts/repeat.md', min_case_rate=2"),
         "test_case_rate.py:3: @pytest.mark.prompt(min_case_rate=2): * must be a number from 0 to 1",
@@ -156,10 +160,14 @@ CALL = {
         "\n@pytest.mark.prompt('prompts/repeat.md')\ndef test_it(prompt):\n    prompt(word='a', tools=[])\n",
         "E * tools= is not supported yet; accepted: variables of the prompt, messages=, response_schema=",
     ),
+    "stage": Mistake(
+        "\n@pytest.mark.prompt('prompts/repeat.md')\ndef test_it(prompts):\n    prompts['plan'](word='a')\n",
+        "E * no stage 'plan' in @pytest.mark.prompt; use the fixture `prompt`",
+    ),
     "images": Mistake(
         "\n@pytest.mark.prompt('prompts/repeat.md')\ndef test_it(prompt):\n"
         "    prompt(word='a', messages=[{'role': 'user', 'content': [{'type': 'image'}]}])\n",
-        "E * prompts/repeat.md: messages[[]0] *list content: tools and images are not supported yet*",
+        "E * prompts/repeat.md: messages[[]0] has a list as `content`; `content` must be a string*",
     ),
     "role": Mistake(
         "\n@pytest.mark.prompt('prompts/repeat.md')\ndef test_it(prompt):\n"

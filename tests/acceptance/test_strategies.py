@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from pytest_promptopt import journal
 from pytest_promptopt.strategies import EXTERNAL
+from tests import reachable
 from tests.acceptance.desk import CONFTEST, HELDOUT, TRAIN, VALIDATION, WEAK, Desk
 
 OWN = ["refine", "evolve", "hybrid"]
@@ -150,6 +152,113 @@ def test_a_strategy_of_a_plugin_is_confirmed_scored_and_written_like_any(desk: D
     assert not [text for text in desk.told if "<current_prompt>" in text]
 
 
+# ----------------------------------------------------------------------------- what it must not see
+
+#: Six lines that know the ids of held-out cases from the test file.
+PEEKING = """
+from pytest_promptopt.api import BaseSearch, Phase, Stop
+
+class Peek(BaseSearch):
+    def search(self):
+        self.halted(Phase.TRAINING, self.best)
+        for id in {ids}:
+            print("held out:", id, self.evaluate([{{}}], [id])[0][0].outcomes)
+        return Stop("seen", "all held-out cases are known")
+
+def pytest_promptopt_strategies():
+    return {{"peek": Peek}}
+"""
+
+
+def peeked(desk: Desk, cases: Sequence[tuple[str, str]]) -> pytest.RunResult:
+    ids = [f"test_it.py::test_sort[{message}-{label}]" for message, label in cases]
+    desk.write("conftest.py", CONFTEST + PEEKING.format(ids=ids))
+    return desk.run("--optimize-dry-run", "-s", "--tb=no", "--promptopt-strategy=peek")
+
+
+def test_a_strategy_cannot_print_the_verdicts_of_held_out_cases(desk: Desk) -> None:
+    result = peeked(desk, HELDOUT)
+    assert "held out:" not in result.stdout.str()
+    result.stdout.fnmatch_lines(
+        [
+            "  stopped:  error: the strategy raised at conftest.py:*: UnknownCaseError:",
+            f" *'test_it.py::test_sort?{HELDOUT[0][0]}-*",
+            " *is none of the 4 training and 2 validation cases of this*",
+        ]
+    )
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    assert desk.text == WEAK
+
+
+def test_the_same_strategy_can_print_those_of_its_own_cases(desk: Desk) -> None:
+    assert peeked(desk, TRAIN + VALIDATION).stdout.str().count("held out:") == 6
+
+
+#: Walks from the search and from what the hooks are handed, before and after the search has done its work.
+WALKING = """
+import io, sqlite3, sys
+from pathlib import Path
+import pytest
+from reachable import reachable
+from pytest_promptopt.api import RefineSearch
+from pytest_promptopt.records import Case, Split
+
+KEPT = {kept}
+OF_THE_RUN = (pytest.Config, pytest.Session, pytest.Item, io.IOBase, sqlite3.Connection)
+NAMES = {{"OptimizationRun", "SuspendingEngine", "ModelClient", "Ledger", "Journal", "ResponseCache",
+          "RunStore", "CaseRunner", "RunContext", "CallBudget", "PromptCase", "EventLoopThread"}}
+SEARCHES = []
+
+def walk(when, start):
+    count = 0
+    with open("walked.log", "a") as log:
+        for way, found in reachable(start):
+            count += 1
+            told = isinstance(found, str) and any(text in found for text in KEPT)
+            kept = isinstance(found, Case) and found.split is Split.HELDOUT
+            if told or kept or isinstance(found, OF_THE_RUN) or type(found).__name__ in NAMES:
+                log.write(f"LEAK {{when}} {{way}}: {{type(found).__name__}}" + chr(10))
+        log.write(f"{{when}} {{count}}" + chr(10))
+
+class Walker(RefineSearch):
+    def search(self):
+        SEARCHES.append(self)
+        walk("begin", self)
+        stop = super().search()
+        walk("end", self)
+        self.ended = True
+        return stop
+
+def pytest_promptopt_strategies():
+    return {{"walker": Walker}}
+
+def pytest_promptopt_propose(request, ask):
+    walk("propose", (request, ask))
+
+def pytest_promptopt_categorize(case):
+    # The report also asks for the category of a held-out case, when all is over.
+    if SEARCHES and not hasattr(SEARCHES[-1], "ended"):
+        walk("categorize", case)
+
+def pytest_sessionfinish():
+    walk("after", SEARCHES)
+"""
+
+
+def test_a_walk_from_a_strategy_of_the_users_own_reaches_nothing_held_out(desk: Desk) -> None:
+    desk.write("reachable.py", Path(reachable.__file__).read_text(encoding="utf-8"))
+    kept = [*(message for message, _ in HELDOUT), "lost_card"]
+    desk.write("conftest.py", CONFTEST + WALKING.format(kept=kept))
+    result = desk.optimize("--promptopt-strategy=walker")
+    assert result.ret == pytest.ExitCode.OK
+    result.stdout.fnmatch_lines(["  held-out: *"])
+    walked = (desk.path / "walked.log").read_text(encoding="utf-8").splitlines()
+    assert [line for line in walked if line.startswith("LEAK")] == []
+    counts = {when: int(count) for when, count in map(str.split, walked)}
+    assert set(counts) == {"begin", "end", "propose", "categorize", "after"}
+    assert counts["begin"] > 100, "it sees what a search does have"
+
+
 # ----------------------------------------------------------------------------- several
 
 
@@ -210,7 +319,7 @@ def test_each_has_a_journal_that_can_be_read(desk: Desk) -> None:
     compare(desk)
     for each in desk.report["run"]["compared"]:
         path = desk.path / each["journal"]
-        events = journal.read(Path(path))
+        events = journal.read_events(Path(path))
         assert [events[0].event, events[-1].event] == ["opened", "end"]
         assert events[1].data["settings"]["strategy"] == [each["strategy"]]
         assert events[-1].data["strategy"] == each["strategy"]

@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_promptopt.assertions.assert_reason import MAX_PARTS, holds, reason_of
+from pytest_promptopt.assertions.assert_reason import MAX_PARTS, comparison_holds, reason_of
 from pytest_promptopt.assertions.static_values import symbol_of
 
 NAMES = {"a": 1, "b": 2, "c": "x", "d": "xyz", "e": [1, "x"]}
@@ -45,7 +45,7 @@ class _Run:
         if isinstance(node, ast.Compare):
             sides = [self._read(each) for each in (node.left, *node.comparators)]
             links = list(zip(map(symbol_of, node.ops), sides, sides[1:], strict=False))
-            self.explained.append(next((link for link in links if not holds(*link)), links[-1]))
+            self.explained.append(next((link for link in links if not comparison_holds(*link)), links[-1]))
         return result
 
     def _read(self, node: ast.expr) -> Any:
@@ -62,7 +62,9 @@ def test_a_comparison_that_holds_is_never_the_reason(source: str) -> None:
     for names in (NAMES, {}):
         reason = reason_of(test, run.explained, names)
         assert reason is not None
-        assert [each for each in reason.comparisons if holds(each.operator, each.left, each.right)] == []
+        assert [
+            each for each in reason.comparisons if comparison_holds(each.operator, each.left, each.right)
+        ] == []
         assert bool(reason.comparisons) is (reason.check is None)
 
 
@@ -70,7 +72,7 @@ def test_a_comparison_that_holds_is_never_the_reason(source: str) -> None:
 def test_without_a_source_it_is_the_last_that_does_not_hold(source: str) -> None:
     run = _Run()
     run.value(ast.parse(source, mode="eval").body)
-    failed = [each for each in run.explained if not holds(*each)]
+    failed = [each for each in run.explained if not comparison_holds(*each)]
     reason = reason_of(None, run.explained, {})
     found = None if reason is None else reason.comparisons[0]
     assert (found and (found.operator, found.left, found.right)) == (failed[-1] if failed else None)

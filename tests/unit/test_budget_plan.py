@@ -9,9 +9,18 @@ import pytest
 
 from pytest_promptopt.errors import SettingsError
 from pytest_promptopt.optimizer.prompt_groups import PromptGroup
-from pytest_promptopt.pytest_session.budget_plan import BudgetPlan
+from pytest_promptopt.optimizer.strategy import ScoringNeeds, scoring_needs
 from pytest_promptopt.records import Case, Split
+from pytest_promptopt.runs.budget_plan import BudgetPlan
 from pytest_promptopt.settings import Settings
+from pytest_promptopt.strategies import declared_needs
+from pytest_promptopt.strategies.evolve import Evolve
+from pytest_promptopt.strategies.external.engine import ExternalSearch
+from pytest_promptopt.strategies.hybrid import Hybrid
+from pytest_promptopt.strategies.refine.search import RefineSearch
+
+#: As the default strategy declares it.
+FORESEEING = RefineSearch.scoring_needs
 
 
 def plan(
@@ -21,11 +30,12 @@ def plan(
     *,
     samples: int = 1,
     prompts: tuple[str, ...] = ("p.md",),
+    needs: tuple[ScoringNeeds, ...] = (FORESEEING,),
     **settings: Any,
 ) -> BudgetPlan:
     splits = [Split.TRAIN] * train + [Split.VALIDATION] * validation + [Split.HELDOUT] * heldout
     cases = tuple(Case(str(n), prompts, split, samples=samples) for n, split in enumerate(splits))
-    return BudgetPlan([PromptGroup((), cases)], Settings(rootdir=Path(), **settings))
+    return BudgetPlan([PromptGroup((), cases)], Settings(rootdir=Path(), **settings), needs)
 
 
 def test_it_says_what_the_ceiling_buys_and_what_for() -> None:
@@ -91,3 +101,62 @@ def test_answers_that_are_known_need_no_call() -> None:
     plan(max_calls=34).check(known=75)
     with pytest.raises(SettingsError, match="so 34 is the least"):
         plan(max_calls=33).check(known=75)
+
+
+# ------------------------------------------------------------------------------- what a strategy declares
+
+
+def test_without_foresight_every_candidate_is_run_on_all_training_cases() -> None:
+    """So an iteration takes more calls, and fewer are left over for the end."""
+    bought = str(plan(max_calls=1000, needs=(ScoringNeeds(),)).bought())
+    assert "buys about 5 iterations; of" in bought
+    assert "75 run the prompt as it is, 25 complete the best text's results and" in bought
+    decided = plan(max_calls=1000, needs=(ScoringNeeds(validation_each_iteration=True),)).bought()
+    assert "75 run the prompt as it is, 0 complete the best text's results and" in str(decided)
+
+
+def test_without_foresight_one_candidate_is_enough_for_a_beginning() -> None:
+    plan(max_calls=75 + 51, needs=(ScoringNeeds(),)).check()
+    with pytest.raises(SettingsError, match="an iteration about 51, so 126 is the least"):
+        plan(max_calls=75 + 50, needs=(ScoringNeeds(),)).check()
+
+
+def test_of_several_strategies_the_neediest_is_planned_for() -> None:
+    both = plan(max_calls=1000, needs=(FORESEEING, ScoringNeeds())).bought()
+    assert "buys about 5 iterations" in str(both)
+    assert "30 complete the best text's results" in str(both)
+
+
+def test_a_strategy_that_declares_nothing_may_need_everything() -> None:
+    def search(group: object, context: object) -> Any: ...
+
+    assert scoring_needs(search) == ScoringNeeds(
+        optimizer_model=True, foresight=False, validation_each_iteration=False
+    )
+    assert scoring_needs(Evolve) == ScoringNeeds()
+    assert scoring_needs(ExternalSearch).validation_each_iteration
+
+
+def test_without_a_model_that_writes_only_a_strategy_that_does_without_is_taken() -> None:
+    class Own(Evolve):
+        scoring_needs = ScoringNeeds(optimizer_model=False)
+
+    settings = Settings(rootdir=Path(), optimizer_model="none")
+    assert declared_needs({"refine": RefineSearch, "own": Own}, settings) == [FORESEEING, Own.scoring_needs]
+    with pytest.raises(SettingsError) as refused:
+        declared_needs({"refine": RefineSearch, "evolve": Evolve, "hybrid": Hybrid}, settings)
+    assert str(refused.value) == (
+        "--promptopt-optimizer-model=none: the strategy evolve, hybrid needs a model that writes; name one, "
+        "or use --promptopt-strategy=refine"
+    )
+
+
+def test_a_declaration_of_another_kind_is_a_settings_error() -> None:
+    class Search(Evolve):
+        scoring_needs = "foresight"  # type: ignore[assignment]
+
+    with pytest.raises(SettingsError) as refused:
+        scoring_needs(Search)
+    assert str(refused.value) == (
+        "the strategy Search: `scoring_needs` is str; accepted: ScoringNeeds, or no such attribute"
+    )

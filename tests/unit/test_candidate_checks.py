@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pytest_promptopt.optimizer.candidate_checks import CandidateChecks, Passages, given_in
-from pytest_promptopt.optimizer.proposal.replies import Reply, parse
+from pytest_promptopt.optimizer.candidate_checks import CandidateChecks, Passages, variables_given
+from pytest_promptopt.optimizer.proposal.replies import Reply, parse_reply
 from pytest_promptopt.prompts import PromptFile
 from pytest_promptopt.prompts.examples import Example, with_examples
 from pytest_promptopt.records import Answer, Call, Case, CaseResult, Outcome, Split, Status
@@ -128,7 +128,7 @@ class TestInvisibleCharacters:
 
     def test_a_reason_is_freed_of_them(self) -> None:
         text = "<reason>It\u202e is\U000e0041\x1b better</reason><new_prompt>x</new_prompt>"
-        assert parse(Answer(text, "demo", "end_turn", None, None, 0.0)) == Reply("x", "It is better")
+        assert parse_reply(Answer(text, "demo", "end_turn", None, None, 0.0)) == Reply("x", "It is better")
 
 
 def result(**variables: str) -> CaseResult:
@@ -150,7 +150,7 @@ class TestWhatCannotBeSent:
     )
     def test_an_empty_turn(self, tmp_path: Path, prose: str, objection: str) -> None:
         file = load(tmp_path, "system:\nBe good.\nuser:\nIt is {{ x }}")
-        tried = CandidateChecks(Passages([]), Passages([]), given_in([result(x="5"), result(x=" ")]))
+        tried = CandidateChecks(Passages([]), Passages([]), variables_given([result(x="5"), result(x=" ")]))
         assert objection in str(tried.objection(file, prose))
 
     def test_an_empty_value_that_the_current_text_is_sent_with_as_well_is_no_objection(
@@ -158,13 +158,13 @@ class TestWhatCannotBeSent:
     ) -> None:
         file = load(tmp_path, "{{ x }}")
         tried = CandidateChecks(
-            Passages([]), Passages([]), given_in([result(x=""), result(other="y"), result(x="1")])
+            Passages([]), Passages([]), variables_given([result(x=""), result(other="y"), result(x="1")])
         )
         assert tried.objection(file, "{{ x }}\n{{ x }}") is None
 
     def test_what_fails_on_a_value_only_without_what_guarded_it(self, tmp_path: Path) -> None:
         file = load(tmp_path, "{% if x != '0' %}{{ 1 // x|int }}{% endif %}{{ x }}")
-        tried = CandidateChecks(Passages([]), Passages([]), given_in([result(x="2"), result(x="0")]))
+        tried = CandidateChecks(Passages([]), Passages([]), variables_given([result(x="2"), result(x="0")]))
         told = str(tried.objection(file, "Sort. {{ 1 // x|int }} {{ x }}"))
         assert told.startswith("It cannot be sent for a case that the current text can be sent for: ")
         assert "ZeroDivisionError" in told
@@ -177,6 +177,8 @@ class TestWhatCannotBeSent:
 
     def test_turns_of_the_test_are_rendered_as_such(self, tmp_path: Path) -> None:
         file = load(tmp_path, "You sort for {{ shop }}.")
-        given = given_in([result(**{"shop": "A", "user 1": "Hi", "assistant 2": "Yes?", "user 3": "Where?"})])
+        given = variables_given(
+            [result(**{"shop": "A", "user 1": "Hi", "assistant 2": "Yes?", "user 3": "Where?"})]
+        )
         tried = CandidateChecks(Passages([]), Passages([]), given)
         assert tried.objection(file, "Sort for {{ shop }}.") is None

@@ -13,7 +13,7 @@ import pytest
 from pytest_promptopt import captured
 from pytest_promptopt.assertions.source_file import source_file
 from pytest_promptopt.budget.ledger import Ledger
-from pytest_promptopt.journal import Journal, read
+from pytest_promptopt.journal import Journal, read_events
 from pytest_promptopt.models.event_loop_thread import EventLoopThread
 from pytest_promptopt.records import Answer
 from pytest_promptopt.response_cache import ResponseCache
@@ -93,7 +93,7 @@ def test_answers_are_stored_on_the_real_disk_while_a_test_has_a_fake_one(tmp_pat
     journal.close()
     assert said == []
     assert ResponseCache(tmp_path / "home" / "cache", warn=said.append).get("b") == ANSWER
-    assert [event.data["key"] for event in read(journal.path)] == ["a", "b"]
+    assert [event.data["key"] for event in read_events(journal.path)] == ["a", "b"]
 
 
 @pytest.mark.parametrize("name", ["os.stat", "os.open", "os.write", "os.fsync"])
@@ -108,7 +108,7 @@ def test_and_while_a_mock_answers_for_the_disk(tmp_path: Path, name: str) -> Non
     cache.close()
     journal.close()
     assert said == []
-    assert len(read(journal.path)) == 1
+    assert len(read_events(journal.path)) == 1
 
 
 def test_the_source_of_a_test_is_read_from_the_real_disk(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from pytest_promptopt.optimizer.acceptance import compare, foreseen, rank
+from pytest_promptopt.optimizer.acceptance import compare, compare_estimates, rank_key
 from pytest_promptopt.optimizer.candidates import EvaluatedCandidate
 from pytest_promptopt.optimizer.label_rates import balanced_accuracy, label_scores, same_answers
 from pytest_promptopt.optimizer.prompt_groups import PromptGroup
@@ -18,7 +18,7 @@ from pytest_promptopt.records import Call, Case, CaseResult, Failure, Outcome, S
 from pytest_promptopt.reports.labels import label_table
 from pytest_promptopt.reports.lines import BAD
 from pytest_promptopt.reports.optimization import run_summary
-from pytest_promptopt.results import LabelScore, PromptResult, RunResult, SameAnswer
+from pytest_promptopt.results import LabelScore, PromptOutcome, PromptResult, RunResult, SameAnswer
 from pytest_promptopt.strategies.refine.search import RefineSearch
 from tests.refine_world import VALIDATION, FakePrompt, Need, World, needs
 
@@ -68,27 +68,27 @@ class TestWhichTextIsTaken:
         )
         assert (same.after, same.balanced) == (both.after, 0.5)
         assert both.balanced == pytest.approx(0.7)
-        assert sorted([same, both], key=rank) == [both, same]
+        assert sorted([same, both], key=rank_key) == [both, same]
 
     def test_the_larger_gain_goes_before_all(self) -> None:
         small, large = (
             replace(compare(self.before, self.before), balanced=balanced, after=after)
             for balanced, after in ((1.0, 0.5), (0.2, 0.6))
         )
-        assert sorted([small, large], key=rank) == [large, small]
+        assert sorted([small, large], key=rank_key) == [large, small]
 
     def test_a_race_knows_it_of_every_candidate(self) -> None:
         learning = VerdictModel()
         base = posterior_of({r.case.id: r.rate or 0.0 for r in self.before}, learning)
         after = RatePosterior(base.cases, learning, base=base)
         after.add(self.before[:8])
-        found = foreseen(base, after, self.before, self.before[:8])
+        found = compare_estimates(base, after, self.before, self.before[:8])
         assert found.balanced == balanced_accuracy(self.before[:8]) == 0.5
 
     def test_without_labels_nothing_changes(self) -> None:
         texts = [*answered("one", "p"), *answered("two", "n"), *answered("three", "p")]
         assert balanced_accuracy(texts) is None
-        assert rank(compare(texts, texts, growth=3))[1:] == (0.0, 3)
+        assert rank_key(compare(texts, texts, growth=3))[1:] == (0.0, 3)
 
     def test_so_it_is_among_the_best_texts_of_a_search(self) -> None:
         world = World([])
@@ -166,7 +166,14 @@ def summary(prompt: PromptResult) -> list[str]:
 
 
 PROMPT = PromptResult(
-    "p.md", "Sort. {{ x }}", "Sort well. {{ x }}", "improved", "plateau", "no gain", (), written=True
+    "p.md",
+    "Sort. {{ x }}",
+    "Sort well. {{ x }}",
+    PromptOutcome.IMPROVED,
+    "plateau",
+    "no gain",
+    (),
+    written=True,
 )
 SCORES = (
     LabelScore("", "positive", 22, 20, 1, (("negative", 20), ("", 1))),
@@ -181,7 +188,9 @@ class TestTheReport:
         assert first.text == "p.md: improved"
         assert second.text == '  warning:  answers "negative" to 43 of 44 cases, whatever is expected'
         assert second.markup == BAD
-        assert "warning" not in "\n".join(summary(replace(prompt, after=prompt.before, outcome="unchanged")))
+        assert "warning" not in "\n".join(
+            summary(replace(prompt, after=prompt.before, outcome=PromptOutcome.UNCHANGED))
+        )
 
     def test_each_label_has_a_row(self) -> None:
         assert [

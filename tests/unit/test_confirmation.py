@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_promptopt.journal import Journal, read
+from pytest_promptopt.journal import Journal, read_events
 from pytest_promptopt.optimizer.call_budget import CallBudget
 from pytest_promptopt.optimizer.confirmation import (
     AlphaSpending,
@@ -21,7 +21,7 @@ from pytest_promptopt.optimizer.confirmation import (
     first_sample_number,
 )
 from pytest_promptopt.optimizer.confirmation_power import (
-    detectable,
+    detectable_gain,
     foreseen_calls,
     least_pairs,
     most_pairs,
@@ -327,7 +327,7 @@ class TestUnderACeiling:
         begun = ConfirmationProgress(limit=18, looked=(5,))
         ConfirmationTest(group(60), *versions, context, first=1, share=2, begun=begun).run()
         journal.close()
-        noted = [event.data["looked"] for event in read(journal.path) if event.event == "confirming"]
+        noted = [event.data["looked"] for event in read_events(journal.path) if event.event == "confirming"]
         assert len(noted) > 2
         assert [looked[: len(earlier)] for earlier, looked in pairwise(noted)] == noted[:-1]
 
@@ -378,12 +378,12 @@ class TestWhatIsForeseen:
         assert usual_calls([group(1), group(1)], None, 0.05) == 24, "all that are ever asked of one case"
 
     def test_the_gain_it_shows_is_ten_points_for_a_hundred_noisy_cases(self) -> None:
-        noisy = partial(detectable, differing=0.5)
+        noisy = partial(detectable_gain, differing=0.5)
         assert noisy(600, 0.05) == pytest.approx(0.1, abs=0.01)
         assert noisy(150, 0.05) == pytest.approx(2 * noisy(600, 0.05))
         assert noisy(1, 0.05) == 1.0
         assert noisy(600, 0.5) < noisy(600, 0.05) < noisy(600, 0.001)
 
     def test_where_no_pair_differs_a_few_must_be_won(self) -> None:
-        assert detectable(100, 0.05, differing=0.0) == least_pairs(0.05) / 100
-        assert detectable(3, 0.05, differing=0.0) == 1.0
+        assert detectable_gain(100, 0.05, differing=0.0) == least_pairs(0.05) / 100
+        assert detectable_gain(3, 0.05, differing=0.0) == 1.0

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from pytest_promptopt.models.demo.feedback import is_feedback, parse
 from pytest_promptopt.models.demo.learning import LONGEST_LINE, candidates
-from pytest_promptopt.models.demo.reading import read
+from pytest_promptopt.models.demo.reading import read_instructions
 from pytest_promptopt.records import Message
 from tests.feedback import DIRECTIONS, Case, Search, answer, ask, proposal, request
 
@@ -70,7 +70,7 @@ def test_cues_join_the_line_that_a_label_has() -> None:
 
     assert "* billing - invoices\n" in revised
     assert revised.count("**delivery**: courier came, tracking, ") == 1
-    assert len(read(revised).labels) == 2
+    assert len(read_instructions(revised).labels) == 2
 
 
 def test_a_full_line_stays_as_it_was_written() -> None:
@@ -93,7 +93,7 @@ def test_a_kept_line_is_not_touched() -> None:
 def test_a_label_that_only_the_tests_know_is_added() -> None:
     revised = proposal(request("Sort it.\n\nTicket: {{ ticket }}", LOST))[1]
 
-    assert [label.name for label in read(revised).labels] == ["delivery"]
+    assert [label.name for label in read_instructions(revised).labels] == ["delivery"]
 
 
 def test_an_answer_that_says_too_much_brings_a_format_rule() -> None:
@@ -202,7 +202,9 @@ def test_ticket_routing_carries_over_to_unseen_tickets() -> None:
     assert before < 0.4
     assert search.rate(heldout) >= before + 0.2
     assert search.rate(heldout) > 0.65
-    assert all(len(entry.text.split(",")) <= LONGEST_LINE for entry in read(search.prompt).entries)
+    assert all(
+        len(entry.text.split(",")) <= LONGEST_LINE for entry in read_instructions(search.prompt).entries
+    )
 
 
 def test_no_ticket_is_copied_into_the_prompt() -> None:

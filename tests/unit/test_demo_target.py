@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_promptopt.models.demo import DemoModel
-from pytest_promptopt.models.demo.reading import input_start, read, split
+from pytest_promptopt.models.demo.reading import input_start, read_instructions, split
 from pytest_promptopt.models.demo.target import answer as answer_to
 from pytest_promptopt.models.demo.words import stem, stems
 from pytest_promptopt.records import Message, Request
@@ -87,7 +87,7 @@ def test_format_rules_in_many_words(rule: str) -> None:
     ],
 )
 def test_label_lists_in_many_forms(listing: str) -> None:
-    reading = read(f"Read the ticket. {listing}\nAnswer with the label only.\n\nTicket: ")
+    reading = read_instructions(f"Read the ticket. {listing}\nAnswer with the label only.\n\nTicket: ")
 
     assert [label.name for label in reading.labels] == ["billing", "delivery", "sales"]
 
@@ -112,7 +112,7 @@ def test_an_explicit_rule_beats_cues() -> None:
 
 
 def test_prose_with_commas_is_no_label_list() -> None:
-    assert read("Be concise, polite, and helpful.\n\nText: ").labels == ()
+    assert read_instructions("Be concise, polite, and helpful.\n\nText: ").labels == ()
 
 
 @pytest.mark.parametrize(

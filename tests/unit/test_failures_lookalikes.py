@@ -7,7 +7,7 @@ import unicodedata
 import pytest
 
 from pytest_promptopt.failures import describe
-from pytest_promptopt.failures.lookalikes import lookalike
+from pytest_promptopt.failures.lookalikes import lookalike_symptom
 from tests.unit.test_failures import call, compared, constraint, only, result
 
 NFD = unicodedata.normalize("NFD", "café")
@@ -37,7 +37,7 @@ def test_characters_are_named_by_their_code_points(said: str, wanted: str, named
 
 @pytest.mark.parametrize(("said", "wanted"), [("a", "a"), ("a", "b"), ("A", "a"), ("a ", "a"), ("", "x")])
 def test_texts_that_look_different_are_none(said: str, wanted: str) -> None:
-    assert lookalike(wanted, said) == ""
+    assert lookalike_symptom(wanted, said) is None
 
 
 def test_a_form_is_no_matter_of_the_prompt(tmp_path: object) -> None:
@@ -57,9 +57,9 @@ def test_a_text_that_is_there_in_another_form_is_not_missing() -> None:
 
 
 def test_many_characters_are_counted() -> None:
-    remark = lookalike("abc def ghi", "\u0430b\u0441 d\u0435f ghi".replace(" ", "\u00a0"))
-    assert remark.endswith(" and 1 more")
+    symptom = lookalike_symptom("abc def ghi", "\u0430b\u0441 d\u0435f ghi".replace(" ", "\u00a0"))
+    assert str(symptom).endswith(" and 1 more")
 
 
 def test_a_huge_text_is_read_in_part() -> None:
-    assert lookalike("a" * 300_000, "\u0430" * 300_000) == "other characters that look the same"
+    assert str(lookalike_symptom("a" * 300_000, "\u0430" * 300_000)) == "other characters that look the same"

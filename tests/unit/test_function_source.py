@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from pytest_promptopt.assertions.function_source import MAX_CHECK, TestSource, source_of
-from pytest_promptopt.assertions.plain_values import readable_value, shortened
+from pytest_promptopt.assertions.plain_values import parameter_text, readable_value
 from pytest_promptopt.assertions.static_values import NoValue
 
 HEADER = """
@@ -225,4 +225,4 @@ class Thing:
     ],
 )
 def test_a_parameter_is_short_and_the_same_in_every_process(value: Any, text: str) -> None:
-    assert shortened(value) == text
+    assert parameter_text(value) == text

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_promptopt.errors import SettingsError
-from pytest_promptopt.gate import Threshold, check, parse_rate, thresholds, verdict
+from pytest_promptopt.gate import Threshold, all_gates_hold, check_prompts, parse_rate, thresholds
 from pytest_promptopt.records import Case, CaseResult, Outcome, Split, Status
 from pytest_promptopt.results import PromptCheck
 
@@ -23,7 +23,7 @@ def result(number: int, *statuses: Status) -> CaseResult:
 def checked(*cases: tuple[Status, ...], least: float | None = None) -> PromptCheck:
     results = [result(number, *statuses) for number, statuses in enumerate(cases)]
     asked = {} if least is None else {ROUTE: Threshold(least, "test_route.py:3")}
-    (only,) = check({ROUTE: results}, asked)
+    (only,) = check_prompts({ROUTE: results}, asked)
     return only
 
 
@@ -148,10 +148,10 @@ def test_no_evidence_never_holds() -> None:
 
 def test_one_prompt_below_its_threshold_fails_the_gate() -> None:
     good, bad, free = checked((P,), least=1.0), checked((P,), (F,), least=0.8), checked((F,))
-    assert verdict([good, free]) is True
-    assert verdict([good, bad]) is False
-    assert verdict([]) is True
+    assert all_gates_hold([good, free]) is True
+    assert all_gates_hold([good, bad]) is False
+    assert all_gates_hold([]) is True
 
 
 def test_a_prompt_of_which_nothing_ran_is_not_checked() -> None:
-    assert check({ROUTE: []}, {ROUTE: Threshold(0.5, "a.py:1")}) == ()
+    assert check_prompts({ROUTE: []}, {ROUTE: Threshold(0.5, "a.py:1")}) == ()

@@ -21,7 +21,7 @@ from pytest_promptopt.optimizer.proposal.replies import Reply
 from pytest_promptopt.optimizer.proposal.requests import Brief
 from pytest_promptopt.pytest_session.user_hooks import user_search_hooks
 from pytest_promptopt.records import Split
-from pytest_promptopt.results import PromptResult, RunResult
+from pytest_promptopt.results import PromptOutcome, PromptResult, RunResult
 from tests.refine_world import FakePrompt, World, needs
 
 HOOKS = [name for name in vars(hookspecs) if name.startswith("pytest_promptopt_")]
@@ -86,7 +86,7 @@ def test_the_example_of_a_strategy_is_one() -> None:
 
 
 def test_the_last_example_tells_every_prompt(capsys: pytest.CaptureFixture[str]) -> None:
-    prompt = PromptResult("a.md", "x", "x", "passing", "nothing failing", "all pass", ())
+    prompt = PromptResult("a.md", "x", "x", PromptOutcome.PASSING, "nothing failing", "all pass", ())
     example("pytest_promptopt_run_finished")(RunResult("1", (prompt,), {}, 0.0))
     assert capsys.readouterr().out == "a.md passing all pass\n"
 

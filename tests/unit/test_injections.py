@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from pytest_promptopt.failures import Category, FailedCase, describe
 from pytest_promptopt.optimizer.candidate_checks import CandidateChecks, Passages
 from pytest_promptopt.optimizer.proposal.memory import Answered, Counts, Try
-from pytest_promptopt.optimizer.proposal.quoting import SECTIONS, json_string, literal
-from pytest_promptopt.optimizer.proposal.replies import InvalidReply, Reply, parse
-from pytest_promptopt.optimizer.proposal.requests import Brief, PassingCase, compose, repair
+from pytest_promptopt.optimizer.proposal.quoting import SECTIONS, quote_text, quote_value
+from pytest_promptopt.optimizer.proposal.replies import InvalidReply, Reply, parse_reply
+from pytest_promptopt.optimizer.proposal.requests import Brief, PassingCase, compose_request, repair_request
 from pytest_promptopt.prompts import PromptFile
 from pytest_promptopt.records import (
     Answer,
@@ -39,8 +39,10 @@ from pytest_promptopt.reports.live import iteration_line, phase_line
 from pytest_promptopt.reports.terminal import failure_section, gate_lines, run_summary
 from pytest_promptopt.results import (
     CandidateResult,
+    CandidateVerdict,
     Iteration,
     PromptCheck,
+    PromptOutcome,
     PromptResult,
     RunResult,
     SplitScore,
@@ -84,7 +86,7 @@ def brief(text: str) -> Brief:
 
 
 def told(text: str) -> str:
-    return compose(brief(text), model="demo").messages[1].content
+    return compose_request(brief(text), model="demo").messages[1].content
 
 
 def tags(content: str) -> list[tuple[str, str]]:
@@ -134,8 +136,8 @@ def test_a_request_can_be_sent_and_hides_nothing(name: str) -> None:
 def test_a_value_reads_back_as_it_was(name: str) -> None:
     text = INJECTIONS[name]
     if len(text) <= 4_000:
-        assert json.loads(json_string(text)) == text
-        assert json.loads(literal(text)) in (text, _parsed(text))
+        assert json.loads(quote_text(text)) == text
+        assert json.loads(quote_value(text)) in (text, _parsed(text))
 
 
 def _parsed(text: str) -> object:
@@ -149,10 +151,11 @@ def _parsed(text: str) -> object:
 def test_a_bad_reply_is_repeated_to_the_optimizer_as_its_own_turn(name: str) -> None:
     request = Request("demo", (), sample=1)
     said = Answer(INJECTIONS[name], "demo", "end_turn", None, None, 0.0)
-    repaired = repair(request, said, "it is no prompt")
+    repaired = repair_request(request, said, "it is no prompt")
     assert [message.role for message in repaired.messages] == ["assistant", "user"]
     assert (
-        repaired.messages[1] == repair(request, replace(said, text=HARMLESS), "it is no prompt").messages[1]
+        repaired.messages[1]
+        == repair_request(request, replace(said, text=HARMLESS), "it is no prompt").messages[1]
     )
     for message in repaired.messages:
         message.content.encode()
@@ -161,13 +164,13 @@ def test_a_bad_reply_is_repeated_to_the_optimizer_as_its_own_turn(name: str) -> 
 @EACH
 def test_what_an_optimizer_quotes_never_becomes_a_prompt_unnoticed(name: str) -> None:
     """Copied from a request, in which it is escaped, it is not even in the way."""
-    quoted = json_string(INJECTIONS[name])
+    quoted = quote_text(INJECTIONS[name])
     for reason in (quoted, f"the case {quoted} is told to {INJECTIONS[name][:200]}"):
         text = f"<reason>{reason}</reason>\n<new_prompt>\nGood\n</new_prompt>"
-        reply = parse(Answer(text, "demo", "end_turn", None, None, 0.0))
+        reply = parse_reply(Answer(text, "demo", "end_turn", None, None, 0.0))
         assert reply == InvalidReply(reply.why) if isinstance(reply, InvalidReply) else reply.text == "Good"
     clean = f"<reason>{quoted}</reason>\n<new_prompt>\nGood\n</new_prompt>"
-    found = parse(Answer(clean, "demo", "end_turn", None, None, 0.0))
+    found = parse_reply(Answer(clean, "demo", "end_turn", None, None, 0.0))
     assert isinstance(found, Reply)
     assert found.text == "Good"
 
@@ -241,11 +244,13 @@ def check(text: str) -> PromptCheck:
 
 def run_of(text: str) -> RunResult:
     candidate = CandidateResult(
-        id="1.1", prompts=("route.md",), direction=text, reason=text, rate=0.5, verdict="accepted", why=text
+        id="1.1", prompts=("route.md",), direction=text, reason=text, rate=0.5,
+        verdict=CandidateVerdict.ACCEPTED, why=text,
     )  # fmt: skip
-    iteration = Iteration(1, "training", "route.md", (candidate,), 0.5, Spend(), 1.0)
+    iteration = Iteration(1, "training", ("route.md",), (candidate,), 0.5, Spend(), 1.0)
     prompt = PromptResult(
-        prompt="route.md", before="Old", after=f"New {text}", outcome="improved", stop="plateau", why=text,
+        prompt="route.md", before="Old", after=f"New {text}", outcome=PromptOutcome.IMPROVED,
+        stop="plateau", why=text,
         scores=(SplitScore(Split.TRAIN, 4, 0.0, 1.0, fixed=1),), iterations=(iteration,), note=text,
         unwritten=text,
     )  # fmt: skip
@@ -266,7 +271,7 @@ def test_a_terminal_is_shown_printable_text_only(name: str) -> None:
     shown = [
         *(line.text for line in lines),
         phase_line("training", "a.md"),
-        iteration_line(iteration, prompt="a"),
+        iteration_line(iteration, prompts=("a",)),
     ]
     assert [line for line in shown if not line.isprintable()] == []
     assert sum(line.startswith("gate:") for line in shown) == 1
@@ -322,7 +327,7 @@ REPLIES = st.lists(
 @settings(deadline=None)
 @given(REPLIES, st.sampled_from(["end_turn", "max_tokens", "refusal"]))
 def test_any_reply_holds_one_whole_prompt_or_none(text: str, stop_reason: str) -> None:
-    reply = parse(Answer(text, "demo", stop_reason, None, None, 0.0))
+    reply = parse_reply(Answer(text, "demo", stop_reason, None, None, 0.0))
     if isinstance(reply, Reply):
         start, end = text.index("<new_prompt>"), text.rindex("</new_prompt>")
         assert stop_reason == "end_turn"

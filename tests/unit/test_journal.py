@@ -15,9 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_promptopt.captured import os
-from pytest_promptopt.journal import Journal, JournalError, read
+from pytest_promptopt.journal import Journal, JournalError, read_events
 from pytest_promptopt.project_dir import ensure_home
-from pytest_promptopt.pytest_session import run_store
+from pytest_promptopt.runs import run_store
 
 # a small alphabet of troublemakers: Hypothesis' whole of Unicode takes a second to load
 TEXT = st.text(alphabet='aé\n\r\u2028\ud800\0"', max_size=8)
@@ -38,7 +38,7 @@ def journal(tmp_path: Path) -> Iterator[Journal]:
 def test_events_come_back_in_the_order_written(journal: Journal) -> None:
     journal.append("start", prompts={"a.md": "Hi \ud800 ünï\ncode"})
     journal.append("stop", why="done")
-    first, second = read(journal.path)
+    first, second = read_events(journal.path)
     assert (first.seq, first.run, first.event) == (1, "r1", "start")
     assert first.data == {"prompts": {"a.md": "Hi \ud800 ünï\ncode"}}
     assert (second.seq, second.data) == (2, {"why": "done"})
@@ -51,7 +51,7 @@ def test_whatever_is_json_like_makes_the_round_trip(
 ) -> None:
     journal = Journal.create(tmp_path_factory.mktemp("home") / "runs" / "r", "r")
     journal.append("candidate", **data)
-    assert read(journal.path)[0].data == data
+    assert read_events(journal.path)[0].data == data
     journal.close()
 
 
@@ -66,7 +66,7 @@ def test_what_is_not_json_is_refused_and_leaves_the_journal_whole(journal: Journ
     with pytest.raises(TypeError):
         journal.append("start", path=journal.path)
     journal.append("start")
-    assert [event.seq for event in read(journal.path)] == [1]
+    assert [event.seq for event in read_events(journal.path)] == [1]
 
 
 def test_a_full_disk_leaves_no_half_line(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,7 +82,7 @@ def test_a_full_disk_leaves_no_half_line(journal: Journal, monkeypatch: pytest.M
         with pytest.raises(JournalError, match="no space"):
             journal.append("candidate", text="x" * 200)
     journal.append("stop")
-    assert [event.event for event in read(journal.path)] == ["stop"]
+    assert [event.event for event in read_events(journal.path)] == ["stop"]
 
 
 @pytest.mark.parametrize("moment", ["write", "fsync"])
@@ -101,13 +101,13 @@ def test_ctrl_c_while_an_event_is_written_leaves_the_journal_whole(
         with pytest.raises(KeyboardInterrupt):
             journal.append("candidate")
     journal.append("stop")
-    assert [(event.seq, event.event) for event in read(journal.path)] == [(1, "start"), (2, "stop")]
+    assert [(event.seq, event.event) for event in read_events(journal.path)] == [(1, "start"), (2, "stop")]
 
 
 def test_threads_write_whole_lines_without_gaps(journal: Journal) -> None:
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda n: journal.append("call", n=n, text="x" * 5000), range(40)))
-    events = read(journal.path)
+    events = read_events(journal.path)
     assert [event.seq for event in events] == list(range(1, 41))
     assert sorted(event.data["n"] for event in events) == list(range(40))
 
@@ -117,7 +117,7 @@ def test_a_last_line_torn_by_a_kill_is_left_out(journal: Journal, cut: int) -> N
     journal.append("start")
     journal.append("stop", why="killed while this was written, so it is long enough to be cut anywhere")
     os.truncate(journal.path, journal.path.stat().st_size - cut)
-    assert [event.event for event in read(journal.path)] == ["start"]
+    assert [event.event for event in read_events(journal.path)] == ["start"]
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_a_journal_that_was_changed_is_refused_with_its_line(
         journal.append(name, why="one")
     journal.path.write_bytes(b"\n".join(spoil(journal.path.read_bytes().splitlines())) + b"\n")
     with pytest.raises(JournalError, match=complaint) as caught:
-        read(journal.path)
+        read_events(journal.path)
     assert f"{journal.path}:2: " in str(caught.value)
 
 
@@ -181,10 +181,21 @@ def whole(folder: Path) -> Journal:
 
 def test_cut_at_any_byte_it_holds_all_events_that_were_whole(tmp_path: Path) -> None:
     journal = whole(tmp_path)
-    content, events = journal.path.read_bytes(), read(journal.path)
+    content, events = journal.path.read_bytes(), read_events(journal.path)
     for size in range(len(content)):
         journal.path.write_bytes(content[:size])
-        assert read(journal.path) == events[: content[:size].count(b"\n")]
+        assert read_events(journal.path) == events[: content[:size].count(b"\n")]
+
+
+def test_a_garbled_end_of_a_line_never_loses_two_events(tmp_path: Path) -> None:
+    journal = whole(tmp_path)
+    content, events = journal.path.read_bytes(), read_events(journal.path)
+    end = content[:-1].rindex(b"\n")
+    for other in set(range(256)) - {ord("\n")}:
+        journal.path.write_bytes(content[:end] + bytes([other]) + content[end + 1 :])
+        with pytest.raises(JournalError):
+            read_events(journal.path)
+    assert len(events) > 2
 
 
 @settings(max_examples=150)
@@ -194,12 +205,12 @@ def test_garbled_at_any_byte_it_is_refused_or_loses_its_last_event(
 ) -> None:
     """Never another event than what was written, and never one fewer but the last."""
     journal = whole(tmp_path_factory.mktemp("home"))
-    content, events = bytearray(journal.path.read_bytes()), read(journal.path)
+    content, events = bytearray(journal.path.read_bytes()), read_events(journal.path)
     position = data.draw(st.integers(0, len(content) - 1))
     content[position] ^= data.draw(st.integers(1, 255))
     journal.path.write_bytes(content)
     with suppress(JournalError):
-        assert read(journal.path) in (events[:-1], events), "a space that became a tab says the same"
+        assert read_events(journal.path) in (events[:-1], events), "a space that became a tab says the same"
 
 
 @settings(max_examples=50)
@@ -214,7 +225,7 @@ def test_whatever_a_loss_of_power_leaves_at_the_end_is_cut_off_before_it_goes_on
     again = Journal.reopen(journal.path)
     again.append("resumed")
     again.close()
-    assert [event.event for event in read(journal.path)][len(lines) :] == ["resumed"]
+    assert [event.event for event in read_events(journal.path)][len(lines) :] == ["resumed"]
 
 
 def test_an_empty_journal_cannot_be_continued(tmp_path: Path) -> None:
@@ -240,7 +251,7 @@ def test_an_event_that_need_not_wait_for_the_disk_is_in_its_place(tmp_path: Path
     journal.append("opened")
     journal.append("known", sync=False, key="k")
     journal.append("stop")
-    assert [event.event for event in read(journal.path)] == ["opened", "known", "stop"]
+    assert [event.event for event in read_events(journal.path)] == ["opened", "known", "stop"]
     journal.close()
 
 

@@ -17,8 +17,8 @@ from pytest_promptopt.optimizer.verdict_model import (
     Seen,
     Taught,
     VerdictModel,
-    taught_in,
-    told_by,
+    parse_taught,
+    sum_taught,
 )
 
 FAILS, PASSES = tuple(0.02 for _ in LUCK), tuple(0.98 for _ in LUCK)
@@ -49,33 +49,33 @@ def weight(taught: Taught) -> float:
 
 def test_a_later_run_begins_with_what_an_earlier_one_found() -> None:
     nothing = fixes(VerdictModel())
-    good = fixes(VerdictModel(told_by([run_that_saw(Kind.REWRITE, fixed=9).taught()])))
-    bad = fixes(VerdictModel(told_by([run_that_saw(Kind.REWRITE, fixed=0).taught()])))
+    good = fixes(VerdictModel(sum_taught([run_that_saw(Kind.REWRITE, fixed=9).taught()])))
+    bad = fixes(VerdictModel(sum_taught([run_that_saw(Kind.REWRITE, fixed=0).taught()])))
     assert bad < nothing - 0.05
     assert good > nothing + 0.1
 
 
 def test_texts_of_the_same_kind_are_told_of_first() -> None:
-    told = VerdictModel(told_by([run_that_saw(Kind.EXAMPLES, fixed=9).taught()]))
+    told = VerdictModel(sum_taught([run_that_saw(Kind.EXAMPLES, fixed=9).taught()]))
     assert fixes(told, Kind.EXAMPLES) > fixes(told, Kind.REWRITE) > fixes(VerdictModel(), Kind.REWRITE)
 
 
 def test_many_earlier_texts_weigh_no_more_than_a_few() -> None:
-    one = told_by([run_that_saw(Kind.REWRITE, fixed=9, texts=30).taught()])
-    five = told_by([run_that_saw(Kind.REWRITE, fixed=9, texts=30).taught() for _ in range(5)])
+    one = sum_taught([run_that_saw(Kind.REWRITE, fixed=9, texts=30).taught()])
+    five = sum_taught([run_that_saw(Kind.REWRITE, fixed=9, texts=30).taught() for _ in range(5)])
     assert weight(one) == pytest.approx(MOST_TOLD)
     assert weight(five) == pytest.approx(MOST_TOLD)
     few = run_that_saw(Kind.REWRITE, fixed=9, texts=1).taught()
-    assert weight(told_by([few])) == pytest.approx(weight(few))
+    assert weight(sum_taught([few])) == pytest.approx(weight(few))
 
 
 def test_what_this_run_sees_outweighs_what_it_was_told() -> None:
-    told = told_by([run_that_saw(Kind.REWRITE, fixed=9, texts=30).taught()])
+    told = sum_taught([run_that_saw(Kind.REWRITE, fixed=9, texts=30).taught()])
     assert fixes(run_that_saw(Kind.REWRITE, fixed=0, texts=8, told=told)) < fixes(VerdictModel())
 
 
 def test_what_was_told_is_not_passed_on_as_if_it_were_new() -> None:
-    told = told_by([run_that_saw(Kind.REWRITE, fixed=9, texts=30).taught()])
+    told = sum_taught([run_that_saw(Kind.REWRITE, fixed=9, texts=30).taught()])
     own = run_that_saw(Kind.REWRITE, fixed=1, texts=2, told=told).taught()
     assert weight(own) == pytest.approx(2, abs=1e-3)
     assert weight(VerdictModel(told).taught()) == 0
@@ -83,15 +83,15 @@ def test_what_was_told_is_not_passed_on_as_if_it_were_new() -> None:
 
 def test_all_earlier_runs_have_their_share() -> None:
     good, bad = (run_that_saw(Kind.REWRITE, fixed=fixed, texts=10).taught() for fixed in (9, 0))
-    assert fixes(VerdictModel(told_by([bad]))) < fixes(VerdictModel(told_by([good, bad])))
-    assert fixes(VerdictModel(told_by([good, bad]))) < fixes(VerdictModel(told_by([good])))
+    assert fixes(VerdictModel(sum_taught([bad]))) < fixes(VerdictModel(sum_taught([good, bad])))
+    assert fixes(VerdictModel(sum_taught([good, bad]))) < fixes(VerdictModel(sum_taught([good])))
 
 
 def test_a_journal_gives_back_what_was_written() -> None:
     taught = run_that_saw(Kind.MERGE, fixed=3).taught()
-    told = told_by([taught])
-    assert taught_in(json.loads(json.dumps(taught))) == taught
-    assert taught_in(json.loads(json.dumps(told))) == told, "to the last digit: what follows is the same"
+    told = sum_taught([taught])
+    assert parse_taught(json.loads(json.dumps(taught))) == taught
+    assert parse_taught(json.loads(json.dumps(told))) == told, "to the last digit: what follows is the same"
 
 
 PAIRS = len(RATES) ** 2
@@ -115,4 +115,4 @@ PAIRS = len(RATES) ** 2
 )
 def test_anything_else_is_refused(found: object) -> None:
     with pytest.raises(ValueError, match=r"weights|guess"):
-        taught_in(found)
+        parse_taught(found)

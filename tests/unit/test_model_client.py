@@ -21,11 +21,12 @@ from unittest import mock
 
 import pytest
 
+from pytest_promptopt import testing
 from pytest_promptopt.budget.ledger import Ledger, Price, input_bound
 from pytest_promptopt.errors import CONSEQUENCES, ErrorKind, ModelError, SettingsError
 from pytest_promptopt.models import captured_asyncio
 from pytest_promptopt.models.client import CallResult, ModelClient, PaidCall, RecordedCall
-from pytest_promptopt.models.registry import resolve
+from pytest_promptopt.models.registry import resolve_model
 from pytest_promptopt.models.retry import RetryPolicy
 from pytest_promptopt.records import Answer, Message, Request, Role, Spend, Usage
 from pytest_promptopt.response_cache import ResponseCache
@@ -37,34 +38,13 @@ QUICK = RetryPolicy(base=0.01, cap=0.02, deadline=60.0)
 PRICE = Price(1, 10, 0.1, 1.25)
 
 
-class FakeModel:
+class FakeModel(testing.FakeModel):
     """Answers with the question in capitals after `seconds`; `faults` are raised first, one per attempt."""
 
     def __init__(self, *faults: Exception, seconds: float | None = 0.0, cost: float | None = 0.001) -> None:
-        self.faults = list(faults)
-        self.seconds = seconds
-        self.cost = cost
-        self.asked: list[str] = []
-        self.now = self.most = self.closed = 0
-        self.thread: threading.Thread | None = None
-
-    async def complete(self, request: Request) -> Answer:
-        self.thread = threading.current_thread()
-        self.asked.append(request.messages[-1].content)
-        self.now += 1
-        self.most = max(self.most, self.now)
-        try:
-            if self.seconds is not None:
-                await asyncio.sleep(self.seconds)
-        finally:
-            self.now -= 1
-        if self.faults:
-            raise self.faults.pop(0)
-        text = request.messages[-1].content.upper()
-        return Answer(text, request.model, "end_turn", Usage(1, 1), self.cost, self.seconds or 0.0)
-
-    async def aclose(self) -> None:
-        self.closed += 1
+        super().__init__(
+            lambda request: request.messages[-1].content.upper(), faults=faults, seconds=seconds, cost=cost
+        )
 
 
 def question(text: str = "hello", model: str = "fake/model", sample: int = 0) -> Request:
@@ -74,7 +54,7 @@ def question(text: str = "hello", model: str = "fake/model", sample: int = 0) ->
 @contextmanager
 def calling(model: FakeModel | None = None, **changes: Any) -> Iterator[ModelClient]:
     options: dict[str, Any] = {
-        "resolve": (lambda name: model) if model else resolve,
+        "resolve": (lambda name: model) if model else resolve_model,
         "cache": None,
         "ledger": Ledger(),
         "concurrency": 50,
@@ -743,10 +723,10 @@ print(len([k for k in known if k.answer]), 1 <= model.most <= 32, said)
 def test_the_limit_on_files_is_raised_where_that_is_allowed() -> None:
     script = """
 import resource
-from pytest_promptopt.models.file_descriptors import room_for
+from pytest_promptopt.models.file_descriptors import reserve_descriptors
 hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
 resource.setrlimit(resource.RLIMIT_NOFILE, (64, hard))
-print(room_for(100), resource.getrlimit(resource.RLIMIT_NOFILE)[0] > 132)
+print(reserve_descriptors(100), resource.getrlimit(resource.RLIMIT_NOFILE)[0] > 132)
 """
     command = [sys.executable, "-c", script]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}

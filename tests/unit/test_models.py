@@ -18,9 +18,14 @@ from pytest_promptopt.errors import CONSEQUENCES, ErrorKind, ModelError, Setting
 from pytest_promptopt.models import registry
 from pytest_promptopt.models.litellm_sdk import import_litellm
 from pytest_promptopt.models.prices import _LONG_PRICES, _PRICES, claude_price, price_of
-from pytest_promptopt.models.retry import RetryPolicy, kind_of, retry_after
-from pytest_promptopt.models.secret_redaction import MAX_LENGTH, learn, learn_headers, redact
-from pytest_promptopt.models.unsent_errors import unsent
+from pytest_promptopt.models.retry import RetryPolicy, kind_of_status, retry_after
+from pytest_promptopt.models.secret_redaction import (
+    MAX_LENGTH,
+    redact_secrets,
+    remember_header_secrets,
+    remember_secrets,
+)
+from pytest_promptopt.models.unsent_errors import kind_of_unsent_error
 from pytest_promptopt.records import Message, Request, Usage
 from pytest_promptopt.settings import DEFAULT_OPTIMIZER_MODEL
 
@@ -45,21 +50,22 @@ def no_credentials(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.Tem
     ],
 )
 def test_a_name_has_one_canonical_form(name: str, full: str) -> None:
-    assert registry.canonical(name) == full
-    assert registry.canonical(full) == full
+    assert registry.canonical_name(name) == full
+    assert registry.canonical_name(full) == full
 
 
 @pytest.mark.parametrize("name", ["", "gpt-4o", "openai/", "/gpt-4o", "anthropic/claude opus", " demo"])
 def test_a_bad_name_is_quoted_with_the_accepted_forms(name: str) -> None:
     with pytest.raises(SettingsError, match=r"accepted are 'anthropic/<model>'.*'demo'") as caught:
-        registry.resolve(name)
+        registry.resolve_model(name)
     assert repr(name) in str(caught.value)
 
 
 def test_resolving_imports_no_sdk() -> None:
     script = (
-        "import sys; from pytest_promptopt.models.registry import resolve, preflight\n"
-        "resolve('claude-opus-5-5'), resolve('openai/gpt-4o'), preflight('claude-opus-5-5')\n"
+        "import sys; from pytest_promptopt.models.registry import check_credentials, resolve_model\n"
+        "resolve_model('claude-opus-5-5'), resolve_model('openai/gpt-4o')\n"
+        "check_credentials('claude-opus-5-5')\n"
         "import pytest_promptopt.models.client\n"
         "assert not {'anthropic', 'litellm', 'openai', 'httpx2'} & sys.modules.keys()\n"
     )
@@ -70,7 +76,7 @@ def test_resolving_imports_no_sdk() -> None:
 def test_without_litellm_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(SettingsError, match=r"'openai/gpt-4o'.*pytest-promptopt\[litellm\]"):
-        registry.resolve("openai/gpt-4o")
+        registry.resolve_model("openai/gpt-4o")
 
 
 @pytest.mark.usefixtures("no_credentials")
@@ -87,16 +93,16 @@ def test_missing_credentials_are_named_before_the_first_call(
     monkeypatch: pytest.MonkeyPatch, name: str, variable: str
 ) -> None:
     with pytest.raises(ModelError, match=variable) as caught:
-        registry.preflight(name)
+        registry.check_credentials(name)
     assert caught.value.kind is ErrorKind.AUTHENTICATION
     monkeypatch.setenv(variable, "something")
-    registry.preflight(name)
+    registry.check_credentials(name)
 
 
 @pytest.mark.usefixtures("no_credentials")
 def test_models_without_keys_pass() -> None:
-    registry.preflight("demo")
-    registry.preflight("ollama/llama3")
+    registry.check_credentials("demo")
+    registry.check_credentials("ollama/llama3")
 
 
 def test_the_default_optimizer_model_is_listed_by_the_sdk() -> None:
@@ -215,7 +221,7 @@ def test_every_kind_of_failure_has_a_consequence() -> None:
     ],
 )
 def test_which_statuses_are_retried(status: int, retried: bool) -> None:
-    assert CONSEQUENCES[kind_of(status)].retry is retried
+    assert CONSEQUENCES[kind_of_status(status)].retry is retried
 
 
 @pytest.mark.parametrize(
@@ -261,14 +267,17 @@ def test_messages_hold_no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOME_PROVIDER_API_KEY", "very-private-value")
     monkeypatch.setenv("ANTHROPIC_CUSTOM_HEADERS", "X-Gate: hidden-header-value")
     said = "bad very-private-value\n and sk-ant-api03-abcdefghijklmnop, Bearer abc.def"
-    clean = redact(f"{said}, X-Gate: hidden-header-value")
+    clean = redact_secrets(f"{said}, X-Gate: hidden-header-value")
     assert clean == "bad [redacted] and [redacted], [redacted], [redacted]"
-    assert len(redact("x" * 10_000)) == MAX_LENGTH
+    assert len(redact_secrets("x" * 10_000)) == MAX_LENGTH
 
 
 def test_ordinary_words_are_not_taken_for_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SORT_KEY", "name")
-    assert redact("name the risk-adjusted-return of task sk") == "name the risk-adjusted-return of task sk"
+    assert (
+        redact_secrets("name the risk-adjusted-return of task sk")
+        == "name the risk-adjusted-return of task sk"
+    )
 
 
 @pytest.mark.parametrize(
@@ -303,13 +312,15 @@ def test_ordinary_words_are_not_taken_for_keys(monkeypatch: pytest.MonkeyPatch) 
 def test_parts_and_forms_of_what_is_set_are_cut_out_though_it_is_gone(
     environment: dict[str, str], said: str, clean: str
 ) -> None:
-    learn(environment)
-    assert redact(said) == clean
+    remember_secrets(environment)
+    assert redact_secrets(said) == clean
 
 
 def test_what_a_client_sends_is_cut_out_wherever_it_has_that_from() -> None:
-    learn_headers({"X-Api-Key": "key-of-a-profile", "Accept": "application/json", "Authorization": object()})
-    assert redact("application/json: key-of-a-profile") == "application/json: [redacted]"
+    remember_header_secrets(
+        {"X-Api-Key": "key-of-a-profile", "Accept": "application/json", "Authorization": object()}
+    )
+    assert redact_secrets("application/json: key-of-a-profile") == "application/json: [redacted]"
 
 
 @pytest.mark.parametrize(
@@ -334,7 +345,7 @@ def test_what_a_client_sends_is_cut_out_wherever_it_has_that_from() -> None:
 def test_what_went_wrong_before_anything_was_sent_is_told_from_the_rest(
     error: Exception, kind: ErrorKind | None
 ) -> None:
-    assert unsent(error) is kind
+    assert kind_of_unsent_error(error) is kind
     if kind is not None:
         assert not CONSEQUENCES[kind].retry
         assert not CONSEQUENCES[kind].charged
@@ -349,5 +360,5 @@ def test_an_environment_that_another_thread_changes_is_read_all_the_same() -> No
             self.pop("CURRENT", None)
             return super().get(name, default)
 
-    learn(Changing(SOME_KEY="changing-secret-1", CURRENT="x"))
-    assert redact("got changing-secret-1") == "got [redacted]"
+    remember_secrets(Changing(SOME_KEY="changing-secret-1", CURRENT="x"))
+    assert redact_secrets("got changing-secret-1") == "got [redacted]"

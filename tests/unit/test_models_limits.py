@@ -11,9 +11,9 @@ from pytest_promptopt.budget.ledger import DEFAULT_MAX_TOKENS, Ledger
 from pytest_promptopt.errors import ErrorKind, ModelError
 from pytest_promptopt.models.answer_limits import (
     CLAUDE_MAX_TOKENS,
-    bounded,
     claude_limit,
-    explained,
+    explain_length_error,
+    limit_answer,
     longest_answer,
 )
 from pytest_promptopt.models.retry import RetryPolicy
@@ -82,7 +82,7 @@ def test_an_answer_cut_at_the_users_own_limit_is_an_answer() -> None:
 
 
 def test_the_key_of_a_request_knows_no_ceiling() -> None:
-    assert bounded(ASKED, lambda request: 5).sent.key == ASKED.key
+    assert limit_answer(ASKED, lambda request: 5).sent.key == ASKED.key
 
 
 @pytest.mark.parametrize(
@@ -130,8 +130,8 @@ def test_what_litellm_lists(model: str, limit: int | None) -> None:
     ],
 )
 def test_a_refused_limit_is_explained_when_nobody_set_it(said: str) -> None:
-    error = explained(ModelError(ErrorKind.BAD_REQUEST, said, model="m/x", status=400), 8192)
+    error = explain_length_error(ModelError(ErrorKind.BAD_REQUEST, said, model="m/x", status=400), 8192)
     assert str(error).startswith(said)
     assert "max_tokens was not set, so 8192 was sent: set max_tokens=" in str(error)
     other = ModelError(ErrorKind.BAD_REQUEST, "temperature is not supported")
-    assert explained(other, 8192) is other
+    assert explain_length_error(other, 8192) is other

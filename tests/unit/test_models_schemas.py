@@ -10,7 +10,7 @@ import pytest
 from pydantic import BaseModel, Field, HttpUrl, TypeAdapter
 
 from pytest_promptopt.errors import SettingsError
-from pytest_promptopt.models.strict_schemas import CLAUDE, OPENAI, Dialect, NotStrict, schema_of, strict
+from pytest_promptopt.models.strict_schemas import CLAUDE, OPENAI, Dialect, NotStrict, schema_of, strict_copy
 from tests.wire import objects_in
 
 BOTH = pytest.mark.parametrize("dialect", [OPENAI, CLAUDE])
@@ -36,7 +36,7 @@ class Node(BaseModel):
 def test_every_object_is_closed_on_a_copy(dialect: Dialect) -> None:
     schema = Invoice.model_json_schema()
     before = copy.deepcopy(schema)
-    closed = strict(schema, dialect)
+    closed = strict_copy(schema, dialect)
     assert schema == before
     assert len(objects_in(closed)) == 2
     assert all(each["additionalProperties"] is False for each in objects_in(closed))
@@ -44,24 +44,24 @@ def test_every_object_is_closed_on_a_copy(dialect: Dialect) -> None:
 
 def test_openai_requires_all_properties_and_claude_those_that_are() -> None:
     schema = Invoice.model_json_schema()
-    assert strict(schema, OPENAI)["required"] == ["amount", "note", "lines"]
-    assert strict(schema, CLAUDE)["required"] == ["amount", "lines"]
+    assert strict_copy(schema, OPENAI)["required"] == ["amount", "note", "lines"]
+    assert strict_copy(schema, CLAUDE)["required"] == ["amount", "lines"]
 
 
 def test_what_a_strict_mode_refuses_is_said_in_the_description() -> None:
-    line = strict(Line.model_json_schema(), CLAUDE)["properties"]
+    line = strict_copy(Line.model_json_schema(), CLAUDE)["properties"]
     assert line["text"] == {
         "title": "Text",
         "type": "string",
         "description": "What was bought\n\n{minLength: 1}",
     }
     assert line["price"]["description"] == "{minimum: 0}"
-    assert strict(Line.model_json_schema(), OPENAI)["properties"]["price"]["minimum"] == 0
+    assert strict_copy(Line.model_json_schema(), OPENAI)["properties"]["price"]["minimum"] == 0
 
 
 @BOTH
 def test_a_recursive_model_is_an_object_that_refers_to_itself(dialect: Dialect) -> None:
-    closed = strict(Node.model_json_schema(), dialect)
+    closed = strict_copy(Node.model_json_schema(), dialect)
     assert closed["type"] == "object"
     assert closed["properties"]["children"]["items"] == {"$ref": "#/$defs/Node"}
     assert closed["$defs"]["Node"]["additionalProperties"] is False
@@ -70,7 +70,7 @@ def test_a_recursive_model_is_an_object_that_refers_to_itself(dialect: Dialect) 
 @BOTH
 def test_a_choice_of_models_is_any_of_them(dialect: Dialect) -> None:
     choice = {"oneOf": [Line.model_json_schema(), {"type": "null"}], "discriminator": {"propertyName": "x"}}
-    closed = strict({"type": "object", "properties": {"one": choice}, "required": ["one"]}, dialect)
+    closed = strict_copy({"type": "object", "properties": {"one": choice}, "required": ["one"]}, dialect)
     first, second = closed["properties"]["one"]["anyOf"]
     assert first["additionalProperties"] is False
     assert second == {"type": "null"}
@@ -85,14 +85,14 @@ def test_a_described_reference_is_a_reference(dialect: Dialect) -> None:
         "required": ["line"],
         "$defs": {"Line": Line.model_json_schema()},
     }
-    assert strict(schema, dialect)["properties"]["line"] == {"$ref": "#/$defs/Line"}
+    assert strict_copy(schema, dialect)["properties"]["line"] == {"$ref": "#/$defs/Line"}
 
 
 @BOTH
 def test_an_unknown_format_is_said_and_a_known_one_sent(dialect: Dialect) -> None:
     formats = {"day": "date", "color": "color"}
     properties = {name: {"type": "string", "format": each} for name, each in formats.items()}
-    closed = strict({"type": "object", "properties": properties, "required": list(formats)}, dialect)
+    closed = strict_copy({"type": "object", "properties": properties, "required": list(formats)}, dialect)
     assert closed["properties"]["day"]["format"] == "date"
     assert closed["properties"]["color"] == {"type": "string", "description": "{format: color}"}
 
@@ -100,8 +100,8 @@ def test_an_unknown_format_is_said_and_a_known_one_sent(dialect: Dialect) -> Non
 def test_an_address_has_a_format_for_claude_only() -> None:
     schema = TypeAdapter(dict[str, HttpUrl]).json_schema()["additionalProperties"]
     schema = {"type": "object", "properties": {"link": schema}, "required": ["link"]}
-    assert strict(schema, CLAUDE)["properties"]["link"]["format"] == "uri"
-    assert "format: uri" in strict(schema, OPENAI)["properties"]["link"]["description"]
+    assert strict_copy(schema, CLAUDE)["properties"]["link"]["format"] == "uri"
+    assert "format: uri" in strict_copy(schema, OPENAI)["properties"]["link"]["description"]
 
 
 @BOTH
@@ -120,7 +120,7 @@ def test_an_address_has_a_format_for_claude_only() -> None:
 )
 def test_what_cannot_be_promised_is_named(dialect: Dialect, part: object, why: str) -> None:
     with pytest.raises(NotStrict, match=why):
-        strict({"type": "object", "properties": {"x": part}, "required": ["x"]}, dialect)
+        strict_copy({"type": "object", "properties": {"x": part}, "required": ["x"]}, dialect)
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_what_cannot_be_promised_is_named(dialect: Dialect, part: object, why: s
 )
 def test_what_openai_takes_as_a_wish_only(schema: dict[str, Any], why: str) -> None:
     with pytest.raises(NotStrict, match=why):
-        strict(schema, OPENAI)
+        strict_copy(schema, OPENAI)
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,7 @@ def test_what_openai_takes_as_a_wish_only(schema: dict[str, Any], why: str) -> N
     [{"type": ["string", "null"]}, {"enum": ["a", None]}, {"anyOf": [{"type": "string"}, {"type": "null"}]}],
 )
 def test_an_optional_property_that_may_be_null_is_required(optional: dict[str, Any]) -> None:
-    closed = strict({"type": "object", "properties": {"x": optional}}, OPENAI)
+    closed = strict_copy({"type": "object", "properties": {"x": optional}}, OPENAI)
     assert closed["required"] == ["x"]
 
 

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_promptopt.errors import PromptFileError, SettingsError
-from pytest_promptopt.journal import Journal, read
+from pytest_promptopt.journal import Journal, read_events
 from pytest_promptopt.optimizer import acceptance, halting
 from pytest_promptopt.optimizer.acceptance import Verdict
 from pytest_promptopt.optimizer.base_search import BaseSearch
@@ -33,7 +33,7 @@ from pytest_promptopt.records import CaseResult, Outcome, Request, Split, Status
 from pytest_promptopt.results import Iteration, RunResult
 from pytest_promptopt.strategies.evolve import Evolve
 from pytest_promptopt.strategies.hybrid import Hybrid
-from pytest_promptopt.strategies.refine.ablation import cuts
+from pytest_promptopt.strategies.refine.ablation import cut_each_passage
 from pytest_promptopt.strategies.refine.search import RefineSearch
 from tests.refine_world import HELDOUT, TRAIN, VALIDATION, FakePrompt, Need, World, needs
 
@@ -75,7 +75,7 @@ def whole_run(world: World, **more: Any) -> tuple[RunResult, list[str]]:
             result = world.run(journal=journal, **more)
         finally:
             journal.close()
-        events = [event.event for event in read(journal.path)]
+        events = [event.event for event in read_events(journal.path)]
     assert events[-1] == "end"
     assert events.count("end") == 1
     assert events.count("written") == len(world.written)
@@ -118,10 +118,10 @@ OBSERVERS = ["progress", "measured", "iteration_finished", "caught_up"]
 
 def fused_world(seam: str, fuse: Fuse, strategy: Any) -> World:
     defaults = {
-        "propose": proposer.propose,
-        "merge": proposer.merge,
-        "accept": acceptance.adaptive,
-        "halt": halting.halt,
+        "propose": proposer.propose_texts,
+        "merge": proposer.merge_texts,
+        "accept": acceptance.accept_adaptively,
+        "halt": halting.halt_by_default,
         "categorize": lambda case: None,
         "redact": lambda text: text,
     } | dict.fromkeys(OBSERVERS, lambda *_: None)
@@ -474,7 +474,7 @@ def test_a_good_text_is_run_and_a_refused_one_costs_no_call() -> None:
     ],
 )
 def test_a_cut_keeps_the_line_breaks(text: str, rests: list[str]) -> None:
-    assert [cut.prose for cut in cuts("p", "", text)] == rests
+    assert [cut.prose for cut in cut_each_passage("p", "", text)] == rests
 
 
 LINE = st.sampled_from(
@@ -488,7 +488,7 @@ def test_a_cut_makes_no_line_of_two(text: str) -> None:
     parts = {
         part for line in lines for part in (line, *line.replace("; ", ";|").replace(". ", ".|").split("|"))
     }
-    for cut in cuts("p", "", text):
+    for cut in cut_each_passage("p", "", text):
         assert {line.rstrip() for line in cut.prose.split("\n") if line.strip()} <= parts
 
 
@@ -498,7 +498,7 @@ def test_a_cut_that_empties_a_turn_is_not_tried(tmp_path: Path) -> None:
     file = PromptFile.load(path, rootdir=tmp_path)
     after = "system:\nSort it, 1.\nuser:\n{{ x }}"
     checks = CandidateChecks(Passages(()), Passages(()))
-    made = cuts(file.name, file.prose, after)
+    made = cut_each_passage(file.name, file.prose, after)
     assert [cut.passage for cut in made] == ["Sort it, 1."]
     with pytest.raises(PromptFileError, match="turn is empty"):
         file.with_prose(made[0].prose)

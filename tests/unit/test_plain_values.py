@@ -13,7 +13,7 @@ from unittest import mock
 import pytest
 
 from pytest_promptopt.assertions.matchers import is_matcher
-from pytest_promptopt.assertions.plain_values import plain_value, readable_value, shortened
+from pytest_promptopt.assertions.plain_values import parameter_text, plain_value, readable_value
 from pytest_promptopt.text import safe_repr, value_text, without_addresses
 
 
@@ -113,7 +113,7 @@ def test_every_object_is_told(make: Callable[[], Any], wrap: Callable[[Any], Any
     told = readable_value(value)
     assert told == readable_value(value)
     assert " at 0x" not in json.dumps(told)
-    assert shortened(value)
+    assert parameter_text(value)
     json.dumps(plain_value(value))
     assert is_matcher(value) in (True, False)
 

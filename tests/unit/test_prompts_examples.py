@@ -13,11 +13,11 @@ from pytest_promptopt.prompts import PromptFile, unified_diff, write_prose
 from pytest_promptopt.prompts.examples import (
     Example,
     Form,
-    demonstrated,
+    cases_among_examples,
     examples_in,
-    flaw,
-    restored,
+    fault_of_examples,
     with_examples,
+    with_examples_of,
     without_examples,
 )
 from pytest_promptopt.records import Message
@@ -179,7 +179,7 @@ class TestNothingBreaksOut:
         assert chat(file, prose, inputs) == [*before, *shown, asked]
         assert without_examples(prose) == file.prose
         assert file.objections(prose) == ()
-        assert flaw(prose) is None
+        assert fault_of_examples(prose) is None
         assert file.with_prose(prose).variables == file.variables
 
     @settings(deadline=None, max_examples=60)
@@ -284,7 +284,7 @@ class TestWhatTheOptimizerMayNotTouch:
     def test_the_regions_come_back_around_the_new_body(self, spoil: object, form: Form) -> None:
         parent = with_examples(CHAT, [CARD, RATE], form)
         reply = spoil(parent.replace("one word", "one English word"))  # type: ignore[operator]
-        text = restored(reply, parent)
+        text = with_examples_of(reply, parent)
         assert text.count(BEGIN) == text.count(END) == 1
         if reply.count("{{ message }}") == 1 and reply.count("user:") in (1, 3):
             assert examples_in(text)[0].answer == "card"
@@ -292,14 +292,16 @@ class TestWhatTheOptimizerMayNotTouch:
     @pytest.mark.parametrize("form", list(Form))
     def test_the_examples_are_written_anew_for_the_new_body(self, form: Form) -> None:
         new = "Sort it into card or rate: {{ message }}"
-        assert restored(new, with_examples(ONE_TURN, [CARD], form)) == with_examples(new, [CARD], form)
+        assert with_examples_of(new, with_examples(ONE_TURN, [CARD], form)) == with_examples(
+            new, [CARD], form
+        )
 
     def test_a_parent_without_examples_gives_none(self) -> None:
-        assert restored(with_examples(ONE_TURN, [CARD]), ONE_TURN) == ONE_TURN
+        assert with_examples_of(with_examples(ONE_TURN, [CARD]), ONE_TURN) == ONE_TURN
 
     def test_examples_that_somebody_edited_stay_as_they_are(self) -> None:
         parent = with_examples(ONE_TURN, [CARD]).replace("Sort the message.\n\nWhere", "Where")
-        text = restored("Sort well.\n{{ message }}", parent)
+        text = with_examples_of("Sort well.\n{{ message }}", parent)
         assert "user:\nWhere is my card?\nassistant:\ncard\n" in text
         assert without_examples(text) == "Sort well.\n{{ message }}"
 
@@ -316,21 +318,24 @@ class TestWhichCasesStandThere:
     def test_those_with_the_same_inputs(self, body: str, form: Form) -> None:
         cases = [(id, {**inputs, "shop": "S"}) for id, inputs in self.CASES]
         shown = Example({**CARD.inputs, "shop": "S"} if form is Form.BLOCK else CARD.inputs, "card")
-        assert demonstrated(with_examples(body, [shown], form), cases) == {"a"}
+        assert cases_among_examples(with_examples(body, [shown], form), cases) == {"a"}
 
     def test_none_without_a_region(self) -> None:
-        assert demonstrated(ONE_TURN, self.CASES) == frozenset()
+        assert cases_among_examples(ONE_TURN, self.CASES) == frozenset()
 
     def test_a_case_counts_where_its_inputs_could_be_cut_otherwise(self) -> None:
         body, inputs = "From {{ a }} to {{ b }}.", {"a": "x to z", "b": "y"}
         prose = with_examples(body, [Example(inputs, "1")])
-        assert demonstrated(prose, [("a", inputs), ("b", {"a": "x", "b": "z to y"})]) == {"a", "b"}
-        assert demonstrated(prose, [("c", {"a": "x", "b": "y"})]) == frozenset()
+        assert cases_among_examples(prose, [("a", inputs), ("b", {"a": "x", "b": "z to y"})]) == {"a", "b"}
+        assert cases_among_examples(prose, [("c", {"a": "x", "b": "y"})]) == frozenset()
 
     def test_where_the_text_was_edited_a_case_counts_whose_inputs_occur(self) -> None:
         prose = with_examples(ONE_TURN, [CARD, RATE]).replace("\nSort the message.\n\n{{", "\nSort:\n{{")
         assert examples_in(prose) == ()
-        assert demonstrated(prose, [*self.CASES[:2], ("d", {"message": "My card was eaten"})]) == {"a", "b"}
+        assert cases_among_examples(prose, [*self.CASES[:2], ("d", {"message": "My card was eaten"})]) == {
+            "a",
+            "b",
+        }
 
 
 class TestAsACandidate:
@@ -376,7 +381,7 @@ class TestAsACandidate:
     def test_what_the_user_put_into_the_region_may_stay(self, tmp_path: Path) -> None:
         edited = with_examples(ONE_TURN, [CARD]).replace("Where is", "{{ message }} Where is")
         file = load(tmp_path, edited)
-        assert file.objections(restored("Sort well. {{ message }}", edited)) == ()
+        assert file.objections(with_examples_of("Sort well. {{ message }}", edited)) == ()
 
     def test_keep_lines_must_stay_in_the_body(self, tmp_path: Path) -> None:
         file = load(tmp_path, "---\nkeep: In one word.\n---\nIn one word.\n{{ message }}")

@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pytest_promptopt.errors import PromptFileError, SettingsError
-from pytest_promptopt.prompts import PromptFile, locate
+from pytest_promptopt.prompts import PromptFile, locate_prompt_file
 from pytest_promptopt.prompts.layout import MAX_FILE_BYTES
 
 
@@ -225,7 +225,7 @@ def test_the_folder_of_the_test_comes_first(tmp_path: Path) -> None:
     (tests / "root.md").mkdir()
 
     def found(spec: object) -> Path:
-        return locate(spec, test_dir=tests, rootdir=tmp_path, where="tests/test_a.py:3")
+        return locate_prompt_file(spec, test_dir=tests, rootdir=tmp_path, where="tests/test_a.py:3")
 
     assert found("both.md") == tests / "both.md"
     assert found(Path("root.md")) == tmp_path / "root.md", "a file goes before a folder"
@@ -234,7 +234,7 @@ def test_the_folder_of_the_test_comes_first(tmp_path: Path) -> None:
 
 def test_a_missing_prompt_names_the_mark_and_the_places(tmp_path: Path) -> None:
     with pytest.raises(PromptFileError) as caught:
-        locate("no.md", test_dir=tmp_path / "tests", rootdir=tmp_path, where="tests/test_a.py:3")
+        locate_prompt_file("no.md", test_dir=tmp_path / "tests", rootdir=tmp_path, where="tests/test_a.py:3")
 
     assert str(caught.value) == (
         "tests/test_a.py:3: there is no prompt file 'no.md'; "
@@ -245,7 +245,7 @@ def test_a_missing_prompt_names_the_mark_and_the_places(tmp_path: Path) -> None:
 @pytest.mark.parametrize("spec", ["", " ", "a\0.md", 3, None])
 def test_what_is_no_path_is_a_settings_error(tmp_path: Path, spec: object) -> None:
     with pytest.raises(SettingsError, match=r"tests/test_a.py:3: .*, got"):
-        locate(spec, test_dir=tmp_path, rootdir=tmp_path, where="tests/test_a.py:3")
+        locate_prompt_file(spec, test_dir=tmp_path, rootdir=tmp_path, where="tests/test_a.py:3")
 
 
 line_ends = st.sampled_from(["\n", "\r\n", "\r"])

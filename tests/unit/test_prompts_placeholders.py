@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pytest_promptopt.prompts import PromptFile
-from pytest_promptopt.prompts.placeholders import changed_placeholders, placeholders
+from pytest_promptopt.prompts.placeholders import changed_placeholders, find_placeholders
 
 FOUND = {
     "str.format": ("Route to {labels} by {date:%Y}.", ("{labels}", "{date}")),
@@ -30,7 +30,7 @@ FOUND = {
 
 @pytest.mark.parametrize(("text", "wanted"), FOUND.values(), ids=FOUND)
 def test_the_placeholders_of_a_text(text: str, wanted: tuple[str, ...]) -> None:
-    assert placeholders(text) == wanted
+    assert find_placeholders(text) == wanted
 
 
 CANDIDATES = {

@@ -156,12 +156,12 @@ def test_a_system_message_alone_is_no_question(tmp_path: Path) -> None:
         ([Message("system", "a")], "messages[0] has role 'system'; accepted are 'user' and 'assistant'"),
         ([{"content": "a"}], "messages[0] has role None"),
         ([{"role": "user"}], "must have a string as `content`, got NoneType"),
-        ([{"role": "user", "content": [{"type": "image"}]}], "tools and images are not supported yet"),
+        ([{"role": "user", "content": [{"type": "image"}]}], "`content` must be a string"),
+        ([{"role": "tool", "content": "a"}], "has role 'tool': tools are not supported yet"),
         (
-            [{"role": "tool", "content": "a"}],
-            "role 'tool' and str content: tools and images are not supported",
+            [{"role": "assistant", "content": "", "tool_calls": []}],
+            "has `tool_calls`: tools are not supported",
         ),
-        ([{"role": "assistant", "content": "", "tool_calls": []}], "`tool_calls`: tools and images are not"),
     ],
 )
 def test_messages_are_plain_turns(tmp_path: Path, messages: object, words: str) -> None:
@@ -180,6 +180,13 @@ def test_a_missing_variable_is_named_where_it_is_used(tmp_path: Path) -> None:
 def test_an_unused_variable_is_an_error(tmp_path: Path) -> None:
     assert refusal(load(tmp_path, "Hello"), {"name": "Ann"}) == (
         "route.md: `name` given but not used by the prompt; given: `name`; the prompt declares: none"
+    )
+
+
+def test_single_braces_around_a_variable_are_explained(tmp_path: Path) -> None:
+    said = refusal(load(tmp_path, "Sort {ticket} for {name}."), {"ticket": "x"})
+    assert said.startswith(
+        "route.md: `ticket` given but not used by the prompt, it has {ticket}: write {{ ticket }};"
     )
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_promptopt.optimizer.acceptance import foreseen
+from pytest_promptopt.optimizer.acceptance import compare_estimates
 from pytest_promptopt.optimizer.rate_posterior import RatePosterior
 from pytest_promptopt.optimizer.verdict_model import Kind, VerdictModel
 from tests.changing_world import Texts, made_from, original, result, results
@@ -275,6 +275,6 @@ def test_no_rate_depends_on_the_order_in_which_cases_are_summed_up() -> None:
     after = made_from(base, "P-F-P-H-FP" * 7)
     for cases in (base.cases, tuple(reversed(base.cases))):
         after.cases = cases
-        found = foreseen(base, after, (), ())
+        found = compare_estimates(base, after, (), ())
         assert found.after == math.fsum(after.chance(case) for case in cases) / 70
         assert found.before == math.fsum(base.chance(case) for case in cases) / 70

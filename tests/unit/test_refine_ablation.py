@@ -19,9 +19,9 @@ from pytest_promptopt.strategies.refine.ablation import (
     MAX_WITNESSES,
     ROUND,
     Cut,
-    culprit,
-    cuts,
-    passages,
+    cut_each_passage,
+    find_harmful_passage,
+    split_passages,
 )
 from tests.refine_world import FakePrompt
 
@@ -29,7 +29,7 @@ TEXT = st.text(alphabet="ab .!?。；」\n{}%#", max_size=60)
 
 
 def cut_out(before: str, after: str) -> list[str]:
-    return [cut.passage for cut in cuts("p", before, after)]
+    return [cut.passage for cut in cut_each_passage("p", before, after)]
 
 
 # ----------------------------------------------------------------------------- cuts
@@ -37,7 +37,7 @@ def cut_out(before: str, after: str) -> list[str]:
 
 @given(TEXT)
 def test_the_passages_joined_are_the_text(text: str) -> None:
-    assert "".join(passages(text)) == text
+    assert "".join(split_passages(text)) == text
 
 
 @pytest.mark.parametrize(
@@ -61,11 +61,11 @@ def test_a_passage_ends_with_a_line_or_a_sentence(text: str, parts: list[str]) -
 
 def test_only_what_is_new_is_cut_and_the_rest_stays_as_it_is() -> None:
     before, after = "Answer.\nBe brief. Be kind.", "Answer.\nNew one. Be kind.\n\nNew two."
-    assert cuts("p", before, after) == [
+    assert cut_each_passage("p", before, after) == [
         Cut("p", "Answer.\nBe kind.\n\nNew two.", "New one."),
         Cut("p", "Answer.\nNew one. Be kind.\n\n", "New two."),
     ]
-    assert cuts("p", before, before) == []
+    assert cut_each_passage("p", before, before) == []
 
 
 @pytest.mark.parametrize(
@@ -79,14 +79,14 @@ def test_only_what_is_new_is_cut_and_the_rest_stays_as_it_is() -> None:
     ],
 )
 def test_a_passage_with_template_syntax_is_never_cut_nor_split(syntax: str) -> None:
-    found = cuts("p", "", f"One.\n{syntax}\nTwo.")
+    found = cut_each_passage("p", "", f"One.\n{syntax}\nTwo.")
     assert [cut.passage for cut in found] == ["One.", "Two."]
     assert all(syntax in cut.prose for cut in found)
 
 
 @given(TEXT, TEXT, st.sampled_from(["{{ a }}", "{% if a. b %}", "{# a.\nb #}"]))
 def test_whatever_is_cut_the_template_stays(before: str, after: str, syntax: str) -> None:
-    for cut in cuts("p", "", f"{before}\n{syntax}\n{after}"):
+    for cut in cut_each_passage("p", "", f"{before}\n{syntax}\n{after}"):
         if "{" not in before:
             assert syntax in cut.prose
         assert "{{ a }}" not in cut.passage
@@ -95,7 +95,7 @@ def test_whatever_is_cut_the_template_stays(before: str, after: str, syntax: str
 @given(st.integers(0, 60))
 def test_many_new_passages_are_cut_in_few_parts_that_leave_none_out(count: int) -> None:
     lines = [f"Rule {number}." for number in range(count)]
-    found = cuts("p", "", "\n".join(lines))
+    found = cut_each_passage("p", "", "\n".join(lines))
     assert len(found) == min(count, MAX_PARTS)
     assert [line for cut in found for line in cut.passage.splitlines()] == lines
     assert all(cut.passage.split("\n")[0] + "\n" not in cut.prose + "\n" for cut in found)
@@ -127,7 +127,9 @@ class Runner:
 
 
 def blamed(run: Runner, after: str, failing: Sequence[str] = ("one", "two")) -> str | None:
-    found = culprit([FakePrompt(prose=BEFORE)], {}, {"route.md": f"{BEFORE} {after}"}, failing, run)
+    found = find_harmful_passage(
+        [FakePrompt(prose=BEFORE)], {}, {"route.md": f"{BEFORE} {after}"}, failing, run
+    )
     return found.passage if found else None
 
 
@@ -192,14 +194,16 @@ def test_however_much_was_added_and_fails_the_search_for_the_passage_costs_few_c
 def test_a_text_that_only_lost_passages_has_none_to_blame_and_costs_no_call() -> None:
     run = Runner(lambda text, case: True)
     prompt, two = FakePrompt(prose=f"{BEFORE} {GOOD}"), ["one", "two"]
-    assert culprit([prompt], {}, {"route.md": BEFORE}, two, run) is None
-    assert culprit([prompt], {"route.md": GOOD}, {"route.md": GOOD}, two, run) is None
+    assert find_harmful_passage([prompt], {}, {"route.md": BEFORE}, two, run) is None
+    assert find_harmful_passage([prompt], {"route.md": GOOD}, {"route.md": GOOD}, two, run) is None
     assert run.runs == 0
 
 
 def test_in_a_pipeline_only_the_prompts_that_were_changed_are_cut() -> None:
     run = Runner(lambda text, case: "Never" not in text)
     prompts = [FakePrompt(name="other.md", prose="Other. Prompt."), FakePrompt(prose=BEFORE)]
-    found = culprit(prompts, {}, {"route.md": f"{BEFORE}\nA.\nNever.\nB.\nC."}, ["one", "two"], run)
+    found = find_harmful_passage(
+        prompts, {}, {"route.md": f"{BEFORE}\nA.\nNever.\nB.\nC."}, ["one", "two"], run
+    )
     assert found == Cut("route.md", f"{BEFORE}\nA.\nB.\nC.", "Never.")
     assert run.runs == 4 + 1 + CONTROLS

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_promptopt.strategies.refine.economy import SHARE, Economy, Payoff, Prospect, best_of
+from pytest_promptopt.strategies.refine.economy import SHARE, Economy, Payoff, Prospect, expected_best
 
 ASKING = [Prospect(1.0, 14), Prospect(1.8, 28), Prospect(2.1, 42)]
 
@@ -106,16 +106,16 @@ def test_what_promises_more_makes_calls_dearer() -> None:
 
 
 def test_one_candidate_wins_what_it_wins_but_never_less_than_nothing() -> None:
-    assert best_of(1, 3.0, 0.0) == 3.0
-    assert best_of(1, -3.0, 0.0) == 0.0
-    assert best_of(1, 0.0, 1.0) == pytest.approx(0.4, abs=0.01), "half of a normal density"
+    assert expected_best(1, 3.0, 0.0) == 3.0
+    assert expected_best(1, -3.0, 0.0) == 0.0
+    assert expected_best(1, 0.0, 1.0) == pytest.approx(0.4, abs=0.01), "half of a normal density"
 
 
 @given(st.integers(1, 9), st.floats(-5, 5), st.floats(0, 5))
 def test_the_best_of_more_is_better_the_more_so_the_more_they_differ(
     count: int, mean: float, apart: float
 ) -> None:
-    few, more = best_of(count, mean, apart), best_of(count + 1, mean, apart)
+    few, more = expected_best(count, mean, apart), expected_best(count + 1, mean, apart)
     assert few >= max(0.0, mean) - 1e-6
     assert more >= few - 0.02 * (1 + apart)
-    assert best_of(count, mean, apart + 1) >= few - 1e-6
+    assert expected_best(count, mean, apart + 1) >= few - 1e-6

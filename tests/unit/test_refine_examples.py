@@ -15,11 +15,11 @@ from pytest_promptopt.optimizer.candidates import Candidate
 from pytest_promptopt.optimizer.example_sets import (
     ROOM,
     CaseExample,
-    draws,
+    draw_example_sets,
     shown_by,
     sizes_up_to,
     standing_in,
-    usable,
+    usable_examples,
 )
 from pytest_promptopt.optimizer.prompt_groups import PromptGroup, connected_groups
 from pytest_promptopt.prompts.examples import Example, examples_in, with_examples
@@ -58,12 +58,12 @@ def case(
 
 
 def answers(*results: CaseResult, prompt: str = "sort.md", besides: Sequence[CaseResult] = ()) -> list[str]:
-    return [example.answer for example in usable(results, prompt, besides=besides)]
+    return [example.answer for example in usable_examples(results, prompt, besides=besides)]
 
 
 class TestTheAnswerOfAnExample:
     def test_the_expected_value_or_an_answer_that_passed(self) -> None:
-        found = usable(
+        found = usable_examples(
             [
                 case("a", "Card", expected="card"),
                 case("b", "It is a rate.", passed=False, expected="rate", compared="It is a rate."),
@@ -117,7 +117,7 @@ class TestTheAnswerOfAnExample:
 class TestWhatMayNotBeShown:
     def test_cases_of_other_splits(self) -> None:
         results = [case("a", "x"), case("b", "x", split=VALIDATION), case("c", "x", split=HELDOUT)]
-        assert [example.case for example in usable(results, "sort.md")] == ["t.py::test_sort[a]"]
+        assert [example.case for example in usable_examples(results, "sort.md")] == ["t.py::test_sort[a]"]
 
     def test_a_case_that_asks_what_a_validation_case_asks(self) -> None:
         hidden = case("Where is  MY card", "x", split=VALIDATION, function="test_other")
@@ -125,7 +125,7 @@ class TestWhatMayNotBeShown:
 
     def test_a_case_that_stands_in_the_text_is_known_there(self) -> None:
         results = [case("a", "x"), case("b", "y")]
-        prose = with_examples("Sort: {{ message }}", usable(results[:1], "sort.md"))
+        prose = with_examples("Sort: {{ message }}", usable_examples(results[:1], "sort.md"))
         assert standing_in(prose, results, "sort.md") == {"t.py::test_sort[a]"}
 
     def test_cases_that_ask_the_same_and_want_something_else(self) -> None:
@@ -141,7 +141,7 @@ class TestWhatMayNotBeShown:
             return text.replace("Jane", "[name]")
 
         results = [case("I am Jane", "Hi Jane"), case("I am [name]", "x", split=VALIDATION)]
-        (example,) = usable(results, "sort.md", besides=results[1:], redact=redact)
+        (example,) = usable_examples(results, "sort.md", besides=results[1:], redact=redact)
         assert (example.inputs, example.answer) == ({"message": "I am [name]"}, "Hi [name]")
         prose = with_examples("{{ message }}", [example])
         assert "t.py::test_sort[I am Jane]" in standing_in(prose, results, "sort.md", redact=redact)
@@ -156,11 +156,11 @@ def pool(*labels: str, fails: str = "") -> list[CaseExample]:
 
 class TestSets:
     def test_labels_are_balanced(self) -> None:
-        for drawn in draws(pool(*"aaaaaaaaaaaabbbbcccc"), seed=1, sizes=(3, 6)):
+        for drawn in draw_example_sets(pool(*"aaaaaaaaaaaabbbbcccc"), seed=1, sizes=(3, 6)):
             assert set(Counter(example.answer for example in drawn).values()) == {len(drawn) // 3}
 
     def test_where_there_are_more_labels_than_places_those_that_fail_come_first(self) -> None:
-        for drawn in draws(pool(*"aabbccddee", fails="bd"), seed=1, sizes=(2,)):
+        for drawn in draw_example_sets(pool(*"aabbccddee", fails="bd"), seed=1, sizes=(2,)):
             assert {example.answer for example in drawn} == {"b", "d"}
 
     def test_free_texts_are_as_different_as_can_be(self) -> None:
@@ -170,30 +170,30 @@ class TestSets:
         other = [
             CaseExample({"m": word}, f"{word}!", word, False) for word in ("ships", "tea", "snow", "ink")
         ]
-        for drawn in draws([*same, *other], seed=3, sizes=(5,)):
+        for drawn in draw_example_sets([*same, *other], seed=3, sizes=(5,)):
             assert sum(example in other for example in drawn) == 4
 
     def test_cases_that_fail_are_mixed_with_others(self) -> None:
         mixed = [CaseExample({"m": f"{n}"}, "a" if n % 4 < 2 else "b", f"{n}", n % 2 == 0) for n in range(32)]
-        for drawn in draws(mixed, seed=0, sizes=(4, 8)):
+        for drawn in draw_example_sets(mixed, seed=0, sizes=(4, 8)):
             assert sum(example.fails for example in drawn) == len(drawn) // 2
 
     def test_never_more_than_half_of_the_pool(self) -> None:
-        assert [len(drawn) for drawn in draws(pool(*"ab" * 5), seed=0)] == [2, 2, 2, 4, 4, 4]
-        assert draws(pool("a", "b", "a"), seed=0) == []
-        assert draws([], seed=0) == []
+        assert [len(drawn) for drawn in draw_example_sets(pool(*"ab" * 5), seed=0)] == [2, 2, 2, 4, 4, 4]
+        assert draw_example_sets(pool("a", "b", "a"), seed=0) == []
+        assert draw_example_sets([], seed=0) == []
 
     def test_a_set_has_its_room(self) -> None:
         size = ROOM // 2 - 100
         long = [*pool(*"aabb"), *(CaseExample({"m": "x" * size}, "a", f"l{n}", True) for n in range(40))]
-        for drawn in draws(long, seed=0, sizes=(2, 4, 8)):
+        for drawn in draw_example_sets(long, seed=0, sizes=(2, 4, 8)):
             assert sum(len(e.inputs.get("m", "")) for e in drawn) <= ROOM
-        assert {len(drawn) for drawn in draws(long, seed=0, sizes=(2, 4, 8))} == {2, 4}
-        costly = draws(long, seed=0, sizes=(2, 4), length=lambda example: size)
+        assert {len(drawn) for drawn in draw_example_sets(long, seed=0, sizes=(2, 4, 8))} == {2, 4}
+        costly = draw_example_sets(long, seed=0, sizes=(2, 4), length=lambda example: size)
         assert {len(drawn) for drawn in costly} == {2}
 
     def test_the_order_is_not_that_of_the_labels(self) -> None:
-        orders = {"".join(e.answer for e in drawn) for drawn in draws(pool(*"ab" * 40), seed=0)}
+        orders = {"".join(e.answer for e in drawn) for drawn in draw_example_sets(pool(*"ab" * 40), seed=0)}
         assert len({order[:2] for order in orders}) > 1
 
     @given(
@@ -205,13 +205,13 @@ class TestSets:
         self, cases: list[tuple[str, bool]], seed: int, data: st.DataObject
     ) -> None:
         examples = [CaseExample({"m": f"{n}"}, a, f"{n:03}", fails) for n, (a, fails) in enumerate(cases)]
-        found = draws(examples, seed=seed)
-        assert draws(data.draw(st.permutations(examples)), seed=seed) == found
+        found = draw_example_sets(examples, seed=seed)
+        assert draw_example_sets(data.draw(st.permutations(examples)), seed=seed) == found
         assert len({frozenset(e.case for e in drawn) for drawn in found}) == len(found)
         assert all(len({e.case for e in drawn}) == len(drawn) <= len(cases) // 2 for drawn in found)
 
     def test_another_seed_gives_other_sets(self) -> None:
-        assert draws(pool(*"ab" * 40), seed=0) != draws(pool(*"ab" * 40), seed=1)
+        assert draw_example_sets(pool(*"ab" * 40), seed=0) != draw_example_sets(pool(*"ab" * 40), seed=1)
 
     @pytest.mark.parametrize(
         ("most", "sizes"), [(0, ()), (1, (1,)), (3, (2, 3)), (8, (2, 4, 8)), (16, (2, 4, 8, 12, 16))]
@@ -230,7 +230,7 @@ def test_the_prompts_of_a_pipeline_show_half_of_the_cases_at_most_together() -> 
     search = RefineSearch(group, world.search_context(group, settings))
     search.begin()
     results = search.original.evidence(TRAIN)
-    shown = usable(results, "b.md")[:8]
+    shown = usable_examples(results, "b.md")[:8]
     beside = replace(search.original, overlay={"a.md": with_examples(world.prompts[0].prose, shown)})
     for incumbent, sizes in ((search.original, {2, 4, 8}), (beside, {2})):
         drawn = ExampleCandidates(search).drawn(1, 1, incumbent, 100)
@@ -253,7 +253,7 @@ def test_a_size_is_that_of_the_prompt_whose_examples_were_drawn() -> None:
 
 
 def test_a_case_example_is_an_example_for_a_prompt() -> None:
-    (example,) = usable([case("a", "x")], "sort.md")
+    (example,) = usable_examples([case("a", "x")], "sort.md")
     assert with_examples("{{ message }}", [example]) == with_examples(
         "{{ message }}", [Example({"message": "a"}, "x")]
     )

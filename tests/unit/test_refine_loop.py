@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pytest_promptopt.errors import ErrorKind, ModelError, PromptConflictError
-from pytest_promptopt.journal import Journal, read
+from pytest_promptopt.journal import Journal, read_events
 from pytest_promptopt.optimizer.candidates import Candidate
 from pytest_promptopt.optimizer.confirmation import FIRST_SAMPLE, SAMPLES_OF_A_RUN, first_sample_number
 from pytest_promptopt.optimizer.halting import Phase
@@ -189,13 +189,11 @@ def test_what_the_cases_left_out_show_counts() -> None:
 def test_a_best_text_that_turns_out_no_better_where_it_was_not_run_gives_way_to_the_original() -> None:
     """With this seed the race ends before it comes to most of the cases that the candidate breaks."""
     cases = needs("a a a a a a" + " s" * 6)
-    stopping: list[Phase] = []
     world = World(
         cases,
         ["a not s"],
         prompts=[FakePrompt(prose="Route {{ ticket }}. s")],
-        left=lambda: 100 if Phase.CONFIRMATION in stopping else 60 if len(world.evaluated) < 2 else 20,
-        hooks=SearchHooks(progress=lambda phase, prompts: stopping.append(phase)),
+        left=lambda: 100 if Phase.CONFIRMATION in world.phases else 60 if len(world.evaluated) < 2 else 20,
     )
     result = world.result()
     assert (result.iterations[0].candidates[0].verdict, result.stop) == ("accepted", "budget used up")
@@ -312,7 +310,7 @@ def test_a_step_sideways_leads_off_a_plateau() -> None:
     world = World(needs("a - -"), ["x", "sideways", "a"])
     result = world.result(max_iterations=3, plateau=1)
     assert [i.candidates[0].verdict for i in result.iterations] == ["rejected", "accepted"]
-    assert result.iterations[1].candidates[0].why.startswith("as good, a step sideways: ")
+    assert result.iterations[1].candidates[0].why.startswith("as good, taken as another way on: ")
     assert result.stop == "plateau", "the escape from it brought no gain"
 
 
@@ -697,7 +695,7 @@ def test_ctrl_c_anywhere_ends_cleanly_and_writes_nothing(moment: str, tmp_path: 
     assert result.after.startswith("Route {{ ticket }}" + best)
     if best:
         assert (result.written, result.unwritten) == (False, "interrupted")
-    end = read(journal.path)[-1]
+    end = read_events(journal.path)[-1]
     assert end.event == "end"
     assert end.data["prompts"][0]["after"] == result.after
 
@@ -1093,7 +1091,7 @@ def test_what_came_in_before_a_confirmation_was_cut_off_counts(
     found = result.confirmation
     assert found is not None
     assert (found.verdict, found.pairs, found.why) == (outcome, pairs, "all calls are used")
-    begun = [event.data for event in read(journal.path) if event.event == "confirming"]
+    begun = [event.data for event in read_events(journal.path) if event.event == "confirming"]
     assert begun[-1]["looked"] == [pairs], "a later process looks there as well"
 
 
@@ -1205,7 +1203,7 @@ def test_the_journal_tells_the_whole_run(tmp_path: Path) -> None:
     result = world.run(journal=journal)
     journal.close()
     assert (result.id, result.journal) == ("r1", str(journal.path))
-    events = read(journal.path)
+    events = read_events(journal.path)
     told = [event.event for event in events]
     iteration = ["candidate", "results", "iteration"]
     heldout = ["heldout", "results", "results"]
@@ -1248,7 +1246,7 @@ def test_policies_decide_in_place_of_the_defaults() -> None:
         asked.append(comparison)
         return Verdict(False, "I never like anything")
 
-    phases: list[Sequence[str]] = []
+    phases: list[tuple[str, tuple[str, ...]]] = []
     measured: list[SplitScore] = []
     hooks = SearchHooks(
         accept=never,
@@ -1261,6 +1259,6 @@ def test_policies_decide_in_place_of_the_defaults() -> None:
     assert [(c.before, c.after) for c in asked] == [(0.0, 1.0)]
     assert 0.5 < asked[0].gain < 1, "the luck in a single case is taken out"
     assert asked[0].chance is not None
-    assert phases == [("training", "route.md"), ("validation", "route.md")]
+    assert phases == [("training", ("route.md",)), ("validation", ("route.md",))]
     start = [(score.split, score.cases, score.before, score.after) for score in measured]
     assert start == [(Split.TRAIN, 1, 0.0, None), (VALIDATION, 2, 0.5, None)]

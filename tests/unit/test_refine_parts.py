@@ -12,14 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_promptopt.failures import Category, FailedCase, Feedback
-from pytest_promptopt.optimizer.acceptance import adaptive, compare, rank, score
+from pytest_promptopt.optimizer.acceptance import accept_adaptively, compare, rank_key, score_split
 from pytest_promptopt.optimizer.candidate_checks import CandidateChecks, Passages
-from pytest_promptopt.optimizer.halting import Phase, SearchProgress, halt
+from pytest_promptopt.optimizer.halting import Phase, SearchProgress, halt_by_default
 from pytest_promptopt.optimizer.proposal.case_batches import deal_cases, requests_for
 from pytest_promptopt.optimizer.proposal.passing_cases import passing_cases_to_show
-from pytest_promptopt.optimizer.proposal.quoting import differing, json_string, literal
-from pytest_promptopt.optimizer.proposal.replies import InvalidReply, Reply, parse
-from pytest_promptopt.optimizer.proposal.requests import FEW, SHORT, Brief, compose
+from pytest_promptopt.optimizer.proposal.quoting import json_differences, quote_text, quote_value
+from pytest_promptopt.optimizer.proposal.replies import InvalidReply, Reply, parse_reply
+from pytest_promptopt.optimizer.proposal.requests import FEW, SHORT, Brief, compose_request
 from pytest_promptopt.optimizer.proposal.validation_patterns import TellableWords, validation_patterns
 from pytest_promptopt.records import Call, Case, CaseResult, Outcome, Split, Status
 from tests.refine_world import FakePrompt, answer
@@ -35,7 +35,7 @@ EVIL = st.text(alphabet='ab </>\n"\\{[]}:,1', max_size=40) | st.sampled_from(
 
 
 def read(text: str) -> Reply | InvalidReply:
-    return parse(answer(f"<!-- -->{text}"))
+    return parse_reply(answer(f"<!-- -->{text}"))
 
 
 @pytest.mark.parametrize(
@@ -91,11 +91,11 @@ def test_whatever_prompt_is_written_is_read_back_unless_fenced(text: str) -> Non
 
 @given(EVIL)
 def test_a_value_is_one_line_that_reads_back_and_closes_nothing(value: str) -> None:
-    for rendered in (json_string(value), literal(value)):
+    for rendered in (quote_text(value), quote_value(value)):
         assert "</" not in rendered
         assert "\n" not in rendered
-    assert json.loads(json_string(value)) == value
-    assert json.loads(literal(value)) in (value, _json(value))
+    assert json.loads(quote_text(value)) == value
+    assert json.loads(quote_value(value)) in (value, _json(value))
 
 
 def _json(text: str) -> object:
@@ -110,7 +110,7 @@ def test_no_text_of_a_case_can_close_a_section_or_pose_as_one(one: str, two: str
     case = FailedCase(one, two, {three: one}, two, three, (one, two), three)
     category = Category(two, 1, one, (one,), two, three, (one,))
     brief = Brief(FakePrompt(), "P {{ ticket }}", one, 1, 1, (category,), (case,), (), (one,), (two, three))
-    content = compose(brief, model="demo").messages[1].content
+    content = compose_request(brief, model="demo").messages[1].content
     content.encode()
     tags = re.findall(r"^</?(\w+)|</(\w+)>$", content, re.MULTILINE)
     closing = [tag for tag in re.findall(r"</(\w+)>", content) if tag not in ("new_prompt", "reason")]
@@ -124,13 +124,13 @@ def test_no_text_of_a_case_can_close_a_section_or_pose_as_one(one: str, two: str
 def test_a_case_without_an_expected_value_shows_its_message() -> None:
     case = FailedCase("c", "other", {"ticket": "hi"}, None, "loud", ("must hold: quiet",), "assert\n quiet")
     brief = Brief(FakePrompt(), "P", "go", 1, 1, (Category("other", 1, "", (), "", "", ("c",)),), (case,))
-    content = compose(brief, model="demo").messages[1].content
+    content = compose_request(brief, model="demo").messages[1].content
     told = 'Case 1\ninput: "hi"\nmessage: assert quiet\nactual: "loud"\ndifference: must hold: quiet\n'
     assert f'<category name="other" count="1">\n{told}</category>' in content
 
 
 def test_a_very_long_value_loses_its_middle_and_says_so() -> None:
-    shown = json_string("a" * 9_000 + "z")
+    shown = quote_text("a" * 9_000 + "z")
     assert len(shown) < 4_200
     assert "5,001 characters left out" in shown
     assert shown.endswith('z"')
@@ -278,12 +278,15 @@ def results(rates: str) -> list[CaseResult]:
     ],
 )
 def test_the_adaptive_rule(before: str, after: str, accepted: bool) -> None:
-    assert adaptive(compare(results(before), results(after))).accepted is accepted
+    assert accept_adaptively(compare(results(before), results(after))).accepted is accepted
 
 
 def test_on_validation_a_step_sideways_is_not_enough() -> None:
     comparison = compare(results("PF"), results("FP"), split=Split.VALIDATION)
-    assert adaptive(comparison).why == "not better: 50.0% to 50.0% of 2 validation cases, 1 fixed, 1 broken"
+    assert (
+        accept_adaptively(comparison).why
+        == "not better: 50.0% to 50.0% of 2 validation cases, 1 fixed, 1 broken"
+    )
 
 
 def test_what_was_counted_never_stands_beside_what_is_expected_as_if_it_were_the_same() -> None:
@@ -298,9 +301,9 @@ def test_what_was_counted_never_stands_beside_what_is_expected_as_if_it_were_the
 
 def test_what_was_not_run_under_a_text_is_in_neither_of_its_two_rates() -> None:
     """The first case failed, and stands in the new text as an example."""
-    told = score(Split.TRAIN, 3, results("FPF"), results("FPF")[1:])
+    told = score_split(Split.TRAIN, 3, results("FPF"), results("FPF")[1:])
     assert (told.cases, told.before, told.after, told.fixed) == (2, 0.5, 0.5, 0)
-    assert score(Split.TRAIN, 3, results("FPF")).before == pytest.approx(1 / 3), "nothing was run"
+    assert score_split(Split.TRAIN, 3, results("FPF")).before == pytest.approx(1 / 3), "nothing was run"
 
 
 def test_an_errored_case_is_left_out_of_both_sides() -> None:
@@ -315,7 +318,7 @@ def test_the_larger_gain_ranks_first_then_the_shorter_text() -> None:
         compare(results("FFF"), results("PPF"), growth=900),
     )
     short = compare(results("FFF"), results("PPF"), growth=-5)
-    assert sorted([small, large, short], key=rank) == [short, large, small]
+    assert sorted([small, large, short], key=rank_key) == [short, large, small]
 
 
 @pytest.mark.parametrize(
@@ -333,7 +336,7 @@ def test_the_larger_gain_ranks_first_then_the_shorter_text() -> None:
 def test_every_stop_has_a_name_and_a_sentence(
     rates: list[float], iterations: int, fruitless: int, stop: str | None
 ) -> None:
-    found = halt(
+    found = halt_by_default(
         SearchProgress(Phase.TRAINING, iterations, rates, fruitless, target=1.0, plateau=2, max_iterations=10)
     )
     assert (found is None) is (stop is None)
@@ -367,13 +370,13 @@ def test_every_stop_has_a_name_and_a_sentence(
 def test_of_two_json_objects_only_what_differs_is_told(
     expected: str, actual: str, parts: tuple[str, str] | None
 ) -> None:
-    assert differing(expected, actual) == parts
+    assert json_differences(expected, actual) == parts
 
 
 def test_json_too_deep_to_compare_is_told_as_a_text() -> None:
     for depth in range(100, 2000, 25):
         one, two = ('{"a":' * depth + value + "}" * depth for value in "12")
-        assert differing(one, two) in (None, tuple(text.replace(":", ": ") for text in (one, two)))
+        assert json_differences(one, two) in (None, tuple(text.replace(":", ": ") for text in (one, two)))
 
 
 VALUES = st.recursive(
@@ -386,13 +389,13 @@ OBJECTS = st.dictionaries(st.sampled_from("abc"), VALUES, max_size=3)
 
 @given(OBJECTS, OBJECTS)
 def test_what_differs_is_part_of_each_and_nothing_of_it_is_common(one: JSON, two: JSON) -> None:
-    parts = differing(json.dumps(one), json.dumps(two))
+    parts = json_differences(json.dumps(one), json.dumps(two))
     assert (parts is None) is (one == two)
     if parts is not None:
         left, right = map(json.loads, parts)
         assert inside(left, one)
         assert inside(right, two)
-        assert differing(*parts) == parts
+        assert json_differences(*parts) == parts
 
 
 def inside(part: JSON, whole: JSON) -> bool:
@@ -410,7 +413,7 @@ def told(*cases: tuple[str | None, str], difference: str = "it differs") -> str:
     )
     category = Category("wrong", len(failed), "they are wrong", (), "the prompt", "state it", ())
     brief = Brief(FakePrompt(), "P", "go", len(failed), 9, (category,), failed)
-    content = compose(brief, model="demo").messages[1].content
+    content = compose_request(brief, model="demo").messages[1].content
     return content[content.index('<category name="wrong"') : content.index("</category>")]
 
 

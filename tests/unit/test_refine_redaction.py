@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pytest_promptopt.optimizer.redaction import redacted, unredacted
+from pytest_promptopt.optimizer.redaction import keep_text, redact_result
 from pytest_promptopt.optimizer.search_hooks import SearchHooks
 from pytest_promptopt.records import Call, Case, CaseResult, Failure, Outcome, Split, Status
 from tests.refine_world import VALIDATION, Need, World, needs
@@ -32,7 +32,7 @@ RESULT = CaseResult(
 
 
 def test_every_text_of_a_case_is_redacted_and_nothing_that_tells_results_apart() -> None:
-    (outcome,) = redacted(RESULT, without_jane).outcomes
+    (outcome,) = redact_result(RESULT, without_jane).outcomes
     assert outcome == Outcome(
         "t.py::test[Jane]",
         Status.FAILED,
@@ -48,7 +48,7 @@ def test_every_text_of_a_case_is_redacted_and_nothing_that_tells_results_apart()
 
 
 def test_nothing_is_copied_when_nothing_is_to_be_redacted() -> None:
-    assert redacted(RESULT, unredacted) is RESULT
+    assert redact_result(RESULT, keep_text) is RESULT
 
 
 def test_no_request_holds_what_was_taken_out() -> None:

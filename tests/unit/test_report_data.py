@@ -37,9 +37,9 @@ def carried(outcome: Outcome, *, model: str = "house/a") -> Any:
         tolerated="",
     )
     sent = report()
-    report_data.attach(sent, told)
+    report_data.attach_data(sent, told)
     received = report()
-    received.promptopt = execnet.loads(execnet.dumps(report_data.read(sent)))
+    received.promptopt = execnet.loads(execnet.dumps(report_data.read_data(sent)))
     return received
 
 

@@ -11,13 +11,15 @@ import pytest
 
 from pytest_promptopt.errors import SettingsError
 from pytest_promptopt.failures import Category, FailedCase, Feedback
-from pytest_promptopt.gate import Threshold, check
+from pytest_promptopt.gate import Threshold, check_prompts
 from pytest_promptopt.records import Case, CaseResult, Failure, FlakyCase, Outcome, Role, Spend, Split, Status
 from pytest_promptopt.reports.json_report import check_report_path, write_json
 from pytest_promptopt.results import (
     CandidateResult,
+    CandidateVerdict,
     Foresight,
     Iteration,
+    PromptOutcome,
     PromptResult,
     RunResult,
     SplitScore,
@@ -37,7 +39,7 @@ WRONG = Failure(
 )
 FAILED = Outcome("", Status.FAILED, 0.0, failure=WRONG)
 ERRORED = Outcome("", Status.ERRORED, 0.0, error="timeout: no answer within 60 s")
-CHECKS = check(
+CHECKS = check_prompts(
     {
         ROUTE: [
             case("passes", PASSED),
@@ -78,7 +80,7 @@ RUN = RunResult(
             prompt=ROUTE,
             before="Route.",
             after="Route well.",
-            outcome="improved",
+            outcome=PromptOutcome.IMPROVED,
             stop="target reached",
             why="all pass",
             scores=(SplitScore(Split.HELDOUT, 40, 0.6, 0.825, errored=2, fixed=9, broken=0),),
@@ -86,10 +88,17 @@ RUN = RunResult(
                 Iteration(
                     1,
                     "training",
-                    ROUTE,
+                    (ROUTE,),
                     (
                         CandidateResult(
-                            "1.1", (ROUTE,), "format", "clearer", 0.8, "accepted", "fixes 1", ("a",)
+                            "1.1",
+                            (ROUTE,),
+                            "format",
+                            "clearer",
+                            0.8,
+                            CandidateVerdict.ACCEPTED,
+                            "fixes 1",
+                            ("a",),
                         ),
                     ),
                     0.8,
@@ -221,7 +230,7 @@ def test_whatever_a_test_compares_becomes_json(tmp_path: Path) -> None:
     }
     failure = Failure("AssertionError", "differs", "x:1", "==", odd, float("-inf"))
     result = case("odd", Outcome("", Status.FAILED, 0.0, failure=failure))
-    (prompt,) = written(tmp_path / "report.json", checks=check({ROUTE: [result]}, {}))["prompts"]
+    (prompt,) = written(tmp_path / "report.json", checks=check_prompts({ROUTE: [result]}, {}))["prompts"]
     (shown,) = prompt["results"]
     assert shown["actual"] == "-inf"
     assert shown["expected"] == {

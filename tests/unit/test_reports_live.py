@@ -23,24 +23,31 @@ from pytest_promptopt.reports.live import (
     progress_for,
     refusal_lines,
 )
-from pytest_promptopt.results import CandidateResult, CatchUp, Foresight, Iteration, SplitScore
+from pytest_promptopt.results import (
+    CandidateResult,
+    CandidateVerdict,
+    CatchUp,
+    Foresight,
+    Iteration,
+    SplitScore,
+)
 
 ROUTE = "prompts/route.md"
 HIDE, SHOW = "\x1b[?25l", "\x1b[?25h"
 
 
-def candidate(number: str, rate: float | None, verdict: str) -> CandidateResult:
+def candidate(number: str, rate: float | None, verdict: CandidateVerdict) -> CandidateResult:
     return CandidateResult(number, (ROUTE,), "state the \x1b[31moutput format", "clearer", rate, verdict, "")
 
 
 ITERATION = Iteration(
     number=2,
     phase="training",
-    prompt=ROUTE,
+    prompts=(ROUTE,),
     candidates=(
-        candidate("2.1", 0.725, "accepted"),
-        candidate("2.2", 0.5, "rejected"),
-        replace(candidate("2.3", None, "refused"), why="It was tried before."),
+        candidate("2.1", 0.725, CandidateVerdict.ACCEPTED),
+        candidate("2.2", 0.5, CandidateVerdict.REJECTED),
+        replace(candidate("2.3", None, CandidateVerdict.REFUSED), why="It was tried before."),
     ),
     best=0.725,
     spend=Spend(calls=312, cost=0.42),
@@ -68,15 +75,15 @@ def score(split: Split, cases: int, before: float | None, *, errored: int = 0) -
 
 def watch(progress: LiveProgress | LineProgress) -> None:
     progress.started([ROUTE, "prompts/tone.md"], 60)
-    progress.phase("training", ROUTE)
-    progress.phase("training", ROUTE)
+    progress.phase("training", (ROUTE,))
+    progress.phase("training", (ROUTE,))
     progress.measured([score(Split.TRAIN, 72, 0.278), score(Split.VALIDATION, 27, 0.259)])
     progress.calls(41, 300, Spend(calls=300, cost=0.4))
     progress.iteration(ITERATION)
 
 
 def test_an_iteration_fits_one_line() -> None:
-    assert iteration_line(ITERATION, prompt=ROUTE) == LINE
+    assert iteration_line(ITERATION, prompts=(ROUTE,)) == LINE
 
 
 def test_a_rate_that_is_expected_has_its_interval_and_how_much_was_run() -> None:
@@ -86,9 +93,12 @@ def test_a_rate_that_is_expected_has_its_interval_and_how_much_was_run() -> None
         before=0.62,
         best=0.752,
         foresight=Foresight(0.752, 0.598, 0.891, 0.08, run=18, cases=50),
-        candidates=(candidate("2.1", 0.69, "accepted"), candidate("2.2", 0.5, "rejected")),
+        candidates=(
+            candidate("2.1", 0.69, CandidateVerdict.ACCEPTED),
+            candidate("2.2", 0.5, CandidateVerdict.REJECTED),
+        ),
     )
-    line = iteration_line(expected, prompt=ROUTE)
+    line = iteration_line(expected, prompts=(ROUTE,))
     assert line.startswith(
         "  iteration 2: best 62.0% -> 75.2% (60-89%, 18 of 50 cases run; "
         "tried 75.2% accepted, 50.0%; 312 calls"
@@ -97,16 +107,16 @@ def test_a_rate_that_is_expected_has_its_interval_and_how_much_was_run() -> None
 
 def test_a_rate_that_was_measured_has_no_interval() -> None:
     measured = Foresight(0.725, 0.725, 0.725, 0.0, run=40, cases=40)
-    assert iteration_line(replace(ITERATION, foresight=measured), prompt=ROUTE) == LINE
+    assert iteration_line(replace(ITERATION, foresight=measured), prompts=(ROUTE,)) == LINE
 
 
 def test_refusals_have_their_reason_each_on_a_line() -> None:
     lost, again = "It lost the variable {{ ticket }}.", "It was tried\nbefore."
     tried = [
-        replace(candidate(f"2.{number}", None, "refused"), why=why)
+        replace(candidate(f"2.{number}", None, CandidateVerdict.REFUSED), why=why)
         for number, why in enumerate((lost, again, lost), 1)
     ]
-    refused = replace(ITERATION, candidates=(*tried, candidate("2.4", 0.5, "rejected")))
+    refused = replace(ITERATION, candidates=(*tried, candidate("2.4", 0.5, CandidateVerdict.REJECTED)))
     assert refusal_lines(refused) == [
         "    2.1, 2.3 refused: It lost the variable {{ ticket }}.",
         r"    2.2 refused: It was tried\nbefore.",
@@ -120,16 +130,19 @@ def test_refusals_have_their_reason_each_on_a_line() -> None:
 
 
 def test_of_several_that_were_accepted_each_has_its_rate() -> None:
-    parents = (candidate("2.1", 0.725, "accepted"), candidate("2.2", 0.5, "accepted"))
-    line = iteration_line(replace(ITERATION, candidates=parents), prompt=ROUTE)
+    parents = (
+        candidate("2.1", 0.725, CandidateVerdict.ACCEPTED),
+        candidate("2.2", 0.5, CandidateVerdict.ACCEPTED),
+    )
+    line = iteration_line(replace(ITERATION, candidates=parents), prompts=(ROUTE,))
     assert "(tried 72.5% accepted, 50.0% accepted; " in line
 
 
 def test_a_gain_is_shown_from_what_the_iteration_began_with() -> None:
     """What came out on the cases not run yet may have lowered it since the iteration before."""
-    line = iteration_line(replace(ITERATION, before=0.6), prompt=ROUTE)
+    line = iteration_line(replace(ITERATION, before=0.6), prompts=(ROUTE,))
     assert line.startswith("  iteration 2: best 60.0% -> 72.5% (")
-    assert iteration_line(replace(ITERATION, before=0.725), prompt=ROUTE) == LINE
+    assert iteration_line(replace(ITERATION, before=0.725), prompts=(ROUTE,)) == LINE
 
 
 def test_the_start_is_the_rate_of_the_cases_that_have_a_result() -> None:
@@ -141,22 +154,22 @@ def test_the_start_is_the_rate_of_the_cases_that_have_a_result() -> None:
 
 
 def test_of_several_prompts_the_rewritten_one_is_named() -> None:
-    line = iteration_line(ITERATION, prompt=f"{ROUTE}, prompts/tone.md")
+    line = iteration_line(ITERATION, prompts=(ROUTE, "prompts/tone.md"))
     assert line.startswith("  iteration 2, prompts/route.md: best 72.5%")
 
 
 def test_a_rate_on_training_cases_never_stands_among_those_on_validation_cases() -> None:
-    fell = replace(candidate("7.1", 0.97, "rejected"), split=Split.TRAIN)
-    tried = replace(candidate("7.2", 0.7, "rejected"), split=Split.VALIDATION)
-    line = iteration_line(replace(ITERATION, phase="validation", candidates=(fell, tried)), prompt=ROUTE)
+    fell = replace(candidate("7.1", 0.97, CandidateVerdict.REJECTED), split=Split.TRAIN)
+    tried = replace(candidate("7.2", 0.7, CandidateVerdict.REJECTED), split=Split.VALIDATION)
+    line = iteration_line(replace(ITERATION, phase="validation", candidates=(fell, tried)), prompts=(ROUTE,))
     assert "(tried 70.0%, 1 worse in training; " in line
-    training = iteration_line(replace(ITERATION, candidates=(fell,)), prompt=ROUTE)
+    training = iteration_line(replace(ITERATION, candidates=(fell,)), prompts=(ROUTE,))
     assert "(tried 97.0%; " in training
 
 
 def test_an_iteration_without_candidates_says_so() -> None:
-    nothing = Iteration(1, "training", ROUTE, (), 0.5, Spend(), 1.0)
-    assert "best 50.0% (tried no candidate; 0 calls" in iteration_line(nothing, prompt=ROUTE)
+    nothing = Iteration(1, "training", (ROUTE,), (), 0.5, Spend(), 1.0)
+    assert "best 50.0% (tried no candidate; 0 calls" in iteration_line(nothing, prompts=(ROUTE,))
 
 
 def test_a_log_gets_a_line_for_each_phase_and_iteration() -> None:
@@ -176,13 +189,13 @@ def test_a_log_gets_a_line_for_each_phase_and_iteration() -> None:
 def test_cases_that_were_spared_are_told_of_when_they_were_run() -> None:
     log = io.StringIO()
     progress = LineProgress(log)
-    progress.phase("training", ROUTE)
+    progress.phase("training", (ROUTE,))
     progress.caught_up(CatchUp(1, 1.0, 0, 1))
     progress.iteration(ITERATION)
     progress.caught_up(CatchUp(17, 71 / 72, 1, 17))
-    progress.phase("confirmation", ROUTE)
+    progress.phase("confirmation", (ROUTE,))
     progress.caught_up(CatchUp(2, None, 2, 0))
-    progress.phase("confirmation", "prompts/other.md")
+    progress.phase("confirmation", ("prompts/other.md",))
     progress.caught_up(CatchUp(2, 0.5, 2, 2))
     assert [line for line in log.getvalue().splitlines() if "made up" in line] == [
         "  1 case made up: 100.0% (0 fail; 1 call)",
@@ -202,14 +215,14 @@ def test_a_note_is_a_line_of_its_own(terminal_file: io.TextIOWrapper) -> None:
 
 def test_the_last_phase_is_called_held_out() -> None:
     log = io.StringIO()
-    LineProgress(log).phase("heldout", ROUTE)
+    LineProgress(log).phase("heldout", (ROUTE,))
     assert log.getvalue() == "prompts/route.md: held-out\n"
 
 
 def test_a_log_in_ascii_is_no_reason_to_stop() -> None:
     raw = io.BytesIO()
     progress = LineProgress(io.TextIOWrapper(raw, encoding="ascii"))
-    progress.phase("training", "prompts/für.md")
+    progress.phase("training", ("prompts/für.md",))
     assert raw.getvalue() == b"prompts/f\\xfcr.md: training" + os.linesep.encode()
 
 

@@ -13,8 +13,11 @@ from pytest_promptopt.reports.lines import BAD, BOLD, GOOD, WARN, Line
 from pytest_promptopt.reports.optimization import MAX_DIFF_LINES, run_summary
 from pytest_promptopt.results import (
     CandidateResult,
+    CandidateVerdict,
     Confirmation,
+    ConfirmationVerdict,
     Iteration,
+    PromptOutcome,
     PromptResult,
     RunResult,
     SplitScore,
@@ -35,13 +38,14 @@ def markup_of(lines: list[Line], part: str) -> dict[str, bool]:
 BEFORE = "You route tickets.\n\n{{ ticket }}\n"
 AFTER = "You route tickets.\nAnswer with one word.\n\n{{ ticket }}\n"
 CANDIDATES = tuple(
-    CandidateResult(f"1.{n}", (ROUTE,), "state the format", "clearer", 0.9, "accepted", "") for n in range(3)
+    CandidateResult(f"1.{n}", (ROUTE,), "state the format", "clearer", 0.9, CandidateVerdict.ACCEPTED, "")
+    for n in range(3)
 )
 IMPROVED = PromptResult(
     prompt=ROUTE,
     before=BEFORE,
     after=AFTER,
-    outcome="improved",
+    outcome=PromptOutcome.IMPROVED,
     stop="target reached",
     why="100% of the training cases pass; the target is 100%",
     scores=(
@@ -49,13 +53,13 @@ IMPROVED = PromptResult(
         SplitScore(Split.VALIDATION, 12, 0.583, 0.917),
         SplitScore(Split.HELDOUT, 40, 0.6, 0.825, errored=2, fixed=9, broken=0),
     ),
-    iterations=(Iteration(1, "training", ROUTE, CANDIDATES, 0.9, Spend(), 2.0),),
+    iterations=(Iteration(1, "training", (ROUTE,), CANDIDATES, 0.9, Spend(), 2.0),),
     fixed=tuple(f"test_route.py::test_queue[{n}]" for n in range(14)),
     broken=tuple(f"test_route.py::test_queue[{n}]" for n in range(20, 25)),
     written=True,
 )
 
-CONFIRMED = Confirmation("improved", 0.3821, 0.0021, 48, 19, 1, 96, 0.2)
+CONFIRMED = Confirmation(ConfirmationVerdict.IMPROVED, 0.3821, 0.0021, 48, 19, 1, 96, 0.2)
 
 
 def summary(prompt: PromptResult = IMPROVED, **changed: object) -> list[Line]:
@@ -118,21 +122,30 @@ class TestRunSummary:
         assert markup_of(shown, "confirmed:") == GOOD
 
     def test_a_gain_that_is_not_shown_says_what_could_be(self) -> None:
-        noise = replace(CONFIRMED, verdict="not shown", estimate=0.021, p=0.4, detectable=0.134)
+        noise = replace(
+            CONFIRMED, verdict=ConfirmationVerdict.NOT_SHOWN, estimate=0.021, p=0.4, detectable=0.134
+        )
         prompt = replace(
-            IMPROVED, outcome="not shown", written=False, unwritten="it may be noise", confirmation=noise
+            IMPROVED,
+            outcome=PromptOutcome.NOT_SHOWN,
+            written=False,
+            unwritten="it may be noise",
+            confirmation=noise,
         )
         shown = summary(prompt)
         assert shown[0].text.startswith("prompts/route.md: gain not shown, left alone, train 61.1%")
         words = " ".join(text(shown).split())
-        assert "not shown: +2.1 points on fresh answers, 13 would show (p = 0.4; 48 pairs: 19 better" in words
+        told = "not shown: +2.1 points on fresh answers, a gain of 13 points would be significant (p = 0.4; "
+        assert f"{told}48 pairs: 19 better" in words
         assert "no evidence that this carries over" not in text(shown)
         cut = replace(noise, pairs=0, why="all calls are used")
         assert "  not shown: all calls are used" in text(summary(replace(prompt, confirmation=cut)))
 
     def test_what_is_written_without_being_shown_to_be_better_is_called_so(self) -> None:
-        noise = replace(CONFIRMED, verdict="not shown", estimate=0.021, p=0.4, detectable=0.134)
-        best = replace(IMPROVED, outcome="not shown", accepted=True, confirmation=noise)
+        noise = replace(
+            CONFIRMED, verdict=ConfirmationVerdict.NOT_SHOWN, estimate=0.021, p=0.4, detectable=0.134
+        )
+        best = replace(IMPROVED, outcome=PromptOutcome.NOT_SHOWN, accepted=True, confirmation=noise)
         shown = summary(best)
         assert shown[0].text.startswith("prompts/route.md: gain not shown, written all the same, train 61.1%")
         assert shown[0].markup == {**BOLD, **WARN}
@@ -167,7 +180,7 @@ class TestRunSummary:
             "test_route.py::test_queue[2] (3 of 7 samples passed)",
             "... and 1 more",
         ]
-        unchanged = summary(replace(IMPROVED, after=BEFORE, outcome="unchanged", flaky=noisy))
+        unchanged = summary(replace(IMPROVED, after=BEFORE, outcome=PromptOutcome.UNCHANGED, flaky=noisy))
         assert "  flaky:    4 cases" in text(unchanged)
         assert "flaky" not in text(summary())
 
@@ -178,8 +191,8 @@ class TestRunSummary:
         assert f"            {second}" in shown
 
     def test_a_loss_on_fresh_answers_is_told_from_one_on_held_out_cases(self) -> None:
-        loss = replace(CONFIRMED, verdict="worse", estimate=-0.2, p=1.0)
-        shown = summary(replace(IMPROVED, outcome="worse", written=False, confirmation=loss))
+        loss = replace(CONFIRMED, verdict=ConfirmationVerdict.WORSE, estimate=-0.2, p=1.0)
+        shown = summary(replace(IMPROVED, outcome=PromptOutcome.WORSE, written=False, confirmation=loss))
         assert shown[0].text.startswith("prompts/route.md: worse on fresh answers, left alone")
         assert markup_of(shown, "  worse: -20.0 points") == BAD
 
@@ -220,7 +233,9 @@ class TestRunSummary:
         assert "too few" not in text(summary(with_heldout(replace(few, cases=10))))
 
     def test_a_prompt_that_passes_takes_little_room(self) -> None:
-        passing = PromptResult(ROUTE, BEFORE, BEFORE, "passing", "nothing failing", "all pass", ())
+        passing = PromptResult(
+            ROUTE, BEFORE, BEFORE, PromptOutcome.PASSING, "nothing failing", "all pass", ()
+        )
         assert summary(passing)[0].text == "prompts/route.md: no failing case, left alone"
         assert summary(passing)[1].text == ""
 
@@ -229,7 +244,7 @@ class TestRunSummary:
         same = replace(
             IMPROVED,
             after=BEFORE,
-            outcome="unchanged",
+            outcome=PromptOutcome.UNCHANGED,
             scores=scores,
             written=False,
             stop="plateau",
@@ -248,7 +263,9 @@ class TestRunSummary:
             "It lost a variable.",
             "Odd\x1b.",
         ]
-        refused = [replace(CANDIDATES[0], rate=None, verdict="refused", why=why) for why in whys]
+        refused = [
+            replace(CANDIDATES[0], rate=None, verdict=CandidateVerdict.REFUSED, why=why) for why in whys
+        ]
         candidates = (*CANDIDATES, *refused)
         told = text(
             summary(replace(IMPROVED, iterations=(replace(IMPROVED.iterations[0], candidates=candidates),)))
@@ -263,13 +280,17 @@ class TestRunSummary:
         ) in told
 
     def test_no_candidate_is_called_worse_that_was_never_measured(self) -> None:
-        stopped = PromptResult(ROUTE, BEFORE, BEFORE, "unchanged", "budget used up", "the ceiling", ())
+        stopped = PromptResult(
+            ROUTE, BEFORE, BEFORE, PromptOutcome.UNCHANGED, "budget used up", "the ceiling", ()
+        )
         assert summary(stopped)[0].text == "prompts/route.md: unchanged, no candidate was measured"
 
     def test_the_prompts_of_a_pipeline_have_one_account_of_their_search_and_a_fate_each(self) -> None:
         both = ("prompts/plan.md", ROUTE)
         route = replace(IMPROVED, pipeline=both, scores=IMPROVED.scores[:2], broken=(), note="one note")
-        plan = replace(route, prompt=both[0], after=BEFORE, outcome="unchanged", written=False, fixed=())
+        plan = replace(
+            route, prompt=both[0], after=BEFORE, outcome=PromptOutcome.UNCHANGED, written=False, fixed=()
+        )
         lines = run_summary(RunResult("run-1", (plan, route), {}, 65.0), alpha=0.05)
         shown = text(lines).splitlines()
         assert shown[0] == (
@@ -284,7 +305,7 @@ class TestRunSummary:
 
     def test_a_pipeline_without_a_better_candidate_says_so_once(self) -> None:
         both = ("prompts/plan.md", ROUTE)
-        route = replace(IMPROVED, pipeline=both, after=BEFORE, outcome="unchanged", written=False)
+        route = replace(IMPROVED, pipeline=both, after=BEFORE, outcome=PromptOutcome.UNCHANGED, written=False)
         run = RunResult("run-1", (replace(route, prompt=both[0]), route), {}, 65.0)
         assert text(run_summary(run, alpha=0.05)).count("no candidate was better") == 1
 
@@ -296,10 +317,14 @@ class TestRunSummary:
         assert GOOD.items() <= summary()[0].markup.items()
 
     def test_a_fall_on_held_out_cases_is_red_and_what_was_interrupted_is_yellow(self) -> None:
-        worse = summary(replace(IMPROVED, written=False, outcome="worse", unwritten="it is worse"))
+        worse = summary(
+            replace(IMPROVED, written=False, outcome=PromptOutcome.WORSE, unwritten="it is worse")
+        )
         assert worse[0].text.startswith("prompts/route.md: worse on held-out cases, left alone, train 61.1%")
         assert worse[0].markup == {**BOLD, **BAD}
-        cut = summary(replace(IMPROVED, written=False, outcome="interrupted", unwritten="interrupted"))
+        cut = summary(
+            replace(IMPROVED, written=False, outcome=PromptOutcome.INTERRUPTED, unwritten="interrupted")
+        )
         assert cut[0].markup == {**BOLD, **WARN}
         assert "  written:  no; the new text is in j.jsonl" in text(cut).splitlines()
 
@@ -355,5 +380,5 @@ class TestRunSummary:
         )
         lines = summary(hostile, notes=(foreign,), journal=foreign)
         assert all(line.text.isprintable() for line in lines)
-        unknown = summary(replace(hostile, outcome=foreign, pipeline=(foreign, foreign)))
-        assert all(line.text.isprintable() for line in unknown)
+        together = summary(replace(hostile, pipeline=(foreign, foreign)))
+        assert all(line.text.isprintable() for line in together)

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_promptopt.failures import Category, FailedCase, Feedback
-from pytest_promptopt.gate import Threshold, check
+from pytest_promptopt.gate import Threshold, check_prompts
 from pytest_promptopt.records import Case, CaseResult, Outcome, Split, Status
 from pytest_promptopt.reports.lines import BAD, GOOD, Line, Writer
-from pytest_promptopt.reports.terminal import failure_section, gate_lines, show
+from pytest_promptopt.reports.terminal import failure_section, gate_lines, print_section
 from pytest_promptopt.results import PromptCheck
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def measured(passed: int, failed: int = 0, errored: int = 0, *, least: float | N
         for number in range(errored)
     ]
     asked = {} if least is None else {ROUTE: Threshold(least, "min_pass_rate at tests/test_x.py:12")}
-    (only,) = check({ROUTE: results}, asked)
+    (only,) = check_prompts({ROUTE: results}, asked)
     return only
 
 
@@ -83,7 +83,7 @@ class TestFailureSection:
 
     def test_a_rate_with_partial_credit_is_called_so(self) -> None:
         half = Outcome("test_route.py::test_queue[0]", Status.FAILED, 0.5)
-        (only,) = check({ROUTE: [CaseResult(Case(half.case, (ROUTE,), Split.TRAIN), (half,))]}, {})
+        (only,) = check_prompts({ROUTE: [CaseResult(Case(half.case, (ROUTE,), Split.TRAIN), (half,))]}, {})
         lines = failure_section([only], {})
         assert lines[0].text == "prompts/route.md: 0/1 cases pass (pass rate with partial credit: 50.0%)"
 
@@ -96,7 +96,7 @@ class TestFailureSection:
             )
             for one, samples in ((result(n, Status.PASSED), samples) for n, samples in statuses.items())
         ]
-        (only,) = check({ROUTE: results}, {})
+        (only,) = check_prompts({ROUTE: results}, {})
         ids = [r.case.id for r in results]
         lines = text(failure_section([only], {})).splitlines()
         assert lines[1:8] == [
@@ -189,7 +189,7 @@ class TestFailureSection:
 
     def test_nothing_is_printed_when_all_cases_pass(self) -> None:
         screen = Screen()
-        show(screen, "prompts", failure_section([measured(3)], {}))
+        print_section(screen, "prompts", failure_section([measured(3)], {}))
         assert screen.lines == []
 
     @given(st.text(st.characters(), min_size=1), st.integers(min_value=20, max_value=200))
@@ -238,5 +238,5 @@ class TestGate:
 
 def test_a_section_has_its_title_first() -> None:
     screen = Screen()
-    show(screen, "prompts", [Line("one"), Line()])
+    print_section(screen, "prompts", [Line("one"), Line()])
     assert screen.lines == ["= prompts =", "one", ""]

@@ -23,7 +23,7 @@ from pytest_promptopt.optimizer.candidates import (
     EvaluatedCandidate,
 )
 from pytest_promptopt.optimizer.halting import Phase
-from pytest_promptopt.optimizer.label_rates import balanced_accuracy, label_tallies, table
+from pytest_promptopt.optimizer.label_rates import balanced_accuracy, label_table, label_tallies
 from pytest_promptopt.optimizer.prompt_groups import PromptGroup
 from pytest_promptopt.optimizer.proposal.briefs import Briefing
 from pytest_promptopt.optimizer.proposal.directions import (
@@ -36,14 +36,19 @@ from pytest_promptopt.optimizer.proposal.directions import (
     RULES,
     SCRATCH,
     Directions,
-    suited,
+    suitable_directions,
 )
-from pytest_promptopt.optimizer.proposal.memory import MAX_LESSON, Counts, Memory, Try, counts
+from pytest_promptopt.optimizer.proposal.memory import MAX_LESSON, Counts, Memory, Try, count_cases
 from pytest_promptopt.optimizer.proposal.passing_cases import passing_cases_to_show
-from pytest_promptopt.optimizer.proposal.proposer import ProposalRequest, answered, merge, propose
-from pytest_promptopt.optimizer.proposal.quoting import TAGS, block
+from pytest_promptopt.optimizer.proposal.proposer import (
+    ProposalRequest,
+    ask_for_replies,
+    merge_texts,
+    propose_texts,
+)
+from pytest_promptopt.optimizer.proposal.quoting import TAGS, quote_block
 from pytest_promptopt.optimizer.proposal.replies import InvalidReply, Reply
-from pytest_promptopt.optimizer.proposal.requests import MEMORY_SHARE, Brief, compose
+from pytest_promptopt.optimizer.proposal.requests import MEMORY_SHARE, Brief, compose_request
 from pytest_promptopt.optimizer.search_hooks import SearchHooks
 from pytest_promptopt.optimizer.verdict_model import Kind
 from pytest_promptopt.prompts.examples import Example, with_examples
@@ -59,6 +64,7 @@ from pytest_promptopt.records import (
     Split,
     Status,
 )
+from pytest_promptopt.results import CandidateVerdict
 from tests.refine_world import SETTINGS, FakePrompt, Front, answer, new_prompt
 
 NAME = "route.md"
@@ -125,7 +131,7 @@ def candidate(
     after: Sequence[CaseResult],
     *,
     text: str = "Sort {{ ticket }}.",
-    verdict: str = REJECTED,
+    verdict: CandidateVerdict = REJECTED,
     kind: Kind = Kind.REWRITE,
     **more: Any,
 ) -> Candidate:
@@ -137,7 +143,7 @@ def candidate(
 
 
 def told(brief: Brief) -> str:
-    return compose(brief, model="demo").messages[1].content
+    return compose_request(brief, model="demo").messages[1].content
 
 
 def request(
@@ -268,7 +274,7 @@ class TestLabels:
             case(str(number), value, json.dumps({**value, "currency": "USD"}))
             for number, value in enumerate(gold)
         ]
-        assert list(table(label_tallies(results))) == [
+        assert list(label_table(label_tallies(results))) == [
             'right by key: "currency" 3/6; the other keys are right',
             '"currency": "EUR" 0/3 ("USD" 3)',
             '"currency": "USD" 3/3',
@@ -277,9 +283,9 @@ class TestLabels:
 
     def test_an_answer_that_is_no_label_and_a_label_in_another_form_are_told_apart(self) -> None:
         results = cases(("a", "b", 1), ("a", "A.", 1), ("a", "what?", 2), ("b", "b", 2), ("b", "a", 2))
-        rows = list(table(label_tallies(results)))
+        rows = list(label_table(label_tallies(results)))
         assert rows[1] == '"a" 0/4 (no label 2, "b" 1, others 1)'
-        assert list(table(label_tallies(cases(("a", "A.", 2), ("b", "b", 2)))))[1] == (
+        assert list(label_table(label_tallies(cases(("a", "A.", 2), ("b", "b", 2)))))[1] == (
             '"a" 0/2 (the same in another form 2)'
         )
 
@@ -409,10 +415,10 @@ class TestMemory:
         """A text that was cut from another is compared by that one's results where it was not run itself."""
         ran = [case("lost for fee 0", "fee", "fee")]
         taken = [case("lost for fee 1", "fee", "fee"), case("lost for lost 0", "lost", "fee")]
-        assert counts(ran, compare(self.BEFORE, [*ran, *taken])) == Counts(1, 1, 0, 0)
+        assert count_cases(ran, compare(self.BEFORE, [*ran, *taken])) == Counts(1, 1, 0, 0)
 
     def test_a_tag_over_two_lines_is_none(self) -> None:
-        assert block("<\nfailures>", "| ") == "| \\u003c\n| failures>"
+        assert quote_block("<\nfailures>", "| ") == "| \\u003c\n| failures>"
 
     def test_a_candidate_that_answers_the_same_to_everything_is_told_so(self) -> None:
         before = cases(("yes", "no", 5), ("no", "no", 5))
@@ -478,14 +484,14 @@ class TestMemory:
             ),
             lessons=tuple("y" * size for size in lessons),
         )
-        content = "".join(message.content for message in compose(brief, model="demo").messages)
+        content = "".join(message.content for message in compose_request(brief, model="demo").messages)
         memory = sum(len(section(name, content)) for name in ("tried", "lessons"))
         assert memory <= MEMORY_SHARE * len(content)
 
     @given(st.text(alphabet='ab </>\n"+-|_newprompt{}', max_size=80))
     def test_no_text_that_was_tried_opens_or_closes_a_section(self, text: str) -> None:
-        assert TAGS.first(block(text, "| ")) is None
-        assert len(block(text, "| ").split("\n")) == max(1, len(text.splitlines()))
+        assert TAGS.first(quote_block(text, "| ")) is None
+        assert len(quote_block(text, "| ").split("\n")) == max(1, len(text.splitlines()))
 
     def test_cases_of_validation_leave_their_counts_alone(self) -> None:
         before = [case("secret input", "secret label", "secret answer", split=Split.VALIDATION)]
@@ -532,7 +538,7 @@ class TestDirections:
     def test_the_kind_of_failures_calls_for_the_first(
         self, feedback: Feedback, collapsed: bool, first: str
     ) -> None:
-        assert suited(feedback, collapsed=collapsed)[0] == first
+        assert suitable_directions(feedback, collapsed=collapsed)[0] == first
 
     def test_none_is_taken_again_for_a_text_while_others_are_left(self) -> None:
         directions = Directions()
@@ -565,7 +571,7 @@ class TestMerging:
             asked.extend(requests)
             return [answer("both")]
 
-        merge([desk.merging(FakePrompt(), version(before), [one, two], 1)], ask)
+        merge_texts([desk.merging(FakePrompt(), version(before), [one, two], 1)], ask)
         content = asked[0].messages[1].content
         assert section("task", content) == "Route tickets."
         assert section("measured", content).startswith("2 of 5 training cases pass")
@@ -596,7 +602,7 @@ class TestRepair:
 
     def test_a_text_that_would_be_refused_is_mended_in_one_more_turn(self) -> None:
         sent, ask = self.ask(new_prompt("lost"), new_prompt("{{ ticket }}"))
-        assert answered([self.ASKED], ask, self.objection) == [Reply("{{ ticket }}", "it is better")]
+        assert ask_for_replies([self.ASKED], ask, self.objection) == [Reply("{{ ticket }}", "it is better")]
         assert "could not be used: It lost 0: \\u003c/new_prompt>.\n" in sent[1][0].messages[-1].content
 
     @pytest.mark.parametrize(
@@ -604,7 +610,7 @@ class TestRepair:
     )
     def test_it_is_asked_once_only_and_what_is_left_is_a_text(self, second: str | ModelError) -> None:
         sent, ask = self.ask(new_prompt("lost"), second)
-        (reply,) = answered([self.ASKED], ask, self.objection)
+        (reply,) = ask_for_replies([self.ASKED], ask, self.objection)
         assert isinstance(reply, Reply)
         assert reply.text in ("lost", "lost again")
         assert len(sent) == 2
@@ -612,7 +618,7 @@ class TestRepair:
     def test_the_objections_of_a_run_come_with_what_is_wanted(self) -> None:
         sent, ask = self.ask(new_prompt("lost"), new_prompt("{{ ticket }}"))
         brief = Brief(FakePrompt(), "P", "go", 1, 1)
-        (reply,) = propose(ProposalRequest((brief,), "demo", 1, objection=self.objection), ask)
+        (reply,) = propose_texts(ProposalRequest((brief,), "demo", 1, objection=self.objection), ask)
         assert not isinstance(reply, InvalidReply)
         assert reply.text == "{{ ticket }}"
         assert len(sent) == 2

@@ -15,14 +15,18 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import fields, replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from pytest_promptopt import journal, records
 from pytest_promptopt.records import Answer, Message, Request, Usage
 from pytest_promptopt.response_cache import ResponseCache
+from pytest_promptopt.runs import fingerprint
+from pytest_promptopt.settings import Settings
 
 ANSWER = Answer("fine \ud800 ü\0", "anthropic/claude-x", "end_turn", Usage(1, 2, 3, 4), 0.25, 1.5)
 UNPRICED = Answer("", "openai/x", "refusal", None, None, 0.0)
@@ -510,3 +514,55 @@ def test_a_folder_of_another_user_is_a_miss_and_said_once(
     cache.put("a", ANSWER)
     [said] = cache.warnings
     assert "cannot be read and is not used: [Errno 13] Permission denied" in said
+
+
+class TestWhatKeepsPaidAnswers:
+    """A key that changes throws away every answer that was paid for under it."""
+
+    REQUEST = Request(
+        "m/x",
+        (Message("system", "be brief"), Message("user", "Größe?")),
+        max_tokens=5,
+        stop=("\n",),
+        parameters={"top_p": 0.5},
+        response_schema={"type": "object"},
+        sample=2,
+    )
+    KEY = "d31f4a74ca450548ca20fdcb6f1f9591db093d4318a94231d649ac6b99537671"
+
+    def test_a_key_is_the_same_in_every_version(self) -> None:
+        assert self.REQUEST.key == self.KEY
+
+    @pytest.mark.parametrize(
+        ("module", "schema"), [(journal, "JOURNAL_SCHEMA"), (fingerprint, "FINGERPRINT_SCHEMA")]
+    )
+    def test_another_form_of_journal_or_fingerprint_changes_no_key(
+        self, module: ModuleType, schema: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(module, schema, getattr(module, schema) + 1)
+        assert replace(self.REQUEST).key == self.KEY
+
+    def test_a_run_is_not_continued_with_answers_that_mean_something_else(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        before = run_stands_on()
+        monkeypatch.setattr(fingerprint, "ANSWER_SCHEMA", records.ANSWER_SCHEMA + 1)
+        now = run_stands_on()
+        assert list(fingerprint.reasons_not_to_continue(before, now)) == [
+            "its answers are of schema 1, this version's of schema 2"
+        ]
+
+    def test_a_run_is_not_continued_from_another_form_of_fingerprint(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        before = run_stands_on()
+        monkeypatch.setattr(fingerprint, "FINGERPRINT_SCHEMA", fingerprint.FINGERPRINT_SCHEMA + 1)
+        assert list(fingerprint.reasons_not_to_continue(before, run_stands_on())) == [
+            "what it stands on is stored in schema 1, this version stores it in schema 2"
+        ]
+
+
+def run_stands_on() -> dict[str, Any]:
+    return fingerprint.fingerprint(
+        prompts={}, tests={}, cases=(), inputs={}, code={}, models={}, settings=Settings(rootdir=Path())
+    )

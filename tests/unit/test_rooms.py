@@ -24,7 +24,10 @@ FLOORS = (
     {"models", "failures", "prompts"},
     {"optimizer", "assertions"},
     {"strategies", "gate", "reports"},
-    {"runs"},
+    {"replay"},
+    {"runs", "option_table"},
+    {"driver"},
+    {"scripting", "loaded_prompt", "testing"},
     {"api"},
     {"pytest_engine", "options", "hookspecs"},
     {"pytest_session"},
@@ -35,7 +38,16 @@ FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 KNOW_PYTEST = ("plugin", "options", "hookspecs", "pytest_engine", "pytest_session")
 
 #: Imported in every pytest session of a machine that has the package, used or not.
-ALWAYS_IMPORTED = ("plugin", "options", "hookspecs", "settings", "records", "errors", "captured")
+ALWAYS_IMPORTED = (
+    "plugin",
+    "options",
+    "option_table",
+    "hookspecs",
+    "settings",
+    "records",
+    "errors",
+    "captured",
+)
 HEAVY = {"anthropic", "litellm", "rich", "deepdiff", "jinja2", "yaml"}
 
 

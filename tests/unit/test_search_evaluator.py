@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import pytest
 
+from pytest_promptopt.journal import Journal
 from pytest_promptopt.optimizer.base_search import BaseSearch
+from pytest_promptopt.optimizer.candidates import EvaluatedCandidate
 from pytest_promptopt.optimizer.halting import Phase, Stop
-from pytest_promptopt.optimizer.prompt_groups import PromptGroup, connected_groups
+from pytest_promptopt.optimizer.prompt_groups import SEARCHED, PromptGroup, connected_groups
 from pytest_promptopt.optimizer.protocols import Trial
+from pytest_promptopt.optimizer.run_context import RunContext
 from pytest_promptopt.optimizer.screening import ScreeningEvaluator
 from pytest_promptopt.optimizer.search_evaluator import SearchEvaluator, UnknownCaseError
+from pytest_promptopt.optimizer.search_hooks import SearchHooks
 from pytest_promptopt.results import RunResult
-from tests.refine_world import HELDOUT, TRAIN, VALIDATION, FakePrompt, Need, World, needs
+from pytest_promptopt.settings import Settings
+from tests.refine_world import HELDOUT, SETTINGS, TRAIN, VALIDATION, FakePrompt, Need, World, needs
 
 CASES = needs("a b") + needs("a", VALIDATION) + needs("a b", HELDOUT)
+
+
+BETTER = {"route.md": "Route {{ ticket }}. a b"}
 
 
 def evaluator_of(world: World) -> SearchEvaluator:
@@ -48,8 +57,8 @@ def test_another_case_is_an_error_before_anything_is_run(ids: list[str]) -> None
     with pytest.raises(UnknownCaseError) as refused:
         evaluator.evaluate([Trial({}, ("train-1-a",)), Trial({}, tuple(ids))])
     assert str(refused.value) == (
-        f"{ids[-1]!r} is no case of this search, which has 2 training and 1 validation cases (the cases of "
-        "its evaluator); others are for scoring the result"
+        f"{ids[-1]!r} is none of the 2 training and 1 validation cases of this search; held-out cases score "
+        "its result and are not run for it"
     )
     assert (world.evaluated, evaluator.runs) == ([], 0)
 
@@ -106,7 +115,7 @@ def test_a_strategy_that_asks_for_a_held_out_case_has_ended_its_search() -> None
     world, result = ended(["heldout-1-a"])
     (prompt,) = result.prompts
     assert (prompt.outcome, prompt.stop) == ("unchanged", "error")
-    assert "'heldout-1-a' is no case of this search" in prompt.why
+    assert "'heldout-1-a' is none of the 2 training" in prompt.why
     assert result.errors == (prompt.why,)
     assert not [t for trials in world.evaluated for t in trials if "heldout-1-a" in t.cases]
     assert ended(["train-1-a"])[1].prompts[0].stop == "enough"
@@ -127,6 +136,27 @@ def test_a_group_that_is_searched_has_no_held_out_case() -> None:
     assert [case.split for case in group.cases] == [TRAIN, TRAIN, VALIDATION]
     # The account of the run counts them, though they were not scored.
     assert [(score.split, score.cases) for score in scores] == [(TRAIN, 2), (VALIDATION, 1), (HELDOUT, 2)]
+
+
+def test_the_scores_of_held_out_cases_are_never_those_that_a_strategy_gives() -> None:
+    class Boasting(BaseSearch):
+        def search(self) -> Stop:
+            self.halted(Phase.TRAINING, self.best)
+            (after,) = self.evaluate([BETTER], [case.id for case in self.group.cases])
+            by_split = {split: tuple(r for r in after if r.case.split is split) for split in SEARCHED}
+            made_up = tuple(replace(result, case=replace(result.case, split=HELDOUT)) for result in after)
+            self.best = EvaluatedCandidate("1.1", BETTER, {**by_split, HELDOUT: made_up})
+            return Stop("enough", "it is perfect")
+
+    # Fresh answers would not confirm it, so the held-out cases would not be scored.
+    world = World(CASES, strategy=Boasting, luck=True)
+    result = world.run()
+    scores = {score.split: score.after for score in result.prompts[0].scores}
+    assert (scores[TRAIN], scores[HELDOUT]) == (0.0, None), "the original stays"
+    assert result.errors == (
+        "the strategy's search has a result of 'train-1-a' as one of the heldout cases in `final.results`; "
+        "accepted: results of its own cases, by their split",
+    )
 
 
 # ------------------------------------------------------------------------------------------ what it may keep
@@ -155,3 +185,39 @@ def test_a_search_cannot_begin_the_phases_that_follow_it() -> None:
     for phase in (Phase.CONFIRMATION, Phase.HELDOUT):
         with pytest.raises(ValueError, match="a search cannot enter the phase"):
             context.enter_phase(phase)
+
+
+# ---------------------------------------------------------------------------------------------------- phases
+
+
+def test_a_phase_is_made_ready_for_before_those_who_watch_are_told() -> None:
+    told: list[tuple[Phase, list[Phase]]] = []
+    world = World(CASES, ["a b"])
+    world.hooks = SearchHooks(progress=lambda phase, prompts: told.append((phase, list(world.phases))))
+    assert world.result().outcome == "improved"
+    assert world.phases[0] == Phase.TRAINING
+    assert world.phases[-2:] == [Phase.CONFIRMATION, Phase.HELDOUT]
+    assert told == [(phase, world.phases[:number]) for number, phase in enumerate(world.phases, 1)]
+
+
+def test_who_watches_changes_nothing_by_it() -> None:
+    def broken(phase: Phase, prompts: tuple[str, ...]) -> None:
+        raise ValueError("cannot draw")
+
+    watched, unwatched = World(CASES, ["a b"], hooks=SearchHooks(progress=broken)), World(CASES, ["a b"])
+    assert [world.result().outcome for world in (watched, unwatched)] == ["improved", "improved"]
+    assert watched.phases == unwatched.phases
+    assert watched.evaluated == unwatched.evaluated
+
+
+def test_a_phase_that_cannot_be_made_ready_for_ends_the_search_in_a_sentence() -> None:
+    class Closed(World):
+        def context(self, settings: Settings = SETTINGS, journal: Journal | None = None) -> RunContext:
+            def fail(phase: Phase) -> None:
+                raise OSError("the account is gone")
+
+            return replace(super().context(settings, journal), prepare_phase=fail)
+
+    result = Closed(CASES, ["a b"]).run()
+    assert result.prompts[0].stop == "error"
+    assert "the account is gone" in result.errors[0]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import functools
+import gc
 import io
 import weakref
 from collections.abc import Callable, Iterator
@@ -16,8 +18,8 @@ from pytest_promptopt.failures import FailedCase
 from pytest_promptopt.journal import Journal
 from pytest_promptopt.optimizer.call_budget import CallBudget
 from pytest_promptopt.optimizer.foreign_errors import ForeignErrors
-from pytest_promptopt.optimizer.halting import Phase, Stop
-from pytest_promptopt.optimizer.proposal.proposer import Ask, ProposalRequest, propose
+from pytest_promptopt.optimizer.halting import Stop
+from pytest_promptopt.optimizer.proposal.proposer import Ask, ProposalRequest, propose_texts
 from pytest_promptopt.optimizer.proposal.replies import InvalidReply, Reply
 from pytest_promptopt.optimizer.run_context import RunContext
 from pytest_promptopt.optimizer.screening import ScreeningEvaluator
@@ -90,7 +92,7 @@ class LookingHybrid(Looking, Hybrid): ...
 def looking_proposer(request: ProposalRequest, ask: Ask) -> list[Reply | InvalidReply]:
     """A hook is handed the same `ask` as a search, and a request that its search has made."""
     FOUND.extend(leaks((request, ask)))
-    return propose(request, ask)
+    return propose_texts(request, ask)
 
 
 def looking_categorizer(case: FailedCase) -> None:
@@ -200,6 +202,24 @@ def test_the_walk_ends_at_what_is_sealed() -> None:
     assert treasure not in [found for _, found in reachable(front)]
 
 
+def test_what_is_sealed_is_copied_as_a_function_is() -> None:
+    """Engines of other libraries copy what holds a search."""
+    front = sealed(Owner("gold").method)
+    for copied in (copy.copy(front), copy.deepcopy({"held": front})["held"]):
+        assert copied is front
+        assert copied() == "gold"
+
+
+def test_what_stands_behind_goes_with_its_front() -> None:
+    treasure = Owner("gold")
+    front = sealed(treasure.method)
+    seen = weakref.ref(treasure)
+    del treasure
+    assert front() == "gold"
+    del front
+    gc.collect()
+    assert seen() is None
+
+
 def test_the_walk_names_the_way_to_a_leak() -> None:
     assert list(leaks(Owner([KEPT[0].record()]))) == ["it.held[0]: Case", "it.held[0].id: str"]
-    assert Phase.HELDOUT not in MARK

@@ -11,7 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_promptopt.statistics import SignLooks, least_changes, repeated, sign_test, small_split, wilson
+from pytest_promptopt.statistics import (
+    SignLooks,
+    least_changes,
+    repeated_gain_p,
+    sign_test,
+    small_split,
+    wilson_interval,
+)
 
 counts = st.integers(min_value=0, max_value=200)
 
@@ -57,16 +64,16 @@ def test_counts_cannot_be_negative() -> None:
     [(0.5, 10, 0.2366, 0.7634), (0.9, 10, 0.5958, 0.9821), (0.0, 10, 0.0, 0.2775), (1.0, 10, 0.7225, 1.0)],
 )
 def test_wilson_matches_published_values(rate: float, cases: int, low: float, high: float) -> None:
-    assert wilson(rate, cases) == pytest.approx((low, high), abs=5e-4)
+    assert wilson_interval(rate, cases) == pytest.approx((low, high), abs=5e-4)
 
 
 def test_no_case_says_nothing() -> None:
-    assert wilson(0.0, 0) == (0.0, 1.0)
+    assert wilson_interval(0.0, 0) == (0.0, 1.0)
 
 
 @given(rate=st.floats(min_value=0, max_value=1), cases=st.integers(min_value=1, max_value=10_000))
 def test_the_interval_holds_the_rate(rate: float, cases: int) -> None:
-    low, high = wilson(rate, cases)
+    low, high = wilson_interval(rate, cases)
     assert 0.0 <= low <= rate + 1e-12
     assert rate - 1e-12 <= high <= 1.0
 
@@ -121,8 +128,10 @@ def test_a_gain_that_repeats_is_as_rare_as_said_where_the_mean_does_not_rise(
         chance = prod(each)
         chances[sum(round_)] += chance**rounds  # type: ignore[assignment]
     for gain in range(1, len(means) + 1):
-        assert sum(chances[each] for each in chances if each >= gain) <= repeated(gain, rounds)
+        assert sum(chances[each] for each in chances if each >= gain) <= repeated_gain_p(gain, rounds)
 
 
 def test_what_did_not_repeat_or_is_no_gain_shows_nothing() -> None:
-    assert [repeated(3, 0), repeated(3, 1), repeated(0, 9), repeated(-1, 9)] == [1.0] * 4
+    assert [repeated_gain_p(3, 0), repeated_gain_p(3, 1), repeated_gain_p(0, 9), repeated_gain_p(-1, 9)] == [
+        1.0
+    ] * 4

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pytest_promptopt.errors import SettingsError
-from pytest_promptopt.journal import Journal, read
+from pytest_promptopt.journal import Journal, read_events
 from pytest_promptopt.optimizer.acceptance import Verdict
 from pytest_promptopt.optimizer.candidates import EvaluatedCandidate
 from pytest_promptopt.optimizer.protocols import StopRun
@@ -19,10 +19,16 @@ from pytest_promptopt.optimizer.strategy import Strategy
 from pytest_promptopt.prompts.examples import Example, with_examples
 from pytest_promptopt.records import Case, CaseResult, Outcome, Request, Split, Status
 from pytest_promptopt.results import Iteration
-from pytest_promptopt.strategies import BUILT_IN, EXTERNAL, strategy
+from pytest_promptopt.strategies import BUILT_IN, EXTERNAL, load_strategy
 from pytest_promptopt.strategies.evolve import Evolve
 from pytest_promptopt.strategies.hybrid import GENERATIONS, Hybrid
-from pytest_promptopt.strategies.pareto import ahead, complementary, draw, front, members
+from pytest_promptopt.strategies.pareto import (
+    cases_won,
+    draw_parent,
+    find_complementary_pair,
+    front_members,
+    pareto_front,
+)
 from pytest_promptopt.strategies.refine.search import RefineSearch
 from tests.paid_world import paid
 from tests.refine_world import HELDOUT, VALIDATION, FakePrompt, Need, World, needs
@@ -96,7 +102,7 @@ class TestEachStrategy:
         result = world.run(journal=journal)
         assert result.interrupted
         assert world.written == {}
-        assert [event.event for event in read(journal.path)][-1] == "end"
+        assert [event.event for event in read_events(journal.path)][-1] == "end"
 
     def test_ends_at_a_ceiling_with_the_best_so_far(self, own: type[RefineSearch | Evolve]) -> None:
         error = StopRun("budget used up", "all calls are used")
@@ -156,14 +162,14 @@ class TestEachStrategy:
 
 
 def test_a_strategy_is_found_by_its_name_and_that_of_a_plugin_goes_first() -> None:
-    assert strategy("refine", {}) is RefineSearch
-    assert strategy("refine", {"refine": Evolve}) is Evolve
-    assert strategy("mine", {"mine": Hybrid}) is Hybrid
+    assert load_strategy("refine", {}) is RefineSearch
+    assert load_strategy("refine", {"refine": Evolve}) is Evolve
+    assert load_strategy("mine", {"mine": Hybrid}) is Hybrid
 
 
 def test_an_unknown_name_is_told_what_there_is() -> None:
     with pytest.raises(SettingsError) as error:
-        strategy("refined", {"mine": RefineSearch})
+        load_strategy("refined", {"mine": RefineSearch})
     assert str(error.value) == (
         f"--promptopt-strategy: there is no 'refined'; accepted: {', '.join({**BUILT_IN, **EXTERNAL})}, mine"
     )
@@ -189,8 +195,8 @@ def passes(one: EvaluatedCandidate) -> tuple[float, int]:
 
 
 def on_front(*versions: EvaluatedCandidate) -> set[str]:
-    leaders = front(versions, passes)
-    return {one.id for one in members(leaders, max(versions, key=passes))}
+    leaders = pareto_front(versions, passes)
+    return {one.id for one in front_members(leaders, max(versions, key=passes))}
 
 
 def test_a_text_stays_while_it_is_the_best_on_some_case() -> None:
@@ -205,18 +211,18 @@ def test_the_best_text_always_stays() -> None:
 
 
 def test_who_leads_on_more_cases_is_drawn_more_often() -> None:
-    leaders = front([many := version("many", 1, 1, 1, 1, 0), version("one", 0, 0, 0, 0, 1)], passes)
+    leaders = pareto_front([many := version("many", 1, 1, 1, 1, 0), version("one", 0, 0, 0, 0, 1)], passes)
     rng = random.Random(0)
-    drawn = [draw(leaders, rng, many).id for _ in range(500)]
+    drawn = [draw_parent(leaders, rng, many).id for _ in range(500)]
     assert 350 < drawn.count("many") < 450
 
 
 def test_only_texts_that_pass_different_cases_are_crossed() -> None:
     one, two, less = version("one", 1, 0, 1), version("two", 0, 1, 1), version("less", 1, 0, 0)
     rng = random.Random(0)
-    assert complementary([one, two], rng) == (one, two)
-    assert complementary([one, less], rng) is None
-    assert ahead(two, one) == {"c1"}
+    assert find_complementary_pair([one, two], rng) == (one, two)
+    assert find_complementary_pair([one, less], rng) is None
+    assert cases_won(two, one) == {"c1"}
 
 
 # ----------------------------------------------------------------------------- evolve

@@ -14,7 +14,7 @@ from pytest_promptopt.records import CaseResult, Message, Request, Role, Usage
 from pytest_promptopt.reports.comparison import comparison_summary
 from pytest_promptopt.results import RunResult
 from pytest_promptopt.strategies import BUILT_IN
-from pytest_promptopt.strategies.comparison import compare, shared
+from pytest_promptopt.strategies.comparison import compare_strategies, share_ceilings
 from pytest_promptopt.strategies.metered_evaluator import MeteredEvaluator
 from tests.refine_world import HELDOUT, SETTINGS, VALIDATION, Need, World, needs
 from tests.unit.test_strategies import learner
@@ -26,7 +26,7 @@ def compared(
     world: World, strategies: dict[str, Strategy], *, aside: int = 0, **settings: float
 ) -> RunResult:
     chosen = replace(SETTINGS, strategy=tuple(strategies), **settings)  # type: ignore[arg-type]
-    return compare(
+    return compare_strategies(
         strategies,
         world.prompts,
         world.context(chosen),
@@ -69,13 +69,13 @@ def test_what_a_strategy_finds_and_pays_does_not_depend_on_those_before_it() -> 
 def test_every_ceiling_is_shared_equally() -> None:
     given = {"max_calls": 100, "max_tokens": 100, "max_cost": 6.0, "max_time": 6.0}
     settings = replace(SETTINGS, strategy=("refine", "evolve", "hybrid"), **given)  # type: ignore[arg-type]
-    assert {name: getattr(shared(settings), name) for name in given} == {
+    assert {name: getattr(share_ceilings(settings), name) for name in given} == {
         "max_calls": 33,
         "max_tokens": 33,
         "max_cost": 2.0,
         "max_time": 2.0,
     }
-    assert {getattr(shared(SETTINGS), name) for name in given} == {None}
+    assert {getattr(share_ceilings(SETTINGS), name) for name in given} == {None}
     assert {field.name for field in fields(SETTINGS) if field.name.startswith("max_")} == {
         *given,
         "max_iterations",

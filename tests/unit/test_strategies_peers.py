@@ -15,13 +15,13 @@ import pytest
 
 from pytest_promptopt import strategies
 from pytest_promptopt.errors import ErrorKind, ModelError, SettingsError
-from pytest_promptopt.journal import Journal, read
+from pytest_promptopt.journal import Journal, read_events
 from pytest_promptopt.optimizer.acceptance import Verdict
 from pytest_promptopt.optimizer.protocols import StopRun, Trial
 from pytest_promptopt.optimizer.search_hooks import SearchHooks
 from pytest_promptopt.records import Answer, CaseResult, Outcome, Request, Split
-from pytest_promptopt.strategies import EXTERNAL, strategy
-from pytest_promptopt.strategies.external.engine import divided, joined
+from pytest_promptopt.strategies import EXTERNAL, load_strategy
+from pytest_promptopt.strategies.external.engine import join_instruction, split_instruction
 from tests.refine_world import HELDOUT, VALIDATION, FakePrompt, Need, World, needs
 
 PROMPT = FakePrompt(prose="Route it.\n\nTicket: {{ ticket }}")
@@ -66,7 +66,7 @@ def peer(request: pytest.FixtureRequest) -> str:
 
 def world(name: str, cases: list[Need], **more: object) -> World:
     model = reflecting() if name == "gepa" else guessing()
-    return World(cases, model, [PROMPT], strategy=strategy(name, {}), **more)  # type: ignore[arg-type]
+    return World(cases, model, [PROMPT], strategy=load_strategy(name, {}), **more)  # type: ignore[arg-type]
 
 
 def cases() -> list[Need]:
@@ -132,7 +132,7 @@ class BesideAFrozenOne(World):
 
 def test_a_prompt_that_is_frozen_is_none_of_its_business(peer: str) -> None:
     model = reflecting() if peer == "gepa" else guessing()
-    one = BesideAFrozenOne(cases(), model, [PROMPT], strategy=strategy(peer, {}))
+    one = BesideAFrozenOne(cases(), model, [PROMPT], strategy=load_strategy(peer, {}))
     result = one.result(candidates=3, max_iterations=20)
     assert (result.outcome, result.stop) == ("improved", "target reached")
 
@@ -152,7 +152,7 @@ def test_ctrl_c_ends_it(peer: str, moment: str, tmp_path: Path) -> None:
     journal = Journal.create(tmp_path, "r")
     assert one.run(journal=journal).interrupted
     assert one.written == {}
-    assert read(journal.path)[-1].event == "end"
+    assert read_events(journal.path)[-1].event == "end"
 
 
 @pytest.mark.parametrize("moment", ["evaluate 2", "evaluate 3", "ask 1", "ask 3"])
@@ -262,7 +262,7 @@ def test_a_hook_that_fails_is_not_the_engine_s_to_swallow(peer: str) -> None:
 def test_a_missing_library_is_named_with_the_extra(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(strategies.importlib.util, "find_spec", lambda package: None)  # type: ignore[attr-defined]
     with pytest.raises(SettingsError) as error:
-        strategy(name, {})
+        load_strategy(name, {})
     assert f"'{name}' needs " in str(error.value)
     assert f"pip install 'pytest-promptopt[{name}]'" in str(error.value)
 
@@ -276,11 +276,11 @@ def test_no_library_is_loaded_before_it_is_asked_for() -> None:
 
 
 def test_the_part_before_the_first_variable_is_the_instruction() -> None:
-    assert divided("Route it.\n\nTicket: {{ ticket }}\nDone") == (
+    assert split_instruction("Route it.\n\nTicket: {{ ticket }}\nDone") == (
         "Route it.\n\n",
         "Ticket: {{ ticket }}\nDone",
     )
-    assert divided("Route it.\n") == ("Route it.\n", "")
-    assert divided("{{ ticket }}: route it") == ("{{ ticket }}: route it", "")
-    assert joined("Route it.", "Ticket: {{ ticket }}") == "Route it.\n\nTicket: {{ ticket }}"
-    assert joined("Route it.", "") == "Route it."
+    assert split_instruction("Route it.\n") == ("Route it.\n", "")
+    assert split_instruction("{{ ticket }}: route it") == ("{{ ticket }}: route it", "")
+    assert join_instruction("Route it.", "Ticket: {{ ticket }}") == "Route it.\n\nTicket: {{ ticket }}"
+    assert join_instruction("Route it.", "") == "Route it."

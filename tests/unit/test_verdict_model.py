@@ -17,10 +17,10 @@ from pytest_promptopt.optimizer.verdict_model import (
     Kind,
     Seen,
     VerdictModel,
-    foreseeable,
-    passes,
-    shown,
-    told_by,
+    chance_of_pass_verdict,
+    chance_to_pass,
+    sum_taught,
+    variance_from_running,
 )
 from tests.changing_world import Texts
 
@@ -135,7 +135,7 @@ def test_a_thousand_surprising_verdicts_are_no_trouble() -> None:
 def test_a_later_run_begins_with_what_was_learned_as_far_as_it_may_weigh() -> None:
     first = VerdictModel()
     harmful(first, Kind.CUT, texts=30)
-    told = told_by([first.taught()])
+    told = sum_taught([first.taught()])
     assert math.fsum(map(math.fsum, told.values())) == pytest.approx(MOST_TOLD)
     later = family_mean(VerdictModel(told), Kind.CUT)
     assert family_mean(VerdictModel(), Kind.CUT)[0] < later[0] < family_mean(first, Kind.CUT)[0]
@@ -169,9 +169,9 @@ def test_before_anything_is_learned_some_luck_is_expected() -> None:
 
 @given(st.floats(0, 1), st.floats(0, 1), st.floats(0, 1), st.floats(0, 0.45))
 def test_chances_are_chances(base: float, breaks: float, fixes: float, share: float) -> None:
-    meant = passes(base, Change(0, breaks, fixes))
+    meant = chance_to_pass(base, Change(0, breaks, fixes))
     assert -1e-12 <= meant <= 1 + 1e-12
-    assert -1e-12 <= shown(meant, share) <= 1 + 1e-12
+    assert -1e-12 <= chance_of_pass_verdict(meant, share) <= 1 + 1e-12
 
 
 @given(st.floats(0.01, 0.99), st.floats(0, 1), st.integers(1, 60), st.data())
@@ -179,10 +179,10 @@ def test_running_more_cases_tells_more(mean: float, spread: float, cases: int, d
     variance = spread * mean * (1 - mean)
     few = data.draw(st.integers(0, cases))
     many = data.draw(st.integers(few, cases))
-    told = [foreseeable(mean, variance, cases, run) for run in (0, few, many, cases)]
+    told = [variance_from_running(mean, variance, cases, run) for run in (0, few, many, cases)]
     assert told[0] == 0
     assert told == sorted(told) or all(abs(a - b) < 1e-9 for a, b in zip(told, sorted(told), strict=True))
-    assert foreseeable(mean, variance, cases, 10 * cases) == pytest.approx(told[-1])
+    assert variance_from_running(mean, variance, cases, 10 * cases) == pytest.approx(told[-1])
 
 
 SEEN = st.builds(

@@ -12,7 +12,7 @@ import pytest
 
 from pytest_promptopt.errors import ErrorKind, ModelError
 from pytest_promptopt.models.answer_limits import CLAUDE_MAX_TOKENS
-from pytest_promptopt.models.registry import resolve
+from pytest_promptopt.models.registry import resolve_model
 from pytest_promptopt.records import Answer, Message, Request, StopReason, Usage
 from tests.wire import Reply, WireServer, chat, message, refused
 
@@ -48,7 +48,7 @@ def ask(model: str, content: str = "hello", **fields: Any) -> Answer:
     """One attempt, on a loop and a client of its own."""
 
     async def complete() -> Answer:
-        client = resolve(model)
+        client = resolve_model(model)
         try:
             async with asyncio.timeout(30):
                 return await client.complete(Request(model, (Message("user", content),), **fields))
@@ -80,7 +80,7 @@ def test_an_answer_knows_its_text_usage_price_and_stop_reason(wire: WireServer, 
 def test_anthropic_is_sent_system_stop_schema_and_unnamed_parameters(wire: WireServer) -> None:
     schema = {"type": "object", "properties": {"queue": {"type": "string"}}}
     closed = {**schema, "additionalProperties": False}
-    model = resolve(CLAUDE)
+    model = resolve_model(CLAUDE)
     request = Request(
         CLAUDE,
         (

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pytest_promptopt.models.demo.feedback import Feedback, parse
 from pytest_promptopt.models.demo.fields import fields_of
 from pytest_promptopt.models.demo.learning import LabelLines, Plan, learn
-from pytest_promptopt.models.demo.reading import ENTRY, Entry, cues_of, input_start, read
+from pytest_promptopt.models.demo.reading import ENTRY, Entry, cues_of, input_start, read_instructions
 from pytest_promptopt.models.demo.rules import infer_rules
 
 _LABEL_ONLY = "Answer with the label only."
@@ -55,8 +55,8 @@ def _reply(reason: str, prompt: str) -> str:
 
 def _merge(feedback: Feedback) -> str:
     """The prompt with the cues and the rules of all versions; a cue that most of them drop is dropped."""
-    readings = [read(version) for version in feedback.versions]
-    present = read(feedback.prompt)
+    readings = [read_instructions(version) for version in feedback.versions]
+    present = read_instructions(feedback.prompt)
     separator, heading = ("; ", _FIELD_HEADING) if present.wants_json else (", ", _LABEL_HEADING)
     old = _parts(present.entries, separator)
     new = [_parts(reading.entries, separator) for reading in readings]
@@ -99,7 +99,7 @@ def _plan_of(feedback: Feedback) -> Plan:
 
 
 def _is_extraction(feedback: Feedback) -> bool:
-    return read(feedback.prompt).wants_json or any(
+    return read_instructions(feedback.prompt).wants_json or any(
         isinstance(case.expected, dict) for case in feedback.failing
     )
 
@@ -109,7 +109,7 @@ def _is_label(value: object) -> bool:
 
 
 def _revise_labels(feedback: Feedback) -> _Revision:
-    reading = read(feedback.prompt)
+    reading = read_instructions(feedback.prompt)
     taught = [case for case in feedback.failing if case.stated and _is_label(case.expected)]
     names = list(dict.fromkeys([*(e.name for e in reading.entries), *(case.expected for case in taught)]))
     kept = [case for case in feedback.passing if case.expected in names]
@@ -128,7 +128,7 @@ def _revise_labels(feedback: Feedback) -> _Revision:
 
 
 def _revise_fields(feedback: Feedback) -> _Revision:
-    reading = read(feedback.prompt)
+    reading = read_instructions(feedback.prompt)
     known = {field.name: field.rule for field in fields_of(reading.entries)}
     cases = [case for case in (*feedback.failing, *feedback.passing) if isinstance(case.expected, dict)]
     rules, done = infer_rules(known, cases, _plan_of(feedback))
@@ -180,7 +180,7 @@ def _rewrite(line: str, old: list[str], new: list[str], separator: str) -> str:
 
 def _format_rule(feedback: Feedback) -> tuple[str, str]:
     """The rule that keeps an answer bare, when shown answers say more than the expected value."""
-    if read(feedback.prompt).bare:
+    if read_instructions(feedback.prompt).bare:
         return "", ""
     wordy = [
         case

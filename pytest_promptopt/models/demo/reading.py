@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from pytest_promptopt.models.demo.words import stems, words
+from pytest_promptopt.text import one_line
 
 _LEADS = (
     "article chat comment complaint conversation document e-?mail feedback input "
@@ -166,7 +167,7 @@ def input_start(template: str) -> int:
 
 
 @lru_cache(maxsize=256)
-def read(instructions: str) -> Reading:
+def read_instructions(instructions: str) -> Reading:
     """Read the part of a prompt that is the same for every input."""
     sentences = _SENTENCE.split(instructions)
     entries = listed(instructions)
@@ -206,7 +207,7 @@ def _plain(lines: Sequence[str], number: int, named: set[str]) -> re.Match[str] 
 
 def _inline(instructions: str) -> list[str]:
     for sentence in _SENTENCE.split(instructions):
-        text = " ".join(sentence.split())
+        text = one_line(sentence)
         if _INTRO.search(text) and not ENTRY.match(text) and (names := _names(text)):
             return list(dict.fromkeys(names))
     return []

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pytest_promptopt.models.demo.fields import Field, extract, fields_of
-from pytest_promptopt.models.demo.reading import Reading, classify, read, split
+from pytest_promptopt.models.demo.reading import Reading, classify, read_instructions, split
 from pytest_promptopt.records import Message
+from pytest_promptopt.text import one_line
 
 _LONGEST_ECHO = 160
 
@@ -24,9 +25,9 @@ def answer(messages: Sequence[Message], *, schema: Mapping[str, Any] | None = No
     earlier = "\n\n".join(m.content for m in messages[:-1] if m.role != "assistant")
     last = messages[-1].content if messages else ""
     instructions, text = split(last)
-    if earlier and read(earlier).entries and not read(instructions).entries:
+    if earlier and read_instructions(earlier).entries and not read_instructions(instructions).entries:
         instructions, text = "", last
-    reading = read(f"{earlier}\n\n{instructions}" if instructions else earlier)
+    reading = read_instructions(f"{earlier}\n\n{instructions}" if instructions else earlier)
     if schema is not None:
         return json.dumps(extract(_schema_fields(schema, reading), text), ensure_ascii=False)
     if reading.wants_json:
@@ -34,7 +35,7 @@ def answer(messages: Sequence[Message], *, schema: Mapping[str, Any] | None = No
     if reading.labels and reading.default is not None:
         label = classify(reading.labels, text, default=reading.default)
         return label if reading.bare else f"I would route this to: {label}."
-    gist = " ".join(text.split())[:_LONGEST_ECHO]
+    gist = one_line(text)[:_LONGEST_ECHO]
     return gist if reading.bare else f"This is about: {gist}"
 
 

@@ -10,18 +10,28 @@ from pytest_promptopt.failures import Feedback, describe
 from pytest_promptopt.optimizer.candidates import ACCEPTED, MERGED, Candidate, EvaluatedCandidate
 from pytest_promptopt.optimizer.flaky_cases import flaky_cases, steady_results
 from pytest_promptopt.optimizer.halting import DECIDING, Phase
-from pytest_promptopt.optimizer.label_rates import expected_of, expecting, label_tallies, table
+from pytest_promptopt.optimizer.label_rates import (
+    expected_of,
+    label_table,
+    label_tallies,
+    with_expected_value,
+)
 from pytest_promptopt.optimizer.prompt_groups import PromptGroup
 from pytest_promptopt.optimizer.proposal.case_batches import ENOUGH_CASES, deal_cases, requests_for
-from pytest_promptopt.optimizer.proposal.directions import DIRECTIONS, ESCAPES, Directions, suited
-from pytest_promptopt.optimizer.proposal.memory import Memory, counts, tried
+from pytest_promptopt.optimizer.proposal.directions import (
+    DIRECTIONS,
+    ESCAPES,
+    Directions,
+    suitable_directions,
+)
+from pytest_promptopt.optimizer.proposal.memory import Memory, count_cases, lesson_of
 from pytest_promptopt.optimizer.proposal.passing_cases import passing_cases_to_show
 from pytest_promptopt.optimizer.proposal.proposer import MergeRequest
 from pytest_promptopt.optimizer.proposal.requests import Brief, Part, PassingCase
-from pytest_promptopt.optimizer.proposal.shown_sources import Known, texts_of, told
+from pytest_promptopt.optimizer.proposal.shown_sources import Known, abridge_source, texts_of
 from pytest_promptopt.optimizer.proposal.validation_patterns import TellableWords, validation_patterns
 from pytest_promptopt.optimizer.protocols import Prompt
-from pytest_promptopt.optimizer.redaction import redacted
+from pytest_promptopt.optimizer.redaction import redact_result
 from pytest_promptopt.optimizer.search_hooks import SearchHooks
 from pytest_promptopt.prompts.examples import examples_in, without_examples
 from pytest_promptopt.records import CaseResult, Split
@@ -129,7 +139,7 @@ class Briefing:
         """Remember what every candidate taught; the training cases broken last are guarded first."""
         for name, memory in self._memories.items():
             about = (
-                tried(self._redacted(candidate), name, flaky=self._flaky or ())
+                lesson_of(self._redacted(candidate), name, flaky=self._flaky or ())
                 for candidate in candidates
                 if name in candidate.prompts and candidate.verdict != MERGED
             )
@@ -148,7 +158,7 @@ class Briefing:
 
     def _redacted(self, candidate: Candidate) -> Candidate:
         results = {
-            split: tuple(redacted(result, self._hooks.redact) for result in part)
+            split: tuple(redact_result(result, self._hooks.redact) for result in part)
             for split, part in candidate.results.items()
         }
         return replace(candidate, results=results)
@@ -159,7 +169,7 @@ class Briefing:
         All that requests tell of cases is made of these results, so they are redacted here.
         """
         results = steady_results(incumbent.evidence(split), self._flaky or ())
-        return [redacted(result, self._hooks.redact) for result in results]
+        return [redact_result(result, self._hooks.redact) for result in results]
 
     def _failing(self, phase: Phase, incumbent: EvaluatedCandidate) -> Sequence[Prompt]:
         """The prompts with failing cases, all if there is none; the last of a pipeline has the first turn.
@@ -219,7 +229,7 @@ class Briefing:
         results = self._results(prompt, Split.TRAIN, incumbent)
         checks = Counter(o.check for result in results for o in result.counted if o.check.strip())
         known = Known([prompt.prose, prompt.front.description, *texts_of(results)])
-        shown = (told(check, known) for check, _ in checks.most_common(MAX_CHECKS))
+        shown = (abridge_source(check, known) for check, _ in checks.most_common(MAX_CHECKS))
         return Brief(
             prompt=prompt,
             prose=without_examples(incumbent.text(prompt)),
@@ -229,7 +239,7 @@ class Briefing:
             categories=feedback.categories,
             target=self._target(prompt),
             checks=tuple(filter(None, shown)),
-            measured=tuple(table(label_tallies(results))),
+            measured=tuple(label_table(label_tallies(results))),
             given=_given(results, feedback),
             examples=self._settings.examples > 0,
             standing=Counter(cut_middle(each.answer, 80) for each in examples_in(incumbent.text(prompt))),
@@ -251,7 +261,7 @@ class Briefing:
         collapsed = any(
             tally.collapsed for tally in label_tallies(self._results(prompt, Split.TRAIN, incumbent))
         )
-        lines = ESCAPES if escape else suited(feedback, collapsed=collapsed)
+        lines = ESCAPES if escape else suitable_directions(feedback, collapsed=collapsed)
         taken = self._directions[prompt.name].take(incumbent.text(prompt), lines, count)
         return (*taken, *DIRECTIONS)[:count]
 
@@ -264,7 +274,7 @@ class Briefing:
         found = describe(
             results, prompt=prompt.name, prose=without_examples(incumbent.text(prompt)), custom=custom
         )
-        return replace(found, failed=expecting(found.failed, results))
+        return replace(found, failed=with_expected_value(found.failed, results))
 
     def _part(self, part: Candidate, prompt: Prompt, incumbent: EvaluatedCandidate) -> Part:
         compared = part.compared.get(Split.TRAIN)
@@ -281,7 +291,7 @@ class Briefing:
             tuple(inputs[case] for case in cases if case in inputs)
             for cases in (compared.fixed, compared.broken)
         )
-        return Part(counts(part.results[Split.TRAIN], compared), fixed, broken)
+        return Part(count_cases(part.results[Split.TRAIN], compared), fixed, broken)
 
     def _alike(
         self,

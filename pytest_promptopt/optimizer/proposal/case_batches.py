@@ -8,7 +8,7 @@ from itertools import zip_longest
 from typing import TypeVar
 
 from pytest_promptopt.failures import FailedCase, Feedback
-from pytest_promptopt.optimizer.proposal.requests import size_of
+from pytest_promptopt.optimizer.proposal.requests import shown_size
 
 Item = TypeVar("Item")
 
@@ -36,7 +36,7 @@ def deal_cases(
     """
     order = _diverse(feedback, random.Random(seed))
     order.sort(key=lambda case: shown.get(case.case, 0))
-    all_fit = sum(map(size_of, order)) <= MAX_CHARACTERS
+    all_fit = sum(map(shown_size, order)) <= MAX_CHARACTERS
     shares: list[tuple[FailedCase, ...]] = []
     for number in range(count):
         own = order[number::count]
@@ -50,7 +50,7 @@ def _fitting(own: Sequence[FailedCase], others: Sequence[FailedCase]) -> tuple[F
     room = MAX_CHARACTERS
     share: list[FailedCase] = []
     for case in own:
-        room -= size_of(case)
+        room -= shown_size(case)
         if room < 0 and len(share) >= ENOUGH_CASES:
             break
         share.append(case)

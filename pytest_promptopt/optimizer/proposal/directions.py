@@ -62,7 +62,7 @@ NEARLY_ALL = 0.8
 HARDLY_ANY = 0.1
 
 
-def suited(feedback: Feedback, *, collapsed: bool = False) -> tuple[str, ...]:
+def suitable_directions(feedback: Feedback, *, collapsed: bool = False) -> tuple[str, ...]:
     """The lines of attack that the failures call for, the first one first.
 
     :param collapsed: one answer comes whatever was expected.
@@ -91,7 +91,7 @@ class Directions:
         self._failed: Counter[str] = Counter()
 
     def take(self, prose: str, suited: Sequence[str], count: int) -> tuple[str, ...]:
-        """`count` different lines for `prose`: none again while others are left, and those `suited` first.
+        """`count` different lines for `prose`: none again while others are left, and the `suited` ones first.
 
         Of these the one that failed least often, whatever the text was.
         """

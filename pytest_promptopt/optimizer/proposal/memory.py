@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pytest_promptopt.failures import describe
 from pytest_promptopt.optimizer.acceptance import EPSILON, Comparison
 from pytest_promptopt.optimizer.candidates import ACCEPTED, REFUSED, Candidate
-from pytest_promptopt.optimizer.label_rates import always, expecting, label_tallies
+from pytest_promptopt.optimizer.label_rates import label_tallies, same_answer_lines, with_expected_value
 from pytest_promptopt.optimizer.verdict_model import Kind
 from pytest_promptopt.prompts.examples import without_examples
 from pytest_promptopt.records import CaseResult, Split
@@ -106,7 +106,7 @@ class Try:
         return cut_end(text, MAX_LESSON)
 
 
-def tried(candidate: Candidate, prompt: str, *, flaky: Collection[str] = ()) -> Try | None:
+def lesson_of(candidate: Candidate, prompt: str, *, flaky: Collection[str] = ()) -> Try | None:
     """What `candidate` taught about `prompt`; None if nothing that a writer could use.
 
     Training cases alone are told of; of validation cases only how many.
@@ -125,8 +125,8 @@ def tried(candidate: Candidate, prompt: str, *, flaky: Collection[str] = ()) -> 
         accepted=candidate.verdict == ACCEPTED,
         verdict=candidate.verdict,
         text="" if refused or kind == Kind.EXAMPLES else without_examples(candidate.overlay.get(prompt, "")),
-        ran=counts(results, trained) if trained else None,
-        further=counts(candidate.results.get(Split.VALIDATION, ()), validated) if validated else None,
+        ran=count_cases(results, trained) if trained else None,
+        further=count_cases(candidate.results.get(Split.VALIDATION, ()), validated) if validated else None,
         reason="" if kind in _MADE else candidate.reason,
         why=candidate.why,
         answers=_answers(
@@ -134,11 +134,11 @@ def tried(candidate: Candidate, prompt: str, *, flaky: Collection[str] = ()) -> 
             prompt,
             broken=trained.broken if trained else (),
         ),
-        always=tuple(always(label_tallies(results))),
+        always=tuple(same_answer_lines(label_tallies(results))),
     )
 
 
-def counts(results: Sequence[CaseResult], compared: Comparison) -> Counts:
+def count_cases(results: Sequence[CaseResult], compared: Comparison) -> Counts:
     """What became of the cases that were run, of those alone: no case is counted that was only estimated."""
     fixed, broken = set(compared.fixed), set(compared.broken)
     run = {result.case.id: result.rate >= 1.0 - EPSILON for result in results if result.rate is not None}
@@ -160,7 +160,7 @@ def _answers(results: Sequence[CaseResult], prompt: str, *, broken: Collection[s
             actual=case.answer or case.actual,
             broken=case.case in broken,
         )
-        for case in expecting(describe(results, prompt=prompt).failed, results)
+        for case in with_expected_value(describe(results, prompt=prompt).failed, results)
     ]
     seen: Counter[str] = Counter()
     rank: list[tuple[bool, int, int]] = []

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from pytest_promptopt.errors import ModelError
-from pytest_promptopt.optimizer.proposal.quoting import line
-from pytest_promptopt.optimizer.proposal.replies import InvalidReply, Reply, parse
+from pytest_promptopt.optimizer.proposal.quoting import quote_line
+from pytest_promptopt.optimizer.proposal.replies import InvalidReply, Reply, parse_reply
 from pytest_promptopt.optimizer.proposal.requests import (
     Brief,
     Part,
     PassingCase,
-    compose,
     compose_merge,
-    repair,
+    compose_request,
+    repair_request,
 )
 from pytest_promptopt.optimizer.protocols import Prompt
 from pytest_promptopt.records import Answer, Request
@@ -25,7 +25,7 @@ from pytest_promptopt.records import Answer, Request
 Objection = Callable[[int, str], str | None]
 
 
-def unobjected(number: int, text: str) -> None:
+def no_objection(number: int, text: str) -> None:
     """Nothing is said against any text."""
 
 
@@ -48,7 +48,7 @@ class ProposalRequest:
     briefs: tuple[Brief, ...]
     model: str
     iteration: int
-    objection: Objection = unobjected
+    objection: Objection = no_objection
 
 
 @dataclass(frozen=True)
@@ -70,10 +70,10 @@ class MergeRequest:
     iteration: int
     parts: tuple[Part, ...] = ()
     brief: Brief | None = None
-    objection: Objection = unobjected
+    objection: Objection = no_objection
 
 
-def merge(wanted: Sequence[MergeRequest], ask: Ask) -> list[Reply | InvalidReply]:
+def merge_texts(wanted: Sequence[MergeRequest], ask: Ask) -> list[Reply | InvalidReply]:
     """One reply for each, in order."""
     requests = [
         compose_merge(
@@ -88,17 +88,19 @@ def merge(wanted: Sequence[MergeRequest], ask: Ask) -> list[Reply | InvalidReply
         )
         for each in wanted
     ]
-    return answered(requests, ask, lambda n, text: wanted[n].objection(0, text)) if requests else []
+    return ask_for_replies(requests, ask, lambda n, text: wanted[n].objection(0, text)) if requests else []
 
 
-def propose(request: ProposalRequest, ask: Ask) -> list[Reply | InvalidReply]:
+def propose_texts(request: ProposalRequest, ask: Ask) -> list[Reply | InvalidReply]:
     """One reply per brief, in order. What is still unusable after the repair says why."""
-    requests = [compose(brief, model=request.model, sample=request.iteration) for brief in request.briefs]
-    return answered(requests, ask, request.objection)
+    requests = [
+        compose_request(brief, model=request.model, sample=request.iteration) for brief in request.briefs
+    ]
+    return ask_for_replies(requests, ask, request.objection)
 
 
-def answered(
-    requests: Sequence[Request], ask: Ask, objection: Objection = unobjected
+def ask_for_replies(
+    requests: Sequence[Request], ask: Ask, objection: Objection = no_objection
 ) -> list[Reply | InvalidReply]:
     """The replies to `requests` for prompts; a bad one, or one objected to, has one chance of repair.
 
@@ -107,7 +109,7 @@ def answered(
     answers = ask(requests)
     replies = [_read(answer) for answer in answers]
     retried = [
-        (number, repair(requests[number], answer, why))
+        (number, repair_request(requests[number], answer, why))
         for number, (answer, reply) in enumerate(zip(answers, replies, strict=True))
         if isinstance(answer, Answer) and (why := _complaint(number, reply, objection))
     ]
@@ -123,10 +125,10 @@ def _complaint(number: int, reply: Reply | InvalidReply, objection: Objection) -
     if isinstance(reply, InvalidReply):
         return reply.why
     # It may quote a case.
-    return line(why) if (why := objection(number, reply.text)) else None
+    return quote_line(why) if (why := objection(number, reply.text)) else None
 
 
 def _read(answer: Answer | ModelError) -> Reply | InvalidReply:
     if isinstance(answer, ModelError):
         return InvalidReply(f"the optimizer gave no answer: {answer}")
-    return parse(answer)
+    return parse_reply(answer)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from pytest_promptopt.optimizer.proposal.tags import Tags
-from pytest_promptopt.text import MAX_TEXT, cut_middle, json_text
+from pytest_promptopt.text import MAX_TEXT, cut_middle, json_text, one_line
 
 #: Section names of a request; a candidate that holds one of their tags could pose as the request's own text.
 SECTIONS = (
@@ -13,34 +13,35 @@ SECTIONS = (
     "category", "passing", "patterns", "tried", "lessons", "direction", "version", "new_prompt",
 )  # fmt: skip
 
-#: Whatever anybody but us wrote goes into a request through `line`, `block`, `literal` or `json_string`.
+#: Whatever anybody but us wrote goes into a request through `quote_line`, `quote_block`, `quote_value` or
+#: `quote_text`.
 TAGS = Tags((*SECTIONS, "reason"))
 
 #: Stands for a line break while a text is made harmless: a character that no writing uses.
 _BREAK = "\ue000"
 
 
-def literal(value: str) -> str:
+def quote_value(value: str) -> str:
     """A JSON structure as it is, any other text as a JSON string; one line without a tag of ours."""
     if value.lstrip()[:1] in ("{", "[") and len(value) <= MAX_TEXT:
         try:
             return escape_tags(json_text(json.loads(value)))
         except (ValueError, RecursionError):
             pass
-    return json_string(value)
+    return quote_text(value)
 
 
-def json_string(value: str) -> str:
+def quote_text(value: str) -> str:
     """`value`, its middle left out if it is very long, as a JSON string without a tag of ours."""
     return escape_tags(json_text(cut_middle(value)))
 
 
-def line(text: str) -> str:
+def quote_line(text: str) -> str:
     """`text` on one line, without a tag of ours."""
-    return escape_tags(" ".join(text.split()))
+    return escape_tags(one_line(text))
 
 
-def block(text: str, mark: str = "") -> str:
+def quote_block(text: str, mark: str = "") -> str:
     """`text` with its line breaks, each line after `mark`, without a tag of ours, not even over two lines."""
     marked = "".join(f"{_BREAK}{mark}{each.expandtabs(4)}" for each in text.splitlines())
     return escape_tags(marked).replace(_BREAK, "\n").removeprefix("\n")
@@ -51,7 +52,7 @@ def escape_tags(text: str) -> str:
     return TAGS.escape(text)
 
 
-def differing(expected: str, actual: str) -> tuple[str, str] | None:
+def json_differences(expected: str, actual: str) -> tuple[str, str] | None:
     """What two JSON objects have not in common, as JSON; None for other texts."""
     try:
         one, two = json.loads(expected), json.loads(actual)

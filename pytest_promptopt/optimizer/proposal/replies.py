@@ -29,7 +29,7 @@ class InvalidReply:
     why: str
 
 
-def parse(answer: Answer) -> Reply | InvalidReply:
+def parse_reply(answer: Answer) -> Reply | InvalidReply:
     """The prompt in a reply: exactly one non-empty outermost ``<new_prompt>`` block of a complete reply."""
     if answer.stop_reason == StopReason.MAX_TOKENS:
         return InvalidReply("the reply was cut off at the token limit before it was complete")

@@ -13,7 +13,13 @@ from dataclasses import dataclass, field
 
 from pytest_promptopt.failures import Category, FailedCase
 from pytest_promptopt.optimizer.proposal.memory import Counts, Try
-from pytest_promptopt.optimizer.proposal.quoting import block, differing, json_string, line, literal
+from pytest_promptopt.optimizer.proposal.quoting import (
+    json_differences,
+    quote_block,
+    quote_line,
+    quote_text,
+    quote_value,
+)
 from pytest_promptopt.optimizer.proposal.tried_candidates import tried_candidate_text
 from pytest_promptopt.optimizer.protocols import Prompt
 from pytest_promptopt.records import Answer, Message, Request
@@ -137,9 +143,9 @@ class Part:
     broken: tuple[str, ...] = ()
 
 
-def compose(brief: Brief, *, model: str, sample: int = 0) -> Request:
+def compose_request(brief: Brief, *, model: str, sample: int = 0) -> Request:
     """The request for one candidate. `sample` tells apart the iterations that ask the same."""
-    direction = _section("direction", [line(brief.direction)])
+    direction = _section("direction", [quote_line(brief.direction)])
     sections = [*_evidence(brief), direction]
     size = sum(map(len, [SYSTEM, *sections, INSTRUCTION]))
     # Its share of the whole is so much of the rest; the tags of its two sections count as well.
@@ -177,7 +183,7 @@ def compose_merge(
     return _request(MERGING, sections, prose=max(versions, key=len), model=model, sample=sample)
 
 
-def repair(request: Request, answer: Answer, why: str) -> Request:
+def repair_request(request: Request, answer: Answer, why: str) -> Request:
     """The same chat with one more turn that says what was wrong with the reply."""
     complaint = f"Your reply could not be used: {why.rstrip('.')}.\n{INSTRUCTION}"
     said = encodable(answer.text.strip()) or "(empty)"
@@ -190,7 +196,7 @@ def repair(request: Request, answer: Answer, why: str) -> Request:
     )
 
 
-def size_of(case: FailedCase) -> int:
+def shown_size(case: FailedCase) -> int:
     """Characters that a failing case takes."""
     told = _case(case, 10, whole=False, given={}, messages={"of another"})
     return sum(len(text) + 1 for text in told)
@@ -210,17 +216,17 @@ def _evidence(brief: Brief) -> Iterator[str]:
     yield from _stable(brief)
     yield _failures(brief)
     yield _passing(brief.passing, len(brief.failed) + 1)
-    yield _section("patterns", map(line, brief.patterns))
+    yield _section("patterns", map(quote_line, brief.patterns))
 
 
 def _stable(brief: Brief) -> Iterator[str]:
     """What is the same for all requests about this text."""
     front = brief.prompt.front
-    yield _section("task", [line(front.description)] if front.description.strip() else [])
-    yield _section("target_model", [line(brief.target)] if brief.target else [])
+    yield _section("task", [quote_line(front.description)] if front.description.strip() else [])
+    yield _section("target_model", [quote_line(brief.target)] if brief.target else [])
     yield _section("fixed_rules", _rules(brief))
     yield _section("keep", front.keep)
-    yield _section("test_source", (block(check[:MAX_CHECK], "| ") for check in brief.checks))
+    yield _section("test_source", (quote_block(check[:MAX_CHECK], "| ") for check in brief.checks))
     yield _section("measured", _measured(brief))
     yield f"<current_prompt>\n{brief.prose}\n</current_prompt>"
     yield _section("examples_before_it", _standing(brief))
@@ -234,7 +240,7 @@ def _standing(brief: Brief) -> Iterator[str]:
             "text. They stay as they are: write the text that goes with them, which may be short."
         )
         common = sorted(brief.standing.items(), key=lambda each: (-each[1], each[0]))[:MAX_STANDING]
-        yield "their answers: " + ", ".join(f"{json_string(answer)} {count}" for answer, count in common)
+        yield "their answers: " + ", ".join(f"{quote_text(answer)} {count}" for answer, count in common)
 
 
 def _rules(brief: Brief) -> Iterator[str]:
@@ -252,7 +258,7 @@ def _rules(brief: Brief) -> Iterator[str]:
 def _measured(brief: Brief) -> Iterator[str]:
     if brief.total:
         yield f"{brief.total - brief.failing} of {brief.total} training cases pass"
-    yield from map(line, brief.measured)
+    yield from map(quote_line, brief.measured)
 
 
 def _passing(cases: Sequence[PassingCase], first: int) -> str:
@@ -261,9 +267,9 @@ def _passing(cases: Sequence[PassingCase], first: int) -> str:
         return ""
     lines = ["These pass now and must still pass."]
     for number, case in enumerate(cases, first):
-        lines += [f"Case {number}", *_inputs(case.inputs), f"answer: {literal(case.actual)}"]
-        if case.expected and literal(case.expected.strip()) != literal(case.actual.strip()):
-            lines.append(f"expected: {literal(case.expected)}")
+        lines += [f"Case {number}", *_inputs(case.inputs), f"answer: {quote_value(case.actual)}"]
+        if case.expected and quote_value(case.expected.strip()) != quote_value(case.actual.strip()):
+            lines.append(f"expected: {quote_value(case.expected)}")
     return _section("passing", lines)
 
 
@@ -277,11 +283,11 @@ def _failures(brief: Brief) -> str:
     number, whole = 1, True
     lines = [f'<failures failing="{brief.failing}" total="{brief.total}">']
     for category in sorted(brief.categories, key=lambda category: category.name not in told):
-        name = line(category.name).replace('"', "'").replace("<", "‹").replace(">", "›")
+        name = quote_line(category.name).replace('"', "'").replace("<", "‹").replace(">", "›")
         lines.append(f'<category name="{name}" count="{category.count}">')
         # Few cases speak for themselves, and so does the table.
         if category.count > FEW and category.observed and not brief.measured:
-            lines.append(f"observed: {line(category.observed)}")
+            lines.append(f"observed: {quote_line(category.observed)}")
         messages: set[str] = set()
         for case in (case for case in brief.failed if case.category == category.name):
             given = (brief.given or {}).get(case.case, {})
@@ -305,9 +311,9 @@ def _case(
     yield from _inputs(case.inputs)
     if given:
         told = ", ".join(f"{name} = {value}" for name, value in given.items())
-        yield f"the test's parameters: {line(told)}"
+        yield f"the test's parameters: {quote_line(told)}"
     if case.answer and _letters(case.answer) != _letters(case.actual):
-        yield f"answer: {literal(case.answer)}"
+        yield f"answer: {quote_value(case.answer)}"
     yield from _verdict(case, whole=whole, said=messages if messages is not None else set())
 
 
@@ -323,36 +329,36 @@ def _verdict(case: FailedCase, *, whole: bool, said: set[str]) -> Iterator[str]:
     """
     errors = [found[0] for text in case.difference if (found := _ERROR.match(text))]
     others = [text for text in case.difference if not _ERROR.match(text)]
-    actual = literal(case.actual)
+    actual = quote_value(case.actual)
     if case.expected is None:
-        yield f"message: {line(case.message)}"
+        yield f"message: {quote_line(case.message)}"
         yield f"actual: {actual}"
         errors = [text for text in errors if text.partition(": ")[2] not in case.message]
-    elif parts := differing(case.expected, case.actual):
-        if whole and literal(parts[0]) != literal(case.expected):
-            yield f"expected, whole: {literal(case.expected)}"
-        yield f"difference: expected {literal(parts[0])} but got {literal(parts[1])}"
+    elif parts := json_differences(case.expected, case.actual):
+        if whole and quote_value(parts[0]) != quote_value(case.expected):
+            yield f"expected, whole: {quote_value(case.expected)}"
+        yield f"difference: expected {quote_value(parts[0])} but got {quote_value(parts[1])}"
         return
     else:
         if errors and said and len(case.actual) > MAX_UNREAD:
-            actual = json_string(f"{case.actual[:MAX_UNREAD]}…")
+            actual = quote_text(f"{case.actual[:MAX_UNREAD]}…")
         if len(case.expected) + len(actual) <= SHORT:
-            yield f"difference: expected {literal(case.expected)} but got {actual}"
+            yield f"difference: expected {quote_value(case.expected)} but got {actual}"
             others = []
         else:
-            yield f"expected: {literal(case.expected)}"
+            yield f"expected: {quote_value(case.expected)}"
             yield f"actual: {actual}"
     new = [text for text in errors if _PLACE.sub("", text) not in said]
     said.update(_PLACE.sub("", text) for text in errors)
-    yield from (f"error: {line(text)}" for text in new)
-    yield from (f"difference: {line(text)}" for text in others)
+    yield from (f"error: {quote_line(text)}" for text in new)
+    yield from (f"difference: {quote_line(text)}" for text in others)
 
 
 def _inputs(inputs: Mapping[str, str]) -> Iterator[str]:
     """A single input needs no name: the prompt has only this variable."""
     single = len(inputs) == 1
     return (
-        f"{'input' if single else f'input {line(name)}'}: {json_string(value)}"
+        f"{'input' if single else f'input {quote_line(name)}'}: {quote_text(value)}"
         for name, value in inputs.items()
     )
 
@@ -366,7 +372,7 @@ def _memory(brief: Brief, room: int) -> Iterator[str]:
         told += [text for text in [tried_candidate_text(each, brief.prose, left)] if text]
     room -= sum(len(text) + 1 for text in told)
     lessons: list[str] = []
-    for lesson in map(line, brief.lessons):
+    for lesson in map(quote_line, brief.lessons):
         if len(lesson) < room:
             lessons.append(lesson)
             room -= len(lesson) + 1
@@ -377,6 +383,6 @@ def _memory(brief: Brief, room: int) -> Iterator[str]:
 def _version(text: str, part: Part) -> str:
     about = [str(part.ran) if part.ran else ""]
     for name, inputs in (("fixed", part.fixed), ("broke", part.broken)):
-        about += [f"{name}: {json_string(each)}" for each in inputs[:MAX_NAMED]]
+        about += [f"{name}: {quote_text(each)}" for each in inputs[:MAX_NAMED]]
     lines = [*filter(None, about)]
     return "\n".join([*lines, f"<version>\n{text}\n</version>"])

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from pytest_promptopt.records import CaseResult
+from pytest_promptopt.text import fold_case_and_space
 
 
 class Known:
@@ -36,7 +37,7 @@ def texts_of(results: Iterable[CaseResult]) -> Iterator[str]:
         yield from _texts(parts)
 
 
-def told(source: str, known: Known) -> str:
+def abridge_source(source: str, known: Known) -> str:
     """`source` with ``...`` for what is not `known`, without comments; empty when it cannot be read."""
     try:
         return ast.unparse(_Told(known).visit(ast.parse(source)))
@@ -89,7 +90,7 @@ class _Told(ast.NodeTransformer):
 
 
 def _folded(text: str) -> str:
-    return " ".join(text.casefold().split())
+    return fold_case_and_space(text)
 
 
 def _texts(value: Any) -> Iterator[str]:

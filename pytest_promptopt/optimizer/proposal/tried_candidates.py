@@ -6,7 +6,13 @@ import difflib
 from collections.abc import Iterator
 
 from pytest_promptopt.optimizer.proposal.memory import MAX_SHOWN, Try
-from pytest_promptopt.optimizer.proposal.quoting import block, differing, json_string, line, literal
+from pytest_promptopt.optimizer.proposal.quoting import (
+    json_differences,
+    quote_block,
+    quote_line,
+    quote_text,
+    quote_value,
+)
 from pytest_promptopt.text import cut_end
 
 
@@ -17,11 +23,11 @@ def tried_candidate_text(one: Try, prose: str, room: int) -> str:
 
     :param prose: the text that is to be improved now.
     """
-    head = f"#{one.id} {one.kind}, {one.verdict}: {line(one.measured)}"
+    head = f"#{one.id} {one.kind}, {one.verdict}: {quote_line(one.measured)}"
     current = one.text == prose
     # What it answers where it fails stands among the failures.
     answers = "" if current else "\n".join(_answers(one))
-    said = f"it said: {line(one.reason)}" if one.reason else ""
+    said = f"it said: {quote_line(one.reason)}" if one.reason else ""
     text = _text(one, prose)
     for parts in ((said, text, answers), (text, answers), (said, answers), (answers,), (said,), ()):
         told = "\n".join(filter(None, (head, *parts)))
@@ -40,17 +46,17 @@ def _text(one: Try, prose: str) -> str:
     difference = [*difflib.unified_diff(prose.splitlines(), one.text.splitlines(), n=0, lineterm="")][2:]
     changed = [f"{change[0]} {change[1:]}" for change in difference if not change.startswith("@@")]
     if sum(map(len, changed)) < len(one.text):
-        return "its text, against the current prompt:\n" + block("\n".join(changed))
-    return "its text:\n" + block(one.text, "| ")
+        return "its text, against the current prompt:\n" + quote_block("\n".join(changed))
+    return "its text:\n" + quote_block(one.text, "| ")
 
 
 def _answers(one: Try) -> Iterator[str]:
-    yield from map(line, one.always)
+    yield from map(quote_line, one.always)
     for answer in one.answers:
-        sides = differing(answer.expected, answer.actual) or (answer.expected, answer.actual)
+        sides = json_differences(answer.expected, answer.actual) or (answer.expected, answer.actual)
         wanted = f" (expected {_shown(sides[0])})" if sides[0] else ""
         yield f"{'broke' if answer.broken else 'failed'} {_shown(answer.input)}: {_shown(sides[1])}{wanted}"
 
 
 def _shown(text: str) -> str:
-    return literal(text) if len(text) <= MAX_SHOWN else json_string(cut_end(text, MAX_SHOWN))
+    return quote_value(text) if len(text) <= MAX_SHOWN else quote_text(cut_end(text, MAX_SHOWN))

@@ -22,8 +22,9 @@ from pytest_promptopt.optimizer.halting import DECIDING, FRUITLESS_ITERATIONS, H
 from pytest_promptopt.optimizer.prompt_groups import PromptGroup
 from pytest_promptopt.optimizer.proposal.requests import REPLY_TOKENS
 from pytest_promptopt.optimizer.protocols import Prompt
-from pytest_promptopt.optimizer.redaction import redacted
+from pytest_promptopt.optimizer.redaction import redact_result
 from pytest_promptopt.optimizer.search_context import SearchContext
+from pytest_promptopt.optimizer.strategy import ScoringNeeds
 from pytest_promptopt.records import Answer, CaseResult, Message, Overlay, Request, Split, pass_rate
 
 #: Scores of the cases under a text that was refused before a call was spent on it.
@@ -45,6 +46,8 @@ class ExternalSearch(BaseSearch):
     An engine writes instructions and knows nothing of variables, so it is given the text up to the first line
     with a variable; what follows stays as it is.
     """
+
+    scoring_needs = ScoringNeeds(validation_each_iteration=True)
 
     def __init__(self, group: PromptGroup, context: SearchContext) -> None:
         super().__init__(group, context)
@@ -85,7 +88,7 @@ class ExternalSearch(BaseSearch):
 
     def instructions(self) -> dict[str, str]:
         """The part of each prompt that the engine may rewrite."""
-        return {prompt.name: divided(prompt.prose)[0].strip() for prompt in self.group.prompts}
+        return {prompt.name: split_instruction(prompt.prose)[0].strip() for prompt in self.group.prompts}
 
     def deciding(self) -> list[str]:
         """The cases that decide between texts: of validation, or of training where there are none."""
@@ -94,7 +97,7 @@ class ExternalSearch(BaseSearch):
     def trained(self) -> Results:
         """What the original's training cases may tell."""
         redact = self.context.hooks.redact
-        return tuple(redacted(result, redact) for result in self.original.evidence(Split.TRAIN))
+        return tuple(redact_result(result, redact) for result in self.original.evidence(Split.TRAIN))
 
     def results(self, instructions: Mapping[str, str], cases: Sequence[str]) -> Results | None:
         """Run cases under these instructions; None when a text is refused. Results are in the order asked."""
@@ -112,7 +115,7 @@ class ExternalSearch(BaseSearch):
                 self._add(candidate, found)
         except PromptoptError as error:
             self.leave(error)
-        by_id = {result.case.id: redacted(result, self.context.hooks.redact) for result in found}
+        by_id = {result.case.id: redact_result(result, self.context.hooks.redact) for result in found}
         return tuple(by_id[case] for case in cases)
 
     def answer(self, *messages: Message) -> str:
@@ -169,7 +172,9 @@ class ExternalSearch(BaseSearch):
     def _overlay(self, instructions: Mapping[str, str]) -> Overlay:
         old = self.instructions()
         return {
-            prompt.name: joined(instructions[prompt.name].strip(), divided(prompt.prose)[1])
+            prompt.name: join_instruction(
+                instructions[prompt.name].strip(), split_instruction(prompt.prose)[1]
+            )
             for prompt in self.group.prompts
             if instructions[prompt.name].strip() != old[prompt.name]
         }
@@ -179,7 +184,7 @@ class ExternalSearch(BaseSearch):
         key = tuple(sorted(overlay.items()))
         if not overlay or key in self._attempts:
             return self._attempts.get(key)
-        id = f"{len(self.iterations) + 1}.{len(self._open) + 1}"
+        id = f"{self.number}.{len(self._open) + 1}"
         candidate = Candidate(id, tuple(overlay), "the engine's own", overlay=overlay)
         self._attempts[key] = candidate
         self._open.append(candidate)
@@ -237,7 +242,7 @@ class ExternalSearch(BaseSearch):
         self.finished(self._phase, candidates, self.best)
 
 
-def divided(prose: str) -> tuple[str, str]:
+def split_instruction(prose: str) -> tuple[str, str]:
     """The instruction, and the rest from the first line with a variable on; empty if there is none."""
     lines = prose.splitlines(keepends=True)
     first = next((number for number, line in enumerate(lines) if "{{" in line or "{%" in line), len(lines))
@@ -245,6 +250,6 @@ def divided(prose: str) -> tuple[str, str]:
     return (head, "".join(lines[first:])) if head.strip() else (prose, "")
 
 
-def joined(instruction: str, rest: str) -> str:
+def join_instruction(instruction: str, rest: str) -> str:
     """`instruction` as an engine gave it, before the rest that it never saw."""
     return f"{instruction}\n\n{rest}" if rest else instruction

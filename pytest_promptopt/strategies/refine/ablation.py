@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from pytest_promptopt.optimizer.acceptance import EPSILON
 from pytest_promptopt.optimizer.protocols import Prompt, Run, Trial
-from pytest_promptopt.prompts.examples import restored, without_examples
+from pytest_promptopt.prompts.examples import with_examples_of, without_examples
 from pytest_promptopt.records import Overlay
 
 #: Failing cases that are run without one passage after the other.
@@ -54,10 +54,10 @@ class Cut:
     passage: str
 
 
-def cuts(prompt: str, before: str, after: str) -> list[Cut]:
+def cut_each_passage(prompt: str, before: str, after: str) -> list[Cut]:
     """`after` without each of the passages that it has and `before` has not, one at a time."""
-    pieces = passages(without_examples(after))
-    known = {piece.strip() for piece in passages(without_examples(before))}
+    pieces = split_passages(without_examples(after))
+    known = {piece.strip() for piece in split_passages(without_examples(before))}
     new = [
         number
         for number, piece in enumerate(pieces)
@@ -68,7 +68,7 @@ def cuts(prompt: str, before: str, after: str) -> list[Cut]:
     return [
         Cut(
             prompt,
-            restored(_without(pieces, part), after),
+            with_examples_of(_without(pieces, part), after),
             "".join(pieces[number] for number in part).strip(),
         )
         for part in parts
@@ -86,7 +86,7 @@ def _without(pieces: Sequence[str], part: Sequence[int]) -> str:
     return text
 
 
-def passages(text: str) -> list[str]:
+def split_passages(text: str) -> list[str]:
     """`text` in passages, each with the white space after it."""
     syntax = [match.span() for match in _TEMPLATE.finditer(text)]
     ends = [
@@ -97,7 +97,7 @@ def passages(text: str) -> list[str]:
     return [text[start:end] for start, end in zip([0, *ends], [*ends, len(text)], strict=True)]
 
 
-def culprit(
+def find_harmful_passage(
     prompts: Sequence[Prompt],
     before: Overlay,
     after: Overlay,
@@ -117,7 +117,7 @@ def culprit(
         cut
         for prompt in prompts
         if prompt.name in after
-        for cut in cuts(prompt.name, before.get(prompt.name, prompt.prose), after[prompt.name])
+        for cut in cut_each_passage(prompt.name, before.get(prompt.name, prompt.prose), after[prompt.name])
         if fault(prompt, cut.prose) is None
     ]
     for case in failing[:MAX_EXAMINED]:

@@ -14,9 +14,9 @@ from pytest_promptopt.optimizer.proposal.proposer import ProposalRequest
 from pytest_promptopt.optimizer.proposal.replies import Reply
 from pytest_promptopt.optimizer.protocols import Prompt
 from pytest_promptopt.optimizer.verdict_model import Kind
-from pytest_promptopt.prompts.examples import restored
+from pytest_promptopt.prompts.examples import with_examples_of
 from pytest_promptopt.records import Overlay, Split
-from pytest_promptopt.strategies.refine.ablation import culprit
+from pytest_promptopt.strategies.refine.ablation import find_harmful_passage
 
 
 class CandidateSource:
@@ -85,10 +85,10 @@ class CandidateSource:
             elif rewrites:
                 rewritten[name] = rewrites
             if drawn is not None:
-                texts[name] = restored(texts.get(name, drawn), drawn)
+                texts[name] = with_examples_of(texts.get(name, drawn), drawn)
         wanted = [
             replace(
-                self._briefing.merging(prompt, incumbent, rewritten[prompt.name], int(id.partition(".")[0])),
+                self._briefing.merging(prompt, incumbent, rewritten[prompt.name], self._frame.number),
                 objection=partial(self._merging_fault, prompt, incumbent),
             )
             for prompt in self._frame.group.prompts
@@ -109,7 +109,7 @@ class CandidateSource:
 
     def _fault(self, prompt: Prompt, incumbent: EvaluatedCandidate, text: str) -> str | None:
         """Why a text of the optimizer for `prompt` would be refused, so that it may be mended."""
-        return self._frame.checks.fault(prompt, restored(text, incumbent.text(prompt)))
+        return self._frame.checks.fault(prompt, with_examples_of(text, incumbent.text(prompt)))
 
     def _merging_fault(
         self, prompt: Prompt, incumbent: EvaluatedCandidate, place: int, text: str
@@ -133,7 +133,7 @@ class CandidateSource:
         """:param before: texts whose passages are not to blame."""
         context, prompts = self._frame.context, self._frame.group.prompts
         run, fault = context.evaluator.evaluate, self._frame.checks.fault
-        found = culprit(prompts, before, whole.overlay, failing, run, fault)
+        found = find_harmful_passage(prompts, before, whole.overlay, failing, run, fault)
         passage = found.passage if found else None
         context.record("ablation", candidate=whole.id, failing=failing, passage=passage)
         if found is None:

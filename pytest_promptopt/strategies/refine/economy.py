@@ -113,7 +113,7 @@ class Economy:
         return max(self.floor, best.rate / self.overrun * fading)
 
 
-def best_of(count: int, mean: float, apart: float) -> float:
+def expected_best(count: int, mean: float, apart: float) -> float:
     """What the best of so many candidates is expected to win, if one that wins nothing is not taken.
 
     :param mean: what one is expected to win; `apart` the standard deviation by which they differ.

@@ -10,11 +10,11 @@ from pytest_promptopt.optimizer.base_search import BaseSearch
 from pytest_promptopt.optimizer.candidates import Candidate, EvaluatedCandidate
 from pytest_promptopt.optimizer.example_sets import (
     CaseExample,
-    draws,
+    draw_example_sets,
     length_of,
     shown_by,
     sizes_up_to,
-    usable,
+    usable_examples,
 )
 from pytest_promptopt.optimizer.proposal.replies import Reply
 from pytest_promptopt.optimizer.protocols import Prompt
@@ -75,7 +75,7 @@ class ExampleCandidates:
             pool = self._pool(prompt, results)
             others = [other for other in prompts if other is not prompt]
             shown = shown_by(others, incumbent.overlay, results, self._frame.context.hooks.redact)
-            sets = draws(
+            sets = draw_example_sets(
                 pool,
                 seed=f"{self._frame.context.settings.seed}/{number}",
                 sizes=sizes_up_to(most),
@@ -101,7 +101,7 @@ class ExampleCandidates:
         return tuple(newest.values())
 
     def _pool(self, prompt: Prompt, results: Sequence[CaseResult]) -> Sequence[CaseExample]:
-        return usable(
+        return usable_examples(
             results,
             prompt.name,
             besides=self._frame.original.evidence(Split.VALIDATION),

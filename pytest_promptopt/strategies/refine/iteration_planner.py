@@ -11,7 +11,7 @@ from pytest_promptopt.optimizer.race import BATCH
 from pytest_promptopt.optimizer.rate_posterior import RatePosterior
 from pytest_promptopt.optimizer.verdict_model import Kind, VerdictModel
 from pytest_promptopt.records import Split
-from pytest_promptopt.strategies.refine.economy import SHARE, Economy, Payoff, Prospect, best_of
+from pytest_promptopt.strategies.refine.economy import SHARE, Economy, Payoff, Prospect, expected_best
 from pytest_promptopt.strategies.refine.search_budget import RUN_SHARE, SearchBudget
 
 #: A first set of examples is tried at once where its first batch takes at most one in so many calls left.
@@ -97,7 +97,7 @@ class IterationPlanner:
         apart = math.sqrt(new.foreseeable(self._frame.run_order()[:BATCH]))
         look, each = ENOUGH_CASES * self._reserves.calls_per_case, 1 + BATCH * self._reserves.calls_per_case
         return [
-            Prospect(best_of(count, mean, apart), look + count * each)
+            Prospect(expected_best(count, mean, apart), look + count * each)
             for count in range(1, self._frame.context.settings.candidates + 1)
         ]
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 
-from pytest_promptopt.optimizer.acceptance import compare, holds, rank
+from pytest_promptopt.optimizer.acceptance import compare, is_not_worse, rank_key
 from pytest_promptopt.optimizer.base_search import BaseSearch
-from pytest_promptopt.optimizer.candidate_checks import Passages, inputs
+from pytest_promptopt.optimizer.candidate_checks import Passages, input_texts
 from pytest_promptopt.optimizer.candidates import (
     ACCEPTED,
     MERGED,
@@ -26,9 +26,10 @@ from pytest_promptopt.optimizer.proposal.case_batches import ENOUGH_CASES
 from pytest_promptopt.optimizer.protocols import StopRun
 from pytest_promptopt.optimizer.rate_posterior import posterior_of
 from pytest_promptopt.optimizer.search_context import SearchContext
+from pytest_promptopt.optimizer.strategy import ScoringNeeds
 from pytest_promptopt.optimizer.verdict_model import RATES, Kind, VerdictModel
 from pytest_promptopt.records import Split, pass_rate
-from pytest_promptopt.statistics import wilson
+from pytest_promptopt.statistics import wilson_interval
 from pytest_promptopt.strategies.refine.candidate_source import CandidateSource
 from pytest_promptopt.strategies.refine.example_candidates import ExampleCandidates
 from pytest_promptopt.strategies.refine.iteration_planner import IterationPlanner
@@ -45,6 +46,8 @@ LIKELY = 0.75
 
 class RefineSearch(BaseSearch):
     """Refines one group of prompts: training phase, then validation phase. `best` is the incumbent."""
+
+    scoring_needs = ScoringNeeds(optimizer_model=False, foresight=True)
 
     def __init__(self, group: PromptGroup, context: SearchContext) -> None:
         super().__init__(group, context)
@@ -140,7 +143,7 @@ class RefineSearch(BaseSearch):
             self.original = wider[0]
         self.best = wider[-1]
         self._rates = []  # those so far are of fewer cases
-        self.checks.training = Passages(inputs(self.original.results[Split.TRAIN]))
+        self.checks.training = Passages(input_texts(self.original.results[Split.TRAIN]))
         return any(result.failing is not None for result in measured[-1])
 
     def _note_screen(self) -> None:
@@ -148,7 +151,7 @@ class RefineSearch(BaseSearch):
         if not self._waiting:
             return
         cases = self.best.foresight.cases
-        low, high = wilson(self.best.rate, self.best.foresight.run)
+        low, high = wilson_interval(self.best.rate, self.best.foresight.run)
         self.notes.append(
             f"searched with {cases} of {cases + len(self._waiting)} training cases, drawn at "
             f"random: the pass rate on all of them is between {low:.0%} and {high:.0%} (95 % interval)"
@@ -202,7 +205,7 @@ class RefineSearch(BaseSearch):
 
     def _iterate(self, phase: Phase, count: int) -> list[Candidate]:
         """Ask for candidates, run them, merge what fixes different cases, keep the best if it is better."""
-        number = len(self.iterations) + 1
+        number = self.number
         hurried = self._hurried()
         candidates = self._workshop.proposed(
             number, phase, self.best, most=count, escape=self._judging.escaping, hurried=hurried
@@ -224,7 +227,7 @@ class RefineSearch(BaseSearch):
         except StopRun as stopped:
             cut_off = stopped
         self._keep_best(candidates, phase)
-        self._briefing.learn(len(self.iterations) + 1, candidates)
+        self._briefing.learn(self.number, candidates)
         self.finished(phase, candidates, self.best)
         if cut_off:
             raise cut_off
@@ -311,7 +314,7 @@ class RefineSearch(BaseSearch):
             self._judging.compare(candidate)
             self._accept(candidate, phase)
         ranked = sorted(
-            undecided_candidates(ran), key=lambda candidate: rank(candidate.compared[DECIDING[phase]])
+            undecided_candidates(ran), key=lambda candidate: rank_key(candidate.compared[DECIDING[phase]])
         )
         for candidate in ranked[:1]:
             candidate.verdict = ACCEPTED
@@ -360,7 +363,7 @@ class RefineSearch(BaseSearch):
         refused = self.refusal(trained.overlay)
         before, after = (each.results[Split.VALIDATION] for each in (self.original, trained))
         comparison = compare(before, after, split=Split.VALIDATION)
-        if holds(comparison) and not self.regressions(trained) and not refused:
+        if is_not_worse(comparison) and not self.regressions(trained) and not refused:
             return
         validated = [each for each in self._validated(self._accepted) if not self.regressions(each)]
         others = [each for each in validated if not self.refusal(each.overlay)]
@@ -391,7 +394,7 @@ class RefineSearch(BaseSearch):
             candidate
             for candidate in undecided_candidates(candidates)
             if (ran := candidate.results.get(Split.TRAIN))
-            and holds(compare(self.best.evidence(Split.TRAIN), ran))
+            and is_not_worse(compare(self.best.evidence(Split.TRAIN), ran))
         ]
         if not self._reserves.fits(len(tried) * len(self.group.ids(Split.VALIDATION))):
             for candidate in tried:

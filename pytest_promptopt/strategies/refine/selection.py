@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from pytest_promptopt.optimizer.acceptance import EPSILON, foreseen, rank
+from pytest_promptopt.optimizer.acceptance import EPSILON, compare_estimates, rank_key
 from pytest_promptopt.optimizer.base_search import BaseSearch
 from pytest_promptopt.optimizer.candidates import Candidate, undecided_candidates
 from pytest_promptopt.optimizer.halting import Phase
@@ -149,7 +149,7 @@ class CandidateSelection:
         fixed = set(leader.compared[Split.TRAIN].fixed)
         failed = {case for case, rate in leader.posterior.known.items() if rate < 1 - EPSILON}
         parts, more = [leader], set[str]()
-        for other in sorted(contenders, key=lambda one: rank(one.compared[Split.TRAIN])):
+        for other in sorted(contenders, key=lambda one: rank_key(one.compared[Split.TRAIN])):
             beyond = set(other.compared[Split.TRAIN].fixed) - fixed - more
             # What the leader was not run on may be fixed by it as well.
             beyond = {case for case in beyond if case in failed}
@@ -236,7 +236,7 @@ class CandidateSelection:
         assert candidate.posterior is not None
         assert self._frame.best.posterior is not None
         candidate.results.setdefault(Split.TRAIN, ())
-        compared = foreseen(
+        compared = compare_estimates(
             self._frame.best.posterior,
             candidate.posterior,
             self._frame.best.evidence(Split.TRAIN),
@@ -248,7 +248,7 @@ class CandidateSelection:
     def _leader(self, candidates: Sequence[Candidate]) -> Candidate | None:
         """The candidate that is ahead; None when none was run."""
         ran = [candidate for candidate in candidates if candidate.results.get(Split.TRAIN)]
-        return min(ran, key=lambda candidate: rank(candidate.compared[Split.TRAIN]), default=None)
+        return min(ran, key=lambda candidate: rank_key(candidate.compared[Split.TRAIN]), default=None)
 
     def unfixed(self, candidate: Candidate) -> int:
         """How many failing cases a candidate was run on, if it is better on none of them; else 0."""

@@ -14,14 +14,14 @@ from typing import Any
 from pytest_promptopt.assertions.plain_values import readable_value
 from pytest_promptopt.optimizer.candidate_checks import is_telling
 from pytest_promptopt.optimizer.redaction import Redact
-from pytest_promptopt.pytest_engine.prompt_case import PromptCase
 from pytest_promptopt.records import Split
+from pytest_promptopt.replay.searched_case import SearchedCase
 
 #: What stands in place of such a text.
 LEFT_OUT = "…"
 
 
-def without_heldout_texts(redact: Redact, cases: Iterable[PromptCase]) -> Redact:
+def without_heldout_texts(redact: Redact, cases: Iterable[SearchedCase]) -> Redact:
     """`redact` that also takes out the parameters of held-out cases, but no labels and nothing that others
     have.
     """

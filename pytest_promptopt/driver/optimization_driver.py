@@ -1,115 +1,149 @@
-"""`--optimize` inside a pytest session: hands the loop its evaluator, its optimizer and its hooks."""
+"""Carries out an optimization: what every run needs besides its cases, whoever runs these.
+
+A pytest session and a script are hosts of it: they bring the cases, an engine that runs them, and what the
+user has chosen.
+"""
 
 from __future__ import annotations
 
-import shlex
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-
-import pytest
+from typing import Generic, TypeVar
 
 from pytest_promptopt.budget.ledger import Ledger, unknown_price
 from pytest_promptopt.captured import time
+from pytest_promptopt.driver.case_engine import CaseEngine
+from pytest_promptopt.driver.prompt_writer import PromptWriter
 from pytest_promptopt.errors import (
     ErrorKind,
     ModelError,
-    PromptConflictError,
-    PromptFileError,
     SettingsError,
 )
 from pytest_promptopt.journal import Journal, JournalError
-from pytest_promptopt.models.client import ModelClient, PaidCall
+from pytest_promptopt.models.client import PaidCall
 from pytest_promptopt.models.prices import price_of
-from pytest_promptopt.models.registry import preflight, variety
+from pytest_promptopt.models.registry import check_credentials, variety_parameters
+from pytest_promptopt.models.user_models import UserModels
 from pytest_promptopt.optimizer import run
 from pytest_promptopt.optimizer.call_budget import CallBudget
-from pytest_promptopt.optimizer.halting import Phase
+from pytest_promptopt.optimizer.halting import Phase, halt_of
 from pytest_promptopt.optimizer.prompt_groups import connected_groups
-from pytest_promptopt.optimizer.protocols import Prompt, StopRun, Trial
+from pytest_promptopt.optimizer.protocols import StopRun, Trial
 from pytest_promptopt.optimizer.run_context import RunContext
 from pytest_promptopt.optimizer.search_hooks import SearchHooks
 from pytest_promptopt.optimizer.strategy import Strategy
 from pytest_promptopt.prompts import (
     PromptFile,
-    check_writable,
-    clear_strays,
-    put_content,
-    save_beside,
-    write_prose,
 )
-from pytest_promptopt.pytest_engine import internals
-from pytest_promptopt.pytest_engine.interrupts import Interrupts
-from pytest_promptopt.pytest_engine.prompt_case import PromptCase
-from pytest_promptopt.pytest_engine.splits import share_by_question
-from pytest_promptopt.pytest_engine.suspending_engine import SuspendingEngine, halt_of
-from pytest_promptopt.pytest_session.budget_plan import BudgetPlan
-from pytest_promptopt.pytest_session.heldout_redaction import without_heldout_texts
-from pytest_promptopt.pytest_session.run_store import RunStore
-from pytest_promptopt.pytest_session.user_hooks import chosen_strategies, user_search_hooks
-from pytest_promptopt.pytest_session.user_models import UserModels
 from pytest_promptopt.records import Answer, Case, CaseResult, Request, Role, Spend, Split
-from pytest_promptopt.reports.live import Progress, SilentProgress, progress_for
+from pytest_promptopt.replay.heldout_redaction import without_heldout_texts
+from pytest_promptopt.replay.searched_case import SearchedCase
+from pytest_promptopt.replay.shared_splits import share_by_question
+from pytest_promptopt.reports.live import Progress, SilentProgress
 from pytest_promptopt.reports.wording import cost
 from pytest_promptopt.results import Iteration, RunResult
-from pytest_promptopt.runs.fingerprint import digest
+from pytest_promptopt.runs.budget_plan import BudgetPlan
 from pytest_promptopt.runs.history import Histories
-from pytest_promptopt.runs.past import PastRun, may_go_on
+from pytest_promptopt.runs.past import PastRun
+from pytest_promptopt.runs.run_store import RunStore
 from pytest_promptopt.settings import Mode, Settings
-from pytest_promptopt.strategies.comparison import compare
+from pytest_promptopt.strategies import declared_needs
+from pytest_promptopt.strategies.comparison import compare_strategies
 from pytest_promptopt.text import plural
 
 #: Seconds between two looks at the calls in flight: summing up what was spent is not free.
 SHOW_EVERY = 0.1
 
+#: What items are called: pytest's own here, numbers where workers have them.
+K = TypeVar("K")
+C = TypeVar("C", bound=SearchedCase)
 
-class OptimizationRun:
-    """One `--optimize` run; as a pytest-free `Evaluator` it runs cases through the engine."""
+
+class OptimizationDriver(ABC, Generic[K, C]):
+    """One optimization, from the checks before the first call to the files written.
+
+    As a `Evaluator` of the optimizer it has the host's engine run the cases.
+    """
 
     def __init__(
         self,
-        config: pytest.Config,
-        items: dict[pytest.Item, PromptCase],
-        engine: SuspendingEngine,
+        items: dict[K, C],
+        engine: CaseEngine[K],
         ledger: Ledger,
         settings: Settings,
         models: UserModels,
+        code: Iterable[Path],
     ) -> None:
-        self._config = config
-        self._models = models
+        """:param items: shared with the engine, which runs each case with the files that it has here.
+        :param code: the files of the project that the tests have imported.
+        """
+        self._code = code
         self._items = items
         self._engine = engine
         self._ledger = ledger
-        self._client: ModelClient = engine.client
         self._settings = settings
+        self._models = models
+        self._client = engine.client
         self._progress: Progress = SilentProgress()
         self._shown = 0.0
         self._own_models: set[str] = set()
         self._record: RunStore | None = None
         self._over = False
         self._ceiling = settings.max_calls
-        self._interrupts = Interrupts()
-        #: Prompts with a better text that could not be put into their files.
-        self.unwritten: list[str] = []
+        self._writer = PromptWriter(self._reload)
+
+    # ------------------------------------------------------------------------------------ what a host tells
+
+    @abstractmethod
+    def _selection(self) -> str:
+        """How the cases were chosen, in words; empty when all were."""
+
+    @abstractmethod
+    def _strategies(self) -> dict[str, Strategy]:
+        """The chosen strategies by name. Raises `SettingsError` for one that there is not."""
+
+    @abstractmethod
+    def _user_hooks(self) -> SearchHooks:
+        """The decisions and observers of the user."""
+
+    @abstractmethod
+    def _open_progress(self) -> Progress:
+        """Who watches the run."""
+
+    @abstractmethod
+    def _say(self, line: str) -> None:
+        """Show a line above the progress, unless the user wants quiet."""
+
+    @property
+    @abstractmethod
+    def _heldout_advice(self) -> str:
+        """What to do when all cases are held out, as the end of a sentence."""
+
+    # --------------------------------------------------------------------------------- before the first call
 
     def run(self) -> RunResult:
-        """Refine, write, and put the new texts in place for pytest's own run.
+        """Search, confirm, write; the cases have the new texts from then on.
 
         Raises `PromptoptError` for what must be mended before a first call is paid.
         """
-        self._record = record = RunStore(self._settings, selection=_selection(self._config))
-        record.stands_on(self._items.values())
+        self._record = record = RunStore(self._settings, selection=self._selection())
+        record.stands_on(self._items.values(), self._code)
         for name, before in record.originals().items():
             self._reload(name, before)  # in memory: only what is decided in the end changes a file
         files = self._files()
-        strategies = chosen_strategies(self._config, self._settings.strategy)
-        self._check_files(files.values())
+        strategies = self._strategies()
+        if self._settings.mode is Mode.OPTIMIZE:
+            self._writer.check(files.values())
+        needs = declared_needs(strategies, self._settings)
         self._check_models()
         self._share_splits()
         self._check_cases()
-        self._plan = BudgetPlan(connected_groups(list(files.values()), self.cases), self._settings)
+        groups = connected_groups(list(files.values()), self.cases)
+        self._plan = BudgetPlan(groups, self._settings, needs)
         self._plan.check(self._known_cases() if self._plan.short else 0)
         if self._settings.comparing:
             return self._unless_unpaid(self._compare(strategies, files, record))
@@ -127,52 +161,45 @@ class OptimizationRun:
         """The held-out cases that the ceiling leaves no calls for."""
         return self._plan.left_out
 
+    @property
+    def unwritten(self) -> Sequence[str]:
+        """Prompts with a better text that could not be put into their files."""
+        return self._writer.unwritten
+
     def release_interrupts(self) -> None:
         """Raises `KeyboardInterrupt` if one came since the first file was written."""
-        self._interrupts.release()
+        self._writer.interrupts.release()
+
+    def withheld_note(self) -> str:
+        """Which cases had no part in the search, as a sentence; empty when all had. Ask once, after it."""
+        return self._engine.withheld.end_with_note()
 
     def close(self) -> None:
         """End the run's record, after the last call of the session."""
         if self._record is not None:
             self._record.close()
 
-    # ---------------------------------------------------------------------------------- before the first call
-
     def _files(self) -> dict[str, PromptFile]:
-        """The prompts that no mark freezes. Raises `SettingsError` when there is none."""
+        """The prompts that are not frozen. Raises `SettingsError` when there is none."""
         files: dict[str, PromptFile] = {}
-        frozen = set()
+        frozen = set[str]()
         for case in self._items.values():
             files |= {file.name: file for file in case.files.values()}
-            frozen |= {case.files[stage].name for stage in case.mark.freeze}
+            frozen |= case.frozen
         if files and frozen >= files.keys():
             raise SettingsError("--optimize: every prompt is frozen (freeze= in @pytest.mark.prompt)")
         return {name: file for name, file in files.items() if name not in frozen}
 
-    def _check_files(self, files: Iterable[PromptFile]) -> None:
-        if self._settings.mode is Mode.OPTIMIZE:
-            for file in files:
-                try:
-                    check_writable(file)
-                    clear_strays(file)
-                except OSError as error:
-                    raise SettingsError(f"{file.name}: cannot be rewritten: {error}") from None
-
     def _check_models(self) -> None:
         optimizer = self._settings.optimizer_model
         probes = {optimizer: Request(optimizer, ())} if self._settings.writing else {}
-        if not self._settings.writing and set(self._settings.strategy) != {"refine"}:
-            raise SettingsError(
-                f"--promptopt-optimizer-model={optimizer}: the strategy {', '.join(self._settings.strategy)} "
-                "needs a model that writes; name one, or use --promptopt-strategy=refine"
-            )
         for case in self._items.values():
             for file in case.files.values():
-                probes[case.model_of(file)] = case.request(file, (), None, sample=0)
+                probes[case.model_of(file)] = case.bare_request(file)
         for model, probe in sorted(probes.items()):
             own = self._models.kind(model)
             if own is None:
-                preflight(model)
+                check_credentials(model)
             else:
                 self._own_models.add(model)
             ceiling = self._settings.max_cost
@@ -197,11 +224,10 @@ class OptimizationRun:
         if all(case.split is Split.HELDOUT for case in self.cases):
             counted = "the only case is" if len(self.cases) == 1 else f"all {len(self.cases)} cases are"
             raise SettingsError(
-                f"--optimize: {counted} held out, so there is none to learn from; leave some tests without "
-                "@pytest.mark.heldout, or set promptopt_split = 60/20/20"
+                f"--optimize: {counted} held out, so there is none to learn from; {self._heldout_advice}"
             )
 
-    # ------------------------------------------------------------------------------------------------ the run
+    # ---------------------------------------------------------------------------------------------- the run
 
     def _refine(self, strategy: Strategy, files: Mapping[str, PromptFile], record: RunStore) -> RunResult:
         journal = record.open(files, self._ledger)
@@ -219,12 +245,13 @@ class OptimizationRun:
                 list(files.values()),
                 self._context(journal, call_budget),
                 strategy,
-                write=partial(self._write, journal) if self._settings.mode is Mode.OPTIMIZE else None,
+                write=partial(self._writer.write, journal) if self._settings.mode is Mode.OPTIMIZE else None,
                 heldout=self._plan.heldout,
                 history=self._histories(record),
             )
         self._over = True
-        result = self._brought_to_disk(result)
+        writing = self._settings.mode is Mode.OPTIMIZE
+        result = self._writer.bring_to_disk(result, self._files(), writing=writing)
         result = replace(result, notes=(*result.notes, *record.notes))
         if record.past is not None:
             made = self._ledger.spend.calls - paid.calls
@@ -256,7 +283,7 @@ class OptimizationRun:
             return record.open_part(files, name)
 
         with self._shown_progress(files):
-            result = compare(
+            result = compare_strategies(
                 strategies,
                 list(files.values()),
                 self._context(None, CallBudget()),
@@ -302,7 +329,7 @@ class OptimizationRun:
         """Say what the ceilings buy, then show how it goes."""
         if bought := self._plan.bought():
             self._say(bought)
-        self._progress = _progress_of(self._reporter)
+        self._progress = self._open_progress()
         self._progress.started(list(files), len(self.cases))
         try:
             yield
@@ -316,7 +343,7 @@ class OptimizationRun:
 
     def _hooks(self) -> SearchHooks:
         """The user's hooks decide, the progress watches."""
-        hooked = user_search_hooks(self._config)
+        hooked = self._user_hooks()
 
         def iteration_finished(iteration: Iteration) -> None:
             self._progress.iteration(iteration)
@@ -338,18 +365,7 @@ class OptimizationRun:
             self._ledger.hold("")
         self._client.forget_refusals()
 
-    @property
-    def _reporter(self) -> pytest.TerminalReporter | None:
-        reporter: pytest.TerminalReporter | None
-        reporter = self._config.pluginmanager.get_plugin("terminalreporter")
-        return reporter
-
-    def _say(self, line: str) -> None:
-        """Write a line above the progress, unless pytest is to be quiet."""
-        if self._reporter is not None and self._reporter.verbosity >= 0:
-            self._reporter.write_line(line)
-
-    # --------------------------------------------------------------------------------- what the loop asks for
+    # --------------------------------------------------------------------------- what the optimizer asks for
 
     @property
     def cases(self) -> Sequence[Case]:
@@ -374,7 +390,7 @@ class OptimizationRun:
         requests = [
             request
             if request.model in self._own_models
-            else replace(request, parameters=variety(request.model))
+            else replace(request, parameters=variety_parameters(request.model))
             for request in requests
         ]
         for request in requests:
@@ -418,58 +434,6 @@ class OptimizationRun:
         in_flight = min(self._client.in_flight, self._settings.concurrency)
         self._progress.calls(in_flight, spend.calls, spend)
 
-    # --------------------------------------------------------------------------------------- the prompt files
-
-    def _write(self, journal: Journal, prompt: Prompt, prose: str) -> None:
-        assert isinstance(prompt, PromptFile)
-        self._interrupts.hold()
-        content = prompt.with_prose(prose).content()
-        try:
-            journal.check()  # else nobody could put the original back
-            # Before the file is touched: what a run was killed over is known for its own.
-            journal.append("writing", prompt=prompt.name, sha256=digest(content))
-            write_prose(prompt, prose)
-        except (JournalError, PromptConflictError, PromptFileError, OSError) as error:
-            self.unwritten.append(prompt.name)
-            raise PromptConflictError(f"{error}; {self._kept(journal, prompt, prose)}") from None
-        finally:
-            with suppress(PromptFileError):  # then the cases go on with the text that was read
-                self._reload(prompt.name)
-
-    def _kept(self, journal: Journal, prompt: PromptFile, prose: str) -> str:
-        """Where the text is now that cannot be put into its file, in words."""
-        tag = f"optimized-{journal.run_id}"
-        with suppress(OSError):
-            return f"the new text is beside it, in {save_beside(prompt, prose, tag=tag).name}"
-        with suppress(OSError):
-            place = journal.keep_original(f"{tag}/{prompt.name}", prompt.with_prose(prose).content())
-            return f"the new text is in {place}"
-        return "the new text is in the journal"
-
-    def _brought_to_disk(self, result: RunResult) -> RunResult:
-        """What a continued run wrote before stays, unless it was decided otherwise this time."""
-        notes = []
-        files = self._files()
-        for prompt in result.prompts:
-            file = files[prompt.prompt]
-            if file.original == file.on_disk:
-                continue
-            decided = not (result.interrupted or may_go_on(prompt.stop))
-            if decided and not prompt.written and self._settings.mode is Mode.OPTIMIZE:
-                notes.append(self._put_back(file))
-            elif not prompt.written:
-                notes.append(f"{file.name} still holds the text that this run had written into it")
-            self._reload(file.name)
-        return replace(result, notes=(*result.notes, *notes))
-
-    def _put_back(self, file: PromptFile) -> str:
-        self._interrupts.hold()
-        try:
-            put_content(file, file.original)
-        except (PromptConflictError, PromptFileError, OSError) as error:
-            return f"{file.name} still holds the text that this run had written into it: {error}"
-        return f"{file.name} was put back as it was before the run, which this time does not confirm the gain"
-
     def _reload(self, name: str, before: bytes | None = None) -> None:
         """Have the cases use what is in a prompt file now, or what was in it before."""
         root = self._settings.rootdir
@@ -480,17 +444,3 @@ class OptimizationRun:
                     stage: fresh if file.name == fresh.name else file for stage, file in case.files.items()
                 }
                 self._items[item] = replace(case, files=files)
-
-
-def _selection(config: pytest.Config) -> str:
-    """How the command line chose among all tests; empty when it did not."""
-    given = [(f"-{flag}", config.getoption(name)) for flag, name in (("k", "keyword"), ("m", "markexpr"))]
-    chosen = [part for flag, value in given if value for part in (flag, value)]
-    return shlex.join([*chosen, *config.getoption("file_or_dir")])
-
-
-def _progress_of(reporter: pytest.TerminalReporter | None) -> Progress:
-    if reporter is None or reporter.verbosity < -1:
-        return SilentProgress()
-    stream = internals.terminal_stream(reporter)
-    return progress_for(stream, stream.isatty())

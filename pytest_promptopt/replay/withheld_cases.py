@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from pytest_promptopt.records import Case, Split
+from pytest_promptopt.text import plural
 
 
 @dataclass
@@ -30,6 +31,16 @@ class WithheldCases:
         self._asked.clear()
         self.cases.clear()
         return found
+
+    def end_with_note(self) -> str:
+        """`end`, in a sentence for the user; empty when none was withheld."""
+        found = self.end()
+        if not found:
+            return ""
+        return (
+            f"{plural(len(found), 'case')} turned out to ask what a stricter case asks, and had no part in "
+            f"the search ({found[0]})"
+        )
 
     def asks(self, case: Case, keys: Iterable[str]) -> bool:
         """Note what a case asks; whether it is withheld from now on."""

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import astuple
 from datetime import UTC, datetime
 from itertools import count
@@ -17,12 +16,11 @@ from pytest_promptopt.journal import FILE_NAME, Journal, JournalError
 from pytest_promptopt.models.client import PaidCall, RecordedCall
 from pytest_promptopt.project_dir import ensure_home
 from pytest_promptopt.prompts import PromptFile
-from pytest_promptopt.pytest_engine.prompt_case import PromptCase
-from pytest_promptopt.pytest_engine.splits import identity
 from pytest_promptopt.records import Answer, Request, Role, Spend
-from pytest_promptopt.runs.fingerprint import differences, digest, fingerprint, other_code
+from pytest_promptopt.replay.searched_case import SearchedCase
+from pytest_promptopt.runs.fingerprint import digest, fingerprint, other_code, reasons_not_to_continue
 from pytest_promptopt.runs.lock import RunLock
-from pytest_promptopt.runs.past import OPENED, RESUMED, PastRun, find
+from pytest_promptopt.runs.past import OPENED, RESUMED, PastRun, find_run
 from pytest_promptopt.settings import Settings
 
 
@@ -57,18 +55,21 @@ class RunStore:
             raise SettingsError(f"no journal of the run can be kept: {error}") from None
         if settings.resume:
             try:
-                self.past = find(settings.home, settings.resume, option="--optimize-resume")
+                self.past = find_run(settings.home, settings.resume, option="--optimize-resume")
             except PromptoptError:
                 self.close()
                 raise
 
-    def stands_on(self, cases: Iterable[PromptCase]) -> None:
-        """Take note of what decides the run. Raises `SettingsError` with what changed since it was begun."""
-        self.fingerprint = self._fingerprint_of(list(cases))
+    def stands_on(self, cases: Iterable[SearchedCase], code: Iterable[Path]) -> None:
+        """Take note of what decides the run. Raises `SettingsError` with what changed since it was begun.
+
+        :param code: the files of the project that the tests have imported.
+        """
+        self.fingerprint = self._fingerprint_of(list(cases), code)
         if self.past is None:
             return
         begun = self.past.opened["fingerprint"]
-        reasons = list(differences(begun, self.fingerprint))
+        reasons = list(reasons_not_to_continue(begun, self.fingerprint))
         if reasons:
             chosen = self.past.opened["selection"]
             hint = f"; it was begun with {chosen}" * bool(chosen and chosen != self._selection)
@@ -79,19 +80,19 @@ class RunStore:
         if said := other_code(begun, self.fingerprint):
             self.notes.append(said)
 
-    def _fingerprint_of(self, cases: list[PromptCase]) -> dict[str, Any]:
+    def _fingerprint_of(self, cases: list[SearchedCase], code: Iterable[Path]) -> dict[str, Any]:
         files = {file.name: file for case in cases for file in case.files.values()}
         models: dict[str, set[str]] = {name: set() for name in files}
         for case in cases:
             for file in case.files.values():
                 models[file.name].add(case.model_of(file))
-        tests = {case.item.path for case in cases}
+        tests = {case.path for case in cases if case.path is not None}
         return fingerprint(
             prompts={name: self._base(file) for name, file in files.items()},
             tests={self._relative(path): path for path in tests},
             cases=[case.case for case in cases],
-            inputs={case.case.id: identity(case.item, case.case.prompts) for case in cases},
-            code={self._relative(path): path for path in self._code(cases) if path not in tests},
+            inputs={case.case.id: case.identity for case in cases},
+            code={self._relative(path): path for path in code if path not in tests},
             models={name: ", ".join(sorted(each)) for name, each in models.items()}
             | {"the optimizer": self._settings.optimizer_model},
             settings=self._settings,
@@ -102,15 +103,6 @@ class RunStore:
         if self.past is not None and digest(file.original) in self.past.written().get(file.name, ()):
             return self.past.originals().get(file.name, file.original)
         return file.original
-
-    def _code(self, cases: list[PromptCase]) -> Iterator[Path]:
-        """The files of the project that the tests have imported, the conftest.py files among them."""
-        root = self._settings.rootdir
-        plugins = cases[0].item.config.pluginmanager.get_plugins() if cases else ()
-        for module in {id(each): each for each in (*sys.modules.values(), *plugins)}.values():
-            path = Path(getattr(module, "__dict__", {}).get("__file__") or "")
-            if path.suffix == ".py" and path.is_relative_to(root) and "site-packages" not in path.parts:
-                yield path
 
     def _relative(self, path: Path) -> str:
         root = self._settings.rootdir

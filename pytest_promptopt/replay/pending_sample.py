@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any, Generic
 
 from pytest_promptopt.errors import PromptoptError
-from pytest_promptopt.pytest_engine.prompt_case import PromptCase
-from pytest_promptopt.pytest_engine.prompt_fixture import Run
 from pytest_promptopt.records import Outcome, Overlay
+from pytest_promptopt.replay.prompt_calls import C, Run
 
 #: So many restarts in a row without a further known answer mean that a case asks something else every time.
 MAX_STALLED = 3
@@ -19,10 +19,10 @@ class ReplayError(PromptoptError):
 
 
 @dataclass(eq=False)
-class PendingSample:
+class PendingSample(Generic[C]):
     """One sample of one case under one overlay, until it is decided."""
 
-    case: PromptCase
+    case: C
     overlay: Overlay = field(default_factory=dict)
     sample: int = 0
     attempts: int = 0
@@ -39,7 +39,7 @@ class PendingSample:
     #: The prompt was used: called, or its text or path read.
     reached: bool = False
 
-    def restarted(self, run: Run) -> ReplayError | None:
+    def restarted(self, run: Run[Any]) -> ReplayError | None:
         """Take note of a suspended run; the error when this case can never be replayed."""
         self.stalled = self.stalled + 1 if len(run.calls) <= self.answered else 0
         self.answered = max(self.answered, len(run.calls))
@@ -49,8 +49,8 @@ class PendingSample:
             return None
         return ReplayError(
             f"{self.case.case.id}: asks something else in every run, so its answers cannot be found again"
-            f"{_first_difference(before, run.asked)}; make it repeatable (a fixed seed or date), or use "
-            "@pytest.mark.prompt(..., replay=False), which makes the case wait for each answer"
+            f"{_first_difference(before, run.asked)}; make it repeatable (a fixed seed or date)"
+            f"{self.case.waiting_hint}"
         )
 
 

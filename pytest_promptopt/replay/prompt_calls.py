@@ -1,25 +1,21 @@
-"""The `prompt` fixture: what a test calls, and the state of the run that the call belongs to."""
+"""`Prompt`: what a case calls, and the state of the run of the case that the call belongs to."""
 
 from __future__ import annotations
 
 import re
 import tempfile
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import aclosing, contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import wraps
-from inspect import isasyncgenfunction
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Generic, NoReturn, Protocol, TypeVar
 
+from pytest_promptopt.assertions.operand_capture import Operands
 from pytest_promptopt.errors import ErrorKind, ModelError, PromptoptError, RenderError, SettingsError
 from pytest_promptopt.models.client import CallResult, ModelClient
 from pytest_promptopt.prompts import PromptFile
-from pytest_promptopt.pytest_engine.internals import Skipped
-from pytest_promptopt.pytest_engine.operand_capture import Operands
-from pytest_promptopt.pytest_engine.prompt_case import PromptCase
-from pytest_promptopt.records import Call, Completion, Failure, Message, Overlay, Request, Role
+from pytest_promptopt.records import Call, Case, Completion, Failure, Message, Overlay, Request, Role
 
 #: Arguments of other libraries' calls that a user may try; named, so that nobody takes them for variables.
 NOT_SUPPORTED = ("tools", "tool_choice", "images", "attachments")
@@ -33,62 +29,48 @@ MAX_COMPARED = 100
 _ABOUT_SCHEMA = re.compile(r"schema|response_format|output_config|structured output", re.IGNORECASE)
 
 
-class Suspended(Skipped):
-    """Ends a run whose next answer is not known yet.
-
-    A `BaseException`, so that ``except Exception`` lets it pass, and a skip, so that no plugin takes it for a
-    failure (a rerun, a debugger, a traceback) in a run that will be dropped.
-    """
+class Suspended(BaseException):
+    """Ends a run whose next answer is not known yet; ``except Exception`` lets it pass."""
 
 
-def ends_plainly(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A coroutine function that ends as `function` does, but for a group of nothing but suspensions.
+class CallingCase(Protocol):
+    """A case as its calls need it; pytest's items and the cases of a script are such cases."""
 
-    A task group makes one of what ends its tasks, and whoever runs the test takes it for an interruption.
-    """
+    @property
+    def case(self) -> Case: ...
 
-    @wraps(function)
-    async def plain(*args: Any, **kwargs: Any) -> Any:
-        __tracebackhide__ = True
-        with _plain_end():
-            return await function(*args, **kwargs)
+    @property
+    def files(self) -> Mapping[str, PromptFile]:
+        """Its prompt files by stage; a single prompt's stage is ``""``."""
 
-    @wraps(function)
-    async def plain_generator(*args: Any, **kwargs: Any) -> Any:
-        __tracebackhide__ = True
-        with _plain_end():
-            async with aclosing(function(*args, **kwargs)) as values:
-                async for value in values:
-                    yield value
+    @property
+    def asks(self) -> bool:
+        """Whether it is seen when it asks; otherwise there is no answer that it could wait for."""
 
-    if hasattr(function, "ends_plainly"):
-        return function
-    chosen: Any = plain_generator if isasyncgenfunction(function) else plain
-    chosen.ends_plainly = True
-    return chosen  # type: ignore[no-any-return]
+    @property
+    def waiting_hint(self) -> str:
+        """How the user has it wait for each answer, not run again; empty where there is no way."""
+
+    def request(
+        self, file: PromptFile, messages: Sequence[Message], response_schema: object, *, sample: int
+    ) -> Request:
+        """The request of one call. Raises `SettingsError`."""
+
+    def parameter_lines(self, file: PromptFile) -> Mapping[str, str]:
+        """Where each parameter of a call is set, as ``file:line``."""
+
+    def temporary(self) -> Path:
+        """A folder for copies of candidates."""
 
 
-@contextmanager
-def _plain_end() -> Iterator[None]:
-    suspended: BaseException
-    try:
-        yield
-        return
-    except BaseExceptionGroup as group:
-        of_ours, others = group.split(Suspended)
-        if of_ours is None or others is not None:
-            raise
-        suspended = of_ours
-    while isinstance(suspended, BaseExceptionGroup):
-        suspended = suspended.exceptions[0]
-    raise suspended
+C = TypeVar("C", bound=CallingCase)
 
 
 @dataclass
-class Run:
+class Run(Generic[C]):
     """One execution of one case. All its `prompt` objects, in any thread, share it."""
 
-    case: PromptCase
+    case: C
     client: ModelClient
     overlay: Overlay = field(default_factory=dict)
     #: The prompt files by stage, under the overlay.
@@ -97,6 +79,8 @@ class Run:
     attempt: int = 0
     #: Whether an unknown answer suspends the run; otherwise the call blocks.
     suspends: Callable[[], bool] = lambda: False
+    #: What it is suspended with.
+    suspension: type[Suspended] = Suspended
     #: Raised instead of suspending once more: the case cannot be replayed.
     refusal: PromptoptError | None = None
     asked: list[tuple[str, Mapping[str, str]]] = field(default_factory=list)
@@ -150,7 +134,7 @@ class Prompt:
     ``response_schema=`` asks for JSON of that schema, or of a pydantic model's.
     """
 
-    def __init__(self, run: Run, name: str) -> None:
+    def __init__(self, run: Run[Any], name: str) -> None:
         self._run = run
         self._file = run.files[name]
 
@@ -304,7 +288,7 @@ class Prompt:
             self._fail(run.refusal)
         if known is None and run.suspends():
             run.missing[request.key] = request
-            raise Suspended("waiting for a model's answer")
+            raise run.suspension("waiting for a model's answer")
         return known
 
     def _wait_inside(self, request: Request, client: ModelClient) -> None:
@@ -352,15 +336,20 @@ class Prompt:
 class Prompts(Mapping[str, Prompt]):
     """The prompts of a pipeline by stage name: ``prompts["plan"](...)``."""
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run[Any]) -> None:
         self._run = run
         self._prompts = {name: Prompt(run, name) for name in run.files}
 
+    def __repr__(self) -> str:
+        return f"<Prompts {', '.join(map(repr, self._prompts))}>"
+
     def __getitem__(self, stage: str) -> Prompt:
+        __tracebackhide__ = True
         if stage not in self._prompts:
             # Like every mistake in a call, this says nothing about the prompt's answers.
-            names = ", ".join(map(repr, self._prompts))
-            self._run.error = SettingsError(f"no stage {stage!r} in @pytest.mark.prompt; it names {names}")
+            stages = [name for name in self._prompts if name]  # a mark with one path has no stages
+            known = f"its stages are {', '.join(map(repr, stages))}" if stages else "use the fixture `prompt`"
+            self._run.error = SettingsError(f"the case has no stage {stage!r}; {known}")
             raise self._run.error
         return self._prompts[stage]
 

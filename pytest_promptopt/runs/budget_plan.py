@@ -13,9 +13,10 @@ from pytest_promptopt.errors import SettingsError
 from pytest_promptopt.optimizer.confirmation_power import usual_calls
 from pytest_promptopt.optimizer.finalizer import scoring_calls
 from pytest_promptopt.optimizer.prompt_groups import SEARCHED, PromptGroup
+from pytest_promptopt.optimizer.strategy import ScoringNeeds
 from pytest_promptopt.records import Case, Split
 from pytest_promptopt.settings import Settings
-from pytest_promptopt.strategies.comparison import shared
+from pytest_promptopt.strategies.comparison import share_ceilings
 from pytest_promptopt.text import plural
 
 #: Below this a search has hardly begun when the money is gone.
@@ -24,8 +25,8 @@ FEW_ITERATIONS = 3
 #: One in so many calls may go into scoring held-out cases; of more cases a sample is scored.
 SCORING_SHARE = 3
 
-#: What a usual run takes: the share of the training cases that an iteration runs, and the share of all cases
-#: that the best text was spared until the end.
+#: What a usual run with foresight takes: the share of the training cases that an iteration runs, and the
+#: share of all cases that the best text was spared until the end.
 RUN_SHARE = 0.6
 SPARED_SHARE = 0.4
 
@@ -36,15 +37,17 @@ class BudgetPlan:
 
     :param groups: the prompts that are refined together; each case is in one of them.
     :param settings: of the session, whose ceiling several strategies share.
+    :param needs: of each strategy; what the neediest takes is planned for.
     """
 
     groups: Sequence[PromptGroup]
     settings: Settings
+    needs: Sequence[ScoringNeeds]
 
     @property
     def least(self) -> int:
         """Calls for the first scoring of the original and one iteration."""
-        return self._first + self._iteration
+        return self._first + self._least_iteration
 
     @property
     def short(self) -> bool:
@@ -59,8 +62,8 @@ class BudgetPlan:
         if self._ceiling is not None and self._ceiling + known < self.least:
             raise SettingsError(
                 f"{self._named_ceiling}: running the train and validation cases once takes {self._first} "
-                f"calls and an iteration about {self._iteration}, so {self.least - known} is the least; "
-                "raise it or deselect some"
+                f"calls and an iteration about {self._least_iteration}, so {self.least - known} is the "
+                "least; raise it or deselect some"
             )
 
     @cached_property
@@ -88,9 +91,9 @@ class BudgetPlan:
         if self._ceiling is None:
             return None
         scoring = scoring_calls(case for case in self._cases if case.id in self.heldout)
-        confirming, spared = self._confirming, math.ceil(SPARED_SHARE * self._first)
+        confirming, spared = self._confirming, max(map(self._spared, self.needs))
         left = self._ceiling - self._first - spared - confirming - scoring
-        iterations = max(0, left) // self._iteration
+        iterations = max(0, left) // max(map(self._usual_iteration, self.needs))
         few = ": few, raise it" if iterations < FEW_ITERATIONS else ""
         scored = ""
         if scoring:
@@ -107,7 +110,7 @@ class BudgetPlan:
 
     @property
     def _ceiling(self) -> int | None:
-        return shared(self.settings).max_calls
+        return share_ceilings(self.settings).max_calls
 
     @property
     def _named_ceiling(self) -> str:
@@ -131,9 +134,26 @@ class BudgetPlan:
         return sum(self._calls[split] for split in SEARCHED)
 
     @property
-    def _iteration(self) -> int:
-        # The candidates and their merger are asked for.
-        return self.settings.candidates + 1 + math.ceil(RUN_SHARE * self._calls[Split.TRAIN])
+    def _least_iteration(self) -> int:
+        return max(
+            self._iteration(needs, self.settings.candidates if needs.foresight else 1) for needs in self.needs
+        )
+
+    def _usual_iteration(self, needs: ScoringNeeds) -> int:
+        return self._iteration(needs, self.settings.candidates)
+
+    def _iteration(self, needs: ScoringNeeds, candidates: int) -> int:
+        """Calls of an iteration with so many candidates."""
+        training = self._calls[Split.TRAIN]
+        if needs.foresight:  # the candidates and their merger are asked for
+            return candidates + 1 + math.ceil(RUN_SHARE * training)
+        return candidates * (1 + training)
+
+    def _spared(self, needs: ScoringNeeds) -> int:
+        """Calls that complete the best text's results when the search is over."""
+        if needs.foresight:
+            return math.ceil(SPARED_SHARE * self._first)
+        return 0 if needs.validation_each_iteration else self._calls[Split.VALIDATION]
 
     @property
     def _confirming(self) -> int:

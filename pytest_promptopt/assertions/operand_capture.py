@@ -1,25 +1,26 @@
-"""What a failed run says, as data: what its assert asked for and did not get, its message, its place."""
+"""A failed run as data: what its assert expected and got, its message and its place."""
 
 from __future__ import annotations
 
 import ast
+import inspect
 import os
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import FrameType, TracebackType
 from typing import Any
 
-import pytest
-
 from pytest_promptopt.assertions.assert_reason import Comparison, Reason, reason_of
 from pytest_promptopt.assertions.comparison_sides import Scene
-from pytest_promptopt.assertions.matchers import is_matcher, settled
+from pytest_promptopt.assertions.function_source import ASKING, arguments_of, root_of, source_of
+from pytest_promptopt.assertions.matchers import is_matcher, replace_matched
 from pytest_promptopt.assertions.plain_values import readable_value
-from pytest_promptopt.assertions.source_location import SourceLocation, entries
+from pytest_promptopt.assertions.source_file import source_file
+from pytest_promptopt.assertions.source_location import SourceLocation, traceback_entries
 from pytest_promptopt.assertions.static_values import NoValue, value_of
-from pytest_promptopt.records import Call, Failure
+from pytest_promptopt.records import Call, Completion, Failure
 from pytest_promptopt.text import MAX_REPR, without_addresses
 
 #: Lines of the exception's message that are kept.
@@ -70,6 +71,10 @@ _UNITTEST_ASSERTS: Mapping[str, str] = {
 _EQUAL_CALL = re.compile(r"assert_\w*equal")
 
 
+#: Inside of these an expression may not have been reached, or several times.
+_SKIPPING = (ast.BoolOp, ast.IfExp, ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
+
+
 @dataclass(frozen=True)
 class Operands:
     """Both sides of a comparison that pytest explains, as real objects, and the frame that compared them.
@@ -86,7 +91,7 @@ class Operands:
 
     @classmethod
     def here(cls, operator: str, left: Any, right: Any) -> Operands:
-        """What is being compared now by the innermost code that is neither pytest's nor ours."""
+        """The comparison that runs now in the innermost frame that is neither pytest's nor ours."""
         frame: FrameType | None = sys._getframe(1)
         while frame is not None and any(part in frame.f_code.co_filename for part in _MACHINERY):
             frame = frame.f_back
@@ -96,27 +101,87 @@ class Operands:
 
 
 def failure_of(
-    excinfo: pytest.ExceptionInfo[BaseException],
+    error: BaseException,
     compared: Sequence[Operands],
     calls: Sequence[Call],
     *,
     rootdir: str,
     stated: Any | None = None,
+    failing: tuple[type[BaseException], ...] = (AssertionError,),
+    rewritten: bool = True,
 ) -> Failure:
-    """The failure of a run that ended with `excinfo`.
+    """The failure of a run that ended with `error`.
 
     :param compared: what pytest has explained in the run, in order, whether or not that ended it.
+    :param failing: the errors by which a check says that it does not hold.
+    :param rewritten: whether pytest runs the case and so could explain its asserts.
     :param stated: what the source of the test says that it expects, None if not known.
     """
-    error, traceback = _innermost(excinfo.value, excinfo.tb)
+    error, traceback = _innermost(error, error.__traceback__)
     place = SourceLocation.of(traceback, rootdir)
     failure = Failure(type(error).__name__, _message(error), place.where, check=place.told)
-    if not isinstance(error, (AssertionError, pytest.fail.Exception)):
+    if not isinstance(error, failing):
         return failure
     try:
+        if not rewritten:
+            return _read(failure, place, calls, stated=stated)
         return _explained(failure, place, traceback, compared, calls, stated=stated)
     except Exception:  # an object of the user's may raise whatever it is asked: then less is told
         return failure
+
+
+def failure_of_check(
+    check: Callable[..., Any], answer: Completion, calls: Sequence[Call], *, said: str, where: str
+) -> Failure:
+    """The failure of a function that was given `answer` and has returned that it is not right.
+
+    :param said: what it returned, as a sentence.
+    """
+    name = getattr(check, "__name__", type(check).__name__)
+    failure = Failure(
+        "AssertionError",
+        said,
+        where,
+        actual=str(answer),
+        constraint=None if name == "<lambda>" else f"{name}(answer)",
+        check=source_of(check).check,
+    )
+    found = _returned(check)
+    if found is None:
+        return failure
+    argument, test = found
+    outer = {**getattr(check, "__globals__", {}), **inspect.getclosurevars(check).nonlocals}
+    names = {**outer, argument: str(answer)}
+    failure = replace(failure, check=failure.check or ast.unparse(test))
+    try:
+        reason = reason_of(test, None, names)
+        scene = Scene(calls, local={argument: answer}, names=names)
+        read = replace(failure, constraint=None, actual=None)
+        return failure if reason is None else _with_reason(read, reason, scene)
+    except Exception:  # an object of the user's may raise whatever it is asked: then less is told
+        return failure
+
+
+def _returned(check: Callable[..., Any]) -> tuple[str, ast.expr] | None:
+    """The parameter of a function and what it returns, when that is all it does."""
+    code = getattr(check, "__code__", None)
+    if code is None:
+        return None
+    file = source_file(code.co_filename)
+    found = file.lambda_of(code) if code.co_name == "<lambda>" else file.function_of(code)
+    if found is None or not found.args.args:
+        return None
+    argument = found.args.args[0].arg
+    if isinstance(found, ast.Lambda):
+        return argument, found.body
+    match [each for each in found.body if not _is_docstring(each)]:
+        case [ast.Return(value=ast.expr() as value)]:
+            return argument, value
+    return None
+
+
+def _is_docstring(statement: ast.stmt) -> bool:
+    return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
 
 
 def _explained(
@@ -143,6 +208,50 @@ def _explained(
     return failure if reason is None else _with_reason(failure, reason, scene)
 
 
+def _read(failure: Failure, place: SourceLocation, calls: Sequence[Call], *, stated: Any | None) -> Failure:
+    """`failure` with why it is one, where nobody has explained it: both sides are read from the source and
+    the names of the frame, and no code of the user's is run for it.
+    """
+    if place.statement is None:
+        unread = "the source of the check cannot be read, so what it compares is not told"
+        return replace(
+            failure, message=f"{failure.message} ({unread})".strip(), hint=f"{place.where}: {unread}"
+        )
+    names: Mapping[str, Any] = {**place.names, **_asked_there(place, calls)}
+    reason = None
+    if place.asserted is not None:
+        failure = replace(failure, message=failure.message or place.told)
+        reason = reason_of(place.asserted, None, names)
+    elif place.forbidden is not None:
+        reason = reason_of(ast.UnaryOp(ast.Not(), place.forbidden), None, names)
+    if place.asserted is not None and (reason is None or not reason.comparisons):
+        hint = (
+            f"the assert at {place.where} shows no values: compare names, literals and parts of the answer "
+            "in it, and call other functions before it"
+        )
+        failure = replace(failure, hint=hint)
+    scene = Scene(calls, function=place.function, local=place.local, names=names, stated=stated)
+    return failure if reason is None else _with_reason(failure, reason, scene)
+
+
+def _asked_there(place: SourceLocation, calls: Sequence[Call]) -> dict[str, str]:
+    """The answer to the one call of the prompt that stands in the assert, under the source of that call.
+
+    Empty where the call may not have been reached, or where there are several.
+    """
+    if place.asserted is None or place.function is None or not calls:
+        return {}
+    roots = ASKING & arguments_of(place.function)
+    inside = list(ast.walk(place.asserted))
+    if any(isinstance(each, _SKIPPING) or len(getattr(each, "ops", ())) > 1 for each in inside):
+        return {}
+    asked = [each for each in inside if isinstance(each, ast.Call) and root_of(each.func) in roots]
+    asked = [each for each in asked if not any(each in ast.walk(other.func) for other in asked)]
+    if len({ast.unparse(each) for each in asked}) != 1 or len(asked) != 1:
+        return {}
+    return {form: calls[-1].text for form in (ast.unparse(asked[0]), f"await {ast.unparse(asked[0])}")}
+
+
 def _innermost(
     error: BaseException, traceback: TracebackType | None
 ) -> tuple[BaseException, TracebackType | None]:
@@ -167,7 +276,7 @@ def _of_one_assert(compared: Sequence[Operands], place: SourceLocation) -> list[
 def _called_reason(call: ast.Call, traceback: TracebackType | None, place: SourceLocation) -> Reason | None:
     """Why a method of unittest, or a function like numpy's ``assert_equal``, has raised."""
     given = (call.args[0], call.args[1]) if len(call.args) > 1 else None
-    for frame, _ in entries(traceback):
+    for frame, _ in traceback_entries(traceback):
         sides = _UNITTEST.get(frame.f_code.co_name)
         if sides is not None and frame.f_globals.get("__name__") == "unittest.case":
             symbol, *names = sides
@@ -203,7 +312,7 @@ def _with_reason(failure: Failure, reason: Reason, scene: Scene) -> Failure:
     first, right = turned[0]
     actual = first.right if right else first.left
     if len(turned) == 1 and first.operator == "==":
-        wanted = settled(first.right, actual)
+        wanted = replace_matched(first.right, actual)
         if scene.measures(first):
             return _constrained(failure, "matches", actual, scene.constraint(first, actual_right=False))
         if not is_matcher(wanted):

@@ -1,0 +1,61 @@
+"""How a test is suspended: what its run ends with, and what async code around it makes of that."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import aclosing, contextmanager
+from functools import wraps
+from inspect import isasyncgenfunction
+from typing import Any
+
+from pytest_promptopt.pytest_engine.internals import Skipped
+from pytest_promptopt.replay.prompt_calls import Suspended
+
+
+class SuspendedTest(Suspended, Skipped):
+    """A skip, so that no plugin takes it for a failure (a rerun, a debugger, a traceback) in a run that will
+    be dropped.
+    """
+
+
+def ends_plainly(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A coroutine function that ends as `function` does, but for a group of nothing but suspensions.
+
+    A task group makes one of what ends its tasks, and whoever runs the test takes it for an interruption.
+    """
+
+    @wraps(function)
+    async def plain(*args: Any, **kwargs: Any) -> Any:
+        __tracebackhide__ = True
+        with _plain_end():
+            return await function(*args, **kwargs)
+
+    @wraps(function)
+    async def plain_generator(*args: Any, **kwargs: Any) -> Any:
+        __tracebackhide__ = True
+        with _plain_end():
+            async with aclosing(function(*args, **kwargs)) as values:
+                async for value in values:
+                    yield value
+
+    if hasattr(function, "ends_plainly"):
+        return function
+    chosen: Any = plain_generator if isasyncgenfunction(function) else plain
+    chosen.ends_plainly = True
+    return chosen  # type: ignore[no-any-return]
+
+
+@contextmanager
+def _plain_end() -> Iterator[None]:
+    suspended: BaseException
+    try:
+        yield
+        return
+    except BaseExceptionGroup as group:
+        of_ours, others = group.split(Suspended)
+        if of_ours is None or others is not None:
+            raise
+        suspended = of_ours
+    while isinstance(suspended, BaseExceptionGroup):
+        suspended = suspended.exceptions[0]
+    raise suspended

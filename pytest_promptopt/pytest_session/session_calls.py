@@ -1,0 +1,94 @@
+"""The model calls of a session in this process: models, cache, account, client, opened and closed as one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from pytest_promptopt.models.client import ModelClient, PaidCall
+from pytest_promptopt.models.user_models import UserModels
+from pytest_promptopt.pytest_engine.patches import PACKAGES, modules_of
+from pytest_promptopt.pytest_session.hook_calls import ask_hook
+from pytest_promptopt.pytest_session.worker_shared import cache_of, ledger_of
+from pytest_promptopt.records import Answer, Request
+from pytest_promptopt.settings import Settings
+
+
+class SessionCalls:
+    """Whom this process asks, and what it pays.
+
+    :param note: told in a sentence what the user should know.
+    :param on_paid: as of `ModelClient`, also for the calls of `open_own_client`.
+    :param client: makes the calls instead of one of this process: that of xdist's controller.
+    """
+
+    def __init__(
+        self,
+        config: pytest.Config,
+        settings: Settings,
+        *,
+        note: Callable[[str], None],
+        on_paid: Callable[[PaidCall], None],
+        on_known: Callable[[Request, Answer], None] | None,
+        concurrency: int,
+        client: ModelClient | None = None,
+    ) -> None:
+        self._settings = settings
+        self._note = note
+        self._on_paid = on_paid
+        self._modules: dict[str, frozenset[str]] = {}
+        self.models = UserModels(
+            lambda name: ask_hook(config, "pytest_promptopt_resolve_model", returns=object, name=name)
+        )
+        self.ledger = ledger_of(config, settings)
+        self._cache, refresh = cache_of(config, settings, note) if client is None else (None, False)
+        self.client = client or ModelClient(
+            resolve=self.models.take,
+            cache=self._cache,
+            ledger=self.ledger,
+            concurrency=concurrency,
+            refresh=refresh,
+            on_paid=on_paid,
+            on_known=on_known,
+            price=self.models.price,
+            longest=self.models.longest,
+        )
+
+    def open_own_client(self) -> ModelClient:
+        """For the calls of one run that has exchanged what they need: no other run gets their answers."""
+
+        def paid(paid: PaidCall) -> None:
+            # Its answer is not that of the request, whose key the journal would give it.
+            self._on_paid(replace(paid, request=replace(paid.request, sample=-1)))
+
+        return ModelClient(
+            resolve=self.models.take,
+            cache=None,
+            ledger=self.ledger,
+            concurrency=self._settings.concurrency,
+            on_paid=paid,
+            price=self.models.price,
+            longest=self.models.longest,
+        )
+
+    def reach(self, model: str) -> frozenset[str]:
+        """The modules, or the packages, that calls of `model` need."""
+        if model not in self._modules:
+            own = self.models.kind(model)
+            provider = model.partition("/")[0]
+            packages = PACKAGES.get(provider, PACKAGES[""])
+            self._modules[model] = packages if own is None else modules_of(own)
+        return self._modules[model]
+
+    def close(self) -> None:
+        """No further call. The account stays open, to be read and closed by whoever reports it."""
+        self.client.close()
+        if self._cache is not None:
+            self._cache.close()
+
+    def close_ledger(self) -> None:
+        if self.ledger.breach:
+            self._note(self.ledger.breach)
+        self.ledger.close()

@@ -1,0 +1,72 @@
+"""`--optimize` inside a pytest session: what the session brings to the optimization."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+from pytest_promptopt.budget.ledger import Ledger
+from pytest_promptopt.driver.case_engine import CaseEngine
+from pytest_promptopt.driver.optimization_driver import C, K, OptimizationDriver
+from pytest_promptopt.models.user_models import UserModels
+from pytest_promptopt.optimizer.search_hooks import SearchHooks
+from pytest_promptopt.optimizer.strategy import Strategy
+from pytest_promptopt.pytest_engine import internals
+from pytest_promptopt.pytest_session.user_hooks import chosen_strategies, user_search_hooks
+from pytest_promptopt.reports.live import Progress, SilentProgress, progress_for
+from pytest_promptopt.settings import Settings
+
+
+class OptimizationRun(OptimizationDriver[K, C]):
+    """One `--optimize` run of a pytest session."""
+
+    def __init__(
+        self,
+        config: pytest.Config,
+        items: dict[K, C],
+        engine: CaseEngine[K],
+        ledger: Ledger,
+        settings: Settings,
+        models: UserModels,
+        code: Iterable[Path],
+    ) -> None:
+        super().__init__(items, engine, ledger, settings, models, code)
+        self._config = config
+
+    def _selection(self) -> str:
+        """How the command line chose among all tests; empty when it did not."""
+        option = self._config.getoption
+        given = [(f"-{flag}", option(name)) for flag, name in (("k", "keyword"), ("m", "markexpr"))]
+        chosen = [part for flag, value in given if value for part in (flag, value)]
+        return shlex.join([*chosen, *option("file_or_dir")])
+
+    def _strategies(self) -> dict[str, Strategy]:
+        return chosen_strategies(self._config, self._settings.strategy)
+
+    def _user_hooks(self) -> SearchHooks:
+        return user_search_hooks(self._config)
+
+    @property
+    def _heldout_advice(self) -> str:
+        return "leave some tests without @pytest.mark.heldout, or set promptopt_split = 60/20/20"
+
+    @property
+    def _reporter(self) -> pytest.TerminalReporter | None:
+        reporter: pytest.TerminalReporter | None
+        reporter = self._config.pluginmanager.get_plugin("terminalreporter")
+        return reporter
+
+    def _say(self, line: str) -> None:
+        """Write a line above the progress, unless pytest is to be quiet."""
+        if self._reporter is not None and self._reporter.verbosity >= 0:
+            self._reporter.write_line(line)
+
+    def _open_progress(self) -> Progress:
+        reporter = self._reporter
+        if reporter is None or reporter.verbosity < -1:
+            return SilentProgress()
+        stream = internals.terminal_stream(reporter)
+        return progress_for(stream, stream.isatty())
