@@ -20,7 +20,7 @@ from types import FunctionType
 from typing import Any, is_typeddict
 
 import pytest_promptopt
-from pytest_promptopt import api, hookspecs, options
+from pytest_promptopt import api, hookspecs, options, testing
 from pytest_promptopt.reports import json_report
 from pytest_promptopt.settings import Settings
 
@@ -97,7 +97,7 @@ def _default(name: str, help_text: str) -> str:
 def option_table() -> str:
     """Every option and ini value, in the order of ``pytest --help``."""
     table = _Table()
-    options.add(table)  # type: ignore[arg-type]
+    options.add_options(table)  # type: ignore[arg-type]
     lines = ["| option | ini value | meaning | default |", "|---|---|---|---|"]
     lines += ["| " + " | ".join(map(_cell, row)) + " |" for row in table.rows]
     return "\n".join(lines)
@@ -259,6 +259,13 @@ def _member(shown: str, docstring: str | None) -> str:
     return f"* {shown}: {text}" if text else f"* {shown}"
 
 
+def fakes() -> str:
+    """The classes of ``pytest_promptopt.testing``."""
+    classes = {name: value for name, value in vars(testing).items() if inspect.isclass(value)}
+    own = {name: value for name, value in classes.items() if value.__module__ == testing.__name__}
+    return "\n\n".join(_class(name, value) for name, value in own.items() if not name.startswith("_"))
+
+
 def report_keys() -> str:
     return markdown((json_report.__doc__ or "").partition("\n\n")[2])
 
@@ -267,6 +274,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "options": option_table,
     "hooks": hooks,
     "api": public_names,
+    "testing": fakes,
     "json-report": report_keys,
 }
 
