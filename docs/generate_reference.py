@@ -16,6 +16,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from textwrap import dedent
 from types import FunctionType
 from typing import Any, is_typeddict
 
@@ -45,7 +46,7 @@ def markdown(docstring: str | None) -> str:
 
 
 def _example(match: re.Match[str]) -> str:
-    code = inspect.cleandoc(match["code"]).strip("\n")
+    code = dedent(match["code"]).strip("\n")
     return f"{match['title']}:\n\n```python\n{code}\n```\n"
 
 

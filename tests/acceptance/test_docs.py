@@ -163,6 +163,13 @@ def test_the_generated_parts_are_those_of_the_code() -> None:
     assert len(module.PARTS) == sum("<!-- generated: " in text for text in PAGES.values())
 
 
+def test_the_examples_of_the_hooks_are_whole() -> None:
+    shown = re.findall(r"^Example.*?:\n\n```python\n(.*?)^```", PAGES["docs/reference/hooks.md"], re.M | re.S)
+    assert len(shown) == PAGES["docs/reference/hooks.md"].count("\n## pytest_promptopt_")
+    for code in shown:
+        compile(code, "example", "exec")
+
+
 def test_every_argument_of_the_mark_is_documented() -> None:
     marked = {*Mark.__annotations__} - {"paths", "parameters"}
     assert set(first_cells(PAGES["docs/reference/mark.md"])) == marked
