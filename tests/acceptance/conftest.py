@@ -20,7 +20,7 @@ from .story import Story
 
 # Loaded before pytester takes its snapshot of the loaded modules: a run in process would load them anew each
 # time, and what kept a reference to the first ones would work with two of each class.
-for module in ("deepdiff", "filelock", "jinja2.meta", "jinja2.sandbox", "yaml"):
+for module in ("deepdiff", "filelock", "jinja2.meta", "jinja2.sandbox", "rich", "yaml"):
     importlib.import_module(module)
 for module in (
     "pytest_session.session_optimization",
