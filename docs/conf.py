@@ -17,5 +17,6 @@ nitpicky = True
 html_theme = "furo"
 html_title = f"pytest-promptopt {version}"
 html_copy_source = False
+html_show_copyright = False
 # Code in the pages is often a part of a file, or output, and no lexer reads `...`.
 suppress_warnings = ["misc.highlighting_failure"]
