@@ -423,7 +423,7 @@ class OptimizationRun:
         content = prompt.with_prose(prose).content()
         try:
             journal.check()  # else nobody could put the original back
-            # Before the file is touched: what a run was killed over is known for its own.
+            # Before the file is touched, so that a run killed while it writes can tell its own text later.
             journal.append("writing", prompt=prompt.name, sha256=digest(content))
             write_prose(prompt, prose)
         except (JournalError, PromptConflictError, PromptFileError, OSError) as error:
