@@ -186,5 +186,5 @@ def check_combination(config: pytest.Config, settings: Settings) -> None:
     for name, reason in reasons.items():
         if config.getoption(name, False):
             raise SettingsError(f"{mode}: {reason}; leave it out")
-    if config.getoption("dist", "no") != "no" or config.getoption("tx", None):
-        raise SettingsError(f"{mode} runs in one process for now: leave out -n (plain pytest -n works)")
+    if config.getoption("dist", "no") == "each":
+        raise SettingsError(f"{mode}: --dist=each runs every case on every worker; use --dist=load")

@@ -63,6 +63,10 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[deselected_key] = []
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(Listener(config, settings), "promptopt-listener")
+        if settings.optimizing and config.getoption("dist", "no") != "no":
+            from pytest_promptopt.pytest_session.distributed_session import DistributedSession
+
+            config.pluginmanager.register(DistributedSession(config, settings), RUNNER)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -122,14 +126,21 @@ def _check_purpose(session: pytest.Session) -> None:
     config = session.config
     if not config.stash[settings_key].optimizing:
         return
-    if session.testsfailed or not session.items:  # pytest says what is wrong
-        return
     count, deselected = len(session.items), len(config.stash[deselected_key])
     left_out = f" ({deselected} that have it are deselected)" if deselected else ""
-    raise pytest.UsageError(
+    problem = (
         f"--optimize: there is nothing to optimize: none of the {count} collected tests has "
         f'@pytest.mark.prompt("path/to/prompt.md"){left_out}'
     )
+    if session.testsfailed or not session.items:
+        problem = ""  # pytest says what is wrong
+    if hasattr(config, "workerinput"):
+        from pytest_promptopt.pytest_session.xdist_channel import connection_of
+
+        if connection := connection_of(config):
+            connection.send("refused", problem=problem)
+    elif problem:
+        raise pytest.UsageError(problem)
 
 
 def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
@@ -206,6 +217,8 @@ class Listener:
 
         self._parts = self._parts or Parts()
         self._parts.give(node.workerinput)
+        if self._settings.optimizing:
+            return  # its answers come from this process, which pays for them
         try:
             self._lent = lend(self._settings, node.workerinput["testrunuid"])
         except SettingsError as error:

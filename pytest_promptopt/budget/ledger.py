@@ -139,6 +139,11 @@ class Ledger:
         earlier.close()
         return said
 
+    @property
+    def path(self) -> str | None:
+        """Of the file that other processes may open as well; None for an account in memory."""
+        return self._account.path
+
     def close(self) -> None:
         """Nothing can be reserved any more; what is in flight stays charged as reserved."""
         self._account.close()

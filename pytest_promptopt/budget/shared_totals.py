@@ -86,6 +86,10 @@ class SharedTotals:
         return account
 
     @property
+    def path(self) -> str | None:
+        return None if self._path is None else str(self._path)
+
+    @property
     def exists(self) -> bool:
         """Whether its file is still there."""
         return self._path is None or os.access(self._path, os.F_OK)

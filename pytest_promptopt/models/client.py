@@ -179,9 +179,9 @@ class ModelClient:
         while not (connected.wait(SLICE) or self._lost):
             pass
 
-    def submit(self, request: Request, role: Role) -> None:
+    def submit(self, request: Request, role: Role) -> Future[CallResult]:
         """Start a flight, unless the answer is known or under way. Does not wait for the network."""
-        self._submit(request, role)
+        return self._submit(request, role)
 
     def wait(self, timeout: float | None = None) -> frozenset[str]:
         """Keys of all flights that settled since the last `wait`, at least one.

@@ -44,6 +44,7 @@ class HaltReason(StrEnum):
     REFUSED = "refused by the provider"
     DOWN = "provider down"
     UNREACHED = "prompt not used"
+    WORKERS = "no worker left"
     ERROR = "error"
     INTERRUPTED = "interrupted"
 

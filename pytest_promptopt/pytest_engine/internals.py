@@ -285,6 +285,16 @@ def parameter_marks(metafunc: pytest.Metafunc) -> list[tuple[str, list[str]]]:
     return [(call.id, [mark.name for mark in call.marks]) for call in metafunc._calls]
 
 
+def load_conftest(config: pytest.Config, path: Path) -> None:
+    """Register a conftest.py file, as collecting the tests below it does; again it does nothing."""
+    config.pluginmanager._importconftest(
+        path,
+        importmode=config.getoption("importmode"),
+        rootpath=config.rootpath,
+        consider_namespace_packages=config.getini("consider_namespace_packages"),
+    )
+
+
 def temporary_root(config: pytest.Config) -> Path:
     """The folder of the session's temporary folders, which pytest removes; the system's without one."""
     factory: pytest.TempPathFactory | None = getattr(config, "_tmp_path_factory", None)

@@ -416,13 +416,16 @@ class SuspendingEngine:
         if isinstance(pending.error, ModelError) and ends_search(pending.error, self.cases.values()):
             raise StopRun(halt_of(pending.error), str(pending.error))
 
-    def probe(self) -> dict[pytest.Item, frozenset[str]]:
+    def probe(self, items: Iterable[pytest.Item] | None = None) -> dict[pytest.Item, frozenset[str]]:
         """The keys of the calls of each case under the files as they are, up to its first unknown answer.
 
         Asks no model anything.
+
+        :param items: None for all.
         """
         asked = {}
-        for item, case in self.cases.items():
+        for item in list(self.cases) if items is None else items:
+            case = self.cases[item]
             if case.samples.start:
                 continue  # a repetition of another item
             run, _ = self._silent(self.open_run(case, {}, attempt=1), blocks=False)

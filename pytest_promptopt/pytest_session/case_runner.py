@@ -14,6 +14,7 @@ from pytest_promptopt.assertions.operand_capture import Operands, failure_of
 from pytest_promptopt.errors import ErrorKind, ModelError, NoModelError, SettingsError
 from pytest_promptopt.gate import Threshold, thresholds
 from pytest_promptopt.models.client import PaidCall
+from pytest_promptopt.prompts import PromptFile
 from pytest_promptopt.pytest_engine import internals
 from pytest_promptopt.pytest_engine.buffered_run import BufferedRun
 from pytest_promptopt.pytest_engine.collection import collect_prompt_cases
@@ -37,6 +38,7 @@ from pytest_promptopt.text import escape_controls, plural
 
 if TYPE_CHECKING:
     from pytest_promptopt.pytest_session.session_optimization import OptimizationRun
+    from pytest_promptopt.pytest_session.worker_server import WorkerServer
 
 
 class CaseRunner:
@@ -66,13 +68,16 @@ class CaseRunner:
         self._deselected = deselected
         share = WorkerPartition.of(session.config)
         self._divided = share.parts > 1
+        concurrency = share.concurrency(settings.concurrency)
+        self._server = _server(session.config, settings, concurrency)
         self.calls = SessionCalls(
             session.config,
             settings,
             note=self._note,
             on_paid=self._paid,
             on_known=self._known if settings.optimizing else None,
-            concurrency=share.concurrency(settings.concurrency),
+            concurrency=concurrency,
+            client=None if self._server is None else self._server.client,
         )
         self.client = self.calls.client
         option = session.config.getoption
@@ -80,7 +85,7 @@ class CaseRunner:
             session,
             self.cases,
             self.client,
-            concurrency=share.concurrency(settings.concurrency),
+            concurrency=concurrency,
             open_client=self.calls.open_own_client,
             reach=self.calls.reach,
             mine=share.has,
@@ -97,6 +102,8 @@ class CaseRunner:
     def _paid(self, paid: PaidCall) -> None:
         if self._refinement is not None:
             self._refinement.paid(paid)
+        elif self._server is not None:
+            self._server.paid(paid)
 
     def _known(self, request: Request, answer: Answer) -> None:
         if self._refinement is not None:
@@ -106,6 +113,21 @@ class CaseRunner:
     def unwritten(self) -> Sequence[str]:
         """Prompts with a better text that could not be put into its file."""
         return () if self._refinement is None else self._refinement.unwritten
+
+    def problems(self) -> list[str]:
+        """What is wrong with cases, a sentence each."""
+        found = list(map(str, self._problems.values()))
+        try:
+            self.check()
+        except SettingsError as error:
+            found.insert(0, str(error))
+        return found
+
+    def use_file(self, file: PromptFile) -> None:
+        """Have the cases use `file` instead of the one of its name that they have."""
+        for item, case in self.cases.items():
+            files = {stage: file if old.name == file.name else old for stage, old in case.files.items()}
+            self.cases[item] = replace(case, files=files)
 
     def check(self) -> None:
         """Raises `SettingsError` when two marks ask different pass rates of one prompt."""
@@ -147,7 +169,9 @@ class CaseRunner:
         self.engine.traffic.exchanges.install()
         self.engine.traffic.exchanges.watch_mock()
         collected = not session.testsfailed or session.config.option.continue_on_collection_errors
-        if self.settings.optimizing and collected:
+        if self._server is not None:
+            self._server.serve(self, collected=collected)
+        elif self.settings.optimizing and collected:
             self._refine()
         return (yield)
 
@@ -175,9 +199,9 @@ class CaseRunner:
         if result.interrupted:
             self.client.cancel()
             raise KeyboardInterrupt
-        self._leave_out(self._refinement.left_out)
+        self.leave_out(self._refinement.left_out)
 
-    def _leave_out(self, cases: Collection[str]) -> None:
+    def leave_out(self, cases: Collection[str]) -> None:
         """Skip the held-out cases that no step has run: the calls are used up."""
         reason = (
             f"not run: --promptopt-max-calls={self.settings.max_calls} leaves calls for a sample of the "
@@ -407,6 +431,18 @@ class CaseRunner:
         output = getattr(self.session.config, "workeroutput", None)
         if output is not None:
             output["promptopt_notes"] = list(self.notes)
+
+
+def _server(config: pytest.Config, settings: Settings, concurrency: int) -> WorkerServer | None:
+    """What runs cases for an optimization on xdist's controller; None where there is none."""
+    from pytest_promptopt.pytest_session.xdist_channel import connection_of
+
+    connection = connection_of(config) if settings.optimizing else None
+    if connection is None:
+        return None
+    from pytest_promptopt.pytest_session.worker_server import WorkerServer
+
+    return WorkerServer(connection, concurrency=concurrency)
 
 
 def _representative(case: PromptCase, outcomes: Sequence[Outcome]) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -11,7 +12,7 @@ from pytest_promptopt.models.client import ModelClient, PaidCall
 from pytest_promptopt.models.user_models import UserModels
 from pytest_promptopt.pytest_engine.patches import PACKAGES, modules_of
 from pytest_promptopt.pytest_session.hook_calls import ask_hook
-from pytest_promptopt.pytest_session.worker_shared import cache_of, ledger_of
+from pytest_promptopt.pytest_session.worker_shared import cache_of, ledger_of, open_ledger
 from pytest_promptopt.records import Answer, Request
 from pytest_promptopt.settings import Settings
 
@@ -39,6 +40,7 @@ class SessionCalls:
         self._note = note
         self._on_paid = on_paid
         self._modules: dict[str, frozenset[str]] = {}
+        self._shared = ""
         self.models = UserModels(
             lambda name: ask_hook(config, "pytest_promptopt_resolve_model", returns=object, name=name)
         )
@@ -72,6 +74,17 @@ class SessionCalls:
             price=self.models.price,
             longest=self.models.longest,
         )
+
+    def share_ledger(self, path: str | None) -> None:
+        """Go on with the account in this file, which other processes have open; None changes nothing.
+
+        Where there is no such file, as on another machine, the calls of `open_own_client` are counted here.
+        """
+        if path is None or path == self._shared or not Path(path).exists():
+            return
+        self._shared = path
+        self.ledger.close()
+        self.ledger = open_ledger(self._settings, Path(path))
 
     def reach(self, model: str) -> frozenset[str]:
         """The modules, or the packages, that calls of `model` need."""

@@ -32,12 +32,17 @@ ABANDONED = 7 * 86_400
 def ledger_of(config: pytest.Config, settings: Settings) -> Ledger:
     """The account of this process: a worker's is that of all workers, if there is a ceiling."""
     folder = _lent(config)
+    return open_ledger(settings, None if folder is None or not _limited(settings) else _ledger_in(folder))
+
+
+def open_ledger(settings: Settings, path: Path | None) -> Ledger:
+    """An account under the ceilings of the session, in the file `path` or in memory."""
     return Ledger(
         max_calls=settings.max_calls,
         max_tokens=settings.max_tokens,
         max_cost=settings.max_cost,
         max_time=settings.max_time,
-        path=None if folder is None or not _limited(settings) else _ledger_in(folder),
+        path=path,
     )
 
 

@@ -39,6 +39,13 @@ def restrict(cases: dict[K, S], members: Collection[K]) -> None:
             cases[item] = replace(case, case=replace(case.case, split=strictest))
 
 
+def give_splits(cases: dict[K, S], splits: Mapping[str, Split]) -> None:
+    """Give cases, by their ids, other splits, in place."""
+    for item, case in cases.items():
+        if case.case.id in splits:
+            cases[item] = replace(case, case=replace(case.case, split=splits[case.case.id]))
+
+
 def share_by_question(cases: dict[K, S], asked: Mapping[K, frozenset[str]]) -> None:
     """Cases that have any model request in common, directly or through others, share the strictest split.
 

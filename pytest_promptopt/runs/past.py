@@ -20,7 +20,7 @@ from pytest_promptopt.records import Answer, Role, Spend
 OPENED, RESUMED = "opened", "resumed"
 
 #: A search that one of these ended may go on: with a higher ceiling, a working key, a mended hook.
-_GOES_ON = (HaltReason.BUDGET, HaltReason.REFUSED, HaltReason.ERROR)
+_GOES_ON = (HaltReason.BUDGET, HaltReason.REFUSED, HaltReason.ERROR, HaltReason.WORKERS)
 
 #: These say that it ended, and decide nothing.
 _ENDINGS = ("stop", "learned", "end", RESUMED)

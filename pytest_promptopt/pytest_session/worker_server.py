@@ -1,0 +1,156 @@
+"""A worker's side of `--optimize` under xdist: it runs cases for the controller until the run is over."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from hashlib import sha256
+from queue import SimpleQueue
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from pytest_promptopt.assertions.source_location import location_of
+from pytest_promptopt.captured import time
+from pytest_promptopt.models.answer_validation import error_words
+from pytest_promptopt.models.client import PaidCall
+from pytest_promptopt.optimizer.protocols import StopRun
+from pytest_promptopt.prompts import PromptFile
+from pytest_promptopt.pytest_engine.outcomes import to_json
+from pytest_promptopt.pytest_session.case_descriptions import as_seen_from, describe
+from pytest_promptopt.pytest_session.controller_client import ControllerClient
+from pytest_promptopt.pytest_session.worker_messages import paid_to_json, trial_from_json
+from pytest_promptopt.pytest_session.xdist_channel import Connection
+from pytest_promptopt.records import Split
+from pytest_promptopt.replay.shared_splits import give_splits
+from pytest_promptopt.runs.imported_code import imported_code
+
+if TYPE_CHECKING:
+    from pytest_promptopt.pytest_session.case_runner import CaseRunner
+
+#: Of a `StopRun` that the controller has asked for.
+STOPPED = "stopped by the controller"
+
+#: Seconds between two looks at calls under way.
+PAUSE = 0.1
+
+
+class WorkerServer:
+    """Hears the controller from the start; `serve` does what it asks, in the main thread."""
+
+    def __init__(self, connection: Connection, *, concurrency: int) -> None:
+        self._connection = connection
+        self.client = ControllerClient(connection, concurrency=concurrency)
+        self._commands: SimpleQueue[tuple[str, dict[str, Any]]] = SimpleQueue()
+        #: The number of the task that is to end before its time.
+        self._stopped = -1
+        connection.listen(self._hear, self._lost)
+
+    def _hear(self, kind: str, data: dict[str, Any]) -> None:
+        if kind == "reply":
+            self.client.heard(data["number"], data["reply"])
+        elif kind == "stop":
+            self._stopped = data["task"]
+        else:
+            self._commands.put((kind, data))
+
+    def _lost(self) -> None:
+        self.client.lost()
+        self._commands.put(("release", {}))
+
+    def paid(self, paid: PaidCall) -> None:
+        """Tell of a call that this worker had to make itself."""
+        self._connection.send("paid", **paid_to_json(paid))
+
+    def serve(self, runner: CaseRunner, *, collected: bool) -> None:
+        """Run cases until the controller has decided which texts pytest's own loop is to run.
+
+        :param collected: whether pytest would run the tests.
+        """
+        ids = "\n".join(case.case.id for case in runner.cases.values())
+        self._connection.send("ready", collected=collected, cases=sha256(ids.encode()).hexdigest())
+        commands: Mapping[str, Callable[..., dict[str, Any]]] = {
+            "describe": self._describe,
+            "probe": self._probe,
+            "evaluate": self._evaluate,
+        }
+        while True:
+            kind, data = self._commands.get()
+            if kind == "release":
+                self._release(runner, **data)
+                return
+            task = data.pop("task")
+            self._take_texts(runner, data.pop("texts"))
+            runner.calls.share_ledger(data.pop("ledger"))
+            began, waited = time.monotonic(), self.client.waited
+            try:
+                reply = commands[kind](runner, task, **data)
+            except Exception as error:  # of a plugin or a fixture; the run ends with it, not this worker
+                place = location_of(error.__traceback__, str(runner.session.config.rootpath))
+                reply = {"raised": f"{error_words(error)} ({place})"}
+            busy = time.monotonic() - began - (self.client.waited - waited)
+            self._connection.send("done", task=task, busy=busy, **reply)
+
+    def _describe(self, runner: CaseRunner, task: int) -> dict[str, Any]:
+        config = runner.session.config
+        root = config.rootpath
+        plugins = [getattr(plugin, "__file__", None) or "" for plugin in config.pluginmanager.get_plugins()]
+        return {
+            "cases": describe(runner.cases.values(), root),
+            "code": [
+                as_seen_from(root, path) for path in imported_code(root, config.pluginmanager.get_plugins())
+            ],
+            "conftests": [as_seen_from(root, path) for path in plugins if path.endswith("conftest.py")],
+            "header": runner.header(),
+            "problems": runner.problems(),
+        }
+
+    def _probe(self, runner: CaseRunner, task: int, first: int, last: int) -> dict[str, Any]:
+        items = list(runner.cases)
+        asked = runner.engine.probe(items[first:last])
+        numbers = {item: number for number, item in enumerate(items)}
+        return {"asked": [[numbers[item], sorted(keys)] for item, keys in asked.items()]}
+
+    def _evaluate(self, runner: CaseRunner, task: int, trials: list[dict[str, Any]]) -> dict[str, Any]:
+        def progress() -> None:
+            if self._stopped == task:
+                raise StopRun(STOPPED, "")
+
+        # The controller knows which of them hold on.
+        self.client.forget_refusals()
+        engine = runner.engine
+        try:
+            outcomes = engine.run_trials([trial_from_json(trial) for trial in trials], progress)
+        except StopRun as stop:
+            while self.client.in_flight:
+                self.client.wait(PAUSE)
+            return {"stop": [stop.halt, stop.why]}
+        return {
+            "outcomes": [[[to_json(each) for each in case] for case in trial] for trial in outcomes],
+            "reached": engine.reached,
+        }
+
+    def _take_texts(self, runner: CaseRunner, texts: Mapping[str, str]) -> None:
+        """Use these prompt files, as they are on the controller."""
+        root = runner.session.config.rootpath
+        for name, text in texts.items():
+            content = text.encode("latin-1")
+            if all(
+                file.original == content
+                for case in runner.cases.values()
+                for file in case.files.values()
+                if file.name == name
+            ):
+                continue
+            runner.use_file(PromptFile.load(root / name, rootdir=root, before=content))
+
+    def _release(
+        self,
+        runner: CaseRunner,
+        texts: Mapping[str, str] = MappingProxyType({}),
+        ledger: str | None = None,
+        splits: Mapping[str, str] = MappingProxyType({}),
+        left_out: Collection[str] = (),
+    ) -> None:
+        self._take_texts(runner, texts)
+        runner.calls.share_ledger(ledger)
+        give_splits(runner.cases, {id: Split(split) for id, split in splits.items()})
+        runner.leave_out(left_out)
