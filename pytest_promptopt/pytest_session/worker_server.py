@@ -20,7 +20,7 @@ from pytest_promptopt.pytest_session.controller_client import ControllerClient
 from pytest_promptopt.pytest_session.worker_messages import paid_to_json, trial_from_json
 from pytest_promptopt.pytest_session.xdist_channel import Connection
 from pytest_promptopt.records import Split
-from pytest_promptopt.replay.shared_splits import with_splits
+from pytest_promptopt.replay.shared_splits import give_splits
 from pytest_promptopt.runs.imported_code import imported_code
 
 if TYPE_CHECKING:
@@ -96,8 +96,7 @@ class WorkerServer:
         return {
             "cases": describe(runner.cases.values(), root),
             "code": [
-                as_seen_from(root, path)
-                for path in imported_code(config.rootpath, config.pluginmanager.get_plugins())
+                as_seen_from(root, path) for path in imported_code(root, config.pluginmanager.get_plugins())
             ],
             "conftests": [as_seen_from(root, path) for path in plugins if path.endswith("conftest.py")],
             "header": runner.header(),
@@ -153,5 +152,5 @@ class WorkerServer:
     ) -> None:
         self._take_texts(runner, texts)
         runner.calls.share_ledger(ledger)
-        with_splits(runner.cases, {id: Split(split) for id, split in splits.items()})
+        give_splits(runner.cases, {id: Split(split) for id, split in splits.items()})
         runner.leave_out(left_out)

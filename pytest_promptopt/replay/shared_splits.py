@@ -39,7 +39,7 @@ def restrict(cases: dict[K, S], members: Collection[K]) -> None:
             cases[item] = replace(case, case=replace(case.case, split=strictest))
 
 
-def with_splits(cases: dict[K, S], splits: Mapping[str, Split]) -> None:
+def give_splits(cases: dict[K, S], splits: Mapping[str, Split]) -> None:
     """Give cases, by their ids, other splits, in place."""
     for item, case in cases.items():
         if case.case.id in splits:

@@ -2,24 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
 from pathlib import Path
 
 import pytest
 
 from pytest_promptopt.testing import ProjectFolder
-
-# pytester forgets what a session in this process has imported; half of a library left behind would not work.
-for _module in ("jinja2.sandbox", "yaml", "deepdiff", "filelock", "rich"):
-    importlib.import_module(_module)
-for _module in (
-    "pytest_session.session_optimization",
-    "pytest_session.case_runner",
-    "pytest_session.summary",
-    "models.demo",
-    "reports.json_report",
-):
-    importlib.import_module(f"pytest_promptopt.{_module}")
 
 #: The house model says what follows the last colon of what it is asked; it refuses "boom".
 #: `house/slow` takes its time. A test that needs other answers appends a `said` of its own.

@@ -81,6 +81,12 @@ def pytest_promptopt_iteration_finished(iteration):
         log.write("iteration" + chr(10))
 """
 
+#: Tells by a file that the run is over.
+OVER = """
+def pytest_promptopt_run_finished(result):
+    Path("over").touch()
+"""
+
 #: Exchanges the model of one case for another one.
 EXCHANGES = """
 @pytest.fixture(autouse=True)
@@ -162,6 +168,17 @@ def test_killed_workers_change_nothing(desk: Desk) -> None:
     assert all((desk.path / name).exists() for name in "abc"), "three workers were killed"
     result.stdout.fnmatch_lines(["replacing crashed worker gw*"])
     assert end_of(desk) == expected
+
+
+def test_a_worker_that_comes_when_the_run_is_over_runs_the_new_text(desk: Desk) -> None:
+    """It replaces one that has crashed in pytest's own loop."""
+    desk.write("conftest.py", LUCK + KILLED.replace("hasattr(", "Path('over').exists() and hasattr(") + OVER)
+    result = optimize(desk, "-n1", "--promptopt-max-iterations=1")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    assert (desk.path / "c").exists(), "three workers were killed"
+    assert desk.text.startswith("Luck")
+    result.stdout.fnmatch_lines(["replacing crashed worker gw2", "FAILED *worker 'gw2' crashed while run*"])
+    assert len(statuses(desk)) == 24 + 8 + 6 - 3, "all others were run"
 
 
 def test_a_run_that_has_no_worker_left_is_gone_on_with(desk: Desk) -> None:
