@@ -14,7 +14,6 @@ from pytest_promptopt.assertions.operand_capture import Operands, failure_of
 from pytest_promptopt.errors import ErrorKind, ModelError, NoModelError, SettingsError
 from pytest_promptopt.gate import Threshold, thresholds
 from pytest_promptopt.models.client import PaidCall
-from pytest_promptopt.prompts import PromptFile
 from pytest_promptopt.pytest_engine import internals
 from pytest_promptopt.pytest_engine.buffered_run import BufferedRun
 from pytest_promptopt.pytest_engine.collection import collect_prompt_cases
@@ -69,7 +68,11 @@ class CaseRunner:
         share = WorkerPartition.of(session.config)
         self._divided = share.parts > 1
         concurrency = share.concurrency(settings.concurrency)
-        self._server = _server(session.config, settings, concurrency)
+        self._server: WorkerServer | None = None
+        if settings.optimizing and hasattr(session.config, "workerinput"):
+            from pytest_promptopt.pytest_session.worker_server import serve_controller
+
+            self._server = serve_controller(session.config, concurrency)
         self.calls = SessionCalls(
             session.config,
             settings,
@@ -122,12 +125,6 @@ class CaseRunner:
         except SettingsError as error:
             found.insert(0, str(error))
         return found
-
-    def use_file(self, file: PromptFile) -> None:
-        """Have the cases use `file` instead of the one of its name that they have."""
-        for item, case in self.cases.items():
-            files = {stage: file if old.name == file.name else old for stage, old in case.files.items()}
-            self.cases[item] = replace(case, files=files)
 
     def check(self) -> None:
         """Raises `SettingsError` when two marks ask different pass rates of one prompt."""
@@ -421,18 +418,6 @@ class CaseRunner:
         output = getattr(self.session.config, "workeroutput", None)
         if output is not None:
             output["promptopt_notes"] = list(self.notes)
-
-
-def _server(config: pytest.Config, settings: Settings, concurrency: int) -> WorkerServer | None:
-    """What runs cases for an optimization on xdist's controller; None where there is none."""
-    from pytest_promptopt.pytest_session.xdist_channel import connection_of
-
-    connection = connection_of(config) if settings.optimizing else None
-    if connection is None:
-        return None
-    from pytest_promptopt.pytest_session.worker_server import WorkerServer
-
-    return WorkerServer(connection, concurrency=concurrency)
 
 
 def _representative(case: PromptCase, outcomes: Sequence[Outcome]) -> int:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from hashlib import sha256
 from queue import SimpleQueue
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
+
+import pytest
 
 from pytest_promptopt.assertions.source_location import location_of
 from pytest_promptopt.captured import time
@@ -18,7 +21,7 @@ from pytest_promptopt.pytest_engine.outcomes import to_json
 from pytest_promptopt.pytest_session.case_descriptions import as_seen_from, describe
 from pytest_promptopt.pytest_session.controller_client import ControllerClient
 from pytest_promptopt.pytest_session.worker_messages import paid_to_json, trial_from_json
-from pytest_promptopt.pytest_session.xdist_channel import Connection
+from pytest_promptopt.pytest_session.xdist_channel import Connection, connection_of
 from pytest_promptopt.records import Split
 from pytest_promptopt.replay.shared_splits import give_splits
 from pytest_promptopt.runs.imported_code import imported_code
@@ -31,6 +34,12 @@ STOPPED = "stopped by the controller"
 
 #: Seconds between two looks at calls under way.
 PAUSE = 0.1
+
+
+def serve_controller(config: pytest.Config, concurrency: int) -> WorkerServer | None:
+    """Be heard by the controller of this worker; None when it wants nothing from it."""
+    connection = connection_of(config)
+    return None if connection is None else WorkerServer(connection, concurrency=concurrency)
 
 
 class WorkerServer:
@@ -92,13 +101,14 @@ class WorkerServer:
     def _describe(self, runner: CaseRunner, task: int) -> dict[str, Any]:
         config = runner.session.config
         root = config.rootpath
-        plugins = [getattr(plugin, "__file__", None) or "" for plugin in config.pluginmanager.get_plugins()]
+        plugins = config.pluginmanager.get_plugins()
+        paths = [getattr(plugin, "__file__", None) or "" for plugin in plugins]
         return {
             "cases": describe(runner.cases.values(), root),
             "code": [
                 as_seen_from(root, path) for path in imported_code(root, config.pluginmanager.get_plugins())
             ],
-            "conftests": [as_seen_from(root, path) for path in plugins if path.endswith("conftest.py")],
+            "conftests": [as_seen_from(root, path) for path in paths if path.endswith("conftest.py")],
             "header": runner.header(),
             "problems": runner.problems(),
         }
@@ -132,15 +142,11 @@ class WorkerServer:
         """Use these prompt files, as they are on the controller."""
         root = runner.session.config.rootpath
         for name, text in texts.items():
-            content = text.encode("latin-1")
-            if all(
-                file.original == content
-                for case in runner.cases.values()
-                for file in case.files.values()
-                if file.name == name
-            ):
-                continue
-            runner.use_file(PromptFile.load(root / name, rootdir=root, before=content))
+            fresh = PromptFile.load(root / name, rootdir=root, before=text.encode("latin-1"))
+            for item, case in runner.cases.items():
+                if any(file.name == name and file.original != fresh.original for file in case.files.values()):
+                    files = {stage: fresh if f.name == name else f for stage, f in case.files.items()}
+                    runner.cases[item] = replace(case, files=files)
 
     def _release(
         self,
