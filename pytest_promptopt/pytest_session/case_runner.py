@@ -178,19 +178,13 @@ class CaseRunner:
         from pytest_promptopt.runs.imported_code import imported_code
 
         config, calls = self.session.config, self.calls
+        code = imported_code(config.rootpath, config.pluginmanager.get_plugins())
         self._refinement = OptimizationRun(
-            config,
-            self.cases,
-            self.engine,
-            calls.ledger,
-            self.settings,
-            calls.models,
-            imported_code(config.rootpath, config.pluginmanager.get_plugins()),
+            config, self.cases, self.engine, calls.ledger, self.settings, calls.models, code
         )
-        problem = next(iter(self._problems.values()), None)
         step = OptimizationStep(config, self._refinement, self.engine.withheld, self._note)
         try:
-            result = step.run(problem)
+            result = step.run(next(iter(self._problems.values()), None))
         finally:
             self.result = step.result
         if result.interrupted:
@@ -257,11 +251,7 @@ class CaseRunner:
         return None
 
     def _describe(
-        self,
-        run: CaseRun,
-        buffered: BufferedRun,
-        outcomes: Sequence[Outcome],
-        report: pytest.TestReport,
+        self, run: CaseRun, buffered: BufferedRun, outcomes: Sequence[Outcome], report: pytest.TestReport
     ) -> None:
         """Put what the summary, the gate and the reports need on the report, where xdist carries it along."""
         own = outcome_of(run, buffered.reports)

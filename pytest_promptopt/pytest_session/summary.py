@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 #: Why a failure is tolerated -> (category in the last line, letter, word).
 TOLERATED = {
     "held-out": ("held-out failed", "h", "HELD-OUT FAILED"),
-    "gated": ("failed (gated)", "g", "FAILED (gated)"),
+    "gated": ("gated failed", "g", "FAILED (gated)"),
 }
 
 

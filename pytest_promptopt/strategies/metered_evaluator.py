@@ -17,8 +17,8 @@ from pytest_promptopt.records import Answer, Case, CaseResult, Overlay, Request,
 class MeteredEvaluator:
     """An `Evaluator` and an `Ask` that count every question once, whoever paid for its answer.
 
-    A batch that does not fit into what is left is not begun: `StopRun`. Its cases are taken to make as many
-    calls as they did before, one if they never ran. Retries are not counted.
+    A batch that does not fit into what is left is not begun: `StopRun`. Each of its cases is expected to make
+    as many calls as before, or one if it never ran. Retries are not counted.
 
     :param max_calls: the strategy's share of the ceiling; None for no limit.
     :param max_tokens: the same of tokens, `max_cost` in US dollars and `max_time` in seconds from now on;
@@ -67,7 +67,7 @@ class MeteredEvaluator:
     def set_aside(self, calls: int) -> None:
         """Keep `calls` of the share free, for scoring the result.
 
-        Of tokens and money, as much as so many calls to the target took on average; of time, a quarter.
+        Tokens and money are kept for as many calls at their average price so far, and a quarter of the time.
         """
         self._aside = calls
 

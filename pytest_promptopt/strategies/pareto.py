@@ -17,10 +17,10 @@ Merit = Callable[[EvaluatedCandidate], tuple[float, int]]
 
 
 def pareto_front(versions: Sequence[EvaluatedCandidate], merit: Merit) -> dict[str, list[EvaluatedCandidate]]:
-    """For each training case with a result the versions that do best on it, without those that others cover.
+    """The versions that do best on each training case, without those that others make superfluous.
 
-    A version is covered when each of its cases has another one that stays; the worst by `merit` go first, and
-    the best of all stays in any case.
+    A version is superfluous when each case that it leads on has another leader that stays. The worst by
+    `merit` are removed first; the best of all always stays.
     """
     rates = {version.id: _rates(version) for version in versions}
     cases = dict.fromkeys(case for known in rates.values() for case in known)
@@ -53,7 +53,7 @@ def draw_parent(
 def find_complementary_pair(
     versions: Sequence[EvaluatedCandidate], rng: random.Random
 ) -> tuple[EvaluatedCandidate, EvaluatedCandidate] | None:
-    """Two versions each of which does better on some training case; None when no two do."""
+    """Two versions, each better than the other on some training case; None when there are none."""
     pairs = [
         (one, two)
         for number, one in enumerate(versions)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import os
 import re
 import shutil
 import warnings
@@ -13,6 +14,9 @@ from pathlib import Path
 from textwrap import dedent
 
 import pytest
+
+from .doc_pages import ROOT
+from .story import Story
 
 # Loaded before pytester takes its snapshot of the loaded modules: a run in process would load them anew each
 # time, and what kept a reference to the first ones would work with two of each class.
@@ -177,3 +181,11 @@ def _outcomes(result: pytest.RunResult) -> Mapping[str, int]:
 @pytest.fixture
 def example(pytester: pytest.Pytester) -> Example:
     return Example(pytester)
+
+
+@pytest.fixture
+def story(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Story:
+    monkeypatch.setenv("COLUMNS", "100")
+    path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+    monkeypatch.setenv("PYTHONPATH", path)
+    return Story(pytester)

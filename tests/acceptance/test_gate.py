@@ -41,7 +41,7 @@ def test_the_option(pytester: pytest.Pytester, workers: int, least: str, verdict
     gated(project)
     result = project.run(f"--promptopt-min-pass-rate={least}", workers=workers)
     assert result.ret == ret
-    assert counts(result) == {"failed (gated)": 1, "passed": 4}
+    assert counts(result) == {"gated failed": 1, "passed": 4}
     lines = [line for line in result.outlines if line.startswith("gate: ")]
     assert len(lines) == 1
     assert f"required: {verdict} (4 of 5 cases passed; --promptopt-min-pass-rate)" in lines[0]
@@ -88,7 +88,7 @@ def test_other(prompt):
     )
     result = project.run()
     assert result.ret == FAILED
-    assert counts(result) == {"failed": 1, "passed": 4, "failed (gated)": 1}
+    assert counts(result) == {"failed": 1, "passed": 4, "gated failed": 1}
     assert [line for line in result.outlines if line.startswith("gate: ")] == [
         "gate: prompts/repeat.md 80.0% >= 80.0% required: holds (4 of 5 cases passed; test_it.py:3)"
     ]
@@ -107,7 +107,7 @@ def test_other(prompt):
 """,
     )
     result = project.run(workers=workers)
-    assert counts(result) == {"failed (gated)": 2, "passed": 4}
+    assert counts(result) == {"gated failed": 2, "passed": 4}
     result.stdout.fnmatch_lines(["gate: prompts/repeat.md 66.7% >= 60.0% required: holds (4 of 6 cases *"])
     assert result.ret == OK
 
@@ -189,7 +189,7 @@ def test_more(prompt, word):
     )
     result = project.run("--promptopt-min-pass-rate=0.8")
     assert result.ret == OK
-    assert counts(result) == {"passed": 4, "skipped": 1, "xfailed": 1, "failed (gated)": 1}
+    assert counts(result) == {"passed": 4, "skipped": 1, "xfailed": 1, "gated failed": 1}
     result.stdout.fnmatch_lines(["gate: prompts/repeat.md 80.0% >= *holds (4 of 5 cases passed; *"])
 
 

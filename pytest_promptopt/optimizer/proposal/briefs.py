@@ -1,4 +1,4 @@
-"""Who is told what: each candidate has its own line of attack and its own share of the failing cases."""
+"""The content of each request: a line of attack and a share of the failing cases of its own."""
 
 from __future__ import annotations
 
@@ -164,7 +164,7 @@ class Briefing:
         return replace(candidate, results=results)
 
     def _steady(self, incumbent: EvaluatedCandidate, split: Split) -> Sequence[CaseResult]:
-        """What it is judged by, without flaky cases while others fail: these say nothing of its text.
+        """The results it is judged by, without flaky cases while others fail: these prove nothing.
 
         All that requests tell of cases is made of these results, so they are redacted here.
         """
@@ -225,7 +225,7 @@ class Briefing:
             yield replace(brief, failed=share, direction=line)
 
     def _brief(self, prompt: Prompt, incumbent: EvaluatedCandidate, feedback: Feedback) -> Brief:
-        """What is known of the incumbent's text, whoever is told."""
+        """What every request about this prompt says of the incumbent's text."""
         results = self._results(prompt, Split.TRAIN, incumbent)
         checks = Counter(o.check for result in results for o in result.counted if o.check.strip())
         known = Known([prompt.prose, prompt.front.description, *texts_of(results)])
@@ -301,7 +301,7 @@ class Briefing:
         *,
         besides: Collection[str],
     ) -> tuple[PassingCase, ...]:
-        """Training cases that pass with an answer which validation cases confuse: what tells these apart.
+        """Training cases that pass with an answer that validation cases confuse with another one.
 
         :param besides: cases that are shown already.
         """

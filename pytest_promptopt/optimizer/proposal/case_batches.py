@@ -1,4 +1,4 @@
-"""How the failing cases are shared out: few in each request, and these as different as can be."""
+"""How the failing cases are divided among requests: few in each, and as different as possible."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def deal_cases(
 
 
 def _fitting(own: Sequence[FailedCase], others: Sequence[FailedCase]) -> tuple[FailedCase, ...]:
-    """What there is room for of `own`, and enough to learn from whatever room that takes."""
+    """As many of `own` as there is room for, but always enough to learn from."""
     room = MAX_CHARACTERS
     share: list[FailedCase] = []
     for case in own:

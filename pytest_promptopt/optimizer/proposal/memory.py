@@ -1,4 +1,4 @@
-"""What a search has learned, for the optimizer: what was tried lately, whole; of all before, what paid."""
+"""What the optimizer is told of earlier tries: recent ones in full, of older ones what helped."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ class Try:
 
 
 def lesson_of(candidate: Candidate, prompt: str, *, flaky: Collection[str] = ()) -> Try | None:
-    """What `candidate` taught about `prompt`; None if nothing that a writer could use.
+    """What `candidate` taught about `prompt`; None if it taught nothing useful.
 
     Training cases alone are told of; of validation cases only how many.
 
@@ -139,7 +139,7 @@ def lesson_of(candidate: Candidate, prompt: str, *, flaky: Collection[str] = ())
 
 
 def count_cases(results: Sequence[CaseResult], compared: Comparison) -> Counts:
-    """What became of the cases that were run, of those alone: no case is counted that was only estimated."""
+    """Counts of what became of the cases that were run; estimates are not counted."""
     fixed, broken = set(compared.fixed), set(compared.broken)
     run = {result.case.id: result.rate >= 1.0 - EPSILON for result in results if result.rate is not None}
     failing = {case for case, passes in run.items() if case in fixed or not (passes or case in broken)}
@@ -193,7 +193,7 @@ class Memory:
         )
 
     def lessons(self) -> tuple[str, ...]:
-        """What paid and what broke before these, the most telling first, and what each kind has paid."""
+        """The older tries that helped or did harm, and how often each kind helped."""
         told = dict.fromkeys(each.short() for each in sorted(self._older, key=_weight, reverse=True))
         return (*self._by_kind(), *told)
 

@@ -1,4 +1,4 @@
-"""Which passing cases a request shows: they teach little, they guard."""
+"""Which passing cases a request shows: they teach little, but warn the optimizer of what must not break."""
 
 from __future__ import annotations
 

@@ -104,7 +104,7 @@ def ask_for_replies(
 ) -> list[Reply | InvalidReply]:
     """The replies to `requests` for prompts; a bad one, or one objected to, has one chance of repair.
 
-    What the repair makes no better stays as it was: whoever checks it says why it is refused.
+    When the repair is no better, the first reply is kept; the check of candidates says why it is refused.
     """
     answers = ask(requests)
     replies = [_read(answer) for answer in answers]

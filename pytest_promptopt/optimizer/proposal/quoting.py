@@ -7,7 +7,7 @@ import json
 from pytest_promptopt.optimizer.proposal.tags import Tags
 from pytest_promptopt.text import MAX_TEXT, cut_middle, json_text, one_line
 
-#: Section names of a request; a candidate that holds one of their tags could pose as the request's own text.
+#: Section names of a request; a candidate with one of their tags could be taken for the request itself.
 SECTIONS = (
     "task", "target_model", "fixed_rules", "keep", "test_source", "measured", "current_prompt", "failures",
     "category", "passing", "patterns", "tried", "lessons", "direction", "version", "new_prompt",
@@ -53,7 +53,7 @@ def escape_tags(text: str) -> str:
 
 
 def json_differences(expected: str, actual: str) -> tuple[str, str] | None:
-    """What two JSON objects have not in common, as JSON; None for other texts."""
+    """The parts in which two JSON objects differ, as JSON; None for other texts."""
     try:
         one, two = json.loads(expected), json.loads(actual)
         if not isinstance(one, dict) or not isinstance(two, dict) or one == two:
@@ -65,7 +65,7 @@ def json_differences(expected: str, actual: str) -> tuple[str, str] | None:
 
 
 def _besides(one: dict[str, object], two: dict[str, object]) -> dict[str, object]:
-    """The entries of `one` that `two` has not; of objects in both, in the same way, what is inside."""
+    """The entries of `one` that `two` does not have; objects that both have are compared in the same way."""
     left: dict[str, object] = {}
     for key, value in one.items():
         other = two.get(key)

@@ -1,4 +1,4 @@
-"""Reading the optimizer's reply strictly: what is no clear prompt never becomes one."""
+"""Reads the optimizer's reply strictly: a reply without exactly one clear prompt is invalid."""
 
 from __future__ import annotations
 

@@ -233,7 +233,7 @@ def _stable(brief: Brief) -> Iterator[str]:
 
 
 def _standing(brief: Brief) -> Iterator[str]:
-    """The examples are the tool's own: the writer has to know of them, and leaves them."""
+    """Tells of the examples in the prompt, which belong to the tool: the writer must leave them."""
     if brief.standing:
         yield (
             f"The tool has put {sum(brief.standing.values())} training cases with their answers before this "
@@ -285,7 +285,7 @@ def _failures(brief: Brief) -> str:
     for category in sorted(brief.categories, key=lambda category: category.name not in told):
         name = quote_line(category.name).replace('"', "'").replace("<", "‹").replace(">", "›")
         lines.append(f'<category name="{name}" count="{category.count}">')
-        # Few cases speak for themselves, and so does the table.
+        # A few cases, or a table, need no further description.
         if category.count > FEW and category.observed and not brief.measured:
             lines.append(f"observed: {quote_line(category.observed)}")
         messages: set[str] = set()

@@ -1,7 +1,7 @@
 """The source of a test, without the texts of cases that a request must not tell.
 
-A table of all cases may stand in the body of a test, those among them that are held out. So of its constants
-only those are told that the training cases or the prompt say as well; what the test does with them is seen.
+The body of a test may hold a table of all cases, with the held-out ones. So only those of its constants are
+shown that also stand in training cases or in the prompt; the code itself is shown.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Known:
 
 
 def texts_of(results: Iterable[CaseResult]) -> Iterator[str]:
-    """What cases say of themselves: inputs, parameters, what they expect, why they fail."""
+    """All texts of cases: inputs, parameters, expected values and failures."""
     for outcome in (outcome for result in results for outcome in result.outcomes):
         parts: list[Any] = [outcome.inputs, outcome.parameters, outcome.expected]
         parts += (call.variables for call in outcome.calls)
@@ -79,7 +79,7 @@ class _Told(ast.NodeTransformer):
         return node
 
     def _branch(self, node: Any) -> Any:
-        """What is asked is asked in every case."""
+        """The condition of a branch is the same for every case."""
         asked, node.test = self.visit(node.test), ast.Constant(None)
         node = self._of_some_case(node)
         node.test = asked

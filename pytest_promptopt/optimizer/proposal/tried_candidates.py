@@ -1,4 +1,4 @@
-"""How a candidate that was tried is told: its counts, its text or what it changed, and what came of it."""
+"""Describes a candidate that was tried: its counts, its text or the change, and its verdict."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pytest_promptopt.text import cut_end
 def tried_candidate_text(one: Try, prose: str, room: int) -> str:
     """`one` in at most `room` characters, in lines; empty when not even its counts fit.
 
-    Of its text, what it answered and what was said of it, what there is no room for is left out.
+    Its text, its answers and its reason are left out where there is no room for them.
 
     :param prose: the text that is to be improved now.
     """

@@ -1,7 +1,7 @@
 """Which passage of a text makes cases fail? Leave one out at a time, and see.
 
-A text that fixes much and breaks something often owes the harm to a single sentence. It is found as a fault
-in a program is, by running what fails without one part after the other (delta debugging: Zeller &
+When a text fixes much and breaks something, a single sentence often does the harm. It is found as a fault in
+a program is found: by running the failing cases without one part after the other (delta debugging: Zeller &
 Hildebrandt, IEEE Trans. Softw. Eng. 28, 2002), and costs a few single calls instead of a new candidate.
 """
 
@@ -19,7 +19,7 @@ from pytest_promptopt.records import Overlay
 #: Failing cases that are run without one passage after the other.
 MAX_EXAMINED = 2
 
-#: Further failing cases that bear witness against a suspect.
+#: Further failing cases (witnesses) that a suspect cut is checked with.
 MAX_WITNESSES = 6
 
 #: Parts that the new passages are cut into at most: each costs a call for every case examined.
@@ -31,7 +31,7 @@ ROUND = 5
 #: When a larger share of the cuts mends a case, any change of the wording does: it is no evidence.
 CHANCE = 1 / 2
 
-#: Cuts beside the suspects that a witness is heard under: what passes there too passes by chance.
+#: Control cuts that a witness case is run under: if it passes there too, it passes by chance.
 CONTROLS = 2
 
 #: Passages end with a line or a sentence, where no white space need follow a CJK stop.
@@ -76,7 +76,7 @@ def cut_each_passage(prompt: str, before: str, after: str) -> list[Cut]:
 
 
 def _without(pieces: Sequence[str], part: Sequence[int]) -> str:
-    """The text without these pieces; a line of which something is left still ends where it ended."""
+    """The text without these pieces; a line that is cut in part keeps its end of line."""
     text = ""
     for number, piece in enumerate(pieces):
         if number not in part:
@@ -144,7 +144,7 @@ def _suspects(tried: Sequence[Cut], after: Overlay, case: str, run: Run) -> list
 def _convicted(
     suspects: Sequence[Cut], tried: Sequence[Cut], after: Overlay, witnesses: tuple[str, ...], run: Run
 ) -> Cut | None:
-    """The suspect that mends most witnesses which no control mends; None if none mends any."""
+    """The suspect that mends most witnesses that no control mends; None if none mends any."""
     controls = [cut for cut in tried if cut not in suspects][:CONTROLS]
     passed = _passed([*suspects, *controls], after, witnesses, run)
     by_chance = frozenset[str]().union(*passed[len(suspects) :])

@@ -1,4 +1,4 @@
-"""Where the candidates of the search come from: asked for, merged, or cured of what does harm."""
+"""Where candidates come from: asked for, merged from others, or made by cutting a harmful passage."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class CandidateSource:
         texts, rewritten = dict(incumbent.overlay), dict[str, list[Candidate]]()
         for name, several in written.items():
             rewrites = [part for part in several if part.kind is not Kind.EXAMPLES]
-            # Examples go with whatever stands beside them, without a request.
+            # Examples can be added to any text without a request.
             drawn = next((part.overlay[name] for part in several if part.kind is Kind.EXAMPLES), None)
             if len(rewrites) == 1:
                 texts[name] = rewrites[0].overlay[name]

@@ -1,6 +1,6 @@
-"""What an iteration pays, learned from those that were made; what a call is worth, and when a search ends.
+"""What an iteration is worth, learned from earlier ones; what a call is worth, and when a search ends.
 
-What an iteration won is measured as a share of what there was to win: of the cases that failed. Later
+The gain of an iteration is measured as a share of the cases that failed before it. Later
 iterations count more, since what is left is harder.
 """
 
@@ -63,7 +63,7 @@ class Payoff:
 
 @dataclass
 class Economy:
-    """What calls buy in one search.
+    """What calls win in one search.
 
     :param floor: a call that wins less, in cases, is not made.
     :param cost: calls that the first iteration is expected to take.

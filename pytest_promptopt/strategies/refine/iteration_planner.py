@@ -1,4 +1,4 @@
-"""What the next step of a search promises: how many candidates are worth their calls, and when none is."""
+"""Plans the next step of a search: how many candidates are worth their calls, or that none is."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class IterationPlanner:
         self._economy = Economy(floor=0.0, cost=1.0)
 
     def begin(self, cases: int) -> None:
-        """So many training cases decide."""
+        """Begin with so many deciding training cases."""
         settings = self._frame.context.settings
         first = settings.candidates + 1 + RUN_SHARE * cases * self._reserves.calls_per_case
         self._economy = Economy(floor=settings.least_gain / 100 * cases / 100, cost=first)
@@ -82,7 +82,7 @@ class IterationPlanner:
         return self._economy.price(self.prospects(), self._frame.context.call_budget.available())
 
     def short(self) -> bool:
-        """Whether calls are so few that they go first where they win most."""
+        """Whether there are so few calls that they must be spent where they win most."""
         return self.price() > 2 * self._economy.floor
 
     def prospects(self) -> list[Prospect]:
@@ -110,7 +110,7 @@ class IterationPlanner:
         return worth.index(max(worth)) + 1
 
     def worth_drawing(self, most: int) -> int:
-        """How many sets of examples to try beside: as many as they have paid.
+        """How many sets of examples to try besides: the more they have won, the more.
 
         Where calls are few they wait until rewriting has paid little.
         """

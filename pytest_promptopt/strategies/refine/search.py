@@ -135,7 +135,9 @@ class RefineSearch(BaseSearch):
             self.context.record_results(version.id, results)
         rates = {result.case.id: result.rate for result in measured[0] if result.rate is not None}
         wider: list[EvaluatedCandidate] = []
-        for version, results in zip(versions, measured, strict=True):  # the original first: it is the base
+        for version, results in zip(
+            versions, measured, strict=True
+        ):  # the original first, since the others are compared with it
             assert version.posterior is not None
             shown = self.shown(version) if wider else ()
             version.posterior.widen(case for case in rates if case not in shown)
@@ -182,7 +184,7 @@ class RefineSearch(BaseSearch):
             least = self._prospecting.prospects()[max(0, count - 1)].calls
             if phase is Phase.TRAINING:
                 self._look_for_failures(count)
-                # That may show that there are none: no request for nothing.
+                # This may show that nothing fails, and then no request is needed.
                 if not (self._failing() or self.best.unverified) and (stop := self.halted(phase, self.best)):
                     return stop
             incumbent, failing = self.best.id, self._prospecting.open(phase)
@@ -194,7 +196,7 @@ class RefineSearch(BaseSearch):
             self._prospecting.iterated(failing, phase, calls, least)
 
     def _give_way(self) -> None:
-        """An incumbent that cannot be rendered for a further case gives way to the one before it."""
+        """Go back to the incumbent before, when this one cannot be rendered for a further case."""
         if self.refusal(self.best.overlay):
             self._accepted = [each for each in self._accepted if not self.refusal(each.overlay)]
             self.best = (self._accepted or [self.original])[-1]
@@ -244,7 +246,7 @@ class RefineSearch(BaseSearch):
             part.decide(MERGED, f"it is part of candidate {joined.id}")
 
     def _hurried(self) -> bool:
-        """Whether the ceiling leaves too little for every prompt of a pipeline to have its turn."""
+        """Whether the ceiling leaves too few calls to take every prompt of a pipeline in turn."""
         turns = len(self.group.prompts)
         return turns > 1 and not self._reserves.fits(turns * self.best.foresight.cases)
 

@@ -29,7 +29,7 @@ class SearchBudget:
         self._least = self._most = 0
 
     def begin(self, calls_per_case: float) -> None:
-        """The original was measured; what is kept for its search by now is for fresh answers."""
+        """Begin after the original was measured; what is reserved for the search now is for fresh answers."""
         self.calls_per_case = calls_per_case
         call_budget = self._frame.context.call_budget
         self._least = call_budget.reserved

@@ -1,4 +1,4 @@
-"""Which of the candidates is ahead: raced, looked at closely, merged, and cured of what does harm."""
+"""Finds the best candidate: races them, runs the leader on more cases, merges, and cuts harmful passages."""
 
 from __future__ import annotations
 
@@ -88,10 +88,10 @@ class CandidateSelection:
                     self._demonstrating.note(candidate, won)
 
     def _looked_closer(self, candidate: Candidate, phase: Phase) -> bool:
-        """Run one that would be the next incumbent on more cases; whether it was.
+        """Run the next incumbent-to-be on more cases; whether there were any.
 
-        So what is shown of it is near the truth, and what it breaks is seen while it can be mended. Where
-        calls are short they win more elsewhere.
+        So its measured rate is near its true rate, and what it breaks is seen while it can be mended.
+        When there are few calls, they win more elsewhere.
         """
         posterior, call_budget, incumbent = (
             candidate.posterior,
@@ -108,7 +108,7 @@ class CandidateSelection:
         left = call_budget.left()
         if not cases or (left is not None and left < self._reserves.least_judging(candidate.kept())):
             return False
-        call_budget.reserve(0)  # what it is run on now it does not owe at the end
+        call_budget.reserve(0)  # cases that it is run on now need not be run at the end
         try:
             (results,) = self._frame.evaluate([candidate.overlay], cases)
         finally:
@@ -204,7 +204,7 @@ class CandidateSelection:
                 self._frame.context.record_results(move.runner.id, results)
             self._frame.refuse(candidates)
             race.runners = [runner for runner in race.runners if not by_id[runner.id].verdict]
-            # What the others show of their kind tells of each, while all are still run.
+            # While all are still run, the results of one candidate tell something about others of its kind.
             for candidate in candidates:
                 if candidate.posterior is not None and candidate.posterior.known:
                     self._learning.learn(candidate.kind, candidate.posterior.belief, candidate.id)
@@ -246,7 +246,7 @@ class CandidateSelection:
         candidate.compared[Split.TRAIN] = replace(compared, sideways=self.escaping)
 
     def _leader(self, candidates: Sequence[Candidate]) -> Candidate | None:
-        """The candidate that is ahead; None when none was run."""
+        """The best candidate so far; None when none was run."""
         ran = [candidate for candidate in candidates if candidate.results.get(Split.TRAIN)]
         return min(ran, key=lambda candidate: rank_key(candidate.compared[Split.TRAIN]), default=None)
 
