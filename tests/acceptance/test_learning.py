@@ -49,7 +49,11 @@ def events(folder: Path) -> list[Event]:
 
 def told(folder: Path) -> Any:
     """What the search of the run began with, by each of its processes."""
-    (*starts,) = (event.data["told"] for event in events(folder) if event.event == "start")
+    starts = [
+        {name: each["taught"] for each in event.data["told"] for name in each["prompts"]}
+        for event in events(folder)
+        if event.event == "start"
+    ]
     return starts if len(starts) > 1 else starts[0]
 
 

@@ -161,7 +161,6 @@ def test_a_report_that_cannot_be_written_is_refused_at_once(pytester: pytest.Pyt
 @pytest.mark.parametrize(
     ("other", "reason"),
     [
-        (("-n", "2"), "one process"),
         (("--lf",), "--lf"),
         (("--ff",), "--ff"),
         (("--sw",), "--sw"),

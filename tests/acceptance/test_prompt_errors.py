@@ -162,7 +162,7 @@ CALL = {
     ),
     "stage": Mistake(
         "\n@pytest.mark.prompt('prompts/repeat.md')\ndef test_it(prompts):\n    prompts['plan'](word='a')\n",
-        "E * no stage 'plan' in @pytest.mark.prompt; use the fixture `prompt`",
+        "E * the case has no stage 'plan'; use the fixture `prompt`",
     ),
     "images": Mistake(
         "\n@pytest.mark.prompt('prompts/repeat.md')\ndef test_it(prompt):\n"
