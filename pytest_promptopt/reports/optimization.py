@@ -145,7 +145,7 @@ def _tried(iterations: Collection[Iteration], candidates: Sequence[CandidateResu
     )
     if not reasons:
         return
-    yield Line(f"  refused:  {plural(reasons.total(), 'candidate')}, before a call was made for it:")
+    yield Line(f"  refused:  {plural(reasons.total(), 'candidate')}, before any call was made:")
     for why, count in reasons.most_common(MAX_REASONS):
         yield Line(f"            {count:,} x {excerpt(why, MAX_ID_WIDTH)}")
     if (hidden := len(reasons) - MAX_REASONS) > 0:

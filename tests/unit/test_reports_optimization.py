@@ -272,7 +272,7 @@ class TestRunSummary:
         )
         assert (
             "  tried:    1 iteration, 11 candidates\n"
-            "  refused:  8 candidates, before a call was made for it:\n"
+            "  refused:  8 candidates, before any call was made:\n"
             "            4 x It was tried before.\n"
             "            1 x It is too long.\n"
             "            1 x No text.\n"
