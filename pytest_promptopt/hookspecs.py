@@ -171,7 +171,7 @@ def pytest_promptopt_strategies() -> Mapping[str, Strategy] | None:
 
     Example: one candidate an iteration, written without a look at the failures::
 
-        from pytest_promptopt.api import ACCEPTED, REJECTED, BaseSearch, Candidate, EvaluatedCandidate
+        from pytest_promptopt.api import ACCEPTED, REJECTED, BaseSearch, Candidate
         from pytest_promptopt.api import Phase, Split
 
         class Steps(BaseSearch):
@@ -183,10 +183,10 @@ def pytest_promptopt_strategies() -> Mapping[str, Strategy] | None:
                     candidate = Candidate(f"{number}.1", (prompt.name,), "think", overlay={prompt.name: text})
                     self.journal_candidate(candidate)
                     cases = self.group.ids(Split.TRAIN)
-                    candidate.results[Split.TRAIN] = self.evaluate([candidate.overlay], cases)[0]
-                    found = EvaluatedCandidate(candidate.id, candidate.overlay, candidate.results)
+                    candidate = candidate.ran(self.evaluate([candidate.overlay], cases)[0])
+                    found = candidate.kept()
                     better = self.best_of([self.best, found]) is found
-                    candidate.decide(ACCEPTED if better else REJECTED, "counted")
+                    candidate = candidate.decided(ACCEPTED if better else REJECTED, "counted")
                     self.best = found if better else self.best
                     self.finished(Phase.TRAINING, [candidate], self.best)
                 return stop

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import ClassVar
 
@@ -16,7 +16,13 @@ from pytest_promptopt.optimizer.candidate_checks import (
     input_texts,
     variables_given,
 )
-from pytest_promptopt.optimizer.candidates import REFUSED, Candidate, EvaluatedCandidate, Results
+from pytest_promptopt.optimizer.candidates import (
+    REFUSED,
+    Candidate,
+    EvaluatedCandidate,
+    OpenIteration,
+    Results,
+)
 from pytest_promptopt.optimizer.example_sets import shown_by
 from pytest_promptopt.optimizer.halting import DECIDING, HaltReason, Phase, SearchProgress, Stop
 from pytest_promptopt.optimizer.label_rates import balanced_accuracy
@@ -139,29 +145,32 @@ class BaseSearch(ABC):
         replies: Mapping[str, Reply | InvalidReply],
     ) -> Candidate:
         """`candidate` with replies, by prompt, on top of `parent`; refused at once if that needs no call."""
-        candidate.overlay = dict(parent.overlay)
+        overlay, reason, growth = dict(parent.overlay), candidate.reason, candidate.growth
+        refusal: str | None = None
         for prompt in (prompt for prompt in self.group.prompts if prompt.name in replies):
             reply = replies[prompt.name]
             if isinstance(reply, InvalidReply):
-                candidate.decide(REFUSED, reply.why)
+                refusal = reply.why
                 continue
-            candidate.reason = candidate.reason or reply.reason
+            reason = reason or reply.reason
             drawn = candidate.kind is Kind.EXAMPLES
             text = reply.text if drawn else with_examples_of(reply.text, parent.text(prompt))
-            candidate.overlay[prompt.name] = text
-            candidate.growth += len(text) - len(parent.text(prompt))
+            overlay[prompt.name] = text
+            growth += len(text) - len(parent.text(prompt))
             beside = {name: text for name, text in parent.overlay.items() if name != prompt.name}
-            if objection := self.checks.objection(prompt, text, beside=beside):
-                candidate.decide(REFUSED, objection)
-        self.journal_candidate(candidate)
-        return candidate
+            refusal = self.checks.objection(prompt, text, beside=beside) or refusal
+        checked = replace(candidate, overlay=overlay, reason=reason, growth=growth)
+        self.journal_candidate(checked)
+        return checked if refusal is None else checked.refused(refusal)
 
-    def refuse(self, candidates: Sequence[Candidate]) -> None:
-        """Refuse those whose texts have turned out not to be usable for every case; nothing else counts."""
-        for candidate in candidates:
-            if candidate.verdict != REFUSED and (why := self.refusal(candidate.overlay)):
-                candidate.decide(REFUSED, why)
-                candidate.results, candidate.compared, candidate.posterior = {}, {}, None
+    def refuse(self, candidates: Iterable[Candidate]) -> list[Candidate]:
+        """`candidates`, those refused whose texts have turned out not to be usable for every case."""
+        return [
+            candidate.refused(why)
+            if candidate.verdict != REFUSED and (why := self.refusal(candidate.overlay))
+            else candidate
+            for candidate in candidates
+        ]
 
     def journal_candidate(self, candidate: Candidate) -> None:
         """Journal a candidate, before anything is paid for it."""
@@ -194,7 +203,7 @@ class BaseSearch(ABC):
     def finished(self, phase: Phase, candidates: Sequence[Candidate], best: EvaluatedCandidate) -> None:
         """End an iteration: tell the journal, the display and the observers what became of its candidates."""
         started, rate = self._start
-        self.refuse(candidates)
+        candidates = self.refuse(candidates)
         self._rates.append(rate)
         iteration = Iteration(
             number=self.number,
@@ -279,9 +288,9 @@ class BaseSearch(ABC):
         """The number of the iteration that is at work, from 1."""
         return len(self.iterations) + 1
 
-    def next_id(self, candidates: Sequence[Candidate]) -> str:
-        """The id of a further candidate of this iteration, which has `candidates` so far."""
-        return f"{self.number}.{len(candidates) + 1}"
+    def open_iteration(self, phase: Phase, *, escaping: bool = False) -> OpenIteration:
+        """The iteration that is at work, without a candidate yet."""
+        return OpenIteration(self.number, phase, escaping=escaping)
 
     def regressions(self, found: EvaluatedCandidate | Candidate) -> tuple[str, ...]:
         """The cases it fails and the original passed, where `settings.no_regressions` forbids them."""

@@ -16,7 +16,7 @@ from pytest_promptopt.optimizer.candidates import (
     REJECTED,
     Candidate,
     EvaluatedCandidate,
-    undecided_candidates,
+    OpenIteration,
 )
 from pytest_promptopt.optimizer.halting import DECIDING, HaltReason, Phase, Stop
 from pytest_promptopt.optimizer.label_rates import balanced_accuracy
@@ -179,7 +179,7 @@ class RefineSearch(BaseSearch):
                 continue
             if stop and not escape:
                 return stop
-            self._judging.escaping, escaped = escape, escaped or escape
+            escaped = escaped or escape
             runs, count = self.context.evaluator.runs, self._prospecting.worth_asking()
             least = self._prospecting.prospects()[max(0, count - 1)].calls
             if phase is Phase.TRAINING:
@@ -188,10 +188,11 @@ class RefineSearch(BaseSearch):
                 if not (self._failing() or self.best.unverified) and (stop := self.halted(phase, self.best)):
                     return stop
             incumbent, failing = self.best.id, self._prospecting.open(phase)
-            candidates = self._iterate(phase, count)
+            iteration = self.open_iteration(phase, escaping=escape)
+            self._iterate(iteration, count)
             if self.best.id == incumbent and phase is Phase.TRAINING:
-                self._recover()
-            asked = sum(candidate.kind in (Kind.REWRITE, Kind.MERGE) for candidate in candidates)
+                self._recover(escaping=escape)
+            asked = sum(candidate.kind in (Kind.REWRITE, Kind.MERGE) for candidate in iteration)
             calls = asked + self._reserves.calls_for(self.context.evaluator.runs - runs)
             self._prospecting.iterated(failing, phase, calls, least)
 
@@ -201,49 +202,55 @@ class RefineSearch(BaseSearch):
             self._accepted = [each for each in self._accepted if not self.refusal(each.overlay)]
             self.best = (self._accepted or [self.original])[-1]
 
-    # ------------------------------------------------------------------------------------------------- calls
-
     # ---------------------------------------------------------------------------------------------- iteration
 
-    def _iterate(self, phase: Phase, count: int) -> list[Candidate]:
+    def _iterate(self, iteration: OpenIteration, count: int) -> None:
         """Ask for candidates, run them, merge what fixes different cases, keep the best if it is better."""
-        number = self.number
         hurried = self._hurried()
-        candidates = self._workshop.proposed(
-            number, phase, self.best, most=count, escape=self._judging.escaping, hurried=hurried
+        proposed = self._workshop.proposed(
+            iteration.number,
+            iteration.phase,
+            self.best,
+            most=count,
+            escape=iteration.escaping,
+            hurried=hurried,
         )
+        iteration.put(*proposed)
         if hurried:
-            self._join(candidates)
+            self._join(iteration)
         drawn = self._prospecting.worth_drawing(max(count, 2))
-        candidates += self._demonstrating.drawn(number, len(candidates) + 1, self.best, drawn)
-        self._decide(candidates, phase)
-        return candidates
+        iteration.put(*self._demonstrating.drawn(iteration.number, len(iteration) + 1, self.best, drawn))
+        self._decide(iteration)
 
-    def _decide(self, candidates: list[Candidate], phase: Phase) -> None:
+    def _decide(self, iteration: OpenIteration) -> None:
         """Judge candidates and end the iteration; raises `StopRun` after that, if one cut it off."""
         cut_off: StopRun | None = None
         try:
-            self._judging.judge(undecided_candidates(candidates), candidates, phase)
-            if phase is Phase.VALIDATION:
-                self._measure_validation(candidates)
+            self._judging.judge(iteration)
+            if iteration.phase is Phase.VALIDATION:
+                self._measure_validation(iteration)
         except StopRun as stopped:
             cut_off = stopped
-        self._keep_best(candidates, phase)
-        self._briefing.learn(self.number, candidates)
-        self.finished(phase, candidates, self.best)
+        self._keep_best(iteration)
+        self._briefing.learn(iteration.number, list(iteration))
+        self.finished(iteration.phase, list(iteration), self.best)
         if cut_off:
             raise cut_off
 
-    def _join(self, candidates: list[Candidate]) -> None:
+    def _join(self, iteration: OpenIteration) -> None:
         """Put the first texts for different prompts together: alone one may show nothing; calls are few."""
-        first = {candidate.prompts[0]: candidate for candidate in reversed(undecided_candidates(candidates))}
-        parts = sorted(first.values(), key=candidates.index)
-        joined = self._workshop.merged(self.next_id(candidates), parts, self.best)
+        prompts: set[str] = set()
+        parts: list[Candidate] = []
+        for candidate in iteration.undecided():
+            if candidate.prompts[0] not in prompts:
+                prompts.add(candidate.prompts[0])
+                parts.append(candidate)
+        joined = self._workshop.merged(iteration.next_id, parts, self.best)
         if joined is None:
             return
-        candidates.append(joined)
-        for part in parts if not joined.verdict else ():
-            part.decide(MERGED, f"it is part of candidate {joined.id}")
+        iteration.put(joined)
+        if not joined.verdict:
+            iteration.put(*(part.decided(MERGED, f"it is part of candidate {joined.id}") for part in parts))
 
     def _hurried(self) -> bool:
         """Whether the ceiling leaves too few calls to take every prompt of a pipeline in turn."""
@@ -285,7 +292,7 @@ class RefineSearch(BaseSearch):
         passed = {r.case.id for r in self.original.evidence(Split.TRAIN) if r.failing is None}
         return sorted(failing, key=lambda case: case not in passed)
 
-    def _recover(self) -> None:
+    def _recover(self, *, escaping: bool) -> None:
         """Take out of the incumbent the passage to blame for cases that it fails; once for the same cases."""
         failing = self._failing()
         examined = (self.best.id, *failing)
@@ -297,63 +304,66 @@ class RefineSearch(BaseSearch):
             return
         self._examined.add(examined)
         self.begun(Phase.TRAINING, self.best)
-        cured = self._workshop.recovered(self.next_id([]), self.best, failing)
+        iteration = self.open_iteration(Phase.TRAINING, escaping=escaping)
+        cured = self._workshop.recovered(iteration.next_id, self.best, failing)
         if cured is None:
             self._judging.curing.note(0.0)
             return
         before = self._prospecting.open(Phase.TRAINING)
-        self._decide([cured], Phase.TRAINING)
+        iteration.put(cured)
+        self._decide(iteration)
         self._judging.curing.note((before - self._prospecting.open(Phase.TRAINING)) / max(1.0, before))
 
     # ---------------------------------------------------------------------------------------------- judging
 
-    def _keep_best(self, candidates: Sequence[Candidate], phase: Phase) -> None:
+    def _keep_best(self, iteration: OpenIteration) -> None:
         """The best candidate that the acceptance rule takes is the new incumbent; the others are rejected."""
-        ran = [
-            candidate for candidate in undecided_candidates(candidates) if candidate.results.get(Split.TRAIN)
-        ]
+        ran = [candidate for candidate in iteration.undecided() if candidate.results.get(Split.TRAIN)]
         for candidate in ran:
-            self._judging.compare(candidate)
-            self._accept(candidate, phase)
+            iteration.put(self._judged(self._judging.compared(candidate, iteration), iteration))
+        deciding = DECIDING[iteration.phase]
         ranked = sorted(
-            undecided_candidates(ran), key=lambda candidate: rank_key(candidate.compared[DECIDING[phase]])
+            iteration.undecided(ran), key=lambda candidate: rank_key(candidate.compared[deciding])
         )
         for candidate in ranked[:1]:
-            candidate.verdict = ACCEPTED
+            iteration.put(candidate.decided(ACCEPTED, candidate.why))
             self.best = candidate.kept()
             self._accepted.append(self.best)
         for candidate in ranked[1:]:
-            candidate.decide(REJECTED, f"candidate {self.best.id} goes before it; {candidate.why}")
-        for candidate in undecided_candidates(candidates):
-            candidate.decide(REJECTED, "no calls were left to run it")
+            why = f"candidate {self.best.id} goes before it; {candidate.why}"
+            iteration.put(candidate.decided(REJECTED, why))
+        for candidate in iteration.undecided():
+            iteration.put(candidate.decided(REJECTED, "no calls were left to run it"))
 
-    def _accept(self, candidate: Candidate, phase: Phase) -> None:
-        """Reject a candidate that the acceptance rule does not take, or that loses what may not be lost."""
+    def _judged(self, candidate: Candidate, iteration: OpenIteration) -> Candidate:
+        """A candidate that the acceptance rule takes, with its reason; rejected if it does not, or if it
+        loses what may not be lost."""
         if lost := self.regressions(candidate):
-            candidate.decide(REJECTED, f"it fails {len(lost)} that the original passed: {', '.join(lost)}")
-            return
+            why = f"it fails {len(lost)} that the original passed: {', '.join(lost)}"
+            return candidate.decided(REJECTED, why)
         left = self.context.call_budget.left()
         found = left is not None and self.best is not self.original
         if found and (least := self._reserves.least_judging(candidate.kept())) > (left or 0):
-            candidate.decide(REJECTED, f"judging it takes {least} calls at least, and {left} are left")
-            return
+            why = f"judging it takes {least} calls at least, and {left} are left"
+            return candidate.decided(REJECTED, why)
         training = candidate.compared[Split.TRAIN]
         if (
-            phase is Phase.TRAINING
-            and not self._judging.escaping
+            iteration.phase is Phase.TRAINING
+            and not iteration.escaping
             and (failing := self._judging.unfixed(candidate))
         ):
-            candidate.decide(REJECTED, f"it fixes none of the {failing} failing training cases it was run on")
-            return
-        if phase is Phase.VALIDATION:
+            why = f"it fixes none of the {failing} failing training cases it was run on"
+            return candidate.decided(REJECTED, why)
+        if iteration.phase is Phase.VALIDATION:
             if Split.VALIDATION not in candidate.compared:
-                candidate.decide(REJECTED, f"it breaks what was learned in training: {training}")
-                return
+                return candidate.decided(REJECTED, f"it breaks what was learned in training: {training}")
             training = candidate.compared[Split.VALIDATION]
         verdict = self.context.hooks.accept(training)
-        candidate.why = verdict.why
-        if not verdict.accepted:
-            candidate.decide(REJECTED, verdict.why)
+        return (
+            replace(candidate, why=verdict.why)
+            if verdict.accepted
+            else candidate.decided(REJECTED, verdict.why)
+        )
 
     # --------------------------------------------------------------------------------------------- validation
 
@@ -390,30 +400,29 @@ class RefineSearch(BaseSearch):
         self._accepted = [by_id.get(version.id, version) for version in self._accepted]
         return scored
 
-    def _measure_validation(self, candidates: Sequence[Candidate]) -> None:
+    def _measure_validation(self, iteration: OpenIteration) -> None:
         """Run those on validation that keep what was learned in training."""
         tried = [
             candidate
-            for candidate in undecided_candidates(candidates)
+            for candidate in iteration.undecided()
             if (ran := candidate.results.get(Split.TRAIN))
             and is_not_worse(compare(self.best.evidence(Split.TRAIN), ran))
         ]
         if not self._reserves.fits(len(tried) * len(self.group.ids(Split.VALIDATION))):
-            for candidate in tried:
-                candidate.decide(REJECTED, "no calls were left to run it on the validation cases")
+            why = "no calls were left to run it on the validation cases"
+            iteration.put(*(candidate.decided(REJECTED, why) for candidate in tried))
             return
         measured = self.evaluate([candidate.overlay for candidate in tried], self.group.ids(Split.VALIDATION))
         before = self.best.results[Split.VALIDATION]
-        self.refuse(tried)
-        for candidate, results in zip(tried, measured, strict=True):
-            if candidate.verdict:
-                continue
-            candidate.results[Split.VALIDATION] = results
-            candidate.compared[Split.VALIDATION] = compare(
-                before,
-                results,
-                split=Split.VALIDATION,
-                growth=candidate.growth,
-                balanced=balanced_accuracy(results),
-            )
-            self.context.record_results(candidate.id, results)
+        for candidate, results in zip(self.refuse(tried), measured, strict=True):
+            if not candidate.verdict:
+                compared = compare(
+                    before,
+                    results,
+                    split=Split.VALIDATION,
+                    growth=candidate.growth,
+                    balanced=balanced_accuracy(results),
+                )
+                candidate = candidate.ran(results).judged_by(compared)
+                self.context.record_results(candidate.id, results)
+            iteration.put(candidate)
