@@ -201,6 +201,9 @@ class ExternalSearch(BaseSearch):
         self._attempts[_key(candidate.overlay)] = candidate
         if candidate.id in self._open:
             self._open.put(candidate)
+        # The engine may run the best text on further cases, which need not be run at the end then.
+        if candidate.id == self.best.id and candidate.verdict != REFUSED:
+            self.best = candidate.kept()
 
     def _objection(self, prompt: Prompt, overlay: Overlay) -> str | None:
         text = overlay.get(prompt.name)
