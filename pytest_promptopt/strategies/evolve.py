@@ -10,6 +10,8 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 from pytest_promptopt.optimizer.acceptance import compare
 from pytest_promptopt.optimizer.base_search import BaseSearch
@@ -22,10 +24,11 @@ from pytest_promptopt.optimizer.candidates import (
 )
 from pytest_promptopt.optimizer.halting import Phase, Stop
 from pytest_promptopt.optimizer.prompt_groups import PromptGroup
-from pytest_promptopt.optimizer.proposal.briefs import Briefing
+from pytest_promptopt.optimizer.proposal.briefs import Briefing, BriefingState
 from pytest_promptopt.optimizer.proposal.proposer import ProposalRequest
 from pytest_promptopt.optimizer.proposal.requests import Brief
 from pytest_promptopt.optimizer.search_context import SearchContext
+from pytest_promptopt.optimizer.search_state import SearchState
 from pytest_promptopt.optimizer.verdict_model import Kind
 from pytest_promptopt.records import Split, pass_rate
 from pytest_promptopt.strategies.pareto import (
@@ -39,6 +42,31 @@ from pytest_promptopt.strategies.pareto import (
 FINALISTS = 3
 
 
+@dataclass(kw_only=True)
+class EvolveState(SearchState):
+    """The state of a search of `evolve`.
+
+    :param asked: how often requests were written, each time for one parent.
+    :param population: the texts that may become parents.
+    :param bests: every version that was the best at some time, the original first.
+    """
+
+    rng: random.Random
+    briefing: BriefingState
+    asked: int = 0
+    population: list[EvaluatedCandidate] = field(default_factory=list)
+    bests: list[EvaluatedCandidate] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, group: PromptGroup, seed: int, **known: Any) -> EvolveState:
+        """That of a search that has made no generation.
+
+        :param known: what another search of the group has found out.
+        """
+        rng = random.Random(f"{seed}-evolve")
+        return cls(rng=rng, briefing=BriefingState.of(group), **known)
+
+
 class Evolve(BaseSearch):
     """Generations of `settings.candidates` children; an iteration is a generation.
 
@@ -47,33 +75,43 @@ class Evolve(BaseSearch):
     :param generations: at most; None for no other limit than the halting rules.
     """
 
-    def __init__(self, group: PromptGroup, context: SearchContext, *, generations: int | None = None) -> None:
-        super().__init__(group, context)
-        self._generations = generations
-        self._rng = random.Random(f"{context.settings.seed}-evolve")
-        self._briefing = Briefing(group, context.settings, context.hooks)
-        self._asked = 0
-        self._population: list[EvaluatedCandidate] = []
-        #: Every version that was the best at some time, the original first.
-        self.bests: list[EvaluatedCandidate] = []
+    state: EvolveState
 
-    def search(self) -> Stop:
-        self._population = self.bests = [self.original]
-        while (stop := self.halted(Phase.TRAINING, self.best)) is None:
-            if len(self.iterations) == self._generations:
-                return Stop("generations", f"all {self._generations} generations are made")
-            self._generation()
-        return stop
+    def __init__(
+        self,
+        group: PromptGroup,
+        context: SearchContext,
+        state: EvolveState | None = None,
+        *,
+        generations: int | None = None,
+    ) -> None:
+        super().__init__(group, context, state)
+        self._generations = generations
+        self._briefing = Briefing(group, context.settings, context.hooks, self.state.briefing)
+
+    def new_state(self) -> EvolveState:
+        return EvolveState.of(self.group, self.context.settings.seed)
+
+    def step(self) -> Stop | None:
+        state = self.state
+        if not state.population:
+            state.population = state.bests = [self.original]
+        if (stop := self.halted(Phase.TRAINING, self.best)) is not None:
+            return stop
+        if len(self.iterations) == self._generations:
+            return Stop("generations", f"all {self._generations} generations are made")
+        self._generation()
+        return None
 
     def finalists(self) -> Sequence[EvaluatedCandidate]:
-        return self.bests[: -FINALISTS - 1 : -1]
+        return self.state.bests[: -FINALISTS - 1 : -1]
 
     def _generation(self) -> None:
         """Ask for children, run them, keep what is the best on some case, learn from all."""
         iteration = self.open_iteration(Phase.TRAINING)
-        leaders = pareto_front(self._population, self._fitness)
+        leaders = pareto_front(self.state.population, self._fitness)
         pair = (
-            find_complementary_pair(front_members(leaders, self.best), self._rng)
+            find_complementary_pair(front_members(leaders, self.best), self.state.rng)
             if self._crossing()
             else None
         )
@@ -82,7 +120,7 @@ class Evolve(BaseSearch):
             iteration.put(crossed)
             parents[crossed.id] = pair[0]
         count = self.context.settings.candidates - len(iteration)
-        drawn = [draw_parent(leaders, self._rng, self.best) for _ in range(count)]
+        drawn = [draw_parent(leaders, self.state.rng, self.best) for _ in range(count)]
         for child, parent in self._mutated(iteration.number, drawn, first=len(iteration) + 1):
             iteration.put(child)
             parents[child.id] = parent
@@ -104,8 +142,8 @@ class Evolve(BaseSearch):
         couples: list[tuple[Brief, EvaluatedCandidate]] = []
         for id, count in Counter(parent.id for parent in drawn).items():
             parent = next(each for each in drawn if each.id == id)
-            self._asked += 1
-            briefs = self._briefing.briefs(self._asked, Phase.TRAINING, parent)
+            self.state.asked += 1
+            briefs = self._briefing.briefs(self.state.asked, Phase.TRAINING, parent)
             couples += [(brief, parent) for brief in briefs[:count]]
         if not couples:
             return
@@ -152,8 +190,9 @@ class Evolve(BaseSearch):
         for child in sorted(children, key=lambda each: self._fitness(each.kept()), reverse=True):
             iteration.put(self._crowned(child))
         born = [child.kept() for child in iteration.newest(children) if child.verdict != REJECTED]
-        self._population = front_members(pareto_front([*self._population, *born], self._fitness), self.best)
-        survivors = {version.id for version in self._population}
+        leaders = pareto_front([*self.state.population, *born], self._fitness)
+        self.state.population = front_members(leaders, self.best)
+        survivors = {version.id for version in self.state.population}
         for child in iteration.undecided(children):
             paired = child.compared[Split.TRAIN]
             if child.id in survivors:
@@ -173,7 +212,7 @@ class Evolve(BaseSearch):
         if not verdict.accepted:
             return child.decided(REJECTED, verdict.why)
         self.best = version
-        self.bests = [*self.bests, version]
+        self.state.bests = [*self.state.bests, version]
         return child.decided(ACCEPTED, verdict.why)
 
     def _fitness(self, version: EvaluatedCandidate) -> tuple[float, int]:

@@ -339,7 +339,7 @@ class TestGuards:
             for result in cases(("a", "b", 2), ("b", "a", 2))
         ]
         desk = briefing([*training, *validation])
-        desk._broken = [training[0].case.id]
+        desk._state.broken = [training[0].case.id]
         (brief,) = desk.briefs(1, Phase.VALIDATION, version([*training, *validation]))
         ids = [guard.id for guard in brief.passing]
         assert len(ids) == len(set(ids)) == 6

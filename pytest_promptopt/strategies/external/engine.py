@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -35,7 +35,7 @@ class Ended(BaseException):
     """Leaves an engine, which would take any `Exception` for one bad example and go on."""
 
 
-class ExternalSearch(BaseSearch):
+class ExternalSearch(BaseSearch, ABC):
     """A search that an engine of another library makes.
 
     The engine decides what to ask, what to try and on which cases. It gets scores and texts of training cases

@@ -13,7 +13,7 @@ from pytest_promptopt.optimizer.proposal.case_batches import ENOUGH_CASES
 from pytest_promptopt.optimizer.protocols import Trial
 from pytest_promptopt.optimizer.race import Move, Race, Runner, telling_order
 from pytest_promptopt.optimizer.rate_posterior import RatePosterior
-from pytest_promptopt.optimizer.verdict_model import Kind, VerdictModel
+from pytest_promptopt.optimizer.verdict_model import Kind
 from pytest_promptopt.prompts.examples import without_examples
 from pytest_promptopt.records import Split
 from pytest_promptopt.strategies.refine.candidate_source import CandidateSource
@@ -21,6 +21,7 @@ from pytest_promptopt.strategies.refine.economy import Payoff
 from pytest_promptopt.strategies.refine.example_candidates import ExampleCandidates
 from pytest_promptopt.strategies.refine.iteration_planner import IterationPlanner
 from pytest_promptopt.strategies.refine.search_budget import SearchBudget
+from pytest_promptopt.strategies.refine.state import RefineState
 
 #: A candidate is run on so many cases before it becomes the incumbent.
 LOOK = 24
@@ -28,35 +29,25 @@ LOOK = 24
 #: Cases that a search for a passage to blame is expected to run.
 BLAMING = 20
 
-#: Of the cases that another candidate fixes beyond the best one, this share is expected of a merged text.
-MERGED_SHARE = 0.5
-#: Of the cases that a candidate breaks, this share is expected of a text without the passage to blame.
-CURED_SHARE = 0.25
-
 
 class CandidateSelection:
-    """Runs the candidates of one search on training cases.
-
-    :ivar curing: what taking out passages has won.
-    """
+    """Runs the candidates of one search on training cases."""
 
     def __init__(
         self,
         frame: BaseSearch,
-        learning: VerdictModel,
+        state: RefineState,
         reserves: SearchBudget,
         prospecting: IterationPlanner,
         workshop: CandidateSource,
         demonstrating: ExampleCandidates,
     ) -> None:
         self._frame = frame
-        self._learning = learning
+        self._state = state
         self._reserves = reserves
         self._prospecting = prospecting
         self._workshop = workshop
         self._demonstrating = demonstrating
-        self._merging = Payoff(MERGED_SHARE)
-        self.curing = Payoff(CURED_SHARE)
 
     def judge(self, iteration: OpenIteration) -> None:
         """Run the candidates; then what is made of the best of them, which must beat it: merged, or cured."""
@@ -71,9 +62,9 @@ class CandidateSelection:
             contenders = iteration.undecided(contenders)
             leader = self._leader(contenders)
         if leader is not None and (merged := self._merged(leader, contenders, iteration)):
-            leader = self._follow(merged, leader, iteration, self._merging)
+            leader = self._follow(merged, leader, iteration, self._state.merging)
         if leader is not None and (cured := self._cured(leader, iteration)):
-            self._follow(cured, leader, iteration, self.curing)
+            self._follow(cured, leader, iteration, self._state.curing)
 
     def _note_ways(self, contenders: Sequence[Candidate], base: RatePosterior) -> None:
         """Remember what each way of making candidates has won."""
@@ -161,7 +152,7 @@ class CandidateSelection:
         # Among the failing cases that both were run on, the others fix this share; so they may of all.
         promised = len(more) / max(1, len(failed)) * leader.posterior.failing
         cost = 1 + 2 * ENOUGH_CASES * self._reserves.calls_per_case
-        if self._merging.expected * promised < self._prospecting.price() * cost:
+        if self._state.merging.expected * promised < self._prospecting.price() * cost:
             return None
         return self._workshop.merged(iteration.next_id, parts, self._frame.best)
 
@@ -172,13 +163,13 @@ class CandidateSelection:
             return None
         cured = self._workshop.cured(iteration.next_id, leader, self._frame.best)
         if cured is None:
-            self.curing.note(0.0)
+            self._state.curing.note(0.0)
         return cured
 
     def worth_curing(self, broken: int) -> bool:
         """Whether a search for the passage to blame for so many failing cases promises more than it costs."""
         price = self._prospecting.price() * BLAMING * self._reserves.calls_per_case
-        return self._reserves.fits(2 * BLAMING) and self.curing.expected * broken >= price
+        return self._reserves.fits(2 * BLAMING) and self._state.curing.expected * broken >= price
 
     # ------------------------------------------------------------------------------------------------- runs
 
@@ -204,7 +195,7 @@ class CandidateSelection:
             # While all are still run, the results of one candidate tell something about others of its kind.
             for candidate in iteration.newest(runners):
                 if candidate.posterior is not None and candidate.posterior.known:
-                    self._learning.learn(candidate.kind, candidate.posterior.belief, candidate.id)
+                    self._state.learning.learn(candidate.kind, candidate.posterior.belief, candidate.id)
             for runner in race.runners:
                 runner.posterior.rethink()
         for candidate in iteration.undecided(runners):
@@ -226,7 +217,7 @@ class CandidateSelection:
         assert self._frame.original.posterior is not None
         shown = self._frame.shown(candidate)
         cases = [case for case in self._frame.original.posterior.cases if case not in shown]
-        return RatePosterior(cases, self._learning, base=base, kind=candidate.kind, name=candidate.id)
+        return RatePosterior(cases, self._state.learning, base=base, kind=candidate.kind, name=candidate.id)
 
     def compared(self, candidate: Candidate, iteration: OpenIteration) -> Candidate:
         """A candidate with what it is judged by in training: against the incumbent, on all cases of both."""
