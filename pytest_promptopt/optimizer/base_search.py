@@ -137,6 +137,7 @@ class BaseSearch:
 
     @property
     def stop(self) -> Stop:
+        """Why it ended, or that it was not begun."""
         return self.state.stop
 
     @stop.setter
@@ -145,10 +146,12 @@ class BaseSearch:
 
     @property
     def iterations(self) -> list[Iteration]:
+        """Those that are finished."""
         return self.state.iterations
 
     @property
     def notes(self) -> list[str]:
+        """What the user should know besides, in sentences."""
         return self.state.notes
 
     @property

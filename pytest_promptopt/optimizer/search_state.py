@@ -20,6 +20,11 @@ NOTHING_PAID = Spend()
 NOT_BEGUN = Stop(HaltReason.INTERRUPTED, "the run ended before this prompt had its turn")
 
 
+def no_checks() -> CandidateChecks:
+    """Those that are made before anything is known of the cases."""
+    return CandidateChecks(Passages(()), Passages(()))
+
+
 @dataclass(kw_only=True)
 class SearchState:
     """The state of any search; a strategy that keeps more between its iterations extends it.
@@ -40,7 +45,7 @@ class SearchState:
     phase: Phase = Phase.TRAINING
     iterations: list[Iteration] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    checks: CandidateChecks = field(default_factory=lambda: CandidateChecks(Passages(()), Passages(())))
+    checks: CandidateChecks = field(default_factory=no_checks)
     rates: list[float] = field(default_factory=list)
     rate_before: float = 0.0
     fruitless: int = 0
