@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import pickle
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,6 +16,7 @@ from pytest_promptopt.optimizer.base_search import BaseSearch
 from pytest_promptopt.optimizer.candidates import ACCEPTED, Candidate
 from pytest_promptopt.optimizer.halting import Phase, Stop
 from pytest_promptopt.optimizer.prompt_groups import connected_groups
+from pytest_promptopt.optimizer.protocols import StopRun
 from pytest_promptopt.optimizer.search_context import SearchContext
 from pytest_promptopt.optimizer.search_state import SearchState
 from pytest_promptopt.settings import Settings
@@ -64,8 +66,9 @@ class Desk:
         self.search = kind(self.group, self.context)
 
     def put_away_and_take_up(self) -> None:
-        """Another search goes on, which knows nothing but what was pickled."""
+        """Another search goes on, with a context of its own: all it knows is what was pickled."""
         state = pickle.loads(pickle.dumps(self.search.state))
+        self.context = self.world.search_context(self.group, SETTINGS)
         self.search = self.kind(self.group, self.context, state)
 
     def decisions(self) -> dict[str, Any]:
@@ -127,6 +130,30 @@ def test_nothing_is_lost_when_every_iteration_is_made_by_another_search(
     expected = whole(kind, small)
     found = desk.decisions()
     assert (stop, found["iterations"]) == (expected["stop"], expected["iterations"])
+
+
+@pytest.mark.parametrize("kind", OWN)
+def test_a_search_that_is_cut_off_at_any_evaluation_goes_on_when_it_may(
+    kind: type[RefineSearch | Evolve],
+) -> None:
+    def world(interrupt: str = "") -> World:
+        cases = needs("a b c - " * 3) + needs("a d", VALIDATION)
+        return World(cases, learner, interrupt=interrupt, error=StopRun("budget used up", "no calls"))
+
+    for moment in range(1, len(whole(kind, world)["evaluated"]) + 1):
+        desk = Desk(kind, world(f"evaluate {moment}"))
+        with suppress(StopRun):
+            stop = desk.search.start()
+            while stop is None:
+                stop = desk.search.step()
+        made = len(desk.search.iterations)
+        desk.put_away_and_take_up()
+        desk.search.run()
+        found = desk.search
+        assert found.stop.halt not in ("error", "budget used up"), found.stop
+        assert [each.number for each in found.iterations] == [*range(1, len(found.iterations) + 1)]
+        assert len(found.iterations) >= made
+        assert found.final.rate > found.original.rate
 
 
 class OnlyClasses(pickle.Unpickler):

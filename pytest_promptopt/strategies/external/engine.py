@@ -45,6 +45,9 @@ class ExternalSearch(BaseSearch, ABC):
 
     An engine writes instructions and knows nothing of variables, so it is given the text up to the first line
     with a variable; what follows stays as it is.
+
+    It makes no steps, and another search cannot go on where it stands: the engine has the control, and how
+    far it is stands nowhere else.
     """
 
     scoring_needs = ScoringNeeds(validation_each_iteration=True)

@@ -70,9 +70,11 @@ class RefineSearch(BaseSearch):
         The stop is that of the last phase with an iteration.
         """
         state = self.state
+        if state.phase is Phase.VALIDATION and state.iterations_trained is None:  # a ceiling came before it
+            self._begin_validation()
         while (stop := self._iterate_unless_halted(state.phase)) is not None:
             if state.phase is Phase.VALIDATION:
-                return stop if len(self.iterations) > state.iterations_trained else state.trained
+                return stop if len(self.iterations) != state.iterations_trained else state.trained
             if state.waiting and stop.halt in (HaltReason.TARGET, HaltReason.PLATEAU) and self._widen():
                 state.escaped = False
                 continue
@@ -83,8 +85,7 @@ class RefineSearch(BaseSearch):
                 return stop
             state.trained, state.escaped = stop, False
             self.enter(Phase.VALIDATION)
-            self._validate()
-            state.iterations_trained = len(self.iterations)
+            self._begin_validation()
         return None
 
     def conclude(self) -> None:
@@ -129,9 +130,10 @@ class RefineSearch(BaseSearch):
     def _widen(self) -> bool:
         """Take as many training cases again into the search; whether they show more to mend."""
         count = len(self.original.results[Split.TRAIN])
-        block, self.state.waiting = self.state.waiting[:count], self.state.waiting[count:]
+        block, waiting = self.state.waiting[:count], self.state.waiting[count:]
         versions = [self.original] if self.best is self.original else [self.original, self.best]
         measured = self.evaluate([version.overlay for version in versions], block)
+        self.state.waiting = waiting
         for version, results in zip(versions, measured, strict=True):
             self.context.record_results(version.id, results)
         rates = {result.case.id: result.rate for result in measured[0] if result.rate is not None}
@@ -374,6 +376,10 @@ class RefineSearch(BaseSearch):
         )
 
     # --------------------------------------------------------------------------------------------- validation
+
+    def _begin_validation(self) -> None:
+        self._validate()
+        self.state.iterations_trained = len(self.iterations)
 
     def _validate(self) -> None:
         """Score the incumbent on validation; where it only learned the training cases, go back."""

@@ -57,7 +57,8 @@ class RefineState(SearchState):
     :param accepted: all that were the incumbent, in this order, without the original.
     :param examined: the incumbents, each with the cases it failed, that a passage to blame was looked for in.
     :param escaped: whether the one escape from a plateau was made.
-    :param trained: why the training phase ended, and `iterations_trained` after how many iterations.
+    :param trained: why the training phase ended, and `iterations_trained` after how many iterations; None
+        before the incumbent is scored on the validation cases.
     :param ways: what each way of making candidates has won; `merging` and `curing` what became of the best.
     :param economy: what iterations have won and cost.
     """
@@ -69,7 +70,7 @@ class RefineState(SearchState):
     examined: set[tuple[str, ...]] = field(default_factory=set)
     escaped: bool = False
     trained: Stop | None = None
-    iterations_trained: int = 0
+    iterations_trained: int | None = None
     reserve: Reserve = Reserve()
     examples: ExampleTries = field(default_factory=ExampleTries)
     ways: dict[Kind, Payoff] = field(
