@@ -137,7 +137,7 @@ def test_a_search_that_is_cut_off_at_any_evaluation_goes_on_when_it_may(
     kind: type[RefineSearch | Evolve],
 ) -> None:
     def world(interrupt: str = "") -> World:
-        cases = needs("a b c - " * 3) + needs("a d", VALIDATION)
+        cases = needs("a b c - " * 2) + needs("a d", VALIDATION)
         return World(cases, learner, interrupt=interrupt, error=StopRun("budget used up", "no calls"))
 
     for moment in range(1, len(whole(kind, world)["evaluated"]) + 1):
@@ -147,6 +147,7 @@ def test_a_search_that_is_cut_off_at_any_evaluation_goes_on_when_it_may(
             while stop is None:
                 stop = desk.search.step()
         made = len(desk.search.iterations)
+        desk.world.interrupt = ""
         desk.put_away_and_take_up()
         desk.search.run()
         found = desk.search
@@ -154,6 +155,7 @@ def test_a_search_that_is_cut_off_at_any_evaluation_goes_on_when_it_may(
         assert [each.number for each in found.iterations] == [*range(1, len(found.iterations) + 1)]
         assert len(found.iterations) >= made
         assert found.final.rate > found.original.rate
+        assert len(found.final.evidence(VALIDATION)) == 2
 
 
 class OnlyClasses(pickle.Unpickler):
