@@ -26,6 +26,7 @@ from pytest_promptopt.optimizer.proposal.proposer import Ask, ProposalRequest
 from pytest_promptopt.optimizer.proposal.replies import InvalidReply, Reply
 from pytest_promptopt.optimizer.proposal.requests import Brief
 from pytest_promptopt.optimizer.search_context import SearchContext
+from pytest_promptopt.optimizer.search_state import SearchState
 from pytest_promptopt.optimizer.strategy import GroupSearch, ScoringNeeds, Strategy
 from pytest_promptopt.records import (
     Answer,
@@ -94,6 +95,7 @@ __all__ = [
     "ScoringNeeds",
     "SearchContext",
     "SearchProgress",
+    "SearchState",
     "SettingsError",
     "Split",
     "Status",

@@ -171,25 +171,25 @@ def pytest_promptopt_strategies() -> Mapping[str, Strategy] | None:
 
     Example: one candidate an iteration, written without a look at the failures::
 
-        from pytest_promptopt.api import ACCEPTED, REJECTED, BaseSearch, Candidate, EvaluatedCandidate
+        from pytest_promptopt.api import ACCEPTED, REJECTED, BaseSearch, Candidate
         from pytest_promptopt.api import Phase, Split
 
         class Steps(BaseSearch):
-            def search(self):
-                prompt = self.group.prompts[0]
-                while (stop := self.halted(Phase.TRAINING, self.best)) is None:
-                    number = len(self.iterations) + 1
-                    text = prompt.prose + "\\nThink." * number
-                    candidate = Candidate(f"{number}.1", (prompt.name,), "think", overlay={prompt.name: text})
-                    self.journal_candidate(candidate)
-                    cases = self.group.ids(Split.TRAIN)
-                    candidate.results[Split.TRAIN] = self.evaluate([candidate.overlay], cases)[0]
-                    found = EvaluatedCandidate(candidate.id, candidate.overlay, candidate.results)
-                    better = self.best_of([self.best, found]) is found
-                    candidate.decide(ACCEPTED if better else REJECTED, "counted")
-                    self.best = found if better else self.best
-                    self.finished(Phase.TRAINING, [candidate], self.best)
-                return stop
+            def step(self):
+                if stop := self.halted(Phase.TRAINING, self.best):
+                    return stop
+                prompt, number = self.group.prompts[0], self.number
+                text = prompt.prose + "\\nThink." * number
+                candidate = Candidate(f"{number}.1", (prompt.name,), "think", overlay={prompt.name: text})
+                self.journal_candidate(candidate)
+                (results,) = self.evaluate([candidate.overlay], self.group.ids(Split.TRAIN))
+                candidate = candidate.ran(results)
+                found = candidate.kept()
+                better = self.best_of([self.best, found]) is found
+                candidate = candidate.decided(ACCEPTED if better else REJECTED, "counted")
+                self.best = found if better else self.best
+                self.finished(Phase.TRAINING, [candidate], self.best)
+                return None
 
             def finalists(self):
                 return [self.best]

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import ClassVar
 
@@ -16,7 +15,13 @@ from pytest_promptopt.optimizer.candidate_checks import (
     input_texts,
     variables_given,
 )
-from pytest_promptopt.optimizer.candidates import REFUSED, Candidate, EvaluatedCandidate, Results
+from pytest_promptopt.optimizer.candidates import (
+    REFUSED,
+    Candidate,
+    EvaluatedCandidate,
+    OpenIteration,
+    Results,
+)
 from pytest_promptopt.optimizer.example_sets import shown_by
 from pytest_promptopt.optimizer.halting import DECIDING, HaltReason, Phase, SearchProgress, Stop
 from pytest_promptopt.optimizer.label_rates import balanced_accuracy
@@ -25,6 +30,7 @@ from pytest_promptopt.optimizer.proposal.replies import InvalidReply, Reply
 from pytest_promptopt.optimizer.protocols import StopRun, Trial
 from pytest_promptopt.optimizer.race import in_turns
 from pytest_promptopt.optimizer.search_context import SearchContext
+from pytest_promptopt.optimizer.search_state import SearchState
 from pytest_promptopt.optimizer.strategy import ScoringNeeds
 from pytest_promptopt.optimizer.verdict_model import Kind
 from pytest_promptopt.prompts.examples import with_examples_of
@@ -32,42 +38,44 @@ from pytest_promptopt.records import Overlay, Spend, Split, pass_rate
 from pytest_promptopt.results import Iteration
 
 
-class BaseSearch(ABC):
-    """A `GroupSearch` without a way to find candidates; a strategy implements `search`.
+class BaseSearch:
+    """A `GroupSearch` without a way to find candidates; a strategy implements `step`, or else `search`.
 
     It measures the original, says when there is nothing to do, checks candidates, asks the halting rules,
     writes the journal, ends at ceilings and at Ctrl-C, and scores the finalists on all cases searched.
+
+    :param state: where another search of the same group stood, to go on from there; None to begin.
     """
 
     #: What is planned for before the first call; a class of your own may declare something else.
     scoring_needs: ClassVar[ScoringNeeds] = ScoringNeeds()
-    #: What every candidate is checked by, as soon as the original is measured.
-    checks: CandidateChecks
+    #: All that changes while it goes on.
+    state: SearchState
 
-    def __init__(self, group: PromptGroup, context: SearchContext) -> None:
+    def __init__(self, group: PromptGroup, context: SearchContext, state: SearchState | None = None) -> None:
         self.group = group
         self.context = context
-        self.iterations: list[Iteration] = []
-        self.notes: list[str] = []
-        self.stop = Stop(HaltReason.INTERRUPTED, "the run ended before this prompt had its turn")
-        self.original = self.best = EvaluatedCandidate("0", {}, {})
-        self._rates: list[float] = []
-        self._fruitless = 0
-        #: What was paid when the last iteration ended: the next one counts all calls since then.
-        self.paid_before = Spend()
+        self.state = self.new_state() if state is None else state
+        # When the iteration at work began. Another process has another clock, so it is no part of the state.
+        self._started = 0.0
 
-    def take_over(self, other: BaseSearch) -> None:
-        """Go on where another search of the same group stands: with the original as it was measured, what is
-        known of refused texts, and its iterations, to which both add."""
-        self.original = self.best = other.original
-        self.checks, self.iterations, self.paid_before = other.checks, other.iterations, other.paid_before
+    def new_state(self) -> SearchState:
+        """That of a search that is not begun."""
+        return SearchState()
 
-    @abstractmethod
-    def search(self) -> Stop:
-        """Iterate until `halted` says so; may raise at any time, which ends it with what it has.
+    def step(self) -> Stop | None:
+        """Make one iteration; a stop, and no iteration, when a halting rule ends the search.
 
-        `original` is measured and has failing cases. Ends every iteration with `finished`.
+        `original` is measured and has failing cases. Asks `halted` first and ends the iteration with
+        `finished`; may raise at any time, which ends the search with what it has.
         """
+        raise NotImplementedError(f"the strategy {type(self).__name__} has neither `step` nor `search`")
+
+    def search(self) -> Stop:
+        """Take steps until one says stop. Whoever has the control elsewhere implements this one."""
+        while (stop := self.step()) is None:
+            pass
+        return stop
 
     def finalists(self) -> Sequence[EvaluatedCandidate]:
         """The versions of which the best on all cases searched is the result, the most promising first."""
@@ -76,9 +84,9 @@ class BaseSearch(ABC):
     def run(self) -> None:
         """Search until a halting rule, a ceiling or Ctrl-C ends it; `stop` says which."""
         try:
-            self._step(self._whole_search)
+            self._do(self._whole_search)
             if self.iterations:
-                self._step(self.conclude)
+                self._do(self.conclude)
         except KeyboardInterrupt:
             self.stop = Stop(HaltReason.INTERRUPTED, "interrupted by the user (Ctrl-C)")
         last = next((c for i in reversed(self.iterations) for c in reversed(i.candidates)), None)
@@ -87,19 +95,69 @@ class BaseSearch(ABC):
         self.context.record("stop", prompts=self.names, halt=self.stop.halt, why=self.stop.why)
 
     def _whole_search(self) -> None:
-        self.announce(Phase.TRAINING)
-        self.stop = self.begin() or self.search()
+        self.stop = self.start() or self.search()
 
-    def _step(self, step: Callable[[], None]) -> None:
+    def start(self) -> Stop | None:
+        """Measure the original, unless `state` has it; a stop when there is nothing to search for."""
+        self.announce(self.state.phase)
+        if self.state.begun:
+            return None
+        stop = self.begin()
+        self.state.begun = stop is None
+        return stop
+
+    def _do(self, part: Callable[[], None]) -> None:
         """Do one part of the search. If it raises, the search stops for that reason; Ctrl-C passes."""
         try:
-            step()
+            part()
         except KeyboardInterrupt:
             raise
         except StopRun as stopped:
             self.stop = Stop(stopped.halt, stopped.why)
         except BaseException as error:
             self.stop = Stop(HaltReason.ERROR, self.context.note_error(error))
+
+    @property
+    def original(self) -> EvaluatedCandidate:
+        """The texts as they were, with their results."""
+        return self.state.original
+
+    @original.setter
+    def original(self, version: EvaluatedCandidate) -> None:
+        self.state.original = version
+
+    @property
+    def best(self) -> EvaluatedCandidate:
+        """The best texts so far."""
+        return self.state.best
+
+    @best.setter
+    def best(self, version: EvaluatedCandidate) -> None:
+        self.state.best = version
+
+    @property
+    def stop(self) -> Stop:
+        """Why it ended, or that it was not begun."""
+        return self.state.stop
+
+    @stop.setter
+    def stop(self, stop: Stop) -> None:
+        self.state.stop = stop
+
+    @property
+    def iterations(self) -> list[Iteration]:
+        """Those that are finished."""
+        return self.state.iterations
+
+    @property
+    def notes(self) -> list[str]:
+        """What the user should know besides, in sentences."""
+        return self.state.notes
+
+    @property
+    def checks(self) -> CandidateChecks:
+        """What every candidate is checked by, as soon as the original is measured."""
+        return self.state.checks
 
     @property
     def interrupted(self) -> bool:
@@ -139,29 +197,32 @@ class BaseSearch(ABC):
         replies: Mapping[str, Reply | InvalidReply],
     ) -> Candidate:
         """`candidate` with replies, by prompt, on top of `parent`; refused at once if that needs no call."""
-        candidate.overlay = dict(parent.overlay)
+        overlay, reason, growth = dict(parent.overlay), candidate.reason, candidate.growth
+        refusal: str | None = None
         for prompt in (prompt for prompt in self.group.prompts if prompt.name in replies):
             reply = replies[prompt.name]
             if isinstance(reply, InvalidReply):
-                candidate.decide(REFUSED, reply.why)
+                refusal = reply.why
                 continue
-            candidate.reason = candidate.reason or reply.reason
+            reason = reason or reply.reason
             drawn = candidate.kind is Kind.EXAMPLES
             text = reply.text if drawn else with_examples_of(reply.text, parent.text(prompt))
-            candidate.overlay[prompt.name] = text
-            candidate.growth += len(text) - len(parent.text(prompt))
+            overlay[prompt.name] = text
+            growth += len(text) - len(parent.text(prompt))
             beside = {name: text for name, text in parent.overlay.items() if name != prompt.name}
-            if objection := self.checks.objection(prompt, text, beside=beside):
-                candidate.decide(REFUSED, objection)
-        self.journal_candidate(candidate)
-        return candidate
+            refusal = self.checks.objection(prompt, text, beside=beside) or refusal
+        checked = replace(candidate, overlay=overlay, reason=reason, growth=growth)
+        self.journal_candidate(checked)
+        return checked if refusal is None else checked.refused(refusal)
 
-    def refuse(self, candidates: Sequence[Candidate]) -> None:
-        """Refuse those whose texts have turned out not to be usable for every case; nothing else counts."""
-        for candidate in candidates:
-            if candidate.verdict != REFUSED and (why := self.refusal(candidate.overlay)):
-                candidate.decide(REFUSED, why)
-                candidate.results, candidate.compared, candidate.posterior = {}, {}, None
+    def refuse(self, candidates: Iterable[Candidate]) -> list[Candidate]:
+        """`candidates`, those refused whose texts have turned out not to be usable for every case."""
+        return [
+            candidate.refused(why)
+            if candidate.verdict != REFUSED and (why := self.refusal(candidate.overlay))
+            else candidate
+            for candidate in candidates
+        ]
 
     def journal_candidate(self, candidate: Candidate) -> None:
         """Journal a candidate, before anything is paid for it."""
@@ -178,8 +239,8 @@ class BaseSearch(ABC):
         progress = SearchProgress(
             phase=phase,
             iterations=len(self.iterations),
-            rates=(*self._rates, self._rate(phase, best)),
-            fruitless=self._fruitless,
+            rates=(*self.state.rates, self._rate(phase, best)),
+            fruitless=self.state.fruitless,
             target=settings.target,
             plateau=settings.plateau,
             max_iterations=settings.max_iterations,
@@ -189,27 +250,26 @@ class BaseSearch(ABC):
 
     def begun(self, phase: Phase, best: EvaluatedCandidate) -> None:
         """Begin an iteration: its time and its gain are counted from here."""
-        self._start = time.monotonic(), self._rate(phase, best)
+        self._started, self.state.rate_before = time.monotonic(), self._rate(phase, best)
 
     def finished(self, phase: Phase, candidates: Sequence[Candidate], best: EvaluatedCandidate) -> None:
         """End an iteration: tell the journal, the display and the observers what became of its candidates."""
-        started, rate = self._start
-        self.refuse(candidates)
-        self._rates.append(rate)
+        candidates, state = self.refuse(candidates), self.state
+        state.rates.append(state.rate_before)
         iteration = Iteration(
             number=self.number,
             phase=phase,
             prompts=tuple(dict.fromkeys(name for candidate in candidates for name in candidate.prompts)),
             candidates=tuple(candidate.result() for candidate in candidates),
             best=self._rate(phase, best),
-            before=rate,
+            before=state.rate_before,
             unverified=len(best.unverified),
             foresight=best.foresight if phase is Phase.TRAINING else None,
-            spend=self.context.paid() - self.paid_before,
-            elapsed=time.monotonic() - started,
+            spend=self.context.paid() - state.paid_before,
+            elapsed=time.monotonic() - self._started,
         )
-        self.paid_before = self.context.paid()
-        self._fruitless = 0 if any(a.verdict != REFUSED for a in candidates) else self._fruitless + 1
+        state.paid_before = self.context.paid()
+        state.fruitless = 0 if any(a.verdict != REFUSED for a in candidates) else state.fruitless + 1
         self.iterations.append(iteration)
         self.context.record("iteration", incumbent=best.id, **asdict(iteration))
         self.context.hooks.iteration_finished(iteration)
@@ -226,7 +286,7 @@ class BaseSearch(ABC):
 
     def enter(self, phase: Phase) -> None:
         """Begin a phase: the halting rules look at its iterations only."""
-        self._rates, self._fruitless = [], 0
+        self.state.phase, self.state.rates, self.state.fruitless = phase, [], 0
         self.announce(phase)
 
     def best_of(self, versions: Sequence[EvaluatedCandidate]) -> EvaluatedCandidate:
@@ -279,9 +339,9 @@ class BaseSearch(ABC):
         """The number of the iteration that is at work, from 1."""
         return len(self.iterations) + 1
 
-    def next_id(self, candidates: Sequence[Candidate]) -> str:
-        """The id of a further candidate of this iteration, which has `candidates` so far."""
-        return f"{self.number}.{len(candidates) + 1}"
+    def open_iteration(self, phase: Phase, *, escaping: bool = False) -> OpenIteration:
+        """The iteration that is at work, without a candidate yet."""
+        return OpenIteration(self.number, phase, escaping=escaping)
 
     def regressions(self, found: EvaluatedCandidate | Candidate) -> tuple[str, ...]:
         """The cases it fails and the original passed, where `settings.no_regressions` forbids them."""
@@ -304,10 +364,10 @@ class BaseSearch(ABC):
     def _measure_original(self) -> None:
         results = self.evaluate([{}], self.searched())[0]
         self.context.record_results("0", results)
-        self.paid_before = self.context.paid()
+        self.state.paid_before = self.context.paid()
         by_split = {split: tuple(r for r in results if r.case.split is split) for split in SEARCHED}
         training, validation = (Passages(input_texts(part)) for part in by_split.values())
-        self.checks = CandidateChecks(training, validation, variables_given(by_split[Split.TRAIN]))
+        self.state.checks = CandidateChecks(training, validation, variables_given(by_split[Split.TRAIN]))
         self.original = self.best = EvaluatedCandidate("0", {}, by_split)
         self.context.hooks.measured(
             [score_split(split, len(part), part) for split, part in by_split.items() if part]

@@ -1,11 +1,17 @@
-"""The texts of a search: versions that were kept, and candidates that wait for a verdict."""
+"""The texts of a search: versions that were kept, and candidates that wait for a verdict.
+
+Both are frozen values: whatever becomes of one is a new value, and `OpenIteration` holds the newest of each.
+Only the `RatePosterior` in them learns. All values of one text share it, since what is foreseen of a text
+depends on what later texts show: it belongs to the state of the search, with the `VerdictModel`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from pytest_promptopt.optimizer.acceptance import Comparison
+from pytest_promptopt.optimizer.halting import Phase
 from pytest_promptopt.optimizer.prompt_groups import PromptGroup
 from pytest_promptopt.optimizer.protocols import Prompt
 from pytest_promptopt.optimizer.rate_posterior import RatePosterior
@@ -64,13 +70,10 @@ class EvaluatedCandidate:
         return (*self.unverified, *(() if Split.VALIDATION in self.results else group.ids(Split.VALIDATION)))
 
     def ran(self, results: Results) -> EvaluatedCandidate:
-        """The same texts after more cases were run."""
+        """The same texts after more cases were run; the posterior learns of them."""
         if self.posterior is not None:
             self.posterior.add(results)
-        found = dict(self.results)
-        for result in results:
-            found[result.case.split] = (*found.get(result.case.split, ()), result)
-        return replace(self, results=found)
+        return replace(self, results=_joined(self.results, results))
 
     def caught_up(self, results: Results, calls: int) -> CatchUp:
         """What to report when it was run on the last of the cases that the search had left out for it.
@@ -82,7 +85,7 @@ class EvaluatedCandidate:
         return CatchUp(len(results), pass_rate(self.evidence(*splits)), failing, calls)
 
 
-@dataclass
+@dataclass(frozen=True)
 class Candidate:
     """One candidate; its verdict (accepted, rejected, refused, merged into another) is empty until decided.
 
@@ -102,24 +105,33 @@ class Candidate:
     kind: Kind = Kind.REWRITE
     verdict: CandidateVerdict = CandidateVerdict.UNDECIDED
     why: str = ""
-    results: dict[Split, Results] = field(default_factory=dict)
-    compared: dict[Split, Comparison] = field(default_factory=dict)
-    posterior: RatePosterior | None = None
+    results: Mapping[Split, Results] = field(default_factory=dict)
+    compared: Mapping[Split, Comparison] = field(default_factory=dict)
+    posterior: RatePosterior | None = field(default=None, compare=False, repr=False)
 
-    def decide(self, verdict: CandidateVerdict, why: str) -> None:
-        """Give the verdict, with its reason in a sentence."""
-        self.verdict, self.why = CandidateVerdict(verdict), why
+    def decided(self, verdict: CandidateVerdict, why: str) -> Candidate:
+        """It with this verdict, and the reason in a sentence."""
+        return replace(self, verdict=CandidateVerdict(verdict), why=why)
+
+    def refused(self, why: str) -> Candidate:
+        """It with the verdict that its texts are not usable; nothing that was measured under them counts."""
+        return replace(self.decided(REFUSED, why), results={}, compared={}, posterior=None)
+
+    def ran(self, results: Results) -> Candidate:
+        """It after cases were run, in addition to those before; the posterior learns of training cases."""
+        training = [result for result in results if result.case.split is Split.TRAIN]
+        if self.posterior is not None and training:
+            self.posterior.add(training)
+        return replace(self, results=_joined(self.results, results))
+
+    def judged_by(self, comparison: Comparison) -> Candidate:
+        """It with the comparison that it is judged by on the cases of one split."""
+        return replace(self, compared={**self.compared, comparison.split: comparison})
 
     @property
     def latest(self) -> Comparison | None:
         """The comparison on the strictest split that it was run on; None when it was not run."""
         return max(self.compared.values(), key=lambda one: one.split.strictness, default=None)
-
-    def ran(self, results: Results) -> None:
-        """Take in what was measured on training cases."""
-        self.results[Split.TRAIN] = self.results.get(Split.TRAIN, ()) + results
-        if self.posterior is not None:
-            self.posterior.add(results)
 
     def result(self) -> CandidateResult:
         latest = self.latest
@@ -142,6 +154,53 @@ class Candidate:
         return EvaluatedCandidate(self.id, self.overlay, self.results, self.posterior)
 
 
-def undecided_candidates(candidates: Sequence[Candidate]) -> list[Candidate]:
-    """Those without a verdict yet."""
-    return [candidate for candidate in candidates if not candidate.verdict]
+class OpenIteration:
+    """The iteration that is at work: the newest value of each of its candidates, in the order of their ids.
+
+    :param number: from 1.
+    :param phase: whose cases decide.
+    :param escaping: whether it is to lead away from a plateau, where as good is good enough.
+    """
+
+    def __init__(self, number: int, phase: Phase, *, escaping: bool = False) -> None:
+        self.number = number
+        self.phase = phase
+        self.escaping = escaping
+        self._newest: dict[str, Candidate] = {}
+
+    def __iter__(self) -> Iterator[Candidate]:
+        return iter(tuple(self._newest.values()))
+
+    def __len__(self) -> int:
+        return len(self._newest)
+
+    def __getitem__(self, id: str) -> Candidate:
+        return self._newest[id]
+
+    def __contains__(self, id: str) -> bool:
+        return id in self._newest
+
+    @property
+    def next_id(self) -> str:
+        """The id of a further candidate."""
+        return f"{self.number}.{len(self) + 1}"
+
+    def put(self, *candidates: Candidate) -> None:
+        """Add candidates, each in the place of the one that has its id, if there is one."""
+        self._newest.update({candidate.id: candidate for candidate in candidates})
+
+    def newest(self, candidates: Iterable[Candidate]) -> list[Candidate]:
+        """What has become of `candidates` by now."""
+        return [self._newest[candidate.id] for candidate in candidates]
+
+    def undecided(self, candidates: Iterable[Candidate] | None = None) -> list[Candidate]:
+        """Those without a verdict, as they are by now: of `candidates`, or of all."""
+        return [each for each in self.newest(self if candidates is None else candidates) if not each.verdict]
+
+
+def _joined(known: Mapping[Split, Results], further: Results) -> Mapping[Split, Results]:
+    """Results by split, `further` ones after those that are known."""
+    joined = dict(known)
+    for result in further:
+        joined[result.case.split] = (*joined.get(result.case.split, ()), result)
+    return joined

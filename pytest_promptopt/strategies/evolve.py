@@ -9,17 +9,26 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 from pytest_promptopt.optimizer.acceptance import compare
 from pytest_promptopt.optimizer.base_search import BaseSearch
-from pytest_promptopt.optimizer.candidates import ACCEPTED, REJECTED, Candidate, EvaluatedCandidate
+from pytest_promptopt.optimizer.candidates import (
+    ACCEPTED,
+    REJECTED,
+    Candidate,
+    EvaluatedCandidate,
+    OpenIteration,
+)
 from pytest_promptopt.optimizer.halting import Phase, Stop
 from pytest_promptopt.optimizer.prompt_groups import PromptGroup
-from pytest_promptopt.optimizer.proposal.briefs import Briefing
+from pytest_promptopt.optimizer.proposal.briefs import Briefing, BriefingState
 from pytest_promptopt.optimizer.proposal.proposer import ProposalRequest
 from pytest_promptopt.optimizer.proposal.requests import Brief
 from pytest_promptopt.optimizer.search_context import SearchContext
+from pytest_promptopt.optimizer.search_state import SearchState
 from pytest_promptopt.optimizer.verdict_model import Kind
 from pytest_promptopt.records import Split, pass_rate
 from pytest_promptopt.strategies.pareto import (
@@ -33,6 +42,31 @@ from pytest_promptopt.strategies.pareto import (
 FINALISTS = 3
 
 
+@dataclass(kw_only=True)
+class EvolveState(SearchState):
+    """The state of a search of `evolve`.
+
+    :param asked: how often requests were written, each time for one parent.
+    :param population: the texts that may become parents.
+    :param bests: every version that was the best at some time, the original first.
+    """
+
+    rng: random.Random
+    briefing: BriefingState
+    asked: int = 0
+    population: list[EvaluatedCandidate] = field(default_factory=list)
+    bests: list[EvaluatedCandidate] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, group: PromptGroup, seed: int, **known: Any) -> EvolveState:
+        """That of a search that has made no generation.
+
+        :param known: what another search of the group has found out.
+        """
+        rng = random.Random(f"{seed}-evolve")
+        return cls(rng=rng, briefing=BriefingState.of(group), **known)
+
+
 class Evolve(BaseSearch):
     """Generations of `settings.candidates` children; an iteration is a generation.
 
@@ -41,50 +75,60 @@ class Evolve(BaseSearch):
     :param generations: at most; None for no other limit than the halting rules.
     """
 
-    def __init__(self, group: PromptGroup, context: SearchContext, *, generations: int | None = None) -> None:
-        super().__init__(group, context)
-        self._generations = generations
-        self._rng = random.Random(f"{context.settings.seed}-evolve")
-        self._briefing = Briefing(group, context.settings, context.hooks)
-        self._asked = 0
-        self._population: list[EvaluatedCandidate] = []
-        #: Every version that was the best at some time, the original first.
-        self.bests: list[EvaluatedCandidate] = []
+    state: EvolveState
 
-    def search(self) -> Stop:
-        self._population = self.bests = [self.original]
-        while (stop := self.halted(Phase.TRAINING, self.best)) is None:
-            if len(self.iterations) == self._generations:
-                return Stop("generations", f"all {self._generations} generations are made")
-            self._generation()
-        return stop
+    def __init__(
+        self,
+        group: PromptGroup,
+        context: SearchContext,
+        state: EvolveState | None = None,
+        *,
+        generations: int | None = None,
+    ) -> None:
+        super().__init__(group, context, state)
+        self._generations = generations
+        self._briefing = Briefing(group, context.settings, context.hooks, self.state.briefing)
+
+    def new_state(self) -> EvolveState:
+        return EvolveState.of(self.group, self.context.settings.seed)
+
+    def step(self) -> Stop | None:
+        state = self.state
+        if not state.population:
+            state.population = state.bests = [self.original]
+        if (stop := self.halted(Phase.TRAINING, self.best)) is not None:
+            return stop
+        if len(self.iterations) == self._generations:
+            return Stop("generations", f"all {self._generations} generations are made")
+        self._generation()
+        return None
 
     def finalists(self) -> Sequence[EvaluatedCandidate]:
-        return self.bests[: -FINALISTS - 1 : -1]
+        return self.state.bests[: -FINALISTS - 1 : -1]
 
     def _generation(self) -> None:
         """Ask for children, run them, keep what is the best on some case, learn from all."""
-        number = self.number
-        leaders = pareto_front(self._population, self._fitness)
+        iteration = self.open_iteration(Phase.TRAINING)
+        leaders = pareto_front(self.state.population, self._fitness)
         pair = (
-            find_complementary_pair(front_members(leaders, self.best), self._rng)
+            find_complementary_pair(front_members(leaders, self.best), self.state.rng)
             if self._crossing()
             else None
         )
-        candidates: list[Candidate] = []
-        parents: list[EvaluatedCandidate] = []
-        if pair is not None and (crossed := self._crossed(f"{number}.1", *pair)):
-            candidates, parents = [crossed], [pair[0]]
-        count = self.context.settings.candidates - len(candidates)
-        drawn = [draw_parent(leaders, self._rng, self.best) for _ in range(count)]
-        for child, parent in self._mutated(number, drawn, first=len(candidates) + 1):
-            candidates.append(child)
-            parents.append(parent)
-        self._run(candidates, parents)
-        self.refuse(candidates)
-        self._select([candidate for candidate in candidates if not candidate.verdict])
-        self._briefing.learn(number, candidates)
-        self.finished(Phase.TRAINING, candidates, self.best)
+        parents: dict[str, EvaluatedCandidate] = {}
+        if pair is not None and (crossed := self._crossed(iteration.next_id, *pair)):
+            iteration.put(crossed)
+            parents[crossed.id] = pair[0]
+        count = self.context.settings.candidates - len(iteration)
+        drawn = [draw_parent(leaders, self.state.rng, self.best) for _ in range(count)]
+        for child, parent in self._mutated(iteration.number, drawn, first=len(iteration) + 1):
+            iteration.put(child)
+            parents[child.id] = parent
+        self._run(iteration, parents)
+        iteration.put(*self.refuse(iteration))
+        self._select(iteration)
+        self._briefing.learn(iteration.number, list(iteration))
+        self.finished(iteration.phase, list(iteration), self.best)
 
     def _crossing(self) -> bool:
         """Whether this generation has a crossover; where a generation is one child, every second one is."""
@@ -98,8 +142,8 @@ class Evolve(BaseSearch):
         couples: list[tuple[Brief, EvaluatedCandidate]] = []
         for id, count in Counter(parent.id for parent in drawn).items():
             parent = next(each for each in drawn if each.id == id)
-            self._asked += 1
-            briefs = self._briefing.briefs(self._asked, Phase.TRAINING, parent)
+            self.state.asked += 1
+            briefs = self._briefing.briefs(self.state.asked, Phase.TRAINING, parent)
             couples += [(brief, parent) for brief in briefs[:count]]
         if not couples:
             return
@@ -127,51 +171,49 @@ class Evolve(BaseSearch):
     def _part(self, version: EvaluatedCandidate) -> Candidate:
         """A text as a part of a merged one, against the original."""
         texts = {prompt.name: version.text(prompt) for prompt in self.group.prompts}
-        part = Candidate(version.id, tuple(texts), "", overlay=texts, results=dict(version.results))
+        part = Candidate(version.id, tuple(texts), "", overlay=texts, results=version.results)
         before, after = (each.evidence(Split.TRAIN) for each in (self.original, version))
-        part.compared[Split.TRAIN] = compare(before, after)
-        return part
+        return part.judged_by(compare(before, after))
 
-    def _run(self, candidates: Sequence[Candidate], parents: Sequence[EvaluatedCandidate]) -> None:
+    def _run(self, iteration: OpenIteration, parents: Mapping[str, EvaluatedCandidate]) -> None:
         """Measure the children that may be tried, each against the parent whose text it rewrites."""
-        tried = [(a, parent) for a, parent in zip(candidates, parents, strict=True) if not a.verdict]
-        measured = self.evaluate([a.overlay for a, _ in tried], self.group.ids(Split.TRAIN))
-        for (candidate, parent), results in zip(tried, measured, strict=True):
-            candidate.results[Split.TRAIN] = results
-            candidate.compared[Split.TRAIN] = compare(
-                parent.evidence(Split.TRAIN), results, growth=candidate.growth
-            )
-            self.context.record_results(candidate.id, results)
+        tried = iteration.undecided()
+        measured = self.evaluate([child.overlay for child in tried], self.group.ids(Split.TRAIN))
+        for child, results in zip(tried, measured, strict=True):
+            before = parents[child.id].evidence(Split.TRAIN)
+            iteration.put(child.ran(results).judged_by(compare(before, results, growth=child.growth)))
+            self.context.record_results(child.id, results)
 
-    def _select(self, candidates: Sequence[Candidate]) -> None:
+    def _select(self, iteration: OpenIteration) -> None:
         """Children that are best on some case survive, with those before them that still are."""
-        children = {a.id: EvaluatedCandidate(a.id, a.overlay, a.results) for a in candidates}
-        for candidate in sorted(candidates, key=lambda a: self._fitness(children[a.id]), reverse=True):
-            self._crown(candidate, children[candidate.id])
-        born = [children[a.id] for a in candidates if a.verdict != REJECTED]
-        self._population = front_members(pareto_front([*self._population, *born], self._fitness), self.best)
-        survivors = {version.id for version in self._population}
-        for candidate in (a for a in candidates if not a.verdict):
-            paired = candidate.compared[Split.TRAIN]
-            if candidate.id in survivors:
-                candidate.decide(ACCEPTED, f"kept as a parent: {paired}")
+        children = iteration.undecided()
+        for child in sorted(children, key=lambda each: self._fitness(each.kept()), reverse=True):
+            iteration.put(self._crowned(child))
+        born = [child.kept() for child in iteration.newest(children) if child.verdict != REJECTED]
+        leaders = pareto_front([*self.state.population, *born], self._fitness)
+        self.state.population = front_members(leaders, self.best)
+        survivors = {version.id for version in self.state.population}
+        for child in iteration.undecided(children):
+            paired = child.compared[Split.TRAIN]
+            if child.id in survivors:
+                iteration.put(child.decided(ACCEPTED, f"kept as a parent: {paired}"))
             else:
-                candidate.decide(REJECTED, f"others do as well on every case: {paired}")
+                iteration.put(child.decided(REJECTED, f"others do as well on every case: {paired}"))
 
-    def _crown(self, candidate: Candidate, child: EvaluatedCandidate) -> None:
-        """A fitter child becomes the best, unless the acceptance rule has something against it."""
-        if self._fitness(child) <= self._fitness(self.best):
-            return
-        if lost := self.regressions(candidate):
-            return candidate.decide(REJECTED, f"it fails what the original passed: {', '.join(lost)}")
-        paired = compare(
-            self.best.evidence(Split.TRAIN), child.evidence(Split.TRAIN), growth=candidate.growth
-        )
+    def _crowned(self, child: Candidate) -> Candidate:
+        """A fitter child, which becomes the best, unless the acceptance rule has something against it."""
+        version = child.kept()
+        if self._fitness(version) <= self._fitness(self.best):
+            return child
+        if lost := self.regressions(child):
+            return child.decided(REJECTED, f"it fails what the original passed: {', '.join(lost)}")
+        paired = compare(self.best.evidence(Split.TRAIN), version.evidence(Split.TRAIN), growth=child.growth)
         verdict = self.context.hooks.accept(paired)
-        candidate.decide(ACCEPTED if verdict.accepted else REJECTED, verdict.why)
-        if verdict.accepted:
-            self.best = child
-            self.bests = [*self.bests, child]
+        if not verdict.accepted:
+            return child.decided(REJECTED, verdict.why)
+        self.best = version
+        self.state.bests = [*self.state.bests, version]
+        return child.decided(ACCEPTED, verdict.why)
 
     def _fitness(self, version: EvaluatedCandidate) -> tuple[float, int]:
         """As `merit`, on training cases only: of the original more is known."""

@@ -112,7 +112,7 @@ def test_a_ceiling_holds_whatever_the_strategy(desk: Desk, name: str) -> None:
 
 MINE = """
 from pytest_promptopt.records import Split
-from pytest_promptopt.optimizer.candidates import ACCEPTED, Candidate, EvaluatedCandidate
+from pytest_promptopt.optimizer.candidates import ACCEPTED, Candidate
 from pytest_promptopt.optimizer.base_search import BaseSearch
 from pytest_promptopt.optimizer.halting import Phase, Stop
 
@@ -123,9 +123,9 @@ class Mine(BaseSearch):
         candidate = Candidate("1.1", (prompt.name,), "known", overlay={prompt.name: prompt.prose.replace(
             "pin_blocked.", "pin_blocked. Answer with the label only.")})
         self.journal_candidate(candidate)
-        (candidate.results[Split.TRAIN],) = self.evaluate([candidate.overlay], self.group.ids(Split.TRAIN))
-        candidate.decide(ACCEPTED, "I know it")
-        self.best = EvaluatedCandidate("1.1", candidate.overlay, candidate.results)
+        (results,) = self.evaluate([candidate.overlay], self.group.ids(Split.TRAIN))
+        candidate = candidate.ran(results).decided(ACCEPTED, "I know it")
+        self.best = candidate.kept()
         self.finished(Phase.TRAINING, [candidate], self.best)
         return Stop("enough", "one try will do")
 

@@ -269,23 +269,23 @@ class Own(BaseSearch):
     """Tries what it is given, without a check, and believes in the last of it."""
 
     texts: Sequence[Any] = ()
-    step: Callable[[BaseSearch], object] = staticmethod(lambda search: None)
+    after_each: Callable[[BaseSearch], object] = staticmethod(lambda search: None)
 
     def search(self) -> Stop:
         name = self.names[0]
         for number, text in enumerate(self.texts, 1):
             self.begun(Phase.TRAINING, self.best)
             candidate = Candidate(f"{number}.1", (name,), "own", overlay={name: text})
-            (candidate.results[Split.TRAIN],) = self.evaluate([candidate.overlay], self.group.ids(TRAIN))
-            candidate.decide(ACCEPTED, "it is mine")
-            self.best = EvaluatedCandidate(candidate.id, candidate.overlay, candidate.results)
+            (results,) = self.evaluate([candidate.overlay], self.group.ids(TRAIN))
+            candidate = candidate.ran(results).decided(ACCEPTED, "it is mine")
+            self.best = candidate.kept()
             self.finished(Phase.TRAINING, [candidate], self.best)
-            self.step(self)
+            self.after_each(self)
         return Stop("done", "all are tried")
 
 
-def own(texts: Sequence[Any], step: Callable[[BaseSearch], object] = lambda search: None) -> type[Own]:
-    return type("OwnOne", (Own,), {"texts": texts, "step": staticmethod(step)})
+def own(texts: Sequence[Any], after_each: Callable[[BaseSearch], object] = lambda search: None) -> type[Own]:
+    return type("OwnOne", (Own,), {"texts": texts, "after_each": staticmethod(after_each)})
 
 
 @pytest.mark.parametrize("text", ["Route it.", "", "\x00 {{", "\ud800", 3, None, ["{{ ticket }}"]])

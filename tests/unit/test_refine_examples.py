@@ -26,6 +26,7 @@ from pytest_promptopt.prompts.examples import Example, examples_in, with_example
 from pytest_promptopt.records import Call, Case, CaseResult, Failure, Outcome, Split, Status
 from pytest_promptopt.strategies.refine.example_candidates import ExampleCandidates
 from pytest_promptopt.strategies.refine.search import RefineSearch
+from pytest_promptopt.strategies.refine.state import ExampleTries
 from tests.refine_world import SETTINGS, FakePrompt, World, needs
 
 TRAIN, VALIDATION, HELDOUT = Split.TRAIN, Split.VALIDATION, Split.HELDOUT
@@ -233,7 +234,7 @@ def test_the_prompts_of_a_pipeline_show_half_of_the_cases_at_most_together() -> 
     shown = usable_examples(results, "b.md")[:8]
     beside = replace(search.original, overlay={"a.md": with_examples(world.prompts[0].prose, shown)})
     for incumbent, sizes in ((search.original, {2, 4, 8}), (beside, {2})):
-        drawn = ExampleCandidates(search).drawn(1, 1, incumbent, 100)
+        drawn = ExampleCandidates(search, ExampleTries()).drawn(1, 1, incumbent, 100)
         assert sizes <= {len(examples_in(each.overlay["b.md"])) for each in drawn if "b.md" in each.prompts}
         assert max(len(shown_by(group.prompts, each.overlay, results)) for each in drawn) <= 10
 
@@ -243,13 +244,14 @@ def test_a_size_is_that_of_the_prompt_whose_examples_were_drawn() -> None:
     world = World([])
     prompts = (FakePrompt("a.md"), FakePrompt("b.md"))
     group = PromptGroup(prompts, ())
-    demonstrating = ExampleCandidates(RefineSearch(group, world.search_context(group)))
+    tries = ExampleTries()
+    demonstrating = ExampleCandidates(RefineSearch(group, world.search_context(group)), tries)
     eight, four = (
         with_examples("{{ ticket }}", [Example({"ticket": f"{n}"}, "x") for n in range(count)])
         for count in (8, 4)
     )
     demonstrating.note(Candidate("1.1", ("b.md",), "", overlay={"a.md": eight, "b.md": four}), 0.5)
-    assert {size: payoff.tries for size, payoff in demonstrating.won.items()} == {4: 1}
+    assert {size: payoff.tries for size, payoff in tries.won.items()} == {4: 1}
 
 
 def test_a_case_example_is_an_example_for_a_prompt() -> None:

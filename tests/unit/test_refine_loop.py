@@ -830,8 +830,8 @@ def test_a_candidate_for_two_prompts_is_merged_with_another_for_one_of_them() ->
     search = RefineSearch(group, world.search_context(group))
     search.begin()
     workshop = CandidateSource(search, Briefing(group, SETTINGS, world.hooks))
-    leader = Candidate("1.1", ("plan.md", "code.md"), "", growth=50)
-    leader.overlay = {"plan.md": "Plan {{ ticket }}. one", "code.md": "Code {{ ticket }}. one"}
+    texts = {"plan.md": "Plan {{ ticket }}. one", "code.md": "Code {{ ticket }}. one"}
+    leader = Candidate("1.1", ("plan.md", "code.md"), "", overlay=texts, growth=50)
     other = Candidate("1.2", ("plan.md",), "", overlay={"plan.md": "Plan {{ ticket }}. two"})
     merged = workshop.merged("1.3", [leader, other], search.original)
     assert merged is not None
@@ -848,8 +848,8 @@ def test_examples_and_a_rewrite_go_together_without_a_request() -> None:
     search.begin()
     workshop = CandidateSource(search, Briefing(group, SETTINGS, world.hooks))
     shown = [Example({"ticket": "one"}, "yes"), Example({"ticket": "two"}, "no")]
-    drawn = Candidate("1.1", ("plan.md",), "", kind=Kind.EXAMPLES)
-    drawn.overlay = {"plan.md": with_examples(prompt.prose, shown)}
+    texts = {"plan.md": with_examples(prompt.prose, shown)}
+    drawn = Candidate("1.1", ("plan.md",), "", overlay=texts, kind=Kind.EXAMPLES)
     rewrite = Candidate("1.2", ("plan.md",), "", overlay={"plan.md": "Say yes or no: {{ ticket }}."})
     merged = workshop.merged("1.3", [drawn, rewrite], search.original)
     assert merged is not None

@@ -137,9 +137,7 @@ def candidate(
 ) -> Candidate:
     """A candidate that was run on the cases of `after`."""
     made = Candidate(id, (NAME,), "go", overlay={NAME: text}, verdict=verdict, kind=kind, **more)
-    made.results[Split.TRAIN] = tuple(after)
-    made.compared[Split.TRAIN] = compare(before, after)
-    return made
+    return made.ran(tuple(after)).judged_by(compare(before, after))
 
 
 def told(brief: Brief) -> str:
@@ -341,7 +339,7 @@ class TestGuards:
             for result in cases(("a", "b", 2), ("b", "a", 2))
         ]
         desk = briefing([*training, *validation])
-        desk._broken = [training[0].case.id]
+        desk._state.broken = [training[0].case.id]
         (brief,) = desk.briefs(1, Phase.VALIDATION, version([*training, *validation]))
         ids = [guard.id for guard in brief.passing]
         assert len(ids) == len(set(ids)) == 6
@@ -496,9 +494,8 @@ class TestMemory:
     def test_cases_of_validation_leave_their_counts_alone(self) -> None:
         before = [case("secret input", "secret label", "secret answer", split=Split.VALIDATION)]
         training = cases(("fee", "lost", 2))
-        tried = candidate("1.1", training, training)
-        tried.results[Split.VALIDATION] = tuple(before)
-        tried.compared[Split.VALIDATION] = compare(before, before, split=Split.VALIDATION)
+        tried = candidate("1.1", training, training).ran(tuple(before))
+        tried = tried.judged_by(compare(before, before, split=Split.VALIDATION))
         content = request([*training, *before], tried, phase=Phase.VALIDATION)
         assert "; on cases not shown: fixed 0 of 1 failing run, no passing case was run" in content
         assert "secret" not in content

@@ -21,7 +21,7 @@ from pytest_promptopt.optimizer.protocols import StopRun, Trial
 from pytest_promptopt.optimizer.search_hooks import SearchHooks
 from pytest_promptopt.records import Answer, CaseResult, Outcome, Request, Split
 from pytest_promptopt.strategies import EXTERNAL, load_strategy
-from pytest_promptopt.strategies.external.engine import join_instruction, split_instruction
+from pytest_promptopt.strategies.external.engine import ExternalSearch, join_instruction, split_instruction
 from tests.refine_world import HELDOUT, VALIDATION, FakePrompt, Need, World, needs
 
 PROMPT = FakePrompt(prose="Route it.\n\nTicket: {{ ticket }}")
@@ -195,6 +195,23 @@ def test_a_refused_text_costs_no_run_of_a_case(peer: str) -> None:
     (candidate, *_) = [c for i in result.iterations for c in i.candidates]
     assert (candidate.verdict, candidate.why) == ("refused", "It has another variable.")
     assert {trial.overlay == {} for trials in one.evaluated for trial in trials} == {True}
+
+
+class Thorough(ExternalSearch):
+    """An engine that runs its best text on the training cases as well."""
+
+    def engine(self) -> None:
+        for cases in (self.deciding(), list(self.group.ids(Split.TRAIN))):
+            self.results({"route.md": "Route it. a b c d"}, cases)
+
+
+def test_what_an_engine_ran_its_best_text_on_is_not_run_again_at_the_end() -> None:
+    world = World(cases(), prompts=[PROMPT], strategy=Thorough)
+    assert world.result().outcome == "improved"
+    trials = [trial for trials in world.evaluated for trial in trials if trial.overlay]
+    assert sorted(
+        case for trial in trials for case in trial.cases if not case.startswith("heldout")
+    ) == sorted(need.id for need in world.needs if need.split is not HELDOUT)
 
 
 def test_the_prompts_of_a_pipeline_are_its_components(peer: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 from pytest_promptopt.failures import Feedback, describe
 from pytest_promptopt.optimizer.candidates import ACCEPTED, MERGED, Candidate, EvaluatedCandidate
@@ -48,26 +48,46 @@ MAX_PASSING = 10
 MAX_CHECKS = 2
 
 
+@dataclass
+class BriefingState:
+    """What requests have told so far, and what was learned of what came of them.
+
+    :param memories: what was tried for each prompt, by its name; `directions` the lines of attack taken.
+    :param shown: how often each case was shown; `broken` the training cases broken last.
+    :param expected: all expected values of training cases, which may be told.
+    :param flaky: the cases whose answers say nothing of a text; None until the first answers are known.
+    """
+
+    memories: dict[str, Memory]
+    directions: dict[str, Directions]
+    shown: Counter[str] = field(default_factory=Counter)
+    broken: list[str] = field(default_factory=list)
+    expected: set[str] = field(default_factory=set)
+    flaky: frozenset[str] | None = None
+
+    @classmethod
+    def of(cls, group: PromptGroup) -> BriefingState:
+        """That of a group about which nothing was asked yet."""
+        return cls({name: Memory() for name in group.names}, {name: Directions() for name in group.names})
+
+
 class Briefing:
-    """What the optimizer is told about one group of prompts, and what of it is remembered.
+    """What the optimizer is told about one group of prompts.
 
     It sees results of training and validation cases only; held-out cases never come here.
     """
 
-    def __init__(self, group: PromptGroup, settings: Settings, hooks: SearchHooks) -> None:
+    def __init__(
+        self, group: PromptGroup, settings: Settings, hooks: SearchHooks, state: BriefingState | None = None
+    ) -> None:
         self._group = group
         self._settings = settings
         self._hooks = hooks
-        self._memories = {prompt.name: Memory() for prompt in group.prompts}
-        self._directions = {prompt.name: Directions() for prompt in group.prompts}
-        self._shown: Counter[str] = Counter()
-        self._broken: list[str] = []
-        self._expected: set[str] = set()
-        self._flaky: Collection[str] | None = None
+        self._state = state or BriefingState.of(group)
 
     def begin(self, original: EvaluatedCandidate) -> None:
         """Its answers tell which cases are flaky; unless this is called, those of the first incumbent do."""
-        self._flaky = {case.case for case in flaky_cases(original.evidence(*Split))}
+        self._state.flaky = frozenset(case.case for case in flaky_cases(original.evidence(*Split)))
 
     def briefs(
         self,
@@ -86,7 +106,7 @@ class Briefing:
         :param most: candidates to ask for at most; None for as many as the settings allow.
         :param hurried: no turns: each prompt with failing cases is rewritten now.
         """
-        if self._flaky is None:
+        if self._state.flaky is None:
             self.begin(incumbent)
         most = most or self._settings.candidates
         failing = sum(
@@ -111,7 +131,7 @@ class Briefing:
             for text in (expected_of(outcome), outcome.failure and outcome.failure.actual)
             if text is not None
         }
-        return passing_cases_to_show(results, self._broken, prompt.name, confused=confused)
+        return passing_cases_to_show(results, self._state.broken, prompt.name, confused=confused)
 
     def merging(
         self, prompt: Prompt, incumbent: EvaluatedCandidate, parts: Sequence[Candidate], number: int
@@ -137,9 +157,9 @@ class Briefing:
 
     def learn(self, number: int, candidates: Sequence[Candidate]) -> None:
         """Remember what every candidate taught; the training cases broken last are guarded first."""
-        for name, memory in self._memories.items():
+        for name, memory in self._state.memories.items():
             about = (
-                lesson_of(self._redacted(candidate), name, flaky=self._flaky or ())
+                lesson_of(self._redacted(candidate), name, flaky=self._state.flaky or ())
                 for candidate in candidates
                 if name in candidate.prompts and candidate.verdict != MERGED
             )
@@ -147,14 +167,14 @@ class Briefing:
         for candidate in candidates:
             for name in candidate.prompts:
                 accepted = candidate.verdict in (ACCEPTED, MERGED)
-                self._directions[name].learn(candidate.direction, accepted=accepted)
+                self._state.directions[name].learn(candidate.direction, accepted=accepted)
         broken = [
             case
             for candidate in candidates
             if Split.TRAIN in candidate.compared
             for case in candidate.compared[Split.TRAIN].broken
         ]
-        self._broken = list(dict.fromkeys([*broken, *self._broken]))
+        self._state.broken = list(dict.fromkeys([*broken, *self._state.broken]))
 
     def _redacted(self, candidate: Candidate) -> Candidate:
         results = {
@@ -168,7 +188,7 @@ class Briefing:
 
         All that requests tell of cases is made of these results, so they are redacted here.
         """
-        results = steady_results(incumbent.evidence(split), self._flaky or ())
+        results = steady_results(incumbent.evidence(split), self._state.flaky or ())
         return [redact_result(result, self._hooks.redact) for result in results]
 
     def _failing(self, phase: Phase, incumbent: EvaluatedCandidate) -> Sequence[Prompt]:
@@ -205,19 +225,19 @@ class Briefing:
             for result in self._steady(incumbent, Split.TRAIN)
             for outcome in result.counted
         )
-        self._expected.update(text for text in expected if text is not None)
-        self._expected.update(case.expected for case in feedback.failed if case.expected is not None)
+        self._state.expected.update(text for text in expected if text is not None)
+        self._state.expected.update(case.expected for case in feedback.failed if case.expected is not None)
         seed = f"{self._settings.seed}/{number}/{prompt.name}"
-        shares = deal_cases(feedback, count, seed=seed, shown=self._shown)
-        self._shown.update({case.case for share in shares for case in share})
+        shares = deal_cases(feedback, count, seed=seed, shown=self._state.shown)
+        self._state.shown.update({case.case for share in shares for case in share})
         guarded = self.guarded(incumbent, prompt)
         alike = self._alike(prompt, incumbent, validation, besides={case.id for case in guarded})
         brief = replace(
             self._brief(prompt, incumbent, feedback),
             passing=(*guarded, *alike),
             patterns=self._patterns(prompt, incumbent, feedback, validation) if validation else (),
-            lessons=self._memories[prompt.name].lessons(),
-            tried=self._memories[prompt.name].recent(),
+            lessons=self._state.memories[prompt.name].lessons(),
+            tried=self._state.memories[prompt.name].recent(),
         )
         about = validation if validation and validation.failing else feedback
         lines = self._lines(prompt, incumbent, about, count, escape=escape)
@@ -262,7 +282,7 @@ class Briefing:
             tally.collapsed for tally in label_tallies(self._results(prompt, Split.TRAIN, incumbent))
         )
         lines = ESCAPES if escape else suitable_directions(feedback, collapsed=collapsed)
-        taken = self._directions[prompt.name].take(incumbent.text(prompt), lines, count)
+        taken = self._state.directions[prompt.name].take(incumbent.text(prompt), lines, count)
         return (*taken, *DIRECTIONS)[:count]
 
     def _results(self, prompt: Prompt, split: Split, incumbent: EvaluatedCandidate) -> Sequence[CaseResult]:
@@ -319,15 +339,15 @@ class Briefing:
             if call.prompt == prompt.name and call.text.strip().casefold() in confused
         ]
         unique = {tuple(case.inputs.items()): case for case in alike}
-        chosen = sorted(unique.values(), key=lambda case: (self._shown[case.id], case.id))
+        chosen = sorted(unique.values(), key=lambda case: (self._state.shown[case.id], case.id))
         chosen = chosen[: max(0, MAX_PASSING - len(besides))]
-        self._shown.update(case.id for case in chosen)
+        self._state.shown.update(case.id for case in chosen)
         return tuple(chosen)
 
     def _patterns(
         self, prompt: Prompt, incumbent: EvaluatedCandidate, training: Feedback, feedback: Feedback
     ) -> tuple[str, ...]:
-        known = TellableWords([*self._expected, prompt.prose, incumbent.text(prompt)])
+        known = TellableWords([*self._state.expected, prompt.prose, incumbent.text(prompt)])
         # Built-in names hold no text of cases; a hook's may, so of these only what training shows as well.
         hooked = self._hooks.categorize is not None
         return validation_patterns(

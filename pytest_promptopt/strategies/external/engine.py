@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import NoReturn
 
 from pytest_promptopt.errors import PromptoptError
@@ -15,7 +16,6 @@ from pytest_promptopt.optimizer.candidates import (
     REFUSED,
     REJECTED,
     Candidate,
-    EvaluatedCandidate,
     Results,
 )
 from pytest_promptopt.optimizer.halting import DECIDING, FRUITLESS_ITERATIONS, HaltReason, Phase, Stop
@@ -35,7 +35,7 @@ class Ended(BaseException):
     """Leaves an engine, which would take any `Exception` for one bad example and go on."""
 
 
-class ExternalSearch(BaseSearch):
+class ExternalSearch(BaseSearch, ABC):
     """A search that an engine of another library makes.
 
     The engine decides what to ask, what to try and on which cases. It gets scores and texts of training cases
@@ -45,6 +45,9 @@ class ExternalSearch(BaseSearch):
 
     An engine writes instructions and knows nothing of variables, so it is given the text up to the first line
     with a variable; what follows stays as it is.
+
+    It makes no steps, and another search cannot go on where it stands: the engine has the control, and how
+    far it is stands nowhere else.
     """
 
     scoring_needs = ScoringNeeds(validation_each_iteration=True)
@@ -53,7 +56,7 @@ class ExternalSearch(BaseSearch):
         super().__init__(group, context)
         self._phase = Phase.VALIDATION if group.ids(Split.VALIDATION) else Phase.TRAINING
         self._attempts: dict[tuple[tuple[str, str], ...], Candidate] = {}
-        self._open: list[Candidate] = []
+        self._open = self.open_iteration(self._phase)
         self._runs = 0
         self._repeats: Counter[str] = Counter()
         self._end: Stop | None = None
@@ -109,10 +112,12 @@ class ExternalSearch(BaseSearch):
                 return None
             (found,) = self.evaluate([overlay], cases)
             if candidate is not None:
-                self.refuse([candidate])
+                (candidate,) = self.refuse([candidate])
+                if candidate.verdict != REFUSED:
+                    candidate = self._with_results(candidate, found)
+                self._keep(candidate)
                 if candidate.verdict == REFUSED:
                     return None
-                self._add(candidate, found)
         except PromptoptError as error:
             self.leave(error)
         by_id = {result.case.id: redact_result(result, self.context.hooks.redact) for result in found}
@@ -145,8 +150,8 @@ class ExternalSearch(BaseSearch):
             raise Ended
         raise answer
 
-    def step(self) -> None:
-        """The engine has made a step; at the target and after an iteration the halting rules are asked."""
+    def stepped(self) -> None:
+        """The engine has made a step: at the target and after an iteration the halting rules are asked."""
         settings, rate = self.context.settings, pass_rate(self.best.evidence(self._split)) or 0.0
         if self.fruitless >= FRUITLESS_ITERATIONS * settings.candidates:
             why = f"{self.fruitless} proposals in a row were not both usable and new"
@@ -181,65 +186,73 @@ class ExternalSearch(BaseSearch):
 
     def _attempt(self, overlay: Overlay) -> Candidate | None:
         """The candidate of an overlay, checked when it comes for the first time; None for the original."""
-        key = tuple(sorted(overlay.items()))
-        if not overlay or key in self._attempts:
-            return self._attempts.get(key)
-        id = f"{self.number}.{len(self._open) + 1}"
-        candidate = Candidate(id, tuple(overlay), "the engine's own", overlay=overlay)
-        self._attempts[key] = candidate
-        self._open.append(candidate)
+        if not overlay or _key(overlay) in self._attempts:
+            return self._attempts.get(_key(overlay))
+        candidate = Candidate(self._open.next_id, tuple(overlay), "the engine's own", overlay=overlay)
         for prompt in self.group.prompts:
             if objection := self._objection(prompt, overlay):
-                candidate.decide(REFUSED, objection)
+                candidate = candidate.refused(objection)
+        self._open.put(candidate)
+        self._keep(candidate)
         if not candidate.verdict:
             self.fruitless = 0
         self.journal_candidate(candidate)
         return candidate
 
+    def _keep(self, candidate: Candidate) -> None:
+        """Put a candidate in the place of what it was; an iteration that is over does not change."""
+        self._attempts[_key(candidate.overlay)] = candidate
+        if candidate.id in self._open:
+            self._open.put(candidate)
+        # The engine may run the best text on further cases, which need not be run at the end then.
+        if candidate.id == self.best.id and candidate.verdict != REFUSED:
+            self.best = candidate.kept()
+
     def _objection(self, prompt: Prompt, overlay: Overlay) -> str | None:
         text = overlay.get(prompt.name)
-        known = {each.overlay.get(prompt.name) for each in [*self._attempts.values()][:-1]}
+        known = {each.overlay.get(prompt.name) for each in self._attempts.values()}
         # The engine may try a text again with another of the pipeline's other prompts.
         return None if text is None or text in known else self.checks.objection(prompt, text)
 
-    def _add(self, candidate: Candidate, found: Sequence[CaseResult]) -> None:
-        """Keep new results; a candidate that was run on all deciding cases may be the best so far."""
+    def _with_results(self, candidate: Candidate, found: Sequence[CaseResult]) -> Candidate:
+        """A candidate with new results; one that was run on all deciding cases may be the best so far."""
         self.context.record_results(candidate.id, tuple(found))
         for split in {result.case.split for result in found}:
             known = {result.case.id: result for result in candidate.results.get(split, ())}
             known |= {result.case.id: result for result in found if result.case.split is split}
-            candidate.results[split] = tuple(known[id] for id in self.group.ids(split) if id in known)
-            before = self.original.evidence(split)
-            candidate.compared[split] = compare(before, candidate.results[split], split=split)
-        if not candidate.verdict and len(candidate.results.get(self._split, ())) == len(
-            self.group.ids(self._split)
-        ):
-            self._crown(candidate)
+            results = tuple(known[id] for id in self.group.ids(split) if id in known)
+            compared = compare(self.original.evidence(split), results, split=split)
+            candidate = replace(candidate, results={**candidate.results, split: results}).judged_by(compared)
+        decided = len(candidate.results.get(self._split, ())) == len(self.group.ids(self._split))
+        return self._crowned(candidate) if decided and not candidate.verdict else candidate
 
     @property
     def _split(self) -> Split:
         return DECIDING[self._phase]
 
-    def _crown(self, candidate: Candidate) -> None:
+    def _crowned(self, candidate: Candidate) -> Candidate:
+        """A candidate with its verdict; an accepted one is the best now."""
         paired = compare(self.best.evidence(self._split), candidate.results[self._split], split=self._split)
         if paired.gain <= EPSILON:
-            return candidate.decide(REJECTED, f"not better: {paired}")
+            return candidate.decided(REJECTED, f"not better: {paired}")
         if lost := self.regressions(candidate):
-            return candidate.decide(REJECTED, f"it fails what the original passed: {', '.join(lost)}")
+            return candidate.decided(REJECTED, f"it fails what the original passed: {', '.join(lost)}")
         verdict = self.context.hooks.accept(paired)
-        candidate.decide(ACCEPTED if verdict.accepted else REJECTED, verdict.why)
         if verdict.accepted:
-            self.best = EvaluatedCandidate(candidate.id, candidate.overlay, candidate.results)
+            self.best = candidate.kept()
+        return candidate.decided(ACCEPTED if verdict.accepted else REJECTED, verdict.why)
 
     def _close_iteration(self) -> None:
-        for candidate in self._open:
-            if not candidate.verdict:
-                rates = (
-                    f"{pass_rate(found) or 0:.0%} of {len(found)}" for found in candidate.results.values()
-                )
-                candidate.decide(REJECTED, f"given up by the engine at {', '.join(rates) or 'no result'}")
-        candidates, self._open = self._open, []
-        self.finished(self._phase, candidates, self.best)
+        for candidate in self.refuse(self._open):
+            rates = (f"{pass_rate(found) or 0:.0%} of {len(found)}" for found in candidate.results.values())
+            why = f"given up by the engine at {', '.join(rates) or 'no result'}"
+            self._keep(candidate if candidate.verdict else candidate.decided(REJECTED, why))
+        self.finished(self._phase, list(self._open), self.best)
+        self._open = self.open_iteration(self._phase)
+
+
+def _key(overlay: Overlay) -> tuple[tuple[str, str], ...]:
+    return tuple(sorted(overlay.items()))
 
 
 def split_instruction(prose: str) -> tuple[str, str]:

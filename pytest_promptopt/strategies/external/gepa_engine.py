@@ -45,7 +45,7 @@ class Gepa(ExternalSearch):
     def _stops(self, state: object) -> bool:
         """Asked at the start of each of its iterations, the first included."""
         if self._begun:
-            self.step()
+            self.stepped()
         self._begun = True
         return self.over
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 
@@ -21,20 +20,18 @@ from pytest_promptopt.optimizer.protocols import Prompt
 from pytest_promptopt.optimizer.verdict_model import Kind
 from pytest_promptopt.prompts.examples import Example, examples_in, with_examples, without_examples
 from pytest_promptopt.records import CaseResult, Split
-from pytest_promptopt.strategies.refine.economy import Payoff
+from pytest_promptopt.strategies.refine.state import ExampleTries
 
 #: The size of the first sets: what most models learn a form and a few labels from.
 FIRST_SIZE = 8
 
 
 class ExampleCandidates:
-    """Draws sets of examples for the prompts of a group; it remembers which were tried and what they won."""
+    """Draws sets of examples for the prompts of a group, none twice, those first that won most."""
 
-    def __init__(self, frame: BaseSearch) -> None:
+    def __init__(self, frame: BaseSearch, tries: ExampleTries) -> None:
         self._frame = frame
-        self._tried: set[tuple[str, str]] = set()
-        #: What sets of each size have won.
-        self.won: dict[int, Payoff] = defaultdict(Payoff)
+        self._tries = tries
 
     def drawn(self, number: int, position: int, incumbent: EvaluatedCandidate, count: int) -> list[Candidate]:
         """Up to `count` candidates that show training cases in the texts of `incumbent`.
@@ -47,9 +44,9 @@ class ExampleCandidates:
         for prompt, text, size in self._sets(number, incumbent):
             if len(candidates) == count:
                 break
-            if (prompt.name, text) in self._tried:
+            if (prompt.name, text) in self._tries.texts:
                 continue
-            self._tried.add((prompt.name, text))
+            self._tries.texts.add((prompt.name, text))
             direction = f"Show {size} training cases as examples." if size else "Leave the examples out."
             candidate = Candidate(
                 f"{number}.{position + len(candidates)}", (prompt.name,), direction, kind=Kind.EXAMPLES
@@ -59,7 +56,8 @@ class ExampleCandidates:
 
     def note(self, candidate: Candidate, won: float) -> None:
         """A set of examples won this share of what there was to win."""
-        self.won[sum(len(examples_in(candidate.overlay[name])) for name in candidate.prompts)].note(won)
+        size = sum(len(examples_in(candidate.overlay[name])) for name in candidate.prompts)
+        self._tries.won[size].note(won)
 
     def _sets(self, number: int, incumbent: EvaluatedCandidate) -> Iterator[tuple[Prompt, str, int]]:
         """All that may be tried, what promises most first: prompt, text, number of examples.
@@ -89,7 +87,7 @@ class ExampleCandidates:
 
     def _promise(self, size: int) -> tuple[float, int]:
         """Sorts the size first that won most, untried ones by how near they are to the first."""
-        return -self.won[size].expected, abs(size - FIRST_SIZE)
+        return -self._tries.won[size].expected, abs(size - FIRST_SIZE)
 
     def _newest(self, incumbent: EvaluatedCandidate) -> Sequence[CaseResult]:
         """What came last for each training case."""

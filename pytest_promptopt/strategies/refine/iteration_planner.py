@@ -9,10 +9,11 @@ from pytest_promptopt.optimizer.halting import HaltReason, Phase, Stop
 from pytest_promptopt.optimizer.proposal.case_batches import ENOUGH_CASES
 from pytest_promptopt.optimizer.race import BATCH
 from pytest_promptopt.optimizer.rate_posterior import RatePosterior
-from pytest_promptopt.optimizer.verdict_model import Kind, VerdictModel
+from pytest_promptopt.optimizer.verdict_model import Kind
 from pytest_promptopt.records import Split
-from pytest_promptopt.strategies.refine.economy import SHARE, Economy, Payoff, Prospect, expected_best
+from pytest_promptopt.strategies.refine.economy import SHARE, Economy, Prospect, expected_best
 from pytest_promptopt.strategies.refine.search_budget import RUN_SHARE, SearchBudget
+from pytest_promptopt.strategies.refine.state import RefineState
 
 #: A first set of examples is tried at once where its first batch takes at most one in so many calls left.
 FIRST_SET = 40
@@ -21,23 +22,21 @@ FIRST_SET = 40
 class IterationPlanner:
     """Learns from the iterations of one search what the next one is worth."""
 
-    def __init__(self, frame: BaseSearch, learning: VerdictModel, reserves: SearchBudget) -> None:
+    def __init__(self, frame: BaseSearch, state: RefineState, reserves: SearchBudget) -> None:
         self._frame = frame
-        self._learning = learning
+        self._state = state
         self._reserves = reserves
-        self._ways = {Kind.REWRITE: Payoff(), Kind.EXAMPLES: Payoff()}
-        self._economy = Economy(floor=0.0, cost=1.0)
 
     def begin(self, cases: int) -> None:
         """Begin with so many deciding training cases."""
         settings = self._frame.context.settings
         first = settings.candidates + 1 + RUN_SHARE * cases * self._reserves.calls_per_case
-        self._economy = Economy(floor=settings.least_gain / 100 * cases / 100, cost=first)
+        self._state.economy = Economy(floor=settings.least_gain / 100 * cases / 100, cost=first)
 
     def tried(self, kind: Kind, won: float) -> None:
         """A candidate won this share of what there was to win."""
-        if kind in self._ways:
-            self._ways[kind].note(won)
+        if kind in self._state.ways:
+            self._state.ways[kind].note(won)
 
     def iterated(self, before: float, phase: Phase, calls: int, least: float) -> None:
         """An iteration is over, before which so many cases failed.
@@ -45,7 +44,7 @@ class IterationPlanner:
         :param calls: that it took; `least` were foreseen.
         """
         won = (before - self.open(phase)) / before if before else 0.0
-        self._economy.note(won, calls, least)
+        self._state.economy.note(won, calls, least)
 
     def open(self, phase: Phase) -> float:
         """How many cases of this phase the incumbent is expected to fail."""
@@ -57,7 +56,7 @@ class IterationPlanner:
 
     def unpaid(self, phase: Phase) -> Stop | None:
         """Why no further iteration is made that the ceiling, or what it would win, does not pay for."""
-        economy, free = self._economy, self._frame.context.call_budget.available()
+        economy, free = self._state.economy, self._frame.context.call_budget.available()
         least = 1 + self._reserves.calls_for(min(ENOUGH_CASES, len(self._frame.group.ids(Split.TRAIN))))
         if free is not None and free < least:
             return Stop(
@@ -79,11 +78,11 @@ class IterationPlanner:
 
     def price(self) -> float:
         """What a call would win elsewhere, in cases."""
-        return self._economy.price(self.prospects(), self._frame.context.call_budget.available())
+        return self._state.economy.price(self.prospects(), self._frame.context.call_budget.available())
 
     def short(self) -> bool:
         """Whether there are so few calls that they must be spent where they win most."""
-        return self.price() > 2 * self._economy.floor
+        return self.price() > 2 * self._state.economy.floor
 
     def prospects(self) -> list[Prospect]:
         """What asking for 1, 2, ... candidates promises: cases won, and calls.
@@ -91,9 +90,10 @@ class IterationPlanner:
         A first batch tells the candidates apart as far as is known of new texts; the best is kept if it is
         better than the incumbent.
         """
-        assert self._frame.best.posterior is not None
-        new = RatePosterior(self._frame.best.posterior.cases, self._learning, base=self._frame.best.posterior)
-        mean = new.lead(self._frame.best.posterior).mean
+        best = self._frame.best.posterior
+        assert best is not None
+        new = RatePosterior(best.cases, self._state.learning, base=best)
+        mean = new.lead(best).mean
         apart = math.sqrt(new.foreseeable(self._frame.run_order()[:BATCH]))
         look, each = ENOUGH_CASES * self._reserves.calls_per_case, 1 + BATCH * self._reserves.calls_per_case
         return [
@@ -114,7 +114,7 @@ class IterationPlanner:
 
         Where calls are few they wait until rewriting has paid little.
         """
-        examples, rewrites = self._ways[Kind.EXAMPLES], self._ways[Kind.REWRITE]
+        examples, rewrites = self._state.ways[Kind.EXAMPLES], self._state.ways[Kind.REWRITE]
         if not examples.tries:
             free, first = self._frame.context.call_budget.available(), BATCH * self._reserves.calls_per_case
             paid_little = rewrites.expected < SHARE / 2 or not self._frame.context.settings.writing

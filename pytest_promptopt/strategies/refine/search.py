@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -16,7 +15,7 @@ from pytest_promptopt.optimizer.candidates import (
     REJECTED,
     Candidate,
     EvaluatedCandidate,
-    undecided_candidates,
+    OpenIteration,
 )
 from pytest_promptopt.optimizer.halting import DECIDING, HaltReason, Phase, Stop
 from pytest_promptopt.optimizer.label_rates import balanced_accuracy
@@ -27,7 +26,7 @@ from pytest_promptopt.optimizer.protocols import StopRun
 from pytest_promptopt.optimizer.rate_posterior import posterior_of
 from pytest_promptopt.optimizer.search_context import SearchContext
 from pytest_promptopt.optimizer.strategy import ScoringNeeds
-from pytest_promptopt.optimizer.verdict_model import RATES, Kind, VerdictModel
+from pytest_promptopt.optimizer.verdict_model import RATES, Kind
 from pytest_promptopt.records import Split, pass_rate
 from pytest_promptopt.statistics import wilson_interval
 from pytest_promptopt.strategies.refine.candidate_source import CandidateSource
@@ -35,10 +34,7 @@ from pytest_promptopt.strategies.refine.example_candidates import ExampleCandida
 from pytest_promptopt.strategies.refine.iteration_planner import IterationPlanner
 from pytest_promptopt.strategies.refine.search_budget import SearchBudget
 from pytest_promptopt.strategies.refine.selection import CandidateSelection
-
-#: Of more training cases than this the search begins with a sample: a large suite need not cost more.
-LARGE = 200
-SCREEN = 100
+from pytest_promptopt.strategies.refine.state import RefineState
 
 #: To find failing cases the incumbent is run where it passes less likely than this.
 LIKELY = 0.75
@@ -49,46 +45,52 @@ class RefineSearch(BaseSearch):
 
     scoring_needs = ScoringNeeds(optimizer_model=False, foresight=True)
 
-    def __init__(self, group: PromptGroup, context: SearchContext) -> None:
-        super().__init__(group, context)
-        self._accepted: list[EvaluatedCandidate] = []
-        self._briefing = Briefing(group, context.settings, context.hooks)
+    state: RefineState
+
+    def __init__(self, group: PromptGroup, context: SearchContext, state: RefineState | None = None) -> None:
+        super().__init__(group, context, state)
+        state = self.state
+        self._briefing = Briefing(group, context.settings, context.hooks, state.briefing)
         self._workshop = CandidateSource(self, self._briefing)
-        self._demonstrating = ExampleCandidates(self)
-        self._learning = VerdictModel(context.told)
-        self._reserves = SearchBudget(self)
-        self._prospecting = IterationPlanner(self, self._learning, self._reserves)
+        self._demonstrating = ExampleCandidates(self, state.examples)
+        self._reserves = SearchBudget(self, state)
+        self._prospecting = IterationPlanner(self, state, self._reserves)
         self._judging = CandidateSelection(
-            self, self._learning, self._reserves, self._prospecting, self._workshop, self._demonstrating
+            self, state, self._reserves, self._prospecting, self._workshop, self._demonstrating
         )
-        self._examined: set[tuple[str, ...]] = set()
-        training = list(group.ids(Split.TRAIN))
-        self._waiting: list[str] = []
-        if len(training) > LARGE:
-            random.Random(f"{context.settings.seed}-screen").shuffle(training)
-            self._waiting = training[SCREEN:]
+
+    def new_state(self) -> RefineState:
+        return RefineState.of(self.group, self.context.settings.seed, self.context.told)
 
     # ------------------------------------------------------------------------------------------------- phases
 
-    def search(self) -> Stop:
-        """Training, then validation; the stop is that of the last phase with an iteration."""
-        stop = self._iterate_until_halted(Phase.TRAINING)
-        while self._waiting and stop.halt in (HaltReason.TARGET, HaltReason.PLATEAU) and self._widen():
-            stop = self._iterate_until_halted(Phase.TRAINING)
-        self._note_screen()
-        # Under a ceiling that is reached nothing more is chosen: so what the text answers to the validation
-        # cases, at the end, serves for its confirmation.
-        if stop.halt == HaltReason.BUDGET or pass_rate(self.original.results[Split.VALIDATION]) is None:
-            return stop
-        self.enter(Phase.VALIDATION)
-        self._validate()
-        made = len(self.iterations)
-        later = self._iterate_until_halted(Phase.VALIDATION)
-        return later if len(self.iterations) > made else stop
+    def step(self) -> Stop | None:
+        """Make one iteration: of training, and when that is over of validation.
+
+        The stop is that of the last phase with an iteration.
+        """
+        state = self.state
+        if state.phase is Phase.VALIDATION and state.iterations_trained is None:  # a ceiling came before it
+            self._begin_validation()
+        while (stop := self._iterate_unless_halted(state.phase)) is not None:
+            if state.phase is Phase.VALIDATION:
+                return stop if len(self.iterations) != state.iterations_trained else state.trained
+            if state.waiting and stop.halt in (HaltReason.TARGET, HaltReason.PLATEAU) and self._widen():
+                state.escaped = False
+                continue
+            self._note_screen()
+            # Under a ceiling that is reached nothing more is chosen: so what the text answers to the
+            # validation cases, at the end, serves for its confirmation.
+            if stop.halt == HaltReason.BUDGET or pass_rate(self.original.results[Split.VALIDATION]) is None:
+                return stop
+            state.trained, state.escaped = stop, False
+            self.enter(Phase.VALIDATION)
+            self._begin_validation()
+        return None
 
     def conclude(self) -> None:
         """Journal what was learned. Where no case may get worse, make sure of the training cases."""
-        self.context.record("learned", prompts=self.names, rates=RATES, taught=self._learning.taught())
+        self.context.record("learned", prompts=self.names, rates=RATES, taught=self.state.learning.taught())
         self.context.call_budget.reserve(0)
         if not self.context.settings.no_regressions:
             return
@@ -98,7 +100,7 @@ class RefineSearch(BaseSearch):
             self.notes.append(
                 f"candidate {self.best.id} was not run on {len(self.best.unverified)} training cases"
             )
-        whole = [each for each in self._accepted if not each.unverified and not self.regressions(each)]
+        whole = [each for each in self.state.accepted if not each.unverified and not self.regressions(each)]
         self.best = (whole or [self.original])[-1]
 
     def begin(self) -> Stop | None:
@@ -110,7 +112,7 @@ class RefineSearch(BaseSearch):
             for result in self.original.results[Split.TRAIN]
             if result.rate is not None and result.case.id not in shown
         }
-        self.original = self.best = replace(self.original, posterior=posterior_of(rates, self._learning))
+        self.original = self.best = replace(self.original, posterior=posterior_of(rates, self.state.learning))
         if needless is None and not rates:
             return Stop(
                 HaltReason.NO_EVIDENCE, "every training case with a result stands in the prompt as an example"
@@ -122,15 +124,16 @@ class RefineSearch(BaseSearch):
         return needless
 
     def searched(self) -> Sequence[str]:
-        waiting = set(self._waiting)
+        waiting = set(self.state.waiting)
         return [case for case in super().searched() if case not in waiting]
 
     def _widen(self) -> bool:
         """Take as many training cases again into the search; whether they show more to mend."""
         count = len(self.original.results[Split.TRAIN])
-        block, self._waiting = self._waiting[:count], self._waiting[count:]
+        block, waiting = self.state.waiting[:count], self.state.waiting[count:]
         versions = [self.original] if self.best is self.original else [self.original, self.best]
         measured = self.evaluate([version.overlay for version in versions], block)
+        self.state.waiting = waiting
         for version, results in zip(versions, measured, strict=True):
             self.context.record_results(version.id, results)
         rates = {result.case.id: result.rate for result in measured[0] if result.rate is not None}
@@ -144,106 +147,120 @@ class RefineSearch(BaseSearch):
             wider.append(version.ran(results))
             self.original = wider[0]
         self.best = wider[-1]
-        self._rates = []  # those so far are of fewer cases
+        self.state.rates = []  # those so far are of fewer cases
         self.checks.training = Passages(input_texts(self.original.results[Split.TRAIN]))
         return any(result.failing is not None for result in measured[-1])
 
     def _note_screen(self) -> None:
         """Say how much the cases searched tell of all."""
-        if not self._waiting:
+        if not self.state.waiting:
             return
         cases = self.best.foresight.cases
         low, high = wilson_interval(self.best.rate, self.best.foresight.run)
         self.notes.append(
-            f"searched with {cases} of {cases + len(self._waiting)} training cases, drawn at "
+            f"searched with {cases} of {cases + len(self.state.waiting)} training cases, drawn at "
             f"random: the pass rate on all of them is between {low:.0%} and {high:.0%} (95 % interval)"
         )
 
-    def _iterate_until_halted(self, phase: Phase) -> Stop:
-        """Iterate until a rule says stop, also of what the incumbent owed; a plateau allows one escape."""
-        escaped = False
+    def _iterate_unless_halted(self, phase: Phase) -> Stop | None:
+        """Make an iteration, unless a rule says stop, also of what the incumbent owed; a plateau allows one
+        escape."""
         while True:
             self._give_way()
             self._reserves.set_aside()
             unpaid = self._prospecting.unpaid(phase)
             stop = self.halted(phase, self.best) or unpaid
-            out_of_calls = unpaid is not None and unpaid.halt == HaltReason.BUDGET
-            escape = stop is not None and stop.halt == HaltReason.PLATEAU and not escaped and not out_of_calls
-            if (
-                stop
-                and stop.halt == HaltReason.TARGET
-                and self.best.unverified
-                and self._reserves.fits(len(self.best.unverified))
-            ):
-                self._run_incumbent(self.best.unverified)
-                continue
-            if stop and not escape:
-                return stop
-            self._judging.escaping, escaped = escape, escaped or escape
-            runs, count = self.context.evaluator.runs, self._prospecting.worth_asking()
-            least = self._prospecting.prospects()[max(0, count - 1)].calls
-            if phase is Phase.TRAINING:
-                self._look_for_failures(count)
-                # This may show that nothing fails, and then no request is needed.
-                if not (self._failing() or self.best.unverified) and (stop := self.halted(phase, self.best)):
-                    return stop
-            incumbent, failing = self.best.id, self._prospecting.open(phase)
-            candidates = self._iterate(phase, count)
-            if self.best.id == incumbent and phase is Phase.TRAINING:
-                self._recover()
-            asked = sum(candidate.kind in (Kind.REWRITE, Kind.MERGE) for candidate in candidates)
-            calls = asked + self._reserves.calls_for(self.context.evaluator.runs - runs)
-            self._prospecting.iterated(failing, phase, calls, least)
+            owed = self.best.unverified if stop and stop.halt == HaltReason.TARGET else ()
+            if not owed or not self._reserves.fits(len(owed)):
+                break
+            self._run_incumbent(owed)
+        out_of_calls = unpaid is not None and unpaid.halt == HaltReason.BUDGET
+        on_plateau = stop is not None and stop.halt == HaltReason.PLATEAU
+        escaping = on_plateau and not self.state.escaped and not out_of_calls
+        if stop and not escaping:
+            return stop
+        self.state.escaped = self.state.escaped or escaping
+        return self._iterate(self.open_iteration(phase, escaping=escaping))
 
     def _give_way(self) -> None:
         """Go back to the incumbent before, when this one cannot be rendered for a further case."""
         if self.refusal(self.best.overlay):
-            self._accepted = [each for each in self._accepted if not self.refusal(each.overlay)]
-            self.best = (self._accepted or [self.original])[-1]
-
-    # ------------------------------------------------------------------------------------------------- calls
+            self.state.accepted = [each for each in self.state.accepted if not self.refusal(each.overlay)]
+            self.best = (self.state.accepted or [self.original])[-1]
 
     # ---------------------------------------------------------------------------------------------- iteration
 
-    def _iterate(self, phase: Phase, count: int) -> list[Candidate]:
-        """Ask for candidates, run them, merge what fixes different cases, keep the best if it is better."""
-        number = self.number
-        hurried = self._hurried()
-        candidates = self._workshop.proposed(
-            number, phase, self.best, most=count, escape=self._judging.escaping, hurried=hurried
-        )
-        if hurried:
-            self._join(candidates)
-        drawn = self._prospecting.worth_drawing(max(count, 2))
-        candidates += self._demonstrating.drawn(number, len(candidates) + 1, self.best, drawn)
-        self._decide(candidates, phase)
-        return candidates
+    def _iterate(self, iteration: OpenIteration) -> Stop | None:
+        """Make an iteration and learn what it was worth; a stop when its first runs show nothing to mend."""
+        runs, count = self.context.evaluator.runs, self._prospecting.worth_asking()
+        least = self._prospecting.prospects()[max(0, count - 1)].calls
+        training = iteration.phase is Phase.TRAINING
+        if training:
+            self._look_for_failures(count)
+            # This may show that nothing fails, and then no request is needed.
+            if not (self._failing() or self.best.unverified) and (
+                stop := self.halted(iteration.phase, self.best)
+            ):
+                return stop
+        incumbent, failing = self.best.id, self._prospecting.open(iteration.phase)
+        self._make_candidates(iteration, count)
+        self._decide(iteration)
+        if self.best.id == incumbent and training:
+            self._recover(escaping=iteration.escaping)
+        asked = sum(candidate.kind in (Kind.REWRITE, Kind.MERGE) for candidate in iteration)
+        calls = asked + self._reserves.calls_for(self.context.evaluator.runs - runs)
+        self._prospecting.iterated(failing, iteration.phase, calls, least)
+        return None
 
-    def _decide(self, candidates: list[Candidate], phase: Phase) -> None:
-        """Judge candidates and end the iteration; raises `StopRun` after that, if one cut it off."""
+    def _make_candidates(self, iteration: OpenIteration, count: int) -> None:
+        """Ask for candidates, and draw sets of examples."""
+        hurried = self._hurried()
+        proposed = self._workshop.proposed(
+            iteration.number,
+            iteration.phase,
+            self.best,
+            most=count,
+            escape=iteration.escaping,
+            hurried=hurried,
+        )
+        iteration.put(*proposed)
+        if hurried:
+            self._join(iteration)
+        drawn = self._prospecting.worth_drawing(max(count, 2))
+        iteration.put(*self._demonstrating.drawn(iteration.number, len(iteration) + 1, self.best, drawn))
+
+    def _decide(self, iteration: OpenIteration) -> None:
+        """Judge candidates, keep the best if it is better, and end the iteration.
+
+        Raises `StopRun` after that, if one cut it off.
+        """
         cut_off: StopRun | None = None
         try:
-            self._judging.judge(undecided_candidates(candidates), candidates, phase)
-            if phase is Phase.VALIDATION:
-                self._measure_validation(candidates)
+            self._judging.judge(iteration)
+            if iteration.phase is Phase.VALIDATION:
+                self._measure_validation(iteration)
         except StopRun as stopped:
             cut_off = stopped
-        self._keep_best(candidates, phase)
-        self._briefing.learn(self.number, candidates)
-        self.finished(phase, candidates, self.best)
+        self._keep_best(iteration)
+        self._briefing.learn(iteration.number, list(iteration))
+        self.finished(iteration.phase, list(iteration), self.best)
         if cut_off:
             raise cut_off
 
-    def _join(self, candidates: list[Candidate]) -> None:
+    def _join(self, iteration: OpenIteration) -> None:
         """Put the first texts for different prompts together: alone one may show nothing; calls are few."""
-        first = {candidate.prompts[0]: candidate for candidate in reversed(undecided_candidates(candidates))}
-        parts = sorted(first.values(), key=candidates.index)
-        joined = self._workshop.merged(self.next_id(candidates), parts, self.best)
+        prompts: set[str] = set()
+        parts: list[Candidate] = []
+        for candidate in iteration.undecided():
+            if candidate.prompts[0] not in prompts:
+                prompts.add(candidate.prompts[0])
+                parts.append(candidate)
+        joined = self._workshop.merged(iteration.next_id, parts, self.best)
         if joined is None:
             return
-        candidates.append(joined)
-        for part in parts if not joined.verdict else ():
-            part.decide(MERGED, f"it is part of candidate {joined.id}")
+        iteration.put(joined)
+        if not joined.verdict:
+            iteration.put(*(part.decided(MERGED, f"it is part of candidate {joined.id}") for part in parts))
 
     def _hurried(self) -> bool:
         """Whether the ceiling leaves too few calls to take every prompt of a pipeline in turn."""
@@ -275,7 +292,7 @@ class RefineSearch(BaseSearch):
         self.best = before.ran(results)
         if not self.best.unverified:
             self.caught_up(results, self.best, paid)
-        self._accepted = [self.best if each is before else each for each in self._accepted]
+        self.state.accepted = [self.best if each is before else each for each in self.state.accepted]
         self._reserves.set_aside()
         return True
 
@@ -285,77 +302,84 @@ class RefineSearch(BaseSearch):
         passed = {r.case.id for r in self.original.evidence(Split.TRAIN) if r.failing is None}
         return sorted(failing, key=lambda case: case not in passed)
 
-    def _recover(self) -> None:
+    def _recover(self, *, escaping: bool) -> None:
         """Take out of the incumbent the passage to blame for cases that it fails; once for the same cases."""
         failing = self._failing()
         examined = (self.best.id, *failing)
-        if self.best is self.original or len(failing) < 2 or examined in self._examined:
+        if self.best is self.original or len(failing) < 2 or examined in self.state.examined:
             return
         if not self._judging.worth_curing(len(failing)):
             return
         if len(self.iterations) >= self.context.settings.max_iterations:
             return
-        self._examined.add(examined)
+        self.state.examined.add(examined)
         self.begun(Phase.TRAINING, self.best)
-        cured = self._workshop.recovered(self.next_id([]), self.best, failing)
+        iteration = self.open_iteration(Phase.TRAINING, escaping=escaping)
+        cured = self._workshop.recovered(iteration.next_id, self.best, failing)
         if cured is None:
-            self._judging.curing.note(0.0)
+            self.state.curing.note(0.0)
             return
         before = self._prospecting.open(Phase.TRAINING)
-        self._decide([cured], Phase.TRAINING)
-        self._judging.curing.note((before - self._prospecting.open(Phase.TRAINING)) / max(1.0, before))
+        iteration.put(cured)
+        self._decide(iteration)
+        self.state.curing.note((before - self._prospecting.open(Phase.TRAINING)) / max(1.0, before))
 
     # ---------------------------------------------------------------------------------------------- judging
 
-    def _keep_best(self, candidates: Sequence[Candidate], phase: Phase) -> None:
+    def _keep_best(self, iteration: OpenIteration) -> None:
         """The best candidate that the acceptance rule takes is the new incumbent; the others are rejected."""
-        ran = [
-            candidate for candidate in undecided_candidates(candidates) if candidate.results.get(Split.TRAIN)
-        ]
+        ran = [candidate for candidate in iteration.undecided() if candidate.results.get(Split.TRAIN)]
         for candidate in ran:
-            self._judging.compare(candidate)
-            self._accept(candidate, phase)
+            iteration.put(self._judged(self._judging.compared(candidate, iteration), iteration))
+        deciding = DECIDING[iteration.phase]
         ranked = sorted(
-            undecided_candidates(ran), key=lambda candidate: rank_key(candidate.compared[DECIDING[phase]])
+            iteration.undecided(ran), key=lambda candidate: rank_key(candidate.compared[deciding])
         )
         for candidate in ranked[:1]:
-            candidate.verdict = ACCEPTED
+            iteration.put(candidate.decided(ACCEPTED, candidate.why))
             self.best = candidate.kept()
-            self._accepted.append(self.best)
+            self.state.accepted.append(self.best)
         for candidate in ranked[1:]:
-            candidate.decide(REJECTED, f"candidate {self.best.id} goes before it; {candidate.why}")
-        for candidate in undecided_candidates(candidates):
-            candidate.decide(REJECTED, "no calls were left to run it")
+            why = f"candidate {self.best.id} goes before it; {candidate.why}"
+            iteration.put(candidate.decided(REJECTED, why))
+        for candidate in iteration.undecided():
+            iteration.put(candidate.decided(REJECTED, "no calls were left to run it"))
 
-    def _accept(self, candidate: Candidate, phase: Phase) -> None:
-        """Reject a candidate that the acceptance rule does not take, or that loses what may not be lost."""
+    def _judged(self, candidate: Candidate, iteration: OpenIteration) -> Candidate:
+        """A candidate that the acceptance rule takes, with its reason; rejected if it does not, or if it
+        loses what may not be lost."""
         if lost := self.regressions(candidate):
-            candidate.decide(REJECTED, f"it fails {len(lost)} that the original passed: {', '.join(lost)}")
-            return
+            why = f"it fails {len(lost)} that the original passed: {', '.join(lost)}"
+            return candidate.decided(REJECTED, why)
         left = self.context.call_budget.left()
         found = left is not None and self.best is not self.original
         if found and (least := self._reserves.least_judging(candidate.kept())) > (left or 0):
-            candidate.decide(REJECTED, f"judging it takes {least} calls at least, and {left} are left")
-            return
+            why = f"judging it takes {least} calls at least, and {left} are left"
+            return candidate.decided(REJECTED, why)
         training = candidate.compared[Split.TRAIN]
         if (
-            phase is Phase.TRAINING
-            and not self._judging.escaping
+            iteration.phase is Phase.TRAINING
+            and not iteration.escaping
             and (failing := self._judging.unfixed(candidate))
         ):
-            candidate.decide(REJECTED, f"it fixes none of the {failing} failing training cases it was run on")
-            return
-        if phase is Phase.VALIDATION:
+            why = f"it fixes none of the {failing} failing training cases it was run on"
+            return candidate.decided(REJECTED, why)
+        if iteration.phase is Phase.VALIDATION:
             if Split.VALIDATION not in candidate.compared:
-                candidate.decide(REJECTED, f"it breaks what was learned in training: {training}")
-                return
+                return candidate.decided(REJECTED, f"it breaks what was learned in training: {training}")
             training = candidate.compared[Split.VALIDATION]
         verdict = self.context.hooks.accept(training)
-        candidate.why = verdict.why
-        if not verdict.accepted:
-            candidate.decide(REJECTED, verdict.why)
+        return (
+            replace(candidate, why=verdict.why)
+            if verdict.accepted
+            else candidate.decided(REJECTED, verdict.why)
+        )
 
     # --------------------------------------------------------------------------------------------- validation
+
+    def _begin_validation(self) -> None:
+        self._validate()
+        self.state.iterations_trained = len(self.iterations)
 
     def _validate(self) -> None:
         """Score the incumbent on validation; where it only learned the training cases, go back."""
@@ -367,7 +391,7 @@ class RefineSearch(BaseSearch):
         comparison = compare(before, after, split=Split.VALIDATION)
         if is_not_worse(comparison) and not self.regressions(trained) and not refused:
             return
-        validated = [each for each in self._validated(self._accepted) if not self.regressions(each)]
+        validated = [each for each in self._validated(self.state.accepted) if not self.regressions(each)]
         others = [each for each in validated if not self.refusal(each.overlay)]
         self.best = self.best_of([self.original, *others])
         kept = "the original" if self.best is self.original else f"candidate {self.best.id}"
@@ -387,33 +411,32 @@ class RefineSearch(BaseSearch):
             for version, results in zip(versions, measured, strict=True)
         ]
         by_id = {version.id: version for version in scored}
-        self._accepted = [by_id.get(version.id, version) for version in self._accepted]
+        self.state.accepted = [by_id.get(version.id, version) for version in self.state.accepted]
         return scored
 
-    def _measure_validation(self, candidates: Sequence[Candidate]) -> None:
+    def _measure_validation(self, iteration: OpenIteration) -> None:
         """Run those on validation that keep what was learned in training."""
         tried = [
             candidate
-            for candidate in undecided_candidates(candidates)
+            for candidate in iteration.undecided()
             if (ran := candidate.results.get(Split.TRAIN))
             and is_not_worse(compare(self.best.evidence(Split.TRAIN), ran))
         ]
         if not self._reserves.fits(len(tried) * len(self.group.ids(Split.VALIDATION))):
-            for candidate in tried:
-                candidate.decide(REJECTED, "no calls were left to run it on the validation cases")
+            why = "no calls were left to run it on the validation cases"
+            iteration.put(*(candidate.decided(REJECTED, why) for candidate in tried))
             return
         measured = self.evaluate([candidate.overlay for candidate in tried], self.group.ids(Split.VALIDATION))
         before = self.best.results[Split.VALIDATION]
-        self.refuse(tried)
-        for candidate, results in zip(tried, measured, strict=True):
-            if candidate.verdict:
-                continue
-            candidate.results[Split.VALIDATION] = results
-            candidate.compared[Split.VALIDATION] = compare(
-                before,
-                results,
-                split=Split.VALIDATION,
-                growth=candidate.growth,
-                balanced=balanced_accuracy(results),
-            )
-            self.context.record_results(candidate.id, results)
+        for candidate, results in zip(self.refuse(tried), measured, strict=True):
+            if not candidate.verdict:
+                compared = compare(
+                    before,
+                    results,
+                    split=Split.VALIDATION,
+                    growth=candidate.growth,
+                    balanced=balanced_accuracy(results),
+                )
+                candidate = candidate.ran(results).judged_by(compared)
+                self.context.record_results(candidate.id, results)
+            iteration.put(candidate)

@@ -8,6 +8,7 @@ from pytest_promptopt.optimizer.base_search import BaseSearch
 from pytest_promptopt.optimizer.candidates import EvaluatedCandidate
 from pytest_promptopt.optimizer.confirmation_power import foreseen_calls, least_pairs
 from pytest_promptopt.records import Split
+from pytest_promptopt.strategies.refine.state import RefineState, Reserve
 
 #: The share of a case's calls that a text is expected to be run on when it becomes the best.
 RUN_SHARE = 0.6
@@ -17,24 +18,23 @@ MOST_SHARE = 3
 
 
 class SearchBudget:
-    """The calls of one search: what runs take, what is free for them, what is kept.
+    """The calls of one search: what runs take, what is free for them, what is kept."""
 
-    :ivar calls_per_case: calls that one run of a case takes.
-    """
-
-    def __init__(self, frame: BaseSearch) -> None:
+    def __init__(self, frame: BaseSearch, state: RefineState) -> None:
         self._frame = frame
-        self.calls_per_case = 1.0
-        # Of the calls for fresh answers: kept before anything is known, and at most.
-        self._least = self._most = 0
+        self._state = state
+
+    @property
+    def calls_per_case(self) -> float:
+        """Calls that one run of a case takes."""
+        return self._state.reserve.calls_per_case
 
     def begin(self, calls_per_case: float) -> None:
         """Begin after the original was measured; what is reserved for the search now is for fresh answers."""
-        self.calls_per_case = calls_per_case
         call_budget = self._frame.context.call_budget
-        self._least = call_budget.reserved
-        own = (call_budget.available() or 0) + self._least
-        self._most = max(self._least, own // MOST_SHARE)
+        least = call_budget.reserved
+        own = (call_budget.available() or 0) + least
+        self._state.reserve = Reserve(calls_per_case, least, max(least, own // MOST_SHARE))
         self.set_aside()
 
     def calls_for(self, runs: float) -> int:
@@ -54,14 +54,14 @@ class SearchBudget:
         further = len(self._frame.group.ids(Split.VALIDATION))
         training = version.foresight.cases
         if version is self._frame.original:
-            spared, calls = (1 - RUN_SHARE) * training + further, self._least
+            spared, calls = (1 - RUN_SHARE) * training + further, self._state.reserve.least
         else:
             spared = len(version.spared(self._frame.group))
             share = (training + further) / max(1, training)
             fixed, broken = (share * count for count in self._gained(version))
             each, alpha = self.calls_per_case, self._frame.context.settings.alpha
             calls = foreseen_calls(training + further, fixed, broken, alpha, each=each, spared=spared)
-            calls = min(calls or self._least, self._most)
+            calls = min(calls or self._state.reserve.least, self._state.reserve.most)
         return self.calls_for(spared) + calls
 
     def least_judging(self, version: EvaluatedCandidate) -> int:

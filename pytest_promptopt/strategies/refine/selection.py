@@ -7,13 +7,13 @@ from dataclasses import replace
 
 from pytest_promptopt.optimizer.acceptance import EPSILON, compare_estimates, rank_key
 from pytest_promptopt.optimizer.base_search import BaseSearch
-from pytest_promptopt.optimizer.candidates import Candidate, undecided_candidates
+from pytest_promptopt.optimizer.candidates import Candidate, OpenIteration
 from pytest_promptopt.optimizer.halting import Phase
 from pytest_promptopt.optimizer.proposal.case_batches import ENOUGH_CASES
 from pytest_promptopt.optimizer.protocols import Trial
 from pytest_promptopt.optimizer.race import Move, Race, Runner, telling_order
 from pytest_promptopt.optimizer.rate_posterior import RatePosterior
-from pytest_promptopt.optimizer.verdict_model import Kind, VerdictModel
+from pytest_promptopt.optimizer.verdict_model import Kind
 from pytest_promptopt.prompts.examples import without_examples
 from pytest_promptopt.records import Split
 from pytest_promptopt.strategies.refine.candidate_source import CandidateSource
@@ -21,6 +21,7 @@ from pytest_promptopt.strategies.refine.economy import Payoff
 from pytest_promptopt.strategies.refine.example_candidates import ExampleCandidates
 from pytest_promptopt.strategies.refine.iteration_planner import IterationPlanner
 from pytest_promptopt.strategies.refine.search_budget import SearchBudget
+from pytest_promptopt.strategies.refine.state import RefineState
 
 #: A candidate is run on so many cases before it becomes the incumbent.
 LOOK = 24
@@ -28,55 +29,42 @@ LOOK = 24
 #: Cases that a search for a passage to blame is expected to run.
 BLAMING = 20
 
-#: Of the cases that another candidate fixes beyond the best one, this share is expected of a merged text.
-MERGED_SHARE = 0.5
-#: Of the cases that a candidate breaks, this share is expected of a text without the passage to blame.
-CURED_SHARE = 0.25
-
 
 class CandidateSelection:
-    """Runs the candidates of one search on training cases.
-
-    :ivar escaping: whether an iteration is to lead away from a plateau, where as good is good enough.
-    :ivar curing: what taking out passages has won.
-    """
+    """Runs the candidates of one search on training cases."""
 
     def __init__(
         self,
         frame: BaseSearch,
-        learning: VerdictModel,
+        state: RefineState,
         reserves: SearchBudget,
         prospecting: IterationPlanner,
         workshop: CandidateSource,
         demonstrating: ExampleCandidates,
     ) -> None:
         self._frame = frame
-        self._learning = learning
+        self._state = state
         self._reserves = reserves
         self._prospecting = prospecting
         self._workshop = workshop
         self._demonstrating = demonstrating
-        self._merging = Payoff(MERGED_SHARE)
-        self.curing = Payoff(CURED_SHARE)
-        self.escaping = False
 
-    def judge(self, contenders: Sequence[Candidate], candidates: list[Candidate], phase: Phase) -> None:
-        """Run candidates; then what is made of the best of them, which must beat it: merged, or cured."""
+    def judge(self, iteration: OpenIteration) -> None:
+        """Run the candidates; then what is made of the best of them, which must beat it: merged, or cured."""
         base = self._frame.best.posterior
         assert base is not None
-        for candidate in contenders:
-            candidate.posterior = candidate.posterior or self._posterior(base, candidate)
-        self._race(contenders, base, phase)
-        contenders = undecided_candidates(contenders)
+        contenders = iteration.undecided()
+        self._race(contenders, base, iteration)
+        contenders = iteration.undecided(contenders)
         self._note_ways(contenders, base)
         leader = self._leader(contenders)
-        while leader is not None and self._looked_closer(leader, phase):
-            contenders = undecided_candidates(contenders)
+        while leader is not None and self._looked_closer(leader, iteration):
+            contenders = iteration.undecided(contenders)
             leader = self._leader(contenders)
-        if leader is not None and (merged := self._merged(leader, contenders, candidates)):
-            leader = self._follow(merged, leader, candidates, phase, self._merging)
-        if leader is not None and (cured := self._cured(leader, candidates)):
-            self._follow(cured, leader, candidates, phase, self.curing)
+        if leader is not None and (merged := self._merged(leader, contenders, iteration)):
+            leader = self._follow(merged, leader, iteration, self._state.merging)
+        if leader is not None and (cured := self._cured(leader, iteration)):
+            self._follow(cured, leader, iteration, self._state.curing)
 
     def _note_ways(self, contenders: Sequence[Candidate], base: RatePosterior) -> None:
         """Remember what each way of making candidates has won."""
@@ -87,7 +75,7 @@ class CandidateSelection:
                 if candidate.kind is Kind.EXAMPLES:
                     self._demonstrating.note(candidate, won)
 
-    def _looked_closer(self, candidate: Candidate, phase: Phase) -> bool:
+    def _looked_closer(self, candidate: Candidate, iteration: OpenIteration) -> bool:
         """Run the next incumbent-to-be on more cases; whether there were any.
 
         So its measured rate is near its true rate, and what it breaks is seen while it can be mended.
@@ -98,7 +86,9 @@ class CandidateSelection:
             self._frame.context.call_budget,
             self._frame.best.posterior,
         )
-        if candidate.verdict or posterior is None or phase is not Phase.TRAINING or self._prospecting.short():
+        if candidate.verdict or posterior is None or iteration.phase is not Phase.TRAINING:
+            return False
+        if self._prospecting.short():
             return False
         assert incumbent is not None
         if posterior.lead(incumbent).mean <= 0 or self.unfixed(candidate):
@@ -114,35 +104,36 @@ class CandidateSelection:
         finally:
             self._reserves.set_aside()
         self._frame.context.record_results(candidate.id, results)
-        candidate.ran(results)
-        self._frame.refuse([candidate])
+        (candidate,) = self._frame.refuse([candidate.ran(results)])
         if not candidate.verdict:
             posterior.settle()
-            self.compare(candidate)
+            candidate = self.compared(candidate, iteration)
+        iteration.put(candidate)
         return True
 
     def _follow(
-        self, made: Candidate, leader: Candidate, candidates: list[Candidate], phase: Phase, payoff: Payoff
+        self, made: Candidate, leader: Candidate, iteration: OpenIteration, payoff: Payoff
     ) -> Candidate:
         """Race a text that was made of the leader against it; the one that is ahead."""
-        candidates.append(made)
+        iteration.put(made)
         if made.verdict:
             payoff.note(0.0)
             return leader
         assert leader.posterior is not None
-        posterior = made.posterior = self._posterior(leader.posterior, made)
-        self._race([made], leader.posterior, phase)
-        if posterior.lead(leader.posterior).mean > 0:
-            self._looked_closer(made, phase)
-        if made.verdict:
+        self._race([made], leader.posterior, iteration)
+        made = iteration[made.id]
+        if made.posterior is not None and made.posterior.lead(leader.posterior).mean > 0:
+            self._looked_closer(made, iteration)
+            made = iteration[made.id]
+        if made.posterior is None:  # it was refused
             payoff.note(0.0)
             return leader
-        lead = posterior.lead(leader.posterior)
+        lead = made.posterior.lead(leader.posterior)
         payoff.note(lead.mean / max(1.0, leader.posterior.failing))
         return made if lead.mean > 0 else leader
 
     def _merged(
-        self, leader: Candidate, contenders: Sequence[Candidate], candidates: Sequence[Candidate]
+        self, leader: Candidate, contenders: Sequence[Candidate], iteration: OpenIteration
     ) -> Candidate | None:
         """One candidate that does what the leader and others do, where that promises more than it costs."""
         assert leader.posterior is not None
@@ -161,59 +152,56 @@ class CandidateSelection:
         # Among the failing cases that both were run on, the others fix this share; so they may of all.
         promised = len(more) / max(1, len(failed)) * leader.posterior.failing
         cost = 1 + 2 * ENOUGH_CASES * self._reserves.calls_per_case
-        if self._merging.expected * promised < self._prospecting.price() * cost:
+        if self._state.merging.expected * promised < self._prospecting.price() * cost:
             return None
-        return self._workshop.merged(self._frame.next_id(candidates), parts, self._frame.best)
+        return self._workshop.merged(iteration.next_id, parts, self._frame.best)
 
-    def _cured(self, leader: Candidate, candidates: Sequence[Candidate]) -> Candidate | None:
+    def _cured(self, leader: Candidate, iteration: OpenIteration) -> Candidate | None:
         """The leader without the passage to blame for what it breaks; None where that is not worth calls."""
         broken = leader.compared[Split.TRAIN].broken
         if len(broken) < 2 or not self.worth_curing(len(broken)):
             return None
-        cured = self._workshop.cured(self._frame.next_id(candidates), leader, self._frame.best)
+        cured = self._workshop.cured(iteration.next_id, leader, self._frame.best)
         if cured is None:
-            self.curing.note(0.0)
+            self._state.curing.note(0.0)
         return cured
 
     def worth_curing(self, broken: int) -> bool:
         """Whether a search for the passage to blame for so many failing cases promises more than it costs."""
         price = self._prospecting.price() * BLAMING * self._reserves.calls_per_case
-        return self._reserves.fits(2 * BLAMING) and self.curing.expected * broken >= price
+        return self._reserves.fits(2 * BLAMING) and self._state.curing.expected * broken >= price
 
     # ------------------------------------------------------------------------------------------------- runs
 
-    def _race(self, candidates: Sequence[Candidate], incumbent: RatePosterior, phase: Phase) -> None:
-        by_id = {candidate.id: candidate for candidate in candidates}
-        runners = [
-            Runner(candidate.id, candidate.posterior)
-            for candidate in candidates
-            if candidate.posterior is not None
-        ]
+    def _race(self, runners: Sequence[Candidate], base: RatePosterior, iteration: OpenIteration) -> None:
+        """Run candidates that were made from the text of `base` against it, as far as that decides."""
+        entered = {candidate.id: self._posterior(base, candidate) for candidate in runners}
+        iteration.put(*(replace(candidate, posterior=entered[candidate.id]) for candidate in runners))
         race = Race(
-            runners,
-            incumbent,
+            [Runner(id, posterior) for id, posterior in entered.items()],
+            base,
             self._frame.run_order(),
             calls=self._reserves.calls_per_case,
-            sideways=self.escaping or phase is Phase.VALIDATION,
+            sideways=iteration.escaping or iteration.phase is Phase.VALIDATION,
         )
         while moves := self._affordable(race.moves(self._prospecting.price())):
-            trials = [Trial(by_id[move.runner.id].overlay, move.cases) for move in moves]
+            trials = [Trial(iteration[move.runner.id].overlay, move.cases) for move in moves]
             measured = self._frame.context.evaluator.evaluate(trials)
             for move, results in zip(moves, measured, strict=True):
-                by_id[move.runner.id].ran(results)
+                iteration.put(iteration[move.runner.id].ran(results))
                 self._frame.context.record_results(move.runner.id, results)
-            self._frame.refuse(candidates)
-            race.runners = [runner for runner in race.runners if not by_id[runner.id].verdict]
+            iteration.put(*self._frame.refuse(iteration.newest(runners)))
+            race.runners = [runner for runner in race.runners if not iteration[runner.id].verdict]
             # While all are still run, the results of one candidate tell something about others of its kind.
-            for candidate in candidates:
+            for candidate in iteration.newest(runners):
                 if candidate.posterior is not None and candidate.posterior.known:
-                    self._learning.learn(candidate.kind, candidate.posterior.belief, candidate.id)
+                    self._state.learning.learn(candidate.kind, candidate.posterior.belief, candidate.id)
             for runner in race.runners:
                 runner.posterior.rethink()
-        for candidate in undecided_candidates(candidates):
+        for candidate in iteration.undecided(runners):
             assert candidate.posterior is not None
             candidate.posterior.settle()
-            self.compare(candidate)
+            iteration.put(self.compared(candidate, iteration))
 
     def _affordable(self, moves: Sequence[Move]) -> list[Move]:
         """The first of `moves` that the ceiling leaves calls for, the last one cut to what is left."""
@@ -229,21 +217,20 @@ class CandidateSelection:
         assert self._frame.original.posterior is not None
         shown = self._frame.shown(candidate)
         cases = [case for case in self._frame.original.posterior.cases if case not in shown]
-        return RatePosterior(cases, self._learning, base=base, kind=candidate.kind, name=candidate.id)
+        return RatePosterior(cases, self._state.learning, base=base, kind=candidate.kind, name=candidate.id)
 
-    def compare(self, candidate: Candidate) -> None:
-        """Set what a candidate is judged by in training: against the incumbent, on all cases of both."""
+    def compared(self, candidate: Candidate, iteration: OpenIteration) -> Candidate:
+        """A candidate with what it is judged by in training: against the incumbent, on all cases of both."""
         assert candidate.posterior is not None
         assert self._frame.best.posterior is not None
-        candidate.results.setdefault(Split.TRAIN, ())
         compared = compare_estimates(
             self._frame.best.posterior,
             candidate.posterior,
             self._frame.best.evidence(Split.TRAIN),
-            candidate.results[Split.TRAIN],
+            candidate.results.get(Split.TRAIN, ()),
             growth=candidate.growth,
         )
-        candidate.compared[Split.TRAIN] = replace(compared, sideways=self.escaping)
+        return candidate.judged_by(replace(compared, sideways=iteration.escaping))
 
     def _leader(self, candidates: Sequence[Candidate]) -> Candidate | None:
         """The best candidate so far; None when none was run."""

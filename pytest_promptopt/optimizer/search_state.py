@@ -1,0 +1,53 @@
+"""Where a search stands: all that changes while it goes on, in one object.
+
+It holds values alone: no group, no context, hook, evaluator or journal, and no function. So `pickle` takes it
+along, and another search of the same group that is given it goes on as if there had been no break.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from pytest_promptopt.optimizer.candidate_checks import CandidateChecks, Passages
+from pytest_promptopt.optimizer.candidates import EvaluatedCandidate
+from pytest_promptopt.optimizer.halting import HaltReason, Phase, Stop
+from pytest_promptopt.records import Spend
+from pytest_promptopt.results import Iteration
+
+#: Before anything was run.
+NOT_MEASURED = EvaluatedCandidate("0", {}, {})
+NOTHING_PAID = Spend()
+NOT_BEGUN = Stop(HaltReason.INTERRUPTED, "the run ended before this prompt had its turn")
+
+
+def no_checks() -> CandidateChecks:
+    """Those that are made before anything is known of the cases."""
+    return CandidateChecks(Passages(()), Passages(()))
+
+
+@dataclass(kw_only=True)
+class SearchState:
+    """The state of any search; a strategy that keeps more between its iterations extends it.
+
+    :param original: the texts as they were, with their results; `best` the incumbent.
+    :param begun: whether the original is measured.
+    :param checks: what every candidate is checked by, with the texts that were seen.
+    :param rates: the incumbent's rate when each iteration of this phase began; `rate_before` when the one at
+        work began.
+    :param fruitless: iterations in a row, up to now, that brought no new and usable candidate.
+    :param paid_before: what was paid when the last iteration ended: the next one counts all calls since then.
+    :param stop: why it ended, or that it was not begun.
+    """
+
+    original: EvaluatedCandidate = NOT_MEASURED
+    best: EvaluatedCandidate = NOT_MEASURED
+    begun: bool = False
+    phase: Phase = Phase.TRAINING
+    iterations: list[Iteration] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    checks: CandidateChecks = field(default_factory=no_checks)
+    rates: list[float] = field(default_factory=list)
+    rate_before: float = 0.0
+    fruitless: int = 0
+    paid_before: Spend = NOTHING_PAID
+    stop: Stop = NOT_BEGUN
