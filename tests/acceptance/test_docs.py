@@ -79,7 +79,7 @@ def test_the_shown_failures_are_those_of_the_example(story: Story) -> None:
 
 
 def test_the_shown_verdict_is_worded_as_the_summary_words_it() -> None:
-    score = SplitScore(Split.HELDOUT, 45, 0.244, 0.911, fixed=30, broken=0)
+    score = SplitScore(Split.HELDOUT, 45, 0.244, 0.867, fixed=30, broken=2)
     assert f"  held-out: {heldout_verdict(score, alpha=0.05)}\n" in block("README.md", "result").text
 
 

@@ -22,15 +22,15 @@ FIRST_SET = 40
 class IterationPlanner:
     """Learns from the iterations of one search what the next one is worth."""
 
-    def __init__(self, frame: BaseSearch, state: RefineState, reserves: SearchBudget) -> None:
+    def __init__(self, frame: BaseSearch, state: RefineState, search_budget: SearchBudget) -> None:
         self._frame = frame
         self._state = state
-        self._reserves = reserves
+        self._search_budget = search_budget
 
     def begin(self, cases: int) -> None:
         """Begin with so many deciding training cases."""
         settings = self._frame.context.settings
-        first = settings.candidates + 1 + RUN_SHARE * cases * self._reserves.calls_per_case
+        first = settings.candidates + 1 + RUN_SHARE * cases * self._search_budget.calls_per_case
         self._state.economy = Economy(floor=settings.least_gain / 100 * cases / 100, cost=first)
 
     def tried(self, kind: Kind, won: float) -> None:
@@ -57,7 +57,7 @@ class IterationPlanner:
     def unpaid(self, phase: Phase) -> Stop | None:
         """Why no further iteration is made that the ceiling, or what it would win, does not pay for."""
         economy, free = self._state.economy, self._frame.context.call_budget.available()
-        least = 1 + self._reserves.calls_for(min(ENOUGH_CASES, len(self._frame.group.ids(Split.TRAIN))))
+        least = 1 + self._search_budget.calls_for(min(ENOUGH_CASES, len(self._frame.group.ids(Split.TRAIN))))
         if free is not None and free < least:
             return Stop(
                 HaltReason.BUDGET,
@@ -95,7 +95,10 @@ class IterationPlanner:
         new = RatePosterior(best.cases, self._state.learning, base=best)
         mean = new.lead(best).mean
         apart = math.sqrt(new.foreseeable(self._frame.run_order()[:BATCH]))
-        look, each = ENOUGH_CASES * self._reserves.calls_per_case, 1 + BATCH * self._reserves.calls_per_case
+        look, each = (
+            ENOUGH_CASES * self._search_budget.calls_per_case,
+            1 + BATCH * self._search_budget.calls_per_case,
+        )
         return [
             Prospect(expected_best(count, mean, apart), look + count * each)
             for count in range(1, self._frame.context.settings.candidates + 1)
@@ -116,7 +119,10 @@ class IterationPlanner:
         """
         examples, rewrites = self._state.ways[Kind.EXAMPLES], self._state.ways[Kind.REWRITE]
         if not examples.tries:
-            free, first = self._frame.context.call_budget.available(), BATCH * self._reserves.calls_per_case
+            free, first = (
+                self._frame.context.call_budget.available(),
+                BATCH * self._search_budget.calls_per_case,
+            )
             paid_little = rewrites.expected < SHARE / 2 or not self._frame.context.settings.writing
             return int(paid_little or free is None or FIRST_SET * first <= free)
         paid, other = examples.expected**2, rewrites.expected**2 * self._frame.context.settings.writing

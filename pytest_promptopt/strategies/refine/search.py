@@ -51,12 +51,12 @@ class RefineSearch(BaseSearch):
         super().__init__(group, context, state)
         state = self.state
         self._briefing = Briefing(group, context.settings, context.hooks, state.briefing)
-        self._workshop = CandidateSource(self, self._briefing)
-        self._demonstrating = ExampleCandidates(self, state.examples)
-        self._reserves = SearchBudget(self, state)
-        self._prospecting = IterationPlanner(self, state, self._reserves)
-        self._judging = CandidateSelection(
-            self, state, self._reserves, self._prospecting, self._workshop, self._demonstrating
+        self._candidate_source = CandidateSource(self, self._briefing)
+        self._example_candidates = ExampleCandidates(self, state.examples)
+        self._search_budget = SearchBudget(self, state)
+        self._planner = IterationPlanner(self, state, self._search_budget)
+        self._selection = CandidateSelection(
+            self, state, self._search_budget, self._planner, self._candidate_source, self._example_candidates
         )
 
     def new_state(self) -> RefineState:
@@ -119,8 +119,8 @@ class RefineSearch(BaseSearch):
             )
         answers = sum(len(outcome.calls) for result in results for outcome in result.outcomes)
         # Counted in answers, known or paid for, so that a run that is gone on with decides the same.
-        self._reserves.begin(max(1.0, answers / max(1, len(results))))
-        self._prospecting.begin(len(rates))
+        self._search_budget.begin(max(1.0, answers / max(1, len(results))))
+        self._planner.begin(len(rates))
         return needless
 
     def searched(self) -> Sequence[str]:
@@ -167,11 +167,11 @@ class RefineSearch(BaseSearch):
         escape."""
         while True:
             self._give_way()
-            self._reserves.set_aside()
-            unpaid = self._prospecting.unpaid(phase)
+            self._search_budget.set_aside()
+            unpaid = self._planner.unpaid(phase)
             stop = self.halted(phase, self.best) or unpaid
             owed = self.best.unverified if stop and stop.halt == HaltReason.TARGET else ()
-            if not owed or not self._reserves.fits(len(owed)):
+            if not owed or not self._search_budget.fits(len(owed)):
                 break
             self._run_incumbent(owed)
         out_of_calls = unpaid is not None and unpaid.halt == HaltReason.BUDGET
@@ -192,8 +192,8 @@ class RefineSearch(BaseSearch):
 
     def _iterate(self, iteration: OpenIteration) -> Stop | None:
         """Make an iteration and learn what it was worth; a stop when its first runs show nothing to mend."""
-        runs, count = self.context.evaluator.runs, self._prospecting.worth_asking()
-        least = self._prospecting.prospects()[max(0, count - 1)].calls
+        runs, count = self.context.evaluator.runs, self._planner.worth_asking()
+        least = self._planner.prospects()[max(0, count - 1)].calls
         training = iteration.phase is Phase.TRAINING
         if training:
             self._look_for_failures(count)
@@ -202,20 +202,20 @@ class RefineSearch(BaseSearch):
                 stop := self.halted(iteration.phase, self.best)
             ):
                 return stop
-        incumbent, failing = self.best.id, self._prospecting.open(iteration.phase)
+        incumbent, failing = self.best.id, self._planner.open(iteration.phase)
         self._make_candidates(iteration, count)
         self._decide(iteration)
         if self.best.id == incumbent and training:
             self._recover(escaping=iteration.escaping)
         asked = sum(candidate.kind in (Kind.REWRITE, Kind.MERGE) for candidate in iteration)
-        calls = asked + self._reserves.calls_for(self.context.evaluator.runs - runs)
-        self._prospecting.iterated(failing, iteration.phase, calls, least)
+        calls = asked + self._search_budget.calls_for(self.context.evaluator.runs - runs)
+        self._planner.iterated(failing, iteration.phase, calls, least)
         return None
 
     def _make_candidates(self, iteration: OpenIteration, count: int) -> None:
         """Ask for candidates, and draw sets of examples."""
         hurried = self._hurried()
-        proposed = self._workshop.proposed(
+        proposed = self._candidate_source.proposed(
             iteration.number,
             iteration.phase,
             self.best,
@@ -226,8 +226,8 @@ class RefineSearch(BaseSearch):
         iteration.put(*proposed)
         if hurried:
             self._join(iteration)
-        drawn = self._prospecting.worth_drawing(max(count, 2))
-        iteration.put(*self._demonstrating.drawn(iteration.number, len(iteration) + 1, self.best, drawn))
+        drawn = self._planner.worth_drawing(max(count, 2))
+        iteration.put(*self._example_candidates.drawn(iteration.number, len(iteration) + 1, self.best, drawn))
 
     def _decide(self, iteration: OpenIteration) -> None:
         """Judge candidates, keep the best if it is better, and end the iteration.
@@ -236,7 +236,7 @@ class RefineSearch(BaseSearch):
         """
         cut_off: StopRun | None = None
         try:
-            self._judging.judge(iteration)
+            self._selection.judge(iteration)
             if iteration.phase is Phase.VALIDATION:
                 self._measure_validation(iteration)
         except StopRun as stopped:
@@ -255,7 +255,7 @@ class RefineSearch(BaseSearch):
             if candidate.prompts[0] not in prompts:
                 prompts.add(candidate.prompts[0])
                 parts.append(candidate)
-        joined = self._workshop.merged(iteration.next_id, parts, self.best)
+        joined = self._candidate_source.merged(iteration.next_id, parts, self.best)
         if joined is None:
             return
         iteration.put(joined)
@@ -265,7 +265,7 @@ class RefineSearch(BaseSearch):
     def _hurried(self) -> bool:
         """Whether the ceiling leaves too few calls to take every prompt of a pipeline in turn."""
         turns = len(self.group.prompts)
-        return turns > 1 and not self._reserves.fits(turns * self.best.foresight.cases)
+        return turns > 1 and not self._search_budget.fits(turns * self.best.foresight.cases)
 
     def _look_for_failures(self, requests: int) -> None:
         """Run the incumbent where it probably fails, until there is enough for so many requests."""
@@ -277,13 +277,13 @@ class RefineSearch(BaseSearch):
             likely = [case for case in order if posterior.chance(case) < LIKELY] or order[:missing] * (
                 not self._failing()
             )
-            wanted_now = missing if self._reserves.fits(missing) or self._failing() else ENOUGH_CASES
+            wanted_now = missing if self._search_budget.fits(missing) or self._failing() else ENOUGH_CASES
             if not likely or not self._run_incumbent(likely[:wanted_now]):
                 return
 
     def _run_incumbent(self, cases: Sequence[str]) -> bool:
         """Run the incumbent on further training cases, if there are any and calls for them."""
-        if not cases or not self._reserves.fits(len(cases)):
+        if not cases or not self._search_budget.fits(len(cases)):
             return False
         paid = self.context.paid()
         (results,) = self.evaluate([self.best.overlay], cases)
@@ -293,7 +293,7 @@ class RefineSearch(BaseSearch):
         if not self.best.unverified:
             self.caught_up(results, self.best, paid)
         self.state.accepted = [self.best if each is before else each for each in self.state.accepted]
-        self._reserves.set_aside()
+        self._search_budget.set_aside()
         return True
 
     def _failing(self) -> list[str]:
@@ -308,21 +308,21 @@ class RefineSearch(BaseSearch):
         examined = (self.best.id, *failing)
         if self.best is self.original or len(failing) < 2 or examined in self.state.examined:
             return
-        if not self._judging.worth_curing(len(failing)):
+        if not self._selection.worth_curing(len(failing)):
             return
         if len(self.iterations) >= self.context.settings.max_iterations:
             return
         self.state.examined.add(examined)
         self.begun(Phase.TRAINING, self.best)
         iteration = self.open_iteration(Phase.TRAINING, escaping=escaping)
-        cured = self._workshop.recovered(iteration.next_id, self.best, failing)
+        cured = self._candidate_source.recovered(iteration.next_id, self.best, failing)
         if cured is None:
             self.state.curing.note(0.0)
             return
-        before = self._prospecting.open(Phase.TRAINING)
+        before = self._planner.open(Phase.TRAINING)
         iteration.put(cured)
         self._decide(iteration)
-        self.state.curing.note((before - self._prospecting.open(Phase.TRAINING)) / max(1.0, before))
+        self.state.curing.note((before - self._planner.open(Phase.TRAINING)) / max(1.0, before))
 
     # ---------------------------------------------------------------------------------------------- judging
 
@@ -330,7 +330,7 @@ class RefineSearch(BaseSearch):
         """The best candidate that the acceptance rule takes is the new incumbent; the others are rejected."""
         ran = [candidate for candidate in iteration.undecided() if candidate.results.get(Split.TRAIN)]
         for candidate in ran:
-            iteration.put(self._judged(self._judging.compared(candidate, iteration), iteration))
+            iteration.put(self._judged(self._selection.compared(candidate, iteration), iteration))
         deciding = DECIDING[iteration.phase]
         ranked = sorted(
             iteration.undecided(ran), key=lambda candidate: rank_key(candidate.compared[deciding])
@@ -353,14 +353,14 @@ class RefineSearch(BaseSearch):
             return candidate.decided(REJECTED, why)
         left = self.context.call_budget.left()
         found = left is not None and self.best is not self.original
-        if found and (least := self._reserves.least_judging(candidate.kept())) > (left or 0):
+        if found and (least := self._search_budget.least_judging(candidate.kept())) > (left or 0):
             why = f"judging it takes {least} calls at least, and {left} are left"
             return candidate.decided(REJECTED, why)
         training = candidate.compared[Split.TRAIN]
         if (
             iteration.phase is Phase.TRAINING
             and not iteration.escaping
-            and (failing := self._judging.unfixed(candidate))
+            and (failing := self._selection.unfixed(candidate))
         ):
             why = f"it fixes none of the {failing} failing training cases it was run on"
             return candidate.decided(REJECTED, why)
@@ -422,7 +422,7 @@ class RefineSearch(BaseSearch):
             if (ran := candidate.results.get(Split.TRAIN))
             and is_not_worse(compare(self.best.evidence(Split.TRAIN), ran))
         ]
-        if not self._reserves.fits(len(tried) * len(self.group.ids(Split.VALIDATION))):
+        if not self._search_budget.fits(len(tried) * len(self.group.ids(Split.VALIDATION))):
             why = "no calls were left to run it on the validation cases"
             iteration.put(*(candidate.decided(REJECTED, why) for candidate in tried))
             return

@@ -37,17 +37,17 @@ class CandidateSelection:
         self,
         frame: BaseSearch,
         state: RefineState,
-        reserves: SearchBudget,
-        prospecting: IterationPlanner,
-        workshop: CandidateSource,
-        demonstrating: ExampleCandidates,
+        search_budget: SearchBudget,
+        planner: IterationPlanner,
+        candidate_source: CandidateSource,
+        example_candidates: ExampleCandidates,
     ) -> None:
         self._frame = frame
         self._state = state
-        self._reserves = reserves
-        self._prospecting = prospecting
-        self._workshop = workshop
-        self._demonstrating = demonstrating
+        self._search_budget = search_budget
+        self._planner = planner
+        self._candidate_source = candidate_source
+        self._example_candidates = example_candidates
 
     def judge(self, iteration: OpenIteration) -> None:
         """Run the candidates; then what is made of the best of them, which must beat it: merged, or cured."""
@@ -71,9 +71,9 @@ class CandidateSelection:
         for candidate in contenders:
             if candidate.posterior is not None and candidate.posterior.known:
                 won = candidate.posterior.lead(base).mean / max(1.0, base.failing)
-                self._prospecting.tried(candidate.kind, won)
+                self._planner.tried(candidate.kind, won)
                 if candidate.kind is Kind.EXAMPLES:
-                    self._demonstrating.note(candidate, won)
+                    self._example_candidates.note(candidate, won)
 
     def _looked_closer(self, candidate: Candidate, iteration: OpenIteration) -> bool:
         """Run the next incumbent-to-be on more cases; whether there were any.
@@ -88,7 +88,7 @@ class CandidateSelection:
         )
         if candidate.verdict or posterior is None or iteration.phase is not Phase.TRAINING:
             return False
-        if self._prospecting.short():
+        if self._planner.short():
             return False
         assert incumbent is not None
         if posterior.lead(incumbent).mean <= 0 or self.unfixed(candidate):
@@ -96,13 +96,13 @@ class CandidateSelection:
         order = telling_order(posterior, self._frame.run_order(), incumbent)
         cases = order[: max(0, LOOK - len(posterior.known))]
         left = call_budget.left()
-        if not cases or (left is not None and left < self._reserves.least_judging(candidate.kept())):
+        if not cases or (left is not None and left < self._search_budget.least_judging(candidate.kept())):
             return False
         call_budget.reserve(0)  # cases that it is run on now need not be run at the end
         try:
             (results,) = self._frame.evaluate([candidate.overlay], cases)
         finally:
-            self._reserves.set_aside()
+            self._search_budget.set_aside()
         self._frame.context.record_results(candidate.id, results)
         (candidate,) = self._frame.refuse([candidate.ran(results)])
         if not candidate.verdict:
@@ -147,29 +147,29 @@ class CandidateSelection:
             if beyond and other.results.get(Split.TRAIN) and _differ(leader, other):
                 parts.append(other)
                 more |= beyond
-        if not more or not self._reserves.fits(ENOUGH_CASES, requests=1):
+        if not more or not self._search_budget.fits(ENOUGH_CASES, requests=1):
             return None
         # Among the failing cases that both were run on, the others fix this share; so they may of all.
         promised = len(more) / max(1, len(failed)) * leader.posterior.failing
-        cost = 1 + 2 * ENOUGH_CASES * self._reserves.calls_per_case
-        if self._state.merging.expected * promised < self._prospecting.price() * cost:
+        cost = 1 + 2 * ENOUGH_CASES * self._search_budget.calls_per_case
+        if self._state.merging.expected * promised < self._planner.price() * cost:
             return None
-        return self._workshop.merged(iteration.next_id, parts, self._frame.best)
+        return self._candidate_source.merged(iteration.next_id, parts, self._frame.best)
 
     def _cured(self, leader: Candidate, iteration: OpenIteration) -> Candidate | None:
         """The leader without the passage to blame for what it breaks; None where that is not worth calls."""
         broken = leader.compared[Split.TRAIN].broken
         if len(broken) < 2 or not self.worth_curing(len(broken)):
             return None
-        cured = self._workshop.cured(iteration.next_id, leader, self._frame.best)
+        cured = self._candidate_source.cured(iteration.next_id, leader, self._frame.best)
         if cured is None:
             self._state.curing.note(0.0)
         return cured
 
     def worth_curing(self, broken: int) -> bool:
         """Whether a search for the passage to blame for so many failing cases promises more than it costs."""
-        price = self._prospecting.price() * BLAMING * self._reserves.calls_per_case
-        return self._reserves.fits(2 * BLAMING) and self._state.curing.expected * broken >= price
+        price = self._planner.price() * BLAMING * self._search_budget.calls_per_case
+        return self._search_budget.fits(2 * BLAMING) and self._state.curing.expected * broken >= price
 
     # ------------------------------------------------------------------------------------------------- runs
 
@@ -181,10 +181,10 @@ class CandidateSelection:
             [Runner(id, posterior) for id, posterior in entered.items()],
             base,
             self._frame.run_order(),
-            calls=self._reserves.calls_per_case,
+            calls=self._search_budget.calls_per_case,
             sideways=iteration.escaping or iteration.phase is Phase.VALIDATION,
         )
-        while moves := self._affordable(race.moves(self._prospecting.price())):
+        while moves := self._affordable(race.moves(self._planner.price())):
             trials = [Trial(iteration[move.runner.id].overlay, move.cases) for move in moves]
             measured = self._frame.context.evaluator.evaluate(trials)
             for move, results in zip(moves, measured, strict=True):
@@ -208,7 +208,9 @@ class CandidateSelection:
         chosen: list[Move] = []
         for move in moves:
             used = sum(len(each.cases) for each in chosen)
-            fitting = next((n for n in range(len(move.cases), 0, -1) if self._reserves.fits(used + n)), 0)
+            fitting = next(
+                (n for n in range(len(move.cases), 0, -1) if self._search_budget.fits(used + n)), 0
+            )
             if fitting:
                 chosen.append(replace(move, cases=move.cases[:fitting]))
         return chosen
