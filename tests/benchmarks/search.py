@@ -49,13 +49,13 @@ def one_direction(self: Directions, prose: str, suited: Sequence[str], count: in
 PARTS: dict[str, dict[str, object]] = {
     "all parts": {},
     "no merging": {},
-    "no ablation": {"workshop.culprit": lambda *_: None},
-    "no racing": {"race.Race.moves": all_at_once},
-    "no price": {"economy.Economy.price": lambda self, prospects, free: self.floor},
-    "no learning": {"posterior.Learning.learn": lambda *_: None},
-    "no memory": {"requests._memory": lambda *_: iter(())},
-    "no directions": {"directions.Directions.take": one_direction},
-    "no guards": {"briefs.Briefing.guarded": lambda *_: ()},
+    "no ablation": {"strategies.refine.candidate_source.find_harmful_passage": lambda *_: None},
+    "no racing": {"optimizer.race.Race.moves": all_at_once},
+    "no price": {"strategies.refine.economy.Economy.price": lambda self, prospects, free: self.floor},
+    "no learning": {"optimizer.verdict_model.VerdictModel.learn": lambda *_: None},
+    "no memory": {"optimizer.proposal.requests._memory": lambda *_: iter(())},
+    "no directions": {"optimizer.proposal.directions.Directions.take": one_direction},
+    "no guards": {"optimizer.proposal.briefs.Briefing.guarded": lambda *_: ()},
 }
 
 
@@ -123,7 +123,7 @@ def search(part: str, budget: int, seed: int, train: int = 50) -> Run:
     world.hooks = SearchHooks(progress=world.progress, **merging)  # type: ignore[arg-type]
     with ExitStack() as off:
         for name, replacement in PARTS[part].items():
-            off.enter_context(patch(f"pytest_promptopt.optimizer.{name}", replacement))
+            off.enter_context(patch(f"pytest_promptopt.{name}", replacement))
         # One call in all pays for no confirmation, and the best is written without one.
         world.result(seed=seed, candidates=3, max_iterations=20, max_calls=1, accept=Accept.BEST)
     rate = world.rate(world.written.get("route.md", START))
