@@ -3,7 +3,8 @@
     python -m tests.benchmarks.noise [--quick] [--only NAME] [--sessions 5]
 
 A run is `run_optimization` with an evaluator that tosses coins and an optimizer that writes words at random:
-60 training cases (or 40 and 20 validation cases), 40 held-out ones, at most six iterations of three candidates.
+60 training cases (or 40 and 20 validation cases), 40 held-out ones, at most six iterations of three
+candidates.
 
 * coin flip: each answer has a toss of its own. The confirmation must see through it: `written` is limited.
 * wording luck: one toss for each text and case, which fresh answers repeat. There the confirmation *cannot*
