@@ -50,7 +50,7 @@ def _is_matcher(value: object) -> bool:
 def is_about(value: object) -> bool:
     """Whether `value` is a ``pytest.approx``."""
     kind = type(value)
-    return kind.__module__.startswith("_pytest.") and kind.__name__.startswith("Approx")
+    return str(kind.__module__).startswith("_pytest.") and kind.__name__.startswith("Approx")
 
 
 def replace_matched(expected: Any, actual: Any, *, depth: int = 0) -> Any:
@@ -87,7 +87,7 @@ def _around(about: Any, actual: Any, depth: int) -> Any:
 
 def _accepts(matcher: Any, actual: Any) -> bool:
     kind = matcher if isinstance(matcher, type) else type(matcher)
-    if not kind.__module__.startswith(_HARMLESS):
+    if not str(kind.__module__).startswith(_HARMLESS):  # a class may have a property of that name
         return False
     try:
         return bool(matcher == actual)

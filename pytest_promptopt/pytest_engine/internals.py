@@ -240,7 +240,7 @@ def installed_fixtures(item: pytest.Item) -> bool:
     info = getattr(item, "_fixtureinfo", None)
     definitions = [] if info is None else [d for some in info.name2fixturedefs.values() for d in some]
     for definition in definitions:
-        module = getattr(definition.func, "__module__", "") or ""
+        module = str(getattr(definition.func, "__module__", "") or "")
         file = getattr(sys.modules.get(module), "__file__", None) or ""
         known = module.partition(".")[0] in _HARMLESS
         if definition.scope == "function" and not known and "site-packages" in file:

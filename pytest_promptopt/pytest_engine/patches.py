@@ -158,7 +158,7 @@ def modules_of(kind: type) -> frozenset[str]:
     Of the standard library only those by which it can ask another program; the others belong to everybody.
     """
     seen: set[str] = set()
-    todo = [base.__module__ for base in kind.__mro__]
+    todo = [_module_of(base) for base in kind.__mro__]
     todo += [name for base in kind.__mro__ for value in vars(base).values() for name in _imports(value)]
     while todo:
         name = todo.pop()
@@ -172,11 +172,15 @@ def modules_of(kind: type) -> frozenset[str]:
         for value in list(vars(module).values()):
             if isinstance(value, ModuleType):
                 todo.append(value.__name__)
-            elif isinstance(value, (type, FunctionType)):
-                todo.append(value.__module__)
             else:
-                todo.append(type(value).__module__)
+                todo.append(_module_of(value if isinstance(value, (type, FunctionType)) else type(value)))
     return frozenset(seen)
+
+
+def _module_of(value: type | FunctionType) -> str:
+    """The module that it says to be of; empty for something else: a class may have a property there."""
+    name: object = value.__module__
+    return name if isinstance(name, str) else ""
 
 
 def _imports(value: object) -> Iterator[str]:
