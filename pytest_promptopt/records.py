@@ -416,6 +416,10 @@ class FlakyCase:
     samples: int
 
 
+#: Rates are means of floats; closer than this is equal.
+EPSILON = 1e-9
+
+
 def pass_rate(results: Sequence[CaseResult]) -> float | None:
     """Mean of the cases' rates; cases without evidence are left out; None when none is left.
 

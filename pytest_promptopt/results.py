@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from pytest_promptopt.records import CaseResult, FlakyCase, Role, Spend, Split, pass_rate
+from pytest_promptopt.records import EPSILON, CaseResult, FlakyCase, Role, Spend, Split, pass_rate
 
 
 class CandidateVerdict(StrEnum):
@@ -331,4 +331,4 @@ class PromptCheck:
         """
         if self.min_pass_rate is None or not self.cases:
             return None
-        return self.rate is not None and self.rate >= self.min_pass_rate - 1e-9
+        return self.rate is not None and self.rate >= self.min_pass_rate - EPSILON

@@ -99,7 +99,7 @@ def without_addresses(text: str) -> str:
 
 def encodable(text: str) -> str:
     """`text` as UTF-8 can hold it: halves of characters (lone surrogates) are written as ``\\udc80``."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def printable(text: str) -> str:

@@ -89,20 +89,27 @@ def _stands_for(value: object) -> Any:
     return without_addresses(safe_repr(value))
 
 
+#: Python's own types of what is no text.
+_EXACT = frozenset({int, float, bool, type(None)})
+
+
 def _exact(value: Any, text: Callable[[str], str] = str.__str__) -> Any:
     """`value` in Python's own types: neither JSON nor xdist carries an enum that is a number.
 
     :param text: what becomes of each text.
     """
-    if type(value) in (int, float, bool, type(None)):
+    kind = type(value)
+    if kind is str:  # what nearly all is: all of a case goes through here
+        return text(value)
+    if kind in _EXACT:
         return value
     # What Python's type makes of it: one of the user's may return itself once more, or raise.
     if isinstance(value, str):
         return text(str.__str__(value))
-    if isinstance(value, Mapping):
-        return {text(key): _exact(item, text) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_exact(item, text) for item in value]
+    if kind is dict or isinstance(value, Mapping):
+        return {text(str.__str__(key)): _exact(item, text) for key, item in value.items()}
     return float.__pos__(value) if isinstance(value, float) else int.__pos__(value)
 
 

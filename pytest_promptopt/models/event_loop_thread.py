@@ -23,6 +23,9 @@ class EventLoopThread:
     def __init__(self, at_end: Callable[[], Awaitable[None]]) -> None:
         self._at_end = at_end
         self._tasks: set[asyncio.Task[None]] = set()
+        #: What is to be started as soon as the loop has its turn. To wake it takes as long as a short test.
+        self._waiting: list[Callable[[], Coroutine[Any, Any, None]]] = []
+        self._guard = threading.Lock()  # of what is waiting
         #: What ended the loop too early; empty while it goes on. Its tasks are cancelled then.
         self.problem = ""
         self._over = asyncio.Event()
@@ -34,7 +37,16 @@ class EventLoopThread:
         self._thread.start()
 
     def start(self, task: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        self._loop.call_soon_threadsafe(self._create, task)
+        with self._guard:
+            woken = bool(self._waiting)
+            self._waiting.append(task)
+        if not woken:
+            try:
+                self._loop.call_soon_threadsafe(self._create_waiting)
+            except RuntimeError:  # the loop is closed, and so it is for the next
+                with self._guard:
+                    self._waiting.clear()
+                raise
 
     def cancel(self) -> None:
         """Cancel all tasks."""
@@ -61,10 +73,13 @@ class EventLoopThread:
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._at_end()
 
-    def _create(self, task: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        created = self._loop.create_task(task())
-        self._tasks.add(created)
-        created.add_done_callback(self._tasks.discard)
+    def _create_waiting(self) -> None:
+        with self._guard:
+            waiting, self._waiting = self._waiting, []
+        for task in waiting:
+            created = self._loop.create_task(task())
+            self._tasks.add(created)
+            created.add_done_callback(self._tasks.discard)
 
     def _cancel(self) -> None:
         for task in tuple(self._tasks):

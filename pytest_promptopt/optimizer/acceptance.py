@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from pytest_promptopt.optimizer.label_rates import balanced_accuracy
 from pytest_promptopt.optimizer.rate_posterior import RatePosterior
-from pytest_promptopt.records import CaseResult, Split, pass_rate
+from pytest_promptopt.records import EPSILON, CaseResult, Split, pass_rate
 from pytest_promptopt.results import SplitScore
 
 #: From this pass rate on, a candidate that is only as good may replace the incumbent: another text with the
@@ -17,9 +17,6 @@ LATERAL_FROM = 0.10
 
 #: A text that was not run on all cases counts as better when it is better on all with this probability.
 PROBABLY = 0.7
-
-#: Rates are means of floats; closer than this is equal.
-EPSILON = 1e-9
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import pairwise
 
-from pytest_promptopt.optimizer.acceptance import EPSILON, compare
+from pytest_promptopt.optimizer.acceptance import compare
 from pytest_promptopt.optimizer.candidates import EvaluatedCandidate
 from pytest_promptopt.optimizer.confirmation_power import (
     SIGNS,
@@ -53,7 +53,7 @@ from pytest_promptopt.optimizer.prompt_groups import SEARCHED, PromptGroup
 from pytest_promptopt.optimizer.protocols import StopRun, Trial
 from pytest_promptopt.optimizer.run_context import RunContext
 from pytest_promptopt.optimizer.verdict_model import Taught
-from pytest_promptopt.records import CaseResult, Overlay
+from pytest_promptopt.records import EPSILON, CaseResult, Overlay
 from pytest_promptopt.results import Confirmation, ConfirmationVerdict
 from pytest_promptopt.statistics import SignLooks, repeated_gain_p
 

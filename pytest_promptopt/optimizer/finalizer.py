@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 from functools import partial
 
 from pytest_promptopt.errors import PromptConflictError, PromptFileError
-from pytest_promptopt.optimizer.acceptance import EPSILON, compare, score_split
+from pytest_promptopt.optimizer.acceptance import compare, score_split
 from pytest_promptopt.optimizer.candidates import Results
 from pytest_promptopt.optimizer.confirmation import (
     IMPROVED,
@@ -28,7 +28,7 @@ from pytest_promptopt.optimizer.protocols import Prompt, StopRun, Trial
 from pytest_promptopt.optimizer.run_context import RunContext
 from pytest_promptopt.optimizer.screening import why_not_renderable
 from pytest_promptopt.optimizer.supervised_search import SupervisedSearch
-from pytest_promptopt.records import Case, Split
+from pytest_promptopt.records import EPSILON, Case, Split
 from pytest_promptopt.results import CatchUp, Confirmation, PromptOutcome, PromptResult
 from pytest_promptopt.settings import Accept
 from pytest_promptopt.statistics import sign_test

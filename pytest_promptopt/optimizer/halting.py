@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from pytest_promptopt.errors import ErrorKind, ModelError
-from pytest_promptopt.optimizer.acceptance import EPSILON
-from pytest_promptopt.records import Split
+from pytest_promptopt.records import EPSILON, Split
 
 #: The search is on a plateau when its pass rate rises by less than this.
 PLATEAU_GAIN = 0.02

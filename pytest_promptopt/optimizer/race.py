@@ -15,9 +15,9 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pytest_promptopt.optimizer.acceptance import EPSILON, PROBABLY
+from pytest_promptopt.optimizer.acceptance import PROBABLY
 from pytest_promptopt.optimizer.rate_posterior import Lead, RatePosterior
-from pytest_promptopt.records import CaseResult
+from pytest_promptopt.records import EPSILON, CaseResult
 
 #: Cases of a first batch; a later one has at most half as many as were run before.
 BATCH = 6

@@ -198,7 +198,18 @@ def process_state() -> object:
 
     Environment, clocks, the disk (pyfakefs puts another `os` into every module) and sockets.
     """
-    environment = {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}
     made = socket.socket
     sockets = made, getattr(made, "connect", None), socket.create_connection, socket.getaddrinfo
-    return environment, time.time, time.monotonic, os, sockets
+    return _environment(), time.time, time.monotonic, os, sockets
+
+
+def _environment() -> dict[Any, Any]:
+    """All variables but pytest's own, to be compared only: on most systems bytes, as Python keeps them.
+
+    Asked for around every call; to decode them takes ten times as long.
+    """
+    kept = getattr(os.environ, "_data", None)
+    found = dict(kept if type(kept) is dict else os.environ)
+    for name in ("PYTEST_CURRENT_TEST", b"PYTEST_CURRENT_TEST"):
+        found.pop(name, None)
+    return found

@@ -58,10 +58,10 @@ def tell_junit(config: pytest.Config, checks: Iterable[PromptCheck], unwritten: 
 
 
 def _failing(checks: Iterable[PromptCheck], unwritten: Iterable[str]) -> Iterator[tuple[str, str, str]]:
-    from pytest_promptopt.reports.terminal import gate_lines
-
     for check in checks:
         if check.held is False:
+            from pytest_promptopt.reports.terminal import gate_lines
+
             yield check.prompt, "gate", gate_lines([check])[0].text
     for prompt in unwritten:
         yield prompt, "write", "a better text could not be put into the file; see the terminal's report"

@@ -28,7 +28,7 @@ from pytest_promptopt.pytest_engine.tolerated_failures import is_tolerated, repo
 from pytest_promptopt.pytest_session import header, report_payload
 from pytest_promptopt.pytest_session.session_calls import SessionCalls
 from pytest_promptopt.pytest_session.worker_partition import WorkerPartition
-from pytest_promptopt.records import Answer, CaseResult, Outcome, Request, Role, Split, Status
+from pytest_promptopt.records import EPSILON, Answer, CaseResult, Outcome, Request, Role, Split, Status
 from pytest_promptopt.replay.pending_sample import ReplayError
 from pytest_promptopt.replay.prompt_calls import Prompt, Prompts
 from pytest_promptopt.results import RunResult
@@ -426,7 +426,7 @@ def _representative(case: PromptCase, outcomes: Sequence[Outcome]) -> int:
         return case.samples.start
     counted = CaseResult(case.case, tuple(outcomes)).counted
     rate = sum(outcome.status is Status.PASSED for outcome in counted) / len(counted) if counted else 0.0
-    wanted = Status.PASSED if counted and rate >= case.mark.min_case_rate - 1e-9 else Status.FAILED
+    wanted = Status.PASSED if counted and rate >= case.mark.min_case_rate - EPSILON else Status.FAILED
     return next((outcome.sample for outcome in outcomes if outcome.status is wanted), case.samples.start)
 
 

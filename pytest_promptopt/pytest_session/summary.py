@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -13,11 +13,10 @@ from pytest_promptopt.errors import PromptoptError, SettingsError
 from pytest_promptopt.gate import all_gates_hold
 from pytest_promptopt.prompts import PromptFile
 from pytest_promptopt.pytest_engine import internals
-from pytest_promptopt.pytest_engine.report_data import read_data
+from pytest_promptopt.pytest_engine.report_data import forget_case, read_data
 from pytest_promptopt.pytest_engine.tolerated_failures import is_tolerated, tell_junit
 from pytest_promptopt.pytest_session import report_payload
 from pytest_promptopt.pytest_session.hook_calls import HookError, categorize
-from pytest_promptopt.reports import terminal
 from pytest_promptopt.results import PromptCheck, RunResult
 from pytest_promptopt.settings import Settings
 from pytest_promptopt.text import plural, printable
@@ -56,9 +55,10 @@ class Summary:
             self._lost[reason] += 1
 
     def counted(self, report: pytest.TestReport) -> None:
-        """A report has been counted: what is tolerated stays a failure for ``--lf``, which runs it again."""
+        """A report was seen by all: what is tolerated stays a failure for ``--lf``, which runs it again."""
         if is_tolerated(report):
             internals.remember_failure(self._config, report.nodeid)
+        forget_case(report)
 
     def note(self, notes: Iterable[str]) -> None:
         self._notes += [note for note in notes if note not in self._notes]
@@ -145,18 +145,35 @@ class Summary:
     def show(self, reporter: pytest.TerminalReporter) -> None:
         """Print the sections, each only if it has something to say."""
         width = internals.terminal_width(reporter)
-        run = self._run
-        if run is None and reporter.verbosity > -2 and not reporter.no_summary:
-            feedbacks: Mapping[str, Feedback] = self._feedbacks
-            lines = terminal.failure_section(self._checks, feedbacks, width=width)
-            terminal.print_section(reporter, "why prompts fail", lines)
-        if run is not None and run.compared:
-            lines = terminal.comparison_summary(run, alpha=self._settings.alpha, width=width)
-            terminal.print_section(reporter, "strategies compared", lines)
-        elif run is not None:
-            lines = terminal.run_summary(run, alpha=self._settings.alpha, width=width)
-            terminal.print_section(reporter, "prompt optimization", lines)
-        for line in terminal.gate_lines(self._checks):
-            reporter.write_line(line.text, **line.markup)
+        if self._run is not None:
+            self._show_run(self._run, reporter, width)
+        elif reporter.verbosity > -2 and not reporter.no_summary:
+            self._show_failures(reporter, width)
+        if any(check.min_pass_rate is not None for check in self._checks):
+            from pytest_promptopt.reports.terminal import gate_lines
+
+            for line in gate_lines(self._checks):
+                reporter.write_line(line.text, **line.markup)
         for note in self._notes:
             reporter.write_line(f"promptopt: {printable(note)}", yellow=True)
+
+    def _show_failures(self, reporter: pytest.TerminalReporter, width: int) -> None:
+        if not any(check.failing or check.errored for check in self._checks):
+            return  # what explains failures is not worth its import then
+        from pytest_promptopt.reports.lines import print_section
+        from pytest_promptopt.reports.terminal import failure_section
+
+        lines = failure_section(self._checks, self._feedbacks, width=width)
+        print_section(reporter, "why prompts fail", lines)
+
+    def _show_run(self, run: RunResult, reporter: pytest.TerminalReporter, width: int) -> None:
+        from pytest_promptopt.reports.comparison import comparison_summary
+        from pytest_promptopt.reports.lines import print_section
+        from pytest_promptopt.reports.optimization import run_summary
+
+        if run.compared:
+            lines = comparison_summary(run, alpha=self._settings.alpha, width=width)
+            print_section(reporter, "strategies compared", lines)
+        else:
+            lines = run_summary(run, alpha=self._settings.alpha, width=width)
+            print_section(reporter, "prompt optimization", lines)

@@ -1,7 +1,4 @@
-"""The sections of pytest's terminal: why prompts fail, what the gate says, and what ``--optimize`` did.
-
-Each section is a pure function from records to lines; `print_section` prints them.
-"""
+"""What a check says in pytest's terminal: why prompts fail, and whether the gate holds."""
 
 from __future__ import annotations
 
@@ -12,7 +9,6 @@ from typing import TYPE_CHECKING
 from pytest_promptopt.failures.categories import CONFUSION
 from pytest_promptopt.optimizer.flaky_cases import flaky_cases
 from pytest_promptopt.records import Status
-from pytest_promptopt.reports.comparison import comparison_summary
 from pytest_promptopt.reports.lines import (
     BAD,
     BOLD,
@@ -25,17 +21,13 @@ from pytest_promptopt.reports.lines import (
     case_with_note,
     example_cases,
     passed_samples,
-    print_section,
 )
-from pytest_promptopt.reports.optimization import run_summary
 from pytest_promptopt.reports.wording import percent, table
 from pytest_promptopt.results import PromptCheck
 from pytest_promptopt.text import excerpt, plural, printable
 
 if TYPE_CHECKING:
     from pytest_promptopt.failures import Category, FailedCase, Feedback
-
-__all__ = ["comparison_summary", "failure_section", "gate_lines", "print_section", "run_summary"]
 
 #: What a section shows at most before it says how much more there is.
 MAX_CATEGORIES = 6

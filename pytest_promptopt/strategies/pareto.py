@@ -9,9 +9,8 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping, Sequence
 
-from pytest_promptopt.optimizer.acceptance import EPSILON
 from pytest_promptopt.optimizer.candidates import EvaluatedCandidate
-from pytest_promptopt.records import Split
+from pytest_promptopt.records import EPSILON, Split
 
 Merit = Callable[[EvaluatedCandidate], tuple[float, int]]
 

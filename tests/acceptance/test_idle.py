@@ -126,3 +126,48 @@ def test_switched_off_it_is_gone(pytester: pytest.Pytester) -> None:
     result.stdout.fnmatch_lines(["*fixture 'prompt' not found*"])
     result = pytester.runpytest_inprocess("-p", "no:asyncio", "-p", "no:promptopt", "--optimize")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
+
+
+LOADED_AND_KEPT = """
+import sys
+from pytest_promptopt.records import Answer
+
+class House:
+    async def complete(self, request):
+        return Answer(request.messages[-1].content, request.model, "end_turn", None, None, 0.0)
+
+    async def aclose(self): ...
+
+def pytest_promptopt_resolve_model(name):
+    return House()
+
+def pytest_terminal_summary(terminalreporter):
+    for report in terminalreporter.stats["passed"]:
+        print("kept:", *report.promptopt)
+
+def pytest_unconfigure(config):
+    for room in ("failures", "strategies", "reports", "optimizer.proposal", "optimizer.verdict_model"):
+        print("loaded:", *(name for name in sys.modules if f"pytest_promptopt.{room}" in name))
+"""
+
+
+@pytest.mark.parametrize("workers", [(), ("-n", "1")], ids=["plain", "xdist"])
+def test_what_passes_loads_nothing_that_explains_failures_and_keeps_no_answer(
+    pytester: pytest.Pytester, workers: tuple[str, ...]
+) -> None:
+    """Pytest keeps every report to the end: ten thousand answers would be kept with them."""
+    pytester.makeconftest(LOADED_AND_KEPT)
+    pytester.makefile(".md", say="Say: {{ word }}")
+    pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.prompt("say.md")
+        def test_prompt(prompt):
+            assert prompt(word="a") == "Say: a"
+        """
+    )
+    result = pytester.runpytest_subprocess("-s", "-p", "no:asyncio", "--promptopt-model=house/a", *workers)
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["kept: *status*", *["loaded:"] * 5])
+    result.stdout.no_fnmatch_line("kept: *outcomes*")

@@ -7,12 +7,12 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from pytest_promptopt.failures import describe
-from pytest_promptopt.optimizer.acceptance import EPSILON, Comparison
+from pytest_promptopt.optimizer.acceptance import Comparison
 from pytest_promptopt.optimizer.candidates import ACCEPTED, REFUSED, Candidate
 from pytest_promptopt.optimizer.label_rates import label_tallies, same_answer_lines, with_expected_value
 from pytest_promptopt.optimizer.verdict_model import Kind
 from pytest_promptopt.prompts.examples import without_examples
-from pytest_promptopt.records import CaseResult, Split
+from pytest_promptopt.records import EPSILON, CaseResult, Split
 from pytest_promptopt.text import cut_end
 
 #: Iterations whose candidates are told whole.

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import NoReturn
 
 from pytest_promptopt.errors import PromptoptError
-from pytest_promptopt.optimizer.acceptance import EPSILON, compare
+from pytest_promptopt.optimizer.acceptance import compare
 from pytest_promptopt.optimizer.base_search import BaseSearch
 from pytest_promptopt.optimizer.candidates import (
     ACCEPTED,
@@ -25,7 +25,7 @@ from pytest_promptopt.optimizer.protocols import Prompt
 from pytest_promptopt.optimizer.redaction import redact_result
 from pytest_promptopt.optimizer.search_context import SearchContext
 from pytest_promptopt.optimizer.strategy import ScoringNeeds
-from pytest_promptopt.records import Answer, CaseResult, Message, Overlay, Request, Split, pass_rate
+from pytest_promptopt.records import EPSILON, Answer, CaseResult, Message, Overlay, Request, Split, pass_rate
 
 #: Scores of the cases under a text that was refused before a call was spent on it.
 REFUSED_SCORE = 0.0

@@ -21,8 +21,7 @@ from typing import Any
 import dspy
 from dspy import lm15
 
-from pytest_promptopt.optimizer.acceptance import EPSILON
-from pytest_promptopt.records import Call, CaseResult, Message, Outcome, Split
+from pytest_promptopt.records import EPSILON, Call, CaseResult, Message, Outcome, Split
 from pytest_promptopt.strategies.external.engine import Ended, ExternalSearch
 
 #: Name of a case in DSPy's examples, and of the answer.

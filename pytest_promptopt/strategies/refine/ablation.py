@@ -11,10 +11,9 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from pytest_promptopt.optimizer.acceptance import EPSILON
 from pytest_promptopt.optimizer.protocols import Prompt, Run, Trial
 from pytest_promptopt.prompts.examples import with_examples_of, without_examples
-from pytest_promptopt.records import Overlay
+from pytest_promptopt.records import EPSILON, Overlay
 
 #: Failing cases that are run without one passage after the other.
 MAX_EXAMINED = 2

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from pytest_promptopt.optimizer.acceptance import EPSILON, compare_estimates, rank_key
+from pytest_promptopt.optimizer.acceptance import compare_estimates, rank_key
 from pytest_promptopt.optimizer.base_search import BaseSearch
 from pytest_promptopt.optimizer.candidates import Candidate, OpenIteration
 from pytest_promptopt.optimizer.halting import Phase
@@ -15,7 +15,7 @@ from pytest_promptopt.optimizer.race import Move, Race, Runner, telling_order
 from pytest_promptopt.optimizer.rate_posterior import RatePosterior
 from pytest_promptopt.optimizer.verdict_model import Kind
 from pytest_promptopt.prompts.examples import without_examples
-from pytest_promptopt.records import Split
+from pytest_promptopt.records import EPSILON, Split
 from pytest_promptopt.strategies.refine.candidate_source import CandidateSource
 from pytest_promptopt.strategies.refine.economy import Payoff
 from pytest_promptopt.strategies.refine.example_candidates import ExampleCandidates
