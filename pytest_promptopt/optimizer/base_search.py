@@ -30,7 +30,7 @@ from pytest_promptopt.optimizer.proposal.replies import InvalidReply, Reply
 from pytest_promptopt.optimizer.protocols import StopRun, Trial
 from pytest_promptopt.optimizer.race import in_turns
 from pytest_promptopt.optimizer.search_context import SearchContext
-from pytest_promptopt.optimizer.search_state import SearchState
+from pytest_promptopt.optimizer.search_state import STOPPED_BY_USER, SearchState
 from pytest_promptopt.optimizer.strategy import ScoringNeeds
 from pytest_promptopt.optimizer.verdict_model import Kind
 from pytest_promptopt.prompts.examples import with_examples_of
@@ -88,7 +88,7 @@ class BaseSearch:
             if self.iterations:
                 self._do(self.conclude)
         except KeyboardInterrupt:
-            self.stop = Stop(HaltReason.INTERRUPTED, "interrupted by the user (Ctrl-C)")
+            self.stop = STOPPED_BY_USER
         last = next((c for i in reversed(self.iterations) for c in reversed(i.candidates)), None)
         if self.stop.halt == HaltReason.NO_PROGRESS and last is not None and last.verdict == REFUSED:
             self.notes.append(f"the last one, candidate {last.id}, was refused: {last.why}")

@@ -18,6 +18,7 @@ from pytest_promptopt.results import Iteration
 NOT_MEASURED = EvaluatedCandidate("0", {}, {})
 NOTHING_PAID = Spend()
 NOT_BEGUN = Stop(HaltReason.INTERRUPTED, "the run ended before this prompt had its turn")
+STOPPED_BY_USER = Stop(HaltReason.INTERRUPTED, "interrupted by the user (Ctrl-C)")
 
 
 def no_checks() -> CandidateChecks:

@@ -342,7 +342,7 @@ def test_a_text_of_which_a_strategy_says_nonsense_leaves_a_result() -> None:
             return replace(self.best, posterior="none")  # type: ignore[arg-type]
 
     result, _ = whole_run(World(hard_cases(), GROWING, strategy=Odder))
-    assert result.errors
+    assert result.errors == ("the strategy's search has str for `final.posterior`; accepted: RatePosterior",)
     assert result.prompts[0].stop
 
 
