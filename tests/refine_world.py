@@ -1,4 +1,4 @@
-"""A small world for the tests of the loop: cases that pass when the prompt states the rule they need."""
+"""A small world for the tests of the search: cases that pass when the prompt states the rule they need."""
 
 from __future__ import annotations
 

@@ -77,7 +77,7 @@ class FrontMatter(Protocol):
 
 
 class Prompt(Protocol):
-    """A prompt file as the loop sees it."""
+    """A prompt file as the optimizer sees it."""
 
     @property
     def name(self) -> str:

@@ -62,7 +62,7 @@ def compare_strategies(
                 raise
             errors.append(f"strategy {name} was not begun: {error}")
             break
-        tab = MeteredEvaluator(
+        meter = MeteredEvaluator(
             context.evaluator,
             context.ask,
             max_calls=own.max_calls,
@@ -72,12 +72,12 @@ def compare_strategies(
         )
         part = replace(
             context,
-            evaluator=tab,
-            ask=tab.ask,
+            evaluator=meter,
+            ask=meter.ask,
             settings=replace(own, strategy=(name,)),
             journal=journal,
-            spend=tab.spend,
-            call_budget=CallBudget(tab.left, tell=tab.set_aside),
+            spend=meter.spend,
+            call_budget=CallBudget(meter.left, tell=meter.set_aside),
         )
         runs.append(run.run_optimization(prompts, part, strategy, heldout=heldout, history=history))
         if runs[-1].interrupted:
