@@ -244,7 +244,7 @@ def test_whatever_a_proposer_returns_the_run_ends_with_a_result(found: Any, stra
 def test_whatever_a_rule_returns_the_run_ends_with_a_result(verdict: Any, stop: Any) -> None:
     accepting = World(hard_cases(), GROWING, hooks=SearchHooks(accept=lambda comparison: verdict))
     whole_run(accepting, max_iterations=2)
-    halted = World(hard_cases(), GROWING, hooks=SearchHooks(halt=lambda standing: stop))
+    halted = World(hard_cases(), GROWING, hooks=SearchHooks(halt=lambda progress: stop))
     result, _ = whole_run(halted)
     assert isinstance(result.prompts[0].stop, str)
 
