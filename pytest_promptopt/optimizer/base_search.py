@@ -9,12 +9,7 @@ from typing import ClassVar
 
 from pytest_promptopt.captured import time
 from pytest_promptopt.optimizer.acceptance import compare, score_split
-from pytest_promptopt.optimizer.candidate_checks import (
-    CandidateChecks,
-    Passages,
-    input_texts,
-    variables_given,
-)
+from pytest_promptopt.optimizer.candidate_checks import CandidateChecks
 from pytest_promptopt.optimizer.candidates import (
     REFUSED,
     Candidate,
@@ -366,8 +361,7 @@ class BaseSearch:
         self.context.record_results("0", results)
         self.state.paid_before = self.context.paid()
         by_split = {split: tuple(r for r in results if r.case.split is split) for split in SEARCHED}
-        training, validation = (Passages(input_texts(part)) for part in by_split.values())
-        self.state.checks = CandidateChecks(training, validation, variables_given(by_split[Split.TRAIN]))
+        self.checks.learn_cases(results)
         self.original = self.best = EvaluatedCandidate("0", {}, by_split)
         self.context.hooks.measured(
             [score_split(split, len(part), part) for split, part in by_split.items() if part]

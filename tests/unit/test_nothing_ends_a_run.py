@@ -17,7 +17,7 @@ from pytest_promptopt.journal import Journal, read_events
 from pytest_promptopt.optimizer import acceptance, halting
 from pytest_promptopt.optimizer.acceptance import Verdict
 from pytest_promptopt.optimizer.base_search import BaseSearch
-from pytest_promptopt.optimizer.candidate_checks import CandidateChecks, Passages
+from pytest_promptopt.optimizer.candidate_checks import CandidateChecks
 from pytest_promptopt.optimizer.candidates import ACCEPTED, Candidate, EvaluatedCandidate
 from pytest_promptopt.optimizer.halting import Phase, Stop
 from pytest_promptopt.optimizer.prompt_groups import PromptGroup
@@ -79,7 +79,7 @@ def whole_run(world: World, **more: Any) -> tuple[RunResult, list[str]]:
     assert events[-1] == "end"
     assert events.count("end") == 1
     assert events.count("written") == len(world.written)
-    checks = CandidateChecks(Passages(()), Passages(()))
+    checks = CandidateChecks()
     for prompt in world.prompts:
         text = world.written.get(prompt.name)
         assert text is None or checks.fault(prompt, text) is None
@@ -497,7 +497,7 @@ def test_a_cut_that_empties_a_turn_is_not_tried(tmp_path: Path) -> None:
     path.write_text("system:\nBe good.\nuser:\n{{ x }}\n", encoding="utf-8")
     file = PromptFile.load(path, rootdir=tmp_path)
     after = "system:\nSort it, 1.\nuser:\n{{ x }}"
-    checks = CandidateChecks(Passages(()), Passages(()))
+    checks = CandidateChecks()
     made = cut_each_passage(file.name, file.prose, after)
     assert [cut.passage for cut in made] == ["Sort it, 1."]
     with pytest.raises(PromptFileError, match="turn is empty"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -499,6 +499,21 @@ def test_a_copied_case_that_came_into_the_search_later_is_refused_as_well() -> N
     world = LargeSuite(needs("a " * 300), ["a", copying, copying, "a b"])
     copied = world.result().iterations[1].candidates[0]
     assert copied.why.startswith("it copies a passage of a training case word for word: ")
+
+
+class Particular(FakePrompt):
+    """Cannot be sent with the word blunt for the cases that hold the secret."""
+
+    def unsendable(self, prose: str, given: Iterable[Mapping[str, str]]) -> str | None:
+        secret = any(LargeSuite.secret in each["ticket"] for each in given)
+        return "It cannot be sent for a case." if secret and "blunt" in prose else None
+
+
+def test_a_text_that_cannot_be_sent_for_a_case_that_came_later_may_be_mended_as_well() -> None:
+    world = LargeSuite(needs("a " * 300), ["a", "a b blunt", "a b"], prompts=[Particular()])
+    mended = world.result().iterations[1].candidates[0]
+    assert "It cannot be sent for a case" in world.requests()[2]
+    assert (mended.verdict, mended.reason) == ("accepted", "because of a b")
 
 
 # ----------------------------------------------------------------------------- replies

@@ -8,7 +8,6 @@ from dataclasses import replace
 
 from pytest_promptopt.optimizer.acceptance import compare, is_not_worse, rank_key
 from pytest_promptopt.optimizer.base_search import BaseSearch
-from pytest_promptopt.optimizer.candidate_checks import Passages, input_texts
 from pytest_promptopt.optimizer.candidates import (
     ACCEPTED,
     MERGED,
@@ -147,7 +146,7 @@ class RefineSearch(BaseSearch):
             self.original = wider[0]
         self.best = wider[-1]
         self.state.rates = []  # those so far are of fewer cases
-        self.checks.training = Passages(input_texts(self.original.results[Split.TRAIN]))
+        self.checks.learn_cases(self.original.evidence(*SEARCHED))
         return any(result.failing is not None for result in measured[-1])
 
     def _note_screen(self) -> None:
