@@ -11,8 +11,7 @@ from pytest_promptopt.optimizer.call_budget import CallBudget
 from pytest_promptopt.optimizer.candidates import Results
 from pytest_promptopt.optimizer.foreign_errors import ForeignErrors
 from pytest_promptopt.optimizer.halting import Phase
-from pytest_promptopt.optimizer.proposal.proposer import Ask
-from pytest_promptopt.optimizer.protocols import Evaluator
+from pytest_promptopt.optimizer.protocols import Ask, Evaluator
 from pytest_promptopt.optimizer.search_hooks import SearchHooks
 from pytest_promptopt.optimizer.verdict_model import Taught
 from pytest_promptopt.records import Role, Spend

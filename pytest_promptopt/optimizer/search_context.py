@@ -12,7 +12,7 @@ from pytest_promptopt.optimizer.candidates import Results
 from pytest_promptopt.optimizer.foreign_errors import STRATEGY
 from pytest_promptopt.optimizer.halting import DECIDING, Phase
 from pytest_promptopt.optimizer.prompt_groups import PromptGroup
-from pytest_promptopt.optimizer.proposal.proposer import Ask
+from pytest_promptopt.optimizer.protocols import Ask
 from pytest_promptopt.optimizer.redaction import keep_text
 from pytest_promptopt.optimizer.run_context import RunContext
 from pytest_promptopt.optimizer.screening import ScreeningEvaluator

@@ -23,7 +23,7 @@ from pytest_promptopt.optimizer.halting import Phase, Stop
 from pytest_promptopt.optimizer.prompt_groups import PromptGroup
 from pytest_promptopt.optimizer.proposal import proposer
 from pytest_promptopt.optimizer.proposal.replies import InvalidReply, Reply
-from pytest_promptopt.optimizer.protocols import StopRun, Trial
+from pytest_promptopt.optimizer.protocols import Ask, StopRun, Trial
 from pytest_promptopt.optimizer.screening import ScreeningEvaluator
 from pytest_promptopt.optimizer.search_context import SearchContext
 from pytest_promptopt.optimizer.search_hooks import SearchHooks
@@ -230,7 +230,7 @@ PROPOSED = (
 @settings(max_examples=60, deadline=None)
 @given(found=st.lists(PROPOSED, max_size=4) | GARBAGE, strategy=st.sampled_from(STRATEGIES))
 def test_whatever_a_proposer_returns_the_run_ends_with_a_result(found: Any, strategy: Any) -> None:
-    def propose(wanted: proposer.ProposalRequest, ask: proposer.Ask) -> Any:
+    def propose(wanted: proposer.ProposalRequest, ask: Ask) -> Any:
         if not isinstance(found, list):
             return found
         return [found[n % len(found)] for n in range(len(wanted.briefs))] if found else found
