@@ -7,7 +7,6 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import ClassVar
 
-from pytest_promptopt.captured import time
 from pytest_promptopt.optimizer.acceptance import compare, score_split
 from pytest_promptopt.optimizer.candidate_checks import CandidateChecks
 from pytest_promptopt.optimizer.candidates import (
@@ -245,7 +244,7 @@ class BaseSearch:
 
     def begun(self, phase: Phase, best: EvaluatedCandidate) -> None:
         """Begin an iteration: its time and its gain are counted from here."""
-        self._started, self.state.rate_before = time.monotonic(), self._rate(phase, best)
+        self._started, self.state.rate_before = self.context.clock(), self._rate(phase, best)
 
     def finished(self, phase: Phase, candidates: Sequence[Candidate], best: EvaluatedCandidate) -> None:
         """End an iteration: tell the journal, the display and the observers what became of its candidates."""
@@ -261,7 +260,7 @@ class BaseSearch:
             unverified=len(best.unverified),
             foresight=best.foresight if phase is Phase.TRAINING else None,
             spend=self.context.paid() - state.paid_before,
-            elapsed=time.monotonic() - self._started,
+            elapsed=self.context.clock() - self._started,
         )
         state.paid_before = self.context.paid()
         state.fruitless = 0 if any(a.verdict != REFUSED for a in candidates) else state.fruitless + 1

@@ -221,3 +221,17 @@ def test_a_phase_that_cannot_be_made_ready_for_ends_the_search_in_a_sentence() -
     result = Closed(CASES, ["a b"]).run()
     assert result.prompts[0].stop == "error"
     assert "the account is gone" in result.errors[0]
+
+
+def test_how_long_something_took_is_told_by_the_clock_of_the_run() -> None:
+    class Timed(World):
+        def context(self, settings: Settings = SETTINGS, journal: Journal | None = None) -> RunContext:
+            return replace(super().context(settings, journal), clock=self.seconds)
+
+        def seconds(self) -> float:
+            """Each request takes an hour, nothing else takes any time."""
+            return 3600.0 * len(self.asked)
+
+    result = Timed(needs("a b"), ["a", "a b"]).run()
+    assert [iteration.elapsed for iteration in result.prompts[0].iterations] == [3600.0, 3600.0]
+    assert result.elapsed == 7200.0
