@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -202,7 +203,11 @@ class World:
             self.spend,
             CallBudget(self.left, tell=self.keep),
             self.phases.append,
+            self.clock,
         )
+
+    def clock(self) -> float:
+        return time.monotonic()
 
     def search_context(
         self, group: PromptGroup, settings: Settings = SETTINGS, run: RunContext | None = None
