@@ -141,7 +141,7 @@ class Finalizer:
         begun = dict(self._history.begun)
         mine = begun.pop(first, ConfirmationProgress(0))
         self._asked_before += len(begun)
-        comparing = ConfirmationTest(
+        test = ConfirmationTest(
             self._search.group,
             self.original,
             self.final,
@@ -152,10 +152,10 @@ class Finalizer:
             excluded=self._shown(),
             begun=mine,
         )
-        found = comparing.run()
+        found = test.run()
         more = self._scoring_calls if found.needed else 0
         self.confirmation = replace(found, needed=found.needed + more)
-        self._fresh = tuple(comparing.originals)
+        self._fresh = tuple(test.originals)
         self._bar_refused()
         self._context.record(
             "confirmation", prompts=names, candidate=self.final.id, sample=first, **asdict(self.confirmation)

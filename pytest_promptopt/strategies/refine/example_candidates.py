@@ -20,6 +20,7 @@ from pytest_promptopt.optimizer.protocols import Prompt
 from pytest_promptopt.optimizer.verdict_model import Kind
 from pytest_promptopt.prompts.examples import Example, examples_in, with_examples, without_examples
 from pytest_promptopt.records import CaseResult, Split
+from pytest_promptopt.strategies.refine.economy import Payoff
 from pytest_promptopt.strategies.refine.state import ExampleTries
 
 #: The size of the first sets: what most models learn a form and a few labels from.
@@ -57,7 +58,7 @@ class ExampleCandidates:
     def note(self, candidate: Candidate, won: float) -> None:
         """A set of examples won this share of what there was to win."""
         size = sum(len(examples_in(candidate.overlay[name])) for name in candidate.prompts)
-        self._tries.won[size].note(won)
+        self._tries.won.setdefault(size, Payoff()).note(won)
 
     def _sets(self, number: int, incumbent: EvaluatedCandidate) -> Iterator[tuple[Prompt, str, int]]:
         """All that may be tried, what promises most first: prompt, text, number of examples.
@@ -87,7 +88,7 @@ class ExampleCandidates:
 
     def _promise(self, size: int) -> tuple[float, int]:
         """Sorts the size first that won most, untried ones by how near they are to the first."""
-        return -self._tries.won[size].expected, abs(size - FIRST_SIZE)
+        return -self._tries.won.get(size, Payoff()).expected, abs(size - FIRST_SIZE)
 
     def _newest(self, incumbent: EvaluatedCandidate) -> Sequence[CaseResult]:
         """What came last for each training case."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -44,7 +43,7 @@ class ExampleTries:
     """Which sets of examples were tried, as prompt and text, and what sets of each size have won."""
 
     texts: set[tuple[str, str]] = field(default_factory=set)
-    won: dict[int, Payoff] = field(default_factory=lambda: defaultdict(Payoff))
+    won: dict[int, Payoff] = field(default_factory=dict)
 
 
 @dataclass(kw_only=True)
