@@ -22,9 +22,10 @@ from pytest_promptopt.optimizer.base_search import BaseSearch
 from pytest_promptopt.optimizer.candidates import ACCEPTED, REFUSED, REJECTED, Candidate, EvaluatedCandidate
 from pytest_promptopt.optimizer.halting import HaltReason, Phase, SearchProgress, Stop
 from pytest_promptopt.optimizer.prompt_groups import PromptGroup
-from pytest_promptopt.optimizer.proposal.proposer import Ask, ProposalRequest
+from pytest_promptopt.optimizer.proposal.proposer import ProposalRequest
 from pytest_promptopt.optimizer.proposal.replies import InvalidReply, Reply
 from pytest_promptopt.optimizer.proposal.requests import Brief
+from pytest_promptopt.optimizer.protocols import Ask
 from pytest_promptopt.optimizer.search_context import SearchContext
 from pytest_promptopt.optimizer.search_state import SearchState
 from pytest_promptopt.optimizer.strategy import GroupSearch, ScoringNeeds, Strategy

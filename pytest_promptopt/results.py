@@ -95,7 +95,7 @@ class Foresight:
 
 @dataclass(frozen=True)
 class Iteration:
-    """One turn of the loop.
+    """One iteration of a search.
 
     :param prompts: those that its candidates rewrite.
     :param before: the incumbent's pass rate before it, on the cases of its phase; `best` after it.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from pytest_promptopt.optimizer.candidates import Candidate, EvaluatedCandidate
 from pytest_promptopt.optimizer.halting import Phase
-from pytest_promptopt.records import Overlay, Split, pass_rate
+from pytest_promptopt.records import Overlay, Split
 from pytest_promptopt.strategies.refine.search import RefineSearch
 
 
@@ -17,15 +17,15 @@ class Shown:
     """One text that has become best at the end of an iteration.
 
     :param rate: the rate shown, of the training cases.
-    :param low: and `high`: of its 90 % interval, `sd` its standard deviation; None where there is none.
+    :param low: and `high`: of its 90 % interval, `sd` its standard deviation.
     :param truth: the rate on all training cases.
     :param share: of the training cases that were run.
     """
 
     rate: float
-    low: float | None
-    high: float | None
-    sd: float | None
+    low: float
+    high: float
+    sd: float
     truth: float
     share: float
 
@@ -34,9 +34,7 @@ class Shown:
         return self.rate - self.truth
 
     @property
-    def inside(self) -> bool | None:
-        if self.low is None or self.high is None:
-            return None
+    def inside(self) -> bool:
         return self.low - 1e-9 <= self.truth <= self.high + 1e-9
 
 
@@ -62,13 +60,8 @@ def watching(truth: Callable[[Overlay], float]) -> tuple[type[RefineSearch], lis
 
 
 def _shown(best: EvaluatedCandidate, cases: int, truth: float) -> Shown:
-    foresight = getattr(best, "foresight", None)
-    if foresight is None:  # what was not run is taken to be as it was before
-        standing = getattr(best, "standing", best.evidence)(Split.TRAIN)
-        rate, low, high, sd = pass_rate(standing) or 0.0, None, None, None
-    else:
-        rate, low, high, sd = foresight.rate, foresight.low, foresight.high, foresight.sd
-    return Shown(rate, low, high, sd, truth, len(best.evidence(Split.TRAIN)) / cases)
+    shown = best.foresight
+    return Shown(shown.rate, shown.low, shown.high, shown.sd, truth, len(best.evidence(Split.TRAIN)) / cases)
 
 
 @dataclass(frozen=True)
@@ -91,7 +84,7 @@ class Calibration:
     def of(cls, shown: Sequence[Shown]) -> Calibration:
         """Raises `statistics.StatisticsError` when there is none."""
         scaled = [each.error / each.sd for each in shown if each.sd]
-        inside = [each.inside for each in shown if each.sd and each.inside is not None]
+        inside = [each.inside for each in shown if each.sd]
         return cls(
             events=len(shown),
             bias=statistics.mean(each.error for each in shown),

@@ -1,8 +1,9 @@
-"""A small world for the tests of the loop: cases that pass when the prompt states the rule they need."""
+"""A small world for the tests of the search: cases that pass when the prompt states the rule they need."""
 
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -202,7 +203,11 @@ class World:
             self.spend,
             CallBudget(self.left, tell=self.keep),
             self.phases.append,
+            self.clock,
         )
+
+    def clock(self) -> float:
+        return time.monotonic()
 
     def search_context(
         self, group: PromptGroup, settings: Settings = SETTINGS, run: RunContext | None = None

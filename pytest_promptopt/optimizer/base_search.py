@@ -7,14 +7,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import ClassVar
 
-from pytest_promptopt.captured import time
 from pytest_promptopt.optimizer.acceptance import compare, score_split
-from pytest_promptopt.optimizer.candidate_checks import (
-    CandidateChecks,
-    Passages,
-    input_texts,
-    variables_given,
-)
+from pytest_promptopt.optimizer.candidate_checks import CandidateChecks
 from pytest_promptopt.optimizer.candidates import (
     REFUSED,
     Candidate,
@@ -30,7 +24,7 @@ from pytest_promptopt.optimizer.proposal.replies import InvalidReply, Reply
 from pytest_promptopt.optimizer.protocols import StopRun, Trial
 from pytest_promptopt.optimizer.race import in_turns
 from pytest_promptopt.optimizer.search_context import SearchContext
-from pytest_promptopt.optimizer.search_state import SearchState
+from pytest_promptopt.optimizer.search_state import STOPPED_BY_USER, SearchState
 from pytest_promptopt.optimizer.strategy import ScoringNeeds
 from pytest_promptopt.optimizer.verdict_model import Kind
 from pytest_promptopt.prompts.examples import with_examples_of
@@ -88,7 +82,7 @@ class BaseSearch:
             if self.iterations:
                 self._do(self.conclude)
         except KeyboardInterrupt:
-            self.stop = Stop(HaltReason.INTERRUPTED, "interrupted by the user (Ctrl-C)")
+            self.stop = STOPPED_BY_USER
         last = next((c for i in reversed(self.iterations) for c in reversed(i.candidates)), None)
         if self.stop.halt == HaltReason.NO_PROGRESS and last is not None and last.verdict == REFUSED:
             self.notes.append(f"the last one, candidate {last.id}, was refused: {last.why}")
@@ -250,7 +244,7 @@ class BaseSearch:
 
     def begun(self, phase: Phase, best: EvaluatedCandidate) -> None:
         """Begin an iteration: its time and its gain are counted from here."""
-        self._started, self.state.rate_before = time.monotonic(), self._rate(phase, best)
+        self._started, self.state.rate_before = self.context.clock(), self._rate(phase, best)
 
     def finished(self, phase: Phase, candidates: Sequence[Candidate], best: EvaluatedCandidate) -> None:
         """End an iteration: tell the journal, the display and the observers what became of its candidates."""
@@ -266,7 +260,7 @@ class BaseSearch:
             unverified=len(best.unverified),
             foresight=best.foresight if phase is Phase.TRAINING else None,
             spend=self.context.paid() - state.paid_before,
-            elapsed=time.monotonic() - self._started,
+            elapsed=self.context.clock() - self._started,
         )
         state.paid_before = self.context.paid()
         state.fruitless = 0 if any(a.verdict != REFUSED for a in candidates) else state.fruitless + 1
@@ -366,8 +360,7 @@ class BaseSearch:
         self.context.record_results("0", results)
         self.state.paid_before = self.context.paid()
         by_split = {split: tuple(r for r in results if r.case.split is split) for split in SEARCHED}
-        training, validation = (Passages(input_texts(part)) for part in by_split.values())
-        self.state.checks = CandidateChecks(training, validation, variables_given(by_split[Split.TRAIN]))
+        self.checks.learn_cases(results)
         self.original = self.best = EvaluatedCandidate("0", {}, by_split)
         self.context.hooks.measured(
             [score_split(split, len(part), part) for split, part in by_split.items() if part]

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from pytest_promptopt.optimizer.prompt_groups import SEARCHED
 from pytest_promptopt.optimizer.proposal.quoting import SECTIONS
 from pytest_promptopt.optimizer.proposal.tags import Tags
 from pytest_promptopt.optimizer.protocols import Prompt
@@ -39,10 +40,20 @@ class CandidateChecks:
     :param given: what training cases gave to each prompt, by its name: `variables_given` in their results.
     """
 
-    training: Passages
-    validation: Passages
+    training: Passages = field(default_factory=lambda: Passages(()))
+    validation: Passages = field(default_factory=lambda: Passages(()))
     given: Mapping[str, Sequence[Mapping[str, str]]] = field(default_factory=dict)
     _seen: set[tuple[str, str, frozenset[tuple[str, str]]]] = field(default_factory=set)
+
+    def learn_cases(self, original: Iterable[CaseResult]) -> None:
+        """From now on check against what these cases put into the prompts; texts that were seen stay so.
+
+        :param original: results under the original of all training and validation cases that are known.
+        """
+        known = tuple(original)
+        training, validation = ([r for r in known if r.case.split is split] for split in SEARCHED)
+        self.training, self.validation = (Passages(input_texts(part)) for part in (training, validation))
+        self.given = variables_given(training)
 
     def objection(self, prompt: Prompt, prose: str, *, beside: Overlay = MappingProxyType({})) -> str | None:
         """Why `prose` is refused as a candidate for `prompt`, in one sentence; None when it may be tried.

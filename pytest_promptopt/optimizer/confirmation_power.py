@@ -84,7 +84,7 @@ def foreseen_calls(
 def judging_calls(
     group: PromptGroup, original: EvaluatedCandidate, found: EvaluatedCandidate, alpha: float
 ) -> int:
-    """The calls kept for judging a text after its search: runs that it still owes, and fresh answers."""
+    """The calls kept for judging a text after its search: the cases that it was spared, and fresh answers."""
     before, spared = original.evidence(*SEARCHED), len(found.spared(group))
     gains, each = compare(before, found.evidence(*SEARCHED)), calls_each(group, before)
     fixed, broken = len(gains.fixed), len(gains.broken)

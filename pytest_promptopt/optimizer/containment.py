@@ -8,9 +8,9 @@ from dataclasses import replace
 from pytest_promptopt.optimizer.acceptance import Comparison, Verdict
 from pytest_promptopt.optimizer.foreign_errors import ForeignErrors
 from pytest_promptopt.optimizer.halting import HaltReason, SearchProgress, Stop
-from pytest_promptopt.optimizer.proposal.proposer import Ask, MergeRequest, ProposalRequest
+from pytest_promptopt.optimizer.proposal.proposer import MergeRequest, ProposalRequest
 from pytest_promptopt.optimizer.proposal.replies import InvalidReply, Reply
-from pytest_promptopt.optimizer.protocols import Evaluator, StopRun
+from pytest_promptopt.optimizer.protocols import Ask, Evaluator, StopRun
 from pytest_promptopt.optimizer.redaction import keep_text
 from pytest_promptopt.optimizer.run_context import RunContext
 from pytest_promptopt.optimizer.search_hooks import SearchHooks

@@ -64,7 +64,7 @@ class Finalizer:
         self._history = history
         self._asked_before = history.confirmations
         self._scoring_calls = scoring_calls(scored)
-        self._made_up: CatchUp | None = None
+        self._caught_up: CatchUp | None = None
         self._spared: Results = ()
         #: Why the final text cannot be used after all, or what went wrong in judging it.
         self._barred = ""
@@ -94,7 +94,7 @@ class Finalizer:
         refuted = self.confirmation is not None and not self._accepted
         return self._scoring_calls if self.changed and not refuted else 0
 
-    def make_up(self) -> None:
+    def catch_up(self) -> None:
         """Run the final text on the cases that it was spared; it may turn out to be no better."""
         known = {r.case.id for r in self.original.evidence(*SEARCHED) if r.rate is not None}
         unverified = tuple(case for case in self.final.spared(self._search.group) if case in known)
@@ -115,8 +115,8 @@ class Finalizer:
         self.final = self.final.ran(results)
         for split in SEARCHED:
             self._scored[split] = self.original.evidence(split), self.final.evidence(split)
-        self._made_up = self.final.caught_up(results, self._context.paid().calls - paid)
-        self._context.hooks.caught_up(self._made_up)
+        self._caught_up = self.final.caught_up(results, self._context.paid().calls - paid)
+        self._context.hooks.caught_up(self._caught_up)
         paired = compare(self.original.evidence(*SEARCHED), self.final.evidence(*SEARCHED))
         lost = paired.broken if self._context.settings.no_regressions else ()
         if lost or paired.gain <= EPSILON:
@@ -141,7 +141,7 @@ class Finalizer:
         begun = dict(self._history.begun)
         mine = begun.pop(first, ConfirmationProgress(0))
         self._asked_before += len(begun)
-        comparing = ConfirmationTest(
+        test = ConfirmationTest(
             self._search.group,
             self.original,
             self.final,
@@ -152,10 +152,10 @@ class Finalizer:
             excluded=self._shown(),
             begun=mine,
         )
-        found = comparing.run()
+        found = test.run()
         more = self._scoring_calls if found.needed else 0
         self.confirmation = replace(found, needed=found.needed + more)
-        self._fresh = tuple(comparing.originals)
+        self._fresh = tuple(test.originals)
         self._bar_refused()
         self._context.record(
             "confirmation", prompts=names, candidate=self.final.id, sample=first, **asdict(self.confirmation)
@@ -293,7 +293,7 @@ class Finalizer:
                 pipeline=tuple(self._search.names) if len(self.prompts) > 1 else (),
                 note="; ".join(self.notes),
                 confirmation=self.confirmation if changed else None,
-                caught_up=self._made_up,
+                caught_up=self._caught_up,
                 labels=labels,
                 same_answers=same,
                 asked_before=self._asked_before if self.confirmation else 0,
@@ -338,7 +338,7 @@ def finalize_searches(
         context.call_budget.reserve(finalizer.group_names, 0)
     context.call_budget.reserve(SCORING, sum(finalizer.scoring_calls for finalizer in finalizers))
     for finalizer in finalizers:
-        finalizer.contain(finalizer.make_up)
+        finalizer.contain(finalizer.catch_up)
     due = [finalizer for finalizer in finalizers if finalizer.may_be_written]
     for number, finalizer in enumerate(due):
         context.call_budget.reserve(SCORING, sum(each.scoring_calls for each in due))

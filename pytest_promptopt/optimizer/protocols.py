@@ -1,4 +1,4 @@
-"""What the optimizer needs from outside: prompts, and an evaluator that runs cases."""
+"""What the optimizer needs from outside: prompts, an evaluator that runs cases, a way to ask models."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from pytest_promptopt.errors import PromptoptError
-from pytest_promptopt.records import Case, CaseResult, Overlay
+from pytest_promptopt.errors import ModelError, PromptoptError
+from pytest_promptopt.records import Answer, Case, CaseResult, Overlay, Request
 
 
 class StopRun(PromptoptError):
@@ -53,6 +53,13 @@ class Evaluator(Protocol):
         """
 
 
+class Ask(Protocol):
+    """Sends requests to models."""
+
+    def __call__(self, requests: Sequence[Request]) -> list[Answer | ModelError]:
+        """Send all at once; answers in the order asked. Raises `StopRun` when no call may follow."""
+
+
 class FrontMatter(Protocol):
     """What a prompt file says about itself to the optimizer."""
 
@@ -77,7 +84,7 @@ class FrontMatter(Protocol):
 
 
 class Prompt(Protocol):
-    """A prompt file as the loop sees it."""
+    """A prompt file as the optimizer sees it."""
 
     @property
     def name(self) -> str:

@@ -2,7 +2,7 @@
 
 A text was run on some cases; on the others its verdict is foreseen from what is believed of the text it was
 made from (its base), and from how it changed verdicts where both were run. What later texts showed of the
-same cases tells in turn how much of a text's own verdicts was luck. See `posterior` for the model.
+same cases tells in turn how much of a text's own verdicts was luck. See `verdict_model`.
 """
 
 from __future__ import annotations

@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, replace
 
-from pytest_promptopt.captured import time
 from pytest_promptopt.optimizer.confirmation import EarlierRuns
 from pytest_promptopt.optimizer.confirmation_power import judging_calls, usual_calls
 from pytest_promptopt.optimizer.containment import contained_context
@@ -43,7 +42,7 @@ def run_optimization(
     :param heldout: the held-out cases that are scored; None for all.
     :param history: what earlier runs have asked and taught, and earlier processes of this one.
     """
-    started = time.monotonic()
+    started = context.clock()
     context = contained_context(context)
     groups = connected_groups(prompts, context.evaluator.cases)
     earlier = {group.names: history(group) for group in groups}
@@ -72,7 +71,7 @@ def run_optimization(
         id=_run_id(context),
         prompts=tuple(by_name[prompt.name] for prompt in prompts),
         spend=dict(context.spend()),
-        elapsed=time.monotonic() - started,
+        elapsed=context.clock() - started,
         interrupted=interrupted,
         journal=str(context.journal.path) if context.journal else "",
         strategy=context.settings.strategy[0],

@@ -6,13 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from pytest_promptopt.captured import time
 from pytest_promptopt.journal import Journal
 from pytest_promptopt.optimizer.call_budget import CallBudget
 from pytest_promptopt.optimizer.candidates import Results
 from pytest_promptopt.optimizer.foreign_errors import ForeignErrors
 from pytest_promptopt.optimizer.halting import Phase
-from pytest_promptopt.optimizer.proposal.proposer import Ask
-from pytest_promptopt.optimizer.protocols import Evaluator
+from pytest_promptopt.optimizer.protocols import Ask, Evaluator
 from pytest_promptopt.optimizer.search_hooks import SearchHooks
 from pytest_promptopt.optimizer.verdict_model import Taught
 from pytest_promptopt.records import Role, Spend
@@ -33,6 +33,7 @@ class RunContext:
     :param call_budget: what the ceiling on calls leaves.
     :param prepare_phase: makes ready for a phase that begins: what only the phase before it was forbidden is
         allowed again, and models that had refused are asked again.
+    :param clock: counts seconds, from any moment on: how long iterations and the run take.
     :param told: what earlier runs taught of new texts, by the names of each group's
         prompts; filled in by the run.
     :param foreign_errors: what went wrong in code that is not ours; filled in by the run.
@@ -46,6 +47,7 @@ class RunContext:
     spend: Callable[[], Mapping[Role, Spend]]
     call_budget: CallBudget = field(default_factory=CallBudget)
     prepare_phase: Callable[[Phase], None] = prepare_nothing
+    clock: Callable[[], float] = time.monotonic
     told: Mapping[tuple[str, ...], Taught] = field(default_factory=dict)
     foreign_errors: ForeignErrors = field(default_factory=ForeignErrors)
 

@@ -4,12 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from pytest_promptopt.optimizer.candidate_checks import (
-    CandidateChecks,
-    Passages,
-    input_texts,
-    variables_given,
-)
+from pytest_promptopt.optimizer.candidate_checks import CandidateChecks
 from pytest_promptopt.optimizer.candidates import Results
 from pytest_promptopt.optimizer.protocols import Evaluator, Prompt, Trial
 from pytest_promptopt.records import Case, CaseResult, Outcome, Overlay, Split, Status
@@ -32,7 +27,7 @@ class ScreeningEvaluator:
         self._prompts = {prompt.name: prompt for prompt in prompts}
         self._cases = {case.id: case for case in evaluator.cases}
         self._original: dict[str, CaseResult] = {}
-        self._checks = CandidateChecks(Passages(()), Passages(()))
+        self._checks = CandidateChecks()
         self._faults: dict[_Text, str | None] = {}
         self._unrenderable: dict[frozenset[_Text], str] = {}
         #: Runs of cases that were asked for, known answers included: the same number when a run is resumed.
@@ -83,12 +78,7 @@ class ScreeningEvaluator:
         if not new:
             return
         self._original |= new
-        by_split = {
-            split: [r for r in self._original.values() if r.case.split is split]
-            for split in (Split.TRAIN, Split.VALIDATION)
-        }
-        training, validation = (Passages(input_texts(part)) for part in by_split.values())
-        self._checks = CandidateChecks(training, validation, variables_given(by_split[Split.TRAIN]))
+        self._checks.learn_cases(self._original.values())
 
     def _errored(self, trial: Trial, why: str) -> Results:
         """The results of cases under a refused text."""

@@ -12,7 +12,7 @@ from pytest_promptopt.optimizer.candidates import Results
 from pytest_promptopt.optimizer.foreign_errors import STRATEGY
 from pytest_promptopt.optimizer.halting import DECIDING, Phase
 from pytest_promptopt.optimizer.prompt_groups import PromptGroup
-from pytest_promptopt.optimizer.proposal.proposer import Ask
+from pytest_promptopt.optimizer.protocols import Ask
 from pytest_promptopt.optimizer.redaction import keep_text
 from pytest_promptopt.optimizer.run_context import RunContext
 from pytest_promptopt.optimizer.screening import ScreeningEvaluator
@@ -80,6 +80,7 @@ class SearchContext:
     :param ask: sends requests to models.
     :param hooks: the decisions that can be replaced from outside, and the observers.
     :param spend: what was paid so far in the whole session, by role; `paid` all roles together.
+    :param clock: counts seconds, from any moment on.
     :param told: what earlier runs taught of new texts of this group; None when there is nothing.
     :param record: writes an event to the journal, if one is kept.
     :param record_results: journals the rate of every case under a candidate (``0`` is the original).
@@ -95,6 +96,7 @@ class SearchContext:
     call_budget: SearchCallBudget
     spend: Callable[[], Mapping[Role, Spend]]
     paid: Callable[[], Spend]
+    clock: Callable[[], float]
     told: Taught | None
     record: Record
     record_results: Callable[[str, Results], None]
@@ -115,6 +117,7 @@ class SearchContext:
             call_budget=SearchCallBudget(run.call_budget, group.names),
             spend=sealed(run.spend),
             paid=sealed(run.paid),
+            clock=sealed(run.clock),
             told=run.told.get(group.names),
             record=sealed(run.record),
             record_results=sealed(run.record_results),

@@ -10,8 +10,9 @@ from pytest_promptopt.optimizer import acceptance, halting
 from pytest_promptopt.optimizer.acceptance import Comparison, Verdict
 from pytest_promptopt.optimizer.halting import Phase, SearchProgress, Stop
 from pytest_promptopt.optimizer.proposal import proposer
-from pytest_promptopt.optimizer.proposal.proposer import Ask, MergeRequest, ProposalRequest
+from pytest_promptopt.optimizer.proposal.proposer import MergeRequest, ProposalRequest
 from pytest_promptopt.optimizer.proposal.replies import InvalidReply, Reply
+from pytest_promptopt.optimizer.protocols import Ask
 from pytest_promptopt.optimizer.redaction import Redact, keep_text
 from pytest_promptopt.results import CatchUp, Iteration, SplitScore
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from pytest_promptopt.optimizer.candidate_checks import CandidateChecks, Passages
+from pytest_promptopt.optimizer.candidate_checks import CandidateChecks
 from pytest_promptopt.optimizer.candidates import EvaluatedCandidate
 from pytest_promptopt.optimizer.halting import HaltReason, Phase, Stop
 from pytest_promptopt.records import Spend
@@ -18,11 +18,7 @@ from pytest_promptopt.results import Iteration
 NOT_MEASURED = EvaluatedCandidate("0", {}, {})
 NOTHING_PAID = Spend()
 NOT_BEGUN = Stop(HaltReason.INTERRUPTED, "the run ended before this prompt had its turn")
-
-
-def no_checks() -> CandidateChecks:
-    """Those that are made before anything is known of the cases."""
-    return CandidateChecks(Passages(()), Passages(()))
+STOPPED_BY_USER = Stop(HaltReason.INTERRUPTED, "interrupted by the user (Ctrl-C)")
 
 
 @dataclass(kw_only=True)
@@ -45,7 +41,7 @@ class SearchState:
     phase: Phase = Phase.TRAINING
     iterations: list[Iteration] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    checks: CandidateChecks = field(default_factory=no_checks)
+    checks: CandidateChecks = field(default_factory=CandidateChecks)
     rates: list[float] = field(default_factory=list)
     rate_before: float = 0.0
     fruitless: int = 0

@@ -16,6 +16,7 @@ from pytest_promptopt.optimizer.rate_posterior import RatePosterior
 from pytest_promptopt.optimizer.run_context import RunContext
 from pytest_promptopt.optimizer.screening import ScreeningEvaluator
 from pytest_promptopt.optimizer.search_context import SearchContext
+from pytest_promptopt.optimizer.search_state import NOT_BEGUN, NOT_MEASURED, STOPPED_BY_USER
 from pytest_promptopt.optimizer.strategy import GroupSearch, Strategy
 from pytest_promptopt.records import CaseResult, Split
 from pytest_promptopt.results import Iteration
@@ -38,10 +39,10 @@ class SupervisedSearch:
         self.names = [prompt.name for prompt in group.prompts]
         self.screen = ScreeningEvaluator(context.evaluator, group.prompts)
         self.context = replace(context, evaluator=self.screen)
-        self.original = self.final = EvaluatedCandidate("0", {}, {})
+        self.original = self.final = NOT_MEASURED
         self.iterations: Sequence[Iteration] = ()
         self.notes: list[str] = []
-        self.stop = Stop(HaltReason.INTERRUPTED, "the run ended before this prompt had its turn")
+        self.stop = NOT_BEGUN
         self._strategy = strategy
 
     @property
@@ -65,7 +66,7 @@ class SupervisedSearch:
         try:
             step()
         except KeyboardInterrupt:
-            self.stop = Stop(HaltReason.INTERRUPTED, "interrupted by the user (Ctrl-C)")
+            self.stop = STOPPED_BY_USER
         except StopRun as stopped:
             self.stop = Stop(stopped.halt, stopped.why)
         except BaseException as error:
@@ -104,7 +105,7 @@ def _version(found: object, name: str, group: PromptGroup) -> EvaluatedCandidate
                     f"`{name}.results`; accepted: results of its own cases, by their split"
                 )
     if version.posterior is not None:
-        _instance(version.posterior, RatePosterior, f"{name}.outlook")
+        _instance(version.posterior, RatePosterior, f"{name}.posterior")
     return replace(version, id=str(version.id), overlay=dict(version.overlay))
 
 

@@ -11,8 +11,9 @@ from pytest_promptopt.optimizer import acceptance, halting
 from pytest_promptopt.optimizer.acceptance import Comparison, Verdict
 from pytest_promptopt.optimizer.halting import SearchProgress, Stop
 from pytest_promptopt.optimizer.proposal import proposer
-from pytest_promptopt.optimizer.proposal.proposer import Ask, ProposalRequest
+from pytest_promptopt.optimizer.proposal.proposer import ProposalRequest
 from pytest_promptopt.optimizer.proposal.replies import InvalidReply, Reply
+from pytest_promptopt.optimizer.protocols import Ask
 from pytest_promptopt.optimizer.redaction import keep_text
 from pytest_promptopt.optimizer.search_hooks import SearchHooks
 from pytest_promptopt.optimizer.strategy import Strategy

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
-from pytest_promptopt.captured import time
 from pytest_promptopt.errors import PromptoptError
 from pytest_promptopt.journal import Journal
 from pytest_promptopt.optimizer import run
@@ -50,7 +49,7 @@ def compare_strategies(
     :param history: what earlier runs have asked.
     :param open_journal: starts the journal of a strategy.
     """
-    started = time.monotonic()
+    started = context.clock()
     own = share_ceilings(context.settings)
     runs: list[RunResult] = []
     errors: list[str] = []
@@ -62,23 +61,7 @@ def compare_strategies(
                 raise
             errors.append(f"strategy {name} was not begun: {error}")
             break
-        tab = MeteredEvaluator(
-            context.evaluator,
-            context.ask,
-            max_calls=own.max_calls,
-            max_tokens=own.max_tokens,
-            max_cost=own.max_cost,
-            max_time=own.max_time,
-        )
-        part = replace(
-            context,
-            evaluator=tab,
-            ask=tab.ask,
-            settings=replace(own, strategy=(name,)),
-            journal=journal,
-            spend=tab.spend,
-            call_budget=CallBudget(tab.left, tell=tab.set_aside),
-        )
+        part = _metered_context(context, replace(own, strategy=(name,)), journal)
         runs.append(run.run_optimization(prompts, part, strategy, heldout=heldout, history=history))
         if runs[-1].interrupted:
             break
@@ -86,9 +69,31 @@ def compare_strategies(
         id="",
         prompts=(),
         spend=dict(context.spend()),
-        elapsed=time.monotonic() - started,
+        elapsed=context.clock() - started,
         interrupted=runs[-1].interrupted,
         strategy=",".join(strategies),
         compared=tuple(runs),
         errors=tuple(errors),
+    )
+
+
+def _metered_context(context: RunContext, own: Settings, journal: Journal | None) -> RunContext:
+    """`context` for one strategy: it pays for every answer that it gets, up to its own ceilings."""
+    meter = MeteredEvaluator(
+        context.evaluator,
+        context.ask,
+        max_calls=own.max_calls,
+        max_tokens=own.max_tokens,
+        max_cost=own.max_cost,
+        max_time=own.max_time,
+        clock=context.clock,
+    )
+    return replace(
+        context,
+        evaluator=meter,
+        ask=meter.ask,
+        settings=own,
+        journal=journal,
+        spend=meter.spend,
+        call_budget=CallBudget(meter.left, tell=meter.set_aside),
     )

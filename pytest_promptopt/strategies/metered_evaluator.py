@@ -9,8 +9,7 @@ from pytest_promptopt.budget.ledger import SCORING_TIME
 from pytest_promptopt.captured import time
 from pytest_promptopt.errors import ModelError
 from pytest_promptopt.optimizer.halting import HaltReason
-from pytest_promptopt.optimizer.proposal.proposer import Ask
-from pytest_promptopt.optimizer.protocols import Evaluator, StopRun, Trial
+from pytest_promptopt.optimizer.protocols import Ask, Evaluator, StopRun, Trial
 from pytest_promptopt.records import Answer, Case, CaseResult, Overlay, Request, Role, Spend, Usage
 
 

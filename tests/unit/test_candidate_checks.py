@@ -150,21 +150,19 @@ class TestWhatCannotBeSent:
     )
     def test_an_empty_turn(self, tmp_path: Path, prose: str, objection: str) -> None:
         file = load(tmp_path, "system:\nBe good.\nuser:\nIt is {{ x }}")
-        tried = CandidateChecks(Passages([]), Passages([]), variables_given([result(x="5"), result(x=" ")]))
+        tried = CandidateChecks(given=variables_given([result(x="5"), result(x=" ")]))
         assert objection in str(tried.objection(file, prose))
 
     def test_an_empty_value_that_the_current_text_is_sent_with_as_well_is_no_objection(
         self, tmp_path: Path
     ) -> None:
         file = load(tmp_path, "{{ x }}")
-        tried = CandidateChecks(
-            Passages([]), Passages([]), variables_given([result(x=""), result(other="y"), result(x="1")])
-        )
+        tried = CandidateChecks(given=variables_given([result(x=""), result(other="y"), result(x="1")]))
         assert tried.objection(file, "{{ x }}\n{{ x }}") is None
 
     def test_what_fails_on_a_value_only_without_what_guarded_it(self, tmp_path: Path) -> None:
         file = load(tmp_path, "{% if x != '0' %}{{ 1 // x|int }}{% endif %}{{ x }}")
-        tried = CandidateChecks(Passages([]), Passages([]), variables_given([result(x="2"), result(x="0")]))
+        tried = CandidateChecks(given=variables_given([result(x="2"), result(x="0")]))
         told = str(tried.objection(file, "Sort. {{ 1 // x|int }} {{ x }}"))
         assert told.startswith("It cannot be sent for a case that the current text can be sent for: ")
         assert "ZeroDivisionError" in told
@@ -180,5 +178,5 @@ class TestWhatCannotBeSent:
         given = variables_given(
             [result(**{"shop": "A", "user 1": "Hi", "assistant 2": "Yes?", "user 3": "Where?"})]
         )
-        tried = CandidateChecks(Passages([]), Passages([]), given)
+        tried = CandidateChecks(given=given)
         assert tried.objection(file, "Sort for {{ shop }}.") is None

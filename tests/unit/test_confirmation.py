@@ -210,10 +210,10 @@ class TestWhatIsAsked:
         original, winner = world.searched()
         context = RunContext(world, lambda requests: [], SETTINGS, SearchHooks(), None, lambda: {})
         first = first_sample_number(run, WINNER)
-        comparing = ConfirmationTest(
+        test = ConfirmationTest(
             PromptGroup((), tuple(world.cases)), original, winner, context, first=first, excluded=excluded
         )
-        comparing.run()
+        test.run()
         return [(trial.samples[0], case) for trial in world.trials if trial.samples for case in trial.cases]
 
     def test_each_run_asks_in_an_order_and_with_samples_of_its_own_and_so_does_who_continues_it(self) -> None:

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_promptopt.failures import Category, FailedCase, describe
-from pytest_promptopt.optimizer.candidate_checks import CandidateChecks, Passages
+from pytest_promptopt.optimizer.candidate_checks import CandidateChecks
 from pytest_promptopt.optimizer.proposal.memory import Answered, Counts, Try
 from pytest_promptopt.optimizer.proposal.quoting import SECTIONS, quote_text, quote_value
 from pytest_promptopt.optimizer.proposal.replies import InvalidReply, Reply, parse_reply
@@ -195,14 +195,14 @@ def test_a_case_is_text_in_the_turns_of_the_prompt(name: str, tmp_path: Path) ->
      "mathematical letters", "soft hyphens", "line separators", "small brackets"],
 )  # fmt: skip
 def test_a_candidate_with_a_tag_of_the_request_in_any_disguise_is_refused(name: str) -> None:
-    checks, prompt = CandidateChecks(Passages([]), Passages([])), FakePrompt()
+    checks, prompt = CandidateChecks(), FakePrompt()
     assert "a tag of the request" in str(
         checks.objection(prompt, f"Route {{{{ ticket }}}}. {INJECTIONS[name]}")
     )
 
 
 def test_a_candidate_may_use_tags_of_its_own_and_compare_numbers() -> None:
-    checks, prompt = CandidateChecks(Passages([]), Passages([])), FakePrompt()
+    checks, prompt = CandidateChecks(), FakePrompt()
     prose = (
         "If count < the task limit, keep <ticket>{{ ticket }}</ticket>. Answer in <reason> and <label> tags."
     )

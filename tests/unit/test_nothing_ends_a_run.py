@@ -17,13 +17,13 @@ from pytest_promptopt.journal import Journal, read_events
 from pytest_promptopt.optimizer import acceptance, halting
 from pytest_promptopt.optimizer.acceptance import Verdict
 from pytest_promptopt.optimizer.base_search import BaseSearch
-from pytest_promptopt.optimizer.candidate_checks import CandidateChecks, Passages
+from pytest_promptopt.optimizer.candidate_checks import CandidateChecks
 from pytest_promptopt.optimizer.candidates import ACCEPTED, Candidate, EvaluatedCandidate
 from pytest_promptopt.optimizer.halting import Phase, Stop
 from pytest_promptopt.optimizer.prompt_groups import PromptGroup
 from pytest_promptopt.optimizer.proposal import proposer
 from pytest_promptopt.optimizer.proposal.replies import InvalidReply, Reply
-from pytest_promptopt.optimizer.protocols import StopRun, Trial
+from pytest_promptopt.optimizer.protocols import Ask, StopRun, Trial
 from pytest_promptopt.optimizer.screening import ScreeningEvaluator
 from pytest_promptopt.optimizer.search_context import SearchContext
 from pytest_promptopt.optimizer.search_hooks import SearchHooks
@@ -79,7 +79,7 @@ def whole_run(world: World, **more: Any) -> tuple[RunResult, list[str]]:
     assert events[-1] == "end"
     assert events.count("end") == 1
     assert events.count("written") == len(world.written)
-    checks = CandidateChecks(Passages(()), Passages(()))
+    checks = CandidateChecks()
     for prompt in world.prompts:
         text = world.written.get(prompt.name)
         assert text is None or checks.fault(prompt, text) is None
@@ -230,7 +230,7 @@ PROPOSED = (
 @settings(max_examples=60, deadline=None)
 @given(found=st.lists(PROPOSED, max_size=4) | GARBAGE, strategy=st.sampled_from(STRATEGIES))
 def test_whatever_a_proposer_returns_the_run_ends_with_a_result(found: Any, strategy: Any) -> None:
-    def propose(wanted: proposer.ProposalRequest, ask: proposer.Ask) -> Any:
+    def propose(wanted: proposer.ProposalRequest, ask: Ask) -> Any:
         if not isinstance(found, list):
             return found
         return [found[n % len(found)] for n in range(len(wanted.briefs))] if found else found
@@ -244,7 +244,7 @@ def test_whatever_a_proposer_returns_the_run_ends_with_a_result(found: Any, stra
 def test_whatever_a_rule_returns_the_run_ends_with_a_result(verdict: Any, stop: Any) -> None:
     accepting = World(hard_cases(), GROWING, hooks=SearchHooks(accept=lambda comparison: verdict))
     whole_run(accepting, max_iterations=2)
-    halted = World(hard_cases(), GROWING, hooks=SearchHooks(halt=lambda standing: stop))
+    halted = World(hard_cases(), GROWING, hooks=SearchHooks(halt=lambda progress: stop))
     result, _ = whole_run(halted)
     assert isinstance(result.prompts[0].stop, str)
 
@@ -342,7 +342,7 @@ def test_a_text_of_which_a_strategy_says_nonsense_leaves_a_result() -> None:
             return replace(self.best, posterior="none")  # type: ignore[arg-type]
 
     result, _ = whole_run(World(hard_cases(), GROWING, strategy=Odder))
-    assert result.errors
+    assert result.errors == ("the strategy's search has str for `final.posterior`; accepted: RatePosterior",)
     assert result.prompts[0].stop
 
 
@@ -497,7 +497,7 @@ def test_a_cut_that_empties_a_turn_is_not_tried(tmp_path: Path) -> None:
     path.write_text("system:\nBe good.\nuser:\n{{ x }}\n", encoding="utf-8")
     file = PromptFile.load(path, rootdir=tmp_path)
     after = "system:\nSort it, 1.\nuser:\n{{ x }}"
-    checks = CandidateChecks(Passages(()), Passages(()))
+    checks = CandidateChecks()
     made = cut_each_passage(file.name, file.prose, after)
     assert [cut.passage for cut in made] == ["Sort it, 1."]
     with pytest.raises(PromptFileError, match="turn is empty"):

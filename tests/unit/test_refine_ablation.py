@@ -101,7 +101,7 @@ def test_many_new_passages_are_cut_in_few_parts_that_leave_none_out(count: int) 
     assert all(cut.passage.split("\n")[0] + "\n" not in cut.prose + "\n" for cut in found)
 
 
-# ----------------------------------------------------------------------------- the culprit
+# ----------------------------------------------------------------------------- the harmful passage
 
 BEFORE = "Route {{ ticket }}."
 GOOD = " ".join(f"Good rule {number}." for number in range(8))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -268,8 +268,8 @@ def test_when_nothing_helps_the_incumbent_is_tried_without_the_passage_to_blame(
     world = World(needs("a a a b b c c z z"), [harmful, "a b c x", "a b c y"])
     first, second, third = world.result(max_iterations=3).iterations
     assert [first.candidates[0].verdict, second.candidates[0].verdict] == ["accepted", "rejected"]
-    (cured,) = third.candidates
-    assert (cured.verdict, cured.direction) == (
+    (ablated,) = third.candidates
+    assert (ablated.verdict, ablated.direction) == (
         "accepted",
         "Do what 1.1 does, without the passage that makes cases fail.",
     )
@@ -499,6 +499,21 @@ def test_a_copied_case_that_came_into_the_search_later_is_refused_as_well() -> N
     world = LargeSuite(needs("a " * 300), ["a", copying, copying, "a b"])
     copied = world.result().iterations[1].candidates[0]
     assert copied.why.startswith("it copies a passage of a training case word for word: ")
+
+
+class Particular(FakePrompt):
+    """Cannot be sent with the word blunt for the cases that hold the secret."""
+
+    def unsendable(self, prose: str, given: Iterable[Mapping[str, str]]) -> str | None:
+        secret = any(LargeSuite.secret in each["ticket"] for each in given)
+        return "It cannot be sent for a case." if secret and "blunt" in prose else None
+
+
+def test_a_text_that_cannot_be_sent_for_a_case_that_came_later_may_be_mended_as_well() -> None:
+    world = LargeSuite(needs("a " * 300), ["a", "a b blunt", "a b"], prompts=[Particular()])
+    mended = world.result().iterations[1].candidates[0]
+    assert "It cannot be sent for a case" in world.requests()[2]
+    assert (mended.verdict, mended.reason) == ("accepted", "because of a b")
 
 
 # ----------------------------------------------------------------------------- replies
@@ -829,11 +844,11 @@ def test_a_candidate_for_two_prompts_is_merged_with_another_for_one_of_them() ->
     group = connected_groups(world.prompts, world.cases)[0]
     search = RefineSearch(group, world.search_context(group))
     search.begin()
-    workshop = CandidateSource(search, Briefing(group, SETTINGS, world.hooks))
+    source = CandidateSource(search, Briefing(group, SETTINGS, world.hooks))
     texts = {"plan.md": "Plan {{ ticket }}. one", "code.md": "Code {{ ticket }}. one"}
     leader = Candidate("1.1", ("plan.md", "code.md"), "", overlay=texts, growth=50)
     other = Candidate("1.2", ("plan.md",), "", overlay={"plan.md": "Plan {{ ticket }}. two"})
-    merged = workshop.merged("1.3", [leader, other], search.original)
+    merged = source.merged("1.3", [leader, other], search.original)
     assert merged is not None
     assert merged.prompts == ("plan.md", "code.md")
     assert merged.overlay == {"plan.md": "Plan {{ ticket }}. both", "code.md": "Code {{ ticket }}. one"}
@@ -846,12 +861,12 @@ def test_examples_and_a_rewrite_go_together_without_a_request() -> None:
     group = connected_groups(world.prompts, world.cases)[0]
     search = RefineSearch(group, world.search_context(group))
     search.begin()
-    workshop = CandidateSource(search, Briefing(group, SETTINGS, world.hooks))
+    source = CandidateSource(search, Briefing(group, SETTINGS, world.hooks))
     shown = [Example({"ticket": "one"}, "yes"), Example({"ticket": "two"}, "no")]
     texts = {"plan.md": with_examples(prompt.prose, shown)}
     drawn = Candidate("1.1", ("plan.md",), "", overlay=texts, kind=Kind.EXAMPLES)
     rewrite = Candidate("1.2", ("plan.md",), "", overlay={"plan.md": "Say yes or no: {{ ticket }}."})
-    merged = workshop.merged("1.3", [drawn, rewrite], search.original)
+    merged = source.merged("1.3", [drawn, rewrite], search.original)
     assert merged is not None
     assert merged.overlay == {"plan.md": with_examples("Say yes or no: {{ ticket }}.", shown)}
     assert not world.asked

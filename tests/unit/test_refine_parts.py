@@ -1,4 +1,4 @@
-"""The single decisions of the loop: reading a reply, sharing out cases, checking a text, halting."""
+"""The single decisions of a search: reading a reply, sharing out cases, checking a text, halting."""
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import ClassVar
 
 import pytest
 
@@ -210,14 +211,53 @@ def test_who_watches_changes_nothing_by_it() -> None:
     assert watched.evaluated == unwatched.evaluated
 
 
-def test_a_phase_that_cannot_be_made_ready_for_ends_the_search_in_a_sentence() -> None:
-    class Closed(World):
-        def context(self, settings: Settings = SETTINGS, journal: Journal | None = None) -> RunContext:
-            def fail(phase: Phase) -> None:
+class Closed(World):
+    """One phase cannot be made ready for."""
+
+    closed: ClassVar[Phase]
+
+    def context(self, settings: Settings = SETTINGS, journal: Journal | None = None) -> RunContext:
+        def fail(phase: Phase) -> None:
+            if phase is self.closed:
                 raise OSError("the account is gone")
 
-            return replace(super().context(settings, journal), prepare_phase=fail)
+        return replace(super().context(settings, journal), prepare_phase=fail)
 
-    result = Closed(CASES, ["a b"]).run()
+
+def test_a_phase_that_cannot_be_made_ready_for_ends_the_search_in_a_sentence() -> None:
+    class AtTraining(Closed):
+        closed = Phase.TRAINING
+
+    result = AtTraining(CASES, ["a b"]).run()
     assert result.prompts[0].stop == "error"
     assert "the account is gone" in result.errors[0]
+
+
+@pytest.mark.parametrize(
+    ("phase", "outcome", "note"),
+    [
+        (Phase.CONFIRMATION, "not shown", "the result could not be judged: "),
+        (Phase.HELDOUT, "improved", "the held-out cases could not be run: "),
+    ],
+)
+def test_nor_does_one_after_the_search_keep_the_run_from_its_result(
+    phase: Phase, outcome: str, note: str
+) -> None:
+    class AfterIt(Closed):
+        closed = phase
+
+    result = AfterIt(CASES, ["a b"]).run()
+    assert "the account is gone" in result.errors[0]
+    assert result.prompts[0].outcome == outcome
+    assert f"{note}{result.errors[0]}" in result.prompts[0].note
+
+
+def test_how_long_something_took_is_told_by_the_clock_of_the_run() -> None:
+    class Timed(World):
+        def clock(self) -> float:
+            """Each request takes an hour, nothing else takes any time."""
+            return 3600.0 * len(self.asked)
+
+    result = Timed(needs("a b"), ["a", "a b"]).run()
+    assert [iteration.elapsed for iteration in result.prompts[0].iterations] == [3600.0, 3600.0]
+    assert result.elapsed == 7200.0

@@ -19,8 +19,9 @@ from pytest_promptopt.journal import Journal
 from pytest_promptopt.optimizer.call_budget import CallBudget
 from pytest_promptopt.optimizer.foreign_errors import ForeignErrors
 from pytest_promptopt.optimizer.halting import Stop
-from pytest_promptopt.optimizer.proposal.proposer import Ask, ProposalRequest, propose_texts
+from pytest_promptopt.optimizer.proposal.proposer import ProposalRequest, propose_texts
 from pytest_promptopt.optimizer.proposal.replies import InvalidReply, Reply
+from pytest_promptopt.optimizer.protocols import Ask
 from pytest_promptopt.optimizer.run_context import RunContext
 from pytest_promptopt.optimizer.screening import ScreeningEvaluator
 from pytest_promptopt.optimizer.sealed import sealed

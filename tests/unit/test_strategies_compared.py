@@ -98,39 +98,39 @@ def test_ctrl_c_ends_the_comparison_with_what_was_found() -> None:
     assert result.compared[-1].interrupted
 
 
-# ----------------------------------------------------------------------------- the tab
+# ----------------------------------------------------------------------------- the meter
 
 
-def tab(world: World, **limits: object) -> MeteredEvaluator:
+def metered(world: World, **limits: object) -> MeteredEvaluator:
     return MeteredEvaluator(world, world.ask, **limits)  # type: ignore[arg-type]
 
 
 def test_the_same_question_is_on_the_tab_once() -> None:
-    bill = tab(World(needs("a b")))
+    meter = metered(World(needs("a b")))
     for _ in range(2):
-        bill.evaluate([Trial({}, ("train-1-a", "train-2-b"))])
-    bill.evaluate([Trial({"other.md": "x"}, ("train-1-a",))])
-    assert bill.spend()[Role.TARGET].calls == 2
-    bill.evaluate([Trial({}, ("train-1-a",), (7,)), Trial({"route.md": "x"}, ("train-1-a",))])
-    assert bill.spend()[Role.TARGET].calls == 4
+        meter.evaluate([Trial({}, ("train-1-a", "train-2-b"))])
+    meter.evaluate([Trial({"other.md": "x"}, ("train-1-a",))])
+    assert meter.spend()[Role.TARGET].calls == 2
+    meter.evaluate([Trial({}, ("train-1-a",), (7,)), Trial({"route.md": "x"}, ("train-1-a",))])
+    assert meter.spend()[Role.TARGET].calls == 4
     for sample in (0, 0, 1):
-        bill.ask([Request("demo", (Message("user", "?"),), sample=sample)])
-    assert bill.spend()[Role.OPTIMIZER].calls == 2
+        meter.ask([Request("demo", (Message("user", "?"),), sample=sample)])
+    assert meter.spend()[Role.OPTIMIZER].calls == 2
 
 
 def test_what_does_not_fit_whole_is_not_begun_and_what_is_known_is_free() -> None:
     one = World(needs("a b c"))
-    bill = tab(one, max_calls=3)
-    bill.evaluate([Trial({}, ("train-1-a", "train-2-b"))])
+    meter = metered(one, max_calls=3)
+    meter.evaluate([Trial({}, ("train-1-a", "train-2-b"))])
     with pytest.raises(StopRun, match="share of 3 calls does not hold the next 3"):
-        bill.evaluate([Trial({"route.md": "x"}, ("train-1-a", "train-2-b", "train-3-c"))])
+        meter.evaluate([Trial({"route.md": "x"}, ("train-1-a", "train-2-b", "train-3-c"))])
     assert len(one.evaluated) == 1
-    bill.evaluate([Trial({}, ("train-1-a", "train-2-b"))])
-    bill.set_aside(1)
+    meter.evaluate([Trial({}, ("train-1-a", "train-2-b"))])
+    meter.set_aside(1)
     with pytest.raises(StopRun, match="1 of them set aside for scoring the result"):
-        bill.ask([Request("demo", (Message("user", "?"),))])
-    bill.set_aside(0)
-    bill.ask([Request("demo", (Message("user", "?"),))])
+        meter.ask([Request("demo", (Message("user", "?"),))])
+    meter.set_aside(0)
+    meter.ask([Request("demo", (Message("user", "?"),))])
 
 
 @dataclass
@@ -162,26 +162,26 @@ def test_other_ceilings_end_a_strategy_before_a_batch_and_leave_what_scoring_tak
     limits: dict[str, float], said: str
 ) -> None:
     seconds = iter([0, 1, 2, 3, 3.5, 4])
-    bill = tab(Dear(needs("a b c d")), clock=lambda: next(seconds), **limits)
-    bill.set_aside(1)
-    bill.evaluate([Trial({}, ("train-1-a",))])
-    bill.evaluate([Trial({}, ("train-2-b",))])
-    bill.evaluate([Trial({}, ("train-2-b",))])
+    meter = metered(Dear(needs("a b c d")), clock=lambda: next(seconds), **limits)
+    meter.set_aside(1)
+    meter.evaluate([Trial({}, ("train-1-a",))])
+    meter.evaluate([Trial({}, ("train-2-b",))])
+    meter.evaluate([Trial({}, ("train-2-b",))])
     with pytest.raises(StopRun, match=re.escape(said + " but for what is set aside")):
-        bill.evaluate([Trial({}, ("train-3-c",))])
-    bill.set_aside(0)
-    bill.evaluate([Trial({}, ("train-3-c",))])
+        meter.evaluate([Trial({}, ("train-3-c",))])
+    meter.set_aside(0)
+    meter.evaluate([Trial({}, ("train-3-c",))])
     with pytest.raises(StopRun, match=re.escape(said + " (--promptopt-max")):
-        bill.evaluate([Trial({}, ("train-4-d",))])
+        meter.evaluate([Trial({}, ("train-4-d",))])
 
 
 def test_a_case_is_taken_to_make_as_many_calls_as_before() -> None:
     one = World([Need("both", "a", prompts=("route.md", "reply.md"))])
     one.prompts = [replace(one.prompts[0], name=name) for name in ("route.md", "reply.md")]
-    bill = tab(one, max_calls=3)
-    bill.evaluate([Trial({}, ("both",))])
+    meter = metered(one, max_calls=3)
+    meter.evaluate([Trial({}, ("both",))])
     with pytest.raises(StopRun, match="does not hold the next 2"):
-        bill.evaluate([Trial({"route.md": "x"}, ("both",))])
+        meter.evaluate([Trial({"route.md": "x"}, ("both",))])
 
 
 # ----------------------------------------------------------------------------- the table

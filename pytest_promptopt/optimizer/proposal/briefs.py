@@ -262,7 +262,9 @@ class Briefing:
             measured=tuple(label_table(label_tallies(results))),
             given=_given(results, feedback),
             examples=self._settings.examples > 0,
-            standing=Counter(cut_middle(each.answer, 80) for each in examples_in(incumbent.text(prompt))),
+            example_answers=Counter(
+                cut_middle(each.answer, 80) for each in examples_in(incumbent.text(prompt))
+            ),
         )
 
     def _target(self, prompt: Prompt) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from pytest_promptopt.errors import ModelError
 from pytest_promptopt.optimizer.proposal.quoting import quote_line
@@ -17,7 +16,7 @@ from pytest_promptopt.optimizer.proposal.requests import (
     compose_request,
     repair_request,
 )
-from pytest_promptopt.optimizer.protocols import Prompt
+from pytest_promptopt.optimizer.protocols import Ask, Prompt
 from pytest_promptopt.records import Answer, Request
 
 #: Why a text would be refused, for the optimizer, by the number of the request that it answers and the text;
@@ -27,13 +26,6 @@ Objection = Callable[[int, str], str | None]
 
 def no_objection(number: int, text: str) -> None:
     """Nothing is said against any text."""
-
-
-class Ask(Protocol):
-    """Sends requests to models."""
-
-    def __call__(self, requests: Sequence[Request]) -> list[Answer | ModelError]:
-        """Send all at once; answers in the order asked. Raises `StopRun` when no call may follow."""
 
 
 @dataclass(frozen=True)

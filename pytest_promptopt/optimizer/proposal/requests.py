@@ -26,7 +26,7 @@ from pytest_promptopt.records import Answer, Message, Request
 from pytest_promptopt.text import encodable
 
 #: Answers of examples that a request counts.
-MAX_STANDING = 12
+MAX_EXAMPLE_ANSWERS = 12
 
 #: A category of no more cases than this is not described: each of them says as much.
 FEW = 2
@@ -108,7 +108,7 @@ class Brief:
     :param tried: the last candidates, the latest first.
     :param given: of failing cases the parameters of the test that say more than input and expected value.
     :param examples: whether the tool may put training cases into the prompt as examples.
-    :param standing: those that it has put there: how many with each answer.
+    :param example_answers: how many of the examples that it has put there have each answer.
     """
 
     prompt: Prompt
@@ -127,7 +127,7 @@ class Brief:
     tried: tuple[Try, ...] = ()
     given: Mapping[str, Mapping[str, str]] | None = None
     examples: bool = False
-    standing: Mapping[str, int] = field(default_factory=dict)
+    example_answers: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -229,17 +229,18 @@ def _stable(brief: Brief) -> Iterator[str]:
     yield _section("test_source", (quote_block(check[:MAX_CHECK], "| ") for check in brief.checks))
     yield _section("measured", _measured(brief))
     yield f"<current_prompt>\n{brief.prose}\n</current_prompt>"
-    yield _section("examples_before_it", _standing(brief))
+    yield _section("examples_before_it", _examples(brief))
 
 
-def _standing(brief: Brief) -> Iterator[str]:
+def _examples(brief: Brief) -> Iterator[str]:
     """Tells of the examples in the prompt, which belong to the tool: the writer must leave them."""
-    if brief.standing:
+    answers = brief.example_answers
+    if answers:
         yield (
-            f"The tool has put {sum(brief.standing.values())} training cases with their answers before this "
+            f"The tool has put {sum(answers.values())} training cases with their answers before this "
             "text. They stay as they are: write the text that goes with them, which may be short."
         )
-        common = sorted(brief.standing.items(), key=lambda each: (-each[1], each[0]))[:MAX_STANDING]
+        common = sorted(answers.items(), key=lambda each: (-each[1], each[0]))[:MAX_EXAMPLE_ANSWERS]
         yield "their answers: " + ", ".join(f"{quote_text(answer)} {count}" for answer, count in common)
 
 

@@ -55,7 +55,7 @@ class ExternalSearch(BaseSearch, ABC):
     def __init__(self, group: PromptGroup, context: SearchContext) -> None:
         super().__init__(group, context)
         self._phase = Phase.VALIDATION if group.ids(Split.VALIDATION) else Phase.TRAINING
-        self._attempts: dict[tuple[tuple[str, str], ...], Candidate] = {}
+        self._candidates: dict[tuple[tuple[str, str], ...], Candidate] = {}
         self._open = self.open_iteration(self._phase)
         self._runs = 0
         self._repeats: Counter[str] = Counter()
@@ -107,7 +107,7 @@ class ExternalSearch(BaseSearch, ABC):
         self._runs += len(cases)
         overlay = self._overlay(instructions)
         try:
-            candidate = self._attempt(overlay)
+            candidate = self._candidate_of(overlay)
             if candidate is not None and candidate.verdict == REFUSED:
                 return None
             (found,) = self.evaluate([overlay], cases)
@@ -184,10 +184,10 @@ class ExternalSearch(BaseSearch, ABC):
             if instructions[prompt.name].strip() != old[prompt.name]
         }
 
-    def _attempt(self, overlay: Overlay) -> Candidate | None:
+    def _candidate_of(self, overlay: Overlay) -> Candidate | None:
         """The candidate of an overlay, checked when it comes for the first time; None for the original."""
-        if not overlay or _key(overlay) in self._attempts:
-            return self._attempts.get(_key(overlay))
+        if not overlay or _key(overlay) in self._candidates:
+            return self._candidates.get(_key(overlay))
         candidate = Candidate(self._open.next_id, tuple(overlay), "the engine's own", overlay=overlay)
         for prompt in self.group.prompts:
             if objection := self._objection(prompt, overlay):
@@ -201,7 +201,7 @@ class ExternalSearch(BaseSearch, ABC):
 
     def _keep(self, candidate: Candidate) -> None:
         """Put a candidate in the place of what it was; an iteration that is over does not change."""
-        self._attempts[_key(candidate.overlay)] = candidate
+        self._candidates[_key(candidate.overlay)] = candidate
         if candidate.id in self._open:
             self._open.put(candidate)
         # The engine may run the best text on further cases, which need not be run at the end then.
@@ -210,7 +210,7 @@ class ExternalSearch(BaseSearch, ABC):
 
     def _objection(self, prompt: Prompt, overlay: Overlay) -> str | None:
         text = overlay.get(prompt.name)
-        known = {each.overlay.get(prompt.name) for each in self._attempts.values()}
+        known = {each.overlay.get(prompt.name) for each in self._candidates.values()}
         # The engine may try a text again with another of the pipeline's other prompts.
         return None if text is None or text in known else self.checks.objection(prompt, text)
 

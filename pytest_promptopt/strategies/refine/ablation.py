@@ -122,7 +122,7 @@ def find_harmful_passage(
     for case in failing[:MAX_EXAMINED]:
         witnesses = tuple(other for other in failing if other != case)[:MAX_WITNESSES]
         suspects = _suspects(tried, after, case, run) if witnesses else []
-        if suspects and (found := _convicted(suspects, tried, after, witnesses, run)):
+        if suspects and (found := _most_harmful(suspects, tried, after, witnesses, run)):
             return found
     return None
 
@@ -140,7 +140,7 @@ def _suspects(tried: Sequence[Cut], after: Overlay, case: str, run: Run) -> list
     return suspects
 
 
-def _convicted(
+def _most_harmful(
     suspects: Sequence[Cut], tried: Sequence[Cut], after: Overlay, witnesses: tuple[str, ...], run: Run
 ) -> Cut | None:
     """The suspect that mends most witnesses that no control mends; None if none mends any."""
@@ -148,8 +148,8 @@ def _convicted(
     passed = _passed([*suspects, *controls], after, witnesses, run)
     by_chance = frozenset[str]().union(*passed[len(suspects) :])
     evidence = {cut: len(mended - by_chance) for cut, mended in zip(suspects, passed, strict=False)}
-    worst = max(evidence, key=lambda cut: evidence[cut])
-    return worst if evidence[worst] else None
+    found = max(evidence, key=lambda cut: evidence[cut])
+    return found if evidence[found] else None
 
 
 def _passed(tried: Sequence[Cut], after: Overlay, cases: tuple[str, ...], run: Run) -> list[frozenset[str]]:

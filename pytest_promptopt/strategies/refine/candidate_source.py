@@ -22,8 +22,8 @@ from pytest_promptopt.strategies.refine.ablation import find_harmful_passage
 class CandidateSource:
     """Makes candidates that are to follow an incumbent; all are checked before a call is paid for them."""
 
-    def __init__(self, frame: BaseSearch, briefing: Briefing) -> None:
-        self._frame = frame
+    def __init__(self, search: BaseSearch, briefing: Briefing) -> None:
+        self._search = search
         self._briefing = briefing
 
     def proposed(
@@ -42,7 +42,7 @@ class CandidateSource:
         :param escape: from a plateau: as many as are allowed, with bolder lines of attack.
         :param hurried: for every prompt of a pipeline, not only for the one whose turn it is.
         """
-        context = self._frame.context
+        context = self._search.context
         if not most:
             return []
         briefs = self._briefing.briefs(number, phase, incumbent, most=most, escape=escape, hurried=hurried)
@@ -54,7 +54,7 @@ class CandidateSource:
         )
         replies = context.hooks.propose(wanted, context.ask)
         return [
-            self._frame.checked(
+            self._search.checked(
                 Candidate(f"{number}.{position}", (brief.prompt.name,), brief.direction),
                 incumbent,
                 {brief.prompt.name: reply},
@@ -68,7 +68,7 @@ class CandidateSource:
         What several of them wrote for the same prompt the optimizer model merges; what they wrote for
         different prompts of a pipeline goes together as it is, and so do a rewrite and examples.
         """
-        context = self._frame.context
+        context = self._search.context
         if len(parts) < 2 or context.hooks.merge is None or not context.settings.writing:
             return None
         written: dict[str, list[Candidate]] = {}
@@ -88,20 +88,20 @@ class CandidateSource:
                 texts[name] = with_examples_of(texts.get(name, drawn), drawn)
         wanted = [
             replace(
-                self._briefing.merging(prompt, incumbent, rewritten[prompt.name], self._frame.number),
+                self._briefing.merging(prompt, incumbent, rewritten[prompt.name], self._search.number),
                 objection=partial(self._merging_fault, prompt, incumbent),
             )
-            for prompt in self._frame.group.prompts
+            for prompt in self._search.group.prompts
             if prompt.name in rewritten
         ]
         replies = context.hooks.merge(wanted, context.ask) if wanted else []
         growth = sum(
             len(texts[prompt.name]) - len(incumbent.text(prompt))
-            for prompt in self._frame.group.prompts
+            for prompt in self._search.group.prompts
             if prompt.name in written and prompt.name not in rewritten
         )
         direction = f"Do what {', '.join(part.id for part in parts)} do."
-        return self._frame.checked(
+        return self._search.checked(
             Candidate(id, tuple(written), direction, growth=growth, kind=Kind.MERGE),
             replace(incumbent, overlay=texts),
             {each.prompt.name: reply for each, reply in zip(wanted, replies, strict=True)},
@@ -109,7 +109,7 @@ class CandidateSource:
 
     def _fault(self, prompt: Prompt, incumbent: EvaluatedCandidate, text: str) -> str | None:
         """Why a text of the optimizer for `prompt` would be refused, so that it may be mended."""
-        return self._frame.checks.fault(prompt, with_examples_of(text, incumbent.text(prompt)))
+        return self._search.checks.fault(prompt, with_examples_of(text, incumbent.text(prompt)))
 
     def _merging_fault(
         self, prompt: Prompt, incumbent: EvaluatedCandidate, place: int, text: str
@@ -117,28 +117,30 @@ class CandidateSource:
         """:param place: of the text among the replies; a merger has one."""
         return self._fault(prompt, incumbent, text)
 
-    def cured(self, id: str, candidate: Candidate, incumbent: EvaluatedCandidate) -> Candidate | None:
+    def ablated(self, id: str, candidate: Candidate, incumbent: EvaluatedCandidate) -> Candidate | None:
         """`candidate` without the passage that breaks what passed; None unless a single one is to blame."""
         broken = candidate.compared[Split.TRAIN].broken
-        return self._without_culprit(id, candidate, broken, before=incumbent.overlay)
+        return self._without_harmful_passage(id, candidate, broken, before=incumbent.overlay)
 
-    def recovered(self, id: str, incumbent: EvaluatedCandidate, failing: Sequence[str]) -> Candidate | None:
+    def ablated_incumbent(
+        self, id: str, incumbent: EvaluatedCandidate, failing: Sequence[str]
+    ) -> Candidate | None:
         """The incumbent without the passage to blame for cases that fail; None unless it is a single one."""
         whole = Candidate(incumbent.id, (), "", overlay=dict(incumbent.overlay))
-        return self._without_culprit(id, whole, failing, before={})
+        return self._without_harmful_passage(id, whole, failing, before={})
 
-    def _without_culprit(
+    def _without_harmful_passage(
         self, id: str, whole: Candidate, failing: Sequence[str], *, before: Overlay
     ) -> Candidate | None:
         """:param before: texts whose passages are not to blame."""
-        context, prompts = self._frame.context, self._frame.group.prompts
-        run, fault = context.evaluator.evaluate, self._frame.checks.fault
+        context, prompts = self._search.context, self._search.group.prompts
+        run, fault = context.evaluator.evaluate, self._search.checks.fault
         found = find_harmful_passage(prompts, before, whole.overlay, failing, run, fault)
         passage = found.passage if found else None
         context.record("ablation", candidate=whole.id, failing=failing, passage=passage)
         if found is None:
             return None
-        return self._frame.checked(
+        return self._search.checked(
             Candidate(
                 id,
                 whole.prompts or (found.prompt,),

@@ -20,6 +20,7 @@ from pytest_promptopt.optimizer.protocols import Prompt
 from pytest_promptopt.optimizer.verdict_model import Kind
 from pytest_promptopt.prompts.examples import Example, examples_in, with_examples, without_examples
 from pytest_promptopt.records import CaseResult, Split
+from pytest_promptopt.strategies.refine.economy import Payoff
 from pytest_promptopt.strategies.refine.state import ExampleTries
 
 #: The size of the first sets: what most models learn a form and a few labels from.
@@ -29,8 +30,8 @@ FIRST_SIZE = 8
 class ExampleCandidates:
     """Draws sets of examples for the prompts of a group, none twice, those first that won most."""
 
-    def __init__(self, frame: BaseSearch, tries: ExampleTries) -> None:
-        self._frame = frame
+    def __init__(self, search: BaseSearch, tries: ExampleTries) -> None:
+        self._search = search
         self._tries = tries
 
     def drawn(self, number: int, position: int, incumbent: EvaluatedCandidate, count: int) -> list[Candidate]:
@@ -51,20 +52,20 @@ class ExampleCandidates:
             candidate = Candidate(
                 f"{number}.{position + len(candidates)}", (prompt.name,), direction, kind=Kind.EXAMPLES
             )
-            candidates.append(self._frame.checked(candidate, incumbent, {prompt.name: Reply(text, "")}))
+            candidates.append(self._search.checked(candidate, incumbent, {prompt.name: Reply(text, "")}))
         return candidates
 
     def note(self, candidate: Candidate, won: float) -> None:
         """A set of examples won this share of what there was to win."""
         size = sum(len(examples_in(candidate.overlay[name])) for name in candidate.prompts)
-        self._tries.won[size].note(won)
+        self._tries.won.setdefault(size, Payoff()).note(won)
 
     def _sets(self, number: int, incumbent: EvaluatedCandidate) -> Iterator[tuple[Prompt, str, int]]:
         """All that may be tried, what promises most first: prompt, text, number of examples.
 
         All prompts of a pipeline together show half of the training cases at most.
         """
-        most, prompts = self._frame.context.settings.examples, self._frame.group.prompts
+        most, prompts = self._search.context.settings.examples, self._search.group.prompts
         results = self._newest(incumbent)
         half = sum(result.rate is not None for result in results) // 2
         for prompt in prompts if most else ():
@@ -72,10 +73,10 @@ class ExampleCandidates:
             body = without_examples(text)
             pool = self._pool(prompt, results)
             others = [other for other in prompts if other is not prompt]
-            shown = shown_by(others, incumbent.overlay, results, self._frame.context.hooks.redact)
+            shown = shown_by(others, incumbent.overlay, results, self._search.context.hooks.redact)
             sets = draw_example_sets(
                 pool,
-                seed=f"{self._frame.context.settings.seed}/{number}",
+                seed=f"{self._search.context.settings.seed}/{number}",
                 sizes=sizes_up_to(most),
                 length=partial(_length, _context(body, pool)),
             )
@@ -87,13 +88,13 @@ class ExampleCandidates:
 
     def _promise(self, size: int) -> tuple[float, int]:
         """Sorts the size first that won most, untried ones by how near they are to the first."""
-        return -self._tries.won[size].expected, abs(size - FIRST_SIZE)
+        return -self._tries.won.get(size, Payoff()).expected, abs(size - FIRST_SIZE)
 
     def _newest(self, incumbent: EvaluatedCandidate) -> Sequence[CaseResult]:
         """What came last for each training case."""
         newest: Mapping[str, CaseResult] = {
             result.case.id: result
-            for version in (self._frame.original, incumbent)
+            for version in (self._search.original, incumbent)
             for result in version.evidence(Split.TRAIN)
         }
         return tuple(newest.values())
@@ -102,8 +103,8 @@ class ExampleCandidates:
         return usable_examples(
             results,
             prompt.name,
-            besides=self._frame.original.evidence(Split.VALIDATION),
-            redact=self._frame.context.hooks.redact,
+            besides=self._search.original.evidence(Split.VALIDATION),
+            redact=self._search.context.hooks.redact,
         )
 
 

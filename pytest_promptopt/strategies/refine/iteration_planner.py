@@ -22,14 +22,14 @@ FIRST_SET = 40
 class IterationPlanner:
     """Learns from the iterations of one search what the next one is worth."""
 
-    def __init__(self, frame: BaseSearch, state: RefineState, search_budget: SearchBudget) -> None:
-        self._frame = frame
+    def __init__(self, search: BaseSearch, state: RefineState, search_budget: SearchBudget) -> None:
+        self._search = search
         self._state = state
         self._search_budget = search_budget
 
     def begin(self, cases: int) -> None:
         """Begin with so many deciding training cases."""
-        settings = self._frame.context.settings
+        settings = self._search.context.settings
         first = settings.candidates + 1 + RUN_SHARE * cases * self._search_budget.calls_per_case
         self._state.economy = Economy(floor=settings.least_gain / 100 * cases / 100, cost=first)
 
@@ -49,26 +49,26 @@ class IterationPlanner:
     def open(self, phase: Phase) -> float:
         """How many cases of this phase the incumbent is expected to fail."""
         if phase is Phase.TRAINING:
-            assert self._frame.best.posterior is not None
-            return self._frame.best.posterior.failing
-        results = [r.rate for r in self._frame.best.evidence(Split.VALIDATION) if r.rate is not None]
+            assert self._search.best.posterior is not None
+            return self._search.best.posterior.failing
+        results = [r.rate for r in self._search.best.evidence(Split.VALIDATION) if r.rate is not None]
         return len(results) - math.fsum(results)
 
     def unpaid(self, phase: Phase) -> Stop | None:
         """Why no further iteration is made that the ceiling, or what it would win, does not pay for."""
-        economy, free = self._state.economy, self._frame.context.call_budget.available()
-        least = 1 + self._search_budget.calls_for(min(ENOUGH_CASES, len(self._frame.group.ids(Split.TRAIN))))
+        economy, call_budget = self._state.economy, self._search.context.call_budget
+        free, kept = call_budget.available(), call_budget.total_reserved
+        least = 1 + self._search_budget.calls_for(min(ENOUGH_CASES, len(self._search.group.ids(Split.TRAIN))))
         if free is not None and free < least:
             return Stop(
                 HaltReason.BUDGET,
                 f"{free} calls are left for the search, and the next iteration takes {least} at least"
-                + f"; {self._frame.context.call_budget.total_reserved} are kept for judging the result"
-                * bool(self._frame.context.call_budget.total_reserved),
+                + f"; {kept} are kept for judging the result" * bool(kept),
             )
         failing = self.open(phase)
-        if self._frame.iterations and not economy.pays(failing):
-            least_gain = self._frame.context.settings.least_gain
-            points = 100 * economy.gain(failing) / max(1, self._frame.best.foresight.cases)
+        if self._search.iterations and not economy.pays(failing):
+            least_gain = self._search.context.settings.least_gain
+            points = 100 * economy.gain(failing) / max(1, self._search.best.foresight.cases)
             return Stop(
                 HaltReason.RETURNS,
                 f"the next iteration is expected to win {points:.1f} points for "
@@ -78,7 +78,7 @@ class IterationPlanner:
 
     def price(self) -> float:
         """What a call would win elsewhere, in cases."""
-        return self._state.economy.price(self.prospects(), self._frame.context.call_budget.available())
+        return self._state.economy.price(self.prospects(), self._search.context.call_budget.available())
 
     def short(self) -> bool:
         """Whether there are so few calls that they must be spent where they win most."""
@@ -90,23 +90,21 @@ class IterationPlanner:
         A first batch tells the candidates apart as far as is known of new texts; the best is kept if it is
         better than the incumbent.
         """
-        best = self._frame.best.posterior
+        best = self._search.best.posterior
         assert best is not None
         new = RatePosterior(best.cases, self._state.learning, base=best)
         mean = new.lead(best).mean
-        apart = math.sqrt(new.foreseeable(self._frame.run_order()[:BATCH]))
-        look, each = (
-            ENOUGH_CASES * self._search_budget.calls_per_case,
-            1 + BATCH * self._search_budget.calls_per_case,
-        )
+        apart = math.sqrt(new.foreseeable(self._search.run_order()[:BATCH]))
+        look = ENOUGH_CASES * self._search_budget.calls_per_case
+        each = 1 + BATCH * self._search_budget.calls_per_case
         return [
             Prospect(expected_best(count, mean, apart), look + count * each)
-            for count in range(1, self._frame.context.settings.candidates + 1)
+            for count in range(1, self._search.context.settings.candidates + 1)
         ]
 
     def worth_asking(self) -> int:
         """How many candidates to ask for: where their gain less the price of their calls is highest."""
-        if not self._frame.context.settings.writing:
+        if not self._search.context.settings.writing:
             return 0
         price, prospects = self.price(), self.prospects()
         worth = [prospect.gain - price * prospect.calls for prospect in prospects]
@@ -119,11 +117,9 @@ class IterationPlanner:
         """
         examples, rewrites = self._state.ways[Kind.EXAMPLES], self._state.ways[Kind.REWRITE]
         if not examples.tries:
-            free, first = (
-                self._frame.context.call_budget.available(),
-                BATCH * self._search_budget.calls_per_case,
-            )
-            paid_little = rewrites.expected < SHARE / 2 or not self._frame.context.settings.writing
+            free = self._search.context.call_budget.available()
+            first = BATCH * self._search_budget.calls_per_case
+            paid_little = rewrites.expected < SHARE / 2 or not self._search.context.settings.writing
             return int(paid_little or free is None or FIRST_SET * first <= free)
-        paid, other = examples.expected**2, rewrites.expected**2 * self._frame.context.settings.writing
+        paid, other = examples.expected**2, rewrites.expected**2 * self._search.context.settings.writing
         return round(most * paid / (paid + other))

@@ -8,7 +8,6 @@ from dataclasses import replace
 
 from pytest_promptopt.optimizer.acceptance import compare, is_not_worse, rank_key
 from pytest_promptopt.optimizer.base_search import BaseSearch
-from pytest_promptopt.optimizer.candidate_checks import Passages, input_texts
 from pytest_promptopt.optimizer.candidates import (
     ACCEPTED,
     MERGED,
@@ -138,9 +137,8 @@ class RefineSearch(BaseSearch):
             self.context.record_results(version.id, results)
         rates = {result.case.id: result.rate for result in measured[0] if result.rate is not None}
         wider: list[EvaluatedCandidate] = []
-        for version, results in zip(
-            versions, measured, strict=True
-        ):  # the original first, since the others are compared with it
+        # The original first, since the others are compared with it.
+        for version, results in zip(versions, measured, strict=True):
             assert version.posterior is not None
             shown = self.shown(version) if wider else ()
             version.posterior.widen(case for case in rates if case not in shown)
@@ -148,7 +146,7 @@ class RefineSearch(BaseSearch):
             self.original = wider[0]
         self.best = wider[-1]
         self.state.rates = []  # those so far are of fewer cases
-        self.checks.training = Passages(input_texts(self.original.results[Split.TRAIN]))
+        self.checks.learn_cases(self.original.evidence(*SEARCHED))
         return any(result.failing is not None for result in measured[-1])
 
     def _note_screen(self) -> None:
@@ -163,17 +161,19 @@ class RefineSearch(BaseSearch):
         )
 
     def _iterate_unless_halted(self, phase: Phase) -> Stop | None:
-        """Make an iteration, unless a rule says stop, also of what the incumbent owed; a plateau allows one
-        escape."""
+        """Make an iteration, unless a rule says stop; a plateau allows one escape.
+
+        Before the target counts as reached the incumbent is run on all training cases, where calls are left.
+        """
         while True:
             self._give_way()
-            self._search_budget.set_aside()
+            self._search_budget.reserve_for_judging()
             unpaid = self._planner.unpaid(phase)
             stop = self.halted(phase, self.best) or unpaid
-            owed = self.best.unverified if stop and stop.halt == HaltReason.TARGET else ()
-            if not owed or not self._search_budget.fits(len(owed)):
+            unverified = self.best.unverified if stop and stop.halt == HaltReason.TARGET else ()
+            if not unverified or not self._search_budget.fits(len(unverified)):
                 break
-            self._run_incumbent(owed)
+            self._run_incumbent(unverified)
         out_of_calls = unpaid is not None and unpaid.halt == HaltReason.BUDGET
         on_plateau = stop is not None and stop.halt == HaltReason.PLATEAU
         escaping = on_plateau and not self.state.escaped and not out_of_calls
@@ -293,7 +293,7 @@ class RefineSearch(BaseSearch):
         if not self.best.unverified:
             self.caught_up(results, self.best, paid)
         self.state.accepted = [self.best if each is before else each for each in self.state.accepted]
-        self._search_budget.set_aside()
+        self._search_budget.reserve_for_judging()
         return True
 
     def _failing(self) -> list[str]:
@@ -308,21 +308,21 @@ class RefineSearch(BaseSearch):
         examined = (self.best.id, *failing)
         if self.best is self.original or len(failing) < 2 or examined in self.state.examined:
             return
-        if not self._selection.worth_curing(len(failing)):
+        if not self._selection.worth_ablating(len(failing)):
             return
         if len(self.iterations) >= self.context.settings.max_iterations:
             return
         self.state.examined.add(examined)
         self.begun(Phase.TRAINING, self.best)
         iteration = self.open_iteration(Phase.TRAINING, escaping=escaping)
-        cured = self._candidate_source.recovered(iteration.next_id, self.best, failing)
-        if cured is None:
-            self.state.curing.note(0.0)
+        ablated = self._candidate_source.ablated_incumbent(iteration.next_id, self.best, failing)
+        if ablated is None:
+            self.state.ablating.note(0.0)
             return
         before = self._planner.open(Phase.TRAINING)
-        iteration.put(cured)
+        iteration.put(ablated)
         self._decide(iteration)
-        self.state.curing.note((before - self._planner.open(Phase.TRAINING)) / max(1.0, before))
+        self.state.ablating.note((before - self._planner.open(Phase.TRAINING)) / max(1.0, before))
 
     # ---------------------------------------------------------------------------------------------- judging
 
@@ -353,7 +353,7 @@ class RefineSearch(BaseSearch):
             return candidate.decided(REJECTED, why)
         left = self.context.call_budget.left()
         found = left is not None and self.best is not self.original
-        if found and (least := self._search_budget.least_judging(candidate.kept())) > (left or 0):
+        if found and (least := self._search_budget.least_judging_calls(candidate.kept())) > (left or 0):
             why = f"judging it takes {least} calls at least, and {left} are left"
             return candidate.decided(REJECTED, why)
         training = candidate.compared[Split.TRAIN]

@@ -20,8 +20,8 @@ MOST_SHARE = 3
 class SearchBudget:
     """The calls of one search: what runs take, what is free for them, what is kept."""
 
-    def __init__(self, frame: BaseSearch, state: RefineState) -> None:
-        self._frame = frame
+    def __init__(self, search: BaseSearch, state: RefineState) -> None:
+        self._search = search
         self._state = state
 
     @property
@@ -31,55 +31,50 @@ class SearchBudget:
 
     def begin(self, calls_per_case: float) -> None:
         """Begin after the original was measured; what is reserved for the search now is for fresh answers."""
-        call_budget = self._frame.context.call_budget
+        call_budget = self._search.context.call_budget
         least = call_budget.reserved
         own = (call_budget.available() or 0) + least
         self._state.reserve = Reserve(calls_per_case, least, max(least, own // MOST_SHARE))
-        self.set_aside()
+        self.reserve_for_judging()
 
     def calls_for(self, runs: float) -> int:
         return math.ceil(runs * self.calls_per_case)
 
     def fits(self, runs: int, *, requests: int = 0) -> bool:
         """Whether the ceiling leaves calls to run so many cases, and for these requests to the optimizer."""
-        return self._frame.context.call_budget.affords(requests + self.calls_for(runs))
+        return self._search.context.call_budget.affords(requests + self.calls_for(runs))
 
-    def set_aside(self) -> None:
+    def reserve_for_judging(self) -> None:
         """Keep what judging the best text takes."""
-        if self._frame.context.call_budget.left() is not None:
-            self._frame.context.call_budget.reserve(self.judging(self._frame.best))
+        call_budget = self._search.context.call_budget
+        if call_budget.left() is not None:
+            call_budget.reserve(self.judging_calls(self._search.best))
 
-    def judging(self, version: EvaluatedCandidate) -> int:
+    def judging_calls(self, version: EvaluatedCandidate) -> int:
         """Calls that judging a text takes: where it was not run, and fresh answers."""
-        further = len(self._frame.group.ids(Split.VALIDATION))
+        further = len(self._search.group.ids(Split.VALIDATION))
         training = version.foresight.cases
-        if version is self._frame.original:
+        if version is self._search.original:
             spared, calls = (1 - RUN_SHARE) * training + further, self._state.reserve.least
         else:
-            spared = len(version.spared(self._frame.group))
+            spared = len(version.spared(self._search.group))
             share = (training + further) / max(1, training)
             fixed, broken = (share * count for count in self._gained(version))
-            each, alpha = self.calls_per_case, self._frame.context.settings.alpha
+            each, alpha = self.calls_per_case, self._search.context.settings.alpha
             calls = foreseen_calls(training + further, fixed, broken, alpha, each=each, spared=spared)
             calls = min(calls or self._state.reserve.least, self._state.reserve.most)
         return self.calls_for(spared) + calls
 
-    def least_judging(self, version: EvaluatedCandidate) -> int:
+    def least_judging_calls(self, version: EvaluatedCandidate) -> int:
         """Calls without which a text cannot be judged at all, however good it is."""
-        fresh = 2 * least_pairs(self._frame.context.settings.alpha)
-        return self.calls_for(len(version.spared(self._frame.group)) + fresh)
+        fresh = 2 * least_pairs(self._search.context.settings.alpha)
+        return self.calls_for(len(version.spared(self._search.group)) + fresh)
 
     def _gained(self, version: EvaluatedCandidate) -> tuple[float, float]:
         """How many training cases a text is expected to fix and to break of the original's."""
-        if (
-            version is self._frame.original
-            or version.posterior is None
-            or self._frame.original.posterior is None
-        ):
+        before, after = self._search.original.posterior, version.posterior
+        if version is self._search.original or before is None or after is None:
             return 0.0, 0.0
-        pairs = [
-            (self._frame.original.posterior.chance(case), version.posterior.chance(case))
-            for case in version.posterior.cases
-        ]
-        fixed = math.fsum(max(0.0, after - before) for before, after in pairs)
-        return fixed, math.fsum(max(0.0, before - after) for before, after in pairs)
+        pairs = [(before.chance(case), after.chance(case)) for case in after.cases]
+        fixed = math.fsum(max(0.0, new - old) for old, new in pairs)
+        return fixed, math.fsum(max(0.0, old - new) for old, new in pairs)

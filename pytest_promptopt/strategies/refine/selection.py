@@ -27,7 +27,7 @@ from pytest_promptopt.strategies.refine.state import RefineState
 LOOK = 24
 
 #: Cases that a search for a passage to blame is expected to run.
-BLAMING = 20
+ABLATION_CASES = 20
 
 
 class CandidateSelection:
@@ -35,14 +35,14 @@ class CandidateSelection:
 
     def __init__(
         self,
-        frame: BaseSearch,
+        search: BaseSearch,
         state: RefineState,
         search_budget: SearchBudget,
         planner: IterationPlanner,
         candidate_source: CandidateSource,
         example_candidates: ExampleCandidates,
     ) -> None:
-        self._frame = frame
+        self._search = search
         self._state = state
         self._search_budget = search_budget
         self._planner = planner
@@ -50,8 +50,8 @@ class CandidateSelection:
         self._example_candidates = example_candidates
 
     def judge(self, iteration: OpenIteration) -> None:
-        """Run the candidates; then what is made of the best of them, which must beat it: merged, or cured."""
-        base = self._frame.best.posterior
+        """Run the candidates; then what is made of the best of them: a merged text, and a cut one."""
+        base = self._search.best.posterior
         assert base is not None
         contenders = iteration.undecided()
         self._race(contenders, base, iteration)
@@ -63,8 +63,8 @@ class CandidateSelection:
             leader = self._leader(contenders)
         if leader is not None and (merged := self._merged(leader, contenders, iteration)):
             leader = self._follow(merged, leader, iteration, self._state.merging)
-        if leader is not None and (cured := self._cured(leader, iteration)):
-            self._follow(cured, leader, iteration, self._state.curing)
+        if leader is not None and (ablated := self._ablated(leader, iteration)):
+            self._follow(ablated, leader, iteration, self._state.ablating)
 
     def _note_ways(self, contenders: Sequence[Candidate], base: RatePosterior) -> None:
         """Remember what each way of making candidates has won."""
@@ -81,11 +81,8 @@ class CandidateSelection:
         So its measured rate is near its true rate, and what it breaks is seen while it can be mended.
         When there are few calls, they win more elsewhere.
         """
-        posterior, call_budget, incumbent = (
-            candidate.posterior,
-            self._frame.context.call_budget,
-            self._frame.best.posterior,
-        )
+        call_budget = self._search.context.call_budget
+        posterior, incumbent = candidate.posterior, self._search.best.posterior
         if candidate.verdict or posterior is None or iteration.phase is not Phase.TRAINING:
             return False
         if self._planner.short():
@@ -93,18 +90,20 @@ class CandidateSelection:
         assert incumbent is not None
         if posterior.lead(incumbent).mean <= 0 or self.unfixed(candidate):
             return False
-        order = telling_order(posterior, self._frame.run_order(), incumbent)
+        order = telling_order(posterior, self._search.run_order(), incumbent)
         cases = order[: max(0, LOOK - len(posterior.known))]
         left = call_budget.left()
-        if not cases or (left is not None and left < self._search_budget.least_judging(candidate.kept())):
+        if not cases or (
+            left is not None and left < self._search_budget.least_judging_calls(candidate.kept())
+        ):
             return False
         call_budget.reserve(0)  # cases that it is run on now need not be run at the end
         try:
-            (results,) = self._frame.evaluate([candidate.overlay], cases)
+            (results,) = self._search.evaluate([candidate.overlay], cases)
         finally:
-            self._search_budget.set_aside()
-        self._frame.context.record_results(candidate.id, results)
-        (candidate,) = self._frame.refuse([candidate.ran(results)])
+            self._search_budget.reserve_for_judging()
+        self._search.context.record_results(candidate.id, results)
+        (candidate,) = self._search.refuse([candidate.ran(results)])
         if not candidate.verdict:
             posterior.settle()
             candidate = self.compared(candidate, iteration)
@@ -154,22 +153,24 @@ class CandidateSelection:
         cost = 1 + 2 * ENOUGH_CASES * self._search_budget.calls_per_case
         if self._state.merging.expected * promised < self._planner.price() * cost:
             return None
-        return self._candidate_source.merged(iteration.next_id, parts, self._frame.best)
+        return self._candidate_source.merged(iteration.next_id, parts, self._search.best)
 
-    def _cured(self, leader: Candidate, iteration: OpenIteration) -> Candidate | None:
+    def _ablated(self, leader: Candidate, iteration: OpenIteration) -> Candidate | None:
         """The leader without the passage to blame for what it breaks; None where that is not worth calls."""
         broken = leader.compared[Split.TRAIN].broken
-        if len(broken) < 2 or not self.worth_curing(len(broken)):
+        if len(broken) < 2 or not self.worth_ablating(len(broken)):
             return None
-        cured = self._candidate_source.cured(iteration.next_id, leader, self._frame.best)
-        if cured is None:
-            self._state.curing.note(0.0)
-        return cured
+        ablated = self._candidate_source.ablated(iteration.next_id, leader, self._search.best)
+        if ablated is None:
+            self._state.ablating.note(0.0)
+        return ablated
 
-    def worth_curing(self, broken: int) -> bool:
+    def worth_ablating(self, broken: int) -> bool:
         """Whether a search for the passage to blame for so many failing cases promises more than it costs."""
-        price = self._planner.price() * BLAMING * self._search_budget.calls_per_case
-        return self._search_budget.fits(2 * BLAMING) and self._state.curing.expected * broken >= price
+        price = self._planner.price() * ABLATION_CASES * self._search_budget.calls_per_case
+        return (
+            self._search_budget.fits(2 * ABLATION_CASES) and self._state.ablating.expected * broken >= price
+        )
 
     # ------------------------------------------------------------------------------------------------- runs
 
@@ -180,17 +181,17 @@ class CandidateSelection:
         race = Race(
             [Runner(id, posterior) for id, posterior in entered.items()],
             base,
-            self._frame.run_order(),
+            self._search.run_order(),
             calls=self._search_budget.calls_per_case,
             sideways=iteration.escaping or iteration.phase is Phase.VALIDATION,
         )
         while moves := self._affordable(race.moves(self._planner.price())):
             trials = [Trial(iteration[move.runner.id].overlay, move.cases) for move in moves]
-            measured = self._frame.context.evaluator.evaluate(trials)
+            measured = self._search.context.evaluator.evaluate(trials)
             for move, results in zip(moves, measured, strict=True):
                 iteration.put(iteration[move.runner.id].ran(results))
-                self._frame.context.record_results(move.runner.id, results)
-            iteration.put(*self._frame.refuse(iteration.newest(runners)))
+                self._search.context.record_results(move.runner.id, results)
+            iteration.put(*self._search.refuse(iteration.newest(runners)))
             race.runners = [runner for runner in race.runners if not iteration[runner.id].verdict]
             # While all are still run, the results of one candidate tell something about others of its kind.
             for candidate in iteration.newest(runners):
@@ -216,19 +217,19 @@ class CandidateSelection:
         return chosen
 
     def _posterior(self, base: RatePosterior, candidate: Candidate) -> RatePosterior:
-        assert self._frame.original.posterior is not None
-        shown = self._frame.shown(candidate)
-        cases = [case for case in self._frame.original.posterior.cases if case not in shown]
+        assert self._search.original.posterior is not None
+        shown = self._search.shown(candidate)
+        cases = [case for case in self._search.original.posterior.cases if case not in shown]
         return RatePosterior(cases, self._state.learning, base=base, kind=candidate.kind, name=candidate.id)
 
     def compared(self, candidate: Candidate, iteration: OpenIteration) -> Candidate:
         """A candidate with what it is judged by in training: against the incumbent, on all cases of both."""
         assert candidate.posterior is not None
-        assert self._frame.best.posterior is not None
+        assert self._search.best.posterior is not None
         compared = compare_estimates(
-            self._frame.best.posterior,
+            self._search.best.posterior,
             candidate.posterior,
-            self._frame.best.evidence(Split.TRAIN),
+            self._search.best.evidence(Split.TRAIN),
             candidate.results.get(Split.TRAIN, ()),
             growth=candidate.growth,
         )
@@ -241,9 +242,9 @@ class CandidateSelection:
 
     def unfixed(self, candidate: Candidate) -> int:
         """How many failing cases a candidate was run on, if it is better on none of them; else 0."""
-        assert self._frame.best.posterior is not None
+        assert self._search.best.posterior is not None
         assert candidate.posterior is not None
-        before, after = self._frame.best.posterior.known, candidate.posterior.known
+        before, after = self._search.best.posterior.known, candidate.posterior.known
         pairs = [(rate, after[case]) for case, rate in before.items() if case in after]
         failing = [(old, new) for old, new in pairs if old < 1 - EPSILON]
         return len(failing) * all(new <= old + EPSILON for old, new in failing)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -23,7 +22,7 @@ SCREEN = 100
 #: Of the cases that another candidate fixes beyond the best one, this share is expected of a merged text.
 MERGED_SHARE = 0.5
 #: Of the cases that a candidate breaks, this share is expected of a text without the passage to blame.
-CURED_SHARE = 0.25
+ABLATED_SHARE = 0.25
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ class ExampleTries:
     """Which sets of examples were tried, as prompt and text, and what sets of each size have won."""
 
     texts: set[tuple[str, str]] = field(default_factory=set)
-    won: dict[int, Payoff] = field(default_factory=lambda: defaultdict(Payoff))
+    won: dict[int, Payoff] = field(default_factory=dict)
 
 
 @dataclass(kw_only=True)
@@ -59,7 +58,7 @@ class RefineState(SearchState):
     :param escaped: whether the one escape from a plateau was made.
     :param trained: why the training phase ended, and `iterations_trained` after how many iterations; None
         before the incumbent is scored on the validation cases.
-    :param ways: what each way of making candidates has won; `merging` and `curing` what became of the best.
+    :param ways: what each way of making candidates has won; `merging` and `ablating` what became of the best.
     :param economy: what iterations have won and cost.
     """
 
@@ -77,7 +76,7 @@ class RefineState(SearchState):
         default_factory=lambda: {Kind.REWRITE: Payoff(), Kind.EXAMPLES: Payoff()}
     )
     merging: Payoff = field(default_factory=lambda: Payoff(MERGED_SHARE))
-    curing: Payoff = field(default_factory=lambda: Payoff(CURED_SHARE))
+    ablating: Payoff = field(default_factory=lambda: Payoff(ABLATED_SHARE))
     economy: Economy = field(default_factory=lambda: Economy(floor=0.0, cost=1.0))
 
     @classmethod
