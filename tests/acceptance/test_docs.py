@@ -230,6 +230,16 @@ def test_every_module_named_exists(page: str) -> None:
     assert len(named) > 5
 
 
+def test_every_name_of_the_code_exists() -> None:
+    """A name that CONTRIBUTING gives is defined somewhere: a function, a class, a constant, a module."""
+    code = "\n".join(path.read_text(encoding="utf-8") for path in PACKAGE.rglob("*.py"))
+    defined = {*re.findall(r"(?:def|class) (\w+)|^([A-Z_]+)\b.* = ", code, re.MULTILINE)}
+    named = set(re.findall(r"`(?:self\.(?:context\.)?)?([A-Za-z_]{4,})`", PAGES["CONTRIBUTING.md"]))
+    missing = named - {name for pair in defined for name in pair} - {"utils"}
+    assert missing == set()
+    assert len(named) > 12
+
+
 # ------------------------------------------------------------------------------------------------ the whole
 
 
