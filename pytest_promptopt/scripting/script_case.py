@@ -16,7 +16,7 @@ from pytest_promptopt.prompts import PromptFile
 from pytest_promptopt.records import Case as CaseRecord
 from pytest_promptopt.records import Message, Request
 from pytest_promptopt.replay.case_identity import case_identity, prompt_paths, question_text
-from pytest_promptopt.replay.case_requests import request_of
+from pytest_promptopt.replay.case_requests import parameter_lines, request_of
 from pytest_promptopt.replay.shared_splits import split_by_identity
 from pytest_promptopt.scripting.case_bodies import (
     CaseBody,
@@ -74,9 +74,7 @@ class ScriptCase:
 
     def parameter_lines(self, file: PromptFile) -> dict[str, str]:
         """Where each parameter of a call is set: ``file:line`` of the front matter."""
-        own = {key.removeprefix("parameters."): line for key, line in file.front.lines.items()}
-        given = [*file.front.parameters, "max_tokens", "stop"]
-        return {name: f"{file.name}:{own[name]}" for name in given if name in own}
+        return parameter_lines(file)
 
     def temporary(self) -> Path:
         """A folder for copies of candidates, gone with the run."""
