@@ -147,6 +147,31 @@ def test_the_same_once_more_pays_for_no_search(project: Path) -> None:
     assert len(list((project / ".promptopt" / "runs").iterdir())) == len(before) + 1
 
 
+@pytest.mark.parametrize(("cache", "stored"), [("off", False), ("refresh", True)])
+def test_answers_are_paid_again_where_the_cache_is_not_to_be_used(
+    project: Path, cache: str, stored: bool
+) -> None:
+    calls = []
+    for _ in range(2):
+        model = Counted()
+        improve(cache=cache, max_iterations=1, resolve_model=lambda name, model=model: model)
+        calls.append(model.calls)
+    assert min(calls) >= 40
+    assert (project / ".promptopt" / "cache").exists() is stored
+
+
+def test_calls_overlap_as_far_as_concurrency_lets_them(project: Path) -> None:
+    model = FakeModel(lambda request: "pin_blocked", seconds=0.02)
+    improve(
+        model="fake/one",
+        optimizer_model="none",
+        concurrency=7,
+        max_iterations=1,
+        resolve_model=lambda name: model,
+    )
+    assert model.most == 7
+
+
 def test_inside_a_running_event_loop(project: Path) -> None:
     async def routes(prompt: Any) -> None:
         assert await prompt.acall(message="my pin is blocked") == "pin_blocked"
