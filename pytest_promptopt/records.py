@@ -123,6 +123,7 @@ class Request:
         return hashlib.sha256(text.encode()).hexdigest()
 
     def to_json(self) -> dict[str, Any]:
+        """All fields as plain data; the messages as pairs of role and content."""
         return {
             "model": self.model,
             "messages": [[message.role, message.content] for message in self.messages],
@@ -178,6 +179,7 @@ class Answer:
     thinking: str = ""
 
     def to_json(self) -> dict[str, Any]:
+        """All fields as plain data; `usage` as its four counters in their order."""
         usage = self.usage and [
             self.usage.input_tokens,
             self.usage.output_tokens,

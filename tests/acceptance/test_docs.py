@@ -163,6 +163,11 @@ def test_the_generated_parts_are_those_of_the_code() -> None:
     assert len(module.PARTS) == sum("<!-- generated: " in text for text in PAGES.values())
 
 
+@pytest.mark.parametrize("page", ["docs/reference/api.md", "docs/reference/testing.md"])
+def test_every_public_method_says_what_it_does(page: str) -> None:
+    assert re.findall(r"^\* `(?:async )?\w+\(.*`$", PAGES[page], re.MULTILINE) == []
+
+
 def test_the_examples_of_the_hooks_are_whole() -> None:
     shown = re.findall(r"^Example.*?:\n\n```python\n(.*?)^```", PAGES["docs/reference/hooks.md"], re.M | re.S)
     assert len(shown) == PAGES["docs/reference/hooks.md"].count("\n## pytest_promptopt_")
