@@ -241,7 +241,7 @@ def _members(kind: type) -> Iterator[str]:
         if not base.__module__.startswith("pytest_promptopt"):
             continue
         for name, value in vars(base).items():
-            if name.startswith("_") or name in seen:
+            if name in seen or (name.startswith("_") and not (name == "__call__" and is_protocol(kind))):
                 continue
             function = value.__func__ if isinstance(value, classmethod | staticmethod) else value
             if isinstance(value, property) or hasattr(value, "attrname"):  # cached_property
@@ -252,7 +252,8 @@ def _members(kind: type) -> Iterator[str]:
                 signature = " ".join(_signature(function, leave_out=("self", "cls")).split())
                 signature = signature.replace("( ", "(").replace(", )", ")")
                 start = "async " if inspect.iscoroutinefunction(function) else ""
-                yield _member(f"`{start}{name}{signature}`", value.__doc__)
+                about = inspect.getdoc(getattr(kind, name))  # of the base, where an override has none
+                yield _member(f"`{start}{name}{signature}`", about)
 
 
 def _member(shown: str, docstring: str | None) -> str:

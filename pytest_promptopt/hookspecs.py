@@ -37,11 +37,11 @@ if TYPE_CHECKING:
 def pytest_promptopt_resolve_model(name: str) -> Model | None:
     """Provide the model called `name` (``provider/model``, as the user wrote it).
 
-    Called once per model name and process, before its first call, by whoever needs the model first: the
-    thread of the tests or that of the event loop. Once more for a test that mocks what the model's calls
-    need, and for a model that was lost. Return an object that satisfies `pytest_promptopt.api.Model`, or
-    None to leave the name to others and to the built-in providers. It gets a `Request` and returns an
-    `Answer`, or raises `ModelError`.
+    Called once for each model name in each process, before the first call to the model, in the thread of the
+    tests or in that of the event loop. It is called again when a test mocks something that the model's calls
+    need, and when a model that was given up is tried again. Return an object that satisfies
+    `pytest_promptopt.api.Model`, or None to leave the name to other plugins and to the built-in providers.
+    The model gets a `Request` and returns an `Answer`, or raises `ModelError`.
 
     Example::
 
@@ -83,8 +83,9 @@ def pytest_promptopt_redact(text: str) -> str | None:
 
     It is given every text of a case that goes to the optimizer or into a prompt as an example: inputs,
     answers, expected values, messages of failed asserts, one at a time. All implementations are asked, each
-    with what the one before it returned. Equal texts must give equal results, and are asked for once. The
-    model under test is asked with the texts as they are, so an example shows an input that was redacted.
+    with what the one before it returned. The hook is called once for equal texts, so it must return the same
+    for them. The target model is asked with the texts as they are; only where a case stands in a prompt as an
+    example, the model reads the redacted text of that case.
 
     Example::
 
@@ -104,8 +105,8 @@ def pytest_promptopt_propose(request: ProposalRequest, ask: Ask) -> Sequence[Rep
     `Request` at once, counted and bounded as all calls are, and gives an `Answer` or a `ModelError` for each.
 
     Return one `pytest_promptopt.api.Reply`, or `pytest_promptopt.api.InvalidReply`, per brief, in order.
-    A text that loses a variable, repeats an earlier candidate or copies cases is refused afterwards,
-    whoever wrote it.
+    A text that loses a variable, repeats an earlier candidate or copies cases is refused afterwards, as one
+    of the built-in proposer is.
 
     Example::
 
@@ -124,9 +125,12 @@ def pytest_promptopt_accept(comparison: Comparison) -> Verdict | None:
     `comparison`, a `pytest_promptopt.api.Comparison`, is paired: both pass rates over the cases that have
     a result under both texts, and which cases were fixed and broken. A candidate that is clearly better
     is not run on every training case: `unrun` of the `cases` are estimated. Return a
-    `pytest_promptopt.api.Verdict`. Do not come here: candidates that fix none of the failing training
-    cases they were run on, but for the escape from a plateau; in the validation phase, those that do
-    worse on training cases than the best text; those that --promptopt-no-regressions forbids.
+    `pytest_promptopt.api.Verdict`.
+
+    Some candidates are rejected before, without a call of this hook: those that fix none of the failing
+    training cases that they were run on (except in the attempt to leave a plateau); in the validation phase
+    those that do worse on training cases than the best text; and those that --promptopt-no-regressions
+    forbids.
 
     Example: never accept a candidate that breaks a case::
 
@@ -165,9 +169,9 @@ def pytest_promptopt_strategies() -> Mapping[str, Strategy] | None:
     ends the search with an error. The easiest is a class that inherits `pytest_promptopt.api.BaseSearch`,
     which measures the original, checks candidates, asks the halting rules and keeps the journal. What a
     strategy needs of the run, such as a model that writes, it may declare as `scoring_needs`, a
-    `pytest_promptopt.api.ScoringNeeds`. A text that could not be put into its file is refused, whoever
-    wrote it: under it every case is errored, without a call. Confirmation, held-out cases and writing come
-    after the search and are the same for all. A name of yours goes before a built-in one.
+    `pytest_promptopt.api.ScoringNeeds`. A text that could not be put into its file is refused: under it every
+    case is errored, without a call. Confirmation, held-out cases and writing come after the search and are
+    the same for all strategies. A name of yours goes before a built-in one.
 
     Example: one candidate an iteration, written without a look at the failures::
 

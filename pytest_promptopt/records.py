@@ -17,8 +17,9 @@ from functools import cached_property
 from math import fsum
 from typing import Any
 
-#: Raised by one whenever a stored answer would no longer mean the same; part of every cache key. The journal
-#: and the fingerprint of a run have schemas of their own, since a change of theirs throws no answer away.
+#: The version of stored answers, part of every cache key: add one when an old answer would mean something
+#: else. The journal and the fingerprint of a run have versions of their own, so a change of them throws no
+#: answer away.
 ANSWER_SCHEMA = 1
 
 #: What providers call the length of an answer besides ``max_tokens``: one setting, `Request.max_tokens`.
@@ -34,7 +35,7 @@ LENGTH_NAMES = frozenset(
     }
 )
 
-#: The one of them that some models of a provider take and others do not, so it is sent as it was written.
+#: One that some models of a provider take and others refuse, so it is sent as it was given.
 SPELLED = "max_completion_tokens"
 
 #: prompt path -> candidate prose (the file without its front matter). Empty: the files as they are on disk.
@@ -122,6 +123,7 @@ class Request:
         return hashlib.sha256(text.encode()).hexdigest()
 
     def to_json(self) -> dict[str, Any]:
+        """All fields as plain data; the messages as pairs of role and content."""
         return {
             "model": self.model,
             "messages": [[message.role, message.content] for message in self.messages],
@@ -177,6 +179,7 @@ class Answer:
     thinking: str = ""
 
     def to_json(self) -> dict[str, Any]:
+        """All fields as plain data; `usage` as its four counters in their order."""
         usage = self.usage and [
             self.usage.input_tokens,
             self.usage.output_tokens,

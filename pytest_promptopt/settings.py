@@ -56,8 +56,8 @@ class Settings:
 
     Rates are shares from 0 to 1; money is US dollars, time seconds; None means no limit.
 
-    :param least_gain: points of the pass rate that 100 calls of an iteration must be expected to win; a
-        search ends when the next one is not.
+    :param least_gain: points of the pass rate for 100 calls; a search ends when its next iteration is
+        expected to win less.
     :param learn: whether a search begins with what earlier runs of the same cases taught.
     :param alpha: a change counts as shown from this p-value down.
     :param examples: how many training cases may stand in a prompt as examples at most; 0 for none.

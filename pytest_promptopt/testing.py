@@ -1,6 +1,6 @@
 """For tests of hooks, strategies and models of your own: a fake model, and a project to run pytest in.
 
-Ours use them too. Nothing here needs a key, a network or pytest itself.
+The tests of this plugin use them too. Nothing here needs a key, a network or pytest itself.
 """
 
 from __future__ import annotations
@@ -20,21 +20,22 @@ from typing import Any
 from pytest_promptopt.errors import ErrorKind, ModelError
 from pytest_promptopt.records import Answer, Request, Usage
 
-#: What a fake model says to a request.
+#: Gives the answer of a fake model to a request.
 Said = Callable[[Request], str]
 
 
 class FakeModel:
-    """A model that says what it is told to, and remembers what it was asked. Safe in one event loop.
+    """A model whose answers you write; it remembers what it was asked. For one event loop at a time.
 
     >>> model = FakeModel(lambda request: "billing")
     >>> result = optimize("route.md", cases, model="fake/one", resolve_model=lambda name: model)
 
-    :param answers: a function of the request, or texts that are said in turn, after which every call is a
-        `ModelError`; None says the last message back.
-    :param faults: raised first, one per attempt, such as ``ModelError(ErrorKind.OVERLOADED, "busy")``.
+    :param answers: a function of the request; or texts, one for each call in turn, and every call after the
+        last of them raises `ModelError`. None: the answer is the last message of the request.
+    :param faults: the first attempts raise these, one each, such as
+        ``ModelError(ErrorKind.OVERLOADED, "busy")``.
     :param seconds: how long each answer takes; None answers without a pause.
-    :param usage: tokens of each answer; None as from a provider that does not say.
+    :param usage: tokens of each answer; None for a provider that does not tell them.
     :param cost: US dollars of each answer; None when unknown.
     :param log: a file to which each request is added as a line of JSON, for models in another process.
     """
@@ -88,7 +89,7 @@ class FakeModel:
         )
 
     async def aclose(self) -> None:
-        """Counts."""
+        """Adds one to `closed`."""
         self.closed += 1
 
     def _said(self, request: Request) -> str:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
+from pytest_promptopt.assertions.plain_values import readable_value
 from pytest_promptopt.assertions.source_file import Function, source_file
 from pytest_promptopt.assertions.static_values import NoValue, value_of
 
@@ -71,6 +72,13 @@ class TestSource:
         if len(self.equalities) == 1:
             return value_of(self.equalities[0].expected, names)
         return _together([(each.path, value_of(each.expected, names)) for each in self.equalities])
+
+    def known_expected(self, parameters: Mapping[str, Any]) -> Any | None:
+        """`expected` as JSON-like data; None where that is not known."""
+        try:
+            return readable_value(self.expected(parameters))
+        except NoValue:
+            return None
 
     def _names(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
         names = {**self.outer, **parameters}

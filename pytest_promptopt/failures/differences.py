@@ -10,7 +10,15 @@ from typing import Any
 
 from pytest_promptopt.failures.lookalikes import lookalike_symptom
 from pytest_promptopt.failures.symptoms import Symptom
-from pytest_promptopt.text import MAX_QUOTE, cut_middle, encodable, quote, value_text
+from pytest_promptopt.text import (
+    MAX_QUOTE,
+    cut_middle,
+    encodable,
+    fold_case_and_space,
+    one_line,
+    quote,
+    value_text,
+)
 
 #: Lines of one difference: past a dozen a reader stops, and the counts of the category say the rest.
 MAX_LINES = 12
@@ -81,7 +89,7 @@ def _marked(expected: str, actual: str, *, cut: bool) -> str:
             parts.append(removed if i2 - i1 <= 2 * margin else _gap(one[i1:i2], margin))
         else:
             parts.append((f"{{-{removed}-}}" if removed else "") + (f"{{+{added}+}}" if added else ""))
-    return cut_middle(" ".join("".join(parts).split()) + (" …" if cut else ""), 6 * MAX_QUOTE)
+    return cut_middle(one_line("".join(parts)) + (" …" if cut else ""), 6 * MAX_QUOTE)
 
 
 def _tokens(text: str) -> list[str]:
@@ -142,7 +150,7 @@ class Change:
 
 
 def _bare(value: Any) -> str:
-    return " ".join(value_text(value).casefold().split())
+    return fold_case_and_space(value_text(value))
 
 
 def structure_changes(expected: Any, actual: Any) -> tuple[Change, ...]:

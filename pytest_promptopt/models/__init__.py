@@ -19,7 +19,8 @@ class Model(Protocol):
     runs: the place to import and to read the environment.
     """
 
-    async def complete(self, request: Request) -> Answer: ...
+    async def complete(self, request: Request) -> Answer:
+        """Ask once. Raises `ModelError` when there is no answer."""
 
     async def aclose(self) -> None:
         """Release connections. Called once, on the same loop."""

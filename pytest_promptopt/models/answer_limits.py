@@ -42,7 +42,7 @@ HOW_TO_SET = "set max_tokens= in @pytest.mark.prompt or `max_tokens:` in the fro
 
 @dataclass(frozen=True)
 class Bounded:
-    """A request on its way.
+    """A request, and the bound on its answer that is reserved for it.
 
     :param sent: what the model is asked.
     :param reserved: the same with the most tokens that its answer can have, as far as that must be known.

@@ -79,6 +79,7 @@ class RecordedCall:
 class ModelClient:
     """All model calls of one process; equal requests are asked once, also across processes sharing `cache`.
 
+    A flight is one request on its way, for all who ask for it: from `submit` to its answer or its error.
     Every method may be called from any thread but its own. The cache stays open after `close`.
 
     :param cache: None for a session that neither reads nor writes the disk.
@@ -181,7 +182,28 @@ class ModelClient:
 
     def submit(self, request: Request, role: Role) -> Future[CallResult]:
         """Start a flight, unless the answer is known or under way. Does not wait for the network."""
-        return self._submit(request, role)
+        key = request.key
+        with self._changed:
+            flight = self._flights.get(key)
+            if flight is not None:
+                return flight
+            flight = Future()
+            flight.set_running_or_notify_cancel()  # one coroutine that gives up must not cancel it for all
+            known = self._recall(key)
+            if known is not None:
+                flight.set_result(known)
+                return flight
+            refusal = _cancelled("the session is over") if self._closed else self._lost
+            refusal = refusal or self.hopeless(request)
+            if refusal is None:
+                if self._background is None:
+                    self._begin()
+                assert self._background is not None
+                self._background.start(partial(self._fly, PendingRequest(request, role)))
+            self._flights[key] = flight
+        if refusal is not None:
+            self._land(key, CallResult(None, refusal, cached=False))
+        return flight
 
     def wait(self, timeout: float | None = None) -> frozenset[str]:
         """Keys of all flights that settled since the last `wait`, at least one.
@@ -204,7 +226,7 @@ class ModelClient:
         """The answer, waited for. Raises `ModelError` when there is none."""
         known = self.known(request)
         if known is None:
-            flight = self._submit(request, role)
+            flight = self.submit(request, role)
             while not flight.done():
                 with self._changed:
                     if not flight.done():
@@ -219,7 +241,7 @@ class ModelClient:
         if known is None:
             if not _on_asyncio():
                 return await in_thread(partial(self.ask, request, role))
-            flight = asyncio.wrap_future(self._submit(request, role))
+            flight = asyncio.wrap_future(self.submit(request, role))
             while not flight.done():
                 await asyncio.wait({flight}, timeout=SLICE)
                 self._land_lost()
@@ -291,30 +313,6 @@ class ModelClient:
         for key in list(self._flights):  # of a thread that did not end in time
             self._land(key, CallResult(None, _cancelled("the session is over"), cached=False))
 
-    def _submit(self, request: Request, role: Role) -> Future[CallResult]:
-        key = request.key
-        with self._changed:
-            flight = self._flights.get(key)
-            if flight is not None:
-                return flight
-            flight = Future()
-            flight.set_running_or_notify_cancel()  # one coroutine that gives up must not cancel it for all
-            known = self._recall(key)
-            if known is not None:
-                flight.set_result(known)
-                return flight
-            refusal = _cancelled("the session is over") if self._closed else self._lost
-            refusal = refusal or self.hopeless(request)
-            if refusal is None:
-                if self._background is None:
-                    self._begin()
-                assert self._background is not None
-                self._background.start(partial(self._fly, PendingRequest(request, role)))
-            self._flights[key] = flight
-        if refusal is not None:
-            self._land(key, CallResult(None, refusal, cached=False))
-        return flight
-
     def _begin(self) -> None:
         """Before the first call; whoever needs a descriptor later may find that connections took them all."""
         if self._cache is not None:
@@ -346,10 +344,10 @@ class ModelClient:
         finally:
             connected.set()
 
-    async def _fly(self, trip: PendingRequest) -> None:
+    async def _fly(self, pending: PendingRequest) -> None:
         try:
             async with self._slots:
-                known = await self._obtain(trip)
+                known = await self._obtain(pending)
         except ModelError as error:
             known = CallResult(None, error, cached=False)
         except asyncio.CancelledError:
@@ -360,20 +358,27 @@ class ModelClient:
                 None, _cancelled(f"cancelled by {type(error).__name__}: {error}"), cached=False
             )
         if known.cached and known.answer is not None:
-            self._take(trip.request, known.answer)
-        if trip.attempts and self._on_paid is not None:
+            self._take(pending.request, known.answer)
+        if pending.attempts and self._on_paid is not None:
             try:
                 self._on_paid(
-                    PaidCall(trip.request, trip.role, known.answer, known.error, trip.attempts, trip.spend)
+                    PaidCall(
+                        pending.request,
+                        pending.role,
+                        known.answer,
+                        known.error,
+                        pending.attempts,
+                        pending.spend,
+                    )
                 )
             except Exception as error:
                 self._defect = error
-        self._land(trip.request.key, known)
+        self._land(pending.request.key, known)
 
-    async def _obtain(self, trip: PendingRequest) -> CallResult:
-        cache, key = self._cache, trip.request.key
+    async def _obtain(self, pending: PendingRequest) -> CallResult:
+        cache, key = self._cache, pending.request.key
         if cache is None:
-            return CallResult(await self._sender.send(trip), None, cached=False)
+            return CallResult(await self._sender.send(pending), None, cached=False)
         waited = False
         while not self._ending:
             with cache.flight(key) as mine:
@@ -381,7 +386,7 @@ class ModelClient:
                 if stored is not None:
                     return CallResult(stored, None, cached=True)
                 if mine:
-                    answer = await self._sender.send(trip)
+                    answer = await self._sender.send(pending)
                     cache.put(key, answer)
                     return CallResult(answer, None, cached=False)
             waited = True

@@ -80,8 +80,8 @@ class RetryingSender:
         self._retry = retry
         self._models: dict[str, Model] = {}
         self._given_up: list[Model] = []
-        self._paces: dict[str, ConcurrencyLimiter] = {}
-        self._patience = AdaptiveTimeout()
+        self._limiters: dict[str, ConcurrencyLimiter] = {}
+        self._timeouts = AdaptiveTimeout()
         self._money_moved = asyncio.Event()
         self._importing = asyncio.Lock()
         self._hopeless: dict[str, ModelError] = {}
@@ -103,44 +103,46 @@ class RetryingSender:
             if name in self._models:
                 self._given_up.append(self._models.pop(name))
 
-    async def send(self, trip: PendingRequest) -> Answer:
+    async def send(self, pending: PendingRequest) -> Answer:
         """Attempt until there is an answer. Raises `ModelError` when there will be none."""
-        answer = await self._send(trip)
+        answer = await self._send(pending)
         if not answer.text and answer.stop_reason in _NORMAL_ENDS:
             # An empty answer may be an accident once; the second one is taken as the answer.
             with suppress(ModelError):
-                answer = await self._send(trip)
+                answer = await self._send(pending)
         return answer
 
-    async def _send(self, trip: PendingRequest) -> Answer:
-        _check_sendable(trip.request)
-        model = self._model(trip.request.model)
-        price = await self._price_of(trip.request)
-        bounds = self._bounds_of(trip.request)
-        pace = self._paces.setdefault(trip.request.model, ConcurrencyLimiter(self._concurrency, self._retry))
+    async def _send(self, pending: PendingRequest) -> Answer:
+        _check_sendable(pending.request)
+        model = self._model(pending.request.model)
+        price = await self._price_of(pending.request)
+        bounds = self._bounds_of(pending.request)
+        limiter = self._limiters.setdefault(
+            pending.request.model, ConcurrencyLimiter(self._concurrency, self._retry)
+        )
         left = min(self._retry.deadline, self._ledger.seconds_left)
         loop = asyncio.get_running_loop()
         hangs = 0
         for attempt in range(1, self._retry.attempts + 1):
             patience = min(self._retry.retry_after_cap, self._ledger.seconds_left)
-            turn = await pace.enter(attempt, patience=patience)
+            turn = await limiter.enter(attempt, patience=patience)
             try:
-                reservation = await self._reserve(trip, bounds, price)
+                reservation = await self._reserve(pending, bounds, price)
                 started = loop.time()
                 answer = await self._attempt(
                     model,
-                    trip,
+                    pending,
                     bounds,
                     reservation,
                     left,
                     hangs=None if attempt == self._retry.attempts else hangs,
                 )
-                pace.answered()
+                limiter.answered()
                 return answer
             except ModelError as error:
-                failure, wait = self._after(trip, error, attempt, pace, turn)
+                failure, wait = self._after(pending, error, attempt, limiter, turn)
             finally:
-                pace.leave()
+                limiter.leave()
             if wait is None:
                 break
             hangs += failure.kind is ErrorKind.TIMEOUT
@@ -187,7 +189,7 @@ class RetryingSender:
 
     async def _price_of(self, request: Request) -> Price | None:
         async with self._importing:
-            if request.model not in self._paces:  # the first time may import an SDK
+            if request.model not in self._limiters:  # the first time may import an SDK
                 return await run_in_daemon_thread(self._price, request)
         return self._price(request)
 
@@ -197,21 +199,21 @@ class RetryingSender:
             return Bounded(request, request)
         return limit_answer(request, self._longest)
 
-    async def _reserve(self, trip: PendingRequest, bounds: Bounded, price: Price | None) -> Reservation:
+    async def _reserve(self, pending: PendingRequest, bounds: Bounded, price: Price | None) -> Reservation:
         loop = asyncio.get_running_loop()
         waiting_for, end = frozenset[int](), 0.0
         while True:
-            if hopeless := self.hopeless(trip.request):
+            if hopeless := self.hopeless(pending.request):
                 raise hopeless
             try:
-                return self._ledger.reserve(bounds.reserved, trip.role, price)
+                return self._ledger.reserve(bounds.reserved, pending.role, price)
             except ModelError as error:
                 # Reservations are bounds: what is in flight mostly turns out cheaper.
                 in_flight = self._ledger.in_the_way(bounds.reserved, price)
                 if in_flight != waiting_for:
                     waiting_for, end = in_flight, loop.time() + self._retry.deadline
                 if not in_flight or loop.time() > end:  # no attempt takes longer
-                    raise too_long(error, trip.request, bounds) from None
+                    raise too_long(error, pending.request, bounds) from None
             self._money_moved.clear()
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._money_moved.wait(), POLL)
@@ -219,25 +221,25 @@ class RetryingSender:
     async def _attempt(
         self,
         model: Model,
-        trip: PendingRequest,
+        pending: PendingRequest,
         bounds: Bounded,
         reservation: Reservation,
         seconds: float,
         *,
         hangs: int | None,
     ) -> Answer:
-        trip.attempts += 1
+        pending.attempts += 1
         remember_secrets(os.environ)
-        name, loop = trip.request.model, asyncio.get_running_loop()
+        name, loop = pending.request.model, asyncio.get_running_loop()
         started = loop.time()
         end: Callable[[Reservation], Spend] = self._ledger.keep
         seconds = min(seconds, self._ledger.seconds_left)
         waited = asyncio.Event()
         loop.call_soon(waited.set)
         try:
-            async with self._patience.attempt(trip.kind, seconds, hangs=hangs):
+            async with self._timeouts.attempt(pending.kind, seconds, hangs=hangs):
                 answer: object = await model.complete(bounds.sent)
-            answer = validated_answer(answer, trip.request, loop.time() - started)
+            answer = validated_answer(answer, pending.request, loop.time() - started)
             end = partial(self._ledger.settle, answer=answer)
             if bounds.added is not None and answer.stop_reason == StopReason.MAX_TOKENS:
                 raise cut_short(name, bounds.added)
@@ -251,7 +253,7 @@ class RetryingSender:
             raise (error if bounds.added is None else explain_length_error(error, bounds.added)) from None
         except TimeoutError:
             if self._ledger.seconds_left <= 0:
-                raise self._ledger.out_of_time(trip.request) from None
+                raise self._ledger.out_of_time(pending.request) from None
             said = f"{name}: no reply within {loop.time() - started:.2g} s"
             raise ModelError(ErrorKind.TIMEOUT, said, model=name) from None
         except BaseException as defect:  # a defect of a model must not end the loop that serves all others
@@ -260,24 +262,29 @@ class RetryingSender:
             said = f"{name}: the call failed in an unexpected way ({error_words(defect)})"
             raise ModelError(ErrorKind.DEFECT, said, model=name) from None
         finally:
-            trip.spend += end(reservation)
+            pending.spend += end(reservation)
             self._money_moved.set()
 
     def _after(
-        self, trip: PendingRequest, error: ModelError, attempt: int, pace: ConcurrencyLimiter, turn: Slot
+        self,
+        pending: PendingRequest,
+        error: ModelError,
+        attempt: int,
+        limiter: ConcurrencyLimiter,
+        turn: Slot,
     ) -> tuple[ModelError, float | None]:
         """The error that a failure means, and the seconds until the next attempt; None when there is none."""
         wait = self._retry.delay(attempt) if error.retry_after is None else error.retry_after
         paused = False
         if CONSEQUENCES[error.kind].retry:
             try:
-                paused = pace.failed(turn, error, wait)
+                paused = limiter.failed(turn, error, wait)
             except ModelError as broken:
                 error = broken
-        if error.kind is ErrorKind.BAD_REQUEST and _names_parameter(error, trip.request):
+        if error.kind is ErrorKind.BAD_REQUEST and _names_parameter(error, pending.request):
             error = ModelError(ErrorKind.PARAMETER, str(error), model=error.model, status=error.status)
         if error.stops_run:
-            self._give_up(trip.request, error)
+            self._give_up(pending.request, error)
         if not CONSEQUENCES[error.kind].retry:
             return error, None
         return error, 0.0 if paused else wait

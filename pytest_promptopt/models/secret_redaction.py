@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from pytest_promptopt.text import cut_end, printable
+from pytest_promptopt.text import cut_end, one_line, printable
 
 MAX_LENGTH = 600
 
@@ -59,7 +59,7 @@ def redact_secrets(text: str) -> str:
     remember_secrets(os.environ)
     for secret in sorted(_learned, key=len, reverse=True):
         text = text.replace(secret, "[redacted]")
-    text = " ".join(_SECRET_TEXT.sub("[redacted]", text).split())
+    text = one_line(_SECRET_TEXT.sub("[redacted]", text))
     # The words are a provider's own, and are printed in terminals.
     return cut_end(printable(text), MAX_LENGTH, mark="...")
 

@@ -276,6 +276,7 @@ class BaseSearch:
         self.context.hooks.caught_up(version.caught_up(results, (self.context.paid() - paid).calls))
 
     def announce(self, phase: Phase) -> None:
+        """Tell the run that `phase` begins, for these prompts."""
         self.context.enter_phase(phase)
 
     def enter(self, phase: Phase) -> None:

@@ -41,6 +41,7 @@ class EvaluatedCandidate:
     posterior: RatePosterior | None = field(default=None, compare=False, repr=False)
 
     def text(self, prompt: Prompt) -> str:
+        """What `prompt` says in this version, without front matter."""
         return self.overlay.get(prompt.name, prompt.prose)
 
     def evidence(self, *splits: Split) -> Results:
@@ -134,6 +135,7 @@ class Candidate:
         return max(self.compared.values(), key=lambda one: one.split.strictness, default=None)
 
     def result(self) -> CandidateResult:
+        """The candidate as reports, the journal and hooks are told of it."""
         latest = self.latest
         return CandidateResult(
             id=self.id,

@@ -20,6 +20,7 @@ class PromptGroup:
     cases: tuple[Case, ...]
 
     def ids(self, *splits: Split) -> tuple[str, ...]:
+        """The ids of the cases of `splits`, in order."""
         return tuple(case.id for case in self.cases if case.split in splits)
 
     def searched(self) -> PromptGroup:

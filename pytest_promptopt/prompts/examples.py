@@ -221,21 +221,21 @@ class _Region:
 
     def holds(self, inputs: Mapping[str, str]) -> bool:
         """Whether a case with these inputs is one of the examples, or may be."""
-        items = {(name, _folded(text)) for name, text in inputs.items()}
+        items = {(name, fold_case_and_space(text)) for name, text in inputs.items()}
         last = _last_turn(self.body) if self.form is Form.TURNS else None
-        filled = _folded(last.filled(inputs)) if last and {*last.names} <= inputs.keys() else None
+        filled = fold_case_and_space(last.filled(inputs)) if last and {*last.names} <= inputs.keys() else None
         for number, example in enumerate(self.examples):
             source = self.text if last is None else self.turns[2 * number].source
             shown = _text(source) or source
             if example is not None:
-                read = {(name, _folded(text)) for name, text in example.inputs.items()}
+                read = {(name, fold_case_and_space(text)) for name, text in example.inputs.items()}
                 found = bool(items) and (read <= items or items <= read)
             else:
                 # Of the turn as it is now, though its inputs may be cut in two ways; else it was edited.
                 is_own = last is not None and _between(last.texts, shown) is not None
                 texts = [] if is_own else [text for _, text in items if text]
-                found = bool(texts) and all(text in _folded(shown) for text in texts)
-            if found or filled == _folded(shown):
+                found = bool(texts) and all(text in fold_case_and_space(shown) for text in texts)
+            if found or filled == fold_case_and_space(shown):
                 return True
         return False
 
@@ -358,7 +358,3 @@ def _text(source: str) -> str | None:
     """The text that a template without variables renders as; None for any other."""
     parts = plain_parts(source)
     return None if parts is None or any(p.is_variable for p in parts) else "".join(p.text for p in parts)
-
-
-def _folded(text: str) -> str:
-    return fold_case_and_space(text)

@@ -1,17 +1,12 @@
-"""What makes a case this case, whatever becomes of the cases around it."""
+"""What makes a pytest item this case."""
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Sequence
-from pathlib import Path, PurePath
-from typing import Any
 
 import pytest
 
-from pytest_promptopt.assertions.plain_values import plain_value
-from pytest_promptopt.text import without_addresses
+from pytest_promptopt.replay.case_identity import case_identity, question_text
 
 
 def of_plugin(parameter: str) -> bool:
@@ -28,12 +23,7 @@ def identity(item: pytest.Item, prompts: Sequence[str]) -> str:
     :param prompts: paths of the prompt files, relative to the folder of the test file.
     """
     question = asked_with(item)
-    if question is None:
-        chain = item.listchain()
-        # A hook may add an item that belongs to no file; what it is part of begins with the session.
-        file = next((number for number, node in enumerate(chain) if isinstance(node, pytest.File)), 0)
-        return json.dumps([list(prompts), item.path.name, *(node.name for node in chain[file + 1 :])])
-    return json.dumps([list(prompts)]) + question
+    return case_identity(prompts, question, _place(item) if question is None else ())
 
 
 def asked_with(item: pytest.Item) -> str | None:
@@ -41,22 +31,11 @@ def asked_with(item: pytest.Item) -> str | None:
     callspec = getattr(item, "callspec", None)
     given = {} if callspec is None else callspec.params
     values = {name: value for name, value in given.items() if not of_plugin(name)}
-    if not values:
-        return None
-    text = json.dumps(plain_value(_placed(values, item.path.parent)), sort_keys=True)
-    # Where objects live differs from process to process, so their test ids tell them apart.
-    stable = without_addresses(text)
-    return f"{stable} {callspec.id}" if callspec and stable != text else text
+    return question_text(values, item.path.parent, callspec.id) if callspec and values else None
 
 
-def _placed(value: Any, folder: Path) -> Any:
-    """`value` with paths that do not depend on where the project lies."""
-    kind = type(value)  # an object may say that it is of another
-    if issubclass(kind, dict):
-        return {key: _placed(each, folder) for key, each in dict.items(value)}
-    if kind in (list, tuple):
-        return [_placed(each, folder) for each in value]
-    path = issubclass(kind, PurePath) and value.is_absolute()
-    if path or (issubclass(kind, str) and str.startswith(value, f"{folder}{os.sep}")):
-        return {"path": Path(os.path.relpath(value, folder)).as_posix()}
-    return value
+def _place(item: pytest.Item) -> list[str]:
+    chain = item.listchain()
+    # A hook may add an item that belongs to no file; what it is part of begins with the session.
+    file = next((number for number, node in enumerate(chain) if isinstance(node, pytest.File)), 0)
+    return [item.path.name, *(node.name for node in chain[file + 1 :])]

@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 
 from pytest_promptopt.assertions.function_source import TestSource, source_of
-from pytest_promptopt.assertions.plain_values import parameter_text, readable_value
-from pytest_promptopt.assertions.static_values import NoValue
+from pytest_promptopt.assertions.plain_values import parameter_text
 from pytest_promptopt.errors import NoModelError
 from pytest_promptopt.models.registry import canonical_name
 from pytest_promptopt.prompts import PromptFile
@@ -20,7 +19,7 @@ from pytest_promptopt.pytest_engine import internals
 from pytest_promptopt.pytest_engine.case_identity import identity
 from pytest_promptopt.pytest_engine.mark import Mark
 from pytest_promptopt.records import Case, Message, Request
-from pytest_promptopt.replay.case_requests import request_of
+from pytest_promptopt.replay.case_requests import parameter_lines, request_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,10 +82,7 @@ class PromptCase:
     @cached_property
     def expected(self) -> Any | None:
         """What the test compares the answer with, by its source and its parameters; None if not known."""
-        try:
-            return readable_value(self.source.expected(self.values))
-        except NoValue:
-            return None
+        return self.source.known_expected(self.values)
 
     def request(
         self,
@@ -127,10 +123,7 @@ class PromptCase:
 
     def parameter_lines(self, file: PromptFile) -> dict[str, str]:
         """Where each parameter of a call is set: ``file:line`` of the front matter, or of the test."""
-        own = {key.removeprefix("parameters."): line for key, line in file.front.lines.items()}
-        given = [*file.front.parameters, "max_tokens", "stop"]
-        lines = {name: f"{file.name}:{own[name]}" for name in given if name in own}
-        return lines | dict.fromkeys(self.mark.parameters, self.case.where)
+        return parameter_lines(file) | dict.fromkeys(self.mark.parameters, self.case.where)
 
     def temporary(self) -> Path:
         """A folder for copies of candidates, gone with pytest's other temporary folders."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from pytest_promptopt.errors import SettingsError
 from pytest_promptopt.pytest_engine.case_identity import asked_with, identity
 from pytest_promptopt.pytest_engine.prompt_case import PromptCase
 from pytest_promptopt.records import Split
+from pytest_promptopt.replay.case_identity import prompt_paths
 from pytest_promptopt.replay.shared_splits import restrict, split_by_identity
 from pytest_promptopt.settings import Settings
 
@@ -28,8 +28,7 @@ def split_of(item: pytest.Item, files: Iterable[Path], settings: Settings, where
         return Split(marked[0])
     if settings.split is None:
         return Split.TRAIN
-    prompts = [Path(os.path.relpath(file, item.path.parent)).as_posix() for file in files]
-    return split_by_identity(identity(item, prompts), settings.split)
+    return split_by_identity(identity(item, prompt_paths(files, item.path.parent)), settings.split)
 
 
 def share_strictest(cases: dict[pytest.Item, PromptCase]) -> None:

@@ -14,7 +14,6 @@ from typing import Any, Protocol
 from pytest_promptopt.assertions.function_source import TestSource, source_of
 from pytest_promptopt.assertions.operand_capture import failure_of, failure_of_check
 from pytest_promptopt.assertions.plain_values import readable_value
-from pytest_promptopt.assertions.static_values import NoValue
 from pytest_promptopt.optimizer.halting import HaltReason
 from pytest_promptopt.optimizer.protocols import StopRun
 from pytest_promptopt.records import Failure
@@ -153,10 +152,7 @@ class FunctionBody:
 
     @property
     def expected(self) -> Any | None:
-        try:
-            return readable_value(self._read.expected(self.values))
-        except NoValue:
-            return None
+        return self._read.known_expected(self.values)
 
     def run(self, run: Run[Any]) -> Verdict:
         wanted = takes(self.function)

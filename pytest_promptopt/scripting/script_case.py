@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -10,13 +9,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pytest_promptopt.assertions.plain_values import parameter_text, plain_value
+from pytest_promptopt.assertions.plain_values import parameter_text
 from pytest_promptopt.errors import NoModelError, SettingsError
 from pytest_promptopt.models.registry import canonical_name
 from pytest_promptopt.prompts import PromptFile
 from pytest_promptopt.records import Case as CaseRecord
 from pytest_promptopt.records import Message, Request
-from pytest_promptopt.replay.case_requests import request_of
+from pytest_promptopt.replay.case_identity import case_identity, prompt_paths, question_text
+from pytest_promptopt.replay.case_requests import parameter_lines, request_of
 from pytest_promptopt.replay.shared_splits import split_by_identity
 from pytest_promptopt.scripting.case_bodies import (
     CaseBody,
@@ -74,9 +74,7 @@ class ScriptCase:
 
     def parameter_lines(self, file: PromptFile) -> dict[str, str]:
         """Where each parameter of a call is set: ``file:line`` of the front matter."""
-        own = {key.removeprefix("parameters."): line for key, line in file.front.lines.items()}
-        given = [*file.front.parameters, "max_tokens", "stop"]
-        return {name: f"{file.name}:{own[name]}" for name in given if name in own}
+        return parameter_lines(file)
 
     def temporary(self) -> Path:
         """A folder for copies of candidates, gone with the run."""
@@ -159,15 +157,20 @@ def _resolved(
             body = ExpectedAnswer(given.inputs, given.expected, stage)
             values = {**given.inputs, "expected": given.expected}
     names = tuple(dict.fromkeys(file.name for file in used.values()))
-    question = given.inputs if given.function is None else values or name
-    identity = json.dumps([list(names)]) + json.dumps(plain_value(question), sort_keys=True)
+    # As under pytest: a function is a test of its file, any other case one of a file in the project's folder.
+    folder, place, seen = settings.rootdir, [name], list(names)
+    if path is not None:
+        folder, place = path.parent, [path.name, name]
+        seen = prompt_paths((file.path for file in used.values()), folder)
+    question = None if given.function and not values else question_text(values, folder, name)
     record = CaseRecord(
         id=name,
         prompts=names,
-        split=given.split or split_by_identity(identity, settings.split),
+        split=given.split or split_by_identity(case_identity(seen, question, place), settings.split),
         samples=given.samples or settings.samples,
         where=where,
     )
+    identity = case_identity(names, question, place)
     case = ScriptCase(record, used, body, values, identity, settings.model, scratch, path)
     models = {}
     for file in used.values():

@@ -74,9 +74,14 @@ class ScriptRun(OptimizationDriver[str, ScriptCase]):
         return {name: load_strategy(name, {}) for name in self._settings.strategy}
 
     def _user_hooks(self) -> SearchHooks:
-        hooks = SearchHooks()
-        told = self._on_iteration
-        return hooks if told is None else replace(hooks, iteration_finished=lambda each: _tell(told, each))
+        observer = self._on_iteration
+        if observer is None:
+            return SearchHooks()
+
+        def tell(iteration: Iteration) -> None:
+            observer(iteration)
+
+        return SearchHooks(iteration_finished=tell)
 
     def _open_progress(self) -> Progress:
         return progress_for(sys.stderr, sys.stderr.isatty()) if self._shows else SilentProgress()
@@ -93,10 +98,6 @@ class ScriptRun(OptimizationDriver[str, ScriptCase]):
         if self._stop.is_set():
             raise KeyboardInterrupt
         super()._show_calls()
-
-
-def _tell(observer: Callable[[Iteration], object], iteration: Iteration) -> None:
-    observer(iteration)
 
 
 def run_script(

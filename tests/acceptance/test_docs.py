@@ -163,6 +163,11 @@ def test_the_generated_parts_are_those_of_the_code() -> None:
     assert len(module.PARTS) == sum("<!-- generated: " in text for text in PAGES.values())
 
 
+@pytest.mark.parametrize("page", ["docs/reference/api.md", "docs/reference/testing.md"])
+def test_every_public_method_says_what_it_does(page: str) -> None:
+    assert re.findall(r"^\* `(?:async )?\w+\(.*`$", PAGES[page], re.MULTILINE) == []
+
+
 def test_the_examples_of_the_hooks_are_whole() -> None:
     shown = re.findall(r"^Example.*?:\n\n```python\n(.*?)^```", PAGES["docs/reference/hooks.md"], re.M | re.S)
     assert len(shown) == PAGES["docs/reference/hooks.md"].count("\n## pytest_promptopt_")
@@ -228,6 +233,16 @@ def test_every_module_named_exists(page: str) -> None:
     missing = {name for name in named if not ((PACKAGE / name).exists() or (ROOT / name).exists())}
     assert missing - {"pytest_promptopt/"} == set()
     assert len(named) > 5
+
+
+def test_every_name_of_the_code_exists() -> None:
+    """A name that CONTRIBUTING gives is defined somewhere: a function, a class, a constant, a module."""
+    code = "\n".join(path.read_text(encoding="utf-8") for path in PACKAGE.rglob("*.py"))
+    defined = {*re.findall(r"(?:def|class) (\w+)|^([A-Z_]+)\b.* = ", code, re.MULTILINE)}
+    named = set(re.findall(r"`(?:self\.(?:context\.)?)?([A-Za-z_]{4,})`", PAGES["CONTRIBUTING.md"]))
+    missing = named - {name for pair in defined for name in pair} - {"utils"}
+    assert missing == set()
+    assert len(named) > 12
 
 
 # ------------------------------------------------------------------------------------------------ the whole

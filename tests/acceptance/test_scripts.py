@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import os
+import runpy
 import shutil
 import signal
 import subprocess
@@ -22,6 +24,7 @@ from pytest_promptopt import Case, SettingsError, aoptimize, load_prompt, optimi
 from pytest_promptopt.api import Iteration, OptimizationInterrupted, Request, RunResult
 from pytest_promptopt.models.demo import DemoModel
 from pytest_promptopt.runs.commands import list_runs, restore_run
+from pytest_promptopt.testing import ExampleProject, FakeModel
 from tests.acceptance.desk import WEAK
 
 SUBJECTS = {
@@ -144,6 +147,31 @@ def test_the_same_once_more_pays_for_no_search(project: Path) -> None:
     assert len(list((project / ".promptopt" / "runs").iterdir())) == len(before) + 1
 
 
+@pytest.mark.parametrize(("cache", "stored"), [("off", False), ("refresh", True)])
+def test_answers_are_paid_again_where_the_cache_is_not_to_be_used(
+    project: Path, cache: str, stored: bool
+) -> None:
+    calls = []
+    for _ in range(2):
+        model = Counted()
+        improve(cache=cache, max_iterations=1, resolve_model=lambda name, model=model: model)
+        calls.append(model.calls)
+    assert min(calls) >= 40
+    assert (project / ".promptopt" / "cache").exists() is stored
+
+
+def test_calls_overlap_as_far_as_concurrency_lets_them(project: Path) -> None:
+    model = FakeModel(lambda request: "pin_blocked", seconds=0.02)
+    improve(
+        model="fake/one",
+        optimizer_model="none",
+        concurrency=7,
+        max_iterations=1,
+        resolve_model=lambda name: model,
+    )
+    assert model.most == 7
+
+
 def test_inside_a_running_event_loop(project: Path) -> None:
     async def routes(prompt: Any) -> None:
         assert await prompt.acall(message="my pin is blocked") == "pin_blocked"
@@ -238,6 +266,52 @@ def test_progress_is_shown_when_it_is_wanted(project: Path, capsys: pytest.Captu
 def test_strategies_are_compared(project: Path) -> None:
     result = improve(20, strategy=["refine", "evolve"], max_iterations=1)
     assert [run.strategy for run in result.compared] == ["refine", "evolve"]
+
+
+WORDS = [f"word {number}" for number in range(40)]
+
+
+@pytest.mark.parametrize(("form", "file"), [("case", "test_it.py"), ("function", "tests/test_it.py")])
+def test_a_case_has_the_split_that_it_has_under_pytest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str, file: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    project = ExampleProject(tmp_path)
+    project.ini("promptopt_split = 60/20/20")
+    project.write("say.md", "{{ word }}")
+    project.tests(
+        f"""
+        @pytest.mark.prompt("say.md", model="fake/echo")
+        @pytest.mark.parametrize(("word", "expected"), [(word, "yes") for word in {WORDS}])
+        def test_it(prompt, word, expected):
+            assert prompt(word=word) == expected
+        """,
+        name=file,
+    )
+    project.run("--promptopt-report=out.json")
+    (prompt,) = json.loads((tmp_path / "out.json").read_text())["prompts"]
+    tests = {found["id"].partition("[")[2].partition("-")[0]: found["split"] for found in prompt["results"]}
+
+    test = runpy.run_path(str(tmp_path / file))["test_it"]
+    result = optimize(
+        "say.md",
+        [
+            Case({"word": word}, "yes", id=word)
+            if form == "case"
+            else Case.of(functools.partial(test, word=word, expected="yes"), id=word)
+            for word in WORDS
+        ],
+        model="fake/echo",
+        optimizer_model="none",
+        split="60/20/20",
+        max_iterations=1,
+        resolve_model=lambda name: FakeModel(),
+    )
+    events = map(json.loads, (tmp_path / str(result.journal)).read_text().splitlines())
+    start = next(event["data"] for event in events if event["event"] == "start")
+    assert {case["id"]: case["split"] for case in start["cases"]} == tests
+    assert set(tests) == set(WORDS)
+    assert len(set(tests.values())) == 3
 
 
 def test_what_a_function_asserts_reaches_the_optimizer(project: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from pytest_promptopt.assertions.function_source import MAX_CHECK, TestSource, source_of
-from pytest_promptopt.assertions.plain_values import parameter_text, readable_value
+from pytest_promptopt.assertions.plain_values import parameter_text
 from pytest_promptopt.assertions.static_values import NoValue
 
 HEADER = """
@@ -56,10 +56,7 @@ def source(path: Path, text: str, parameters: Mapping[str, Any]) -> tuple[TestSo
 
 def expected(path: Path, text: str, **parameters: Any) -> Any:
     """None when the source does not tell."""
-    try:
-        return readable_value(source(path, text, parameters)[0].expected(parameters))
-    except NoValue:
-        return None
+    return source(path, text, parameters)[0].known_expected(parameters)
 
 
 ASSERTS = {

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pytest_promptopt.models.demo.fields import Field, extract, fields_of
 from pytest_promptopt.models.demo.reading import Reading, classify, read_instructions, split
 from pytest_promptopt.records import Message
-from pytest_promptopt.text import one_line
+from pytest_promptopt.text import json_text, one_line
 
 _LONGEST_ECHO = 160
 
@@ -29,7 +28,7 @@ def answer(messages: Sequence[Message], *, schema: Mapping[str, Any] | None = No
         instructions, text = "", last
     reading = read_instructions(f"{earlier}\n\n{instructions}" if instructions else earlier)
     if schema is not None:
-        return json.dumps(extract(_schema_fields(schema, reading), text), ensure_ascii=False)
+        return json_text(extract(_schema_fields(schema, reading), text))
     if reading.wants_json:
         return _json(reading, text)
     if reading.labels and reading.default is not None:
@@ -40,7 +39,7 @@ def answer(messages: Sequence[Message], *, schema: Mapping[str, Any] | None = No
 
 
 def _json(reading: Reading, text: str) -> str:
-    body = json.dumps(extract(fields_of(reading.entries), text), ensure_ascii=False)
+    body = json_text(extract(fields_of(reading.entries), text))
     return body if reading.bare else f"Here is the JSON you asked for:\n\n```json\n{body}\n```"
 
 
