@@ -2,6 +2,8 @@
 
 Tests put something else in the place of these for their own length (freezegun, pyfakefs, mock), while our
 calls and files go on in another thread. What they exchange is found in modules, so what is kept here is none.
+Of `json`, `hashlib`, `sqlite3` and `threading`, functions imported by name are enough: keys, answers and the
+journal need no more of them.
 """
 
 from __future__ import annotations

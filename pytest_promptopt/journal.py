@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import dataclass
 from datetime import UTC
+from hashlib import sha256
+from json import dumps, loads
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -95,7 +95,7 @@ class Journal:
                 "schema": JOURNAL_SCHEMA,
                 "data": data,
             }
-            line = json.dumps({**body, "checksum": _checksum(body)}) + "\n"
+            line = dumps({**body, "checksum": _checksum(body)}) + "\n"
             try:
                 self._write(line.encode(), sync)
             except OSError as error:
@@ -175,7 +175,7 @@ def _scan(path: Path) -> tuple[list[Event], int]:
 def _parse(line: bytes, number: int) -> Event:
     try:
         # What is no UTF-8 is seen by its checksum; it must not hide that two lines have become one.
-        body = json.loads(line.decode("utf-8", "replace"))
+        body = loads(line.decode("utf-8", "replace"))
     except (ValueError, RecursionError) as error:
         if "Extra data" in str(error):  # two lines in one: the first was on disk before the second began
             raise
@@ -192,4 +192,4 @@ def _parse(line: bytes, number: int) -> Event:
 
 
 def _checksum(body: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:16]
+    return sha256(dumps(body, sort_keys=True).encode()).hexdigest()[:16]

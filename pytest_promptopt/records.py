@@ -6,14 +6,14 @@ unchanged.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import operator
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, field
 from enum import StrEnum
 from functools import cached_property
+from hashlib import sha256
+from json import dumps, loads
 from math import fsum
 from typing import Any
 
@@ -119,8 +119,8 @@ class Request:
             self.response_schema,
             self.sample,
         ]
-        text = json.dumps(parts, sort_keys=True, separators=(",", ":"), default=_unserializable)
-        return hashlib.sha256(text.encode()).hexdigest()
+        text = dumps(parts, sort_keys=True, separators=(",", ":"), default=_unserializable)
+        return sha256(text.encode()).hexdigest()
 
     def to_json(self) -> dict[str, Any]:
         """All fields as plain data; the messages as pairs of role and content."""
@@ -249,7 +249,7 @@ class Completion(str):
         Raises `ValueError` that shows the start of the answer when it is not JSON.
         """
         try:
-            return json.loads(self)
+            return loads(self)
         except (ValueError, RecursionError) as error:
             raise ValueError(f"the completion is not JSON ({error}): {str(self)[:200]!r}") from None
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
+from json import dumps, loads
 from pathlib import Path
 from typing import TypeVar
 
@@ -67,7 +67,7 @@ class ResponseCache:
             if self._store is None and _identity(self._database) is None:
                 return None
             text = self._healed(lambda store: _read(store, key))
-            return None if text is None else Answer.from_json(json.loads(text))
+            return None if text is None else Answer.from_json(loads(text))
         except (OSError, sqlite3.Error) as error:
             if self._writable:
                 self._warn(f"the response cache {self._folder} cannot be read and is not used: {error}")
@@ -85,7 +85,7 @@ class ResponseCache:
         """Store an answer, or say once why answers are not stored."""
         if not self._writable:
             return
-        row = (key, time.time(), json.dumps(answer.to_json()))
+        row = (key, time.time(), dumps(answer.to_json()))
         try:
             if self._store is not None and _identity(self._database) != self._opened:
                 self._warn(f"the response cache {self._folder} was removed meanwhile; it starts empty")

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from sqlite3 import connect
 
 from pytest_promptopt.captured import fcntl, os, time
 
@@ -101,7 +102,7 @@ class SharedDatabase:
             self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
         self._flocks = path is not None and self._can_flock()
         try:
-            self.connection = sqlite3.connect(
+            self.connection = connect(
                 path or ":memory:", timeout=LOCK_TIMEOUT, isolation_level=None, check_same_thread=False
             )
             self.connection.execute("PRAGMA journal_mode = TRUNCATE")

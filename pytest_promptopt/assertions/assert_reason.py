@@ -13,7 +13,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from pytest_promptopt.assertions.matchers import is_matcher
-from pytest_promptopt.assertions.static_values import COMPARED, NoValue, symbol_of, value_of
+from pytest_promptopt.assertions.static_values import (
+    COMPARED,
+    NoValue,
+    chosen_branch,
+    symbol_of,
+    value_of,
+)
 
 #: Parts of one assert that are told apart; there are as many ways for it to fail as 2 to the power of this.
 MAX_PARTS = 8
@@ -197,6 +203,8 @@ class _Case:
             return self.blame(wrapped, wanted=wanted is truth)
         if isinstance(node, ast.BoolOp):
             return self._blame_parts(node, wanted=wanted)
+        if isinstance(node, ast.IfExp) and (chosen := chosen_branch(node, self._names)) is not None:
+            return self.blame(chosen, wanted=wanted)
         found = self._comparison(node, wanted=wanted) if isinstance(node, ast.Compare) else None
         return Reason(check=node, negated=not wanted) if found is None else Reason((found,))
 

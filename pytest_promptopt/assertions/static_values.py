@@ -209,6 +209,14 @@ def _boolean(node: ast.BoolOp, names: Mapping[str, Any]) -> Any:
     return value
 
 
+def chosen_branch(node: ast.IfExp, names: Mapping[str, Any]) -> ast.expr | None:
+    """The one of the two expressions that counts; None when that cannot be told."""
+    try:
+        return node.body if _plain(node.test, names) else node.orelse
+    except NoValue:
+        return None
+
+
 def _either(node: ast.IfExp, names: Mapping[str, Any]) -> Any:
     return value_of(node.body if _plain(node.test, names) else node.orelse, names)
 

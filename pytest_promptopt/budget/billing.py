@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Mapping
+from json import dumps
 
 from pytest_promptopt.records import LENGTH_NAMES, Request
 
@@ -72,7 +72,7 @@ def answer_bound(request: Request, default: int) -> int:
     limits = [request.max_tokens, *(_number(value) for name, value in given if name in _LIMITS)]
     counts = [_number(value) or 1 for name, value in given if name in _COUNTS]
     # A predicted answer is billed where the real one differs.
-    predicted = sum(len(json.dumps(value).encode()) for name, value in given if name == "prediction")
+    predicted = sum(len(dumps(value).encode()) for name, value in given if name == "prediction")
     thought = max((_number(value) or 0 for name, value in given if name == _THOUGHT), default=0)
     longest = max((limit for limit in limits if limit is not None), default=default)
     return min((longest + thought) * max(counts, default=1) + predicted, MOST)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import math
 import sqlite3
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from json import dumps
 from pathlib import Path
 
 from pytest_promptopt.budget.billing import answer_bound, unbounded_parameter
@@ -57,7 +57,7 @@ def input_bound(request: Request) -> int:
     overhead = TOKENS_PER_MESSAGE * (1 + len(texts))
     for extra in (request.response_schema, request.parameters):
         if extra:
-            texts.append(json.dumps(extra))
+            texts.append(dumps(extra))
             overhead += TOKENS_PER_SCHEMA
     return overhead + sum(len(text.encode("utf-8", "surrogatepass")) for text in texts)
 

@@ -256,7 +256,7 @@ class OptimizationDriver(ABC, Generic[K, C]):
         if record.past is not None:
             made = self._ledger.spend.calls - paid.calls
             replayed = f"{plural(self._client.replayed, 'answer')} came from its journal"
-            note = f"continued: {replayed}, {plural(made, 'new call')} were made"
+            note = f"continued: {replayed}, {plural(made, 'new call')} had to be made"
             result = replace(result, notes=(*result.notes, note))
         return self._with_relative_journal(result)
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
+from threading import Thread
 from typing import Any, TypeVar
 
 from pytest_promptopt.captured import time
@@ -33,7 +33,7 @@ class EventLoopThread:
         self._loop = asyncio.new_event_loop()
         with suppress(TypeError):  # a loop that is not written in Python has a clock of its own
             vars(self._loop)["time"] = time.monotonic
-        self._thread = threading.Thread(target=self._run, name="pytest-promptopt models", daemon=True)
+        self._thread = Thread(target=self._run, name="pytest-promptopt models", daemon=True)
         self._thread.start()
 
     def start(self, task: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -110,7 +110,7 @@ async def run_in_daemon_thread(function: Callable[..., _T], *arguments: Any) -> 
         with suppress(RuntimeError):  # the loop is closed
             loop.call_soon_threadsafe(settle, result, problem)
 
-    threading.Thread(target=run, name="pytest-promptopt import", daemon=True).start()
+    Thread(target=run, name="pytest-promptopt import", daemon=True).start()
     return await done
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
+from json import dumps
 
 from pytest_promptopt.budget.ledger import Ledger, Price, Reservation
 from pytest_promptopt.errors import CONSEQUENCES, ErrorKind, ModelError, PromptoptError
@@ -303,7 +303,7 @@ def _check_sendable(request: Request) -> None:
 
 def _settings(request: Request) -> str:
     """What a model was asked with, apart from the words."""
-    return f"{request.model} {json.dumps(request.parameters, sort_keys=True)}"
+    return f"{request.model} {dumps(request.parameters, sort_keys=True)}"
 
 
 def _names_parameter(error: ModelError, request: Request) -> bool:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from typing import Any
 
 from pytest_promptopt.pytest_engine.prompt_case import PromptCase
 from pytest_promptopt.records import Split
 from pytest_promptopt.statistics import small_split
-from pytest_promptopt.text import plural
+from pytest_promptopt.text import plural, quote
+
+#: So many cases that all expect one answer of a last stage are hardly chance.
+LEAST_ALIKE = 4
 
 
 def counts(cases: Collection[PromptCase]) -> list[str]:
@@ -25,7 +29,7 @@ def counts(cases: Collection[PromptCase]) -> list[str]:
 def weaknesses(
     cases: Collection[PromptCase], deselected: Collection[PromptCase], *, alpha: float
 ) -> list[str]:
-    """A small held-out split, and cases that the command line left out."""
+    """A small held-out split, cases that the command line left out, and a stage that may be a judge."""
     lines = []
     cases, deselected = _distinct(cases), _distinct(deselected)
     heldout = sum(case.case.split is Split.HELDOUT for case in cases)
@@ -41,7 +45,24 @@ def weaknesses(
     left_out = Counter(prompt for case in deselected for prompt in case.case.prompts)
     for prompt, count in left_out.items():
         lines.append(f"promptopt: {plural(count, 'case')} of {prompt} deselected; they cannot guard it")
-    return lines
+    return [*lines, *_possible_judges(cases)]
+
+
+def _possible_judges(cases: Collection[PromptCase]) -> Iterator[str]:
+    """Last stages of which every case expects the same answer; a rewrite could have them give no other."""
+    frozen = {prompt for case in cases for prompt in case.frozen}
+    expected: dict[tuple[str, str], list[Any]] = {}
+    for case in cases:
+        *others, (stage, file) = case.files.items()
+        if others and file.name not in frozen:
+            expected.setdefault((stage, file.name), []).append(case.expected)
+    for (stage, prompt), answers in expected.items():
+        first = answers[0]
+        if len(answers) >= LEAST_ALIKE and first is not None and all(each == first for each in answers):
+            yield (
+                f"promptopt: all {len(answers)} cases expect {quote(first)} of {prompt}: if it judges the "
+                f"other prompts, a rewrite may have it agree with everything; keep it with freeze={stage!r}"
+            )
 
 
 def _distinct(cases: Collection[PromptCase]) -> list[PromptCase]:

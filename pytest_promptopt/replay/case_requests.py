@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from json import dumps
 from typing import Any, Protocol
 
 from pytest_promptopt.errors import ErrorKind, ModelError, SettingsError
@@ -56,7 +56,7 @@ def parameter_lines(file: PromptFile) -> dict[str, str]:
 
 def is_json(value: object) -> bool:
     try:
-        json.dumps(value, allow_nan=False)
+        dumps(value, allow_nan=False)
     except (TypeError, ValueError):
         return False
     return True

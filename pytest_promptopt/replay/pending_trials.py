@@ -8,7 +8,7 @@ from typing import Any, Generic
 
 from pytest_promptopt.optimizer.halting import HaltReason
 from pytest_promptopt.optimizer.protocols import StopRun, Trial
-from pytest_promptopt.records import Case, CaseResult, Outcome, Request
+from pytest_promptopt.records import Case, CaseResult, Outcome, Request, Status
 from pytest_promptopt.replay.pending_sample import PendingSample
 from pytest_promptopt.replay.prompt_calls import C, Run
 
@@ -72,8 +72,13 @@ def results_of(
 
 
 def unreached(outcomes: Iterable[Outcome]) -> StopRun:
-    """Why a run ends in which no case has used its prompt: all have the same error, or simply do not."""
-    errors = [outcome.error for outcome in outcomes]
+    """Why a run ends in which no case has used its prompt: all are skipped or have the same error, or
+    simply do not.
+    """
+    found = list(outcomes)
+    if found and all(outcome.status is Status.SKIPPED for outcome in found):
+        return StopRun(HaltReason.NO_EVIDENCE, "every case is skipped, so there is no result to learn from")
+    errors = [outcome.error for outcome in found]
     return StopRun(HaltReason.UNREACHED, next(filter(None, errors), UNUSED) if all(errors) else UNUSED)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fnmatch
+
 import pytest
 
 from tests.acceptance.projects import Project
@@ -370,6 +372,24 @@ class TestFreeze:
         project.tests(self.STAGES.format(freeze=""))
         result = project.run("--optimize-dry-run", "--tb=no", "--promptopt-max-iterations=3")
         result.stdout.fnmatch_lines(["*prompts/judge.md*: training*"])
+
+    @pytest.mark.parametrize(
+        ("words", "freeze", "expected", "told"),
+        [
+            ("abcd", "", '"pass"', True),
+            ("abcd", ', freeze="judge"', '"pass"', False),
+            ("abcd", "", "word", False),  # a last stage that answers
+            ("abc", "", '"pass"', False),  # which may be chance
+        ],
+    )
+    def test_a_last_stage_that_may_judge_is_told_of(
+        self, project: Project, words: str, freeze: str, expected: str, told: bool
+    ) -> None:
+        stages = self.STAGES.replace('["a", "b"]', repr(list(words))).replace('"pass"', expected)
+        project.tests(stages.format(freeze=freeze))
+        result = project.run("--optimize-dry-run", "--tb=no", "--promptopt-max-iterations=1")
+        said = "*all 4 cases expect \"pass\" of prompts/judge.md: * keep it with freeze='judge'"
+        assert bool(fnmatch.filter(result.outlines, said)) is told
 
     def test_frozen_by_one_test_it_is_frozen_for_all(self, project: Project) -> None:
         project.tests(

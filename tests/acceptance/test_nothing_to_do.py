@@ -73,3 +73,13 @@ def test_other(prompt):
             "*stopped:  no evidence: there is no training case*",
         ]
     )
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_cases_that_are_all_skipped_are_no_evidence(project: Project, workers: int) -> None:
+    """As where a fork's CI has no key: the prompt is used, and nobody has to call it."""
+    project.tests(HELD_OUT.replace("heldout", 'skip(reason="no key")'))
+    result = project.run("--optimize", workers=workers)
+    assert result.ret == pytest.ExitCode.OK
+    result.stdout.fnmatch_lines(["*stopped:  no evidence: every case is skipped, so there is no result*"])
+    assert "prompt not used" not in result.stdout.str()

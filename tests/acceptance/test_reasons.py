@@ -117,6 +117,22 @@ COMPOUND = {
                   ("not in", "'a' not in answer")),
     "fail, if it is asked there": ('if prompt(q="a") != "b":\n    pytest.fail("wrong")',
                                    (None, "answer == 'b'")),
+    "the branch that is taken": (
+        'answer = prompt(q="abc")\nassert ("x" in answer if len(answer) < 5 else "HIDDEN" in answer)',
+        ("in", "'x' in answer"),
+    ),
+    "the other branch, by not": (
+        'answer = prompt(q="abc")\nassert not ("HIDDEN" in answer if len(answer) > 5 else "a" in answer)',
+        ("not in", "'a' not in answer"),
+    ),
+    "a branch of several": (
+        'answer = prompt(q="abc")\n'
+        'assert (answer.isupper() and "x" in answer if answer else answer == "HIDDEN")',
+        (None, "answer.isupper() and 'x' in answer"),
+    ),
+    "a value that is chosen": (
+        'answer = prompt(q="abc")\nassert answer == ("x" if answer else "HIDDEN")', ("x", "abc"),
+    ),
     "two that cannot be told apart": ('answer = prompt(q="a")\nassert re.search("b", answer) and any(answer)',
                                       (None, "re.search('b', answer) and any(answer)")),
 }  # fmt: skip

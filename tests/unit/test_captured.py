@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +16,7 @@ from pytest_promptopt.assertions.source_file import source_file
 from pytest_promptopt.budget.ledger import Ledger
 from pytest_promptopt.journal import Journal, read_events
 from pytest_promptopt.models.event_loop_thread import EventLoopThread
-from pytest_promptopt.records import Answer
+from pytest_promptopt.records import Answer, Message, Request
 from pytest_promptopt.response_cache import ResponseCache
 
 ANSWER = Answer("fine", "house/a", "end_turn", None, None, 0.0)
@@ -109,6 +110,40 @@ def test_and_while_a_mock_answers_for_the_disk(tmp_path: Path, name: str) -> Non
     journal.close()
     assert said == []
     assert len(read_events(journal.path)) == 1
+
+
+@pytest.mark.parametrize("name", ["json.dumps", "json.loads", "hashlib.sha256", "sqlite3.connect"])
+def test_and_while_what_answers_are_stored_with_is_mocked(tmp_path: Path, name: str) -> None:
+    def request(word: str) -> Request:
+        return Request("house/a", (Message("user", word),))
+
+    said: list[str] = []
+    before = ResponseCache(tmp_path / "home" / "cache", warn=said.append)
+    before.put(request("a").key, ANSWER)
+    before.close()
+    cache = ResponseCache(tmp_path / "home" / "cache", warn=said.append)
+    journal = Journal.create(tmp_path / "run", "run")
+    with mock.patch(name):
+        assert cache.get(request("a").key) == ANSWER
+        assert cache.get(request("b").key) is None
+        cache.put(request("b").key, ANSWER)
+        journal.append("call", key="a")
+    assert cache.get(request("b").key) == ANSWER
+    cache.close()
+    journal.close()
+    assert said == []
+    assert [event.data for event in read_events(journal.path)] == [{"key": "a"}]
+
+
+def test_a_thread_of_a_mock_makes_no_calls() -> None:
+    done = threading.Event()
+
+    async def end() -> None:
+        done.set()
+
+    with mock.patch("threading.Thread"):
+        EventLoopThread(end).stop(2.0)
+    assert done.wait(2.0)
 
 
 def test_the_source_of_a_test_is_read_from_the_real_disk(tmp_path: Path) -> None:

@@ -213,9 +213,11 @@ class TestFormatViolation:
         message = (
             "assert False\n +  where False = <built-in method startswith of Completion object at 0x1>('Dear')"
         )
-        category = only(describe([result("test_letter", raised("AssertionError", message), call("Hello"))]))
+        results = [result("test_letter", raised("AssertionError", message), call("Hello"))]
+        category = only(describe(results, prose="Write a letter."))
         assert category.name == "format violation"
-        assert "startswith()" in category.observed
+        assert "a form that fails the check startswith() (1)" in category.observed
+        assert "says nothing against a form that fails the check startswith()" in category.cause
 
 
 class TestLength:

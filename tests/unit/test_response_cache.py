@@ -27,6 +27,7 @@ from pytest_promptopt.records import Answer, Message, Request, Usage
 from pytest_promptopt.response_cache import ResponseCache
 from pytest_promptopt.runs import fingerprint
 from pytest_promptopt.settings import Settings
+from pytest_promptopt.shared_database import SharedDatabase
 
 ANSWER = Answer("fine \ud800 ü\0", "anthropic/claude-x", "end_turn", Usage(1, 2, 3, 4), 0.25, 1.5)
 UNPRICED = Answer("", "openai/x", "refusal", None, None, 0.0)
@@ -456,6 +457,32 @@ def test_whoever_reads_its_files_does_not_take_its_locks_away(folder: Path) -> N
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         assert connection.execute("SELECT COUNT(*) FROM Cache").fetchone() == (180,)
     connection.close()
+
+
+INTRUDER = """
+import sqlite3, sys
+from pathlib import Path
+from pytest_promptopt import shared_database
+shared_database.LOCK_TIMEOUT = 0.3
+try:
+    with shared_database.SharedDatabase(Path(sys.argv[1]), "").change():
+        print("in")
+except sqlite3.OperationalError:
+    print("locked")
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no flock")
+def test_whoever_reads_a_database_in_the_middle_of_a_change_lets_nobody_else_in(tmp_path: Path) -> None:
+    """A process loses SQLite's own locks as soon as it closes any descriptor of the file."""
+    database = tmp_path / "some.db"
+    store = SharedDatabase(database, "CREATE TABLE IF NOT EXISTS t (x)")
+    with store.change() as connection:
+        connection.execute("INSERT INTO t VALUES (1)")
+        database.read_bytes()
+        assert elsewhere(INTRUDER, database).communicate()[0] == "locked\n"
+    assert elsewhere(INTRUDER, database).communicate()[0] == "in\n"
+    store.close()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="locks of a descriptor")
