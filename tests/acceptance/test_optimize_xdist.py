@@ -292,15 +292,16 @@ def test_hooks_may_stand_below_the_rootdir(desk: Desk) -> None:
     assert (desk.path / "tests" / "noted").read_text() == "iteration\n" * 3
 
 
-def test_calls_that_a_worker_has_to_make_itself_are_counted_and_kept(desk: Desk) -> None:
+@pytest.mark.parametrize("workers", ["-n0", "-n2"])
+def test_calls_that_are_made_inside_their_tests_are_counted_and_kept(desk: Desk, workers: str) -> None:
     """Those of a test that has exchanged a part of its model: nobody else can answer them."""
     desk.write("conftest.py", LUCK + EXCHANGES)
-    result = optimize(desk, "-n2", "--promptopt-max-iterations=1")
+    result = optimize(desk, workers, "--promptopt-max-iterations=1")
     result.stdout.fnmatch_lines(["promptopt: * case* put something else in the place of *"])
     calls = [event.data for event in desk.events if event.event == "call"]
     assert sum(call["sample"] == -1 for call in calls) > 1, "they are in the journal"
     spend = desk.report["run"]["spend"]
-    assert sum(role["calls"] for role in spend.values()) == len(calls)
+    assert sum(role["calls"] for role in spend.values()) == len(calls) == len(desk.told)
 
 
 class TestWhatCannotBeOptimized:
