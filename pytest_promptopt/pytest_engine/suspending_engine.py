@@ -297,10 +297,9 @@ class SuspendingEngine:
             pending.reached = bool(run.asked) or run.touched
             self._note_depth(item, run)
 
-    def _silent(self, run: CaseRun, *, blocks: bool = True) -> tuple[CaseRun, BufferedRun]:
-        """:param blocks: a case that cannot be replayed waits for its answers, instead of asking nobody."""
+    def _silent(self, run: CaseRun) -> tuple[CaseRun, BufferedRun]:
         item = run.case.item
-        run.suspends = lambda: (run.case.replays or not blocks) and self.traffic.look()
+        run.suspends = lambda: (run.case.replays or run.only_looks) and self.traffic.look()
         self._beware(item)
         void = lambda: bool(run.missing)  # noqa: E731
         buffered = BufferedRun(item, void=void, silent=True, left_out=self._watchers.left_out)
@@ -428,7 +427,9 @@ class SuspendingEngine:
             case = self.cases[item]
             if case.samples.start:
                 continue  # a repetition of another item
-            run, _ = self._silent(self.open_run(case, {}, attempt=1), blocks=False)
+            run = self.open_run(case, {}, attempt=1)
+            run.only_looks = True
+            self._silent(run)
             asked[item] = run.keys
         internals.tear_down_below_session(self.session)
         return asked

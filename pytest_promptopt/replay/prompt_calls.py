@@ -100,6 +100,8 @@ class Run(Generic[C]):
     apart: Callable[[Request], bool] = lambda request: False
     #: For such calls; knows no other run's answers.
     own_client: ModelClient | None = None
+    #: Whether no model is asked anything: also a call that must be made inside the run suspends it.
+    only_looks: bool = False
     #: The test has read `prompt.text` or `prompt.path`: a candidate reaches it even without a call of ours.
     touched: bool = False
 
@@ -280,7 +282,7 @@ class Prompt:
             known = client.known(request)
         except OSError as error:  # no answer is to blame
             self._fail(PromptoptError(f"{self._file.name}: its answer cannot be looked up: {error}"))
-        if client is not run.client:
+        if client is not run.client and not run.only_looks:
             return known
         if known is None and (hopeless := client.hopeless(request)):
             self._fail(self._placed(hopeless, request))

@@ -66,12 +66,51 @@ def killed(prompt, pytestconfig):
             os.kill(os.getpid(), signal.SIGKILL)
 """
 
-#: Writes down which worker runs a case of which file.
+#: Writes down which worker runs which case when a candidate is tried: not so in pytest's own loop.
 WITNESS = """
 @pytest.fixture(autouse=True)
-def witness(request):
-    with Path(__file__).with_name("ran.log").open("a") as log:
-        log.write(f"{os.environ['PYTEST_XDIST_WORKER']} {request.path.name}" + chr(10))
+def witness(request, prompt):
+    if prompt.text.startswith("Luck"):
+        with Path(__file__).with_name("ran.log").open("a") as log:
+            log.write(f"{os.environ['PYTEST_XDIST_WORKER']} {request.node.name}" + chr(10))
+"""
+
+#: Notes which process makes a call, and how many are under way then.
+CROWD = """
+import asyncio
+
+UNDER_WAY = []
+
+class Crowd(Luck):
+    async def complete(self, request):
+        UNDER_WAY.append(request)
+        with Path(__file__).with_name("crowd.log").open("a") as log:
+            log.write(f"{os.getpid()} {len(UNDER_WAY)}" + chr(10))
+        await asyncio.sleep(0.005)
+        UNDER_WAY.remove(request)
+        return await super().complete(request)
+
+def pytest_promptopt_resolve_model(name):
+    return Crowd()
+"""
+
+#: A model that has no credit left when it is asked about one of the tosses.
+POOR = """
+from pytest_promptopt.errors import ErrorKind, ModelError
+
+class Poor(Luck):
+    async def complete(self, request):
+        if "toss 20" in request.messages[-1].content:
+            raise ModelError(ErrorKind.PAYMENT, "no credit", model=request.model, status=402)
+        return await super().complete(request)
+
+def pytest_promptopt_resolve_model(name):
+    return Poor()
+"""
+
+#: `ssh` to a machine that is this one: as the real one, it hands the command to a shell in another folder.
+SSH = """#!/bin/sh
+cd {there} && for command; do :; done && exec sh -c "$command"
 """
 
 #: A hook that the run asks.
@@ -158,6 +197,28 @@ def test_workers_decide_nothing(desk: Desk, cache: str) -> None:
     assert set(asked.values()) == {1}, "no question is paid for twice"
 
 
+def test_workers_learn_of_earlier_runs_what_one_process_does(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its answers are in the cache, these cases were asked before, and what new texts do to them is known."""
+    optimize(desk, "-n0", "--promptopt-seed=1", "--promptopt-max-iterations=1")
+    desk.prompt.write_text(WEAK)
+    shutil.copytree(desk.path, desk.path.with_name("as it was"))
+    monkeypatch.setattr(run_store, "_new_id", lambda home: "20300102-000000-000")
+    seen = []
+    for workers in ("-n0", "-n2"):
+        result = optimize(desk, workers)
+        shutil.rmtree(desk.path / ".promptopt" / "runs" / "20300101-000000-000")
+        (told,) = (event.data["told"] for event in desk.events if event.event == "start")
+        asked_before = desk.report["run"]["prompts"][0]["asked_before"]
+        seen.append((result.ret, told, asked_before, *end_of(desk)))
+        shutil.copytree(desk.path.with_name("as it was"), desk.path, dirs_exist_ok=True)
+    assert seen[0] == seen[1]
+    _, told, asked_before, *_ = seen[0]
+    assert told[0]["taught"]
+    assert asked_before == 1
+
+
 def test_killed_workers_change_nothing(desk: Desk) -> None:
     """Each is replaced; their cases go to others, and the calls that they had begun are not made again."""
     desk.write("conftest.py", LUCK + KILLED)
@@ -222,6 +283,23 @@ def test_a_ceiling_is_one_for_all_workers(desk: Desk) -> None:
     assert sum(role["calls"] for role in spend.values()) == len(desk.told) <= 90
 
 
+def test_calls_in_flight_are_those_of_all_workers_together(desk: Desk) -> None:
+    desk.write("conftest.py", LUCK + CROWD)
+    optimize(desk, "-n2", "--promptopt-concurrency=3", "--promptopt-max-iterations=1")
+    begun = [line.split() for line in (desk.path / "crowd.log").read_text().splitlines()]
+    assert max(int(calls) for _, calls in begun) == 3
+    assert len({process for process, _ in begun}) == 1, "so these are all calls"
+
+
+def test_what_ends_a_run_ends_it_for_all_workers(desk: Desk) -> None:
+    """It is enough that one of them is told; the text stays as it is."""
+    desk.write("conftest.py", LUCK + POOR)
+    result = optimize(desk, "-n2")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["  stopped:  refused by the provider: no credit"])
+    assert desk.text == WEAK
+
+
 @pytest.mark.parametrize("dist", ["worksteal", "loadfile", "loadscope"])
 def test_tests_may_be_spread_in_any_way(desk: Desk, dist: str) -> None:
     """Where a file or a class belongs to one worker, its cases are run by one worker at a time."""
@@ -232,7 +310,7 @@ def test_tests_may_be_spread_in_any_way(desk: Desk, dist: str) -> None:
     result.stdout.fnmatch_lines(["prompts/sort.md: improved, *"])
     assert desk.text == WEAK
     ran = [line.split() for line in (desk.path / "ran.log").read_text().splitlines()]
-    assert {worker for worker, _ in ran} == {"gw0", "gw1"}
+    assert {worker for worker, *_ in ran} == {"gw0", "gw1"}, "both try candidates"
 
 
 def test_a_worker_on_another_machine_needs_no_cache_and_no_prompt_files_of_ours(desk: Desk) -> None:
@@ -249,6 +327,23 @@ def test_a_worker_on_another_machine_needs_no_cache_and_no_prompt_files_of_ours(
     assert set(Counter(desk.told).values()) == {1}
     train = [status for id, status in statuses(desk).items() if "toss" in id]
     assert train.count("passed") == round(24 * desk.report["run"]["prompts"][0]["scores"][0]["after"])
+
+
+def test_a_worker_may_be_reached_by_ssh(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    there = desk.path.with_name("there")
+    shutil.copytree(desk.path, there / desk.path.name)
+    ssh = there / "bin" / "ssh"
+    ssh.parent.mkdir()
+    ssh.write_text(SSH.format(there=there))
+    ssh.chmod(0o755)
+    monkeypatch.setenv("PATH", str(ssh.parent), prepend=os.pathsep)
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]), prepend=os.pathsep)
+    tx = f"--tx=ssh=nearby//python={sys.executable}//chdir={there / desk.path.name}"
+    result = optimize(desk, "--dist=load", tx, "--promptopt-max-iterations=1")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    assert desk.text != WEAK
+    assert (there / desk.path.name / "prompts" / "sort.md").read_text() == WEAK
+    assert not (there / desk.path.name / "asked.log").exists()
 
 
 @contextmanager
@@ -292,15 +387,16 @@ def test_hooks_may_stand_below_the_rootdir(desk: Desk) -> None:
     assert (desk.path / "tests" / "noted").read_text() == "iteration\n" * 3
 
 
-def test_calls_that_a_worker_has_to_make_itself_are_counted_and_kept(desk: Desk) -> None:
+@pytest.mark.parametrize("workers", ["-n0", "-n2"])
+def test_calls_that_are_made_inside_their_tests_are_counted_and_kept(desk: Desk, workers: str) -> None:
     """Those of a test that has exchanged a part of its model: nobody else can answer them."""
     desk.write("conftest.py", LUCK + EXCHANGES)
-    result = optimize(desk, "-n2", "--promptopt-max-iterations=1")
+    result = optimize(desk, workers, "--promptopt-max-iterations=1")
     result.stdout.fnmatch_lines(["promptopt: * case* put something else in the place of *"])
     calls = [event.data for event in desk.events if event.event == "call"]
     assert sum(call["sample"] == -1 for call in calls) > 1, "they are in the journal"
     spend = desk.report["run"]["spend"]
-    assert sum(role["calls"] for role in spend.values()) == len(calls)
+    assert sum(role["calls"] for role in spend.values()) == len(calls) == len(desk.told)
 
 
 class TestWhatCannotBeOptimized:
