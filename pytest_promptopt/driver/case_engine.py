@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 from pytest_promptopt.models.client import ModelClient
 from pytest_promptopt.optimizer.protocols import Trial
 from pytest_promptopt.records import CaseResult
+from pytest_promptopt.replay.case_table import K
 from pytest_promptopt.replay.withheld_cases import WithheldCases
-
-#: What items are called.
-K = TypeVar("K")
 
 
 class CaseEngine(Protocol[K]):

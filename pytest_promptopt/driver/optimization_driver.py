@@ -18,11 +18,7 @@ from pytest_promptopt.budget.ledger import Ledger, unknown_price
 from pytest_promptopt.captured import time
 from pytest_promptopt.driver.case_engine import CaseEngine
 from pytest_promptopt.driver.prompt_writer import PromptWriter
-from pytest_promptopt.errors import (
-    ErrorKind,
-    ModelError,
-    SettingsError,
-)
+from pytest_promptopt.errors import ErrorKind, ModelError, SettingsError
 from pytest_promptopt.journal import Journal, JournalError
 from pytest_promptopt.models.client import PaidCall
 from pytest_promptopt.models.prices import price_of
@@ -36,13 +32,11 @@ from pytest_promptopt.optimizer.protocols import StopRun, Trial
 from pytest_promptopt.optimizer.run_context import RunContext
 from pytest_promptopt.optimizer.search_hooks import SearchHooks
 from pytest_promptopt.optimizer.strategy import Strategy
-from pytest_promptopt.prompts import (
-    PromptFile,
-)
+from pytest_promptopt.prompts import PromptFile
 from pytest_promptopt.records import Answer, Case, CaseResult, Request, Role, Spend, Split
+from pytest_promptopt.replay.case_table import CaseTable, K
 from pytest_promptopt.replay.heldout_redaction import without_heldout_texts
 from pytest_promptopt.replay.searched_case import SearchedCase
-from pytest_promptopt.replay.shared_splits import share_by_question
 from pytest_promptopt.reports.live import Progress, SilentProgress
 from pytest_promptopt.reports.wording import cost
 from pytest_promptopt.results import Iteration, RunResult
@@ -58,8 +52,6 @@ from pytest_promptopt.text import plural
 #: Seconds between two looks at the calls in flight: summing up what was spent is not free.
 SHOW_EVERY = 0.1
 
-#: What items are called: pytest's own here, numbers where workers have them.
-K = TypeVar("K")
 C = TypeVar("C", bound=SearchedCase)
 
 
@@ -71,18 +63,18 @@ class OptimizationDriver(ABC, Generic[K, C]):
 
     def __init__(
         self,
-        items: dict[K, C],
+        cases: CaseTable[K, C],
         engine: CaseEngine[K],
         ledger: Ledger,
         settings: Settings,
         models: UserModels,
         code: Iterable[Path],
     ) -> None:
-        """:param items: shared with the engine, which runs each case with the files that it has here.
+        """:param cases: shared with the engine, which runs each case with the files that it has here.
         :param code: the files of the project that the tests have imported.
         """
         self._code = code
-        self._items = items
+        self._cases = cases
         self._engine = engine
         self._ledger = ledger
         self._settings = settings
@@ -131,7 +123,7 @@ class OptimizationDriver(ABC, Generic[K, C]):
         Raises `PromptoptError` for what must be mended before a first call is paid.
         """
         self._record = record = RunStore(self._settings, selection=self._selection())
-        record.stands_on(self._items.values(), self._code)
+        record.stands_on(self._cases.values(), self._code)
         for name, before in record.originals().items():
             self._reload(name, before)  # in memory: only what is decided in the end changes a file
         files = self._files()
@@ -183,7 +175,7 @@ class OptimizationDriver(ABC, Generic[K, C]):
         """The prompts that are not frozen. Raises `SettingsError` when there is none."""
         files: dict[str, PromptFile] = {}
         frozen = set[str]()
-        for case in self._items.values():
+        for case in self._cases.values():
             files |= {file.name: file for file in case.files.values()}
             frozen |= case.frozen
         if files and frozen >= files.keys():
@@ -193,7 +185,7 @@ class OptimizationDriver(ABC, Generic[K, C]):
     def _check_models(self) -> None:
         optimizer = self._settings.optimizer_model
         probes = {optimizer: Request(optimizer, ())} if self._settings.writing else {}
-        for case in self._items.values():
+        for case in self._cases.values():
             for file in case.files.values():
                 probes[case.model_of(file)] = case.bare_request(file)
         for model, probe in sorted(probes.items()):
@@ -209,16 +201,16 @@ class OptimizationDriver(ABC, Generic[K, C]):
     def _known_cases(self) -> int:
         """How many cases would get their first answer from the cache."""
         probed = self._engine.probe().items()
-        searched = [keys for item, keys in probed if self._items[item].case.split is not Split.HELDOUT]
+        searched = [keys for item, keys in probed if self._cases[item].case.split is not Split.HELDOUT]
         return sum(any(map(self._client.knows, keys)) for keys in searched)
 
     def _share_splits(self) -> None:
         """Cases that ask a model the very same share the strictest split, however they are written."""
-        if len({case.case.split for case in self._items.values()}) < 2:
+        if len({case.case.split for case in self._cases.values()}) < 2:
             return
         asked = self._engine.probe()
-        share_by_question(self._items, asked)
-        self._engine.withheld.begin({self._items[item].case: keys for item, keys in asked.items()})
+        self._cases.share_by_question(asked)
+        self._engine.withheld.begin({self._cases[item].case: keys for item, keys in asked.items()})
 
     def _check_cases(self) -> None:
         if all(case.split is Split.HELDOUT for case in self.cases):
@@ -351,7 +343,7 @@ class OptimizationDriver(ABC, Generic[K, C]):
 
         return replace(
             hooked,
-            redact=without_heldout_texts(hooked.redact, self._items.values()),
+            redact=without_heldout_texts(hooked.redact, self._cases.values()),
             progress=self._progress.phase,
             measured=self._progress.measured,
             caught_up=self._progress.caught_up,
@@ -369,7 +361,7 @@ class OptimizationDriver(ABC, Generic[K, C]):
 
     @property
     def cases(self) -> Sequence[Case]:
-        return list({case.case.id: case.case for case in self._items.values()}.values())
+        return self._cases.distinct
 
     def evaluate(self, trials: Sequence[Trial]) -> list[tuple[CaseResult, ...]]:
         try:
@@ -437,10 +429,4 @@ class OptimizationDriver(ABC, Generic[K, C]):
     def _reload(self, name: str, before: bytes | None = None) -> None:
         """Have the cases use what is in a prompt file now, or what was in it before."""
         root = self._settings.rootdir
-        fresh = PromptFile.load(root / name, rootdir=root, before=before)
-        for item, case in self._items.items():
-            if name in case.case.prompts:
-                files = {
-                    stage: fresh if file.name == fresh.name else file for stage, file in case.files.items()
-                }
-                self._items[item] = replace(case, files=files)
+        self._cases.use_file(PromptFile.load(root / name, rootdir=root, before=before))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
-from threading import Thread
+from threading import Lock, Thread
 from typing import Any, TypeVar
 
 from pytest_promptopt.captured import time
@@ -25,7 +25,7 @@ class EventLoopThread:
         self._tasks: set[asyncio.Task[None]] = set()
         #: What is to be started as soon as the loop has its turn. To wake it takes as long as a short test.
         self._waiting: list[Callable[[], Coroutine[Any, Any, None]]] = []
-        self._guard = threading.Lock()  # of what is waiting
+        self._guard = Lock()  # of what is waiting
         #: What ended the loop too early; empty while it goes on. Its tasks are cancelled then.
         self.problem = ""
         self._over = asyncio.Event()

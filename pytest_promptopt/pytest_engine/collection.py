@@ -17,6 +17,7 @@ from pytest_promptopt.pytest_engine.mark import MARK, Mark
 from pytest_promptopt.pytest_engine.prompt_case import PromptCase
 from pytest_promptopt.pytest_engine.splits import share_strictest, split_of
 from pytest_promptopt.records import Case
+from pytest_promptopt.replay.case_table import CaseTable
 from pytest_promptopt.settings import Settings
 
 
@@ -41,22 +42,24 @@ def check_function(metafunc: pytest.Metafunc, settings: Settings) -> None:
 class Collected:
     """The items that use a prompt, in order: those that can be run, and what is wrong with the others."""
 
-    cases: dict[pytest.Item, PromptCase]
+    cases: CaseTable[pytest.Item, PromptCase]
     problems: dict[pytest.Item, PromptoptError]
 
 
 def collect_prompt_cases(items: Iterable[pytest.Item], settings: Settings) -> Collected:
     """All items that use a prompt; a mistake in one is a problem of that one alone."""
     loaded: dict[Path, PromptFile] = {}
-    found = Collected({}, {})
+    cases: dict[pytest.Item, PromptCase] = {}
+    problems: dict[pytest.Item, PromptoptError] = {}
     for item in items:
         mark = item.get_closest_marker(MARK)
         if mark is not None:
             try:
-                found.cases[item] = _case(item, mark, settings, loaded)
+                cases[item] = _case(item, mark, settings, loaded)
             except PromptoptError as problem:
-                found.problems[item] = problem
-    _join_repeats(found.cases)
+                problems[item] = problem
+    _join_repeats(cases)
+    found = Collected(CaseTable(cases), problems)
     share_strictest(found.cases)
     return found
 

@@ -12,7 +12,8 @@ from pytest_promptopt.pytest_engine.case_identity import asked_with, identity
 from pytest_promptopt.pytest_engine.prompt_case import PromptCase
 from pytest_promptopt.records import Split
 from pytest_promptopt.replay.case_identity import prompt_paths
-from pytest_promptopt.replay.shared_splits import restrict, split_by_identity
+from pytest_promptopt.replay.case_table import CaseTable
+from pytest_promptopt.replay.identity_split import split_by_identity
 from pytest_promptopt.settings import Settings
 
 
@@ -31,7 +32,7 @@ def split_of(item: pytest.Item, files: Iterable[Path], settings: Settings, where
     return split_by_identity(identity(item, prompt_paths(files, item.path.parent)), settings.split)
 
 
-def share_strictest(cases: dict[pytest.Item, PromptCase]) -> None:
+def share_strictest(cases: CaseTable[pytest.Item, PromptCase]) -> None:
     """Cases with the same prompts and parameter values ask the same: they share the strictest split."""
     groups: dict[tuple[str, ...], list[pytest.Item]] = {}
     for item, case in cases.items():
@@ -39,4 +40,4 @@ def share_strictest(cases: dict[pytest.Item, PromptCase]) -> None:
         key = (case.case.id,) if question is None else (*case.case.prompts, question)
         groups.setdefault(key, []).append(item)
     for members in groups.values():
-        restrict(cases, members)
+        cases.share_strictest_split(members)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -20,11 +20,9 @@ from pytest_promptopt.pytest_session.worker_evaluator import Question, WorkerEva
 from pytest_promptopt.pytest_session.worker_pool import WorkerPool, WorkState
 from pytest_promptopt.pytest_session.xdist_channel import XdistSession, scope_of
 from pytest_promptopt.records import Answer, Request, Role
+from pytest_promptopt.replay.case_table import CaseTable
 from pytest_promptopt.results import RunResult
 from pytest_promptopt.settings import Settings
-
-if TYPE_CHECKING:
-    pass
 
 
 class DistributedSession:
@@ -34,8 +32,7 @@ class DistributedSession:
         self._config = config
         self._settings = settings
         self._optimization: OptimizationRun[int, DescribedCase] | None = None
-        self._cases: dict[int, DescribedCase] = {}
-        self._header: list[str] = []
+        self._cases = CaseTable[int, DescribedCase]({})
         self.notes: list[str] = []
         self.result: RunResult | None = None
         self._calls = SessionCalls(
@@ -142,7 +139,7 @@ class DistributedSession:
         root = self._config.rootpath
         for path in told["conftests"]:
             internals.load_conftest(self._config, root / path)
-        self._cases.update(described(told["cases"], root))
+        self._cases = CaseTable(described(told["cases"], root))
         reporter = self._config.pluginmanager.get_plugin("terminalreporter")
         if reporter is not None and reporter.verbosity >= 0:
             for line in told["header"]:

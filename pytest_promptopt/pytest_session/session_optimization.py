@@ -10,12 +10,13 @@ import pytest
 
 from pytest_promptopt.budget.ledger import Ledger
 from pytest_promptopt.driver.case_engine import CaseEngine
-from pytest_promptopt.driver.optimization_driver import C, K, OptimizationDriver
+from pytest_promptopt.driver.optimization_driver import C, OptimizationDriver
 from pytest_promptopt.models.user_models import UserModels
 from pytest_promptopt.optimizer.search_hooks import SearchHooks
 from pytest_promptopt.optimizer.strategy import Strategy
 from pytest_promptopt.pytest_engine import internals
 from pytest_promptopt.pytest_session.user_hooks import chosen_strategies, user_search_hooks
+from pytest_promptopt.replay.case_table import CaseTable, K
 from pytest_promptopt.reports.live import Progress, SilentProgress, progress_for
 from pytest_promptopt.settings import Settings
 
@@ -26,14 +27,14 @@ class OptimizationRun(OptimizationDriver[K, C]):
     def __init__(
         self,
         config: pytest.Config,
-        items: dict[K, C],
+        cases: CaseTable[K, C],
         engine: CaseEngine[K],
         ledger: Ledger,
         settings: Settings,
         models: UserModels,
         code: Iterable[Path],
     ) -> None:
-        super().__init__(items, engine, ledger, settings, models, code)
+        super().__init__(cases, engine, ledger, settings, models, code)
         self._config = config
 
     def _selection(self) -> str:

@@ -14,6 +14,7 @@ from pytest_promptopt.pytest_session.case_descriptions import DescribedCase
 from pytest_promptopt.pytest_session.worker_messages import trial_to_json
 from pytest_promptopt.pytest_session.worker_pool import Task, Worker, WorkerPool
 from pytest_promptopt.records import CaseResult, Outcome, Status
+from pytest_promptopt.replay.case_table import CaseTable
 from pytest_promptopt.replay.pending_trials import unreached
 from pytest_promptopt.replay.withheld_cases import WithheldCases
 
@@ -36,7 +37,7 @@ class WorkerEvaluator:
     def __init__(
         self,
         pool: WorkerPool,
-        cases: dict[int, DescribedCase],
+        cases: CaseTable[int, DescribedCase],
         client: ModelClient,
         *,
         check: Callable[[], None],
@@ -48,7 +49,7 @@ class WorkerEvaluator:
         self._cases = cases
         self._concurrency = concurrency
         self._together = together
-        self._order = {case.case.id: number for number, case in reversed(cases.items())}
+        self._order = {case.case.id: number for number, case in reversed([*cases.items()])}
         self._reached = False
         self.client = client
         self.withheld = WithheldCases()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import replace
 from hashlib import sha256
 from queue import SimpleQueue
 from types import MappingProxyType
@@ -23,7 +22,6 @@ from pytest_promptopt.pytest_session.controller_client import ControllerClient
 from pytest_promptopt.pytest_session.worker_messages import paid_to_json, trial_from_json
 from pytest_promptopt.pytest_session.xdist_channel import Connection, connection_of
 from pytest_promptopt.records import Split
-from pytest_promptopt.replay.shared_splits import give_splits
 from pytest_promptopt.runs.imported_code import imported_code
 
 if TYPE_CHECKING:
@@ -105,9 +103,7 @@ class WorkerServer:
         paths = [getattr(plugin, "__file__", None) or "" for plugin in plugins]
         return {
             "cases": describe(runner.cases.values(), root),
-            "code": [
-                as_seen_from(root, path) for path in imported_code(root, config.pluginmanager.get_plugins())
-            ],
+            "code": [as_seen_from(root, path) for path in imported_code(root, plugins)],
             "conftests": [as_seen_from(root, path) for path in paths if path.endswith("conftest.py")],
             "header": runner.header(),
             "problems": runner.problems(),
@@ -142,11 +138,8 @@ class WorkerServer:
         """Use these prompt files, as they are on the controller."""
         root = runner.session.config.rootpath
         for name, text in texts.items():
-            fresh = PromptFile.load(root / name, rootdir=root, before=text.encode("latin-1"))
-            for item, case in runner.cases.items():
-                if any(file.name == name and file.original != fresh.original for file in case.files.values()):
-                    files = {stage: fresh if f.name == name else f for stage, f in case.files.items()}
-                    runner.cases[item] = replace(case, files=files)
+            file = PromptFile.load(root / name, rootdir=root, before=text.encode("latin-1"))
+            runner.cases.use_file(file)
 
     def _release(
         self,
@@ -158,5 +151,5 @@ class WorkerServer:
     ) -> None:
         self._take_texts(runner, texts)
         runner.calls.share_ledger(ledger)
-        give_splits(runner.cases, {id: Split(split) for id, split in splits.items()})
+        runner.cases.give_splits({id: Split(split) for id, split in splits.items()})
         runner.leave_out(left_out)

@@ -17,7 +17,7 @@ from pytest_promptopt.records import Case as CaseRecord
 from pytest_promptopt.records import Message, Request
 from pytest_promptopt.replay.case_identity import case_identity, prompt_paths, question_text
 from pytest_promptopt.replay.case_requests import parameter_lines, request_of
-from pytest_promptopt.replay.shared_splits import split_by_identity
+from pytest_promptopt.replay.identity_split import split_by_identity
 from pytest_promptopt.scripting.case_bodies import (
     CaseBody,
     CheckedAnswer,

@@ -21,6 +21,7 @@ from pytest_promptopt.models.user_models import UserModels
 from pytest_promptopt.optimizer.search_hooks import SearchHooks
 from pytest_promptopt.optimizer.strategy import Strategy
 from pytest_promptopt.prompts import PromptFile, locate_prompt_file
+from pytest_promptopt.replay.case_table import CaseTable
 from pytest_promptopt.reports.live import Progress, SilentProgress, progress_for
 from pytest_promptopt.response_cache import ResponseCache
 from pytest_promptopt.results import Iteration, PromptResult, RunResult
@@ -52,7 +53,7 @@ class ScriptRun(OptimizationDriver[str, ScriptCase]):
 
     def __init__(
         self,
-        cases: dict[str, ScriptCase],
+        cases: CaseTable[str, ScriptCase],
         engine: ScriptEngine,
         ledger: Ledger,
         settings: Settings,
@@ -114,7 +115,7 @@ def run_script(
             files = _load(prompts, settings.rootdir)
             notes += [hint for file in files.values() for hint in file.hints]
             resolved = resolve_cases(_listed(cases), files, settings, Path(scratch))
-            with _opened(resolved, settings, given, stop, notes) as (run, ledger):
+            with _opened(CaseTable(resolved), settings, given, stop, notes) as (run, ledger):
                 result = run.run()
                 result = replace(result, notes=(*result.notes, *_ended(run, ledger)))
     except PromptoptError as error:
@@ -151,7 +152,7 @@ def _resolver(given: Mapping[str, Any], rootdir: Path) -> Callable[[str], Any]:
 
 @contextmanager
 def _opened(
-    cases: dict[str, ScriptCase],
+    cases: CaseTable[str, ScriptCase],
     settings: Settings,
     given: Mapping[str, Any],
     stop: threading.Event,
