@@ -95,7 +95,8 @@ def _case(
         samples=parsed.samples or settings.samples,
         where=where,
     )
-    found = PromptCase(item, case, files, parsed, settings.model, range(case.samples))
+    samples = range(case.samples)
+    found = PromptCase(item, case, files, parsed, settings.model, samples, settings.intercept.on)
     models = {file.name: _model(found, file) for file in files.values()}
     return replace(found, case=replace(case, models=tuple(models[name] for name in names)))
 

@@ -34,6 +34,13 @@ class PromptCase:
     model: str | None
     #: The samples that its item runs: all of the case, unless several items repeat one.
     samples: range
+    #: Whether requests that its code makes by itself are handled.
+    intercepts: bool = False
+
+    @property
+    def may_wait(self) -> bool:
+        """Whether it may ask something whose answer it waits for: then it can be run ahead of its turn."""
+        return self.replays and (self.asks or self.intercepts)
 
     @property
     def replays(self) -> bool:

@@ -117,7 +117,7 @@ class SuspendingEngine:
         The error is that of a case that asks something else in every run.
         """
         case, function = self.cases[item], _function_of(item)
-        if not self._watchers or self._blocking or not (case.replays and case.asks):
+        if not self._watchers or self._blocking or not case.may_wait:
             return None
         if item not in self._pending_samples and function in self._warm:
             return None
@@ -155,7 +155,7 @@ class SuspendingEngine:
             run.suspends = lambda: not (buffered.committed or self._watchers) and self.traffic.look()
         else:
             buffered.commit()
-            for file in case.files.values():
+            for file in case.files.values() if case.asks else ():
                 with suppress(SettingsError):  # the call will say so
                     self.traffic.connect(case.model_of(file))
         return run, buffered
@@ -200,7 +200,7 @@ class SuspendingEngine:
                 break
             self._prefetched_to = index
             case = self.cases.get(other)
-            if case is None or other in self._ended or not (case.replays and case.asks):
+            if case is None or other in self._ended or not case.may_wait:
                 continue
             if not self._blocking and self._mine(other):
                 self._upcoming.append(other)
@@ -254,12 +254,12 @@ class SuspendingEngine:
         return needs_verdict or depth is None or pending.expected < depth
 
     def _note_own_model(self, run: CaseRun) -> None:
-        if run.touched and not run.asked:
+        if run.touched and not run.asked and not run.asked_otherwise:
             self.own_model.add(run.case.case.id)
 
     def _note_depth(self, item: pytest.Item, run: CaseRun) -> None:
         function = _function_of(item)
-        self._depth[function] = max(self._depth.get(function, 0), len(run.calls))
+        self._depth[function] = max(self._depth.get(function, 0), run.answered)
 
     def _run_silently(self, pending: Pending) -> None:
         """Run a case without a trace, to its next unknown answer or to its outcome."""

@@ -26,6 +26,7 @@ from pytest_promptopt.pytest_engine.suspending_engine import CaseRun, Suspending
 from pytest_promptopt.pytest_engine.suspension import ends_plainly
 from pytest_promptopt.pytest_engine.tolerated_failures import is_tolerated, report_as_passed
 from pytest_promptopt.pytest_session import header, report_payload
+from pytest_promptopt.pytest_session.interception_session import Interception
 from pytest_promptopt.pytest_session.session_calls import SessionCalls
 from pytest_promptopt.pytest_session.worker_partition import WorkerPartition
 from pytest_promptopt.records import EPSILON, Answer, CaseResult, Outcome, Request, Role, Split, Status
@@ -97,6 +98,7 @@ class CaseRunner:
             blocking=option("setupshow", False) or option("trace", False),
             max_failures=1 if option("stepwise", False) else option("maxfail", 0),
         )
+        self._interception = Interception(settings, self.calls.application, self.engine, files)
 
     def _note(self, text: str) -> None:
         if text not in self.notes:
@@ -165,6 +167,7 @@ class CaseRunner:
         """Refine first; pytest's own loop then describes the texts that are on disk."""
         self.engine.traffic.exchanges.install()
         self.engine.traffic.exchanges.watch_mock()
+        self._interception.begin()
         collected = not session.testsfailed or session.config.option.continue_on_collection_errors
         if self._server is not None:
             self._server.serve(self, collected=collected)
@@ -394,6 +397,7 @@ class CaseRunner:
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, exitstatus: int) -> None:
         self.engine.traffic.exchanges.remove()
+        self._interception.end()
         if self._divided and exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
             self.client.end()
         self.calls.close()

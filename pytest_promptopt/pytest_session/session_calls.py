@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from pytest_promptopt.interception.application_model import ApplicationModel
 from pytest_promptopt.models.client import ModelClient, PaidCall
 from pytest_promptopt.models.user_models import UserModels
 from pytest_promptopt.pytest_engine.patches import PACKAGES, modules_of
@@ -45,6 +46,7 @@ class SessionCalls:
             lambda name: ask_hook(config, "pytest_promptopt_resolve_model", returns=object, name=name)
         )
         self.ledger = ledger_of(config, settings)
+        self.application = ApplicationModel(self.models.price)
         self._cache, refresh = cache_of(config, settings, note) if client is None else (None, False)
         self.client = client or ModelClient(
             resolve=self.models.take,
@@ -56,6 +58,7 @@ class SessionCalls:
             on_known=on_known,
             price=self.models.price,
             longest=self.models.longest,
+            application=self.application,
         )
 
     def open_own_client(self) -> ModelClient:

@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any, Generic, NoReturn, Protocol, TypeVar
 
 from pytest_promptopt.assertions.operand_capture import Operands
+from pytest_promptopt.completion import Completion
 from pytest_promptopt.errors import ErrorKind, ModelError, PromptoptError, RenderError, SettingsError
 from pytest_promptopt.models.client import CallResult, ModelClient
 from pytest_promptopt.prompts import PromptFile
-from pytest_promptopt.records import Call, Case, Completion, Failure, Message, Overlay, Request, Role
+from pytest_promptopt.records import Call, Case, Failure, Message, Overlay, Request, Role
+from pytest_promptopt.replay.repeats import Repeats
 
 #: Arguments of other libraries' calls that a user may try; named, so that nobody takes them for variables.
 NOT_SUPPORTED = ("tools", "tool_choice", "images", "attachments")
@@ -104,6 +106,11 @@ class Run(Generic[C]):
     only_looks: bool = False
     #: The test has read `prompt.text` or `prompt.path`: a candidate reaches it even without a call of ours.
     touched: bool = False
+    #: Requests that the code under test has made by itself and that are of none of its prompts.
+    other_calls: list[Call] = field(default_factory=list)
+    #: What these asked, by role, under the name of whom they asked.
+    asked_otherwise: list[tuple[str, Mapping[str, str]]] = field(default_factory=list)
+    repeats: Repeats = field(default_factory=Repeats)
 
     @property
     def used(self) -> bool:
@@ -113,7 +120,12 @@ class Run(Generic[C]):
     @property
     def keys(self) -> frozenset[str]:
         """What it has asked so far, answered or not."""
-        return frozenset([*(call.key for call in self.calls), *self.missing])
+        return frozenset([*(call.key for call in (*self.calls, *self.other_calls)), *self.missing])
+
+    @property
+    def answered(self) -> int:
+        """How many of its calls have their answers."""
+        return len(self.calls) + len(self.other_calls)
 
     def client_of(self, request: Request) -> ModelClient:
         """Whom to ask."""
@@ -211,7 +223,7 @@ class Prompt:
         try:
             known = self._known(request, client)
         except Suspended:
-            await _let_siblings_ask()
+            await let_siblings_ask()
             raise
         if known is None:
             self._wait_inside(request, client)
@@ -369,7 +381,8 @@ def _by_role(turns: Sequence[Message]) -> dict[str, str]:
     return {f"{turn.role} {number}": turn.content for number, turn in enumerate(turns, start=1)}
 
 
-async def _let_siblings_ask() -> None:
+async def let_siblings_ask() -> None:
+    """Let other tasks of a run that is about to be dropped come to their own calls."""
     from pytest_promptopt.models.captured_asyncio import asyncio
 
     try:

@@ -1,0 +1,235 @@
+"""Requests of the code under test become calls of the case's run: known, suspended, or waited for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any
+
+from pytest_promptopt.errors import ErrorKind, ModelError, PromptoptError, RenderError
+from pytest_promptopt.interception.application_model import ApplicationModel, Sender
+from pytest_promptopt.interception.bodies import TextSlot, text_slots, with_texts
+from pytest_promptopt.interception.gate import AsyncSend, Send, Sent
+from pytest_promptopt.interception.prompt_text import MatchedPrompt, match_prompt
+from pytest_promptopt.interception.recognition import ModelCall
+from pytest_promptopt.interception.wanted import Wanted, public_url, settings_hash
+from pytest_promptopt.models.client import CallResult
+from pytest_promptopt.models.secret_redaction import remember_header_secrets
+from pytest_promptopt.prompts import PromptFile
+from pytest_promptopt.records import Call, Message, Request, Role
+from pytest_promptopt.replay.prompt_calls import Run, Suspended, let_siblings_ask
+from pytest_promptopt.wire_records import WireAnswer, WireRequest
+
+#: Its own SDK shall not repeat a request that has been repeated often enough here.
+_NO_RETRY = ("x-should-retry", "false")
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A request of the code under test, as a call of its run.
+
+    :param bare: the key of the first of its equals.
+    :param prompt: the name of the prompt; empty for a request that is of none.
+    """
+
+    run: Run[Any]
+    request: Request
+    bare: str
+    prompt: str
+    inputs: Mapping[str, str]
+
+
+class Interceptor:
+    """Handles the requests of one session.
+
+    :param running: the run of a case that is going on, if any.
+    :param read: the prompt files as they were when the session began: an application that has read them keeps
+        their texts.
+    """
+
+    def __init__(
+        self,
+        wanted: Wanted,
+        application: ApplicationModel,
+        *,
+        running: Callable[[], Run[Any] | None],
+        read: Mapping[str, PromptFile],
+    ) -> None:
+        self._wanted = wanted
+        self._application = application
+        self._running = running
+        self._read = read
+
+    def sees(self, method: str, url: str) -> bool:
+        return self._wanted.sees(method, url) and self._running() is not None
+
+    def ask(self, sent: Sent, send: Send) -> WireAnswer | None:
+        __tracebackhide__ = True
+        asked = self._asked(sent, send)
+        if asked is None:
+            return None
+        known = self._known(asked)
+        if known is None:
+            asked.run.waited = True
+            with suppress(ModelError):
+                asked.run.client.ask(asked.request, Role.TARGET)
+            known = asked.run.client.known(asked.request)
+        return self._delivered(asked, known)
+
+    async def aask(self, sent: Sent, send: AsyncSend) -> WireAnswer | None:
+        __tracebackhide__ = True
+        asked = self._asked(sent, send)
+        if asked is None:
+            return None
+        try:
+            known = self._known(asked)
+        except Suspended:
+            await let_siblings_ask()
+            raise
+        if known is None:
+            asked.run.waited = True
+            with suppress(ModelError):
+                await asked.run.client.aask(asked.request, Role.TARGET)
+            known = asked.run.client.known(asked.request)
+        return self._delivered(asked, known)
+
+    def _asked(self, sent: Sent, send: Send | AsyncSend) -> _Asked | None:
+        """What a request is in its run; None for one that asks no model."""
+        run, body = self._running(), _json(sent.body)
+        call = None if run is None or body is None else self._wanted.call_of(sent.url, body)
+        if run is None or call is None:
+            return None
+        remember_header_secrets(dict(sent.headers))
+        slots = text_slots(body)
+        match = self._match(run, slots)
+        prompt, inputs = "", _by_role(slots)
+        payload = sent.body
+        if match is not None:
+            others = [slot for slot in slots if slot.place not in match.texts_at]
+            prompt, inputs = match.file.name, {**_by_role(others), **match.variables}
+            new = self._with_candidate(run, match, body)
+            if new is not body:
+                body, slots = new, text_slots(new)
+                payload = json.dumps(body, ensure_ascii=False).encode("utf-8", "surrogatepass")
+        (run.asked if prompt else run.asked_otherwise).append((prompt or call.model, inputs))
+        first = self._request(run, sent, call, body, slots)
+        request = self._numbered(run, first)
+        self._application.remember(request, Sender(call.api, payload, send))
+        return _Asked(run, request, first.key, prompt, inputs)
+
+    def _match(self, run: Run[Any], slots: Sequence[TextSlot]) -> MatchedPrompt | None:
+        """The prompt of the case that the texts hold: of several the one with the longest text."""
+        found = []
+        for file in run.case.files.values():
+            versions = {each.prose: each for each in (file, self._read.get(file.name, file))}
+            match = match_prompt(versions.values(), slots)
+            if match is not None:
+                found.append(match)
+        return max(found, key=lambda each: each.fixed, default=None)
+
+    def _with_candidate(self, run: Run[Any], match: MatchedPrompt, body: Any) -> Any:
+        """`body` with the text that the run is for; the same object where that is in it already."""
+        wanted = next(file for file in run.files.values() if file.name == match.file.name)
+        if wanted.prose == match.file.prose:
+            return body
+        try:
+            return with_texts(body, match.texts(wanted))
+        except RenderError as error:
+            run.unrenderable = True
+            run.error = error
+            return body
+
+    def _request(
+        self, run: Run[Any], sent: Sent, call: ModelCall, body: Any, slots: Sequence[TextSlot]
+    ) -> Request:
+        counted = self._wanted.counted_body(body)
+        bare = with_texts(counted, {slot.place: "" for slot in slots})
+        return Request(
+            model=call.model,
+            messages=tuple(Message(slot.role, slot.text) for slot in slots),
+            max_tokens=call.limit,
+            parameters=bare if isinstance(bare, dict) else {"body": bare},
+            sample=run.sample,
+            wire=WireRequest(sent.method, public_url(sent.url), counted, settings_hash(sent)),
+        )
+
+    def _numbered(self, run: Run[Any], request: Request) -> Request:
+        """Equal requests of one run are several questions, as they would be without us."""
+        assert request.wire is not None
+        number = run.repeats.number(request.key)
+        return replace(request, wire=replace(request.wire, number=number)) if number else request
+
+    def _known(self, asked: _Asked) -> CallResult | None:
+        """What is known of it. Raises the run's suspension when it has to be waited for."""
+        __tracebackhide__ = True
+        run, request = asked.run, asked.request
+        problem: PromptoptError | None = None
+        known = None
+        try:
+            known = run.client.known(request)
+        except OSError as error:
+            problem = PromptoptError(f"{request.model}: its answer cannot be looked up: {error}")
+        if known is None:
+            problem = problem or run.client.hopeless(request) or run.refusal
+        if problem is not None:
+            if not isinstance(problem, ModelError):
+                problem = ModelError(ErrorKind.DEFECT, str(problem), model=request.model)
+            return CallResult(None, problem, cached=False)
+        if known is None and run.suspends():
+            run.missing[request.key] = request
+            raise run.suspension("waiting for a model's answer")
+        return known
+
+    def _delivered(self, asked: _Asked, known: CallResult | None) -> WireAnswer:
+        """What the application's client gets: the server's own reply, be it an error."""
+        __tracebackhide__ = True
+        assert known is not None
+        run, answer = asked.run, known.answer
+        if answer is None or answer.wire is None:
+            assert known.error is not None
+            run.error = run.error or known.error
+            return _refusal(known.error)
+        self._application.forget(asked.request)
+        run.repeats.answered(asked.bare)
+        (run.calls if asked.prompt else run.other_calls).append(
+            Call(
+                prompt=asked.prompt or asked.request.model,
+                variables=asked.inputs,
+                key=asked.request.key,
+                text=answer.text,
+                stop_reason=answer.stop_reason,
+                usage=answer.usage,
+                cost=answer.cost,
+                latency=answer.latency,
+                cached=known.cached,
+            )
+        )
+        return answer.wire
+
+
+def _refusal(error: ModelError) -> WireAnswer:
+    """An error as the application's SDK understands it. Raises what its client had raised."""
+    if error.reply is not None and not 200 <= error.reply.status < 300:
+        return replace(error.reply, headers=(*error.reply.headers, _NO_RETRY))
+    if error.raised is not None:
+        raise error.raised
+    words = {"type": "error", "error": {"type": "invalid_request_error", "message": str(error)}}
+    headers = (("content-type", "application/json"), _NO_RETRY)
+    return WireAnswer(error.status or 400, headers, (json.dumps(words).encode(),))
+
+
+def _json(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except ValueError:
+        return None
+
+
+def _by_role(slots: Sequence[TextSlot]) -> dict[str, str]:
+    """The turns of a request as inputs, as those of ``messages=`` are."""
+    turns = [slot for slot in slots if slot.role in ("user", "assistant")]
+    if len(turns) == 1:
+        return {turns[0].role: turns[0].text}
+    return {f"{turn.role} {number}": turn.text for number, turn in enumerate(turns, start=1)}
