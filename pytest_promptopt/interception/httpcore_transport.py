@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import AsyncIterator, Iterable, Iterator
 from functools import wraps
 from typing import Any
@@ -24,7 +25,7 @@ def patch(library: Any) -> None:
 def _patch_sync(library: Any) -> None:
     pool_class = library.ConnectionPool
     original = pool_class.handle_request
-    twins = Twins(close=lambda twin: twin.close())
+    twins = Twins(close=lambda twin: twin.close(), make=_twin)
 
     @wraps(original)
     def handle_request(self: Any, request: Any) -> Any:
@@ -36,7 +37,7 @@ def _patch_sync(library: Any) -> None:
         request.stream = _Chunks((sent.body,))
 
         def send(body: bytes) -> WireAnswer:
-            response = original(twins.of(self, _empty), _repeated(library, request, sent, body))
+            response = original(twins.of(self), _repeated(library, request, sent, body))
             try:
                 return _answer(response, tuple(response.stream))
             finally:
@@ -51,7 +52,7 @@ def _patch_sync(library: Any) -> None:
 def _patch_async(library: Any) -> None:
     pool_class = library.AsyncConnectionPool
     original = pool_class.handle_async_request
-    twins = Twins(close=lambda twin: twin.aclose())
+    twins = Twins(close=lambda twin: twin.aclose(), make=_twin)
 
     @wraps(original)
     async def handle_async_request(self: Any, request: Any) -> Any:
@@ -63,7 +64,7 @@ def _patch_async(library: Any) -> None:
         request.stream = _Chunks((sent.body,))
 
         async def send(body: bytes) -> WireAnswer:
-            response = await original(twins.of(self, _empty), _repeated(library, request, sent, body))
+            response = await original(twins.of(self), _repeated(library, request, sent, body))
             try:
                 return _answer(response, tuple([chunk async for chunk in response.stream]))
             finally:
@@ -75,14 +76,16 @@ def _patch_async(library: Any) -> None:
     pool_class.handle_async_request = handle_async_request
 
 
-def _empty(twin: Any) -> None:
-    """Take from a copy of a pool what belongs to one pool, and to one event loop."""
+def _twin(pool: Any) -> Any:
+    """A copy of a pool without what belongs to this one, and to one event loop."""
+    twin = copy.copy(pool)
     twin._connections = []
     twin._requests = []
     twin._optional_thread_lock = type(twin._optional_thread_lock)()
     backend: Any = getattr(twin, "_network_backend", None)
     if type(backend).__name__ == "AutoBackend":  # it keeps to the first kind of event loop that it meets
         twin._network_backend = type(backend)()
+    return twin
 
 
 def _url(request: Any) -> str:

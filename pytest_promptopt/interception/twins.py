@@ -6,7 +6,6 @@ proxy, certificates, limits and network, and connections of its own.
 
 from __future__ import annotations
 
-import copy
 import threading
 import weakref
 from collections.abc import Callable
@@ -21,22 +20,23 @@ class Twins:
     """One copy for each pool and each event loop that asks for it.
 
     :param close: closes the connections of a copy; may give an awaitable.
+    :param make: makes a copy without connections, for the running event loop.
     """
 
-    def __init__(self, close: Callable[[Any], Any]) -> None:
+    def __init__(self, close: Callable[[Any], Any], make: Callable[[Any], Any]) -> None:
         self._close = close
+        self._make = make
         self._lock = threading.Lock()
         self._twins: weakref.WeakKeyDictionary[Any, tuple[object, Any]] = weakref.WeakKeyDictionary()
         _all.append(self)
 
-    def of(self, pool: Any, prepare: Callable[[Any], object]) -> Any:
-        """:param prepare: takes from a new copy what must not be shared."""
+    def of(self, pool: Any) -> Any:
+        """The copy through which calls are made."""
         loop = _running_loop()
         with self._lock:
             found = self._twins.get(pool)
             if found is None or found[0] is not loop:
-                twin = copy.copy(pool)
-                prepare(twin)
+                twin = self._make(pool)
                 weakref.finalize(pool, self._end, twin, loop).atexit = False
                 found = self._twins[pool] = (loop, twin)
             return found[1]
