@@ -150,10 +150,9 @@ def with_urllib3(url: str) -> str:
 
 
 def with_httpcore(url: str) -> str:
+    body = json.dumps(CLAUDE).encode()
     with httpcore.ConnectionPool() as pool:
-        return text_in(
-            json.loads(pool.request("POST", f"{url}/v1/messages", content=json.dumps(CLAUDE)).content)
-        )
+        return text_in(json.loads(pool.request("POST", f"{url}/v1/messages", content=body).content))
 
 
 async def with_aiohttp(url: str) -> str:
