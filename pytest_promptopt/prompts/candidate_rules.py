@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 
-_PLAIN_VARIABLE = re.compile(r"\{\{ (\w+) \}\}")
+PLAIN_VARIABLE = re.compile(r"\{\{ (\w+) \}\}")
 
 
 def length_limit(original: str) -> int:
@@ -24,7 +24,7 @@ def added_code(current: Counter[str], candidate: Counter[str]) -> Iterator[str]:
     for construct, count in candidate.items():
         # An expression may be used again; a statement (a loop within the same loop) or a comment may not.
         allowed = count if construct.startswith("{{") and current[construct] else current[construct]
-        if count > allowed and not _PLAIN_VARIABLE.fullmatch(construct):
+        if count > allowed and not PLAIN_VARIABLE.fullmatch(construct):
             yield f"It adds the template code {construct[:100]}; only plain variables may be added."
 
 
@@ -33,6 +33,6 @@ def added_variables(
 ) -> Iterator[str]:
     """Plain variables that no call gives."""
     for construct in sorted(candidate.keys() - current.keys()):
-        plain = _PLAIN_VARIABLE.fullmatch(construct)
+        plain = PLAIN_VARIABLE.fullmatch(construct)
         if plain and plain[1] not in declared:
             yield f"It uses the variable {construct}, which the tests do not give."
