@@ -26,7 +26,7 @@ class Dollar(FieldLanguage):
             end = found.end()
             name = found["name"] or found["braced"]
             if name:
-                yield Field(Variable(name, True, f"${{{name}}}"), found.start(), _Fill(name))
+                yield Field(Variable(name, True, f"${{{name}}}"), found.start(), end, _Fill(name))
             else:
                 yield "$"
         if end < len(source):

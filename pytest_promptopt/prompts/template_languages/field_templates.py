@@ -21,12 +21,13 @@ MAX_NUMBER = 100_000
 class Field:
     """A place that is filled in.
 
-    :param start: where it begins in the source.
+    :param start: where it begins in the source; `end`: after its last character.
     :param fill: the text for all values given; raises `ValueError`, `LookupError`, `TypeError`.
     """
 
     part: Variable | Opaque
     start: int
+    end: int
     fill: Callable[[Mapping[str, object]], str]
 
     @property
@@ -125,11 +126,20 @@ class FieldLanguage:
         return None
 
     def placeholders(self, text: str) -> tuple[str, ...]:
+        return tuple(self.construct(each.part) for each in self._fields(text))
+
+    def without_code(self, text: str) -> str:
+        end, kept = 0, list[str]()
+        for each in self._fields(text):
+            kept.append(text[end : each.start])
+            end = each.end
+        return " ".join([*kept, text[end:]])
+
+    def _fields(self, text: str) -> list[Field]:
         try:
-            pieces = tuple(self.pieces(text))
+            return [piece for piece in self.pieces(text) if isinstance(piece, Field)]
         except UnreadableError:
-            return ()
-        return tuple(self.construct(piece.part) for piece in pieces if isinstance(piece, Field))
+            return []
 
 
 def value_of(variables: Mapping[str, object], name: str) -> object:
@@ -137,11 +147,6 @@ def value_of(variables: Mapping[str, object], name: str) -> object:
     if name not in variables:
         raise LookupError(f"`{name}` is not given")
     return variables[name]
-
-
-def text_of(value: object) -> str:
-    """A value as a template puts it in: nothing but its own text."""
-    return str(value)
 
 
 def check_number(number: str) -> None:

@@ -58,7 +58,8 @@ class FormatFields(FieldLanguage):
                 written += "" if exact else f" ({name})"
             if numbered and counted:
                 raise UnreadableError(start, "fields {} and numbered fields {0} do not go together")
-            yield Field(Variable(name, exact, written), start, _Fill(name, found["path"], conversion, spec))
+            fill = _Fill(name, found["path"], conversion, spec)
+            yield Field(Variable(name, exact, written), start, end, fill)
 
     def escaped(self, text: str) -> str:
         return text.replace("{", "{{").replace("}", "}}")

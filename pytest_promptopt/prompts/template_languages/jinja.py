@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from pytest_promptopt.prompts.candidate_rules import PLAIN_VARIABLE
 from pytest_promptopt.prompts.template_languages.parts import Fixed, Opaque, Part, Variable, joined
 from pytest_promptopt.prompts.templates import (
     Template,
@@ -20,6 +20,9 @@ from pytest_promptopt.prompts.templates import (
 
 if TYPE_CHECKING:
     from jinja2 import nodes
+
+
+_PLAIN_VARIABLE = re.compile(r"\{\{ (\w+) \}\}")
 
 
 class JinjaTemplate(Template):
@@ -90,7 +93,7 @@ class Jinja2:
         return code_in([Turn(None, source, line)], name=name)
 
     def plain_variable(self, construct: str) -> str | None:
-        plain = PLAIN_VARIABLE.fullmatch(construct)
+        plain = _PLAIN_VARIABLE.fullmatch(construct)
         return plain[1] if plain else None
 
     def placeholders(self, text: str) -> tuple[str, ...]:
@@ -100,3 +103,6 @@ class Jinja2:
             return tuple(self.constructs(text, name="", line=1).elements())
         except PromptFileError:
             return ()
+
+    def without_code(self, text: str) -> str:
+        return text  # nothing that another language would fill in looks like its code

@@ -80,9 +80,9 @@ def _field(source: str, start: int, end: int, tag: str) -> Field:
     if not _NAME.fullmatch(name):
         names = frozenset(_WORD.findall(name))
         shown = f"the expression {source[start:end]}"
-        return Field(Opaque(f"{{{{{name}}}}}", shown, names), start, _Unsupported(shown))
+        return Field(Opaque(f"{{{{{name}}}}}", shown, names), start, end, _Unsupported(shown))
     first = name.partition(".")[0]
-    return Field(Variable(first, first == name, f"{{{{{name}}}}}"), start, _Fill(name))
+    return Field(Variable(first, first == name, f"{{{{{name}}}}}"), start, end, _Fill(name))
 
 
 def _section_end(source: str, start: int, tag: str, end: int) -> int:
@@ -110,7 +110,7 @@ def _section(source: str, start: int, end: int) -> Field:
     written = source[start:end]
     shown = f"the section {written[: written.index('}}') + 2]}"
     names = {word for tag in re.findall(r"\{\{([^{}]*)\}\}", written) for word in _WORD.findall(tag)}
-    return Field(Opaque(written, shown, frozenset(names - _HELPERS)), start, _Unsupported(shown))
+    return Field(Opaque(written, shown, frozenset(names - _HELPERS)), start, end, _Unsupported(shown))
 
 
 _HELPERS = {"if", "unless", "each", "with", "else", "this", "lookup", "log", "as"}

@@ -112,6 +112,9 @@ class TemplateLanguage(Protocol):
     def placeholders(self, text: str) -> tuple[str, ...]:
         """The places in `text`, of any kind, that this language would fill in, as they are written."""
 
+    def without_code(self, text: str) -> str:
+        """`text` without what this language would fill in: what is left may be for another one."""
+
 
 def joined(parts: list[Part]) -> tuple[Part, ...]:
     """The same parts with no `Fixed` that is empty or stands beside another."""

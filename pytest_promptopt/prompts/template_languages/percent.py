@@ -54,7 +54,7 @@ class Percent(FieldLanguage):
             exact = found["kind"] == "s" and not found["form"]
             spec = f"%{found['form']}{found['kind']}"
             written = f"%({name}){spec[1:]}" if named else f"{spec}#{name}"
-            yield Field(Variable(name, exact, written), start, _Fill(name, spec))
+            yield Field(Variable(name, exact, written), start, end, _Fill(name, spec))
         if end < len(source):
             yield source[end:]
 
