@@ -239,6 +239,21 @@ class PromptFile:
         """The line of the file, from 1, where the prose begins."""
         return self._layout.first_line
 
+    @property
+    def edges(self) -> tuple[str, str]:
+        """The empty lines around the prose in its file, which an application may send or strip."""
+        before = unify_newlines(self._layout.before)
+        above = before[len(before.rstrip("\n")) :]
+        return (
+            above if self._layout.front is None else above.removeprefix("\n"),
+            unify_newlines(self._layout.after),
+        )
+
+    @property
+    def turns(self) -> tuple[Turn, ...]:
+        """The prose cut at its role lines; one turn without a role when it has none."""
+        return split_turns(self.prose, first_line=self.first_line)
+
     def content(self) -> bytes:
         """The whole file with the current prose; the bytes as read if that is unchanged."""
         return self._encoded(self.prose)

@@ -59,10 +59,14 @@ class NotFound:
     position: int
     told: str = ""
 
-    @property
+    @cached_property
     def matched(self) -> int:
-        """Letters and digits of the passages that were found in order."""
-        return sum(map(_letters, self.shape.passages[: self.failed]))
+        """Letters and digits that were found in order: passages, and the beginning of the next one."""
+        found = sum(map(_letters, self.shape.passages[: self.failed]))
+        if self.told:
+            return found
+        passage = self.shape.passages[self.failed]
+        return found + _letters(passage[: _longest_beginning(passage, self.text, self.position)[0]])
 
     @cached_property
     def reason(self) -> str:
@@ -147,6 +151,14 @@ def find_rendered(parts: tuple[Part, ...], text: str) -> Rendered | NotFound:
     )
     said = f"its {shown} is there more than once, and the text can be read in more than one way"
     return NotFound(shape, text, len(passages), end, said)
+
+
+def taken_whole(parts: tuple[Part, ...], text: str) -> Rendered | NotFound:
+    """As `find_rendered`, but a template that is nothing but a gap takes the whole text."""
+    shape = shape_of(parts)
+    if any(shape.passages) or not shape.gaps:
+        return find_rendered(parts, text)
+    return _reading(shape, text, [0, len(text)], [0, len(text)], alone=False)
 
 
 def filled(parts: tuple[Part, ...], readings: Sequence[Rendered], *, cut: tuple[bool, bool]) -> str:

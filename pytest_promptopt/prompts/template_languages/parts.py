@@ -81,6 +81,8 @@ class PromptTemplate(Protocol):
 class TemplateLanguage(Protocol):
     """A way to write variables into a text. Texts are never run: a candidate comes from a model."""
 
+    def __hash__(self) -> int: ...
+
     @property
     def name(self) -> str:
         """How a front matter and a message call it."""
