@@ -266,7 +266,7 @@ def _in_turns(
         results = {
             number: taken_whole(turn, message.content)
             for number, message in enumerate(messages)
-            if role_of(message) == role
+            if role_of(message) == _ROLES.get(role, role)
         }
         options = {n: each for n, each in results.items() if isinstance(each, Rendered)}
         if not options:
