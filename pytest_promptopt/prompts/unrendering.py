@@ -40,8 +40,8 @@ class Rendered:
     :param variables: the values as they arrived.
     :param fixed_length: letters and digits of the fixed passages: the more, the surer the match.
     :param unread: variable -> why its value cannot be told, in a sentence.
-    :param if_alone: variables whose values are right if the text holds nothing but the prompt: they begin or
-        end it, or the text can be read in another way too.
+    :param if_alone: variables whose texts are right if the message holds nothing but the prompt: they begin
+        or end it, or the message can be read in another way too.
     :param texts: what stands in each gap between the passages, by the keys of the gap's parts.
     :param cut: whether the blanks at the beginning and at the end of the template are missing.
     :param unknown: why it cannot be told where the prompt begins and where it ends, in sentences; it then
@@ -208,7 +208,7 @@ def _reading(
         found.variables,
         shape.fixed_length,
         {name: why for name, why in found.unread.items() if name not in found.variables},
-        frozenset(found.assumed & found.variables.keys()),
+        frozenset(found.assumed),
         found.texts,
         cut,
         (unknown[0], unknown[1]),
@@ -236,8 +236,10 @@ class _Found:
 
     def note(self, gaps: Sequence[Gap], value: str, *, is_sure: bool, assumed: bool) -> None:
         """What the text of one gap, or of several that cannot be told apart, says of their variables."""
+        names = {name for gap in gaps for name in _names(gap)}
+        self.assumed |= names if assumed else set()
         if not is_sure:
-            for name in {name for gap in gaps for name in _names(gap)}:
+            for name in names:
                 self.unread[name] = f"`{name}` is ambiguous: what stands beside it stands in a value too"
             return
         part = gaps[0][0]
@@ -245,8 +247,6 @@ class _Found:
             self.unread |= dict(_unread(gaps[0]))
             return
         self.variables[part.name] = value
-        if assumed:
-            self.assumed.add(part.name)
 
 
 def _with_edges(shape: Shape, text: str, start: int, end: int) -> tuple[int, int, tuple[bool, bool]]:
