@@ -18,6 +18,9 @@ _INNER = frozenset({"messages", "contents", "parts", "systemInstruction", "syste
 #: Keys whose texts are of the system's role.
 _SYSTEM = frozenset({"system", "instructions", "systemInstruction", "system_instruction"})
 
+#: What a tool has answered, which is nobody's turn.
+_RESULTS = ("tool_result", "function_call_output")
+
 Place = tuple[str | int, ...]
 
 
@@ -46,7 +49,7 @@ def _slots(value: Any, role: str, place: Place, key: str) -> Iterator[TextSlot]:
         for number, item in enumerate(value):
             yield from _slots(item, role, (*place, number), key)
     elif isinstance(value, Mapping):
-        role = str(value.get("role") or role)
+        role = "tool" if value.get("type") in _RESULTS else str(value.get("role") or role)
         for name, item in value.items():
             if name in _TEXTS | _INNER:
                 inner = "system" if name in _SYSTEM else "tools" if name == "tools" else role

@@ -12,8 +12,8 @@ from pytest_promptopt.errors import ErrorKind, ModelError, PromptoptError, Rende
 from pytest_promptopt.interception.application_model import ApplicationModel, Sender
 from pytest_promptopt.interception.bodies import TextSlot, text_slots, with_texts
 from pytest_promptopt.interception.gate import AsyncSend, Send, Sent
-from pytest_promptopt.interception.prompt_text import MatchedPrompt, match_prompt
-from pytest_promptopt.interception.recognition import ModelCall
+from pytest_promptopt.interception.prompt_in_request import PromptsFound, find_prompts, with_candidates
+from pytest_promptopt.interception.recognition import Api, ModelCall
 from pytest_promptopt.interception.wanted import Wanted, public_url, settings_hash
 from pytest_promptopt.models.client import CallResult
 from pytest_promptopt.models.secret_redaction import remember_header_secrets
@@ -31,14 +31,15 @@ class _Asked:
     """A request of the code under test, as a call of its run.
 
     :param bare: the key of the first of its equals.
-    :param prompt: the name of the prompt; empty for a request that is of none.
+    :param of_prompt: whether it is a call of a prompt of the case.
+    :param calls: the name of each prompt that it holds, with its variables; else the model's.
     """
 
     run: Run[Any]
     request: Request
     bare: str
-    prompt: str
-    inputs: Mapping[str, str]
+    of_prompt: bool
+    calls: Sequence[tuple[str, Mapping[str, str]]]
 
 
 class Interceptor:
@@ -102,43 +103,49 @@ class Interceptor:
         if run is None or call is None:
             return None
         remember_header_secrets(dict(sent.headers))
-        slots = text_slots(body)
-        match = self._match(run, slots)
-        prompt, inputs = "", _by_role(slots)
-        payload = sent.body
-        if match is not None:
-            others = [slot for slot in slots if slot.place not in match.texts_at]
-            prompt, inputs = match.file.name, {**_by_role(others), **match.variables}
-            new = self._with_candidate(run, match, body)
+        slots, payload = text_slots(body), sent.body
+        found = find_prompts(self._versions(run), slots)
+        calls = self._calls(call, slots, found)
+        if found.matches:
+            run.asked += calls
+            new = self._with_candidates(run, found, body, slots)
             if new is not body:
                 body, slots = new, text_slots(new)
                 payload = json.dumps(body, ensure_ascii=False).encode("utf-8", "surrogatepass")
-        (run.asked if prompt else run.asked_otherwise).append((prompt or call.model, inputs))
+        else:
+            run.asked_otherwise += calls
+            if found.none is not None and call.api is not Api.OTHER:
+                run.not_recognised = run.not_recognised or found.none.reason
         first = self._request(run, sent, call, body, slots)
         request = self._numbered(run, first)
         self._application.remember(request, Sender(call.api, payload, send))
-        return _Asked(run, request, first.key, prompt, inputs)
+        return _Asked(run, request, first.key, bool(found.matches), calls)
 
-    def _match(self, run: Run[Any], slots: Sequence[TextSlot]) -> MatchedPrompt | None:
-        """The prompt of the case that the texts hold: of several the one with the longest text."""
-        found = []
-        for file in run.case.files.values():
-            versions = {each.prose: each for each in (file, self._read.get(file.name, file))}
-            match = match_prompt(versions.values(), slots)
-            if match is not None:
-                found.append(match)
-        return max(found, key=lambda each: each.fixed, default=None)
+    def _versions(self, run: Run[Any]) -> list[list[PromptFile]]:
+        """Of each prompt of the case the texts that the application may have."""
+        return [[file, self._read.get(file.name, file)] for file in run.case.files.values()]
 
-    def _with_candidate(self, run: Run[Any], match: MatchedPrompt, body: Any) -> Any:
-        """`body` with the text that the run is for; the same object where that is in it already."""
-        wanted = next(file for file in run.files.values() if file.name == match.file.name)
-        if wanted.prose == match.file.prose:
-            return body
+    def _calls(
+        self, call: ModelCall, slots: Sequence[TextSlot], found: PromptsFound
+    ) -> list[tuple[str, Mapping[str, str]]]:
+        """What is asked under which name: of each prompt, or of the model itself."""
+        others = _by_role([slot for number, slot in enumerate(slots) if number not in found.messages])
+        if not found.matches:
+            return [(call.model, others)]
+        return [(match.prompt.name, {**others, **match.variables}) for match in found.matches]
+
+    def _with_candidates(
+        self, run: Run[Any], found: PromptsFound, body: Any, slots: Sequence[TextSlot]
+    ) -> Any:
+        """`body` with the texts that the run is for; the same object where they are in it already."""
+        now = {file.name: file for file in run.files.values()}
+        changed = [(match, now[match.prompt.name]) for match in found.matches]
+        changed = [(match, wanted) for match, wanted in changed if wanted.prose != match.prompt.prose]
         try:
-            return with_texts(body, match.texts(wanted))
+            return with_candidates(body, slots, changed) if changed else body
         except RenderError as error:
             run.unrenderable = True
-            run.error = error
+            run.error = run.error or error
             return body
 
     def _request(
@@ -193,19 +200,21 @@ class Interceptor:
             return _refusal(known.error)
         self._application.forget(asked.request)
         run.repeats.answered(asked.bare)
-        (run.calls if asked.prompt else run.other_calls).append(
-            Call(
-                prompt=asked.prompt or asked.request.model,
-                variables=asked.inputs,
-                key=asked.request.key,
-                text=answer.text,
-                stop_reason=answer.stop_reason,
-                usage=answer.usage,
-                cost=answer.cost,
-                latency=answer.latency,
-                cached=known.cached,
+        for number, (name, inputs) in enumerate(asked.calls):
+            of_first = number == 0  # it is paid once
+            (run.calls if asked.of_prompt else run.other_calls).append(
+                Call(
+                    prompt=name,
+                    variables=inputs,
+                    key=asked.request.key,
+                    text=answer.text,
+                    stop_reason=answer.stop_reason,
+                    usage=answer.usage if of_first else None,
+                    cost=answer.cost if of_first else 0.0,
+                    latency=answer.latency,
+                    cached=known.cached,
+                )
             )
-        )
         return answer.wire
 
 

@@ -17,6 +17,7 @@ from pytest_promptopt.pytest_engine.mark import MARK, Mark
 from pytest_promptopt.pytest_engine.prompt_case import PromptCase
 from pytest_promptopt.pytest_engine.splits import share_strictest, split_of
 from pytest_promptopt.records import Case
+from pytest_promptopt.replay.case_requests import APPLICATION
 from pytest_promptopt.replay.case_table import CaseTable
 from pytest_promptopt.settings import Settings
 
@@ -103,7 +104,8 @@ def _case(
 
 def _model(case: PromptCase, file: PromptFile) -> str:
     try:
-        return case.model_of(file)
+        model = case.model_of(file)
+        return "" if model == APPLICATION else model
     except NoModelError:  # an error of the first call, with a sentence of its own
         return ""
 

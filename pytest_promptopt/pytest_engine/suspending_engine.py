@@ -24,6 +24,7 @@ from pytest_promptopt.pytest_engine.calls_in_flight import CallsInFlight
 from pytest_promptopt.pytest_engine.other_plugins import OtherPlugins
 from pytest_promptopt.pytest_engine.outcomes import outcome_of
 from pytest_promptopt.pytest_engine.prompt_case import PromptCase
+from pytest_promptopt.pytest_engine.prompt_use import PromptUse
 from pytest_promptopt.pytest_engine.shared_fixture_output import SharedFixtureOutput
 from pytest_promptopt.pytest_engine.suspension import SuspendedTest
 from pytest_promptopt.records import CaseResult, Outcome, Overlay, Request, Status
@@ -95,13 +96,10 @@ class SuspendingEngine:
         self._upcoming: deque[pytest.Item] = deque()
         self._prefetched_to = -1
         self._depth: dict[object, int] = {}
-        #: Cases that read the prompt and ask a model by themselves.
-        self.own_model: set[str] = set()
+        self.use = PromptUse()
         self.withheld = WithheldCases()
         #: Whether the cases of a function have fixtures of installed plugins.
         self._exchanging: dict[object, bool] = {}
-        #: What cases have exchanged of what their calls need, and which cases did.
-        self.exchanged: dict[str, set[str]] = {}
         self._candidates: dict[tuple[str, str], PromptFile] = {}
         #: Whether any case has used its prompt: what a candidate does cannot change that for all of them.
         self.reached = False
@@ -169,7 +167,7 @@ class SuspendingEngine:
         self._pending_samples.pop(item, None)
         self.shared_output.pop(item, None)
         self._note_depth(item, run)
-        self._note_own_model(run)
+        self.use.note(run)
 
     def samples(self, item: pytest.Item) -> tuple[Outcome, ...]:
         """All samples of a case with several, none of them reported; none where each run would be seen."""
@@ -253,10 +251,6 @@ class SuspendingEngine:
         needs_verdict = bool(self._max_failures) or len(pending.case.samples) > 1
         return needs_verdict or depth is None or pending.expected < depth
 
-    def _note_own_model(self, run: CaseRun) -> None:
-        if run.touched and not run.asked and not run.asked_otherwise:
-            self.own_model.add(run.case.case.id)
-
     def _note_depth(self, item: pytest.Item, run: CaseRun) -> None:
         function = _function_of(item)
         self._depth[function] = max(self._depth.get(function, 0), run.answered)
@@ -293,7 +287,7 @@ class SuspendingEngine:
         else:
             pending.outcome = outcome_of(run, buffered.reports)
             pending.error = run.error
-            self._note_own_model(run)
+            self.use.note(run)
             pending.reached = bool(run.asked) or run.touched
             self._note_depth(item, run)
 
@@ -345,7 +339,7 @@ class SuspendingEngine:
             if not needed and self.client.known(request) is None:
                 needed = self.traffic.exchanged_by_hand(request.model)
         for exchange in needed:
-            self.exchanged.setdefault(str(exchange), set()).add(run.case.case.id)
+            self.use.exchanged.setdefault(str(exchange), set()).add(run.case.case.id)
         if needed and run.own_client is None:
             run.own_client = self._open_client()
         return bool(needed)
@@ -374,7 +368,8 @@ class SuspendingEngine:
         """
         outcomes = self.run_trials(trials, progress)
         if not self.reached:
-            raise unreached(each for trial in outcomes for case in trial for each in case)
+            found = (each for trial in outcomes for case in trial for each in case)
+            raise unreached(found, self.use.why_unrecognised)
         return results_of(trials, outcomes, (case.case for case in self.cases.values()))
 
     def run_trials(

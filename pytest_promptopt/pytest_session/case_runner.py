@@ -34,7 +34,7 @@ from pytest_promptopt.replay.pending_sample import ReplayError
 from pytest_promptopt.replay.prompt_calls import Prompt, Prompts
 from pytest_promptopt.results import RunResult
 from pytest_promptopt.settings import Settings
-from pytest_promptopt.text import escape_controls, plural
+from pytest_promptopt.text import escape_controls
 
 if TYPE_CHECKING:
     from pytest_promptopt.pytest_session.session_optimization import OptimizationRun
@@ -406,18 +406,8 @@ class CaseRunner:
         if self.result is not None:  # pytest's own loop may have paid for more, above all held-out cases
             spend = {role: self.calls.ledger.spend_of(role) for role in Role}
             self.result = replace(self.result, spend=spend)
-        if own := sorted(self.engine.own_model):
-            self._note(
-                f"{plural(len(own), 'case')} that read the prompt and ask a model by themselves ({own[0]}): "
-                "their calls wait for each other and are neither cached nor counted"
-            )
-        if exchanged := self.engine.exchanged:
-            count = len(set().union(*exchanged.values()))
-            self._note(
-                f"{plural(count, 'case')} put something else in the place of what their model's calls need "
-                f"({', '.join(sorted(exchanged))}): their calls were made inside their own runs, and the "
-                "answers are not stored"
-            )
+        for sentence in self.engine.use.sentences():
+            self._note(sentence)
         self.calls.close_ledger()
         output = getattr(self.session.config, "workeroutput", None)
         if output is not None:

@@ -110,6 +110,8 @@ class Run(Generic[C]):
     other_calls: list[Call] = field(default_factory=list)
     #: What these asked, by role, under the name of whom they asked.
     asked_otherwise: list[tuple[str, Mapping[str, str]]] = field(default_factory=list)
+    #: Why one of these is no call of the case's prompts, with the closest passage.
+    not_recognised: str = ""
     repeats: Repeats = field(default_factory=Repeats)
 
     @property
