@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
-from pytest_promptopt.wire_records import WireAnswer
+if TYPE_CHECKING:
+    from pytest_promptopt.wire_records import WireAnswer
 
 
 class PromptoptError(Exception):

@@ -348,3 +348,11 @@ def remember_failure(config: pytest.Config, nodeid: str) -> None:
     last: Any = config.pluginmanager.get_plugin("lfplugin")
     if last is not None:
         last.lastfailed[nodeid] = True
+
+
+def record_fixture_failure(
+    fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest, error: BaseException
+) -> None:
+    """Note what a fixture ended with: pytest does so for no other `BaseException` than its own."""
+    private: Any = fixturedef
+    private.cached_result = (None, private.cache_key(request), (error, error.__traceback__))

@@ -352,6 +352,19 @@ class SuspendingEngine:
         return self._candidates[key]
 
     @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """While a fixture is set up that other cases share: it is set up once, and so waits for its calls."""
+        run = self.run
+        if run is None:
+            yield
+            return
+        suspends, run.suspends = run.suspends, lambda: False
+        try:
+            yield
+        finally:
+            run.suspends = suspends
+
+    @contextmanager
     def current(self, run: CaseRun, buffered: BufferedRun) -> Iterator[None]:
         """Make `run` the one that fixtures and hooks belong to."""
         before = self.run, self.buffered

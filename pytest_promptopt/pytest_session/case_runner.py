@@ -31,7 +31,7 @@ from pytest_promptopt.pytest_session.session_calls import SessionCalls
 from pytest_promptopt.pytest_session.worker_partition import WorkerPartition
 from pytest_promptopt.records import EPSILON, Answer, CaseResult, Outcome, Request, Role, Split, Status
 from pytest_promptopt.replay.pending_sample import ReplayError
-from pytest_promptopt.replay.prompt_calls import Prompt, Prompts
+from pytest_promptopt.replay.prompt_calls import Prompt, Prompts, Suspended
 from pytest_promptopt.results import RunResult
 from pytest_promptopt.settings import Settings
 from pytest_promptopt.text import escape_controls
@@ -347,7 +347,9 @@ class CaseRunner:
         return report
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_fixture_setup(self, fixturedef: pytest.FixtureDef[Any]) -> Generator[None, Any, Any]:
+    def pytest_fixture_setup(
+        self, fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
+    ) -> Generator[None, Any, Any]:
         buffered = self.engine.buffered
         if buffered is None or buffered.committed:
             return (yield)
@@ -362,9 +364,18 @@ class CaseRunner:
             shared_output = self.engine.shared_output.setdefault(
                 buffered.item, SharedFixtureOutput(self.session.config)
             )
-            with shared_output.collect(), buffered.before.suite_properties_stay():
+            with shared_output.collect(), buffered.before.suite_properties_stay(), self.engine.waiting():
                 return (yield)
-        result = yield
+        try:
+            result = yield
+        except (Suspended, Exception):
+            raise
+        except BaseException as error:  # a group, or what an event loop makes of a suspension
+            if self.engine.run is None or not self.engine.run.missing or isinstance(error, KeyboardInterrupt):
+                raise
+            suspended = self.engine.run.suspension("waiting for a model's answer")
+            internals.record_fixture_failure(fixturedef, request, suspended)
+            raise suspended from None
         if fixturedef.argname == "tmp_path":
             buffered.owns_directory(result)
         return result

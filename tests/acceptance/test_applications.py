@@ -54,8 +54,7 @@ async def asort(message):
     url = os.environ["WIRE"] + "/v1"
     async with openai.AsyncOpenAI(base_url=url, api_key=os.environ["SECRET"]) as client:
         reply = await client.responses.create(
-            model="gpt-5", instructions="Be brief.", input=PROMPT.replace("{{ message }}", message),
-            max_output_tokens=50,
+            model="gpt-5", input=PROMPT.replace("{{ message }}", message), max_output_tokens=50,
         )
         return reply.output_text
 
