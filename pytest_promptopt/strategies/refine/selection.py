@@ -198,7 +198,7 @@ class CandidateSelection:
                 if candidate.posterior is not None and candidate.posterior.known:
                     self._state.learning.learn(candidate.kind, candidate.posterior.belief, candidate.id)
             for runner in race.runners:
-                runner.posterior.rethink()
+                runner.posterior.clear_estimates()
         for candidate in iteration.undecided(runners):
             assert candidate.posterior is not None
             candidate.posterior.settle()
