@@ -206,7 +206,7 @@ class ExternalSearch(BaseSearch, ABC):
             self._open.put(candidate)
         # The engine may run the best text on further cases, which need not be run at the end then.
         if candidate.id == self.best.id and candidate.verdict != REFUSED:
-            self.best = candidate.kept()
+            self.best = candidate.to_evaluated()
 
     def _objection(self, prompt: Prompt, overlay: Overlay) -> str | None:
         text = overlay.get(prompt.name)
@@ -239,7 +239,7 @@ class ExternalSearch(BaseSearch, ABC):
             return candidate.decided(REJECTED, f"it fails what the original passed: {', '.join(lost)}")
         verdict = self.context.hooks.accept(paired)
         if verdict.accepted:
-            self.best = candidate.kept()
+            self.best = candidate.to_evaluated()
         return candidate.decided(ACCEPTED if verdict.accepted else REJECTED, verdict.why)
 
     def _close_iteration(self) -> None:
@@ -247,7 +247,7 @@ class ExternalSearch(BaseSearch, ABC):
             rates = (f"{pass_rate(found) or 0:.0%} of {len(found)}" for found in candidate.results.values())
             why = f"given up by the engine at {', '.join(rates) or 'no result'}"
             self._keep(candidate if candidate.verdict else candidate.decided(REJECTED, why))
-        self.finished(self._phase, list(self._open), self.best)
+        self.finish_iteration(self._phase, list(self._open), self.best)
         self._open = self.open_iteration(self._phase)
 
 

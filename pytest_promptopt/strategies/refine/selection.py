@@ -94,7 +94,7 @@ class CandidateSelection:
         cases = order[: max(0, LOOK - len(posterior.known))]
         left = call_budget.left()
         if not cases or (
-            left is not None and left < self._search_budget.least_judging_calls(candidate.kept())
+            left is not None and left < self._search_budget.least_judging_calls(candidate.to_evaluated())
         ):
             return False
         call_budget.reserve(0)  # cases that it is run on now need not be run at the end
