@@ -107,7 +107,7 @@ class ExternalSearch(BaseSearch, ABC):
         self._runs += len(cases)
         overlay = self._overlay(instructions)
         try:
-            candidate = self._candidate_of(overlay)
+            candidate = self._get_or_create_candidate(overlay)
             if candidate is not None and candidate.verdict == REFUSED:
                 return None
             (found,) = self.evaluate([overlay], cases)
@@ -150,7 +150,7 @@ class ExternalSearch(BaseSearch, ABC):
             raise Ended
         raise answer
 
-    def stepped(self) -> None:
+    def check_halting(self) -> None:
         """The engine has made a step: at the target and after an iteration the halting rules are asked."""
         settings, rate = self.context.settings, pass_rate(self.best.evidence(self._split)) or 0.0
         if self.fruitless >= FRUITLESS_ITERATIONS * settings.candidates:
@@ -184,7 +184,7 @@ class ExternalSearch(BaseSearch, ABC):
             if instructions[prompt.name].strip() != old[prompt.name]
         }
 
-    def _candidate_of(self, overlay: Overlay) -> Candidate | None:
+    def _get_or_create_candidate(self, overlay: Overlay) -> Candidate | None:
         """The candidate of an overlay, checked when it comes for the first time; None for the original."""
         if not overlay or _key(overlay) in self._candidates:
             return self._candidates.get(_key(overlay))
