@@ -231,7 +231,7 @@ class OptimizationDriver(ABC, Generic[K, C]):
                 f"not made again; {plural(paid.calls, 'call')} ({cost(paid)}) were spent on it"
             )
             self._go_on(record.past)
-        call_budget = CallBudget(partial(self._calls_left, paid.calls), tell=self._ledger.set_aside)
+        call_budget = CallBudget(partial(self._calls_left, paid.calls), tell=self._ledger.reserve_for_scoring)
         with self._shown_progress(files):
             result = run.run_optimization(
                 list(files.values()),
@@ -256,7 +256,9 @@ class OptimizationDriver(ABC, Generic[K, C]):
         """Take the search as it was when it had found its text, if that is all that is left to confirm."""
         if past.to_confirm:
             self._ceiling = past.search_ceiling
-            self._ledger.hold("the search was over when the run ended: its text goes on to be confirmed")
+            self._ledger.block_calls(
+                "the search was over when the run ended: its text goes on to be confirmed"
+            )
 
     def _calls_left(self, paid: int) -> int | None:
         """What the ceiling leaves, as it was at this point if a run goes its way once more.
@@ -328,8 +330,8 @@ class OptimizationDriver(ABC, Generic[K, C]):
         finally:
             self._progress.finished()
             # What was kept and not used: pytest's own loop runs the held-out cases of unchanged prompts.
-            self._ledger.set_aside(0)
-            self._ledger.hold("")
+            self._ledger.reserve_for_scoring(0)
+            self._ledger.block_calls("")
             self._client.forget_refusals()
             self._client.forget_defect()
 
@@ -354,7 +356,7 @@ class OptimizationDriver(ABC, Generic[K, C]):
         """What only the search may not spend is free after it; models that refused are asked again."""
         if phase in (Phase.CONFIRMATION, Phase.HELDOUT):
             self._ceiling = self._settings.max_calls
-            self._ledger.hold("")
+            self._ledger.block_calls("")
         self._client.forget_refusals()
 
     # --------------------------------------------------------------------------- what the optimizer asks for

@@ -206,7 +206,7 @@ class RetryingSender:
             if hopeless := self.hopeless(pending.request):
                 raise hopeless
             try:
-                return self._ledger.reserve(bounds.reserved, pending.role, price)
+                return self._ledger.reserve_attempt(bounds.reserved, pending.role, price)
             except ModelError as error:
                 # Reservations are bounds: what is in flight mostly turns out cheaper.
                 in_flight = self._ledger.in_the_way(bounds.reserved, price)
@@ -232,7 +232,7 @@ class RetryingSender:
         remember_secrets(os.environ)
         name, loop = pending.request.model, asyncio.get_running_loop()
         started = loop.time()
-        end: Callable[[Reservation], Spend] = self._ledger.keep
+        end: Callable[[Reservation], Spend] = self._ledger.settle_at_bound
         seconds = min(seconds, self._ledger.seconds_left)
         waited = asyncio.Event()
         loop.call_soon(waited.set)

@@ -63,7 +63,7 @@ class MeteredEvaluator:
             return None
         return max(0, self._max_calls - sum(self._spend.values(), Spend()).calls)
 
-    def set_aside(self, calls: int) -> None:
+    def reserve_for_scoring(self, calls: int) -> None:
         """Keep `calls` of the share free, for scoring the result.
 
         Tokens and money are kept for as many calls at their average price so far, and a quarter of the time.

@@ -1074,14 +1074,14 @@ def test_over_http_many_are_in_flight_and_no_more_than_allowed(wire: WireServer)
 
 def test_what_a_ceiling_refused_can_be_asked_again_once_calls_are_free() -> None:
     ledger = Ledger(max_calls=2)
-    ledger.set_aside(1)
+    ledger.reserve_for_scoring(1)
     with calling(FakeModel(), ledger=ledger) as client:
         first, second = question("one"), question("two")
         settle(client, first)
         (refused,) = settle(client, second)
         assert refused.error is not None
         assert refused.error.kind is ErrorKind.BUDGET
-        ledger.set_aside(0)
+        ledger.reserve_for_scoring(0)
         client.forget_refusals()
         assert client.known(second) is None
         (answered,) = settle(client, second)
