@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from pytest_promptopt.budget.ledger import Ledger, unknown_price
-from pytest_promptopt.captured import time
 from pytest_promptopt.driver.case_engine import CaseEngine
 from pytest_promptopt.driver.prompt_writer import PromptWriter
 from pytest_promptopt.errors import ErrorKind, ModelError, SettingsError
@@ -48,6 +47,7 @@ from pytest_promptopt.settings import Mode, Settings
 from pytest_promptopt.strategies import declared_needs
 from pytest_promptopt.strategies.comparison import compare_strategies
 from pytest_promptopt.text import plural
+from pytest_promptopt.unpatched import time
 
 #: Seconds between two looks at the calls in flight: summing up what was spent is not free.
 SHOW_EVERY = 0.1

@@ -9,19 +9,19 @@ from dataclasses import dataclass
 from functools import partial
 
 from pytest_promptopt.budget.ledger import Ledger, Price
-from pytest_promptopt.captured import os, time
 from pytest_promptopt.errors import ErrorKind, ModelError
 from pytest_promptopt.models import Model
 from pytest_promptopt.models.answer_limits import longest_answer
-from pytest_promptopt.models.captured_asyncio import asyncio
 from pytest_promptopt.models.event_loop_thread import EventLoopThread, in_thread
 from pytest_promptopt.models.file_descriptors import reserve_descriptors
 from pytest_promptopt.models.prices import price_of
 from pytest_promptopt.models.retry import RetryPolicy
 from pytest_promptopt.models.retrying_sender import PendingRequest, RetryingSender
 from pytest_promptopt.models.secret_redaction import redact_secrets
+from pytest_promptopt.models.unpatched_asyncio import asyncio
 from pytest_promptopt.records import Answer, Request, Role, Spend
 from pytest_promptopt.response_cache import ResponseCache
+from pytest_promptopt.unpatched import os, time
 
 #: How often a flight looks whether another process has paid for the same answer.
 POLL = 0.05

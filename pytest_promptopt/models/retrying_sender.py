@@ -23,11 +23,11 @@ from pytest_promptopt.models.answer_limits import (
     too_long,
 )
 from pytest_promptopt.models.answer_validation import error_words, validated_answer, validated_error
-from pytest_promptopt.models.captured_asyncio import asyncio
 from pytest_promptopt.models.concurrency_limiter import ConcurrencyLimiter, Slot
 from pytest_promptopt.models.event_loop_thread import run_in_daemon_thread
 from pytest_promptopt.models.retry import RetryPolicy
 from pytest_promptopt.models.secret_redaction import remember_secrets
+from pytest_promptopt.models.unpatched_asyncio import asyncio
 from pytest_promptopt.records import Answer, Request, Role, Spend, StopReason
 
 #: After these stop reasons an empty answer is complete; after a tool call it is not.

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pytest_promptopt.captured import time
 from pytest_promptopt.journal import Journal
 from pytest_promptopt.optimizer.call_budget import CallBudget
 from pytest_promptopt.optimizer.candidates import Results
@@ -17,6 +16,7 @@ from pytest_promptopt.optimizer.search_hooks import SearchHooks
 from pytest_promptopt.optimizer.verdict_model import Taught
 from pytest_promptopt.records import Role, Spend
 from pytest_promptopt.settings import Settings
+from pytest_promptopt.unpatched import time
 
 
 def prepare_nothing(phase: Phase) -> None:

@@ -25,7 +25,7 @@ from pytest_promptopt.pytest_engine.other_plugins import OtherPlugins
 from pytest_promptopt.pytest_engine.outcomes import outcome_of
 from pytest_promptopt.pytest_engine.prompt_case import PromptCase
 from pytest_promptopt.pytest_engine.shared_fixture_output import SharedFixtureOutput
-from pytest_promptopt.pytest_engine.suspension import SuspendedTest
+from pytest_promptopt.pytest_engine.suspended_tests import SuspendedTest
 from pytest_promptopt.records import CaseResult, Outcome, Overlay, Request, Status
 from pytest_promptopt.replay.case_requests import ends_search
 from pytest_promptopt.replay.pending_sample import PendingSample, ReplayError

@@ -22,8 +22,8 @@ from pytest_promptopt.pytest_engine.outcomes import outcome_of
 from pytest_promptopt.pytest_engine.prompt_case import PromptCase
 from pytest_promptopt.pytest_engine.report_data import attach_data
 from pytest_promptopt.pytest_engine.shared_fixture_output import SharedFixtureOutput
+from pytest_promptopt.pytest_engine.suspended_tests import ends_plainly
 from pytest_promptopt.pytest_engine.suspending_engine import CaseRun, SuspendingEngine
-from pytest_promptopt.pytest_engine.suspension import ends_plainly
 from pytest_promptopt.pytest_engine.tolerated_failures import is_tolerated, report_as_passed
 from pytest_promptopt.pytest_session import header, report_payload
 from pytest_promptopt.pytest_session.session_calls import SessionCalls

@@ -370,7 +370,7 @@ def _by_role(turns: Sequence[Message]) -> dict[str, str]:
 
 
 async def _let_siblings_ask() -> None:
-    from pytest_promptopt.models.captured_asyncio import asyncio
+    from pytest_promptopt.models.unpatched_asyncio import asyncio
 
     try:
         asyncio.get_running_loop()

@@ -24,7 +24,7 @@ import pytest
 from pytest_promptopt import testing
 from pytest_promptopt.budget.ledger import Ledger, Price, input_bound
 from pytest_promptopt.errors import CONSEQUENCES, ErrorKind, ModelError, SettingsError
-from pytest_promptopt.models import captured_asyncio
+from pytest_promptopt.models import unpatched_asyncio
 from pytest_promptopt.models.client import CallResult, ModelClient, PaidCall, RecordedCall
 from pytest_promptopt.models.registry import resolve_model
 from pytest_promptopt.models.retry import RetryPolicy
@@ -759,7 +759,7 @@ def test_a_thread_that_cannot_start_is_an_error_and_no_hang(monkeypatch: pytest.
 
     with calling(FakeModel()) as client:
         with monkeypatch.context() as full:
-            full.setattr(captured_asyncio.asyncio, "new_event_loop", refuse)
+            full.setattr(unpatched_asyncio.asyncio, "new_event_loop", refuse)
             with pytest.raises(OSError, match="too many open files"):
                 client.submit(question(), Role.TARGET)
         assert client.wait() == frozenset()
