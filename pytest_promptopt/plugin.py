@@ -204,7 +204,7 @@ class Listener:
             return (yield)
         self._open().add(report)
         yield
-        self._open().counted(report)
+        self._open().remember_tolerated_failure(report)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, object] | None:

@@ -45,7 +45,7 @@ Pending = PendingSample[PromptCase]
 
 
 class SuspendingEngine:
-    """Runs cases for pytest's own loop (`report`) and for the refinement (`evaluate`). Main thread only."""
+    """Runs cases for pytest's own loop (`report`) and for the optimization (`evaluate`). Main thread only."""
 
     def __init__(
         self,
@@ -152,7 +152,9 @@ class SuspendingEngine:
         buffered = BufferedRun(item, void=lambda: bool(run.missing))
         if case.replays and not self._blocking:
             # Where others watch, `prepare` has got what it needs; for what is missing nevertheless, it waits.
-            run.suspends = lambda: not (buffered.committed or self._watchers) and self.traffic.look()
+            run.suspends = lambda: (
+                not (buffered.committed or self._watchers) and self.traffic.detect_patches()
+            )
         else:
             buffered.commit()
             for file in case.files.values():
@@ -299,7 +301,7 @@ class SuspendingEngine:
 
     def _silent(self, run: CaseRun) -> tuple[CaseRun, BufferedRun]:
         item = run.case.item
-        run.suspends = lambda: (run.case.replays or run.only_looks) and self.traffic.look()
+        run.suspends = lambda: (run.case.replays or run.only_looks) and self.traffic.detect_patches()
         self._beware(item)
         void = lambda: bool(run.missing)  # noqa: E731
         buffered = BufferedRun(item, void=void, silent=True, left_out=self._watchers.left_out)
@@ -325,7 +327,7 @@ class SuspendingEngine:
         if function not in self._exchanging:
             self._exchanging[function] = internals.installed_fixtures(item)
         if self._exchanging[function] and not self.traffic.alternates:
-            self.traffic.alternate()
+            self.traffic.start_alternating()
 
     def open_run(self, case: PromptCase, overlay: Overlay, *, sample: int = 0, attempt: int = 0) -> CaseRun:
         """A run of `case` whose prompts are those of `overlay`, where it has them."""

@@ -84,7 +84,7 @@ class DistributedSession:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
-        """Refine first; xdist's own loop then describes the texts that are on disk."""
+        """Optimize first; xdist's own loop then describes the texts that are on disk."""
         try:
             self._optimize()
         finally:

@@ -54,7 +54,7 @@ class Summary:
         if reason := read_data(report).get("lost"):
             self._lost[reason] += 1
 
-    def counted(self, report: pytest.TestReport) -> None:
+    def remember_tolerated_failure(self, report: pytest.TestReport) -> None:
         """A report was seen by all: what is tolerated stays a failure for ``--lf``, which runs it again."""
         if is_tolerated(report):
             internals.remember_failure(self._config, report.nodeid)
