@@ -15,7 +15,7 @@ from pytest_promptopt.prompts.candidate_rules import added_code, added_variables
 from pytest_promptopt.prompts.examples import fault_of_examples, without_examples
 from pytest_promptopt.prompts.frontmatter import FrontMatter
 from pytest_promptopt.prompts.layout import MAX_FILE_BYTES, Layout, unify_newlines
-from pytest_promptopt.prompts.placeholders import changed_placeholders, find_placeholders
+from pytest_promptopt.prompts.placeholders import find_placeholders, placeholder_objections
 from pytest_promptopt.prompts.roles import role_hints
 from pytest_promptopt.prompts.templates import Template, code_in, is_whole, split_turns
 from pytest_promptopt.records import Message
@@ -275,7 +275,7 @@ class PromptFile:
                 yield f"It lost the variable {{{{ {name} }}}}."
             for name in sorted(used - self.variables):
                 yield f"It uses the variable {{{{ {name} }}}}, which the tests do not give."
-        yield from changed_placeholders(without_examples(self.prose), body)
+        yield from placeholder_objections(without_examples(self.prose), body)
         for entry in self.front.keep:
             if not _has_lines(body, entry):
                 yield f"It lost the line {entry!r}."
