@@ -136,11 +136,11 @@ class OptimizationDriver(ABC, Generic[K, C]):
         self._check_cases()
         groups = connected_groups(list(files.values()), self.cases)
         self._plan = BudgetPlan(groups, self._settings, needs)
-        self._plan.check(self._known_cases() if self._plan.short else 0)
+        self._plan.check(self._count_cached_cases() if self._plan.short else 0)
         if self._settings.comparing:
             return self._unless_unpaid(self._compare(strategies, files, record))
         (strategy,) = strategies.values()
-        return self._unless_unpaid(self._refine(strategy, files, record))
+        return self._unless_unpaid(self._run_strategy(strategy, files, record))
 
     def _unless_unpaid(self, result: RunResult) -> RunResult:
         """`result`; what went wrong before a first call was paid is raised: nothing is lost by it."""
@@ -198,11 +198,11 @@ class OptimizationDriver(ABC, Generic[K, C]):
             if ceiling is not None and (own is not None or price_of(probe) is None):
                 raise SettingsError(unknown_price(model, ceiling))
 
-    def _known_cases(self) -> int:
+    def _count_cached_cases(self) -> int:
         """How many cases would get their first answer from the cache."""
         probed = self._engine.probe().items()
         searched = [keys for item, keys in probed if self._cases[item].case.split is not Split.HELDOUT]
-        return sum(any(map(self._client.knows, keys)) for keys in searched)
+        return sum(any(map(self._client.has_answer, keys)) for keys in searched)
 
     def _share_splits(self) -> None:
         """Cases that ask a model the very same share the strictest split, however they are written."""
@@ -221,7 +221,9 @@ class OptimizationDriver(ABC, Generic[K, C]):
 
     # ---------------------------------------------------------------------------------------------- the run
 
-    def _refine(self, strategy: Strategy, files: Mapping[str, PromptFile], record: RunStore) -> RunResult:
+    def _run_strategy(
+        self, strategy: Strategy, files: Mapping[str, PromptFile], record: RunStore
+    ) -> RunResult:
         journal = record.open(files, self._ledger)
         known, paid = record.known(), self._ledger.spend
         self._client.remember(known)
@@ -389,12 +391,12 @@ class OptimizationDriver(ABC, Generic[K, C]):
         ]
         for request in requests:
             self._client.submit(request, Role.OPTIMIZER)
-        found = [self._client.known(request) for request in requests]
+        found = [self._client.look_up(request) for request in requests]
         try:
             while None in found:
                 self._client.wait(SHOW_EVERY)
                 self._show_calls()
-                found = [self._client.known(request) for request in requests]
+                found = [self._client.look_up(request) for request in requests]
         except KeyboardInterrupt:
             self._client.cancel()
             raise
@@ -414,7 +416,7 @@ class OptimizationDriver(ABC, Generic[K, C]):
             with suppress(JournalError) if self._over else nullcontext():
                 self._record.settled(paid)
 
-    def known(self, request: Request, answer: Answer) -> None:
+    def journal_cached_answer(self, request: Request, answer: Answer) -> None:
         """Journal an answer of the cache, so that a resumed run has it whatever becomes of the cache."""
         if self._record is not None and not self._over:
             self._record.known_before(request, answer)

@@ -344,7 +344,7 @@ class SuspendingEngine:
         """Whether a call must be made inside its run, which has exchanged something that the call needs."""
         needed = self.traffic.exchanged(request.model)
         with suppress(OSError):  # of the cache; the call will say so
-            if not needed and self.client.known(request) is None:
+            if not needed and self.client.look_up(request) is None:
                 needed = self.traffic.exchanged_by_hand(request.model)
         for exchange in needed:
             self.exchanged.setdefault(str(exchange), set()).add(run.case.case.id)

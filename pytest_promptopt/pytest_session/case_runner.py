@@ -78,7 +78,7 @@ class CaseRunner:
             settings,
             note=self._note,
             on_paid=self._paid,
-            on_known=self._known if settings.optimizing else None,
+            on_cached_answer=self._journal_cached_answer if settings.optimizing else None,
             concurrency=concurrency,
             client=None if self._server is None else self._server.client,
         )
@@ -108,9 +108,9 @@ class CaseRunner:
         elif self._server is not None:
             self._server.paid(paid)
 
-    def _known(self, request: Request, answer: Answer) -> None:
+    def _journal_cached_answer(self, request: Request, answer: Answer) -> None:
         if self._optimization is not None:
-            self._optimization.known(request, answer)
+            self._optimization.journal_cached_answer(request, answer)
 
     @property
     def unwritten(self) -> Sequence[str]:

@@ -52,9 +52,9 @@ class ControllerClient(ModelClient):
         for number in numbers:
             self.heard(number, {})
 
-    def known(self, request: Request) -> CallResult | None:
+    def look_up(self, request: Request) -> CallResult | None:
         """What this worker or the controller knows; raises `OSError` when it cannot be looked up."""
-        found = super().known(request)
+        found = super().look_up(request)
         if found is not None or request.key in self._flights:
             return found
         question = self._question("known", request=request.to_json())

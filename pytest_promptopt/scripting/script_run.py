@@ -176,7 +176,7 @@ def _opened(
         concurrency=settings.concurrency,
         refresh=settings.cache is CacheMode.REFRESH,
         on_paid=lambda paid: runs[0].paid(paid),
-        on_known=lambda request, answer: runs[0].known(request, answer),
+        on_cached_answer=lambda request, answer: runs[0].journal_cached_answer(request, answer),
         price=models.price,
         longest=models.longest,
     )
