@@ -225,7 +225,7 @@ class OptimizationDriver(ABC, Generic[K, C]):
         self, strategy: Strategy, files: Mapping[str, PromptFile], record: RunStore
     ) -> RunResult:
         journal = record.open(files, self._ledger)
-        known, paid = record.known(), self._ledger.spend
+        known, paid = record.recorded_calls(), self._ledger.spend
         self._client.remember(known)
         if record.past is not None:
             self._say(
@@ -419,7 +419,7 @@ class OptimizationDriver(ABC, Generic[K, C]):
     def journal_cached_answer(self, request: Request, answer: Answer) -> None:
         """Journal an answer of the cache, so that a resumed run has it whatever becomes of the cache."""
         if self._record is not None and not self._over:
-            self._record.known_before(request, answer)
+            self._record.journal_cached_answer(request, answer)
 
     def _show_calls(self) -> None:
         now = time.monotonic()

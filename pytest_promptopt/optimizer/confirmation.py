@@ -91,13 +91,13 @@ class EarlierRuns:
     :param confirmations: how often earlier runs have asked fresh answers of these train and validation cases.
     :param heldout: how often earlier runs have scored these held-out cases.
     :param begun: the confirmations of this run, by the number of their first sample.
-    :param told: what earlier runs taught of new texts, see `verdict_model.sum_taught`.
+    :param taught: what earlier runs taught of new texts, see `verdict_model.sum_taught`.
     """
 
     confirmations: int = 0
     heldout: int = 0
     begun: Mapping[int, ConfirmationProgress] = field(default_factory=dict)
-    told: Taught = field(default_factory=dict)
+    taught: Taught = field(default_factory=dict)
 
 
 def first_sample_number(run: str, winner: Overlay) -> int:

@@ -52,7 +52,7 @@ def run_optimization(
     context = contained_context(context)
     groups = connected_groups(prompts, context.evaluator.cases)
     earlier = {group.names: history(group) for group in groups}
-    context = replace(context, told={names: each.told for names, each in earlier.items()})
+    context = replace(context, taught={names: each.taught for names, each in earlier.items()})
     _record_start(context, prompts)
     _keep_for_scoring(context, heldout)
     searches = [SupervisedSearch(strategy, group, context) for group in groups]
@@ -161,7 +161,7 @@ def _record_start(context: RunContext, prompts: Sequence[Prompt]) -> None:
         prompts={prompt.name: prompt.prose for prompt in prompts},
         cases=[asdict(case) for case in context.evaluator.cases],
         settings={name: _plain(value) for name, value in asdict(settings).items()},
-        told=[{"prompts": names, "taught": taught} for names, taught in context.told.items()],
+        told=[{"prompts": names, "taught": taught} for names, taught in context.taught.items()],
     )
 
 

@@ -118,7 +118,7 @@ class SearchContext:
             spend=make_opaque(run.spend),
             paid=make_opaque(run.paid),
             clock=make_opaque(run.clock),
-            told=run.told.get(group.names),
+            told=run.taught.get(group.names),
             record=make_opaque(run.record),
             record_results=make_opaque(run.record_results),
             note_error=make_opaque(partial(run.foreign_errors.note, STRATEGY)),
