@@ -10,7 +10,6 @@ from inspect import iscoroutinefunction
 from typing import Any
 
 from pytest_promptopt.budget.ledger import Price
-from pytest_promptopt.captured import time
 from pytest_promptopt.errors import ErrorKind, ModelError
 from pytest_promptopt.interception.answers import NoAnswer, Said, plain_body, read_answer
 from pytest_promptopt.interception.gate import AsyncSend, Send
@@ -22,6 +21,7 @@ from pytest_promptopt.models.file_descriptors import ran_out_of_descriptors
 from pytest_promptopt.models.retry import kind_of_status, retry_after
 from pytest_promptopt.models.secret_redaction import redact_secrets
 from pytest_promptopt.records import Answer, Request
+from pytest_promptopt.unpatched import time
 from pytest_promptopt.wire_records import WireAnswer
 
 

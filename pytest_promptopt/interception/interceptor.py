@@ -76,7 +76,7 @@ class Interceptor:
             asked.run.waited = True
             with suppress(ModelError):
                 asked.run.client.ask(asked.request, Role.TARGET)
-            known = asked.run.client.known(asked.request)
+            known = asked.run.client.look_up(asked.request)
         return self._delivered(asked, known)
 
     async def aask(self, sent: Sent, send: AsyncSend) -> WireAnswer | None:
@@ -93,7 +93,7 @@ class Interceptor:
             asked.run.waited = True
             with suppress(ModelError):
                 await asked.run.client.aask(asked.request, Role.TARGET)
-            known = asked.run.client.known(asked.request)
+            known = asked.run.client.look_up(asked.request)
         return self._delivered(asked, known)
 
     def _asked(self, sent: Sent, send: Send | AsyncSend) -> _Asked | None:
@@ -175,7 +175,7 @@ class Interceptor:
         problem: PromptoptError | None = None
         known = None
         try:
-            known = run.client.known(request)
+            known = run.client.look_up(request)
         except OSError as error:
             problem = PromptoptError(f"{request.model}: its answer cannot be looked up: {error}")
         if known is None:

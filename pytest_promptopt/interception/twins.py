@@ -13,7 +13,7 @@ from contextlib import suppress
 from inspect import isawaitable
 from typing import Any
 
-from pytest_promptopt.models.captured_asyncio import asyncio
+from pytest_promptopt.models.unpatched_asyncio import asyncio
 
 
 class Twins:

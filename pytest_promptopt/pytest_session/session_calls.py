@@ -36,7 +36,7 @@ class SessionCalls:
         *,
         note: Callable[[str], None],
         on_paid: Callable[[PaidCall], None],
-        on_known: Callable[[Request, Answer], None] | None,
+        on_cached_answer: Callable[[Request, Answer], None] | None,
         concurrency: int,
         client: ModelClient | None = None,
     ) -> None:
@@ -53,7 +53,9 @@ class SessionCalls:
         self.application = ApplicationModel(self.models.price)
         self._cache, refresh = cache_of(config, settings, note) if client is None else (None, False)
         self._concurrency = concurrency
-        self.client = client or self._open(self._cache, on_paid, refresh=refresh, on_known=on_known)
+        self.client = client or self._open(
+            self._cache, on_paid, refresh=refresh, on_cached_answer=on_cached_answer
+        )
         self._of_application: tuple[Ledger, ModelClient] | None = None
         if isinstance(client, ControllerClient):
             client.application = self._application_client
@@ -64,7 +66,7 @@ class SessionCalls:
         on_paid: Callable[[PaidCall], None],
         *,
         refresh: bool = False,
-        on_known: Callable[[Request, Answer], None] | None = None,
+        on_cached_answer: Callable[[Request, Answer], None] | None = None,
     ) -> ModelClient:
         return ModelClient(
             resolve=self.models.take,
@@ -73,7 +75,7 @@ class SessionCalls:
             concurrency=self._concurrency,
             refresh=refresh,
             on_paid=on_paid,
-            on_known=on_known,
+            on_cached_answer=on_cached_answer,
             price=self.models.price,
             longest=self.models.longest,
             application=self.application,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 
-from pytest_promptopt.models.captured_asyncio import asyncio
+from pytest_promptopt.models.unpatched_asyncio import asyncio
 
 
 class Repeats:

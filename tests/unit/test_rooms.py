@@ -18,7 +18,7 @@ PACKAGE = Path(pytest_promptopt.__file__).parent
 #: From the ground up. A room imports only from floors below its own, never from a neighbour.
 FLOORS = (
     {"wire_records"},
-    {"records", "errors", "captured", "text", "file_writing"},
+    {"records", "errors", "unpatched", "text", "file_writing"},
     {"completion", "results", "settings", "statistics", "project_dir", "shared_database", "single_flight"},
     {"response_cache", "journal"},
     {"budget"},
@@ -48,7 +48,7 @@ ALWAYS_IMPORTED = (
     "records",
     "wire_records",
     "errors",
-    "captured",
+    "unpatched",
 )
 HEAVY = {"anthropic", "litellm", "rich", "deepdiff", "jinja2", "yaml"}
 
@@ -63,7 +63,7 @@ class Import:
 
 
 def name_of(path: Path) -> str:
-    """``reports.terminal`` for its file, ``reports`` for the package's."""
+    """``reports.check_report`` for its file, ``reports`` for the package's."""
     return ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__")
 
 
