@@ -298,6 +298,11 @@ class Outcome:
     unrenderable: bool = False
     other_calls: tuple[Call, ...] = ()
 
+    @property
+    def all_calls(self) -> tuple[Call, ...]:
+        """Those of prompts and the others."""
+        return (*self.calls, *self.other_calls)
+
 
 def function_of(case: str) -> str:
     """The test function of a case: its node id without parameters, ``tests/test_it.py::test_a``."""

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from inspect import iscoroutinefunction
 from typing import Any
 
-from pytest_promptopt.budget.ledger import Price
 from pytest_promptopt.errors import ErrorKind, ModelError
 from pytest_promptopt.interception.answers import NoAnswer, Said, plain_body, read_answer
 from pytest_promptopt.interception.gate import AsyncSend, Send
@@ -18,6 +16,7 @@ from pytest_promptopt.interception.twins import close_twins
 from pytest_promptopt.models.answer_validation import error_words
 from pytest_promptopt.models.event_loop_thread import run_in_daemon_thread
 from pytest_promptopt.models.file_descriptors import ran_out_of_descriptors
+from pytest_promptopt.models.listed_prices import application_price
 from pytest_promptopt.models.retry import kind_of_status, retry_after
 from pytest_promptopt.models.secret_redaction import redact_secrets
 from pytest_promptopt.records import Answer, Request
@@ -38,13 +37,9 @@ class Sender:
 
 
 class ApplicationModel:
-    """One attempt at a request by the client that the application has made for it.
+    """One attempt at a request by the client that the application has made for it."""
 
-    :param price: of a request; None when it is not known.
-    """
-
-    def __init__(self, price: Callable[[Request], Price | None]) -> None:
-        self._price = price
+    def __init__(self) -> None:
         self._senders: dict[str, Sender] = {}
 
     def remember(self, request: Request, sender: Sender) -> None:
@@ -73,7 +68,7 @@ class ApplicationModel:
         await close_twins()
 
     def _answer(self, request: Request, said: Said, reply: WireAnswer, latency: float) -> Answer:
-        price = None if said.usage is None else self._price(request)
+        price = None if said.usage is None else application_price(request)
         return Answer(
             text=said.words,
             model=request.model,

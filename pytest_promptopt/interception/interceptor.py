@@ -186,6 +186,8 @@ class Interceptor:
             return CallResult(None, problem, cached=False)
         if known is None and run.suspends():
             run.missing[request.key] = request
+            if not asked.of_prompt:
+                run.missing_otherwise.add(request.key)
             raise run.suspension("waiting for a model's answer")
         return known
 

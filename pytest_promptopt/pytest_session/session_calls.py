@@ -50,7 +50,7 @@ class SessionCalls:
             lambda name: ask_hook(config, "pytest_promptopt_resolve_model", returns=object, name=name)
         )
         self.ledger = ledger_of(config, settings)
-        self.application = ApplicationModel(self.models.price)
+        self.application = ApplicationModel()
         self._cache, refresh = cache_of(config, settings, note) if client is None else (None, False)
         self._concurrency = concurrency
         self.client = client or self._open(

@@ -110,6 +110,8 @@ class Run(Generic[C]):
     other_calls: list[Call] = field(default_factory=list)
     #: What these asked, by role, under the name of whom they asked.
     asked_otherwise: list[tuple[str, Mapping[str, str]]] = field(default_factory=list)
+    #: The keys of those that lack an answer.
+    missing_otherwise: set[str] = field(default_factory=set)
     #: Why one of these is no call of the case's prompts, with the closest passage.
     not_recognised: str = ""
     repeats: Repeats = field(default_factory=Repeats)
@@ -121,8 +123,11 @@ class Run(Generic[C]):
 
     @property
     def keys(self) -> frozenset[str]:
-        """What it has asked so far, answered or not."""
-        return frozenset([*(call.key for call in (*self.calls, *self.other_calls)), *self.missing])
+        """What it has asked of its prompts so far, answered or not: cases with one in common are twins.
+
+        Other requests of an application (the same question to a router, say) make no twins.
+        """
+        return frozenset([*(call.key for call in self.calls), *self.missing]) - self.missing_otherwise
 
     @property
     def answered(self) -> int:
