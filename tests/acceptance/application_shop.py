@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -44,11 +45,14 @@ class Shop:
         with WireServer(answer=demo_answer, latency=0.1) as server:
             monkeypatch.setenv("WIRE", server.url)
             monkeypatch.setenv("SECRET", SECRET)
-            monkeypatch.setenv("PYTHONPATH", f"{root}:{pytester.path}")
+            monkeypatch.setenv(
+                "PYTHONPATH",
+                os.pathsep.join(filter(None, (str(root), str(pytester.path), os.environ.get("PYTHONPATH")))),
+            )
             monkeypatch.setenv("LITELLM_LOCAL_MODEL_COST_MAP", "True")
-            found = cls(pytester, server)
-            found.ini()
-            yield found
+            shop = cls(pytester, server)
+            shop.ini()
+            yield shop
 
     def write(self, name: str, text: str) -> Shop:
         path = self.pytester.path / name

@@ -9,6 +9,7 @@ import pytest
 from tests.acceptance.application_shop import SECRET, Shop
 from tests.acceptance.desk import GOOD, TESTS, TRAIN, VALIDATION, WEAK
 from tests.acceptance.doc_pages import ROOT
+from tests.wire import refused
 
 ANTHROPIC = """
 import os
@@ -130,34 +131,61 @@ def shop(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Iterator
 
 
 @pytest.mark.parametrize("name", APPLICATIONS)
-class TestOneMark:
-    def test_its_calls_are_in_flight_together_and_paid_once(self, shop: Shop, name: str) -> None:
-        shop.write("application.py", APPLICATIONS[name]).write("test_it.py", PLAIN)
-        shop.run("--promptopt-max-calls=12").assert_outcomes(passed=12)
+def test_its_calls_are_limited_in_flight_together_and_paid_once(shop: Shop, name: str) -> None:
+    shop.write("application.py", APPLICATIONS[name]).write("test_it.py", PLAIN)
+    shop.run("--promptopt-max-calls=2", "--tb=short").assert_outcomes(passed=2, errors=10)
+    assert len(shop.requests) == 2
+    assert "the ceiling of 2 calls is reached (--promptopt-max-calls)" in shop.shown
+    assert SECRET not in shop.shown
+    shop.run().assert_outcomes(passed=12)
+    assert len(shop.requests) == 10
+    assert shop.server.most_at_once > 5
+    assert SECRET.encode() not in shop.stored
+    shop.run().assert_outcomes(passed=12)
+    assert shop.requests == []
+
+
+@pytest.mark.parametrize("name", ["anthropic", "openai", "litellm"])
+def test_a_red_prompt_turns_green_and_nothing_else_changes(shop: Shop, name: str) -> None:
+    tests = SORTING.format(train=TRAIN, validation=VALIDATION, heldout=VALIDATION[:1])
+    shop.write("application.py", APPLICATIONS[name]).write("test_it.py", tests)
+    result = shop.run("--optimize", "--tb=no", "--promptopt-report=report.json")
+    assert result.ret == 0
+    assert shop.read("prompts/sort.md") == GOOD
+    assert shop.read("application.py") == APPLICATIONS[name].lstrip("\n")
+    # The application has read the file before it was rewritten; it asks with the new text nevertheless.
+    result.assert_outcomes(passed=7)
+    shop.run().assert_outcomes(passed=7)
+    assert shop.requests == []
+
+
+class TestSeveralProcesses:
+    def test_workers_share_cache_and_ceiling(self, shop: Shop) -> None:
+        shop.write("application.py", ANTHROPIC).write("test_it.py", PLAIN)
+        shop.run("-n2", "--promptopt-max-calls=12").assert_outcomes(passed=12)
         assert len(shop.requests) == 12
-        assert shop.server.most_at_once > 6
-        assert SECRET.encode() not in shop.stored
-        shop.run().assert_outcomes(passed=12)
-        assert shop.requests == []
 
-    def test_a_ceiling_holds_to_the_call(self, shop: Shop, name: str) -> None:
-        shop.write("application.py", APPLICATIONS[name]).write("test_it.py", PLAIN)
-        shop.run("--promptopt-max-calls=5", "--tb=short").assert_outcomes(passed=5, errors=7)
-        assert len(shop.requests) == 5
-        assert "the ceiling of 5 calls is reached (--promptopt-max-calls)" in shop.shown
-        assert SECRET not in shop.shown
-
-    def test_a_red_prompt_turns_green_and_nothing_else_changes(self, shop: Shop, name: str) -> None:
+    def test_workers_optimize_with_one_account(self, shop: Shop) -> None:
         tests = SORTING.format(train=TRAIN, validation=VALIDATION, heldout=VALIDATION[:1])
-        shop.write("application.py", APPLICATIONS[name]).write("test_it.py", tests)
-        result = shop.run("--optimize", "--tb=no", "--promptopt-report=report.json")
+        shop.write("application.py", ANTHROPIC).write("test_it.py", tests)
+        result = shop.run("--optimize", "-n2", "--tb=no", "--promptopt-report=report.json")
         assert result.ret == 0
         assert shop.read("prompts/sort.md") == GOOD
-        assert shop.read("application.py") == APPLICATIONS[name].lstrip("\n")
-        # The application has read the file before it was rewritten; it asks with the new text nevertheless.
-        result.assert_outcomes(passed=7)
-        shop.run().assert_outcomes(passed=7)
-        assert shop.requests == []
+        spend = shop.report()["run"]["spend"]
+        assert spend["target"]["calls"] == len(shop.requests)
+
+    def test_a_run_that_ended_early_goes_on_without_paying_twice(self, shop: Shop) -> None:
+        tests = SORTING.format(train=TRAIN, validation=VALIDATION, heldout=VALIDATION[:1])
+        shop.write("application.py", OPENAI).write("test_it.py", tests)
+        shop.run("--optimize", "--tb=no", "--promptopt-cache=off", "--promptopt-max-calls=14")
+        assert 0 < len(shop.requests) <= 14
+        shop.run(
+            "--optimize-resume", "--tb=no", "--promptopt-max-calls=100", "--promptopt-report=report.json"
+        )
+        assert shop.read("prompts/sort.md") == GOOD
+        spend = shop.report()["run"]["spend"]
+        assert spend["target"]["calls"] == len(shop.server.requests), "of both processes"
+        assert SECRET.encode() not in shop.stored
 
 
 def test_off_is_as_it_was(shop: Shop) -> None:
@@ -191,3 +219,188 @@ def test_a_case_that_makes_no_call_that_is_seen_is_told_of(shop: Shop) -> None:
     )
     shop.run().assert_outcomes(passed=1)
     assert "calls of another process, as a server's, cannot be intercepted" in shop.shown
+
+
+MOCKED = """
+import httpx2, json, pytest
+import application
+from application import sort
+
+pytestmark = pytest.mark.prompt("prompts/sort.md")
+REPLY = {
+    "id": "m", "type": "message", "role": "assistant", "model": "m", "stop_reason": "end_turn",
+    "stop_sequence": None, "content": [{"type": "text", "text": "mocked"}],
+    "usage": {"input_tokens": 1, "output_tokens": 1},
+}
+
+def plain(message):
+    messages = [{"role": "user", "content": application.PROMPT}]
+    return application.client.messages.create(model="m", max_tokens=5, messages=messages).content[0].text
+
+def test_transport(monkeypatch):
+    http = httpx2.Client(transport=httpx2.MockTransport(lambda request: httpx2.Response(200, json=REPLY)))
+    client = application.anthropic.Anthropic(api_key="k", http_client=http)
+    monkeypatch.setattr(application, "client", client)
+    assert plain("x") == "mocked"
+
+def test_sdk(monkeypatch):
+    message = application.anthropic.types.Message.model_validate(REPLY)
+    monkeypatch.setattr(application.client.messages, "create", lambda **given: message)
+    assert plain("x") == "mocked"
+
+def test_real():
+    assert sort("my pin is blocked")
+
+def test_respx():
+    respx, httpx = pytest.importorskip("respx"), pytest.importorskip("httpx")
+    with respx.mock:
+        respx.post("http://models.test/v1/messages").respond(json=REPLY)
+        reply = httpx.post("http://models.test/v1/messages", json={"model": "m", "messages": []})
+    assert reply.json()["content"][0]["text"] == "mocked"
+
+def test_responses():
+    responses, requests = pytest.importorskip("responses"), pytest.importorskip("requests")
+    with responses.RequestsMock() as mock:
+        mock.post("http://models.test/v1/messages", json=REPLY)
+        reply = requests.post("http://models.test/v1/messages", json={"model": "m", "messages": []})
+    assert reply.json()["content"][0]["text"] == "mocked"
+"""
+
+
+def test_a_tests_own_mock_goes_first(shop: Shop) -> None:
+    shop.write("application.py", ANTHROPIC).write("test_it.py", MOCKED)
+    assert shop.run("--promptopt-max-calls=1").ret == 0
+    assert len(shop.requests) == 1
+
+
+WAYS = """
+import asyncio, threading
+from concurrent.futures import ThreadPoolExecutor
+import anthropic, os, pytest
+from application import sort
+
+pytestmark = pytest.mark.prompt("prompts/sort.md")
+CARD = "card_arrival"
+aclient = anthropic.AsyncAnthropic(base_url=os.environ["WIRE"], api_key=os.environ["SECRET"])
+runs = []
+
+
+async def ask(message):
+    from application import PROMPT
+    messages = [{"role": "user", "content": PROMPT.replace("{{ message }}", message)}]
+    reply = await aclient.messages.create(model="claude-haiku-4-5", max_tokens=50, messages=messages)
+    return reply.content[0].text
+
+
+def test_gather():
+    runs.append("gather")
+    async def all():
+        return await asyncio.gather(*(ask(f"gather {n}: my card has not arrived") for n in range(5)))
+    assert all_cards(asyncio.run(all()))
+
+
+def test_task_group():
+    async def all():
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(ask(f"group {n}: my card has not arrived")) for n in range(3)]
+        return [task.result() for task in tasks]
+    assert all_cards(asyncio.run(all()))
+
+
+def test_threads():
+    with ThreadPoolExecutor(4) as pool:
+        assert all_cards(pool.map(sort, [f"pool {n}: my card has not arrived" for n in range(6)]))
+
+
+def test_plain_thread():
+    found = []
+    thread = threading.Thread(target=lambda: found.append(sort("thread: my card has not arrived")))
+    thread.start()
+    thread.join()
+    assert all_cards(found)
+
+
+def test_code_that_swallows_everything():
+    for attempt in range(3):
+        try:
+            answer = sort("swallow: my card has not arrived")
+            break
+        except BaseException:
+            answer = "fallback"
+    assert all_cards([answer])
+
+
+def test_the_same_again():
+    answers = [sort("same: my card has not arrived") for _ in range(3)]
+    assert all_cards(answers)
+
+
+def test_one_call_after_another():
+    assert all_cards([sort("first: my card has not arrived " + sort("zero: my card has not arrived"))])
+
+
+@pytest.fixture
+def answered():
+    async def both():
+        async with asyncio.TaskGroup() as group:
+            return await group.create_task(ask("fixture: my card has not arrived"))
+    return asyncio.run(both())
+
+
+def test_fixture(answered):
+    assert all_cards([answered])
+
+
+@pytest.fixture(scope="module")
+def shared():
+    return sort("shared: my card has not arrived")
+
+
+def test_shared_fixture(shared):
+    assert all_cards([shared])
+
+
+def test_unittest_style():
+    assert runs.count("gather") <= 3
+
+
+def all_cards(answers):
+    answers = list(answers)
+    return bool(answers) and all(CARD in answer for answer in answers)
+"""
+
+
+def test_however_a_test_asks_it_gets_its_answers_and_each_is_paid_once(shop: Shop) -> None:
+    shop.write("application.py", ANTHROPIC).write("test_it.py", WAYS)
+    result = shop.run("-p", "no:asyncio", "-W", "error", "--promptopt-max-calls=23")
+    result.assert_outcomes(passed=10)
+    assert "Exception in thread" not in shop.shown
+    assert "never retrieved" not in shop.shown
+    assert len(shop.requests) == 5 + 3 + 6 + 1 + 1 + 3 + 2 + 1 + 1
+
+
+FAILING = """
+import anthropic, pytest
+from application import client, sort
+
+pytestmark = pytest.mark.prompt("prompts/sort.md")
+
+@pytest.mark.parametrize("number", range(3))
+def test_limited(number):
+    assert sort(f"my card {number} has not arrived")
+"""
+
+
+class TestWhenAProviderRefuses:
+    def test_a_busy_one_is_asked_again_and_its_errors_are_not_stored(self, shop: Shop) -> None:
+        shop.write("application.py", ANTHROPIC).write("test_it.py", FAILING)
+        shop.server.script(refused(429, retry_after="0"), refused(500), refused(529))
+        shop.run().assert_outcomes(passed=3)
+        assert len(shop.requests) == 6
+
+    def test_a_wrong_key_is_tried_once_and_the_sdk_says_what_it_always_says(self, shop: Shop) -> None:
+        shop.write("application.py", ANTHROPIC).write("test_it.py", FAILING)
+        shop.server.script(*[refused(401, "bad key") for _ in range(9)])
+        shop.run("--tb=short", "--promptopt-concurrency=1").assert_outcomes(errors=3)
+        assert "anthropic.AuthenticationError" in shop.shown
+        assert len(shop.requests) == 1
