@@ -19,6 +19,7 @@ from pytest_promptopt.models.client import CallResult
 from pytest_promptopt.models.secret_redaction import remember_header_secrets
 from pytest_promptopt.prompts import PromptFile
 from pytest_promptopt.records import Call, Message, Request, Role
+from pytest_promptopt.replay.current_run import own_run
 from pytest_promptopt.replay.prompt_calls import Run, Suspended, let_siblings_ask
 from pytest_promptopt.wire_records import WireAnswer, WireRequest
 
@@ -60,8 +61,11 @@ class Interceptor:
     ) -> None:
         self._wanted = wanted
         self._application = application
-        self._running = running
+        self._of_engine = running
         self._read = read
+
+    def _running(self) -> Run[Any] | None:
+        return own_run() or self._of_engine()
 
     def sees(self, method: str, url: str) -> bool:
         return self._wanted.sees(method, url) and self._running() is not None

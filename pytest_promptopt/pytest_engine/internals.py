@@ -6,7 +6,7 @@ import logging
 import pdb
 import sys
 import tempfile
-from collections.abc import Callable, Collection, Generator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
@@ -356,3 +356,30 @@ def record_fixture_failure(
     """Note what a fixture ended with: pytest does so for no other `BaseException` than its own."""
     private: Any = fixturedef
     private.cached_result = (None, private.cache_key(request), (error, error.__traceback__))
+
+
+def has_parameters_only(item: pytest.Function) -> bool:
+    """Whether a test has no fixture, not even an automatic one, besides its parameters."""
+    private: Any = item
+    callspec = getattr(item, "callspec", None)
+    values: Mapping[str, Any] = {} if callspec is None else callspec.params
+    known = private._fixtureinfo.name2fixturedefs
+    plain = all(
+        definition.func.__name__ == "get_direct_param_fixture_func"
+        for name in values
+        for definition in known.get(name, ())
+    )
+    return plain and set(item.fixturenames) <= set(values)
+
+
+@contextmanager
+def compared_in_threads(compare: Callable[[str, object, object], None]) -> Iterator[None]:
+    """Tell of comparisons that fail while no test is run in the main thread; pytest tells of the others."""
+    from _pytest.assertion import util
+
+    before = util._reprcompare
+    util._reprcompare = lambda op, left, right: compare(op, left, right)
+    try:
+        yield
+    finally:
+        util._reprcompare = before

@@ -27,6 +27,7 @@ from pytest_promptopt.pytest_engine.prompt_case import PromptCase
 from pytest_promptopt.pytest_engine.prompt_use import PromptUse
 from pytest_promptopt.pytest_engine.shared_fixture_output import SharedFixtureOutput
 from pytest_promptopt.pytest_engine.suspended_tests import SuspendedTest
+from pytest_promptopt.pytest_engine.threaded_bodies import ThreadedBodies
 from pytest_promptopt.records import CaseResult, Outcome, Overlay, Request, Status
 from pytest_promptopt.replay.case_requests import ends_search
 from pytest_promptopt.replay.pending_sample import PendingSample, ReplayError
@@ -101,6 +102,7 @@ class SuspendingEngine:
         #: Whether the cases of a function have fixtures of installed plugins.
         self._exchanging: dict[object, bool] = {}
         self._candidates: dict[tuple[str, str], PromptFile] = {}
+        self._bodies = ThreadedBodies(self.open_run, concurrency, session.items, cases, mine)
         #: Whether any case has used its prompt: what a candidate does cannot change that for all of them.
         self.reached = False
 
@@ -146,7 +148,9 @@ class SuspendingEngine:
         self._beware(item)
         internals.make_room(item)  # cases of other modules may have run meanwhile
         self.traffic.begin()
-        run = self.open_run(case, {}, sample=sample)
+        if not (case.replays or self._max_failures or self.traffic.alternates):
+            self._bodies.run_ahead_from(item)
+        run = self._bodies.take(case, {}, sample) or self.open_run(case, {}, sample=sample)
         buffered = BufferedRun(item, void=lambda: bool(run.missing))
         if case.replays and not self._blocking:
             # Where others watch, `prepare` has got what it needs; for what is missing nevertheless, it waits.
@@ -265,7 +269,7 @@ class SuspendingEngine:
         pending.attempts += 1
         case, item = pending.case.case, pending.case.item
         try:
-            opened = self.open_run(
+            opened = self._bodies.take(pending.case, pending.overlay, pending.sample) or self.open_run(
                 pending.case, pending.overlay, sample=pending.sample, attempt=pending.attempts
             )
         except PromptFileError as error:  # the candidate is no prompt; a search asks first, others may not
@@ -354,19 +358,6 @@ class SuspendingEngine:
         return self._candidates[key]
 
     @contextmanager
-    def waiting(self) -> Iterator[None]:
-        """While a fixture is set up that other cases share: it is set up once, and so waits for its calls."""
-        run = self.run
-        if run is None:
-            yield
-            return
-        suspends, run.suspends = run.suspends, lambda: False
-        try:
-            yield
-        finally:
-            run.suspends = suspends
-
-    @contextmanager
     def current(self, run: CaseRun, buffered: BufferedRun) -> Iterator[None]:
         """Make `run` the one that fixtures and hooks belong to."""
         before = self.run, self.buffered
@@ -414,10 +405,13 @@ class SuspendingEngine:
             groups.setdefault(internals.scope_key(pending.case.item), []).append(pending)
         try:
             for members in groups.values():
+                if not self.traffic.alternates:
+                    self._bodies.follow((each.case, each.overlay, each.sample) for each in members)
                 self._waiting.drain(members, self._decide, limit=lambda: self._limit, progress=progress)
                 internals.tear_down_below_session(self.session)
         finally:  # after a stop: what these jobs wait for must not wake them in the next evaluation
             self._waiting.clear()
+            self._bodies.clear()
             self.shared_output.clear()
 
     def _decide(self, pending: Pending) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Generator, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from inspect import CO_ASYNC_GENERATOR, CO_COROUTINE
@@ -22,16 +23,18 @@ from pytest_promptopt.pytest_engine.outcomes import outcome_of
 from pytest_promptopt.pytest_engine.prompt_case import PromptCase
 from pytest_promptopt.pytest_engine.report_data import attach_data
 from pytest_promptopt.pytest_engine.shared_fixture_output import SharedFixtureOutput
-from pytest_promptopt.pytest_engine.suspended_tests import ends_plainly
+from pytest_promptopt.pytest_engine.suspended_tests import ends_plainly, shown_suspension
 from pytest_promptopt.pytest_engine.suspending_engine import CaseRun, SuspendingEngine
+from pytest_promptopt.pytest_engine.threaded_bodies import end_of
 from pytest_promptopt.pytest_engine.tolerated_failures import is_tolerated, report_as_passed
 from pytest_promptopt.pytest_session import header, report_payload
 from pytest_promptopt.pytest_session.interception_session import Interception
 from pytest_promptopt.pytest_session.session_calls import SessionCalls
 from pytest_promptopt.pytest_session.worker_partition import WorkerPartition
 from pytest_promptopt.records import EPSILON, Answer, CaseResult, Outcome, Request, Role, Split, Status
+from pytest_promptopt.replay.current_run import own_run
 from pytest_promptopt.replay.pending_sample import ReplayError
-from pytest_promptopt.replay.prompt_calls import Prompt, Prompts, Suspended
+from pytest_promptopt.replay.prompt_calls import Prompt, Prompts
 from pytest_promptopt.results import RunResult
 from pytest_promptopt.settings import Settings
 from pytest_promptopt.text import escape_controls
@@ -169,11 +172,12 @@ class CaseRunner:
         self.engine.traffic.exchanges.watch_mock()
         self._interception.begin()
         collected = not session.testsfailed or session.config.option.continue_on_collection_errors
-        if self._server is not None:
-            self._server.serve(self, collected=collected)
-        elif self.settings.optimizing and collected:
-            self._run_optimization()
-        return (yield)
+        with internals.compared_in_threads(self.pytest_assertrepr_compare):
+            if self._server is not None:
+                self._server.serve(self, collected=collected)
+            elif self.settings.optimizing and collected:
+                self._run_optimization()
+            return (yield)
 
     def _run_optimization(self) -> None:
         from pytest_promptopt.pytest_session.optimization_step import OptimizationStep
@@ -314,8 +318,17 @@ class CaseRunner:
         )
         return "gated" if gated else ""
 
-    def pytest_assertrepr_compare(self, op: str, left: object, right: object) -> None:
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_pyfunc_call(self, pyfuncitem: pytest.Function) -> bool | None:
+        """Take over what a body in a thread of its own has shown."""
         run = self.engine.run
+        if run is None or run.body is None or run.case.item is not pyfuncitem:
+            return None
+        end_of(run.body)
+        return True
+
+    def pytest_assertrepr_compare(self, op: str, left: object, right: object) -> None:
+        run = own_run() or self.engine.run
         if run is not None:
             run.compared.append(Operands.here(op, left, right))
 
@@ -361,21 +374,14 @@ class CaseRunner:
             finally:
                 private.func = function
         if fixturedef.scope != "function":
+            waits = self.engine.run.waiting() if self.engine.run is not None else nullcontext()
             shared_output = self.engine.shared_output.setdefault(
                 buffered.item, SharedFixtureOutput(self.session.config)
             )
-            with shared_output.collect(), buffered.before.suite_properties_stay(), self.engine.waiting():
+            with shared_output.collect(), buffered.before.suite_properties_stay(), waits:
                 return (yield)
-        try:
+        with shown_suspension(self.engine.run, fixturedef, request):
             result = yield
-        except (Suspended, Exception):
-            raise
-        except BaseException as error:  # a group, or what an event loop makes of a suspension
-            if self.engine.run is None or not self.engine.run.missing or isinstance(error, KeyboardInterrupt):
-                raise
-            suspended = self.engine.run.suspension("waiting for a model's answer")
-            internals.record_fixture_failure(fixturedef, request, suspended)
-            raise suspended from None
         if fixturedef.argname == "tmp_path":
             buffered.owns_directory(result)
         return result

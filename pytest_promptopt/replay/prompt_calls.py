@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 import tempfile
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, NoReturn, Protocol, TypeVar
@@ -114,6 +115,8 @@ class Run(Generic[C]):
     missing_otherwise: set[str] = field(default_factory=set)
     #: Why one of these is no call of the case's prompts, with the closest passage.
     not_recognised: str = ""
+    #: The test function, where it runs in a thread of its own.
+    body: Future[None] | None = None
     repeats: Repeats = field(default_factory=Repeats)
 
     @property
@@ -133,6 +136,15 @@ class Run(Generic[C]):
     def answered(self) -> int:
         """How many of its calls have their answers."""
         return len(self.calls) + len(self.other_calls)
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """For its length the run waits for its calls: it sets up what others share, and that only once."""
+        suspends, self.suspends = self.suspends, lambda: False
+        try:
+            yield
+        finally:
+            self.suspends = suspends
 
     def client_of(self, request: Request) -> ModelClient:
         """Whom to ask."""

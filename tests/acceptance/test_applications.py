@@ -404,3 +404,32 @@ class TestWhenAProviderRefuses:
         shop.run("--tb=short", "--promptopt-concurrency=1").assert_outcomes(errors=3)
         assert "anthropic.AuthenticationError" in shop.shown
         assert len(shop.requests) == 1
+
+
+ONCE = """
+import pathlib, pytest
+from application import sort
+
+@pytest.mark.prompt("prompts/sort.md", replay=False)
+@pytest.mark.parametrize("number", range(12))
+def test_once(number):
+    with open("effects.log", "a") as log:
+        log.write(f"{number}\\n")
+    answers = [sort(f"my card {number} has not arrived"), sort(f"and my card {number}?")]
+    assert "card_arrival" in answers[0]
+    assert answers[0] == "nothing", number % 2
+"""
+
+
+def test_without_replay_each_case_runs_once_and_its_calls_are_in_flight_with_others(shop: Shop) -> None:
+    shop.write("application.py", ANTHROPIC).write("test_it.py", ONCE)
+    shop.run("--promptopt-report=report.json", "--promptopt-max-calls=24").assert_outcomes(failed=12)
+    assert len(shop.requests) == 24
+    assert shop.server.most_at_once > 5
+    assert sorted(map(int, shop.read("effects.log").split())) == list(range(12))
+    assert shop.shown.count("assert 'Is it card_arrival?' == 'nothing'") == 0
+    failures = [each for each in shop.report()["cases"] if each["status"] == "failed"]
+    assert len(failures) == 12
+    (shop.pytester.path / "effects.log").unlink()
+    shop.run().assert_outcomes(failed=12)
+    assert shop.requests == []
