@@ -359,17 +359,26 @@ def record_fixture_failure(
 
 
 def has_parameters_only(item: pytest.Function) -> bool:
-    """Whether a test has no fixture, not even an automatic one, besides its parameters."""
+    """Whether a test has no fixture, not even an automatic one, besides its parameters.
+
+    Those of plugins that run coroutines do nothing for a plain function.
+    """
     private: Any = item
     callspec = getattr(item, "callspec", None)
     values: Mapping[str, Any] = {} if callspec is None else callspec.params
     known = private._fixtureinfo.name2fixturedefs
-    plain = all(
-        definition.func.__name__ == "get_direct_param_fixture_func"
-        for name in values
-        for definition in known.get(name, ())
-    )
-    return plain and set(item.fixturenames) <= set(values)
+
+    def is_nothing(name: str) -> bool:
+        made = [definition.func for definition in known.get(name, ())]
+        if name in values:
+            return all(each.__name__ == "get_direct_param_fixture_func" for each in made)
+        return bool(made) and all(_package_of(each) in ("pytest_asyncio", "anyio") for each in made)
+
+    return all(map(is_nothing, item.fixturenames))
+
+
+def _package_of(function: Any) -> str:
+    return str(getattr(function, "__module__", "")).partition(".")[0]
 
 
 @contextmanager
