@@ -163,6 +163,8 @@ def _intercept(name: str, text: str) -> Intercept:
 
 def _names(name: str, text: str) -> tuple[str, ...]:
     names = tuple(text.replace(",", " ").split())
+    if names == ("none",):
+        return ()
     if not names or not all(re.fullmatch(r"[A-Za-z_][\w-]*", each) for each in names):
         raise SettingsError(f"{name}: {text!r} is not a list of names, such as request_id session_id")
     return names
@@ -336,7 +338,8 @@ OPTIONS = (
         None,
         "string",
         "on|off|+HOST|-HOST",
-        "Handle the model calls that the code under test makes by itself: off, or hosts to add or leave out",
+        "Handle the model calls that the code under test makes by itself: off, or hosts to add or leave out "
+        "(default: on)",
         _intercept,
     ),
     Option(

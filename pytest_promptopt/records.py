@@ -109,11 +109,6 @@ class Request:
     sample: int = 0
     wire: WireRequest | None = None
 
-    @property
-    def asked(self) -> str:
-        """Who answers it: a model, at a server of the application's choice where that is known."""
-        return self.model if self.wire is None else f"{self.model} at {self.wire.url}"
-
     @cached_property
     def key(self) -> str:
         """sha256 over all that decides the answer and `ANSWER_SCHEMA`: equal keys, equal question."""
