@@ -19,6 +19,10 @@ def reply(path: str, text: str) -> Body | None:
         return responses(text)
     if ":generateContent" in path:
         return gemini(text)
+    if path.endswith("/converse"):
+        said = {"message": {"role": "assistant", "content": [{"text": text}]}}
+        usage = {"inputTokens": 10, "outputTokens": 5, "totalTokens": 15}
+        return {"output": said, "stopReason": "end_turn", "usage": usage}
     if path.endswith("/embeddings"):
         data = [{"object": "embedding", "index": 0, "embedding": [0.5, 0.25]}]
         usage = {"prompt_tokens": 3, "total_tokens": 3}

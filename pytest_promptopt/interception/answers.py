@@ -56,6 +56,8 @@ class Said:
 
 def read_answer(api: Api, reply: WireAnswer) -> Said:
     """Raises `NoAnswer`."""
+    if "amazon.eventstream" in reply.header("content-type"):
+        return Said(stop_reason="stream")  # of binary events, which are replayed and not read
     try:
         events = list(_events(reply))
         said: Said = _READERS[api](events)
@@ -238,6 +240,28 @@ def _generate(events: Iterable[Mapping[str, Any]]) -> Said:
     return said
 
 
+def _bedrock(events: Iterable[Mapping[str, Any]]) -> Said:
+    """Of the converse API; of the other one only what Claude says."""
+    for event in events:
+        if event.get("type") == "message":
+            return _message(event)
+        if "output" in event:
+            blocks = event["output"]["message"]["content"]
+            usage = event["usage"]
+            names = ("inputTokens", "outputTokens", "cacheReadInputTokens", "cacheWriteInputTokens")
+            return Said(
+                text="".join(block["text"] for block in blocks if "text" in block),
+                stop_reason=event["stopReason"],
+                usage=usage_of(*(usage.get(name) for name in names)),
+                tools=[
+                    {"name": block["toolUse"]["name"], "input": block["toolUse"]["input"]}
+                    for block in blocks
+                    if "toolUse" in block
+                ],
+            )
+    return Said(stop_reason="other")
+
+
 def _other(events: Iterable[Mapping[str, Any]]) -> Said:
     """Of an answer that may be anything: its tokens, and the text of an old completion."""
     said = Said(stop_reason="other")
@@ -253,5 +277,6 @@ _READERS = {
     Api.CHAT: _chat,
     Api.RESPONSES: _responses,
     Api.GENERATE: _generate,
+    Api.BEDROCK: _bedrock,
     Api.OTHER: _other,
 }

@@ -26,6 +26,11 @@ class Sent:
         """The value of a header, named in lower case; empty when there is none."""
         return next((value for each, value in self.headers if each.lower() == name), "")
 
+    @property
+    def signed(self) -> bool:
+        """Whether it is signed with all its content (AWS): it is sent as it is, and within minutes."""
+        return self.header("authorization").startswith("AWS4-")
+
 
 class Handler(Protocol):
     """Answers requests of the code under test."""

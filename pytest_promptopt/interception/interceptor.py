@@ -18,6 +18,7 @@ from pytest_promptopt.interception.wanted import Wanted, public_url, settings_ha
 from pytest_promptopt.models.client import CallResult
 from pytest_promptopt.models.secret_redaction import remember_header_secrets
 from pytest_promptopt.prompts import PromptFile
+from pytest_promptopt.prompts.prompt_matching import NoMatch
 from pytest_promptopt.records import Call, Message, Request, Role
 from pytest_promptopt.replay.current_run import own_run
 from pytest_promptopt.replay.prompt_calls import Run, Suspended, let_siblings_ask
@@ -25,6 +26,16 @@ from pytest_promptopt.wire_records import WireAnswer, WireRequest
 
 #: Its own SDK shall not repeat a request that has been repeated often enough here.
 _NO_RETRY = ("x-should-retry", "false")
+
+
+#: What is found in a request that must stay as it is.
+SIGNED = PromptsFound(
+    (),
+    NoMatch(
+        "the application's requests are signed with all their content (AWS SigV4): no candidate can be put "
+        "into them; use the fixture `prompt` in the place of their function"
+    ),
+)
 
 
 @dataclass(frozen=True)
@@ -41,6 +52,7 @@ class _Asked:
     bare: str
     of_prompt: bool
     calls: Sequence[tuple[str, Mapping[str, str]]]
+    signed: bool
 
 
 class Interceptor:
@@ -108,7 +120,7 @@ class Interceptor:
             return None
         remember_header_secrets(dict(sent.headers))
         slots, payload = text_slots(body), sent.body
-        found = find_prompts(self._versions(run), slots)
+        found = SIGNED if sent.signed else find_prompts(self._versions(run), slots)
         calls = self._calls(call, slots, found)
         if found.matches:
             run.asked += calls
@@ -123,7 +135,7 @@ class Interceptor:
         first = self._request(run, sent, call, body, slots)
         request = self._numbered(run, first)
         self._application.remember(request, Sender(call.api, payload, send))
-        return _Asked(run, request, first.key, bool(found.matches), calls)
+        return _Asked(run, request, first.key, bool(found.matches), calls, sent.signed)
 
     def _versions(self, run: Run[Any]) -> list[list[PromptFile]]:
         """Of each prompt of the case the texts that the application may have."""
@@ -188,7 +200,8 @@ class Interceptor:
             if not isinstance(problem, ModelError):
                 problem = ModelError(ErrorKind.DEFECT, str(problem), model=request.model)
             return CallResult(None, problem, cached=False)
-        if known is None and run.suspends():
+        waits = asked.signed and not run.only_looks  # a signature is good for minutes only
+        if known is None and not waits and run.suspends():
             run.missing[request.key] = request
             if not asked.of_prompt:
                 run.missing_otherwise.add(request.key)

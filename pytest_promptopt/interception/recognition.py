@@ -19,6 +19,7 @@ class Api(StrEnum):
     CHAT = "chat"  # OpenAI chat completions, and whoever speaks like it
     RESPONSES = "responses"  # OpenAI
     GENERATE = "generate"  # Gemini
+    BEDROCK = "bedrock"  # Amazon, whatever model answers
     OTHER = "other"  # embeddings and the like, which generate no text
 
 
@@ -56,6 +57,7 @@ _GEMINI = re.compile(
     r"/models/([^/:]+):(generateContent|streamGenerateContent|embedContent|batchEmbedContents)$"
 )
 _VERTEX_CLAUDE = re.compile(r"/models/([^/:]+):(?:rawPredict|streamRawPredict)$")
+_BEDROCK = re.compile(r"/model/([^/]+)/(?:converse|invoke|converse-stream|invoke-with-response-stream)$")
 _AZURE = re.compile(r"/deployments/([^/]+)/")
 
 #: Requests that are answered by a model, and not with a text; the last part of their paths.
@@ -69,7 +71,7 @@ def recognise(url: str, body: Any) -> ModelCall | None:
     if not isinstance(body, Mapping):
         return None
     path = unquote(urlsplit(url).path).rstrip("/")
-    for rule in (_messages, _chat, _responses, _gemini, _others):
+    for rule in (_messages, _chat, _responses, _gemini, _bedrock, _others):
         found = rule(url, path, body)
         if found is not None:
             return found
@@ -80,7 +82,7 @@ def may_be_a_call(url: str) -> bool:
     """Whether the path is that of a model call; the body decides."""
     path = unquote(urlsplit(url).path).rstrip("/")
     endings = ("/messages", "/responses", "Predict", "Content", "Contents", *_OTHERS)
-    return path.endswith(endings)
+    return path.endswith(endings) or _BEDROCK.search(path) is not None
 
 
 def other_call(url: str, body: Any) -> ModelCall:
@@ -120,6 +122,15 @@ def _gemini(url: str, path: str, body: Mapping[str, Any]) -> ModelCall | None:
         return ModelCall(Api.OTHER, f"gemini/{match[1]}", 0)
     config = body.get("generationConfig") or body.get("generation_config") or {}
     return _call(Api.GENERATE, "gemini", match[1], config if isinstance(config, Mapping) else {})
+
+
+def _bedrock(url: str, path: str, body: Mapping[str, Any]) -> ModelCall | None:
+    match = _BEDROCK.search(path)
+    if match is None:
+        return None
+    limits = body.get("inferenceConfig") or {}
+    most = limits.get("maxTokens") if isinstance(limits, Mapping) else None
+    return _call(Api.BEDROCK, "bedrock", match[1], {**body, "max_tokens": most or body.get("max_tokens")})
 
 
 def _others(url: str, path: str, body: Mapping[str, Any]) -> ModelCall | None:

@@ -49,7 +49,7 @@ class PromptUse:
         if self.unrecognised:
             first, why = next(iter(self.unrecognised.items()))
             yield (
-                f"{plural(len(self.unrecognised), 'case')} made model calls without any text of their prompt "
+                f"{plural(len(self.unrecognised), 'case')} made model calls that are no calls of their prompt "
                 f"({first}): {why}"
             )
         if silent := sorted(self.silent):

@@ -82,7 +82,7 @@ def unreached(outcomes: Iterable[Outcome], unrecognised: str = "") -> StopRun:
         return StopRun(HaltReason.NO_EVIDENCE, "every case is skipped, so there is no result to learn from")
     errors = [outcome.error for outcome in found]
     if unrecognised and not all(errors):
-        said = "no candidate can reach the code under test: its model calls hold no text of a prompt"
+        said = "no candidate can reach the code under test: its model calls are no calls of a prompt"
         return StopRun(HaltReason.UNREACHED, f"{said}; {unrecognised}")
     return StopRun(HaltReason.UNREACHED, next(filter(None, errors), UNUSED) if all(errors) else UNUSED)
 

@@ -208,7 +208,7 @@ def test_a_prompt_that_is_in_no_request_is_told_with_the_closest_passage(shop: S
     shop.write("application.py", ANTHROPIC.replace("PROMPT.replace", "PROMPT.upper().replace"))
     shop.write("test_it.py", PLAIN)
     shop.run("--tb=no")
-    assert "12 cases made model calls without any text of their prompt" in shop.shown
+    assert "12 cases made model calls that are no calls of their prompt" in shop.shown
     shop.run("--optimize", "--tb=no")
     assert "no candidate can reach the code under test" in shop.shown
 
@@ -432,3 +432,37 @@ def test_without_replay_each_case_runs_once_and_its_calls_are_in_flight_with_oth
     (shop.pytester.path / "effects.log").unlink()
     shop.run().assert_outcomes(failed=12)
     assert shop.requests == []
+
+
+BEDROCK = """
+import os
+from pathlib import Path
+import boto3
+
+PROMPT = Path("prompts/sort.md").read_text()
+os.environ.update(AWS_ACCESS_KEY_ID="AKIAXXXXXXXXXXXXXXXX", AWS_SECRET_ACCESS_KEY=os.environ["SECRET"])
+client = boto3.client("bedrock-runtime", region_name="eu-west-1", endpoint_url=os.environ["WIRE"])
+
+
+def sort(message):
+    content = [{"text": PROMPT.replace("{{ message }}", message)}]
+    reply = client.converse(
+        modelId="anthropic.claude-3-haiku-20240307-v1:0", inferenceConfig={"maxTokens": 50},
+        messages=[{"role": "user", "content": content}],
+    )
+    return reply["output"]["message"]["content"][0]["text"]
+"""
+
+
+def test_signed_requests_are_counted_and_stored_and_take_no_candidate(shop: Shop) -> None:
+    pytest.importorskip("boto3")
+    shop.write("application.py", BEDROCK).write("test_it.py", PLAIN)
+    shop.run("--promptopt-max-calls=3", "--tb=no").assert_outcomes(passed=3, errors=9)
+    assert len(shop.requests) == 3
+    assert shop.server.most_at_once == 1
+    shop.run().assert_outcomes(passed=12)
+    assert len(shop.requests) == 9
+    tests = SORTING.format(train=TRAIN, validation=[], heldout=[])
+    shop.write("test_it.py", tests).run("--optimize", "--tb=no")
+    assert "no candidate can be put into them" in shop.shown
+    assert shop.read("prompts/sort.md") == WEAK

@@ -81,6 +81,11 @@ class TestWhichRequestsAreModelCalls:
                 {"model": "text-embedding-3-small", "input": "hi"},
                 ModelCall(Api.OTHER, "openai/text-embedding-3-small", 0),
             ),
+            (
+                "https://bedrock-runtime.eu-west-1.amazonaws.com/model/anthropic.claude-3%3A0/converse",
+                {"messages": [], "inferenceConfig": {"maxTokens": 5}},
+                ModelCall(Api.BEDROCK, "bedrock/anthropic.claude-3:0", 5),
+            ),
             ("https://api.anthropic.com/v1/messages/count_tokens", {"model": "m", "messages": HI}, None),
             ("https://shop.example/messages", {"text": "a chat of people"}, None),
             ("https://shop.example/orders", CHAT, None),
@@ -169,6 +174,15 @@ class TestWhatAnswersSay:
             (Api.CHAT, wire.chat("fine"), Usage(10, 5)),
             (Api.RESPONSES, wire_replies.responses("fine"), Usage(6, 5, 4)),
             (Api.GENERATE, wire_replies.gemini("fine"), Usage(10, 5)),
+            (
+                Api.BEDROCK,
+                {
+                    "output": {"message": {"role": "assistant", "content": [{"text": "fine"}]}},
+                    "stopReason": "end_turn",
+                    "usage": {"inputTokens": 10, "outputTokens": 5, "totalTokens": 15},
+                },
+                Usage(10, 5),
+            ),
         ],
     )
     def test_as_one_object(self, api: Api, body: Any, usage: Usage) -> None:
