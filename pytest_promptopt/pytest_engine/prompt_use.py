@@ -49,8 +49,8 @@ class PromptUse:
         if self.unrecognised:
             first, why = next(iter(self.unrecognised.items()))
             yield (
-                f"{plural(len(self.unrecognised), 'case')} made model calls that are no calls of their prompt "
-                f"({first}): {why}"
+                f"{plural(len(self.unrecognised), 'case')} made model calls that are no calls of their "
+                f"prompt ({first}): {why}"
             )
         if silent := sorted(self.silent):
             yield (

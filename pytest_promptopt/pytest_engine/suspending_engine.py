@@ -7,7 +7,6 @@ sequential, with every fixture, plugin and assertion intact, and only the waitin
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 
@@ -28,6 +27,7 @@ from pytest_promptopt.pytest_engine.prompt_use import PromptUse
 from pytest_promptopt.pytest_engine.shared_fixture_output import SharedFixtureOutput
 from pytest_promptopt.pytest_engine.suspended_tests import SuspendedTest
 from pytest_promptopt.pytest_engine.threaded_bodies import ThreadedBodies
+from pytest_promptopt.pytest_engine.upcoming_cases import UpcomingCases
 from pytest_promptopt.records import CaseResult, Outcome, Overlay, Request, Status
 from pytest_promptopt.replay.case_requests import ends_search
 from pytest_promptopt.replay.pending_sample import PendingSample, ReplayError
@@ -94,7 +94,7 @@ class SuspendingEngine:
         self._order = {item: index for index, item in enumerate(session.items)}
         self._pending_samples: dict[pytest.Item, tuple[Pending, ...]] = {}
         self._waiting = WaitingSamples[PromptCase](self.traffic.submit, self.traffic.landed)
-        self._upcoming: deque[pytest.Item] = deque()
+        self._upcoming = UpcomingCases()
         self._prefetched_to = -1
         self._depth: dict[object, int] = {}
         self.use = PromptUse()
@@ -139,6 +139,7 @@ class SuspendingEngine:
         """
         (pending,) = self._pending_samples.setdefault(item, self._open(item))
         self._waiting.wait_for(pending, run)
+        self._upcoming.note(run)
         self._look_ahead(item)
         self._settle(lambda: not pending.waiting, turn=item)
 
@@ -207,13 +208,15 @@ class SuspendingEngine:
             if case is None or other in self._ended or not case.may_wait:
                 continue
             if not self._blocking and self._mine(other):
-                self._upcoming.append(other)
+                self._upcoming.add(other, asks=case.asks)
 
     def _start_next(self) -> bool:
         """Run one upcoming case to its first unknown answer; False when there is nothing to start."""
-        while self._upcoming and len(self._waiting) < self._limit and not self._enough_failures():
-            item = self._upcoming.popleft()
-            if item in self._pending_samples or not internals.can_follow(item):
+        while len(self._waiting) < self._limit and not self._enough_failures():
+            item = self._upcoming.next()
+            if item is None:
+                return False
+            if item in self._pending_samples or item in self._ended or not internals.can_follow(item):
                 continue
             self._pending_samples[item] = self._open(item)
             for pending in self._pending_samples[item]:
@@ -278,6 +281,7 @@ class SuspendingEngine:
             )
             return
         run, buffered = self._silent(opened)
+        self._upcoming.note(run)
         if not pending.overlay and self.withheld.asks(case, run.keys):
             pending.outcome = Outcome(case.id, Status.SKIPPED, 0.0, pending.sample)
         elif run.missing:
