@@ -137,6 +137,7 @@ def test_its_calls_are_limited_in_flight_together_and_paid_once(shop: Shop, name
     assert len(shop.requests) == 2
     assert "the ceiling of 2 calls is reached (--promptopt-max-calls)" in shop.shown
     assert SECRET not in shop.shown
+    shop.server.latency = 1.5  # longer than a test takes to its call, on a busy machine too
     shop.run().assert_outcomes(passed=12)
     assert len(shop.requests) == 10
     assert shop.server.most_at_once > 5
@@ -423,6 +424,7 @@ def test_once(number):
 
 def test_without_replay_each_case_runs_once_and_its_calls_are_in_flight_with_others(shop: Shop) -> None:
     shop.write("application.py", ANTHROPIC).write("test_it.py", ONCE)
+    shop.server.latency = 1.0
     shop.run("--promptopt-max-calls=24").assert_outcomes(failed=12)
     assert len(shop.requests) == 24
     assert shop.server.most_at_once > 5
