@@ -7,6 +7,7 @@ instruction is a message of role ``system``; the result of a tool is one of role
 from __future__ import annotations
 
 import inspect
+import re
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -35,7 +36,13 @@ def as_it_is(source: str) -> str:
     return source
 
 
+def _with_blocks_trimmed(source: str) -> str:
+    """As Jinja2 reads it with its options ``trim_blocks`` and ``lstrip_blocks``."""
+    return re.sub(r"(?m)^[ \t]+(?=\{[%#])|(?<=[%#]\})\n", "", source)
+
+
 _FORMS: tuple[Form, ...] = (as_it_is, textwrap.dedent, inspect.cleandoc)
+_JINJA_FORMS: tuple[Form, ...] = (*_FORMS, _with_blocks_trimmed)
 
 #: The parts of each turn.
 TurnParts = tuple[tuple[Part, ...], ...]
@@ -222,7 +229,8 @@ class _Cached:
 def _variants(cached: _Cached) -> tuple[tuple[Form, TurnParts], ...]:
     """The forms that an application may give the prompt, each with the parts of its turns."""
     prompt = cached.prompt
-    sources = {tuple(form(turn.source) for turn in prompt.turns): form for form in reversed(_FORMS)}
+    forms = _JINJA_FORMS if prompt.language is JINJA2 else _FORMS
+    sources = {tuple(form(turn.source) for turn in prompt.turns): form for form in reversed(forms)}
     return tuple((form, turn_parts(prompt, form)) for form in reversed(sources.values()))
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import nullcontext, suppress
 from pathlib import Path
 
+import jinja2
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -119,6 +120,17 @@ class TestAPromptWithoutRoles:
         candidate = "    Which queue is for\n    {ticket}?"
         after = replace(match, prompt.with_prose(candidate), sent)
         assert after[0].content == change(candidate + "\n").format(ticket="refund\nplease")
+
+    def test_the_application_may_have_jinja2_trim_its_blocks(self, folder: Path) -> None:
+        source = "Answer from these:\n  {% for d in docs %}\n- {{ d }}\n  {% endfor %}\nQuestion: {{ q }}"
+        prompt, renderer = load(folder, source), jinja2.Environment(trim_blocks=True, lstrip_blocks=True)
+        sent = (user(renderer.from_string(source).render(docs=["a", "b"], q="Why?")),)
+        match = matched(prompt, *sent)
+
+        assert dict(match.variables) == {"q": "Why?"}
+        candidate = source.replace("Answer from these", "Read").replace("Question", "Q")
+        after = replace(match, prompt.with_prose(candidate), sent)
+        assert after[0].content == renderer.from_string(candidate).render(docs=["a", "b"], q="Why?")
 
     def test_a_line_end_of_the_file_is_no_part_of_the_last_value(self, folder: Path) -> None:
         prompt = load(folder, "Route this ticket: {{ ticket }}\n")
