@@ -94,12 +94,10 @@ class PromptMatch:
     system: Rendered | None = field(default=None, repr=False)
     form: Form = field(default=as_it_is, repr=False)
 
-    def readings(self, own: Place | None = None) -> tuple[Rendered, ...]:
-        """All that was read, that of one place first."""
-        places = [own] if own else []
-        if own is None or self.prompt.roles:
-            places += [place for place in reversed(self.places) if place is not own]
-        read = tuple(place.reading for place in places)
+    def readings(self, *, besides: Place | None) -> tuple[Rendered, ...]:
+        """What was read at other places that holds for this one too."""
+        several = bool(self.prompt.roles) or besides is None
+        read = tuple(place.reading for place in reversed(self.places) if several and place is not besides)
         return (*read, self.system) if self.system else read
 
 

@@ -187,6 +187,19 @@ class TestAPromptWithTurns:
         with pytest.raises(RenderError, match=r"route.md:5: it cannot be put in: its `user:` turn may be"):
             replace(match, prompt.with_prose(CHAT.replace("{{ ticket", "Now: {{ ticket")), sent)
 
+    def test_what_stands_at_the_edge_of_one_turn_is_of_no_other(self, folder: Path) -> None:
+        source = "system:\nHello {{ a }} there, sort it.\n\nuser:\nI am {{ a }}!\n"
+        sent = (system("Hello all. Hello Ann there, sort it."), user("I am Ann!"))
+        prompt = load(folder, source)
+        match = matched(prompt, *sent)
+
+        assert dict(match.variables) == {"a": "Ann"}
+        candidate = prompt.with_prose(source.replace("I am {{ a }}", "Hello {{ a }}"))
+        assert replace(match, candidate, sent) == (sent[0], user("Hello Ann!"))
+        other = prompt.with_prose(source.replace("Hello", "Dear"))
+        with pytest.raises(RenderError, match=r"cannot be told where the prompt begins in the message"):
+            replace(match, other, sent)
+
 
 class TestAPromptWhoseSystemMessageIsInTheFrontMatter:
     TEXT = "---\nsystem: You sort tickets for {{ company }}.\n---\n{{ ticket }}\n"
