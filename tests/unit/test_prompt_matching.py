@@ -189,7 +189,7 @@ class TestAPromptWithTurns:
 
     def test_what_stands_at_the_edge_of_one_turn_is_of_no_other(self, folder: Path) -> None:
         source = "system:\nHello {{ a }} there, sort it.\n\nuser:\nI am {{ a }}!\n"
-        sent = (system("Hello all. Hello Ann there, sort it."), user("I am Ann!"))
+        sent = (system("Well. Hello all. Hello Ann there, sort it."), user("I am Ann!"))
         prompt = load(folder, source)
         match = matched(prompt, *sent)
 
