@@ -16,7 +16,7 @@ from pytest_promptopt.prompts.candidate_rules import added_code, added_variables
 from pytest_promptopt.prompts.examples import fault_of_examples, without_examples
 from pytest_promptopt.prompts.frontmatter import FrontMatter
 from pytest_promptopt.prompts.layout import MAX_FILE_BYTES, Layout, unify_newlines
-from pytest_promptopt.prompts.placeholders import changed_placeholders, find_placeholders
+from pytest_promptopt.prompts.placeholders import find_placeholders, placeholder_objections
 from pytest_promptopt.prompts.roles import role_hints
 from pytest_promptopt.prompts.template_languages import JINJA2, PromptTemplate, TemplateLanguage
 from pytest_promptopt.prompts.templates import Turn, split_turns
@@ -310,7 +310,7 @@ class PromptFile:
             for name in sorted(used - self.variables):
                 yield f"It uses the variable {self.language.written(name)}, which the tests do not give."
         others = self.language.without_code
-        yield from changed_placeholders(others(without_examples(self.prose)), others(body))
+        yield from placeholder_objections(others(without_examples(self.prose)), others(body))
         for entry in self.front.keep:
             if not _has_lines(body, entry):
                 yield f"It lost the line {entry!r}."

@@ -32,7 +32,7 @@ def find_placeholders(text: str) -> tuple[str, ...]:
     return tuple(placeholder for _, placeholder in sorted(found))
 
 
-def changed_placeholders(current: str, candidate: str) -> Iterator[str]:
+def placeholder_objections(current: str, candidate: str) -> Iterator[str]:
     """What speaks against `candidate`, in sentences: whoever fills in its placeholders could not."""
     before, after = Counter(find_placeholders(current)), Counter(find_placeholders(candidate))
     for placeholder, count in before.items():
