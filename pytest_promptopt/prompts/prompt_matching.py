@@ -7,12 +7,14 @@ instruction is a message of role ``system``; the result of a tool is one of role
 from __future__ import annotations
 
 import inspect
+import re
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 
 from pytest_promptopt.prompts.files import PromptFile
+from pytest_promptopt.prompts.passages import shape_of
 from pytest_promptopt.prompts.template_languages import JINJA2, Fixed, Part, TemplateLanguage
 from pytest_promptopt.prompts.template_languages.parts import joined
 from pytest_promptopt.prompts.unrendering import NotFound, Rendered, find_rendered, taken_whole
@@ -34,16 +36,29 @@ def as_it_is(source: str) -> str:
     return source
 
 
+def _with_blocks_trimmed(source: str) -> str:
+    """As Jinja2 reads it with its options ``trim_blocks`` and ``lstrip_blocks``."""
+    return re.sub(r"(?m)^[ \t]+(?=\{[%#])|(?<=[%#]\})\n", "", source)
+
+
 _FORMS: tuple[Form, ...] = (as_it_is, textwrap.dedent, inspect.cleandoc)
+_JINJA_FORMS: tuple[Form, ...] = (*_FORMS, _with_blocks_trimmed)
+
+#: The parts of each turn.
+TurnParts = tuple[tuple[Part, ...], ...]
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where one turn of a prompt stands: ``messages[message].content[start:end]``."""
+    """Where one turn of a prompt stands: ``messages[message].content[start:end]``.
+
+    :param has_edges: whether the empty lines around the prompt in its file stand there too.
+    """
 
     turn: int
     message: int
     reading: Rendered = field(repr=False)
+    has_edges: bool = False
 
     @property
     def start(self) -> int:
@@ -79,12 +94,10 @@ class PromptMatch:
     system: Rendered | None = field(default=None, repr=False)
     form: Form = field(default=as_it_is, repr=False)
 
-    def readings(self, own: Place | None = None) -> tuple[Rendered, ...]:
-        """All that was read, that of one place first."""
-        places = [own] if own else []
-        if own is None or self.prompt.roles:
-            places += [place for place in reversed(self.places) if place is not own]
-        read = tuple(place.reading for place in places)
+    def readings(self, *, besides: Place | None) -> tuple[Rendered, ...]:
+        """What was read at other places that holds for this one too."""
+        several = bool(self.prompt.roles) or besides is None
+        read = tuple(place.reading for place in reversed(self.places) if several and place is not besides)
         return (*read, self.system) if self.system else read
 
 
@@ -101,14 +114,17 @@ class NoMatch:
 
 def why_unrecognisable(prompt: PromptFile) -> str | None:
     """Why no call can be recognised as one of this prompt, in a sentence; None when one can."""
-    fixed = "".join(p.text for parts in turn_parts(prompt) for p in parts if isinstance(p, Fixed))
-    count = sum(map(str.isalnum, fixed))
+    count = _fixed_length(prompt) + shape_of(_system_parts(prompt)).fixed_length
     if count >= MIN_FIXED:
         return None
     return (
         f"{prompt.name}: no call can be recognised as one of this prompt: it has {count} letters and digits "
         f"besides its variables; at least {MIN_FIXED} are needed, since fewer stand in other texts by chance"
     )
+
+
+def _fixed_length(prompt: PromptFile) -> int:
+    return sum(shape_of(parts).fixed_length for parts in _variants(_Cached.of(prompt))[0][1])
 
 
 def match_prompt(prompts: Sequence[PromptFile], messages: Sequence[Message]) -> PromptMatch | NoMatch:
@@ -130,19 +146,23 @@ def match_prompt(prompts: Sequence[PromptFile], messages: Sequence[Message]) -> 
             found.append(result)
     if not found:
         return _no_match(missed)
-    found.sort(key=lambda match: match.fixed_length, reverse=True)
-    if len(found) > 1 and found[0].fixed_length == found[1].fixed_length:
-        names = " and ".join(match.prompt.name for match in found[:2])
-        return NoMatch(f"the messages hold as much fixed text of {names}, so they belong to neither")
+    found.sort(key=_rank, reverse=True)
+    others = [match for match in found[1:] if _rank(match) == _rank(found[0])]
+    if any(match.prompt.name != found[0].prompt.name for match in others):
+        names = " and ".join(dict.fromkeys(match.prompt.name for match in (found[0], *others)))
+        return NoMatch(f"the messages hold as much fixed text of {names}, so they belong to none of them")
     return found[0]
 
 
-def turn_parts(prompt: PromptFile, form: Form = as_it_is) -> tuple[tuple[Part, ...], ...]:
-    """The parts of each turn; for a prompt without role lines, the empty lines around it in its file too."""
-    found = [_parts(prompt.language, form(turn.source), prompt.name, turn.line) for turn in prompt.turns]
-    if prompt.roles:
-        return tuple(found)
-    return (with_edges(found[0], prompt),)
+def _rank(match: PromptMatch) -> tuple[int, int]:
+    """The letters that were found, and where two prompts have as many, all their characters."""
+    parts = (part for turn in turn_parts(match.prompt, match.form) for part in turn)
+    return match.fixed_length, sum(len(part.text) for part in parts if isinstance(part, Fixed))
+
+
+def turn_parts(prompt: PromptFile, form: Form = as_it_is) -> TurnParts:
+    """The parts of each turn."""
+    return tuple(_parts(prompt.language, form(turn.source), prompt.name, turn.line) for turn in prompt.turns)
 
 
 def with_edges(parts: tuple[Part, ...], prompt: PromptFile) -> tuple[Part, ...]:
@@ -197,26 +217,43 @@ class _Miss:
 def _match(prompt: PromptFile, messages: Sequence[Message]) -> PromptMatch | _Miss:
     if why := why_unrecognisable(prompt):
         return _Miss(prompt, why.removeprefix(f"{prompt.name}: "))
-    first: _Miss | None = None
-    tried: list[tuple[str, ...]] = []
-    for form in _FORMS:
-        sources = tuple(form(turn.source) for turn in prompt.turns)
-        if sources in tried:
-            continue
-        tried.append(sources)
-        result = _match_as(prompt, form, messages)
-        if isinstance(result, PromptMatch):
-            return result
-        first = first or result
-    assert first is not None  # the first form is always tried
-    return first
+    results = (_match_as(prompt, form, parts, messages) for form, parts in _variants(_Cached.of(prompt)))
+    first = next(results)
+    return next((each for each in (first, *results) if isinstance(each, PromptMatch)), first)
 
 
-def _match_as(prompt: PromptFile, form: Form, messages: Sequence[Message]) -> PromptMatch | _Miss:
-    parts = turn_parts(prompt, form)
-    placed = _anywhere(prompt, parts[0], messages)
-    if prompt.roles:
-        placed = _in_turns(prompt, parts, messages)
+@dataclass(frozen=True)
+class _Cached:
+    """A prompt by all that decides its parts."""
+
+    key: tuple[object, ...]
+    prompt: PromptFile = field(compare=False)
+
+    @classmethod
+    def of(cls, prompt: PromptFile) -> _Cached:
+        return cls((prompt.name, prompt.original, prompt.prose, prompt.language), prompt)
+
+
+@lru_cache(maxsize=256)
+def _variants(cached: _Cached) -> tuple[tuple[Form, TurnParts], ...]:
+    """The forms that an application may give the prompt, each with the parts of its turns."""
+    prompt = cached.prompt
+    forms = _JINJA_FORMS if prompt.language is JINJA2 else _FORMS
+    different: dict[tuple[str, ...], Form] = {}
+    for form in forms:
+        different.setdefault(tuple(form(turn.source) for turn in prompt.turns), form)
+    return tuple((form, turn_parts(prompt, form)) for form in different.values())
+
+
+def _match_as(
+    prompt: PromptFile, form: Form, parts: TurnParts, messages: Sequence[Message]
+) -> PromptMatch | _Miss:
+    if _fixed_length(prompt) < MIN_FIXED:
+        placed = _after_system(prompt, parts, messages)
+    elif prompt.roles:
+        placed = _in_turns(prompt, prompt.roles, parts, messages)
+    else:
+        placed = _anywhere(prompt, parts, messages)
     if isinstance(placed, _Miss):
         return placed
     places, unplaced, unread, fixed_length = placed
@@ -250,21 +287,52 @@ def _match_as(prompt: PromptFile, form: Form, messages: Sequence[Message]) -> Pr
 _Placed = tuple[tuple[Place, ...], Mapping[int, str], Mapping[str, str], int]
 
 
-def _anywhere(prompt: PromptFile, parts: tuple[Part, ...], messages: Sequence[Message]) -> _Placed | _Miss:
+def _anywhere(prompt: PromptFile, parts: TurnParts, messages: Sequence[Message]) -> _Placed | _Miss:
     """The messages that hold a prompt without role lines."""
-    found = [find_rendered(parts, message.content) for message in messages]
-    places = [Place(0, n, each) for n, each in enumerate(found) if isinstance(each, Rendered)]
+    found = [_with_or_without_edges(prompt, parts[0], message.content) for message in messages]
+    places = [
+        Place(0, n, each, has_edges)
+        for n, (each, has_edges) in enumerate(found)
+        if isinstance(each, Rendered)
+    ]
     if places:
         return tuple(places), {}, {}, places[0].reading.fixed_length
-    return _missed(prompt, messages, dict(enumerate(found)), "")
+    return _missed(prompt, messages, {n: each for n, (each, _) in enumerate(found)}, "")
+
+
+def _with_or_without_edges(
+    prompt: PromptFile, parts: tuple[Part, ...], text: str
+) -> tuple[Rendered | NotFound, bool]:
+    """What is read, and whether the empty lines around the prompt in its file were sent as well."""
+    if any(prompt.edges):
+        read = find_rendered(with_edges(parts, prompt), text)
+        if isinstance(read, Rendered) and not any(read.cut):
+            return read, True
+    return find_rendered(parts, text), False
+
+
+def _after_system(prompt: PromptFile, parts: TurnParts, messages: Sequence[Message]) -> _Placed | _Miss:
+    """The turns of a prompt that only the front matter's `system` tells from others."""
+    roles = ("system", *(prompt.roles or ("user",)))
+    placed = _in_turns(prompt, roles, (_system_parts(prompt), *parts), messages)
+    if isinstance(placed, _Miss):
+        return placed
+    places, unplaced, unread, length = placed
+    system = sum(place.reading.fixed_length for place in places if not place.turn)
+    return (
+        tuple(replace(place, turn=place.turn - 1) for place in places if place.turn),
+        {turn - 1: why for turn, why in unplaced.items()},
+        unread,
+        length - system,  # which is counted with the system message
+    )
 
 
 def _in_turns(
-    prompt: PromptFile, parts: Sequence[tuple[Part, ...]], messages: Sequence[Message]
+    prompt: PromptFile, roles: Sequence[str], parts: TurnParts, messages: Sequence[Message]
 ) -> _Placed | _Miss:
     """The messages that are the turns of a prompt, in order."""
     found: list[dict[int, Rendered]] = []
-    for role, turn in zip(prompt.roles, parts, strict=True):
+    for role, turn in zip(roles, parts, strict=True):
         results = {
             number: taken_whole(turn, message.content)
             for number, message in enumerate(messages)
@@ -282,7 +350,7 @@ def _in_turns(
         if first == last:
             places.append(Place(number, first, found[number][first]))
             continue
-        said = f"its `{prompt.roles[number]}:` turn may be message {first + 1} as well as message {last + 1}"
+        said = f"its `{roles[number]}:` turn may be message {first + 1} as well as message {last + 1}"
         unplaced[number] = said
         unread |= {name: said for name in found[number][first].variables}
     length = sum(options[place].fixed_length for options, place in zip(found, left, strict=True))
@@ -306,15 +374,14 @@ def _mirrored(options: Mapping[int, Rendered]) -> dict[int, Rendered]:
 
 def _system_in(prompt: PromptFile, messages: Sequence[Message]) -> Rendered | None:
     """The front matter's `system`, where the application sends it: it is never rewritten."""
-    if not prompt.front.system:
-        return None
-    parts = _parts(JINJA2, prompt.front.system, prompt.name, prompt.front.lines["system"])
-    for message in messages:
-        if role_of(message) == "system":
-            found = find_rendered(parts, message.content)
-            if isinstance(found, Rendered):
-                return found
-    return None
+    parts = _system_parts(prompt)
+    found = (find_rendered(parts, each.content) for each in messages if parts and role_of(each) == "system")
+    return next((each for each in found if isinstance(each, Rendered)), None)
+
+
+def _system_parts(prompt: PromptFile) -> tuple[Part, ...]:
+    front = prompt.front
+    return _parts(JINJA2, front.system, prompt.name, front.lines["system"]) if front.system else ()
 
 
 # ----------------------------------------------------------------------------------------------- none of them

@@ -19,6 +19,7 @@ from pytest_promptopt.prompts.passages import (
     Gap,
     Shape,
     closest,
+    doubtful,
     inside_edges,
     is_only_way,
     leftmost,
@@ -40,12 +41,13 @@ class Rendered:
     :param variables: the values as they arrived.
     :param fixed_length: letters and digits of the fixed passages: the more, the surer the match.
     :param unread: variable -> why its value cannot be told, in a sentence.
-    :param if_alone: variables whose texts are right if the message holds nothing but the prompt: they begin
-        or end it, or the message can be read in another way too.
+    :param if_alone: variables whose texts are right if the message holds nothing but the prompt, unstripped:
+        they begin or end it, or the message can be read in another way too.
     :param texts: what stands in each gap between the passages, by the keys of the gap's parts.
     :param cut: whether the blanks at the beginning and at the end of the template are missing.
     :param unknown: why it cannot be told where the prompt begins and where it ends, in sentences; it then
         counts from the beginning of the text, and to its end.
+    :param edges: as `texts`, of what stands there then.
     """
 
     start: int
@@ -57,6 +59,7 @@ class Rendered:
     texts: Mapping[tuple[str, ...], str] = field(default_factory=dict, repr=False)
     cut: tuple[bool, bool] = (False, False)
     unknown: tuple[str, str] = ("", "")
+    edges: Mapping[tuple[str, ...], str] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True)
@@ -98,12 +101,13 @@ def find_rendered(parts: tuple[Part, ...], text: str) -> Rendered | NotFound:
     if len(left) < len(passages):
         position = left[-1] + len(passages[len(left) - 1]) if left else start
         return NotFound(shape, text, len(left), position)
+    unsure = doubtful(shape, text, start, end)
     if is_only_way(passages, text, left, end):
-        return _reading(shape, text, left, left)
+        return _reading(shape, text, left, left, if_alone=unsure)
     right = rightmost(passages, text, start, end)
     if (places := whole(passages, text, start, end)) is None:
-        return _reading(shape, text, left, right)
-    unsure = frozenset(number for number in range(len(left)) if left[number] != right[number])
+        return _reading(shape, text, left, right, if_alone=unsure)
+    unsure |= {number for number in range(len(left)) if left[number] != right[number]}
     return _reading(shape, text, *places, if_alone=unsure)
 
 
@@ -115,24 +119,29 @@ def taken_whole(parts: tuple[Part, ...], text: str) -> Rendered | NotFound:
     return _reading(shape, text, [0, len(text)], [0, len(text)])
 
 
-def filled(parts: tuple[Part, ...], readings: Sequence[Rendered], *, cut: tuple[bool, bool]) -> str:
+def filled(
+    parts: tuple[Part, ...], own: Rendered | None, others: Sequence[Rendered], *, cut: tuple[bool, bool]
+) -> str:
     """A template with these parts, filled with what was read: nothing is evaluated.
 
+    :param own: what was read at the place that it is for; None for a new place.
+    :param others: what was read elsewhere.
     :param cut: whether its blanks at the beginning and the end are left out.
     :raises LookupError: with the sentence that says which value is not known.
     """
-    shape = shape_of(parts)
+    shape, readings = shape_of(parts), [own, *others] if own else others
     items, texts, place = shape.items, list[str](), 0
-    known = sorted((each for reading in readings for each in reading.texts.items()), key=lambda e: -len(e[0]))
+    known = _by_first_item([*([own.edges] if own else []), *(reading.texts for reading in readings)])
     has_edge = [not is_cut for is_cut in cut]
     while place < len(items):
         item = items[place]
-        key, text = next((k for k in known if items[place : place + len(k[0])] == k[0]), ((item,), None))
+        fitting = (each for each in known.get(item, ()) if items[place : place + len(each[0])] == each[0])
+        key, text = next(fitting, ((item,), None))
         if text is not None:
             has_edge[0] &= item != BEGINS
             has_edge[1] &= key[-1] != ENDS
         elif item in (BEGINS, ENDS):
-            if why := readings[0].unknown[item == ENDS] if readings else "":
+            if why := own.unknown[item == ENDS] if own else "":
                 raise LookupError(why)
         elif item.startswith(FIXED):
             text = item.removeprefix(FIXED)
@@ -143,6 +152,18 @@ def filled(parts: tuple[Part, ...], readings: Sequence[Rendered], *, cut: tuple[
         place += len(key)
     before, after = (edge if has else "" for has, edge in zip(has_edge, shape.edges, strict=True))
     return "".join([before, *texts, after])
+
+
+def _by_first_item(
+    texts: Sequence[Mapping[tuple[str, ...], str]],
+) -> Mapping[str, list[tuple[tuple[str, ...], str]]]:
+    """What is known, by the first item that it stands for; of these what stands for most comes first."""
+    found: dict[str, list[tuple[tuple[str, ...], str]]] = {}
+    for key, text in (each for mapping in texts for each in mapping.items() if each[0]):
+        found.setdefault(key[0], []).append((key, text))
+    for each in found.values():
+        each.sort(key=lambda known: -len(known[0]))
+    return found
 
 
 def _why_unknown(part: Variable | Opaque, readings: Sequence[Rendered]) -> str:
@@ -169,7 +190,7 @@ def _reading(
 ) -> Rendered | NotFound:
     """What stands between the passages that have one place, `left` and `right` being the same.
 
-    :param if_alone: passages that have it only if the prompt is all of the text.
+    :param if_alone: passages that have it only if the prompt is all of the text, and as it was rendered.
     """
     count = len(shape.passages)
     sure = [number for number in range(count) if left[number] == right[number]]
@@ -182,8 +203,9 @@ def _reading(
         key, gaps = shape.between(before, after), shape.gaps[max(before, 0) : after]
         value, known = text[ends[before] : begins[after]], found.texts.get(key)
         if known is None:
-            found.texts[key] = value
-            is_sure = before >= 0 and after < count and len(gaps) == 1
+            is_edge = before < 0 or after == count
+            (found.edges if is_edge else found.texts)[key] = value
+            is_sure = not is_edge and len(gaps) == 1
             assumed = is_open or not if_alone.isdisjoint((before, after))
             found.note(gaps, value, is_sure=is_sure, assumed=assumed)
         elif is_open and after == count - 1 and value.startswith(known):
@@ -212,6 +234,7 @@ def _reading(
         found.texts,
         cut,
         (unknown[0], unknown[1]),
+        found.edges,
     )
 
 
@@ -230,6 +253,7 @@ class _Found:
     start: int
     end: int
     texts: dict[tuple[str, ...], str] = field(default_factory=dict)
+    edges: dict[tuple[str, ...], str] = field(default_factory=dict)
     variables: dict[str, str] = field(default_factory=dict)
     unread: dict[str, str] = field(default_factory=dict)
     assumed: set[str] = field(default_factory=set)

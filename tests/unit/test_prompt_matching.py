@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
+import jinja2
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -120,6 +121,24 @@ class TestAPromptWithoutRoles:
         after = replace(match, prompt.with_prose(candidate), sent)
         assert after[0].content == change(candidate + "\n").format(ticket="refund\nplease")
 
+    def test_what_it_does_not_strip_is_replaced_too(self, folder: Path) -> None:
+        prompt = load(folder, "  Route this ticket to a queue: {{ ticket }}!")
+        sent = (user("  Route this ticket to a queue: A!"),)
+        assert replace(matched(prompt, *sent), prompt.with_prose("Sort {{ ticket }}"), sent) == (
+            user("Sort A"),
+        )
+
+    def test_the_application_may_have_jinja2_trim_its_blocks(self, folder: Path) -> None:
+        source = "Answer from these:\n  {% for d in docs %}\n- {{ d }}\n  {% endfor %}\nQuestion: {{ q }}"
+        prompt, renderer = load(folder, source), jinja2.Environment(trim_blocks=True, lstrip_blocks=True)
+        sent = (user(renderer.from_string(source).render(docs=["a", "b"], q="Why?")),)
+        match = matched(prompt, *sent)
+
+        assert dict(match.variables) == {"q": "Why?"}
+        candidate = source.replace("Answer from these", "Read").replace("Question", "Q")
+        after = replace(match, prompt.with_prose(candidate), sent)
+        assert after[0].content == renderer.from_string(candidate).render(docs=["a", "b"], q="Why?")
+
     def test_a_line_end_of_the_file_is_no_part_of_the_last_value(self, folder: Path) -> None:
         prompt = load(folder, "Route this ticket: {{ ticket }}\n")
         assert matched(prompt, user("Route this ticket: A\n")).variables == {"ticket": "A"}
@@ -167,6 +186,46 @@ class TestAPromptWithTurns:
         assert replace(match, kept, sent) == (system("Be kind to ACME."), *sent[1:])
         with pytest.raises(RenderError, match=r"route.md:5: it cannot be put in: its `user:` turn may be"):
             replace(match, prompt.with_prose(CHAT.replace("{{ ticket", "Now: {{ ticket")), sent)
+
+    def test_what_stands_at_the_edge_of_one_turn_is_of_no_other(self, folder: Path) -> None:
+        source = "system:\nHello {{ a }} there, sort it.\n\nuser:\nI am {{ a }}!\n"
+        sent = (system("Well. Hello all. Hello Ann there, sort it."), user("I am Ann!"))
+        prompt = load(folder, source)
+        match = matched(prompt, *sent)
+
+        assert dict(match.variables) == {"a": "Ann"}
+        candidate = prompt.with_prose(source.replace("I am {{ a }}", "Hello {{ a }}"))
+        assert replace(match, candidate, sent) == (sent[0], user("Hello Ann!"))
+        other = prompt.with_prose(source.replace("Hello", "Dear"))
+        with pytest.raises(RenderError, match=r"cannot be told where the prompt begins in the message"):
+            replace(match, other, sent)
+
+
+class TestAPromptWhoseSystemMessageIsInTheFrontMatter:
+    TEXT = "---\nsystem: You sort tickets for {{ company }}.\n---\n{{ ticket }}\n"
+
+    def test_it_is_told_by_its_system_message(self, folder: Path) -> None:
+        prompt = load(folder, self.TEXT)
+        sent = tuple(prompt.render({"company": "ACME", "ticket": "My refund?"}))
+        match = matched(prompt, *sent)
+
+        assert dict(match.variables) == {"company": "ACME", "ticket": "My refund?"}
+        assert match.fixed_length == 17
+        candidate = prompt.with_prose("To {{ company }}: {{ ticket }}")
+        assert replace(match, candidate, sent) == (sent[0], user("To ACME: My refund?"))
+
+    def test_without_it_nothing_tells(self, folder: Path) -> None:
+        said = refused(load(folder, self.TEXT), user("My refund?"))
+        assert said.endswith("its `system:` turn: no message has that role; there are: user")
+
+    def test_a_question_that_may_be_one_message_or_another(self, folder: Path) -> None:
+        prompt = load(folder, self.TEXT)
+        sent = (system("You sort tickets for ACME."), user("Hello"), user("My refund?"))
+        match = matched(prompt, *sent)
+
+        assert match.unplaced == {0: "its `user:` turn may be message 2 as well as message 3"}
+        with pytest.raises(RenderError, match=r"route.md:4: it cannot be put in: its `user:` turn may be"):
+            replace(match, prompt.with_prose("Now: {{ ticket }}"), sent)
 
 
 class TestExamples:
@@ -245,11 +304,19 @@ class TestSeveralPrompts:
 
     def test_two_with_as_much_fixed_text_are_not_chosen_from(self, folder: Path) -> None:
         prompts = [
-            load(folder, "Route this ticket: {{ a }}", "a.md"),
-            load(folder, "{{ a }} Answer with words!", "b.md"),
+            load(folder, "Route this ticket: {{ a }}.", "a.md"),
+            load(folder, "{{ a }} - Answer with words", "b.md"),
         ]
-        said = refused(prompts, user("Route this ticket: A. Answer with words!"))
-        assert said == "the messages hold as much fixed text of a.md and b.md, so they belong to neither"
+        said = refused(prompts, user("Route this ticket: A - Answer with words."))
+        assert said == "the messages hold as much fixed text of a.md and b.md, so they belong to none of them"
+
+    def test_two_versions_of_one_prompt_that_differ_in_a_sign_only(self, folder: Path) -> None:
+        prompt = load(folder, "Route this ticket: {{ ticket }}. Be quick.\n")
+        other = prompt.with_prose("Route this ticket: {{ ticket }}. Be quick")
+        sent = user("Route this ticket: A. Be quick.")
+
+        assert matched([other, prompt], sent).prompt is prompt
+        assert matched([prompt, other], sent).prompt is prompt
 
     def test_none_of_them_says_what_is_closest(self, folder: Path) -> None:
         prompts = [load(folder, ROUTE, "route.md"), load(folder, CHAT, "chat.md")]
@@ -308,12 +375,12 @@ FILES: dict[str, PromptFile] = {}
 def prompt_of(folder: Path, prompt: Written) -> PromptFile:
     language = prompt.language
     if language not in FILES:
-        FILES[language] = load(folder, "x\n", f"{language}.md", LANGUAGES[language])
+        FILES[language] = load(folder, "x", f"{language}.md", LANGUAGES[language])
     try:
         file = FILES[language].with_prose(prompt.source)
     except PromptFileError:
         assume(False)
-    assume(file.prose == prompt.source)  # the line ends around it are no part of a file's prose
+    assume(file.turns[0].source == prompt.source)  # blank lines around it are no part of a file's prose
     return file
 
 
@@ -341,14 +408,12 @@ class TestAnyPrompt:
 
         assert replace(match, match.prompt, sent) == sent
         file, unread = prompt_of(folder, candidate), candidate.names - match.variables.keys()
-        if unread or match.places[0].reading.unknown != ("", ""):
-            with suppress(RenderError):  # values that cannot be told apart may still move together
-                assert replace(match, file, sent) == (
-                    make(before + candidate.rendered(values) + after),
-                    sent[1],
-                )
-        elif not match.if_alone or not (before + after):
-            assert replace(match, file, sent) == (make(before + candidate.rendered(values) + after), sent[1])
+        changes = any(piece.startswith("!") for piece in candidate.pieces)
+        may_fail = unread or changes or match.places[0].reading.unknown != ("", "")
+        with suppress(RenderError) if may_fail else nullcontext():
+            replaced = replace(match, file, sent)
+            if not match.if_alone or not (before + after):
+                assert replaced == (make(before + candidate.rendered(values) + after), sent[1])
 
     @given(
         st.sampled_from(sorted(RENDERERS)).flatmap(written),
