@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -17,7 +18,8 @@ from pytest_promptopt.prompts.frontmatter import FrontMatter
 from pytest_promptopt.prompts.layout import MAX_FILE_BYTES, Layout, unify_newlines
 from pytest_promptopt.prompts.placeholders import changed_placeholders, find_placeholders
 from pytest_promptopt.prompts.roles import role_hints
-from pytest_promptopt.prompts.templates import Template, code_in, is_whole, split_turns
+from pytest_promptopt.prompts.template_languages import JINJA2, PromptTemplate, TemplateLanguage
+from pytest_promptopt.prompts.templates import Turn, split_turns
 from pytest_promptopt.records import Message
 
 ENDINGS = (".md", ".txt")
@@ -39,6 +41,7 @@ class PromptFile:
     :param variables: names that a call may give, of the prose and of the front matter's `system`.
     :param needed: those of them that it must give.
     :param roles: roles of the chat turns; empty when the prose has no role lines.
+    :param language: what the prose is written in; the front matter's `system` is always Jinja2.
     """
 
     path: Path
@@ -49,13 +52,21 @@ class PromptFile:
     variables: frozenset[str]
     needed: frozenset[str]
     roles: tuple[str, ...]
-    _turns: tuple[Template, ...] = field(repr=False, compare=False)
-    _system: Template | None = field(repr=False, compare=False)
+    _turns: tuple[PromptTemplate, ...] = field(repr=False, compare=False)
+    _system: PromptTemplate | None = field(repr=False, compare=False)
     on_disk: bytes = field(default=b"", repr=False)
     target: str = ""
+    language: TemplateLanguage = JINJA2
 
     @classmethod
-    def load(cls, path: Path, *, rootdir: Path, before: bytes | None = None) -> PromptFile:
+    def load(
+        cls,
+        path: Path,
+        *,
+        rootdir: Path,
+        before: bytes | None = None,
+        language: TemplateLanguage = JINJA2,
+    ) -> PromptFile:
         """Read and check a prompt file; a relative `path` is below `rootdir`. Raises `PromptFileError`.
 
         :param before: what was in it at some time; read instead of what is there now.
@@ -69,8 +80,10 @@ class PromptFile:
             raise PromptFileError(name, None, f"a prompt file ends in {endings}, {path.name!r} does not")
         layout = Layout.read(original, name=name)
         front = FrontMatter() if layout.front is None else FrontMatter.parse(layout.front, name=name)
-        system = Template(front.system, name=name, line=front.lines["system"]) if front.system else None
-        file = cls._build(path, name, front, system, original, layout)
+        system = None
+        if front.system:
+            system = JINJA2.read(front.system, name=name, line=front.lines["system"])
+        file = cls._build(path, name, front, system, original, layout, language)
         file = replace(file, on_disk=on_disk, target=os.path.realpath(path))
         for index, entry in enumerate(front.keep):
             if not _has_lines(file.prose, entry):
@@ -86,9 +99,10 @@ class PromptFile:
         path: Path,
         name: str,
         front: FrontMatter,
-        system: Template | None,
+        system: PromptTemplate | None,
         original: bytes,
         layout: Layout,
+        language: TemplateLanguage,
     ) -> PromptFile:
         turns = split_turns(layout.prose, first_line=layout.first_line)
         for index, turn in enumerate(turns):
@@ -98,12 +112,12 @@ class PromptFile:
                 taken = "the front matter has a `system` already"
                 why = taken if system else "`system:` must be the first turn"
                 raise PromptFileError(name, turn.line, f"this `system:` turn cannot be used: {why}")
-        if len(turns) > 1 and is_whole(layout.prose):
+        if len(turns) > 1 and language.is_whole(layout.prose):
             for turn in turns:
-                if not is_whole(turn.source):
+                if not language.is_whole(turn.source):
                     reason = "a template block goes across role lines; turns are cut before they are rendered"
                     raise PromptFileError(name, turn.line, f"{reason}, so give a history as messages=")
-        templates = tuple(Template(turn.source, name=name, line=turn.line) for turn in turns)
+        templates = tuple(language.read(turn.source, name=name, line=turn.line) for turn in turns)
         return cls(
             path=path,
             name=name,
@@ -115,6 +129,7 @@ class PromptFile:
             roles=tuple(turn.role for turn in turns if turn.role),
             _turns=templates,
             _system=system,
+            language=language,
         )
 
     def render(
@@ -160,9 +175,10 @@ class PromptFile:
             problems.append(f"{_names(missing)} not given")
         if extra:
             problems.append(f"{_names(extra)} given but not used by the prompt")
-        single = [name for name in extra if f"{{{name}}}" in find_placeholders(self.prose)]
+        others = find_placeholders(self.language.without_code(self.prose))
+        single = [name for name in extra if f"{{{name}}}" in others]
         if single:
-            problems.append(f"it has {{{single[0]}}}: write {{{{ {single[0]} }}}}")
+            problems.append(f"it has {{{single[0]}}}: write {self.language.written(single[0])}")
         raise RenderError(
             self.name,
             self._line_of(missing[0]) if missing else None,
@@ -207,7 +223,9 @@ class PromptFile:
                 layout.first_line,
                 "the text begins with what would be read as front matter or a byte order mark",
             )
-        built = self._build(self.path, self.name, self.front, self._system, self.original, layout)
+        built = self._build(
+            self.path, self.name, self.front, self._system, self.original, layout, self.language
+        )
         return replace(built, on_disk=self.on_disk, target=self.target)
 
     @property
@@ -220,6 +238,21 @@ class PromptFile:
     def first_line(self) -> int:
         """The line of the file, from 1, where the prose begins."""
         return self._layout.first_line
+
+    @property
+    def edges(self) -> tuple[str, str]:
+        """The empty lines around the prose in its file, which an application may send or strip."""
+        before = unify_newlines(self._layout.before)
+        above = before[len(before.rstrip("\n")) :]
+        return (
+            above if self._layout.front is None else above.removeprefix("\n"),
+            unify_newlines(self._layout.after),
+        )
+
+    @property
+    def turns(self) -> tuple[Turn, ...]:
+        """The prose cut at its role lines; one turn without a role when it has none."""
+        return split_turns(self.prose, first_line=self.first_line)
 
     def content(self) -> bytes:
         """The whole file with the current prose; the bytes as read if that is unchanged."""
@@ -265,23 +298,29 @@ class PromptFile:
         was, turns = (
             split_turns(text, first_line=self.first_line) for text in (without_examples(self.prose), body)
         )
-        before, after = code_in(was, name=self.name), code_in(turns, name=self.name)
-        if code := tuple(added_code(before, after)):
+        before, after = self._code_in(was), self._code_in(turns)
+        plain = self.language.plain_variable
+        if code := tuple(added_code(before, after, plain)):
             yield from code  # and no further: it is not safe to compile
-            yield from added_variables(before, after, self.variables)
+            yield from added_variables(before, after, self.variables, plain)
         else:
             used = self.with_prose(prose)._prose_variables
             for name in sorted(self._prose_variables - used):
-                yield f"It lost the variable {{{{ {name} }}}}."
+                yield f"It lost the variable {self.language.written(name)}."
             for name in sorted(used - self.variables):
-                yield f"It uses the variable {{{{ {name} }}}}, which the tests do not give."
-        yield from changed_placeholders(without_examples(self.prose), body)
+                yield f"It uses the variable {self.language.written(name)}, which the tests do not give."
+        others = self.language.without_code
+        yield from changed_placeholders(others(without_examples(self.prose)), others(body))
         for entry in self.front.keep:
             if not _has_lines(body, entry):
                 yield f"It lost the line {entry!r}."
         roles, had = (tuple(turn.role for turn in each if turn.role) for each in (turns, was))
         if roles != had:
             yield f"It changed the chat roles from {_names(had)} to {_names(roles)}."
+
+    def _code_in(self, turns: Iterable[Turn]) -> Counter[str]:
+        read = self.language.constructs
+        return sum((read(turn.source, name=self.name, line=turn.line) for turn in turns), Counter[str]())
 
     def unsendable(self, prose: str, given: Iterable[Mapping[str, str]]) -> str | None:
         """Why a candidate without `objections` cannot be sent for a case, in a sentence; None when it can.

@@ -85,7 +85,7 @@ class Template:
 
         self._name = name
         self._first_line = line
-        environment = _environment()
+        environment = prompt_environment()
         try:
             tree = environment.parse(source)
             loads = (nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends)
@@ -149,7 +149,7 @@ def is_whole(source: str) -> bool:
     from jinja2 import TemplateSyntaxError
 
     try:
-        _environment().parse(source)
+        prompt_environment().parse(source)
     except TemplateSyntaxError:
         return False
     return True
@@ -165,7 +165,7 @@ def code_in(turns: Iterable[Turn], *, name: str) -> Counter[str]:
     found: list[str] = []
     for turn in turns:
         try:
-            found += _constructs(_environment().lex(turn.source))
+            found += _constructs(prompt_environment().lex(turn.source))
         except TemplateSyntaxError as error:
             line = turn.line + error.lineno - 1
             raise PromptFileError(name, line, f"template syntax error: {error.message}") from None
@@ -201,7 +201,7 @@ def plain_parts(source: str) -> tuple[Part, ...] | None:
     """
     from jinja2 import TemplateSyntaxError, nodes
 
-    environment = _environment()
+    environment = prompt_environment()
     try:
         tree = environment.parse(source)
     except (TemplateSyntaxError, ValueError, RecursionError):
@@ -222,8 +222,14 @@ def plain_parts(source: str) -> tuple[Part, ...] | None:
     return tuple(parts)
 
 
+def quoted(text: str) -> str:
+    """A template that renders as `text`, whatever is in it."""
+    return '{{ "' + text.encode("unicode_escape").decode().replace('"', '\\"') + '" }}'
+
+
 @cache
-def _environment() -> PromptEnvironment:
+def prompt_environment() -> PromptEnvironment:
+    """The sandbox of all prompt files."""
     from pytest_promptopt.prompts.sandbox import PromptEnvironment
 
     return PromptEnvironment()
