@@ -86,7 +86,7 @@ class OptimizationDriver(ABC, Generic[K, C]):
         self._record: RunStore | None = None
         self._over = False
         self._ceiling = settings.max_calls
-        self._writer = PromptWriter(self._reload)
+        self._writer = PromptWriter(cases.prompts_in, self._reload)
 
     # ------------------------------------------------------------------------------------ what a host tells
 
@@ -427,6 +427,6 @@ class OptimizationDriver(ABC, Generic[K, C]):
         self._progress.calls(in_flight, spend.calls, spend)
 
     def _reload(self, name: str, before: bytes | None = None) -> None:
-        """Have the cases use what is in a prompt file now, or what was in it before."""
-        root = self._settings.rootdir
-        self._cases.use_file(PromptFile.load(root / name, rootdir=root, before=before))
+        """Have the cases use what is in a file now, or what was in it before: all prompts that are there."""
+        for prompt in self._cases.prompts_in(name):
+            self._cases.use_file(prompt.read_again(before=before))

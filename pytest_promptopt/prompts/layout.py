@@ -20,7 +20,8 @@ _FRONT_MATTER = re.compile(
 )
 _LENIENT_OPENING = re.compile(r"\ufeff?\s*(?:---|\+\+\+)[ \t]*(?:[\r\n]|\Z)")
 _LENIENT = re.compile(
-    r"\ufeff?\s*(?:---|\+\+\+)[ \t]*(?:\r\n|\r|\n)((?:.*?(?:\r\n|\r|\n))??)(?:---|\+\+\+)[ \t]*(?:\r\n|\r|\n|\Z)",
+    r"\ufeff?\s*(?:---|\+\+\+)[ \t]*(?:\r\n|\r|\n)((?:.*?(?:\r\n|\r|\n))??)"
+    r"(?:---|\+\+\+)[ \t]*(?:\r\n|\r|\n|\Z)",
     re.DOTALL,
 )
 
@@ -60,6 +61,11 @@ class FramedText:
         return unify_newlines(self.body)
 
     @property
+    def edges(self) -> tuple[str, str]:
+        """The empty lines around the prose, with ``\\n`` line ends."""
+        return unify_newlines(self.before), unify_newlines(self.after)
+
+    @property
     def first_line(self) -> int:
         """The line of the text, from 1, on which the prose starts."""
         return len(_LINE_END.findall(self.before)) + 1
@@ -95,6 +101,12 @@ class Layout(FramedText):
 
     front: str | None = None
     front_start: int = 0
+
+    @property
+    def edges(self) -> tuple[str, str]:
+        before = unify_newlines(self.before)
+        above = before[len(before.rstrip("\n")) :]
+        return above if self.front is None else above.removeprefix("\n"), unify_newlines(self.after)
 
     @classmethod
     def read(cls, data: bytes, *, name: str, lenient: bool = False) -> Layout:

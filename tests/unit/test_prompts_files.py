@@ -225,7 +225,8 @@ def test_the_folder_of_the_test_comes_first(tmp_path: Path) -> None:
     (tests / "root.md").mkdir()
 
     def found(spec: object) -> Path:
-        return locate_prompt_file(spec, test_dir=tests, rootdir=tmp_path, where="tests/test_a.py:3")
+        where = "tests/test_a.py:3"
+        return locate_prompt_file(spec, test_dir=tests, rootdir=tmp_path, where=where).path
 
     assert found("both.md") == tests / "both.md"
     assert found(Path("root.md")) == tmp_path / "root.md", "a file goes before a folder"

@@ -14,31 +14,31 @@ class Address:
     """Where a prompt stands.
 
     :param path: the file.
-    :param target: what is meant in it: a constant, a key; empty for the text of the whole file.
+    :param inner: what is meant in it: a constant, a key; empty for the text of the whole file.
     """
 
     path: Path
-    target: str = ""
+    inner: str = ""
 
     @classmethod
     def parse(cls, given: Address | str | Path) -> Address:
         """``app/triage.py::PROMPT``, or a path."""
         if isinstance(given, Address):
             return given
-        path, _, target = str(given).partition(SEPARATOR)
-        return cls(Path(path), target.strip())
+        path, _, inner = str(given).partition(SEPARATOR)
+        return cls(Path(path), inner.strip())
 
     def __str__(self) -> str:
-        return with_target(str(self.path), self.target)
+        return with_inner(str(self.path), self.inner)
 
     def below(self, folder: Path) -> Address:
         """The same with a relative path taken from `folder`."""
-        return Address(folder / self.path, self.target)
+        return Address(folder / self.path, self.inner)
 
 
-def with_target(file: str, target: str) -> str:
+def with_inner(file: str, inner: str) -> str:
     """The name of a prompt in `file`."""
-    return f"{file}{SEPARATOR}{target}" if target else file
+    return f"{file}{SEPARATOR}{inner}" if inner else file
 
 
 def file_of(name: str) -> str:

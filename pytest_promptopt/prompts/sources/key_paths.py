@@ -1,4 +1,4 @@
-"""``triage.system``, ``prompts[0].text``, ``"v1.2".text``: the way to a value in a YAML, JSON or TOML file."""
+"""``triage.system``, ``prompts[0].text``: the way to a value in a YAML, JSON or TOML file."""
 
 from __future__ import annotations
 
@@ -8,10 +8,14 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
-_STEP = re.compile(r"""(?P<index>\[\d+\])|\.?(?:"(?P<double>[^"]*)"|'(?P<single>[^']*)'|(?P<bare>[^.\[\]"']+))""")
+_STEP = re.compile(
+    r"""(?P<index>\[\d+\])|\.?(?:"(?P<double>[^"]*)"|'(?P<single>[^']*)'|(?P<bare>[^.\[\]"']+))"""
+)
 
-FORMS = "accepted are keys with dots between them, `triage.system`; a key with a dot in quotes, `\"v1.2\".system`; "
-FORMS += "an item of a list by its number from 0, `prompts[0]`"
+FORMS = (
+    "accepted are keys with dots between them, `triage.system`; a key with a dot in quotes, "
+    '`"v1.2".system`; an item of a list by its number from 0, `prompts[0]`'
+)
 
 
 @dataclass(frozen=True)

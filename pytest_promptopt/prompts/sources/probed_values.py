@@ -68,7 +68,7 @@ class ProbedValue:
                     return changed
             raise ValueError(f"it cannot be written as a string of {self.kind}")
 
-        return SourceText(frame.prose, line, replaced)
+        return SourceText(frame.prose, line, replaced, frame.edges)
 
     def _place(self, text: str, start: int, value: str, *, name: str) -> tuple[int, int]:
         for found in self.literals.finditer(text, start):
@@ -92,7 +92,7 @@ def _of_parser(error: ValueError) -> bool:
     return type(error) is not ValueError
 
 
-# -------------------------------------------------------------------------------------------------------- JSON
+# ---------------------------------------------------------------------------------------------------- JSON
 
 _JSON_LITERALS = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
 
@@ -107,7 +107,7 @@ def _json_written(literal: str, text: str, line_end: str) -> Iterator[str]:
     yield json.dumps(text)
 
 
-# -------------------------------------------------------------------------------------------------------- TOML
+# ---------------------------------------------------------------------------------------------------- TOML
 
 _TOML_LITERALS = re.compile(
     r'(?P<skipped>#[^\n]*)|"""(?:\\.|[^\\])*?"{3,5}(?!")|'

@@ -52,6 +52,7 @@ class PromptyFile:
             prose=layout.prose,
             first_line=layout.first_line,
             replaced=layout.with_prose,
+            edges=layout.edges,
             front=front,
             language=_language(values.get("template"), lines, name=name),
             split=split_prompty,
@@ -119,7 +120,9 @@ def _options(
             parameters[str(key)] = value
     length, stop = options.get("maxOutputTokens"), options.get("stopSequences")
     if length is not None and (type(length) is not int or length < 1):
-        hints.append((line, f"`maxOutputTokens: {length!r:.40}` is no whole number from 1 and is passed over"))
+        hints.append(
+            (line, f"`maxOutputTokens: {length!r:.40}` is no whole number from 1 and is passed over")
+        )
         length = None
     stops = stop if isinstance(stop, list) else []
     return parameters, length, tuple(each for each in stops if isinstance(each, str) and each)

@@ -16,7 +16,8 @@ _ATTRIBUTE = re.compile(r"(\w+)\s*=\s*(?:\"([^\"]*)\"|([^\",\s]+))")
 def split_prompty(prose: str, first_line: int) -> tuple[Turn, ...]:
     """The turns of a prose. What stands before the first role line is for the system."""
     turns: list[Turn] = []
-    role, attributes, lines, start = "", {}, list[str](), first_line
+    role, lines, start = "", list[str](), first_line
+    attributes: Mapping[str, str | int] = {}
     for number, line in enumerate([*prose.split("\n"), None], start=first_line):
         found = None if line is None else _ROLE_LINE.fullmatch(line)
         if line is not None and found is None:

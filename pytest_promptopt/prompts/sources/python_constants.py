@@ -1,4 +1,4 @@
-"""``app/triage.py::PROMPT``: a constant of a Python module, or of a class in it. The module is never imported."""
+"""``app/triage.py::PROMPT``: a constant of a Python module or of a class in it, which is never imported."""
 
 from __future__ import annotations
 
@@ -64,7 +64,9 @@ class PythonConstant:
             raise PromptFileError(name, constant.node.lineno, f"{said}: put it above")
         frame = FramedText.of(constant.applied(literal.text))
         if not frame.body.strip():
-            raise PromptFileError(name, constant.node.lineno, f"the prompt is empty: {self.target} has no text")
+            raise PromptFileError(
+                name, constant.node.lineno, f"the prompt is empty: {self.target} has no text"
+            )
 
         def replaced(prose: str) -> str:
             for wanted in constant.written_as(literal.text, frame.with_prose(prose)):
@@ -77,6 +79,7 @@ class PythonConstant:
             prose=frame.prose,
             first_line=_first_line(constant.node.lineno, literal, frame),
             replaced=replaced,
+            edges=frame.edges,
             language=constant.language,
         )
 
@@ -247,9 +250,10 @@ def _names(node: ast.stmt) -> Iterator[tuple[str, ast.expr | None]]:
                 yield target.id, node.value
             elif isinstance(target, ast.Tuple | ast.List):
                 yield from ((each.id, None) for each in target.elts if isinstance(each, ast.Name))
-    elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value is not None:
-        yield node.target.id, node.value
-    elif isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name):
+        return
+    if not isinstance(node, ast.AnnAssign | ast.AugAssign) or node.value is None:
+        return  # of an annotation alone there is no value
+    if isinstance(node.target, ast.Name):
         yield node.target.id, node.value
 
 
@@ -265,7 +269,7 @@ def _imported(module: ast.Module) -> Iterator[tuple[str, str]]:
 def _unwrapped(
     node: ast.expr, imported: dict[str, str], target: str, *, name: str
 ) -> tuple[ast.expr, Step, str]:
-    """What is inside of ``dedent(...)`` or before ``.strip()``; raises `PromptFileError` for anything else."""
+    """What is within ``dedent(...)`` or before ``.strip()``; raises `PromptFileError` for all else."""
     if isinstance(node, ast.Call) and not node.keywords:
         function = node.func
         called = _called(function, imported)

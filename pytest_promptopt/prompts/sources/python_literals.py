@@ -163,11 +163,12 @@ class Literal:
         if len(self.tokens) == 1:
             return self.tokens[0].with_text(text, line_end=self.line_end).source
         if any("\n" in gap or "\r" in gap for gap in self.between):
-            joined = self._joined_anew(text)
-            if _value(f"({joined})") == text:
-                return joined
+            by_line = self._joined_anew(text)
+            if _value(f"({by_line})") == text:
+                return by_line
         quote = self.tokens[0].quote
-        return StringToken("", quote, _written(self.text, "", quote)).with_text(text, line_end=self.line_end).source
+        joined = StringToken("", quote, _written(self.text, "", quote))
+        return joined.with_text(text, line_end=self.line_end).source
 
     def _joined_anew(self, text: str) -> str:
         """A literal for each line; what stood on literals of its own stays as it was written."""

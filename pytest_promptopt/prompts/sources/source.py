@@ -37,6 +37,7 @@ class SourceText:
     :param first_line: the line of the file, from 1, where it begins.
     :param replaced: the whole file with another prose. Raises `ValueError`, with the reason in a sentence,
         for a text that cannot stand there.
+    :param edges: the empty lines around the prose in its place, with ``\\n`` line ends.
     :param language: the name of its template language; empty when the source does not say.
     :param split: cuts a prose into chat turns, given its first line.
     :param allows_empty: whether a turn may have no text.
@@ -48,6 +49,7 @@ class SourceText:
     prose: str
     first_line: int
     replaced: Callable[[str], str]
+    edges: tuple[str, str] = ("", "")
     front: FrontMatter = field(default_factory=FrontMatter)
     language: str = ""
     split: Callable[[str, int], tuple[Turn, ...]] = one_turn

@@ -21,7 +21,7 @@ _MODEL = re.compile(r"claude-\S+|[^\s/]+/\S+|demo")
 
 @dataclass(frozen=True)
 class TextFile:
-    """The text of a ``.md`` or ``.txt`` file; of ``SKILL.md`` and ``AGENTS.md`` without a template language."""
+    """The text of a ``.md`` or ``.txt`` file; ``SKILL.md`` and ``AGENTS.md`` have no template language."""
 
     def read(self, content: bytes, *, name: str) -> SourceText:
         layout = Layout.read(content, name=name)
@@ -41,6 +41,7 @@ class TextFile:
             prose=layout.prose,
             first_line=layout.first_line,
             replaced=layout.with_prose,
+            edges=layout.edges,
             front=front,
             language=language,
             split=lambda prose, first_line: split_turns(prose, first_line=first_line),

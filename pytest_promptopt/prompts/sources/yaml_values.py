@@ -1,4 +1,4 @@
-"""``config/prompts.yaml::triage.system``: a text in a YAML file, also in the front matter of a Markdown file."""
+"""``config/prompts.yaml::triage.system``: a text in a YAML file, or in front matter of a Markdown file."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from pytest_promptopt.errors import PromptFileError
-from pytest_promptopt.prompts.frontmatter import FrontMatter
 from pytest_promptopt.prompts.layout import FramedText, Layout, decode, usual_line_end
 from pytest_promptopt.prompts.sources.key_paths import KeyPath, item_number, missing
 from pytest_promptopt.prompts.sources.source import SourceText
@@ -68,7 +67,7 @@ def _read(path: KeyPath, text: str, start: int, end: int, *, name: str, language
 
     is_block = node.style in ("|", ">")
     first_line = line + (is_block + len(frame.before) if node.style == "|" else is_block)
-    return SourceText(frame.prose, first_line, replaced, FrontMatter(), language)
+    return SourceText(frame.prose, first_line, replaced, frame.edges, language=language)
 
 
 @dataclass(frozen=True)
@@ -146,8 +145,8 @@ class _Document:
         if merged is not None:
             line = self.line_at(merged.start_mark.index)
             raise ValueError(
-                f"there is no key `{step}` in {place}; if it comes by `<<` in line {line}, name the prompt by "
-                "its place there"
+                f"there is no key `{step}` in {place}; if it comes by `<<` in line {line}, name the prompt "
+                "by its place there"
             )
         raise ValueError(missing(step, (key.value for key, _ in node.value), place))
 
@@ -172,7 +171,7 @@ class _Document:
         return Scalar(self.text, start, last[0].end("line") if last else head.end("line"), indent, line_end)
 
     def shape(self, without: Any) -> Any:
-        """All that the document says but the text of one node: equal for documents that differ in it alone."""
+        """What the document says but for one node: equal for documents that differ in that alone."""
         seen: dict[int, int] = {}
 
         def told(node: Any) -> Any:
