@@ -62,7 +62,8 @@ class PromptMatch:
         that holds it. A turn whose message cannot be told has none: see `unplaced`.
     :param variables: the values as they arrived; of several messages, those of the last.
     :param unread: variable -> why its value is not known, in a sentence.
-    :param if_alone: variables that reach to the edge of their message: other text there is part of the value.
+    :param if_alone: variables whose texts are right if their message holds nothing but the prompt; mostly
+        one that ends it, so that whatever comes after it is taken for a part of the value.
     :param fixed_length: letters and digits of the fixed text that was found.
     :param unplaced: turn -> why its message cannot be told, in a sentence.
     :param form: what the application has done to the template before it rendered it.
@@ -232,12 +233,13 @@ def _match_as(prompt: PromptFile, form: Form, messages: Sequence[Message]) -> Pr
     variables = {name: text for reading in readings for name, text in reading.variables.items()}
     unread = {**unread, **{name: why for each in readings for name, why in each.unread.items()}}
     sure = {name for each in readings for name in each.variables.keys() - each.if_alone}
+    assumed = frozenset().union(*(each.if_alone for each in readings))
     return PromptMatch(
         prompt,
         places,
         variables,
         {name: why for name, why in unread.items() if name not in variables},
-        frozenset(variables.keys() - sure),
+        assumed - sure,
         fixed_length + (system.fixed_length if system else 0),
         unplaced,
         system,
@@ -266,7 +268,7 @@ def _in_turns(
         results = {
             number: taken_whole(turn, message.content)
             for number, message in enumerate(messages)
-            if role_of(message) == role
+            if role_of(message) == _ROLES.get(role, role)
         }
         options = {n: each for n, each in results.items() if isinstance(each, Rendered)}
         if not options:

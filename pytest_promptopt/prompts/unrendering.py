@@ -1,26 +1,36 @@
 """Find a rendered prompt in a text, and read off what stands where its variables are.
 
 The fixed passages of the template are looked for in order, once from the left and, where that leaves a
-choice, once from the right. Where both find the same places there is one way to read the text. There are no
-regular expressions: each pass goes over the text once.
+choice, once from the right. Where both find the same places there is one way to read the text.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import cached_property
 from itertools import pairwise
 
-from pytest_promptopt.prompts.template_languages import Fixed, Opaque, Part, Variable
-
-#: Characters of a passage that a message shows.
-_SHOWN = 40
-
-#: Before what an item of a template is: a passage, or what decides the text of a gap.
-_FIXED, _VALUE = "=", "?"
-
-Gap = tuple[Variable | Opaque, ...]
+from pytest_promptopt.prompts.passages import (
+    BEGINS,
+    ENDS,
+    FIXED,
+    VALUE,
+    Gap,
+    Shape,
+    closest,
+    inside_edges,
+    is_only_way,
+    leftmost,
+    letters,
+    longest_beginning,
+    rightmost,
+    shape_of,
+    shown_beginning,
+    shown_ending,
+    whole,
+)
+from pytest_promptopt.prompts.template_languages import Opaque, Part, Variable
 
 
 @dataclass(frozen=True)
@@ -30,10 +40,12 @@ class Rendered:
     :param variables: the values as they arrived.
     :param fixed_length: letters and digits of the fixed passages: the more, the surer the match.
     :param unread: variable -> why its value cannot be told, in a sentence.
-    :param if_alone: variables whose values are right if the text holds nothing but the prompt: they begin or
-        end it, or the text can be read in another way too.
+    :param if_alone: variables whose texts are right if the message holds nothing but the prompt: they begin
+        or end it, or the message can be read in another way too.
     :param texts: what stands in each gap between the passages, by the keys of the gap's parts.
     :param cut: whether the blanks at the beginning and at the end of the template are missing.
+    :param unknown: why it cannot be told where the prompt begins and where it ends, in sentences; it then
+        counts from the beginning of the text, and to its end.
     """
 
     start: int
@@ -44,6 +56,7 @@ class Rendered:
     if_alone: frozenset[str] = frozenset()
     texts: Mapping[tuple[str, ...], str] = field(default_factory=dict, repr=False)
     cut: tuple[bool, bool] = (False, False)
+    unknown: tuple[str, str] = ("", "")
 
 
 @dataclass(frozen=True)
@@ -62,66 +75,15 @@ class NotFound:
     @cached_property
     def matched(self) -> int:
         """Letters and digits that were found in order: passages, and the beginning of the next one."""
-        found = sum(map(_letters, self.shape.passages[: self.failed]))
+        found = sum(map(letters, self.shape.passages[: self.failed]))
         if self.told:
             return found
         passage = self.shape.passages[self.failed]
-        return found + _letters(passage[: _longest_beginning(passage, self.text, self.position)[0]])
+        return found + letters(passage[: longest_beginning(passage, self.text, self.position)[0]])
 
     @cached_property
     def reason(self) -> str:
-        return self.told or _closest(self.shape.passages, self.text, self.failed, self.position)
-
-
-@dataclass(frozen=True)
-class Shape:
-    """A template as passages with gaps between: ``passages[0] gaps[0] passages[1] ...``.
-
-    The first and the last passage may be empty: then a gap begins or ends the template. They have no blanks
-    at the edges of the template, which applications strip; those are `edges`.
-    """
-
-    passages: tuple[str, ...]
-    gaps: tuple[Gap, ...]
-    edges: tuple[str, str]
-
-    @cached_property
-    def items(self) -> tuple[str, ...]:
-        """The passages and the parts of the gaps, in order, as what decides their texts."""
-        return self.between(-1, len(self.passages))
-
-    def between(self, before: int, after: int) -> tuple[str, ...]:
-        """Those between two passages."""
-        found: list[str] = []
-        for number in range(before, after):
-            if number > before:
-                found.append(_FIXED + self.passages[number])
-            if 0 <= number < len(self.gaps):
-                found += [_VALUE + part.key for part in self.gaps[number]]
-        return tuple(found)
-
-    @cached_property
-    def fixed_length(self) -> int:
-        return sum(map(_letters, self.passages))
-
-
-@lru_cache(maxsize=512)
-def shape_of(parts: tuple[Part, ...]) -> Shape:
-    """The passages and gaps of a template."""
-    passages, gaps = [""], list[Gap]()
-    for part in parts:
-        if isinstance(part, Fixed):
-            passages[-1] += part.text
-        elif passages[-1] or not gaps:
-            gaps.append((part,))
-            passages.append("")
-        else:
-            gaps[-1] = (*gaps[-1], part)
-    first, last = passages[0], passages[-1]
-    passages[0] = passages[0].lstrip()
-    passages[-1] = passages[-1].rstrip()
-    edges = first[: len(first) - len(first.lstrip())], last[len(last.rstrip()) :]
-    return Shape(tuple(passages), tuple(gaps), edges)
+        return self.told or closest(self.shape.passages, self.text, self.failed, self.position)
 
 
 def find_rendered(parts: tuple[Part, ...], text: str) -> Rendered | NotFound:
@@ -131,26 +93,18 @@ def find_rendered(parts: tuple[Part, ...], text: str) -> Rendered | NotFound:
     if not any(passages):
         said = "it has no fixed text, so nothing tells it from any other text"
         return NotFound(shape, text, 0, 0, said)
-    start, end = _inside_edges(shape, text)
-    left = _leftmost(passages, text, start, end)
+    start, end = inside_edges(shape, text)
+    left = leftmost(passages, text, start, end)
     if len(left) < len(passages):
         position = left[-1] + len(passages[len(left) - 1]) if left else start
         return NotFound(shape, text, len(left), position)
-    if _is_only_way(passages, text, left, end):
-        return _reading(shape, text, left, left, alone=False)
-    right = _rightmost(passages, text, start, end)
-    whole = _whole(passages, text, start, end)
-    if whole is not None:
-        return _reading(shape, text, *whole, alone=True)
-    if left[0] == right[0] and left[-1] == right[-1]:
-        return _reading(shape, text, left, right, alone=False)
-    shown = (
-        _ending(passages[-1] or passages[-2])
-        if left[0] == right[0]
-        else _beginning(passages[0] or passages[1])
-    )
-    said = f"its {shown} is there more than once, and the text can be read in more than one way"
-    return NotFound(shape, text, len(passages), end, said)
+    if is_only_way(passages, text, left, end):
+        return _reading(shape, text, left, left)
+    right = rightmost(passages, text, start, end)
+    if (places := whole(passages, text, start, end)) is None:
+        return _reading(shape, text, left, right)
+    unsure = frozenset(number for number in range(len(left)) if left[number] != right[number])
+    return _reading(shape, text, *places, if_alone=unsure)
 
 
 def taken_whole(parts: tuple[Part, ...], text: str) -> Rendered | NotFound:
@@ -158,7 +112,7 @@ def taken_whole(parts: tuple[Part, ...], text: str) -> Rendered | NotFound:
     shape = shape_of(parts)
     if any(shape.passages) or not shape.gaps:
         return find_rendered(parts, text)
-    return _reading(shape, text, [0, len(text)], [0, len(text)], alone=False)
+    return _reading(shape, text, [0, len(text)], [0, len(text)])
 
 
 def filled(parts: tuple[Part, ...], readings: Sequence[Rendered], *, cut: tuple[bool, bool]) -> str:
@@ -170,20 +124,24 @@ def filled(parts: tuple[Part, ...], readings: Sequence[Rendered], *, cut: tuple[
     shape = shape_of(parts)
     items, texts, place = shape.items, list[str](), 0
     known = sorted((each for reading in readings for each in reading.texts.items()), key=lambda e: -len(e[0]))
+    has_edge = [not is_cut for is_cut in cut]
     while place < len(items):
-        if items[place].startswith(_FIXED):
-            texts.append(items[place].removeprefix(_FIXED))
-            place += 1
-            continue
-        for key, text in known:
-            if items[place : place + len(key)] == key:
-                texts.append(text)
-                place += len(key)
-                break
+        item = items[place]
+        key, text = next((k for k in known if items[place : place + len(k[0])] == k[0]), ((item,), None))
+        if text is not None:
+            has_edge[0] &= item != BEGINS
+            has_edge[1] &= key[-1] != ENDS
+        elif item in (BEGINS, ENDS):
+            if why := readings[0].unknown[item == ENDS] if readings else "":
+                raise LookupError(why)
+        elif item.startswith(FIXED):
+            text = item.removeprefix(FIXED)
         else:
-            part = next(part for gap in shape.gaps for part in gap if _VALUE + part.key == items[place])
+            part = next(part for gap in shape.gaps for part in gap if VALUE + part.key == item)
             raise LookupError(_why_unknown(part, readings))
-    before, after = ("" if is_cut else edge for is_cut, edge in zip(cut, shape.edges, strict=True))
+        texts.append(text or "")
+        place += len(key)
+    before, after = (edge if has else "" for has, edge in zip(has_edge, shape.edges, strict=True))
     return "".join([before, *texts, after])
 
 
@@ -198,94 +156,51 @@ def _why_unknown(part: Variable | Opaque, readings: Sequence[Rendered]) -> str:
     return f"the prompt that was sent does not hold `{part.name}`"
 
 
-# ------------------------------------------------------------------------------------------------- searching
-
-
-def _inside_edges(shape: Shape, text: str) -> tuple[int, int]:
-    """The part of `text` that a variable at an edge of the template may take."""
-    before, after = shape.edges
-    start = len(before) if not shape.passages[0] and text.startswith(before) else 0
-    end = len(text)
-    if not shape.passages[-1] and after and text.endswith(after) and end - len(after) >= start:
-        end -= len(after)
-    return start, end
-
-
-def _leftmost(passages: Sequence[str], text: str, start: int, end: int) -> list[int]:
-    """The first place of each passage after those before it; shorter when one is not there."""
-    found: list[int] = []
-    position = start
-    for number, passage in enumerate(passages):
-        # An empty one ends the template: what is before it may be as long as the text.
-        place = end if number and not passage else text.find(passage, position, end)
-        if place < 0:
-            return found
-        found.append(place)
-        position = place + len(passage)
-    return found
-
-
-def _rightmost(passages: Sequence[str], text: str, start: int, end: int) -> list[int]:
-    """The last place of each passage before those after it; `str.rfind` is not always linear, `find` is."""
-    mirrored = [passage[::-1] for passage in reversed(passages)]
-    found = _leftmost(mirrored, text[start:end][::-1], 0, end - start)
-    return [end - place - len(passage) for place, passage in zip(reversed(found), passages, strict=True)]
-
-
-def _is_only_way(passages: Sequence[str], text: str, places: Sequence[int], end: int) -> bool:
-    """Whether no passage stands between its first place and the next passage once more."""
-    ends = [*places[1:], end]
-    return not any(
-        passage and text.find(passage, place + 1, until) >= 0
-        for passage, place, until in zip(passages, places, ends, strict=True)
-    )
-
-
-def _whole(passages: Sequence[str], text: str, start: int, end: int) -> tuple[list[int], list[int]] | None:
-    """The first and the last places of the passages if the prompt is all of the text, blanks aside."""
-    first, *others = passages
-    if first:
-        start += len(text[start:end]) - len(text[start:end].lstrip())
-    if passages[-1]:
-        end = start + len(text[start:end].rstrip())
-    if not others or not text.startswith(first, start) or not text.endswith(passages[-1], start, end):
-        return None
-    last = end - len(passages[-1])
-    inner = passages[1:-1]
-    left = _leftmost(inner, text, start + len(first), last) if inner else []
-    if last < start + len(first) or len(left) < len(inner):
-        return None
-    right = _rightmost(inner, text, start + len(first), last) if inner else []
-    return [start, *left, last], [start, *right, last]
-
-
 # --------------------------------------------------------------------------------------------------- reading
 
 
 def _reading(
-    shape: Shape, text: str, left: Sequence[int], right: Sequence[int], *, alone: bool
+    shape: Shape,
+    text: str,
+    left: Sequence[int],
+    right: Sequence[int],
+    *,
+    if_alone: frozenset[int] = frozenset(),
 ) -> Rendered | NotFound:
-    """What stands between the passages that have one place, `left` and `right` being the same."""
-    passages, last = shape.passages, len(shape.passages) - 1
-    sure = [number for number in range(last + 1) if left[number] == right[number]]
-    found = _Found(left[0], left[-1] + len(passages[-1]))
-    # A gap at an edge may be one whose text is known from elsewhere, so it comes last.
-    zones = [(not passages[before] or not passages[after], before, after) for before, after in pairwise(sure)]
+    """What stands between the passages that have one place, `left` and `right` being the same.
+
+    :param if_alone: passages that have it only if the prompt is all of the text.
+    """
+    count = len(shape.passages)
+    sure = [number for number in range(count) if left[number] == right[number]]
+    begins = {-1: 0, **{number: left[number] for number in sure}, count: len(text)}
+    ends = {-1: 0, **{number: left[number] + len(shape.passages[number]) for number in sure}}
+    found = _Found(begins.get(0, 0), ends.get(count - 1, len(text)))
+    bounds = [*([] if 0 in sure else [-1]), *sure, *([] if count - 1 in sure else [count])]
+    zones = [(_is_open(shape, *zone), *zone) for zone in pairwise(bounds)]
     for is_open, before, after in sorted(zones):
-        begins, ends = left[before] + len(passages[before]), left[after]
-        key, gaps = shape.between(before, after), shape.gaps[before:after]
-        value, known = text[begins:ends], found.texts.get(key)
+        key, gaps = shape.between(before, after), shape.gaps[max(before, 0) : after]
+        value, known = text[ends[before] : begins[after]], found.texts.get(key)
         if known is None:
             found.texts[key] = value
-            found.note(gaps, value, assumed=alone or is_open)
-        elif is_open and after == last and value.startswith(known):
-            found.end = begins + len(known)
+            is_sure = before >= 0 and after < count and len(gaps) == 1
+            assumed = is_open or not if_alone.isdisjoint((before, after))
+            found.note(gaps, value, is_sure=is_sure, assumed=assumed)
+        elif is_open and after == count - 1 and value.startswith(known):
+            found.end = ends[before] + len(known)
         elif is_open and before == 0 and value.endswith(known):
-            found.start = ends - len(known)
+            found.start = begins[after] - len(known)
         elif known != value:
             names = _listed({name for gap in gaps for name in _names(gap)})
             said = f"{names} stands there more than once, with different texts"
-            return NotFound(shape, text, after, begins, said)
+            return NotFound(shape, text, after, ends[before], said)
+    unknown = tuple(
+        "" if number in sure else _twice(shown, side)
+        for number, shown, side in (
+            (0, shown_ending(shape.passages[0]), "begins"),
+            (count - 1, shown_beginning(shape.passages[-1]), "ends"),
+        )
+    )
     start, end, cut = _with_edges(shape, text, found.start, found.end)
     return Rendered(
         start,
@@ -293,10 +208,21 @@ def _reading(
         found.variables,
         shape.fixed_length,
         {name: why for name, why in found.unread.items() if name not in found.variables},
-        frozenset(found.assumed & found.variables.keys()),
+        frozenset(found.assumed),
         found.texts,
         cut,
+        (unknown[0], unknown[1]),
     )
+
+
+def _twice(passage: str, side: str) -> str:
+    return f"it cannot be told where the prompt {side} in the message: {passage} is there more than once"
+
+
+def _is_open(shape: Shape, before: int, after: int) -> bool:
+    """Whether text beside the prompt would be taken for a part of what stands between these passages."""
+    last = len(shape.passages) - 1
+    return before < 0 or after > last or not shape.passages[before] or not shape.passages[after]
 
 
 @dataclass
@@ -308,10 +234,12 @@ class _Found:
     unread: dict[str, str] = field(default_factory=dict)
     assumed: set[str] = field(default_factory=set)
 
-    def note(self, gaps: Sequence[Gap], value: str, *, assumed: bool) -> None:
+    def note(self, gaps: Sequence[Gap], value: str, *, is_sure: bool, assumed: bool) -> None:
         """What the text of one gap, or of several that cannot be told apart, says of their variables."""
-        if len(gaps) > 1:
-            for name in {name for gap in gaps for name in _names(gap)}:
+        names = {name for gap in gaps for name in _names(gap)}
+        self.assumed |= names if assumed else set()
+        if not is_sure:
+            for name in names:
                 self.unread[name] = f"`{name}` is ambiguous: what stands beside it stands in a value too"
             return
         part = gaps[0][0]
@@ -319,8 +247,6 @@ class _Found:
             self.unread |= dict(_unread(gaps[0]))
             return
         self.variables[part.name] = value
-        if assumed:
-            self.assumed.add(part.name)
 
 
 def _with_edges(shape: Shape, text: str, start: int, end: int) -> tuple[int, int, tuple[bool, bool]]:
@@ -355,48 +281,3 @@ def _names(gap: Gap) -> set[str]:
 
 def _listed(names: set[str]) -> str:
     return " and ".join(f"`{name}`" for name in sorted(names)) or "a block"
-
-
-# -------------------------------------------------------------------------------------------- what is closest
-
-
-def _letters(text: str) -> int:
-    return sum(map(str.isalnum, text))
-
-
-def _closest(passages: Sequence[str], text: str, failed: int, position: int) -> str:
-    """What of the prompt is in the text, and what is not where it was expected."""
-    passage = passages[failed]
-    length, place = _longest_beginning(passage, text, position)
-    if _letters(passage[:length]):
-        there, wanted = text[place + length :], passage[length:]
-        found = f"has {_ending(passage[:length])} at character {place:,}"
-        return f"{found}, but then {_beginning(there)} where the prompt has {_beginning(wanted)}"
-    if failed and passages[failed - 1]:
-        return f"has {_ending(passages[failed - 1])}, but {_beginning(passage)} does not follow"
-    longest = max(passages[failed:], key=len)
-    place = text.find(longest)
-    if longest != passage and place >= 0:
-        return f"has {_beginning(longest)} at character {place:,}, but not {_beginning(passage)} before it"
-    return f"has nothing of {_beginning(passage)}"
-
-
-def _longest_beginning(passage: str, text: str, position: int) -> tuple[int, int]:
-    """How much of the beginning of `passage` stands in `text`, and where; found by halving."""
-    low, high, place = 0, len(passage), position
-    while low < high:
-        middle = (low + high + 1) // 2
-        found = text.find(passage[:middle], position)
-        if found < 0:
-            high = middle - 1
-        else:
-            low, place = middle, found
-    return low, place
-
-
-def _beginning(text: str) -> str:
-    return repr(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}...") if text else "its end"
-
-
-def _ending(text: str) -> str:
-    return repr(text if len(text) <= _SHOWN else f"...{text[-_SHOWN:]}")

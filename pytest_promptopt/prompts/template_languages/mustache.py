@@ -48,8 +48,9 @@ class Mustache(FieldLanguage):
             yield source[end:]
 
     def escaped(self, text: str) -> str:
-        if re.search(r"\{\{\{|\\\{\{|\{$", text):
-            raise ValueError("a text with {{{ or \\{{ or a { at its end cannot be written in Mustache")
+        if re.search(r"\{\{\{|\\\{\{|[\\{]\Z", text):
+            said = "a text with {{{ or \\{{, or with { or \\ at its end, cannot be written in Mustache"
+            raise ValueError(said)
         return text.replace("{{", "\\{{")
 
     def written(self, variable: str) -> str:
