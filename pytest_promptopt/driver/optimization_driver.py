@@ -317,8 +317,11 @@ class OptimizationDriver(ABC, Generic[K, C]):
         return {role: self._ledger.spend_of(role) for role in Role}
 
     @contextmanager
-    def _shown_progress(self, files: Iterable[str]) -> Iterator[None]:
+    def _shown_progress(self, files: Mapping[str, PromptFile]) -> Iterator[None]:
         """Say what the ceilings buy, then show how it goes."""
+        for file in files.values() if self._settings.examples else ():
+            if file.takes_no_examples:
+                self._say(f"promptopt: {file.takes_no_examples}")
         if bought := self._plan.bought():
             self._say(bought)
         self._progress = self._open_progress()

@@ -31,6 +31,15 @@ from pytest_promptopt.prompts.template_languages import (
 from pytest_promptopt.prompts.templates import Turn
 from pytest_promptopt.records import Message
 
+#: How a template language writes what somebody used to Jinja2 would write otherwise.
+_WRITING = {
+    "format": "The text is for str.format: a variable is {name}, and any other brace is doubled, {{ and }}.",
+    "percent": "The text is for Python's % operator: a variable is %(name)s, and any other % is doubled, %%.",
+    "template": "The text is for string.Template: a variable is $name, and any other $ is doubled, $$.",
+    "mustache": "The text is a Mustache template: a variable is {{name}}; add no sections.",
+    "none": "The text is sent as it stands: nothing in it is filled in.",
+}
+
 #: Arguments of ``prompt(...)`` that are no variables.
 RESERVED = ("messages", "response_schema")
 
@@ -271,12 +280,22 @@ class PromptFile:
     @property
     def takes_no_examples(self) -> str:
         """Why the tool's own examples cannot stand in this prompt, in a sentence; empty when they can."""
-        if self.language.name == "jinja2":
+        if self.language is JINJA2:
             return ""
         return (
-            f"{self.name}: no examples are shown in it, since their marks are comments of Jinja2 and its "
+            f"{self.name}: no examples are put into it, since their marks are comments of Jinja2, and its "
             f"template language is {self.language.name}"
         )
+
+    @property
+    def writing_rules(self) -> tuple[str, ...]:
+        """What who writes a candidate must know of its place, a sentence each."""
+        told = [_WRITING[self.language.name]] if self.language.name in _WRITING else []
+        if kept_regions(self.prose):
+            told.append(
+                "Keep what stands between `promptopt: keep` and `/promptopt` as it is, marks and all."
+            )
+        return tuple(told)
 
     def content(self) -> bytes:
         """The whole file with the current prose; the bytes as read if that is unchanged."""
@@ -336,8 +355,11 @@ class PromptFile:
                 yield f"It lost the variable {self.language.written(name)}."
             for name in sorted(used - self.variables):
                 yield f"It uses the variable {self.language.written(name)}, which the tests do not give."
-        others = self.language.without_code
-        yield from changed_placeholders(others(without_examples(self.prose)), others(body))
+        yield from changed_placeholders(
+            *map(self.language.without_code, (without_examples(self.prose), body)),
+            variables=self.variables,
+            doubled=self.language.name not in ("jinja2", "mustache"),
+        )
         yield from changed_regions(without_examples(self.prose), body)
         for entry in self.front.keep:
             if not _has_lines(body, entry):

@@ -69,6 +69,8 @@ class ExampleCandidates:
         results = self._newest(incumbent)
         half = sum(result.rate is not None for result in results) // 2
         for prompt in prompts if most else ():
+            if prompt.takes_no_examples:
+                continue
             text = incumbent.text(prompt)
             body = without_examples(text)
             pool = self._pool(prompt, results)
