@@ -60,6 +60,7 @@ class FakePrompt:
     variables: frozenset[str] = frozenset({"ticket"})
     front: Front = Front()
     roles: tuple[str, ...] = ()
+    is_chat: bool = True
     takes_no_examples: str = ""
     writing_rules: tuple[str, ...] = ()
 

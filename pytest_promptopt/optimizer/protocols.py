@@ -105,6 +105,10 @@ class Prompt(Protocol):
     def front(self) -> FrontMatter: ...
 
     @property
+    def is_chat(self) -> bool:
+        """Whether lines that are only a role begin turns in it."""
+
+    @property
     def takes_no_examples(self) -> str:
         """Why the tool's own examples cannot stand in it, in a sentence; empty when they can."""
 

@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from pathlib import Path
 
 from pytest_promptopt.errors import PromptFileError, RenderError
@@ -21,14 +20,14 @@ from pytest_promptopt.prompts.language_guess import guess_language
 from pytest_promptopt.prompts.layout import MAX_FILE_BYTES, unify_newlines
 from pytest_promptopt.prompts.placeholders import changed_placeholders, find_placeholders
 from pytest_promptopt.prompts.prose_reading import read_prose
-from pytest_promptopt.prompts.sources import Address, Source, SourceText, file_of, source_of
+from pytest_promptopt.prompts.sources import Address, SourceText, file_of, source_of
 from pytest_promptopt.prompts.template_languages import (
     JINJA2,
     LANGUAGES,
     PromptTemplate,
     TemplateLanguage,
 )
-from pytest_promptopt.prompts.templates import Turn
+from pytest_promptopt.prompts.templates import Turn, split_turns
 from pytest_promptopt.records import Message
 
 #: How a template language writes what somebody used to Jinja2 would write otherwise.
@@ -71,7 +70,7 @@ class PromptFile:
     variables: frozenset[str]
     needed: frozenset[str]
     roles: tuple[str, ...]
-    _source: Source = field(repr=False, compare=False)
+    _text: SourceText = field(repr=False, compare=False)
     _turns: tuple[PromptTemplate, ...] = field(repr=False, compare=False)
     _system: PromptTemplate | None = field(repr=False, compare=False)
     on_disk: bytes = field(default=b"", repr=False)
@@ -119,7 +118,7 @@ class PromptFile:
             front=text.front,
             prose=text.prose,
             original=original,
-            _source=kind,
+            _text=text,
             _system=system,
             on_disk=on_disk,
             first_read=on_disk,
@@ -154,6 +153,10 @@ class PromptFile:
     def place(self) -> Path:
         """Its file, with what is meant in it at the end; no path on the disk then."""
         return Path(f"{self.path}{self.name[len(self.file_name) :]}")
+
+    def as_imported(self) -> PromptFile:
+        """The prompt as this process read it first, which is what it may have imported."""
+        return self if self.original == self.first_read else self.read_again(before=self.first_read)
 
     @property
     def file_name(self) -> str:
@@ -235,22 +238,17 @@ class PromptFile:
             f"the prompt declares: {_names(sorted(self.variables))}",
         )
 
-    def _line_of(self, variable: str) -> int:
+    def _line_of(self, variable: str) -> int | None:
         templates = (self._system, *self._turns)
-        return min(t.variables[variable] for t in templates if t and variable in t.variables)
+        lines = (t.variables[variable] for t in templates if t and variable in t.variables)
+        return min(lines, default=None)  # a file may ask for what its text does not use
 
     def with_prose(self, prose: str) -> PromptFile:
         """The same file under a candidate; raises `PromptFileError` unless it can be read back."""
         prose = unify_newlines(prose).strip("\n")
-        text = self._source.read(self._encoded(prose), name=self.file_name)
-        if text.prose != prose:
-            raise PromptFileError(
-                self.file_name,
-                text.first_line,
-                "the text begins with what would be read as front matter or a byte order mark",
-            )
+        self._encoded(prose)
         turns = read_prose(
-            self._text, prose, text.first_line, self.language, self._system, name=self.file_name
+            self._text, prose, self.first_line, self.language, self._system, name=self.file_name
         )
         return replace(self, prose=prose, **turns)
 
@@ -280,12 +278,17 @@ class PromptFile:
     @property
     def takes_no_examples(self) -> str:
         """Why the tool's own examples cannot stand in this prompt, in a sentence; empty when they can."""
-        if self.language is JINJA2:
-            return ""
-        return (
-            f"{self.name}: no examples are put into it, since their marks are comments of Jinja2, and its "
-            f"template language is {self.language.name}"
-        )
+        said = f"{self.name}: no examples are put into it, since"
+        if self.language is not JINJA2:
+            return f"{said} their marks are comments of Jinja2 and it is written in {self.language.name}"
+        if self.is_chat and self.turns != split_turns(self.prose, first_line=self.first_line):
+            return f"{said} it has role lines of another form than `user:`, or text above the first"
+        return ""
+
+    @property
+    def is_chat(self) -> bool:
+        """Whether lines that are only a role begin turns in it."""
+        return self._text.is_chat
 
     @property
     def writing_rules(self) -> tuple[str, ...]:
@@ -305,7 +308,7 @@ class PromptFile:
         if prose == self._text.prose:
             return self.original
         try:
-            return self._text.replaced(prose).encode()
+            content = self._text.replaced(prose).encode()
         except UnicodeEncodeError as error:
             character = error.object[error.start]
             line = self.first_line + prose.count("\n", 0, prose.find(character))
@@ -313,11 +316,10 @@ class PromptFile:
             raise PromptFileError(self.file_name, line, said) from None
         except ValueError as error:
             raise PromptFileError(self.file_name, self.first_line, str(error)) from None
-
-    @cached_property
-    def _text(self) -> SourceText:
-        """As it stands in the file that it was read from."""
-        return self._source.read(self.original, name=self.file_name)
+        if len(content) > MAX_FILE_BYTES:
+            said = f"the file would have {len(content):,} bytes; it has at most {MAX_FILE_BYTES:,}"
+            raise PromptFileError(self.file_name, None, said)
+        return content
 
     def objections(self, prose: str) -> tuple[str, ...]:
         """Why a candidate may not replace the current prose, a sentence each; empty when it may.

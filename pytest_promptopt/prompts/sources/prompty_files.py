@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from pytest_promptopt.errors import PromptFileError
@@ -19,6 +20,7 @@ from pytest_promptopt.prompts.frontmatter import (
 from pytest_promptopt.prompts.layout import Layout, unify_newlines
 from pytest_promptopt.prompts.sources.prompty_roles import split_prompty
 from pytest_promptopt.prompts.sources.source import Input, SourceText
+from pytest_promptopt.prompts.sources.text_files import replaced_in
 
 #: Options of a model -> what they are called here.
 _OPTIONS = {
@@ -51,10 +53,11 @@ class PromptyFile:
         return SourceText(
             prose=layout.prose,
             first_line=layout.first_line,
-            replaced=layout.with_prose,
+            replaced=partial(replaced_in, layout, name, lenient=True),
             edges=layout.edges,
             front=front,
             language=_language(values.get("template"), lines, name=name),
+            is_chat=True,
             split=split_prompty,
             allows_empty=True,
             undefined_is_empty=True,

@@ -40,6 +40,7 @@ class SourceText:
     :param edges: the empty lines around the prose in its place, with ``\\n`` line ends.
     :param language: the name of its template language; empty when the source does not say.
     :param split: cuts a prose into chat turns, given its first line.
+    :param is_chat: whether lines that are only a role begin turns.
     :param allows_empty: whether a turn may have no text.
     :param undefined_is_empty: whether a variable that is not given is an empty text.
     :param inputs: what it says of its variables, by name.
@@ -53,6 +54,7 @@ class SourceText:
     front: FrontMatter = field(default_factory=FrontMatter)
     language: str = ""
     split: Callable[[str, int], tuple[Turn, ...]] = one_turn
+    is_chat: bool = False
     allows_empty: bool = False
     undefined_is_empty: bool = False
     inputs: Mapping[str, Input] = field(default_factory=dict)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import PurePath
 
 from pytest_promptopt.prompts.frontmatter import FrontMatter
@@ -40,13 +41,22 @@ class TextFile:
         return SourceText(
             prose=layout.prose,
             first_line=layout.first_line,
-            replaced=layout.with_prose,
+            replaced=partial(replaced_in, layout, name),
             edges=layout.edges,
             front=front,
             language=language,
+            is_chat=True,
             split=lambda prose, first_line: split_turns(prose, first_line=first_line),
             hints=tuple(hints),
         )
+
+
+def replaced_in(layout: Layout, name: str, prose: str, *, lenient: bool = False) -> str:
+    """The file with another prose. Raises `ValueError` when that would not be read back."""
+    text = layout.with_prose(prose)
+    if Layout.read(text.encode(), name=name, lenient=lenient).prose != prose:
+        raise ValueError("the text begins with what would be read as front matter or a byte order mark")
+    return text
 
 
 def is_agent_file(name: str) -> bool:
