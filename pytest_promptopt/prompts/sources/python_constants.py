@@ -73,6 +73,8 @@ class PythonConstant:
                 changed = text[:start] + literal.with_text(wanted) + text[end:]
                 if constant.alone_differs(module, changed, name=name):
                     return changed
+            if constant.steps:
+                raise ValueError(f"what {self.target} is passed through (dedent, strip) would change it")
             raise ValueError("it cannot be written as a string literal of Python")
 
         return SourceText(

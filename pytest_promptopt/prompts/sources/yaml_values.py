@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from copy import copy
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from pytest_promptopt.errors import PromptFileError
@@ -93,7 +95,7 @@ class _Document:
             )
 
         try:
-            root: Any = yaml.compose(text, Loader=yaml.SafeLoader)
+            root: Any = yaml.compose(text, Loader=_loader())
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             raise refusal(mark.index if mark else 0, error.problem or error.context) from None
@@ -125,10 +127,10 @@ class _Document:
             except ValueError as error:
                 offset = parent.start_mark.index if parent is not None else 0
                 raise PromptFileError(self.name, self.line_at(offset), str(error)) from None
-            if not _is_inside(node, parent):
+            if (alias := _alias_at(node)) is not None:
                 written = self.line_at(node.start_mark.index)
                 said = f"`{KeyPath(path.steps[: number + 1])}` is an alias of what line {written} says"
-                line = self.line_at(parent.start_mark.index)
+                line = self.line_at(alias)
                 raise PromptFileError(self.name, line, f"{said}; name the prompt by its place there")
         if not isinstance(node, yaml.ScalarNode) or node.tag != _TEXT:
             what = "a list or mapping" if not isinstance(node, yaml.ScalarNode) else f"{node.value!r:.40}"
@@ -172,25 +174,45 @@ class _Document:
 
     def shape(self, without: Any) -> Any:
         """What the document says but for one node: equal for documents that differ in that alone."""
-        seen: dict[int, int] = {}
+        places: dict[tuple[int, str], int] = {}
 
         def told(node: Any) -> Any:
-            if node is None or node is without:
+            if node is None:
                 return None
-            if id(node) in seen:
-                return seen[id(node)]
-            seen[id(node)] = len(seen)
+            place = node.start_mark.index, node.id
+            if _alias_at(node) is not None:
+                return "alias", places[place]
+            places[place] = len(places)
+            if node is without:
+                return None
             if isinstance(node.value, str):
                 return node.tag, node.value
-            if node.tag and node.value and isinstance(node.value[0], tuple):
+            if node.value and isinstance(node.value[0], tuple):
                 return node.tag, [(told(key), told(value)) for key, value in node.value]
             return node.tag, [told(each) for each in node.value]
 
         return told(self.root)
 
 
-def _is_inside(node: Any, parent: Any) -> bool:
-    inside: bool = (
-        parent.start_mark.index <= node.start_mark.index and node.end_mark.index <= parent.end_mark.index
-    )
-    return inside
+def _alias_at(node: Any) -> int | None:
+    """Where the alias stands that `node` was found by; None when it is written at its place."""
+    place: int | None = getattr(node, "alias_at", None)
+    return place
+
+
+@cache
+def _loader() -> Any:
+    """A loader whose nodes tell whether an alias leads to them."""
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        def compose_node(self, parent: Any, index: Any) -> Any:
+            is_alias = self.check_event(yaml.AliasEvent)
+            place = self.peek_event().start_mark.index
+            node = super().compose_node(parent, index)
+            if is_alias:
+                node = copy(node)
+                node.alias_at = place
+            return node
+
+    return Loader
