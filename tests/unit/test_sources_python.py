@@ -205,7 +205,8 @@ def test_its_template_language_is_seen(
     path = tmp_path / "app.py"
     path.write_text(module)
     file = PromptFile.load(f"{path}::P", rootdir=tmp_path)
-    assert (file.language.name, file.variables) == (language, variables)
+    assert file.language.name == language
+    assert file.variables == variables
 
 
 def test_the_module_is_never_run(tmp_path: Path) -> None:

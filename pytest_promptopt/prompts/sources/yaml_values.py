@@ -208,8 +208,8 @@ def _loader() -> Any:
     class Loader(yaml.SafeLoader):
         def compose_node(self, parent: Any, index: Any) -> Any:
             is_alias = self.check_event(yaml.AliasEvent)
-            place = self.peek_event().start_mark.index
-            node = super().compose_node(parent, index)
+            place = self.peek_event().start_mark.index  # type: ignore[no-untyped-call]
+            node: Any = super().compose_node(parent, index)
             if is_alias:
                 node = copy(node)
                 node.alias_at = place
