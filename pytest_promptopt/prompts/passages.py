@@ -14,6 +14,9 @@ from pytest_promptopt.prompts.template_languages import Fixed, Opaque, Part, Var
 #: Characters of a passage that a message shows.
 _SHOWN = 40
 
+#: Characters of a passage that are looked for before the whole.
+_BEGINNING = 128
+
 #: Before what an item of a template is: a passage, or what decides the text of a gap.
 FIXED, VALUE = "=", "?"
 
@@ -84,13 +87,35 @@ def inside_edges(shape: Shape, text: str) -> tuple[int, int]:
     return start, end
 
 
+def find_first(passage: str, text: str, start: int, end: int) -> int:
+    """As `str.find`, which prepares for a long passage at some length: its beginning is looked for first."""
+    place = text.find(passage[:_BEGINNING], start, end)
+    if place < 0 or text.startswith(passage, place, end):
+        return place
+    return text.find(passage, place + 1, end)
+
+
+def doubtful(shape: Shape, text: str, start: int, end: int) -> frozenset[int]:
+    """Passages that could be at the edge of the text, in part, if the application had stripped it there.
+
+    They are those beside a variable at an edge of the template, which would be empty then.
+    """
+    passages, last = shape.passages, len(shape.passages) - 1
+    found = set[int]()
+    if not passages[last] and passages[last - 1] != (core := passages[last - 1].rstrip()):
+        found |= {last - 1} if text.endswith(core, start, end) else set()
+    if not passages[0] and passages[1] != (core := passages[1].lstrip()):
+        found |= {1} if text.startswith(core, start, end) else set()
+    return frozenset(found)
+
+
 def leftmost(passages: Sequence[str], text: str, start: int, end: int) -> list[int]:
     """The first place of each passage after those before it; shorter when one is not there."""
     found: list[int] = []
     position = start
     for number, passage in enumerate(passages):
         # An empty one ends the template: what is before it may be as long as the text.
-        place = end if number and not passage else text.find(passage, position, end)
+        place = end if number and not passage else find_first(passage, text, position, end)
         if place < 0:
             return found
         found.append(place)
@@ -109,7 +134,7 @@ def is_only_way(passages: Sequence[str], text: str, places: Sequence[int], end: 
     """Whether no passage stands between its first place and the next passage once more."""
     ends = [*places[1:], end]
     return not any(
-        passage and text.find(passage, place + 1, until) >= 0
+        passage and find_first(passage, text, place + 1, until) >= 0
         for passage, place, until in zip(passages, places, ends, strict=True)
     )
 

@@ -7,12 +7,14 @@ instruction is a message of role ``system``; the result of a tool is one of role
 from __future__ import annotations
 
 import inspect
+import re
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 
 from pytest_promptopt.prompts.files import PromptFile
+from pytest_promptopt.prompts.passages import shape_of
 from pytest_promptopt.prompts.template_languages import JINJA2, Fixed, Part, TemplateLanguage
 from pytest_promptopt.prompts.template_languages.parts import joined
 from pytest_promptopt.prompts.unrendering import NotFound, Rendered, find_rendered, taken_whole
@@ -34,16 +36,29 @@ def as_it_is(source: str) -> str:
     return source
 
 
+def _with_blocks_trimmed(source: str) -> str:
+    """As Jinja2 reads it with its options ``trim_blocks`` and ``lstrip_blocks``."""
+    return re.sub(r"(?m)^[ \t]+(?=\{[%#])|(?<=[%#]\})\n", "", source)
+
+
 _FORMS: tuple[Form, ...] = (as_it_is, textwrap.dedent, inspect.cleandoc)
+_JINJA_FORMS: tuple[Form, ...] = (*_FORMS, _with_blocks_trimmed)
+
+#: The parts of each turn.
+TurnParts = tuple[tuple[Part, ...], ...]
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where one turn of a prompt stands: ``messages[message].content[start:end]``."""
+    """Where one turn of a prompt stands: ``messages[message].content[start:end]``.
+
+    :param has_edges: whether the empty lines around the prompt in its file stand there too.
+    """
 
     turn: int
     message: int
     reading: Rendered = field(repr=False)
+    has_edges: bool = False
 
     @property
     def start(self) -> int:
@@ -101,8 +116,7 @@ class NoMatch:
 
 def why_unrecognisable(prompt: PromptFile) -> str | None:
     """Why no call can be recognised as one of this prompt, in a sentence; None when one can."""
-    fixed = "".join(p.text for parts in turn_parts(prompt) for p in parts if isinstance(p, Fixed))
-    count = sum(map(str.isalnum, fixed))
+    count = sum(shape_of(parts).fixed_length for parts in _variants(_Cached.of(prompt))[0][1])
     if count >= MIN_FIXED:
         return None
     return (
@@ -137,12 +151,9 @@ def match_prompt(prompts: Sequence[PromptFile], messages: Sequence[Message]) -> 
     return found[0]
 
 
-def turn_parts(prompt: PromptFile, form: Form = as_it_is) -> tuple[tuple[Part, ...], ...]:
-    """The parts of each turn; for a prompt without role lines, the empty lines around it in its file too."""
-    found = [_parts(prompt.language, form(turn.source), prompt.name, turn.line) for turn in prompt.turns]
-    if prompt.roles:
-        return tuple(found)
-    return (with_edges(found[0], prompt),)
+def turn_parts(prompt: PromptFile, form: Form = as_it_is) -> TurnParts:
+    """The parts of each turn."""
+    return tuple(_parts(prompt.language, form(turn.source), prompt.name, turn.line) for turn in prompt.turns)
 
 
 def with_edges(parts: tuple[Part, ...], prompt: PromptFile) -> tuple[Part, ...]:
@@ -197,26 +208,37 @@ class _Miss:
 def _match(prompt: PromptFile, messages: Sequence[Message]) -> PromptMatch | _Miss:
     if why := why_unrecognisable(prompt):
         return _Miss(prompt, why.removeprefix(f"{prompt.name}: "))
-    first: _Miss | None = None
-    tried: list[tuple[str, ...]] = []
-    for form in _FORMS:
-        sources = tuple(form(turn.source) for turn in prompt.turns)
-        if sources in tried:
-            continue
-        tried.append(sources)
-        result = _match_as(prompt, form, messages)
-        if isinstance(result, PromptMatch):
-            return result
-        first = first or result
-    assert first is not None  # the first form is always tried
-    return first
+    results = (_match_as(prompt, form, parts, messages) for form, parts in _variants(_Cached.of(prompt)))
+    first = next(results)
+    return next((each for each in (first, *results) if isinstance(each, PromptMatch)), first)
 
 
-def _match_as(prompt: PromptFile, form: Form, messages: Sequence[Message]) -> PromptMatch | _Miss:
-    parts = turn_parts(prompt, form)
-    placed = _anywhere(prompt, parts[0], messages)
-    if prompt.roles:
-        placed = _in_turns(prompt, parts, messages)
+@dataclass(frozen=True)
+class _Cached:
+    """A prompt by all that decides its parts."""
+
+    key: tuple[object, ...]
+    prompt: PromptFile = field(compare=False)
+
+    @classmethod
+    def of(cls, prompt: PromptFile) -> _Cached:
+        return cls((prompt.name, prompt.original, prompt.prose, prompt.language), prompt)
+
+
+@lru_cache(maxsize=256)
+def _variants(cached: _Cached) -> tuple[tuple[Form, TurnParts], ...]:
+    """The forms that an application may give the prompt, each with the parts of its turns."""
+    prompt = cached.prompt
+    forms = _JINJA_FORMS if prompt.language is JINJA2 else _FORMS
+    sources = {tuple(form(turn.source) for turn in prompt.turns): form for form in reversed(forms)}
+    return tuple((form, turn_parts(prompt, form)) for form in reversed(sources.values()))
+
+
+def _match_as(
+    prompt: PromptFile, form: Form, parts: TurnParts, messages: Sequence[Message]
+) -> PromptMatch | _Miss:
+    find = _in_turns if prompt.roles else _anywhere
+    placed = find(prompt, parts, messages)
     if isinstance(placed, _Miss):
         return placed
     places, unplaced, unread, fixed_length = placed
@@ -250,18 +272,31 @@ def _match_as(prompt: PromptFile, form: Form, messages: Sequence[Message]) -> Pr
 _Placed = tuple[tuple[Place, ...], Mapping[int, str], Mapping[str, str], int]
 
 
-def _anywhere(prompt: PromptFile, parts: tuple[Part, ...], messages: Sequence[Message]) -> _Placed | _Miss:
+def _anywhere(prompt: PromptFile, parts: TurnParts, messages: Sequence[Message]) -> _Placed | _Miss:
     """The messages that hold a prompt without role lines."""
-    found = [find_rendered(parts, message.content) for message in messages]
-    places = [Place(0, n, each) for n, each in enumerate(found) if isinstance(each, Rendered)]
+    found = [_with_or_without_edges(prompt, parts[0], message.content) for message in messages]
+    places = [
+        Place(0, n, each, has_edges)
+        for n, (each, has_edges) in enumerate(found)
+        if isinstance(each, Rendered)
+    ]
     if places:
         return tuple(places), {}, {}, places[0].reading.fixed_length
-    return _missed(prompt, messages, dict(enumerate(found)), "")
+    return _missed(prompt, messages, {n: each for n, (each, _) in enumerate(found)}, "")
 
 
-def _in_turns(
-    prompt: PromptFile, parts: Sequence[tuple[Part, ...]], messages: Sequence[Message]
-) -> _Placed | _Miss:
+def _with_or_without_edges(
+    prompt: PromptFile, parts: tuple[Part, ...], text: str
+) -> tuple[Rendered | NotFound, bool]:
+    """What is read, and whether the empty lines around the prompt in its file were sent as well."""
+    if any(prompt.edges):
+        read = find_rendered(with_edges(parts, prompt), text)
+        if isinstance(read, Rendered) and not any(read.cut):
+            return read, True
+    return find_rendered(parts, text), False
+
+
+def _in_turns(prompt: PromptFile, parts: TurnParts, messages: Sequence[Message]) -> _Placed | _Miss:
     """The messages that are the turns of a prompt, in order."""
     found: list[dict[int, Rendered]] = []
     for role, turn in zip(prompt.roles, parts, strict=True):

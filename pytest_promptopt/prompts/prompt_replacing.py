@@ -57,9 +57,7 @@ class _Replacement:
     def __init__(self, match: PromptMatch, candidate: PromptFile, messages: Sequence[Message]) -> None:
         self._match, self._candidate, self._messages = match, candidate, messages
         self._before, self._after = match.prompt.turns, candidate.turns
-        self._parts = list(turn_parts(candidate, match.form))
-        if candidate.roles and not match.prompt.roles:
-            self._parts[-1] = with_edges(self._parts[-1], match.prompt)
+        self._parts = turn_parts(candidate, match.form)
 
     def edits(self) -> Edits:
         before, after = self._before, self._after
@@ -117,8 +115,11 @@ class _Replacement:
 
     def _text(self, number: int, place: Place | None) -> str:
         cut = place.reading.cut if place else (True, True)
+        parts = self._parts[number]
+        if place and place.has_edges:
+            parts = with_edges(parts, self._match.prompt)
         try:
-            return filled(self._parts[number], self._match.readings(place), cut=cut)
+            return filled(parts, self._match.readings(place), cut=cut)
         except LookupError as error:
             raise self._refusal(self._after[number], f"cannot be put in: {error.args[0]}") from None
 

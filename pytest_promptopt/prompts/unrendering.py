@@ -19,6 +19,7 @@ from pytest_promptopt.prompts.passages import (
     Gap,
     Shape,
     closest,
+    doubtful,
     inside_edges,
     is_only_way,
     leftmost,
@@ -40,8 +41,8 @@ class Rendered:
     :param variables: the values as they arrived.
     :param fixed_length: letters and digits of the fixed passages: the more, the surer the match.
     :param unread: variable -> why its value cannot be told, in a sentence.
-    :param if_alone: variables whose texts are right if the message holds nothing but the prompt: they begin
-        or end it, or the message can be read in another way too.
+    :param if_alone: variables whose texts are right if the message holds nothing but the prompt, unstripped:
+        they begin or end it, or the message can be read in another way too.
     :param texts: what stands in each gap between the passages, by the keys of the gap's parts.
     :param cut: whether the blanks at the beginning and at the end of the template are missing.
     :param unknown: why it cannot be told where the prompt begins and where it ends, in sentences; it then
@@ -98,12 +99,13 @@ def find_rendered(parts: tuple[Part, ...], text: str) -> Rendered | NotFound:
     if len(left) < len(passages):
         position = left[-1] + len(passages[len(left) - 1]) if left else start
         return NotFound(shape, text, len(left), position)
+    unsure = doubtful(shape, text, start, end)
     if is_only_way(passages, text, left, end):
-        return _reading(shape, text, left, left)
+        return _reading(shape, text, left, left, if_alone=unsure)
     right = rightmost(passages, text, start, end)
     if (places := whole(passages, text, start, end)) is None:
-        return _reading(shape, text, left, right)
-    unsure = frozenset(number for number in range(len(left)) if left[number] != right[number])
+        return _reading(shape, text, left, right, if_alone=unsure)
+    unsure |= {number for number in range(len(left)) if left[number] != right[number]}
     return _reading(shape, text, *places, if_alone=unsure)
 
 
@@ -169,7 +171,7 @@ def _reading(
 ) -> Rendered | NotFound:
     """What stands between the passages that have one place, `left` and `right` being the same.
 
-    :param if_alone: passages that have it only if the prompt is all of the text.
+    :param if_alone: passages that have it only if the prompt is all of the text, and as it was rendered.
     """
     count = len(shape.passages)
     sure = [number for number in range(count) if left[number] == right[number]]
