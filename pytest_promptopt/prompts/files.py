@@ -24,6 +24,7 @@ from pytest_promptopt.prompts.sources import Address, SourceText, file_of, sourc
 from pytest_promptopt.prompts.template_languages import (
     JINJA2,
     LANGUAGES,
+    NONE,
     PromptTemplate,
     TemplateLanguage,
 )
@@ -280,7 +281,8 @@ class PromptFile:
         """Why the tool's own examples cannot stand in this prompt, in a sentence; empty when they can."""
         said = f"{self.name}: no examples are put into it, since"
         if self.language is not JINJA2:
-            return f"{said} their marks are comments of Jinja2 and it is written in {self.language.name}"
+            other = "it has none" if self.language is NONE else f"this is {self.language.name}"
+            return f"{said} they need comments of the template language Jinja2, and {other}"
         if self.is_chat and self.turns != split_turns(self.prose, first_line=self.first_line):
             return f"{said} it has role lines of another form than `user:`, or text above the first"
         return ""
@@ -294,6 +296,8 @@ class PromptFile:
     def writing_rules(self) -> tuple[str, ...]:
         """What who writes a candidate must know of its place, a sentence each."""
         told = [_WRITING[self.language.name]] if self.language.name in _WRITING else []
+        if self._text.most_characters < MAX_FILE_BYTES:
+            told.append(f"It has at most {self._text.most_characters:,} characters.")
         if kept_regions(self.prose):
             told.append(
                 "Keep what stands between `promptopt: keep` and `/promptopt` as it is, marks and all."
@@ -330,7 +334,7 @@ class PromptFile:
         if prose.split() == self.prose.split():
             return ("It is the current text again.",)
         length = len(without_examples(prose))
-        limit = min(length_limit(without_examples(self._text.prose)), MAX_FILE_BYTES)
+        limit = min(length_limit(without_examples(self._text.prose)), self._text.most_characters)
         if length > limit:
             return (f"It has {length:,} characters; at most {limit:,} are accepted.",)
         if prose.startswith("---\n") and not self.prose.startswith("---\n"):

@@ -58,6 +58,11 @@ class TestSkills:
         changed = file.with_prose("Sorts mail: all of it.").content().decode()
         assert changed == SKILL.replace("Sorts mail. Use when a user has mail.", '"Sorts mail: all of it."')
 
+    def test_a_longer_description_than_a_skill_may_have_is_refused(self, tmp_path: Path) -> None:
+        file = load(tmp_path, SKILL, inner="::description")
+        assert file.objections("x" * 1025) == ("It has 1,025 characters; at most 1,024 are accepted.",)
+        assert "It has at most 1,024 characters." in file.writing_rules
+
     @settings(max_examples=100, deadline=None)
     @given(
         text=st.text(st.characters(codec="utf-8"), max_size=60), inner=st.sampled_from(["", "::description"])

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from pytest_promptopt.prompts.frontmatter import FrontMatter
+from pytest_promptopt.prompts.layout import MAX_FILE_BYTES
 from pytest_promptopt.prompts.templates import Turn
 
 
@@ -44,6 +45,7 @@ class SourceText:
     :param allows_empty: whether a turn may have no text.
     :param undefined_is_empty: whether a variable that is not given is an empty text.
     :param inputs: what it says of its variables, by name.
+    :param most_characters: how long its place lets a text be.
     :param hints: what a reader should look at: line and sentence.
     """
 
@@ -59,6 +61,7 @@ class SourceText:
     undefined_is_empty: bool = False
     inputs: Mapping[str, Input] = field(default_factory=dict)
     hints: tuple[tuple[int, str], ...] = ()
+    most_characters: int = MAX_FILE_BYTES
 
 
 class Source(Protocol):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
+from pathlib import PurePath
 from typing import Any
 
 from pytest_promptopt.errors import PromptFileError
@@ -15,6 +16,9 @@ from pytest_promptopt.prompts.sources.source import SourceText
 from pytest_promptopt.prompts.sources.yaml_scalars import Scalar
 
 _TEXT = "tag:yaml.org,2002:str"
+#: Of a skill, by agentskills.io; an agent reads no longer one.
+MOST_OF_DESCRIPTION = 1_024
+
 #: An anchor or a tag before a text.
 _PROPERTIES = re.compile(r"(?:[&!]\S*\s+)+")
 _LINE = re.compile(r"(?P<line>[^\r\n]*)(?P<end>\r\n|\r|\n|\Z)")
@@ -42,7 +46,10 @@ class FrontMatterValue:
         if layout.front is None:
             raise PromptFileError(name, 1, f"there is no front matter, so no `{self.path}` in it")
         text, start = decode(content, name=name), layout.front_start
-        return _read(self.path, text, start, start + len(layout.front), name=name, language="none")
+        found = _read(self.path, text, start, start + len(layout.front), name=name, language="none")
+        if PurePath(name).name.lower() == "skill.md" and self.path.steps == ("description",):
+            return replace(found, most_characters=MOST_OF_DESCRIPTION)
+        return found
 
 
 def _read(path: KeyPath, text: str, start: int, end: int, *, name: str, language: str = "") -> SourceText:
