@@ -56,19 +56,19 @@ COLLECTION = {
         {"yaml.md": "---\nmodel: demo\nstop: [a\n---\nRepeat: {{ word }}\n"},
     ),
     "constant": Mistake(
-        marked("'app.py::PROMT'"),
-        "app.py: there is no constant PROMT; did you mean PROMPT?",
-        {"app.py": 'PROMPT = "Repeat: {word}"\n'},
+        marked("'in_constant.py::PROMT'"),
+        "in_constant.py: there is no constant PROMT; did you mean PROMPT?",
+        {"in_constant.py": 'PROMPT = "Repeat: {word}"\n'},
     ),
     "no_constant": Mistake(
-        marked("'app.py'"),
-        "app.py: 'app.py' needs the name of a constant after `::`; accepted are *",
-        {"app.py": 'PROMPT = "Repeat: {word}"\n'},
+        marked("'in_no_constant.py'"),
+        "in_no_constant.py: 'in_no_constant.py' needs the name of a constant after `::`; accepted are *",
+        {"in_no_constant.py": 'PROMPT = "Repeat: {word}"\n'},
     ),
     "f_string": Mistake(
-        marked("'app.py::PROMPT'"),
-        "app.py:2: PROMPT is an f-string: f'Repeat: {WORD}'; accepted is a string *",
-        {"app.py": 'WORD = "a"\nPROMPT = f"Repeat: {WORD}"\n'},
+        marked("'in_f_string.py::PROMPT'"),
+        "in_f_string.py:2: PROMPT is an f-string: f'Repeat: {WORD}'; accepted is a string *",
+        {"in_f_string.py": 'WORD = "a"\nPROMPT = f"Repeat: {WORD}"\n'},
     ),
     "key": Mistake(
         marked("'app.yaml::triage.sytem'"),
@@ -76,14 +76,14 @@ COLLECTION = {
         {"app.yaml": "triage:\n  system: 'Repeat: {{ word }}'\n"},
     ),
     "ambiguous": Mistake(
-        marked("'app.py::PROMPT'"),
-        "app.py:1: its template language could be jinja2 ({{ word }}) or format ({tone}): say which, *",
-        {"app.py": 'PROMPT = "Repeat {tone}: {{ word }}"\n'},
+        marked("'in_ambiguous.py::PROMPT'"),
+        "in_ambiguous.py:1: its template language could be jinja2 ({{ word }}) or format ({tone}): say which, *",
+        {"in_ambiguous.py": 'PROMPT = "Repeat {tone}: {{ word }}"\n'},
     ),
     "template": Mistake(
-        marked("'app.py::PROMPT', template='jinja'"),
+        marked("'in_template.py::PROMPT', template='jinja'"),
         "test_template.py:3: @pytest.mark.prompt(template='jinja'): template must be one of jinja2, *",
-        {"app.py": 'PROMPT = "Repeat: {{ word }}"\n'},
+        {"in_template.py": 'PROMPT = "Repeat: {{ word }}"\n'},
     ),
     "open_region": Mistake(
         marked("'open_region.md'"),

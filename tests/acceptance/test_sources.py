@@ -119,7 +119,7 @@ def test_two_constants_of_one_module_are_rewritten_and_nothing_else(house: House
     assert result.ret == pytest.ExitCode.OK
     result.stdout.fnmatch_lines(
         [
-            "promptopt: app/triage.py::Triage.PROMPT: no examples are put into it, since they need comments of *",
+            "promptopt: app/triage.py::Triage.PROMPT: no examples are put into it, since *",
             "app/triage.py::Triage.PROMPT: improved, train 0.0% -> 100.0%",
             "  written:  app/triage.py::Triage.PROMPT",
             "app/triage.py::SECOND: improved, train 0.0% -> 100.0%",
