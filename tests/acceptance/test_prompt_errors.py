@@ -77,7 +77,7 @@ COLLECTION = {
     ),
     "ambiguous": Mistake(
         marked("'in_ambiguous.py::PROMPT'"),
-        "in_ambiguous.py:1: its template language could be jinja2 ({{ word }}) or format ({tone}): say which, *",
+        "in_ambiguous.py:1: its template language could be jinja2 ({{ word }}) or format ({tone}): say *",
         {"in_ambiguous.py": 'PROMPT = "Repeat {tone}: {{ word }}"\n'},
     ),
     "template": Mistake(
