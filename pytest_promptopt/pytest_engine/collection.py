@@ -120,7 +120,7 @@ def _load(
     files = {}
     for stage, spec in mark.paths.items():
         address = locate_prompt_file(spec, test_dir=folder, rootdir=rootdir, where=where)
-        language = LANGUAGES[mark.templates[stage]] if stage in mark.templates else None
+        language = LANGUAGES[mark.template[stage]] if stage in mark.template else None
         if address not in loaded:
             loaded[address] = PromptFile.load(address, rootdir=rootdir, language=language)
             _check_model(loaded[address])

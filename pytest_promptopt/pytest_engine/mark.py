@@ -37,7 +37,7 @@ class Mark:
 
     :param paths: stage -> path as written; a single prompt's stage is ``""``.
     :param freeze: stages that are never rewritten.
-    :param templates: stage -> the name of its template language, where the mark gives it.
+    :param template: stage -> the name of its template language, where the mark gives it.
     :param samples: None leaves it to the settings.
     :param parameters: of the model, passed on as they are.
     """
@@ -49,7 +49,7 @@ class Mark:
     min_pass_rate: float | None
     replay: bool
     freeze: frozenset[str]
-    templates: Mapping[str, str]
+    template: Mapping[str, str]
     parameters: Mapping[str, Any]
 
     @classmethod
@@ -86,7 +86,7 @@ class Mark:
             min_pass_rate=given.pop("min_pass_rate", None),
             replay=given.pop("replay", True),
             freeze=_frozen(given.pop("freeze", False), paths, where),
-            templates=_templates(given.pop("template", None), paths, where),
+            template=_templates(given.pop("template", None), paths, where),
             parameters=_with_one_length(given, where),
         )
 

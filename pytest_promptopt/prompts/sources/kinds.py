@@ -56,5 +56,5 @@ def source_of(address: Address) -> tuple[Source, Address]:
 def looks_like_source(given: str) -> bool:
     """Whether a text can be meant as a prompt, by its ending."""
     address = Address.parse(given)
-    endings = (".py", *_INSIDE) if address.inner else (*_WHOLE, ".py", ".yaml", ".yml", ".json", ".toml")
+    endings = (".py", *_INSIDE) if address.inner else (*_WHOLE, ".py")
     return address.path.suffix.lower() in endings
