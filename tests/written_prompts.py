@@ -44,11 +44,19 @@ RENDERERS: Mapping[str, Callable[[str, Mapping[str, str]], str]] = {
 }
 
 
+#: A variable that the template changes, by language, and one that it shows only if there is something.
+CHANGED = {
+    "jinja2": ("{{{{ {0}|upper }}}}", "{{% if {0} %}}<{{{{ {0} }}}}>{{% endif %}}"),
+    "format": ("{{{0}!r:>4}}", "{{{0}:<3}}"),
+    "percent": ("%({0})5s", "%({0})r"),
+}
+
+
 @dataclass(frozen=True)
 class Written:
     """A prompt: its texts with variables between them, as a language writes them.
 
-    :param pieces: a text, or the name of a variable with a ``?`` before it.
+    :param pieces: a text, or the name of a variable with a ``?`` before it; ``!`` if the template changes it.
     """
 
     language: str
@@ -56,15 +64,19 @@ class Written:
 
     @property
     def source(self) -> str:
+        return "".join(map(self._piece, self.pieces))
+
+    def _piece(self, piece: str) -> str:
         language = LANGUAGES[self.language]
-        return "".join(
-            language.written(piece[1:]) if piece.startswith("?") else language.escaped(piece)
-            for piece in self.pieces
-        )
+        if piece.startswith("?"):
+            return language.written(piece[1:])
+        if piece.startswith("!"):
+            return CHANGED[self.language][int(piece[1])].format(piece[2:])
+        return language.escaped(piece)
 
     @property
     def names(self) -> set[str]:
-        return {piece[1:] for piece in self.pieces if piece.startswith("?")}
+        return {piece[-1] for piece in self.pieces if piece.startswith(("?", "!"))}
 
     def rendered(self, values: Mapping[str, str]) -> str:
         """As an application has it."""
@@ -81,15 +93,17 @@ def can_be_written(language: str, text: str) -> bool:
 
 
 @st.composite
-def written(draw: st.DrawFn, language: str, names: tuple[str, ...] = NAMES) -> Written:
+def written(draw: st.DrawFn, language: str) -> Written:
     """A prompt with one text more than it has variables; texts at the edges may be empty."""
-    used = draw(st.lists(st.sampled_from(names), max_size=4)) if language != "none" and names else []
+    forms = ["?", "?", "!0", "!1"] if language in CHANGED else ["?"]
+    place_of_value = st.sampled_from([form + name for form in forms for name in NAMES])
+    used = draw(st.lists(place_of_value, max_size=0 if language == "none" else 4))
     texts = [draw(TEXTS.filter(lambda text: can_be_written(language, text))) for _ in range(len(used) + 1)]
     place = draw(st.integers(0, len(used)))
     texts[place] += SENTENCE
     pieces = [texts[0]]
     for name, text in zip(used, texts[1:], strict=True):
-        pieces += [f"?{name}", text]
+        pieces += [name, text]
     return Written(language, tuple(piece for piece in pieces if piece))
 
 

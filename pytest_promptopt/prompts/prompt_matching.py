@@ -144,11 +144,18 @@ def match_prompt(prompts: Sequence[PromptFile], messages: Sequence[Message]) -> 
             found.append(result)
     if not found:
         return _no_match(missed)
-    found.sort(key=lambda match: match.fixed_length, reverse=True)
-    if len(found) > 1 and found[0].fixed_length == found[1].fixed_length:
-        names = " and ".join(match.prompt.name for match in found[:2])
-        return NoMatch(f"the messages hold as much fixed text of {names}, so they belong to neither")
+    found.sort(key=_rank, reverse=True)
+    others = [match for match in found[1:] if _rank(match) == _rank(found[0])]
+    if any(match.prompt.name != found[0].prompt.name for match in others):
+        names = " and ".join(dict.fromkeys(match.prompt.name for match in (found[0], *others)))
+        return NoMatch(f"the messages hold as much fixed text of {names}, so they belong to none of them")
     return found[0]
+
+
+def _rank(match: PromptMatch) -> tuple[int, int]:
+    """The letters that were found, and where two prompts have as many, all their characters."""
+    parts = (part for turn in turn_parts(match.prompt, match.form) for part in turn)
+    return match.fixed_length, sum(len(part.text) for part in parts if isinstance(part, Fixed))
 
 
 def turn_parts(prompt: PromptFile, form: Form = as_it_is) -> TurnParts:
@@ -230,8 +237,10 @@ def _variants(cached: _Cached) -> tuple[tuple[Form, TurnParts], ...]:
     """The forms that an application may give the prompt, each with the parts of its turns."""
     prompt = cached.prompt
     forms = _JINJA_FORMS if prompt.language is JINJA2 else _FORMS
-    sources = {tuple(form(turn.source) for turn in prompt.turns): form for form in reversed(forms)}
-    return tuple((form, turn_parts(prompt, form)) for form in reversed(sources.values()))
+    different: dict[tuple[str, ...], Form] = {}
+    for form in forms:
+        different.setdefault(tuple(form(turn.source) for turn in prompt.turns), form)
+    return tuple((form, turn_parts(prompt, form)) for form in different.values())
 
 
 def _match_as(

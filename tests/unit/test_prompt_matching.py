@@ -121,6 +121,13 @@ class TestAPromptWithoutRoles:
         after = replace(match, prompt.with_prose(candidate), sent)
         assert after[0].content == change(candidate + "\n").format(ticket="refund\nplease")
 
+    def test_what_it_does_not_strip_is_replaced_too(self, folder: Path) -> None:
+        prompt = load(folder, "  Route this ticket to a queue: {{ ticket }}!")
+        sent = (user("  Route this ticket to a queue: A!"),)
+        assert replace(matched(prompt, *sent), prompt.with_prose("Sort {{ ticket }}"), sent) == (
+            user("Sort A"),
+        )
+
     def test_the_application_may_have_jinja2_trim_its_blocks(self, folder: Path) -> None:
         source = "Answer from these:\n  {% for d in docs %}\n- {{ d }}\n  {% endfor %}\nQuestion: {{ q }}"
         prompt, renderer = load(folder, source), jinja2.Environment(trim_blocks=True, lstrip_blocks=True)
@@ -257,11 +264,19 @@ class TestSeveralPrompts:
 
     def test_two_with_as_much_fixed_text_are_not_chosen_from(self, folder: Path) -> None:
         prompts = [
-            load(folder, "Route this ticket: {{ a }}", "a.md"),
-            load(folder, "{{ a }} Answer with words!", "b.md"),
+            load(folder, "Route this ticket: {{ a }}.", "a.md"),
+            load(folder, "{{ a }} - Answer with words", "b.md"),
         ]
-        said = refused(prompts, user("Route this ticket: A. Answer with words!"))
-        assert said == "the messages hold as much fixed text of a.md and b.md, so they belong to neither"
+        said = refused(prompts, user("Route this ticket: A - Answer with words."))
+        assert said == "the messages hold as much fixed text of a.md and b.md, so they belong to none of them"
+
+    def test_two_versions_of_one_prompt_that_differ_in_a_sign_only(self, folder: Path) -> None:
+        prompt = load(folder, "Route this ticket: {{ ticket }}. Be quick.\n")
+        other = prompt.with_prose("Route this ticket: {{ ticket }}. Be quick")
+        sent = user("Route this ticket: A. Be quick.")
+
+        assert matched([other, prompt], sent).prompt is prompt
+        assert matched([prompt, other], sent).prompt is prompt
 
     def test_none_of_them_says_what_is_closest(self, folder: Path) -> None:
         prompts = [load(folder, ROUTE, "route.md"), load(folder, CHAT, "chat.md")]
@@ -353,7 +368,8 @@ class TestAnyPrompt:
 
         assert replace(match, match.prompt, sent) == sent
         file, unread = prompt_of(folder, candidate), candidate.names - match.variables.keys()
-        may_fail = unread or match.places[0].reading.unknown != ("", "")
+        changes = any(piece.startswith("!") for piece in candidate.pieces)
+        may_fail = unread or changes or match.places[0].reading.unknown != ("", "")
         with suppress(RenderError) if may_fail else nullcontext():
             replaced = replace(match, file, sent)
             if not match.if_alone or not (before + after):

@@ -70,7 +70,14 @@ NOT_EXACT = {
 
 @pytest.mark.parametrize(("language", "source"), NOT_EXACT.values(), ids=NOT_EXACT)
 def test_a_place_with_another_form_of_a_value_is_not_exact(language: str, source: str) -> None:
-    assert parts(language, source) == (Variable("x", exact=False),)
+    (part,) = parts(language, source)
+    assert isinstance(part, Variable)
+    assert (part.name, part.exact) == ("x", False)
+
+
+def test_two_forms_of_a_value_are_two_places() -> None:
+    assert parts("format", "{x:>3}") != parts("format", "{x:<3}")
+    assert parts("mustache", "{{x}}") == parts("mustache", "{{{x}}}")
 
 
 OPAQUE = {

@@ -29,13 +29,11 @@ class Variable:
     exact: bool = True
     written: str = field(default="", compare=False)
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "written", self.written or self.name)
+    #: What decides the text at this place: places that differ in it differ.
+    key: str = field(init=False, repr=False)
 
-    @property
-    def key(self) -> str:
-        """What decides the text at this place."""
-        return self.name if self.exact else self.written
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "key", self.name if self.exact else self.written)
 
 
 @dataclass(frozen=True)
