@@ -247,9 +247,9 @@ class PromptFile:
     def with_prose(self, prose: str) -> PromptFile:
         """The same file under a candidate; raises `PromptFileError` unless it can be read back."""
         prose = unify_newlines(prose).strip("\n")
+        self._encoded(prose)
         if not prose.strip():
             raise PromptFileError(self.file_name, self.first_line, "the prompt is empty: there is no text")
-        self._encoded(prose)
         turns = read_prose(
             self._text, prose, self.first_line, self.language, self._system, name=self.file_name
         )
