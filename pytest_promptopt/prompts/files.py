@@ -18,7 +18,7 @@ from pytest_promptopt.prompts.frontmatter import FrontMatter
 from pytest_promptopt.prompts.kept_regions import OpenRegionError, changed_regions, kept_regions
 from pytest_promptopt.prompts.language_guess import guess_language
 from pytest_promptopt.prompts.layout import MAX_FILE_BYTES, unify_newlines
-from pytest_promptopt.prompts.placeholders import changed_placeholders, find_placeholders
+from pytest_promptopt.prompts.placeholders import changed_placeholders, find_placeholders, respelled
 from pytest_promptopt.prompts.prose_reading import read_prose
 from pytest_promptopt.prompts.sources import Address, SourceText, file_of, source_of
 from pytest_promptopt.prompts.template_languages import (
@@ -61,6 +61,7 @@ class PromptFile:
     :param needed: those of them that it must give.
     :param roles: roles of the chat turns; empty when the prose has no role lines.
     :param language: what the prose is written in; the front matter's `system` is always Jinja2.
+    :param guessed: whether nobody has said so: what fills it in may be simpler than the language.
     """
 
     path: Path
@@ -78,6 +79,7 @@ class PromptFile:
     first_read: bytes = field(default=b"", repr=False, compare=False)
     target: str = ""
     language: TemplateLanguage = JINJA2
+    guessed: bool = False
 
     @classmethod
     def load(
@@ -103,6 +105,7 @@ class PromptFile:
             raise PromptFileError(file, None, str(error)) from None
         original = on_disk if before is None else before
         text = kind.read(original, name=file)
+        guessed = language is None and not text.language
         if language is None:
             try:
                 language = LANGUAGES[text.language] if text.language else guess_language(text.prose)
@@ -125,6 +128,7 @@ class PromptFile:
             first_read=on_disk,
             target=os.path.realpath(address.path),
             language=language,
+            guessed=guessed,
             **turns,
         )
         found._check_kept()
@@ -148,7 +152,7 @@ class PromptFile:
         """The prompt as its file is now, or as it was with these bytes in it. Raises `PromptFileError`."""
         root = Path(os.path.realpath(self.path.parent)).joinpath(*[".."] * self.file_name.count("/"))
         read = PromptFile.load(str(self.place), rootdir=root, before=before, language=self.language)
-        return replace(read, first_read=self.first_read)
+        return replace(read, first_read=self.first_read, guessed=self.guessed)
 
     @property
     def place(self) -> Path:
@@ -285,6 +289,8 @@ class PromptFile:
         if self.language is not JINJA2:
             other = "it has none" if self.language is NONE else f"this is {self.language.name}"
             return f"{said} they need comments of the template language Jinja2, and {other}"
+        if self.guessed:
+            return f'{said} nobody says that it is Jinja2: give template="jinja2" in the mark if it is'
         if self.is_chat and self.turns != split_turns(self.prose, first_line=self.first_line):
             return f"{said} it has role lines of another form than `user:`, or text above the first"
         return ""
@@ -368,6 +374,8 @@ class PromptFile:
             variables=self.variables,
             doubled=self.language.name not in ("jinja2", "mustache"),
         )
+        if self.guessed:
+            yield from respelled(self.prose, body)
         yield from changed_regions(without_examples(self.prose), body)
         for entry in self.front.keep:
             if not _has_lines(body, entry):

@@ -63,6 +63,15 @@ def changed_placeholders(
             yield f"It adds the placeholder {placeholder}, which nobody fills in."
 
 
+def respelled(current: str, candidate: str) -> Iterator[str]:
+    """Variables with braces that `candidate` spaces in another way: a plain search would not find them."""
+    before, after = ({match[0] for match in _DOUBLE.finditer(text)} for text in (current, candidate))
+    spelled = {re.sub(r"\s", "", written): written for written in before}
+    for written in sorted(after - before):
+        if known := spelled.get(re.sub(r"\s", "", written)):
+            yield f"It writes {written} where the text has {known}; spaces count for whoever fills it in."
+
+
 def _kind(placeholder: str) -> str:
     """What the placeholders begin with that one program fills in."""
     return "{{" if placeholder.startswith("{{") else placeholder[0]

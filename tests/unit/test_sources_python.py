@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from pytest_promptopt.errors import PromptFileError
 from pytest_promptopt.prompts import PromptFile
 from pytest_promptopt.prompts.sources.python_constants import PythonConstant
+from pytest_promptopt.prompts.template_languages import JINJA2
 
 #: Modules with a constant, by its name: each way in which a text is written.
 MODULES = {
@@ -207,6 +208,21 @@ def test_its_template_language_is_seen(
     file = PromptFile.load(f"{path}::P", rootdir=tmp_path)
     assert file.language.name == language
     assert file.variables == variables
+
+
+def test_a_variable_keeps_its_spaces_where_the_language_is_guessed(tmp_path: Path) -> None:
+    """The application may look for exactly this text."""
+    path = tmp_path / "app.py"
+    path.write_text("P = 'Route {{ticket}} now.'\n")
+    guessed = PromptFile.load(f"{path}::P", rootdir=tmp_path)
+    assert guessed.objections("Do route {{ ticket }} now.") == (
+        "It writes {{ ticket }} where the text has {{ticket}}; spaces count for whoever fills it in.",
+    )
+    assert guessed.objections("Do route {{ticket}} now, {{ticket}}.") == ()
+    assert "nobody says that it is Jinja2" in guessed.takes_no_examples
+    assert guessed.read_again().takes_no_examples == guessed.takes_no_examples
+    said = PromptFile.load(f"{path}::P", rootdir=tmp_path, language=JINJA2)
+    assert (said.objections("Do route {{ ticket }} now."), said.takes_no_examples) == ((), "")
 
 
 def test_the_module_is_never_run(tmp_path: Path) -> None:
