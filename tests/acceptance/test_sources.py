@@ -10,7 +10,7 @@ import pytest
 from pytest_promptopt import optimize
 from pytest_promptopt.prompts import PromptFile
 from pytest_promptopt.scripting.given_cases import Case
-from tests.acceptance.desk import DEMO, TRAIN
+from tests.acceptance.desk import CONFTEST, DEMO, TRAIN
 from tests.acceptance.projects import Project
 
 TASK = "Sort the message into one of these: card_arrival, exchange_rate, pin_blocked."
@@ -295,3 +295,26 @@ def test_what_the_process_has_imported_stays_known(house: House) -> None:
     module.write_text('PROMPT = "Sort this: {message}"\n', encoding="utf-8")
     again = file.read_again()
     assert (again.prose, again.as_imported().prose) == ("Sort this: {message}", "Sort {message}")
+
+
+def test_a_run_that_was_cut_off_goes_on(house: House) -> None:
+    """The tests import the module with the prompts: what the run writes there is no change of code."""
+    module = house.file("app/triage.py", MODULE)
+    house.cases("class", "app/triage.py::Triage.PROMPT")
+    house.cases("module", "app/triage.py::SECOND")
+    house.write("conftest.py", CONFTEST + "\nfrom app import triage\n")
+    house.write("ctrl-c", "30")
+    options = ("--optimize", "--tb=no", "-p", "no:asyncio", "--promptopt-cache=off")
+    assert house.pytester.runpytest_subprocess(*options, timeout=90).ret == pytest.ExitCode.INTERRUPTED
+    assert module.read_text(encoding="utf-8") == MODULE
+    (house.path / "ctrl-c").unlink()
+    result = house.run("--optimize-resume", "--tb=no")
+    assert result.ret == pytest.ExitCode.OK
+    result.stdout.fnmatch_lines(
+        ["promptopt: continuing run *", "note: continued: * came from its journal, *"]
+    )
+    assert "changed since the run was begun" not in result.stdout.str()
+    assert module.read_text(encoding="utf-8").count(FOUND) == 2
+    assert len(list(house.path.glob(".promptopt/runs/*"))) == 1
+    originals = [path for path in house.path.glob(".promptopt/runs/*/original/**/*") if path.is_file()]
+    assert [path.read_text(encoding="utf-8") for path in originals] == [MODULE]

@@ -7,13 +7,17 @@ from pathlib import Path
 
 import pytest
 
+from pytest_promptopt.budget.ledger import Ledger
 from pytest_promptopt.driver.prompt_writer import PromptWriter
-from pytest_promptopt.errors import PromptConflictError
+from pytest_promptopt.errors import PromptConflictError, SettingsError
 from pytest_promptopt.journal import Journal, read_events
 from pytest_promptopt.optimizer.halting import HaltReason
 from pytest_promptopt.prompts import PromptFile
+from pytest_promptopt.records import Case, Request, Split
 from pytest_promptopt.results import PromptOutcome, PromptResult, RunResult
 from pytest_promptopt.runs.fingerprint import digest
+from pytest_promptopt.runs.run_store import RunStore
+from pytest_promptopt.settings import Settings
 
 MODULE = 'ONE = "First {x}."\nTWO = "Second {x}."  # kept\nTHREE = "Third {x}."\n'
 
@@ -140,3 +144,48 @@ def test_what_is_not_decided_this_time_stays(bench: Bench) -> None:
     assert notes == ("app.py::TWO still holds the text that this run had written into it",)
     assert bench.text == MODULE.replace("Second", "Now")
     assert bench.prompts["app.py::TWO"].prose == "Now {x}."
+
+
+@dataclass(frozen=True)
+class Searched:
+    """A case of a run, as far as its fingerprint knows it."""
+
+    case: Case
+    files: dict[str, PromptFile]
+    path: Path
+    frozen: frozenset[str] = frozenset()
+    identity: str = ""
+    values: dict[str, object] = field(default_factory=dict)
+
+    def model_of(self, file: PromptFile) -> str:
+        return "demo"
+
+    def bare_request(self, file: PromptFile) -> Request:
+        return Request("demo", ())
+
+
+def test_what_a_run_has_written_is_no_change_of_what_it_stands_on(bench: Bench) -> None:
+    """Neither where the tests import the module, nor where the prompts stand in a test file itself."""
+    for name in ("test_a.py", "other.py"):
+        (bench.folder / name).write_text("", encoding="utf-8")
+
+    def stands_on(resume: str = "") -> RunStore:
+        bench.load()
+        prompts = {name: bench.prompts[name] for name in ("app.py::ONE", "app.py::TWO")}
+        tests = {"a": bench.folder / "test_a.py", "b": bench.path}
+        cases = [Searched(Case(id, tuple(prompts), Split.TRAIN), prompts, path) for id, path in tests.items()]
+        store = RunStore(Settings(rootdir=bench.folder, resume=resume))
+        store.stands_on(cases, [bench.path, bench.folder / "other.py"])
+        return store
+
+    begun = stands_on()
+    journal = begun.open(dict(bench.prompts), Ledger())
+    bench.writer().write(journal, bench.prompts["app.py::TWO"], "Now {x}.")
+    begun.close()
+    continued = stands_on(begun.id)
+    continued.close()
+    assert (continued.fingerprint, continued.notes) == (begun.fingerprint, [])
+    assert continued.originals() == {"app.py": MODULE.encode()}
+    bench.path.write_text(bench.text + "# mine\n", encoding="utf-8")
+    with pytest.raises(SettingsError, match=r"the prompt file app\.py::ONE has changed since"):
+        stands_on(begun.id)
