@@ -164,16 +164,16 @@ class Searched:
         return Request("demo", ())
 
 
-def test_what_a_run_has_written_is_no_change_of_what_it_stands_on(bench: Bench) -> None:
-    """Neither where the tests import the module, nor where the prompts stand in a test file itself."""
+@pytest.mark.parametrize("test_file", ["app.py", "test_a.py"])
+def test_what_a_run_has_written_is_no_change_of_what_it_stands_on(bench: Bench, test_file: str) -> None:
+    """Neither where the prompts stand in a test file itself, nor where the tests import their module."""
     for name in ("test_a.py", "other.py"):
         (bench.folder / name).write_text("", encoding="utf-8")
 
     def stands_on(resume: str = "") -> RunStore:
         bench.load()
         prompts = {name: bench.prompts[name] for name in ("app.py::ONE", "app.py::TWO")}
-        tests = {"a": bench.folder / "test_a.py", "b": bench.path}
-        cases = [Searched(Case(id, tuple(prompts), Split.TRAIN), prompts, path) for id, path in tests.items()]
+        cases = [Searched(Case("a", tuple(prompts), Split.TRAIN), prompts, bench.folder / test_file)]
         store = RunStore(Settings(rootdir=bench.folder, resume=resume))
         store.stands_on(cases, [bench.path, bench.folder / "other.py"])
         return store
