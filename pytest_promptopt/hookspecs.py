@@ -188,11 +188,11 @@ def pytest_promptopt_strategies() -> Mapping[str, Strategy] | None:
                 self.journal_candidate(candidate)
                 (results,) = self.evaluate([candidate.overlay], self.group.ids(Split.TRAIN))
                 candidate = candidate.ran(results)
-                found = candidate.kept()
+                found = candidate.to_evaluated()
                 better = self.best_of([self.best, found]) is found
                 candidate = candidate.decided(ACCEPTED if better else REJECTED, "counted")
                 self.best = found if better else self.best
-                self.finished(Phase.TRAINING, [candidate], self.best)
+                self.finish_iteration(Phase.TRAINING, [candidate], self.best)
                 return None
 
             def finalists(self):

@@ -10,9 +10,9 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from pytest_promptopt.captured import datetime, os
 from pytest_promptopt.errors import PromptoptError
 from pytest_promptopt.file_writing import sync_folder, write_synced
+from pytest_promptopt.unpatched import datetime, os
 
 #: Raised by one whenever the form of a line changes; this version reads no journal of another schema.
 JOURNAL_SCHEMA = 1

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
-from pytest_promptopt import captured as captured  # first of all: nothing has been exchanged yet
 from pytest_promptopt import options
+from pytest_promptopt import unpatched as unpatched  # first of all: nothing has been exchanged yet
 from pytest_promptopt.errors import PromptoptError, SettingsError
 from pytest_promptopt.settings import Settings
 
@@ -204,7 +204,7 @@ class Listener:
             return (yield)
         self._open().add(report)
         yield
-        self._open().counted(report)
+        self._open().remember_tolerated_failure(report)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, object] | None:

@@ -6,7 +6,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from pytest_promptopt import captured
+from pytest_promptopt import unpatched
 
 
 def ensure_home(home: Path) -> Path:
@@ -14,11 +14,11 @@ def ensure_home(home: Path) -> Path:
 
     A `.gitignore` that is there already is left as it is: the user may want to commit a part of the folder.
     """
-    captured.os.makedirs(home, mode=0o700, exist_ok=True)
+    unpatched.os.makedirs(home, mode=0o700, exist_ok=True)
     with suppress(FileExistsError):
-        descriptor = captured.os.open(home / ".gitignore", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-        captured.os.write(descriptor, b"*\n")
-        captured.os.close(descriptor)
+        descriptor = unpatched.os.open(home / ".gitignore", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        unpatched.os.write(descriptor, b"*\n")
+        unpatched.os.close(descriptor)
     return home
 
 

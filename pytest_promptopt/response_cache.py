@@ -10,11 +10,11 @@ from json import dumps, loads
 from pathlib import Path
 from typing import TypeVar
 
-from pytest_promptopt.captured import os, time
 from pytest_promptopt.project_dir import ensure_home
 from pytest_promptopt.records import Answer
 from pytest_promptopt.shared_database import SharedDatabase
 from pytest_promptopt.single_flight import SingleFlight
+from pytest_promptopt.unpatched import os, time
 
 _T = TypeVar("_T")
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from sqlite3 import connect
 
-from pytest_promptopt.captured import fcntl, os, time
+from pytest_promptopt.unpatched import fcntl, os, time
 
 #: Seconds to wait for another process; one use takes some microseconds, one change some milliseconds.
 LOCK_TIMEOUT = 30.0

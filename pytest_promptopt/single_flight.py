@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from pytest_promptopt.captured import fcntl, os
+from pytest_promptopt.unpatched import fcntl, os
 
 #: Hex digits of a key that choose its byte: 60 bits, as far as an offset reaches; no two keys meet there.
 _DIGITS = 15

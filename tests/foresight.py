@@ -46,8 +46,10 @@ def watching(truth: Callable[[Overlay], float]) -> tuple[type[RefineSearch], lis
     seen: list[Shown] = []
 
     class Watched(RefineSearch):
-        def finished(self, phase: Phase, candidates: Sequence[Candidate], best: EvaluatedCandidate) -> None:
-            super().finished(phase, candidates, best)
+        def finish_iteration(
+            self, phase: Phase, candidates: Sequence[Candidate], best: EvaluatedCandidate
+        ) -> None:
+            super().finish_iteration(phase, candidates, best)
             if best.id not in self.noted:
                 self.noted.add(best.id)
                 seen.append(_shown(best, len(self.group.ids(Split.TRAIN)), truth(best.overlay)))

@@ -91,20 +91,22 @@ def reason_of(
     :param names: what the names of the test mean, where nothing was explained.
     """
     if test is not None:
-        cases = list(_cases(test, compared, names))
-        if cases:  # several cannot be told apart
-            return cases[0].blame(test, wanted=True) if len(cases) == 1 else Reason(check=test)
+        assignments = list(_failing_assignments(test, compared, names))
+        if assignments:  # several cannot be told apart
+            return assignments[0].blame(test, wanted=True) if len(assignments) == 1 else Reason(check=test)
     failed = [each for each in compared or () if comparison_holds(*each) is False]
     return Reason((Comparison(*failed[-1]),)) if failed else None
 
 
-def _cases(test: ast.expr, compared: Sequence[Explained] | None, names: Mapping[str, Any]) -> Iterator[_Case]:
+def _failing_assignments(
+    test: ast.expr, compared: Sequence[Explained] | None, names: Mapping[str, Any]
+) -> Iterator[_TruthAssignment]:
     """The ways in which the assert can have failed."""
     parts = list(_parts(test))
     for truths in itertools.product((True, False), repeat=len(parts)) if len(parts) <= MAX_PARTS else ():
-        case = _Case(dict(zip(map(id, parts), truths, strict=True)), compared, names)
-        if case.fits(test):
-            yield case
+        assignment = _TruthAssignment(dict(zip(map(id, parts), truths, strict=True)), compared, names)
+        if assignment.fits(test):
+            yield assignment
 
 
 def _parts(test: ast.expr) -> Iterator[ast.expr]:
@@ -139,7 +141,7 @@ def _explained(node: ast.expr) -> Iterator[ast.Compare]:
         yield node
 
 
-class _Case:
+class _TruthAssignment:
     """One way in which an assert can have failed: which of its parts were true."""
 
     def __init__(

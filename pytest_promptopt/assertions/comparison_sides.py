@@ -29,7 +29,7 @@ from pytest_promptopt.text import safe_repr
 MAX_SIDE, MAX_SOURCE = 500, 300
 
 
-class Scene:
+class ComparisonContext:
     """Where something was compared."""
 
     def __init__(

@@ -47,7 +47,7 @@ def _is_matcher(value: object) -> bool:
     return not (made or (dataclasses.is_dataclass(value) and code is None))
 
 
-def is_about(value: object) -> bool:
+def is_approx(value: object) -> bool:
     """Whether `value` is a ``pytest.approx``."""
     kind = type(value)
     return str(kind.__module__).startswith("_pytest.") and kind.__name__.startswith("Approx")
@@ -57,8 +57,8 @@ def replace_matched(expected: Any, actual: Any, *, depth: int = 0) -> Any:
     """`expected` with what its matchers accept taken from `actual`, so that only the rest differs."""
     if depth > 8:
         return expected
-    if is_about(expected):
-        return actual if _accepts(expected, actual) else _around(expected, actual, depth)
+    if is_approx(expected):
+        return actual if _accepts(expected, actual) else _resolve_approx(expected, actual, depth)
     if is_matcher(expected):
         return actual if _accepts(expected, actual) else expected
     if isinstance(expected, dict) and isinstance(actual, Mapping):
@@ -71,10 +71,10 @@ def replace_matched(expected: Any, actual: Any, *, depth: int = 0) -> Any:
     return expected
 
 
-def _around(about: Any, actual: Any, depth: int) -> Any:
+def _resolve_approx(approx: Any, actual: Any, depth: int) -> Any:
     """The numbers of an approx; those that are near enough are as they are in `actual`."""
-    scalar = getattr(about, "_approx_scalar", None)
-    whole = about.expected
+    scalar = getattr(approx, "_approx_scalar", None)
+    whole = approx.expected
     if scalar is None or not isinstance(whole, (dict, list, tuple)):
         return whole
     parts: Any

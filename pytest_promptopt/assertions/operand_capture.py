@@ -13,7 +13,7 @@ from types import FrameType, TracebackType
 from typing import Any
 
 from pytest_promptopt.assertions.assert_reason import Comparison, Reason, reason_of
-from pytest_promptopt.assertions.comparison_sides import Scene
+from pytest_promptopt.assertions.comparison_sides import ComparisonContext
 from pytest_promptopt.assertions.function_source import ASKING, arguments_of, root_of, source_of
 from pytest_promptopt.assertions.matchers import is_matcher, replace_matched
 from pytest_promptopt.assertions.plain_values import readable_value
@@ -155,9 +155,9 @@ def failure_of_check(
     failure = replace(failure, check=failure.check or ast.unparse(test))
     try:
         reason = reason_of(test, None, names)
-        scene = Scene(calls, local={argument: answer}, names=names)
+        context = ComparisonContext(calls, local={argument: answer}, names=names)
         read = replace(failure, constraint=None, actual=None)
-        return failure if reason is None else _with_reason(read, reason, scene)
+        return failure if reason is None else _with_reason(read, reason, context)
     except Exception:  # an object of the user's may raise whatever it is asked: then less is told
         return failure
 
@@ -204,8 +204,10 @@ def _explained(
         reason = _called_reason(place.statement.value, traceback, place)
     else:
         reason = reason_of(None, _of_one_assert(compared, place), {}) if place.statement is None else None
-    scene = Scene(calls, function=place.function, local=place.local, names=place.names, stated=stated)
-    return failure if reason is None else _with_reason(failure, reason, scene)
+    context = ComparisonContext(
+        calls, function=place.function, local=place.local, names=place.names, stated=stated
+    )
+    return failure if reason is None else _with_reason(failure, reason, context)
 
 
 def _read(failure: Failure, place: SourceLocation, calls: Sequence[Call], *, stated: Any | None) -> Failure:
@@ -217,7 +219,7 @@ def _read(failure: Failure, place: SourceLocation, calls: Sequence[Call], *, sta
         return replace(
             failure, message=f"{failure.message} ({unread})".strip(), hint=f"{place.where}: {unread}"
         )
-    names: Mapping[str, Any] = {**place.names, **_asked_there(place, calls)}
+    names: Mapping[str, Any] = {**place.names, **_answer_by_call_source(place, calls)}
     reason = None
     if place.asserted is not None:
         failure = replace(failure, message=failure.message or place.told)
@@ -230,11 +232,11 @@ def _read(failure: Failure, place: SourceLocation, calls: Sequence[Call], *, sta
             "in it, and call other functions before it"
         )
         failure = replace(failure, hint=hint)
-    scene = Scene(calls, function=place.function, local=place.local, names=names, stated=stated)
-    return failure if reason is None else _with_reason(failure, reason, scene)
+    context = ComparisonContext(calls, function=place.function, local=place.local, names=names, stated=stated)
+    return failure if reason is None else _with_reason(failure, reason, context)
 
 
-def _asked_there(place: SourceLocation, calls: Sequence[Call]) -> dict[str, str]:
+def _answer_by_call_source(place: SourceLocation, calls: Sequence[Call]) -> dict[str, str]:
     """The answer to the one call of the prompt that stands in the assert, under the source of that call.
 
     Empty where the call may not have been reached, or where there are several.
@@ -304,17 +306,17 @@ def _as_assert(call: ast.Call) -> ast.expr | None:
         return None
 
 
-def _with_reason(failure: Failure, reason: Reason, scene: Scene) -> Failure:
+def _with_reason(failure: Failure, reason: Reason, context: ComparisonContext) -> Failure:
     if reason.check is not None:
-        told = scene.check(reason.check, negated=reason.negated)
+        told = context.check(reason.check, negated=reason.negated)
         return replace(failure, constraint=told, message=_with_check(failure.message, told))
-    turned = [scene.turned(comparison) for comparison in reason.comparisons]
+    turned = [context.turned(comparison) for comparison in reason.comparisons]
     first, right = turned[0]
     actual = first.right if right else first.left
     if len(turned) == 1 and first.operator == "==":
         wanted = replace_matched(first.right, actual)
-        if scene.measures(first):
-            return _constrained(failure, "matches", actual, scene.constraint(first, actual_right=False))
+        if context.measures(first):
+            return _constrained(failure, "matches", actual, context.constraint(first, actual_right=False))
         if not is_matcher(wanted):
             return replace(
                 failure, operator="==", expected=readable_value(wanted), actual=readable_value(actual)
@@ -323,9 +325,9 @@ def _with_reason(failure: Failure, reason: Reason, scene: Scene) -> Failure:
     elif len(turned) > 1 and all(_is_set(each, actual) for each, _ in turned):
         first = Comparison("in", actual, [readable_value(each.right) for each, _ in turned])
     elif len(turned) > 1:
-        told = " or ".join(scene.constraint(each, actual_right=side) for each, side in turned)
+        told = " or ".join(context.constraint(each, actual_right=side) for each, side in turned)
         return _constrained(failure, "or", actual, told)
-    return _constrained(failure, first.operator, actual, scene.constraint(first, actual_right=right))
+    return _constrained(failure, first.operator, actual, context.constraint(first, actual_right=right))
 
 
 def _is_set(comparison: Comparison, actual: Any) -> bool:

@@ -10,7 +10,7 @@ from functools import cached_property, lru_cache
 from io import FileIO
 from types import CodeType
 
-from pytest_promptopt.captured import os
+from pytest_promptopt.unpatched import os
 
 #: Characters of a statement that are kept.
 MAX_STATEMENT = 500

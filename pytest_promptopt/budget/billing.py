@@ -69,11 +69,11 @@ def answer_bound(request: Request, default: int) -> int:
     :param default: tokens of an answer without a limit.
     """
     given = [(_plain(name), value) for name, value in _named(request.parameters)]
-    limits = [request.max_tokens, *(_number(value) for name, value in given if name in _LIMITS)]
-    counts = [_number(value) or 1 for name, value in given if name in _COUNTS]
+    limits = [request.max_tokens, *(_whole_number(value) for name, value in given if name in _LIMITS)]
+    counts = [_whole_number(value) or 1 for name, value in given if name in _COUNTS]
     # A predicted answer is billed where the real one differs.
     predicted = sum(len(dumps(value).encode()) for name, value in given if name == "prediction")
-    thought = max((_number(value) or 0 for name, value in given if name == _THOUGHT), default=0)
+    thought = max((_whole_number(value) or 0 for name, value in given if name == _THOUGHT), default=0)
     longest = max((limit for limit in limits if limit is not None), default=default)
     return min((longest + thought) * max(counts, default=1) + predicted, MOST)
 
@@ -87,10 +87,10 @@ def unbounded_parameter(request: Request) -> str:
 
 def _is_unbounded(name: str, value: object) -> bool:
     if name in _LIMITS | _COUNTS:
-        number = _given(value)
+        number = _parse_number(value)
         return number is not None and not 0 < number < MOST  # some read 0 or less as "no limit"
     if name == _THOUGHT:
-        number = _given(value)
+        number = _parse_number(value)
         return number is not None and not 0 <= number < MOST
     # Not even an empty mapping is nothing: `web_search_options={}` has it search.
     return (bool(value) or isinstance(value, Mapping)) and (
@@ -113,12 +113,12 @@ def _plain(name: str) -> str:
     return name.replace("_", "").replace("-", "").lower()
 
 
-def _number(value: object) -> int | None:
-    number = _given(value)
+def _whole_number(value: object) -> int | None:
+    number = _parse_number(value)
     return None if number is None or not math.isfinite(number) else max(0, math.ceil(number))
 
 
-def _given(value: object) -> float | None:
+def _parse_number(value: object) -> float | None:
     """A number, also one that is written as text; None for anything else, which is no setting."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from pytest_promptopt.budget.billing import answer_bound, unbounded_parameter
 from pytest_promptopt.budget.shared_totals import SharedTotals, charge, get, outstanding, put, spend_of, total
-from pytest_promptopt.captured import os, time
 from pytest_promptopt.errors import ErrorKind, ModelError
 from pytest_promptopt.records import Answer, Request, Role, Spend, Usage
+from pytest_promptopt.unpatched import os, time
 
 #: Length of an answer where the request names none and nobody knows the most that its model can give; under a
 #: ceiling it is sent along, so that a reservation is a bound.
@@ -85,8 +85,8 @@ class Reservation:
 class Ledger:
     """Account of all paid calls under optional ceilings; one for all processes that open the same file.
 
-    Every `reserve` is ended by exactly one of `settle`, `keep` and `refund`; a process that dies before
-    leaves its reservations charged. Safe for threads and processes, also when one is killed.
+    Every `reserve_attempt` is ended by exactly one of `settle`, `settle_at_bound` and `refund`; a process
+    that dies before leaves its reservations charged. Safe for threads and processes, also when one is killed.
 
     :param max_calls: attempts that may be sent, all roles together; None for no limit.
     :param max_tokens: of requests and answers; None for no limit.
@@ -148,7 +148,7 @@ class Ledger:
         """Nothing can be reserved any more; what is in flight stays charged as reserved."""
         self._account.close()
 
-    def reserve(self, request: Request, role: Role, price: Price | None) -> Reservation:
+    def reserve_attempt(self, request: Request, role: Role, price: Price | None) -> Reservation:
         """Charge one attempt before it is sent. Raises `ModelError` (BUDGET) past a ceiling."""
         wanted = _bounds(request, role, price)
         try:
@@ -179,7 +179,7 @@ class Ledger:
             tokens = (usage.total - usage.output_tokens, usage.output_tokens)
         return self._end(reservation, *tokens, cost, self._excess(reservation, answer))
 
-    def keep(self, reservation: Reservation) -> Spend:
+    def settle_at_bound(self, reservation: Reservation) -> Spend:
         """Nobody knows whether the attempt was billed (cancelled, timed out, cut off): it stays charged."""
         return self._end(reservation, reservation.input_tokens, reservation.output_tokens, reservation.cost)
 
@@ -188,7 +188,7 @@ class Ledger:
         return self._end(reservation, 0, 0, 0.0)
 
     def in_the_way(self, request: Request, price: Price | None) -> frozenset[int]:
-        """The reservations without which `reserve` may succeed: attempts now in flight may turn out cheaper.
+        """The reservations without which `reserve_attempt` may succeed: those in flight may turn out cheaper.
 
         Empty when it cannot succeed, whatever becomes of them.
         """
@@ -204,7 +204,7 @@ class Ledger:
             return frozenset()
         return found
 
-    def hold(self, why: str) -> None:
+    def block_calls(self, why: str) -> None:
         """Refuse every call from now on, for this reason; an empty one lets them through again."""
         try:
             with self._account.writing() as book:
@@ -213,7 +213,7 @@ class Ledger:
             if why:
                 raise
 
-    def set_aside(self, calls: int) -> None:
+    def reserve_for_scoring(self, calls: int) -> None:
         """Keep `calls` free for confirming and scoring the result; 0 gives them back.
 
         Of tokens and money, as much as so many calls to the target took on average; of time, a quarter.

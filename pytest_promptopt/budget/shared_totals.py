@@ -11,10 +11,10 @@ from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
-from pytest_promptopt.captured import os
 from pytest_promptopt.records import Role, Spend
 from pytest_promptopt.shared_database import SharedDatabase
 from pytest_promptopt.single_flight import SingleFlight
+from pytest_promptopt.unpatched import os
 
 _BOOK = """
 CREATE TABLE IF NOT EXISTS spend (

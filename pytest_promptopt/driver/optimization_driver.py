@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from pytest_promptopt.budget.ledger import Ledger, unknown_price
-from pytest_promptopt.captured import time
 from pytest_promptopt.driver.case_engine import CaseEngine
 from pytest_promptopt.driver.prompt_writer import PromptWriter
 from pytest_promptopt.errors import ErrorKind, ModelError, SettingsError
@@ -48,6 +47,7 @@ from pytest_promptopt.settings import Mode, Settings
 from pytest_promptopt.strategies import declared_needs
 from pytest_promptopt.strategies.comparison import compare_strategies
 from pytest_promptopt.text import plural
+from pytest_promptopt.unpatched import time
 
 #: Seconds between two looks at the calls in flight: summing up what was spent is not free.
 SHOW_EVERY = 0.1
@@ -136,11 +136,11 @@ class OptimizationDriver(ABC, Generic[K, C]):
         self._check_cases()
         groups = connected_groups(list(files.values()), self.cases)
         self._plan = BudgetPlan(groups, self._settings, needs)
-        self._plan.check(self._known_cases() if self._plan.short else 0)
+        self._plan.check(self._count_cached_cases() if self._plan.short else 0)
         if self._settings.comparing:
             return self._unless_unpaid(self._compare(strategies, files, record))
         (strategy,) = strategies.values()
-        return self._unless_unpaid(self._refine(strategy, files, record))
+        return self._unless_unpaid(self._run_strategy(strategy, files, record))
 
     def _unless_unpaid(self, result: RunResult) -> RunResult:
         """`result`; what went wrong before a first call was paid is raised: nothing is lost by it."""
@@ -198,11 +198,11 @@ class OptimizationDriver(ABC, Generic[K, C]):
             if ceiling is not None and (own is not None or price_of(probe) is None):
                 raise SettingsError(unknown_price(model, ceiling))
 
-    def _known_cases(self) -> int:
+    def _count_cached_cases(self) -> int:
         """How many cases would get their first answer from the cache."""
         probed = self._engine.probe().items()
         searched = [keys for item, keys in probed if self._cases[item].case.split is not Split.HELDOUT]
-        return sum(any(map(self._client.knows, keys)) for keys in searched)
+        return sum(any(map(self._client.has_answer, keys)) for keys in searched)
 
     def _share_splits(self) -> None:
         """Cases that ask a model the very same share the strictest split, however they are written."""
@@ -221,9 +221,11 @@ class OptimizationDriver(ABC, Generic[K, C]):
 
     # ---------------------------------------------------------------------------------------------- the run
 
-    def _refine(self, strategy: Strategy, files: Mapping[str, PromptFile], record: RunStore) -> RunResult:
+    def _run_strategy(
+        self, strategy: Strategy, files: Mapping[str, PromptFile], record: RunStore
+    ) -> RunResult:
         journal = record.open(files, self._ledger)
-        known, paid = record.known(), self._ledger.spend
+        known, paid = record.recorded_calls(), self._ledger.spend
         self._client.remember(known)
         if record.past is not None:
             self._say(
@@ -231,7 +233,7 @@ class OptimizationDriver(ABC, Generic[K, C]):
                 f"not made again; {plural(paid.calls, 'call')} ({cost(paid)}) were spent on it"
             )
             self._go_on(record.past)
-        call_budget = CallBudget(partial(self._calls_left, paid.calls), tell=self._ledger.set_aside)
+        call_budget = CallBudget(partial(self._calls_left, paid.calls), tell=self._ledger.reserve_for_scoring)
         with self._shown_progress(files):
             result = run.run_optimization(
                 list(files.values()),
@@ -256,7 +258,9 @@ class OptimizationDriver(ABC, Generic[K, C]):
         """Take the search as it was when it had found its text, if that is all that is left to confirm."""
         if past.to_confirm:
             self._ceiling = past.search_ceiling
-            self._ledger.hold("the search was over when the run ended: its text goes on to be confirmed")
+            self._ledger.block_calls(
+                "the search was over when the run ended: its text goes on to be confirmed"
+            )
 
     def _calls_left(self, paid: int) -> int | None:
         """What the ceiling leaves, as it was at this point if a run goes its way once more.
@@ -331,8 +335,8 @@ class OptimizationDriver(ABC, Generic[K, C]):
         finally:
             self._progress.finished()
             # What was kept and not used: pytest's own loop runs the held-out cases of unchanged prompts.
-            self._ledger.set_aside(0)
-            self._ledger.hold("")
+            self._ledger.reserve_for_scoring(0)
+            self._ledger.block_calls("")
             self._client.forget_refusals()
             self._client.forget_defect()
 
@@ -357,7 +361,7 @@ class OptimizationDriver(ABC, Generic[K, C]):
         """What only the search may not spend is free after it; models that refused are asked again."""
         if phase in (Phase.CONFIRMATION, Phase.HELDOUT):
             self._ceiling = self._settings.max_calls
-            self._ledger.hold("")
+            self._ledger.block_calls("")
         self._client.forget_refusals()
 
     # --------------------------------------------------------------------------- what the optimizer asks for
@@ -390,12 +394,12 @@ class OptimizationDriver(ABC, Generic[K, C]):
         ]
         for request in requests:
             self._client.submit(request, Role.OPTIMIZER)
-        found = [self._client.known(request) for request in requests]
+        found = [self._client.look_up(request) for request in requests]
         try:
             while None in found:
                 self._client.wait(SHOW_EVERY)
                 self._show_calls()
-                found = [self._client.known(request) for request in requests]
+                found = [self._client.look_up(request) for request in requests]
         except KeyboardInterrupt:
             self._client.cancel()
             raise
@@ -415,10 +419,10 @@ class OptimizationDriver(ABC, Generic[K, C]):
             with suppress(JournalError) if self._over else nullcontext():
                 self._record.settled(paid)
 
-    def known(self, request: Request, answer: Answer) -> None:
+    def journal_cached_answer(self, request: Request, answer: Answer) -> None:
         """Journal an answer of the cache, so that a resumed run has it whatever becomes of the cache."""
         if self._record is not None and not self._over:
-            self._record.known_before(request, answer)
+            self._record.journal_cached_answer(request, answer)
 
     def _show_calls(self) -> None:
         now = time.monotonic()

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Hashable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from pytest_promptopt.models.captured_asyncio import asyncio
+from pytest_promptopt.models.unpatched_asyncio import asyncio
 
 #: Answers that must have come before anything is known about another one.
 ENOUGH = 20

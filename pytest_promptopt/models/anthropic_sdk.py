@@ -9,18 +9,18 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from pytest_promptopt.captured import time
 from pytest_promptopt.errors import ErrorKind, ModelError
 from pytest_promptopt.models.answer_limits import claude_limit, cut_short, explain_length_error
 from pytest_promptopt.models.answer_validation import usage_of
-from pytest_promptopt.models.captured_asyncio import asyncio
 from pytest_promptopt.models.event_loop_thread import run_in_daemon_thread
 from pytest_promptopt.models.file_descriptors import ran_out_of_descriptors
 from pytest_promptopt.models.prices import claude_price
 from pytest_promptopt.models.retry import kind_of_status, retry_after
 from pytest_promptopt.models.secret_redaction import redact_secrets, remember_header_secrets
 from pytest_promptopt.models.strict_schemas import CLAUDE, NotStrict, strict_copy
+from pytest_promptopt.models.unpatched_asyncio import asyncio
 from pytest_promptopt.records import SPELLED, Answer, Request, StopReason, Usage
+from pytest_promptopt.unpatched import time
 
 if TYPE_CHECKING:
     import anthropic

@@ -9,19 +9,19 @@ from dataclasses import dataclass
 from functools import partial
 
 from pytest_promptopt.budget.ledger import Ledger, Price
-from pytest_promptopt.captured import os, time
 from pytest_promptopt.errors import ErrorKind, ModelError
 from pytest_promptopt.models import Model
 from pytest_promptopt.models.answer_limits import longest_answer
-from pytest_promptopt.models.captured_asyncio import asyncio
 from pytest_promptopt.models.event_loop_thread import EventLoopThread, in_thread
 from pytest_promptopt.models.file_descriptors import reserve_descriptors
 from pytest_promptopt.models.prices import price_of
 from pytest_promptopt.models.retry import RetryPolicy
 from pytest_promptopt.models.retrying_sender import PendingRequest, RetryingSender
 from pytest_promptopt.models.secret_redaction import redact_secrets
+from pytest_promptopt.models.unpatched_asyncio import asyncio
 from pytest_promptopt.records import Answer, Request, Role, Spend
 from pytest_promptopt.response_cache import ResponseCache
+from pytest_promptopt.unpatched import os, time
 
 #: How often a flight looks whether another process has paid for the same answer.
 POLL = 0.05
@@ -85,8 +85,8 @@ class ModelClient:
     :param cache: None for a session that neither reads nor writes the disk.
     :param concurrency: requests in flight at once, all models together.
     :param refresh: do not take answers that were on disk before this session.
-    :param on_known: told of each answer that another session or process has paid, in any thread, before
-        anybody sees it. What it raises is raised as of `on_paid`.
+    :param on_cached_answer: told of each answer that another session or process has paid, in any thread,
+        before anybody sees it. What it raises is raised as of `on_paid`.
     :param on_paid: told of each settled flight that sent a request, in the loop thread, before anybody sees
         the answer. What it raises is raised again by every later `wait`, `ask` and `aask`.
     :param price: the price that bounds a request's cost; None when it is unknown.
@@ -102,7 +102,7 @@ class ModelClient:
         concurrency: int,
         refresh: bool = False,
         on_paid: Callable[[PaidCall], None] | None = None,
-        on_known: Callable[[Request, Answer], None] | None = None,
+        on_cached_answer: Callable[[Request, Answer], None] | None = None,
         retry: RetryPolicy = RetryPolicy(),  # noqa: B008  # frozen
         price: Callable[[Request], Price | None] = price_of,
         longest: Callable[[Request], int | None] = longest_answer,
@@ -110,7 +110,7 @@ class ModelClient:
         self._cache = cache
         self._refresh = refresh
         self._on_paid = on_paid
-        self._on_known = on_known
+        self._on_cached_answer = on_cached_answer
         self._sender = RetryingSender(
             resolve=resolve,
             price=price,
@@ -146,7 +146,7 @@ class ModelClient:
         """Take over what requests (by key) ended with in an earlier process; goes before the cache."""
         self._remembered.update(found)
 
-    def known(self, request: Request) -> CallResult | None:
+    def look_up(self, request: Request) -> CallResult | None:
         """What memory or disk knows; None when the request has to be submitted. Never touches the network."""
         if os.getpid() != self._process:
             return CallResult(None, _forked(request), cached=False)
@@ -160,7 +160,7 @@ class ModelClient:
         self._take(request, stored)
         return self._memory.setdefault(key, CallResult(stored, None, cached=True))
 
-    def knows(self, key: str) -> bool:
+    def has_answer(self, key: str) -> bool:
         """Whether memory or disk has the answer to the request with this key."""
         with self._changed:
             if key in self._remembered or key in self._memory:
@@ -224,7 +224,7 @@ class ModelClient:
 
     def ask(self, request: Request, role: Role) -> Answer:
         """The answer, waited for. Raises `ModelError` when there is none."""
-        known = self.known(request)
+        known = self.look_up(request)
         if known is None:
             flight = self.submit(request, role)
             while not flight.done():
@@ -237,7 +237,7 @@ class ModelClient:
 
     async def aask(self, request: Request, role: Role) -> Answer:
         """`ask` for a coroutine on an event loop of its own, asyncio's or another library's."""
-        known = self.known(request)
+        known = self.look_up(request)
         if known is None:
             if not _on_asyncio():
                 return await in_thread(partial(self.ask, request, role))
@@ -322,9 +322,9 @@ class ModelClient:
 
     def _take(self, request: Request, answer: Answer) -> None:
         """An answer that was not paid for here is about to be used."""
-        if self._on_known is not None:
+        if self._on_cached_answer is not None:
             try:
-                self._on_known(request, answer)
+                self._on_cached_answer(request, answer)
             except Exception as error:
                 self._defect = error
 

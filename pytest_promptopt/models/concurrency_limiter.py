@@ -7,8 +7,8 @@ import itertools
 from dataclasses import dataclass
 
 from pytest_promptopt.errors import CONSEQUENCES, ErrorKind, ModelError
-from pytest_promptopt.models.captured_asyncio import asyncio
 from pytest_promptopt.models.retry import RetryPolicy
+from pytest_promptopt.models.unpatched_asyncio import asyncio
 
 #: What one attempt weighs in the share of refused ones: it tells of the last twenty or so.
 WEIGHT = 0.05

@@ -8,8 +8,8 @@ from contextlib import suppress
 from threading import Lock, Thread
 from typing import Any, TypeVar
 
-from pytest_promptopt.captured import time
-from pytest_promptopt.models.captured_asyncio import asyncio
+from pytest_promptopt.models.unpatched_asyncio import asyncio
+from pytest_promptopt.unpatched import time
 
 _T = TypeVar("_T")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 from contextlib import suppress
 
-from pytest_promptopt.captured import os
+from pytest_promptopt.unpatched import os
 
 try:
     import resource

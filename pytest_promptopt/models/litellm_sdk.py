@@ -15,18 +15,18 @@ from functools import cache
 from typing import Any
 
 from pytest_promptopt.budget.ledger import Price
-from pytest_promptopt.captured import time
 from pytest_promptopt.errors import ErrorKind, ModelError
 from pytest_promptopt.models.answer_validation import usage_of
-from pytest_promptopt.models.captured_asyncio import asyncio
 from pytest_promptopt.models.event_loop_thread import run_in_daemon_thread
 from pytest_promptopt.models.file_descriptors import ran_out_of_descriptors
 from pytest_promptopt.models.retry import kind_of_status, retry_after
 from pytest_promptopt.models.secret_redaction import redact_secrets
 from pytest_promptopt.models.strict_schemas import OPENAI, NotStrict, strict_copy
 from pytest_promptopt.models.thinking import without_thinking
+from pytest_promptopt.models.unpatched_asyncio import asyncio
 from pytest_promptopt.models.unsent_errors import kind_of_unsent_error
 from pytest_promptopt.records import SPELLED, Answer, Request, StopReason, Usage
+from pytest_promptopt.unpatched import time
 
 #: Without these its import asks a code host for prices (and goes on asking in a thread) and loads a .env.
 _ENVIRONMENT = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_MODE": "PRODUCTION"}

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from random import Random
 
-from pytest_promptopt.captured import time
 from pytest_promptopt.errors import ErrorKind
+from pytest_promptopt.unpatched import time
 
 _STATUSES: Mapping[int, ErrorKind] = {
     401: ErrorKind.AUTHENTICATION,

@@ -23,11 +23,11 @@ from pytest_promptopt.models.answer_limits import (
     too_long,
 )
 from pytest_promptopt.models.answer_validation import error_words, validated_answer, validated_error
-from pytest_promptopt.models.captured_asyncio import asyncio
 from pytest_promptopt.models.concurrency_limiter import ConcurrencyLimiter, Slot
 from pytest_promptopt.models.event_loop_thread import run_in_daemon_thread
 from pytest_promptopt.models.retry import RetryPolicy
 from pytest_promptopt.models.secret_redaction import remember_secrets
+from pytest_promptopt.models.unpatched_asyncio import asyncio
 from pytest_promptopt.records import Answer, Request, Role, Spend, StopReason
 
 #: After these stop reasons an empty answer is complete; after a tool call it is not.
@@ -206,7 +206,7 @@ class RetryingSender:
             if hopeless := self.hopeless(pending.request):
                 raise hopeless
             try:
-                return self._ledger.reserve(bounds.reserved, pending.role, price)
+                return self._ledger.reserve_attempt(bounds.reserved, pending.role, price)
             except ModelError as error:
                 # Reservations are bounds: what is in flight mostly turns out cheaper.
                 in_flight = self._ledger.in_the_way(bounds.reserved, price)
@@ -232,7 +232,7 @@ class RetryingSender:
         remember_secrets(os.environ)
         name, loop = pending.request.model, asyncio.get_running_loop()
         started = loop.time()
-        end: Callable[[Reservation], Spend] = self._ledger.keep
+        end: Callable[[Reservation], Spend] = self._ledger.settle_at_bound
         seconds = min(seconds, self._ledger.seconds_left)
         waited = asyncio.Event()
         loop.call_soon(waited.set)

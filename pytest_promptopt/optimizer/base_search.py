@@ -61,7 +61,7 @@ class BaseSearch:
         """Make one iteration; a stop, and no iteration, when a halting rule ends the search.
 
         `original` is measured and has failing cases. Asks `halted` first and ends the iteration with
-        `finished`; may raise at any time, which ends the search with what it has.
+        `finish_iteration`; may raise at any time, which ends the search with what it has.
         """
         raise NotImplementedError(f"the strategy {type(self).__name__} has neither `step` nor `search`")
 
@@ -78,9 +78,9 @@ class BaseSearch:
     def run(self) -> None:
         """Search until a halting rule, a ceiling or Ctrl-C ends it; `stop` says which."""
         try:
-            self._do(self._whole_search)
+            self._run_guarded(self._whole_search)
             if self.iterations:
-                self._do(self.conclude)
+                self._run_guarded(self.conclude)
         except KeyboardInterrupt:
             self.stop = STOPPED_BY_USER
         last = next((c for i in reversed(self.iterations) for c in reversed(i.candidates)), None)
@@ -89,18 +89,18 @@ class BaseSearch:
         self.context.record("stop", prompts=self.names, halt=self.stop.halt, why=self.stop.why)
 
     def _whole_search(self) -> None:
-        self.stop = self.start() or self.search()
+        self.stop = self.start_or_resume() or self.search()
 
-    def start(self) -> Stop | None:
+    def start_or_resume(self) -> Stop | None:
         """Measure the original, unless `state` has it; a stop when there is nothing to search for."""
         self.announce(self.state.phase)
         if self.state.begun:
             return None
-        stop = self.begin()
+        stop = self.start_search()
         self.state.begun = stop is None
         return stop
 
-    def _do(self, part: Callable[[], None]) -> None:
+    def _run_guarded(self, part: Callable[[], None]) -> None:
         """Do one part of the search. If it raises, the search stops for that reason; Ctrl-C passes."""
         try:
             part()
@@ -184,7 +184,7 @@ class BaseSearch:
         """Why these texts are refused, in a sentence; None when they may be tried."""
         return self.context.evaluator.refusal(overlay)
 
-    def checked(
+    def build_checked_candidate(
         self,
         candidate: Candidate,
         parent: EvaluatedCandidate,
@@ -239,14 +239,16 @@ class BaseSearch:
             plateau=settings.plateau,
             max_iterations=settings.max_iterations,
         )
-        self.begun(phase, best)
+        self.start_iteration(phase, best)
         return self.context.hooks.halt(progress)
 
-    def begun(self, phase: Phase, best: EvaluatedCandidate) -> None:
+    def start_iteration(self, phase: Phase, best: EvaluatedCandidate) -> None:
         """Begin an iteration: its time and its gain are counted from here."""
         self._started, self.state.rate_before = self.context.clock(), self._rate(phase, best)
 
-    def finished(self, phase: Phase, candidates: Sequence[Candidate], best: EvaluatedCandidate) -> None:
+    def finish_iteration(
+        self, phase: Phase, candidates: Sequence[Candidate], best: EvaluatedCandidate
+    ) -> None:
         """End an iteration: tell the journal, the display and the observers what became of its candidates."""
         candidates, state = self.refuse(candidates), self.state
         state.rates.append(state.rate_before)
@@ -279,7 +281,7 @@ class BaseSearch:
         """Tell the run that `phase` begins, for these prompts."""
         self.context.enter_phase(phase)
 
-    def enter(self, phase: Phase) -> None:
+    def enter_phase(self, phase: Phase) -> None:
         """Begin a phase: the halting rules look at its iterations only."""
         self.state.phase, self.state.rates, self.state.fruitless = phase, [], 0
         self.announce(phase)
@@ -347,17 +349,17 @@ class BaseSearch:
 
     # -------------------------------------------------------------------------------------------------- steps
 
-    def begin(self) -> Stop | None:
+    def start_search(self) -> Stop | None:
         """Measure the original; a stop when there is nothing to search for."""
         self._measure_original()
         return self._needless()
 
-    def searched(self) -> Sequence[str]:
+    def initial_cases(self) -> Sequence[str]:
         """The cases that the search begins with."""
         return self.group.ids(*SEARCHED)
 
     def _measure_original(self) -> None:
-        results = self.evaluate([{}], self.searched())[0]
+        results = self.evaluate([{}], self.initial_cases())[0]
         self.context.record_results("0", results)
         self.state.paid_before = self.context.paid()
         by_split = {split: tuple(r for r in results if r.case.split is split) for split in SEARCHED}
@@ -394,7 +396,7 @@ class BaseSearch:
                 scored.append(self._completed(version))
             except StopRun as stopped:
                 self.notes.append(f"not all training and validation cases could be run: {stopped.why}")
-                scored = scored or [self._whole(version)]
+                scored = scored or [self._drop_partial_splits(version)]
                 break
         allowed: list[EvaluatedCandidate] = []
         for version in scored:
@@ -413,7 +415,7 @@ class BaseSearch:
                 version = replace(version, results={**version.results, split: results})
         return version
 
-    def _whole(self, version: EvaluatedCandidate) -> EvaluatedCandidate:
+    def _drop_partial_splits(self, version: EvaluatedCandidate) -> EvaluatedCandidate:
         """`version` without the splits that it was not run on whole: their rate would mean nothing."""
         whole = {
             split: results

@@ -1,4 +1,4 @@
-"""The checks that a candidate must pass before a call is spent on it."""
+"""What may be wrong with a new text: copies of cases, tags of the request, lost variables, tried before."""
 
 from __future__ import annotations
 

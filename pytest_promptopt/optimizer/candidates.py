@@ -151,7 +151,7 @@ class Candidate:
             run=latest.cases - latest.unrun if latest else 0,
         )
 
-    def kept(self) -> EvaluatedCandidate:
+    def to_evaluated(self) -> EvaluatedCandidate:
         """This candidate as the next incumbent."""
         return EvaluatedCandidate(self.id, self.overlay, self.results, self.posterior)
 

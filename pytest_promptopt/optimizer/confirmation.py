@@ -91,13 +91,13 @@ class EarlierRuns:
     :param confirmations: how often earlier runs have asked fresh answers of these train and validation cases.
     :param heldout: how often earlier runs have scored these held-out cases.
     :param begun: the confirmations of this run, by the number of their first sample.
-    :param told: what earlier runs taught of new texts, see `verdict_model.sum_taught`.
+    :param taught: what earlier runs taught of new texts, see `verdict_model.sum_taught`.
     """
 
     confirmations: int = 0
     heldout: int = 0
     begun: Mapping[int, ConfirmationProgress] = field(default_factory=dict)
-    told: Taught = field(default_factory=dict)
+    taught: Taught = field(default_factory=dict)
 
 
 def first_sample_number(run: str, winner: Overlay) -> int:
@@ -131,7 +131,7 @@ def _spent(pairs: int, limit: int) -> float:
     return 0.5 * math.log1p(pairs / STEP) / math.log1p(limit / STEP) + 0.5 * (pairs / limit) ** 2
 
 
-def _ends(limit: int, most: int) -> list[int]:
+def _planned_looks(limit: int, most: int) -> list[int]:
     """After how many pairs there is a look; the last planned one is among them."""
     ends, end = list[int](), 0
     while end < most:
@@ -178,7 +178,7 @@ class PairTally:
         known = [math.fsum(gains) / len(gains) for gains in self._gains.values() if gains]
         return math.fsum(known) / len(known) if known else 0.0
 
-    def repeats(self, side: int) -> float:
+    def repetition_p_value(self, side: int) -> float:
         """The p-value of a gain (side 1) or a loss (-1) by what repeats itself."""
         rounds = min(map(len, self._gains.values()), default=0) if self._same else 0
         return repeated_gain_p(side * math.fsum(new - old for old, new in self._first.values()), rounds)
@@ -229,7 +229,7 @@ class ConfirmationTest:
         self._each = calls_each(group, known)
         fixed, broken = len(gains.fixed), len(gains.broken)
         self._foreseen = foreseen_calls(gains.cases, fixed, broken, self._alpha, each=self._each)
-        self._spared = {result.case.id: result for result in spared if _serves(result)}
+        self._spared = {result.case.id: result for result in spared if _is_single_fresh_answer(result)}
         self._most = most_pairs(len(self._cases), self._alpha)
         self._asked = 0
         self._tally = PairTally(self._cases)
@@ -245,13 +245,13 @@ class ConfirmationTest:
         if limit < least_pairs(self._alpha):
             return self._result(0, "the ceiling leaves too few calls for it")
         self._account = AlphaSpending(self._alpha, limit, self._most)
-        self._ends = _ends(limit, self._most)
+        self._planned_looks = _planned_looks(limit, self._most)
         self._pairs = self._order()
         self._note(())
         why = ""
         try:
             while self._verdict() is NOT_SHOWN and not self._hopeless() and self._asked < self._most:
-                end = self._end()
+                end = self._next_look()
                 if end == self._asked:
                     why = "the ceiling on calls is reached"
                     break
@@ -283,14 +283,14 @@ class ConfirmationTest:
         beginning of this list.
         """
         size, found = len(self._cases), list[tuple[int, str]]()
-        for start, end in pairwise([0, *self._ends]):
+        for start, end in pairwise([0, *self._planned_looks]):
             pairs = [(self._first + n // size, self._cases[n % size]) for n in range(start, end)]
             found += sorted(pairs, key=lambda pair: (self._place[pair[1]], pair[0]))
         return found
 
-    def _end(self) -> int:
+    def _next_look(self) -> int:
         """The last pair to ask for before the next look; the calls for the planned pairs are reserved."""
-        end = min(end for end in (*self._ends, *self._begun.looked) if end > self._asked)
+        end = min(end for end in (*self._planned_looks, *self._begun.looked) if end > self._asked)
         if self._asked >= self._account.limit:
             most = self._asked + self._affordable()
             if self._asked < most < end:
@@ -317,14 +317,14 @@ class ConfirmationTest:
         try:
             self._count(wanted)
         except StopRun:
-            came = self._beginning(wanted)
+            came = self._count_until_stop(wanted)
             if came:
                 self._note([self._asked + came])
-                self._look(came)
+                self._interim_analysis(came)
             raise
-        self._look(len(wanted))
+        self._interim_analysis(len(wanted))
 
-    def _beginning(self, wanted: Sequence[tuple[int, str]]) -> int:
+    def _count_until_stop(self, wanted: Sequence[tuple[int, str]]) -> int:
         """Count the pairs up to the first that did not come in; how many these are."""
         for number, pair in enumerate(wanted):
             try:
@@ -340,7 +340,7 @@ class ConfirmationTest:
         trials: list[Trial] = []
         for sample, cases in by_sample.items():
             before = Trial({}, tuple(cases), (sample,))
-            trials += [before, Trial(self._winner.overlay, self._asking(before), (sample,))]
+            trials += [before, Trial(self._winner.overlay, self._cases_for_winner(before), (sample,))]
         measured = iter(self._context.evaluator.evaluate([trial for trial in trials if trial.cases]))
         for before, after in zip(trials[::2], trials[1::2], strict=True):
             results = next(measured)
@@ -350,7 +350,7 @@ class ConfirmationTest:
                 toss = partial(self._toss, f"{before.samples}-{result.case.id}")
                 self._tally.add(result, new[result.case.id], toss)
 
-    def _asking(self, trial: Trial) -> tuple[str, ...]:
+    def _cases_for_winner(self, trial: Trial) -> tuple[str, ...]:
         """The cases of a trial of the original that the winner has to answer as well."""
         if trial.samples != (self._first,):
             return trial.cases
@@ -359,7 +359,7 @@ class ConfirmationTest:
     def _toss(self, pair: str) -> float:
         return random.Random(f"{self._seed}-{pair}").random()
 
-    def _look(self, came: int) -> None:
+    def _interim_analysis(self, came: int) -> None:
         self._asked += came
         allowed, tally = self._account.allowed(self._asked), self._tally
         self._gain.look(tally.won, tally.lost, allowed)
@@ -367,7 +367,7 @@ class ConfirmationTest:
 
     def _verdict(self) -> ConfirmationVerdict:
         for verdict, looks, side in ((IMPROVED, self._gain, 1), (WORSE, self._loss, -1)):
-            shown = looks.shown or self._tally.repeats(side) <= self._alpha * REPEATS
+            shown = looks.shown or self._tally.repetition_p_value(side) <= self._alpha * REPEATS
             if shown and side * self._tally.estimate > EPSILON:
                 return verdict
         return NOT_SHOWN
@@ -379,7 +379,7 @@ class ConfirmationTest:
         if self._tally.estimate <= EPSILON:
             return 1.0
         signs = self._gain.p * self._alpha / self._account.allowed(self._asked)
-        return min(1.0, signs, self._tally.repeats(1) / REPEATS)
+        return min(1.0, signs, self._tally.repetition_p_value(1) / REPEATS)
 
     def _needed(self) -> int:
         """How many more calls will show the gain, if pairs go on to differ as they did; 0 if none will."""
@@ -411,7 +411,7 @@ class ConfirmationTest:
         )
 
 
-def _serves(result: CaseResult) -> bool:
+def _is_single_fresh_answer(result: CaseResult) -> bool:
     """Whether it can be one side of a pair: a single answer that no earlier run has seen."""
     return len(result.outcomes) == 1 and not any(call.cached for call in result.outcomes[0].calls)
 

@@ -22,7 +22,7 @@ from pytest_promptopt.optimizer.confirmation import (
 from pytest_promptopt.optimizer.example_sets import shown_by
 from pytest_promptopt.optimizer.flaky_cases import flaky_cases
 from pytest_promptopt.optimizer.halting import HaltReason, Phase
-from pytest_promptopt.optimizer.label_rates import label_scores, same_answers
+from pytest_promptopt.optimizer.label_rates import find_dominant_answers, label_scores
 from pytest_promptopt.optimizer.prompt_groups import SEARCHED
 from pytest_promptopt.optimizer.protocols import Prompt, StopRun, Trial
 from pytest_promptopt.optimizer.run_context import RunContext
@@ -52,8 +52,8 @@ class Finalizer:
         history: EarlierRuns = EarlierRuns(),  # noqa: B008  # frozen
     ) -> None:
         """:param heldout: the held-out cases that are scored; None for all."""
-        scored = [case for case in search.heldout if heldout is None or case.id in heldout]
-        self.heldout = tuple(case.id for case in scored)
+        heldout_cases = [case for case in search.heldout if heldout is None or case.id in heldout]
+        self.heldout = tuple(case.id for case in heldout_cases)
         self.original, self.final = search.original, search.final
         self.changed = [p for p in search.group.prompts if self.final.text(p) != p.prose]
         self.prompts = search.group.prompts
@@ -63,7 +63,7 @@ class Finalizer:
         self._context = context
         self._history = history
         self._asked_before = history.confirmations
-        self._scoring_calls = scoring_calls(scored)
+        self._heldout_scoring_calls = heldout_scoring_calls(heldout_cases)
         self._caught_up: CatchUp | None = None
         self._spared: Results = ()
         #: Why the final text cannot be used after all, or what went wrong in judging it.
@@ -77,9 +77,9 @@ class Finalizer:
         }
         if self.heldout and not self.changed and not search.interrupted:
             self.notes.append("the held-out cases were not scored, since the text did not change")
-        if len(scored) < len(search.heldout):
+        if len(heldout_cases) < len(search.heldout):
             self.notes.append(
-                f"{len(scored)} of {len(search.heldout)} held-out cases, drawn at random, are scored: "
+                f"{len(heldout_cases)} of {len(search.heldout)} held-out cases, drawn at random, are scored: "
                 "the ceiling allows no more"
             )
 
@@ -89,12 +89,12 @@ class Finalizer:
         return bool(self.changed) and not self._barred
 
     @property
-    def scoring_calls(self) -> int:
+    def heldout_scoring_calls(self) -> int:
         """The calls that scoring its held-out cases takes; 0 if they will not be scored."""
         refuted = self.confirmation is not None and not self._accepted
-        return self._scoring_calls if self.changed and not refuted else 0
+        return self._heldout_scoring_calls if self.changed and not refuted else 0
 
-    def catch_up(self) -> None:
+    def run_unverified_cases(self) -> None:
         """Run the final text on the cases that it was spared; it may turn out to be no better."""
         known = {r.case.id for r in self.original.evidence(*SEARCHED) if r.rate is not None}
         unverified = tuple(case for case in self.final.spared(self._search.group) if case in known)
@@ -153,7 +153,7 @@ class Finalizer:
             begun=mine,
         )
         found = test.run()
-        more = self._scoring_calls if found.needed else 0
+        more = self._heldout_scoring_calls if found.needed else 0
         self.confirmation = replace(found, needed=found.needed + more)
         self._fresh = tuple(test.originals)
         self._bar_refused()
@@ -197,13 +197,13 @@ class Finalizer:
         return confirmed and not self._barred
 
     @property
-    def trials(self) -> tuple[Trial, ...]:
+    def heldout_trials(self) -> tuple[Trial, ...]:
         """Held-out cases under the original and the final texts; none if there is nothing to compare."""
         if not (self.heldout and self.changed and self._accepted):
             return ()
         return Trial({}, self.heldout), Trial(self.final.overlay, self.heldout)
 
-    def scored(self, before: Results, after: Results) -> None:
+    def take_heldout_results(self, before: Results, after: Results) -> None:
         """Take over the held-out results."""
         if why := why_not_renderable(after):
             self._bar(f"{why} that is held out")
@@ -224,7 +224,7 @@ class Finalizer:
         """
         for prompt in self.changed:
             text = self.final.text(prompt)
-            why = self._doubt() or (self._refusal(write, prompt, text) if write else "dry run")
+            why = self._reason_not_to_write() or (self._refusal(write, prompt, text) if write else "dry run")
             self._unwritten[prompt.name] = why
             self._context.record("not written" if why else "written", prompt=prompt.name, why=why, text=text)
 
@@ -238,15 +238,15 @@ class Finalizer:
             return self._context.foreign_errors.note("writing the text", error)
         return ""
 
-    def _doubt(self) -> str:
+    def _reason_not_to_write(self) -> str:
         """Why the original is kept; empty when the final text may be written."""
         if self._barred:
             return self._barred
         if self.confirmation is not None and not self._accepted:
             return explain_unconfirmed(self.confirmation)
-        return self._fall()
+        return self._heldout_regression()
 
-    def _fall(self) -> str:
+    def _heldout_regression(self) -> str:
         """Why the held-out cases speak against the final text; empty when they do not."""
         paired = compare(*self._scored[Split.HELDOUT], split=Split.HELDOUT)
         alpha = self._context.settings.alpha
@@ -258,7 +258,7 @@ class Finalizer:
         """What became of each prompt of the group."""
         before, after = self.original.evidence(*SEARCHED), self.final.evidence(*SEARCHED)
         paired = compare(before, after)
-        labels, same = tuple(label_scores(before, after)), tuple(same_answers(after))
+        labels, same = tuple(label_scores(before, after)), tuple(find_dominant_answers(after))
         noisy = flaky_cases([*before, *self._scored[Split.HELDOUT][0], *self._fresh])
         counts = Counter(case.split for case in (*self._search.group.cases, *self._search.heldout))
         unverified = {Split.TRAIN: len(self.final.unverified)}
@@ -287,7 +287,7 @@ class Finalizer:
                 broken=paired.broken if changed else (),
                 rates=_rates(before, after, {*paired.fixed, *paired.broken}) if changed else {},
                 flaky=noisy,
-                accepted=changed and self._accepted and not self._fall(),
+                accepted=changed and self._accepted and not self._heldout_regression(),
                 written=changed and not unwritten,
                 unwritten=unwritten,
                 pipeline=tuple(self._search.names) if len(self.prompts) > 1 else (),
@@ -309,7 +309,7 @@ class Finalizer:
             return PromptOutcome.NOT_SHOWN
         if not changed or self.confirmation is None:
             return PromptOutcome.UNCHANGED
-        if self._accepted and self._fall():
+        if self._accepted and self._heldout_regression():
             return PromptOutcome.WORSE
         return PromptOutcome(self.confirmation.verdict)
 
@@ -322,7 +322,7 @@ def _rates(before: Results, after: Results, cases: Collection[str]) -> dict[str,
     }
 
 
-def scoring_calls(cases: Iterable[Case]) -> int:
+def heldout_scoring_calls(cases: Iterable[Case]) -> int:
     """Calls that score held-out cases under two texts, as far as they are known before."""
     return 2 * sum(case.samples * len(case.prompts) for case in cases)
 
@@ -336,12 +336,12 @@ def finalize_searches(
     """
     for finalizer in finalizers:
         context.call_budget.reserve(finalizer.group_names, 0)
-    context.call_budget.reserve(SCORING, sum(finalizer.scoring_calls for finalizer in finalizers))
+    context.call_budget.reserve(SCORING, sum(finalizer.heldout_scoring_calls for finalizer in finalizers))
     for finalizer in finalizers:
-        finalizer.contain(finalizer.catch_up)
+        finalizer.contain(finalizer.run_unverified_cases)
     due = [finalizer for finalizer in finalizers if finalizer.may_be_written]
     for number, finalizer in enumerate(due):
-        context.call_budget.reserve(SCORING, sum(each.scoring_calls for each in due))
+        context.call_budget.reserve(SCORING, sum(each.heldout_scoring_calls for each in due))
         finalizer.contain(partial(finalizer.confirm, run, share=len(due) - number))
     context.call_budget.reserve(SCORING, 0)
     score_heldout(due, context)
@@ -351,15 +351,17 @@ def finalize_searches(
 
 def score_heldout(finalizers: Sequence[Finalizer], context: RunContext) -> None:
     """Score the held-out cases of all changed groups, once, under the original and the final texts."""
-    due = [finalizer for finalizer in finalizers if finalizer.trials]
+    due = [finalizer for finalizer in finalizers if finalizer.heldout_trials]
     if not due:
         return
     try:
         context.enter_phase(Phase.HELDOUT, [p.name for finalizer in due for p in finalizer.changed])
-        measured = context.evaluator.evaluate([trial for finalizer in due for trial in finalizer.trials])
+        measured = context.evaluator.evaluate(
+            [trial for finalizer in due for trial in finalizer.heldout_trials]
+        )
     except StopRun as stopped:
         for finalizer in due:
             finalizer.notes.append(f"the held-out cases could not be run: {stopped.why}")
         return
     for finalizer, before, after in zip(due, measured[::2], measured[1::2], strict=True):
-        finalizer.contain(partial(finalizer.scored, before, after))
+        finalizer.contain(partial(finalizer.take_heldout_results, before, after))

@@ -246,7 +246,7 @@ def label_scores(before: Sequence[CaseResult], after: Sequence[CaseResult]) -> I
             yield LabelScore(tally.field, row.label, row.total, was, row.right, row.instead)
 
 
-def same_answers(results: Sequence[CaseResult]) -> Iterator[SameAnswer]:
+def find_dominant_answers(results: Sequence[CaseResult]) -> Iterator[SameAnswer]:
     """The answers that nearly always come, whatever is expected."""
     for tally in label_tallies(results):
         if tally.collapsed:
@@ -263,7 +263,7 @@ def label_table(found: Sequence[LabelTally]) -> Iterator[str]:
         confused = any(answer for row in tally.rows for answer, _ in row.instead)
         if confused or (tally.rows and not tally.field):
             yield from _rows_told(tally)
-    yield from same_answer_lines(found)
+    yield from describe_dominant_answers(found)
 
 
 def _rows_told(tally: LabelTally) -> Iterator[str]:
@@ -282,7 +282,7 @@ def _rows_told(tally: LabelTally) -> Iterator[str]:
         yield f"{name}{told}" + f" and {len(whole) - MAX_ROWS} more that are right" * (len(whole) > MAX_ROWS)
 
 
-def same_answer_lines(label_tallies: Iterable[LabelTally]) -> Iterator[str]:
+def describe_dominant_answers(label_tallies: Iterable[LabelTally]) -> Iterator[str]:
     """What was answered whatever was expected, a line each."""
     for tally in label_tallies:
         if tally.collapsed:

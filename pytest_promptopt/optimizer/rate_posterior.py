@@ -75,7 +75,9 @@ class RatePosterior:
         self._learning = learning
         self._shares = learning.luck
         # How likely the base passes each case by its meaning, as far as it is known now.
-        self._before: dict[str, Chances] = {case: base.meant(case) for case in self.cases} if base else {}
+        self._before: dict[str, Chances] = (
+            {case: base.chances_without_luck(case) for case in self.cases} if base else {}
+        )
         # The cases that stand in neither text as examples.
         self._shared = [case for case in self.cases if base is None or case in set(base.cases)]
         # What later texts showed: how many times likelier their verdicts are if this text passes the case.
@@ -94,9 +96,9 @@ class RatePosterior:
         silent = {case for case, rate in rates.items() if rate is None and case not in self.known}
         self.cases = tuple(case for case in self.cases if case not in silent)
         self._shared = [case for case in self._shared if case not in silent]
-        self._forget()
+        self._clear_derived()
 
-    def _forget(self) -> None:
+    def _clear_derived(self) -> None:
         """What was derived is no longer up to date."""
         self._belief = self._groups = self._foresight = self._over_base = None
 
@@ -106,9 +108,9 @@ class RatePosterior:
         self.cases = (*self.cases, *new)
         if self.base is not None:
             self.base.widen(new)
-            self._before.update({case: self.base.meant(case) for case in new})
+            self._before.update({case: self.base.chances_without_luck(case) for case in new})
         self._shared += new
-        self._forget()
+        self._clear_derived()
 
     @property
     def unrun(self) -> tuple[str, ...]:
@@ -124,28 +126,28 @@ class RatePosterior:
 
     # ------------------------------------------------------------------------------------------- one case
 
-    def meant(self, case: str) -> Chances:
+    def chances_without_luck(self, case: str) -> Chances:
         """How likely it passes a case by its meaning, under each share of luck."""
         verdict = self.known.get(case)
         told = self._told.get(case)
         chances = []
         for place, luck in enumerate(LUCK):
-            chance = self._meant_before(case, place)
+            chance = self._chance_before_verdict(case, place)
             if verdict is not None:
-                chance = _given(chance, _odds(verdict, luck))
-            chances.append(_given(chance, told[place]) if told else chance)
+                chance = _bayes_update(chance, _odds(verdict, luck))
+            chances.append(_bayes_update(chance, told[place]) if told else chance)
         return tuple(chances)
 
-    def _meant_before(self, case: str, place: int) -> float:
+    def _chance_before_verdict(self, case: str, place: int) -> float:
         """How likely it passes by its meaning, apart from its own verdict on the case."""
         if self.base is None:
-            return self._rate_meant(LUCK[place])
+            return self._rate_without_luck(LUCK[place])
         if case not in self._before:  # it stands in the text as an example
-            return self.base._meant_before(case, place)
+            return self.base._chance_before_verdict(case, place)
         before = self._before[case][place]
         return chance_to_pass(before, Change(place, *self.belief.means[place]))
 
-    def _rate_meant(self, luck: float) -> float:
+    def _rate_without_luck(self, luck: float) -> float:
         """The pass rate of the original by its meaning, which luck brings towards a half."""
         rate = math.fsum(self.known.values()) / max(1, len(self.known))
         return min(0.98, max(0.02, (rate - luck) / (1 - 2 * luck)))
@@ -156,14 +158,16 @@ class RatePosterior:
 
     def expected(self, case: str) -> float:
         """How likely it passes a case by its meaning."""
-        return math.fsum(w * chance for w, chance in zip(self._learning.luck, self.meant(case), strict=True))
+        return math.fsum(
+            w * chance for w, chance in zip(self._learning.luck, self.chances_without_luck(case), strict=True)
+        )
 
     def chance(self, case: str) -> float:
         """The verdict on a case: what was measured, else how likely it is a pass."""
         known = self.known.get(case)
         if known is not None:
             return known
-        chances = zip(self._learning.luck, self.meant(case), LUCK, strict=True)
+        chances = zip(self._learning.luck, self.chances_without_luck(case), LUCK, strict=True)
         return math.fsum(weight * chance_of_pass_verdict(meant, luck) for weight, meant, luck in chances)
 
     @property
@@ -180,7 +184,7 @@ class RatePosterior:
 
     # -------------------------------------------------------------------------------------------- all cases
 
-    def rethink(self) -> None:
+    def clear_estimates(self) -> None:
         """Believe anew: what is known of other texts has changed."""
         self._belief = self._foresight = self._over_base = None
 
@@ -250,18 +254,18 @@ class RatePosterior:
                 chance = math.fsum(weight * _above(mean, var) for weight, mean, var in parts)
                 self._over_base = Lead(mean, variance, chance)
             return self._over_base
-        if self.base is not None and self not in other.line():
+        if self.base is not None and self not in other.lineage():
             first, second = self.lead(self.base), self.base.lead(other)
             mean, variance = first.mean + second.mean, first.variance + second.variance
             return Lead(mean, variance, _above(mean, variance))
         back = other.lead(self)
         return Lead(-back.mean, back.variance, _above(-back.mean, back.variance))
 
-    def line(self) -> Iterator[RatePosterior]:
+    def lineage(self) -> Iterator[RatePosterior]:
         """It, the text that it was made from, and so on to the original."""
         yield self
         if self.base is not None:
-            yield from self.base.line()
+            yield from self.base.lineage()
 
     def foreseeable(self, batch: Iterable[str]) -> float:
         """How far a run on `batch` would move its expected lead over its base, as a variance in cases."""
@@ -332,7 +336,7 @@ def _odds(verdict: float, luck: float) -> float:
     return float(((1 - luck) / luck) ** (2 * verdict - 1))
 
 
-def _given(chance: float, odds: float) -> float:
+def _bayes_update(chance: float, odds: float) -> float:
     """A chance in the light of something so many times likelier if it comes true."""
     return chance * odds / (chance * odds + 1 - chance)
 

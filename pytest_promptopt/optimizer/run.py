@@ -9,7 +9,13 @@ from dataclasses import asdict, replace
 from pytest_promptopt.optimizer.confirmation import EarlierRuns
 from pytest_promptopt.optimizer.confirmation_power import judging_calls, usual_calls
 from pytest_promptopt.optimizer.containment import contained_context
-from pytest_promptopt.optimizer.finalizer import SCORING, Finalizer, Write, finalize_searches, scoring_calls
+from pytest_promptopt.optimizer.finalizer import (
+    SCORING,
+    Finalizer,
+    Write,
+    finalize_searches,
+    heldout_scoring_calls,
+)
 from pytest_promptopt.optimizer.halting import HaltReason
 from pytest_promptopt.optimizer.prompt_groups import SEARCHED, PromptGroup, connected_groups
 from pytest_promptopt.optimizer.protocols import Prompt
@@ -46,7 +52,7 @@ def run_optimization(
     context = contained_context(context)
     groups = connected_groups(prompts, context.evaluator.cases)
     earlier = {group.names: history(group) for group in groups}
-    context = replace(context, told={names: each.told for names, each in earlier.items()})
+    context = replace(context, taught={names: each.taught for names, each in earlier.items()})
     _record_start(context, prompts)
     _keep_for_scoring(context, heldout)
     searches = [SupervisedSearch(strategy, group, context) for group in groups]
@@ -117,7 +123,7 @@ def _keep_for_scoring(context: RunContext, heldout: Collection[str] | None) -> N
         for case in context.evaluator.cases
         if case.split is Split.HELDOUT and (heldout is None or case.id in heldout)
     ]
-    context.call_budget.reserve(SCORING, scoring_calls(scored))
+    context.call_budget.reserve(SCORING, heldout_scoring_calls(scored))
 
 
 def _share_out(context: RunContext, groups: Sequence[PromptGroup]) -> None:
@@ -155,7 +161,7 @@ def _record_start(context: RunContext, prompts: Sequence[Prompt]) -> None:
         prompts={prompt.name: prompt.prose for prompt in prompts},
         cases=[asdict(case) for case in context.evaluator.cases],
         settings={name: _plain(value) for name, value in asdict(settings).items()},
-        told=[{"prompts": names, "taught": taught} for names, taught in context.told.items()],
+        told=[{"prompts": names, "taught": taught} for names, taught in context.taught.items()],
     )
 
 

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pytest_promptopt.captured import time
 from pytest_promptopt.journal import Journal
 from pytest_promptopt.optimizer.call_budget import CallBudget
 from pytest_promptopt.optimizer.candidates import Results
@@ -17,6 +16,7 @@ from pytest_promptopt.optimizer.search_hooks import SearchHooks
 from pytest_promptopt.optimizer.verdict_model import Taught
 from pytest_promptopt.records import Role, Spend
 from pytest_promptopt.settings import Settings
+from pytest_promptopt.unpatched import time
 
 
 def prepare_nothing(phase: Phase) -> None:
@@ -34,7 +34,7 @@ class RunContext:
     :param prepare_phase: makes ready for a phase that begins: what only the phase before it was forbidden is
         allowed again, and models that had refused are asked again.
     :param clock: counts seconds, from any moment on: how long iterations and the run take.
-    :param told: what earlier runs taught of new texts, by the names of each group's
+    :param taught: what earlier runs taught of new texts, by the names of each group's
         prompts; filled in by the run.
     :param foreign_errors: what went wrong in code that is not ours; filled in by the run.
     """
@@ -48,7 +48,7 @@ class RunContext:
     call_budget: CallBudget = field(default_factory=CallBudget)
     prepare_phase: Callable[[Phase], None] = prepare_nothing
     clock: Callable[[], float] = time.monotonic
-    told: Mapping[tuple[str, ...], Taught] = field(default_factory=dict)
+    taught: Mapping[tuple[str, ...], Taught] = field(default_factory=dict)
     foreign_errors: ForeignErrors = field(default_factory=ForeignErrors)
 
     def enter_phase(self, phase: Phase, prompts: Sequence[str]) -> None:

@@ -1,4 +1,4 @@
-"""Every text is checked before a case sees it, whoever made it: what fails is refused and costs no call."""
+"""An evaluator that makes no call for a text which fails the checks, whichever strategy wrote it."""
 
 from __future__ import annotations
 

@@ -11,12 +11,12 @@ from pytest_promptopt.optimizer.call_budget import CallBudget
 from pytest_promptopt.optimizer.candidates import Results
 from pytest_promptopt.optimizer.foreign_errors import STRATEGY
 from pytest_promptopt.optimizer.halting import DECIDING, Phase
+from pytest_promptopt.optimizer.opaque_callables import make_opaque
 from pytest_promptopt.optimizer.prompt_groups import PromptGroup
 from pytest_promptopt.optimizer.protocols import Ask
 from pytest_promptopt.optimizer.redaction import keep_text
 from pytest_promptopt.optimizer.run_context import RunContext
 from pytest_promptopt.optimizer.screening import ScreeningEvaluator
-from pytest_promptopt.optimizer.sealed import sealed
 from pytest_promptopt.optimizer.search_evaluator import SearchEvaluator
 from pytest_promptopt.optimizer.search_hooks import SearchHooks
 from pytest_promptopt.optimizer.verdict_model import Taught
@@ -40,12 +40,12 @@ class SearchCallBudget:
     """
 
     def __init__(self, call_budget: CallBudget, group: tuple[str, ...]) -> None:
-        self.left = sealed(lambda: call_budget.left())
-        self.available = sealed(call_budget.available)
-        self.affords = sealed(call_budget.affords)
-        self._reserved = sealed(lambda: call_budget.reserved(group))
-        self._total_reserved = sealed(lambda: call_budget.total_reserved)
-        self._reserve = sealed(partial(_reserve, call_budget, group))
+        self.left = make_opaque(lambda: call_budget.left())
+        self.available = make_opaque(call_budget.available)
+        self.affords = make_opaque(call_budget.affords)
+        self._reserved = make_opaque(lambda: call_budget.reserved(group))
+        self._total_reserved = make_opaque(lambda: call_budget.total_reserved)
+        self._reserve = make_opaque(partial(_reserve, call_budget, group))
 
     @property
     def reserved(self) -> int:
@@ -111,27 +111,31 @@ class SearchContext:
         """
         return cls(
             evaluator=SearchEvaluator(group, evaluator),
-            ask=sealed(run.ask),
+            ask=make_opaque(run.ask),
             settings=run.settings,
-            hooks=_sealed_hooks(run.hooks),
+            hooks=_opaque_hooks(run.hooks),
             call_budget=SearchCallBudget(run.call_budget, group.names),
-            spend=sealed(run.spend),
-            paid=sealed(run.paid),
-            clock=sealed(run.clock),
-            told=run.told.get(group.names),
-            record=sealed(run.record),
-            record_results=sealed(run.record_results),
-            note_error=sealed(partial(run.foreign_errors.note, STRATEGY)),
-            enter_phase=sealed(partial(_enter_phase, run, group)),
+            spend=make_opaque(run.spend),
+            paid=make_opaque(run.paid),
+            clock=make_opaque(run.clock),
+            told=run.taught.get(group.names),
+            record=make_opaque(run.record),
+            record_results=make_opaque(run.record_results),
+            note_error=make_opaque(partial(run.foreign_errors.note, STRATEGY)),
+            enter_phase=make_opaque(partial(_enter_phase, run, group)),
         )
 
 
-def _sealed_hooks(hooks: SearchHooks) -> SearchHooks:
+def _opaque_hooks(hooks: SearchHooks) -> SearchHooks:
     """`hooks` behind which nothing can be seen; one that is left out stays so."""
     given = {field.name: getattr(hooks, field.name) for field in fields(hooks)}
     return replace(
         hooks,
-        **{name: sealed(hook) for name, hook in given.items() if hook is not None and hook is not keep_text},
+        **{
+            name: make_opaque(hook)
+            for name, hook in given.items()
+            if hook is not None and hook is not keep_text
+        },
     )
 
 

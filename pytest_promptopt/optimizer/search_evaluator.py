@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 
 from pytest_promptopt.errors import PromptoptError
 from pytest_promptopt.optimizer.candidates import Results
+from pytest_promptopt.optimizer.opaque_callables import make_opaque
 from pytest_promptopt.optimizer.prompt_groups import PromptGroup
 from pytest_promptopt.optimizer.protocols import Trial
 from pytest_promptopt.optimizer.screening import ScreeningEvaluator
-from pytest_promptopt.optimizer.sealed import sealed
 from pytest_promptopt.records import Case, Overlay, Split
 
 
@@ -28,10 +28,10 @@ class SearchEvaluator:
     def __init__(self, group: PromptGroup, evaluator: ScreeningEvaluator) -> None:
         own = group.searched()
         self.cases: Sequence[Case] = own.cases
-        self.refusal: Callable[[Overlay], str | None] = sealed(evaluator.refusal)
+        self.refusal: Callable[[Overlay], str | None] = make_opaque(evaluator.refusal)
         # The check stands behind the seal: nobody can leave it out.
-        self.evaluate = sealed(_checked(own, evaluator))
-        self._runs = sealed(lambda: evaluator.runs)
+        self.evaluate = make_opaque(_checked(own, evaluator))
+        self._runs = make_opaque(lambda: evaluator.runs)
 
     @property
     def runs(self) -> int:

@@ -18,7 +18,7 @@ from pytest_promptopt.prompts.frontmatter import FrontMatter
 from pytest_promptopt.prompts.kept_regions import OpenRegionError, changed_regions, kept_regions
 from pytest_promptopt.prompts.language_guess import guess_language
 from pytest_promptopt.prompts.layout import MAX_FILE_BYTES, unify_newlines
-from pytest_promptopt.prompts.placeholders import changed_placeholders, find_placeholders, respelled
+from pytest_promptopt.prompts.placeholders import find_placeholders, placeholder_objections, respelled
 from pytest_promptopt.prompts.prose_reading import read_prose
 from pytest_promptopt.prompts.sources import Address, SourceText, file_of, source_of
 from pytest_promptopt.prompts.template_languages import (
@@ -369,7 +369,7 @@ class PromptFile:
                 yield f"It lost the variable {self.language.written(name)}."
             for name in sorted(used - self.variables):
                 yield f"It uses the variable {self.language.written(name)}, which the tests do not give."
-        yield from changed_placeholders(
+        yield from placeholder_objections(
             *map(self.language.without_code, (without_examples(self.prose), body)),
             variables=self.variables,
             doubled=self.language.name not in ("jinja2", "mustache"),

@@ -39,7 +39,7 @@ def find_placeholders(text: str, *, doubled: bool = False) -> tuple[str, ...]:
     return tuple(placeholder for _, placeholder in sorted(found))
 
 
-def changed_placeholders(
+def placeholder_objections(
     current: str, candidate: str, *, variables: Collection[str] = (), doubled: bool = False
 ) -> Iterator[str]:
     """What speaks against `candidate`, in sentences: whoever fills in its placeholders could not.

@@ -10,7 +10,7 @@ import inspect
 import re
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 
 from pytest_promptopt.prompts.files import PromptFile
@@ -94,12 +94,10 @@ class PromptMatch:
     system: Rendered | None = field(default=None, repr=False)
     form: Form = field(default=as_it_is, repr=False)
 
-    def readings(self, own: Place | None = None) -> tuple[Rendered, ...]:
-        """All that was read, that of one place first."""
-        places = [own] if own else []
-        if own is None or self.prompt.roles:
-            places += [place for place in reversed(self.places) if place is not own]
-        read = tuple(place.reading for place in places)
+    def readings(self, *, besides: Place | None) -> tuple[Rendered, ...]:
+        """What was read at other places that holds for this one too."""
+        several = bool(self.prompt.roles) or besides is None
+        read = tuple(place.reading for place in reversed(self.places) if several and place is not besides)
         return (*read, self.system) if self.system else read
 
 
@@ -116,13 +114,17 @@ class NoMatch:
 
 def why_unrecognisable(prompt: PromptFile) -> str | None:
     """Why no call can be recognised as one of this prompt, in a sentence; None when one can."""
-    count = sum(shape_of(parts).fixed_length for parts in _variants(_Cached.of(prompt))[0][1])
+    count = _fixed_length(prompt) + shape_of(_system_parts(prompt)).fixed_length
     if count >= MIN_FIXED:
         return None
     return (
         f"{prompt.name}: no call can be recognised as one of this prompt: it has {count} letters and digits "
         f"besides its variables; at least {MIN_FIXED} are needed, since fewer stand in other texts by chance"
     )
+
+
+def _fixed_length(prompt: PromptFile) -> int:
+    return sum(shape_of(parts).fixed_length for parts in _variants(_Cached.of(prompt))[0][1])
 
 
 def match_prompt(prompts: Sequence[PromptFile], messages: Sequence[Message]) -> PromptMatch | NoMatch:
@@ -246,8 +248,12 @@ def _variants(cached: _Cached) -> tuple[tuple[Form, TurnParts], ...]:
 def _match_as(
     prompt: PromptFile, form: Form, parts: TurnParts, messages: Sequence[Message]
 ) -> PromptMatch | _Miss:
-    find = _in_turns if prompt.roles else _anywhere
-    placed = find(prompt, parts, messages)
+    if _fixed_length(prompt) < MIN_FIXED:
+        placed = _after_system(prompt, parts, messages)
+    elif prompt.roles:
+        placed = _in_turns(prompt, prompt.roles, parts, messages)
+    else:
+        placed = _anywhere(prompt, parts, messages)
     if isinstance(placed, _Miss):
         return placed
     places, unplaced, unread, fixed_length = placed
@@ -305,10 +311,28 @@ def _with_or_without_edges(
     return find_rendered(parts, text), False
 
 
-def _in_turns(prompt: PromptFile, parts: TurnParts, messages: Sequence[Message]) -> _Placed | _Miss:
+def _after_system(prompt: PromptFile, parts: TurnParts, messages: Sequence[Message]) -> _Placed | _Miss:
+    """The turns of a prompt that only the front matter's `system` tells from others."""
+    roles = ("system", *(prompt.roles or ("user",)))
+    placed = _in_turns(prompt, roles, (_system_parts(prompt), *parts), messages)
+    if isinstance(placed, _Miss):
+        return placed
+    places, unplaced, unread, length = placed
+    system = sum(place.reading.fixed_length for place in places if not place.turn)
+    return (
+        tuple(replace(place, turn=place.turn - 1) for place in places if place.turn),
+        {turn - 1: why for turn, why in unplaced.items()},
+        unread,
+        length - system,  # which is counted with the system message
+    )
+
+
+def _in_turns(
+    prompt: PromptFile, roles: Sequence[str], parts: TurnParts, messages: Sequence[Message]
+) -> _Placed | _Miss:
     """The messages that are the turns of a prompt, in order."""
     found: list[dict[int, Rendered]] = []
-    for role, turn in zip(prompt.roles, parts, strict=True):
+    for role, turn in zip(roles, parts, strict=True):
         results = {
             number: taken_whole(turn, message.content)
             for number, message in enumerate(messages)
@@ -326,7 +350,7 @@ def _in_turns(prompt: PromptFile, parts: TurnParts, messages: Sequence[Message])
         if first == last:
             places.append(Place(number, first, found[number][first]))
             continue
-        said = f"its `{prompt.roles[number]}:` turn may be message {first + 1} as well as message {last + 1}"
+        said = f"its `{roles[number]}:` turn may be message {first + 1} as well as message {last + 1}"
         unplaced[number] = said
         unread |= {name: said for name in found[number][first].variables}
     length = sum(options[place].fixed_length for options, place in zip(found, left, strict=True))
@@ -350,15 +374,14 @@ def _mirrored(options: Mapping[int, Rendered]) -> dict[int, Rendered]:
 
 def _system_in(prompt: PromptFile, messages: Sequence[Message]) -> Rendered | None:
     """The front matter's `system`, where the application sends it: it is never rewritten."""
-    if not prompt.front.system:
-        return None
-    parts = _parts(JINJA2, prompt.front.system, prompt.name, prompt.front.lines["system"])
-    for message in messages:
-        if role_of(message) == "system":
-            found = find_rendered(parts, message.content)
-            if isinstance(found, Rendered):
-                return found
-    return None
+    parts = _system_parts(prompt)
+    found = (find_rendered(parts, each.content) for each in messages if parts and role_of(each) == "system")
+    return next((each for each in found if isinstance(each, Rendered)), None)
+
+
+def _system_parts(prompt: PromptFile) -> tuple[Part, ...]:
+    front = prompt.front
+    return _parts(JINJA2, front.system, prompt.name, front.lines["system"]) if front.system else ()
 
 
 # ----------------------------------------------------------------------------------------------- none of them

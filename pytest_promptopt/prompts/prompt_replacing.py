@@ -114,12 +114,12 @@ class _Replacement:
         return place.message
 
     def _text(self, number: int, place: Place | None) -> str:
-        cut = place.reading.cut if place else (True, True)
+        own, cut = (place.reading, place.reading.cut) if place else (None, (True, True))
         parts = self._parts[number]
         if place and place.has_edges:
             parts = with_edges(parts, self._match.prompt)
         try:
-            return filled(parts, self._match.readings(place), cut=cut)
+            return filled(parts, own, self._match.readings(besides=place), cut=cut)
         except LookupError as error:
             raise self._refusal(self._after[number], f"cannot be put in: {error.args[0]}") from None
 

@@ -20,7 +20,7 @@ from jinja2.runtime import Context, str_join
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.visitor import NodeTransformer
 
-from pytest_promptopt.captured import time
+from pytest_promptopt.unpatched import time
 
 #: Seconds of one rendering; looked at in each round of a loop, call, filter and operation.
 MAX_SECONDS = 5.0

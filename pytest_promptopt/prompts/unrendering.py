@@ -47,6 +47,7 @@ class Rendered:
     :param cut: whether the blanks at the beginning and at the end of the template are missing.
     :param unknown: why it cannot be told where the prompt begins and where it ends, in sentences; it then
         counts from the beginning of the text, and to its end.
+    :param edges: as `texts`, of what stands there then.
     """
 
     start: int
@@ -58,6 +59,7 @@ class Rendered:
     texts: Mapping[tuple[str, ...], str] = field(default_factory=dict, repr=False)
     cut: tuple[bool, bool] = (False, False)
     unknown: tuple[str, str] = ("", "")
+    edges: Mapping[tuple[str, ...], str] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True)
@@ -117,24 +119,29 @@ def taken_whole(parts: tuple[Part, ...], text: str) -> Rendered | NotFound:
     return _reading(shape, text, [0, len(text)], [0, len(text)])
 
 
-def filled(parts: tuple[Part, ...], readings: Sequence[Rendered], *, cut: tuple[bool, bool]) -> str:
+def filled(
+    parts: tuple[Part, ...], own: Rendered | None, others: Sequence[Rendered], *, cut: tuple[bool, bool]
+) -> str:
     """A template with these parts, filled with what was read: nothing is evaluated.
 
+    :param own: what was read at the place that it is for; None for a new place.
+    :param others: what was read elsewhere.
     :param cut: whether its blanks at the beginning and the end are left out.
     :raises LookupError: with the sentence that says which value is not known.
     """
-    shape = shape_of(parts)
+    shape, readings = shape_of(parts), [own, *others] if own else others
     items, texts, place = shape.items, list[str](), 0
-    known = sorted((each for reading in readings for each in reading.texts.items()), key=lambda e: -len(e[0]))
+    known = _by_first_item([*([own.edges] if own else []), *(reading.texts for reading in readings)])
     has_edge = [not is_cut for is_cut in cut]
     while place < len(items):
         item = items[place]
-        key, text = next((k for k in known if items[place : place + len(k[0])] == k[0]), ((item,), None))
+        fitting = (each for each in known.get(item, ()) if items[place : place + len(each[0])] == each[0])
+        key, text = next(fitting, ((item,), None))
         if text is not None:
             has_edge[0] &= item != BEGINS
             has_edge[1] &= key[-1] != ENDS
         elif item in (BEGINS, ENDS):
-            if why := readings[0].unknown[item == ENDS] if readings else "":
+            if why := own.unknown[item == ENDS] if own else "":
                 raise LookupError(why)
         elif item.startswith(FIXED):
             text = item.removeprefix(FIXED)
@@ -145,6 +152,18 @@ def filled(parts: tuple[Part, ...], readings: Sequence[Rendered], *, cut: tuple[
         place += len(key)
     before, after = (edge if has else "" for has, edge in zip(has_edge, shape.edges, strict=True))
     return "".join([before, *texts, after])
+
+
+def _by_first_item(
+    texts: Sequence[Mapping[tuple[str, ...], str]],
+) -> Mapping[str, list[tuple[tuple[str, ...], str]]]:
+    """What is known, by the first item that it stands for; of these what stands for most comes first."""
+    found: dict[str, list[tuple[tuple[str, ...], str]]] = {}
+    for key, text in (each for mapping in texts for each in mapping.items() if each[0]):
+        found.setdefault(key[0], []).append((key, text))
+    for each in found.values():
+        each.sort(key=lambda known: -len(known[0]))
+    return found
 
 
 def _why_unknown(part: Variable | Opaque, readings: Sequence[Rendered]) -> str:
@@ -184,8 +203,9 @@ def _reading(
         key, gaps = shape.between(before, after), shape.gaps[max(before, 0) : after]
         value, known = text[ends[before] : begins[after]], found.texts.get(key)
         if known is None:
-            found.texts[key] = value
-            is_sure = before >= 0 and after < count and len(gaps) == 1
+            is_edge = before < 0 or after == count
+            (found.edges if is_edge else found.texts)[key] = value
+            is_sure = not is_edge and len(gaps) == 1
             assumed = is_open or not if_alone.isdisjoint((before, after))
             found.note(gaps, value, is_sure=is_sure, assumed=assumed)
         elif is_open and after == count - 1 and value.startswith(known):
@@ -214,6 +234,7 @@ def _reading(
         found.texts,
         cut,
         (unknown[0], unknown[1]),
+        found.edges,
     )
 
 
@@ -232,6 +253,7 @@ class _Found:
     start: int
     end: int
     texts: dict[tuple[str, ...], str] = field(default_factory=dict)
+    edges: dict[tuple[str, ...], str] = field(default_factory=dict)
     variables: dict[str, str] = field(default_factory=dict)
     unread: dict[str, str] = field(default_factory=dict)
     assumed: set[str] = field(default_factory=set)

@@ -120,27 +120,27 @@ class CallsInFlight:
             held, self._held = self._held, []
             for request in held:
                 self._client.submit(request, Role.TARGET)
-            self.quiet()
+            self.wait_until_idle()
         keys = self._landed or self._client.wait(timeout)
         self._note_loss()
         self._landed = frozenset()
         return keys
 
-    def quiet(self) -> None:
+    def wait_until_idle(self) -> None:
         """Wait for all calls in flight; those that are held back stay held."""
         while self._client.in_flight:
             self._landed |= self._client.wait()
 
-    def alternate(self) -> None:
+    def start_alternating(self) -> None:
         """From now on, calls and tests take turns."""
         self.alternates = True
-        self.quiet()
+        self.wait_until_idle()
 
-    def look(self) -> bool:
+    def detect_patches(self) -> bool:
         """Notice, in the middle of a test, that it has changed what calls need; True in any case."""
         if not self.alternates and process_state() != self._state:
             self._landed |= self._client.wait(0)
-            self.alternate()
+            self.start_alternating()
             self._client.forget_errors(self._landed)  # they met a mock of another test
         return True
 
@@ -159,7 +159,7 @@ class CallsInFlight:
         found = [] if parts is None else parts.exchanged()
         if found:
             self._by_hand = True
-            self.alternate()  # the calls of other cases must not meet it
+            self.start_alternating()  # the calls of other cases must not meet it
         return found
 
     def _before_exchange(self, exchange: Patch) -> None:
@@ -168,8 +168,8 @@ class CallsInFlight:
             return
         if exchange.of_process:
             if not self.alternates:
-                self.alternate()
+                self.start_alternating()
         elif self._client.in_flight and any(
             exchange.belongs_to(self._reach(model)) for model in self._connected
         ):
-            self.quiet()
+            self.wait_until_idle()

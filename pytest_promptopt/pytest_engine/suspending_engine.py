@@ -25,7 +25,7 @@ from pytest_promptopt.pytest_engine.other_plugins import OtherPlugins
 from pytest_promptopt.pytest_engine.outcomes import outcome_of
 from pytest_promptopt.pytest_engine.prompt_case import PromptCase
 from pytest_promptopt.pytest_engine.shared_fixture_output import SharedFixtureOutput
-from pytest_promptopt.pytest_engine.suspension import SuspendedTest
+from pytest_promptopt.pytest_engine.suspended_tests import SuspendedTest
 from pytest_promptopt.records import CaseResult, Outcome, Overlay, Request, Status
 from pytest_promptopt.replay.case_requests import ends_search
 from pytest_promptopt.replay.pending_sample import PendingSample, ReplayError
@@ -45,7 +45,7 @@ Pending = PendingSample[PromptCase]
 
 
 class SuspendingEngine:
-    """Runs cases for pytest's own loop (`report`) and for the refinement (`evaluate`). Main thread only."""
+    """Runs cases for pytest's own loop (`report`) and for the optimization (`evaluate`). Main thread only."""
 
     def __init__(
         self,
@@ -152,7 +152,9 @@ class SuspendingEngine:
         buffered = BufferedRun(item, void=lambda: bool(run.missing))
         if case.replays and not self._blocking:
             # Where others watch, `prepare` has got what it needs; for what is missing nevertheless, it waits.
-            run.suspends = lambda: not (buffered.committed or self._watchers) and self.traffic.look()
+            run.suspends = lambda: (
+                not (buffered.committed or self._watchers) and self.traffic.detect_patches()
+            )
         else:
             buffered.commit()
             for file in case.files.values():
@@ -299,7 +301,7 @@ class SuspendingEngine:
 
     def _silent(self, run: CaseRun) -> tuple[CaseRun, BufferedRun]:
         item = run.case.item
-        run.suspends = lambda: (run.case.replays or run.only_looks) and self.traffic.look()
+        run.suspends = lambda: (run.case.replays or run.only_looks) and self.traffic.detect_patches()
         self._beware(item)
         void = lambda: bool(run.missing)  # noqa: E731
         buffered = BufferedRun(item, void=void, silent=True, left_out=self._watchers.left_out)
@@ -325,7 +327,7 @@ class SuspendingEngine:
         if function not in self._exchanging:
             self._exchanging[function] = internals.installed_fixtures(item)
         if self._exchanging[function] and not self.traffic.alternates:
-            self.traffic.alternate()
+            self.traffic.start_alternating()
 
     def open_run(self, case: PromptCase, overlay: Overlay, *, sample: int = 0, attempt: int = 0) -> CaseRun:
         """A run of `case` whose prompts are those of `overlay`, where it has them."""
@@ -342,7 +344,7 @@ class SuspendingEngine:
         """Whether a call must be made inside its run, which has exchanged something that the call needs."""
         needed = self.traffic.exchanged(request.model)
         with suppress(OSError):  # of the cache; the call will say so
-            if not needed and self.client.known(request) is None:
+            if not needed and self.client.look_up(request) is None:
                 needed = self.traffic.exchanged_by_hand(request.model)
         for exchange in needed:
             self.exchanged.setdefault(str(exchange), set()).add(run.case.case.id)

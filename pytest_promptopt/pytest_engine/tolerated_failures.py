@@ -60,7 +60,7 @@ def tell_junit(config: pytest.Config, checks: Iterable[PromptCheck], unwritten: 
 def _failing(checks: Iterable[PromptCheck], unwritten: Iterable[str]) -> Iterator[tuple[str, str, str]]:
     for check in checks:
         if check.held is False:
-            from pytest_promptopt.reports.terminal import gate_lines
+            from pytest_promptopt.reports.check_report import gate_lines
 
             yield check.prompt, "gate", gate_lines([check])[0].text
     for prompt in unwritten:

@@ -43,7 +43,7 @@ class AnswerService:
 
     def _tell_known(self, connection: Connection, number: int, request: Request) -> None:
         try:
-            known = self._client.known(request)
+            known = self._client.look_up(request)
         except OSError as error:
             connection.send("reply", number=number, reply={"problem": str(error)})
             return

@@ -22,8 +22,8 @@ from pytest_promptopt.pytest_engine.outcomes import outcome_of
 from pytest_promptopt.pytest_engine.prompt_case import PromptCase
 from pytest_promptopt.pytest_engine.report_data import attach_data
 from pytest_promptopt.pytest_engine.shared_fixture_output import SharedFixtureOutput
+from pytest_promptopt.pytest_engine.suspended_tests import ends_plainly
 from pytest_promptopt.pytest_engine.suspending_engine import CaseRun, SuspendingEngine
-from pytest_promptopt.pytest_engine.suspension import ends_plainly
 from pytest_promptopt.pytest_engine.tolerated_failures import is_tolerated, report_as_passed
 from pytest_promptopt.pytest_session import header, report_payload
 from pytest_promptopt.pytest_session.session_calls import SessionCalls
@@ -63,7 +63,7 @@ class CaseRunner:
         for hint in (hint for file in files.values() for hint in file.hints):
             self._note(hint)
         self.result: RunResult | None = None
-        self._refinement: OptimizationRun[Any, Any] | None = None
+        self._optimization: OptimizationRun[Any, Any] | None = None
         self._deselected = deselected
         share = WorkerPartition.of(session.config)
         self._divided = share.parts > 1
@@ -78,7 +78,7 @@ class CaseRunner:
             settings,
             note=self._note,
             on_paid=self._paid,
-            on_known=self._known if settings.optimizing else None,
+            on_cached_answer=self._journal_cached_answer if settings.optimizing else None,
             concurrency=concurrency,
             client=None if self._server is None else self._server.client,
         )
@@ -103,19 +103,19 @@ class CaseRunner:
             self.notes.append(text)
 
     def _paid(self, paid: PaidCall) -> None:
-        if self._refinement is not None:
-            self._refinement.paid(paid)
+        if self._optimization is not None:
+            self._optimization.paid(paid)
         elif self._server is not None:
             self._server.paid(paid)
 
-    def _known(self, request: Request, answer: Answer) -> None:
-        if self._refinement is not None:
-            self._refinement.known(request, answer)
+    def _journal_cached_answer(self, request: Request, answer: Answer) -> None:
+        if self._optimization is not None:
+            self._optimization.journal_cached_answer(request, answer)
 
     @property
     def unwritten(self) -> Sequence[str]:
         """Prompts with a better text that could not be put into its file."""
-        return () if self._refinement is None else self._refinement.unwritten
+        return () if self._optimization is None else self._optimization.unwritten
 
     def problems(self) -> list[str]:
         """What is wrong with cases, a sentence each."""
@@ -162,27 +162,27 @@ class CaseRunner:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
-        """Refine first; pytest's own loop then describes the texts that are on disk."""
+        """Optimize first; pytest's own loop then describes the texts that are on disk."""
         self.engine.traffic.exchanges.install()
         self.engine.traffic.exchanges.watch_mock()
         collected = not session.testsfailed or session.config.option.continue_on_collection_errors
         if self._server is not None:
             self._server.serve(self, collected=collected)
         elif self.settings.optimizing and collected:
-            self._refine()
+            self._run_optimization()
         return (yield)
 
-    def _refine(self) -> None:
+    def _run_optimization(self) -> None:
         from pytest_promptopt.pytest_session.optimization_step import OptimizationStep
         from pytest_promptopt.pytest_session.session_optimization import OptimizationRun
         from pytest_promptopt.runs.imported_code import imported_code
 
         config, calls = self.session.config, self.calls
         code = imported_code(config.rootpath, config.pluginmanager.get_plugins())
-        self._refinement = OptimizationRun(
+        self._optimization = OptimizationRun(
             config, self.cases, self.engine, calls.ledger, self.settings, calls.models, code
         )
-        step = OptimizationStep(config, self._refinement, self.engine.withheld, self._note)
+        step = OptimizationStep(config, self._optimization, self.engine.withheld, self._note)
         try:
             result = step.run(next(iter(self._problems.values()), None))
         finally:
@@ -190,7 +190,7 @@ class CaseRunner:
         if result.interrupted:
             self.client.cancel()
             raise KeyboardInterrupt
-        self.leave_out(self._refinement.left_out)
+        self.leave_out(self._optimization.left_out)
 
     def leave_out(self, cases: Collection[str]) -> None:
         """Skip the held-out cases that no step has run: the calls are used up."""
@@ -210,7 +210,7 @@ class CaseRunner:
         if self.engine.buffered is not None:
             return (yield)
         if case is None:
-            self.engine.traffic.quiet()  # a test that is not ours: nothing of ours goes on beside it
+            self.engine.traffic.wait_until_idle()  # nothing of ours goes on beside a test that is not ours
             return (yield)
         self.engine.traffic.exchanges.watch_mock()
         outcomes = self.engine.samples(item) if len(case.samples) > 1 else ()
@@ -397,8 +397,8 @@ class CaseRunner:
         if self._divided and exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
             self.client.end()
         self.calls.close()
-        if self._refinement is not None:
-            self._refinement.close()
+        if self._optimization is not None:
+            self._optimization.close()
         if self.result is not None:  # pytest's own loop may have paid for more, above all held-out cases
             spend = {role: self.calls.ledger.spend_of(role) for role in Role}
             self.result = replace(self.result, spend=spend)

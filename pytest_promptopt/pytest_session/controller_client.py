@@ -9,15 +9,15 @@ from itertools import count
 from typing import Any
 
 from pytest_promptopt.budget.ledger import Ledger
-from pytest_promptopt.captured import time
 from pytest_promptopt.errors import ErrorKind, ModelError
 from pytest_promptopt.models import Model
-from pytest_promptopt.models.captured_asyncio import asyncio
 from pytest_promptopt.models.client import SLICE, CallResult, ModelClient
 from pytest_promptopt.models.retrying_sender import PendingRequest
+from pytest_promptopt.models.unpatched_asyncio import asyncio
 from pytest_promptopt.pytest_session.worker_messages import result_from_json
 from pytest_promptopt.pytest_session.xdist_channel import Connection
 from pytest_promptopt.records import Request
+from pytest_promptopt.unpatched import time
 
 
 class ControllerClient(ModelClient):
@@ -52,9 +52,9 @@ class ControllerClient(ModelClient):
         for number in numbers:
             self.heard(number, {})
 
-    def known(self, request: Request) -> CallResult | None:
+    def look_up(self, request: Request) -> CallResult | None:
         """What this worker or the controller knows; raises `OSError` when it cannot be looked up."""
-        found = super().known(request)
+        found = super().look_up(request)
         if found is not None or request.key in self._flights:
             return found
         question = self._question("known", request=request.to_json())

@@ -40,7 +40,7 @@ class DistributedSession:
             settings,
             note=self._note,
             on_paid=self._paid,
-            on_known=self._known,
+            on_cached_answer=self._journal_cached_answer,
             concurrency=settings.concurrency,
         )
         self._service = AnswerService(self._calls.client, self._paid)
@@ -69,9 +69,9 @@ class DistributedSession:
             raise self._service.problem
         self._calls.client.wait(0)
 
-    def _known(self, request: Request, answer: Answer) -> None:
+    def _journal_cached_answer(self, request: Request, answer: Answer) -> None:
         if self._optimization is not None:
-            self._optimization.known(request, answer)
+            self._optimization.journal_cached_answer(request, answer)
 
     def _state(self) -> WorkState:
         files = {file.name: file for case in self._cases.values() for file in case.files.values()}
@@ -84,7 +84,7 @@ class DistributedSession:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
-        """Refine first; xdist's own loop then describes the texts that are on disk."""
+        """Optimize first; xdist's own loop then describes the texts that are on disk."""
         try:
             self._optimize()
         finally:

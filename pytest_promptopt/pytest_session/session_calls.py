@@ -32,7 +32,7 @@ class SessionCalls:
         *,
         note: Callable[[str], None],
         on_paid: Callable[[PaidCall], None],
-        on_known: Callable[[Request, Answer], None] | None,
+        on_cached_answer: Callable[[Request, Answer], None] | None,
         concurrency: int,
         client: ModelClient | None = None,
     ) -> None:
@@ -53,7 +53,7 @@ class SessionCalls:
             concurrency=concurrency,
             refresh=refresh,
             on_paid=on_paid,
-            on_known=on_known,
+            on_cached_answer=on_cached_answer,
             price=self.models.price,
             longest=self.models.longest,
         )

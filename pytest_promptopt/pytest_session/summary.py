@@ -54,7 +54,7 @@ class Summary:
         if reason := read_data(report).get("lost"):
             self._lost[reason] += 1
 
-    def counted(self, report: pytest.TestReport) -> None:
+    def remember_tolerated_failure(self, report: pytest.TestReport) -> None:
         """A report was seen by all: what is tolerated stays a failure for ``--lf``, which runs it again."""
         if is_tolerated(report):
             internals.remember_failure(self._config, report.nodeid)
@@ -150,7 +150,7 @@ class Summary:
         elif reporter.verbosity > -2 and not reporter.no_summary:
             self._show_failures(reporter, width)
         if any(check.min_pass_rate is not None for check in self._checks):
-            from pytest_promptopt.reports.terminal import gate_lines
+            from pytest_promptopt.reports.check_report import gate_lines
 
             for line in gate_lines(self._checks):
                 reporter.write_line(line.text, **line.markup)
@@ -160,8 +160,8 @@ class Summary:
     def _show_failures(self, reporter: pytest.TerminalReporter, width: int) -> None:
         if not any(check.failing or check.errored for check in self._checks):
             return  # what explains failures is not worth its import then
+        from pytest_promptopt.reports.check_report import failure_section
         from pytest_promptopt.reports.lines import print_section
-        from pytest_promptopt.reports.terminal import failure_section
 
         lines = failure_section(self._checks, self._feedbacks, width=width)
         print_section(reporter, "why prompts fail", lines)

@@ -9,12 +9,12 @@ from itertools import count
 from queue import Empty, SimpleQueue
 from typing import Any, Protocol
 
-from pytest_promptopt.captured import time
 from pytest_promptopt.optimizer.halting import HaltReason
 from pytest_promptopt.optimizer.protocols import StopRun
 from pytest_promptopt.pytest_session.answer_service import AnswerService
 from pytest_promptopt.pytest_session.worker_server import STOPPED
 from pytest_promptopt.pytest_session.xdist_channel import Connection, XdistSession, connection_to
+from pytest_promptopt.unpatched import time
 
 #: Seconds between two looks whether workers have crashed.
 PAUSE = 0.1

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_promptopt.assertions.source_location import location_of
-from pytest_promptopt.captured import time
 from pytest_promptopt.models.answer_validation import error_words
 from pytest_promptopt.models.client import PaidCall
 from pytest_promptopt.optimizer.protocols import StopRun
@@ -22,6 +21,7 @@ from pytest_promptopt.pytest_session.worker_messages import paid_to_json, trial_
 from pytest_promptopt.pytest_session.xdist_channel import Connection, connection_of
 from pytest_promptopt.records import Split
 from pytest_promptopt.runs.imported_code import imported_code
+from pytest_promptopt.unpatched import time
 
 if TYPE_CHECKING:
     from pytest_promptopt.pytest_session.case_runner import CaseRunner

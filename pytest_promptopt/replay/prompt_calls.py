@@ -189,7 +189,7 @@ class Prompt:
         __tracebackhide__ = True
         request, inputs = self._request(variables, messages, response_schema)
         client = self._run.client_of(request)
-        known = self._known(request, client)
+        known = self._look_up(request, client)
         if known is None:
             self._wait_inside(request, client)
             with suppress(ModelError):
@@ -209,7 +209,7 @@ class Prompt:
         request, inputs = self._request(variables, messages, response_schema)
         client = self._run.client_of(request)
         try:
-            known = self._known(request, client)
+            known = self._look_up(request, client)
         except Suspended:
             await _let_siblings_ask()
             raise
@@ -275,11 +275,11 @@ class Prompt:
         self._run.error = error
         raise error.with_traceback(None) from None
 
-    def _known(self, request: Request, client: ModelClient) -> CallResult | None:
+    def _look_up(self, request: Request, client: ModelClient) -> CallResult | None:
         __tracebackhide__ = True
         run = self._run
         try:
-            known = client.known(request)
+            known = client.look_up(request)
         except OSError as error:  # no answer is to blame
             self._fail(PromptoptError(f"{self._file.name}: its answer cannot be looked up: {error}"))
         if client is not run.client and not run.only_looks:
@@ -300,7 +300,7 @@ class Prompt:
 
     def _completion(self, request: Request, inputs: Mapping[str, str], client: ModelClient) -> Completion:
         __tracebackhide__ = True
-        known = client.known(request)
+        known = client.look_up(request)
         assert known is not None
         answer, error = known.answer, known.error
         if answer is None:
@@ -370,7 +370,7 @@ def _by_role(turns: Sequence[Message]) -> dict[str, str]:
 
 
 async def _let_siblings_ask() -> None:
-    from pytest_promptopt.models.captured_asyncio import asyncio
+    from pytest_promptopt.models.unpatched_asyncio import asyncio
 
     try:
         asyncio.get_running_loop()

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 
 from pytest_promptopt.records import Role, Spend, Split
-from pytest_promptopt.reports.labels import same_answers
+from pytest_promptopt.reports.labels import dominant_answer_lines
 from pytest_promptopt.reports.lines import BAD, BOLD, DIM, WARN, Line
 from pytest_promptopt.reports.optimization import error_lines, shown_rate, spend_table
 from pytest_promptopt.reports.wording import cost, duration, table
@@ -139,6 +139,6 @@ def _about(run: RunResult, groups: Sequence[tuple[str, ...]], width: int) -> Ite
         )
         yield from map(Line, wrapped)
         if one.before != one.after:
-            yield from (Line(f"  warning: {told}", BAD) for told in same_answers(one))
+            yield from (Line(f"  warning: {told}", BAD) for told in dominant_answer_lines(one))
     if run.journal:
         yield Line(f"  texts and journal: {printable(run.journal)}", DIM)

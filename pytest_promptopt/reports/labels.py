@@ -47,7 +47,7 @@ def _row(score: LabelScore) -> tuple[str, ...]:
     return excerpt(score.label, MAX_LABEL_WIDTH), f"{score.cases:,}", " -> ".join(right), *(instead or [""])
 
 
-def same_answers(prompt: PromptResult) -> Iterator[str]:
+def dominant_answer_lines(prompt: PromptResult) -> Iterator[str]:
     """``answers "negative" to 43 of 44 cases, whatever is expected``."""
     for same in prompt.same_answers:
         key = f"{excerpt(same.field, MAX_LABEL_WIDTH)}: " if same.field else ""

@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol, TextIO
 
-from pytest_promptopt.captured import time
 from pytest_promptopt.records import Spend, Split
 from pytest_promptopt.reports.wording import caught_up, cost, duration, percent
 from pytest_promptopt.results import (
@@ -19,6 +18,7 @@ from pytest_promptopt.results import (
     SplitScore,
 )
 from pytest_promptopt.text import excerpt, plural, printable
+from pytest_promptopt.unpatched import time
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

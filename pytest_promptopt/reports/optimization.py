@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from pytest_promptopt.prompts import unified_diff
 from pytest_promptopt.records import Spend, Split
-from pytest_promptopt.reports.labels import label_table, same_answers
+from pytest_promptopt.reports.labels import dominant_answer_lines, label_table
 from pytest_promptopt.reports.lines import (
     BAD,
     BOLD,
@@ -108,7 +108,7 @@ def _search(prompts: Sequence[PromptResult], run: RunResult, alpha: float, width
         yield Line(f"pipeline of {printable(' and '.join(one.pipeline))}{more}", BOLD)
     else:
         yield _headline(one, more)
-    yield from _same_answers(changed, width)
+    yield from _dominant_answer_warnings(changed, width)
     yield from _scores(one.scores)
     yield from label_table(one.labels)
     if changed:
@@ -129,9 +129,9 @@ def _search(prompts: Sequence[PromptResult], run: RunResult, alpha: float, width
             yield _written(prompt, run.journal)
 
 
-def _same_answers(changed: Sequence[PromptResult], width: int) -> Iterator[Line]:
+def _dominant_answer_warnings(changed: Sequence[PromptResult], width: int) -> Iterator[Line]:
     """What the new text answers to nearly everything: its rate may have risen all the same."""
-    for warning in same_answers(changed[0]) if changed else ():
+    for warning in dominant_answer_lines(changed[0]) if changed else ():
         yield from _wrapped(f"warning:  {warning}", width, BAD)
 
 

@@ -11,7 +11,7 @@ from functools import cached_property
 
 from pytest_promptopt.errors import SettingsError
 from pytest_promptopt.optimizer.confirmation_power import usual_calls
-from pytest_promptopt.optimizer.finalizer import scoring_calls
+from pytest_promptopt.optimizer.finalizer import heldout_scoring_calls
 from pytest_promptopt.optimizer.prompt_groups import SEARCHED, PromptGroup
 from pytest_promptopt.optimizer.strategy import ScoringNeeds
 from pytest_promptopt.records import Case, Split
@@ -73,10 +73,10 @@ class BudgetPlan:
         if self._ceiling is None:
             return frozenset(case.id for case in cases)
         room, found = self._ceiling // SCORING_SHARE, list[Case]()
-        if scoring_calls(cases) > room:
+        if heldout_scoring_calls(cases) > room:
             random.Random(f"{self.settings.seed}-heldout").shuffle(cases)
         for case in cases:
-            if scoring_calls([*found, case]) > room:
+            if heldout_scoring_calls([*found, case]) > room:
                 break
             found.append(case)
         return frozenset(case.id for case in found)
@@ -90,7 +90,7 @@ class BudgetPlan:
         """What the ceiling buys, as a sentence; None when there is no ceiling."""
         if self._ceiling is None:
             return None
-        scoring = scoring_calls(case for case in self._cases if case.id in self.heldout)
+        scoring = heldout_scoring_calls(case for case in self._cases if case.id in self.heldout)
         confirming, spared = self._confirming, max(map(self._spared, self.needs))
         left = self._ceiling - self._first - spared - confirming - scoring
         iterations = max(0, left) // max(map(self._usual_iteration, self.needs))

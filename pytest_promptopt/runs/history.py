@@ -24,23 +24,23 @@ TEACHING = 5
 
 
 @dataclass(frozen=True)
-class About:
+class Subject:
     """The prompts and cases that something in an earlier run was about."""
 
     prompts: frozenset[str]
     cases: frozenset[str]
 
-    def same(self, names: Collection[str], cases: Collection[str]) -> bool:
+    def matches(self, names: Collection[str], cases: Collection[str]) -> bool:
         """Whether that are these prompts and at least half of these cases."""
         half = 2 * len(self.cases.intersection(cases)) >= len(self.cases | set(cases)) > 0
         return half and not self.prompts.isdisjoint(names)
 
 
 @dataclass(frozen=True)
-class Asked:
+class EarlierTest:
     """A confirmation or a scoring of held-out cases in an earlier run."""
 
-    about: About
+    subject: Subject
     event: str
 
 
@@ -63,13 +63,13 @@ class Histories:
         fingerprint: Mapping[str, Any],
         learn: bool = True,
     ) -> None:
-        self._asked: list[Asked] = []
+        self._earlier_tests: list[EarlierTest] = []
         # The newest first.
-        self._taught: list[tuple[About, Taught]] = []
+        self._taught: list[tuple[Subject, Taught]] = []
         for folder in run_folders(home):
             if folder.name < run:
-                asked, taught = _read(folder, fingerprint)
-                self._asked += asked
+                tests, taught = _read(folder, fingerprint)
+                self._earlier_tests += tests
                 self._taught += taught.items()
         self._past = past
         self._learn = learn
@@ -80,22 +80,22 @@ class Histories:
             confirmations=self._count("confirmation", names, group.ids(*SEARCHED)),
             heldout=self._count("heldout", names, group.ids(Split.HELDOUT)),
             begun=dict(_begun(self._past, names)),
-            told=self._told(group),
+            taught=self._taught_by_earlier_runs(group),
         )
 
     def _count(self, event: str, names: Collection[str], cases: Collection[str]) -> int:
-        return sum(asked.event == event and asked.about.same(names, cases) for asked in self._asked)
+        return sum(test.event == event and test.subject.matches(names, cases) for test in self._earlier_tests)
 
-    def _told(self, group: PromptGroup) -> Taught:
+    def _taught_by_earlier_runs(self, group: PromptGroup) -> Taught:
         """What the search of these prompts begins with: of a run that goes on, what it began with."""
         if self._past is not None:
-            return _told_then(self._past, group.names)
+            return _taught_at_start(self._past, group.names)
         cases = group.ids(*SEARCHED)
-        earlier = [taught for about, taught in self._taught if about.same(group.names, cases)]
+        earlier = [taught for subject, taught in self._taught if subject.matches(group.names, cases)]
         return sum_taught(earlier[:TEACHING]) if self._learn else {}
 
 
-def _told_then(run: PastRun, names: tuple[str, ...]) -> Taught:
+def _taught_at_start(run: PastRun, names: tuple[str, ...]) -> Taught:
     """What a search of `run` began with; raises `JournalError` when this version cannot begin with it."""
     for event in run.events:
         if event.event == "start":
@@ -114,48 +114,48 @@ def _begun(past: PastRun | None, names: Collection[str]) -> Iterator[tuple[int, 
             yield event.data["sample"], ConfirmationProgress(event.data["limit"], tuple(event.data["looked"]))
 
 
-def _read(folder: Path, now: Mapping[str, Any]) -> tuple[list[Asked], dict[About, Taught]]:
+def _read(folder: Path, now: Mapping[str, Any]) -> tuple[list[EarlierTest], dict[Subject, Taught]]:
     """What a run has asked, each once, however often it was continued, and what it taught if it ended.
 
     :param now: the fingerprint of the run that would learn.
     """
     try:
         run = PastRun.load(folder)
-        asked = list(dict.fromkeys(_asked(run)))
+        tests = list(dict.fromkeys(_earlier_tests(run)))
     except (JournalError, OSError, KeyError, TypeError, ValueError):
         return [], {}
     try:
         finished = run.end is not None and not run.end["interrupted"]
         again = same_search(run.opened["fingerprint"], now)
-        return asked, dict(_taught(run)) if finished and not again else {}
+        return tests, dict(_taught(run)) if finished and not again else {}
     except (KeyError, TypeError, ValueError, AttributeError):
-        return asked, {}
+        return tests, {}
 
 
-def _asked(run: PastRun) -> Iterator[Asked]:
+def _earlier_tests(run: PastRun) -> Iterator[EarlierTest]:
     cases: list[Mapping[str, Any]] = []
     for event in run.events:
         if event.event == "start":
             cases = event.data["cases"]
         elif event.event == "confirmation" and event.data["pairs"]:
-            yield Asked(_about(event.data["prompts"], cases), event.event)
+            yield EarlierTest(_subject(event.data["prompts"], cases), event.event)
         elif event.event == "heldout" and "cases" in event.data:
-            about = About(frozenset(event.data["prompts"]), frozenset(event.data["cases"]))
-            yield Asked(about, event.event)
+            subject = Subject(frozenset(event.data["prompts"]), frozenset(event.data["cases"]))
+            yield EarlierTest(subject, event.event)
 
 
-def _taught(run: PastRun) -> Iterator[tuple[About, Taught]]:
+def _taught(run: PastRun) -> Iterator[tuple[Subject, Taught]]:
     """What each search taught; of one that was continued the last word."""
     cases: list[Mapping[str, Any]] = []
     for event in run.events:
         if event.event == "start":
             cases = event.data["cases"]
         elif event.event == "learned" and event.data["rates"] == list(RATES):
-            yield _about(event.data["prompts"], cases), parse_taught(event.data["taught"])
+            yield _subject(event.data["prompts"], cases), parse_taught(event.data["taught"])
 
 
-def _about(prompts: Sequence[str], cases: Sequence[Mapping[str, Any]]) -> About:
+def _subject(prompts: Sequence[str], cases: Sequence[Mapping[str, Any]]) -> Subject:
     """These prompts with the cases that their search may see."""
     names = frozenset(prompts)
     searched = (c["id"] for c in cases if c["split"] in SEARCHED and not names.isdisjoint(c["prompts"]))
-    return About(names, frozenset(searched))
+    return Subject(names, frozenset(searched))

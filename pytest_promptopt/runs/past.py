@@ -114,7 +114,7 @@ class PastRun:
                 break
         return ceiling
 
-    def known(self) -> dict[str, RecordedCall]:
+    def recorded_calls(self) -> dict[str, RecordedCall]:
         """By key: every answer that it paid for or took from the cache, and errors that a decision stands on.
 
         An error after the last decision is left out, so that its request is sent again.

@@ -123,7 +123,7 @@ class RunStore:
                 self.notes.append(said)
         except (OSError, JournalError) as error:
             raise SettingsError(f"no journal of the run can be kept: {error}") from None
-        for key in self._early.keys() - self.known().keys():
+        for key in self._early.keys() - self.recorded_calls().keys():
             self._journal.append("known", sync=False, key=key, answer=self._early[key].to_json())
         return self._journal
 
@@ -158,9 +158,9 @@ class RunStore:
     def _spent(self) -> dict[Role, Spend]:
         return {} if self.past is None else self.past.spend()
 
-    def known(self) -> dict[str, RecordedCall]:
+    def recorded_calls(self) -> dict[str, RecordedCall]:
         """What the earlier processes of the run were answered, by key."""
-        return {} if self.past is None else self.past.known()
+        return {} if self.past is None else self.past.recorded_calls()
 
     def settled(self, paid: PaidCall) -> None:
         """Journal a settled model call, from whatever thread; raises `JournalError`."""
@@ -178,7 +178,7 @@ class RunStore:
                 spend=astuple(paid.spend),
             )
 
-    def known_before(self, request: Request, answer: Answer) -> None:
+    def journal_cached_answer(self, request: Request, answer: Answer) -> None:
         """Journal an answer that somebody else has paid; raises `JournalError`.
 
         The next decision brings it to the disk; until then nothing stands on it.

@@ -123,7 +123,7 @@ def _rootdir(given: object) -> Path:
     return Path(given).resolve()
 
 
-def in_arguments(text: str) -> str:
+def replace_option_names(text: str) -> str:
     """A sentence that names options of pytest, with the arguments in their place."""
     text = re.sub(r"--promptopt-([a-z-]+[a-z])", lambda found: found[1].replace("-", "_"), text)
     return re.sub(r"--optimize: ", "optimize(): ", text)

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from pytest_promptopt.captured import time
 from pytest_promptopt.errors import ModelError, PromptFileError
 from pytest_promptopt.models.client import ModelClient
 from pytest_promptopt.optimizer.halting import halt_of
@@ -22,6 +21,7 @@ from pytest_promptopt.replay.prompt_calls import Run, Suspended
 from pytest_promptopt.replay.withheld_cases import WithheldCases
 from pytest_promptopt.scripting.case_bodies import Verdict
 from pytest_promptopt.scripting.script_case import ScriptCase
+from pytest_promptopt.unpatched import time
 
 #: Cases are started until this many times the limit on calls wait for an answer, so that it is never idle.
 AHEAD = 2

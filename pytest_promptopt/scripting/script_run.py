@@ -27,7 +27,7 @@ from pytest_promptopt.reports.live import Progress, SilentProgress, progress_for
 from pytest_promptopt.response_cache import ResponseCache
 from pytest_promptopt.results import Iteration, PromptResult, RunResult
 from pytest_promptopt.runs.imported_code import imported_code
-from pytest_promptopt.scripting.arguments import in_arguments, settings_of
+from pytest_promptopt.scripting.arguments import replace_option_names, settings_of
 from pytest_promptopt.scripting.given_cases import Case
 from pytest_promptopt.scripting.script_case import ScriptCase, resolve_cases
 from pytest_promptopt.scripting.script_engine import ScriptEngine
@@ -90,7 +90,7 @@ class ScriptRun(OptimizationDriver[str, ScriptCase]):
 
     def _say(self, line: str) -> None:
         if self._shows:
-            print(in_arguments(line), file=sys.stderr)  # noqa: T201  # the user has asked for it
+            print(replace_option_names(line), file=sys.stderr)  # noqa: T201  # the user has asked for it
 
     @property
     def _heldout_advice(self) -> str:
@@ -121,7 +121,7 @@ def run_script(
                 result = replace(result, notes=(*result.notes, *_ended(run, ledger)))
     except PromptoptError as error:
         raise _as_arguments(error) from None
-    result = _in_arguments(replace(result, notes=(*notes, *result.notes)))
+    result = _replace_option_names(replace(result, notes=(*notes, *result.notes)))
     if result.interrupted:
         raise OptimizationInterrupted(result)
     return result
@@ -177,7 +177,7 @@ def _opened(
         concurrency=settings.concurrency,
         refresh=settings.cache is CacheMode.REFRESH,
         on_paid=lambda paid: runs[0].paid(paid),
-        on_known=lambda request, answer: runs[0].known(request, answer),
+        on_cached_answer=lambda request, answer: runs[0].journal_cached_answer(request, answer),
         price=models.price,
         longest=models.longest,
     )
@@ -239,22 +239,22 @@ def _load(prompts: object, rootdir: Path, template: object = None) -> dict[str, 
 def _as_arguments(error: PromptoptError) -> PromptoptError:
     """`error`, with arguments where it names options."""
     if len(error.args) == 1 and isinstance(error.args[0], str):
-        error.args = (in_arguments(error.args[0]),)
+        error.args = (replace_option_names(error.args[0]),)
     return error.with_traceback(None)
 
 
-def _in_arguments(result: RunResult) -> RunResult:
+def _replace_option_names(result: RunResult) -> RunResult:
     """`result`, with arguments where its sentences name options."""
 
     def told(prompt: PromptResult) -> PromptResult:
-        return replace(prompt, why=in_arguments(prompt.why), note=in_arguments(prompt.note))
+        return replace(prompt, why=replace_option_names(prompt.why), note=replace_option_names(prompt.note))
 
     return replace(
         result,
         prompts=tuple(map(told, result.prompts)),
-        notes=tuple(map(in_arguments, result.notes)),
-        errors=tuple(map(in_arguments, result.errors)),
-        compared=tuple(map(_in_arguments, result.compared)),
+        notes=tuple(map(replace_option_names, result.notes)),
+        errors=tuple(map(replace_option_names, result.errors)),
+        compared=tuple(map(_replace_option_names, result.compared)),
     )
 
 

@@ -95,5 +95,5 @@ def _metered_context(context: RunContext, own: Settings, journal: Journal | None
         settings=own,
         journal=journal,
         spend=meter.spend,
-        call_budget=CallBudget(meter.left, tell=meter.set_aside),
+        call_budget=CallBudget(meter.left, tell=meter.reserve_for_scoring),
     )

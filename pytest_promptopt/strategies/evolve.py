@@ -128,7 +128,7 @@ class Evolve(BaseSearch):
         iteration.put(*self.refuse(iteration))
         self._select(iteration)
         self._briefing.learn(iteration.number, list(iteration))
-        self.finished(iteration.phase, list(iteration), self.best)
+        self.finish_iteration(iteration.phase, list(iteration), self.best)
 
     def _crossing(self) -> bool:
         """Whether this generation has a crossover; where a generation is one child, every second one is."""
@@ -153,7 +153,7 @@ class Evolve(BaseSearch):
         replies = self.context.hooks.propose(wanted, self.context.ask)
         for position, ((brief, parent), reply) in enumerate(zip(couples, replies, strict=True), first):
             candidate = Candidate(f"{number}.{position}", (brief.prompt.name,), brief.direction)
-            yield self.checked(candidate, parent, {brief.prompt.name: reply}), parent
+            yield self.build_checked_candidate(candidate, parent, {brief.prompt.name: reply}), parent
 
     def _crossed(self, id: str, one: EvaluatedCandidate, two: EvaluatedCandidate) -> Candidate | None:
         """A child that is to do what both parents do; None where nobody merges."""
@@ -166,7 +166,7 @@ class Evolve(BaseSearch):
         replies = merge(wanted, self.context.ask)
         named = tuple(prompt.name for prompt in prompts)
         candidate = Candidate(id, named, f"Do what {one.id} and {two.id} do.", kind=Kind.MERGE)
-        return self.checked(candidate, one, dict(zip(named, replies, strict=True)))
+        return self.build_checked_candidate(candidate, one, dict(zip(named, replies, strict=True)))
 
     def _part(self, version: EvaluatedCandidate) -> Candidate:
         """A text as a part of a merged one, against the original."""
@@ -187,9 +187,9 @@ class Evolve(BaseSearch):
     def _select(self, iteration: OpenIteration) -> None:
         """Children that are best on some case survive, with those before them that still are."""
         children = iteration.undecided()
-        for child in sorted(children, key=lambda each: self._fitness(each.kept()), reverse=True):
+        for child in sorted(children, key=lambda each: self._fitness(each.to_evaluated()), reverse=True):
             iteration.put(self._crowned(child))
-        born = [child.kept() for child in iteration.newest(children) if child.verdict != REJECTED]
+        born = [child.to_evaluated() for child in iteration.newest(children) if child.verdict != REJECTED]
         leaders = pareto_front([*self.state.population, *born], self._fitness)
         self.state.population = front_members(leaders, self.best)
         survivors = {version.id for version in self.state.population}
@@ -202,7 +202,7 @@ class Evolve(BaseSearch):
 
     def _crowned(self, child: Candidate) -> Candidate:
         """A fitter child, which becomes the best, unless the acceptance rule has something against it."""
-        version = child.kept()
+        version = child.to_evaluated()
         if self._fitness(version) <= self._fitness(self.best):
             return child
         if lost := self.regressions(child):

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
 
 from pytest_promptopt.budget.ledger import SCORING_TIME
-from pytest_promptopt.captured import time
 from pytest_promptopt.errors import ModelError
 from pytest_promptopt.optimizer.halting import HaltReason
 from pytest_promptopt.optimizer.protocols import Ask, Evaluator, StopRun, Trial
 from pytest_promptopt.records import Answer, Case, CaseResult, Overlay, Request, Role, Spend, Usage
+from pytest_promptopt.unpatched import time
 
 
 class MeteredEvaluator:
@@ -63,7 +63,7 @@ class MeteredEvaluator:
             return None
         return max(0, self._max_calls - sum(self._spend.values(), Spend()).calls)
 
-    def set_aside(self, calls: int) -> None:
+    def reserve_for_scoring(self, calls: int) -> None:
         """Keep `calls` of the share free, for scoring the result.
 
         Tokens and money are kept for as many calls at their average price so far, and a quarter of the time.

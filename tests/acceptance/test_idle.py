@@ -55,9 +55,9 @@ def test_nothing_heavy_is_imported_and_nothing_written(pytester: pytest.Pytester
     result.stdout.fnmatch_lines(["at start: [[][]]", "*at end: [[][]]"])
     own = next(line for line in result.outlines if line.startswith("own: "))
     assert own == (
-        "own: ['pytest_promptopt.captured', 'pytest_promptopt.errors', 'pytest_promptopt.hookspecs', "
-        "'pytest_promptopt.option_table', 'pytest_promptopt.options', 'pytest_promptopt.plugin', "
-        "'pytest_promptopt.settings']"
+        "own: ['pytest_promptopt.errors', 'pytest_promptopt.hookspecs', 'pytest_promptopt.option_table', "
+        "'pytest_promptopt.options', 'pytest_promptopt.plugin', 'pytest_promptopt.settings', "
+        "'pytest_promptopt.unpatched']"
     )
     assert not (pytester.path / ".promptopt").exists()
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_promptopt import captured
+from pytest_promptopt import unpatched
 from pytest_promptopt.optimizer.confirmation import FIRST_SAMPLE
 from pytest_promptopt.prompts import unified_diff
 from tests.acceptance.desk import CONFTEST, GOOD, HELDOUT, HOPELESS, TRAIN, VALIDATION, WEAK, Desk, passing
@@ -479,7 +479,7 @@ def test_a_journal_that_cannot_be_written_stops_the_run_in_a_sentence(
         return real(descriptor, content)
 
     with monkeypatch.context() as disk:
-        disk.setattr(captured.os, "write", full)
+        disk.setattr(unpatched.os, "write", full)
         result = desk.optimize("--promptopt-cache=off")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     (said,) = desk.report["run"]["errors"]

@@ -125,8 +125,8 @@ class Mine(BaseSearch):
         self.journal_candidate(candidate)
         (results,) = self.evaluate([candidate.overlay], self.group.ids(Split.TRAIN))
         candidate = candidate.ran(results).decided(ACCEPTED, "I know it")
-        self.best = candidate.kept()
-        self.finished(Phase.TRAINING, [candidate], self.best)
+        self.best = candidate.to_evaluated()
+        self.finish_iteration(Phase.TRAINING, [candidate], self.best)
         return Stop("enough", "one try will do")
 
     def finalists(self):

@@ -114,8 +114,10 @@ def search(part: str, budget: int, seed: int, train: int = 50) -> Run:
     curve: list[tuple[int, float]] = []
 
     class Watched(RefineSearch):
-        def finished(self, phase: Phase, candidates: Sequence[Candidate], best: EvaluatedCandidate) -> None:
-            super().finished(phase, candidates, best)
+        def finish_iteration(
+            self, phase: Phase, candidates: Sequence[Candidate], best: EvaluatedCandidate
+        ) -> None:
+            super().finish_iteration(phase, candidates, best)
             curve.append((world.calls, world.rate(best.overlay.get("route.md", START))))
 
     world.strategy = Watched

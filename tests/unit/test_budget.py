@@ -40,8 +40,8 @@ def answer(cost: float | None = 0.0001, usage: Usage | None = USAGE) -> Answer:
 
 def test_a_settled_call_counts_its_tokens_and_its_cost() -> None:
     ledger = Ledger()
-    ledger.settle(ledger.reserve(REQUEST, Role.TARGET, PRICE), answer())
-    ledger.settle(ledger.reserve(REQUEST, Role.JUDGE, None), answer(cost=None, usage=None))
+    ledger.settle(ledger.reserve_attempt(REQUEST, Role.TARGET, PRICE), answer())
+    ledger.settle(ledger.reserve_attempt(REQUEST, Role.JUDGE, None), answer(cost=None, usage=None))
     assert ledger.spend_of(Role.TARGET) == Spend(1, 15, 5, 0.0001, 0)
     assert ledger.spend_of(Role.JUDGE) == Spend(1, 0, 0, 0.0, 1)
     assert ledger.spend == Spend(2, 15, 5, 0.0001, 1)
@@ -49,42 +49,42 @@ def test_a_settled_call_counts_its_tokens_and_its_cost() -> None:
 
 def test_a_call_past_the_ceiling_is_refused() -> None:
     ledger = Ledger(max_calls=2)
-    ledger.refund(ledger.reserve(REQUEST, Role.TARGET, None))
-    ledger.keep(ledger.reserve(REQUEST, Role.OPTIMIZER, None))
+    ledger.refund(ledger.reserve_attempt(REQUEST, Role.TARGET, None))
+    ledger.settle_at_bound(ledger.reserve_attempt(REQUEST, Role.OPTIMIZER, None))
     with pytest.raises(ModelError, match=r"ceiling of 2 calls.*--promptopt-max-calls") as caught:
-        ledger.reserve(REQUEST, Role.TARGET, None)
+        ledger.reserve_attempt(REQUEST, Role.TARGET, None)
     assert caught.value.kind is ErrorKind.BUDGET
     assert ledger.spend.calls == 2
 
 
 def test_calls_set_aside_are_kept_until_they_are_given_back() -> None:
     ledger = Ledger(max_calls=3)
-    ledger.set_aside(2)
-    ledger.reserve(REQUEST, Role.TARGET, None)
+    ledger.reserve_for_scoring(2)
+    ledger.reserve_attempt(REQUEST, Role.TARGET, None)
     with pytest.raises(ModelError, match="2 of them set aside for scoring the result"):
-        ledger.reserve(REQUEST, Role.TARGET, None)
-    ledger.set_aside(0)
+        ledger.reserve_attempt(REQUEST, Role.TARGET, None)
+    ledger.reserve_for_scoring(0)
     for _ in range(2):
-        ledger.reserve(REQUEST, Role.TARGET, None)
+        ledger.reserve_attempt(REQUEST, Role.TARGET, None)
     with pytest.raises(ModelError, match="ceiling of 3 calls is reached"):
-        ledger.reserve(REQUEST, Role.TARGET, None)
+        ledger.reserve_attempt(REQUEST, Role.TARGET, None)
 
 
 def test_a_call_that_vanished_stays_charged_and_a_refused_one_does_not() -> None:
     ledger = Ledger(max_cost=1)
-    ledger.keep(ledger.reserve(REQUEST, Role.TARGET, PRICE))
-    ledger.refund(ledger.reserve(REQUEST, Role.TARGET, PRICE))
+    ledger.settle_at_bound(ledger.reserve_attempt(REQUEST, Role.TARGET, PRICE))
+    ledger.refund(ledger.reserve_attempt(REQUEST, Role.TARGET, PRICE))
     assert ledger.spend == Spend(2, input_bound(REQUEST), 100, BOUND)
 
 
 def test_money_is_reserved_before_it_is_spent() -> None:
     ledger = Ledger(max_cost=1.5 * BOUND)
-    first = ledger.reserve(REQUEST, Role.TARGET, PRICE)
+    first = ledger.reserve_attempt(REQUEST, Role.TARGET, PRICE)
     with pytest.raises(ModelError, match=r"may cost up to \$0\.00\d\d.*--promptopt-max-cost"):
-        ledger.reserve(REQUEST, Role.TARGET, PRICE)
+        ledger.reserve_attempt(REQUEST, Role.TARGET, PRICE)
     assert ledger.in_the_way(REQUEST, PRICE)
     ledger.settle(first, answer(cost=0.1 * BOUND))
-    second = ledger.reserve(REQUEST, Role.TARGET, PRICE)
+    second = ledger.reserve_attempt(REQUEST, Role.TARGET, PRICE)
     ledger.settle(second, answer(cost=BOUND))
     assert not ledger.in_the_way(REQUEST, PRICE)
     assert ledger.spend.cost == pytest.approx(1.1 * BOUND)
@@ -92,12 +92,12 @@ def test_money_is_reserved_before_it_is_spent() -> None:
 
 def test_an_unknown_price_is_refused_under_a_ceiling_of_money() -> None:
     with pytest.raises(ModelError, match="price of anthropic/claude-x is unknown"):
-        Ledger(max_cost=100).reserve(REQUEST, Role.TARGET, None)
+        Ledger(max_cost=100).reserve_attempt(REQUEST, Role.TARGET, None)
 
 
 def test_an_answer_of_unknown_cost_is_charged_its_reservation_under_a_ceiling() -> None:
     ledger = Ledger(max_cost=1)
-    ledger.settle(ledger.reserve(REQUEST, Role.TARGET, PRICE), answer(cost=None, usage=None))
+    ledger.settle(ledger.reserve_attempt(REQUEST, Role.TARGET, PRICE), answer(cost=None, usage=None))
     assert ledger.spend.cost == BOUND
 
 
@@ -120,7 +120,7 @@ def test_fifty_threads_never_pass_the_ceiling() -> None:
     def spend() -> None:
         for _ in range(5):
             try:
-                ledger.settle(ledger.reserve(REQUEST, Role.TARGET, PRICE), answer())
+                ledger.settle(ledger.reserve_attempt(REQUEST, Role.TARGET, PRICE), answer())
             except ModelError as error:
                 refused.append(error.kind)
 
@@ -147,12 +147,12 @@ class Clock:
 def test_tokens_are_reserved_before_they_are_used() -> None:
     bound = input_bound(REQUEST) + 100
     ledger = Ledger(max_tokens=bound + 20)
-    first = ledger.reserve(REQUEST, Role.TARGET, None)
+    first = ledger.reserve_attempt(REQUEST, Role.TARGET, None)
     with pytest.raises(ModelError, match=r"may take up to 137 tokens, and 20 of 157 are left .*-max-tokens"):
-        ledger.reserve(REQUEST, Role.OPTIMIZER, None)
+        ledger.reserve_attempt(REQUEST, Role.OPTIMIZER, None)
     assert ledger.in_the_way(REQUEST, None)
     ledger.settle(first, answer())
-    second = ledger.reserve(REQUEST, Role.OPTIMIZER, None)
+    second = ledger.reserve_attempt(REQUEST, Role.OPTIMIZER, None)
     ledger.settle(second, answer(usage=None))
     assert not ledger.in_the_way(REQUEST, None)
     used = ledger.spend.input_tokens + ledger.spend.output_tokens
@@ -162,13 +162,13 @@ def test_tokens_are_reserved_before_they_are_used() -> None:
 def test_no_call_is_sent_after_the_ceiling_on_time() -> None:
     clock = Clock()
     ledger = Ledger(max_time=60, clock=clock)
-    ledger.refund(ledger.reserve(REQUEST, Role.TARGET, None))
+    ledger.refund(ledger.reserve_attempt(REQUEST, Role.TARGET, None))
     clock.now += 59
     assert ledger.seconds_left == pytest.approx(1)
-    ledger.refund(ledger.reserve(REQUEST, Role.TARGET, None))
+    ledger.refund(ledger.reserve_attempt(REQUEST, Role.TARGET, None))
     clock.now += 1
     with pytest.raises(ModelError, match=r"ceiling of 60 s is reached \(--promptopt-max-time\)"):
-        ledger.reserve(REQUEST, Role.TARGET, None)
+        ledger.reserve_attempt(REQUEST, Role.TARGET, None)
     assert Ledger().seconds_left == float("inf")
 
 
@@ -176,17 +176,19 @@ def test_what_scoring_takes_is_kept_of_every_ceiling() -> None:
     """Of tokens and money as much as calls to the target took so far; of time a quarter, then less."""
     clock = Clock()
     ledger = Ledger(max_tokens=1000, max_cost=1, max_time=100, clock=clock)
-    ledger.settle(ledger.reserve(REQUEST, Role.TARGET, PRICE), answer(cost=0.0005, usage=Usage(40, 10)))
-    ledger.set_aside(18)
+    ledger.settle(
+        ledger.reserve_attempt(REQUEST, Role.TARGET, PRICE), answer(cost=0.0005, usage=Usage(40, 10))
+    )
+    ledger.reserve_for_scoring(18)
     with pytest.raises(ModelError, match="50 of 1,000 are left without what is set aside for scoring"):
-        ledger.reserve(REQUEST, Role.TARGET, PRICE)
+        ledger.reserve_attempt(REQUEST, Role.TARGET, PRICE)
     assert ledger.seconds_left == pytest.approx(75)
-    ledger.set_aside(9)
+    ledger.reserve_for_scoring(9)
     assert ledger.seconds_left == pytest.approx(87.5)
-    ledger.reserve(REQUEST, Role.TARGET, PRICE)
-    ledger.set_aside(99)
+    ledger.reserve_attempt(REQUEST, Role.TARGET, PRICE)
+    ledger.reserve_for_scoring(99)
     with pytest.raises(ModelError, match="of 1,000 are left"):
-        ledger.reserve(REQUEST, Role.TARGET, PRICE)
+        ledger.reserve_attempt(REQUEST, Role.TARGET, PRICE)
 
 
 @pytest.mark.parametrize(
@@ -200,9 +202,9 @@ def test_what_scoring_takes_is_kept_of_every_ceiling() -> None:
 def test_a_provider_that_reports_more_than_was_reserved_ends_all_calls(
     ledger: Ledger, reported: Answer, size: str
 ) -> None:
-    ledger.settle(ledger.reserve(REQUEST, Role.TARGET, PRICE), reported)
+    ledger.settle(ledger.reserve_attempt(REQUEST, Role.TARGET, PRICE), reported)
     with pytest.raises(ModelError, match=f"anthropic/claude-x reports {size}") as caught:
-        ledger.reserve(REQUEST, Role.TARGET, PRICE)
+        ledger.reserve_attempt(REQUEST, Role.TARGET, PRICE)
     assert caught.value.kind is ErrorKind.BUDGET
     assert ledger.breach == str(caught.value)
     assert not ledger.in_the_way(REQUEST, PRICE)
@@ -210,8 +212,10 @@ def test_a_provider_that_reports_more_than_was_reserved_ends_all_calls(
 
 def test_without_a_ceiling_nothing_is_too_much() -> None:
     ledger = Ledger()
-    ledger.settle(ledger.reserve(REQUEST, Role.TARGET, PRICE), answer(cost=9, usage=Usage(10**6, 10**6)))
-    ledger.reserve(REQUEST, Role.TARGET, PRICE)
+    ledger.settle(
+        ledger.reserve_attempt(REQUEST, Role.TARGET, PRICE), answer(cost=9, usage=Usage(10**6, 10**6))
+    )
+    ledger.reserve_attempt(REQUEST, Role.TARGET, PRICE)
     assert ledger.breach == ""
 
 
@@ -222,18 +226,18 @@ def test_an_account_goes_on_where_a_killed_process_left_it(tmp_path: Path) -> No
     clock = Clock()
     path = tmp_path / "ledger.db"
     first = Ledger(max_time=100, path=path, clock=clock)
-    first.settle(first.reserve(REQUEST, Role.TARGET, PRICE), answer())
+    first.settle(first.reserve_attempt(REQUEST, Role.TARGET, PRICE), answer())
     clock.now += 30
-    first.reserve(REQUEST, Role.OPTIMIZER, PRICE)  # and then it is killed
+    first.reserve_attempt(REQUEST, Role.OPTIMIZER, PRICE)  # and then it is killed
     clock.now += 3600
     later = Ledger(max_calls=3, max_time=100, clock=clock)
     later.move(path)
     assert later.spend_of(Role.OPTIMIZER) == Spend(1, input_bound(REQUEST), 100, BOUND)
     assert later.spend.calls == 2
     assert later.seconds_left == pytest.approx(70), "the time between does not count"
-    later.reserve(REQUEST, Role.TARGET, PRICE)
+    later.reserve_attempt(REQUEST, Role.TARGET, PRICE)
     with pytest.raises(ModelError, match="ceiling of 3 calls"):
-        later.reserve(REQUEST, Role.TARGET, PRICE)
+        later.reserve_attempt(REQUEST, Role.TARGET, PRICE)
 
 
 def test_what_the_account_lost_with_the_power_is_taken_from_the_journal(tmp_path: Path) -> None:
@@ -244,7 +248,7 @@ def test_what_the_account_lost_with_the_power_is_taken_from_the_journal(tmp_path
 
 def test_only_its_owner_may_look_into_an_account(tmp_path: Path) -> None:
     ledger = Ledger(path=tmp_path / "ledger.db")
-    ledger.reserve(REQUEST, Role.TARGET, PRICE)
+    ledger.reserve_attempt(REQUEST, Role.TARGET, PRICE)
     assert {file.stat().st_mode & 0o777 for file in tmp_path.iterdir()} == {0o600}
 
 
@@ -260,7 +264,7 @@ sent = 0
 fits = True
 while fits:
     try:
-        reserved = ledger.reserve(request, Role.TARGET, None)
+        reserved = ledger.reserve_attempt(request, Role.TARGET, None)
         sent += 1
         ledger.settle(reserved, Answer("a", "m/x", "end_turn", Usage(20, 30), None, 0.0))
     except ModelError:
@@ -285,7 +289,7 @@ def test_processes_that_share_an_account_never_pass_its_ceiling(tmp_path: Path) 
 def test_a_disk_that_is_full_lets_no_call_out(tmp_path: Path) -> None:
     """The account of a call that is over stays as it was reserved."""
     ledger = Ledger(path=tmp_path / "ledger.db")
-    reserved = ledger.reserve(REQUEST, Role.TARGET, PRICE)
+    reserved = ledger.reserve_attempt(REQUEST, Role.TARGET, PRICE)
     with sqlite3.connect(tmp_path / "ledger.db") as book:
         for action in ("INSERT", "DELETE"):
             book.execute(
@@ -294,7 +298,7 @@ def test_a_disk_that_is_full_lets_no_call_out(tmp_path: Path) -> None:
             )
     book.close()
     with pytest.raises(ModelError, match="account of what is spent cannot be kept: disk is full") as caught:
-        ledger.reserve(REQUEST, Role.TARGET, PRICE)
+        ledger.reserve_attempt(REQUEST, Role.TARGET, PRICE)
     assert caught.value.kind is ErrorKind.BUDGET
     ledger.settle(reserved, answer())
     later = Ledger()
@@ -341,12 +345,12 @@ def test_a_reservation_holds_all_that_parameters_can_make_of_an_answer(
     request = replace(REQUEST, parameters=parameters)
     assert output_bound(request) == tokens
     ledger = Ledger(max_tokens=input_bound(request) + tokens)
-    ledger.reserve(request, Role.TARGET, None)
+    ledger.reserve_attempt(request, Role.TARGET, None)
     with pytest.raises(ModelError, match="are left"):
-        ledger.reserve(request, Role.TARGET, None)
+        ledger.reserve_attempt(request, Role.TARGET, None)
     dear = Ledger(max_cost=PRICE.bound(request) * 0.99)
     with pytest.raises(ModelError, match="may cost up to"):
-        dear.reserve(request, Role.TARGET, PRICE)
+        dear.reserve_attempt(request, Role.TARGET, PRICE)
 
 
 def test_a_limit_by_another_name_is_the_limit_of_a_request_without_one() -> None:
@@ -389,16 +393,16 @@ def test_what_nobody_can_bound_is_refused_under_a_ceiling_that_it_could_pass(
     request = replace(REQUEST, parameters=parameters)
     for ceiling in ({"max_tokens": 10**9}, {"max_cost": 10**6}):
         with pytest.raises(ModelError, match="nobody can say before what a call to") as caught:
-            Ledger(**ceiling).reserve(request, Role.TARGET, PRICE)  # type: ignore[arg-type]
+            Ledger(**ceiling).reserve_attempt(request, Role.TARGET, PRICE)  # type: ignore[arg-type]
         assert caught.value.kind is ErrorKind.BUDGET
-    Ledger(max_calls=1).reserve(request, Role.TARGET, PRICE)
+    Ledger(max_calls=1).reserve_attempt(request, Role.TARGET, PRICE)
 
 
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3), _nested))
 def test_whatever_the_parameters_are_there_is_a_bound(value: Any) -> None:
     request = replace(REQUEST, parameters={"n": value, "max_output_tokens": value, "extra_body": value})
     assert 100 <= output_bound(request) <= 2**40
-    Ledger().reserve(request, Role.TARGET, PRICE)
+    Ledger().reserve_attempt(request, Role.TARGET, PRICE)
 
 
 # ------------------------------------------------------------------------------------------ what can go wrong
@@ -411,7 +415,7 @@ from pytest_promptopt.budget.ledger import Ledger
 from pytest_promptopt.records import Message, Request, Role
 request = Request("m/x", (Message("user", "hello"),), max_tokens=100)
 ledger = Ledger(max_tokens=200, path=Path(sys.argv[1]))
-ledger.reserve(request, Role.TARGET, None)
+ledger.reserve_attempt(request, Role.TARGET, None)
 print("reserved", flush=True)
 time.sleep(60)
 """
@@ -427,7 +431,7 @@ def test_what_a_dead_process_had_reserved_is_waited_for_no_longer(tmp_path: Path
         assert owner.stdout.readline() == "reserved\n"
         ledger = Ledger(max_tokens=200, path=tmp_path / "l.db")
         with pytest.raises(ModelError, match="are left"):
-            ledger.reserve(REQUEST, Role.TARGET, None)
+            ledger.reserve_attempt(REQUEST, Role.TARGET, None)
         assert ledger.in_the_way(REQUEST, None)
         os.kill(owner.pid, signal.SIGKILL)
         assert owner.stdout.read() == "", "it is gone, and a zombie"
@@ -454,7 +458,7 @@ def test_a_damaged_account_is_set_aside_and_made_anew_from_the_journal(tmp_path:
     [aside] = tmp_path.glob("ledger.db.damaged-*")
     assert aside.name in said
     assert "made anew from the journal" in said
-    ledger.keep(ledger.reserve(REQUEST, Role.TARGET, PRICE))
+    ledger.settle_at_bound(ledger.reserve_attempt(REQUEST, Role.TARGET, PRICE))
     assert ledger.spend.calls == 8
     ledger.close()
     assert Ledger(path=path).spend.calls == 8
@@ -465,7 +469,7 @@ def test_where_no_account_can_be_made_it_stays_in_memory(tmp_path: Path) -> None
     said = ledger.move(tmp_path / "no such folder" / "ledger.db", {Role.TARGET: Spend(7, 70, 7, 0.5, 1)})
     assert "kept in memory" in said
     assert ledger.spend.calls == 7
-    ledger.reserve(REQUEST, Role.TARGET, PRICE)
+    ledger.reserve_attempt(REQUEST, Role.TARGET, PRICE)
     assert ledger.spend.calls == 8
 
 

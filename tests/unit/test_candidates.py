@@ -37,7 +37,7 @@ def test_results_stand_under_their_split_in_the_order_in_which_they_came() -> No
         result(Need(id, "", split)) for id, split in (("1", TRAIN), ("2", VALIDATION), ("3", TRAIN))
     )
     assert NEW.ran((one, two)).ran((three,)).results == {TRAIN: (one, three), VALIDATION: (two,)}
-    assert NEW.ran((one,)).kept().evidence(Split.TRAIN) == (one,)
+    assert NEW.ran((one,)).to_evaluated().evidence(Split.TRAIN) == (one,)
 
 
 def test_nothing_that_was_measured_of_a_refused_candidate_counts() -> None:

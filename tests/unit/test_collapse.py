@@ -10,7 +10,7 @@ import pytest
 
 from pytest_promptopt.optimizer.acceptance import compare, compare_estimates, rank_key
 from pytest_promptopt.optimizer.candidates import EvaluatedCandidate
-from pytest_promptopt.optimizer.label_rates import balanced_accuracy, label_scores, same_answers
+from pytest_promptopt.optimizer.label_rates import balanced_accuracy, find_dominant_answers, label_scores
 from pytest_promptopt.optimizer.prompt_groups import PromptGroup
 from pytest_promptopt.optimizer.rate_posterior import RatePosterior, posterior_of
 from pytest_promptopt.optimizer.verdict_model import VerdictModel
@@ -153,12 +153,14 @@ class TestRightAndWrongOfEachLabel:
 
 class TestTheSameAnswerToEverything:
     def test_it_is_told_with_its_counts(self) -> None:
-        assert list(same_answers(run("n" * 11, "n" * 33))) == [SameAnswer("", "negative", 44, 44)]
-        assert list(same_answers(run("p" + "n" * 10, "n" * 33))) == [SameAnswer("", "negative", 43, 44)]
+        assert list(find_dominant_answers(run("n" * 11, "n" * 33))) == [SameAnswer("", "negative", 44, 44)]
+        assert list(find_dominant_answers(run("p" + "n" * 10, "n" * 33))) == [
+            SameAnswer("", "negative", 43, 44)
+        ]
 
     def test_not_where_that_is_what_the_cases_expect(self) -> None:
-        assert list(same_answers(run("n", "n" * 43))) == []
-        assert list(same_answers(run("n" * 8 + "p" * 14, "n" * 22))) == []
+        assert list(find_dominant_answers(run("n", "n" * 43))) == []
+        assert list(find_dominant_answers(run("n" * 8 + "p" * 14, "n" * 22))) == []
 
 
 def summary(prompt: PromptResult) -> list[str]:

@@ -34,10 +34,10 @@ from pytest_promptopt.records import (
     Split,
     Status,
 )
+from pytest_promptopt.reports.check_report import failure_section, gate_lines
 from pytest_promptopt.reports.json_report import write_json
 from pytest_promptopt.reports.live import iteration_line, phase_line
 from pytest_promptopt.reports.optimization import run_summary
-from pytest_promptopt.reports.terminal import failure_section, gate_lines
 from pytest_promptopt.results import (
     CandidateResult,
     CandidateVerdict,

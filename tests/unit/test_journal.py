@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_promptopt.captured import os
 from pytest_promptopt.journal import Journal, JournalError, read_events
 from pytest_promptopt.project_dir import ensure_home
 from pytest_promptopt.runs import run_store
+from pytest_promptopt.unpatched import os
 
 # a small alphabet of troublemakers: Hypothesis' whole of Unicode takes a second to load
 TEXT = st.text(alphabet='aé\n\r\u2028\ud800\0"', max_size=8)

@@ -24,7 +24,7 @@ import pytest
 from pytest_promptopt import testing
 from pytest_promptopt.budget.ledger import Ledger, Price, input_bound
 from pytest_promptopt.errors import CONSEQUENCES, ErrorKind, ModelError, SettingsError
-from pytest_promptopt.models import captured_asyncio
+from pytest_promptopt.models import unpatched_asyncio
 from pytest_promptopt.models.client import CallResult, ModelClient, PaidCall, RecordedCall
 from pytest_promptopt.models.registry import resolve_model
 from pytest_promptopt.models.retry import RetryPolicy
@@ -77,7 +77,7 @@ def settle(client: ModelClient, *requests: Request) -> list[CallResult]:
         settled = client.wait(timeout=10)
         assert settled, f"{len(open_keys)} flights did not settle"
         open_keys -= settled
-    known = [client.known(request) for request in requests]
+    known = [client.look_up(request) for request in requests]
     assert None not in known
     return [k for k in known if k is not None]
 
@@ -89,7 +89,7 @@ def failed(kind: ErrorKind, **fields: Any) -> ModelError:
 def test_an_answer_is_unknown_then_under_way_then_known() -> None:
     model = FakeModel()
     with calling(model) as client:
-        assert client.known(question()) is None
+        assert client.look_up(question()) is None
         [known] = settle(client, question())
         assert known.answer is not None
         assert (known.answer.text, known.error, known.cached) == ("HELLO", None, False)
@@ -102,7 +102,7 @@ def test_an_answer_is_unknown_then_under_way_then_known() -> None:
 def test_nothing_starts_before_the_first_request() -> None:
     before = threading.active_count()
     with calling(FakeModel()) as client:
-        assert client.known(question()) is None
+        assert client.look_up(question()) is None
         assert client.wait() == frozenset()
         assert threading.active_count() == before
 
@@ -157,7 +157,7 @@ def test_ctrl_c_interrupts_wait_and_cancel_settles_everything() -> None:
         client.cancel()
         assert time.monotonic() - start < 2
         assert client.in_flight == 0
-        known = [client.known(request) for request in requests]
+        known = [client.look_up(request) for request in requests]
         assert {k.error.kind for k in known if k and k.error} == {ErrorKind.CANCELLED}
     # They had reached the provider: they stay charged and are on record.
     assert ledger.spend.cost == pytest.approx(5 * PRICE.bound(question("0")))
@@ -535,7 +535,7 @@ def test_a_wait_that_is_none_is_not_waited_for(wait: Any) -> None:
     with calling(model) as client:
         [known] = settle(client, question())
         assert (known.error is not None) == too_long
-        assert client.known(question()) is known
+        assert client.look_up(question()) is known
 
 
 def test_a_kind_may_be_given_by_its_value() -> None:
@@ -641,20 +641,20 @@ def test_a_model_that_cannot_be_made_is_tried_once() -> None:
 def test_answers_of_others_are_told_before_they_are_used(open_cache: Callable[[], ResponseCache]) -> None:
     told: list[tuple[str, str]] = []
 
-    def on_known(request: Request, answer: Answer) -> None:
+    def on_cached_answer(request: Request, answer: Answer) -> None:
         told.append((request.messages[0].content, answer.text))
 
-    with calling(FakeModel(), cache=open_cache(), on_known=on_known) as client:
+    with calling(FakeModel(), cache=open_cache(), on_cached_answer=on_cached_answer) as client:
         settle(client, question("a"), question("b"), question("c"))
     assert told == []
-    with calling(FakeModel(), cache=open_cache(), on_known=on_known) as client:
+    with calling(FakeModel(), cache=open_cache(), on_cached_answer=on_cached_answer) as client:
         end = Answer("C", "fake/model", "end_turn", None, None, 0.0)
         client.remember({question("c").key: RecordedCall(end, calls=3)})
         for _ in range(2):
-            assert client.known(question("a")) is not None
+            assert client.look_up(question("a")) is not None
             client.submit(question("b"), Role.OPTIMIZER)
             assert client.wait(timeout=5) or not client.in_flight
-            assert client.known(question("c")) is not None
+            assert client.look_up(question("c")) is not None
     assert told == [("a", "A"), ("b", "B")]
     assert (client.replayed, client.replayed_calls) == (1, 3)
 
@@ -664,7 +664,7 @@ def test_an_answer_is_as_new_to_who_resumes_a_run_as_it_was_to_the_run(calls: in
     with calling(FakeModel()) as client:
         end = Answer("C", "fake/model", "end_turn", None, None, 0.0)
         client.remember({question("c").key: RecordedCall(end, calls)})
-        known = client.known(question("c"))
+        known = client.look_up(question("c"))
         assert known is not None
         assert known.cached is cached
 
@@ -675,8 +675,8 @@ def test_what_on_known_raises_reaches_whoever_waits(open_cache: Callable[[], Res
 
     with calling(FakeModel(), cache=open_cache()) as client:
         settle(client, question())
-    with calling(FakeModel(), cache=open_cache(), on_known=full) as client:
-        assert client.known(question()) is not None
+    with calling(FakeModel(), cache=open_cache(), on_cached_answer=full) as client:
+        assert client.look_up(question()) is not None
         with pytest.raises(OSError, match="journal"):
             client.wait()
 
@@ -759,7 +759,7 @@ def test_a_thread_that_cannot_start_is_an_error_and_no_hang(monkeypatch: pytest.
 
     with calling(FakeModel()) as client:
         with monkeypatch.context() as full:
-            full.setattr(captured_asyncio.asyncio, "new_event_loop", refuse)
+            full.setattr(unpatched_asyncio.asyncio, "new_event_loop", refuse)
             with pytest.raises(OSError, match="too many open files"):
                 client.submit(question(), Role.TARGET)
         assert client.wait() == frozenset()
@@ -880,7 +880,7 @@ def test_an_answer_of_an_earlier_session_is_not_paid_again(open_cache: Callable[
         [known] = settle(client, question())
         assert not known.cached
     with calling(model, cache=open_cache(), on_paid=paid.append) as client:
-        assert client.known(question()) == CallResult(known.answer, None, cached=True)
+        assert client.look_up(question()) == CallResult(known.answer, None, cached=True)
         assert client.ask(question(), Role.TARGET) == known.answer
         client.submit(question(), Role.TARGET)
         assert client.in_flight == 0
@@ -893,9 +893,9 @@ def test_refresh_asks_again_and_stores(open_cache: Callable[[], ResponseCache]) 
     with calling(model, cache=open_cache()) as client:
         settle(client, question())
     with calling(model, cache=open_cache(), refresh=True) as client:
-        assert client.known(question()) is None
+        assert client.look_up(question()) is None
         assert [k.cached for k in settle(client, question())] == [False]
-        assert client.known(question()) is not None
+        assert client.look_up(question()) is not None
     assert len(model.asked) == 2
 
 
@@ -1074,15 +1074,15 @@ def test_over_http_many_are_in_flight_and_no_more_than_allowed(wire: WireServer)
 
 def test_what_a_ceiling_refused_can_be_asked_again_once_calls_are_free() -> None:
     ledger = Ledger(max_calls=2)
-    ledger.set_aside(1)
+    ledger.reserve_for_scoring(1)
     with calling(FakeModel(), ledger=ledger) as client:
         first, second = question("one"), question("two")
         settle(client, first)
         (refused,) = settle(client, second)
         assert refused.error is not None
         assert refused.error.kind is ErrorKind.BUDGET
-        ledger.set_aside(0)
+        ledger.reserve_for_scoring(0)
         client.forget_refusals()
-        assert client.known(second) is None
+        assert client.look_up(second) is None
         (answered,) = settle(client, second)
         assert answered.answer is not None

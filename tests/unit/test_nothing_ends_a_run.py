@@ -274,12 +274,12 @@ class Own(BaseSearch):
     def search(self) -> Stop:
         name = self.names[0]
         for number, text in enumerate(self.texts, 1):
-            self.begun(Phase.TRAINING, self.best)
+            self.start_iteration(Phase.TRAINING, self.best)
             candidate = Candidate(f"{number}.1", (name,), "own", overlay={name: text})
             (results,) = self.evaluate([candidate.overlay], self.group.ids(TRAIN))
             candidate = candidate.ran(results).decided(ACCEPTED, "it is mine")
-            self.best = candidate.kept()
-            self.finished(Phase.TRAINING, [candidate], self.best)
+            self.best = candidate.to_evaluated()
+            self.finish_iteration(Phase.TRAINING, [candidate], self.best)
             self.after_each(self)
         return Stop("done", "all are tried")
 

@@ -40,7 +40,7 @@ def test_every_end_is_known_with_the_calls_that_were_charged_for_it(tmp_path: Pa
     settled(journal, "never", candidates=4, answered=False)
     journal.append("results")
     journal.close()
-    calls = {key: end.calls for key, end in PastRun.load(tmp_path / "run").known().items()}
+    calls = {key: end.calls for key, end in PastRun.load(tmp_path / "run").recorded_calls().items()}
     assert calls == {"from the cache": 0, "at once": 1, "at the third try": 3, "never": 4}
 
 

@@ -7,7 +7,7 @@ from types import ModuleType
 
 import pytest
 
-from pytest_promptopt.assertions.matchers import is_about, replace_matched
+from pytest_promptopt.assertions.matchers import is_approx, replace_matched
 from pytest_promptopt.pytest_engine.patches import modules_of
 
 
@@ -33,5 +33,5 @@ def test_a_module_may_hold_what_has_no_name_of_a_module(
 
 
 def test_so_may_an_expected_value() -> None:
-    assert not is_about(Odd())
+    assert not is_approx(Odd())
     assert replace_matched([Odd()], ["a"])

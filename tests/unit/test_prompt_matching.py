@@ -187,6 +187,46 @@ class TestAPromptWithTurns:
         with pytest.raises(RenderError, match=r"route.md:5: it cannot be put in: its `user:` turn may be"):
             replace(match, prompt.with_prose(CHAT.replace("{{ ticket", "Now: {{ ticket")), sent)
 
+    def test_what_stands_at_the_edge_of_one_turn_is_of_no_other(self, folder: Path) -> None:
+        source = "system:\nHello {{ a }} there, sort it.\n\nuser:\nI am {{ a }}!\n"
+        sent = (system("Well. Hello all. Hello Ann there, sort it."), user("I am Ann!"))
+        prompt = load(folder, source)
+        match = matched(prompt, *sent)
+
+        assert dict(match.variables) == {"a": "Ann"}
+        candidate = prompt.with_prose(source.replace("I am {{ a }}", "Hello {{ a }}"))
+        assert replace(match, candidate, sent) == (sent[0], user("Hello Ann!"))
+        other = prompt.with_prose(source.replace("Hello", "Dear"))
+        with pytest.raises(RenderError, match=r"cannot be told where the prompt begins in the message"):
+            replace(match, other, sent)
+
+
+class TestAPromptWhoseSystemMessageIsInTheFrontMatter:
+    TEXT = "---\nsystem: You sort tickets for {{ company }}.\n---\n{{ ticket }}\n"
+
+    def test_it_is_told_by_its_system_message(self, folder: Path) -> None:
+        prompt = load(folder, self.TEXT)
+        sent = tuple(prompt.render({"company": "ACME", "ticket": "My refund?"}))
+        match = matched(prompt, *sent)
+
+        assert dict(match.variables) == {"company": "ACME", "ticket": "My refund?"}
+        assert match.fixed_length == 17
+        candidate = prompt.with_prose("To {{ company }}: {{ ticket }}")
+        assert replace(match, candidate, sent) == (sent[0], user("To ACME: My refund?"))
+
+    def test_without_it_nothing_tells(self, folder: Path) -> None:
+        said = refused(load(folder, self.TEXT), user("My refund?"))
+        assert said.endswith("its `system:` turn: no message has that role; there are: user")
+
+    def test_a_question_that_may_be_one_message_or_another(self, folder: Path) -> None:
+        prompt = load(folder, self.TEXT)
+        sent = (system("You sort tickets for ACME."), user("Hello"), user("My refund?"))
+        match = matched(prompt, *sent)
+
+        assert match.unplaced == {0: "its `user:` turn may be message 2 as well as message 3"}
+        with pytest.raises(RenderError, match=r"route.md:4: it cannot be put in: its `user:` turn may be"):
+            replace(match, prompt.with_prose("Now: {{ ticket }}"), sent)
+
 
 class TestExamples:
     EXAMPLES = (

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pytest_promptopt.prompts import PromptFile
-from pytest_promptopt.prompts.placeholders import changed_placeholders, find_placeholders
+from pytest_promptopt.prompts.placeholders import find_placeholders, placeholder_objections
 
 FOUND = {
     "str.format": ("Route to {labels} by {date:%Y}.", ("{labels}", "{date}")),
@@ -53,7 +53,7 @@ CANDIDATES = {
 
 @pytest.mark.parametrize(("current", "candidate", "objection"), CANDIDATES.values(), ids=CANDIDATES)
 def test_what_speaks_against_a_candidate(current: str, candidate: str, objection: str) -> None:
-    found = list(changed_placeholders(current, candidate))
+    found = list(placeholder_objections(current, candidate))
     assert len(found) == bool(objection)
     assert not objection or found[0].startswith(objection)
 

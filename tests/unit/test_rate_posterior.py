@@ -232,7 +232,7 @@ def test_a_foresight_lies_between_what_is_known_and_what_is_possible(
         for case in text.cases:
             assert 0 <= text.chance(case) <= 1
             assert 0 <= text.expected(case) <= 1
-            assert all(0 <= chance <= 1 for chance in text.meant(case))
+            assert all(0 <= chance <= 1 for chance in text.chances_without_luck(case))
 
 
 @settings(max_examples=25, deadline=None)

@@ -229,7 +229,7 @@ def test_the_prompts_of_a_pipeline_show_half_of_the_cases_at_most_together() -> 
     group = connected_groups(world.prompts, world.cases)[0]
     settings = replace(SETTINGS, examples=16)
     search = RefineSearch(group, world.search_context(group, settings))
-    search.begin()
+    search.start_search()
     results = search.original.evidence(TRAIN)
     shown = usable_examples(results, "b.md")[:8]
     beside = replace(search.original, overlay={"a.md": with_examples(world.prompts[0].prose, shown)})

@@ -843,7 +843,7 @@ def test_a_candidate_for_two_prompts_is_merged_with_another_for_one_of_them() ->
     )
     group = connected_groups(world.prompts, world.cases)[0]
     search = RefineSearch(group, world.search_context(group))
-    search.begin()
+    search.start_search()
     source = CandidateSource(search, Briefing(group, SETTINGS, world.hooks))
     texts = {"plan.md": "Plan {{ ticket }}. one", "code.md": "Code {{ ticket }}. one"}
     leader = Candidate("1.1", ("plan.md", "code.md"), "", overlay=texts, growth=50)
@@ -860,7 +860,7 @@ def test_examples_and_a_rewrite_go_together_without_a_request() -> None:
     world = World(needs("a b", prompts=("plan.md",)), [], [prompt])
     group = connected_groups(world.prompts, world.cases)[0]
     search = RefineSearch(group, world.search_context(group))
-    search.begin()
+    search.start_search()
     source = CandidateSource(search, Briefing(group, SETTINGS, world.hooks))
     shown = [Example({"ticket": "one"}, "yes"), Example({"ticket": "two"}, "no")]
     texts = {"plan.md": with_examples(prompt.prose, shown)}

@@ -534,7 +534,7 @@ def test_a_folder_of_another_user_is_a_miss_and_said_once(
     def refuse(path: object) -> None:
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr("pytest_promptopt.captured.os.stat", refuse)
+    monkeypatch.setattr("pytest_promptopt.unpatched.os.stat", refuse)
     cache = Cache(tmp_path / "home" / "cache")
     assert cache.get("a") is None
     assert cache.get("b") is None

@@ -17,7 +17,7 @@ PACKAGE = Path(pytest_promptopt.__file__).parent
 
 #: From the ground up. A room imports only from floors below its own, never from a neighbour.
 FLOORS = (
-    {"records", "errors", "captured", "text", "file_writing"},
+    {"records", "errors", "unpatched", "text", "file_writing"},
     {"results", "settings", "statistics", "project_dir", "shared_database", "single_flight"},
     {"response_cache", "journal"},
     {"budget"},
@@ -46,7 +46,7 @@ ALWAYS_IMPORTED = (
     "settings",
     "records",
     "errors",
-    "captured",
+    "unpatched",
 )
 HEAVY = {"anthropic", "litellm", "rich", "deepdiff", "jinja2", "yaml"}
 
@@ -61,7 +61,7 @@ class Import:
 
 
 def name_of(path: Path) -> str:
-    """``reports.terminal`` for its file, ``reports`` for the package's."""
+    """``reports.check_report`` for its file, ``reports`` for the package's."""
     return ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__")
 
 

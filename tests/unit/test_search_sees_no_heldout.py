@@ -19,12 +19,12 @@ from pytest_promptopt.journal import Journal
 from pytest_promptopt.optimizer.call_budget import CallBudget
 from pytest_promptopt.optimizer.foreign_errors import ForeignErrors
 from pytest_promptopt.optimizer.halting import Stop
+from pytest_promptopt.optimizer.opaque_callables import make_opaque
 from pytest_promptopt.optimizer.proposal.proposer import ProposalRequest, propose_texts
 from pytest_promptopt.optimizer.proposal.replies import InvalidReply, Reply
 from pytest_promptopt.optimizer.protocols import Ask
 from pytest_promptopt.optimizer.run_context import RunContext
 from pytest_promptopt.optimizer.screening import ScreeningEvaluator
-from pytest_promptopt.optimizer.sealed import sealed
 from pytest_promptopt.optimizer.search_hooks import SearchHooks
 from pytest_promptopt.optimizer.supervised_search import SupervisedSearch
 from pytest_promptopt.records import Case, Split
@@ -196,16 +196,16 @@ def test_the_walk_follows_every_kind_of_reference(wrap: Callable[[object], objec
     assert treasure in [found for _, found in reachable(wrap(treasure))]
 
 
-def test_the_walk_ends_at_what_is_sealed() -> None:
+def test_the_walk_ends_at_an_opaque_callable() -> None:
     treasure = Owner("gold")
-    front = sealed(treasure.method)
+    front = make_opaque(treasure.method)
     assert front() == "gold"
     assert treasure not in [found for _, found in reachable(front)]
 
 
-def test_what_is_sealed_is_copied_as_a_function_is() -> None:
+def test_an_opaque_callable_is_copied_as_a_function_is() -> None:
     """Engines of other libraries copy what holds a search."""
-    front = sealed(Owner("gold").method)
+    front = make_opaque(Owner("gold").method)
     for copied in (copy.copy(front), copy.deepcopy({"held": front})["held"]):
         assert copied is front
         assert copied() == "gold"
@@ -213,7 +213,7 @@ def test_what_is_sealed_is_copied_as_a_function_is() -> None:
 
 def test_what_stands_behind_goes_with_its_front() -> None:
     treasure = Owner("gold")
-    front = sealed(treasure.method)
+    front = make_opaque(treasure.method)
     seen = weakref.ref(treasure)
     del treasure
     assert front() == "gold"

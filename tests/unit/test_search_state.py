@@ -109,7 +109,7 @@ def test_a_search_that_is_taken_up_after_any_iteration_decides_what_one_without_
     assert made > 1
     for steps in {1, made // 2, made - 1}:
         desk = Desk(kind, world())
-        assert desk.search.start() is None
+        assert desk.search.start_or_resume() is None
         assert {desk.search.step() for _ in range(steps)} == {None}
         desk.put_away_and_take_up()
         desk.search.run()
@@ -121,7 +121,7 @@ def test_nothing_is_lost_when_every_iteration_is_made_by_another_search(
     kind: type[RefineSearch | Evolve],
 ) -> None:
     desk = Desk(kind, small())
-    stop = desk.search.start()
+    stop = desk.search.start_or_resume()
     while stop is None:
         desk.put_away_and_take_up()
         made = len(desk.search.iterations)
@@ -143,7 +143,7 @@ def test_a_search_that_is_cut_off_at_any_evaluation_goes_on_when_it_may(
     for moment in range(1, len(whole(kind, world)["evaluated"]) + 1):
         desk = Desk(kind, world(f"evaluate {moment}"))
         with suppress(StopRun):
-            stop = desk.search.start()
+            stop = desk.search.start_or_resume()
             while stop is None:
                 stop = desk.search.step()
         made = len(desk.search.iterations)
@@ -172,7 +172,7 @@ class OnlyClasses(pickle.Unpickler):
 @pytest.mark.parametrize("kind", OWN)
 def test_the_state_holds_no_function_and_nothing_of_the_run(kind: type[RefineSearch | Evolve]) -> None:
     desk = Desk(kind, chancy())
-    desk.search.start()
+    desk.search.start_or_resume()
     for _ in range(3):
         desk.search.step()
         state = OnlyClasses(io.BytesIO(pickle.dumps(desk.search.state))).load()
@@ -194,8 +194,8 @@ class ByStep(BaseSearch):
         text = "Route {{ ticket }}. " + "a b c"[: 2 * self.number - 1]
         candidate = Candidate(f"{self.number}.1", ("route.md",), "next", overlay={"route.md": text})
         candidate = candidate.ran(self.evaluate([candidate.overlay], self.group.ids(TRAIN))[0])
-        self.best = candidate.kept()
-        self.finished(Phase.TRAINING, [candidate.decided(ACCEPTED, "one rule more")], self.best)
+        self.best = candidate.to_evaluated()
+        self.finish_iteration(Phase.TRAINING, [candidate.decided(ACCEPTED, "one rule more")], self.best)
         return None
 
 

@@ -126,10 +126,10 @@ def test_what_does_not_fit_whole_is_not_begun_and_what_is_known_is_free() -> Non
         meter.evaluate([Trial({"route.md": "x"}, ("train-1-a", "train-2-b", "train-3-c"))])
     assert len(one.evaluated) == 1
     meter.evaluate([Trial({}, ("train-1-a", "train-2-b"))])
-    meter.set_aside(1)
+    meter.reserve_for_scoring(1)
     with pytest.raises(StopRun, match="1 of them set aside for scoring the result"):
         meter.ask([Request("demo", (Message("user", "?"),))])
-    meter.set_aside(0)
+    meter.reserve_for_scoring(0)
     meter.ask([Request("demo", (Message("user", "?"),))])
 
 
@@ -163,13 +163,13 @@ def test_other_ceilings_end_a_strategy_before_a_batch_and_leave_what_scoring_tak
 ) -> None:
     seconds = iter([0, 1, 2, 3, 3.5, 4])
     meter = metered(Dear(needs("a b c d")), clock=lambda: next(seconds), **limits)
-    meter.set_aside(1)
+    meter.reserve_for_scoring(1)
     meter.evaluate([Trial({}, ("train-1-a",))])
     meter.evaluate([Trial({}, ("train-2-b",))])
     meter.evaluate([Trial({}, ("train-2-b",))])
     with pytest.raises(StopRun, match=re.escape(said + " but for what is set aside")):
         meter.evaluate([Trial({}, ("train-3-c",))])
-    meter.set_aside(0)
+    meter.reserve_for_scoring(0)
     meter.evaluate([Trial({}, ("train-3-c",))])
     with pytest.raises(StopRun, match=re.escape(said + " (--promptopt-max")):
         meter.evaluate([Trial({}, ("train-4-d",))])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -153,6 +154,7 @@ class TestNothingOfTheProcessIsReached:
     def test_no_format_is_given_to_an_object(self) -> None:
         assert rendered("format", "{x:>10}", x=Inside()) == "  its text"
         assert rendered("format", "{x:.2f}", x=1.5) == "1.50"
+        assert rendered("format", "{x:%H:%M}", x=datetime(2026, 1, 2, 3, 4, tzinfo=UTC)) == "03:04"
 
     def test_mustache_takes_items_of_plain_data_only(self) -> None:
         assert rendered("mustache", "{{x.a}}", x={"a": "<1>"}) == "<1>"

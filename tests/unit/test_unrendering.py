@@ -69,16 +69,16 @@ class TestReading:
         assert (read.start, read.end, dict(read.variables)) == (0, 38, {})
         assert read.unread["ticket"].startswith("`ticket` is ambiguous")
         with pytest.raises(LookupError, match=r"cannot be told where the prompt begins .* 'Route ' is there"):
-            filled(parts_of("Sort {ticket} now."), [read], cut=read.cut)
+            filled(parts_of("Sort {ticket} now."), read, [], cut=read.cut)
 
     def test_where_it_ends_is_not_guessed(self) -> None:
         read = found("Route {ticket} to {queue}.", "Route my refund to billing. Be quick. Bye")
 
         assert (read.start, read.end, dict(read.variables)) == (0, 41, {"ticket": "my refund"})
-        kept = filled(parts_of("Please: {ticket} is for {queue}."), [read], cut=read.cut)
+        kept = filled(parts_of("Please: {ticket} is for {queue}."), read, [], cut=read.cut)
         assert kept == "Please: my refund is for billing. Be quick. Bye"
         with pytest.raises(LookupError, match=r"cannot be told where the prompt ends .* '.' is there"):
-            filled(parts_of("Route {ticket}!"), [read], cut=read.cut)
+            filled(parts_of("Route {ticket}!"), read, [], cut=read.cut)
 
     def test_variables_side_by_side_are_not_told_apart(self) -> None:
         read = found("Route {a}{b} now.", "Route this now.")
@@ -131,7 +131,7 @@ class TestWhatIsMoreThanAVariable:
 
         assert read.variables == {"t": "it"}
         assert "changes `price` before it puts it in" in read.unread["price"]
-        assert filled(parts_of("{price:.2f} is the price of {t}"), [read], cut=(False, False)) == (
+        assert filled(parts_of("{price:.2f} is the price of {t}"), read, [], cut=(False, False)) == (
             "3.50 is the price of it"
         )
 
@@ -140,7 +140,7 @@ class TestWhatIsMoreThanAVariable:
         read = found(f"Read {loop} and answer.", "Read <a><b> and answer.", "jinja2")
 
         assert read.unread["docs"].startswith("`docs` is used in {% for %} in line 1")
-        assert filled(parts_of(f"Answer from {loop} only.", "jinja2"), [read], cut=(False, False)) == (
+        assert filled(parts_of(f"Answer from {loop} only.", "jinja2"), read, [], cut=(False, False)) == (
             "Answer from <a><b> only."
         )
 
@@ -149,16 +149,16 @@ class TestWhatIsMoreThanAVariable:
         changed = parts_of("Read {% for d in docs %}- {{ d }}{% endfor %} now.", "jinja2")
 
         with pytest.raises(LookupError, match=r"{% for %} in line 1 was not in the prompt that was sent"):
-            filled(changed, [read], cut=(False, False))
+            filled(changed, read, [], cut=(False, False))
 
     def test_what_is_ambiguous_may_move_together(self) -> None:
         read = found("Compare {a} and {b} now.", "Compare salt and pepper and oil now.")
 
-        assert filled(parts_of("Look at {a} and {b}."), [read], cut=(False, False)) == (
+        assert filled(parts_of("Look at {a} and {b}."), read, [], cut=(False, False)) == (
             "Look at salt and pepper and oil."
         )
         with pytest.raises(LookupError, match="`b` is ambiguous"):
-            filled(parts_of("Look at {b} and {a}."), [read], cut=(False, False))
+            filled(parts_of("Look at {b} and {a}."), read, [], cut=(False, False))
 
 
 CLOSEST = {
@@ -240,7 +240,7 @@ class TestAnyPrompt:
         read = find_rendered(parts, text)
 
         if isinstance(read, Rendered):
-            assert filled(parts, [read], cut=read.cut) == text
+            assert filled(parts, read, [], cut=read.cut) == text
 
     @given(LANGUAGE.flatmap(written), st.text())
     def test_any_text_is_read_or_refused_with_a_sentence(self, prompt: Written, text: str) -> None:

@@ -7,11 +7,11 @@ holds no answers.
 
 from __future__ import annotations
 
-from pytest_promptopt.captured import time
 from pytest_promptopt.models.demo.feedback import is_feedback
 from pytest_promptopt.models.demo.optimizer import propose
 from pytest_promptopt.models.demo.target import answer
 from pytest_promptopt.records import Answer, Request, StopReason, Usage
+from pytest_promptopt.unpatched import time
 
 _CHARACTERS_PER_TOKEN = 4
 

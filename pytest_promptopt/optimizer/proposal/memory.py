@@ -9,7 +9,11 @@ from dataclasses import dataclass, field
 from pytest_promptopt.failures import describe
 from pytest_promptopt.optimizer.acceptance import Comparison
 from pytest_promptopt.optimizer.candidates import ACCEPTED, REFUSED, Candidate
-from pytest_promptopt.optimizer.label_rates import label_tallies, same_answer_lines, with_expected_value
+from pytest_promptopt.optimizer.label_rates import (
+    describe_dominant_answers,
+    label_tallies,
+    with_expected_value,
+)
 from pytest_promptopt.optimizer.verdict_model import Kind
 from pytest_promptopt.prompts.examples import without_examples
 from pytest_promptopt.records import EPSILON, CaseResult, Split
@@ -134,7 +138,7 @@ def lesson_of(candidate: Candidate, prompt: str, *, flaky: Collection[str] = ())
             prompt,
             broken=trained.broken if trained else (),
         ),
-        always=tuple(same_answer_lines(label_tallies(results))),
+        always=tuple(describe_dominant_answers(label_tallies(results))),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import string
 from collections.abc import Callable, Iterator, Mapping
-from datetime import date, time
+from datetime import date, datetime, time
 from decimal import Decimal
 
 from pytest_promptopt.prompts.template_languages.field_templates import (
@@ -22,7 +22,7 @@ _STEP = re.compile(r"\.(\w+)|\[([^\[\]]+)\]")
 _CONVERSIONS: Mapping[str, Callable[[object], str]] = {"r": repr, "s": str, "a": ascii}
 
 #: What may be given a format: its own way to read one reaches nothing.
-_PLAIN = (str, int, float, bool, Decimal, date, time)
+_PLAIN = (str, int, float, bool, Decimal, date, datetime, time)
 
 
 class FormatFields(FieldLanguage):

@@ -108,7 +108,7 @@ class ExternalSearch(BaseSearch, ABC):
         self._runs += len(cases)
         overlay = self._overlay(instructions)
         try:
-            candidate = self._candidate_of(overlay)
+            candidate = self._get_or_create_candidate(overlay)
             if candidate is not None and candidate.verdict == REFUSED:
                 return None
             (found,) = self.evaluate([overlay], cases)
@@ -151,7 +151,7 @@ class ExternalSearch(BaseSearch, ABC):
             raise Ended
         raise answer
 
-    def stepped(self) -> None:
+    def check_halting(self) -> None:
         """The engine has made a step: at the target and after an iteration the halting rules are asked."""
         settings, rate = self.context.settings, pass_rate(self.best.evidence(self._split)) or 0.0
         if self.fruitless >= FRUITLESS_ITERATIONS * settings.candidates:
@@ -185,7 +185,7 @@ class ExternalSearch(BaseSearch, ABC):
             if instructions[prompt.name].strip() != old[prompt.name]
         }
 
-    def _candidate_of(self, overlay: Overlay) -> Candidate | None:
+    def _get_or_create_candidate(self, overlay: Overlay) -> Candidate | None:
         """The candidate of an overlay, checked when it comes for the first time; None for the original."""
         if not overlay or _key(overlay) in self._candidates:
             return self._candidates.get(_key(overlay))
@@ -207,7 +207,7 @@ class ExternalSearch(BaseSearch, ABC):
             self._open.put(candidate)
         # The engine may run the best text on further cases, which need not be run at the end then.
         if candidate.id == self.best.id and candidate.verdict != REFUSED:
-            self.best = candidate.kept()
+            self.best = candidate.to_evaluated()
 
     def _objection(self, prompt: Prompt, overlay: Overlay) -> str | None:
         text = overlay.get(prompt.name)
@@ -240,7 +240,7 @@ class ExternalSearch(BaseSearch, ABC):
             return candidate.decided(REJECTED, f"it fails what the original passed: {', '.join(lost)}")
         verdict = self.context.hooks.accept(paired)
         if verdict.accepted:
-            self.best = candidate.kept()
+            self.best = candidate.to_evaluated()
         return candidate.decided(ACCEPTED if verdict.accepted else REJECTED, verdict.why)
 
     def _close_iteration(self) -> None:
@@ -248,7 +248,7 @@ class ExternalSearch(BaseSearch, ABC):
             rates = (f"{pass_rate(found) or 0:.0%} of {len(found)}" for found in candidate.results.values())
             why = f"given up by the engine at {', '.join(rates) or 'no result'}"
             self._keep(candidate if candidate.verdict else candidate.decided(REJECTED, why))
-        self.finished(self._phase, list(self._open), self.best)
+        self.finish_iteration(self._phase, list(self._open), self.best)
         self._open = self.open_iteration(self._phase)
 
 

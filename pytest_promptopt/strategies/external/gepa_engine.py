@@ -45,7 +45,7 @@ class Gepa(ExternalSearch):
     def _stops(self, state: object) -> bool:
         """Asked at the start of each of its iterations, the first included."""
         if self._begun:
-            self.stepped()
+            self.check_halting()
         self._begun = True
         return self.over
 

@@ -87,7 +87,7 @@ class Miprov2(ExternalSearch):
         if self.over:
             raise Ended
         results = self.results(self._instructions(program), [self._ids[example[CASE]] for example in devset])
-        self.stepped()
+        self.check_halting()
         return sum(result.rate or 0.0 for result in results or ()) / len(devset)
 
 

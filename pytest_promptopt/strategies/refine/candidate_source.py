@@ -54,7 +54,7 @@ class CandidateSource:
         )
         replies = context.hooks.propose(wanted, context.ask)
         return [
-            self._search.checked(
+            self._search.build_checked_candidate(
                 Candidate(f"{number}.{position}", (brief.prompt.name,), brief.direction),
                 incumbent,
                 {brief.prompt.name: reply},
@@ -101,7 +101,7 @@ class CandidateSource:
             if prompt.name in written and prompt.name not in rewritten
         )
         direction = f"Do what {', '.join(part.id for part in parts)} do."
-        return self._search.checked(
+        return self._search.build_checked_candidate(
             Candidate(id, tuple(written), direction, growth=growth, kind=Kind.MERGE),
             replace(incumbent, overlay=texts),
             {each.prompt.name: reply for each, reply in zip(wanted, replies, strict=True)},
@@ -140,7 +140,7 @@ class CandidateSource:
         context.record("ablation", candidate=whole.id, failing=failing, passage=passage)
         if found is None:
             return None
-        return self._search.checked(
+        return self._search.build_checked_candidate(
             Candidate(
                 id,
                 whole.prompts or (found.prompt,),

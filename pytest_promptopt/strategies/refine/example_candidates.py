@@ -52,7 +52,9 @@ class ExampleCandidates:
             candidate = Candidate(
                 f"{number}.{position + len(candidates)}", (prompt.name,), direction, kind=Kind.EXAMPLES
             )
-            candidates.append(self._search.checked(candidate, incumbent, {prompt.name: Reply(text, "")}))
+            candidates.append(
+                self._search.build_checked_candidate(candidate, incumbent, {prompt.name: Reply(text, "")})
+            )
         return candidates
 
     def note(self, candidate: Candidate, won: float) -> None:

@@ -83,7 +83,7 @@ class RefineSearch(BaseSearch):
             if stop.halt == HaltReason.BUDGET or pass_rate(self.original.results[Split.VALIDATION]) is None:
                 return stop
             state.trained, state.escaped = stop, False
-            self.enter(Phase.VALIDATION)
+            self.enter_phase(Phase.VALIDATION)
             self._begin_validation()
         return None
 
@@ -102,8 +102,8 @@ class RefineSearch(BaseSearch):
         whole = [each for each in self.state.accepted if not each.unverified and not self.regressions(each)]
         self.best = (whole or [self.original])[-1]
 
-    def begin(self) -> Stop | None:
-        needless = super().begin()
+    def start_search(self) -> Stop | None:
+        needless = super().start_search()
         results = self.original.evidence(*SEARCHED)
         shown = self.shown(self.original)
         rates = {
@@ -122,9 +122,9 @@ class RefineSearch(BaseSearch):
         self._planner.begin(len(rates))
         return needless
 
-    def searched(self) -> Sequence[str]:
+    def initial_cases(self) -> Sequence[str]:
         waiting = set(self.state.waiting)
-        return [case for case in super().searched() if case not in waiting]
+        return [case for case in super().initial_cases() if case not in waiting]
 
     def _widen(self) -> bool:
         """Take as many training cases again into the search; whether they show more to mend."""
@@ -243,7 +243,7 @@ class RefineSearch(BaseSearch):
             cut_off = stopped
         self._keep_best(iteration)
         self._briefing.learn(iteration.number, list(iteration))
-        self.finished(iteration.phase, list(iteration), self.best)
+        self.finish_iteration(iteration.phase, list(iteration), self.best)
         if cut_off:
             raise cut_off
 
@@ -313,7 +313,7 @@ class RefineSearch(BaseSearch):
         if len(self.iterations) >= self.context.settings.max_iterations:
             return
         self.state.examined.add(examined)
-        self.begun(Phase.TRAINING, self.best)
+        self.start_iteration(Phase.TRAINING, self.best)
         iteration = self.open_iteration(Phase.TRAINING, escaping=escaping)
         ablated = self._candidate_source.ablated_incumbent(iteration.next_id, self.best, failing)
         if ablated is None:
@@ -337,7 +337,7 @@ class RefineSearch(BaseSearch):
         )
         for candidate in ranked[:1]:
             iteration.put(candidate.decided(ACCEPTED, candidate.why))
-            self.best = candidate.kept()
+            self.best = candidate.to_evaluated()
             self.state.accepted.append(self.best)
         for candidate in ranked[1:]:
             why = f"candidate {self.best.id} goes before it; {candidate.why}"
@@ -353,7 +353,9 @@ class RefineSearch(BaseSearch):
             return candidate.decided(REJECTED, why)
         left = self.context.call_budget.left()
         found = left is not None and self.best is not self.original
-        if found and (least := self._search_budget.least_judging_calls(candidate.kept())) > (left or 0):
+        if found and (least := self._search_budget.least_judging_calls(candidate.to_evaluated())) > (
+            left or 0
+        ):
             why = f"judging it takes {least} calls at least, and {left} are left"
             return candidate.decided(REJECTED, why)
         training = candidate.compared[Split.TRAIN]

@@ -94,7 +94,7 @@ class CandidateSelection:
         cases = order[: max(0, LOOK - len(posterior.known))]
         left = call_budget.left()
         if not cases or (
-            left is not None and left < self._search_budget.least_judging_calls(candidate.kept())
+            left is not None and left < self._search_budget.least_judging_calls(candidate.to_evaluated())
         ):
             return False
         call_budget.reserve(0)  # cases that it is run on now need not be run at the end
@@ -198,7 +198,7 @@ class CandidateSelection:
                 if candidate.posterior is not None and candidate.posterior.known:
                     self._state.learning.learn(candidate.kind, candidate.posterior.belief, candidate.id)
             for runner in race.runners:
-                runner.posterior.rethink()
+                runner.posterior.clear_estimates()
         for candidate in iteration.undecided(runners):
             assert candidate.posterior is not None
             candidate.posterior.settle()

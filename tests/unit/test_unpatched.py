@@ -11,7 +11,7 @@ from unittest import mock
 
 import pytest
 
-from pytest_promptopt import captured
+from pytest_promptopt import unpatched
 from pytest_promptopt.assertions.source_file import source_file
 from pytest_promptopt.budget.ledger import Ledger
 from pytest_promptopt.journal import Journal, read_events
@@ -24,17 +24,17 @@ ANSWER = Answer("fine", "house/a", "end_turn", None, None, 0.0)
 
 def test_a_frozen_date_is_not_seen() -> None:
     freezegun = pytest.importorskip("freezegun")
-    before = captured.time.monotonic()
+    before = unpatched.time.monotonic()
     with freezegun.freeze_time("2030-01-01"):
         assert time.time() == datetime(2030, 1, 1, tzinfo=UTC).timestamp()
-        assert captured.time.monotonic() - before < 60
-        assert captured.datetime.now(UTC).year < 2030
+        assert unpatched.time.monotonic() - before < 60
+        assert unpatched.datetime.now(UTC).year < 2030
 
 
 def test_nor_are_clocks_that_a_mock_has_stopped() -> None:
-    before = captured.time.monotonic()
+    before = unpatched.time.monotonic()
     with mock.patch("time.monotonic", return_value=1e9), mock.patch("time.perf_counter", return_value=1e9):
-        assert captured.time.monotonic() - before < 60
+        assert unpatched.time.monotonic() - before < 60
 
 
 #: What time-machine moves in place, of what we read.
@@ -43,7 +43,7 @@ MOVED = ("time", "time_ns", "monotonic", "monotonic_ns")
 
 @pytest.mark.parametrize("name", MOVED)
 def test_nor_is_a_clock_read_that_can_be_moved_in_place(name: str) -> None:
-    ours, real = getattr(captured.time, name), getattr(time, name)
+    ours, real = getattr(unpatched.time, name), getattr(time, name)
     assert ours is not real
     began = ours(), real()
     time.sleep(0.05)
@@ -51,9 +51,9 @@ def test_nor_is_a_clock_read_that_can_be_moved_in_place(name: str) -> None:
 
 
 def test_our_time_of_day_is_the_real_one() -> None:
-    assert captured.time.time() == pytest.approx(time.time(), abs=2)
-    assert captured.datetime.now(UTC).timestamp() == pytest.approx(time.time(), abs=2)
-    assert captured.datetime.now().astimezone().timestamp() == pytest.approx(time.time(), abs=2)
+    assert unpatched.time.time() == pytest.approx(time.time(), abs=2)
+    assert unpatched.datetime.now(UTC).timestamp() == pytest.approx(time.time(), abs=2)
+    assert unpatched.datetime.now().astimezone().timestamp() == pytest.approx(time.time(), abs=2)
 
 
 def test_who_travels_in_time_spends_none_of_ours() -> None:
@@ -62,7 +62,7 @@ def test_who_travels_in_time_spends_none_of_ours() -> None:
     with time_machine.travel("2050-01-01"):
         assert datetime.now(UTC).year == 2050
         assert ledger.seconds_left > 50
-        assert captured.datetime.now(UTC).year < 2050
+        assert unpatched.datetime.now(UTC).year < 2050
 
 
 def test_the_loop_of_the_models_has_the_real_clock() -> None:

@@ -16,26 +16,26 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class _Sealed:
+class _OpaqueCallable:
     """Stands for a function, without a reference to it."""
 
     __slots__ = ("__weakref__",)
 
     def __call__(self, *args: Any, **given: Any) -> Any:
-        return _BEHIND[self](*args, **given)
+        return _FUNCTIONS[self](*args, **given)
 
-    def __copy__(self) -> _Sealed:
+    def __copy__(self) -> _OpaqueCallable:
         return self  # a function has no copies either
 
-    def __deepcopy__(self, memo: object) -> _Sealed:
+    def __deepcopy__(self, memo: object) -> _OpaqueCallable:
         return self
 
 
-_BEHIND: WeakKeyDictionary[_Sealed, Callable[..., Any]] = WeakKeyDictionary()
+_FUNCTIONS: WeakKeyDictionary[_OpaqueCallable, Callable[..., Any]] = WeakKeyDictionary()
 
 
-def sealed(function: Callable[P, T]) -> Callable[P, T]:
+def make_opaque(function: Callable[P, T]) -> Callable[P, T]:
     """`function` in a form that can only be called."""
-    front = _Sealed()
-    _BEHIND[front] = function
+    front = _OpaqueCallable()
+    _FUNCTIONS[front] = function
     return front
