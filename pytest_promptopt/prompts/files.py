@@ -383,6 +383,8 @@ class PromptFile:
         roles, had = (tuple(turn.role for turn in each if turn.role) for each in (turns, was))
         if roles != had:
             yield f"It changed the chat roles from {_names(had)} to {_names(roles)}."
+        elif [turn.attributes for turn in turns] != [turn.attributes for turn in was]:
+            yield "It changed what stands in brackets after a role."
 
     def _code_in(self, turns: Iterable[Turn]) -> Counter[str]:
         read = self.language.constructs

@@ -135,6 +135,12 @@ def test_attributes_of_a_role_are_not_sent_and_said_so(tmp_path: Path) -> None:
     assert file.hints == ("a.prompty:1: what stands in brackets after `user` is not sent with the turn",)
 
 
+def test_what_stands_beside_a_role_stays(tmp_path: Path) -> None:
+    file = load(tmp_path, 'user[name="A"]:\nHi {{ it }}\n')
+    assert file.objections("user:\nHello {{ it }}") == ("It changed what stands in brackets after a role.",)
+    assert file.objections('user[name="A"]:\nHello {{ it }}') == ()
+
+
 def test_a_developer_turn_is_sent_as_the_system_s(tmp_path: Path) -> None:
     assert chat(tmp_path, "developer:\nBe.\nuser:\nHi\n") == [("system", "Be."), ("user", "Hi")]
 

@@ -68,10 +68,12 @@ class PythonConstant:
                 name, constant.node.lineno, f"the prompt is empty: {self.target} has no text"
             )
 
+        around = constant.around(module)
+
         def replaced(prose: str) -> str:
             for wanted in constant.written_as(literal.text, frame.with_prose(prose)):
                 changed = text[:start] + literal.with_text(wanted) + text[end:]
-                if constant.alone_differs(module, changed, name=name):
+                if _around(changed, self.target, name=name) == around:
                     return changed
             if constant.steps:
                 raise ValueError(f"what {self.target} is passed through (dedent, strip) would change it")
@@ -182,18 +184,21 @@ class _Constant:
         if not self.steps:
             yield wanted
 
-    def alone_differs(self, module: ast.Module, changed: str, *, name: str) -> bool:
-        """Whether `changed` is the same module but for this string."""
-        try:
-            other, _ = _parsed(changed, name=name)
-            found = _Constant.find(other, self.target, name=name)
-        except PromptFileError:
-            return False
-        texts = self.node.value, found.node.value
-        found.node.value = self.node.value
-        same = ast.dump(module) == ast.dump(other)
-        self.node.value, found.node.value = texts
-        return same
+    def around(self, module: ast.Module) -> str:
+        """The module but for this string: equal for modules that differ in it alone."""
+        text, self.node.value = self.node.value, ""
+        shape = ast.dump(module)
+        self.node.value = text
+        return shape
+
+
+def _around(text: str, target: str, *, name: str) -> str:
+    """`_Constant.around` of a module's text; empty when there is no such constant in it."""
+    try:
+        module, _ = _parsed(text, name=name)
+        return _Constant.find(module, target, name=name).around(module)
+    except PromptFileError:
+        return ""
 
 
 def _common_indent(lines: Sequence[str]) -> str:
