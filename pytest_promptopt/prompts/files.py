@@ -234,7 +234,9 @@ class PromptFile:
             problems.append(f"{_names(extra)} given but not used by the prompt")
         others = find_placeholders(self.language.without_code(self.prose))
         single = [name for name in extra if f"{{{name}}}" in others]
-        if single:
+        if single and self.language is NONE:
+            problems.append(f"it has {{{single[0]}}}, but no template language: name one by template=")
+        elif single:
             problems.append(f"it has {{{single[0]}}}: write {self.language.written(single[0])}")
         raise RenderError(
             self.name,

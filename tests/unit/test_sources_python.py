@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_promptopt.errors import PromptFileError
+from pytest_promptopt.errors import PromptFileError, RenderError
 from pytest_promptopt.prompts import PromptFile
 from pytest_promptopt.prompts.sources.python_constants import PythonConstant
 from pytest_promptopt.prompts.template_languages import JINJA2
@@ -223,6 +223,17 @@ def test_a_variable_keeps_its_spaces_where_the_language_is_guessed(tmp_path: Pat
     assert guessed.read_again().takes_no_examples == guessed.takes_no_examples
     said = PromptFile.load(f"{path}::P", rootdir=tmp_path, language=JINJA2)
     assert (said.objections("Do route {{ ticket }} now."), said.takes_no_examples) == ((), "")
+
+
+def test_a_field_in_a_text_that_no_language_can_read_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "app.py"
+    path.write_text("P = 'Route {ticket} as {\"queue\": 1}'\n")
+    file = PromptFile.load(f"{path}::P", rootdir=tmp_path)
+    with pytest.raises(
+        RenderError, match=r"it has \{ticket\}, but no template language: name one by template="
+    ):
+        file.render({"ticket": "x"})
+    assert file.objections('Route it as {"queue": 1}.') == ("It lost the placeholder {ticket}.",)
 
 
 def test_the_module_is_never_run(tmp_path: Path) -> None:
