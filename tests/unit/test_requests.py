@@ -367,6 +367,7 @@ class TestMemory:
             "it said: It is short.",
             "its text:",
             "| Sort it: {{ ticket }}.",
+            'fixed "lost for fee 0"',
             'broke "lost for lost 0": "delivery" (expected "lost")',
             'failed "lost for fee 1": "The topic is \\"fee\\"." (expected "fee")',
         ]
@@ -393,7 +394,7 @@ class TestMemory:
         assert "a ticket" not in content
         assert "current prompt" not in content, "with other examples it is another text"
 
-    def test_the_examples_that_stand_in_the_prompt_are_counted_by_their_answers(self) -> None:
+    def test_of_the_examples_that_stand_in_the_prompt_one_of_each_answer_is_shown(self) -> None:
         """A writer who does not know of them writes rules against what they make the model do."""
         shown = [Example({"ticket": f"a ticket {number}"}, "fee") for number in range(3)]
         prose = with_examples("Sort {{ ticket }}.", [*shown, Example({"ticket": "a parcel"}, "delivery")])
@@ -401,7 +402,9 @@ class TestMemory:
         told = section("examples_before_it", content)
         assert "The tool has put 4 training cases" in told
         assert 'their answers: "fee" 3, "delivery" 1' in told
-        assert "a ticket" not in content
+        assert '\n"a ticket 0": "fee"\n"a parcel": "delivery"' in told, "one of each answer"
+        assert "a ticket 1" not in content
+        assert "the 4 that stand before it are not counted" in section("measured", content)
         assert "examples_before_it" not in request(self.BEFORE, prompt=FakePrompt(prose="Sort {{ ticket }}."))
 
     def test_counts_are_of_cases_run_alone(self) -> None:

@@ -95,7 +95,7 @@ def whole(kind: type[RefineSearch | Evolve], world: Callable[[], World]) -> dict
 def test_the_worlds_lead_through_all_that_a_search_may_do() -> None:
     first, second, third = (whole(RefineSearch, world) for world in WORLDS)
     assert {iteration.phase for iteration in first["iterations"]} == {Phase.TRAINING, Phase.VALIDATION}
-    assert (first["stop"].halt, second["stop"].halt) == ("plateau", "budget used up")
+    assert (first["stop"].halt, second["stop"].halt) == ("diminishing returns", "budget used up")
     assert "searched with 198 of 208 training cases" in third["notes"][0]
 
 

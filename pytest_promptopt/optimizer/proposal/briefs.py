@@ -262,9 +262,7 @@ class Briefing:
             measured=tuple(label_table(label_tallies(results))),
             given=_given(results, feedback),
             examples=self._settings.examples > 0 and not prompt.takes_no_examples,
-            example_answers=Counter(
-                cut_middle(each.answer, 80) for each in examples_in(incumbent.text(prompt))
-            ),
+            shown=tuple(examples_in(incumbent.text(prompt))),
         )
 
     def _target(self, prompt: Prompt) -> str:

@@ -22,7 +22,10 @@ SCRATCH = (
     "Rewrite the prompt from scratch in another form, shorter than it is now: other words, another order of "
     "input, question and place for the answer."
 )
-CUT = "Cut what misleads: remove or reword instructions that could cause these failures."
+CUT = (
+    "Cut what misleads: remove or reword instructions that could cause these failures; no possible answer "
+    "may get lost."
+)
 WORDING = (
     "Change as little as you can: a word, the order of two lines, or the last line before the answer. Leave "
     "all else letter by letter as it is."

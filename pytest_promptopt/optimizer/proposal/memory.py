@@ -78,7 +78,7 @@ class Try:
     :param ran: None when it was not run.
     :param further: the same for validation cases.
     :param reason: the optimizer's own words; empty where the tool made it.
-    :param answers: training cases that it fails.
+    :param answers: training cases that it fails; `fixed` the inputs of some that it fixed.
     :param always: what it answered whatever was expected, in lines.
     """
 
@@ -92,6 +92,7 @@ class Try:
     reason: str = ""
     why: str = ""
     answers: tuple[Answered, ...] = ()
+    fixed: tuple[str, ...] = ()
     always: tuple[str, ...] = ()
 
     @property
@@ -138,6 +139,7 @@ def lesson_of(candidate: Candidate, prompt: str, *, flaky: Collection[str] = ())
             prompt,
             broken=trained.broken if trained else (),
         ),
+        fixed=_inputs(results, prompt, trained.fixed if trained else ()),
         always=tuple(describe_dominant_answers(label_tallies(results))),
     )
 
@@ -172,6 +174,16 @@ def _answers(results: Sequence[CaseResult], prompt: str, *, broken: Collection[s
         rank.append((not answer.broken, seen[answer.actual], number))
         seen[answer.actual] += 1
     return tuple(told[number] for *_, number in sorted(rank)[:MAX_ANSWERS])
+
+
+def _inputs(results: Sequence[CaseResult], prompt: str, cases: Collection[str]) -> tuple[str, ...]:
+    """What the first of `cases` put into the prompt."""
+    calls = (
+        next((call for outcome in result.counted for call in outcome.calls if call.prompt == prompt), None)
+        for result in results
+        if result.case.id in cases
+    )
+    return tuple(" ".join(call.variables.values()) for call in calls if call is not None)[:MAX_ANSWERS]
 
 
 @dataclass

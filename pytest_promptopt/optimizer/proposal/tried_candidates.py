@@ -51,6 +51,8 @@ def _text(one: Try, prose: str) -> str:
 
 
 def _answers(one: Try) -> Iterator[str]:
+    if one.fixed:
+        yield "fixed " + ", ".join(map(_shown, one.fixed))
     yield from map(quote_line, one.always)
     for answer in one.answers:
         sides = json_differences(answer.expected, answer.actual) or (answer.expected, answer.actual)

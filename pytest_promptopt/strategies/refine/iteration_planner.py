@@ -11,7 +11,7 @@ from pytest_promptopt.optimizer.race import BATCH
 from pytest_promptopt.optimizer.rate_posterior import RatePosterior
 from pytest_promptopt.optimizer.verdict_model import Kind
 from pytest_promptopt.records import Split
-from pytest_promptopt.strategies.refine.economy import SHARE, Economy, Prospect, expected_best
+from pytest_promptopt.strategies.refine.economy import SHARE, Economy, Payoff, Prospect, expected_best
 from pytest_promptopt.strategies.refine.search_budget import RUN_SHARE, SearchBudget
 from pytest_promptopt.strategies.refine.state import RefineState
 
@@ -37,6 +37,10 @@ class IterationPlanner:
         """A candidate won this share of what there was to win."""
         if kind in self._state.ways:
             self._state.ways[kind].note(won)
+
+    def begin_validation(self) -> None:
+        """From now on validation cases decide: what training iterations won last tells little of them."""
+        self._state.economy.iterations = Payoff()
 
     def iterated(self, before: float, phase: Phase, calls: int, least: float) -> None:
         """An iteration is over, before which so many cases failed.
@@ -74,7 +78,26 @@ class IterationPlanner:
                 f"the next iteration is expected to win {points:.1f} points for "
                 f"{economy.expected_cost:.0f} calls, less than {least_gain:g} for 100",
             )
+        if phase is Phase.TRAINING and free is not None and self._validation_promises_more():
+            return Stop(
+                HaltReason.RETURNS,
+                f"the next iteration is expected to mend {economy.iterations.expected:.0%} of what fails; "
+                "one that goes by the validation cases promises more for its calls",
+            )
         return None
+
+    def _validation_promises_more(self) -> bool:
+        """Whether the first iteration that goes by validation cases is expected to win more for its calls.
+
+        Nothing was chosen by these cases yet, so what any first one wins is expected of it. It runs
+        a text on them besides.
+        """
+        cases = len(self._search.group.ids(Split.VALIDATION))
+        if not cases or self._search.best is self._search.original:
+            return False
+        economy = self._state.economy
+        cost = economy.expected_cost
+        return economy.iterations.expected / cost < SHARE / (cost + self._search_budget.calls_for(cases))
 
     def price(self) -> float:
         """What a call would win elsewhere, in cases."""
@@ -90,36 +113,42 @@ class IterationPlanner:
         A first batch tells the candidates apart as far as is known of new texts; the best is kept if it is
         better than the incumbent.
         """
-        best = self._search.best.posterior
+        best, writing = self._search.best.posterior, self._search.context.settings.writing
         assert best is not None
-        new = RatePosterior(best.cases, self._state.learning, base=best)
+        kind = Kind.REWRITE if writing else Kind.EXAMPLES
+        new = RatePosterior(best.cases, self._state.learning, base=best, kind=kind)
         mean = new.lead(best).mean
         apart = math.sqrt(new.foreseeable(self._search.run_order()[:BATCH]))
         look = ENOUGH_CASES * self._search_budget.calls_per_case
-        each = 1 + BATCH * self._search_budget.calls_per_case
+        each = writing + BATCH * self._search_budget.calls_per_case
         return [
             Prospect(expected_best(count, mean, apart), look + count * each)
             for count in range(1, self._search.context.settings.candidates + 1)
         ]
 
-    def worth_asking(self) -> int:
-        """How many candidates to ask for: where their gain less the price of their calls is highest."""
-        if not self._search.context.settings.writing:
-            return 0
+    def worth_making(self) -> tuple[int, int]:
+        """How many candidates to ask for, and how many sets of examples to try.
+
+        So many that their gain less the price of their calls is highest; of both kinds, the more the kind has
+        won. Where calls are few, sets of examples wait until rewriting has paid little.
+        """
         price, prospects = self.price(), self.prospects()
         worth = [prospect.gain - price * prospect.calls for prospect in prospects]
-        return worth.index(max(worth)) + 1
-
-    def worth_drawing(self, most: int) -> int:
-        """How many sets of examples to try besides: the more they have won, the more.
-
-        Where calls are few they wait until rewriting has paid little.
-        """
-        examples, rewrites = self._state.ways[Kind.EXAMPLES], self._state.ways[Kind.REWRITE]
+        count = worth.index(max(worth)) + 1
+        if not self._search.context.settings.writing:
+            return 0, max(count, 2)
+        examples, rewrites = (self._state.ways[kind] for kind in (Kind.EXAMPLES, Kind.REWRITE))
         if not examples.tries:
             free = self._search.context.call_budget.available()
             first = BATCH * self._search_budget.calls_per_case
-            paid_little = rewrites.expected < SHARE / 2 or not self._search.context.settings.writing
-            return int(paid_little or free is None or FIRST_SET * first <= free)
-        paid, other = examples.expected**2, rewrites.expected**2 * self._search.context.settings.writing
-        return round(most * paid / (paid + other))
+            return count, int(rewrites.expected < SHARE / 2 or free is None or FIRST_SET * first <= free)
+        paid, other = examples.expected**2, rewrites.expected**2
+        drawn = self._in_turn(Kind.EXAMPLES, max(count, 2) * paid / (paid + other))
+        return self._in_turn(Kind.REWRITE, count * min(1.0, 2 * other / (paid + other))), drawn
+
+    def _in_turn(self, kind: Kind, share: float) -> int:
+        """A share as whole candidates; what is left of it counts in the next iteration."""
+        owed = self._state.owed.get(kind, 0.0) + share
+        count = round(owed)
+        self._state.owed[kind] = owed - count
+        return count

@@ -192,8 +192,9 @@ class RefineSearch(BaseSearch):
 
     def _iterate(self, iteration: OpenIteration) -> Stop | None:
         """Make an iteration and learn what it was worth; a stop when its first runs show nothing to mend."""
-        runs, count = self.context.evaluator.runs, self._planner.worth_asking()
-        least = self._planner.prospects()[max(0, count - 1)].calls
+        runs = self.context.evaluator.runs
+        count, drawn = self._planner.worth_making()
+        least = self._planner.prospects()[max(count, 1) - 1].calls
         training = iteration.phase is Phase.TRAINING
         if training:
             self._look_for_failures(count)
@@ -203,7 +204,7 @@ class RefineSearch(BaseSearch):
             ):
                 return stop
         incumbent, failing = self.best.id, self._planner.open(iteration.phase)
-        self._make_candidates(iteration, count)
+        self._make_candidates(iteration, count, drawn)
         self._decide(iteration)
         if self.best.id == incumbent and training:
             self._recover(escaping=iteration.escaping)
@@ -212,7 +213,7 @@ class RefineSearch(BaseSearch):
         self._planner.iterated(failing, iteration.phase, calls, least)
         return None
 
-    def _make_candidates(self, iteration: OpenIteration, count: int) -> None:
+    def _make_candidates(self, iteration: OpenIteration, count: int, drawn: int) -> None:
         """Ask for candidates, and draw sets of examples."""
         hurried = self._hurried()
         proposed = self._candidate_source.proposed(
@@ -226,7 +227,6 @@ class RefineSearch(BaseSearch):
         iteration.put(*proposed)
         if hurried:
             self._join(iteration)
-        drawn = self._planner.worth_drawing(max(count, 2))
         iteration.put(*self._example_candidates.drawn(iteration.number, len(iteration) + 1, self.best, drawn))
 
     def _decide(self, iteration: OpenIteration) -> None:
@@ -381,6 +381,7 @@ class RefineSearch(BaseSearch):
 
     def _begin_validation(self) -> None:
         self._validate()
+        self._planner.begin_validation()
         self.state.iterations_trained = len(self.iterations)
 
     def _validate(self) -> None:

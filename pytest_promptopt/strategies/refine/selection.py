@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from pytest_promptopt.optimizer.acceptance import compare_estimates, rank_key
 from pytest_promptopt.optimizer.base_search import BaseSearch
-from pytest_promptopt.optimizer.candidates import Candidate, OpenIteration
+from pytest_promptopt.optimizer.candidates import REFUSED, Candidate, OpenIteration
 from pytest_promptopt.optimizer.halting import Phase
 from pytest_promptopt.optimizer.proposal.case_batches import ENOUGH_CASES
 from pytest_promptopt.optimizer.protocols import Trial
@@ -54,6 +54,9 @@ class CandidateSelection:
         base = self._search.best.posterior
         assert base is not None
         contenders = iteration.undecided()
+        for candidate in iteration:
+            if candidate.verdict == REFUSED:
+                self._planner.tried(candidate.kind, 0.0)
         self._race(contenders, base, iteration)
         contenders = iteration.undecided(contenders)
         self._note_ways(contenders, base)

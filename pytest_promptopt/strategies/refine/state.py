@@ -75,6 +75,7 @@ class RefineState(SearchState):
     ways: dict[Kind, Payoff] = field(
         default_factory=lambda: {Kind.REWRITE: Payoff(), Kind.EXAMPLES: Payoff()}
     )
+    owed: dict[Kind, float] = field(default_factory=dict)
     merging: Payoff = field(default_factory=lambda: Payoff(MERGED_SHARE))
     ablating: Payoff = field(default_factory=lambda: Payoff(ABLATED_SHARE))
     economy: Economy = field(default_factory=lambda: Economy(floor=0.0, cost=1.0))
