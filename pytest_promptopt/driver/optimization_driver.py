@@ -33,6 +33,7 @@ from pytest_promptopt.optimizer.search_hooks import SearchHooks
 from pytest_promptopt.optimizer.strategy import Strategy
 from pytest_promptopt.prompts import PromptFile
 from pytest_promptopt.records import Answer, Case, CaseResult, Request, Role, Spend, Split
+from pytest_promptopt.replay.case_requests import APPLICATION
 from pytest_promptopt.replay.case_table import CaseTable, K
 from pytest_promptopt.replay.heldout_redaction import without_heldout_texts
 from pytest_promptopt.replay.searched_case import SearchedCase
@@ -188,6 +189,7 @@ class OptimizationDriver(ABC, Generic[K, C]):
         for case in self._cases.values():
             for file in case.files.values():
                 probes[case.model_of(file)] = case.bare_request(file)
+        probes.pop(APPLICATION, None)
         for model, probe in sorted(probes.items()):
             own = self._models.kind(model)
             if own is None:

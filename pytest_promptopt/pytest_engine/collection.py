@@ -19,6 +19,7 @@ from pytest_promptopt.pytest_engine.mark import MARK, Mark
 from pytest_promptopt.pytest_engine.prompt_case import PromptCase
 from pytest_promptopt.pytest_engine.splits import share_strictest, split_of
 from pytest_promptopt.records import Case
+from pytest_promptopt.replay.case_requests import APPLICATION
 from pytest_promptopt.replay.case_table import CaseTable
 from pytest_promptopt.settings import Settings
 
@@ -97,14 +98,16 @@ def _case(
         samples=parsed.samples or settings.samples,
         where=where,
     )
-    found = PromptCase(item, case, files, parsed, settings.model, range(case.samples))
+    samples = range(case.samples)
+    found = PromptCase(item, case, files, parsed, settings.model, samples, settings.intercept.on)
     models = {file.name: _model(found, file) for file in files.values()}
     return replace(found, case=replace(case, models=tuple(models[name] for name in names)))
 
 
 def _model(case: PromptCase, file: PromptFile) -> str:
     try:
-        return case.model_of(file)
+        model = case.model_of(file)
+        return "" if model == APPLICATION else model
     except NoModelError:  # an error of the first call, with a sentence of its own
         return ""
 

@@ -12,6 +12,9 @@ from pytest_promptopt.models.strict_schemas import schema_of
 from pytest_promptopt.prompts import PromptFile
 from pytest_promptopt.records import SPELLED, Message, Request
 
+#: In the place of a model's name, of a case whose code chooses its model by itself.
+APPLICATION = "application"
+
 
 def request_of(
     file: PromptFile,

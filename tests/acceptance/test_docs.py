@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 import pytest_promptopt
+from pytest_promptopt.completion import Completion
 from pytest_promptopt.options import OPTIONS
 from pytest_promptopt.prompts import PromptFile
 from pytest_promptopt.prompts.frontmatter import FrontMatter
@@ -22,7 +23,7 @@ from pytest_promptopt.prompts.prompt_replacing import replace
 from pytest_promptopt.prompts.template_languages import LANGUAGES
 from pytest_promptopt.pytest_engine.mark import SIGNATURE, Mark
 from pytest_promptopt.pytest_session.summary import TOLERATED
-from pytest_promptopt.records import Completion, Message, Split
+from pytest_promptopt.records import Message, Split
 from pytest_promptopt.replay.prompt_calls import Prompt
 from pytest_promptopt.reports.optimization import heldout_verdict
 from pytest_promptopt.results import SplitScore
