@@ -5,6 +5,7 @@ Names here follow semantic versioning: none goes, or changes its meaning, withou
 
 from __future__ import annotations
 
+from pytest_promptopt.completion import Completion
 from pytest_promptopt.errors import (
     ErrorKind,
     ModelError,
@@ -32,7 +33,6 @@ from pytest_promptopt.optimizer.strategy import GroupSearch, ScoringNeeds, Strat
 from pytest_promptopt.records import (
     Answer,
     CaseResult,
-    Completion,
     Message,
     Outcome,
     Overlay,

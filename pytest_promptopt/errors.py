@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pytest_promptopt.wire_records import WireAnswer
 
 
 class PromptoptError(Exception):
@@ -122,6 +126,8 @@ class ModelError(PromptoptError):
     """A model call ended without an answer. Never holds a key: messages are built from known-safe parts.
 
     :param retry_after: seconds the server asked to wait, when it did.
+    :param reply: what the server sent, to a request of the application's own.
+    :param raised: what the application's client has raised instead.
     """
 
     def __init__(
@@ -132,12 +138,16 @@ class ModelError(PromptoptError):
         model: str = "",
         status: int | None = None,
         retry_after: float | None = None,
+        reply: WireAnswer | None = None,
+        raised: Exception | None = None,
     ) -> None:
         super().__init__(message)
         self.kind = kind
         self.model = model
         self.status = status
         self.retry_after = retry_after
+        self.reply = reply
+        self.raised = raised
 
     @property
     def stops_run(self) -> bool:

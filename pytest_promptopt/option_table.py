@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from pytest_promptopt.errors import SettingsError
-from pytest_promptopt.settings import MAX_EXAMPLES, NO_OPTIMIZER, Accept, CacheMode
+from pytest_promptopt.settings import MAX_EXAMPLES, NO_OPTIMIZER, Accept, CacheMode, Intercept
 
 Parse = Callable[[str, str], object]
 
@@ -138,6 +138,36 @@ def _split(name: str, text: str) -> tuple[float, float, float]:
             "such as 60/20/20"
         )
     return (parts[0] / 100, parts[1] / 100, parts[2] / 100)
+
+
+_HOST = re.compile(r"[+-][A-Za-z0-9][A-Za-z0-9.-]*")
+
+
+def _intercept(name: str, text: str) -> Intercept:
+    words = text.replace(",", " ").split()
+    hosts = [word for word in words if word not in ("on", "off")]
+    for word in hosts:
+        if not _HOST.fullmatch(word):
+            raise SettingsError(
+                f"{name}: {text!r}: {word} is not on, off, +HOST (all its requests) or -HOST (none of them), "
+                "such as +models.example.com; a host has no scheme, port or path"
+            )
+    if "off" in words and len(words) > 1:
+        raise SettingsError(f"{name}: {text!r} is off and more; off stands alone")
+    return Intercept(
+        on="off" not in words,
+        also=tuple(word[1:].lower() for word in hosts if word[0] == "+"),
+        without=tuple(word[1:].lower() for word in hosts if word[0] == "-"),
+    )
+
+
+def _names(name: str, text: str) -> tuple[str, ...]:
+    names = tuple(text.replace(",", " ").split())
+    if names == ("none",):
+        return ()
+    if not names or not all(re.fullmatch(r"[A-Za-z_][\w-]*", each) for each in names):
+        raise SettingsError(f"{name}: {text!r} is not a list of names, such as request_id session_id")
+    return names
 
 
 @dataclass(frozen=True)
@@ -302,5 +332,22 @@ OPTIONS = (
         "A/B/C",
         "Divide unmarked cases into train/validation/held-out by these percentages, such as 60/20/20",
         _split,
+    ),
+    Option(
+        "intercept",
+        None,
+        "string",
+        "on|off|+HOST|-HOST",
+        "Handle the model calls that the code under test makes by itself: off, or hosts to add or leave out "
+        "(default: on)",
+        _intercept,
+    ),
+    Option(
+        "ignore_fields",
+        None,
+        "string",
+        "NAMES",
+        "Fields of such calls' bodies that only tell one call from another, besides metadata and user",
+        _names,
     ),
 )

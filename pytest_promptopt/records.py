@@ -7,15 +7,16 @@ unchanged.
 from __future__ import annotations
 
 import operator
-import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple, dataclass, field
+from dataclasses import astuple, dataclass, field, fields
 from enum import StrEnum
 from functools import cached_property
 from hashlib import sha256
-from json import dumps, loads
+from json import dumps
 from math import fsum
 from typing import Any
+
+from pytest_promptopt.wire_records import WireAnswer, WireRequest
 
 #: The version of stored answers, part of every cache key: add one when an old answer would mean something
 #: else. The journal and the fingerprint of a run have versions of their own, so a change of them throws no
@@ -96,6 +97,7 @@ class Request:
     :param model: ``provider/model`` or ``demo``, as resolved.
     :param parameters: further provider parameters (temperature, top_p, ...), passed through.
     :param sample: which of several independent answers to the same question this is; from 0.
+    :param wire: what the code under test sends by itself; the other fields then say what that means.
     """
 
     model: str
@@ -105,10 +107,11 @@ class Request:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     response_schema: Mapping[str, Any] | None = None
     sample: int = 0
+    wire: WireRequest | None = None
 
     @cached_property
     def key(self) -> str:
-        """sha256 over all fields and `ANSWER_SCHEMA`: equal keys, equal question."""
+        """sha256 over all that decides the answer and `ANSWER_SCHEMA`: equal keys, equal question."""
         parts = [
             ANSWER_SCHEMA,
             self.model,
@@ -119,26 +122,27 @@ class Request:
             self.response_schema,
             self.sample,
         ]
+        if self.wire is not None:
+            parts = [ANSWER_SCHEMA, self.wire.to_json(), self.sample]
         text = dumps(parts, sort_keys=True, separators=(",", ":"), default=_unserializable)
         return sha256(text.encode()).hexdigest()
 
     def to_json(self) -> dict[str, Any]:
         """All fields as plain data; the messages as pairs of role and content."""
         return {
-            "model": self.model,
+            **{each.name: getattr(self, each.name) for each in fields(self)},
             "messages": [[message.role, message.content] for message in self.messages],
-            "max_tokens": self.max_tokens,
             "stop": list(self.stop),
             "parameters": dict(self.parameters),
-            "response_schema": self.response_schema,
-            "sample": self.sample,
+            "wire": None if self.wire is None else self.wire.to_json(),
         }
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Request:
         """The same request, of the same key, from what `to_json` has written."""
         messages = tuple(Message(role, content) for role, content in data["messages"])
-        return cls(**{**data, "messages": messages, "stop": tuple(data["stop"])})
+        wire = None if data.get("wire") is None else WireRequest.from_json(data["wire"])
+        return cls(**{**data, "messages": messages, "stop": tuple(data["stop"]), "wire": wire})
 
 
 def _unserializable(value: object) -> object:
@@ -168,6 +172,7 @@ class Answer:
     :param cost: US dollars; None when the price is unknown (never 0 for that).
     :param latency: seconds of the successful attempt.
     :param thinking: what the model thought aloud before its answer; no part of the text.
+    :param wire: what the server sent, for a request of the application's own.
     """
 
     text: str
@@ -177,23 +182,19 @@ class Answer:
     cost: float | None
     latency: float
     thinking: str = ""
+    wire: WireAnswer | None = None
 
     def to_json(self) -> dict[str, Any]:
         """All fields as plain data; `usage` as its four counters in their order."""
-        usage = self.usage and [
-            self.usage.input_tokens,
-            self.usage.output_tokens,
-            self.usage.cache_read_tokens,
-            self.usage.cache_write_tokens,
-        ]
         return {
             "text": self.text,
             "model": self.model,
             "stop_reason": self.stop_reason,
-            "usage": usage,
+            "usage": self.usage and list(astuple(self.usage)),
             "cost": self.cost,
             "latency": self.latency,
             **({"thinking": self.thinking} if self.thinking else {}),
+            **({} if self.wire is None else {"wire": self.wire.to_json()}),
         }
 
     @classmethod
@@ -210,66 +211,8 @@ class Answer:
             cost=None if data["cost"] is None else float(data["cost"]),
             latency=float(data["latency"]),
             thinking=str(data.get("thinking", "")),
+            wire=WireAnswer.from_json(data["wire"]) if "wire" in data else None,
         )
-
-
-class Completion(str):
-    """A model's answer as a test sees it: a `str` that also knows where it came from.
-
-    ``==``, ``in``, ``re`` and ``json.loads`` work as on any string. `cost` and `usage` are None when unknown;
-    `cached` says that the answer was not paid for in this run; `thinking` is what the model thought aloud
-    before the answer, empty when it did not.
-    """
-
-    usage: Usage | None
-    cost: float | None
-    latency: float
-    model: str
-    stop_reason: str
-    cached: bool
-    thinking: str
-
-    def __new__(cls, answer: Answer, *, cached: bool = False) -> Completion:
-        yaml = sys.modules.get("yaml.representer")
-        if yaml is not None and Completion not in yaml.SafeRepresenter.yaml_representers:
-            _teach(yaml.SafeRepresenter)
-        self = super().__new__(cls, answer.text)
-        self.usage = answer.usage
-        self.cost = answer.cost
-        self.latency = answer.latency
-        self.model = answer.model
-        self.stop_reason = answer.stop_reason
-        self.cached = cached
-        self.thinking = answer.thinking
-        return self
-
-    def json(self) -> Any:
-        """The answer parsed as JSON.
-
-        Raises `ValueError` that shows the start of the answer when it is not JSON.
-        """
-        try:
-            return loads(self)
-        except (ValueError, RecursionError) as error:
-            raise ValueError(f"the completion is not JSON ({error}): {str(self)[:200]!r}") from None
-
-    def __reduce__(self) -> tuple[object, ...]:
-        answer = Answer(
-            str(self), self.model, self.stop_reason, self.usage, self.cost, self.latency, self.thinking
-        )
-        return (_rebuild_completion, (answer, self.cached))
-
-
-def _teach(dumper: Any) -> None:
-    """Have the dumpers of PyYAML, which take `str` itself only, write completions; later ones inherit it."""
-    if "yaml_representers" in vars(dumper):
-        dumper.add_representer(Completion, lambda writer, answer: writer.represent_str(str(answer)))
-    for other in dumper.__subclasses__():
-        _teach(other)
-
-
-def _rebuild_completion(answer: Answer, cached: bool) -> Completion:
-    return Completion(answer, cached=cached)
 
 
 @dataclass(frozen=True)
@@ -332,6 +275,7 @@ class Outcome:
     :param check: the source of the test function, without decorators.
     :param unrenderable: whether it is errored since a candidate cannot be rendered for the case and the text
         in the file can.
+    :param other_calls: requests of the application that are of none of the case's prompts: a judge's, say.
     """
 
     case: str
@@ -347,6 +291,12 @@ class Outcome:
     parameters: Mapping[str, str] = field(default_factory=dict)
     check: str = ""
     unrenderable: bool = False
+    other_calls: tuple[Call, ...] = ()
+
+    @property
+    def all_calls(self) -> tuple[Call, ...]:
+        """Those of prompts and the others."""
+        return (*self.calls, *self.other_calls)
 
 
 def function_of(case: str) -> str:

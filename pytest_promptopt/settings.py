@@ -46,6 +46,19 @@ class Accept(StrEnum):
     BEST = "best"
 
 
+@dataclass(frozen=True)
+class Intercept:
+    """Which requests of the code under test are handled: those to a language model, unless said otherwise.
+
+    :param also: hosts all whose POSTs are handled.
+    :param without: hosts none of whose requests is.
+    """
+
+    on: bool = True
+    also: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
+
+
 #: Examples in a prompt at most: beyond, every call pays for more than it learns.
 MAX_EXAMPLES = 16
 
@@ -92,6 +105,8 @@ class Settings:
     split: tuple[float, float, float] | None = None
     reports: tuple[Path, ...] = ()
     resume: str = ""
+    intercept: Intercept = Intercept()
+    ignore_fields: tuple[str, ...] = ()
     options: Mapping[str, str] = field(default_factory=dict)
 
     @property

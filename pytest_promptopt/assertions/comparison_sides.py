@@ -22,7 +22,8 @@ from pytest_promptopt.assertions.plain_values import readable_value
 from pytest_promptopt.assertions.source_file import Function
 from pytest_promptopt.assertions.static_values import symbol_of
 from pytest_promptopt.assertions.table_lookups import LookedUp
-from pytest_promptopt.records import Call, Completion
+from pytest_promptopt.completion import Completion
+from pytest_promptopt.records import Call
 from pytest_promptopt.text import safe_repr
 
 #: Characters of one side of a comparison, and of the source of a check.

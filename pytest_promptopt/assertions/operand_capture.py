@@ -20,7 +20,8 @@ from pytest_promptopt.assertions.plain_values import readable_value
 from pytest_promptopt.assertions.source_file import source_file
 from pytest_promptopt.assertions.source_location import SourceLocation, traceback_entries
 from pytest_promptopt.assertions.static_values import NoValue, value_of
-from pytest_promptopt.records import Call, Completion, Failure
+from pytest_promptopt.completion import Completion
+from pytest_promptopt.records import Call, Failure
 from pytest_promptopt.text import MAX_REPR, without_addresses
 
 #: Lines of the exception's message that are kept.

@@ -13,7 +13,7 @@ from pytest_promptopt.assertions.assert_reason import Reason
 from pytest_promptopt.assertions.source_file import Function, source_file
 from pytest_promptopt.assertions.static_values import NoValue, value_of
 from pytest_promptopt.assertions.table_lookups import looked_up
-from pytest_promptopt.records import Completion
+from pytest_promptopt.completion import Completion
 
 #: A name that pytest puts into the modules whose asserts it explains.
 _REWRITTEN = "@pytest_ar"

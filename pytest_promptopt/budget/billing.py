@@ -94,7 +94,7 @@ def _is_unbounded(name: str, value: object) -> bool:
         return number is not None and not 0 <= number < MOST
     # Not even an empty mapping is nothing: `web_search_options={}` has it search.
     return (bool(value) or isinstance(value, Mapping)) and (
-        name in _UNBOUNDED or (name == "tools" and _has_foreign(value))
+        name in _UNBOUNDED or (name == "tools" and has_foreign_tools(value))
     )
 
 
@@ -128,7 +128,8 @@ def _parse_number(value: object) -> float | None:
         return None if isinstance(value, str) else math.inf
 
 
-def _has_foreign(tools: object) -> bool:
+def has_foreign_tools(tools: object) -> bool:
+    """Whether a provider runs one of these tools by itself, and bills it."""
     return not all(map(_is_own, tools if isinstance(tools, list | tuple) else [tools]))
 
 

@@ -33,6 +33,7 @@ from pytest_promptopt.optimizer.search_hooks import SearchHooks
 from pytest_promptopt.optimizer.strategy import Strategy
 from pytest_promptopt.prompts import PromptFile
 from pytest_promptopt.records import Answer, Case, CaseResult, Request, Role, Spend, Split
+from pytest_promptopt.replay.case_requests import APPLICATION
 from pytest_promptopt.replay.case_table import CaseTable, K
 from pytest_promptopt.replay.heldout_redaction import without_heldout_texts
 from pytest_promptopt.replay.searched_case import SearchedCase
@@ -86,7 +87,7 @@ class OptimizationDriver(ABC, Generic[K, C]):
         self._record: RunStore | None = None
         self._over = False
         self._ceiling = settings.max_calls
-        self._writer = PromptWriter(self._reload)
+        self._writer = PromptWriter(cases.prompts_in, self._reload)
 
     # ------------------------------------------------------------------------------------ what a host tells
 
@@ -188,6 +189,7 @@ class OptimizationDriver(ABC, Generic[K, C]):
         for case in self._cases.values():
             for file in case.files.values():
                 probes[case.model_of(file)] = case.bare_request(file)
+        probes.pop(APPLICATION, None)
         for model, probe in sorted(probes.items()):
             own = self._models.kind(model)
             if own is None:
@@ -321,8 +323,11 @@ class OptimizationDriver(ABC, Generic[K, C]):
         return {role: self._ledger.spend_of(role) for role in Role}
 
     @contextmanager
-    def _shown_progress(self, files: Iterable[str]) -> Iterator[None]:
+    def _shown_progress(self, files: Mapping[str, PromptFile]) -> Iterator[None]:
         """Say what the ceilings buy, then show how it goes."""
+        for file in files.values() if self._settings.examples else ():
+            if file.takes_no_examples:
+                self._say(f"promptopt: {file.takes_no_examples}")
         if bought := self._plan.bought():
             self._say(bought)
         self._progress = self._open_progress()
@@ -431,6 +436,6 @@ class OptimizationDriver(ABC, Generic[K, C]):
         self._progress.calls(in_flight, spend.calls, spend)
 
     def _reload(self, name: str, before: bytes | None = None) -> None:
-        """Have the cases use what is in a prompt file now, or what was in it before."""
-        root = self._settings.rootdir
-        self._cases.use_file(PromptFile.load(root / name, rootdir=root, before=before))
+        """Have the cases use what is in a file now, or what was in it before: all prompts that are there."""
+        for prompt in self._cases.prompts_in(name):
+            self._cases.use_file(prompt.read_again(before=before))

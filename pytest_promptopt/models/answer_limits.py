@@ -57,6 +57,8 @@ class Bounded:
 def limit_answer(request: Request, longest: Callable[[Request], int | None]) -> Bounded:
     """`request` under a ceiling on tokens or cost.
 
+    Raises `ModelError` (BUDGET) for one of the application's own that nothing bounds: it is sent as it is.
+
     :param longest: the most tokens that a model can answer without a limit; None when nobody knows.
     """
     if request.max_tokens is not None:
@@ -64,6 +66,8 @@ def limit_answer(request: Request, longest: Callable[[Request], int | None]) -> 
     most = longest(request)
     if most is not None:
         return Bounded(request, replace(request, max_tokens=most))
+    if request.wire is not None:
+        raise ModelError(ErrorKind.BUDGET, unlimited(request.model), model=request.model)
     limited = replace(request, max_tokens=DEFAULT_MAX_TOKENS)
     return Bounded(limited, limited, DEFAULT_MAX_TOKENS)
 
@@ -94,6 +98,16 @@ def claude_limit(model: str, request: Request) -> tuple[int, bool]:
     return CLAUDE_MAX_TOKENS + (thought if isinstance(thought, int) else 0), False
 
 
+def unlimited(model: str) -> str:
+    """Why a request of the application's own, which sets no limit, is not sent under a ceiling."""
+    return (
+        f"the application's call to {model} sets no limit on its answer, and nobody knows how long it gets, "
+        "so --promptopt-max-tokens and --promptopt-max-cost cannot hold; set max_tokens (or "
+        "max_completion_tokens, max_output_tokens) where the application makes the call, or limit this run "
+        "with --promptopt-max-calls instead"
+    )
+
+
 def cut_short(model: str, limit: int) -> ModelError:
     """An answer that ended at a limit which nobody set: neither a right answer nor a wrong one."""
     said = (
@@ -115,5 +129,6 @@ def too_long(error: ModelError, request: Request, bounds: Bounded) -> ModelError
     if error.kind is not ErrorKind.BUDGET or " up to " not in str(error) or request.max_tokens is not None:
         return error
     most = f"{bounds.reserved.max_tokens:,}"
-    said = f"{error}; max_tokens is not set, so its answer may have {most} tokens: {HOW_TO_SET}"
+    how = HOW_TO_SET if request.wire is None else "set max_tokens where the application makes the call"
+    said = f"{error}; max_tokens is not set, so its answer may have {most} tokens: {how}"
     return ModelError(error.kind, said, model=error.model, status=error.status)

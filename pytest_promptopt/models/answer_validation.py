@@ -77,6 +77,8 @@ def validated_error(error: ModelError, model: str) -> ModelError:
         model=name if isinstance(name, str) and name else model,
         status=status if isinstance(status, int) else None,
         retry_after=_seconds(getattr(error, "retry_after", None)),
+        reply=getattr(error, "reply", None),
+        raised=getattr(error, "raised", None),
     )
 
 

@@ -67,10 +67,7 @@ class PaidCall:
 
 @dataclass(frozen=True)
 class RecordedCall:
-    """How a request ended in an earlier process.
-
-    :param calls: what that process was charged for it: none where the cache had the answer.
-    """
+    """How a request ended in an earlier process, which was charged for `calls`: none if it was cached."""
 
     end: Answer | ModelError
     calls: int
@@ -91,6 +88,7 @@ class ModelClient:
         the answer. What it raises is raised again by every later `wait`, `ask` and `aask`.
     :param price: the price that bounds a request's cost; None when it is unknown.
     :param longest: the most tokens of an answer to a request without a limit; None when it is unknown.
+    :param application: answers requests that the code under test makes by itself.
     """
 
     def __init__(
@@ -106,6 +104,7 @@ class ModelClient:
         retry: RetryPolicy = RetryPolicy(),  # noqa: B008  # frozen
         price: Callable[[Request], Price | None] = price_of,
         longest: Callable[[Request], int | None] = longest_answer,
+        application: Model | None = None,
     ) -> None:
         self._cache = cache
         self._refresh = refresh
@@ -118,6 +117,7 @@ class ModelClient:
             ledger=ledger,
             concurrency=concurrency,
             retry=retry,
+            application=application,
         )
         self._concurrency = concurrency
         self._slots = asyncio.Semaphore(concurrency)

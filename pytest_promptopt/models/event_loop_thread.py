@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Awaitable, Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from contextvars import ContextVar, copy_context
 from threading import Lock, Thread
 from typing import Any, TypeVar
 
@@ -12,6 +14,14 @@ from pytest_promptopt.models.unpatched_asyncio import asyncio
 from pytest_promptopt.unpatched import time
 
 _T = TypeVar("_T")
+
+#: Whether code runs for a call of ours, and not for a test: set in our threads and in what they start.
+_ours: ContextVar[bool] = ContextVar("pytest_promptopt_ours", default=False)
+
+
+def is_ours() -> bool:
+    """Whether the calling code makes a model call for us, so that what it sends is no test's request."""
+    return _ours.get()
 
 
 class EventLoopThread:
@@ -60,6 +70,10 @@ class EventLoopThread:
         self._thread.join(seconds)
 
     def _run(self) -> None:
+        _ours.set(True)
+        # Whoever starts a task is mostly a test; the task is ours all the same.
+        self._context = copy_context()
+        self._loop.set_default_executor(ThreadPoolExecutor(initializer=lambda: _ours.set(True)))
         with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
             try:
                 runner.run(self._serve())
@@ -77,7 +91,7 @@ class EventLoopThread:
         with self._guard:
             waiting, self._waiting = self._waiting, []
         for task in waiting:
-            created = self._loop.create_task(task())
+            created = self._loop.create_task(task(), context=self._context.copy())
             self._tasks.add(created)
             created.add_done_callback(self._tasks.discard)
 
@@ -100,6 +114,7 @@ async def run_in_daemon_thread(function: Callable[..., _T], *arguments: Any) -> 
             done.set_exception(error)
 
     def run() -> None:
+        _ours.set(True)
         result, problem = None, None
         try:
             result = function(*arguments)

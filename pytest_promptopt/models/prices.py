@@ -45,7 +45,7 @@ _LONG_PRICES: Mapping[str, Price] = {
 }
 
 #: Parameters under which the list price does not hold; `extra_body` can hold all of them.
-_SURCHARGED = frozenset({"extra_body", "inference_geo", "service_tier", "speed", "tools"})
+SURCHARGED = frozenset({"extra_body", "inference_geo", "service_tier", "speed", "tools"})
 
 
 def claude_price(model: str, request: Request, usage: Usage | None = None) -> Price | None:
@@ -53,7 +53,7 @@ def claude_price(model: str, request: Request, usage: Usage | None = None) -> Pr
 
     Without `usage` it is the price that bounds the cost.
     """
-    if _SURCHARGED & request.parameters.keys():
+    if SURCHARGED & request.parameters.keys():
         return None
     tokens = input_bound(request) if usage is None else usage.total - usage.output_tokens
     price = (_LONG_PRICES.get(model) if tokens > _LONG_INPUT else None) or _PRICES.get(model)
@@ -70,7 +70,7 @@ def price_of(request: Request) -> Price | None:
     provider, _, model = request.model.partition("/")
     if provider == "anthropic":
         return claude_price(model, request)
-    if _SURCHARGED & request.parameters.keys():
+    if SURCHARGED & request.parameters.keys():
         return None
     from pytest_promptopt.models.litellm_sdk import litellm_price
 

@@ -60,6 +60,7 @@ class RetryingSender:
 
     :param price: the price that bounds a request's cost, None when unknown; called in a thread at first.
     :param longest: the most tokens that an answer has without a limit; None when unknown.
+    :param application: answers requests that the code under test makes by itself.
     """
 
     def __init__(
@@ -71,8 +72,10 @@ class RetryingSender:
         concurrency: int,
         retry: RetryPolicy,
         longest: Callable[[Request], int | None] = longest_answer,
+        application: Model | None = None,
     ) -> None:
         self._resolve = resolve
+        self._application = application
         self._price = price
         self._longest = longest
         self._ledger = ledger
@@ -90,7 +93,7 @@ class RetryingSender:
         """Why `request` need not be sent: after this error no call to its model can succeed."""
         if not self._hopeless:
             return None
-        return self._hopeless.get(request.model) or self._hopeless.get(_settings(request))
+        return self._hopeless.get(_server_of(request)) or self._hopeless.get(_settings(request))
 
     def lost(self) -> bool:
         """Whether there is a model that is asked no more."""
@@ -114,11 +117,11 @@ class RetryingSender:
 
     async def _send(self, pending: PendingRequest) -> Answer:
         _check_sendable(pending.request)
-        model = self._model(pending.request.model)
+        model = self._model_of(pending.request)
         price = await self._price_of(pending.request)
         bounds = self._bounds_of(pending.request)
         limiter = self._limiters.setdefault(
-            pending.request.model, ConcurrencyLimiter(self._concurrency, self._retry)
+            _server_of(pending.request), ConcurrencyLimiter(self._concurrency, self._retry)
         )
         left = min(self._retry.deadline, self._ledger.seconds_left)
         loop = asyncio.get_running_loop()
@@ -170,6 +173,12 @@ class RetryingSender:
         models, self._models = [*self._models.values(), *self._given_up], {}
         await asyncio.gather(*map(_close, models))
 
+    def _model_of(self, request: Request) -> Model:
+        if request.wire is None:
+            return self._model(request.model)
+        assert self._application is not None
+        return self._application
+
     def _model(self, name: str) -> Model:
         if name not in self._models:
             try:
@@ -184,12 +193,12 @@ class RetryingSender:
 
     def _give_up(self, request: Request, error: ModelError) -> None:
         """Remember an error that every further request of its kind would end with."""
-        same = _settings(request) if error.kind is ErrorKind.PARAMETER else request.model
+        same = _settings(request) if error.kind is ErrorKind.PARAMETER else _server_of(request)
         self._hopeless.setdefault(same, error)
 
     async def _price_of(self, request: Request) -> Price | None:
         async with self._importing:
-            if request.model not in self._limiters:  # the first time may import an SDK
+            if _server_of(request) not in self._limiters:  # the first time may import an SDK
                 return await run_in_daemon_thread(self._price, request)
         return self._price(request)
 
@@ -282,7 +291,9 @@ class RetryingSender:
             except ModelError as broken:
                 error = broken
         if error.kind is ErrorKind.BAD_REQUEST and _names_parameter(error, pending.request):
-            error = ModelError(ErrorKind.PARAMETER, str(error), model=error.model, status=error.status)
+            error = ModelError(
+                ErrorKind.PARAMETER, str(error), model=error.model, status=error.status, reply=error.reply
+            )
         if error.stops_run:
             self._give_up(pending.request, error)
         if not CONSEQUENCES[error.kind].retry:
@@ -301,9 +312,14 @@ def _check_sendable(request: Request) -> None:
             raise ModelError(ErrorKind.BAD_REQUEST, said, model=request.model) from None
 
 
+def _server_of(request: Request) -> str:
+    """Who answers: a model, for a request of the application's own at the address that it was sent to."""
+    return request.model if request.wire is None else f"{request.model} at {request.wire.url}"
+
+
 def _settings(request: Request) -> str:
     """What a model was asked with, apart from the words."""
-    return f"{request.model} {dumps(request.parameters, sort_keys=True)}"
+    return f"{_server_of(request)} {dumps(request.parameters, sort_keys=True)}"
 
 
 def _names_parameter(error: ModelError, request: Request) -> bool:

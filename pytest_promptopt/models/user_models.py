@@ -8,6 +8,7 @@ from typing import Any
 
 from pytest_promptopt.budget.ledger import Price
 from pytest_promptopt.models.answer_limits import longest_answer
+from pytest_promptopt.models.listed_prices import application_longest, application_price
 from pytest_promptopt.models.prices import price_of
 from pytest_promptopt.models.registry import require_key, resolve_model
 from pytest_promptopt.records import Request
@@ -48,11 +49,15 @@ class UserModels:
 
     def price(self, request: Request) -> Price | None:
         """What tokens of the model cost; None when that is not known."""
+        if request.wire is not None:
+            return application_price(request)
         # A model of the user's own is in no price list; looking for it would import litellm.
         return None if self.is_own(request.model) else price_of(request)
 
     def longest(self, request: Request) -> int | None:
         """The most tokens that its answer may have; None when that is not known."""
+        if request.wire is not None:
+            return application_longest(request)
         return None if self.is_own(request.model) else longest_answer(request)
 
     def _ask(self, name: str) -> Any:

@@ -413,7 +413,7 @@ class ConfirmationTest:
 
 def _is_single_fresh_answer(result: CaseResult) -> bool:
     """Whether it can be one side of a pair: a single answer that no earlier run has seen."""
-    return len(result.outcomes) == 1 and not any(call.cached for call in result.outcomes[0].calls)
+    return len(result.outcomes) == 1 and not any(call.cached for call in result.outcomes[0].all_calls)
 
 
 def explain_unconfirmed(confirmation: Confirmation) -> str:

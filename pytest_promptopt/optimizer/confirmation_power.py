@@ -44,7 +44,7 @@ _POWER = 0.9
 
 def calls_each(group: PromptGroup, results: Iterable[CaseResult]) -> float:
     """Calls that a run of a case takes, on average: those it made, and no fewer than its prompts."""
-    runs = [len(outcome.calls) for result in results for outcome in result.outcomes if outcome.calls]
+    runs = [len(outcome.all_calls) for result in results for outcome in result.outcomes if outcome.calls]
     return max(group.calls_per_run, sum(runs) / len(runs)) if runs else group.calls_per_run
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -24,11 +24,15 @@ EXAMPLES_END = "{# promptopt: end of examples #}"
 
 @dataclass(frozen=True)
 class Turn:
-    """One chat turn of the template text; `role` is None when the prose has no role lines."""
+    """One chat turn of the template text; `role` is None when the prose has no role lines.
+
+    :param attributes: what stands beside the role.
+    """
 
     role: str | None
     source: str
     line: int
+    attributes: Mapping[str, str | int] = field(default_factory=dict)
 
 
 def split_turns(prose: str, *, first_line: int) -> tuple[Turn, ...]:
@@ -81,7 +85,7 @@ class Template:
 
         self._name = name
         self._first_line = line
-        environment = _environment()
+        environment = prompt_environment()
         try:
             tree = environment.parse(source)
             loads = (nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends)
@@ -145,7 +149,7 @@ def is_whole(source: str) -> bool:
     from jinja2 import TemplateSyntaxError
 
     try:
-        _environment().parse(source)
+        prompt_environment().parse(source)
     except TemplateSyntaxError:
         return False
     return True
@@ -161,7 +165,7 @@ def code_in(turns: Iterable[Turn], *, name: str) -> Counter[str]:
     found: list[str] = []
     for turn in turns:
         try:
-            found += _constructs(_environment().lex(turn.source))
+            found += _constructs(prompt_environment().lex(turn.source))
         except TemplateSyntaxError as error:
             line = turn.line + error.lineno - 1
             raise PromptFileError(name, line, f"template syntax error: {error.message}") from None
@@ -197,7 +201,7 @@ def plain_parts(source: str) -> tuple[Part, ...] | None:
     """
     from jinja2 import TemplateSyntaxError, nodes
 
-    environment = _environment()
+    environment = prompt_environment()
     try:
         tree = environment.parse(source)
     except (TemplateSyntaxError, ValueError, RecursionError):
@@ -218,8 +222,14 @@ def plain_parts(source: str) -> tuple[Part, ...] | None:
     return tuple(parts)
 
 
+def quoted(text: str) -> str:
+    """A template that renders as `text`, whatever is in it."""
+    return '{{ "' + text.encode("unicode_escape").decode().replace('"', '\\"') + '" }}'
+
+
 @cache
-def _environment() -> PromptEnvironment:
+def prompt_environment() -> PromptEnvironment:
+    """The sandbox of all prompt files."""
     from pytest_promptopt.prompts.sandbox import PromptEnvironment
 
     return PromptEnvironment()

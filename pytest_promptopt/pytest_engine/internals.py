@@ -6,7 +6,7 @@ import logging
 import pdb
 import sys
 import tempfile
-from collections.abc import Callable, Collection, Generator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
@@ -348,3 +348,47 @@ def remember_failure(config: pytest.Config, nodeid: str) -> None:
     last: Any = config.pluginmanager.get_plugin("lfplugin")
     if last is not None:
         last.lastfailed[nodeid] = True
+
+
+def record_fixture_failure(
+    fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest, error: BaseException
+) -> None:
+    """Note what a fixture ended with: pytest does so for no other `BaseException` than its own."""
+    private: Any = fixturedef
+    private.cached_result = (None, private.cache_key(request), (error, error.__traceback__))
+
+
+def has_parameters_only(item: pytest.Function) -> bool:
+    """Whether a test has no fixture, not even an automatic one, besides its parameters.
+
+    Those of plugins that run coroutines do nothing for a plain function.
+    """
+    private: Any = item
+    callspec = getattr(item, "callspec", None)
+    values: Mapping[str, Any] = {} if callspec is None else callspec.params
+    known = private._fixtureinfo.name2fixturedefs
+
+    def is_nothing(name: str) -> bool:
+        made = [definition.func for definition in known.get(name, ())]
+        if name in values:
+            return all(each.__name__ == "get_direct_param_fixture_func" for each in made)
+        return bool(made) and all(_package_of(each) in ("pytest_asyncio", "anyio") for each in made)
+
+    return all(map(is_nothing, item.fixturenames))
+
+
+def _package_of(function: Any) -> str:
+    return str(getattr(function, "__module__", "")).partition(".")[0]
+
+
+@contextmanager
+def compared_in_threads(compare: Callable[[str, object, object], None]) -> Iterator[None]:
+    """Tell of comparisons that fail while no test is run in the main thread; pytest tells of the others."""
+    from _pytest.assertion import util
+
+    before = util._reprcompare
+    util._reprcompare = lambda op, left, right: compare(op, left, right)
+    try:
+        yield
+    finally:
+        util._reprcompare = before

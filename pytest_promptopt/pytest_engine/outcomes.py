@@ -23,6 +23,7 @@ def outcome_of(run: Run[PromptCase], reports: Sequence[pytest.TestReport]) -> Ou
     return replace(
         _verdict(run, reports),
         calls=tuple(run.calls),
+        other_calls=tuple(run.other_calls),
         duration=sum(report.duration for report in reports),
         expected=_expected(run),
         parameters=run.case.parameters,
@@ -78,6 +79,7 @@ def to_json(outcome: Outcome) -> dict[str, Any]:
         **vars(outcome),
         "failure": None if outcome.failure is None else vars(outcome.failure),
         "calls": [_call(call) for call in outcome.calls],
+        "other_calls": [_call(call) for call in outcome.other_calls],
     }
 
 
@@ -86,9 +88,20 @@ def _call(call: Call) -> dict[str, Any]:
 
 
 def from_json(data: Mapping[str, Any]) -> Outcome:
-    calls = tuple(
-        Call(**{**call, "usage": None if call["usage"] is None else Usage(**call["usage"])})
-        for call in data["calls"]
+    calls, other_calls = (
+        tuple(
+            Call(**{**call, "usage": None if call["usage"] is None else Usage(**call["usage"])})
+            for call in data[name]
+        )
+        for name in ("calls", "other_calls")
     )
     failure = None if data["failure"] is None else Failure(**data["failure"])
-    return Outcome(**{**data, "status": Status(data["status"]), "failure": failure, "calls": calls})
+    return Outcome(
+        **{
+            **data,
+            "status": Status(data["status"]),
+            "failure": failure,
+            "calls": calls,
+            "other_calls": other_calls,
+        }
+    )

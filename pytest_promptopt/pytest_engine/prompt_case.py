@@ -19,7 +19,7 @@ from pytest_promptopt.pytest_engine import internals
 from pytest_promptopt.pytest_engine.case_identity import identity
 from pytest_promptopt.pytest_engine.mark import Mark
 from pytest_promptopt.records import Case, Message, Request
-from pytest_promptopt.replay.case_requests import parameter_lines, request_of
+from pytest_promptopt.replay.case_requests import APPLICATION, parameter_lines, request_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +34,13 @@ class PromptCase:
     model: str | None
     #: The samples that its item runs: all of the case, unless several items repeat one.
     samples: range
+    #: Whether requests that its code makes by itself are handled.
+    intercepts: bool = False
+
+    @property
+    def may_wait(self) -> bool:
+        """Whether it may ask something whose answer it waits for: then it can be run ahead of its turn."""
+        return self.replays and (self.asks or self.intercepts)
 
     @property
     def replays(self) -> bool:
@@ -43,9 +50,12 @@ class PromptCase:
     def model_of(self, file: PromptFile) -> str:
         """The model that answers `file`: the mark decides over the front matter, that over the settings.
 
-        Raises `SettingsError` when none is named.
+        `APPLICATION` where none is named and the code under test makes its calls itself. Raises
+        `SettingsError` when none is named and the fixture asks.
         """
         model = self.mark.model or file.front.model or self.model
+        if model is None and self.intercepts and not self.asks:
+            return APPLICATION
         if model is None:
             raise NoModelError(
                 f"{file.name}: no model to ask; set --promptopt-model=PROVIDER/MODEL (ini promptopt_model), "

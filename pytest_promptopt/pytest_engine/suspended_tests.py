@@ -8,8 +8,10 @@ from functools import wraps
 from inspect import isasyncgenfunction
 from typing import Any
 
-from pytest_promptopt.pytest_engine.internals import Skipped
-from pytest_promptopt.replay.prompt_calls import Suspended
+import pytest
+
+from pytest_promptopt.pytest_engine.internals import Skipped, record_fixture_failure
+from pytest_promptopt.replay.prompt_calls import Run, Suspended
 
 
 class SuspendedTest(Suspended, Skipped):
@@ -43,6 +45,23 @@ def ends_plainly(function: Callable[..., Any]) -> Callable[..., Any]:
     chosen: Any = plain_generator if isasyncgenfunction(function) else plain
     chosen.ends_plainly = True
     return chosen  # type: ignore[no-any-return]
+
+
+@contextmanager
+def shown_suspension(
+    run: Run[Any] | None, fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
+) -> Iterator[None]:
+    """Around the set-up of a fixture: what hides a suspension (a group, a cancellation) ends as one."""
+    try:
+        yield
+    except (Suspended, Exception, KeyboardInterrupt):
+        raise
+    except BaseException:
+        if run is None or not run.missing:
+            raise
+        suspended = run.suspension("waiting for a model's answer")
+        record_fixture_failure(fixturedef, request, suspended)
+        raise suspended from None
 
 
 @contextmanager

@@ -7,7 +7,6 @@ sequential, with every fixture, plugin and assertion intact, and only the waitin
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 
@@ -24,8 +23,11 @@ from pytest_promptopt.pytest_engine.calls_in_flight import CallsInFlight
 from pytest_promptopt.pytest_engine.other_plugins import OtherPlugins
 from pytest_promptopt.pytest_engine.outcomes import outcome_of
 from pytest_promptopt.pytest_engine.prompt_case import PromptCase
+from pytest_promptopt.pytest_engine.prompt_use import PromptUse
 from pytest_promptopt.pytest_engine.shared_fixture_output import SharedFixtureOutput
 from pytest_promptopt.pytest_engine.suspended_tests import SuspendedTest
+from pytest_promptopt.pytest_engine.threaded_bodies import ThreadedBodies
+from pytest_promptopt.pytest_engine.upcoming_cases import UpcomingCases
 from pytest_promptopt.records import CaseResult, Outcome, Overlay, Request, Status
 from pytest_promptopt.replay.case_requests import ends_search
 from pytest_promptopt.replay.pending_sample import PendingSample, ReplayError
@@ -92,17 +94,15 @@ class SuspendingEngine:
         self._order = {item: index for index, item in enumerate(session.items)}
         self._pending_samples: dict[pytest.Item, tuple[Pending, ...]] = {}
         self._waiting = WaitingSamples[PromptCase](self.traffic.submit, self.traffic.landed)
-        self._upcoming: deque[pytest.Item] = deque()
+        self._upcoming = UpcomingCases()
         self._prefetched_to = -1
         self._depth: dict[object, int] = {}
-        #: Cases that read the prompt and ask a model by themselves.
-        self.own_model: set[str] = set()
+        self.use = PromptUse()
         self.withheld = WithheldCases()
         #: Whether the cases of a function have fixtures of installed plugins.
         self._exchanging: dict[object, bool] = {}
-        #: What cases have exchanged of what their calls need, and which cases did.
-        self.exchanged: dict[str, set[str]] = {}
         self._candidates: dict[tuple[str, str], PromptFile] = {}
+        self._bodies = ThreadedBodies(self.open_run, concurrency, session.items, cases, mine)
         #: Whether any case has used its prompt: what a candidate does cannot change that for all of them.
         self.reached = False
 
@@ -117,7 +117,7 @@ class SuspendingEngine:
         The error is that of a case that asks something else in every run.
         """
         case, function = self.cases[item], _function_of(item)
-        if not self._watchers or self._blocking or not (case.replays and case.asks):
+        if not self._watchers or self._blocking or not case.may_wait:
             return None
         if item not in self._pending_samples and function in self._warm:
             return None
@@ -139,6 +139,7 @@ class SuspendingEngine:
         """
         (pending,) = self._pending_samples.setdefault(item, self._open(item))
         self._waiting.wait_for(pending, run)
+        self._upcoming.note(run)
         self._look_ahead(item)
         self._settle(lambda: not pending.waiting, turn=item)
 
@@ -148,7 +149,9 @@ class SuspendingEngine:
         self._beware(item)
         internals.make_room(item)  # cases of other modules may have run meanwhile
         self.traffic.begin()
-        run = self.open_run(case, {}, sample=sample)
+        if not (case.replays or self._max_failures or self.traffic.alternates):
+            self._bodies.run_ahead_from(item)
+        run = self._bodies.take(case, {}, sample) or self.open_run(case, {}, sample=sample)
         buffered = BufferedRun(item, void=lambda: bool(run.missing))
         if case.replays and not self._blocking:
             # Where others watch, `prepare` has got what it needs; for what is missing nevertheless, it waits.
@@ -157,7 +160,7 @@ class SuspendingEngine:
             )
         else:
             buffered.commit()
-            for file in case.files.values():
+            for file in case.files.values() if case.asks else ():
                 with suppress(SettingsError):  # the call will say so
                     self.traffic.connect(case.model_of(file))
         return run, buffered
@@ -171,7 +174,7 @@ class SuspendingEngine:
         self._pending_samples.pop(item, None)
         self.shared_output.pop(item, None)
         self._note_depth(item, run)
-        self._note_own_model(run)
+        self.use.note(run)
 
     def samples(self, item: pytest.Item) -> tuple[Outcome, ...]:
         """All samples of a case with several, none of them reported; none where each run would be seen."""
@@ -202,16 +205,18 @@ class SuspendingEngine:
                 break
             self._prefetched_to = index
             case = self.cases.get(other)
-            if case is None or other in self._ended or not (case.replays and case.asks):
+            if case is None or other in self._ended or not case.may_wait:
                 continue
             if not self._blocking and self._mine(other):
-                self._upcoming.append(other)
+                self._upcoming.add(other, asks=case.asks)
 
     def _start_next(self) -> bool:
         """Run one upcoming case to its first unknown answer; False when there is nothing to start."""
-        while self._upcoming and len(self._waiting) < self._limit and not self._enough_failures():
-            item = self._upcoming.popleft()
-            if item in self._pending_samples or not internals.can_follow(item):
+        while len(self._waiting) < self._limit and not self._enough_failures():
+            item = self._upcoming.next()
+            if item is None:
+                return False
+            if item in self._pending_samples or item in self._ended or not internals.can_follow(item):
                 continue
             self._pending_samples[item] = self._open(item)
             for pending in self._pending_samples[item]:
@@ -255,13 +260,9 @@ class SuspendingEngine:
         needs_verdict = bool(self._max_failures) or len(pending.case.samples) > 1
         return needs_verdict or depth is None or pending.expected < depth
 
-    def _note_own_model(self, run: CaseRun) -> None:
-        if run.touched and not run.asked:
-            self.own_model.add(run.case.case.id)
-
     def _note_depth(self, item: pytest.Item, run: CaseRun) -> None:
         function = _function_of(item)
-        self._depth[function] = max(self._depth.get(function, 0), len(run.calls))
+        self._depth[function] = max(self._depth.get(function, 0), run.answered)
 
     def _run_silently(self, pending: Pending) -> None:
         """Run a case without a trace, to its next unknown answer or to its outcome."""
@@ -271,7 +272,7 @@ class SuspendingEngine:
         pending.attempts += 1
         case, item = pending.case.case, pending.case.item
         try:
-            opened = self.open_run(
+            opened = self._bodies.take(pending.case, pending.overlay, pending.sample) or self.open_run(
                 pending.case, pending.overlay, sample=pending.sample, attempt=pending.attempts
             )
         except PromptFileError as error:  # the candidate is no prompt; a search asks first, others may not
@@ -280,6 +281,7 @@ class SuspendingEngine:
             )
             return
         run, buffered = self._silent(opened)
+        self._upcoming.note(run)
         if not pending.overlay and self.withheld.asks(case, run.keys):
             pending.outcome = Outcome(case.id, Status.SKIPPED, 0.0, pending.sample)
         elif run.missing:
@@ -295,7 +297,7 @@ class SuspendingEngine:
         else:
             pending.outcome = outcome_of(run, buffered.reports)
             pending.error = run.error
-            self._note_own_model(run)
+            self.use.note(run)
             pending.reached = bool(run.asked) or run.touched
             self._note_depth(item, run)
 
@@ -347,7 +349,7 @@ class SuspendingEngine:
             if not needed and self.client.look_up(request) is None:
                 needed = self.traffic.exchanged_by_hand(request.model)
         for exchange in needed:
-            self.exchanged.setdefault(str(exchange), set()).add(run.case.case.id)
+            self.use.exchanged.setdefault(str(exchange), set()).add(run.case.case.id)
         if needed and run.own_client is None:
             run.own_client = self._open_client()
         return bool(needed)
@@ -376,7 +378,8 @@ class SuspendingEngine:
         """
         outcomes = self.run_trials(trials, progress)
         if not self.reached:
-            raise unreached(each for trial in outcomes for case in trial for each in case)
+            found = (each for trial in outcomes for case in trial for each in case)
+            raise unreached(found, self.use.why_unrecognised)
         return results_of(trials, outcomes, (case.case for case in self.cases.values()))
 
     def run_trials(
@@ -406,10 +409,13 @@ class SuspendingEngine:
             groups.setdefault(internals.scope_key(pending.case.item), []).append(pending)
         try:
             for members in groups.values():
+                if not self.traffic.alternates:
+                    self._bodies.follow((each.case, each.overlay, each.sample) for each in members)
                 self._waiting.drain(members, self._decide, limit=lambda: self._limit, progress=progress)
                 internals.tear_down_below_session(self.session)
         finally:  # after a stop: what these jobs wait for must not wake them in the next evaluation
             self._waiting.clear()
+            self._bodies.clear()
             self.shared_output.clear()
 
     def _decide(self, pending: Pending) -> None:

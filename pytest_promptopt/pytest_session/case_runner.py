@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Generator, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from inspect import CO_ASYNC_GENERATOR, CO_COROUTINE
@@ -22,18 +23,21 @@ from pytest_promptopt.pytest_engine.outcomes import outcome_of
 from pytest_promptopt.pytest_engine.prompt_case import PromptCase
 from pytest_promptopt.pytest_engine.report_data import attach_data
 from pytest_promptopt.pytest_engine.shared_fixture_output import SharedFixtureOutput
-from pytest_promptopt.pytest_engine.suspended_tests import ends_plainly
+from pytest_promptopt.pytest_engine.suspended_tests import ends_plainly, shown_suspension
 from pytest_promptopt.pytest_engine.suspending_engine import CaseRun, SuspendingEngine
+from pytest_promptopt.pytest_engine.threaded_bodies import end_of
 from pytest_promptopt.pytest_engine.tolerated_failures import is_tolerated, report_as_passed
 from pytest_promptopt.pytest_session import header, report_payload
+from pytest_promptopt.pytest_session.interception_session import Interception
 from pytest_promptopt.pytest_session.session_calls import SessionCalls
 from pytest_promptopt.pytest_session.worker_partition import WorkerPartition
 from pytest_promptopt.records import EPSILON, Answer, CaseResult, Outcome, Request, Role, Split, Status
+from pytest_promptopt.replay.current_run import own_run
 from pytest_promptopt.replay.pending_sample import ReplayError
 from pytest_promptopt.replay.prompt_calls import Prompt, Prompts
 from pytest_promptopt.results import RunResult
 from pytest_promptopt.settings import Settings
-from pytest_promptopt.text import escape_controls, plural
+from pytest_promptopt.text import escape_controls
 
 if TYPE_CHECKING:
     from pytest_promptopt.pytest_session.session_optimization import OptimizationRun
@@ -97,6 +101,7 @@ class CaseRunner:
             blocking=option("setupshow", False) or option("trace", False),
             max_failures=1 if option("stepwise", False) else option("maxfail", 0),
         )
+        self._interception = Interception(settings, self.calls.application, self.engine, files)
 
     def _note(self, text: str) -> None:
         if text not in self.notes:
@@ -165,12 +170,14 @@ class CaseRunner:
         """Optimize first; pytest's own loop then describes the texts that are on disk."""
         self.engine.traffic.exchanges.install()
         self.engine.traffic.exchanges.watch_mock()
+        self._interception.begin()
         collected = not session.testsfailed or session.config.option.continue_on_collection_errors
-        if self._server is not None:
-            self._server.serve(self, collected=collected)
-        elif self.settings.optimizing and collected:
-            self._run_optimization()
-        return (yield)
+        with internals.compared_in_threads(self.pytest_assertrepr_compare):
+            if self._server is not None:
+                self._server.serve(self, collected=collected)
+            elif self.settings.optimizing and collected:
+                self._run_optimization()
+            return (yield)
 
     def _run_optimization(self) -> None:
         from pytest_promptopt.pytest_session.optimization_step import OptimizationStep
@@ -311,8 +318,17 @@ class CaseRunner:
         )
         return "gated" if gated else ""
 
-    def pytest_assertrepr_compare(self, op: str, left: object, right: object) -> None:
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_pyfunc_call(self, pyfuncitem: pytest.Function) -> bool | None:
+        """Take over what a body in a thread of its own has shown."""
         run = self.engine.run
+        if run is None or run.body is None or run.case.item is not pyfuncitem:
+            return None
+        end_of(run.body)
+        return True
+
+    def pytest_assertrepr_compare(self, op: str, left: object, right: object) -> None:
+        run = own_run() or self.engine.run
         if run is not None:
             run.compared.append(Operands.here(op, left, right))
 
@@ -344,7 +360,9 @@ class CaseRunner:
         return report
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_fixture_setup(self, fixturedef: pytest.FixtureDef[Any]) -> Generator[None, Any, Any]:
+    def pytest_fixture_setup(
+        self, fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
+    ) -> Generator[None, Any, Any]:
         buffered = self.engine.buffered
         if buffered is None or buffered.committed:
             return (yield)
@@ -356,12 +374,14 @@ class CaseRunner:
             finally:
                 private.func = function
         if fixturedef.scope != "function":
+            waits = self.engine.run.waiting() if self.engine.run is not None else nullcontext()
             shared_output = self.engine.shared_output.setdefault(
                 buffered.item, SharedFixtureOutput(self.session.config)
             )
-            with shared_output.collect(), buffered.before.suite_properties_stay():
+            with shared_output.collect(), buffered.before.suite_properties_stay(), waits:
                 return (yield)
-        result = yield
+        with shown_suspension(self.engine.run, fixturedef, request):
+            result = yield
         if fixturedef.argname == "tmp_path":
             buffered.owns_directory(result)
         return result
@@ -394,6 +414,7 @@ class CaseRunner:
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, exitstatus: int) -> None:
         self.engine.traffic.exchanges.remove()
+        self._interception.end()
         if self._divided and exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
             self.client.end()
         self.calls.close()
@@ -402,18 +423,8 @@ class CaseRunner:
         if self.result is not None:  # pytest's own loop may have paid for more, above all held-out cases
             spend = {role: self.calls.ledger.spend_of(role) for role in Role}
             self.result = replace(self.result, spend=spend)
-        if own := sorted(self.engine.own_model):
-            self._note(
-                f"{plural(len(own), 'case')} that read the prompt and ask a model by themselves ({own[0]}): "
-                "their calls wait for each other and are neither cached nor counted"
-            )
-        if exchanged := self.engine.exchanged:
-            count = len(set().union(*exchanged.values()))
-            self._note(
-                f"{plural(count, 'case')} put something else in the place of what their model's calls need "
-                f"({', '.join(sorted(exchanged))}): their calls were made inside their own runs, and the "
-                "answers are not stored"
-            )
+        for sentence in self.engine.use.sentences():
+            self._note(sentence)
         self.calls.close_ledger()
         output = getattr(self.session.config, "workeroutput", None)
         if output is not None:

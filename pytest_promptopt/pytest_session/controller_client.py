@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
 from itertools import count
@@ -24,7 +25,8 @@ class ControllerClient(ModelClient):
     """The same answers, errors and `cached` as if the calls were made in this process.
 
     So a call outlives the worker that needs it, equal calls of several workers are one, and limits and
-    journal are those of the controller. What is known here is kept: a case that runs again asks nobody.
+    journal are those of the controller. Only what the code under test sends by itself is sent from here, with
+    the same limits and the same journal. What is known here is kept: a case that runs again asks nobody.
     """
 
     def __init__(self, connection: Connection, *, concurrency: int) -> None:
@@ -36,6 +38,8 @@ class ControllerClient(ModelClient):
         self._alone = False
         #: Seconds that were spent waiting for calls.
         self.waited = 0.0
+        #: Makes the calls that only this worker can: those of the code under test.
+        self.application: Callable[[], ModelClient] | None = None
 
     def heard(self, number: int, reply: dict[str, Any]) -> None:
         """The controller has answered; in any thread."""
@@ -80,7 +84,17 @@ class ControllerClient(ModelClient):
         finally:
             self.waited += time.monotonic() - began
 
+    def hopeless(self, request: Request) -> ModelError | None:
+        if request.wire is None or self.application is None:
+            return super().hopeless(request)
+        return self.application().hopeless(request)
+
     async def _obtain(self, trip: PendingRequest) -> CallResult:
+        if trip.request.wire is not None and self.application is not None:
+            client = self.application()
+            client.forget_refusals()  # what is asked again here may be asked again
+            client.forget_errors({trip.request.key})
+            return await asyncio.wrap_future(client.submit(trip.request, trip.role))
         question = self._question("ask", request=trip.request.to_json(), role=trip.role)
         return self._read(await asyncio.wrap_future(question))
 

@@ -8,12 +8,16 @@ from pathlib import Path
 
 import pytest
 
+from pytest_promptopt.budget.ledger import Ledger
+from pytest_promptopt.interception.application_model import ApplicationModel
 from pytest_promptopt.models.client import ModelClient, PaidCall
 from pytest_promptopt.models.user_models import UserModels
 from pytest_promptopt.pytest_engine.patches import PACKAGES, modules_of
+from pytest_promptopt.pytest_session.controller_client import ControllerClient
 from pytest_promptopt.pytest_session.hook_calls import ask_hook
 from pytest_promptopt.pytest_session.worker_shared import cache_of, ledger_of, open_ledger
 from pytest_promptopt.records import Answer, Request
+from pytest_promptopt.response_cache import ResponseCache
 from pytest_promptopt.settings import Settings
 
 
@@ -36,6 +40,7 @@ class SessionCalls:
         concurrency: int,
         client: ModelClient | None = None,
     ) -> None:
+        self._config = config
         self._settings = settings
         self._note = note
         self._on_paid = on_paid
@@ -45,18 +50,45 @@ class SessionCalls:
             lambda name: ask_hook(config, "pytest_promptopt_resolve_model", returns=object, name=name)
         )
         self.ledger = ledger_of(config, settings)
+        self.application = ApplicationModel()
         self._cache, refresh = cache_of(config, settings, note) if client is None else (None, False)
-        self.client = client or ModelClient(
+        self._concurrency = concurrency
+        self.client = client or self._open(
+            self._cache, on_paid, refresh=refresh, on_cached_answer=on_cached_answer
+        )
+        self._of_application: tuple[Ledger, ModelClient] | None = None
+        if isinstance(client, ControllerClient):
+            client.application = self._application_client
+
+    def _open(
+        self,
+        cache: ResponseCache | None,
+        on_paid: Callable[[PaidCall], None],
+        *,
+        refresh: bool = False,
+        on_cached_answer: Callable[[Request, Answer], None] | None = None,
+    ) -> ModelClient:
+        return ModelClient(
             resolve=self.models.take,
-            cache=self._cache,
+            cache=cache,
             ledger=self.ledger,
-            concurrency=concurrency,
+            concurrency=self._concurrency,
             refresh=refresh,
             on_paid=on_paid,
             on_cached_answer=on_cached_answer,
             price=self.models.price,
             longest=self.models.longest,
+            application=self.application,
         )
+
+    def _application_client(self) -> ModelClient:
+        """Makes the calls of the code under test in a worker, on the account that it shares by then."""
+        if self._of_application is None or self._of_application[0] is not self.ledger:
+            if self._of_application is not None:
+                self._of_application[1].close()
+            self._cache, refresh = cache_of(self._config, self._settings, self._note)
+            self._of_application = self.ledger, self._open(self._cache, self._on_paid, refresh=refresh)
+        return self._of_application[1]
 
     def open_own_client(self) -> ModelClient:
         """For the calls of one run that has exchanged what they need: no other run gets their answers."""
@@ -65,15 +97,7 @@ class SessionCalls:
             # Its answer is not that of the request, whose key the journal would give it.
             self._on_paid(replace(paid, request=replace(paid.request, sample=-1)))
 
-        return ModelClient(
-            resolve=self.models.take,
-            cache=None,
-            ledger=self.ledger,
-            concurrency=self._settings.concurrency,
-            on_paid=paid,
-            price=self.models.price,
-            longest=self.models.longest,
-        )
+        return self._open(None, paid)
 
     def share_ledger(self, path: str | None) -> None:
         """Go on with the account in this file, which other processes have open; None changes nothing.
@@ -98,6 +122,8 @@ class SessionCalls:
     def close(self) -> None:
         """No further call. The account stays open, to be read and closed by whoever reports it."""
         self.client.close()
+        if self._of_application is not None:
+            self._of_application[1].close()
         if self._cache is not None:
             self._cache.close()
 

@@ -115,7 +115,7 @@ class Summary:
 
         custom = partial(categorize, self._config)
         try:
-            file = PromptFile.load(self._settings.rootdir / check.prompt, rootdir=self._settings.rootdir)
+            file = PromptFile.load(check.prompt, rootdir=self._settings.rootdir)
             # People count lines from the first of the file.
             prose = "\n" * (file.first_line - 1) + file.prose
         except PromptoptError:

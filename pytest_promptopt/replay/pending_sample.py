@@ -41,15 +41,16 @@ class PendingSample(Generic[C]):
 
     def restarted(self, run: Run[Any]) -> ReplayError | None:
         """Take note of a suspended run; the error when this case can never be replayed."""
-        self.stalled = self.stalled + 1 if len(run.calls) <= self.answered else 0
-        self.answered = max(self.answered, len(run.calls))
-        self.expected = len(run.calls) + len(run.missing)
-        before, self.asked_before = self.asked_before, run.asked
+        self.stalled = self.stalled + 1 if run.answered <= self.answered else 0
+        self.answered = max(self.answered, run.answered)
+        self.expected = run.answered + len(run.missing)
+        asked = [*run.asked, *run.asked_otherwise]
+        before, self.asked_before = self.asked_before, asked
         if self.stalled < MAX_STALLED:
             return None
         return ReplayError(
             f"{self.case.case.id}: asks something else in every run, so its answers cannot be found again"
-            f"{_first_difference(before, run.asked)}; make it repeatable (a fixed seed or date)"
+            f"{_first_difference(before, asked)}; make it repeatable (a fixed seed or date)"
             f"{self.case.waiting_hint}"
         )
 

@@ -71,14 +71,19 @@ def results_of(
     ]
 
 
-def unreached(outcomes: Iterable[Outcome]) -> StopRun:
+def unreached(outcomes: Iterable[Outcome], unrecognised: str = "") -> StopRun:
     """Why a run ends in which no case has used its prompt: all are skipped or have the same error, or
     simply do not.
+
+    :param unrecognised: why a call of the code under test is no call of the prompt.
     """
     found = list(outcomes)
     if found and all(outcome.status is Status.SKIPPED for outcome in found):
         return StopRun(HaltReason.NO_EVIDENCE, "every case is skipped, so there is no result to learn from")
     errors = [outcome.error for outcome in found]
+    if unrecognised and not all(errors):
+        said = "no candidate can reach the code under test: its model calls are no calls of a prompt"
+        return StopRun(HaltReason.UNREACHED, f"{said}; {unrecognised}")
     return StopRun(HaltReason.UNREACHED, next(filter(None, errors), UNUSED) if all(errors) else UNUSED)
 
 

@@ -5,17 +5,20 @@ from __future__ import annotations
 import re
 import tempfile
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, NoReturn, Protocol, TypeVar
 
 from pytest_promptopt.assertions.operand_capture import Operands
+from pytest_promptopt.completion import Completion
 from pytest_promptopt.errors import ErrorKind, ModelError, PromptoptError, RenderError, SettingsError
 from pytest_promptopt.models.client import CallResult, ModelClient
 from pytest_promptopt.prompts import PromptFile
-from pytest_promptopt.records import Call, Case, Completion, Failure, Message, Overlay, Request, Role
+from pytest_promptopt.records import Call, Case, Failure, Message, Overlay, Request, Role
+from pytest_promptopt.replay.repeats import Repeats
 
 #: Arguments of other libraries' calls that a user may try; named, so that nobody takes them for variables.
 NOT_SUPPORTED = ("tools", "tool_choice", "images", "attachments")
@@ -104,6 +107,17 @@ class Run(Generic[C]):
     only_looks: bool = False
     #: The test has read `prompt.text` or `prompt.path`: a candidate reaches it even without a call of ours.
     touched: bool = False
+    #: Requests that the code under test has made by itself and that are of none of its prompts.
+    other_calls: list[Call] = field(default_factory=list)
+    #: What these asked, by role, under the name of whom they asked.
+    asked_otherwise: list[tuple[str, Mapping[str, str]]] = field(default_factory=list)
+    #: The keys of those that lack an answer.
+    missing_otherwise: set[str] = field(default_factory=set)
+    #: Why one of these is no call of the case's prompts, with the closest passage.
+    not_recognised: str = ""
+    #: The test function, where it runs in a thread of its own.
+    body: Future[None] | None = None
+    repeats: Repeats = field(default_factory=Repeats)
 
     @property
     def used(self) -> bool:
@@ -112,8 +126,25 @@ class Run(Generic[C]):
 
     @property
     def keys(self) -> frozenset[str]:
-        """What it has asked so far, answered or not."""
-        return frozenset([*(call.key for call in self.calls), *self.missing])
+        """What it has asked of its prompts so far, answered or not: cases with one in common are twins.
+
+        Other requests of an application (the same question to a router, say) make no twins.
+        """
+        return frozenset([*(call.key for call in self.calls), *self.missing]) - self.missing_otherwise
+
+    @property
+    def answered(self) -> int:
+        """How many of its calls have their answers."""
+        return len(self.calls) + len(self.other_calls)
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """For its length the run waits for its calls: it sets up what others share, and that only once."""
+        suspends, self.suspends = self.suspends, lambda: False
+        try:
+            yield
+        finally:
+            self.suspends = suspends
 
     def client_of(self, request: Request) -> ModelClient:
         """Whom to ask."""
@@ -211,7 +242,7 @@ class Prompt:
         try:
             known = self._look_up(request, client)
         except Suspended:
-            await _let_siblings_ask()
+            await let_siblings_ask()
             raise
         if known is None:
             self._wait_inside(request, client)
@@ -369,7 +400,8 @@ def _by_role(turns: Sequence[Message]) -> dict[str, str]:
     return {f"{turn.role} {number}": turn.content for number, turn in enumerate(turns, start=1)}
 
 
-async def _let_siblings_ask() -> None:
+async def let_siblings_ask() -> None:
+    """Let other tasks of a run that is about to be dropped come to their own calls."""
     from pytest_promptopt.models.unpatched_asyncio import asyncio
 
     try:

@@ -6,8 +6,9 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from pytest_promptopt.completion import Completion
 from pytest_promptopt.errors import SettingsError
-from pytest_promptopt.records import Completion, Split
+from pytest_promptopt.records import Split
 
 #: Whether an answer is right, or which share of what was asked it has, from 0 to 1.
 Check = Callable[[Completion], bool | float]

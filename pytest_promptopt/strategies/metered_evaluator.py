@@ -76,8 +76,8 @@ class MeteredEvaluator:
         measured = self._evaluator.evaluate(trials)
         self._ran |= runs
         for outcome in (o for results in measured for result in results for o in result.outcomes):
-            self._calls_of[outcome.case] = max(self._calls_of.get(outcome.case, 1), len(outcome.calls))
-            for call in outcome.calls:
+            self._calls_of[outcome.case] = max(self._calls_of.get(outcome.case, 1), len(outcome.all_calls))
+            for call in outcome.all_calls:
                 self._charge(Role.TARGET, call.key, call.usage, call.cost)
         return measured
 

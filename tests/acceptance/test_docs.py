@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import json
 import re
 import shlex
 from collections.abc import Callable, Iterator
@@ -13,11 +14,16 @@ import pytest
 import yaml
 
 import pytest_promptopt
+from pytest_promptopt.completion import Completion
 from pytest_promptopt.options import OPTIONS
+from pytest_promptopt.prompts import PromptFile
 from pytest_promptopt.prompts.frontmatter import FrontMatter
+from pytest_promptopt.prompts.prompt_matching import MIN_FIXED, PromptMatch, match_prompt
+from pytest_promptopt.prompts.prompt_replacing import replace
+from pytest_promptopt.prompts.template_languages import LANGUAGES
 from pytest_promptopt.pytest_engine.mark import SIGNATURE, Mark
 from pytest_promptopt.pytest_session.summary import TOLERATED
-from pytest_promptopt.records import Completion, Split
+from pytest_promptopt.records import Message, Split
 from pytest_promptopt.replay.prompt_calls import Prompt
 from pytest_promptopt.reports.optimization import heldout_verdict
 from pytest_promptopt.results import SplitScore
@@ -36,6 +42,10 @@ CHECKED: dict[tuple[str, str], str] = {
     ("README.md", "run-the-tests"): "test_ci_runs_the_command_of_the_tests",
     ("README.md", "failures"): "test_the_shown_failures_are_those_of_the_example",
     ("README.md", "result"): "test_the_shown_verdict_is_worded_as_the_summary_words_it",
+    **{
+        ("docs/explanation/recognition.md", name): "test_a_call_is_recognised_and_replaced_as_shown"
+        for name in ("prompt", "message", "values", "candidate", "replaced")
+    },
     ("docs/how-to/ci.md", "workflow"): "test_the_workflow_is_valid",
     ("docs/reference/mark.md", "signature"): "test_the_shown_signature_is_that_of_the_mark",
     ("docs/architecture.md", "way-of-a-text"): "test_every_module_named_exists",
@@ -70,6 +80,21 @@ def test_every_block_has_a_name_and_a_test(page: str) -> None:
         assert each.purpose in ("file", "append", "exit", "output", "shape", "checked", "not run"), each.name
         if each.purpose == "checked":
             assert CHECKED[page, each.name] in globals(), each.name
+
+
+def test_a_call_is_recognised_and_replaced_as_shown(tmp_path: Path) -> None:
+    page = "docs/explanation/recognition.md"
+    text = {each.name: each.text for each in blocks(page)}
+    (tmp_path / "route.md").write_text(text["prompt"], encoding="utf-8")
+    prompt = PromptFile.load(Path("route.md"), rootdir=tmp_path)
+    sent = [Message("user", text["message"])]
+    match = match_prompt([prompt], sent)
+
+    assert isinstance(match, PromptMatch)
+    assert match.variables == json.loads(text["values"])
+    assert replace(match, prompt.with_prose(text["candidate"]), sent) == (Message("user", text["replaced"]),)
+    assert f"fewer than {MIN_FIXED} letters" in section(page, "Where it may stand")
+    assert first_cells(section(page, "Template languages")) == list(LANGUAGES)
 
 
 def test_the_shown_failures_are_those_of_the_example(story: Story) -> None:
@@ -181,7 +206,7 @@ def test_every_argument_of_the_mark_is_documented() -> None:
 
 
 def test_every_key_of_the_front_matter_is_documented() -> None:
-    written = {*FrontMatter.__annotations__} - {"lines"} | {"temperature"}
+    written = {*FrontMatter.__annotations__} - {"lines", "hints", "foreign"} | {"temperature"}
     assert set(first_cells(PAGES["docs/reference/prompt-files.md"])) == written
 
 

@@ -20,8 +20,9 @@ from typing import Any
 
 from _pytest.mark import ParameterSet
 
+from pytest_promptopt.completion import Completion
 from pytest_promptopt.prompts import PromptFile
-from pytest_promptopt.records import Answer, Completion, Message, Split
+from pytest_promptopt.records import Answer, Message, Split
 from tests.benchmarks.relay import PATIENCE, tokens_of
 
 #: From the variables of a call to the messages to send.

@@ -15,7 +15,8 @@ import pytest
 import yaml
 from pydantic import TypeAdapter
 
-from pytest_promptopt.records import Answer, Completion, Usage
+from pytest_promptopt.completion import Completion
+from pytest_promptopt.records import Answer, Usage
 
 ANSWER = Answer("billing", "openai/gpt-4o", "end_turn", Usage(3, 1), 0.5, 0.25, "maybe delivery")
 
@@ -55,7 +56,8 @@ def test_without_yaml_it_imports_none() -> None:
     import sys
 
     script = (
-        "import sys; from pytest_promptopt.records import Answer, Completion\n"
+        "import sys; from pytest_promptopt.completion import Completion\n"
+        "from pytest_promptopt.records import Answer\n"
         "Completion(Answer('x', 'demo', 'end_turn', None, None, 0.0)); assert 'yaml' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", script], check=True, timeout=60)

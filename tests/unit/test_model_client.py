@@ -1065,7 +1065,7 @@ def test_over_http_a_hang_ends_at_the_deadline(wire: WireServer, fault: str) -> 
 
 
 def test_over_http_many_are_in_flight_and_no_more_than_allowed(wire: WireServer) -> None:
-    wire._latency = 0.05
+    wire.latency = 0.05
     with real(concurrency=10) as client:
         settle(client, *(question(str(n), CLAUDE) for n in range(40)))
     assert len(wire.requests) == 40

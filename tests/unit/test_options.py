@@ -9,7 +9,7 @@ import pytest
 
 from pytest_promptopt import options
 from pytest_promptopt.errors import SettingsError
-from pytest_promptopt.settings import Accept, CacheMode, Mode, Settings
+from pytest_promptopt.settings import Accept, CacheMode, Intercept, Mode, Settings
 
 BY_FIELD = {option.field: option for option in options.OPTIONS}
 
@@ -79,6 +79,10 @@ def test_defaults_that_the_help_names_are_the_settings_own() -> None:
         ("strategy", "refine", ("refine",)),
         ("strategy", "refine, gepa", ("refine", "gepa")),
         ("split", "60/20/20", (0.6, 0.2, 0.2)),
+        ("intercept", "on", Intercept()),
+        ("intercept", "off", Intercept(on=False)),
+        ("intercept", "+My.Host, -other.example", Intercept(also=("my.host",), without=("other.example",))),
+        ("ignore_fields", "request_id, session-id", ("request_id", "session-id")),
         ("split", "100/0/0", (1.0, 0.0, 0.0)),
         ("split", "33.4/33.3/33.3", (0.334, 0.333, 0.333)),
     ],
@@ -142,6 +146,11 @@ WRONG = [
     ("cache", "no", "use, refresh, off"),
     ("min_pass_rate", "-0.1", "a share from 0 to 1"),
     ("min_pass_rate", "most", "a share from 0 to 1"),
+    ("intercept", "maybe", "is not on, off, +HOST"),
+    ("intercept", "+http://host", "a host has no scheme, port or path"),
+    ("intercept", "off +host", "off stands alone"),
+    ("ignore_fields", "a b/c", "such as request_id"),
+    ("ignore_fields", "", "is not a list of names"),
     ("split", "60/20", "add up to 100"),
     ("split", "60/20/30", "add up to 100"),
     ("split", "0/50/50", "such as 60/20/20"),

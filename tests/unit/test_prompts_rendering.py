@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pytest_promptopt.completion import Completion
 from pytest_promptopt.errors import PromptFileError, RenderError
 from pytest_promptopt.prompts import PromptFile
-from pytest_promptopt.records import Answer, Completion, Message
+from pytest_promptopt.records import Answer, Message
 
 CHAT = "system:\nYou sort.\n\nuser:\n\n{{ ticket }}\n\nassistant:\nQueue:\n"
 

@@ -17,15 +17,16 @@ PACKAGE = Path(pytest_promptopt.__file__).parent
 
 #: From the ground up. A room imports only from floors below its own, never from a neighbour.
 FLOORS = (
+    {"wire_records"},
     {"records", "errors", "unpatched", "text", "file_writing"},
-    {"results", "settings", "statistics", "project_dir", "shared_database", "single_flight"},
+    {"completion", "results", "settings", "statistics", "project_dir", "shared_database", "single_flight"},
     {"response_cache", "journal"},
     {"budget"},
     {"models", "failures", "prompts"},
     {"optimizer", "assertions"},
     {"strategies", "gate", "reports"},
     {"replay"},
-    {"runs", "option_table"},
+    {"runs", "option_table", "interception"},
     {"driver"},
     {"scripting", "loaded_prompt", "testing"},
     {"api"},
@@ -45,6 +46,7 @@ ALWAYS_IMPORTED = (
     "hookspecs",
     "settings",
     "records",
+    "wire_records",
     "errors",
     "unpatched",
 )

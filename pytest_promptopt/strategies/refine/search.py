@@ -116,7 +116,7 @@ class RefineSearch(BaseSearch):
             return Stop(
                 HaltReason.NO_EVIDENCE, "every training case with a result stands in the prompt as an example"
             )
-        answers = sum(len(outcome.calls) for result in results for outcome in result.outcomes)
+        answers = sum(len(outcome.all_calls) for result in results for outcome in result.outcomes)
         # Counted in answers, known or paid for, so that a run that is gone on with decides the same.
         self._search_budget.begin(max(1.0, answers / max(1, len(results))))
         self._planner.begin(len(rates))

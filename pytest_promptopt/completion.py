@@ -1,0 +1,68 @@
+"""A model's answer as a test sees it."""
+
+from __future__ import annotations
+
+import sys
+from json import loads
+from typing import Any
+
+from pytest_promptopt.records import Answer, Usage
+
+
+class Completion(str):
+    """A model's answer as a test sees it: a `str` that also knows where it came from.
+
+    ``==``, ``in``, ``re`` and ``json.loads`` work as on any string. `cost` and `usage` are None when unknown;
+    `cached` says that the answer was not paid for in this run; `thinking` is what the model thought aloud
+    before the answer, empty when it did not.
+    """
+
+    usage: Usage | None
+    cost: float | None
+    latency: float
+    model: str
+    stop_reason: str
+    cached: bool
+    thinking: str
+
+    def __new__(cls, answer: Answer, *, cached: bool = False) -> Completion:
+        yaml = sys.modules.get("yaml.representer")
+        if yaml is not None and Completion not in yaml.SafeRepresenter.yaml_representers:
+            _teach(yaml.SafeRepresenter)
+        self = super().__new__(cls, answer.text)
+        self.usage = answer.usage
+        self.cost = answer.cost
+        self.latency = answer.latency
+        self.model = answer.model
+        self.stop_reason = answer.stop_reason
+        self.cached = cached
+        self.thinking = answer.thinking
+        return self
+
+    def json(self) -> Any:
+        """The answer parsed as JSON.
+
+        Raises `ValueError` that shows the start of the answer when it is not JSON.
+        """
+        try:
+            return loads(self)
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"the completion is not JSON ({error}): {str(self)[:200]!r}") from None
+
+    def __reduce__(self) -> tuple[object, ...]:
+        answer = Answer(
+            str(self), self.model, self.stop_reason, self.usage, self.cost, self.latency, self.thinking
+        )
+        return (_rebuild_completion, (answer, self.cached))
+
+
+def _teach(dumper: Any) -> None:
+    """Have the dumpers of PyYAML, which take `str` itself only, write completions; later ones inherit it."""
+    if "yaml_representers" in vars(dumper):
+        dumper.add_representer(Completion, lambda writer, answer: writer.represent_str(str(answer)))
+    for other in dumper.__subclasses__():
+        _teach(other)
+
+
+def _rebuild_completion(answer: Answer, cached: bool) -> Completion:
+    return Completion(answer, cached=cached)

@@ -1,0 +1,71 @@
+"""How cases use their prompts, as far as anybody can see: what the user should know of those that do not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from pytest_promptopt.pytest_engine.prompt_case import PromptCase
+from pytest_promptopt.replay.prompt_calls import Run
+from pytest_promptopt.text import plural
+
+
+@dataclass
+class PromptUse:
+    """Of the cases that were run to their end."""
+
+    #: Cases that read the prompt and ask a model by themselves.
+    own_model: set[str] = field(default_factory=set)
+    #: Cases whose calls hold no text of their prompt, and why one of these is not recognised.
+    unrecognised: dict[str, str] = field(default_factory=dict)
+    #: Cases without our fixtures that made no call which could be seen.
+    silent: set[str] = field(default_factory=set)
+    #: What cases have exchanged of what their calls need, and which cases did.
+    exchanged: dict[str, set[str]] = field(default_factory=dict)
+
+    def note(self, run: Run[PromptCase]) -> None:
+        case = run.case.case.id
+        if run.asked or (run.touched and run.asked_otherwise):
+            self.unrecognised.pop(case, None)
+        elif run.touched:
+            self.own_model.add(case)
+        elif run.not_recognised:
+            self.unrecognised.setdefault(case, run.not_recognised)
+        elif run.case.intercepts and not (run.case.asks or run.asked_otherwise) and run.error is None:
+            self.silent.add(case)
+
+    @property
+    def why_unrecognised(self) -> str:
+        """Why a call is no call of its case's prompt; empty when there is no such call."""
+        return next(iter(self.unrecognised.values()), "")
+
+    def sentences(self) -> Iterator[str]:
+        """What the user should know at the end."""
+        if own := sorted(self.own_model):
+            yield (
+                f"{plural(len(own), 'case')} that read the prompt and ask a model by themselves ({own[0]}): "
+                "their calls wait for each other and are neither cached nor counted"
+            )
+        if self.unrecognised:
+            first, why = next(iter(self.unrecognised.items()))
+            yield (
+                f"{plural(len(self.unrecognised), 'case')} made model calls that are no calls of their "
+                f"prompt ({first}): {why}"
+            )
+        if silent := sorted(self.silent):
+            yield (
+                f"{plural(len(silent), 'case')} used no prompt and made no model call that could be seen "
+                f"({silent[0]}): calls of another process, as a server's, cannot be intercepted, and are "
+                "neither cached nor counted"
+            )
+        if self.exchanged:
+            yield _of_exchanges(self.exchanged)
+
+
+def _of_exchanges(exchanged: Mapping[str, set[str]]) -> str:
+    count = len(set().union(*exchanged.values()))
+    return (
+        f"{plural(count, 'case')} put something else in the place of what their model's calls need "
+        f"({', '.join(sorted(exchanged))}): their calls were made inside their own runs, and the "
+        "answers are not stored"
+    )
