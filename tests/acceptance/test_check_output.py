@@ -13,6 +13,8 @@ def test_it(prompt, word):
     assert "z" not in prompt(word=word).lower().replace("b", "z")
 """
 
+PAID = "3 model calls, 0 of them from the cache; * input and * output tokens, *"
+
 
 @pytest.fixture
 def project(pytester: pytest.Pytester) -> Project:
@@ -21,14 +23,14 @@ def project(pytester: pytest.Pytester) -> Project:
 
 def test_calls_tokens_and_the_share_of_the_cache_are_told(project: Project) -> None:
     project.tests(ECHO)
-    project.run().stdout.fnmatch_lines(["3 model calls, 0 of them from the cache; * input and * output tokens, *"])
+    project.run().stdout.fnmatch_lines([PAID])
     project.run().stdout.fnmatch_lines(["3 model calls, 3 of them from the cache: nothing was paid"])
 
 
 def test_workers_tell_the_same_together(project: Project) -> None:
     project.tests(ECHO)
     result = project.run("-n", "2")
-    result.stdout.fnmatch_lines(["3 model calls, 0 of them from the cache; * input and * output tokens, *"])
+    result.stdout.fnmatch_lines([PAID])
 
 
 def test_quiet_sessions_and_those_that_ask_nothing_do_not_speak_of_calls(project: Project) -> None:
