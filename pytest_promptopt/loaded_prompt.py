@@ -8,6 +8,8 @@ from typing import Any
 
 from pytest_promptopt.errors import RenderError
 from pytest_promptopt.prompts import PromptFile
+from pytest_promptopt.prompts.sources import Address
+from pytest_promptopt.prompts.template_languages import language_named
 from pytest_promptopt.records import Message
 
 
@@ -86,8 +88,8 @@ class LoadedPrompt:
         return turns[0].content
 
 
-def load_prompt(path: str | Path) -> LoadedPrompt:
-    """Read a prompt file (``.md`` or ``.txt``) for use in an application.
+def load_prompt(path: str | Path, *, template: str | None = None) -> LoadedPrompt:
+    """Read a prompt for use in an application: a file, or a text in one, ``config/app.yaml::triage.text``.
 
     >>> prompt = load_prompt("prompts/route.md")
     >>> client.chat.completions.create(
@@ -96,7 +98,11 @@ def load_prompt(path: str | Path) -> LoadedPrompt:
 
     :param path: relative to the current folder; better an absolute one, such as
         ``Path(__file__).with_name("route.md")``.
+    :param template: its template language (``jinja2``, ``format``, ``percent``, ``template``, ``mustache`` or
+        ``none``); None has the file say so, or what is in the text.
+    :raises SettingsError: there is no such template language.
     :raises PromptFileError: there is no such file, or it is not a usable prompt; reads ``file:line: what``.
     """
-    full = Path.cwd() / path
-    return LoadedPrompt(PromptFile.load(full, rootdir=full.parent))
+    address = Address.parse(path).below(Path.cwd())
+    language = None if template is None else language_named(template, "load_prompt(template=...)")
+    return LoadedPrompt(PromptFile.load(address, rootdir=address.path.parent, language=language))

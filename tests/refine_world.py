@@ -60,6 +60,9 @@ class FakePrompt:
     variables: frozenset[str] = frozenset({"ticket"})
     front: Front = Front()
     roles: tuple[str, ...] = ()
+    is_chat: bool = True
+    takes_no_examples: str = ""
+    writing_rules: tuple[str, ...] = ()
 
     def objections(self, prose: str) -> tuple[str, ...]:
         lost = sorted(name for name in self.variables if f"{{{{ {name} }}}}" not in prose)

@@ -87,7 +87,7 @@ class OptimizationDriver(ABC, Generic[K, C]):
         self._record: RunStore | None = None
         self._over = False
         self._ceiling = settings.max_calls
-        self._writer = PromptWriter(self._reload)
+        self._writer = PromptWriter(cases.prompts_in, self._reload)
 
     # ------------------------------------------------------------------------------------ what a host tells
 
@@ -323,8 +323,11 @@ class OptimizationDriver(ABC, Generic[K, C]):
         return {role: self._ledger.spend_of(role) for role in Role}
 
     @contextmanager
-    def _shown_progress(self, files: Iterable[str]) -> Iterator[None]:
+    def _shown_progress(self, files: Mapping[str, PromptFile]) -> Iterator[None]:
         """Say what the ceilings buy, then show how it goes."""
+        for file in files.values() if self._settings.examples else ():
+            if file.takes_no_examples:
+                self._say(f"promptopt: {file.takes_no_examples}")
         if bought := self._plan.bought():
             self._say(bought)
         self._progress = self._open_progress()
@@ -433,6 +436,6 @@ class OptimizationDriver(ABC, Generic[K, C]):
         self._progress.calls(in_flight, spend.calls, spend)
 
     def _reload(self, name: str, before: bytes | None = None) -> None:
-        """Have the cases use what is in a prompt file now, or what was in it before."""
-        root = self._settings.rootdir
-        self._cases.use_file(PromptFile.load(root / name, rootdir=root, before=before))
+        """Have the cases use what is in a file now, or what was in it before: all prompts that are there."""
+        for prompt in self._cases.prompts_in(name):
+            self._cases.use_file(prompt.read_again(before=before))

@@ -104,6 +104,18 @@ class Prompt(Protocol):
     @property
     def front(self) -> FrontMatter: ...
 
+    @property
+    def is_chat(self) -> bool:
+        """Whether lines that are only a role begin turns in it."""
+
+    @property
+    def takes_no_examples(self) -> str:
+        """Why the tool's own examples cannot stand in it, in a sentence; empty when they can."""
+
+    @property
+    def writing_rules(self) -> tuple[str, ...]:
+        """What who writes a candidate must know of its place, a sentence each."""
+
     def objections(self, prose: str) -> tuple[str, ...]:
         """Why `prose` cannot replace this prompt's text, in sentences; empty when it can."""
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from pytest_promptopt.prompts.files import PromptFile, locate_prompt_file
+from pytest_promptopt.prompts.file_lookup import locate_prompt_file
+from pytest_promptopt.prompts.files import PromptFile
 from pytest_promptopt.prompts.frontmatter import FrontMatter
 from pytest_promptopt.prompts.writing import (
     check_writable,

@@ -1,4 +1,4 @@
-"""The YAML above a prompt's prose. Strict: what would be ignored silently is an error at its line."""
+"""The YAML above a prompt's prose. Our keys are checked; those of other programs pass through untouched."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from typing import Any
 
 from pytest_promptopt.errors import PromptFileError
@@ -25,8 +26,29 @@ _CONNECTION = re.compile(
     r"|mock_response|model_list|organization|proxy_server_request|ssl_verify|workspace_id"
 )
 
+#: Parameters that many providers have, so that somebody may expect them to be read here.
+PROVIDER_PARAMETERS = LENGTH_NAMES | {
+    "top_p",
+    "top_k",
+    "seed",
+    "frequency_penalty",
+    "presence_penalty",
+    "reasoning_effort",
+    "response_format",
+    "stop_sequences",
+    "thinking",
+    "extra_body",
+}
+
+#: How alike a key must be to one of ours to be taken for a slip; keys that other programs really have.
+_NEAR = 0.8
+_NO_SLIPS = frozenset({"mode", "models"})
+
 #: Bits of a number; Python writes none that is much longer.
 MAX_BITS = 10_000
+
+#: The template languages, as front matter and mark call them.
+LANGUAGES = ("jinja2", "format", "percent", "template", "mustache", "none")
 
 _FIRST_LINE = 2  # line 1 is the opening `---`
 
@@ -40,6 +62,9 @@ class FrontMatter:
     :param system: a template for the system message, None when there is none.
     :param description: the task in words, for the optimizer.
     :param keep: lines of the prose that no candidate may drop.
+    :param template: the template language; empty when it is not said.
+    :param foreign: whether it has keys of other programs.
+    :param hints: keys that look like ours and are not, with a sentence each.
     :param lines: file line where a value begins, by key: ``model``, ``parameters.top_p``, ``keep.0``.
     """
 
@@ -50,20 +75,19 @@ class FrontMatter:
     system: str | None = None
     description: str = ""
     keep: tuple[str, ...] = ()
+    template: str = ""
+    foreign: bool = False
+    hints: tuple[tuple[int, str], ...] = field(default=(), compare=False, repr=False)
     lines: Mapping[str, int] = field(default_factory=dict, compare=False, repr=False)
 
     @classmethod
     def parse(cls, text: str, *, name: str) -> FrontMatter:
         """Read the text between the ``---`` lines of the file `name`; raises `PromptFileError`."""
-        values, lines = _load(text, name=name)
+        found, lines = load_yaml(text, name=name)
+        values = {key: value for key, value in found.items() if key in _KEYS}
+        unknown = [key for key in found if key not in _KEYS]
+        hints = [(lines[key], said) for key in unknown if (said := _said_of(key))]
         for key, value in values.items():
-            if key not in _KEYS:
-                raise PromptFileError(
-                    name,
-                    lines[key],
-                    f"unknown front matter key `{key}`; accepted are {', '.join(_KEYS)} "
-                    "(any other provider parameter goes below `parameters:`)",
-                )
             accepts, wanted = _KEYS[key]
             if not accepts(value):
                 raise PromptFileError(name, lines[key], f"`{key}` must be {wanted}, got {_shown(value)}")
@@ -88,7 +112,17 @@ class FrontMatter:
         for key in ("stop", "keep"):
             values[key] = _strings(values.get(key, ()))
         values["keep"] = tuple(entry.strip("\n") for entry in values["keep"])
-        return cls(**values, parameters=parameters, lines=lines)
+        foreign = len(unknown) > len(hints)
+        return cls(**values, parameters=parameters, foreign=foreign, hints=tuple(hints), lines=lines)
+
+
+def _said_of(key: str) -> str | None:
+    """What a reader should know of a key that is not ours; None for one of another program."""
+    plain = key.lower().replace("-", "_")
+    if plain in PROVIDER_PARAMETERS:
+        return f"`{key}` is passed over: parameters of a model go below `parameters:`"
+    near = get_close_matches(plain, _KEYS, n=1, cutoff=_NEAR)
+    return f"`{key}` is passed over; did you mean `{near[0]}`?" if near and plain not in _NO_SLIPS else None
 
 
 FROM_ENVIRONMENT = "is no parameter of a model: address and key are for the environment to set"
@@ -165,6 +199,7 @@ _KEYS: dict[str, tuple[Callable[[object], bool], str]] = {
     "stop": (_is_texts, "a string or a list of strings"),
     "system": (_is_text, "the text of the system message"),
     "description": (_is_text, "a text"),
+    "template": (lambda value: value in LANGUAGES, f"one of {', '.join(LANGUAGES)}"),
     "keep": (_is_lines, "a line of the prompt or a list of lines"),
     "parameters": (
         lambda value: isinstance(value, dict) and _is_json(value),
@@ -181,21 +216,30 @@ def _shown(value: object) -> str:
     return cut_end(text, 80, mark="...")
 
 
-def _load(text: str, *, name: str) -> tuple[dict[str, Any], dict[str, int]]:
-    """Values and lines by key."""
+def load_yaml(
+    text: str, *, name: str, first_line: int = _FIRST_LINE
+) -> tuple[dict[str, Any], dict[str, int]]:
+    """Values and lines by key. Raises `PromptFileError`.
+
+    :param first_line: the line of the file on which `text` begins.
+    """
     import yaml
+
+    def line_at(offset: int) -> int:
+        """File line of a character; YAML's own line numbers also count U+0085 and U+2028."""
+        return first_line + text.count("\n", 0, offset)
 
     def refusal(offset: int, problem: object) -> PromptFileError:
         hint = "; quote a value that starts with {{" if "{{" in text else ""
         message = f"the front matter is not valid YAML: {problem}{hint}"
-        return PromptFileError(name, _line_at(text, offset), message)
+        return PromptFileError(name, line_at(offset), message)
 
     try:
-        root = _compose(text, name=name)
+        root = _compose(text, refusal)
         lines: dict[str, int] = {}
         for key, node in _places(root):
             is_block = isinstance(node, yaml.ScalarNode) and node.style in ("|", ">")
-            line = _line_at(text, node.start_mark.index) + is_block
+            line = line_at(node.start_mark.index) + is_block
             if key in lines:
                 raise PromptFileError(name, line, f"`{key}` is given twice")
             lines[key] = line
@@ -219,26 +263,19 @@ def _load(text: str, *, name: str) -> tuple[dict[str, Any], dict[str, int]]:
     return values, lines
 
 
-def _compose(text: str, *, name: str) -> Any:
+def _compose(text: str, refusal: Callable[[int, object], PromptFileError]) -> Any:
     import yaml
 
     for token in yaml.scan(text, Loader=yaml.SafeLoader):
         # Aliases can blow a few lines up to gigabytes once the parameters are written out as JSON.
         if isinstance(token, yaml.AliasToken):
-            line = _line_at(text, token.start_mark.index)
-            raise PromptFileError(name, line, "YAML aliases are not accepted in the front matter")
+            raise refusal(token.start_mark.index, "aliases are not accepted here")
     root: Any = yaml.compose(text, Loader=yaml.SafeLoader)
     if root is None:
         return yaml.MappingNode("tag:yaml.org,2002:map", [])
     if not isinstance(root, yaml.MappingNode):
-        line = _line_at(text, root.start_mark.index)
-        raise PromptFileError(name, line, f"the front matter must be `key: value` lines, got {text[:40]!r}")
+        raise refusal(root.start_mark.index, f"it must be `key: value` lines, got {text[:40]!r}")
     return root
-
-
-def _line_at(text: str, offset: int) -> int:
-    """File line of a character; YAML's own line numbers also count U+0085 and U+2028."""
-    return _FIRST_LINE + text.count("\n", 0, offset)
 
 
 def _places(root: Any) -> Iterator[tuple[str, Any]]:

@@ -18,6 +18,12 @@ _OPENING = re.compile(r"\ufeff?---[ \t]*(?:[\r\n]|\Z)")
 _FRONT_MATTER = re.compile(
     r"\ufeff?---[ \t]*(?:\r\n|\r|\n)((?:.*?(?:\r\n|\r|\n))??)---[ \t]*(?:\r\n|\r|\n|\Z)", re.DOTALL
 )
+_LENIENT_OPENING = re.compile(r"\ufeff?\s*(?:---|\+\+\+)[ \t]*(?:[\r\n]|\Z)")
+_LENIENT = re.compile(
+    r"\ufeff?\s*(?:---|\+\+\+)[ \t]*(?:\r\n|\r|\n)((?:.*?(?:\r\n|\r|\n))??)"
+    r"(?:---|\+\+\+)[ \t]*(?:\r\n|\r|\n|\Z)",
+    re.DOTALL,
+)
 
 
 def unify_newlines(text: str) -> str:
@@ -25,56 +31,47 @@ def unify_newlines(text: str) -> str:
     return _LINE_END.sub("\n", text)
 
 
-@dataclass(frozen=True)
-class Layout:
-    """A prompt file as text, line ends as read; ``before + body + after`` is the file.
+def usual_line_end(text: str) -> str:
+    """The line end that `text` has most of; ``\\n`` when it has none."""
+    found = Counter(_LINE_END.findall(text))
+    return found.most_common(1)[0][0] if found else "\n"
 
-    :param before: byte order mark, front matter and the blank lines above the prose.
-    :param front: the YAML between the ``---`` lines with unified newlines; None without front matter.
+
+@dataclass(frozen=True)
+class FramedText:
+    """A text that a new prose is put into: ``before + body + after``, line ends as read.
+
     :param body: from the first to the last line of the prose that is not empty.
-    :param after: the line ends at the end of the file.
     """
 
     before: str
-    front: str | None
     body: str
     after: str
 
     @classmethod
-    def read(cls, data: bytes, *, name: str) -> Layout:
-        """Raises `PromptFileError` for what is too big, binary, not UTF-8, empty or left unclosed."""
-        text = _decode(data, name=name)
-        matter = _FRONT_MATTER.match(text)
-        if matter is None and _OPENING.match(text):
-            raise PromptFileError(
-                name, 1, "the front matter that starts with `---` is not closed by a second `---` line"
-            )
-        start = matter.end() if matter else len(text) - len(text.removeprefix("\ufeff"))
-        body = text[start:].lstrip("\r\n")
+    def of(cls, text: str) -> FramedText:
+        """`text`, framed by the line ends around it."""
+        body = text.lstrip("\r\n")
         start = len(text) - len(body)
         body = body.rstrip("\r\n")
-        layout = cls(
-            before=text[:start],
-            front=unify_newlines(matter[1]) if matter else None,
-            body=body,
-            after=text[start + len(body) :],
-        )
-        if not body.strip():
-            below = " below the front matter" if matter else ""
-            raise PromptFileError(name, layout.first_line, f"the prompt is empty: there is no text{below}")
-        return layout
+        return cls(text[:start], body, text[start + len(body) :])
 
     @property
     def prose(self) -> str:
         return unify_newlines(self.body)
 
     @property
+    def edges(self) -> tuple[str, str]:
+        """The empty lines around the prose, with ``\\n`` line ends."""
+        return unify_newlines(self.before), unify_newlines(self.after)
+
+    @property
     def first_line(self) -> int:
-        """File line, from 1, on which the prose starts."""
+        """The line of the text, from 1, on which the prose starts."""
         return len(_LINE_END.findall(self.before)) + 1
 
     def with_prose(self, prose: str) -> str:
-        """The whole file with another prose; lines that stay keep their line end, new ones get the usual."""
+        """The whole with another prose; lines that stay keep their line end, new ones get the usual."""
         lines = prose.split("\n")
         old_lines, old_ends = _LINE_END.split(self.body), _LINE_END.findall(self.body)
         counted = Counter(old_ends or _LINE_END.findall(self.before + self.after) or ["\n"])
@@ -92,7 +89,55 @@ class Layout:
         return self.before + "".join(line + end for line, end in zip(lines, ends, strict=True))
 
 
-def _decode(data: bytes, *, name: str) -> str:
+@dataclass(frozen=True)
+class Layout(FramedText):
+    """A prompt file as text.
+
+    :param before: byte order mark, front matter and the blank lines above the prose.
+    :param after: the line ends at the end of the file.
+    :param front: the YAML between the ``---`` lines, line ends as read; None without front matter.
+    :param front_start: where in the file it begins.
+    """
+
+    front: str | None = None
+    front_start: int = 0
+
+    @property
+    def edges(self) -> tuple[str, str]:
+        before = unify_newlines(self.before)
+        above = before[len(before.rstrip("\n")) :]
+        return above if self.front is None else above.removeprefix("\n"), unify_newlines(self.after)
+
+    @classmethod
+    def read(cls, data: bytes, *, name: str, lenient: bool = False) -> Layout:
+        """Raises `PromptFileError` for what is too big, binary, not UTF-8, empty or left unclosed.
+
+        :param lenient: white space above the front matter, and ``+++`` around it, are accepted.
+        """
+        text = decode(data, name=name)
+        opening, whole = (_LENIENT_OPENING, _LENIENT) if lenient else (_OPENING, _FRONT_MATTER)
+        matter = whole.match(text)
+        if matter is None and opening.match(text):
+            raise PromptFileError(
+                name, 1, "the front matter that starts with `---` is not closed by a second `---` line"
+            )
+        start = matter.end() if matter else len(text) - len(text.removeprefix("\ufeff"))
+        framed = FramedText.of(text[start:])
+        layout = cls(
+            before=text[:start] + framed.before,
+            body=framed.body,
+            after=framed.after,
+            front=matter[1] if matter else None,
+            front_start=matter.start(1) if matter else 0,
+        )
+        if not layout.body.strip():
+            below = " below the front matter" if matter else ""
+            raise PromptFileError(name, layout.first_line, f"the prompt is empty: there is no text{below}")
+        return layout
+
+
+def decode(data: bytes, *, name: str) -> str:
+    """Raises `PromptFileError` for what is too big, binary or not UTF-8."""
     if len(data) > MAX_FILE_BYTES:
         raise PromptFileError(
             name, None, f"the file has {len(data):,} bytes; a prompt file has at most {MAX_FILE_BYTES:,}"

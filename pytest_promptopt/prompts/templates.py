@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -24,11 +24,15 @@ EXAMPLES_END = "{# promptopt: end of examples #}"
 
 @dataclass(frozen=True)
 class Turn:
-    """One chat turn of the template text; `role` is None when the prose has no role lines."""
+    """One chat turn of the template text; `role` is None when the prose has no role lines.
+
+    :param attributes: what stands beside the role.
+    """
 
     role: str | None
     source: str
     line: int
+    attributes: Mapping[str, str | int] = field(default_factory=dict)
 
 
 def split_turns(prose: str, *, first_line: int) -> tuple[Turn, ...]:

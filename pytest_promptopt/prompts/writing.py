@@ -54,8 +54,8 @@ def replace_content(path: Path, content: bytes, *, name: str, expected: bytes, t
     sync_folder(Path(target).parent)
 
 
-def save_beside(file: PromptFile, prose: str, *, tag: str) -> Path:
-    """Put `file` with another prose into a new file beside it, ``route.md.<tag>``; its path.
+def save_beside(file: PromptFile, content: bytes, *, tag: str) -> Path:
+    """Put another content of `file` into a new file beside it, ``route.md.<tag>``; its path.
 
     Whoever may not read the prompt may not read that one either. Raises `OSError` when the disk refuses or
     the file is not where it was.
@@ -67,7 +67,7 @@ def save_beside(file: PromptFile, prose: str, *, tag: str) -> Path:
     path = target.with_name(name if len(os.fsencode(name)) <= MOST_BYTES else f"{tag}{target.suffix}")
     mode = stat.S_IMODE(target.stat().st_mode) if target.exists() else 0o600
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _NO_LINK, 0o600)
-    write_synced(descriptor, file.with_prose(prose).content())
+    write_synced(descriptor, content)
     os.chmod(path, mode)
     return path
 

@@ -11,6 +11,8 @@ import pytest
 from pytest_promptopt.errors import NoModelError, PromptFileError, PromptoptError, SettingsError
 from pytest_promptopt.models.registry import canonical_name
 from pytest_promptopt.prompts import PromptFile, locate_prompt_file
+from pytest_promptopt.prompts.sources import Address
+from pytest_promptopt.prompts.template_languages import LANGUAGES
 from pytest_promptopt.pytest_engine import internals
 from pytest_promptopt.pytest_engine.case_identity import of_plugin
 from pytest_promptopt.pytest_engine.mark import MARK, Mark
@@ -49,7 +51,7 @@ class Collected:
 
 def collect_prompt_cases(items: Iterable[pytest.Item], settings: Settings) -> Collected:
     """All items that use a prompt; a mistake in one is a problem of that one alone."""
-    loaded: dict[Path, PromptFile] = {}
+    loaded: dict[Address, PromptFile] = {}
     cases: dict[pytest.Item, PromptCase] = {}
     problems: dict[pytest.Item, PromptoptError] = {}
     for item in items:
@@ -83,7 +85,7 @@ def _join_repeats(cases: dict[pytest.Item, PromptCase]) -> None:
 
 
 def _case(
-    item: pytest.Item, mark: pytest.Mark, settings: Settings, loaded: dict[Path, PromptFile]
+    item: pytest.Item, mark: pytest.Mark, settings: Settings, loaded: dict[Address, PromptFile]
 ) -> PromptCase:
     where = _where(item)
     parsed = Mark.parse(mark, where=where)
@@ -92,7 +94,7 @@ def _case(
     case = Case(
         id=item.nodeid,
         prompts=names,
-        split=split_of(item, [file.path for file in files.values()], settings, where),
+        split=split_of(item, [file.place for file in files.values()], settings, where),
         samples=parsed.samples or settings.samples,
         where=where,
     )
@@ -116,15 +118,22 @@ def _where(item: pytest.Item) -> str:
 
 
 def _load(
-    mark: Mark, folder: Path, rootdir: Path, where: str, loaded: dict[Path, PromptFile]
+    mark: Mark, folder: Path, rootdir: Path, where: str, loaded: dict[Address, PromptFile]
 ) -> dict[str, PromptFile]:
     files = {}
     for stage, spec in mark.paths.items():
-        path = locate_prompt_file(spec, test_dir=folder, rootdir=rootdir, where=where)
-        if path not in loaded:
-            loaded[path] = PromptFile.load(path, rootdir=rootdir)
-            _check_model(loaded[path])
-        files[stage] = loaded[path]
+        address = locate_prompt_file(spec, test_dir=folder, rootdir=rootdir, where=where)
+        language = LANGUAGES[mark.template[stage]] if stage in mark.template else None
+        if address not in loaded:
+            loaded[address] = PromptFile.load(address, rootdir=rootdir, language=language)
+            _check_model(loaded[address])
+        file = loaded[address]
+        if language is not None and file.language is not language:
+            raise SettingsError(
+                f"{where}: {file.name} is read as {file.language.name}, here as {language.name}; give it the "
+                "same template= in all its marks"
+            )
+        files[stage] = file
     return files
 
 
@@ -132,4 +141,4 @@ def _check_model(file: PromptFile) -> None:
     try:
         canonical_name(file.front.model or "demo")
     except SettingsError as error:
-        raise PromptFileError(file.name, file.front.lines["model"], f"`model`: {error}") from None
+        raise PromptFileError(file.file_name, file.front.lines["model"], f"`model`: {error}") from None

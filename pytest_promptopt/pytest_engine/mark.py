@@ -13,15 +13,21 @@ import pytest
 
 from pytest_promptopt.errors import SettingsError
 from pytest_promptopt.models.registry import FORMS, canonical_name
-from pytest_promptopt.prompts.files import ENDINGS
-from pytest_promptopt.prompts.frontmatter import FROM_ENVIRONMENT, SAME_LENGTH, is_connection, without_lengths
+from pytest_promptopt.prompts.frontmatter import (
+    FROM_ENVIRONMENT,
+    LANGUAGES,
+    SAME_LENGTH,
+    is_connection,
+    without_lengths,
+)
+from pytest_promptopt.prompts.sources import looks_like_source
 from pytest_promptopt.records import LENGTH_NAMES
 from pytest_promptopt.replay.case_requests import is_json
 
 MARK = "prompt"
 SIGNATURE = (
     "@pytest.mark.prompt(path, *, model=None, samples=1, min_case_rate=1.0, min_pass_rate=None, replay=True, "
-    "freeze=False, **model_parameters), or stage=path for each stage of a pipeline"
+    "freeze=False, template=None, **model_parameters), or stage=path for each stage of a pipeline"
 )
 
 
@@ -31,6 +37,7 @@ class Mark:
 
     :param paths: stage -> path as written; a single prompt's stage is ``""``.
     :param freeze: stages that are never rewritten.
+    :param template: stage -> the name of its template language, where the mark gives it.
     :param samples: None leaves it to the settings.
     :param parameters: of the model, passed on as they are.
     """
@@ -42,6 +49,7 @@ class Mark:
     min_pass_rate: float | None
     replay: bool
     freeze: frozenset[str]
+    template: Mapping[str, str]
     parameters: Mapping[str, Any]
 
     @classmethod
@@ -78,6 +86,7 @@ class Mark:
             min_pass_rate=given.pop("min_pass_rate", None),
             replay=given.pop("replay", True),
             freeze=_frozen(given.pop("freeze", False), paths, where),
+            template=_templates(given.pop("template", None), paths, where),
             parameters=_with_one_length(given, where),
         )
 
@@ -104,12 +113,28 @@ def _frozen(given: object, paths: Mapping[str, str], where: str) -> frozenset[st
     return frozenset(names)
 
 
+def _templates(given: object, paths: Mapping[str, str], where: str) -> Mapping[str, str]:
+    if not isinstance(given, Mapping):
+        return dict.fromkeys(paths, str(given)) if given else {}
+    stages = f"a stage of the mark ({', '.join(paths)})" if all(paths) else "needed for a single prompt"
+    for name in given:
+        if name not in paths:
+            written = f"{where}: @pytest.mark.prompt(template={given!r})"
+            raise SettingsError(f"{written}: {name!r} is not {stages}")
+    return dict(given)
+
+
+def _is_language(value: object) -> bool:
+    given = value.values() if isinstance(value, Mapping) else (value,)
+    return value is None or all(each in LANGUAGES for each in given)
+
+
 def _is_text(value: object) -> bool:
     return isinstance(value, (str, Path)) and bool(str(value).strip())
 
 
 def _is_path(value: object) -> bool:
-    return _is_text(value) and str(value).lower().endswith(ENDINGS)
+    return _is_text(value) and looks_like_source(str(value))
 
 
 def _is_model(value: object) -> bool:
@@ -132,7 +157,7 @@ def _is_rate(value: object) -> bool:
 
 
 #: Arguments that are no parameter of a model: a name that is nearly one of them is a typing error.
-_OWN = ("samples", "min_case_rate", "min_pass_rate", "replay", "freeze")
+_OWN = ("samples", "min_case_rate", "min_pass_rate", "replay", "freeze", "template")
 
 Accepted = tuple[str, Callable[[Any], bool]]
 
@@ -149,6 +174,7 @@ _ARGUMENTS: Mapping[str, Accepted] = {
             or (isinstance(value, (list, tuple, set)) and all(isinstance(name, str) for name in value))
         ),
     ),
+    "template": (f"one of {', '.join(LANGUAGES)}, or one for each stage by its name", _is_language),
     **dict.fromkeys(("max_tokens", *LENGTH_NAMES), ("a whole number from 1", _is_whole)),
     "temperature": ("a number from 0", _is_number),
     "stop": (

@@ -11,6 +11,7 @@ from typing import Any
 from pytest_promptopt.assertions.plain_values import readable_value
 from pytest_promptopt.errors import NoModelError, SettingsError
 from pytest_promptopt.prompts import PromptFile
+from pytest_promptopt.prompts.template_languages import LANGUAGES
 from pytest_promptopt.pytest_engine.prompt_case import PromptCase
 from pytest_promptopt.records import Case, Request, Split
 
@@ -51,6 +52,7 @@ def describe(cases: Iterable[PromptCase], root: Path) -> list[dict[str, Any]]:
         {
             "case": asdict(case.case),
             "stages": {stage: file.name for stage, file in case.files.items()},
+            "languages": {file.name: file.language.name for file in case.files.values()},
             "frozen": sorted(case.frozen),
             "path": as_seen_from(root, case.path),
             "identity": case.identity,
@@ -83,7 +85,8 @@ def described(entries: Iterable[Mapping[str, Any]], root: Path) -> dict[int, Des
     for number, entry in enumerate(entries):
         for name in entry["stages"].values():
             if name not in files:
-                files[name] = PromptFile.load(root / name, rootdir=root)
+                language = LANGUAGES[entry["languages"][name]]
+                files[name] = PromptFile.load(name, rootdir=root, language=language)
         data = entry["case"]
         case = Case(
             **{

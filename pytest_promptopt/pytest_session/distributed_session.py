@@ -75,7 +75,7 @@ class DistributedSession:
 
     def _state(self) -> WorkState:
         files = {file.name: file for case in self._cases.values() for file in case.files.values()}
-        texts = {name: file.original.decode("latin-1") for name, file in files.items()}
+        texts = {file.file_name: file.original.decode("latin-1") for file in files.values()}
         return WorkState(texts, self._calls.ledger.path)
 
     @pytest.hookimpl(optionalhook=True)

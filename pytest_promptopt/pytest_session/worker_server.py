@@ -14,7 +14,6 @@ from pytest_promptopt.assertions.source_location import location_of
 from pytest_promptopt.models.answer_validation import error_words
 from pytest_promptopt.models.client import PaidCall
 from pytest_promptopt.optimizer.protocols import StopRun
-from pytest_promptopt.prompts import PromptFile
 from pytest_promptopt.pytest_engine.outcomes import to_json
 from pytest_promptopt.pytest_session.case_descriptions import as_seen_from, describe
 from pytest_promptopt.pytest_session.controller_client import ControllerClient
@@ -136,10 +135,9 @@ class WorkerServer:
 
     def _take_texts(self, runner: CaseRunner, texts: Mapping[str, str]) -> None:
         """Use these prompt files, as they are on the controller."""
-        root = runner.session.config.rootpath
-        for name, text in texts.items():
-            file = PromptFile.load(root / name, rootdir=root, before=text.encode("latin-1"))
-            runner.cases.use_file(file)
+        for file_name, text in texts.items():
+            for prompt in runner.cases.prompts_in(file_name):
+                runner.cases.use_file(prompt.read_again(before=text.encode("latin-1")))
 
     def _release(
         self,

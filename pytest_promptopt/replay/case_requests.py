@@ -54,7 +54,7 @@ def parameter_lines(file: PromptFile) -> dict[str, str]:
     """Where the front matter sets each parameter of a call: ``file:line``."""
     own = {key.removeprefix("parameters."): line for key, line in file.front.lines.items()}
     given = [*file.front.parameters, "max_tokens", "stop"]
-    return {name: f"{file.name}:{own[name]}" for name in given if name in own}
+    return {name: f"{file.file_name}:{own[name]}" for name in given if name in own}
 
 
 def is_json(value: object) -> bool:

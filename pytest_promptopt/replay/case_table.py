@@ -38,6 +38,11 @@ class CaseTable(Mapping[K, S]):
         """Each case once, also where several items are samples of one."""
         return list({case.case.id: case.case for case in self._cases.values()}.values())
 
+    def prompts_in(self, file_name: str) -> list[PromptFile]:
+        """The prompts that stand in a file, each once."""
+        files = (file for case in self._cases.values() for file in case.files.values())
+        return list({file.name: file for file in files if file.file_name == file_name}.values())
+
     def use_file(self, file: PromptFile) -> None:
         """Have the cases of this prompt file use what it holds."""
         for item, case in self._cases.items():

@@ -54,7 +54,7 @@ def digest(content: bytes) -> str:
 def fingerprint(
     *,
     prompts: Mapping[str, bytes],
-    tests: Mapping[str, Path],
+    tests: Mapping[str, bytes],
     cases: Iterable[Case],
     inputs: Mapping[str, str],
     code: Mapping[str, Path],
@@ -64,7 +64,7 @@ def fingerprint(
     """JSON-like, equal where equal answers lead to equal decisions.
 
     :param prompts: name -> bytes of each prompt file.
-    :param tests: name -> path of each file with a case.
+    :param tests: name -> bytes of each file with a case.
     :param inputs: case -> what it is about: its parameters, as text.
     :param code: name -> path of other files that the tests use; a change of theirs may be without effect.
     :param models: prompt and what else asks -> the model that answers.
@@ -73,7 +73,7 @@ def fingerprint(
         "fingerprint": FINGERPRINT_SCHEMA,
         "schema": ANSWER_SCHEMA,
         "prompts": {name: digest(content) for name, content in prompts.items()},
-        "tests": {name: digest(path.read_bytes()) for name, path in tests.items()},
+        "tests": {name: digest(content) for name, content in tests.items()},
         "cases": {case.id: [*case.prompts, str(case.split), str(case.samples)] for case in cases},
         "inputs": {case: digest(text.encode("utf-8", "surrogatepass")) for case, text in inputs.items()},
         "code": {name: digest(path.read_bytes()) for name, path in code.items() if path.is_file()},

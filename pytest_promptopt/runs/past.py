@@ -14,6 +14,7 @@ from pytest_promptopt.errors import ErrorKind, ModelError, SettingsError
 from pytest_promptopt.journal import FILE_NAME, Event, JournalError, read_events
 from pytest_promptopt.models.client import RecordedCall
 from pytest_promptopt.optimizer.halting import HaltReason
+from pytest_promptopt.prompts.sources import file_of
 from pytest_promptopt.records import Answer, Role, Spend
 
 #: The first event of every journal, and the one that each continuation begins with.
@@ -156,15 +157,15 @@ class PastRun:
         return total
 
     def written(self) -> dict[str, set[str]]:
-        """Which contents (sha256) the run put, or was about to put, into each prompt file."""
+        """Which contents (sha256) the run put, or was about to put, into each file."""
         found: dict[str, set[str]] = {}
         for event in self.events:
             if event.event == "writing":
-                found.setdefault(event.data["prompt"], set()).add(event.data["sha256"])
+                found.setdefault(file_of(event.data["prompt"]), set()).add(event.data["sha256"])
         return found
 
     def originals(self) -> dict[str, bytes]:
-        """The prompt files as they were before the run, by name."""
+        """The files as they were before the run, by name."""
         folder = self.folder / "original"
         return {
             path.relative_to(folder).as_posix(): path.read_bytes()

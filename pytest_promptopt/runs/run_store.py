@@ -87,12 +87,14 @@ class RunStore:
             for file in case.files.values():
                 models[file.name].add(case.model_of(file))
         tests = {case.path for case in cases if case.path is not None}
+        # A constant of a test file, or of what it imports: what the run writes there is no change.
+        sources = {file.path: self._base(file) for file in files.values()}
         return fingerprint(
             prompts={name: self._base(file) for name, file in files.items()},
-            tests={self._relative(path): path for path in tests},
+            tests={self._relative(path): sources.get(path) or path.read_bytes() for path in tests},
             cases=[case.case for case in cases],
             inputs={case.case.id: case.identity for case in cases},
-            code={self._relative(path): path for path in code if path not in tests},
+            code={self._relative(path): path for path in code if path not in tests and path not in sources},
             models={name: ", ".join(sorted(each)) for name, each in models.items()}
             | {"the optimizer": self._settings.optimizer_model},
             settings=self._settings,
@@ -100,8 +102,8 @@ class RunStore:
 
     def _base(self, file: PromptFile) -> bytes:
         """What the run found in the file: what it has written itself by now is no change."""
-        if self.past is not None and digest(file.original) in self.past.written().get(file.name, ()):
-            return self.past.originals().get(file.name, file.original)
+        if self.past is not None and digest(file.original) in self.past.written().get(file.file_name, ()):
+            return self.past.originals().get(file.file_name, file.original)
         return file.original
 
     def _relative(self, path: Path) -> str:
@@ -138,7 +140,7 @@ class RunStore:
     def _begun(self, folder: Path, files: Mapping[str, PromptFile]) -> Journal:
         journal = Journal.create(folder, folder.name)
         for file in files.values():
-            journal.keep_original(file.name, file.original)
+            journal.keep_original(file.file_name, file.original)
         journal.append(
             OPENED,
             mode=self._settings.mode,

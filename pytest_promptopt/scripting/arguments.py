@@ -52,6 +52,8 @@ class OptimizeArguments(TypedDict, total=False):
     split: str
     """``"60/20/20"``: percentages of train, validation and held-out cases among those that name no split."""
     no_regressions: bool
+    template: str | Mapping[str, str] | None
+    """The template language of the prompts, or of each stage; None has the files say so, or their texts."""
     resolve_model: Callable[[str], Model | None] | None
     """Models of your own by name; None leaves a name to the built-in ones."""
     progress: bool
@@ -61,7 +63,9 @@ class OptimizeArguments(TypedDict, total=False):
 
 
 #: Arguments that are no setting.
-OTHERS = frozenset({"write", "rootdir", "no_regressions", "resolve_model", "progress", "on_iteration"})
+OTHERS = frozenset(
+    {"write", "rootdir", "no_regressions", "resolve_model", "progress", "on_iteration", "template"}
+)
 #: Settings of pytest's own loop, which a script does not have.
 NOT_FOR_SCRIPTS = frozenset({"min_pass_rate"})
 

@@ -29,11 +29,12 @@ def optimize(
     ``--promptopt-restore`` undoes it. Works inside a running event loop (a notebook) as well, which waits
     meanwhile; `aoptimize` does not let it wait.
 
-    :param prompts: the path of a prompt file (``.md`` or ``.txt``), several paths, or a mapping from stages
-        to paths for a pipeline; relative to the current folder, else to `rootdir`.
+    :param prompts: the path of a prompt file, or of a text in a file (``app/triage.py::PROMPT``), several
+        of them, or a mapping from stages to them for a pipeline; relative to the current folder, else to
+        `rootdir`.
     :param cases: `Case` objects, or functions that take ``prompt`` (``prompts`` for a pipeline) and assert.
     :param arguments: see `OptimizeArguments`: the options of pytest by their names, ``write=``, ``rootdir=``,
-        ``progress=``, ``on_iteration=``, ``resolve_model=``.
+        ``progress=``, ``on_iteration=``, ``resolve_model=``, ``template=``.
     :returns: one `PromptResult` for each prompt, what was spent by role (calls, tokens, US dollars), seconds,
         and what went wrong in code of yours in `errors`.
     :raises SettingsError: an argument or a case is wrong; the message names it, what was given and what is

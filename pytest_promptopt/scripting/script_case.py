@@ -161,7 +161,7 @@ def _resolved(
     folder, place, seen = settings.rootdir, [name], list(names)
     if path is not None:
         folder, place = path.parent, [path.name, name]
-        seen = prompt_paths((file.path for file in used.values()), folder)
+        seen = prompt_paths((file.place for file in used.values()), folder)
     question = None if given.function and not values else question_text(values, folder, name)
     record = CaseRecord(
         id=name,

@@ -21,6 +21,7 @@ from pytest_promptopt.models.user_models import UserModels
 from pytest_promptopt.optimizer.search_hooks import SearchHooks
 from pytest_promptopt.optimizer.strategy import Strategy
 from pytest_promptopt.prompts import PromptFile, locate_prompt_file
+from pytest_promptopt.prompts.template_languages import TemplateLanguage, language_named
 from pytest_promptopt.replay.case_table import CaseTable
 from pytest_promptopt.reports.live import Progress, SilentProgress, progress_for
 from pytest_promptopt.response_cache import ResponseCache
@@ -112,7 +113,7 @@ def run_script(
     try:
         settings = settings_of(given)
         with tempfile.TemporaryDirectory(prefix="promptopt-") as scratch:
-            files = _load(prompts, settings.rootdir)
+            files = _load(prompts, settings.rootdir, given.get("template"))
             notes += [hint for file in files.values() for hint in file.hints]
             resolved = resolve_cases(_listed(cases), files, settings, Path(scratch))
             with _opened(CaseTable(resolved), settings, given, stop, notes) as (run, ledger):
@@ -204,7 +205,7 @@ def _ended(run: ScriptRun, ledger: Ledger) -> Iterator[str]:
         yield ledger.breach
 
 
-def _load(prompts: object, rootdir: Path) -> dict[str, PromptFile]:
+def _load(prompts: object, rootdir: Path, template: object = None) -> dict[str, PromptFile]:
     """The prompt files by stage; a single prompt's stage is ``""``."""
     where = "optimize(prompts=...)"
     given: dict[str, object]
@@ -224,9 +225,12 @@ def _load(prompts: object, rootdir: Path) -> dict[str, PromptFile]:
             "stages to paths"
         )
     here = Path.cwd()
+    languages = _languages(template, given)
     return {
         stage: PromptFile.load(
-            locate_prompt_file(path, test_dir=here, rootdir=rootdir, where=where), rootdir=rootdir
+            locate_prompt_file(path, test_dir=here, rootdir=rootdir, where=where),
+            rootdir=rootdir,
+            language=languages.get(stage),
         )
         for stage, path in given.items()
     }
@@ -252,3 +256,12 @@ def _replace_option_names(result: RunResult) -> RunResult:
         errors=tuple(map(replace_option_names, result.errors)),
         compared=tuple(map(_replace_option_names, result.compared)),
     )
+
+
+def _languages(template: object, stages: Mapping[str, object]) -> Mapping[str, TemplateLanguage]:
+    """The template language of each stage that has one given."""
+    named = template if isinstance(template, Mapping) else dict.fromkeys(stages, template)
+    for stage in named:
+        if stage not in stages:
+            raise SettingsError(f"template: {stage!r} is none of the prompts ({', '.join(stages)})")
+    return {stage: language_named(name, "template") for stage, name in named.items() if name is not None}

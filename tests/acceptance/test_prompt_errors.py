@@ -30,9 +30,9 @@ COLLECTION = {
     ),
     "folder": Mistake(marked("'prompts'"), "prompts: is a folder, not a prompt file"),
     "ending": Mistake(
-        marked("'prompts/a.prompty'"),
-        "prompts/a.prompty: a prompt file ends in .md or .txt, 'a.prompty' does not",
-        {"prompts/a.prompty": "Repeat: {{ word }}"},
+        marked("'prompts/a.docx'"),
+        "prompts/a.docx: a prompt cannot be read from 'a.docx'; accepted are a .md, .txt or .prompty file, *",
+        {"prompts/a.docx": "Repeat: {{ word }}"},
     ),
     "outside": Mistake(
         marked("'../outside.md'"),
@@ -55,10 +55,40 @@ COLLECTION = {
         "yaml.md:4: the front matter is not valid YAML: *",
         {"yaml.md": "---\nmodel: demo\nstop: [a\n---\nRepeat: {{ word }}\n"},
     ),
+    "constant": Mistake(
+        marked("'in_constant.py::PROMT'"),
+        "in_constant.py: there is no constant PROMT; did you mean PROMPT?",
+        {"in_constant.py": 'PROMPT = "Repeat: {word}"\n'},
+    ),
+    "no_constant": Mistake(
+        marked("'in_no_constant.py'"),
+        "in_no_constant.py: 'in_no_constant.py' needs the name of a constant after `::`; accepted are *",
+        {"in_no_constant.py": 'PROMPT = "Repeat: {word}"\n'},
+    ),
+    "f_string": Mistake(
+        marked("'in_f_string.py::PROMPT'"),
+        "in_f_string.py:2: PROMPT is an f-string: f'Repeat: {WORD}'; accepted is a string *",
+        {"in_f_string.py": 'WORD = "a"\nPROMPT = f"Repeat: {WORD}"\n'},
+    ),
     "key": Mistake(
-        marked("'key.md'"),
-        "key.md:3: unknown front matter key `modle`; accepted are model, *",
-        {"key.md": "---\nmax_tokens: 5\nmodle: demo\n---\nRepeat: {{ word }}\n"},
+        marked("'app.yaml::triage.sytem'"),
+        "app.yaml:2: there is no key `sytem` in triage; did you mean `system`?",
+        {"app.yaml": "triage:\n  system: 'Repeat: {{ word }}'\n"},
+    ),
+    "ambiguous": Mistake(
+        marked("'in_ambiguous.py::PROMPT'"),
+        "in_ambiguous.py:1: its template language could be jinja2 ({{ word }}) or format ({tone}): say *",
+        {"in_ambiguous.py": 'PROMPT = "Repeat {tone}: {{ word }}"\n'},
+    ),
+    "template": Mistake(
+        marked("'in_template.py::PROMPT', template='jinja'"),
+        "test_template.py:3: @pytest.mark.prompt(template='jinja'): template must be one of jinja2, *",
+        {"in_template.py": 'PROMPT = "Repeat: {{ word }}"\n'},
+    ),
+    "open_region": Mistake(
+        marked("'open_region.md'"),
+        "open_region.md:2: <!-- promptopt: keep --> is not closed by <!-- /promptopt -->",
+        {"open_region.md": "Repeat: {{ word }}\n<!-- promptopt: keep -->\nAlways.\n"},
     ),
     "value": Mistake(
         marked("'value.md'"),

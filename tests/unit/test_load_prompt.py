@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pytest_promptopt import load_prompt
-from pytest_promptopt.api import LoadedPrompt, PromptFileError, RenderError
+from pytest_promptopt.api import LoadedPrompt, PromptFileError, RenderError, SettingsError
 from pytest_promptopt.prompts.examples import Example, with_examples
 
 CHAT = """---
@@ -110,3 +110,23 @@ def test_a_relative_path_is_below_the_current_folder(tmp_path: Path, monkeypatch
     (tmp_path / "a" / "say.txt").write_text("Say it.")
     assert load_prompt("a/say.txt").path == tmp_path / "a" / "say.txt"
     assert load_prompt("a/say.txt").render() == "Say it."
+
+
+def test_a_text_in_a_file_is_loaded_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "app.yaml").write_text("route:\n  text: 'Route: {{ ticket }}'\n")
+    (tmp_path / "app.py").write_text("PROMPT = 'Route: {ticket} for $five'\n")
+    monkeypatch.chdir(tmp_path)
+    assert load_prompt("app.yaml::route.text").render(ticket="my card") == "Route: my card"
+    prompt = load_prompt(f"{tmp_path / 'app.py'}::PROMPT", template="format")
+    assert (prompt.render(ticket="my card"), prompt.path) == ("Route: my card for $five", tmp_path / "app.py")
+
+
+def test_what_a_text_is_written_in_must_be_known(tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text("PROMPT = 'Route: {ticket} for $five'\n")
+    with pytest.raises(
+        PromptFileError, match=r"app\.py:1: its template language could be format .* or template"
+    ):
+        load_prompt(f"{tmp_path / 'app.py'}::PROMPT")
+    said = "'jinja' is no template language; accepted are jinja2, format, percent, template, mustache, none"
+    with pytest.raises(SettingsError, match=rf"load_prompt\(template=...\): {said}"):
+        load_prompt(f"{tmp_path / 'app.py'}::PROMPT", template="jinja")

@@ -333,7 +333,7 @@ def test_what_leads_elsewhere_by_now_is_not_written_through(tmp_path: Path, swap
     with pytest.raises(PromptConflictError, match="leads to another file"):
         write_prose(file, "new")
     with pytest.raises(OSError, match="not where it was"):
-        save_beside(file, "new", tag="later")
+        save_beside(file, b"new\n", tag="later")
     assert names(tmp_path / "outside") == ["route.md"]
     assert (tmp_path / "outside" / "route.md").read_bytes() == b"old\n"
 
@@ -352,7 +352,7 @@ def test_a_name_of_full_length_can_be_written_and_saved_beside(tmp_path: Path) -
     file = load(tmp_path, b"old\n", name=name)
     write_prose(file, "new")
     assert file.path.read_bytes() == b"new\n"
-    beside = save_beside(file, "newer", tag="optimized-20260101-000000-000")
+    beside = save_beside(file, b"newer\n", tag="optimized-20260101-000000-000")
     assert beside.read_bytes() == b"newer\n"
     assert names(tmp_path) == sorted([name, beside.name])
     clear_strays(file)
@@ -363,7 +363,7 @@ def test_a_name_of_full_length_can_be_written_and_saved_beside(tmp_path: Path) -
 def test_a_text_saved_beside_is_as_private_as_its_prompt(tmp_path: Path, mode: int) -> None:
     file = load(tmp_path, b"old\n")
     file.path.chmod(mode)
-    assert stat.S_IMODE(save_beside(file, "new", tag="later").stat().st_mode) == mode
+    assert stat.S_IMODE(save_beside(file, b"new\n", tag="later").stat().st_mode) == mode
 
 
 def test_a_prompt_read_as_it_was_before_changes_only_what_lies_there_now(tmp_path: Path) -> None:

@@ -13,7 +13,14 @@ from dataclasses import dataclass
 from pytest_promptopt.models.demo.feedback import Feedback, parse
 from pytest_promptopt.models.demo.fields import fields_of
 from pytest_promptopt.models.demo.learning import LabelLines, Plan, learn
-from pytest_promptopt.models.demo.reading import ENTRY, Entry, cues_of, input_start, read_instructions
+from pytest_promptopt.models.demo.reading import (
+    ENTRY,
+    VARIABLE,
+    Entry,
+    cues_of,
+    input_start,
+    read_instructions,
+)
 from pytest_promptopt.models.demo.rules import infer_rules
 
 _LABEL_ONLY = "Answer with the label only."
@@ -205,7 +212,9 @@ def _is_wordy(expected: object, actual: str) -> bool:
 def _apply(prompt: str, revision: _Revision, rules: list[str]) -> str:
     """The prompt with the revision in it. New lines follow the present list, else stand before the input."""
     lines = prompt.split("\n")
-    last = max((n for n, line in enumerate(lines) if ENTRY.match(line) and "{{" not in line), default=None)
+    last = max(
+        (n for n, line in enumerate(lines) if ENTRY.match(line) and not VARIABLE.search(line)), default=None
+    )
     for number, line in revision.replaced.items():
         lines[number] = line
     block = list(rules)

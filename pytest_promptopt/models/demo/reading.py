@@ -37,6 +37,8 @@ ENTRY = re.compile(
     rf"^(?P<head>[ \t]*(?:[-*•+]|\d+[.)])[ \t]+[`\"'*]*(?P<name>{_NAME})[`\"'*]*)"
     r"(?:(?P<colon>[ \t]*(?::|=|—|–|->|[ \t]-[ \t])[`\"'*]*)[ \t]*(?P<cues>.*?))?[ \t]*$"
 )
+#: A variable of any template language.
+VARIABLE = re.compile(r"\{\{|(?<!\{)\{\w+\}(?!\})|%\(\w+\)s|\$\{?[A-Za-z_]")
 _PLAIN_ENTRY = re.compile(rf"^(?P<head>(?P<name>{_NAME}))(?P<colon>[ \t]*:)[ \t]+(?P<cues>\S.*)$")
 _NOT_NAMES = frozenset(
     words("answer default example examples fields format hint important input keys labels note notes")
@@ -156,9 +158,10 @@ def _lead(text: str) -> int | None:
 
 def input_start(template: str) -> int:
     """Where the last block of `template` that uses a variable starts: rules are written before it."""
-    last = template.rfind("{{")
-    if last < 0:
+    variables = [found.start() for found in VARIABLE.finditer(template)]
+    if not variables:
         return len(template)
+    last = variables[-1]
     tag = template.rfind("\n<", 0, last)
     paragraph = template.rfind("\n\n", 0, last)
     if paragraph >= 0:

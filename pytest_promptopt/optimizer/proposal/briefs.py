@@ -261,7 +261,7 @@ class Briefing:
             checks=tuple(filter(None, shown)),
             measured=tuple(label_table(label_tallies(results))),
             given=_given(results, feedback),
-            examples=self._settings.examples > 0,
+            examples=self._settings.examples > 0 and not prompt.takes_no_examples,
             shown=tuple(examples_in(incumbent.text(prompt))),
         )
 

@@ -263,6 +263,7 @@ def _rules(brief: Brief) -> Iterator[str]:
     names = ", ".join(sorted(brief.prompt.variables))
     if names:
         yield f"- Keep every variable exactly as it is written ({names}); add none and drop none."
+    yield from (f"- {rule}" for rule in brief.prompt.writing_rules)
     if brief.prompt.front.keep:
         yield "- Keep the lines under <keep> verbatim."
     roles = ", ".join(brief.prompt.roles)

@@ -19,7 +19,7 @@ from pytest_promptopt.text import cut_end
 def tried_candidate_text(one: Try, prose: str, room: int) -> str:
     """`one` in at most `room` characters, in lines; empty when not even its counts fit.
 
-    Its text, its answers and its reason are left out where there is no room for them.
+    What there is no room for is left out: what it fixed first, its counts never.
 
     :param prose: the text that is to be improved now.
     """
@@ -29,7 +29,16 @@ def tried_candidate_text(one: Try, prose: str, room: int) -> str:
     answers = "" if current else "\n".join(_answers(one))
     said = f"it said: {quote_line(one.reason)}" if one.reason else ""
     text = _text(one, prose)
-    for parts in ((said, text, answers), (text, answers), (said, answers), (answers,), (said,), ()):
+    fixed = "fixed " + ", ".join(map(_shown, one.fixed)) if one.fixed else ""
+    for parts in (
+        (said, text, fixed, answers),
+        (said, text, answers),
+        (text, answers),
+        (said, answers),
+        (answers,),
+        (said,),
+        (),
+    ):
         told = "\n".join(filter(None, (head, *parts)))
         if len(told) <= room:
             return told
@@ -51,8 +60,6 @@ def _text(one: Try, prose: str) -> str:
 
 
 def _answers(one: Try) -> Iterator[str]:
-    if one.fixed:
-        yield "fixed " + ", ".join(map(_shown, one.fixed))
     yield from map(quote_line, one.always)
     for answer in one.answers:
         sides = json_differences(answer.expected, answer.actual) or (answer.expected, answer.actual)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from pytest_promptopt.errors import SettingsError
 from pytest_promptopt.prompts.template_languages.dollar import Dollar
 from pytest_promptopt.prompts.template_languages.format_fields import FormatFields
 from pytest_promptopt.prompts.template_languages.jinja import Jinja2
@@ -31,6 +32,14 @@ LANGUAGES: Mapping[str, TemplateLanguage] = {
     language.name: language for language in (JINJA2, FORMAT, PERCENT, TEMPLATE, MUSTACHE, NONE)
 }
 
+
+def language_named(name: object, where: str) -> TemplateLanguage:
+    """The language of this name; raises `SettingsError` that begins with `where` when there is none."""
+    if not isinstance(name, str) or name not in LANGUAGES:
+        raise SettingsError(f"{where}: {name!r} is no template language; accepted are {', '.join(LANGUAGES)}")
+    return LANGUAGES[name]
+
+
 __all__ = [
     "FORMAT",
     "JINJA2",
@@ -45,4 +54,5 @@ __all__ = [
     "PromptTemplate",
     "TemplateLanguage",
     "Variable",
+    "language_named",
 ]

@@ -25,6 +25,7 @@ from pytest_promptopt.optimizer.protocols import Prompt
 from pytest_promptopt.optimizer.redaction import redact_result
 from pytest_promptopt.optimizer.search_context import SearchContext
 from pytest_promptopt.optimizer.strategy import ScoringNeeds
+from pytest_promptopt.prompts.placeholders import find_placeholders
 from pytest_promptopt.records import EPSILON, Answer, CaseResult, Message, Overlay, Request, Split, pass_rate
 
 #: Scores of the cases under a text that was refused before a call was spent on it.
@@ -258,9 +259,13 @@ def _key(overlay: Overlay) -> tuple[tuple[str, str], ...]:
 def split_instruction(prose: str) -> tuple[str, str]:
     """The instruction, and the rest from the first line with a variable on; empty if there is none."""
     lines = prose.splitlines(keepends=True)
-    first = next((number for number, line in enumerate(lines) if "{{" in line or "{%" in line), len(lines))
+    first = next((number for number, line in enumerate(lines) if _has_variable(line)), len(lines))
     head = "".join(lines[:first])
     return (head, "".join(lines[first:])) if head.strip() else (prose, "")
+
+
+def _has_variable(line: str) -> bool:
+    return "{{" in line or "{%" in line or bool(find_placeholders(line))
 
 
 def join_instruction(instruction: str, rest: str) -> str:

@@ -18,7 +18,7 @@ from pytest_promptopt.optimizer.example_sets import (
 from pytest_promptopt.optimizer.proposal.replies import Reply
 from pytest_promptopt.optimizer.protocols import Prompt
 from pytest_promptopt.optimizer.verdict_model import Kind
-from pytest_promptopt.prompts.examples import Example, examples_in, with_examples, without_examples
+from pytest_promptopt.prompts.examples import Example, Form, examples_in, with_examples, without_examples
 from pytest_promptopt.records import CaseResult, Split
 from pytest_promptopt.strategies.refine.economy import Payoff
 from pytest_promptopt.strategies.refine.state import ExampleTries
@@ -71,8 +71,11 @@ class ExampleCandidates:
         results = self._newest(incumbent)
         half = sum(result.rate is not None for result in results) // 2
         for prompt in prompts if most else ():
+            if prompt.takes_no_examples:
+                continue
             text = incumbent.text(prompt)
             body = without_examples(text)
+            form = Form.TURNS if prompt.is_chat else Form.BLOCK
             pool = self._pool(prompt, results)
             others = [other for other in prompts if other is not prompt]
             shown = shown_by(others, incumbent.overlay, results, self._search.context.hooks.redact)
@@ -80,11 +83,11 @@ class ExampleCandidates:
                 pool,
                 seed=f"{self._search.context.settings.seed}/{number}",
                 sizes=sizes_up_to(most),
-                length=partial(_length, _context(body, pool)),
+                length=partial(_length, _context(body, pool, form)),
             )
             for examples in sorted(sets, key=lambda each: self._promise(len(each))):
                 if len(shown.union(example.case for example in examples)) <= half:
-                    yield prompt, with_examples(text, examples), len(examples)
+                    yield prompt, with_examples(text, examples, form), len(examples)
             if body != text:
                 yield prompt, body, 0
 
@@ -110,11 +113,11 @@ class ExampleCandidates:
         )
 
 
-def _context(body: str, pool: Sequence[CaseExample]) -> int:
+def _context(body: str, pool: Sequence[CaseExample], form: Form) -> int:
     """How many characters stand around each example's own texts, measured by one of them."""
     if not pool:
         return 0
-    return max(0, len(with_examples(body, pool[:1])) - len(body) - length_of(pool[0]))
+    return max(0, len(with_examples(body, pool[:1], form)) - len(body) - length_of(pool[0]))
 
 
 def _length(context: int, example: Example) -> int:

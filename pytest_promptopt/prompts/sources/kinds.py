@@ -1,0 +1,60 @@
+"""Which kind of source an address means."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from pytest_promptopt.prompts.sources.address import SEPARATOR, Address, with_inner
+from pytest_promptopt.prompts.sources.key_paths import KeyPath
+from pytest_promptopt.prompts.sources.probed_values import json_value, toml_value
+from pytest_promptopt.prompts.sources.prompty_files import PromptyFile
+from pytest_promptopt.prompts.sources.python_constants import PythonConstant
+from pytest_promptopt.prompts.sources.source import Source
+from pytest_promptopt.prompts.sources.text_files import TextFile
+from pytest_promptopt.prompts.sources.yaml_values import FrontMatterValue, YamlValue
+
+#: Files that are a prompt as a whole, by their ending.
+_WHOLE: Mapping[str, Source] = {".md": TextFile(), ".txt": TextFile(), ".prompty": PromptyFile()}
+
+#: Files that a prompt stands in, by their ending.
+_INSIDE: Mapping[str, Callable[[KeyPath], Source]] = {
+    ".yaml": YamlValue,
+    ".yml": YamlValue,
+    ".json": json_value,
+    ".toml": toml_value,
+    ".md": FrontMatterValue,
+}
+
+ACCEPTED = (
+    "accepted are a .md, .txt or .prompty file, file.py::CONSTANT, file.py::Class.CONSTANT, "
+    "FILE::key.path with a .yaml, .yml, .json or .toml file, and file.md::key of its front matter"
+)
+
+
+def source_of(address: Address) -> tuple[Source, Address]:
+    """The source that an address means, and the address as names have it.
+
+    Raises `ValueError`, in a sentence, when there is no such kind.
+    """
+    ending, inner = address.path.suffix.lower(), address.inner
+    if not inner and ending in _WHOLE:
+        return _WHOLE[ending], address
+    if inner and ending == ".py":
+        if not all(part.isidentifier() for part in inner.split(".")):
+            raise ValueError(f"`{inner}` is no name of a constant, such as PROMPT or Triage.PROMPT")
+        return PythonConstant(inner), address
+    if inner and ending in _INSIDE:
+        path = KeyPath.parse(inner)
+        return _INSIDE[ending](path), Address(address.path, str(path))
+    written = with_inner(address.path.name, inner)
+    if ending in (".py", *_INSIDE):
+        needs = "the name of a constant" if ending == ".py" else "the path to a value"
+        raise ValueError(f"{written!r} needs {needs} after `{SEPARATOR}`; {ACCEPTED}")
+    raise ValueError(f"a prompt cannot be read from {written!r}; {ACCEPTED}")
+
+
+def looks_like_source(given: str) -> bool:
+    """Whether a text can be meant as a prompt, by its ending."""
+    address = Address.parse(given)
+    endings = (".py", *_INSIDE) if address.inner else (*_WHOLE, ".py")
+    return address.path.suffix.lower() in endings

@@ -1,0 +1,304 @@
+"""``app/triage.py::PROMPT``: a constant of a Python module or of a class in it, which is never imported."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+import textwrap
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+from pytest_promptopt.errors import PromptFileError
+from pytest_promptopt.prompts.layout import FramedText, decode, usual_line_end
+from pytest_promptopt.prompts.sources.python_literals import Literal
+from pytest_promptopt.prompts.sources.source import SourceText
+
+#: What a constant may be, for messages.
+ACCEPTED = (
+    "accepted is a string (plain, triple-quoted, raw or joined), also within dedent(...), cleandoc(...), "
+    "string.Template(...) or with .strip()"
+)
+
+_LINE_END = re.compile(r"\r\n|\r|\n")
+_NESTED = (ast.If, ast.Try, ast.With)
+
+Step = Callable[[str], str]
+
+#: Functions that a constant may be passed through: full name -> what it does to a text.
+_FUNCTIONS: dict[str, Step] = {
+    "textwrap.dedent": textwrap.dedent,
+    "inspect.cleandoc": inspect.cleandoc,
+    "string.Template": lambda text: text,
+    "jinja2.Template": lambda text: text,
+}
+_LANGUAGES = {"string.Template": "template", "jinja2.Template": "jinja2"}
+_METHODS = ("strip", "lstrip", "rstrip")
+
+
+@dataclass(frozen=True)
+class PythonConstant:
+    """A name that a module or a class gives a string to, once.
+
+    :param target: ``PROMPT``, ``Triage.PROMPT``.
+    """
+
+    target: str
+
+    def read(self, content: bytes, *, name: str) -> SourceText:
+        text = decode(content, name=name)
+        module, shift = _parsed(text, name=name)
+        constant = _Constant.find(module, self.target, name=name)
+        lines = _LineStarts(text, shift)
+        start, end = lines.span(constant.node)
+        try:
+            literal = Literal.parse(text[start:end], line_end=usual_line_end(text))
+        except ValueError as error:
+            raise PromptFileError(name, constant.node.lineno, f"{error}; {ACCEPTED}") from None
+        if literal.text != constant.node.value:
+            raise PromptFileError(name, constant.node.lineno, f"{self.target} cannot be read; {ACCEPTED}")
+        if literal.has_comment:
+            said = f"a comment stands between the parts of {self.target}, where a rewrite would lose it"
+            raise PromptFileError(name, constant.node.lineno, f"{said}: put it above")
+        frame = FramedText.of(constant.applied(literal.text))
+        if not frame.body.strip():
+            raise PromptFileError(
+                name, constant.node.lineno, f"the prompt is empty: {self.target} has no text"
+            )
+
+        around = constant.around(module)
+
+        def replaced(prose: str) -> str:
+            for wanted in constant.written_as(literal.text, frame.with_prose(prose)):
+                changed = text[:start] + literal.with_text(wanted) + text[end:]
+                if _around(changed, self.target, name=name) == around:
+                    return changed
+            if constant.steps:
+                raise ValueError(f"what {self.target} is passed through (dedent, strip) would change it")
+            raise ValueError("it cannot be written as a string literal of Python")
+
+        return SourceText(
+            prose=frame.prose,
+            first_line=_first_line(constant.node.lineno, literal, frame),
+            replaced=replaced,
+            edges=frame.edges,
+            language=constant.language,
+        )
+
+
+def _first_line(line: int, literal: Literal, frame: FramedText) -> int:
+    if not literal.tokens[0].is_triple:
+        return line
+    body = literal.tokens[0].body
+    return line + body.count("\n", 0, max(body.find(frame.body[:20].split("\n")[0]), 0))
+
+
+def _parsed(text: str, *, name: str) -> tuple[ast.Module, int]:
+    """The module, and how many characters of `text` stand before what was parsed."""
+    body = text.removeprefix("\ufeff")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return ast.parse(body), len(text) - len(body)
+        except SyntaxError as error:
+            raise PromptFileError(name, error.lineno, f"is not valid Python: {error.msg}") from None
+        except (RecursionError, MemoryError, ValueError) as error:
+            raise PromptFileError(name, None, f"cannot be read as Python: {error}") from None
+
+
+class _LineStarts:
+    """From the lines and columns of a syntax tree, which count bytes, to places in the text."""
+
+    def __init__(self, text: str, shift: int) -> None:
+        self._text = text
+        self._starts = [shift, *(found.end() for found in _LINE_END.finditer(text, shift))]
+
+    def span(self, node: ast.expr) -> tuple[int, int]:
+        assert node.end_lineno is not None
+        assert node.end_col_offset is not None
+        return self._place(node.lineno, node.col_offset), self._place(node.end_lineno, node.end_col_offset)
+
+    def _place(self, line: int, column: int) -> int:
+        start = self._starts[line - 1]
+        before = self._text[start : start + column].encode()[:column]
+        return start + len(before.decode())
+
+
+@dataclass(frozen=True)
+class _Constant:
+    """The string of a constant.
+
+    :param steps: what its text goes through, innermost first.
+    """
+
+    target: str
+    node: ast.Constant
+    steps: tuple[Step, ...]
+    language: str
+
+    @classmethod
+    def find(cls, module: ast.Module, target: str, *, name: str) -> _Constant:
+        """Raises `PromptFileError`."""
+        given = [*_assigned(module, target, name=name)]
+        if len(given) > 1:
+            lines = ", ".join(str(node.lineno) for node, _ in given)
+            said = f"{target} is given a value several times (lines {lines}); it must be one, given once"
+            raise PromptFileError(name, given[1][0].lineno, said)
+        ((statement, value),) = given
+        if isinstance(statement, ast.AugAssign) or value is None:
+            raise PromptFileError(name, statement.lineno, f"{target} is no plain assignment; {ACCEPTED}")
+        imported = dict(_imported(module))
+        steps: list[Step] = []
+        language = ""
+        node = value
+        while not isinstance(node, ast.Constant):
+            node, step, said = _unwrapped(node, imported, target, name=name)
+            steps.insert(0, step)
+            language = said or language
+        if not isinstance(node.value, str):
+            kind = type(node.value).__name__
+            raise PromptFileError(name, node.lineno, f"{target} is {kind}, not a string; {ACCEPTED}")
+        return cls(target, node, tuple(steps), language)
+
+    def applied(self, text: str) -> str:
+        for step in self.steps:
+            text = step(text)
+        return text
+
+    def written_as(self, before: str, wanted: str) -> Iterator[str]:
+        """Texts of the literal that come out as `wanted`; the one that looks most like `before` first."""
+        lines = before.split("\n")
+        later = [line for line in lines[1:] if line.strip()]
+        margin = _common_indent(later)
+        opening, closing = re.match(r"(?:[ \t]*\n)*", before), re.search(r"(?:\n[ \t]*)*\Z", before)
+        assert opening is not None
+        assert closing is not None
+        body = wanted.strip("\n")
+        indented = "\n".join(margin + line if line.strip() else line for line in body.split("\n"))
+        for middle in dict.fromkeys((indented, indented[len(margin) :], body)):
+            for framed in (opening[0] + middle + closing[0], middle, wanted):
+                if self.applied(framed) == wanted:
+                    yield framed
+        if not self.steps:
+            yield wanted
+
+    def around(self, module: ast.Module) -> str:
+        """The module but for this string: equal for modules that differ in it alone."""
+        text, self.node.value = self.node.value, ""
+        shape = ast.dump(module)
+        self.node.value = text
+        return shape
+
+
+def _around(text: str, target: str, *, name: str) -> str:
+    """`_Constant.around` of a module's text; empty when there is no such constant in it."""
+    try:
+        module, _ = _parsed(text, name=name)
+        return _Constant.find(module, target, name=name).around(module)
+    except PromptFileError:
+        return ""
+
+
+def _common_indent(lines: Sequence[str]) -> str:
+    if not lines:
+        return ""
+    first, last = min(lines), max(lines)
+    indent = len(first) - len(first.lstrip(" \t"))
+    same = next((at for at in range(indent) if at >= len(last) or last[at] != first[at]), indent)
+    return first[:same]
+
+
+def _assigned(module: ast.Module, target: str, *, name: str) -> Iterator[tuple[ast.stmt, ast.expr | None]]:
+    """The statements that give the constant a value, and these values. Raises when there is none."""
+    *classes, wanted = target.split(".")
+    body: Iterable[ast.stmt] = module.body
+    path = ""
+    for each in classes:
+        found = [node for node in _statements(body) if isinstance(node, ast.ClassDef) and node.name == each]
+        if not found:
+            known = [node.name for node in _statements(body) if isinstance(node, ast.ClassDef)]
+            raise PromptFileError(name, None, _missing(f"class {path}{each}", each, known))
+        body, path = found[-1].body, f"{path}{each}."
+    given = [(node, value) for node in _statements(body) for key, value in _names(node) if key == wanted]
+    if not given:
+        known = [key for node in _statements(body) for key, value in _names(node) if _looks_like_text(value)]
+        raise PromptFileError(name, None, _missing(f"constant {target}", wanted, known))
+    yield from given
+
+
+def _missing(what: str, wanted: str, known: Sequence[str]) -> str:
+    near = get_close_matches(wanted, known, n=1)
+    others = f"; it has {', '.join(dict.fromkeys(known))}" if known else ""
+    return f"there is no {what}" + (f"; did you mean {near[0]}?" if near else others)
+
+
+def _looks_like_text(value: ast.expr | None) -> bool:
+    return isinstance(value, ast.Call) or (isinstance(value, ast.Constant) and isinstance(value.value, str))
+
+
+def _statements(body: Iterable[ast.stmt]) -> Iterator[ast.stmt]:
+    """All that run when the module is imported, but not those within classes and functions."""
+    for node in body:
+        yield node
+        if isinstance(node, _NESTED):
+            for part in ("body", "orelse", "finalbody"):
+                yield from _statements(getattr(node, part, ()))
+            for handler in getattr(node, "handlers", ()):
+                yield from _statements(handler.body)
+
+
+def _names(node: ast.stmt) -> Iterator[tuple[str, ast.expr | None]]:
+    """What a statement gives a value to, and the value; None for one that is put together."""
+    if isinstance(node, ast.Assign):
+        for target in node.targets:
+            if isinstance(target, ast.Name):
+                yield target.id, node.value
+            elif isinstance(target, ast.Tuple | ast.List):
+                yield from ((each.id, None) for each in target.elts if isinstance(each, ast.Name))
+        return
+    if not isinstance(node, ast.AnnAssign | ast.AugAssign) or node.value is None:
+        return  # of an annotation alone there is no value
+    if isinstance(node.target, ast.Name):
+        yield node.target.id, node.value
+
+
+def _imported(module: ast.Module) -> Iterator[tuple[str, str]]:
+    """Names that imports give, with what they mean: ``dedent`` -> ``textwrap.dedent``."""
+    for node in ast.walk(module):
+        if isinstance(node, ast.Import):
+            yield from ((alias.asname or alias.name, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield from ((alias.asname or alias.name, f"{node.module}.{alias.name}") for alias in node.names)
+
+
+def _unwrapped(
+    node: ast.expr, imported: dict[str, str], target: str, *, name: str
+) -> tuple[ast.expr, Step, str]:
+    """What is within ``dedent(...)`` or before ``.strip()``; raises `PromptFileError` for all else."""
+    if isinstance(node, ast.Call) and not node.keywords:
+        function = node.func
+        called = _called(function, imported)
+        if called in _FUNCTIONS and len(node.args) == 1:
+            return node.args[0], _FUNCTIONS[called], _LANGUAGES.get(called, "")
+        if isinstance(function, ast.Attribute) and function.attr in _METHODS and len(node.args) <= 1:
+            given = node.args[0].value if node.args and isinstance(node.args[0], ast.Constant) else None
+            if not node.args or isinstance(given, str):
+                return function.value, _stripping(function.attr, given), ""
+    kinds = {ast.JoinedStr: "an f-string", ast.BinOp: "put together with an operator"}
+    what = next((said for kind, said in kinds.items() if isinstance(node, kind)), "no string")
+    shown = ast.unparse(node).split("\n")[0][:60]
+    raise PromptFileError(name, node.lineno, f"{target} is {what}: {shown}; {ACCEPTED}")
+
+
+def _called(function: ast.expr, imported: dict[str, str]) -> str:
+    if isinstance(function, ast.Name):
+        return imported.get(function.id, "")
+    if isinstance(function, ast.Attribute) and isinstance(function.value, ast.Name):
+        return f"{imported.get(function.value.id, '')}.{function.attr}"
+    return ""
+
+
+def _stripping(method: str, given: object) -> Step:
+    return lambda text: str(getattr(text, method)(given))
