@@ -82,7 +82,7 @@ class ReportTotals:
             for results in self.results.values()
             for result in results
             for outcome in result.outcomes
-            for call in outcome.calls
+            for call in outcome.all_calls
         }
         paid = [call for call in calls.values() if not call.cached]
         return len(calls) - len(paid), sum(map(_spend_of, paid), Spend())
