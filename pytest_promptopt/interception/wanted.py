@@ -21,7 +21,9 @@ DECIDING_HEADERS = ("anthropic-beta", "anthropic-version", "openai-beta")
 ID_FIELDS = ("metadata", "user", "idempotency_key", "safety_identifier", "prompt_cache_key")
 
 #: Parameters of an address that hold a key or tell one call from another.
-_PRIVATE_PARAMETER = re.compile(r"key|token|secret|sig|auth|password|credential|^code$", re.IGNORECASE)
+_PRIVATE_PARAMETER = re.compile(
+    r"(?:^|[._-]|api|access)(?:key|token|secret|sig|signature|auth|password|credential)$", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True)

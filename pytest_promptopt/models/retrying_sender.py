@@ -290,7 +290,9 @@ class RetryingSender:
                 paused = limiter.failed(turn, error, wait)
             except ModelError as broken:
                 error = broken
-        if error.kind is ErrorKind.BAD_REQUEST and _names_parameter(error, pending.request):
+        # What an application sends by itself is JSON of which nobody knows which part is a parameter.
+        own = pending.request.wire is None
+        if own and error.kind is ErrorKind.BAD_REQUEST and _names_parameter(error, pending.request):
             error = ModelError(
                 ErrorKind.PARAMETER, str(error), model=error.model, status=error.status, reply=error.reply
             )

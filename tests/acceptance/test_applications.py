@@ -9,7 +9,7 @@ import pytest
 from tests.acceptance.application_shop import SECRET, Shop
 from tests.acceptance.desk import GOOD, TESTS, TRAIN, VALIDATION, WEAK
 from tests.acceptance.doc_pages import ROOT
-from tests.wire import refused
+from tests.wire import Body, Reply, chat, refused
 
 ANTHROPIC = """
 import os
@@ -468,3 +468,57 @@ def test_signed_requests_are_counted_and_stored_and_take_no_candidate(shop: Shop
     shop.write("test_it.py", tests).run("--optimize", "--tb=no")
     assert "no candidate can be put into them" in shop.shown
     assert shop.read("prompts/sort.md") == WEAK
+
+
+AGENT = """
+import os
+from pathlib import Path
+from pydantic_ai import Agent
+from pydantic_ai.models.openai import OpenAIChatModel
+from pydantic_ai.providers.openai import OpenAIProvider
+
+provider = OpenAIProvider(base_url=os.environ["WIRE"] + "/v1", api_key=os.environ["SECRET"])
+model = OpenAIChatModel("gpt-4o-mini", provider=provider)
+agent = Agent(model, system_prompt=Path("prompts/sort.md").read_text())
+looked_up = []
+
+
+@agent.tool_plain
+def look_up(customer: str) -> str:
+    looked_up.append(customer)
+    return f"{customer} has a new card"
+
+
+def sort(message):
+    return agent.run_sync(message).output
+"""
+
+AGENT_TESTS = """
+import pytest
+from application import sort
+
+@pytest.mark.prompt("prompts/sort.md")
+@pytest.mark.parametrize("number", range(6))
+def test_agent(number):
+    assert "card_arrival" in sort(f"customer {number}: my card has not arrived")
+"""
+
+
+def test_an_agent_with_a_tool(shop: Shop) -> None:
+    pytest.importorskip("pydantic_ai")
+
+    def first_a_tool(body: Body) -> Reply | None:
+        if any(message["role"] == "tool" for message in body["messages"]):
+            return None
+        call = {"name": "look_up", "arguments": '{"customer": "Ann"}'}
+        tools = [{"id": "call_1", "type": "function", "function": call}]
+        return Reply(body=chat(None, tool_calls=tools, finish_reason="tool_calls"))
+
+    shop.server.weather = first_a_tool
+    shop.write("prompts/sort.md", "Sort the message into one of these: card_arrival, exchange_rate.\n")
+    shop.write("application.py", AGENT).write("test_it.py", AGENT_TESTS)
+    shop.run("--promptopt-max-calls=12").assert_outcomes(passed=6)
+    assert len(shop.requests) == 12
+    assert "no calls of their prompt" not in shop.shown
+    shop.run().assert_outcomes(passed=6)
+    assert shop.requests == []

@@ -110,6 +110,8 @@ class TestWhatOfThemCounts:
     def test_no_credential_is_in_the_address(self) -> None:
         url = "https://me:pass@host.example/v1/models/m:generateContent?key=AIza1&alt=sse&access_token=t#part"
         assert public_url(url) == "https://host.example/v1/models/m:generateContent?alt=sse"
+        signed = "https://h.example/m?X-Amz-Signature=a&X-Amz-Credential=b&apikey=c&max_tokens=5&monkey=d"
+        assert public_url(signed) == "https://h.example/m?max_tokens=5&monkey=d"
 
     def test_names_of_callers_are_left_out(self) -> None:
         body = {**CHAT, "user": "u-1", "metadata": {"id": 1}, "request_id": "r", "temperature": 0}
