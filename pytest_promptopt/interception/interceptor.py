@@ -38,6 +38,20 @@ SIGNED = PromptsFound(
 )
 
 
+#: Requests that are kept in mind, so that they are read once.
+MOST_KEPT = 2000
+
+
+@dataclass(frozen=True)
+class _Understood:
+    """A request of the code under test, before it is one of a run."""
+
+    body: Any
+    call: ModelCall
+    slots: list[TextSlot]
+    found: PromptsFound
+
+
 @dataclass(frozen=True)
 class _Asked:
     """A request of the code under test, as a call of its run.
@@ -74,6 +88,8 @@ class Interceptor:
         self._wanted = wanted
         self._application = application
         self._of_engine = running
+        #: With the prompt files, whose identities are in the keys.
+        self._read_before: dict[tuple[object, ...], tuple[object, _Understood | None]] = {}
         self._read = read
 
     def _running(self) -> Run[Any] | None:
@@ -114,13 +130,12 @@ class Interceptor:
 
     def _asked(self, sent: Sent, send: Send | AsyncSend) -> _Asked | None:
         """What a request is in its run; None for one that asks no model."""
-        run, body = self._running(), _json(sent.body)
-        call = None if run is None or body is None else self._wanted.call_of(sent.url, body)
-        if run is None or call is None:
+        run = self._running()
+        read = None if run is None else self._understood(sent, self._versions(run))
+        if run is None or read is None:
             return None
         remember_header_secrets(dict(sent.headers))
-        slots, payload = text_slots(body), sent.body
-        found = SIGNED if sent.signed else find_prompts(self._versions(run), slots)
+        body, call, slots, found, payload = read.body, read.call, read.slots, read.found, sent.body
         calls = self._calls(call, slots, found)
         if found.matches:
             run.asked += calls
@@ -136,6 +151,24 @@ class Interceptor:
         request = self._numbered(run, first)
         self._application.remember(request, Sender(call.api, payload, send))
         return _Asked(run, request, first.key, bool(found.matches), calls, sent.signed)
+
+    def _understood(self, sent: Sent, versions: list[list[PromptFile]]) -> _Understood | None:
+        """What a request is; the same one comes again when its case is run again."""
+        key = (sent.url, sent.body, sent.signed, *(id(file) for each in versions for file in each))
+        known = self._read_before.get(key)
+        if known is None:
+            if len(self._read_before) >= MOST_KEPT:
+                self._read_before.clear()
+            known = self._read_before[key] = versions, self._understand(sent, versions)
+        return known[1]
+
+    def _understand(self, sent: Sent, versions: list[list[PromptFile]]) -> _Understood | None:
+        body = _json(sent.body)
+        call = None if body is None else self._wanted.call_of(sent.url, body)
+        if call is None:
+            return None
+        slots = text_slots(body)
+        return _Understood(body, call, slots, SIGNED if sent.signed else find_prompts(versions, slots))
 
     def _versions(self, run: Run[Any]) -> list[list[PromptFile]]:
         """Of each prompt of the case the texts that the application may have."""
