@@ -115,7 +115,8 @@ class WaitingSamples(Generic[C]):
         error = pending.restarted(run)
         if error is not None:
             raise error
-        for key, request in run.missing.items():
+        # A thread of the case that nobody has waited for may ask at this very moment.
+        for key, request in tuple(run.missing.items()):
             pending.waiting.add(key)
             self._by_key.setdefault(key, []).append(pending)
             self._submit(request)
