@@ -132,7 +132,7 @@ def _check_purpose(session: pytest.Session) -> None:
         f"--optimize: there is nothing to optimize: none of the {count} collected tests has "
         f'@pytest.mark.prompt("path/to/prompt.md"){left_out}'
     )
-    if session.testsfailed or not session.items:
+    if session.testsfailed or not (session.items or deselected):
         problem = ""  # pytest says what is wrong
     if hasattr(config, "workerinput"):
         from pytest_promptopt.pytest_session.xdist_channel import connection_of

@@ -252,8 +252,7 @@ class Interceptor:
             return _refusal(known.error)
         self._application.forget(asked.request)
         run.repeats.answered(asked.bare)
-        for number, (name, inputs) in enumerate(asked.calls):
-            of_first = number == 0  # it is paid once
+        for name, inputs in asked.calls:  # of one key, so whoever counts takes them for one
             (run.calls if asked.of_prompt else run.other_calls).append(
                 Call(
                     prompt=name,
@@ -261,8 +260,8 @@ class Interceptor:
                     key=asked.request.key,
                     text=answer.text,
                     stop_reason=answer.stop_reason,
-                    usage=answer.usage if of_first else None,
-                    cost=answer.cost if of_first else 0.0,
+                    usage=answer.usage,
+                    cost=answer.cost,
                     latency=answer.latency,
                     cached=known.cached,
                 )

@@ -279,6 +279,8 @@ class CaseRunner:
         payload = report_payload.payload(
             run.case, outcomes, own.status, tolerated=self._tolerated(run.case, own)
         )
+        if own.status is Status.FAILED:
+            report.sections += [report_payload.answer_section(call) for call in own.calls]
         payload["unanswered"] = run.error is not None
         if isinstance(run.error, NoModelError) or (isinstance(run.error, ModelError) and run.error.stops_run):
             payload["lost"] = str(run.error)

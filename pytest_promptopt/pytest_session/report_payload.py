@@ -11,8 +11,12 @@ from pytest_promptopt.gate import Threshold, check_prompts, thresholds
 from pytest_promptopt.pytest_engine.outcomes import from_json, to_json
 from pytest_promptopt.pytest_engine.prompt_case import PromptCase
 from pytest_promptopt.pytest_engine.report_data import read_data
-from pytest_promptopt.records import Case, CaseResult, Outcome, Split, Status
+from pytest_promptopt.records import Call, Case, CaseResult, Outcome, Spend, Split, Status
 from pytest_promptopt.results import PromptCheck
+from pytest_promptopt.text import cut_middle, printable
+
+#: Characters of an answer that stand under a failing test.
+MAX_ANSWER = 2_000
 
 
 def payload(
@@ -26,6 +30,12 @@ def payload(
         "min_pass_rate": case.mark.min_pass_rate,
         "tolerated": tolerated,
     }
+
+
+def answer_section(call: Call) -> tuple[str, str]:
+    """What a model has answered, as a section under the report of a failing test."""
+    lines = cut_middle(call.text, MAX_ANSWER).splitlines()
+    return f"answer of {printable(call.prompt)}", "\n".join(map(printable, lines))
 
 
 class ReportTotals:
@@ -65,8 +75,26 @@ class ReportTotals:
                 found.setdefault(prompt, []).append(CaseResult(case, tuple(outcomes)))
         return found
 
+    def calls(self) -> tuple[int, Spend]:
+        """How many answers came from the cache, and what the others have cost; each call once."""
+        calls = {
+            call.key: call
+            for results in self.results.values()
+            for result in results
+            for outcome in result.outcomes
+            for call in outcome.all_calls
+        }
+        paid = [call for call in calls.values() if not call.cached]
+        return len(calls) - len(paid), sum(map(_spend_of, paid), Spend())
+
     def checks(self, default: float | None) -> tuple[PromptCheck, ...]:
         """What was measured for each prompt. Raises `SettingsError` on two thresholds for one prompt."""
         option = None if default is None else Threshold(default, "--promptopt-min-pass-rate")
         results = self.results
         return check_prompts(results, thresholds(results, self._thresholds, default=option))
+
+
+def _spend_of(call: Call) -> Spend:
+    usage = call.usage
+    tokens = (0, 0) if usage is None else (usage.input_tokens, usage.output_tokens)
+    return Spend(1, *tokens, call.cost or 0.0, unpriced=int(call.cost is None))

@@ -149,6 +149,7 @@ class Summary:
             self._show_run(self._run, reporter, width)
         elif reporter.verbosity > -2 and not reporter.no_summary:
             self._show_failures(reporter, width)
+        self._show_calls(reporter)
         if any(check.min_pass_rate is not None for check in self._checks):
             from pytest_promptopt.reports.check_report import gate_lines
 
@@ -156,6 +157,13 @@ class Summary:
                 reporter.write_line(line.text, **line.markup)
         for note in self._notes:
             reporter.write_line(f"promptopt: {printable(note)}", yellow=True)
+
+    def _show_calls(self, reporter: pytest.TerminalReporter) -> None:
+        """Say what a check has asked and paid; an optimization has a table of its own."""
+        from pytest_promptopt.reports.wording import calls_line
+
+        if self._run is None and reporter.verbosity >= 0 and (line := calls_line(*self._tally.calls())):
+            reporter.write_line(line)
 
     def _show_failures(self, reporter: pytest.TerminalReporter, width: int) -> None:
         if not any(check.failing or check.errored for check in self._checks):

@@ -43,6 +43,19 @@ def cost(spend: Spend) -> str:
     return f"{_dollars(spend.cost)} + {plural(spend.unpriced, 'call')} of unknown price"
 
 
+def calls_line(cached: int, paid: Spend) -> str:
+    """What a check has asked: calls, tokens, dollars; empty when it asked nothing.
+
+    :param cached: answers that came from the cache.
+    """
+    if not (cached or paid.calls):
+        return ""
+    told = f"{plural(cached + paid.calls, 'model call')}, {cached:,} of them from the cache"
+    if not paid.calls:
+        return f"{told}: nothing was paid"
+    return f"{told}; {paid.input_tokens:,} input and {paid.output_tokens:,} output tokens, {cost(paid)}"
+
+
 def _dollars(amount: float) -> str:
     if 0.0 < amount < 0.0001:
         return "< $0.0001"

@@ -101,6 +101,29 @@ def sort(message):
     return reply.json()["choices"][0]["message"]["content"]
 """
 
+CONSTANT = '''
+import os
+from textwrap import dedent
+
+import anthropic
+
+client = anthropic.Anthropic(base_url=os.environ["WIRE"], api_key=os.environ["SECRET"])
+
+
+class Triage:
+    #: The team words this.
+    PROMPT = dedent("""
+        Sort the message into one of these: card_arrival, exchange_rate, pin_blocked.
+
+        {message}
+        """).strip()
+
+
+def sort(message):
+    turn = {"role": "user", "content": Triage.PROMPT.format(message=message)}
+    return client.messages.create(model="claude-haiku-4-5", max_tokens=50, messages=[turn]).content[0].text
+'''
+
 APPLICATIONS = {
     "anthropic": ANTHROPIC,
     "openai": OPENAI,
@@ -157,6 +180,23 @@ def test_a_red_prompt_turns_green_and_nothing_else_changes(shop: Shop, name: str
     # The application has read the file before it was rewritten; it asks with the new text nevertheless.
     result.assert_outcomes(passed=7)
     shop.run().assert_outcomes(passed=7)
+    assert shop.requests == []
+
+
+def test_a_constant_of_the_application_is_rewritten_where_it_stands(shop: Shop) -> None:
+    tests = SORTING.format(train=TRAIN, validation=VALIDATION, heldout=VALIDATION[:1])
+    shop.write("application.py", CONSTANT)
+    shop.write("test_it.py", tests.replace("prompts/sort.md", "application.py::Triage.PROMPT"))
+    before = shop.read("application.py")
+    result = shop.run("--optimize", "--tb=no")
+    assert result.ret == 0
+    result.assert_outcomes(passed=7)
+    after = shop.read("application.py")
+    start, end = (before.index(text) for text in ("exchange_rate, pin_blocked.", '""").strip()'))
+    assert after.startswith(before[:start])
+    assert after.endswith(before[end:])
+    assert len(after) > len(before)
+    shop.run().assert_outcomes(passed=7)  # another process imports the new text
     assert shop.requests == []
 
 

@@ -38,6 +38,13 @@ def test_marked_tests_that_are_deselected_are_counted(project: Project) -> None:
     result.stderr.fnmatch_lines(["*none of the 1 collected tests has*(2 that have it are deselected)"])
 
 
+def test_where_all_tests_are_deselected_that_is_said(project: Project) -> None:
+    project.tests(HELD_OUT)
+    result = project.run("--optimize", "-k", "nothing")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*none of the 0 collected tests has*(2 that have it are deselected)"])
+
+
 def test_what_pytest_has_to_say_goes_first(project: Project) -> None:
     project.tests("import gone\n" + UNMARKED)
     result = project.run("--optimize")

@@ -239,6 +239,22 @@ def test_the_prompts_of_a_pipeline_show_half_of_the_cases_at_most_together() -> 
         assert max(len(shown_by(group.prompts, each.overlay, results)) for each in drawn) <= 10
 
 
+@pytest.mark.parametrize(
+    ("is_chat", "takes_no_examples", "forms"),
+    [(True, "", {"turns"}), (False, "", {"block"}), (True, "it is written in str.format", set())],
+)
+def test_examples_stand_as_the_place_of_the_prompt_lets_them(
+    is_chat: bool, takes_no_examples: str, forms: set[str]
+) -> None:
+    prompt = FakePrompt("a.md", is_chat=is_chat, takes_no_examples=takes_no_examples)
+    world = World(needs("a b " * 10, prompts=("a.md",)), prompts=[prompt])
+    group = connected_groups(world.prompts, world.cases)[0]
+    search = RefineSearch(group, world.search_context(group, replace(SETTINGS, examples=4)))
+    search.start_search()
+    drawn = ExampleCandidates(search, ExampleTries()).drawn(1, 1, search.original, 100)
+    assert {"turns" if "user:" in each.overlay["a.md"] else "block" for each in drawn} == forms
+
+
 def test_a_size_is_that_of_the_prompt_whose_examples_were_drawn() -> None:
     """The other prompt of the pipeline shows eight."""
     world = World([])

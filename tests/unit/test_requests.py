@@ -167,6 +167,14 @@ REVIEWS = cases(("positive", "negative", 6), ("negative", "negative", 6))
 
 
 class TestWhatHolds:
+    def test_what_the_place_of_a_prompt_asks_is_told(self) -> None:
+        prompt = FakePrompt(writing_rules=("Any other brace is doubled.",), takes_no_examples="not there")
+        results = [case("a", "x", "y")]
+        content = request(results, prompt=prompt, examples=4)
+        assert "\n- Any other brace is doubled.\n" in content
+        assert "the tool itself adds" not in content
+        assert "the tool itself adds" in request(results, examples=4)
+
     def test_model_turns_and_lines_to_be_kept_are_told_first(self) -> None:
         front = Front("Sorts mail.", ("Be brief.",), "house/m", 24, {"temperature": 0})
         prompt = FakePrompt(front=front, roles=("system", "user"))
