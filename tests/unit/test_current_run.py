@@ -11,7 +11,8 @@ from pytest_promptopt.replay.prompt_calls import Run
 
 
 def test_what_outlives_its_case_is_not_of_the_next_one() -> None:
-    first, second = (cast("Run[Any]", Run(cast("Any", None), cast("Any", None))) for _ in range(2))
+    first: Run[Any] = Run(cast("Any", None), cast("Any", None))
+    second: Run[Any] = Run(cast("Any", None), cast("Any", None))
     running: list[Run[Any]] = [first]
     current = lambda: running[-1] if running else None  # noqa: E731
     follow_executors(current)

@@ -11,7 +11,7 @@ from pytest_promptopt.replay.prompt_calls import Run
 
 
 def test_a_thread_that_nobody_waits_for_may_ask_while_the_questions_of_its_run_are_sent() -> None:
-    run = cast("Run[Any]", Run(cast("Any", None), cast("Any", None)))
+    run: Run[Any] = Run(cast("Any", None), cast("Any", None))
     run.missing["first"] = Request("m", ())
     submitted: list[Request] = []
 
