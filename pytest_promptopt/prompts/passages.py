@@ -162,7 +162,7 @@ def letters(text: str) -> int:
 
 
 def closest(passages: Sequence[str], text: str, failed: int, position: int) -> str:
-    """What of the prompt is in the text, and what is not where it was expected; less than a word is nothing."""
+    """What of the prompt is in the text, and what is not where expected. Less than a word is nothing."""
     passage = passages[failed]
     length, place = longest_beginning(passage, text, position)
     if letters(passage[:length] if length == len(passage) else passage[:length].rpartition(" ")[0]):
