@@ -20,7 +20,7 @@ from pytest_promptopt.models.secret_redaction import remember_header_secrets
 from pytest_promptopt.prompts import PromptFile
 from pytest_promptopt.prompts.prompt_matching import NoMatch
 from pytest_promptopt.records import Call, Message, Request, Role
-from pytest_promptopt.replay.current_run import own_run
+from pytest_promptopt.replay.current_run import own_run, works_for_loop_aside
 from pytest_promptopt.replay.prompt_calls import Run, Suspended, let_siblings_ask
 from pytest_promptopt.wire_records import WireAnswer, WireRequest
 
@@ -103,7 +103,12 @@ class Interceptor:
         asked = self._asked(sent, send)
         if asked is None:
             return None
-        known = self._known(asked)
+        try:
+            known = self._known(asked)
+        except Suspended:
+            if works_for_loop_aside():
+                return _not_yet(asked)
+            raise
         if known is None:
             asked.run.waited = True
             with suppress(ModelError):
@@ -119,6 +124,8 @@ class Interceptor:
         try:
             known = self._known(asked)
         except Suspended:
+            if works_for_loop_aside():
+                return _not_yet(asked)
             await let_siblings_ask()
             raise
         if known is None:
@@ -267,6 +274,11 @@ class Interceptor:
                 )
             )
         return answer.wire
+
+
+def _not_yet(asked: _Asked) -> WireAnswer:
+    """Where a suspension would end more than the run: the run goes on with an error, and is dropped later."""
+    return _refusal(ModelError(ErrorKind.DEFECT, "waiting for a model's answer", model=asked.request.model))
 
 
 def _refusal(error: ModelError) -> WireAnswer:

@@ -162,10 +162,10 @@ def letters(text: str) -> int:
 
 
 def closest(passages: Sequence[str], text: str, failed: int, position: int) -> str:
-    """What of the prompt is in the text, and what is not where it was expected."""
+    """What of the prompt is in the text, and what is not where expected. Less than a word is nothing."""
     passage = passages[failed]
     length, place = longest_beginning(passage, text, position)
-    if letters(passage[:length]):
+    if letters(passage[:length] if length == len(passage) else passage[:length].rpartition(" ")[0]):
         there, wanted = text[place + length :], passage[length:]
         found = f"has {shown_ending(passage[:length])} at character {place:,}"
         return f"{found}, but then {shown_beginning(there)} where the prompt has {shown_beginning(wanted)}"

@@ -55,8 +55,8 @@ class PromptUse:
         if silent := sorted(self.silent):
             yield (
                 f"{plural(len(silent), 'case')} used no prompt and made no model call that could be seen "
-                f"({silent[0]}): calls of another process, as a server's, cannot be intercepted, and are "
-                "neither cached nor counted"
+                f"({silent[0]}): a mock may have answered; calls of another process, as a server's, cannot "
+                "be intercepted, and are neither cached nor counted"
             )
         if self.exchanged:
             yield _of_exchanges(self.exchanged)

@@ -13,6 +13,7 @@ from pytest_promptopt.interception.interceptor import Interceptor
 from pytest_promptopt.interception.wanted import Wanted
 from pytest_promptopt.prompts import PromptFile
 from pytest_promptopt.pytest_engine.suspending_engine import SuspendingEngine
+from pytest_promptopt.replay.current_run import follow_executors, unfollow_executors
 from pytest_promptopt.replay.prompt_calls import Suspended
 from pytest_promptopt.settings import Settings
 
@@ -30,11 +31,12 @@ class Interception:
         engine: SuspendingEngine,
         files: Mapping[str, PromptFile],
     ) -> None:
+        self._running = lambda: engine.run
         self._on = settings.intercept.on
         self._interceptor = Interceptor(
             Wanted(settings.intercept, settings.ignore_fields),
             application,
-            running=lambda: engine.run,
+            running=self._running,
             read=dict(files),
         )
         self._excepthook: Any = None
@@ -43,12 +45,14 @@ class Interception:
         if self._on:
             patching.watch()
             open_gate(self._interceptor)
+            follow_executors(self._running)
             self._excepthook, threading.excepthook = threading.excepthook, self._thread_ended
 
     def end(self) -> None:
         if self._on and self._excepthook is not None:
             patching.unwatch()
             close_gate(self._interceptor)
+            unfollow_executors(self._running)
             threading.excepthook, self._excepthook = self._excepthook, None
 
     def _thread_ended(self, ended: Any) -> None:

@@ -13,8 +13,9 @@ from pytest_promptopt.replay.pending_sample import PendingSample
 from pytest_promptopt.replay.prompt_calls import C, Run
 
 UNUSED = (
-    "no case uses what `prompt` gives it, so no candidate can reach the code under test: "
-    "call prompt(...), or read prompt.text or prompt.path"
+    "no case uses what `prompt` gives it, or asks a model with the prompt's text by itself, so no candidate "
+    "can reach the code under test: let it make its call in the test's own process, without a mock, or use "
+    "the fixture: call prompt(...), or read prompt.text or prompt.path"
 )
 
 
@@ -115,7 +116,8 @@ class WaitingSamples(Generic[C]):
         error = pending.restarted(run)
         if error is not None:
             raise error
-        for key, request in run.missing.items():
+        # A thread of the case that nobody has waited for may ask at this very moment.
+        for key, request in tuple(run.missing.items()):
             pending.waiting.add(key)
             self._by_key.setdefault(key, []).append(pending)
             self._submit(request)

@@ -562,3 +562,67 @@ def test_an_agent_with_a_tool(shop: Shop) -> None:
     assert "no calls of their prompt" not in shop.shown
     shop.run().assert_outcomes(passed=6)
     assert shop.requests == []
+
+
+SERVED = """
+import asyncio, anyio, openai, os, pytest
+from anyio.from_thread import start_blocking_portal
+from application import PROMPT, sort
+
+pytestmark = pytest.mark.prompt("prompts/sort.md")
+
+
+async def asort(message):
+    url = os.environ["WIRE"] + "/v1"
+    async with openai.AsyncOpenAI(base_url=url, api_key=os.environ["SECRET"]) as client:
+        messages = [{"role": "system", "content": PROMPT.replace("{{ message }}", message)}]
+        reply = await client.chat.completions.create(model="gpt-4o-mini", max_tokens=50, messages=messages)
+        return reply.choices[0].message.content
+
+
+@pytest.fixture(scope="module")
+def served():
+    with start_blocking_portal() as portal:
+        yield portal
+
+
+@pytest.mark.parametrize("number", range(3))
+@pytest.mark.parametrize("way", [(asort,), (anyio.to_thread.run_sync, sort), (asyncio.to_thread, sort)])
+def test_served(served, request, way, number):
+    message = f"{request.node.name}: my card has not arrived"
+    assert "card_arrival" in served.call(*way, message)
+"""
+
+
+def test_a_test_client_that_serves_a_whole_module_outlives_calls_that_wait(shop: Shop) -> None:
+    shop.write("application.py", OPENAI).write("test_it.py", SERVED)
+    shop.run().assert_outcomes(passed=9)
+    assert len(shop.requests) == 9
+
+
+POOLED = """
+from concurrent.futures import ThreadPoolExecutor
+import time
+import pytest
+from application import sort
+
+pytestmark = pytest.mark.prompt("prompts/sort.md")
+pool = ThreadPoolExecutor(2)  # of the application: no test waits for its threads
+
+
+def slowly(message):
+    time.sleep(0.05)
+    return sort(message)
+
+
+@pytest.mark.parametrize("case", range(3))
+def test_pooled(case):
+    answers = list(pool.map(slowly, [f"{case}.{n}: my card has not arrived" for n in range(8)]))
+    assert all("card_arrival" in answer for answer in answers)
+"""
+
+
+def test_threads_that_outlive_a_run_ask_for_no_other_one(shop: Shop) -> None:
+    shop.write("application.py", OPENAI).write("test_it.py", POOLED)
+    shop.run("--promptopt-cache=off").assert_outcomes(passed=3)
+    assert len(shop.requests) == 24

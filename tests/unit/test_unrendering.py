@@ -178,6 +178,7 @@ CLOSEST = {
         "has ' by what they say.' at character 10, but not 'You sort ' before it",
     ),
     "nothing of it": ("You sort {t}.", "7 * 8 = 56", "has nothing of 'You sort '"),
+    "less than a word of it": ("Sort the {t}.", "Say what: x.", "has nothing of 'Sort the '"),
     "the text ends": (
         "You sort tickets{t}",
         "You sort",
