@@ -169,5 +169,7 @@ def test_what_passes_loads_nothing_that_explains_failures_and_keeps_no_answer(
     )
     result = pytester.runpytest_subprocess("-s", "-p", "no:asyncio", "--promptopt-model=house/a", *workers)
     result.assert_outcomes(passed=1)
-    result.stdout.fnmatch_lines(["kept: *status*", *["loaded:"] * 5])
+    # One module of the reports knows how figures are written: the line of calls needs it.
+    wording = "loaded: pytest_promptopt.reports pytest_promptopt.reports.wording"
+    result.stdout.fnmatch_lines(["kept: *status*", "loaded:", "loaded:", wording, "loaded:", "loaded:"])
     result.stdout.no_fnmatch_line("kept: *outcomes*")
