@@ -50,7 +50,7 @@ NOISE = (
     (re.compile(r"\b0x[0-9a-f]+"), "0xADDRESS"),
     (re.compile(r"^(?:plugins|promptopt): .*\n", re.MULTILINE), ""),
     (re.compile(r"^\d+ model calls?, .*\n", re.MULTILINE), ""),
-    (re.compile(r"^-+ answer of \S+ -+\n(?:(?![-=_]{3}|- generated).*\n)*", re.MULTILINE), ""),
+    (re.compile(r"^-+ answer of \S+ -+\n.*\n", re.MULTILINE), ""),
     # Up to what pytest prints last: why it stopped, and its counts.
     (re.compile(r"^=+ why prompts fail =+\n(?:(?![=!]|\d+ (?:passed|failed|error)).*\n)*", re.MULTILINE), ""),
     (re.compile(r"([=_-])\1{3,}"), r"\1\1\1"),

@@ -203,7 +203,7 @@ def test_workers_learn_of_earlier_runs_what_one_process_does(
     """Its answers are in the cache, these cases were asked before, and what new texts do to them is known."""
     optimize(desk, "-n0", "--promptopt-seed=1", "--promptopt-max-iterations=1")
     desk.prompt.write_text(WEAK)
-    shutil.copytree(desk.path, desk.path.with_name("as it was"))
+    shutil.copytree(desk.path, desk.path.with_name(f"{desk.path.name} as it was"))
     monkeypatch.setattr(run_store, "_new_id", lambda home: "20300102-000000-000")
     seen = []
     for workers in ("-n0", "-n2"):
@@ -212,7 +212,7 @@ def test_workers_learn_of_earlier_runs_what_one_process_does(
         (told,) = (event.data["told"] for event in desk.events if event.event == "start")
         asked_before = desk.report["run"]["prompts"][0]["asked_before"]
         seen.append((result.ret, told, asked_before, *end_of(desk)))
-        shutil.copytree(desk.path.with_name("as it was"), desk.path, dirs_exist_ok=True)
+        shutil.copytree(desk.path.with_name(f"{desk.path.name} as it was"), desk.path, dirs_exist_ok=True)
     assert seen[0] == seen[1]
     _, told, asked_before, *_ = seen[0]
     assert told[0]["taught"]
@@ -263,14 +263,14 @@ def test_a_run_that_has_no_worker_left_is_gone_on_with(desk: Desk) -> None:
 def test_what_one_process_began_workers_go_on_with(desk: Desk) -> None:
     """They find the answers of its journal, and go the way that one process would go."""
     optimize(desk, "-n0", "--promptopt-cache=off", "--promptopt-max-calls=60")
-    shutil.copytree(desk.path, desk.path.with_name("as it was"))
+    shutil.copytree(desk.path, desk.path.with_name(f"{desk.path.name} as it was"))
     seen = []
     for workers in ("-n0", "-n2"):
         result = desk.run(workers, "--optimize-resume", "--promptopt-max-calls=300", "--tb=no")
         assert "changed since" not in str(result.stdout)
         note = next(line for line in result.outlines if line.startswith("note: continued: "))
         seen.append((result.ret, note, *end_of(desk)))
-        shutil.copytree(desk.path.with_name("as it was"), desk.path, dirs_exist_ok=True)
+        shutil.copytree(desk.path.with_name(f"{desk.path.name} as it was"), desk.path, dirs_exist_ok=True)
     assert seen[0] == seen[1]
     assert " 0 new calls" not in seen[0][1]
 

@@ -37,6 +37,8 @@ WRONG = {
     "min_pass_rate": ("most", "a share from 0 to 1 (0.9) or a percentage (90%)"),
     "split": ("60/20", "add up to 100"),
     "strategy": ("refine,,evolve", "separated by commas"),
+    "intercept": ("models.example.com", "is not on, off, +HOST (all its requests) or -HOST (none of them)"),
+    "ignore_fields": ("a.b", "is not a list of names, such as request_id session_id"),
 }
 
 

@@ -28,6 +28,7 @@ from pytest_promptopt.response_cache import ResponseCache
 from pytest_promptopt.runs import fingerprint
 from pytest_promptopt.settings import Settings
 from pytest_promptopt.shared_database import SharedDatabase
+from pytest_promptopt.wire_records import WireRequest
 
 ANSWER = Answer("fine \ud800 ü\0", "anthropic/claude-x", "end_turn", Usage(1, 2, 3, 4), 0.25, 1.5)
 UNPRICED = Answer("", "openai/x", "refusal", None, None, 0.0)
@@ -63,6 +64,7 @@ def test_the_key_of_a_request_holds_everything_that_decides_the_answer() -> None
         "parameters": {"top_p": 1},
         "response_schema": {"type": "object"},
         "sample": 1,
+        "wire": WireRequest("POST", "https://models.example.com/v1/messages", {"messages": []}),
     }
     assert changes.keys() == {field.name for field in fields(Request)}
     keys = {replace(request, **{name: value}).key for name, value in changes.items()}

@@ -144,6 +144,7 @@ class Briefing:
         fixed = {case for part in parts for one in part.compared.values() for case in one.fixed}
         (share,) = deal_cases(feedback, 1, seed=f"{self._settings.seed}/{number}/merge", shown={})
         left = tuple(case for case in share if case.case not in fixed)[:ENOUGH_CASES]
+        brief = self._brief(prompt, incumbent, feedback)
         return MergeRequest(
             prompt,
             without_examples(incumbent.text(prompt)),
@@ -152,7 +153,7 @@ class Briefing:
             self._settings.optimizer_model,
             number,
             parts=tuple(self._part(part, prompt, incumbent) for part in parts),
-            brief=replace(self._brief(prompt, incumbent, feedback), failed=left),
+            brief=replace(brief, failed=left, shown=tuple(replace(each, inputs={}) for each in brief.shown)),
         )
 
     def learn(self, number: int, candidates: Sequence[Candidate]) -> None:

@@ -113,7 +113,7 @@ class Brief:
     :param tried: the last candidates, the latest first.
     :param given: of failing cases the parameters of the test that say more than input and expected value.
     :param examples: whether the tool may put training cases into the prompt as examples.
-    :param shown: the examples that it has put there.
+    :param shown: the examples that it has put there; of those without inputs only the answers are counted.
     """
 
     prompt: Prompt
@@ -253,7 +253,8 @@ def _examples(brief: Brief) -> Iterator[str]:
     )
     first: dict[str, Example] = {}
     for each in brief.shown:
-        first.setdefault(each.answer, each)
+        if each.inputs:
+            first.setdefault(each.answer, each)
     for each in list(first.values())[:MAX_EXAMPLES]:
         given = cut_middle(" ".join(each.inputs.values()), MAX_SHOWN)
         yield f"{quote_text(given)}: {quote_text(cut_middle(each.answer, MAX_SHOWN))}"

@@ -25,11 +25,11 @@ def tried_candidate_text(one: Try, prose: str, room: int) -> str:
     """
     head = f"#{one.id} {one.kind}, {one.verdict}: {quote_line(one.measured)}"
     current = one.text == prose
-    # What it answers where it fails stands among the failures.
+    # What it answers where it fails stands among the failures, and what it fixed passes now.
     answers = "" if current else "\n".join(_answers(one))
     said = f"it said: {quote_line(one.reason)}" if one.reason else ""
     text = _text(one, prose)
-    fixed = "fixed " + ", ".join(map(_shown, one.fixed)) if one.fixed else ""
+    fixed = "fixed " + ", ".join(map(_shown, one.fixed)) if one.fixed and not current else ""
     for parts in (
         (said, text, fixed, answers),
         (said, text, answers),
