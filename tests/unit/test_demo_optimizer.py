@@ -106,6 +106,15 @@ def test_an_answer_that_says_too_much_brings_a_format_rule() -> None:
     assert "1 of 1 shown answers said more" in reason
 
 
+@pytest.mark.parametrize(
+    "variable", ["{{ ticket }}", "{ticket}", "{}", "{0}", "%s", "%(ticket)s", "$ticket", "${ticket}"]
+)
+def test_what_is_new_stands_before_the_input_in_every_template_language(variable: str) -> None:
+    prompt = proposal(request(f"Route the ticket to one of: billing, delivery.\n\n{variable}", LOST))[1]
+    assert "- delivery: " in prompt
+    assert prompt.endswith(f"\n\n{variable}")
+
+
 def test_a_cue_that_misled_is_dropped_when_the_direction_says_so() -> None:
     prompt = MISLEADING
     misled = [

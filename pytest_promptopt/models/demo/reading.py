@@ -38,7 +38,7 @@ ENTRY = re.compile(
     r"(?:(?P<colon>[ \t]*(?::|=|—|–|->|[ \t]-[ \t])[`\"'*]*)[ \t]*(?P<cues>.*?))?[ \t]*$"
 )
 #: A variable of any template language.
-VARIABLE = re.compile(r"\{\{|(?<!\{)\{\w+\}(?!\})|%\(\w+\)s|\$\{?[A-Za-z_]")
+VARIABLE = re.compile(r"\{\{|(?<!\{)\{\w*\}(?!\})|(?<!%)%(?:\(\w+\))?s|\$\{?[A-Za-z_]")
 _PLAIN_ENTRY = re.compile(rf"^(?P<head>(?P<name>{_NAME}))(?P<colon>[ \t]*:)[ \t]+(?P<cues>\S.*)$")
 _NOT_NAMES = frozenset(
     words("answer default example examples fields format hint important input keys labels note notes")
