@@ -1,4 +1,4 @@
-"""Web applications as they are: prompts in Python constants, endpoints that ask an SDK, one mark in the test."""
+"""Web applications as they are: prompts in constants, endpoints that ask an SDK, one mark in the test."""
 
 from __future__ import annotations
 
