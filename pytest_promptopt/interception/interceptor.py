@@ -21,7 +21,8 @@ from pytest_promptopt.prompts import PromptFile
 from pytest_promptopt.prompts.prompt_matching import NoMatch
 from pytest_promptopt.records import Call, Message, Request, Role
 from pytest_promptopt.replay.current_run import own_run, works_for_loop_aside
-from pytest_promptopt.replay.prompt_calls import Run, Suspended, let_siblings_ask
+from pytest_promptopt.replay.run import Run
+from pytest_promptopt.replay.suspension import Suspended, let_siblings_ask
 from pytest_promptopt.wire_records import WireAnswer, WireRequest
 
 #: Its own SDK shall not repeat a request that has been repeated often enough here.

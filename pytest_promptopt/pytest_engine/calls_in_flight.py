@@ -31,7 +31,7 @@ class CallsInFlight:
         self._running = running
         self.exchanges = Patches(self._before_exchange)
         self.alternates = False
-        self._held: list[Request] = []
+        self._held: list[tuple[Request, Role]] = []
         self._landed: frozenset[str] = frozenset()
         self._connected: set[str] = set()
         self._state = process_state()
@@ -103,29 +103,29 @@ class CallsInFlight:
         if self._lost_in is None and self._client.lost_models:
             self._lost_in = process_state()
 
-    def submit(self, request: Request) -> None:
+    def submit(self, request: Request, role: Role) -> None:
         """Make a call, at once or with the others that wait. Not while a test runs."""
         if request.wire is not None:  # a mock of the test's would have answered before it came here
             if self.alternates:
-                self._held.append(request)
+                self._held.append((request, role))
             else:
-                self._client.submit(request, Role.TARGET)
+                self._client.submit(request, role)
             return
         met = self._found is not None and self._is_mocked(self._found, request.model)
         self.connect(request.model)
         if met:
             self._landed |= {request.key}  # nobody is asked: the run meets its own mock when it asks again
         elif self.alternates:
-            self._held.append(request)
+            self._held.append((request, role))
         else:
-            self._client.submit(request, Role.TARGET)
+            self._client.submit(request, role)
 
     def landed(self, timeout: float | None) -> frozenset[str]:
         """Keys of the calls that ended, after waiting up to `timeout` seconds (None: until there is one)."""
         if self._held and timeout is None:
             held, self._held = self._held, []
-            for request in held:
-                self._client.submit(request, Role.TARGET)
+            for request, role in held:
+                self._client.submit(request, role)
             self.wait_until_idle()
         keys = self._landed or self._client.wait(timeout)
         self._note_loss()

@@ -15,7 +15,7 @@ from pytest_promptopt.records import Call, Failure, Outcome, Status, Usage
 
 if TYPE_CHECKING:
     from pytest_promptopt.pytest_engine.prompt_case import PromptCase
-    from pytest_promptopt.replay.prompt_calls import Run
+    from pytest_promptopt.replay.run import Run
 
 
 def outcome_of(run: Run[PromptCase], reports: Sequence[pytest.TestReport]) -> Outcome:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from pytest_promptopt.pytest_engine.prompt_case import PromptCase
-from pytest_promptopt.replay.prompt_calls import Run
+from pytest_promptopt.replay.run import Run
 from pytest_promptopt.text import plural
 
 

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from pytest_promptopt.pytest_engine.internals import Skipped, record_fixture_failure
-from pytest_promptopt.replay.prompt_calls import Run, Suspended
+from pytest_promptopt.replay.run import Run
+from pytest_promptopt.replay.suspension import Suspended
 
 
 class SuspendedTest(Suspended, Skipped):

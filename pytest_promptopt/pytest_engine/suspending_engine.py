@@ -32,7 +32,7 @@ from pytest_promptopt.records import CaseResult, Outcome, Overlay, Request, Stat
 from pytest_promptopt.replay.case_requests import ends_search
 from pytest_promptopt.replay.pending_sample import PendingSample, ReplayError
 from pytest_promptopt.replay.pending_trials import PendingTrials, WaitingSamples, results_of, unreached
-from pytest_promptopt.replay.prompt_calls import Run
+from pytest_promptopt.replay.run import Run
 from pytest_promptopt.replay.withheld_cases import WithheldCases
 from pytest_promptopt.runs.interrupts import is_raised
 

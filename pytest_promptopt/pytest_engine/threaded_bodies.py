@@ -19,7 +19,7 @@ from pytest_promptopt.pytest_engine import internals
 from pytest_promptopt.pytest_engine.prompt_case import PromptCase
 from pytest_promptopt.records import Overlay
 from pytest_promptopt.replay.current_run import run_in_thread
-from pytest_promptopt.replay.prompt_calls import Run
+from pytest_promptopt.replay.run import Run
 
 #: A sample of a case under an overlay.
 Wanted = tuple[PromptCase, Overlay, int]

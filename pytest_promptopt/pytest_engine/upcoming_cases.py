@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pytest_promptopt.replay.prompt_calls import Run
+from pytest_promptopt.replay.run import Run
 
 
 class UpcomingCases:

@@ -14,7 +14,7 @@ from pytest_promptopt.interception.wanted import Wanted
 from pytest_promptopt.prompts import PromptFile
 from pytest_promptopt.pytest_engine.suspending_engine import SuspendingEngine
 from pytest_promptopt.replay.current_run import follow_executors, unfollow_executors
-from pytest_promptopt.replay.prompt_calls import Suspended
+from pytest_promptopt.replay.suspension import Suspended
 from pytest_promptopt.settings import Settings
 
 

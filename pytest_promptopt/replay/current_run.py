@@ -10,7 +10,7 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pytest_promptopt.replay.prompt_calls import Run
+    from pytest_promptopt.replay.run import Run
 
 #: The run that the current thread belongs to; None in the main thread, and in threads that it starts.
 _own: ContextVar[Run[Any] | None] = ContextVar("pytest_promptopt_run", default=None)

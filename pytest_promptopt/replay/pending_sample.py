@@ -8,7 +8,7 @@ from typing import Any, Generic
 
 from pytest_promptopt.errors import PromptoptError
 from pytest_promptopt.records import Outcome, Overlay
-from pytest_promptopt.replay.prompt_calls import C, Run
+from pytest_promptopt.replay.run import C, Run
 
 #: So many restarts in a row without a further known answer mean that a case asks something else every time.
 MAX_STALLED = 3
@@ -44,7 +44,7 @@ class PendingSample(Generic[C]):
         self.stalled = self.stalled + 1 if run.answered <= self.answered else 0
         self.answered = max(self.answered, run.answered)
         self.expected = run.answered + len(run.missing)
-        asked = [*run.asked, *run.asked_otherwise]
+        asked = [*run.asked, *run.asked_otherwise, *run.asked_of_judge]
         before, self.asked_before = self.asked_before, asked
         if self.stalled < MAX_STALLED:
             return None

@@ -8,9 +8,9 @@ from typing import Any, Generic
 
 from pytest_promptopt.optimizer.halting import HaltReason
 from pytest_promptopt.optimizer.protocols import StopRun, Trial
-from pytest_promptopt.records import Case, CaseResult, Outcome, Request, Status
+from pytest_promptopt.records import Case, CaseResult, Outcome, Request, Role, Status
 from pytest_promptopt.replay.pending_sample import PendingSample
-from pytest_promptopt.replay.prompt_calls import C, Run
+from pytest_promptopt.replay.run import C, Run
 
 UNUSED = (
     "no case uses what `prompt` gives it, or asks a model with the prompt's text by itself, so no candidate "
@@ -97,7 +97,7 @@ class WaitingSamples(Generic[C]):
     """
 
     def __init__(
-        self, submit: Callable[[Request], object], landed: Callable[[float | None], frozenset[str]]
+        self, submit: Callable[[Request, Role], object], landed: Callable[[float | None], frozenset[str]]
     ) -> None:
         self._submit = submit
         self._landed = landed
@@ -120,7 +120,7 @@ class WaitingSamples(Generic[C]):
         for key, request in tuple(run.missing.items()):
             pending.waiting.add(key)
             self._by_key.setdefault(key, []).append(pending)
-            self._submit(request)
+            self._submit(request, run.role_of(key))
 
     def answered(self, *, timeout: float | None) -> list[PendingSample[C]]:
         """Those that can go on, after waiting up to `timeout` seconds (None: until there is one)."""

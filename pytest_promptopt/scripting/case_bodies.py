@@ -17,7 +17,8 @@ from pytest_promptopt.assertions.plain_values import readable_value
 from pytest_promptopt.optimizer.halting import HaltReason
 from pytest_promptopt.optimizer.protocols import StopRun
 from pytest_promptopt.records import Failure
-from pytest_promptopt.replay.prompt_calls import Prompt, Prompts, Run
+from pytest_promptopt.replay.prompt_calls import Prompt, Prompts
+from pytest_promptopt.replay.run import Run
 from pytest_promptopt.scripting.given_cases import Check, takes
 from pytest_promptopt.text import MAX_QUOTE, safe_repr
 

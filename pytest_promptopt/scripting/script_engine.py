@@ -13,11 +13,12 @@ from pytest_promptopt.models.client import ModelClient
 from pytest_promptopt.optimizer.halting import halt_of
 from pytest_promptopt.optimizer.protocols import StopRun, Trial
 from pytest_promptopt.prompts import PromptFile
-from pytest_promptopt.records import CaseResult, Outcome, Overlay, Role, Status
+from pytest_promptopt.records import CaseResult, Outcome, Overlay, Status
 from pytest_promptopt.replay.case_requests import ends_search
 from pytest_promptopt.replay.pending_sample import PendingSample, ReplayError
 from pytest_promptopt.replay.pending_trials import PendingTrials, WaitingSamples, results_of, unreached
-from pytest_promptopt.replay.prompt_calls import Run, Suspended
+from pytest_promptopt.replay.run import Run
+from pytest_promptopt.replay.suspension import Suspended
 from pytest_promptopt.replay.withheld_cases import WithheldCases
 from pytest_promptopt.scripting.case_bodies import Verdict
 from pytest_promptopt.scripting.script_case import ScriptCase
@@ -64,7 +65,7 @@ class ScriptEngine:
         """
         pending = PendingTrials(trials, self.cases)
         waiting = WaitingSamples[ScriptCase](
-            lambda request: self.client.submit(request, Role.TARGET),
+            self.client.submit,
             lambda timeout: self._landed(timeout, progress),
         )
         waiting.drain(

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
 
 from pytest_promptopt.replay.current_run import follow_executors, own_run, unfollow_executors
-from pytest_promptopt.replay.prompt_calls import Run
+from pytest_promptopt.replay.run import Run
 
 
 def test_what_outlives_its_case_is_not_of_the_next_one() -> None:

@@ -7,7 +7,7 @@ from typing import Any, cast
 from pytest_promptopt.records import Request
 from pytest_promptopt.replay.pending_sample import PendingSample
 from pytest_promptopt.replay.pending_trials import WaitingSamples
-from pytest_promptopt.replay.prompt_calls import Run
+from pytest_promptopt.replay.run import Run
 
 
 def test_a_thread_that_nobody_waits_for_may_ask_while_the_questions_of_its_run_are_sent() -> None:
