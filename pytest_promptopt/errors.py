@@ -57,6 +57,10 @@ class PromptConflictError(PromptoptError):
     """The prompt file changed on disk since it was read; nothing was written."""
 
 
+class UnusableVerdict(PromptoptError):
+    """A judge's reply that is no verdict. It is an error, never a score."""
+
+
 class ErrorKind(StrEnum):
     """Why a model gave no usable answer. `CONSEQUENCES` is the table of what follows from each kind."""
 

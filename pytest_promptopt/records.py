@@ -16,6 +16,7 @@ from json import dumps
 from math import fsum
 from typing import Any
 
+from pytest_promptopt.verdicts import Verdict
 from pytest_promptopt.wire_records import WireAnswer, WireRequest
 
 #: The version of stored answers, part of every cache key: add one when an old answer would mean something
@@ -279,8 +280,8 @@ class Failure:
 class Outcome:
     """One run of one case under one overlay.
 
-    :param score: 1.0 passed, 0.0 failed; with subtests the share of them that passed; 0.0 when errored or
-        skipped.
+    :param score: 1.0 passed, 0.0 failed; with subtests the share of them that passed; where a judge's score
+        was too low, that score; 0.0 when errored or skipped.
     :param error: what went wrong with a model call, for `Status.ERRORED`.
     :param inputs: the test's parameters, for a case that asks a model by itself and so leaves no `calls`.
     :param expected: what the case's assert compares the answer with, JSON-like, passed or failed; None where
@@ -289,7 +290,8 @@ class Outcome:
     :param check: the source of the test function, without decorators.
     :param unrenderable: whether it is errored since a candidate cannot be rendered for the case and the text
         in the file can.
-    :param other_calls: requests of the application that are of none of the case's prompts: a judge's, say.
+    :param other_calls: requests that are of none of the case's prompts: of its judge, or of an application.
+    :param verdicts: what judges have said of the answers.
     """
 
     case: str
@@ -306,6 +308,7 @@ class Outcome:
     check: str = ""
     unrenderable: bool = False
     other_calls: tuple[Call, ...] = ()
+    verdicts: tuple[Verdict, ...] = ()
 
     @property
     def all_calls(self) -> tuple[Call, ...]:

@@ -8,8 +8,6 @@ from enum import StrEnum
 from math import fsum
 from typing import Any, Literal
 
-from pytest_promptopt.errors import PromptoptError
-
 #: A verdict is true when its score reaches this.
 THRESHOLD = 0.7
 
@@ -17,10 +15,6 @@ THRESHOLD = 0.7
 IMPACTS = ("high", "medium", "low")
 
 Better = Literal["a", "b", "tie"]
-
-
-class UnusableVerdict(PromptoptError):
-    """A judge's reply that is no verdict. It is an error, never a score."""
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from pytest_promptopt.records import Request
+from pytest_promptopt.records import Request, Role
 from pytest_promptopt.replay.pending_sample import PendingSample
 from pytest_promptopt.replay.pending_trials import WaitingSamples
 from pytest_promptopt.replay.run import Run
@@ -15,7 +15,7 @@ def test_a_thread_that_nobody_waits_for_may_ask_while_the_questions_of_its_run_a
     run.missing["first"] = Request("m", ())
     submitted: list[Request] = []
 
-    def submit(request: Request) -> None:
+    def submit(request: Request, role: Role) -> None:
         submitted.append(request)
         run.missing[f"late {len(submitted)}"] = Request("m", ())
 

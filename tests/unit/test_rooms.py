@@ -17,7 +17,7 @@ PACKAGE = Path(pytest_promptopt.__file__).parent
 
 #: From the ground up. A room imports only from floors below its own, never from a neighbour.
 FLOORS = (
-    {"wire_records"},
+    {"wire_records", "verdicts"},
     {"records", "errors", "unpatched", "text", "file_writing"},
     {"completion", "results", "settings", "statistics", "project_dir", "shared_database", "single_flight"},
     {"response_cache", "journal"},
@@ -47,6 +47,7 @@ ALWAYS_IMPORTED = (
     "settings",
     "records",
     "wire_records",
+    "verdicts",
     "errors",
     "unpatched",
 )
