@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
+from itertools import chain
 from math import fsum
 from typing import Any, Literal
 
@@ -155,3 +156,19 @@ class Panel:
         """The highest score less the lowest."""
         scores = [verdict.score for verdict in self.verdicts]
         return max(scores) - min(scores)
+
+    @property
+    def verdict(self) -> Verdict:
+        """All of them as one: the mean score, and what any of them has named."""
+        first = self.verdicts[0]
+        named = [(each.issues, each.strengths, each.suggestions) for each in self.verdicts]
+        issues, strengths, suggestions = (dict.fromkeys(chain(*lists)) for lists in zip(*named, strict=True))
+        return replace(
+            first,
+            score=self.score,
+            issues=tuple(issues),
+            strengths=tuple(strengths),
+            suggestions=tuple(suggestions),
+            reasons="\n\n".join(each.reasons for each in self.verdicts if each.reasons),
+            raw_text="\n\n".join(each.raw_text for each in self.verdicts),
+        )

@@ -27,6 +27,7 @@ from pytest_promptopt.text import MAX_QUOTE, cut_end, cut_middle, value_text
 
 TRUNCATED = "truncated"
 REFUSAL = "refusal"
+UNMET = "criterion not met"
 FORMAT = "format violation"
 CONFUSION = "boundary confusion"
 FORBIDDEN = "forbidden content"
@@ -83,6 +84,14 @@ def _expects_refusal(subject: FailureContext) -> bool:
     if subject.membership and subject.membership[0] == "in":
         wanted = subject.membership[1]
     return wants_refusal(wanted, test=function_of(subject.case).rpartition("::")[2])
+
+
+def _judged(subject: FailureContext) -> Finding | None:
+    """What a judge found wanting is told in its own words; other rules only see that a number is too low."""
+    if not subject.verdicts:
+        return None
+    criteria = (cut_middle(verdict.criterion, MAX_CONSTRAINT) for verdict in subject.verdicts)
+    return Finding(UNMET, _about_each(SymptomKind.CRITERION, criteria))
 
 
 _NUMBER_ERROR = re.compile(r"invalid literal for int\(\)|could not convert string to float|ConversionSyntax")
@@ -393,6 +402,7 @@ def _distinct(symptoms: Iterable[Symptom]) -> tuple[Symptom, ...]:
 _RULES: tuple[Callable[[FailureContext], Finding | None], ...] = (
     _stopped,
     _refused,
+    _judged,
     _badly_formed,
     _confused,
     _forbidden,

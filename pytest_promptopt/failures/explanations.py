@@ -298,6 +298,21 @@ def _explain_truncated(group: FailureGroup) -> Explanation:
     )
 
 
+def _explain_unmet(group: FailureGroup) -> Explanation:
+    """By what the judge has said of these answers, most frequent first; suggestions by impact."""
+    verdicts = [verdict for member in group.members for verdict in member.subject.verdicts]
+    issues = Counter(issue for verdict in verdicts for issue in verdict.issues)
+    said = [f"{quote(issue)} ({count})" for issue, count in issues.most_common()]
+    suggested = Counter(each for verdict in verdicts for each in verdict.suggestions)
+    first = sorted(suggested, key=lambda each: (each.rank[0], -suggested[each], each.text))
+    scores = [verdict.score for verdict in verdicts]
+    return Explanation(
+        f"{group.share}: judged too low for {group.tally()}; median score {median(scores):.2f}",
+        f"the judge found {join_words(said, MAX_NAMED)}" if said else "the judge named no issue",
+        "; ".join(dict.fromkeys(each.text for each in first[:3])) or f"meet {group.named()}",
+    )
+
+
 def _explain_other(group: FailureGroup) -> Explanation:
     lines = Counter(_gist(member.subject) for member in group.members)
     most = [f"{line} ({count})" for line, count in lines.most_common()]
@@ -341,4 +356,5 @@ _EXPLAINERS: dict[str, Callable[[FailureGroup], Explanation]] = {
     categories.WRONG: _explain_wrong,
     categories.REFUSAL: _explain_refusal,
     categories.TRUNCATED: _explain_truncated,
+    categories.UNMET: _explain_unmet,
 }

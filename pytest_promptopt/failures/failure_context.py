@@ -18,8 +18,11 @@ from pytest_promptopt.failures.label_vocabulary import (
     split_words,
 )
 from pytest_promptopt.failures.lookalikes import lookalike_symptom
+from pytest_promptopt.failures.verdict_lines import verdict_lines
+from pytest_promptopt.partial_credit import unmet_verdicts
 from pytest_promptopt.records import Call, Failure, Outcome
 from pytest_promptopt.text import cut_middle, quote, value_text, without_addresses
+from pytest_promptopt.verdicts import Verdict
 
 #: Calls of one case whose variables are shown; a loop of hundreds adds nothing that the first few do not say.
 MAX_CALLS = 5
@@ -51,6 +54,7 @@ class FailureContext:
         test states; else None.
     :param actual: what was compared; the answer where the comparison had no text of its own.
     :param answer: the text of the last call, what the test judged; empty without calls.
+    :param verdicts: of a judge, that were not enough.
     :param stage_answer: the last answer of the prompt in question, when another prompt's call came after it.
     """
 
@@ -63,6 +67,7 @@ class FailureContext:
     stage_answer: str | None = None
     inputs: Mapping[str, str] = field(default_factory=dict)
     calls: tuple[Call, ...] = ()
+    verdicts: tuple[Verdict, ...] = ()
     prose: PromptBody = field(default_factory=lambda: PromptBody(""))
     vocabulary: LabelVocabulary = field(default_factory=LabelVocabulary)
 
@@ -144,7 +149,9 @@ class FailureContext:
     def difference(self) -> tuple[str, ...]:
         """The lines that say how the answer differs from what the test wants."""
         lines: list[str] = []
-        if self.changes is not None:
+        if self.verdicts:
+            lines += verdict_lines(self.verdicts)
+        elif self.changes is not None:
             lines += describe_changes(self.changes) or ("the same value, written differently",)
         elif self.texts is not None:
             lines += _text_lines(self.expected, self.actual, *self.texts)
@@ -237,6 +244,7 @@ def failure_context_of(
         stage_answer=calls[-1].text if calls and judged not in calls else None,
         inputs={name: without_addresses(text) for name, text in (_inputs(calls) or outcome.inputs).items()},
         calls=calls,
+        verdicts=unmet_verdicts(outcome.failure, outcome.verdicts),
         prose=prose,
         vocabulary=vocabulary or LabelVocabulary(),
     )

@@ -77,6 +77,9 @@ class SymptomKind(Enum):
     ONE_OF = "one of {all}"
     WHOLE_ANSWER = "the whole answer (it is empty)"
 
+    # What a judge said.
+    CRITERION = "{quotes[0]}"
+
     # Another value.
     OTHER_VALUE = "{quotes[0]} for {quotes[1]}"
     OTHER_WORDING = "the wording of a longer text"

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_promptopt.assertions.plain_values import plain_value
+from pytest_promptopt.partial_credit import partial_credit
 from pytest_promptopt.pytest_engine import internals
 from pytest_promptopt.pytest_engine.tolerated_failures import is_tolerated
 from pytest_promptopt.records import Call, Failure, Outcome, Status, Usage
+from pytest_promptopt.verdicts import Verdict
 
 if TYPE_CHECKING:
     from pytest_promptopt.pytest_engine.prompt_case import PromptCase
@@ -24,6 +26,7 @@ def outcome_of(run: Run[PromptCase], reports: Sequence[pytest.TestReport]) -> Ou
         _verdict(run, reports),
         calls=tuple(run.calls),
         other_calls=tuple(run.other_calls),
+        verdicts=tuple(run.verdicts),
         duration=sum(report.duration for report in reports),
         expected=_expected(run),
         parameters=run.case.parameters,
@@ -52,8 +55,10 @@ def _verdict(run: Run[PromptCase], reports: Sequence[pytest.TestReport]) -> Outc
     subtests = [part.passed and not is_tolerated(part) for part in parts]
     if body.passed and all(subtests):
         return Outcome(case, Status.PASSED, 1.0, sample)
-    # With subtests the share of them that passed; a test that fails besides its subtests earns nothing.
-    score = sum(subtests) / len(subtests) if subtests and body.passed else 0.0
+    # With subtests the share of them that passed; a test that fails besides its subtests earns what a judge
+    # gave, if that was too little, and else nothing.
+    passed = body.passed and bool(subtests)
+    score = sum(subtests) / len(subtests) if passed else partial_credit(failure, run.verdicts)
     inputs = {} if run.calls else parameters(run.case.item)
     return Outcome(case, Status.FAILED, score, sample, failure, inputs=inputs)
 
@@ -80,6 +85,7 @@ def to_json(outcome: Outcome) -> dict[str, Any]:
         "failure": None if outcome.failure is None else vars(outcome.failure),
         "calls": [_call(call) for call in outcome.calls],
         "other_calls": [_call(call) for call in outcome.other_calls],
+        "verdicts": [verdict.to_json() for verdict in outcome.verdicts],
     }
 
 
@@ -103,5 +109,6 @@ def from_json(data: Mapping[str, Any]) -> Outcome:
             "failure": failure,
             "calls": calls,
             "other_calls": other_calls,
+            "verdicts": tuple(map(Verdict.from_json, data["verdicts"])),
         }
     )
