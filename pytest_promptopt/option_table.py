@@ -170,6 +170,16 @@ def _names(name: str, text: str) -> tuple[str, ...]:
     return names
 
 
+def _path(name: str, text: str) -> str:
+    if not text.strip() or "\0" in text:
+        raise SettingsError(f"{name}: {text!r} is not the path of a file")
+    return text.strip()
+
+
+def _paths(name: str, text: str) -> tuple[str, ...]:
+    return tuple(_path(name, each) for each in re.split(r"[,\n]", text) if each.strip())
+
+
 @dataclass(frozen=True)
 class Option:
     """One setting.
@@ -203,6 +213,55 @@ OPTIONS = (
         "MODEL",
         "Model that writes candidates, or none: only examples are tried (default: anthropic/claude-opus-5-5)",
         _optimizer,
+    ),
+    Option(
+        "judge_model",
+        "judge-model",
+        "string",
+        "MODEL",
+        "Model that grades answers for the fixture judge: provider/model, or demo",
+        _model,
+    ),
+    Option(
+        "judge_prompt",
+        None,
+        "string",
+        "PATH",
+        "Prompt file of the judge, from rootdir (default: one of the package)",
+        _path,
+    ),
+    Option(
+        "judge_labels",
+        None,
+        "string",
+        "PATHS",
+        "Files of labelled answers, from rootdir, by which a judge is tested; one a line",
+        _paths,
+    ),
+    Option(
+        "judge_threshold",
+        None,
+        "string",
+        "SCORE",
+        "Score from which a verdict is true, and from which an answer counts as good in the test of a judge "
+        "(default: 0.7)",
+        _rate,
+    ),
+    Option(
+        "judge_floor",
+        None,
+        "string",
+        "RATE",
+        "Precision and recall that a judge must be shown to reach before it may decide (default: 0.7)",
+        _rate,
+    ),
+    Option(
+        "critique",
+        "critique",
+        "string",
+        "SWITCH",
+        "Have the worst answers criticised before each request for candidates: on or off (default: off)",
+        _switch,
     ),
     Option(
         "strategy",

@@ -19,9 +19,44 @@ if TYPE_CHECKING:
 LAST = "(the last one)"
 
 
+#: What is switched on, by the field of `Settings`.
+FLAGS = {
+    "no_regressions": "Take no candidate that fails a training or validation case which the original passed",
+    "trust_judge": "Let a judge decide whose verdicts were not shown to agree with labels",
+}
+
+
 def add_options(parser: pytest.Parser) -> None:
     """Declare all options and ini values in a group of their own."""
     group = parser.getgroup("promptopt", "prompt evaluation and optimization")
+    _add_actions(group)
+    for option in OPTIONS:
+        if option.flag is not None:
+            group.addoption(
+                f"--promptopt-{option.flag}",
+                dest=option.ini,
+                metavar=option.metavar,
+                default=None,
+                help=option.help,
+            )
+        ini_type: Any = option.ini_type
+        parser.addini(option.ini, option.help, type=ini_type, default=None)
+    for name, meaning in FLAGS.items():
+        group.addoption(f"--promptopt-{name.replace('_', '-')}", action="store_true", help=meaning)
+        parser.addini(f"promptopt_{name}", meaning, type="bool", default=False)
+    group.addoption(
+        "--promptopt-report",
+        dest="promptopt_report",
+        metavar="PATH",
+        action="append",
+        default=[],
+        help="Write a report; the ending says the format (.json); may be given several times",
+    )
+    parser.addini("promptopt_report", "Reports to write, one path a line", type="linelist", default=[])
+
+
+def _add_actions(group: pytest.OptionGroup) -> None:
+    """The options that say what the session does."""
     group.addoption(
         "--optimize",
         action="store_true",
@@ -42,6 +77,11 @@ def add_options(parser: pytest.Parser) -> None:
         "paid twice",
     )
     group.addoption(
+        "--promptopt-calibrate",
+        action="store_true",
+        help="Test the judge on labelled answers, store what it may decide, and run no test",
+    )
+    group.addoption(
         "--promptopt-runs",
         action="store_true",
         help="List the runs of --optimize, and run no test",
@@ -52,29 +92,6 @@ def add_options(parser: pytest.Parser) -> None:
         default=None,
         help="Put the prompt files back as they were before a run, and run no test",
     )
-    for option in OPTIONS:
-        if option.flag is not None:
-            group.addoption(
-                f"--promptopt-{option.flag}",
-                dest=option.ini,
-                metavar=option.metavar,
-                default=None,
-                help=option.help,
-            )
-        ini_type: Any = option.ini_type
-        parser.addini(option.ini, option.help, type=ini_type, default=None)
-    no_regressions = "Take no candidate that fails a training or validation case which the original passed"
-    group.addoption("--promptopt-no-regressions", action="store_true", help=no_regressions)
-    parser.addini("promptopt_no_regressions", no_regressions, type="bool", default=False)
-    group.addoption(
-        "--promptopt-report",
-        dest="promptopt_report",
-        metavar="PATH",
-        action="append",
-        default=[],
-        help="Write a report; the ending says the format (.json); may be given several times",
-    )
-    parser.addini("promptopt_report", "Reports to write, one path a line", type="linelist", default=[])
 
 
 def read_settings(config: pytest.Config) -> Settings:
@@ -95,9 +112,10 @@ def read_settings(config: pytest.Config) -> Settings:
             values[option.field] = option.parse(f"--promptopt-{option.flag}", given[option.field])
         elif (text := _ini_text(config, option.ini)) is not None:
             values[option.field] = option.parse(option.ini, text)
-    if config.getoption("promptopt_no_regressions"):
-        given["no_regressions"] = "on"
-    values["no_regressions"] = "no_regressions" in given or _ini_flag(config, "promptopt_no_regressions")
+    for name in FLAGS:
+        if config.getoption(f"promptopt_{name}"):
+            given[name] = "on"
+        values[name] = name in given or _ini_flag(config, f"promptopt_{name}")
     mode = _mode(config)
     if resumed is not None and mode is Mode.CHECK:
         mode = Mode(resumed.opened["mode"])
@@ -142,6 +160,10 @@ def _mode(config: pytest.Config) -> Mode:
     optimize, dry_run = config.getoption("optimize"), config.getoption("optimize_dry_run")
     if optimize and dry_run:
         raise SettingsError("--optimize and --optimize-dry-run: give one of them")
+    if config.getoption("promptopt_calibrate"):
+        if optimize or dry_run or config.getoption("optimize_resume") is not None:
+            raise SettingsError("--promptopt-calibrate runs no optimization: give one of them")
+        return Mode.CALIBRATE
     return Mode.OPTIMIZE if optimize else Mode.DRY_RUN if dry_run else Mode.CHECK
 
 

@@ -26,6 +26,7 @@ class Mode(StrEnum):
     CHECK = "check"
     OPTIMIZE = "optimize"
     DRY_RUN = "dry-run"
+    CALIBRATE = "calibrate"
 
 
 class CacheMode(StrEnum):
@@ -59,6 +60,12 @@ class Intercept:
     without: tuple[str, ...] = ()
 
 
+#: A judge's verdict is true when its score reaches this.
+JUDGE_THRESHOLD = 0.7
+
+#: A judge's precision and recall must be shown to reach this before it may decide anything.
+JUDGE_FLOOR = 0.7
+
 #: Examples in a prompt at most: beyond, every call pays for more than it learns.
 MAX_EXAMPLES = 16
 
@@ -74,6 +81,10 @@ class Settings:
     :param learn: whether a search begins with what earlier runs of the same cases taught.
     :param alpha: a change counts as shown from this p-value down.
     :param examples: how many training cases may stand in a prompt as examples at most; 0 for none.
+    :param judge_prompt: the path of the judge's prompt file, from `rootdir`; None for the package's own.
+    :param judge_labels: paths, from `rootdir`, of files with answers and what people say of them.
+    :param trust_judge: whether a judge decides that was not shown to be right.
+    :param critique: whether an optimizer request is prepared by one that reads the worst answers.
     :param resume: the id of the run to continue; empty for a new one.
     :param options: field -> text of what was given on the command line, now or when that run was begun.
     """
@@ -104,6 +115,13 @@ class Settings:
     min_pass_rate: float | None = None
     split: tuple[float, float, float] | None = None
     reports: tuple[Path, ...] = ()
+    judge_model: str | None = None
+    judge_prompt: str | None = None
+    judge_labels: tuple[str, ...] = ()
+    judge_threshold: float = JUDGE_THRESHOLD
+    judge_floor: float = JUDGE_FLOOR
+    trust_judge: bool = False
+    critique: bool = False
     resume: str = ""
     intercept: Intercept = Intercept()
     ignore_fields: tuple[str, ...] = ()
@@ -121,7 +139,7 @@ class Settings:
 
     @property
     def optimizing(self) -> bool:
-        return self.mode is not Mode.CHECK
+        return self.mode in (Mode.OPTIMIZE, Mode.DRY_RUN)
 
     @property
     def home(self) -> Path:

@@ -1,0 +1,54 @@
+"""A judge's criteria are known before the first call, where the source of a test says them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pytest_promptopt.assertions.judge_criteria import criteria_of
+
+TONE = "is friendly"
+
+
+def sentence(prompt: Any, judge: Any) -> None:
+    answer = prompt(text="...")
+    assert judge(answer, "cites the policy").score >= 0.7
+    assert judge(answer, criterion=TONE)
+    assert judge(answer, "cites the policy", reference="...")
+
+
+def parametrized(judge: Any, criterion: str) -> None:
+    assert judge("...", criterion)
+
+
+async def other_methods(judge: Any) -> None:
+    assert (await judge.acall("...", "is short")).score > 0.5
+    assert judge.compare("a", "b", "is clearer").better == "a"
+    assert judge.panel("...", "is true", samples=3)
+
+
+def computed(judge: Any, words: list[str]) -> None:
+    assert judge("...", " ".join(sorted(words, key=lambda each: each[::-1])))
+
+
+def another_name(judge_of_user: Any) -> None:
+    assert judge_of_user("...", "is short")
+
+
+def test_sentences_and_names_are_read_each_once() -> None:
+    assert criteria_of(sentence, {}) == ("cites the policy", "is friendly")
+
+
+def test_a_parameter_has_the_value_of_its_case() -> None:
+    assert criteria_of(parametrized, {"criterion": "is short"}) == ("is short",)
+    assert criteria_of(parametrized, {}) == ()
+
+
+def test_every_way_to_ask_a_judge_counts() -> None:
+    assert criteria_of(other_methods, {}) == ("is short", "is clearer", "is true")
+
+
+def test_what_only_running_the_test_would_tell_is_left_out() -> None:
+    assert criteria_of(computed, {"words": ["b", "a"]}) == ()
+    assert criteria_of(another_name, {}) == ()
+    assert criteria_of(None, {}) == ()
+    assert criteria_of(len, {}) == ()  # type: ignore[arg-type]
