@@ -177,9 +177,9 @@ def test_any_value_is_a_score_or_an_error(value: object) -> None:
 )
 def test_a_long_reply_takes_no_long_time(piece: str) -> None:
     started = time.perf_counter()
-    for text in (piece * 50_000, f"SCORE: {piece * 50_000}x", f"ISSUE: {piece * 50_000} x\nSCORE: 0.5"):
+    for text in (piece * 20_000, f"SCORE: {piece * 20_000}x", f"ISSUE: {piece * 20_000} x\nSCORE: 0.5"):
         verdict_or_none(text)
-    assert time.perf_counter() - started < 10
+    assert time.perf_counter() - started < 5
 
 
 # ------------------------------------------------------------------------------------------------ round trips
@@ -187,7 +187,7 @@ def test_a_long_reply_takes_no_long_time(piece: str) -> None:
 
 def _is_plain(text: str) -> bool:
     """No mark, no list and no note of its own."""
-    marked = read_marked(text)
+    marked = read_marked(f"{text}\n- item")  # nor is it a heading
     alone = not (marked.strengths or marked.issues or marked.suggestions or marked.scores)
     return bool(alone and text == one_line(text) and text[0].isalpha() and text[-1].isalnum()) and not (
         says_nothing(text) or text.count("**") or text.count("`") or text.count("_")
@@ -233,7 +233,7 @@ def as_sections(verdict: Verdict, heading: str, bullet: str) -> str:
     parts = [heading.format("Reasons"), "", verdict.reasons, ""]
     for name, items in sections:
         parts += [heading.format(name), "", *([f"{bullet}{item}" for item in items] or ["None."]), ""]
-    return "\n".join([*parts, heading.format("Score"), f"{verdict.score * 100:.1f}%"])
+    return "\n".join([*parts, heading.format("Score"), f"{verdict.score:.3f} / 1"])
 
 
 STYLES: dict[str, Callable[[Verdict], str]] = {
@@ -243,7 +243,7 @@ STYLES: dict[str, Callable[[Verdict], str]] = {
     "other case": lambda v: json.dumps({k.upper(): x for k, x in json.loads(as_json(v)).items()}),
     "wrapped": lambda v: f'{{"verdict": {as_json(v)}}}',
     "lines": as_marked_lines,
-    "lower case": lambda v: as_marked_lines(v).replace("STRENGTH:", "strengths:").replace("ISSUE:", "problem:"),
+    "lower case": lambda v: as_marked_lines(v, "{name}: {text}").replace("STRENGTH:", "strengths:"),
     "bullets": lambda v: as_marked_lines(v, "- {name}: {text}"),
     "bold": lambda v: as_marked_lines(v, "**{name}:** {text}"),
     "bold lines": lambda v: as_marked_lines(v, "* **{name}**: {text}", "{:.3f} / 1"),
