@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Protocol
 
 from pytest_promptopt.grading.judge_prompts import JudgePrompt
-from pytest_promptopt.grading.verdicts import THRESHOLD, Comparison, Panel, Verdict
 from pytest_promptopt.models.client import ModelClient
 from pytest_promptopt.records import Answer, Request
+from pytest_promptopt.verdicts import THRESHOLD, Comparison, Panel, Verdict
 
 
 class Asker(Protocol):

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from pytest_promptopt.grading.score_reading import read_score
-from pytest_promptopt.grading.verdicts import IMPACTS, Suggestion, UnusableVerdict
-from pytest_promptopt.text import join_words, one_line
+from pytest_promptopt.errors import UnusableVerdict
+from pytest_promptopt.verdicts import IMPACTS, Suggestion, from pytest_promptopt.text import join_words, one_line
 
 Kind = Literal["strength", "issue", "suggestion", "reason", "score"]
 

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from pytest_promptopt.errors import UnusableVerdict
 from pytest_promptopt.failures.refusals import is_refusal
 from pytest_promptopt.grading.marked_lines import (
     Marked,
@@ -23,16 +24,15 @@ from pytest_promptopt.grading.marked_lines import (
     score_in_sentence,
 )
 from pytest_promptopt.grading.score_reading import read_score
-from pytest_promptopt.grading.verdicts import (
+from pytest_promptopt.models.thinking import without_thinking
+from pytest_promptopt.text import one_line, quote, value_text
+from pytest_promptopt.verdicts import (
     IMPACTS,
     THRESHOLD,
     Preference,
     Suggestion,
-    UnusableVerdict,
     Verdict,
 )
-from pytest_promptopt.models.thinking import without_thinking
-from pytest_promptopt.text import one_line, quote, value_text
 
 _TEXTS = {"type": "array", "items": {"type": "string"}}
 

@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from pytest_promptopt.errors import NoModelError
-from pytest_promptopt.grading.judge import Judge
-from pytest_promptopt.grading.judge_prompts import JudgePrompt, comparing_prompt, grading_prompt
-from pytest_promptopt.models.registry import canonical_name
-from pytest_promptopt.prompts import PromptFile
+from pytest_promptopt.grading.judge_prompts import JudgePrompt
 from pytest_promptopt.pytest_engine.suspending_engine import CaseRun
 from pytest_promptopt.replay.judge_calls import CaseJudge, RunAsker
 from pytest_promptopt.settings import Settings
-from pytest_promptopt.unpatched import os
 
 
 class SessionJudge:
