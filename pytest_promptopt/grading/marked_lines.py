@@ -11,9 +11,10 @@ import re
 from dataclasses import dataclass, field
 from typing import Literal
 
-from pytest_promptopt.grading.score_reading import read_score
 from pytest_promptopt.errors import UnusableVerdict
-from pytest_promptopt.verdicts import IMPACTS, Suggestion, from pytest_promptopt.text import join_words, one_line
+from pytest_promptopt.grading.score_reading import read_score
+from pytest_promptopt.text import join_words, one_line
+from pytest_promptopt.verdicts import IMPACTS, Suggestion
 
 Kind = Literal["strength", "issue", "suggestion", "reason", "score"]
 

@@ -10,7 +10,7 @@ import re
 import unicodedata
 
 from pytest_promptopt.errors import UnusableVerdict
-from pytest_promptopt.verdicts import from pytest_promptopt.text import quote
+from pytest_promptopt.text import quote
 
 _NUMBER = r"[-+\u2212]?(?:\d+(?:[.,]\d+)?|[.,]\d+)(?:[eE][-+]?\d+)?"
 _HEDGE = r"(?:about|around|approximately|approx\.?|roughly|circa|ca\.?|maybe|probably|~|≈|=)"

@@ -1,4 +1,4 @@
-"""``@pytest.mark.judge_labels``: labelled answers as the cases of a test, and as what a judge is tested by."""
+"""``@pytest.mark.judge_labels``: labelled answers, as the cases of a test and to test a judge by."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pytest_promptopt.errors import SettingsError
-from pytest_promptopt.grading.labels import read_labels
+from pytest_promptopt.grading.labels import Label, PairLabel, read_labels
 from pytest_promptopt.settings import Settings
 
 MARK = "judge_labels"
@@ -75,7 +75,7 @@ def _files(node: pytest.Item, mark: pytest.Mark, settings: Settings) -> list[Lab
         files = [LabelFile(settings.rootdir / each, criterion) for each in settings.judge_labels]
         if not files:
             raise SettingsError(
-                f"{where}: judge_labels names no file, and neither does the ini value promptopt_judge_labels; "
+                f"{where}: judge_labels names no file, and the ini value promptopt_judge_labels neither; "
                 f"accepted is {accepted}"
             )
         return files
