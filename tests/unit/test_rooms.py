@@ -23,7 +23,7 @@ FLOORS = (
     {"response_cache", "journal"},
     {"budget"},
     {"models", "failures", "prompts"},
-    {"optimizer", "assertions"},
+    {"optimizer", "assertions", "grading"},
     {"strategies", "gate", "reports"},
     {"replay"},
     {"runs", "option_table", "interception"},
