@@ -19,7 +19,16 @@ PACKAGE = Path(pytest_promptopt.__file__).parent
 FLOORS = (
     {"wire_records"},
     {"records", "errors", "unpatched", "text", "file_writing"},
-    {"completion", "results", "settings", "statistics", "project_dir", "shared_database", "single_flight"},
+    {
+        "completion",
+        "results",
+        "settings",
+        "statistics",
+        "tags",
+        "project_dir",
+        "shared_database",
+        "single_flight",
+    },
     {"response_cache", "journal"},
     {"budget"},
     {"models", "failures", "prompts"},
