@@ -153,8 +153,10 @@ def _price(info: Mapping[str, Any], name: str, tokens: int) -> float:
 
 @cache
 def _model_info(model: str) -> Mapping[str, Any]:
+    litellm = import_litellm()
     try:
-        info: Mapping[str, Any] = import_litellm().get_model_info(model)
+        with _silence:
+            info: Mapping[str, Any] = litellm.get_model_info(model)
     except Exception:  # it raises a bare Exception for a model that it does not list
         return {}
     return info
@@ -167,6 +169,12 @@ def takes_temperature(model: str) -> bool:
         return "temperature" in (import_litellm().get_supported_openai_params(model=model) or ())
     except Exception:  # it raises a bare Exception for a provider that it does not know
         return False
+
+
+@cache
+def takes_schema(model: str) -> bool:
+    """Whether litellm knows `model` to answer by a JSON schema. Imports litellm."""
+    return bool(_model_info(model).get("supports_response_schema"))
 
 
 class LitellmModel:

@@ -25,6 +25,7 @@ FLOORS = (
         "results",
         "settings",
         "statistics",
+        "tags",
         "project_dir",
         "shared_database",
         "single_flight",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from pytest_promptopt.optimizer.proposal.tags import Tags
+from pytest_promptopt.tags import Tags
 from pytest_promptopt.text import MAX_TEXT, cut_middle, json_text, one_line
 
 #: Section names of a request; a candidate with one of their tags could be taken for the request itself.
