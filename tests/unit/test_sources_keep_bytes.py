@@ -5,7 +5,9 @@ What is around a prompt is said here by hand, ``«`` and ``»`` in each file, an
 
 from __future__ import annotations
 
+import io
 import re
+import tokenize
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -130,8 +132,15 @@ def test_what_is_around_stays(
         return
     assert file.keeps(changed)
     assert file.read(changed).prose == candidate
+    if place.startswith("app.py"):
+        assert comments(changed) == comments(file.text), "those between the strings of the prompt too"
     if "\r\n" in file.text:
         assert not re.search(r"(?<!\r)\n", changed), "new lines end as those of the file"
+
+
+def comments(module: str) -> list[str]:
+    tokens = tokenize.generate_tokens(io.StringIO(module.removeprefix("\ufeff")).readline)
+    return [token.string for token in tokens if token.type == tokenize.COMMENT]
 
 
 def may_refuse(place: str, marked: str, candidate: str) -> bool:

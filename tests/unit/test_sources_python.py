@@ -167,6 +167,11 @@ REWRITES = {
         "A",
         'P = (\n    "A"  # one\n)\n',
     ),
+    "on a line of its own before a comment": (
+        'P = (\n    "a\\n"  # one\n    "b"  # two\n)\n',
+        "A",
+        'P = (\n    "A"  # one\n      # two\n)\n',
+    ),
     "never before what closes the text": (
         "P = ('a\\n'  # one\n     'b')\n",
         "A",

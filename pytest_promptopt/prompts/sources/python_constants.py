@@ -24,7 +24,7 @@ ACCEPTED = (
 )
 
 _LINE_END = re.compile(r"\r\n|\r|\n")
-_END_OF_LINE = re.compile(r"[ \t]*(?:[#\r\n]|\Z)")
+_END_OF_LINE = re.compile(r"[ \t]*(?:[\r\n]|\Z)")
 _NESTED = (ast.If, ast.Try, ast.With)
 
 Step = Callable[[str], str]
