@@ -39,8 +39,8 @@ MARKERS = (
     "freeze=False, **model_parameters): the prompt file that this test checks; stage=path for each stage of "
     "a pipeline",
     "validation: a case that chooses among improvements; the optimizer sees of it only patterns",
-    "judge_labels(path, ..., criterion=None): files of labelled answers that a judge is tested by; a test with "
-    "the argument `label` has a case for each",
+    "judge_labels(path, ..., criterion=None): files of labelled answers that a judge is tested by; a test "
+    "with the argument `label` has a case for each",
     "heldout: a case that no step of an optimization sees; it scores the result",
 )
 

@@ -10,7 +10,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from pytest_promptopt.errors import SettingsError
+from pytest_promptopt.errors import SettingsError, UnusableVerdict
 from pytest_promptopt.grading.judge_prompts import JudgePrompt
 from pytest_promptopt.grading.rubrics import Rubric, check_text, rubric_of
 from pytest_promptopt.grading.verdict_reading import (
@@ -19,17 +19,16 @@ from pytest_promptopt.grading.verdict_reading import (
     read_preference,
     read_verdict,
 )
+from pytest_promptopt.models.client import ModelClient
+from pytest_promptopt.models.registry import canonical_name, takes_schema
+from pytest_promptopt.records import Answer, Request, Role, StopReason
 from pytest_promptopt.verdicts import (
     THRESHOLD,
     Comparison,
     Panel,
     Preference,
-    UnusableVerdict,
     Verdict,
 )
-from pytest_promptopt.models.client import ModelClient
-from pytest_promptopt.models.registry import canonical_name, takes_schema
-from pytest_promptopt.records import Answer, Request, Role, StopReason
 
 T = TypeVar("T")
 

@@ -51,4 +51,4 @@ def test_what_only_running_the_test_would_tell_is_left_out() -> None:
     assert criteria_of(computed, {"words": ["b", "a"]}) == ()
     assert criteria_of(another_name, {}) == ()
     assert criteria_of(None, {}) == ()
-    assert criteria_of(len, {}) == ()  # type: ignore[arg-type]
+    assert criteria_of(len, {}) == ()
