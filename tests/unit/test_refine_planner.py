@@ -68,11 +68,14 @@ class TestTrainingGivesWayToValidation:
         _, planner = self.stop_after(0.0, 0.0, 0.0, left=None)
         assert planner.unpaid(Phase.TRAINING) is None
 
+    def test_not_once_validation_cases_decide(self) -> None:
+        _, planner = self.stop_after(0.0, 0.0, 0.0)
+        assert planner.unpaid(Phase.VALIDATION) is None
+
     def test_and_validation_begins_anew(self) -> None:
         search, planner = self.stop_after(0.0, 0.0, 0.0)
         planner.begin_validation()
         assert search.state.economy.iterations.expected == SHARE
-        assert planner.unpaid(Phase.VALIDATION) is None
 
     def test_in_a_whole_search(self) -> None:
         """Texts that win nothing more in training, and a rule that only validation cases need."""
