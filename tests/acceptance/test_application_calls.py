@@ -65,10 +65,12 @@ class TestTheCeilingIsPlannedWithTheCallsThatCasesMake:
         "least; raise it or deselect some"
     )
 
-    @pytest.mark.parametrize("workers", ["-n0", "-n2"])
-    def test_a_case_that_asks_twice_is_seen_to_before_all_are_run(self, shop: Shop, workers: str) -> None:
+    @pytest.mark.parametrize("options", [["-n0"], ["-n2", "--promptopt-cache=off"]], ids=" ".join)
+    def test_a_case_that_asks_twice_is_seen_to_before_all_are_run(
+        self, shop: Shop, options: list[str]
+    ) -> None:
         shop.write("application.py", TWICE).write("test_it.py", SORTING)
-        result = shop.run("--optimize", workers, "--tb=no", "--promptopt-max-calls=20")
+        result = shop.run("--optimize", *options, "--tb=no", "--promptopt-max-calls=20")
         assert self.TOO_LOW in " ".join(shop.shown.split())
         assert "1 iteration" not in shop.shown
         assert shop.read("prompts/sort.md") == WEAK
