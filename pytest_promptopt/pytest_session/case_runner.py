@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Generator, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -30,7 +30,7 @@ from pytest_promptopt.pytest_session import header, report_payload
 from pytest_promptopt.pytest_session.interception_session import Interception
 from pytest_promptopt.pytest_session.session_calls import SessionCalls
 from pytest_promptopt.pytest_session.worker_partition import WorkerPartition
-from pytest_promptopt.records import EPSILON, Answer, CaseResult, Outcome, Request, Role, Split, Status
+from pytest_promptopt.records import Answer, Outcome, Request, Role, Split, Status
 from pytest_promptopt.replay.current_run import own_run
 from pytest_promptopt.replay.pending_sample import ReplayError
 from pytest_promptopt.replay.prompt_calls import Prompt, Prompts
@@ -39,8 +39,10 @@ from pytest_promptopt.settings import Settings
 from pytest_promptopt.text import escape_controls
 
 if TYPE_CHECKING:
+    from pytest_promptopt.pytest_session.judge_session import SessionJudge
     from pytest_promptopt.pytest_session.session_optimization import OptimizationRun
     from pytest_promptopt.pytest_session.worker_server import WorkerServer
+    from pytest_promptopt.replay.judge_calls import CaseJudge
 
 
 class CaseRunner:
@@ -156,6 +158,18 @@ class CaseRunner:
     def prompts(self, item: pytest.Item) -> Prompts:
         return Prompts(self._run_of(item))
 
+    def judge(self, item: pytest.Item) -> CaseJudge:
+        """Raises `PromptoptError` when there is no judge: no model, or a prompt file that is none."""
+        run = self._run_of(item)
+        decides = self.settings.optimizing or bool(self._tolerance(run.case))
+        return self._judge.of(run, decides=decides)
+
+    @cached_property
+    def _judge(self) -> SessionJudge:
+        from pytest_promptopt.pytest_session.judge_session import SessionJudge
+
+        return SessionJudge(self.settings, note=self._note)
+
     def _run_of(self, item: pytest.Item) -> CaseRun:
         if item in self._problems:
             raise self._problems[item]
@@ -241,7 +255,7 @@ class CaseRunner:
     def _open(self, item: pytest.Item, outcomes: Sequence[Outcome]) -> tuple[CaseRun, BufferedRun]:
         """A run that may be reported: with several samples, the one that stands for them."""
         case = self.cases[item]
-        reported = _representative(case, outcomes)
+        reported = report_payload.reported_sample(case, outcomes)
         run, buffered = self.engine.hold(item, sample=reported)
         buffered.before_commit = lambda report: self._describe(
             self.engine.run or run, buffered, outcomes, report
@@ -436,13 +450,3 @@ class CaseRunner:
             "use": self.engine.use.to_json(),
             "paid": self.calls.paid.to_json(),
         }
-
-
-def _representative(case: PromptCase, outcomes: Sequence[Outcome]) -> int:
-    """Which sample's run is reported: one that agrees with the verdict over all of them."""
-    if not outcomes:
-        return case.samples.start
-    counted = CaseResult(case.case, tuple(outcomes)).counted
-    rate = sum(outcome.status is Status.PASSED for outcome in counted) / len(counted) if counted else 0.0
-    wanted = Status.PASSED if counted and rate >= case.mark.min_case_rate - EPSILON else Status.FAILED
-    return next((outcome.sample for outcome in outcomes if outcome.status is wanted), case.samples.start)

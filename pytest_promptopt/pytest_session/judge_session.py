@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
-from pytest_promptopt.errors import NoModelError
+from pytest_promptopt.errors import NoModelError, PromptoptError
 from pytest_promptopt.grading.judge import Asker, Judge
 from pytest_promptopt.grading.judge_prompts import JudgePrompt, comparing_prompt, grading_prompt
 from pytest_promptopt.models.registry import canonical_name
@@ -17,13 +18,25 @@ from pytest_promptopt.unpatched import os
 class SessionJudge:
     """Makes the judge of each run of a case."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, note: Callable[[str], None]) -> None:
+        """:param note: told in a sentence what the user should know."""
         self._settings = settings
+        self._note = note
         self._read: tuple[object, JudgePrompt] | None = None
         self._comparing = comparing_prompt(rootdir=settings.rootdir)
 
-    def of(self, run: CaseRun) -> CaseJudge:
-        """The judge as a test uses it. Raises `PromptoptError` when there is none."""
+    def of(self, run: CaseRun, *, decides: bool) -> CaseJudge:
+        """The judge as a test uses it. Raises `PromptoptError` when there is none.
+
+        :param decides: whether its verdicts decide what is written, or whether a gate holds.
+        """
+        try:
+            return self._of(run, decides=decides)
+        except PromptoptError as error:  # says nothing about the answers
+            run.error = error
+            raise
+
+    def _of(self, run: CaseRun, *, decides: bool) -> CaseJudge:
         prompt = self.prompt()
         own = next((file for file in run.files.values() if file.name == prompt.name), None)
         judge = self.judge(

@@ -11,7 +11,7 @@ from pytest_promptopt.gate import Threshold, check_prompts, thresholds
 from pytest_promptopt.pytest_engine.outcomes import from_json, to_json
 from pytest_promptopt.pytest_engine.prompt_case import PromptCase
 from pytest_promptopt.pytest_engine.report_data import read_data
-from pytest_promptopt.records import Call, Case, CaseResult, Outcome, Split, Status
+from pytest_promptopt.records import EPSILON, Call, Case, CaseResult, Outcome, Split, Status
 from pytest_promptopt.results import PromptCheck
 from pytest_promptopt.text import cut_middle, printable
 
@@ -30,6 +30,16 @@ def payload(
         "min_pass_rate": case.mark.min_pass_rate,
         "tolerated": tolerated,
     }
+
+
+def reported_sample(case: PromptCase, outcomes: Sequence[Outcome]) -> int:
+    """Which sample's run is reported: one that agrees with the verdict over all of them."""
+    if not outcomes:
+        return case.samples.start
+    counted = CaseResult(case.case, tuple(outcomes)).counted
+    rate = sum(outcome.status is Status.PASSED for outcome in counted) / len(counted) if counted else 0.0
+    wanted = Status.PASSED if counted and rate >= case.mark.min_case_rate - EPSILON else Status.FAILED
+    return next((outcome.sample for outcome in outcomes if outcome.status is wanted), case.samples.start)
 
 
 def answer_section(call: Call) -> tuple[str, str]:
