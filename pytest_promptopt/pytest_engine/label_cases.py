@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
 from pytest_promptopt.errors import SettingsError
-from pytest_promptopt.grading.labels import Label, PairLabel, read_labels
+from pytest_promptopt.grading.judge_trust import LabelFile
 from pytest_promptopt.settings import Settings
 
 MARK = "judge_labels"
@@ -18,23 +17,12 @@ MARK = "judge_labels"
 ARGUMENT = "label"
 
 
-@dataclass(frozen=True)
-class LabelFile:
-    """A file of labels that a mark or the settings name.
-
-    :param criterion: of labels that name none.
-    """
-
-    path: Path
-    criterion: str = ""
-
-
 def parametrize_labels(metafunc: pytest.Metafunc, settings: Settings) -> None:
     """Give a marked test a case for each label. Raises `SettingsError`."""
     mark = metafunc.definition.get_closest_marker(MARK)
     if mark is None or ARGUMENT not in metafunc.fixturenames:
         return
-    labels = [label for file in _files(metafunc.definition, mark, settings) for label in read(file)]
+    labels = [label for file in _files(metafunc.definition, mark, settings) for label in file.labels()]
     metafunc.parametrize(
         ARGUMENT,
         [
@@ -55,11 +43,6 @@ def label_files(items: Iterable[pytest.Item], settings: Settings) -> tuple[Label
         for mark in item.iter_markers(MARK):
             found += _files(item, mark, settings)
     return tuple(dict.fromkeys(found))
-
-
-def read(file: LabelFile) -> Sequence[Label | PairLabel]:
-    """Its labels. Raises `SettingsError` at file:line."""
-    return read_labels(file.path, criterion=file.criterion)
 
 
 def _files(node: pytest.Item, mark: pytest.Mark, settings: Settings) -> list[LabelFile]:
