@@ -159,12 +159,10 @@ def bootstrap_kappas(table: Confusion) -> list[float]:
     binomial = lru_cache(maxsize=None)(_cumulated)
     found = []
     for _ in range(DRAWS):
-        left, cells = table.labels, []
-        for chance in chances:
-            cell = bisect_left(binomial(left, chance), uniform())
-            cells.append(cell)
-            left -= cell
-        found.append(kappa_of(*cells, left))
+        tp = bisect_left(binomial(table.labels, chances[0]), uniform())
+        fp = bisect_left(binomial(table.labels - tp, chances[1]), uniform())
+        fn = bisect_left(binomial(table.labels - tp - fp, chances[2]), uniform())
+        found.append(kappa_of(tp, fp, fn, table.labels - tp - fp - fn))
     return found
 
 

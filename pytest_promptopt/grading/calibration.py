@@ -128,7 +128,7 @@ class Calibration:
 
 
 def calibrate(verdicts: Iterable[LabelledVerdict], *, threshold: float) -> tuple[Calibration, ...]:
-    """A calibration for each criterion, and of its answers and its pairs apart, in the order of the labels."""
+    """A calibration for each criterion, of its answers and its pairs apart, in the order of the labels."""
     answers: dict[str, list[LabelledScore]] = {}
     pairs: dict[str, list[LabelledPreference]] = {}
     for verdict in verdicts:
@@ -151,6 +151,7 @@ def _of_answers(criterion: str, verdicts: Sequence[LabelledScore], threshold: fl
     passed = [verdict.score >= threshold for verdict in verdicts]
     good = [verdict.label.good for verdict in verdicts]
     wrong = [v for v, passes in zip(verdicts, passed, strict=True) if passes != v.label.good]
+    wrong.sort(key=lambda verdict: -abs(verdict.score - threshold))
     again = [
         (other >= threshold) == passes
         for verdict, passes in zip(verdicts, passed, strict=True)
@@ -166,16 +167,18 @@ def _of_answers(criterion: str, verdicts: Sequence[LabelledScore], threshold: fl
         length_bias([GradedLength(*each) for each in zip(lengths, good, passed, strict=True)]),
         None,
         Share(sum(again), len(again)),
-        tuple(sorted(wrong, key=lambda verdict: -abs(verdict.score - threshold))),
+        tuple(wrong),
     )
 
 
 def _of_pairs(criterion: str, verdicts: Sequence[LabelledPreference], threshold: float) -> Calibration:
     found = [verdict.better == verdict.label.better for verdict in verdicts]
+    lengths = [_lengths(verdict, right) for verdict, right in zip(verdicts, found, strict=True)]
     a_is_better = [verdict.label.better == "a" for verdict in verdicts]
     # A tie is as wrong as the other answer: the person could tell.
     a_is_judged = [is_a == right for is_a, right in zip(a_is_better, found, strict=True)]
     wrong = [verdict for verdict, right in zip(verdicts, found, strict=True) if not right]
+    wrong.sort(key=lambda verdict: verdict.better == "tie")
     again = [preferred(other) == verdict.better for verdict in verdicts for other in verdict.repeated]
     return Calibration(
         criterion,
@@ -183,12 +186,10 @@ def _of_pairs(criterion: str, verdicts: Sequence[LabelledPreference], threshold:
         threshold,
         _confusion(a_is_better, a_is_judged),
         sum(verdict.better == "tie" for verdict in verdicts),
-        length_bias_of_pairs(
-            [_lengths(verdict, right) for verdict, right in zip(verdicts, found, strict=True)]
-        ),
+        length_bias_of_pairs(lengths),
         position_bias(verdict.orders for verdict in verdicts),
         Share(sum(again), len(again)),
-        tuple(sorted(wrong, key=lambda verdict: verdict.better == "tie")),
+        tuple(wrong),
     )
 
 

@@ -1,4 +1,4 @@
-"""Answers that a person has labelled, for a judge to be tested with: files with a JSON object on each line."""
+"""Answers that a person has labelled, to test a judge with: files with a JSON object on each line."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def _refuse_repeated(label: AnyLabel, first_lines: dict[str, AnyLabel]) -> None:
 
 
 def _verdict(label: AnyLabel) -> bool | str:
-    """What the person says; of a pair the better answer itself, which stays the same if the two are swapped."""
+    """What the person says; of a pair the better answer itself, which stays if the two are swapped."""
     return label.good if isinstance(label, Label) else label.a if label.better == "a" else label.b
 
 
