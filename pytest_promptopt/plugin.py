@@ -15,7 +15,7 @@ import pytest
 from pytest_promptopt import options
 from pytest_promptopt import unpatched as unpatched  # first of all: nothing has been exchanged yet
 from pytest_promptopt.errors import PromptoptError, SettingsError
-from pytest_promptopt.settings import Settings
+from pytest_promptopt.settings import Mode, Settings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -113,6 +113,9 @@ def pytest_deselected(items: Sequence[pytest.Item]) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_finish(session: pytest.Session) -> None:
+    if session.config.stash[settings_key].mode is Mode.CALIBRATE:
+        _calibrate(session)
+        return
     if not any(item.get_closest_marker("prompt") for item in session.items):
         _check_purpose(session)
         return
@@ -127,6 +130,17 @@ def pytest_collection_finish(session: pytest.Session) -> None:
             runner.check()
         except SettingsError as error:
             raise pytest.UsageError(str(error)) from None
+
+
+def _calibrate(session: pytest.Session) -> None:
+    """Have the judge tested in the place of the session's tests. Raises `UsageError`."""
+    from pytest_promptopt.pytest_session.calibration_session import CalibrationSession
+
+    try:
+        calibration = CalibrationSession(session, session.config.stash[settings_key])
+    except PromptoptError as error:
+        raise pytest.UsageError(str(error)) from None
+    session.config.pluginmanager.register(calibration, "promptopt-calibration")
 
 
 def _check_purpose(session: pytest.Session) -> None:

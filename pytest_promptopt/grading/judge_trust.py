@@ -67,7 +67,7 @@ class JudgeTrust:
         self.files = files
         self._floor = floor
         self._read: dict[LabelFile, tuple[tuple[AnyLabel, ...], tuple[Certificate, ...]]] = {}
-        self._found: dict[tuple[str, str, Kind], tuple[tuple[str, ...], Certificate | None]] = {}
+        self._found: dict[tuple[str, str, Kind], tuple[tuple[str, ...], str]] = {}
 
     def missing(self, judge: Judge, criterion: str, kind: Kind = "answers") -> tuple[str, ...]:
         """Every reason why `judge` may not decide about `criterion`; none when it may.
@@ -76,21 +76,17 @@ class JudgeTrust:
         """
         return self._looked_up(judge, criterion, kind)[0]
 
-    def certificate(self, judge: Judge, criterion: str, kind: Kind = "answers") -> Certificate | None:
-        """The certificate that lets it decide; None where none does."""
+    def source(self, judge: Judge, criterion: str, kind: Kind = "answers") -> str:
+        """The certificate that lets it decide, in short; empty where none does."""
         return self._looked_up(judge, criterion, kind)[1]
 
-    def _looked_up(
-        self, judge: Judge, criterion: str, kind: Kind
-    ) -> tuple[tuple[str, ...], Certificate | None]:
+    def _looked_up(self, judge: Judge, criterion: str, kind: Kind) -> tuple[tuple[str, ...], str]:
         key = (judge.fingerprint, criterion, kind)
         if key not in self._found:
             self._found[key] = self._look_up(judge, criterion, kind)
         return self._found[key]
 
-    def _look_up(
-        self, judge: Judge, criterion: str, kind: Kind
-    ) -> tuple[tuple[str, ...], Certificate | None]:
+    def _look_up(self, judge: Judge, criterion: str, kind: Kind) -> tuple[tuple[str, ...], str]:
         reasons: tuple[str, ...] | None = None
         for file in self.files:
             labels, certificates = self._of(file)
@@ -98,10 +94,10 @@ class JudgeTrust:
                 continue
             found = certificate_for(certificates, criterion, kind)
             why = missing(found, judge_fingerprint(judge, criterion, kind, labels), floor=self._floor)
-            if not why:
-                return (), found
+            if found is not None and not why:
+                return (), f"{file.path.name}, {_summary(found)}"
             reasons = reasons or tuple(f"{file.path.name}: {each}" for each in why)
-        return reasons or self._without_labels(criterion), None
+        return reasons or self._without_labels(criterion), ""
 
     def _without_labels(self, criterion: str) -> tuple[str, ...]:
         if not self.files:
@@ -116,3 +112,12 @@ class JudgeTrust:
         if file not in self._read:
             self._read[file] = file.labels(), read_certificates(certificate_path(file.path))
         return self._read[file]
+
+
+def _summary(certificate: Certificate) -> str:
+    table = certificate.calibration.confusion
+    precision, recall = table.precision, table.recall
+    return (
+        f"{table.labels} labels: precision {precision.value:.2f} (at least {precision.low:.2f}), "
+        f"recall {recall.value:.2f} (at least {recall.low:.2f})"
+    )

@@ -99,7 +99,19 @@ def _case(
         where=where,
     )
     samples = range(case.samples)
-    found = PromptCase(item, case, files, parsed, settings.model, samples, settings.intercept.on)
+    judges = settings.judge_prompt is not None and any(
+        file.path == settings.rootdir / settings.judge_prompt for file in files.values()
+    )
+    found = PromptCase(
+        item,
+        case,
+        files,
+        parsed,
+        (settings.judge_model or settings.model) if judges else settings.model,
+        samples,
+        settings.intercept.on,
+        judges,
+    )
     models = {file.name: _model(found, file) for file in files.values()}
     return replace(found, case=replace(case, models=tuple(models[name] for name in names)))
 

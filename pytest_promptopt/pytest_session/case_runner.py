@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_promptopt.assertions.judge_criteria import JUDGE
 from pytest_promptopt.assertions.operand_capture import Operands, failure_of
 from pytest_promptopt.errors import ErrorKind, ModelError, NoModelError, SettingsError
 from pytest_promptopt.gate import Threshold, thresholds
@@ -133,8 +134,16 @@ class CaseRunner:
         return found
 
     def check(self) -> None:
-        """Raises `SettingsError` when two marks ask different pass rates of one prompt."""
+        """Raises `SettingsError`: two marks ask different pass rates of one prompt, or a judge would decide
+        that was not tested.
+        """
         thresholds((), self._marked)
+        if any(JUDGE in case.fixtures for case in self.cases.values()):
+            self._judge.check(case for case in self.cases.values() if self._decides(case))
+
+    def _decides(self, case: PromptCase) -> bool:
+        """Whether what is said of its answers decides what is written, or whether a gate holds."""
+        return self.settings.optimizing or bool(self._tolerance(case))
 
     def header(self) -> list[str]:
         """What the session is about to run; when optimizing, also what weakens the evidence."""
@@ -161,14 +170,14 @@ class CaseRunner:
     def judge(self, item: pytest.Item) -> CaseJudge:
         """Raises `PromptoptError` when there is no judge: no model, or a prompt file that is none."""
         run = self._run_of(item)
-        decides = self.settings.optimizing or bool(self._tolerance(run.case))
-        return self._judge.of(run, decides=decides)
+        return self._judge.of(run, decides=self._decides(run.case))
 
     @cached_property
     def _judge(self) -> SessionJudge:
+        from pytest_promptopt.pytest_engine.label_cases import label_files
         from pytest_promptopt.pytest_session.judge_session import SessionJudge
 
-        return SessionJudge(self.settings, note=self._note)
+        return SessionJudge(self.settings, label_files(self.session.items, self.settings), note=self._note)
 
     def _run_of(self, item: pytest.Item) -> CaseRun:
         if item in self._problems:

@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 
-from pytest_promptopt.errors import NoModelError, PromptoptError
+from pytest_promptopt.assertions.judge_criteria import JUDGE, JudgedFor, criteria_of
+from pytest_promptopt.errors import NoModelError, PromptoptError, SettingsError, UntestedJudge
+from pytest_promptopt.grading.calibration import Kind
 from pytest_promptopt.grading.judge import Asker, Judge
 from pytest_promptopt.grading.judge_prompts import JudgePrompt, comparing_prompt, grading_prompt
+from pytest_promptopt.grading.judge_trust import JudgeTrust, LabelFile
 from pytest_promptopt.models.registry import canonical_name
+from pytest_promptopt.pytest_engine.prompt_case import PromptCase
 from pytest_promptopt.pytest_engine.suspending_engine import CaseRun
 from pytest_promptopt.replay.judge_calls import CaseJudge, RunAsker
 from pytest_promptopt.settings import Settings
+from pytest_promptopt.text import quote
 from pytest_promptopt.unpatched import os
 
 
 class SessionJudge:
     """Makes the judge of each run of a case."""
 
-    def __init__(self, settings: Settings, *, note: Callable[[str], None]) -> None:
-        """:param note: told in a sentence what the user should know."""
+    def __init__(
+        self, settings: Settings, files: Sequence[LabelFile], *, note: Callable[[str], None]
+    ) -> None:
+        """:param files: the labels that its judges are tested by.
+        :param note: told in a sentence what the user should know.
+        """
+        self._trust = JudgeTrust(files, floor=settings.judge_floor)
         self._settings = settings
         self._note = note
         self._read: tuple[object, JudgePrompt] | None = None
@@ -44,7 +55,38 @@ class SessionJudge:
             folder=run.case.item.path.parent,
             prompt=prompt if own is None else JudgePrompt(own),
         )
-        return CaseJudge(run, judge, lambda criterion: None)
+        return CaseJudge(run, judge, partial(self._admit, judge, decides=decides and own is None))
+
+    def _admit(self, judge: Judge, criterion: str, kind: Kind, *, decides: bool) -> None:
+        """Raises `UntestedJudge` where verdicts would decide that were not shown to be right."""
+        told = (
+            f"{quote(criterion, 60)} is judged by {judge.model} with {judge.name} ({judge.fingerprint[:8]})"
+        )
+        missing = self._trust.missing(judge, criterion, kind)
+        if not missing:
+            self._note(f"{told}: certified by {self._trust.source(judge, criterion, kind)}")
+        elif decides and not self._settings.trust_judge:
+            raise UntestedJudge(_untested(criterion, missing))
+        else:
+            trusted = "trusted without a certificate (--promptopt-trust-judge)" * decides
+            self._note(f"{told}: {trusted or 'not certified'}: {missing[0]}")
+
+    def check(self, cases: Iterable[PromptCase]) -> None:
+        """Before the first call: raises `SettingsError` where a judge that was not tested would decide.
+
+        Criteria that only running a test tells are seen when they are asked for.
+
+        :param cases: those whose verdicts decide.
+        """
+        asked = dict[tuple[Path, JudgedFor], None]()
+        for case in cases:
+            if JUDGE in case.fixtures and self.prompt().name not in case.case.prompts:
+                graded = criteria_of(getattr(case.item, "function", None), case.values)
+                asked.update(dict.fromkeys((case.item.path.parent, each) for each in graded))
+        for folder, each in asked if not self._settings.trust_judge else ():
+            judge = self.judge(NOBODY, folder=folder)
+            if missing := self._trust.missing(judge, each.criterion, "pairs" if each.pairs else "answers"):
+                raise SettingsError(_untested(each.criterion, missing))
 
     def judge(self, asker: Asker, *, folder: Path | None = None, prompt: JudgePrompt | None = None) -> Judge:
         """The judge of this session. Raises `NoModelError` when nobody says which model it is.
@@ -53,22 +95,25 @@ class SessionJudge:
         :param prompt: a candidate in the place of its prompt.
         """
         settings = self._settings
-        prompt = prompt or self.prompt()
-        model = settings.judge_model or prompt.file.front.model
+        folders = (settings.rootdir,) if folder is None else (folder, settings.rootdir)
+        return Judge(
+            asker,
+            self.model(),
+            prompt or self.prompt(),
+            self._comparing,
+            threshold=settings.judge_threshold,
+            folders=tuple(dict.fromkeys(folders)),
+        )
+
+    def model(self) -> str:
+        """Raises `NoModelError` when nobody says which it is."""
+        model = self._settings.judge_model or self.prompt().file.front.model
         if model is None:
             raise NoModelError(
                 "the judge has no model; set --promptopt-judge-model=PROVIDER/MODEL (ini "
                 "promptopt_judge_model) or `model:` in the front matter of its prompt; `demo` needs no key"
             )
-        folders = (settings.rootdir,) if folder is None else (folder, settings.rootdir)
-        return Judge(
-            asker,
-            canonical_name(model),
-            prompt,
-            self._comparing,
-            threshold=settings.judge_threshold,
-            folders=tuple(dict.fromkeys(folders)),
-        )
+        return canonical_name(model)
 
     def prompt(self) -> JudgePrompt:
         """The judge's prompt as it is on disk, which an optimization of it may have just changed."""
@@ -82,3 +127,10 @@ class SessionJudge:
         if self._read is None or self._read[0] != version:
             self._read = version, grading_prompt(place, rootdir=self._settings.rootdir)
         return self._read[1]
+
+
+def _untested(criterion: str, missing: Sequence[str]) -> str:
+    return (
+        f"the judge may not decide about {quote(criterion, 80)}: {'; '.join(missing)}. "
+        "--promptopt-trust-judge lets it decide nevertheless"
+    )

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pytest_promptopt.errors import PromptoptError
+from pytest_promptopt.grading.calibration import Kind
 from pytest_promptopt.grading.judge import Judge
 from pytest_promptopt.models.client import CallResult
 from pytest_promptopt.records import Answer, Call, Request, Role
@@ -69,8 +70,8 @@ class CaseJudge:
     the ini value ``promptopt_judge_threshold``. ``await judge.acall(...)`` in an async test.
     """
 
-    def __init__(self, run: Run[Any], judge: Judge, admit: Callable[[str], None]) -> None:
-        """:param admit: raises where a criterion is not the judge's to decide."""
+    def __init__(self, run: Run[Any], judge: Judge, admit: Callable[[str, Kind], None]) -> None:
+        """:param admit: raises where a criterion is not the judge's to decide, of answers or of pairs."""
         self._run = run
         self._judge = judge
         self._admit = admit
@@ -170,7 +171,7 @@ class CaseJudge:
     def _asking(self, criterion: str, **given: str | None) -> Judge:
         """The judge, with its calls in the run. Raises where the criterion is not its to decide."""
         __tracebackhide__ = True
-        self._admit(criterion)
+        self._admit(criterion, "pairs" if "a" in given else "answers")
         inputs = {"criterion": criterion} | {name: text for name, text in given.items() if text is not None}
         asker = RunAsker(self._run, self._judge.name, inputs, of_prompt=self._under_test)
         return replace(self._judge, asker=asker, sample=self._run.sample)
@@ -187,4 +188,4 @@ class CaseJudge:
             yield
         except PromptoptError as error:
             self._run.error = self._run.error or error
-            raise
+            raise error.with_traceback(None) from None
