@@ -16,6 +16,7 @@ from pytest_promptopt.grading.verdict_reading import VERDICT_SCHEMA, read_verdic
 from pytest_promptopt.grading.verdicts import Verdict
 from pytest_promptopt.models.demo import DemoModel
 from pytest_promptopt.records import Answer, Message, Request
+from tests.feedback import proposal, request
 
 ROOT = Path(__file__).parent
 POLICY = "Our refund policy: 30 days from the purchase. The parcel left Leeds on Monday."
@@ -143,3 +144,76 @@ def test_a_prompt_that_grades_nothing_is_answered_as_any_other() -> None:
     text = "Write a haiku.\n<criterion>\nnone\n</criterion>\n<answer>\nyes\n</answer>"
     [said] = Demo().ask([Request("demo", (Message("user", text),))])
     assert "SCORE" not in said.text
+
+
+# -------------------------------------------------------------------------------- a better prompt for a judge
+
+CRITERION = "cites the refund policy"
+SHORT = [
+    "By our refund policy, yes.",
+    "Our refund policy says 30 days.",
+    "Yes: see the refund policy.",
+    "The refund policy allows it.",
+]
+LONG = [f"{text} And now let me tell you at great length about my day, dear customer." for text in SHORT]
+PROMPT = JUDGE.prompt.file.prose
+
+
+def asked(answer: str, **more: str) -> dict[str, str]:
+    return {"answer": answer, "criterion": CRITERION, **more}
+
+
+def judged_by(prose: str, answer: str, **given: str) -> Verdict:
+    prompt = replace(JUDGE.prompt, file=JUDGE.prompt.file.with_prose(prose))
+    return replace(JUDGE, prompt=prompt)(answer, CRITERION, **given)
+
+
+@pytest.mark.parametrize(
+    ("good", "bad", "verdict"),
+    [
+        (True, False, True),
+        ("good", "bad", "good"),
+        (1.0, 0.0, 1.0),
+        (None, None, "REASONS: r\nSCORE: 1.0"),
+        (None, None, '{"reasons": "r", "score": 0.9}'),
+    ],
+)
+def test_labels_teach_the_rule_that_the_judge_lacks(good: object, bad: object, verdict: object) -> None:
+    failing = [(asked(text), bad, verdict) for text in LONG[:3]]
+    passing = [(asked(text), verdict if good is None else good) for text in SHORT[:3]]
+    reason, prompt = proposal(request(PROMPT, failing, passing=passing))
+    assert "6 of 6 shown answers are then judged as they were labelled" in reason
+    assert "\nPass only answers that have at most" in prompt
+    assert JUDGE.prompt.file.objections(prompt) == ()
+    assert [judged_by(PROMPT, text).score for text in (SHORT[3], LONG[3])] == [1.0, 1.0]
+    assert [bool(judged_by(prompt, text)) for text in (SHORT[3], LONG[3])] == [True, False]
+
+
+def test_answers_that_invent_teach_faithfulness() -> None:
+    true, false = (
+        "The refund policy: 30 days.",
+        "The refund policy: ninety weeks, by courier, with champagne.",
+    )
+    failing = [(asked(false, context=POLICY), "bad", "good")]
+    passing = [
+        (asked(text, context=POLICY), "good") for text in (true, f"{true} {true} {true} The parcel left.")
+    ]
+    prompt = proposal(request(PROMPT, failing, passing=passing))[1]
+    assert "\nPass only answers that are faithful to the context." in prompt
+    assert [bool(judged_by(prompt, text, context=POLICY)) for text in (true, false)] == [True, False]
+
+
+def test_a_rule_that_does_harm_is_dropped_unless_it_is_kept() -> None:
+    rule = "Pass only answers that have at most 3 words."
+    strict = PROMPT.replace("The answer to grade:", f"{rule}\n\nThe answer to grade:")
+    failing = [(asked(text), "good", "bad") for text in SHORT]
+    assert rule not in proposal(request(strict, failing))[1]
+    assert rule in proposal(request(strict, failing, keep=[rule]))[1]
+
+
+def test_a_prompt_without_a_better_rule_stays() -> None:
+    reason, prompt = proposal(
+        request(PROMPT, [(asked(SHORT[0]), "bad", "good"), (asked(SHORT[0]), "good", "bad")])
+    )
+    assert prompt == PROMPT
+    assert reason == "No rule tells the shown answers apart."

@@ -20,7 +20,8 @@ _PART = r"<{0}>\n?(?P<{0}>.*?)\n?</{0}>"
 _NAMES = ("criterion", "answer", "first_answer", "second_answer", "reference", "context")
 _PARTS = {name: re.compile(_PART.format(name), re.DOTALL) for name in _NAMES}
 _JUDGES = re.compile(r"\b(?:scores?|verdicts?|grades?|judges?|better)\b", re.IGNORECASE)
-_RULE = re.compile(
+#: A rule for every answer, on a line of the prompt.
+RULE = re.compile(
     r"^[ \t]*(?:[-*•+]|\d+[.)])?[ \t]*"
     r"(?:pass only answers (?:that|which)\b[ \t:]*|(?:the |an |every )?answers? (?=must\b))(?P<rule>\S.*)$",
     re.IGNORECASE | re.MULTILINE,
@@ -59,13 +60,13 @@ def judging_in(messages: Sequence[Message]) -> Judging | None:
         answers=tuple(answers),
         reference=found.get("reference", ""),
         context=found.get("context", ""),
-        rules=tuple(match["rule"] for match in _RULE.finditer(rest)),
+        rules=tuple(match["rule"] for match in RULE.finditer(rest)),
     )
 
 
 def judge(judging: Judging, *, schema: Mapping[str, Any] | None = None) -> str:
     """The reply: marked lines, or JSON when a schema is asked for."""
-    found = [_grade(judging, answer) for answer in judging.answers]
+    found = [graded(judging, answer) for answer in judging.answers]
     if len(found) == 2:
         return _compared(found, as_json=schema is not None)
     said = _verdict(*found[0])
@@ -78,12 +79,14 @@ def judge(judging: Judging, *, schema: Mapping[str, Any] | None = None) -> str:
     return "\n".join([*lines, f"SCORE: {said['score']}"])
 
 
-def _grade(judging: Judging, answer: str) -> tuple[float, list[Check]]:
-    graded = Graded(answer, judging.context, judging.reference)
-    checks = checks_of(judging.criterion, graded)
+def graded(judging: Judging, answer: str | None = None) -> tuple[float, list[Check]]:
+    """The score of an answer, of the first one if none is given, and the checks that it comes from."""
+    answer = judging.answers[0] if answer is None else answer
+    given = Graded(answer, judging.context, judging.reference)
+    checks = checks_of(judging.criterion, given)
     score = fsum(check.share for check in checks) / len(checks)
     for rule in judging.rules:
-        ruled = checks_of(rule, graded)
+        ruled = checks_of(rule, given)
         score = min(score, *(check.share for check in ruled))
         checks += ruled
     return (score if answer.strip() else 0.0), checks
