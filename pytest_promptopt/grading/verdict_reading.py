@@ -193,7 +193,7 @@ def read_preference(text: str) -> tuple[Preference, str]:
         found = [m["rest"] for line in lines if (m := _PREFERENCE.match(line) or _ALONE.match(line))]
         if own is not None and "better" in own:
             found.append(value_text(own["better"]))
-        if not found and "\n" not in said.strip():
+        if not found and own is None and "\n" not in said.strip():
             found = [said]
         if not said.strip() or not found:
             raise UnusableVerdict("it names no better answer")
