@@ -300,7 +300,7 @@ class CaseRunner:
             run.case, outcomes, own.status, tolerated=self._tolerated(run.case, own)
         )
         if own.status is Status.FAILED:
-            report.sections += [report_payload.answer_section(call) for call in own.calls]
+            report.sections += report_payload.answer_sections(own)
         payload["unanswered"] = run.error is not None
         if isinstance(run.error, NoModelError) or (isinstance(run.error, ModelError) and run.error.stops_run):
             payload["lost"] = str(run.error)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
+from collections.abc import Iterator, Sequence, Set
 from typing import Any
 
 import pytest
@@ -11,7 +11,7 @@ from pytest_promptopt.gate import Threshold, check_prompts, thresholds
 from pytest_promptopt.pytest_engine.outcomes import from_json, to_json
 from pytest_promptopt.pytest_engine.prompt_case import PromptCase
 from pytest_promptopt.pytest_engine.report_data import read_data
-from pytest_promptopt.records import EPSILON, Call, Case, CaseResult, Outcome, Split, Status
+from pytest_promptopt.records import EPSILON, Case, CaseResult, Outcome, Split, Status
 from pytest_promptopt.results import PromptCheck
 from pytest_promptopt.text import cut_middle, printable
 
@@ -49,10 +49,15 @@ def samples_section(case: PromptCase, outcomes: Sequence[Outcome]) -> tuple[str,
     return "promptopt samples", text
 
 
-def answer_section(call: Call) -> tuple[str, str]:
-    """What a model has answered, as a section under the report of a failing test."""
-    lines = cut_middle(call.text, MAX_ANSWER).splitlines()
-    return f"answer of {printable(call.prompt)}", "\n".join(map(printable, lines))
+def answer_sections(outcome: Outcome) -> Iterator[tuple[str, str]]:
+    """What models have answered and judges have said, as sections under the report of a failing test."""
+    for call in outcome.calls:
+        lines = cut_middle(call.text, MAX_ANSWER).splitlines()
+        yield f"answer of {printable(call.prompt)}", "\n".join(map(printable, lines))
+    if outcome.verdicts:
+        from pytest_promptopt.failures.verdict_lines import verdict_lines
+
+        yield "verdicts of the judge", "\n".join(map(printable, verdict_lines(outcome.verdicts)))
 
 
 class ReportTotals:
