@@ -234,6 +234,20 @@ class Call:
     latency: float
     cached: bool
 
+    @classmethod
+    def of(cls, answer: Answer, prompt: str, variables: Mapping[str, str], key: str, *, cached: bool) -> Call:
+        return cls(
+            prompt=prompt,
+            variables=variables,
+            key=key,
+            text=answer.text,
+            stop_reason=answer.stop_reason,
+            usage=answer.usage,
+            cost=answer.cost,
+            latency=answer.latency,
+            cached=cached,
+        )
+
 
 @dataclass(frozen=True)
 class Failure:

@@ -267,7 +267,7 @@ class Prompt:
                     )
             rendered = self._rendered(variables, messages)
             turns = rendered[len(rendered) - len(messages) :]
-            inputs = {name: str(value) for name, value in variables.items()} | _by_role(turns)
+            inputs = {name: str(value) for name, value in variables.items()} | by_role(turns)
             self._run.asked.append((self._file.name, inputs))
             request = self._run.case.request(self._file, rendered, response_schema, sample=self._run.sample)
             return request, inputs
@@ -337,19 +337,7 @@ class Prompt:
         if answer is None:
             assert error is not None
             self._fail(self._placed(error, request))
-        self._run.calls.append(
-            Call(
-                prompt=self._file.name,
-                variables=inputs,
-                key=request.key,
-                text=answer.text,
-                stop_reason=answer.stop_reason,
-                usage=answer.usage,
-                cost=answer.cost,
-                latency=answer.latency,
-                cached=known.cached,
-            )
-        )
+        self._run.calls.append(Call.of(answer, self._file.name, inputs, request.key, cached=known.cached))
         return Completion(answer, cached=known.cached)
 
     def _placed(self, error: ModelError, request: Request) -> ModelError:
@@ -393,7 +381,7 @@ class Prompts(Mapping[str, Prompt]):
         return len(self._prompts)
 
 
-def _by_role(turns: Sequence[Message]) -> dict[str, str]:
+def by_role(turns: Sequence[Message]) -> dict[str, str]:
     """The turns of a conversation as inputs: ``user`` for one, else ``user 1``, ``assistant 2`` ..."""
     if len(turns) == 1:
         return {turns[0].role: turns[0].content}
