@@ -217,8 +217,6 @@ class Listener:
 
         self._parts = self._parts or Parts()
         self._parts.give(node.workerinput)
-        if self._settings.optimizing:
-            return  # its answers come from this process, which pays for them
         try:
             self._lent = lend(self._settings, node.workerinput["testrunuid"])
         except SettingsError as error:
@@ -237,9 +235,9 @@ class Listener:
     def pytest_testnodedown(self, node: Any) -> None:
         if self._parts is not None:
             self._parts.take_back(node.workerinput)
-        output = getattr(node, "workeroutput", {})
-        if output.get("promptopt_notes"):
-            self._open().note(output["promptopt_notes"])
+        told = getattr(node, "workeroutput", {}).get("promptopt_told")
+        if told is not None:
+            self._open().take_in(told)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:

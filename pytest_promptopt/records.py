@@ -328,6 +328,7 @@ class Case:
     :param samples: how often it is run per evaluation.
     :param where: ``file:line`` of the test.
     :param models: who answers each of its prompts, in their order; empty when nobody says.
+    :param seen_calls: how many calls a run of it was seen to make; 0 when none was counted.
     """
 
     id: str
@@ -336,6 +337,12 @@ class Case:
     samples: int = 1
     where: str = ""
     models: tuple[str, ...] = ()
+    seen_calls: int = 0
+
+    @property
+    def calls_per_run(self) -> int:
+        """Calls of one run, as far as they are known: one for each of its prompts at least."""
+        return max(len(self.prompts), self.seen_calls)
 
     def model_of(self, prompt: str) -> str:
         """Who answers `prompt`; empty when nobody says."""

@@ -324,7 +324,7 @@ def _rates(before: Results, after: Results, cases: Collection[str]) -> dict[str,
 
 def heldout_scoring_calls(cases: Iterable[Case]) -> int:
     """Calls that score held-out cases under two texts, as far as they are known before."""
-    return 2 * sum(case.samples * len(case.prompts) for case in cases)
+    return 2 * sum(case.samples * case.calls_per_run for case in cases)
 
 
 def finalize_searches(

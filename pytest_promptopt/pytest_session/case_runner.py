@@ -6,7 +6,6 @@ from collections.abc import Collection, Generator, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
-from inspect import CO_ASYNC_GENERATOR, CO_COROUTINE
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -23,7 +22,7 @@ from pytest_promptopt.pytest_engine.outcomes import outcome_of
 from pytest_promptopt.pytest_engine.prompt_case import PromptCase
 from pytest_promptopt.pytest_engine.report_data import attach_data
 from pytest_promptopt.pytest_engine.shared_fixture_output import SharedFixtureOutput
-from pytest_promptopt.pytest_engine.suspended_tests import ends_plainly, shown_suspension
+from pytest_promptopt.pytest_engine.suspended_tests import ends_plainly, is_async, shown_suspension
 from pytest_promptopt.pytest_engine.suspending_engine import CaseRun, SuspendingEngine
 from pytest_promptopt.pytest_engine.threaded_bodies import end_of
 from pytest_promptopt.pytest_engine.tolerated_failures import is_tolerated, report_as_passed
@@ -236,7 +235,7 @@ class CaseRunner:
                 result = item.ihook.pytest_runtest_protocol(item=item, nextitem=nextitem)
         if not buffered.committed:
             buffered.commit()
-        self.engine.finished(item, run)
+        self.engine.finished(item, run, buffered.reports)
         return result
 
     def _open(self, item: pytest.Item, outcomes: Sequence[Outcome]) -> tuple[CaseRun, BufferedRun]:
@@ -368,7 +367,7 @@ class CaseRunner:
         buffered = self.engine.buffered
         if buffered is None or buffered.committed:
             return (yield)
-        if fixturedef.scope == "function" and _is_async(fixturedef.func):
+        if fixturedef.scope == "function" and is_async(fixturedef.func):
             private: Any = fixturedef
             function, private.func = fixturedef.func, ends_plainly(fixturedef.func)
             try:
@@ -392,7 +391,7 @@ class CaseRunner:
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
         run, buffered = self.engine.run, self.engine.buffered
         if run is not None and buffered is not None and buffered.item is item:
-            if isinstance(item, pytest.Function) and _is_async(item.obj):
+            if isinstance(item, pytest.Function) and is_async(item.obj):
                 item.obj = ends_plainly(item.obj)
             if buffered.decided:
                 # Another plugin runs the item again: the same answer could only have the same end.
@@ -425,12 +424,18 @@ class CaseRunner:
         if self.result is not None:  # pytest's own loop may have paid for more, above all held-out cases
             spend = {role: self.calls.ledger.spend_of(role) for role in Role}
             self.result = replace(self.result, spend=spend)
-        for sentence in self.engine.use.sentences():
-            self._note(sentence)
         self.calls.close_ledger()
         output = getattr(self.session.config, "workeroutput", None)
         if output is not None:
-            output["promptopt_notes"] = list(self.notes)
+            output["promptopt_told"] = self.told()
+
+    def told(self) -> dict[str, Any]:
+        """What whoever prints must know of this process when its session is over."""
+        return {
+            "notes": list(self.notes),
+            "use": self.engine.use.to_json(),
+            "paid": self.calls.paid.to_json(),
+        }
 
 
 def _representative(case: PromptCase, outcomes: Sequence[Outcome]) -> int:
@@ -441,8 +446,3 @@ def _representative(case: PromptCase, outcomes: Sequence[Outcome]) -> int:
     rate = sum(outcome.status is Status.PASSED for outcome in counted) / len(counted) if counted else 0.0
     wanted = Status.PASSED if counted and rate >= case.mark.min_case_rate - EPSILON else Status.FAILED
     return next((outcome.sample for outcome in outcomes if outcome.status is wanted), case.samples.start)
-
-
-def _is_async(function: object) -> bool:
-    flags: int = getattr(getattr(function, "__code__", None), "co_flags", 0)
-    return bool(flags & (CO_COROUTINE | CO_ASYNC_GENERATOR))
