@@ -101,7 +101,7 @@ class TestGrading:
                 assert answer == "two"
             """
         )
-        project.run().stdout.fnmatch_lines(["prompts/repeat.md: 0/1 cases pass (pass rate 0.0%)"])
+        project.run().stdout.fnmatch_lines(["prompts/repeat.md: 0/1 cases pass (0.0%)"])
 
     def test_a_verdict_is_true_from_the_threshold_of_the_project_on(self, project: Project) -> None:
         project.ini("promptopt_judge_model = house/judge", "promptopt_model = house/repeat")
@@ -148,7 +148,8 @@ class TestGrading:
 
             @pytest.mark.prompt("prompts/repeat.md")
             def test_panel(prompt, judge):
-                panel = judge.panel(prompt(word="a"), "is short", models=["house/one", "house/two"], samples=2)
+                models = ["house/one", "house/two"]
+                panel = judge.panel(prompt(word="a"), "is short", models=models, samples=2)
                 assert len(panel.verdicts) == 4 and panel.majority and panel.disagreement == 0
             """
         )
@@ -315,7 +316,8 @@ class TestWhatItMayDecide:
         assert result.ret == 0
         result.stdout.fnmatch_lines(
             [
-                '*"has three words at most" is judged by house/judge with *: certified by labels.jsonl, 60 labels: *'
+                '*"has three words at most" is judged by house/judge with *: certified by labels.jsonl, '
+                "60 labels: *"
             ]
         )
 
