@@ -22,7 +22,7 @@ _CLOSING = re.compile(r"[\s*_`\])}>\"'”’$]*")
 _GOES_ON = re.compile(r"\w|[.,]\d|\s*/")
 _DIGITS_AFTER = re.compile(r"[^\w\s(]+\d")
 #: A whole number that may have been cut off: of ``0.`` and ``1 (ou`` nobody knows how they go on.
-_CUT_OFF = re.compile(r"[.,](?:\S|\s*\Z)|[^(]*\([^)]*\Z")
+_CUT_OFF = re.compile(r"[.,](?!\s+[^\W\d_])|\s+[.,]?\d|[^(]*\([^)]*\Z")
 _PERCENT = re.compile(r"\s*(?:%|per ?cent\b)", re.IGNORECASE)
 _OUT_OF = re.compile(
     rf"[\s*_`\])}}\"']*[(\[]?\s*(?:/|\u2044|out\s+of\b|of\b)\s*[*_`\[(\"']*(?P<scale>{_NUMBER})(?P<rest>.*)",
