@@ -103,6 +103,19 @@ class Marked:
     reasons: list[str] = field(default_factory=list)
     scores: list[ScoreLine] = field(default_factory=list)
     prose: list[str] = field(default_factory=list)
+    #: Of what it says that there is none.
+    denied: set[Kind] = field(default_factory=set)
+
+    @property
+    def share(self) -> float | None:
+        """The share of strengths among strengths and issues; None where one side is not spoken of at all.
+
+        A reply with a strength and nothing about issues may have been cut off.
+        """
+        strengths, issues = len(self.strengths), len(self.issues)
+        if not (strengths or "strength" in self.denied) or not (issues or "issue" in self.denied):
+            return None
+        return strengths / (strengths + issues) if strengths + issues else None
 
     @property
     def score(self) -> float | None:
@@ -187,12 +200,14 @@ class _Reader:
         for item in self._items:
             if item.kind == "reason":
                 found.reasons.append(item.text.strip())
-            elif not says_nothing(item.text):
-                texts = _listed(one_line(item.text))
-                if item.kind == "suggestion":
-                    found.suggestions += [read_suggestion(each, notes=item.notes) for each in texts]
-                else:
-                    (found.strengths if item.kind == "strength" else found.issues).extend(texts)
+                continue
+            texts = [] if says_nothing(item.text) else _listed(one_line(item.text))
+            if not texts and item.text.strip():
+                found.denied.add(item.kind)
+            elif item.kind == "suggestion":
+                found.suggestions += [read_suggestion(each, notes=item.notes) for each in texts]
+            else:
+                (found.strengths if item.kind == "strength" else found.issues).extend(texts)
 
     def _open(self, mark: re.Match[str]) -> None:
         self._kind = next(kind for kind in _NAMES if mark[kind])

@@ -20,8 +20,9 @@ _VALUE = re.compile(rf"{_OPENING}(?:{_HEDGE}\s*)?{_OPENING}(?P<number>{_NUMBER})
 _CLOSING = re.compile(r"[\s*_`\])}>\"'”’$]*")
 #: A number goes on in a way that is not understood: ``1.2.3``, ``0.8x``, ``8/``.
 _GOES_ON = re.compile(r"\w|[.,]\d|\s*/")
-#: A whole number that may have been cut off: of ``0.`` nobody knows how it would have gone on.
-_CUT_OFF = re.compile(r"[.,]\s*\Z")
+_DIGITS_AFTER = re.compile(r"[^\w\s(]+\d")
+#: A whole number that may have been cut off: of ``0.`` and ``1 (ou`` nobody knows how they go on.
+_CUT_OFF = re.compile(r"[.,](?!\s+[^\W\d_])|\s+[.,]?\d|[^(]*\([^)]*\Z")
 _PERCENT = re.compile(r"\s*(?:%|per ?cent\b)", re.IGNORECASE)
 _OUT_OF = re.compile(
     rf"[\s*_`\])}}\"']*[(\[]?\s*(?:/|\u2044|out\s+of\b|of\b)\s*[*_`\[(\"']*(?P<scale>{_NUMBER})(?P<rest>.*)",
@@ -87,7 +88,7 @@ def _of_text(text: str, said: str, scale: str) -> float:
             raise _refused(said, _UNSURE)
         if most == 1 and float(figure).is_integer() and _may_have_other_scale(number, rest):
             raise _refused(said, "does not say of how much")
-    if _GOES_ON.match(rest):
+    if _GOES_ON.match(rest) or _DIGITS_AFTER.match(rest):
         raise _refused(said, _UNSURE)
     if _MORE.match(_CLOSING.sub("", rest, count=1)) or _MORE.match(rest):
         raise _refused(said, "names several numbers")

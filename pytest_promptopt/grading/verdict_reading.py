@@ -14,6 +14,7 @@ from typing import Any
 from pytest_promptopt.errors import UnusableVerdict
 from pytest_promptopt.failures.refusals import is_refusal
 from pytest_promptopt.grading.marked_lines import (
+    Kind,
     Marked,
     agreed,
     impact_of,
@@ -90,6 +91,11 @@ _KEYS = {
 _DECIDING = frozenset({"score", "strengths", "issues", "better"})
 #: An object with our keys that is not valid JSON was cut off, or nobody knows what it says.
 _OWN_OBJECT = re.compile(r"\{\s*+[\"'“]?\s*+(\w[\w -]{0,30}?)\s*+[\"'”]?\s*+:")
+#: What may stand on its line before an object that is the judge's own.
+_BEFORE_OBJECT = re.compile(
+    r"[\s`\[*_#]*+(?:(?:final )?(?:verdict|evaluation|json|output|result)[\s*_`]*[:=]?[\s`*_]*+)?\Z",
+    re.IGNORECASE,
+)
 _TRAILING_COMMA = re.compile(r",(\s*[}\]])")
 #: A reply with more braces than this is no verdict with a few quotes.
 _MOST_OBJECTS = 60
@@ -101,7 +107,7 @@ _BARE_SCORE = re.compile(r"[\s*_`\[\](\"'.,\d/%-]*\d(?:\s*(?:/|out of|of)\s*\d+)
 def read_verdict(text: str, *, criterion: str = "", threshold: float = THRESHOLD) -> Verdict:
     """The verdict in a reply: JSON of `VERDICT_SCHEMA`, else marked lines. Raises `UnusableVerdict`.
 
-    A missing score is the share of strengths among strengths and issues.
+    A missing score is the share of strengths among strengths and issues, where both are spoken of.
     """
     said = without_thinking(text)[0]
     try:
@@ -111,7 +117,7 @@ def read_verdict(text: str, *, criterion: str = "", threshold: float = THRESHOLD
 
 
 def _read_verdict(text: str, said: str, criterion: str, threshold: float) -> Verdict:
-    own, rest = _own_object(said)
+    own, rest, quoted = _own_object(said)
     marked = read_marked(rest)
     if own is not None:
         _take_json(marked, own)
@@ -120,6 +126,8 @@ def _read_verdict(text: str, said: str, criterion: str, threshold: float) -> Ver
         scores.append(read_score(own["score"]))
     score = agreed(scores)
     reasons = "\n".join(filter(None, marked.reasons)) or "\n".join(marked.prose).strip()
+    if score is None and quoted and own is None:
+        raise UnusableVerdict("the only verdict stands inside of a sentence, as something quoted does")
     if score is None:
         score = _score_without_mark(said, rest, marked)
     elif is_refusal(said) and not (own or marked.strengths or marked.issues or any(marked.reasons)):
@@ -152,7 +160,9 @@ def _score_without_mark(said: str, rest: str, marked: Marked) -> float:
         raise UnusableVerdict("it has no score, no strengths and no issues")
     if mentions_score(said):
         raise UnusableVerdict("it has a score that does not stand on a line of its own")
-    return len(marked.strengths) / (len(marked.strengths) + len(marked.issues))
+    if marked.share is None:
+        raise UnusableVerdict("it has no score, and speaks of strengths or of issues only")
+    return marked.share
 
 
 def _unusable(text: str, why: str) -> UnusableVerdict:
@@ -187,7 +197,7 @@ def read_preference(text: str) -> tuple[Preference, str]:
     """The preference in a reply and its reasons. Raises `UnusableVerdict`."""
     said = without_thinking(text)[0]
     try:
-        own, rest = _own_object(said)
+        own, rest, _ = _own_object(said)
         marked = read_marked(rest)
         lines = [line for line in rest.split("\n") if not line.lstrip().startswith((">", '"', "'"))]
         found = [m["rest"] for line in lines if (m := _PREFERENCE.match(line) or _ALONE.match(line))]
@@ -218,23 +228,27 @@ def _place(said: str) -> Preference:
 # -------------------------------------------------------------------------------------------------- JSON
 
 
-def _own_object(text: str) -> tuple[Mapping[str, Any] | None, str]:
-    """The object in `text` that is the verdict, with our names as keys, and the text without any object.
+def _own_object(text: str) -> tuple[Mapping[str, Any] | None, str, bool]:
+    """The object in `text` that is the verdict, with our names as keys; the text without such objects.
 
-    Raises `UnusableVerdict` when one is broken, or when several are verdicts that differ.
+    Last whether one stands inside of a sentence: that is taken for something quoted. Raises `UnusableVerdict`
+    when one is broken, or when several are verdicts that differ.
     """
     found: list[Mapping[str, Any]] = []
-    parts, done = [], 0
+    parts, done, quoted = [], 0, False
     for start, end, value in _objects(text):
         inside = list(_verdicts_in(value))
         if inside:
             parts.append(text[done:start])
             done = end
-        found += inside
+        if inside and not _BEFORE_OBJECT.match(text[text.rfind("\n", 0, start) + 1 : start]):
+            quoted = True
+        else:
+            found += inside
     whole = [each for each in found if len(each) > 1] or found
     if any(each != whole[0] for each in whole):
         raise UnusableVerdict("it holds several verdicts that differ")
-    return (whole[0] if whole else None), "\n".join([*parts, text[done:]])
+    return (whole[0] if whole else None), "\n".join([*parts, text[done:]]), quoted
 
 
 def _objects(text: str) -> Iterator[tuple[int, int, Any]]:
@@ -289,6 +303,8 @@ def _verdicts_in(value: Any, depth: int = 0) -> Iterator[Mapping[str, Any]]:
 
 def _take_json(marked: Marked, own: Mapping[str, Any]) -> None:
     marked.reasons = ["\n".join(_texts(own.get("reasons"))), *marked.reasons]
+    sides: tuple[tuple[str, Kind], ...] = (("strengths", "strength"), ("issues", "issue"))
+    marked.denied |= {kind for name, kind in sides if name in own and not _texts(own[name])}
     marked.strengths += _texts(own.get("strengths"))
     marked.issues += _texts(own.get("issues"))
     marked.suggestions += [s for each in _entries(own.get("suggestions")) if (s := _suggestion(each)).text]

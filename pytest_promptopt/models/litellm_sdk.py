@@ -117,10 +117,8 @@ def litellm_longest(model: str) -> int | None:
 
 @cache
 def _model_info(model: str) -> Mapping[str, Any]:
-    litellm = import_litellm()
     try:
-        with _silence:
-            info: Mapping[str, Any] = litellm.get_model_info(model)
+        info: Mapping[str, Any] = import_litellm().get_model_info(model)
     except Exception:  # it raises a bare Exception for a model that it does not list
         return {}
     return info
@@ -137,8 +135,12 @@ def takes_temperature(model: str) -> bool:
 
 @cache
 def takes_schema(model: str) -> bool:
-    """Whether litellm knows `model` to answer by a JSON schema. Imports litellm."""
-    return bool(_model_info(model).get("supports_response_schema"))
+    """Whether litellm lists `model` as one that answers by a JSON schema. Imports litellm; asks no server."""
+    listed = import_litellm().model_cost
+    provider, _, name = model.partition("/")
+    found = listed.get(model) or listed.get(name, {})
+    is_it = model in listed or found.get("litellm_provider") == provider
+    return is_it and bool(found.get("supports_response_schema"))
 
 
 class LitellmModel:

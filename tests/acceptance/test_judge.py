@@ -115,20 +115,30 @@ class TestGrading:
         project.run().assert_outcomes(passed=3)
 
     def test_many_are_asked_at_once(self, project: Project) -> None:
+        conftest = (project.path / "conftest.py").read_text(encoding="utf-8")
+        project.write(
+            "conftest.py",
+            conftest
+            + """
+model = FakeModel(lambda request: said(request), seconds=0.05)
+
+def pytest_promptopt_resolve_model(name):
+    return model
+
+def pytest_unconfigure():
+    Path(__file__).with_name("most").write_text(str(model.most))
+""",
+        )
         project.tests(
             """
-            import time
-            began = time.monotonic()
-
-            @pytest.mark.prompt("prompts/repeat.md", model="house/slow")
+            @pytest.mark.prompt("prompts/repeat.md")
             @pytest.mark.parametrize("word", [f"w{n}" for n in range(40)])
             def test_it(prompt, judge, word):
                 assert judge(prompt(word=word), "has three words at most")
             """
         )
-        result = project.run("--promptopt-judge-model=house/slow")
-        result.assert_outcomes(passed=40)
-        assert result.duration < 3.0, "80 calls of 0.05 s, one after the other, take 4 s"
+        project.run("--promptopt-concurrency=20").assert_outcomes(passed=40)
+        assert int((project.path / "most").read_text()) == 20
 
     def test_async_tests_pairs_and_panels(self, project: Project) -> None:
         project.ini(
@@ -242,7 +252,7 @@ class TestCalibration:
     @pytest.mark.parametrize(
         ("line", "said"),
         [
-            ('{"answer": "a"}', "*labels.jsonl:1: `good` is missing*"),
+            ('{"answer": "a", "criterion": "c"}', "*labels.jsonl:1: `good` is missing*"),
             ('{"answer": "a", "good": 1, "criterion": "c"}', "*labels.jsonl:1: `good` is 1*"),
             ("nothing", "*labels.jsonl:1: it is not JSON*"),
         ],

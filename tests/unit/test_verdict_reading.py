@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pytest_promptopt.errors import UnusableVerdict
@@ -178,9 +178,9 @@ def test_any_value_is_a_score_or_an_error(value: object) -> None:
 )
 def test_a_long_reply_takes_no_long_time(piece: str) -> None:
     started = time.perf_counter()
-    for text in (piece * 20_000, f"SCORE: {piece * 20_000}x", f"ISSUE: {piece * 20_000} x\nSCORE: 0.5"):
+    for text in (piece * 5_000, f"SCORE: {piece * 5_000}x", f"ISSUE: {piece * 5_000} x\nSCORE: 0.5"):
         verdict_or_none(text)
-    assert time.perf_counter() - started < 5
+    assert time.perf_counter() - started < 2
 
 
 # ------------------------------------------------------------------------------------------------ round trips
@@ -259,6 +259,7 @@ STYLES: dict[str, Callable[[Verdict], str]] = {
 
 
 @pytest.mark.parametrize("style", STYLES)
+@settings(max_examples=25)
 @given(verdict=_VERDICTS)
 def test_a_verdict_in_any_style_reads_back_the_same(style: str, verdict: Verdict) -> None:
     read = read_verdict(STYLES[style](verdict))
