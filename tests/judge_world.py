@@ -27,7 +27,7 @@ class AnswerWorld:
     def draw(
         self, rng: random.Random, labels: int, *, accuracy: float, biased: float, prefers_short: bool = False
     ) -> list[GradedLength]:
-        """A judge that goes by length in a share of the answers, and is right with `accuracy` in the others."""
+        """A judge that goes by length in a share of the answers; else it is right with `accuracy`."""
         classes = [rng.random() < self.good for _ in range(labels)]
         lengths = [int(400 * math.exp(0.5 * rng.gauss(self.longer * good, 1))) for good in classes]
         limit = median(lengths) if self.limit == 0.5 else sorted(lengths)[int(self.limit * labels)]
