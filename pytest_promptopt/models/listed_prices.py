@@ -63,6 +63,13 @@ def application_longest(request: Request) -> int | None:
     return most if isinstance(most, int) and most > 0 else None
 
 
+def is_listed_for_schemas(model: str) -> bool:
+    """Whether ``provider/model`` is listed as one that answers by a JSON schema."""
+    provider, _, name = model.partition("/")
+    found = _listed().get(model) or _info(provider, name)
+    return bool(found.get("supports_response_schema"))
+
+
 def bills_more(listed: Mapping[str, Any], model: str) -> bool:
     """Whether every call has a price, or is billed for searches and sources, that nobody has asked for."""
     searches = listed.get("litellm_provider") == "perplexity" or "-search" in model

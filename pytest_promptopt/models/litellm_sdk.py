@@ -133,16 +133,6 @@ def takes_temperature(model: str) -> bool:
         return False
 
 
-@cache
-def takes_schema(model: str) -> bool:
-    """Whether litellm lists `model` as one that answers by a JSON schema. Imports litellm; asks no server."""
-    listed = import_litellm().model_cost
-    provider, _, name = model.partition("/")
-    found = listed.get(model) or listed.get(name, {})
-    is_it = model in listed or found.get("litellm_provider") == provider
-    return is_it and bool(found.get("supports_response_schema"))
-
-
 class LitellmModel:
     """One model of any provider that litellm knows.
 

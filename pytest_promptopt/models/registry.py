@@ -89,18 +89,16 @@ def variety_parameters(name: str) -> dict[str, float]:
 
 
 def takes_schema(name: str) -> bool:
-    """Whether `name` can be held to a JSON schema. May import litellm, which knows about the others.
+    """Whether `name` can be held to a JSON schema; of others than Claude, litellm's list says it.
 
     A model that cannot be is asked for the form of its answer in words.
     """
     full = canonical_name(name)
     if full.startswith(_ANTHROPIC):
         return not _NO_SCHEMA.match(full.removeprefix(_ANTHROPIC))
-    if full == "demo" or importlib.util.find_spec("litellm") is None:
-        return False
-    from pytest_promptopt.models.litellm_sdk import takes_schema as known_to_take_schema
+    from pytest_promptopt.models.listed_prices import is_listed_for_schemas
 
-    return known_to_take_schema(full)
+    return full != "demo" and is_listed_for_schemas(full)
 
 
 def check_credentials(name: str) -> None:
