@@ -210,6 +210,9 @@ class Finalizer:
             self._bar(f"{why} that is held out")
             return
         self._scored[Split.HELDOUT] = (before, after)
+        if self._tests_judge:
+            judged = LabelVerdicts.of(before, after)
+            self.notes.append(why_no_better_judge(judged, self._context.settings.alpha) or judged.told)
         comparison = compare(before, after, split=Split.HELDOUT)
         self._context.record(
             "heldout", prompts=self._search.names, compared=str(comparison), cases=self.heldout
@@ -253,10 +256,15 @@ class Finalizer:
         Of a judge's own prompt they have to speak for it.
         """
         regression = self._heldout_regression()
-        if regression or not any(case.labelled for case in self._search.group.cases):
+        if regression or not self._tests_judge:
             return regression
         judged = LabelVerdicts.of(*self._scored[Split.HELDOUT])
         return why_no_better_judge(judged, self._context.settings.alpha)
+
+    @property
+    def _tests_judge(self) -> bool:
+        """Whether the cases are labels, and the prompt is that of the judge."""
+        return any(case.labelled for case in self._search.group.cases)
 
     def _heldout_regression(self) -> str:
         """Why they show it to be worse; empty when they do not."""

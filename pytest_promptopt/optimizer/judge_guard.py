@@ -55,6 +55,13 @@ class LabelVerdicts:
         false = sum(self.negative.values()) - self._right(self.negative, after)
         return _share(true, true + false)
 
+    @property
+    def told(self) -> str:
+        """Both figures, before and after."""
+        rates = (("precision", self.precision), ("recall", self.recall))
+        figures = [f"{name} {rate(False):.2f} to {rate(True):.2f}" for name, rate in rates]
+        return f"on {self.labels} held-out labels {', '.join(figures)}"
+
     @staticmethod
     def _right(counts: dict[tuple[bool, bool], int], after: bool) -> int:
         return sum(count for sides, count in counts.items() if sides[after])
@@ -94,17 +101,14 @@ def why_no_better_judge(found: LabelVerdicts, alpha: float) -> str:
     """
     if not found.labels:
         return "no held-out label was judged under both texts, so nothing shows that it judges better"
-    told = []
     for name, rate in (("precision", found.precision), ("recall", found.recall)):
-        before, after = rate(False), rate(True)
-        if after < before - EPSILON:
-            return f"on {found.labels} held-out labels its {name} falls from {before:.2f} to {after:.2f}"
-        told.append(f"{name} {before:.2f} to {after:.2f}")
+        if rate(True) < rate(False) - EPSILON:
+            return f"its {name} falls ({found.told})"
     least = min(found.p_precision, found.p_recall)
     if least > alpha / 2:
         return (
-            f"on {found.labels} held-out labels neither precision nor recall is shown to rise "
-            f"({', '.join(told)}; p = {least:.2g}, {alpha / 2:g} is asked)"
+            f"neither precision nor recall is shown to rise ({found.told}; p = {least:.2g}, {alpha / 2:g} is "
+            "asked)"
         )
     return ""
 

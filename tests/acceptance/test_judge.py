@@ -393,12 +393,14 @@ def said(request):
     if "<new_prompt>" in text:
         body = re.search(r"<current_prompt>\\n(.*)\\n</current_prompt>", text, re.DOTALL)[1]
         number = int(re.search(r"pass up to (\\d)", body)[1])
-        return "<new_prompt>\\n" + body.replace(f"pass up to {number}", f"pass up to {number - 1}") + "\\n</new_prompt>"
+        body = body.replace(f"pass up to {number}", f"pass up to {number - 1}")
+        return "<new_prompt>\\n" + body + "\\n</new_prompt>"
     if "<answer>" not in text:
         return text.rpartition(": ")[2].strip()
     most = int(re.search(r"pass up to (\\d)", text)[1])
     answer = re.search(r"<answer>\\n(.*)\\n</answer>", text, re.DOTALL)[1]
-    return f"REASONS: {len(answer.split())} words, {most} may pass\\nSCORE: {float(len(answer.split()) <= most)}"
+    words = len(answer.split())
+    return f"REASONS: {words} words, {most} may pass\\nSCORE: {float(words <= most)}"
 """
 
 OWN_PROMPT = """\
@@ -442,7 +444,7 @@ class TestItsOwnPrompt:
         project.tests(AGREES)
         result = project.run()
         result.assert_outcomes(passed=75, failed=15)
-        result.stdout.fnmatch_lines(["*E*assert 'good' == 'bad'*", '*"good" for "bad" (15)*'])
+        result.stdout.fnmatch_lines(["*AssertionError: assert 'good' == 'bad'", "*bad *good *15"])
 
     def test_it_is_rewritten_when_held_out_labels_show_it_to_judge_better(self, project: Project) -> None:
         project.tests(AGREES)
@@ -461,7 +463,7 @@ class TestItsOwnPrompt:
         project.tests(AGREES)
         result = project.run("--optimize")
         assert "pass up to 4 words" in (project.path / "prompts/judge.md").read_text(encoding="utf-8")
-        result.stdout.fnmatch_lines(["*neither precision nor recall is shown to rise*"])
+        result.stdout.fnmatch_lines(["*neither precision nor*"])
 
     def test_it_stays_while_it_judges_others(self, project: Project) -> None:
         project.tests(AGREES + GRADED)
@@ -476,7 +478,7 @@ class TestItsOwnPrompt:
         def heldout() -> set[str]:
             report = project.path / "report.json"
             project.run(f"--promptopt-report={report}")
-            cases = json.loads(report.read_text(encoding="utf-8"))["prompts"][0]["cases"]
+            cases = json.loads(report.read_text(encoding="utf-8"))["prompts"][0]["results"]
             return {case["id"] for case in cases if case["split"] == "heldout"}
 
         before = heldout()

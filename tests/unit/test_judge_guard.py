@@ -43,7 +43,7 @@ def test_more_good_answers_are_found_and_none_is_lost() -> None:
 def test_five_more_may_be_chance_where_two_figures_may_rise() -> None:
     why = why_no_better_judge(verdicts(*STEADY, ("good", False, True, 5)), 0.05)
     assert why == (
-        "on 25 held-out labels neither precision nor recall is shown to rise (precision 1.00 to 1.00, "
+        "neither precision nor recall is shown to rise (on 25 held-out labels precision 1.00 to 1.00, "
         "recall 0.67 to 1.00; p = 0.031, 0.025 is asked)"
     )
 
@@ -58,7 +58,9 @@ def test_fewer_bad_answers_pass() -> None:
 def test_one_figure_must_not_pay_for_the_other() -> None:
     """It agrees with the labels far more often, by calling more answers good, bad ones too."""
     found = verdicts(*STEADY, ("good", False, True, 30), ("bad", True, False, 5))
-    assert why_no_better_judge(found, 0.05) == ("on 55 held-out labels its precision falls from 1.00 to 0.89")
+    assert why_no_better_judge(found, 0.05) == (
+        "its precision falls (on 55 held-out labels precision 1.00 to 0.89, recall 0.25 to 1.00)"
+    )
 
 
 def test_without_held_out_labels_nothing_is_shown() -> None:
