@@ -29,6 +29,7 @@ from pytest_promptopt.optimizer.protocols import Prompt, StopRun, Trial
 from pytest_promptopt.optimizer.run_context import RunContext
 from pytest_promptopt.optimizer.screening import why_not_renderable
 from pytest_promptopt.optimizer.supervised_search import SupervisedSearch
+from pytest_promptopt.optimizer.verbosity import verbosity_warning
 from pytest_promptopt.records import EPSILON, Case, Split
 from pytest_promptopt.results import CatchUp, Confirmation, PromptOutcome, PromptResult
 from pytest_promptopt.settings import Accept
@@ -316,6 +317,7 @@ class Finalizer:
                 caught_up=self._caught_up,
                 labels=labels,
                 same_answers=same,
+                verbosity=verbosity_warning(before, after, self._context.settings.alpha) if changed else "",
                 asked_before=self._asked_before if self.confirmation else 0,
                 heldout_before=self._history.heldout if self._scored[Split.HELDOUT][0] else 0,
             )

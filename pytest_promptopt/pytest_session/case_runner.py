@@ -167,8 +167,7 @@ class CaseRunner:
 
     def judge(self, item: pytest.Item) -> CaseJudge:
         """Raises `PromptoptError` when there is no judge: no model, or a prompt file that is none."""
-        run = self._run_of(item)
-        return self._judge.of(run, decides=self._decides(run.case))
+        return self._judge.of(run := self._run_of(item), decides=self._decides(run.case))
 
     @cached_property
     def _judge(self) -> SessionJudge:
