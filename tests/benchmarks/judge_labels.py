@@ -26,7 +26,7 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import lru_cache
+from functools import cache
 from math import comb
 from pathlib import Path
 from typing import Any
@@ -145,7 +145,7 @@ class Recount:
         return found[draws // 40], found[-draws // 40 - 1]
 
 
-@lru_cache(maxsize=None)
+@cache
 def kappa_by_disagreement(both_first: int, said_first: int, is_first: int, both_second: int) -> float:
     """One minus the disagreements seen over those that chance would bring.
 
