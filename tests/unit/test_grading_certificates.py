@@ -144,20 +144,20 @@ class TestWhatIsMissing:
         pairs = certificate(Confusion(60, 0, 0, 14), kind="pairs")
         (reason,) = missing(pairs, JUDGE)
         assert reason == (
-            "14 pairs with b as the better answer, at least 15 are needed: 1 more would do, or swap a and b in as "
-            "many others"
+            "14 pairs with b as the better answer, at least 15 are needed: 1 more would do, or swap a and "
+            "b in as many others"
         )
 
     def test_an_interval_that_reaches_below_the_floor_and_the_labels_that_would_do(self) -> None:
         (reason,) = missing(certificate(Confusion(25, 2, 5, 28)), JUDGE)
         assert reason == (
             "recall is 0.83, 95 % interval 0.65 to 0.95 (25 of 30); its lower bound must reach 0.70: "
-            "about 98 labels in all would do"
+            "about 106 labels in all would do"
         )
         assert missing(certificate(Confusion(25, 2, 5, 28)), JUDGE, floor=0.65) == ()
 
     def test_with_that_many_labels_it_holds(self) -> None:
-        more = Confusion(*(round(cell * 98 / 60) for cell in (25, 2, 5, 28)))
+        more = Confusion(*(round(cell * 106 / 60) for cell in (25, 2, 5, 28)))
         assert missing(certificate(more), JUDGE) == ()
 
     def test_a_bound_is_never_shown_as_if_it_reached_the_floor(self) -> None:
