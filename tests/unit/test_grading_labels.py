@@ -169,7 +169,7 @@ texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
 def test_whatever_is_written_is_read(
     tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, bool, str | None]], ascii_only: bool
 ) -> None:
-    path = tmp_path_factory.mktemp("labels") / "labels.jsonl"
+    path = tmp_path_factory.getbasetemp() / "labels.jsonl"
     lines = [
         json.dumps({"answer": answer, "good": good, "context": context}, ensure_ascii=ascii_only)
         for answer, good, context in rows
@@ -189,7 +189,7 @@ def test_whatever_is_written_is_read(
 def test_any_bytes_are_labels_or_a_settings_error(
     tmp_path_factory: pytest.TempPathFactory, lines: list[bytes | str]
 ) -> None:
-    path = written(tmp_path_factory.mktemp("labels") / "labels.jsonl", *lines)
+    path = written(tmp_path_factory.getbasetemp() / "labels.jsonl", *lines)
     with pytest.raises(SettingsError) as caught:
         read_labels(path, criterion="c")
     assert str(path) in str(caught.value)
