@@ -35,7 +35,7 @@ from pytest_promptopt.results import (
     RunResult,
     SplitScore,
 )
-from pytest_promptopt.statistics import sign_test, small_split, wilson_interval
+from pytest_promptopt.statistics import SIGN_TEST, small_split, wilson_interval
 from pytest_promptopt.text import excerpt, plural, printable
 
 #: Lines of a diff shown, and the longest: most of a prompt may stand on one.
@@ -284,6 +284,7 @@ def _confirmation(found: Confirmation, width: int) -> Iterator[Line]:
     text = found.why
     if found.pairs:
         chance = "p < 0.001" if found.p < 0.001 else f"p = {found.p:.2g}"
+        chance += f", {found.test}" * (found.test != SIGN_TEST)
         unshown = found.detectable and found.verdict is ConfirmationVerdict.NOT_SHOWN
         least = 100 * (found.detectable or 0.0)
         enough = f", a gain of {least:.0f} points would be significant" if unshown else ""
@@ -315,24 +316,26 @@ def _heldout(scores: Sequence[SplitScore], alpha: float, width: int) -> Iterator
 def heldout_verdict(score: SplitScore, alpha: float) -> str:
     """Whether the change carries over to cases that the search never saw, in words."""
     counts = f"{plural(score.fixed, 'case')} fixed, {score.broken} broken"
-    gain, loss = sign_test(score.fixed, score.broken), sign_test(score.broken, score.fixed)
-    if not score.fixed and not score.broken:
+    if score.raised or score.lowered:
+        counts += f"; {score.raised} others raised, {score.lowered} lowered"
+    elif not score.fixed and not score.broken:
         return "gain not shown: no case changed its verdict"
+    gain, loss, test = score.chance.better, score.chance.worse, score.chance.test
     if gain <= alpha:
-        return f"the gain carries over: {counts} ({_chance(gain)})"
+        return f"the gain carries over: {counts} ({_chance(gain, test)})"
     if loss <= alpha:
-        return f"worse on cases it never saw: {counts} ({_chance(loss)})"
-    return f"gain not shown: {counts}, which may be chance ({_chance(gain)})"
+        return f"worse on cases it never saw: {counts} ({_chance(loss, test)})"
+    return f"gain not shown: {counts}, which may be chance ({_chance(gain, test)})"
 
 
 def _heldout_markup(score: SplitScore, alpha: float) -> Markup:
-    if sign_test(score.fixed, score.broken) <= alpha:
+    if score.chance.better <= alpha:
         return GOOD
-    return BAD if sign_test(score.broken, score.fixed) <= alpha else WARN
+    return BAD if score.chance.worse <= alpha else WARN
 
 
-def _chance(p: float) -> str:
-    return "p < 0.001, exact sign test" if p < 0.001 else f"p = {p:.2g}, exact sign test"
+def _chance(p: float, test: str) -> str:
+    return f"{'p < 0.001' if p < 0.001 else f'p = {p:.2g}'}, exact {test}"
 
 
 def _diff(prompt: PromptResult, journal: str) -> Iterator[Line]:
