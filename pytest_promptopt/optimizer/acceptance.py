@@ -27,9 +27,6 @@ class Comparison:
     :param cases: how many these are; with 0 there is nothing to judge, and both rates are 0.
     :param before: the incumbent's pass rate on them, `after` the candidate's.
     :param fixed: cases that fail under the incumbent and pass under the candidate; `broken`: the reverse.
-    :param raised: cases that fail under both and have a higher rate under the candidate, by a judge's score,
-        subtests or samples; `lowered`: a lower one.
-    :param changes: of the rates of the cases run under both.
     :param growth: how many characters longer the candidate's text is.
     :param unrun: how many of `cases` the candidate was not run on: `after` is estimated there, see
         `compare_estimates`.
@@ -39,6 +36,9 @@ class Comparison:
     :param failing: how many of the cases run under both fail under the incumbent; `passing`: pass.
     :param balanced: the candidate's mean over the labels of how many are right, of the cases it was run on;
         None where they have no labels.
+    :param raised: cases that fail under both and have a higher rate under the candidate, by a judge's score,
+        subtests or samples; `lowered`: a lower one.
+    :param changes: of the rates of the cases run under both.
     """
 
     split: Split
@@ -47,9 +47,6 @@ class Comparison:
     after: float
     fixed: tuple[str, ...]
     broken: tuple[str, ...]
-    raised: tuple[str, ...] = ()
-    lowered: tuple[str, ...] = ()
-    changes: tuple[float, ...] = ()
     growth: int = 0
     unrun: int = 0
     lead: float | None = None
@@ -58,6 +55,9 @@ class Comparison:
     failing: int = 0
     passing: int = 0
     balanced: float | None = None
+    raised: tuple[str, ...] = ()
+    lowered: tuple[str, ...] = ()
+    changes: tuple[float, ...] = ()
 
     @property
     def gain(self) -> float:
