@@ -253,9 +253,10 @@ def _asked_before(times: int, alpha: float, width: int) -> Iterator[Line]:
 
 
 def _changed_cases(prompt: PromptResult) -> Iterator[Line]:
-    splits = [_SPLIT_NAMES[s.split] for s in prompt.scores if s.split is not Split.HELDOUT]
-    where = f" in {' and '.join(splits)}" * bool(splits)
-    counts = f"{plural(len(prompt.fixed), 'case')} fixed, {len(prompt.broken):,} broken{where}"
+    scores = [score for score in prompt.scores if score.split is not Split.HELDOUT]
+    where = f" in {' and '.join(_SPLIT_NAMES[score.split] for score in scores)}" * bool(scores)
+    graded = _graded(sum(score.raised for score in scores), sum(score.lowered for score in scores))
+    counts = f"{plural(len(prompt.fixed), 'case')} fixed, {len(prompt.broken):,} broken{graded}{where}"
     yield Line(f"  changed:  {counts}{':' if prompt.broken else ''}")
     rates = {case: prompt.rates[case][1] for case in prompt.broken if case in prompt.rates}
     told = {case: f"pass rate {percent(rate)}" for case, rate in rates.items() if rate}
@@ -316,9 +317,8 @@ def _heldout(scores: Sequence[SplitScore], alpha: float, width: int) -> Iterator
 def heldout_verdict(score: SplitScore, alpha: float) -> str:
     """Whether the change carries over to cases that the search never saw, in words."""
     counts = f"{plural(score.fixed, 'case')} fixed, {score.broken} broken"
-    if score.raised or score.lowered:
-        counts += f"; {score.raised} others raised, {score.lowered} lowered"
-    elif not score.fixed and not score.broken:
+    counts += _graded(score.raised, score.lowered)
+    if not (score.fixed or score.broken or score.raised or score.lowered):
         return "gain not shown: no case changed its verdict"
     gain, loss, test = score.chance.better, score.chance.worse, score.chance.test
     if gain <= alpha:
@@ -326,6 +326,11 @@ def heldout_verdict(score: SplitScore, alpha: float) -> str:
     if loss <= alpha:
         return f"worse on cases it never saw: {counts} ({_chance(loss, test)})"
     return f"gain not shown: {counts}, which may be chance ({_chance(gain, test)})"
+
+
+def _graded(raised: int, lowered: int) -> str:
+    """The cases whose scores changed though they fail as before."""
+    return f", {raised:,} raised, {lowered:,} lowered" if raised or lowered else ""
 
 
 def _heldout_markup(score: SplitScore, alpha: float) -> Markup:
