@@ -175,7 +175,7 @@ class TestAGainIsShown:
         assert {confirmation.test for confirmation, _ in found} == {"randomized sign test"}
 
     def test_the_test_that_showed_it_is_named(self) -> None:
-        """Many fixed cases by their signs, a small gain among losses by coming out the same again and again."""
+        """Many fixes by their signs, a small gain among losses by coming out the same again and again."""
         for chances, test in (
             ([(0.0, 1.0)] * 40, "sign test"),
             ([(0.0, 1.0)] * 12 + [(1.0, 0.0)] * 9 + [(1.0, 1.0)] * 79, "test of repeated results"),

@@ -36,15 +36,14 @@ def test_the_shares_of_all_bars_make_one_and_those_cleared_make_the_score(
 
 
 def test_a_rise_from_two_to_four_fifths_fixes_two_fifths_of_a_case() -> None:
-    base = tuple(
-        (share, (verdict or 0.0,) * len(LUCK), None) for share, _, verdict in with_verdicts(UNKNOWN, 0.4)
-    )
-    parts = [(share, chances[0], verdict) for share, chances, verdict in with_verdicts(joined(base), 0.8)]
-    assert parts == [
-        (pytest.approx(0.4), 1.0, 1.0),
-        (pytest.approx(0.4), 0.0, 1.0),
-        (pytest.approx(0.2), 0.0, 0.0),
+    passing, failing = (1.0,) * len(LUCK), (0.0,) * len(LUCK)
+    parts = list(with_verdicts(((0.4, passing), (1.0, failing)), 0.8))
+    assert [(chances, verdict) for _, chances, verdict in parts] == [
+        (passing, 1.0),
+        (failing, 1.0),
+        (failing, 0.0),
     ]
+    assert [share for share, _, _ in parts] == pytest.approx([0.4, 0.4, 0.2])
 
 
 @pytest.mark.parametrize("verdict", [0.0, 1.0, None])
