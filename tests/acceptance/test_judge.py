@@ -488,3 +488,15 @@ class TestItsOwnPrompt:
         assert before
         assert before <= after
         assert len(after - before) <= 1
+
+    def test_labels_that_its_optimization_sees_do_not_certify_it(self, project: Project) -> None:
+        project.tests(AGREES)
+        result = project.run("--promptopt-calibrate")
+        assert result.ret == 1
+        result.stdout.fnmatch_lines(
+            [
+                '"is short": 44 labels of labels.jsonl',
+                "*not certified: 44 labels, at least 50 are needed: 6 more would do",
+                "*46 labels of train and validation left out: an optimization of the judge's prompt sees them*",
+            ]
+        )
