@@ -7,7 +7,8 @@ holds no answers.
 
 from __future__ import annotations
 
-from pytest_promptopt.models.demo.feedback import is_feedback
+from pytest_promptopt.models.demo.critic import criticise
+from pytest_promptopt.models.demo.feedback import asks_for_critique, is_feedback
 from pytest_promptopt.models.demo.optimizer import propose
 from pytest_promptopt.models.demo.target import answer
 from pytest_promptopt.records import Answer, Request, StopReason, Usage
@@ -26,6 +27,8 @@ class DemoModel:
         asked = next((m.content for m in request.messages if is_feedback(m.content)), None)
         if asked is not None:
             text = propose(asked)
+        elif asks_for_critique(request.messages[-1].content):
+            text = criticise(request.messages[-1].content)
         else:
             text = answer(request.messages, schema=request.response_schema)
         return Answer(

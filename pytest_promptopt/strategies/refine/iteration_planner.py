@@ -11,6 +11,7 @@ from pytest_promptopt.optimizer.race import BATCH
 from pytest_promptopt.optimizer.rate_posterior import RatePosterior
 from pytest_promptopt.optimizer.verdict_model import Kind
 from pytest_promptopt.records import Split
+from pytest_promptopt.settings import CritiqueMode
 from pytest_promptopt.strategies.refine.economy import SHARE, Economy, Payoff, Prospect, expected_best
 from pytest_promptopt.strategies.refine.search_budget import RUN_SHARE, SearchBudget
 from pytest_promptopt.strategies.refine.state import RefineState
@@ -62,7 +63,10 @@ class IterationPlanner:
         """Why no further iteration is made that the ceiling, or what it would win, does not pay for."""
         economy, call_budget = self._state.economy, self._search.context.call_budget
         free, kept = call_budget.available(), call_budget.total_reserved
-        least = 1 + self._search_budget.calls_for(min(ENOUGH_CASES, len(self._search.group.ids(Split.TRAIN))))
+        asked = 1 + (self._search.context.settings.critique is not CritiqueMode.OFF)
+        least = asked + self._search_budget.calls_for(
+            min(ENOUGH_CASES, len(self._search.group.ids(Split.TRAIN)))
+        )
         if free is not None and free < least:
             return Stop(
                 HaltReason.BUDGET,
