@@ -10,7 +10,8 @@ from pytest_promptopt.text import value_text
 #: A text or a number in a check: ``'refund' in answer`` and ``len(answer) < 200`` say what is wanted,
 #: ``is_polite(answer)`` does not.
 _LITERAL = re.compile(r"['\"]|\b\d")
-_SENTENCE_END = re.compile(r"[.!?](?=\s|\Z)|[。！？]")
+#: After a word that is no abbreviation.
+_SENTENCE_END = re.compile(r"\w{3}[.!?](?=\s|\Z)|[。！？]")
 
 
 def says_what_is_right(failure: FailureContext) -> bool:

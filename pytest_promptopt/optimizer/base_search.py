@@ -197,12 +197,9 @@ class BaseSearch:
         :param number: of the iteration.
         :param objection: what is to be said against a text for the brief of this place.
         """
-        context, state = self.context, self.state
-        affords = context.call_budget.affords
-        critic = Critic(context.settings, state.critiques, context.record, affords, state.notes.append)
-        prepared = critic.add_critiques(briefs, context.ask)
-        wanted = ProposalRequest(prepared, context.settings.optimizer_model, number, objection)
-        return context.hooks.propose(wanted, context.ask)
+        briefs = Critic(self.context, self.state.critiques, self.notes).add_critiques(briefs)
+        wanted = ProposalRequest(briefs, self.context.settings.optimizer_model, number, objection)
+        return self.context.hooks.propose(wanted, self.context.ask)
 
     def build_checked_candidate(
         self,

@@ -248,6 +248,7 @@ def _iteration(iteration: Iteration) -> dict[str, Any]:
         "unverified": iteration.unverified,
         "foresight": iteration.foresight and dataclasses.asdict(iteration.foresight),
         "elapsed": iteration.elapsed,
+        "critiques": iteration.critiques,
         "spend": _spend(iteration.spend),
         "candidates": [dataclasses.asdict(candidate) for candidate in iteration.candidates],
     }

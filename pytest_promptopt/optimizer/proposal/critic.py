@@ -7,7 +7,7 @@ compares with an expected value its two sides say more for less, so this is for 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 
 from pytest_promptopt.errors import ModelError
@@ -22,9 +22,9 @@ from pytest_promptopt.optimizer.proposal.requests import (
     shown_size,
     stable_sections,
 )
-from pytest_promptopt.optimizer.protocols import Ask
+from pytest_promptopt.optimizer.search_context import SearchContext
 from pytest_promptopt.records import Answer, Message, Request
-from pytest_promptopt.settings import CritiqueMode, Settings
+from pytest_promptopt.settings import CritiqueMode
 from pytest_promptopt.text import encodable
 
 #: Characters of the cases that one critique reads (about 500 tokens), and cases that it reads in any event.
@@ -44,9 +44,6 @@ Write between <critique> and </critique> tags at most three lines `ISSUE: ...`, 
 answers have, and then at most four lines `SUGGESTION (impact, category): ...`, each one rule or change of \
 the prompt that would mend it. The impact is high, medium or low, the category a word or two. Each line is \
 one sentence that also holds for inputs not seen here; quote no case. Write nothing else."""
-
-#: Writes an event to the journal.
-Record = Callable[..., None]
 
 
 @dataclass(frozen=True)
@@ -78,25 +75,15 @@ class Critic:
 
     It is told what requests for candidates are told, and nothing else of the cases.
 
-    :param affords: whether so many calls may be spent now.
-    :param note: tells the user a sentence.
+    :param notes: what the user should know besides; a sentence is added when a reply is no critique.
     """
 
-    def __init__(
-        self,
-        settings: Settings,
-        state: CritiqueState,
-        record: Record,
-        affords: Callable[[float], bool],
-        note: Callable[[str], None],
-    ) -> None:
-        self._settings = settings
+    def __init__(self, context: SearchContext, state: CritiqueState, notes: list[str]) -> None:
+        self._context = context
         self._state = state
-        self._record = record
-        self._affords = affords
-        self._note = note
+        self._notes = notes
 
-    def add_critiques(self, briefs: Sequence[Brief], ask: Ask) -> tuple[Brief, ...]:
+    def add_critiques(self, briefs: Sequence[Brief]) -> tuple[Brief, ...]:
         """`briefs` with what is said of the worst answers under their texts. May raise `StopRun`.
 
         Where the calls left would not do for the candidates as well, nothing is asked.
@@ -105,9 +92,9 @@ class Critic:
         for brief in briefs:
             told.setdefault((brief.prompt.name, brief.prose), []).append(brief)
         wanted = {key: together for key, together in told.items() if self._is_wanted(key, together)}
-        if wanted and self._affords(len(wanted) + len(briefs)):
+        if wanted and self._context.call_budget.affords(len(wanted) + len(briefs)):
             requests = [self._request(key, together) for key, together in wanted.items()]
-            for (key, together), answer in zip(wanted.items(), ask(requests), strict=True):
+            for (key, together), answer in zip(wanted.items(), self._context.ask(requests), strict=True):
                 self._take(key, _failing(together), answer)
         return tuple(replace(brief, critique=self._of(brief)) for brief in briefs)
 
@@ -116,7 +103,7 @@ class Critic:
         return found.critique if found else None
 
     def _is_wanted(self, key: tuple[str, str], briefs: Sequence[Brief]) -> bool:
-        mode = self._settings.critique
+        mode = self._context.settings.critique
         if mode is CritiqueMode.OFF or not (failing := _failing(briefs)):
             return False
         if mode is CritiqueMode.AUTO and not is_thin(_shown(briefs)):
@@ -125,8 +112,8 @@ class Critic:
         return known is None or failing != known.failing
 
     def _request(self, key: tuple[str, str], briefs: Sequence[Brief]) -> Request:
-        before = self._state.latest.get(key[0])
-        return compose_critique(briefs[0], _shown(briefs), before, model=self._settings.optimizer_model)
+        before, model = self._state.latest.get(key[0]), self._context.settings.optimizer_model
+        return compose_critique(briefs[0], _shown(briefs), before, model=model)
 
     def _take(self, key: tuple[str, str], failing: frozenset[str], answer: Answer | ModelError) -> None:
         state, (prompt, prose) = self._state, key
@@ -134,7 +121,7 @@ class Critic:
         critique = None if isinstance(read, str) else read
         state.reviewed[key] = Reviewed(failing, critique)
         state.made += 1
-        self._record(
+        self._context.record(
             "critique", prompt=prompt, text=prose, said=read if critique is None else asdict(critique)
         )
         if critique is not None:
@@ -142,7 +129,7 @@ class Critic:
             return
         state.unread += 1
         if state.unread == 1:
-            self._note(f"a critique of the worst answers could not be used: {read}")
+            self._notes.append(f"a critique of the worst answers could not be used: {read}")
 
 
 def is_thin(cases: Sequence[FailedCase]) -> bool:

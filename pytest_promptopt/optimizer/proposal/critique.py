@@ -53,11 +53,14 @@ def read_critique(answer: Answer) -> Critique | str:
     """The critique in a reply; why there is none, in words, when it cannot be read."""
     if answer.stop_reason == StopReason.REFUSAL:
         return "the model refused to answer"
-    blocks = _BLOCK.findall(answer.text)
+    text = answer.text
+    if answer.stop_reason == StopReason.MAX_TOKENS:  # the last line is not whole
+        text = text.rpartition("\n")[0]
+    blocks = _BLOCK.findall(text)
     issues: list[str] = []
     suggestions: list[Suggestion] = []
-    for is_issue, notes, text in _items(blocks[-1] if blocks else answer.text):
-        said = cut_end(_visible(text), MAX_SAID)
+    for is_issue, notes, item in _items(blocks[-1] if blocks else text):
+        said = cut_end(_visible(item), MAX_SAID)
         if _NOTHING.fullmatch(said):
             continue
         if is_issue:
