@@ -19,8 +19,10 @@ from pytest_promptopt.optimizer.proposal.requests import (
     critique_section,
     failures_section,
     memory_sections,
+    prompt_section,
     shown_size,
-    stable_sections,
+    task_section,
+    tests_section,
 )
 from pytest_promptopt.optimizer.search_context import SearchContext
 from pytest_promptopt.records import Answer, Message, Request
@@ -32,7 +34,7 @@ MAX_CHARACTERS = 2_000
 LEAST_CASES = 3
 
 #: Characters of what was tried and learned before.
-MAX_MEMORY = 600
+MAX_MEMORY = 400
 
 SYSTEM = """\
 You review the answers of a language model. You are given its prompt, the answers that are worst by the \
@@ -148,7 +150,9 @@ def compose_critique(
     """
     told = replace(brief, failed=worst_cases(cases))
     sections = [
-        *stable_sections(told),
+        task_section(told),
+        tests_section(told),
+        prompt_section(told),
         failures_section(told),
         critique_section(before),
         *memory_sections(told, MAX_MEMORY),

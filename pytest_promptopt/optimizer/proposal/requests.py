@@ -184,7 +184,7 @@ def compose_merge(
     brief = brief or Brief(prompt, prose, "", 0, 0)
     known = [*parts, *[Part()] * (len(versions) - len(parts))]
     sections = [
-        *stable_sections(brief),
+        *_stable(brief),
         *([failures_section(brief)] if brief.failed else []),
         _passing(passing, len(brief.failed) + 1),
         *(_version(version, part) for version, part in zip(versions, known, strict=True)),
@@ -222,7 +222,7 @@ def _request(system: str, sections: Sequence[str], *, prose: str, model: str, sa
 
 
 def _evidence(brief: Brief) -> Iterator[str]:
-    yield from stable_sections(brief)
+    yield from _stable(brief)
     yield failures_section(brief)
     yield _passing(brief.passing, len(brief.failed) + 1)
     yield _section("patterns", map(quote_line, brief.patterns))
@@ -234,17 +234,32 @@ def critique_section(critique: Critique | None) -> str:
     return _section(CRITIQUE, map(quote_line, critique.lines()) if critique else [])
 
 
-def stable_sections(brief: Brief) -> Iterator[str]:
+def _stable(brief: Brief) -> Iterator[str]:
     """What is the same for all requests about this text."""
-    front = brief.prompt.front
-    yield _section("task", [quote_line(front.description)] if front.description.strip() else [])
+    yield task_section(brief)
     yield _section("target_model", [quote_line(brief.target)] if brief.target else [])
     yield _section("fixed_rules", _rules(brief))
-    yield _section("keep", front.keep)
-    yield _section("test_source", (quote_block(check[:MAX_CHECK], "| ") for check in brief.checks))
+    yield _section("keep", brief.prompt.front.keep)
+    yield tests_section(brief)
     yield _section("measured", _measured(brief))
-    yield f"<current_prompt>\n{brief.prose}\n</current_prompt>"
+    yield prompt_section(brief)
     yield _section("examples_before_it", _examples(brief))
+
+
+def task_section(brief: Brief) -> str:
+    """The task in the user's words."""
+    task = brief.prompt.front.description
+    return _section("task", [quote_line(task)] if task.strip() else [])
+
+
+def tests_section(brief: Brief) -> str:
+    """The source of the tests."""
+    return _section("test_source", (quote_block(check[:MAX_CHECK], "| ") for check in brief.checks))
+
+
+def prompt_section(brief: Brief) -> str:
+    """The text that is to be improved, as it is: it keeps its line breaks."""
+    return f"<current_prompt>\n{brief.prose}\n</current_prompt>"
 
 
 def _examples(brief: Brief) -> Iterator[str]:
