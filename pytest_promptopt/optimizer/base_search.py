@@ -187,7 +187,7 @@ class BaseSearch:
         """Why these texts are refused, in a sentence; None when they may be tried."""
         return self.context.evaluator.refusal(overlay)
 
-    def propose(
+    def ask_for_texts(
         self, briefs: Sequence[Brief], number: int, objection: Objection = no_objection
     ) -> list[Reply | InvalidReply]:
         """The optimizer's replies to `briefs`, one each, in order. May raise `StopRun`.

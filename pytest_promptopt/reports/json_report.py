@@ -63,7 +63,8 @@ none), ``prompts``, ``run``.
 * their ``iterations``: ``number``, ``phase``, the rate ``before`` and the ``best`` after, how many
   training cases this text leaves ``unverified``, its ``foresight`` (null in the validation phase:
   ``rate``, the ends ``low`` and ``high`` of its 90 % interval, its standard deviation ``sd``, how many of
-  ``cases`` were ``run``; ``best`` is measured when all were), ``elapsed``, ``spend``, ``candidates`` with
+  ``cases`` were ``run``; ``best`` is measured when all were), ``elapsed``, how many ``critiques`` of the
+  worst answers a model was asked for, ``spend``, ``candidates`` with
   ``id``, ``prompts``, ``direction``, ``reason``, ``rate`` and the ``split`` that it was measured or
   estimated on, how many of its cases were ``run``, ``verdict``, ``why``, ``fixed``, ``broken``
 """

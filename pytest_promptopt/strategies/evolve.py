@@ -146,7 +146,7 @@ class Evolve(BaseSearch):
             couples += [(brief, parent) for brief in briefs[:count]]
         if not couples:
             return
-        replies = self.propose([brief for brief, _ in couples], number)
+        replies = self.ask_for_texts([brief for brief, _ in couples], number)
         for position, ((brief, parent), reply) in enumerate(zip(couples, replies, strict=True), first):
             candidate = Candidate(f"{number}.{position}", (brief.prompt.name,), brief.direction)
             yield self.build_checked_candidate(candidate, parent, {brief.prompt.name: reply}), parent

@@ -44,7 +44,7 @@ class CandidateSource:
         if not most:
             return []
         briefs = self._briefing.briefs(number, phase, incumbent, most=most, escape=escape, hurried=hurried)
-        replies = self._search.propose(
+        replies = self._search.ask_for_texts(
             briefs, number, lambda place, text: self._fault(briefs[place].prompt, incumbent, text)
         )
         return [
