@@ -134,7 +134,7 @@ def row(off: Sequence[Run], on: Sequence[Run]) -> str:
         reached = [run.reached for run in runs if run.reached is not None]
         after = f" after {statistics.median(reached):.0f}" if reached else ""
         cells.append(f"{len(reached)} of {len(runs)}{after}")
-    return "".join(cell.rjust(18) for cell in cells)
+    return "".join(cell.rjust(20) for cell in cells)
 
 
 def main() -> None:
@@ -148,7 +148,7 @@ def main() -> None:
         parser.error(f"--seeds is a number from 2 on, not {given.seeds}")
     names = ("held-out", "points", "target", "requests", "tokens", f"{GOAL:.0%} without", f"{GOAL:.0%} with")
     for ceiling in map(int, given.ceilings.split(",")):
-        print(f"{ceiling:<6} writer critic" + "".join(name.rjust(18) for name in names))
+        print(f"{ceiling:<6} writer critic" + "".join(name.rjust(20) for name in names))
         for writer, critic in PAIRS:
             off, on = (
                 [search(mode, ceiling, seed, writer, critic) for seed in range(given.seeds)]
