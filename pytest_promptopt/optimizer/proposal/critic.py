@@ -24,6 +24,7 @@ from pytest_promptopt.optimizer.proposal.requests import (
     task_section,
     tests_section,
 )
+from pytest_promptopt.optimizer.race import BATCH
 from pytest_promptopt.optimizer.search_context import SearchContext
 from pytest_promptopt.records import Answer, Message, Request
 from pytest_promptopt.settings import CritiqueMode
@@ -88,13 +89,13 @@ class Critic:
     def add_critiques(self, briefs: Sequence[Brief]) -> tuple[Brief, ...]:
         """`briefs` with what is said of the worst answers under their texts. May raise `StopRun`.
 
-        Where the calls left would not do for the candidates as well, nothing is asked.
+        Where the calls left would not do to ask for candidates and to look at one as well, nothing is asked.
         """
         told: dict[tuple[str, str], list[Brief]] = {}
         for brief in briefs:
             told.setdefault((brief.prompt.name, brief.prose), []).append(brief)
         wanted = {key: together for key, together in told.items() if self._is_wanted(key, together)}
-        if wanted and self._context.call_budget.affords(len(wanted) + len(briefs)):
+        if wanted and self._context.call_budget.affords(len(wanted) + len(briefs) + BATCH):
             requests = [self._request(key, together) for key, together in wanted.items()]
             for (key, together), answer in zip(wanted.items(), self._context.ask(requests), strict=True):
                 self._take(key, _failing(together), answer)
