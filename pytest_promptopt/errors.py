@@ -61,6 +61,10 @@ class UnusableVerdict(PromptoptError):
     """A judge's reply that is no verdict. It is an error, never a score."""
 
 
+class UntestedJudge(PromptoptError):
+    """A judge would decide that was not shown to agree with labels."""
+
+
 class ErrorKind(StrEnum):
     """Why a model gave no usable answer. `CONSEQUENCES` is the table of what follows from each kind."""
 

@@ -193,6 +193,8 @@ def check_combination(config: pytest.Config, settings: Settings) -> None:
             f"--promptopt-strategy={','.join(settings.strategy)}: several strategies are compared, and which "
             "of their texts to keep is yours to say: add --optimize-dry-run, or name one strategy"
         )
+    if settings.mode is Mode.CALIBRATE and config.getoption("dist", "no") != "no":
+        raise SettingsError("--promptopt-calibrate asks everything in one process; leave -n out, or add -n 0")
     if not settings.optimizing:
         return
     mode = "--optimize" if settings.mode is Mode.OPTIMIZE else "--optimize-dry-run"

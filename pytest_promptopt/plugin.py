@@ -15,7 +15,7 @@ import pytest
 from pytest_promptopt import options
 from pytest_promptopt import unpatched as unpatched  # first of all: nothing has been exchanged yet
 from pytest_promptopt.errors import PromptoptError, SettingsError
-from pytest_promptopt.settings import Settings
+from pytest_promptopt.settings import Mode, Settings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pytest_promptopt.pytest_session.case_runner import CaseRunner
     from pytest_promptopt.pytest_session.summary import Summary
     from pytest_promptopt.pytest_session.worker_partition import Parts
+    from pytest_promptopt.replay.judge_calls import CaseJudge
     from pytest_promptopt.replay.prompt_calls import Prompt, Prompts
 
 #: Under this name the session's `CaseRunner` is registered, once there are prompt cases.
@@ -38,6 +39,8 @@ MARKERS = (
     "freeze=False, **model_parameters): the prompt file that this test checks; stage=path for each stage of "
     "a pipeline",
     "validation: a case that chooses among improvements; the optimizer sees of it only patterns",
+    "judge_labels(path, ..., criterion=None): files of labelled answers that a judge is tested by; a test "
+    "with the argument `label` has a case for each",
     "heldout: a case that no step of an optimization sees; it scores the result",
 )
 
@@ -87,14 +90,19 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> Generator[None]:
-    yield
-    if metafunc.definition.get_closest_marker("prompt") is not None:
-        from pytest_promptopt.pytest_engine.collection import check_function
+    settings, definition = metafunc.config.stash[settings_key], metafunc.definition
+    try:
+        if definition.get_closest_marker("judge_labels") is not None:
+            from pytest_promptopt.pytest_engine.label_cases import parametrize_labels
 
-        try:
-            check_function(metafunc, metafunc.config.stash[settings_key])
-        except PromptoptError as error:
-            raise pytest.Collector.CollectError(str(error)) from None
+            parametrize_labels(metafunc, settings)
+        yield
+        if definition.get_closest_marker("prompt") is not None:
+            from pytest_promptopt.pytest_engine.collection import check_function
+
+            check_function(metafunc, settings)
+    except PromptoptError as error:
+        raise pytest.Collector.CollectError(str(error)) from None
 
 
 def pytest_deselected(items: Sequence[pytest.Item]) -> None:
@@ -105,6 +113,9 @@ def pytest_deselected(items: Sequence[pytest.Item]) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_finish(session: pytest.Session) -> None:
+    if session.config.stash[settings_key].mode is Mode.CALIBRATE:
+        _calibrate(session)
+        return
     if not any(item.get_closest_marker("prompt") for item in session.items):
         _check_purpose(session)
         return
@@ -119,6 +130,17 @@ def pytest_collection_finish(session: pytest.Session) -> None:
             runner.check()
         except SettingsError as error:
             raise pytest.UsageError(str(error)) from None
+
+
+def _calibrate(session: pytest.Session) -> None:
+    """Have the judge tested in the place of the session's tests. Raises `UsageError`."""
+    from pytest_promptopt.pytest_session.calibration_session import CalibrationSession
+
+    try:
+        calibration = CalibrationSession(session, session.config.stash[settings_key])
+    except PromptoptError as error:
+        raise pytest.UsageError(str(error)) from None
+    session.config.pluginmanager.register(calibration, "promptopt-calibration")
 
 
 def _check_purpose(session: pytest.Session) -> None:
@@ -158,6 +180,12 @@ def prompt(request: pytest.FixtureRequest) -> Prompt:
 def prompts(request: pytest.FixtureRequest) -> Prompts:
     """The prompts of a pipeline by stage: ``prompts["plan"](...)``."""
     return _or_fail(lambda: _runner(request).prompts(request.node))
+
+
+@pytest.fixture
+def judge(request: pytest.FixtureRequest) -> CaseJudge:
+    """Grades answers by a model: ``assert judge(answer, "cites the policy").score >= 0.7``."""
+    return _or_fail(lambda: _runner(request).judge(request.node))
 
 
 def _or_fail(get: Callable[[], T]) -> T:
@@ -217,8 +245,6 @@ class Listener:
 
         self._parts = self._parts or Parts()
         self._parts.give(node.workerinput)
-        if self._settings.optimizing:
-            return  # its answers come from this process, which pays for them
         try:
             self._lent = lend(self._settings, node.workerinput["testrunuid"])
         except SettingsError as error:
@@ -237,9 +263,9 @@ class Listener:
     def pytest_testnodedown(self, node: Any) -> None:
         if self._parts is not None:
             self._parts.take_back(node.workerinput)
-        output = getattr(node, "workeroutput", {})
-        if output.get("promptopt_notes"):
-            self._open().note(output["promptopt_notes"])
+        told = getattr(node, "workeroutput", {}).get("promptopt_told")
+        if told is not None:
+            self._open().take_in(told)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:

@@ -331,6 +331,8 @@ class Case:
     :param samples: how often it is run per evaluation.
     :param where: ``file:line`` of the test.
     :param models: who answers each of its prompts, in their order; empty when nobody says.
+    :param seen_calls: how many calls a run of it was seen to make; 0 when none was counted.
+    :param labelled: what a person says of the answer that a judge is tested with; empty for other cases.
     """
 
     id: str
@@ -339,6 +341,13 @@ class Case:
     samples: int = 1
     where: str = ""
     models: tuple[str, ...] = ()
+    seen_calls: int = 0
+    labelled: str = ""
+
+    @property
+    def calls_per_run(self) -> int:
+        """Calls of one run, as far as they are known: one for each of its prompts at least."""
+        return max(len(self.prompts), self.seen_calls)
 
     def model_of(self, prompt: str) -> str:
         """Who answers `prompt`; empty when nobody says."""

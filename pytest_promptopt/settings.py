@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
+from pytest_promptopt.verdicts import THRESHOLD
+
 #: The optimizer model when none is named. A test holds that the installed SDK lists it.
 DEFAULT_OPTIMIZER_MODEL = "anthropic/claude-opus-5-5"
 
@@ -68,9 +70,6 @@ class Intercept:
     without: tuple[str, ...] = ()
 
 
-#: A judge's verdict is true when its score reaches this.
-JUDGE_THRESHOLD = 0.7
-
 #: A judge's precision and recall must be shown to reach this before it may decide anything.
 JUDGE_FLOOR = 0.7
 
@@ -127,7 +126,7 @@ class Settings:
     judge_model: str | None = None
     judge_prompt: str | None = None
     judge_labels: tuple[str, ...] = ()
-    judge_threshold: float = JUDGE_THRESHOLD
+    judge_threshold: float = THRESHOLD
     judge_floor: float = JUDGE_FLOOR
     trust_judge: bool = False
     critique: CritiqueMode = CritiqueMode.OFF

@@ -36,7 +36,7 @@ class Suggestion:
         return (IMPACTS.index(self.impact) if self.impact in IMPACTS else len(IMPACTS), self.category)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Verdict:
     """A judge's verdict on one answer; true when its score reaches `threshold`.
 
@@ -65,6 +65,11 @@ class Verdict:
 
     def __bool__(self) -> bool:
         return self.score >= self.threshold
+
+    def __repr__(self) -> str:
+        """Short, since pytest shows it under a failed assert."""
+        said = "; ".join(self.issues) or self.reasons or "no issue"
+        return f"<Verdict {self.score:.2f}: {said if len(said) <= 200 else said[:199] + '…'}>"
 
     def to_json(self) -> dict[str, Any]:
         """All fields as plain data."""

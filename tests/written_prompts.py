@@ -23,9 +23,16 @@ SENTENCE = "Sort it to a queue"
 
 def _mustache(source: str, values: Mapping[str, str]) -> str:
     def put(found: re.Match[str]) -> str:
+        if found["section"]:
+            return found["text"] if bool(values[found["name"]]) is (found["section"] == "#") else ""
+        return found[0]
+
+    def fill(found: re.Match[str]) -> str:
         return "{{" if found[0].startswith("\\") else values[found["three"] or found["two"]]
 
-    return re.sub(r"\\\{\{|\{\{\{(?P<three>\w+)\}\}\}|\{\{(?P<two>\w+)\}\}", put, source)
+    section = r"\{\{(?P<section>[#^])(?P<name>\w)\}\}(?P<text>.*?)\{\{/(?P=name)\}\}"
+    source = re.sub(rf"\\\{{\{{|{section}", put, source)
+    return re.sub(r"\\\{\{|\{\{\{(?P<three>\w+)\}\}\}|\{\{(?P<two>\w+)\}\}", fill, source)
 
 
 def _jinja2(source: str, values: Mapping[str, str]) -> str:
@@ -49,6 +56,7 @@ CHANGED = {
     "jinja2": ("{{{{ {0}|upper }}}}", "{{% if {0} %}}<{{{{ {0} }}}}>{{% endif %}}"),
     "format": ("{{{0}!r:>4}}", "{{{0}:<3}}"),
     "percent": ("%({0})5s", "%({0})r"),
+    "mustache": ("{{{{#{0}}}}}<{{{{{0}}}}}>{{{{/{0}}}}}", "{{{{^{0}}}}}none{{{{/{0}}}}}"),
 }
 
 
@@ -73,6 +81,10 @@ class Written:
         if piece.startswith("!"):
             return CHANGED[self.language][int(piece[1])].format(piece[2:])
         return language.escaped(piece)
+
+    @property
+    def has_sections(self) -> bool:
+        return self.language == "mustache" and any(piece.startswith("!") for piece in self.pieces)
 
     @property
     def names(self) -> set[str]:

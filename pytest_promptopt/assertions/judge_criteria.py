@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from pytest_promptopt.assertions.function_source import root_of
@@ -17,8 +18,19 @@ JUDGE = "judge"
 _PLACES = {"": 1, "acall": 1, "panel": 1, "apanel": 1, "compare": 2, "acompare": 2}
 
 
-def criteria_of(function: Callable[..., Any] | None, values: Mapping[str, Any]) -> tuple[str, ...]:
-    """The criteria in the calls of the fixture `judge` in `function`, each once.
+@dataclass(frozen=True)
+class JudgedFor:
+    """What a call of the judge grades.
+
+    :param pairs: whether two answers are compared.
+    """
+
+    criterion: str
+    pairs: bool = False
+
+
+def criteria_of(function: Callable[..., Any] | None, values: Mapping[str, Any]) -> tuple[JudgedFor, ...]:
+    """What the calls of the fixture `judge` in `function` grade, each once.
 
     :param values: what the test is parametrized with.
     """
@@ -32,12 +44,13 @@ def criteria_of(function: Callable[..., Any] | None, values: Mapping[str, Any]) 
     return tuple(dict.fromkeys(_criteria(found, names)))
 
 
-def _criteria(function: Function, names: Mapping[str, Any]) -> Iterator[str]:
+def _criteria(function: Function, names: Mapping[str, Any]) -> Iterator[JudgedFor]:
     calls = [each for each in ast.walk(function) if isinstance(each, ast.Call)]
     for node in sorted(calls, key=lambda each: (each.lineno, each.col_offset)):
         if root_of(node.func) != JUDGE:
             continue
-        place = _PLACES.get(node.func.attr if isinstance(node.func, ast.Attribute) else "")
+        method = node.func.attr if isinstance(node.func, ast.Attribute) else ""
+        place = _PLACES.get(method)
         if place is None:
             continue
         given = [each.value for each in node.keywords if each.arg == "criterion"]
@@ -48,4 +61,4 @@ def _criteria(function: Function, names: Mapping[str, Any]) -> Iterator[str]:
             except NoValue:
                 continue
             if isinstance(value, str):
-                yield value
+                yield JudgedFor(value, pairs=place == _PLACES["compare"])

@@ -16,6 +16,7 @@ from typing import Generic, TypeVar
 
 from pytest_promptopt.budget.ledger import Ledger, unknown_price
 from pytest_promptopt.driver.case_engine import CaseEngine
+from pytest_promptopt.driver.planned_calls import PlannedCalls
 from pytest_promptopt.driver.prompt_writer import PromptWriter
 from pytest_promptopt.errors import ErrorKind, ModelError, SettingsError
 from pytest_promptopt.journal import Journal, JournalError
@@ -25,8 +26,7 @@ from pytest_promptopt.models.registry import check_credentials, variety_paramete
 from pytest_promptopt.models.user_models import UserModels
 from pytest_promptopt.optimizer import run
 from pytest_promptopt.optimizer.call_budget import CallBudget
-from pytest_promptopt.optimizer.halting import Phase, halt_of
-from pytest_promptopt.optimizer.prompt_groups import connected_groups
+from pytest_promptopt.optimizer.halting import HaltReason, Phase, halt_of
 from pytest_promptopt.optimizer.protocols import StopRun, Trial
 from pytest_promptopt.optimizer.run_context import RunContext
 from pytest_promptopt.optimizer.search_hooks import SearchHooks
@@ -40,7 +40,6 @@ from pytest_promptopt.replay.searched_case import SearchedCase
 from pytest_promptopt.reports.live import Progress, SilentProgress
 from pytest_promptopt.reports.wording import cost
 from pytest_promptopt.results import Iteration, RunResult
-from pytest_promptopt.runs.budget_plan import BudgetPlan
 from pytest_promptopt.runs.history import Histories
 from pytest_promptopt.runs.past import PastRun
 from pytest_promptopt.runs.run_store import RunStore
@@ -87,6 +86,8 @@ class OptimizationDriver(ABC, Generic[K, C]):
         self._record: RunStore | None = None
         self._over = False
         self._ceiling = settings.max_calls
+        #: Why the ceiling does not hold the first iteration, as calls have shown; empty when it does.
+        self._too_low = ""
         self._writer = PromptWriter(cases.prompts_in, self._reload)
 
     # ------------------------------------------------------------------------------------ what a host tells
@@ -135,9 +136,9 @@ class OptimizationDriver(ABC, Generic[K, C]):
         self._check_models()
         self._share_splits()
         self._check_cases()
-        groups = connected_groups(list(files.values()), self.cases)
-        self._plan = BudgetPlan(groups, self._settings, needs)
-        self._plan.check(self._count_cached_cases() if self._plan.short else 0)
+        self._planned = PlannedCalls(
+            list(files.values()), self._cases, self._engine, self._ledger, self._settings, needs
+        )
         if self._settings.comparing:
             return self._unless_unpaid(self._compare(strategies, files, record))
         (strategy,) = strategies.values()
@@ -152,7 +153,7 @@ class OptimizationDriver(ABC, Generic[K, C]):
     @property
     def left_out(self) -> frozenset[str]:
         """The held-out cases that the ceiling leaves no calls for."""
-        return self._plan.left_out
+        return self._planned.plan.left_out
 
     @property
     def unwritten(self) -> Sequence[str]:
@@ -200,12 +201,6 @@ class OptimizationDriver(ABC, Generic[K, C]):
             if ceiling is not None and (own is not None or price_of(probe) is None):
                 raise SettingsError(unknown_price(model, ceiling))
 
-    def _count_cached_cases(self) -> int:
-        """How many cases would get their first answer from the cache."""
-        probed = self._engine.probe().items()
-        searched = [keys for item, keys in probed if self._cases[item].case.split is not Split.HELDOUT]
-        return sum(any(map(self._client.has_answer, keys)) for keys in searched)
-
     def _share_splits(self) -> None:
         """Cases that ask a model the very same share the strictest split, however they are written."""
         if len({case.case.split for case in self._cases.values()}) < 2:
@@ -235,6 +230,7 @@ class OptimizationDriver(ABC, Generic[K, C]):
                 f"not made again; {plural(paid.calls, 'call')} ({cost(paid)}) were spent on it"
             )
             self._go_on(record.past)
+        self._too_low = self._planned.see_calls(self.evaluate)
         call_budget = CallBudget(partial(self._calls_left, paid.calls), tell=self._ledger.reserve_for_scoring)
         with self._shown_progress(files):
             result = run.run_optimization(
@@ -242,7 +238,7 @@ class OptimizationDriver(ABC, Generic[K, C]):
                 self._context(journal, call_budget),
                 strategy,
                 write=partial(self._writer.write, journal) if self._settings.mode is Mode.OPTIMIZE else None,
-                heldout=self._plan.heldout,
+                heldout=self._planned.plan.heldout,
                 history=self._histories(record),
             )
         self._over = True
@@ -280,12 +276,13 @@ class OptimizationDriver(ABC, Generic[K, C]):
             self._progress.note(f"promptopt: strategy {name}")
             return record.open_part(files, name)
 
+        self._too_low = self._planned.see_calls(self.evaluate)
         with self._shown_progress(files):
             result = compare_strategies(
                 strategies,
                 list(files.values()),
                 self._context(None, CallBudget()),
-                heldout=self._plan.heldout,
+                heldout=self._planned.plan.heldout,
                 history=self._histories(record),
                 open_journal=open_journal,
             )
@@ -328,7 +325,7 @@ class OptimizationDriver(ABC, Generic[K, C]):
         for file in files.values() if self._settings.examples else ():
             if file.takes_no_examples:
                 self._say(f"promptopt: {file.takes_no_examples}")
-        if bought := self._plan.bought():
+        if bought := self._planned.plan.bought():
             self._say(bought)
         self._progress = self._open_progress()
         self._progress.started(list(files), len(self.cases))
@@ -373,6 +370,8 @@ class OptimizationDriver(ABC, Generic[K, C]):
         return self._cases.distinct
 
     def evaluate(self, trials: Sequence[Trial]) -> list[tuple[CaseResult, ...]]:
+        if self._too_low:
+            raise StopRun(HaltReason.BUDGET, self._too_low)
         try:
             return self._engine.evaluate(trials, self._show_calls)
         except KeyboardInterrupt:

@@ -16,6 +16,7 @@ from pytest_promptopt.failures.failure_groups import Background, FailureGroup, M
 from pytest_promptopt.failures.label_vocabulary import LabelVocabulary, PromptBody, closed_set, split_words
 from pytest_promptopt.failures.lookalikes import lookalike_symptom
 from pytest_promptopt.failures.telling_failures import says_what_is_right
+from pytest_promptopt.failures.verdict_lines import verdict_lines
 from pytest_promptopt.records import CaseResult, Outcome, Status, function_of
 from pytest_promptopt.text import cut_middle, value_text
 
@@ -187,7 +188,7 @@ def _failed_case(subject: FailureContext, category: str, result: CaseResult) -> 
         expected=None if stated is None and subject.operator != "==" else cut_middle(value_text(stated)),
         actual=actual,
         difference=difference,
-        message=cut_middle(value_text(_without(answer, subject.message))),
+        message=cut_middle(_message(subject, answer)),
         answer="" if _says_the_same(answer, actual) else answer,
         remark=_remark(subject),
         score=result.rate or 0.0,
@@ -198,6 +199,13 @@ def _failed_case(subject: FailureContext, category: str, result: CaseResult) -> 
 def _remark(subject: FailureContext) -> str:
     symptom = lookalike_symptom(*subject.texts) if subject.texts else None
     return str(symptom) if symptom else ""
+
+
+def _message(subject: FailureContext, answer: str) -> str:
+    """What the failed check says; a judge's verdict says more than that its score is too low."""
+    if subject.verdicts:
+        return "; ".join(verdict_lines(subject.verdicts))
+    return value_text(_without(answer, subject.message))
 
 
 def _without(answer: str, message: str) -> str:

@@ -8,7 +8,7 @@ from functools import wraps
 from typing import Any
 
 from pytest_promptopt.interception.gate import Sent, handler_of
-from pytest_promptopt.interception.replies import for_sending, kept_headers
+from pytest_promptopt.interception.headers import for_sending, kept_headers
 from pytest_promptopt.interception.twins import Twins
 from pytest_promptopt.wire_records import WireAnswer
 
@@ -46,14 +46,14 @@ def _kind(connector: Any) -> Any:
 
 
 def _twin(connector: Any) -> Any:
-    """A connector for the running loop, with the same network and certificates."""
-    kind, limits = _kind(connector), {"limit": connector._limit, "limit_per_host": connector._limit_per_host}
+    """A connector for the running loop, with the same network and certificates, and no limit of its own."""
+    kind = _kind(connector)
     if kind.__name__ == "UnixConnector":
-        return kind(connector.path, **limits)
+        return kind(connector.path, limit=0)
     own = {} if getattr(connector, "_resolver_owner", True) else {"resolver": connector._resolver}
     names = ("socket_factory", "happy_eyeballs_delay", "interleave")
     given = {name: getattr(connector, f"_{name}") for name in names if hasattr(connector, f"_{name}")}
-    twin = kind(ssl=connector._ssl, family=connector._family, **limits, **own, **given)
+    twin = kind(ssl=connector._ssl, family=connector._family, limit=0, **own, **given)
     twin._local_addr_infos = connector._local_addr_infos
     return twin
 
@@ -85,14 +85,21 @@ async def _performed(connector: Any, req: Any, sent: Sent, body: bytes, timeout:
             data=body,
             headers=headers,
             allow_redirects=False,
-            proxy=req.proxy,
+            proxy=_proxy(req),
             proxy_headers=getattr(req, "proxy_headers", None),
             ssl=getattr(req, "ssl", getattr(req, "_ssl", True)),
-            timeout=aiohttp.ClientTimeout(total=None, connect=timeout.connect, sock_read=timeout.sock_read),
+            server_hostname=getattr(req, "server_hostname", None),
+            timeout=timeout,
         )
         async with request as response:
             chunks = [chunk async for chunk in response.content.iter_any()]
             return WireAnswer(response.status, kept_headers(list(response.headers.items())), tuple(chunks))
+
+
+def _proxy(req: Any) -> Any:
+    """The address of the proxy with the credentials that the application has given apart from it."""
+    own = getattr(req, "proxy_auth", None)
+    return req.proxy if own is None else req.proxy.with_user(own.login).with_password(own.password)
 
 
 def _connection(connector: Any, req: Any, answer: WireAnswer) -> Any:

@@ -12,13 +12,15 @@ from pytest_promptopt.errors import ErrorKind, ModelError
 from pytest_promptopt.interception.answers import NoAnswer, Said, plain_body, read_answer
 from pytest_promptopt.interception.gate import AsyncSend, Send
 from pytest_promptopt.interception.recognition import Api
-from pytest_promptopt.interception.twins import close_twins
+from pytest_promptopt.interception.twins import close_twins, work_for
+from pytest_promptopt.models.adaptive_timeout import no_reply
 from pytest_promptopt.models.answer_validation import error_words
 from pytest_promptopt.models.event_loop_thread import run_in_daemon_thread
 from pytest_promptopt.models.file_descriptors import ran_out_of_descriptors
 from pytest_promptopt.models.listed_prices import application_price
 from pytest_promptopt.models.retry import kind_of_status, retry_after
 from pytest_promptopt.models.secret_redaction import redact_secrets
+from pytest_promptopt.models.unpatched_asyncio import asyncio
 from pytest_promptopt.records import Answer, Request
 from pytest_promptopt.unpatched import time
 from pytest_promptopt.wire_records import WireAnswer
@@ -64,7 +66,7 @@ class ApplicationModel:
         return self._answer(request, _read(sender.api, request.model, reply), reply, latency)
 
     async def aclose(self) -> None:
-        self._senders.clear()
+        """Its connections; how requests are sent stays known, for others that ask it."""
         await close_twins()
 
     def _answer(self, request: Request, said: Said, reply: WireAnswer, latency: float) -> Answer:
@@ -82,20 +84,29 @@ class ApplicationModel:
 
 
 async def _reply(sender: Sender, model: str) -> WireAnswer:
+    started = time.perf_counter()
     try:
         if iscoroutinefunction(sender.send):
             reply: WireAnswer = await sender.send(sender.body)
             return reply
-        return await run_in_daemon_thread(partial(_sent, sender))
+        return await run_in_daemon_thread(partial(_sent, sender, asyncio.get_running_loop()))
     except Exception as error:
-        name = type(error).__name__
-        kind = ErrorKind.TIMEOUT if "Timeout" in name else ErrorKind.CONNECTION
-        kind = ErrorKind.OVERLOADED if ran_out_of_descriptors(error) else kind
-        said = f"{model}: the connection failed ({error_words(error)})"
-        raise ModelError(kind, said, model=model, raised=error) from None
+        raise _unanswered(model, error, time.perf_counter() - started) from None
 
 
-def _sent(sender: Sender) -> Any:
+def _unanswered(model: str, error: Exception, seconds: float) -> ModelError:
+    """What it means that the application's client has raised `error` after so many seconds."""
+    cause = getattr(error, "reason", error)  # urllib3 puts it into one that says how often it was tried
+    if "Timeout" in type(cause).__name__:
+        said = f"{no_reply(model, seconds)}, the limit of the application's own client"
+        return ModelError(ErrorKind.TIMEOUT, said, model=model, raised=error)
+    kind = ErrorKind.OVERLOADED if ran_out_of_descriptors(error) else ErrorKind.CONNECTION
+    said = f"{model}: the connection failed ({error_words(error)})"
+    return ModelError(kind, said, model=model, raised=error)
+
+
+def _sent(sender: Sender, loop: object) -> Any:
+    work_for(loop)
     return sender.send(sender.body)
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import copy
+import sys
 from collections.abc import AsyncIterator, Iterable, Iterator
 from functools import wraps
 from typing import Any
 
 from pytest_promptopt.interception.gate import Sent, handler_of
-from pytest_promptopt.interception.replies import for_sending, kept_headers
+from pytest_promptopt.interception.headers import for_sending, kept_headers
 from pytest_promptopt.interception.twins import Twins
 from pytest_promptopt.wire_records import WireAnswer
 
@@ -77,8 +78,12 @@ def _patch_async(library: Any) -> None:
 
 
 def _twin(pool: Any) -> Any:
-    """A copy of a pool without what belongs to this one, and to one event loop."""
+    """A copy of a pool without what belongs to this one, and to one event loop.
+
+    How many calls are made at once is decided elsewhere: waiting for others would count as time of the call.
+    """
     twin = copy.copy(pool)
+    twin._max_connections = sys.maxsize
     twin._connections = []
     twin._requests = []
     twin._optional_thread_lock = type(twin._optional_thread_lock)()

@@ -21,6 +21,7 @@ from pytest_promptopt.prompts import PromptFile
 from pytest_promptopt.prompts.prompt_matching import NoMatch
 from pytest_promptopt.records import Call, Message, Request, Role
 from pytest_promptopt.replay.current_run import own_run, works_for_loop_aside
+from pytest_promptopt.replay.prompt_calls import by_role
 from pytest_promptopt.replay.run import Run
 from pytest_promptopt.replay.suspension import Suspended, let_siblings_ask
 from pytest_promptopt.wire_records import WireAnswer, WireRequest
@@ -104,12 +105,7 @@ class Interceptor:
         asked = self._asked(sent, send)
         if asked is None:
             return None
-        try:
-            known = self._known(asked)
-        except Suspended:
-            if works_for_loop_aside():
-                return _not_yet(asked)
-            raise
+        known = self._known(asked)
         if known is None:
             asked.run.waited = True
             with suppress(ModelError):
@@ -125,8 +121,6 @@ class Interceptor:
         try:
             known = self._known(asked)
         except Suspended:
-            if works_for_loop_aside():
-                return _not_yet(asked)
             await let_siblings_ask()
             raise
         if known is None:
@@ -186,7 +180,13 @@ class Interceptor:
         self, call: ModelCall, slots: Sequence[TextSlot], found: PromptsFound
     ) -> list[tuple[str, Mapping[str, str]]]:
         """What is asked under which name: of each prompt, or of the model itself."""
-        others = _by_role([slot for number, slot in enumerate(slots) if number not in found.messages])
+        others = by_role(
+            [
+                Message(slot.role, slot.text)
+                for number, slot in enumerate(slots)
+                if number not in found.messages and slot.role in ("user", "assistant")
+            ]
+        )
         if not found.matches:
             return [(call.model, others)]
         return [(match.prompt.name, {**others, **match.variables}) for match in found.matches]
@@ -246,7 +246,10 @@ class Interceptor:
             run.missing[request.key] = request
             if not asked.of_prompt:
                 run.missing_otherwise.add(request.key)
-            raise run.suspension("waiting for a model's answer")
+            said = "waiting for a model's answer"
+            if works_for_loop_aside():  # a suspension would end more than the run, which is dropped later
+                return CallResult(None, ModelError(ErrorKind.DEFECT, said, model=request.model), cached=False)
+            raise run.suspension(said)
         return known
 
     def _delivered(self, asked: _Asked, known: CallResult | None) -> WireAnswer:
@@ -260,26 +263,13 @@ class Interceptor:
             return _refusal(known.error)
         self._application.forget(asked.request)
         run.repeats.answered(asked.bare)
-        for name, inputs in asked.calls:  # of one key, so whoever counts takes them for one
-            (run.calls if asked.of_prompt else run.other_calls).append(
-                Call(
-                    prompt=name,
-                    variables=inputs,
-                    key=asked.request.key,
-                    text=answer.text,
-                    stop_reason=answer.stop_reason,
-                    usage=answer.usage,
-                    cost=answer.cost,
-                    latency=answer.latency,
-                    cached=known.cached,
-                )
-            )
+        calls = run.calls if asked.of_prompt else run.other_calls
+        # All of one key, so whoever counts takes them for one.
+        calls += [
+            Call.of(answer, name, inputs, asked.request.key, cached=known.cached)
+            for name, inputs in asked.calls
+        ]
         return answer.wire
-
-
-def _not_yet(asked: _Asked) -> WireAnswer:
-    """Where a suspension would end more than the run: the run goes on with an error, and is dropped later."""
-    return _refusal(ModelError(ErrorKind.DEFECT, "waiting for a model's answer", model=asked.request.model))
 
 
 def _refusal(error: ModelError) -> WireAnswer:
@@ -298,11 +288,3 @@ def _json(body: bytes) -> Any:
         return json.loads(body)
     except ValueError:
         return None
-
-
-def _by_role(slots: Sequence[TextSlot]) -> dict[str, str]:
-    """The turns of a request as inputs, as those of ``messages=`` are."""
-    turns = [slot for slot in slots if slot.role in ("user", "assistant")]
-    if len(turns) == 1:
-        return {turns[0].role: turns[0].text}
-    return {f"{turn.role} {number}": turn.text for number, turn in enumerate(turns, start=1)}

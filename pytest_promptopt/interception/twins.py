@@ -1,7 +1,7 @@
 """Copies of an application's connection pools, through which its calls are made while its test is suspended.
 
 A pool may be closed by then, and an async one belongs to an event loop that has ended. Its copy has the same
-proxy, certificates, limits and network, and connections of its own.
+proxy, certificates and network, and as many connections of its own as there are calls at once.
 """
 
 from __future__ import annotations
@@ -10,14 +10,18 @@ import threading
 import weakref
 from collections.abc import Callable
 from contextlib import suppress
+from contextvars import ContextVar
 from inspect import isawaitable
 from typing import Any
 
 from pytest_promptopt.models.unpatched_asyncio import asyncio
 
+#: For which event loop of ours a thread makes a call.
+_loop: ContextVar[Any] = ContextVar("pytest_promptopt_loop", default=None)
+
 
 class Twins:
-    """One copy for each pool and each event loop that asks for it.
+    """One copy for each pool and each event loop of ours that makes calls.
 
     :param close: closes the connections of a copy; may give an awaitable.
     :param make: makes a copy without connections, for the running event loop.
@@ -27,37 +31,40 @@ class Twins:
         self._close = close
         self._make = make
         self._lock = threading.Lock()
-        self._twins: weakref.WeakKeyDictionary[Any, tuple[object, Any]] = weakref.WeakKeyDictionary()
+        self._twins: weakref.WeakKeyDictionary[Any, dict[Any, Any]] = weakref.WeakKeyDictionary()
+        #: What is not closed yet, each with its loop.
+        self._open: set[tuple[Any, Any]] = set()
         _all.append(self)
 
     def of(self, pool: Any) -> Any:
         """The copy through which calls are made."""
-        loop = _running_loop()
+        loop = _loop.get() or asyncio.get_running_loop()
         with self._lock:
-            found = self._twins.get(pool)
-            if found is None or found[0] is not loop:
-                twin = self._make(pool)
-                weakref.finalize(pool, self._end, twin, loop).atexit = False
-                found = self._twins[pool] = (loop, twin)
-            return found[1]
+            twins = self._twins.setdefault(pool, {})
+            if loop not in twins:
+                twins[loop] = twin = self._make(pool)
+                self._open.add((loop, twin))
+                weakref.finalize(pool, self._end, loop, twin).atexit = False
+            return twins[loop]
 
-    def _end(self, twin: Any, loop: Any) -> None:
+    def _end(self, loop: Any, twin: Any) -> None:
         """The application has no use for the pool any more."""
-        with suppress(Exception):
-            if loop is None:
-                self._close(twin)
-            else:
-                loop.call_soon_threadsafe(lambda: loop.create_task(self._aclose(twin)))
+        with suppress(RuntimeError):  # the loop is over, and has closed its copies
+            loop.call_soon_threadsafe(lambda: loop.create_task(self._aclose(loop, twin)))
 
     async def aclose(self) -> None:
-        """Close what this event loop has opened, and what belongs to no loop."""
+        """Close what was opened for this event loop."""
+        loop = asyncio.get_running_loop()
         with self._lock:
-            mine = [twin for loop, twin in self._twins.values() if loop in (None, _running_loop())]
-            self._twins.clear()
+            for twins in self._twins.values():
+                twins.pop(loop, None)
+            mine = [twin for each, twin in self._open if each is loop]
         for twin in mine:
-            await self._aclose(twin)
+            await self._aclose(loop, twin)
 
-    async def _aclose(self, twin: Any) -> None:
+    async def _aclose(self, loop: Any, twin: Any) -> None:
+        with self._lock:
+            self._open.discard((loop, twin))
         with suppress(Exception):
             closing = self._close(twin)
             if isawaitable(closing):
@@ -67,14 +74,12 @@ class Twins:
 _all: list[Twins] = []
 
 
+def work_for(loop: Any) -> None:
+    """Calls of this thread are made for an event loop of ours, which closes their connections in the end."""
+    _loop.set(loop)
+
+
 async def close_twins() -> None:
-    """Close all connections through which calls of applications were made."""
+    """Close all connections through which calls of applications were made for this event loop."""
     for twins in _all:
         await twins.aclose()
-
-
-def _running_loop() -> Any:
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import sys
 from functools import wraps
 from typing import Any
 
 from pytest_promptopt.interception.gate import Sent, handler_of
-from pytest_promptopt.interception.replies import for_sending, kept_headers
+from pytest_promptopt.interception.headers import for_sending, kept_headers
+from pytest_promptopt.interception.twins import Twins
 from pytest_promptopt.wire_records import WireAnswer
 
 #: Bytes of a reply that are read at a time.
@@ -19,6 +21,7 @@ def patch(module: Any) -> None:
     """Have the pools of `urllib3.connectionpool` ask the gate first."""
     pool_class = module.HTTPConnectionPool
     original = pool_class.urlopen
+    twins = Twins(close=lambda twin: twin.close(), make=_twin)
 
     @wraps(original)
     def urlopen(
@@ -37,8 +40,10 @@ def patch(module: Any) -> None:
 
         def send(content: bytes) -> WireAnswer:
             raw = {**named, "preload_content": False, "decode_content": False, "redirect": False}
+            raw["retries"] = _once(self, named.get("retries"))
             raw.pop("chunked", None)
-            response = original(self, method, url, content, dict(for_sending(given, content)), **raw)
+            twin = twins.of(self)
+            response = original(twin, method, url, content, dict(for_sending(given, content)), **raw)
             try:
                 chunks = tuple(response.stream(_PART, decode_content=False))
                 replied = [(name, value) for name, value in response.headers.items()]
@@ -52,6 +57,21 @@ def patch(module: Any) -> None:
         return _response(answer, method, url, named)
 
     pool_class.urlopen = urlopen
+
+
+def _twin(pool: Any) -> Any:
+    """A copy of a pool with connections of its own, as many as it takes."""
+    twin = copy.copy(pool)
+    twin.block = False
+    twin.pool = pool.QueueCls(0)
+    return twin
+
+
+def _once(pool: Any, retries: Any) -> Any:
+    """The application's way to ask again, without that: how often a call is made is decided elsewhere."""
+    urllib3: Any = sys.modules["urllib3"]
+    own = urllib3.Retry.from_int(retries, redirect=False, default=pool.retries)
+    return own.new(total=False if own.total is False else 0, status_forcelist=())
 
 
 def _response(answer: WireAnswer, method: str, url: str, named: Any) -> Any:

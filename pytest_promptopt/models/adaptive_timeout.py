@@ -26,6 +26,11 @@ WEIGHT_MEAN, WEIGHT_DEVIATION = 1 / 8, 1 / 4
 GROWTH = 1.5
 
 
+def no_reply(model: str, seconds: float) -> str:
+    """What is said of an attempt that was given up after so long."""
+    return f"{model}: no reply within {seconds:.3g} s"
+
+
 @dataclass(eq=False)
 class _Attempt:
     """:param factor: how much longer than usual it may take; infinite for the last one."""

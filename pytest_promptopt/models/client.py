@@ -146,6 +146,12 @@ class ModelClient:
         """Take over what requests (by key) ended with in an earlier process; goes before the cache."""
         self._remembered.update(found)
 
+    def take_over(self, paid: PaidCall) -> None:
+        """Know an answer that another process has paid for this run."""
+        if paid.answer is not None:
+            with self._changed:
+                self._memory.setdefault(paid.request.key, CallResult(paid.answer, None, cached=False))
+
     def look_up(self, request: Request) -> CallResult | None:
         """What memory or disk knows; None when the request has to be submitted. Never touches the network."""
         if os.getpid() != self._process:
@@ -360,17 +366,9 @@ class ModelClient:
         if known.cached and known.answer is not None:
             self._take(pending.request, known.answer)
         if pending.attempts and self._on_paid is not None:
+            end = (known.answer, known.error, pending.attempts, pending.spend)
             try:
-                self._on_paid(
-                    PaidCall(
-                        pending.request,
-                        pending.role,
-                        known.answer,
-                        known.error,
-                        pending.attempts,
-                        pending.spend,
-                    )
-                )
+                self._on_paid(PaidCall(pending.request, pending.role, *end))
             except Exception as error:
                 self._defect = error
         self._land(pending.request.key, known)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import logging
 import os
-import re
 import threading
 import warnings
 from collections import Counter
@@ -19,6 +18,7 @@ from pytest_promptopt.errors import ErrorKind, ModelError
 from pytest_promptopt.models.answer_validation import usage_of
 from pytest_promptopt.models.event_loop_thread import run_in_daemon_thread
 from pytest_promptopt.models.file_descriptors import ran_out_of_descriptors
+from pytest_promptopt.models.listed_prices import bills_more, token_price
 from pytest_promptopt.models.retry import kind_of_status, retry_after
 from pytest_promptopt.models.secret_redaction import redact_secrets
 from pytest_promptopt.models.strict_schemas import OPENAI, NotStrict, strict_copy
@@ -36,22 +36,6 @@ _STOP_REASONS = {
     "length": StopReason.MAX_TOKENS,
     "content_filter": StopReason.REFUSAL,
 }
-
-_COUNTERS = (
-    "input_cost_per_token",
-    # The dearest of what an answer may hold: the list has a price of its own for thoughts, images, sound.
-    r"output_cost_per_(?:(?:reasoning|image|audio|video)_)?token",
-    "cache_read_input_token_cost",
-    "cache_creation_input_token_cost",
-)
-
-
-_PER_CALL = (
-    "citation_cost_per_token",
-    "input_cost_per_query",
-    "input_cost_per_request",
-    "search_queries_cost_per_query",
-)
 
 
 class _Silence:
@@ -120,35 +104,15 @@ def litellm_price(model: str, tokens: int) -> Price | None:
 
     None too where tokens are not all that is billed.
     """
-    if _bills_more(_model_info(model), model):
-        return None
-    ask, answer, read, write = (_price(_model_info(model), name, tokens) for name in _COUNTERS)
-    return Price(ask, answer, read or ask, write or ask) if ask and answer else None
+    info = _model_info(model)
+    listed = import_litellm().model_cost.get(info.get("key"), {})  # it hands on only what it uses itself
+    return None if bills_more(listed, model) else token_price(info, tokens)
 
 
 def litellm_longest(model: str) -> int | None:
     """The most tokens that litellm knows an answer of `model` to have; None when it does not. Imports it."""
     most = _model_info(model).get("max_output_tokens")
     return most if isinstance(most, int) and most > 0 else None
-
-
-def _bills_more(info: Mapping[str, Any], model: str) -> bool:
-    """Whether every call has a price, or is billed for searches and sources, that nobody has asked for."""
-    searches = info.get("litellm_provider") == "perplexity" or "-search" in model
-    names = (*_PER_CALL, *(("search_context_cost_per_query",) if searches else ()))
-    listed = import_litellm().model_cost.get(info.get("key"), {})  # it hands on only what it uses itself
-    return any(listed.get(name) for name in names)
-
-
-def _price(info: Mapping[str, Any], name: str, tokens: int) -> float:
-    """US dollars per million, for the highest of its lengths that `tokens` reaches; 0.0 when not listed."""
-    tier = re.compile(rf"{name}(?:_above_(\d+)k_tokens)?")
-    reached = [
-        float(price)
-        for key, price in info.items()
-        if price and (length := tier.fullmatch(key)) and tokens > 1000 * int(length[1] or 0)
-    ]
-    return 1e6 * max(reached, default=0.0)
 
 
 @cache

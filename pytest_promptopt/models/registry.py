@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 from collections.abc import Mapping
 
 from pytest_promptopt.errors import ErrorKind, ModelError, SettingsError
@@ -13,6 +14,10 @@ _ANTHROPIC = "anthropic/"
 
 #: Warm enough for candidates to differ, cool enough for them to keep to the format of a reply.
 VARIED = 0.7
+
+#: Claude models without structured outputs: those before Opus 4.1 and Sonnet 4.5.
+#: https://docs.claude.com/en/docs/build-with-claude/structured-outputs
+_NO_SCHEMA = re.compile(r"claude-(?:instant|[123]\b|(?:opus|sonnet)-4-(?:0|20250514)\b)")
 
 FORMS = (
     "accepted are 'anthropic/<model>' or a bare 'claude-...' name, '<provider>/<model>' for everything that "
@@ -81,6 +86,19 @@ def variety_parameters(name: str) -> dict[str, float]:
     from pytest_promptopt.models.litellm_sdk import takes_temperature
 
     return {"temperature": VARIED} if takes_temperature(full) else {}
+
+
+def takes_schema(name: str) -> bool:
+    """Whether `name` can be held to a JSON schema; of others than Claude, litellm's list says it.
+
+    A model that cannot be is asked for the form of its answer in words.
+    """
+    full = canonical_name(name)
+    if full.startswith(_ANTHROPIC):
+        return not _NO_SCHEMA.match(full.removeprefix(_ANTHROPIC))
+    from pytest_promptopt.models.listed_prices import is_listed_for_schemas
+
+    return full != "demo" and is_listed_for_schemas(full)
 
 
 def check_credentials(name: str) -> None:

@@ -13,7 +13,7 @@ from json import dumps
 from pytest_promptopt.budget.ledger import Ledger, Price, Reservation
 from pytest_promptopt.errors import CONSEQUENCES, ErrorKind, ModelError, PromptoptError
 from pytest_promptopt.models import Model
-from pytest_promptopt.models.adaptive_timeout import AdaptiveTimeout
+from pytest_promptopt.models.adaptive_timeout import AdaptiveTimeout, no_reply
 from pytest_promptopt.models.answer_limits import (
     Bounded,
     cut_short,
@@ -52,7 +52,7 @@ class PendingRequest:
     @property
     def kind(self) -> tuple[str, Role, int | None]:
         """Requests of one kind take about as long."""
-        return self.request.model, self.role, self.request.max_tokens
+        return _server_of(self.request), self.role, self.request.max_tokens
 
 
 class RetryingSender:
@@ -171,6 +171,8 @@ class RetryingSender:
     async def aclose(self) -> None:
         """Close every model, whatever becomes of the others."""
         models, self._models = [*self._models.values(), *self._given_up], {}
+        if self._application is not None:
+            models.append(self._application)
         await asyncio.gather(*map(_close, models))
 
     def _model_of(self, request: Request) -> Model:
@@ -263,7 +265,7 @@ class RetryingSender:
         except TimeoutError:
             if self._ledger.seconds_left <= 0:
                 raise self._ledger.out_of_time(pending.request) from None
-            said = f"{name}: no reply within {loop.time() - started:.2g} s"
+            said = no_reply(name, loop.time() - started)
             raise ModelError(ErrorKind.TIMEOUT, said, model=name) from None
         except BaseException as defect:  # a defect of a model must not end the loop that serves all others
             if not waited.is_set():  # for nothing, so nothing was sent
@@ -293,9 +295,7 @@ class RetryingSender:
         # What an application sends by itself is JSON of which nobody knows which part is a parameter.
         own = pending.request.wire is None
         if own and error.kind is ErrorKind.BAD_REQUEST and _names_parameter(error, pending.request):
-            error = ModelError(
-                ErrorKind.PARAMETER, str(error), model=error.model, status=error.status, reply=error.reply
-            )
+            error = ModelError(ErrorKind.PARAMETER, str(error), model=error.model, status=error.status)
         if error.stops_run:
             self._give_up(pending.request, error)
         if not CONSEQUENCES[error.kind].retry:

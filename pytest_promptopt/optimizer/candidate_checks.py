@@ -9,11 +9,11 @@ from types import MappingProxyType
 
 from pytest_promptopt.optimizer.prompt_groups import SEARCHED
 from pytest_promptopt.optimizer.proposal.quoting import SECTIONS
-from pytest_promptopt.optimizer.proposal.tags import Tags
 from pytest_promptopt.optimizer.protocols import Prompt
 from pytest_promptopt.prompts.examples import without_examples
 from pytest_promptopt.prompts.layout import unify_newlines
 from pytest_promptopt.records import CaseResult, Overlay
+from pytest_promptopt.tags import Tags
 from pytest_promptopt.text import code_point, invisible_places, one_line
 
 #: A passage as long as this that also stands in a case is a copy; shorter ones may be the same by chance.

@@ -34,8 +34,8 @@ class PromptGroup:
 
     @property
     def calls_per_run(self) -> int:
-        """Calls of one run of a case, as far as they are known before it: one for each of its prompts."""
-        return max((len(case.prompts) for case in self.cases), default=1)
+        """Calls of one run of a case, as far as they are known before all are run."""
+        return max((case.calls_per_run for case in self.cases), default=1)
 
 
 def connected_groups(prompts: Sequence[Prompt], cases: Sequence[Case]) -> list[PromptGroup]:

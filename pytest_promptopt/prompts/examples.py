@@ -1,7 +1,8 @@
 """The examples of a prompt: training cases with their answers, in a region of the text that is the tool's.
 
 The region lies between two comments of the template language, a line each. What is inside is text that can
-open neither a variable, a statement or a comment nor a turn; what is around it, the body, stays as it is.
+open neither a variable, a statement or a comment nor a turn or a kept region; what is around it, the body,
+stays as it is, and no kept region is cut in two by it.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import chain, groupby
 
+from pytest_promptopt.prompts.kept_regions import line_outside, mark_places
 from pytest_promptopt.prompts.templates import (
     EXAMPLES_BEGIN,
     EXAMPLES_END,
@@ -182,6 +184,8 @@ def _last_turn(body: str) -> _LastTurn | None:
     if turn.role is None:
         return _LastTurn(tuple(texts), tuple(names), 0, ("user:",))
     place = max(number for number, line in enumerate(lines) if is_role_line(line))
+    if line_outside(body, place) != place:
+        return None
     return _LastTurn(tuple(texts), tuple(names), place, ())
 
 
@@ -279,6 +283,11 @@ def _read_turns(last: _LastTurn | None, user: Turn, assistant: Turn) -> Example 
 
 
 def _block_place(body: str) -> int:
+    return line_outside(body, _line_of_code_or_end(body))
+
+
+def _line_of_code_or_end(body: str) -> int:
+    """The first line that holds template code, else the end of the first turn."""
     lines = body.split("\n")
     if (code := next((i for i, line in enumerate(lines) if _CODE.search(line)), None)) is not None:
         return code
@@ -332,7 +341,7 @@ def _escaped(text: str) -> str:
     """
     if not text.strip():
         return _quoted(text)
-    quoted = {*invisible_places(text)}
+    quoted = {*invisible_places(text), *mark_places(text)}
     start, end = len(text) - len(text.lstrip()), len(text.rstrip())
     quoted.update(place for place in (*range(start), *range(end, len(text))) if text[place] == "\n")
     line_start = 0

@@ -16,7 +16,7 @@ from pytest_promptopt.prompts.template_languages import (
     TemplateLanguage,
 )
 
-_SECTION = re.compile(r"\{\{\s*[#/^>!&]\s*[\w.]+[^{}]*\}\}|\{\{\{[^{}]+\}\}\}")
+_SECTION = re.compile(r"\{\{~?\s*[#/^>&]\s*[\w.]+[^{}]*\}\}|\{\{~?!.*?\}\}|\{\{\{[^{}]+\}\}\}", re.DOTALL)
 _STATEMENT = re.compile(r"\{%.*?%\}|\{#.*?#\}", re.DOTALL)
 _DOUBLE = re.compile(r"(?<!\{)\{\{-?\s*[^\W\d][^{}]*?-?\}\}(?!\})")
 _SINGLE = re.compile(

@@ -75,7 +75,7 @@ class Template:
     #: name -> file line of its first use, for every name that may be given
     variables: Mapping[str, int]
     #: Those of them that must be given: used where the template has not looked whether they are.
-    required_names: frozenset[str]
+    needed: frozenset[str]
 
     def __init__(self, source: str, *, name: str, line: int) -> None:
         from jinja2 import TemplateSyntaxError, meta, nodes

@@ -43,8 +43,8 @@ def _verdict(run: Run[PromptCase], reports: Sequence[pytest.TestReport]) -> Outc
     if broken is not None:
         error = f"{broken.when}: {failure.message if failure else broken.longreprtext[-500:]}"
         return Outcome(case, Status.ERRORED, 0.0, sample, failure, error)
-    body = next((report for report in own if report.when == "call"), None)
-    if body is None or body.skipped:
+    body = body_report(own)
+    if body is None:
         return Outcome(case, Status.SKIPPED, 0.0, sample)
     if body.failed and not run.used:
         told = f"{failure.kind}: {failure.message}".rstrip(": ") if failure else body.longreprtext[-500:]
@@ -61,6 +61,12 @@ def _verdict(run: Run[PromptCase], reports: Sequence[pytest.TestReport]) -> Outc
     score = sum(subtests) / len(subtests) if passed else partial_credit(failure, run.verdicts)
     inputs = {} if run.calls else parameters(run.case.item)
     return Outcome(case, Status.FAILED, score, sample, failure, inputs=inputs)
+
+
+def body_report(reports: Sequence[pytest.TestReport]) -> pytest.TestReport | None:
+    """What became of the test function itself; None if it was not run, or skipped."""
+    own = (report for report in reports if report.when == "call" and not internals.is_subtest(report))
+    return next((report for report in own if not report.skipped), None)
 
 
 def _expected(run: Run[PromptCase]) -> Any | None:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from pytest_promptopt.assertions.function_source import TestSource, source_of
+from pytest_promptopt.assertions.judge_criteria import JUDGE
 from pytest_promptopt.assertions.plain_values import parameter_text
 from pytest_promptopt.errors import NoModelError
 from pytest_promptopt.models.registry import canonical_name
@@ -36,11 +37,14 @@ class PromptCase:
     samples: range
     #: Whether requests that its code makes by itself are handled.
     intercepts: bool = False
+    #: Whether its prompt is that of the judge, and whether that judges answers of other cases, too.
+    judges: bool = False
+    judges_others: bool = False
 
     @property
     def may_wait(self) -> bool:
         """Whether it may ask something whose answer it waits for: then it can be run ahead of its turn."""
-        return self.replays and (self.asks or self.intercepts)
+        return self.replays and (self.asks or self.intercepts or JUDGE in self.fixtures)
 
     @property
     def replays(self) -> bool:
@@ -65,8 +69,18 @@ class PromptCase:
 
     @property
     def asks(self) -> bool:
-        """Whether its test has one of our fixtures; otherwise there is no answer that it could wait for."""
-        return not {"prompt", "prompts"}.isdisjoint(getattr(self.item, "fixturenames", ()))
+        """Whether its test asks its prompt by one of our fixtures; if not, nothing could wait for its answer.
+
+        A judge asks its own prompt, where that is what the test checks.
+        """
+        asking = {"prompt", "prompts", JUDGE} if self.judges else {"prompt", "prompts"}
+        return not asking.isdisjoint(self.fixtures)
+
+    @property
+    def fixtures(self) -> Sequence[str]:
+        """The names of all fixtures of its test."""
+        names: Sequence[str] = getattr(self.item, "fixturenames", ())
+        return names
 
     @property
     def waiting_hint(self) -> str:
@@ -92,6 +106,8 @@ class PromptCase:
     @cached_property
     def expected(self) -> Any | None:
         """What the test compares the answer with, by its source and its parameters; None if not known."""
+        if self.case.labelled:
+            return self.case.labelled
         return self.source.known_expected(self.values)
 
     def request(
@@ -119,6 +135,8 @@ class PromptCase:
     @property
     def frozen(self) -> frozenset[str]:
         """The names of its prompt files that are never rewritten."""
+        if self.judges_others:
+            return frozenset(self.case.prompts)
         return frozenset(self.files[stage].name for stage in self.mark.freeze)
 
     @property

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import aclosing, contextmanager
 from functools import wraps
-from inspect import isasyncgenfunction
+from inspect import CO_ASYNC_GENERATOR, CO_COROUTINE, isasyncgenfunction
 from typing import Any
 
 import pytest
@@ -19,6 +19,12 @@ class SuspendedTest(Suspended, Skipped):
     """A skip, so that no plugin takes it for a failure (a rerun, a debugger, a traceback) in a run that will
     be dropped.
     """
+
+
+def is_async(function: object) -> bool:
+    """Whether it has to be awaited, or gives its values to ``async for``."""
+    flags: int = getattr(getattr(function, "__code__", None), "co_flags", 0)
+    return bool(flags & (CO_COROUTINE | CO_ASYNC_GENERATOR))
 
 
 def ends_plainly(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -21,7 +21,7 @@ from pytest_promptopt.pytest_engine import internals
 from pytest_promptopt.pytest_engine.buffered_run import BufferedRun
 from pytest_promptopt.pytest_engine.calls_in_flight import CallsInFlight
 from pytest_promptopt.pytest_engine.other_plugins import OtherPlugins
-from pytest_promptopt.pytest_engine.outcomes import outcome_of
+from pytest_promptopt.pytest_engine.outcomes import body_report, outcome_of
 from pytest_promptopt.pytest_engine.prompt_case import PromptCase
 from pytest_promptopt.pytest_engine.prompt_use import PromptUse
 from pytest_promptopt.pytest_engine.shared_fixture_output import SharedFixtureOutput
@@ -165,7 +165,7 @@ class SuspendingEngine:
                     self.traffic.connect(case.model_of(file))
         return run, buffered
 
-    def finished(self, item: pytest.Item, run: CaseRun) -> None:
+    def finished(self, item: pytest.Item, run: CaseRun, reports: Sequence[pytest.TestReport]) -> None:
         """`item` was reported; what its function needs is known now."""
         run.close()
         self._ended.add(item)
@@ -174,7 +174,7 @@ class SuspendingEngine:
         self._pending_samples.pop(item, None)
         self.shared_output.pop(item, None)
         self._note_depth(item, run)
-        self.use.note(run)
+        self.use.note(run, to_its_end=body_report(reports) is not None)
 
     def samples(self, item: pytest.Item) -> tuple[Outcome, ...]:
         """All samples of a case with several, none of them reported; none where each run would be seen."""
@@ -297,7 +297,7 @@ class SuspendingEngine:
         else:
             pending.outcome = outcome_of(run, buffered.reports)
             pending.error = run.error
-            self.use.note(run)
+            self.use.note(run, to_its_end=body_report(buffered.reports) is not None)
             pending.reached = bool(run.asked) or run.touched
             self._note_depth(item, run)
 

@@ -28,8 +28,10 @@ class AnswerService:
     def handle(self, connection: Connection, kind: str, data: dict[str, Any]) -> bool:
         """Answer a message, if it is about a call."""
         if kind == "paid":
+            paid = paid_from_json(data)
+            self._client.take_over(paid)  # the next worker that needs it shall not pay once more
             try:
-                self._on_paid(paid_from_json(data))
+                self._on_paid(paid)
             except Exception as error:
                 self.problem = error
         elif kind == "known":

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Generator, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
-from functools import partial
-from inspect import CO_ASYNC_GENERATOR, CO_COROUTINE
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_promptopt.assertions.judge_criteria import JUDGE
 from pytest_promptopt.assertions.operand_capture import Operands, failure_of
 from pytest_promptopt.errors import ErrorKind, ModelError, NoModelError, SettingsError
 from pytest_promptopt.gate import Threshold, thresholds
@@ -23,7 +23,7 @@ from pytest_promptopt.pytest_engine.outcomes import outcome_of
 from pytest_promptopt.pytest_engine.prompt_case import PromptCase
 from pytest_promptopt.pytest_engine.report_data import attach_data
 from pytest_promptopt.pytest_engine.shared_fixture_output import SharedFixtureOutput
-from pytest_promptopt.pytest_engine.suspended_tests import ends_plainly, shown_suspension
+from pytest_promptopt.pytest_engine.suspended_tests import ends_plainly, is_async, shown_suspension
 from pytest_promptopt.pytest_engine.suspending_engine import CaseRun, SuspendingEngine
 from pytest_promptopt.pytest_engine.threaded_bodies import end_of
 from pytest_promptopt.pytest_engine.tolerated_failures import is_tolerated, report_as_passed
@@ -31,7 +31,7 @@ from pytest_promptopt.pytest_session import header, report_payload
 from pytest_promptopt.pytest_session.interception_session import Interception
 from pytest_promptopt.pytest_session.session_calls import SessionCalls
 from pytest_promptopt.pytest_session.worker_partition import WorkerPartition
-from pytest_promptopt.records import EPSILON, Answer, CaseResult, Outcome, Request, Role, Split, Status
+from pytest_promptopt.records import Answer, Outcome, Request, Role, Split, Status
 from pytest_promptopt.replay.current_run import own_run
 from pytest_promptopt.replay.pending_sample import ReplayError
 from pytest_promptopt.replay.prompt_calls import Prompt, Prompts
@@ -40,8 +40,10 @@ from pytest_promptopt.settings import Settings
 from pytest_promptopt.text import escape_controls
 
 if TYPE_CHECKING:
+    from pytest_promptopt.pytest_session.judge_session import SessionJudge
     from pytest_promptopt.pytest_session.session_optimization import OptimizationRun
     from pytest_promptopt.pytest_session.worker_server import WorkerServer
+    from pytest_promptopt.replay.judge_calls import CaseJudge
 
 
 class CaseRunner:
@@ -132,8 +134,14 @@ class CaseRunner:
         return found
 
     def check(self) -> None:
-        """Raises `SettingsError` when two marks ask different pass rates of one prompt."""
+        """Raises `SettingsError`: two pass rates are asked of one prompt, an untested judge would decide."""
         thresholds((), self._marked)
+        if any(JUDGE in case.fixtures for case in self.cases.values()):
+            self._judge.check(case for case in self.cases.values() if self._decides(case))
+
+    def _decides(self, case: PromptCase) -> bool:
+        """Whether what is said of its answers decides what is written, or a gate."""
+        return self.settings.optimizing or bool(self._tolerance(case))
 
     def header(self) -> list[str]:
         """What the session is about to run; when optimizing, also what weakens the evidence."""
@@ -156,6 +164,17 @@ class CaseRunner:
 
     def prompts(self, item: pytest.Item) -> Prompts:
         return Prompts(self._run_of(item))
+
+    def judge(self, item: pytest.Item) -> CaseJudge:
+        """Raises `PromptoptError` when there is no judge: no model, or a prompt file that is none."""
+        return self._judge.of(run := self._run_of(item), decides=self._decides(run.case))
+
+    @cached_property
+    def _judge(self) -> SessionJudge:
+        from pytest_promptopt.pytest_engine.label_cases import label_files
+        from pytest_promptopt.pytest_session.judge_session import SessionJudge
+
+        return SessionJudge(self.settings, label_files(self.session.items, self.settings), note=self._note)
 
     def _run_of(self, item: pytest.Item) -> CaseRun:
         if item in self._problems:
@@ -201,10 +220,8 @@ class CaseRunner:
 
     def leave_out(self, cases: Collection[str]) -> None:
         """Skip the held-out cases that no step has run: the calls are used up."""
-        reason = (
-            f"not run: --promptopt-max-calls={self.settings.max_calls} leaves calls for a sample of the "
-            "held-out cases"
-        )
+        ceiling = f"--promptopt-max-calls={self.settings.max_calls}"
+        reason = f"not run: {ceiling} leaves calls for a sample of the held-out cases"
         for item, case in self.cases.items():
             if case.case.id in cases:
                 item.add_marker(pytest.mark.skip(reason=reason))
@@ -236,13 +253,13 @@ class CaseRunner:
                 result = item.ihook.pytest_runtest_protocol(item=item, nextitem=nextitem)
         if not buffered.committed:
             buffered.commit()
-        self.engine.finished(item, run)
+        self.engine.finished(item, run, buffered.reports)
         return result
 
     def _open(self, item: pytest.Item, outcomes: Sequence[Outcome]) -> tuple[CaseRun, BufferedRun]:
         """A run that may be reported: with several samples, the one that stands for them."""
         case = self.cases[item]
-        reported = _representative(case, outcomes)
+        reported = report_payload.reported_sample(case, outcomes)
         run, buffered = self.engine.hold(item, sample=reported)
         buffered.before_commit = lambda report: self._describe(
             self.engine.run or run, buffered, outcomes, report
@@ -275,12 +292,12 @@ class CaseRunner:
             outcomes = (*outcomes, own)  # a rerun
         outcomes = outcomes if len(outcomes) > 1 else (own,)
         if len(outcomes) > 1:
-            self._judge_samples(run.case, outcomes, report)
+            report.sections.append(report_payload.samples_section(run.case, outcomes))
         payload = report_payload.payload(
             run.case, outcomes, own.status, tolerated=self._tolerated(run.case, own)
         )
         if own.status is Status.FAILED:
-            report.sections += [report_payload.answer_section(call) for call in own.calls]
+            report.sections += report_payload.answer_sections(own)
         payload["unanswered"] = run.error is not None
         if isinstance(run.error, NoModelError) or (isinstance(run.error, ModelError) and run.error.stops_run):
             payload["lost"] = str(run.error)
@@ -300,13 +317,6 @@ class CaseRunner:
         error = run.error
         refused = isinstance(error, ModelError) and error.kind is ErrorKind.BUDGET
         return refused and self.settings.optimizing and run.case.case.split is Split.HELDOUT
-
-    def _judge_samples(
-        self, case: PromptCase, outcomes: Sequence[Outcome], report: pytest.TestReport
-    ) -> None:
-        passed = sum(outcome.status is Status.PASSED for outcome in outcomes)
-        text = f"{passed} of {len(outcomes)} samples passed; min_case_rate is {case.mark.min_case_rate:g}"
-        report.sections.append(("promptopt samples", text))
 
     def _tolerated(self, case: PromptCase, outcome: Outcome) -> str:
         return self._tolerance(case) if outcome.status is Status.FAILED else ""
@@ -368,7 +378,7 @@ class CaseRunner:
         buffered = self.engine.buffered
         if buffered is None or buffered.committed:
             return (yield)
-        if fixturedef.scope == "function" and _is_async(fixturedef.func):
+        if fixturedef.scope == "function" and is_async(fixturedef.func):
             private: Any = fixturedef
             function, private.func = fixturedef.func, ends_plainly(fixturedef.func)
             try:
@@ -392,7 +402,7 @@ class CaseRunner:
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
         run, buffered = self.engine.run, self.engine.buffered
         if run is not None and buffered is not None and buffered.item is item:
-            if isinstance(item, pytest.Function) and _is_async(item.obj):
+            if isinstance(item, pytest.Function) and is_async(item.obj):
                 item.obj = ends_plainly(item.obj)
             if buffered.decided:
                 # Another plugin runs the item again: the same answer could only have the same end.
@@ -425,24 +435,15 @@ class CaseRunner:
         if self.result is not None:  # pytest's own loop may have paid for more, above all held-out cases
             spend = {role: self.calls.ledger.spend_of(role) for role in Role}
             self.result = replace(self.result, spend=spend)
-        for sentence in self.engine.use.sentences():
-            self._note(sentence)
         self.calls.close_ledger()
         output = getattr(self.session.config, "workeroutput", None)
         if output is not None:
-            output["promptopt_notes"] = list(self.notes)
+            output["promptopt_told"] = self.told()
 
-
-def _representative(case: PromptCase, outcomes: Sequence[Outcome]) -> int:
-    """Which sample's run is reported: one that agrees with the verdict over all of them."""
-    if not outcomes:
-        return case.samples.start
-    counted = CaseResult(case.case, tuple(outcomes)).counted
-    rate = sum(outcome.status is Status.PASSED for outcome in counted) / len(counted) if counted else 0.0
-    wanted = Status.PASSED if counted and rate >= case.mark.min_case_rate - EPSILON else Status.FAILED
-    return next((outcome.sample for outcome in outcomes if outcome.status is wanted), case.samples.start)
-
-
-def _is_async(function: object) -> bool:
-    flags: int = getattr(getattr(function, "__code__", None), "co_flags", 0)
-    return bool(flags & (CO_COROUTINE | CO_ASYNC_GENERATOR))
+    def told(self) -> dict[str, Any]:
+        """What whoever prints must know of this process when its session is over."""
+        return {
+            "notes": list(self.notes),
+            "use": self.engine.use.to_json(),
+            "paid": self.calls.paid.to_json(),
+        }

@@ -11,6 +11,7 @@ import pytest
 from pytest_promptopt.errors import PromptoptError, SettingsError
 from pytest_promptopt.models.client import PaidCall
 from pytest_promptopt.pytest_engine import internals
+from pytest_promptopt.pytest_engine.prompt_use import PromptUse
 from pytest_promptopt.pytest_session.answer_service import AnswerService
 from pytest_promptopt.pytest_session.case_descriptions import DescribedCase, described
 from pytest_promptopt.pytest_session.optimization_step import OptimizationStep
@@ -62,6 +63,10 @@ class DistributedSession:
     def _paid(self, paid: PaidCall) -> None:
         if self._optimization is not None:
             self._optimization.paid(paid)
+
+    def told(self) -> dict[str, Any]:
+        """As of `CaseRunner`."""
+        return {"notes": self.notes, "use": PromptUse().to_json(), "paid": self._calls.paid.to_json()}
 
     def _check(self) -> None:
         """Raises what has gone wrong with the record of calls, in whatever thread."""

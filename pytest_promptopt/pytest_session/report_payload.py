@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence, Set
 from typing import Any
 
 import pytest
@@ -11,7 +11,7 @@ from pytest_promptopt.gate import Threshold, check_prompts, thresholds
 from pytest_promptopt.pytest_engine.outcomes import from_json, to_json
 from pytest_promptopt.pytest_engine.prompt_case import PromptCase
 from pytest_promptopt.pytest_engine.report_data import read_data
-from pytest_promptopt.records import Call, Case, CaseResult, Outcome, Spend, Split, Status
+from pytest_promptopt.records import EPSILON, Case, CaseResult, Outcome, Split, Status
 from pytest_promptopt.results import PromptCheck
 from pytest_promptopt.text import cut_middle, printable
 
@@ -32,10 +32,32 @@ def payload(
     }
 
 
-def answer_section(call: Call) -> tuple[str, str]:
-    """What a model has answered, as a section under the report of a failing test."""
-    lines = cut_middle(call.text, MAX_ANSWER).splitlines()
-    return f"answer of {printable(call.prompt)}", "\n".join(map(printable, lines))
+def reported_sample(case: PromptCase, outcomes: Sequence[Outcome]) -> int:
+    """Which sample's run is reported: one that agrees with the verdict over all of them."""
+    if not outcomes:
+        return case.samples.start
+    counted = CaseResult(case.case, tuple(outcomes)).counted
+    rate = sum(outcome.status is Status.PASSED for outcome in counted) / len(counted) if counted else 0.0
+    wanted = Status.PASSED if counted and rate >= case.mark.min_case_rate - EPSILON else Status.FAILED
+    return next((outcome.sample for outcome in outcomes if outcome.status is wanted), case.samples.start)
+
+
+def samples_section(case: PromptCase, outcomes: Sequence[Outcome]) -> tuple[str, str]:
+    """How many samples of a case passed, as a section of its report."""
+    passed = sum(outcome.status is Status.PASSED for outcome in outcomes)
+    text = f"{passed} of {len(outcomes)} samples passed; min_case_rate is {case.mark.min_case_rate:g}"
+    return "promptopt samples", text
+
+
+def answer_sections(outcome: Outcome) -> Iterator[tuple[str, str]]:
+    """What models have answered and judges have said, as sections under the report of a failing test."""
+    for call in outcome.calls:
+        lines = cut_middle(call.text, MAX_ANSWER).splitlines()
+        yield f"answer of {printable(call.prompt)}", "\n".join(map(printable, lines))
+    if outcome.verdicts:
+        from pytest_promptopt.failures.verdict_lines import verdict_lines
+
+        yield "verdicts of the judge", "\n".join(map(printable, verdict_lines(outcome.verdicts)))
 
 
 class ReportTotals:
@@ -46,6 +68,7 @@ class ReportTotals:
         #: By case and by item: several items may be samples of one case, and one may be reported again.
         self._outcomes: dict[str, dict[str, tuple[Outcome, ...]]] = {}
         self._thresholds: list[tuple[str, Threshold]] = []
+        self._from_cache: set[str] = set()
 
     def add(self, report: pytest.TestReport) -> None:
         data = read_data(report)
@@ -60,7 +83,10 @@ class ReportTotals:
             }
         )
         self._cases.setdefault(case.id, case)
-        self._outcomes.setdefault(case.id, {})[report.nodeid] = tuple(map(from_json, data["outcomes"]))
+        outcomes = tuple(map(from_json, data["outcomes"]))
+        self._outcomes.setdefault(case.id, {})[report.nodeid] = outcomes
+        calls = (call for outcome in outcomes for call in outcome.all_calls)
+        self._from_cache.update(call.key for call in calls if call.cached)
         for prompt in case.prompts:
             if data["min_pass_rate"] is not None:
                 self._thresholds.append((prompt, Threshold(data["min_pass_rate"], case.where)))
@@ -75,26 +101,15 @@ class ReportTotals:
                 found.setdefault(prompt, []).append(CaseResult(case, tuple(outcomes)))
         return found
 
-    def calls(self) -> tuple[int, Spend]:
-        """How many answers came from the cache, and what the others have cost; each call once."""
-        calls = {
-            call.key: call
-            for results in self.results.values()
-            for result in results
-            for outcome in result.outcomes
-            for call in outcome.all_calls
-        }
-        paid = [call for call in calls.values() if not call.cached]
-        return len(calls) - len(paid), sum(map(_spend_of, paid), Spend())
+    def count_cached(self, paid: Set[str]) -> int:
+        """How many answers came from the cache; each once, also where several cases share it.
+
+        :param paid: keys of calls that this session has paid for, for whichever of its processes.
+        """
+        return len(self._from_cache - paid)
 
     def checks(self, default: float | None) -> tuple[PromptCheck, ...]:
         """What was measured for each prompt. Raises `SettingsError` on two thresholds for one prompt."""
         option = None if default is None else Threshold(default, "--promptopt-min-pass-rate")
         results = self.results
         return check_prompts(results, thresholds(results, self._thresholds, default=option))
-
-
-def _spend_of(call: Call) -> Spend:
-    usage = call.usage
-    tokens = (0, 0) if usage is None else (usage.input_tokens, usage.output_tokens)
-    return Spend(1, *tokens, call.cost or 0.0, unpriced=int(call.cost is None))

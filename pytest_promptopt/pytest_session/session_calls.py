@@ -15,6 +15,7 @@ from pytest_promptopt.models.user_models import UserModels
 from pytest_promptopt.pytest_engine.patches import PACKAGES, modules_of
 from pytest_promptopt.pytest_session.controller_client import ControllerClient
 from pytest_promptopt.pytest_session.hook_calls import ask_hook
+from pytest_promptopt.pytest_session.paid_calls import PaidCalls
 from pytest_promptopt.pytest_session.worker_shared import cache_of, ledger_of, open_ledger
 from pytest_promptopt.records import Answer, Request
 from pytest_promptopt.response_cache import ResponseCache
@@ -43,7 +44,8 @@ class SessionCalls:
         self._config = config
         self._settings = settings
         self._note = note
-        self._on_paid = on_paid
+        self._tell_paid = on_paid
+        self.paid = PaidCalls()
         self._modules: dict[str, frozenset[str]] = {}
         self._shared = ""
         self.models = UserModels(
@@ -54,7 +56,7 @@ class SessionCalls:
         self._cache, refresh = cache_of(config, settings, note) if client is None else (None, False)
         self._concurrency = concurrency
         self.client = client or self._open(
-            self._cache, on_paid, refresh=refresh, on_cached_answer=on_cached_answer
+            self._cache, self._on_paid, refresh=refresh, on_cached_answer=on_cached_answer
         )
         self._of_application: tuple[Ledger, ModelClient] | None = None
         if isinstance(client, ControllerClient):
@@ -80,6 +82,10 @@ class SessionCalls:
             longest=self.models.longest,
             application=self.application,
         )
+
+    def _on_paid(self, paid: PaidCall) -> None:
+        self.paid.add(paid)
+        self._tell_paid(paid)
 
     def _application_client(self) -> ModelClient:
         """Makes the calls of the code under test in a worker, on the account that it shares by then."""

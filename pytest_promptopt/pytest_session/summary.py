@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -13,10 +13,12 @@ from pytest_promptopt.errors import PromptoptError, SettingsError
 from pytest_promptopt.gate import all_gates_hold
 from pytest_promptopt.prompts import PromptFile
 from pytest_promptopt.pytest_engine import internals
+from pytest_promptopt.pytest_engine.prompt_use import PromptUse
 from pytest_promptopt.pytest_engine.report_data import forget_case, read_data
 from pytest_promptopt.pytest_engine.tolerated_failures import is_tolerated, tell_junit
 from pytest_promptopt.pytest_session import report_payload
 from pytest_promptopt.pytest_session.hook_calls import HookError, categorize
+from pytest_promptopt.pytest_session.paid_calls import PaidCalls
 from pytest_promptopt.results import PromptCheck, RunResult
 from pytest_promptopt.settings import Settings
 from pytest_promptopt.text import plural, printable
@@ -39,6 +41,8 @@ class Summary:
         self._config = config
         self._settings = settings
         self._tally = report_payload.ReportTotals()
+        self._paid = PaidCalls()
+        self._use = PromptUse()
         self._notes: list[str] = []
         #: How many cases a model costs that cannot be asked: no key, no credit, a refused parameter.
         self._lost: Counter[str] = Counter()
@@ -66,7 +70,13 @@ class Summary:
     def close(self, runner: CaseRunner) -> None:
         """Take over what the runner of this process has to say."""
         self._runner = runner
-        self.note(runner.notes)
+        self.take_in(runner.told())
+
+    def take_in(self, told: Mapping[str, Any]) -> None:
+        """Take over what the runner of any process has told at its end."""
+        self.note(told["notes"])
+        self._use.add(told["use"])
+        self._paid.add_told(told["paid"])
 
     def status(self, report: pytest.TestReport) -> tuple[str, str, object] | None:
         """A status of its own for what is no plain failure: without an answer, or decided on by a rate."""
@@ -82,6 +92,7 @@ class Summary:
 
     def finish(self, session: pytest.Session) -> None:
         """Decide the gate and the exit status, and write the reports."""
+        self.note(self._use.sentences())
         self.note(f"{plural(n, 'case')} not answered: {reason}" for reason, n in self._lost.items())
         try:
             self._checks = self._tally.checks(self._settings.min_pass_rate)
@@ -138,6 +149,7 @@ class Summary:
                     feedbacks=self._feedbacks,
                     settings=self._settings,
                     version=__version__,
+                    notes=self._notes,
                 )
             except OSError as error:
                 self._notes.append(f"--promptopt-report: {path} was not written: {error}")
@@ -162,17 +174,25 @@ class Summary:
         """Say what a check has asked and paid; an optimization has a table of its own."""
         from pytest_promptopt.reports.wording import calls_line
 
-        if self._run is None and reporter.verbosity >= 0 and (line := calls_line(*self._tally.calls())):
-            reporter.write_line(line)
+        if self._run is None and reporter.verbosity >= 0:
+            paid = self._paid
+            if line := calls_line(self._tally.count_cached(paid.keys), paid.calls, paid.spend):
+                reporter.write_line(line)
 
     def _show_failures(self, reporter: pytest.TerminalReporter, width: int) -> None:
-        if not any(check.failing or check.errored for check in self._checks):
+        checks = [each for each in self._checks if not self._is_unreached(each)]
+        if not any(check.failing or check.errored for check in checks):
             return  # what explains failures is not worth its import then
         from pytest_promptopt.reports.check_report import failure_section
         from pytest_promptopt.reports.lines import print_section
 
-        lines = failure_section(self._checks, self._feedbacks, width=width)
+        lines = failure_section(checks, self._feedbacks, width=width)
         print_section(reporter, "why prompts fail", lines)
+
+    def _is_unreached(self, check: PromptCheck) -> bool:
+        """Whether no run has used the prompt: then no failure is its fault, and no other text would help."""
+        ran = [each.case.id for each in check.results if each.counted or each.errored]
+        return bool(ran) and self._use.without_prompt.issuperset(ran)
 
     def _show_run(self, run: RunResult, reporter: pytest.TerminalReporter, width: int) -> None:
         from pytest_promptopt.reports.comparison import comparison_summary

@@ -83,7 +83,8 @@ class WorkerEvaluator:
             for n, trial in enumerate(trials)
         ]
         if not self._reached:
-            raise unreached(each for trial in results for result in trial for each in result.outcomes)
+            found = (each for trial in results for result in trial for each in result.outcomes)
+            raise unreached(found, tasks.unrecognised)
         return results
 
     def _withhold(self, trials: Sequence[Trial], found: Mapping[Job, Sequence[Outcome]]) -> None:
@@ -175,6 +176,8 @@ class Evaluations:
         self._jobs: dict[Task, Sequence[Job]] = {}
         self.found: dict[Job, tuple[Outcome, ...]] = {}
         self.reached = False
+        #: Why a call of the code under test is no call of the prompt.
+        self.unrecognised = ""
 
     @property
     def unfinished(self) -> bool:
@@ -223,3 +226,4 @@ class Evaluations:
             self.found[job] = tuple(map(from_json, found))
         self._left -= len(jobs)
         self.reached |= reply["reached"]
+        self.unrecognised = self.unrecognised or reply["unrecognised"]

@@ -131,6 +131,7 @@ class WorkerServer:
         return {
             "outcomes": [[[to_json(each) for each in case] for case in trial] for trial in outcomes],
             "reached": engine.reached,
+            "unrecognised": engine.use.why_unrecognised,
         }
 
     def _take_texts(self, runner: CaseRunner, texts: Mapping[str, str]) -> None:

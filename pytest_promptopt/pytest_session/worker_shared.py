@@ -32,7 +32,9 @@ ABANDONED = 7 * 86_400
 def ledger_of(config: pytest.Config, settings: Settings) -> Ledger:
     """The account of this process: a worker's is that of all workers, if there is a ceiling."""
     folder = _lent(config)
-    return open_ledger(settings, None if folder is None or not _limited(settings) else _ledger_in(folder))
+    if folder is None or not _needs_account(settings):
+        return open_ledger(settings, None)
+    return open_ledger(settings, _ledger_in(folder))
 
 
 def open_ledger(settings: Settings, path: Path | None) -> Ledger:
@@ -84,7 +86,7 @@ def lend(settings: Settings, session: str) -> Path | None:
 
     Raises `SettingsError` when an account is needed and none can be kept.
     """
-    if not _limited(settings) and settings.cache is CacheMode.USE:
+    if not _needs_account(settings) and settings.cache is CacheMode.USE:
         return None
     folder = settings.home / "sessions" / session
     try:
@@ -94,10 +96,10 @@ def lend(settings: Settings, session: str) -> Path | None:
             if time.time() - left.stat().st_mtime > ABANDONED:
                 shutil.rmtree(left, ignore_errors=True)
         folder.mkdir(mode=0o700, exist_ok=True)
-        if _limited(settings):
+        if _needs_account(settings):
             Ledger(path=_ledger_in(folder)).close()
     except (OSError, sqlite3.Error) as error:
-        if not _limited(settings):  # some answers are paid twice, but all are had
+        if not _needs_account(settings):  # some answers are paid twice, but all are had
             return None
         raise SettingsError(
             f"no account of what the workers spend can be kept in {folder}: {error}; run without -n, or "
@@ -122,5 +124,11 @@ def _ledger_in(folder: Path) -> Path:
     return folder / "ledger.db"
 
 
-def _limited(settings: Settings) -> bool:
-    return {settings.max_calls, settings.max_tokens, settings.max_cost, settings.max_time} != {None}
+def _needs_account(settings: Settings) -> bool:
+    """Whether ceilings must be shared; when optimizing, the account is that of the run, on the controller."""
+    return not settings.optimizing and {
+        settings.max_calls,
+        settings.max_tokens,
+        settings.max_cost,
+        settings.max_time,
+    } != {None}

@@ -59,6 +59,12 @@ class CaseTable(Mapping[K, S]):
             if split is not case.case.split:
                 self._put(item, case=replace(case.case, split=split))
 
+    def give_calls(self, calls: Mapping[str, int]) -> None:
+        """Tell cases, by their ids, how many calls a run was seen to make, where that are more than known."""
+        for item, case in self._cases.items():
+            if calls.get(case.case.id, 0) > case.case.calls_per_run:
+                self._put(item, case=replace(case.case, seen_calls=calls[case.case.id]))
+
     def share_strictest_split(self, members: Collection[K]) -> None:
         """Give all `members`, and what repeats them, the strictest split among them."""
         strictest = max((self._cases[item].case.split for item in members), key=lambda each: each.strictness)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NoReturn
 
 from pytest_promptopt.errors import PromptoptError
+from pytest_promptopt.grading.calibration import Kind
 from pytest_promptopt.grading.judge import Judge
+from pytest_promptopt.grading.labels import AnyLabel, PairLabel
 from pytest_promptopt.models.client import CallResult
 from pytest_promptopt.records import Answer, Call, Request, Role
 from pytest_promptopt.replay.run import Run
@@ -69,8 +70,8 @@ class CaseJudge:
     the ini value ``promptopt_judge_threshold``. ``await judge.acall(...)`` in an async test.
     """
 
-    def __init__(self, run: Run[Any], judge: Judge, admit: Callable[[str], None]) -> None:
-        """:param admit: raises where a criterion is not the judge's to decide."""
+    def __init__(self, run: Run[Any], judge: Judge, admit: Callable[[str, Kind], None]) -> None:
+        """:param admit: raises where a criterion is not the judge's to decide, of answers or of pairs."""
         self._run = run
         self._judge = judge
         self._admit = admit
@@ -90,8 +91,10 @@ class CaseJudge:
         """
         __tracebackhide__ = True
         given = {"reference": reference, "context": context}
-        with self._errors_kept():
+        try:
             verdict = self._asking(criterion, answer=answer, **given)(answer, criterion, **given)
+        except PromptoptError as error:
+            self._fail(error)
         self._run.verdicts.append(verdict)
         return verdict
 
@@ -101,8 +104,10 @@ class CaseJudge:
         """``judge(...)`` for async tests; several in a ``gather`` are in flight at once."""
         __tracebackhide__ = True
         given = {"reference": reference, "context": context}
-        with self._errors_kept():
+        try:
             verdict = await self._asking(criterion, answer=answer, **given).acall(answer, criterion, **given)
+        except PromptoptError as error:
+            self._fail(error)
         self._run.verdicts.append(verdict)
         return verdict
 
@@ -115,8 +120,10 @@ class CaseJudge:
         """
         __tracebackhide__ = True
         given = {"reference": reference, "context": context}
-        with self._errors_kept():
+        try:
             return self._asking(criterion, a=a, b=b, **given).compare(a, b, criterion, **given)
+        except PromptoptError as error:
+            self._fail(error)
 
     async def acompare(
         self, a: str, b: str, criterion: str, *, reference: str | None = None, context: str | None = None
@@ -124,8 +131,10 @@ class CaseJudge:
         """``judge.compare(...)`` for async tests."""
         __tracebackhide__ = True
         given = {"reference": reference, "context": context}
-        with self._errors_kept():
+        try:
             return await self._asking(criterion, a=a, b=b, **given).acompare(a, b, criterion, **given)
+        except PromptoptError as error:
+            self._fail(error)
 
     def panel(
         self,
@@ -140,10 +149,12 @@ class CaseJudge:
         """Grade `answer` by several models, or several times: mean score, majority, disagreement."""
         __tracebackhide__ = True
         given = {"reference": reference, "context": context}
-        with self._errors_kept():
+        try:
             panel = self._asking(criterion, answer=answer, **given).panel(
                 answer, criterion, models=models, samples=samples, **given
             )
+        except PromptoptError as error:
+            self._fail(error)
         self._run.verdicts.append(panel.verdict)
         return panel
 
@@ -160,17 +171,30 @@ class CaseJudge:
         """``judge.panel(...)`` for async tests."""
         __tracebackhide__ = True
         given = {"reference": reference, "context": context}
-        with self._errors_kept():
+        try:
             panel = await self._asking(criterion, answer=answer, **given).apanel(
                 answer, criterion, models=models, samples=samples, **given
             )
+        except PromptoptError as error:
+            self._fail(error)
         self._run.verdicts.append(panel.verdict)
         return panel
+
+    def decide(self, label: AnyLabel) -> str:
+        """What the judge says of a labelled answer: ``good`` or ``bad``; of a pair ``a``, ``b`` or ``tie``.
+
+        For tests of the judge itself: ``assert judge.decide(label) == label.expected``.
+        """
+        __tracebackhide__ = True
+        given = {"reference": label.reference, "context": label.context}
+        if isinstance(label, PairLabel):
+            return self.compare(label.a, label.b, label.criterion, **given).better
+        return "good" if self(label.answer, label.criterion, **given) else "bad"
 
     def _asking(self, criterion: str, **given: str | None) -> Judge:
         """The judge, with its calls in the run. Raises where the criterion is not its to decide."""
         __tracebackhide__ = True
-        self._admit(criterion)
+        self._admit(criterion, "pairs" if "a" in given else "answers")
         inputs = {"criterion": criterion} | {name: text for name, text in given.items() if text is not None}
         asker = RunAsker(self._run, self._judge.name, inputs, of_prompt=self._under_test)
         return replace(self._judge, asker=asker, sample=self._run.sample)
@@ -180,11 +204,8 @@ class CaseJudge:
         """Whether the judge's prompt is what the case checks."""
         return any(file.name == self._judge.name for file in self._run.files.values())
 
-    @contextmanager
-    def _errors_kept(self) -> Iterator[None]:
+    def _fail(self, error: PromptoptError) -> NoReturn:
         """A judge that does not judge is an error of the case, also where the test swallows it."""
-        try:
-            yield
-        except PromptoptError as error:
-            self._run.error = self._run.error or error
-            raise
+        __tracebackhide__ = True
+        self._run.error = self._run.error or error
+        raise error.with_traceback(None) from None

@@ -6,7 +6,7 @@ asked for. Keys may be added under the same schema number; none is removed or ch
 
 The report: ``schema`` (1), ``version`` of pytest-promptopt, ``settings`` (every setting of the session
 as resolved, without the root folder), ``passed`` (whether every threshold holds; true when there is
-none), ``prompts``, ``run``.
+none), ``prompts``, ``run``, ``notes`` (the sentences at the end of the session: who judged answers, say).
 
 ``prompts``, one object per prompt, is what pytest's own loop measured:
 
@@ -21,7 +21,9 @@ none), ``prompts``, ``run``.
   ``errored``, ``skipped``), ``rate``, ``samples`` (how often it ran), ``counted`` (how many of these are in
   the rate), ``flaky`` (whether it both passed and failed); ``category``, ``expected``, ``actual``,
   ``message`` of its first failed sample (``expected`` is null also when the test states a constraint: see
-  ``message``); ``error`` of its first sample whose model call failed
+  ``message``); ``error`` of its first sample whose model call failed; ``verdicts`` of judges on its first
+  sample: ``criterion``, ``score``, ``issues``, ``strengths``, ``suggestions`` (``text``, ``category``,
+  ``impact``), ``reasons``, ``threshold``, ``model``
 
 ``run`` is null without ``--optimize``, else what it did:
 
@@ -45,21 +47,25 @@ none), ``prompts``, ``run``.
   ``worse``), ``estimate`` of the change of the pass rate over train and validation, the exact one-sided
   ``p``, ``pairs`` of fresh answers, how many were ``better`` and ``worse``, ``calls`` paid, the gain that is
   ``detectable`` with so many pairs, ``why`` it ended early, how many more calls are ``needed`` to show a gain
-  that is not shown (0 when none will)
+  that is not shown (0 when none will), the name of the ``test`` that ``p`` is of (``sign test``, ``randomized
+  sign test`` where rates are between 0 and 1, ``test of repeated results``)
 * ``labels``, right and wrong on train and validation by what is expected, empty where that is not known or
   they are no labels: ``field`` (the key of JSON answers, empty for the answer itself), ``label``, its
   ``cases``, how many are right ``before`` and ``after``, ``instead`` (lists of a wrong answer and how often
   it came, the empty text standing for what is no label)
 * ``same_answers``, what ``after`` answers to nearly every train and validation case though they expect
   different answers: ``field``, ``answer``, ``count`` of its ``cases``
+* ``verbosity``: a warning where answers got longer and only a judge likes them better, else empty
 * ``asked_before``: how often a gain on these train and validation cases was tested in earlier runs, and
   ``heldout_before``: how often these held-out cases were scored
 * ``caught_up``, null when the search had run every case: ``cases`` run with ``after`` at last, ``failing`` of
   them, the ``rate`` of all training cases then, ``calls`` paid
 * their ``scores``, per split: ``split``, ``cases``, ``errored``, the rates ``before`` and ``after``, how
-  many cases were ``fixed`` and ``broken`` and how many further ones ``unverified`` (``after`` was not run on
-  them; no figure counts them), the 95 % ``interval`` (low, high) of ``after``, and ``p_better`` and
-  ``p_worse``, the exact one-sided sign tests of those counts
+  many cases were ``fixed`` and ``broken``, how many others got a higher rate and still fail (``raised``) or a
+  lower one (``lowered``) and how many further ones are ``unverified`` (``after`` was not run on them; no
+  figure counts them), the 95 % ``interval`` (low, high) of ``after``, and ``p_better`` and ``p_worse``, exact
+  and one-sided, of the ``test`` of these changes: the ``sign test``, or, where rates changed by less than a
+  whole case (scores of a judge, subtests, samples), the ``paired permutation test``
 * their ``iterations``: ``number``, ``phase``, the rate ``before`` and the ``best`` after, how many
   training cases this text leaves ``unverified``, its ``foresight`` (null in the validation phase:
   ``rate``, the ends ``low`` and ``high`` of its 90 % interval, its standard deviation ``sd``, how many of
@@ -83,7 +89,7 @@ from pytest_promptopt.file_writing import replace_file
 from pytest_promptopt.optimizer.flaky_cases import flaky_cases
 from pytest_promptopt.records import CaseResult, Spend, Status
 from pytest_promptopt.results import Iteration, PromptCheck, PromptResult, RunResult, SplitScore
-from pytest_promptopt.statistics import sign_test, wilson_interval
+from pytest_promptopt.statistics import wilson_interval
 
 if TYPE_CHECKING:
     from pytest_promptopt.failures import Feedback
@@ -108,6 +114,7 @@ def write_json(
     feedbacks: Mapping[str, Feedback],
     settings: Settings,
     version: str,
+    notes: Sequence[str] = (),
 ) -> None:
     """Write the report, whole or not at all; missing folders are made. Raises `OSError`.
 
@@ -121,6 +128,7 @@ def write_json(
         "passed": all(c.held is not False for c in checks),
         "prompts": [_check(check, feedbacks.get(check.prompt)) for check in checks],
         "run": None if run is None else _run(run),
+        "notes": list(notes),
     }
     replace_file(path, f"{json.dumps(_plain(report), indent=2, allow_nan=False)}\n".encode())
 
@@ -175,6 +183,11 @@ def _result(result: CaseResult, prompt: str, category: str | None) -> dict[str, 
         "actual": failure and failure.actual,
         "message": failure and failure.message,
         "error": next((o.error for o in result.outcomes if o.error), None),
+        "verdicts": [
+            {name: value for name, value in verdict.to_json().items() if name != "raw_text"}
+            for outcome in result.outcomes[:1]
+            for verdict in outcome.verdicts
+        ],
     }
 
 
@@ -221,6 +234,7 @@ def _prompt(prompt: PromptResult) -> dict[str, Any]:
         "confirmation": prompt.confirmation and dataclasses.asdict(prompt.confirmation),
         "labels": [dataclasses.asdict(score) for score in prompt.labels],
         "same_answers": [dataclasses.asdict(same) for same in prompt.same_answers],
+        "verbosity": prompt.verbosity,
         "asked_before": prompt.asked_before,
         "heldout_before": prompt.heldout_before,
         "caught_up": prompt.caught_up and dataclasses.asdict(prompt.caught_up),
@@ -230,13 +244,16 @@ def _prompt(prompt: PromptResult) -> dict[str, Any]:
 
 
 def _score(score: SplitScore) -> dict[str, Any]:
+    counts = dataclasses.asdict(score)
+    del counts["tested"]
     return {
-        **dataclasses.asdict(score),
+        **counts,
         "interval": None
         if score.after is None
         else wilson_interval(score.after, score.cases - score.errored),
-        "p_better": sign_test(score.fixed, score.broken),
-        "p_worse": sign_test(score.broken, score.fixed),
+        "p_better": score.chance.better,
+        "p_worse": score.chance.worse,
+        "test": score.chance.test,
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from pytest_promptopt.records import Spend
 from pytest_promptopt.results import CatchUp
@@ -43,17 +44,21 @@ def cost(spend: Spend) -> str:
     return f"{_dollars(spend.cost)} + {plural(spend.unpriced, 'call')} of unknown price"
 
 
-def calls_line(cached: int, paid: Spend) -> str:
-    """What a check has asked: calls, tokens, dollars; empty when it asked nothing.
+def calls_line(cached: int, made: int, paid: Spend) -> str:
+    """What a check has asked: calls, tokens, dollars, repeated requests; empty when it asked nothing.
 
     :param cached: answers that came from the cache.
+    :param made: calls that were made besides, for which `paid` counts each request that was sent.
     """
-    if not (cached or paid.calls):
+    if not (cached or made):
         return ""
-    told = f"{plural(cached + paid.calls, 'model call')}, {cached:,} of them from the cache"
-    if not paid.calls:
+    told = f"{plural(cached + made, 'model call')}, {cached:,} of them from the cache"
+    if not made:
         return f"{told}: nothing was paid"
-    return f"{told}; {paid.input_tokens:,} input and {paid.output_tokens:,} output tokens, {cost(paid)}"
+    tokens = f"{paid.input_tokens:,} input and {paid.output_tokens:,} output tokens"
+    repeats = paid.calls - made
+    repeated = f"; {repeats:,} of {paid.calls:,} requests repeated another" * bool(repeats)
+    return f"{told}; {tokens}, {cost(replace(paid, calls=made))}{repeated}"
 
 
 def _dollars(amount: float) -> str:

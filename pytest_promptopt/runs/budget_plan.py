@@ -33,7 +33,7 @@ SPARED_SHARE = 0.4
 
 @dataclass(frozen=True)
 class BudgetPlan:
-    """What one strategy may call, if a case makes one call for each of its prompts.
+    """What one strategy may call, if each run of a case makes the calls that are known of it.
 
     :param groups: the prompts that are refined together; each case is in one of them.
     :param settings: of the session, whose ceiling several strategies share.
@@ -57,7 +57,7 @@ class BudgetPlan:
     def check(self, known: int = 0) -> None:
         """Raises `SettingsError` when the ceiling does not hold the first iteration.
 
-        :param known: cases whose answer is known, so that it is not asked for.
+        :param known: calls whose answers are known, so that they are not made.
         """
         if self._ceiling is not None and self._ceiling + known < self.least:
             raise SettingsError(
@@ -126,7 +126,7 @@ class BudgetPlan:
         """How many calls one evaluation of each split takes."""
         calls = Counter[Split]()
         for case in self._cases:
-            calls[case.split] += case.samples * len(case.prompts)
+            calls[case.split] += case.samples * case.calls_per_run
         return calls
 
     @property

@@ -1,4 +1,7 @@
-"""`example`: a project as files, run by a real pytest, with a model that keeps a log of what it was asked."""
+"""`example`: a project as files, run by a real pytest, with a model that keeps a log of what it was asked.
+
+`shop`: one whose application asks a provider by itself. `story`: one of a page of the documentation.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +11,15 @@ import os
 import re
 import shutil
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from textwrap import dedent
 
 import pytest
 
+from .application_shop import Shop
+from .desk import WEAK
 from .doc_pages import ROOT
 from .story import Story
 
@@ -183,6 +188,12 @@ def _outcomes(result: pytest.RunResult) -> Mapping[str, int]:
 @pytest.fixture
 def example(pytester: pytest.Pytester) -> Example:
     return Example(pytester)
+
+
+@pytest.fixture
+def shop(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
+    with Shop.open(pytester, monkeypatch, ROOT) as found:
+        yield found.write("prompts/sort.md", WEAK)
 
 
 @pytest.fixture

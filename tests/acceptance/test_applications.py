@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from tests.acceptance.application_shop import SECRET, Shop
 from tests.acceptance.desk import GOOD, TESTS, TRAIN, VALIDATION, WEAK
-from tests.acceptance.doc_pages import ROOT
 from tests.wire import Body, Reply, chat, refused
 
 ANTHROPIC = """
@@ -101,6 +98,39 @@ def sort(message):
     return reply.json()["choices"][0]["message"]["content"]
 """
 
+GEMINI = """
+import json, os
+from pathlib import Path
+import httpx
+
+PROMPT = Path("prompts/sort.md").read_text()
+
+
+def sort(message):
+    url = os.environ["WIRE"] + "/v1beta/models/gemini-3-pro:streamGenerateContent"
+    asked = {"parts": [{"text": PROMPT.replace("{{ message }}", message)}], "role": "user"}
+    body = {"contents": [asked], "generationConfig": {"maxOutputTokens": 50}}
+    with httpx.stream("POST", url, params={"alt": "sse", "key": os.environ["SECRET"]}, json=body) as reply:
+        events = [json.loads(line[6:]) for line in reply.iter_lines() if line.startswith("data: ")]
+    return "".join(part["text"] for event in events for part in event["candidates"][0]["content"]["parts"])
+"""
+
+GEMINI_WHOLE = """
+import os
+from pathlib import Path
+import requests
+
+PROMPT = Path("prompts/sort.md").read_text()
+
+
+def sort(message):
+    url = os.environ["WIRE"] + "/v1beta/models/gemini-3-pro:generateContent"
+    asked = {"parts": [{"text": PROMPT.replace("{{ message }}", message)}], "role": "user"}
+    body = {"contents": [asked], "generationConfig": {"maxOutputTokens": 50}}
+    reply = requests.post(url, json=body, headers={"x-goog-api-key": os.environ["SECRET"]}).json()
+    return reply["candidates"][0]["content"]["parts"][0]["text"]
+"""
+
 CONSTANT = '''
 import os
 from textwrap import dedent
@@ -130,6 +160,8 @@ APPLICATIONS = {
     "async": ASYNC,
     "litellm": LITELLM,
     "requests": REQUESTS,
+    "gemini": GEMINI,
+    "gemini, not streamed": GEMINI_WHOLE,
 }
 
 PLAIN = """
@@ -145,12 +177,6 @@ def test_sort(number):
 SORTING = "import pytest\nfrom application import sort\n" + TESTS.replace("prompt, ", "").replace(
     "prompt(message=message)", "sort(message)"
 )
-
-
-@pytest.fixture
-def shop(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
-    with Shop.open(pytester, monkeypatch, ROOT) as found:
-        yield found.write("prompts/sort.md", WEAK)
 
 
 @pytest.mark.parametrize("name", APPLICATIONS)
@@ -169,7 +195,7 @@ def test_its_calls_are_limited_in_flight_together_and_paid_once(shop: Shop, name
     assert shop.requests == []
 
 
-@pytest.mark.parametrize("name", ["anthropic", "openai", "litellm"])
+@pytest.mark.parametrize("name", ["anthropic", "openai", "litellm", "gemini"])
 def test_a_red_prompt_turns_green_and_nothing_else_changes(shop: Shop, name: str) -> None:
     tests = SORTING.format(train=TRAIN, validation=VALIDATION, heldout=VALIDATION[:1])
     shop.write("application.py", APPLICATIONS[name]).write("test_it.py", tests)

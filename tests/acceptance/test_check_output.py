@@ -47,3 +47,53 @@ def test_the_answer_stands_under_each_failing_test(project: Project) -> None:
     shown = result.stdout.str()
     assert shown.count("- answer of prompts/repeat.md -") == 1
     result.stdout.fnmatch_lines(["*- answer of prompts/repeat.md -*", "*b*"], consecutive=True)
+
+
+#: Everything that lets calls and reports differ in number.
+MANY = """
+pytestmark = pytest.mark.prompt("prompts/repeat.md")
+
+@pytest.mark.prompt("prompts/repeat.md", samples=3)
+def test_samples(prompt):
+    assert prompt(word="sample")
+
+runs = []
+
+@pytest.mark.flaky(reruns=1)
+def test_rerun(prompt):
+    runs.append(prompt.attempt)
+    assert prompt(word="rerun") == "other"
+
+def test_subtests(prompt, subtests):
+    answers = [prompt(word=word) for word in ("sub one", "sub two")]
+    for answer in answers:
+        with subtests.test(answer=answer):
+            assert answer
+
+@pytest.mark.prompt(first="prompts/repeat.md", second="prompts/again.md")
+def test_pipeline(prompts):
+    assert prompts["second"](word=prompts["first"](word="pipe"))
+
+@pytest.mark.parametrize("number", range(2))
+def test_shared(prompt, number):
+    assert prompt(word="shared")
+
+def test_errored(prompt):
+    prompt(word="answered")
+    prompt(word="boom")
+"""
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_the_line_counts_what_models_were_asked(project: Project, workers: int) -> None:
+    project.write("prompts/again.md", "Again: {{ word }}\n")
+    project.tests(MANY)
+    result = project.run(workers=workers)
+    asked = project.asked()
+    assert len(asked) == 3 + 2 + 2 + 2 + 1 + 2
+    said = f"{len(asked)} model calls, 0 of them from the cache; 110 input and 11 output tokens, $0.0110"
+    result.stdout.fnmatch_lines([said])
+    again = project.run(workers=workers)
+    assert len(project.asked()) == len(asked) + 1, "an error is not stored"
+    known = f"{len(asked)} model calls, {len(asked) - 1} of them from the cache"
+    again.stdout.fnmatch_lines([f"{known}; 0 input and 0 output tokens, $0.00"])

@@ -39,10 +39,19 @@ def test_it_is_checked_and_improved(name: str, story: Story) -> None:
     assert story.run("pytest -q") == 1
     checked = [line for line in story.shown if f" {passing}/{cases} cases pass (" in line]
     assert checked
-    prompts = {path: path.read_bytes() for path in story.path.glob("prompts/*.md")}
+    files = {path: path.read_bytes() for path in story.path.rglob("*") if path.suffix in (".md", ".py")}
     assert story.run("pytest --optimize") == status
     assert any(": improved" in line for line in story.shown)
-    assert any(path.read_bytes() != before for path, before in prompts.items())
+    (written, *_) = [path for path, before in files.items() if path.read_bytes() != before]
+    assert written.relative_to(story.path).as_posix() in (f"prompts/{written.name}", "shop/support.py")
+
+
+def test_the_application_works_without_the_plugin(story: Story) -> None:
+    example("application", story.path)
+    modules = [path.read_text(encoding="utf-8") for path in story.path.rglob("*.py")]
+    assert not any("promptopt" in module for module in modules)
+    assert story.run("pytest --optimize") == 0
+    assert story.run("pytest -p no:promptopt -W ignore") == 0
 
 
 def test_the_main_job_of_the_readme_ends_as_shown(story: Story) -> None:

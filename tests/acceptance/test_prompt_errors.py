@@ -75,6 +75,11 @@ COLLECTION = {
         "app.yaml:2: there is no key `sytem` in triage; did you mean `system`?",
         {"app.yaml": "triage:\n  system: 'Repeat: {{ word }}'\n"},
     ),
+    "item": Mistake(
+        marked("'in_item.py::PROMPTS.triag'"),
+        "in_item.py:1: there is no key `triag` in PROMPTS; did you mean `triage`[?]",
+        {"in_item.py": 'PROMPTS = {"triage": "Repeat: {word}"}\n'},
+    ),
     "ambiguous": Mistake(
         marked("'in_ambiguous.py::PROMPT'"),
         "in_ambiguous.py:1: its template language could be jinja2 ({{ word }}) or format ({tone}): say *",

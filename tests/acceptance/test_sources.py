@@ -38,6 +38,15 @@ SECOND = (
     "{{message}}"
 )
 '''
+DICT = f'''PROMPTS = {{
+    "sort": (
+        "{TASK}\\n"  # the labels
+        "\\n"
+        "{{message}}"  # as it came
+    ),
+    "other": "{TASK}",
+}}
+'''
 YAML = f"""# What we say to models.
 triage:
   system: |
@@ -138,6 +147,16 @@ def test_two_constants_of_one_module_are_rewritten_and_nothing_else(house: House
     assert names["SECOND"] == f"{TASK}\n\n{FOUND}\n\n{{message}}", "the application runs as before"
     assert getattr(names["Triage"], "PROMPT") == names["SECOND"]  # noqa: B009
     assert house.run("--tb=no").ret == pytest.ExitCode.OK
+
+
+def test_a_value_of_a_dict_is_and_its_comments_stay(house: House) -> None:
+    house.file("app/triage.py", DICT)
+    house.cases("sort", """app/triage.py::PROMPTS["sort"]""")
+    house.commit()
+    result = house.optimize()
+    assert result.ret == pytest.ExitCode.OK
+    result.stdout.fnmatch_lines(["  written:  app/triage.py::PROMPTS.sort"])
+    assert house.changes() == ["+++ b/app/triage.py", f'+        "{FOUND}\\n"', '+        "\\n"']
 
 
 def test_a_block_of_yaml_a_skill_and_a_prompty_file_are(house: House) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,17 @@ def test_of_a_pipeline_every_stage_makes_a_call() -> None:
     both = str(plan(prompts=("plan.md", "code.md"), max_calls=1000).bought())
     assert "150 run the prompt as it is, 60 complete the best text's results and 136 confirm its gain" in both
     assert "150 run the prompt" in str(plan(samples=2, max_calls=1000).bought())
+
+
+def test_calls_that_cases_were_seen_to_make_count() -> None:
+    """An application may ask more than its prompt."""
+    seen = plan(max_calls=1000)
+    (group,) = seen.groups
+    cases = tuple(replace(case, seen_calls=2) for case in group.cases)
+    twice = replace(seen, groups=[replace(group, cases=cases)])
+    assert twice.bought() == plan(prompts=("plan.md", "code.md"), max_calls=1000).bought()
+    with pytest.raises(SettingsError, match="takes 150 calls and an iteration about 64, so 214 is the least"):
+        replace(twice, settings=replace(twice.settings, max_calls=213)).check()
 
 
 def test_without_a_ceiling_everything_is_bought() -> None:

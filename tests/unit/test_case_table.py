@@ -86,3 +86,11 @@ def test_nobody_else_can_put_a_case_into_it() -> None:
     cases: Any = table(a=Split.TRAIN)
     with pytest.raises(TypeError):
         cases["a"] = None
+
+
+def test_calls_that_were_seen_are_told_where_they_are_more_than_the_prompts() -> None:
+    cases = table(a=Split.TRAIN, a_2=Split.TRAIN, b=Split.TRAIN)
+    untouched = cases["b"]
+    cases.give_calls({"a": 3, "b": 1, "gone": 9})
+    assert [case.case.calls_per_run for case in cases.values()] == [3, 3, 1]
+    assert cases["b"] is untouched

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import Awaitable, Callable, Iterator
-from inspect import iscoroutinefunction
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import aiohttp
@@ -17,11 +15,7 @@ import pytest
 import requests
 import urllib3
 
-from pytest_promptopt.interception import patching
-from pytest_promptopt.interception.gate import AsyncSend, Send, Sent, close_gate, open_gate
-from pytest_promptopt.interception.twins import close_twins
-from pytest_promptopt.models.event_loop_thread import EventLoopThread
-from pytest_promptopt.wire_records import WireAnswer
+from tests.replaying import Replaying, replayed_calls, run, take_calls_out
 from tests.wire import WireServer
 
 QUESTION: list[Any] = [{"role": "user", "content": 'say "hi" é\nplease'}]
@@ -29,49 +23,10 @@ CHAT: dict[str, Any] = {"model": "m", "messages": QUESTION}
 CLAUDE: dict[str, Any] = {"model": "m", "max_tokens": 9, "messages": QUESTION}
 
 
-class Stopped(BaseException):
-    """Ends the code under test at its call."""
-
-
-class Replaying:
-    """Stops code at an unknown call; makes the call later, in another thread, and then knows it."""
-
-    def __init__(self) -> None:
-        self.known: dict[bytes, WireAnswer] = {}
-        self.waiting: dict[bytes, Send | AsyncSend] = {}
-        self.sent: list[Sent] = []
-
-    def sees(self, method: str, url: str) -> bool:
-        return method == "POST"
-
-    def ask(self, sent: Sent, send: Send) -> WireAnswer:
-        return self._known(sent, send)
-
-    async def aask(self, sent: Sent, send: AsyncSend) -> WireAnswer:
-        return self._known(sent, send)
-
-    def _known(self, sent: Sent, send: Send | AsyncSend) -> WireAnswer:
-        self.sent.append(sent)
-        if sent.body not in self.known:
-            self.waiting[sent.body] = send
-            raise Stopped
-        return self.known[sent.body]
-
-    async def make_calls(self) -> None:
-        for body, send in self.waiting.items():
-            answer = send(body.replace(b"please", b"at once"))
-            self.known[body] = answer if isinstance(answer, WireAnswer) else await answer
-        self.waiting.clear()
-
-
 @pytest.fixture
 def replaying() -> Iterator[Replaying]:
-    handler = Replaying()
-    patching.watch()
-    open_gate(handler)
-    yield handler
-    close_gate(handler)
-    patching.unwatch()
+    with replayed_calls() as handler:
+        yield handler
 
 
 @pytest.fixture
@@ -182,42 +137,10 @@ def text_of_event(line: bytes) -> str:
     return "".join(choice["delta"].get("content", "") for choice in event["choices"])
 
 
-def run(code: Any, url: str) -> str:
-    found: str = asyncio.run(code(url)) if iscoroutinefunction(code) else code(url)
-    return found
-
-
 Code = Callable[[str], Any]
 WHOLE: list[Code] = [claude, claude_async, claude_on_aiohttp, chat, chat_async, chat_httpx, responses]
 WHOLE += [with_requests, with_urllib3, with_httpcore, with_aiohttp]
 STREAMS: list[Code] = [claude_stream, claude_async_stream, chat_stream, requests_stream, aiohttp_stream]
-
-
-def take_calls_out(replaying: Replaying, code: Callable[[], str]) -> str:
-    """Run `code` up to its call, make the call elsewhere, and run it again."""
-    with pytest.raises(Stopped):
-        code()
-    loop = EventLoopThread(close_twins)
-    done = asyncio.run(_made(loop, replaying.make_calls))
-    loop.stop(5)
-    assert done is None
-    return code()
-
-
-async def _made(loop: EventLoopThread, calls: Callable[[], Awaitable[None]]) -> BaseException | None:
-    here, ended = asyncio.get_running_loop(), asyncio.get_running_loop().create_future()
-
-    async def run() -> None:
-        error: BaseException | None = None
-        try:
-            await calls()
-        except BaseException as raised:
-            error = raised
-        here.call_soon_threadsafe(ended.set_result, error)
-
-    loop.start(run)
-    found: BaseException | None = await asyncio.wait_for(ended, 20)
-    return found
 
 
 @pytest.mark.parametrize("zipped", [False, True], ids=["plain", "gzip"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pytest_promptopt.assertions.judge_criteria import criteria_of
+from pytest_promptopt.assertions.judge_criteria import JudgedFor, criteria_of
 
 TONE = "is friendly"
 
@@ -35,20 +35,24 @@ def another_name(judge_of_user: Any) -> None:
 
 
 def test_sentences_and_names_are_read_each_once() -> None:
-    assert criteria_of(sentence, {}) == ("cites the policy", "is friendly")
+    assert criteria_of(sentence, {}) == (JudgedFor("cites the policy"), JudgedFor("is friendly"))
 
 
 def test_a_parameter_has_the_value_of_its_case() -> None:
-    assert criteria_of(parametrized, {"criterion": "is short"}) == ("is short",)
+    assert criteria_of(parametrized, {"criterion": "is short"}) == (JudgedFor("is short"),)
     assert criteria_of(parametrized, {}) == ()
 
 
 def test_every_way_to_ask_a_judge_counts() -> None:
-    assert criteria_of(other_methods, {}) == ("is short", "is clearer", "is true")
+    assert criteria_of(other_methods, {}) == (
+        JudgedFor("is short"),
+        JudgedFor("is clearer", pairs=True),
+        JudgedFor("is true"),
+    )
 
 
 def test_what_only_running_the_test_would_tell_is_left_out() -> None:
     assert criteria_of(computed, {"words": ["b", "a"]}) == ()
     assert criteria_of(another_name, {}) == ()
     assert criteria_of(None, {}) == ()
-    assert criteria_of(len, {}) == ()  # type: ignore[arg-type]
+    assert criteria_of(len, {}) == ()

@@ -86,6 +86,17 @@ def failed(kind: ErrorKind, **fields: Any) -> ModelError:
     return ModelError(kind, f"fake: {kind}", model="fake/model", **fields)
 
 
+def test_an_answer_that_another_process_has_paid_for_this_run_is_no_cached_one() -> None:
+    model, said = FakeModel(), Answer("said there", "fake/model", "end_turn", None, None, 0.1)
+    with calling(model) as client:
+        client.take_over(PaidCall(question(), Role.TARGET, said, None, 1, Spend(1)))
+        assert client.look_up(question()) == CallResult(said, None, cached=False)
+        client.take_over(PaidCall(question("b"), Role.TARGET, None, failed(ErrorKind.SERVER), 3, Spend(3)))
+        assert client.look_up(question("b")) is None, "a failure there may be an answer here"
+        assert client.ask(question(), Role.TARGET) == said
+    assert model.asked == []
+
+
 def test_an_answer_is_unknown_then_under_way_then_known() -> None:
     model = FakeModel()
     with calling(model) as client:

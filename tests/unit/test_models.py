@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from pytest_promptopt.budget.ledger import Price
 from pytest_promptopt.errors import CONSEQUENCES, ErrorKind, ModelError, SettingsError
 from pytest_promptopt.models import registry
+from pytest_promptopt.models.listed_prices import application_price
 from pytest_promptopt.models.litellm_sdk import import_litellm
 from pytest_promptopt.models.prices import _LONG_PRICES, _PRICES, claude_price, price_of
 from pytest_promptopt.models.retry import RetryPolicy, kind_of_status, retry_after
@@ -188,8 +189,17 @@ def test_a_model_that_bills_more_than_tokens_has_no_known_price(model: str) -> N
     """Searches that nobody asked for, sources, a fee for each call; others search when they are told to."""
     pytest.importorskip("litellm")
     assert import_litellm().model_cost[model]["output_cost_per_token"] > 0
-    assert price_of(Request(f"openai/{model}" if "/" not in model else model, ())) is None
-    assert price_of(Request("openai/gpt-4o", ())) is not None
+    asked = Request(f"openai/{model}" if "/" not in model else model, ())
+    assert price_of(asked) is None
+    assert application_price(asked) is None
+
+
+@pytest.mark.parametrize("model", ["openai/gpt-4o", "gemini/gemini-2.5-flash", "anthropic/claude-haiku-4-5"])
+def test_an_application_pays_what_the_fixture_pays(model: str) -> None:
+    pytest.importorskip("litellm")
+    price = price_of(Request(model, ()))
+    assert price is not None
+    assert application_price(Request(model, ())) == price
 
 
 def test_listed_prices_are_those_of_litellm() -> None:

@@ -20,6 +20,7 @@ from pytest_promptopt.prompts.examples import (
     with_examples_of,
     without_examples,
 )
+from pytest_promptopt.prompts.kept_regions import kept_regions
 from pytest_promptopt.records import Message
 
 BEGIN, END = "{# promptopt: examples #}", "{# promptopt: end of examples #}"
@@ -32,7 +33,8 @@ CARD, RATE = Example({"message": "Where is my card?"}, "card"), Example({"messag
 NASTY = [
     "{{", "}}", "{%", "%}", "{#", "#}", "{", "}", "{{ message }}", "{% raw %}", "{% endraw %}", "{{-", "-}}",
     "{% include 'x' %}", BEGIN, END, "user:", "assistant:", "System:", "system:", "user: ", "user:\u3000",
-    "Examples:", "answer: x", "---", "\n", "\n\n", "\r\n", "\r", "\t", " ", "\x0b", "\x0c", "\x1c", "\x85",
+    "<!-- promptopt: keep -->", "<!-- /promptopt -->", "Examples:", "answer: x", "---",
+    "\n", "\n\n", "\r\n", "\r", "\t", " ", "\x0b", "\x0c", "\x1c", "\x85",
     "\u2028", "\u2029", "\ufeff", "\u200b", "\u202e", "\U000e0041", "❤\ufe0f", "\0", "'", '"', "\\", "\\n",
     "a", "日本", '{"a": {"b": 1}}',
 ]  # fmt: skip
@@ -144,6 +146,42 @@ class TestTheFormOfARegion:
     def test_the_diff_shows_additions_only(self) -> None:
         lines = unified_diff(ONE_TURN, with_examples(ONE_TURN, [CARD]), name="p").split("\n")[3:]
         assert [line for line in lines if line.startswith("-")] == []
+
+
+KEPT = "<!-- promptopt: keep -->\n{}\n<!-- /promptopt -->"
+
+
+class TestKeptRegions:
+    @pytest.mark.parametrize(
+        ("body", "before"),
+        [
+            (f"Sort.\n{KEPT.format('Never say {{ message }}.')}", "Sort.\n"),
+            (f"{KEPT.format('Never.')}{KEPT.format('{{ message }}')}", ""),
+            (f"{KEPT.format('Never.')}\n{{{{ message }}}}", KEPT.format("Never.") + "\n"),
+            (
+                f"system:\nSort.\n{KEPT.format('user:')}\n{{{{ message }}}}",
+                f"system:\nSort.\n{KEPT.format('user:')}\n",
+            ),
+            (f"system:\nSort.\n{KEPT.format('user:')}\nHi", "system:\nSort.\n"),
+        ],
+    )
+    def test_no_example_stands_within_one(self, tmp_path: Path, body: str, before: str) -> None:
+        file = load(tmp_path, body)
+        for form in Form:
+            prose = with_examples(file.prose, [CARD], form)
+            assert form is Form.TURNS or prose.partition(BEGIN)[0] == before
+            assert kept_regions(prose) == kept_regions(body)
+            assert without_examples(prose) == body
+            assert file.objections(prose) == ()
+
+    @pytest.mark.parametrize("form", Form)
+    def test_a_case_opens_none(self, tmp_path: Path, form: Form) -> None:
+        file = load(tmp_path, ONE_TURN)
+        case = Example({"message": "Show me <!-- promptopt: keep -->"}, "<!-- /promptopt -->")
+        write_prose(file, with_examples(file.prose, [case], form))
+        written = PromptFile.load(file.path, rootdir=tmp_path)
+        assert examples_in(written.prose) == (case,)
+        assert written.writing_rules == (), "there is no region in it"
 
 
 class TestNothingBreaksOut:

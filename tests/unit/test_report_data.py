@@ -72,3 +72,13 @@ def test_any_text_reaches_the_other_side(text: str) -> None:
     assert (found.parameters, found.inputs) == ({"a": shown}, {"b": shown})
     assert result.case.models == (shown,)
     assert result.case.split is Split.TRAIN
+
+
+def test_an_answer_that_cases_share_comes_from_the_cache_once_and_not_at_all_where_the_session_paid() -> None:
+    tally = ReportTotals()
+    for case, keys in {"t.py::a": ("old", "new"), "t.py::b": ("old", "of another worker")}.items():
+        calls = tuple(
+            Call("p.md", {}, key, "", StopReason.END, None, None, 0.1, cached=key != "new") for key in keys
+        )
+        tally.add(carried(Outcome(case, Status.FAILED, 0.0, calls=calls)))
+    assert tally.count_cached({"new", "of another worker"}) == 1

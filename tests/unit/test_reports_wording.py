@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pytest_promptopt.records import Spend
-from pytest_promptopt.reports.wording import cost, duration, percent, table
+from pytest_promptopt.reports.wording import calls_line, cost, duration, percent, table
 
 
 @pytest.mark.parametrize(
@@ -57,3 +57,27 @@ def test_columns_are_aligned() -> None:
         "a              12",
         "long label      3",
     ]
+
+
+@pytest.mark.parametrize(
+    ("cached", "made", "paid", "shown"),
+    [
+        (0, 0, Spend(), ""),
+        (3, 0, Spend(), "3 model calls, 3 of them from the cache: nothing was paid"),
+        (
+            1,
+            2,
+            Spend(2, 1000, 20, 0.5),
+            "3 model calls, 1 of them from the cache; 1,000 input and 20 output tokens, $0.5000",
+        ),
+        (
+            0,
+            2,
+            Spend(5, 10, 2, unpriced=2),
+            "2 model calls, 0 of them from the cache; 10 input and 2 output tokens, price unknown; 3 of 5 "
+            "requests repeated another",
+        ),
+    ],
+)
+def test_the_line_of_calls(cached: int, made: int, paid: Spend, shown: str) -> None:
+    assert calls_line(cached, made, paid) == shown

@@ -18,13 +18,14 @@ PACKAGE = Path(pytest_promptopt.__file__).parent
 #: From the ground up. A room imports only from floors below its own, never from a neighbour.
 FLOORS = (
     {"wire_records", "verdicts"},
-    {"records", "errors", "unpatched", "text", "file_writing"},
+    {"records", "errors", "statistics", "unpatched", "text", "file_writing"},
     {
         "completion",
         "partial_credit",
         "results",
         "settings",
         "statistics",
+        "tags",
         "project_dir",
         "shared_database",
         "single_flight",
@@ -32,7 +33,7 @@ FLOORS = (
     {"response_cache", "journal"},
     {"budget"},
     {"models", "failures", "prompts"},
-    {"optimizer", "assertions"},
+    {"optimizer", "assertions", "grading"},
     {"strategies", "gate", "reports"},
     {"replay"},
     {"runs", "option_table", "interception"},

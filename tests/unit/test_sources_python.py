@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from pytest_promptopt.errors import PromptFileError, RenderError
 from pytest_promptopt.prompts import PromptFile
-from pytest_promptopt.prompts.sources.python_constants import PythonConstant
+from pytest_promptopt.prompts.sources import Source, source_of
+from pytest_promptopt.prompts.sources.address import Address
 from pytest_promptopt.prompts.template_languages import JINJA2
 
 #: Modules with a constant, by its name: each way in which a text is written.
@@ -42,6 +43,19 @@ MODULES = {
         "T.PROMPT",
         'import inspect\nclass T:\n    PROMPT = inspect.cleandoc("""a\n       b\n    """)\n',
     ),
+    "joined with comments": (
+        "PROMPT",
+        'PROMPT = (\n  "a\\n"  # one\n  # two\n  "b "  # in\n  "c\\n"\n  "{text}"  # end\n)\nB = 2\n',
+    ),
+    "joined with comments, in one bracket": ("PROMPT", "PROMPT = ('a\\n'  # one\n  'b')\n"),
+    "of a dict": (
+        'PROMPTS["one"]',
+        'PROMPTS = {\n    "one": """a\n{text}""",  # é\n    "two": "b",\n}\nPROMPT = "c"\nB = 2\n',
+    ),
+    "of a dict in a list, joined with comments": (
+        "T.PROMPTS[1].a",
+        'class T:\n    PROMPTS = [\n        "x",\n        {"a": "b\\n"  # one\n         "c"},\n    ]\n',
+    ),
     "under a condition": ("PROMPT", 'import os\nif os.name:\n    PROMPT = "a"\n'),
     "byte order mark": ("PROMPT", '\ufeffPROMPT="x"'),
 }
@@ -57,12 +71,13 @@ def value_of(module: str, target: str) -> str:
     """What Python says of the constant."""
     names: dict[str, object] = {}
     exec(compile(module.removeprefix("\ufeff"), "module", "exec", dont_inherit=True), names)
-    first, *others = target.split(".")
-    found = names[first]
-    for name in others:
-        found = getattr(found, name)
+    found = eval(target.replace("[1].a", "[1]['a']"), names)
     assert isinstance(found, str)
     return found
+
+
+def constant(target: str) -> Source:
+    return source_of(Address(Path("app.py"), target))[0]
 
 
 def one_line_ends(text: str) -> str:
@@ -71,7 +86,7 @@ def one_line_ends(text: str) -> str:
 
 @pytest.mark.parametrize(("target", "module"), MODULES.values(), ids=MODULES)
 def test_what_is_read_is_what_python_says(target: str, module: str) -> None:
-    found = PythonConstant(target).read(module.encode(), name="app.py")
+    found = constant(target).read(module.encode(), name="app.py")
     assert found.prose == value_of(module, target).strip("\n")
 
 
@@ -82,7 +97,7 @@ def test_any_text_can_take_its_place_and_nothing_else_changes(which: str, text: 
     text = one_line_ends(text).strip("\n")
     if not text.strip():
         return
-    source = PythonConstant(target).read(module.encode(), name="app.py")
+    source = constant(target).read(module.encode(), name="app.py")
     try:
         changed = source.replaced(text)
     except ValueError:
@@ -92,7 +107,7 @@ def test_any_text_can_take_its_place_and_nothing_else_changes(which: str, text: 
         )
         return
     assert value_of(changed, target).strip("\n") == text
-    assert PythonConstant(target).read(changed.encode(), name="app.py").prose == text
+    assert constant(target).read(changed.encode(), name="app.py").prose == text
     before, after = module[: module.index("PROMPT")], "B = 2\n"
     assert changed.startswith(before)
     assert not module.endswith(after) or changed.endswith(after)
@@ -132,13 +147,43 @@ REWRITES = {
     ),
     "raw stays raw": ("P = r'\\d'\n", "\\d+", "P = r'\\d+'\n"),
     "raw goes where it cannot hold the text": ("P = r'\\d'\n", "it's \\d", "P = 'it\\'s \\\\d'\n"),
+    "a comment stays where its line stays": (
+        'P = (\n    "a\\n"  # one\n    "b\\n"  # two\n    "c"\n)\n',
+        "a\nnew\nb\nc",
+        'P = (\n    "a\\n"  # one\n    "new\\n"\n    "b\\n"  # two\n    "c"\n)\n',
+    ),
+    "behind the line in its place": (
+        'P = (\n    "a\\n"  # one\n    # of b\n    "b"\n)\n',
+        "A\nb",
+        'P = (\n    "A\\n"  # one\n    # of b\n    "b"\n)\n',
+    ),
+    "above it when the first line goes": (
+        'P = (\n    "a\\n"  # one\n    "b"\n)\n',
+        "b",
+        'P = (\n    # one\n    "b"\n)\n',
+    ),
+    "behind the end when the last one goes": (
+        'P = (\n    "a\\n"  # one\n    "b"\n)\n',
+        "A",
+        'P = (\n    "A"  # one\n)\n',
+    ),
+    "on a line of its own before a comment": (
+        'P = (\n    "a\\n"  # one\n    "b"  # two\n)\n',
+        "A",
+        'P = (\n    "A"  # one\n      # two\n)\n',
+    ),
+    "never before what closes the text": (
+        "P = ('a\\n'  # one\n     'b')\n",
+        "A",
+        "P = ('A'  # one\n     )\n",
+    ),
     "a file of Windows keeps its line ends": ('P = """a\r\n"""\r\n', "a\nb", 'P = """a\r\nb\r\n"""\r\n'),
 }
 
 
 @pytest.mark.parametrize(("module", "text", "wanted"), REWRITES.values(), ids=REWRITES)
 def test_it_is_written_as_it_was(module: str, text: str, wanted: str) -> None:
-    assert PythonConstant("P").read(module.encode(), name="app.py").replaced(text) == wanted
+    assert constant("P").read(module.encode(), name="app.py").replaced(text) == wanted
 
 
 REFUSED = {
@@ -158,24 +203,68 @@ REFUSED = {
     "missing": ("PROMPT = 'a'\nQ = 'b'\n", "app.py: there is no constant P; it has PROMPT, Q"),
     "syntax": ("P = 'a\n", "app.py:1: is not valid Python: unterminated string literal"),
     "empty": ("P = '\\n'\n", "app.py:1: the prompt is empty: P has no text"),
-    "comment between": (
-        "P = (\n    'a'  # why\n    'b'\n)\n",
-        "app.py:2: a comment stands between the parts of P",
-    ),
     "in a function": ("def f():\n    P = 'a'\n", "app.py: there is no constant P"),
+    "a dict": ("P = {'a': 'x'}\n", "app.py:1: P is no string: {'a': 'x'}; accepted"),
 }
 
 
 @pytest.mark.parametrize(("module", "said"), REFUSED.values(), ids=REFUSED)
 def test_anything_else_is_refused_at_its_line(module: str, said: str) -> None:
     with pytest.raises(PromptFileError) as caught:
-        PythonConstant("P").read(module.encode(), name="app.py")
+        constant("P").read(module.encode(), name="app.py")
     assert str(caught.value).startswith(said)
 
 
 def test_a_missing_class_is_named() -> None:
     with pytest.raises(PromptFileError, match=r"there is no class Triag; did you mean Triage\?"):
-        PythonConstant("Triag.P").read(b"class Triage:\n    P = 'a'\n", name="app.py")
+        constant("Triag.P").read(b"class Triage:\n    P = 'a'\n", name="app.py")
+
+
+ITEMS = """\
+PROMPTS = {
+    "triage": {"system": "One {text}.", "v1.2": "Two {text}."},
+    "list": ["Three {text}.", "Four {text}."],
+    5: "Five {text}.",
+}
+"""
+
+
+@pytest.mark.parametrize(
+    ("target", "name", "prose"),
+    [
+        ("PROMPTS.triage.system", "PROMPTS.triage.system", "One {text}."),
+        ('PROMPTS["triage"]["v1.2"]', 'PROMPTS.triage."v1.2"', "Two {text}."),
+        ("PROMPTS['list'][1]", "PROMPTS.list[1]", "Four {text}."),
+        ("PROMPTS[5]", "PROMPTS[5]", "Five {text}."),
+    ],
+)
+def test_a_text_may_stand_in_a_dict_or_list(target: str, name: str, prose: str) -> None:
+    source, address = source_of(Address.parse(f"app.py::{target}"))
+    assert str(address) == f"app.py::{name}", "one name, however it is written"
+    assert source.read(ITEMS.encode(), name="app.py").prose == prose
+
+
+NO_ITEMS = {
+    "key": (ITEMS, "PROMPTS.triag", "app.py:1: there is no key `triag` in PROMPTS; did you mean `triage`?"),
+    "dict": (ITEMS, "PROMTS.list", "app.py: there is no class or dict PROMTS; did you mean PROMPTS?"),
+    "no dict": (ITEMS, "PROMPTS[5].x", "app.py:4: PROMPTS[5] is no dict or list that is written out: 'Five "),
+    "no item": (ITEMS, "PROMPTS.list[2]", "app.py:3: PROMPTS.list has 2 items, so there is no [2]"),
+    "star": ("P = [*O, 'a']\n", "P[1]", "app.py:1: P is no dict or list that is written out: [*O, 'a']"),
+    "stars after": ("P = {'a': 'b', **O}\n", "P.a", "app.py:1: `**` comes after `a` in P and may give it"),
+    "set later": ("P = {'a': 'b'}\nP['a'] = 'c'\n", "P.a", "app.py:2: P.a is given a value several times"),
+    "added to": ("P = {'a': 'b'}\nP['a'] += 'c'\n", "P.a", "app.py:2: P.a is given a value several times"),
+}
+
+
+@pytest.mark.parametrize(("module", "target", "said"), NO_ITEMS.values(), ids=NO_ITEMS)
+def test_an_item_that_is_not_there_is_told(module: str, target: str, said: str) -> None:
+    with pytest.raises(PromptFileError) as caught:
+        constant(target).read(module.encode(), name="app.py")
+    assert str(caught.value).startswith(said)
+
+
+def test_stars_before_an_item_do_not_matter() -> None:
+    assert constant("P.a").read(b"P = {**O, 'a': 'b'}\n", name="app.py").prose == "b"
 
 
 def test_a_text_that_dedent_would_change_is_refused(tmp_path: Path) -> None:

@@ -162,8 +162,32 @@ class TestKeptRegions:
         assert file.render({"it": "x"})[0].content == "Sort x.\nNever."
 
     @pytest.mark.parametrize(
+        ("begin", "end", "sent"),
+        [
+            ("{{! promptopt: keep }}", "{{! /promptopt }}", "Sort x.\nNever.\nEnd."),
+            ("{{!-- promptopt: keep --}}", "{{!-- /promptopt --}}", "Sort x.\nNever.\nEnd."),
+            ("{{~! promptopt:keep ~}}", "{{!--/promptopt--~}}", "Sort x.Never.\nEnd."),
+        ],
+    )
+    def test_comments_of_mustache_do_too(self, tmp_path: Path, begin: str, end: str, sent: str) -> None:
+        text = f"---\ntemplate: mustache\n---\nSort {{{{it}}}}.\n{begin}\nNever.\n{end}\nEnd.\n"
+        file = load(tmp_path, text, name="a.md")
+        assert file.objections(file.prose.replace("Never", "Always"))[0].startswith("It changed the kept")
+        assert file.objections(file.prose.replace("End", "Over")) == ()
+        assert file.render({"it": "x"})[0].content == sent, "no line is left where a mark was"
+
+    def test_a_constant_with_such_marks_is_seen_to_be_mustache(self, tmp_path: Path) -> None:
+        module = 'P = """Sort {{it}}.\n{{!-- promptopt: keep --}}\nNever.\n{{!-- /promptopt --}}"""\n'
+        assert load(tmp_path, module, name="app.py", inner="::P").language.name == "mustache"
+
+    @pytest.mark.parametrize(
         ("text", "said"),
         [
+            (
+                "---\ntemplate: mustache\n---\nx\n{{! promptopt: keep }}\n",
+                "a.md:5: {{! promptopt: keep }} is not closed by {{! /promptopt }}",
+            ),
+            ("x {# promptopt: keep #}\n", r"a.md:1: {# promptopt: keep #} is not closed by {# /promptopt #}"),
             ("<!-- promptopt: keep -->\nx\n", "a.md:1: <!-- promptopt: keep --> is not closed"),
             ("x\n<!-- /promptopt -->\n", "a.md:2: <!-- /promptopt --> closes no region"),
             ("<!-- promptopt: keep -->\n<!-- promptopt: keep -->\n", "a.md:2: .* stands within a region"),

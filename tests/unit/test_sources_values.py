@@ -293,6 +293,7 @@ def test_what_is_no_text_is_refused_at_its_line(name: str, text: str, path: str,
         ("prompts[0].text", ("prompts", 0, "text")),
         ('"v1.2".text', ("v1.2", "text")),
         ("a.'b c'[1]", ("a", "b c", 1)),
+        ("""a["b.c"]['d'].e""", ("a", "b.c", "d", "e")),
         ("[0]", (0,)),
     ],
 )
@@ -302,7 +303,9 @@ def test_a_path_is_keys_and_items(written: str, steps: tuple[str | int, ...]) ->
     assert KeyPath.parse(str(path)) == path
 
 
-@pytest.mark.parametrize("written", ["", "a..b", ".a", "a.", "a[b]", "a[", 'a"b"', "[0]a"])
+@pytest.mark.parametrize(
+    "written", ["", "a..b", ".a", "a.", "a[b]", "a[", 'a"b"', "[0]a", 'a.["b"]', 'a["b]']
+)
 def test_what_is_no_path_is_refused(written: str) -> None:
     with pytest.raises(ValueError, match="accepted are keys with dots"):
         KeyPath.parse(written)

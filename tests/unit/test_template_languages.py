@@ -49,6 +49,15 @@ PARTS = {
     "template": ("A $$5 $x, ${y}! $5", (Fixed("A $5 "), X, Fixed(", "), Y, Fixed("! $5"))),
     "mustache": ("A {{x}}{{! no }}, {{{ y }}} {{& x}}", (Fixed("A "), X, Fixed(", "), Y, Fixed(" "), X)),
     "mustache escaped": (r"\{{x}} {{x}}", (Fixed("{{x}} "), X)),
+    "mustache lines of tags": (
+        "A\n  {{! no }} \n{{x}}\n{{!-- a }} b --}}\n\n{{#x}}\n{{y}}\n{{/x}}\nB",
+        (Fixed("A\n"), X, Fixed("\n\n"), Opaque("{{#x}}\n{{y}}\n{{/x}}", ""), Fixed("B")),
+    ),
+    "mustache beside text": (
+        "A\n{{! no }} b\n{{#x}}1{{/x}}\nB",
+        (Fixed("A\n b\n"), Opaque("{{#x}}1{{/x}}", ""), Fixed("\nB")),
+    ),
+    "mustache without blanks": ("A {{~x}} \n{{~! no ~}}\n B{{y~}}\n", (Fixed("A"), X, Fixed("B"), Y)),
     "none": ("A {x} {{ y }} $x %s", (Fixed("A {x} {{ y }} $x %s"),)),
 }  # fmt: skip
 
@@ -215,6 +224,7 @@ class TestAnyText:
 
     @given(st.sampled_from(NAMES).flatmap(written), VALUES)
     def test_is_rendered_as_applications_do(self, prompt: Written, values: Mapping[str, str]) -> None:
+        assume(not prompt.has_sections)  # which are not rendered
         given_values = {name: values[name] for name in prompt.names}
         assert rendered(prompt.language, prompt.source, **given_values) == prompt.rendered(values)
 
@@ -284,6 +294,38 @@ def test_a_candidate_that_the_language_cannot_read(tmp_path: Path) -> None:
     assert file.objections('Answer {"queue": "x"} for {ticket}')[0].startswith(
         "It is not a valid prompt: route.md:1: template syntax error: "
     )
+
+
+class TestSectionsOfMustache:
+    TEXT = "Sort {{ticket}}.\n{{#each queues}}\n- {{this}}\n{{/each}}\n{{^vip}}Be short.{{/vip}} {{vip}}\n"
+
+    def test_they_are_read_and_not_rendered(self, tmp_path: Path) -> None:
+        file = load(tmp_path, self.TEXT, "mustache")
+        assert {"ticket", "queues", "vip"} <= file.variables
+        with pytest.raises(RenderError, match=r"the section \{\{#each queues\}\} is not supported"):
+            file.render(dict.fromkeys(file.variables, "x"))
+
+    @pytest.mark.parametrize(
+        ("old", "new"),
+        [
+            ("- {{this}}", "* {{this}}"),
+            ("\n- {{this}}", "- {{this}}"),
+            ("{{^vip}}Be short.{{/vip}} ", ""),
+            ("{{^vip}}", "{{#vip}}"),
+            ("{{vip}}", "{{vip}} {{^vip}}Be short.{{/vip}}"),
+        ],
+    )
+    def test_no_byte_of_one_may_change(self, tmp_path: Path, old: str, new: str) -> None:
+        file = load(tmp_path, self.TEXT, "mustache")
+        objections = file.objections(file.prose.replace("Sort", "Route").replace(old, new))
+        assert objections[0].startswith("It changed, lost or repeated the section {{")
+
+    def test_around_them_all_may(self, tmp_path: Path) -> None:
+        file = load(tmp_path, self.TEXT, "mustache")
+        assert (
+            file.objections(f"Now {file.prose}\nThat is all.".replace("{{/each}}\n", "{{/each}}\n\n")) == ()
+        )
+        assert "its sections stay, add none" in file.writing_rules[0]
 
 
 def test_a_prompt_without_a_language_is_sent_as_it_stands(tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ def reply(task: Task) -> dict[str, Any]:
         [[to_json(Outcome(case, Status.PASSED, 1.0))] for case in trial["cases"]]
         for trial in task.data["trials"]
     ]
-    return {"outcomes": found, "reached": True}
+    return {"outcomes": found, "reached": True, "unrecognised": ""}
 
 
 def sizes(tasks: Evaluations, *workers: Worker) -> list[int]:
@@ -124,7 +124,7 @@ def test_each_result_belongs_to_its_trial_and_case() -> None:
         ]
         for trial in given
     ]
-    tasks.done(task, {"outcomes": outcomes, "reached": False})
+    tasks.done(task, {"outcomes": outcomes, "reached": False, "unrecognised": ""})
     assert not tasks.unfinished
     assert {job: found[0].error for job, found in tasks.found.items()} == {
         (0, "a"): "onea",

@@ -1,6 +1,8 @@
-"""The application is tested, with the prompt under test inside."""
+"""The application is tested as it is: each test of its prompt has one mark, and nothing else is needed."""
 
 from __future__ import annotations
+
+from types import SimpleNamespace
 
 import pytest
 from shop import support
@@ -29,31 +31,20 @@ UNSEEN = [
 ]
 
 
-@pytest.fixture
-def application(prompt, monkeypatch):
-    """The application with the prompt under test in the place of its constant and of its model.
-
-    The constant: what else reads it sees the text of a candidate. The model: so each answer is stored and
-    counts against the ceilings, and many cases wait for their answers at the same time.
-    """
-    monkeypatch.setattr(support, "PROMPT", prompt.text)
-    monkeypatch.setattr(support, "complete", lambda ticket: prompt(ticket=ticket))
-    return support
-
-
-@pytest.mark.prompt("../prompts/route.md")
+@pytest.mark.prompt("../shop/support.py::PROMPT")
 @pytest.mark.parametrize(("ticket", "queue"), TICKETS)
-def test_a_ticket_reaches_its_queue(application, ticket, queue):
-    assert application.route(ticket) == queue
+def test_a_ticket_reaches_its_queue(ticket, queue):
+    assert support.route(ticket) == queue
 
 
 @pytest.mark.heldout
-@pytest.mark.prompt("../prompts/route.md")
+@pytest.mark.prompt("../shop/support.py::PROMPT")
 @pytest.mark.parametrize(("ticket", "queue"), UNSEEN)
-def test_an_unseen_ticket_reaches_its_queue(application, ticket, queue):
-    assert application.route(ticket) == queue
+def test_an_unseen_ticket_reaches_its_queue(ticket, queue):
+    assert support.route(ticket) == queue
 
 
 def test_a_person_looks_at_what_no_queue_is_named_for(monkeypatch):
-    monkeypatch.setattr(support, "complete", lambda ticket: "the moon")
-    assert support.route("Where am I?") == "human"
+    reply = SimpleNamespace(content=[SimpleNamespace(text="The moon.")])
+    monkeypatch.setattr(support.client.messages, "create", lambda **_: reply)
+    assert support.route("Where am I?") == support.FALLBACK

@@ -1,14 +1,15 @@
 """`demo`: a small deterministic model inside the package, to try the workflow without a key or a network.
 
 As a target it reads the prompt (labels, cue words, fields, format rules) and answers by it; as an optimizer
-it reads the feedback and writes better cue words and rules. It learns as a simple lexical classifier does and
-holds no answers.
+it reads the feedback and writes better cue words and rules; as a judge it checks an answer for what the
+criterion asks. It learns as a simple lexical classifier does and holds no answers.
 """
 
 from __future__ import annotations
 
 from pytest_promptopt.models.demo.critic import criticise
 from pytest_promptopt.models.demo.feedback import asks_for_critique, is_feedback
+from pytest_promptopt.models.demo.judge import judge, judging_in
 from pytest_promptopt.models.demo.optimizer import propose
 from pytest_promptopt.models.demo.target import answer
 from pytest_promptopt.records import Answer, Request, StopReason, Usage
@@ -25,10 +26,13 @@ class DemoModel:
         started = time.perf_counter()
         # A reply that could not be used is asked for again in the same chat, so the feedback may be earlier.
         asked = next((m.content for m in request.messages if is_feedback(m.content)), None)
+        judging = judging_in(request.messages) if asked is None else None
         if asked is not None:
             text = propose(asked)
         elif asks_for_critique(request.messages[-1].content):
             text = criticise(request.messages[-1].content)
+        elif judging is not None:
+            text = judge(judging, schema=request.response_schema)
         else:
             text = answer(request.messages, schema=request.response_schema)
         return Answer(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 _PROMPT = re.compile(r"<current_prompt>\n(?P<prompt>.*)\n</current_prompt>", re.DOTALL)
 _VERSION = re.compile(r"<version>\n(.*?)\n</version>", re.DOTALL)
-_INPUT = re.compile(r"input(?: [^:\n]*)?: (?P<value>\".*)")
+_INPUT = re.compile(r"input(?: (?P<name>[^:\n]*))?: (?P<value>\".*)")
 _SAID = re.compile(r"^(?P<name>expected|actual|answer): (?P<value>.*)$", re.MULTILINE)
 _DIFFERENCE = re.compile(r"^difference: expected (?P<both>.*)$", re.MULTILINE)
 _WHOLE = re.compile(r"^expected, whole: (?P<value>.*)$", re.MULTILINE)
@@ -21,13 +22,14 @@ class Shown:
     """A case that the request shows.
 
     `text` is all of its input. `expected` is None when the request names no value (then `stated` is False);
-    for a case that passes it is what was answered.
+    for a case that passes it is what was answered. `named` are the inputs by their names; "" is none.
     """
 
     text: str
     expected: Any
     actual: Any
     stated: bool
+    named: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -86,8 +88,8 @@ def _cases(section: str, *, passing: bool = False) -> tuple[Shown, ...]:
 
 
 def _case(block: str, *, passing: bool) -> Shown | None:
-    inputs = [_value(m["value"]) for m in _INPUT.finditer(block)]
-    if not inputs:
+    found = [(m["name"] or "", str(_value(m["value"]))) for m in _INPUT.finditer(block)]
+    if not found:
         return None
     said = {match["name"]: _value(match["value"]) for match in _SAID.finditer(block)}
     if passing:
@@ -96,8 +98,8 @@ def _case(block: str, *, passing: bool) -> Shown | None:
         said |= _sides(both["both"])
         if whole := _WHOLE.search(block):
             said["expected"] = _value(whole["value"])
-    text = "\n".join(str(value) for value in inputs)
-    return Shown(text, said.get("expected"), said.get("actual"), stated="expected" in said)
+    text = "\n".join(value for _, value in found)
+    return Shown(text, said.get("expected"), said.get("actual"), stated="expected" in said, named=dict(found))
 
 
 def _sides(both: str) -> dict[str, Any]:

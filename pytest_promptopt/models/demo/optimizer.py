@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from pytest_promptopt.models.demo.feedback import Feedback, parse
 from pytest_promptopt.models.demo.fields import fields_of
+from pytest_promptopt.models.demo.judge_rules import is_judge_prompt, revise_judge
 from pytest_promptopt.models.demo.learning import LabelLines, Plan, learn
 from pytest_promptopt.models.demo.reading import (
     ENTRY,
@@ -46,6 +47,9 @@ def propose(request: str) -> str:
     feedback = parse(request)
     if feedback.versions:
         return _reply(f"it does what {len(feedback.versions)} versions do", _merge(feedback))
+    if is_judge_prompt(feedback.prompt):
+        prompt, why = revise_judge(feedback)
+        return _reply(why or "no rule tells the shown answers apart", prompt)
     revision = _revise_fields(feedback) if _is_extraction(feedback) else _revise_labels(feedback)
     rule, why = _format_rule(feedback)
     done = [*revision.done, *([why] if why else [])]

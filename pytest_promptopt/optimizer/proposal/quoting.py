@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from pytest_promptopt.optimizer.proposal.tags import Tags
+from pytest_promptopt.tags import Tags
 from pytest_promptopt.text import MAX_TEXT, cut_middle, json_text, one_line
 
 #: The section with what a model said of the worst answers. Users' prompts may have a tag `critique`.

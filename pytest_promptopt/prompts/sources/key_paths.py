@@ -1,4 +1,4 @@
-"""``triage.system``, ``prompts[0].text``: the way to a value in a YAML, JSON or TOML file."""
+"""``triage.system``, ``prompts[0].text``: the way to a value in a file."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
-_STEP = re.compile(
-    r"""(?P<index>\[\d+\])|\.?(?:"(?P<double>[^"]*)"|'(?P<single>[^']*)'|(?P<bare>[^.\[\]"']+))"""
-)
+_KEY = """"(?P<double{0}>[^"]*)"|'(?P<single{0}>[^']*)'"""
+_STEP = re.compile(rf"\[(?:(?P<index>\d+)|{_KEY.format(1)})\]|\.?(?:{_KEY.format(2)}|(?P<bare>[^.\[\]\"']+))")
 
 FORMS = (
     "accepted are keys with dots between them, `triage.system`; a key with a dot in quotes, "
-    '`"v1.2".system`; an item of a list by its number from 0, `prompts[0]`'
+    '`"v1.2".system` or `["v1.2"].system`; an item of a list by its number from 0, `prompts[0]`'
 )
 
 
@@ -31,11 +30,10 @@ class KeyPath:
         place = 0
         while place < len(target):
             found = _STEP.match(target, place)
-            if found is None or (target[place] == ".") != bool(place and not found["index"]):
+            if found is None or (target[place] == ".") != bool(place and target[place] != "["):
                 raise ValueError(f"`{target}` is no path to a value: {FORMS}")
-            given = found["index"]
-            key = next((found[form] for form in ("double", "single", "bare") if found[form] is not None), "")
-            steps.append(int(given[1:-1]) if given else key)
+            key = next(text for text in found.groups() if text is not None)
+            steps.append(int(key) if found["index"] else key)
             place = found.end()
         if not steps:
             raise ValueError(f"a path to a value is missing: {FORMS}")

@@ -27,7 +27,8 @@ _INSIDE: Mapping[str, Callable[[KeyPath], Source]] = {
 
 ACCEPTED = (
     "accepted are a .md, .txt or .prompty file, file.py::CONSTANT, file.py::Class.CONSTANT, "
-    "FILE::key.path with a .yaml, .yml, .json or .toml file, and file.md::key of its front matter"
+    "file.py::DICT.key, FILE::key.path with a .yaml, .yml, .json or .toml file, and file.md::key of its "
+    "front matter"
 )
 
 
@@ -40,9 +41,11 @@ def source_of(address: Address) -> tuple[Source, Address]:
     if not inner and ending in _WHOLE:
         return _WHOLE[ending], address
     if inner and ending == ".py":
-        if not all(part.isidentifier() for part in inner.split(".")):
-            raise ValueError(f"`{inner}` is no name of a constant, such as PROMPT or Triage.PROMPT")
-        return PythonConstant(inner), address
+        path = KeyPath.parse(inner)
+        if not str(path.steps[0]).isidentifier():
+            said = "such as PROMPT, Triage.PROMPT or PROMPTS.triage"
+            raise ValueError(f"`{inner}` is no name of a constant, {said}")
+        return PythonConstant(path), Address(address.path, str(path))
     if inner and ending in _INSIDE:
         path = KeyPath.parse(inner)
         return _INSIDE[ending](path), Address(address.path, str(path))

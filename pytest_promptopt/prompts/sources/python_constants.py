@@ -1,4 +1,4 @@
-"""``app/triage.py::PROMPT``: a constant of a Python module or of a class in it, which is never imported."""
+"""``app/triage.py::PROMPT``: a constant of a module or of a class, or an item of one; nothing is run."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from difflib import get_close_matches
 
 from pytest_promptopt.errors import PromptFileError
 from pytest_promptopt.prompts.layout import FramedText, decode, usual_line_end
+from pytest_promptopt.prompts.sources.key_paths import KeyPath, item_number, missing
 from pytest_promptopt.prompts.sources.python_literals import Literal
 from pytest_promptopt.prompts.sources.source import SourceText
 
@@ -23,6 +24,7 @@ ACCEPTED = (
 )
 
 _LINE_END = re.compile(r"\r\n|\r|\n")
+_END_OF_LINE = re.compile(r"[ \t]*(?:[\r\n]|\Z)")
 _NESTED = (ast.If, ast.Try, ast.With)
 
 Step = Callable[[str], str]
@@ -40,43 +42,43 @@ _METHODS = ("strip", "lstrip", "rstrip")
 
 @dataclass(frozen=True)
 class PythonConstant:
-    """A name that a module or a class gives a string to, once.
+    """A string that a module or a class gives a name to, once, or that stands in a dict or list with a name.
 
-    :param target: ``PROMPT``, ``Triage.PROMPT``.
+    :param path: ``PROMPT``, ``Triage.PROMPT``, ``PROMPTS.triage``.
     """
 
-    target: str
+    path: KeyPath
 
     def read(self, content: bytes, *, name: str) -> SourceText:
-        text = decode(content, name=name)
+        text, target = decode(content, name=name), str(self.path)
         module, shift = _parsed(text, name=name)
-        constant = _Constant.find(module, self.target, name=name)
+        constant = _Constant.find(module, self.path, name=name)
         lines = _LineStarts(text, shift)
         start, end = lines.span(constant.node)
         try:
-            literal = Literal.parse(text[start:end], line_end=usual_line_end(text))
+            after = text[end:]
+            literal = Literal.parse(
+                text[start:end],
+                line_end=usual_line_end(text),
+                ends_its_line=_END_OF_LINE.match(after) is not None,
+            )
         except ValueError as error:
             raise PromptFileError(name, constant.node.lineno, f"{error}; {ACCEPTED}") from None
         if literal.text != constant.node.value:
-            raise PromptFileError(name, constant.node.lineno, f"{self.target} cannot be read; {ACCEPTED}")
-        if literal.has_comment:
-            said = f"a comment stands between the parts of {self.target}, where a rewrite would lose it"
-            raise PromptFileError(name, constant.node.lineno, f"{said}: put it above")
+            raise PromptFileError(name, constant.node.lineno, f"{target} cannot be read; {ACCEPTED}")
         frame = FramedText.of(constant.applied(literal.text))
         if not frame.body.strip():
-            raise PromptFileError(
-                name, constant.node.lineno, f"the prompt is empty: {self.target} has no text"
-            )
+            raise PromptFileError(name, constant.node.lineno, f"the prompt is empty: {target} has no text")
 
         around = constant.around(module)
 
         def replaced(prose: str) -> str:
             for wanted in constant.written_as(literal.text, frame.with_prose(prose)):
-                changed = text[:start] + literal.with_text(wanted) + text[end:]
-                if _around(changed, self.target, name=name) == around:
+                changed = text[:start] + literal.with_text(wanted) + after
+                if _around(changed, self.path, name=name) == around:
                     return changed
             if constant.steps:
-                raise ValueError(f"what {self.target} is passed through (dedent, strip) would change it")
+                raise ValueError(f"what {target} is passed through (dedent, strip) would change it")
             raise ValueError("it cannot be written as a string literal of Python")
 
         return SourceText(
@@ -133,15 +135,15 @@ class _Constant:
     :param steps: what its text goes through, innermost first.
     """
 
-    target: str
     node: ast.Constant
     steps: tuple[Step, ...]
     language: str
 
     @classmethod
-    def find(cls, module: ast.Module, target: str, *, name: str) -> _Constant:
+    def find(cls, module: ast.Module, path: KeyPath, *, name: str) -> _Constant:
         """Raises `PromptFileError`."""
-        given = [*_assigned(module, target, name=name)]
+        target = str(path)
+        given, keys = _assigned(module, path, name=name)
         if len(given) > 1:
             lines = ", ".join(str(node.lineno) for node, _ in given)
             said = f"{target} is given a value several times (lines {lines}); it must be one, given once"
@@ -149,6 +151,11 @@ class _Constant:
         ((statement, value),) = given
         if isinstance(statement, ast.AugAssign) or value is None:
             raise PromptFileError(name, statement.lineno, f"{target} is no plain assignment; {ACCEPTED}")
+        for number, key in enumerate(keys, len(path.steps) - len(keys)):
+            try:
+                value = _item(value, key, str(KeyPath(path.steps[:number])))
+            except ValueError as error:
+                raise PromptFileError(name, value.lineno, str(error)) from None
         imported = dict(_imported(module))
         steps: list[Step] = []
         language = ""
@@ -160,7 +167,7 @@ class _Constant:
         if not isinstance(node.value, str):
             kind = type(node.value).__name__
             raise PromptFileError(name, node.lineno, f"{target} is {kind}, not a string; {ACCEPTED}")
-        return cls(target, node, tuple(steps), language)
+        return cls(node, tuple(steps), language)
 
     def applied(self, text: str) -> str:
         for step in self.steps:
@@ -192,11 +199,11 @@ class _Constant:
         return shape
 
 
-def _around(text: str, target: str, *, name: str) -> str:
+def _around(text: str, path: KeyPath, *, name: str) -> str:
     """`_Constant.around` of a module's text; empty when there is no such constant in it."""
     try:
         module, _ = _parsed(text, name=name)
-        return _Constant.find(module, target, name=name).around(module)
+        return _Constant.find(module, path, name=name).around(module)
     except PromptFileError:
         return ""
 
@@ -210,22 +217,50 @@ def _common_indent(lines: Sequence[str]) -> str:
     return first[:same]
 
 
-def _assigned(module: ast.Module, target: str, *, name: str) -> Iterator[tuple[ast.stmt, ast.expr | None]]:
-    """The statements that give the constant a value, and these values. Raises when there is none."""
-    *classes, wanted = target.split(".")
+def _assigned(
+    module: ast.Module, path: KeyPath, *, name: str
+) -> tuple[list[tuple[ast.stmt, ast.expr | None]], tuple[str | int, ...]]:
+    """The statements that give the constant a value, and these values; and the keys within the value.
+
+    Raises when there is none.
+    """
     body: Iterable[ast.stmt] = module.body
-    path = ""
-    for each in classes:
-        found = [node for node in _statements(body) if isinstance(node, ast.ClassDef) and node.name == each]
-        if not found:
-            known = [node.name for node in _statements(body) if isinstance(node, ast.ClassDef)]
-            raise PromptFileError(name, None, _missing(f"class {path}{each}", each, known))
-        body, path = found[-1].body, f"{path}{each}."
-    given = [(node, value) for node in _statements(body) for key, value in _names(node) if key == wanted]
-    if not given:
-        known = [key for node in _statements(body) for key, value in _names(node) if _looks_like_text(value)]
-        raise PromptFileError(name, None, _missing(f"constant {target}", wanted, known))
-    yield from given
+    steps, owner = path.steps, ""
+    while len(steps) > 1 and (found := [each for each in _classes(body) if each.name == steps[0]]):
+        body, steps, owner = found[-1].body, steps[1:], f"{owner}{steps[0]}."
+    wanted, *keys = steps
+    assigned = [(node, key, value) for node in _statements(body) for key, value in _names(node)]
+    given = [(node, value) for node, key, value in assigned if key == wanted]
+    if given:
+        return given, tuple(keys)
+    dicts = [key for _, key, value in assigned if isinstance(value, ast.Dict | ast.List | ast.Tuple)]
+    if keys:
+        what = "class or dict" if dicts else "class"
+        known = [*(each.name for each in _classes(body)), *dicts]
+    else:
+        what, known = "constant", [key for _, key, value in assigned if _looks_like_text(value)]
+    raise PromptFileError(name, None, _missing(f"{what} {owner}{wanted}", str(wanted), known))
+
+
+def _classes(body: Iterable[ast.stmt]) -> Iterator[ast.ClassDef]:
+    return (node for node in _statements(body) if isinstance(node, ast.ClassDef))
+
+
+def _item(node: ast.expr, step: str | int, place: str) -> ast.expr:
+    """The value of a key, or an item of a list; raises `ValueError` when it is not written out there."""
+    if isinstance(node, ast.Dict):
+        keys = [key.value if isinstance(key, ast.Constant) else None for key in node.keys]
+        number = next((n for n in reversed(range(len(keys))) if keys[n] == step), None)
+        if number is None:
+            raise ValueError(missing(step, (key for key in keys if key is not None), place))
+        if None in node.keys[number:]:
+            raise ValueError(f"`**` comes after `{step}` in {place} and may give it another value")
+        return node.values[number]
+    items = node.elts if isinstance(node, ast.List | ast.Tuple) else []
+    if items and not any(isinstance(each, ast.Starred) for each in items):
+        return items[item_number(step, len(items), place)]
+    shown = ast.unparse(node).split("\n")[0][:60]
+    raise ValueError(f"{place} is no dict or list that is written out: {shown}")
 
 
 def _missing(what: str, wanted: str, known: Sequence[str]) -> str:
@@ -251,17 +286,18 @@ def _statements(body: Iterable[ast.stmt]) -> Iterator[ast.stmt]:
 
 def _names(node: ast.stmt) -> Iterator[tuple[str, ast.expr | None]]:
     """What a statement gives a value to, and the value; None for one that is put together."""
+    targets: Sequence[ast.expr] = ()
     if isinstance(node, ast.Assign):
-        for target in node.targets:
-            if isinstance(target, ast.Name):
-                yield target.id, node.value
-            elif isinstance(target, ast.Tuple | ast.List):
-                yield from ((each.id, None) for each in target.elts if isinstance(each, ast.Name))
-        return
-    if not isinstance(node, ast.AnnAssign | ast.AugAssign) or node.value is None:
-        return  # of an annotation alone there is no value
-    if isinstance(node.target, ast.Name):
-        yield node.target.id, node.value
+        targets = node.targets
+    elif isinstance(node, ast.AnnAssign | ast.AugAssign) and node.value is not None:
+        targets = [node.target]  # of an annotation alone there is no value
+    for target in targets:
+        if isinstance(target, ast.Name):
+            yield target.id, getattr(node, "value", None)
+        elif isinstance(target, ast.Subscript) and isinstance(target.value, ast.Name):
+            yield target.value.id, None  # an item of it
+        elif isinstance(target, ast.Tuple | ast.List):
+            yield from ((each.id, None) for each in target.elts if isinstance(each, ast.Name))
 
 
 def _imported(module: ast.Module) -> Iterator[tuple[str, str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from functools import cache
@@ -18,6 +18,7 @@ _ESCAPE = re.compile(
 )
 _GAP = re.compile(r"(?:\s|\\(?:\r\n|\r|\n)|#[^\r\n]*)*")
 _LINE_END = re.compile(r"\r\n|\r|\n")
+_LAST_LINE = re.compile(r"(?:\r\n|\r|\n)[ \t]*\Z")
 
 #: What no editor shows as it is; a tab is shown.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
@@ -117,16 +118,18 @@ def _written(text: str, prefix: str, quote: str, *, last: bool = True) -> str:
 class Literal:
     """A string as it is written in a module: one literal, or several that Python joins.
 
-    :param between: what stands between them.
+    :param between: what stands between them: blanks, and comments, none of which is ever lost.
     :param line_end: how its file ends lines.
+    :param ends_its_line: whether a comment may follow it on its line.
     """
 
     tokens: tuple[StringToken, ...]
     between: tuple[str, ...]
     line_end: str
+    ends_its_line: bool = False
 
     @classmethod
-    def parse(cls, source: str, *, line_end: str) -> Literal:
+    def parse(cls, source: str, *, line_end: str, ends_its_line: bool = False) -> Literal:
         """Raises `ValueError`, with the reason in a sentence, for what cannot be rewritten."""
         tokens, between, place = [], [], 0
         while place < len(source):
@@ -141,7 +144,7 @@ class Literal:
             assert gap is not None  # it may be empty
             between.append(gap[0])
             place = gap.end()
-        return cls(tuple(tokens), tuple(between[: len(tokens) - 1]), line_end)
+        return cls(tuple(tokens), tuple(between[: len(tokens) - 1]), line_end, ends_its_line)
 
     @property
     def text(self) -> str:
@@ -152,10 +155,6 @@ class Literal:
         gaps = (*self.between, "")
         return "".join(token.source + gap for token, gap in zip(self.tokens, gaps, strict=True))
 
-    @property
-    def has_comment(self) -> bool:
-        return any("#" in gap for gap in self.between)
-
     def with_text(self, text: str) -> str:
         """Its source with another text. Raises `ValueError` when Python cannot write it."""
         if text == self.text:
@@ -164,27 +163,59 @@ class Literal:
             return self.tokens[0].with_text(text, line_end=self.line_end).source
         if any("\n" in gap or "\r" in gap for gap in self.between):
             by_line = self._joined_anew(text)
-            if _value(f"({by_line})") == text:
+            if _value(f"({by_line}\n)") == text:
                 return by_line
+        if any("#" in gap for gap in self.between):
+            raise ValueError("a comment between its strings would be lost")
         quote = self.tokens[0].quote
         joined = StringToken("", quote, _written(self.text, "", quote))
         return joined.with_text(text, line_end=self.line_end).source
 
     def _joined_anew(self, text: str) -> str:
-        """A literal for each line; what stood on literals of its own stays as it was written."""
+        """A literal for each line; what stood on literals of its own stays as it was written.
+
+        A comment stays behind the literal that takes the place of the one it stood behind.
+        """
         units = list(self._units())
         lines = re.findall(r"[^\n]*\n|[^\n]+\Z", text)
-        kept: list[tuple[str, str] | None] = [None] * len(lines)
-        matcher = SequenceMatcher(None, [unit.text for unit, _ in units], lines, autojunk=False)
-        for start, place, size in matcher.get_matching_blocks():
-            kept[place : place + size] = [(unit.source, gap) for unit, gap in units[start : start + size]]
         prefix, quote = "" if self.tokens[0].is_raw else self.tokens[0].prefix, self.tokens[0].quote[0]
-        pieces = []
-        for line, known in zip(lines, kept, strict=True):
-            token = StringToken(prefix, quote, _written(line, prefix, quote))
-            source, gap = known or (token.source, "")
-            pieces += [source, gap or self.between[0]]
-        return "".join(pieces[:-1])
+        above = list[str]()
+        pieces: list[tuple[str, list[str]]] = []
+        matcher = SequenceMatcher(None, [unit.text for unit, _ in units], lines, autojunk=False)
+        for kind, start, end, place, until in matcher.get_opcodes():
+            if kind == "equal":
+                pieces += [(unit.source, [gap]) for unit, gap in units[start:end]]
+                continue
+            new = [StringToken(prefix, quote, _written(line, prefix, quote)) for line in lines[place:until]]
+            pieces += [(token.source, []) for token in new]
+            for number, (unit, gap) in enumerate(units[start:end]):
+                near = pieces[min(number - len(new), -1)][1] if pieces else above
+                near += [each for each in (*unit.between, gap) if "#" in each]
+        *others, (source, gaps) = pieces
+        first = self._gap(above).lstrip() if above else ""
+        return first + "".join(each + self._gap(gaps) for each, gaps in others) + source + self._end(gaps)
+
+    def _gap(self, gaps: Sequence[str]) -> str:
+        """What stands between two literals: one of the gaps if it will do, else all comments in them."""
+        if len(gaps) == 1 and gaps[0]:
+            return gaps[0]
+        comments = _comments(gaps, self._line_break)
+        return comments + self._line_break if comments else self._plain_gap
+
+    def _end(self, gaps: Sequence[str]) -> str:
+        """What stands behind the last literal."""
+        comments = _comments(gaps, self._line_break)
+        return comments if self.ends_its_line or not comments else comments + self._line_break
+
+    @property
+    def _plain_gap(self) -> str:
+        """A gap for a new literal: one that breaks the line, and says nothing."""
+        plain = (gap for gap in self.between if "#" not in gap and _LINE_END.search(gap))
+        return next(plain, self._line_break)
+
+    @property
+    def _line_break(self) -> str:
+        return next(found[0] for gap in self.between if (found := _LAST_LINE.search(gap)))
 
     def _units(self) -> Iterator[tuple[Literal, str]]:
         """The literals that make a line together, and what stands after them."""
@@ -195,6 +226,13 @@ class Literal:
                 unit = Literal(self.tokens[start : number + 1], self.between[start:number], self.line_end)
                 yield unit, "" if last else self.between[number]
                 start = number + 1
+
+
+def _comments(gaps: Sequence[str], line_break: str) -> str:
+    """The comments in some gaps, each on its line."""
+    told = [gap.rstrip() for gap in gaps if "#" in gap]
+    starts = [each if each.lstrip(" \t")[0] in "\r\n" else line_break + each.lstrip() for each in told[1:]]
+    return "".join([*told[:1], *starts])
 
 
 def _closing(source: str, opening: re.Match[str]) -> int:

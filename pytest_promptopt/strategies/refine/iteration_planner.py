@@ -18,6 +18,9 @@ from pytest_promptopt.strategies.refine.state import RefineState
 #: A first set of examples is tried at once where its first batch takes at most one in so many calls left.
 FIRST_SET = 40
 
+#: Sets of examples are tried by twos at least, where it is their turn alone: none takes a request.
+FEWEST_SETS = 2
+
 
 class IterationPlanner:
     """Learns from the iterations of one search what the next one is worth."""
@@ -136,19 +139,19 @@ class IterationPlanner:
         worth = [prospect.gain - price * prospect.calls for prospect in prospects]
         count = worth.index(max(worth)) + 1
         if not self._search.context.settings.writing:
-            return 0, max(count, 2)
+            return 0, max(count, FEWEST_SETS)
         examples, rewrites = (self._state.ways[kind] for kind in (Kind.EXAMPLES, Kind.REWRITE))
         if not examples.tries:
             free = self._search.context.call_budget.available()
             first = BATCH * self._search_budget.calls_per_case
             return count, int(rewrites.expected < SHARE / 2 or free is None or FIRST_SET * first <= free)
         paid, other = examples.expected**2, rewrites.expected**2
-        drawn = self._in_turn(Kind.EXAMPLES, max(count, 2) * paid / (paid + other))
+        drawn = self._in_turn(Kind.EXAMPLES, max(count, FEWEST_SETS) * paid / (paid + other))
         return self._in_turn(Kind.REWRITE, count * min(1.0, 2 * other / (paid + other))), drawn
 
     def _in_turn(self, kind: Kind, share: float) -> int:
         """A share as whole candidates; what is left of it counts in the next iteration."""
-        owed = self._state.owed.get(kind, 0.0) + share
-        count = round(owed)
-        self._state.owed[kind] = owed - count
+        due = self._state.carried_over.get(kind, 0.0) + share
+        count = round(due)
+        self._state.carried_over[kind] = due - count
         return count

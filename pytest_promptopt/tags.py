@@ -44,6 +44,14 @@ class Tags:
             done = start + 1
         return escape_hidden("".join([*parts, text[done:]]).replace("</", "<\\/"))
 
+    def disarm(self, text: str) -> str:
+        """`text` with ``&lt;`` for the opening of every tag, and nothing else changed."""
+        parts, done = [], 0
+        for start in self._starts(text):
+            parts += [text[done:start], "&lt;"]
+            done = start + 1
+        return "".join([*parts, text[done:]])
+
     def _starts(self, text: str) -> Iterator[int]:
         for opening in _OPENING.finditer(text):
             if _letters(text[opening.end() : opening.end() + _REACH]).startswith(self._names):

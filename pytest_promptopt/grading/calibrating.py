@@ -1,0 +1,103 @@
+"""Asking a judge what it says of labelled answers."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from typing import cast
+
+from pytest_promptopt.errors import UnusableVerdict
+from pytest_promptopt.grading.calibration import (
+    Calibration,
+    LabelledPreference,
+    LabelledScore,
+    LabelledVerdict,
+    calibrate,
+)
+from pytest_promptopt.grading.certificates import Certificate
+from pytest_promptopt.grading.judge import Judge
+from pytest_promptopt.grading.judge_bias import Better
+from pytest_promptopt.grading.judge_trust import judge_fingerprint
+from pytest_promptopt.grading.labels import AnyLabel, Label, PairLabel
+from pytest_promptopt.models.unpatched_asyncio import asyncio
+from pytest_promptopt.verdicts import Comparison, Preference
+
+#: So many labels are judged once more, to see whether the judge repeats itself.
+REPEATED = 50
+
+
+@dataclass(frozen=True)
+class Unusable:
+    """A label that the judge gave no verdict on: it counts neither for nor against it."""
+
+    label: AnyLabel
+    why: str
+
+
+@dataclass(frozen=True)
+class JudgeTest:
+    """What came of the labels of one file."""
+
+    labels: tuple[AnyLabel, ...]
+    calibrations: tuple[Calibration, ...]
+    certificates: tuple[Certificate, ...]
+    unusable: tuple[Unusable, ...]
+
+
+async def run_judge_test(
+    judge: Judge, file: Sequence[AnyLabel], *, seen: Collection[AnyLabel] = (), seed: int
+) -> JudgeTest:
+    """Have the labels of a file judged, all at once. Raises `ModelError` when there is no answer at all.
+
+    :param seen: those that an optimization of the judge's prompt may have seen: they prove nothing.
+    """
+    labels = [label for label in file if label not in seen]
+    again = set(random.Random(f"{seed}-repeated").sample(range(len(labels)), min(REPEATED, len(labels))))
+    found = await asyncio.gather(
+        *(_judged(judge, label, twice=number in again) for number, label in enumerate(labels))
+    )
+    verdicts = [each for each in found if not isinstance(each, Unusable)]
+    calibrations = calibrate(verdicts, threshold=judge.threshold)
+    certificates = tuple(
+        Certificate(judge_fingerprint(judge, each.criterion, each.kind, file), each) for each in calibrations
+    )
+    unusable = tuple(each for each in found if isinstance(each, Unusable))
+    return JudgeTest(tuple(labels), calibrations, certificates, unusable)
+
+
+async def _judged(judge: Judge, label: AnyLabel, *, twice: bool) -> LabelledVerdict | Unusable:
+    try:
+        samples = [replace(judge, sample=number) for number in range(1 + twice)]
+        if isinstance(label, Label):
+            scores = [await _score(each, label) for each in samples]
+            return LabelledScore(label, scores[0], tuple(scores[1:]))
+        orders = [_orders(await _compared(each, label)) for each in samples]
+        return LabelledPreference(label, orders[0], tuple(orders[1:]))
+    except UnusableVerdict as error:
+        return Unusable(label, str(error))
+
+
+async def _score(judge: Judge, label: Label) -> float:
+    verdict = await judge.acall(
+        label.answer, label.criterion, reference=label.reference, context=label.context
+    )
+    return verdict.score
+
+
+async def _compared(judge: Judge, label: PairLabel) -> Comparison:
+    return await judge.acompare(
+        label.a, label.b, label.criterion, reference=label.reference, context=label.context
+    )
+
+
+def _orders(compared: Comparison) -> tuple[Better, Better]:
+    """Which answer was preferred in each order, whatever its place."""
+    names = {
+        (0, Preference.FIRST): "a",
+        (0, Preference.SECOND): "b",
+        (1, Preference.FIRST): "b",
+        (1, Preference.SECOND): "a",
+    }
+    first, second = (names.get((place, shown), "tie") for place, shown in enumerate(compared.orders))
+    return cast("Better", first), cast("Better", second)

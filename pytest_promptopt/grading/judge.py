@@ -1,0 +1,300 @@
+"""A judge: asks a model whether an answer meets a criterion, or which of two answers does it better."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from pytest_promptopt.errors import SettingsError, UnusableVerdict
+from pytest_promptopt.grading.judge_prompts import JudgePrompt
+from pytest_promptopt.grading.rubrics import Rubric, check_text, rubric_of
+from pytest_promptopt.grading.verdict_reading import (
+    PREFERENCE_SCHEMA,
+    VERDICT_SCHEMA,
+    read_preference,
+    read_verdict,
+)
+from pytest_promptopt.models.client import ModelClient
+from pytest_promptopt.models.registry import canonical_name, takes_schema
+from pytest_promptopt.records import Answer, Request, Role, StopReason
+from pytest_promptopt.verdicts import (
+    THRESHOLD,
+    Comparison,
+    Panel,
+    Preference,
+    Verdict,
+)
+
+T = TypeVar("T")
+
+#: Rounds of requests, each answered before the next; then what came of them.
+Asking = Generator[Sequence[Request], tuple[Answer, ...], T]
+
+#: Added to the sample of a request that is asked again since its reply was no verdict: far above any sample.
+AGAIN = 1_000_000
+
+
+class Asker(Protocol):
+    """Asks models for a judge. One call may hold several requests, which are in flight together.
+
+    Answers come in the order of the requests. What it raises, a `ModelError` or a suspension, goes through.
+    """
+
+    def ask(self, requests: Sequence[Request]) -> tuple[Answer, ...]: ...
+
+    async def aask(self, requests: Sequence[Request]) -> tuple[Answer, ...]: ...
+
+
+@dataclass(frozen=True)
+class ClientAsker:
+    """Asks over a session's model client, and waits."""
+
+    client: ModelClient
+
+    def ask(self, requests: Sequence[Request]) -> tuple[Answer, ...]:
+        for request in requests:
+            if self.client.look_up(request) is None:
+                self.client.submit(request, Role.JUDGE)
+        return tuple(self.client.ask(request, Role.JUDGE) for request in requests)
+
+    async def aask(self, requests: Sequence[Request]) -> tuple[Answer, ...]:
+        for request in requests:
+            if self.client.look_up(request) is None:
+                self.client.submit(request, Role.JUDGE)
+        return tuple([await self.client.aask(request, Role.JUDGE) for request in requests])
+
+
+@dataclass(frozen=True)
+class Judge:
+    """A prompt with a model that grades.
+
+    :param model: who is asked, ``provider/model`` or ``demo``.
+    :param prompt: that grades one answer.
+    :param comparing: that compares two answers.
+    :param folders: where the path of a rubric file may begin, the nearest first: of the test, rootdir.
+    :param sample: which of several independent verdicts this judge gives: the number of the test's run.
+    """
+
+    asker: Asker
+    model: str
+    prompt: JudgePrompt
+    comparing: JudgePrompt
+    threshold: float = THRESHOLD
+    folders: tuple[Path, ...] = ()
+    sample: int = 0
+
+    @property
+    def name(self) -> str:
+        """The path of its prompt."""
+        return self.prompt.name
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256 of its prompts with their parameters, and of its model."""
+        parts = [self.prompt.fingerprint, self.comparing.fingerprint, self.model]
+        return sha256(json.dumps(parts).encode()).hexdigest()
+
+    def rubric(self, criterion: str) -> Rubric:
+        """The criterion as a rubric: the text of its file when it is the path of one, else itself."""
+        return rubric_of(criterion, self.folders)
+
+    def __call__(
+        self, answer: str, criterion: str, *, reference: str | None = None, context: str | None = None
+    ) -> Verdict:
+        """Grade `answer`. Raises `UnusableVerdict` when the model gives no verdict, asked twice."""
+        return self._asked(self._grading(answer, criterion, reference, context))[0]
+
+    async def acall(
+        self, answer: str, criterion: str, *, reference: str | None = None, context: str | None = None
+    ) -> Verdict:
+        """`judge(...)` for an async test."""
+        return (await self._aasked(self._grading(answer, criterion, reference, context)))[0]
+
+    def compare(
+        self, a: str, b: str, criterion: str, *, reference: str | None = None, context: str | None = None
+    ) -> Comparison:
+        """Which of two answers meets the criterion better; asked in both orders."""
+        return self._asked(self._comparing(a, b, criterion, reference, context))
+
+    async def acompare(
+        self, a: str, b: str, criterion: str, *, reference: str | None = None, context: str | None = None
+    ) -> Comparison:
+        """`judge.compare(...)` for an async test."""
+        return await self._aasked(self._comparing(a, b, criterion, reference, context))
+
+    def panel(
+        self,
+        answer: str,
+        criterion: str,
+        *,
+        models: Sequence[str] = (),
+        samples: int = 1,
+        reference: str | None = None,
+        context: str | None = None,
+    ) -> Panel:
+        """Grade `answer` `samples` times by each of `models`; the judge's own model if none is named."""
+        asked = self._grading(answer, criterion, reference, context, models, samples)
+        return Panel(self._asked(asked))
+
+    async def apanel(
+        self,
+        answer: str,
+        criterion: str,
+        *,
+        models: Sequence[str] = (),
+        samples: int = 1,
+        reference: str | None = None,
+        context: str | None = None,
+    ) -> Panel:
+        """`judge.panel(...)` for an async test."""
+        asked = self._grading(answer, criterion, reference, context, models, samples)
+        return Panel(await self._aasked(asked))
+
+    def _asked(self, asking: Asking[T]) -> T:
+        __tracebackhide__ = True
+        try:
+            requests = next(asking)
+            while True:
+                requests = asking.send(self.asker.ask(requests))
+        except StopIteration as end:
+            result: T = end.value
+            return result
+
+    async def _aasked(self, asking: Asking[T]) -> T:
+        __tracebackhide__ = True
+        try:
+            requests = next(asking)
+            while True:
+                requests = asking.send(await self.asker.aask(requests))
+        except StopIteration as end:
+            result: T = end.value
+            return result
+
+    def _grading(
+        self,
+        answer: str,
+        criterion: str,
+        reference: str | None,
+        context: str | None,
+        models: Sequence[str] = (),
+        samples: int = 1,
+    ) -> Asking[tuple[Verdict, ...]]:
+        __tracebackhide__ = True
+        check_text("the answer", answer)
+        rubric = self.rubric(criterion)
+        shown = {"answer": answer, "criterion": rubric.text, **_optional(reference, context)}
+        read = partial(read_verdict, criterion=rubric.name, threshold=self.threshold)
+        count = _checked(samples)
+        requests = [
+            self._request(self.prompt, shown, VERDICT_SCHEMA, model, self.sample * count + number)
+            for model in _models(models) or (self.model,)
+            for number in range(count)
+        ]
+        verdicts = yield from _read_all(requests, read)
+        return tuple(
+            replace(verdict, model=request.model) for request, verdict in zip(requests, verdicts, strict=True)
+        )
+
+    def _comparing(
+        self, a: str, b: str, criterion: str, reference: str | None, context: str | None
+    ) -> Asking[Comparison]:
+        __tracebackhide__ = True
+        check_text("the first answer", a)
+        check_text("the second answer", b)
+        rubric = self.rubric(criterion)
+        requests = [
+            self._request(
+                self.comparing,
+                {"first": first, "second": second, "criterion": rubric.text, **_optional(reference, context)},
+                PREFERENCE_SCHEMA,
+                self.model,
+                self.sample,
+            )
+            for first, second in ((a, b), (b, a))
+        ]
+        one, two = yield from _read_all(requests, _read_preference)
+        return Comparison(
+            orders=(one[0], two[0]),
+            reasons=(one[1], two[1]),
+            raw_texts=(one[2], two[2]),
+            criterion=rubric.name,
+            model=self.model,
+        )
+
+    def _request(
+        self,
+        prompt: JudgePrompt,
+        shown: Mapping[str, str | None],
+        schema: Mapping[str, Any],
+        model: str,
+        sample: int,
+    ) -> Request:
+        front = prompt.file.front
+        return Request(
+            model=model,
+            messages=prompt.messages(shown),
+            max_tokens=front.max_tokens,
+            stop=front.stop,
+            parameters=front.parameters,
+            response_schema=schema if takes_schema(model) else None,
+            sample=sample,
+        )
+
+
+def _read_all(requests: Sequence[Request], read: Callable[[str], T]) -> Asking[tuple[T, ...]]:
+    """What the replies say. One that cannot be used is asked for again, once.
+
+    Raises `UnusableVerdict` when the second reply cannot be used either.
+    """
+    answers = yield requests
+    found: dict[int, T] = {}
+    for number, answer in enumerate(answers):
+        try:
+            found[number] = _read(answer, read)
+        except UnusableVerdict:
+            continue
+    missing = [number for number in range(len(requests)) if number not in found]
+    if missing:
+        again = yield [replace(requests[n], sample=requests[n].sample + AGAIN) for n in missing]
+        for number, answer in zip(missing, again, strict=True):
+            try:
+                found[number] = _read(answer, read)
+            except UnusableVerdict as error:
+                raise UnusableVerdict(f"{requests[number].model} was asked twice: {error}") from None
+    return tuple(found[number] for number in range(len(requests)))
+
+
+def _read(answer: Answer, read: Callable[[str], T]) -> T:
+    if answer.stop_reason == StopReason.MAX_TOKENS:
+        raise UnusableVerdict("the judge's reply is no verdict, since it was cut off at the token limit")
+    if answer.stop_reason == StopReason.REFUSAL:
+        raise UnusableVerdict("the judge's reply is no verdict, since the model refused to answer")
+    return read(answer.text)
+
+
+def _read_preference(text: str) -> tuple[Preference, str, str]:
+    return (*read_preference(text), text)
+
+
+def _optional(reference: str | None, context: str | None) -> dict[str, str | None]:
+    for name, value in (("reference=", reference), ("context=", context)):
+        if value is not None:
+            check_text(name, value)
+    return {"reference": reference, "context": context}
+
+
+def _models(names: Sequence[str]) -> tuple[str, ...]:
+    if isinstance(names, str):
+        raise SettingsError(f"judge.panel(...): models= must be several names, got {names!r}")
+    return tuple(map(canonical_name, names))
+
+
+def _checked(samples: object) -> int:
+    if isinstance(samples, bool) or not isinstance(samples, int) or samples < 1:
+        raise SettingsError(f"judge.panel(...): samples= must be a whole number from 1, got {samples!r}")
+    return samples

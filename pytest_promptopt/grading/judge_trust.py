@@ -1,0 +1,123 @@
+"""Whether a judge may decide: by the certificates that lie beside the labels."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+from pytest_promptopt.grading.calibration import Kind
+from pytest_promptopt.grading.certificates import (
+    FLOOR,
+    Certificate,
+    JudgeFingerprint,
+    certificate_for,
+    certificate_path,
+    missing,
+    read_certificates,
+)
+from pytest_promptopt.grading.judge import Judge
+from pytest_promptopt.grading.labels import AnyLabel, Label, fingerprint_of, read_labels
+
+
+@dataclass(frozen=True)
+class LabelFile:
+    """A file of labels.
+
+    :param criterion: of labels that name none.
+    """
+
+    path: Path
+    criterion: str = ""
+
+    def labels(self) -> tuple[AnyLabel, ...]:
+        """Raises `SettingsError` at file:line."""
+        return read_labels(self.path, criterion=self.criterion)
+
+
+def kind_of(label: AnyLabel) -> Kind:
+    return "answers" if isinstance(label, Label) else "pairs"
+
+
+def judge_fingerprint(
+    judge: Judge, criterion: str, kind: Kind, labels: Sequence[AnyLabel]
+) -> JudgeFingerprint:
+    """What decides the verdicts of `judge` on those of `labels` that are of this criterion and kind."""
+    prompt = judge.prompt if kind == "answers" else judge.comparing
+    asked = json.dumps([prompt.fingerprint, judge.rubric(criterion).text])
+    return JudgeFingerprint(
+        prompt=sha256(asked.encode()).hexdigest(),
+        model=judge.model,
+        threshold=judge.threshold,
+        labels=fingerprint_of(
+            label for label in labels if label.criterion == criterion and kind_of(label) == kind
+        ),
+    )
+
+
+class JudgeTrust:
+    """The certificates of a session's files of labels, read when first asked for.
+
+    :param floor: what precision and recall must be shown to reach.
+    """
+
+    def __init__(self, files: Sequence[LabelFile], *, floor: float = FLOOR) -> None:
+        self.files = files
+        self._floor = floor
+        self._read: dict[LabelFile, tuple[tuple[AnyLabel, ...], tuple[Certificate, ...]]] = {}
+        self._found: dict[tuple[str, str, Kind], tuple[tuple[str, ...], str]] = {}
+
+    def missing(self, judge: Judge, criterion: str, kind: Kind = "answers") -> tuple[str, ...]:
+        """Every reason why `judge` may not decide about `criterion`; none when it may.
+
+        Raises `SettingsError` for files of labels, certificates and rubrics that cannot be read.
+        """
+        return self._looked_up(judge, criterion, kind)[0]
+
+    def source(self, judge: Judge, criterion: str, kind: Kind = "answers") -> str:
+        """The certificate that lets it decide, in short; empty where none does."""
+        return self._looked_up(judge, criterion, kind)[1]
+
+    def _looked_up(self, judge: Judge, criterion: str, kind: Kind) -> tuple[tuple[str, ...], str]:
+        key = (judge.fingerprint, criterion, kind)
+        if key not in self._found:
+            self._found[key] = self._look_up(judge, criterion, kind)
+        return self._found[key]
+
+    def _look_up(self, judge: Judge, criterion: str, kind: Kind) -> tuple[tuple[str, ...], str]:
+        reasons: tuple[str, ...] | None = None
+        for file in self.files:
+            labels, certificates = self._of(file)
+            if not any(label.criterion == criterion and kind_of(label) == kind for label in labels):
+                continue
+            found = certificate_for(certificates, criterion, kind)
+            why = missing(found, judge_fingerprint(judge, criterion, kind, labels), floor=self._floor)
+            if found is not None and not why:
+                return (), f"{file.path.name}, {_summary(found)}"
+            reasons = reasons or tuple(f"{file.path.name}: {each}" for each in why)
+        return reasons or self._without_labels(criterion), ""
+
+    def _without_labels(self, criterion: str) -> tuple[str, ...]:
+        if not self.files:
+            return (
+                "there are no labels to test it by: name a file of labelled answers with "
+                "@pytest.mark.judge_labels or the ini value promptopt_judge_labels",
+            )
+        names = ", ".join(file.path.name for file in self.files)
+        return (f"no label in {names} is of this criterion",)
+
+    def _of(self, file: LabelFile) -> tuple[tuple[AnyLabel, ...], tuple[Certificate, ...]]:
+        if file not in self._read:
+            self._read[file] = file.labels(), read_certificates(certificate_path(file.path))
+        return self._read[file]
+
+
+def _summary(certificate: Certificate) -> str:
+    table = certificate.calibration.confusion
+    precision, recall = table.precision, table.recall
+    return (
+        f"{table.labels} labels: precision {precision.value:.2f} (at least {precision.low:.2f}), "
+        f"recall {recall.value:.2f} (at least {recall.low:.2f})"
+    )

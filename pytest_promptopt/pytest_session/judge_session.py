@@ -1,0 +1,148 @@
+"""The judge of a session: whom it asks, with which prompt, and what it may decide."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from pathlib import Path
+
+from pytest_promptopt.assertions.judge_criteria import JUDGE, JudgedFor, criteria_of
+from pytest_promptopt.errors import NoModelError, PromptoptError, SettingsError, UntestedJudge
+from pytest_promptopt.grading.calibration import Kind
+from pytest_promptopt.grading.judge import Asker, Judge
+from pytest_promptopt.grading.judge_prompts import JudgePrompt, comparing_prompt, grading_prompt
+from pytest_promptopt.grading.judge_trust import JudgeTrust, LabelFile
+from pytest_promptopt.models.registry import canonical_name
+from pytest_promptopt.pytest_engine.prompt_case import PromptCase
+from pytest_promptopt.pytest_engine.suspending_engine import CaseRun
+from pytest_promptopt.records import Answer, Request
+from pytest_promptopt.replay.judge_calls import CaseJudge, RunAsker
+from pytest_promptopt.settings import Settings
+from pytest_promptopt.text import quote
+from pytest_promptopt.unpatched import os
+
+
+class _Nobody:
+    """Asks nobody: for a judge that is only looked at."""
+
+    def ask(self, requests: Sequence[Request]) -> tuple[Answer, ...]:
+        raise AssertionError("nobody is asked")
+
+    async def aask(self, requests: Sequence[Request]) -> tuple[Answer, ...]:
+        raise AssertionError("nobody is asked")
+
+
+class SessionJudge:
+    """Makes the judge of each run of a case."""
+
+    def __init__(
+        self, settings: Settings, files: Sequence[LabelFile], *, note: Callable[[str], None]
+    ) -> None:
+        """:param files: the labels that its judges are tested by.
+        :param note: told in a sentence what the user should know.
+        """
+        self._trust = JudgeTrust(files, floor=settings.judge_floor)
+        self._settings = settings
+        self._note = note
+        self._read: tuple[object, JudgePrompt] | None = None
+        self._comparing = comparing_prompt(rootdir=settings.rootdir)
+
+    def of(self, run: CaseRun, *, decides: bool) -> CaseJudge:
+        """The judge as a test uses it. Raises `PromptoptError` when there is none.
+
+        :param decides: whether its verdicts decide what is written, or whether a gate holds.
+        """
+        try:
+            return self._of(run, decides=decides)
+        except PromptoptError as error:  # says nothing about the answers
+            run.error = error
+            raise
+
+    def _of(self, run: CaseRun, *, decides: bool) -> CaseJudge:
+        prompt = self.prompt()
+        own = next((file for file in run.files.values() if file.name == prompt.name), None)
+        judge = self.judge(
+            RunAsker(run, prompt.name),
+            folder=run.case.item.path.parent,
+            prompt=prompt if own is None else JudgePrompt.of(own),
+        )
+        if own is not None:  # it is under test itself, and decides nothing
+            return CaseJudge(run, judge, lambda criterion, kind: None)
+        return CaseJudge(run, judge, partial(self._admit, judge, decides=decides))
+
+    def _admit(self, judge: Judge, criterion: str, kind: Kind, *, decides: bool) -> None:
+        """Raises `UntestedJudge` where verdicts would decide that were not shown to be right."""
+        version = f"{judge.name} ({judge.fingerprint[:8]})"
+        told = f"{quote(criterion, 60)} is judged by {judge.model} with {version}"
+        missing = self._trust.missing(judge, criterion, kind)
+        if not missing:
+            self._note(f"{told}: certified by {self._trust.source(judge, criterion, kind)}")
+        elif decides and not self._settings.trust_judge:
+            raise UntestedJudge(_untested(criterion, missing))
+        else:
+            trusted = "trusted without a certificate (--promptopt-trust-judge)" * decides
+            self._note(f"{told}: {trusted or 'not certified'}: {missing[0]}")
+
+    def check(self, cases: Iterable[PromptCase]) -> None:
+        """Before the first call: raises `SettingsError` where a judge that was not tested would decide.
+
+        Criteria that only running a test tells are seen when they are asked for.
+
+        :param cases: those whose verdicts decide.
+        """
+        asked = dict[tuple[Path, JudgedFor], None]()
+        for case in cases:
+            if JUDGE in case.fixtures and self.prompt().name not in case.case.prompts:
+                graded = criteria_of(getattr(case.item, "function", None), case.values)
+                asked.update(dict.fromkeys((case.item.path.parent, each) for each in graded))
+        for folder, each in asked if not self._settings.trust_judge else ():
+            judge = self.judge(_Nobody(), folder=folder)
+            if missing := self._trust.missing(judge, each.criterion, "pairs" if each.pairs else "answers"):
+                raise SettingsError(_untested(each.criterion, missing))
+
+    def judge(self, asker: Asker, *, folder: Path | None = None, prompt: JudgePrompt | None = None) -> Judge:
+        """The judge of this session. Raises `NoModelError` when nobody says which model it is.
+
+        :param folder: where paths of rubrics may begin, besides rootdir.
+        :param prompt: a candidate in the place of its prompt.
+        """
+        settings = self._settings
+        folders = (settings.rootdir,) if folder is None else (folder, settings.rootdir)
+        return Judge(
+            asker,
+            self.model(),
+            prompt or self.prompt(),
+            self._comparing,
+            threshold=settings.judge_threshold,
+            folders=tuple(dict.fromkeys(folders)),
+        )
+
+    def model(self) -> str:
+        """Raises `NoModelError` when nobody says which it is."""
+        model = self._settings.judge_model or self.prompt().file.front.model
+        if model is None:
+            raise NoModelError(
+                "the judge has no model; set --promptopt-judge-model=PROVIDER/MODEL (ini "
+                "promptopt_judge_model) or `model:` in the front matter of its prompt; `demo` needs no key"
+            )
+        return canonical_name(model)
+
+    def prompt(self) -> JudgePrompt:
+        """The judge's prompt as it is on disk, which an optimization of it may have just changed."""
+        path = self._settings.judge_prompt
+        place = None if path is None else self._settings.rootdir / path
+        try:
+            status = None if place is None else os.stat(place)
+        except OSError:
+            status = None  # reading it says what is wrong
+        version = None if status is None else (status.st_mtime_ns, status.st_size)
+        if self._read is None or self._read[0] != version:
+            self._read = version, grading_prompt(place, rootdir=self._settings.rootdir)
+        return self._read[1]
+
+
+def _untested(criterion: str, missing: Sequence[str]) -> str:
+    return (
+        f"the judge may not decide about {quote(criterion, 80)}: {'; '.join(missing)}. "
+        "--promptopt-trust-judge lets it decide nevertheless"
+    )

@@ -1,0 +1,502 @@
+"""Answers without one right value: a judge grades them, and must pass a test of its own before it decides."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.projects import Project
+
+#: The house judges too: an answer has one issue for each word beyond three; "boom" leaves it speechless.
+JUDGE = """
+import re
+
+def said(request):
+    text = request.messages[-1].content
+    if "<criterion>" not in text:
+        return text.rpartition(": ")[2].strip()
+    answer = re.search(r"<answer>\\n(.*)\\n</answer>", text, re.DOTALL)[1]
+    if "boom" in answer:
+        return "I would rather not say."
+    extra = answer.split()[3:]
+    lines = [f"REASONS: it has {len(answer.split())} words"]
+    lines += [f"ISSUE: the word {word!r} is too much" for word in extra]
+    lines += ["SUGGESTION (high, length): use three words at most"] * bool(extra)
+    return "\\n".join([*lines, f"SCORE: {max(0.0, 1 - len(extra) / 4)}"])
+"""
+
+GRADED = """
+@pytest.mark.prompt("prompts/repeat.md")
+@pytest.mark.parametrize("word", ["one", "one two three", "one two three four five six"])
+def test_it(prompt, judge, word):
+    assert judge(prompt(word=word), "has three words at most").score >= 0.7
+"""
+
+
+@pytest.fixture
+def project(pytester: pytest.Pytester) -> Project:
+    project = Project(pytester, "promptopt_judge_model = house/judge")
+    project.write("conftest.py", (project.path / "conftest.py").read_text(encoding="utf-8") + JUDGE)
+    return project
+
+
+def calls(project: Project) -> list[str]:
+    log = project.path / "calls.log"
+    return log.read_text(encoding="utf-8").splitlines() if log.exists() else []
+
+
+def labels(
+    project: Project, count: int = 60, *, wrong: int = 0, criterion: str = "has three words at most"
+) -> Path:
+    """Answers of one to six words; the judge passes up to four words, people up to three, but for `wrong`."""
+    rows = []
+    for number in range(count):
+        words = number % 2 * 4 + 1 + number // 2 % 2
+        good = (words <= 3) is (number >= wrong)
+        rows.append({"answer": " ".join([f"w{number}"] * words), "good": good, "criterion": criterion})
+    path = project.path / "labels.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+class TestGrading:
+    def test_a_score_decides_and_the_verdict_stands_under_a_failing_test(self, project: Project) -> None:
+        project.tests(GRADED)
+        result = project.run()
+        result.assert_outcomes(passed=2, failed=1)
+        result.stdout.fnmatch_lines(
+            [
+                "*assert 0.25 >= 0.7*",
+                "*- verdicts of the judge -*",
+                "judged 0.25 (1 is best) for *has three words at most*",
+                "issue: the word 'four' is too much",
+                "suggestion (high, length): use three words at most",
+                "*criterion not met: 1 case*",
+                "*suggested fix: use three words at most*",
+            ]
+        )
+
+    def test_its_calls_are_cached_counted_and_no_answer_under_test(self, project: Project) -> None:
+        project.tests(GRADED)
+        result = project.run("--promptopt-report=report.json")
+        result.stdout.fnmatch_lines(["6 model calls, 0 of them from the cache; *"])
+        assert len(calls(project)) == 6
+        assert result.stdout.str().count("- answer of prompts/repeat.md -") == 1
+        project.run().stdout.fnmatch_lines(["6 model calls, 6 of them from the cache: nothing was paid"])
+        assert len(calls(project)) == 6
+
+    def test_a_score_below_the_bar_is_partial_credit(self, project: Project) -> None:
+        project.tests(GRADED)
+        project.run().stdout.fnmatch_lines(["*2/3 cases pass (pass rate with partial credit: 75.0%)"])
+
+    def test_a_check_that_is_not_the_judges_earns_nothing_by_it(self, project: Project) -> None:
+        project.tests(
+            """
+            @pytest.mark.prompt("prompts/repeat.md")
+            def test_it(prompt, judge):
+                answer = prompt(word="one")
+                assert judge(answer, "has three words at most").score >= 0.7
+                assert answer == "two"
+            """
+        )
+        project.run().stdout.fnmatch_lines(["prompts/repeat.md: 0/1 cases pass (0.0%)"])
+
+    def test_a_verdict_is_true_from_the_threshold_of_the_project_on(self, project: Project) -> None:
+        project.ini("promptopt_judge_model = house/judge", "promptopt_model = house/repeat")
+        project.tests(GRADED.replace(".score >= 0.7", ""))
+        project.run().assert_outcomes(passed=2, failed=1)
+        project.ini(
+            "promptopt_judge_model = house/judge",
+            "promptopt_model = house/repeat",
+            "promptopt_judge_threshold = 0.2",
+        )
+        project.run().assert_outcomes(passed=3)
+
+    def test_many_are_asked_at_once(self, project: Project) -> None:
+        conftest = (project.path / "conftest.py").read_text(encoding="utf-8")
+        project.write(
+            "conftest.py",
+            conftest
+            + """
+model = FakeModel(lambda request: said(request), seconds=0.05)
+
+def pytest_promptopt_resolve_model(name):
+    return model
+
+def pytest_unconfigure():
+    Path(__file__).with_name("most").write_text(str(model.most))
+""",
+        )
+        project.tests(
+            """
+            @pytest.mark.prompt("prompts/repeat.md")
+            @pytest.mark.parametrize("word", [f"w{n}" for n in range(40)])
+            def test_it(prompt, judge, word):
+                assert judge(prompt(word=word), "has three words at most")
+            """
+        )
+        project.run("--promptopt-concurrency=20").assert_outcomes(passed=40)
+        assert int((project.path / "most").read_text()) == 20
+
+    def test_async_tests_pairs_and_panels(self, project: Project) -> None:
+        project.ini(
+            "promptopt_judge_model = house/judge", "promptopt_model = house/repeat", "asyncio_mode = auto"
+        )
+        project.tests(
+            """
+            import asyncio
+
+            @pytest.mark.prompt("prompts/repeat.md")
+            def test_async(prompt, judge):
+                async def both():
+                    answers = await asyncio.gather(prompt.acall(word="a"), prompt.acall(word="b c d e"))
+                    return await asyncio.gather(*(judge.acall(each, "is short") for each in answers))
+                one, two = asyncio.run(both())
+                assert (one.score, two.score) == (1.0, 0.75)
+
+            @pytest.mark.prompt("prompts/repeat.md")
+            def test_panel(prompt, judge):
+                models = ["house/one", "house/two"]
+                panel = judge.panel(prompt(word="a"), "is short", models=models, samples=2)
+                assert len(panel.verdicts) == 4 and panel.majority and panel.disagreement == 0
+            """
+        )
+        project.run().assert_outcomes(passed=2)
+        asked = [json.loads(line)["model"] for line in calls(project)]
+        assert sorted(model for model in asked if model in ("house/one", "house/two")) == [
+            "house/one", "house/one", "house/two", "house/two",
+        ]  # fmt: skip
+
+
+class TestNoVerdict:
+    def test_is_an_error_of_the_case_and_never_a_score(self, project: Project) -> None:
+        project.tests(GRADED.replace('"one", ', '"boom", '))
+        result = project.run()
+        result.assert_outcomes(passed=1, failed=1, errors=1)
+        result.stdout.fnmatch_lines(
+            ["*UnusableVerdict: house/judge was asked twice: the judge's reply is no verdict*"]
+        )
+        result.stdout.fnmatch_lines(["*1 case errored: no usable answer, so in no pass rate*"])
+
+    def test_also_where_the_test_takes_no_notice(self, project: Project) -> None:
+        project.tests(
+            """
+            @pytest.mark.prompt("prompts/repeat.md")
+            def test_it(prompt, judge):
+                try:
+                    judge(prompt(word="boom"), "is short")
+                except Exception:
+                    pass
+            """
+        )
+        project.run().assert_outcomes(errors=1)
+
+    def test_without_a_model_it_says_how_to_name_one(self, project: Project) -> None:
+        project.ini("promptopt_model = house/repeat")
+        project.tests(GRADED)
+        result = project.run()
+        result.assert_outcomes(errors=3)
+        result.stdout.fnmatch_lines(["*the judge has no model; set --promptopt-judge-model=PROVIDER/MODEL*"])
+        assert calls(project) == []
+
+    def test_a_test_without_a_prompt_has_no_judge(self, project: Project) -> None:
+        project.tests("def test_it(judge):\n    assert judge('a', 'is short')\n")
+        result = project.run()
+        result.stdout.fnmatch_lines(["*uses the fixture 'judge' but has no @pytest.mark.prompt*"])
+
+
+class TestCalibration:
+    def test_a_good_judge_is_certified_and_the_file_stays_the_same(self, project: Project) -> None:
+        project.tests(GRADED)
+        path = labels(project)
+        result = project.run("--promptopt-calibrate", "-o", "promptopt_judge_labels=labels.jsonl")
+        assert result.ret == 0
+        result.stdout.fnmatch_lines(
+            [
+                "*test of the judge*",
+                '"has three words at most": 60 labels of labels.jsonl',
+                "*labelled good * 30 * 0*",
+                "*labelled bad * 0 * 30*",
+                "*precision 1.00 [[]0.88, 1.00]   recall 1.00 [[]0.88, 1.00]*",
+                "*certified: it may decide*",
+                "*stored in labels.certificate.json*",
+            ]
+        )
+        certificate = path.with_name("labels.certificate.json")
+        before, asked = certificate.read_bytes(), len(calls(project))
+        assert project.run("--promptopt-calibrate", "-o", "promptopt_judge_labels=labels.jsonl").ret == 0
+        assert (certificate.read_bytes(), len(calls(project))) == (before, asked)
+
+    def test_a_poor_judge_is_not_and_its_disagreements_are_shown(self, project: Project) -> None:
+        project.tests('@pytest.mark.judge_labels("labels.jsonl")\n' + GRADED.lstrip())
+        labels(project, wrong=20)
+        result = project.run("--promptopt-calibrate")
+        assert result.ret == 1
+        result.stdout.fnmatch_lines(
+            [
+                "*not certified: *",
+                "*20 disagreements, the farthest off first:*",
+                "*labels.jsonl:1: labelled bad*",
+            ]
+        )
+
+    def test_too_few_labels_are_named_with_the_number_that_would_do(self, project: Project) -> None:
+        project.tests('@pytest.mark.judge_labels("labels.jsonl")\n' + GRADED.lstrip())
+        labels(project, 20)
+        result = project.run("--promptopt-calibrate")
+        assert result.ret == 1
+        result.stdout.fnmatch_lines(["*not certified: 20 labels, at least 50 are needed: 30 more would do*"])
+
+    @pytest.mark.parametrize(
+        ("line", "said"),
+        [
+            ('{"answer": "a", "criterion": "c"}', "*labels.jsonl:1: `good` is missing*"),
+            ('{"answer": "a", "good": 1, "criterion": "c"}', "*labels.jsonl:1: `good` is 1*"),
+            ("nothing", "*labels.jsonl:1: it is not JSON*"),
+        ],
+    )
+    def test_a_mistake_in_the_labels_is_told_at_its_line_before_any_call(
+        self, project: Project, line: str, said: str
+    ) -> None:
+        project.tests(GRADED)
+        project.write("labels.jsonl", line + "\n")
+        result = project.run("--promptopt-calibrate", "-o", "promptopt_judge_labels=labels.jsonl")
+        assert result.ret == pytest.ExitCode.USAGE_ERROR
+        result.stderr.fnmatch_lines([said])
+        assert calls(project) == []
+
+    def test_without_labels_it_says_where_to_name_them(self, project: Project) -> None:
+        project.tests(GRADED)
+        result = project.run("--promptopt-calibrate")
+        assert result.ret == pytest.ExitCode.USAGE_ERROR
+        result.stderr.fnmatch_lines(["*--promptopt-calibrate: there are no labels: *judge_labels*"])
+
+    def test_labels_without_a_verdict_are_told_and_in_no_figure(self, project: Project) -> None:
+        project.tests(GRADED)
+        path = labels(project)
+        with path.open("a", encoding="utf-8") as file:
+            file.write('{"answer": "boom", "good": true, "criterion": "has three words at most"}\n')
+        result = project.run("--promptopt-calibrate", "-o", "promptopt_judge_labels=labels.jsonl")
+        result.stdout.fnmatch_lines(
+            [
+                "*60 labels of labels.jsonl*",
+                "1 label without a usable verdict, in no figure:",
+                "*labels.jsonl:61:*",
+            ]
+        )
+
+    def test_it_is_not_spread_over_workers(self, project: Project) -> None:
+        project.tests(GRADED)
+        result = project.run("--promptopt-calibrate", workers=2)
+        assert result.ret == pytest.ExitCode.USAGE_ERROR
+        result.stderr.fnmatch_lines(["*--promptopt-calibrate asks everything in one process*"])
+
+
+class TestWhatItMayDecide:
+    GATE = "--promptopt-min-pass-rate=0.5"
+    LABELS = ("-o", "promptopt_judge_labels=labels.jsonl")
+
+    @pytest.mark.parametrize(
+        "deciding", [(GATE,), ("--optimize", "--promptopt-optimizer-model=house/repeat")]
+    )
+    def test_untested_it_decides_neither_a_gate_nor_a_rewrite(
+        self, project: Project, deciding: tuple[str, ...]
+    ) -> None:
+        project.tests(GRADED)
+        result = project.run(*deciding)
+        assert result.ret == pytest.ExitCode.USAGE_ERROR
+        result.stderr.fnmatch_lines(
+            ['*the judge may not decide about "has three words at most": *promptopt_judge_labels*']
+        )
+        assert calls(project) == []
+
+    def test_a_plain_check_says_that_it_is_not_tested(self, project: Project) -> None:
+        project.tests(GRADED)
+        project.run().stdout.fnmatch_lines(
+            ['promptopt: "has three words at most" is judged by house/judge with *: not certified: *']
+        )
+
+    def test_with_a_certificate_it_decides_and_the_report_names_it(self, project: Project) -> None:
+        project.tests(GRADED)
+        labels(project)
+        assert project.run("--promptopt-calibrate", *self.LABELS).ret == 0
+        result = project.run(self.GATE, *self.LABELS)
+        assert result.ret == 0
+        result.stdout.fnmatch_lines(
+            [
+                '*"has three words at most" is judged by house/judge with *: certified by labels.jsonl, '
+                "60 labels: *"
+            ]
+        )
+
+    def test_a_trusted_one_decides_and_the_report_says_so(self, project: Project) -> None:
+        project.tests(GRADED)
+        result = project.run(self.GATE, "--promptopt-trust-judge")
+        assert result.ret == 0
+        result.stdout.fnmatch_lines(["*: trusted without a certificate (--promptopt-trust-judge): *"])
+
+    @pytest.mark.parametrize(
+        ("change", "said"),
+        [
+            (
+                ("--promptopt-judge-model=house/other",),
+                "*the model has changed from house/judge to house/other*",
+            ),
+            (("-o", "promptopt_judge_threshold=0.6"), "*the threshold has changed from 0.7 to 0.6*"),
+        ],
+    )
+    def test_another_judge_needs_a_test_of_its_own(
+        self, project: Project, change: tuple[str, ...], said: str
+    ) -> None:
+        project.tests(GRADED)
+        labels(project)
+        assert project.run("--promptopt-calibrate", *self.LABELS).ret == 0
+        result = project.run(self.GATE, *self.LABELS, *change)
+        assert result.ret == pytest.ExitCode.USAGE_ERROR
+        result.stderr.fnmatch_lines([said])
+
+    def test_changed_labels_make_it_untested(self, project: Project) -> None:
+        project.tests(GRADED)
+        labels(project)
+        assert project.run("--promptopt-calibrate", *self.LABELS).ret == 0
+        labels(project, 62)
+        result = project.run(self.GATE, *self.LABELS)
+        assert result.ret == pytest.ExitCode.USAGE_ERROR
+        result.stderr.fnmatch_lines(
+            ["*labels.jsonl: the labels have changed since the judge was calibrated*"]
+        )
+
+    def test_a_criterion_that_only_the_run_tells_makes_its_case_an_error(self, project: Project) -> None:
+        project.tests(
+            """
+            @pytest.mark.prompt("prompts/repeat.md")
+            def test_it(prompt, judge):
+                criterion = " ".join(sorted(["short", "is"]))
+                assert judge(prompt(word="a"), criterion)
+            """
+        )
+        result = project.run(self.GATE)
+        result.assert_outcomes(errors=1)
+        assert result.ret == 1
+        result.stdout.fnmatch_lines(['*UntestedJudge: the judge may not decide about "is short": *'])
+        assert len(calls(project)) == 1, "the prompt's own"
+
+
+#: The house judges by the number that its prompt names, and writes another number when it is to improve.
+LOOP = """
+import re
+
+def said(request):
+    text = request.messages[-1].content
+    if "<new_prompt>" in text:
+        body = re.search(r"<current_prompt>\\n(.*)\\n</current_prompt>", text, re.DOTALL)[1]
+        number = int(re.search(r"pass up to (\\d)", body)[1])
+        body = body.replace(f"pass up to {number}", f"pass up to {number - 1}")
+        return "<new_prompt>\\n" + body + "\\n</new_prompt>"
+    if "<answer>" not in text:
+        return text.rpartition(": ")[2].strip()
+    most = int(re.search(r"pass up to (\\d)", text)[1])
+    answer = re.search(r"<answer>\\n(.*)\\n</answer>", text, re.DOTALL)[1]
+    words = len(answer.split())
+    return f"REASONS: {words} words, {most} may pass\\nSCORE: {float(words <= most)}"
+"""
+
+OWN_PROMPT = """\
+Grade by the criterion {{ criterion }}; pass up to 4 words.
+
+<answer>
+{{ answer }}
+</answer>
+"""
+
+AGREES = """
+@pytest.mark.prompt("prompts/judge.md")
+@pytest.mark.judge_labels("labels.jsonl")
+def test_judge(judge, label):
+    assert judge.decide(label) == label.expected
+"""
+
+
+class TestItsOwnPrompt:
+    @pytest.fixture
+    def project(self, pytester: pytest.Pytester) -> Project:
+        project = Project(pytester)
+        project.write("conftest.py", (project.path / "conftest.py").read_text(encoding="utf-8") + LOOP)
+        project.write("prompts/judge.md", OWN_PROMPT)
+        project.ini(
+            "promptopt_model = house/repeat",
+            "promptopt_judge_model = house/judge",
+            "promptopt_optimizer_model = house/writer",
+            "promptopt_judge_prompt = prompts/judge.md",
+            "promptopt_split = 40/20/40",
+        )
+        rows = []
+        for number in range(90):
+            words = 1 + number % 6
+            answer = " ".join([f"w{number}"] * words)
+            rows.append({"answer": answer, "good": words <= 3, "criterion": "is short"})
+        project.write("labels.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+        return project
+
+    def test_a_test_with_labels_has_a_case_for_each(self, project: Project) -> None:
+        project.tests(AGREES)
+        result = project.run()
+        result.assert_outcomes(passed=75, failed=15)
+        result.stdout.fnmatch_lines(["*AssertionError: assert 'good' == 'bad'", "*bad *good *15"])
+
+    def test_it_is_rewritten_when_held_out_labels_show_it_to_judge_better(self, project: Project) -> None:
+        project.tests(AGREES)
+        result = project.run("--optimize")
+        assert result.ret == 0, result.stdout.str()
+        assert "pass up to 3 words" in (project.path / "prompts/judge.md").read_text(encoding="utf-8")
+
+    def test_a_few_held_out_labels_do_not_show_it(self, project: Project) -> None:
+        project.ini(
+            "promptopt_model = house/repeat",
+            "promptopt_judge_model = house/judge",
+            "promptopt_optimizer_model = house/writer",
+            "promptopt_judge_prompt = prompts/judge.md",
+            "promptopt_split = 70/25/5",
+        )
+        project.tests(AGREES)
+        result = project.run("--optimize")
+        assert "pass up to 4 words" in (project.path / "prompts/judge.md").read_text(encoding="utf-8")
+        result.stdout.fnmatch_lines(["*neither precision nor*"])
+
+    def test_it_stays_while_it_judges_others(self, project: Project) -> None:
+        project.tests(AGREES + GRADED)
+        result = project.run("--optimize", "--promptopt-trust-judge", "--promptopt-max-iterations=1")
+        assert (project.path / "prompts/judge.md").read_text(encoding="utf-8") == OWN_PROMPT
+        assert "prompts/judge.md:" not in result.stdout.str().partition("prompt optimization")[2]
+
+    def test_a_label_added_above_moves_no_other_to_another_split(self, project: Project) -> None:
+        project.tests(AGREES)
+        path = project.path / "labels.jsonl"
+
+        def heldout() -> set[str]:
+            report = project.path / "report.json"
+            project.run(f"--promptopt-report={report}")
+            cases = json.loads(report.read_text(encoding="utf-8"))["prompts"][0]["results"]
+            return {case["id"] for case in cases if case["split"] == "heldout"}
+
+        before = heldout()
+        first = '{"answer": "another", "good": true, "criterion": "is short"}\n'
+        path.write_text(first + path.read_text(encoding="utf-8"), encoding="utf-8")
+        after = heldout()
+        assert before
+        assert before <= after
+        assert len(after - before) <= 1
+
+    def test_labels_that_its_optimization_sees_do_not_certify_it(self, project: Project) -> None:
+        project.tests(AGREES)
+        result = project.run("--promptopt-calibrate")
+        assert result.ret == 1
+        result.stdout.fnmatch_lines(
+            [
+                '"is short": 44 labels of labels.jsonl',
+                "*not certified: 44 labels, at least 50 are needed: 6 more would do",
+                "*46 labels of train and validation left out: an optimization of the judge's prompt sees them*",
+            ]
+        )
