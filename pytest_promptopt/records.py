@@ -332,6 +332,7 @@ class Case:
     :param where: ``file:line`` of the test.
     :param models: who answers each of its prompts, in their order; empty when nobody says.
     :param seen_calls: how many calls a run of it was seen to make; 0 when none was counted.
+    :param labelled: what a person says of the answer that a judge is tested with; empty for other cases.
     """
 
     id: str
@@ -341,6 +342,7 @@ class Case:
     where: str = ""
     models: tuple[str, ...] = ()
     seen_calls: int = 0
+    labelled: str = ""
 
     @property
     def calls_per_run(self) -> int:

@@ -223,6 +223,7 @@ class PromptResult:
     :param caught_up: None when no case had been spared.
     :param labels: right and wrong by what is expected; empty where that is not known or they are no labels.
     :param same_answers: what `after` answers to nearly every train and validation case.
+    :param verbosity: a warning where only a judge likes its longer answers better; else empty.
     :param asked_before: how often a gain on these train and validation cases was tested before, each time
         with the chance alpha to be shown by luck; `heldout_before`: how often these held-out cases were
         scored.
@@ -249,6 +250,7 @@ class PromptResult:
     caught_up: CatchUp | None = None
     labels: tuple[LabelScore, ...] = ()
     same_answers: tuple[SameAnswer, ...] = ()
+    verbosity: str = ""
     asked_before: int = 0
     heldout_before: int = 0
 

@@ -40,6 +40,11 @@ class Label:
     where: str
     id: str
 
+    @property
+    def expected(self) -> str:
+        """What a judge has to decide: ``good`` or ``bad``."""
+        return "good" if self.good else "bad"
+
 
 @dataclass(frozen=True)
 class PairLabel:
@@ -54,6 +59,11 @@ class PairLabel:
     split: Split | None
     where: str
     id: str
+
+    @property
+    def expected(self) -> str:
+        """What a judge has to decide: ``a`` or ``b``."""
+        return self.better
 
 
 AnyLabel = Label | PairLabel

@@ -22,12 +22,14 @@ from pytest_promptopt.optimizer.confirmation import (
 from pytest_promptopt.optimizer.example_sets import shown_by
 from pytest_promptopt.optimizer.flaky_cases import flaky_cases
 from pytest_promptopt.optimizer.halting import HaltReason, Phase
+from pytest_promptopt.optimizer.judge_guard import LabelVerdicts, why_no_better_judge
 from pytest_promptopt.optimizer.label_rates import find_dominant_answers, label_scores
 from pytest_promptopt.optimizer.prompt_groups import SEARCHED
 from pytest_promptopt.optimizer.protocols import Prompt, StopRun, Trial
 from pytest_promptopt.optimizer.run_context import RunContext
 from pytest_promptopt.optimizer.screening import why_not_renderable
 from pytest_promptopt.optimizer.supervised_search import SupervisedSearch
+from pytest_promptopt.optimizer.verbosity import verbosity_warning
 from pytest_promptopt.records import EPSILON, Case, Split
 from pytest_promptopt.results import CatchUp, Confirmation, PromptOutcome, PromptResult
 from pytest_promptopt.settings import Accept
@@ -209,6 +211,9 @@ class Finalizer:
             self._bar(f"{why} that is held out")
             return
         self._scored[Split.HELDOUT] = (before, after)
+        if self._tests_judge:
+            judged = LabelVerdicts.of(before, after)
+            self.notes.append(why_no_better_judge(judged, self._context.settings.alpha) or judged.told)
         comparison = compare(before, after, split=Split.HELDOUT)
         self._context.record(
             "heldout", prompts=self._search.names, compared=str(comparison), cases=self.heldout
@@ -244,10 +249,26 @@ class Finalizer:
             return self._barred
         if self.confirmation is not None and not self._accepted:
             return explain_unconfirmed(self.confirmation)
-        return self._heldout_regression()
+        return self._heldout_objection()
+
+    def _heldout_objection(self) -> str:
+        """Why the held-out cases speak against the final text; empty when they do not.
+
+        Of a judge's own prompt they have to speak for it.
+        """
+        regression = self._heldout_regression()
+        if regression or not self._tests_judge:
+            return regression
+        judged = LabelVerdicts.of(*self._scored[Split.HELDOUT])
+        return why_no_better_judge(judged, self._context.settings.alpha)
+
+    @property
+    def _tests_judge(self) -> bool:
+        """Whether the cases are labels, and the prompt is that of the judge."""
+        return any(case.labelled for case in self._search.group.cases)
 
     def _heldout_regression(self) -> str:
-        """Why the held-out cases speak against the final text; empty when they do not."""
+        """Why they show it to be worse; empty when they do not."""
         paired = compare(*self._scored[Split.HELDOUT], split=Split.HELDOUT)
         alpha = self._context.settings.alpha
         if paired.gain >= 0 or sign_test(len(paired.broken), len(paired.fixed)) > alpha:
@@ -287,7 +308,7 @@ class Finalizer:
                 broken=paired.broken if changed else (),
                 rates=_rates(before, after, {*paired.fixed, *paired.broken}) if changed else {},
                 flaky=noisy,
-                accepted=changed and self._accepted and not self._heldout_regression(),
+                accepted=changed and self._accepted and not self._heldout_objection(),
                 written=changed and not unwritten,
                 unwritten=unwritten,
                 pipeline=tuple(self._search.names) if len(self.prompts) > 1 else (),
@@ -296,6 +317,7 @@ class Finalizer:
                 caught_up=self._caught_up,
                 labels=labels,
                 same_answers=same,
+                verbosity=verbosity_warning(before, after, self._context.settings.alpha) if changed else "",
                 asked_before=self._asked_before if self.confirmation else 0,
                 heldout_before=self._history.heldout if self._scored[Split.HELDOUT][0] else 0,
             )
@@ -311,6 +333,8 @@ class Finalizer:
             return PromptOutcome.UNCHANGED
         if self._accepted and self._heldout_regression():
             return PromptOutcome.WORSE
+        if self._accepted and self._heldout_objection():
+            return PromptOutcome.NOT_SHOWN
         return PromptOutcome(self.confirmation.verdict)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from pytest_promptopt.assertions.judge_criteria import JUDGE
 from pytest_promptopt.errors import NoModelError, PromptFileError, PromptoptError, SettingsError
 from pytest_promptopt.models.registry import canonical_name
 from pytest_promptopt.prompts import PromptFile, locate_prompt_file
@@ -62,9 +63,18 @@ def collect_prompt_cases(items: Iterable[pytest.Item], settings: Settings) -> Co
             except PromptoptError as problem:
                 problems[item] = problem
     _join_repeats(cases)
+    _freeze_working_judge(cases)
     found = Collected(CaseTable(cases), problems)
     share_strictest(found.cases)
     return found
+
+
+def _freeze_working_judge(cases: dict[pytest.Item, PromptCase]) -> None:
+    """While a judge decides about other prompts its own is never rewritten."""
+    if any(JUDGE in case.fixtures and not case.judges for case in cases.values()):
+        for item, case in cases.items():
+            if case.judges:
+                cases[item] = replace(case, judges_others=True)
 
 
 def _join_repeats(cases: dict[pytest.Item, PromptCase]) -> None:
@@ -91,16 +101,16 @@ def _case(
     parsed = Mark.parse(mark, where=where)
     files = _load(parsed, item.path.parent, settings.rootdir, where, loaded)
     names = tuple(dict.fromkeys(file.name for file in files.values()))
+    judges = settings.judge_prompt is not None and any(
+        file.path == settings.rootdir / settings.judge_prompt for file in files.values()
+    )
     case = Case(
         id=item.nodeid,
         prompts=names,
         split=split_of(item, [file.place for file in files.values()], settings, where),
         samples=parsed.samples or settings.samples,
         where=where,
-    )
-    samples = range(case.samples)
-    judges = settings.judge_prompt is not None and any(
-        file.path == settings.rootdir / settings.judge_prompt for file in files.values()
+        labelled=_labelled(item) if judges else "",
     )
     found = PromptCase(
         item,
@@ -108,12 +118,21 @@ def _case(
         files,
         parsed,
         (settings.judge_model or settings.model) if judges else settings.model,
-        samples,
+        range(case.samples),
         settings.intercept.on,
         judges,
     )
     models = {file.name: _model(found, file) for file in files.values()}
     return replace(found, case=replace(case, models=tuple(models[name] for name in names)))
+
+
+def _labelled(item: pytest.Item) -> str:
+    """What a person says of the label that a case of the judge is about; empty where it is about none."""
+    from pytest_promptopt.grading.labels import Label, PairLabel
+
+    callspec = getattr(item, "callspec", None)
+    values = () if callspec is None else callspec.params.values()
+    return next((value.expected for value in values if isinstance(value, Label | PairLabel)), "")
 
 
 def _model(case: PromptCase, file: PromptFile) -> str:

@@ -37,8 +37,9 @@ class PromptCase:
     samples: range
     #: Whether requests that its code makes by itself are handled.
     intercepts: bool = False
-    #: Whether its prompt is that of the judge.
+    #: Whether its prompt is that of the judge, and whether that judges answers of other cases, too.
     judges: bool = False
+    judges_others: bool = False
 
     @property
     def may_wait(self) -> bool:
@@ -105,6 +106,8 @@ class PromptCase:
     @cached_property
     def expected(self) -> Any | None:
         """What the test compares the answer with, by its source and its parameters; None if not known."""
+        if self.case.labelled:
+            return self.case.labelled
         return self.source.known_expected(self.values)
 
     def request(
@@ -132,6 +135,8 @@ class PromptCase:
     @property
     def frozen(self) -> frozenset[str]:
         """The names of its prompt files that are never rewritten."""
+        if self.judges_others:
+            return frozenset(self.case.prompts)
         return frozenset(self.files[stage].name for stage in self.mark.freeze)
 
     @property

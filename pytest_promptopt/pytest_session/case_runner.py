@@ -134,15 +134,13 @@ class CaseRunner:
         return found
 
     def check(self) -> None:
-        """Raises `SettingsError`: two marks ask different pass rates of one prompt, or a judge would decide
-        that was not tested.
-        """
+        """Raises `SettingsError`: two pass rates are asked of one prompt, an untested judge would decide."""
         thresholds((), self._marked)
         if any(JUDGE in case.fixtures for case in self.cases.values()):
             self._judge.check(case for case in self.cases.values() if self._decides(case))
 
     def _decides(self, case: PromptCase) -> bool:
-        """Whether what is said of its answers decides what is written, or whether a gate holds."""
+        """Whether what is said of its answers decides what is written, or a gate."""
         return self.settings.optimizing or bool(self._tolerance(case))
 
     def header(self) -> list[str]:
@@ -169,8 +167,7 @@ class CaseRunner:
 
     def judge(self, item: pytest.Item) -> CaseJudge:
         """Raises `PromptoptError` when there is no judge: no model, or a prompt file that is none."""
-        run = self._run_of(item)
-        return self._judge.of(run, decides=self._decides(run.case))
+        return self._judge.of(run := self._run_of(item), decides=self._decides(run.case))
 
     @cached_property
     def _judge(self) -> SessionJudge:

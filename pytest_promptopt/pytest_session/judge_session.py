@@ -64,9 +64,11 @@ class SessionJudge:
         judge = self.judge(
             RunAsker(run, prompt.name),
             folder=run.case.item.path.parent,
-            prompt=prompt if own is None else JudgePrompt(own),
+            prompt=prompt if own is None else JudgePrompt.of(own),
         )
-        return CaseJudge(run, judge, partial(self._admit, judge, decides=decides and own is None))
+        if own is not None:  # it is under test itself, and decides nothing
+            return CaseJudge(run, judge, lambda criterion, kind: None)
+        return CaseJudge(run, judge, partial(self._admit, judge, decides=decides))
 
     def _admit(self, judge: Judge, criterion: str, kind: Kind, *, decides: bool) -> None:
         """Raises `UntestedJudge` where verdicts would decide that were not shown to be right."""

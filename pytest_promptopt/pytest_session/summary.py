@@ -149,6 +149,7 @@ class Summary:
                     feedbacks=self._feedbacks,
                     settings=self._settings,
                     version=__version__,
+                    notes=self._notes,
                 )
             except OSError as error:
                 self._notes.append(f"--promptopt-report: {path} was not written: {error}")

@@ -9,6 +9,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from pytest_promptopt.assertions.plain_values import plain_value
+from pytest_promptopt.grading.labels import Label, PairLabel
 from pytest_promptopt.text import without_addresses
 
 
@@ -43,6 +44,8 @@ def prompt_paths(files: Iterable[Path], folder: Path) -> list[str]:
 def _placed(value: Any, folder: Path) -> Any:
     """`value` with paths that do not depend on where the project lies."""
     kind = type(value)  # an object may say that it is of another
+    if kind in (Label, PairLabel):
+        return {name: each for name, each in vars(value).items() if name not in ("where", "id", "split")}
     if issubclass(kind, dict):
         return {key: _placed(each, folder) for key, each in dict.items(value)}
     if kind in (list, tuple):

@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 from pytest_promptopt.errors import PromptoptError
 from pytest_promptopt.grading.calibration import Kind
 from pytest_promptopt.grading.judge import Judge
+from pytest_promptopt.grading.labels import AnyLabel, PairLabel
 from pytest_promptopt.models.client import CallResult
 from pytest_promptopt.records import Answer, Call, Request, Role
 from pytest_promptopt.replay.run import Run
@@ -178,6 +179,17 @@ class CaseJudge:
             self._fail(error)
         self._run.verdicts.append(panel.verdict)
         return panel
+
+    def decide(self, label: AnyLabel) -> str:
+        """What the judge says of a labelled answer: ``good`` or ``bad``; of a pair ``a``, ``b`` or ``tie``.
+
+        For tests of the judge itself: ``assert judge.decide(label) == label.expected``.
+        """
+        __tracebackhide__ = True
+        given = {"reference": label.reference, "context": label.context}
+        if isinstance(label, PairLabel):
+            return self.compare(label.a, label.b, label.criterion, **given).better
+        return "good" if self(label.answer, label.criterion, **given) else "bad"
 
     def _asking(self, criterion: str, **given: str | None) -> Judge:
         """The judge, with its calls in the run. Raises where the criterion is not its to decide."""

@@ -6,7 +6,7 @@ asked for. Keys may be added under the same schema number; none is removed or ch
 
 The report: ``schema`` (1), ``version`` of pytest-promptopt, ``settings`` (every setting of the session
 as resolved, without the root folder), ``passed`` (whether every threshold holds; true when there is
-none), ``prompts``, ``run``.
+none), ``prompts``, ``run``, ``notes`` (the sentences at the end of the session: who judged answers, say).
 
 ``prompts``, one object per prompt, is what pytest's own loop measured:
 
@@ -21,7 +21,9 @@ none), ``prompts``, ``run``.
   ``errored``, ``skipped``), ``rate``, ``samples`` (how often it ran), ``counted`` (how many of these are in
   the rate), ``flaky`` (whether it both passed and failed); ``category``, ``expected``, ``actual``,
   ``message`` of its first failed sample (``expected`` is null also when the test states a constraint: see
-  ``message``); ``error`` of its first sample whose model call failed
+  ``message``); ``error`` of its first sample whose model call failed; ``verdicts`` of judges on its first
+  sample: ``criterion``, ``score``, ``issues``, ``strengths``, ``suggestions`` (``text``, ``category``,
+  ``impact``), ``reasons``, ``threshold``, ``model``
 
 ``run`` is null without ``--optimize``, else what it did:
 
@@ -52,6 +54,7 @@ none), ``prompts``, ``run``.
   it came, the empty text standing for what is no label)
 * ``same_answers``, what ``after`` answers to nearly every train and validation case though they expect
   different answers: ``field``, ``answer``, ``count`` of its ``cases``
+* ``verbosity``: a warning where answers got longer and only a judge likes them better, else empty
 * ``asked_before``: how often a gain on these train and validation cases was tested in earlier runs, and
   ``heldout_before``: how often these held-out cases were scored
 * ``caught_up``, null when the search had run every case: ``cases`` run with ``after`` at last, ``failing`` of
@@ -107,6 +110,7 @@ def write_json(
     feedbacks: Mapping[str, Feedback],
     settings: Settings,
     version: str,
+    notes: Sequence[str] = (),
 ) -> None:
     """Write the report, whole or not at all; missing folders are made. Raises `OSError`.
 
@@ -120,6 +124,7 @@ def write_json(
         "passed": all(c.held is not False for c in checks),
         "prompts": [_check(check, feedbacks.get(check.prompt)) for check in checks],
         "run": None if run is None else _run(run),
+        "notes": list(notes),
     }
     replace_file(path, f"{json.dumps(_plain(report), indent=2, allow_nan=False)}\n".encode())
 
@@ -174,6 +179,11 @@ def _result(result: CaseResult, prompt: str, category: str | None) -> dict[str, 
         "actual": failure and failure.actual,
         "message": failure and failure.message,
         "error": next((o.error for o in result.outcomes if o.error), None),
+        "verdicts": [
+            {name: value for name, value in verdict.to_json().items() if name != "raw_text"}
+            for outcome in result.outcomes[:1]
+            for verdict in outcome.verdicts
+        ],
     }
 
 
@@ -220,6 +230,7 @@ def _prompt(prompt: PromptResult) -> dict[str, Any]:
         "confirmation": prompt.confirmation and dataclasses.asdict(prompt.confirmation),
         "labels": [dataclasses.asdict(score) for score in prompt.labels],
         "same_answers": [dataclasses.asdict(same) for same in prompt.same_answers],
+        "verbosity": prompt.verbosity,
         "asked_before": prompt.asked_before,
         "heldout_before": prompt.heldout_before,
         "caught_up": prompt.caught_up and dataclasses.asdict(prompt.caught_up),

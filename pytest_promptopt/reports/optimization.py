@@ -130,8 +130,12 @@ def _search(prompts: Sequence[PromptResult], run: RunResult, alpha: float, width
 
 
 def _dominant_answer_warnings(changed: Sequence[PromptResult], width: int) -> Iterator[Line]:
-    """What the new text answers to nearly everything: its rate may have risen all the same."""
-    for warning in dominant_answer_lines(changed[0]) if changed else ():
+    """What the new text answers to nearly everything, and whether only a judge likes it: rates may have risen
+    all the same.
+    """
+    for warning in [*dominant_answer_lines(changed[0]), changed[0].verbosity] if changed else ():
+        if not warning:
+            continue
         yield from _wrapped(f"warning:  {warning}", width, BAD)
 
 

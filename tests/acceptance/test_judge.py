@@ -382,3 +382,109 @@ class TestWhatItMayDecide:
         assert result.ret == 1
         result.stdout.fnmatch_lines(['*UntestedJudge: the judge may not decide about "is short": *'])
         assert len(calls(project)) == 1, "the prompt's own"
+
+
+#: The house judges by the number that its prompt names, and writes another number when it is to improve.
+LOOP = """
+import re
+
+def said(request):
+    text = request.messages[-1].content
+    if "<new_prompt>" in text:
+        body = re.search(r"<current_prompt>\\n(.*)\\n</current_prompt>", text, re.DOTALL)[1]
+        number = int(re.search(r"pass up to (\\d)", body)[1])
+        body = body.replace(f"pass up to {number}", f"pass up to {number - 1}")
+        return "<new_prompt>\\n" + body + "\\n</new_prompt>"
+    if "<answer>" not in text:
+        return text.rpartition(": ")[2].strip()
+    most = int(re.search(r"pass up to (\\d)", text)[1])
+    answer = re.search(r"<answer>\\n(.*)\\n</answer>", text, re.DOTALL)[1]
+    words = len(answer.split())
+    return f"REASONS: {words} words, {most} may pass\\nSCORE: {float(words <= most)}"
+"""
+
+OWN_PROMPT = """\
+Grade by the criterion {{ criterion }}; pass up to 4 words.
+
+<answer>
+{{ answer }}
+</answer>
+"""
+
+AGREES = """
+@pytest.mark.prompt("prompts/judge.md")
+@pytest.mark.judge_labels("labels.jsonl")
+def test_judge(judge, label):
+    assert judge.decide(label) == label.expected
+"""
+
+
+class TestItsOwnPrompt:
+    @pytest.fixture
+    def project(self, pytester: pytest.Pytester) -> Project:
+        project = Project(pytester)
+        project.write("conftest.py", (project.path / "conftest.py").read_text(encoding="utf-8") + LOOP)
+        project.write("prompts/judge.md", OWN_PROMPT)
+        project.ini(
+            "promptopt_model = house/repeat",
+            "promptopt_judge_model = house/judge",
+            "promptopt_optimizer_model = house/writer",
+            "promptopt_judge_prompt = prompts/judge.md",
+            "promptopt_split = 40/20/40",
+        )
+        rows = []
+        for number in range(90):
+            words = 1 + number % 6
+            answer = " ".join([f"w{number}"] * words)
+            rows.append({"answer": answer, "good": words <= 3, "criterion": "is short"})
+        project.write("labels.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+        return project
+
+    def test_a_test_with_labels_has_a_case_for_each(self, project: Project) -> None:
+        project.tests(AGREES)
+        result = project.run()
+        result.assert_outcomes(passed=75, failed=15)
+        result.stdout.fnmatch_lines(["*AssertionError: assert 'good' == 'bad'", "*bad *good *15"])
+
+    def test_it_is_rewritten_when_held_out_labels_show_it_to_judge_better(self, project: Project) -> None:
+        project.tests(AGREES)
+        result = project.run("--optimize")
+        assert result.ret == 0, result.stdout.str()
+        assert "pass up to 3 words" in (project.path / "prompts/judge.md").read_text(encoding="utf-8")
+
+    def test_a_few_held_out_labels_do_not_show_it(self, project: Project) -> None:
+        project.ini(
+            "promptopt_model = house/repeat",
+            "promptopt_judge_model = house/judge",
+            "promptopt_optimizer_model = house/writer",
+            "promptopt_judge_prompt = prompts/judge.md",
+            "promptopt_split = 70/25/5",
+        )
+        project.tests(AGREES)
+        result = project.run("--optimize")
+        assert "pass up to 4 words" in (project.path / "prompts/judge.md").read_text(encoding="utf-8")
+        result.stdout.fnmatch_lines(["*neither precision nor*"])
+
+    def test_it_stays_while_it_judges_others(self, project: Project) -> None:
+        project.tests(AGREES + GRADED)
+        result = project.run("--optimize", "--promptopt-trust-judge", "--promptopt-max-iterations=1")
+        assert (project.path / "prompts/judge.md").read_text(encoding="utf-8") == OWN_PROMPT
+        assert "prompts/judge.md:" not in result.stdout.str().partition("prompt optimization")[2]
+
+    def test_a_label_added_above_moves_no_other_to_another_split(self, project: Project) -> None:
+        project.tests(AGREES)
+        path = project.path / "labels.jsonl"
+
+        def heldout() -> set[str]:
+            report = project.path / "report.json"
+            project.run(f"--promptopt-report={report}")
+            cases = json.loads(report.read_text(encoding="utf-8"))["prompts"][0]["results"]
+            return {case["id"] for case in cases if case["split"] == "heldout"}
+
+        before = heldout()
+        first = '{"answer": "another", "good": true, "criterion": "is short"}\n'
+        path.write_text(first + path.read_text(encoding="utf-8"), encoding="utf-8")
+        after = heldout()
+        assert before
+        assert before <= after
+        assert len(after - before) <= 1
