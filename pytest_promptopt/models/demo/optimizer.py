@@ -56,9 +56,8 @@ def propose(request: str) -> str:
     done = [*revision.done, *([why] if why else [])]
     advised = advised_rules(feedback, _plan_of(feedback))
     if advised:
-        done.append(
-            f"the judge's suggestions for {len(feedback.failing)} shown answers: {' '.join(advised)}"[:-1]
-        )
+        said = " ".join(advised).removesuffix(".")
+        done.append(f"the judge's suggestions for {len(feedback.failing)} shown answers: {said}")
     prompt = _apply(feedback.prompt, revision, [*([rule] if rule else []), *advised])
     reason = (
         "; ".join(done) or f"{len(feedback.failing)} shown failures call for no cue or rule that is not there"

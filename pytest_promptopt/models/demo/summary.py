@@ -114,8 +114,8 @@ def _rules(instructions: str) -> _Rules:
             unwanted += terms_of(next(filter(None, leave.groups()), ""))
         elif FAITHFUL.search(clause):
             bare = True
-        elif _ORDER.search(clause) and (found := WITH.search(_without_lengths(clause))):
-            wanted += terms_of(found["what"])
+        elif _ORDER.search(clause) and (order := WITH.search(_without_lengths(clause))):
+            wanted += terms_of(order["what"])
     return _Rules(most, tuple(dict.fromkeys(wanted)), tuple(dict.fromkeys(unwanted)), bare)
 
 
@@ -123,8 +123,9 @@ def _lengths(clause: str) -> Iterator[tuple[str, int]]:
     for found in MOST.finditer(clause):
         unit, number = found["unit"] or found["unit2"], found["number"] or found["number2"]
         yield unit.lower().removesuffix("s"), number_of(number) - bool(found["under"])
-    if not MOST.search(clause) and not LEAST.search(clause) and (found := EXACTLY.search(clause)):
-        yield found["unit"].lower().removesuffix("s"), number_of(found["number"])
+    exact = EXACTLY.search(clause)
+    if exact and not MOST.search(clause) and not LEAST.search(clause):
+        yield exact["unit"].lower().removesuffix("s"), number_of(exact["number"])
 
 
 def _without_lengths(clause: str) -> str:
