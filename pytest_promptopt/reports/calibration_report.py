@@ -131,7 +131,11 @@ def _disagreement(name: str, verdict: LabelledVerdict) -> str:
         label = verdict.label
         said = f"labelled {'good' if label.good else 'bad'}, judged {verdict.score:.2f}"
         return f"{where}: {said}: {quote(label.answer, MAX_ANSWER)}"
-    return f"{where}: {verdict.label.better} is better, judged {' and '.join(verdict.orders)}"
+    pair = verdict.label
+    texts = ", ".join(
+        f"{name} {quote(text, MAX_ANSWER // 2)}" for name, text in (("a", pair.a), ("b", pair.b))
+    )
+    return f"{where}: {pair.better} is better, judged {' and '.join(verdict.orders)}: {texts}"
 
 
 def _line_of(name: str, label: AnyLabel) -> str:
