@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from pytest_promptopt.records import EPSILON, CaseResult, FlakyCase, Role, Spend, Split, pass_rate
+from pytest_promptopt.statistics import SIGN_TEST, PairedTest, sign_test
 
 
 class CandidateVerdict(StrEnum):
@@ -122,7 +123,10 @@ class SplitScore:
 
     :param cases: all cases of the split, with the `errored` ones and without those that were skipped.
     :param fixed: how many cases failed before and pass after; `broken` the other way round.
+    :param raised: how many further cases have a higher rate after and still fail; `lowered` the other way
+        round: they failed before.
     :param unverified: how many further cases the text after was not run on; no figure counts them.
+    :param tested: what chance explains of the changes of the rates; None where `fixed` and `broken` tell.
     """
 
     split: Split
@@ -132,7 +136,17 @@ class SplitScore:
     errored: int = 0
     fixed: int = 0
     broken: int = 0
+    raised: int = 0
+    lowered: int = 0
     unverified: int = 0
+    tested: PairedTest | None = None
+
+    @property
+    def chance(self) -> PairedTest:
+        """What chance explains of the change between the two texts."""
+        if self.tested is not None:
+            return self.tested
+        return PairedTest(sign_test(self.fixed, self.broken), sign_test(self.broken, self.fixed), SIGN_TEST)
 
 
 @dataclass(frozen=True)
@@ -146,6 +160,7 @@ class Confirmation:
     :param detectable: the least gain that so many pairs show nine times out of ten; None without a pair.
     :param why: what ended it before its time, in a sentence; empty when nothing did.
     :param needed: how many more calls will probably show a gain that is not shown; 0 when none will.
+    :param test: the name of the test that `p` is of.
     """
 
     verdict: ConfirmationVerdict
@@ -158,6 +173,7 @@ class Confirmation:
     detectable: float | None
     why: str = ""
     needed: int = 0
+    test: str = SIGN_TEST
 
 
 @dataclass(frozen=True)

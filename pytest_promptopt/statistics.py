@@ -1,9 +1,17 @@
-"""How much a pass rate says: exact paired sign tests and the Wilson interval."""
+"""How much a pass rate says: exact paired tests and the Wilson interval."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import accumulate
+
+SIGN_TEST, PERMUTATION_TEST = "sign test", "paired permutation test"
+
+#: Changes of rates are looked at in hundredths; in larger steps where there are more than so many of them,
+#: so that the test stays fast.
+_STEPS, _FINE = 100, 500
 
 #: The 97.5 % quantile of the normal distribution, for two-sided 95 % intervals.
 _Z = 1.959963984540054
@@ -20,6 +28,50 @@ def sign_test(better: int, worse: int) -> float:
         raise ValueError(f"counts cannot be negative, got {better} and {worse}")
     pairs = better + worse
     return sum(math.comb(pairs, heads) for heads in range(better, pairs + 1)) / (1 << pairs)
+
+
+@dataclass(frozen=True)
+class PairedTest:
+    """What chance explains of the changes of the cases between two texts.
+
+    :param better: the exact one-sided p-value of a gain; `worse` that of a loss.
+    :param test: `SIGN_TEST`, or `PERMUTATION_TEST` where rates changed by less than a whole case.
+    """
+
+    better: float = 1.0
+    worse: float = 1.0
+    test: str = SIGN_TEST
+
+
+def paired_test(changes: Sequence[float]) -> PairedTest:
+    """The exact test of the changes of paired rates, each from -1 to 1.
+
+    Where only whole cases changed it is the sign test. Else each change is as likely to be the other way
+    round if neither text is better, and of all ways the share is counted whose sum is as high, or as low
+    (Fisher, The Design of Experiments, 1935). A change is rounded the same in both directions, so rounding
+    costs no exactness.
+    """
+    rounded = [round(_STEPS * change) for change in changes]
+    if {0, _STEPS}.issuperset(map(abs, rounded)):
+        up, down = rounded.count(_STEPS), rounded.count(-_STEPS)
+        return PairedTest(sign_test(up, down), sign_test(down, up))
+    if len(changes) > _FINE:
+        steps = max(1, _STEPS * _FINE // len(changes))
+        rounded = [round(steps * change) for change in changes]
+    unit = math.gcd(*rounded) or 1
+    gains, losses = ([side * each // unit for each in rounded if side * each > 0] for side in (1, -1))
+    chances = _chances_of_sums([*gains, *losses])
+    better, worse = (min(1.0, math.fsum(chances[sum(each) :])) for each in (gains, losses))
+    return PairedTest(better, worse, PERMUTATION_TEST)
+
+
+def _chances_of_sums(sizes: Sequence[int]) -> list[float]:
+    """The chance of each sum from 0 on, when a fair coin says of each of `sizes` whether it is added."""
+    chances = [1.0]
+    for size in sorted(sizes):
+        without, added = [*chances, *[0.0] * size], [*[0.0] * size, *chances]
+        chances = [(one + other) / 2 for one, other in zip(without, added, strict=True)]
+    return chances
 
 
 def least_changes(alpha: float) -> int:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from typing import NamedTuple
 
 from pytest_promptopt.optimizer.protocols import Trial
-from pytest_promptopt.records import CaseResult, Outcome, Request, Split
+from pytest_promptopt.records import EPSILON, CaseResult, Outcome, Request, Split
 from pytest_promptopt.reports.optimization import heldout_verdict
 from tests.refine_world import HELDOUT, SETTINGS, TRAIN, VALIDATION, FakePrompt, Need, World
 
@@ -21,6 +21,21 @@ WORDS = [
 #: Cases that no run has, to see what the text on disk is really worth.
 UNSEEN = 200
 
+#: The score that a judged test asks for: from here on the case passes, below the score is what it earns.
+ENOUGH = 0.7
+
+#: The score that a judge who looks at nothing gives, by a number from 0 to 1.
+Scores = Callable[[float], float]
+
+
+def uniform(toss: float) -> float:
+    return toss
+
+
+def quarters(toss: float) -> float:
+    """One of five grades."""
+    return int(5 * toss) / 4
+
 
 @dataclass
 class Noise(World):
@@ -31,6 +46,7 @@ class Noise(World):
     :param flipped: with it each case has a verdict of its own, by `chance`, and every text turns this share
         of them round, for good; so a text says much of another.
     :param samples: of each case in the search.
+    :param judged: the cases are judged, and the judge gives such scores, at random.
     """
 
     needs: Sequence[Need] = ()
@@ -38,9 +54,10 @@ class Noise(World):
     wording: bool = False
     flipped: float | None = None
     samples: int = 1
+    judged: Scores | None = None
     seed: int = 0
     rng: random.Random = field(init=False)
-    outcomes: dict[tuple[str, bool], Outcome] = field(default_factory=dict)
+    outcomes: dict[tuple[str, float], Outcome] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.rng = random.Random(self.seed)
@@ -62,15 +79,22 @@ class Noise(World):
         )
 
     def _outcome(self, need: Need, text: str, sample: int) -> Outcome:
-        key = need.id, self.passes(text, need.id, sample)
+        key = need.id, self.score(text, need.id, sample)
         if key not in self.outcomes:
-            self.outcomes[key] = replace(need, rule="" if key[1] else "unheard").run({"route.md": ""})
+            passed = key[1] >= 1 - EPSILON
+            ran = replace(need, rule="" if passed else "unheard").run({"route.md": ""})
+            self.outcomes[key] = replace(ran, score=key[1])
         return replace(self.outcomes[key], sample=sample)
 
-    def passes(self, text: str, case: str, sample: int = 0) -> bool:
-        if self.flipped is None:
-            return self._toss(text, case, 0 if self.wording else sample) < self.chance
-        return (self._toss(case) < self.chance) != (self._toss(text, case) < self.flipped)
+    def score(self, text: str, case: str, sample: int = 0) -> float:
+        """What a case earns: 1.0 when it passes."""
+        if self.flipped is not None:
+            return float((self._toss(case) < self.chance) != (self._toss(text, case) < self.flipped))
+        toss = self._toss(text, case, 0 if self.wording else sample)
+        if self.judged is None:
+            return float(toss < self.chance)
+        score = self.judged(toss)
+        return 1.0 if score >= ENOUGH else score
 
     def _toss(self, *key: object) -> float:
         """A fixed number from 0 to 1."""
@@ -79,7 +103,34 @@ class Noise(World):
 
     def unseen(self, text: str) -> float:
         """The pass rate of cases that no run has."""
-        return sum(self.passes(text, f"unseen-{number}") for number in range(UNSEEN)) / UNSEEN
+        return sum(self.score(text, f"unseen-{number}") for number in range(UNSEEN)) / UNSEEN
+
+
+#: The word that makes answers better in a `Judged` world.
+SOUND = "sound"
+
+
+@dataclass
+class Judged(Noise):
+    """Every answer earns a part, and none passes; a text with the word `SOUND` raises all scores.
+
+    :param low: about what a case earns without it; `high` with it.
+    :param spread: how far scores differ, by chance.
+    :param found: how often a new text has the word.
+    """
+
+    low: float = 0.4
+    high: float = 0.8
+    spread: float = 0.2
+    found: float = 0.25
+
+    def at_random(self, request: Request) -> str:
+        words = super().at_random(request)
+        return f"{words} {SOUND}" if self.rng.random() < self.found else words
+
+    def score(self, text: str, case: str, sample: int = 0) -> float:
+        toss = self._toss(text, case, 0 if self.wording else sample)
+        return (self.high if SOUND in text else self.low) + self.spread * (toss - 0.5)
 
 
 def noisy_cases(train: int, validation: int = 0, heldout: int = 0) -> list[Need]:

@@ -7,7 +7,7 @@ import random
 from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from itertools import accumulate
 
 #: Half of what a two-sided 95 % interval leaves out.
@@ -90,12 +90,14 @@ def proportion(count: int, of: int) -> Estimate:
 
 def at_least(count: int, of: int, chance: float) -> float:
     """The chance of `count` or more successes in `of` trials."""
+    if count > of:
+        return 0.0
     return _beta_share(chance, count, of - count + 1) if count > 0 else 1.0
 
 
 def at_most(count: int, of: int, chance: float) -> float:
     """The chance of `count` or fewer successes in `of` trials."""
-    return _beta_share(1 - chance, of - count, count + 1) if count < of else 1.0
+    return 1.0 if count >= of else _beta_share(1 - chance, of - count, count + 1)
 
 
 def enough_for_share(count: int, of: int, floor: float) -> int | None:
@@ -156,7 +158,7 @@ def bootstrap_kappas(table: Confusion) -> list[float]:
     for count in (table.tp, table.fp, table.fn):
         chances.append(count / rest if rest else 0.0)
         rest -= count
-    binomial = lru_cache(maxsize=None)(_cumulated)
+    binomial = cache(_cumulated)
     found = []
     for _ in range(DRAWS):
         tp = bisect_left(binomial(table.labels, chances[0]), uniform())

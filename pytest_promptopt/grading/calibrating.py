@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import cast
 
@@ -45,8 +45,14 @@ class JudgeTest:
     unusable: tuple[Unusable, ...]
 
 
-async def run_judge_test(judge: Judge, labels: Sequence[AnyLabel], *, seed: int) -> JudgeTest:
-    """Have every label judged, all at once. Raises `ModelError` when there is no answer at all."""
+async def run_judge_test(
+    judge: Judge, file: Sequence[AnyLabel], *, seen: Collection[AnyLabel] = (), seed: int
+) -> JudgeTest:
+    """Have the labels of a file judged, all at once. Raises `ModelError` when there is no answer at all.
+
+    :param seen: those that an optimization of the judge's prompt may have seen: they prove nothing.
+    """
+    labels = [label for label in file if label not in seen]
     again = set(random.Random(f"{seed}-repeated").sample(range(len(labels)), min(REPEATED, len(labels))))
     found = await asyncio.gather(
         *(_judged(judge, label, twice=number in again) for number, label in enumerate(labels))
@@ -54,8 +60,7 @@ async def run_judge_test(judge: Judge, labels: Sequence[AnyLabel], *, seed: int)
     verdicts = [each for each in found if not isinstance(each, Unusable)]
     calibrations = calibrate(verdicts, threshold=judge.threshold)
     certificates = tuple(
-        Certificate(judge_fingerprint(judge, each.criterion, each.kind, labels), each)
-        for each in calibrations
+        Certificate(judge_fingerprint(judge, each.criterion, each.kind, file), each) for each in calibrations
     )
     unusable = tuple(each for each in found if isinstance(each, Unusable))
     return JudgeTest(tuple(labels), calibrations, certificates, unusable)

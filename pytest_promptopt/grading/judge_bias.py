@@ -5,11 +5,11 @@ Both biases are described by Zheng et al. 2023, "Judging LLM-as-a-Judge with MT-
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from itertools import groupby
 from statistics import median
 from typing import Any, Literal
 
@@ -22,6 +22,8 @@ BIAS_ALPHA = 0.01
 _STEPS = 20
 #: Answers times verdicts of the rarer kind, up to which the distribution is counted and not approximated.
 _COUNTED = 20_000
+#: What sums of floats may be off by.
+_TINY = 1e-9
 
 Direction = Literal["long", "short", "first", "second", ""]
 Better = Literal["a", "b", "tie"]
@@ -139,32 +141,82 @@ def permutation_test(strata: Iterable[Sequence[tuple[float, bool]]]) -> tuple[in
     """Whether high values and flags go together within strata: 1, -1 or 0 for the side, and a two-sided p.
 
     Given how many flags a stratum has, each choice of that many of its values is as likely as any other if
-    the two have nothing to do with each other. What is compared is the sum of the ranks of flagged values.
+    the two have nothing to do with each other. What is compared is the sum of the ranks of flagged values;
+    p is the chance of one as far from what is expected. It is counted; only with very many labels, where it
+    makes no difference, it is taken from the normal distribution.
     """
-    counted: dict[int, float] = {0: 1.0}
-    seen, mean, variance, is_exact = 0, 0.0, 0.0, True
-    for stratum in strata:
-        steps = _ranked([value for value, _ in stratum])
-        flags = [flag for _, flag in stratum]
+    drawn = [_Stratum.of(stratum) for stratum in strata if stratum]
+    seen = sum(stratum.seen for stratum in drawn)
+    mean = sum(stratum.taken * stratum.mean for stratum in drawn)
+    lean = (seen > mean + _TINY) - (seen < mean - _TINY)
+    if sum(len(stratum.steps) * stratum.taken for stratum in drawn) > _COUNTED:
+        variance = sum(stratum.variance for stratum in drawn)
+        return lean, math.erfc(abs(seen - mean) / math.sqrt(2 * variance)) if variance else 1.0
+    total = math.prod(stratum.choices for stratum in drawn)
+    width = total.bit_length() // 8 + 1
+    ways = math.prod(stratum.subset_sums(width) for stratum in drawn)
+    digits = ways.to_bytes((ways.bit_length() // 8 // width + 1) * width, "little")
+    far = abs(seen - mean) - _TINY
+    as_far = sum(
+        int.from_bytes(digits[at : at + width], "little")
+        for at in range(0, len(digits), width)
+        if abs(at // width - mean) >= far
+    )
+    return lean, as_far / total
+
+
+@dataclass(frozen=True)
+class _Stratum:
+    """Values as ranks from 0, of which so many are flagged, with this sum."""
+
+    steps: tuple[int, ...]
+    taken: int
+    seen: int
+
+    @classmethod
+    def of(cls, values: Sequence[tuple[float, bool]]) -> _Stratum:
+        steps = _ranked([value for value, _ in values])
+        flags = [flag for _, flag in values]
         if 2 * sum(flags) > len(flags):
             # Those without a flag are fewer; to take them says the same, the other way round.
             steps, flags = [-step for step in steps], [not flag for flag in flags]
-        lowest = min(steps, default=0)
-        steps = [step - lowest for step in steps]
-        size, taken = len(steps), sum(flags)
-        seen += sum(step for step, flag in zip(steps, flags, strict=True) if flag)
-        center = sum(steps) / max(1, size)
-        mean += taken * center
-        spread = sum((step - center) ** 2 for step in steps) / max(1, size - 1)
-        variance += taken * (size - taken) / max(1, size) * spread
-        is_exact = is_exact and size * taken <= _COUNTED
-        if is_exact:
-            counted = _sums(counted, _subset_sums(steps, taken))
-    lean = (seen > mean + 1e-9) - (seen < mean - 1e-9)
-    if not is_exact:
-        return lean, math.erfc(abs(seen - mean) / math.sqrt(2 * variance)) if variance else 1.0
-    far = abs(seen - mean) - 1e-9
-    return lean, min(1.0, sum(chance for total, chance in counted.items() if abs(total - mean) >= far))
+        steps = [step - min(steps) for step in steps]
+        return cls(tuple(steps), sum(flags), sum(itertools.compress(steps, flags)))
+
+    @property
+    def choices(self) -> int:
+        return math.comb(len(self.steps), self.taken)
+
+    @property
+    def mean(self) -> float:
+        return sum(self.steps) / len(self.steps)
+
+    @property
+    def variance(self) -> float:
+        """Of the sum of as many ranks, drawn without putting them back."""
+        size = len(self.steps)
+        spread = sum((step - self.mean) ** 2 for step in self.steps) / max(1, size - 1)
+        return self.taken * (size - self.taken) / size * spread
+
+    def subset_sums(self, width: int) -> int:
+        """The numbers of choices that have the sum 0, 1, 2 ..., as digits of `width` bytes of one number.
+
+        Added rank by rank: `ways[n]` has the numbers of choices of n of the values so far. One long number
+        instead of a list makes an addition of sums a shift.
+        """
+        ways = [1] + [0] * self.taken
+        groups = [*Counter(self.steps).items()]
+        for place, (step, alike) in enumerate(groups, start=1):
+            choices = [
+                (k, math.comb(alike, k), 8 * width * step * k) for k in range(min(alike, self.taken) + 1)
+            ]
+            ways = [
+                sum((ways[n - k] * count) << shift for k, count, shift in choices if k <= n and ways[n - k])
+                if n == self.taken or place < len(groups)
+                else 0
+                for n in range(self.taken + 1)
+            ]
+        return ways[self.taken]
 
 
 def _missed(pairs: Iterable[ComparedLengths]) -> Share:
@@ -173,40 +225,14 @@ def _missed(pairs: Iterable[ComparedLengths]) -> Share:
 
 
 def _ranked(values: Sequence[float]) -> list[int]:
-    """The rank of each value in `_STEPS` steps; equal values have the same."""
-    steps, below = {}, 0
-    for value, group in groupby(sorted(values)):
-        count = len(list(group))
-        steps[value] = int((below + (count - 1) / 2) * _STEPS / len(values))
-        below += count
-    return [steps[value] for value in values]
+    """The rank of each value, doubled and counted from the middle; of many values in `_STEPS` steps.
 
-
-def _subset_sums(steps: Sequence[int], taken: int) -> dict[int, float]:
-    """How likely each sum of `taken` of these numbers is, all choices being alike.
-
-    `ways[n]` holds the numbers of choices of n of them, by their sum, as the digits of one long number.
+    Equal values have the same, the mean of their ranks.
     """
-    total = math.comb(len(steps), taken)
-    width = total.bit_length() // 8 + 1
-    ways = [1] + [0] * taken
-    groups = [*Counter(steps).items()]
-    for place, (step, alike) in enumerate(groups, start=1):
-        choices = [(k, math.comb(alike, k), 8 * width * step * k) for k in range(min(alike, taken) + 1)]
-        ways = [
-            sum((ways[n - k] * count) << shift for k, count, shift in choices if k <= n and ways[n - k])
-            if n == taken or place < len(groups)
-            else 0
-            for n in range(taken + 1)
-        ]
-    digits = ways[taken].to_bytes((ways[taken].bit_length() // 8 // width + 1) * width, "little")
-    counts = (int.from_bytes(digits[at : at + width], "little") for at in range(0, len(digits), width))
-    return {number: count / total for number, count in enumerate(counts) if count}
-
-
-def _sums(left: Mapping[int, float], right: Mapping[int, float]) -> dict[int, float]:
-    sums: dict[int, float] = {}
-    for a, chance in left.items():
-        for b, other in right.items():
-            sums[a + b] = sums.get(a + b, 0.0) + chance * other
-    return sums
+    ranks, below, size = {}, 0, len(values)
+    for value, group in itertools.groupby(sorted(values)):
+        count = len(list(group))
+        rank = 2 * below + count - size
+        ranks[value] = rank if size <= _STEPS else round(rank * _STEPS / (2 * size))
+        below += count
+    return [ranks[value] for value in values]

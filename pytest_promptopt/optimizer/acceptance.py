@@ -10,6 +10,7 @@ from pytest_promptopt.optimizer.label_rates import balanced_accuracy
 from pytest_promptopt.optimizer.rate_posterior import RatePosterior
 from pytest_promptopt.records import EPSILON, CaseResult, Split, pass_rate
 from pytest_promptopt.results import SplitScore
+from pytest_promptopt.statistics import paired_test
 
 #: From this pass rate on, a candidate that is only as good may replace the incumbent: another text with the
 #: same rate is a new start for the search. Below it, being as good is likely chance.
@@ -35,6 +36,9 @@ class Comparison:
     :param failing: how many of the cases run under both fail under the incumbent; `passing`: pass.
     :param balanced: the candidate's mean over the labels of how many are right, of the cases it was run on;
         None where they have no labels.
+    :param raised: cases that fail under both and have a higher rate under the candidate, by a judge's score,
+        subtests or samples; `lowered`: a lower one.
+    :param changes: of the rates of the cases run under both.
     """
 
     split: Split
@@ -51,6 +55,9 @@ class Comparison:
     failing: int = 0
     passing: int = 0
     balanced: float | None = None
+    raised: tuple[str, ...] = ()
+    lowered: tuple[str, ...] = ()
+    changes: tuple[float, ...] = ()
 
     @property
     def gain(self) -> float:
@@ -58,8 +65,18 @@ class Comparison:
 
     @property
     def spotless(self) -> bool:
-        """Whether it was run on all cases, fixed some and broke none: no more can be learned of it."""
-        return bool(self.fixed) and not self.broken and not self.unrun
+        """Whether it was run on all cases, better on some and worse on none: no more can be learned of it."""
+        better, worse = (*self.fixed, *self.raised), (*self.broken, *self.lowered)
+        return bool(better) and not worse and not self.unrun
+
+    @property
+    def won(self) -> float:
+        """How many cases it wins, those in part that it is better on in part; `lost` likewise."""
+        return math.fsum(max(0.0, change) for change in self.changes)
+
+    @property
+    def lost(self) -> float:
+        return math.fsum(max(0.0, -change) for change in self.changes)
 
     @property
     def points(self) -> str:
@@ -70,11 +87,14 @@ class Comparison:
     def __str__(self) -> str:
         """Says of a rate whether it was counted or is an estimate."""
         rates = f"{self.before:.1%} to {self.after:.1%}"
+        graded = f", {len(self.raised)} raised, {len(self.lowered)} lowered"
+        graded *= bool(self.raised or self.lowered)
         if not self.unrun:
-            counts = f"{len(self.fixed)} fixed, {len(self.broken)} broken"
+            counts = f"{len(self.fixed)} fixed, {len(self.broken)} broken{graded}"
             return f"{rates} of {self.cases} {self.split} cases, {counts}"
         return (
-            f"fixed {len(self.fixed)} of {self.failing} run, broke {len(self.broken)} of {self.passing} run; "
+            f"fixed {len(self.fixed)} of {self.failing} run, broke {len(self.broken)} of {self.passing} run"
+            f"{graded}; "
             f"{rates} expected of {self.cases} {self.split} cases, {self.unrun} not run"
         )
 
@@ -105,6 +125,7 @@ def compare(
     count = len(pairs)
     passes = 1.0 - EPSILON
     failing = sum(one < passes for _, one, _ in pairs)
+    open_cases = [(case, two - one) for case, one, two in pairs if one < passes and two < passes]
     return Comparison(
         split=split,
         cases=count,
@@ -112,6 +133,9 @@ def compare(
         after=sum(two for _, _, two in pairs) / count if count else 0.0,
         fixed=tuple(case for case, one, two in pairs if one < passes <= two),
         broken=tuple(case for case, one, two in pairs if two < passes <= one),
+        raised=tuple(case for case, change in open_cases if change > EPSILON),
+        lowered=tuple(case for case, change in open_cases if change < -EPSILON),
+        changes=tuple(two - one for _, one, two in pairs),
         growth=growth,
         failing=failing,
         passing=count - failing,
@@ -177,7 +201,10 @@ def score_split(
         errored=sum(result.errored for result in latest),
         fixed=len(paired.fixed),
         broken=len(paired.broken),
+        raised=len(paired.raised),
+        lowered=len(paired.lowered),
         unverified=unverified,
+        tested=paired_test(paired.changes),
     )
 
 

@@ -21,8 +21,14 @@ others lose so that the rate does not rise, it is exact for cases drawn with rep
 better no more often than worse. Cases asked in turn vary less than that; no proof is known to us, and in some
 2,000 such worlds, the extreme ones among them (some cases sure to win, some to lose, the others all alike),
 none was confirmed more often than the coin flip, within the accuracy of a simulation. The second test is
-proved for every such world. A rate between 0 and 1 (subtests) counts as better or worse with the chance of
-its difference, by a coin of our own: so its mean is what is tested.
+proved for every such world.
+
+Rates between 0 and 1 (scores of a judge, subtests): such a pair is won or lost with the chance of its
+difference, by a coin of our own (a randomized sign test). Then a pair is won as much more often than lost as
+the mean rate is higher, so all of this holds of mean rates, however they are spread. A permutation test of
+the differences would take fewer pairs, but it is exact only for differences that are spread alike in both
+directions: a text that is a little better often and much worse now and then, and no better on average, would
+pass it more often than it may.
 """
 
 from __future__ import annotations
@@ -55,11 +61,14 @@ from pytest_promptopt.optimizer.run_context import RunContext
 from pytest_promptopt.optimizer.verdict_model import Taught
 from pytest_promptopt.records import EPSILON, CaseResult, Overlay
 from pytest_promptopt.results import Confirmation, ConfirmationVerdict
-from pytest_promptopt.statistics import SignLooks, repeated_gain_p
+from pytest_promptopt.statistics import SIGN_TEST, SignLooks, repeated_gain_p
 
 #: What a confirmation may say.
 IMPROVED, NOT_SHOWN = ConfirmationVerdict.IMPROVED, ConfirmationVerdict.NOT_SHOWN
 WORSE = ConfirmationVerdict.WORSE
+
+#: The names of its tests besides `SIGN_TEST`, which is randomized where rates are between 0 and 1.
+RANDOMIZED_SIGN_TEST, REPEATED_RESULTS_TEST = f"randomized {SIGN_TEST}", "test of repeated results"
 
 #: No other step asks for a sample of this number or above; each confirmation has so many of its own.
 FIRST_SAMPLE = 1_000_000
@@ -146,10 +155,12 @@ class PairTally:
 
     :ivar better: how many answers are better under the new text; `worse` likewise. `won` and `lost` of them
         count for the sign test.
+    :ivar graded: whether a rate changed by less than a whole case.
     """
 
     def __init__(self, cases: Sequence[str]) -> None:
         self.better = self.worse = self.won = self.lost = self.pairs = 0
+        self.graded = False
         self._gains: dict[str, list[float]] = {case: [] for case in cases}
         self._first: dict[str, tuple[float, float]] = {}
         self._same = True
@@ -168,7 +179,9 @@ class PairTally:
         self.pairs += 1
         self.better += gain > EPSILON
         self.worse += gain < -EPSILON
-        coin = toss() if 0 < abs(gain) < 1 else 0.0
+        part = EPSILON < abs(gain) < 1 - EPSILON
+        self.graded |= part
+        coin = toss() if part else 0.5
         self.won += coin < gain
         self.lost += coin < -gain
 
@@ -227,8 +240,7 @@ class ConfirmationTest:
         gains = compare(known, winner.evidence(*SEARCHED))
         random.Random(f"{self._seed}-confirmation").shuffle(self._cases)
         self._each = calls_each(group, known)
-        fixed, broken = len(gains.fixed), len(gains.broken)
-        self._foreseen = foreseen_calls(gains.cases, fixed, broken, self._alpha, each=self._each)
+        self._foreseen = foreseen_calls(gains.cases, gains.won, gains.lost, self._alpha, each=self._each)
         self._spared = {result.case.id: result for result in spared if _is_single_fresh_answer(result)}
         self._most = most_pairs(len(self._cases), self._alpha)
         self._asked = 0
@@ -374,12 +386,15 @@ class ConfirmationTest:
 
     # ------------------------------------------------------------------------------------------- the account
 
-    def _p(self) -> float:
-        """The smallest alpha at which this look would have shown the gain; 1.0 when there is no gain."""
-        if self._tally.estimate <= EPSILON:
-            return 1.0
-        signs = self._gain.p * self._alpha / self._account.allowed(self._asked)
-        return min(1.0, signs, self._tally.repetition_p_value(1) / REPEATS)
+    def _p(self) -> tuple[float, str]:
+        """The smallest alpha at which this look would have shown a gain, and by which test; 1.0 for none."""
+        tally = self._tally
+        signs = RANDOMIZED_SIGN_TEST if tally.graded else SIGN_TEST
+        if not self._asked or tally.estimate <= EPSILON:
+            return 1.0, signs
+        by_signs = min(1.0, self._gain.p * self._alpha / self._account.allowed(self._asked))
+        by_repeats = tally.repetition_p_value(1) / REPEATS
+        return (by_repeats, REPEATED_RESULTS_TEST) if by_repeats < by_signs else (by_signs, signs)
 
     def _needed(self) -> int:
         """How many more calls will show the gain, if pairs go on to differ as they did; 0 if none will."""
@@ -395,10 +410,11 @@ class ConfirmationTest:
     def _result(self, calls: int, why: str) -> Confirmation:
         tally, verdict = self._tally, self._verdict()
         differing = (tally.won + tally.lost) / max(1, tally.pairs)
+        p, test = self._p()
         return Confirmation(
             verdict=verdict,
             estimate=tally.estimate,
-            p=self._p() if self._asked else 1.0,
+            p=p,
             pairs=tally.pairs,
             better=tally.better,
             worse=tally.worse,
@@ -408,6 +424,7 @@ class ConfirmationTest:
             else None,
             why=why,
             needed=self._needed() if verdict is NOT_SHOWN else 0,
+            test=test,
         )
 
 

@@ -68,7 +68,7 @@ def foreseen_calls(
 
     :param cases: of how many train and validation cases it is known, or expected, whether they change.
     :param fixed: the expected number of these that fail under the original and pass under the new text, with
-        those that do so by chance; `broken` the other way round.
+        those that do so by chance; a higher rate counts in part. `broken` the other way round.
     :param each: calls that a run of a case takes.
     :param spared: cases that the new text is still run on besides: its answers there serve.
     """
@@ -87,8 +87,7 @@ def judging_calls(
     """The calls kept for judging a text after its search: the cases that it was spared, and fresh answers."""
     before, spared = original.evidence(*SEARCHED), len(found.spared(group))
     gains, each = compare(before, found.evidence(*SEARCHED)), calls_each(group, before)
-    fixed, broken = len(gains.fixed), len(gains.broken)
-    fresh = foreseen_calls(gains.cases, fixed, broken, alpha, each=each, spared=spared)
+    fresh = foreseen_calls(gains.cases, gains.won, gains.lost, alpha, each=each, spared=spared)
     return math.ceil(each * spared) + (fresh or usual_calls([group], None, alpha))
 
 

@@ -33,7 +33,7 @@ from pytest_promptopt.optimizer.verbosity import verbosity_warning
 from pytest_promptopt.records import EPSILON, Case, Split
 from pytest_promptopt.results import CatchUp, Confirmation, PromptOutcome, PromptResult
 from pytest_promptopt.settings import Accept
-from pytest_promptopt.statistics import sign_test
+from pytest_promptopt.statistics import paired_test
 
 #: What the calls for scoring are reserved for in the call budget.
 SCORING = "scoring held-out cases"
@@ -270,8 +270,7 @@ class Finalizer:
     def _heldout_regression(self) -> str:
         """Why they show it to be worse; empty when they do not."""
         paired = compare(*self._scored[Split.HELDOUT], split=Split.HELDOUT)
-        alpha = self._context.settings.alpha
-        if paired.gain >= 0 or sign_test(len(paired.broken), len(paired.fixed)) > alpha:
+        if paired.gain >= 0 or paired_test(paired.changes).worse > self._context.settings.alpha:
             return ""
         return f"on held-out cases it is worse than the original ({paired})"
 

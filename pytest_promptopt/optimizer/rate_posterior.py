@@ -3,16 +3,25 @@
 A text was run on some cases; on the others its verdict is foreseen from what is believed of the text it was
 made from (its base), and from how it changed verdicts where both were run. What later texts showed of the
 same cases tells in turn how much of a text's own verdicts was luck. See `verdict_model`.
+
+A case with a rate between 0 and 1 is a pass in part, see `score_bars`.
 """
 
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
+from pytest_promptopt.optimizer.score_bars import (
+    Bars,
+    Chances,
+    all_bars,
+    cleared_by_side,
+    joined,
+    with_verdicts,
+)
 from pytest_promptopt.optimizer.verdict_model import (
     LUCK,
     Belief,
@@ -31,9 +40,6 @@ from pytest_promptopt.results import Foresight
 _TAIL = 0.05
 
 _STANDARD = NormalDist()
-
-#: Chances of passing, one for each share of luck.
-Chances = tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -75,13 +81,12 @@ class RatePosterior:
         self._learning = learning
         self._shares = learning.luck
         # How likely the base passes each case by its meaning, as far as it is known now.
-        self._before: dict[str, Chances] = (
-            {case: base.chances_without_luck(case) for case in self.cases} if base else {}
-        )
+        self._before: dict[str, Bars] = {case: base.bars(case) for case in self.cases} if base else {}
         # The cases that stand in neither text as examples.
         self._shared = [case for case in self.cases if base is None or case in set(base.cases)]
-        # What later texts showed: how many times likelier their verdicts are if this text passes the case.
-        self._told: dict[str, list[float]] = {}
+        # What later texts showed: how many times likelier their verdicts are if this text passes the case;
+        # of the bars that it cleared, and of the others.
+        self._told: dict[tuple[str, bool], list[float]] = {}
         # The cases of which it told its base.
         self._settled: set[str] = set()
         self._belief: Belief | None = None
@@ -108,7 +113,7 @@ class RatePosterior:
         self.cases = (*self.cases, *new)
         if self.base is not None:
             self.base.widen(new)
-            self._before.update({case: self.base.chances_without_luck(case) for case in new})
+            self._before.update({case: self.base.bars(case) for case in new})
         self._shared += new
         self._clear_derived()
 
@@ -128,24 +133,35 @@ class RatePosterior:
 
     def chances_without_luck(self, case: str) -> Chances:
         """How likely it passes a case by its meaning, under each share of luck."""
-        verdict = self.known.get(case)
-        told = self._told.get(case)
+        return all_bars(self.bars(case))
+
+    def bars(self, case: str) -> Bars:
+        """The same from bar to bar."""
+        rate = self.known.get(case)
+        return joined(
+            (share, self._in_the_light(case, before, verdict), verdict)
+            for share, before, verdict in with_verdicts(self._bars_before_verdict(case), rate)
+        )
+
+    def _in_the_light(self, case: str, before: Chances, verdict: float | None) -> Chances:
+        """Chances in the light of its own verdict, and of what later texts showed."""
+        told = self._told.get((case, verdict != 0.0))
         chances = []
         for place, luck in enumerate(LUCK):
-            chance = self._chance_before_verdict(case, place)
+            chance = before[place]
             if verdict is not None:
                 chance = _bayes_update(chance, _odds(verdict, luck))
             chances.append(_bayes_update(chance, told[place]) if told else chance)
         return tuple(chances)
 
-    def _chance_before_verdict(self, case: str, place: int) -> float:
+    def _bars_before_verdict(self, case: str) -> Bars:
         """How likely it passes by its meaning, apart from its own verdict on the case."""
         if self.base is None:
-            return self._rate_without_luck(LUCK[place])
+            return ((1.0, tuple(map(self._rate_without_luck, LUCK))),)
         if case not in self._before:  # it stands in the text as an example
-            return self.base._chance_before_verdict(case, place)
-        before = self._before[case][place]
-        return chance_to_pass(before, Change(place, *self.belief.means[place]))
+            return self.base._bars_before_verdict(case)
+        changes = [Change(place, *mean) for place, mean in enumerate(self.belief.means)]
+        return tuple((end, tuple(map(chance_to_pass, before, changes))) for end, before in self._before[case])
 
     def _rate_without_luck(self, luck: float) -> float:
         """The pass rate of the original by its meaning, which luck brings towards a half."""
@@ -154,7 +170,8 @@ class RatePosterior:
 
     def before(self, case: str) -> float:
         """How likely its base passes a case by its meaning, as far as was known when it was made."""
-        return math.fsum(w * chance for w, chance in zip(self._shares, self._before[case], strict=True))
+        before = all_bars(self._before[case])
+        return math.fsum(w * chance for w, chance in zip(self._shares, before, strict=True))
 
     def expected(self, case: str) -> float:
         """How likely it passes a case by its meaning."""
@@ -196,11 +213,12 @@ class RatePosterior:
         for place, luck in enumerate(LUCK):
             breaks, fixes = self.belief.means[place]
             passed, failed = chance_of_pass_verdict(1 - breaks, luck), chance_of_pass_verdict(fixes, luck)
-            for case, verdict in self.known.items():
+            for case, rate in self.known.items():
                 if case not in self._settled:
-                    told = self.base._told.setdefault(case, [1.0] * len(LUCK))
-                    odds = (passed / failed) ** verdict * ((1 - passed) / (1 - failed)) ** (1 - verdict)
-                    told[place] *= odds
+                    for side, share in cleared_by_side(self.base.known.get(case), rate):
+                        told = self.base._told.setdefault((case, side), [1.0] * len(LUCK))
+                        odds = (passed / failed) ** share * ((1 - passed) / (1 - failed)) ** (1 - share)
+                        told[place] *= odds
         self._settled.update(self.known)
 
     def foresight(self) -> Foresight:
@@ -307,16 +325,15 @@ class RatePosterior:
     def _seen(self) -> tuple[tuple[Seen, ...], tuple[Seen, ...]]:
         """The cases it was run on, and those it was not, alike ones together."""
         if self._groups is None:
-            run: Counter[tuple[Chances, float]] = Counter()
-            unrun: Counter[Chances] = Counter()
+            run: dict[tuple[Chances, float], float] = {}
+            unrun: dict[Chances, float] = {}
             for case in self._shared:
-                before = self._before[case]
-                key = tuple(round(chance, 3) for chance in before)
-                verdict = self.known.get(case)
-                if verdict is None:
-                    unrun[key] += 1
-                else:
-                    run[key, verdict] += 1
+                for share, before, verdict in with_verdicts(self._before[case], self.known.get(case)):
+                    key = tuple(round(chance, 3) for chance in before)
+                    if verdict is None:
+                        unrun[key] = unrun.get(key, 0.0) + share
+                    else:
+                        run[key, verdict] = run.get((key, verdict), 0.0) + share
             self._groups = (
                 tuple(Seen(base, verdict, count) for (base, verdict), count in run.items()),
                 tuple(Seen(base, None, count) for base, count in unrun.items()),

@@ -81,12 +81,12 @@ class Seen(NamedTuple):
     """Cases alike: how likely the base passes each, by share of luck; the verdict of the text, if it was run.
 
     :param verdict: from 0 to 1; None for cases that the text was not run on.
-    :param cases: how many they are.
+    :param cases: how many they are; parts of cases count in part.
     """
 
     base: tuple[float, ...]
     verdict: float | None
-    cases: int
+    cases: float
 
 
 def chance_to_pass(base: float, change: Change) -> float:

@@ -9,6 +9,9 @@ import pytest
 
 from pytest_promptopt.errors import SettingsError
 from pytest_promptopt.grading.judge_trust import LabelFile
+from pytest_promptopt.grading.labels import AnyLabel, Label, PairLabel
+from pytest_promptopt.pytest_engine.prompt_case import PromptCase
+from pytest_promptopt.records import Split
 from pytest_promptopt.settings import Settings
 
 MARK = "judge_labels"
@@ -34,6 +37,18 @@ def parametrize_labels(metafunc: pytest.Metafunc, settings: Settings) -> None:
             for label in labels
         ],
     )
+
+
+def seen_labels(cases: Iterable[PromptCase]) -> frozenset[AnyLabel]:
+    """Labels that an optimization of the judge's own prompt may see, where others are held out from it."""
+    found: dict[Split, set[AnyLabel]] = {split: set() for split in Split}
+    for case in cases:
+        for value in case.values.values():
+            if isinstance(value, Label | PairLabel):
+                found[case.case.split].add(value)
+    if not found[Split.HELDOUT]:
+        return frozenset()
+    return frozenset(found[Split.TRAIN] | found[Split.VALIDATION])
 
 
 def label_files(items: Iterable[pytest.Item], settings: Settings) -> tuple[LabelFile, ...]:

@@ -15,7 +15,8 @@ from pytest_promptopt.grading.judge_trust import LabelFile
 from pytest_promptopt.grading.labels import AnyLabel
 from pytest_promptopt.models.unpatched_asyncio import asyncio
 from pytest_promptopt.pytest_engine import internals
-from pytest_promptopt.pytest_engine.label_cases import label_files
+from pytest_promptopt.pytest_engine.collection import collect_prompt_cases
+from pytest_promptopt.pytest_engine.label_cases import label_files, seen_labels
 from pytest_promptopt.pytest_session.judge_session import SessionJudge
 from pytest_promptopt.pytest_session.session_calls import SessionCalls
 from pytest_promptopt.reports.calibration_report import calibration_lines
@@ -32,10 +33,11 @@ class CalibrationSession:
         self._config, self._settings = session.config, settings
         files = label_files(session.items, settings)
         self._labels = [(file, file.labels()) for file in files]
+        self._notes: list[str] = []
         self._judge = SessionJudge(settings, files, note=self._note)
         self._judge.model()
+        self._seen = seen_labels(collect_prompt_cases(session.items, settings).cases.values())
         self._lines: Callable[..., list[Line]] = lambda width: []
-        self._notes: list[str] = []
         self._certified = False
         if not self._labels:
             raise SettingsError(
@@ -75,7 +77,11 @@ class CalibrationSession:
         return True
 
     def _tested(self, judge: Judge, labels: Sequence[AnyLabel]) -> JudgeTest:
-        return asyncio.run(run_judge_test(judge, labels, seed=self._settings.seed))
+        if left_out := sum(label in self._seen for label in labels):
+            count = plural(left_out, "label")
+            why = "an optimization of the judge's prompt sees them"
+            self._note(f"{count} of train and validation left out: {why}")
+        return asyncio.run(run_judge_test(judge, labels, seen=self._seen, seed=self._settings.seed))
 
     def _store(self, judge: Judge, tested: Sequence[tuple[LabelFile, JudgeTest]]) -> None:
         why = [

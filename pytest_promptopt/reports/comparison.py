@@ -11,7 +11,6 @@ from pytest_promptopt.reports.lines import BAD, BOLD, DIM, WARN, Line
 from pytest_promptopt.reports.optimization import error_lines, shown_rate, spend_table
 from pytest_promptopt.reports.wording import cost, duration, table
 from pytest_promptopt.results import ConfirmationVerdict, PromptResult, RunResult, SplitScore
-from pytest_promptopt.statistics import sign_test
 from pytest_promptopt.text import printable
 
 Row = tuple[str, ...]
@@ -114,9 +113,9 @@ def _gain(prompts: Sequence[PromptResult], heldout: SplitScore | None, alpha: fl
         return changed.confirmation.verdict
     if heldout is None or heldout.after is None:
         return "confirmed"
-    if sign_test(heldout.fixed, heldout.broken) <= alpha:
+    if heldout.chance.better <= alpha:
         return "confirmed, carries over"
-    if sign_test(heldout.broken, heldout.fixed) <= alpha:
+    if heldout.chance.worse <= alpha:
         return "worse on held-out"
     return "confirmed, held-out not shown"
 

@@ -47,7 +47,8 @@ none), ``prompts``, ``run``, ``notes`` (the sentences at the end of the session:
   ``worse``), ``estimate`` of the change of the pass rate over train and validation, the exact one-sided
   ``p``, ``pairs`` of fresh answers, how many were ``better`` and ``worse``, ``calls`` paid, the gain that is
   ``detectable`` with so many pairs, ``why`` it ended early, how many more calls are ``needed`` to show a gain
-  that is not shown (0 when none will)
+  that is not shown (0 when none will), the name of the ``test`` that ``p`` is of (``sign test``, ``randomized
+  sign test`` where rates are between 0 and 1, ``test of repeated results``)
 * ``labels``, right and wrong on train and validation by what is expected, empty where that is not known or
   they are no labels: ``field`` (the key of JSON answers, empty for the answer itself), ``label``, its
   ``cases``, how many are right ``before`` and ``after``, ``instead`` (lists of a wrong answer and how often
@@ -60,9 +61,11 @@ none), ``prompts``, ``run``, ``notes`` (the sentences at the end of the session:
 * ``caught_up``, null when the search had run every case: ``cases`` run with ``after`` at last, ``failing`` of
   them, the ``rate`` of all training cases then, ``calls`` paid
 * their ``scores``, per split: ``split``, ``cases``, ``errored``, the rates ``before`` and ``after``, how
-  many cases were ``fixed`` and ``broken`` and how many further ones ``unverified`` (``after`` was not run on
-  them; no figure counts them), the 95 % ``interval`` (low, high) of ``after``, and ``p_better`` and
-  ``p_worse``, the exact one-sided sign tests of those counts
+  many cases were ``fixed`` and ``broken``, how many others got a higher rate and still fail (``raised``) or a
+  lower one (``lowered``) and how many further ones are ``unverified`` (``after`` was not run on them; no
+  figure counts them), the 95 % ``interval`` (low, high) of ``after``, and ``p_better`` and ``p_worse``, exact
+  and one-sided, of the ``test`` of these changes: the ``sign test``, or, where rates changed by less than a
+  whole case (scores of a judge, subtests, samples), the ``paired permutation test``
 * their ``iterations``: ``number``, ``phase``, the rate ``before`` and the ``best`` after, how many
   training cases this text leaves ``unverified``, its ``foresight`` (null in the validation phase:
   ``rate``, the ends ``low`` and ``high`` of its 90 % interval, its standard deviation ``sd``, how many of
@@ -85,7 +88,7 @@ from pytest_promptopt.file_writing import replace_file
 from pytest_promptopt.optimizer.flaky_cases import flaky_cases
 from pytest_promptopt.records import CaseResult, Spend, Status
 from pytest_promptopt.results import Iteration, PromptCheck, PromptResult, RunResult, SplitScore
-from pytest_promptopt.statistics import sign_test, wilson_interval
+from pytest_promptopt.statistics import wilson_interval
 
 if TYPE_CHECKING:
     from pytest_promptopt.failures import Feedback
@@ -240,13 +243,16 @@ def _prompt(prompt: PromptResult) -> dict[str, Any]:
 
 
 def _score(score: SplitScore) -> dict[str, Any]:
+    counts = dataclasses.asdict(score)
+    del counts["tested"]
     return {
-        **dataclasses.asdict(score),
+        **counts,
         "interval": None
         if score.after is None
         else wilson_interval(score.after, score.cases - score.errored),
-        "p_better": sign_test(score.fixed, score.broken),
-        "p_worse": sign_test(score.broken, score.fixed),
+        "p_better": score.chance.better,
+        "p_worse": score.chance.worse,
+        "test": score.chance.test,
     }
 
 

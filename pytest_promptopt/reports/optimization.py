@@ -35,7 +35,7 @@ from pytest_promptopt.results import (
     RunResult,
     SplitScore,
 )
-from pytest_promptopt.statistics import sign_test, small_split, wilson_interval
+from pytest_promptopt.statistics import SIGN_TEST, small_split, wilson_interval
 from pytest_promptopt.text import excerpt, plural, printable
 
 #: Lines of a diff shown, and the longest: most of a prompt may stand on one.
@@ -257,9 +257,10 @@ def _asked_before(times: int, alpha: float, width: int) -> Iterator[Line]:
 
 
 def _changed_cases(prompt: PromptResult) -> Iterator[Line]:
-    splits = [_SPLIT_NAMES[s.split] for s in prompt.scores if s.split is not Split.HELDOUT]
-    where = f" in {' and '.join(splits)}" * bool(splits)
-    counts = f"{plural(len(prompt.fixed), 'case')} fixed, {len(prompt.broken):,} broken{where}"
+    scores = [score for score in prompt.scores if score.split is not Split.HELDOUT]
+    where = f" in {' and '.join(_SPLIT_NAMES[score.split] for score in scores)}" * bool(scores)
+    graded = _graded(sum(score.raised for score in scores), sum(score.lowered for score in scores))
+    counts = f"{plural(len(prompt.fixed), 'case')} fixed, {len(prompt.broken):,} broken{graded}{where}"
     yield Line(f"  changed:  {counts}{':' if prompt.broken else ''}")
     rates = {case: prompt.rates[case][1] for case in prompt.broken if case in prompt.rates}
     told = {case: f"pass rate {percent(rate)}" for case, rate in rates.items() if rate}
@@ -288,6 +289,7 @@ def _confirmation(found: Confirmation, width: int) -> Iterator[Line]:
     text = found.why
     if found.pairs:
         chance = "p < 0.001" if found.p < 0.001 else f"p = {found.p:.2g}"
+        chance += f", {found.test}" * (found.test != SIGN_TEST)
         unshown = found.detectable and found.verdict is ConfirmationVerdict.NOT_SHOWN
         least = 100 * (found.detectable or 0.0)
         enough = f", a gain of {least:.0f} points would be significant" if unshown else ""
@@ -319,24 +321,30 @@ def _heldout(scores: Sequence[SplitScore], alpha: float, width: int) -> Iterator
 def heldout_verdict(score: SplitScore, alpha: float) -> str:
     """Whether the change carries over to cases that the search never saw, in words."""
     counts = f"{plural(score.fixed, 'case')} fixed, {score.broken} broken"
-    gain, loss = sign_test(score.fixed, score.broken), sign_test(score.broken, score.fixed)
-    if not score.fixed and not score.broken:
+    counts += _graded(score.raised, score.lowered)
+    if not (score.fixed or score.broken or score.raised or score.lowered):
         return "gain not shown: no case changed its verdict"
+    gain, loss, test = score.chance.better, score.chance.worse, score.chance.test
     if gain <= alpha:
-        return f"the gain carries over: {counts} ({_chance(gain)})"
+        return f"the gain carries over: {counts} ({_chance(gain, test)})"
     if loss <= alpha:
-        return f"worse on cases it never saw: {counts} ({_chance(loss)})"
-    return f"gain not shown: {counts}, which may be chance ({_chance(gain)})"
+        return f"worse on cases it never saw: {counts} ({_chance(loss, test)})"
+    return f"gain not shown: {counts}, which may be chance ({_chance(gain, test)})"
+
+
+def _graded(raised: int, lowered: int) -> str:
+    """The cases whose scores changed though they fail as before."""
+    return f", {raised:,} raised, {lowered:,} lowered" if raised or lowered else ""
 
 
 def _heldout_markup(score: SplitScore, alpha: float) -> Markup:
-    if sign_test(score.fixed, score.broken) <= alpha:
+    if score.chance.better <= alpha:
         return GOOD
-    return BAD if sign_test(score.broken, score.fixed) <= alpha else WARN
+    return BAD if score.chance.worse <= alpha else WARN
 
 
-def _chance(p: float) -> str:
-    return "p < 0.001, exact sign test" if p < 0.001 else f"p = {p:.2g}, exact sign test"
+def _chance(p: float, test: str) -> str:
+    return f"{'p < 0.001' if p < 0.001 else f'p = {p:.2g}'}, exact {test}"
 
 
 def _diff(prompt: PromptResult, journal: str) -> Iterator[Line]:

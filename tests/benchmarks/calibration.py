@@ -54,7 +54,7 @@ def luck(flipped: float) -> Callable[[int, int], list[Shown]]:
 
         def truth(overlay: Overlay) -> float:
             text = overlay.get("route.md", FakePrompt().prose)
-            return sum(world.passes(text, need.id) for need in training) / len(training)
+            return sum(world.score(text, need.id) for need in training) / len(training)
 
         return _run(world, truth)
 

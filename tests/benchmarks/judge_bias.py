@@ -1,6 +1,6 @@
 """How often a judge with a bias is caught, and one without refused; a table of targets and measurements.
 
-    python -m tests.benchmarks.judge_bias [--draws 2000] [--labels 200]
+    python -m tests.benchmarks.judge_bias [--draws 2000] [--labels 200] [--only TEXT]
 
 Every judge is right in 95 of 100 answers or pairs. One with a bias goes by length in 30 % of them instead: it
 passes the answers that are longer than most, or prefers the longer of two. `caught` is the share of draws in
@@ -79,10 +79,16 @@ def main() -> int:
     )
     parser.add_argument("--draws", type=int, default=2000)
     parser.add_argument("--labels", type=int, default=200)
+    parser.add_argument("--only", default="", help="rows with this text in their name")
     args = parser.parse_args()
     held = True
-    print(f"{args.labels} labels, {args.draws:,} draws: long caught, short caught, refused without a bias")
+    print(
+        f"{args.labels} labels, {args.draws:,} draws: long caught, short caught, refused without a bias",
+        flush=True,
+    )
     for name, (world, must) in WORLDS.items():
+        if args.only not in name:
+            continue
         long = Judge(world, args.labels, BIASED).rejected(args.draws)
         short = Judge(world, args.labels, BIASED, prefers_short=True).rejected(args.draws)
         refused = Judge(world, args.labels).rejected(args.draws)

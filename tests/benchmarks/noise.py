@@ -12,6 +12,8 @@ candidates.
   is limited is the claim of the held-out cases, `carries over`.
 * wording luck, some turned: each case has a verdict of its own, and every text turns a share of them round,
   as with models whose answers hang on the wording. One text then says much of another, and not all.
+* judge at random: each answer gets a score that says nothing of it, any from 0 to 1 or one of five grades.
+  From .7 on the case passes, below that it earns the score.
 
 `held-out` is the mean difference that the runs reported on held-out cases, `unseen` that of the text on disk
 on 200 cases that no run had: both over all runs, 0 where nothing was scored or written, with the distance
@@ -36,7 +38,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tests.coin_project import PROMPT, make_coin_project
-from tests.noise_world import Claims, Noise, claims, noisy_cases
+from tests.noise_world import Claims, Noise, Scores, claims, noisy_cases, quarters, uniform
 
 #: The most false claims in so many runs.
 LIMITS = {100: 11, 2000: 122}
@@ -55,6 +57,7 @@ class World(NamedTuple):
     train: int = 60
     validation: int = 0
     flipped: float | None = None
+    judged: Scores | None = None
 
 
 WORLDS = (
@@ -68,6 +71,8 @@ WORLDS = (
     World("wording luck, .2 turned", 0.5, wording=True, train=40, validation=20, flipped=0.2),
     World("wording luck, .35 turned", 0.5, wording=True, train=40, validation=20, flipped=0.35),
     World("wording luck, .9, .2 turned", 0.9, wording=True, train=40, validation=20, flipped=0.2),
+    World("judge at random", 0.5, wording=False, runs=2000, judged=uniform),
+    World("judge at random, 5 grades", 0.5, wording=False, runs=2000, judged=quarters),
 )
 
 COLUMNS = ("runs", "limit", "confirmed", "written", "carries", "held-out", "kept", "unseen", "seconds")
@@ -95,7 +100,14 @@ def measure(world: World, runs: int) -> None:
     cases = noisy_cases(world.train, world.validation, heldout=40)
     made = [
         claims(
-            Noise(cases, chance=world.chance, wording=world.wording, flipped=world.flipped, seed=seed),
+            Noise(
+                cases,
+                chance=world.chance,
+                wording=world.wording,
+                flipped=world.flipped,
+                judged=world.judged,
+                seed=seed,
+            ),
             candidates=3,
             max_iterations=6,
         )

@@ -116,6 +116,7 @@ class TestNoGainIsShownWhereThereIsNone:
         assert len(found) > 20
         assert sum(confirmation.better > 2 * confirmation.worse for confirmation, _ in found) > 10
         assert improved(found) <= 5
+        assert {confirmation.test for confirmation, _ in found} == {"randomized sign test"}
 
     def test_answers_that_do_not_come_in_are_no_evidence(self) -> None:
         found = many([(0.5, 0.5)] * 30, runs=100, candidates=10, missing=0.4)
@@ -171,6 +172,17 @@ class TestAGainIsShown:
     def test_gains_in_a_part_of_each_case_are_shown(self) -> None:
         found = many([(0.5, 0.8)] * 40, runs=40, parts=5)
         assert improved(found) == len(found)
+        assert {confirmation.test for confirmation, _ in found} == {"randomized sign test"}
+
+    def test_the_test_that_showed_it_is_named(self) -> None:
+        """Many fixes by their signs, a small gain among losses by coming out the same again and again."""
+        for chances, test in (
+            ([(0.0, 1.0)] * 40, "sign test"),
+            ([(0.0, 1.0)] * 12 + [(1.0, 0.0)] * 9 + [(1.0, 1.0)] * 79, "test of repeated results"),
+        ):
+            found, _ = confirmed(chances, seed=0)
+            assert found is not None
+            assert (found.verdict, found.test) == ("improved", test)
 
     def test_a_loss_beyond_chance_is_told_as_one(self) -> None:
         found = many([(0.6, 0.3)] * 10, runs=60, candidates=20)

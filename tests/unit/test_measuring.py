@@ -65,11 +65,11 @@ def test_a_whole_run_keeps_to_the_ceiling(ceiling: int) -> None:
 
 def test_a_share_of_the_verdicts_is_turned_round_by_each_text() -> None:
     world = Noise(noisy_cases(400), chance=0.9, flipped=0.2)
-    first, second = ([world.passes(text, need.id) for need in world.needs] for text in ("one", "two"))
+    first, second = ([world.score(text, need.id) for need in world.needs] for text in ("one", "two"))
     turned = sum(one != two for one, two in zip(first, second, strict=True)) / 400
     assert turned == pytest.approx(2 * 0.2 * 0.8, abs=0.06)
     assert sum(first) / 400 == pytest.approx(0.9 * 0.8 + 0.1 * 0.2, abs=0.06)
-    assert first == [world.passes("one", need.id, sample=3) for need in world.needs], "for good"
+    assert first == [world.score("one", need.id, sample=3) for need in world.needs], "for good"
 
 
 def test_more_verdicts_are_turned_where_a_world_says_so() -> None:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
+import random
 import statistics
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_promptopt.optimizer.acceptance import compare_estimates
-from pytest_promptopt.optimizer.rate_posterior import RatePosterior
+from pytest_promptopt.optimizer.acceptance import PROBABLY, compare_estimates
+from pytest_promptopt.optimizer.rate_posterior import RatePosterior, posterior_of
 from pytest_promptopt.optimizer.verdict_model import Kind, VerdictModel
 from tests.changing_world import Texts, made_from, original, result, results
 
@@ -65,6 +66,54 @@ def test_a_text_that_fixed_what_it_was_run_on_is_expected_to_fix_more() -> None:
 def test_without_a_case_nothing_is_known() -> None:
     foresight = RatePosterior([], VerdictModel(), base=original("")).foresight()
     assert (foresight.rate, foresight.run, foresight.cases) == (0.0, 0, 0)
+
+
+# ----------------------------------------------------------------------------- scores and shares
+
+
+def scored(scores: list[float], base: RatePosterior | None = None) -> RatePosterior:
+    """A text whose cases earn these scores; the original without a base."""
+    found = {f"{number:02}": score for number, score in enumerate(scores)}
+    if base is None:
+        return posterior_of(found, VerdictModel())
+    text = RatePosterior(base.cases, base._learning, base=base)
+    text.add(results(dict(found)))
+    return text
+
+
+@pytest.mark.parametrize(("before", "after"), [(0.4, 0.8), (0.7, 0.8), (0.1, 0.3), (0.85, 0.95)])
+def test_a_text_that_raises_every_score_is_ahead_though_no_case_passes(before: float, after: float) -> None:
+    base = scored([before] * 40)
+    lead = scored([after] * 40, base).lead(base)
+    assert lead.chance > PROBABLY
+    assert 0 < lead.mean < 1.25 * 40 * (after - before)
+    back = scored([after] * 40)
+    assert scored([before] * 40, back).lead(back).chance < 1 - PROBABLY
+
+
+def test_equal_scores_are_no_change() -> None:
+    base = scored([0.4, 0.5, 0.6, 0.9] * 10)
+    assert scored([0.4, 0.5, 0.6, 0.9] * 10, base).lead(base).chance < 0.2
+
+
+def test_scores_at_random_put_no_text_far_ahead() -> None:
+    """Each is about as often ahead as behind, and seldom thought to be surely one of them."""
+    rng = random.Random(3)
+    chances = []
+    for _ in range(40):
+        base = scored([rng.random() for _ in range(30)])
+        chances.append(scored([rng.random() for _ in range(30)], base).lead(base).chance)
+    assert 0.3 < statistics.mean(chances) < 0.6
+    assert sum(chance > 0.95 for chance in chances) <= 6
+
+
+def test_later_texts_do_not_turn_a_score_into_a_pass() -> None:
+    """Ten texts get about the same: the first one's seven tenths were no bad luck."""
+    base = scored([0.7] * 20)
+    for number in range(10):
+        text = scored([0.7 + 0.01 * (number % 3)] * 20, base)
+        text.settle()
+    assert base.expected("00") == EXACT(0.7, abs=0.08)
 
 
 # ----------------------------------------------------------------------------- what counts

@@ -306,6 +306,32 @@ def test_what_was_not_run_under_a_text_is_in_neither_of_its_two_rates() -> None:
     assert score_split(Split.TRAIN, 3, results("FPF")).before == pytest.approx(1 / 3), "nothing was run"
 
 
+def scored(*scores: float) -> list[CaseResult]:
+    """Failed cases that earn a part."""
+    return [
+        CaseResult(Case(str(number), ("p",), Split.TRAIN), (Outcome(str(number), Status.FAILED, score),))
+        for number, score in enumerate(scores)
+    ]
+
+
+def test_scores_that_change_without_a_pass_are_counted_apart() -> None:
+    found = compare(scored(0.2, 0.4, 0.6, 0.5), scored(0.5, 0.3, 0.6, 0.6))
+    assert (found.fixed, found.broken, found.raised, found.lowered) == ((), (), ("0", "3"), ("1",))
+    assert (found.won, found.lost, found.gain) == pytest.approx((0.4, 0.1, 0.075))
+    assert str(found) == "42.5% to 50.0% of 4 train cases, 0 fixed, 0 broken, 2 raised, 1 lowered"
+    assert not found.spotless
+    assert compare(scored(0.2, 0.4), scored(0.3, 0.4)).spotless, "better, and nowhere worse"
+
+
+def test_a_score_of_a_split_says_by_which_test_it_is_judged() -> None:
+    graded = score_split(Split.TRAIN, 6, scored(*[0.2] * 6), scored(*[0.5] * 6))
+    assert (graded.raised, graded.lowered, graded.fixed) == (6, 0, 0)
+    assert (graded.chance.better, graded.chance.test) == (1 / 64, "paired permutation test")
+    whole = score_split(Split.TRAIN, 5, results("FFFFF"), results("PPPPP"))
+    assert (whole.chance.better, whole.chance.worse, whole.chance.test) == (1 / 32, 1.0, "sign test")
+    assert score_split(Split.TRAIN, 5, results("FFFFF")).chance.better == 1.0, "nothing to compare"
+
+
 def test_an_errored_case_is_left_out_of_both_sides() -> None:
     comparison = compare(results("PFE"), results("EPP"))
     assert (comparison.cases, comparison.before, comparison.after) == (1, 0.0, 1.0)

@@ -13,7 +13,7 @@ from pytest_promptopt.errors import SettingsError
 from pytest_promptopt.failures import Category, FailedCase, Feedback
 from pytest_promptopt.gate import Threshold, check_prompts
 from pytest_promptopt.records import Case, CaseResult, Failure, FlakyCase, Outcome, Role, Spend, Split, Status
-from pytest_promptopt.reports.json_report import check_report_path, write_json
+from pytest_promptopt.reports.json_report import _score, check_report_path, write_json
 from pytest_promptopt.results import (
     CandidateResult,
     CandidateVerdict,
@@ -25,6 +25,7 @@ from pytest_promptopt.results import (
     SplitScore,
 )
 from pytest_promptopt.settings import Mode, Settings
+from pytest_promptopt.statistics import PERMUTATION_TEST, PairedTest
 
 ROUTE = "prompts/route.md"
 
@@ -181,6 +182,14 @@ def test_every_case_is_there_with_its_category_and_operands(tmp_path: Path) -> N
     )
 
 
+def test_scores_of_a_judge_are_reported_with_their_own_test() -> None:
+    tested = PairedTest(0.01, 0.995, PERMUTATION_TEST)
+    score = _score(SplitScore(Split.HELDOUT, 40, 0.4, 0.6, raised=12, lowered=3, tested=tested))
+    assert (score["raised"], score["lowered"], score["fixed"], score["broken"]) == (12, 3, 0, 0)
+    assert (score["p_better"], score["p_worse"], score["test"]) == (0.01, 0.995, "paired permutation test")
+    assert "tested" not in score, "it is told in three keys"
+
+
 def test_the_run_is_there_with_its_evidence(tmp_path: Path) -> None:
     run = written(tmp_path / "report.json")["run"]
     (prompt,) = run["prompts"]
@@ -191,7 +200,7 @@ def test_the_run_is_there_with_its_evidence(tmp_path: Path) -> None:
     (score,) = prompt["scores"]
     assert (score["fixed"], score["broken"], score["errored"]) == (9, 0, 2)
     assert score["p_better"] == pytest.approx(1 / 512)
-    assert score["p_worse"] == 1.0
+    assert (score["p_worse"], score["test"]) == (1.0, "sign test")
     low, high = score["interval"]
     assert 0.6 < low < 0.825 < high < 1.0
     (candidate,) = prompt["iterations"][0]["candidates"]

@@ -22,6 +22,7 @@ from pytest_promptopt.results import (
     RunResult,
     SplitScore,
 )
+from pytest_promptopt.statistics import PERMUTATION_TEST, PairedTest
 
 ROUTE = "prompts/route.md"
 
@@ -215,6 +216,27 @@ class TestRunSummary:
     ) -> None:
         score = SplitScore(Split.HELDOUT, 40, 0.5, 0.6, fixed=fixed, broken=broken)
         assert f"  held-out: {verdict}" in text(summary(with_heldout(score))).splitlines()
+
+    def test_scores_that_rise_without_a_pass_carry_over_as_well(self) -> None:
+        tested = PairedTest(0.004, 0.99, PERMUTATION_TEST)
+        score = SplitScore(Split.HELDOUT, 40, 0.4, 0.8, raised=38, lowered=2, tested=tested)
+        told = " ".join(text(summary(with_heldout(score))).split())
+        assert (
+            "held-out: the gain carries over: 0 cases fixed, 0 broken, 38 raised, 2 lowered "
+            "(p = 0.004, exact paired permutation test)"
+        ) in told
+        fallen = replace(score, tested=PairedTest(0.99, 0.004, PERMUTATION_TEST))
+        assert "  held-out: worse on cases it never saw: 0 cases fixed" in text(summary(with_heldout(fallen)))
+
+    def test_what_rose_in_the_search_without_a_pass_is_counted(self) -> None:
+        train = replace(IMPROVED.scores[0], raised=7, lowered=1)
+        told = text(summary(replace(IMPROVED, scores=(train,))))
+        assert "broken, 7 raised, 1 lowered in train" in told
+
+    def test_a_confirmation_names_a_test_that_is_not_the_sign_test(self) -> None:
+        graded = replace(CONFIRMED, test="randomized sign test")
+        told = " ".join(text(summary(replace(IMPROVED, confirmation=graded))).split())
+        assert "(p = 0.0021, randomized sign test; 48 pairs: 19 better, 1 worse; 96 calls)" in told
 
     def test_without_held_out_cases_it_says_that_there_is_no_evidence(self) -> None:
         shown = " ".join(text(summary(with_heldout(None))).split())

@@ -419,6 +419,19 @@ class TestMemory:
         assert str(Counts(0, 25, 0, 0)) == "fixed 0 of 25 failing run, no passing case was run"
         assert str(Counts(9, 10, 5, 6)) == "fixed 9 of 10 failing run, broke 5 of 6 passing run"
         assert str(Counts()) == "no case had an answer"
+        assert str(Counts(0, 25, 1, 3, raised=20, lowered=2)) == (
+            "fixed 0 of 25 failing run (of the others 20 scored higher, 2 lower), broke 1 of 3 passing run"
+        )
+
+    def test_a_score_that_rose_is_told_though_the_case_still_fails(self) -> None:
+        before, after = (
+            [
+                CaseResult(Case(name, ("p",), Split.TRAIN), (Outcome(name, Status.FAILED, score),))
+                for name, score in zip("abc", scores, strict=True)
+            ]
+            for scores in ((0.4, 0.4, 0.4), (0.6, 0.3, 0.4))
+        )
+        assert count_cases(after, compare(before, after)) == Counts(failing=3, raised=1, lowered=1)
 
     def test_what_a_comparison_takes_to_hold_is_not_counted(self) -> None:
         """A text that was cut from another is compared by that one's results where it was not run itself."""

@@ -18,13 +18,12 @@ PACKAGE = Path(pytest_promptopt.__file__).parent
 #: From the ground up. A room imports only from floors below its own, never from a neighbour.
 FLOORS = (
     {"wire_records", "verdicts"},
-    {"records", "errors", "unpatched", "text", "file_writing"},
+    {"records", "errors", "statistics", "unpatched", "text", "file_writing"},
     {
         "completion",
         "partial_credit",
         "results",
         "settings",
-        "statistics",
         "tags",
         "project_dir",
         "shared_database",

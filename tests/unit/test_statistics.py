@@ -6,14 +6,18 @@ from collections import Counter
 from collections.abc import Sequence
 from itertools import product
 from math import prod
+from statistics import NormalDist
+from time import process_time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_promptopt.statistics import (
+    PairedTest,
     SignLooks,
     least_changes,
+    paired_test,
     repeated_gain_p,
     sign_test,
     small_split,
@@ -135,3 +139,75 @@ def test_what_did_not_repeat_or_is_no_gain_shows_nothing() -> None:
     assert [repeated_gain_p(3, 0), repeated_gain_p(3, 1), repeated_gain_p(0, 9), repeated_gain_p(-1, 9)] == [
         1.0
     ] * 4
+
+
+hundredths = st.integers(min_value=-100, max_value=100).map(lambda number: number / 100)
+
+
+def by_hand(changes: Sequence[float], side: int) -> float:
+    """The share of all ways to turn the changes round whose sum is as high, or as low."""
+    sizes = [round(100 * change) for change in changes]
+    sums = [side * sum(a * b for a, b in zip(sizes, signs, strict=True)) for signs in ways(len(sizes))]
+    return sum(each >= side * sum(sizes) for each in sums) / len(sums)
+
+
+def ways(count: int) -> list[tuple[int, ...]]:
+    return list(product((-1, 1), repeat=count))
+
+
+@given(changes=st.lists(hundredths, max_size=8))
+def test_graded_changes_are_tested_by_all_ways_to_turn_them_round(changes: list[float]) -> None:
+    found = paired_test(changes)
+    assert found.better == pytest.approx(by_hand(changes, 1))
+    assert found.worse == pytest.approx(by_hand(changes, -1))
+
+
+@given(better=st.integers(0, 30), worse=st.integers(0, 30), same=st.integers(0, 9))
+def test_where_only_whole_cases_change_it_is_the_sign_test(better: int, worse: int, same: int) -> None:
+    found = paired_test([1.0] * better + [0.0] * same + [-1.0] * worse)
+    assert found == PairedTest(sign_test(better, worse), sign_test(worse, better), "sign test")
+
+
+@given(changes=st.lists(hundredths, max_size=12))
+def test_turned_round_the_two_sides_of_the_test_change_places(changes: list[float]) -> None:
+    found, back = paired_test(changes), paired_test([-change for change in changes])
+    assert (back.better, back.worse, back.test) == (found.worse, found.better, found.test)
+    assert found.better + found.worse >= 1.0 - 1e-9, "as it is belongs to both"
+
+
+@given(changes=st.lists(hundredths, max_size=12), size=hundredths.filter(lambda each: each > 0))
+def test_one_more_graded_gain_never_weakens_the_evidence(changes: list[float], size: float) -> None:
+    before, after = paired_test(changes), paired_test([*changes, size])
+    assert after.better <= before.better + 1e-9
+    assert after.worse >= before.worse - 1e-9
+
+
+def test_graded_gains_that_never_pass_a_case_are_shown() -> None:
+    assert paired_test([0.5] * 8 + [0.0] * 4) == PairedTest(1 / 256, 1.0, "paired permutation test")
+    assert paired_test([-0.1] * 6).worse == 1 / 64
+
+
+def test_changes_below_half_a_hundredth_count_as_none() -> None:
+    assert paired_test([0.004, -0.004]) == PairedTest(1.0, 1.0, "sign test")
+
+
+def test_five_hundred_graded_cases_are_tested_fast_and_thousands_too() -> None:
+    """The figures of the normal distribution, which so many come near to."""
+    for cases in (500, 3000):
+        changes = [(number * 37 % 201 - 97) / 100 for number in range(cases)]
+        began = process_time()
+        found = paired_test(changes)
+        assert process_time() - began < 10
+        reach = sum(changes) / sum(change * change for change in changes) ** 0.5
+        assert found.better == pytest.approx(1 - NormalDist().cdf(reach), abs=0.005)
+
+
+def test_a_graded_test_errs_as_often_as_it_may() -> None:
+    """Of all ways to turn changes round, which are alike likely, at most a share p has a p-value of p."""
+    sizes = [0.05, 0.1, 0.25, 0.25, 0.4, 0.55, 0.6, 0.7, 1.0]
+    found = [
+        paired_test([side * size for side, size in zip(way, sizes, strict=True)]).better
+        for way in ways(len(sizes))
+    ]
+    for p in (0.01, 0.05, 0.2, 0.5):
+        assert sum(each <= p for each in found) / len(found) <= p

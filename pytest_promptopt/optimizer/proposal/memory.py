@@ -39,22 +39,28 @@ class Counts:
 
     :param failing: the cases run that failed before; `fixed` of them pass now.
     :param passing: the cases run that passed before; `broken` of them fail now.
+    :param raised: how many of those that still fail have a higher rate now; `lowered` a lower one.
     """
 
     fixed: int = 0
     failing: int = 0
     broken: int = 0
     passing: int = 0
+    raised: int = 0
+    lowered: int = 0
 
     @property
-    def gain(self) -> int:
-        return self.fixed - self.broken
+    def gain(self) -> float:
+        """In cases; one whose rate changed but not its verdict counts half."""
+        return self.fixed - self.broken + (self.raised - self.lowered) / 2
 
     def __str__(self) -> str:
         if not self.failing and not self.passing:
             return "no case had an answer"
         fixed = f"fixed {self.fixed} of {self.failing} failing run"
         broke = f"broke {self.broken} of {self.passing} passing run"
+        if self.raised or self.lowered:
+            fixed += f" (of the others {self.raised} scored higher, {self.lowered} lower)"
         told = [text for text, run in ((fixed, self.failing), (broke, self.passing)) if run]
         return ", ".join(told) + ", no passing case was run" * (not self.passing)
 
@@ -154,6 +160,8 @@ def count_cases(results: Sequence[CaseResult], compared: Comparison) -> Counts:
         failing=len(failing),
         broken=len(broken & run.keys()),
         passing=len(run) - len(failing),
+        raised=len(run.keys() & compared.raised),
+        lowered=len(run.keys() & compared.lowered),
     )
 
 
@@ -221,5 +229,5 @@ class Memory:
             yield "so far: " + ", ".join(f"{kind} {paid[kind]} of {kinds[kind]} accepted" for kind in kinds)
 
 
-def _weight(one: Try) -> tuple[bool, int]:
-    return one.accepted, abs(one.ran.gain) if one.ran else 0
+def _weight(one: Try) -> tuple[bool, float]:
+    return one.accepted, abs(one.ran.gain) if one.ran else 0.0

@@ -353,6 +353,7 @@ def _verdict(case: FailedCase, *, whole: bool, said: set[str]) -> Iterator[str]:
         yield f"message: {quote_line(case.message)}"
         yield f"actual: {actual}"
         errors = [text for text in errors if text.partition(": ")[2] not in case.message]
+        others = [text for text in others if text not in case.message]  # what a judge has said
     elif parts := json_differences(case.expected, case.actual):
         if whole and quote_value(parts[0]) != quote_value(case.expected):
             yield f"expected, whole: {quote_value(case.expected)}"
