@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from pytest_promptopt.errors import SettingsError
-from pytest_promptopt.settings import MAX_EXAMPLES, NO_OPTIMIZER, Accept, CacheMode, Intercept
+from pytest_promptopt.settings import MAX_EXAMPLES, NO_OPTIMIZER, Accept, CacheMode, CritiqueMode, Intercept
 
 Parse = Callable[[str, str], object]
 
@@ -260,8 +260,9 @@ OPTIONS = (
         "critique",
         "string",
         "SWITCH",
-        "Have the worst answers criticised before each request for candidates: on or off (default: off)",
-        _switch,
+        "Have a model say what is wrong with the worst answers before candidates are asked for: on, off, or "
+        "auto (where most failures do not say what would be right) (default: off)",
+        _one_of(CritiqueMode),
     ),
     Option(
         "strategy",

@@ -101,6 +101,7 @@ class Iteration:
     :param prompts: those that its candidates rewrite.
     :param before: the incumbent's pass rate before it, on the cases of its phase; `best` after it.
     :param unverified: training cases that the incumbent was not run on yet: `best` is foreseen there.
+    :param critiques: how often a model was asked what is wrong with the worst answers.
     :param foresight: `best` with its interval; None in the validation phase, whose cases are all run.
     :param spend: what was paid since the iteration before it ended, or since the original was measured.
     """
@@ -115,6 +116,7 @@ class Iteration:
     before: float | None = None
     unverified: int = 0
     foresight: Foresight | None = None
+    critiques: int = 0
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,14 @@ class CacheMode(StrEnum):
     OFF = "off"
 
 
+class CritiqueMode(StrEnum):
+    """When a model reads the worst answers: `AUTO` where most failures do not say what would be right."""
+
+    AUTO = "auto"
+    ON = "on"
+    OFF = "off"
+
+
 class Accept(StrEnum):
     """What may be written: `IMPROVED` a gain that fresh answers confirm, `BEST` also one they do not show.
 
@@ -83,7 +91,8 @@ class Settings:
     :param judge_prompt: the path of the judge's prompt file, from `rootdir`; None for the package's own.
     :param judge_labels: paths, from `rootdir`, of files with answers and what people say of them.
     :param trust_judge: whether a judge decides that was not shown to be right.
-    :param critique: whether an optimizer request is prepared by one that reads the worst answers.
+    :param critique: whether candidates are asked for after a model has said what is wrong with the worst
+        answers.
     :param resume: the id of the run to continue; empty for a new one.
     :param options: field -> text of what was given on the command line, now or when that run was begun.
     """
@@ -120,7 +129,7 @@ class Settings:
     judge_threshold: float = THRESHOLD
     judge_floor: float = JUDGE_FLOOR
     trust_judge: bool = False
-    critique: bool = False
+    critique: CritiqueMode = CritiqueMode.OFF
     resume: str = ""
     intercept: Intercept = Intercept()
     ignore_fields: tuple[str, ...] = ()

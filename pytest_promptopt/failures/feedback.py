@@ -15,6 +15,7 @@ from pytest_promptopt.failures.failure_context import FailureContext, failure_co
 from pytest_promptopt.failures.failure_groups import Background, FailureGroup, Member
 from pytest_promptopt.failures.label_vocabulary import LabelVocabulary, PromptBody, closed_set, split_words
 from pytest_promptopt.failures.lookalikes import lookalike_symptom
+from pytest_promptopt.failures.telling_failures import says_what_is_right
 from pytest_promptopt.failures.verdict_lines import verdict_lines
 from pytest_promptopt.records import CaseResult, Outcome, Status, function_of
 from pytest_promptopt.text import cut_middle, value_text
@@ -29,6 +30,8 @@ class FailedCase:
     :param actual: what was compared with `expected`; else the answer.
     :param answer: what the prompt in question answered, when something else was compared.
     :param difference: lines that say how they differ, ready to print.
+    :param score: from 0 to 1: what a judge gave it, or the share of its samples that passed.
+    :param explained: whether the failure says what would have been right.
     :param remark: what tells `expected` and `actual` apart where they look the same: to be told with both.
     """
 
@@ -41,6 +44,8 @@ class FailedCase:
     message: str
     answer: str = ""
     remark: str = ""
+    score: float = 0.0
+    explained: bool = True
 
 
 @dataclass(frozen=True)
@@ -186,6 +191,8 @@ def _failed_case(subject: FailureContext, category: str, result: CaseResult) -> 
         message=cut_middle(_message(subject, answer)),
         answer="" if _says_the_same(answer, actual) else answer,
         remark=_remark(subject),
+        score=result.rate or 0.0,
+        explained=says_what_is_right(subject),
     )
 
 

@@ -20,7 +20,10 @@ from pytest_promptopt.optimizer.example_sets import shown_by
 from pytest_promptopt.optimizer.halting import DECIDING, HaltReason, Phase, SearchProgress, Stop
 from pytest_promptopt.optimizer.label_rates import balanced_accuracy
 from pytest_promptopt.optimizer.prompt_groups import SEARCHED, PromptGroup
+from pytest_promptopt.optimizer.proposal.critic import Critic
+from pytest_promptopt.optimizer.proposal.proposer import Objection, ProposalRequest, no_objection
 from pytest_promptopt.optimizer.proposal.replies import InvalidReply, Reply
+from pytest_promptopt.optimizer.proposal.requests import Brief
 from pytest_promptopt.optimizer.protocols import StopRun, Trial
 from pytest_promptopt.optimizer.race import in_turns
 from pytest_promptopt.optimizer.search_context import SearchContext
@@ -184,6 +187,20 @@ class BaseSearch:
         """Why these texts are refused, in a sentence; None when they may be tried."""
         return self.context.evaluator.refusal(overlay)
 
+    def ask_for_texts(
+        self, briefs: Sequence[Brief], number: int, objection: Objection = no_objection
+    ) -> list[Reply | InvalidReply]:
+        """The optimizer's replies to `briefs`, one each, in order. May raise `StopRun`.
+
+        Where the settings ask for it, it has read the worst answers before.
+
+        :param number: of the iteration.
+        :param objection: what is to be said against a text for the brief of this place.
+        """
+        briefs = Critic(self.context, self.state.critiques, self.notes).add_critiques(briefs)
+        wanted = ProposalRequest(briefs, self.context.settings.optimizer_model, number, objection)
+        return self.context.hooks.propose(wanted, self.context.ask)
+
     def build_checked_candidate(
         self,
         candidate: Candidate,
@@ -263,7 +280,9 @@ class BaseSearch:
             foresight=best.foresight if phase is Phase.TRAINING else None,
             spend=self.context.paid() - state.paid_before,
             elapsed=self.context.clock() - self._started,
+            critiques=state.critiques.made,
         )
+        state.critiques.made = 0
         state.paid_before = self.context.paid()
         state.fruitless = 0 if any(a.verdict != REFUSED for a in candidates) else state.fruitless + 1
         self.iterations.append(iteration)

@@ -7,11 +7,18 @@ from dataclasses import fields, replace
 from typing import Any
 
 from pytest_promptopt.records import Call, CaseResult, Failure, Outcome
+from pytest_promptopt.verdicts import Suggestion, Verdict
 
 Redact = Callable[[str], str]
 
 #: By these results are told apart; no case has written them.
-_OURS = {Outcome: ("case",), Call: ("prompt", "key", "stop_reason"), Failure: ("kind", "where", "operator")}
+_OURS = {
+    Outcome: ("case",),
+    Call: ("prompt", "key", "stop_reason"),
+    Failure: ("kind", "where", "operator"),
+    Verdict: ("model",),
+    Suggestion: ("impact",),
+}
 
 #: Texts by the names that variables and parameters have in prompt and test.
 _NAMED = ("variables", "inputs", "parameters")

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pytest_promptopt.optimizer.candidate_checks import CandidateChecks
 from pytest_promptopt.optimizer.candidates import EvaluatedCandidate
 from pytest_promptopt.optimizer.halting import HaltReason, Phase, Stop
+from pytest_promptopt.optimizer.proposal.critic import CritiqueState
 from pytest_promptopt.records import Spend
 from pytest_promptopt.results import Iteration
 
@@ -31,6 +32,7 @@ class SearchState:
     :param rates: the incumbent's rate when each iteration of this phase began; `rate_before` when the one at
         work began.
     :param fruitless: iterations in a row, up to now, that brought no new and usable candidate.
+    :param critiques: what was said of the worst answers under its texts.
     :param paid_before: what was paid when the last iteration ended: the next one counts all calls since then.
     :param stop: why it ended, or that it was not begun.
     """
@@ -45,5 +47,6 @@ class SearchState:
     rates: list[float] = field(default_factory=list)
     rate_before: float = 0.0
     fruitless: int = 0
+    critiques: CritiqueState = field(default_factory=CritiqueState)
     paid_before: Spend = NOTHING_PAID
     stop: Stop = NOT_BEGUN

@@ -69,7 +69,8 @@ none), ``prompts``, ``run``, ``notes`` (the sentences at the end of the session:
 * their ``iterations``: ``number``, ``phase``, the rate ``before`` and the ``best`` after, how many
   training cases this text leaves ``unverified``, its ``foresight`` (null in the validation phase:
   ``rate``, the ends ``low`` and ``high`` of its 90 % interval, its standard deviation ``sd``, how many of
-  ``cases`` were ``run``; ``best`` is measured when all were), ``elapsed``, ``spend``, ``candidates`` with
+  ``cases`` were ``run``; ``best`` is measured when all were), ``elapsed``, how many ``critiques`` of the
+  worst answers a model was asked for, ``spend``, ``candidates`` with
   ``id``, ``prompts``, ``direction``, ``reason``, ``rate`` and the ``split`` that it was measured or
   estimated on, how many of its cases were ``run``, ``verdict``, ``why``, ``fixed``, ``broken``
 """
@@ -265,6 +266,7 @@ def _iteration(iteration: Iteration) -> dict[str, Any]:
         "unverified": iteration.unverified,
         "foresight": iteration.foresight and dataclasses.asdict(iteration.foresight),
         "elapsed": iteration.elapsed,
+        "critiques": iteration.critiques,
         "spend": _spend(iteration.spend),
         "candidates": [dataclasses.asdict(candidate) for candidate in iteration.candidates],
     }

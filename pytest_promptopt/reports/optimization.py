@@ -143,6 +143,8 @@ def _tried(iterations: Collection[Iteration], candidates: Sequence[CandidateResu
     """How much was tried, and why candidates were refused, the most frequent reason first."""
     if iterations:
         tried = f"{plural(len(iterations), 'iteration')}, {plural(len(candidates), 'candidate')}"
+        critiques = sum(iteration.critiques for iteration in iterations)
+        tried += f", {plural(critiques, 'critique')} of the worst answers" * bool(critiques)
         yield Line(f"  tried:    {tried}")
     reasons = Counter(
         candidate.why for candidate in candidates if candidate.verdict is CandidateVerdict.REFUSED

@@ -35,6 +35,7 @@ class OptimizeArguments(TypedDict, total=False):
     max_iterations: int
     plateau: int
     learn: bool
+    critique: str
     target: float
     accept: str
     alpha: float

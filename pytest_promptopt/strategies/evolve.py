@@ -25,7 +25,6 @@ from pytest_promptopt.optimizer.candidates import (
 from pytest_promptopt.optimizer.halting import Phase, Stop
 from pytest_promptopt.optimizer.prompt_groups import PromptGroup
 from pytest_promptopt.optimizer.proposal.briefs import Briefing, BriefingState
-from pytest_promptopt.optimizer.proposal.proposer import ProposalRequest
 from pytest_promptopt.optimizer.proposal.requests import Brief
 from pytest_promptopt.optimizer.search_context import SearchContext
 from pytest_promptopt.optimizer.search_state import SearchState
@@ -147,10 +146,7 @@ class Evolve(BaseSearch):
             couples += [(brief, parent) for brief in briefs[:count]]
         if not couples:
             return
-        wanted = ProposalRequest(
-            tuple(brief for brief, _ in couples), self.context.settings.optimizer_model, number
-        )
-        replies = self.context.hooks.propose(wanted, self.context.ask)
+        replies = self.ask_for_texts([brief for brief, _ in couples], number)
         for position, ((brief, parent), reply) in enumerate(zip(couples, replies, strict=True), first):
             candidate = Candidate(f"{number}.{position}", (brief.prompt.name,), brief.direction)
             yield self.build_checked_candidate(candidate, parent, {brief.prompt.name: reply}), parent

@@ -65,6 +65,7 @@ class Hybrid(RefineSearch):
             best=state.original,
             checks=state.checks,
             iterations=state.iterations,
+            critiques=state.critiques,
             paid_before=state.paid_before,
         )
 

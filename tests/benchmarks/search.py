@@ -53,7 +53,7 @@ PARTS: dict[str, dict[str, object]] = {
     "no racing": {"optimizer.race.Race.moves": all_at_once},
     "no price": {"strategies.refine.economy.Economy.price": lambda self, prospects, free: self.floor},
     "no learning": {"optimizer.verdict_model.VerdictModel.learn": lambda *_: None},
-    "no memory": {"optimizer.proposal.requests._memory": lambda *_: iter(())},
+    "no memory": {"optimizer.proposal.requests.memory_sections": lambda *_: iter(())},
     "no directions": {"optimizer.proposal.directions.Directions.take": one_direction},
     "no guards": {"optimizer.proposal.briefs.Briefing.guarded": lambda *_: ()},
 }

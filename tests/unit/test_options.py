@@ -144,6 +144,7 @@ WRONG = [
     ("samples", "0", "a whole number from 1"),
     ("seed", "-1", "a whole number from 0"),
     ("cache", "no", "use, refresh, off"),
+    ("critique", "yes", "auto, on, off"),
     ("min_pass_rate", "-0.1", "a share from 0 to 1"),
     ("min_pass_rate", "most", "a share from 0 to 1"),
     ("intercept", "maybe", "is not on, off, +HOST"),

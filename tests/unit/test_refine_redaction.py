@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from pytest_promptopt.optimizer.redaction import keep_text, redact_result
 from pytest_promptopt.optimizer.search_hooks import SearchHooks
 from pytest_promptopt.records import Call, Case, CaseResult, Failure, Outcome, Split, Status
+from pytest_promptopt.verdicts import Suggestion, Verdict
 from tests.refine_world import VALIDATION, Need, World, needs
 
 
 def without_jane(text: str) -> str:
     return text.replace("Jane", "[name]")
 
+
+VERDICT = Verdict(
+    0.2, ("no Jane",), ("Jane",), (Suggestion("Jane", "Jane", "high"),), "Jane", "Jane", "Jane", model="Jane"
+)
 
 RESULT = CaseResult(
     Case("t.py::test[Jane]", ("Jane.md",), Split.TRAIN),
@@ -26,6 +33,7 @@ RESULT = CaseResult(
             calls=(Call("Jane.md", {"Jane": "I am Jane"}, "Jane", "Jane", "Jane", None, None, 0.1, False),),
             inputs={"Jane": "Jane"},
             expected=("Jane", None, True),
+            verdicts=(VERDICT,),
         ),
     ),
 )
@@ -44,6 +52,17 @@ def test_every_text_of_a_case_is_redacted_and_nothing_that_tells_results_apart()
         calls=(Call("Jane.md", {"Jane": "I am [name]"}, "Jane", "[name]", "Jane", None, None, 0.1, False),),
         inputs={"Jane": "[name]"},
         expected=("[name]", None, True),
+        verdicts=(
+            replace(
+                VERDICT,
+                issues=("no [name]",),
+                strengths=("[name]",),
+                suggestions=(Suggestion("[name]", "[name]", "high"),),
+                reasons="[name]",
+                raw_text="[name]",
+                criterion="[name]",
+            ),
+        ),
     )
 
 

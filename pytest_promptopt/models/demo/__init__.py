@@ -7,7 +7,8 @@ criterion asks. It learns as a simple lexical classifier does and holds no answe
 
 from __future__ import annotations
 
-from pytest_promptopt.models.demo.feedback import is_feedback
+from pytest_promptopt.models.demo.critic import criticise
+from pytest_promptopt.models.demo.feedback import asks_for_critique, is_feedback
 from pytest_promptopt.models.demo.judge import judge, judging_in
 from pytest_promptopt.models.demo.optimizer import propose
 from pytest_promptopt.models.demo.target import answer
@@ -28,6 +29,8 @@ class DemoModel:
         judging = judging_in(request.messages) if asked is None else None
         if asked is not None:
             text = propose(asked)
+        elif asks_for_critique(request.messages[-1].content):
+            text = criticise(request.messages[-1].content)
         elif judging is not None:
             text = judge(judging, schema=request.response_schema)
         else:

@@ -72,8 +72,16 @@ def is_feedback(text: str) -> bool:
     return "<new_prompt>" in text and _PROMPT.search(text) is not None
 
 
+def asks_for_critique(text: str) -> bool:
+    """Whether a message asks what is wrong with the answers under a prompt."""
+    return "<critique>" in text and "<new_prompt>" not in text and _PROMPT.search(text) is not None
+
+
 def parse(text: str) -> Feedback:
-    """Read a request that `is_feedback` accepts. What is missing or in another form is left out."""
+    """Read a request that `is_feedback` or `asks_for_critique` accepts.
+
+    What is missing or in another form is left out.
+    """
     match = _PROMPT.search(text)
     prompt = match["prompt"] if match else ""
     rest = text[: match.start()] + text[match.end() :] if match else text

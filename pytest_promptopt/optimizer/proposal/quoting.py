@@ -7,10 +7,14 @@ import json
 from pytest_promptopt.tags import Tags
 from pytest_promptopt.text import MAX_TEXT, cut_middle, json_text, one_line
 
+#: The section with what a model said of the worst answers. Users' prompts may have a tag `critique`.
+CRITIQUE = "critique_of_answers"
+
 #: Section names of a request; a candidate with one of their tags could be taken for the request itself.
 SECTIONS = (
     "task", "target_model", "fixed_rules", "keep", "test_source", "measured", "current_prompt", "failures",
     "category", "passing", "patterns", "tried", "lessons", "direction", "version", "new_prompt",
+    CRITIQUE,
 )  # fmt: skip
 
 #: Whatever anybody but us wrote goes into a request through `quote_line`, `quote_block`, `quote_value` or

@@ -13,8 +13,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from pytest_promptopt.failures import Category, FailedCase
+from pytest_promptopt.optimizer.proposal.critique import Critique
 from pytest_promptopt.optimizer.proposal.memory import MAX_SHOWN, Counts, Try
 from pytest_promptopt.optimizer.proposal.quoting import (
+    CRITIQUE,
     json_differences,
     quote_block,
     quote_line,
@@ -114,6 +116,7 @@ class Brief:
     :param given: of failing cases the parameters of the test that say more than input and expected value.
     :param examples: whether the tool may put training cases into the prompt as examples.
     :param shown: the examples that it has put there; of those without inputs only the answers are counted.
+    :param critique: what a model said of the worst answers; None where it was not asked.
     """
 
     prompt: Prompt
@@ -133,6 +136,7 @@ class Brief:
     given: Mapping[str, Mapping[str, str]] | None = None
     examples: bool = False
     shown: tuple[Example, ...] = ()
+    critique: Critique | None = None
 
 
 @dataclass(frozen=True)
@@ -156,7 +160,7 @@ def compose_request(brief: Brief, *, model: str, sample: int = 0) -> Request:
     # Its share of the whole is so much of the rest; the tags of its two sections count as well.
     share = int(size * MEMORY_SHARE / (1 - MEMORY_SHARE)) - MEMORY_TAGS
     room = min(share, max(MAX_MEMORY, len(brief.prose)))
-    sections[-1:] = [*_memory(brief, room), direction]
+    sections[-1:] = [*memory_sections(brief, room), direction]
     return _request(SYSTEM, sections, prose=brief.prose, model=model, sample=sample)
 
 
@@ -181,7 +185,7 @@ def compose_merge(
     known = [*parts, *[Part()] * (len(versions) - len(parts))]
     sections = [
         *_stable(brief),
-        *([_failures(brief)] if brief.failed else []),
+        *([failures_section(brief)] if brief.failed else []),
         _passing(passing, len(brief.failed) + 1),
         *(_version(version, part) for version, part in zip(versions, known, strict=True)),
     ]
@@ -219,22 +223,43 @@ def _request(system: str, sections: Sequence[str], *, prose: str, model: str, sa
 
 def _evidence(brief: Brief) -> Iterator[str]:
     yield from _stable(brief)
-    yield _failures(brief)
+    yield failures_section(brief)
     yield _passing(brief.passing, len(brief.failed) + 1)
     yield _section("patterns", map(quote_line, brief.patterns))
+    yield critique_section(brief.critique)
+
+
+def critique_section(critique: Critique | None) -> str:
+    """What a model said of the worst answers."""
+    return _section(CRITIQUE, map(quote_line, critique.lines()) if critique else [])
 
 
 def _stable(brief: Brief) -> Iterator[str]:
     """What is the same for all requests about this text."""
-    front = brief.prompt.front
-    yield _section("task", [quote_line(front.description)] if front.description.strip() else [])
+    yield task_section(brief)
     yield _section("target_model", [quote_line(brief.target)] if brief.target else [])
     yield _section("fixed_rules", _rules(brief))
-    yield _section("keep", front.keep)
-    yield _section("test_source", (quote_block(check[:MAX_CHECK], "| ") for check in brief.checks))
+    yield _section("keep", brief.prompt.front.keep)
+    yield tests_section(brief)
     yield _section("measured", _measured(brief))
-    yield f"<current_prompt>\n{brief.prose}\n</current_prompt>"
+    yield prompt_section(brief)
     yield _section("examples_before_it", _examples(brief))
+
+
+def task_section(brief: Brief) -> str:
+    """The task in the user's words."""
+    task = brief.prompt.front.description
+    return _section("task", [quote_line(task)] if task.strip() else [])
+
+
+def tests_section(brief: Brief) -> str:
+    """The source of the tests."""
+    return _section("test_source", (quote_block(check[:MAX_CHECK], "| ") for check in brief.checks))
+
+
+def prompt_section(brief: Brief) -> str:
+    """The text that is to be improved, as it is: it keeps its line breaks."""
+    return f"<current_prompt>\n{brief.prose}\n</current_prompt>"
 
 
 def _examples(brief: Brief) -> Iterator[str]:
@@ -297,7 +322,7 @@ def _section(name: str, lines: Iterable[str]) -> str:
     return f"<{name}>\n{content}\n</{name}>" if content else ""
 
 
-def _failures(brief: Brief) -> str:
+def failures_section(brief: Brief) -> str:
     told = {case.category for case in brief.failed}
     number, whole = 1, True
     lines = [f'<failures failing="{brief.failing}" total="{brief.total}">']
@@ -383,8 +408,8 @@ def _inputs(inputs: Mapping[str, str]) -> Iterator[str]:
     )
 
 
-def _memory(brief: Brief, room: int) -> Iterator[str]:
-    """What was tried lately and what is known of all before, as far as there is room for it."""
+def memory_sections(brief: Brief, room: int) -> Iterator[str]:
+    """What was tried lately and what is known of all before, in at most `room` characters."""
     recent = int(room * (RECENT_SHARE if brief.lessons else 1.0))
     told: list[str] = []
     for each in brief.tried:

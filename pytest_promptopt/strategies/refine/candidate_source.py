@@ -10,7 +10,6 @@ from pytest_promptopt.optimizer.base_search import BaseSearch
 from pytest_promptopt.optimizer.candidates import Candidate, EvaluatedCandidate
 from pytest_promptopt.optimizer.halting import Phase
 from pytest_promptopt.optimizer.proposal.briefs import Briefing
-from pytest_promptopt.optimizer.proposal.proposer import ProposalRequest
 from pytest_promptopt.optimizer.proposal.replies import Reply
 from pytest_promptopt.optimizer.protocols import Prompt
 from pytest_promptopt.optimizer.verdict_model import Kind
@@ -42,17 +41,12 @@ class CandidateSource:
         :param escape: from a plateau: as many as are allowed, with bolder lines of attack.
         :param hurried: for every prompt of a pipeline, not only for the one whose turn it is.
         """
-        context = self._search.context
         if not most:
             return []
         briefs = self._briefing.briefs(number, phase, incumbent, most=most, escape=escape, hurried=hurried)
-        wanted = ProposalRequest(
-            briefs,
-            context.settings.optimizer_model,
-            number,
-            objection=lambda place, text: self._fault(briefs[place].prompt, incumbent, text),
+        replies = self._search.ask_for_texts(
+            briefs, number, lambda place, text: self._fault(briefs[place].prompt, incumbent, text)
         )
-        replies = context.hooks.propose(wanted, context.ask)
         return [
             self._search.build_checked_candidate(
                 Candidate(f"{number}.{position}", (brief.prompt.name,), brief.direction),
