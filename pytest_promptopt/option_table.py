@@ -230,7 +230,7 @@ OPTIONS = (
         None,
         "string",
         "PATH",
-        "Prompt file of the judge, from rootdir (default: one of the package)",
+        "Prompt file of the judge, from rootdir; without it the one of the package",
         _path,
     ),
     Option(

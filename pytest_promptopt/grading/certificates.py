@@ -133,7 +133,7 @@ def missing(
 
 def _changes(then: JudgeFingerprint, now: JudgeFingerprint) -> Iterator[str]:
     """Changed parts; what the judge does now is not known, so no number of labels would do without a run."""
-    names = {"prompt": "prompt of the judge", "labels": "labels"}
+    names = {"prompt": "prompt of the judge, or its rubric,", "labels": "labels"}
     for name in (field.name for field in fields(then)):
         before, after = getattr(then, name), getattr(now, name)
         if before != after:

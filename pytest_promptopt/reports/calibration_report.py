@@ -11,6 +11,7 @@ from pytest_promptopt.grading.calibrating import JudgeTest
 from pytest_promptopt.grading.calibration import Calibration, LabelledScore, LabelledVerdict
 from pytest_promptopt.grading.judge import Judge
 from pytest_promptopt.grading.judge_bias import BiasTest
+from pytest_promptopt.grading.labels import AnyLabel
 from pytest_promptopt.reports.lines import BAD, BOLD, DIM, GOOD, WARN, Line
 from pytest_promptopt.text import excerpt, plural, printable, quote
 
@@ -39,7 +40,7 @@ def calibration_lines(
         name = path.relative_to(rootdir).as_posix() if path.is_relative_to(rootdir) else str(path)
         for calibration, why in zip(test.calibrations, of_file, strict=True):
             lines += _calibration(name, calibration, why, width)
-        lines += _unusable(test)
+        lines += _unusable(name, test)
     return lines
 
 
@@ -62,7 +63,7 @@ def _calibration(name: str, calibration: Calibration, missing: Sequence[str], wi
         )
     yield Line(
         f"  precision {_estimate(table.precision)}   recall {_estimate(table.recall)}   "
-        f"kappa {_estimate(table.kappa)}"
+        f"kappa {_estimate(table.kappa)}   (in brackets: 95% interval)"
     )
     yield Line(f"  {_length(calibration)}", WARN if calibration.length.rejects else {})
     if calibration.position is not None:
@@ -70,7 +71,7 @@ def _calibration(name: str, calibration: Calibration, missing: Sequence[str], wi
     if calibration.repeats.of:
         yield Line(f"  asked again, the same verdict: {calibration.repeats}")
     if not missing:
-        yield Line("  certified: it may decide", GOOD)
+        yield Line("  certified: it may decide about this in --optimize and in gates", GOOD)
     for reason in missing:
         yield from (
             Line(line, BAD)
@@ -81,7 +82,7 @@ def _calibration(name: str, calibration: Calibration, missing: Sequence[str], wi
                 subsequent_indent="    ",
             )
         )
-    yield from _disagreements(calibration.disagreements)
+    yield from _disagreements(name, calibration.disagreements)
 
 
 def _table(heads: tuple[str, str], rows: Sequence[tuple[str, int, int]]) -> Iterator[Line]:
@@ -115,28 +116,37 @@ def _position(test: BiasTest) -> str:
     return f"position: the first in both orders in {one} pairs, the second in {two} (p = {test.p:.2g})"
 
 
-def _disagreements(found: Sequence[LabelledVerdict]) -> Iterator[Line]:
+def _disagreements(name: str, found: Sequence[LabelledVerdict]) -> Iterator[Line]:
     if found:
         yield Line(f"  {plural(len(found), 'disagreement')}, the farthest off first:")
     for each in found[:MAX_SHOWN]:
-        yield Line(f"    {printable(_disagreement(each))}", DIM)
+        yield Line(f"    {printable(_disagreement(name, each))}", DIM)
     if len(found) > MAX_SHOWN:
         yield Line(f"    ... and {len(found) - MAX_SHOWN:,} more", DIM)
 
 
-def _disagreement(verdict: LabelledVerdict) -> str:
-    where = Path(verdict.label.where).name
+def _disagreement(name: str, verdict: LabelledVerdict) -> str:
+    where = _line_of(name, verdict.label)
     if isinstance(verdict, LabelledScore):
         label = verdict.label
         said = f"labelled {'good' if label.good else 'bad'}, judged {verdict.score:.2f}"
-        return f"{where}: {said}: {quote(excerpt(label.answer, MAX_ANSWER))}"
-    return f"{where}: {verdict.label.better} is better, judged {' and '.join(verdict.orders)}"
+        return f"{where}: {said}: {quote(label.answer, MAX_ANSWER)}"
+    pair = verdict.label
+    texts = ", ".join(
+        f"{name} {quote(text, MAX_ANSWER // 2)}" for name, text in (("a", pair.a), ("b", pair.b))
+    )
+    return f"{where}: {pair.better} is better, judged {' and '.join(verdict.orders)}: {texts}"
 
 
-def _unusable(test: JudgeTest) -> Iterator[Line]:
+def _line_of(name: str, label: AnyLabel) -> str:
+    """``file:line``, with the file as the section names it."""
+    return f"{name}:{label.where.rpartition(':')[2]}"
+
+
+def _unusable(name: str, test: JudgeTest) -> Iterator[Line]:
     if test.unusable:
         count = plural(len(test.unusable), "label")
         yield Line()
         yield Line(f"{count} without a usable verdict, in no figure:", WARN)
     for each in test.unusable[:MAX_SHOWN]:
-        yield Line(f"  {Path(each.label.where).name}: {printable(excerpt(each.why, 160))}", WARN)
+        yield Line(f"  {_line_of(name, each.label)}: {printable(excerpt(each.why, 160))}", WARN)

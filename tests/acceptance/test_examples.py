@@ -19,6 +19,7 @@ ON_DEMO = {
     "application": (6, 18, 0),
     "async_calls": (4, 12, 1),
     "json_extraction": (0, 42, 1),
+    "judged_summary": (2, 40, 1),
     "pipeline": (9, 26, 1),
     "support_routing": (38, 144, 1),
 }
@@ -60,6 +61,25 @@ def test_the_main_job_of_the_readme_ends_as_shown(story: Story) -> None:
     program = words.index("../../.venv/bin/pytest")
     assert story.run(shlex.join(["pytest", *words[program + 1 :]])) == 0
     story.compare(shape(block("README.md", "result")))
+
+
+def test_the_judge_of_the_example_is_certified_as_stored(story: Story) -> None:
+    example("judged_summary", story.path)
+    certificate = story.path / "tests/labels.certificate.json"
+    stored = certificate.read_bytes()
+    assert story.run("pytest --promptopt-min-pass-rate=80%") == 1
+    assert any("certified by" in line for line in story.shown)
+    certificate.unlink()
+    assert story.run("pytest --promptopt-min-pass-rate=80%") == pytest.ExitCode.USAGE_ERROR
+    assert story.run("pytest --promptopt-calibrate") == 0
+    assert certificate.read_bytes() == stored
+
+
+def test_a_judged_prompt_is_improved_and_its_gate_holds(story: Story) -> None:
+    example("judged_summary", story.path)
+    assert story.run("pytest --optimize --promptopt-min-pass-rate=80%") == 0
+    assert any("held-out: the gain carries over" in line for line in story.shown)
+    assert story.run("pytest --promptopt-min-pass-rate=80%") == 0
 
 
 def test_the_example_of_a_real_model_works_on_demo(story: Story) -> None:

@@ -95,7 +95,7 @@ def test_an_empty_answer_meets_nothing() -> None:
 def test_a_suggestion_has_its_impact_and_category() -> None:
     [suggestion] = grade("It is on its way to you right now.", "at most 6 words").suggestions
     assert (suggestion.category, suggestion.impact) == ("length", "medium")
-    assert suggestion.text == "cut it to 6 words"
+    assert suggestion.text == "use at most 6 words"
 
 
 @pytest.mark.parametrize(

@@ -121,7 +121,7 @@ class TestWhatIsMissing:
     @pytest.mark.parametrize(
         ("judge", "said"),
         [
-            (replace(JUDGE, prompt="p2"), "the prompt of the judge has changed since"),
+            (replace(JUDGE, prompt="p2"), "the prompt of the judge, or its rubric, has changed since"),
             (replace(JUDGE, model="other"), "the model has changed from demo to other since"),
             (replace(JUDGE, threshold=0.5), "the threshold has changed from 0.7 to 0.5 since"),
             (replace(JUDGE, labels="l2"), "the labels have changed since"),

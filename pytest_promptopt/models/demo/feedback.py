@@ -14,7 +14,23 @@ _INPUT = re.compile(r"input(?: (?P<name>[^:\n]*))?: (?P<value>\".*)")
 _SAID = re.compile(r"^(?P<name>expected|actual|answer): (?P<value>.*)$", re.MULTILINE)
 _DIFFERENCE = re.compile(r"^difference: expected (?P<both>.*)$", re.MULTILINE)
 _WHOLE = re.compile(r"^expected, whole: (?P<value>.*)$", re.MULTILINE)
+_SUGGESTION = re.compile(
+    r"(?:^message: |; )suggestion(?: \((?P<weight>[^)\n]*)\))?: (?P<text>.+?)"
+    r"(?=; (?:suggestion\b|issue: |judged )|$)",
+    re.MULTILINE,
+)
 _CASE = re.compile(r"^Case [^\n]*\n", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Advice:
+    """A judge's suggestion.
+
+    :param impact: ``high``, ``medium``, ``low``, or empty.
+    """
+
+    text: str
+    impact: str = ""
 
 
 @dataclass(frozen=True)
@@ -23,6 +39,7 @@ class Shown:
 
     `text` is all of its input. `expected` is None when the request names no value (then `stated` is False);
     for a case that passes it is what was answered. `named` are the inputs by their names; "" is none.
+    `advice` is what a judge suggests, the most important first.
     """
 
     text: str
@@ -30,6 +47,7 @@ class Shown:
     actual: Any
     stated: bool
     named: Mapping[str, str] = field(default_factory=dict)
+    advice: tuple[Advice, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -99,7 +117,18 @@ def _case(block: str, *, passing: bool) -> Shown | None:
         if whole := _WHOLE.search(block):
             said["expected"] = _value(whole["value"])
     text = "\n".join(value for _, value in found)
-    return Shown(text, said.get("expected"), said.get("actual"), stated="expected" in said, named=dict(found))
+    advice = tuple(
+        Advice(m["text"].rstrip(" ."), (m["weight"] or "").partition(",")[0])
+        for m in _SUGGESTION.finditer(block)
+    )
+    return Shown(
+        text,
+        said.get("expected"),
+        said.get("actual"),
+        stated="expected" in said,
+        named=dict(found),
+        advice=advice,
+    )
 
 
 def _sides(both: str) -> dict[str, Any]:

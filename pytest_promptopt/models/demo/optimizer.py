@@ -10,6 +10,7 @@ import random
 import re
 from dataclasses import dataclass
 
+from pytest_promptopt.models.demo.advice import advised_rules
 from pytest_promptopt.models.demo.feedback import Feedback, parse
 from pytest_promptopt.models.demo.fields import fields_of
 from pytest_promptopt.models.demo.judge_rules import is_judge_prompt, revise_judge
@@ -53,7 +54,11 @@ def propose(request: str) -> str:
     revision = _revise_fields(feedback) if _is_extraction(feedback) else _revise_labels(feedback)
     rule, why = _format_rule(feedback)
     done = [*revision.done, *([why] if why else [])]
-    prompt = _apply(feedback.prompt, revision, [rule] if rule else [])
+    advised = advised_rules(feedback, _plan_of(feedback))
+    if advised:
+        said = " ".join(advised).removesuffix(".")
+        done.append(f"the judge's suggestions for {len(feedback.failing)} shown answers: {said}")
+    prompt = _apply(feedback.prompt, revision, [*([rule] if rule else []), *advised])
     reason = (
         "; ".join(done) or f"{len(feedback.failing)} shown failures call for no cue or rule that is not there"
     )

@@ -7,6 +7,7 @@ from typing import Any
 
 from pytest_promptopt.models.demo.fields import Field, extract, fields_of
 from pytest_promptopt.models.demo.reading import Reading, classify, read_instructions, split
+from pytest_promptopt.models.demo.summary import asks_for_summary, summarize
 from pytest_promptopt.records import Message
 from pytest_promptopt.text import json_text, one_line
 
@@ -26,11 +27,16 @@ def answer(messages: Sequence[Message], *, schema: Mapping[str, Any] | None = No
     instructions, text = split(last)
     if earlier and read_instructions(earlier).entries and not read_instructions(instructions).entries:
         instructions, text = "", last
-    reading = read_instructions(f"{earlier}\n\n{instructions}" if instructions else earlier)
+    asked = f"{earlier}\n\n{instructions}" if instructions else earlier
+    reading = read_instructions(asked)
     if schema is not None:
         return json_text(extract(_schema_fields(schema, reading), text))
     if reading.wants_json:
         return _json(reading, text)
+    if asks_for_summary(asked):
+        # Not what earlier turns of the user say: those are solved examples, with texts of their own.
+        rules = "\n\n".join([*(m.content for m in messages[:-1] if m.role == "system"), instructions])
+        return summarize(rules, text, bare=reading.bare)
     if reading.labels and reading.default is not None:
         label = classify(reading.labels, text, default=reading.default)
         return label if reading.bare else f"I would route this to: {label}."
