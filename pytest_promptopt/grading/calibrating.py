@@ -19,7 +19,7 @@ from pytest_promptopt.grading.certificates import Certificate
 from pytest_promptopt.grading.judge import Judge
 from pytest_promptopt.grading.judge_bias import Better
 from pytest_promptopt.grading.judge_trust import judge_fingerprint
-from pytest_promptopt.grading.labels import AnyLabel, Label, PairLabel
+from pytest_promptopt.labels import AnyLabel, Label, PairLabel
 from pytest_promptopt.models.unpatched_asyncio import asyncio
 from pytest_promptopt.verdicts import Comparison, Preference
 

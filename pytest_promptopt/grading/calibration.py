@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from pytest_promptopt.grading.agreement import Confusion, Estimate, proportion
 from pytest_promptopt.grading.judge_bias import (
@@ -17,10 +17,7 @@ from pytest_promptopt.grading.judge_bias import (
     length_bias_of_pairs,
     position_bias,
 )
-from pytest_promptopt.grading.labels import Label, PairLabel
-
-#: Single answers with a score each, or pairs of which one answer is better: two tasks, calibrated apart.
-Kind = Literal["answers", "pairs"]
+from pytest_promptopt.labels import Kind, Label, PairLabel
 
 
 @dataclass(frozen=True)

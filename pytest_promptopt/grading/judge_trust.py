@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
-from pytest_promptopt.grading.calibration import Kind
 from pytest_promptopt.grading.certificates import (
     FLOOR,
     Certificate,
@@ -19,7 +18,8 @@ from pytest_promptopt.grading.certificates import (
     read_certificates,
 )
 from pytest_promptopt.grading.judge import Judge
-from pytest_promptopt.grading.labels import AnyLabel, Label, fingerprint_of, read_labels
+from pytest_promptopt.grading.label_reading import fingerprint_of, read_labels
+from pytest_promptopt.labels import AnyLabel, Kind
 
 
 @dataclass(frozen=True)
@@ -37,10 +37,6 @@ class LabelFile:
         return read_labels(self.path, criterion=self.criterion)
 
 
-def kind_of(label: AnyLabel) -> Kind:
-    return "answers" if isinstance(label, Label) else "pairs"
-
-
 def judge_fingerprint(
     judge: Judge, criterion: str, kind: Kind, labels: Sequence[AnyLabel]
 ) -> JudgeFingerprint:
@@ -52,7 +48,7 @@ def judge_fingerprint(
         model=judge.model,
         threshold=judge.threshold,
         labels=fingerprint_of(
-            label for label in labels if label.criterion == criterion and kind_of(label) == kind
+            label for label in labels if label.criterion == criterion and label.kind == kind
         ),
     )
 
@@ -90,7 +86,7 @@ class JudgeTrust:
         reasons: tuple[str, ...] | None = None
         for file in self.files:
             labels, certificates = self._of(file)
-            if not any(label.criterion == criterion and kind_of(label) == kind for label in labels):
+            if not any(label.criterion == criterion and label.kind == kind for label in labels):
                 continue
             found = certificate_for(certificates, criterion, kind)
             why = missing(found, judge_fingerprint(judge, criterion, kind, labels), floor=self._floor)

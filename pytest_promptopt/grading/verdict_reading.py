@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pytest_promptopt.errors import UnusableVerdict
-from pytest_promptopt.failures.refusals import is_refusal
 from pytest_promptopt.grading.marked_lines import (
     Kind,
     Marked,
@@ -26,6 +25,7 @@ from pytest_promptopt.grading.marked_lines import (
 )
 from pytest_promptopt.grading.score_reading import read_score
 from pytest_promptopt.models.thinking import without_thinking
+from pytest_promptopt.refusals import is_refusal
 from pytest_promptopt.text import one_line, quote, value_text
 from pytest_promptopt.verdicts import (
     IMPACTS,

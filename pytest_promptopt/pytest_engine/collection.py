@@ -10,6 +10,7 @@ import pytest
 
 from pytest_promptopt.assertions.judge_criteria import JUDGE
 from pytest_promptopt.errors import NoModelError, PromptFileError, PromptoptError, SettingsError
+from pytest_promptopt.labels import Label, PairLabel
 from pytest_promptopt.models.registry import canonical_name
 from pytest_promptopt.prompts import PromptFile, locate_prompt_file
 from pytest_promptopt.prompts.sources import Address
@@ -128,8 +129,6 @@ def _case(
 
 def _labelled(item: pytest.Item) -> str:
     """What a person says of the label that a case of the judge is about; empty where it is about none."""
-    from pytest_promptopt.grading.labels import Label, PairLabel
-
     callspec = getattr(item, "callspec", None)
     values = () if callspec is None else callspec.params.values()
     return next((value.expected for value in values if isinstance(value, Label | PairLabel)), "")

@@ -9,7 +9,7 @@ import pytest
 
 from pytest_promptopt.errors import SettingsError
 from pytest_promptopt.grading.judge_trust import LabelFile
-from pytest_promptopt.grading.labels import AnyLabel, Label, PairLabel
+from pytest_promptopt.labels import AnyLabel, Label, PairLabel
 from pytest_promptopt.pytest_engine.prompt_case import PromptCase
 from pytest_promptopt.records import Split
 from pytest_promptopt.settings import Settings

@@ -12,7 +12,7 @@ from pytest_promptopt.grading.calibrating import JudgeTest, run_judge_test
 from pytest_promptopt.grading.certificates import certificate_path, missing, write_certificates
 from pytest_promptopt.grading.judge import ClientAsker, Judge
 from pytest_promptopt.grading.judge_trust import LabelFile
-from pytest_promptopt.grading.labels import AnyLabel
+from pytest_promptopt.labels import AnyLabel
 from pytest_promptopt.models.unpatched_asyncio import asyncio
 from pytest_promptopt.pytest_engine import internals
 from pytest_promptopt.pytest_engine.collection import collect_prompt_cases

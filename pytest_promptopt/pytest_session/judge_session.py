@@ -8,10 +8,10 @@ from pathlib import Path
 
 from pytest_promptopt.assertions.judge_criteria import JUDGE, JudgedFor, criteria_of
 from pytest_promptopt.errors import NoModelError, PromptoptError, SettingsError, UntestedJudge
-from pytest_promptopt.grading.calibration import Kind
 from pytest_promptopt.grading.judge import Asker, Judge
 from pytest_promptopt.grading.judge_prompts import JudgePrompt, comparing_prompt, grading_prompt
 from pytest_promptopt.grading.judge_trust import JudgeTrust, LabelFile
+from pytest_promptopt.labels import Kind
 from pytest_promptopt.models.registry import canonical_name
 from pytest_promptopt.pytest_engine.prompt_case import PromptCase
 from pytest_promptopt.pytest_engine.suspending_engine import CaseRun

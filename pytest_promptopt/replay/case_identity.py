@@ -9,7 +9,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from pytest_promptopt.assertions.plain_values import plain_value
-from pytest_promptopt.grading.labels import Label, PairLabel
+from pytest_promptopt.labels import Label, PairLabel
 from pytest_promptopt.text import without_addresses
 
 

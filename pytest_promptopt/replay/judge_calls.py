@@ -7,9 +7,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn
 
 from pytest_promptopt.errors import PromptoptError
-from pytest_promptopt.grading.calibration import Kind
 from pytest_promptopt.grading.judge import Judge
-from pytest_promptopt.grading.labels import AnyLabel, PairLabel
+from pytest_promptopt.labels import AnyLabel, Kind, PairLabel
 from pytest_promptopt.models.client import CallResult
 from pytest_promptopt.records import Answer, Call, Request, Role
 from pytest_promptopt.replay.run import Run

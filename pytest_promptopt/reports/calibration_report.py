@@ -11,7 +11,7 @@ from pytest_promptopt.grading.calibrating import JudgeTest
 from pytest_promptopt.grading.calibration import Calibration, LabelledScore, LabelledVerdict
 from pytest_promptopt.grading.judge import Judge
 from pytest_promptopt.grading.judge_bias import BiasTest
-from pytest_promptopt.grading.labels import AnyLabel
+from pytest_promptopt.labels import AnyLabel
 from pytest_promptopt.reports.lines import BAD, BOLD, DIM, GOOD, WARN, Line
 from pytest_promptopt.text import excerpt, plural, printable, quote
 

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_promptopt.errors import SettingsError
-from pytest_promptopt.grading.labels import Label, PairLabel, fingerprint_of, labels_fingerprint, read_labels
+from pytest_promptopt.grading.label_reading import fingerprint_of, read_labels
+from pytest_promptopt.labels import Label, PairLabel
 from pytest_promptopt.records import Split
 
 GOOD = {"answer": "Refunds take five days [policy 4].", "criterion": "cites the policy", "good": True}
@@ -140,18 +141,15 @@ class TestTheFingerprint:
         written(file, GOOD, PAIR)
         spaced = json.dumps(GOOD, indent=None, separators=(" , ", " : "))
         other = written(tmp_path / "other.jsonl", b"", json.dumps(PAIR).encode() + b"\r", spaced)
-        assert labels_fingerprint(file) == labels_fingerprint(other)
+        assert fingerprint_of(read_labels(file)) == fingerprint_of(read_labels(other))
 
     @pytest.mark.parametrize(
         "changed",
         [{"good": False}, {"answer": "x"}, {"context": "c"}, {"split": "train"}, {"criterion": "d"}],
     )
     def test_what_a_label_says_does(self, file: Path, changed: Mapping[str, Any]) -> None:
-        before = labels_fingerprint(written(file, GOOD))
-        assert labels_fingerprint(written(file, {**GOOD, **changed})) != before
-
-    def test_it_is_that_of_the_labels_read(self, file: Path) -> None:
-        assert labels_fingerprint(written(file, GOOD)) == fingerprint_of(read_labels(file))
+        before = fingerprint_of(read_labels(written(file, GOOD)))
+        assert fingerprint_of(read_labels(written(file, {**GOOD, **changed}))) != before
 
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)

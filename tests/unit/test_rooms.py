@@ -21,11 +21,13 @@ FLOORS = (
     {"records", "errors", "statistics", "unpatched", "text", "file_writing"},
     {
         "completion",
+        "labels",
         "partial_credit",
         "results",
         "settings",
         "tags",
         "project_dir",
+        "refusals",
         "shared_database",
         "single_flight",
     },

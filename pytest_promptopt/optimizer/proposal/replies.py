@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from pytest_promptopt.failures.refusals import is_refusal
 from pytest_promptopt.records import Answer, StopReason
+from pytest_promptopt.refusals import is_refusal
 from pytest_promptopt.text import invisible_places
 
 _TAG = re.compile(r"<(/?)new_prompt>")

@@ -1,16 +1,16 @@
-"""Answers that a person has labelled, to test a judge with: files with a JSON object on each line."""
+"""Reading labels: files with a JSON object on each line."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from difflib import get_close_matches
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
 
 from pytest_promptopt.errors import SettingsError
+from pytest_promptopt.labels import AnyLabel, Label, PairLabel
 from pytest_promptopt.records import Split
 from pytest_promptopt.text import quote
 
@@ -20,53 +20,6 @@ _PAIR = ("a", "b", "better", *_SHARED)
 
 #: What a line looks like, for messages.
 _FORMS = '{"answer": "...", "good": true} or {"a": "...", "b": "...", "better": "a"}'
-
-
-@dataclass(frozen=True)
-class Label:
-    """An answer, and whether a person calls it good.
-
-    :param split: which step of an optimization of the judge's own prompt may see it; None when any may.
-    :param where: ``file:line``.
-    :param id: as given, else made of the content; no two labels of a file have the same.
-    """
-
-    answer: str
-    criterion: str
-    good: bool
-    reference: str | None
-    context: str | None
-    split: Split | None
-    where: str
-    id: str
-
-    @property
-    def expected(self) -> str:
-        """What a judge has to decide: ``good`` or ``bad``."""
-        return "good" if self.good else "bad"
-
-
-@dataclass(frozen=True)
-class PairLabel:
-    """Two answers to the same question, and which of them a person calls the better one."""
-
-    a: str
-    b: str
-    criterion: str
-    better: Literal["a", "b"]
-    reference: str | None
-    context: str | None
-    split: Split | None
-    where: str
-    id: str
-
-    @property
-    def expected(self) -> str:
-        """What a judge has to decide: ``a`` or ``b``."""
-        return self.better
-
-
-AnyLabel = Label | PairLabel
 
 
 def read_labels(path: Path | str, *, criterion: str = "") -> tuple[AnyLabel, ...]:
@@ -84,11 +37,6 @@ def read_labels(path: Path | str, *, criterion: str = "") -> tuple[AnyLabel, ...
     if not labels:
         raise SettingsError(f"{path}: there are no labels in it; write {_FORMS} on each line")
     return tuple(labels)
-
-
-def labels_fingerprint(path: Path | str, *, criterion: str = "") -> str:
-    """The fingerprint of all labels in a file."""
-    return fingerprint_of(read_labels(path, criterion=criterion))
 
 
 def fingerprint_of(labels: Iterable[AnyLabel]) -> str:
