@@ -159,6 +159,12 @@ def invisible_places(text: str) -> Iterator[int]:
             yield place
 
 
+def without_unseen(text: str) -> str:
+    """`text` without the characters that nobody sees."""
+    unseen = {*invisible_places(text)}
+    return "".join(character for place, character in enumerate(text) if place not in unseen)
+
+
 def code_point(character: str, *, nameless: str = "") -> str:
     """``U+202E RIGHT-TO-LEFT OVERRIDE``; `nameless` stands for the name of a character without one."""
     return f"U+{ord(character):04X} {unicodedata.name(character, nameless)}".rstrip()

@@ -22,6 +22,7 @@ FLOORS = (
     {
         "completion",
         "labels",
+        "marked_lines",
         "partial_credit",
         "results",
         "settings",
