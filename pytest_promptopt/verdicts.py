@@ -92,6 +92,16 @@ class Preference(StrEnum):
     TIE = "tie"
 
 
+#: Which answer a preference is for, with `a` shown first, and with `b` shown first.
+_A_FIRST: dict[Preference, Better] = dict(zip(Preference, ("a", "b", "tie"), strict=True))
+_B_FIRST: dict[Preference, Better] = dict(zip(Preference, ("b", "a", "tie"), strict=True))
+
+
+def preferred_in_both(orders: tuple[Better, Better]) -> Better:
+    """The answer that was preferred in both orders, else ``tie``."""
+    return orders[0] if orders[0] == orders[1] else "tie"
+
+
 @dataclass(frozen=True)
 class Comparison:
     """Two answers compared in both orders, so that a preference for a place cannot decide.
@@ -111,11 +121,15 @@ class Comparison:
     model: str = ""
 
     @property
+    def preferred(self) -> tuple[Better, Better]:
+        """The answer that was preferred in each order, wherever it stood."""
+        one, two = self.orders
+        return _A_FIRST[one], _B_FIRST[two]
+
+    @property
     def better(self) -> Better:
         """The answer that was preferred in both orders; ``tie`` when none was."""
-        if self.orders == (Preference.FIRST, Preference.SECOND):
-            return "a"
-        return "b" if self.orders == (Preference.SECOND, Preference.FIRST) else "tie"
+        return preferred_in_both(self.preferred)
 
     @property
     def position_bias(self) -> Literal["first", "second", ""]:

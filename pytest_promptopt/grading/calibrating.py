@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from typing import cast
 
 from pytest_promptopt.errors import UnusableVerdict
 from pytest_promptopt.grading.calibration import (
@@ -17,11 +16,9 @@ from pytest_promptopt.grading.calibration import (
 )
 from pytest_promptopt.grading.certificates import Certificate
 from pytest_promptopt.grading.judge import Judge
-from pytest_promptopt.grading.judge_bias import Better
 from pytest_promptopt.grading.judge_trust import judge_fingerprint
-from pytest_promptopt.labels import AnyLabel, Label, PairLabel
+from pytest_promptopt.labels import AnyLabel, Label
 from pytest_promptopt.models.unpatched_asyncio import asyncio
-from pytest_promptopt.verdicts import Comparison, Preference
 
 #: So many labels are judged once more, to see whether the judge repeats itself.
 REPEATED = 50
@@ -48,7 +45,7 @@ class JudgeTest:
 async def run_judge_test(
     judge: Judge, file: Sequence[AnyLabel], *, seen: Collection[AnyLabel] = (), seed: int
 ) -> JudgeTest:
-    """Have the labels of a file judged, all at once. Raises `ModelError` when there is no answer at all.
+    """Have the labels of a file judged, all at once. Raises `ModelError` when one gets no answer.
 
     :param seen: those that an optimization of the judge's prompt may have seen: they prove nothing.
     """
@@ -69,35 +66,12 @@ async def run_judge_test(
 async def _judged(judge: Judge, label: AnyLabel, *, twice: bool) -> LabelledVerdict | Unusable:
     try:
         samples = [replace(judge, sample=number) for number in range(1 + twice)]
+        given = {"reference": label.reference, "context": label.context}
         if isinstance(label, Label):
-            scores = [await _score(each, label) for each in samples]
+            scores = [(await each.acall(label.answer, label.criterion, **given)).score for each in samples]
             return LabelledScore(label, scores[0], tuple(scores[1:]))
-        orders = [_orders(await _compared(each, label)) for each in samples]
+        pairs = [await each.acompare(label.a, label.b, label.criterion, **given) for each in samples]
+        orders = [each.preferred for each in pairs]
         return LabelledPreference(label, orders[0], tuple(orders[1:]))
     except UnusableVerdict as error:
         return Unusable(label, str(error))
-
-
-async def _score(judge: Judge, label: Label) -> float:
-    verdict = await judge.acall(
-        label.answer, label.criterion, reference=label.reference, context=label.context
-    )
-    return verdict.score
-
-
-async def _compared(judge: Judge, label: PairLabel) -> Comparison:
-    return await judge.acompare(
-        label.a, label.b, label.criterion, reference=label.reference, context=label.context
-    )
-
-
-def _orders(compared: Comparison) -> tuple[Better, Better]:
-    """Which answer was preferred in each order, whatever its place."""
-    names = {
-        (0, Preference.FIRST): "a",
-        (0, Preference.SECOND): "b",
-        (1, Preference.FIRST): "b",
-        (1, Preference.SECOND): "a",
-    }
-    first, second = (names.get((place, shown), "tie") for place, shown in enumerate(compared.orders))
-    return cast("Better", first), cast("Better", second)

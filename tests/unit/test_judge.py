@@ -14,9 +14,11 @@ import pytest
 from pytest_promptopt import testing
 from pytest_promptopt.budget.ledger import Ledger
 from pytest_promptopt.errors import ErrorKind, ModelError, SettingsError
+from pytest_promptopt.grading.calibrating import run_judge_test
 from pytest_promptopt.grading.judge import ClientAsker, Judge
 from pytest_promptopt.grading.judge_prompts import JudgePrompt, comparing_prompt, grading_prompt
 from pytest_promptopt.grading.verdict_reading import PREFERENCE_SCHEMA, VERDICT_SCHEMA
+from pytest_promptopt.labels import PairLabel
 from pytest_promptopt.models.client import ModelClient, PaidCall
 from pytest_promptopt.models.registry import resolve_model, takes_schema
 from pytest_promptopt.models.strict_schemas import CLAUDE, OPENAI, strict_copy
@@ -241,6 +243,20 @@ def test_a_pair_is_asked_in_both_orders_at_once(
     assert (found.better, found.position_bias) == (better, bias)
     assert found.orders == tuple(Preference(place) for place in replies)
     assert found.reasons == tuple(f"so {place}" for place in replies)
+
+
+def test_a_place_means_the_answer_that_stood_there(tmp_path: Path) -> None:
+    assert compare(tmp_path, "BETTER: first", "BETTER: first").preferred == ("a", "b")
+    assert compare(tmp_path, "BETTER: second", "BETTER: tie").preferred == ("b", "tie")
+
+
+def test_a_test_with_pairs_sees_that_a_place_is_preferred(tmp_path: Path) -> None:
+    judge, _ = judge_of("BETTER: first", tmp_path)
+    labels = [PairLabel(f"a {n}", f"b {n}", "c", "a", None, None, None, "", str(n)) for n in range(20)]
+    (found,) = asyncio.run(run_judge_test(judge, labels, seed=0)).calibrations
+    assert found.ties == 20
+    assert found.position is not None
+    assert (found.position.direction, found.position.rejects) == ("first", True)
 
 
 def test_only_the_order_without_a_preference_is_asked_again(tmp_path: Path) -> None:
