@@ -8,14 +8,14 @@ from pathlib import Path
 
 from pytest_promptopt.assertions.judge_criteria import JUDGE, JudgedFor, criteria_of
 from pytest_promptopt.errors import NoModelError, PromptoptError, SettingsError, UntestedJudge
-from pytest_promptopt.grading.judge import Asker, Judge
+from pytest_promptopt.grading.judge import Asker, Judge, Question
 from pytest_promptopt.grading.judge_prompts import JudgePrompt, comparing_prompt, grading_prompt
 from pytest_promptopt.grading.judge_trust import JudgeTrust, LabelFile
 from pytest_promptopt.labels import Kind
 from pytest_promptopt.models.registry import canonical_name
 from pytest_promptopt.pytest_engine.prompt_case import PromptCase
 from pytest_promptopt.pytest_engine.suspending_engine import CaseRun
-from pytest_promptopt.records import Answer, Request
+from pytest_promptopt.records import Answer
 from pytest_promptopt.replay.judge_calls import CaseJudge, RunAsker
 from pytest_promptopt.settings import Settings
 from pytest_promptopt.text import quote
@@ -25,10 +25,10 @@ from pytest_promptopt.unpatched import os
 class _Nobody:
     """Asks nobody: for a judge that is only looked at."""
 
-    def ask(self, requests: Sequence[Request]) -> tuple[Answer, ...]:
+    def ask(self, question: Question) -> tuple[Answer, ...]:
         raise AssertionError("nobody is asked")
 
-    async def aask(self, requests: Sequence[Request]) -> tuple[Answer, ...]:
+    async def aask(self, question: Question) -> tuple[Answer, ...]:
         raise AssertionError("nobody is asked")
 
 
@@ -61,14 +61,15 @@ class SessionJudge:
     def _of(self, run: CaseRun, *, decides: bool) -> CaseJudge:
         prompt = self.prompt()
         own = next((file for file in run.files.values() if file.name == prompt.name), None)
-        judge = self.judge(
-            RunAsker(run, prompt.name),
-            folder=run.case.item.path.parent,
-            prompt=prompt if own is None else JudgePrompt.of(own),
+        prompt = prompt if own is None else JudgePrompt.of(own)
+        judge = self.judge(_Nobody(), folder=run.case.item.path.parent, prompt=prompt)
+        if own is None:
+            asker = RunAsker(run, prompt.name, partial(self._admit, judge, decides=decides))
+        else:  # it is under test itself, and decides nothing
+            asker = RunAsker(run, prompt.name, of_prompt=True)
+        return CaseJudge(
+            asker, judge.model, prompt, judge.comparing, judge.threshold, judge.folders, run.sample
         )
-        if own is not None:  # it is under test itself, and decides nothing
-            return CaseJudge(run, judge, lambda criterion, kind: None)
-        return CaseJudge(run, judge, partial(self._admit, judge, decides=decides))
 
     def _admit(self, judge: Judge, criterion: str, kind: Kind, *, decides: bool) -> None:
         """Raises `UntestedJudge` where verdicts would decide that were not shown to be right."""

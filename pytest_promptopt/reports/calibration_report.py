@@ -147,6 +147,7 @@ def _unusable(name: str, test: JudgeTest) -> Iterator[Line]:
     if test.unusable:
         count = plural(len(test.unusable), "label")
         yield Line()
-        yield Line(f"{count} without a usable verdict, in no figure:", WARN)
+        again = "--promptopt-cache=refresh asks again"
+        yield Line(f"{count} without a usable verdict, in no figure ({again}):", WARN)
     for each in test.unusable[:MAX_SHOWN]:
         yield Line(f"  {_line_of(name, each.label)}: {printable(excerpt(each.why, 160))}", WARN)

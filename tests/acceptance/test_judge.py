@@ -9,7 +9,8 @@ import pytest
 
 from tests.acceptance.projects import Project
 
-#: The house judges too: an answer has one issue for each word beyond three; "boom" leaves it speechless.
+#: The house judges too: an answer has one issue for each word beyond three; "boom" leaves it speechless. Of two
+#: answers it likes the one that comes first.
 JUDGE = """
 import re
 
@@ -17,6 +18,8 @@ def said(request):
     text = request.messages[-1].content
     if "<criterion>" not in text:
         return text.rpartition(": ")[2].strip()
+    if "<first_answer>" in text:
+        return "BETTER: first"
     answer = re.search(r"<answer>\\n(.*)\\n</answer>", text, re.DOTALL)[1]
     if "boom" in answer:
         return "I would rather not say."
@@ -152,9 +155,11 @@ def pytest_unconfigure():
             def test_async(prompt, judge):
                 async def both():
                     answers = await asyncio.gather(prompt.acall(word="a"), prompt.acall(word="b c d e"))
-                    return await asyncio.gather(*(judge.acall(each, "is short") for each in answers))
-                one, two = asyncio.run(both())
+                    pair = judge.acompare(*answers, "is short")
+                    return await asyncio.gather(*(judge.acall(each, "is short") for each in answers), pair)
+                one, two, pair = asyncio.run(both())
                 assert (one.score, two.score) == (1.0, 0.75)
+                assert (pair.better, pair.position_bias) == ("tie", "first")
 
             @pytest.mark.prompt("prompts/repeat.md")
             def test_panel(prompt, judge):
@@ -282,7 +287,7 @@ class TestCalibration:
         result.stdout.fnmatch_lines(
             [
                 "*60 labels of labels.jsonl*",
-                "1 label without a usable verdict, in no figure:",
+                "1 label without a usable verdict, in no figure (--promptopt-cache=refresh asks again):",
                 "*labels.jsonl:61:*",
             ]
         )
