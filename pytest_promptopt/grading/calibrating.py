@@ -57,7 +57,8 @@ async def run_judge_test(
     verdicts = [each for each in found if not isinstance(each, Unusable)]
     calibrations = calibrate(verdicts, threshold=judge.threshold)
     certificates = tuple(
-        Certificate(judge_fingerprint(judge, each.criterion, each.kind, file), each) for each in calibrations
+        Certificate(judge_fingerprint(judge, judge.rubric(each.criterion), each.kind, file), each)
+        for each in calibrations
     )
     unusable = tuple(each for each in found if isinstance(each, Unusable))
     return JudgeTest(tuple(labels), calibrations, certificates, unusable)

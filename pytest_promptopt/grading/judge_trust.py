@@ -19,6 +19,7 @@ from pytest_promptopt.grading.certificates import (
 )
 from pytest_promptopt.grading.judge import Judge
 from pytest_promptopt.grading.label_reading import fingerprint_of, read_labels
+from pytest_promptopt.grading.rubrics import Rubric
 from pytest_promptopt.labels import AnyLabel, Kind
 
 
@@ -30,25 +31,26 @@ class LabelFile:
     """
 
     path: Path
+    rootdir: Path
     criterion: str = ""
 
     def labels(self) -> tuple[AnyLabel, ...]:
         """Raises `SettingsError` at file:line."""
-        return read_labels(self.path, criterion=self.criterion)
+        return read_labels(self.path, criterion=self.criterion, folders=(self.path.parent, self.rootdir))
 
 
 def judge_fingerprint(
-    judge: Judge, criterion: str, kind: Kind, labels: Sequence[AnyLabel]
+    judge: Judge, rubric: Rubric, kind: Kind, labels: Sequence[AnyLabel]
 ) -> JudgeFingerprint:
-    """What decides the verdicts of `judge` on those of `labels` that are of this criterion and kind."""
+    """What decides the verdicts of `judge` on those of `labels` that are of this rubric and kind."""
     prompt = judge.prompt if kind == "answers" else judge.comparing
-    asked = json.dumps([prompt.fingerprint, judge.rubric(criterion).text])
+    asked = json.dumps([prompt.fingerprint, rubric.text])
     return JudgeFingerprint(
         prompt=sha256(asked.encode()).hexdigest(),
         model=judge.model,
         threshold=judge.threshold,
         labels=fingerprint_of(
-            label for label in labels if label.criterion == criterion and label.kind == kind
+            label for label in labels if label.criterion == rubric.name and label.kind == kind
         ),
     )
 
@@ -77,25 +79,26 @@ class JudgeTrust:
         return self._looked_up(judge, criterion, kind)[1]
 
     def _looked_up(self, judge: Judge, criterion: str, kind: Kind) -> tuple[tuple[str, ...], str]:
-        key = (judge.fingerprint, criterion, kind)
+        rubric = judge.rubric(criterion)
+        key = (judge.fingerprint, rubric.name, kind)
         if key not in self._found:
-            self._found[key] = self._look_up(judge, criterion, kind)
+            self._found[key] = self._look_up(judge, rubric, kind)
         return self._found[key]
 
-    def _look_up(self, judge: Judge, criterion: str, kind: Kind) -> tuple[tuple[str, ...], str]:
+    def _look_up(self, judge: Judge, rubric: Rubric, kind: Kind) -> tuple[tuple[str, ...], str]:
         reasons: tuple[str, ...] | None = None
         for file in self.files:
             labels, certificates = self._of(file)
-            if not any(label.criterion == criterion and label.kind == kind for label in labels):
+            if not any(label.criterion == rubric.name and label.kind == kind for label in labels):
                 continue
-            found = certificate_for(certificates, criterion, kind)
-            why = missing(found, judge_fingerprint(judge, criterion, kind, labels), floor=self._floor)
+            found = certificate_for(certificates, rubric.name, kind)
+            why = missing(found, judge_fingerprint(judge, rubric, kind, labels), floor=self._floor)
             if found is not None and not why:
                 return (), f"{file.path.name}, {_summary(found)}"
             reasons = reasons or tuple(f"{file.path.name}: {each}" for each in why)
-        return reasons or self._without_labels(criterion), ""
+        return reasons or self._without_labels(), ""
 
-    def _without_labels(self, criterion: str) -> tuple[str, ...]:
+    def _without_labels(self) -> tuple[str, ...]:
         if not self.files:
             return (
                 "there are no labels to test it by: name a file of labelled answers with "

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
 
 from pytest_promptopt.errors import SettingsError
+from pytest_promptopt.grading.rubrics import rubric_of
 from pytest_promptopt.labels import AnyLabel, Label, PairLabel
 from pytest_promptopt.records import Split
 from pytest_promptopt.text import quote
@@ -22,16 +23,20 @@ _PAIR = ("a", "b", "better", *_SHARED)
 _FORMS = '{"answer": "...", "good": true} or {"a": "...", "b": "...", "better": "a"}'
 
 
-def read_labels(path: Path | str, *, criterion: str = "") -> tuple[AnyLabel, ...]:
+def read_labels(
+    path: Path | str, *, criterion: str = "", folders: Sequence[Path] = ()
+) -> tuple[AnyLabel, ...]:
     """The labels of a file, in its order; empty lines are skipped.
 
     :param criterion: for the lines that name none.
+    :param folders: where the path of a rubric file may begin, the nearest first; the last is rootdir, from
+        which labels name it in the end.
     :raises SettingsError: with ``file:line``, what is there and what is accepted.
     """
     labels = []
     first_lines: dict[str, AnyLabel] = {}
     for where, data in _lines(Path(path)):
-        label = _Line(where, data).label(criterion)
+        label = _Line(where, data).label(criterion, folders)
         _refuse_repeated(label, first_lines)
         labels.append(label)
     if not labels:
@@ -105,12 +110,14 @@ class _Line:
             raise self._wrong(f"it is {quote(data)}, not a JSON object; write {_FORMS}")
         self.data: dict[str, Any] = data
 
-    def label(self, criterion: str) -> AnyLabel:
+    def label(self, criterion: str, folders: Sequence[Path]) -> AnyLabel:
         is_pair = bool({"a", "b", "better"} & self.data.keys())
         self._check_keys(_PAIR if is_pair else _SINGLE)
         graded_for = self._text("criterion") or criterion
         if not graded_for.strip():
             raise self._wrong("it names no criterion, and neither does the test; add a key `criterion`")
+        if folders:
+            graded_for = rubric_of(graded_for, folders, where=self.where).name
         shared = (self._text("reference"), self._text("context"), self._split(), self.where)
         if not is_pair:
             answer, good = self._needed("answer"), self._good()

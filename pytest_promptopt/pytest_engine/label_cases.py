@@ -53,7 +53,7 @@ def seen_labels(cases: Iterable[PromptCase]) -> frozenset[AnyLabel]:
 
 def label_files(items: Iterable[pytest.Item], settings: Settings) -> tuple[LabelFile, ...]:
     """All files that the marks of `items` and the settings name, each once. Raises `SettingsError`."""
-    found = [LabelFile(settings.rootdir / path) for path in settings.judge_labels]
+    found = [LabelFile(settings.rootdir / path, settings.rootdir) for path in settings.judge_labels]
     for item in items:
         for mark in item.iter_markers(MARK):
             found += _files(item, mark, settings)
@@ -69,15 +69,15 @@ def _files(node: pytest.Item, mark: pytest.Mark, settings: Settings) -> list[Lab
     if unknown or not isinstance(criterion, str):
         given = ", ".join(f"{name}={mark.kwargs[name]!r}" for name in sorted(unknown or {"criterion"}))
         raise SettingsError(f"{where}: judge_labels has {given}; accepted is {accepted}")
+    paths = [_located(spec, node, settings, where) for spec in mark.args]
     if not mark.args:
-        files = [LabelFile(settings.rootdir / each, criterion) for each in settings.judge_labels]
-        if not files:
-            raise SettingsError(
-                f"{where}: judge_labels names no file, and the ini value promptopt_judge_labels neither; "
-                f"accepted is {accepted}"
-            )
-        return files
-    return [LabelFile(_located(spec, node, settings, where), criterion) for spec in mark.args]
+        paths = [settings.rootdir / each for each in settings.judge_labels]
+    if not paths:
+        raise SettingsError(
+            f"{where}: judge_labels names no file, and the ini value promptopt_judge_labels neither; "
+            f"accepted is {accepted}"
+        )
+    return [LabelFile(path, settings.rootdir, criterion) for path in paths]
 
 
 def _located(spec: object, node: pytest.Item, settings: Settings, where: str) -> Path:

@@ -9,8 +9,8 @@ import pytest
 
 from tests.acceptance.projects import Project
 
-#: The house judges too: an answer has one issue for each word beyond three; "boom" leaves it speechless. Of two
-#: answers it likes the one that comes first.
+#: The house judges too: an answer has one issue for each word beyond three; "boom" leaves it speechless.
+#: Of two answers it likes the one that comes first.
 JUDGE = """
 import re
 
@@ -259,6 +259,10 @@ class TestCalibration:
         [
             ('{"answer": "a", "criterion": "c"}', "*labels.jsonl:1: `good` is missing*"),
             ('{"answer": "a", "good": 1, "criterion": "c"}', "*labels.jsonl:1: `good` is 1*"),
+            (
+                '{"answer": "a", "good": true, "criterion": "no.md"}',
+                "*labels.jsonl:1: there is no rubric file 'no.md'; looked for *",
+            ),
             ("nothing", "*labels.jsonl:1: it is not JSON*"),
         ],
     )
@@ -335,6 +339,16 @@ class TestWhatItMayDecide:
                 "60 labels: *"
             ]
         )
+
+    def test_a_rubric_is_the_same_one_from_wherever_it_is_named(self, project: Project) -> None:
+        project.write("house/rubric.md", "It has three words at most.\n")
+        labels(project, criterion="rubric.md").rename(project.path / "house/labels.jsonl")
+        project.tests(GRADED.replace("has three words at most", "house/rubric.md"))
+        by = ("-o", "promptopt_judge_labels=house/labels.jsonl")
+        assert project.run("--promptopt-calibrate", *by).ret == 0
+        result = project.run(self.GATE, *by)
+        assert result.ret == 0
+        result.stdout.fnmatch_lines(['*"house/rubric.md" is judged by *: certified by labels.jsonl, *'])
 
     def test_a_trusted_one_decides_and_the_report_says_so(self, project: Project) -> None:
         project.tests(GRADED)

@@ -136,6 +136,16 @@ def test_a_file_that_is_not_there_or_empty_is_named(file: Path) -> None:
         read_labels(written(file, "", "  "))
 
 
+def test_a_rubric_is_named_from_rootdir(tmp_path: Path) -> None:
+    (tmp_path / "house").mkdir()
+    (tmp_path / "house/rubric.md").write_text("It is short.")
+    file = written(tmp_path / "house/labels.jsonl", {**GOOD, "criterion": "rubric.md"})
+    (label,) = read_labels(file, folders=(tmp_path / "house", tmp_path))
+    assert label.criterion == "house/rubric.md"
+    with pytest.raises(SettingsError, match=r"labels.jsonl:1: there is no rubric file 'rubric.md'; looked"):
+        read_labels(file, folders=(tmp_path,))
+
+
 class TestTheFingerprint:
     def test_order_and_spacing_of_the_file_make_no_difference(self, file: Path, tmp_path: Path) -> None:
         written(file, GOOD, PAIR)
