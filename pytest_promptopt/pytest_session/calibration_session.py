@@ -7,7 +7,7 @@ from functools import partial
 
 import pytest
 
-from pytest_promptopt.errors import ModelError, PromptoptError, SettingsError
+from pytest_promptopt.errors import PromptoptError, SettingsError
 from pytest_promptopt.grading.calibrating import JudgeTest, run_judge_test
 from pytest_promptopt.grading.certificates import certificate_path, missing, write_certificates
 from pytest_promptopt.grading.judge import ClientAsker, Judge
@@ -65,7 +65,7 @@ class CalibrationSession:
         try:
             tested = [(file, self._tested(judge, labels)) for file, labels in self._labels]
             self._store(judge, tested)
-        except ModelError as error:
+        except PromptoptError as error:
             self._note(f"the judge could not be tested: {error}")
         except KeyboardInterrupt:
             calls.client.cancel()

@@ -296,6 +296,17 @@ class TestCalibration:
             ]
         )
 
+    def test_labels_that_its_prompt_cannot_show_are_told(self, project: Project) -> None:
+        project.tests(GRADED)
+        project.write("judge.md", "Grade {{ answer }} by {{ criterion }}.\n")
+        label = {"answer": "a", "good": True, "criterion": "is short", "context": "b"}
+        project.write("labels.jsonl", json.dumps(label) + "\n")
+        own = ("-o", "promptopt_judge_prompt=judge.md", "-o", "promptopt_judge_labels=labels.jsonl")
+        result = project.run("--promptopt-calibrate", *own)
+        assert result.ret == pytest.ExitCode.TESTS_FAILED
+        result.stdout.fnmatch_lines(["*could not be tested: *judge.md does not use `context`"])
+        assert calls(project) == []
+
     def test_it_is_not_spread_over_workers(self, project: Project) -> None:
         project.tests(GRADED)
         result = project.run("--promptopt-calibrate", workers=2)
@@ -471,7 +482,8 @@ class TestItsOwnPrompt:
         assert result.ret == 0, result.stdout.str()
         assert "pass up to 3 words" in (project.path / "prompts/judge.md").read_text(encoding="utf-8")
 
-    def test_a_few_held_out_labels_do_not_show_it(self, project: Project) -> None:
+    @pytest.mark.parametrize("path", ["prompts/judge.md", "prompts/../prompts/judge.md"])
+    def test_a_few_held_out_labels_do_not_show_it(self, project: Project, path: str) -> None:
         project.ini(
             "promptopt_model = house/repeat",
             "promptopt_judge_model = house/judge",
@@ -479,7 +491,7 @@ class TestItsOwnPrompt:
             "promptopt_judge_prompt = prompts/judge.md",
             "promptopt_split = 70/25/5",
         )
-        project.tests(AGREES)
+        project.tests(AGREES.replace("prompts/judge.md", path))
         result = project.run("--optimize")
         assert "pass up to 4 words" in (project.path / "prompts/judge.md").read_text(encoding="utf-8")
         result.stdout.fnmatch_lines(["*neither precision nor*"])
