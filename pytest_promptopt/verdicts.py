@@ -72,16 +72,15 @@ class Verdict:
         return f"<Verdict {self.score:.2f}: {said if len(said) <= 200 else said[:199] + '…'}>"
 
     def to_json(self) -> dict[str, Any]:
-        """All fields as plain data."""
-        lists = {"issues": list(self.issues), "strengths": list(self.strengths)}
-        return {**asdict(self), **lists, "suggestions": [asdict(each) for each in self.suggestions]}
+        """All fields as plain data, but for `raw_text`: the run that it stands in has the reply as a call."""
+        return {name: value for name, value in asdict(self).items() if name != "raw_text"}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Verdict:
         """The same verdict from what `to_json` has written; raises KeyError, TypeError or ValueError."""
         suggestions = tuple(Suggestion(**each) for each in data["suggestions"])
         lists = {"issues": tuple(data["issues"]), "strengths": tuple(data["strengths"])}
-        return cls(**{**data, **lists, "suggestions": suggestions})
+        return cls(**{**data, **lists, "suggestions": suggestions, "raw_text": ""})
 
 
 class Preference(StrEnum):

@@ -60,9 +60,11 @@ class RunAsker:
 
     def _told(self, question: Question, results: Sequence[CallResult]) -> tuple[Answer, ...]:
         answers = []
+        # Outcomes travel between processes; what was graded is in them already, as a call of the prompt.
+        given = question.given if self.of_prompt else {}
         for request, known in zip(question.requests, results, strict=True):
             assert known.answer is not None
-            call = Call.of(known.answer, self.name, question.given, request.key, cached=known.cached)
+            call = Call.of(known.answer, self.name, given, request.key, cached=known.cached)
             (self.run.calls if self.of_prompt else self.run.other_calls).append(call)
             answers.append(known.answer)
         return tuple(answers)
