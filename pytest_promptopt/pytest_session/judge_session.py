@@ -91,12 +91,17 @@ class SessionJudge:
 
         :param cases: those whose verdicts decide.
         """
+        judged = [case for case in cases if JUDGE in case.fixtures and not case.judges]
+        if not judged:
+            return
+        self.prompt()  # a file that is no judge's prompt is told now
+        if self._settings.trust_judge:
+            return
         asked = dict[tuple[Path, JudgedFor], None]()
-        for case in cases:
-            if JUDGE in case.fixtures and self.prompt().name not in case.case.prompts:
-                graded = criteria_of(getattr(case.item, "function", None), case.values)
-                asked.update(dict.fromkeys((case.item.path.parent, each) for each in graded))
-        for folder, each in asked if not self._settings.trust_judge else ():
+        for case in judged:
+            graded = criteria_of(getattr(case.item, "function", None), case.values)
+            asked.update(dict.fromkeys((case.item.path.parent, each) for each in graded))
+        for folder, each in asked:
             judge = self.judge(_Nobody(), folder=folder)
             if missing := self._trust.missing(judge, each.criterion, "pairs" if each.pairs else "answers"):
                 raise SettingsError(_untested(each.criterion, missing))
