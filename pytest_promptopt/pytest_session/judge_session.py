@@ -103,7 +103,7 @@ class SessionJudge:
             asked.update(dict.fromkeys((case.item.path.parent, each) for each in graded))
         for folder, each in asked:
             judge = self.judge(_Nobody(), folder=folder)
-            if missing := self._trust.missing(judge, each.criterion, "pairs" if each.pairs else "answers"):
+            if missing := self._trust.missing(judge, each.criterion, each.kind):
                 raise SettingsError(_untested(each.criterion, missing))
 
     def judge(self, asker: Asker, *, folder: Path | None = None, prompt: JudgePrompt | None = None) -> Judge:
