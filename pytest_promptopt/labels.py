@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from pytest_promptopt.records import Split
@@ -13,7 +13,7 @@ Kind = Literal["answers", "pairs"]
 
 @dataclass(frozen=True)
 class Label:
-    """An answer, and whether a person calls it good.
+    """An answer, and whether a person calls it good. Labels are equal that say the same.
 
     :param split: which step of an optimization of the judge's own prompt may see it; None when any may.
     :param where: ``file:line``.
@@ -25,9 +25,9 @@ class Label:
     good: bool
     reference: str | None
     context: str | None
-    split: Split | None
-    where: str
-    id: str
+    split: Split | None = field(compare=False)
+    where: str = field(compare=False)
+    id: str = field(compare=False)
 
     @property
     def kind(self) -> Kind:
@@ -49,9 +49,9 @@ class PairLabel:
     better: Literal["a", "b"]
     reference: str | None
     context: str | None
-    split: Split | None
-    where: str
-    id: str
+    split: Split | None = field(compare=False)
+    where: str = field(compare=False)
+    id: str = field(compare=False)
 
     @property
     def kind(self) -> Kind:

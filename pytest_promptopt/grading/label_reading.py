@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from difflib import get_close_matches
 from hashlib import sha256
 from pathlib import Path
@@ -128,7 +129,7 @@ class _Line:
                 raise self._wrong("`a` and `b` are the same text, so none is better")
             label = PairLabel(a, b, graded_for, better, *shared, id="")
         digest = sha256(_content(label, with_verdict=False).encode()).hexdigest()[:12]
-        return _with_id(label, self._text("id") or digest)
+        return replace(label, id=self._text("id") or digest)
 
     def _check_keys(self, known: tuple[str, ...]) -> None:
         for key in self.data:
@@ -183,7 +184,3 @@ class _Line:
 
     def _wrong(self, what: str) -> SettingsError:
         return SettingsError(f"{self.where}: {what}")
-
-
-def _with_id(label: AnyLabel, identity: str) -> AnyLabel:
-    return type(label)(**{**vars(label), "id": identity})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -53,7 +54,7 @@ def seen_labels(cases: Iterable[PromptCase]) -> frozenset[AnyLabel]:
 
 def label_files(items: Iterable[pytest.Item], settings: Settings) -> tuple[LabelFile, ...]:
     """All files that the marks of `items` and the settings name, each once. Raises `SettingsError`."""
-    found = [LabelFile(settings.rootdir / path, settings.rootdir) for path in settings.judge_labels]
+    found = [_file(settings.rootdir / path, settings) for path in settings.judge_labels]
     for item in items:
         for mark in item.iter_markers(MARK):
             found += _files(item, mark, settings)
@@ -77,7 +78,12 @@ def _files(node: pytest.Item, mark: pytest.Mark, settings: Settings) -> list[Lab
             f"{where}: judge_labels names no file, and the ini value promptopt_judge_labels neither; "
             f"accepted is {accepted}"
         )
-    return [LabelFile(path, settings.rootdir, criterion) for path in paths]
+    return [_file(path, settings, criterion) for path in paths]
+
+
+def _file(path: Path, settings: Settings, criterion: str = "") -> LabelFile:
+    """The same one, however its path is spelled."""
+    return LabelFile(Path(os.path.normpath(path)), settings.rootdir, criterion)
 
 
 def _located(spec: object, node: pytest.Item, settings: Settings, where: str) -> Path:

@@ -22,7 +22,7 @@ from pytest_promptopt.pytest_session.session_calls import SessionCalls
 from pytest_promptopt.reports.calibration_report import calibration_lines
 from pytest_promptopt.reports.lines import Line, print_section
 from pytest_promptopt.settings import Settings
-from pytest_promptopt.text import plural, printable
+from pytest_promptopt.text import plural, printable, shown_path
 
 
 class CalibrationSession:
@@ -100,7 +100,7 @@ class CalibrationSession:
             path = certificate_path(file.path)
             try:
                 write_certificates(path, test.certificates)
-                self._note(f"stored in {path.relative_to(self._settings.rootdir)}: keep it with the labels")
+                self._note(f"stored in {shown_path(path, self._settings.rootdir)}: keep it with the labels")
             except (PromptoptError, OSError) as error:
                 self._certified = False
                 self._note(f"{path} was not written: {error}")

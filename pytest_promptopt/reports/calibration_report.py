@@ -13,7 +13,7 @@ from pytest_promptopt.grading.judge import Judge
 from pytest_promptopt.grading.judge_bias import BiasTest
 from pytest_promptopt.labels import AnyLabel
 from pytest_promptopt.reports.lines import BAD, BOLD, DIM, GOOD, WARN, Line
-from pytest_promptopt.text import excerpt, plural, printable, quote
+from pytest_promptopt.text import excerpt, plural, printable, quote, shown_path
 
 #: Disagreements, and labels without a verdict, that are shown.
 MAX_SHOWN = 8
@@ -37,7 +37,7 @@ def calibration_lines(
     """
     lines = [Line(f"judge {judge.name} ({judge.fingerprint[:8]}), answered by {judge.model}", BOLD)]
     for (path, test), of_file in zip(tested, missing, strict=True):
-        name = path.relative_to(rootdir).as_posix() if path.is_relative_to(rootdir) else str(path)
+        name = shown_path(path, rootdir)
         for calibration, why in zip(test.calibrations, of_file, strict=True):
             lines += _calibration(name, calibration, why, width)
         lines += _unusable(name, test)

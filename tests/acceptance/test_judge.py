@@ -296,6 +296,20 @@ class TestCalibration:
             ]
         )
 
+    def test_labels_may_lie_outside_of_the_project(self, project: Project, tmp_path: Path) -> None:
+        project.tests(GRADED)
+        outside = tmp_path / "labels.jsonl"
+        labels(project).rename(outside)
+        result = project.run("--promptopt-calibrate", "-o", f"promptopt_judge_labels={outside}")
+        assert result.ret == 0
+        result.stdout.fnmatch_lines([f"*stored in {tmp_path}/labels.certificate.json: keep it *"])
+
+    def test_a_file_that_is_named_twice_is_one(self, project: Project) -> None:
+        project.tests('@pytest.mark.judge_labels("prompts/../labels.jsonl")\n' + GRADED.lstrip())
+        labels(project)
+        result = project.run("--promptopt-calibrate", "-o", "promptopt_judge_labels=labels.jsonl")
+        assert result.stdout.str().count("60 labels of labels.jsonl") == 1
+
     def test_labels_that_its_prompt_cannot_show_are_told(self, project: Project) -> None:
         project.tests(GRADED)
         project.write("judge.md", "Grade {{ answer }} by {{ criterion }}.\n")

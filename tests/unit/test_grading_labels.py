@@ -146,6 +146,16 @@ def test_a_rubric_is_named_from_rootdir(tmp_path: Path) -> None:
         read_labels(file, folders=(tmp_path,))
 
 
+def test_labels_are_equal_that_say_the_same(file: Path, tmp_path: Path) -> None:
+    """What the optimization of a judge has seen in one file tests it in no other."""
+    (one,) = read_labels(written(file, GOOD))
+    (two,) = read_labels(written(tmp_path / "other.jsonl", {**GOOD, "split": "heldout", "id": "mine"}))
+    assert one == two
+    assert len({one, two}) == 1
+    (three,) = read_labels(written(file, {**GOOD, "good": not GOOD["good"]}))
+    assert one != three
+
+
 class TestTheFingerprint:
     def test_order_and_spacing_of_the_file_make_no_difference(self, file: Path, tmp_path: Path) -> None:
         written(file, GOOD, PAIR)
