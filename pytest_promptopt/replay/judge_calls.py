@@ -54,9 +54,7 @@ class RunAsker:
             run.asked += asked
             return
         run.asked_of_judge += asked
-        keys = {request.key for request in question.requests}
-        run.judge_keys |= keys
-        run.missing_otherwise |= keys
+        run.judge_keys.update(request.key for request in question.requests)
 
     def _told(self, question: Question, results: Sequence[CallResult]) -> tuple[Answer, ...]:
         answers = []
