@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import wraps
 from typing import Any
 
 from pytest_promptopt.assertions.judge_criteria import JudgedFor, criteria_of
@@ -32,6 +33,15 @@ def computed(judge: Any, words: list[str]) -> None:
 
 def another_name(judge_of_user: Any) -> None:
     assert judge_of_user("...", "is short")
+
+
+@wraps(parametrized)
+def decorated(*args: Any, **kwargs: Any) -> None:
+    parametrized(*args, **kwargs)
+
+
+def test_a_decorator_hides_no_criterion() -> None:
+    assert criteria_of(decorated, {"criterion": "is short"}) == (JudgedFor("is short"),)
 
 
 def test_sentences_and_names_are_read_each_once() -> None:
