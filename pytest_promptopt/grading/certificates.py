@@ -119,8 +119,8 @@ def missing(
     """
     if certificate is None:
         return (
-            f"this judge was never calibrated: label at least {LEAST_LABELS} answers, {LEAST_OF_EACH} of "
-            "each class, and run pytest --promptopt-calibrate",
+            "this judge was never calibrated: run pytest --promptopt-calibrate, with at least "
+            f"{LEAST_LABELS} labels, {LEAST_OF_EACH} of each class",
         )
     calibration = certificate.calibration
     return (

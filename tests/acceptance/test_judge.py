@@ -287,6 +287,32 @@ class TestCalibration:
             ]
         )
 
+    def test_pairs_are_asked_in_both_orders_and_a_disagreement_shows_both_answers(
+        self, project: Project
+    ) -> None:
+        conftest = (project.path / "conftest.py").read_text(encoding="utf-8")
+        compared = """
+def said(request, grade=said):
+    text = request.messages[-1].content
+    if "<first_answer>" not in text:
+        return grade(request)
+    one, two = (re.search(f"<{name}_answer>\\n(.*)\\n<", text)[1] for name in ("first", "second"))
+    return f"REASONS: by length\\nBETTER: {'first' if len(one) > len(two) else 'second'}"
+"""
+        project.write("conftest.py", conftest + compared)
+        project.tests(GRADED)
+        pair = {"a": "a short one", "b": "a much longer one", "better": "a", "criterion": "is short"}
+        project.write("labels.jsonl", json.dumps(pair) + "\n")
+        result = project.run("--promptopt-calibrate", "-o", "promptopt_judge_labels=labels.jsonl")
+        assert result.ret == 1
+        result.stdout.fnmatch_lines(
+            [
+                "*pairs, asked in both orders*",
+                "*1 disagreement, the farthest off first:*",
+                '*labels.jsonl:1: a is better, judged b and b: a "a short one", b "a much longer one"*',
+            ]
+        )
+
     def test_it_is_not_spread_over_workers(self, project: Project) -> None:
         project.tests(GRADED)
         result = project.run("--promptopt-calibrate", workers=2)
