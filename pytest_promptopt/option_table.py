@@ -177,7 +177,10 @@ def _path(name: str, text: str) -> str:
 
 
 def _paths(name: str, text: str) -> tuple[str, ...]:
-    return tuple(_path(name, each) for each in re.split(r"[,\n]", text) if each.strip())
+    paths = [each for each in re.split(r"[,\n]", text) if each.strip()]
+    if not paths:
+        raise SettingsError(f"{name}: {text!r} is not a list of paths of files, such as labels.jsonl")
+    return tuple(_path(name, each) for each in paths)
 
 
 @dataclass(frozen=True)

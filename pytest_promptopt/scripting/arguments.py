@@ -68,7 +68,18 @@ OTHERS = frozenset(
     {"write", "rootdir", "no_regressions", "resolve_model", "progress", "on_iteration", "template"}
 )
 #: Settings of pytest's own loop, which a script does not have.
-NOT_FOR_SCRIPTS = frozenset({"min_pass_rate", "intercept", "ignore_fields"})
+NOT_FOR_SCRIPTS = frozenset(
+    {
+        "min_pass_rate",
+        "intercept",
+        "ignore_fields",
+        "judge_model",
+        "judge_prompt",
+        "judge_labels",
+        "judge_threshold",
+        "judge_floor",
+    }
+)
 
 _BY_NAME = {option.field: option for option in OPTIONS if option.field not in NOT_FOR_SCRIPTS}
 

@@ -38,6 +38,12 @@ WRONG = {
     "split": ("60/20", "add up to 100"),
     "strategy": ("refine,,evolve", "separated by commas"),
     "intercept": ("models.example.com", "is not on, off, +HOST (all its requests) or -HOST (none of them)"),
+    "judge_model": ("gpt", "accepted are 'anthropic/<model>'"),
+    "judge_prompt": ("", "is not the path of a file"),
+    "judge_labels": (",", "is not a list of paths of files"),
+    "judge_threshold": ("7", "a share from 0 to 1 (0.9) or a percentage (90%)"),
+    "judge_floor": ("high", "a share from 0 to 1 (0.9) or a percentage (90%)"),
+    "critique": ("yes", "not one of auto, on, off"),
     "ignore_fields": ("a.b", "is not a list of names, such as request_id session_id"),
 }
 
@@ -188,7 +194,6 @@ def test_only_one_of_the_two_modes(pytester: pytest.Pytester) -> None:
 @pytest.mark.parametrize(
     "option",
     [
-        "--promptopt-judge-model=demo",
         "--promptopt-gate=rate",
         "--promptopt-save-baseline=x",
         "--promptopt-max",
@@ -200,9 +205,9 @@ def test_options_that_do_not_exist_are_unknown(pytester: pytest.Pytester, option
 
 
 def test_an_unknown_ini_value_is_refused_by_strict_config(pytester: pytest.Pytester) -> None:
-    project = Project(pytester, "promptopt_judge_model = demo")
+    project = Project(pytester, "promptopt_gate = rate")
     project.tests("def test_it(): pass")
-    refused(project.run("--strict-config"), "Unknown config option: promptopt_judge_model")
+    refused(project.run("--strict-config"), "Unknown config option: promptopt_gate")
 
 
 def test_two_thresholds_for_one_prompt_name_both_lines(pytester: pytest.Pytester) -> None:
