@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 from pytest_promptopt.errors import PromptoptError
 from pytest_promptopt.grading.calibration import Kind
-from pytest_promptopt.grading.judge import Judge
+from pytest_promptopt.grading.judge import Judge, panel_models
 from pytest_promptopt.grading.labels import AnyLabel, PairLabel
 from pytest_promptopt.models.client import CallResult
 from pytest_promptopt.records import Answer, Call, Request, Role
@@ -70,7 +70,7 @@ class CaseJudge:
     the ini value ``promptopt_judge_threshold``. ``await judge.acall(...)`` in an async test.
     """
 
-    def __init__(self, run: Run[Any], judge: Judge, admit: Callable[[str, Kind], None]) -> None:
+    def __init__(self, run: Run[Any], judge: Judge, admit: Callable[[Judge, str, Kind], None]) -> None:
         """:param admit: raises where a criterion is not the judge's to decide, of answers or of pairs."""
         self._run = run
         self._judge = judge
@@ -150,9 +150,9 @@ class CaseJudge:
         __tracebackhide__ = True
         given = {"reference": reference, "context": context}
         try:
-            panel = self._asking(criterion, answer=answer, **given).panel(
-                answer, criterion, models=models, samples=samples, **given
-            )
+            asked = panel_models(models)
+            judge = self._asking(criterion, asked, answer=answer, **given)
+            panel = judge.panel(answer, criterion, models=asked, samples=samples, **given)
         except PromptoptError as error:
             self._fail(error)
         self._run.verdicts.append(panel.verdict)
@@ -172,9 +172,9 @@ class CaseJudge:
         __tracebackhide__ = True
         given = {"reference": reference, "context": context}
         try:
-            panel = await self._asking(criterion, answer=answer, **given).apanel(
-                answer, criterion, models=models, samples=samples, **given
-            )
+            asked = panel_models(models)
+            judge = self._asking(criterion, asked, answer=answer, **given)
+            panel = await judge.apanel(answer, criterion, models=asked, samples=samples, **given)
         except PromptoptError as error:
             self._fail(error)
         self._run.verdicts.append(panel.verdict)
@@ -191,10 +191,14 @@ class CaseJudge:
             return self.compare(label.a, label.b, label.criterion, **given).better
         return "good" if self(label.answer, label.criterion, **given) else "bad"
 
-    def _asking(self, criterion: str, **given: str | None) -> Judge:
-        """The judge, with its calls in the run. Raises where the criterion is not its to decide."""
+    def _asking(self, criterion: str, models: Sequence[str] = (), /, **given: str | None) -> Judge:
+        """The judge, with its calls in the run. Raises where the criterion is not its to decide.
+
+        :param models: who is asked in its place; each must have passed the test.
+        """
         __tracebackhide__ = True
-        self._admit(criterion, "pairs" if "a" in given else "answers")
+        for model in models or (self._judge.model,):
+            self._admit(replace(self._judge, model=model), criterion, "pairs" if "a" in given else "answers")
         inputs = {"criterion": criterion} | {name: text for name, text in given.items() if text is not None}
         asker = RunAsker(self._run, self._judge.name, inputs, of_prompt=self._under_test)
         return replace(self._judge, asker=asker, sample=self._run.sample)

@@ -357,6 +357,26 @@ class TestWhatItMayDecide:
             ]
         )
 
+    def test_a_panel_decides_only_with_models_that_were_tested(self, project: Project) -> None:
+        project.tests(
+            """
+            import pytest
+
+            @pytest.mark.prompt("prompts/repeat.md")
+            @pytest.mark.parametrize("models", [(), ("house/judge",), ("house/judge", "house/other")])
+            def test_it(prompt, judge, models):
+                assert judge.panel(prompt(word="a"), "has three words at most", models=models, samples=2)
+            """
+        )
+        labels(project)
+        assert project.run("--promptopt-calibrate", *self.LABELS).ret == 0
+        result = project.run(self.GATE, *self.LABELS)
+        result.assert_outcomes(passed=2, errors=1)
+        result.stdout.fnmatch_lines(
+            ["*UntestedJudge: *the model has changed from house/judge to house/other*"]
+        )
+        project.run(self.GATE, *self.LABELS, "--promptopt-trust-judge").assert_outcomes(passed=3)
+
     def test_a_trusted_one_decides_and_the_report_says_so(self, project: Project) -> None:
         project.tests(GRADED)
         result = project.run(self.GATE, "--promptopt-trust-judge")
