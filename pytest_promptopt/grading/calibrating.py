@@ -21,7 +21,7 @@ from pytest_promptopt.grading.judge_bias import Better
 from pytest_promptopt.grading.judge_trust import judge_fingerprint
 from pytest_promptopt.grading.labels import AnyLabel, Label, PairLabel
 from pytest_promptopt.models.unpatched_asyncio import asyncio
-from pytest_promptopt.verdicts import Comparison, Preference
+from pytest_promptopt.verdicts import Comparison, Preference, Verdict
 
 #: So many labels are judged once more, to see whether the judge repeats itself.
 REPEATED = 50
@@ -70,19 +70,17 @@ async def _judged(judge: Judge, label: AnyLabel, *, twice: bool) -> LabelledVerd
     try:
         samples = [replace(judge, sample=number) for number in range(1 + twice)]
         if isinstance(label, Label):
-            scores = [await _score(each, label) for each in samples]
-            return LabelledScore(label, scores[0], tuple(scores[1:]))
+            first, *others = [await _graded(each, label) for each in samples]
+            said = "; ".join(first.issues) or first.reasons
+            return LabelledScore(label, first.score, tuple(each.score for each in others), said)
         orders = [_orders(await _compared(each, label)) for each in samples]
         return LabelledPreference(label, orders[0], tuple(orders[1:]))
     except UnusableVerdict as error:
         return Unusable(label, str(error))
 
 
-async def _score(judge: Judge, label: Label) -> float:
-    verdict = await judge.acall(
-        label.answer, label.criterion, reference=label.reference, context=label.context
-    )
-    return verdict.score
+async def _graded(judge: Judge, label: Label) -> Verdict:
+    return await judge.acall(label.answer, label.criterion, reference=label.reference, context=label.context)
 
 
 async def _compared(judge: Judge, label: PairLabel) -> Comparison:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -90,10 +90,11 @@ class JudgeTrust:
         reasons: tuple[str, ...] | None = None
         for file in self.files:
             labels, certificates = self._of(file)
-            if not any(label.criterion == criterion and kind_of(label) == kind for label in labels):
+            spelled = _spelled(judge, criterion, {each.criterion for each in labels if kind_of(each) == kind})
+            if not spelled:
                 continue
-            found = certificate_for(certificates, criterion, kind)
-            why = missing(found, judge_fingerprint(judge, criterion, kind, labels), floor=self._floor)
+            found = certificate_for(certificates, spelled, kind)
+            why = missing(found, judge_fingerprint(judge, spelled, kind, labels), floor=self._floor)
             if found is not None and not why:
                 return (), f"{file.path.name}, {_summary(found)}"
             reasons = reasons or tuple(f"{file.path.name}: {each}" for each in why)
@@ -121,3 +122,11 @@ def _summary(certificate: Certificate) -> str:
         f"{table.labels} labels: precision {precision.value:.2f} (at least {precision.low:.2f}), "
         f"recall {recall.value:.2f} (at least {recall.low:.2f})"
     )
+
+
+def _spelled(judge: Judge, criterion: str, known: Collection[str]) -> str:
+    """How labels spell `criterion`: the path of a rubric may begin in another folder. Empty: none does."""
+    if criterion in known:
+        return criterion
+    rubric = judge.rubric(criterion)
+    return next((each for each in sorted(known) if judge.rubric(each) == rubric), "")

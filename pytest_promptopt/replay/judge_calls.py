@@ -121,9 +121,11 @@ class CaseJudge:
         __tracebackhide__ = True
         given = {"reference": reference, "context": context}
         try:
-            return self._asking(criterion, a=a, b=b, **given).compare(a, b, criterion, **given)
+            compared = self._asking(criterion, a=a, b=b, **given).compare(a, b, criterion, **given)
         except PromptoptError as error:
             self._fail(error)
+        self._run.verdicts.append(compared.verdict)
+        return compared
 
     async def acompare(
         self, a: str, b: str, criterion: str, *, reference: str | None = None, context: str | None = None
@@ -132,9 +134,11 @@ class CaseJudge:
         __tracebackhide__ = True
         given = {"reference": reference, "context": context}
         try:
-            return await self._asking(criterion, a=a, b=b, **given).acompare(a, b, criterion, **given)
+            compared = await self._asking(criterion, a=a, b=b, **given).acompare(a, b, criterion, **given)
         except PromptoptError as error:
             self._fail(error)
+        self._run.verdicts.append(compared.verdict)
+        return compared
 
     def panel(
         self,
