@@ -236,7 +236,7 @@ OPTIONS = (
     Option(
         "judge_labels",
         None,
-        "string",
+        "linelist",
         "PATHS",
         "Files of labelled answers, from rootdir, by which a judge is tested; one a line",
         _paths,

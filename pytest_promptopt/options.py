@@ -153,6 +153,8 @@ def _ini_text(config: pytest.Config, name: str) -> str | None:
         # The conversion is pytest's: it takes no "90%" and says neither whose value is wrong nor what fits.
         # What its versions raise differs, but it ends with the value.
         return str(error).rpartition(": ")[2].strip("'\"")
+    if isinstance(value, list):
+        return "\n".join(map(str, value))
     return None if value is None else str(value)
 
 

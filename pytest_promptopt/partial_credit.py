@@ -16,18 +16,24 @@ def unmet_verdicts(failure: Failure | None, verdicts: Sequence[Verdict]) -> tupl
     if failure is None:
         return ()
     if failure.operator in ("<", "<=", ">", ">=", "==", "!="):
-        given = failure.actual
-        return tuple(each for each in verdicts if _is_score(given, each.score))
+        return tuple(each for each in verdicts if _is_compared(failure.actual, each))
     if failure.operator is None:
-        return tuple(each for each in verdicts if not each)
+        return tuple(each for each in verdicts if not (each or each.better))
     return ()
 
 
-def _is_score(value: object, score: float) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value - score) <= EPSILON
+def _is_compared(value: object, verdict: Verdict) -> bool:
+    """Whether a test has compared the score of `verdict`, or which of two answers it prefers."""
+    if verdict.better:
+        return value == verdict.better
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    return abs(value - verdict.score) <= EPSILON
 
 
 def partial_credit(failure: Failure | None, verdicts: Sequence[Verdict]) -> float:
     """The score of a failed case: what the judge gave, where that was not enough; else 0."""
     unmet = unmet_verdicts(failure, verdicts)
-    return min((each.score for each in unmet), default=0.0)
+    # Of two answers the other one was better, so there is something to earn for a tie only.
+    scores = (each.score if each.better in ("", "tie") else 0.0 for each in unmet)
+    return min(scores, default=0.0)

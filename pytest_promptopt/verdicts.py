@@ -45,6 +45,7 @@ class Verdict:
     :param raw_text: the reply as the model gave it.
     :param criterion: the criterion's text, or the name of its rubric.
     :param model: who gave it; empty when nobody says.
+    :param better: of two answers that were compared ``a``, ``b`` or ``tie``; the score is then that of `a`.
     """
 
     score: float
@@ -56,6 +57,7 @@ class Verdict:
     criterion: str = ""
     threshold: float = THRESHOLD
     model: str = ""
+    better: str = ""
 
     def __post_init__(self) -> None:
         if not 0 <= self.score <= 1:  # NaN neither
@@ -129,6 +131,21 @@ class Comparison:
     def better(self) -> Better:
         """The answer that was preferred in both orders; ``tie`` when none was."""
         return preferred_in_both(self.preferred)
+
+    @property
+    def verdict(self) -> Verdict:
+        """It as a verdict on `a`: 1 when that is better, one half for a tie."""
+        return Verdict(
+            {"a": 1.0, "tie": 0.5, "b": 0.0}[self.better],
+            (),
+            (),
+            (),
+            "\n\n".join(filter(None, self.reasons)),
+            "\n\n".join(self.raw_texts),
+            criterion=self.criterion,
+            model=self.model,
+            better=self.better,
+        )
 
     @property
     def position_bias(self) -> Literal["first", "second", ""]:

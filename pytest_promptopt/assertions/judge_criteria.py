@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from pytest_promptopt.assertions.function_source import root_of
+from pytest_promptopt.assertions.function_source import assigned_once, root_of
 from pytest_promptopt.assertions.source_file import Function, source_file
 from pytest_promptopt.assertions.static_values import NoValue, value_of
 from pytest_promptopt.labels import Kind
@@ -32,14 +33,46 @@ def criteria_of(function: Callable[..., Any] | None, values: Mapping[str, Any]) 
 
     :param values: what the test is parametrized with.
     """
+    found, names = _read(function, values)
+    return () if found is None else tuple(dict.fromkeys(_criteria(found, names)))
+
+
+def _read(
+    function: Callable[..., Any] | None, values: Mapping[str, Any]
+) -> tuple[Function | None, Mapping[str, Any]]:
+    """The source of `function`, None where there is none, and what its names mean."""
     while (wrapped := getattr(function, "__wrapped__", None)) is not None:
         function = wrapped
     code = getattr(function, "__code__", None)
     found = None if code is None else source_file(code.co_filename).function_of(code)
+    return found, {**getattr(function, "__globals__", {}), **values}
+
+
+def score_bars(function: Callable[..., Any] | None, values: Mapping[str, Any]) -> tuple[float, ...]:
+    """The numbers that `function` compares scores of the fixture `judge` with, each once.
+
+    :param values: what the test is parametrized with.
+    """
+    found, names = _read(function, values)
     if found is None:
         return ()
-    names = {**getattr(function, "__globals__", {}), **values}
-    return tuple(dict.fromkeys(_criteria(found, names)))
+    verdicts = {name for name, value in assigned_once(found).items() if _is_verdict(value)}
+    bars = dict[float, None]()
+    for node in ast.walk(found):
+        match node:
+            case ast.Compare(left=ast.Attribute(value=inside, attr="score"), comparators=[bar]):
+                judged = _is_verdict(inside) or (isinstance(inside, ast.Name) and inside.id in verdicts)
+                with suppress(NoValue):
+                    value = value_of(bar, names) if judged else None
+                    if isinstance(value, (int, float)) and not isinstance(value, bool):
+                        bars[float(value)] = None
+    return tuple(bars)
+
+
+def _is_verdict(node: ast.expr) -> bool:
+    """Whether it is a call of the judge, awaited or not."""
+    node = node.value if isinstance(node, ast.Await) else node
+    return isinstance(node, ast.Call) and root_of(node.func) == JUDGE
 
 
 def _criteria(function: Function, names: Mapping[str, Any]) -> Iterator[JudgedFor]:

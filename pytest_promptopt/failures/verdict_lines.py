@@ -16,7 +16,12 @@ MAX_SAID = 240
 def verdict_lines(verdicts: Iterable[Verdict]) -> Iterator[str]:
     """What judges have said, ready to print: scores, issues, suggestions."""
     for verdict in verdicts:
-        yield f"judged {verdict.score:.2f} (1 is best) for {quote(verdict.criterion, MAX_SAID)}"
+        criterion = quote(verdict.criterion, MAX_SAID)
+        if verdict.better:
+            found = "a tie" if verdict.better == "tie" else f"{verdict.better} is better"
+            yield f"two answers compared for {criterion}: {found}"
+        else:
+            yield f"judged {verdict.score:.2f} (1 is best) for {criterion}"
         yield from (f"issue: {cut_middle(each, MAX_SAID)}" for each in verdict.issues[:MAX_ISSUES])
         if not verdict.issues and verdict.reasons:
             yield f"reasons: {cut_middle(verdict.reasons, MAX_SAID)}"

@@ -71,8 +71,9 @@ async def _judged(judge: Judge, label: AnyLabel, *, twice: bool) -> LabelledVerd
         samples = [replace(judge, sample=number) for number in range(1 + twice)]
         given = {"reference": label.reference, "context": label.context}
         if isinstance(label, Label):
-            scores = [(await each.acall(label.answer, label.criterion, **given)).score for each in samples]
-            return LabelledScore(label, scores[0], tuple(scores[1:]))
+            first, *others = [await each.acall(label.answer, label.criterion, **given) for each in samples]
+            said = "; ".join(first.issues) or first.reasons
+            return LabelledScore(label, first.score, tuple(each.score for each in others), said)
         pairs = [await each.acompare(label.a, label.b, label.criterion, **given) for each in samples]
         orders = [each.preferred for each in pairs]
         return LabelledPreference(label, orders[0], tuple(orders[1:]))

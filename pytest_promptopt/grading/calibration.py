@@ -26,11 +26,13 @@ class LabelledScore:
 
     :param score: the verdict that counts, from 0 to 1.
     :param repeated: scores of further verdicts on the same answer.
+    :param said: why, in the judge's words.
     """
 
     label: Label
     score: float
     repeated: tuple[float, ...] = ()
+    said: str = ""
 
 
 @dataclass(frozen=True)

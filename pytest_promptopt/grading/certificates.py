@@ -120,8 +120,8 @@ def missing(
     """
     if certificate is None:
         return (
-            f"this judge was never calibrated: label at least {LEAST_LABELS} answers, {LEAST_OF_EACH} of "
-            "each class, and run pytest --promptopt-calibrate",
+            "this judge was never calibrated: run pytest --promptopt-calibrate, with at least "
+            f"{LEAST_LABELS} labels, {LEAST_OF_EACH} of each class",
         )
     calibration = certificate.calibration
     return (
@@ -170,7 +170,10 @@ def _too_uncertain(calibration: Calibration, floor: float) -> Iterator[str]:
         ("precision", table.precision, table.tp + table.fp),
         ("recall", table.recall, table.positive),
     ):
-        if figure.low < floor:
+        if of == 0:  # without a positive label there are too few, which is said
+            if name == "precision":
+                yield "it calls none of them good, so its precision is not known: the judge must get better"
+        elif figure.low < floor:
             enough = enough_for_share(table.tp, of, floor)
             # Of all labels only some count for a share.
             labels = enough and -(-enough * table.labels // of)

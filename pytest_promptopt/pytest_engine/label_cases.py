@@ -54,11 +54,12 @@ def seen_labels(cases: Iterable[PromptCase]) -> frozenset[AnyLabel]:
 
 def label_files(items: Iterable[pytest.Item], settings: Settings) -> tuple[LabelFile, ...]:
     """All files that the marks of `items` and the settings name, each once. Raises `SettingsError`."""
-    found = [_file(settings.rootdir / path, settings) for path in settings.judge_labels]
-    for item in items:
-        for mark in item.iter_markers(MARK):
-            found += _files(item, mark, settings)
-    return tuple(dict.fromkeys(found))
+    found = [
+        file for item in items for mark in item.iter_markers(MARK) for file in _files(item, mark, settings)
+    ]
+    named = {file.path for file in found}  # with the criterion of their marks
+    others = [_file(settings.rootdir / path, settings) for path in settings.judge_labels]
+    return tuple(dict.fromkeys([*found, *(file for file in others if file.path not in named)]))
 
 
 def _files(node: pytest.Item, mark: pytest.Mark, settings: Settings) -> list[LabelFile]:

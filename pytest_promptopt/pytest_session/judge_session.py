@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from pytest_promptopt.assertions.judge_criteria import JUDGE, JudgedFor, criteria_of
+from pytest_promptopt.assertions.judge_criteria import JUDGE, JudgedFor, criteria_of, score_bars
 from pytest_promptopt.errors import NoModelError, PromptoptError, SettingsError, UntestedJudge
 from pytest_promptopt.grading.judge import Asker, Judge, Question
 from pytest_promptopt.grading.judge_prompts import JudgePrompt, comparing_prompt, grading_prompt
@@ -15,7 +16,7 @@ from pytest_promptopt.labels import Kind
 from pytest_promptopt.models.registry import canonical_name
 from pytest_promptopt.pytest_engine.prompt_case import PromptCase
 from pytest_promptopt.pytest_engine.suspending_engine import CaseRun
-from pytest_promptopt.records import Answer
+from pytest_promptopt.records import EPSILON, Answer
 from pytest_promptopt.replay.judge_calls import CaseJudge, RunAsker
 from pytest_promptopt.settings import Settings
 from pytest_promptopt.text import quote
@@ -71,8 +72,12 @@ class SessionJudge:
             asker, judge.model, prompt, judge.comparing, judge.threshold, judge.folders, run.sample
         )
 
-    def _admit(self, judge: Judge, criterion: str, kind: Kind, *, decides: bool) -> None:
-        """Raises `UntestedJudge` where verdicts would decide that were not shown to be right."""
+    def _admit(self, judge: Judge, model: str, criterion: str, kind: Kind, *, decides: bool) -> None:
+        """Raises `UntestedJudge` where verdicts would decide that were not shown to be right.
+
+        :param model: who is asked; in a panel there may be others than the judge's own.
+        """
+        judge = replace(judge, model=model)
         version = f"{judge.name} ({judge.fingerprint[:8]})"
         told = f"{quote(criterion, 60)} is judged by {judge.model} with {version}"
         missing = self._trust.missing(judge, criterion, kind)
@@ -99,12 +104,25 @@ class SessionJudge:
             return
         asked = dict[tuple[Path, JudgedFor], None]()
         for case in judged:
-            graded = criteria_of(getattr(case.item, "function", None), case.values)
+            function = getattr(case.item, "function", None)
+            graded = criteria_of(function, case.values)
             asked.update(dict.fromkeys((case.item.path.parent, each) for each in graded))
+            self._check_bars(case, score_bars(function, case.values))
         for folder, each in asked:
             judge = self.judge(_Nobody(), folder=folder)
             if missing := self._trust.missing(judge, each.criterion, each.kind):
                 raise SettingsError(_untested(each.criterion, missing))
+
+    def _check_bars(self, case: PromptCase, bars: Sequence[float]) -> None:
+        """A certificate says nothing of another bar than the one that the judge was tested at."""
+        tested = self._settings.judge_threshold
+        other = next((bar for bar in bars if abs(bar - tested) > EPSILON), None)
+        if other is not None:
+            raise SettingsError(
+                f"{case.case.where}: the test asks for a score of {other:g}, but a judge is tested at "
+                f"{tested:g}: write `assert judge(...)`, or set promptopt_judge_threshold = {other:g} and "
+                "calibrate. --promptopt-trust-judge lets it decide nevertheless"
+            )
 
     def judge(self, asker: Asker, *, folder: Path | None = None, prompt: JudgePrompt | None = None) -> Judge:
         """The judge of this session. Raises `NoModelError` when nobody says which model it is.

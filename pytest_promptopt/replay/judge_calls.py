@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn
 
 from pytest_promptopt.errors import PromptoptError
-from pytest_promptopt.grading.judge import Asking, Judge, Question
+from pytest_promptopt.grading.judge import Asking, Found, Judge, Question
 from pytest_promptopt.labels import AnyLabel, Kind, PairLabel
 from pytest_promptopt.models.client import CallResult
 from pytest_promptopt.records import Answer, Call, Role
 from pytest_promptopt.replay.run import Run
 from pytest_promptopt.replay.run_calls import RunCalls
-from pytest_promptopt.verdicts import Panel
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -23,13 +20,13 @@ class RunAsker:
     """Asks for a judge in a run, which is suspended until the answers are there.
 
     :param name: the path of the judge's prompt.
-    :param admit: raises where a criterion is not the judge's to decide, of answers or of pairs.
+    :param admit: raises where a model may not decide about a criterion, of answers or of pairs.
     :param of_prompt: whether the judge's prompt is the prompt that the case checks; then the calls are its.
     """
 
     run: Run[Any]
     name: str
-    admit: Callable[[str, Kind], None] = lambda criterion, kind: None
+    admit: Callable[[str, str, Kind], None] = lambda model, criterion, kind: None
     of_prompt: bool = False
 
     def ask(self, question: Question) -> tuple[Answer, ...]:
@@ -48,7 +45,8 @@ class RunAsker:
 
     def _note(self, question: Question) -> None:
         __tracebackhide__ = True
-        self.admit(question.given["criterion"], question.kind)
+        for model in dict.fromkeys(request.model for request in question.requests):
+            self.admit(model, question.given["criterion"], question.kind)
         run, asked = self.run, [(self.name, question.given)] * len(question.requests)
         if self.of_prompt:
             run.asked += asked
@@ -85,23 +83,22 @@ class CaseJudge(Judge):
             return self.compare(label.a, label.b, label.criterion, **given).better
         return "good" if self(label.answer, label.criterion, **given) else "bad"
 
-    def _asked(self, asking: Asking[T]) -> T:
+    def _asked(self, asking: Asking[Found]) -> Found:
         __tracebackhide__ = True
         try:
             return self._noted(super()._asked(asking))
         except PromptoptError as error:
             self._fail(error)
 
-    async def _aasked(self, asking: Asking[T]) -> T:
+    async def _aasked(self, asking: Asking[Found]) -> Found:
         __tracebackhide__ = True
         try:
             return self._noted(await super()._aasked(asking))
         except PromptoptError as error:
             self._fail(error)
 
-    def _noted(self, found: T) -> T:
-        if isinstance(found, Panel):
-            self.asker.run.verdicts.append(found.verdict)
+    def _noted(self, found: Found) -> Found:
+        self.asker.run.verdicts.append(found.verdict)
         return found
 
     def _fail(self, error: PromptoptError) -> NoReturn:

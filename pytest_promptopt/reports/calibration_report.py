@@ -130,7 +130,8 @@ def _disagreement(name: str, verdict: LabelledVerdict) -> str:
     if isinstance(verdict, LabelledScore):
         label = verdict.label
         said = f"labelled {'good' if label.good else 'bad'}, judged {verdict.score:.2f}"
-        return f"{where}: {said}: {quote(label.answer, MAX_ANSWER)}"
+        why = f" ({excerpt(verdict.said, MAX_ANSWER)})" if verdict.said else ""
+        return f"{where}: {said}{why}: {quote(label.answer, MAX_ANSWER)}"
     pair = verdict.label
     texts = ", ".join(
         f"{name} {quote(text, MAX_ANSWER // 2)}" for name, text in (("a", pair.a), ("b", pair.b))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pytest_promptopt.failures.categories import CONFUSION
 from pytest_promptopt.optimizer.flaky_cases import flaky_cases
-from pytest_promptopt.records import Status
+from pytest_promptopt.records import EPSILON, Status
 from pytest_promptopt.reports.lines import (
     BAD,
     BOLD,
@@ -205,6 +205,8 @@ def _gate_line(check: PromptCheck, least: float) -> Line:
     else:
         measured = f"{_compared(check.rate, least, held=bool(check.held))} required"
         passing = f"{counted - check.failing} of {plural(counted, 'case')} passed"
+        if counted and abs(check.rate - (counted - check.failing) / counted) > EPSILON:
+            passing += ", partial credit counts"
     errored = f", {check.errored} errored" if check.errored else ""
     where = f"; {printable(check.where)}" if check.where else ""
     verdict = "holds" if check.held else "FAILED"

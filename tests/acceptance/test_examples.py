@@ -64,6 +64,7 @@ def test_the_main_job_of_the_readme_ends_as_shown(story: Story) -> None:
 
 
 def test_the_judge_of_the_example_is_certified_as_stored(story: Story) -> None:
+    """After a change of the package's judge prompt: ``pytest --promptopt-calibrate`` in the example."""
     example("judged_summary", story.path)
     certificate = story.path / "tests/labels.certificate.json"
     stored = certificate.read_bytes()

@@ -321,6 +321,32 @@ class TestCalibration:
         result.stdout.fnmatch_lines(["*could not be tested: *judge.md does not use `context`"])
         assert calls(project) == []
 
+    def test_pairs_are_asked_in_both_orders_and_a_disagreement_shows_both_answers(
+        self, project: Project
+    ) -> None:
+        conftest = (project.path / "conftest.py").read_text(encoding="utf-8")
+        compared = """
+def said(request, grade=said):
+    text = request.messages[-1].content
+    if "<first_answer>" not in text:
+        return grade(request)
+    one, two = (re.search(f"<{name}_answer>\\n(.*)\\n<", text)[1] for name in ("first", "second"))
+    return f"REASONS: by length\\nBETTER: {'first' if len(one) > len(two) else 'second'}"
+"""
+        project.write("conftest.py", conftest + compared)
+        project.tests(GRADED)
+        pair = {"a": "a short one", "b": "a much longer one", "better": "a", "criterion": "is short"}
+        project.write("labels.jsonl", json.dumps(pair) + "\n")
+        result = project.run("--promptopt-calibrate", "-o", "promptopt_judge_labels=labels.jsonl")
+        assert result.ret == 1
+        result.stdout.fnmatch_lines(
+            [
+                "*pairs, asked in both orders*",
+                "*1 disagreement, the farthest off first:*",
+                '*labels.jsonl:1: a is better, judged b and b: a "a short one", b "a much longer one"*',
+            ]
+        )
+
     def test_it_is_not_spread_over_workers(self, project: Project) -> None:
         project.tests(GRADED)
         result = project.run("--promptopt-calibrate", workers=2)
@@ -375,6 +401,26 @@ class TestWhatItMayDecide:
         assert result.ret == 0
         result.stdout.fnmatch_lines(['*"house/rubric.md" is judged by *: certified by labels.jsonl, *'])
 
+    def test_a_panel_decides_only_with_models_that_were_tested(self, project: Project) -> None:
+        project.tests(
+            """
+            import pytest
+
+            @pytest.mark.prompt("prompts/repeat.md")
+            @pytest.mark.parametrize("models", [(), ("house/judge",), ("house/judge", "house/other")])
+            def test_it(prompt, judge, models):
+                assert judge.panel(prompt(word="a"), "has three words at most", models=models, samples=2)
+            """
+        )
+        labels(project)
+        assert project.run("--promptopt-calibrate", *self.LABELS).ret == 0
+        result = project.run(self.GATE, *self.LABELS)
+        result.assert_outcomes(passed=2, errors=1)
+        result.stdout.fnmatch_lines(
+            ["*UntestedJudge: *the model has changed from house/judge to house/other*"]
+        )
+        project.run(self.GATE, *self.LABELS, "--promptopt-trust-judge").assert_outcomes(passed=3)
+
     def test_a_trusted_one_decides_and_the_report_says_so(self, project: Project) -> None:
         project.tests(GRADED)
         result = project.run(self.GATE, "--promptopt-trust-judge")
@@ -394,7 +440,7 @@ class TestWhatItMayDecide:
     def test_another_judge_needs_a_test_of_its_own(
         self, project: Project, change: tuple[str, ...], said: str
     ) -> None:
-        project.tests(GRADED)
+        project.tests(GRADED.replace(".score >= 0.7", ""))
         labels(project)
         assert project.run("--promptopt-calibrate", *self.LABELS).ret == 0
         result = project.run(self.GATE, *self.LABELS, *change)

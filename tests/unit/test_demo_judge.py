@@ -81,6 +81,11 @@ def test_a_score_is_the_share_of_what_is_asked() -> None:
     assert grade("Nothing to say.", criterion).score == pytest.approx(1 / 3, abs=0.001)
 
 
+def test_headings_of_a_rubric_ask_for_nothing() -> None:
+    rubric = "# Good answers about parcels\n\nA good answer\n\n- mentions 'Monday'\n- has at most 6 words"
+    assert grade("It left on Monday.", rubric.replace("A good answer", "It must hold that it:")).score == 1.0
+
+
 def test_a_reference_is_what_an_answer_is_compared_with() -> None:
     reference = "Refunds take 30 days from the purchase."
     near, far = (grade(a, "is correct", reference=reference) for a in ("A refund takes 30 days.", "No."))

@@ -115,8 +115,9 @@ class TestWhatIsMissing:
 
     def test_a_judge_that_was_never_calibrated(self) -> None:
         (reason,) = missing(None, JUDGE)
-        assert reason.startswith(
-            "this judge was never calibrated: label at least 50 answers, 15 of each class"
+        assert reason == (
+            "this judge was never calibrated: run pytest --promptopt-calibrate, with at least 50 labels, "
+            "15 of each class"
         )
 
     @pytest.mark.parametrize(

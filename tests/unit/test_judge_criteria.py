@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import wraps
 from typing import Any
 
-from pytest_promptopt.assertions.judge_criteria import JudgedFor, criteria_of
+from pytest_promptopt.assertions.judge_criteria import JudgedFor, criteria_of, score_bars
 
 TONE = "is friendly"
 
@@ -66,3 +66,23 @@ def test_what_only_running_the_test_would_tell_is_left_out() -> None:
     assert criteria_of(another_name, {}) == ()
     assert criteria_of(None, {}) == ()
     assert criteria_of(len, {}) == ()
+
+
+def bars(judge: Any, prompt: Any, bar: float) -> None:
+    assert judge("...", "is short").score >= 0.7
+    verdict = judge("...", "is true")
+    assert verdict.score > bar, verdict.reasons
+    assert prompt.score > 0.1
+    assert verdict.score == sum(range(3)) / 10
+
+
+async def awaited(judge: Any) -> None:
+    assert (await judge.acall("...", "is short")).score >= 0.8
+
+
+def test_what_scores_are_compared_with() -> None:
+    assert score_bars(bars, {"bar": 0.9}) == (0.7, 0.9)
+    assert score_bars(bars, {}) == (0.7,)
+    assert score_bars(awaited, {}) == (0.8,)
+    assert score_bars(sentence, {}) == (0.7,)
+    assert score_bars(None, {}) == ()
