@@ -26,7 +26,9 @@ from pytest_promptopt.models.strict_schemas import CLAUDE, OPENAI, strict_copy
 from pytest_promptopt.optimizer.confirmation import FIRST_SAMPLE, SAMPLES_OF_A_RUN
 from pytest_promptopt.prompts import PromptFile
 from pytest_promptopt.records import Answer, Message, Request, Role, StopReason
+from pytest_promptopt.settings import JUDGE_THRESHOLD
 from pytest_promptopt.verdicts import (
+    THRESHOLD,
     Comparison,
     Panel,
     Preference,
@@ -538,6 +540,10 @@ def test_a_verdict_survives_json_but_for_the_reply_which_is_a_call_of_its_run() 
 def test_no_verdict_has_a_score_outside_of_its_range(score: float) -> None:
     with pytest.raises(ValueError, match="a score must be from 0 to 1"):
         Verdict(score, (), (), (), "", "")
+
+
+def test_a_project_that_says_nothing_has_the_threshold_of_a_verdict() -> None:
+    assert JUDGE_THRESHOLD == THRESHOLD
 
 
 def test_an_empty_panel_is_none() -> None:
