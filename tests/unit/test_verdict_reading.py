@@ -189,10 +189,10 @@ def test_a_long_reply_takes_no_long_time(piece: str) -> None:
 def _is_plain(text: str) -> bool:
     """No mark, no list and no note of its own."""
     marked = read_marked(f"{text}\n- item")  # nor is it a heading
-    alone = not (marked.strengths or marked.issues or marked.suggestions or marked.scores)
-    return bool(alone and text == one_line(text) and text[0].isalpha() and text[-1].isalnum()) and not (
-        says_nothing(text) or text.count("**") or text.count("`") or text.count("_")
-    )
+    found = (marked.strengths, marked.issues, marked.suggestions, marked.reasons, marked.scores)
+    return bool(
+        not any(found) and text == one_line(text) and text[0].isalpha() and text[-1].isalnum()
+    ) and not (says_nothing(text) or text.count("**") or text.count("`") or text.count("_"))
 
 
 _ITEM = st.text(st.characters(categories=("L", "N", "P", "S", "Zs")), min_size=1, max_size=30).filter(
