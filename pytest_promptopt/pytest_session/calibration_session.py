@@ -23,6 +23,7 @@ from pytest_promptopt.reports.calibration_report import calibration_lines
 from pytest_promptopt.reports.lines import Line, print_section
 from pytest_promptopt.settings import Settings
 from pytest_promptopt.text import plural, printable
+from pytest_promptopt.unpatched import os
 
 
 class CalibrationSession:
@@ -98,12 +99,15 @@ class CalibrationSession:
         self._certified = all(not each for of_file in why for each in of_file) and any(map(len, why))
         for file, test in tested:
             path = certificate_path(file.path)
+            name = os.path.relpath(path, self._settings.rootdir)
             try:
+                if not test.certificates:
+                    raise SettingsError("no label has a usable verdict")
                 write_certificates(path, test.certificates)
-                self._note(f"stored in {path.relative_to(self._settings.rootdir)}: keep it with the labels")
+                self._note(f"stored in {name}: keep it with the labels")
             except (PromptoptError, OSError) as error:
                 self._certified = False
-                self._note(f"{path} was not written: {error}")
+                self._note(f"{name} was not written: {error}")
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:

@@ -313,6 +313,16 @@ def said(request, grade=said):
             ]
         )
 
+    def test_without_any_verdict_nothing_is_stored(self, project: Project) -> None:
+        project.tests(GRADED)
+        project.write("labels.jsonl", '{"answer": "boom", "good": true, "criterion": "is short"}\n')
+        result = project.run("--promptopt-calibrate", "-o", "promptopt_judge_labels=labels.jsonl")
+        assert result.ret == 1
+        result.stdout.fnmatch_lines(
+            ["*labels.certificate.json was not written: no label has a usable verdict"]
+        )
+        assert not (project.path / "labels.certificate.json").exists()
+
     def test_it_is_not_spread_over_workers(self, project: Project) -> None:
         project.tests(GRADED)
         result = project.run("--promptopt-calibrate", workers=2)
