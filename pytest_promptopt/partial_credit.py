@@ -2,32 +2,55 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from pytest_promptopt.records import EPSILON, Failure
 from pytest_promptopt.verdicts import Verdict
 
+#: Errors by which a test says that a check of its own does not hold.
+_FAILED = ("AssertionError", "Failed")
+_CALLED = re.compile(r"([\w.]+)\(")
+#: Functions that only ask whether verdicts are true.
+_ASKING_TRUTH = frozenset({"all", "any", "bool"})
+
 
 def unmet_verdicts(failure: Failure | None, verdicts: Sequence[Verdict]) -> tuple[Verdict, ...]:
-    """The verdicts that `failure` is about: those whose score was compared, or was not enough.
+    """The verdicts that `failure` is about: those whose score was not enough.
 
-    None where the failed check looked at something else.
+    None where the failed check looked at something else, or asked for a lower score: the higher the score,
+    the worse the answer.
     """
     if failure is None:
         return ()
-    if failure.operator in ("<", "<=", ">", ">=", "==", "!="):
-        given = failure.actual
-        return tuple(each for each in verdicts if _is_score(given, each.score))
     if failure.operator is None:
-        return tuple(each for each in verdicts if not each)
+        return tuple(each for each in verdicts if not each) if _is_of_verdicts(failure) else ()
+    if failure.operator in (">", ">=") or (failure.operator == "==" and _asks_for_more(failure)):
+        given = failure.actual
+        return tuple(each for each in verdicts if each.score < 1 and _is_score(given, each.score))
     return ()
 
 
-def _is_score(value: object, score: float) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value - score) <= EPSILON
-
-
 def partial_credit(failure: Failure | None, verdicts: Sequence[Verdict]) -> float:
-    """The score of a failed case: what the judge gave, where that was not enough; else 0."""
+    """The score of a failed case: what the judge gave, where that was not enough; else 0. Never 1."""
     unmet = unmet_verdicts(failure, verdicts)
     return min((each.score for each in unmet), default=0.0)
+
+
+def _is_of_verdicts(failure: Failure) -> bool:
+    """Whether a check that compares nothing can be about a verdict: no other function has decided it."""
+    if failure.constraint is None:
+        return failure.kind in _FAILED
+    if re.search(r"\bjudge\b", failure.constraint):
+        return True
+    return set(_CALLED.findall(failure.constraint)) <= _ASKING_TRUTH
+
+
+def _asks_for_more(failure: Failure) -> bool:
+    wanted, given = failure.expected, failure.actual
+    return isinstance(wanted, (int, float)) and isinstance(given, float) and wanted > given
+
+
+def _is_score(value: object, score: float) -> bool:
+    """Scores are floats: a count of 1 is none."""
+    return isinstance(value, float) and abs(value - score) <= EPSILON
