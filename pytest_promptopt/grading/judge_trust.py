@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -26,15 +26,17 @@ from pytest_promptopt.grading.labels import AnyLabel, Label, fingerprint_of, rea
 class LabelFile:
     """A file of labels.
 
+    :param rootdir: where paths of rubrics may begin, besides the file's own folder.
     :param criterion: of labels that name none.
     """
 
     path: Path
+    rootdir: Path
     criterion: str = ""
 
     def labels(self) -> tuple[AnyLabel, ...]:
         """Raises `SettingsError` at file:line."""
-        return read_labels(self.path, criterion=self.criterion)
+        return read_labels(self.path, criterion=self.criterion, folders=(self.path.parent, self.rootdir))
 
 
 def kind_of(label: AnyLabel) -> Kind:
@@ -81,9 +83,11 @@ class JudgeTrust:
         return self._looked_up(judge, criterion, kind)[1]
 
     def _looked_up(self, judge: Judge, criterion: str, kind: Kind) -> tuple[tuple[str, ...], str]:
-        key = (judge.fingerprint, criterion, kind)
+        name = judge.rubric(criterion).name
+        key = (judge.fingerprint, name, kind)
         if key not in self._found:
-            self._found[key] = self._look_up(judge, criterion, kind)
+            # Names of rubrics are relative to rootdir, wherever a test or a file of labels lies.
+            self._found[key] = self._look_up(replace(judge, folders=judge.folders[-1:]), name, kind)
         return self._found[key]
 
     def _look_up(self, judge: Judge, criterion: str, kind: Kind) -> tuple[tuple[str, ...], str]:

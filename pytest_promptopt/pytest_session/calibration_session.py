@@ -9,7 +9,12 @@ import pytest
 
 from pytest_promptopt.errors import ModelError, PromptoptError, SettingsError
 from pytest_promptopt.grading.calibrating import JudgeTest, run_judge_test
-from pytest_promptopt.grading.certificates import certificate_path, missing, write_certificates
+from pytest_promptopt.grading.certificates import (
+    certificate_path,
+    check_writable,
+    missing,
+    write_certificates,
+)
 from pytest_promptopt.grading.judge import ClientAsker, Judge
 from pytest_promptopt.grading.judge_trust import LabelFile
 from pytest_promptopt.grading.labels import AnyLabel
@@ -36,6 +41,8 @@ class CalibrationSession:
         self._notes: list[str] = []
         self._judge = SessionJudge(settings, files, note=self._note)
         self._judge.model()
+        for file in files:
+            check_writable(certificate_path(file.path))
         self._seen = seen_labels(collect_prompt_cases(session.items, settings).cases.values())
         self._lines: Callable[..., list[Line]] = lambda width: []
         self._certified = False
@@ -100,7 +107,9 @@ class CalibrationSession:
             path = certificate_path(file.path)
             try:
                 write_certificates(path, test.certificates)
-                self._note(f"stored in {path.relative_to(self._settings.rootdir)}: keep it with the labels")
+                root = self._settings.rootdir
+                shown = path.relative_to(root) if path.is_relative_to(root) else path
+                self._note(f"stored in {shown}: keep it with the labels")
             except (PromptoptError, OSError) as error:
                 self._certified = False
                 self._note(f"{path} was not written: {error}")

@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn
 
-from pytest_promptopt.errors import PromptoptError
+from pytest_promptopt.errors import PromptoptError, SettingsError
 from pytest_promptopt.grading.calibration import Kind
 from pytest_promptopt.grading.judge import Judge
-from pytest_promptopt.grading.labels import AnyLabel, PairLabel
+from pytest_promptopt.grading.labels import AnyLabel, Label, PairLabel
 from pytest_promptopt.models.client import CallResult
 from pytest_promptopt.records import Answer, Call, Request, Role
 from pytest_promptopt.replay.run import Run
@@ -186,6 +186,8 @@ class CaseJudge:
         For tests of the judge itself: ``assert judge.decide(label) == label.expected``.
         """
         __tracebackhide__ = True
+        if not isinstance(label, Label | PairLabel):
+            self._fail(SettingsError(f"judge.decide(...): it takes a label, got {label!r}"))
         given = {"reference": label.reference, "context": label.context}
         if isinstance(label, PairLabel):
             return self.compare(label.a, label.b, label.criterion, **given).better
@@ -194,7 +196,7 @@ class CaseJudge:
     def _asking(self, criterion: str, **given: str | None) -> Judge:
         """The judge, with its calls in the run. Raises where the criterion is not its to decide."""
         __tracebackhide__ = True
-        self._admit(criterion, "pairs" if "a" in given else "answers")
+        self._admit(self._judge.rubric(criterion).name, "pairs" if "a" in given else "answers")
         inputs = {"criterion": criterion} | {name: text for name, text in given.items() if text is not None}
         asker = RunAsker(self._run, self._judge.name, inputs, of_prompt=self._under_test)
         return replace(self._judge, asker=asker, sample=self._run.sample)
