@@ -71,6 +71,11 @@ class JudgeTrust:
         self._read: dict[LabelFile, tuple[tuple[AnyLabel, ...], tuple[Certificate, ...]]] = {}
         self._found: dict[tuple[str, str, Kind], tuple[tuple[str, ...], str]] = {}
 
+    def read(self) -> None:
+        """Read all files. Raises `SettingsError` for one of labels or certificates that cannot be read."""
+        for file in self.files:
+            self._of(file)
+
     def missing(self, judge: Judge, criterion: str, kind: Kind = "answers") -> tuple[str, ...]:
         """Every reason why `judge` may not decide about `criterion`; none when it may.
 

@@ -323,6 +323,43 @@ class TestCalibration:
         assert result.ret == pytest.ExitCode.USAGE_ERROR
         result.stderr.fnmatch_lines(["*--promptopt-calibrate asks everything in one process*"])
 
+    @pytest.mark.parametrize(
+        "option", ["--collect-only", "--setup-plan", "--setup-only", "--promptopt-report=report.json"]
+    )
+    def test_what_it_cannot_do_as_well_is_refused_before_any_call(
+        self, project: Project, option: str
+    ) -> None:
+        project.tests(GRADED)
+        labels(project)
+        result = project.run("--promptopt-calibrate", "-o", "promptopt_judge_labels=labels.jsonl", option)
+        assert result.ret == pytest.ExitCode.USAGE_ERROR
+        result.stderr.fnmatch_lines([f"*--promptopt-calibrate*{option.partition('=')[0]}*leave it out*"])
+        assert calls(project) == []
+
+
+class TestSettings:
+    @pytest.mark.parametrize(
+        ("ini", "said"),
+        [
+            ("promptopt_judge_prompt=none.md", "*the judge's prompt cannot be used: none.md: *not exist*"),
+            ("promptopt_judge_prompt=prompts/repeat.md", "*the judge's prompt does not use `answer`*"),
+            ("promptopt_judge_labels=none.jsonl", "*none.jsonl: the labels cannot be read: *"),
+            ("promptopt_judge_labels=broken.jsonl", "*broken.jsonl:1: `good` is missing*"),
+            ("promptopt_judge_labels=torn.jsonl", "*torn.certificate.json: it is not a certificate*"),
+        ],
+    )
+    def test_what_cannot_be_used_ends_a_plain_check_before_any_call(
+        self, project: Project, ini: str, said: str
+    ) -> None:
+        project.tests(GRADED)
+        project.write("broken.jsonl", '{"answer": "a", "criterion": "c"}')
+        project.write("torn.jsonl", '{"answer": "a", "good": true, "criterion": "c"}')
+        project.write("torn.certificate.json", '{"version": 1, "cert')
+        result = project.run("-o", ini)
+        assert result.ret == pytest.ExitCode.USAGE_ERROR
+        result.stderr.fnmatch_lines([said])
+        assert calls(project) == []
+
 
 class TestRubrics:
     @pytest.mark.parametrize(
