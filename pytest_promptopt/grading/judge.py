@@ -290,8 +290,8 @@ def _optional(reference: str | None, context: str | None) -> dict[str, str | Non
 
 def panel_models(names: Sequence[str]) -> tuple[str, ...]:
     """The models of a panel, checked. Raises `SettingsError`."""
-    if isinstance(names, str):
-        raise SettingsError(f"judge.panel(...): models= must be several names, got {names!r}")
+    if not isinstance(names, (list, tuple)) or not all(isinstance(name, str) for name in names):
+        raise SettingsError(f"judge.panel(...): models= must be a list of names, got {names!r}")
     return tuple(map(canonical_name, names))
 
 

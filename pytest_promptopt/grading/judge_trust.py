@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -26,15 +26,17 @@ from pytest_promptopt.grading.labels import AnyLabel, Label, fingerprint_of, rea
 class LabelFile:
     """A file of labels.
 
+    :param rootdir: where paths of rubrics may begin, besides the file's own folder.
     :param criterion: of labels that name none.
     """
 
     path: Path
+    rootdir: Path
     criterion: str = ""
 
     def labels(self) -> tuple[AnyLabel, ...]:
         """Raises `SettingsError` at file:line."""
-        return read_labels(self.path, criterion=self.criterion)
+        return read_labels(self.path, criterion=self.criterion, folders=(self.path.parent, self.rootdir))
 
 
 def kind_of(label: AnyLabel) -> Kind:
@@ -69,6 +71,11 @@ class JudgeTrust:
         self._read: dict[LabelFile, tuple[tuple[AnyLabel, ...], tuple[Certificate, ...]]] = {}
         self._found: dict[tuple[str, str, Kind], tuple[tuple[str, ...], str]] = {}
 
+    def read(self) -> None:
+        """Read all files. Raises `SettingsError` for one of labels or certificates that cannot be read."""
+        for file in self.files:
+            self._of(file)
+
     def missing(self, judge: Judge, criterion: str, kind: Kind = "answers") -> tuple[str, ...]:
         """Every reason why `judge` may not decide about `criterion`; none when it may.
 
@@ -81,20 +88,21 @@ class JudgeTrust:
         return self._looked_up(judge, criterion, kind)[1]
 
     def _looked_up(self, judge: Judge, criterion: str, kind: Kind) -> tuple[tuple[str, ...], str]:
-        key = (judge.fingerprint, criterion, kind)
+        name = judge.rubric(criterion).name
+        key = (judge.fingerprint, name, kind)
         if key not in self._found:
-            self._found[key] = self._look_up(judge, criterion, kind)
+            # Names of rubrics are relative to rootdir, wherever a test or a file of labels lies.
+            self._found[key] = self._look_up(replace(judge, folders=judge.folders[-1:]), name, kind)
         return self._found[key]
 
     def _look_up(self, judge: Judge, criterion: str, kind: Kind) -> tuple[tuple[str, ...], str]:
         reasons: tuple[str, ...] | None = None
         for file in self.files:
             labels, certificates = self._of(file)
-            spelled = _spelled(judge, criterion, {each.criterion for each in labels if kind_of(each) == kind})
-            if not spelled:
+            if not any(label.criterion == criterion and kind_of(label) == kind for label in labels):
                 continue
-            found = certificate_for(certificates, spelled, kind)
-            why = missing(found, judge_fingerprint(judge, spelled, kind, labels), floor=self._floor)
+            found = certificate_for(certificates, criterion, kind)
+            why = missing(found, judge_fingerprint(judge, criterion, kind, labels), floor=self._floor)
             if found is not None and not why:
                 return (), f"{file.path.name}, {_summary(found)}"
             reasons = reasons or tuple(f"{file.path.name}: {each}" for each in why)
@@ -122,11 +130,3 @@ def _summary(certificate: Certificate) -> str:
         f"{table.labels} labels: precision {precision.value:.2f} (at least {precision.low:.2f}), "
         f"recall {recall.value:.2f} (at least {recall.low:.2f})"
     )
-
-
-def _spelled(judge: Judge, criterion: str, known: Collection[str]) -> str:
-    """How labels spell `criterion`: the path of a rubric may begin in another folder. Empty: none does."""
-    if criterion in known:
-        return criterion
-    rubric = judge.rubric(criterion)
-    return next((each for each in sorted(known) if judge.rubric(each) == rubric), "")

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
 
 from pytest_promptopt.errors import SettingsError
+from pytest_promptopt.grading.rubrics import rubric_of
 from pytest_promptopt.records import Split
 from pytest_promptopt.text import quote
 
@@ -69,16 +71,25 @@ class PairLabel:
 AnyLabel = Label | PairLabel
 
 
-def read_labels(path: Path | str, *, criterion: str = "") -> tuple[AnyLabel, ...]:
+def read_labels(
+    path: Path | str, *, criterion: str = "", folders: Sequence[Path] = ()
+) -> tuple[AnyLabel, ...]:
     """The labels of a file, in its order; empty lines are skipped.
 
     :param criterion: for the lines that name none.
+    :param folders: where paths of rubrics may begin, as for `rubric_of`; criteria stay as they are written
+        when there are none.
     :raises SettingsError: with ``file:line``, what is there and what is accepted.
     """
     labels = []
     first_lines: dict[str, AnyLabel] = {}
+
+    @cache
+    def named(written: str) -> str:
+        return rubric_of(written, folders).name if folders else written
+
     for where, data in _lines(Path(path)):
-        label = _Line(where, data).label(criterion)
+        label = _Line(where, data, named).label(criterion)
         _refuse_repeated(label, first_lines)
         labels.append(label)
     if not labels:
@@ -139,8 +150,10 @@ def _content(label: AnyLabel, *, with_verdict: bool) -> str:
 class _Line:
     """One line of a file of labels, read key by key."""
 
-    def __init__(self, where: str, content: bytes) -> None:
+    def __init__(self, where: str, content: bytes, named: Callable[[str], str]) -> None:
+        """:param named: how verdicts call a criterion as it is written."""
         self.where = where
+        self._named = named
         try:
             text = content.decode("utf-8")
         except UnicodeDecodeError as error:
@@ -163,6 +176,10 @@ class _Line:
         graded_for = self._text("criterion") or criterion
         if not graded_for.strip():
             raise self._wrong("it names no criterion, and neither does the test; add a key `criterion`")
+        try:
+            graded_for = self._named(graded_for)
+        except SettingsError as error:
+            raise self._wrong(str(error).removeprefix("judge(...): ")) from None
         shared = (self._text("reference"), self._text("context"), self._split(), self.where)
         if not is_pair:
             answer, good = self._needed("answer"), self._good()

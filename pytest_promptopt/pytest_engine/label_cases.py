@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from pytest_promptopt.errors import SettingsError
 from pytest_promptopt.grading.judge_trust import LabelFile
 from pytest_promptopt.grading.labels import AnyLabel, Label, PairLabel
+from pytest_promptopt.grading.rubrics import rubric_of
 from pytest_promptopt.pytest_engine.prompt_case import PromptCase
 from pytest_promptopt.records import Split
 from pytest_promptopt.settings import Settings
@@ -57,7 +59,7 @@ def label_files(items: Iterable[pytest.Item], settings: Settings) -> tuple[Label
         file for item in items for mark in item.iter_markers(MARK) for file in _files(item, mark, settings)
     ]
     named = {file.path for file in found}  # with the criterion of their marks
-    others = [LabelFile(settings.rootdir / path) for path in settings.judge_labels]
+    others = [_file(settings.rootdir / path, settings) for path in settings.judge_labels]
     return tuple(dict.fromkeys([*found, *(file for file in others if file.path not in named)]))
 
 
@@ -70,15 +72,25 @@ def _files(node: pytest.Item, mark: pytest.Mark, settings: Settings) -> list[Lab
     if unknown or not isinstance(criterion, str):
         given = ", ".join(f"{name}={mark.kwargs[name]!r}" for name in sorted(unknown or {"criterion"}))
         raise SettingsError(f"{where}: judge_labels has {given}; accepted is {accepted}")
+    if criterion:
+        try:
+            criterion = rubric_of(criterion, (node.path.parent, settings.rootdir)).name
+        except SettingsError as error:
+            raise SettingsError(f"{where}: {str(error).removeprefix('judge(...): ')}") from None
     if not mark.args:
-        files = [LabelFile(settings.rootdir / each, criterion) for each in settings.judge_labels]
+        files = [_file(settings.rootdir / each, settings, criterion) for each in settings.judge_labels]
         if not files:
             raise SettingsError(
                 f"{where}: judge_labels names no file, and the ini value promptopt_judge_labels neither; "
                 f"accepted is {accepted}"
             )
         return files
-    return [LabelFile(_located(spec, node, settings, where), criterion) for spec in mark.args]
+    return [_file(_located(spec, node, settings, where), settings, criterion) for spec in mark.args]
+
+
+def _file(path: Path, settings: Settings, criterion: str = "") -> LabelFile:
+    """Without ``..``, so that a file that is named twice is tested once."""
+    return LabelFile(Path(os.path.normpath(path)), settings.rootdir, criterion)
 
 
 def _located(spec: object, node: pytest.Item, settings: Settings, where: str) -> Path:

@@ -9,7 +9,12 @@ import pytest
 
 from pytest_promptopt.errors import ModelError, PromptoptError, SettingsError
 from pytest_promptopt.grading.calibrating import JudgeTest, run_judge_test
-from pytest_promptopt.grading.certificates import certificate_path, missing, write_certificates
+from pytest_promptopt.grading.certificates import (
+    certificate_path,
+    check_writable,
+    missing,
+    write_certificates,
+)
 from pytest_promptopt.grading.judge import ClientAsker, Judge
 from pytest_promptopt.grading.judge_trust import LabelFile
 from pytest_promptopt.grading.labels import AnyLabel
@@ -37,6 +42,8 @@ class CalibrationSession:
         self._notes: list[str] = []
         self._judge = SessionJudge(settings, files, note=self._note)
         self._judge.model()
+        for file in files:
+            check_writable(certificate_path(file.path))
         self._seen = seen_labels(collect_prompt_cases(session.items, settings).cases.values())
         self._lines: Callable[..., list[Line]] = lambda width: []
         self._certified = False

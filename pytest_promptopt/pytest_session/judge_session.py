@@ -84,12 +84,15 @@ class SessionJudge:
             self._note(f"{told}: {trusted or 'not certified'}: {missing[0]}")
 
     def check(self, cases: Iterable[PromptCase]) -> None:
-        """Before the first call: raises `SettingsError` where a judge that was not tested would decide.
+        """Before the first call: raises `SettingsError` where a judge that was not tested would decide, and
+        where its prompt, a file of labels or a certificate cannot be used.
 
         Criteria that only running a test tells are seen when they are asked for.
 
         :param cases: those whose verdicts decide.
         """
+        self.prompt()
+        self._trust.read()
         asked = dict[tuple[Path, JudgedFor], None]()
         for case in cases:
             if JUDGE in case.fixtures and self.prompt().name not in case.case.prompts:

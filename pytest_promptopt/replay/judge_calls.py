@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn
 
-from pytest_promptopt.errors import PromptoptError
+from pytest_promptopt.errors import PromptoptError, SettingsError
 from pytest_promptopt.grading.calibration import Kind
 from pytest_promptopt.grading.judge import Judge, panel_models
-from pytest_promptopt.grading.labels import AnyLabel, PairLabel
+from pytest_promptopt.grading.labels import AnyLabel, Label, PairLabel
 from pytest_promptopt.models.client import CallResult
 from pytest_promptopt.records import Answer, Call, Request, Role
 from pytest_promptopt.replay.run import Run
@@ -190,6 +190,8 @@ class CaseJudge:
         For tests of the judge itself: ``assert judge.decide(label) == label.expected``.
         """
         __tracebackhide__ = True
+        if not isinstance(label, Label | PairLabel):
+            self._fail(SettingsError(f"judge.decide(...): it takes a label, got {label!r}"))
         given = {"reference": label.reference, "context": label.context}
         if isinstance(label, PairLabel):
             return self.compare(label.a, label.b, label.criterion, **given).better
@@ -201,8 +203,10 @@ class CaseJudge:
         :param models: who is asked in its place; each must have passed the test.
         """
         __tracebackhide__ = True
+        name = self._judge.rubric(criterion).name
+        kind: Kind = "pairs" if "a" in given else "answers"
         for model in models or (self._judge.model,):
-            self._admit(replace(self._judge, model=model), criterion, "pairs" if "a" in given else "answers")
+            self._admit(replace(self._judge, model=model), name, kind)
         inputs = {"criterion": criterion} | {name: text for name, text in given.items() if text is not None}
         asker = RunAsker(self._run, self._judge.name, inputs, of_prompt=self._under_test)
         return replace(self._judge, asker=asker, sample=self._run.sample)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pytest
@@ -170,6 +171,35 @@ def pytest_unconfigure():
         ]  # fmt: skip
 
 
+class TestArguments:
+    @pytest.mark.parametrize(
+        ("asked", "said"),
+        [
+            (
+                "judge(answer, ['is short'])",
+                "*the criterion must be a sentence or the path*, got ['is short']*",
+            ),
+            ("judge({'a': 1}, 'is short')", "*the answer must be a text, got dict*"),
+            ("judge.decide('a label')", "*judge.decide(...): it takes a label, got 'a label'*"),
+            ("judge.panel(answer, 'is short', models=5)", "*models= must be a list of names, got 5*"),
+        ],
+    )
+    def test_a_mistake_of_the_test_makes_its_case_an_error(
+        self, project: Project, asked: str, said: str
+    ) -> None:
+        project.tests(
+            f"""
+            @pytest.mark.prompt("prompts/repeat.md")
+            def test_it(prompt, judge):
+                answer = prompt(word="a")
+                assert {asked}
+            """
+        )
+        result = project.run()
+        result.assert_outcomes(errors=1)
+        assert any(fnmatchcase(line, said.replace("[", "[[]")) for line in result.outlines)
+
+
 class TestNoVerdict:
     def test_is_an_error_of_the_case_and_never_a_score(self, project: Project) -> None:
         project.tests(GRADED.replace('"one", ', '"boom", '))
@@ -328,6 +358,105 @@ def said(request, grade=said):
         result = project.run("--promptopt-calibrate", workers=2)
         assert result.ret == pytest.ExitCode.USAGE_ERROR
         result.stderr.fnmatch_lines(["*--promptopt-calibrate asks everything in one process*"])
+
+    @pytest.mark.parametrize(
+        "option", ["--collect-only", "--setup-plan", "--setup-only", "--promptopt-report=report.json"]
+    )
+    def test_what_it_cannot_do_as_well_is_refused_before_any_call(
+        self, project: Project, option: str
+    ) -> None:
+        project.tests(GRADED)
+        labels(project)
+        result = project.run("--promptopt-calibrate", "-o", "promptopt_judge_labels=labels.jsonl", option)
+        assert result.ret == pytest.ExitCode.USAGE_ERROR
+        result.stderr.fnmatch_lines([f"*--promptopt-calibrate*{option.partition('=')[0]}*leave it out*"])
+        assert calls(project) == []
+
+
+class TestSettings:
+    @pytest.mark.parametrize(
+        ("ini", "said"),
+        [
+            ("promptopt_judge_prompt=none.md", "*the judge's prompt cannot be used: none.md: *not exist*"),
+            ("promptopt_judge_prompt=prompts/repeat.md", "*the judge's prompt does not use `answer`*"),
+            ("promptopt_judge_labels=none.jsonl", "*none.jsonl: the labels cannot be read: *"),
+            ("promptopt_judge_labels=broken.jsonl", "*broken.jsonl:1: `good` is missing*"),
+            ("promptopt_judge_labels=torn.jsonl", "*torn.certificate.json: it is not a certificate*"),
+        ],
+    )
+    def test_what_cannot_be_used_ends_a_plain_check_before_any_call(
+        self, project: Project, ini: str, said: str
+    ) -> None:
+        project.tests(GRADED)
+        project.write("broken.jsonl", '{"answer": "a", "criterion": "c"}')
+        project.write("torn.jsonl", '{"answer": "a", "good": true, "criterion": "c"}')
+        project.write("torn.certificate.json", '{"version": 1, "cert')
+        result = project.run("-o", ini)
+        assert result.ret == pytest.ExitCode.USAGE_ERROR
+        result.stderr.fnmatch_lines([said])
+        assert calls(project) == []
+
+
+class TestRubrics:
+    @pytest.mark.parametrize(
+        ("in_test", "in_label"),
+        [
+            ("rubric.md", "rubric.md"),
+            ("rubric.md", "tests/rubric.md"),
+            ("../tests/rubric.md", "./rubric.md"),
+            ("tests/rubric.md", "../tests/rubric.md"),
+        ],
+    )
+    def test_are_the_same_however_their_path_is_written(
+        self, project: Project, in_test: str, in_label: str
+    ) -> None:
+        project.write("tests/rubric.md", "It has three words at most.")
+        project.tests(
+            GRADED.replace("prompts/", "../prompts/").replace("has three words at most", in_test),
+            name="tests/test_it.py",
+        )
+        labels(project, criterion=in_label).rename(project.path / "tests/labels.jsonl")
+        options = ("-o", "promptopt_judge_labels=tests/labels.jsonl")
+        result = project.run("--promptopt-calibrate", *options)
+        assert result.ret == 0
+        result.stdout.fnmatch_lines(['"tests/rubric.md": 60 labels of tests/labels.jsonl'])
+        result = project.run("--promptopt-min-pass-rate=0.5", *options)
+        result.stdout.fnmatch_lines(['*"tests/rubric.md" is judged by *: certified by labels.jsonl, *'])
+
+    def test_one_that_is_missing_is_named_with_the_line_of_its_label_before_any_call(
+        self, project: Project
+    ) -> None:
+        project.tests(GRADED)
+        labels(project, criterion="rubrics/none.md")
+        result = project.run("--promptopt-calibrate", "-o", "promptopt_judge_labels=labels.jsonl")
+        assert result.ret == pytest.ExitCode.USAGE_ERROR
+        result.stderr.fnmatch_lines(
+            ["*labels.jsonl:1: there is no rubric file 'rubrics/none.md'; looked for*"]
+        )
+        assert calls(project) == []
+
+
+class TestWhereCertificatesLie:
+    def test_labels_may_lie_outside_of_the_project(self, project: Project, tmp_path: Path) -> None:
+        project.tests(GRADED)
+        labels(project).rename(tmp_path / "labels.jsonl")
+        options = ("-o", f"promptopt_judge_labels={tmp_path / 'labels.jsonl'}")
+        result = project.run("--promptopt-calibrate", *options)
+        assert result.ret == 0
+        result.stdout.fnmatch_lines([f"*stored in {tmp_path}*labels.certificate.json*"])
+
+    @pytest.mark.parametrize("content", ["{", None])
+    def test_where_none_can_be_stored_nothing_is_paid(self, project: Project, content: str | None) -> None:
+        project.tests(GRADED)
+        certificate = labels(project).with_name("labels.certificate.json")
+        if content is None:
+            certificate.mkdir()
+        else:
+            certificate.write_text(content, encoding="utf-8")
+        result = project.run("--promptopt-calibrate", "-o", "promptopt_judge_labels=labels.jsonl")
+        assert result.ret == pytest.ExitCode.USAGE_ERROR
+        result.stderr.fnmatch_lines(["*labels.certificate.json: *"])
+        assert calls(project) == []
 
 
 class TestWhatItMayDecide:
