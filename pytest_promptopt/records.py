@@ -221,7 +221,7 @@ class Call:
     """One use of a prompt inside a run of a case.
 
     :param variables: what the test gave, as strings: the prompt's variables, and the contents of
-        ``messages=`` by role.
+        ``messages=`` by role; empty for the calls of a judge that is not under test itself.
     :param cached: the answer came from the cache, not from a call paid in this run.
     """
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from pytest_promptopt.text import escape_hidden
 
@@ -38,17 +38,18 @@ class Tags:
 
         A JSON document means the same afterwards.
         """
-        parts, done = [], 0
-        for start in self._starts(text):
-            parts += [text[done:start], f"\\u{ord(text[start]):04x}"]
-            done = start + 1
-        return escape_hidden("".join([*parts, text[done:]]).replace("</", "<\\/"))
+        escaped = self._with_openings(text, lambda opening: f"\\u{ord(opening):04x}")
+        return escape_hidden(escaped.replace("</", "<\\/"))
 
     def disarm(self, text: str) -> str:
         """`text` with ``&lt;`` for the opening of every tag, and nothing else changed."""
+        return self._with_openings(text, lambda opening: "&lt;")
+
+    def _with_openings(self, text: str, new: Callable[[str], str]) -> str:
+        """`text` with something else for the first character of every tag."""
         parts, done = [], 0
         for start in self._starts(text):
-            parts += [text[done:start], "&lt;"]
+            parts += [text[done:start], new(text[start])]
             done = start + 1
         return "".join([*parts, text[done:]])
 

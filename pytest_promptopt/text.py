@@ -6,6 +6,7 @@ import json
 import re
 import unicodedata
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 #: Characters of a quoted value inside a sentence: enough for a label or a short sentence, one terminal line.
@@ -157,6 +158,17 @@ def invisible_places(text: str) -> Iterator[int]:
     for place, character in enumerate(text):
         if not _ORDINARY.match(character) and _is_unseen(character) and not _styles_emoji(text, place):
             yield place
+
+
+def shown_path(path: Path, root: Path) -> str:
+    """`path` as seen from `root` where it lies below it, else as it is."""
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
+
+
+def without_unseen(text: str) -> str:
+    """`text` without the characters that nobody sees."""
+    unseen = {*invisible_places(text)}
+    return "".join(character for place, character in enumerate(text) if place not in unseen)
 
 
 def code_point(character: str, *, nameless: str = "") -> str:

@@ -74,16 +74,15 @@ class Verdict:
         return f"<Verdict {self.score:.2f}: {said if len(said) <= 200 else said[:199] + '…'}>"
 
     def to_json(self) -> dict[str, Any]:
-        """All fields as plain data."""
-        lists = {"issues": list(self.issues), "strengths": list(self.strengths)}
-        return {**asdict(self), **lists, "suggestions": [asdict(each) for each in self.suggestions]}
+        """All fields as plain data, but for `raw_text`: the run that it stands in has the reply as a call."""
+        return {name: value for name, value in asdict(self).items() if name != "raw_text"}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Verdict:
         """The same verdict from what `to_json` has written; raises KeyError, TypeError or ValueError."""
         suggestions = tuple(Suggestion(**each) for each in data["suggestions"])
         lists = {"issues": tuple(data["issues"]), "strengths": tuple(data["strengths"])}
-        return cls(**{**data, **lists, "suggestions": suggestions})
+        return cls(**{**data, **lists, "suggestions": suggestions, "raw_text": ""})
 
 
 class Preference(StrEnum):
@@ -92,6 +91,16 @@ class Preference(StrEnum):
     FIRST = "first"
     SECOND = "second"
     TIE = "tie"
+
+
+#: Which answer a preference is for, with `a` shown first, and with `b` shown first.
+_A_FIRST: dict[Preference, Better] = dict(zip(Preference, ("a", "b", "tie"), strict=True))
+_B_FIRST: dict[Preference, Better] = dict(zip(Preference, ("b", "a", "tie"), strict=True))
+
+
+def preferred_in_both(orders: tuple[Better, Better]) -> Better:
+    """The answer that was preferred in both orders, else ``tie``."""
+    return orders[0] if orders[0] == orders[1] else "tie"
 
 
 @dataclass(frozen=True)
@@ -113,11 +122,15 @@ class Comparison:
     model: str = ""
 
     @property
+    def preferred(self) -> tuple[Better, Better]:
+        """The answer that was preferred in each order, wherever it stood."""
+        one, two = self.orders
+        return _A_FIRST[one], _B_FIRST[two]
+
+    @property
     def better(self) -> Better:
         """The answer that was preferred in both orders; ``tie`` when none was."""
-        if self.orders == (Preference.FIRST, Preference.SECOND):
-            return "a"
-        return "b" if self.orders == (Preference.SECOND, Preference.FIRST) else "tie"
+        return preferred_in_both(self.preferred)
 
     @property
     def verdict(self) -> Verdict:

@@ -7,8 +7,8 @@ import random
 from dataclasses import dataclass
 from statistics import median
 
-from pytest_promptopt.grading.calibration import preferred
-from pytest_promptopt.grading.judge_bias import Better, ComparedLengths, GradedLength
+from pytest_promptopt.grading.judge_bias import ComparedLengths, GradedLength
+from pytest_promptopt.verdicts import Better, preferred_in_both
 
 
 @dataclass(frozen=True)
@@ -72,5 +72,5 @@ class PairWorld:
                     right = (True, False) if rng.random() < 0.5 else (False, True)
             asked: tuple[Better, Better] = ("a" if right[0] else "b", "a" if right[1] else "b")
             orders.append(asked)
-            compared.append(ComparedLengths(better, worse, preferred(asked) == "a"))
+            compared.append(ComparedLengths(better, worse, preferred_in_both(asked) == "a"))
         return compared, orders

@@ -11,6 +11,7 @@ from typing import Any
 from pytest_promptopt.assertions.function_source import assigned_once, root_of
 from pytest_promptopt.assertions.source_file import Function, source_file
 from pytest_promptopt.assertions.static_values import NoValue, value_of
+from pytest_promptopt.labels import Kind
 
 #: The fixture.
 JUDGE = "judge"
@@ -21,13 +22,10 @@ _PLACES = {"": 1, "acall": 1, "panel": 1, "apanel": 1, "compare": 2, "acompare":
 
 @dataclass(frozen=True)
 class JudgedFor:
-    """What a call of the judge grades.
-
-    :param pairs: whether two answers are compared.
-    """
+    """What a call of the judge grades, and whether answers or pairs of them."""
 
     criterion: str
-    pairs: bool = False
+    kind: Kind = "answers"
 
 
 def criteria_of(function: Callable[..., Any] | None, values: Mapping[str, Any]) -> tuple[JudgedFor, ...]:
@@ -94,4 +92,4 @@ def _criteria(function: Function, names: Mapping[str, Any]) -> Iterator[JudgedFo
             except NoValue:
                 continue
             if isinstance(value, str):
-                yield JudgedFor(value, pairs=place == _PLACES["compare"])
+                yield JudgedFor(value, "pairs" if place == _PLACES["compare"] else "answers")

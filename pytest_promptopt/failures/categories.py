@@ -20,9 +20,9 @@ from pytest_promptopt.failures.label_vocabulary import (
     fold_label,
 )
 from pytest_promptopt.failures.lookalikes import lookalike_symptom, visible_form
-from pytest_promptopt.failures.refusals import first_sentence, is_refusal, wants_refusal
 from pytest_promptopt.failures.symptoms import Symptom, SymptomKind, symptoms_of
 from pytest_promptopt.records import StopReason, function_of
+from pytest_promptopt.refusals import first_sentence, is_refusal, wants_refusal
 from pytest_promptopt.text import MAX_QUOTE, cut_end, cut_middle, value_text
 
 TRUNCATED = "truncated"

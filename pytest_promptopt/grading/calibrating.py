@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from typing import cast
 
 from pytest_promptopt.errors import UnusableVerdict
 from pytest_promptopt.grading.calibration import (
@@ -17,11 +16,9 @@ from pytest_promptopt.grading.calibration import (
 )
 from pytest_promptopt.grading.certificates import Certificate
 from pytest_promptopt.grading.judge import Judge
-from pytest_promptopt.grading.judge_bias import Better
 from pytest_promptopt.grading.judge_trust import judge_fingerprint
-from pytest_promptopt.grading.labels import AnyLabel, Label, PairLabel
+from pytest_promptopt.labels import AnyLabel, Label
 from pytest_promptopt.models.unpatched_asyncio import asyncio
-from pytest_promptopt.verdicts import Comparison, Preference, Verdict
 
 #: So many labels are judged once more, to see whether the judge repeats itself.
 REPEATED = 50
@@ -48,7 +45,7 @@ class JudgeTest:
 async def run_judge_test(
     judge: Judge, file: Sequence[AnyLabel], *, seen: Collection[AnyLabel] = (), seed: int
 ) -> JudgeTest:
-    """Have the labels of a file judged, all at once. Raises `ModelError` when there is no answer at all.
+    """Have the labels of a file judged, all at once. Raises `ModelError` when one gets no answer.
 
     :param seen: those that an optimization of the judge's prompt may have seen: they prove nothing.
     """
@@ -60,7 +57,8 @@ async def run_judge_test(
     verdicts = [each for each in found if not isinstance(each, Unusable)]
     calibrations = calibrate(verdicts, threshold=judge.threshold)
     certificates = tuple(
-        Certificate(judge_fingerprint(judge, each.criterion, each.kind, file), each) for each in calibrations
+        Certificate(judge_fingerprint(judge, judge.rubric(each.criterion), each.kind, file), each)
+        for each in calibrations
     )
     unusable = tuple(each for each in found if isinstance(each, Unusable))
     return JudgeTest(tuple(labels), calibrations, certificates, unusable)
@@ -69,33 +67,13 @@ async def run_judge_test(
 async def _judged(judge: Judge, label: AnyLabel, *, twice: bool) -> LabelledVerdict | Unusable:
     try:
         samples = [replace(judge, sample=number) for number in range(1 + twice)]
+        given = {"reference": label.reference, "context": label.context}
         if isinstance(label, Label):
-            first, *others = [await _graded(each, label) for each in samples]
+            first, *others = [await each.acall(label.answer, label.criterion, **given) for each in samples]
             said = "; ".join(first.issues) or first.reasons
             return LabelledScore(label, first.score, tuple(each.score for each in others), said)
-        orders = [_orders(await _compared(each, label)) for each in samples]
+        pairs = [await each.acompare(label.a, label.b, label.criterion, **given) for each in samples]
+        orders = [each.preferred for each in pairs]
         return LabelledPreference(label, orders[0], tuple(orders[1:]))
     except UnusableVerdict as error:
         return Unusable(label, str(error))
-
-
-async def _graded(judge: Judge, label: Label) -> Verdict:
-    return await judge.acall(label.answer, label.criterion, reference=label.reference, context=label.context)
-
-
-async def _compared(judge: Judge, label: PairLabel) -> Comparison:
-    return await judge.acompare(
-        label.a, label.b, label.criterion, reference=label.reference, context=label.context
-    )
-
-
-def _orders(compared: Comparison) -> tuple[Better, Better]:
-    """Which answer was preferred in each order, whatever its place."""
-    names = {
-        (0, Preference.FIRST): "a",
-        (0, Preference.SECOND): "b",
-        (1, Preference.FIRST): "b",
-        (1, Preference.SECOND): "a",
-    }
-    first, second = (names.get((place, shown), "tie") for place, shown in enumerate(compared.orders))
-    return cast("Better", first), cast("Better", second)

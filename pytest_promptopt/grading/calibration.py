@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from pytest_promptopt.grading.agreement import Confusion, Estimate, proportion
 from pytest_promptopt.grading.judge_bias import (
-    Better,
     BiasTest,
     ComparedLengths,
     GradedLength,
@@ -17,10 +16,8 @@ from pytest_promptopt.grading.judge_bias import (
     length_bias_of_pairs,
     position_bias,
 )
-from pytest_promptopt.grading.labels import Label, PairLabel
-
-#: Single answers with a score each, or pairs of which one answer is better: two tasks, calibrated apart.
-Kind = Literal["answers", "pairs"]
+from pytest_promptopt.labels import Kind, Label, PairLabel
+from pytest_promptopt.verdicts import Better, preferred_in_both
 
 
 @dataclass(frozen=True)
@@ -52,7 +49,7 @@ class LabelledPreference:
 
     @property
     def better(self) -> Better:
-        return preferred(self.orders)
+        return preferred_in_both(self.orders)
 
 
 LabelledVerdict = LabelledScore | LabelledPreference
@@ -144,11 +141,6 @@ def calibrate(verdicts: Iterable[LabelledVerdict], *, threshold: float) -> tuple
     )
 
 
-def preferred(orders: tuple[Better, Better]) -> Better:
-    """The answer that was preferred in both orders (Zheng et al. 2023), else ``tie``."""
-    return orders[0] if orders[0] == orders[1] else "tie"
-
-
 def _of_answers(criterion: str, verdicts: Sequence[LabelledScore], threshold: float) -> Calibration:
     passed = [verdict.score >= threshold for verdict in verdicts]
     good = [verdict.label.good for verdict in verdicts]
@@ -181,7 +173,7 @@ def _of_pairs(criterion: str, verdicts: Sequence[LabelledPreference], threshold:
     a_is_judged = [is_a == right for is_a, right in zip(a_is_better, found, strict=True)]
     wrong = [verdict for verdict, right in zip(verdicts, found, strict=True) if not right]
     wrong.sort(key=lambda verdict: verdict.better == "tie")
-    again = [preferred(other) == verdict.better for verdict in verdicts for other in verdict.repeated]
+    again = [preferred_in_both(other) == verdict.better for verdict in verdicts for other in verdict.repeated]
     return Calibration(
         criterion,
         "pairs",

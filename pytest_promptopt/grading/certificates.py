@@ -14,8 +14,9 @@ from typing import Any
 from pytest_promptopt.errors import SettingsError
 from pytest_promptopt.file_writing import replace_file
 from pytest_promptopt.grading.agreement import Estimate, enough_for_kappa, enough_for_share
-from pytest_promptopt.grading.calibration import Calibration, Kind
+from pytest_promptopt.grading.calibration import Calibration
 from pytest_promptopt.grading.judge_bias import BIAS_ALPHA, BiasTest
+from pytest_promptopt.labels import Kind
 from pytest_promptopt.text import plural
 
 #: Raised when a certificate means something else than before; those of other versions do not hold.
@@ -31,7 +32,7 @@ class JudgeFingerprint:
     """Everything that decides a judge's verdicts on a file of labels.
 
     :param prompt: sha256 of the judge's prompt, its rubric and parameters.
-    :param labels: sha256 of the labels, see `labels.fingerprint_of`.
+    :param labels: sha256 of the labels, see `label_reading.fingerprint_of`.
     """
 
     prompt: str

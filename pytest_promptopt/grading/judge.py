@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -19,6 +19,7 @@ from pytest_promptopt.grading.verdict_reading import (
     read_preference,
     read_verdict,
 )
+from pytest_promptopt.labels import Kind
 from pytest_promptopt.models.client import ModelClient
 from pytest_promptopt.models.registry import canonical_name, takes_schema
 from pytest_promptopt.records import Answer, Request, Role, StopReason
@@ -32,22 +33,39 @@ from pytest_promptopt.verdicts import (
 
 T = TypeVar("T")
 
-#: Rounds of requests, each answered before the next; then what came of them.
-Asking = Generator[Sequence[Request], tuple[Answer, ...], T]
+#: Questions, each answered before the next; then what came of them.
+Asking = Generator["Question", tuple[Answer, ...], T]
 
-#: Added to the sample of a request that is asked again since its reply was no verdict: far above any sample.
-AGAIN = 1_000_000
+#: Added to the sample of a request that is asked again since its reply was no verdict: above all samples that
+#: any step asks for, those of a confirmation among them.
+AGAIN = 10**18
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a judge asks at once.
+
+    :param requests: in flight together.
+    :param given: what the judge was given, by the names of its arguments.
+    """
+
+    requests: tuple[Request, ...]
+    given: Mapping[str, str]
+
+    @property
+    def kind(self) -> Kind:
+        return "pairs" if "a" in self.given else "answers"
 
 
 class Asker(Protocol):
-    """Asks models for a judge. One call may hold several requests, which are in flight together.
+    """Asks models for a judge.
 
     Answers come in the order of the requests. What it raises, a `ModelError` or a suspension, goes through.
     """
 
-    def ask(self, requests: Sequence[Request]) -> tuple[Answer, ...]: ...
+    def ask(self, question: Question) -> tuple[Answer, ...]: ...
 
-    async def aask(self, requests: Sequence[Request]) -> tuple[Answer, ...]: ...
+    async def aask(self, question: Question) -> tuple[Answer, ...]: ...
 
 
 @dataclass(frozen=True)
@@ -56,22 +74,32 @@ class ClientAsker:
 
     client: ModelClient
 
-    def ask(self, requests: Sequence[Request]) -> tuple[Answer, ...]:
-        for request in requests:
+    def ask(self, question: Question) -> tuple[Answer, ...]:
+        self._submit(question)
+        return tuple(self.client.ask(request, Role.JUDGE) for request in question.requests)
+
+    async def aask(self, question: Question) -> tuple[Answer, ...]:
+        self._submit(question)
+        return tuple([await self.client.aask(request, Role.JUDGE) for request in question.requests])
+
+    def _submit(self, question: Question) -> None:
+        for request in question.requests:
             if self.client.look_up(request) is None:
                 self.client.submit(request, Role.JUDGE)
-        return tuple(self.client.ask(request, Role.JUDGE) for request in requests)
-
-    async def aask(self, requests: Sequence[Request]) -> tuple[Answer, ...]:
-        for request in requests:
-            if self.client.look_up(request) is None:
-                self.client.submit(request, Role.JUDGE)
-        return tuple([await self.client.aask(request, Role.JUDGE) for request in requests])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Judge:
-    """A prompt with a model that grades.
+    """A prompt with a model that grades: ``judge(answer, "cites the policy").score``.
+
+    Called with an answer and a criterion, a sentence or the path of a rubric file, it gives a `Verdict`: a
+    `score` from 0 to 1, `issues`, `strengths`, `suggestions` and `reasons`, and true when the score reaches
+    the threshold. All its methods take
+
+    * ``reference=``, a good answer to compare with;
+    * ``context=``, what the answer was made from and must be true to;
+
+    and raise `UnusableVerdict` when a model, asked twice, gives no verdict.
 
     :param model: who is asked, ``provider/model`` or ``demo``.
     :param prompt: that grades one answer.
@@ -88,12 +116,15 @@ class Judge:
     folders: tuple[Path, ...] = ()
     sample: int = 0
 
+    def __repr__(self) -> str:
+        return f"<Judge {self.name} {self.model}>"
+
     @property
     def name(self) -> str:
         """The path of its prompt."""
         return self.prompt.name
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """sha256 of its prompts with their parameters, and of its model."""
         parts = [self.prompt.fingerprint, self.comparing.fingerprint, self.model]
@@ -106,25 +137,32 @@ class Judge:
     def __call__(
         self, answer: str, criterion: str, *, reference: str | None = None, context: str | None = None
     ) -> Verdict:
-        """Grade `answer`. Raises `UnusableVerdict` when the model gives no verdict, asked twice."""
-        return self._asked(self._grading(answer, criterion, reference, context))[0]
+        """Grade `answer`."""
+        __tracebackhide__ = True
+        return self._asked(self._grading(answer, criterion, reference, context)).verdicts[0]
 
     async def acall(
         self, answer: str, criterion: str, *, reference: str | None = None, context: str | None = None
     ) -> Verdict:
-        """`judge(...)` for an async test."""
-        return (await self._aasked(self._grading(answer, criterion, reference, context)))[0]
+        """``judge(...)`` for async tests; several in a ``gather`` are in flight at once."""
+        __tracebackhide__ = True
+        return (await self._aasked(self._grading(answer, criterion, reference, context))).verdicts[0]
 
     def compare(
         self, a: str, b: str, criterion: str, *, reference: str | None = None, context: str | None = None
     ) -> Comparison:
-        """Which of two answers meets the criterion better; asked in both orders."""
+        """Which of two answers meets the criterion better: both orders are asked, so no place can decide.
+
+        `better` is ``"a"``, ``"b"`` or ``"tie"``; `position_bias` is the place that won in both orders.
+        """
+        __tracebackhide__ = True
         return self._asked(self._comparing(a, b, criterion, reference, context))
 
     async def acompare(
         self, a: str, b: str, criterion: str, *, reference: str | None = None, context: str | None = None
     ) -> Comparison:
-        """`judge.compare(...)` for an async test."""
+        """``judge.compare(...)`` for async tests."""
+        __tracebackhide__ = True
         return await self._aasked(self._comparing(a, b, criterion, reference, context))
 
     def panel(
@@ -137,9 +175,12 @@ class Judge:
         reference: str | None = None,
         context: str | None = None,
     ) -> Panel:
-        """Grade `answer` `samples` times by each of `models`; the judge's own model if none is named."""
-        asked = self._grading(answer, criterion, reference, context, models, samples)
-        return Panel(self._asked(asked))
+        """Grade `answer` by several models, or several times: mean score, majority, disagreement.
+
+        Each of `models` is asked `samples` times; the judge's own model if none is named.
+        """
+        __tracebackhide__ = True
+        return self._asked(self._grading(answer, criterion, reference, context, models, samples))
 
     async def apanel(
         self,
@@ -151,16 +192,16 @@ class Judge:
         reference: str | None = None,
         context: str | None = None,
     ) -> Panel:
-        """`judge.panel(...)` for an async test."""
-        asked = self._grading(answer, criterion, reference, context, models, samples)
-        return Panel(await self._aasked(asked))
+        """``judge.panel(...)`` for async tests."""
+        __tracebackhide__ = True
+        return await self._aasked(self._grading(answer, criterion, reference, context, models, samples))
 
     def _asked(self, asking: Asking[T]) -> T:
         __tracebackhide__ = True
         try:
-            requests = next(asking)
+            question = next(asking)
             while True:
-                requests = asking.send(self.asker.ask(requests))
+                question = asking.send(self.asker.ask(question))
         except StopIteration as end:
             result: T = end.value
             return result
@@ -168,9 +209,9 @@ class Judge:
     async def _aasked(self, asking: Asking[T]) -> T:
         __tracebackhide__ = True
         try:
-            requests = next(asking)
+            question = next(asking)
             while True:
-                requests = asking.send(await self.asker.aask(requests))
+                question = asking.send(await self.asker.aask(question))
         except StopIteration as end:
             result: T = end.value
             return result
@@ -183,21 +224,23 @@ class Judge:
         context: str | None,
         models: Sequence[str] = (),
         samples: int = 1,
-    ) -> Asking[tuple[Verdict, ...]]:
+    ) -> Asking[Panel]:
         __tracebackhide__ = True
         check_text("the answer", answer)
         rubric = self.rubric(criterion)
-        shown = {"answer": answer, "criterion": rubric.text, **_optional(reference, context)}
+        besides = _optional(reference, context)
+        shown = {"answer": answer, "criterion": rubric.text, **besides}
         read = partial(read_verdict, criterion=rubric.name, threshold=self.threshold)
         count = _checked(samples)
-        requests = [
+        requests = tuple(
             self._request(self.prompt, shown, VERDICT_SCHEMA, model, self.sample * count + number)
-            for model in panel_models(models) or (self.model,)
+            for model in _models(models) or (self.model,)
             for number in range(count)
-        ]
-        verdicts = yield from _read_all(requests, read)
-        return tuple(
-            replace(verdict, model=request.model) for request, verdict in zip(requests, verdicts, strict=True)
+        )
+        given = {"criterion": criterion, "answer": answer, **besides}
+        verdicts = yield from _read_all(Question(requests, given), read)
+        return Panel(
+            tuple(replace(each, model=asked.model) for asked, each in zip(requests, verdicts, strict=True))
         )
 
     def _comparing(
@@ -207,17 +250,19 @@ class Judge:
         check_text("the first answer", a)
         check_text("the second answer", b)
         rubric = self.rubric(criterion)
-        requests = [
+        besides = _optional(reference, context)
+        requests = tuple(
             self._request(
                 self.comparing,
-                {"first": first, "second": second, "criterion": rubric.text, **_optional(reference, context)},
+                {"first": first, "second": second, "criterion": rubric.text, **besides},
                 PREFERENCE_SCHEMA,
                 self.model,
                 self.sample,
             )
             for first, second in ((a, b), (b, a))
-        ]
-        one, two = yield from _read_all(requests, _read_preference)
+        )
+        given = {"criterion": criterion, "a": a, "b": b, **besides}
+        one, two = yield from _read_all(Question(requests, given), _read_preference)
         return Comparison(
             orders=(one[0], two[0]),
             reasons=(one[1], two[1]),
@@ -229,7 +274,7 @@ class Judge:
     def _request(
         self,
         prompt: JudgePrompt,
-        shown: Mapping[str, str | None],
+        shown: Mapping[str, str],
         schema: Mapping[str, Any],
         model: str,
         sample: int,
@@ -246,12 +291,13 @@ class Judge:
         )
 
 
-def _read_all(requests: Sequence[Request], read: Callable[[str], T]) -> Asking[tuple[T, ...]]:
+def _read_all(question: Question, read: Callable[[str], T]) -> Asking[tuple[T, ...]]:
     """What the replies say. One that cannot be used is asked for again, once.
 
     Raises `UnusableVerdict` when the second reply cannot be used either.
     """
-    answers = yield requests
+    requests = question.requests
+    answers = yield question
     found: dict[int, T] = {}
     for number, answer in enumerate(answers):
         try:
@@ -260,12 +306,16 @@ def _read_all(requests: Sequence[Request], read: Callable[[str], T]) -> Asking[t
             continue
     missing = [number for number in range(len(requests)) if number not in found]
     if missing:
-        again = yield [replace(requests[n], sample=requests[n].sample + AGAIN) for n in missing]
+        asked = tuple(replace(requests[n], sample=requests[n].sample + AGAIN) for n in missing)
+        again = yield replace(question, requests=asked)
         for number, answer in zip(missing, again, strict=True):
             try:
                 found[number] = _read(answer, read)
             except UnusableVerdict as error:
-                raise UnusableVerdict(f"{requests[number].model} was asked twice: {error}") from None
+                raise UnusableVerdict(
+                    f"{requests[number].model} was asked twice: {error}; replies that are in the cache stay "
+                    "what they are, --promptopt-cache=refresh asks for others"
+                ) from None
     return tuple(found[number] for number in range(len(requests)))
 
 
@@ -281,14 +331,16 @@ def _read_preference(text: str) -> tuple[Preference, str, str]:
     return (*read_preference(text), text)
 
 
-def _optional(reference: str | None, context: str | None) -> dict[str, str | None]:
-    for name, value in (("reference=", reference), ("context=", context)):
-        if value is not None:
-            check_text(name, value)
-    return {"reference": reference, "context": context}
+def _optional(reference: str | None, context: str | None) -> dict[str, str]:
+    """Those of the two that are given."""
+    given = {"reference": reference, "context": context}
+    found = {name: value for name, value in given.items() if value is not None}
+    for name, value in found.items():
+        check_text(f"{name}=", value)
+    return found
 
 
-def panel_models(names: Sequence[str]) -> tuple[str, ...]:
+def _models(names: Sequence[str]) -> tuple[str, ...]:
     """The models of a panel, checked. Raises `SettingsError`."""
     if not isinstance(names, (list, tuple)) or not all(isinstance(name, str) for name in names):
         raise SettingsError(f"judge.panel(...): models= must be a list of names, got {names!r}")

@@ -14,6 +14,7 @@ from statistics import median
 from typing import Any, Literal
 
 from pytest_promptopt.statistics import sign_test
+from pytest_promptopt.verdicts import Better
 
 #: A test of bias rejects below this.
 BIAS_ALPHA = 0.01
@@ -26,7 +27,6 @@ _COUNTED = 20_000
 _TINY = 1e-9
 
 Direction = Literal["long", "short", "first", "second", ""]
-Better = Literal["a", "b", "tie"]
 
 
 @dataclass(frozen=True)

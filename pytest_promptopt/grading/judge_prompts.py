@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
 
@@ -60,12 +61,7 @@ class JudgePrompt:
         """The prompt's path as messages call it."""
         return self.file.name
 
-    @property
-    def model(self) -> str | None:
-        """Whom its front matter names; None when it names nobody."""
-        return self.file.front.model
-
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """sha256 of all in its file that decides what is asked: texts, language, parameters."""
         front = self.file.front
@@ -79,19 +75,23 @@ class JudgePrompt:
         }
         return sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 
-    def messages(self, shown: Mapping[str, str | None]) -> tuple[Message, ...]:
+    def messages(self, shown: Mapping[str, str]) -> tuple[Message, ...]:
         """What to send. Raises `SettingsError` when something is given that the prompt does not use.
 
-        :param shown: the values of the variables; None for what the caller did not give.
+        :param shown: the values of the variables, as far as the caller gave them.
         """
-        for name, value in shown.items():
-            if value is not None and name not in self.file.variables:
+        for name in shown:
+            if name not in self.file.variables:
                 raise SettingsError(
                     f"judge(...): {name}= is given, but the judge's prompt {self.name} does not use `{name}`"
                 )
-        tags = Tags(dict.fromkeys((*_OWN_TAGS, *map(str.lower, _CLOSING_TAG.findall(self.file.prose)))))
-        values = {name: tags.disarm(shown.get(name) or "") for name in self.file.variables}
+        values = {name: self._tags.disarm(shown.get(name, "")) for name in self.file.variables}
         return self.file.render(values)
+
+    @cached_property
+    def _tags(self) -> Tags:
+        """Those that no value may open or close."""
+        return Tags(dict.fromkeys((*_OWN_TAGS, *map(str.lower, _CLOSING_TAG.findall(self.file.prose)))))
 
 
 def grading_prompt(path: Path | str | None, *, rootdir: Path) -> JudgePrompt:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
-from pytest_promptopt.grading.calibration import Kind
 from pytest_promptopt.grading.certificates import (
     FLOOR,
     Certificate,
@@ -19,14 +18,15 @@ from pytest_promptopt.grading.certificates import (
     read_certificates,
 )
 from pytest_promptopt.grading.judge import Judge
-from pytest_promptopt.grading.labels import AnyLabel, Label, fingerprint_of, read_labels
+from pytest_promptopt.grading.label_reading import fingerprint_of, read_labels
+from pytest_promptopt.grading.rubrics import Rubric
+from pytest_promptopt.labels import AnyLabel, Kind
 
 
 @dataclass(frozen=True)
 class LabelFile:
     """A file of labels.
 
-    :param rootdir: where paths of rubrics may begin, besides the file's own folder.
     :param criterion: of labels that name none.
     """
 
@@ -39,22 +39,18 @@ class LabelFile:
         return read_labels(self.path, criterion=self.criterion, folders=(self.path.parent, self.rootdir))
 
 
-def kind_of(label: AnyLabel) -> Kind:
-    return "answers" if isinstance(label, Label) else "pairs"
-
-
 def judge_fingerprint(
-    judge: Judge, criterion: str, kind: Kind, labels: Sequence[AnyLabel]
+    judge: Judge, rubric: Rubric, kind: Kind, labels: Sequence[AnyLabel]
 ) -> JudgeFingerprint:
-    """What decides the verdicts of `judge` on those of `labels` that are of this criterion and kind."""
+    """What decides the verdicts of `judge` on those of `labels` that are of this rubric and kind."""
     prompt = judge.prompt if kind == "answers" else judge.comparing
-    asked = json.dumps([prompt.fingerprint, judge.rubric(criterion).text])
+    asked = json.dumps([prompt.fingerprint, rubric.text])
     return JudgeFingerprint(
         prompt=sha256(asked.encode()).hexdigest(),
         model=judge.model,
         threshold=judge.threshold,
         labels=fingerprint_of(
-            label for label in labels if label.criterion == criterion and kind_of(label) == kind
+            label for label in labels if label.criterion == rubric.name and label.kind == kind
         ),
     )
 
@@ -88,27 +84,26 @@ class JudgeTrust:
         return self._looked_up(judge, criterion, kind)[1]
 
     def _looked_up(self, judge: Judge, criterion: str, kind: Kind) -> tuple[tuple[str, ...], str]:
-        name = judge.rubric(criterion).name
-        key = (judge.fingerprint, name, kind)
+        rubric = judge.rubric(criterion)
+        key = (judge.fingerprint, rubric.name, kind)
         if key not in self._found:
-            # Names of rubrics are relative to rootdir, wherever a test or a file of labels lies.
-            self._found[key] = self._look_up(replace(judge, folders=judge.folders[-1:]), name, kind)
+            self._found[key] = self._look_up(judge, rubric, kind)
         return self._found[key]
 
-    def _look_up(self, judge: Judge, criterion: str, kind: Kind) -> tuple[tuple[str, ...], str]:
+    def _look_up(self, judge: Judge, rubric: Rubric, kind: Kind) -> tuple[tuple[str, ...], str]:
         reasons: tuple[str, ...] | None = None
         for file in self.files:
             labels, certificates = self._of(file)
-            if not any(label.criterion == criterion and kind_of(label) == kind for label in labels):
+            if not any(label.criterion == rubric.name and label.kind == kind for label in labels):
                 continue
-            found = certificate_for(certificates, criterion, kind)
-            why = missing(found, judge_fingerprint(judge, criterion, kind, labels), floor=self._floor)
+            found = certificate_for(certificates, rubric.name, kind)
+            why = missing(found, judge_fingerprint(judge, rubric, kind, labels), floor=self._floor)
             if found is not None and not why:
                 return (), f"{file.path.name}, {_summary(found)}"
             reasons = reasons or tuple(f"{file.path.name}: {each}" for each in why)
-        return reasons or self._without_labels(criterion), ""
+        return reasons or self._without_labels(), ""
 
-    def _without_labels(self, criterion: str) -> tuple[str, ...]:
+    def _without_labels(self) -> tuple[str, ...]:
         if not self.files:
             return (
                 "there are no labels to test it by: name a file of labelled answers with "

@@ -26,35 +26,36 @@ class Rubric:
     text: str
 
 
-def rubric_of(criterion: object, folders: Sequence[Path]) -> Rubric:
+def rubric_of(criterion: object, folders: Sequence[Path], *, where: str = "judge(...)") -> Rubric:
     """The rubric that `criterion` is, or that its file holds. Raises `SettingsError`.
 
     :param folders: where a relative path may begin, the nearest first; the last is rootdir, which names of
         rubrics are relative to.
+    :param where: who names it, for messages.
     """
     if not isinstance(criterion, str) or not criterion.strip():
         raise SettingsError(
-            f"judge(...): the criterion must be a sentence or the path of a rubric file, got {criterion!r}"
+            f"{where}: the criterion must be a sentence or the path of a rubric file, got {criterion!r}"
         )
     if not criterion.lower().endswith(_ENDINGS) or "\n" in criterion or len(criterion) > _LONGEST_PATH:
         return Rubric(criterion, criterion)
     candidates = list(dict.fromkeys(folder / criterion for folder in folders))
     found = next((path for path in candidates if os.path.isfile(path)), None)
     if found is not None:
-        return Rubric(_name(found, folders[-1]), _text(found))
+        return Rubric(_name(found, folders[-1]), _text(found, where))
     if len(criterion.split()) > 1:  # a sentence about a file
         return Rubric(criterion, criterion)
     looked = join_words([str(path) for path in candidates])
-    raise SettingsError(f"judge(...): there is no rubric file {criterion!r}; looked for {looked}")
+    raise SettingsError(f"{where}: there is no rubric file {criterion!r}; looked for {looked}")
 
 
-def _text(path: Path) -> str:
+def _text(path: Path, where: str) -> str:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"judge(...): the rubric file {path} cannot be read: {error}") from None
+        raise SettingsError(f"{where}: the rubric file {path} cannot be read: {error}") from None
     if not text.strip():
-        raise SettingsError(f"judge(...): the rubric file {path} is empty")
+        raise SettingsError(f"{where}: the rubric file {path} is empty")
     return text.strip()
 
 

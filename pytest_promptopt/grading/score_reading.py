@@ -8,9 +8,11 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
+from collections.abc import Sequence
 
 from pytest_promptopt.errors import UnusableVerdict
-from pytest_promptopt.text import quote
+from pytest_promptopt.marked_lines import ScoreLine
+from pytest_promptopt.text import join_words, quote
 
 _NUMBER = r"[-+\u2212]?(?:\d+(?:[.,]\d+)?|[.,]\d+)(?:[eE][-+]?\d+)?"
 _HEDGE = r"(?:about|around|approximately|approx\.?|roughly|circa|ca\.?|maybe|probably|~|≈|=)"
@@ -55,6 +57,21 @@ _SCALE = re.compile(
 _LONGEST = 300
 _FIGURE = re.compile(r"\d")
 _UNSURE = "is no number that can be read for sure"
+#: A score in a sentence of the judge's own: "I would give this answer a score of 0.8".
+_IN_SENTENCE = re.compile(
+    r"(?:\A|\n|[.!?]\s)[*_]{0,3}(?:(?:overall|therefore|thus|so|hence|finally|in conclusion),?\s+)?(?:"
+    r"i(?:['’]d| would| will|['’]ll)?\s+(?:give|rate|score|assign|award|grade)"
+    r"\s+(?:it|this|(?:the|this) answer)?[\s:]*(?:with\s+)?(?:as\s+)?(?:an?\s+)?"
+    r"(?:(?:overall |final )?(?:score|rating|grade))?(?:\s+of)?"
+    r"|(?:my|the)\s+(?:final\s+|overall\s+)?(?:score|rating|grade)\s+(?:is|would be)"
+    r")\s+(?P<value>[^\n]{0,80})",
+    re.IGNORECASE,
+)
+#: Anything like a score, wherever it stands.
+_ANY_SCORE = re.compile(
+    r"\b(?:score|rating|grade)d?\b[^\w\n]{0,8}(?:(?:it|this|is|of|was|as|at|would be)\b[^\w\n]{0,4}){0,2}\d",
+    re.IGNORECASE,
+)
 
 
 def read_score(value: object, *, scale: str = "") -> float:
@@ -129,3 +146,32 @@ def _within(score: float, said: object) -> float:
 
 def _refused(said: object, why: str) -> UnusableVerdict:
     return UnusableVerdict(f"the score {quote(said)} {why}")
+
+
+def score_of(lines: Sequence[ScoreLine]) -> float | None:
+    """The score that all lines agree on; None without one. Raises `UnusableVerdict`."""
+    sure = [line for line in lines if not line.doubtful]
+    if not sure and lines:
+        raise UnusableVerdict("the only score stands inside of a sentence, as something quoted does")
+    if len(sure) > 2 and [line.final for line in sure] == [False] * (len(sure) - 1) + [True]:
+        sure = sure[-1:]  # those before it are of single points
+    return agreed([read_score(line.text, scale=line.beside) for line in sure])
+
+
+def score_in_sentence(text: str) -> float | None:
+    """The score that a sentence of the judge names; None without one. Raises `UnusableVerdict`."""
+    spaced = re.sub(r"\s*\n\s*", "\n", re.sub(r"[^\S\n]+", " ", text))
+    return agreed([read_score(found["value"]) for found in _IN_SENTENCE.finditer(spaced)])
+
+
+def mentions_score(text: str) -> bool:
+    """Whether something like a score stands anywhere."""
+    return _ANY_SCORE.search(text) is not None
+
+
+def agreed(scores: list[float]) -> float | None:
+    """The one score that all say; None when there is none. Raises `UnusableVerdict`."""
+    if len({round(score, 6) for score in scores}) > 1:
+        named = join_words([f"{score:g}" for score in scores])
+        raise UnusableVerdict(f"the scores contradict each other: {named}")
+    return scores[0] if scores else None

@@ -12,20 +12,23 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pytest_promptopt.errors import UnusableVerdict
-from pytest_promptopt.failures.refusals import is_refusal
-from pytest_promptopt.grading.marked_lines import (
+from pytest_promptopt.grading.score_reading import (
+    agreed,
+    mentions_score,
+    read_score,
+    score_in_sentence,
+    score_of,
+)
+from pytest_promptopt.marked_lines import (
     Kind,
     Marked,
-    agreed,
     impact_of,
-    mentions_score,
     read_marked,
     read_suggestion,
     says_nothing,
-    score_in_sentence,
 )
-from pytest_promptopt.grading.score_reading import read_score
 from pytest_promptopt.models.thinking import without_thinking
+from pytest_promptopt.refusals import is_refusal
 from pytest_promptopt.text import one_line, quote, value_text
 from pytest_promptopt.verdicts import (
     IMPACTS,
@@ -121,10 +124,10 @@ def _read_verdict(text: str, said: str, criterion: str, threshold: float) -> Ver
     marked = read_marked(rest)
     if own is not None:
         _take_json(marked, own)
-    scores = [] if marked.score is None else [marked.score]
+    scores = [score_of(marked.scores)]
     if own is not None and "score" in own:
         scores.append(read_score(own["score"]))
-    score = agreed(scores)
+    score = agreed([each for each in scores if each is not None])
     reasons = "\n".join(filter(None, marked.reasons)) or "\n".join(marked.prose).strip()
     if score is None and quoted and own is None:
         raise UnusableVerdict("the only verdict stands inside of a sentence, as something quoted does")

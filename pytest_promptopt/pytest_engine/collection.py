@@ -10,9 +10,11 @@ import pytest
 
 from pytest_promptopt.assertions.judge_criteria import JUDGE
 from pytest_promptopt.errors import NoModelError, PromptFileError, PromptoptError, SettingsError
+from pytest_promptopt.labels import Label, PairLabel
 from pytest_promptopt.models.registry import canonical_name
 from pytest_promptopt.prompts import PromptFile, locate_prompt_file
-from pytest_promptopt.prompts.sources import Address
+from pytest_promptopt.prompts.file_lookup import name_of
+from pytest_promptopt.prompts.sources.address import Address, with_inner
 from pytest_promptopt.prompts.template_languages import LANGUAGES
 from pytest_promptopt.pytest_engine import internals
 from pytest_promptopt.pytest_engine.case_identity import of_plugin
@@ -53,13 +55,14 @@ class Collected:
 def collect_prompt_cases(items: Iterable[pytest.Item], settings: Settings) -> Collected:
     """All items that use a prompt; a mistake in one is a problem of that one alone."""
     loaded: dict[Address, PromptFile] = {}
+    judge = _judge_prompt(settings)
     cases: dict[pytest.Item, PromptCase] = {}
     problems: dict[pytest.Item, PromptoptError] = {}
     for item in items:
         mark = item.get_closest_marker(MARK)
         if mark is not None:
             try:
-                cases[item] = _case(item, mark, settings, loaded)
+                cases[item] = _case(item, mark, settings, loaded, judge)
             except PromptoptError as problem:
                 problems[item] = problem
     _join_repeats(cases)
@@ -94,16 +97,29 @@ def _join_repeats(cases: dict[pytest.Item, PromptCase]) -> None:
             cases[item] = replace(cases[item], case=shared, samples=samples)
 
 
+def _judge_prompt(settings: Settings) -> str:
+    """The name of the judge's own prompt file; empty without one."""
+    if settings.judge_prompt is None:
+        return ""
+    address = Address.parse(settings.judge_prompt).below(settings.rootdir)
+    try:
+        return with_inner(name_of(address.path, settings.rootdir), address.inner)
+    except PromptFileError:  # whoever asks the judge is told
+        return ""
+
+
 def _case(
-    item: pytest.Item, mark: pytest.Mark, settings: Settings, loaded: dict[Address, PromptFile]
+    item: pytest.Item,
+    mark: pytest.Mark,
+    settings: Settings,
+    loaded: dict[Address, PromptFile],
+    judge: str,
 ) -> PromptCase:
     where = _where(item)
     parsed = Mark.parse(mark, where=where)
     files = _load(parsed, item.path.parent, settings.rootdir, where, loaded)
     names = tuple(dict.fromkeys(file.name for file in files.values()))
-    judges = settings.judge_prompt is not None and any(
-        file.path == settings.rootdir / settings.judge_prompt for file in files.values()
-    )
+    judges = judge in names
     case = Case(
         id=item.nodeid,
         prompts=names,
@@ -128,8 +144,6 @@ def _case(
 
 def _labelled(item: pytest.Item) -> str:
     """What a person says of the label that a case of the judge is about; empty where it is about none."""
-    from pytest_promptopt.grading.labels import Label, PairLabel
-
     callspec = getattr(item, "callspec", None)
     values = () if callspec is None else callspec.params.values()
     return next((value.expected for value in values if isinstance(value, Label | PairLabel)), "")

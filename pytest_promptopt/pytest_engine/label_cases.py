@@ -10,8 +10,7 @@ import pytest
 
 from pytest_promptopt.errors import SettingsError
 from pytest_promptopt.grading.judge_trust import LabelFile
-from pytest_promptopt.grading.labels import AnyLabel, Label, PairLabel
-from pytest_promptopt.grading.rubrics import rubric_of
+from pytest_promptopt.labels import AnyLabel, Label, PairLabel
 from pytest_promptopt.pytest_engine.prompt_case import PromptCase
 from pytest_promptopt.records import Split
 from pytest_promptopt.settings import Settings
@@ -72,24 +71,19 @@ def _files(node: pytest.Item, mark: pytest.Mark, settings: Settings) -> list[Lab
     if unknown or not isinstance(criterion, str):
         given = ", ".join(f"{name}={mark.kwargs[name]!r}" for name in sorted(unknown or {"criterion"}))
         raise SettingsError(f"{where}: judge_labels has {given}; accepted is {accepted}")
-    if criterion:
-        try:
-            criterion = rubric_of(criterion, (node.path.parent, settings.rootdir)).name
-        except SettingsError as error:
-            raise SettingsError(f"{where}: {str(error).removeprefix('judge(...): ')}") from None
+    paths = [_located(spec, node, settings, where) for spec in mark.args]
     if not mark.args:
-        files = [_file(settings.rootdir / each, settings, criterion) for each in settings.judge_labels]
-        if not files:
-            raise SettingsError(
-                f"{where}: judge_labels names no file, and the ini value promptopt_judge_labels neither; "
-                f"accepted is {accepted}"
-            )
-        return files
-    return [_file(_located(spec, node, settings, where), settings, criterion) for spec in mark.args]
+        paths = [settings.rootdir / each for each in settings.judge_labels]
+    if not paths:
+        raise SettingsError(
+            f"{where}: judge_labels names no file, and the ini value promptopt_judge_labels neither; "
+            f"accepted is {accepted}"
+        )
+    return [_file(path, settings, criterion) for path in paths]
 
 
 def _file(path: Path, settings: Settings, criterion: str = "") -> LabelFile:
-    """Without ``..``, so that a file that is named twice is tested once."""
+    """The same one, however its path is spelled."""
     return LabelFile(Path(os.path.normpath(path)), settings.rootdir, criterion)
 
 

@@ -7,7 +7,7 @@ from functools import partial
 
 import pytest
 
-from pytest_promptopt.errors import ModelError, PromptoptError, SettingsError
+from pytest_promptopt.errors import PromptoptError, SettingsError
 from pytest_promptopt.grading.calibrating import JudgeTest, run_judge_test
 from pytest_promptopt.grading.certificates import (
     certificate_path,
@@ -17,7 +17,7 @@ from pytest_promptopt.grading.certificates import (
 )
 from pytest_promptopt.grading.judge import ClientAsker, Judge
 from pytest_promptopt.grading.judge_trust import LabelFile
-from pytest_promptopt.grading.labels import AnyLabel
+from pytest_promptopt.labels import AnyLabel
 from pytest_promptopt.models.unpatched_asyncio import asyncio
 from pytest_promptopt.pytest_engine import internals
 from pytest_promptopt.pytest_engine.collection import collect_prompt_cases
@@ -27,8 +27,7 @@ from pytest_promptopt.pytest_session.session_calls import SessionCalls
 from pytest_promptopt.reports.calibration_report import calibration_lines
 from pytest_promptopt.reports.lines import Line, print_section
 from pytest_promptopt.settings import Settings
-from pytest_promptopt.text import plural, printable
-from pytest_promptopt.unpatched import os
+from pytest_promptopt.text import plural, printable, shown_path
 
 
 class CalibrationSession:
@@ -73,7 +72,7 @@ class CalibrationSession:
         try:
             tested = [(file, self._tested(judge, labels)) for file, labels in self._labels]
             self._store(judge, tested)
-        except ModelError as error:
+        except PromptoptError as error:
             self._note(f"the judge could not be tested: {error}")
         except KeyboardInterrupt:
             calls.client.cancel()
@@ -106,7 +105,7 @@ class CalibrationSession:
         self._certified = all(not each for of_file in why for each in of_file) and any(map(len, why))
         for file, test in tested:
             path = certificate_path(file.path)
-            name = os.path.relpath(path, self._settings.rootdir)
+            name = shown_path(path, self._settings.rootdir)
             try:
                 if not test.certificates:
                     raise SettingsError("no label has a usable verdict")

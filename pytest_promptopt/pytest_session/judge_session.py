@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from pytest_promptopt.assertions.judge_criteria import JUDGE, JudgedFor, criteria_of, score_bars
 from pytest_promptopt.errors import NoModelError, PromptoptError, SettingsError, UntestedJudge
-from pytest_promptopt.grading.calibration import Kind
-from pytest_promptopt.grading.judge import Asker, Judge
+from pytest_promptopt.grading.judge import Asker, Judge, Question
 from pytest_promptopt.grading.judge_prompts import JudgePrompt, comparing_prompt, grading_prompt
 from pytest_promptopt.grading.judge_trust import JudgeTrust, LabelFile
+from pytest_promptopt.labels import Kind
 from pytest_promptopt.models.registry import canonical_name
 from pytest_promptopt.pytest_engine.prompt_case import PromptCase
 from pytest_promptopt.pytest_engine.suspending_engine import CaseRun
-from pytest_promptopt.records import EPSILON, Answer, Request
+from pytest_promptopt.records import EPSILON, Answer
 from pytest_promptopt.replay.judge_calls import CaseJudge, RunAsker
 from pytest_promptopt.settings import Settings
 from pytest_promptopt.text import quote
@@ -25,10 +26,10 @@ from pytest_promptopt.unpatched import os
 class _Nobody:
     """Asks nobody: for a judge that is only looked at."""
 
-    def ask(self, requests: Sequence[Request]) -> tuple[Answer, ...]:
+    def ask(self, question: Question) -> tuple[Answer, ...]:
         raise AssertionError("nobody is asked")
 
-    async def aask(self, requests: Sequence[Request]) -> tuple[Answer, ...]:
+    async def aask(self, question: Question) -> tuple[Answer, ...]:
         raise AssertionError("nobody is asked")
 
 
@@ -61,17 +62,22 @@ class SessionJudge:
     def _of(self, run: CaseRun, *, decides: bool) -> CaseJudge:
         prompt = self.prompt()
         own = next((file for file in run.files.values() if file.name == prompt.name), None)
-        judge = self.judge(
-            RunAsker(run, prompt.name),
-            folder=run.case.item.path.parent,
-            prompt=prompt if own is None else JudgePrompt.of(own),
+        prompt = prompt if own is None else JudgePrompt.of(own)
+        judge = self.judge(_Nobody(), folder=run.case.item.path.parent, prompt=prompt)
+        if own is None:
+            asker = RunAsker(run, prompt.name, partial(self._admit, judge, decides=decides))
+        else:  # it is under test itself, and decides nothing
+            asker = RunAsker(run, prompt.name, of_prompt=True)
+        return CaseJudge(
+            asker, judge.model, prompt, judge.comparing, judge.threshold, judge.folders, run.sample
         )
-        if own is not None:  # it is under test itself, and decides nothing
-            return CaseJudge(run, judge, lambda judge, criterion, kind: None)
-        return CaseJudge(run, judge, partial(self._admit, decides=decides))
 
-    def _admit(self, judge: Judge, criterion: str, kind: Kind, *, decides: bool) -> None:
-        """Raises `UntestedJudge` where verdicts would decide that were not shown to be right."""
+    def _admit(self, judge: Judge, model: str, criterion: str, kind: Kind, *, decides: bool) -> None:
+        """Raises `UntestedJudge` where verdicts would decide that were not shown to be right.
+
+        :param model: who is asked; a panel asks several in the place of the judge's own.
+        """
+        judge = replace(judge, model=model)
         version = f"{judge.name} ({judge.fingerprint[:8]})"
         told = f"{quote(criterion, 60)} is judged by {judge.model} with {version}"
         missing = self._trust.missing(judge, criterion, kind)
@@ -91,25 +97,29 @@ class SessionJudge:
 
         :param cases: those whose verdicts decide.
         """
-        self.prompt()
+        judged = [case for case in cases if JUDGE in case.fixtures and not case.judges]
+        if not judged:
+            return
+        self.prompt()  # a file that is no judge's prompt is told now
         self._trust.read()
+        if self._settings.trust_judge:
+            return
         asked = dict[tuple[Path, JudgedFor], None]()
-        for case in cases:
-            if JUDGE in case.fixtures and self.prompt().name not in case.case.prompts:
-                function = getattr(case.item, "function", None)
-                graded = criteria_of(function, case.values)
-                asked.update(dict.fromkeys((case.item.path.parent, each) for each in graded))
-                self._check_bars(case, score_bars(function, case.values))
-        for folder, each in asked if not self._settings.trust_judge else ():
+        for case in judged:
+            function = getattr(case.item, "function", None)
+            graded = criteria_of(function, case.values)
+            asked.update(dict.fromkeys((case.item.path.parent, each) for each in graded))
+            self._check_bars(case, score_bars(function, case.values))
+        for folder, each in asked:
             judge = self.judge(_Nobody(), folder=folder)
-            if missing := self._trust.missing(judge, each.criterion, "pairs" if each.pairs else "answers"):
+            if missing := self._trust.missing(judge, each.criterion, each.kind):
                 raise SettingsError(_untested(each.criterion, missing))
 
     def _check_bars(self, case: PromptCase, bars: Sequence[float]) -> None:
         """A certificate says nothing of another bar than the one that the judge was tested at."""
         tested = self._settings.judge_threshold
         other = next((bar for bar in bars if abs(bar - tested) > EPSILON), None)
-        if other is not None and not self._settings.trust_judge:
+        if other is not None:
             raise SettingsError(
                 f"{case.case.where}: the test asks for a score of {other:g}, but a judge is tested at "
                 f"{tested:g}: write `assert judge(...)`, or set promptopt_judge_threshold = {other:g} and "

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path, PurePath
 from typing import Any
 
 from pytest_promptopt.assertions.plain_values import plain_value
-from pytest_promptopt.grading.labels import Label, PairLabel
+from pytest_promptopt.labels import Label, PairLabel
 from pytest_promptopt.text import without_addresses
 
 
@@ -45,7 +46,7 @@ def _placed(value: Any, folder: Path) -> Any:
     """`value` with paths that do not depend on where the project lies."""
     kind = type(value)  # an object may say that it is of another
     if kind in (Label, PairLabel):
-        return {name: each for name, each in vars(value).items() if name not in ("where", "id", "split")}
+        return {each.name: getattr(value, each.name) for each in fields(kind) if each.compare}
     if issubclass(kind, dict):
         return {key: _placed(each, folder) for key, each in dict.items(value)}
     if kind in (list, tuple):

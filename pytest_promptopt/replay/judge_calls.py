@@ -2,187 +2,78 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, NoReturn
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NoReturn, TypeVar
 
 from pytest_promptopt.errors import PromptoptError, SettingsError
-from pytest_promptopt.grading.calibration import Kind
-from pytest_promptopt.grading.judge import Judge, panel_models
-from pytest_promptopt.grading.labels import AnyLabel, Label, PairLabel
+from pytest_promptopt.grading.judge import Asking, Judge, Question
+from pytest_promptopt.labels import AnyLabel, Kind, Label, PairLabel
 from pytest_promptopt.models.client import CallResult
-from pytest_promptopt.records import Answer, Call, Request, Role
+from pytest_promptopt.records import Answer, Call, Role
 from pytest_promptopt.replay.run import Run
-from pytest_promptopt.replay.run_calls import RunCalls, answers_of
-from pytest_promptopt.verdicts import Comparison, Panel, Verdict
+from pytest_promptopt.replay.run_calls import RunCalls
+from pytest_promptopt.verdicts import Comparison, Panel
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class RunAsker:
     """Asks for a judge in a run, which is suspended until the answers are there.
 
-    :param inputs: what the judge was given.
+    :param name: the path of the judge's prompt.
+    :param admit: raises where a criterion is not a model's to decide, of answers or of pairs.
     :param of_prompt: whether the judge's prompt is the prompt that the case checks; then the calls are its.
     """
 
     run: Run[Any]
     name: str
-    inputs: Mapping[str, str] = field(default_factory=dict)
+    admit: Callable[[str, str, Kind], None] = lambda model, criterion, kind: None
     of_prompt: bool = False
 
-    def ask(self, requests: Sequence[Request]) -> tuple[Answer, ...]:
+    def ask(self, question: Question) -> tuple[Answer, ...]:
         __tracebackhide__ = True
-        self._note(requests)
-        return self._told(requests, self._calls.ask(requests))
+        self._note(question)
+        return self._told(question, self._calls.ask(question.requests))
 
-    async def aask(self, requests: Sequence[Request]) -> tuple[Answer, ...]:
+    async def aask(self, question: Question) -> tuple[Answer, ...]:
         __tracebackhide__ = True
-        self._note(requests)
-        return self._told(requests, await self._calls.aask(requests))
+        self._note(question)
+        return self._told(question, await self._calls.aask(question.requests))
 
     @property
     def _calls(self) -> RunCalls:
         return RunCalls(self.run, self.name, Role.TARGET if self.of_prompt else Role.JUDGE)
 
-    def _note(self, requests: Sequence[Request]) -> None:
-        run, asked = self.run, [(self.name, self.inputs)] * len(requests)
+    def _note(self, question: Question) -> None:
+        __tracebackhide__ = True
+        for model in dict.fromkeys(request.model for request in question.requests):
+            self.admit(model, question.given["criterion"], question.kind)
+        run, asked = self.run, [(self.name, question.given)] * len(question.requests)
         if self.of_prompt:
             run.asked += asked
             return
         run.asked_of_judge += asked
-        keys = {request.key for request in requests}
-        run.judge_keys |= keys
-        run.missing_otherwise |= keys
+        run.judge_keys.update(request.key for request in question.requests)
 
-    def _told(self, requests: Sequence[Request], results: Sequence[CallResult]) -> tuple[Answer, ...]:
-        answers = answers_of(results)
-        for request, answer, known in zip(requests, answers, results, strict=True):
-            call = Call.of(answer, self.name, self.inputs, request.key, cached=known.cached)
+    def _told(self, question: Question, results: Sequence[CallResult]) -> tuple[Answer, ...]:
+        answers = []
+        # Outcomes travel between processes; what was graded is in them already, as a call of the prompt.
+        given = question.given if self.of_prompt else {}
+        for request, known in zip(question.requests, results, strict=True):
+            assert known.answer is not None
+            call = Call.of(known.answer, self.name, given, request.key, cached=known.cached)
             (self.run.calls if self.of_prompt else self.run.other_calls).append(call)
-        return answers
+            answers.append(known.answer)
+        return tuple(answers)
 
 
-class CaseJudge:
-    """Grades answers in a test: ``assert judge(answer, "cites the policy").score >= 0.7``.
+@dataclass(frozen=True, eq=False, repr=False)
+class CaseJudge(Judge):
+    """The judge as a test uses it. What it says is noted in the run; so is that it says nothing."""
 
-    Called with an answer and a criterion, a sentence or the path of a rubric file, it gives a `Verdict`: a
-    `score` from 0 to 1, `issues`, `strengths`, `suggestions` and `reasons`, and true when the score reaches
-    the ini value ``promptopt_judge_threshold``. ``await judge.acall(...)`` in an async test.
-    """
-
-    def __init__(self, run: Run[Any], judge: Judge, admit: Callable[[Judge, str, Kind], None]) -> None:
-        """:param admit: raises where a criterion is not the judge's to decide, of answers or of pairs."""
-        self._run = run
-        self._judge = judge
-        self._admit = admit
-
-    def __repr__(self) -> str:
-        return f"<Judge {self._judge.name} {self._judge.model}>"
-
-    def __call__(
-        self, answer: str, criterion: str, *, reference: str | None = None, context: str | None = None
-    ) -> Verdict:
-        """Grade `answer`.
-
-        :param criterion: what it is graded for: a sentence, or the path of a file with a rubric.
-        :param reference: a good answer, to compare with.
-        :param context: what the answer was made from, and must be true to.
-        :raises UnusableVerdict: when the judge gives no verdict; the case is errored then, not failed.
-        """
-        __tracebackhide__ = True
-        given = {"reference": reference, "context": context}
-        try:
-            verdict = self._asking(criterion, answer=answer, **given)(answer, criterion, **given)
-        except PromptoptError as error:
-            self._fail(error)
-        self._run.verdicts.append(verdict)
-        return verdict
-
-    async def acall(
-        self, answer: str, criterion: str, *, reference: str | None = None, context: str | None = None
-    ) -> Verdict:
-        """``judge(...)`` for async tests; several in a ``gather`` are in flight at once."""
-        __tracebackhide__ = True
-        given = {"reference": reference, "context": context}
-        try:
-            verdict = await self._asking(criterion, answer=answer, **given).acall(answer, criterion, **given)
-        except PromptoptError as error:
-            self._fail(error)
-        self._run.verdicts.append(verdict)
-        return verdict
-
-    def compare(
-        self, a: str, b: str, criterion: str, *, reference: str | None = None, context: str | None = None
-    ) -> Comparison:
-        """Which of two answers meets the criterion better: both orders are asked, so no place can decide.
-
-        `better` is ``"a"``, ``"b"`` or ``"tie"``; `position_bias` is the place that won in both orders.
-        """
-        __tracebackhide__ = True
-        given = {"reference": reference, "context": context}
-        try:
-            compared = self._asking(criterion, a=a, b=b, **given).compare(a, b, criterion, **given)
-        except PromptoptError as error:
-            self._fail(error)
-        self._run.verdicts.append(compared.verdict)
-        return compared
-
-    async def acompare(
-        self, a: str, b: str, criterion: str, *, reference: str | None = None, context: str | None = None
-    ) -> Comparison:
-        """``judge.compare(...)`` for async tests."""
-        __tracebackhide__ = True
-        given = {"reference": reference, "context": context}
-        try:
-            compared = await self._asking(criterion, a=a, b=b, **given).acompare(a, b, criterion, **given)
-        except PromptoptError as error:
-            self._fail(error)
-        self._run.verdicts.append(compared.verdict)
-        return compared
-
-    def panel(
-        self,
-        answer: str,
-        criterion: str,
-        *,
-        models: Sequence[str] = (),
-        samples: int = 1,
-        reference: str | None = None,
-        context: str | None = None,
-    ) -> Panel:
-        """Grade `answer` by several models, or several times: mean score, majority, disagreement."""
-        __tracebackhide__ = True
-        given = {"reference": reference, "context": context}
-        try:
-            asked = panel_models(models)
-            judge = self._asking(criterion, asked, answer=answer, **given)
-            panel = judge.panel(answer, criterion, models=asked, samples=samples, **given)
-        except PromptoptError as error:
-            self._fail(error)
-        self._run.verdicts.append(panel.verdict)
-        return panel
-
-    async def apanel(
-        self,
-        answer: str,
-        criterion: str,
-        *,
-        models: Sequence[str] = (),
-        samples: int = 1,
-        reference: str | None = None,
-        context: str | None = None,
-    ) -> Panel:
-        """``judge.panel(...)`` for async tests."""
-        __tracebackhide__ = True
-        given = {"reference": reference, "context": context}
-        try:
-            asked = panel_models(models)
-            judge = self._asking(criterion, asked, answer=answer, **given)
-            panel = await judge.apanel(answer, criterion, models=asked, samples=samples, **given)
-        except PromptoptError as error:
-            self._fail(error)
-        self._run.verdicts.append(panel.verdict)
-        return panel
+    asker: RunAsker
 
     def decide(self, label: AnyLabel) -> str:
         """What the judge says of a labelled answer: ``good`` or ``bad``; of a pair ``a``, ``b`` or ``tie``.
@@ -197,27 +88,27 @@ class CaseJudge:
             return self.compare(label.a, label.b, label.criterion, **given).better
         return "good" if self(label.answer, label.criterion, **given) else "bad"
 
-    def _asking(self, criterion: str, models: Sequence[str] = (), /, **given: str | None) -> Judge:
-        """The judge, with its calls in the run. Raises where the criterion is not its to decide.
-
-        :param models: who is asked in its place; each must have passed the test.
-        """
+    def _asked(self, asking: Asking[T]) -> T:
         __tracebackhide__ = True
-        name = self._judge.rubric(criterion).name
-        kind: Kind = "pairs" if "a" in given else "answers"
-        for model in models or (self._judge.model,):
-            self._admit(replace(self._judge, model=model), name, kind)
-        inputs = {"criterion": criterion} | {name: text for name, text in given.items() if text is not None}
-        asker = RunAsker(self._run, self._judge.name, inputs, of_prompt=self._under_test)
-        return replace(self._judge, asker=asker, sample=self._run.sample)
+        try:
+            return self._noted(super()._asked(asking))
+        except PromptoptError as error:
+            self._fail(error)
 
-    @property
-    def _under_test(self) -> bool:
-        """Whether the judge's prompt is what the case checks."""
-        return any(file.name == self._judge.name for file in self._run.files.values())
+    async def _aasked(self, asking: Asking[T]) -> T:
+        __tracebackhide__ = True
+        try:
+            return self._noted(await super()._aasked(asking))
+        except PromptoptError as error:
+            self._fail(error)
+
+    def _noted(self, found: T) -> T:
+        if isinstance(found, Panel | Comparison):
+            self.asker.run.verdicts.append(found.verdict)
+        return found
 
     def _fail(self, error: PromptoptError) -> NoReturn:
         """A judge that does not judge is an error of the case, also where the test swallows it."""
         __tracebackhide__ = True
-        self._run.error = self._run.error or error
+        self.asker.run.error = self.asker.run.error or error
         raise error.with_traceback(None) from None

@@ -120,9 +120,10 @@ class Run(Generic[C]):
     def keys(self) -> frozenset[str]:
         """What it has asked of its prompts so far, answered or not: cases with one in common are twins.
 
-        Other requests of an application (the same question to a router, say) make no twins.
+        Other requests (the same question to a router, or to a judge) make no twins.
         """
-        return frozenset([*(call.key for call in self.calls), *self.missing]) - self.missing_otherwise
+        asked = frozenset([*(call.key for call in self.calls), *self.missing])
+        return asked - self.missing_otherwise - self.judge_keys
 
     def role_of(self, key: str) -> Role:
         """What the call with this key is for."""

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 from pytest_promptopt.errors import ModelError, PromptoptError
 from pytest_promptopt.models.client import CallResult, ModelClient
-from pytest_promptopt.records import Answer, Request, Role
+from pytest_promptopt.records import Request, Role
 from pytest_promptopt.replay.run import Run
 from pytest_promptopt.replay.suspension import Suspended, let_siblings_ask
 
@@ -114,8 +114,3 @@ class RunCalls:
             assert known.error is not None
             self.fail(self.placed(known.error, request))
         return known
-
-
-def answers_of(results: Sequence[CallResult]) -> tuple[Answer, ...]:
-    """The answers of calls that have one."""
-    return tuple(each.answer for each in results if each.answer is not None)

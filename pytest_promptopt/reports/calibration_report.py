@@ -11,9 +11,9 @@ from pytest_promptopt.grading.calibrating import JudgeTest
 from pytest_promptopt.grading.calibration import Calibration, LabelledScore, LabelledVerdict
 from pytest_promptopt.grading.judge import Judge
 from pytest_promptopt.grading.judge_bias import BiasTest
-from pytest_promptopt.grading.labels import AnyLabel
+from pytest_promptopt.labels import AnyLabel
 from pytest_promptopt.reports.lines import BAD, BOLD, DIM, GOOD, WARN, Line
-from pytest_promptopt.text import excerpt, plural, printable, quote
+from pytest_promptopt.text import excerpt, plural, printable, quote, shown_path
 
 #: Disagreements, and labels without a verdict, that are shown.
 MAX_SHOWN = 8
@@ -37,7 +37,7 @@ def calibration_lines(
     """
     lines = [Line(f"judge {judge.name} ({judge.fingerprint[:8]}), answered by {judge.model}", BOLD)]
     for (path, test), of_file in zip(tested, missing, strict=True):
-        name = path.relative_to(rootdir).as_posix() if path.is_relative_to(rootdir) else str(path)
+        name = shown_path(path, rootdir)
         for calibration, why in zip(test.calibrations, of_file, strict=True):
             lines += _calibration(name, calibration, why, width)
         lines += _unusable(name, test)
@@ -148,6 +148,7 @@ def _unusable(name: str, test: JudgeTest) -> Iterator[Line]:
     if test.unusable:
         count = plural(len(test.unusable), "label")
         yield Line()
-        yield Line(f"{count} without a usable verdict, in no figure:", WARN)
+        again = "--promptopt-cache=refresh asks again"
+        yield Line(f"{count} without a usable verdict, in no figure ({again}):", WARN)
     for each in test.unusable[:MAX_SHOWN]:
         yield Line(f"  {_line_of(name, each.label)}: {printable(excerpt(each.why, 160))}", WARN)

@@ -183,11 +183,7 @@ def _result(result: CaseResult, prompt: str, category: str | None) -> dict[str, 
         "actual": failure and failure.actual,
         "message": failure and failure.message,
         "error": next((o.error for o in result.outcomes if o.error), None),
-        "verdicts": [
-            {name: value for name, value in verdict.to_json().items() if name != "raw_text"}
-            for outcome in result.outcomes[:1]
-            for verdict in outcome.verdicts
-        ],
+        "verdicts": [verdict.to_json() for outcome in result.outcomes[:1] for verdict in outcome.verdicts],
     }
 
 

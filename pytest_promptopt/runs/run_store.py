@@ -22,6 +22,7 @@ from pytest_promptopt.runs.fingerprint import digest, fingerprint, other_code, r
 from pytest_promptopt.runs.lock import RunLock
 from pytest_promptopt.runs.past import OPENED, RESUMED, PastRun, find_run
 from pytest_promptopt.settings import Settings
+from pytest_promptopt.text import shown_path
 
 
 class RunStore:
@@ -107,8 +108,7 @@ class RunStore:
         return file.original
 
     def _relative(self, path: Path) -> str:
-        root = self._settings.rootdir
-        return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
+        return shown_path(path, self._settings.rootdir)
 
     def originals(self) -> dict[str, bytes]:
         """What was in the prompt files before the run, which goes its way once more from there."""

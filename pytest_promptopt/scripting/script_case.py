@@ -27,6 +27,7 @@ from pytest_promptopt.scripting.case_bodies import (
 )
 from pytest_promptopt.scripting.given_cases import Case, takes
 from pytest_promptopt.settings import Settings
+from pytest_promptopt.text import shown_path
 
 
 @dataclass(frozen=True, eq=False)
@@ -193,5 +194,4 @@ def _place(function: Callable[..., Any], rootdir: Path, name: str) -> tuple[Path
     if code is None:
         return None, name
     path = Path(code.co_filename)
-    shown = path.relative_to(rootdir).as_posix() if path.is_relative_to(rootdir) else str(path)
-    return (path if path.is_file() else None), f"{shown}:{code.co_firstlineno}"
+    return (path if path.is_file() else None), f"{shown_path(path, rootdir)}:{code.co_firstlineno}"

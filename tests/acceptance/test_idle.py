@@ -134,7 +134,9 @@ from pytest_promptopt.records import Answer
 
 class House:
     async def complete(self, request):
-        return Answer(request.messages[-1].content, request.model, "end_turn", None, None, 0.0)
+        asked = request.messages[-1].content
+        said = "SCORE: 1.0" if "<criterion>" in asked else asked
+        return Answer(said, request.model, "end_turn", None, None, 0.0)
 
     async def aclose(self): ...
 
@@ -146,30 +148,38 @@ def pytest_terminal_summary(terminalreporter):
         print("kept:", *report.promptopt)
 
 def pytest_unconfigure(config):
-    for room in ("failures", "strategies", "reports", "optimizer.proposal", "optimizer.verdict_model"):
+    rooms = ("failures", "strategies", "reports", "optimizer.proposal", "optimizer.verdict_model")
+    for room in (*rooms, "grading", "replay.judge_calls"):
         print("loaded:", *(name for name in sys.modules if f"pytest_promptopt.{room}" in name))
 """
 
 
 @pytest.mark.parametrize("workers", [(), ("-n", "1")], ids=["plain", "xdist"])
+@pytest.mark.parametrize("judged", [False, True], ids=["", "judged"])
 def test_what_passes_loads_nothing_that_explains_failures_and_keeps_no_answer(
-    pytester: pytest.Pytester, workers: tuple[str, ...]
+    pytester: pytest.Pytester, workers: tuple[str, ...], judged: bool
 ) -> None:
     """Pytest keeps every report to the end: ten thousand answers would be kept with them."""
     pytester.makeconftest(LOADED_AND_KEPT)
     pytester.makefile(".md", say="Say: {{ word }}")
+    fixtures, check = ("prompt, judge", "judge(answer, 'is short')") if judged else ("prompt", "answer")
     pytester.makepyfile(
-        """
+        f"""
         import pytest
 
         @pytest.mark.prompt("say.md")
-        def test_prompt(prompt):
-            assert prompt(word="a") == "Say: a"
+        def test_prompt({fixtures}):
+            answer = prompt(word="a")
+            assert {check}
         """
     )
-    result = pytester.runpytest_subprocess("-s", "-p", "no:asyncio", "--promptopt-model=house/a", *workers)
+    models = ("--promptopt-model=house/a", "--promptopt-judge-model=house/a")
+    result = pytester.runpytest_subprocess("-s", "-p", "no:asyncio", *models, *workers)
     result.assert_outcomes(passed=1)
     # One module of the reports knows how figures are written: the line of calls needs it.
     wording = "loaded: pytest_promptopt.reports pytest_promptopt.reports.wording"
     result.stdout.fnmatch_lines(["kept: *status*", "loaded:", "loaded:", wording, "loaded:", "loaded:"])
     result.stdout.no_fnmatch_line("kept: *outcomes*")
+    if not judged:
+        result.stdout.no_fnmatch_line("loaded: *grading*")
+        result.stdout.no_fnmatch_line("loaded: *judge_calls*")

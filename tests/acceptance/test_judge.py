@@ -11,6 +11,7 @@ import pytest
 from tests.acceptance.projects import Project
 
 #: The house judges too: an answer has one issue for each word beyond three; "boom" leaves it speechless.
+#: Of two answers it likes the one that comes first.
 JUDGE = """
 import re
 
@@ -18,6 +19,8 @@ def said(request):
     text = request.messages[-1].content
     if "<criterion>" not in text:
         return text.rpartition(": ")[2].strip()
+    if "<first_answer>" in text:
+        return "BETTER: first"
     answer = re.search(r"<answer>\\n(.*)\\n</answer>", text, re.DOTALL)[1]
     if "boom" in answer:
         return "I would rather not say."
@@ -153,9 +156,11 @@ def pytest_unconfigure():
             def test_async(prompt, judge):
                 async def both():
                     answers = await asyncio.gather(prompt.acall(word="a"), prompt.acall(word="b c d e"))
-                    return await asyncio.gather(*(judge.acall(each, "is short") for each in answers))
-                one, two = asyncio.run(both())
+                    pair = judge.acompare(*answers, "is short")
+                    return await asyncio.gather(*(judge.acall(each, "is short") for each in answers), pair)
+                one, two, pair = asyncio.run(both())
                 assert (one.score, two.score) == (1.0, 0.75)
+                assert (pair.better, pair.position_bias) == ("tie", "first")
 
             @pytest.mark.prompt("prompts/repeat.md")
             def test_panel(prompt, judge):
@@ -284,6 +289,10 @@ class TestCalibration:
         [
             ('{"answer": "a", "criterion": "c"}', "*labels.jsonl:1: `good` is missing*"),
             ('{"answer": "a", "good": 1, "criterion": "c"}', "*labels.jsonl:1: `good` is 1*"),
+            (
+                '{"answer": "a", "good": true, "criterion": "no.md"}',
+                "*labels.jsonl:1: there is no rubric file 'no.md'; looked for *",
+            ),
             ("nothing", "*labels.jsonl:1: it is not JSON*"),
         ],
     )
@@ -312,7 +321,7 @@ class TestCalibration:
         result.stdout.fnmatch_lines(
             [
                 "*60 labels of labels.jsonl*",
-                "1 label without a usable verdict, in no figure:",
+                "1 label without a usable verdict, in no figure (--promptopt-cache=refresh asks again):",
                 "*labels.jsonl:61:*",
             ]
         )
@@ -352,6 +361,31 @@ def said(request, grade=said):
             ["*labels.certificate.json was not written: no label has a usable verdict"]
         )
         assert not (project.path / "labels.certificate.json").exists()
+
+    def test_labels_may_lie_outside_of_the_project(self, project: Project, tmp_path: Path) -> None:
+        project.tests(GRADED)
+        outside = tmp_path / "labels.jsonl"
+        labels(project).rename(outside)
+        result = project.run("--promptopt-calibrate", "-o", f"promptopt_judge_labels={outside}")
+        assert result.ret == 0
+        result.stdout.fnmatch_lines([f"*stored in {tmp_path}/labels.certificate.json: keep it *"])
+
+    def test_a_file_that_is_named_twice_is_one(self, project: Project) -> None:
+        project.tests('@pytest.mark.judge_labels("prompts/../labels.jsonl")\n' + GRADED.lstrip())
+        labels(project)
+        result = project.run("--promptopt-calibrate", "-o", "promptopt_judge_labels=labels.jsonl")
+        assert result.stdout.str().count("60 labels of labels.jsonl") == 1
+
+    def test_labels_that_its_prompt_cannot_show_are_told(self, project: Project) -> None:
+        project.tests(GRADED)
+        project.write("judge.md", "Grade {{ answer }} by {{ criterion }}.\n")
+        label = {"answer": "a", "good": True, "criterion": "is short", "context": "b"}
+        project.write("labels.jsonl", json.dumps(label) + "\n")
+        own = ("-o", "promptopt_judge_prompt=judge.md", "-o", "promptopt_judge_labels=labels.jsonl")
+        result = project.run("--promptopt-calibrate", *own)
+        assert result.ret == pytest.ExitCode.TESTS_FAILED
+        result.stdout.fnmatch_lines(["*could not be tested: *judge.md does not use `context`"])
+        assert calls(project) == []
 
     def test_it_is_not_spread_over_workers(self, project: Project) -> None:
         project.tests(GRADED)
@@ -516,6 +550,16 @@ class TestWhatItMayDecide:
         )
         project.run(self.GATE, *self.LABELS, "--promptopt-trust-judge").assert_outcomes(passed=3)
 
+    def test_a_rubric_is_the_same_one_from_wherever_it_is_named(self, project: Project) -> None:
+        project.write("house/rubric.md", "It has three words at most.\n")
+        labels(project, criterion="rubric.md").rename(project.path / "house/labels.jsonl")
+        project.tests(GRADED.replace("has three words at most", "house/rubric.md"))
+        by = ("-o", "promptopt_judge_labels=house/labels.jsonl")
+        assert project.run("--promptopt-calibrate", *by).ret == 0
+        result = project.run(self.GATE, *by)
+        assert result.ret == 0
+        result.stdout.fnmatch_lines(['*"house/rubric.md" is judged by *: certified by labels.jsonl, *'])
+
     def test_a_trusted_one_decides_and_the_report_says_so(self, project: Project) -> None:
         project.tests(GRADED)
         result = project.run(self.GATE, "--promptopt-trust-judge")
@@ -637,7 +681,8 @@ class TestItsOwnPrompt:
         assert result.ret == 0, result.stdout.str()
         assert "pass up to 3 words" in (project.path / "prompts/judge.md").read_text(encoding="utf-8")
 
-    def test_a_few_held_out_labels_do_not_show_it(self, project: Project) -> None:
+    @pytest.mark.parametrize("path", ["prompts/judge.md", "prompts/../prompts/judge.md"])
+    def test_a_few_held_out_labels_do_not_show_it(self, project: Project, path: str) -> None:
         project.ini(
             "promptopt_model = house/repeat",
             "promptopt_judge_model = house/judge",
@@ -645,7 +690,7 @@ class TestItsOwnPrompt:
             "promptopt_judge_prompt = prompts/judge.md",
             "promptopt_split = 70/25/5",
         )
-        project.tests(AGREES)
+        project.tests(AGREES.replace("prompts/judge.md", path))
         result = project.run("--optimize")
         assert "pass up to 4 words" in (project.path / "prompts/judge.md").read_text(encoding="utf-8")
         result.stdout.fnmatch_lines(["*neither precision nor*"])

@@ -33,8 +33,8 @@ from typing import Any
 
 from pytest_promptopt.grading.agreement import DRAWS, Estimate
 from pytest_promptopt.grading.calibration import Calibration, LabelledPreference, calibrate
-from pytest_promptopt.grading.judge_bias import Better
-from pytest_promptopt.grading.labels import PairLabel
+from pytest_promptopt.labels import PairLabel
+from pytest_promptopt.verdicts import Better
 
 SUBSETS = (
     "Natural",

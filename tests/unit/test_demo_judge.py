@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from pytest_promptopt.grading.judge import Judge
+from pytest_promptopt.grading.judge import Judge, Question
 from pytest_promptopt.grading.judge_prompts import comparing_prompt, grading_prompt
 from pytest_promptopt.grading.verdict_reading import VERDICT_SCHEMA, read_verdict
 from pytest_promptopt.models.demo import DemoModel
@@ -25,11 +24,11 @@ POLICY = "Our refund policy: 30 days from the purchase. The parcel left Leeds on
 class Demo:
     """Asks `demo` at once."""
 
-    def ask(self, requests: Sequence[Request]) -> tuple[Answer, ...]:
-        return asyncio.run(self.aask(requests))
+    def ask(self, question: Question) -> tuple[Answer, ...]:
+        return asyncio.run(self.aask(question))
 
-    async def aask(self, requests: Sequence[Request]) -> tuple[Answer, ...]:
-        return tuple([await DemoModel().complete(request) for request in requests])
+    async def aask(self, question: Question) -> tuple[Answer, ...]:
+        return tuple([await DemoModel().complete(request) for request in question.requests])
 
 
 JUDGE = Judge(Demo(), "demo", grading_prompt(None, rootdir=ROOT), comparing_prompt(rootdir=ROOT))
@@ -140,14 +139,14 @@ def test_equal_requests_have_equal_replies() -> None:
 
 def test_json_is_answered_where_a_schema_is_asked_for() -> None:
     messages = JUDGE.prompt.messages({"answer": "It left.", "criterion": "mentions Monday"})
-    [said] = Demo().ask([Request("demo", messages, response_schema=VERDICT_SCHEMA)])
+    [said] = Demo().ask(Question((Request("demo", messages, response_schema=VERDICT_SCHEMA),), {}))
     assert list(json.loads(said.text)) == list(VERDICT_SCHEMA["properties"])
     assert read_verdict(said.text).score == 0.0
 
 
 def test_a_prompt_that_grades_nothing_is_answered_as_any_other() -> None:
     text = "Write a haiku.\n<criterion>\nnone\n</criterion>\n<answer>\nyes\n</answer>"
-    [said] = Demo().ask([Request("demo", (Message("user", text),))])
+    [said] = Demo().ask(Question((Request("demo", (Message("user", text),)),), {}))
     assert "SCORE" not in said.text
 
 

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from pytest_promptopt.grading import judge_bias
 from pytest_promptopt.grading.judge_bias import (
-    Better,
     BiasTest,
     ComparedLengths,
     GradedLength,
@@ -23,6 +22,7 @@ from pytest_promptopt.grading.judge_bias import (
     permutation_test,
     position_bias,
 )
+from pytest_promptopt.verdicts import Better
 from tests.benchmarks.judge_bias import BIASED, Judge
 from tests.judge_world import AnswerWorld, PairWorld
 

@@ -28,8 +28,9 @@ from pytest_promptopt.grading.certificates import (
     read_certificates,
     write_certificates,
 )
-from pytest_promptopt.grading.judge_bias import Better, BiasTest, Share
-from pytest_promptopt.grading.labels import Label, PairLabel
+from pytest_promptopt.grading.judge_bias import BiasTest, Share
+from pytest_promptopt.labels import Label, PairLabel
+from pytest_promptopt.verdicts import Better
 
 JUDGE = JudgeFingerprint(prompt="p1", model="demo", threshold=0.7, labels="l1")
 NO_BIAS = BiasTest("", 1.0, (Share(0, 0), Share(0, 0)))

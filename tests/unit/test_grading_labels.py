@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_promptopt.errors import SettingsError
-from pytest_promptopt.grading.labels import Label, PairLabel, fingerprint_of, labels_fingerprint, read_labels
+from pytest_promptopt.grading.label_reading import fingerprint_of, read_labels
+from pytest_promptopt.labels import Label, PairLabel
 from pytest_promptopt.records import Split
 
 GOOD = {"answer": "Refunds take five days [policy 4].", "criterion": "cites the policy", "good": True}
@@ -135,23 +136,40 @@ def test_a_file_that_is_not_there_or_empty_is_named(file: Path) -> None:
         read_labels(written(file, "", "  "))
 
 
+def test_a_rubric_is_named_from_rootdir(tmp_path: Path) -> None:
+    (tmp_path / "house").mkdir()
+    (tmp_path / "house/rubric.md").write_text("It is short.")
+    file = written(tmp_path / "house/labels.jsonl", {**GOOD, "criterion": "rubric.md"})
+    (label,) = read_labels(file, folders=(tmp_path / "house", tmp_path))
+    assert label.criterion == "house/rubric.md"
+    with pytest.raises(SettingsError, match=r"labels.jsonl:1: there is no rubric file 'rubric.md'; looked"):
+        read_labels(file, folders=(tmp_path,))
+
+
+def test_labels_are_equal_that_say_the_same(file: Path, tmp_path: Path) -> None:
+    """What the optimization of a judge has seen in one file tests it in no other."""
+    (one,) = read_labels(written(file, GOOD))
+    (two,) = read_labels(written(tmp_path / "other.jsonl", {**GOOD, "split": "heldout", "id": "mine"}))
+    assert one == two
+    assert len({one, two}) == 1
+    (three,) = read_labels(written(file, {**GOOD, "good": not GOOD["good"]}))
+    assert one != three
+
+
 class TestTheFingerprint:
     def test_order_and_spacing_of_the_file_make_no_difference(self, file: Path, tmp_path: Path) -> None:
         written(file, GOOD, PAIR)
         spaced = json.dumps(GOOD, indent=None, separators=(" , ", " : "))
         other = written(tmp_path / "other.jsonl", b"", json.dumps(PAIR).encode() + b"\r", spaced)
-        assert labels_fingerprint(file) == labels_fingerprint(other)
+        assert fingerprint_of(read_labels(file)) == fingerprint_of(read_labels(other))
 
     @pytest.mark.parametrize(
         "changed",
         [{"good": False}, {"answer": "x"}, {"context": "c"}, {"split": "train"}, {"criterion": "d"}],
     )
     def test_what_a_label_says_does(self, file: Path, changed: Mapping[str, Any]) -> None:
-        before = labels_fingerprint(written(file, GOOD))
-        assert labels_fingerprint(written(file, {**GOOD, **changed})) != before
-
-    def test_it_is_that_of_the_labels_read(self, file: Path) -> None:
-        assert labels_fingerprint(written(file, GOOD)) == fingerprint_of(read_labels(file))
+        before = fingerprint_of(read_labels(written(file, GOOD)))
+        assert fingerprint_of(read_labels(written(file, {**GOOD, **changed}))) != before
 
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+import json
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,12 +15,15 @@ import pytest
 from pytest_promptopt import testing
 from pytest_promptopt.budget.ledger import Ledger
 from pytest_promptopt.errors import ErrorKind, ModelError, SettingsError
-from pytest_promptopt.grading.judge import ClientAsker, Judge
+from pytest_promptopt.grading.calibrating import run_judge_test
+from pytest_promptopt.grading.judge import AGAIN, ClientAsker, Judge, Question
 from pytest_promptopt.grading.judge_prompts import JudgePrompt, comparing_prompt, grading_prompt
 from pytest_promptopt.grading.verdict_reading import PREFERENCE_SCHEMA, VERDICT_SCHEMA
+from pytest_promptopt.labels import PairLabel
 from pytest_promptopt.models.client import ModelClient, PaidCall
 from pytest_promptopt.models.registry import resolve_model, takes_schema
 from pytest_promptopt.models.strict_schemas import CLAUDE, OPENAI, strict_copy
+from pytest_promptopt.optimizer.confirmation import FIRST_SAMPLE, SAMPLES_OF_A_RUN
 from pytest_promptopt.prompts import PromptFile
 from pytest_promptopt.records import Answer, Message, Request, Role, StopReason
 from pytest_promptopt.verdicts import (
@@ -45,13 +49,13 @@ class Scripted:
     reply: Saying
     rounds: list[tuple[Request, ...]] = field(default_factory=list)
 
-    def ask(self, requests: Sequence[Request]) -> tuple[Answer, ...]:
-        self.rounds.append(tuple(requests))
-        return tuple(answer(self.reply(request)) for request in requests)
+    def ask(self, question: Question) -> tuple[Answer, ...]:
+        self.rounds.append(question.requests)
+        return tuple(answer(self.reply(request)) for request in question.requests)
 
-    async def aask(self, requests: Sequence[Request]) -> tuple[Answer, ...]:
+    async def aask(self, question: Question) -> tuple[Answer, ...]:
         await asyncio.sleep(0)
-        return self.ask(requests)
+        return self.ask(question)
 
 
 def answer(said: str | Answer, stop_reason: str = StopReason.END) -> Answer:
@@ -138,6 +142,11 @@ def test_a_reply_that_is_no_verdict_is_asked_for_again_once(tmp_path: Path) -> N
     assert replace(second, sample=first.sample) == first
 
 
+def test_what_is_asked_again_is_no_answer_of_a_confirmation() -> None:
+    """A confirmation is made of answers that nothing else has asked for."""
+    assert AGAIN > FIRST_SAMPLE + SAMPLES_OF_A_RUN * 2**32
+
+
 @pytest.mark.parametrize(
     ("reply", "said"),
     [
@@ -148,7 +157,9 @@ def test_a_reply_that_is_no_verdict_is_asked_for_again_once(tmp_path: Path) -> N
 )
 def test_a_second_reply_without_a_verdict_is_an_error(tmp_path: Path, reply: str | Answer, said: str) -> None:
     judge, asker = judge_of(in_turn(reply, reply), tmp_path)
-    with pytest.raises(match=f"{X} was asked twice: the judge's .* is no verdict, .*{said}"):
+    with pytest.raises(
+        match=f"{X} was asked twice: the judge's .* is no verdict, .*{said}.*--promptopt-cache=refresh"
+    ):
         judge("a", "c")
     assert len(asker.rounds) == 2
 
@@ -247,6 +258,20 @@ def test_a_pair_is_asked_in_both_orders_at_once(
     assert found.reasons == tuple(f"so {place}" for place in replies)
 
 
+def test_a_place_means_the_answer_that_stood_there(tmp_path: Path) -> None:
+    assert compare(tmp_path, "BETTER: first", "BETTER: first").preferred == ("a", "b")
+    assert compare(tmp_path, "BETTER: second", "BETTER: tie").preferred == ("b", "tie")
+
+
+def test_a_test_with_pairs_sees_that_a_place_is_preferred(tmp_path: Path) -> None:
+    judge, _ = judge_of("BETTER: first", tmp_path)
+    labels = [PairLabel(f"a {n}", f"b {n}", "c", "a", None, None, None, "", str(n)) for n in range(20)]
+    (found,) = asyncio.run(run_judge_test(judge, labels, seed=0)).calibrations
+    assert found.ties == 20
+    assert found.position is not None
+    assert (found.position.direction, found.position.rejects) == ("first", True)
+
+
 def test_only_the_order_without_a_preference_is_asked_again(tmp_path: Path) -> None:
     judge, asker = judge_of(in_turn("BETTER: first", "both are fine", "BETTER: second"), tmp_path)
     assert judge.compare("a", "b", "c").better == "a"
@@ -302,7 +327,7 @@ def test_a_prompt_of_the_user_is_taken(tmp_path: Path) -> None:
     judge, asker = judge_of(GOOD, tmp_path, prompt=prompt)
     judge("x </essay> y", "it is short")
     [[request]] = asker.rounds
-    assert (prompt.name, prompt.model) == ("my.md", "anthropic/mine")
+    assert (prompt.name, prompt.file.front.model) == ("my.md", "anthropic/mine")
     assert (request.parameters, request.max_tokens) == ({"temperature": 0.2}, 400)
     assert request.messages == (
         Message("system", "Be strict."),
@@ -507,9 +532,10 @@ def test_both_orders_are_in_flight_together(tmp_path: Path) -> None:
 # --------------------------------------------------------------------------------------------------- records
 
 
-def test_a_verdict_survives_json() -> None:
+def test_a_verdict_survives_json_but_for_the_reply_which_is_a_call_of_its_run() -> None:
     verdict = Verdict(0.5, ("i",), ("s",), (Suggestion("t", "c", "high"),), "r", "raw", "c", 0.6, X)
-    assert Verdict.from_json(verdict.to_json()) == verdict
+    assert "raw" not in json.dumps(verdict.to_json())
+    assert Verdict.from_json(json.loads(json.dumps(verdict.to_json()))) == replace(verdict, raw_text="")
 
 
 @pytest.mark.parametrize("score", [-0.1, 1.1, float("nan"), float("inf")])

@@ -46,7 +46,7 @@ def test_a_parameter_has_the_value_of_its_case() -> None:
 def test_every_way_to_ask_a_judge_counts() -> None:
     assert criteria_of(other_methods, {}) == (
         JudgedFor("is short"),
-        JudgedFor("is clearer", pairs=True),
+        JudgedFor("is clearer", "pairs"),
         JudgedFor("is true"),
     )
 

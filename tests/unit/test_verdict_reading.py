@@ -12,9 +12,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pytest_promptopt.errors import UnusableVerdict
-from pytest_promptopt.grading.marked_lines import read_marked, says_nothing
 from pytest_promptopt.grading.score_reading import read_score
 from pytest_promptopt.grading.verdict_reading import VERDICT_SCHEMA, read_preference, read_verdict
+from pytest_promptopt.marked_lines import read_marked, says_nothing
 from pytest_promptopt.text import one_line
 from pytest_promptopt.verdicts import IMPACTS, Preference, Suggestion, Verdict
 from tests.judge_replies import REPLIES, JudgeReply

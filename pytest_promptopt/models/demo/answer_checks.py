@@ -13,17 +13,16 @@ from dataclasses import dataclass
 
 from pytest_promptopt.models.demo.criterion_reading import (
     ABOUT_ANSWERS,
-    EXACTLY,
     FAITHFUL,
-    LEAST,
-    MOST,
     SENTENCE,
     WITH,
     WITHOUT,
+    Length,
     clauses_of,
     has_term,
-    number_of,
+    lengths_in,
     terms_of,
+    without_lengths,
 )
 from pytest_promptopt.models.demo.words import STOP_WORDS, content, stem, words
 from pytest_promptopt.text import plural
@@ -65,38 +64,23 @@ def checks_of(criterion: str, graded: Graded) -> list[Check]:
 
 
 def _checks(clause: str, graded: Graded) -> Iterator[Check]:
-    yield from _lengths(clause, graded.answer)
-    rest = clause
-    for form in (MOST, LEAST, EXACTLY):
-        rest = form.sub("", rest)
+    for length in lengths_in(clause):
+        yield _length(graded.answer, length)
+    rest = without_lengths(clause)
     if rest != clause and not terms_of(rest):
         return  # the clause is about a length and nothing else
     yield next((check for form, check in _FORMS if form.search(rest)), _overlap)(rest, graded)
 
 
-def _lengths(clause: str, answer: str) -> Iterator[Check]:
-    for found in MOST.finditer(clause):
-        number, unit = found["number"] or found["number2"], found["unit"] or found["unit2"]
-        yield _length(answer, unit, most=number_of(number) - bool(found["under"]))
-    for found in LEAST.finditer(clause):
-        yield _length(answer, found["unit"], least=number_of(found["number"]))
-    exact = EXACTLY.search(clause)
-    if exact and not MOST.search(clause) and not LEAST.search(clause):
-        number = number_of(exact["number"])
-        yield _length(answer, exact["unit"], most=number, least=number)
-
-
-def _length(answer: str, unit: str, *, most: int | None = None, least: int | None = None) -> Check:
-    unit = unit.lower().removesuffix("s")
-    counted = _COUNTS[unit](answer)
-    said = f"it has {plural(counted, unit)}"
+def _length(answer: str, wanted: Length) -> Check:
+    counted = _COUNTS[wanted.unit](answer)
+    said, most, least = f"it has {plural(counted, wanted.unit)}", wanted.most, wanted.least
     if most is not None and counted > most:
-        return Check(
-            most / counted / 2, "length", f"{said}, more than {most}", f"use at most {plural(most, unit)}"
-        )
+        advice = f"use at most {plural(most, wanted.unit)}"
+        return Check(most / counted / 2, "length", f"{said}, more than {most}", advice)
     if least is not None and counted < least:
-        share = counted / least / 2
-        return Check(share, "length", f"{said}, fewer than {least}", f"use at least {plural(least, unit)}")
+        advice = f"use at least {plural(least, wanted.unit)}"
+        return Check(counted / least / 2, "length", f"{said}, fewer than {least}", advice)
     return Check(1.0, "length", f"{said}, as asked")
 
 

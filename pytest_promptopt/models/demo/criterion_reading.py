@@ -6,6 +6,8 @@ A judge reads a criterion so, and a target that writes summaries its prompt.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 from pytest_promptopt.models.demo.words import STOP_WORDS, content, stem, words
 from pytest_promptopt.text import one_line
@@ -13,14 +15,14 @@ from pytest_promptopt.text import one_line
 _NUMBERS = {"a": 1, "a single": 1, "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "ten": 10}
 _NUMBER = rf"(?P<number>\d+|{'|'.join(sorted(_NUMBERS, key=len, reverse=True))})"
 _UNIT = r"(?P<unit>words?|sentences?|characters?|lines?)"
-MOST = re.compile(
+_MOST = re.compile(
     r"\b(?:at most|no more than|not more than|up to|maximum(?: of)?|max\.?|within"
     rf"|(?P<under>fewer than|less than|under|below)) {_NUMBER} {_UNIT}\b"
     rf"|\b(?P<number2>\d+) {_UNIT.replace('unit', 'unit2')} (?:or (?:fewer|less)|at most)\b",
     re.IGNORECASE,
 )
-LEAST = re.compile(rf"\b(?:at least|no fewer than|minimum(?: of)?) {_NUMBER} {_UNIT}\b", re.IGNORECASE)
-EXACTLY = re.compile(rf"\b(?:exactly |only |just |in |is |as |of )+{_NUMBER} {_UNIT}\b", re.IGNORECASE)
+_LEAST = re.compile(rf"\b(?:at least|no fewer than|minimum(?: of)?) {_NUMBER} {_UNIT}\b", re.IGNORECASE)
+_EXACTLY = re.compile(rf"\b(?:exactly |only |just |in |is |as |of )+{_NUMBER} {_UNIT}\b", re.IGNORECASE)
 FAITHFUL = re.compile(
     r"\b(?:faithful|faithfulness|grounded|hallucinat\w*|invent\w*|made[- ]up|makes? up|fabricat\w*"
     r"|(?:supported|backed|covered) by the|(?:only|nothing but) (?:the )?facts?"
@@ -61,8 +63,43 @@ def clauses_of(text: str) -> list[str]:
     return [clause for clause in clauses if clause and not _HEADING.search(clause)]
 
 
-def number_of(said: str) -> int:
+@dataclass(frozen=True)
+class Length:
+    """How long an answer should be; None where there is no limit.
+
+    :param unit: ``word``, ``sentence``, ``character`` or ``line``.
+    """
+
+    unit: str
+    least: int | None = None
+    most: int | None = None
+
+
+def lengths_in(clause: str) -> Iterator[Length]:
+    """The lengths that a clause asks for."""
+    for found in _MOST.finditer(clause):
+        number = _number(found["number"] or found["number2"]) - bool(found["under"])
+        yield Length(_unit(found["unit"] or found["unit2"]), most=number)
+    for found in _LEAST.finditer(clause):
+        yield Length(_unit(found["unit"]), least=_number(found["number"]))
+    exact = _EXACTLY.search(clause)
+    if exact and not _MOST.search(clause) and not _LEAST.search(clause):
+        number = _number(exact["number"])
+        yield Length(_unit(exact["unit"]), least=number, most=number)
+
+
+def without_lengths(clause: str) -> str:
+    for form in (_MOST, _LEAST, _EXACTLY):
+        clause = form.sub("", clause)
+    return clause
+
+
+def _number(said: str) -> int:
     return _NUMBERS.get(said.lower()) or int(said)
+
+
+def _unit(said: str) -> str:
+    return said.lower().removesuffix("s")
 
 
 def terms_of(said: str) -> list[str]:

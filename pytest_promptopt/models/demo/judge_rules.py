@@ -17,9 +17,8 @@ from typing import Any
 from pytest_promptopt.models.demo.feedback import Feedback, Shown
 from pytest_promptopt.models.demo.judge import RULE, Judging, graded
 from pytest_promptopt.models.demo.words import STOP_WORDS, words
+from pytest_promptopt.verdicts import THRESHOLD
 
-#: A judge finds an answer good from here.
-_GOOD = 0.7
 _WORDS_FOR = {
     **dict.fromkeys(("good", "pass", "passed", "true", "yes", "a"), True),
     **dict.fromkeys(("bad", "fail", "failed", "false", "no", "b"), False),
@@ -71,8 +70,8 @@ def _own_rules(feedback: Feedback) -> list[str]:
 
 def _right(cases: Sequence[Labelled], rules: Sequence[str]) -> int:
     """How many of the answers are judged as they were labelled."""
-    asked = (replace(case.judging, rules=tuple(rules)) for case in cases)
-    return sum((graded(judging)[0] >= _GOOD) is case.good for judging, case in zip(asked, cases, strict=True))
+    scores = [graded(replace(case.judging, rules=tuple(rules)))[0] for case in cases]
+    return sum((score >= THRESHOLD) is case.good for score, case in zip(scores, cases, strict=True))
 
 
 def _candidates(cases: Sequence[Labelled]) -> Iterator[str]:
@@ -112,13 +111,13 @@ def _is_good(value: Any) -> bool | None:
     if isinstance(value, bool):
         return value
     if isinstance(value, int | float):
-        return value >= _GOOD
+        return value >= THRESHOLD
     if not isinstance(value, str):
         return None
     if value.strip().lower() in _WORDS_FOR:
         return _WORDS_FOR[value.strip().lower()]
     found = _SCORE.search(value)
-    return float(found[1] or found[2]) >= _GOOD if found else None
+    return float(found[1] or found[2]) >= THRESHOLD if found else None
 
 
 def _with_rule(prompt: str, line: str) -> str:

@@ -11,17 +11,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from pytest_promptopt.models.demo.criterion_reading import (
-    EXACTLY,
     FAITHFUL,
-    LEAST,
-    MOST,
     SENTENCE,
     WITH,
     WITHOUT,
     clauses_of,
     has_term,
-    number_of,
+    lengths_in,
     terms_of,
+    without_lengths,
 )
 from pytest_promptopt.text import one_line
 
@@ -108,27 +106,13 @@ def _rules(instructions: str) -> _Rules:
     unwanted: list[str] = []
     bare = False
     for clause in clauses_of(instructions):
-        for unit, number in _lengths(clause):
-            most[unit] = min(number, most.get(unit, number))
+        for length in lengths_in(clause):
+            if length.most is not None:
+                most[length.unit] = min(length.most, most.get(length.unit, length.most))
         if leave := WITHOUT.search(clause) or _LEAVE_OUT.search(clause):
             unwanted += terms_of(next(filter(None, leave.groups()), ""))
         elif FAITHFUL.search(clause):
             bare = True
-        elif _ORDER.search(clause) and (order := WITH.search(_without_lengths(clause))):
+        elif _ORDER.search(clause) and (order := WITH.search(without_lengths(clause))):
             wanted += terms_of(order["what"])
     return _Rules(most, tuple(dict.fromkeys(wanted)), tuple(dict.fromkeys(unwanted)), bare)
-
-
-def _lengths(clause: str) -> Iterator[tuple[str, int]]:
-    for found in MOST.finditer(clause):
-        unit, number = found["unit"] or found["unit2"], found["number"] or found["number2"]
-        yield unit.lower().removesuffix("s"), number_of(number) - bool(found["under"])
-    exact = EXACTLY.search(clause)
-    if exact and not MOST.search(clause) and not LEAST.search(clause):
-        yield exact["unit"].lower().removesuffix("s"), number_of(exact["number"])
-
-
-def _without_lengths(clause: str) -> str:
-    for form in (MOST, LEAST, EXACTLY):
-        clause = form.sub("", clause)
-    return clause

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from pytest_promptopt.failures.refusals import is_refusal
 from pytest_promptopt.records import Answer, StopReason
-from pytest_promptopt.text import invisible_places
+from pytest_promptopt.refusals import is_refusal
+from pytest_promptopt.text import without_unseen
 
 _TAG = re.compile(r"<(/?)new_prompt>")
 _REASON = re.compile(r"<reason>(.*?)</reason>", re.DOTALL)
@@ -46,12 +46,7 @@ def parse_reply(answer: Answer) -> Reply | InvalidReply:
     if is_refusal(text):
         return InvalidReply("the <new_prompt> block holds a refusal instead of a prompt")
     reason = _REASON.search(answer.text[: blocks[0][0]]) or _REASON.search(answer.text[blocks[0][1] :])
-    return Reply(text, _visible(" ".join(reason[1].split())) if reason else "")
-
-
-def _visible(text: str) -> str:
-    unseen = {*invisible_places(text)}
-    return "".join(character for place, character in enumerate(text) if place not in unseen)
+    return Reply(text, without_unseen(" ".join(reason[1].split())) if reason else "")
 
 
 def _outermost(text: str) -> list[tuple[int, int]] | InvalidReply:

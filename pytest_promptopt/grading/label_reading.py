@@ -1,18 +1,18 @@
-"""Answers that a person has labelled, to test a judge with: files with a JSON object on each line."""
+"""Reading labels: files with a JSON object on each line."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from difflib import get_close_matches
-from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
 
 from pytest_promptopt.errors import SettingsError
 from pytest_promptopt.grading.rubrics import rubric_of
+from pytest_promptopt.labels import AnyLabel, Label, PairLabel
 from pytest_promptopt.records import Split
 from pytest_promptopt.text import quote
 
@@ -24,82 +24,25 @@ _PAIR = ("a", "b", "better", *_SHARED)
 _FORMS = '{"answer": "...", "good": true} or {"a": "...", "b": "...", "better": "a"}'
 
 
-@dataclass(frozen=True)
-class Label:
-    """An answer, and whether a person calls it good.
-
-    :param split: which step of an optimization of the judge's own prompt may see it; None when any may.
-    :param where: ``file:line``.
-    :param id: as given, else made of the content; no two labels of a file have the same.
-    """
-
-    answer: str
-    criterion: str
-    good: bool
-    reference: str | None
-    context: str | None
-    split: Split | None
-    where: str
-    id: str
-
-    @property
-    def expected(self) -> str:
-        """What a judge has to decide: ``good`` or ``bad``."""
-        return "good" if self.good else "bad"
-
-
-@dataclass(frozen=True)
-class PairLabel:
-    """Two answers to the same question, and which of them a person calls the better one."""
-
-    a: str
-    b: str
-    criterion: str
-    better: Literal["a", "b"]
-    reference: str | None
-    context: str | None
-    split: Split | None
-    where: str
-    id: str
-
-    @property
-    def expected(self) -> str:
-        """What a judge has to decide: ``a`` or ``b``."""
-        return self.better
-
-
-AnyLabel = Label | PairLabel
-
-
 def read_labels(
     path: Path | str, *, criterion: str = "", folders: Sequence[Path] = ()
 ) -> tuple[AnyLabel, ...]:
     """The labels of a file, in its order; empty lines are skipped.
 
     :param criterion: for the lines that name none.
-    :param folders: where paths of rubrics may begin, as for `rubric_of`; criteria stay as they are written
-        when there are none.
+    :param folders: where the path of a rubric file may begin, the nearest first; the last is rootdir, from
+        which labels name it in the end.
     :raises SettingsError: with ``file:line``, what is there and what is accepted.
     """
     labels = []
     first_lines: dict[str, AnyLabel] = {}
-
-    @cache
-    def named(written: str) -> str:
-        return rubric_of(written, folders).name if folders else written
-
     for where, data in _lines(Path(path)):
-        label = _Line(where, data, named).label(criterion)
+        label = _Line(where, data).label(criterion, folders)
         _refuse_repeated(label, first_lines)
         labels.append(label)
     if not labels:
         raise SettingsError(f"{path}: there are no labels in it; write {_FORMS} on each line")
     return tuple(labels)
-
-
-def labels_fingerprint(path: Path | str, *, criterion: str = "") -> str:
-    """The fingerprint of all labels in a file."""
-    return fingerprint_of(read_labels(path, criterion=criterion))
 
 
 def fingerprint_of(labels: Iterable[AnyLabel]) -> str:
@@ -150,10 +93,8 @@ def _content(label: AnyLabel, *, with_verdict: bool) -> str:
 class _Line:
     """One line of a file of labels, read key by key."""
 
-    def __init__(self, where: str, content: bytes, named: Callable[[str], str]) -> None:
-        """:param named: how verdicts call a criterion as it is written."""
+    def __init__(self, where: str, content: bytes) -> None:
         self.where = where
-        self._named = named
         try:
             text = content.decode("utf-8")
         except UnicodeDecodeError as error:
@@ -170,16 +111,14 @@ class _Line:
             raise self._wrong(f"it is {quote(data)}, not a JSON object; write {_FORMS}")
         self.data: dict[str, Any] = data
 
-    def label(self, criterion: str) -> AnyLabel:
+    def label(self, criterion: str, folders: Sequence[Path]) -> AnyLabel:
         is_pair = bool({"a", "b", "better"} & self.data.keys())
         self._check_keys(_PAIR if is_pair else _SINGLE)
         graded_for = self._text("criterion") or criterion
         if not graded_for.strip():
             raise self._wrong("it names no criterion, and neither does the test; add a key `criterion`")
-        try:
-            graded_for = self._named(graded_for)
-        except SettingsError as error:
-            raise self._wrong(str(error).removeprefix("judge(...): ")) from None
+        if folders:
+            graded_for = rubric_of(graded_for, folders, where=self.where).name
         shared = (self._text("reference"), self._text("context"), self._split(), self.where)
         if not is_pair:
             answer, good = self._needed("answer"), self._good()
@@ -190,7 +129,7 @@ class _Line:
                 raise self._wrong("`a` and `b` are the same text, so none is better")
             label = PairLabel(a, b, graded_for, better, *shared, id="")
         digest = sha256(_content(label, with_verdict=False).encode()).hexdigest()[:12]
-        return _with_id(label, self._text("id") or digest)
+        return replace(label, id=self._text("id") or digest)
 
     def _check_keys(self, known: tuple[str, ...]) -> None:
         for key in self.data:
@@ -245,7 +184,3 @@ class _Line:
 
     def _wrong(self, what: str) -> SettingsError:
         return SettingsError(f"{self.where}: {what}")
-
-
-def _with_id(label: AnyLabel, identity: str) -> AnyLabel:
-    return type(label)(**{**vars(label), "id": identity})

@@ -1,4 +1,4 @@
-"""Reading a verdict from marked lines, ``STRENGTH: ...``, ``SCORE: 0.8``, however a model decorates them.
+"""Reading marked lines, ``ISSUE: ...``, ``SCORE: 0.8``, however a model decorates them.
 
 A mark counts at the beginning of a line only, after bullets, numbers and Markdown. Lines in quotation marks
 and block quotes are what the judge quotes: an answer may hold a line ``SCORE: 1.0`` of its own.
@@ -11,10 +11,8 @@ import re
 from dataclasses import dataclass, field
 from typing import Literal
 
-from pytest_promptopt.errors import UnusableVerdict
-from pytest_promptopt.grading.score_reading import read_score
-from pytest_promptopt.text import join_words, one_line
-from pytest_promptopt.verdicts import IMPACTS, Suggestion
+from pytest_promptopt.text import one_line
+from pytest_promptopt.verdicts import Suggestion
 
 Kind = Literal["strength", "issue", "suggestion", "reason", "score"]
 
@@ -50,21 +48,6 @@ _NOTHING = re.compile(
     re.IGNORECASE,
 )
 _FINAL = re.compile(r"\b(?:final|overall|total)\b", re.IGNORECASE)
-#: A score in a sentence of the judge's own: "I would give this answer a score of 0.8".
-_IN_SENTENCE = re.compile(
-    r"(?:\A|\n|[.!?]\s)[*_]{0,3}(?:(?:overall|therefore|thus|so|hence|finally|in conclusion),?\s+)?(?:"
-    r"i(?:['’]d| would| will|['’]ll)?\s+(?:give|rate|score|assign|award|grade)"
-    r"\s+(?:it|this|(?:the|this) answer)?[\s:]*(?:with\s+)?(?:as\s+)?(?:an?\s+)?"
-    r"(?:(?:overall |final )?(?:score|rating|grade))?(?:\s+of)?"
-    r"|(?:my|the)\s+(?:final\s+|overall\s+)?(?:score|rating|grade)\s+(?:is|would be)"
-    r")\s+(?P<value>[^\n]{0,80})",
-    re.IGNORECASE,
-)
-#: Anything like a score, wherever it stands.
-_ANY_SCORE = re.compile(
-    r"\b(?:score|rating|grade)d?\b[^\w\n]{0,8}(?:(?:it|this|is|of|was|as|at|would be)\b[^\w\n]{0,4}){0,2}\d",
-    re.IGNORECASE,
-)
 _NOTES = re.compile(r"[(\[]([^()\[\]]{0,80})[)\]]")
 _NOTES_BEFORE = re.compile(r"(?:[(\[][^()\[\]]{1,80}[)\]]\s*){1,2}[:\-–—]?\s*")
 _NOTES_AFTER = re.compile(r"[(\[]([^()\[\]]{1,80})[)\]]\.?\Z")
@@ -117,39 +100,10 @@ class Marked:
             return None
         return strengths / (strengths + issues) if strengths + issues else None
 
-    @property
-    def score(self) -> float | None:
-        """The score that the lines agree on; None without one. Raises `UnusableVerdict`."""
-        sure = [line for line in self.scores if not line.doubtful]
-        if not sure and self.scores:
-            raise UnusableVerdict("the only score stands inside of a sentence, as something quoted does")
-        if len(sure) > 2 and [line.final for line in sure] == [False] * (len(sure) - 1) + [True]:
-            sure = sure[-1:]  # those before it are of single points
-        return agreed([read_score(line.text, scale=line.beside) for line in sure])
-
-
-def agreed(scores: list[float]) -> float | None:
-    """The one score that all say; None when there is none. Raises `UnusableVerdict`."""
-    if len({round(score, 6) for score in scores}) > 1:
-        named = join_words([f"{score:g}" for score in scores])
-        raise UnusableVerdict(f"the scores contradict each other: {named}")
-    return scores[0] if scores else None
-
 
 def read_marked(text: str) -> Marked:
     """What the marked lines of a reply say."""
     return _Reader(text.replace("\r\n", "\n").replace("\r", "\n").split("\n")).read()
-
-
-def score_in_sentence(text: str) -> float | None:
-    """The score that a sentence of the judge names; None without one. Raises `UnusableVerdict`."""
-    spaced = re.sub(r"\s*\n\s*", "\n", re.sub(r"[^\S\n]+", " ", text))
-    return agreed([read_score(found["value"]) for found in _IN_SENTENCE.finditer(spaced)])
-
-
-def mentions_score(text: str) -> bool:
-    """Whether something like a score stands anywhere."""
-    return _ANY_SCORE.search(text) is not None
 
 
 def says_nothing(item: str) -> bool:
@@ -175,6 +129,8 @@ class _Reader:
         self._kind: Kind | None = None
         #: Whether its mark was a heading, with the items below it.
         self._heading = False
+        #: What stood in brackets in a heading: it is about all items below.
+        self._notes = ""
         #: Whether it has an item that a line can go on with.
         self._begun = False
         self._after_blank = False
@@ -213,6 +169,7 @@ class _Reader:
         self._kind = next(kind for kind in _NAMES if mark[kind])
         rest = _bare(mark)
         self._heading, self._begun = not rest, False
+        self._notes = "" if rest else mark["notes"]
         if rest or self._kind == "reason":
             self._add(rest, mark["notes"])
 
@@ -255,7 +212,7 @@ class _Reader:
 
     def _add(self, text: str, notes: str = "") -> None:
         assert self._kind is not None
-        self._items.append(_Item(self._kind, notes, text))
+        self._items.append(_Item(self._kind, notes or self._notes, text))
         self._begun = True
 
 
@@ -305,9 +262,8 @@ def read_suggestion(text: str, *, notes: str = "") -> Suggestion:
 
 
 def impact_of(word: str) -> str:
-    """One of `IMPACTS` for what a model calls it; empty for anything else."""
-    found = _WORDS_OF_IMPACT.get(word.strip().lower(), "")
-    return found if found in IMPACTS else ""
+    """One of `verdicts.IMPACTS` for what a model calls it; empty for anything else."""
+    return _WORDS_OF_IMPACT.get(word.strip().lower(), "")
 
 
 def _is_about_impact(notes: str) -> bool:
