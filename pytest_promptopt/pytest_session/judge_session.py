@@ -77,7 +77,7 @@ class SessionJudge:
 
         :param model: who is asked; a panel asks several in the place of the judge's own.
         """
-        judge = replace(judge, model=model)
+        judge, criterion = replace(judge, model=model), judge.rubric(criterion).name
         version = f"{judge.name} ({judge.fingerprint[:8]})"
         told = f"{quote(criterion, 60)} is judged by {judge.model} with {version}"
         missing = self._trust.missing(judge, criterion, kind)
@@ -97,13 +97,11 @@ class SessionJudge:
 
         :param cases: those whose verdicts decide.
         """
-        judged = [case for case in cases if JUDGE in case.fixtures and not case.judges]
-        if not judged:
-            return
-        self.prompt()  # a file that is no judge's prompt is told now
+        self.prompt()  # a file that cannot be used is told now
         self._trust.read()
         if self._settings.trust_judge:
             return
+        judged = [case for case in cases if JUDGE in case.fixtures and not case.judges]
         asked = dict[tuple[Path, JudgedFor], None]()
         for case in judged:
             function = getattr(case.item, "function", None)

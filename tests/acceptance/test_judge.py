@@ -205,6 +205,40 @@ class TestArguments:
         assert any(fnmatchcase(line, said.replace("[", "[[]")) for line in result.outlines)
 
 
+class TestPairs:
+    def test_what_was_said_of_two_answers_stands_under_a_failing_test(self, project: Project) -> None:
+        conftest = (project.path / "conftest.py").read_text(encoding="utf-8")
+        compared = """
+def said(request, grade=said):
+    text = request.messages[-1].content
+    return "REASONS: the longer one\\nBETTER: " + _better(text) if "<first_answer>" in text else grade(request)
+
+def _better(text):
+    one, two = (re.search(f"<{name}_answer>\\n(.*)\\n<", text)[1] for name in ("first", "second"))
+    return "first" if len(one) > len(two) else "second"
+"""
+        project.write("conftest.py", conftest + compared)
+        project.tests(
+            """
+            @pytest.mark.prompt("prompts/repeat.md")
+            def test_it(prompt, judge):
+                found = judge.compare(prompt(word="short"), "a longer answer", "says more")
+                assert found.better == "a"
+            """
+        )
+        result = project.run()
+        result.assert_outcomes(failed=1)
+        result.stdout.fnmatch_lines(
+            [
+                "*- verdicts of the judge -*",
+                'two answers compared for "says more": b is better',
+                "reasons: the longer one*",
+                "prompts/repeat.md: 0/1 cases pass (0.0%)",
+                "*criterion not met: 1 case*",
+            ]
+        )
+
+
 class TestNoVerdict:
     def test_is_an_error_of_the_case_and_never_a_score(self, project: Project) -> None:
         project.tests(GRADED.replace('"one", ', '"boom", '))
@@ -560,6 +594,19 @@ class TestWhatItMayDecide:
         assert result.ret == 0
         result.stdout.fnmatch_lines(['*"house/rubric.md" is judged by *: certified by labels.jsonl, *'])
 
+    def test_a_bar_that_it_was_not_tested_at_decides_nothing(self, project: Project) -> None:
+        project.tests(GRADED.replace("0.7", "0.2"))
+        labels(project)
+        assert project.run("--promptopt-calibrate", *self.LABELS).ret == 0
+        asked = len(calls(project))
+        result = project.run(self.GATE, *self.LABELS)
+        assert result.ret == pytest.ExitCode.USAGE_ERROR
+        result.stderr.fnmatch_lines(
+            ["*test_it.py:3: the test asks for a score of 0.2, but a judge is tested at 0.7: *"]
+        )
+        assert len(calls(project)) == asked
+        assert project.run(self.GATE, *self.LABELS, "--promptopt-trust-judge").ret == 0
+
     def test_a_trusted_one_decides_and_the_report_says_so(self, project: Project) -> None:
         project.tests(GRADED)
         result = project.run(self.GATE, "--promptopt-trust-judge")
@@ -579,7 +626,7 @@ class TestWhatItMayDecide:
     def test_another_judge_needs_a_test_of_its_own(
         self, project: Project, change: tuple[str, ...], said: str
     ) -> None:
-        project.tests(GRADED)
+        project.tests(GRADED.replace(".score >= 0.7", ""))
         labels(project)
         assert project.run("--promptopt-calibrate", *self.LABELS).ret == 0
         result = project.run(self.GATE, *self.LABELS, *change)
