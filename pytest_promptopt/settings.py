@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-from pytest_promptopt.verdicts import THRESHOLD
-
 #: The optimizer model when none is named. A test holds that the installed SDK lists it.
 DEFAULT_OPTIMIZER_MODEL = "anthropic/claude-opus-5-5"
 
@@ -70,6 +68,9 @@ class Intercept:
     without: tuple[str, ...] = ()
 
 
+#: A verdict is true when its score reaches this: `verdicts.THRESHOLD`, without that module in every session.
+JUDGE_THRESHOLD = 0.7
+
 #: A judge's precision and recall must be shown to reach this before it may decide anything.
 JUDGE_FLOOR = 0.7
 
@@ -126,7 +127,7 @@ class Settings:
     judge_model: str | None = None
     judge_prompt: str | None = None
     judge_labels: tuple[str, ...] = ()
-    judge_threshold: float = THRESHOLD
+    judge_threshold: float = JUDGE_THRESHOLD
     judge_floor: float = JUDGE_FLOOR
     trust_judge: bool = False
     critique: CritiqueMode = CritiqueMode.OFF

@@ -211,7 +211,9 @@ class TestPairs:
         compared = """
 def said(request, grade=said):
     text = request.messages[-1].content
-    return "REASONS: the longer one\\nBETTER: " + _better(text) if "<first_answer>" in text else grade(request)
+    if "<first_answer>" not in text:
+        return grade(request)
+    return "REASONS: the longer one\\nBETTER: " + _better(text)
 
 def _better(text):
     one, two = (re.search(f"<{name}_answer>\\n(.*)\\n<", text)[1] for name in ("first", "second"))

@@ -26,7 +26,9 @@ from pytest_promptopt.models.strict_schemas import CLAUDE, OPENAI, strict_copy
 from pytest_promptopt.optimizer.confirmation import FIRST_SAMPLE, SAMPLES_OF_A_RUN
 from pytest_promptopt.prompts import PromptFile
 from pytest_promptopt.records import Answer, Message, Request, Role, StopReason
+from pytest_promptopt.settings import JUDGE_THRESHOLD
 from pytest_promptopt.verdicts import (
+    THRESHOLD,
     Comparison,
     Panel,
     Preference,
@@ -547,3 +549,7 @@ def test_no_verdict_has_a_score_outside_of_its_range(score: float) -> None:
 def test_an_empty_panel_is_none() -> None:
     with pytest.raises(ValueError, match="at least one verdict"):
         Panel(())
+
+
+def test_the_threshold_of_settings_is_that_of_verdicts() -> None:
+    assert JUDGE_THRESHOLD == THRESHOLD

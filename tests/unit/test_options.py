@@ -23,6 +23,7 @@ def test_every_option_fills_a_field_of_the_settings() -> None:
         "resume",
         "options",
         "no_regressions",
+        "trust_judge",
     }
 
 
@@ -145,6 +146,11 @@ WRONG = [
     ("seed", "-1", "a whole number from 0"),
     ("cache", "no", "use, refresh, off"),
     ("critique", "yes", "auto, on, off"),
+    ("judge_model", "gpt", "anthropic/<model>"),
+    ("judge_prompt", " ", "path of a file"),
+    ("judge_labels", ",", "a list of paths"),
+    ("judge_threshold", "7", "share from 0 to 1"),
+    ("judge_floor", "-1", "share from 0 to 1"),
     ("min_pass_rate", "-0.1", "a share from 0 to 1"),
     ("min_pass_rate", "most", "a share from 0 to 1"),
     ("intercept", "maybe", "is not on, off, +HOST"),
@@ -180,5 +186,5 @@ def test_every_option_has_a_wrong_value_above() -> None:
 
 
 def test_modes_have_names_for_reports() -> None:
-    assert [mode.value for mode in Mode] == ["check", "optimize", "dry-run"]
-    assert [Settings(rootdir=Path(), mode=mode).optimizing for mode in Mode] == [False, True, True]
+    assert [mode.value for mode in Mode] == ["check", "optimize", "dry-run", "calibrate"]
+    assert [Settings(rootdir=Path(), mode=mode).optimizing for mode in Mode] == [False, True, True, False]
