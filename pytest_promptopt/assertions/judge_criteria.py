@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -48,25 +48,37 @@ def _read(
     return found, {**getattr(function, "__globals__", {}), **values}
 
 
-def score_bars(function: Callable[..., Any] | None, values: Mapping[str, Any]) -> tuple[float, ...]:
+def bars_of(function: Callable[..., Any] | None, values: Mapping[str, Any]) -> tuple[float, ...]:
     """The numbers that `function` compares scores of the fixture `judge` with, each once.
 
     :param values: what the test is parametrized with.
     """
     found, names = _read(function, values)
-    if found is None:
-        return ()
-    verdicts = {name for name, value in assigned_once(found).items() if _is_verdict(value)}
-    bars = dict[float, None]()
-    for node in ast.walk(found):
-        match node:
-            case ast.Compare(left=ast.Attribute(value=inside, attr="score"), comparators=[bar]):
-                judged = _is_verdict(inside) or (isinstance(inside, ast.Name) and inside.id in verdicts)
+    return () if found is None else tuple(dict.fromkeys(_bars(found, names)))
+
+
+def _bars(function: Function, names: Mapping[str, Any]) -> Iterator[float]:
+    verdicts = {name for name, value in assigned_once(function).items() if _is_verdict(value)}
+    for node in ast.walk(function):
+        if not isinstance(node, ast.Compare):
+            continue
+        sides = [node.left, *node.comparators]
+        if any(_is_score(side, verdicts) for side in sides):
+            for side in sides:
                 with suppress(NoValue):
-                    value = value_of(bar, names) if judged else None
+                    value = value_of(side, names)
                     if isinstance(value, (int, float)) and not isinstance(value, bool):
-                        bars[float(value)] = None
-    return tuple(bars)
+                        yield float(value)
+
+
+def _is_score(node: ast.expr, verdicts: Collection[str]) -> bool:
+    """Whether it is the score of a verdict, be it in a variable.
+
+    :param verdicts: names of such variables.
+    """
+    if not isinstance(node, ast.Attribute) or node.attr != "score":
+        return False
+    return _is_verdict(node.value) or (isinstance(node.value, ast.Name) and node.value.id in verdicts)
 
 
 def _is_verdict(node: ast.expr) -> bool:

@@ -36,10 +36,13 @@ class Unusable:
 class JudgeTest:
     """What came of the labels of one file."""
 
-    labels: tuple[AnyLabel, ...]
-    calibrations: tuple[Calibration, ...]
     certificates: tuple[Certificate, ...]
     unusable: tuple[Unusable, ...]
+
+    @property
+    def calibrations(self) -> tuple[Calibration, ...]:
+        """One for each certificate."""
+        return tuple(each.calibration for each in self.certificates)
 
 
 async def run_judge_test(
@@ -55,13 +58,12 @@ async def run_judge_test(
         *(_judged(judge, label, twice=number in again) for number, label in enumerate(labels))
     )
     verdicts = [each for each in found if not isinstance(each, Unusable)]
-    calibrations = calibrate(verdicts, threshold=judge.threshold)
     certificates = tuple(
         Certificate(judge_fingerprint(judge, judge.rubric(each.criterion), each.kind, file), each)
-        for each in calibrations
+        for each in calibrate(verdicts, threshold=judge.threshold)
     )
     unusable = tuple(each for each in found if isinstance(each, Unusable))
-    return JudgeTest(tuple(labels), calibrations, certificates, unusable)
+    return JudgeTest(certificates, unusable)
 
 
 async def _judged(judge: Judge, label: AnyLabel, *, twice: bool) -> LabelledVerdict | Unusable:

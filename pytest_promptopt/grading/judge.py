@@ -32,6 +32,8 @@ from pytest_promptopt.verdicts import (
 )
 
 T = TypeVar("T")
+#: What a judge is asked for.
+Found = TypeVar("Found", Panel, Comparison)
 
 #: Questions, each answered before the next; then what came of them.
 Asking = Generator["Question", tuple[Answer, ...], T]
@@ -196,24 +198,24 @@ class Judge:
         __tracebackhide__ = True
         return await self._aasked(self._grading(answer, criterion, reference, context, models, samples))
 
-    def _asked(self, asking: Asking[T]) -> T:
+    def _asked(self, asking: Asking[Found]) -> Found:
         __tracebackhide__ = True
         try:
             question = next(asking)
             while True:
                 question = asking.send(self.asker.ask(question))
         except StopIteration as end:
-            result: T = end.value
+            result: Found = end.value
             return result
 
-    async def _aasked(self, asking: Asking[T]) -> T:
+    async def _aasked(self, asking: Asking[Found]) -> Found:
         __tracebackhide__ = True
         try:
             question = next(asking)
             while True:
                 question = asking.send(await self.asker.aask(question))
         except StopIteration as end:
-            result: T = end.value
+            result: Found = end.value
             return result
 
     def _grading(

@@ -101,16 +101,17 @@ class JudgeTrust:
             if found is not None and not why:
                 return (), f"{file.path.name}, {_summary(found)}"
             reasons = reasons or tuple(f"{file.path.name}: {each}" for each in why)
-        return reasons or self._without_labels(), ""
+        return reasons or self._without_labels(kind), ""
 
-    def _without_labels(self) -> tuple[str, ...]:
+    def _without_labels(self, kind: Kind) -> tuple[str, ...]:
         if not self.files:
             return (
                 "there are no labels to test it by: name a file of labelled answers with "
                 "@pytest.mark.judge_labels or the ini value promptopt_judge_labels",
             )
         names = ", ".join(file.path.name for file in self.files)
-        return (f"no label in {names} is of this criterion",)
+        what = "labelled answer" if kind == "answers" else "labelled pair"
+        return (f"no {what} in {names} is of this criterion",)
 
     def _of(self, file: LabelFile) -> tuple[tuple[AnyLabel, ...], tuple[Certificate, ...]]:
         if file not in self._read:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from pytest_promptopt.assertions.judge_criteria import JUDGE, JudgedFor, criteria_of, score_bars
+from pytest_promptopt.assertions.judge_criteria import JUDGE, JudgedFor, bars_of, criteria_of
 from pytest_promptopt.errors import NoModelError, PromptoptError, SettingsError, UntestedJudge
 from pytest_promptopt.grading.judge import Asker, Judge, Question
 from pytest_promptopt.grading.judge_prompts import JudgePrompt, comparing_prompt, grading_prompt
@@ -107,7 +107,7 @@ class SessionJudge:
             function = getattr(case.item, "function", None)
             graded = criteria_of(function, case.values)
             asked.update(dict.fromkeys((case.item.path.parent, each) for each in graded))
-            self._check_bars(case, score_bars(function, case.values))
+            self._check_bars(case, bars_of(function, case.values))
         for folder, each in asked:
             judge = self.judge(_Nobody(), folder=folder)
             if missing := self._trust.missing(judge, each.criterion, each.kind):

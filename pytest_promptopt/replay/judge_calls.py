@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn
 
 from pytest_promptopt.errors import PromptoptError, SettingsError
-from pytest_promptopt.grading.judge import Asking, Judge, Question
+from pytest_promptopt.grading.judge import Asking, Found, Judge, Question
 from pytest_promptopt.labels import AnyLabel, Kind, Label, PairLabel
 from pytest_promptopt.models.client import CallResult
 from pytest_promptopt.records import Answer, Call, Role
 from pytest_promptopt.replay.run import Run
 from pytest_promptopt.replay.run_calls import RunCalls
-from pytest_promptopt.verdicts import Comparison, Panel
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -23,7 +20,7 @@ class RunAsker:
     """Asks for a judge in a run, which is suspended until the answers are there.
 
     :param name: the path of the judge's prompt.
-    :param admit: raises where a criterion is not a model's to decide, of answers or of pairs.
+    :param admit: raises where a model may not decide about a criterion, of answers or of pairs.
     :param of_prompt: whether the judge's prompt is the prompt that the case checks; then the calls are its.
     """
 
@@ -88,23 +85,22 @@ class CaseJudge(Judge):
             return self.compare(label.a, label.b, label.criterion, **given).better
         return "good" if self(label.answer, label.criterion, **given) else "bad"
 
-    def _asked(self, asking: Asking[T]) -> T:
+    def _asked(self, asking: Asking[Found]) -> Found:
         __tracebackhide__ = True
         try:
             return self._noted(super()._asked(asking))
         except PromptoptError as error:
             self._fail(error)
 
-    async def _aasked(self, asking: Asking[T]) -> T:
+    async def _aasked(self, asking: Asking[Found]) -> Found:
         __tracebackhide__ = True
         try:
             return self._noted(await super()._aasked(asking))
         except PromptoptError as error:
             self._fail(error)
 
-    def _noted(self, found: T) -> T:
-        if isinstance(found, Panel | Comparison):
-            self.asker.run.verdicts.append(found.verdict)
+    def _noted(self, found: Found) -> Found:
+        self.asker.run.verdicts.append(found.verdict)
         return found
 
     def _fail(self, error: PromptoptError) -> NoReturn:

@@ -635,6 +635,15 @@ class TestWhatItMayDecide:
         assert result.ret == pytest.ExitCode.USAGE_ERROR
         result.stderr.fnmatch_lines([said])
 
+    def test_it_decides_at_no_other_bar_than_it_was_tested_at(self, project: Project) -> None:
+        project.tests(GRADED.replace("0.7", "0.9"))
+        labels(project)
+        assert project.run("--promptopt-calibrate", *self.LABELS).ret == 0
+        result = project.run(self.GATE, *self.LABELS)
+        assert result.ret == pytest.ExitCode.USAGE_ERROR
+        result.stderr.fnmatch_lines(["*the test asks for a score of 0.9, but a judge is tested at 0.7: *"])
+        assert project.run(self.GATE, "--promptopt-trust-judge").ret == 0
+
     def test_changed_labels_make_it_untested(self, project: Project) -> None:
         project.tests(GRADED)
         labels(project)

@@ -125,7 +125,10 @@ class TestLengthOfPairs:
         assert length_bias_of_pairs(pairs).p > 0.5
 
     def test_equal_lengths_say_nothing(self) -> None:
-        assert length_bias_of_pairs([ComparedLengths(5, 5, False)] * 30).p == 1
+        pairs = [ComparedLengths(10, 20, False)] * 8 + [ComparedLengths(20, 10, True)] * 8
+        equal = [ComparedLengths(5, 5, False)] * 30
+        assert length_bias_of_pairs([*pairs, *equal]).p == length_bias_of_pairs(pairs).p
+        assert length_bias_of_pairs(equal).p == 1
 
 
 class TestPosition:

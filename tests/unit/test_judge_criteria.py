@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from functools import wraps
 from typing import Any
 
-from pytest_promptopt.assertions.judge_criteria import JudgedFor, criteria_of, score_bars
+from pytest_promptopt.assertions.judge_criteria import JudgedFor, bars_of, criteria_of
 
 TONE = "is friendly"
 
@@ -32,6 +33,15 @@ def computed(judge: Any, words: list[str]) -> None:
 
 def another_name(judge_of_user: Any) -> None:
     assert judge_of_user("...", "is short")
+
+
+@wraps(parametrized)
+def decorated(*args: Any, **kwargs: Any) -> None:
+    parametrized(*args, **kwargs)
+
+
+def test_a_decorator_hides_no_criterion() -> None:
+    assert criteria_of(decorated, {"criterion": "is short"}) == (JudgedFor("is short"),)
 
 
 def test_sentences_and_names_are_read_each_once() -> None:
@@ -64,6 +74,7 @@ def bars(judge: Any, prompt: Any, bar: float) -> None:
     assert verdict.score > bar, verdict.reasons
     assert prompt.score > 0.1
     assert verdict.score == sum(range(3)) / 10
+    assert 0.6 <= verdict.score < 1
 
 
 async def awaited(judge: Any) -> None:
@@ -71,8 +82,8 @@ async def awaited(judge: Any) -> None:
 
 
 def test_what_scores_are_compared_with() -> None:
-    assert score_bars(bars, {"bar": 0.9}) == (0.7, 0.9)
-    assert score_bars(bars, {}) == (0.7,)
-    assert score_bars(awaited, {}) == (0.8,)
-    assert score_bars(sentence, {}) == (0.7,)
-    assert score_bars(None, {}) == ()
+    assert bars_of(bars, {"bar": 0.9}) == (0.7, 0.9, 0.6, 1.0)
+    assert bars_of(bars, {}) == (0.7, 0.6, 1.0)
+    assert bars_of(awaited, {}) == (0.8,)
+    assert bars_of(sentence, {}) == (0.7,)
+    assert bars_of(None, {}) == ()
