@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -73,7 +74,7 @@ def _freeze_working_judge(cases: dict[pytest.Item, PromptCase]) -> None:
     """While a judge decides about other prompts its own is never rewritten."""
     if any(JUDGE in case.fixtures and not case.judges for case in cases.values()):
         for item, case in cases.items():
-            if case.judges:
+            if case.judge_prompt:
                 cases[item] = replace(case, judges_others=True)
 
 
@@ -101,9 +102,8 @@ def _case(
     parsed = Mark.parse(mark, where=where)
     files = _load(parsed, item.path.parent, settings.rootdir, where, loaded)
     names = tuple(dict.fromkeys(file.name for file in files.values()))
-    judges = settings.judge_prompt is not None and any(
-        file.path == settings.rootdir / settings.judge_prompt for file in files.values()
-    )
+    judge_prompt = _judge_prompt(files, settings)
+    judges = names == (judge_prompt,)
     case = Case(
         id=item.nodeid,
         prompts=names,
@@ -120,10 +120,20 @@ def _case(
         (settings.judge_model or settings.model) if judges else settings.model,
         range(case.samples),
         settings.intercept.on,
-        judges,
+        judge_prompt,
     )
     models = {file.name: _model(found, file) for file in files.values()}
     return replace(found, case=replace(case, models=tuple(models[name] for name in names)))
+
+
+def _judge_prompt(files: Mapping[str, PromptFile], settings: Settings) -> str:
+    """The name of that of `files` which is the judge's prompt, by whatever path; empty when none is."""
+    if settings.judge_prompt is None:
+        return ""
+    path, _, inside = str(settings.judge_prompt).partition("::")
+    place = (os.path.realpath(settings.rootdir / path), inside)
+    same = (file.name for file in files.values() if (file.target, file.name.partition("::")[2]) == place)
+    return next(same, "")
 
 
 def _labelled(item: pytest.Item) -> str:

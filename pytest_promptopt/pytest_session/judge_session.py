@@ -60,14 +60,14 @@ class SessionJudge:
 
     def _of(self, run: CaseRun, *, decides: bool) -> CaseJudge:
         prompt = self.prompt()
-        own = next((file for file in run.files.values() if file.name == prompt.name), None)
+        own = next(iter(run.files.values())) if run.case.judges else None
         judge = self.judge(
             RunAsker(run, prompt.name),
             folder=run.case.item.path.parent,
             prompt=prompt if own is None else JudgePrompt.of(own),
         )
         if own is not None:  # it is under test itself, and decides nothing
-            return CaseJudge(run, judge, lambda criterion, kind: None)
+            return CaseJudge(run, judge, lambda criterion, kind: None, under_test=True)
         return CaseJudge(run, judge, partial(self._admit, judge, decides=decides))
 
     def _admit(self, judge: Judge, criterion: str, kind: Kind, *, decides: bool) -> None:
@@ -95,7 +95,7 @@ class SessionJudge:
         self._trust.read()
         asked = dict[tuple[Path, JudgedFor], None]()
         for case in cases:
-            if JUDGE in case.fixtures and self.prompt().name not in case.case.prompts:
+            if JUDGE in case.fixtures and not case.judges:
                 graded = criteria_of(getattr(case.item, "function", None), case.values)
                 asked.update(dict.fromkeys((case.item.path.parent, each) for each in graded))
         for folder, each in asked if not self._settings.trust_judge else ():

@@ -70,11 +70,21 @@ class CaseJudge:
     the ini value ``promptopt_judge_threshold``. ``await judge.acall(...)`` in an async test.
     """
 
-    def __init__(self, run: Run[Any], judge: Judge, admit: Callable[[str, Kind], None]) -> None:
-        """:param admit: raises where a criterion is not the judge's to decide, of answers or of pairs."""
+    def __init__(
+        self,
+        run: Run[Any],
+        judge: Judge,
+        admit: Callable[[str, Kind], None],
+        *,
+        under_test: bool = False,
+    ) -> None:
+        """:param admit: raises where a criterion is not the judge's to decide, of answers or of pairs.
+        :param under_test: whether the judge's prompt is what the case checks.
+        """
         self._run = run
         self._judge = judge
         self._admit = admit
+        self._under_test = under_test
 
     def __repr__(self) -> str:
         return f"<Judge {self._judge.name} {self._judge.model}>"
@@ -200,11 +210,6 @@ class CaseJudge:
         inputs = {"criterion": criterion} | {name: text for name, text in given.items() if text is not None}
         asker = RunAsker(self._run, self._judge.name, inputs, of_prompt=self._under_test)
         return replace(self._judge, asker=asker, sample=self._run.sample)
-
-    @property
-    def _under_test(self) -> bool:
-        """Whether the judge's prompt is what the case checks."""
-        return any(file.name == self._judge.name for file in self._run.files.values())
 
     def _fail(self, error: PromptoptError) -> NoReturn:
         """A judge that does not judge is an error of the case, also where the test swallows it."""

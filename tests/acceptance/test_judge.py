@@ -600,6 +600,48 @@ class TestItsOwnPrompt:
         assert (project.path / "prompts/judge.md").read_text(encoding="utf-8") == OWN_PROMPT
         assert "prompts/judge.md:" not in result.stdout.str().partition("prompt optimization")[2]
 
+    @pytest.mark.parametrize("written", ["prompts/judge.md", "prompts/../prompts/judge.md", "linked.md"])
+    def test_as_a_stage_of_a_pipeline_it_needs_a_certificate_and_stays(
+        self, project: Project, written: str
+    ) -> None:
+        project.ini(
+            "promptopt_model = house/repeat",
+            "promptopt_judge_model = house/judge",
+            "promptopt_optimizer_model = house/writer",
+            f"promptopt_judge_prompt = {written}",
+        )
+        (project.path / "linked.md").symlink_to(project.path / "prompts/judge.md")
+        conftest = project.path / "conftest.py"
+        kind = conftest.read_text(encoding="utf-8").replace("{number - 1}", "{number + 5}")
+        conftest.write_text(kind, encoding="utf-8")
+        project.tests(
+            """
+            @pytest.mark.prompt(write="prompts/repeat.md", grade="prompts/judge.md")
+            @pytest.mark.parametrize("word", [f"a b c d e {number}" for number in range(30)])
+            def test_it(prompts, judge, word):
+                assert judge(prompts["write"](word=word), "is short")
+            """
+        )
+        result = project.run("--optimize")
+        assert result.ret == pytest.ExitCode.USAGE_ERROR
+        result.stderr.fnmatch_lines(["*the judge may not decide about *is short*"])
+        project.run("--optimize", "--promptopt-trust-judge", "--promptopt-max-iterations=1")
+        assert (project.path / "prompts/judge.md").read_text(encoding="utf-8") == OWN_PROMPT
+
+    def test_as_a_constant_it_stays_while_it_judges_others_too(self, project: Project) -> None:
+        project.ini(
+            "promptopt_model = house/repeat",
+            "promptopt_judge_model = house/judge",
+            "promptopt_optimizer_model = house/writer",
+            "promptopt_judge_prompt = house.py::JUDGE",
+        )
+        constant = f"JUDGE = {OWN_PROMPT!r}\n"
+        project.write("house.py", constant)
+        project.tests(AGREES.replace("prompts/judge.md", "house.py::JUDGE") + GRADED)
+        result = project.run("--optimize", "--promptopt-trust-judge", "--promptopt-max-iterations=1")
+        assert "prompts/repeat.md: " in result.stdout.str()
+        assert (project.path / "house.py").read_text(encoding="utf-8") == constant
+
     def test_a_label_added_above_moves_no_other_to_another_split(self, project: Project) -> None:
         project.tests(AGREES)
         path = project.path / "labels.jsonl"
