@@ -67,8 +67,8 @@ class SessionJudge:
             prompt=prompt if own is None else JudgePrompt.of(own),
         )
         if own is not None:  # it is under test itself, and decides nothing
-            return CaseJudge(run, judge, lambda criterion, kind: None, under_test=True)
-        return CaseJudge(run, judge, partial(self._admit, judge, decides=decides))
+            return CaseJudge(run, judge, lambda judge, criterion, kind: None, under_test=True)
+        return CaseJudge(run, judge, partial(self._admit, decides=decides))
 
     def _admit(self, judge: Judge, criterion: str, kind: Kind, *, decides: bool) -> None:
         """Raises `UntestedJudge` where verdicts would decide that were not shown to be right."""

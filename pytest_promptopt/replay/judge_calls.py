@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 from pytest_promptopt.errors import PromptoptError, SettingsError
 from pytest_promptopt.grading.calibration import Kind
-from pytest_promptopt.grading.judge import Judge
+from pytest_promptopt.grading.judge import Judge, panel_models
 from pytest_promptopt.grading.labels import AnyLabel, Label, PairLabel
 from pytest_promptopt.models.client import CallResult
 from pytest_promptopt.records import Answer, Call, Request, Role
@@ -74,7 +74,7 @@ class CaseJudge:
         self,
         run: Run[Any],
         judge: Judge,
-        admit: Callable[[str, Kind], None],
+        admit: Callable[[Judge, str, Kind], None],
         *,
         under_test: bool = False,
     ) -> None:
@@ -102,7 +102,7 @@ class CaseJudge:
         __tracebackhide__ = True
         given = {"reference": reference, "context": context}
         try:
-            verdict = self._asking(criterion, answer=answer, **given)(answer, criterion, **given)
+            verdict = self._asking(criterion, {"answer": answer, **given})(answer, criterion, **given)
         except PromptoptError as error:
             self._fail(error)
         self._run.verdicts.append(verdict)
@@ -115,7 +115,9 @@ class CaseJudge:
         __tracebackhide__ = True
         given = {"reference": reference, "context": context}
         try:
-            verdict = await self._asking(criterion, answer=answer, **given).acall(answer, criterion, **given)
+            verdict = await self._asking(criterion, {"answer": answer, **given}).acall(
+                answer, criterion, **given
+            )
         except PromptoptError as error:
             self._fail(error)
         self._run.verdicts.append(verdict)
@@ -131,7 +133,7 @@ class CaseJudge:
         __tracebackhide__ = True
         given = {"reference": reference, "context": context}
         try:
-            return self._asking(criterion, a=a, b=b, **given).compare(a, b, criterion, **given)
+            return self._asking(criterion, {"a": a, "b": b, **given}).compare(a, b, criterion, **given)
         except PromptoptError as error:
             self._fail(error)
 
@@ -142,7 +144,7 @@ class CaseJudge:
         __tracebackhide__ = True
         given = {"reference": reference, "context": context}
         try:
-            return await self._asking(criterion, a=a, b=b, **given).acompare(a, b, criterion, **given)
+            return await self._asking(criterion, {"a": a, "b": b, **given}).acompare(a, b, criterion, **given)
         except PromptoptError as error:
             self._fail(error)
 
@@ -160,7 +162,7 @@ class CaseJudge:
         __tracebackhide__ = True
         given = {"reference": reference, "context": context}
         try:
-            panel = self._asking(criterion, answer=answer, **given).panel(
+            panel = self._asking(criterion, {"answer": answer, **given}, models).panel(
                 answer, criterion, models=models, samples=samples, **given
             )
         except PromptoptError as error:
@@ -182,7 +184,7 @@ class CaseJudge:
         __tracebackhide__ = True
         given = {"reference": reference, "context": context}
         try:
-            panel = await self._asking(criterion, answer=answer, **given).apanel(
+            panel = await self._asking(criterion, {"answer": answer, **given}, models).apanel(
                 answer, criterion, models=models, samples=samples, **given
             )
         except PromptoptError as error:
@@ -203,10 +205,15 @@ class CaseJudge:
             return self.compare(label.a, label.b, label.criterion, **given).better
         return "good" if self(label.answer, label.criterion, **given) else "bad"
 
-    def _asking(self, criterion: str, **given: str | None) -> Judge:
-        """The judge, with its calls in the run. Raises where the criterion is not its to decide."""
+    def _asking(self, criterion: str, given: Mapping[str, str | None], models: Sequence[str] = ()) -> Judge:
+        """The judge, with its calls in the run. Raises where the criterion is not its to decide.
+
+        :param models: who is asked in its place.
+        """
         __tracebackhide__ = True
-        self._admit(self._judge.rubric(criterion).name, "pairs" if "a" in given else "answers")
+        name = self._judge.rubric(criterion).name
+        for model in panel_models(models) or (self._judge.model,):
+            self._admit(replace(self._judge, model=model), name, "pairs" if "a" in given else "answers")
         inputs = {"criterion": criterion} | {name: text for name, text in given.items() if text is not None}
         asker = RunAsker(self._run, self._judge.name, inputs, of_prompt=self._under_test)
         return replace(self._judge, asker=asker, sample=self._run.sample)

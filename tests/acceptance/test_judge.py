@@ -497,6 +497,24 @@ class TestWhatItMayDecide:
             ["*labels.jsonl: the labels have changed since the judge was calibrated*"]
         )
 
+    def test_a_panel_of_other_models_is_not_the_judge_that_was_tested(self, project: Project) -> None:
+        project.tests(
+            """
+            @pytest.mark.prompt("prompts/repeat.md")
+            @pytest.mark.parametrize("models", [(), ("house/judge",), ("house/judge", "house/other")])
+            def test_it(prompt, judge, models):
+                assert judge.panel(prompt(word="a"), "has three words at most", models=models)
+            """
+        )
+        labels(project)
+        assert project.run("--promptopt-calibrate", *self.LABELS).ret == 0
+        result = project.run(self.GATE, *self.LABELS)
+        result.assert_outcomes(passed=2, errors=1)
+        result.stdout.fnmatch_lines(
+            ["*UntestedJudge: *the model has changed from house/judge to house/other*"]
+        )
+        project.run(self.GATE, *self.LABELS, "--promptopt-trust-judge").assert_outcomes(passed=3)
+
     def test_a_criterion_that_only_the_run_tells_makes_its_case_an_error(self, project: Project) -> None:
         project.tests(
             """
