@@ -447,6 +447,20 @@ class TestWhatItMayDecide:
             ['promptopt: "has three words at most" is judged by house/judge with *: not certified: *']
         )
 
+    def test_of_many_criteria_only_the_first_are_told_in_a_line_each(self, project: Project) -> None:
+        project.tests(
+            """
+            @pytest.mark.prompt("prompts/repeat.md")
+            def test_it(prompt, judge):
+                answer = prompt(word="a")
+                for number in range(40):
+                    assert judge(answer, f"mentions fewer than {number + 1} facts")
+            """
+        )
+        result = project.run()
+        result.stdout.fnmatch_lines(["*further criteria are judged by house/judge with *"])
+        assert result.stdout.str().count("judged by house/judge") == 11
+
     def test_with_a_certificate_it_decides_and_the_report_names_it(self, project: Project) -> None:
         project.tests(GRADED)
         labels(project)
