@@ -511,6 +511,15 @@ class TestWhatItMayDecide:
             ["*labels.jsonl: the labels have changed since the judge was calibrated*"]
         )
 
+    def test_a_criterion_that_is_written_a_little_otherwise_is_named(self, project: Project) -> None:
+        project.tests(GRADED.replace("has three words at most", "Has three words at most."))
+        labels(project)
+        result = project.run(self.GATE, *self.LABELS)
+        assert result.ret == pytest.ExitCode.USAGE_ERROR
+        result.stderr.fnmatch_lines(
+            ['*no label in labels.jsonl is of this criterion; did you mean "has three words at most"*']
+        )
+
     def test_a_panel_of_other_models_is_not_the_judge_that_was_tested(self, project: Project) -> None:
         project.tests(
             """
