@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn
 
-from pytest_promptopt.errors import PromptoptError, SettingsError
+from pytest_promptopt.errors import ModelError, PromptoptError, SettingsError
 from pytest_promptopt.grading.calibration import Kind
 from pytest_promptopt.grading.judge import Judge, panel_models
 from pytest_promptopt.grading.labels import AnyLabel, Label, PairLabel
@@ -222,4 +222,6 @@ class CaseJudge:
         """A judge that does not judge is an error of the case, also where the test swallows it."""
         __tracebackhide__ = True
         self._run.error = self._run.error or error
+        model = error.model if isinstance(error, ModelError) else ""
+        self._run.judge_failed = self._run.error is error and model == self._judge.model
         raise error.with_traceback(None) from None

@@ -714,6 +714,38 @@ class TestItsOwnPrompt:
         )
 
 
+class TestAJudgeThatIsLost:
+    @pytest.mark.parametrize("workers", [0, 2])
+    def test_ends_the_search_where_every_case_asks_it(self, project: Project, workers: int) -> None:
+        conftest = project.path / "conftest.py"
+        lost = """
+def refuse(request):
+    if "<criterion>" in request.messages[-1].content:
+        raise ModelError(ErrorKind.AUTHENTICATION, "the key is wrong", model=request.model)
+    return judged(request)
+
+judged, said = said, refuse
+"""
+        conftest.write_text(conftest.read_text(encoding="utf-8") + lost, encoding="utf-8")
+        project.tests(
+            """
+            @pytest.mark.prompt("prompts/repeat.md", samples=10)
+            @pytest.mark.parametrize("word", [f"a b c d e {number}" for number in range(30)])
+            def test_it(prompt, judge, word):
+                assert judge(prompt(word=word), "is short")
+            """
+        )
+        result = project.run(
+            "--optimize",
+            "--promptopt-trust-judge",
+            "--promptopt-optimizer-model=house/repeat",
+            "--promptopt-concurrency=4",
+            workers=workers,
+        )
+        assert result.ret == 1
+        result.stdout.fnmatch_lines(["*stopped: *refused by the provider: the key is wrong*"])
+
+
 class TestOverWorkers:
     def test_workers_judge_as_one_process_does(self, project: Project) -> None:
         project.tests(GRADED)
