@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from pytest_promptopt.errors import PromptoptError, SettingsError
+from pytest_promptopt.errors import ModelError, PromptoptError, SettingsError
 from pytest_promptopt.grading.judge import Asking, Found, Judge, Question
 from pytest_promptopt.labels import AnyLabel, Kind, Label, PairLabel
 from pytest_promptopt.models.client import CallResult
@@ -107,4 +107,6 @@ class CaseJudge(Judge):
         """A judge that does not judge is an error of the case, also where the test swallows it."""
         __tracebackhide__ = True
         self.asker.run.error = self.asker.run.error or error
+        model = error.model if isinstance(error, ModelError) else ""
+        self.asker.run.judge_failed = self.asker.run.error is error and model == self.model
         raise error.with_traceback(None) from None

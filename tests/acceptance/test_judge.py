@@ -553,6 +553,20 @@ class TestWhatItMayDecide:
             ['promptopt: "has three words at most" is judged by house/judge with *: not certified: *']
         )
 
+    def test_of_many_criteria_only_the_first_are_told_in_a_line_each(self, project: Project) -> None:
+        project.tests(
+            """
+            @pytest.mark.prompt("prompts/repeat.md")
+            def test_it(prompt, judge):
+                answer = prompt(word="a")
+                for number in range(40):
+                    assert judge(answer, f"mentions fewer than {number + 1} facts")
+            """
+        )
+        result = project.run()
+        result.stdout.fnmatch_lines(["*further criteria are judged by house/judge with *"])
+        assert result.stdout.str().count("judged by house/judge") == 11
+
     def test_with_a_certificate_it_decides_and_the_report_names_it(self, project: Project) -> None:
         project.tests(GRADED)
         labels(project)
@@ -654,6 +668,33 @@ class TestWhatItMayDecide:
         result.stderr.fnmatch_lines(
             ["*labels.jsonl: the labels have changed since the judge was calibrated*"]
         )
+
+    def test_a_criterion_that_is_written_a_little_otherwise_is_named(self, project: Project) -> None:
+        project.tests(GRADED.replace("has three words at most", "Has three words at most."))
+        labels(project)
+        result = project.run(self.GATE, *self.LABELS)
+        assert result.ret == pytest.ExitCode.USAGE_ERROR
+        result.stderr.fnmatch_lines(
+            ['*no label in labels.jsonl is of this criterion; did you mean "has three words at most"*']
+        )
+
+    def test_a_panel_of_other_models_is_not_the_judge_that_was_tested(self, project: Project) -> None:
+        project.tests(
+            """
+            @pytest.mark.prompt("prompts/repeat.md")
+            @pytest.mark.parametrize("models", [(), ("house/judge",), ("house/judge", "house/other")])
+            def test_it(prompt, judge, models):
+                assert judge.panel(prompt(word="a"), "has three words at most", models=models)
+            """
+        )
+        labels(project)
+        assert project.run("--promptopt-calibrate", *self.LABELS).ret == 0
+        result = project.run(self.GATE, *self.LABELS)
+        result.assert_outcomes(passed=2, errors=1)
+        result.stdout.fnmatch_lines(
+            ["*UntestedJudge: *the model has changed from house/judge to house/other*"]
+        )
+        project.run(self.GATE, *self.LABELS, "--promptopt-trust-judge").assert_outcomes(passed=3)
 
     def test_a_criterion_that_only_the_run_tells_makes_its_case_an_error(self, project: Project) -> None:
         project.tests(
@@ -759,6 +800,48 @@ class TestItsOwnPrompt:
         assert (project.path / "prompts/judge.md").read_text(encoding="utf-8") == OWN_PROMPT
         assert "prompts/judge.md:" not in result.stdout.str().partition("prompt optimization")[2]
 
+    @pytest.mark.parametrize("written", ["prompts/judge.md", "prompts/../prompts/judge.md", "linked.md"])
+    def test_as_a_stage_of_a_pipeline_it_needs_a_certificate_and_stays(
+        self, project: Project, written: str
+    ) -> None:
+        project.ini(
+            "promptopt_model = house/repeat",
+            "promptopt_judge_model = house/judge",
+            "promptopt_optimizer_model = house/writer",
+            f"promptopt_judge_prompt = {written}",
+        )
+        (project.path / "linked.md").symlink_to(project.path / "prompts/judge.md")
+        conftest = project.path / "conftest.py"
+        kind = conftest.read_text(encoding="utf-8").replace("{number - 1}", "{number + 5}")
+        conftest.write_text(kind, encoding="utf-8")
+        project.tests(
+            """
+            @pytest.mark.prompt(write="prompts/repeat.md", grade="prompts/judge.md")
+            @pytest.mark.parametrize("word", [f"a b c d e {number}" for number in range(30)])
+            def test_it(prompts, judge, word):
+                assert judge(prompts["write"](word=word), "is short")
+            """
+        )
+        result = project.run("--optimize")
+        assert result.ret == pytest.ExitCode.USAGE_ERROR
+        result.stderr.fnmatch_lines(["*the judge may not decide about *is short*"])
+        project.run("--optimize", "--promptopt-trust-judge", "--promptopt-max-iterations=1")
+        assert (project.path / "prompts/judge.md").read_text(encoding="utf-8") == OWN_PROMPT
+
+    def test_as_a_constant_it_stays_while_it_judges_others_too(self, project: Project) -> None:
+        project.ini(
+            "promptopt_model = house/repeat",
+            "promptopt_judge_model = house/judge",
+            "promptopt_optimizer_model = house/writer",
+            "promptopt_judge_prompt = house.py::JUDGE",
+        )
+        constant = f"JUDGE = {OWN_PROMPT!r}\n"
+        project.write("house.py", constant)
+        project.tests(AGREES.replace("prompts/judge.md", "house.py::JUDGE") + GRADED)
+        result = project.run("--optimize", "--promptopt-trust-judge", "--promptopt-max-iterations=1")
+        assert "prompts/repeat.md: " in result.stdout.str()
+        assert (project.path / "house.py").read_text(encoding="utf-8") == constant
+
     def test_a_label_added_above_moves_no_other_to_another_split(self, project: Project) -> None:
         project.tests(AGREES)
         path = project.path / "labels.jsonl"
@@ -788,6 +871,38 @@ class TestItsOwnPrompt:
                 "*46 labels of train and validation left out: an optimization of the judge's prompt sees*",
             ]
         )
+
+
+class TestAJudgeThatIsLost:
+    @pytest.mark.parametrize("workers", [0, 2])
+    def test_ends_the_search_where_every_case_asks_it(self, project: Project, workers: int) -> None:
+        conftest = project.path / "conftest.py"
+        lost = """
+def refuse(request):
+    if "<criterion>" in request.messages[-1].content:
+        raise ModelError(ErrorKind.AUTHENTICATION, "the key is wrong", model=request.model)
+    return judged(request)
+
+judged, said = said, refuse
+"""
+        conftest.write_text(conftest.read_text(encoding="utf-8") + lost, encoding="utf-8")
+        project.tests(
+            """
+            @pytest.mark.prompt("prompts/repeat.md", samples=10)
+            @pytest.mark.parametrize("word", [f"a b c d e {number}" for number in range(30)])
+            def test_it(prompt, judge, word):
+                assert judge(prompt(word=word), "is short")
+            """
+        )
+        result = project.run(
+            "--optimize",
+            "--promptopt-trust-judge",
+            "--promptopt-optimizer-model=house/repeat",
+            "--promptopt-concurrency=4",
+            workers=workers,
+        )
+        assert result.ret == 1
+        result.stdout.fnmatch_lines(["*stopped: *refused by the provider: the key is wrong*"])
 
 
 class TestOverWorkers:
