@@ -675,9 +675,7 @@ class TestWhatItMayDecide:
         result = project.run(self.GATE, *self.LABELS)
         assert result.ret == pytest.ExitCode.USAGE_ERROR
         result.stderr.fnmatch_lines(
-            [
-                '*no labelled answer in labels.jsonl is of this criterion; did you mean "has three words at most"*'
-            ]
+            ['*no labelled answer in labels.jsonl is of this criterion; did you mean "has three *']
         )
 
     def test_a_panel_of_other_models_is_not_the_judge_that_was_tested(self, project: Project) -> None:
