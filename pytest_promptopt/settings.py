@@ -68,7 +68,8 @@ class Intercept:
     without: tuple[str, ...] = ()
 
 
-#: A verdict is true when its score reaches this: `verdicts.THRESHOLD`, without that module in every session.
+#: From this score on a verdict is true: `verdicts.THRESHOLD`, whose module a session without a judge does
+#: not import.
 JUDGE_THRESHOLD = 0.7
 
 #: A judge's precision and recall must be shown to reach this before it may decide anything.

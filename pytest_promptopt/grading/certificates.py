@@ -17,12 +17,12 @@ from pytest_promptopt.grading.agreement import Estimate, enough_for_kappa, enoug
 from pytest_promptopt.grading.calibration import Calibration
 from pytest_promptopt.grading.judge_bias import BIAS_ALPHA, BiasTest
 from pytest_promptopt.labels import Kind
+from pytest_promptopt.settings import JUDGE_FLOOR
 from pytest_promptopt.text import plural
 
 #: Raised when a certificate means something else than before; those of other versions do not hold.
 VERSION = 1
 
-FLOOR = 0.70
 LEAST_LABELS = 50
 LEAST_OF_EACH = 15
 
@@ -127,7 +127,7 @@ def certificate_for(
 
 
 def missing(
-    certificate: Certificate | None, judge: JudgeFingerprint, *, floor: float = FLOOR
+    certificate: Certificate | None, judge: JudgeFingerprint, *, floor: float = JUDGE_FLOOR
 ) -> tuple[str, ...]:
     """Every reason why this judge may not decide, a sentence each, with how many labels would do.
 

@@ -10,7 +10,6 @@ from hashlib import sha256
 from pathlib import Path
 
 from pytest_promptopt.grading.certificates import (
-    FLOOR,
     Certificate,
     JudgeFingerprint,
     certificate_for,
@@ -22,6 +21,7 @@ from pytest_promptopt.grading.judge import Judge
 from pytest_promptopt.grading.label_reading import fingerprint_of, read_labels
 from pytest_promptopt.grading.rubrics import Rubric
 from pytest_promptopt.labels import AnyLabel, Kind
+from pytest_promptopt.settings import JUDGE_FLOOR
 from pytest_promptopt.text import quote
 
 
@@ -63,7 +63,7 @@ class JudgeTrust:
     :param floor: what precision and recall must be shown to reach.
     """
 
-    def __init__(self, files: Sequence[LabelFile], *, floor: float = FLOOR) -> None:
+    def __init__(self, files: Sequence[LabelFile], *, floor: float = JUDGE_FLOOR) -> None:
         self.files = files
         self._floor = floor
         self._read: dict[LabelFile, tuple[tuple[AnyLabel, ...], tuple[Certificate, ...]]] = {}

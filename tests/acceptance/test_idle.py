@@ -32,25 +32,14 @@ def pytest_unconfigure(config):
     print("own:", sorted(name for name in sys.modules if name.startswith("pytest_promptopt.")))
 """
 
-#: Other plugins import some of it themselves.
-ALONE = (
-    "-p",
-    "no:asyncio",
-    "-p",
-    "no:anyio",
-    "-p",
-    "no:xdist",
-    "-p",
-    "no:hypothesispytest",
-    "-p",
-    "no:timeout",
-)
 
-
-def test_nothing_heavy_is_imported_and_nothing_written(pytester: pytest.Pytester) -> None:
+def test_nothing_heavy_is_imported_and_nothing_written(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # other plugins import some of it themselves
     pytester.makeconftest(REPORT)
     pytester.makepyfile("def test_it():\n    assert True\n\ndef test_bad():\n    assert False\n")
-    result = pytester.runpytest_subprocess("-s", "-p", "no:cacheprovider", *ALONE)
+    result = pytester.runpytest_subprocess("-s", "-p", "no:cacheprovider", "-p", "promptopt")
     result.assert_outcomes(passed=1, failed=1)
     result.stdout.fnmatch_lines(["at start: [[][]]", "*at end: [[][]]"])
     own = next(line for line in result.outlines if line.startswith("own: "))

@@ -546,6 +546,10 @@ def test_no_verdict_has_a_score_outside_of_its_range(score: float) -> None:
         Verdict(score, (), (), (), "", "")
 
 
+def test_a_project_that_says_nothing_has_the_threshold_of_a_verdict() -> None:
+    assert JUDGE_THRESHOLD == THRESHOLD
+
+
 def test_an_empty_panel_is_none() -> None:
     with pytest.raises(ValueError, match="at least one verdict"):
         Panel(())
