@@ -188,15 +188,23 @@ def _ini_lines(config: pytest.Config, name: str) -> list[str]:
         raise SettingsError(f"{name}: {error}; accepted is a list of paths") from None
 
 
+#: Options of pytest, by their names in it, that ask for no run.
+_RUNS_NO_CASE = {
+    "collectonly": "--collect-only runs no case",
+    "setupplan": "--setup-plan runs no case",
+    "setuponly": "--setup-only runs no case",
+}
+
+
 def check_combination(config: pytest.Config, settings: Settings) -> None:
-    """Refuse what cannot go together with refinement. Raises `SettingsError`."""
+    """Refuse what cannot go together with refinement, or with the test of a judge. Raises `SettingsError`."""
     if settings.comparing and settings.mode is not Mode.DRY_RUN:
         raise SettingsError(
             f"--promptopt-strategy={','.join(settings.strategy)}: several strategies are compared, and which "
             "of their texts to keep is yours to say: add --optimize-dry-run, or name one strategy"
         )
-    if settings.mode is Mode.CALIBRATE and config.getoption("dist", "no") != "no":
-        raise SettingsError("--promptopt-calibrate asks everything in one process; leave -n out, or add -n 0")
+    if settings.mode is Mode.CALIBRATE:
+        _check_calibration(config, settings)
     if not settings.optimizing:
         return
     mode = "--optimize" if settings.mode is Mode.OPTIMIZE else "--optimize-dry-run"
@@ -205,12 +213,23 @@ def check_combination(config: pytest.Config, settings: Settings) -> None:
         "lf": "--lf runs only the cases that failed last; nothing would guard the others",
         "failedfirst": "--ff reorders the cases by their last result",
         "stepwise": "--sw stops at the first failure; refinement needs all of them",
-        "collectonly": "--collect-only runs no case",
-        "setupplan": "--setup-plan runs no case",
-        "setuponly": "--setup-only runs no case",
+        **_RUNS_NO_CASE,
     }
     for name, reason in reasons.items():
         if config.getoption(name, False):
             raise SettingsError(f"{mode}: {reason}; leave it out")
     if config.getoption("dist", "no") == "each":
         raise SettingsError(f"{mode}: --dist=each runs every case on every worker; use --dist=load")
+
+
+def _check_calibration(config: pytest.Config, settings: Settings) -> None:
+    if config.getoption("dist", "no") != "no":
+        raise SettingsError("--promptopt-calibrate asks everything in one process; leave -n out, or add -n 0")
+    if settings.reports:
+        raise SettingsError(
+            "--promptopt-calibrate runs no case that --promptopt-report could tell of; leave it out: the "
+            "result is stored beside the labels"
+        )
+    for name, reason in _RUNS_NO_CASE.items():
+        if config.getoption(name, False):
+            raise SettingsError(f"--promptopt-calibrate: {reason}, and this asks the judge; leave it out")

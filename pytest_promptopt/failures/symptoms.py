@@ -78,7 +78,7 @@ class SymptomKind(Enum):
     WHOLE_ANSWER = "the whole answer (it is empty)"
 
     # What a judge said.
-    CRITERION = "{quotes[0]}"
+    CRITERION = "the criterion {quotes[0]}"
 
     # Another value.
     OTHER_VALUE = "{quotes[0]} for {quotes[1]}"

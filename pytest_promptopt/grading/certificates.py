@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -55,15 +57,22 @@ class Certificate:
         return self.calibration.kind
 
     def to_json(self) -> dict[str, Any]:
-        return {**self.calibration.to_json(), "judge": asdict(self.judge)}
+        data = {**self.calibration.to_json(), "judge": asdict(self.judge)}
+        return {**data, "sha256": _digest(data)}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Certificate:
-        """Raises KeyError, TypeError or ValueError."""
+        """Raises KeyError, TypeError or ValueError, also when a figure was changed by hand."""
+        if data["sha256"] != _digest({name: value for name, value in data.items() if name != "sha256"}):
+            raise ValueError("it was changed after it was written")
         judge = data["judge"]
         texts = {name: str(judge[name]) for name in ("prompt", "model", "labels")}
         fingerprint = JudgeFingerprint(**texts, threshold=float(judge["threshold"]))
         return cls(fingerprint, Calibration.from_json(data))
+
+
+def _digest(data: Mapping[str, Any]) -> str:
+    return sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
 
 
 def certificate_path(labels: Path) -> Path:
@@ -88,7 +97,7 @@ def read_certificates(path: Path) -> tuple[Certificate, ...]:
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise SettingsError(
             f"{path}: it is not a certificate as --promptopt-calibrate writes it ({error}); delete the file "
-            "and calibrate again"
+            "and run pytest --promptopt-calibrate again"
         ) from error
 
 
@@ -101,6 +110,13 @@ def write_certificates(path: Path, certificates: Iterable[Certificate]) -> None:
     data = {"version": VERSION, "certificates": [stored[key].to_json() for key in sorted(stored)]}
     text = json.dumps(data, indent=2, sort_keys=True, ensure_ascii=True, allow_nan=False)
     replace_file(path, f"{text}\n".encode())
+
+
+def check_writable(path: Path) -> None:
+    """Before anything is paid for what is to stand there: raises `SettingsError` where it cannot."""
+    read_certificates(path)
+    if not os.access(path.parent, os.W_OK):
+        raise SettingsError(f"{path}: the certificate cannot be stored: {path.parent} cannot be written to")
 
 
 def certificate_for(

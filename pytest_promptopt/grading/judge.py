@@ -236,7 +236,7 @@ class Judge:
         count = _checked(samples)
         requests = tuple(
             self._request(self.prompt, shown, VERDICT_SCHEMA, model, self.sample * count + number)
-            for model in _models(models) or (self.model,)
+            for model in panel_models(models) or (self.model,)
             for number in range(count)
         )
         given = {"criterion": criterion, "answer": answer, **besides}
@@ -342,9 +342,10 @@ def _optional(reference: str | None, context: str | None) -> dict[str, str]:
     return found
 
 
-def _models(names: Sequence[str]) -> tuple[str, ...]:
-    if isinstance(names, str):
-        raise SettingsError(f"judge.panel(...): models= must be several names, got {names!r}")
+def panel_models(names: Sequence[str]) -> tuple[str, ...]:
+    """The models of a panel by their full names. Raises `SettingsError`."""
+    if not isinstance(names, (list, tuple)) or not all(isinstance(name, str) for name in names):
+        raise SettingsError(f"judge.panel(...): models= must be a list of names, got {names!r}")
     return tuple(map(canonical_name, names))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from hashlib import sha256
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from pytest_promptopt.grading.label_reading import fingerprint_of, read_labels
 from pytest_promptopt.grading.rubrics import Rubric
 from pytest_promptopt.labels import AnyLabel, Kind
 from pytest_promptopt.settings import JUDGE_FLOOR
+from pytest_promptopt.text import quote
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,11 @@ class JudgeTrust:
         self._read: dict[LabelFile, tuple[tuple[AnyLabel, ...], tuple[Certificate, ...]]] = {}
         self._found: dict[tuple[str, str, Kind], tuple[tuple[str, ...], str]] = {}
 
+    def read(self) -> None:
+        """Read all files. Raises `SettingsError` for one of labels or certificates that cannot be read."""
+        for file in self.files:
+            self._of(file)
+
     def missing(self, judge: Judge, criterion: str, kind: Kind = "answers") -> tuple[str, ...]:
         """Every reason why `judge` may not decide about `criterion`; none when it may.
 
@@ -96,17 +103,22 @@ class JudgeTrust:
             if found is not None and not why:
                 return (), f"{file.path.name}, {_summary(found)}"
             reasons = reasons or tuple(f"{file.path.name}: {each}" for each in why)
-        return reasons or self._without_labels(kind), ""
+        return reasons or self._without_labels(rubric.name, kind), ""
 
-    def _without_labels(self, kind: Kind) -> tuple[str, ...]:
+    def _without_labels(self, criterion: str, kind: Kind) -> tuple[str, ...]:
         if not self.files:
             return (
                 "there are no labels to test it by: name a file of labelled answers with "
                 "@pytest.mark.judge_labels or the ini value promptopt_judge_labels",
             )
         names = ", ".join(file.path.name for file in self.files)
+        found = dict.fromkeys(
+            label.criterion for file in self.files for label in self._of(file)[0] if label.kind == kind
+        )
+        near = get_close_matches(criterion, found, n=1, cutoff=0.8)
+        hint = f"; did you mean {quote(near[0], 80)}, which has labels?" if near else ""
         what = "labelled answer" if kind == "answers" else "labelled pair"
-        return (f"no {what} in {names} is of this criterion",)
+        return (f"no {what} in {names} is of this criterion{hint}",)
 
     def _of(self, file: LabelFile) -> tuple[tuple[AnyLabel, ...], tuple[Certificate, ...]]:
         if file not in self._read:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,8 +14,7 @@ from pytest_promptopt.errors import NoModelError, PromptFileError, PromptoptErro
 from pytest_promptopt.labels import Label, PairLabel
 from pytest_promptopt.models.registry import canonical_name
 from pytest_promptopt.prompts import PromptFile, locate_prompt_file
-from pytest_promptopt.prompts.file_lookup import name_of
-from pytest_promptopt.prompts.sources.address import Address, with_inner
+from pytest_promptopt.prompts.sources.address import Address
 from pytest_promptopt.prompts.template_languages import LANGUAGES
 from pytest_promptopt.pytest_engine import internals
 from pytest_promptopt.pytest_engine.case_identity import of_plugin
@@ -55,14 +55,13 @@ class Collected:
 def collect_prompt_cases(items: Iterable[pytest.Item], settings: Settings) -> Collected:
     """All items that use a prompt; a mistake in one is a problem of that one alone."""
     loaded: dict[Address, PromptFile] = {}
-    judge = _judge_prompt(settings)
     cases: dict[pytest.Item, PromptCase] = {}
     problems: dict[pytest.Item, PromptoptError] = {}
     for item in items:
         mark = item.get_closest_marker(MARK)
         if mark is not None:
             try:
-                cases[item] = _case(item, mark, settings, loaded, judge)
+                cases[item] = _case(item, mark, settings, loaded)
             except PromptoptError as problem:
                 problems[item] = problem
     _join_repeats(cases)
@@ -76,7 +75,7 @@ def _freeze_working_judge(cases: dict[pytest.Item, PromptCase]) -> None:
     """While a judge decides about other prompts its own is never rewritten."""
     if any(JUDGE in case.fixtures and not case.judges for case in cases.values()):
         for item, case in cases.items():
-            if case.judges:
+            if case.judge_prompt:
                 cases[item] = replace(case, judges_others=True)
 
 
@@ -97,29 +96,15 @@ def _join_repeats(cases: dict[pytest.Item, PromptCase]) -> None:
             cases[item] = replace(cases[item], case=shared, samples=samples)
 
 
-def _judge_prompt(settings: Settings) -> str:
-    """The name of the judge's own prompt file; empty without one."""
-    if settings.judge_prompt is None:
-        return ""
-    address = Address.parse(settings.judge_prompt).below(settings.rootdir)
-    try:
-        return with_inner(name_of(address.path, settings.rootdir), address.inner)
-    except PromptFileError:  # whoever asks the judge is told
-        return ""
-
-
 def _case(
-    item: pytest.Item,
-    mark: pytest.Mark,
-    settings: Settings,
-    loaded: dict[Address, PromptFile],
-    judge: str,
+    item: pytest.Item, mark: pytest.Mark, settings: Settings, loaded: dict[Address, PromptFile]
 ) -> PromptCase:
     where = _where(item)
     parsed = Mark.parse(mark, where=where)
     files = _load(parsed, item.path.parent, settings.rootdir, where, loaded)
     names = tuple(dict.fromkeys(file.name for file in files.values()))
-    judges = judge in names
+    judge_prompt = _judge_prompt(files, settings)
+    judges = names == (judge_prompt,)
     case = Case(
         id=item.nodeid,
         prompts=names,
@@ -136,10 +121,20 @@ def _case(
         (settings.judge_model or settings.model) if judges else settings.model,
         range(case.samples),
         settings.intercept.on,
-        judges,
+        judge_prompt,
     )
     models = {file.name: _model(found, file) for file in files.values()}
     return replace(found, case=replace(case, models=tuple(models[name] for name in names)))
+
+
+def _judge_prompt(files: Mapping[str, PromptFile], settings: Settings) -> str:
+    """The name of that of `files` which is the judge's prompt, by whatever path; empty when none is."""
+    if settings.judge_prompt is None:
+        return ""
+    path, _, inside = str(settings.judge_prompt).partition("::")
+    place = (os.path.realpath(settings.rootdir / path), inside)
+    same = (file.name for file in files.values() if (file.target, file.name.partition("::")[2]) == place)
+    return next(same, "")
 
 
 def _labelled(item: pytest.Item) -> str:

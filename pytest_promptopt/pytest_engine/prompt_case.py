@@ -37,9 +37,15 @@ class PromptCase:
     samples: range
     #: Whether requests that its code makes by itself are handled.
     intercepts: bool = False
-    #: Whether its prompt is that of the judge, and whether that judges answers of other cases, too.
-    judges: bool = False
+    #: The name of the judge's prompt when it is among its prompts; empty otherwise.
+    judge_prompt: str = ""
+    #: Whether that judges answers of other cases, too.
     judges_others: bool = False
+
+    @property
+    def judges(self) -> bool:
+        """Whether it checks the judge itself: its prompt is that of the judge, and it has no other."""
+        return self.case.prompts == (self.judge_prompt,)
 
     @property
     def may_wait(self) -> bool:
@@ -135,9 +141,11 @@ class PromptCase:
     @property
     def frozen(self) -> frozenset[str]:
         """The names of its prompt files that are never rewritten."""
-        if self.judges_others:
-            return frozenset(self.case.prompts)
-        return frozenset(self.files[stage].name for stage in self.mark.freeze)
+        frozen = {self.files[stage].name for stage in self.mark.freeze}
+        # A judge that could be rewritten to like the answers of the other stages would be.
+        if self.judge_prompt and (self.judges_others or not self.judges):
+            frozen.add(self.judge_prompt)
+        return frozenset(frozen)
 
     @property
     def path(self) -> Path:

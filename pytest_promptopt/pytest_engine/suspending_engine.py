@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
+from pytest_promptopt.assertions.judge_criteria import JUDGE
 from pytest_promptopt.errors import ModelError, PromptFileError, SettingsError
 from pytest_promptopt.models.client import ModelClient
 from pytest_promptopt.optimizer.halting import halt_of
@@ -296,7 +297,7 @@ class SuspendingEngine:
             self._run_silently(pending)  # the project's fixtures may want what its hooks leave for them
         else:
             pending.outcome = outcome_of(run, buffered.reports)
-            pending.error = run.error
+            pending.error, pending.judge_failed = run.error, run.judge_failed
             self.use.note(run, to_its_end=body_report(buffered.reports) is not None)
             pending.reached = bool(run.asked) or run.touched
             self._note_depth(item, run)
@@ -338,8 +339,7 @@ class SuspendingEngine:
             for stage, file in case.files.items()
         }
         run = Run(case, self.client, overlay, files, sample, attempt, suspension=SuspendedTest)
-        run.connect = self.traffic.connect_inside
-        run.apart = lambda request: self._apart(run, request)
+        run.connect, run.apart = self.traffic.connect_inside, lambda request: self._apart(run, request)
         return run
 
     def _apart(self, run: CaseRun, request: Request) -> bool:
@@ -420,8 +420,10 @@ class SuspendingEngine:
 
     def _decide(self, pending: Pending) -> None:
         self._run_silently(pending)
-        if isinstance(pending.error, ModelError) and ends_search(pending.error, self.cases.values()):
-            raise StopRun(halt_of(pending.error), str(pending.error))
+        error, cases = pending.error, self.cases.values()
+        judges = pending.judge_failed and all(JUDGE in case.fixtures for case in cases)
+        if isinstance(error, ModelError) and ends_search(error, cases, judges_all=judges):
+            raise StopRun(halt_of(error), str(error))
 
     def probe(self, items: Iterable[pytest.Item] | None = None) -> dict[pytest.Item, frozenset[str]]:
         """The keys of the calls of each case under the files as they are, up to its first unknown answer.

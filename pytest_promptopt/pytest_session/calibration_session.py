@@ -9,7 +9,12 @@ import pytest
 
 from pytest_promptopt.errors import PromptoptError, SettingsError
 from pytest_promptopt.grading.calibrating import JudgeTest, run_judge_test
-from pytest_promptopt.grading.certificates import certificate_path, missing, write_certificates
+from pytest_promptopt.grading.certificates import (
+    certificate_path,
+    check_writable,
+    missing,
+    write_certificates,
+)
 from pytest_promptopt.grading.judge import ClientAsker, Judge
 from pytest_promptopt.grading.judge_trust import LabelFile
 from pytest_promptopt.labels import AnyLabel
@@ -36,6 +41,8 @@ class CalibrationSession:
         self._notes: list[str] = []
         self._judge = SessionJudge(settings, files, note=self._note)
         self._judge.model()
+        for file in files:
+            check_writable(certificate_path(file.path))
         self._seen = seen_labels(collect_prompt_cases(session.items, settings).cases.values())
         self._lines: Callable[..., list[Line]] = lambda width: []
         self._certified = False
@@ -98,12 +105,15 @@ class CalibrationSession:
         self._certified = all(not each for of_file in why for each in of_file) and any(map(len, why))
         for file, test in tested:
             path = certificate_path(file.path)
+            name = shown_path(path, self._settings.rootdir)
             try:
+                if not test.certificates:
+                    raise SettingsError("no label has a usable verdict")
                 write_certificates(path, test.certificates)
-                self._note(f"stored in {shown_path(path, self._settings.rootdir)}: keep it with the labels")
+                self._note(f"stored in {name}: keep it with the labels")
             except (PromptoptError, OSError) as error:
                 self._certified = False
-                self._note(f"{path} was not written: {error}")
+                self._note(f"{name} was not written: {error}")
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:

@@ -22,6 +22,9 @@ from pytest_promptopt.settings import Settings
 from pytest_promptopt.text import quote
 from pytest_promptopt.unpatched import os
 
+#: Criteria whose judge is told in a line each; a test may make one for every case.
+MAX_TOLD = 10
+
 
 class _Nobody:
     """Asks nobody: for a judge that is only looked at."""
@@ -45,6 +48,7 @@ class SessionJudge:
         self._trust = JudgeTrust(files, floor=settings.judge_floor)
         self._settings = settings
         self._note = note
+        self._told: set[tuple[str, str, Kind]] = set()
         self._read: tuple[object, JudgePrompt] | None = None
         self._comparing = comparing_prompt(rootdir=settings.rootdir)
 
@@ -61,7 +65,7 @@ class SessionJudge:
 
     def _of(self, run: CaseRun, *, decides: bool) -> CaseJudge:
         prompt = self.prompt()
-        own = next((file for file in run.files.values() if file.name == prompt.name), None)
+        own = next(iter(run.files.values())) if run.case.judges else None
         prompt = prompt if own is None else JudgePrompt.of(own)
         judge = self.judge(_Nobody(), folder=run.case.item.path.parent, prompt=prompt)
         if own is None:
@@ -75,33 +79,40 @@ class SessionJudge:
     def _admit(self, judge: Judge, model: str, criterion: str, kind: Kind, *, decides: bool) -> None:
         """Raises `UntestedJudge` where verdicts would decide that were not shown to be right.
 
-        :param model: who is asked; in a panel there may be others than the judge's own.
+        :param model: who is asked; a panel asks several in the place of the judge's own.
         """
-        judge = replace(judge, model=model)
-        version = f"{judge.name} ({judge.fingerprint[:8]})"
-        told = f"{quote(criterion, 60)} is judged by {judge.model} with {version}"
+        judge, criterion = replace(judge, model=model), judge.rubric(criterion).name
         missing = self._trust.missing(judge, criterion, kind)
-        if not missing:
-            self._note(f"{told}: certified by {self._trust.source(judge, criterion, kind)}")
-        elif decides and not self._settings.trust_judge:
+        if missing and decides and not self._settings.trust_judge:
             raise UntestedJudge(_untested(criterion, missing))
+        self._told.add((judge.fingerprint, criterion, kind))
+        by = f"{judge.model} with {judge.name} ({judge.fingerprint[:8]})"
+        if len(self._told) > MAX_TOLD:
+            self._note(
+                f"further criteria are judged by {by}: each verdict in --promptopt-report names its own"
+            )
+        elif not missing:
+            source = self._trust.source(judge, criterion, kind)
+            self._note(f"{quote(criterion, 60)} is judged by {by}: certified by {source}")
         else:
             trusted = "trusted without a certificate (--promptopt-trust-judge)" * decides
-            self._note(f"{told}: {trusted or 'not certified'}: {missing[0]}")
+            self._note(
+                f"{quote(criterion, 60)} is judged by {by}: {trusted or 'not certified'}: {missing[0]}"
+            )
 
     def check(self, cases: Iterable[PromptCase]) -> None:
-        """Before the first call: raises `SettingsError` where a judge that was not tested would decide.
+        """Before the first call: raises `SettingsError` where a judge that was not tested would decide, and
+        where its prompt, a file of labels or a certificate cannot be used.
 
         Criteria that only running a test tells are seen when they are asked for.
 
         :param cases: those whose verdicts decide.
         """
-        judged = [case for case in cases if JUDGE in case.fixtures and not case.judges]
-        if not judged:
-            return
-        self.prompt()  # a file that is no judge's prompt is told now
+        self.prompt()  # a file that cannot be used is told now
+        self._trust.read()
         if self._settings.trust_judge:
             return
+        judged = [case for case in cases if JUDGE in case.fixtures and not case.judges]
         asked = dict[tuple[Path, JudgedFor], None]()
         for case in judged:
             function = getattr(case.item, "function", None)

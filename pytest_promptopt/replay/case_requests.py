@@ -84,8 +84,11 @@ def models_named(cases: Iterable[ModelCase]) -> frozenset[str]:
     return frozenset(found)
 
 
-def ends_search(error: ModelError, cases: Iterable[ModelCase]) -> bool:
-    """Whether no case can be answered any more: of one model of several, only its own cases are lost."""
+def ends_search(error: ModelError, cases: Iterable[ModelCase], *, judges_all: bool = False) -> bool:
+    """Whether no case can be decided any more: of one model of several, only its own cases are lost.
+
+    :param judges_all: whether it is the judge that has failed, and every case asks it.
+    """
     if error.stops_run:
-        return models_named(cases) <= {error.model}
+        return judges_all or models_named(cases) <= {error.model}
     return error.kind is ErrorKind.BUDGET

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from pytest_promptopt.errors import PromptoptError
+from pytest_promptopt.errors import ModelError, PromptoptError, SettingsError
 from pytest_promptopt.grading.judge import Asking, Found, Judge, Question
-from pytest_promptopt.labels import AnyLabel, Kind, PairLabel
+from pytest_promptopt.labels import AnyLabel, Kind, Label, PairLabel
 from pytest_promptopt.models.client import CallResult
 from pytest_promptopt.records import Answer, Call, Role
 from pytest_promptopt.replay.run import Run
@@ -78,6 +78,8 @@ class CaseJudge(Judge):
         For tests of the judge itself: ``assert judge.decide(label) == label.expected``.
         """
         __tracebackhide__ = True
+        if not isinstance(label, Label | PairLabel):
+            self._fail(SettingsError(f"judge.decide(...): it takes a label, got {label!r}"))
         given = {"reference": label.reference, "context": label.context}
         if isinstance(label, PairLabel):
             return self.compare(label.a, label.b, label.criterion, **given).better
@@ -105,4 +107,6 @@ class CaseJudge(Judge):
         """A judge that does not judge is an error of the case, also where the test swallows it."""
         __tracebackhide__ = True
         self.asker.run.error = self.asker.run.error or error
+        model = error.model if isinstance(error, ModelError) else ""
+        self.asker.run.judge_failed = self.asker.run.error is error and model == self.model
         raise error.with_traceback(None) from None

@@ -34,6 +34,8 @@ class PendingSample(Generic[C]):
     asked_before: list[tuple[str, Mapping[str, str]]] = field(default_factory=list)
     outcome: Outcome | None = None
     error: PromptoptError | None = None
+    #: Whether that is of the judge.
+    judge_failed: bool = False
     #: Why it cannot be replayed.
     refusal: ReplayError | None = None
     #: The prompt was used: called, or its text or path read.

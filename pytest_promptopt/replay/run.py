@@ -105,6 +105,8 @@ class Run(Generic[C]):
     #: The keys of what a judge was asked; its calls are among the other ones, never the answer under test.
     judge_keys: set[str] = field(default_factory=set)
     asked_of_judge: list[tuple[str, Mapping[str, str]]] = field(default_factory=list)
+    #: Whether `error` is of the judge's model.
+    judge_failed: bool = False
     #: What a judge has said of the answers.
     verdicts: list[Verdict] = field(default_factory=list)
     #: The test function, where it runs in a thread of its own.

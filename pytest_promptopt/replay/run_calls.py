@@ -42,7 +42,10 @@ class RunCalls:
         for request, client in unknown:
             with suppress(ModelError):
                 client.ask(request, self.role)
-        return [self._known(request, client) for request, client in asked]
+        known = []
+        for request, client in asked:  # no comprehension, whose frame would show in a traceback
+            known.append(self._known(request, client))
+        return known
 
     async def aask(self, requests: Sequence[Request]) -> list[CallResult]:
         """`ask` for async tests; a suspension gives other tasks of a ``gather`` time to ask, too."""
@@ -60,7 +63,10 @@ class RunCalls:
         for request, client in unknown:
             with suppress(ModelError):
                 await client.aask(request, self.role)
-        return [self._known(request, client) for request, client in asked]
+        known = []
+        for request, client in asked:  # no comprehension, whose frame would show in a traceback
+            known.append(self._known(request, client))
+        return known
 
     def fail(self, error: PromptoptError) -> NoReturn:
         """End the run without a verdict: what went wrong says nothing about the prompt's answers."""

@@ -86,6 +86,7 @@ def test_errored(prompt):
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_the_line_counts_what_models_were_asked(project: Project, workers: int) -> None:
+    pytest.importorskip("pytest_rerunfailures")
     project.write("prompts/again.md", "Again: {{ word }}\n")
     project.tests(MANY)
     result = project.run(workers=workers)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pytest
@@ -175,6 +176,71 @@ def pytest_unconfigure():
         ]  # fmt: skip
 
 
+class TestArguments:
+    @pytest.mark.parametrize(
+        ("asked", "said"),
+        [
+            (
+                "judge(answer, ['is short'])",
+                "*the criterion must be a sentence or the path*, got ['is short']*",
+            ),
+            ("judge({'a': 1}, 'is short')", "*the answer must be a text, got dict*"),
+            ("judge.decide('a label')", "*judge.decide(...): it takes a label, got 'a label'*"),
+            ("judge.panel(answer, 'is short', models=5)", "*models= must be a list of names, got 5*"),
+        ],
+    )
+    def test_a_mistake_of_the_test_makes_its_case_an_error(
+        self, project: Project, asked: str, said: str
+    ) -> None:
+        project.tests(
+            f"""
+            @pytest.mark.prompt("prompts/repeat.md")
+            def test_it(prompt, judge):
+                answer = prompt(word="a")
+                assert {asked}
+            """
+        )
+        result = project.run()
+        result.assert_outcomes(errors=1)
+        assert any(fnmatchcase(line, said.replace("[", "[[]")) for line in result.outlines)
+
+
+class TestPairs:
+    def test_what_was_said_of_two_answers_stands_under_a_failing_test(self, project: Project) -> None:
+        conftest = (project.path / "conftest.py").read_text(encoding="utf-8")
+        compared = """
+def said(request, grade=said):
+    text = request.messages[-1].content
+    if "<first_answer>" not in text:
+        return grade(request)
+    return "REASONS: the longer one\\nBETTER: " + _better(text)
+
+def _better(text):
+    one, two = (re.search(f"<{name}_answer>\\n(.*)\\n<", text)[1] for name in ("first", "second"))
+    return "first" if len(one) > len(two) else "second"
+"""
+        project.write("conftest.py", conftest + compared)
+        project.tests(
+            """
+            @pytest.mark.prompt("prompts/repeat.md")
+            def test_it(prompt, judge):
+                found = judge.compare(prompt(word="short"), "a longer answer", "says more")
+                assert found.better == "a"
+            """
+        )
+        result = project.run()
+        result.assert_outcomes(failed=1)
+        result.stdout.fnmatch_lines(
+            [
+                "*- verdicts of the judge -*",
+                'two answers compared for "says more": b is better',
+                "reasons: the longer one*",
+                "prompts/repeat.md: 0/1 cases pass (0.0%)",
+                "*criterion not met: 1 case*",
+            ]
+        )
+
+
 class TestNoVerdict:
     def test_is_an_error_of_the_case_and_never_a_score(self, project: Project) -> None:
         project.tests(GRADED.replace('"one", ', '"boom", '))
@@ -296,31 +362,6 @@ class TestCalibration:
             ]
         )
 
-    def test_labels_may_lie_outside_of_the_project(self, project: Project, tmp_path: Path) -> None:
-        project.tests(GRADED)
-        outside = tmp_path / "labels.jsonl"
-        labels(project).rename(outside)
-        result = project.run("--promptopt-calibrate", "-o", f"promptopt_judge_labels={outside}")
-        assert result.ret == 0
-        result.stdout.fnmatch_lines([f"*stored in {tmp_path}/labels.certificate.json: keep it *"])
-
-    def test_a_file_that_is_named_twice_is_one(self, project: Project) -> None:
-        project.tests('@pytest.mark.judge_labels("prompts/../labels.jsonl")\n' + GRADED.lstrip())
-        labels(project)
-        result = project.run("--promptopt-calibrate", "-o", "promptopt_judge_labels=labels.jsonl")
-        assert result.stdout.str().count("60 labels of labels.jsonl") == 1
-
-    def test_labels_that_its_prompt_cannot_show_are_told(self, project: Project) -> None:
-        project.tests(GRADED)
-        project.write("judge.md", "Grade {{ answer }} by {{ criterion }}.\n")
-        label = {"answer": "a", "good": True, "criterion": "is short", "context": "b"}
-        project.write("labels.jsonl", json.dumps(label) + "\n")
-        own = ("-o", "promptopt_judge_prompt=judge.md", "-o", "promptopt_judge_labels=labels.jsonl")
-        result = project.run("--promptopt-calibrate", *own)
-        assert result.ret == pytest.ExitCode.TESTS_FAILED
-        result.stdout.fnmatch_lines(["*could not be tested: *judge.md does not use `context`"])
-        assert calls(project) == []
-
     def test_pairs_are_asked_in_both_orders_and_a_disagreement_shows_both_answers(
         self, project: Project
     ) -> None:
@@ -347,11 +388,145 @@ def said(request, grade=said):
             ]
         )
 
+    def test_without_any_verdict_nothing_is_stored(self, project: Project) -> None:
+        project.tests(GRADED)
+        project.write("labels.jsonl", '{"answer": "boom", "good": true, "criterion": "is short"}\n')
+        result = project.run("--promptopt-calibrate", "-o", "promptopt_judge_labels=labels.jsonl")
+        assert result.ret == 1
+        result.stdout.fnmatch_lines(
+            ["*labels.certificate.json was not written: no label has a usable verdict"]
+        )
+        assert not (project.path / "labels.certificate.json").exists()
+
+    def test_labels_may_lie_outside_of_the_project(self, project: Project, tmp_path: Path) -> None:
+        project.tests(GRADED)
+        outside = tmp_path / "labels.jsonl"
+        labels(project).rename(outside)
+        result = project.run("--promptopt-calibrate", "-o", f"promptopt_judge_labels={outside}")
+        assert result.ret == 0
+        result.stdout.fnmatch_lines([f"*stored in {tmp_path}/labels.certificate.json: keep it *"])
+
+    def test_a_file_that_is_named_twice_is_one(self, project: Project) -> None:
+        project.tests('@pytest.mark.judge_labels("prompts/../labels.jsonl")\n' + GRADED.lstrip())
+        labels(project)
+        result = project.run("--promptopt-calibrate", "-o", "promptopt_judge_labels=labels.jsonl")
+        assert result.stdout.str().count("60 labels of labels.jsonl") == 1
+
+    def test_labels_that_its_prompt_cannot_show_are_told(self, project: Project) -> None:
+        project.tests(GRADED)
+        project.write("judge.md", "Grade {{ answer }} by {{ criterion }}.\n")
+        label = {"answer": "a", "good": True, "criterion": "is short", "context": "b"}
+        project.write("labels.jsonl", json.dumps(label) + "\n")
+        own = ("-o", "promptopt_judge_prompt=judge.md", "-o", "promptopt_judge_labels=labels.jsonl")
+        result = project.run("--promptopt-calibrate", *own)
+        assert result.ret == pytest.ExitCode.TESTS_FAILED
+        result.stdout.fnmatch_lines(["*could not be tested: *judge.md does not use `context`"])
+        assert calls(project) == []
+
     def test_it_is_not_spread_over_workers(self, project: Project) -> None:
         project.tests(GRADED)
         result = project.run("--promptopt-calibrate", workers=2)
         assert result.ret == pytest.ExitCode.USAGE_ERROR
         result.stderr.fnmatch_lines(["*--promptopt-calibrate asks everything in one process*"])
+
+    @pytest.mark.parametrize(
+        "option", ["--collect-only", "--setup-plan", "--setup-only", "--promptopt-report=report.json"]
+    )
+    def test_what_it_cannot_do_as_well_is_refused_before_any_call(
+        self, project: Project, option: str
+    ) -> None:
+        project.tests(GRADED)
+        labels(project)
+        result = project.run("--promptopt-calibrate", "-o", "promptopt_judge_labels=labels.jsonl", option)
+        assert result.ret == pytest.ExitCode.USAGE_ERROR
+        result.stderr.fnmatch_lines([f"*--promptopt-calibrate*{option.partition('=')[0]}*leave it out*"])
+        assert calls(project) == []
+
+
+class TestSettings:
+    @pytest.mark.parametrize(
+        ("ini", "said"),
+        [
+            ("promptopt_judge_prompt=none.md", "*the judge's prompt cannot be used: none.md: *not exist*"),
+            ("promptopt_judge_prompt=prompts/repeat.md", "*the judge's prompt does not use `answer`*"),
+            ("promptopt_judge_labels=none.jsonl", "*none.jsonl: the labels cannot be read: *"),
+            ("promptopt_judge_labels=broken.jsonl", "*broken.jsonl:1: `good` is missing*"),
+            ("promptopt_judge_labels=torn.jsonl", "*torn.certificate.json: it is not a certificate*"),
+        ],
+    )
+    def test_what_cannot_be_used_ends_a_plain_check_before_any_call(
+        self, project: Project, ini: str, said: str
+    ) -> None:
+        project.tests(GRADED)
+        project.write("broken.jsonl", '{"answer": "a", "criterion": "c"}')
+        project.write("torn.jsonl", '{"answer": "a", "good": true, "criterion": "c"}')
+        project.write("torn.certificate.json", '{"version": 1, "cert')
+        result = project.run("-o", ini)
+        assert result.ret == pytest.ExitCode.USAGE_ERROR
+        result.stderr.fnmatch_lines([said])
+        assert calls(project) == []
+
+
+class TestRubrics:
+    @pytest.mark.parametrize(
+        ("in_test", "in_label"),
+        [
+            ("rubric.md", "rubric.md"),
+            ("rubric.md", "tests/rubric.md"),
+            ("../tests/rubric.md", "./rubric.md"),
+            ("tests/rubric.md", "../tests/rubric.md"),
+        ],
+    )
+    def test_are_the_same_however_their_path_is_written(
+        self, project: Project, in_test: str, in_label: str
+    ) -> None:
+        project.write("tests/rubric.md", "It has three words at most.")
+        project.tests(
+            GRADED.replace("prompts/", "../prompts/").replace("has three words at most", in_test),
+            name="tests/test_it.py",
+        )
+        labels(project, criterion=in_label).rename(project.path / "tests/labels.jsonl")
+        options = ("-o", "promptopt_judge_labels=tests/labels.jsonl")
+        result = project.run("--promptopt-calibrate", *options)
+        assert result.ret == 0
+        result.stdout.fnmatch_lines(['"tests/rubric.md": 60 labels of tests/labels.jsonl'])
+        result = project.run("--promptopt-min-pass-rate=0.5", *options)
+        result.stdout.fnmatch_lines(['*"tests/rubric.md" is judged by *: certified by labels.jsonl, *'])
+
+    def test_one_that_is_missing_is_named_with_the_line_of_its_label_before_any_call(
+        self, project: Project
+    ) -> None:
+        project.tests(GRADED)
+        labels(project, criterion="rubrics/none.md")
+        result = project.run("--promptopt-calibrate", "-o", "promptopt_judge_labels=labels.jsonl")
+        assert result.ret == pytest.ExitCode.USAGE_ERROR
+        result.stderr.fnmatch_lines(
+            ["*labels.jsonl:1: there is no rubric file 'rubrics/none.md'; looked for*"]
+        )
+        assert calls(project) == []
+
+
+class TestWhereCertificatesLie:
+    def test_labels_may_lie_outside_of_the_project(self, project: Project, tmp_path: Path) -> None:
+        project.tests(GRADED)
+        labels(project).rename(tmp_path / "labels.jsonl")
+        options = ("-o", f"promptopt_judge_labels={tmp_path / 'labels.jsonl'}")
+        result = project.run("--promptopt-calibrate", *options)
+        assert result.ret == 0
+        result.stdout.fnmatch_lines([f"*stored in {tmp_path}*labels.certificate.json*"])
+
+    @pytest.mark.parametrize("content", ["{", None])
+    def test_where_none_can_be_stored_nothing_is_paid(self, project: Project, content: str | None) -> None:
+        project.tests(GRADED)
+        certificate = labels(project).with_name("labels.certificate.json")
+        if content is None:
+            certificate.mkdir()
+        else:
+            certificate.write_text(content, encoding="utf-8")
+        result = project.run("--promptopt-calibrate", "-o", "promptopt_judge_labels=labels.jsonl")
+        assert result.ret == pytest.ExitCode.USAGE_ERROR
+        result.stderr.fnmatch_lines(["*labels.certificate.json: *"])
+        assert calls(project) == []
 
 
 class TestWhatItMayDecide:
@@ -378,6 +553,20 @@ class TestWhatItMayDecide:
             ['promptopt: "has three words at most" is judged by house/judge with *: not certified: *']
         )
 
+    def test_of_many_criteria_only_the_first_are_told_in_a_line_each(self, project: Project) -> None:
+        project.tests(
+            """
+            @pytest.mark.prompt("prompts/repeat.md")
+            def test_it(prompt, judge):
+                answer = prompt(word="a")
+                for number in range(40):
+                    assert judge(answer, f"mentions fewer than {number + 1} facts")
+            """
+        )
+        result = project.run()
+        result.stdout.fnmatch_lines(["*further criteria are judged by house/judge with *"])
+        assert result.stdout.str().count("judged by house/judge") == 11
+
     def test_with_a_certificate_it_decides_and_the_report_names_it(self, project: Project) -> None:
         project.tests(GRADED)
         labels(project)
@@ -390,16 +579,6 @@ class TestWhatItMayDecide:
                 "60 labels: *"
             ]
         )
-
-    def test_a_rubric_is_the_same_one_from_wherever_it_is_named(self, project: Project) -> None:
-        project.write("house/rubric.md", "It has three words at most.\n")
-        labels(project, criterion="rubric.md").rename(project.path / "house/labels.jsonl")
-        project.tests(GRADED.replace("has three words at most", "house/rubric.md"))
-        by = ("-o", "promptopt_judge_labels=house/labels.jsonl")
-        assert project.run("--promptopt-calibrate", *by).ret == 0
-        result = project.run(self.GATE, *by)
-        assert result.ret == 0
-        result.stdout.fnmatch_lines(['*"house/rubric.md" is judged by *: certified by labels.jsonl, *'])
 
     def test_a_panel_decides_only_with_models_that_were_tested(self, project: Project) -> None:
         project.tests(
@@ -420,6 +599,29 @@ class TestWhatItMayDecide:
             ["*UntestedJudge: *the model has changed from house/judge to house/other*"]
         )
         project.run(self.GATE, *self.LABELS, "--promptopt-trust-judge").assert_outcomes(passed=3)
+
+    def test_a_rubric_is_the_same_one_from_wherever_it_is_named(self, project: Project) -> None:
+        project.write("house/rubric.md", "It has three words at most.\n")
+        labels(project, criterion="rubric.md").rename(project.path / "house/labels.jsonl")
+        project.tests(GRADED.replace("has three words at most", "house/rubric.md"))
+        by = ("-o", "promptopt_judge_labels=house/labels.jsonl")
+        assert project.run("--promptopt-calibrate", *by).ret == 0
+        result = project.run(self.GATE, *by)
+        assert result.ret == 0
+        result.stdout.fnmatch_lines(['*"house/rubric.md" is judged by *: certified by labels.jsonl, *'])
+
+    def test_a_bar_that_it_was_not_tested_at_decides_nothing(self, project: Project) -> None:
+        project.tests(GRADED.replace("0.7", "0.2"))
+        labels(project)
+        assert project.run("--promptopt-calibrate", *self.LABELS).ret == 0
+        asked = len(calls(project))
+        result = project.run(self.GATE, *self.LABELS)
+        assert result.ret == pytest.ExitCode.USAGE_ERROR
+        result.stderr.fnmatch_lines(
+            ["*test_it.py:3: the test asks for a score of 0.2, but a judge is tested at 0.7: *"]
+        )
+        assert len(calls(project)) == asked
+        assert project.run(self.GATE, *self.LABELS, "--promptopt-trust-judge").ret == 0
 
     def test_a_trusted_one_decides_and_the_report_says_so(self, project: Project) -> None:
         project.tests(GRADED)
@@ -466,6 +668,33 @@ class TestWhatItMayDecide:
         result.stderr.fnmatch_lines(
             ["*labels.jsonl: the labels have changed since the judge was calibrated*"]
         )
+
+    def test_a_criterion_that_is_written_a_little_otherwise_is_named(self, project: Project) -> None:
+        project.tests(GRADED.replace("has three words at most", "Has three words at most."))
+        labels(project)
+        result = project.run(self.GATE, *self.LABELS)
+        assert result.ret == pytest.ExitCode.USAGE_ERROR
+        result.stderr.fnmatch_lines(
+            ['*no labelled answer in labels.jsonl is of this criterion; did you mean "has three *']
+        )
+
+    def test_a_panel_of_other_models_is_not_the_judge_that_was_tested(self, project: Project) -> None:
+        project.tests(
+            """
+            @pytest.mark.prompt("prompts/repeat.md")
+            @pytest.mark.parametrize("models", [(), ("house/judge",), ("house/judge", "house/other")])
+            def test_it(prompt, judge, models):
+                assert judge.panel(prompt(word="a"), "has three words at most", models=models)
+            """
+        )
+        labels(project)
+        assert project.run("--promptopt-calibrate", *self.LABELS).ret == 0
+        result = project.run(self.GATE, *self.LABELS)
+        result.assert_outcomes(passed=2, errors=1)
+        result.stdout.fnmatch_lines(
+            ["*UntestedJudge: *the model has changed from house/judge to house/other*"]
+        )
+        project.run(self.GATE, *self.LABELS, "--promptopt-trust-judge").assert_outcomes(passed=3)
 
     def test_a_criterion_that_only_the_run_tells_makes_its_case_an_error(self, project: Project) -> None:
         project.tests(
@@ -571,6 +800,48 @@ class TestItsOwnPrompt:
         assert (project.path / "prompts/judge.md").read_text(encoding="utf-8") == OWN_PROMPT
         assert "prompts/judge.md:" not in result.stdout.str().partition("prompt optimization")[2]
 
+    @pytest.mark.parametrize("written", ["prompts/judge.md", "prompts/../prompts/judge.md", "linked.md"])
+    def test_as_a_stage_of_a_pipeline_it_needs_a_certificate_and_stays(
+        self, project: Project, written: str
+    ) -> None:
+        project.ini(
+            "promptopt_model = house/repeat",
+            "promptopt_judge_model = house/judge",
+            "promptopt_optimizer_model = house/writer",
+            f"promptopt_judge_prompt = {written}",
+        )
+        (project.path / "linked.md").symlink_to(project.path / "prompts/judge.md")
+        conftest = project.path / "conftest.py"
+        kind = conftest.read_text(encoding="utf-8").replace("{number - 1}", "{number + 5}")
+        conftest.write_text(kind, encoding="utf-8")
+        project.tests(
+            """
+            @pytest.mark.prompt(write="prompts/repeat.md", grade="prompts/judge.md")
+            @pytest.mark.parametrize("word", [f"a b c d e {number}" for number in range(30)])
+            def test_it(prompts, judge, word):
+                assert judge(prompts["write"](word=word), "is short")
+            """
+        )
+        result = project.run("--optimize")
+        assert result.ret == pytest.ExitCode.USAGE_ERROR
+        result.stderr.fnmatch_lines(["*the judge may not decide about *is short*"])
+        project.run("--optimize", "--promptopt-trust-judge", "--promptopt-max-iterations=1")
+        assert (project.path / "prompts/judge.md").read_text(encoding="utf-8") == OWN_PROMPT
+
+    def test_as_a_constant_it_stays_while_it_judges_others_too(self, project: Project) -> None:
+        project.ini(
+            "promptopt_model = house/repeat",
+            "promptopt_judge_model = house/judge",
+            "promptopt_optimizer_model = house/writer",
+            "promptopt_judge_prompt = house.py::JUDGE",
+        )
+        constant = f"JUDGE = {OWN_PROMPT!r}\n"
+        project.write("house.py", constant)
+        project.tests(AGREES.replace("prompts/judge.md", "house.py::JUDGE") + GRADED)
+        result = project.run("--optimize", "--promptopt-trust-judge", "--promptopt-max-iterations=1")
+        assert "prompts/repeat.md: " in result.stdout.str()
+        assert (project.path / "house.py").read_text(encoding="utf-8") == constant
+
     def test_a_label_added_above_moves_no_other_to_another_split(self, project: Project) -> None:
         project.tests(AGREES)
         path = project.path / "labels.jsonl"
@@ -600,6 +871,38 @@ class TestItsOwnPrompt:
                 "*46 labels of train and validation left out: an optimization of the judge's prompt sees*",
             ]
         )
+
+
+class TestAJudgeThatIsLost:
+    @pytest.mark.parametrize("workers", [0, 2])
+    def test_ends_the_search_where_every_case_asks_it(self, project: Project, workers: int) -> None:
+        conftest = project.path / "conftest.py"
+        lost = """
+def refuse(request):
+    if "<criterion>" in request.messages[-1].content:
+        raise ModelError(ErrorKind.AUTHENTICATION, "the key is wrong", model=request.model)
+    return judged(request)
+
+judged, said = said, refuse
+"""
+        conftest.write_text(conftest.read_text(encoding="utf-8") + lost, encoding="utf-8")
+        project.tests(
+            """
+            @pytest.mark.prompt("prompts/repeat.md", samples=10)
+            @pytest.mark.parametrize("word", [f"a b c d e {number}" for number in range(30)])
+            def test_it(prompt, judge, word):
+                assert judge(prompt(word=word), "is short")
+            """
+        )
+        result = project.run(
+            "--optimize",
+            "--promptopt-trust-judge",
+            "--promptopt-optimizer-model=house/repeat",
+            "--promptopt-concurrency=4",
+            workers=workers,
+        )
+        assert result.ret == 1
+        result.stdout.fnmatch_lines(["*stopped: *refused by the provider: the key is wrong*"])
 
 
 class TestOverWorkers:

@@ -222,16 +222,33 @@ class TestTheFile:
         assert certificate_for(read_certificates(path), "is polite") == newer
         assert certificate_for(read_certificates(path), "is polite", "pairs") is None
 
-    def test_figures_are_there_to_read_and_are_counted_anew(self, tmp_path: Path) -> None:
+    def test_figures_are_there_to_read(self, tmp_path: Path) -> None:
         path = tmp_path / "labels.certificate.json"
         write_certificates(path, [certificate(Confusion(20, 10, 10, 20))])
         data = json.loads(path.read_text(encoding="utf-8"))
         figures = data["certificates"][0]["figures"]
         assert figures["recall"]["value"] == pytest.approx(2 / 3, abs=1e-6)
-        figures["recall"]["low"] = figures["precision"]["low"] = 0.99
-        path.write_text(json.dumps(data), encoding="utf-8")
-        (read,) = read_certificates(path)
-        assert len(missing(read, JUDGE)) == 2
+
+    @pytest.mark.parametrize(
+        ("before", "after"),
+        [
+            ('"tp": 48', '"tp": 480'),
+            ('"tp": 48', '"tp": ' + "9" * 400),
+            ('"low": 0.8', '"low": 0.9'),
+            ('"model": "', '"model": "other/'),
+            ('"threshold": 0.7', '"threshold": 0.6'),
+        ],
+    )
+    def test_figures_that_were_changed_by_hand_do_not_hold(
+        self, tmp_path: Path, before: str, after: str
+    ) -> None:
+        path = tmp_path / "labels.certificate.json"
+        write_certificates(path, [GOOD_JUDGE])
+        text = path.read_text(encoding="utf-8")
+        assert before in text
+        path.write_text(text.replace(before, after), encoding="utf-8")
+        with pytest.raises(SettingsError, match="it was changed after it was written"):
+            read_certificates(path)
 
     @pytest.mark.parametrize(
         "content", ["", "{", "[]", "{}", '{"version": 1}', '{"version": 1, "certificates": [{}]}', "\xff"]
@@ -242,12 +259,11 @@ class TestTheFile:
         with pytest.raises(SettingsError, match=r"labels\.certificate\.json: it is not a certificate"):
             read_certificates(path)
 
-    def test_counts_that_are_none_are_not_read(self, tmp_path: Path) -> None:
-        path = tmp_path / "labels.certificate.json"
-        write_certificates(path, [GOOD_JUDGE])
-        path.write_text(path.read_text(encoding="utf-8").replace('"tp": 48', '"tp": -1'), encoding="utf-8")
-        with pytest.raises(SettingsError, match="-1 is no count"):
-            read_certificates(path)
+    def test_counts_that_are_none_are_not_read(self) -> None:
+        data = GOOD_JUDGE.calibration.to_json()
+        data["confusion"]["tp"] = -1
+        with pytest.raises(ValueError, match="-1 is no count"):
+            Calibration.from_json(data)
 
     def test_one_of_another_version_does_not_hold(self, tmp_path: Path) -> None:
         path = tmp_path / "labels.certificate.json"

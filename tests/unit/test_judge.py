@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -213,8 +213,12 @@ def test_arguments_of_another_kind_are_named(tmp_path: Path) -> None:
         (r"the second answer must be a text", lambda: judge.compare("a", given, "c")),
         (r"samples= must be a whole number from 1, got 0", lambda: judge.panel("a", "c", samples=0)),
         (
-            r"models= must be several names, got 'anthropic/x'",
+            r"models= must be a list of names, got 'anthropic/x'",
             lambda: judge.panel("a", "c", models=X),
+        ),
+        (
+            r"models= must be a list of names, got \[3\]",
+            lambda: judge.panel("a", "c", models=[cast("str", 3)]),
         ),
         (r"'nothing' names no model", lambda: judge.panel("a", "c", models=["nothing"])),
     ):
@@ -549,3 +553,7 @@ def test_a_project_that_says_nothing_has_the_threshold_of_a_verdict() -> None:
 def test_an_empty_panel_is_none() -> None:
     with pytest.raises(ValueError, match="at least one verdict"):
         Panel(())
+
+
+def test_the_threshold_of_settings_is_that_of_verdicts() -> None:
+    assert JUDGE_THRESHOLD == THRESHOLD

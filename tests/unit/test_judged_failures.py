@@ -18,10 +18,18 @@ GOOD = Verdict(0.9, (), ("clear",), (), "All is there.", "")
 
 
 def failure(operator: str | None = None, actual: object = None) -> Failure:
-    return Failure("AssertionError", "assert False", "t.py:1", operator=operator, actual=actual)
+    wanted = 1.0 if operator == "==" else None
+    return Failure(
+        "AssertionError", "assert False", "t.py:1", operator=operator, actual=actual, expected=wanted
+    )
 
 
-@pytest.mark.parametrize("operator", ["<", "<=", ">", ">=", "==", "!="])
+@pytest.mark.parametrize("operator", ["<", "<=", "!="])
+def test_a_check_that_asks_for_a_low_score_earns_nothing_by_a_high_one(operator: str) -> None:
+    assert partial_credit(failure(operator, 0.25), [GOOD, POOR]) == 0
+
+
+@pytest.mark.parametrize("operator", [">", ">=", "=="])
 def test_a_score_that_was_compared_is_what_the_case_earns(operator: str) -> None:
     assert unmet_verdicts(failure(operator, 0.25), [GOOD, POOR]) == (POOR,)
     assert partial_credit(failure(operator, 0.25), [GOOD, POOR]) == 0.25
