@@ -290,6 +290,7 @@ class Outcome:
     :param check: the source of the test function, without decorators.
     :param unrenderable: whether it is errored since a candidate cannot be rendered for the case and the text
         in the file can.
+    :param unjudged: whether it is errored since the judge gave no verdict.
     :param other_calls: requests that are of none of the case's prompts: of its judge, or of an application.
     :param verdicts: what judges have said of the answers.
     """
@@ -307,6 +308,7 @@ class Outcome:
     parameters: Mapping[str, str] = field(default_factory=dict)
     check: str = ""
     unrenderable: bool = False
+    unjudged: bool = False
     other_calls: tuple[Call, ...] = ()
     verdicts: tuple[Verdict, ...] = ()
 

@@ -22,7 +22,7 @@ from pytest_promptopt.optimizer.confirmation import (
 from pytest_promptopt.optimizer.example_sets import shown_by
 from pytest_promptopt.optimizer.flaky_cases import flaky_cases
 from pytest_promptopt.optimizer.halting import HaltReason, Phase
-from pytest_promptopt.optimizer.judge_guard import LabelVerdicts, why_no_better_judge
+from pytest_promptopt.optimizer.judge_guard import LabelVerdicts, why_no_better_judge, why_unjudged
 from pytest_promptopt.optimizer.label_rates import find_dominant_answers, label_scores
 from pytest_promptopt.optimizer.prompt_groups import SEARCHED
 from pytest_promptopt.optimizer.protocols import Prompt, StopRun, Trial
@@ -249,7 +249,11 @@ class Finalizer:
             return self._barred
         if self.confirmation is not None and not self._accepted:
             return explain_unconfirmed(self.confirmation)
-        return self._heldout_objection()
+        heldout_before, heldout_after = self._scored[Split.HELDOUT]
+        before = [*self.original.evidence(*SEARCHED), *heldout_before]
+        after = [*self.final.evidence(*SEARCHED), *heldout_after]
+        unjudged = why_unjudged(before, after, self._context.settings.alpha)
+        return unjudged or self._heldout_objection()
 
     def _heldout_objection(self) -> str:
         """Why the held-out cases speak against the final text; empty when they do not.

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from pytest_promptopt.records import EPSILON, CaseResult
 from pytest_promptopt.statistics import sign_test
+from pytest_promptopt.text import plural
 
 #: What a person says of the labels that count as positive: a good answer; of a pair, the first.
 POSITIVE = ("good", "a")
@@ -111,6 +112,24 @@ def why_no_better_judge(found: LabelVerdicts, alpha: float) -> str:
             "asked)"
         )
     return ""
+
+
+def why_unjudged(before: Sequence[CaseResult], after: Sequence[CaseResult], alpha: float) -> str:
+    """Why answers without a verdict speak against a new text; empty when they do not.
+
+    Such a case is in no pass rate, so a text could hide what it breaks in answers that no judge grades.
+    """
+    old = {result.case.id: result for result in before}
+    pairs = [(old[result.case.id], result) for result in after if result.case.id in old]
+    lost = sum(one.rate is not None and _is_unjudged(two) for one, two in pairs)
+    won = sum(_is_unjudged(one) and two.rate is not None for one, two in pairs)
+    if sign_test(lost, won) > alpha:
+        return ""
+    return f"the judge gives no verdict on the new answers of {plural(lost, 'case')} that it judged before"
+
+
+def _is_unjudged(result: CaseResult) -> bool:
+    return result.rate is None and any(outcome.unjudged for outcome in result.outcomes)
 
 
 def _is_right(rate: float) -> bool:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_promptopt.assertions.plain_values import plain_value
+from pytest_promptopt.errors import UnusableVerdict
 from pytest_promptopt.partial_credit import partial_credit
 from pytest_promptopt.pytest_engine import internals
 from pytest_promptopt.pytest_engine.tolerated_failures import is_tolerated
@@ -37,7 +38,15 @@ def outcome_of(run: Run[PromptCase], reports: Sequence[pytest.TestReport]) -> Ou
 def _verdict(run: Run[PromptCase], reports: Sequence[pytest.TestReport]) -> Outcome:
     case, sample, failure = run.case.case.id, run.sample, run.failure
     if run.error is not None:
-        return Outcome(case, Status.ERRORED, 0.0, sample, error=str(run.error), unrenderable=run.unrenderable)
+        return Outcome(
+            case,
+            Status.ERRORED,
+            0.0,
+            sample,
+            error=str(run.error),
+            unrenderable=run.unrenderable,
+            unjudged=isinstance(run.error, UnusableVerdict),
+        )
     own = [report for report in reports if not internals.is_subtest(report)]
     broken = next((report for report in own if report.failed and report.when != "call"), None)
     if broken is not None:

@@ -905,6 +905,47 @@ judged, said = said, refuse
         result.stdout.fnmatch_lines(["*stopped: *refused by the provider: the key is wrong*"])
 
 
+#: Under "Short." what was short becomes unjudgeable, and what was long becomes short.
+SPEECHLESS = """
+judged = said
+
+def said(request):
+    text = request.messages[-1].content
+    if request.model == "house/writer":
+        body = re.search(r"<current_prompt>\\n(.*)\\n</current_prompt>", text, re.DOTALL)[1]
+        return "<new_prompt>\\nShort. " + body + "\\n</new_prompt>"
+    answer = judged(request)
+    if "<criterion>" in text or not text.startswith("Short."):
+        return answer
+    return " ".join(answer.split()[-1:]) if answer.startswith("long") else "boom " + answer
+"""
+
+
+class TestAnswersWithoutAVerdict:
+    def test_that_a_new_text_leads_to_keep_it_from_being_written(self, project: Project) -> None:
+        conftest = project.path / "conftest.py"
+        conftest.write_text(conftest.read_text(encoding="utf-8") + SPEECHLESS, encoding="utf-8")
+        project.ini(
+            "promptopt_model = house/repeat", "promptopt_judge_model = house/judge",
+            "promptopt_optimizer_model = house/writer", "promptopt_split = 40/20/40",
+        )  # fmt: skip
+        project.tests(
+            """
+            WORDS = [f"ok{n}" for n in range(30)] + [f"long a b c d e {n}" for n in range(60)]
+
+            @pytest.mark.prompt("prompts/repeat.md")
+            @pytest.mark.parametrize("word", WORDS)
+            def test_it(prompt, judge, word):
+                assert judge(prompt(word=word), "is short").score >= 0.7
+            """
+        )
+        result = project.run("--optimize", "--promptopt-trust-judge", "--promptopt-max-iterations=1")
+        result.stdout.fnmatch_lines(
+            ["*not written: the judge gives no verdict on the new answers of 30 cases that it judged before"]
+        )
+        assert (project.path / "prompts/repeat.md").read_text(encoding="utf-8") == "Repeat: {{ word }}\n"
+
+
 class TestOverWorkers:
     def test_workers_judge_as_one_process_does(self, project: Project) -> None:
         project.tests(GRADED)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_promptopt.optimizer.judge_guard import LabelVerdicts, why_no_better_judge
+from pytest_promptopt.optimizer.judge_guard import LabelVerdicts, why_no_better_judge, why_unjudged
 from pytest_promptopt.records import Case, CaseResult, Outcome, Split, Status
 
 
@@ -118,3 +118,28 @@ def test_whatever_is_judged_there_is_a_decision(rows: list[tuple[str, bool, bool
 def _result(name: str, labelled: str, right: bool) -> CaseResult:
     case = Case(name, ("judge.md",), Split.HELDOUT, labelled=labelled)
     return CaseResult(case, (Outcome(name, Status.PASSED if right else Status.FAILED, float(right)),))
+
+
+def results(*seen: str) -> list[CaseResult]:
+    """Of a case each: whether it was ``judged``, got no ``verdict``, or its model was ``down``."""
+    found = []
+    for number, each in enumerate(seen):
+        case = Case(f"t.py::test[{number}]", ("p.md",), Split.TRAIN)
+        status = Status.PASSED if each == "judged" else Status.ERRORED
+        outcome = Outcome(case.id, status, float(each == "judged"), unjudged=each == "verdict")
+        found.append(CaseResult(case, (outcome,)))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        (["judged"] * 9, ["judged"] * 4 + ["verdict"] * 5, True),
+        (["judged"] * 9, ["judged"] * 5 + ["verdict"] * 4, False),
+        (["verdict"] * 5 + ["judged"] * 5, ["judged"] * 5 + ["verdict"] * 5, False),
+        (["verdict"] * 9, ["verdict"] * 9, False),
+        (["judged"] * 9, ["down"] * 9, False),
+    ],
+)
+def test_a_text_may_not_hide_answers_from_the_judge(before: list[str], after: list[str], said: bool) -> None:
+    assert bool(why_unjudged(results(*before), results(*after), 0.05)) is said
