@@ -17,6 +17,8 @@ RNG = random.Random({seed})
 
 class House:
     async def complete(self, request):
+        if "<criterion>" in request.messages[-1].content:
+            return answer(f"REASONS: a toss\\nSCORE: {{RNG.random()}}")
         return answer(" ".join(RNG.choices(WORDS, k=20)))
 
     async def aclose(self):
@@ -45,14 +47,32 @@ def test_toss(prompt, number):
 """
 
 
-def make_coin_project(path: Path, *, cases: int, heldout: int, chance: float, seed: int) -> Path:
-    """Write the project into the folder `path`; its prompt file, which says `PROMPT`, is returned."""
+#: Each answer, and so each verdict, is another one: the model says words at random.
+JUDGED = """
+import pytest
+
+HELDOUT = [pytest.param(number, marks=pytest.mark.heldout) for number in range({cases}, {cases} + {heldout})]
+
+@pytest.mark.prompt("prompts/coin.md")
+@pytest.mark.parametrize("number", [*range({cases}), *HELDOUT])
+def test_judged(prompt, judge, number):
+    assert judge(prompt(ticket=str(number)), "is good").score >= 0.7
+"""
+
+
+def make_coin_project(path: Path, *, cases: int, heldout: int, chance: float | None, seed: int) -> Path:
+    """Write the project into the folder `path`; its prompt file, which says `PROMPT`, is returned.
+
+    :param chance: that a case passes; None has a judge grade each answer, at random.
+    """
+    models = ("model", "optimizer_model", "judge_model")
     path.joinpath("pytest.ini").write_text(
-        "[pytest]\npromptopt_model = demo\npromptopt_optimizer_model = demo\n"
+        "[pytest]\n" + "".join(f"promptopt_{name} = demo\n" for name in models)
     )
     path.joinpath("conftest.py").write_text(CONFTEST.format(seed=seed))
+    tests = JUDGED if chance is None else TESTS
     path.joinpath("test_coin.py").write_text(
-        TESTS.format(cases=cases, heldout=heldout, chance=chance, seed=seed)
+        tests.format(cases=cases, heldout=heldout, chance=chance, seed=seed)
     )
     prompt = path / "prompts" / "coin.md"
     prompt.parent.mkdir(exist_ok=True)

@@ -20,7 +20,7 @@ on 200 cases that no run had: both over all runs, 0 where nothing was scored or 
 from 0 in standard errors. `kept` is as `held-out`, but 0 for all that was not written. Where texts are
 written often it is above 0 by selection, since falls beyond chance are not written: it has no limit there.
 
-The sessions are real ones, `pytest --optimize` on a test that tosses a coin.
+The sessions are real ones, `pytest --optimize` on a test that tosses a coin, or has a judge grade at random.
 """
 
 from __future__ import annotations
@@ -34,6 +34,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -90,29 +92,16 @@ def main() -> None:
     for world in WORLDS:
         if given.only in world.name:
             measure(world, 100 if given.quick else world.runs)
-    for chance in (0.5, 0.9) if given.sessions else ():
-        sessions(chance, given.sessions)
+    for chance in (0.5, 0.9, None) if given.sessions else ():
+        if given.only in _kind(chance):
+            sessions(chance, given.sessions)
 
 
 def measure(world: World, runs: int) -> None:
     """Print a row."""
     began = time.monotonic()
-    cases = noisy_cases(world.train, world.validation, heldout=40)
-    made = [
-        claims(
-            Noise(
-                cases,
-                chance=world.chance,
-                wording=world.wording,
-                flipped=world.flipped,
-                judged=world.judged,
-                seed=seed,
-            ),
-            candidates=3,
-            max_iterations=6,
-        )
-        for seed in range(runs)
-    ]
+    with ProcessPoolExecutor() as pool:
+        made = list(pool.map(partial(claims_in, world), range(runs), chunksize=5))
     limit = LIMITS[runs]
     written, carries = sum(run.written for run in made), sum(run.carries for run in made)
     differences = {
@@ -133,6 +122,19 @@ def measure(world: World, runs: int) -> None:
     print(_row(world.name, cells) + f"  MISSED: {missed}" * bool(missed), flush=True)
 
 
+def claims_in(world: World, seed: int) -> Claims:
+    """Of one run."""
+    noise = Noise(
+        noisy_cases(world.train, world.validation, heldout=40),
+        chance=world.chance,
+        wording=world.wording,
+        flipped=world.flipped,
+        judged=world.judged,
+        seed=seed,
+    )
+    return claims(noise, candidates=3, max_iterations=6)
+
+
 def _row(name: str, cells: Sequence[str]) -> str:
     widths = (6, 7, 11, 9, 9, 17, 17, 17, 9)
     return f"{name:<29}" + "".join(cell.rjust(width) for cell, width in zip(cells, widths, strict=True))
@@ -144,27 +146,35 @@ def distance(differences: Sequence[float]) -> float:
     return statistics.mean(differences) / (spread / len(differences) ** 0.5) if spread else 0.0
 
 
-def sessions(chance: float, count: int) -> None:
-    """Optimize coin tosses in real sessions and print what came of it."""
+def _kind(chance: float | None) -> str:
+    return "judge at random" if chance is None else f"coin flip, {chance}"
+
+
+def sessions(chance: float | None, count: int) -> None:
+    """Optimize coin tosses in real sessions and print what came of it.
+
+    :param chance: None has a judge at random grade each answer.
+    """
     began = time.monotonic()
-    found = [session(chance, seed) for seed in range(count)]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        found = list(pool.map(partial(session, chance), range(count)))
     winners, written = sum(claim.fresh for claim in found), sum(claim.written for claim in found)
     carries = sum(claim.carries for claim in found)
-    missed = "  MISSED" if written > SESSIONS_LIMIT else ""
+    missed = "  MISSED" if written > LIMITS.get(count, SESSIONS_LIMIT) else ""
     print(
-        f"{count} sessions of pytest --optimize, {chance}: {winners} had a winner, {written} wrote it, "
-        f"{carries} said that it carries over, {time.monotonic() - began:.0f} seconds{missed}",
+        f"{count} sessions of pytest --optimize, {_kind(chance)}: {winners} had a winner, {written} wrote "
+        f"it, {carries} said that it carries over, {time.monotonic() - began:.0f} seconds{missed}",
         flush=True,
     )
 
 
-def session(chance: float, seed: int) -> Claims:
+def session(chance: float | None, seed: int) -> Claims:
     """One `pytest --optimize` in a process of its own."""
     with tempfile.TemporaryDirectory() as folder:
         path = make_coin_project(Path(folder), cases=60, heldout=40, chance=chance, seed=seed)
         command = [sys.executable, "-m", "pytest", "--optimize", "-qq", "--promptopt-report=report.json"]
         done = subprocess.run(
-            [*command, f"--promptopt-seed={seed}"],
+            [*command, f"--promptopt-seed={seed}", "--promptopt-trust-judge"],
             cwd=folder,
             env=environment(),
             capture_output=True,
