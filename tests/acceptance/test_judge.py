@@ -65,6 +65,15 @@ def labels(
     return path
 
 
+GATE = "--promptopt-min-pass-rate=0.5"
+LABELS = ("-o", "promptopt_judge_labels=labels.jsonl")
+
+
+def calibrate(project: Project, *options: str) -> pytest.RunResult:
+    """Test the judge on ``labels.jsonl``."""
+    return project.run("--promptopt-calibrate", *LABELS, *options)
+
+
 class TestGrading:
     def test_a_score_decides_and_the_verdict_stands_under_a_failing_test(self, project: Project) -> None:
         project.tests(GRADED)
@@ -282,7 +291,7 @@ class TestCalibration:
     def test_a_good_judge_is_certified_and_the_file_stays_the_same(self, project: Project) -> None:
         project.tests(GRADED)
         path = labels(project)
-        result = project.run("--promptopt-calibrate", "-o", "promptopt_judge_labels=labels.jsonl")
+        result = calibrate(project)
         assert result.ret == 0
         result.stdout.fnmatch_lines(
             [
@@ -297,7 +306,7 @@ class TestCalibration:
         )
         certificate = path.with_name("labels.certificate.json")
         before, asked = certificate.read_bytes(), len(calls(project))
-        assert project.run("--promptopt-calibrate", "-o", "promptopt_judge_labels=labels.jsonl").ret == 0
+        assert calibrate(project).ret == 0
         assert (certificate.read_bytes(), len(calls(project))) == (before, asked)
 
     def test_a_poor_judge_is_not_and_its_disagreements_are_shown(self, project: Project) -> None:
@@ -337,7 +346,7 @@ class TestCalibration:
     ) -> None:
         project.tests(GRADED)
         project.write("labels.jsonl", line + "\n")
-        result = project.run("--promptopt-calibrate", "-o", "promptopt_judge_labels=labels.jsonl")
+        result = calibrate(project)
         assert result.ret == pytest.ExitCode.USAGE_ERROR
         result.stderr.fnmatch_lines([said])
         assert calls(project) == []
@@ -353,7 +362,7 @@ class TestCalibration:
         path = labels(project)
         with path.open("a", encoding="utf-8") as file:
             file.write('{"answer": "boom", "good": true, "criterion": "has three words at most"}\n')
-        result = project.run("--promptopt-calibrate", "-o", "promptopt_judge_labels=labels.jsonl")
+        result = calibrate(project)
         result.stdout.fnmatch_lines(
             [
                 "*60 labels of labels.jsonl*",
@@ -378,7 +387,7 @@ def said(request, grade=said):
         project.tests(GRADED)
         pair = {"a": "a short one", "b": "a much longer one", "better": "a", "criterion": "is short"}
         project.write("labels.jsonl", json.dumps(pair) + "\n")
-        result = project.run("--promptopt-calibrate", "-o", "promptopt_judge_labels=labels.jsonl")
+        result = calibrate(project)
         assert result.ret == 1
         result.stdout.fnmatch_lines(
             [
@@ -391,7 +400,7 @@ def said(request, grade=said):
     def test_without_any_verdict_nothing_is_stored(self, project: Project) -> None:
         project.tests(GRADED)
         project.write("labels.jsonl", '{"answer": "boom", "good": true, "criterion": "is short"}\n')
-        result = project.run("--promptopt-calibrate", "-o", "promptopt_judge_labels=labels.jsonl")
+        result = calibrate(project)
         assert result.ret == 1
         result.stdout.fnmatch_lines(
             ["*labels.certificate.json was not written: no label has a usable verdict"]
@@ -409,7 +418,7 @@ def said(request, grade=said):
     def test_a_file_that_is_named_twice_is_one(self, project: Project) -> None:
         project.tests('@pytest.mark.judge_labels("prompts/../labels.jsonl")\n' + GRADED.lstrip())
         labels(project)
-        result = project.run("--promptopt-calibrate", "-o", "promptopt_judge_labels=labels.jsonl")
+        result = calibrate(project)
         assert result.stdout.str().count("60 labels of labels.jsonl") == 1
 
     def test_labels_that_its_prompt_cannot_show_are_told(self, project: Project) -> None:
@@ -437,9 +446,22 @@ def said(request, grade=said):
     ) -> None:
         project.tests(GRADED)
         labels(project)
-        result = project.run("--promptopt-calibrate", "-o", "promptopt_judge_labels=labels.jsonl", option)
+        result = calibrate(project, option)
         assert result.ret == pytest.ExitCode.USAGE_ERROR
         result.stderr.fnmatch_lines([f"*--promptopt-calibrate*{option.partition('=')[0]}*leave it out*"])
+        assert calls(project) == []
+
+    @pytest.mark.parametrize("content", ["{", None])
+    def test_where_none_can_be_stored_nothing_is_paid(self, project: Project, content: str | None) -> None:
+        project.tests(GRADED)
+        certificate = labels(project).with_name("labels.certificate.json")
+        if content is None:
+            certificate.mkdir()
+        else:
+            certificate.write_text(content, encoding="utf-8")
+        result = calibrate(project)
+        assert result.ret == pytest.ExitCode.USAGE_ERROR
+        result.stderr.fnmatch_lines(["*labels.certificate.json: *"])
         assert calls(project) == []
 
 
@@ -490,15 +512,25 @@ class TestRubrics:
         result = project.run("--promptopt-calibrate", *options)
         assert result.ret == 0
         result.stdout.fnmatch_lines(['"tests/rubric.md": 60 labels of tests/labels.jsonl'])
-        result = project.run("--promptopt-min-pass-rate=0.5", *options)
+        result = project.run(GATE, *options)
         result.stdout.fnmatch_lines(['*"tests/rubric.md" is judged by *: certified by labels.jsonl, *'])
+
+    def test_a_rubric_is_the_same_one_from_wherever_it_is_named(self, project: Project) -> None:
+        project.write("house/rubric.md", "It has three words at most.\n")
+        labels(project, criterion="rubric.md").rename(project.path / "house/labels.jsonl")
+        project.tests(GRADED.replace("has three words at most", "house/rubric.md"))
+        by = ("-o", "promptopt_judge_labels=house/labels.jsonl")
+        assert project.run("--promptopt-calibrate", *by).ret == 0
+        result = project.run(GATE, *by)
+        assert result.ret == 0
+        result.stdout.fnmatch_lines(['*"house/rubric.md" is judged by *: certified by labels.jsonl, *'])
 
     def test_one_that_is_missing_is_named_with_the_line_of_its_label_before_any_call(
         self, project: Project
     ) -> None:
         project.tests(GRADED)
         labels(project, criterion="rubrics/none.md")
-        result = project.run("--promptopt-calibrate", "-o", "promptopt_judge_labels=labels.jsonl")
+        result = calibrate(project)
         assert result.ret == pytest.ExitCode.USAGE_ERROR
         result.stderr.fnmatch_lines(
             ["*labels.jsonl:1: there is no rubric file 'rubrics/none.md'; looked for*"]
@@ -506,33 +538,7 @@ class TestRubrics:
         assert calls(project) == []
 
 
-class TestWhereCertificatesLie:
-    def test_labels_may_lie_outside_of_the_project(self, project: Project, tmp_path: Path) -> None:
-        project.tests(GRADED)
-        labels(project).rename(tmp_path / "labels.jsonl")
-        options = ("-o", f"promptopt_judge_labels={tmp_path / 'labels.jsonl'}")
-        result = project.run("--promptopt-calibrate", *options)
-        assert result.ret == 0
-        result.stdout.fnmatch_lines([f"*stored in {tmp_path}*labels.certificate.json*"])
-
-    @pytest.mark.parametrize("content", ["{", None])
-    def test_where_none_can_be_stored_nothing_is_paid(self, project: Project, content: str | None) -> None:
-        project.tests(GRADED)
-        certificate = labels(project).with_name("labels.certificate.json")
-        if content is None:
-            certificate.mkdir()
-        else:
-            certificate.write_text(content, encoding="utf-8")
-        result = project.run("--promptopt-calibrate", "-o", "promptopt_judge_labels=labels.jsonl")
-        assert result.ret == pytest.ExitCode.USAGE_ERROR
-        result.stderr.fnmatch_lines(["*labels.certificate.json: *"])
-        assert calls(project) == []
-
-
 class TestWhatItMayDecide:
-    GATE = "--promptopt-min-pass-rate=0.5"
-    LABELS = ("-o", "promptopt_judge_labels=labels.jsonl")
-
     @pytest.mark.parametrize(
         "deciding", [(GATE,), ("--optimize", "--promptopt-optimizer-model=house/repeat")]
     )
@@ -570,8 +576,8 @@ class TestWhatItMayDecide:
     def test_with_a_certificate_it_decides_and_the_report_names_it(self, project: Project) -> None:
         project.tests(GRADED)
         labels(project)
-        assert project.run("--promptopt-calibrate", *self.LABELS).ret == 0
-        result = project.run(self.GATE, *self.LABELS)
+        assert calibrate(project).ret == 0
+        result = project.run(GATE, *LABELS)
         assert result.ret == 0
         result.stdout.fnmatch_lines(
             [
@@ -592,40 +598,31 @@ class TestWhatItMayDecide:
             """
         )
         labels(project)
-        assert project.run("--promptopt-calibrate", *self.LABELS).ret == 0
-        result = project.run(self.GATE, *self.LABELS)
+        assert calibrate(project).ret == 0
+        result = project.run(GATE, *LABELS)
         result.assert_outcomes(passed=2, errors=1)
         result.stdout.fnmatch_lines(
             ["*UntestedJudge: *the model has changed from house/judge to house/other*"]
         )
-        project.run(self.GATE, *self.LABELS, "--promptopt-trust-judge").assert_outcomes(passed=3)
+        project.run(GATE, *LABELS, "--promptopt-trust-judge").assert_outcomes(passed=3)
 
-    def test_a_rubric_is_the_same_one_from_wherever_it_is_named(self, project: Project) -> None:
-        project.write("house/rubric.md", "It has three words at most.\n")
-        labels(project, criterion="rubric.md").rename(project.path / "house/labels.jsonl")
-        project.tests(GRADED.replace("has three words at most", "house/rubric.md"))
-        by = ("-o", "promptopt_judge_labels=house/labels.jsonl")
-        assert project.run("--promptopt-calibrate", *by).ret == 0
-        result = project.run(self.GATE, *by)
-        assert result.ret == 0
-        result.stdout.fnmatch_lines(['*"house/rubric.md" is judged by *: certified by labels.jsonl, *'])
-
-    def test_a_bar_that_it_was_not_tested_at_decides_nothing(self, project: Project) -> None:
-        project.tests(GRADED.replace("0.7", "0.2"))
+    @pytest.mark.parametrize("bar", ["0.2", "0.9"])
+    def test_a_bar_that_it_was_not_tested_at_decides_nothing(self, project: Project, bar: str) -> None:
+        project.tests(GRADED.replace("0.7", bar))
         labels(project)
-        assert project.run("--promptopt-calibrate", *self.LABELS).ret == 0
+        assert calibrate(project).ret == 0
         asked = len(calls(project))
-        result = project.run(self.GATE, *self.LABELS)
+        result = project.run(GATE, *LABELS)
         assert result.ret == pytest.ExitCode.USAGE_ERROR
         result.stderr.fnmatch_lines(
-            ["*test_it.py:3: the test asks for a score of 0.2, but a judge is tested at 0.7: *"]
+            [f"*test_it.py:3: the test asks for a score of {bar}, but a judge is tested at 0.7: *"]
         )
         assert len(calls(project)) == asked
-        assert project.run(self.GATE, *self.LABELS, "--promptopt-trust-judge").ret == 0
+        assert project.run(GATE, *LABELS, "--promptopt-trust-judge").ret == 0
 
     def test_a_trusted_one_decides_and_the_report_says_so(self, project: Project) -> None:
         project.tests(GRADED)
-        result = project.run(self.GATE, "--promptopt-trust-judge")
+        result = project.run(GATE, "--promptopt-trust-judge")
         assert result.ret == 0
         result.stdout.fnmatch_lines(["*: trusted without a certificate (--promptopt-trust-judge): *"])
 
@@ -644,26 +641,17 @@ class TestWhatItMayDecide:
     ) -> None:
         project.tests(GRADED.replace(".score >= 0.7", ""))
         labels(project)
-        assert project.run("--promptopt-calibrate", *self.LABELS).ret == 0
-        result = project.run(self.GATE, *self.LABELS, *change)
+        assert calibrate(project).ret == 0
+        result = project.run(GATE, *LABELS, *change)
         assert result.ret == pytest.ExitCode.USAGE_ERROR
         result.stderr.fnmatch_lines([said])
-
-    def test_it_decides_at_no_other_bar_than_it_was_tested_at(self, project: Project) -> None:
-        project.tests(GRADED.replace("0.7", "0.9"))
-        labels(project)
-        assert project.run("--promptopt-calibrate", *self.LABELS).ret == 0
-        result = project.run(self.GATE, *self.LABELS)
-        assert result.ret == pytest.ExitCode.USAGE_ERROR
-        result.stderr.fnmatch_lines(["*the test asks for a score of 0.9, but a judge is tested at 0.7: *"])
-        assert project.run(self.GATE, "--promptopt-trust-judge").ret == 0
 
     def test_changed_labels_make_it_untested(self, project: Project) -> None:
         project.tests(GRADED)
         labels(project)
-        assert project.run("--promptopt-calibrate", *self.LABELS).ret == 0
+        assert calibrate(project).ret == 0
         labels(project, 62)
-        result = project.run(self.GATE, *self.LABELS)
+        result = project.run(GATE, *LABELS)
         assert result.ret == pytest.ExitCode.USAGE_ERROR
         result.stderr.fnmatch_lines(
             ["*labels.jsonl: the labels have changed since the judge was calibrated*"]
@@ -672,29 +660,11 @@ class TestWhatItMayDecide:
     def test_a_criterion_that_is_written_a_little_otherwise_is_named(self, project: Project) -> None:
         project.tests(GRADED.replace("has three words at most", "Has three words at most."))
         labels(project)
-        result = project.run(self.GATE, *self.LABELS)
+        result = project.run(GATE, *LABELS)
         assert result.ret == pytest.ExitCode.USAGE_ERROR
         result.stderr.fnmatch_lines(
             ['*no labelled answer in labels.jsonl is of this criterion; did you mean "has three *']
         )
-
-    def test_a_panel_of_other_models_is_not_the_judge_that_was_tested(self, project: Project) -> None:
-        project.tests(
-            """
-            @pytest.mark.prompt("prompts/repeat.md")
-            @pytest.mark.parametrize("models", [(), ("house/judge",), ("house/judge", "house/other")])
-            def test_it(prompt, judge, models):
-                assert judge.panel(prompt(word="a"), "has three words at most", models=models)
-            """
-        )
-        labels(project)
-        assert project.run("--promptopt-calibrate", *self.LABELS).ret == 0
-        result = project.run(self.GATE, *self.LABELS)
-        result.assert_outcomes(passed=2, errors=1)
-        result.stdout.fnmatch_lines(
-            ["*UntestedJudge: *the model has changed from house/judge to house/other*"]
-        )
-        project.run(self.GATE, *self.LABELS, "--promptopt-trust-judge").assert_outcomes(passed=3)
 
     def test_a_criterion_that_only_the_run_tells_makes_its_case_an_error(self, project: Project) -> None:
         project.tests(
@@ -705,7 +675,7 @@ class TestWhatItMayDecide:
                 assert judge(prompt(word="a"), criterion)
             """
         )
-        result = project.run(self.GATE)
+        result = project.run(GATE)
         result.assert_outcomes(errors=1)
         assert result.ret == 1
         result.stdout.fnmatch_lines(['*UntestedJudge: the judge may not decide about "is short": *'])
@@ -979,6 +949,6 @@ class TestOverWorkers:
         assert result.ret == pytest.ExitCode.USAGE_ERROR
         assert "the judge may not decide" in result.stdout.str() + result.stderr.str()
         assert calls(project) == []
-        result = project.run("--promptopt-min-pass-rate=0.5", workers=2)
+        result = project.run(GATE, workers=2)
         assert result.ret == 1
         result.stdout.fnmatch_lines(["*UntestedJudge: the judge may not decide*"])
