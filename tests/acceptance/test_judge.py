@@ -952,3 +952,119 @@ class TestOverWorkers:
         result = project.run(GATE, workers=2)
         assert result.ret == 1
         result.stdout.fnmatch_lines(["*UntestedJudge: the judge may not decide*"])
+
+
+class TestCeilings:
+    def test_a_judge_is_asked_only_while_calls_are_left(self, project: Project) -> None:
+        project.tests(GRADED)
+        result = project.run("--promptopt-max-calls=4")
+        assert len(calls(project)) == 4
+        result.assert_outcomes(passed=2, errors=1)
+        result.stdout.fnmatch_lines(["*--promptopt-max-calls=4*"])
+
+    def test_the_calls_of_a_test_of_the_judge_are_held_under_it_as_well(self, project: Project) -> None:
+        project.tests(GRADED)
+        labels(project)
+        result = calibrate(project, "--promptopt-max-calls=30")
+        assert result.ret == 1
+        assert len(calls(project)) == 30
+        assert not (project.path / "labels.certificate.json").exists()
+
+
+class TestReport:
+    def test_verdicts_and_who_gave_them_stand_in_the_json(self, project: Project) -> None:
+        project.tests(GRADED)
+        project.run("--promptopt-report=report.json")
+        report = json.loads((project.path / "report.json").read_text(encoding="utf-8"))
+        poor = report["prompts"][0]["results"][2]
+        (verdict,) = poor["verdicts"]
+        assert (poor["status"], poor["rate"], verdict["score"]) == ("failed", 0.25, 0.25)
+        assert verdict["issues"][0] == "the word 'four' is too much"
+        assert verdict["suggestions"] == [
+            {"text": "use three words at most", "category": "length", "impact": "high"}
+        ]
+        assert (verdict["criterion"], verdict["model"]) == ("has three words at most", "house/judge")
+        assert any("is judged by house/judge with" in note for note in report["notes"])
+
+    def test_a_gain_that_only_the_judge_sees_comes_with_a_warning_where_answers_got_longer(
+        self, project: Project
+    ) -> None:
+        conftest = (project.path / "conftest.py").read_text(encoding="utf-8")
+        likes_length = """
+def said(request):
+    text = request.messages[-1].content
+    if "<new_prompt>" in text:
+        return "<new_prompt>\\nAt length: {{ word }}\\n</new_prompt>"
+    if "<criterion>" in text:
+        words = re.search(r"<answer>\\n(.*)\\n</answer>", text, re.DOTALL)[1].split()
+        return f"REASONS: by length\\nSCORE: {min(1.0, len(words) / 6)}"
+    word = text.rpartition(": ")[2]
+    return " ".join([word] * 6) if "At length" in text else word
+"""
+        project.write("conftest.py", conftest + likes_length)
+        project.tests(
+            """
+            WORDS = [f"w{number}" for number in range(20)]
+            HELDOUT = [pytest.param(f"h{number}", marks=pytest.mark.heldout) for number in range(10)]
+
+            @pytest.mark.prompt("prompts/repeat.md")
+            @pytest.mark.parametrize("word", [*WORDS, *HELDOUT])
+            def test_it(prompt, judge, word):
+                assert judge(prompt(word=word), "is clear")
+            """
+        )
+        result = project.run(
+            "--optimize-dry-run", "--promptopt-trust-judge", "--promptopt-optimizer-model=house/writer"
+        )
+        result.stdout.fnmatch_lines(
+            [
+                "prompts/repeat.md: improved, not written: dry run",
+                "  warning:  answers got longer (1 to 6 words*",
+            ]
+        )
+        result.stdout.fnmatch_lines(['promptopt: "is clear" is judged by house/judge with *: trusted *'])
+
+
+class TestSecrecy:
+    def test_nothing_that_was_said_of_other_than_training_answers_reaches_the_optimizer(
+        self, project: Project
+    ) -> None:
+        """The judge repeats the answer in its issues and suggestions; of each split it is another word."""
+        conftest = (project.path / "conftest.py").read_text(encoding="utf-8")
+        repeats = """
+def said(request):
+    text = request.messages[-1].content
+    if "<new_prompt>" in text or "<critique>" in text:
+        return "<new_prompt>\\nSay it: {{ word }}\\n</new_prompt>"
+    if "<criterion>" in text:
+        answer = re.search(r"<answer>\\n(.*)\\n</answer>", text, re.DOTALL)[1]
+        return f"REASONS: {answer}\\nISSUE: {answer} is vague\\nSUGGESTION: not {answer}\\nSCORE: 0.2"
+    return text.rpartition(": ")[2]
+"""
+        project.write("conftest.py", conftest + repeats)
+        project.tests(
+            """
+            CASES = [
+                *(f"openly{number}" for number in range(6)),
+                *(pytest.param(f"closedly{n}", marks=pytest.mark.validation) for n in range(4)),
+                *(pytest.param(f"hiddenly{n}", marks=pytest.mark.heldout) for n in range(4)),
+            ]
+
+            @pytest.mark.prompt("prompts/repeat.md")
+            @pytest.mark.parametrize("word", CASES)
+            def test_it(prompt, judge, word):
+                assert judge(prompt(word=word), "is clear")
+            """
+        )
+        project.run(
+            "--optimize",
+            "--promptopt-trust-judge",
+            "--promptopt-critique=on",
+            "--promptopt-optimizer-model=house/writer",
+            "--promptopt-max-iterations=3",
+        )
+        asked = [json.loads(line) for line in calls(project)]
+        requests = " ".join(str(each["messages"]) for each in asked if each["model"] == "house/writer")
+        assert "openly0 is vague" in requests
+        assert "closedly" not in requests
+        assert "hiddenly" not in requests
