@@ -959,8 +959,11 @@ class TestCeilings:
         project.tests(GRADED)
         result = project.run("--promptopt-max-calls=4")
         assert len(calls(project)) == 4
-        result.assert_outcomes(passed=2, errors=1)
-        result.stdout.fnmatch_lines(["*--promptopt-max-calls=4*"])
+        outcomes = result.parseoutcomes()
+        # Which calls come first is chance: two cases have both of theirs, or one has and two lack verdicts.
+        assert outcomes["errors"] in (1, 2)
+        assert outcomes["errors"] + outcomes.get("passed", 0) + outcomes.get("failed", 0) == 3
+        result.stdout.fnmatch_lines(["*the ceiling of 4 calls is reached (--promptopt-max-calls)"])
 
     def test_the_calls_of_a_test_of_the_judge_are_held_under_it_as_well(self, project: Project) -> None:
         project.tests(GRADED)
