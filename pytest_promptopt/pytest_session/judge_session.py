@@ -20,7 +20,6 @@ from pytest_promptopt.records import EPSILON
 from pytest_promptopt.replay.judge_calls import CaseJudge, RunAsker
 from pytest_promptopt.settings import Settings
 from pytest_promptopt.text import quote
-from pytest_promptopt.unpatched import os
 
 #: Criteria whose judge is told in a line each; a test may make one for every case.
 MAX_TOLD = 10
@@ -32,15 +31,19 @@ class SessionJudge:
     def __init__(
         self, settings: Settings, files: Sequence[LabelFile], *, note: Callable[[str], None]
     ) -> None:
-        """:param files: the labels that its judges are tested by.
+        """Raises `SettingsError` when the file of the judge's prompt cannot be used.
+
+        :param files: the labels that its judges are tested by.
         :param note: told in a sentence what the user should know.
         """
         self._trust = JudgeTrust(files, floor=settings.judge_floor)
         self._settings = settings
         self._note = note
         self._told: set[tuple[str, str, Kind]] = set()
-        self._read: tuple[object, JudgePrompt] | None = None
-        self._comparing = comparing_prompt(rootdir=settings.rootdir)
+        path, rootdir = settings.judge_prompt, settings.rootdir
+        # Read once: while it judges other prompts it is not rewritten, see `PromptCase.frozen`.
+        self._prompt = grading_prompt(None if path is None else rootdir / path, rootdir=rootdir)
+        self._comparing = comparing_prompt(rootdir=rootdir)
 
     def of(self, run: CaseRun, *, decides: bool) -> CaseJudge:
         """The judge as a test uses it. Raises `PromptoptError` when there is none.
@@ -88,13 +91,12 @@ class SessionJudge:
 
     def check(self, cases: Iterable[PromptCase]) -> None:
         """Before the first call: raises `SettingsError` where a judge that was not tested would decide, and
-        where its prompt, a file of labels or a certificate cannot be used.
+        where a file of labels or a certificate cannot be used.
 
         Criteria that only running a test tells are seen when they are asked for.
 
         :param cases: those whose verdicts decide.
         """
-        self.prompt()  # a file that cannot be used is told now
         self._trust.read()
         if self._settings.trust_judge:
             return
@@ -129,7 +131,7 @@ class SessionJudge:
         folders = (settings.rootdir,) if folder is None else (folder, settings.rootdir)
         return JudgeSetup(
             self.model(),
-            self.prompt(),
+            self._prompt,
             self._comparing,
             threshold=settings.judge_threshold,
             folders=tuple(dict.fromkeys(folders)),
@@ -137,26 +139,13 @@ class SessionJudge:
 
     def model(self) -> str:
         """Raises `NoModelError` when nobody says which it is."""
-        model = self._settings.judge_model or self.prompt().file.front.model
+        model = self._settings.judge_model or self._prompt.file.front.model
         if model is None:
             raise NoModelError(
                 "the judge has no model; set --promptopt-judge-model=PROVIDER/MODEL (ini "
                 "promptopt_judge_model) or `model:` in the front matter of its prompt; `demo` needs no key"
             )
         return canonical_name(model)
-
-    def prompt(self) -> JudgePrompt:
-        """The judge's prompt as it is on disk, which an optimization of it may have just changed."""
-        path = self._settings.judge_prompt
-        place = None if path is None else self._settings.rootdir / path
-        try:
-            status = None if place is None else os.stat(place)
-        except OSError:
-            status = None  # reading it says what is wrong
-        version = None if status is None else (status.st_mtime_ns, status.st_size)
-        if self._read is None or self._read[0] != version:
-            self._read = version, grading_prompt(place, rootdir=self._settings.rootdir)
-        return self._read[1]
 
 
 def _untested(criterion: str, missing: Sequence[str]) -> str:
