@@ -24,7 +24,6 @@ from pytest_promptopt.records import Answer, Request, Role, StopReason
 from pytest_promptopt.verdicts import (
     Comparison,
     Panel,
-    Preference,
     Verdict,
 )
 
@@ -253,14 +252,8 @@ class Judge:
             for first, second in ((a, b), (b, a))
         )
         given = {"criterion": criterion, "a": a, "b": b, **besides}
-        one, two = yield from _read_all(Question(requests, given), _read_preference)
-        return Comparison(
-            orders=(one[0], two[0]),
-            reasons=(one[1], two[1]),
-            raw_texts=(one[2], two[2]),
-            criterion=rubric.name,
-            model=self.model,
-        )
+        (one, why), (two, why_two) = yield from _read_all(Question(requests, given), read_preference)
+        return Comparison((one, two), (why, why_two), rubric.name, self.model)
 
     def _request(
         self,
@@ -316,10 +309,6 @@ def _read(answer: Answer, read: Callable[[str], T]) -> T:
     if answer.stop_reason == StopReason.REFUSAL:
         raise UnusableVerdict("the judge's reply is no verdict, since the model refused to answer")
     return read(answer.text)
-
-
-def _read_preference(text: str) -> tuple[Preference, str, str]:
-    return (*read_preference(text), text)
 
 
 def _optional(reference: str | None, context: str | None) -> dict[str, str]:

@@ -559,7 +559,3 @@ def test_a_project_that_says_nothing_has_the_threshold_of_a_verdict() -> None:
 def test_an_empty_panel_is_none() -> None:
     with pytest.raises(ValueError, match="at least one verdict"):
         Panel(())
-
-
-def test_the_threshold_of_settings_is_that_of_verdicts() -> None:
-    assert JUDGE_THRESHOLD == THRESHOLD
