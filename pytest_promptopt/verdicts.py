@@ -117,7 +117,6 @@ class Comparison:
 
     orders: tuple[Preference, Preference]
     reasons: tuple[str, str]
-    raw_texts: tuple[str, str]
     criterion: str = ""
     model: str = ""
 
@@ -134,14 +133,14 @@ class Comparison:
 
     @property
     def verdict(self) -> Verdict:
-        """It as a verdict on `a`: 1 when that is better, one half for a tie."""
+        """It as a verdict on `a`, without the two replies: 1 when that is better, one half for a tie."""
         return Verdict(
             {"a": 1.0, "tie": 0.5, "b": 0.0}[self.better],
             (),
             (),
             (),
             "\n\n".join(filter(None, self.reasons)),
-            "\n\n".join(self.raw_texts),
+            raw_text="",
             criterion=self.criterion,
             model=self.model,
             better=self.better,

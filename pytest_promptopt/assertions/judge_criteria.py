@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from pytest_promptopt.assertions.function_source import assigned_once, root_of
@@ -28,24 +28,29 @@ class JudgedFor:
     kind: Kind = "answers"
 
 
+@dataclass(frozen=True)
+class _Judging:
+    """How a test function has answers judged, as it is written: the same for all its cases.
+
+    :param criteria: the expressions of the criteria, in the order of the calls.
+    :param compared: the expressions in comparisons with a score.
+    :param outer: what the names mean that are no parameters.
+    """
+
+    criteria: tuple[tuple[ast.expr, Kind], ...] = ()
+    compared: tuple[ast.expr, ...] = ()
+    outer: Mapping[str, Any] = field(default_factory=dict)
+
+
 def criteria_of(function: Callable[..., Any] | None, values: Mapping[str, Any]) -> tuple[JudgedFor, ...]:
     """What the calls of the fixture `judge` in `function` grade, each once.
 
     :param values: what the test is parametrized with.
     """
-    found, names = _read(function, values)
-    return () if found is None else tuple(dict.fromkeys(_criteria(found, names)))
-
-
-def _read(
-    function: Callable[..., Any] | None, values: Mapping[str, Any]
-) -> tuple[Function | None, Mapping[str, Any]]:
-    """The source of `function`, None where there is none, and what its names mean."""
-    while (wrapped := getattr(function, "__wrapped__", None)) is not None:
-        function = wrapped
-    code = getattr(function, "__code__", None)
-    found = None if code is None else source_file(code.co_filename).function_of(code)
-    return found, {**getattr(function, "__globals__", {}), **values}
+    judging = _judging(function)
+    names = {**judging.outer, **values}
+    found = ((_value(criterion, names), kind) for criterion, kind in judging.criteria)
+    return tuple(dict.fromkeys(JudgedFor(value, kind) for value, kind in found if isinstance(value, str)))
 
 
 def bars_of(function: Callable[..., Any] | None, values: Mapping[str, Any]) -> tuple[float, ...]:
@@ -53,22 +58,50 @@ def bars_of(function: Callable[..., Any] | None, values: Mapping[str, Any]) -> t
 
     :param values: what the test is parametrized with.
     """
-    found, names = _read(function, values)
-    return () if found is None else tuple(dict.fromkeys(_bars(found, names)))
+    judging = _judging(function)
+    names = {**judging.outer, **values}
+    found = (_value(side, names) for side in judging.compared)
+    numbers = (each for each in found if isinstance(each, (int, float)) and not isinstance(each, bool))
+    return tuple(dict.fromkeys(map(float, numbers)))
 
 
-def _bars(function: Function, names: Mapping[str, Any]) -> Iterator[float]:
+def _value(node: ast.expr, names: Mapping[str, Any]) -> Any:
+    """The value of an expression; None where only running the test would tell it."""
+    try:
+        return value_of(node, names)
+    except NoValue:
+        return None
+
+
+@lru_cache(maxsize=64)
+def _judging(function: Callable[..., Any] | None) -> _Judging:
+    while (wrapped := getattr(function, "__wrapped__", None)) is not None:
+        function = wrapped
+    code = getattr(function, "__code__", None)
+    found = None if code is None else source_file(code.co_filename).function_of(code)
+    if found is None:
+        return _Judging()
+    return _Judging(tuple(_criteria(found)), tuple(_compared(found)), getattr(function, "__globals__", {}))
+
+
+def _criteria(function: Function) -> Iterator[tuple[ast.expr, Kind]]:
+    calls = [each for each in ast.walk(function) if isinstance(each, ast.Call) and _is_verdict(each)]
+    for node in sorted(calls, key=lambda each: (each.lineno, each.col_offset)):
+        place = _PLACES.get(node.func.attr if isinstance(node.func, ast.Attribute) else "")
+        if place is None:
+            continue
+        named = (each.value for each in node.keywords if each.arg == "criterion")
+        for criterion in [*named, *node.args[place : place + 1]][:1]:
+            yield criterion, "pairs" if place == _PLACES["compare"] else "answers"
+
+
+def _compared(function: Function) -> Iterator[ast.expr]:
     verdicts = {name for name, value in assigned_once(function).items() if _is_verdict(value)}
     for node in ast.walk(function):
-        if not isinstance(node, ast.Compare):
-            continue
-        sides = [node.left, *node.comparators]
-        if any(_is_score(side, verdicts) for side in sides):
-            for side in sides:
-                with suppress(NoValue):
-                    value = value_of(side, names)
-                    if isinstance(value, (int, float)) and not isinstance(value, bool):
-                        yield float(value)
+        if isinstance(node, ast.Compare):
+            sides = [node.left, *node.comparators]
+            if any(_is_score(side, verdicts) for side in sides):
+                yield from sides
 
 
 def _is_score(node: ast.expr, verdicts: Collection[str]) -> bool:
@@ -85,23 +118,3 @@ def _is_verdict(node: ast.expr) -> bool:
     """Whether it is a call of the judge, awaited or not."""
     node = node.value if isinstance(node, ast.Await) else node
     return isinstance(node, ast.Call) and root_of(node.func) == JUDGE
-
-
-def _criteria(function: Function, names: Mapping[str, Any]) -> Iterator[JudgedFor]:
-    calls = [each for each in ast.walk(function) if isinstance(each, ast.Call)]
-    for node in sorted(calls, key=lambda each: (each.lineno, each.col_offset)):
-        if root_of(node.func) != JUDGE:
-            continue
-        method = node.func.attr if isinstance(node.func, ast.Attribute) else ""
-        place = _PLACES.get(method)
-        if place is None:
-            continue
-        given = [each.value for each in node.keywords if each.arg == "criterion"]
-        given += node.args[place : place + 1]
-        for criterion in given[:1]:
-            try:
-                value = value_of(criterion, names)
-            except NoValue:
-                continue
-            if isinstance(value, str):
-                yield JudgedFor(value, "pairs" if place == _PLACES["compare"] else "answers")

@@ -52,6 +52,7 @@ async def run_judge_test(
 
     :param seen: those that an optimization of the judge's prompt may have seen: they prove nothing.
     """
+    setup = judge.setup
     labels = [label for label in file if label not in seen]
     again = set(random.Random(f"{seed}-repeated").sample(range(len(labels)), min(REPEATED, len(labels))))
     found = await asyncio.gather(
@@ -59,8 +60,8 @@ async def run_judge_test(
     )
     verdicts = [each for each in found if not isinstance(each, Unusable)]
     certificates = tuple(
-        Certificate(judge_fingerprint(judge, judge.rubric(each.criterion), each.kind, file), each)
-        for each in calibrate(verdicts, threshold=judge.threshold)
+        Certificate(judge_fingerprint(setup, setup.rubric(each.criterion), each.kind, file), each)
+        for each in calibrate(verdicts, threshold=setup.threshold)
     )
     unusable = tuple(each for each in found if isinstance(each, Unusable))
     return JudgeTest(certificates, unusable)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
-from hashlib import sha256
-from pathlib import Path
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from pytest_promptopt.errors import SettingsError, UnusableVerdict
 from pytest_promptopt.grading.judge_prompts import JudgePrompt
-from pytest_promptopt.grading.rubrics import Rubric, check_text, rubric_of
+from pytest_promptopt.grading.judge_setup import JudgeSetup
+from pytest_promptopt.grading.rubrics import check_text
 from pytest_promptopt.grading.verdict_reading import (
     PREFERENCE_SCHEMA,
     VERDICT_SCHEMA,
@@ -24,10 +22,8 @@ from pytest_promptopt.models.client import ModelClient
 from pytest_promptopt.models.registry import canonical_name, takes_schema
 from pytest_promptopt.records import Answer, Request, Role, StopReason
 from pytest_promptopt.verdicts import (
-    THRESHOLD,
     Comparison,
     Panel,
-    Preference,
     Verdict,
 )
 
@@ -103,19 +99,11 @@ class Judge:
 
     and raise `UnusableVerdict` when a model, asked twice, gives no verdict.
 
-    :param model: who is asked, ``provider/model`` or ``demo``.
-    :param prompt: that grades one answer.
-    :param comparing: that compares two answers.
-    :param folders: where the path of a rubric file may begin, the nearest first: of the test, rootdir.
     :param sample: which of several independent verdicts this judge gives: the number of the test's run.
     """
 
     asker: Asker
-    model: str
-    prompt: JudgePrompt
-    comparing: JudgePrompt
-    threshold: float = THRESHOLD
-    folders: tuple[Path, ...] = ()
+    setup: JudgeSetup
     sample: int = 0
 
     def __repr__(self) -> str:
@@ -124,17 +112,17 @@ class Judge:
     @property
     def name(self) -> str:
         """The path of its prompt."""
-        return self.prompt.name
+        return self.setup.name
 
-    @cached_property
+    @property
+    def model(self) -> str:
+        """Who is asked."""
+        return self.setup.model
+
+    @property
     def fingerprint(self) -> str:
         """sha256 of its prompts with their parameters, and of its model."""
-        parts = [self.prompt.fingerprint, self.comparing.fingerprint, self.model]
-        return sha256(json.dumps(parts).encode()).hexdigest()
-
-    def rubric(self, criterion: str) -> Rubric:
-        """The criterion as a rubric: the text of its file when it is the path of one, else itself."""
-        return rubric_of(criterion, self.folders)
+        return self.setup.fingerprint
 
     def __call__(
         self, answer: str, criterion: str, *, reference: str | None = None, context: str | None = None
@@ -229,13 +217,13 @@ class Judge:
     ) -> Asking[Panel]:
         __tracebackhide__ = True
         check_text("the answer", answer)
-        rubric = self.rubric(criterion)
+        rubric = self.setup.rubric(criterion)
         besides = _optional(reference, context)
         shown = {"answer": answer, "criterion": rubric.text, **besides}
-        read = partial(read_verdict, criterion=rubric.name, threshold=self.threshold)
+        read = partial(read_verdict, criterion=rubric.name, threshold=self.setup.threshold)
         count = _checked(samples)
         requests = tuple(
-            self._request(self.prompt, shown, VERDICT_SCHEMA, model, self.sample * count + number)
+            self._request(self.setup.prompt, shown, VERDICT_SCHEMA, model, self.sample * count + number)
             for model in panel_models(models) or (self.model,)
             for number in range(count)
         )
@@ -251,11 +239,11 @@ class Judge:
         __tracebackhide__ = True
         check_text("the first answer", a)
         check_text("the second answer", b)
-        rubric = self.rubric(criterion)
+        rubric = self.setup.rubric(criterion)
         besides = _optional(reference, context)
         requests = tuple(
             self._request(
-                self.comparing,
+                self.setup.comparing,
                 {"first": first, "second": second, "criterion": rubric.text, **besides},
                 PREFERENCE_SCHEMA,
                 self.model,
@@ -264,14 +252,8 @@ class Judge:
             for first, second in ((a, b), (b, a))
         )
         given = {"criterion": criterion, "a": a, "b": b, **besides}
-        one, two = yield from _read_all(Question(requests, given), _read_preference)
-        return Comparison(
-            orders=(one[0], two[0]),
-            reasons=(one[1], two[1]),
-            raw_texts=(one[2], two[2]),
-            criterion=rubric.name,
-            model=self.model,
-        )
+        (one, why), (two, why_two) = yield from _read_all(Question(requests, given), read_preference)
+        return Comparison((one, two), (why, why_two), rubric.name, self.model)
 
     def _request(
         self,
@@ -327,10 +309,6 @@ def _read(answer: Answer, read: Callable[[str], T]) -> T:
     if answer.stop_reason == StopReason.REFUSAL:
         raise UnusableVerdict("the judge's reply is no verdict, since the model refused to answer")
     return read(answer.text)
-
-
-def _read_preference(text: str) -> tuple[Preference, str, str]:
-    return (*read_preference(text), text)
 
 
 def _optional(reference: str | None, context: str | None) -> dict[str, str]:

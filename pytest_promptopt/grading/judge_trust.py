@@ -17,7 +17,7 @@ from pytest_promptopt.grading.certificates import (
     missing,
     read_certificates,
 )
-from pytest_promptopt.grading.judge import Judge
+from pytest_promptopt.grading.judge_setup import JudgeSetup
 from pytest_promptopt.grading.label_reading import fingerprint_of, read_labels
 from pytest_promptopt.grading.rubrics import Rubric
 from pytest_promptopt.labels import AnyLabel, Kind
@@ -42,7 +42,7 @@ class LabelFile:
 
 
 def judge_fingerprint(
-    judge: Judge, rubric: Rubric, kind: Kind, labels: Sequence[AnyLabel]
+    judge: JudgeSetup, rubric: Rubric, kind: Kind, labels: Sequence[AnyLabel]
 ) -> JudgeFingerprint:
     """What decides the verdicts of `judge` on those of `labels` that are of this rubric and kind."""
     prompt = judge.prompt if kind == "answers" else judge.comparing
@@ -74,25 +74,25 @@ class JudgeTrust:
         for file in self.files:
             self._of(file)
 
-    def missing(self, judge: Judge, criterion: str, kind: Kind = "answers") -> tuple[str, ...]:
+    def missing(self, judge: JudgeSetup, criterion: str, kind: Kind = "answers") -> tuple[str, ...]:
         """Every reason why `judge` may not decide about `criterion`; none when it may.
 
         Raises `SettingsError` for files of labels, certificates and rubrics that cannot be read.
         """
         return self._looked_up(judge, criterion, kind)[0]
 
-    def source(self, judge: Judge, criterion: str, kind: Kind = "answers") -> str:
+    def source(self, judge: JudgeSetup, criterion: str, kind: Kind = "answers") -> str:
         """The certificate that lets it decide, in short; empty where none does."""
         return self._looked_up(judge, criterion, kind)[1]
 
-    def _looked_up(self, judge: Judge, criterion: str, kind: Kind) -> tuple[tuple[str, ...], str]:
+    def _looked_up(self, judge: JudgeSetup, criterion: str, kind: Kind) -> tuple[tuple[str, ...], str]:
         rubric = judge.rubric(criterion)
         key = (judge.fingerprint, rubric.name, kind)
         if key not in self._found:
             self._found[key] = self._look_up(judge, rubric, kind)
         return self._found[key]
 
-    def _look_up(self, judge: Judge, rubric: Rubric, kind: Kind) -> tuple[tuple[str, ...], str]:
+    def _look_up(self, judge: JudgeSetup, rubric: Rubric, kind: Kind) -> tuple[tuple[str, ...], str]:
         reasons: tuple[str, ...] | None = None
         for file in self.files:
             labels, certificates = self._of(file)

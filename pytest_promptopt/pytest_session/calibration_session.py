@@ -16,6 +16,7 @@ from pytest_promptopt.grading.certificates import (
     write_certificates,
 )
 from pytest_promptopt.grading.judge import ClientAsker, Judge
+from pytest_promptopt.grading.judge_setup import JudgeSetup
 from pytest_promptopt.grading.judge_trust import LabelFile
 from pytest_promptopt.labels import AnyLabel
 from pytest_promptopt.models.unpatched_asyncio import asyncio
@@ -68,10 +69,10 @@ class CalibrationSession:
             on_cached_answer=None,
             concurrency=self._settings.concurrency,
         )
-        judge = self._judge.judge(ClientAsker(calls.client))
+        judge = Judge(ClientAsker(calls.client), self._judge.setup())
         try:
             tested = [(file, self._tested(judge, labels)) for file, labels in self._labels]
-            self._store(judge, tested)
+            self._store(judge.setup, tested)
         except PromptoptError as error:
             self._note(f"the judge could not be tested: {error}")
         except KeyboardInterrupt:
@@ -90,7 +91,7 @@ class CalibrationSession:
             self._note(f"{count} of train and validation left out: {why}")
         return asyncio.run(run_judge_test(judge, labels, seen=self._seen, seed=self._settings.seed))
 
-    def _store(self, judge: Judge, tested: Sequence[tuple[LabelFile, JudgeTest]]) -> None:
+    def _store(self, judge: JudgeSetup, tested: Sequence[tuple[LabelFile, JudgeTest]]) -> None:
         why = [
             [missing(each, each.judge, floor=self._settings.judge_floor) for each in test.certificates]
             for _, test in tested

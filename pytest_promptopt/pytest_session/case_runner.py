@@ -12,26 +12,24 @@ import pytest
 
 from pytest_promptopt.assertions.judge_criteria import JUDGE
 from pytest_promptopt.assertions.operand_capture import Operands, failure_of
-from pytest_promptopt.errors import ErrorKind, ModelError, NoModelError, SettingsError
+from pytest_promptopt.errors import SettingsError
 from pytest_promptopt.gate import Threshold, thresholds
 from pytest_promptopt.models.client import PaidCall
 from pytest_promptopt.pytest_engine import internals
 from pytest_promptopt.pytest_engine.buffered_run import BufferedRun
 from pytest_promptopt.pytest_engine.collection import collect_prompt_cases
 from pytest_promptopt.pytest_engine.hook_inspection import failure_in_report
-from pytest_promptopt.pytest_engine.outcomes import outcome_of
 from pytest_promptopt.pytest_engine.prompt_case import PromptCase
-from pytest_promptopt.pytest_engine.report_data import attach_data
 from pytest_promptopt.pytest_engine.shared_fixture_output import SharedFixtureOutput
 from pytest_promptopt.pytest_engine.suspended_tests import ends_plainly, is_async, shown_suspension
 from pytest_promptopt.pytest_engine.suspending_engine import CaseRun, SuspendingEngine
 from pytest_promptopt.pytest_engine.threaded_bodies import end_of
-from pytest_promptopt.pytest_engine.tolerated_failures import is_tolerated, report_as_passed
-from pytest_promptopt.pytest_session import header, report_payload
+from pytest_promptopt.pytest_session import header
+from pytest_promptopt.pytest_session.case_reports import CaseReports, reported_sample
 from pytest_promptopt.pytest_session.interception_session import Interception
 from pytest_promptopt.pytest_session.session_calls import SessionCalls
 from pytest_promptopt.pytest_session.worker_partition import WorkerPartition
-from pytest_promptopt.records import Answer, Outcome, Request, Role, Split, Status
+from pytest_promptopt.records import Answer, Outcome, Request, Role
 from pytest_promptopt.replay.current_run import own_run
 from pytest_promptopt.replay.pending_sample import ReplayError
 from pytest_promptopt.replay.prompt_calls import Prompt, Prompts
@@ -64,6 +62,7 @@ class CaseRunner:
             for prompt in case.case.prompts
         ]
         self.settings = settings
+        self._reports = CaseReports(settings, gated=frozenset(prompt for prompt, _ in self._marked))
         self.notes: list[str] = []
         files = {file.name: file for case in self.cases.values() for file in case.files.values()}
         for hint in (hint for file in files.values() for hint in file.hints):
@@ -141,7 +140,7 @@ class CaseRunner:
 
     def _decides(self, case: PromptCase) -> bool:
         """Whether what is said of its answers decides what is written, or a gate."""
-        return self.settings.optimizing or bool(self._tolerance(case))
+        return self.settings.optimizing or bool(self._reports.tolerance(case))
 
     def header(self) -> list[str]:
         """What the session is about to run; when optimizing, also what weakens the evidence."""
@@ -259,12 +258,14 @@ class CaseRunner:
     def _open(self, item: pytest.Item, outcomes: Sequence[Outcome]) -> tuple[CaseRun, BufferedRun]:
         """A run that may be reported: with several samples, the one that stands for them."""
         case = self.cases[item]
-        reported = report_payload.reported_sample(case, outcomes)
+        reported = reported_sample(case, outcomes)
         run, buffered = self.engine.hold(item, sample=reported)
-        buffered.before_commit = lambda report: self._describe(
+        buffered.before_commit = lambda report: self._reports.describe(
             self.engine.run or run, buffered, outcomes, report
         )
-        buffered.before_subtest = lambda report: self._describe_subtest(self.engine.run or run, report)
+        buffered.before_subtest = lambda report: self._reports.describe_subtest(
+            self.engine.run or run, report
+        )
         return run, buffered
 
     def _get_answers(self, item: pytest.Item, run: CaseRun) -> ReplayError | None:
@@ -273,62 +274,6 @@ class CaseRunner:
         except ReplayError as error:
             return error
         return None
-
-    def _describe(
-        self, run: CaseRun, buffered: BufferedRun, outcomes: Sequence[Outcome], report: pytest.TestReport
-    ) -> None:
-        """Put what the summary, the gate and the reports need on the report, where xdist carries it along."""
-        own = outcome_of(run, buffered.reports)
-        if self._unpaid_heldout(run):
-            path, line, _ = run.case.item.location
-            report.outcome, report.longrepr = "skipped", (path, line or 0, f"Skipped: not run: {run.error}")
-            report.__dict__.pop("wasxfail", None)
-            own, outcomes = replace(own, status=Status.SKIPPED, error=None), ()
-        elif own.status is Status.ERRORED and run.error is not None and (report.passed or report.skipped):
-            report.outcome = "failed"
-            report.__dict__.pop("wasxfail", None)
-            report.longrepr = f"no usable answer from the model, and the test took no notice: {run.error}"
-        if len(outcomes) > 1 and own.sample not in {outcome.sample for outcome in outcomes}:
-            outcomes = (*outcomes, own)  # a rerun
-        outcomes = outcomes if len(outcomes) > 1 else (own,)
-        if len(outcomes) > 1:
-            report.sections.append(report_payload.samples_section(run.case, outcomes))
-        payload = report_payload.payload(
-            run.case, outcomes, own.status, tolerated=self._tolerated(run.case, own)
-        )
-        if own.status is Status.FAILED:
-            report.sections += report_payload.answer_sections(own)
-        payload["unanswered"] = run.error is not None
-        if isinstance(run.error, NoModelError) or (isinstance(run.error, ModelError) and run.error.stops_run):
-            payload["lost"] = str(run.error)
-        for each in buffered.reports:
-            data = payload if each is report else {"tolerated": payload["tolerated"]}
-            if each is report or not is_tolerated(each):
-                attach_data(each, report_as_passed(buffered.item, each, data) if data["tolerated"] else data)
-
-    def _describe_subtest(self, run: CaseRun, report: pytest.TestReport) -> None:
-        """A failed subtest may be seen, and counted for ``-x``, long before its case is decided."""
-        reason = self._tolerance(run.case)
-        if reason and report.failed and run.used and run.error is None:
-            attach_data(report, report_as_passed(run.case.item, report, {"tolerated": reason}))
-
-    def _unpaid_heldout(self, run: CaseRun) -> bool:
-        """Whether the ceiling left no call for a held-out case after an optimization."""
-        error = run.error
-        refused = isinstance(error, ModelError) and error.kind is ErrorKind.BUDGET
-        return refused and self.settings.optimizing and run.case.case.split is Split.HELDOUT
-
-    def _tolerated(self, case: PromptCase, outcome: Outcome) -> str:
-        return self._tolerance(case) if outcome.status is Status.FAILED else ""
-
-    def _tolerance(self, case: PromptCase) -> str:
-        """Why a failure of this case does not fail the session by itself; empty when it does."""
-        if self.settings.optimizing and case.case.split is Split.HELDOUT:
-            return "held-out"
-        gated = self.settings.min_pass_rate is not None or {prompt for prompt, _ in self._marked}.issuperset(
-            case.case.prompts
-        )
-        return "gated" if gated else ""
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_pyfunc_call(self, pyfuncitem: pytest.Function) -> bool | None:

@@ -9,31 +9,20 @@ from pathlib import Path
 
 from pytest_promptopt.assertions.judge_criteria import JUDGE, JudgedFor, bars_of, criteria_of
 from pytest_promptopt.errors import NoModelError, PromptoptError, SettingsError, UntestedJudge
-from pytest_promptopt.grading.judge import Asker, Judge, Question
 from pytest_promptopt.grading.judge_prompts import JudgePrompt, comparing_prompt, grading_prompt
+from pytest_promptopt.grading.judge_setup import JudgeSetup
 from pytest_promptopt.grading.judge_trust import JudgeTrust, LabelFile
 from pytest_promptopt.labels import Kind
 from pytest_promptopt.models.registry import canonical_name
 from pytest_promptopt.pytest_engine.prompt_case import PromptCase
 from pytest_promptopt.pytest_engine.suspending_engine import CaseRun
-from pytest_promptopt.records import EPSILON, Answer
+from pytest_promptopt.records import EPSILON
 from pytest_promptopt.replay.judge_calls import CaseJudge, RunAsker
 from pytest_promptopt.settings import Settings
 from pytest_promptopt.text import quote
-from pytest_promptopt.unpatched import os
 
 #: Criteria whose judge is told in a line each; a test may make one for every case.
 MAX_TOLD = 10
-
-
-class _Nobody:
-    """Asks nobody: for a judge that is only looked at."""
-
-    def ask(self, question: Question) -> tuple[Answer, ...]:
-        raise AssertionError("nobody is asked")
-
-    async def aask(self, question: Question) -> tuple[Answer, ...]:
-        raise AssertionError("nobody is asked")
 
 
 class SessionJudge:
@@ -42,15 +31,19 @@ class SessionJudge:
     def __init__(
         self, settings: Settings, files: Sequence[LabelFile], *, note: Callable[[str], None]
     ) -> None:
-        """:param files: the labels that its judges are tested by.
+        """Raises `SettingsError` when the file of the judge's prompt cannot be used.
+
+        :param files: the labels that its judges are tested by.
         :param note: told in a sentence what the user should know.
         """
         self._trust = JudgeTrust(files, floor=settings.judge_floor)
         self._settings = settings
         self._note = note
         self._told: set[tuple[str, str, Kind]] = set()
-        self._read: tuple[object, JudgePrompt] | None = None
-        self._comparing = comparing_prompt(rootdir=settings.rootdir)
+        path, rootdir = settings.judge_prompt, settings.rootdir
+        # Read once: while it judges other prompts it is not rewritten, see `PromptCase.frozen`.
+        self._prompt = grading_prompt(None if path is None else rootdir / path, rootdir=rootdir)
+        self._comparing = comparing_prompt(rootdir=rootdir)
 
     def of(self, run: CaseRun, *, decides: bool) -> CaseJudge:
         """The judge as a test uses it. Raises `PromptoptError` when there is none.
@@ -64,19 +57,15 @@ class SessionJudge:
             raise
 
     def _of(self, run: CaseRun, *, decides: bool) -> CaseJudge:
-        prompt = self.prompt()
-        own = next(iter(run.files.values())) if run.case.judges else None
-        prompt = prompt if own is None else JudgePrompt.of(own)
-        judge = self.judge(_Nobody(), folder=run.case.item.path.parent, prompt=prompt)
-        if own is None:
-            asker = RunAsker(run, prompt.name, partial(self._admit, judge, decides=decides))
-        else:  # it is under test itself, and decides nothing
-            asker = RunAsker(run, prompt.name, of_prompt=True)
-        return CaseJudge(
-            asker, judge.model, prompt, judge.comparing, judge.threshold, judge.folders, run.sample
-        )
+        setup = self.setup(folder=run.case.path.parent)
+        if run.case.judges:  # it is under test itself, and decides nothing
+            setup = replace(setup, prompt=JudgePrompt.of(next(iter(run.files.values()))))
+            asker = RunAsker(run, setup.name, of_prompt=True)
+        else:
+            asker = RunAsker(run, setup.name, partial(self._admit, setup, decides=decides))
+        return CaseJudge(asker, setup, run.sample)
 
-    def _admit(self, judge: Judge, model: str, criterion: str, kind: Kind, *, decides: bool) -> None:
+    def _admit(self, judge: JudgeSetup, model: str, criterion: str, kind: Kind, *, decides: bool) -> None:
         """Raises `UntestedJudge` where verdicts would decide that were not shown to be right.
 
         :param model: who is asked; a panel asks several in the place of the judge's own.
@@ -102,13 +91,12 @@ class SessionJudge:
 
     def check(self, cases: Iterable[PromptCase]) -> None:
         """Before the first call: raises `SettingsError` where a judge that was not tested would decide, and
-        where its prompt, a file of labels or a certificate cannot be used.
+        where a file of labels or a certificate cannot be used.
 
         Criteria that only running a test tells are seen when they are asked for.
 
         :param cases: those whose verdicts decide.
         """
-        self.prompt()  # a file that cannot be used is told now
         self._trust.read()
         if self._settings.trust_judge:
             return
@@ -117,11 +105,10 @@ class SessionJudge:
         for case in judged:
             function = getattr(case.item, "function", None)
             graded = criteria_of(function, case.values)
-            asked.update(dict.fromkeys((case.item.path.parent, each) for each in graded))
+            asked.update(dict.fromkeys((case.path.parent, each) for each in graded))
             self._check_bars(case, bars_of(function, case.values))
         for folder, each in asked:
-            judge = self.judge(_Nobody(), folder=folder)
-            if missing := self._trust.missing(judge, each.criterion, each.kind):
+            if missing := self._trust.missing(self.setup(folder=folder), each.criterion, each.kind):
                 raise SettingsError(_untested(each.criterion, missing))
 
     def _check_bars(self, case: PromptCase, bars: Sequence[float]) -> None:
@@ -135,18 +122,16 @@ class SessionJudge:
                 "calibrate. --promptopt-trust-judge lets it decide nevertheless"
             )
 
-    def judge(self, asker: Asker, *, folder: Path | None = None, prompt: JudgePrompt | None = None) -> Judge:
-        """The judge of this session. Raises `NoModelError` when nobody says which model it is.
+    def setup(self, *, folder: Path | None = None) -> JudgeSetup:
+        """What the judge of this session judges with. Raises `NoModelError` when nobody says who it is.
 
         :param folder: where paths of rubrics may begin, besides rootdir.
-        :param prompt: a candidate in the place of its prompt.
         """
         settings = self._settings
         folders = (settings.rootdir,) if folder is None else (folder, settings.rootdir)
-        return Judge(
-            asker,
+        return JudgeSetup(
             self.model(),
-            prompt or self.prompt(),
+            self._prompt,
             self._comparing,
             threshold=settings.judge_threshold,
             folders=tuple(dict.fromkeys(folders)),
@@ -154,26 +139,13 @@ class SessionJudge:
 
     def model(self) -> str:
         """Raises `NoModelError` when nobody says which it is."""
-        model = self._settings.judge_model or self.prompt().file.front.model
+        model = self._settings.judge_model or self._prompt.file.front.model
         if model is None:
             raise NoModelError(
                 "the judge has no model; set --promptopt-judge-model=PROVIDER/MODEL (ini "
                 "promptopt_judge_model) or `model:` in the front matter of its prompt; `demo` needs no key"
             )
         return canonical_name(model)
-
-    def prompt(self) -> JudgePrompt:
-        """The judge's prompt as it is on disk, which an optimization of it may have just changed."""
-        path = self._settings.judge_prompt
-        place = None if path is None else self._settings.rootdir / path
-        try:
-            status = None if place is None else os.stat(place)
-        except OSError:
-            status = None  # reading it says what is wrong
-        version = None if status is None else (status.st_mtime_ns, status.st_size)
-        if self._read is None or self._read[0] != version:
-            self._read = version, grading_prompt(place, rootdir=self._settings.rootdir)
-        return self._read[1]
 
 
 def _untested(criterion: str, missing: Sequence[str]) -> str:

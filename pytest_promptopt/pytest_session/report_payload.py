@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Sequence, Set
 from typing import Any
 
 import pytest
@@ -11,12 +11,8 @@ from pytest_promptopt.gate import Threshold, check_prompts, thresholds
 from pytest_promptopt.pytest_engine.outcomes import from_json, to_json
 from pytest_promptopt.pytest_engine.prompt_case import PromptCase
 from pytest_promptopt.pytest_engine.report_data import read_data
-from pytest_promptopt.records import EPSILON, Case, CaseResult, Outcome, Split, Status
+from pytest_promptopt.records import Case, CaseResult, Outcome, Split, Status
 from pytest_promptopt.results import PromptCheck
-from pytest_promptopt.text import cut_middle, printable
-
-#: Characters of an answer that stand under a failing test.
-MAX_ANSWER = 2_000
 
 
 def payload(
@@ -30,34 +26,6 @@ def payload(
         "min_pass_rate": case.mark.min_pass_rate,
         "tolerated": tolerated,
     }
-
-
-def reported_sample(case: PromptCase, outcomes: Sequence[Outcome]) -> int:
-    """Which sample's run is reported: one that agrees with the verdict over all of them."""
-    if not outcomes:
-        return case.samples.start
-    counted = CaseResult(case.case, tuple(outcomes)).counted
-    rate = sum(outcome.status is Status.PASSED for outcome in counted) / len(counted) if counted else 0.0
-    wanted = Status.PASSED if counted and rate >= case.mark.min_case_rate - EPSILON else Status.FAILED
-    return next((outcome.sample for outcome in outcomes if outcome.status is wanted), case.samples.start)
-
-
-def samples_section(case: PromptCase, outcomes: Sequence[Outcome]) -> tuple[str, str]:
-    """How many samples of a case passed, as a section of its report."""
-    passed = sum(outcome.status is Status.PASSED for outcome in outcomes)
-    text = f"{passed} of {len(outcomes)} samples passed; min_case_rate is {case.mark.min_case_rate:g}"
-    return "promptopt samples", text
-
-
-def answer_sections(outcome: Outcome) -> Iterator[tuple[str, str]]:
-    """What models have answered and judges have said, as sections under the report of a failing test."""
-    for call in outcome.calls:
-        lines = cut_middle(call.text, MAX_ANSWER).splitlines()
-        yield f"answer of {printable(call.prompt)}", "\n".join(map(printable, lines))
-    if outcome.verdicts:
-        from pytest_promptopt.failures.verdict_lines import verdict_lines
-
-        yield "verdicts of the judge", "\n".join(map(printable, verdict_lines(outcome.verdicts)))
 
 
 class ReportTotals:

@@ -34,39 +34,24 @@ class RunCalls:
         """
         __tracebackhide__ = True
         asked = [(request, self.run.client_of(request)) for request in requests]
-        unknown = self._unknown(asked)
-        for request, client in unknown:
-            self._wait_inside(request, client)
-            if len(unknown) > 1:
-                client.submit(request, self.role)
-        for request, client in unknown:
+        for request, client in self._sent(asked):
             with suppress(ModelError):
                 client.ask(request, self.role)
-        known = []
-        for request, client in asked:  # no comprehension, whose frame would show in a traceback
-            known.append(self._known(request, client))
-        return known
+        return self._answers(asked)
 
     async def aask(self, requests: Sequence[Request]) -> list[CallResult]:
         """`ask` for async tests; a suspension gives other tasks of a ``gather`` time to ask, too."""
         __tracebackhide__ = True
         asked = [(request, self.run.client_of(request)) for request in requests]
         try:
-            unknown = self._unknown(asked)
+            sent = self._sent(asked)
         except Suspended:
             await let_siblings_ask()
             raise
-        for request, client in unknown:
-            self._wait_inside(request, client)
-            if len(unknown) > 1:
-                client.submit(request, self.role)
-        for request, client in unknown:
+        for request, client in sent:
             with suppress(ModelError):
                 await client.aask(request, self.role)
-        known = []
-        for request, client in asked:  # no comprehension, whose frame would show in a traceback
-            known.append(self._known(request, client))
-        return known
+        return self._answers(asked)
 
     def fail(self, error: PromptoptError) -> NoReturn:
         """End the run without a verdict: what went wrong says nothing about the prompt's answers."""
@@ -74,23 +59,35 @@ class RunCalls:
         self.run.error = error
         raise error.with_traceback(None) from None
 
-    def _unknown(self, asked: Sequence[tuple[Request, ModelClient]]) -> list[tuple[Request, ModelClient]]:
-        """Those that have to be waited for here. Raises the suspension where the run is to end for them."""
+    def _sent(self, asked: Sequence[tuple[Request, ModelClient]]) -> list[tuple[Request, ModelClient]]:
+        """Those that have to be waited for here, under way where they are several.
+
+        Raises the suspension where the run is to end for them.
+        """
         __tracebackhide__ = True
         run = self.run
         unknown, suspended = list[tuple[Request, ModelClient]](), False
         for request, client in asked:
             if self._look_up(request, client) is not None:
                 continue
-            waits = client is not run.client and not run.only_looks
-            if waits or not run.suspends():
+            if self._is_inside(client) or not run.suspends():
                 unknown.append((request, client))
             else:
                 run.missing[request.key] = request
                 suspended = True
         if suspended:
             raise run.suspension("waiting for a model's answer")
+        for request, client in unknown:
+            if client is run.client:
+                run.waited = True
+                run.connect(request.model)
+            if len(unknown) > 1:
+                client.submit(request, self.role)
         return unknown
+
+    def _is_inside(self, client: ModelClient) -> bool:
+        """Whether its calls are made inside the run, which waits for them."""
+        return client is not self.run.client and not self.run.only_looks
 
     def _look_up(self, request: Request, client: ModelClient) -> CallResult | None:
         __tracebackhide__ = True
@@ -99,7 +96,7 @@ class RunCalls:
             known = client.look_up(request)
         except OSError as error:  # no answer is to blame
             self.fail(PromptoptError(f"{self.name}: its answer cannot be looked up: {error}"))
-        if known is not None or (client is not run.client and not run.only_looks):
+        if known is not None or self._is_inside(client):
             return known
         if hopeless := client.hopeless(request):
             self.fail(self.placed(hopeless, request))
@@ -107,16 +104,15 @@ class RunCalls:
             self.fail(run.refusal)
         return None
 
-    def _wait_inside(self, request: Request, client: ModelClient) -> None:
-        if client is self.run.client:
-            self.run.waited = True
-            self.run.connect(request.model)
-
-    def _known(self, request: Request, client: ModelClient) -> CallResult:
+    def _answers(self, asked: Sequence[tuple[Request, ModelClient]]) -> list[CallResult]:
+        """What is known of each; raises for one without an answer."""
         __tracebackhide__ = True
-        known = client.look_up(request)
-        assert known is not None
-        if known.answer is None:
-            assert known.error is not None
-            self.fail(self.placed(known.error, request))
-        return known
+        answers = []
+        for request, client in asked:  # no comprehension, whose frame would show in a traceback
+            known = client.look_up(request)
+            assert known is not None
+            if known.answer is None:
+                assert known.error is not None
+                self.fail(self.placed(known.error, request))
+            answers.append(known)
+        return answers

@@ -9,8 +9,8 @@ from pathlib import Path
 from pytest_promptopt.grading.agreement import Estimate
 from pytest_promptopt.grading.calibrating import JudgeTest
 from pytest_promptopt.grading.calibration import Calibration, LabelledScore, LabelledVerdict
-from pytest_promptopt.grading.judge import Judge
 from pytest_promptopt.grading.judge_bias import BiasTest
+from pytest_promptopt.grading.judge_setup import JudgeSetup
 from pytest_promptopt.labels import AnyLabel
 from pytest_promptopt.reports.lines import BAD, BOLD, DIM, GOOD, WARN, Line
 from pytest_promptopt.text import excerpt, plural, printable, quote, shown_path
@@ -23,7 +23,7 @@ MAX_ANSWER = 100
 
 
 def calibration_lines(
-    judge: Judge,
+    judge: JudgeSetup,
     tested: Sequence[tuple[Path, JudgeTest]],
     missing: Sequence[Sequence[Sequence[str]]],
     *,

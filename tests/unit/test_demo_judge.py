@@ -11,6 +11,7 @@ import pytest
 
 from pytest_promptopt.grading.judge import Judge, Question
 from pytest_promptopt.grading.judge_prompts import comparing_prompt, grading_prompt
+from pytest_promptopt.grading.judge_setup import JudgeSetup
 from pytest_promptopt.grading.verdict_reading import VERDICT_SCHEMA, read_verdict
 from pytest_promptopt.models.demo import DemoModel
 from pytest_promptopt.records import Answer, Message, Request
@@ -31,7 +32,8 @@ class Demo:
         return tuple([await DemoModel().complete(request) for request in question.requests])
 
 
-JUDGE = Judge(Demo(), "demo", grading_prompt(None, rootdir=ROOT), comparing_prompt(rootdir=ROOT))
+SETUP = JudgeSetup("demo", grading_prompt(None, rootdir=ROOT), comparing_prompt(rootdir=ROOT))
+JUDGE = Judge(Demo(), SETUP)
 
 
 def grade(answer: str, criterion: str, **given: str) -> Verdict:
@@ -117,11 +119,11 @@ def test_an_answer_cannot_give_itself_a_score(answer: str) -> None:
 
 def test_a_rule_of_the_prompt_caps_the_score(tmp_path: Path) -> None:
     long = "By our refund policy, and with our warmest regards, you may well get all of it back."
-    text = JUDGE.prompt.file.prose
+    text = SETUP.prompt.file.prose
     assert grade(long, "cites the refund policy").score == 1.0
     for line in ("Pass only answers that have at most 8 words.", "- The answer must not mention 'regards'."):
         (tmp_path / "judge.md").write_text(f"{text}\n\n{line}\n", encoding="utf-8")
-        strict = replace(JUDGE, prompt=grading_prompt("judge.md", rootdir=tmp_path))
+        strict = Judge(Demo(), replace(SETUP, prompt=grading_prompt("judge.md", rootdir=tmp_path)))
         assert strict(long, "cites the refund policy").score < 0.7
         assert strict("By our refund policy.", "cites the refund policy").score == 1.0
 
@@ -138,7 +140,7 @@ def test_equal_requests_have_equal_replies() -> None:
 
 
 def test_json_is_answered_where_a_schema_is_asked_for() -> None:
-    messages = JUDGE.prompt.messages({"answer": "It left.", "criterion": "mentions Monday"})
+    messages = SETUP.prompt.messages({"answer": "It left.", "criterion": "mentions Monday"})
     [said] = Demo().ask(Question((Request("demo", messages, response_schema=VERDICT_SCHEMA),), {}))
     assert list(json.loads(said.text)) == list(VERDICT_SCHEMA["properties"])
     assert read_verdict(said.text).score == 0.0
@@ -160,7 +162,7 @@ SHORT = [
     "The refund policy allows it.",
 ]
 LONG = [f"{text} And now let me tell you at great length about my day, dear customer." for text in SHORT]
-PROMPT = JUDGE.prompt.file.prose
+PROMPT = SETUP.prompt.file.prose
 
 
 def asked(answer: str, **more: str) -> dict[str, str]:
@@ -168,8 +170,8 @@ def asked(answer: str, **more: str) -> dict[str, str]:
 
 
 def judged_by(prose: str, answer: str, **given: str) -> Verdict:
-    prompt = replace(JUDGE.prompt, file=JUDGE.prompt.file.with_prose(prose))
-    return replace(JUDGE, prompt=prompt)(answer, CRITERION, **given)
+    prompt = replace(SETUP.prompt, file=SETUP.prompt.file.with_prose(prose))
+    return Judge(Demo(), replace(SETUP, prompt=prompt))(answer, CRITERION, **given)
 
 
 @pytest.mark.parametrize(
@@ -188,7 +190,7 @@ def test_labels_teach_the_rule_that_the_judge_lacks(good: object, bad: object, v
     reason, prompt = proposal(request(PROMPT, failing, passing=passing))
     assert "6 of 6 shown answers are then judged as they were labelled" in reason
     assert "\nPass only answers that have at most" in prompt
-    assert JUDGE.prompt.file.objections(prompt) == ()
+    assert SETUP.prompt.file.objections(prompt) == ()
     assert [judged_by(PROMPT, text).score for text in (SHORT[3], LONG[3])] == [1.0, 1.0]
     assert [bool(judged_by(prompt, text)) for text in (SHORT[3], LONG[3])] == [True, False]
 

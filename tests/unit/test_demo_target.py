@@ -37,6 +37,10 @@ def test_an_answer_is_free_counted_and_complete() -> None:
     assert said.latency >= 0
 
 
+def test_a_conversation_without_a_turn_gets_an_answer_too() -> None:
+    assert asyncio.run(DemoModel().complete(Request("demo", ()))).stop_reason == "end_turn"
+
+
 def test_cue_words_of_the_prompt_decide() -> None:
     assert answer(ROUTE, ticket="The parcel has not come.") == "delivery"
     assert answer(ROUTE, ticket="You charged me twice.") == "billing"

@@ -18,6 +18,7 @@ from pytest_promptopt.errors import ErrorKind, ModelError, SettingsError
 from pytest_promptopt.grading.calibrating import run_judge_test
 from pytest_promptopt.grading.judge import AGAIN, ClientAsker, Judge, Question
 from pytest_promptopt.grading.judge_prompts import JudgePrompt, comparing_prompt, grading_prompt
+from pytest_promptopt.grading.judge_setup import JudgeSetup
 from pytest_promptopt.grading.verdict_reading import PREFERENCE_SCHEMA, VERDICT_SCHEMA
 from pytest_promptopt.labels import PairLabel
 from pytest_promptopt.models.client import ModelClient, PaidCall
@@ -72,9 +73,14 @@ def in_turn(*replies: str | Answer) -> Saying:
 def judge_of(
     reply: str | Callable[[Request], str | Answer], folder: Path, **changes: Any
 ) -> tuple[Judge, Scripted]:
+    """A judge with a setup of its own, and whom it asks."""
     asker = Scripted(reply if callable(reply) else lambda request: reply)
+    return Judge(asker, setup_of(folder, **changes)), asker
+
+
+def setup_of(folder: Path, **changes: Any) -> JudgeSetup:
     prompts = {"prompt": grading_prompt(None, rootdir=folder), "comparing": comparing_prompt(rootdir=folder)}
-    return Judge(**{"asker": asker, "model": X, "folders": (folder,), **prompts, **changes}), asker
+    return JudgeSetup(**{"model": X, "folders": (folder,), **prompts, **changes})
 
 
 def shown(request: Request) -> str:
@@ -183,7 +189,7 @@ def test_a_criterion_can_be_the_path_of_a_rubric(tmp_path: Path) -> None:
     named = [judge("a", path).criterion for path in ("rubrics/tone.md", "tests/rubrics/tone.md")]
     assert named == ["tests/rubrics/tone.md"] * 2
     assert all("<criterion>\nIt is kind.\nIt is short.\n</criterion>" in shown(r) for [r] in asker.rounds)
-    assert judge.rubric("rubrics/tone.md").text == "It is kind.\nIt is short."
+    assert judge.setup.rubric("rubrics/tone.md").text == "It is kind.\nIt is short."
 
 
 def test_a_sentence_that_ends_like_a_path_is_a_sentence(tmp_path: Path) -> None:
@@ -376,9 +382,9 @@ def test_a_prompt_that_is_none_of_a_judge_is_refused(tmp_path: Path, text: str |
 
 
 def test_a_fingerprint_holds_for_text_model_and_parameters(tmp_path: Path) -> None:
-    def judge(text: str, **changes: Any) -> Judge:
+    def judge(text: str, **changes: Any) -> JudgeSetup:
         (tmp_path / "my.md").write_text(text, encoding="utf-8")
-        return judge_of(GOOD, tmp_path, prompt=grading_prompt("my.md", rootdir=tmp_path), **changes)[0]
+        return setup_of(tmp_path, prompt=grading_prompt("my.md", rootdir=tmp_path), **changes)
 
     text = "{{ answer }} {{ criterion }}"
     others = [
@@ -390,7 +396,7 @@ def test_a_fingerprint_holds_for_text_model_and_parameters(tmp_path: Path) -> No
         replace(judge(text), comparing=changed(comparing_prompt(rootdir=tmp_path))),
     ]
     assert len({each.fingerprint for each in [judge(text), *others]}) == 1 + len(others)
-    same = [judge(text), judge(f"---\ndescription: mine\n---\n{text}"), judge(text, threshold=0.1, sample=3)]
+    same = [judge(text), judge(f"---\ndescription: mine\n---\n{text}"), judge(text, threshold=0.1)]
     assert len({each.fingerprint for each in same}) == 1
 
 
@@ -477,7 +483,7 @@ def client_of(**changes: Any) -> Iterator[ModelClient]:
 def test_both_wires_are_asked_for_a_verdict_by_schema(tmp_path: Path, wire: WireServer, model: str) -> None:
     paid: list[PaidCall] = []
     with client_of(on_paid=paid.append) as client:
-        judge, _ = judge_of("", tmp_path, asker=ClientAsker(client), model=model)
+        judge = Judge(ClientAsker(client), setup_of(tmp_path, model=model))
         verdict = judge("A long answer.", "is short")
     assert (verdict.score, verdict.issues) == (0.4, ("long",))
     assert verdict.suggestions == (Suggestion("cut it", "length", "high"),)
@@ -495,7 +501,7 @@ def test_both_wires_are_asked_for_a_preference_by_its_schema(
     tmp_path: Path, wire: WireServer, model: str
 ) -> None:
     with client_of() as client:
-        judge, _ = judge_of("", tmp_path, asker=ClientAsker(client), model=model)
+        judge = Judge(ClientAsker(client), setup_of(tmp_path, model=model))
         found = judge.compare("a", "b", "is short")
     assert (found.better, found.position_bias, len(wire.requests)) == ("tie", "first", 2)
 
@@ -503,7 +509,7 @@ def test_both_wires_are_asked_for_a_preference_by_its_schema(
 def test_an_error_of_the_model_goes_through(tmp_path: Path, wire: WireServer) -> None:
     wire.script(Reply(401, {"type": "error", "error": {"type": "authentication_error", "message": "no"}}))
     with client_of() as client:
-        judge, _ = judge_of("", tmp_path, asker=ClientAsker(client), model=CLAUDE_MODEL)
+        judge = Judge(ClientAsker(client), setup_of(tmp_path, model=CLAUDE_MODEL))
         with pytest.raises(ModelError) as caught:
             judge("a", "c")
     assert caught.value.kind is ErrorKind.AUTHENTICATION
@@ -526,7 +532,7 @@ class Waiting(testing.FakeModel):
 def test_both_orders_are_in_flight_together(tmp_path: Path) -> None:
     model = Waiting()
     with client_of(resolve=lambda name: model) as client:
-        judge, _ = judge_of("", tmp_path, asker=ClientAsker(client))
+        judge = Judge(ClientAsker(client), setup_of(tmp_path))
         assert judge.compare("a", "b", "c").position_bias == "first"
         assert asyncio.run(judge.acompare("x", "y", "c")).position_bias == "first"
 
@@ -553,7 +559,3 @@ def test_a_project_that_says_nothing_has_the_threshold_of_a_verdict() -> None:
 def test_an_empty_panel_is_none() -> None:
     with pytest.raises(ValueError, match="at least one verdict"):
         Panel(())
-
-
-def test_the_threshold_of_settings_is_that_of_verdicts() -> None:
-    assert JUDGE_THRESHOLD == THRESHOLD

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import ast
+from collections.abc import Iterator
 from functools import wraps
 from typing import Any
+
+import pytest
 
 from pytest_promptopt.assertions.judge_criteria import JudgedFor, bars_of, criteria_of
 
@@ -87,3 +91,23 @@ def test_what_scores_are_compared_with() -> None:
     assert bars_of(awaited, {}) == (0.8,)
     assert bars_of(sentence, {}) == (0.7,)
     assert bars_of(None, {}) == ()
+
+
+def test_a_function_is_read_once_for_all_its_cases(monkeypatch: pytest.MonkeyPatch) -> None:
+    def many(judge: Any, criterion: str, bar: float) -> None:
+        assert judge("...", criterion).score >= bar
+
+    walked: list[ast.AST] = []
+
+    def walk(node: ast.AST) -> Iterator[ast.AST]:
+        walked.append(node)
+        return _walk(node)
+
+    _walk = ast.walk
+    monkeypatch.setattr(ast, "walk", walk)
+    cases: list[tuple[str, float]] = [("is short", 0.7), ("is true", 0.8)]
+    for criterion, bar in cases:
+        before = len(walked)
+        assert criteria_of(many, {"criterion": criterion, "bar": bar}) == (JudgedFor(criterion),)
+        assert bars_of(many, {"criterion": criterion, "bar": bar}) == (bar,)
+    assert len(walked) == before > 0

@@ -13,6 +13,7 @@ from pytest_promptopt.grading.calibrating import run_judge_test
 from pytest_promptopt.grading.certificates import certificate_path, write_certificates
 from pytest_promptopt.grading.judge import Judge, Question
 from pytest_promptopt.grading.judge_prompts import comparing_prompt, grading_prompt
+from pytest_promptopt.grading.judge_setup import JudgeSetup
 from pytest_promptopt.grading.judge_trust import JudgeTrust, LabelFile
 from pytest_promptopt.records import Answer, StopReason
 
@@ -31,9 +32,9 @@ class Honest:
         return self.ask(question)
 
 
-def judge_in(root: Path, folder: str = "") -> Judge:
+def judge_in(root: Path, folder: str = "") -> JudgeSetup:
     prompts = grading_prompt(None, rootdir=root), comparing_prompt(rootdir=root)
-    return Judge(Honest(), MODEL, *prompts, folders=(root / folder, root))
+    return JudgeSetup(MODEL, *prompts, folders=(root / folder, root))
 
 
 def certified(root: Path, criterion: str, name: str = "labels.jsonl") -> LabelFile:
@@ -45,7 +46,7 @@ def certified(root: Path, criterion: str, name: str = "labels.jsonl") -> LabelFi
     ]
     file = LabelFile(root / name, root)
     file.path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    tested = asyncio.run(run_judge_test(judge_in(root), file.labels(), seed=0))
+    tested = asyncio.run(run_judge_test(Judge(Honest(), judge_in(root)), file.labels(), seed=0))
     write_certificates(certificate_path(file.path), tested.certificates)
     return file
 

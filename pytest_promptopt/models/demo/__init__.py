@@ -27,10 +27,11 @@ class DemoModel:
         # A reply that could not be used is asked for again in the same chat, so the feedback may be earlier.
         asked = next((m.content for m in request.messages if is_feedback(m.content)), None)
         judging = judging_in(request.messages) if asked is None else None
+        last = request.messages[-1].content if request.messages else ""
         if asked is not None:
             text = propose(asked)
-        elif asks_for_critique(request.messages[-1].content):
-            text = criticise(request.messages[-1].content)
+        elif asks_for_critique(last):
+            text = criticise(last)
         elif judging is not None:
             text = judge(judging, schema=request.response_schema)
         else:

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from pytest_promptopt.verdicts import Suggestion
+
 _PROMPT = re.compile(r"<current_prompt>\n(?P<prompt>.*)\n</current_prompt>", re.DOTALL)
 _VERSION = re.compile(r"<version>\n(.*?)\n</version>", re.DOTALL)
 _INPUT = re.compile(r"input(?: (?P<name>[^:\n]*))?: (?P<value>\".*)")
@@ -20,17 +22,6 @@ _SUGGESTION = re.compile(
     re.MULTILINE,
 )
 _CASE = re.compile(r"^Case [^\n]*\n", re.MULTILINE)
-
-
-@dataclass(frozen=True)
-class Advice:
-    """A judge's suggestion.
-
-    :param impact: ``high``, ``medium``, ``low``, or empty.
-    """
-
-    text: str
-    impact: str = ""
 
 
 @dataclass(frozen=True)
@@ -47,7 +38,7 @@ class Shown:
     actual: Any
     stated: bool
     named: Mapping[str, str] = field(default_factory=dict)
-    advice: tuple[Advice, ...] = ()
+    advice: tuple[Suggestion, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -118,7 +109,7 @@ def _case(block: str, *, passing: bool) -> Shown | None:
             said["expected"] = _value(whole["value"])
     text = "\n".join(value for _, value in found)
     advice = tuple(
-        Advice(m["text"].rstrip(" ."), (m["weight"] or "").partition(",")[0])
+        Suggestion(m["text"].rstrip(" ."), impact=(m["weight"] or "").partition(",")[0])
         for m in _SUGGESTION.finditer(block)
     )
     return Shown(

@@ -1,0 +1,113 @@
+"""What a case puts on pytest's report of it: whether its failure counts, and what was answered and judged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import pytest
+
+from pytest_promptopt.errors import ErrorKind, ModelError, NoModelError
+from pytest_promptopt.pytest_engine.buffered_run import BufferedRun
+from pytest_promptopt.pytest_engine.outcomes import outcome_of
+from pytest_promptopt.pytest_engine.prompt_case import PromptCase
+from pytest_promptopt.pytest_engine.report_data import attach_data
+from pytest_promptopt.pytest_engine.suspending_engine import CaseRun
+from pytest_promptopt.pytest_engine.tolerated_failures import is_tolerated, report_as_passed
+from pytest_promptopt.pytest_session import report_payload
+from pytest_promptopt.records import EPSILON, CaseResult, Outcome, Split, Status
+from pytest_promptopt.settings import Settings
+from pytest_promptopt.text import cut_middle, printable
+
+#: Characters of an answer that stand under a failing test.
+MAX_ANSWER = 2_000
+
+
+class CaseReports:
+    """Makes the reports of a session's cases say what the summary, the gate and the reader need."""
+
+    def __init__(self, settings: Settings, *, gated: frozenset[str]) -> None:
+        """:param gated: prompts of which a mark asks a pass rate."""
+        self._settings = settings
+        self._gated = gated
+
+    def tolerance(self, case: PromptCase) -> str:
+        """Why a failure of this case does not fail the session by itself; empty when it does."""
+        if self._settings.optimizing and case.case.split is Split.HELDOUT:
+            return "held-out"
+        gated = self._settings.min_pass_rate is not None or self._gated.issuperset(case.case.prompts)
+        return "gated" if gated else ""
+
+    def describe(
+        self, run: CaseRun, buffered: BufferedRun, outcomes: Sequence[Outcome], report: pytest.TestReport
+    ) -> None:
+        """Put what others need on the report, where xdist carries it along.
+
+        :param outcomes: of all samples of the case, if there are several.
+        """
+        own = outcome_of(run, buffered.reports)
+        if self._unpaid_heldout(run):
+            path, line, _ = run.case.item.location
+            report.outcome, report.longrepr = "skipped", (path, line or 0, f"Skipped: not run: {run.error}")
+            report.__dict__.pop("wasxfail", None)
+            own, outcomes = replace(own, status=Status.SKIPPED, error=None), ()
+        elif own.status is Status.ERRORED and run.error is not None and (report.passed or report.skipped):
+            report.outcome = "failed"
+            report.__dict__.pop("wasxfail", None)
+            report.longrepr = f"no usable answer from the model, and the test took no notice: {run.error}"
+        if len(outcomes) > 1 and own.sample not in {outcome.sample for outcome in outcomes}:
+            outcomes = (*outcomes, own)  # a rerun
+        outcomes = outcomes if len(outcomes) > 1 else (own,)
+        if len(outcomes) > 1:
+            report.sections.append(_samples_section(run.case, outcomes))
+        tolerated = self.tolerance(run.case) if own.status is Status.FAILED else ""
+        payload = report_payload.payload(run.case, outcomes, own.status, tolerated=tolerated)
+        if own.status is Status.FAILED:
+            report.sections += _answer_sections(own)
+        payload["unanswered"] = run.error is not None
+        if isinstance(run.error, NoModelError) or (isinstance(run.error, ModelError) and run.error.stops_run):
+            payload["lost"] = str(run.error)
+        for each in buffered.reports:
+            data = payload if each is report else {"tolerated": tolerated}
+            if each is report or not is_tolerated(each):
+                attach_data(each, report_as_passed(buffered.item, each, data) if tolerated else data)
+
+    def describe_subtest(self, run: CaseRun, report: pytest.TestReport) -> None:
+        """A failed subtest may be seen, and counted for ``-x``, long before its case is decided."""
+        reason = self.tolerance(run.case)
+        if reason and report.failed and run.used and run.error is None:
+            attach_data(report, report_as_passed(run.case.item, report, {"tolerated": reason}))
+
+    def _unpaid_heldout(self, run: CaseRun) -> bool:
+        """Whether the ceiling left no call for a held-out case after an optimization."""
+        error = run.error
+        refused = isinstance(error, ModelError) and error.kind is ErrorKind.BUDGET
+        return refused and self._settings.optimizing and run.case.case.split is Split.HELDOUT
+
+
+def reported_sample(case: PromptCase, outcomes: Sequence[Outcome]) -> int:
+    """Which sample's run is reported: one that agrees with the verdict over all of them."""
+    if not outcomes:
+        return case.samples.start
+    counted = CaseResult(case.case, tuple(outcomes)).counted
+    rate = sum(outcome.status is Status.PASSED for outcome in counted) / len(counted) if counted else 0.0
+    wanted = Status.PASSED if counted and rate >= case.mark.min_case_rate - EPSILON else Status.FAILED
+    return next((outcome.sample for outcome in outcomes if outcome.status is wanted), case.samples.start)
+
+
+def _samples_section(case: PromptCase, outcomes: Sequence[Outcome]) -> tuple[str, str]:
+    """How many samples of a case passed, as a section of its report."""
+    passed = sum(outcome.status is Status.PASSED for outcome in outcomes)
+    text = f"{passed} of {len(outcomes)} samples passed; min_case_rate is {case.mark.min_case_rate:g}"
+    return "promptopt samples", text
+
+
+def _answer_sections(outcome: Outcome) -> Iterator[tuple[str, str]]:
+    """What models have answered and judges have said, as sections under the report of a failing test."""
+    for call in outcome.calls:
+        lines = cut_middle(call.text, MAX_ANSWER).splitlines()
+        yield f"answer of {printable(call.prompt)}", "\n".join(map(printable, lines))
+    if outcome.verdicts:
+        from pytest_promptopt.failures.verdict_lines import verdict_lines
+
+        yield "verdicts of the judge", "\n".join(map(printable, verdict_lines(outcome.verdicts)))
