@@ -139,18 +139,18 @@ class RatePosterior:
         """The same from bar to bar."""
         rate = self.known.get(case)
         return joined(
-            (share, self._in_the_light(case, before, verdict), verdict)
-            for share, before, verdict in with_verdicts(self._bars_before_verdict(case), rate)
+            (share, self._in_the_light(case, before, passed), passed)
+            for share, before, passed in with_verdicts(self._bars_before_verdict(case), rate)
         )
 
-    def _in_the_light(self, case: str, before: Chances, verdict: float | None) -> Chances:
+    def _in_the_light(self, case: str, before: Chances, passed: bool | None) -> Chances:
         """Chances in the light of its own verdict, and of what later texts showed."""
-        told = self._told.get((case, verdict != 0.0))
+        told = self._told.get((case, passed is not False))
         chances = []
         for place, luck in enumerate(LUCK):
             chance = before[place]
-            if verdict is not None:
-                chance = _bayes_update(chance, _odds(verdict, luck))
+            if passed is not None:
+                chance = _bayes_update(chance, _odds(passed, luck))
             chances.append(_bayes_update(chance, told[place]) if told else chance)
         return tuple(chances)
 
@@ -311,8 +311,8 @@ class RatePosterior:
         mean = variance = 0.0
         luck = LUCK[change.luck]
         for group in self._seen():
-            for base, verdict, count in group:
-                odds = 1.0 if verdict is None else _odds(verdict, luck)
+            for base, passed, count in group:
+                odds = 1.0 if passed is None else _odds(passed, luck)
                 before = base[change.luck]
                 kept, broken = before * (1 - change.breaks) * odds, before * change.breaks
                 fixed, failed = (1 - before) * change.fixes * odds, (1 - before) * (1 - change.fixes)
@@ -325,17 +325,17 @@ class RatePosterior:
     def _seen(self) -> tuple[tuple[Seen, ...], tuple[Seen, ...]]:
         """The cases it was run on, and those it was not, alike ones together."""
         if self._groups is None:
-            run: dict[tuple[Chances, float], float] = {}
+            run: dict[tuple[Chances, bool], float] = {}
             unrun: dict[Chances, float] = {}
             for case in self._shared:
-                for share, before, verdict in with_verdicts(self._before[case], self.known.get(case)):
+                for share, before, passed in with_verdicts(self._before[case], self.known.get(case)):
                     key = tuple(round(chance, 3) for chance in before)
-                    if verdict is None:
+                    if passed is None:
                         unrun[key] = unrun.get(key, 0.0) + share
                     else:
-                        run[key, verdict] = run.get((key, verdict), 0.0) + share
+                        run[key, passed] = run.get((key, passed), 0.0) + share
             self._groups = (
-                tuple(Seen(base, verdict, count) for (base, verdict), count in run.items()),
+                tuple(Seen(base, passed, count) for (base, passed), count in run.items()),
                 tuple(Seen(base, None, count) for base, count in unrun.items()),
             )
         return self._groups
@@ -348,9 +348,10 @@ def posterior_of(rates: Mapping[str, float], learning: VerdictModel) -> RatePost
     return original
 
 
-def _odds(verdict: float, luck: float) -> float:
+def _odds(passed: bool, luck: float) -> float:
     """How many times likelier a verdict is when the text passes by its meaning."""
-    return float(((1 - luck) / luck) ** (2 * verdict - 1))
+    odds = (1 - luck) / luck
+    return odds if passed else 1 / odds
 
 
 def _bayes_update(chance: float, odds: float) -> float:
