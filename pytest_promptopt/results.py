@@ -231,7 +231,7 @@ class PromptResult:
     :param confirmation: None when no candidate was better, or the run ended before.
     :param stop: the name of the halting rule, `why` its sentence.
     :param accepted: whether `after` may be put into the file: its gain is confirmed, or the user takes the
-        best there is, and held-out cases do not show it to be worse.
+        best there is, and neither held-out cases nor answers without a verdict speak against it.
     :param written: whether it was.
     :param unwritten: why a changed text was not: ``dry run``, ``interrupted``, an error; else empty.
     :param pipeline: all prompts that were refined together since they share cases, itself included: what is

@@ -6,10 +6,10 @@ import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from pytest_promptopt.optimizer.candidates import Candidate, EvaluatedCandidate
-from pytest_promptopt.optimizer.halting import Phase
+from pytest_promptopt.optimizer.candidates import EvaluatedCandidate
 from pytest_promptopt.records import Overlay, Split
 from pytest_promptopt.strategies.refine.search import RefineSearch
+from tests.refine_world import watched
 
 
 @dataclass(frozen=True)
@@ -44,21 +44,14 @@ def watching(truth: Callable[[Overlay], float]) -> tuple[type[RefineSearch], lis
     :param truth: the rate of texts on all training cases.
     """
     seen: list[Shown] = []
+    noted = {"0"}
 
-    class Watched(RefineSearch):
-        def finish_iteration(
-            self, phase: Phase, candidates: Sequence[Candidate], best: EvaluatedCandidate
-        ) -> None:
-            super().finish_iteration(phase, candidates, best)
-            if best.id not in self.noted:
-                self.noted.add(best.id)
-                seen.append(_shown(best, len(self.group.ids(Split.TRAIN)), truth(best.overlay)))
+    def look(best: EvaluatedCandidate, search: RefineSearch) -> None:
+        if best.id not in noted:
+            noted.add(best.id)
+            seen.append(_shown(best, len(search.group.ids(Split.TRAIN)), truth(best.overlay)))
 
-        @property
-        def noted(self) -> set[str]:
-            return self.__dict__.setdefault("_noted", {"0"})  # type: ignore[no-any-return]
-
-    return Watched, seen
+    return watched(look), seen
 
 
 def _shown(best: EvaluatedCandidate, cases: int, truth: float) -> Shown:

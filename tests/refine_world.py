@@ -12,6 +12,7 @@ from typing import Any
 from pytest_promptopt.errors import ModelError
 from pytest_promptopt.journal import Journal
 from pytest_promptopt.optimizer.call_budget import CallBudget
+from pytest_promptopt.optimizer.candidates import Candidate, EvaluatedCandidate
 from pytest_promptopt.optimizer.halting import Phase
 from pytest_promptopt.optimizer.prompt_groups import PromptGroup
 from pytest_promptopt.optimizer.protocols import Trial
@@ -238,6 +239,19 @@ def answer(text: str, stop_reason: str = "end_turn") -> Answer:
     if "<" not in text and "out of ideas" not in text:
         text = new_prompt(f"Route {{{{ ticket }}}}. {text}", reason=f"because of {text}")
     return Answer(text, "demo", stop_reason, None, None, 0.1)
+
+
+def watched(look: Callable[[EvaluatedCandidate, RefineSearch], None]) -> type[RefineSearch]:
+    """A search that shows what is best after every iteration."""
+
+    class Watched(RefineSearch):
+        def finish_iteration(
+            self, phase: Phase, candidates: Sequence[Candidate], best: EvaluatedCandidate
+        ) -> None:
+            super().finish_iteration(phase, candidates, best)
+            look(best, self)
+
+    return Watched
 
 
 def new_prompt(text: str, *, reason: str = "it is better") -> str:

@@ -212,8 +212,7 @@ class Finalizer:
             return
         self._scored[Split.HELDOUT] = (before, after)
         if self._tests_judge:
-            judged = LabelVerdicts.of(before, after)
-            self.notes.append(why_no_better_judge(judged, self._context.settings.alpha) or judged.told)
+            self.notes.append(self._why_no_better_judge() or LabelVerdicts.of(before, after).told)
         comparison = compare(before, after, split=Split.HELDOUT)
         self._context.record(
             "heldout", prompts=self._search.names, compared=str(comparison), cases=self.heldout
@@ -249,22 +248,23 @@ class Finalizer:
             return self._barred
         if self.confirmation is not None and not self._accepted:
             return explain_unconfirmed(self.confirmation)
-        heldout_before, heldout_after = self._scored[Split.HELDOUT]
-        before = [*self.original.evidence(*SEARCHED), *heldout_before]
-        after = [*self.final.evidence(*SEARCHED), *heldout_after]
-        unjudged = why_unjudged(before, after, self._context.settings.alpha)
-        return unjudged or self._heldout_objection()
+        return self._objection()
 
-    def _heldout_objection(self) -> str:
-        """Why the held-out cases speak against the final text; empty when they do not.
+    def _objection(self) -> str:
+        """Why a text that its confirmation lets pass is not taken all the same; empty when it is."""
+        return self._heldout_regression() or self._why_no_better_judge() or self._why_unjudged()
 
-        Of a judge's own prompt they have to speak for it.
-        """
-        regression = self._heldout_regression()
-        if regression or not self._tests_judge:
-            return regression
+    def _why_no_better_judge(self) -> str:
+        """For a judge's own prompt held-out labels have to speak; why they do not."""
+        if not self._tests_judge:
+            return ""
         judged = LabelVerdicts.of(*self._scored[Split.HELDOUT])
         return why_no_better_judge(judged, self._context.settings.alpha)
+
+    def _why_unjudged(self) -> str:
+        """Why answers that a judge gives no verdict on speak against it; empty when they do not."""
+        before, after = ([r for scored in self._scored.values() for r in scored[side]] for side in (0, 1))
+        return why_unjudged(before, after, self._context.settings.alpha)
 
     @property
     def _tests_judge(self) -> bool:
@@ -272,7 +272,7 @@ class Finalizer:
         return any(case.labelled for case in self._search.group.cases)
 
     def _heldout_regression(self) -> str:
-        """Why they show it to be worse; empty when they do not."""
+        """Why held-out cases show it to be worse; empty when they do not."""
         paired = compare(*self._scored[Split.HELDOUT], split=Split.HELDOUT)
         if paired.gain >= 0 or paired_test(paired.changes).worse > self._context.settings.alpha:
             return ""
@@ -311,7 +311,7 @@ class Finalizer:
                 broken=paired.broken if changed else (),
                 rates=_rates(before, after, {*paired.fixed, *paired.broken}) if changed else {},
                 flaky=noisy,
-                accepted=changed and self._accepted and not self._heldout_objection(),
+                accepted=changed and self._accepted and not self._objection(),
                 written=changed and not unwritten,
                 unwritten=unwritten,
                 pipeline=tuple(self._search.names) if len(self.prompts) > 1 else (),
@@ -336,7 +336,7 @@ class Finalizer:
             return PromptOutcome.UNCHANGED
         if self._accepted and self._heldout_regression():
             return PromptOutcome.WORSE
-        if self._accepted and self._heldout_objection():
+        if self._accepted and self._why_no_better_judge():
             return PromptOutcome.NOT_SHOWN
         return PromptOutcome(self.confirmation.verdict)
 

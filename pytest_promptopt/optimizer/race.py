@@ -174,9 +174,9 @@ def telling_order(posterior: RatePosterior, order: Sequence[str], incumbent: Rat
         groups[posterior.before(case) < 0.5].append(case)
     for group in groups:
         group.sort(key=lambda case: case not in incumbent.known)
-    least = max(posterior.weights()) / 5
+    weighs = posterior.weights()
     # However little may be broken, a text is not judged by its fixes alone.
-    weights = [max(weight, least, 1e-9) for weight in posterior.weights()]
+    weights = [max(weight, max(weighs) / 5, 1e-9) for weight in weighs]
     queue: list[str] = []
     taken = [0, 0]
     while any(taken[side] < len(groups[side]) for side in (0, 1)):

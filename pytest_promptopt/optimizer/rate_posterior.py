@@ -13,6 +13,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
+from typing import NamedTuple
 
 from pytest_promptopt.optimizer.score_bars import (
     Bars,
@@ -55,6 +56,35 @@ class Lead:
     chance: float
 
 
+class _Unrun(NamedTuple):
+    """Sums over the cases that a text was not run on, of how likely its base passes and fails each.
+
+    :param passed: how many it passes, `failed` fails; the others are the sums of squares and of products.
+    """
+
+    passed: float
+    failed: float
+    passed_squared: float
+    failed_squared: float
+    product: float
+
+    @classmethod
+    def of(cls, chances: Iterable[tuple[float, float]]) -> _Unrun:
+        """:param chances: how likely it passes a case, and of how many cases this is true."""
+        rows = [(n * p, n * (1 - p), n * p * p, n * (1 - p) ** 2, n * p * (1 - p)) for p, n in chances]
+        return cls(*map(math.fsum, zip(*rows, strict=True))) if rows else cls(0.0, 0.0, 0.0, 0.0, 0.0)
+
+    def lead(self, change: Change) -> tuple[float, float]:
+        """Mean and variance of what the text fixes, less what it breaks, among them."""
+        fixed, broken = change.fixes * self.failed, change.breaks * self.passed
+        squares = (
+            change.fixes**2 * self.failed_squared
+            - 2 * change.fixes * change.breaks * self.product
+            + change.breaks**2 * self.passed_squared
+        )
+        return fixed - broken, fixed + broken - squares
+
+
 class RatePosterior:
     """What is known and foreseen of one text.
 
@@ -80,10 +110,13 @@ class RatePosterior:
         self.known: dict[str, float] = {}
         self._learning = learning
         self._shares = learning.luck
-        # How likely the base passes each case by its meaning, as far as it is known now.
-        self._before: dict[str, Bars] = {case: base.bars(case) for case in self.cases} if base else {}
+        # How likely the base passes each case by its meaning, as far as it is known now: bars, and the whole.
+        self._before: dict[str, Bars] = {}
+        self._whole_before: dict[str, float] = {}
+        self._see_base(self.cases)
         # The cases that stand in neither text as examples.
-        self._shared = [case for case in self.cases if base is None or case in set(base.cases)]
+        counted = set(self.cases if base is None else base.cases)
+        self._shared = [case for case in self.cases if case in counted]
         # What later texts showed: how many times likelier their verdicts are if this text passes the case;
         # of the bars that it cleared, and of the others.
         self._told: dict[tuple[str, bool], list[float]] = {}
@@ -103,17 +136,27 @@ class RatePosterior:
         self._shared = [case for case in self._shared if case not in silent]
         self._clear_derived()
 
+    def _see_base(self, cases: Iterable[str]) -> None:
+        """Take in what is known of the base now."""
+        if self.base is None:
+            return
+        for case in cases:
+            self._before[case] = bars = self.base.bars(case)
+            chances = zip(self._shares, all_bars(bars), strict=True)
+            self._whole_before[case] = math.fsum(weight * chance for weight, chance in chances)
+
     def _clear_derived(self) -> None:
         """What was derived is no longer up to date."""
         self._belief = self._groups = self._foresight = self._over_base = None
 
     def widen(self, cases: Iterable[str]) -> None:
         """Count it on further cases as well, and so its base."""
-        new = [case for case in cases if case not in set(self.cases)]
+        counted = set(self.cases)
+        new = [case for case in cases if case not in counted]
         self.cases = (*self.cases, *new)
         if self.base is not None:
             self.base.widen(new)
-            self._before.update({case: self.base.bars(case) for case in new})
+        self._see_base(new)
         self._shared += new
         self._clear_derived()
 
@@ -139,18 +182,18 @@ class RatePosterior:
         """The same from bar to bar."""
         rate = self.known.get(case)
         return joined(
-            (share, self._in_the_light(case, before, verdict), verdict)
-            for share, before, verdict in with_verdicts(self._bars_before_verdict(case), rate)
+            (share, self._in_the_light(case, before, passed), passed)
+            for share, before, passed in with_verdicts(self._bars_before_verdict(case), rate)
         )
 
-    def _in_the_light(self, case: str, before: Chances, verdict: float | None) -> Chances:
+    def _in_the_light(self, case: str, before: Chances, passed: bool | None) -> Chances:
         """Chances in the light of its own verdict, and of what later texts showed."""
-        told = self._told.get((case, verdict != 0.0))
+        told = self._told.get((case, passed is not False))
         chances = []
         for place, luck in enumerate(LUCK):
             chance = before[place]
-            if verdict is not None:
-                chance = _bayes_update(chance, _odds(verdict, luck))
+            if passed is not None:
+                chance = _bayes_update(chance, _odds(passed, luck))
             chances.append(_bayes_update(chance, told[place]) if told else chance)
         return tuple(chances)
 
@@ -170,8 +213,7 @@ class RatePosterior:
 
     def before(self, case: str) -> float:
         """How likely its base passes a case by its meaning, as far as was known when it was made."""
-        before = all_bars(self._before[case])
-        return math.fsum(w * chance for w, chance in zip(self._shares, before, strict=True))
+        return self._whole_before[case]
 
     def expected(self, case: str) -> float:
         """How likely it passes a case by its meaning."""
@@ -267,7 +309,7 @@ class RatePosterior:
             return Lead(0.0, 0.0, 0.0)
         if self.base is other:
             if self._over_base is None:
-                parts = [(weight, *self._ahead(change)) for weight, change in self.belief.parts]
+                parts = list(self._ahead())
                 mean, variance = _mixed(parts)
                 chance = math.fsum(weight * _above(mean, var) for weight, mean, var in parts)
                 self._over_base = Lead(mean, variance, chance)
@@ -306,36 +348,40 @@ class RatePosterior:
         chances = [self.before(case) for case in cases]
         return math.fsum(chances), len(chances) - math.fsum(chances)
 
-    def _ahead(self, change: Change) -> tuple[float, float]:
-        """Mean and variance of its lead over its base, under one possibility."""
-        mean = variance = 0.0
-        luck = LUCK[change.luck]
-        for group in self._seen():
-            for base, verdict, count in group:
-                odds = 1.0 if verdict is None else _odds(verdict, luck)
-                before = base[change.luck]
-                kept, broken = before * (1 - change.breaks) * odds, before * change.breaks
-                fixed, failed = (1 - before) * change.fixes * odds, (1 - before) * (1 - change.fixes)
+    def _ahead(self) -> Iterator[tuple[float, float, float]]:
+        """The mixture of its leads over its base: weight, mean and variance under each possibility."""
+        run, unrun = self._seen()
+        ran = [
+            [(base[place], count, _odds(passed is True, luck)) for base, passed, count in run]
+            for place, luck in enumerate(LUCK)
+        ]
+        others = [_Unrun.of((base[place], count) for base, _, count in unrun) for place in range(len(LUCK))]
+        for weight, change in self.belief.parts:
+            place, breaks, fixes = change
+            mean, variance = others[place].lead(change)
+            for before, count, odds in ran[place]:
+                kept, broken = before * (1 - breaks) * odds, before * breaks
+                fixed, failed = (1 - before) * fixes * odds, (1 - before) * (1 - fixes)
                 total = kept + broken + fixed + failed
                 step, moved = (fixed - broken) / total, (fixed + broken) / total
                 mean += count * step
                 variance += count * (moved - step * step)
-        return mean, variance
+            yield weight, mean, variance
 
     def _seen(self) -> tuple[tuple[Seen, ...], tuple[Seen, ...]]:
         """The cases it was run on, and those it was not, alike ones together."""
         if self._groups is None:
-            run: dict[tuple[Chances, float], float] = {}
+            run: dict[tuple[Chances, bool], float] = {}
             unrun: dict[Chances, float] = {}
             for case in self._shared:
-                for share, before, verdict in with_verdicts(self._before[case], self.known.get(case)):
+                for share, before, passed in with_verdicts(self._before[case], self.known.get(case)):
                     key = tuple(round(chance, 3) for chance in before)
-                    if verdict is None:
+                    if passed is None:
                         unrun[key] = unrun.get(key, 0.0) + share
                     else:
-                        run[key, verdict] = run.get((key, verdict), 0.0) + share
+                        run[key, passed] = run.get((key, passed), 0.0) + share
             self._groups = (
-                tuple(Seen(base, verdict, count) for (base, verdict), count in run.items()),
+                tuple(Seen(base, passed, count) for (base, passed), count in run.items()),
                 tuple(Seen(base, None, count) for base, count in unrun.items()),
             )
         return self._groups
@@ -348,9 +394,10 @@ def posterior_of(rates: Mapping[str, float], learning: VerdictModel) -> RatePost
     return original
 
 
-def _odds(verdict: float, luck: float) -> float:
+def _odds(passed: bool, luck: float) -> float:
     """How many times likelier a verdict is when the text passes by its meaning."""
-    return float(((1 - luck) / luck) ** (2 * verdict - 1))
+    odds = (1 - luck) / luck
+    return odds if passed else 1 / odds
 
 
 def _bayes_update(chance: float, odds: float) -> float:

@@ -24,8 +24,8 @@ Chances = tuple[float, ...]
 #: is 1; of a case that passes or fails as a whole it is the only one.
 Bars = tuple[tuple[float, Chances], ...]
 
-#: A share of the bars, the chances there, the verdict there.
-Part = tuple[float, Chances, float | None]
+#: A share of the bars, the chances there, whether a text passes there; None: it was not run.
+Part = tuple[float, Chances, bool | None]
 
 
 def with_verdicts(bars: Bars, rate: float | None) -> Iterator[Part]:
@@ -37,18 +37,18 @@ def with_verdicts(bars: Bars, rate: float | None) -> Iterator[Part]:
         else:
             cleared = min(max(rate, start), end)
             if cleared - start > EPSILON:
-                yield cleared - start, chances, 1.0
+                yield cleared - start, chances, True
             if end - cleared > EPSILON:
-                yield end - cleared, chances, 0.0
+                yield end - cleared, chances, False
         start = end
 
 
 def joined(parts: Iterable[Part]) -> Bars:
     """The bars again; those with a pass are taken together, and those with a failure."""
-    alike: list[tuple[float | None, list[tuple[float, Chances]]]] = []
-    for share, chances, verdict in sorted(parts, key=lambda part: -(part[2] or 0.0)):
-        if verdict is None or not alike or alike[-1][0] != verdict:
-            alike.append((verdict, []))
+    alike: list[tuple[bool | None, list[tuple[float, Chances]]]] = []
+    for share, chances, passed in sorted(parts, key=lambda part: not part[2]):
+        if passed is None or not alike or alike[-1][0] != passed:
+            alike.append((passed, []))
         alike[-1][1].append((share, chances))
     ends = accumulate(sum(share for share, _ in each) for _, each in alike)
     return tuple((end, _averaged(each)) for end, (_, each) in zip(ends, alike, strict=True))

@@ -80,12 +80,12 @@ class Change(NamedTuple):
 class Seen(NamedTuple):
     """Cases alike: how likely the base passes each, by share of luck; the verdict of the text, if it was run.
 
-    :param verdict: from 0 to 1; None for cases that the text was not run on.
+    :param passed: None for cases that the text was not run on.
     :param cases: how many they are; parts of cases count in part.
     """
 
     base: tuple[float, ...]
-    verdict: float | None
+    passed: bool | None
     cases: float
 
 
@@ -228,7 +228,7 @@ class VerdictModel:
 
         :param but: its name, if something was learned of it already.
         """
-        family, verdicts = self.family(kind, but), [each for each in seen if each.verdict is not None]
+        family, verdicts = self.family(kind, but), [each for each in seen if each.passed is not None]
         logs: list[tuple[float, Change]] = []
         evidence: list[float] = []
         own: list[list[float]] = []
@@ -318,28 +318,26 @@ def _shares(a: float, b: float) -> list[float]:
 
 
 def _likelihoods(verdicts: Sequence[Seen], place: int, prior: Sequence[float]) -> list[float]:
-    """The log likelihood of verdicts and each of `_PAIRS`, for one share of luck.
-
-    A rate between 0 and 1 counts in part as either verdict.
-    """
-    totals, luck = list(prior), LUCK[place]
-    clear = 1 - 2 * luck
-    for base, verdict, count in verdicts:
-        assert verdict is not None
-        before = base[place]
-        kept = [luck + clear * before * (1 - rate) for rate in RATES]
-        fixed = [clear * (1 - before) * rate for rate in RATES]
-        chances = [one + two for one in kept for two in fixed]
-        if verdict >= 1:
-            totals = [total + count * math.log(chance) for total, chance in zip(totals, chances, strict=True)]
-        elif verdict <= 0:
-            totals = [t + count * math.log(1 - chance) for t, chance in zip(totals, chances, strict=True)]
-        else:
-            totals = [
-                total + count * (verdict * math.log(chance) + (1 - verdict) * math.log(1 - chance))
-                for total, chance in zip(totals, chances, strict=True)
-            ]
+    """The log likelihood of verdicts and each of `_PAIRS`, for one share of luck."""
+    totals = list(prior)
+    for base, passed, count in verdicts:
+        logs = _log_chances(base[place], place, passed is True)
+        totals = [total + count * log for total, log in zip(totals, logs, strict=True)]
     return totals
+
+
+@lru_cache(maxsize=1024)
+def _log_chances(base: float, place: int, passed: bool) -> tuple[float, ...]:
+    """The log of how likely such a verdict is under each of `_PAIRS`, for one share of luck.
+
+    Remembered, since what is believed of a text is asked anew whenever another one was run.
+    """
+    luck = LUCK[place]
+    clear = 1 - 2 * luck
+    kept = [luck + clear * base * (1 - rate) for rate in RATES]
+    fixed = [clear * (1 - base) * rate for rate in RATES]
+    chances = [one + two for one in kept for two in fixed]
+    return tuple(math.log(chance if passed else 1 - chance) for chance in chances)
 
 
 def _mixed(logs: Sequence[Sequence[float]], shares: Sequence[float]) -> tuple[float, ...]:

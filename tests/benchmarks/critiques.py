@@ -21,14 +21,13 @@ import statistics
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 
-from pytest_promptopt.optimizer.candidates import Candidate, EvaluatedCandidate
-from pytest_promptopt.optimizer.halting import Phase
+from pytest_promptopt.optimizer.candidates import EvaluatedCandidate
 from pytest_promptopt.optimizer.proposal.quoting import CRITIQUE
 from pytest_promptopt.records import Answer, Failure, Outcome, Request, Role
 from pytest_promptopt.settings import CritiqueMode
 from pytest_promptopt.strategies.refine.search import RefineSearch
 from tests.paid_world import PaidRules
-from tests.refine_world import Need, answer
+from tests.refine_world import Need, answer, watched
 from tests.rule_world import HARMFUL, HARMS, START, messages, section, stated
 
 #: Chances of writer and critic.
@@ -102,15 +101,11 @@ def search(mode: CritiqueMode, ceiling: int, seed: int, writer: float, critic: f
     )
     world.left = world.remaining
 
-    class Watched(RefineSearch):
-        def finish_iteration(
-            self, phase: Phase, candidates: Sequence[Candidate], best: EvaluatedCandidate
-        ) -> None:
-            super().finish_iteration(phase, candidates, best)
-            if world.reached is None and world.rate(best.overlay.get("route.md", START)) >= GOAL:
-                world.reached = ceiling - world.remaining()
+    def look(best: EvaluatedCandidate, _: RefineSearch) -> None:
+        if world.reached is None and world.rate(best.overlay.get("route.md", START)) >= GOAL:
+            world.reached = ceiling - world.remaining()
 
-    world.strategy = Watched
+    world.strategy = watched(look)
     text = world.result(critique=mode, candidates=3, max_iterations=20).after
     made = world.made
     return Run(

@@ -22,13 +22,11 @@ from contextlib import ExitStack
 from typing import NamedTuple
 from unittest.mock import patch
 
-from pytest_promptopt.optimizer.candidates import Candidate, EvaluatedCandidate
-from pytest_promptopt.optimizer.halting import Phase
 from pytest_promptopt.optimizer.proposal.directions import DIRECTIONS, Directions
 from pytest_promptopt.optimizer.race import Move, Race
 from pytest_promptopt.optimizer.search_hooks import SearchHooks
 from pytest_promptopt.settings import Accept
-from pytest_promptopt.strategies.refine.search import RefineSearch
+from tests.refine_world import watched
 from tests.rule_world import START, Rules, messages
 
 #: Training cases of the suites in the second table, and the calls that a search may make there.
@@ -113,14 +111,9 @@ def search(part: str, budget: int, seed: int, train: int = 50) -> Run:
     world = Rules(messages(train, 25, seed), seed=seed, budget=budget)
     curve: list[tuple[int, float]] = []
 
-    class Watched(RefineSearch):
-        def finish_iteration(
-            self, phase: Phase, candidates: Sequence[Candidate], best: EvaluatedCandidate
-        ) -> None:
-            super().finish_iteration(phase, candidates, best)
-            curve.append((world.calls, world.rate(best.overlay.get("route.md", START))))
-
-    world.strategy = Watched
+    world.strategy = watched(
+        lambda best, _: curve.append((world.calls, world.rate(best.overlay.get("route.md", START))))
+    )
     merging = {"merge": None} if part == "no merging" else {}
     world.hooks = SearchHooks(progress=world.progress, **merging)  # type: ignore[arg-type]
     with ExitStack() as off:

@@ -24,15 +24,15 @@ from pytest_promptopt.optimizer.verdict_model import (
 FAILS, PASSES = tuple(0.02 for _ in LUCK), tuple(0.98 for _ in LUCK)
 
 
-def verdicts(base: Sequence[float], verdict: float, count: int) -> Seen:
-    return Seen(tuple(base), verdict, count)
+def verdicts(base: Sequence[float], passed: bool, count: int) -> Seen:
+    return Seen(tuple(base), passed, count)
 
 
 def run_that_saw(kind: Kind, *, fixed: int, texts: int = 4, told: Taught | None = None) -> VerdictModel:
     """A run whose texts fix so many of ten failing cases and break none of ten passing ones."""
     learning = VerdictModel(told)
     for _ in range(texts):
-        seen = [verdicts(FAILS, 1.0, fixed), verdicts(FAILS, 0.0, 10 - fixed), verdicts(PASSES, 1.0, 10)]
+        seen = [verdicts(FAILS, True, fixed), verdicts(FAILS, False, 10 - fixed), verdicts(PASSES, True, 10)]
         learning.learn(kind, learning.belief(kind, [each for each in seen if each[2]]))
     return learning
 

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_promptopt.optimizer.acceptance import PROBABLY, compare_estimates
-from pytest_promptopt.optimizer.rate_posterior import RatePosterior, posterior_of
-from pytest_promptopt.optimizer.verdict_model import Kind, VerdictModel
+from pytest_promptopt.optimizer.rate_posterior import RatePosterior, _Unrun, posterior_of
+from pytest_promptopt.optimizer.verdict_model import Change, Kind, VerdictModel
 from tests.changing_world import Texts, made_from, original, result, results
 
 EXACT = pytest.approx
@@ -191,6 +191,18 @@ def test_a_text_is_no_better_than_itself() -> None:
     base = original("PF")
     lead = base.lead(base)
     assert (lead.mean, lead.variance, lead.chance) == (0, 0, 0)
+
+
+@given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 9)), max_size=6), st.floats(0, 1), st.floats(0, 1))
+def test_what_cases_that_were_not_run_promise_is_the_sum_over_them(
+    cases: list[tuple[float, float]], breaks: float, fixes: float
+) -> None:
+    mean = variance = 0.0
+    for passed, count in cases:
+        step = (1 - passed) * fixes - passed * breaks
+        mean += count * step
+        variance += count * ((1 - passed) * fixes + passed * breaks - step * step)
+    assert _Unrun.of(cases).lead(Change(0, breaks, fixes)) == EXACT((mean, variance), abs=1e-12)
 
 
 # ----------------------------------------------------------------------------- luck

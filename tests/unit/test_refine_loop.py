@@ -23,7 +23,7 @@ from pytest_promptopt.optimizer.race import BATCH, HOPELESS
 from pytest_promptopt.optimizer.search_hooks import SearchHooks
 from pytest_promptopt.optimizer.verdict_model import Kind
 from pytest_promptopt.prompts.examples import Example, with_examples
-from pytest_promptopt.records import Answer, CaseResult, Request, Role, Spend, Split
+from pytest_promptopt.records import Answer, CaseResult, Outcome, Request, Role, Spend, Split, Status
 from pytest_promptopt.results import CatchUp, Iteration, PromptResult, SplitScore
 from pytest_promptopt.settings import Accept
 from pytest_promptopt.strategies.refine.candidate_source import CandidateSource
@@ -981,6 +981,27 @@ def test_a_fall_on_held_out_cases_that_may_be_chance_is_told_and_written() -> No
     result = world.result()
     assert (result.outcome, result.written) == ("improved", True)
     assert scores(result)["heldout"] == (1.0, 0.0)
+
+
+class Speechless(World):
+    """No judge grades what a new text answers to held-out cases."""
+
+    def _results(self, trial: Trial) -> tuple[CaseResult, ...]:
+        results = super()._results(trial)
+        if not trial.overlay or results[0].case.split is not HELDOUT:
+            return results
+        return tuple(
+            replace(result, outcomes=(Outcome(result.case.id, Status.ERRORED, 0.0, unjudged=True),))
+            for result in results
+        )
+
+
+@pytest.mark.parametrize("dry", [True, False])
+def test_a_gain_beside_answers_that_no_judge_grades_is_neither_accepted_nor_written(dry: bool) -> None:
+    world = Speechless(needs("a") + needs("- - - - -", HELDOUT), ["a"])
+    (result,) = world.run(dry=dry).prompts
+    assert (result.outcome, result.accepted, world.written) == ("improved", False, {})
+    assert result.unwritten.startswith("the judge gives no verdict on the new answers of 5 cases")
 
 
 def test_held_out_cases_are_not_run_for_a_prompt_that_did_not_change() -> None:

@@ -16,11 +16,11 @@ scores = st.floats(min_value=0, max_value=1)
 UNKNOWN: Bars = ((1.0, (0.5,) * len(LUCK)),)
 
 
-def verdicts(bars: Bars, score: float) -> dict[float | None, float]:
+def verdicts(bars: Bars, score: float) -> dict[bool | None, float]:
     """The share of the bars with each verdict."""
-    found: dict[float | None, float] = {}
-    for share, _, verdict in with_verdicts(bars, score):
-        found[verdict] = found.get(verdict, 0.0) + share
+    found: dict[bool | None, float] = {}
+    for share, _, passed in with_verdicts(bars, score):
+        found[passed] = found.get(passed, 0.0) + share
     return found
 
 
@@ -31,25 +31,25 @@ def test_the_shares_of_all_bars_make_one_and_those_cleared_make_the_score(
     bars = joined(with_verdicts(UNKNOWN, before))
     found = verdicts(bars, after)
     assert sum(found.values()) == pytest.approx(1)
-    assert found.get(1.0, 0.0) == pytest.approx(after, abs=1e-6)
+    assert found.get(True, 0.0) == pytest.approx(after, abs=1e-6)
     assert sorted(end for end, _ in bars) == [end for end, _ in bars]
 
 
 def test_a_rise_from_two_to_four_fifths_fixes_two_fifths_of_a_case() -> None:
     passing, failing = (1.0,) * len(LUCK), (0.0,) * len(LUCK)
     parts = list(with_verdicts(((0.4, passing), (1.0, failing)), 0.8))
-    assert [(chances, verdict) for _, chances, verdict in parts] == [
-        (passing, 1.0),
-        (failing, 1.0),
-        (failing, 0.0),
+    assert [(chances, passed) for _, chances, passed in parts] == [
+        (passing, True),
+        (failing, True),
+        (failing, False),
     ]
     assert [share for share, _, _ in parts] == pytest.approx([0.4, 0.4, 0.2])
 
 
-@pytest.mark.parametrize("verdict", [0.0, 1.0, None])
-def test_a_whole_case_stays_whole(verdict: float | None) -> None:
-    assert list(with_verdicts(UNKNOWN, verdict)) == [(1.0, UNKNOWN[0][1], verdict)]
-    assert joined(with_verdicts(UNKNOWN, verdict)) == UNKNOWN
+@pytest.mark.parametrize(("rate", "passed"), [(0.0, False), (1.0, True), (None, None)])
+def test_a_whole_case_stays_whole(rate: float | None, passed: bool | None) -> None:
+    assert list(with_verdicts(UNKNOWN, rate)) == [(1.0, UNKNOWN[0][1], passed)]
+    assert joined(with_verdicts(UNKNOWN, rate)) == UNKNOWN
 
 
 @given(first=scores, second=scores)

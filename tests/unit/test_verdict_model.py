@@ -25,9 +25,9 @@ from pytest_promptopt.optimizer.verdict_model import (
 from tests.changing_world import Texts
 
 
-def sure(passing: bool, verdict: float | None, count: int) -> Seen:
+def sure(passing: bool, passed: bool | None, count: float) -> Seen:
     """Cases that the base is known to pass, or to fail."""
-    return Seen((0.99 if passing else 0.01,) * len(LUCK), verdict, count)
+    return Seen((0.99 if passing else 0.01,) * len(LUCK), passed, count)
 
 
 def luck(learning: VerdictModel) -> float:
@@ -44,7 +44,7 @@ def family_mean(learning: VerdictModel, kind: Kind) -> tuple[float, float]:
 def harmful(learning: VerdictModel, kind: Kind, texts: int = 12) -> None:
     """Learn of texts that break four of ten passing cases and fix nothing."""
     for _ in range(texts):
-        seen = [sure(True, 0.0, 4), sure(True, 1.0, 6), sure(False, 0.0, 10)]
+        seen = [sure(True, False, 4), sure(True, True, 6), sure(False, False, 10)]
         learning.learn(kind, learning.belief(kind, seen))
 
 
@@ -60,16 +60,17 @@ def test_a_new_text_is_expected_to_fix_more_than_it_breaks() -> None:
 def test_what_was_seen_of_a_text_moves_what_is_believed_of_it() -> None:
     learning = VerdictModel()
     unknown = learning.belief(Kind.REWRITE, [])
-    good = learning.belief(Kind.REWRITE, [sure(False, 1.0, 10), sure(True, 1.0, 10)])
-    bad = learning.belief(Kind.REWRITE, [sure(False, 0.0, 10), sure(True, 0.0, 10)])
+    good = learning.belief(Kind.REWRITE, [sure(False, True, 10), sure(True, True, 10)])
+    bad = learning.belief(Kind.REWRITE, [sure(False, False, 10), sure(True, False, 10)])
     assert bad.fixes[0] < unknown.fixes[0] < good.fixes[0]
     assert good.breaks[0] < unknown.breaks[0] < bad.breaks[0]
     assert good.fixes[1] < unknown.fixes[1], "more is known"
 
 
-def test_a_half_passed_case_lies_between_one_that_failed_and_one_that_passed() -> None:
+def test_cases_that_pass_in_part_lie_between_those_that_failed_and_those_that_passed() -> None:
     failed, half, passed = (
-        VerdictModel().belief(Kind.REWRITE, [sure(False, verdict, 6)]).fixes[0] for verdict in (0.0, 0.5, 1.0)
+        VerdictModel().belief(Kind.REWRITE, [sure(False, True, part), sure(False, False, 6 - part)]).fixes[0]
+        for part in (0, 2.5, 6)
     )
     assert failed < half < passed
 
@@ -94,7 +95,7 @@ def test_what_cuts_do_is_expected_of_the_next_cut_and_less_of_other_kinds() -> N
 
 def test_a_text_of_another_kind_counts_half() -> None:
     one, two = VerdictModel(), VerdictModel()
-    belief = one.belief(Kind.CUT, [sure(True, 0.0, 4), sure(True, 1.0, 6)])
+    belief = one.belief(Kind.CUT, [sure(True, False, 4), sure(True, True, 6)])
     one.learn(Kind.CUT, belief)
     for _ in range(round(1 / OTHER_KINDS)):
         two.learn(Kind.CUT, belief)
@@ -103,7 +104,7 @@ def test_a_text_of_another_kind_counts_half() -> None:
 
 def test_texts_that_are_run_side_by_side_tell_of_one_another_and_none_of_itself() -> None:
     learning = VerdictModel()
-    seen = [sure(True, 0.0, 6), sure(True, 1.0, 4)]
+    seen = [sure(True, False, 6), sure(True, True, 4)]
     alone = learning.belief(Kind.REWRITE, seen, "1.1")
     learning.learn(Kind.REWRITE, alone, "1.1")
     assert learning.belief(Kind.REWRITE, seen, "1.1") == alone
@@ -112,7 +113,7 @@ def test_texts_that_are_run_side_by_side_tell_of_one_another_and_none_of_itself(
 
 
 def test_what_is_learned_of_a_text_later_takes_the_place_of_what_was_learned_before() -> None:
-    first, later = [sure(True, 0.0, 6)], [sure(True, 0.0, 6), sure(True, 1.0, 30)]
+    first, later = [sure(True, False, 6)], [sure(True, False, 6), sure(True, True, 30)]
     twice, once = VerdictModel(), VerdictModel()
     for seen in (first, later):
         twice.learn(Kind.CUT, twice.belief(Kind.CUT, seen, "1.1"), "1.1")
@@ -124,7 +125,7 @@ def test_what_is_learned_of_a_text_later_takes_the_place_of_what_was_learned_bef
 def test_a_thousand_surprising_verdicts_are_no_trouble() -> None:
     learning = VerdictModel()
     belief = learning.belief(
-        Kind.REWRITE, [sure(True, 0.0, 3000), sure(True, 1.0, 3000), sure(False, 0.0, 3000)]
+        Kind.REWRITE, [sure(True, False, 3000), sure(True, True, 3000), sure(False, False, 3000)]
     )
     learning.learn(Kind.REWRITE, belief)
     assert math.fsum(learning.family(Kind.REWRITE)) == pytest.approx(1)
@@ -188,8 +189,8 @@ def test_running_more_cases_tells_more(mean: float, spread: float, cases: int, d
 SEEN = st.builds(
     Seen,
     st.floats(0, 1).map(lambda chance: (chance,) * len(LUCK)),
-    st.one_of(st.none(), st.floats(0, 1), st.sampled_from([0.0, 1.0])),
-    st.integers(0, 40),
+    st.sampled_from([None, False, True]),
+    st.floats(0, 40),
 )
 
 

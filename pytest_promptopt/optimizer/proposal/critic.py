@@ -7,7 +7,7 @@ compares with an expected value its two sides say more for less, so this is for 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 
 from pytest_promptopt.errors import ModelError
@@ -182,8 +182,4 @@ def _failing(briefs: Sequence[Brief]) -> frozenset[str]:
 
 def _shown(briefs: Sequence[Brief]) -> tuple[FailedCase, ...]:
     """The failing cases of all `briefs`, each once."""
-    return tuple({case.case: case for case in _of_all(briefs)}.values())
-
-
-def _of_all(briefs: Sequence[Brief]) -> Iterator[FailedCase]:
-    return (case for brief in briefs for case in brief.failed)
+    return tuple({case.case: case for brief in briefs for case in brief.failed}.values())
