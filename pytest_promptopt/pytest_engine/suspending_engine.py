@@ -107,20 +107,18 @@ class SuspendingEngine:
         #: Whether any case has used its prompt: what a candidate does cannot change that for all of them.
         self.reached = False
 
-    def awaits(self, item: pytest.Item) -> None:
-        """Wait for the answers that a real run of `item` is known to need, running others meanwhile."""
-        pending_samples = self._pending_samples.get(item, ())
-        self._settle(lambda: not any(pending.waiting for pending in pending_samples), turn=item)
-
     def prepare(self, item: pytest.Item) -> ReplayError | None:
-        """Where other plugins watch: get the answers that `item` needs, so that they see one run of it.
+        """Wait for the answers that a real run of `item` is known to need, running others meanwhile.
 
-        The error is that of a case that asks something else in every run.
+        Where other plugins watch, for all that it needs, so that they see one run of it. The error is that of
+        a case that asks something else in every run.
         """
         case, function = self.cases[item], _function_of(item)
         if not self._watchers or self._blocking or not case.may_wait:
+            started = self._pending_samples.get(item, ())
+            self._settle(lambda: not any(pending.waiting for pending in started), turn=item)
             return None
-        if item not in self._pending_samples and function in self._warm:
+        if item not in self._pending_samples and (function in self._warm or self._upcoming.is_quiet(case)):
             return None
         (pending,) = self._pending_samples.setdefault(item, self._open(item))
         if not pending.attempts:
@@ -174,8 +172,8 @@ class SuspendingEngine:
             self._warm.discard(_function_of(item))
         self._pending_samples.pop(item, None)
         self.shared_output.pop(item, None)
-        self._note_depth(item, run)
-        self.use.note(run, to_its_end=body_report(reports) is not None)
+        self._upcoming.note(run)
+        self._note_end(run, reports)
 
     def samples(self, item: pytest.Item) -> tuple[Outcome, ...]:
         """All samples of a case with several, none of them reported; none where each run would be seen."""
@@ -209,7 +207,7 @@ class SuspendingEngine:
             if case is None or other in self._ended or not case.may_wait:
                 continue
             if not self._blocking and self._mine(other):
-                self._upcoming.add(other, asks=case.asks)
+                self._upcoming.add(case)
 
     def _start_next(self) -> bool:
         """Run one upcoming case to its first unknown answer; False when there is nothing to start."""
@@ -261,9 +259,11 @@ class SuspendingEngine:
         needs_verdict = bool(self._max_failures) or len(pending.case.samples) > 1
         return needs_verdict or depth is None or pending.expected < depth
 
-    def _note_depth(self, item: pytest.Item, run: CaseRun) -> None:
-        function = _function_of(item)
-        self._depth[function] = max(self._depth.get(function, 0), run.answered)
+    def _note_end(self, run: CaseRun, reports: Sequence[pytest.TestReport]) -> None:
+        self.use.note(run, to_its_end=body_report(reports) is not None)
+        if run.error is None:  # otherwise it may have more calls than it came to
+            function = _function_of(run.case.item)
+            self._depth[function] = max(self._depth.get(function, 0), run.answered)
 
     def _run_silently(self, pending: Pending) -> None:
         """Run a case without a trace, to its next unknown answer or to its outcome."""
@@ -271,7 +271,7 @@ class SuspendingEngine:
             pending.outcome = Outcome(pending.case.case.id, Status.SKIPPED, 0.0, pending.sample)
             return
         pending.attempts += 1
-        case, item = pending.case.case, pending.case.item
+        case = pending.case.case
         try:
             opened = self._bodies.take(pending.case, pending.overlay, pending.sample) or self.open_run(
                 pending.case, pending.overlay, sample=pending.sample, attempt=pending.attempts
@@ -298,9 +298,8 @@ class SuspendingEngine:
         else:
             pending.outcome = outcome_of(run, buffered.reports)
             pending.error, pending.judge_failed = run.error, run.judge_failed
-            self.use.note(run, to_its_end=body_report(buffered.reports) is not None)
             pending.reached = bool(run.asked) or run.touched
-            self._note_depth(item, run)
+            self._note_end(run, buffered.reports)
 
     def _silent(self, run: CaseRun) -> tuple[CaseRun, BufferedRun]:
         item = run.case.item

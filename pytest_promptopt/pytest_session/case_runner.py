@@ -237,7 +237,6 @@ class CaseRunner:
             return (yield)
         self.engine.traffic.exchanges.watch_mock()
         outcomes = self.engine.samples(item) if len(case.samples) > 1 else ()
-        self.engine.awaits(item)
         refusal = None if outcomes else self.engine.prepare(item)
         run, buffered = self._open(item, outcomes)
         run.refusal = refusal

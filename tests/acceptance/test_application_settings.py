@@ -67,6 +67,12 @@ def sort(message):
     return reply.choices[0].message.content
 """
 
+#: A hook that makes something of results: it must see only one run of each test.
+WATCHING = """
+def pytest_runtest_makereport(item, call):
+    pass
+"""
+
 
 @pytest.fixture
 def twelve(shop: Shop) -> Shop:
@@ -94,6 +100,16 @@ class TestHosts:
         assert twelve.server.most_at_once == 1
         assert b"card_arrival" not in twelve.stored
 
+    def test_one_that_is_left_out_is_asked_once_more_at_most_where_other_plugins_watch(
+        self, shop: Shop
+    ) -> None:
+        shop.ini("promptopt_intercept = -127.0.0.1").write("application.py", CLAUDE)
+        shop.write("conftest.py", WATCHING)
+        for number in range(6):
+            shop.write(f"test_{number}.py", CASES.format(cases=1))
+        shop.run().assert_outcomes(passed=6)
+        assert len(shop.requests) <= 6 + 1, "when the first case has shown nothing, no other one is tried"
+
 
 class TestWhatMakesAnotherQuestion:
     def test_a_header_that_decides_does_and_others_do_not(
@@ -108,19 +124,20 @@ class TestWhatMakesAnotherQuestion:
         assert sent == [12, 12, 0]
         assert b"context-1m" not in twelve.stored
 
-    def test_a_field_that_tells_calls_apart_does_unless_it_is_named(self, shop: Shop) -> None:
+    def test_a_field_that_tells_calls_apart_does_unless_it_is_named(self, twelve: Shop) -> None:
         fields = '"request_id": uuid.uuid4().hex, "user": uuid.uuid4().hex'
         own = OWN.replace('body = {"input"', f'body = {{{fields}, "model": "m", "input"')
         own = own.replace("/answers", "/v1/responses")
         own = own.replace('["choices"][0]["message"]["content"]', '["output"][0]["content"][0]["text"]')
-        shop.write("application.py", own).write("test_it.py", CASES.format(cases=1))
-        shop.run("--tb=short").assert_outcomes(errors=1)
-        assert "asks something else in every run" in shop.shown
-        shop.ini("promptopt_ignore_fields = request_id")
-        shop.run().assert_outcomes(passed=1)
-        assert ["request_id" in body for body in shop.requests] == [True], "it is sent all the same"
-        shop.run().assert_outcomes(passed=1)
-        assert shop.requests == []
+        twelve.write("application.py", own).write("conftest.py", WATCHING)
+        twelve.run("--tb=short").assert_outcomes(errors=12)
+        assert len(twelve.requests) <= 12 * 3, "each case is stopped after three rounds"
+        assert "asks something else in every run" in twelve.shown
+        twelve.ini("promptopt_ignore_fields = request_id")
+        twelve.run().assert_outcomes(passed=12)
+        assert ["request_id" in body for body in twelve.requests] == [True] * 12, "it is sent all the same"
+        twelve.run().assert_outcomes(passed=12)
+        assert twelve.requests == []
 
     def test_the_same_question_again_in_one_run_does(self, shop: Shop) -> None:
         numbers = count()

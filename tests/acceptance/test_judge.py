@@ -127,7 +127,8 @@ class TestGrading:
         )
         project.run().assert_outcomes(passed=3)
 
-    def test_many_are_asked_at_once(self, project: Project) -> None:
+    @pytest.mark.parametrize(("given", "answer"), [("prompt, ", "prompt(word=word)"), ("", "word")])
+    def test_many_are_asked_at_once(self, project: Project, given: str, answer: str) -> None:
         conftest = (project.path / "conftest.py").read_text(encoding="utf-8")
         project.write(
             "conftest.py",
@@ -143,11 +144,11 @@ def pytest_unconfigure():
 """,
         )
         project.tests(
-            """
+            f"""
             @pytest.mark.prompt("prompts/repeat.md")
-            @pytest.mark.parametrize("word", [f"w{n}" for n in range(40)])
-            def test_it(prompt, judge, word):
-                assert judge(prompt(word=word), "has three words at most")
+            @pytest.mark.parametrize("word", [f"w{{n}}" for n in range(40)])
+            def test_it({given}judge, word):
+                assert judge({answer}, "has three words at most")
             """
         )
         project.run("--promptopt-concurrency=20").assert_outcomes(passed=40)
