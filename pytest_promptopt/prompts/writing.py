@@ -13,6 +13,7 @@ from pathlib import Path
 from pytest_promptopt.errors import PromptConflictError, PromptFileError
 from pytest_promptopt.file_writing import sync_folder, write_synced, written_beside
 from pytest_promptopt.prompts.files import PromptFile
+from pytest_promptopt.text import printable
 
 #: A name in a folder has no more, on nearly every file system.
 MOST_BYTES = 255
@@ -100,6 +101,7 @@ def _prefix(target: Path) -> str:
 
 def unified_diff(before: str, after: str, *, name: str) -> str:
     """Two versions of a prose as a unified diff without a final newline; empty when they are equal."""
+    name = printable(name)  # a header is one line, whatever a file is called
     lines = difflib.unified_diff(
         before.split("\n"), after.split("\n"), fromfile=name, tofile=f"{name} (optimized)", lineterm=""
     )

@@ -282,6 +282,11 @@ def test_a_diff_shows_what_changed() -> None:
     assert unified_diff("same", "same", name="route.md") == ""
 
 
+def test_a_diff_has_two_lines_above_its_hunks_whatever_the_file_is_called() -> None:
+    lines = unified_diff("one", "two", name="a\n\nb.md").split("\n")
+    assert [line[:3] for line in lines] == ["---", "+++", "@@ ", "-on", "+tw"]
+
+
 line_ends = st.sampled_from(["\n", "\r\n", "\r"])
 texts = st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\0\r\n{"), max_size=6), max_size=4)
 
