@@ -3,8 +3,8 @@
 The best of many candidates was chosen by the answers that made it the best, so these answers prove nothing.
 The first answers of the original prove nothing either: the failing cases were chosen by them. Here both texts
 get answers that no other step and no other run has seen, in pairs on the same case. There is one exception:
-where the search did not run the winner on a case, the one answer there that this run asked for when the
-winner was found serves for the first pair, since nothing was chosen by it. What is to be shown is that *the
+where the search did not run the winner on a case, the answer that it has to give there in any case serves
+for the first pair, since nothing was chosen by it. What is to be shown is that *the
 pass rate over all train and validation cases, each with the same weight, rises*.
 
 All cases are asked in one order drawn for this run, over and over; nothing of the search decides about it.
@@ -200,10 +200,12 @@ class PairTally:
 class ConfirmationTest:
     """The confirmation of one winner.
 
-    `originals` are the fresh results under the original, one for each pair asked for.
+    `originals` are the fresh results under the original, one for each pair asked for; `caught_up` are those
+    of the winner on cases that it was spared.
 
     :param first: the first sample number that is this confirmation's own.
-    :param spared: what the winner answered to the cases that it was spared in the search.
+    :param served: what the winner answered to cases that it was spared in the search.
+    :param spared: the cases that it was not run on to this day: their first pairs do it.
     :param excluded: cases that are no evidence, since one of the texts has them as examples.
     :param share: one of so many prompts, or groups of them, that are still to be confirmed by what is left.
     :param begun: what an earlier process of this run has planned and looked at.
@@ -217,7 +219,8 @@ class ConfirmationTest:
         context: RunContext,
         *,
         first: int,
-        spared: Iterable[CaseResult] = (),
+        served: Iterable[CaseResult] = (),
+        spared: Collection[str] = (),
         excluded: Collection[str] = (),
         share: int = 1,
         begun: ConfirmationProgress = ConfirmationProgress(0),
@@ -241,12 +244,15 @@ class ConfirmationTest:
         random.Random(f"{self._seed}-confirmation").shuffle(self._cases)
         self._each = calls_each(group, known)
         self._foreseen = foreseen_calls(gains.cases, gains.won, gains.lost, self._alpha, each=self._each)
-        self._spared = {result.case.id: result for result in spared if _is_single_fresh_answer(result)}
+        self._served = {result.case.id: result for result in served if _is_single_fresh_answer(result)}
+        single = {case.id for case in group.cases if case.samples == 1}
+        self._spared = single.intersection(spared)
         self._most = most_pairs(len(self._cases), self._alpha)
         self._asked = 0
         self._tally = PairTally(self._cases)
         self._gain, self._loss = SignLooks(), SignLooks()
         self.originals: list[CaseResult] = []
+        self.caught_up: list[CaseResult] = []
 
     def run(self) -> Confirmation:
         """Look at growing pairs until they show a gain or a loss, or cannot. Raises `KeyboardInterrupt`."""
@@ -282,7 +288,7 @@ class ConfirmationTest:
         paid, size = 0.0, len(self._cases)
         for number in range(pairs):
             place = self._asked + number
-            served = place < size and self._cases[place] in self._spared
+            served = place < size and self._cases[place] in self._served
             paid += (2 - served) * self._each
             if paid > free / self._share:
                 return number
@@ -349,24 +355,28 @@ class ConfirmationTest:
         by_sample: dict[int, list[str]] = {}
         for sample, case in wanted:
             by_sample.setdefault(sample, []).append(case)
+        served = self._served | self._catch_up(by_sample.get(self._first, ()))
         trials: list[Trial] = []
         for sample, cases in by_sample.items():
-            before = Trial({}, tuple(cases), (sample,))
-            trials += [before, Trial(self._winner.overlay, self._cases_for_winner(before), (sample,))]
+            fresh = tuple(case for case in cases if sample != self._first or case not in served)
+            trials += [Trial({}, tuple(cases), (sample,)), Trial(self._winner.overlay, fresh, (sample,))]
         measured = iter(self._context.evaluator.evaluate([trial for trial in trials if trial.cases]))
         for before, after in zip(trials[::2], trials[1::2], strict=True):
             results = next(measured)
             self.originals += results
-            new = self._spared | {r.case.id: r for r in (next(measured) if after.cases else ())}
+            new = served | {r.case.id: r for r in (next(measured) if after.cases else ())}
             for result in results:
                 toss = partial(self._toss, f"{before.samples}-{result.case.id}")
                 self._tally.add(result, new[result.case.id], toss)
 
-    def _cases_for_winner(self, trial: Trial) -> tuple[str, ...]:
-        """The cases of a trial of the original that the winner has to answer as well."""
-        if trial.samples != (self._first,):
-            return trial.cases
-        return tuple(case for case in trial.cases if case not in self._spared)
+    def _catch_up(self, cases: Sequence[str]) -> dict[str, CaseResult]:
+        """Run the winner on those of `cases` that it was spared; the results that serve for a pair."""
+        spared = tuple(case for case in cases if case in self._spared)
+        if not spared:
+            return {}
+        (results,) = self._context.evaluator.evaluate([Trial(self._winner.overlay, spared)])
+        self.caught_up += results
+        return {result.case.id: result for result in results if _is_single_fresh_answer(result)}
 
     def _toss(self, pair: str) -> float:
         return random.Random(f"{self._seed}-{pair}").random()

@@ -118,6 +118,21 @@ def pairs_for(gain: float, differing: float, alpha: float) -> int:
     return max(STEP, math.ceil(max(few, enough)))
 
 
+def power_of(pairs: float, gain: float, differing: float, alpha: float) -> float:
+    """The chance that so many pairs show `gain`, where the share `differing` of them differs.
+
+    As `pairs_for` foresees it.
+    """
+    if gain <= 0 or pairs < least_pairs(alpha) / gain:
+        return 0.0
+    share = min(1.0, max(differing, gain))
+    spread = math.sqrt(max(1e-9, share - gain * gain))
+    return NormalDist().cdf(gain * math.sqrt(max(0.0, pairs - _LEAD / gain)) / spread - _critical(alpha))
+
+
 def _reach(alpha: float) -> float:
-    normal = NormalDist()
-    return normal.inv_cdf(_POWER) - normal.inv_cdf(alpha * _LAST)
+    return NormalDist().inv_cdf(_POWER) + _critical(alpha)
+
+
+def _critical(alpha: float) -> float:
+    return -NormalDist().inv_cdf(alpha * _LAST)

@@ -19,6 +19,7 @@ from pytest_promptopt.optimizer.confirmation import (
     explain_unconfirmed,
     first_sample_number,
 )
+from pytest_promptopt.optimizer.confirmation_power import calls_each, most_pairs
 from pytest_promptopt.optimizer.example_sets import shown_by
 from pytest_promptopt.optimizer.flaky_cases import flaky_cases
 from pytest_promptopt.optimizer.halting import HaltReason, Phase
@@ -30,10 +31,11 @@ from pytest_promptopt.optimizer.run_context import RunContext
 from pytest_promptopt.optimizer.screening import why_not_renderable
 from pytest_promptopt.optimizer.supervised_search import SupervisedSearch
 from pytest_promptopt.optimizer.verbosity import verbosity_warning
-from pytest_promptopt.records import EPSILON, Case, Split
+from pytest_promptopt.records import EPSILON, Case, CaseResult, Split
 from pytest_promptopt.results import CatchUp, Confirmation, PromptOutcome, PromptResult
 from pytest_promptopt.settings import Accept
 from pytest_promptopt.statistics import paired_test
+from pytest_promptopt.text import plural
 
 #: What the calls for scoring are reserved for in the call budget.
 SCORING = "scoring held-out cases"
@@ -66,8 +68,14 @@ class Finalizer:
         self._history = history
         self._asked_before = history.confirmations
         self._heldout_scoring_calls = heldout_scoring_calls(heldout_cases)
+        #: The cases that the search did not run the final text on.
+        known = {r.case.id for r in self.original.evidence(*SEARCHED) if r.rate is not None}
+        self._spared = tuple(case for case in self.final.spared(search.group) if case in known)
+        #: Whether they are run with the fresh answers, and after these.
+        self._deferred = False
+        #: What it answered to those of them that it was run on since then.
+        self._ran: list[CaseResult] = []
         self._caught_up: CatchUp | None = None
-        self._spared: Results = ()
         #: Why the final text cannot be used after all, or what went wrong in judging it.
         self._barred = ""
         # Until `write` is called, which it is not after Ctrl-C.
@@ -96,40 +104,83 @@ class Finalizer:
         refuted = self.confirmation is not None and not self._accepted
         return self._heldout_scoring_calls if self.changed and not refuted else 0
 
-    def run_unverified_cases(self) -> None:
-        """Run the final text on the cases that it was spared; it may turn out to be no better."""
-        known = {r.case.id for r in self.original.evidence(*SEARCHED) if r.rate is not None}
-        unverified = tuple(case for case in self.final.spared(self._search.group) if case in known)
-        if not (self.changed and unverified):
+    def run_spared_cases(self) -> None:
+        """Run the final text on the cases that it was spared; it may turn out to be no better.
+
+        Where the ceiling leaves too few calls for that and the most fresh answers, these go first: without
+        them the text is not written, and many of them run it on a case that it was spared.
+        """
+        if not (self.changed and self._spared):
             return
         self._context.enter_phase(Phase.CONFIRMATION, self._search.names)
+        free, settings = self._context.call_budget.available(), self._context.settings
+        pairs = most_pairs(len(self._search.group.ids(*SEARCHED)), settings.alpha)
+        most = (len(self._spared) + 2 * pairs) * self._each
+        self._deferred = free is not None and free < most and not settings.no_regressions
+        if not self._deferred:
+            self._run_on(self._spared)
+        if self._ran:
+            self._give_way()
+
+    @property
+    def _each(self) -> float:
+        """Calls that a run of a case takes."""
+        return calls_each(self._search.group, self.original.evidence(*SEARCHED))
+
+    def catch_up(self) -> None:
+        """Run a confirmed text on the cases that are left of them, as many as the ceiling allows."""
+        if not (self._deferred and self._spared and self._accepted):
+            return
+        self._context.enter_phase(Phase.CONFIRMATION, self._search.names)
+        free = self._context.call_budget.available()
+        self._run_on(self._spared if free is None else self._spared[: int(free / self._each)])
+        if self._spared and not self._barred:
+            left_out = plural(len(self._spared), "case")
+            self.notes.append(f"no calls were left to run the new text on {left_out}")
+
+    def _run_on(self, cases: Sequence[str]) -> None:
+        """Run the final text on some cases that it was spared."""
+        if not cases:
+            return
         paid = self._context.paid().calls
         try:
-            (results,) = self._context.evaluator.evaluate([Trial(self.final.overlay, unverified)])
+            (results,) = self._context.evaluator.evaluate([Trial(self.final.overlay, tuple(cases))])
         except StopRun as stopped:
-            why = f"{len(unverified)} cases could not be run with the new text: {stopped.why}"
+            why = f"{len(cases)} cases could not be run with the new text: {stopped.why}"
             self._bar(why) if self._context.settings.no_regressions else self.notes.append(why)
             return
         if self._bar_refused():
             return
-        self._context.record_results(self.final.id, results)
-        self._spared = results
-        self.final = self.final.ran(results)
-        for split in SEARCHED:
-            self._scored[split] = self.original.evidence(split), self.final.evidence(split)
+        self._take_in(results)
         self._caught_up = self.final.caught_up(results, self._context.paid().calls - paid)
         self._context.hooks.caught_up(self._caught_up)
+
+    def _take_in(self, results: Iterable[CaseResult]) -> None:
+        """Take over what the final text has answered to cases that it was spared."""
+        came = tuple(results)
+        if not came:
+            return
+        ran = {result.case.id for result in came}
+        self._ran += came
+        self._spared = tuple(case for case in self._spared if case not in ran)
+        self.final = self.final.ran(came)
+        self._context.record_results(self.final.id, came)
+        for split in SEARCHED:
+            self._scored[split] = self.original.evidence(split), self.final.evidence(split)
+
+    def _give_way(self) -> None:
+        """Go back to the original if the final text is no better on what it was run on."""
         paired = compare(self.original.evidence(*SEARCHED), self.final.evidence(*SEARCHED))
         lost = paired.broken if self._context.settings.no_regressions else ()
-        if lost or paired.gain <= EPSILON:
-            why = f"fails {len(lost)} that the original passed" if lost else "is not better"
-            self.notes.append(
-                f"candidate {self.final.id} {why} once it was run on all cases ({paired}), so the "
-                "original stays"
-            )
-            self.final, self.changed, self._unwritten = self.original, [], {}
-            for split in SEARCHED:
-                self._scored[split] = self.original.evidence(split), self.original.evidence(split)
+        if not lost and paired.gain > EPSILON:
+            return
+        why = f"fails {len(lost)} that the original passed" if lost else "is not better"
+        self.notes.append(
+            f"candidate {self.final.id} {why} once it was run on all cases ({paired}), so the original stays"
+        )
+        self.final, self.changed, self._unwritten = self.original, [], {}
+        for split in SEARCHED:
+            self._scored[split] = self.original.evidence(split), self.original.evidence(split)
 
     def confirm(self, run: str, *, share: int = 1) -> None:
         """Ask fresh answers whether the gain is more than noise.
@@ -149,7 +200,8 @@ class Finalizer:
             self.final,
             self._context,
             first=first,
-            spared=self._spared,
+            served=self._ran,
+            spared=self._spared if self._deferred else (),
             share=share,
             excluded=self._shown(),
             begun=mine,
@@ -158,6 +210,7 @@ class Finalizer:
         more = self._heldout_scoring_calls if found.needed else 0
         self.confirmation = replace(found, needed=found.needed + more)
         self._fresh = tuple(test.originals)
+        self._take_in(test.caught_up)
         self._bar_refused()
         self._context.record(
             "confirmation", prompts=names, candidate=self.final.id, sample=first, **asdict(self.confirmation)
@@ -285,9 +338,10 @@ class Finalizer:
         labels, same = tuple(label_scores(before, after)), tuple(find_dominant_answers(after))
         noisy = flaky_cases([*before, *self._scored[Split.HELDOUT][0], *self._fresh])
         counts = Counter(case.split for case in (*self._search.group.cases, *self._search.heldout))
-        unverified = {Split.TRAIN: len(self.final.unverified)}
+        spared = set(self._spared) if self.changed else set[str]()
+        unverified = Counter(case.split for case in self._search.group.cases if case.id in spared)
         scores = (
-            score_split(split, counts[split], *each, unverified=unverified.get(split, 0))
+            score_split(split, counts[split], *each, unverified=unverified[split])
             for split, each in self._scored.items()
         )
         measured = tuple(each for each in scores if each.cases)
@@ -365,11 +419,14 @@ def finalize_searches(
         context.call_budget.reserve(finalizer.group_names, 0)
     context.call_budget.reserve(SCORING, sum(finalizer.heldout_scoring_calls for finalizer in finalizers))
     for finalizer in finalizers:
-        finalizer.contain(finalizer.run_unverified_cases)
+        finalizer.contain(finalizer.run_spared_cases)
     due = [finalizer for finalizer in finalizers if finalizer.may_be_written]
     for number, finalizer in enumerate(due):
         context.call_budget.reserve(SCORING, sum(each.heldout_scoring_calls for each in due))
         finalizer.contain(partial(finalizer.confirm, run, share=len(due) - number))
+    for finalizer in due:
+        context.call_budget.reserve(SCORING, sum(each.heldout_scoring_calls for each in due))
+        finalizer.contain(finalizer.catch_up)
     context.call_budget.reserve(SCORING, 0)
     score_heldout(due, context)
     for finalizer in finalizers:

@@ -282,7 +282,7 @@ class TestWhatIsAsked:
         context = RunContext(world, lambda requests: [], SETTINGS, SearchHooks(), None, lambda: {})
         world.trials.clear()
         cases = PromptGroup((), tuple(world.cases))
-        found = ConfirmationTest(cases, original, winner, context, first=1, spared=spared).run()
+        found = ConfirmationTest(cases, original, winner, context, first=1, served=spared).run()
         assert found.pairs <= 20
         assert world.calls == asked * found.pairs
 

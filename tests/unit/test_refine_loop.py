@@ -193,7 +193,7 @@ def test_a_best_text_that_turns_out_no_better_where_it_was_not_run_gives_way_to_
         cases,
         ["a not s"],
         prompts=[FakePrompt(prose="Route {{ ticket }}. s")],
-        left=lambda: 100 if Phase.CONFIRMATION in world.phases else 60 if len(world.evaluated) < 2 else 20,
+        left=lambda: 999 if Phase.CONFIRMATION in world.phases else 60 if len(world.evaluated) < 2 else 20,
     )
     result = world.result()
     assert (result.iterations[0].candidates[0].verdict, result.stop) == ("accepted", "budget used up")
@@ -601,27 +601,29 @@ def test_an_iteration_is_begun_only_if_the_ceiling_leaves_calls_for_it_though_th
     assert World(needs("a " * 20 + "- " * 30), ["a"], left=lambda: 200).result().stop == "target reached"
 
 
-def short_of_calls(interrupt: str = "", error: BaseException | None = None) -> World:
+def short_of_calls(calls: int = 128, interrupt: str = "", error: BaseException | None = None) -> World:
     """After one candidate the calls that are left go into judging it, though it was run on few cases."""
     world: World = World(
         needs("a " * 20 + "- " * 30),
         ["a"],
-        left=lambda: 128 - sum(len(trial.cases) for trials in world.evaluated for trial in trials),
+        left=lambda: calls - sum(len(one.cases) for some in (*world.evaluated, *world.fresh) for one in some),
         interrupt=interrupt,
         error=error or KeyboardInterrupt(),
     )
     return world
 
 
-def test_what_the_ceiling_did_not_let_the_search_run_is_run_before_the_confirmation() -> None:
+def test_what_the_ceiling_did_not_let_the_search_run_is_run_with_the_confirmation_and_after_it() -> None:
     """Its calls were set aside; else pytest's own loop would have to run the cases, with none left."""
     world = short_of_calls()
     result = world.result()
     unverified = result.iterations[-1].unverified
     assert (result.stop, unverified > 0) == ("budget used up", True)
     assert (result.scores[0].unverified, result.scores[0].after) == (0, 1.0)
-    assert result.caught_up == CatchUp(cases=unverified, rate=1.0, failing=0, calls=0)
-    assert len(world.evaluated[-1][0].cases) == unverified
+    assert result.caught_up is not None
+    assert 0 < result.caught_up.cases < unverified
+    new = [trial for trials in world.evaluated for trial in trials if trial.overlay and trial.samples is None]
+    assert Counter(case for trial in new for case in trial.cases).most_common(1)[0][1] == 1, "once each"
 
 
 def test_what_the_text_answers_when_it_stands_serves_for_its_confirmation() -> None:
@@ -640,18 +642,16 @@ def test_what_the_text_answers_when_it_stands_serves_for_its_confirmation() -> N
 
 
 def test_what_could_not_be_run_at_all_is_said_beside_the_rate() -> None:
-    error = StopRun("max calls", "all calls are used")
-    result = short_of_calls(interrupt="evaluate 3", error=error).result()
-    unverified = result.iterations[-1].unverified
-    assert unverified > 0
+    """The fresh answers go first: without them the text would not be written."""
+    world = short_of_calls(110)
+    result = world.result()
     score = result.scores[0]
-    assert (score.unverified, score.cases) == (unverified, 50 - unverified), (
-        "what was not run is in no figure"
-    )
+    assert 0 < score.unverified < result.iterations[-1].unverified
+    assert score.cases == 50 - score.unverified, "what was not run is in no figure"
     assert score.before == pytest.approx(1 - score.fixed / score.cases), "both over the same cases"
     assert score.after == 1.0
-    assert f"{unverified} cases could not be run with the new text: all calls are used" in result.note
-    assert result.outcome == "improved", "the confirmation runs every case"
+    assert f"no calls were left to run the new text on {score.unverified} cases" in result.note
+    assert (result.outcome, world.left()) == ("improved", 0)
 
 
 class ShortOfValidation(World):
@@ -677,7 +677,7 @@ def test_a_text_that_validation_cases_could_not_be_run_with_is_compared_on_the_o
 def test_where_regressions_are_forbidden_a_text_with_cases_not_run_is_not_kept() -> None:
     assert short_of_calls().result(no_regressions=True).outcome == "improved", "its calls were kept"
     error = StopRun("max calls", "all calls are used")
-    result = short_of_calls(interrupt="evaluate 3", error=error).result(no_regressions=True)
+    result = short_of_calls(interrupt="evaluate 4", error=error).result(no_regressions=True)
     assert result.outcome == "unchanged"
     assert re.search(r"candidate 1.1 was not run on \d+ training cases", result.note)
 

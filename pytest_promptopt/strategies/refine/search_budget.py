@@ -6,15 +6,12 @@ import math
 
 from pytest_promptopt.optimizer.base_search import BaseSearch
 from pytest_promptopt.optimizer.candidates import EvaluatedCandidate
-from pytest_promptopt.optimizer.confirmation_power import foreseen_calls, least_pairs
+from pytest_promptopt.optimizer.confirmation_power import foreseen_calls, least_pairs, power_of
 from pytest_promptopt.records import Split
 from pytest_promptopt.strategies.refine.state import RefineState, Reserve
 
 #: The share of a case's calls that a text is expected to be run on when it becomes the best.
 RUN_SHARE = 0.6
-
-#: At most one in so many calls is kept for confirming, however small the gain is so far.
-MOST_SHARE = 3
 
 
 class SearchBudget:
@@ -33,8 +30,7 @@ class SearchBudget:
         """Begin after the original was measured; what is reserved for the search now is for fresh answers."""
         call_budget = self._search.context.call_budget
         least = call_budget.reserved
-        own = (call_budget.available() or 0) + least
-        self._state.reserve = Reserve(calls_per_case, least, max(least, own // MOST_SHARE))
+        self._state.reserve = Reserve(calls_per_case, least)
         self.reserve_for_judging()
 
     def calls_for(self, runs: float) -> int:
@@ -62,13 +58,38 @@ class SearchBudget:
             fixed, broken = (share * count for count in self._gained(version))
             each, alpha = self.calls_per_case, self._search.context.settings.alpha
             calls = foreseen_calls(training + further, fixed, broken, alpha, each=each, spared=spared)
-            calls = min(calls or self._state.reserve.least, self._state.reserve.most)
+            return self._worth_keeping(version, calls and self.calls_for(spared) + calls)
         return self.calls_for(spared) + calls
+
+    def _worth_keeping(self, version: EvaluatedCandidate, needed: int) -> int:
+        """Of the calls left, those kept for judging a text: what it needs, where there are more.
+
+        Where there are not, one more iteration is made if what it is expected to win makes up for the calls
+        that are then missing: what counts is the gain times the chance that it is shown.
+
+        :param needed: the calls that show its gain most likely; 0 when none would.
+        """
+        call_budget, economy = self._search.context.call_budget, self._state.economy
+        most = (call_budget.available() or 0) + call_budget.reserved
+        further = max(0, most - math.ceil(economy.expected_cost))
+        if 0 < needed <= further:
+            return needed
+        assert version.posterior is not None
+        cases = max(1, version.foresight.cases)
+        fixed, broken = self._gained(version)
+        won = economy.gain(version.posterior.failing)
+        now = self._shown_gain((fixed - broken) / cases, (fixed + broken) / cases, most)
+        later = self._shown_gain((fixed + won - broken) / cases, (fixed + won + broken) / cases, further)
+        return further if later > now else most
+
+    def _shown_gain(self, gain: float, differing: float, calls: int) -> float:
+        """A gain times the chance that so many calls for fresh answers show it."""
+        pairs = calls / (2 * self.calls_per_case)
+        return gain * power_of(pairs, gain, differing, self._search.context.settings.alpha)
 
     def least_judging_calls(self, version: EvaluatedCandidate) -> int:
         """Calls without which a text cannot be judged at all, however good it is."""
-        fresh = 2 * least_pairs(self._search.context.settings.alpha)
-        return self.calls_for(len(version.spared(self._search.group)) + fresh)
+        return self.calls_for(2 * least_pairs(self._search.context.settings.alpha))
 
     def _gained(self, version: EvaluatedCandidate) -> tuple[float, float]:
         """How many training cases a text is expected to fix and to break of the original's."""

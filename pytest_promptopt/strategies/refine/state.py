@@ -30,12 +30,11 @@ class Reserve:
     """What was known of the calls when the search began.
 
     :param calls_per_case: calls that one run of a case takes.
-    :param least: of the calls for fresh answers, those kept before anything is known; `most` at most.
+    :param least: of the calls for fresh answers, those kept before anything is known.
     """
 
     calls_per_case: float = 1.0
     least: int = 0
-    most: int = 0
 
 
 @dataclass
