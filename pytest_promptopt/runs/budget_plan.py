@@ -93,7 +93,7 @@ class BudgetPlan:
         scoring = heldout_scoring_calls(case for case in self._cases if case.id in self.heldout)
         confirming, spared = self._confirming, max(map(self._spared, self.needs))
         left = self._ceiling - self._first - spared - confirming - scoring
-        iterations = max(0, left) // max(map(self._usual_iteration, self.needs))
+        iterations = min(self._iterations(needs, max(0, left)) for needs in self.needs)
         few = ": few, raise it" if iterations < FEW_ITERATIONS else ""
         scored = ""
         if scoring:
@@ -139,8 +139,15 @@ class BudgetPlan:
             self._iteration(needs, self.settings.candidates if needs.foresight else 1) for needs in self.needs
         )
 
-    def _usual_iteration(self, needs: ScoringNeeds) -> int:
-        return self._iteration(needs, self.settings.candidates)
+    def _iterations(self, needs: ScoringNeeds, calls: int) -> int:
+        """How many iterations so many calls buy.
+
+        With foresight a search that has more of them looks closer: each iteration takes more as well.
+        """
+        count = calls / self._iteration(needs, self.settings.candidates)
+        if needs.foresight and count > FEW_ITERATIONS:
+            count = math.sqrt(FEW_ITERATIONS * count)
+        return min(int(count), self.settings.max_iterations)
 
     def _iteration(self, needs: ScoringNeeds, candidates: int) -> int:
         """Calls of an iteration with so many candidates."""
