@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pytest_promptopt.errors import ModelError
 from pytest_promptopt.optimizer.candidates import Candidate
 from pytest_promptopt.optimizer.example_sets import (
     ROOM,
@@ -24,13 +25,14 @@ from pytest_promptopt.optimizer.example_sets import (
 from pytest_promptopt.optimizer.prompt_groups import PromptGroup, connected_groups
 from pytest_promptopt.optimizer.protocols import Trial
 from pytest_promptopt.optimizer.search_hooks import SearchHooks
-from pytest_promptopt.prompts.examples import Example, examples_in, with_examples
-from pytest_promptopt.records import Call, Case, CaseResult, Failure, Outcome, Split, Status
+from pytest_promptopt.prompts.examples import Example, examples_in, with_examples, without_examples
+from pytest_promptopt.records import Answer, Call, Case, CaseResult, Failure, Outcome, Request, Split, Status
+from pytest_promptopt.results import PromptResult
 from pytest_promptopt.settings import NO_OPTIMIZER
 from pytest_promptopt.strategies.refine.example_candidates import ExampleCandidates
 from pytest_promptopt.strategies.refine.search import RefineSearch
 from pytest_promptopt.strategies.refine.state import ExampleTries
-from tests.refine_world import SETTINGS, FakePrompt, Need, World, needs
+from tests.refine_world import SETTINGS, FakePrompt, Need, World, answer, needs
 
 TRAIN, VALIDATION, HELDOUT = Split.TRAIN, Split.VALIDATION, Split.HELDOUT
 
@@ -378,3 +380,66 @@ def test_no_text_shows_what_was_taken_out_of_a_case() -> None:
     texts = [str(trial.overlay) for trials in world.evaluated for trial in trials]
     assert not any("Jane" in text for text in texts)
     assert len(result.examples) >= 2, "it is known which cases stand there all the same"
+
+
+class Reader(Pupil):
+    """A target that follows the rules of its prompt, and that of label a also when it was shown an example.
+
+    :param rules: what the optimizer writes when it is told of examples in the prompt.
+    """
+
+    rules = "b"
+
+    def _results(self, trial: Trial) -> tuple[CaseResult, ...]:
+        prose = trial.overlay.get("route.md", self.prompts[0].prose)
+        taught = f"a {without_examples(prose)}" if examples_in(prose) else prose
+        return World._results(self, replace(trial, overlay={"route.md": taught}))
+
+    def _reply(self, request: Request) -> Answer | ModelError:
+        told = "<examples_before_it>" in str(request)
+        return answer(self.rules if told else "other words")
+
+
+def rewritten_after_examples(rules: str, *, left_at_last: int | None = None) -> tuple[PromptResult, bool]:
+    """What comes of it, and whether the text was run without its examples.
+
+    :param left_at_last: calls that the ceiling leaves when all rules are found.
+    """
+    world = Reader(suite())
+    world.rules = rules
+    ends = f". {rules}"
+
+    def found() -> bool:
+        return any(str(t.overlay.get("route.md")).endswith(ends) for ts in world.evaluated for t in ts)
+
+    world.left = lambda: left_at_last if found() else None
+    result = world.result(examples=4, max_iterations=8)
+    texts = {t.overlay.get("route.md", "") for ts in world.evaluated for t in ts}
+    return result, any(text.endswith(ends) and not examples_in(text) for text in texts)
+
+
+def test_examples_go_again_where_the_text_does_as_well_without_them() -> None:
+    """Every call pays for their tokens."""
+    result, tried = rewritten_after_examples("a b")
+    assert (tried, result.after[-5:]) == (True, ". a b")
+    assert (result.outcome, result.examples) == ("improved", ())
+    assert [(s.cases, s.examples, s.unverified, s.after) for s in result.scores] == [
+        (24, 0, 0, 1.0),
+        (12, 0, 0, 1.0),
+    ]
+    assert result.note == (
+        "candidate 3.1 does as well without its examples (0 fixed, 0 broken of 32), so they were taken out"
+    )
+
+
+def test_examples_stay_where_they_pay() -> None:
+    result, tried = rewritten_after_examples("b")
+    assert (tried, result.outcome, len(result.examples)) == (True, "improved", 4)
+    assert [score.after for score in result.scores] == [1.0, 1.0]
+    assert not result.note
+
+
+@pytest.mark.parametrize(("left", "tried"), [(45, False), (90, True)])
+def test_that_takes_no_calls_that_are_kept_for_judging(left: int, tried: bool) -> None:
+    result, was_tried = rewritten_after_examples("a b", left_at_last=left)
+    assert (result.outcome, was_tried) == ("improved", tried)
