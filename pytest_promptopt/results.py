@@ -182,9 +182,9 @@ class Confirmation:
 
 @dataclass(frozen=True)
 class CatchUp:
-    """The training cases that the search had spared, run at last.
+    """The training and validation cases that the search had spared, run at last.
 
-    :param rate: the new text's pass rate on all training cases then; `failing` of these cases fail.
+    :param rate: the new text's pass rate then on all cases of their splits; `failing` of these cases fail.
     :param calls: what was paid for them.
     """
 

@@ -60,7 +60,7 @@ none), ``prompts``, ``run``, ``notes`` (the sentences at the end of the session:
 * ``asked_before``: how often a gain on these train and validation cases was tested in earlier runs, and
   ``heldout_before``: how often these held-out cases were scored
 * ``caught_up``, null when the search had run every case: ``cases`` run with ``after`` at last, ``failing`` of
-  them, the ``rate`` of all training cases then, ``calls`` paid
+  them, the ``rate`` then of all cases of their splits, ``calls`` paid
 * their ``scores``, per split: ``split``, ``cases``, ``errored``, the rates ``before`` and ``after``, how
   many cases were ``fixed`` and ``broken``, how many others got a higher rate and still fail (``raised``) or a
   lower one (``lowered``) and how many further ones are ``unverified`` (``after`` was not run on them) or
