@@ -128,6 +128,7 @@ class SplitScore:
     :param raised: how many further cases have a higher rate after and still fail; `lowered` the other way
         round: they failed before.
     :param unverified: how many further cases the text after was not run on; no figure counts them.
+    :param examples: how many further cases stand in either text as examples; no figure counts them either.
     :param tested: what chance explains of the changes of the rates; None where `fixed` and `broken` tell.
     """
 
@@ -141,6 +142,7 @@ class SplitScore:
     raised: int = 0
     lowered: int = 0
     unverified: int = 0
+    examples: int = 0
     tested: PairedTest | None = None
 
     @property
@@ -180,9 +182,9 @@ class Confirmation:
 
 @dataclass(frozen=True)
 class CatchUp:
-    """The training cases that the search had spared, run at last.
+    """The training and validation cases that the search had spared, run at last.
 
-    :param rate: the new text's pass rate on all training cases then; `failing` of these cases fail.
+    :param rate: the new text's pass rate then on all cases of their splits; `failing` of these cases fail.
     :param calls: what was paid for them.
     """
 
@@ -241,6 +243,7 @@ class PromptResult:
     :param caught_up: None when no case had been spared.
     :param labels: right and wrong by what is expected; empty where that is not known or they are no labels.
     :param same_answers: what `after` answers to nearly every train and validation case.
+    :param examples: the training cases that stand in `after` as examples.
     :param verbosity: a warning where only a judge likes its longer answers better; else empty.
     :param asked_before: how often a gain on these train and validation cases was tested before, each time
         with the chance alpha to be shown by luck; `heldout_before`: how often these held-out cases were
@@ -268,6 +271,7 @@ class PromptResult:
     caught_up: CatchUp | None = None
     labels: tuple[LabelScore, ...] = ()
     same_answers: tuple[SameAnswer, ...] = ()
+    examples: tuple[str, ...] = ()
     verbosity: str = ""
     asked_before: int = 0
     heldout_before: int = 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from pytest_promptopt.optimizer.label_rates import balanced_accuracy
@@ -180,14 +180,18 @@ def score_split(
     after: Sequence[CaseResult] = (),
     *,
     unverified: int = 0,
+    examples: Collection[str] = (),
 ) -> SplitScore:
     """The pass rates of a split of `cases` cases under two texts; one without results was not measured.
 
-    Both leave out the cases that the second text was not run on: the unverified ones, and those that it shows
-    as examples.
+    Both leave out the cases that the second text was not run on.
 
     :param unverified: how many cases it still has to be run on.
+    :param examples: cases that stand in either text as examples: both rates leave them out.
     """
+    left_out = sum(result.case.id in examples for result in before)
+    cases -= left_out
+    before, after = ([r for r in results if r.case.id not in examples] for results in (before, after))
     if after or unverified:
         ran = {result.case.id for result in after}
         before = [result for result in before if result.case.id in ran]
@@ -204,6 +208,7 @@ def score_split(
         raised=len(paired.raised),
         lowered=len(paired.lowered),
         unverified=unverified,
+        examples=left_out,
         tested=paired_test(paired.changes),
     )
 

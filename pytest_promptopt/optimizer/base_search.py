@@ -384,9 +384,9 @@ class BaseSearch:
         by_split = {split: tuple(r for r in results if r.case.split is split) for split in SEARCHED}
         self.checks.learn_cases(results)
         self.original = self.best = EvaluatedCandidate("0", {}, by_split)
-        self.context.hooks.measured(
-            [score_split(split, len(part), part) for split, part in by_split.items() if part]
-        )
+        shown = self.shown(self.original)
+        parts = [(split, part) for split, part in by_split.items() if part]
+        self.context.hooks.measured([score_split(s, len(part), part, examples=shown) for s, part in parts])
 
     def _needless(self) -> Stop | None:
         """Why there is nothing to search for; None when there is."""

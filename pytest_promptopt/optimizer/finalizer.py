@@ -9,7 +9,7 @@ from functools import partial
 
 from pytest_promptopt.errors import PromptConflictError, PromptFileError
 from pytest_promptopt.optimizer.acceptance import compare, score_split
-from pytest_promptopt.optimizer.candidates import Results
+from pytest_promptopt.optimizer.candidates import EvaluatedCandidate, Results
 from pytest_promptopt.optimizer.confirmation import (
     IMPROVED,
     NOT_SHOWN,
@@ -220,9 +220,12 @@ class Finalizer:
 
     def _shown(self) -> frozenset[str]:
         """Training cases that stand in either text as examples: they are no evidence."""
+        texts = (self.original, self.final)
+        return frozenset[str]().union(*(self._shown_in(self.prompts, text) for text in texts))
+
+    def _shown_in(self, prompts: Iterable[Prompt], version: EvaluatedCandidate) -> frozenset[str]:
         results, redact = self.original.evidence(Split.TRAIN), self._context.hooks.redact
-        texts = (self.original.overlay, self.final.overlay)
-        return frozenset[str]().union(*(shown_by(self.prompts, text, results, redact) for text in texts))
+        return shown_by(prompts, version.overlay, results, redact)
 
     def contain(self, step: Callable[[], object]) -> None:
         """Do a step of judging; if it fails, this text is not written, and other prompts go on."""
@@ -333,7 +336,11 @@ class Finalizer:
 
     def results(self) -> Iterator[PromptResult]:
         """What became of each prompt of the group."""
-        before, after = self.original.evidence(*SEARCHED), self.final.evidence(*SEARCHED)
+        shown = self._shown()
+        before, after = (
+            tuple(result for result in version.evidence(*SEARCHED) if result.case.id not in shown)
+            for version in (self.original, self.final)
+        )
         paired = compare(before, after)
         labels, same = tuple(label_scores(before, after)), tuple(find_dominant_answers(after))
         noisy = flaky_cases([*before, *self._scored[Split.HELDOUT][0], *self._fresh])
@@ -341,7 +348,7 @@ class Finalizer:
         spared = set(self._spared) if self.changed else set[str]()
         unverified = Counter(case.split for case in self._search.group.cases if case.id in spared)
         scores = (
-            score_split(split, counts[split], *each, unverified=unverified[split])
+            score_split(split, counts[split], *each, unverified=unverified[split], examples=shown)
             for split, each in self._scored.items()
         )
         measured = tuple(each for each in scores if each.cases)
@@ -374,6 +381,7 @@ class Finalizer:
                 caught_up=self._caught_up,
                 labels=labels,
                 same_answers=same,
+                examples=tuple(sorted(self._shown_in([prompt], self.final))),
                 verbosity=verbosity_warning(before, after, self._context.settings.alpha) if changed else "",
                 asked_before=self._asked_before if self.confirmation else 0,
                 heldout_before=self._history.heldout if self._scored[Split.HELDOUT][0] else 0,

@@ -55,17 +55,19 @@ none), ``prompts``, ``run``, ``notes`` (the sentences at the end of the session:
   it came, the empty text standing for what is no label)
 * ``same_answers``, what ``after`` answers to nearly every train and validation case though they expect
   different answers: ``field``, ``answer``, ``count`` of its ``cases``
+* ``examples``: the training cases (node ids) that stand in ``after`` as few-shot examples
 * ``verbosity``: a warning where answers got longer and only a judge likes them better, else empty
 * ``asked_before``: how often a gain on these train and validation cases was tested in earlier runs, and
   ``heldout_before``: how often these held-out cases were scored
 * ``caught_up``, null when the search had run every case: ``cases`` run with ``after`` at last, ``failing`` of
-  them, the ``rate`` of all training cases then, ``calls`` paid
+  them, the ``rate`` then of all cases of their splits, ``calls`` paid
 * their ``scores``, per split: ``split``, ``cases``, ``errored``, the rates ``before`` and ``after``, how
   many cases were ``fixed`` and ``broken``, how many others got a higher rate and still fail (``raised``) or a
-  lower one (``lowered``) and how many further ones are ``unverified`` (``after`` was not run on them; no
-  figure counts them), the 95 % ``interval`` (low, high) of ``after``, and ``p_better`` and ``p_worse``, exact
-  and one-sided, of the ``test`` of these changes: the ``sign test``, or, where rates changed by less than a
-  whole case (scores of a judge, subtests, samples), the ``paired permutation test``
+  lower one (``lowered``) and how many further ones are ``unverified`` (``after`` was not run on them) or
+  ``examples`` in either text (no figure counts these two), the 95 % ``interval`` (low, high) of ``after``,
+  and ``p_better`` and ``p_worse``, exact and one-sided, of the ``test`` of these changes: the ``sign test``,
+  or, where rates changed by less than a whole case (scores of a judge, subtests, samples), the
+  ``paired permutation test``
 * their ``iterations``: ``number``, ``phase``, the rate ``before`` and the ``best`` after, how many
   training cases this text leaves ``unverified``, its ``foresight`` (null in the validation phase:
   ``rate``, the ends ``low`` and ``high`` of its 90 % interval, its standard deviation ``sd``, how many of
@@ -230,6 +232,7 @@ def _prompt(prompt: PromptResult) -> dict[str, Any]:
         "confirmation": prompt.confirmation and dataclasses.asdict(prompt.confirmation),
         "labels": [dataclasses.asdict(score) for score in prompt.labels],
         "same_answers": [dataclasses.asdict(same) for same in prompt.same_answers],
+        "examples": prompt.examples,
         "verbosity": prompt.verbosity,
         "asked_before": prompt.asked_before,
         "heldout_before": prompt.heldout_before,

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol, TextIO
 
 from pytest_promptopt.records import Spend, Split
-from pytest_promptopt.reports.wording import caught_up, cost, duration, percent
+from pytest_promptopt.reports.wording import caught_up, cost, count_examples, duration, percent
 from pytest_promptopt.results import (
     CandidateResult,
     CandidateVerdict,
@@ -84,7 +84,9 @@ def measured_line(scores: Sequence[SplitScore]) -> str:
         kind = "training" if score.split is Split.TRAIN else printable(score.split)
         counted = plural(score.cases - score.errored, f"{kind} case")
         rate = f"{percent(score.before)} of {counted}" if score.before is not None else f"no {kind} case"
-        parts.append(rate + f" ({score.errored} errored)" * bool(score.errored))
+        remarks = [f"{score.errored} errored"] * bool(score.errored)
+        remarks += [count_examples(score.examples)] * bool(score.examples)
+        parts.append(rate + f" ({'; '.join(remarks)})" * bool(remarks))
     return f"  before: {', '.join(parts) or 'all cases are held out'}"
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from pytest_promptopt.prompts import unified_diff
+from pytest_promptopt.prompts.examples import without_examples
 from pytest_promptopt.records import Spend, Split
 from pytest_promptopt.reports.labels import dominant_answer_lines, label_table
 from pytest_promptopt.reports.lines import (
@@ -22,7 +24,7 @@ from pytest_promptopt.reports.lines import (
     example_cases,
     passed_samples,
 )
-from pytest_promptopt.reports.wording import caught_up, cost, duration, percent, table
+from pytest_promptopt.reports.wording import caught_up, cost, count_examples, duration, percent, table
 from pytest_promptopt.results import (
     CandidateResult,
     CandidateVerdict,
@@ -44,6 +46,9 @@ MAX_DIFF_WIDTH = 2_000
 
 #: Reasons of refused candidates that are named.
 MAX_REASONS = 3
+
+#: About so many characters make a token.
+TOKEN = 4
 
 #: The longest error in a headline.
 MAX_REASON_WIDTH = 400
@@ -125,6 +130,7 @@ def _search(prompts: Sequence[PromptResult], run: RunResult, alpha: float, width
         if prompt.pipeline:
             yield _headline(prompt)
         if prompt in changed:
+            yield from _examples(prompt, width)
             yield from _diff(prompt, run.journal)
             yield _written(prompt, run.journal)
 
@@ -194,7 +200,7 @@ def _scores(scores: Sequence[SplitScore]) -> Iterator[Line]:
         return
     rows = [("pass rate", "before", "after", "cases")]
     rows += [
-        (_SPLIT_NAMES[s.split], shown_rate(s, s.before), shown_rate(s, s.after), f"{s.cases}{_remark(s)}")
+        (_SPLIT_NAMES[s.split], shown_rate(s, s.before), shown_rate(s, s.after), f"{_cases(s)}{_remark(s)}")
         for s in measured
     ]
     header, *body = table(rows)
@@ -202,9 +208,16 @@ def _scores(scores: Sequence[SplitScore]) -> Iterator[Line]:
     yield from (Line(f"  {row}") for row in body)
 
 
+def _cases(score: SplitScore) -> str:
+    """How many cases the rates are about: ``18 of 24`` where some stand in a text as examples."""
+    everything = score.cases + score.unverified + score.examples
+    return f"{score.cases} of {everything}" if score.examples else str(score.cases)
+
+
 def _remark(score: SplitScore) -> str:
     remarks = [f"{score.errored} errored, in no rate"] * bool(score.errored)
     remarks += [f"{score.unverified} not run with this text"] * bool(score.unverified)
+    remarks += [count_examples(score.examples)] * bool(score.examples)
     measured = score.before is not None or score.after is not None
     remarks += ["in brackets: 95% interval"] * (score.split is Split.HELDOUT and measured)
     return f" ({'; '.join(remarks)})" if remarks else ""
@@ -347,6 +360,16 @@ def _heldout_markup(score: SplitScore, alpha: float) -> Markup:
 
 def _chance(p: float, test: str) -> str:
     return f"{'p < 0.001' if p < 0.001 else f'p = {p:.2g}'}, exact {test}"
+
+
+def _examples(prompt: PromptResult, width: int) -> Iterator[Line]:
+    """What of the diff is training cases, and what they add to each call."""
+    if prompt.examples:
+        size = len(prompt.after) - len(without_examples(prompt.after))
+        verb = "stands" if len(prompt.examples) == 1 else "stand"
+        text = f"{len(prompt.examples)} of your training cases now {verb} in the prompt"
+        tokens = f"about {plural(math.ceil(size / TOKEN), 'token')} in each call"
+        yield from _wrapped(f"examples: {text}, {tokens}", width)
 
 
 def _diff(prompt: PromptResult, journal: str) -> Iterator[Line]:

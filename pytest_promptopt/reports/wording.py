@@ -19,6 +19,11 @@ def percent(rate: float | None) -> str:
     return f"{rate:.1%}"
 
 
+def count_examples(count: int) -> str:
+    """``6 are examples``: so many cases stand in the prompt, and no rate counts them."""
+    return "1 is an example" if count == 1 else f"{count:,} are examples"
+
+
 def caught_up(found: CatchUp) -> str:
     """``17 cases made up: 98.6% (1 fails; 17 calls)``: the search had spared them."""
     fail = f"{found.failing} fails" if found.failing == 1 else f"{found.failing:,} fail"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from pytest_promptopt.errors import SettingsError
-from pytest_promptopt.optimizer.confirmation_power import usual_calls
+from pytest_promptopt.optimizer.confirmation_power import least_pairs, usual_calls
 from pytest_promptopt.optimizer.finalizer import heldout_scoring_calls
 from pytest_promptopt.optimizer.prompt_groups import SEARCHED, PromptGroup
 from pytest_promptopt.optimizer.strategy import ScoringNeeds
@@ -68,11 +68,15 @@ class BudgetPlan:
 
     @cached_property
     def heldout(self) -> frozenset[str]:
-        """The held-out cases that are scored: all, or a sample that takes a third of the ceiling."""
+        """The held-out cases that are scored: all, or a sample that takes a third of the ceiling at most.
+
+        What the first iteration and the shortest confirmation take goes before them.
+        """
         cases = [case for case in self._cases if case.split is Split.HELDOUT]
         if self._ceiling is None:
             return frozenset(case.id for case in cases)
-        room, found = self._ceiling // SCORING_SHARE, list[Case]()
+        before = self.least + 2 * least_pairs(self.settings.alpha)
+        room, found = min(self._ceiling // SCORING_SHARE, self._ceiling - before), list[Case]()
         if heldout_scoring_calls(cases) > room:
             random.Random(f"{self.settings.seed}-heldout").shuffle(cases)
         for case in cases:
@@ -93,7 +97,7 @@ class BudgetPlan:
         scoring = heldout_scoring_calls(case for case in self._cases if case.id in self.heldout)
         confirming, spared = self._confirming, max(map(self._spared, self.needs))
         left = self._ceiling - self._first - spared - confirming - scoring
-        iterations = max(0, left) // max(map(self._usual_iteration, self.needs))
+        iterations = min(self._iterations(needs, max(0, left)) for needs in self.needs)
         few = ": few, raise it" if iterations < FEW_ITERATIONS else ""
         scored = ""
         if scoring:
@@ -139,8 +143,15 @@ class BudgetPlan:
             self._iteration(needs, self.settings.candidates if needs.foresight else 1) for needs in self.needs
         )
 
-    def _usual_iteration(self, needs: ScoringNeeds) -> int:
-        return self._iteration(needs, self.settings.candidates)
+    def _iterations(self, needs: ScoringNeeds, calls: int) -> int:
+        """How many iterations so many calls buy.
+
+        With foresight a search that has more of them looks closer: each iteration takes more as well.
+        """
+        count = calls / self._iteration(needs, self.settings.candidates)
+        if needs.foresight and count > FEW_ITERATIONS:
+            count = math.sqrt(FEW_ITERATIONS * count)
+        return min(int(count), self.settings.max_iterations)
 
     def _iteration(self, needs: ScoringNeeds, candidates: int) -> int:
         """Calls of an iteration with so many candidates."""

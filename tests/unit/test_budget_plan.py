@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import statistics
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from pytest_promptopt.strategies.evolve import Evolve
 from pytest_promptopt.strategies.external.engine import ExternalSearch
 from pytest_promptopt.strategies.hybrid import Hybrid
 from pytest_promptopt.strategies.refine.search import RefineSearch
+from tests.paid_world import paid_rules
 
 #: As the default strategy declares it.
 FORESEEING = RefineSearch.scoring_needs
@@ -41,11 +44,25 @@ def plan(
 
 def test_it_says_what_the_ceiling_buys_and_what_for() -> None:
     assert plan(max_calls=350).bought() == (
-        "promptopt: --promptopt-max-calls=350 buys about 4 iterations; of the calls 75 run the prompt as it "
+        "promptopt: --promptopt-max-calls=350 buys about 3 iterations; of the calls 75 run the prompt as it "
         "is, 30 complete the best text's results and 68 confirm its gain, 40 for scoring the held-out cases "
         "(all)"
     )
-    assert "buys about 23 iterations; of" in str(plan(max_calls=1000).bought())
+    assert "buys about 8 iterations; of" in str(plan(max_calls=1000).bought())
+    assert "buys about 5 iterations; of" in str(plan(max_calls=1000, max_iterations=5).bought())
+
+
+@pytest.mark.parametrize("ceiling", [300, 1000])
+def test_it_is_near_what_a_search_makes_of_the_ceiling(ceiling: int) -> None:
+    """Half of it to twice as much, in a world where most searches use up their calls."""
+    foreseen = re.search(r"buys about (\d+) iterations", str(plan(heldout=0, max_calls=ceiling).bought()))
+    assert foreseen is not None
+    made = []
+    for seed in range(3):
+        world = paid_rules(ceiling, seed, flipped=0.2)
+        result = world.result(seed=seed, candidates=3, max_iterations=20, max_calls=ceiling)
+        made.append(len(result.iterations))
+    assert 0.5 <= statistics.median(made) / int(foreseen[1]) <= 2.0
 
 
 def test_few_iterations_are_said_to_be_few() -> None:

@@ -12,6 +12,7 @@ from pytest_promptopt.optimizer.acceptance import compare, compare_estimates, ra
 from pytest_promptopt.optimizer.candidates import EvaluatedCandidate
 from pytest_promptopt.optimizer.label_rates import balanced_accuracy, find_dominant_answers, label_scores
 from pytest_promptopt.optimizer.prompt_groups import PromptGroup
+from pytest_promptopt.optimizer.protocols import Trial
 from pytest_promptopt.optimizer.rate_posterior import RatePosterior, posterior_of
 from pytest_promptopt.optimizer.verdict_model import VerdictModel
 from pytest_promptopt.records import Call, Case, CaseResult, Failure, Outcome, Split, Status
@@ -245,3 +246,28 @@ def test_a_run_tells_right_and_wrong_of_train_and_validation_cases() -> None:
     rows = {score.label: (score.cases, score.before, score.after) for score in result.labels}
     assert rows == {"label-a": (4, 0, 4), "label-b": (4, 0, 4 * ("b" in result.after))}
     assert result.same_answers == ()
+
+
+class Stuck(World):
+    """A target that answers the first label to everything, as soon as its prompt names it."""
+
+    def _results(self, trial: Trial) -> tuple[CaseResult, ...]:
+        return tuple(map(self._answered, super()._results(trial)))
+
+    def _answered(self, result: CaseResult) -> CaseResult:
+        (outcome,) = result.outcomes
+        outcome = replace(outcome, expected=f"label-{result.case.id[-1]}")
+        if outcome.failure is not None and outcome.calls[0].key.endswith(" a"):
+            calls = (replace(outcome.calls[0], text="label-a"),)
+            outcome = replace(outcome, failure=replace(outcome.failure, actual="label-a"), calls=calls)
+        return CaseResult(result.case, (outcome,))
+
+
+def test_a_run_warns_of_a_text_that_answers_the_same_to_everything_however_much_better_it_is() -> None:
+    cases = needs("a a a b " * 6) + needs("a a a b", VALIDATION)
+    result = Stuck(cases, ["a", *["out of ideas"] * 20]).result(max_iterations=2)
+    assert (result.outcome, result.written) == ("improved", True)
+    assert result.same_answers == (SameAnswer("", "label-a", 28, 28),)
+    assert 'answers "label-a" to 28 of 28 cases, whatever is expected' in summary(result)[1]
+    told = {score.label: (score.before, score.after, score.instead) for score in result.labels}
+    assert told == {"label-a": (0, 21, ()), "label-b": (0, 0, (("label-a", 7),))}

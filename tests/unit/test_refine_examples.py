@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pytest_promptopt.errors import ModelError
 from pytest_promptopt.optimizer.candidates import Candidate
 from pytest_promptopt.optimizer.example_sets import (
     ROOM,
@@ -22,12 +23,16 @@ from pytest_promptopt.optimizer.example_sets import (
     usable_examples,
 )
 from pytest_promptopt.optimizer.prompt_groups import PromptGroup, connected_groups
-from pytest_promptopt.prompts.examples import Example, examples_in, with_examples
-from pytest_promptopt.records import Call, Case, CaseResult, Failure, Outcome, Split, Status
+from pytest_promptopt.optimizer.protocols import Trial
+from pytest_promptopt.optimizer.search_hooks import SearchHooks
+from pytest_promptopt.prompts.examples import Example, examples_in, with_examples, without_examples
+from pytest_promptopt.records import Answer, Call, Case, CaseResult, Failure, Outcome, Request, Split, Status
+from pytest_promptopt.results import PromptResult
+from pytest_promptopt.settings import NO_OPTIMIZER
 from pytest_promptopt.strategies.refine.example_candidates import ExampleCandidates
 from pytest_promptopt.strategies.refine.search import RefineSearch
 from pytest_promptopt.strategies.refine.state import ExampleTries
-from tests.refine_world import SETTINGS, FakePrompt, World, needs
+from tests.refine_world import SETTINGS, FakePrompt, Need, World, answer, needs
 
 TRAIN, VALIDATION, HELDOUT = Split.TRAIN, Split.VALIDATION, Split.HELDOUT
 
@@ -275,3 +280,166 @@ def test_a_case_example_is_an_example_for_a_prompt() -> None:
     assert with_examples("{{ message }}", [example]) == with_examples(
         "{{ message }}", [Example({"message": "a"}, "x")]
     )
+
+
+# ----------------------------------------------------------------------------- whole runs
+
+
+class Parrot(World):
+    """A target that answers what stands in its prompt as an example, and nothing else."""
+
+    def _results(self, trial: Trial) -> tuple[CaseResult, ...]:
+        prose = trial.overlay.get("route.md", self.prompts[0].prose)
+        (sample,) = trial.samples or (0,)
+        known = self.known(examples_in(prose))
+        return tuple(
+            CaseResult(
+                need.record(), (need.run({"route.md": need.rule * (need.id in known)}, sample=sample),)
+            )
+            for need in self.needs
+            if need.id in trial.cases
+        )
+
+    def known(self, shown: Sequence[Example]) -> set[str]:
+        """The cases that it answers when it was shown these."""
+        return {example.inputs["ticket"].split()[0] for example in shown}
+
+
+class Pupil(Parrot):
+    """A target that answers all cases of a label when it was shown one of them."""
+
+    def known(self, shown: Sequence[Example]) -> set[str]:
+        labels = {example.answer for example in shown}
+        return {need.id for need in self.needs if f"label-{need.rule}" in labels}
+
+
+def suite(secret: str = "") -> list[Need]:
+    return needs("a b " * 12, secret=secret) + needs("a b " * 6, VALIDATION, secret=secret)
+
+
+def in_text(overlay: Mapping[str, str], world: World) -> set[str]:
+    """The cases of a suite that stand in a text as examples."""
+    told = {example.inputs["ticket"] for text in overlay.values() for example in examples_in(text)}
+    return {need.id for need in world.needs if any(ticket.startswith(f"{need.id} ") for ticket in told)}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_gain_that_exists_on_examples_only_is_no_gain(seed: int) -> None:
+    world = Parrot(suite())
+    result = world.result(examples=8, optimizer_model=NO_OPTIMIZER, seed=seed)
+    tried = [candidate for iteration in result.iterations for candidate in iteration.candidates]
+    assert tried
+    assert all(candidate.rate is not None and candidate.rate < 0.1 for candidate in tried)
+    assert (result.outcome, world.written) == ("unchanged", {})
+
+
+def test_a_case_that_stands_in_a_text_is_run_and_counted_nowhere_under_it() -> None:
+    world = Pupil(suite())
+    result = world.result(examples=4, optimizer_model=NO_OPTIMIZER)
+    assert (result.outcome, result.written) == ("improved", True)
+    shown = in_text(world.written, world)
+    assert set(result.examples) == shown
+    assert 2 <= len(shown) <= 4
+    train, validation = result.scores
+    assert (train.cases, train.examples, train.before, train.after) == (24 - len(shown), len(shown), 0.0, 1.0)
+    assert (validation.cases, validation.examples) == (12, 0)
+    assert not shown & {*result.fixed}
+    runs = [trial for trials in world.evaluated for trial in trials if trial.overlay]
+    assert runs
+    assert not any(in_text(trial.overlay, world) & {*trial.cases} for trial in runs)
+    assert world.fresh
+    assert not any(shown & {*trial.cases} for trials in world.fresh for trial in trials)
+
+
+def test_examples_that_stood_in_the_prompt_before_are_in_none_of_its_rates() -> None:
+    """They pass, and nothing else does."""
+    told: list[tuple[int, int, float | None]] = []
+    cases = suite()
+    examples = [Example(case.run({"route.md": ""}).calls[0].variables, "x") for case in cases[:6]]
+    world = Parrot(
+        cases,
+        prompts=[FakePrompt(prose=with_examples("Route {{ ticket }}.", examples))],
+        hooks=SearchHooks(
+            measured=lambda scores: told.extend((s.cases, s.examples, s.before) for s in scores)
+        ),
+    )
+    result = world.result(examples=0, optimizer_model=NO_OPTIMIZER)
+    assert told == [(18, 6, 0.0), (12, 0, 0.0)]
+    assert [(s.cases, s.examples, s.before, s.after) for s in result.scores] == [
+        (18, 6, 0.0, 0.0),
+        (12, 0, 0.0, 0.0),
+    ]
+    assert {(label.cases, label.after) for label in result.labels} == {(15, 0)}
+
+
+def test_no_text_shows_what_was_taken_out_of_a_case() -> None:
+    hooks = SearchHooks(redact=lambda text: text.replace("Jane", "[name]"))
+    world = Pupil(suite(secret="by Jane"), hooks=hooks)
+    result = world.result(examples=4, optimizer_model=NO_OPTIMIZER)
+    assert "by [name]" in result.after
+    texts = [str(trial.overlay) for trials in world.evaluated for trial in trials]
+    assert not any("Jane" in text for text in texts)
+    assert len(result.examples) >= 2, "it is known which cases stand there all the same"
+
+
+class Reader(Pupil):
+    """A target that follows the rules of its prompt, and that of label a also when it was shown an example.
+
+    :param rules: what the optimizer writes when it is told of examples in the prompt.
+    """
+
+    rules = "b"
+
+    def _results(self, trial: Trial) -> tuple[CaseResult, ...]:
+        prose = trial.overlay.get("route.md", self.prompts[0].prose)
+        taught = f"a {without_examples(prose)}" if examples_in(prose) else prose
+        return World._results(self, replace(trial, overlay={"route.md": taught}))
+
+    def _reply(self, request: Request) -> Answer | ModelError:
+        told = "<examples_before_it>" in str(request)
+        return answer(self.rules if told else "other words")
+
+
+def rewritten_after_examples(rules: str, *, left_at_last: int | None = None) -> tuple[PromptResult, bool]:
+    """What comes of it, and whether the text was run without its examples.
+
+    :param left_at_last: calls that the ceiling leaves when all rules are found.
+    """
+    world = Reader(suite())
+    world.rules = rules
+    ends = f". {rules}"
+
+    def found() -> bool:
+        return any(str(t.overlay.get("route.md")).endswith(ends) for ts in world.evaluated for t in ts)
+
+    world.left = lambda: left_at_last if found() else None
+    result = world.result(examples=4, max_iterations=8)
+    texts = {t.overlay.get("route.md", "") for ts in world.evaluated for t in ts}
+    return result, any(text.endswith(ends) and not examples_in(text) for text in texts)
+
+
+def test_examples_go_again_where_the_text_does_as_well_without_them() -> None:
+    """Every call pays for their tokens."""
+    result, tried = rewritten_after_examples("a b")
+    assert (tried, result.after[-5:]) == (True, ". a b")
+    assert (result.outcome, result.examples) == ("improved", ())
+    assert [(s.cases, s.examples, s.unverified, s.after) for s in result.scores] == [
+        (24, 0, 0, 1.0),
+        (12, 0, 0, 1.0),
+    ]
+    assert result.note == (
+        "candidate 3.1 does as well without its examples (0 fixed, 0 broken of 32), so they were taken out"
+    )
+
+
+def test_examples_stay_where_they_pay() -> None:
+    result, tried = rewritten_after_examples("b")
+    assert (tried, result.outcome, len(result.examples)) == (True, "improved", 4)
+    assert [score.after for score in result.scores] == [1.0, 1.0]
+    assert not result.note
+
+
+@pytest.mark.parametrize(("left", "tried"), [(45, False), (90, True)])
+def test_that_takes_no_calls_that_are_kept_for_judging(left: int, tried: bool) -> None:
+    result, was_tried = rewritten_after_examples("a b", left_at_last=left)
+    assert (result.outcome, was_tried) == ("improved", tried)

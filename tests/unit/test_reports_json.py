@@ -113,6 +113,7 @@ RUN = RunResult(
             written=True,
             rates={"a": (1 / 3, 1.0)},
             flaky=(FlakyCase("a", 1, 3),),
+            examples=("b",),
         ),
     ),
     spend={Role.TARGET: Spend(10, 100, 20, 0.5, 1), Role.OPTIMIZER: Spend(1, 50, 20, 0.0, 1)},
@@ -197,6 +198,7 @@ def test_the_run_is_there_with_its_evidence(tmp_path: Path) -> None:
     assert (prompt["outcome"], prompt["accepted"]) == ("improved", True)
     assert prompt["rates"] == {"a": [pytest.approx(1 / 3), 1.0]}
     assert prompt["flaky"] == [{"case": "a", "passed": 1, "samples": 3}]
+    assert prompt["examples"] == ["b"]
     (score,) = prompt["scores"]
     assert (score["fixed"], score["broken"], score["errored"]) == (9, 0, 2)
     assert score["p_better"] == pytest.approx(1 / 512)

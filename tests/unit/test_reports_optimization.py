@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pytest_promptopt.prompts.examples import Example, with_examples
 from pytest_promptopt.records import FlakyCase, Role, Spend, Split
 from pytest_promptopt.reports.lines import BAD, BOLD, GOOD, WARN, Line
 from pytest_promptopt.reports.optimization import MAX_DIFF_LINES, run_summary
@@ -81,6 +82,26 @@ class TestRunSummary:
         assert "  train       61.1%          100.0%         36 (9 not run with this text)" in text(
             summary(prompt)
         )
+
+    def test_cases_that_are_examples_are_told_beside_the_others_and_above_the_diff(self) -> None:
+        train, *others = IMPROVED.scores
+        shown = [Example({"ticket": "Where is it? " * 20}, "delivery")] * 6
+        prompt = replace(
+            IMPROVED,
+            after=with_examples(AFTER, shown),
+            scores=(replace(train, cases=18, examples=6), *others),
+            examples=tuple(f"test_route.py::test_queue[{n}]" for n in range(6)),
+        )
+        lines = text(summary(prompt)).splitlines()
+        assert "  train       61.1%          100.0%         18 of 24 (6 are examples)" in lines
+        place = lines.index(
+            "  examples: 6 of your training cases now stand in the prompt, about 510 tokens in each call"
+        )
+        assert lines[place + 1] == "  diff:"
+        one = replace(prompt, scores=(replace(train, unverified=3, examples=1),), examples=("a",))
+        assert "36 of 40 (3 not run with this text; 1 is an example)" in text(summary(one))
+        assert "1 of your training cases now stands in the prompt" in text(summary(one))
+        assert "stand in the prompt" not in text(summary())
 
     def test_it_reads_from_the_gain_to_the_file(self) -> None:
         assert text(summary()).splitlines() == [

@@ -89,6 +89,8 @@ class RefineSearch(BaseSearch):
 
     def conclude(self) -> None:
         """Journal what was learned. Where no case may get worse, make sure of the training cases."""
+        with suppress(StopRun):
+            self._selection.leave_out_examples()
         self.context.record("learned", prompts=self.names, rates=RATES, taught=self.state.learning.taught())
         self.context.call_budget.reserve(0)
         if not self.context.settings.no_regressions:

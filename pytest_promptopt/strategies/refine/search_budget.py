@@ -51,15 +51,14 @@ class SearchBudget:
         further = len(self._search.group.ids(Split.VALIDATION))
         training = version.foresight.cases
         if version is self._search.original:
-            spared, calls = (1 - RUN_SHARE) * training + further, self._state.reserve.least
+            spared, calls = math.ceil((1 - RUN_SHARE) * training + further), self._state.reserve.least
         else:
             spared = len(version.spared(self._search.group))
             share = (training + further) / max(1, training)
             fixed, broken = (share * count for count in self._gained(version))
             each, alpha = self.calls_per_case, self._search.context.settings.alpha
             calls = foreseen_calls(training + further, fixed, broken, alpha, each=each, spared=spared)
-            return self._worth_keeping(version, calls and self.calls_for(spared) + calls)
-        return self.calls_for(spared) + calls
+        return self._worth_keeping(version, calls and self.calls_for(spared) + calls)
 
     def _worth_keeping(self, version: EvaluatedCandidate, needed: int) -> int:
         """Of the calls left, those kept for judging a text: what it needs, where there are more.

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from pytest_promptopt.optimizer.acceptance import compare_estimates, rank_key
+from pytest_promptopt.optimizer.acceptance import compare, compare_estimates, is_not_worse, rank_key
 from pytest_promptopt.optimizer.base_search import BaseSearch
 from pytest_promptopt.optimizer.candidates import REFUSED, Candidate, OpenIteration
 from pytest_promptopt.optimizer.halting import Phase
+from pytest_promptopt.optimizer.prompt_groups import SEARCHED
 from pytest_promptopt.optimizer.proposal.case_batches import ENOUGH_CASES
+from pytest_promptopt.optimizer.proposal.replies import Reply
 from pytest_promptopt.optimizer.protocols import Trial
 from pytest_promptopt.optimizer.race import Move, Race, Runner, telling_order
 from pytest_promptopt.optimizer.rate_posterior import RatePosterior
@@ -173,6 +175,42 @@ class CandidateSelection:
         price = self._planner.price() * ABLATION_CASES * self._search_budget.calls_per_case
         return (
             self._search_budget.fits(2 * ABLATION_CASES) and self._state.ablating.expected * broken >= price
+        )
+
+    def leave_out_examples(self) -> None:
+        """Take the examples out of the best text if it does as well without them: each call pays for them.
+
+        It may have been rewritten since they came in; else it is known what they win. Without them it is run
+        on the same cases and on those that were examples, where the ceiling leaves calls for that.
+        """
+        search, best = self._search, self._search.best
+        written = {prompt.name: best.text(prompt) for prompt in search.group.prompts}
+        bodies = {name: without_examples(text) for name, text in written.items()}
+        replies = {name: Reply(body, "") for name, body in bodies.items() if body != written[name]}
+        allowed = search.context.settings.examples > 0
+        if best is search.original or best.posterior is None or not (replies and allowed):
+            return
+        wanted = Candidate(
+            f"{search.number}.1", tuple(replies), "Leave the examples out.", kind=Kind.EXAMPLES
+        )
+        candidate = search.build_checked_candidate(wanted, best, replies)
+        posterior, spared = self._posterior(best.posterior, candidate), set(best.spared(search.group))
+        candidate = replace(candidate, posterior=posterior)
+        counted = (*posterior.cases, *search.group.ids(Split.VALIDATION))
+        cases = [case for case in counted if case not in spared]
+        if candidate.verdict or not self._search_budget.fits(len(cases)):
+            return
+        (results,) = search.evaluate([candidate.overlay], cases)
+        search.context.record_results(candidate.id, results)
+        (candidate,) = search.refuse([candidate.ran(results)])
+        found = compare(best.evidence(*SEARCHED), results)
+        if candidate.verdict or not is_not_worse(found) or search.regressions(candidate):
+            return
+        search.best = candidate.to_evaluated()
+        self._state.accepted.append(search.best)
+        changed = f"{len(found.fixed)} fixed, {len(found.broken)} broken of {found.cases}"
+        search.notes.append(
+            f"candidate {best.id} does as well without its examples ({changed}), so they were taken out"
         )
 
     # ------------------------------------------------------------------------------------------------- runs
