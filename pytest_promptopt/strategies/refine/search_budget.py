@@ -70,7 +70,7 @@ class SearchBudget:
         """
         call_budget, economy = self._search.context.call_budget, self._state.economy
         most = (call_budget.available() or 0) + call_budget.reserved
-        further = max(0, most - math.ceil(economy.expected_cost))
+        further = min(most, max(self.least_judging_calls, most - math.ceil(economy.expected_cost)))
         if 0 < needed <= further:
             return needed
         assert version.posterior is not None
@@ -79,14 +79,15 @@ class SearchBudget:
         won = economy.gain(version.posterior.failing)
         now = self._shown_gain((fixed - broken) / cases, (fixed + broken) / cases, most)
         later = self._shown_gain((fixed + won - broken) / cases, (fixed + won + broken) / cases, further)
-        return further if later > now else most
+        return further if later >= now else most
 
     def _shown_gain(self, gain: float, differing: float, calls: int) -> float:
         """A gain times the chance that so many calls for fresh answers show it."""
         pairs = calls / (2 * self.calls_per_case)
         return gain * power_of(pairs, gain, differing, self._search.context.settings.alpha)
 
-    def least_judging_calls(self, version: EvaluatedCandidate) -> int:
+    @property
+    def least_judging_calls(self) -> int:
         """Calls without which a text cannot be judged at all, however good it is."""
         return self.calls_for(2 * least_pairs(self._search.context.settings.alpha))
 

@@ -98,9 +98,7 @@ class CandidateSelection:
         order = telling_order(posterior, self._search.run_order(), incumbent)
         cases = order[: max(0, LOOK - len(posterior.known))]
         left = call_budget.left()
-        if not cases or (
-            left is not None and left < self._search_budget.least_judging_calls(candidate.to_evaluated())
-        ):
+        if not cases or (left is not None and left < self._search_budget.least_judging_calls):
             return False
         call_budget.reserve(0)  # cases that it is run on now need not be run at the end
         try:
