@@ -291,6 +291,18 @@ class TestWhatIsAsked:
         assert statistics.median(confirmation.pairs for confirmation, _ in found) <= 160
         assert most_pairs(50, 0.05) == 300
 
+    def test_where_no_answer_comes_in_few_are_asked_for(self) -> None:
+        world = Tosses([(0.0, 1.0)] * 50, seed=1)
+        original, winner = world.searched()
+        world.missing, paid = 1.0, world.calls
+        context = RunContext(world, lambda requests: [], SETTINGS, SearchHooks(), None, lambda: {})
+        test = ConfirmationTest(PromptGroup((), tuple(world.cases)), original, winner, context, first=1)
+        found = test.run()
+        assert (found.verdict, found.pairs) == ("not shown", 0)
+        assert found.why == "none of 6 pairs of fresh answers has a result"
+        assert found.needed, "it may be asked again"
+        assert world.calls - paid == 12
+
 
 class TestUnderACeiling:
     def test_every_call_that_is_left_may_be_used_and_none_more(self) -> None:
