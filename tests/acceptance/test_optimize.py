@@ -185,8 +185,11 @@ def test_the_journal_tells_the_run_in_order(desk: Desk) -> None:
     assert kinds == [
         "opened",
         "start",
+        "planned",
         "candidate",
         "candidate",
+        "round",
+        "round",
         "iteration",
         "learned",
         "stop",

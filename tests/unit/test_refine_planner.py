@@ -96,7 +96,7 @@ class TestTurns:
         for kind, won in ((Kind.REWRITE, rewrites), (Kind.EXAMPLES, examples)):
             for _ in range(30):
                 ways[kind].note(won)
-        return [planner.worth_making() for _ in range(count)]
+        return [planner.worth_making(1) for _ in range(count)]
 
     def test_two_ways_that_win_alike_are_gone_alike(self) -> None:
         assert set(self.made(rewrites=0.2, examples=0.2)) == {(1, 1)}
@@ -118,7 +118,7 @@ def test_the_first_set_of_examples_waits_where_calls_are_few() -> None:
         left = free + search.context.call_budget.total_reserved
         for won in lost:
             search.state.ways[Kind.REWRITE].note(won)
-        return planner.worth_making()[1]
+        return planner.worth_making(1)[1]
 
     assert drawn(FIRST_SET * BATCH) == 1
     assert drawn(FIRST_SET * BATCH - 1) == 0
@@ -127,7 +127,7 @@ def test_the_first_set_of_examples_waits_where_calls_are_few() -> None:
 
 def test_without_a_model_that_writes_sets_of_examples_are_all_there_is() -> None:
     _, planner = searching(World(CASES), examples=4, optimizer_model=NO_OPTIMIZER)
-    assert planner.worth_making() == (0, 2)
+    assert planner.worth_making(1) == (0, 2)
 
 
 @pytest.mark.parametrize(("text", "tries"), [("no variable at all", "refused"), ("useless", "run")])
