@@ -831,9 +831,12 @@ def test_what_was_found_before_a_model_raised_is_confirmed_and_written(desk: Des
 def test_when_the_model_is_mended_the_run_can_be_continued(desk: Desk) -> None:
     desk.write("conftest.py", CONFTEST + FAILING_MODEL.replace("CALL", "2"))
     desk.optimize()
+    begun = len(desk.events)
     desk.write("conftest.py", CONFTEST)
     result = desk.run("--optimize-resume", "--tb=no", "--promptopt-report=report.json")
     assert desk.report["run"]["prompts"][0]["outcome"] == "improved"
+    first = next(event.data["rates"] for event in desk.events[begun:] if event.event == "results")
+    assert None not in first.values(), "what the model failed to answer was asked again"
     assert desk.report["run"]["errors"] == []
     assert desk.text == GOOD
     assert result.ret == pytest.ExitCode.OK
