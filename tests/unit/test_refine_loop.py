@@ -109,6 +109,14 @@ def test_what_only_one_candidate_fixes_is_not_merged() -> None:
     assert result.after.endswith("a b c")
 
 
+def test_what_adds_nothing_is_no_part_of_a_merged_text() -> None:
+    replies = ["a b c d e f", "g h i j k l", "a b", "a b c d e f g h i j k l"]
+    world = World(needs("a b c d e f g h i j k l " * 2), replies)
+    result = world.result(candidates=3, max_iterations=1)
+    *_, merged = result.iterations[0].candidates
+    assert merged.direction in ("Do what 1.1, 1.2 do.", "Do what 1.2, 1.1 do.")
+
+
 def test_a_merger_that_is_no_prompt_leaves_the_candidates_to_themselves() -> None:
     replies = ["a b c d e f", "g h i j k l", "out of ideas", "out of ideas"]
     world = World(needs("a b c d e f g h i j k l " * 2), replies)

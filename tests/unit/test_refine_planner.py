@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from itertools import count
 from typing import Any
 
 import pytest
@@ -16,7 +18,7 @@ from pytest_promptopt.strategies.refine.economy import SHARE
 from pytest_promptopt.strategies.refine.iteration_planner import FIRST_SET, IterationPlanner
 from pytest_promptopt.strategies.refine.search import RefineSearch
 from pytest_promptopt.strategies.refine.search_budget import SearchBudget
-from tests.refine_world import SETTINGS, VALIDATION, World, needs, new_prompt
+from tests.refine_world import SETTINGS, VALIDATION, World, answer, needs, new_prompt
 
 CASES = [*needs("a " * 12), *needs("a " * 8, VALIDATION)]
 
@@ -87,6 +89,22 @@ class TestTrainingGivesWayToValidation:
         result = world.result(max_iterations=12)
         assert result.iterations[-1].phase == Phase.VALIDATION
         assert "c" in result.after
+
+
+@pytest.mark.parametrize(("least_gain", "ended"), [(1, True), (0, False)])
+def test_a_search_ends_where_the_next_iteration_promises_too_little_for_its_calls(
+    least_gain: float, ended: bool
+) -> None:
+    """No ceiling, and every text is another one and as good for nothing as the one before."""
+    number = count()
+    world = World(needs("a " * 10 + "- " * 90), lambda request: answer(f"useless {next(number)}"))
+    result = world.result(max_iterations=15, plateau=50, least_gain=least_gain)
+    assert (result.stop == HaltReason.RETURNS) == ended
+    if ended:
+        assert re.fullmatch(
+            r"the next iteration is expected to win 0\.\d points for \d+ calls, less than 1 for 100",
+            result.why,
+        )
 
 
 class TestTurns:
