@@ -724,6 +724,22 @@ def test_a_hook_that_raises_before_the_first_call_ends_the_session_with_a_senten
     assert not (desk.path / "asked.log").exists()
 
 
+def test_so_does_a_strategy_that_raises_before_the_first_call(desk: Desk) -> None:
+    desk.write(
+        "conftest.py",
+        f"{CONFTEST}\nfrom pytest_promptopt.api import RefineSearch\n"
+        "class Broken(RefineSearch):\n    def __init__(self, *given):\n        1 / 0\n"
+        "def pytest_promptopt_strategies():\n    return {'broken': Broken}\n",
+    )
+    result = desk.optimize("--promptopt-strategy=broken")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    (said,) = [text for text in result.errlines if text]
+    assert said.startswith("ERROR: the strategy raised at conftest.py:")
+    assert said.endswith(": ZeroDivisionError: division by zero")
+    assert desk.text == WEAK
+    assert not (desk.path / "asked.log").exists()
+
+
 @pytest.mark.parametrize("raises", ["1 / 0", "__import__('sys').exit(7)", "pytest.exit('enough')"])
 @pytest.mark.parametrize(
     ("hook", "argument", "outcome"),
