@@ -298,6 +298,7 @@ class OptimizationDriver(ABC, Generic[K, C]):
             spend=self._spend,
             call_budget=call_budget,
             prepare_phase=self._prepare_phase,
+            model_defects=self._models.take_defects,
         )
 
     def _histories(self, record: RunStore) -> Histories:
@@ -416,6 +417,7 @@ class OptimizationDriver(ABC, Generic[K, C]):
 
         When the search is over the cache will do, so that a full disk does not fail pytest's own run.
         """
+        self._models.note_defect(paid.request.model, paid.error)
         if self._record is not None:
             with suppress(JournalError) if self._over else nullcontext():
                 self._record.settled(paid)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 from pytest_promptopt.budget.ledger import Ledger, Price
 from pytest_promptopt.errors import ErrorKind, ModelError
@@ -89,6 +90,7 @@ class ModelClient:
     :param price: the price that bounds a request's cost; None when it is unknown.
     :param longest: the most tokens of an answer to a request without a limit; None when it is unknown.
     :param application: answers requests that the code under test makes by itself.
+    :param rootdir: of the project, whose frame is told of what a model raises.
     """
 
     def __init__(
@@ -105,6 +107,7 @@ class ModelClient:
         price: Callable[[Request], Price | None] = price_of,
         longest: Callable[[Request], int | None] = longest_answer,
         application: Model | None = None,
+        rootdir: Path | None = None,
     ) -> None:
         self._cache = cache
         self._refresh = refresh
@@ -118,6 +121,7 @@ class ModelClient:
             concurrency=concurrency,
             retry=retry,
             application=application,
+            rootdir=rootdir,
         )
         self._concurrency = concurrency
         self._slots = asyncio.Semaphore(concurrency)

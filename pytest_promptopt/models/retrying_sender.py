@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from json import dumps
+from pathlib import Path
 
 from pytest_promptopt.budget.ledger import Ledger, Price, Reservation
 from pytest_promptopt.errors import CONSEQUENCES, ErrorKind, ModelError, PromptoptError
@@ -29,6 +30,7 @@ from pytest_promptopt.models.retry import RetryPolicy
 from pytest_promptopt.models.secret_redaction import remember_secrets
 from pytest_promptopt.models.unpatched_asyncio import asyncio
 from pytest_promptopt.records import Answer, Request, Role, Spend, StopReason
+from pytest_promptopt.user_frames import raised_inside
 
 #: After these stop reasons an empty answer is complete; after a tool call it is not.
 _NORMAL_ENDS = (StopReason.END, StopReason.STOP_SEQUENCE)
@@ -61,6 +63,7 @@ class RetryingSender:
     :param price: the price that bounds a request's cost, None when unknown; called in a thread at first.
     :param longest: the most tokens that an answer has without a limit; None when unknown.
     :param application: answers requests that the code under test makes by itself.
+    :param rootdir: of the project, whose frame is told of what a model raises.
     """
 
     def __init__(
@@ -73,9 +76,11 @@ class RetryingSender:
         retry: RetryPolicy,
         longest: Callable[[Request], int | None] = longest_answer,
         application: Model | None = None,
+        rootdir: Path | None = None,
     ) -> None:
         self._resolve = resolve
         self._application = application
+        self._rootdir = (rootdir or Path()).resolve()
         self._price = price
         self._longest = longest
         self._ledger = ledger
@@ -270,7 +275,9 @@ class RetryingSender:
         except BaseException as defect:  # a defect of a model must not end the loop that serves all others
             if not waited.is_set():  # for nothing, so nothing was sent
                 end = self._ledger.refund
-            said = f"{name}: the call failed in an unexpected way ({error_words(defect)})"
+            place = raised_inside(defect, self._rootdir)
+            where = f" at {place}" if place else ""
+            said = f"{name}: the call failed in an unexpected way{where} ({error_words(defect)})"
             raise ModelError(ErrorKind.DEFECT, said, model=name) from None
         finally:
             pending.spend += end(reservation)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from pytest_promptopt.budget.ledger import Price
+from pytest_promptopt.errors import ErrorKind, ModelError
 from pytest_promptopt.models.answer_limits import longest_answer
 from pytest_promptopt.models.listed_prices import application_longest, application_price
 from pytest_promptopt.models.prices import price_of
@@ -26,6 +27,7 @@ class UserModels:
         self._kinds: dict[str, type | None] = {}
         #: Those that nobody has taken yet.
         self._made: dict[str, Any] = {}
+        self._defects: list[ModelError] = []
 
     def kind(self, name: str) -> type | None:
         """The class of the user's own model called `name`; None where it is a built-in one."""
@@ -46,6 +48,18 @@ class UserModels:
     def is_own(self, name: str) -> bool:
         """Whether `name` is known to be a model of the user's own; asks nobody."""
         return self._kinds.get(name) is not None
+
+    def note_defect(self, name: str, error: ModelError | None) -> None:
+        """Keep what a call of the model called `name` ended with, if its author has to mend that."""
+        if error is not None and error.kind is ErrorKind.DEFECT and self.is_own(name):
+            with self._lock:
+                self._defects.append(error)
+
+    def take_defects(self) -> list[ModelError]:
+        """Those that came since this was last called."""
+        with self._lock:
+            found, self._defects = self._defects, []
+        return found
 
     def price(self, request: Request) -> Price | None:
         """What tokens of the model cost; None when that is not known."""

@@ -269,6 +269,9 @@ class ConfirmationTest:
         why = ""
         try:
             while self._verdict() is NOT_SHOWN and not self._hopeless() and self._asked < self._most:
+                if self._asked and not self._tally.pairs:
+                    why = f"none of {self._asked} pairs of fresh answers has a result"
+                    break
                 end = self._next_look()
                 if end == self._asked:
                     why = "the ceiling on calls is reached"

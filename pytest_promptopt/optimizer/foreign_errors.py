@@ -13,14 +13,13 @@ from pytest_promptopt.models.secret_redaction import redact_secrets
 from pytest_promptopt.optimizer.halting import HaltReason
 from pytest_promptopt.optimizer.protocols import StopRun
 from pytest_promptopt.text import cut_end, one_line
+from pytest_promptopt.user_frames import raised_inside
 
 #: How a search's own code is called in a sentence.
 STRATEGY = "the strategy"
 
 #: The longest message of an exception that is told.
 MAX_SAID = 400
-
-PACKAGE = Path(__file__).parents[1]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -91,21 +90,17 @@ class ForeignErrors:
         return safe
 
     def _sentence(self, what: str, error: BaseException) -> str:
-        own, place = self._place(error)
-        if isinstance(error, PromptoptError) and not own:
+        place = raised_inside(error, self._rootdir)
+        if isinstance(error, PromptoptError) and not place:
             return _words(error)  # it says by itself what is wrong, and where
+        place = place or _innermost(error)
         name, words = type(error).__name__, _words(error)
         return f"{what} raised at {place}: {name}{f': {words}' * bool(words)}"
 
-    def _place(self, error: BaseException) -> tuple[bool, str]:
-        """Whether the project raised it, and ``file:line`` of its innermost frame, else of any frame."""
-        frames = traceback.extract_tb(error.__traceback__)
-        for frame in reversed(frames):
-            file = Path(frame.filename)
-            inside = file.is_relative_to(self._rootdir) and "site-packages" not in file.parts
-            if inside and not file.is_relative_to(PACKAGE):
-                return True, f"{file.relative_to(self._rootdir).as_posix()}:{frame.lineno}"
-        return False, f"{frames[-1].filename}:{frames[-1].lineno}" if frames else "an unknown place"
+
+def _innermost(error: BaseException) -> str:
+    frames = traceback.extract_tb(error.__traceback__)
+    return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else "an unknown place"
 
 
 def _words(error: BaseException) -> str:

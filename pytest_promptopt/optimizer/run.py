@@ -38,8 +38,9 @@ def run_optimization(
     """Refine `prompts` until every search has ended; the result says what became of each.
 
     Once it is begun it raises nothing: `StopRun` and Ctrl-C end the run with the best that was accepted so
-    far, and after Ctrl-C nothing is written. Whatever else is raised, by a hook, a strategy or a model, ends
-    the search as a ceiling does, stands in the result's `errors`, and does other groups of prompts no harm.
+    far, and after Ctrl-C nothing is written. Whatever else is raised, by a hook, a strategy or a model of the
+    user's own, ends the search as a ceiling does, stands in the result's `errors`, and does other groups of
+    prompts no harm.
     `settings.max_iterations` counts for each group.
 
     :param strategy: how each group of prompts is searched; `settings.strategy` is its name.
@@ -72,6 +73,7 @@ def run_optimization(
             finalize_searches(finalizers, context, _run_id(context) or f"seed {context.settings.seed}", write)
         except KeyboardInterrupt:
             interrupted = True
+    context.note_model_defects()  # in a confirmation, or a scoring, one takes nothing but its own answer
     by_name = {result.prompt: result for finalizer in finalizers for result in _account(finalizer, context)}
     result = RunResult(
         id=_run_id(context),

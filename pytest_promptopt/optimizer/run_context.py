@@ -6,12 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from pytest_promptopt.errors import ModelError
 from pytest_promptopt.journal import Journal
 from pytest_promptopt.optimizer.call_budget import CallBudget
 from pytest_promptopt.optimizer.candidates import Results
 from pytest_promptopt.optimizer.foreign_errors import ForeignErrors
-from pytest_promptopt.optimizer.halting import Phase
-from pytest_promptopt.optimizer.protocols import Ask, Evaluator
+from pytest_promptopt.optimizer.halting import HaltReason, Phase
+from pytest_promptopt.optimizer.protocols import Ask, Evaluator, StopRun
 from pytest_promptopt.optimizer.search_hooks import SearchHooks
 from pytest_promptopt.optimizer.verdict_model import Taught
 from pytest_promptopt.records import Role, Spend
@@ -34,6 +35,7 @@ class RunContext:
     :param prepare_phase: makes ready for a phase that begins: what only the phase before it was forbidden is
         allowed again, and models that had refused are asked again.
     :param clock: counts seconds, from any moment on: how long iterations and the run take.
+    :param model_defects: what models of the user's own have raised since it was last called.
     :param taught: what earlier runs taught of new texts, by the names of each group's
         prompts; filled in by the run.
     :param foreign_errors: what went wrong in code that is not ours; filled in by the run.
@@ -48,6 +50,7 @@ class RunContext:
     call_budget: CallBudget = field(default_factory=CallBudget)
     prepare_phase: Callable[[Phase], None] = prepare_nothing
     clock: Callable[[], float] = time.monotonic
+    model_defects: Callable[[], Sequence[ModelError]] = tuple
     taught: Mapping[tuple[str, ...], Taught] = field(default_factory=dict)
     foreign_errors: ForeignErrors = field(default_factory=ForeignErrors)
 
@@ -65,6 +68,17 @@ class RunContext:
         """Journal the rate of every case under a candidate (``0`` is the original), null without one."""
         rates = {result.case.id: result.rate for result in results}
         self.record("results", candidate=version, rates=rates)
+
+    def note_model_defects(self) -> list[str]:
+        """Keep what models of the user's own have raised; the new sentences."""
+        # Each says by itself what is wrong, and where; a test that met it too is not to blame.
+        found = [error.with_traceback(None) for error in self.model_defects()]
+        return [self.foreign_errors.note("a model", error) for error in found]
+
+    def stop_at_model_defect(self) -> None:
+        """Raises `StopRun` if a model of the user's own has raised: that ends a search."""
+        if said := self.note_model_defects():
+            raise StopRun(HaltReason.ERROR, said[0])
 
     def paid(self) -> Spend:
         """What was paid so far, all roles together."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import Any, Protocol
 
+from pytest_promptopt.errors import ModelError
 from pytest_promptopt.optimizer.call_budget import CallBudget
 from pytest_promptopt.optimizer.candidates import Results
 from pytest_promptopt.optimizer.foreign_errors import STRATEGY
@@ -20,7 +21,7 @@ from pytest_promptopt.optimizer.screening import ScreeningEvaluator
 from pytest_promptopt.optimizer.search_evaluator import SearchEvaluator
 from pytest_promptopt.optimizer.search_hooks import SearchHooks
 from pytest_promptopt.optimizer.verdict_model import Taught
-from pytest_promptopt.records import Role, Spend
+from pytest_promptopt.records import Answer, Request, Role, Spend
 from pytest_promptopt.settings import Settings
 
 
@@ -110,8 +111,8 @@ class SearchContext:
         :param evaluator: runs the cases of the group.
         """
         return cls(
-            evaluator=SearchEvaluator(group, evaluator),
-            ask=make_opaque(run.ask),
+            evaluator=SearchEvaluator(group, evaluator, check=run.stop_at_model_defect),
+            ask=make_opaque(partial(_ask, run)),
             settings=run.settings,
             hooks=_opaque_hooks(run.hooks),
             call_budget=SearchCallBudget(run.call_budget, group.names),
@@ -124,6 +125,12 @@ class SearchContext:
             note_error=make_opaque(partial(run.foreign_errors.note, STRATEGY)),
             enter_phase=make_opaque(partial(_enter_phase, run, group)),
         )
+
+
+def _ask(run: RunContext, requests: Sequence[Request]) -> list[Answer | ModelError]:
+    answers = run.ask(requests)
+    run.stop_at_model_defect()
+    return answers
 
 
 def _opaque_hooks(hooks: SearchHooks) -> SearchHooks:

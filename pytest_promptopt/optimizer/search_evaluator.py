@@ -22,15 +22,22 @@ class SearchEvaluator:
 
     :param group: whose cases may be run; those that are held out are left out.
     :param evaluator: runs them.
+    :param check: called when they were run; raises `StopRun` if the search is to end.
     :ivar refusal: why these texts are refused, in a sentence; None when they may be tried.
     """
 
-    def __init__(self, group: PromptGroup, evaluator: ScreeningEvaluator) -> None:
+    def __init__(
+        self,
+        group: PromptGroup,
+        evaluator: ScreeningEvaluator,
+        *,
+        check: Callable[[], None] = lambda: None,
+    ) -> None:
         own = group.searched()
         self.cases: Sequence[Case] = own.cases
         self.refusal: Callable[[Overlay], str | None] = make_opaque(evaluator.refusal)
         # The check stands behind the seal: nobody can leave it out.
-        self.evaluate = make_opaque(_checked(own, evaluator))
+        self.evaluate = make_opaque(_checked(own, evaluator, check))
         self._runs = make_opaque(lambda: evaluator.runs)
 
     @property
@@ -39,7 +46,9 @@ class SearchEvaluator:
         return self._runs()
 
 
-def _checked(group: PromptGroup, evaluator: ScreeningEvaluator) -> Callable[[Sequence[Trial]], list[Results]]:
+def _checked(
+    group: PromptGroup, evaluator: ScreeningEvaluator, check: Callable[[], None]
+) -> Callable[[Sequence[Trial]], list[Results]]:
     known = {case.id: case.id for case in group.cases}
 
     def evaluate(trials: Sequence[Trial]) -> list[Results]:
@@ -56,8 +65,10 @@ def _checked(group: PromptGroup, evaluator: ScreeningEvaluator) -> Callable[[Seq
                     "search; held-out cases score its result and are not run for it"
                 )
         # With the ids of our own: one that is given may be no plain text.
-        return evaluator.evaluate(
+        results = evaluator.evaluate(
             [Trial(trial.overlay, tuple(known[id] for id in cases), trial.samples) for trial, cases in asked]
         )
+        check()
+        return results
 
     return evaluate

@@ -81,6 +81,7 @@ class SessionCalls:
             price=self.models.price,
             longest=self.models.longest,
             application=self.application,
+            rootdir=self._settings.rootdir,
         )
 
     def _on_paid(self, paid: PaidCall) -> None:

@@ -29,8 +29,8 @@ _ENDINGS = ("stop", "learned", "end", RESUMED)
 #: A call that was paid for, and an answer that somebody had paid for before.
 _ANSWERS = ("call", "known")
 
-#: Errors that say nothing about the call itself.
-_PASSING = (ErrorKind.BUDGET, ErrorKind.CANCELLED)
+#: Errors that say nothing about the call itself, and those of code that may be mended by now.
+_PASSING = (ErrorKind.BUDGET, ErrorKind.CANCELLED, ErrorKind.DEFECT)
 
 
 @dataclass(frozen=True)

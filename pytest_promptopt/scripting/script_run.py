@@ -180,6 +180,7 @@ def _opened(
         on_cached_answer=lambda request, answer: runs[0].journal_cached_answer(request, answer),
         price=models.price,
         longest=models.longest,
+        rootdir=settings.rootdir,
     )
     engine = ScriptEngine(cases, client, concurrency=settings.concurrency)
     run = ScriptRun(cases, engine, ledger, settings, models, given=given, stop=stop)

@@ -232,7 +232,7 @@ def _events() -> Iterator[str]:
                 continue
             owner = ast.unparse(node.func.value)
             if (node.func.attr == "append" and owner.endswith("journal")) or (
-                node.func.attr == "record" and owner.endswith(("context", "self"))
+                node.func.attr in ("record", "_record") and owner.endswith(("context", "self"))
             ):
                 names = [each for each in ast.walk(node.args[0]) if isinstance(each, ast.Constant)]
                 yield from (str(each.value) for each in names if isinstance(each.value, str))

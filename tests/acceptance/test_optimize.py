@@ -185,8 +185,11 @@ def test_the_journal_tells_the_run_in_order(desk: Desk) -> None:
     assert kinds == [
         "opened",
         "start",
+        "planned",
         "candidate",
         "candidate",
+        "round",
+        "round",
         "iteration",
         "learned",
         "stop",
@@ -721,6 +724,22 @@ def test_a_hook_that_raises_before_the_first_call_ends_the_session_with_a_senten
     assert not (desk.path / "asked.log").exists()
 
 
+def test_so_does_a_strategy_that_raises_before_the_first_call(desk: Desk) -> None:
+    desk.write(
+        "conftest.py",
+        f"{CONFTEST}\nfrom pytest_promptopt.api import RefineSearch\n"
+        "class Broken(RefineSearch):\n    def __init__(self, *given):\n        1 / 0\n"
+        "def pytest_promptopt_strategies():\n    return {'broken': Broken}\n",
+    )
+    result = desk.optimize("--promptopt-strategy=broken")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    (said,) = [text for text in result.errlines if text]
+    assert said.startswith("ERROR: the strategy raised at conftest.py:")
+    assert said.endswith(": ZeroDivisionError: division by zero")
+    assert desk.text == WEAK
+    assert not (desk.path / "asked.log").exists()
+
+
 @pytest.mark.parametrize("raises", ["1 / 0", "__import__('sys').exit(7)", "pytest.exit('enough')"])
 @pytest.mark.parametrize(
     ("hook", "argument", "outcome"),
@@ -767,6 +786,76 @@ def test_what_was_found_before_a_hook_raised_is_confirmed_and_written(desk: Desk
     shown = " ".join(result.stdout.str().split())
     assert "stopped: error: pytest_promptopt_halt raised at conftest.py:" in shown
     assert ": ValueError: nobody has tested this" in shown
+
+
+#: `demo`, but one call of many ends with an exception that is no `ModelError`.
+FAILING_MODEL = """
+
+class Failing(Spy):
+    async def complete(self, request):
+        if self.asked == CALL:
+            self.asked += 1
+            await asyncio.sleep(0)
+            raise ZeroDivisionError("nobody has tested this")
+        return await super().complete(request)
+
+def pytest_promptopt_resolve_model(name):
+    return Failing()
+"""
+
+
+@pytest.mark.parametrize(
+    ("call", "outcome", "stop"),
+    [(2, "unchanged", "error"), (6, "unchanged", "error"), (20, "improved", "target reached")],
+    ids=["of a case", "of the optimizer", "of the confirmation"],
+)
+def test_a_model_of_the_users_own_that_raises_ends_the_search_and_fails_the_session(
+    desk: Desk, call: int, outcome: str, stop: str
+) -> None:
+    desk.write("conftest.py", CONFTEST + FAILING_MODEL.replace("CALL", str(call)))
+    source = (desk.path / "conftest.py").read_text().splitlines()
+    line = next(n for n, text in enumerate(source, 1) if "ZeroDivisionError" in text)
+    result = desk.optimize()
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    (prompt,) = desk.report["run"]["prompts"]
+    assert (prompt["outcome"], prompt["stop"]) == (outcome, stop)
+    assert desk.text == (GOOD if outcome == "improved" else WEAK)
+    (said,) = desk.report["run"]["errors"]
+    assert f" at conftest.py:{line} (ZeroDivisionError: nobody has tested this)" in said
+    assert said in " ".join(result.stdout.str().split())
+
+
+def test_what_was_found_before_a_model_raised_is_confirmed_and_written(desk: Desk) -> None:
+    """A label that no prompt can earn keeps the search going, and the optimizer's second request fails."""
+    desk.cases(train=[*TRAIN, HOPELESS])
+    second = FAILING_MODEL.replace("self.asked == CALL", "self.tells(request)")
+    tells = """
+    requests = 0
+    def tells(self, request):
+        told = "<new_prompt>" in str(request.messages)
+        self.requests += told
+        return told and self.requests == 2
+"""
+    desk.write("conftest.py", CONFTEST + second.replace("class Failing(Spy):", f"class Failing(Spy):{tells}"))
+    result = desk.optimize()
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    (prompt,) = desk.report["run"]["prompts"]
+    assert (prompt["outcome"], prompt["stop"], prompt["written"]) == ("improved", "error", True)
+    assert "Answer with the label only." in desk.text
+
+
+def test_when_the_model_is_mended_the_run_can_be_continued(desk: Desk) -> None:
+    desk.write("conftest.py", CONFTEST + FAILING_MODEL.replace("CALL", "2"))
+    desk.optimize()
+    begun = len(desk.events)
+    desk.write("conftest.py", CONFTEST)
+    result = desk.run("--optimize-resume", "--tb=no", "--promptopt-report=report.json")
+    assert desk.report["run"]["prompts"][0]["outcome"] == "improved"
+    first = next(event.data["rates"] for event in desk.events[begun:] if event.event == "results")
+    assert None not in first.values(), "what the model failed to answer was asked again"
+    assert desk.report["run"]["errors"] == []
+    assert desk.text == GOOD
+    assert result.ret == pytest.ExitCode.OK
 
 
 def test_a_strategy_that_raises_ends_its_own_column_only(desk: Desk) -> None:

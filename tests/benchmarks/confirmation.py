@@ -84,6 +84,7 @@ def no_effect(name: str, chances: Chances, candidates: int = 20, **more: object)
 
 WORLDS = (
     no_effect(".5, 60 cases", [(0.5, 0.5)] * 60, before=(0.014, 720)),
+    no_effect(".5, 60 cases, 1 candidate", [(0.5, 0.5)] * 60, 1),
     no_effect(".9, 60 cases", [(0.9, 0.9)] * 60, before=(0.020, 336)),
     no_effect(".95, 60 cases", [(0.95, 0.95)] * 60),
     no_effect(".5, 10 cases", [(0.5, 0.5)] * 10, before=(0.024, 120)),

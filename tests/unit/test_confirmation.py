@@ -286,10 +286,34 @@ class TestWhatIsAsked:
         assert found.pairs <= 20
         assert world.calls == asked * found.pairs
 
+    def test_what_the_search_has_seen_of_the_original_serves_for_no_pair(self) -> None:
+        """The winner was chosen by it: where the original had bad luck, a fresh answer says so."""
+        world = Tosses([(1.0, 1.0)] * 20, seed=1)
+        original, winner = world.searched()
+        failed = tuple(CaseResult(case, (Outcome(case.id, Status.FAILED, 0.0),)) for case in world.cases)
+        original = replace(original, results={Split.TRAIN: failed})
+        context = RunContext(world, lambda requests: [], SETTINGS, SearchHooks(), None, lambda: {})
+        cases, spared = PromptGroup((), tuple(world.cases)), winner.evidence(Split.TRAIN)
+        found = ConfirmationTest(cases, original, winner, context, first=1, spared=spared).run()
+        assert found.pairs >= 20
+        assert (found.better, found.worse, found.verdict) == (0, 0, "not shown")
+
     def test_half_of_the_pairs_are_spared_where_the_winner_is_not_ahead_by_then(self) -> None:
         found = many([(0.5, 0.4)] * 50, runs=40, candidates=20)
         assert statistics.median(confirmation.pairs for confirmation, _ in found) <= 160
         assert most_pairs(50, 0.05) == 300
+
+    def test_where_no_answer_comes_in_few_are_asked_for(self) -> None:
+        world = Tosses([(0.0, 1.0)] * 50, seed=1)
+        original, winner = world.searched()
+        world.missing, paid = 1.0, world.calls
+        context = RunContext(world, lambda requests: [], SETTINGS, SearchHooks(), None, lambda: {})
+        test = ConfirmationTest(PromptGroup((), tuple(world.cases)), original, winner, context, first=1)
+        found = test.run()
+        assert (found.verdict, found.pairs) == ("not shown", 0)
+        assert found.why == "none of 6 pairs of fresh answers has a result"
+        assert found.needed, "it may be asked again"
+        assert world.calls - paid == 12
 
 
 class TestUnderACeiling:

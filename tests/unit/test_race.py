@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from pytest_promptopt.optimizer.race import BATCH, HOPELESS, Race, Runner
+from pytest_promptopt.optimizer.race import BATCH, HOPELESS, Race, Runner, in_turns
 from pytest_promptopt.optimizer.rate_posterior import RatePosterior
 from pytest_promptopt.optimizer.verdict_model import Kind
+from pytest_promptopt.records import Case, CaseResult, Failure, Outcome, Split, Status
 from tests.changing_world import answers, original, rates, results
 
 #: What a call could win elsewhere, in cases: nearly nothing, and much.
@@ -49,6 +50,30 @@ class Track:
 
 
 # ----------------------------------------------------------------------------- the first look
+
+
+def test_the_first_cases_to_be_run_are_of_every_label() -> None:
+    """However rare a label is, and whatever was answered."""
+    labels = ["common"] * 36 + ["rare"] * 6 + ["rarest"] * 6
+    wrong = [
+        CaseResult(
+            Case(f"{number:02}", ("p.md",), Split.TRAIN),
+            (
+                Outcome(
+                    f"{number:02}",
+                    Status.FAILED,
+                    0.0,
+                    failure=Failure("AssertionError", "assert", "t.py:1", "==", label, "other"),
+                ),
+            ),
+        )
+        for number, label in enumerate(labels)
+    ]
+    for seed in range(20):
+        order = in_turns(wrong, seed=str(seed))
+        assert sorted(order) == [result.case.id for result in wrong]
+        assert {labels[int(case)] for case in order[:10]} == {"common", "rare", "rarest"}
+    assert in_turns(wrong, seed="1") != in_turns(wrong, seed="2")
 
 
 def test_every_candidate_that_was_asked_for_is_looked_at_whatever_a_call_costs() -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_promptopt.optimizer.candidates import Results
-from pytest_promptopt.optimizer.protocols import Trial
+from pytest_promptopt.optimizer.protocols import Prompt, Trial
 from pytest_promptopt.records import Case, CaseResult, Outcome, Split, Status
 from pytest_promptopt.strategies.refine.ablation import (
     CONTROLS,
@@ -137,6 +137,23 @@ def test_the_single_sentence_that_makes_the_cases_fail_is_found() -> None:
     run = Runner(lambda text, case: "Never ask" not in text)
     assert blamed(run, f"{GOOD} Never ask. {GOOD.replace('Good', 'Fine')}") == "Never ask."
     assert run.runs <= 17 + 1 + CONTROLS
+
+
+def test_a_cut_that_would_be_refused_is_not_run() -> None:
+    seen: list[str] = []
+
+    def passes(text: str, case: str) -> bool:
+        seen.append(text)
+        return "Harm." not in text
+
+    def fault(prompt: Prompt, prose: str) -> str | None:
+        return None if "Harm." in prose else "it lost what must stay"
+
+    after = {"route.md": f"{BEFORE} {GOOD} Harm."}
+    found = find_harmful_passage([FakePrompt(prose=BEFORE)], {}, after, ("one", "two"), Runner(passes), fault)
+    assert found is None
+    assert seen
+    assert all("Harm." in text for text in seen)
 
 
 def test_where_one_of_two_passages_is_enough_to_break_it_no_single_one_is_to_blame() -> None:

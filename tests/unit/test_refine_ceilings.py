@@ -70,6 +70,25 @@ def test_a_test_that_asks_twice_has_twice_as_many_calls_kept_for_confirming_its_
     assert min(filter(None, twice.noted)) == 2 * least
 
 
+def test_the_more_a_text_has_gained_the_fewer_calls_are_kept_from_the_search() -> None:
+    """Both texts are run on all twenty cases, so that all that is kept is for fresh answers."""
+    kept: list[list[int]] = []
+    for fixed in (4, 16):
+        world = AskingTwice(needs("a " * fixed + "b " * (20 - fixed)), left=lambda: 1000, times=1)
+        seen: list[int] = []
+
+        def reply(request: Request, world: AskingTwice = world, seen: list[int] = seen) -> Answer:
+            seen.append(world.noted[-1])
+            return answer("a" if len(seen) == 1 else "out of ideas")
+
+        world.replies = reply
+        world.result(max_iterations=2)
+        kept.append(seen)
+    (before, small, *_), (_, large, *_) = kept
+    assert 0 < large < before, "what a large gain does not need is given back"
+    assert large < small
+
+
 @pytest.mark.parametrize("strategy", [RefineSearch, Evolve])
 def test_a_prompt_with_nothing_to_mend_gives_back_what_was_kept_for_it(strategy: Strategy) -> None:
     world = two_prompts(needs("- " * 40) + needs("- " * 20, VALIDATION), SUITE, 200)

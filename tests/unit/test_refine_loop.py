@@ -109,6 +109,14 @@ def test_what_only_one_candidate_fixes_is_not_merged() -> None:
     assert result.after.endswith("a b c")
 
 
+def test_what_adds_nothing_is_no_part_of_a_merged_text() -> None:
+    replies = ["a b c d e f", "g h i j k l", "a b", "a b c d e f g h i j k l"]
+    world = World(needs("a b c d e f g h i j k l " * 2), replies)
+    result = world.result(candidates=3, max_iterations=1)
+    *_, merged = result.iterations[0].candidates
+    assert merged.direction in ("Do what 1.1, 1.2 do.", "Do what 1.2, 1.1 do.")
+
+
 def test_a_merger_that_is_no_prompt_leaves_the_candidates_to_themselves() -> None:
     replies = ["a b c d e f", "g h i j k l", "out of ideas", "out of ideas"]
     world = World(needs("a b c d e f g h i j k l " * 2), replies)
@@ -1241,7 +1249,7 @@ def test_the_journal_tells_the_whole_run(tmp_path: Path) -> None:
     assert (result.id, result.journal) == ("r1", str(journal.path))
     events = read_events(journal.path)
     told = [event.event for event in events]
-    iteration = ["candidate", "results", "iteration"]
+    iteration = ["planned", "candidate", "round", "results", "round", "iteration"]
     heldout = ["heldout", "results", "results"]
     finalizer = ["learned", "stop", "confirming", "confirmation", *heldout, "written", "end"]
     assert told == ["start", "results", *iteration, *iteration, *finalizer]
@@ -1252,6 +1260,32 @@ def test_the_journal_tells_the_whole_run(tmp_path: Path) -> None:
     decided = next(event.data for event in events if event.event == "iteration")
     assert decided["candidates"][0]["verdict"] == "accepted"
     assert decided["spend"]["calls"] == 1
+
+
+def test_each_step_of_a_search_is_journaled_before_it_with_its_reason(tmp_path: Path) -> None:
+    cases = needs("a " * 30 + "b " * 10 + "- " * 20)
+    world = World(cases, ["of no use", "a", "no help", "a c", "a d", "a b"] * 9)
+    journal = Journal.create(tmp_path / "run", "r1")
+    result = world.run(journal=journal, candidates=3, max_iterations=3)
+    journal.close()
+    events = read_events(journal.path)
+    events = events[: [event.event for event in events].index("stop")]
+    announced: list[dict[str, list[str]]] = []
+    for event in events:
+        if event.event in ("planned", "round"):
+            assert re.search(r"call wins .*[0-9]|it is ahead|it probably fails|target", event.data["why"])
+        if event.event == "round":
+            announced.append(event.data["runs"])
+        if event.event == "results" and event.data["candidate"] != "0":
+            candidate, rates = event.data["candidate"], event.data["rates"]
+            assert any(set(runs.get(candidate, ())) == set(rates) for runs in announced)
+    planned = [event.data for event in events if event.event == "planned"]
+    (prompt,) = result.prompts
+    made = len(prompt.iterations)
+    assert made > 1
+    assert [plan["iteration"] for plan in planned[:made]] == [*range(1, made + 1)]
+    assert all(plan["candidates"] for plan in planned)
+    assert not announced[-1], "the race is over, since nothing was worth its calls"
 
 
 def test_the_kept_lines_and_the_task_are_told() -> None:

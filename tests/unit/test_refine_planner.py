@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from itertools import count
 from typing import Any
 
 import pytest
@@ -16,7 +18,7 @@ from pytest_promptopt.strategies.refine.economy import SHARE
 from pytest_promptopt.strategies.refine.iteration_planner import FIRST_SET, IterationPlanner
 from pytest_promptopt.strategies.refine.search import RefineSearch
 from pytest_promptopt.strategies.refine.search_budget import SearchBudget
-from tests.refine_world import SETTINGS, VALIDATION, World, needs, new_prompt
+from tests.refine_world import SETTINGS, VALIDATION, World, answer, needs, new_prompt
 
 CASES = [*needs("a " * 12), *needs("a " * 8, VALIDATION)]
 
@@ -89,6 +91,22 @@ class TestTrainingGivesWayToValidation:
         assert "c" in result.after
 
 
+@pytest.mark.parametrize(("least_gain", "ended"), [(1, True), (0, False)])
+def test_a_search_ends_where_the_next_iteration_promises_too_little_for_its_calls(
+    least_gain: float, ended: bool
+) -> None:
+    """No ceiling, and every text is another one and as good for nothing as the one before."""
+    number = count()
+    world = World(needs("a " * 10 + "- " * 90), lambda request: answer(f"useless {next(number)}"))
+    result = world.result(max_iterations=15, plateau=50, least_gain=least_gain)
+    assert (result.stop == HaltReason.RETURNS) == ended
+    if ended:
+        assert re.fullmatch(
+            r"the next iteration is expected to win 0\.\d points for \d+ calls, less than 1 for 100",
+            result.why,
+        )
+
+
 class TestTurns:
     def made(self, *, rewrites: float, examples: float, count: int = 10) -> list[tuple[int, int]]:
         search, planner = searching(World(CASES), examples=4, optimizer_model="demo")
@@ -96,7 +114,7 @@ class TestTurns:
         for kind, won in ((Kind.REWRITE, rewrites), (Kind.EXAMPLES, examples)):
             for _ in range(30):
                 ways[kind].note(won)
-        return [planner.worth_making() for _ in range(count)]
+        return [planner.worth_making(1) for _ in range(count)]
 
     def test_two_ways_that_win_alike_are_gone_alike(self) -> None:
         assert set(self.made(rewrites=0.2, examples=0.2)) == {(1, 1)}
@@ -118,7 +136,7 @@ def test_the_first_set_of_examples_waits_where_calls_are_few() -> None:
         left = free + search.context.call_budget.total_reserved
         for won in lost:
             search.state.ways[Kind.REWRITE].note(won)
-        return planner.worth_making()[1]
+        return planner.worth_making(1)[1]
 
     assert drawn(FIRST_SET * BATCH) == 1
     assert drawn(FIRST_SET * BATCH - 1) == 0
@@ -127,7 +145,7 @@ def test_the_first_set_of_examples_waits_where_calls_are_few() -> None:
 
 def test_without_a_model_that_writes_sets_of_examples_are_all_there_is() -> None:
     _, planner = searching(World(CASES), examples=4, optimizer_model=NO_OPTIMIZER)
-    assert planner.worth_making() == (0, 2)
+    assert planner.worth_making(1) == (0, 2)
 
 
 @pytest.mark.parametrize(("text", "tries"), [("no variable at all", "refused"), ("useless", "run")])

@@ -561,6 +561,22 @@ class TestDirections:
     ) -> None:
         assert suitable_directions(feedback, collapsed=collapsed)[0] == first
 
+    @pytest.mark.parametrize(
+        ("kinds", "first"),
+        [
+            ([("billing", "technical", 8), ("technical", "billing", 8), ("sales", "sales", 9)], BOUNDARIES),
+            ([("billing", "sales", 2), ("sales", "sales", 23)], EDGES),
+            ([("billing", "sales", 25)], BALANCE),
+        ],
+    )
+    def test_a_request_takes_the_line_that_its_failures_call_for(
+        self, kinds: list[tuple[str, str, int]], first: str
+    ) -> None:
+        (brief,) = briefing(results := cases(*kinds), candidates=1).briefs(
+            1, Phase.TRAINING, version(results)
+        )
+        assert brief.direction == first
+
     def test_none_is_taken_again_for_a_text_while_others_are_left(self) -> None:
         directions = Directions()
         taken = [directions.take("P", (FORM, CUT), 1)[0] for _ in DIRECTIONS]

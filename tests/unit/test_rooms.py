@@ -18,7 +18,7 @@ PACKAGE = Path(pytest_promptopt.__file__).parent
 #: From the ground up. A room imports only from floors below its own, never from a neighbour.
 FLOORS = (
     {"wire_records", "verdicts"},
-    {"records", "errors", "statistics", "unpatched", "text", "file_writing"},
+    {"records", "errors", "statistics", "unpatched", "text", "file_writing", "user_frames"},
     {
         "completion",
         "labels",

@@ -129,8 +129,8 @@ class IterationPlanner:
             for count in range(1, self._search.context.settings.candidates + 1)
         ]
 
-    def worth_making(self) -> tuple[int, int]:
-        """How many candidates to ask for, and how many sets of examples to try.
+    def worth_making(self, iteration: int) -> tuple[int, int]:
+        """How many candidates to ask for, and how many sets of examples to try; journaled with the reason.
 
         So many that their gain less the price of their calls is highest; of both kinds, the more the kind has
         won. Where calls are few, sets of examples wait until rewriting has paid little.
@@ -138,6 +138,20 @@ class IterationPlanner:
         price, prospects = self.price(), self.prospects()
         worth = [prospect.gain - price * prospect.calls for prospect in prospects]
         count = worth.index(max(worth)) + 1
+        asked, drawn = self._by_kind(count)
+        promised = prospects[count - 1]
+        self._search.context.record(
+            "planned",
+            iteration=iteration,
+            candidates=asked,
+            examples=drawn,
+            why=f"{count} of them promise {promised.gain:.2g} cases for {promised.calls:.0f} calls; "
+            f"elsewhere a call wins {price:.2g}",
+        )
+        return asked, drawn
+
+    def _by_kind(self, count: int) -> tuple[int, int]:
+        """Of so many that are worth making: how many to ask for, and how many sets of examples to try."""
         if not self._search.context.settings.writing:
             return 0, max(count, FEWEST_SETS)
         examples, rewrites = (self._state.ways[kind] for kind in (Kind.EXAMPLES, Kind.REWRITE))

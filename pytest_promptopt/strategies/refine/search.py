@@ -96,7 +96,7 @@ class RefineSearch(BaseSearch):
         if not self.context.settings.no_regressions:
             return
         with suppress(StopRun):
-            self._run_incumbent(self.best.unverified)
+            self._run_incumbent(self.best.unverified, "no case may get worse")
         if self.best.unverified:
             self.notes.append(
                 f"candidate {self.best.id} was not run on {len(self.best.unverified)} training cases"
@@ -175,7 +175,7 @@ class RefineSearch(BaseSearch):
             unverified = self.best.unverified if stop and stop.halt == HaltReason.TARGET else ()
             if not unverified or not self._search_budget.fits(len(unverified)):
                 break
-            self._run_incumbent(unverified)
+            self._run_incumbent(unverified, "the target seems to be reached")
         out_of_calls = unpaid is not None and unpaid.halt == HaltReason.BUDGET
         on_plateau = stop is not None and stop.halt == HaltReason.PLATEAU
         escaping = on_plateau and not self.state.escaped and not out_of_calls
@@ -195,7 +195,7 @@ class RefineSearch(BaseSearch):
     def _iterate(self, iteration: OpenIteration) -> Stop | None:
         """Make an iteration and learn what it was worth; a stop when its first runs show nothing to mend."""
         runs = self.context.evaluator.runs
-        count, drawn = self._planner.worth_making()
+        count, drawn = self._planner.worth_making(iteration.number)
         least = self._planner.prospects()[max(count, 1) - 1].calls
         training = iteration.phase is Phase.TRAINING
         if training:
@@ -280,13 +280,14 @@ class RefineSearch(BaseSearch):
                 not self._failing()
             )
             wanted_now = missing if self._search_budget.fits(missing) or self._failing() else ENOUGH_CASES
-            if not likely or not self._run_incumbent(likely[:wanted_now]):
+            if not likely or not self._run_incumbent(likely[:wanted_now], "it probably fails there"):
                 return
 
-    def _run_incumbent(self, cases: Sequence[str]) -> bool:
+    def _run_incumbent(self, cases: Sequence[str], why: str) -> bool:
         """Run the incumbent on further training cases, if there are any and calls for them."""
         if not cases or not self._search_budget.fits(len(cases)):
             return False
+        self._selection.journal_round(self.number, {self.best.id: cases}, why)
         paid = self.context.paid()
         (results,) = self.evaluate([self.best.overlay], cases)
         self.context.record_results(self.best.id, results)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from pytest_promptopt.optimizer.acceptance import compare, compare_estimates, is_not_worse, rank_key
@@ -100,6 +100,8 @@ class CandidateSelection:
         left = call_budget.left()
         if not cases or (left is not None and left < self._search_budget.least_judging_calls):
             return False
+        why = f"it is ahead, and is run on {LOOK} cases before it can be the best"
+        self.journal_round(iteration.number, {candidate.id: cases}, why)
         call_budget.reserve(0)  # cases that it is run on now need not be run at the end
         try:
             (results,) = self._search.evaluate([candidate.overlay], cases)
@@ -224,7 +226,7 @@ class CandidateSelection:
             calls=self._search_budget.calls_per_case,
             sideways=iteration.escaping or iteration.phase is Phase.VALIDATION,
         )
-        while moves := self._affordable(race.moves(self._planner.price())):
+        while moves := self._next_round(race, iteration):
             trials = [Trial(iteration[move.runner.id].overlay, move.cases) for move in moves]
             measured = self._search.context.evaluator.evaluate(trials)
             for move, results in zip(moves, measured, strict=True):
@@ -242,6 +244,24 @@ class CandidateSelection:
             assert candidate.posterior is not None
             candidate.posterior.settle()
             iteration.put(self.compared(candidate, iteration))
+
+    def _next_round(self, race: Race, iteration: OpenIteration) -> list[Move]:
+        """The batches to run next, journaled with what speaks for them, or for the end of the race."""
+        price = self._planner.price()
+        worth = race.moves(price)
+        moves = self._affordable(worth)
+        value = max((move.value for move in worth), default=0.0)
+        why = f"a call wins {value:.2g} cases here at most, and {price:.2g} elsewhere"
+        if any(move.value <= price for move in moves):
+            why += "; what was not run yet has a first look"
+        if worth and not moves:
+            why += "; no calls are left for it"
+        self.journal_round(iteration.number, {move.runner.id: move.cases for move in moves}, why)
+        return moves
+
+    def journal_round(self, iteration: int, runs: Mapping[str, Sequence[str]], why: str) -> None:
+        """Journal which candidates are run next on which cases, and why; or why a race is over."""
+        self._search.context.record("round", iteration=iteration, runs=runs, why=why)
 
     def _affordable(self, moves: Sequence[Move]) -> list[Move]:
         """The first of `moves` that the ceiling leaves calls for, the last one cut to what is left."""
