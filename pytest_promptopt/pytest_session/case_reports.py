@@ -46,7 +46,7 @@ class CaseReports:
         :param outcomes: of all samples of the case, if there are several.
         """
         own = outcome_of(run, buffered.reports)
-        if self._unpaid_heldout(run):
+        if self._unpaid(run):
             path, line, _ = run.case.item.location
             report.outcome, report.longrepr = "skipped", (path, line or 0, f"Skipped: not run: {run.error}")
             report.__dict__.pop("wasxfail", None)
@@ -78,11 +78,12 @@ class CaseReports:
         if reason and report.failed and run.used and run.error is None:
             attach_data(report, report_as_passed(run.case.item, report, {"tolerated": reason}))
 
-    def _unpaid_heldout(self, run: CaseRun) -> bool:
-        """Whether the ceiling left no call for a held-out case after an optimization."""
+    def _unpaid(self, run: CaseRun) -> bool:
+        """Whether an optimization has left no call for a held-out case, or for any under its new text."""
         error = run.error
         refused = isinstance(error, ModelError) and error.kind is ErrorKind.BUDGET
-        return refused and self._settings.optimizing and run.case.case.split is Split.HELDOUT
+        new = any(file.on_disk != file.first_read for file in run.case.files.values())
+        return refused and self._settings.optimizing and (new or run.case.case.split is Split.HELDOUT)
 
 
 def reported_sample(case: PromptCase, outcomes: Sequence[Outcome]) -> int:
