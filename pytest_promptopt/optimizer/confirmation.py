@@ -43,11 +43,10 @@ from functools import partial
 from itertools import pairwise
 
 from pytest_promptopt.optimizer.acceptance import compare
+from pytest_promptopt.optimizer.alpha_spending import AlphaSpending, planned_looks
 from pytest_promptopt.optimizer.candidates import EvaluatedCandidate
 from pytest_promptopt.optimizer.confirmation_power import (
-    SIGNS,
     STEP,
-    UNDER_CEILING,
     calls_each,
     detectable_gain,
     foreseen_calls,
@@ -76,9 +75,6 @@ SAMPLES_OF_A_RUN = 10_000
 
 #: The part of alpha for the test of repeated results: enough for one more passing case, six times in a row.
 REPEATS = 0.14
-
-#: Pairs from look to look: so many at least, or a tenth of those so far.
-STEP_SHARE = 10
 
 
 @dataclass(frozen=True)
@@ -114,40 +110,6 @@ def first_sample_number(run: str, winner: Overlay) -> int:
     name = json.dumps([run, dict(winner)], sort_keys=True)
     number = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4])
     return FIRST_SAMPLE + SAMPLES_OF_A_RUN * number
-
-
-class AlphaSpending:
-    """How alpha is spent: the error that all looks up to a number of pairs may have together.
-
-    :param limit: the pairs that are planned, fixed before the first; `most`: those that may be asked at all.
-    """
-
-    def __init__(self, alpha: float, limit: int, most: int) -> None:
-        self._alpha = alpha * SIGNS
-        self.limit = limit
-        self._more = most - limit
-
-    def allowed(self, pairs: int) -> float:
-        planned = UNDER_CEILING if self._more else 1.0
-        share = planned * _spent(min(pairs, self.limit), self.limit)
-        if pairs > self.limit:
-            share += (1 - planned) * _spent(pairs - self.limit, self._more)
-        return self._alpha * min(1.0, share)
-
-
-def _spent(pairs: int, limit: int) -> float:
-    """Half of it early, for the large gains, and half late, for the power."""
-    return 0.5 * math.log1p(pairs / STEP) / math.log1p(limit / STEP) + 0.5 * (pairs / limit) ** 2
-
-
-def _planned_looks(limit: int, most: int) -> list[int]:
-    """After how many pairs there is a look; the last planned one is among them."""
-    ends, end = list[int](), 0
-    while end < most:
-        step = max(STEP, 2 * (end // (2 * STEP_SHARE)))
-        end = min(end + step, limit if end < limit else most)
-        ends.append(end)
-    return ends
 
 
 class PairTally:
@@ -263,7 +225,7 @@ class ConfirmationTest:
         if limit < least_pairs(self._alpha):
             return self._result(0, "the ceiling leaves too few calls for it")
         self._account = AlphaSpending(self._alpha, limit, self._most)
-        self._planned_looks = _planned_looks(limit, self._most)
+        self._planned_looks = planned_looks(limit, self._most)
         self._pairs = self._order()
         self._note(())
         why = ""

@@ -9,13 +9,8 @@ from dataclasses import asdict, replace
 from pytest_promptopt.optimizer.confirmation import EarlierRuns
 from pytest_promptopt.optimizer.confirmation_power import judging_calls, usual_calls
 from pytest_promptopt.optimizer.containment import contained_context
-from pytest_promptopt.optimizer.finalizer import (
-    SCORING,
-    Finalizer,
-    Write,
-    finalize_searches,
-    heldout_scoring_calls,
-)
+from pytest_promptopt.optimizer.finalization import finalize_searches
+from pytest_promptopt.optimizer.finalizer import SCORING, Finalizer, Write, heldout_scoring_calls
 from pytest_promptopt.optimizer.halting import HaltReason
 from pytest_promptopt.optimizer.prompt_groups import SEARCHED, PromptGroup, connected_groups
 from pytest_promptopt.optimizer.protocols import Prompt

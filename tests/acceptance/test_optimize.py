@@ -558,6 +558,18 @@ def test_a_ceiling_on_calls_holds_for_the_whole_session(desk: Desk, ceiling: int
     )
 
 
+def test_a_case_that_no_call_is_left_for_under_the_new_text_is_skipped(desk: Desk) -> None:
+    """Fresh answers go before it: without them the text would not be written."""
+    train = [(f"{text}, {number}", label) for number in range(12) for text, label in TRAIN]
+    desk.cases(train=train, validation=[], heldout=[])
+    result = desk.optimize("--promptopt-max-calls=90", "-rs")
+    assert desk.text != WEAK
+    assert result.ret in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
+    result.stdout.fnmatch_lines(["SKIPPED * not run: the ceiling of 90 calls is reached *"])
+    result.stdout.fnmatch_lines(["*no calls were left to run the new text on * cases"])
+    assert result.parseoutcomes().get("errors", 0) == 0
+
+
 def test_a_ceiling_that_leaves_nothing_for_the_search_is_a_usage_error(desk: Desk) -> None:
     result = desk.optimize("--promptopt-max-calls=6")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
@@ -592,7 +604,7 @@ def test_answers_under_way_at_a_ceiling_are_kept(desk: Desk) -> None:
     desk.write("conftest.py", slow)
     desk.optimize("--promptopt-max-calls=13")
     assert sorted(desk.told) == sorted(set(desk.told)), "nothing that was paid for is asked again"
-    assert desk.report["run"]["spend"]["target"]["calls"] == len(TRAIN + VALIDATION + HELDOUT)
+    assert desk.report["run"]["spend"]["target"]["calls"] == len(TRAIN + VALIDATION)
 
 
 def test_a_project_that_cannot_be_written_is_a_usage_error(desk: Desk) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from pytest_promptopt.errors import SettingsError
+from pytest_promptopt.optimizer.confirmation_power import least_pairs
 from pytest_promptopt.optimizer.prompt_groups import PromptGroup
 from pytest_promptopt.optimizer.strategy import ScoringNeeds, scoring_needs
 from pytest_promptopt.records import Case, Split
@@ -101,7 +102,13 @@ def test_held_out_cases_take_a_third_of_the_ceiling_at_most_and_then_a_sample_of
     assert len(poor.heldout | poor.left_out) == 80
     assert str(poor.bought()).endswith("100 for scoring the held-out cases (50 of 80, drawn at random)")
     assert not plan(heldout=50, max_calls=300).left_out, "these take a third"
-    assert len(plan(heldout=50, max_calls=300, samples=3).heldout) == 16
+    assert len(plan(heldout=50, max_calls=600, samples=3).heldout) == 33
+
+
+def test_the_first_iteration_goes_before_the_held_out_cases() -> None:
+    short = plan(heldout=80, max_calls=135)
+    assert short.least == 75 + 4 + 30
+    assert len(short.heldout) == (135 - short.least - 2 * least_pairs(0.05)) // 2 > 0
 
 
 def test_a_ceiling_too_low_for_held_out_cases_leaves_them_out() -> None:

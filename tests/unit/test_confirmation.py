@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from pytest_promptopt.journal import Journal, read_events
+from pytest_promptopt.optimizer.alpha_spending import AlphaSpending
 from pytest_promptopt.optimizer.call_budget import CallBudget
 from pytest_promptopt.optimizer.confirmation import (
-    AlphaSpending,
     ConfirmationProgress,
     ConfirmationTest,
     first_sample_number,
@@ -294,7 +294,7 @@ class TestWhatIsAsked:
         original = replace(original, results={Split.TRAIN: failed})
         context = RunContext(world, lambda requests: [], SETTINGS, SearchHooks(), None, lambda: {})
         cases, spared = PromptGroup((), tuple(world.cases)), winner.evidence(Split.TRAIN)
-        found = ConfirmationTest(cases, original, winner, context, first=1, spared=spared).run()
+        found = ConfirmationTest(cases, original, winner, context, first=1, served=spared).run()
         assert found.pairs >= 20
         assert (found.better, found.worse, found.verdict) == (0, 0, "not shown")
 

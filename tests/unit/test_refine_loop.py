@@ -598,7 +598,7 @@ def test_a_ceiling_ends_the_search_with_the_best_so_far_and_says_what_was_not_me
 
 def test_an_iteration_is_begun_only_if_the_ceiling_leaves_calls_for_it_though_the_start_cost_none() -> None:
     """The original's answers were known already, a candidate's are not."""
-    world = World(needs("a " * 20 + "- " * 30), ["a"], left=lambda: 30)
+    world = World(needs("a " * 20 + "- " * 30), ["a"], left=lambda: 16)
     result = world.result()
     assert (result.stop, result.iterations, world.asked) == ("budget used up", (), [])
     assert re.fullmatch(

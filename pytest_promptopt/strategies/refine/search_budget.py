@@ -51,27 +51,27 @@ class SearchBudget:
         further = len(self._search.group.ids(Split.VALIDATION))
         training = version.foresight.cases
         if version is self._search.original:
-            spared, calls = math.ceil((1 - RUN_SHARE) * training + further), self._state.reserve.least
-        else:
-            spared = len(version.spared(self._search.group))
-            share = (training + further) / max(1, training)
-            fixed, broken = (share * count for count in self._gained(version))
-            each, alpha = self.calls_per_case, self._search.context.settings.alpha
-            calls = foreseen_calls(training + further, fixed, broken, alpha, each=each, spared=spared)
-        return self._worth_keeping(version, calls and self.calls_for(spared) + calls)
+            spared = math.ceil((1 - RUN_SHARE) * training + further)
+            return self._worth_keeping(version, self.calls_for(spared) + self._state.reserve.least)
+        spared = len(version.spared(self._search.group))
+        share = (training + further) / max(1, training)
+        fixed, broken = (share * count for count in self._gained(version))
+        each, alpha = self.calls_per_case, self._search.context.settings.alpha
+        calls = foreseen_calls(training + further, fixed, broken, alpha, each=each, spared=spared)
+        return self._worth_keeping(version, self.calls_for(spared) + calls if calls else None)
 
-    def _worth_keeping(self, version: EvaluatedCandidate, needed: int) -> int:
+    def _worth_keeping(self, version: EvaluatedCandidate, needed: int | None) -> int:
         """Of the calls left, those kept for judging a text: what it needs, where there are more.
 
         Where there are not, one more iteration is made if what it is expected to win makes up for the calls
         that are then missing: what counts is the gain times the chance that it is shown.
 
-        :param needed: the calls that show its gain most likely; 0 when none would.
+        :param needed: the calls that show its gain most likely; None when none would.
         """
         call_budget, economy = self._search.context.call_budget, self._state.economy
         most = (call_budget.available() or 0) + call_budget.reserved
         further = min(most, max(self.least_judging_calls, most - math.ceil(economy.expected_cost)))
-        if 0 < needed <= further:
+        if needed is not None and needed <= further:
             return needed
         assert version.posterior is not None
         cases = max(1, version.foresight.cases)
