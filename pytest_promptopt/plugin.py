@@ -15,7 +15,7 @@ import pytest
 from pytest_promptopt import options
 from pytest_promptopt import unpatched as unpatched  # first of all: nothing has been exchanged yet
 from pytest_promptopt.errors import PromptoptError, SettingsError
-from pytest_promptopt.settings import Mode, Settings
+from pytest_promptopt.settings import ROOTS, Mode, Settings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -67,6 +67,8 @@ def pytest_configure(config: pytest.Config) -> None:
     except PromptoptError as error:
         raise pytest.UsageError(str(error)) from None
     config.stash[deselected_key] = []
+    ROOTS.append(config.rootpath)
+    config.add_cleanup(lambda: ROOTS.remove(config.rootpath))
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(Listener(config, settings), "promptopt-listener")
         if settings.optimizing and config.getoption("dist", "no") != "no":
@@ -114,6 +116,14 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> Generator[None]:
             check_function(metafunc, settings)
     except PromptoptError as error:
         raise pytest.Collector.CollectError(str(error)) from None
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    if (files := sys.modules.get("pytest_promptopt.suites.file_case")) is not None:
+        given = getattr(item, "callspec", None)
+        for value in () if given is None else given.params.values():
+            if isinstance(value, files.FileCase):
+                item.extra_keyword_matches.update(value.tags)
 
 
 def pytest_deselected(items: Sequence[pytest.Item]) -> None:

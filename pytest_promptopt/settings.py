@@ -10,6 +10,9 @@ from pathlib import Path
 #: The optimizer model when none is named. A test holds that the installed SDK lists it.
 DEFAULT_OPTIMIZER_MODEL = "anthropic/claude-opus-5-5"
 
+#: rootdir of each pytest session of this process, the innermost last: for code that runs while tests are
+#: collected and has no other way to it.
+ROOTS: list[Path] = []
 
 #: In the place of an optimizer model: nobody writes, only examples drawn from training cases are tried.
 NO_OPTIMIZER = "none"
