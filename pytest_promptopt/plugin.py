@@ -31,6 +31,8 @@ RUNNER = "promptopt-runner"
 
 #: Endings of files of cases, which are collected like test modules.
 CASE_FILES = (".promptopt.yaml", ".promptopt.yml")
+#: Those of tables, collected when the command line names the file, and the prompt that it is for.
+CASE_TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".yaml", ".yml")
 
 T = TypeVar("T")
 
@@ -94,11 +96,16 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
-    if not file_path.name.endswith(CASE_FILES):
-        return None
-    from pytest_promptopt.pytest_engine.case_files import CaseFile
+    prompt = parent.config.stash[settings_key].prompt
+    if file_path.name.endswith(CASE_FILES):
+        from pytest_promptopt.pytest_engine.case_files import CaseFile
 
-    return CaseFile.from_parent(parent, path=file_path)
+        return CaseFile.from_parent(parent, path=file_path)
+    if prompt is None or file_path.suffix not in CASE_TABLES or not parent.session.isinitpath(file_path):
+        return None
+    from pytest_promptopt.pytest_engine.case_files import CaseTableFile
+
+    return CaseTableFile.from_parent(parent, path=file_path, prompt=prompt)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -54,6 +54,20 @@ class CaseFile(pytest.Module):
         return read_suite(self.path, self.config.rootpath)
 
 
+class CaseTableFile(CaseFile):
+    """A table of cases, for the prompt file that the command line or the ini file names."""
+
+    def __init__(self, prompt: str, **given: Any) -> None:
+        """:param prompt: its path, from the current folder, from that of the table or from rootdir."""
+        super().__init__(**given)
+        self._prompt = prompt
+
+    def read(self) -> Suite:
+        here = self.config.invocation_params.dir / self._prompt
+        prompt = str(here) if Path(str(here).partition("::")[0]).is_file() else self._prompt
+        return Suite(self.path, (prompt,), cases=read_cases(self.path, self.config.rootpath))
+
+
 class CaseItem(pytest.Function):
     """One case of a file."""
 
