@@ -37,7 +37,13 @@ def answer(text: str, *, cost: float | None = 0.01, latency: float = 1.0) -> Com
     return Completion(Answer(text, "house/one", "end_turn", None, cost, latency))
 
 
-def judge(answer: str, criterion: str) -> Verdict:
+SHOWN: list[tuple[str | None, str | None]] = []
+
+
+def judge(
+    answer: str, criterion: str, /, *, reference: str | None = None, context: str | None = None
+) -> Verdict:
+    SHOWN.append((reference, context))
     score = 1.0 if "please" in answer else 0.25
     return Verdict(score, () if score == 1 else ("it commands",), (), (), "", answer, criterion=criterion)
 
@@ -213,6 +219,14 @@ def test_what_the_optimizer_is_told(
 def test_values_at_a_path_are_told_as_structures() -> None:
     found = failed(Check("json-path", 12, options={"path": "$.a['b c']"}), '{"a": {"b c": 11, "d": 1}}')
     assert (found.expected, found.actual) == ({"a": {"b c": 12}}, {"a": {"b c": 11}})
+
+
+def test_a_judge_may_see_inputs_and_the_expected_answer() -> None:
+    shown = {"context": ["ticket", "shop"], "reference": ["expected"]}
+    check = Check("rubric", "is right", options=shown)
+    case = FileCase("a", {"ticket": "Where?", "shop": 3}, expected="There", checks=(check,))
+    case.check(answer("please"), judge)
+    assert SHOWN[-1] == ("There", "ticket: Where?\n\nshop: 3")
 
 
 def test_a_run_is_not_continued_with_other_checks() -> None:
