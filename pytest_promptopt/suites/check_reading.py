@@ -24,6 +24,8 @@ HINTS = {
     "llm-rubric": "rubric", "judge": "rubric", "equal": "equals", "eq": "equals", "json": "is-json",
     "jsonpath": "json-path", "matches": "regex", "in": "one-of", "is": "equals", "max_words": "max-words",
 }  # fmt: skip
+#: Options that name inputs, or `expected`, by the type that takes them.
+_SHOWN = {"rubric": JUDGE_SEES, "python": ("reference",)}
 _FUNCTION = re.compile(r"(?P<file>[^\n]+\.py)::(?P<function>[^\W\d]\w*)")
 
 
@@ -110,17 +112,19 @@ class _Reading:
         more = self._more(name, value, options)
         stands = self.expected if uses and self.expected is not None else self.given
         check = Check(name, value, stands.where(), negated, self._threshold(options), more)
-        return check, uses or any(EXPECTED in more.get(key, ()) for key in JUDGE_SEES)
+        uses = uses or any(EXPECTED in more.get(key, ()) for key in JUDGE_SEES)
+        return check, uses or (name == "python" and "case.expected" in value)
 
     def _more(self, name: str, value: Any, options: dict[str, Any]) -> dict[str, Any]:
         """What a type has besides its value and a threshold."""
         if name == "json-path":
             null = {"null": True} if "value" in options and value is None else {}
             return {"path": options["path"], **null}
-        if name == "python" and (function := _FUNCTION.fullmatch(value.strip())):
-            return {"file": str(self._file(function["file"])), "function": function["function"]}
         shown = {key: options[key] for key in JUDGE_SEES if options.get(key) is not None}
-        return {key: self._inputs(key, names) for key, names in shown.items()}
+        more: dict[str, Any] = {key: self._inputs(key, names) for key, names in shown.items()}
+        if name == "python" and (function := _FUNCTION.fullmatch(value.strip())):
+            return {"file": str(self._file(function["file"])), "function": function["function"], **more}
+        return more
 
     def _inputs(self, key: str, given: Any) -> list[str]:
         """The names of inputs that a judge is shown."""
@@ -168,7 +172,7 @@ class _Reading:
     def _check_options(self, name: str, kind: CheckType, options: dict[str, Any]) -> None:
         known = [
             "value",
-            *(JUDGE_SEES if name == "rubric" else ()),
+            *_SHOWN.get(name, ()),
             *(["threshold"] if kind.measures else ()),
             *(["path"] if name == "json-path" else ()),
         ]

@@ -127,8 +127,8 @@ def _forms() -> list[dict[str, Any]]:
     found = []
     for name, kind in CHECK_TYPES.items():
         more: dict[str, Any] = {"threshold": _THRESHOLD} if kind.measures else {}
-        if name == "rubric":
-            more |= {key: {"anyOf": [_TEXT, {"type": "array", "items": _TEXT}]} for key in JUDGE_SEES}
+        shown = JUDGE_SEES if name == "rubric" else ("reference",) if name == "python" else ()
+        more |= {key: {"anyOf": [_TEXT, {"type": "array", "items": _TEXT}]} for key in shown}
         value, has_path = _value(name, kind), name == "json-path"
         long = {"type": {"enum": [name, NEGATION + name]}, "value": value, **more}
         needed = ["type"] if kind.bare or kind.of_expected else ["type", "value"]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pytest_promptopt.assertions.static_values import NoValue, value_of
 from pytest_promptopt.completion import Completion
 from pytest_promptopt.errors import SettingsError
 from pytest_promptopt.failed_checks import CheckFailed
@@ -340,3 +342,18 @@ def test_similarity_is_between_0_and_1_and_takes_long_texts() -> None:
     assert similarity("A  b", "a B") == 1.0
     assert similarity("abc", "xyz") == 0.0
     assert similarity("word " * 3_000, "word " * 3_000) == 1.0
+
+
+def test_the_source_of_a_test_says_what_a_case_of_a_file_expects() -> None:
+    case = FileCase("a", {"queue": "billing"}, expected={"total": 1})
+    for source, value in (
+        ("case['queue'].upper", None),
+        ("case['queue']", "billing"),
+        ("case.expected", {"total": 1}),
+    ):
+        node = ast.parse(source, mode="eval").body
+        if value is None:
+            with pytest.raises(NoValue):
+                value_of(node, {"case": case})
+        else:
+            assert value_of(node, {"case": case}) == value

@@ -128,6 +128,18 @@ def test_a_reference_of_the_judge_need_not_be_equalled(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    "check", ["{python: c.py::f, reference: expected}", "python: answer in case.expected", "contains"]
+)
+def test_expected_is_equalled_unless_a_check_compares_with_it_otherwise(tmp_path: Path, check: str) -> None:
+    (tmp_path / "c.py").write_text("def f(answer, case): ...")
+    text = "prompt: p.md\nchecks:\n  - max-words: 3\n  - CHECK\ncases: [{q: a, expected: x}]\n"
+    (case,) = suite(tmp_path, text.replace("CHECK", check)).cases
+    assert [each.type for each in case.checks] == ["max-words", check.strip("{").partition(":")[0]]
+    (case,) = suite(tmp_path, text.replace("CHECK", "contains: y")).cases
+    assert [each.type for each in case.checks] == ["equals", "max-words", "contains"]
+
+
 def test_ids_are_made_of_the_first_input(tmp_path: Path) -> None:
     rows = "".join(
         f"  - {{q: {q!r}, expected: x}}\n" for q in ("Where's it?", "where s IT", "Wo ist's?", "何?")
