@@ -45,7 +45,6 @@ class CaseFile(pytest.Module):
             check_variables(suite, self.config.rootpath, where=self.named_by)
         except PromptoptError as error:
             raise self.CollectError(str(error)) from None
-        self.session._fixturemanager.parsefactories(self)
         for name, function in test_functions(suite):
             yield from internals.cases_of_function(self, name, function, CaseItem)
 
