@@ -21,9 +21,10 @@ none), ``prompts``, ``run``, ``notes`` (the sentences at the end of the session:
   ``errored``, ``skipped``), ``rate``, ``samples`` (how often it ran), ``counted`` (how many of these are in
   the rate), ``weight`` (how much the case counts in the rate of the prompt), ``flaky`` (whether it both
   passed and failed); ``category``, ``expected``, ``actual``, ``message`` of its first failed sample
-  (``expected`` is null also when the test states a constraint: see ``message``); ``error`` of its first sample whose model call failed; ``verdicts`` of judges on its first
-  sample: ``criterion``, ``score``, ``issues``, ``strengths``, ``suggestions`` (``text``, ``category``,
-  ``impact``), ``reasons``, ``threshold``, ``model``
+  (``expected`` is null also when the test states a constraint: see ``message``); ``error`` of its first
+  sample whose model call failed; ``verdicts`` of judges on its first sample: ``criterion``, ``score``,
+  ``issues``, ``strengths``, ``suggestions`` (``text``, ``category``, ``impact``), ``reasons``,
+  ``threshold``, ``model``
 
 ``run`` is null without ``--optimize``, else what it did:
 
