@@ -5,7 +5,9 @@ Names here follow semantic versioning: none goes, or changes its meaning, withou
 
 from __future__ import annotations
 
+from pytest_promptopt.attachments import Document, Image
 from pytest_promptopt.completion import Completion
+from pytest_promptopt.content import ToolCall, ToolResult
 from pytest_promptopt.errors import (
     ErrorKind,
     ModelError,
@@ -65,11 +67,13 @@ __all__ = [
     "Comparison",
     "Completion",
     "Confirmation",
+    "Document",
     "ErrorKind",
     "EvaluatedCandidate",
     "FailedCase",
     "GroupSearch",
     "HaltReason",
+    "Image",
     "InvalidReply",
     "Iteration",
     "LoadedPrompt",
@@ -102,6 +106,8 @@ __all__ = [
     "Status",
     "Stop",
     "Strategy",
+    "ToolCall",
+    "ToolResult",
     "Usage",
     "Verdict",
     "aoptimize",

@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field, HttpUrl, TypeAdapter
 
 from pytest_promptopt.errors import SettingsError
 from pytest_promptopt.models.strict_schemas import CLAUDE, OPENAI, Dialect, NotStrict, schema_of, strict_copy
-from tests.wire import objects_in
+from tests.wire_rules import objects_in
 
 BOTH = pytest.mark.parametrize("dialect", [OPENAI, CLAUDE])
 

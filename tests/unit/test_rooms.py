@@ -17,9 +17,11 @@ PACKAGE = Path(pytest_promptopt.__file__).parent
 
 #: From the ground up. A room imports only from floors below its own, never from a neighbour.
 FLOORS = (
-    {"wire_records", "verdicts"},
+    {"wire_records", "verdicts", "content"},
+    {"model_records"},
     {"records", "errors", "statistics", "unpatched", "text", "file_writing"},
     {
+        "attachments",
         "completion",
         "labels",
         "marked_lines",
@@ -59,6 +61,8 @@ ALWAYS_IMPORTED = (
     "settings",
     "records",
     "wire_records",
+    "content",
+    "model_records",
     "verdicts",
     "errors",
     "unpatched",
