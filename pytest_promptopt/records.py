@@ -13,7 +13,7 @@ from enum import StrEnum
 from math import fsum
 from typing import Any
 
-from pytest_promptopt.content import ToolCall
+from pytest_promptopt.content import ToolCall, written_calls
 from pytest_promptopt.model_records import ANSWER_SCHEMA as ANSWER_SCHEMA
 from pytest_promptopt.model_records import LENGTH_NAMES as LENGTH_NAMES
 from pytest_promptopt.model_records import SPELLED as SPELLED
@@ -82,6 +82,12 @@ class Call:
     tool_calls: tuple[ToolCall, ...] = ()
     tools: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
+
+    @property
+    def words(self) -> str:
+        """Its text, and after it the calls of an answer that has both."""
+        called = written_calls(self.tool_calls)
+        return "\n".join(filter(None, (self.text, called if called != self.text else "")))
 
     @classmethod
     def of(

@@ -313,6 +313,45 @@ def _explain_unmet(group: FailureGroup) -> Explanation:
     )
 
 
+def _explain_tool_call(group: FailureGroup) -> Explanation:
+    symptom, count = group.symptoms[0]
+    members = group.with_symptom(symptom)
+    example = next((told for told in members[0].finding.told), "")
+    shared = group.telling(members)
+    inputs = f"; their inputs share {shared}" if shared else ""
+    terms = symptom.names or symptom.kind.ruled_out_by
+    seen = f"{symptom} in {plural(count, 'answer')}"
+    cause = group.by_prose(
+        terms,
+        stated=f"touches on this but is not definite enough: {seen}{inputs}",
+        absent=f"says nothing about {join_words([quote(term) for term in terms], 3)}: {seen}{inputs}"
+        if terms
+        else f"leaves this open: {seen}{inputs}",
+        unknown=f"{seen}{inputs}",
+    )
+    rule = _TOOL_RULES.get(symptom.kind, "say which tools are called, with what, and in which order")
+    fix = rule.format(*symptom.values)
+    observed = f"{group.share}: {group.tally()}"
+    return Explanation(f"{observed}; e.g. {example}" if example else observed, cause, fix)
+
+
+#: What a prompt has to say, by what is wrong; the values of the symptom in their order.
+_TOOL_RULES = {
+    SymptomKind.WRONG_TOOL: "say when {1} is called, and when {0}",
+    SymptomKind.MISSING_CALL: "say that, and when, {0} is called",
+    SymptomKind.EXTRA_CALL: "say when {0} is not called",
+    SymptomKind.TOO_MANY_CALLS: "say how many calls are made for one input",
+    SymptomKind.TOO_FEW_CALLS: "say that every call that is needed is made, in one answer",
+    SymptomKind.OUT_OF_ORDER: "say that {1} is called before {0}",
+    SymptomKind.NO_CALL: "say that such inputs are answered by calling a tool, and which",
+    SymptomKind.CALLED_INSTEAD: "say which inputs are answered without calling {0}",
+    SymptomKind.MISSING_ARGUMENT: "say that the argument {0} of {1} is always given, and from what",
+    SymptomKind.EXTRA_ARGUMENT: "say when the argument {0} of {1} is left out",
+    SymptomKind.WRONG_ARGUMENT: "give the rule by which the argument {0} of {1} is filled: form and source",
+    SymptomKind.UNREADABLE_ARGUMENTS: "ask for calls of {0} with arguments as one JSON object",
+}
+
+
 def _explain_other(group: FailureGroup) -> Explanation:
     lines = Counter(_gist(member.subject) for member in group.members)
     most = [f"{line} ({count})" for line, count in lines.most_common()]
@@ -357,4 +396,5 @@ _EXPLAINERS: dict[str, Callable[[FailureGroup], Explanation]] = {
     categories.REFUSAL: _explain_refusal,
     categories.TRUNCATED: _explain_truncated,
     categories.UNMET: _explain_unmet,
+    categories.TOOL_CALL: _explain_tool_call,
 }

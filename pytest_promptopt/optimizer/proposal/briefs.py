@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from pytest_promptopt.failures import Feedback, describe
@@ -264,6 +264,7 @@ class Briefing:
             given=_given(results, feedback),
             examples=self._settings.examples > 0 and not prompt.takes_no_examples,
             shown=tuple(examples_in(incumbent.text(prompt))),
+            tools=_shared_tools(results, prompt.name),
         )
 
     def _target(self, prompt: Prompt) -> str:
@@ -333,7 +334,7 @@ class Briefing:
             if answer
         }
         alike = [
-            PassingCase(result.case.id, call.variables, call.text)
+            PassingCase(result.case.id, call.variables, call.words)
             for result in self._steady(incumbent, Split.TRAIN)
             if (result.rate or 0.0) >= 1.0 and result.case.id not in besides
             for call in result.counted[0].calls
@@ -354,6 +355,19 @@ class Briefing:
         return validation_patterns(
             feedback, known, named={c.name for c in training.categories} if hooked else None
         )
+
+
+def _shared_tools(results: Iterable[CaseResult], prompt: str) -> tuple[str, ...]:
+    """The tools that all calls of `prompt` had; those of single cases are told with these."""
+    had = [
+        call.tools
+        for result in results
+        for outcome in result.counted
+        for call in outcome.calls
+        if call.prompt == prompt
+    ]
+    first, *others = had or [()]
+    return tuple(line for line in first if all(line in lines for lines in others))
 
 
 def _given(results: Sequence[CaseResult], feedback: Feedback) -> Mapping[str, Mapping[str, str]]:
