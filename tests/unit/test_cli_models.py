@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import sys
 import time
 from collections.abc import Mapping
@@ -72,6 +71,13 @@ class Command:
             f"sys.exit({code})\n"
         )
         path.chmod(0o755)
+
+    def waits(self) -> Path:
+        """It does nothing for minutes; the file says which process it is."""
+        path, started = self._folder / self._name, self._folder / "started"
+        path.write_text(f"#!/bin/sh\necho $$ > {started}\n/bin/sleep 300\n", encoding="ascii")
+        path.chmod(0o755)
+        return started
 
     @property
     def seen(self) -> list[dict[str, Any]]:
@@ -225,7 +231,9 @@ def test_a_missing_command_says_how_to_get_it(
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     command = model.partition("-")[0]
-    for error in (failure(model), pytest.raises(ModelError, check_credentials, model).value):
+    with pytest.raises(ModelError) as caught:
+        check_credentials(model)
+    for error in (failure(model), caught.value):
         assert error.kind is ErrorKind.SETUP
         assert f"{model}: there is no command `{command}` on PATH: install" in str(error)
 
@@ -259,10 +267,10 @@ def test_its_names_are_models(claude: Command) -> None:
 
 def alive(pid: int) -> bool:
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        state = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
         return False
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    return state != "Z"
 
 
 def until(holds: Any, seconds: float = 20.0) -> bool:
@@ -288,11 +296,12 @@ def test_a_session_that_ends_kills_the_command(claude: Command) -> None:
 
 @pytest.mark.skipif(not Path("/proc").exists(), reason="looks for processes in /proc")
 def test_an_attempt_that_takes_too_long_ends_the_command(claude: Command) -> None:
-    claude.prints(CLAUDE, seconds=300)
-    retry = RetryPolicy(attempts=1, deadline=3.0)
+    started = claude.waits()
+    retry = RetryPolicy(attempts=1, deadline=2.0)
     client = ModelClient(resolve=resolve_model, cache=None, ledger=Ledger(), concurrency=2, retry=retry)
     with pytest.raises(ModelError) as caught:
         client.ask(Request("claude-cli", (Message("user", "a"),)), Role.OPTIMIZER)
     assert caught.value.kind is ErrorKind.TIMEOUT
-    assert until(lambda: not alive(claude.seen[0]["pid"]), 5.0)
+    pid = int(started.read_text(encoding="ascii"))
+    assert until(lambda: not alive(pid), 5.0)
     client.close()
