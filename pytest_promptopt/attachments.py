@@ -36,12 +36,7 @@ _ACCEPTED = {
 
 
 class Attachment:
-    """A file that goes along with a prompt.
-
-    :param given: its path, from the test's folder or from rootdir, an ``https`` address, or its bytes.
-    :param media_type: such as ``image/png``; read from the bytes when not given.
-    :param name: what it is called; of a path its last part.
-    """
+    """A file that goes along with a prompt: an `Image` or a `Document`."""
 
     kind = ""
 
@@ -128,15 +123,36 @@ class Attachment:
 
 
 class Image(Attachment):
-    """An image for a prompt: ``Image("receipt.png")``, ``Image(screenshot_bytes)``."""
+    """An image for a prompt: ``Image("receipt.png")``, ``Image(screenshot_bytes)``.
+
+    :param given: its path, from the test's folder or from rootdir, an ``https`` address, or its bytes.
+    :param media_type: such as ``image/png``; read from the bytes when not given.
+    :param name: what it is called; of a path its last part.
+    :param detail: how closely OpenAI's models look at it: ``low``, ``high`` or ``auto``.
+    """
 
     kind = "image"
 
+    def __init__(
+        self, given: str | os.PathLike[str] | bytes, *, media_type: str = "", name: str = "", detail: str = ""
+    ) -> None:
+        super().__init__(given, media_type=media_type, name=name, detail=detail)
+
 
 class Document(Attachment):
-    """A document for a prompt: ``Document("contract.pdf")``; texts are sent as texts."""
+    """A document for a prompt: ``Document("contract.pdf")``; texts are sent as texts.
+
+    :param given: its path, from the test's folder or from rootdir, an ``https`` address, or its bytes.
+    :param media_type: ``application/pdf`` or of a text; read from the bytes when not given.
+    :param name: what it is called, which the model is told; of a path its last part.
+    """
 
     kind = "document"
+
+    def __init__(
+        self, given: str | os.PathLike[str] | bytes, *, media_type: str = "", name: str = ""
+    ) -> None:
+        super().__init__(given, media_type=media_type, name=name)
 
 
 def file_bytes(file: File) -> bytes:

@@ -114,6 +114,7 @@ class ToolResult:
 
     @property
     def text(self) -> str:
+        """What it says; of a file its name, type and size."""
         return "\n".join(part.text if isinstance(part, Text) else f"[{part}]" for part in self.parts)
 
 

@@ -67,11 +67,13 @@ class Message:
     parts: tuple[Part, ...] = ()
 
     def to_json(self) -> list[Any]:
+        """Role, content and, where there are any, the parts as plain data."""
         parts = [[part_to_json(part) for part in self.parts]] if self.parts else []
         return [self.role, self.content, *parts]
 
     @classmethod
     def from_json(cls, data: Sequence[Any]) -> Message:
+        """The turn that `to_json` has written."""
         role, content, *parts = data
         return cls(role, content, tuple(map(part_from_json, parts[0])) if parts else ())
 

@@ -277,3 +277,19 @@ def test_the_answer_of_a_failing_case_shows_its_calls() -> None:
     _, case = told(equal("book", "weather", f"{FIRST}.name == 'book'"), OSLO, text="One moment.")
     assert 'weather", "arguments": {"city": "Oslo"}' in case.answer
     assert case.answer.startswith("One moment.")
+
+
+def test_the_faults_of_many_tools_are_told_by_their_kind() -> None:
+    """No two of them are of the same argument, and still they have something in common."""
+    results = [
+        failed(
+            equal({"count": 3}, {"count": "3"}, ""),
+            (ToolCall(f"tool_{number}", {"count": "3"}),),
+            tools=(f"tool_{number}(count: integer)",),
+        )
+        for number in range(6)
+    ]
+    [category] = describe(results, prompt=PROMPT, prose="Help the user.").categories
+    assert "another value for an argument (6)" in category.observed
+    assert 'expected 3 but got "3"' in category.observed
+    assert category.fix == "give the rules by which arguments are filled: type, form and source"
