@@ -7,6 +7,7 @@ import os
 from base64 import b64decode, b64encode
 from binascii import Error as BadBase64
 from collections.abc import Sequence
+from copy import copy
 from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
@@ -50,11 +51,14 @@ class Attachment:
 
     def __repr__(self) -> str:
         """Equal in every process: a test may be parametrized with it."""
-        if not isinstance(self._given, bytes):
-            return f"{type(self).__name__}({os.fspath(self._given)!r})"
+        given = self._given
+        if isinstance(given, str) and given.startswith("data:"):
+            given = given.encode()
+        if not isinstance(given, bytes | bytearray):
+            return f"{type(self).__name__}({str(given)!r})"
         named = f"{self._name}, " if self._name else ""
-        digest = sha256(self._given).hexdigest()[:12]
-        return f"{type(self).__name__}(<{named}{readable_size(len(self._given))}, sha256 {digest}>)"
+        digest = sha256(given).hexdigest()[:12]
+        return f"{type(self).__name__}(<{named}{readable_size(len(given))}, sha256 {digest}>)"
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Attachment) and repr(self) == repr(other)
@@ -92,10 +96,9 @@ class Attachment:
                 data = b64decode(text, validate=True)
             except (BadBase64, ValueError):
                 raise SettingsError(f"{place} has a `data:` address that is no base64") from None
-            typed = type(self)(
-                data, media_type=head[5:].partition(";")[0], name=self._name, detail=self._detail
-            )
-            return typed.file(place, ())
+            decoded = copy(self)
+            decoded._given, decoded._media_type = data, head[5:].partition(";")[0]
+            return decoded.file(place, ())
         name = self._name or PurePosixPath(unquote(urlsplit(address).path)).name or self.kind
         return File(self.kind, "", "", 0, name, url=address, detail=self._detail)
 
