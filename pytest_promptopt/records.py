@@ -10,6 +10,7 @@ import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, field
 from enum import StrEnum
+from json import loads
 from math import fsum
 from typing import Any
 
@@ -84,10 +85,23 @@ class Call:
     files: tuple[str, ...] = ()
 
     @property
+    def only_calls(self) -> bool:
+        """Whether the answer has no text of its own, only calls of tools, which `text` then tells."""
+        if not self.tool_calls:
+            return False
+        try:
+            told = loads(self.text)
+        except (ValueError, RecursionError):
+            return False
+        listed = told if isinstance(told, list) else []
+        names = [each.get("name") for each in listed if isinstance(each, dict)]
+        return names == [call.name for call in self.tool_calls]
+
+    @property
     def words(self) -> str:
         """Its text, and after it the calls of an answer that has both."""
-        called = written_calls(self.tool_calls)
-        return "\n".join(filter(None, (self.text, called if called != self.text else "")))
+        called = "" if self.only_calls else written_calls(self.tool_calls)
+        return "\n".join(filter(None, (self.text, called)))
 
     @classmethod
     def of(

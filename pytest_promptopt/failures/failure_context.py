@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from pytest_promptopt.content import written_calls
 from pytest_promptopt.failures.differences import Change, describe_changes, structure_changes, text_diff
 from pytest_promptopt.failures.label_vocabulary import (
     MAX_SEARCHED,
@@ -95,8 +94,7 @@ class FailureContext:
     @property
     def said_text(self) -> bool:
         """Whether the answer has a text, and not only calls of tools."""
-        call = self.judged
-        return call is None or not call.tool_calls or call.text != written_calls(call.tool_calls)
+        return self.judged is None or not self.judged.only_calls
 
     @property
     def kind(self) -> str:

@@ -119,7 +119,7 @@ class AnthropicModel:
         if system:
             arguments["system"] = system
         if request.tools:
-            arguments["tools"] = claude_tools(request.tools)
+            arguments["tools"] = self._tools(request)
         if request.tool_choice:
             arguments |= claude_choice(request.tool_choice)
         if request.stop:
@@ -130,6 +130,12 @@ class AnthropicModel:
         if extra:
             arguments["extra_body"] = {**extra, **arguments.get("extra_body", {})}
         return arguments
+
+    def _tools(self, request: Request) -> list[dict[str, Any]]:
+        try:
+            return claude_tools(request.tools)
+        except NotStrict as error:
+            raise self._error(ErrorKind.BAD_REQUEST, str(error)) from None
 
     def _schema(self, wanted: Mapping[str, Any]) -> dict[str, Any]:
         try:

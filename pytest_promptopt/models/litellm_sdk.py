@@ -181,7 +181,7 @@ class LitellmModel:
         if request.max_tokens is not None and SPELLED not in arguments:
             arguments["max_tokens"] = request.max_tokens
         if request.tools:
-            arguments["tools"] = openai_tools(request.tools)
+            arguments["tools"] = self._tools(request)
         if request.tool_choice:
             arguments |= openai_choice(request.tool_choice)
         if request.stop:
@@ -192,6 +192,12 @@ class LitellmModel:
                 "json_schema": {"name": "answer", **_schema(request.response_schema)},
             }
         return arguments
+
+    def _tools(self, request: Request) -> list[dict[str, Any]]:
+        try:
+            return openai_tools(request.tools)
+        except NotStrict as error:
+            raise self._error(ErrorKind.BAD_REQUEST, str(error)) from None
 
     def _answer(self, request: Request, reply: Any, latency: float) -> Answer:
         choice = next(iter(getattr(reply, "choices", None) or ()), None)

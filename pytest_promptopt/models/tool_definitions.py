@@ -208,13 +208,13 @@ def claude_tools(tools: Sequence[Tool]) -> list[dict[str, Any]]:
 
 
 def _promised(tool: Tool, schema: str) -> dict[str, Any]:
-    """`tool` with its schema as the provider calls it; strict where that can be promised."""
+    """`tool` with its schema as the provider calls it. Raises `NotStrict` where strict was asked for."""
     given, known = tool["parameters"], {key: value for key, value in tool.items() if key != "parameters"}
     if tool.get("strict"):
         try:
             given = strict_copy(given, OPENAI if schema == "parameters" else CLAUDE)
-        except NotStrict:
-            known.pop("strict")
+        except NotStrict as error:
+            raise NotStrict(f"the tool {tool['name']} cannot be strict: {error}") from None
     return {**known, schema: given}
 
 

@@ -98,9 +98,10 @@ def test_a_wrong_call_is_told_as_such(project: Project, workers: int) -> None:
     assert 'weather", "arguments": {"city": "Oslo", "unit": "F"}' in shown
 
 
-def test_an_optimization_is_told_of_tools_and_faults(project: Project) -> None:
+def test_an_optimization_is_told_of_tools_and_faults(project: Project, workers: int) -> None:
     project.tests(TESTS)
-    result = project.run("--optimize", "--promptopt-optimizer-model=house/writer", "--promptopt-seed=1")
+    options = ("--promptopt-optimizer-model=house/writer", "--promptopt-seed=1")
+    result = project.run("--optimize", *options, workers=workers)
     result.assert_outcomes(passed=8)
     assert (project.path / "prompts/look.md").read_text() == "Look it up, unit C always: {{ city }}\n"
     asked = (project.path / "asked.txt").read_text()
@@ -108,6 +109,20 @@ def test_an_optimization_is_told_of_tools_and_faults(project: Project) -> None:
     assert "weather(city: string, unit?: string): The weather of a city." in asked
     assert 'tool call: the argument unit of weather: expected "C" but got "F"' in asked
     assert "<examples_before_it>" not in asked
+
+
+def test_arguments_are_redacted_too(project: Project) -> None:
+    hide = """
+def pytest_promptopt_redact(text):
+    return text.replace("Oslo", "CITY")
+"""
+    project.write("conftest.py", (project.path / "conftest.py").read_text() + hide)
+    project.tests(TESTS)
+    project.run("--optimize", "--promptopt-optimizer-model=house/writer").assert_outcomes(passed=8)
+    asked = (project.path / "asked.txt").read_text()
+    assert '"city": "CITY"' in asked.replace('\\"', '"')
+    assert "Oslo" not in asked
+    assert '<category name="wrong tool call" count="8">' in asked
 
 
 def test_a_prompt_may_have_variables_of_these_names(project: Project) -> None:

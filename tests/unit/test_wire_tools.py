@@ -154,6 +154,15 @@ def test_a_strict_tool_is_sent_as_strict_modes_take_it(wire: WireServer, model: 
 
 
 @BOTH
+def test_a_tool_that_cannot_be_strict_is_named(wire: WireServer, model: str) -> None:
+    schema = {"type": "object", "additionalProperties": {"type": "string"}}
+    given = {"type": "function", "function": {"name": "note", "parameters": schema, "strict": True}}
+    with pytest.raises(ModelError, match="the tool note cannot be strict: the schema is an object with free"):
+        ask(model, tools=tools_of([given]))
+    assert wire.requests == []
+
+
+@BOTH
 def test_a_conversation_with_results_goes_on(wire: WireServer, model: str) -> None:
     """Also where the answer's own parts, a result with an error and OpenAI's form stand in one of them."""
     calls = (ToolCall("weather", {"city": "Oslo"}, "a"), ToolCall("weather", {"city": "Rome"}, "b"))
