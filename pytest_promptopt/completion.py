@@ -6,7 +6,7 @@ import sys
 from json import loads
 from typing import Any
 
-from pytest_promptopt.content import Part, Text, Thought, ToolCall
+from pytest_promptopt.content import Part, Text, Thought, ToolCall, written_calls
 from pytest_promptopt.records import Answer, Usage
 
 
@@ -70,6 +70,12 @@ class Completion(str):
             thoughts=tuple(p for p in self.content if isinstance(p, Thought) and (p.signature or p.redacted)),
         )
         return (_rebuild_completion, (answer, self.cached))
+
+
+def told_answer(answer: str) -> str:
+    """An answer for whoever reads it: its text, and the calls of tools of one that makes some."""
+    calls = written_calls(answer.tool_calls) if isinstance(answer, Completion) else ""
+    return "\n".join(filter(None, (str(answer), calls))) if calls else answer
 
 
 def _teach(dumper: Any) -> None:

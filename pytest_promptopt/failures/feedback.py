@@ -46,10 +46,10 @@ class FailedCase:
     message: str
     answer: str = ""
     remark: str = ""
-    faults: tuple[str, ...] = ()
-    tools: tuple[str, ...] = ()
     score: float = 0.0
     explained: bool = True
+    faults: tuple[str, ...] = ()
+    tools: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

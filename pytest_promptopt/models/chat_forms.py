@@ -7,7 +7,7 @@ from json import dumps
 from typing import Any
 
 from pytest_promptopt.attachments import PLAIN, base64_of, file_bytes
-from pytest_promptopt.content import File, Part, Text, Thought, ToolCall, ToolResult
+from pytest_promptopt.content import File, Part, Text, Thought, ToolCall, ToolResult, files_of
 from pytest_promptopt.errors import ErrorKind, ModelError
 from pytest_promptopt.records import Message, Request
 
@@ -37,14 +37,29 @@ def claude_messages(request: Request) -> list[Body]:
 def openai_messages(request: Request) -> list[Body]:
     """All turns. Raises `ModelError` for a file that cannot be read."""
     turns: list[Body] = []
+    waiting: list[Part] = []  # files in results: nothing may stand between the results of one turn's calls
     for turn in request.messages:
+        if waiting and not _has_results(turn):
+            turns.append(_user(request, waiting))
+            waiting = []
         if not turn.parts:
             turns.append({"role": turn.role, "content": turn.content})
         elif turn.role == "assistant":
             turns.append(_assistant(turn))
         else:
-            turns += _results_and_rest(request, turn)
-    return turns
+            results = [part for part in turn.parts if isinstance(part, ToolResult)]
+            turns += [{"role": "tool", "tool_call_id": each.id, "content": each.text} for each in results]
+            waiting += [file for each in results for file in files_of(each)]
+            waiting += [part for part in turn.parts if not isinstance(part, ToolResult)]
+    return [*turns, _user(request, waiting)] if waiting else turns
+
+
+def _has_results(turn: Message) -> bool:
+    return any(isinstance(part, ToolResult) for part in turn.parts)
+
+
+def _user(request: Request, parts: Sequence[Part]) -> Body:
+    return {"role": "user", "content": list(_each(request, parts, _openai_part))}
 
 
 def _holds_results(turn: Body) -> bool:
@@ -107,19 +122,14 @@ def _assistant(turn: Message) -> Body:
         for part in turn.parts
         if isinstance(part, ToolCall)
     ]
-    return {"role": "assistant", "content": text or None, **({"tool_calls": calls} if calls else {})}
-
-
-def _results_and_rest(request: Request, turn: Message) -> Iterator[Body]:
-    """Each result is a turn of its own, which takes text only: files in it go into the turn after them."""
-    files: list[Part] = []
-    for part in turn.parts:
-        if isinstance(part, ToolResult):
-            yield {"role": "tool", "tool_call_id": part.id, "content": part.text}
-            files += [each for each in part.parts if isinstance(each, File)]
-    rest = [*files, *(part for part in turn.parts if not isinstance(part, ToolResult))]
-    if rest:
-        yield {"role": "user", "content": list(_each(request, rest, _openai_part))}
+    signed = [part for part in turn.parts if isinstance(part, Thought) and (part.signature or part.redacted)]
+    thoughts = [written for part in signed if (written := _claude_part(part)) is not None]
+    return {
+        "role": "assistant",
+        "content": text or None,
+        **({"tool_calls": calls} if calls else {}),
+        **({"thinking_blocks": thoughts} if thoughts else {}),
+    }
 
 
 def _openai_part(part: Part) -> Body | None:

@@ -220,6 +220,24 @@ def test_both_forms_of_a_history_reach_both(wire: WireServer, model: str, form: 
     assert "2 C" in str(wire.requests[0].body["messages"][-1])
 
 
+@BOTH
+def test_an_image_in_a_result_stands_after_all_results(wire: WireServer, model: str) -> None:
+    calls = [ToolCall("shoot", {"page": 1}, "a"), ToolCall("shoot", {"page": 2}, "b")]
+    ask(
+        model,
+        {"role": "assistant", "content": calls},
+        {"role": "tool", "tool_call_id": "a", "content": ["Page 1:", Image(PNG, name="one.png")]},
+        {"role": "tool", "tool_call_id": "b", "content": "no such page"},
+        tools=tools_of([weather]),
+    )
+    turns = wire.requests[0].body["messages"]
+    sent = base64.b64encode(PNG).decode()
+    assert str(turns).count(sent) == 1
+    if model == GPT:
+        assert [turn["role"] for turn in turns] == ["assistant", "tool", "tool", "user"]
+        assert turns[1]["content"] == "Page 1:\n[one.png (image/png, 208 bytes)]"
+
+
 def test_signed_thoughts_go_back_with_the_results(wire: WireServer) -> None:
     thought = {"type": "thinking", "thinking": "Oslo, then.", "signature": "sig"}
     call = {"type": "tool_use", "id": "t", "name": "weather", "input": {"city": "Oslo"}}
