@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from pytest_promptopt.attachments import Document, Image
 from pytest_promptopt.completion import Completion
-from pytest_promptopt.content import ToolCall, ToolResult
 from pytest_promptopt.errors import (
     ErrorKind,
     ModelError,
@@ -44,6 +43,7 @@ from pytest_promptopt.records import (
     Status,
     Usage,
 )
+from pytest_promptopt.records.content import ToolCall, ToolResult
 from pytest_promptopt.results import CandidateResult, Confirmation, Iteration, PromptResult, RunResult
 from pytest_promptopt.scripting.arguments import OptimizeArguments
 from pytest_promptopt.scripting.given_cases import Case, Check

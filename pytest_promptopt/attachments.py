@@ -13,8 +13,8 @@ from hashlib import sha256
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
-from pytest_promptopt.content import File, readable_size
 from pytest_promptopt.errors import SettingsError
+from pytest_promptopt.records.content import File, readable_size
 
 #: How the bytes of each type begin.
 _MAGIC = (

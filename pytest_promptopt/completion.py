@@ -6,8 +6,8 @@ import sys
 from json import loads
 from typing import Any
 
-from pytest_promptopt.content import Part, Text, Thought, ToolCall, written_calls
 from pytest_promptopt.records import Answer, Usage
+from pytest_promptopt.records.content import Part, Text, Thought, ToolCall, written_calls
 
 
 class Completion(str):

@@ -17,9 +17,9 @@ from pathlib import Path
 from textwrap import dedent
 from typing import Any
 
-from pytest_promptopt.content import ToolCall
 from pytest_promptopt.errors import ErrorKind, ModelError
 from pytest_promptopt.records import Answer, Request, Usage
+from pytest_promptopt.records.content import ToolCall
 
 #: A text, or the tools that are called.
 Spoken = str | ToolCall | Sequence[ToolCall]

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
-from pytest_promptopt.content import ToolCall
+from pytest_promptopt.records.content import ToolCall
 from pytest_promptopt.text import MAX_REPR, cut_end, encodable, json_text, safe_repr, without_addresses
 
 #: Nesting and length limits keep a cyclic or huge operand from hanging a run.

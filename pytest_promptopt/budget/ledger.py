@@ -12,9 +12,9 @@ from pathlib import Path
 
 from pytest_promptopt.budget.billing import answer_bound, unbounded_parameter
 from pytest_promptopt.budget.shared_totals import SharedTotals, charge, get, outstanding, put, spend_of, total
-from pytest_promptopt.content import File
 from pytest_promptopt.errors import ErrorKind, ModelError
 from pytest_promptopt.records import Answer, Request, Role, Spend, Usage
+from pytest_promptopt.records.content import File
 from pytest_promptopt.unpatched import os, time
 
 #: Length of an answer where the request names none and nobody knows the most that its model can give; under a

@@ -12,9 +12,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pytest_promptopt.content import ToolCall
 from pytest_promptopt.failures.failure_context import FailureContext
 from pytest_promptopt.failures.symptoms import Symptom, SymptomKind
+from pytest_promptopt.records.content import ToolCall
 from pytest_promptopt.text import quote
 
 #: A check that speaks of calls.

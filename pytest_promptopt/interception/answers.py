@@ -8,10 +8,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from pytest_promptopt.content import ToolCall, written_calls
 from pytest_promptopt.interception.recognition import Api
 from pytest_promptopt.models.answer_validation import usage_of
 from pytest_promptopt.records import StopReason, Usage
+from pytest_promptopt.records.content import ToolCall, written_calls
 from pytest_promptopt.wire_records import WireAnswer
 
 #: Providers' words for why a model stopped; what is not here is kept as it is.

@@ -6,10 +6,10 @@ import operator
 from dataclasses import astuple, replace
 from typing import Any
 
-from pytest_promptopt.content import ToolCall
 from pytest_promptopt.errors import ErrorKind, ModelError
 from pytest_promptopt.models.secret_redaction import redact_secrets
 from pytest_promptopt.records import Answer, Request, Usage
+from pytest_promptopt.records.content import ToolCall
 
 #: No call has more tokens, or costs more dollars; what says so is a mistake.
 MOST_TOKENS, MOST_DOLLARS = 2**40, 1e6

@@ -9,7 +9,6 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from pytest_promptopt.content import Thought, ToolCall
 from pytest_promptopt.errors import ErrorKind, ModelError
 from pytest_promptopt.models.answer_limits import claude_limit, cut_short, explain_length_error
 from pytest_promptopt.models.answer_validation import usage_of
@@ -23,6 +22,7 @@ from pytest_promptopt.models.strict_schemas import CLAUDE, NotStrict, strict_cop
 from pytest_promptopt.models.tool_definitions import claude_choice, claude_tools
 from pytest_promptopt.models.unpatched_asyncio import asyncio
 from pytest_promptopt.records import SPELLED, Answer, Request, StopReason, Usage
+from pytest_promptopt.records.content import Thought, ToolCall
 from pytest_promptopt.unpatched import time
 
 if TYPE_CHECKING:

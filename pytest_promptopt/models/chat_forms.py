@@ -7,9 +7,9 @@ from json import dumps
 from typing import Any
 
 from pytest_promptopt.attachments import PLAIN, base64_of, file_bytes
-from pytest_promptopt.content import File, Part, Text, Thought, ToolCall, ToolResult, files_of
 from pytest_promptopt.errors import ErrorKind, ModelError
 from pytest_promptopt.records import Message, Request
+from pytest_promptopt.records.content import File, Part, Text, Thought, ToolCall, ToolResult, files_of
 
 Body = dict[str, Any]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from pytest_promptopt.attachments import PDF
-from pytest_promptopt.content import readable_size
 from pytest_promptopt.errors import SettingsError
-from pytest_promptopt.model_records import Request
+from pytest_promptopt.records import Request
+from pytest_promptopt.records.content import readable_size
 
 #: Bytes of an image in base64: https://docs.claude.com/en/docs/build-with-claude/vision#faq
 MOST_OF_CLAUDE_IMAGE = 5 * 1024**2

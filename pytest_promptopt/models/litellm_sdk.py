@@ -14,7 +14,6 @@ from functools import cache
 from typing import Any
 
 from pytest_promptopt.budget.ledger import Price
-from pytest_promptopt.content import Thought, ToolCall
 from pytest_promptopt.errors import ErrorKind, ModelError
 from pytest_promptopt.models.answer_validation import usage_of
 from pytest_promptopt.models.chat_forms import openai_messages
@@ -29,6 +28,7 @@ from pytest_promptopt.models.tool_definitions import openai_choice, openai_tools
 from pytest_promptopt.models.unpatched_asyncio import asyncio
 from pytest_promptopt.models.unsent_errors import kind_of_unsent_error
 from pytest_promptopt.records import SPELLED, Answer, Request, StopReason, Usage
+from pytest_promptopt.records.content import Thought, ToolCall
 from pytest_promptopt.unpatched import time
 
 #: Without these its import asks a code host for prices (and goes on asking in a thread) and loads a .env.

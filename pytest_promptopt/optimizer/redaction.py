@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
 from typing import Any
 
-from pytest_promptopt.content import ToolCall
 from pytest_promptopt.records import Call, CaseResult, Failure, Outcome
+from pytest_promptopt.records.content import ToolCall
 from pytest_promptopt.verdicts import Suggestion, Verdict
 
 Redact = Callable[[str], str]

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from pytest_promptopt.attachments import Attachment
-from pytest_promptopt.content import File, Part, Text, Thought, ToolCall, ToolResult, readable_parts
 from pytest_promptopt.errors import RenderError, SettingsError
 from pytest_promptopt.prompts.turn_parts import PartReader
 from pytest_promptopt.records import Message
+from pytest_promptopt.records.content import File, Part, Text, Thought, ToolCall, ToolResult, readable_parts
 
 #: Roles that providers have by another name.
 _SENT_AS = {"developer": "system"}

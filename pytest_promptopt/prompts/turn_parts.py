@@ -8,8 +8,8 @@ from typing import Any
 
 from pytest_promptopt.attachments import PDF, PLAIN, Attachment, Document, Image
 from pytest_promptopt.completion import Completion
-from pytest_promptopt.content import File, Part, Text, Thought, ToolCall, ToolResult
 from pytest_promptopt.errors import SettingsError
+from pytest_promptopt.records.content import File, Part, Text, Thought, ToolCall, ToolResult
 
 #: What stands in a list of content.
 ACCEPTED = (

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_promptopt.assertions.plain_values import plain_value
-from pytest_promptopt.content import ToolCall
 from pytest_promptopt.errors import UnusableVerdict
 from pytest_promptopt.partial_credit import partial_credit
 from pytest_promptopt.pytest_engine import internals
 from pytest_promptopt.pytest_engine.tolerated_failures import is_tolerated
 from pytest_promptopt.records import Call, Failure, Outcome, Status, Usage
+from pytest_promptopt.records.content import ToolCall
 from pytest_promptopt.verdicts import Verdict
 
 if TYPE_CHECKING:

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from pytest_promptopt.attachments import Attachment, Document, Image
-from pytest_promptopt.content import File, Part, Text, readable_parts
 from pytest_promptopt.errors import SettingsError
 from pytest_promptopt.models.content_limits import check_files
 from pytest_promptopt.models.tool_definitions import tool_choice_of, tool_lines, tools_of
 from pytest_promptopt.records import Message, Request
+from pytest_promptopt.records.content import File, Part, Text, readable_parts
 
 #: Arguments of ``prompt(...)`` that are no variables, unless the prompt has a variable of that name.
 EXTRAS = ("tools", "tool_choice", "images", "documents")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_promptopt.content import ToolCall
+from pytest_promptopt.records.content import ToolCall
 from tests.acceptance.application_shop import Shop
 from tests.wire import Body
 

@@ -29,7 +29,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pytest_promptopt.content import ToolCall
+from pytest_promptopt.records.content import ToolCall
 from tests.wire import Body, WireServer
 
 ROOT = Path(__file__).parents[2]

@@ -11,10 +11,10 @@ import pytest
 
 from pytest_promptopt.attachments import Document, Image, file_bytes
 from pytest_promptopt.budget.ledger import input_bound
-from pytest_promptopt.content import File, readable_parts
 from pytest_promptopt.errors import SettingsError
 from pytest_promptopt.models.content_limits import check_files
 from pytest_promptopt.records import Message, Request
+from pytest_promptopt.records.content import File, readable_parts
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(100)
 KINDS = {

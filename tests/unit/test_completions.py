@@ -17,8 +17,8 @@ import yaml
 from pydantic import TypeAdapter
 
 from pytest_promptopt.completion import Completion, told_answer
-from pytest_promptopt.content import Text, Thought, ToolCall
 from pytest_promptopt.records import Answer, Usage
+from pytest_promptopt.records.content import Text, Thought, ToolCall
 
 ANSWER = Answer("billing", "openai/gpt-4o", "end_turn", Usage(3, 1), 0.5, 0.25, "maybe delivery")
 

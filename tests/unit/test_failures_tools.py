@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from pytest_promptopt.content import ToolCall
 from pytest_promptopt.failures import Category, FailedCase, describe
 from pytest_promptopt.records import Answer, Call, Case, CaseResult, Failure, Outcome, Split, Status, Usage
+from pytest_promptopt.records.content import ToolCall
 
 PROMPT = "prompts/agent.md"
 TOOLS = ("weather(city: string, unit?: string)", "book(city: string)", "cancel(id: string)")

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from pytest_promptopt.content import ToolCall
 from pytest_promptopt.errors import RenderError
 from pytest_promptopt.interception.answers import NoAnswer, read_answer
 from pytest_promptopt.interception.bodies import text_slots, with_texts
@@ -20,6 +19,7 @@ from pytest_promptopt.interception.recognition import Api, ModelCall, recognise
 from pytest_promptopt.interception.wanted import Wanted, public_url, settings_hash
 from pytest_promptopt.prompts import PromptFile
 from pytest_promptopt.records import Answer, Request, StopReason, Usage
+from pytest_promptopt.records.content import ToolCall
 from pytest_promptopt.replay.repeats import Repeats
 from pytest_promptopt.settings import Intercept
 from pytest_promptopt.wire_records import WireAnswer, WireRequest

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from pytest_promptopt.content import ToolCall, ToolResult
 from pytest_promptopt.records import Answer, Message, Request, function_of
+from pytest_promptopt.records.content import ToolCall, ToolResult
 
 
 @pytest.mark.parametrize(

@@ -17,8 +17,7 @@ PACKAGE = Path(pytest_promptopt.__file__).parent
 
 #: From the ground up. A room imports only from floors below its own, never from a neighbour.
 FLOORS = (
-    {"wire_records", "verdicts", "content"},
-    {"model_records"},
+    {"wire_records", "verdicts"},
     {"records", "errors", "statistics", "unpatched", "text", "file_writing"},
     {
         "attachments",
@@ -61,8 +60,8 @@ ALWAYS_IMPORTED = (
     "settings",
     "records",
     "wire_records",
-    "content",
-    "model_records",
+    "records.content",
+    "records.chat",
     "verdicts",
     "errors",
     "unpatched",

@@ -14,12 +14,12 @@ from pydantic import BaseModel
 
 from pytest_promptopt.attachments import Document, Image
 from pytest_promptopt.completion import Completion
-from pytest_promptopt.content import Thought, ToolCall, ToolResult
 from pytest_promptopt.errors import ErrorKind, ModelError
 from pytest_promptopt.models.registry import resolve_model
 from pytest_promptopt.models.tool_definitions import tool_choice_of, tools_of
 from pytest_promptopt.prompts.chat_turns import chat_messages
 from pytest_promptopt.records import Answer, Message, Request
+from pytest_promptopt.records.content import Thought, ToolCall, ToolResult
 from pytest_promptopt.replay.call_content import CallContent
 from tests.wire import Body, Reply, WireServer, chat, message, tool_reply
 

@@ -14,15 +14,15 @@ from json import loads
 from math import fsum
 from typing import Any
 
-from pytest_promptopt.content import ToolCall, written_calls
-from pytest_promptopt.model_records import ANSWER_SCHEMA as ANSWER_SCHEMA
-from pytest_promptopt.model_records import LENGTH_NAMES as LENGTH_NAMES
-from pytest_promptopt.model_records import SPELLED as SPELLED
-from pytest_promptopt.model_records import Answer as Answer
-from pytest_promptopt.model_records import Message as Message
-from pytest_promptopt.model_records import Request as Request
-from pytest_promptopt.model_records import StopReason as StopReason
-from pytest_promptopt.model_records import Usage as Usage
+from pytest_promptopt.records.chat import ANSWER_SCHEMA as ANSWER_SCHEMA
+from pytest_promptopt.records.chat import LENGTH_NAMES as LENGTH_NAMES
+from pytest_promptopt.records.chat import SPELLED as SPELLED
+from pytest_promptopt.records.chat import Answer as Answer
+from pytest_promptopt.records.chat import Message as Message
+from pytest_promptopt.records.chat import Request as Request
+from pytest_promptopt.records.chat import StopReason as StopReason
+from pytest_promptopt.records.chat import Usage as Usage
+from pytest_promptopt.records.content import ToolCall, written_calls
 from pytest_promptopt.verdicts import Verdict
 
 #: prompt path -> candidate prose (the file without its front matter). Empty: the files as they are on disk.

@@ -10,7 +10,7 @@ from hashlib import sha256
 from json import dumps
 from typing import Any
 
-from pytest_promptopt.content import (
+from pytest_promptopt.records.content import (
     File,
     Part,
     Thought,
