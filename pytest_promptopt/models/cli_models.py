@@ -6,6 +6,7 @@ standard input. What it answers and what it used is read from its JSON.
 
 from __future__ import annotations
 
+import re
 import shutil
 import signal
 import tempfile
@@ -60,14 +61,14 @@ class ClaudeCode:
             *("--setting-sources", ""),
             "--strict-mcp-config",
             "--no-session-persistence",
-            *("--system-prompt", system or "Answer the message."),
+            *("--system-prompt", system if system and _fits(system) else "Answer the message."),
             *(("--model", model) if model else ()),
             *(("--json-schema", dumps(schema)) if schema is not None else ()),
         ]
 
     def prompt(self, system: str, turns: str) -> str:
         """What it reads from its standard input."""
-        return turns
+        return turns if _fits(system) else f"{system}\n\n{turns}"
 
     def read(self, output: str) -> CliReply:
         """What it has printed. Raises `NoReply`."""
@@ -118,6 +119,11 @@ class Codex:
 
 
 PROGRAMS: Mapping[str, ClaudeCode | Codex] = {each.name: each for each in (ClaudeCode(), Codex())}
+
+
+def _fits(argument: str) -> bool:
+    """Whether a text may be an argument of a command: Linux takes 128 KiB of each."""
+    return len(argument.encode("utf-8", "replace")) <= 100_000
 
 
 class CliModel:
@@ -205,7 +211,7 @@ class CliModel:
             async with asyncio.timeout(TIMEOUT):
                 output, errors = await process.communicate(prompt.encode("utf-8", "replace"))
         finally:
-            _kill(process)
+            await _ended(process)
         return process.returncode or 0, output.decode("utf-8", "replace"), errors.decode("utf-8", "replace")
 
     def _error(self, kind: ErrorKind, message: str) -> ModelError:
@@ -226,13 +232,18 @@ def _turns(request: Request) -> str:
     return f"{told}\n\nAnswer the last turn as the assistant, with nothing around the answer."
 
 
-def _kill(process: Any) -> None:
-    """The command and its children, which it may leave behind."""
-    with suppress(ProcessLookupError, PermissionError):
-        if hasattr(os, "killpg"):
-            os.killpg(process.pid, signal.SIGKILL)
-        elif process.returncode is None:
-            process.kill()
+async def _ended(process: Any) -> None:
+    """End a command that still runs, with all that it has started, and close its pipes."""
+    if process.returncode is None:
+        with suppress(ProcessLookupError, PermissionError):
+            if hasattr(os, "killpg"):
+                os.killpg(process.pid, signal.SIGKILL)
+            else:
+                process.kill()
+    with suppress(TimeoutError):
+        async with asyncio.timeout(1.0):
+            await process.wait()
+    process._transport.close()  # a pipe that a grandchild has kept would stay open
 
 
 def _last_lines(text: str) -> str:
@@ -240,20 +251,19 @@ def _last_lines(text: str) -> str:
 
 
 #: How the commands, and the providers behind them, say what is wrong.
-_KINDS: tuple[tuple[tuple[str, ...], ErrorKind], ...] = (
-    (("log in", "login", "logged in", "api key", "unauthorized", "401", "oauth"), ErrorKind.AUTHENTICATION),
-    (("usage limit", "credit balance", "quota", "billing", "session limit"), ErrorKind.PAYMENT),
-    (("overloaded", "529", "503"), ErrorKind.OVERLOADED),
-    (("rate limit", "429", "too many requests"), ErrorKind.RATE_LIMIT),
-    (("unexpected argument", "unknown option", "unrecognized"), ErrorKind.SETUP),
-    (("prompt is too long", "context window", "too large"), ErrorKind.TOO_LARGE),
-    (("model", "not_found", "not supported"), ErrorKind.NOT_FOUND),
+_KINDS: tuple[tuple[str, ErrorKind], ...] = (
+    (r"log ?in\b|logged in|api key|unauthorized|\b401\b|oauth", ErrorKind.AUTHENTICATION),
+    (r"usage limit|session limit|credit balance|quota|billing", ErrorKind.PAYMENT),
+    (r"overloaded|\b529\b|\b503\b", ErrorKind.OVERLOADED),
+    (r"rate limit|\b429\b|too many requests", ErrorKind.RATE_LIMIT),
+    (r"unexpected argument|unknown option|unrecognized", ErrorKind.SETUP),
+    (r"prompt is too long|context window|too large", ErrorKind.TOO_LARGE),
+    (r"model.*(?:not exist|not found|not supported|not_found)", ErrorKind.NOT_FOUND),
 )
 
 
 def _kind_of(said: str) -> ErrorKind:
-    text = said.casefold()
     for words, kind in _KINDS:
-        if any(word in text for word in words):
+        if re.search(words, said, re.IGNORECASE | re.DOTALL):
             return kind
     return ErrorKind.SERVER

@@ -159,6 +159,13 @@ def test_several_turns_are_one_text(claude: Command) -> None:
     assert said.startswith("<user>\na\n</user>\n\n<assistant>\nb\n</assistant>\n\n<user>\nc\n</user>")
 
 
+def test_a_long_system_message_is_no_argument(claude: Command) -> None:
+    ask("claude-cli", Message("system", "x" * 200_000), Message("user", "hello"))
+    [seen] = claude.seen
+    assert option(seen["arguments"], "--system-prompt") == "Answer the message."
+    assert seen["stdin"] == "x" * 200_000 + "\n\nhello"
+
+
 def test_a_schema_is_handed_on(claude: Command, codex: Command) -> None:
     schema = {"type": "object", "properties": {}, "additionalProperties": False}
     claude.prints({**CLAUDE, "result": "", "structured_output": {"a": 1}})
@@ -193,6 +200,7 @@ def wrong(said: str, **more: Any) -> dict[str, Any]:
         (wrong("API Error: 529 Overloaded"), "", ErrorKind.OVERLOADED, "529"),
         (wrong("API Error: 429 rate limit"), "", ErrorKind.RATE_LIMIT, "429"),
         (wrong("", subtype="error_max_turns"), "", ErrorKind.SERVER, "error_max_turns"),
+        (wrong("API Error: 500 the model has failed"), "", ErrorKind.SERVER, "500"),
         ("", "error: unknown option '--tools'", ErrorKind.SETUP, "unknown option '--tools'"),
         ("", "", ErrorKind.SERVER, "it printed nothing and ended with 1"),
         ("garbage {", "the model opus-9 does not exist", ErrorKind.NOT_FOUND, "opus-9"),
