@@ -21,6 +21,8 @@ from pytest_promptopt.text import quote
 _ABOUT = re.compile(r"\btool_calls?\b|\.arguments\b")
 #: ``call.arguments["city"]`` and ``call.arguments.get("city")``.
 _ARGUMENT = re.compile(r"\barguments(?:\[|\.get\()\s*(['\"])(?P<name>.+?)\1")
+#: ``call.name == "book"``.
+_NAMED = re.compile(r"\.name == (['\"])(?P<name>[\w-]+)\1")
 _KEY = re.compile(r"KeyError: |^['\"]|['\"]$")
 _UNPACKED = re.compile(r"(?:not enough|too many) values to unpack \(expected (?:at least )?(\d+)")
 _NUMBER = re.compile(r"\d+")
@@ -96,6 +98,8 @@ class _Faults:
             yield from compare_calls([one_wanted], [call])
         elif isinstance(actual, int) and isinstance(expected, int) and self._counts():
             yield from self._number(expected, actual)
+        elif actual is None and (lacking := self._lacking()) is not None:
+            yield _missing_argument(*lacking, expected)
         elif (name := self._argument(actual)) is not None:
             yield _wrong_argument(*name, expected, actual)
         elif self._made and self._is_text(actual):
@@ -134,6 +138,33 @@ class _Faults:
         ]
         return holding[0] if len(set(holding)) == 1 else None
 
+    def _lacking(self) -> tuple[str, str] | None:
+        """Tool and name of the argument that a check reads and that its call does not have."""
+        for named in _ARGUMENT.finditer(self._source):
+            for call in self._made:
+                if named["name"] not in call.arguments:
+                    return call.name, named["name"]
+        return None
+
+    def _unfit(self) -> ToolFault | None:
+        """The argument that a check reads, whose value is not as it has to be."""
+        for named in _ARGUMENT.finditer(self._source):
+            for call in self._made:
+                if (name := named["name"]) in call.arguments:
+                    rule = self._subject.requirement or self._subject.failure.check
+                    told = f"the argument {name} of {call.name} is {quote(call.arguments[name])}"
+                    symptom = Symptom.of(SymptomKind.WRONG_ARGUMENT, name, call.name)
+                    return ToolFault(symptom, f"{told}; must hold: {rule.removeprefix('assert ')}")
+        return None
+
+    def _wanted_call(self) -> ToolFault | None:
+        """The tool that a check looks for among the calls, ``any(c.name == 'book' for c in ...)``."""
+        called = [call.name for call in self._made]
+        for named in _NAMED.finditer(self._source):
+            if named["name"] not in called:
+                return _missing_call(named["name"]) if called else _no_call()
+        return None
+
     def _is_text(self, actual: Any) -> bool:
         return isinstance(actual, str) and not actual.strip() and not self._subject.said_text
 
@@ -165,6 +196,10 @@ class _Faults:
 
     def _counted(self) -> Iterator[ToolFault]:
         given = self._subject.failure.actual
+        if self._subject.operator == "!=" and self._about and given in [call.name for call in self._made]:
+            yield _extra_call(str(given))
+        elif not self._counts() and (unfit := self._unfit()) is not None:
+            yield unfit
         if not self._counts() or not isinstance(given, int) or given != len(self._made):
             return
         numbers = [int(text) for text in _NUMBER.findall(self._subject.failure.constraint or "")]
@@ -203,15 +238,23 @@ class _Faults:
                 yield _no_call()
         elif kind == "ValueError" and self._about and (wanted := _UNPACKED.search(message)):
             yield from self._number(int(wanted[1]), len(self._made))
+        elif kind == "StopIteration" and (missing := self._wanted_call()) is not None:
+            yield missing
+        elif "JSON" in kind + message and self._made and not self._subject.said_text:
+            yield _called_instead(self._made)
 
     def _unmet(self) -> Iterator[ToolFault]:
         check = (self._subject.failure.constraint or self._subject.message).removeprefix("assert ").strip()
-        if not re.search(r"\btool_calls\b", check):
+        if (unfit := self._unfit()) is not None:
+            yield unfit
+        if unfit is not None or not re.search(r"\btool_calls\b", check):
             return
         if check.startswith("not ") and self._made:
             yield _called_instead(self._made)
         elif not self._made:
             yield _no_call()
+        elif check.startswith("any(") and (missing := self._wanted_call()) is not None:
+            yield missing
 
 
 def compare_calls(wanted: Sequence[ToolCall], made: Sequence[ToolCall]) -> Iterator[ToolFault]:

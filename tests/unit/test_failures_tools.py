@@ -220,6 +220,54 @@ FAULTS: list[tuple[str, Failure, tuple[ToolCall, ...], tuple[str, ...]]] = [
         (ToolCall("weather", {}, "1", CUT),),
         (f"the arguments of weather are no JSON object: {json.dumps(CUT)}",),
     ),
+    (
+        "a key that is asked for",
+        equal(2, None, f"{FIRST}.arguments.get('nights') == 2"),
+        (OSLO,),
+        ("the argument nights of weather is missing; expected 2",),
+    ),
+    (
+        "a name that must not be",
+        constrained("!=", "answer != 'weather'", "weather"),
+        (OSLO,),
+        ("the call of weather is one too many",),
+    ),
+    (
+        "a bound",
+        constrained(">=", "answer.tool_calls[0].arguments['city'] >= 'P'", "Oslo"),
+        (OSLO,),
+        (
+            'the argument city of weather is "Oslo"; must hold: '
+            "answer.tool_calls[0].arguments['city'] >= 'P'",
+        ),
+    ),
+    (
+        "a method",
+        constrained(None, "answer.tool_calls[0].arguments['city'].isupper()"),
+        (OSLO,),
+        (
+            'the argument city of weather is "Oslo"; must hold: '
+            "answer.tool_calls[0].arguments['city'].isupper()",
+        ),
+    ),
+    (
+        "any of the calls",
+        constrained(None, "any((c.name == 'book' for c in answer.tool_calls))"),
+        (OSLO,),
+        ("the call of book is missing",),
+    ),
+    (
+        "the next of them",
+        raised("StopIteration", "", "call = next(c for c in answer.tool_calls if c.name == 'book')"),
+        (OSLO,),
+        ("the call of book is missing",),
+    ),
+    (
+        "JSON",
+        raised("ValueError", "the completion is not JSON (Expecting value)", "answer.json()"),
+        (OSLO,),
+        ("called weather instead of answering",),
+    ),
 ]
 
 
