@@ -133,7 +133,10 @@ def _openai(body: Body) -> Iterator[str]:
 
 def _openai_turns(turns: Sequence[Body]) -> Iterator[str]:
     waiting: set[str] = set()
+    known = {"role", "content", "name", "tool_calls", "tool_call_id", "refusal"}
     for index, turn in enumerate(turns):
+        if extra := turn.keys() - known:
+            yield f"Unknown parameter: 'messages[{index}].{min(extra)}'."
         if turn["role"] == "tool":
             if turn.get("tool_call_id") not in waiting:
                 yield "messages with role 'tool' must be a response to a message with 'tool_calls'."

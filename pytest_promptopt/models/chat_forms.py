@@ -45,7 +45,7 @@ def openai_messages(request: Request) -> list[Body]:
         if not turn.parts:
             turns.append({"role": turn.role, "content": turn.content})
         elif turn.role == "assistant":
-            turns.append(_assistant(turn))
+            turns.append(_assistant(turn, with_thoughts="claude" in request.model))
         else:
             results = [part for part in turn.parts if isinstance(part, ToolResult)]
             turns += [{"role": "tool", "tool_call_id": each.id, "content": each.text} for each in results]
@@ -108,7 +108,8 @@ def _claude_file(file: File) -> Body:
     return {"type": file.kind, "source": source, **titled}
 
 
-def _assistant(turn: Message) -> Body:
+def _assistant(turn: Message, *, with_thoughts: bool) -> Body:
+    """:param with_thoughts: whether the model is one that takes its signed thoughts back."""
     text = "".join(part.text for part in turn.parts if isinstance(part, Text))
     calls = [
         {
@@ -128,7 +129,7 @@ def _assistant(turn: Message) -> Body:
         "role": "assistant",
         "content": text or None,
         **({"tool_calls": calls} if calls else {}),
-        **({"thinking_blocks": thoughts} if thoughts else {}),
+        **({"thinking_blocks": thoughts} if thoughts and with_thoughts else {}),
     }
 
 

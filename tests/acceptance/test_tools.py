@@ -175,15 +175,19 @@ def test_an_image_is_cached_by_its_bytes_and_stored_nowhere(project: Project, wo
     assert all(PNG[40:140] not in path.read_bytes() for path in stored)
 
 
-def test_an_optimizer_reads_of_an_image_its_name(project: Project) -> None:
+def test_an_optimizer_reads_of_an_image_its_name(project: Project, workers: int) -> None:
     (project.path / "receipt.png").write_bytes(PNG)
     project.tests("""
+        from pathlib import Path
         import pytest
+        from pytest_promptopt import Image
 
         @pytest.mark.parametrize("city", ["Oslo", "Rome", "Paris", "Bonn"])
         @pytest.mark.prompt("prompts/look.md")
         def test_it(prompt, city):
-            assert prompt(city=city, images=["receipt.png"]) == f"unit C in {city}"
+            seal = Path(__file__).with_name("receipt.png").read_bytes() + b"seal"
+            answer = prompt(city=city, images=["receipt.png", Image(seal, name="seal.png")])
+            assert answer == f"unit C in {city}"
     """)
     project.write(
         "conftest.py",
@@ -198,9 +202,10 @@ def said(request):
     return ("unit C in " if "unit C" in text else "in ") + text.rpartition(": ")[2]
 """,
     )
-    project.run("--optimize", "--promptopt-optimizer-model=house/writer").assert_outcomes(passed=4)
+    result = project.run("--optimize", "--promptopt-optimizer-model=house/writer", workers=workers)
+    result.assert_outcomes(passed=4)
     asked = (project.path / "asked.txt").read_text()
-    assert "receipt.png (image/png, 10 kB)" in asked
+    assert "receipt.png (image/png, 10 kB), seal.png (image/png, 10 kB)" in asked
     [journal] = project.path.rglob("journal.jsonl")
     assert all(PNG[40:60].hex() not in line for line in journal.read_text().splitlines())
     assert json.loads(journal.read_text().splitlines()[0])

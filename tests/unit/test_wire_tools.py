@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from pytest_promptopt.attachments import Document, Image
 from pytest_promptopt.completion import Completion
 from pytest_promptopt.errors import ErrorKind, ModelError
+from pytest_promptopt.models.chat_forms import openai_messages
 from pytest_promptopt.models.registry import resolve_model
 from pytest_promptopt.models.tool_definitions import tool_choice_of, tools_of
 from pytest_promptopt.prompts.chat_turns import chat_messages
@@ -343,3 +344,10 @@ def test_a_request_of_another_process_is_the_same(tmp_path: Path) -> None:
     assert (again.key, again) == (request.key, request)
     assert again.files[2].data == PNG + b"2"
     assert replace(request, tools=()).key != request.key
+
+
+def test_only_a_claude_model_behind_another_provider_gets_its_thoughts_back() -> None:
+    turn = Message("assistant", "", (Thought("Oslo, then.", "sig"), ToolCall("weather", {}, "t")))
+    [sent] = openai_messages(Request("bedrock/anthropic.claude-opus-5-5", (turn,)))
+    assert sent["thinking_blocks"] == [{"type": "thinking", "thinking": "Oslo, then.", "signature": "sig"}]
+    assert "thinking_blocks" not in openai_messages(Request(GPT, (turn,)))[0]
