@@ -5,7 +5,8 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cache
+from enum import Enum
+from functools import cache, lru_cache
 from json import dumps
 from typing import Any, get_type_hints
 
@@ -146,22 +147,34 @@ def _of_model(given: Any) -> Tool:
 
 
 def _of_function(given: Callable[..., Any], place: str) -> Tool:
+    try:
+        return _described_function(given)
+    except (NameError, TypeError, ValueError) as error:
+        name = getattr(given, "__name__", type(given).__name__)
+        code = getattr(inspect.unwrap(given), "__code__", None)
+        where = f" ({code.co_filename}:{code.co_firstlineno})" if code is not None else ""
+        first = str(error).partition("\n")[0]
+        raise SettingsError(f"{place}: {name}{where} cannot be a tool: {first}") from None
+
+
+@lru_cache(maxsize=512)
+def _described_function(given: Callable[..., Any]) -> Tool:
     """A function as a tool: its hints are the schema, its docstring says what it and each parameter is."""
     from pydantic import create_model
     from pydantic.errors import PydanticUserError
 
-    name = getattr(given, "__name__", type(given).__name__)
-    code = getattr(inspect.unwrap(given), "__code__", None)
-    where = f" ({code.co_filename}:{code.co_firstlineno})" if code is not None else ""
+    hints, signature = get_type_hints(given, include_extras=True), inspect.signature(given)
+    text, about = described_parameters(inspect.getdoc(given) or "", signature.parameters)
     try:
-        hints, signature = get_type_hints(given, include_extras=True), inspect.signature(given)
-        text, about = described_parameters(inspect.getdoc(given) or "", signature.parameters)
         fields: dict[str, Any] = dict(_fields(signature, hints, about))
-        schema = create_model(name, **fields).model_json_schema()
-    except (PydanticUserError, NameError, TypeError, ValueError) as error:
-        first = str(error).partition("\n")[0]
-        raise SettingsError(f"{place}: {name}{where} cannot be a tool: {first}") from None
-    return _made(name, text, _without_titles(schema))
+        schema = create_model(given.__name__, **fields).model_json_schema()
+    except PydanticUserError as error:
+        raise TypeError(str(error)) from None
+    return _made(given.__name__, text, _without_titles(schema))
+
+
+#: Defaults that a schema can tell.
+_PLAIN = (str, int, float, bool, type(None), Enum)
 
 
 def _fields(
@@ -171,15 +184,20 @@ def _fields(
 
     for number, (name, parameter) in enumerate(signature.parameters.items()):
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
-            raise TypeError(
-                f"a model gives arguments by name, so `{parameter}` has none; name each parameter"
-            )
+            raise TypeError(f"a model gives arguments by name, which `{parameter}` does not take")
         if name not in hints:
             raise TypeError(f"the parameter `{name}` has no type hint")
-        default = ... if parameter.default is parameter.empty else parameter.default
-        said: Any = {"description": about[name]} if name in about else {}
+        notes = [note for note in getattr(hints[name], "__metadata__", ()) if isinstance(note, str)]
+        told = about.get(name) or next(iter(notes), "")
+        said: Any = {"description": told} if told else {}
+        if parameter.default is parameter.empty:
+            said["default"] = ...
+        elif isinstance(parameter.default, _PLAIN):
+            said["default"] = parameter.default
+        else:
+            said["default_factory"] = lambda: None
         # By an alias: a name that a pydantic model has already, such as `json`, is a name like any other.
-        yield f"p{number}", (hints[name], Field(default, alias=name, **said))
+        yield f"p{number}", (hints[name], Field(alias=name, **said))
 
 
 def _without_titles(schema: Any) -> Any:
@@ -248,8 +266,9 @@ def tool_lines(tools: Sequence[Tool]) -> tuple[str, ...]:
 
 def _line(tool: Tool) -> str:
     schema = tool.get("parameters") or {}
-    required = schema.get("required") or ()
-    properties = schema.get("properties") or {}
+    required, properties = schema.get("required"), schema.get("properties")
+    required = required if isinstance(required, list | tuple) else ()
+    properties = properties if isinstance(properties, Mapping) else {}
     told = ", ".join(
         f"{name}{'' if name in required else '?'}: {_type(each)}" for name, each in properties.items()
     )
@@ -280,6 +299,6 @@ def tools_in_body(body: Any) -> tuple[Tool, ...]:
         for one in several if isinstance(several, Sequence) else [each]:
             try:
                 found.append(_of_mapping({"type": "function", **one} if several else one, ""))
-            except (SettingsError, TypeError):
+            except (SettingsError, TypeError, AttributeError):
                 continue
     return tuple(found)
