@@ -18,7 +18,7 @@ from pytest_promptopt.records.content import ToolCall
 from pytest_promptopt.text import quote
 
 #: A check that speaks of calls.
-_ABOUT = re.compile(r"\btool_calls?\b|\.arguments\b")
+_ABOUT = re.compile(r"\b(?:tool_)?calls?\b|\.arguments\b")
 #: ``call.arguments["city"]`` and ``call.arguments.get("city")``.
 _ARGUMENT = re.compile(r"\barguments(?:\[|\.get\()\s*(['\"])(?P<name>.+?)\1")
 #: ``call.name == "book"``.

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pytest_promptopt.failures import Category, FailedCase, describe
 from pytest_promptopt.records import Answer, Call, Case, CaseResult, Failure, Outcome, Split, Status, Usage
@@ -341,3 +343,44 @@ def test_the_faults_of_many_tools_are_told_by_their_kind() -> None:
     assert "another value for an argument (6)" in category.observed
     assert 'expected 3 but got "3"' in category.observed
     assert category.fix == "give the rules by which arguments are filled: type, form and source"
+
+
+_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-3, 3) | st.sampled_from(["weather", "book", "Oslo", "", "["]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["name", "arguments", "city", "unit"]), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+_CALLS = st.builds(
+    ToolCall,
+    st.sampled_from(["weather", "book", ""]),
+    st.dictionaries(st.sampled_from(["city", "unit"]), _VALUES, max_size=2),
+    st.just("x"),
+    st.sampled_from(["", "", "", "{"]),
+)
+_OPERATORS = st.sampled_from(["==", "!=", "in", "not in", "<", ">=", "matches", "or", "is", None])
+_WORDS = st.sampled_from(
+    ["", "answer.tool_calls", "call.arguments['city'] in ['a']", "'x' in call.arguments", "len(calls) == 2"]
+)
+
+
+@given(
+    made=st.lists(_CALLS, max_size=3),
+    operator=_OPERATORS,
+    expected=_VALUES,
+    actual=_VALUES,
+    words=_WORDS,
+    kind=st.sampled_from(["AssertionError", "KeyError", "IndexError", "ValueError", "StopIteration"]),
+    text=st.sampled_from(["", "It is cold."]),
+)
+@settings(max_examples=300, deadline=None)
+def test_whatever_is_compared_something_is_told(
+    made: list[ToolCall], operator: Any, expected: Any, actual: Any, words: str, kind: str, text: str
+) -> None:
+    failure = Failure(kind, words, "tests/test_agent.py:9", operator, expected, actual, words or None, words)
+    category, case = told(failure, *made, text=text)
+    assert category.observed
+    assert case.category == category.name
+    assert (category.name == "wrong tool call") == bool(case.faults)
