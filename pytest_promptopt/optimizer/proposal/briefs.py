@@ -250,6 +250,7 @@ class Briefing:
         results = self._results(prompt, Split.TRAIN, incumbent)
         checks = Counter(o.check for result in results for o in result.counted if o.check.strip())
         known = Known([prompt.prose, prompt.front.description, *texts_of(results)])
+        tools = _shared_tools(results, prompt.name)
         shown = (abridge_source(check, known) for check, _ in checks.most_common(MAX_CHECKS))
         return Brief(
             prompt=prompt,
@@ -262,9 +263,9 @@ class Briefing:
             checks=tuple(filter(None, shown)),
             measured=tuple(label_table(label_tallies(results))),
             given=_given(results, feedback),
-            examples=self._settings.examples > 0 and not prompt.takes_no_examples,
+            examples=self._settings.examples > 0 and not (prompt.takes_no_examples or tools),
             shown=tuple(examples_in(incumbent.text(prompt))),
-            tools=_shared_tools(results, prompt.name),
+            tools=tools,
         )
 
     def _target(self, prompt: Prompt) -> str:

@@ -23,6 +23,7 @@ from pytest_promptopt.optimizer.proposal.quoting import (
     quote_text,
     quote_value,
 )
+from pytest_promptopt.optimizer.proposal.tool_lines import tool_faults_of, tool_section, tools_of_case
 from pytest_promptopt.optimizer.proposal.tried_candidates import tried_candidate_text
 from pytest_promptopt.optimizer.protocols import Prompt
 from pytest_promptopt.prompts.examples import Example
@@ -60,9 +61,6 @@ MAX_NAMED = 3
 
 #: An answer in a form that no test can read: after the first ones its beginning says enough.
 MAX_UNREAD = 120
-
-#: Tools that are told with a case, where not every case has the same.
-MAX_CASE_TOOLS = 5
 
 #: What an exception says, the text aside that it quotes, and what differs of it from case to case.
 _ERROR = re.compile(r"\w*(?:Error|Exception): .+?(?=: ['\"]|$)")
@@ -243,19 +241,13 @@ def _stable(brief: Brief) -> Iterator[str]:
     """What is the same for all requests about this text."""
     yield task_section(brief)
     yield _section("target_model", [quote_line(brief.target)] if brief.target else [])
-    yield _section("tools", map(quote_line, _tools(brief)))
+    yield _section("tools", tool_section(brief.tools))
     yield _section("fixed_rules", _rules(brief))
     yield _section("keep", brief.prompt.front.keep)
     yield tests_section(brief)
     yield _section("measured", _measured(brief))
     yield prompt_section(brief)
     yield _section("examples_before_it", _examples(brief))
-
-
-def _tools(brief: Brief) -> Iterator[str]:
-    if brief.tools:
-        yield "The target model can call these; what stands here cannot be changed, only the prompt can."
-        yield from brief.tools
 
 
 def task_section(brief: Brief) -> str:
@@ -369,7 +361,7 @@ def _case(
     if given:
         told = ", ".join(f"{name} = {value}" for name, value in given.items())
         yield f"the test's parameters: {quote_line(told)}"
-    yield from (f"tool: {quote_line(line)}" for line in case.tools[:MAX_CASE_TOOLS])
+    yield from tools_of_case(case)
     if case.answer and _letters(case.answer) != _letters(case.actual):
         yield f"answer: {quote_value(case.answer)}"
     yield from _verdict(case, whole=whole, said=messages if messages is not None else set())
@@ -385,7 +377,9 @@ def _verdict(case: FailedCase, *, whole: bool, said: set[str]) -> Iterator[str]:
     :param whole: show a JSON structure whole, though where it differs would do.
     :param said: error messages of the cases before; those of this case are added.
     """
-    yield from (f"tool call: {quote_line(text)}" for text in case.faults)
+    if case.faults:
+        yield from tool_faults_of(case, whole=whole)
+        return
     errors = [found[0] for text in case.difference if (found := _ERROR.match(text))]
     others = [text for text in case.difference if not _ERROR.match(text)]
     actual = quote_value(case.actual)
