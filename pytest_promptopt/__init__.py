@@ -1,7 +1,7 @@
 """pytest-promptopt: `pytest` checks the prompts of a repository, `pytest --optimize` improves them.
 
-Scripts and notebooks import `optimize` (`aoptimize`), `Case` and `load_prompt` from here; everything public
-is in `pytest_promptopt.api`.
+Scripts and notebooks import `optimize` (`aoptimize`), `Case` and `load_prompt` from here, tests `Image`,
+`Document`, `ToolCall` and `ToolResult`; everything public is in `pytest_promptopt.api`.
 """
 
 from __future__ import annotations
@@ -12,9 +12,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pytest_promptopt.api import (
         Case,
+        Document,
+        Image,
         PromptoptError,
         RunResult,
         SettingsError,
+        ToolCall,
+        ToolResult,
         aoptimize,
         load_prompt,
         optimize,
@@ -25,9 +29,13 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Case",
+    "Document",
+    "Image",
     "PromptoptError",
     "RunResult",
     "SettingsError",
+    "ToolCall",
+    "ToolResult",
     "aoptimize",
     "cases",
     "load_prompt",
@@ -37,9 +45,13 @@ __all__ = [
 #: Where each name is; imported at its first use, since every pytest session imports this package.
 _PLACES = {
     "Case": "scripting.given_cases",
+    "Document": "attachments",
+    "Image": "attachments",
     "PromptoptError": "errors",
     "RunResult": "results",
     "SettingsError": "errors",
+    "ToolCall": "records.content",
+    "ToolResult": "records.content",
     "aoptimize": "scripting.optimize",
     "cases": "pytest_engine.case_files",
     "load_prompt": "loaded_prompt",

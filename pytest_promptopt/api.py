@@ -5,6 +5,7 @@ Names here follow semantic versioning: none goes, or changes its meaning, withou
 
 from __future__ import annotations
 
+from pytest_promptopt.attachments import Document, Image
 from pytest_promptopt.completion import Completion
 from pytest_promptopt.errors import (
     ErrorKind,
@@ -43,6 +44,7 @@ from pytest_promptopt.records import (
     Status,
     Usage,
 )
+from pytest_promptopt.records.content import ToolCall, ToolResult
 from pytest_promptopt.results import CandidateResult, Confirmation, Iteration, PromptResult, RunResult
 from pytest_promptopt.scripting.arguments import OptimizeArguments
 from pytest_promptopt.scripting.given_cases import Case, Check
@@ -68,12 +70,14 @@ __all__ = [
     "Comparison",
     "Completion",
     "Confirmation",
+    "Document",
     "ErrorKind",
     "EvaluatedCandidate",
     "FailedCase",
     "FileCase",
     "GroupSearch",
     "HaltReason",
+    "Image",
     "InvalidReply",
     "Iteration",
     "LoadedPrompt",
@@ -106,6 +110,8 @@ __all__ = [
     "Status",
     "Stop",
     "Strategy",
+    "ToolCall",
+    "ToolResult",
     "Usage",
     "Verdict",
     "aoptimize",

@@ -7,6 +7,7 @@ from json import loads
 from typing import Any
 
 from pytest_promptopt.records import Answer, Usage
+from pytest_promptopt.records.content import Part, Text, Thought, ToolCall, written_calls
 
 
 class Completion(str):
@@ -14,7 +15,9 @@ class Completion(str):
 
     ``==``, ``in``, ``re`` and ``json.loads`` work as on any string. `cost` and `usage` are None when unknown;
     `cached` says that the answer was not paid for in this run; `thinking` is what the model thought aloud
-    before the answer, empty when it did not.
+    before the answer, empty when it did not. `tool_calls` are the tools that it calls, each with `name`,
+    `arguments` and `id`; of an answer that does nothing else the text is empty. `content` is all of it, in
+    parts: to go on, give it back as the ``content`` of an assistant turn in ``messages=``.
     """
 
     usage: Usage | None
@@ -24,6 +27,8 @@ class Completion(str):
     stop_reason: str
     cached: bool
     thinking: str
+    tool_calls: list[ToolCall]
+    content: list[Part]
 
     def __new__(cls, answer: Answer, *, cached: bool = False) -> Completion:
         yaml = sys.modules.get("yaml.representer")
@@ -37,6 +42,9 @@ class Completion(str):
         self.stop_reason = answer.stop_reason
         self.cached = cached
         self.thinking = answer.thinking
+        self.tool_calls = list(answer.tool_calls)
+        thoughts = answer.thoughts or ((Thought(answer.thinking),) if answer.thinking else ())
+        self.content = [*thoughts, *([Text(answer.text)] if answer.text else []), *answer.tool_calls]
         return self
 
     def json(self) -> Any:
@@ -51,9 +59,23 @@ class Completion(str):
 
     def __reduce__(self) -> tuple[object, ...]:
         answer = Answer(
-            str(self), self.model, self.stop_reason, self.usage, self.cost, self.latency, self.thinking
+            str(self),
+            self.model,
+            self.stop_reason,
+            self.usage,
+            self.cost,
+            self.latency,
+            self.thinking,
+            tool_calls=tuple(self.tool_calls),
+            thoughts=tuple(p for p in self.content if isinstance(p, Thought) and (p.signature or p.redacted)),
         )
         return (_rebuild_completion, (answer, self.cached))
+
+
+def told_answer(answer: str) -> str:
+    """An answer for whoever reads it: its text, and the calls of tools of one that makes some."""
+    calls = written_calls(answer.tool_calls) if isinstance(answer, Completion) else ""
+    return "\n".join(filter(None, (str(answer), calls))) if calls else answer
 
 
 def _teach(dumper: Any) -> None:

@@ -56,13 +56,14 @@ class LoadedPrompt:
         return found
 
     def messages(
-        self, /, *, messages: Sequence[Mapping[str, str] | Message] = (), **variables: object
-    ) -> list[dict[str, str]]:
+        self, /, *, messages: Sequence[Mapping[str, Any] | Message] = (), **variables: object
+    ) -> list[dict[str, Any]]:
         """The chat to send: mappings with ``role`` (``system``, ``user`` or ``assistant``) and ``content``.
 
         A system message comes first, if there is one. As ``prompt(...)`` in a test: one turn for each role
         line of the file, examples included; without role lines the text is the user message, or the system
-        message when a conversation is given as `messages`, which comes last.
+        message when a conversation is given as `messages`, which comes last; of it a turn that holds more
+        than a text is handed on as it was given.
 
         >>> load_prompt("prompts/route.md").messages(ticket="Where is my refund?")
         [{'role': 'user', 'content': 'Route this ticket: Where is my refund?'}]
@@ -70,7 +71,12 @@ class LoadedPrompt:
         :raises RenderError: a variable is missing or unknown, or the template fails on a value.
         """
         rendered = self._file.render(variables, messages=messages)
-        return [{"role": turn.role, "content": turn.content} for turn in rendered]
+        own = [{"role": turn.role, "content": turn.content} for turn in rendered]
+        last = list(messages)
+        for index, given in enumerate(last, start=len(own) - len(last)):
+            if rendered[index].parts and isinstance(given, Mapping):
+                own[index] = dict(given)
+        return own
 
     def render(self, /, **variables: object) -> str:
         """The text to send, for a prompt that is one user message.

@@ -19,9 +19,13 @@ from typing import Any
 
 from pytest_promptopt.errors import ErrorKind, ModelError
 from pytest_promptopt.records import Answer, Request, Usage
+from pytest_promptopt.records.content import ToolCall
+
+#: A text, or the tools that are called.
+Spoken = str | ToolCall | Sequence[ToolCall]
 
 #: Gives the answer of a fake model to a request.
-Said = Callable[[Request], str]
+Said = Callable[[Request], Spoken]
 
 
 class FakeModel:
@@ -30,8 +34,9 @@ class FakeModel:
     >>> model = FakeModel(lambda request: "billing")
     >>> result = optimize("route.md", cases, model="fake/one", resolve_model=lambda name: model)
 
-    :param answers: a function of the request; or texts, one for each call in turn, and every call after the
-        last of them raises `ModelError`. None: the answer is the last message of the request.
+    :param answers: a function of the request, that returns a text, a `ToolCall` or a list of them; or these,
+        one for each call in turn, and every call after the last of them raises `ModelError`. None: the
+        answer is the last message of the request.
     :param faults: the first attempts raise these, one each, such as
         ``ModelError(ErrorKind.OVERLOADED, "busy")``.
     :param seconds: how long each answer takes; None answers without a pause.
@@ -42,7 +47,7 @@ class FakeModel:
 
     def __init__(
         self,
-        answers: Said | Iterable[str] | None = None,
+        answers: Said | Iterable[Spoken] | None = None,
         *,
         faults: Iterable[Exception] = (),
         seconds: float | None = None,
@@ -84,15 +89,17 @@ class FakeModel:
             self.now -= 1
         if self.faults:
             raise self.faults.pop(0)
-        return Answer(
-            self._said(request), request.model, "end_turn", self.usage, self.cost, self.seconds or 0.0
-        )
+        said = self._said(request)
+        calls = () if isinstance(said, str) else (said,) if isinstance(said, ToolCall) else tuple(said)
+        text, reason = (said, "end_turn") if isinstance(said, str) else ("", "tool_use")
+        seconds = self.seconds or 0.0
+        return Answer(text, request.model, reason, self.usage, self.cost, seconds, tool_calls=calls)
 
     async def aclose(self) -> None:
         """Adds one to `closed`."""
         self.closed += 1
 
-    def _said(self, request: Request) -> str:
+    def _said(self, request: Request) -> Spoken:
         if self._answers is None:
             return request.messages[-1].content
         if callable(self._answers):
@@ -110,6 +117,7 @@ def _plain(request: Request) -> dict[str, Any]:
         "stop": list(request.stop),
         "parameters": dict(request.parameters),
         "schema": request.response_schema,
+        **({"tools": [tool["name"] for tool in request.tools]} if request.tools else {}),
         "worker": os.environ.get("PYTEST_XDIST_WORKER", ""),
     }
 

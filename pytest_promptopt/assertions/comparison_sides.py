@@ -104,6 +104,8 @@ class ComparisonContext:
     def _told(self, side: Any, node: ast.expr | None, *, is_actual: bool) -> str:
         if is_actual and node is not None and is_measure(node, self._sources):
             return self.source(node)
+        if is_actual and node is not None and self._is_of_calls(side):
+            return self.source(node)
         if isinstance(side, Completion) or (
             is_actual and (self._is_answer(side, self._calls) or self._is_actual(side))
         ):
@@ -118,6 +120,10 @@ class ComparisonContext:
         return (value if isinstance(value, str) and not isinstance(side, str) else safe_repr(value))[
             :MAX_SIDE
         ]
+
+    def _is_of_calls(self, side: Any) -> bool:
+        """Whether a side is a part of the calls of an answer that has no text."""
+        return not isinstance(side, Completion) and bool(self._calls) and self._calls[-1].only_calls
 
     def check(self, node: ast.expr, *, negated: bool) -> str:
         """What a check of another kind asks for, as it is written."""

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
+from pytest_promptopt.records.content import ToolCall
 from pytest_promptopt.text import MAX_REPR, cut_end, encodable, json_text, safe_repr, without_addresses
 
 #: Nesting and length limits keep a cyclic or huge operand from hanging a run.
@@ -57,6 +58,8 @@ def _plain(value: Any, *, depth: int, show: Callable[[object], Any], text: Calla
         return [inside(item) for item in value[:MAX_ITEMS]]
     if isinstance(value, (set, frozenset)):
         return sorted(map(inside, list(value)[:MAX_ITEMS]), key=repr)
+    if isinstance(value, ToolCall):  # two with other ids are the same call
+        return inside(value.plain())
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = [field.name for field in dataclasses.fields(value)]
         return {name: inside(getattr(value, name, None)) for name in fields}

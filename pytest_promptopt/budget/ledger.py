@@ -14,6 +14,7 @@ from pytest_promptopt.budget.billing import answer_bound, unbounded_parameter
 from pytest_promptopt.budget.shared_totals import SharedTotals, charge, get, outstanding, put, spend_of, total
 from pytest_promptopt.errors import ErrorKind, ModelError
 from pytest_promptopt.records import Answer, Request, Role, Spend, Usage
+from pytest_promptopt.records.content import File
 from pytest_promptopt.unpatched import os, time
 
 #: Length of an answer where the request names none and nobody knows the most that its model can give; under a
@@ -23,6 +24,11 @@ DEFAULT_MAX_TOKENS = 8192
 #: What a provider adds to the text it is given: the frame of a message, the instructions of a schema.
 TOKENS_PER_MESSAGE = 16
 TOKENS_PER_SCHEMA = 500
+
+#: Claude scales an image down to what costs less; OpenAI's small models count up to 48,000 for a large one.
+TOKENS_PER_CLAUDE_IMAGE, TOKENS_PER_IMAGE = 5_000, 50_000
+#: A page of a PDF is sent as text and as an image; a shorter page than this is hardly ever written.
+TOKENS_PER_PAGE, BYTES_PER_PAGE, MOST_PER_DOCUMENT = 5_000, 2_000, 200_000
 
 #: The share of a ceiling on time that is kept for confirming and scoring what the search finds.
 SCORING_TIME = 0.25
@@ -54,12 +60,24 @@ class Price:
 def input_bound(request: Request) -> int:
     """The most tokens that `request` can be counted as: a token is never shorter than a byte."""
     texts = [message.content for message in request.messages]
-    overhead = TOKENS_PER_MESSAGE * (1 + len(texts))
-    for extra in (request.response_schema, request.parameters):
+    overhead = TOKENS_PER_MESSAGE * (1 + len(texts)) + sum(
+        _file_bound(file, request.model) for file in request.files
+    )
+    for extra in (request.response_schema, request.parameters, request.tools):
         if extra:
             texts.append(dumps(extra))
             overhead += TOKENS_PER_SCHEMA
     return overhead + sum(len(text.encode("utf-8", "surrogatepass")) for text in texts)
+
+
+def _file_bound(file: File, model: str) -> int:
+    """The most tokens that a file can be counted as: a text by its bytes, anything else by what is known."""
+    if file.kind == "image":
+        return TOKENS_PER_CLAUDE_IMAGE if model.startswith("anthropic/") else TOKENS_PER_IMAGE
+    if file.media_type == "text/plain":
+        return file.size
+    pages = max(1, file.size // BYTES_PER_PAGE)
+    return min(MOST_PER_DOCUMENT, pages * TOKENS_PER_PAGE)
 
 
 def output_bound(request: Request) -> int:

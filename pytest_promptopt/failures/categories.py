@@ -21,6 +21,7 @@ from pytest_promptopt.failures.label_vocabulary import (
 )
 from pytest_promptopt.failures.lookalikes import lookalike_symptom, visible_form
 from pytest_promptopt.failures.symptoms import Symptom, SymptomKind, symptoms_of
+from pytest_promptopt.failures.tool_faults import tool_faults
 from pytest_promptopt.records import StopReason, function_of
 from pytest_promptopt.refusals import first_sentence, is_refusal, wants_refusal
 from pytest_promptopt.text import MAX_QUOTE, cut_end, cut_middle, value_text
@@ -28,6 +29,7 @@ from pytest_promptopt.text import MAX_QUOTE, cut_end, cut_middle, value_text
 TRUNCATED = "truncated"
 REFUSAL = "refusal"
 UNMET = "criterion not met"
+TOOL_CALL = "wrong tool call"
 FORMAT = "format violation"
 CONFUSION = "boundary confusion"
 FORBIDDEN = "forbidden content"
@@ -55,12 +57,14 @@ class Finding:
     :param symptoms: what is wrong; what cases have in common is the symptoms that are equal.
     :param pair: (expected, answered), for labels.
     :param size: (wanted, given, unit), for lengths and measures; `wanted` may be a limit.
+    :param told: the symptoms with the values of this answer, where they say more than its difference.
     """
 
     category: str
     symptoms: tuple[Symptom, ...] = ()
     pair: tuple[str, str] | None = None
     size: tuple[float, float, str] | None = None
+    told: tuple[str, ...] = ()
 
 
 def _stopped(subject: FailureContext) -> Finding | None:
@@ -92,6 +96,12 @@ def _judged(subject: FailureContext) -> Finding | None:
         return None
     criteria = (cut_middle(verdict.criterion, MAX_CONSTRAINT) for verdict in subject.verdicts)
     return Finding(UNMET, _about_each(SymptomKind.CRITERION, criteria))
+
+
+def _called_wrongly(subject: FailureContext) -> Finding | None:
+    faults = tool_faults(subject)[:MAX_SYMPTOMS]
+    symptoms = _distinct(fault.symptom for fault in faults)
+    return Finding(TOOL_CALL, symptoms, told=tuple(fault.told for fault in faults)) if faults else None
 
 
 _NUMBER_ERROR = re.compile(r"invalid literal for int\(\)|could not convert string to float|ConversionSyntax")
@@ -403,6 +413,7 @@ _RULES: tuple[Callable[[FailureContext], Finding | None], ...] = (
     _stopped,
     _refused,
     _judged,
+    _called_wrongly,
     _badly_formed,
     _confused,
     _forbidden,

@@ -313,6 +313,72 @@ def _explain_unmet(group: FailureGroup) -> Explanation:
     )
 
 
+def _explain_tool_call(group: FailureGroup) -> Explanation:
+    kind, count = _tool_kinds(group)[0]
+    symptom, own = next((each, n) for each, n in group.symptoms if each.kind is kind)
+    spread = own < count / 2 and kind in _IN_GENERAL
+    members = [m for m in group.members if any(s.kind is kind for s in m.finding.symptoms)]
+    members = members if spread else group.with_symptom(symptom)
+    shared = "" if spread else group.telling(members)
+    inputs = f"; their inputs share {shared}" if shared else ""
+    words, rule = _IN_GENERAL[kind] if spread else (str(symptom), _TOOL_RULES[kind].format(*symptom.values))
+    terms = ("argument", "arguments") if spread else symptom.names or kind.ruled_out_by
+    seen = f"{words} in {plural(len(members), 'answer')}"
+    looked_for = f"says nothing about {join_words([quote(term) for term in terms], 3)}"
+    cause = group.by_prose(
+        terms,
+        stated=f"touches on this but is not definite enough: {seen}{inputs}",
+        absent=f"{looked_for if terms else 'leaves this open'}: {seen}{inputs}",
+        unknown=f"{seen}{inputs}",
+    )
+    kinds = [f"{_IN_GENERAL[each][0]} ({n})" for each, n in _tool_kinds(group) if each in _IN_GENERAL]
+    most = f"{join_words(kinds, MAX_NAMED)}: {group.tally()}" if spread else group.tally()
+    example = next(iter(members[0].finding.told), "")
+    return Explanation(f"{group.share}: {most}" + f"; e.g. {example}" * bool(example), cause, rule)
+
+
+def _tool_kinds(group: FailureGroup) -> list[tuple[SymptomKind, int]]:
+    """How many cases have a symptom of each kind, most frequent first."""
+    found = Counter(
+        kind for member in group.members for kind in {each.kind for each in member.finding.symptoms}
+    )
+    return sorted(found.items(), key=lambda each: (-each[1], each[0].name))
+
+
+#: What cases of many tools have in common: in words, and what a prompt has to say.
+_IN_GENERAL = {
+    SymptomKind.WRONG_TOOL: ("another tool", "say when each of the tools is called"),
+    SymptomKind.MISSING_CALL: ("a call missing", "say that every call that is needed is made"),
+    SymptomKind.EXTRA_CALL: ("a call too many", "say when no further call is made"),
+    SymptomKind.OUT_OF_ORDER: ("calls in another order", "say in which order the tools are called"),
+    SymptomKind.MISSING_ARGUMENT: (
+        "an argument missing",
+        "say that every argument is given that is required or that the input states",
+    ),
+    SymptomKind.EXTRA_ARGUMENT: ("an argument too many", "say when an optional argument is left out"),
+    SymptomKind.WRONG_ARGUMENT: (
+        "another value for an argument",
+        "give the rules by which arguments are filled: type, form and source",
+    ),
+}
+
+#: What a prompt has to say, by what is wrong; the values of the symptom in their order.
+_TOOL_RULES = {
+    SymptomKind.WRONG_TOOL: "say when {1} is called, and when {0}",
+    SymptomKind.MISSING_CALL: "say that, and when, {0} is called",
+    SymptomKind.EXTRA_CALL: "say when {0} is not called",
+    SymptomKind.TOO_MANY_CALLS: "say how many calls are made for one input",
+    SymptomKind.TOO_FEW_CALLS: "say that every call that is needed is made, in one answer",
+    SymptomKind.OUT_OF_ORDER: "say that {1} is called before {0}",
+    SymptomKind.NO_CALL: "say that such inputs are answered by calling a tool, and which",
+    SymptomKind.CALLED_INSTEAD: "say which inputs are answered without calling {0}",
+    SymptomKind.MISSING_ARGUMENT: "say that the argument {0} of {1} is always given, and from what",
+    SymptomKind.EXTRA_ARGUMENT: "say when the argument {0} of {1} is left out",
+    SymptomKind.WRONG_ARGUMENT: "give the rule by which the argument {0} of {1} is filled: form and source",
+    SymptomKind.UNREADABLE_ARGUMENTS: "ask for calls of {0} with arguments as one JSON object",
+}
+
+
 def _explain_other(group: FailureGroup) -> Explanation:
     lines = Counter(_gist(member.subject) for member in group.members)
     most = [f"{line} ({count})" for line, count in lines.most_common()]
@@ -357,4 +423,5 @@ _EXPLAINERS: dict[str, Callable[[FailureGroup], Explanation]] = {
     categories.REFUSAL: _explain_refusal,
     categories.TRUNCATED: _explain_truncated,
     categories.UNMET: _explain_unmet,
+    categories.TOOL_CALL: _explain_tool_call,
 }

@@ -54,6 +54,7 @@ class FailureContext:
         test states; else None.
     :param actual: what was compared; the answer where the comparison had no text of its own.
     :param answer: the text of the last call, what the test judged; empty without calls.
+    :param judged: that call; None without calls.
     :param verdicts: of a judge, that were not enough.
     :param stage_answer: the last answer of the prompt in question, when another prompt's call came after it.
     """
@@ -65,6 +66,7 @@ class FailureContext:
     actual: Any
     answer: str
     stage_answer: str | None = None
+    judged: Call | None = None
     inputs: Mapping[str, str] = field(default_factory=dict)
     calls: tuple[Call, ...] = ()
     verdicts: tuple[Verdict, ...] = ()
@@ -88,6 +90,11 @@ class FailureContext:
         ):
             return None
         return structure_changes(self.expected, self.actual)
+
+    @property
+    def said_text(self) -> bool:
+        """Whether the answer has a text, and not only calls of tools."""
+        return self.judged is None or not self.judged.only_calls
 
     @property
     def kind(self) -> str:
@@ -230,7 +237,7 @@ def failure_context_of(
     failure = outcome.failure or Failure("", "", "")
     calls = tuple(call for call in outcome.calls if call.prompt == prompt) or outcome.calls
     judged = _judged(outcome.calls, failure)
-    answer = judged.text if judged is not None else ""
+    answer = judged.words if judged is not None else ""
     operator, expected, actual = _operands(failure, answer)
     if operator is None and not failure.constraint:
         expected = outcome.expected
@@ -241,7 +248,8 @@ def failure_context_of(
         expected=expected,
         actual=actual,
         answer=answer,
-        stage_answer=calls[-1].text if calls and judged not in calls else None,
+        judged=judged,
+        stage_answer=calls[-1].words if calls and judged not in calls else None,
         inputs={name: without_addresses(text) for name, text in (_inputs(calls) or outcome.inputs).items()},
         calls=calls,
         verdicts=unmet_verdicts(outcome.failure, outcome.verdicts),

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from pytest_promptopt.failures.answer_format import strip_wrapping
-from pytest_promptopt.failures.categories import categorize_failure
+from pytest_promptopt.failures.categories import Finding, categorize_failure
 from pytest_promptopt.failures.explanations import explain_group
 from pytest_promptopt.failures.failure_context import FailureContext, failure_context_of
 from pytest_promptopt.failures.failure_groups import Background, FailureGroup, Member
@@ -32,6 +32,8 @@ class FailedCase:
     :param difference: lines that say how they differ, ready to print.
     :param score: from 0 to 1: what a judge gave it, or the share of its samples that passed.
     :param explained: whether the failure says what would have been right.
+    :param faults: what is wrong with the tools that the answer calls, in lines.
+    :param tools: those that the model could call, a line each.
     :param remark: what tells `expected` and `actual` apart where they look the same: to be told with both.
     """
 
@@ -46,6 +48,8 @@ class FailedCase:
     remark: str = ""
     score: float = 0.0
     explained: bool = True
+    faults: tuple[str, ...] = ()
+    tools: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -122,7 +126,7 @@ def describe(
         )
         subject = replace(subject, case=result.case.id)
         finding = categorize_failure(subject)
-        case = _chosen(_failed_case(subject, finding.category, result), custom)
+        case = _chosen(_failed_case(subject, finding, result), custom)
         failed.append(case)
         members[case.category].append(Member(subject, finding))
     counts, inputs = _word_counts(results, prompt)
@@ -172,7 +176,7 @@ def _category(group: FailureGroup) -> Category:
     )
 
 
-def _failed_case(subject: FailureContext, category: str, result: CaseResult) -> FailedCase:
+def _failed_case(subject: FailureContext, finding: Finding, result: CaseResult) -> FailedCase:
     difference = subject.difference()
     failed = sum(outcome.status is Status.FAILED for outcome in result.outcomes)
     if failed < len(result.counted):
@@ -183,7 +187,9 @@ def _failed_case(subject: FailureContext, category: str, result: CaseResult) -> 
     stated = subject.failure.expected if subject.failure.operator == "==" else subject.expected
     return FailedCase(
         case=subject.case,
-        category=category,
+        category=finding.category,
+        faults=finding.told,
+        tools=tuple(dict.fromkeys(line for call in subject.calls for line in call.tools)),
         inputs={name: cut_middle(value) for name, value in subject.inputs.items()},
         expected=None if stated is None and subject.operator != "==" else cut_middle(value_text(stated)),
         actual=actual,
@@ -192,7 +198,7 @@ def _failed_case(subject: FailureContext, category: str, result: CaseResult) -> 
         answer="" if _says_the_same(answer, actual) else answer,
         remark=_remark(subject),
         score=result.rate or 0.0,
-        explained=says_what_is_right(subject),
+        explained=bool(finding.told) or says_what_is_right(subject),
     )
 
 

@@ -77,6 +77,20 @@ class SymptomKind(Enum):
     ONE_OF = "one of {all}"
     WHOLE_ANSWER = "the whole answer (it is empty)"
 
+    # What is wrong with the tools that are called.
+    WRONG_TOOL = "{values[0]} called for {values[1]}"
+    MISSING_CALL = "no call of {values[0]}"
+    EXTRA_CALL = "a call of {values[0]} too many"
+    TOO_MANY_CALLS = "too many calls", "once", "one call", "only", "a single"
+    TOO_FEW_CALLS = "too few calls", "each", "every", "all", "both"
+    OUT_OF_ORDER = "{values[0]} called before {values[1]}"
+    NO_CALL = "no tool called", "tool", "tools", "call", "function"
+    CALLED_INSTEAD = "{values[0]} called instead of an answer", "tool", "tools", "call", "function"
+    MISSING_ARGUMENT = "the argument {values[0]} of {values[1]} missing"
+    EXTRA_ARGUMENT = "the argument {values[0]} of {values[1]} too many"
+    WRONG_ARGUMENT = "another value for the argument {values[0]} of {values[1]}"
+    UNREADABLE_ARGUMENTS = "arguments of {values[0]} that are no JSON object"
+
     # What a judge said.
     CRITERION = "the criterion {quotes[0]}"
 
@@ -101,6 +115,10 @@ JSON_FAULTS = frozenset(
         SymptomKind.JSON_ENDS_EARLY,
         SymptomKind.BROKEN_JSON,
     }
+)
+#: Kinds of symptoms of one argument of a call.
+ABOUT_ARGUMENTS = frozenset(
+    {SymptomKind.MISSING_ARGUMENT, SymptomKind.EXTRA_ARGUMENT, SymptomKind.WRONG_ARGUMENT}
 )
 #: Kinds of symptoms of texts that look the same.
 LOOKALIKES = frozenset(
@@ -140,6 +158,8 @@ class Symptom:
     @property
     def names(self) -> tuple[str, ...]:
         """What a prompt would call what it is about: of a path in a structure, the field at its end."""
+        if self.kind in ABOUT_ARGUMENTS:
+            return self.values[:1]
         if self.kind in (SymptomKind.FIELD, SymptomKind.ELEMENTS, SymptomKind.KEY):
             return tuple(value.rpartition(".")[2] for value in self.values)
         return self.values

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
+from pytest_promptopt.completion import told_answer
 from pytest_promptopt.errors import SettingsError, UnusableVerdict
 from pytest_promptopt.grading.judge_prompts import JudgePrompt
 from pytest_promptopt.grading.judge_setup import JudgeSetup
@@ -217,6 +218,7 @@ class Judge:
     ) -> Asking[Panel]:
         __tracebackhide__ = True
         check_text("the answer", answer)
+        answer = told_answer(answer)
         rubric = self.setup.rubric(criterion)
         besides = _optional(reference, context)
         shown = {"answer": answer, "criterion": rubric.text, **besides}
@@ -239,6 +241,7 @@ class Judge:
         __tracebackhide__ = True
         check_text("the first answer", a)
         check_text("the second answer", b)
+        a, b = told_answer(a), told_answer(b)
         rubric = self.setup.rubric(criterion)
         besides = _optional(reference, context)
         requests = tuple(

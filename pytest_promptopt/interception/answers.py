@@ -11,6 +11,7 @@ from typing import Any
 from pytest_promptopt.interception.recognition import Api
 from pytest_promptopt.models.answer_validation import usage_of
 from pytest_promptopt.records import StopReason, Usage
+from pytest_promptopt.records.content import ToolCall, written_calls
 from pytest_promptopt.wire_records import WireAnswer
 
 #: Providers' words for why a model stopped; what is not here is kept as it is.
@@ -49,9 +50,17 @@ class Said:
     tools: list[Any] = field(default_factory=list)
 
     @property
+    def tool_calls(self) -> tuple[ToolCall, ...]:
+        """The tools that it calls, in order."""
+        return tuple(
+            ToolCall.read(tool["name"], tool["input"] if "input" in tool else tool["arguments"])
+            for tool in self.tools
+        )
+
+    @property
     def words(self) -> str:
         """Its text; of an answer that only calls tools, the calls as JSON."""
-        return self.text or (json.dumps(self.tools, ensure_ascii=False) if self.tools else "")
+        return self.text or written_calls(self.tool_calls)
 
 
 def read_answer(api: Api, reply: WireAnswer) -> Said:

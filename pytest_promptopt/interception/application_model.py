@@ -80,6 +80,7 @@ class ApplicationModel:
             latency=latency,
             thinking=said.thinking,
             wire=reply,
+            tool_calls=said.tool_calls,
         )
 
 

@@ -17,6 +17,7 @@ from pytest_promptopt.interception.recognition import Api, ModelCall
 from pytest_promptopt.interception.wanted import Wanted, public_url, settings_hash
 from pytest_promptopt.models.client import CallResult
 from pytest_promptopt.models.secret_redaction import remember_header_secrets
+from pytest_promptopt.models.tool_definitions import tool_lines, tools_in_body
 from pytest_promptopt.prompts import PromptFile
 from pytest_promptopt.prompts.prompt_matching import NoMatch
 from pytest_promptopt.records import Call, Message, Request, Role
@@ -264,9 +265,11 @@ class Interceptor:
         self._application.forget(asked.request)
         run.repeats.answered(asked.bare)
         calls = run.calls if asked.of_prompt else run.other_calls
+        wire = asked.request.wire
+        tools = () if wire is None else tool_lines(tools_in_body(wire.body))
         # All of one key, so whoever counts takes them for one.
         calls += [
-            Call.of(answer, name, inputs, asked.request.key, cached=known.cached)
+            Call.of(answer, name, inputs, asked.request.key, cached=known.cached, tools=tools)
             for name, inputs in asked.calls
         ]
         return answer.wire

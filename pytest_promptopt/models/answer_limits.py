@@ -80,7 +80,7 @@ def longest_answer(request: Request) -> int | None:
     provider, _, model = request.model.partition("/")
     if provider == "anthropic":
         return claude_limit(model, request)[0]
-    if not model or importlib.util.find_spec("litellm") is None:
+    if not model or provider in ("claude-cli", "codex-cli") or importlib.util.find_spec("litellm") is None:
         return None
     from pytest_promptopt.models.litellm_sdk import litellm_longest
 

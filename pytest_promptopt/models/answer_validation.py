@@ -9,6 +9,7 @@ from typing import Any
 from pytest_promptopt.errors import ErrorKind, ModelError
 from pytest_promptopt.models.secret_redaction import redact_secrets
 from pytest_promptopt.records import Answer, Request, Usage
+from pytest_promptopt.records.content import ToolCall
 
 #: No call has more tokens, or costs more dollars; what says so is a mistake.
 MOST_TOKENS, MOST_DOLLARS = 2**40, 1e6
@@ -40,6 +41,9 @@ def validated_answer(answer: Any, request: Request, seconds: float) -> Answer:
         if not isinstance(getattr(answer, name), str):
             value = getattr(answer, name)
             raise _mistake(request.model, f"an Answer whose {name} is a {type(value).__name__}, and no str")
+    calls: Any = answer.tool_calls
+    if not isinstance(calls, list | tuple) or not all(isinstance(call, ToolCall) for call in calls):
+        raise _mistake(request.model, f"an Answer whose tool_calls are {calls!r}, and no ToolCalls"[:300])
     usage = usage_of(*astuple(answer.usage)) if isinstance(answer.usage, Usage) else None
     # A cost is mostly reckoned from the counters: if those are wrong, so is it.
     cost = _amount(answer.cost) if answer.usage is None or usage is not None else None
@@ -51,6 +55,9 @@ def validated_answer(answer: Any, request: Request, seconds: float) -> Answer:
         stop_reason=str(answer.stop_reason),
         model=str(model) if isinstance(model, str) else request.model,
         thinking=str(thinking) if isinstance(thinking, str) else "",
+        tool_calls=tuple(
+            replace(call, id=call.id or f"call_{number}") for number, call in enumerate(calls, start=1)
+        ),
         usage=usage,
         cost=cost,
         latency=latency if (latency := _amount(answer.latency)) is not None else seconds,

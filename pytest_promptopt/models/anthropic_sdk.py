@@ -12,14 +12,17 @@ from typing import TYPE_CHECKING, Any
 from pytest_promptopt.errors import ErrorKind, ModelError
 from pytest_promptopt.models.answer_limits import claude_limit, cut_short, explain_length_error
 from pytest_promptopt.models.answer_validation import usage_of
+from pytest_promptopt.models.chat_forms import claude_messages
 from pytest_promptopt.models.event_loop_thread import run_in_daemon_thread
 from pytest_promptopt.models.file_descriptors import ran_out_of_descriptors
 from pytest_promptopt.models.prices import claude_price
 from pytest_promptopt.models.retry import kind_of_status, retry_after
 from pytest_promptopt.models.secret_redaction import redact_secrets, remember_header_secrets
 from pytest_promptopt.models.strict_schemas import CLAUDE, NotStrict, strict_copy
+from pytest_promptopt.models.tool_definitions import claude_choice, claude_tools
 from pytest_promptopt.models.unpatched_asyncio import asyncio
 from pytest_promptopt.records import SPELLED, Answer, Request, StopReason, Usage
+from pytest_promptopt.records.content import Thought, ToolCall
 from pytest_promptopt.unpatched import time
 
 if TYPE_CHECKING:
@@ -111,12 +114,14 @@ class AnthropicModel:
         arguments |= {
             "model": self.model,
             "max_tokens": request.max_tokens or claude_limit(self.model, request)[0],
-            "messages": [
-                {"role": m.role, "content": m.content} for m in request.messages if m.role != "system"
-            ],
+            "messages": claude_messages(request),
         }
         if system:
             arguments["system"] = system
+        if request.tools:
+            arguments["tools"] = self._tools(request)
+        if request.tool_choice:
+            arguments |= claude_choice(request.tool_choice)
         if request.stop:
             arguments["stop_sequences"] = list(request.stop)
         if request.response_schema is not None:
@@ -125,6 +130,12 @@ class AnthropicModel:
         if extra:
             arguments["extra_body"] = {**extra, **arguments.get("extra_body", {})}
         return arguments
+
+    def _tools(self, request: Request) -> list[dict[str, Any]]:
+        try:
+            return claude_tools(request.tools)
+        except NotStrict as error:
+            raise self._error(ErrorKind.BAD_REQUEST, str(error)) from None
 
     def _schema(self, wanted: Mapping[str, Any]) -> dict[str, Any]:
         try:
@@ -177,7 +188,8 @@ class AnthropicModel:
         if not isinstance(reply.stop_reason, str):
             raise self._error(ErrorKind.MALFORMED, "the reply has no stop reason")
         text = "".join(texts)
-        thoughts = [block.thinking for block in reply.content if block.type == "thinking"]
+        thoughts = [block for block in reply.content if block.type in ("thinking", "redacted_thinking")]
+        calls = [block for block in reply.content if block.type == "tool_use"]
         limit, is_most = claude_limit(self.model, request)
         if request.max_tokens is None and str(reply.stop_reason) == StopReason.MAX_TOKENS and not is_most:
             raise cut_short(request.model, limit)
@@ -190,7 +202,9 @@ class AnthropicModel:
             usage=usage,
             cost=None if usage is None or price is None else price.of(usage),
             latency=latency,
-            thinking="\n".join(str(thought) for thought in thoughts),
+            thinking="\n".join(str(block.thinking) for block in thoughts if block.type == "thinking"),
+            tool_calls=tuple(ToolCall.read(block.name, block.input, block.id) for block in calls),
+            thoughts=tuple(map(_thought, thoughts)) if calls else (),
         )
 
     def _error(
@@ -200,6 +214,12 @@ class AnthropicModel:
         return ModelError(
             kind, f"{name}: {redact_secrets(message)}", model=name, status=status, retry_after=wait
         )
+
+
+def _thought(block: Any) -> Thought:
+    if block.type == "redacted_thinking":
+        return Thought("", redacted=str(block.data))
+    return Thought(str(block.thinking), signature=str(getattr(block, "signature", None) or ""))
 
 
 def _usage(usage: Any) -> Usage | None:

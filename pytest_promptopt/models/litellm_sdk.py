@@ -16,6 +16,7 @@ from typing import Any
 from pytest_promptopt.budget.ledger import Price
 from pytest_promptopt.errors import ErrorKind, ModelError
 from pytest_promptopt.models.answer_validation import usage_of
+from pytest_promptopt.models.chat_forms import openai_messages
 from pytest_promptopt.models.event_loop_thread import run_in_daemon_thread
 from pytest_promptopt.models.file_descriptors import ran_out_of_descriptors
 from pytest_promptopt.models.listed_prices import bills_more, token_price
@@ -23,9 +24,11 @@ from pytest_promptopt.models.retry import kind_of_status, retry_after
 from pytest_promptopt.models.secret_redaction import redact_secrets
 from pytest_promptopt.models.strict_schemas import OPENAI, NotStrict, strict_copy
 from pytest_promptopt.models.thinking import without_thinking
+from pytest_promptopt.models.tool_definitions import openai_choice, openai_tools
 from pytest_promptopt.models.unpatched_asyncio import asyncio
 from pytest_promptopt.models.unsent_errors import kind_of_unsent_error
 from pytest_promptopt.records import SPELLED, Answer, Request, StopReason, Usage
+from pytest_promptopt.records.content import Thought, ToolCall
 from pytest_promptopt.unpatched import time
 
 #: Without these its import asks a code host for prices (and goes on asking in a thread) and loads a .env.
@@ -170,13 +173,17 @@ class LitellmModel:
         arguments: dict[str, Any] = {
             **request.parameters,
             "model": self.model,
-            "messages": [{"role": m.role, "content": m.content} for m in request.messages],
+            "messages": openai_messages(request),
             "max_retries": 0,
             "num_retries": 0,
             "drop_params": False,
         }
         if request.max_tokens is not None and SPELLED not in arguments:
             arguments["max_tokens"] = request.max_tokens
+        if request.tools:
+            arguments["tools"] = self._tools(request)
+        if request.tool_choice:
+            arguments |= openai_choice(request.tool_choice)
         if request.stop:
             arguments["stop"] = list(request.stop)
         if request.response_schema is not None:
@@ -185,6 +192,12 @@ class LitellmModel:
                 "json_schema": {"name": "answer", **_schema(request.response_schema)},
             }
         return arguments
+
+    def _tools(self, request: Request) -> list[dict[str, Any]]:
+        try:
+            return openai_tools(request.tools)
+        except NotStrict as error:
+            raise self._error(ErrorKind.BAD_REQUEST, str(error)) from None
 
     def _answer(self, request: Request, reply: Any, latency: float) -> Answer:
         choice = next(iter(getattr(reply, "choices", None) or ()), None)
@@ -201,7 +214,8 @@ class LitellmModel:
         text, thinking = without_thinking(text, taken_off=bool(reasoning))
         finished = choice.finish_reason
         reason = StopReason.REFUSAL if refusal else _STOP_REASONS.get(finished, str(finished))
-        if not text and finished is None:  # cut off, or no answer at all
+        calls = tuple(map(_tool_call, getattr(message, "tool_calls", None) or ()))
+        if not text and not calls and finished is None:  # cut off, or no answer at all
             raise self._error(ErrorKind.EMPTY, f"the reply has no text (finish reason {finished})")
         usage = _usage(getattr(reply, "usage", None))
         # It prices an unknown model at 0.0, so that 0.0 does not mean free.
@@ -214,6 +228,8 @@ class LitellmModel:
             cost=None if usage is None else cost,
             latency=latency,
             thinking=thinking or str(reasoning),
+            tool_calls=calls,
+            thoughts=_thoughts(message) if calls else (),
         )
 
     def _mapped(self, error: Exception) -> ModelError:
@@ -246,6 +262,24 @@ def _schema(wanted: Mapping[str, Any]) -> dict[str, Any]:
         return {"schema": strict_copy(wanted, OPENAI), "strict": True}
     except NotStrict:
         return {"schema": dict(wanted), "strict": False}
+
+
+def _tool_call(call: Any) -> ToolCall:
+    function = getattr(call, "function", None)
+    return ToolCall.read(
+        getattr(function, "name", None), getattr(function, "arguments", None), getattr(call, "id", None)
+    )
+
+
+def _thoughts(message: Any) -> tuple[Thought, ...]:
+    """What a Claude model behind another provider has thought, signed."""
+    blocks = [block for block in getattr(message, "thinking_blocks", None) or () if isinstance(block, dict)]
+    return tuple(
+        Thought(
+            str(block.get("thinking") or ""), str(block.get("signature") or ""), str(block.get("data") or "")
+        )
+        for block in blocks
+    )
 
 
 def _headers(error: Exception) -> dict[str, str]:

@@ -48,6 +48,10 @@ _LONG_PRICES: Mapping[str, Price] = {
 SURCHARGED = frozenset({"extra_body", "inference_geo", "service_tier", "speed", "tools"})
 
 
+#: A call of these costs nothing: of the model inside the package, and of an account that is paid anyway.
+_FREE = ("demo", "claude-cli", "codex-cli")
+
+
 def claude_price(model: str, request: Request, usage: Usage | None = None) -> Price | None:
     """The price of asking `model` (without its provider) for `request`; None when it is not known.
 
@@ -65,7 +69,7 @@ def claude_price(model: str, request: Request, usage: Usage | None = None) -> Pr
 
 def price_of(request: Request) -> Price | None:
     """The price that bounds the cost of `request`; None when it is not known. May import litellm."""
-    if request.model == "demo":
+    if request.model.partition("/")[0] in _FREE:
         return Price(0, 0, 0, 0)
     provider, _, model = request.model.partition("/")
     if provider == "anthropic":

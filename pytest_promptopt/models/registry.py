@@ -21,8 +21,13 @@ _NO_SCHEMA = re.compile(r"claude-(?:instant|[123]\b|(?:opus|sonnet)-4-(?:0|20250
 
 FORMS = (
     "accepted are 'anthropic/<model>' or a bare 'claude-...' name, '<provider>/<model>' for everything that "
-    "litellm knows (openai/..., gemini/..., ollama/...), and 'demo' (needs no key and no network)"
+    "litellm knows (openai/..., gemini/..., ollama/...), 'claude-cli' and 'codex-cli' (an account that the "
+    "command `claude` or `codex` is logged in to, with /MODEL for one of its models), and 'demo' (needs no "
+    "key and no network)"
 )
+
+#: Names of models that are an installed command.
+CLI = ("claude-cli", "codex-cli")
 
 #: Any one of these lets litellm call the provider. Of other providers only the first call can tell.
 _CREDENTIALS: Mapping[str, tuple[str, ...]] = {
@@ -42,7 +47,7 @@ def canonical_name(name: str) -> str:
 
     Raises `SettingsError` for anything that names no model.
     """
-    if name == "demo":
+    if name == "demo" or name in CLI:
         return name
     full = _ANTHROPIC + name if name.startswith("claude-") and "/" not in name else name
     provider, slash, model = full.partition("/")
@@ -61,6 +66,10 @@ def resolve_model(name: str) -> Model:
         from pytest_promptopt.models.demo import DemoModel
 
         return DemoModel()
+    if is_cli(full):
+        from pytest_promptopt.models.cli_models import CliModel
+
+        return CliModel(full)
     if full.startswith(_ANTHROPIC):
         from pytest_promptopt.models.anthropic_sdk import AnthropicModel
 
@@ -75,13 +84,19 @@ def resolve_model(name: str) -> Model:
     return LitellmModel(full)
 
 
+def is_cli(name: str) -> bool:
+    """Whether a model is an installed command."""
+    return name.partition("/")[0] in CLI
+
+
 def variety_parameters(name: str) -> dict[str, float]:
     """Parameters that make several answers of `name` to one request differ; empty where none is accepted.
 
     Current Claude models take no temperature. May import litellm, which knows about the others.
     """
     full = canonical_name(name)
-    if full == "demo" or full.startswith(_ANTHROPIC) or importlib.util.find_spec("litellm") is None:
+    own = full == "demo" or full.startswith(_ANTHROPIC) or is_cli(full)
+    if own or importlib.util.find_spec("litellm") is None:
         return {}
     from pytest_promptopt.models.litellm_sdk import takes_temperature
 
@@ -96,6 +111,8 @@ def takes_schema(name: str) -> bool:
     full = canonical_name(name)
     if full.startswith(_ANTHROPIC):
         return not _NO_SCHEMA.match(full.removeprefix(_ANTHROPIC))
+    if is_cli(full):
+        return False
     from pytest_promptopt.models.listed_prices import is_listed_for_schemas
 
     return full != "demo" and is_listed_for_schemas(full)
@@ -109,6 +126,10 @@ def check_credentials(name: str) -> None:
     full = canonical_name(name)
     resolve_model(full)
     require_key(full)
+    if is_cli(full):
+        from pytest_promptopt.models.cli_models import check_command
+
+        check_command(full)
     if full.startswith(_ANTHROPIC):
         from pytest_promptopt.models.anthropic_sdk import has_credentials
 

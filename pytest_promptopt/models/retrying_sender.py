@@ -114,7 +114,7 @@ class RetryingSender:
     async def send(self, pending: PendingRequest) -> Answer:
         """Attempt until there is an answer. Raises `ModelError` when there will be none."""
         answer = await self._send(pending)
-        if not answer.text and answer.stop_reason in _NORMAL_ENDS:
+        if not answer.words and answer.stop_reason in _NORMAL_ENDS:
             # An empty answer may be an accident once; the second one is taken as the answer.
             with suppress(ModelError):
                 answer = await self._send(pending)

@@ -45,21 +45,46 @@ class Dialect:
     :param formats: what may stand as ``format``.
     :param all_required: every property must be required.
     :param all_of: ``allOf`` of several schemas is taken.
+    :param recursive: a schema may refer to itself.
+    :param structured_enums: objects and lists may stand in an ``enum``.
+    :param least_items: the values that ``minItems`` may have; None for all.
+    :param deepest: levels of objects and lists; `most_properties` and `most_values` (of all ``enum``) of the
+        whole schema. None for no limit.
     """
 
     keywords: frozenset[str]
     formats: frozenset[str]
     all_required: bool = False
     all_of: bool = False
+    recursive: bool = True
+    structured_enums: bool = True
+    least_items: tuple[int, ...] | None = None
+    deepest: int | None = None
+    most_properties: int | None = None
+    most_values: int | None = None
 
 
 _FORMATS = frozenset({"date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid"})
 
 #: https://platform.openai.com/docs/guides/structured-outputs#supported-schemas
-OPENAI = Dialect(_ALWAYS | _NUMBERS | _LISTS | {"pattern"}, _FORMATS, all_required=True)
+OPENAI = Dialect(
+    _ALWAYS | _NUMBERS | _LISTS | {"pattern"},
+    _FORMATS,
+    all_required=True,
+    deepest=10,
+    most_properties=5_000,
+    most_values=1_000,
+)
 
 #: https://docs.claude.com/en/docs/build-with-claude/structured-outputs#json-schema-limitations
-CLAUDE = Dialect(_ALWAYS, _FORMATS | {"uri"}, all_of=True)
+CLAUDE = Dialect(
+    _ALWAYS | {"minItems"},
+    _FORMATS | {"uri"},
+    all_of=True,
+    recursive=False,
+    structured_enums=False,
+    least_items=(0, 1),
+)
 
 
 def strict_copy(schema: Schema, dialect: Dialect) -> dict[str, Any]:
@@ -108,14 +133,26 @@ class _Copy:
         copy = self._schema(root, "the schema")
         if self._dialect.all_required and copy.get("type") != "object":
             raise NotStrict("the schema is not that of an object")
+        self._check_size(copy)
         return copy
+
+    def _check_size(self, copy: Schema) -> None:
+        dialect = self._dialect
+        if not dialect.recursive and _refers_to_itself(copy):
+            raise NotStrict("the schema refers to itself")
+        limits = {
+            "levels": (dialect.deepest, _depth(copy)),
+            "properties": (dialect.most_properties, _count(copy, "properties")),
+            "values": (dialect.most_values, _count(copy, "enum")),
+        }
+        for name, (most, found) in limits.items():
+            if most is not None and found > most:
+                raise NotStrict(f"the schema has {found:,} {name}, and {most:,} are taken")
 
     def _schema(self, schema: object, place: str) -> dict[str, Any]:
         if not isinstance(schema, Mapping) or not schema:
             raise NotStrict(f"{place} accepts anything")
-        for keyword in _UNSAYABLE:
-            if keyword in schema:
-                raise NotStrict(f"{place} has `{keyword}`")
+        self._check_place(schema, place)
         definitions = {name: self._each(schema[name], name) for name in _DEFINITIONS if name in schema}
         if "$ref" in schema:
             return {**definitions, "$ref": schema["$ref"]}
@@ -123,9 +160,7 @@ class _Copy:
         if isinstance(whole, Sequence) and len(whole) == 1 and isinstance(whole[0], Mapping):
             # pydantic's way to describe a reference
             return self._schema({**{k: v for k, v in schema.items() if k != "allOf"}, **whole[0]}, place)
-        taken = set(self._dialect.keywords)
-        if schema.get("format") in self._dialect.formats:
-            taken.add("format")
+        taken = self._taken(schema)
         copy = {**definitions, **{k: v for k, v in schema.items() if k in taken}}
         said = {k: v for k, v in schema.items() if k not in taken and k not in _STRUCTURE}
         for name in ("anyOf", "oneOf", "allOf"):
@@ -139,6 +174,25 @@ class _Copy:
         if not kinds and not {"enum", "const", "anyOf", "allOf"} & copy.keys():
             raise NotStrict(f"{place} accepts anything")
         return _described(copy, said)
+
+    def _check_place(self, schema: Schema, place: str) -> None:
+        for keyword in _UNSAYABLE:
+            if keyword in schema:
+                raise NotStrict(f"{place} has `{keyword}`")
+        if not str(schema.get("$ref", "#")).startswith("#"):
+            raise NotStrict(f"{place} refers to {schema['$ref']}, which is not in the schema")
+        if not self._dialect.structured_enums and any(map(_is_structure, schema.get("enum", ()))):
+            raise NotStrict(f"{place} has objects or lists in its `enum`")
+
+    def _taken(self, schema: Schema) -> set[str]:
+        """The keywords that can be sent as they are."""
+        taken = set(self._dialect.keywords)
+        if schema.get("format") in self._dialect.formats:
+            taken.add("format")
+        least = self._dialect.least_items
+        if least is not None and schema.get("minItems") not in least:
+            taken.discard("minItems")
+        return taken
 
     def _several(self, name: str, schemas: Sequence[object], place: str) -> dict[str, Any]:
         """One of several schemas, or all of them; ``oneOf`` is no keyword of any strict mode."""
@@ -181,6 +235,57 @@ class _Copy:
         if not isinstance(found, Mapping):
             raise NotStrict(f"the schema refers to {reference}, which is not in it")
         return found
+
+
+def _is_structure(value: object) -> bool:
+    return isinstance(value, (Mapping, list))
+
+
+def _inner(schema: object) -> list[object]:
+    """What stands inside of a schema, the definitions aside."""
+    if isinstance(schema, Mapping):
+        return [value for name, value in schema.items() if name not in (*_DEFINITIONS, "enum", "const")]
+    return list(schema) if isinstance(schema, list) else []
+
+
+def _count(schema: object, keyword: str) -> int:
+    """How many properties, or values of enums, a schema has in all its places."""
+    own = len(schema[keyword]) if isinstance(schema, Mapping) and keyword in schema else 0
+    inside = list(schema.values()) if isinstance(schema, Mapping) else _inner(schema)
+    return own + sum(_count(each, keyword) for each in inside)
+
+
+def _depth(schema: object) -> int:
+    """Levels of objects and lists, those of references aside."""
+    own = isinstance(schema, Mapping) and bool(_kinds(schema) & {"object", "array"})
+    return own + max(map(_depth, _inner(schema)), default=0)
+
+
+def _references(schema: object) -> set[str]:
+    """The definitions that a schema refers to."""
+    own = (
+        {str(schema["$ref"]).rpartition("/")[2]}
+        if isinstance(schema, Mapping) and "$ref" in schema
+        else set()
+    )
+    return own.union(*map(_references, _inner(schema)))
+
+
+def _refers_to_itself(root: Schema) -> bool:
+    """Whether following the references of a schema comes back to one of them."""
+    uses: dict[str, set[str]] = {}
+    for name in _DEFINITIONS:
+        uses |= {key: _references(each) for key, each in root.get(name, {}).items()}
+    for start in uses:
+        seen, todo = set[str](), list(uses[start])
+        while todo:
+            found = todo.pop()
+            if found == start:
+                return True
+            if found not in seen:
+                seen.add(found)
+                todo += uses.get(found, ())
+    return False
 
 
 _DEFINITIONS = ("$defs", "definitions")

@@ -165,7 +165,9 @@ def _calls(result: CaseResult, prompt: str) -> Iterator[Call]:
 
 def _only_call(outcome: Outcome, prompt: str) -> Call | None:
     calls = [call for call in outcome.calls if call.prompt == prompt]
-    return calls[0] if len(calls) == 1 else None
+    # Neither a call of a tool nor a file can be told in the text of a prompt.
+    told = [call for call in calls if not (call.tools or call.files)]
+    return told[0] if len(calls) == len(told) == 1 else None
 
 
 def _asked(call: Call) -> tuple[object, str]:

@@ -7,6 +7,7 @@ from dataclasses import fields, replace
 from typing import Any
 
 from pytest_promptopt.records import Call, CaseResult, Failure, Outcome
+from pytest_promptopt.records.content import ToolCall
 from pytest_promptopt.verdicts import Suggestion, Verdict
 
 Redact = Callable[[str], str]
@@ -15,6 +16,7 @@ Redact = Callable[[str], str]
 _OURS = {
     Outcome: ("case",),
     Call: ("prompt", "key", "stop_reason"),
+    ToolCall: ("name", "id"),
     Failure: ("kind", "where", "operator"),
     Verdict: ("model",),
     Suggestion: ("impact",),

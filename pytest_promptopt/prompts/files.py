@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from pytest_promptopt.errors import PromptFileError
 from pytest_promptopt.prompts.candidate_rules import has_lines, objections_to, why_unsendable
@@ -143,17 +144,23 @@ class PromptFile:
         return file_of(self.name)
 
     def render(
-        self, variables: Mapping[str, object], *, messages: Sequence[Mapping[str, str] | Message] = ()
+        self,
+        variables: Mapping[str, object],
+        *,
+        messages: Sequence[Mapping[str, Any] | Message] = (),
+        folders: Sequence[Path] = (),
     ) -> tuple[Message, ...]:
         """The messages to send.
 
         With role lines: those turns. Without: the prose is the user message, or the system message when there
-        are further `messages`. `messages` (user and assistant turns) come last and are not templates.
+        are further `messages`. `messages` (turns of user, assistant, tools) come last and are no templates.
+
+        :param folders: where the path of a file in `messages` may begin.
 
         Raises `RenderError` when a variable is missing or unknown, when the template fails on a value, or
         when `messages` are not plain chat turns.
         """
-        return self._renderable.render(variables, messages=messages)
+        return self._renderable.render(variables, messages=messages, folders=folders)
 
     @property
     def variables(self) -> frozenset[str]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 from pytest_promptopt.errors import PromptFileError, RenderError
 from pytest_promptopt.prompts.chat_turns import chat_messages, history_mark, sent_turns
@@ -88,12 +90,16 @@ class RenderableProse:
         return frozenset().union(*(turn.variables for turn in self._turns))
 
     def render(
-        self, variables: Mapping[str, object], *, messages: Sequence[Mapping[str, str] | Message] = ()
+        self,
+        variables: Mapping[str, object],
+        *,
+        messages: Sequence[Mapping[str, Any] | Message] = (),
+        folders: Sequence[Path] = (),
     ) -> tuple[Message, ...]:
         """See `PromptFile.render`."""
         self._check_given(variables)
-        values, histories = self._values(variables)
-        chat = chat_messages(messages, self.name)
+        values, histories = self._values(variables, folders)
+        chat = chat_messages(messages, self.name, folders)
         if chat and self._system and not self.roles:
             raise RenderError(
                 self.name,
@@ -115,7 +121,7 @@ class RenderableProse:
         return (*system, *turns, *chat)
 
     def _values(
-        self, variables: Mapping[str, object]
+        self, variables: Mapping[str, object], folders: Sequence[Path]
     ) -> tuple[Mapping[str, object], Mapping[str, tuple[Message, ...]]]:
         """What the template is given, and which marks in its result stand for a conversation."""
         values, histories = dict(variables), {}
@@ -124,7 +130,7 @@ class RenderableProse:
                 values[name] = about.default
             if about.is_history and isinstance(values.get(name), list | tuple):
                 mark = history_mark(name)
-                histories[mark] = chat_messages(values[name], self.name)
+                histories[mark] = chat_messages(values[name], self.name, folders)
                 values[name] = mark
         if self._text.undefined_is_empty:
             values |= {name: _nothing(self.language, name) for name in self.variables - values.keys()}

@@ -14,6 +14,7 @@ from pytest_promptopt.partial_credit import partial_credit
 from pytest_promptopt.pytest_engine import internals
 from pytest_promptopt.pytest_engine.tolerated_failures import is_tolerated
 from pytest_promptopt.records import Call, Failure, Outcome, Status, Usage
+from pytest_promptopt.records.content import ToolCall
 from pytest_promptopt.verdicts import Verdict
 
 if TYPE_CHECKING:
@@ -98,17 +99,23 @@ def to_json(outcome: Outcome) -> dict[str, Any]:
 
 
 def _call(call: Call) -> dict[str, Any]:
-    return {**vars(call), "usage": None if call.usage is None else vars(call.usage)}
+    calls = [vars(each) for each in call.tool_calls]
+    usage = None if call.usage is None else vars(call.usage)
+    return {**vars(call), "usage": usage, "tool_calls": calls}
+
+
+def _call_from(data: Mapping[str, Any]) -> Call:
+    read = {
+        "usage": None if data["usage"] is None else Usage(**data["usage"]),
+        "tool_calls": tuple(ToolCall(**each) for each in data["tool_calls"]),
+        "tools": tuple(data["tools"]),
+        "files": tuple(data["files"]),
+    }
+    return Call(**{**data, **read})
 
 
 def from_json(data: Mapping[str, Any]) -> Outcome:
-    calls, other_calls = (
-        tuple(
-            Call(**{**call, "usage": None if call["usage"] is None else Usage(**call["usage"])})
-            for call in data[name]
-        )
-        for name in ("calls", "other_calls")
-    )
+    calls, other_calls = (tuple(map(_call_from, data[name])) for name in ("calls", "other_calls"))
     failure = None if data["failure"] is None else Failure(**data["failure"])
     return Outcome(
         **{

@@ -170,6 +170,11 @@ class PromptCase:
         return self.item.path
 
     @property
+    def folders(self) -> tuple[Path, ...]:
+        """Where the path of a file that goes along with a prompt may begin."""
+        return (self.item.path.parent, self.item.config.rootpath)
+
+    @property
     def identity(self) -> str:
         """What makes it this case: its prompts and its parameter values, or its name when it has none."""
         return identity(self.item, self.case.prompts)

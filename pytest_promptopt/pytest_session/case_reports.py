@@ -106,7 +106,7 @@ def _samples_section(case: PromptCase, outcomes: Sequence[Outcome]) -> tuple[str
 def _answer_sections(outcome: Outcome) -> Iterator[tuple[str, str]]:
     """What models have answered and judges have said, as sections under the report of a failing test."""
     for call in outcome.calls:
-        lines = cut_middle(call.text, MAX_ANSWER).splitlines()
+        lines = cut_middle(call.words, MAX_ANSWER).splitlines()
         yield f"answer of {printable(call.prompt)}", "\n".join(map(printable, lines))
     if outcome.verdicts:
         from pytest_promptopt.failures.verdict_lines import verdict_lines

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -13,14 +13,20 @@ from pytest_promptopt.completion import Completion
 from pytest_promptopt.errors import ErrorKind, ModelError, PromptoptError, RenderError, SettingsError
 from pytest_promptopt.models.client import CallResult
 from pytest_promptopt.records import Call, Message, Request
+from pytest_promptopt.replay.call_content import EXTRAS, CallContent, tools_and_files
 from pytest_promptopt.replay.run import Run
 from pytest_promptopt.replay.run_calls import RunCalls
 
 #: Arguments of other libraries' calls that a user may try; named, so that nobody takes them for variables.
-NOT_SUPPORTED = ("tools", "tool_choice", "images", "attachments")
+NOT_SUPPORTED = ("attachments", "functions", "audio")
+
+#: What was not given: a prompt may have a variable `documents`, whose value may be None.
+_ABSENT: Any = type("Absent", (), {"__repr__": lambda self: "..."})()
 
 #: How providers, and we, complain about the schema of an answer.
 _ABOUT_SCHEMA = re.compile(r"schema|response_format|output_config|structured output", re.IGNORECASE)
+
+_ABOUT_TOOLS = re.compile(r"\btools?\b|tool_choice|function", re.IGNORECASE)
 
 
 class Prompt:
@@ -28,7 +34,9 @@ class Prompt:
 
     ``prompt(ticket="...")`` in a sync test, ``await prompt.acall(ticket="...")`` in an async one.
     ``messages=`` appends turns of a conversation (mappings with ``role`` and ``content``),
-    ``response_schema=`` asks for JSON of that schema, or of a pydantic model's.
+    ``response_schema=`` asks for JSON of that schema, or of a pydantic model's. ``tools=`` are functions that
+    the model may call, ``tool_choice=`` says whether it must; ``images=`` and ``documents=`` (paths or bytes)
+    go before the last text of the user. The last four are variables where the prompt has one of that name.
     """
 
     def __init__(self, run: Run[Any], name: str) -> None:
@@ -75,8 +83,12 @@ class Prompt:
         self,
         /,
         *,
-        messages: Sequence[Mapping[str, str] | Message] = (),
+        messages: Sequence[Mapping[str, Any] | Message] = (),
         response_schema: Mapping[str, Any] | type | None = None,
+        tools: Sequence[Any] = _ABSENT,
+        tool_choice: str | Mapping[str, Any] | Callable[..., Any] = _ABSENT,
+        images: Sequence[Any] = _ABSENT,
+        documents: Sequence[Any] = _ABSENT,
         **variables: object,
     ) -> Completion:
         """Render the prompt, ask the model, return its answer.
@@ -85,7 +97,8 @@ class Prompt:
         answer.
         """
         __tracebackhide__ = True
-        request, inputs = self._request(variables, messages, response_schema)
+        extras = dict(zip(EXTRAS, (tools, tool_choice, images, documents), strict=True))
+        request, inputs = self._request(variables, messages, response_schema, extras)
         (known,) = self._calls.ask([request])
         return self._completion(request, inputs, known)
 
@@ -93,48 +106,63 @@ class Prompt:
         self,
         /,
         *,
-        messages: Sequence[Mapping[str, str] | Message] = (),
+        messages: Sequence[Mapping[str, Any] | Message] = (),
         response_schema: Mapping[str, Any] | type | None = None,
+        tools: Sequence[Any] = _ABSENT,
+        tool_choice: str | Mapping[str, Any] | Callable[..., Any] = _ABSENT,
+        images: Sequence[Any] = _ABSENT,
+        documents: Sequence[Any] = _ABSENT,
         **variables: object,
     ) -> Completion:
         """`__call__` for async tests; several in a `gather` are in flight at once."""
         __tracebackhide__ = True
-        request, inputs = self._request(variables, messages, response_schema)
+        extras = dict(zip(EXTRAS, (tools, tool_choice, images, documents), strict=True))
+        request, inputs = self._request(variables, messages, response_schema, extras)
         (known,) = await self._calls.aask([request])
         return self._completion(request, inputs, known)
 
     def _request(
         self,
         variables: Mapping[str, object],
-        messages: Sequence[Mapping[str, str] | Message],
+        messages: Sequence[Mapping[str, Any] | Message],
         response_schema: object,
+        extras: Mapping[str, Any],
     ) -> tuple[Request, Mapping[str, str]]:
         """The request of a call, and what the test put into it."""
         __tracebackhide__ = True
         try:
+            given = {name: value for name, value in extras.items() if value is not _ABSENT}
+            # Many a prompt has a variable `documents`, and that is meant then.
+            variables = {**variables, **{name: given.pop(name) for name in self._named(given)}}
             for name in NOT_SUPPORTED:
                 if name in variables and name not in self._file.variables:
                     raise SettingsError(
-                        f"prompt(...): {name}= is not supported yet; accepted: variables of the prompt, "
-                        "messages=, response_schema="
+                        f"prompt(...): {name}= is not supported; accepted: variables of the prompt, "
+                        f"messages=, response_schema=, {', '.join(f'{each}=' for each in EXTRAS)}"
                     )
+            content = CallContent.read(given, self._run.case.folders)
             rendered = self._rendered(variables, messages)
             turns = rendered[len(rendered) - len(messages) :]
-            inputs = {name: str(value) for name, value in variables.items()} | by_role(turns)
+            inputs = {name: str(value) for name, value in variables.items()} | by_role(turns) | content.inputs
             self._run.asked.append((self._file.name, inputs))
-            request = self._run.case.request(self._file, rendered, response_schema, sample=self._run.sample)
-            return request, inputs
+            sent = content.messages(rendered)
+            bare = self._run.case.request(self._file, sent, response_schema, sample=self._run.sample)
+            return content.request(bare), inputs
         except PromptoptError as error:
             self._calls.fail(error)
 
+    def _named(self, given: Mapping[str, Any]) -> list[str]:
+        """Those of the arguments that are variables of the prompt."""
+        return [name for name in given if name in self._file.variables]
+
     def _rendered(
-        self, variables: Mapping[str, object], messages: Sequence[Mapping[str, str] | Message]
+        self, variables: Mapping[str, object], messages: Sequence[Mapping[str, Any] | Message]
     ) -> tuple[Message, ...]:
         """Raises `RenderError`; if the text in the file can be rendered, the candidate is to blame."""
         __tracebackhide__ = True
         run, name = self._run, self._file.name
         try:
-            rendered = self._file.render(variables, messages=messages)
+            rendered = self._file.render(variables, messages=messages, folders=run.case.folders)
         except RenderError:
             run.unrenderable = name in run.overlay and self._file_fits(variables, messages)
             raise
@@ -145,18 +173,22 @@ class Prompt:
         return rendered
 
     def _file_fits(
-        self, variables: Mapping[str, object], messages: Sequence[Mapping[str, str] | Message]
+        self, variables: Mapping[str, object], messages: Sequence[Mapping[str, Any] | Message]
     ) -> bool:
         """Whether the text in the file has something to say in every turn."""
         file = next(file for file in self._run.case.files.values() if file.name == self._file.name)
+        folders = self._run.case.folders
         with suppress(RenderError):
-            return all(turn.content.strip() for turn in file.render(variables, messages=messages))
+            return all(
+                turn.content.strip() for turn in file.render(variables, messages=messages, folders=folders)
+            )
         return False
 
     def _completion(self, request: Request, inputs: Mapping[str, str], known: CallResult) -> Completion:
         assert known.answer is not None
+        about = tools_and_files(request)
         self._run.calls.append(
-            Call.of(known.answer, self._file.name, inputs, request.key, cached=known.cached)
+            Call.of(known.answer, self._file.name, inputs, request.key, cached=known.cached, **about)
         )
         return Completion(known.answer, cached=known.cached)
 
@@ -166,6 +198,9 @@ class Prompt:
             return error
         if request.response_schema is not None and _ABOUT_SCHEMA.search(str(error)):
             message = f"{self._run.case.case.where}: response_schema= was refused: {error}"
+            return ModelError(error.kind, message, model=error.model, status=error.status)
+        if request.tools and _ABOUT_TOOLS.search(str(error)):
+            message = f"{self._run.case.case.where}: tools= was refused: {error}"
             return ModelError(error.kind, message, model=error.model, status=error.status)
         for name, where in self._run.case.parameter_lines(self._file).items():
             if re.search(rf"\b{re.escape(name)}\b", str(error)):

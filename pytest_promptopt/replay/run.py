@@ -49,6 +49,10 @@ class CallingCase(Protocol):
     def parameter_lines(self, file: PromptFile) -> Mapping[str, str]:
         """Where each parameter of a call is set, as ``file:line``."""
 
+    @property
+    def folders(self) -> Sequence[Path]:
+        """Where the path of a file that goes along with a prompt may begin, in order."""
+
     def temporary(self) -> Path:
         """A folder for copies of candidates."""
 

@@ -139,6 +139,8 @@ def _category(
 
 
 def _operands(case: FailedCase) -> str:
+    if case.faults:
+        return excerpt("; ".join(case.faults), 2 * MAX_VALUE_WIDTH)
     if case.expected is None:
         return excerpt(case.message, 2 * MAX_VALUE_WIDTH)
     expected, actual = (excerpt(value, MAX_VALUE_WIDTH) for value in (case.expected, case.actual))

@@ -23,7 +23,8 @@ class Case:
     >>> Case({"invoice": text}, {"total": 12.5, "currency": "EUR"})
     >>> Case({"ticket": "My card is lost"}, lambda answer: "card" in answer)
 
-    :param inputs: the prompt's variables by name; ``messages`` and ``response_schema`` as in ``prompt(...)``.
+    :param inputs: the prompt's variables by name; ``messages``, ``response_schema``, ``tools``,
+        ``tool_choice``, ``images`` and ``documents`` as in ``prompt(...)``.
     :param expected: a string: the answer's text must equal it, without white space around both. Any other
         JSON-like value (a dict, a list, a number, True, None): the answer must be JSON that equals it. A
         function: it is `check`.

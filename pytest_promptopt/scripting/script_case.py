@@ -77,6 +77,11 @@ class ScriptCase:
         """Where each parameter of a call is set: ``file:line`` of the front matter."""
         return parameter_lines(file)
 
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """Where the path of a file that goes along with a prompt may begin."""
+        return (*([self.path.parent] if self.path else []), Path.cwd())
+
     def temporary(self) -> Path:
         """A folder for copies of candidates, gone with the run."""
         return self.scratch

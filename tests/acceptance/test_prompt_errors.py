@@ -192,8 +192,8 @@ CALL = {
         {"undefined.md": "Repeat:\n{{ word.first }}"},
     ),
     "tools": Mistake(
-        "\n@pytest.mark.prompt('prompts/repeat.md')\ndef test_it(prompt):\n    prompt(word='a', tools=[])\n",
-        "E * tools= is not supported yet; accepted: variables of the prompt, messages=, response_schema=",
+        "\n@pytest.mark.prompt('prompts/repeat.md')\ndef test_it(prompt):\n    prompt(word='a', tools=[7])\n",
+        "E * prompt(...): tools[[]0] is no tool, got 7; accepted are a function with type hints, *",
     ),
     "stage": Mistake(
         "\n@pytest.mark.prompt('prompts/repeat.md')\ndef test_it(prompts):\n    prompts['plan'](word='a')\n",
@@ -202,12 +202,17 @@ CALL = {
     "images": Mistake(
         "\n@pytest.mark.prompt('prompts/repeat.md')\ndef test_it(prompt):\n"
         "    prompt(word='a', messages=[{'role': 'user', 'content': [{'type': 'image'}]}])\n",
-        "E * prompts/repeat.md: messages[[]0] has a list as `content`; `content` must be a string*",
+        "E * prompts/repeat.md: messages[[]0].content[[]0] (image) cannot be read: `source` is missing",
+    ),
+    "file": Mistake(
+        "\n@pytest.mark.prompt('prompts/repeat.md')\ndef test_it(prompt):\n"
+        "    prompt(word='a', images=['scan.png'])\n",
+        "E * prompt(...): images[[]0]: there is no file scan.png (looked in *",
     ),
     "role": Mistake(
         "\n@pytest.mark.prompt('prompts/repeat.md')\ndef test_it(prompt):\n"
         "    prompt(word='a', messages=[{'role': 'robot', 'content': 'b'}])\n",
-        "E * prompts/repeat.md: messages[[]0] has role 'robot'; accepted are 'user' and 'assistant'",
+        "E * prompts/repeat.md: messages[[]0] has role 'robot'; accepted are 'user', 'assistant', 'tool'",
     ),
     "schema": Mistake(
         "\n@pytest.mark.prompt('prompts/repeat.md')\ndef test_it(prompt):\n"

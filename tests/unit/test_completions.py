@@ -9,14 +9,16 @@ import io
 import json
 import pickle
 import sqlite3
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import yaml
 from pydantic import TypeAdapter
 
-from pytest_promptopt.completion import Completion
+from pytest_promptopt.completion import Completion, told_answer
 from pytest_promptopt.records import Answer, Usage
+from pytest_promptopt.records.content import Text, Thought, ToolCall
 
 ANSWER = Answer("billing", "openai/gpt-4o", "end_turn", Usage(3, 1), 0.5, 0.25, "maybe delivery")
 
@@ -90,3 +92,45 @@ def test_what_was_thought_is_stored_with_the_answer() -> None:
     plain = Answer("a", "demo", "end_turn", None, None, 0.0)
     assert "thinking" not in plain.to_json()  # as stored by earlier versions
     assert Answer.from_json(plain.to_json()) == plain
+
+
+def test_it_knows_the_calls_of_tools_and_all_parts() -> None:
+    call = ToolCall("look", {"city": "Oslo"}, "c")
+    thought = Thought("Oslo, then.", "signed")
+    answer = Completion(replace(ANSWER, text="One moment.", tool_calls=(call,), thoughts=(thought,)))
+    assert (answer.tool_calls, answer.content) == ([call], [thought, Text("One moment."), call])
+    again = pickle.loads(pickle.dumps(answer))
+    assert (again, again.tool_calls, again.content) == (answer, answer.tool_calls, answer.content)
+    assert again.tool_calls[0].id == "c"
+    assert told_answer(answer) == 'One moment.\n[{"name": "look", "arguments": {"city": "Oslo"}}]'
+
+
+def test_without_calls_its_parts_are_thought_and_text() -> None:
+    assert completion().tool_calls == []
+    assert completion().content == [Thought("maybe delivery"), Text("billing")]
+    assert told_answer(completion()) is not None
+    assert told_answer("plain") == "plain"
+
+
+def test_two_calls_are_equal_by_name_and_arguments() -> None:
+    assert ToolCall("look", {"a": 1}, "x") == ToolCall("look", {"a": 1}, "y")
+    assert ToolCall("look", {"a": 1}) != ToolCall("look", {"a": "1"})
+    assert repr(ToolCall("look", {"a": 1}, "x")) == "ToolCall('look', {'a': 1})"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "read", "unreadable"),
+    [
+        ({"a": 1}, {"a": 1}, ""),
+        ('{"a": 1}', {"a": 1}, ""),
+        ("", {}, ""),
+        (None, {}, ""),
+        ('{"a": ', {}, '{"a": '),
+        ("[1]", {}, "[1]"),
+    ],
+)
+def test_arguments_are_an_object_or_told_as_they_are(
+    arguments: object, read: object, unreadable: str
+) -> None:
+    call = ToolCall.read("look", arguments, None)
+    assert (call.arguments, call.unreadable, call.id) == (read, unreadable, "")

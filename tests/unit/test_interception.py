@@ -19,6 +19,7 @@ from pytest_promptopt.interception.recognition import Api, ModelCall, recognise
 from pytest_promptopt.interception.wanted import Wanted, public_url, settings_hash
 from pytest_promptopt.prompts import PromptFile
 from pytest_promptopt.records import Answer, Request, StopReason, Usage
+from pytest_promptopt.records.content import ToolCall
 from pytest_promptopt.replay.repeats import Repeats
 from pytest_promptopt.settings import Intercept
 from pytest_promptopt.wire_records import WireAnswer, WireRequest
@@ -206,13 +207,12 @@ class TestWhatAnswersSay:
     def test_a_call_of_a_tool_is_an_answer(self) -> None:
         block = {"type": "tool_use", "id": "t", "name": "look", "input": {"city": "Oslo"}}
         claude = read_answer(Api.MESSAGES, reply(wire.message(None, content=[block], stop_reason="tool_use")))
-        assert (json.loads(claude.words), claude.stop_reason) == (
-            [{"name": "look", "input": {"city": "Oslo"}}],
-            "tool_use",
-        )
+        told = [{"name": "look", "arguments": {"city": "Oslo"}}]
+        assert (json.loads(claude.words), claude.stop_reason) == (told, "tool_use")
         call = {"id": "c", "type": "function", "function": {"name": "look", "arguments": '{"city": "Oslo"}'}}
         chat = read_answer(Api.CHAT, reply(wire.chat(None, tool_calls=[call], finish_reason="tool_calls")))
-        assert json.loads(chat.words) == [{"name": "look", "arguments": '{"city": "Oslo"}'}]
+        assert json.loads(chat.words) == told
+        assert claude.tool_calls == chat.tool_calls == (ToolCall("look", {"city": "Oslo"}),)
 
     def test_a_cut_answer_says_so(self) -> None:
         said = read_answer(Api.CHAT, reply(wire.chat("fi", finish_reason="length")))

@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field, HttpUrl, TypeAdapter
 
 from pytest_promptopt.errors import SettingsError
 from pytest_promptopt.models.strict_schemas import CLAUDE, OPENAI, Dialect, NotStrict, schema_of, strict_copy
-from tests.wire import objects_in
+from tests.wire_rules import objects_in
 
 BOTH = pytest.mark.parametrize("dialect", [OPENAI, CLAUDE])
 
@@ -59,12 +59,71 @@ def test_what_a_strict_mode_refuses_is_said_in_the_description() -> None:
     assert strict_copy(Line.model_json_schema(), OPENAI)["properties"]["price"]["minimum"] == 0
 
 
-@BOTH
-def test_a_recursive_model_is_an_object_that_refers_to_itself(dialect: Dialect) -> None:
-    closed = strict_copy(Node.model_json_schema(), dialect)
+def test_a_recursive_model_is_an_object_that_refers_to_itself() -> None:
+    closed = strict_copy(Node.model_json_schema(), OPENAI)
     assert closed["type"] == "object"
     assert closed["properties"]["children"]["items"] == {"$ref": "#/$defs/Node"}
     assert closed["$defs"]["Node"]["additionalProperties"] is False
+
+
+class Left(BaseModel):
+    right: Right | None = None
+
+
+class Right(BaseModel):
+    left: Left
+
+
+@pytest.mark.parametrize("model", [Node, Right])
+def test_claude_promises_no_recursive_schema(model: type[BaseModel]) -> None:
+    with pytest.raises(NotStrict, match="the schema refers to itself"):
+        strict_copy(model.model_json_schema(), CLAUDE)
+
+
+class Twice(BaseModel):
+    first: Line
+    second: Line
+
+
+def test_to_refer_to_one_thing_twice_is_not_recursive() -> None:
+    assert strict_copy(Twice.model_json_schema(), CLAUDE)["$defs"]["Line"]["additionalProperties"] is False
+
+
+def test_claude_takes_a_list_that_must_not_be_empty() -> None:
+    lists = {
+        name: {"type": "array", "items": {"type": "string"}, "minItems": n}
+        for name, n in (("a", 1), ("b", 2))
+    }
+    copied = strict_copy({"type": "object", "properties": lists, "required": ["a", "b"]}, CLAUDE)[
+        "properties"
+    ]
+    assert copied["a"]["minItems"] == 1
+    assert copied["b"] == {"type": "array", "items": {"type": "string"}, "description": "{minItems: 2}"}
+
+
+def _nested(levels: int) -> dict[str, Any]:
+    inside: dict[str, Any] = {"type": "string"}
+    for _ in range(levels):
+        inside = {"type": "object", "properties": {"x": inside}, "required": ["x"]}
+    return inside
+
+
+@pytest.mark.parametrize(
+    ("part", "dialect", "why"),
+    [
+        (_nested(10), OPENAI, "the schema has 11 levels, and 10 are taken"),
+        (
+            {"enum": [str(n) for n in range(1_001)]},
+            OPENAI,
+            "the schema has 1,001 values, and 1,000 are taken",
+        ),
+        ({"enum": [{"a": 1}]}, CLAUDE, "the schema.x has objects or lists in its `enum`"),
+        ({"$ref": "https://example.org/a.json"}, CLAUDE, "the schema.x refers to https://example.org/a.json"),
+    ],
+)
+def test_what_is_beyond_published_limits_is_named(part: Any, dialect: Dialect, why: str) -> None:
+    with pytest.raises(NotStrict, match=why):
+        strict_copy({"type": "object", "properties": {"x": part}, "required": ["x"]}, dialect)
 
 
 @BOTH

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pytest_promptopt.attachments import Image
 from pytest_promptopt.completion import Completion
 from pytest_promptopt.errors import PromptFileError, RenderError
 from pytest_promptopt.prompts import PromptFile
@@ -154,15 +155,34 @@ def test_a_system_message_alone_is_no_question(tmp_path: Path) -> None:
             [{"role": "user", "content": "a"}, {"role": "system", "content": "b"}],
             "messages[1] has role 'system'",
         ),
-        ([Message("system", "a")], "messages[0] has role 'system'; accepted are 'user' and 'assistant'"),
+        ([Message("system", "a")], "messages[0] has role 'system'; accepted are 'user', 'assistant', 'tool'"),
         ([{"content": "a"}], "messages[0] has role None"),
-        ([{"role": "user"}], "must have a string as `content`, got NoneType"),
-        ([{"role": "user", "content": [{"type": "image"}]}], "`content` must be a string"),
-        ([{"role": "tool", "content": "a"}], "has role 'tool': tools are not supported yet"),
+        ([{"role": "user"}], "must have a string, or a list of parts, as `content`, got NoneType"),
         (
-            [{"role": "assistant", "content": "", "tool_calls": []}],
-            "has `tool_calls`: tools are not supported",
+            [{"role": "user", "content": [{"type": "image"}]}],
+            "messages[0].content[0] (image) cannot be read: `source` is missing",
         ),
+        ([{"role": "user", "content": [{"type": "input_audio"}]}], "has the type 'input_audio'; accepted"),
+        ([{"role": "user", "content": [7]}], "messages[0].content[0] is a int; accepted are strings, Image"),
+        ([{"role": "user", "content": []}], "messages[0] has no content"),
+        (
+            [{"role": "user", "content": "a", "name": "b"}],
+            "has `name`; a turn of role 'user' takes `content`",
+        ),
+        ([{"role": "tool", "content": "a"}], "of role 'tool' holds a Text, which is for another role"),
+        (
+            [{"role": "tool", "content": "a", "tool_call_id": 7}],
+            "messages[0].tool_call_id must be the `id` of a call, got 7",
+        ),
+        (
+            [{"role": "assistant", "content": "", "tool_calls": [{"id": "a"}]}],
+            "messages[0].tool_calls[0] has no `name` of a function",
+        ),
+        (
+            [{"role": "user", "content": [{"type": "file", "file": {"file_id": "f"}}]}],
+            "messages[0].content[0] has a `file_id`, and only what is sent",
+        ),
+        ([{"role": "user", "content": [Image("no.png")]}], "messages[0].content[0]: there is no file no.png"),
     ],
 )
 def test_messages_are_plain_turns(tmp_path: Path, messages: object, words: str) -> None:

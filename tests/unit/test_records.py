@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 
-from pytest_promptopt.records import function_of
+from pytest_promptopt.records import Answer, Message, Request, function_of
+from pytest_promptopt.records.content import ToolCall, ToolResult
 
 
 @pytest.mark.parametrize(
@@ -17,3 +21,50 @@ from pytest_promptopt.records import function_of
 )
 def test_the_function_of_a_case(case: str, function: str) -> None:
     assert function_of(case) == function
+
+
+def test_the_key_of_a_request_of_texts_is_what_it_was() -> None:
+    """Answers that were paid before there were tools and files are still found."""
+    request = Request(
+        "anthropic/claude-opus-5-5",
+        (Message("system", "Be brief."), Message("user", "hi \u00fc")),
+        max_tokens=77,
+        stop=("END",),
+        parameters={"temperature": 0.7},
+        response_schema={"type": "object"},
+        sample=2,
+    )
+    assert request.key == "8bd7f42df817f722915aadc1c4202d0ce235b3b38e4bbee96a6c2a468f9fb2e7"
+    tools = ({"name": "look", "parameters": {"type": "object"}},)
+    choices: tuple[dict[str, Any], ...] = (
+        {},
+        {"tools": tools},
+        {"tools": tools, "tool_choice": {"mode": "auto"}},
+    )
+    assert len({replace(request, **choice).key for choice in choices}) == 3
+
+
+def test_an_answer_that_was_stored_before_tools_is_read() -> None:
+    old = {
+        "text": "fine",
+        "model": "a/b",
+        "stop_reason": "end_turn",
+        "usage": [1, 2, 0, 0],
+        "cost": None,
+        "latency": 0.5,
+    }
+    answer = Answer.from_json(old)
+    assert (answer.tool_calls, answer.to_json()) == ((), old)
+    called = replace(answer, text="", tool_calls=(ToolCall("look", {"city": "Oslo"}, "c", ""),))
+    assert Answer.from_json(called.to_json()) == called
+    assert Answer.from_json(called.to_json()).tool_calls[0].id == "c"
+
+
+def test_calls_of_other_ids_that_belong_together_alike_are_one_question() -> None:
+    def asked(one: str, two: str, result: str) -> str:
+        calls = (ToolCall("look", {"n": 1}, one), ToolCall("look", {"n": 2}, two))
+        turns = (Message("assistant", "", calls), Message("tool", "", (ToolResult(result, "fine"),)))
+        return Request("a/b", turns).key
+
+    assert asked("x", "y", "x") == asked("p", "q", "p")
+    assert asked("x", "y", "x") != asked("x", "y", "y")

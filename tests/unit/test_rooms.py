@@ -20,6 +20,7 @@ FLOORS = (
     {"wire_records", "verdicts"},
     {"records", "errors", "statistics", "unpatched", "text", "file_writing", "user_frames"},
     {
+        "attachments",
         "completion",
         "failed_checks",
         "labels",
@@ -61,6 +62,8 @@ ALWAYS_IMPORTED = (
     "settings",
     "records",
     "wire_records",
+    "records.content",
+    "records.chat",
     "verdicts",
     "errors",
     "unpatched",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from pytest_promptopt.failures import Feedback, describe
@@ -250,6 +250,7 @@ class Briefing:
         results = self._results(prompt, Split.TRAIN, incumbent)
         checks = Counter(o.check for result in results for o in result.counted if o.check.strip())
         known = Known([prompt.prose, prompt.front.description, *texts_of(results)])
+        tools = _shared_tools(results, prompt.name)
         shown = (abridge_source(check, known) for check, _ in checks.most_common(MAX_CHECKS))
         return Brief(
             prompt=prompt,
@@ -262,8 +263,9 @@ class Briefing:
             checks=tuple(filter(None, shown)),
             measured=tuple(label_table(label_tallies(results))),
             given=_given(results, feedback),
-            examples=self._settings.examples > 0 and not prompt.takes_no_examples,
+            examples=self._settings.examples > 0 and not (prompt.takes_no_examples or tools),
             shown=tuple(examples_in(incumbent.text(prompt))),
+            tools=tools,
         )
 
     def _target(self, prompt: Prompt) -> str:
@@ -333,7 +335,7 @@ class Briefing:
             if answer
         }
         alike = [
-            PassingCase(result.case.id, call.variables, call.text)
+            PassingCase(result.case.id, call.variables, call.words)
             for result in self._steady(incumbent, Split.TRAIN)
             if (result.rate or 0.0) >= 1.0 and result.case.id not in besides
             for call in result.counted[0].calls
@@ -354,6 +356,19 @@ class Briefing:
         return validation_patterns(
             feedback, known, named={c.name for c in training.categories} if hooked else None
         )
+
+
+def _shared_tools(results: Iterable[CaseResult], prompt: str) -> tuple[str, ...]:
+    """The tools that all calls of `prompt` had; those of single cases are told with these."""
+    had = [
+        call.tools
+        for result in results
+        for outcome in result.counted
+        for call in outcome.calls
+        if call.prompt == prompt
+    ]
+    first, *others = had or [()]
+    return tuple(line for line in first if all(line in lines for lines in others))
 
 
 def _given(results: Sequence[CaseResult], feedback: Feedback) -> Mapping[str, Mapping[str, str]]:

@@ -52,7 +52,7 @@ def _passing(results: Iterable[CaseResult], prompt: str) -> dict[str, PassingCas
         if (result.rate or 0.0) >= 1.0 and (found := next(calls, None)):
             outcome, call = found
             expected = expected_of(outcome) or ""
-            passing[result.case.id] = PassingCase(result.case.id, call.variables, call.text, expected)
+            passing[result.case.id] = PassingCase(result.case.id, call.variables, call.words, expected)
     return passing
 
 

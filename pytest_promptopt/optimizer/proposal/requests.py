@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pytest_promptopt.failures import Category, FailedCase
 from pytest_promptopt.optimizer.proposal.critique import Critique
@@ -23,6 +23,7 @@ from pytest_promptopt.optimizer.proposal.quoting import (
     quote_text,
     quote_value,
 )
+from pytest_promptopt.optimizer.proposal.tool_lines import tool_faults_of, tool_section, tools_of_case
 from pytest_promptopt.optimizer.proposal.tried_candidates import tried_candidate_text
 from pytest_promptopt.optimizer.protocols import Prompt
 from pytest_promptopt.prompts.examples import Example
@@ -117,6 +118,7 @@ class Brief:
     :param examples: whether the tool may put training cases into the prompt as examples.
     :param shown: the examples that it has put there; of those without inputs only the answers are counted.
     :param critique: what a model said of the worst answers; None where it was not asked.
+    :param tools: those that the target can call in every case, a line each.
     """
 
     prompt: Prompt
@@ -137,6 +139,7 @@ class Brief:
     examples: bool = False
     shown: tuple[Example, ...] = ()
     critique: Critique | None = None
+    tools: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -238,6 +241,7 @@ def _stable(brief: Brief) -> Iterator[str]:
     """What is the same for all requests about this text."""
     yield task_section(brief)
     yield _section("target_model", [quote_line(brief.target)] if brief.target else [])
+    yield _section("tools", tool_section(brief.tools))
     yield _section("fixed_rules", _rules(brief))
     yield _section("keep", brief.prompt.front.keep)
     yield tests_section(brief)
@@ -335,6 +339,7 @@ def failures_section(brief: Brief) -> str:
         messages: set[str] = set()
         for case in (case for case in brief.failed if case.category == category.name):
             given = (brief.given or {}).get(case.case, {})
+            case = replace(case, tools=tuple(line for line in case.tools if line not in brief.tools))
             lines += _case(case, number, whole=whole, given=given, messages=messages)
             whole = whole and case.expected is None
             number += 1
@@ -356,6 +361,7 @@ def _case(
     if given:
         told = ", ".join(f"{name} = {value}" for name, value in given.items())
         yield f"the test's parameters: {quote_line(told)}"
+    yield from tools_of_case(case)
     if case.answer and _letters(case.answer) != _letters(case.actual):
         yield f"answer: {quote_value(case.answer)}"
     yield from _verdict(case, whole=whole, said=messages if messages is not None else set())
@@ -371,6 +377,9 @@ def _verdict(case: FailedCase, *, whole: bool, said: set[str]) -> Iterator[str]:
     :param whole: show a JSON structure whole, though where it differs would do.
     :param said: error messages of the cases before; those of this case are added.
     """
+    if case.faults:
+        yield from tool_faults_of(case, whole=whole)
+        return
     errors = [found[0] for text in case.difference if (found := _ERROR.match(text))]
     others = [text for text in case.difference if not _ERROR.match(text)]
     actual = quote_value(case.actual)

@@ -8,37 +8,22 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple, dataclass, field, fields
+from dataclasses import astuple, dataclass, field
 from enum import StrEnum
-from functools import cached_property
-from hashlib import sha256
-from json import dumps
+from json import loads
 from math import fsum
 from typing import Any
 
+from pytest_promptopt.records.chat import ANSWER_SCHEMA as ANSWER_SCHEMA
+from pytest_promptopt.records.chat import LENGTH_NAMES as LENGTH_NAMES
+from pytest_promptopt.records.chat import SPELLED as SPELLED
+from pytest_promptopt.records.chat import Answer as Answer
+from pytest_promptopt.records.chat import Message as Message
+from pytest_promptopt.records.chat import Request as Request
+from pytest_promptopt.records.chat import StopReason as StopReason
+from pytest_promptopt.records.chat import Usage as Usage
+from pytest_promptopt.records.content import ToolCall, written_calls
 from pytest_promptopt.verdicts import Verdict
-from pytest_promptopt.wire_records import WireAnswer, WireRequest
-
-#: The version of stored answers, part of every cache key: add one when an old answer would mean something
-#: else. The journal and the fingerprint of a run have versions of their own, so a change of them throws no
-#: answer away.
-ANSWER_SCHEMA = 1
-
-#: What providers call the length of an answer besides ``max_tokens``: one setting, `Request.max_tokens`.
-LENGTH_NAMES = frozenset(
-    {
-        "max_completion_tokens",
-        "max_output_tokens",
-        "max_new_tokens",
-        "max_tokens_to_sample",
-        "maxOutputTokens",
-        "num_predict",
-        "n_predict",
-    }
-)
-
-#: One that some models of a provider take and others refuse, so it is sent as it was given.
-SPELLED = "max_completion_tokens"
 
 #: prompt path -> candidate prose (the file without its front matter). Empty: the files as they are on disk.
 Overlay = Mapping[str, str]
@@ -74,155 +59,16 @@ class Role(StrEnum):
     JUDGE = "judge"
 
 
-class StopReason(StrEnum):
-    """Why a model stopped, in one vocabulary; a reason not listed here is kept as the provider's own word."""
-
-    END = "end_turn"
-    MAX_TOKENS = "max_tokens"
-    STOP_SEQUENCE = "stop_sequence"
-    REFUSAL = "refusal"
-
-
-@dataclass(frozen=True)
-class Message:
-    """One turn of a chat; `role` is ``system``, ``user`` or ``assistant``."""
-
-    role: str
-    content: str
-
-
-@dataclass(frozen=True)
-class Request:
-    """Everything that decides a model's answer.
-
-    :param model: ``provider/model`` or ``demo``, as resolved.
-    :param parameters: further provider parameters (temperature, top_p, ...), passed through.
-    :param sample: which of several independent answers to the same question this is; from 0.
-    :param wire: what the code under test sends by itself; the other fields then say what that means.
-    """
-
-    model: str
-    messages: tuple[Message, ...]
-    max_tokens: int | None = None
-    stop: tuple[str, ...] = ()
-    parameters: Mapping[str, Any] = field(default_factory=dict)
-    response_schema: Mapping[str, Any] | None = None
-    sample: int = 0
-    wire: WireRequest | None = None
-
-    @cached_property
-    def key(self) -> str:
-        """sha256 over all that decides the answer and `ANSWER_SCHEMA`: equal keys, equal question."""
-        parts = [
-            ANSWER_SCHEMA,
-            self.model,
-            [[m.role, m.content] for m in self.messages],
-            self.max_tokens,
-            list(self.stop),
-            self.parameters,
-            self.response_schema,
-            self.sample,
-        ]
-        if self.wire is not None:
-            parts = [ANSWER_SCHEMA, self.wire.to_json(), self.sample]
-        text = dumps(parts, sort_keys=True, separators=(",", ":"), default=_unserializable)
-        return sha256(text.encode()).hexdigest()
-
-    def to_json(self) -> dict[str, Any]:
-        """All fields as plain data; the messages as pairs of role and content."""
-        return {
-            **{each.name: getattr(self, each.name) for each in fields(self)},
-            "messages": [[message.role, message.content] for message in self.messages],
-            "stop": list(self.stop),
-            "parameters": dict(self.parameters),
-            "wire": None if self.wire is None else self.wire.to_json(),
-        }
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Request:
-        """The same request, of the same key, from what `to_json` has written."""
-        messages = tuple(Message(role, content) for role, content in data["messages"])
-        wire = None if data.get("wire") is None else WireRequest.from_json(data["wire"])
-        return cls(**{**data, "messages": messages, "stop": tuple(data["stop"]), "wire": wire})
-
-
-def _unserializable(value: object) -> object:
-    raise TypeError(f"a model parameter must be JSON-like, got {type(value).__name__}: {value!r}")
-
-
-@dataclass(frozen=True)
-class Usage:
-    """Tokens of one call in counters that do not overlap: `input_tokens` excludes cache reads and writes."""
-
-    input_tokens: int
-    output_tokens: int
-    cache_read_tokens: int = 0
-    cache_write_tokens: int = 0
-
-    @property
-    def total(self) -> int:
-        return self.input_tokens + self.output_tokens + self.cache_read_tokens + self.cache_write_tokens
-
-
-@dataclass(frozen=True)
-class Answer:
-    """A model's answer as it was paid for.
-
-    :param stop_reason: a `StopReason` value or the provider's own word.
-    :param usage: None when the provider did not say.
-    :param cost: US dollars; None when the price is unknown (never 0 for that).
-    :param latency: seconds of the successful attempt.
-    :param thinking: what the model thought aloud before its answer; no part of the text.
-    :param wire: what the server sent, for a request of the application's own.
-    """
-
-    text: str
-    model: str
-    stop_reason: str
-    usage: Usage | None
-    cost: float | None
-    latency: float
-    thinking: str = ""
-    wire: WireAnswer | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """All fields as plain data; `usage` as its four counters in their order."""
-        return {
-            "text": self.text,
-            "model": self.model,
-            "stop_reason": self.stop_reason,
-            "usage": self.usage and list(astuple(self.usage)),
-            "cost": self.cost,
-            "latency": self.latency,
-            **({"thinking": self.thinking} if self.thinking else {}),
-            **({} if self.wire is None else {"wire": self.wire.to_json()}),
-        }
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Answer:
-        """Raises KeyError, TypeError or ValueError on anything that `to_json` did not write."""
-        usage = data["usage"]
-        if not isinstance(data["text"], str) or not isinstance(data["stop_reason"], str):
-            raise TypeError("text and stop_reason must be strings")
-        return cls(
-            text=data["text"],
-            model=str(data["model"]),
-            stop_reason=data["stop_reason"],
-            usage=None if usage is None else Usage(*(int(n) for n in usage)),
-            cost=None if data["cost"] is None else float(data["cost"]),
-            latency=float(data["latency"]),
-            thinking=str(data.get("thinking", "")),
-            wire=WireAnswer.from_json(data["wire"]) if "wire" in data else None,
-        )
-
-
 @dataclass(frozen=True)
 class Call:
     """One use of a prompt inside a run of a case.
 
     :param variables: what the test gave, as strings: the prompt's variables, and the contents of
         ``messages=`` by role; empty for the calls of a judge that is not under test itself.
+    :param text: of the answer; of one that only calls tools, the calls as JSON.
     :param cached: the answer came from the cache, not from a call paid in this run.
+    :param tools: those that the model could call, a line each: ``look_up(city: string)``.
+    :param files: the images and documents that went along, by name, type and size.
     """
 
     prompt: str
@@ -234,19 +80,54 @@ class Call:
     cost: float | None
     latency: float
     cached: bool
+    tool_calls: tuple[ToolCall, ...] = ()
+    tools: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+
+    @property
+    def only_calls(self) -> bool:
+        """Whether the answer has no text of its own, only calls of tools, which `text` then tells."""
+        if not self.tool_calls:
+            return False
+        try:
+            told = loads(self.text)
+        except (ValueError, RecursionError):
+            return False
+        listed = told if isinstance(told, list) else []
+        names = [each.get("name") for each in listed if isinstance(each, dict)]
+        return names == [call.name for call in self.tool_calls]
+
+    @property
+    def words(self) -> str:
+        """Its text, and after it the calls of an answer that has both."""
+        called = "" if self.only_calls else written_calls(self.tool_calls)
+        return "\n".join(filter(None, (self.text, called)))
 
     @classmethod
-    def of(cls, answer: Answer, prompt: str, variables: Mapping[str, str], key: str, *, cached: bool) -> Call:
+    def of(
+        cls,
+        answer: Answer,
+        prompt: str,
+        variables: Mapping[str, str],
+        key: str,
+        *,
+        cached: bool,
+        tools: tuple[str, ...] = (),
+        files: tuple[str, ...] = (),
+    ) -> Call:
         return cls(
             prompt=prompt,
             variables=variables,
             key=key,
-            text=answer.text,
+            text=answer.words,
             stop_reason=answer.stop_reason,
             usage=answer.usage,
             cost=answer.cost,
             latency=answer.latency,
             cached=cached,
+            tool_calls=answer.tool_calls,
+            tools=tools,
+            files=files,
         )
 
 
