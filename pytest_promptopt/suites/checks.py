@@ -1,0 +1,121 @@
+"""`Check`: what must hold for an answer, and how a check that does not hold is told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from pytest_promptopt.assertions.assert_reason import TURNED
+from pytest_promptopt.assertions.plain_values import readable_value
+from pytest_promptopt.records import Failure
+from pytest_promptopt.text import MAX_QUOTE, cut_middle, quote
+from pytest_promptopt.verdicts import Verdict
+
+if TYPE_CHECKING:
+    from pytest_promptopt.suites.file_case import FileCase
+
+NEGATION = "not-"
+
+
+class Judging(Protocol):
+    """A judge of answers, as the fixture ``judge`` is one."""
+
+    def __call__(self, answer: str, criterion: str, /) -> Verdict: ...
+
+
+@dataclass(frozen=True)
+class CheckContext:
+    """What a check may look at besides the answer.
+
+    :param judge: None where nobody can be asked.
+    """
+
+    case: FileCase
+    judge: Judging | None = None
+
+
+@dataclass(frozen=True)
+class Found:
+    """What was compared: ``left operator right``, and whether it holds.
+
+    :param operator: as in `records.Failure`; None when it was no comparison: then `left` says it all.
+    :param actual: the value that was compared.
+    :param expected: with ``==`` the value that was expected.
+    :param why: why it does not hold, where the values alone do not say it.
+    :param kind: the name of the error that a test would have ended with.
+    """
+
+    holds: bool
+    operator: str | None
+    left: str
+    right: str
+    actual: Any
+    expected: Any = None
+    why: str = ""
+    kind: str = "AssertionError"
+
+    def constraint(self, *, negated: bool) -> str:
+        """What must hold, in words."""
+        if self.operator is None:
+            return f"not {self.left}" if negated else self.left
+        operator = TURNED.get(self.operator, self.operator) if negated else self.operator
+        return f"{self.left} {operator} {self.right}"
+
+
+#: Compares one answer with what a check asks.
+Evaluate = Callable[["Check", str, CheckContext], Found]
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that must hold for an answer.
+
+    :param type: one of `check_types.CHECK_TYPES`, without ``not-``.
+    :param value: what it compares with; its form depends on the type.
+    :param where: ``file:line``.
+    :param negated: it must not hold.
+    :param threshold: for types that measure a share.
+    :param options: further values of the type.
+    """
+
+    type: str
+    value: Any
+    where: str = field(default="", compare=False)
+    negated: bool = False
+    threshold: float | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The type as it is written."""
+        return NEGATION + self.type if self.negated else self.type
+
+
+def failure_of_check(check: Check, found: Found) -> Failure:
+    """Why `check` does not hold, as data."""
+    constraint = found.constraint(negated=check.negated)
+    if found.operator == "==" and not check.negated:
+        return Failure(
+            found.kind,
+            f"{check.name}: expected {quote(found.expected)} but got {quote(found.actual)}",
+            check.where,
+            "==",
+            readable_value(found.expected),
+            readable_value(found.actual),
+            check=f"assert {found.left} == {found.right}",
+        )
+    why = f": {found.why}" if found.why and not check.negated else ""
+    told = cut_middle(constraint, 5 * MAX_QUOTE)
+    operator = found.operator and (
+        TURNED.get(found.operator, found.operator) if check.negated else found.operator
+    )
+    return Failure(
+        found.kind,
+        f"{check.name}: {told} does not hold{why}",
+        check.where,
+        operator,
+        actual=readable_value(found.actual),
+        constraint=constraint,
+        check=f"assert {constraint}",
+    )

@@ -1,0 +1,87 @@
+"""`FileCase`: one case of a file, and what its answer must be."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pytest_promptopt.completion import Completion
+from pytest_promptopt.failed_checks import CheckFailed
+from pytest_promptopt.records import Failure, Message
+from pytest_promptopt.suites.check_types import failure_of
+from pytest_promptopt.suites.checks import Check, CheckContext, Judging
+from pytest_promptopt.text import cut_middle, plural, quote
+
+#: Characters of an answer that a failure shows.
+MAX_ANSWER = 2_000
+
+
+@dataclass(frozen=True)
+class FileCase:
+    """A case as a file gives it; ``case["ticket"]`` is an input.
+
+    :param id: as given, else made of its place in the file; no two cases of a file have the same.
+    :param inputs: the prompt's variables.
+    :param expected: what the answer is compared with, as far as the case says so.
+    :param checks: what must hold for the answer, in their order.
+    :param split: ``train``, ``validation`` or ``heldout``; None leaves it to the settings.
+    :param weight: how much it counts in a pass rate.
+    :param tags: words that ``-k`` selects it by.
+    :param where: ``file:line``.
+    :param messages: turns of a conversation after the prompt.
+    """
+
+    id: str
+    inputs: Mapping[str, Any]
+    expected: Any | None = None
+    checks: tuple[Check, ...] = ()
+    split: str | None = None
+    weight: float = 1.0
+    tags: tuple[str, ...] = ()
+    where: str = field(default="", compare=False)
+    messages: tuple[Message, ...] = ()
+
+    def __getitem__(self, name: str) -> Any:
+        try:
+            return self.inputs[name]
+        except KeyError:
+            known = ", ".join(self.inputs) or "none"
+            raise KeyError(f"{self.where}: the case has no input {name!r}; its inputs are {known}") from None
+
+    def __iter__(self) -> Iterator[str]:
+        """So that ``prompt(**case)`` gives all inputs."""
+        return iter(self.inputs)
+
+    def keys(self) -> Sequence[str]:
+        """The names of the inputs."""
+        return tuple(self.inputs)
+
+    def __hash__(self) -> int:
+        return hash((self.id, self.where))
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """What makes it this case, wherever it stands: where it is in the file makes no difference."""
+        turns = [[turn.role, turn.content] for turn in self.messages]
+        return {**self.inputs, "expected": self.expected, **({"messages": turns} if turns else {})}
+
+    def check(self, answer: str | Completion, judge: Judging | None = None) -> None:
+        """Raises `CheckFailed` for the first check that does not hold; its message tells of all of them.
+
+        :param judge: the fixture of this name, for checks of the type ``rubric``.
+        """
+        __tracebackhide__ = True
+        context = CheckContext(self, judge)
+        found = (failure_of(check, answer, context) for check in self.checks)
+        unmet = [failure for failure in found if failure is not None]
+        if unmet:
+            raise CheckFailed(_told(unmet, len(self.checks), answer), unmet[0])
+
+
+def _told(unmet: Sequence[Failure], checks: int, answer: str) -> str:
+    lines = [f"{each.where}: {each.message}" for each in unmet]
+    if len(unmet) > 1:
+        lines.insert(0, f"{len(unmet)} of {plural(checks, 'check')} failed")
+    shown = cut_middle(str(answer), MAX_ANSWER)
+    return "\n".join([*lines, f"answer: {shown if shown.strip() else quote(shown)}"])

@@ -1,0 +1,115 @@
+"""Checks of what an answer took, and those that code or a judge decides."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from pytest_promptopt.errors import SettingsError
+from pytest_promptopt.suites.checks import Check, CheckContext, Found
+from pytest_promptopt.text import cut_end
+from pytest_promptopt.verdicts import THRESHOLD
+
+#: Characters of another error's message.
+MAX_MESSAGE = 300
+
+
+def latency(check: Check, answer: str, context: CheckContext) -> Found:
+    return _measured(check, answer, "latency", "s")
+
+
+def cost(check: Check, answer: str, context: CheckContext) -> Found:
+    return _measured(check, answer, "cost", " US dollars")
+
+
+def _measured(check: Check, answer: str, name: str, unit: str) -> Found:
+    value = getattr(answer, name, None)
+    if value is None:
+        model = getattr(answer, "model", "") or "the model"
+        raise SettingsError(f"{check.where}: {check.name}: the {name} of an answer of {model} is not known")
+    return Found(
+        value <= check.value,
+        "<=",
+        f"answer.{name}",
+        f"{check.value:g}",
+        value,
+        why=f"it took {value:g}{unit}",
+    )
+
+
+def rubric(check: Check, answer: str, context: CheckContext) -> Found:
+    if context.judge is None:
+        raise SettingsError(f"{check.where}: {check.name}: there is no judge; give case.check(answer, judge)")
+    least = THRESHOLD if check.threshold is None else check.threshold
+    verdict = context.judge(answer, check.value)
+    said = "; ".join(verdict.issues) or verdict.reasons
+    left = f"judge(answer, {check.value!r}).score"
+    return Found(verdict.score >= least, ">=", left, f"{least:g}", verdict.score, why=said)
+
+
+def python(check: Check, answer: str, context: CheckContext) -> Found:
+    """An expression of `answer` and `case`, or a function of them in a file."""
+    file = check.options.get("file")
+    if file is None:
+        names = {"answer": answer, "output": answer, "case": context.case}
+        found = eval(expression_code(check.value), {"__name__": "promptopt_check", **names})
+        return _said(check, answer, found, check.value)
+    function = function_in(Path(file), check.options["function"], check.where)
+    found = function(answer, context.case) if _takes_case(function) else function(answer)
+    return _said(check, answer, found, f"{check.options['function']}(answer)")
+
+
+def _said(check: Check, answer: str, found: object, told: str) -> Found:
+    least = 1.0 if check.threshold is None else check.threshold
+    if isinstance(found, (int, float)) and not isinstance(found, bool):
+        return Found(found >= least, ">=", told, f"{least:g}", found)
+    return Found(bool(found), None, told, "", str(answer))
+
+
+@functools.cache
+def expression_code(text: str) -> Any:
+    """Raises `SyntaxError`."""
+    return compile(ast.parse(text.strip(), mode="eval"), "<check>", "eval")
+
+
+def _takes_case(function: Callable[..., Any]) -> bool:
+    given = inspect.signature(function).parameters.values()
+    places = [p for p in given if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    return len(places) > 1 or any(p.kind is p.VAR_POSITIONAL for p in given)
+
+
+def function_in(file: Path, name: str, where: str) -> Callable[..., Any]:
+    """A function of a Python file. Raises `SettingsError`."""
+    try:
+        module = _module(file)
+    except Exception as error:
+        said = cut_end(f"{type(error).__name__}: {error}", MAX_MESSAGE)
+        raise SettingsError(f"{where}: python: {file} cannot be imported: {said}") from error
+    function = getattr(module, name, None)
+    if not callable(function):
+        raise SettingsError(f"{where}: python: {file.name} has no function {name!r}")
+    found: Callable[..., Any] = function
+    return found
+
+
+@functools.cache
+def _module(file: Path) -> ModuleType:
+    name = f"promptopt_checks_{sha256(str(file).encode()).hexdigest()[:12]}"
+    spec = importlib.util.spec_from_file_location(name, file)
+    if spec is None or spec.loader is None:
+        raise ImportError("it is no Python file")
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
