@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 #: Under this name the session's `CaseRunner` is registered, once there are prompt cases.
 RUNNER = "promptopt-runner"
 
+#: Endings of files of cases, which are collected like test modules.
+CASE_FILES = (".promptopt.yaml", ".promptopt.yml")
+
 T = TypeVar("T")
 
 settings_key = pytest.StashKey[Settings]()
@@ -86,6 +89,14 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
     except (PromptoptError, OSError) as error:
         raise pytest.UsageError(str(error)) from None
     return pytest.ExitCode.OK if done else pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+    if not file_path.name.endswith(CASE_FILES):
+        return None
+    from pytest_promptopt.pytest_engine.case_files import CaseFile
+
+    return CaseFile.from_parent(parent, path=file_path)
 
 
 @pytest.hookimpl(wrapper=True)

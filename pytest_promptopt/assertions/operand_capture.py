@@ -21,6 +21,7 @@ from pytest_promptopt.assertions.source_file import source_file
 from pytest_promptopt.assertions.source_location import SourceLocation, traceback_entries
 from pytest_promptopt.assertions.static_values import NoValue, value_of
 from pytest_promptopt.completion import Completion
+from pytest_promptopt.failed_checks import CheckFailed
 from pytest_promptopt.records import Call, Failure
 from pytest_promptopt.text import MAX_REPR, without_addresses
 
@@ -119,6 +120,8 @@ def failure_of(
     :param stated: what the source of the test says that it expects, None if not known.
     """
     error, traceback = _innermost(error, error.__traceback__)
+    if isinstance(error, CheckFailed):
+        return error.failure
     place = SourceLocation.of(traceback, rootdir)
     failure = Failure(type(error).__name__, _message(error), place.where, check=place.told)
     if not isinstance(error, failing):

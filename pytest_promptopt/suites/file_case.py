@@ -61,6 +61,11 @@ class FileCase:
         return hash((self.id, self.where))
 
     @property
+    def judged(self) -> bool:
+        """Whether a judge is asked about its answer."""
+        return any(check.type == "rubric" for check in self.checks)
+
+    @property
     def identity(self) -> Mapping[str, Any]:
         """What makes it this case, wherever it stands: where it is in the file makes no difference."""
         turns = [[turn.role, turn.content] for turn in self.messages]

@@ -10,14 +10,11 @@ import math
 import re
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from pytest_promptopt.errors import SettingsError
+from pytest_promptopt.suites.located import Located, Place
 from pytest_promptopt.text import cut_end, printable, quote
-
-#: Keys and indices that lead to a value.
-Place = tuple[str | int, ...]
 
 #: Values of one file; aliases can blow a few lines up to gigabytes.
 MAX_VALUES = 1_000_000
@@ -31,29 +28,6 @@ _WORDS: Mapping[str, Any] = {
     **dict.fromkeys(("false", "False", "FALSE"), False),
 }
 _TAGS = "tag:yaml.org,2002:"
-
-
-@dataclass(frozen=True)
-class Located:
-    """What a file says, and where.
-
-    :param name: of the file, for messages.
-    :param lines: the line of each value, by the keys and indices that lead to it.
-    """
-
-    name: str
-    value: Any
-    lines: Mapping[Place, int]
-
-    def where(self, *place: str | int) -> str:
-        """``file:line`` of a value; of one that is not there, of the nearest around it."""
-        while place and place not in self.lines:
-            place = place[:-1]
-        return f"{self.name}:{self.lines.get(place, 1)}"
-
-    def wrong(self, what: str, *place: str | int) -> SettingsError:
-        """An error at `place`, to be raised."""
-        return SettingsError(f"{self.where(*place)}: {what}")
 
 
 def read_yaml(text: str, name: str) -> Located:

@@ -36,6 +36,7 @@ class Suite:
     :param cases: in their order.
     :param skipped: what is not supported.
     :param template: the template language of the prompts; empty when their files decide it.
+    :param lines: of its keys, for messages.
     """
 
     path: Path
@@ -48,3 +49,4 @@ class Suite:
     cases: tuple[FileCase, ...] = ()
     skipped: tuple[SkippedCase, ...] = ()
     template: str = ""
+    lines: Mapping[str, int] = field(default_factory=dict, compare=False, repr=False)
