@@ -12,6 +12,12 @@ from pytest_promptopt.models import Model
 
 _ANTHROPIC = "anthropic/"
 
+#: The model that answers with what it was asked.
+ECHO = "echo"
+
+#: Models inside the package: no key, no network.
+EMBEDDED = ("demo", ECHO)
+
 #: Warm enough for candidates to differ, cool enough for them to keep to the format of a reply.
 VARIED = 0.7
 
@@ -42,7 +48,7 @@ def canonical_name(name: str) -> str:
 
     Raises `SettingsError` for anything that names no model.
     """
-    if name == "demo":
+    if name in EMBEDDED:
         return name
     full = _ANTHROPIC + name if name.startswith("claude-") and "/" not in name else name
     provider, slash, model = full.partition("/")
@@ -61,6 +67,10 @@ def resolve_model(name: str) -> Model:
         from pytest_promptopt.models.demo import DemoModel
 
         return DemoModel()
+    if full == ECHO:
+        from pytest_promptopt.models.echo import EchoModel
+
+        return EchoModel()
     if full.startswith(_ANTHROPIC):
         from pytest_promptopt.models.anthropic_sdk import AnthropicModel
 
@@ -81,7 +91,7 @@ def variety_parameters(name: str) -> dict[str, float]:
     Current Claude models take no temperature. May import litellm, which knows about the others.
     """
     full = canonical_name(name)
-    if full == "demo" or full.startswith(_ANTHROPIC) or importlib.util.find_spec("litellm") is None:
+    if full in EMBEDDED or full.startswith(_ANTHROPIC) or importlib.util.find_spec("litellm") is None:
         return {}
     from pytest_promptopt.models.litellm_sdk import takes_temperature
 
@@ -98,7 +108,7 @@ def takes_schema(name: str) -> bool:
         return not _NO_SCHEMA.match(full.removeprefix(_ANTHROPIC))
     from pytest_promptopt.models.listed_prices import is_listed_for_schemas
 
-    return full != "demo" and is_listed_for_schemas(full)
+    return full not in EMBEDDED and is_listed_for_schemas(full)
 
 
 def check_credentials(name: str) -> None:

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 #: promptfoo sends a text as it stands in which a tag is open at the end of a line.
 _OPEN_TAG = re.compile(r"\{%[^%]*$|\{\{[^}]*$|\{#[^#]*$", re.MULTILINE)
+#: What opens a tag together with what follows, and the end of a comment.
+_OPENING = re.compile(r"\{(?=[{%#])|\{\Z|#(?=\})")
+_UNWRITABLE = re.compile("[\x1c-\x1f\x85\ufeff\r]")
 _RAW, _END_RAW = re.compile(r"\{%\s*raw\s*%\}"), re.compile(r"\{%\s*endraw\s*%\}")
 
 
@@ -128,6 +131,16 @@ def render_text(source: str, variables: Mapping[str, object], *, name: str, line
     return NunjucksText(source, name=name, line=line).render(variables)
 
 
+def text_prompt(source: str, *, name: str, line: int) -> NunjucksText | PlainPrompt:
+    """A text in which promptfoo looks for open tags first."""
+    if is_sent_as_it_stands(source):
+        if _RAW.search(source) or _END_RAW.search(source):
+            said = "a tag is open at the end of a line, beside {% raw %} or {% endraw %} alone"
+            raise PromptFileError(name, line, said)
+        return PlainPrompt(source)
+    return NunjucksText(source, name=name, line=line)
+
+
 class Nunjucks(Jinja2):
     """See the Protocol `TemplateLanguage`; JSON and open tags are taken as promptfoo takes them."""
 
@@ -139,12 +152,13 @@ class Nunjucks(Jinja2):
         document = as_json(source)
         if document is not None:
             return JsonPrompt(document, name=name, line=line)
-        if is_sent_as_it_stands(source):
-            if _RAW.search(source) or _END_RAW.search(source):
-                said = "a tag is open at the end of a line, beside {% raw %} or {% endraw %} alone"
-                raise PromptFileError(name, line, said)
-            return PlainPrompt(source)
-        return NunjucksText(source, name=name, line=line)
+        return text_prompt(source, name=name, line=line)
+
+    def escaped(self, text: str) -> str:
+        if _UNWRITABLE.search(text):
+            raise ValueError("a text with such line ends or blanks cannot be written in Nunjucks")
+        written = _OPENING.sub(lambda found: f'{{{{ "{found[0][0]}" }}}}', text)
+        return '{{ "" }}' + written if as_json(written) is not None else written
 
     def is_whole(self, source: str) -> bool:
         return as_json(source) is not None or is_sent_as_it_stands(source) or super().is_whole(source)
