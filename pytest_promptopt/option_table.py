@@ -210,6 +210,15 @@ OPTIONS = (
         "model", "model", "string", "MODEL", "Model that the prompts are for: provider/model, or demo", _model
     ),
     Option(
+        "prompt",
+        "prompt",
+        "string",
+        "PATH",
+        "Prompt file of the cases in a table that is named on the command line: pytest cases.csv "
+        "--promptopt-prompt=PATH",
+        _path,
+    ),
+    Option(
         "optimizer_model",
         "optimizer-model",
         "string",

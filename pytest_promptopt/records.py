@@ -335,6 +335,7 @@ class Case:
     :param models: who answers each of its prompts, in their order; empty when nobody says.
     :param seen_calls: how many calls a run of it was seen to make; 0 when none was counted.
     :param labelled: what a person says of the answer that a judge is tested with; empty for other cases.
+    :param weight: how much it counts in a pass rate.
     """
 
     id: str
@@ -345,6 +346,7 @@ class Case:
     models: tuple[str, ...] = ()
     seen_calls: int = 0
     labelled: str = ""
+    weight: float = 1.0
 
     @property
     def calls_per_run(self) -> int:
@@ -402,12 +404,14 @@ EPSILON = 1e-9
 
 
 def pass_rate(results: Sequence[CaseResult]) -> float | None:
-    """Mean of the cases' rates; cases without evidence are left out; None when none is left.
+    """Mean of the cases' rates by their weights; cases without evidence are left out; None when none is left.
 
     The same whatever the order of `results`, which under xdist differs from run to run.
     """
-    rates = [r.rate for r in results if r.rate is not None]
-    return fsum(rates) / len(rates) if rates else None
+    rates = [(r.rate, r.case.weight) for r in results if r.rate is not None]
+    if not rates:
+        return None
+    return fsum(rate * weight for rate, weight in rates) / fsum(weight for _, weight in rates)
 
 
 @dataclass(frozen=True)

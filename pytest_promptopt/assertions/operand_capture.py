@@ -166,6 +166,24 @@ def failure_of_check(
         return failure
 
 
+def failure_of_expression(text: str, names: Mapping[str, Any], *, where: str) -> Failure:
+    """The failure of an expression of `answer` that is not true.
+
+    :param names: what its names mean.
+    """
+    test = ast.parse(text.strip(), mode="eval").body
+    failure = Failure("AssertionError", "", where, check=f"assert {text.strip()}")
+    answer = names["answer"]
+    try:
+        reason = reason_of(test, None, names)
+        context = ComparisonContext((), local={"answer": answer}, names=names)
+        if reason is not None:
+            return _with_reason(failure, reason, context)
+    except Exception:  # an object of the user's may raise whatever it is asked: then less is told
+        pass
+    return replace(failure, constraint=text.strip(), actual=str(answer))
+
+
 def _returned(check: Callable[..., Any]) -> tuple[str, ast.expr] | None:
     """The parameter of a function and what it returns, when that is all it does."""
     code = getattr(check, "__code__", None)

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_promptopt.errors import ModelError, PromptoptError, RenderError, SettingsError
+from pytest_promptopt.errors import PromptoptError, SettingsError
 from pytest_promptopt.failed_checks import CheckFailed
+from pytest_promptopt.prompts import PromptFile, locate_prompt_file
+from pytest_promptopt.prompts.template_languages import LANGUAGES
 from pytest_promptopt.pytest_engine import internals
+from pytest_promptopt.replay.file_cases import ask_and_check
+from pytest_promptopt.settings import ROOTS
 from pytest_promptopt.suites.file_case import FileCase
 from pytest_promptopt.suites.suite import SkippedCase, Suite
-from pytest_promptopt.suites.suite_reading import read_suite
+from pytest_promptopt.suites.suite_reading import read_cases, read_suite
+from pytest_promptopt.text import join_words, shown_path
 
 if TYPE_CHECKING:
     from pytest_promptopt.replay.judge_calls import CaseJudge
@@ -35,7 +42,7 @@ class CaseFile(pytest.Module):
         """Raises `CollectError` with the ``file:line`` of a mistake."""
         try:
             suite = self.read()
-            check_cases(suite, self.config.rootpath)
+            check_variables(suite, self.config.rootpath)
         except PromptoptError as error:
             raise self.CollectError(str(error)) from None
         self.session._fixturemanager.parsefactories(self)
@@ -47,14 +54,28 @@ class CaseFile(pytest.Module):
         return read_suite(self.path, self.config.rootpath)
 
 
+class CaseTableFile(CaseFile):
+    """A table of cases, for the prompt file that the command line or the ini file names."""
+
+    def __init__(self, prompt: str, **given: Any) -> None:
+        """:param prompt: its path, from the current folder, from that of the table or from rootdir."""
+        super().__init__(**given)
+        self._prompt = prompt
+
+    def read(self) -> Suite:
+        here = self.config.invocation_params.dir / self._prompt
+        prompt = str(here) if Path(str(here).partition("::")[0]).is_file() else self._prompt
+        return Suite(self.path, (prompt,), cases=read_cases(self.path, self.config.rootpath))
+
+
 class CaseItem(pytest.Function):
     """One case of a file."""
 
     @property
     def given(self) -> FileCase | SkippedCase:
         """What it is about."""
-        found: FileCase | SkippedCase = self.callspec.params[ARGUMENT]
-        return found
+        found: Any = self.callspec.params[ARGUMENT]
+        return found  # type: ignore[no-any-return]
 
     def reportinfo(self) -> tuple[Path, int, str]:
         file, _, line = self.given.where.rpartition(":")
@@ -84,7 +105,7 @@ test_functions.__test__ = False  # type: ignore[attr-defined]
 
 
 def names_of(prompts: Sequence[str]) -> list[str]:
-    """What the tests of the prompts are called: the names of their files, with folders where two are alike."""
+    """What the tests of the prompts are called: by their files, with folders where two are alike."""
     paths = [Path(prompt.partition("::")[0]).with_suffix("").as_posix() for prompt in prompts]
     inside = ["".join(prompt.partition("::")[1:]).removeprefix("::") for prompt in prompts]
     short = [each or Path(path).name for path, each in zip(paths, inside, strict=True)]
@@ -112,11 +133,11 @@ def _in_runs(cases: Iterable[FileCase]) -> Iterator[list[FileCase]]:
 def _test_function(suite: Suite, prompt: str, cases: Sequence[FileCase]) -> Callable[..., object]:
     def asked(prompt: Prompt, case: FileCase) -> None:
         __tracebackhide__ = True
-        case.check(_ask(prompt, case))
+        ask_and_check(prompt, case)
 
     def judged(prompt: Prompt, judge: CaseJudge, case: FileCase) -> None:
         __tracebackhide__ = True
-        case.check(_ask(prompt, case), judge)
+        ask_and_check(prompt, case, judge)
 
     function: Callable[..., object] = judged if cases[0].judged else asked
     given: dict[str, Any] = {
@@ -145,12 +166,6 @@ def _param(case: FileCase, id: str, *marks: pytest.MarkDecorator) -> Any:
     return pytest.param(case, id=id, marks=[*split, *marks])
 
 
-def _ask(prompt: Prompt, case: FileCase) -> Any:
-    __tracebackhide__ = True
-    variables = {name: value for name, value in case.inputs.items() if name in prompt.variables}
-    return prompt(messages=case.messages, **variables)
-
-
 def _skipping(suite: Suite) -> Callable[..., object]:
     def skipped(case: SkippedCase) -> None:
         pytest.skip(case.reason)
@@ -170,5 +185,49 @@ def _placed(function: Any, suite: Suite, *keys: str) -> Callable[..., object]:
     return placed
 
 
-def check_cases(suite: Suite, rootdir: Path) -> None:
+def check_variables(suite: Suite, rootdir: Path) -> None:
     """Raises `PromptoptError` where a case lacks a variable that one of its prompts needs."""
+    language = LANGUAGES.get(suite.template)
+    for prompt in suite.prompts:
+        line = next((suite.lines[key] for key in ("prompts", "prompt") if key in suite.lines), 1)
+        where = f"{shown_path(suite.path, rootdir)}:{line}"
+        address = locate_prompt_file(prompt, test_dir=suite.path.parent, rootdir=rootdir, where=where)
+        file = PromptFile.load(address, rootdir=rootdir, language=language)
+        for case in suite.cases:
+            missing = sorted(file.needed - case.inputs.keys())
+            if missing:
+                raise SettingsError(_lacking(case, missing, file))
+
+
+def _lacking(case: FileCase, missing: Sequence[str], file: PromptFile) -> str:
+    unused = [name for name in case.inputs if name not in file.variables]
+    near = get_close_matches(missing[0], unused, n=1)
+    hint = f"; did you mean `{missing[0]}` by `{near[0]}`?" if near else ""
+    has = f"; its inputs are {', '.join(case.inputs)}" if case.inputs and not near else ""
+    names = join_words([f"`{name}`" for name in missing])
+    return f"{case.where}: the case does not give {names}, which {file.name} needs{hint}{has}"
+
+
+def cases(path: str | Path, *, dialect: str | None = None) -> list[Any]:
+    """The cases of a file, for ``@pytest.mark.parametrize("case", cases("tickets.csv"))``.
+
+    Each is a `FileCase`: ``case["ticket"]`` is an input, ``case.expected`` the expected answer, and
+    ``case.check(prompt(**case))`` raises when the answer is not what the case asks for. The ids, splits and
+    tags of the cases are those of the file.
+
+    :param path: of a ``.csv``, ``.tsv``, ``.jsonl``, ``.json``, ``.yaml`` or ``.promptopt.yaml`` file,
+        relative to the file of the caller, then to rootdir.
+    :param dialect: of a CSV file, one of `csv.list_dialects`; None finds out what separates its cells.
+    :raises SettingsError: with ``file:line``, what is there and what is accepted.
+    """
+    frame = sys._getframe(1)
+    given: object = path
+    if not isinstance(given, (str, Path)) or not str(given).strip() or "\0" in str(given):
+        raise SettingsError(f"cases({path!r}): it takes the path of a file of cases")
+    folder, root = Path(frame.f_code.co_filename).parent, ROOTS[-1] if ROOTS else Path.cwd()
+    places = list(dict.fromkeys((folder / path, root / path)))
+    found = next((place for place in places if place.is_file()), None)
+    if found is None:
+        looked = " and ".join(map(str, places))
+        raise SettingsError(f"cases({str(path)!r}): there is no such file; looked for {looked}")
+    return [_param(case, case.id) for case in read_cases(found, root, dialect=dialect)]

@@ -124,7 +124,9 @@ def _case(
         judge_prompt,
     )
     models = {file.name: _model(found, file) for file in files.values()}
-    return replace(found, case=replace(case, models=tuple(models[name] for name in names)))
+    weight = next((each.weight for each in found.file_cases), 1.0)
+    case = replace(case, models=tuple(models[name] for name in names), weight=weight)
+    return replace(found, case=case)
 
 
 def _judge_prompt(files: Mapping[str, PromptFile], settings: Settings) -> str:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pytest_promptopt.assertions.assert_reason import TURNED
 from pytest_promptopt.assertions.plain_values import readable_value
 from pytest_promptopt.records import Failure
-from pytest_promptopt.text import MAX_QUOTE, cut_middle, quote
+from pytest_promptopt.text import quote
 from pytest_promptopt.verdicts import Verdict
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ class Found:
     :param expected: with ``==`` the value that was expected.
     :param why: why it does not hold, where the values alone do not say it.
     :param kind: the name of the error that a test would have ended with.
+    :param failure: why it does not hold, where code of the user's has decided.
     """
 
     holds: bool
@@ -54,13 +55,15 @@ class Found:
     expected: Any = None
     why: str = ""
     kind: str = "AssertionError"
+    failure: Failure | None = None
 
     def constraint(self, *, negated: bool) -> str:
         """What must hold, in words."""
-        if self.operator is None:
-            return f"not {self.left}" if negated else self.left
-        operator = TURNED.get(self.operator, self.operator) if negated else self.operator
-        return f"{self.left} {operator} {self.right}"
+        told = f"{self.left} {self.operator} {self.right}" if self.right else self.left
+        if not negated:
+            return told
+        turned = TURNED.get(self.operator or "")
+        return f"not ({told})" if turned is None else f"{self.left} {turned} {self.right}"
 
 
 #: Compares one answer with what a check asks.
@@ -94,28 +97,35 @@ class Check:
 
 def failure_of_check(check: Check, found: Found) -> Failure:
     """Why `check` does not hold, as data."""
+    message = f"{check.name}{_shown(check)}{': ' if found.why else ''}{found.why}"
+    if found.failure is not None and not check.negated:
+        return replace(found.failure, message=found.failure.message or message, where=check.where)
     constraint = found.constraint(negated=check.negated)
-    if found.operator == "==" and not check.negated:
-        return Failure(
-            found.kind,
-            f"{check.name}: expected {quote(found.expected)} but got {quote(found.actual)}",
-            check.where,
-            "==",
-            readable_value(found.expected),
-            readable_value(found.actual),
-            check=f"assert {found.left} == {found.right}",
-        )
-    why = f": {found.why}" if found.why and not check.negated else ""
-    told = cut_middle(constraint, 5 * MAX_QUOTE)
-    operator = found.operator and (
-        TURNED.get(found.operator, found.operator) if check.negated else found.operator
-    )
-    return Failure(
+    failure = Failure(
         found.kind,
-        f"{check.name}: {told} does not hold{why}",
+        message,
         check.where,
-        operator,
+        found.operator,
         actual=readable_value(found.actual),
         constraint=constraint,
         check=f"assert {constraint}",
     )
+    if check.negated:
+        return replace(failure, operator=TURNED.get(found.operator or ""))
+    if found.operator == "==":
+        return replace(failure, expected=readable_value(found.expected), constraint=None)
+    return failure
+
+
+def _shown(check: Check) -> str:
+    """The value of a check behind its name; what an `==` expects stands behind it anyway."""
+    parts = [str(check.options["path"])] if "path" in check.options else []
+    if (
+        check.value is not None
+        and not isinstance(check.value, dict)
+        and (check.type != "equals" or check.negated)
+    ):
+        parts.append(quote(check.value))
+    if check.threshold is not None:
+        parts.append(f"(at least {check.threshold:g})")
+    return "".join(f" {part}" for part in parts)

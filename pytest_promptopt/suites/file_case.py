@@ -9,12 +9,10 @@ from typing import Any
 from pytest_promptopt.completion import Completion
 from pytest_promptopt.failed_checks import CheckFailed
 from pytest_promptopt.records import Failure, Message
+from pytest_promptopt.suites.check_sources import test_source
 from pytest_promptopt.suites.check_types import failure_of
 from pytest_promptopt.suites.checks import Check, CheckContext, Judging
-from pytest_promptopt.text import cut_middle, plural, quote
-
-#: Characters of an answer that a failure shows.
-MAX_ANSWER = 2_000
+from pytest_promptopt.text import plural
 
 
 @dataclass(frozen=True)
@@ -66,6 +64,17 @@ class FileCase:
         return any(check.type == "rubric" for check in self.checks)
 
     @property
+    def answer(self) -> Any | None:
+        """What the whole answer must be, or be like; None when the case does not say it."""
+        whole = (check for check in self.checks if check.type in ("equals", "similar") and not check.negated)
+        return next((check.value for check in whole), None)
+
+    @property
+    def source(self) -> str:
+        """The case as a test function would say it."""
+        return test_source(self.inputs, self.checks, self.expected)
+
+    @property
     def identity(self) -> Mapping[str, Any]:
         """What makes it this case, wherever it stands: where it is in the file makes no difference."""
         turns = [[turn.role, turn.content] for turn in self.messages]
@@ -81,12 +90,11 @@ class FileCase:
         found = (failure_of(check, answer, context) for check in self.checks)
         unmet = [failure for failure in found if failure is not None]
         if unmet:
-            raise CheckFailed(_told(unmet, len(self.checks), answer), unmet[0])
+            raise CheckFailed(_told(unmet, len(self.checks)), unmet[0])
 
 
-def _told(unmet: Sequence[Failure], checks: int, answer: str) -> str:
+def _told(unmet: Sequence[Failure], checks: int) -> str:
     lines = [f"{each.where}: {each.message}" for each in unmet]
     if len(unmet) > 1:
-        lines.insert(0, f"{len(unmet)} of {plural(checks, 'check')} failed")
-    shown = cut_middle(str(answer), MAX_ANSWER)
-    return "\n".join([*lines, f"answer: {shown if shown.strip() else quote(shown)}"])
+        lines.append(f"{len(unmet)} of {plural(checks, 'check')} do not hold")
+    return "\n".join(lines)

@@ -9,6 +9,7 @@ from typing import Any
 
 from pytest_promptopt.suites.checks import Check, CheckContext, Found
 from pytest_promptopt.suites.text_checks import same_json
+from pytest_promptopt.text import quote
 
 _MISSING: Any = object()
 
@@ -69,15 +70,18 @@ def json_path(check: Check, answer: str, context: CheckContext) -> Found:
         )
     steps = path_steps(path)
     values = list(values_at(given, steps))
-    if check.value is None and not check.options.get("null"):
-        return Found(bool(values), "in", repr(path), "answer", given)
+    if check.value is None and not check.options.get("null"):  # `value: null` is one
+        why = "" if values else "nothing stands there"
+        return Found(bool(values), "in", repr(path), "answer", given, why=why)
     if any(same_json(value, check.value) for value in values):
-        return Found(True, "==", path, "expected", check.value, check.value)
+        return Found(True, "==", path, repr(check.value), check.value, check.value)
     if all(isinstance(step, str) for step in steps) and steps:
         # As structures both sides say at which path they differ.
         actual = _nested(steps, values[0]) if values else given
-        return Found(False, "==", path, "expected", actual, _nested(steps, check.value))
-    return Found(False, "in", repr(check.value), f"answer at {path}", values)
+        told = f"got {quote(values[0])}" if values else "nothing stands there"
+        wanted = _nested(steps, check.value)
+        return Found(False, "==", path, repr(check.value), actual, wanted, why=told)
+    return Found(False, "in", repr(check.value), f"answer at {path}", values, why=f"got {quote(values)}")
 
 
 def _nested(steps: Sequence[Any], value: Any) -> Any:

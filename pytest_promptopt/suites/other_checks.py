@@ -13,10 +13,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from pytest_promptopt.assertions.operand_capture import failure_of, failure_of_check, failure_of_expression
+from pytest_promptopt.completion import Completion
 from pytest_promptopt.errors import SettingsError
+from pytest_promptopt.records import Answer
 from pytest_promptopt.suites.checks import Check, CheckContext, Found
 from pytest_promptopt.text import cut_end
-from pytest_promptopt.verdicts import THRESHOLD
 
 #: Characters of another error's message.
 MAX_MESSAGE = 300
@@ -35,43 +37,50 @@ def _measured(check: Check, answer: str, name: str, unit: str) -> Found:
     if value is None:
         model = getattr(answer, "model", "") or "the model"
         raise SettingsError(f"{check.where}: {check.name}: the {name} of an answer of {model} is not known")
-    return Found(
-        value <= check.value,
-        "<=",
-        f"answer.{name}",
-        f"{check.value:g}",
-        value,
-        why=f"it took {value:g}{unit}",
-    )
+    why = f"it took {value:g}{unit}"
+    return Found(value <= check.value, "<=", f"answer.{name}", f"{check.value:g}", value, why=why)
 
 
 def rubric(check: Check, answer: str, context: CheckContext) -> Found:
     if context.judge is None:
         raise SettingsError(f"{check.where}: {check.name}: there is no judge; give case.check(answer, judge)")
-    least = THRESHOLD if check.threshold is None else check.threshold
     verdict = context.judge(answer, check.value)
+    least = verdict.threshold if check.threshold is None else check.threshold
     said = "; ".join(verdict.issues) or verdict.reasons
+    why = f"the judge gives {verdict.score:.2f}{': ' if said else ''}{said}"
     left = f"judge(answer, {check.value!r}).score"
-    return Found(verdict.score >= least, ">=", left, f"{least:g}", verdict.score, why=said)
+    return Found(verdict.score >= least, ">=", left, f"{least:g}", verdict.score, why=why)
 
 
 def python(check: Check, answer: str, context: CheckContext) -> Found:
     """An expression of `answer` and `case`, or a function of them in a file."""
     file = check.options.get("file")
     if file is None:
-        names = {"answer": answer, "output": answer, "case": context.case}
-        found = eval(expression_code(check.value), {"__name__": "promptopt_check", **names})
-        return _said(check, answer, found, check.value)
-    function = function_in(Path(file), check.options["function"], check.where)
-    found = function(answer, context.case) if _takes_case(function) else function(answer)
-    return _said(check, answer, found, f"{check.options['function']}(answer)")
-
-
-def _said(check: Check, answer: str, found: object, told: str) -> Found:
-    least = 1.0 if check.threshold is None else check.threshold
+        names = {"answer": answer, "case": context.case}
+        found = eval(expression_code(check.value), {"__name__": "promptopt_check"}, names)
+        failure = None if found else failure_of_expression(check.value, names, where=check.where)
+    else:
+        function = function_in(Path(file), check.options["function"], check.where)
+        given = (answer, context.case) if _takes_case(function) else (answer,)
+        try:
+            found = function(*given)
+        except AssertionError as error:
+            told = failure_of(error, (), (), rootdir=str(Path(file).parent), rewritten=False)
+            return Found(False, None, check.value, "", answer, failure=told)
+        failure = None if found else failure_of_check(function, _told(answer), (), said="", where=check.where)
     if isinstance(found, (int, float)) and not isinstance(found, bool):
-        return Found(found >= least, ">=", told, f"{least:g}", found)
-    return Found(bool(found), None, told, "", str(answer))
+        least = 1.0 if check.threshold is None else check.threshold
+        return Found(found >= least, ">=", _call(check), f"{least:g}", found, why=f"got {found:g}")
+    return Found(bool(found), None, _call(check), "", str(answer), failure=failure)
+
+
+def _told(answer: str) -> Completion:
+    return answer if isinstance(answer, Completion) else Completion(Answer(answer, "", "", None, None, 0.0))
+
+
+def _call(check: Check) -> str:
+    function = check.options.get("function")
+    return str(check.value) if function is None else f"{function}(answer)"
 
 
 @functools.cache

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from pytest_promptopt.suites.checks import Check, CheckContext, Found
+from pytest_promptopt.text import plural, quote
 
 #: A ratio that a check of the type ``similar`` asks for when it names none.
 SIMILAR = 0.8
@@ -20,15 +21,20 @@ def equals(check: Check, answer: str, context: CheckContext) -> Found:
     """A text without white space around both; any other value: the answer is JSON that equals it."""
     wanted: Any = check.value
     if check.options.get("exact"):  # as other tools compare
-        return Found(str(answer) == wanted, "==", "answer", "expected", str(answer), wanted)
+        return _equal(str(answer) == wanted, str(answer), wanted)
     if isinstance(wanted, str):
         actual = str(answer).strip()
-        return Found(actual == wanted.strip(), "==", "answer", "expected", actual, wanted.strip())
+        return _equal(actual == wanted.strip(), actual, wanted.strip())
     try:
         given = json.loads(answer)
     except (ValueError, RecursionError):
-        return Found(False, "==", "answer", "expected", str(answer).strip(), wanted)
-    return Found(same_json(given, wanted), "==", "answer", "expected", given, wanted)
+        return _equal(False, str(answer).strip(), wanted)
+    return _equal(same_json(given, wanted), given, wanted)
+
+
+def _equal(holds: bool, actual: Any, wanted: Any) -> Found:
+    said = f"got {quote(actual)}" if holds else f"expected {quote(wanted)} but got {quote(actual)}"
+    return Found(holds, "==", "answer", repr(wanted), actual, wanted, why=said)
 
 
 def same_json(one: Any, two: Any) -> bool:
@@ -73,7 +79,8 @@ def _membership(texts: Sequence[Any], answer: str, *, every: bool, fold: bool = 
     absent = [text for text in wanted if text not in searched]
     if len(wanted) == 1 or (every and len(absent) == 1):
         text = absent[0] if absent else wanted[0]
-        return Found(not absent, "in", repr(text), name, str(answer))
+        why = f"there is no {quote(text)}" if absent and len(wanted) > 1 else ""
+        return Found(not absent, "in", repr(text), name, str(answer), why=why)
     parts = (f"{text!r} in {name}" for text in (absent if every and absent else wanted))
     if every:
         return Found(not absent, None, " and ".join(parts), "", str(answer))
@@ -87,18 +94,25 @@ def starts_with(check: Check, answer: str, context: CheckContext) -> Found:
 def regex(check: Check, answer: str, context: CheckContext) -> Found:
     """The pattern is found anywhere in the answer; its own anchors say otherwise."""
     found = re.search(check.value, answer) is not None
-    return Found(found, None, f"re.search({check.value!r}, answer)", "", str(answer))
+    return Found(found, "matches", "answer", repr(check.value), str(answer))
 
 
 def one_of(check: Check, answer: str, context: CheckContext) -> Found:
     actual = str(answer).strip()
     allowed = [str(value).strip() for value in check.value]
-    return Found(actual in allowed, "in", "answer", repr(allowed), actual)
+    return Found(actual in allowed, "in", "answer", repr(allowed), actual, why=f"got {quote(actual)}")
 
 
 def max_words(check: Check, answer: str, context: CheckContext) -> Found:
     words = len(answer.split())
-    return Found(words <= check.value, "<=", "len(answer.split())", f"{check.value}", words)
+    return Found(
+        words <= check.value,
+        "<=",
+        "len(answer.split())",
+        f"{check.value}",
+        words,
+        why=f"got {plural(words, 'word')}",
+    )
 
 
 def similar(check: Check, answer: str, context: CheckContext) -> Found:
@@ -106,7 +120,7 @@ def similar(check: Check, answer: str, context: CheckContext) -> Found:
     least = SIMILAR if check.threshold is None else check.threshold
     ratio = similarity(answer, str(check.value))
     shown = f"similarity to {str(check.value)!r}"
-    return Found(ratio >= least, ">=", shown, f"{least:g}", round(ratio, 4), why=f"it is {ratio:.2f}")
+    return Found(ratio >= least, ">=", shown, f"{least:g}", round(ratio, 4), why=f"got {ratio:.2f}")
 
 
 def similarity(one: str, two: str) -> float:
