@@ -32,6 +32,8 @@ RUNNER = "promptopt-runner"
 #: Endings of files of cases, which are collected like test modules.
 CASE_FILES = (".promptopt.yaml", ".promptopt.yml")
 #: Those of tables, collected when the command line names the file, and the prompt that it is for.
+#: Endings of files of other programs that hold cases; collected where they are named on the command line.
+FOREIGN_FILES = (".yaml", ".yml", ".json")
 CASE_TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".yaml", ".yml")
 
 T = TypeVar("T")
@@ -101,6 +103,10 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
         from pytest_promptopt.pytest_engine.case_files import CaseFile
 
         return CaseFile.from_parent(parent, path=file_path)
+    if prompt is None and file_path.suffix in FOREIGN_FILES and parent.session.isinitpath(file_path):
+        from pytest_promptopt.pytest_engine.foreign_case_files import foreign_file
+
+        return foreign_file(file_path, parent)
     if prompt is None or file_path.suffix not in CASE_TABLES or not parent.session.isinitpath(file_path):
         return None
     from pytest_promptopt.pytest_engine.case_files import CaseTableFile

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from pytest_promptopt.budget.ledger import Price, input_bound
+from pytest_promptopt.models.registry import EMBEDDED
 from pytest_promptopt.records import Request, Usage
 
 # From the price map inside litellm 1.106.2 (model_prices_and_context_window_backup.json, provider anthropic),

@@ -27,7 +27,7 @@ _WRITING = {
     "percent": "The text is for Python's % operator: a variable is %(name)s, and any other % is doubled, %%.",
     "template": "The text is for string.Template: a variable is $name, and any other $ is doubled, $$.",
     "mustache": "The text is a Mustache template: a variable is {{name}}; its sections stay, add none.",
-    "nunjucks": "The text is a Nunjucks template, as promptfoo's: a variable is {{ name }}; add no other tags.",
+    "nunjucks": "The text is a Nunjucks template, as in promptfoo: a variable is {{ name }}; add no tags.",
     "none": "The text is sent as it stands: nothing in it is filled in.",
 }
 

@@ -83,7 +83,7 @@ class DefaultPrompt:
 
 
 def _value(text: str, name: str) -> object:
-    """Raises `PromptFileError`. Words of YAML stay texts: who needs numbers compares with what he has read."""
+    """Raises `PromptFileError`. Words of YAML stay texts: who needs numbers compares with what is read."""
     import yaml
 
     try:

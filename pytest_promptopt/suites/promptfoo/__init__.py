@@ -1,1 +1,1 @@
-"""promptfoo's configurations as suites: what can be done as promptfoo does it runs, all else is skipped by name."""
+"""promptfoo's configurations as suites: what is done as promptfoo does it runs, else it is skipped."""

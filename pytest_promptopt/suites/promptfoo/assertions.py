@@ -14,12 +14,9 @@ from pytest_promptopt.suites.located import Located
 from pytest_promptopt.suites.promptfoo.comma_lists import values_in
 from pytest_promptopt.suites.promptfoo.config_file import FILE, ConfigFile
 from pytest_promptopt.suites.promptfoo.not_supported import NotSupported, shown
-from pytest_promptopt.suites.promptfoo.own_checks import ASSERTION_FUNCTION, inline_function
+from pytest_promptopt.suites.promptfoo.own_checks import ASSERTION_FUNCTION, MATCHES, SCRIPT, inline_function
 from pytest_promptopt.suites.promptfoo.regular_expressions import NotAlike, compiled
 from pytest_promptopt.suites.promptfoo.variables import Variables, rendered
-
-#: Our types for promptfoo's regular expressions and code.
-MATCHES, SCRIPT = "promptfoo-regex", "promptfoo-python"
 
 #: Why a type is not supported, where more can be said than that.
 _REASONS = {
@@ -65,7 +62,7 @@ class Assertion:
     @property
     def counts(self) -> bool:
         """Whether the case depends on it: without weight it is a figure only."""
-        return self.given.get("weight", 1) != 0
+        return bool(self.given.get("weight", 1) != 0)
 
 
 def check_of(config: ConfigFile, assertion: Assertion, variables: Variables) -> Check:

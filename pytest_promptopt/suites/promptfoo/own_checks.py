@@ -14,6 +14,9 @@ from pytest_promptopt.suites.checks import Check, CheckContext, Found
 from pytest_promptopt.suites.other_checks import function_in
 from pytest_promptopt.suites.promptfoo.regular_expressions import compiled, units
 
+#: The types of these checks.
+MATCHES, SCRIPT = "promptfoo-regex", "promptfoo-python"
+
 #: What a function in a file is called, if the assertion does not say.
 ASSERTION_FUNCTION = "get_assert"
 

@@ -1,4 +1,4 @@
-"""The prompts of a configuration: each as a place that our prompt sources know, and as promptfoo has its text."""
+"""The prompts of a configuration: each as a place that prompt sources know, and as promptfoo has it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ from pytest_promptopt.suites.promptfoo.not_supported import NotSupported, shown
 DEFAULT_PROMPT = "{{prompt}}"
 
 _ENDINGS = (
-    ".cjs", ".cts", ".j2", ".js", ".json", ".jsonl", ".md", ".mjs", ".mts", ".py", ".ts", ".txt", ".yml", ".yaml",
+    ".cjs", ".cts", ".j2", ".js", ".json", ".jsonl", ".md", ".mjs", ".mts", ".py", ".ts", ".txt", ".yml",
+    ".yaml",
 )  # fmt: skip
 _ELSEWHERE = ("portkey://", "langfuse://", "helicone://")
 _CODE = (".js", ".cjs", ".mjs", ".ts", ".cts", ".mts", ".py", ".go", ".rb", ".sh")
@@ -54,7 +55,7 @@ class PromptText:
         return as_json(self.text) is not None
 
     def for_provider(self, *, echoes: bool) -> PromptText:
-        """The same as a provider takes it: all but `echo` take a document for a chat. Raises `NotSupported`."""
+        """The same as a provider takes it: a document is a chat to all but `echo`. Raises `NotSupported`."""
         if echoes:
             return replace(self, address=self.address + TEXT) if self.document else self
         value = as_json(self.text)
@@ -185,8 +186,8 @@ def _file(config: ConfigFile, path: Path, label: str, where: str) -> Iterator[Pr
             inner = f"{SEPARATOR}{number}" if len(parts) > 1 or "---" in text else ""
             part = part.strip(WHITESPACE)
             shown_label = f"{address}: {part}"
-            yield PromptText(address + inner, part, f"{label}: {shown_label}" if label else shown_label, where,
-                             frozen=bool(inner))  # fmt: skip
+            called = f"{label}: {shown_label}" if label else shown_label
+            yield PromptText(address + inner, part, called, where, frozen=bool(inner))
     elif ending == ".md":
         if "\r" in text or text.startswith(("---", "+++")):
             raise NotSupported(f"{address}: Windows line ends and front matter are not supported here", where)

@@ -36,8 +36,9 @@ _PREFIXES: Mapping[str, str] = {
 _KINDS = ("chat", "messages", "responses")
 #: Kinds of providers that are no chat with a model.
 _OTHER_KINDS = (
-    "agents", "assistant", "audio", "completion", "embedding", "embeddings", "image", "kb", "live", "moderation",
-    "realtime", "speech", "transcription", "tts", "video", "agentcore", "agent-sdk", "claude-agent-sdk",
+    "agents", "assistant", "audio", "completion", "embedding", "embeddings", "image", "kb", "live",
+    "moderation", "realtime", "speech", "transcription", "tts", "video",
+    "agentcore", "agent-sdk", "claude-agent-sdk",
 )  # fmt: skip
 
 #: Settings of a model that are sent as they are, by promptfoo's name.

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_promptopt.errors import SettingsError
-from pytest_promptopt.suites.located import Located
+from pytest_promptopt.suites.located import Located, Place
 from pytest_promptopt.suites.located_json import read_json
 from pytest_promptopt.suites.promptfoo.assertions import SUPPORTED, Assertion
 from pytest_promptopt.suites.promptfoo.comma_lists import values_in
@@ -30,13 +30,18 @@ _TYPED = re.compile(
 _MEASURING = ("cost", "latency", "levenshtein", "similar", "starts-with")
 _ALL_TYPES = frozenset(
     (
-        *SUPPORTED, "answer-relevance", "bleu", "classifier", "contains-html", "contains-json", "contains-sql",
-        "contains-xml", "context-faithfulness", "context-recall", "context-relevance", "conversation-relevance",
-        "factuality", "finish-reason", "g-eval", "gleu", "guardrails", "is-html", "is-refusal", "is-sql",
-        "is-valid-function-call", "is-valid-openai-function-call", "is-valid-openai-tools-call", "is-xml",
-        "javascript", "levenshtein", "meteor", "model-graded-closedqa", "model-graded-factuality", "moderation",
-        "perplexity", "perplexity-score", "pi", "rouge-n", "ruby", "similar", "trace-error-spans",
-        "trace-span-count", "trace-span-duration", "webhook", "word-count", "tool-call-f1", "search-rubric",
+        *SUPPORTED,
+        "agent-rubric", "answer-relevance", "bleu", "classifier", "contains-html", "contains-json",
+        "contains-sql", "contains-xml", "context-faithfulness", "context-recall", "context-relevance",
+        "conversation-relevance", "factuality", "finish-reason", "g-eval", "gleu", "guardrails", "is-html",
+        "is-refusal", "is-sql", "is-valid-function-call", "is-valid-openai-function-call",
+        "is-valid-openai-tools-call", "is-xml", "javascript", "levenshtein", "meteor",
+        "model-graded-closedqa", "model-graded-factuality", "moderation", "perplexity", "perplexity-score",
+        "pi", "rouge-n", "ruby", "search-rubric", "similar", "similar:cosine", "similar:dot",
+        "similar:euclidean", "skill-used", "tool-call-f1", "trace-error-spans", "trace-span-count",
+        "trace-span-duration", "trajectory:goal-success", "trajectory:step-count",
+        "trajectory:tool-args-match", "trajectory:tool-sequence", "trajectory:tool-used", "webhook",
+        "word-count",
     )
 )  # fmt: skip
 
@@ -261,7 +266,7 @@ def _row(row: Mapping[str, str], name: str, line: int) -> Located | NotSupported
             return NotSupported(f"the column `{column}` is not supported", where)
         elif not column.startswith("__metadata") and column not in ("__metric", "__providerOutput"):
             found["vars"][column] = cell
-    lines = {(): line, **{("assert", number): line for number in range(len(found["assert"]))}}
+    lines: dict[Place, int] = {(): line}
     return Located(name, found, lines)
 
 
