@@ -1,0 +1,297 @@
+"""promptfoo's configurations, run by promptfoo and by pytest side by side, on the provider `echo`.
+
+    python -m tests.benchmarks.promptfoo_configs FOLDER -- node .../promptfoo/dist/src/main.js
+
+FOLDER holds configurations (``*promptfooconfig*.yaml``), in folders of their own. Each is copied, its
+providers are exchanged for `echo`, and both programs run it. Every cell of its table (a test, with one
+combination of its variables, and a prompt) is compared with the case of pytest: passed, failed, or skipped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+from pytest_promptopt.errors import PromptoptError
+from pytest_promptopt.prompts import PromptFile
+from pytest_promptopt.prompts.sources.address import Address
+from pytest_promptopt.prompts.template_languages import NUNJUCKS
+from pytest_promptopt.suites.promptfoo.config_file import ConfigFile
+from pytest_promptopt.suites.promptfoo.not_supported import NotSupported
+from pytest_promptopt.suites.promptfoo.reading import read_promptfoo
+from pytest_promptopt.suites.promptfoo.test_cases import tests_of
+from pytest_promptopt.suites.promptfoo.variables import combinations
+
+SECONDS = 300
+
+_PROVIDERS = re.compile(r"^(?:providers|targets)\s*:.*\n(?:(?:[ \t#-].*)?\n)*", re.MULTILINE)
+
+
+@dataclass
+class Outcome:
+    """What both programs say of one configuration.
+
+    :param cells: text -> how the verdicts of a cell compare.
+    """
+
+    config: str
+    verdicts: Counter[str] = field(default_factory=Counter)
+    reasons: Counter[str] = field(default_factory=Counter)
+    different: list[str] = field(default_factory=list)
+    crashed: str = ""
+    theirs: str = ""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell of promptfoo's table: whether it passed, and what was answered."""
+
+    verdict: str
+    answer: str
+
+
+def with_echo(text: str) -> str:
+    """A configuration whose providers are exchanged."""
+    if not text.endswith("\n"):
+        text += "\n"
+    return _PROVIDERS.sub("", text) + "\nproviders:\n  - echo\n"
+
+
+def promptfoo_cells(config: Path, command: Sequence[str], home: Path) -> dict[tuple[int, int], Cell] | str:
+    """What promptfoo says, by number of test and of prompt; a text when it says nothing."""
+    out = home / "out.json"
+    out.unlink(missing_ok=True)
+    environment = os.environ | {
+        "PROMPTFOO_DISABLE_TELEMETRY": "1",
+        "PROMPTFOO_DISABLE_UPDATE": "1",
+        "PROMPTFOO_CONFIG_DIR": str(home),
+        "PROMPTFOO_PYTHON": sys.executable,
+        "NODE_NO_WARNINGS": "1",
+    }
+    options = "--no-cache --no-write --no-table --no-progress-bar".split()  # noqa: SIM905
+    try:
+        ran = subprocess.run(
+            [*command, "eval", "-c", config.name, *options, "-o", str(out)],
+            cwd=config.parent, env=environment, capture_output=True, text=True, timeout=SECONDS, check=False,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        return "it does not end"
+    if not out.exists():
+        lines = [line for line in (ran.stdout + ran.stderr).splitlines() if line.strip()]
+        return "it writes no result: " + " ".join(lines[-3:])[:200]
+    rows = json.loads(out.read_text(encoding="utf-8"))["results"]["results"]
+    return {(row["testIdx"], row["promptIdx"]): _cell(row) for row in rows}
+
+
+def _cell(row: Mapping[str, Any]) -> Cell:
+    answer = (row.get("response") or {}).get("output", "")
+    verdict = "passed" if row["success"] else "error" if row["failureReason"] == 2 else "failed"
+    return Cell(verdict, answer if isinstance(answer, str) else json.dumps(answer))
+
+
+def our_verdicts(config: Path, root: Path) -> dict[str, tuple[str, str]] | str:
+    """What pytest says, by the name of the test; a text when it crashed."""
+    report = root / "junit.xml"
+    report.unlink(missing_ok=True)
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-p",
+        "no:cacheprovider",
+        "-q",
+        config.name,
+        f"--junitxml={report}",
+    ]
+    ran = subprocess.run(
+        [*command, f"--rootdir={config.parent}", "-c", "/dev/null"],
+        cwd=config.parent, capture_output=True, text=True, timeout=SECONDS, check=False,
+    )  # fmt: skip
+    if ran.returncode not in (0, 1, 5) or "INTERNALERROR" in ran.stdout or not report.exists():
+        wrong = [
+            line for line in ran.stdout.splitlines() if line.startswith(("E ", "INTERNALERROR", "promptfoo"))
+        ]
+        return (" ".join(wrong) or ran.stdout[-300:] + ran.stderr[-300:])[:400]
+    found: dict[str, tuple[str, str]] = {}
+    for case in ElementTree.parse(report).iter("testcase"):
+        kinds = {child.tag: child.get("message", "") for child in case}
+        kind = next((tag for tag in ("error", "failure", "skipped") if tag in kinds), "passed")
+        verdict = {"failure": "failed"}.get(kind, kind)
+        found[case.get("name", "")] = (verdict, kinds.get(kind, ""))
+    return found
+
+
+def starts(config: ConfigFile) -> list[int | None]:
+    """The number of promptfoo's first test for each of ours; None from where it is not known."""
+    found: list[int | None] = []
+    place: int | None = 0
+    for test in tests_of(config):
+        found.append(place)
+        if isinstance(test, NotSupported):
+            place = None
+        elif place is not None:
+            try:
+                place += len(list(combinations(config, test.variables, test.where)))
+            except NotSupported:
+                place = None
+    return found
+
+
+@dataclass(frozen=True)
+class OurCase:
+    """A case of ours: its test's name, its place in promptfoo's table if it is known, what is asked."""
+
+    name: str
+    place: tuple[int | None, int]
+    asked: str
+
+
+def our_cases(config: Path) -> Iterator[OurCase]:
+    """The cases that pytest runs."""
+    read = ConfigFile.read(config, config.parent)
+    firsts = starts(read)
+    for each in read_promptfoo(config, config.parent):
+        if not each.suite.prompts:
+            continue
+        address = Address.parse(each.suite.prompts[0]).below(config.parent)
+        file = PromptFile.load(address, rootdir=config.parent, language=NUNJUCKS)
+        for case in each.suite.cases:
+            number = re.match(r"(\d+)(?:.*?\.(\d+)$)?", case.id)
+            assert number is not None
+            first = firsts[int(number[1]) - 1]
+            test = None if first is None else first + int(number[2] or 1) - 1
+            asked = "".join(turn.content for turn in file.render(dict(case.inputs)))
+            yield OurCase(f"{each.name}[{case.id}]", (test, each.prompt), asked)
+
+
+def compare(config: Path, name: str, command: Sequence[str], home: Path) -> Outcome:
+    """Run both."""
+    outcome = Outcome(name)
+    ours = our_verdicts(config, home)
+    if isinstance(ours, str):
+        outcome.crashed = ours
+        return outcome
+    for verdict, reason in ours.values():
+        if verdict == "skipped":
+            outcome.reasons[_kind_of(reason)] += 1
+    outcome.verdicts["skipped by ours"] = sum(verdict == "skipped" for verdict, _ in ours.values())
+    if all(verdict == "skipped" for verdict, _ in ours.values()):
+        return outcome
+    theirs = promptfoo_cells(config, command, home)
+    if isinstance(theirs, str):
+        outcome.theirs = theirs
+        outcome.verdicts["promptfoo says nothing"] = sum(verdict != "skipped" for verdict, _ in ours.values())
+        return outcome
+    left = dict(theirs)
+    for case in our_cases(config):
+        verdict, message = ours[case.name]
+        place = next(iter(_places(case, left)), None)
+        if verdict == "error":
+            outcome.verdicts["no verdict of ours: " + message.partition(":")[0][:60]] += 1
+            left.pop(place, None) if place else None
+            continue
+        if place is None:
+            outcome.different.append(f"{case.name}: promptfoo has no such cell: {case.asked[:80]!r}")
+            outcome.verdicts["DIFFERENT text"] += 1
+            continue
+        cell = left.pop(place)
+        if cell.answer != case.asked:
+            outcome.verdicts["DIFFERENT text"] += 1
+            outcome.different.append(f"{case.name}: {case.asked[:200]!r} and {cell.answer[:200]!r}")
+        elif cell.verdict == verdict:
+            outcome.verdicts["equal: " + verdict] += 1
+        else:
+            outcome.verdicts["DIFFERENT verdict"] += 1
+            outcome.different.append(f"{case.name}: {verdict}, promptfoo: {cell.verdict}; {message[:200]}")
+    return outcome
+
+
+def _places(case: OurCase, cells: Mapping[tuple[int, int], Cell]) -> Iterator[tuple[int, int]]:
+    """Where a case stands in promptfoo's table: by its number, else by what was asked."""
+    test, prompt = case.place
+    if test is not None and (test, prompt) in cells and cells[test, prompt].answer == case.asked:
+        yield test, prompt
+    for place, cell in cells.items():
+        if cell.answer == case.asked and (test is None or place[0] == test):
+            yield place
+    if test is not None and (test, prompt) in cells:
+        yield test, prompt
+
+
+def _kind_of(reason: str) -> str:
+    """A reason without its place and its details."""
+    said = re.sub(r"^\S+:\d+: ", "", reason)
+    return re.sub(r"\s+", " ", said)[:70]
+
+
+def one(path: Path, folder: Path, command: Sequence[str]) -> Outcome:
+    """A configuration, in a folder of its own."""
+    name = path.relative_to(folder).as_posix()
+    with tempfile.TemporaryDirectory() as temporary:
+        home, copy = Path(temporary, "home"), Path(temporary, "config")
+        home.mkdir()
+        shutil.copytree(path.parent, copy, ignore=shutil.ignore_patterns("node_modules"))
+        config = copy / path.name
+        config.write_text(with_echo(path.read_text(encoding="utf-8")), encoding="utf-8")
+        try:
+            return compare(config, name, command, home)
+        except (PromptoptError, subprocess.TimeoutExpired) as error:
+            return Outcome(name, crashed=str(error)[:300])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--pattern", default="*promptfooconfig*.y*ml")
+    parser.add_argument("--only", default="", help="configurations whose path holds this text")
+    parser.add_argument("--jobs", type=int, default=2, help="configurations at a time")
+    parser.add_argument("--json", type=Path, help="where the outcomes are written")
+    parser.add_argument("command", nargs="+", help="how promptfoo is started")
+    given = parser.parse_args()
+    folder: Path = given.folder.resolve()
+    total, reasons, configs = Counter[str](), Counter[str](), Counter[str]()
+    told = []
+    found = [path for path in sorted(folder.rglob(given.pattern)) if given.only in str(path)]
+    with ThreadPoolExecutor(given.jobs) as pool:
+        for outcome in pool.map(lambda path: one(path, folder, given.command), found):
+            total.update(outcome.verdicts)
+            reasons.update(outcome.reasons)
+            configs[_kind(outcome)] += 1
+            told.append(vars(outcome))
+            said = [text for text in (outcome.crashed, outcome.theirs, *outcome.different) if text]
+            print(outcome.config, dict(outcome.verdicts), *said, sep="\n  ", flush=True)
+    print("\nconfigurations", dict(configs))
+    print("cells", dict(total))
+    print("skipped, by reason")
+    for reason, count in reasons.most_common():
+        print(f"  {count:5} {reason}")
+    if given.json:
+        given.json.write_text(json.dumps(told, indent=1), encoding="utf-8")
+
+
+def _kind(outcome: Outcome) -> str:
+    if outcome.crashed:
+        return "refused or crashed"
+    ran = any(name.startswith(("equal", "DIFFERENT", "no verdict")) for name in outcome.verdicts)
+    if outcome.theirs:
+        return "promptfoo says nothing"
+    if ran:
+        return "run, something skipped" if outcome.verdicts["skipped by ours"] else "run"
+    return "skipped by name"
+
+
+if __name__ == "__main__":
+    main()
