@@ -1,4 +1,4 @@
-"""Cases that other programs keep, as pytest collects them: configurations of promptfoo."""
+"""Cases that other programs keep, as pytest collects them: configurations of promptfoo, evals of skills."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from pytest_promptopt.errors import PromptoptError
 from pytest_promptopt.pytest_engine import internals
 from pytest_promptopt.pytest_engine.case_files import CaseFile, CaseItem, test_functions
 from pytest_promptopt.suites.promptfoo.reading import read_promptfoo
+from pytest_promptopt.suites.skill_evals import FILE_NAME, read_skill_evals
+from pytest_promptopt.suites.suite import Suite
 
 #: A key that begins a configuration of promptfoo, at the top of YAML or JSON.
 _CONFIGURES = re.compile(
@@ -21,6 +23,8 @@ _CONFIGURES = re.compile(
 
 def foreign_file(path: Path, parent: pytest.Collector) -> pytest.Collector | None:
     """The collector of a file that another program keeps; None for one that is none of those we know."""
+    if path.name == FILE_NAME:
+        return SkillEvals.from_parent(parent, path=path)
     if "promptfooconfig" not in path.name and not _CONFIGURES.search(_beginning(path)):
         return None
     return PromptfooFile.from_parent(parent, path=path)
@@ -47,3 +51,10 @@ class PromptfooFile(CaseFile):
             for name, function in test_functions(each.suite):
                 called = each.name if name != "skipped" or not each.suite.prompts else f"{each.name}-skipped"
                 yield from internals.cases_of_function(self, called, function, CaseItem)
+
+
+class SkillEvals(CaseFile):
+    """The cases of an agent skill."""
+
+    def read(self) -> Suite:
+        return read_skill_evals(self.path, self.config.rootpath)

@@ -25,7 +25,6 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from pytest_promptopt.errors import PromptoptError
 from pytest_promptopt.prompts import PromptFile
 from pytest_promptopt.prompts.sources.address import Address
 from pytest_promptopt.prompts.template_languages import NUNJUCKS
@@ -102,36 +101,28 @@ def _cell(row: Mapping[str, Any]) -> Cell:
     return Cell(verdict, answer if isinstance(answer, str) else json.dumps(answer))
 
 
-def our_verdicts(config: Path, root: Path) -> dict[str, tuple[str, str]] | str:
-    """What pytest says, by the name of the test; a text when it crashed."""
+Verdicts = Mapping[str, tuple[str, str]]
+
+
+def our_verdicts(root: Path, configs: Sequence[str]) -> dict[str, Verdicts] | str:
+    """What pytest says of each configuration, by the name of the test; a text when it crashed."""
     report = root / "junit.xml"
-    report.unlink(missing_ok=True)
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-p",
-        "no:cacheprovider",
-        "-q",
-        config.name,
-        f"--junitxml={report}",
-    ]
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q", f"--junitxml={report}"]
     ran = subprocess.run(
-        [*command, f"--rootdir={config.parent}", "-c", "/dev/null"],
-        cwd=config.parent, capture_output=True, text=True, timeout=SECONDS, check=False,
+        [*command, f"--rootdir={root}", "-c", "/dev/null", "--continue-on-collection-errors", *configs],
+        cwd=root, capture_output=True, text=True, check=False,
     )  # fmt: skip
-    if ran.returncode not in (0, 1, 5) or "INTERNALERROR" in ran.stdout or not report.exists():
-        wrong = [
-            line for line in ran.stdout.splitlines() if line.startswith(("E ", "INTERNALERROR", "promptfoo"))
-        ]
-        return (" ".join(wrong) or ran.stdout[-300:] + ran.stderr[-300:])[:400]
-    found: dict[str, tuple[str, str]] = {}
+    if "INTERNALERROR" in ran.stdout or not report.exists():
+        wrong = [line for line in ran.stdout.splitlines() if line.startswith(("E ", "INTERNALERROR"))]
+        return (" ".join(wrong[-5:]) or ran.stdout[-500:] + ran.stderr[-500:])[:1000]
+    found: dict[str, dict[str, tuple[str, str]]] = {name.replace("/", "."): {} for name in configs}
     for case in ElementTree.parse(report).iter("testcase"):
         kinds = {child.tag: child.get("message", "") for child in case}
         kind = next((tag for tag in ("error", "failure", "skipped") if tag in kinds), "passed")
         verdict = {"failure": "failed"}.get(kind, kind)
-        found[case.get("name", "")] = (verdict, kinds.get(kind, ""))
-    return found
+        of_file = found.setdefault(case.get("classname", "") or case.get("name", ""), {})
+        of_file[case.get("name", "")] = (verdict, kinds.get(kind, ""))
+    return {name: found[name.replace("/", ".")] for name in configs}
 
 
 def starts(config: ConfigFile) -> list[int | None]:
@@ -159,15 +150,15 @@ class OurCase:
     asked: str
 
 
-def our_cases(config: Path) -> Iterator[OurCase]:
+def our_cases(config: Path, rootdir: Path) -> Iterator[OurCase]:
     """The cases that pytest runs."""
-    read = ConfigFile.read(config, config.parent)
+    read = ConfigFile.read(config, rootdir)
     firsts = starts(read)
-    for each in read_promptfoo(config, config.parent):
+    for each in read_promptfoo(config, rootdir):
         if not each.suite.prompts:
             continue
         address = Address.parse(each.suite.prompts[0]).below(config.parent)
-        file = PromptFile.load(address, rootdir=config.parent, language=NUNJUCKS)
+        file = PromptFile.load(address, rootdir=rootdir, language=NUNJUCKS)
         for case in each.suite.cases:
             number = re.match(r"(\d+)(?:.*?\.(\d+)$)?", case.id)
             assert number is not None
@@ -177,12 +168,11 @@ def our_cases(config: Path) -> Iterator[OurCase]:
             yield OurCase(f"{each.name}[{case.id}]", (test, each.prompt), asked)
 
 
-def compare(config: Path, name: str, command: Sequence[str], home: Path) -> Outcome:
-    """Run both."""
+def compare(config: Path, name: str, root: Path, ours: Verdicts, command: Sequence[str]) -> Outcome:
+    """Run promptfoo, and compare with what pytest has said."""
     outcome = Outcome(name)
-    ours = our_verdicts(config, home)
-    if isinstance(ours, str):
-        outcome.crashed = ours
+    if not ours or any("collection failure" in message for _, message in ours.values()):
+        outcome.crashed = " ".join(message for _, message in ours.values()) or "nothing was collected"
         return outcome
     for verdict, reason in ours.values():
         if verdict == "skipped":
@@ -190,13 +180,14 @@ def compare(config: Path, name: str, command: Sequence[str], home: Path) -> Outc
     outcome.verdicts["skipped by ours"] = sum(verdict == "skipped" for verdict, _ in ours.values())
     if all(verdict == "skipped" for verdict, _ in ours.values()):
         return outcome
-    theirs = promptfoo_cells(config, command, home)
+    with tempfile.TemporaryDirectory() as home:
+        theirs = promptfoo_cells(config, command, Path(home))
     if isinstance(theirs, str):
         outcome.theirs = theirs
         outcome.verdicts["promptfoo says nothing"] = sum(verdict != "skipped" for verdict, _ in ours.values())
         return outcome
     left = dict(theirs)
-    for case in our_cases(config):
+    for case in our_cases(config, root):
         verdict, message = ours[case.name]
         place = next(iter(_places(case, left)), None)
         if verdict == "error":
@@ -237,21 +228,6 @@ def _kind_of(reason: str) -> str:
     return re.sub(r"\s+", " ", said)[:70]
 
 
-def one(path: Path, folder: Path, command: Sequence[str]) -> Outcome:
-    """A configuration, in a folder of its own."""
-    name = path.relative_to(folder).as_posix()
-    with tempfile.TemporaryDirectory() as temporary:
-        home, copy = Path(temporary, "home"), Path(temporary, "config")
-        home.mkdir()
-        shutil.copytree(path.parent, copy, ignore=shutil.ignore_patterns("node_modules"))
-        config = copy / path.name
-        config.write_text(with_echo(path.read_text(encoding="utf-8")), encoding="utf-8")
-        try:
-            return compare(config, name, command, home)
-        except (PromptoptError, subprocess.TimeoutExpired) as error:
-            return Outcome(name, crashed=str(error)[:300])
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
@@ -264,9 +240,21 @@ def main() -> None:
     folder: Path = given.folder.resolve()
     total, reasons, configs = Counter[str](), Counter[str](), Counter[str]()
     told = []
-    found = [path for path in sorted(folder.rglob(given.pattern)) if given.only in str(path)]
-    with ThreadPoolExecutor(given.jobs) as pool:
-        for outcome in pool.map(lambda path: one(path, folder, given.command), found):
+    with tempfile.TemporaryDirectory() as temporary, ThreadPoolExecutor(given.jobs) as pool:
+        root = Path(temporary, "configs")
+        shutil.copytree(folder, root, ignore=shutil.ignore_patterns("node_modules"))
+        paths = [path for path in sorted(root.rglob(given.pattern)) if given.only in str(path)]
+        for path in paths:
+            path.write_text(with_echo(path.read_text(encoding="utf-8")), encoding="utf-8")
+        names = [path.relative_to(root).as_posix() for path in paths]
+        ours = our_verdicts(root, names)
+        if isinstance(ours, str):
+            sys.exit(f"pytest crashed: {ours}")
+
+        def compared(name: str) -> Outcome:
+            return compare(root / name, name, root, ours[name], given.command)
+
+        for outcome in pool.map(compared, names):
             total.update(outcome.verdicts)
             reasons.update(outcome.reasons)
             configs[_kind(outcome)] += 1

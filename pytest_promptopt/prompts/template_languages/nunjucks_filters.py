@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Mapping
 from functools import cmp_to_key
@@ -178,6 +179,16 @@ def _indent(value: object, width: object = 4, first: object = False) -> str:
     return "\n".join(begun + [spaces + line for line in lines[1:]])
 
 
+def _load(value: object) -> object:
+    """promptfoo's own: the value that a text of JSON is."""
+    if not isinstance(value, str):
+        raise NotTheSame("the filter `load` works on a text of JSON")
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError) as error:
+        raise NotTheSame(f"the filter `load`: {error}") from None
+
+
 #: By their names in Nunjucks; another one is not followed.
 FILTERS: Mapping[str, Filter] = {
     "abs": _abs,
@@ -190,6 +201,7 @@ FILTERS: Mapping[str, Filter] = {
     "join": _join,
     "last": _last,
     "length": _length,
+    "load": _load,
     "lower": lambda value: _text(value, "lower").lower(),
     "replace": _replace,
     "reverse": _reverse,
