@@ -174,6 +174,7 @@ def failure_of_expression(text: str, names: Mapping[str, Any], *, where: str) ->
     test = ast.parse(text.strip(), mode="eval").body
     failure = Failure("AssertionError", "", where, check=f"assert {text.strip()}")
     answer = names["answer"]
+    names = {**names, "answer": str(answer)}
     try:
         reason = reason_of(test, None, names)
         context = ComparisonContext((), local={"answer": answer}, names=names)

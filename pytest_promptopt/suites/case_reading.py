@@ -64,7 +64,8 @@ class CaseReader:
     def read(self, given: Located) -> None:
         """Add one case. Raises `SettingsError` with ``file:line``."""
         given.mapping("a case")
-        inputs = {**self._shared.inputs, **_inputs(given)}
+        own_inputs = _inputs(given)
+        inputs = {**own_inputs, **{k: v for k, v in self._shared.inputs.items() if k not in own_inputs}}
         expected = given.value.get("expected")
         messages = _messages(given)
         if not inputs and not messages:

@@ -83,7 +83,7 @@ class Check:
     """
 
     type: str
-    value: Any
+    value: Any = None
     where: str = field(default="", compare=False)
     negated: bool = False
     threshold: float | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from pytest_promptopt.completion import Completion
 from pytest_promptopt.failed_checks import CheckFailed
@@ -39,6 +39,9 @@ class FileCase:
     tags: tuple[str, ...] = ()
     where: str = field(default="", compare=False)
     messages: tuple[Message, ...] = ()
+
+    #: What ``case["ticket"]`` in the source of a test means, for those who read it and run none of it.
+    __stored_items__: ClassVar[str] = "inputs"
 
     def __getitem__(self, name: str) -> Any:
         try:

@@ -25,7 +25,7 @@ MAX_MESSAGE = 300
 
 
 def latency(check: Check, answer: str, context: CheckContext) -> Found:
-    return _measured(check, answer, "latency", "s")
+    return _measured(check, answer, "latency", " s")
 
 
 def cost(check: Check, answer: str, context: CheckContext) -> Found:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from pytest_promptopt.errors import SettingsError
 from pytest_promptopt.gate import parse_rate
+from pytest_promptopt.models.registry import canonical_name
+from pytest_promptopt.prompts.template_languages import LANGUAGES
 from pytest_promptopt.suites.case_reading import CaseReader, SharedParts, read_tags
 from pytest_promptopt.suites.file_case import FileCase
 from pytest_promptopt.suites.located import Located
@@ -26,6 +29,8 @@ SUITE_KEYS = (
     "prompt", "prompts", "model", "samples", "min_case_rate", "min_pass_rate", "parameters", "template",
     "inputs", "checks", "tags", "dialect", "description", "cases",
 )  # fmt: skip
+#: What the mark of a test takes besides the parameters of a model.
+_NO_PARAMETERS = ("model", "samples", "min_case_rate", "min_pass_rate", "template", "freeze", "replay")
 HINTS = {"tests": "cases", "providers": "model", "provider": "model", "vars": "inputs", "assert": "checks"}
 
 
@@ -56,12 +61,12 @@ def read_suite(path: Path, rootdir: Path) -> Suite:
     return Suite(
         path,
         _prompts(given),
-        model=_text_of(given, "model"),
-        samples=given.value.get("samples"),
+        model=_model(given),
+        samples=_samples(given),
         min_pass_rate=None if rate is None else _rate(rate, "min_pass_rate"),
         parameters=_parameters(given),
         cases=reader.cases,
-        template=_text_of(given, "template") or "",
+        template=_template(given),
         lines={key: given.line(key) for key in given.value},
     )
 
@@ -97,6 +102,30 @@ def _text_of(given: Located, key: str) -> str | None:
     return value.value
 
 
+def _model(given: Located) -> str | None:
+    name = _text_of(given, "model")
+    try:
+        return None if name is None else canonical_name(name)
+    except SettingsError as error:
+        raise given.wrong(f"`model`: {error}", "model") from None
+
+
+def _samples(given: Located) -> int | None:
+    count = given.value.get("samples")
+    if count is not None and (type(count) is not int or count < 1):
+        raise given.wrong(f"`samples` must be a whole number from 1, got {quote(count)}", "samples")
+    return count
+
+
+def _template(given: Located) -> str:
+    name = _text_of(given, "template")
+    if name is not None and name not in LANGUAGES:
+        near = get_close_matches(name, LANGUAGES, n=1)
+        hint = f"did you mean `{near[0]}`?" if near else f"accepted: {', '.join(LANGUAGES)}"
+        raise given.wrong(f"`template` is {quote(name)}; {hint}", "template")
+    return name or ""
+
+
 def _rate(given: Located, name: str) -> float:
     return parse_rate(given.value, name=f"{given.where()}: `{name}`")
 
@@ -105,6 +134,11 @@ def _parameters(given: Located) -> Mapping[str, Any]:
     """Those of the model, and what else the mark takes."""
     found = given.get("parameters")
     parameters = {} if found is None else dict(found.mapping("`parameters`").value)
+    for key in parameters:
+        if key in _NO_PARAMETERS:
+            raise given.wrong(
+                f"`{key}` is no parameter of a model; it stands beside `parameters`", "parameters"
+            )
     rate = given.get("min_case_rate")
     return parameters if rate is None else {**parameters, "min_case_rate": _rate(rate, "min_case_rate")}
 

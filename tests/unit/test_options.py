@@ -148,6 +148,7 @@ WRONG = [
     ("critique", "yes", "auto, on, off"),
     ("judge_model", "gpt", "anthropic/<model>"),
     ("judge_prompt", " ", "path of a file"),
+    ("prompt", " ", "path of a file"),
     ("judge_labels", ",", "a list of paths"),
     ("judge_threshold", "7", "share from 0 to 1"),
     ("judge_floor", "-1", "share from 0 to 1"),
