@@ -83,13 +83,17 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> int | None:
-    if not config.option.promptopt_runs and config.option.promptopt_restore is None:
+    imported = config.option.promptopt_import
+    if not config.option.promptopt_runs and config.option.promptopt_restore is None and imported is None:
         return None
-    from pytest_promptopt.runs.commands import list_runs, restore_run
+    from pytest_promptopt.runs.commands import import_cases, list_runs, restore_run
 
     try:
         if config.option.promptopt_runs:
             list_runs(config.rootpath, sys.stdout)
+            return pytest.ExitCode.OK
+        if imported is not None:
+            import_cases(config.invocation_params.dir / imported, config.rootpath, sys.stdout)
             return pytest.ExitCode.OK
         done = restore_run(config.option.promptopt_restore, config.rootpath, sys.stdout)
     except (PromptoptError, OSError) as error:

@@ -87,13 +87,13 @@ class PromptFile:
         original = on_disk if before is None else before
         text = kind.read(original, name=file)
         guessed = language is None and not text.language
+        if language is NUNJUCKS:  # a text of promptfoo's, unless the file says that it is Nunjucks
+            text = sent_whole(text, stripped=address.path.suffix.lower() == ".txt")
         if language is None:
             try:
                 language = LANGUAGES[text.language] if text.language else guess_language(text.prose)
             except ValueError as error:
                 raise PromptFileError(file, text.first_line, str(error)) from None
-        if language is NUNJUCKS:
-            text = sent_whole(text, stripped=address.path.suffix.lower() == ".txt")
         name = str(Address(Path(file), address.inner)) if address.inner else file
         found = cls(
             path=address.path,
