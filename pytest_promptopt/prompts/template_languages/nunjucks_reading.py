@@ -43,7 +43,7 @@ _ARITHMETIC = (nodes.Add, nodes.Sub, nodes.Mul, nodes.Div)
 _SCALARS = (nodes.Const, nodes.Name, nodes.Getattr, nodes.Getitem, nodes.Filter)
 
 _RAW = re.compile(r"\{%(?P<dash>[-+]?)\s*(?P<word>raw|endraw|verbatim|endverbatim)\s*(?P<end>[-+]?)%\}")
-_ESCAPE = re.compile(r"\\(?![nrt\\'\"])", re.DOTALL)
+_ESCAPE = re.compile(r"\\[nrt\\'\"]")
 _NUMBER = re.compile(r"\d+(\.\d+)?")
 _ODD_SPACE = re.compile("[\x1c-\x1f\x85\ufeff\r]")
 
@@ -103,15 +103,15 @@ def _check_tokens(source: str) -> None:
             raise NotFollowed(line, "{% raw %} in {% raw %} is not followed")
         opened = not opened
     for (line, kind, value), (_, *following) in pairwise([*environment().lex(source), (0, "", "")]):
+        if kind == "data" and "#}" in value:
+            raise NotFollowed(line + value.count("\n", 0, value.index("#}")), "`#}` ends no comment")
         if refused := _token_refused(kind, value, tuple(following)):
             raise NotFollowed(line, refused)
 
 
 def _token_refused(kind: str, value: str, following: tuple[object, ...]) -> str:
     """Why a token is not followed, in a sentence; empty when it is."""
-    if kind == "data" and "#}" in value:
-        return "`#}` ends no comment"
-    if kind == "string" and _ESCAPE.search(value):
+    if kind == "string" and "\\" in _ESCAPE.sub("", value):
         return f"the escape in {value} is not followed"
     if kind in ("integer", "float") and not _NUMBER.fullmatch(value):
         return f"the number {value} is not followed"
