@@ -18,7 +18,7 @@ from pytest_promptopt.prompts.template_languages.nunjucks import render_text
 VALUES: dict[str, Any] = {
     "name": "Ann Lee", "n": 3, "f": 2.5, "one": 1.0, "big": 1e21, "small": 1e-7, "t": True, "no": False,
     "nil": None, "e": "", "l": ["a", "B", "c"], "nums": [3, 1, 2], "mix": [1, None, True, "x", [2, 3]],
-    "el": [], "ed": {}, "d": {"k": "v", "z": [1, 2.0]}, "html": '<b>&"', "emo": "a\U0001f600b", 
+    "el": [], "ed": {}, "d": {"k": "v", "z": [1, 2.0]}, "html": '<b>&"', "emo": "a\U0001f600b",
     "multi": "l1\nl2\n\nl3",
     "users": [{"name": "bob", "age": 4}, {"name": "Al", "age": 10}],
 }  # fmt: skip
@@ -31,7 +31,7 @@ RENDERED = [
     ("{{ html }}|{{ html | safe }}", '<b>&"|<b>&"'),
     ('{{ d.k }}{{ d["z"][1] }}{{ d.z[9] }}{{ l.length }}{{ emo.length }}', "v234"),
     (
-        "{% if el %}list{% endif %}{% if ed %}map{% endif %}{% if e or nil or n - 3 %}no{% else %}yes{% endif %}",
+        "{% if el %}list{% endif %}{% if ed %}map{% endif %}{% if e or n - 3 %}no{% else %}yes{% endif %}",
         "listmapyes",
     ),
     ("{% for x in l %}{{ loop.index }}{{ x }}{% if not loop.last %},{% endif %}{% endfor %}", "1a,2B,3c"),
