@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,8 @@ HINTS = {
 }  # fmt: skip
 #: How alike a key must be to one of ours to be taken for a slip, where inputs stand beside them.
 _NEAR = 0.8
+#: Names that variables of prompts really have.
+_NO_SLIPS = frozenset({"message", "input", "tag", "check"})
 #: Characters of an id that is made of an input.
 MAX_SLUG = 40
 ROLES = ("user", "assistant")
@@ -130,7 +133,9 @@ def _inputs(given: Located) -> dict[str, Any]:
         raise given.wrong("the case has more than 1,000 inputs")
     inputs_beside = {key: value for key, value in given.value.items() if key not in OWN_KEYS}
     for key in inputs_beside:
-        meant = HINTS.get(key) if key in ("vars", "assert", "asserts", "assertions") else _slip(key)
+        meant = (
+            HINTS.get(key) if key in ("vars", "assert", "asserts", "assertions") else slip_of(key, CASE_KEYS)
+        )
         if meant is not None:
             raise given.wrong(
                 f"there is no key {quote(key)}; did you mean `{meant}`? An input of this name stands below "
@@ -140,11 +145,10 @@ def _inputs(given: Located) -> dict[str, Any]:
     return inputs_beside
 
 
-def _slip(key: str) -> str | None:
-    from difflib import get_close_matches
-
-    near = get_close_matches(key.lower(), CASE_KEYS, n=1, cutoff=_NEAR)
-    return near[0] if near else None
+def slip_of(key: str, known: Sequence[str]) -> str | None:
+    """The key of ours that `key` was probably meant to be; None when it may well be an input."""
+    near = get_close_matches(key.lower(), known, n=1, cutoff=_NEAR)
+    return near[0] if near and key.lower() not in _NO_SLIPS else None
 
 
 def _messages(given: Located) -> tuple[Message, ...]:

@@ -100,7 +100,8 @@ class _Reading:
         if name == "python" and (function := _FUNCTION.fullmatch(value.strip())):
             more = {"file": str(self._file(function["file"])), "function": function["function"]}
         threshold = self._threshold(options)
-        return Check(name, value, self.given.where(), negated, threshold, more), uses
+        stands = self.expected if uses and self.expected is not None else self.given
+        return Check(name, value, stands.where(), negated, threshold, more), uses
 
     def _parts(self) -> tuple[tuple[str, bool], dict[str, Any]]:
         """The type, and what is given besides."""

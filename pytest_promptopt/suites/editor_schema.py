@@ -37,7 +37,7 @@ def editor_schema() -> dict[str, Any]:
         "$defs": {
             "case": _case(),
             "checks": {"type": ["array", "null"], "items": {"$ref": "#/$defs/check"}},
-            "check": {"anyOf": [_bare(), _long(), *_short()]},
+            "check": {"anyOf": [_bare(), *_forms()]},
             "tags": {
                 "description": "words that -k selects cases by",
                 "anyOf": [{"type": "array", "items": _TEXT}, {"type": ["string", "null"]}],
@@ -121,39 +121,30 @@ def _bare() -> dict[str, Any]:
     return {"enum": [prefix + name for name in names if name != "json-path" for prefix in ("", NEGATION)]}
 
 
-def _long() -> dict[str, Any]:
-    return {
-        "type": "object",
-        "properties": {
-            "type": {"enum": [prefix + name for name in CHECK_TYPES for prefix in ("", NEGATION)]},
-            "value": {},
-            "threshold": _THRESHOLD,
-            "path": _TEXT,
-        },
-        "required": ["type"],
-        "additionalProperties": False,
-    }
+def _forms() -> list[dict[str, Any]]:
+    """Both forms of each type: ``contains: refund``, and ``type: contains`` with ``value: refund``."""
+    found = []
+    for name, kind in CHECK_TYPES.items():
+        more: dict[str, Any] = {"threshold": _THRESHOLD} if kind.measures else {}
+        value, has_path = _value(name, kind), name == "json-path"
+        long = {"type": {"enum": [name, NEGATION + name]}, "value": value, **more}
+        needed = ["type"] if kind.bare or kind.of_expected else ["type", "value"]
+        found.append(_form(long | {"path": _TEXT}, [*needed, "path"]) if has_path else _form(long, needed))
+        for written, told in ((name, kind.description), (NEGATION + name, f"not: {kind.description}")):
+            short = (_TEXT if has_path else value) | {"description": told}
+            beside = {"value": value} if has_path else more
+            found.append(_form({written: short, **beside}, [written]))
+    return found
 
 
-def _short() -> list[dict[str, Any]]:
-    return [
-        _short_form(prefix + name, kind) for name, kind in CHECK_TYPES.items() for prefix in ("", NEGATION)
-    ]
+def _form(properties: dict[str, Any], required: list[str]) -> dict[str, Any]:
+    return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
 
 
-def _short_form(name: str, kind: CheckType) -> dict[str, Any]:
-    told = f"not: {kind.description}" if name.startswith(NEGATION) else kind.description
-    value = dict(kind.schema)
-    if kind.of_expected and value:
-        value = {"anyOf": [value, {"type": ["number", "null"]}]}
-    more: dict[str, Any] = {"threshold": _THRESHOLD} if kind.measures else {}
-    if name.removeprefix(NEGATION) == "json-path":
-        value, more = dict(_TEXT), {"value": {}}
-    if name.removeprefix(NEGATION) == "is-json":
-        value = {"type": ["object", "null", "boolean", "string"]}
-    return {
-        "type": "object",
-        "properties": {name: value | {"description": told}, **more},
-        "required": [name],
-        "additionalProperties": False,
-    }
+def _value(name: str, kind: CheckType) -> dict[str, Any]:
+    if name == "is-json":
+        return {"type": ["object", "null", "boolean", "string"]}
+    if kind.schema.get("type") != "string":
+        return dict(kind.schema)
+    kinds = ["number", "null"] if kind.of_expected else ["number"]
+    return {"anyOf": [dict(kind.schema), {"type": kinds}]}

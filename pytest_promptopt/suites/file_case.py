@@ -93,11 +93,13 @@ class FileCase:
         found = (failure_of(check, answer, context) for check in self.checks)
         unmet = [failure for failure in found if failure is not None]
         if unmet:
-            raise CheckFailed(_told(unmet, len(self.checks)), unmet[0])
+            raise CheckFailed(self._told(unmet), unmet[0])
 
-
-def _told(unmet: Sequence[Failure], checks: int) -> str:
-    lines = [f"{each.where}: {each.message}" for each in unmet]
-    if len(unmet) > 1:
-        lines.append(f"{len(unmet)} of {plural(checks, 'check')} do not hold")
-    return "\n".join(lines)
+    def _told(self, unmet: Sequence[Failure]) -> str:
+        lines = [f"{each.where}: {each.message}" for each in unmet]
+        if len(unmet) > 1:
+            lines.append(f"{len(unmet)} of {plural(len(self.checks), 'check')} do not hold")
+        file = self.where.rpartition(":")[0]
+        if not any(each.where.rpartition(":")[0] == file for each in unmet):
+            lines.append(f"the case stands at {self.where}")
+        return "\n".join(lines)

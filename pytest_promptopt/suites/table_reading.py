@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pytest_promptopt.errors import SettingsError
-from pytest_promptopt.suites.case_reading import HINTS, OWN_KEYS
+from pytest_promptopt.suites.case_reading import OWN_KEYS, slip_of
 from pytest_promptopt.suites.check_reading import known_type, unknown_type
 from pytest_promptopt.suites.check_types import CHECK_TYPES
 from pytest_promptopt.suites.checks import NEGATION
@@ -26,6 +26,8 @@ INPUT = "inputs."
 #: Columns besides inputs; `checks` and `messages` have a structure that no cell has.
 _PLAIN = tuple(key for key in OWN_KEYS if key not in ("checks", "messages"))
 _LIST_SEPARATOR = "|"
+#: How other programs call columns of checks.
+_OTHERS = frozenset({"checks", "assert", "asserts", "assertions", "__expected"})
 #: Types whose value is a number, and those whose value is a list.
 _NUMBERS = frozenset(
     name for name, kind in CHECK_TYPES.items() if kind.schema.get("type") in ("integer", "number")
@@ -147,12 +149,8 @@ def _column(header: Located, written: str, number: int) -> _Column:
 
 
 def _slip(written: str) -> str | None:
-    from difflib import get_close_matches
-
-    if written in ("checks", "assert", "asserts", "__expected"):
-        return f"{CHECK}TYPE"
-    near = get_close_matches(written.lower(), _PLAIN, n=1, cutoff=0.8)
-    return near[0] if near else HINTS.get(written) if written == "expected_output" else None
+    """What a column is probably meant to be that is called otherwise."""
+    return f"{CHECK}TYPE" if written in _OTHERS else slip_of(written, _PLAIN)
 
 
 def _option(header: Located, type_: str, option: str) -> str:

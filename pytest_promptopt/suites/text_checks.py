@@ -14,7 +14,7 @@ from pytest_promptopt.text import plural, quote
 #: A ratio that a check of the type ``similar`` asks for when it names none.
 SIMILAR = 0.8
 #: Beyond this many characters words are compared instead: comparing characters takes their product in steps.
-MAX_CHARACTERS = 2_000
+MAX_CHARACTERS = 1_000
 
 
 def equals(check: Check, answer: str, context: CheckContext) -> Found:

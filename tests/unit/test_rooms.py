@@ -65,7 +65,7 @@ ALWAYS_IMPORTED = (
     "errors",
     "unpatched",
 )
-HEAVY = {"anthropic", "litellm", "rich", "deepdiff", "jinja2", "yaml"}
+HEAVY = {"anthropic", "litellm", "rich", "deepdiff", "jinja2", "jsonschema", "yaml"}
 
 
 @dataclass(frozen=True)

@@ -216,11 +216,12 @@ def test_values_at_a_path_are_told_as_structures() -> None:
 def test_all_that_do_not_hold_are_told_and_the_first_is_fed_back() -> None:
     checks = (Check("contains", "a", "f:1"), Check("max-words", 1, "f:2"), Check("contains", "b", "f:3"))
     with pytest.raises(CheckFailed) as raised:
-        FileCase("a", {}, checks=checks).check(answer("b c"))
+        FileCase("a", {}, checks=checks, where="t.csv:9").check(answer("b c"))
     assert str(raised.value).splitlines() == [
         'f:1: contains "a"',
         "f:2: max-words 1: got 2 words",
         "2 of 3 checks do not hold",
+        "the case stands at t.csv:9",
     ]
     assert raised.value.failure.where == "f:1"
 

@@ -138,6 +138,12 @@ def test_an_id_is_short_and_plain(text: str) -> None:
     assert set(slug) <= set("abcdefghijklmnopqrstuvwxyz0123456789-")
 
 
+def test_an_input_may_have_a_name_that_is_near_to_a_key(tmp_path: Path) -> None:
+    text = f"{HEAD}  - {{message: a, input: b, tag: c, check: d, expected: x}}\n"
+    (case,) = suite(tmp_path, text).cases
+    assert case.inputs == {"message": "a", "input": "b", "tag": "c", "check": "d"}
+
+
 def test_messages_are_turns_after_the_prompt(tmp_path: Path) -> None:
     text = f"""{HEAD}  - inputs: {{}}
     messages:
