@@ -65,8 +65,11 @@ class Assertion:
         return bool(self.given.get("weight", 1) != 0)
 
 
-def check_of(config: ConfigFile, assertion: Assertion, variables: Variables) -> Check:
-    """The check of an assertion for these values. Raises `NotSupported`."""
+def check_of(config: ConfigFile, assertion: Assertion, variables: Variables, *, prompt: str) -> Check:
+    """The check of an assertion for these values. Raises `NotSupported`.
+
+    :param prompt: as it is asked with them.
+    """
     negated = assertion.type.startswith(NEGATION)
     kind = assertion.type.removeprefix(NEGATION)
     maker = _MAKERS.get(kind)
@@ -77,7 +80,7 @@ def check_of(config: ConfigFile, assertion: Assertion, variables: Variables) -> 
         if key not in _HARMLESS:
             raise NotSupported(f"`{key}` of an assertion is not supported", assertion.where)
     value = _value(config, assertion, variables)
-    return maker(_Making(config, assertion, kind, negated, value, variables))
+    return maker(_Making(config, assertion, kind, negated, value, variables, prompt))
 
 
 def _value(config: ConfigFile, assertion: Assertion, variables: Variables) -> Any:
@@ -131,6 +134,7 @@ class _Making:
     negated: bool
     value: Any
     variables: Variables
+    prompt: str
 
     def check(self, type: str, value: Any, *, threshold: float | None = None, **options: Any) -> Check:
         return Check(type, value, self.assertion.where, self.negated, threshold, options)
@@ -228,7 +232,13 @@ def _python(making: _Making) -> Check:
     threshold, value = making.assertion.threshold, making.value
     if not isinstance(value, str):
         raise making.wrong("the code must be a text")
-    given = {"vars": dict(making.variables), "config": making.assertion.given.get("config") or {}}
+    given = {
+        "vars": dict(making.variables),
+        "prompt": making.prompt,
+        "test": {"vars": dict(making.variables)},
+    }
+    if config := making.assertion.given.get("config"):
+        given["config"] = config
     if not value.startswith(FILE):
         try:
             inline_function(value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import json
 import re
@@ -16,6 +17,9 @@ from pytest_promptopt.suites.promptfoo.regular_expressions import compiled, unit
 
 #: The types of these checks.
 MATCHES, SCRIPT = "promptfoo-regex", "promptfoo-python"
+
+#: What code is told of a case.
+_TOLD = ("prompt", "vars", "config", "test")
 
 #: What a function in a file is called, if the assertion does not say.
 ASSERTION_FUNCTION = "get_assert"
@@ -39,8 +43,23 @@ def script(check: Check, answer: str, context: CheckContext) -> Found:
     return Found(holds, None, f"{told} accepts the answer", "", str(answer), why=why)
 
 
+class _Context(dict[str, Any]):
+    """What promptfoo tells code of a case, as far as it is known here; other keys are no silent None."""
+
+    def __init__(self, check: Check) -> None:
+        super().__init__({key: copy.deepcopy(check.options[key]) for key in _TOLD if key in check.options})
+        self._where = check.where
+
+    def __missing__(self, key: str) -> Any:
+        known = ", ".join(self)
+        raise SettingsError(f"{self._where}: python: context[{key!r}] is not supported; known are {known}")
+
+    def get(self, key: str, default: Any = None) -> Any:
+        return self[key]
+
+
 def _result(check: Check, answer: str) -> Any:
-    given = {"vars": dict(check.options.get("vars", {})), "config": dict(check.options.get("config", {}))}
+    given = _Context(check)
     if "file" not in check.options:
         return inline_function(check.value)(answer, given)
     path = Path(check.options["file"])

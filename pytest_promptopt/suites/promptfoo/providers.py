@@ -57,6 +57,9 @@ _PARAMETERS: Mapping[str, str] = {
     "frequency_penalty": "frequency_penalty",
     "seed": "seed",
     "stop": "stop",
+    "reasoning_effort": "reasoning_effort",
+    "thinking": "thinking",
+    "verbosity": "verbosity",
 }
 _HARMLESS = frozenset(("showThinking", "cost", "region", "organization"))
 

@@ -180,7 +180,9 @@ class _Reading:
             raise NotSupported(f"the prompt: {said_of(error)}", test.where) from None
         if not all(turn.content.strip() for turn in turns):
             raise NotSupported("the prompt is empty with these values", test.where)
-        checks = tuple(check_of(self._config, each, variables) for each in test.asserts if each.counts)
+        asked = "".join(turn.content for turn in turns)
+        counting = [each for each in test.asserts if each.counts]
+        checks = tuple(check_of(self._config, each, variables, prompt=asked) for each in counting)
         return FileCase(id, used, checks=self._weighed(test, checks), where=test.where)
 
     def _weighed(self, test: TestCase, checks: tuple[Check, ...]) -> tuple[Check, ...]:
