@@ -191,8 +191,10 @@ def compare(config: Path, name: str, root: Path, ours: Verdicts, command: Sequen
         verdict, message = ours[case.name]
         place = next(iter(_places(case, left)), None)
         if verdict == "error":
-            outcome.verdicts["no verdict of ours: " + message.partition(":")[0][:60]] += 1
-            left.pop(place, None) if place else None
+            alike = place is not None and left.pop(place).answer == case.asked
+            name = "equal text, no judge" if alike else "DIFFERENT text"
+            outcome.verdicts[name] += 1
+            outcome.reasons["error: " + message[:80]] += 1
             continue
         if place is None:
             outcome.different.append(f"{case.name}: promptfoo has no such cell: {case.asked[:80]!r}")
@@ -216,7 +218,7 @@ def _places(case: OurCase, cells: Mapping[tuple[int, int], Cell]) -> Iterator[tu
     if test is not None and (test, prompt) in cells and cells[test, prompt].answer == case.asked:
         yield test, prompt
     for place, cell in cells.items():
-        if cell.answer == case.asked and (test is None or place[0] == test):
+        if cell.answer == case.asked:
             yield place
     if test is not None and (test, prompt) in cells:
         yield test, prompt

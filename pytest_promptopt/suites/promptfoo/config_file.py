@@ -111,15 +111,22 @@ class ConfigFile:
         """How messages call a file."""
         return shown_path(path, self.rootdir)
 
-    def matching(self, pattern: str) -> list[Path]:
-        """The files that a pattern names, in order."""
-        pattern = pattern.removeprefix(FILE)
+    def folder_of(self, given: Located) -> Path:
+        """The folder of the file that a value stands in."""
+        return (self.rootdir / given.name).parent
+
+    def matching(self, pattern: str, folder: Path | None = None) -> list[Path]:
+        """The files that a pattern names, in order.
+
+        :param folder: what it is relative to; None for that of the configuration.
+        """
+        pattern, folder = pattern.removeprefix(FILE), folder or self.folder
         if not is_pattern(pattern):
-            path = self.folder / pattern
+            path = folder / pattern
             return [path] if path.exists() else []
         try:
             start = Path(pattern)
-            found = start.parent.glob(start.name) if start.is_absolute() else self.folder.glob(pattern)
+            found = start.parent.glob(start.name) if start.is_absolute() else folder.glob(pattern)
             return sorted(path for path in found if path.is_file())
         except (ValueError, NotImplementedError, OSError):
             return []

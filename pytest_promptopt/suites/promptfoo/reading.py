@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +104,7 @@ class _Reading:
     def _crossed(self) -> Iterator[ReadSuite]:
         providers: list[tuple[int, Provider]] = self._usable("provider", list(providers_of(self._config)))
         prompts: list[tuple[int, PromptText]] = self._usable("prompt", list(prompts_of(self._config)))
-        tests: list[tuple[int, TestCase]] = self._usable("test", list(_tests(self._config)))
+        tests: list[tuple[int, TestCase]] = self._usable("test", _tests(self._config))
         repeat = self._repeat()
         for at, provider in providers:
             for place, prompt in prompts:
@@ -191,10 +191,16 @@ class _Reading:
         return checks
 
 
-def _tests(config: ConfigFile) -> Iterator[TestCase | NotSupported]:
+def _tests(config: ConfigFile) -> list[TestCase | NotSupported]:
     if config.root.value.get("scenarios") and config.root.get("tests") is None:
-        return iter(())
-    return tests_of(config)
+        return []
+    found = list(tests_of(config))
+    storing = next((each for each in found if isinstance(each, TestCase) and each.stores), None)
+    if storing is None:
+        return found
+    said = "`storeOutputAs` makes the answers of one test variables of the others"
+    problem = NotSupported(said, storing.where)
+    return [replace(each, problem=problem) if isinstance(each, TestCase) else each for each in found]
 
 
 def _prompt_file(config: ConfigFile, prompt: PromptText) -> PromptFile:

@@ -52,6 +52,7 @@ class TestCase:
 
     :param asserts: `NotSupported` for what cannot be read.
     :param problem: why it cannot be run at all.
+    :param stores: whether its answer is a variable of the tests after it.
     """
 
     __test__ = False
@@ -62,6 +63,7 @@ class TestCase:
     where: str
     threshold: float | None = None
     problem: NotSupported | None = None
+    stores: bool = False
 
 
 @dataclass(frozen=True)
@@ -176,7 +178,9 @@ def _test(config: ConfigFile, given: Located, shared: _Shared) -> TestCase:
         asserts += tuple(_asserts(config, given))
     except NotSupported as found:
         problem = problem or found
-    return TestCase(name, variables, asserts, where, threshold, problem)
+    options = value.get("options") if isinstance(value, dict) else None
+    stores = isinstance(options, dict) and bool(options.get("storeOutputAs"))
+    return TestCase(name, variables, asserts, where, threshold, problem, stores)
 
 
 def _variables(config: ConfigFile, given: Located) -> dict[str, Any]:
@@ -191,7 +195,7 @@ def _variables(config: ConfigFile, given: Located) -> dict[str, Any]:
     for name in names:
         if not isinstance(name, str):
             raise NotSupported("`vars` must be a mapping, or paths of files", found.where())
-        for path in config.matching(name):
+        for path in config.matching(name, config.folder_of(found)):
             located = config.data(path, found.where())
             config.check_words(located)
             if not isinstance(located.value, dict) or FILE in repr(located.value):
