@@ -276,13 +276,71 @@ def test_parts_that_change_every_case_leave_none_to_run(folder: Path) -> None:
     assert skipped(found) == ["promptfooconfig.yaml:4: `extensions` are code that may change every case"]
 
 
-def test_red_team_and_scenarios_are_told_beside_the_tests_that_run(folder: Path) -> None:
-    found = read(folder, one_test("vars: {x: a}", more="redteam: {purpose: x}\nscenarios: [{config: []}]"))
+def test_a_red_team_is_told_beside_the_tests_that_run(folder: Path) -> None:
+    found = read(folder, one_test("vars: {x: a}", more="redteam: {purpose: x}"))
     assert len(cases(found)) == 1
     assert [reason.partition(": ")[2] for reason in skipped(found)] == [
-        "`scenarios` are not supported",
-        "`redteam` makes cases by a model; only the tests that are written here run",
+        "`redteam` makes cases by a model; only the tests that are written here run"
     ]
+
+
+def test_a_scenario_is_each_of_its_tests_with_each_of_its_data(folder: Path) -> None:
+    found = read(
+        folder,
+        """
+        prompts: ["{{a}} {{b}}"]
+        providers: [echo]
+        defaultTest: {assert: [{type: contains, value: d}]}
+        scenarios:
+          - config:
+              - {description: first, vars: {a: 1}, assert: [{type: contains, value: c}]}
+              - vars: {a: 2}
+            tests:
+              - {vars: {b: x}, assert: [{type: contains, value: t}]}
+              - {vars: {b: y}}
+          - {config: 3}
+        """,
+    )
+    assert [(case.id, case.inputs, [check.value for check in case.checks]) for case in cases(found)] == [
+        ("1-first", {"a": 1, "b": "x"}, ["d", "c", "t"]),
+        ("2-first", {"a": 1, "b": "y"}, ["d", "c"]),
+        ("3", {"a": 2, "b": "x"}, ["d", "t"]),
+        ("4", {"a": 2, "b": "y"}, ["d"]),
+    ]
+    assert skipped(found) == ["promptfooconfig.yaml:12: a scenario must have `config`, a list of tests' data"]
+
+
+def test_a_json_file_with_tags_between_its_values_is_a_text_for_echo(folder: Path) -> None:
+    write(folder, "chat.json", '[{% for x in l %}"{{ x }}"{% endfor %}]')
+    found = read(
+        folder, "prompts: [file://chat.json]\nproviders: [echo, openai:gpt-4o]\ntests: [{vars: {l: [1]}}]"
+    )
+    assert [case.inputs for case in cases(found)] == [{"l": [1]}]
+    assert skipped(found)[0].endswith(
+        "a JSON file with tags between its values is a chat that is not supported"
+    )
+
+
+def test_the_answers_of_one_test_are_no_variables_of_another(folder: Path) -> None:
+    found = read(
+        folder,
+        """
+        prompts: ["{{x}}"]
+        providers: [echo]
+        tests:
+          - {vars: {x: a}, options: {storeOutputAs: y}}
+          - {vars: {x: "{{y}}"}}
+        """,
+    )
+    assert cases(found) == []
+    assert [reason.partition(": ")[2][:15] for reason in skipped(found)] == ["`storeOutputAs`"] * 2
+
+
+def test_variables_of_a_test_stand_beside_its_file(folder: Path) -> None:
+    write(folder, "tests/t.yaml", "- vars: v*.yaml\n")
+    write(folder, "tests/v1.yaml", "x: a\n")
+    found = read(folder, "prompts: ['{{x}}']\nproviders: [echo]\ntests: file://tests/t.yaml\n")
+    assert cases(found)[0].inputs == {"x": "a"}
 
 
 def test_without_prompts_the_variable_of_this_name_is_asked(folder: Path) -> None:

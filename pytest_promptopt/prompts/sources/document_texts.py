@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pytest_promptopt.errors import PromptFileError
 from pytest_promptopt.prompts.layout import decode, unify_newlines
 from pytest_promptopt.prompts.sources.source import SourceText, one_turn
+from pytest_promptopt.prompts.template_languages.nunjucks import as_json
 from pytest_promptopt.prompts.template_languages.nunjucks_filters import WHITESPACE
 from pytest_promptopt.prompts.templates import Turn
 
@@ -50,6 +51,8 @@ class DocumentText:
 
     def read(self, content: bytes, *, name: str) -> SourceText:
         text = decode(content, name=name)
+        if not self.is_chat and name.endswith(".json") and as_json(text) is None:
+            return SourceText(text, 1, _refused(text, text), language=NUNJUCKS)  # tags between its values
         value = _value(text, name)
         compact = json.dumps(value, ensure_ascii=False)
         if self.is_chat and not _is_chat(value):

@@ -59,6 +59,9 @@ class PromptText:
         if echoes:
             return replace(self, address=self.address + TEXT) if self.document else self
         value = as_json(self.text)
+        if self.document and value is None:
+            said = "a JSON file with tags between its values is a chat that is not supported"
+            raise NotSupported(said, self.where)
         if isinstance(value, list | dict) or _YAML_CHAT.match(self.text):
             if not self.document:
                 said = (
@@ -201,6 +204,8 @@ def _file(config: ConfigFile, path: Path, label: str, where: str) -> Iterator[Pr
 
 def document_text(config: ConfigFile, path: Path, where: str) -> str:
     """A JSON or YAML file as promptfoo sends it: written anew on one line. Raises `NotSupported`."""
+    if path.suffix.lower() == ".json" and as_json(text := config.text(path, where)) is None:
+        return text
     located = config.data(path, where)
     config.check_words(located)
     if FILE in json.dumps(located.value):

@@ -31,7 +31,6 @@ _NO_WORD = re.compile(r"[^A-Za-z0-9]+")
 
 #: Parts of a configuration that make other cases, or other verdicts, than its tests say.
 _NOT_FOLLOWED = {
-    "scenarios": "`scenarios` are not supported",
     "redteam": "`redteam` makes cases by a model; only the tests that are written here run",
     "extensions": "`extensions` are code that may change every case",
     "nunjucksFilters": "`nunjucksFilters` are JavaScript",
@@ -192,8 +191,6 @@ class _Reading:
 
 
 def _tests(config: ConfigFile) -> list[TestCase | NotSupported]:
-    if config.root.value.get("scenarios") and config.root.get("tests") is None:
-        return []
     found = list(tests_of(config))
     storing = next((each for each in found if isinstance(each, TestCase) and each.stores), None)
     if storing is None:

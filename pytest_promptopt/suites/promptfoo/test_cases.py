@@ -6,7 +6,7 @@ import csv
 import io
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -83,18 +83,49 @@ def tests_of(config: ConfigFile) -> Iterator[TestCase | NotSupported]:
     except NotSupported as problem:
         yield problem
         return
-    given = config.root.get("tests")
-    if given is None:
-        yield TestCase(
-            "", shared.variables, shared.asserts, config.root.where(), shared.threshold, shared.problem
-        )
+    given, scenarios = config.root.get("tests"), config.root.get("scenarios")
+    if given is None and scenarios is None:
+        where = config.root.where()
+        yield TestCase("", shared.variables, shared.asserts, where, shared.threshold, shared.problem)
         return
-    for entry in given.items() if isinstance(given.value, list) else [given]:
+    for entry in _listed(given):
         try:
             for test in _entry(config, config.followed(entry)):
                 yield test if isinstance(test, NotSupported) else _test(config, test, shared)
         except NotSupported as problem:
             yield problem
+    for entry in _listed(scenarios):
+        try:
+            yield from _scenario(config, config.followed(entry), shared)
+        except NotSupported as problem:
+            yield problem
+
+
+def _listed(given: Located | None) -> Iterator[Located]:
+    if given is not None:
+        yield from given.items() if isinstance(given.value, list) else [given]
+
+
+def _scenario(config: ConfigFile, given: Located, shared: _Shared) -> Iterator[TestCase | NotSupported]:
+    """Each of its tests with each of its sets of data."""
+    if not isinstance(given.value, dict) or not isinstance(given.value.get("config"), list):
+        raise NotSupported("a scenario must have `config`, a list of tests' data", given.where())
+    for key in given.value:
+        if key not in ("config", "tests", "description"):
+            raise NotSupported(f"`{key}` of a scenario is not supported", given.where(key))
+    for data in given.at("config").items():
+        found = _test(config, config.followed(data), shared)
+        own = _Shared(found.variables, found.asserts, found.threshold, found.problem)
+        tests = given.get("tests")
+        if tests is None:
+            yield found
+        for entry in _listed(tests):
+            for test in _entry(config, config.followed(entry)):
+                if isinstance(test, NotSupported):
+                    yield test
+                    continue
+                merged = _test(config, test, own)
+                yield merged if merged.name else replace(merged, name=found.name)
 
 
 def _default_test(config: ConfigFile) -> _Shared:
