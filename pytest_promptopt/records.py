@@ -336,6 +336,7 @@ class Case:
     :param seen_calls: how many calls a run of it was seen to make; 0 when none was counted.
     :param labelled: what a person says of the answer that a judge is tested with; empty for other cases.
     :param weight: how much it counts in a pass rate.
+    :param checks: a digest of what is checked, for a case whose checks stand in no test file; else empty.
     """
 
     id: str
@@ -347,6 +348,7 @@ class Case:
     seen_calls: int = 0
     labelled: str = ""
     weight: float = 1.0
+    checks: str = ""
 
     @property
     def calls_per_run(self) -> int:

@@ -171,8 +171,7 @@ def _skipping(suite: Suite) -> Callable[..., object]:
         pytest.skip(case.reason)
 
     params = [
-        pytest.param(each, id=each.id, marks=pytest.mark.skip(reason=f"{each.where}: {each.reason}"))
-        for each in suite.skipped
+        pytest.param(each, id=each.id, marks=pytest.mark.skip(reason=each.reason)) for each in suite.skipped
     ]
     return _placed(pytest.mark.parametrize(ARGUMENT, params)(skipped), suite)
 

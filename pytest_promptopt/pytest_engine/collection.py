@@ -125,8 +125,9 @@ def _case(
     )
     models = {file.name: _model(found, file) for file in files.values()}
     weight = next((each.weight for each in found.file_cases), 1.0)
-    case = replace(case, models=tuple(models[name] for name in names), weight=weight)
-    return replace(found, case=case)
+    checks = ", ".join(each.checks_digest for each in found.file_cases)
+    asked = tuple(models[name] for name in names)
+    return replace(found, case=replace(case, models=asked, weight=weight, checks=checks))
 
 
 def _judge_prompt(files: Mapping[str, PromptFile], settings: Settings) -> str:

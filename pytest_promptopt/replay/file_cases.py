@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_promptopt.errors import PromptoptError
 from pytest_promptopt.replay.prompt_calls import Prompt
 from pytest_promptopt.suites.file_case import FileCase
 
@@ -15,13 +14,9 @@ if TYPE_CHECKING:
 def ask_and_check(prompt: Prompt, case: FileCase, judge: CaseJudge | None = None) -> None:
     """Raises `CheckFailed` when the answer is not what the case asks for.
 
-    Inputs that the prompt has no variable for are for the checks alone. Where a check cannot be decided, the
-    run has no verdict.
+    Inputs that the prompt has no variable for are for the checks alone.
     """
     __tracebackhide__ = True
     variables = {name: value for name, value in case.inputs.items() if name in prompt.variables}
     answer = prompt(messages=case.messages, **variables)
-    try:
-        case.check(answer, judge)
-    except PromptoptError as error:
-        prompt.fail(error)
+    case.check(answer, judge)

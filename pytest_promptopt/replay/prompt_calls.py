@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from pytest_promptopt.completion import Completion
 from pytest_promptopt.errors import ErrorKind, ModelError, PromptoptError, RenderError, SettingsError
@@ -70,11 +70,6 @@ class Prompt:
     def attempt(self) -> int:
         """0 in the run that is reported; higher in runs that pytest does not report."""
         return self._run.attempt
-
-    def fail(self, error: PromptoptError) -> NoReturn:
-        """End the run without a verdict, for what says nothing about the prompt's answers."""
-        __tracebackhide__ = True
-        self._calls.fail(error)
 
     def __call__(
         self,

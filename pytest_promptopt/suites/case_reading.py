@@ -74,7 +74,13 @@ class CaseReader:
         if not inputs and not messages:
             raise given.wrong("the case has no inputs; give the prompt's variables")
         own, whole = given.get("checks"), self._shared.checks
-        checks = read_checks(own, whole, expected=given.get("expected"), folders=self._shared.folders)
+        checks = read_checks(
+            own,
+            whole,
+            expected=given.get("expected"),
+            folders=self._shared.folders,
+            case=given.where(),
+        )
         if not checks:
             raise given.wrong("there is nothing to check; give `expected` or `checks`")
         case = FileCase(

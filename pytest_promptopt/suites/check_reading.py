@@ -27,7 +27,12 @@ _FUNCTION = re.compile(r"(?P<file>[^\n]+\.py)::(?P<function>[^\W\d]\w*)")
 
 
 def read_checks(
-    own: Located | None, shared: Located | None, *, expected: Located | None, folders: Sequence[Path]
+    own: Located | None,
+    shared: Located | None,
+    *,
+    expected: Located | None,
+    folders: Sequence[Path],
+    case: str = "",
 ) -> tuple[Check, ...]:
     """The checks of one case. Raises `SettingsError` with ``file:line``.
 
@@ -36,9 +41,10 @@ def read_checks(
     :param own: those of the case.
     :param shared: those of all cases of the file.
     :param folders: where relative paths begin, the nearest first.
+    :param case: ``file:line`` of the case.
     """
     found = [
-        _Reading(each, expected, tuple(folders)).read()
+        _Reading(each, expected, tuple(folders), case).read()
         for given in (own, shared)
         for each in (() if given is None else _listed(given))
     ]
@@ -79,6 +85,7 @@ class _Reading:
     given: Located
     expected: Located | None
     folders: tuple[Path, ...]
+    case: str
 
     def read(self) -> tuple[Check, bool]:
         """The check, and whether it compares with the case's `expected`."""
@@ -91,7 +98,7 @@ class _Reading:
         uses = value is None and kind.of_expected
         if uses and self.expected is None:
             raise self.given.wrong(
-                f"`{name}` has no value, and the case no `expected`: it needs {kind.accepted}"
+                f"`{name}` has no value, and the case at {self.case} no `expected`: it needs {kind.accepted}"
             )
         value = self.expected.value if uses and self.expected is not None else value
         self._check_options(name, kind, options)

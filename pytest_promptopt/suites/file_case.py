@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import Any, ClassVar
 
 from pytest_promptopt.completion import Completion
@@ -71,6 +73,14 @@ class FileCase:
         """What the whole answer must be, or be like; None when the case does not say it."""
         whole = (check for check in self.checks if check.type in ("equals", "similar") and not check.negated)
         return next((check.value for check in whole), None)
+
+    @property
+    def checks_digest(self) -> str:
+        """Changes with what is checked, and with nothing else."""
+        parts = [
+            [check.name, check.value, check.threshold, {**check.options, "file": ""}] for check in self.checks
+        ]
+        return sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
     @property
     def source(self) -> str:

@@ -140,7 +140,12 @@ def test_a_weight_counts_in_the_rate_and_in_the_gate(project: Project) -> None:
     project.write("evals/words.promptopt.yaml", suite)
     result = project.run()
     assert result.ret == 0
-    result.stdout.fnmatch_lines(["gate: prompts/repeat.md 75.0% >= 70.0% required: holds*"])
+    result.stdout.fnmatch_lines(
+        [
+            "prompts/repeat.md: 1/2 cases pass (weighted pass rate: 75.0%)",
+            "gate: prompts/repeat.md 75.0% >= 70.0% required: holds (1 of 2 cases passed, weights count;*",
+        ]
+    )
     project.write("evals/words.promptopt.yaml", suite.replace("weight: 3", "weight: 2"))
     assert project.run().ret == 1
 
@@ -217,3 +222,121 @@ def test_a_check_that_nobody_can_decide_is_an_error_and_no_failure(project: Proj
         ["E   evals/words.promptopt.yaml:3: cost: the cost of an answer of free/one is not known"]
     )
     result.assert_outcomes(errors=1)
+
+
+RUBRIC = """\
+prompt: ../prompts/repeat.md
+cases:
+  - {word: one two, checks: [{rubric: has three words at most}]}
+  - word: one two three four five
+    id: long
+    checks:
+      - rubric: has three words at most
+      - contains: one
+"""
+
+
+@pytest.fixture
+def judged(project: Project) -> Project:
+    from tests.acceptance.test_judge import JUDGE
+
+    project.ini("promptopt_model = house/repeat", "promptopt_judge_model = house/judge")
+    project.write("conftest.py", (project.path / "conftest.py").read_text(encoding="utf-8") + JUDGE)
+    project.write("evals/words.promptopt.yaml", RUBRIC)
+    return project
+
+
+def test_a_rubric_is_decided_by_the_judge_and_gives_partial_credit(judged: Project) -> None:
+    result = judged.run()
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            'E   evals/words.promptopt.yaml:7: rubric "has three words at most": the judge gives 0.50: *',
+            "prompts/repeat.md: 1/2 cases pass (pass rate with partial credit: 75.0%)",
+            "*criterion not met: 1 case*",
+        ]
+    )
+
+
+def test_an_untested_judge_decides_no_gate_of_a_suite(judged: Project) -> None:
+    result = judged.run("--promptopt-min-pass-rate=0.5")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(['*the judge may not decide about "has three words at most": *'])
+    assert judged.run("--promptopt-min-pass-rate=0.5", "--promptopt-trust-judge").ret == 0
+
+
+SKIPPING = """
+
+from dataclasses import replace
+from pytest_promptopt.pytest_engine.case_files import CaseFile
+from pytest_promptopt.suites.suite import SkippedCase
+
+READ = CaseFile.read
+SKIPPED = SkippedCase("script", "checks of the type javascript are not supported", "evals/a.yaml:9")
+
+def pytest_configure(config):
+    CaseFile.read = lambda self: replace(READ(self), skipped=(SKIPPED,))
+
+def pytest_unconfigure(config):
+    CaseFile.read = READ
+"""
+
+
+def test_a_skipped_part_of_a_file_is_seen_and_never_passes(project: Project) -> None:
+    conftest = (project.path / "conftest.py").read_text(encoding="utf-8")
+    project.write("conftest.py", conftest + SKIPPING)
+    result = project.run("-rs")
+    result.assert_outcomes(passed=3, failed=1, skipped=1)
+    result.stdout.fnmatch_lines(["SKIPPED * evals/a.yaml:9: checks of the type javascript are not supported"])
+
+
+OPTIMIZER = """
+
+def pytest_promptopt_resolve_model(name):
+    model = FakeModel(said if name == "house/repeat" else written, usage=Usage(10, 1), cost=0.001)
+    return model if name.startswith("house/") else None
+
+def written(request):
+    Path(__file__).with_name("requests.txt").open("a").write(request.messages[-1].content + "\\n=====\\n")
+    return "<prompt>Repeat loudly: {{ word }}</prompt>"
+"""
+
+TOLD = """\
+prompt: ../prompts/repeat.md
+checks:
+  - max-words: 2
+cases:
+  - {word: the first one, expected: first}
+  - {word: second, checks: [{contains: quiet}]}
+  - {word: third, checks: [{not-contains: third}]}
+  - {word: fourth, checks: [{regex: '^[0-9]+$'}]}
+  - {word: '{"total": 11}', checks: [{json-path: $.total, value: 12}]}
+  - {word: secret of nobody, expected: hidden, split: heldout}
+"""
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_the_optimizer_is_told_of_each_check_as_of_an_assert(project: Project, workers: int) -> None:
+    conftest = (project.path / "conftest.py").read_text(encoding="utf-8")
+    project.write("conftest.py", conftest + OPTIMIZER)
+    project.write("evals/words.promptopt.yaml", TOLD)
+    project.run(
+        "--optimize",
+        "--promptopt-optimizer-model=house/writer",
+        "--promptopt-max-iterations=1",
+        workers=workers,
+    )
+    asked = (project.path / "requests.txt").read_text(encoding="utf-8")
+    for told in (
+        "the first one",
+        'expected "first"',
+        "'quiet' in answer",
+        "'third' not in answer",
+        "answer matches '^[0-9]+$'",
+        "total",
+        "assert len(answer.split()) <= 2",
+        "assert answer == expected",
+    ):
+        assert told in asked, told
+    assert "secret of nobody" not in asked
+    assert "hidden" not in asked

@@ -60,6 +60,16 @@ def test_an_own_assert_tells_what_it_expects(project: Project) -> None:
     result.stdout.fnmatch_lines(['*expected "maybe", got "no"*'])
 
 
+def test_a_check_that_nobody_can_decide_is_an_error_of_the_case(project: Project) -> None:
+    project.write("tests/words.csv", "word,check:rubric\na,is polite\n")
+    project.write("tests/test_words.py", f"import pytest{TEST}")
+    result = project.run()
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(
+        ["*tests/words.csv:2: rubric: there is no judge; give case.check(answer, judge)"]
+    )
+
+
 def test_the_path_may_begin_at_rootdir_and_a_wrong_one_says_where_was_looked(project: Project) -> None:
     project.write("data/words.csv", TABLE)
     project.write("tests/test_words.py", f"import pytest{TEST}".replace("words.csv", "data/words.csv"))

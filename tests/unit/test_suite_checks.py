@@ -14,7 +14,9 @@ from pytest_promptopt.failed_checks import CheckFailed
 from pytest_promptopt.failures.categories import categorize_failure
 from pytest_promptopt.failures.failure_context import failure_context_of
 from pytest_promptopt.failures.label_vocabulary import PromptBody
-from pytest_promptopt.records import Answer, Call, Failure, Outcome, Status
+from pytest_promptopt.records import Answer, Call, Case, Failure, Outcome, Split, Status
+from pytest_promptopt.runs.fingerprint import fingerprint, reasons_not_to_continue
+from pytest_promptopt.settings import Settings
 from pytest_promptopt.suites.check_sources import test_source as source_of
 from pytest_promptopt.suites.check_types import CHECK_TYPES
 from pytest_promptopt.suites.checks import Check
@@ -211,6 +213,23 @@ def test_what_the_optimizer_is_told(
 def test_values_at_a_path_are_told_as_structures() -> None:
     found = failed(Check("json-path", 12, options={"path": "$.a['b c']"}), '{"a": {"b c": 11, "d": 1}}')
     assert (found.expected, found.actual) == ({"a": {"b c": 12}}, {"a": {"b c": 11}})
+
+
+def test_a_run_is_not_continued_with_other_checks() -> None:
+    """They stand in no test file whose bytes would tell."""
+
+    def standing_on(*checks: Check) -> dict[str, Any]:
+        given = FileCase("a", {"q": "x"}, checks=checks)
+        case = Case("f.yaml::p[a]", ("p.md",), Split.TRAIN, checks=given.checks_digest)
+        return fingerprint(
+            prompts={}, tests={}, cases=[case], inputs={}, code={}, models={}, settings=Settings(Path())
+        )
+
+    before = standing_on(Check("contains", "a", "f.yaml:3"))
+    assert not list(reasons_not_to_continue(before, standing_on(Check("contains", "a", "f.yaml:9"))))
+    for other in (Check("contains", "b"), Check("contains", "a", negated=True), Check("icontains", "a")):
+        (reason,) = reasons_not_to_continue(before, standing_on(other))
+        assert "of another split, prompt, check or number of samples" in reason
 
 
 def test_all_that_do_not_hold_are_told_and_the_first_is_fed_back() -> None:

@@ -198,7 +198,7 @@ MISTAKES = [
     ("  - q: a\n    checks: [equal]", 4, 'there is no check "equal"; did you mean `equals`?'),
     ("  - q: a\n    checks: [3]", 4, "a check must be a mapping (`key: value` lines), got 3"),
     (CHECK + "{contains: a, regex: b}", 5, "one check has the types contains and regex"),
-    (CHECK + "contains:", 5, "`contains` has no value, and the case no `expected`"),
+    (CHECK + "contains:", 5, "`contains` has no value, and the case at evals/a.promptopt.yaml:3 no"),
     (CHECK + "contains: [a]", 5, "`contains` needs a text, got [\"a\"]"),
     (CHECK + "contains-any: a", 5, "`contains-any` needs a list of texts, got \"a\""),
     (CHECK + "max-words: 1.5", 5, "`max-words` needs a whole number from 1, got 1.5"),
