@@ -161,6 +161,28 @@ class TestImport:
         assert '      - regex: "^[0-9]\\\\Z"\n      - is-json\n' in suite
         project.run("--collect-only", "c.promptopt.yaml").stdout.fnmatch_lines(["*c-prompt1[[]1[]]*"])
 
+    def test_code_of_one_line_is_taken_over_and_other_code_is_told(self, project: Project) -> None:
+        project.write(
+            "c.yaml",
+            """\
+            prompts: ["{{x}}"]
+            providers: [echo]
+            tests:
+              - vars: {x: abc}
+                assert:
+                  - {type: python, value: len(output) > 2}
+                  - {type: not-python, value: output.count("z")}
+                  - {type: python, value: "output == context['vars']['x']"}
+            """,
+        )
+        project.run("--promptopt-import=c.yaml").stdout.fnmatch_lines(
+            ["1 case imported, 1 left out", "  c.yaml:8: python: code that takes a context is not taken over"]
+        )
+        suite = (project.path / "c.promptopt.yaml").read_text()
+        assert '      - python: "len(answer) > 2"\n' in suite
+        assert "      - not-python: \"(answer.count('z')) > 0\"\n" in suite
+        project.run("c.promptopt.yaml").assert_outcomes(passed=1)
+
     def test_with_nothing_to_import_says_why(self, project: Project) -> None:
         project.write("c.yaml", "prompts: [file://make.js]\nproviders: [echo]\n")
         result = project.run("--promptopt-import=c.yaml")

@@ -20,7 +20,7 @@ from pytest_promptopt.suites.promptfoo.variables import Variables, rendered
 
 #: Why a type is not supported, where more can be said than that.
 _REASONS = {
-    "javascript": "JavaScript is not run; the same as `python` would be",
+    "javascript": "JavaScript is not run",
     "similar": "it compares embeddings in promptfoo",
 }
 

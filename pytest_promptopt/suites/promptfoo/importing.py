@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -151,16 +152,39 @@ def _check(check: Check, imported: Imported) -> str | None:
     if check.type == MATCHES:
         given = {check.name.replace(MATCHES, "regex"): compiled(check.value).pattern}
     elif check.type == SCRIPT:
-        if "file" in check.options or "\n" in check.value or "context" in check.value:
+        expression = _expression(check)
+        if expression is None:
             imported.left.append(f"{check.where}: python: code that takes a context is not taken over")
             return None
-        given = {check.name.replace(SCRIPT, "python"): check.value}
+        given = {check.name.replace(SCRIPT, "python"): expression}
     if check.threshold is not None:
         given["threshold"] = check.threshold
     if check.type == "is-json" and check.value is None:
         return check.name
     pairs = ", ".join(f"{key}: {_json(value)}" for key, value in given.items())
     return pairs if len(given) == 1 else f"{{{pairs}}}"
+
+
+def _expression(check: Check) -> str | None:
+    """Inline code of one line as an expression of `answer`; None for any other."""
+    if "file" in check.options or "\n" in check.value.strip():
+        return None
+    tree = ast.parse(check.value.strip(), mode="eval")
+    names = [node for node in ast.walk(tree) if isinstance(node, ast.Name)]
+    if any(node.id == "context" for node in names):
+        return None
+    for node in names:
+        node.id = "answer" if node.id == "output" else node.id
+    written = ast.unparse(tree)
+    if check.threshold is not None or _is_condition(tree.body):
+        return written
+    return f"({written}) > 0"  # what promptfoo asks of a number, and true of True
+
+
+def _is_condition(node: ast.expr) -> bool:
+    if isinstance(node, ast.BoolOp):
+        return all(map(_is_condition, node.values))
+    return isinstance(node, ast.Compare) or (isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not))
 
 
 class _Prompts:
