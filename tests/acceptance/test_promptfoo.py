@@ -84,32 +84,68 @@ def test_cases_are_selected_and_spread_over_workers_as_any_others(project: Proje
     project.run("promptfooconfig.yaml", workers=2).assert_outcomes(passed=2, failed=1, skipped=2)
 
 
-def test_optimize_rewrites_a_prompt_within_the_configuration(pytester: pytest.Pytester) -> None:
-    project = Project(pytester, "promptopt_optimizer_model = demo")
-    tickets = {
-        "where is my refund": "billing", "the invoice is wrong": "billing", "the app crashes": "technical",
-        "an error on start": "technical", "refund please": "billing", "it crashes again": "technical",
-    }  # fmt: skip
-    tests = "".join(
-        f"  - vars: {{ticket: {ticket}}}\n    assert: [{{type: equals, value: {queue}}}]\n"
-        for ticket, queue in tickets.items()
-    )
-    text = f"""\
+DEMO = """
+from pytest_promptopt.models.demo import DemoModel
+
+def pytest_promptopt_resolve_model(name):
+    return DemoModel() if name == "house/demo" else None
+"""
+
+TICKETS = """\
 # Kept as it is.
 prompts:
   - |
-    Answer with one word: billing or technical.
+    Sort the message into one of these: card_arrival, exchange_rate, pin_blocked.
 
-    Ticket: {{{{ ticket }}}}
-providers: [{{id: "litellm:demo/x"}}]  # exchanged below
+    {{ message }}
+providers: ["litellm:house/demo"]  # and this
 tests:
-{tests}"""
-    project.write("promptfooconfig.yaml", text.replace('"litellm:demo/x"', "echo"))
-    before = (project.path / "promptfooconfig.yaml").read_text()
-    result = project.run("promptfooconfig.yaml", "--optimize-dry-run", "--promptopt-max-iterations=1")
-    result.stdout.fnmatch_lines(["*promptfooconfig.yaml::prompts[[]0[]]*"])
-    assert result.ret in (0, 1)
-    assert (project.path / "promptfooconfig.yaml").read_text() == before
+"""
+
+
+def test_optimize_rewrites_a_prompt_where_it_stands(pytester: pytest.Pytester) -> None:
+    project = Project(pytester, "promptopt_optimizer_model = demo")
+    project.write("conftest.py", DEMO)
+    messages = {
+        "my card has not arrived": "card_arrival",
+        "what is the exchange rate today": "exchange_rate",
+        "my pin is blocked": "pin_blocked",
+        "unblock my blocked pin please": "pin_blocked",
+    }
+    tests = "".join(
+        f"  - vars: {{message: {message}}}\n    assert: [{{type: equals, value: {label}}}]\n"
+        for message, label in messages.items()
+    )
+    project.write("promptfooconfig.yaml", TICKETS + tests)
+    result = project.run("promptfooconfig.yaml", "--optimize")
+    assert result.ret == 0
+    written = (project.path / "promptfooconfig.yaml").read_text()
+    assert written != TICKETS + tests
+    start, end = TICKETS.partition("    Sort")[0], "    {{ message }}\nproviders"
+    assert written.startswith(start)
+    assert written.endswith(TICKETS.partition(end)[2] + tests)
+    assert "{{ message }}" in written
+
+
+def test_a_chat_is_sent_as_turns_and_its_text_to_echo(project: Project) -> None:
+    project.write(
+        "chat.json", '[{"role": "system", "content": "Say"}, {"role": "user", "content": "It: {{x}}"}]'
+    )
+    project.write(
+        "promptfooconfig.yaml",
+        """\
+        prompts: [file://chat.json]
+        providers: ["litellm:house/repeat"]
+        tests:
+          - vars: {x: word}
+            assert: [{type: equals, value: word}]
+        """,
+    )
+    project.run("promptfooconfig.yaml").assert_outcomes(passed=1)
+    text = (project.path / "promptfooconfig.yaml").read_text()
+    echoed = text.replace("litellm:house/repeat", "echo").replace("equals, value: word", "is-json")
+    project.write("promptfooconfig.yaml", echoed)
+    project.run("promptfooconfig.yaml").assert_outcomes(passed=1)
 
 
 class TestImport:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 
 from pytest_promptopt.errors import SettingsError
@@ -100,7 +100,8 @@ class ConfigFile:
         """Raises `NotSupported` where promptfoo's YAML has another value than ours."""
         value = given.value
         if isinstance(value, str) and _OTHER_SCALAR.fullmatch(value):
-            if (given.line(), value) in _odd_words(self.rootdir / given.name):
+            text = self.text(self.rootdir / given.name, given.where())
+            if (given.line(), value) in _odd_words(text):
                 said = f"promptfoo takes {value} for a number or a date; put it in quotes"
                 raise NotSupported(said, given.where())
         elif isinstance(value, dict | list):
@@ -152,17 +153,16 @@ def _read(path: Path, rootdir: Path) -> Located:
     return read_yaml(text, name)
 
 
-@cache
-def _odd_words(path: Path) -> frozenset[tuple[int, str]]:
-    """Plain words of a YAML file, with their lines, that promptfoo takes for a number or a date."""
+@lru_cache(maxsize=8)
+def _odd_words(text: str) -> frozenset[tuple[int, str]]:
+    """Plain words of YAML, with their lines, that promptfoo takes for a number or a date."""
     import yaml
 
     try:
-        tokens = yaml.scan(decode(path.read_bytes(), name=path.name), Loader=yaml.SafeLoader)
         return frozenset(
             (token.start_mark.line + 1, token.value)
-            for token in tokens
+            for token in yaml.scan(text, Loader=yaml.SafeLoader)
             if isinstance(token, yaml.ScalarToken) and token.plain and _OTHER_SCALAR.fullmatch(token.value)
         )
-    except (yaml.YAMLError, OSError, ValueError, SettingsError):
+    except yaml.YAMLError:
         return frozenset()
