@@ -42,12 +42,15 @@ class CaseFile(pytest.Module):
         """Raises `CollectError` with the ``file:line`` of a mistake."""
         try:
             suite = self.read()
-            check_variables(suite, self.config.rootpath)
+            check_variables(suite, self.config.rootpath, where=self.named_by)
         except PromptoptError as error:
             raise self.CollectError(str(error)) from None
         self.session._fixturemanager.parsefactories(self)
         for name, function in test_functions(suite):
             yield from internals.cases_of_function(self, name, function, CaseItem)
+
+    #: Who names the prompts, where the file does not.
+    named_by = ""
 
     def read(self) -> Suite:
         """What the file says. Raises `PromptoptError`."""
@@ -56,6 +59,8 @@ class CaseFile(pytest.Module):
 
 class CaseTableFile(CaseFile):
     """A table of cases, for the prompt file that the command line or the ini file names."""
+
+    named_by = "--promptopt-prompt"
 
     def __init__(self, prompt: str, **given: Any) -> None:
         """:param prompt: its path, from the current folder, from that of the table or from rootdir."""
@@ -184,13 +189,16 @@ def _placed(function: Any, suite: Suite, *keys: str) -> Callable[..., object]:
     return placed
 
 
-def check_variables(suite: Suite, rootdir: Path) -> None:
-    """Raises `PromptoptError` where a case lacks a variable that one of its prompts needs."""
+def check_variables(suite: Suite, rootdir: Path, *, where: str = "") -> None:
+    """Raises `PromptoptError` where a case lacks a variable that one of its prompts needs.
+
+    :param where: who names the prompts; empty where the suite does.
+    """
     language = LANGUAGES.get(suite.template)
     for prompt in suite.prompts:
         line = next((suite.lines[key] for key in ("prompts", "prompt") if key in suite.lines), 1)
-        where = f"{shown_path(suite.path, rootdir)}:{line}"
-        address = locate_prompt_file(prompt, test_dir=suite.path.parent, rootdir=rootdir, where=where)
+        named = where or f"{shown_path(suite.path, rootdir)}:{line}"
+        address = locate_prompt_file(prompt, test_dir=suite.path.parent, rootdir=rootdir, where=named)
         file = PromptFile.load(address, rootdir=rootdir, language=language)
         for case in suite.cases:
             missing = sorted(file.needed - case.inputs.keys())

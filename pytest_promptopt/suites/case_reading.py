@@ -80,6 +80,7 @@ class CaseReader:
             expected=given.get("expected"),
             folders=self._shared.folders,
             case=given.where(),
+            inputs=inputs,
         )
         if not checks:
             raise given.wrong("there is nothing to check; give `expected` or `checks`")

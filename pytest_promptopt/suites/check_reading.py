@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -16,6 +16,7 @@ from pytest_promptopt.suites.checks import NEGATION, Check
 from pytest_promptopt.suites.json_checks import path_steps
 from pytest_promptopt.suites.located import Located
 from pytest_promptopt.suites.located_json import read_json
+from pytest_promptopt.suites.other_checks import EXPECTED, JUDGE_SEES
 from pytest_promptopt.text import quote
 
 #: How other programs call the same.
@@ -23,6 +24,8 @@ HINTS = {
     "llm-rubric": "rubric", "judge": "rubric", "equal": "equals", "eq": "equals", "json": "is-json",
     "jsonpath": "json-path", "matches": "regex", "in": "one-of", "is": "equals", "max_words": "max-words",
 }  # fmt: skip
+#: Options that name inputs, or `expected`, by the type that takes them.
+_SHOWN = {"rubric": JUDGE_SEES, "python": ("reference",)}
 _FUNCTION = re.compile(r"(?P<file>[^\n]+\.py)::(?P<function>[^\W\d]\w*)")
 
 
@@ -33,6 +36,7 @@ def read_checks(
     expected: Located | None,
     folders: Sequence[Path],
     case: str = "",
+    inputs: Iterable[str] = (),
 ) -> tuple[Check, ...]:
     """The checks of one case. Raises `SettingsError` with ``file:line``.
 
@@ -42,9 +46,10 @@ def read_checks(
     :param shared: those of all cases of the file.
     :param folders: where relative paths begin, the nearest first.
     :param case: ``file:line`` of the case.
+    :param inputs: the names of its inputs.
     """
     found = [
-        _Reading(each, expected, tuple(folders), case).read()
+        _Reading(each, expected, tuple(folders), case, tuple(inputs)).read()
         for given in (own, shared)
         for each in (() if given is None else _listed(given))
     ]
@@ -86,6 +91,7 @@ class _Reading:
     expected: Located | None
     folders: tuple[Path, ...]
     case: str
+    inputs: tuple[str, ...]
 
     def read(self) -> tuple[Check, bool]:
         """The check, and whether it compares with the case's `expected`."""
@@ -103,12 +109,34 @@ class _Reading:
         value = self.expected.value if uses and self.expected is not None else value
         self._check_options(name, kind, options)
         value = self._value(name, kind, value)
-        more: dict[str, Any] = {key: options[key] for key in ("path", "file", "function") if key in options}
-        if name == "python" and (function := _FUNCTION.fullmatch(value.strip())):
-            more = {"file": str(self._file(function["file"])), "function": function["function"]}
-        threshold = self._threshold(options)
+        more = self._more(name, value, options)
         stands = self.expected if uses and self.expected is not None else self.given
-        return Check(name, value, stands.where(), negated, threshold, more), uses
+        check = Check(name, value, stands.where(), negated, self._threshold(options), more)
+        uses = uses or any(EXPECTED in more.get(key, ()) for key in JUDGE_SEES)
+        return check, uses or (name == "python" and "case.expected" in value)
+
+    def _more(self, name: str, value: Any, options: dict[str, Any]) -> dict[str, Any]:
+        """What a type has besides its value and a threshold."""
+        if name == "json-path":
+            null = {"null": True} if "value" in options and value is None else {}
+            return {"path": options["path"], **null}
+        shown = {key: options[key] for key in JUDGE_SEES if options.get(key) is not None}
+        more: dict[str, Any] = {key: self._inputs(key, names) for key, names in shown.items()}
+        if name == "python" and (function := _FUNCTION.fullmatch(value.strip())):
+            return {"file": str(self._file(function["file"])), "function": function["function"], **more}
+        return more
+
+    def _inputs(self, key: str, given: Any) -> list[str]:
+        """The names of inputs that a judge is shown."""
+        names = [given] if isinstance(given, str) else given
+        if not isinstance(names, list) or not names:
+            raise self.given.wrong(f"`{key}` names inputs of the case, got {quote(given)}", key)
+        known = [*self.inputs, *([EXPECTED] if self.expected is not None else [])]
+        for name in names:
+            if name not in known:
+                said = f"`{key}` names {quote(name)}, and the case at {self.case} has {', '.join(known)}"
+                raise self.given.wrong(said, key)
+        return names
 
     def _parts(self) -> tuple[tuple[str, bool], dict[str, Any]]:
         """The type, and what is given besides."""
@@ -144,6 +172,7 @@ class _Reading:
     def _check_options(self, name: str, kind: CheckType, options: dict[str, Any]) -> None:
         known = [
             "value",
+            *_SHOWN.get(name, ()),
             *(["threshold"] if kind.measures else ()),
             *(["path"] if name == "json-path" else ()),
         ]

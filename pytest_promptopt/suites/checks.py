@@ -21,7 +21,9 @@ NEGATION = "not-"
 class Judging(Protocol):
     """A judge of answers, as the fixture ``judge`` is one."""
 
-    def __call__(self, answer: str, criterion: str, /) -> Verdict: ...
+    def __call__(
+        self, answer: str, criterion: str, /, *, reference: str | None = None, context: str | None = None
+    ) -> Verdict: ...
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from pytest_promptopt.records import Split
 from pytest_promptopt.suites.case_reading import ROLES
 from pytest_promptopt.suites.check_types import CHECK_TYPES, CheckType
 from pytest_promptopt.suites.checks import NEGATION
+from pytest_promptopt.suites.other_checks import JUDGE_SEES
 from pytest_promptopt.suites.suite_reading import SUITE_KEYS, TABLE_ENDINGS
 
 #: Beside this module in the installed package; ``python docs/generate_reference.py`` writes it.
@@ -126,6 +127,8 @@ def _forms() -> list[dict[str, Any]]:
     found = []
     for name, kind in CHECK_TYPES.items():
         more: dict[str, Any] = {"threshold": _THRESHOLD} if kind.measures else {}
+        shown = JUDGE_SEES if name == "rubric" else ("reference",) if name == "python" else ()
+        more |= {key: {"anyOf": [_TEXT, {"type": "array", "items": _TEXT}]} for key in shown}
         value, has_path = _value(name, kind), name == "json-path"
         long = {"type": {"enum": [name, NEGATION + name]}, "value": value, **more}
         needed = ["type"] if kind.bare or kind.of_expected else ["type", "value"]

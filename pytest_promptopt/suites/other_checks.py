@@ -7,19 +7,26 @@ import functools
 import importlib.util
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from hashlib import sha256
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pytest_promptopt.assertions.operand_capture import failure_of, failure_of_check, failure_of_expression
 from pytest_promptopt.completion import Completion
 from pytest_promptopt.errors import SettingsError
 from pytest_promptopt.records import Answer
 from pytest_promptopt.suites.checks import Check, CheckContext, Found
-from pytest_promptopt.text import cut_end
+from pytest_promptopt.text import cut_end, value_text
 
+if TYPE_CHECKING:
+    from pytest_promptopt.suites.file_case import FileCase
+
+#: What a judge is shown besides the answer, as its arguments and the options of a check are called.
+JUDGE_SEES = ("context", "reference")
+#: The name of a case's expected answer, where inputs are named.
+EXPECTED = "expected"
 #: Characters of another error's message.
 MAX_MESSAGE = 300
 
@@ -44,12 +51,23 @@ def _measured(check: Check, answer: str, name: str, unit: str) -> Found:
 def rubric(check: Check, answer: str, context: CheckContext) -> Found:
     if context.judge is None:
         raise SettingsError(f"{check.where}: {check.name}: there is no judge; give case.check(answer, judge)")
-    verdict = context.judge(answer, check.value)
+    shown = {name: _named(context.case, check.options.get(name)) for name in JUDGE_SEES}
+    verdict = context.judge(answer, check.value, **shown)
     least = verdict.threshold if check.threshold is None else check.threshold
     said = "; ".join(verdict.issues) or verdict.reasons
     why = f"the judge gives {verdict.score:.2f}{': ' if said else ''}{said}"
     left = f"judge(answer, {check.value!r}).score"
     return Found(verdict.score >= least, ">=", left, f"{least:g}", verdict.score, why=why)
+
+
+def _named(case: FileCase, names: Sequence[str] | None) -> str | None:
+    """What a case has under these names; with several each is called by its name."""
+    if not names:
+        return None
+    values = {name: value_text(case.expected if name == EXPECTED else case[name]) for name in names}
+    if len(values) == 1:
+        return next(iter(values.values()))
+    return "\n\n".join(f"{name}: {value}" for name, value in values.items())
 
 
 def python(check: Check, answer: str, context: CheckContext) -> Found:

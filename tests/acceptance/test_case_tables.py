@@ -94,6 +94,15 @@ def test_a_table_of_200_cases_and_a_prompt_reach_a_verdict_in_one_command(projec
     result.stdout.fnmatch_lines(["prompts/repeat.md: 150/200 cases pass (75.0%)"])
 
 
+def test_a_prompt_file_that_is_not_there(project: Project) -> None:
+    project.write("words.csv", TABLE)
+    result = project.run("words.csv", "--promptopt-prompt=prompts/none.md")
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(
+        ["--promptopt-prompt: there is no prompt file 'prompts/none.md'; looked for *"]
+    )
+
+
 def test_no_table_is_collected_without_being_named(project: Project) -> None:
     project.write("words.csv", TABLE)
     project.ini("promptopt_model = house/repeat", "promptopt_prompt = prompts/repeat.md")

@@ -34,7 +34,7 @@ BEYOND = (
     "not valid YAML",
     "is not accepted",
     "cannot be read",
-    "has no value, and the case",
+    ", and the case at",
     "the case has no inputs",
     "there is nothing to check",
     "there is no key",

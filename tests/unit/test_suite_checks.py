@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pytest_promptopt.assertions.static_values import NoValue, value_of
 from pytest_promptopt.completion import Completion
 from pytest_promptopt.errors import SettingsError
 from pytest_promptopt.failed_checks import CheckFailed
@@ -37,7 +39,13 @@ def answer(text: str, *, cost: float | None = 0.01, latency: float = 1.0) -> Com
     return Completion(Answer(text, "house/one", "end_turn", None, cost, latency))
 
 
-def judge(answer: str, criterion: str) -> Verdict:
+SHOWN: list[tuple[str | None, str | None]] = []
+
+
+def judge(
+    answer: str, criterion: str, /, *, reference: str | None = None, context: str | None = None
+) -> Verdict:
+    SHOWN.append((reference, context))
     score = 1.0 if "please" in answer else 0.25
     return Verdict(score, () if score == 1 else ("it commands",), (), (), "", answer, criterion=criterion)
 
@@ -215,6 +223,14 @@ def test_values_at_a_path_are_told_as_structures() -> None:
     assert (found.expected, found.actual) == ({"a": {"b c": 12}}, {"a": {"b c": 11}})
 
 
+def test_a_judge_may_see_inputs_and_the_expected_answer() -> None:
+    shown = {"context": ["ticket", "shop"], "reference": ["expected"]}
+    check = Check("rubric", "is right", options=shown)
+    case = FileCase("a", {"ticket": "Where?", "shop": 3}, expected="There", checks=(check,))
+    case.check(answer("please"), judge)
+    assert SHOWN[-1] == ("There", "ticket: Where?\n\nshop: 3")
+
+
 def test_a_run_is_not_continued_with_other_checks() -> None:
     """They stand in no test file whose bytes would tell."""
 
@@ -326,3 +342,18 @@ def test_similarity_is_between_0_and_1_and_takes_long_texts() -> None:
     assert similarity("A  b", "a B") == 1.0
     assert similarity("abc", "xyz") == 0.0
     assert similarity("word " * 3_000, "word " * 3_000) == 1.0
+
+
+def test_the_source_of_a_test_says_what_a_case_of_a_file_expects() -> None:
+    case = FileCase("a", {"queue": "billing"}, expected={"total": 1})
+    for source, value in (
+        ("case['queue'].upper", None),
+        ("case['queue']", "billing"),
+        ("case.expected", {"total": 1}),
+    ):
+        node = ast.parse(source, mode="eval").body
+        if value is None:
+            with pytest.raises(NoValue):
+                value_of(node, {"case": case})
+        else:
+            assert value_of(node, {"case": case}) == value

@@ -120,6 +120,26 @@ def test_a_check_without_a_value_compares_with_expected(tmp_path: Path) -> None:
     assert case.answer == "long answer"
 
 
+def test_a_reference_of_the_judge_need_not_be_equalled(tmp_path: Path) -> None:
+    text = "prompt: p.md\nchecks:\n  - rubric: says the same\n    reference: expected\n    context: q\n"
+    (case,) = suite(tmp_path, f"{text}cases:\n  - {{q: a, expected: long answer}}\n").cases
+    assert case.checks == (
+        Check("rubric", "says the same", options={"context": ["q"], "reference": ["expected"]}),
+    )
+
+
+@pytest.mark.parametrize(
+    "check", ["{python: c.py::f, reference: expected}", "python: answer in case.expected", "contains"]
+)
+def test_expected_is_equalled_unless_a_check_compares_with_it_otherwise(tmp_path: Path, check: str) -> None:
+    (tmp_path / "c.py").write_text("def f(answer, case): ...")
+    text = "prompt: p.md\nchecks:\n  - max-words: 3\n  - CHECK\ncases: [{q: a, expected: x}]\n"
+    (case,) = suite(tmp_path, text.replace("CHECK", check)).cases
+    assert [each.type for each in case.checks] == ["max-words", check.strip("{").partition(":")[0]]
+    (case,) = suite(tmp_path, text.replace("CHECK", "contains: y")).cases
+    assert [each.type for each in case.checks] == ["equals", "max-words", "contains"]
+
+
 def test_ids_are_made_of_the_first_input(tmp_path: Path) -> None:
     rows = "".join(
         f"  - {{q: {q!r}, expected: x}}\n" for q in ("Where's it?", "where s IT", "Wo ist's?", "何?")
@@ -204,6 +224,9 @@ MISTAKES = [
     (CHECK + "max-words: 1.5", 5, "`max-words` needs a whole number from 1, got 1.5"),
     (CHECK + "latency: fast", 5, '`latency` needs a number of seconds, got "fast"'),
     (CHECK + "rubric:", 5, "`rubric` needs a criterion, or the path of a rubric file"),
+    (CHECK + "rubric: x\n        context: z", 6, '`context` names "z", and the case at evals/a'),
+    (CHECK + "rubric: x\n        context: 3", 6, "`context` names inputs of the case, got 3"),
+    (CHECK + "contains: x\n        context: q", 6, '`contains` takes no "context"'),
     (
         CHECK + "regex: '('",
         5,
