@@ -191,9 +191,7 @@ def compare(config: Path, name: str, root: Path, ours: Verdicts, command: Sequen
         verdict, message = ours[case.name]
         place = next(iter(_places(case, left)), None)
         if verdict == "error":
-            alike = place is not None and left.pop(place).answer == case.asked
-            name = "equal text, no judge" if alike else "DIFFERENT text"
-            outcome.verdicts[name] += 1
+            outcome.verdicts[_without_judge(case, left.pop(place, None) if place else None)] += 1
             outcome.reasons["error: " + message[:80]] += 1
             continue
         if place is None:
@@ -210,6 +208,13 @@ def compare(config: Path, name: str, root: Path, ours: Verdicts, command: Sequen
             outcome.verdicts["DIFFERENT verdict"] += 1
             outcome.different.append(f"{case.name}: {verdict}, promptfoo: {cell.verdict}; {message[:200]}")
     return outcome
+
+
+def _without_judge(case: OurCase, cell: Cell | None) -> str:
+    """How a case compares that needs a judge, whom nobody has."""
+    if cell is None or not cell.answer:  # promptfoo tells no answer of a case that ended with an error
+        return "needs a judge"
+    return "needs a judge, equal text" if cell.answer == case.asked else "DIFFERENT text"
 
 
 def _places(case: OurCase, cells: Mapping[tuple[int, int], Cell]) -> Iterator[tuple[int, int]]:
