@@ -280,7 +280,7 @@ def main() -> None:
 def _kind(outcome: Outcome) -> str:
     if outcome.crashed:
         return "refused or crashed"
-    ran = any(name.startswith(("equal", "DIFFERENT", "no verdict")) for name in outcome.verdicts)
+    ran = any(name.startswith(("equal", "DIFFERENT", "needs a judge")) for name in outcome.verdicts)
     if outcome.theirs:
         return "promptfoo says nothing"
     if ran:

@@ -188,6 +188,16 @@ SKIPPED = {
     "no value": ("assert: [{type: equals}]", "`equals`: it has no value"),
     "regex": ("assert: [{type: regex, value: '(?i)a'}]", "`regex`: (?i)a: `(?i)` is not taken alike"),
     "schema": ("assert: [{type: is-json, value: {type: nonsense}}]", "it is no JSON Schema"),
+    "schema keyword": ("assert: [{type: is-json, value: {foo: 1}}]", "`foo` in a JSON Schema is refused"),
+    "schema format": (
+        "assert: [{type: is-json, value: {properties: {a: {format: email}}}}]",
+        "`format` in a JSON Schema",
+    ),
+    "schema pattern": ("assert: [{type: is-json, value: {pattern: '\\\\p{L}'}}]", "the pattern"),
+    "schema draft": (
+        "assert: [{type: is-json, value: {$schema: 'https://json-schema.org/draft/2020-12/schema'}}]",
+        "`$schema` in a JSON Schema",
+    ),
     "latency": ("assert: [{type: latency}]", "`latency`: it has no threshold"),
     "python": ("assert: [{type: python, value: 'if'}]", "the code cannot be read"),
     "python file": ("assert: [{type: python, value: file://none.py}]", "there is no file none.py"),

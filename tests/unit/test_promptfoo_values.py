@@ -10,6 +10,7 @@ from pytest_promptopt.suites.check_types import failure_of
 from pytest_promptopt.suites.checks import Check, CheckContext
 from pytest_promptopt.suites.file_case import FileCase
 from pytest_promptopt.suites.promptfoo.comma_lists import values_in
+from pytest_promptopt.suites.promptfoo.json_schemas import schema_as_in_ajv
 from pytest_promptopt.suites.promptfoo.own_checks import SCRIPT
 from pytest_promptopt.suites.promptfoo.regular_expressions import NotAlike, compiled, units
 from pytest_promptopt.suites.promptfoo.test_cases import assertion_from_text
@@ -86,6 +87,20 @@ def test_a_text_with_commas_holds_several_values(text: str, values: list[str]) -
 def test_a_quote_that_does_not_end_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="quoted value"):
         values_in(text)
+
+
+def test_a_schema_is_checked_as_promptfoo_checks_it() -> None:
+    schema: dict[str, Any] = {
+        "type": "object",
+        "properties": {"a": {"pattern": "^\\d$"}, "b": {"items": [{"type": "integer"}]}},
+        "anyOf": [{"required": ["a"]}, True],
+        "additionalProperties": False,
+        "$defs": {"x": {"$ref": "#/$defs/y"}},
+    }
+    assert schema_as_in_ajv(schema) == {
+        **schema,
+        "properties": {**schema["properties"], "a": {"pattern": "^[0-9]\\Z"}},
+    }
 
 
 CELLS = {

@@ -13,6 +13,7 @@ from pytest_promptopt.suites.checks import NEGATION, Check
 from pytest_promptopt.suites.located import Located
 from pytest_promptopt.suites.promptfoo.comma_lists import values_in
 from pytest_promptopt.suites.promptfoo.config_file import FILE, ConfigFile
+from pytest_promptopt.suites.promptfoo.json_schemas import schema_as_in_ajv
 from pytest_promptopt.suites.promptfoo.not_supported import NotSupported, shown
 from pytest_promptopt.suites.promptfoo.own_checks import ASSERTION_FUNCTION, MATCHES, SCRIPT, inline_function
 from pytest_promptopt.suites.promptfoo.regular_expressions import NotAlike, compiled
@@ -218,7 +219,10 @@ def _is_json(making: _Making) -> Check:
     problem = CHECK_TYPES["is-json"].problem(schema)
     if problem is not None:
         raise making.wrong(problem or "it is no JSON Schema")
-    return making.check("is-json", schema)
+    try:
+        return making.check("is-json", schema_as_in_ajv(schema))
+    except NotAlike as error:
+        raise making.wrong(str(error)) from None
 
 
 def _measured(making: _Making) -> Check:
