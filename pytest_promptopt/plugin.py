@@ -35,6 +35,8 @@ CASE_FILES = (".promptopt.yaml", ".promptopt.yml")
 #: Endings of files of other programs that hold cases; collected where they are named on the command line.
 FOREIGN_FILES = (".yaml", ".yml", ".json")
 CASE_TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".yaml", ".yml")
+#: Those that hold nothing else.
+ONLY_TABLES = (".csv", ".tsv", ".jsonl", ".ndjson")
 
 T = TypeVar("T")
 
@@ -101,6 +103,18 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
     return pytest.ExitCode.OK if done else pytest.ExitCode.TESTS_FAILED
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection(session: pytest.Session) -> Generator[None, object, object]:
+    try:
+        return (yield)
+    except pytest.UsageError as error:
+        named = [str(said).partition("\n")[0] for said in error.args]
+        if session.config.stash[settings_key].prompt is None and any(n.endswith(ONLY_TABLES) for n in named):
+            hint = "a table of cases needs a prompt file: add --promptopt-prompt=PATH"
+            raise pytest.UsageError(*error.args, hint) from None
+        raise
+
+
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
     prompt = parent.config.stash[settings_key].prompt
     if file_path.name.endswith(CASE_FILES):
@@ -139,7 +153,7 @@ def pytest_itemcollected(item: pytest.Item) -> None:
     if (files := sys.modules.get("pytest_promptopt.suites.file_case")) is not None:
         given = getattr(item, "callspec", None)
         for value in () if given is None else given.params.values():
-            if isinstance(value, files.FileCase):
+            if type(value) is files.FileCase:  # an object may raise whatever it is asked
                 item.extra_keyword_matches.update(value.tags)
 
 

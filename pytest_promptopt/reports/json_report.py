@@ -19,11 +19,12 @@ none), ``prompts``, ``run``, ``notes`` (the sentences at the end of the session:
   ``cases``, ``failing``, ``errored``
 * ``results``, one object per case: ``id``, ``model``, ``split``, ``status`` (``passed``, ``failed``,
   ``errored``, ``skipped``), ``rate``, ``samples`` (how often it ran), ``counted`` (how many of these are in
-  the rate), ``flaky`` (whether it both passed and failed); ``category``, ``expected``, ``actual``,
-  ``message`` of its first failed sample (``expected`` is null also when the test states a constraint: see
-  ``message``); ``error`` of its first sample whose model call failed; ``verdicts`` of judges on its first
-  sample: ``criterion``, ``score``, ``issues``, ``strengths``, ``suggestions`` (``text``, ``category``,
-  ``impact``), ``reasons``, ``threshold``, ``model``
+  the rate), ``weight`` (how much the case counts in the rate of the prompt), ``flaky`` (whether it both
+  passed and failed); ``category``, ``expected``, ``actual``, ``message`` of its first failed sample
+  (``expected`` is null also when the test states a constraint: see ``message``); ``error`` of its first
+  sample whose model call failed; ``verdicts`` of judges on its first sample: ``criterion``, ``score``,
+  ``issues``, ``strengths``, ``suggestions`` (``text``, ``category``, ``impact``), ``reasons``,
+  ``threshold``, ``model``
 
 ``run`` is null without ``--optimize``, else what it did:
 
@@ -177,6 +178,7 @@ def _result(result: CaseResult, prompt: str, category: str | None) -> dict[str, 
         "rate": result.rate,
         "samples": len(result.outcomes),
         "counted": len(result.counted),
+        "weight": result.case.weight,
         "flaky": bool(flaky_cases([result])),
         "category": category,
         "expected": failure and failure.expected,
