@@ -104,8 +104,8 @@ def load_prompt(path: str | Path, *, template: str | None = None) -> LoadedPromp
 
     :param path: relative to the current folder; better an absolute one, such as
         ``Path(__file__).with_name("route.md")``.
-    :param template: its template language (``jinja2``, ``format``, ``percent``, ``template``, ``mustache`` or
-        ``none``); None has the file say so, or what is in the text.
+    :param template: its template language (``jinja2``, ``format``, ``percent``, ``template``, ``mustache``,
+        ``nunjucks`` or ``none``); None has the file say so, or what is in the text.
     :raises SettingsError: there is no such template language.
     :raises PromptFileError: there is no such file, or it is not a usable prompt; reads ``file:line: what``.
     """

@@ -92,6 +92,12 @@ def _add_actions(group: pytest.OptionGroup) -> None:
         default=None,
         help="Put the prompt files back as they were before a run, and run no test",
     )
+    group.addoption(
+        "--promptopt-import",
+        metavar="FILE",
+        default=None,
+        help="Write a configuration of promptfoo as *.promptopt.yaml beside it, and run no test",
+    )
 
 
 def read_settings(config: pytest.Config) -> Settings:

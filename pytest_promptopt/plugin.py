@@ -32,6 +32,8 @@ RUNNER = "promptopt-runner"
 #: Endings of files of cases, which are collected like test modules.
 CASE_FILES = (".promptopt.yaml", ".promptopt.yml")
 #: Those of tables, collected when the command line names the file, and the prompt that it is for.
+#: Endings of files of other programs that hold cases; collected where they are named on the command line.
+FOREIGN_FILES = (".yaml", ".yml", ".json")
 CASE_TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".yaml", ".yml")
 #: Those that hold nothing else.
 ONLY_TABLES = (".csv", ".tsv", ".jsonl", ".ndjson")
@@ -83,13 +85,17 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> int | None:
-    if not config.option.promptopt_runs and config.option.promptopt_restore is None:
+    imported = config.option.promptopt_import
+    if not config.option.promptopt_runs and config.option.promptopt_restore is None and imported is None:
         return None
-    from pytest_promptopt.runs.commands import list_runs, restore_run
+    from pytest_promptopt.runs.commands import import_cases, list_runs, restore_run
 
     try:
         if config.option.promptopt_runs:
             list_runs(config.rootpath, sys.stdout)
+            return pytest.ExitCode.OK
+        if imported is not None:
+            import_cases(config.invocation_params.dir / imported, config.rootpath, sys.stdout)
             return pytest.ExitCode.OK
         done = restore_run(config.option.promptopt_restore, config.rootpath, sys.stdout)
     except (PromptoptError, OSError) as error:
@@ -115,6 +121,10 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
         from pytest_promptopt.pytest_engine.case_files import CaseFile
 
         return CaseFile.from_parent(parent, path=file_path)
+    if prompt is None and file_path.suffix in FOREIGN_FILES and parent.session.isinitpath(file_path):
+        from pytest_promptopt.pytest_engine.foreign_case_files import foreign_file
+
+        return foreign_file(file_path, parent)
     if prompt is None or file_path.suffix not in CASE_TABLES or not parent.session.isinitpath(file_path):
         return None
     from pytest_promptopt.pytest_engine.case_files import CaseTableFile

@@ -40,6 +40,11 @@ def _jinja2(source: str, values: Mapping[str, str]) -> str:
     return environment.from_string(source).render(values)
 
 
+def _nunjucks(source: str, values: Mapping[str, str]) -> str:
+    """With texts and plain variables alone, as Jinja2 does."""
+    return _jinja2(source, values)
+
+
 #: How applications render: not one of these is code of the package.
 RENDERERS: Mapping[str, Callable[[str, Mapping[str, str]], str]] = {
     "jinja2": _jinja2,
@@ -47,6 +52,7 @@ RENDERERS: Mapping[str, Callable[[str, Mapping[str, str]], str]] = {
     "percent": lambda source, values: source % values,
     "template": lambda source, values: string.Template(source).substitute(values),
     "mustache": _mustache,
+    "nunjucks": _nunjucks,
     "none": lambda source, values: source,
 }
 

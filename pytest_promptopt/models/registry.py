@@ -12,6 +12,12 @@ from pytest_promptopt.models import Model
 
 _ANTHROPIC = "anthropic/"
 
+#: The model that answers with what it was asked.
+ECHO = "echo"
+
+#: Models inside the package: no key, no network.
+EMBEDDED = ("demo", ECHO)
+
 #: Warm enough for candidates to differ, cool enough for them to keep to the format of a reply.
 VARIED = 0.7
 
@@ -47,7 +53,7 @@ def canonical_name(name: str) -> str:
 
     Raises `SettingsError` for anything that names no model.
     """
-    if name == "demo" or name in CLI:
+    if name in EMBEDDED or name in CLI:
         return name
     full = _ANTHROPIC + name if name.startswith("claude-") and "/" not in name else name
     provider, slash, model = full.partition("/")
@@ -70,6 +76,10 @@ def resolve_model(name: str) -> Model:
         from pytest_promptopt.models.cli_models import CliModel
 
         return CliModel(full)
+    if full == ECHO:
+        from pytest_promptopt.models.echo import EchoModel
+
+        return EchoModel()
     if full.startswith(_ANTHROPIC):
         from pytest_promptopt.models.anthropic_sdk import AnthropicModel
 
@@ -95,7 +105,7 @@ def variety_parameters(name: str) -> dict[str, float]:
     Current Claude models take no temperature. May import litellm, which knows about the others.
     """
     full = canonical_name(name)
-    own = full == "demo" or full.startswith(_ANTHROPIC) or is_cli(full)
+    own = full in EMBEDDED or full.startswith(_ANTHROPIC) or is_cli(full)
     if own or importlib.util.find_spec("litellm") is None:
         return {}
     from pytest_promptopt.models.litellm_sdk import takes_temperature
@@ -115,7 +125,7 @@ def takes_schema(name: str) -> bool:
         return False
     from pytest_promptopt.models.listed_prices import is_listed_for_schemas
 
-    return full != "demo" and is_listed_for_schemas(full)
+    return full not in EMBEDDED and is_listed_for_schemas(full)
 
 
 def check_credentials(name: str) -> None:

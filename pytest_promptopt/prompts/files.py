@@ -17,7 +17,8 @@ from pytest_promptopt.prompts.language_guess import guess_language
 from pytest_promptopt.prompts.layout import MAX_FILE_BYTES, unify_newlines
 from pytest_promptopt.prompts.renderable_prose import RenderableProse
 from pytest_promptopt.prompts.sources import Address, SourceText, file_of, source_of
-from pytest_promptopt.prompts.template_languages import JINJA2, LANGUAGES, NONE, TemplateLanguage
+from pytest_promptopt.prompts.sources.document_texts import sent_whole
+from pytest_promptopt.prompts.template_languages import JINJA2, LANGUAGES, NONE, NUNJUCKS, TemplateLanguage
 from pytest_promptopt.prompts.templates import Turn, split_turns
 from pytest_promptopt.records import Message
 
@@ -27,6 +28,7 @@ _WRITING = {
     "percent": "The text is for Python's % operator: a variable is %(name)s, and any other % is doubled, %%.",
     "template": "The text is for string.Template: a variable is $name, and any other $ is doubled, $$.",
     "mustache": "The text is a Mustache template: a variable is {{name}}; its sections stay, add none.",
+    "nunjucks": "The text is a Nunjucks template, as in promptfoo: a variable is {{ name }}; add no tags.",
     "none": "The text is sent as it stands: nothing in it is filled in.",
 }
 
@@ -86,6 +88,8 @@ class PromptFile:
         original = on_disk if before is None else before
         text = kind.read(original, name=file)
         guessed = language is None and not text.language
+        if language is NUNJUCKS:  # a text of promptfoo's, unless the file says that it is Nunjucks
+            text = sent_whole(text, stripped=address.path.suffix.lower() == ".txt")
         if language is None:
             try:
                 language = LANGUAGES[text.language] if text.language else guess_language(text.prose)

@@ -48,7 +48,7 @@ _NO_SLIPS = frozenset({"mode", "models"})
 MAX_BITS = 10_000
 
 #: The template languages, as front matter and mark call them.
-LANGUAGES = ("jinja2", "format", "percent", "template", "mustache", "none")
+LANGUAGES = ("jinja2", "format", "percent", "template", "mustache", "nunjucks", "none")
 
 _FIRST_LINE = 2  # line 1 is the opening `---`
 

@@ -1,4 +1,4 @@
-"""``--promptopt-runs`` and ``--promptopt-restore``."""
+"""``--promptopt-runs``, ``--promptopt-restore`` and ``--promptopt-import``."""
 
 from __future__ import annotations
 
@@ -15,6 +15,13 @@ from pytest_promptopt.settings import home_of
 def list_runs(rootdir: Path, out: TextIO) -> None:
     """Write the table of all runs."""
     out.write("\n".join(run_lines(home_of(rootdir))) + "\n")
+
+
+def import_cases(path: Path, rootdir: Path, out: TextIO) -> None:
+    """Write another program's cases as files of ours. Raises `SettingsError` before anything is written."""
+    from pytest_promptopt.suites.promptfoo.importing import import_file
+
+    import_file(path, rootdir, out)
 
 
 def restore_run(name: str, rootdir: Path, out: TextIO) -> bool:

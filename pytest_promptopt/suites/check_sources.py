@@ -26,6 +26,8 @@ _FORMS: Mapping[str, str] = {
     "latency": "answer.latency <= {value}",
     "cost": "answer.cost <= {value}",
     "python": "{code}",
+    "promptfoo-regex": "re.search({value}, answer)",
+    "promptfoo-python": "{code}",
     "rubric": "judge(answer, {value}).score >= {threshold}",
 }
 

@@ -11,6 +11,7 @@ from typing import Any
 from pytest_promptopt.records import Failure
 from pytest_promptopt.suites import json_checks, other_checks, text_checks
 from pytest_promptopt.suites.checks import Check, CheckContext, Evaluate, failure_of_check
+from pytest_promptopt.suites.promptfoo import own_checks
 
 #: JSON Schema of a text, and of a list of texts.
 _TEXT = {"type": "string", "minLength": 1}
@@ -215,13 +216,21 @@ CHECK_TYPES: Mapping[str, CheckType] = {
 }  # fmt: skip
 
 
+#: Types that no file of ours can name: what another program's assertions hold for.
+_FOREIGN: Mapping[str, Evaluate] = {
+    own_checks.MATCHES: own_checks.matches,
+    own_checks.SCRIPT: own_checks.script,
+}
+
+
 def failure_of(check: Check, answer: str, context: CheckContext) -> Failure | None:
     """Why `check` does not hold for `answer`; None when it does.
 
     Raises `SettingsError` where nobody can say: it is no fault of the answer.
     """
     __tracebackhide__ = True
-    found = CHECK_TYPES[check.type].evaluate(check, answer, context)
+    evaluate = _FOREIGN.get(check.type) or CHECK_TYPES[check.type].evaluate
+    found = evaluate(check, answer, context)
     return None if found.holds is not check.negated else failure_of_check(check, found)
 
 

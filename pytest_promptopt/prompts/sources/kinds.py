@@ -5,6 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from pytest_promptopt.prompts.sources.address import SEPARATOR, Address, with_inner
+from pytest_promptopt.prompts.sources.document_texts import (
+    CHAT,
+    DEFAULT,
+    TEXT,
+    DefaultPrompt,
+    DocumentText,
+    TextPart,
+)
 from pytest_promptopt.prompts.sources.key_paths import KeyPath
 from pytest_promptopt.prompts.sources.probed_values import json_value, toml_value
 from pytest_promptopt.prompts.sources.prompty_files import PromptyFile
@@ -25,6 +33,9 @@ _INSIDE: Mapping[str, Callable[[KeyPath], Source]] = {
     ".md": FrontMatterValue,
 }
 
+#: Files that promptfoo takes for a chat as a whole.
+_DOCUMENTS = (".yaml", ".yml", ".json")
+
 ACCEPTED = (
     "accepted are a .md, .txt or .prompty file, file.py::CONSTANT, file.py::Class.CONSTANT, "
     "file.py::DICT.key, FILE::key.path with a .yaml, .yml, .json or .toml file, and file.md::key of its "
@@ -38,6 +49,12 @@ def source_of(address: Address) -> tuple[Source, Address]:
     Raises `ValueError`, in a sentence, when there is no such kind.
     """
     ending, inner = address.path.suffix.lower(), address.inner
+    if ending in _DOCUMENTS and inner in (CHAT, TEXT):
+        return DocumentText(is_chat=inner == CHAT), address
+    if ending in _DOCUMENTS and inner == DEFAULT:
+        return DefaultPrompt(), address
+    if ending == ".txt" and inner.isdecimal():
+        return TextPart(int(inner)), address
     if not inner and ending in _WHOLE:
         return _WHOLE[ending], address
     if inner and ending == ".py":
@@ -59,5 +76,7 @@ def source_of(address: Address) -> tuple[Source, Address]:
 def looks_like_source(given: str) -> bool:
     """Whether a text can be meant as a prompt, by its ending."""
     address = Address.parse(given)
+    if address.inner.isdecimal() and address.path.suffix.lower() == ".txt":
+        return True
     endings = (".py", *_INSIDE) if address.inner else (*_WHOLE, ".py")
     return address.path.suffix.lower() in endings

@@ -9,6 +9,7 @@ from pytest_promptopt.prompts.template_languages.dollar import Dollar
 from pytest_promptopt.prompts.template_languages.format_fields import FormatFields
 from pytest_promptopt.prompts.template_languages.jinja import Jinja2
 from pytest_promptopt.prompts.template_languages.mustache import Mustache
+from pytest_promptopt.prompts.template_languages.nunjucks import Nunjucks
 from pytest_promptopt.prompts.template_languages.parts import (
     Fixed,
     Opaque,
@@ -25,11 +26,12 @@ FORMAT = FormatFields()
 PERCENT = Percent()
 TEMPLATE = Dollar()
 MUSTACHE = Mustache()
+NUNJUCKS = Nunjucks()
 NONE = Plain()
 
 #: By the name that a front matter and a message use.
 LANGUAGES: Mapping[str, TemplateLanguage] = {
-    language.name: language for language in (JINJA2, FORMAT, PERCENT, TEMPLATE, MUSTACHE, NONE)
+    language.name: language for language in (JINJA2, FORMAT, PERCENT, TEMPLATE, MUSTACHE, NUNJUCKS, NONE)
 }
 
 
@@ -46,6 +48,7 @@ __all__ = [
     "LANGUAGES",
     "MUSTACHE",
     "NONE",
+    "NUNJUCKS",
     "PERCENT",
     "TEMPLATE",
     "Fixed",

@@ -1,0 +1,136 @@
+"""JavaScript's regular expressions as Python's: the same matches, or a reason why not.
+
+Both are run on UTF-16 units, as JavaScript has them without the flag ``u``.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+
+_SPACE = r"\t\n\v\f\r \u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000\ufeff"
+_CLASSES = {"d": "0-9", "w": "A-Za-z0-9_", "s": _SPACE}
+_SAME_ESCAPES = "nrtvf"
+_HEX = re.compile(r"x[0-9A-Fa-f]{2}|u[0-9A-Fa-f]{4}")
+_COUNT = re.compile(r"\{\d+(?:,\d*)?\}")
+_GROUP = re.compile(r"\(\?(?::|=|!|<=|<!|<(?P<name>[A-Za-z_]\w*)>)", re.ASCII)
+
+
+class NotAlike(ValueError):
+    """A pattern that Python cannot be shown to take as JavaScript does."""
+
+
+@cache
+def compiled(pattern: str) -> re.Pattern[str]:
+    """Raises `NotAlike`."""
+    try:
+        return re.compile("".join(_Translation(units(pattern)).pieces()))
+    except (re.error, OverflowError, RecursionError) as error:
+        raise NotAlike(f"Python cannot take this regular expression: {error}") from None
+
+
+def units(text: str) -> str:
+    """`text` with two characters for one beyond U+FFFF."""
+    if all(ord(character) <= 0xFFFF for character in text):
+        return text
+    raw = text.encode("utf-16-be", "surrogatepass")
+    return "".join(chr(raw[place] << 8 | raw[place + 1]) for place in range(0, len(raw), 2))
+
+
+class _Translation:
+    def __init__(self, pattern: str) -> None:
+        self._pattern = pattern
+        self._place = 0
+
+    def pieces(self) -> list[str]:
+        found = []
+        while self._place < len(self._pattern):
+            found.append(self._next())
+        return found
+
+    def _take(self, length: int) -> str:
+        taken = self._pattern[self._place : self._place + length]
+        self._place += length
+        return taken
+
+    def _next(self) -> str:
+        character = self._pattern[self._place]
+        if character == "\\":
+            return self._escape(inside=False)
+        if character == "[":
+            return self._set()
+        if character == "(":
+            return self._group()
+        if character == "{":
+            count = _COUNT.match(self._pattern, self._place)
+            return self._quantified(self._take(len(count[0]))) if count else "\\" + self._take(1)
+        self._take(1)
+        if character in "*+?":
+            return self._quantified(character)
+        if character == ".":
+            return r"[^\n\r\u2028\u2029]"
+        return {"$": r"\Z", "]": r"\]", "}": r"\}"}.get(character, character)
+
+    def _quantified(self, quantifier: str) -> str:
+        """A second mark is lazy with ``?``, and nothing else in JavaScript."""
+        following = self._pattern[self._place : self._place + 1]
+        if following == "?":
+            quantifier += self._take(1)
+            following = self._pattern[self._place : self._place + 1]
+        if following in ("*", "+", "?"):
+            raise NotAlike("JavaScript refuses this regular expression: nothing to repeat")
+        return quantifier
+
+    def _group(self) -> str:
+        if self._pattern[self._place + 1 : self._place + 2] != "?":
+            return self._take(1)
+        opening = _GROUP.match(self._pattern, self._place)
+        if opening is None:
+            raise NotAlike(f"`{self._pattern[self._place : self._place + 4]}` is not taken alike")
+        self._take(len(opening[0]))
+        return f"(?P<{opening['name']}>" if opening["name"] else opening[0]
+
+    def _escape(self, *, inside: bool) -> str:
+        self._take(1)
+        if self._place >= len(self._pattern):
+            raise NotAlike("JavaScript refuses this regular expression: it ends with a backslash")
+        hexadecimal = _HEX.match(self._pattern, self._place)
+        if hexadecimal:
+            return "\\" + self._take(len(hexadecimal[0]))
+        character = self._take(1)
+        if character in _CLASSES:
+            return _CLASSES[character] if inside else f"[{_CLASSES[character]}]"
+        if character.lower() in _CLASSES and not inside:
+            return f"[^{_CLASSES[character.lower()]}]"
+        if character in _SAME_ESCAPES:
+            return "\\" + character
+        if character in "bB":
+            if inside and character == "b":
+                return r"\x08"
+            if not inside:
+                return rf"(?a:\{character})"
+        if character == "0" and not self._pattern[self._place : self._place + 1].isdigit():
+            return r"\x00"
+        if character.isalnum():
+            raise NotAlike(f"`\\{character}` is not taken alike")
+        return re.escape(character)
+
+    def _set(self) -> str:
+        negated = self._pattern.startswith("[^", self._place)
+        self._take(2 if negated else 1)
+        found = ["[^" if negated else "["]
+        while True:
+            if self._place >= len(self._pattern):
+                raise NotAlike("JavaScript refuses this regular expression: a [ is not closed")
+            character = self._pattern[self._place]
+            if character == "]":
+                self._take(1)
+                break
+            if character == "\\":
+                found.append(self._escape(inside=True))
+            else:
+                self._take(1)
+                found.append("\\" + character if character in "[&~|" else character)
+        if len(found) == 1:
+            return r"[\s\S]" if negated else r"(?!)"
+        return "".join(found) + "]"
