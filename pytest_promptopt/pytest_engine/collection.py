@@ -19,6 +19,7 @@ from pytest_promptopt.prompts.template_languages import LANGUAGES
 from pytest_promptopt.pytest_engine import internals
 from pytest_promptopt.pytest_engine.case_identity import of_plugin
 from pytest_promptopt.pytest_engine.mark import MARK, Mark
+from pytest_promptopt.pytest_engine.mark_layers import read_marks
 from pytest_promptopt.pytest_engine.prompt_case import PromptCase
 from pytest_promptopt.pytest_engine.splits import share_strictest, split_of
 from pytest_promptopt.records import Case
@@ -28,20 +29,34 @@ from pytest_promptopt.settings import Settings
 
 
 def check_function(metafunc: pytest.Metafunc, settings: Settings) -> None:
-    """Look at a test function's mark while it is collected: a mistake is a collection error at its line.
+    """Look at a test function's marks while it is collected: a mistake is a collection error at its line.
 
     Raises `PromptoptError`.
     """
     definition = metafunc.definition
     where = _where(definition)
-    mark = definition.get_closest_marker(MARK)
-    if mark is not None:
-        _load(Mark.parse(mark, where=where), definition.path.parent, settings.rootdir, where, {})
-    own = {m.name for m in definition.iter_markers()}
-    for parameter, names in internals.parameter_marks(metafunc) or [("", [])]:
-        if {"heldout", "validation"} <= own | set(names):
+    of_function = list(definition.iter_markers())
+    for parameter, marks in internals.parameter_marks(metafunc) or [("", [])]:
+        of_case = {mark.name for mark in [*of_function, *marks]}
+        if MARK not in of_case:
+            continue
+        if {"heldout", "validation"} <= of_case:
             case = f"{definition.name}[{parameter}]" if parameter else definition.name
             raise SettingsError(f"{where}: {case} is marked heldout and validation; a case has one split")
+    for marks in _different_marks(metafunc):
+        mark = read_marks(definition, marks, where=where)
+        _load(mark, definition.path.parent, settings.rootdir, where, {})
+
+
+def _different_marks(metafunc: pytest.Metafunc) -> Iterable[list[pytest.Mark]]:
+    """The prompt marks of the parameters of a function that is marked, each combination once."""
+    of_function = metafunc.definition.get_closest_marker(MARK) is not None
+    found: dict[tuple[int, ...], list[pytest.Mark]] = {}
+    for _, marks in internals.parameter_marks(metafunc) or [("", [])]:
+        own = [mark for mark in marks if mark.name == MARK]
+        if own or of_function:
+            found.setdefault(tuple(map(id, own)), own)
+    return found.values()
 
 
 @dataclass(frozen=True)
@@ -58,10 +73,9 @@ def collect_prompt_cases(items: Iterable[pytest.Item], settings: Settings) -> Co
     cases: dict[pytest.Item, PromptCase] = {}
     problems: dict[pytest.Item, PromptoptError] = {}
     for item in items:
-        mark = item.get_closest_marker(MARK)
-        if mark is not None:
+        if item.get_closest_marker(MARK) is not None:
             try:
-                cases[item] = _case(item, mark, settings, loaded)
+                cases[item] = _case(item, settings, loaded)
             except PromptoptError as problem:
                 problems[item] = problem
     _join_repeats(cases)
@@ -96,11 +110,9 @@ def _join_repeats(cases: dict[pytest.Item, PromptCase]) -> None:
             cases[item] = replace(cases[item], case=shared, samples=samples)
 
 
-def _case(
-    item: pytest.Item, mark: pytest.Mark, settings: Settings, loaded: dict[Address, PromptFile]
-) -> PromptCase:
+def _case(item: pytest.Item, settings: Settings, loaded: dict[Address, PromptFile]) -> PromptCase:
     where = _where(item)
-    parsed = Mark.parse(mark, where=where)
+    parsed = read_marks(item, where=where)
     files = _load(parsed, item.path.parent, settings.rootdir, where, loaded)
     names = tuple(dict.fromkeys(file.name for file in files.values()))
     judge_prompt = _judge_prompt(files, settings)

@@ -280,9 +280,9 @@ def rewrite_failure(longrepr: object, rewrite: Callable[[str], str]) -> object:
     return longrepr
 
 
-def parameter_marks(metafunc: pytest.Metafunc) -> list[tuple[str, list[str]]]:
-    """Per parameter set of a function: its id and the names of its own marks."""
-    return [(call.id, [mark.name for mark in call.marks]) for call in metafunc._calls]
+def parameter_marks(metafunc: pytest.Metafunc) -> list[tuple[str, list[pytest.Mark]]]:
+    """Per parameter set of a function: its id and its own marks."""
+    return [(call.id, list(call.marks)) for call in metafunc._calls]
 
 
 def load_conftest(config: pytest.Config, path: Path) -> None:
