@@ -83,6 +83,25 @@ def _model(name: str, text: str) -> str:
         raise SettingsError(f"{name}: {error}") from None
 
 
+def _target_models(name: str, text: str) -> str | tuple[str, ...]:
+    """One model, or several: see `target_models`."""
+    names = [part.strip() for part in text.split(",")]
+    if len(names) > 1 and not all(names):
+        raise SettingsError(
+            f"{name}: {text!r} has an empty entry; accepted is one model, or several separated by commas, "
+            "such as anthropic/claude-opus-5-5,openai/gpt-5"
+        )
+    models = [_model(name, each) for each in names]
+    if twice := next((model for model in models if models.count(model) > 1), None):
+        raise SettingsError(f"{name}: {text!r} names {twice} twice; name each model once")
+    return tuple(models) if len(models) > 1 else models[0]
+
+
+def target_models(parsed: object) -> dict[str, object]:
+    """What ``--promptopt-model`` has given, by the fields of `Settings`."""
+    return {"models": parsed} if isinstance(parsed, tuple) else {"model": parsed}
+
+
 def _optimizer(name: str, text: str) -> str:
     return text if text == NO_OPTIMIZER else _model(name, text)
 
@@ -207,7 +226,12 @@ class Option:
 
 OPTIONS = (
     Option(
-        "model", "model", "string", "MODEL", "Model that the prompts are for: provider/model, or demo", _model
+        "model",
+        "model",
+        "string",
+        "MODEL",
+        "Model that the prompts are for: provider/model, or demo; several, separated by commas, are compared",
+        _target_models,
     ),
     Option(
         "optimizer_model",

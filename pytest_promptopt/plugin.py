@@ -98,9 +98,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> Generator[None]:
             parametrize_labels(metafunc, settings)
         yield
         if _uses_prompt(metafunc):
-            from pytest_promptopt.pytest_engine.collection import check_function
+            from pytest_promptopt.pytest_engine.collection import check_function, use_every_model
 
             check_function(metafunc, settings)
+            if settings.models:
+                use_every_model(metafunc, settings)
     except PromptoptError as error:
         raise pytest.Collector.CollectError(str(error)) from None
 

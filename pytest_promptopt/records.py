@@ -334,6 +334,7 @@ class Case:
     :param where: ``file:line`` of the test.
     :param models: who answers each of its prompts, in their order; empty when nobody says.
     :param seen_calls: how many calls a run of it was seen to make; 0 when none was counted.
+    :param pair: what it is called whichever model answers, where its id names the model; else empty.
     :param labelled: what a person says of the answer that a judge is tested with; empty for other cases.
     """
 
@@ -345,6 +346,7 @@ class Case:
     models: tuple[str, ...] = ()
     seen_calls: int = 0
     labelled: str = ""
+    pair: str = ""
 
     @property
     def calls_per_run(self) -> int:

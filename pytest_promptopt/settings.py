@@ -85,6 +85,8 @@ class Settings:
 
     Rates are shares from 0 to 1; money is US dollars, time seconds; None means no limit.
 
+    :param model: the one that answers the prompts; None when none is named, or several are.
+    :param models: several that answer the prompts of every case that names none itself; empty otherwise.
     :param least_gain: points of the pass rate for 100 calls; a search ends when its next iteration is
         expected to win less.
     :param learn: whether a search begins with what earlier runs of the same cases taught.
@@ -102,6 +104,7 @@ class Settings:
     rootdir: Path
     mode: Mode = Mode.CHECK
     model: str | None = None
+    models: tuple[str, ...] = ()
     optimizer_model: str = DEFAULT_OPTIMIZER_MODEL
     strategy: tuple[str, ...] = ("refine",)
     candidates: int = 3

@@ -17,7 +17,12 @@ from pytest_promptopt.prompts import PromptFile, locate_prompt_file
 from pytest_promptopt.prompts.sources.address import Address
 from pytest_promptopt.prompts.template_languages import LANGUAGES
 from pytest_promptopt.pytest_engine import internals
-from pytest_promptopt.pytest_engine.case_identity import of_plugin
+from pytest_promptopt.pytest_engine.case_identity import (
+    MODEL_PARAMETER,
+    id_under_all_models,
+    model_parameter,
+    of_plugin,
+)
 from pytest_promptopt.pytest_engine.mark import MARK, Mark
 from pytest_promptopt.pytest_engine.mark_layers import read_marks
 from pytest_promptopt.pytest_engine.prompt_case import PromptCase
@@ -43,20 +48,51 @@ def check_function(metafunc: pytest.Metafunc, settings: Settings) -> None:
         if {"heldout", "validation"} <= of_case:
             case = f"{definition.name}[{parameter}]" if parameter else definition.name
             raise SettingsError(f"{where}: {case} is marked heldout and validation; a case has one split")
-    for marks in _different_marks(metafunc):
+    for marks in _different_marks(metafunc).values():
         mark = read_marks(definition, marks, where=where)
         _load(mark, definition.path.parent, settings.rootdir, where, {})
 
 
-def _different_marks(metafunc: pytest.Metafunc) -> Iterable[list[pytest.Mark]]:
+def use_every_model(metafunc: pytest.Metafunc, settings: Settings) -> None:
+    """Have the cases that name no model run with each of the session's. Raises `PromptoptError`."""
+    definition = metafunc.definition
+    where = _where(definition)
+    many = set[tuple[int, ...]]()
+    for key, marks in _different_marks(metafunc).items():
+        mark = read_marks(definition, marks, where=where)
+        files = _load(mark, definition.path.parent, settings.rootdir, where, {})
+        if leaves_model_open(mark, files, metafunc.fixturenames, settings):
+            many.add(key)
+    internals.multiply(metafunc, MODEL_PARAMETER, settings.models, chosen=lambda marks: _key(marks) in many)
+
+
+def leaves_model_open(
+    mark: Mark, files: Mapping[str, PromptFile], fixtures: Iterable[str], settings: Settings
+) -> bool:
+    """Whether the session says who answers a prompt of a case, and the case asks by our fixture.
+
+    The judge's own prompt has a model of its own, and an application chooses its model by itself.
+    """
+    asks = not {"prompt", "prompts"}.isdisjoint(fixtures) or not settings.intercept.on
+    names = {file.name for file in files.values()}
+    if mark.model is not None or not asks or names == {_judge_prompt(files, settings)}:
+        return False
+    return any(file.front.model is None for file in files.values())
+
+
+def _different_marks(metafunc: pytest.Metafunc) -> dict[tuple[int, ...], list[pytest.Mark]]:
     """The prompt marks of the parameters of a function that is marked, each combination once."""
     of_function = metafunc.definition.get_closest_marker(MARK) is not None
     found: dict[tuple[int, ...], list[pytest.Mark]] = {}
     for _, marks in internals.parameter_marks(metafunc) or [("", [])]:
         own = [mark for mark in marks if mark.name == MARK]
         if own or of_function:
-            found.setdefault(tuple(map(id, own)), own)
-    return found.values()
+            found.setdefault(_key(own), own)
+    return found
+
+
+def _key(marks: Iterable[pytest.Mark]) -> tuple[int, ...]:
+    return tuple(id(mark) for mark in marks if mark.name == MARK)
 
 
 @dataclass(frozen=True)
@@ -98,7 +134,11 @@ def _join_repeats(cases: dict[pytest.Item, PromptCase]) -> None:
     repeated: dict[tuple[object, ...], list[pytest.Item]] = {}
     for item in cases:
         indices: Mapping[str, int] = getattr(getattr(item, "callspec", None), "indices", {})
-        own = {name: index for name, index in indices.items() if not of_plugin(name)}
+        own = {
+            name: index
+            for name, index in indices.items()
+            if not of_plugin(name) or name == MODEL_PARAMETER  # another model is no repetition
+        }
         if len(own) < len(indices):
             key = (item.parent, getattr(item, "originalname", item.name), *sorted(own.items()))
             repeated.setdefault(key, []).append(item)
@@ -130,13 +170,35 @@ def _case(item: pytest.Item, settings: Settings, loaded: dict[Address, PromptFil
         case,
         files,
         parsed,
-        (settings.judge_model or settings.model) if judges else settings.model,
+        _session_model(item, parsed, files, settings, judges=judges),
         range(case.samples),
         settings.intercept.on,
         judge_prompt,
     )
     models = {file.name: _model(found, file) for file in files.values()}
-    return replace(found, case=replace(case, models=tuple(models[name] for name in names)))
+    told = dict.fromkeys((model_parameter(item), parsed.model, *models.values()))
+    return replace(
+        found,
+        case=replace(
+            case, models=tuple(models[name] for name in names), pair=id_under_all_models(item, told)
+        ),
+    )
+
+
+def _session_model(
+    item: pytest.Item, mark: Mark, files: Mapping[str, PromptFile], settings: Settings, *, judges: bool
+) -> str | None:
+    """Who answers where neither mark nor prompt file say. Raises `SettingsError`."""
+    if judges:
+        return settings.judge_model or settings.model
+    if not settings.models or model_parameter(item) is not None:
+        return model_parameter(item) or settings.model
+    if leaves_model_open(mark, files, getattr(item, "fixturenames", ()), settings):
+        raise SettingsError(
+            f"{_where(item)}: {item.name} takes no parameters, so it cannot be run with each of "
+            f"{', '.join(settings.models)}; name its model in the mark: @pytest.mark.prompt(model=...)"
+        )
+    return None
 
 
 def _judge_prompt(files: Mapping[str, PromptFile], settings: Settings) -> str:

@@ -72,7 +72,7 @@ def _is_in(marks: Iterable[pytest.Mark], mark: pytest.Mark) -> bool:
 
 def _written_on(thing: object, *, inherited: bool = True) -> list[pytest.Mark]:
     """The marks in the source of a function or class."""
-    found = getattr(thing, "pytestmark", []) if inherited else vars(thing).get("pytestmark", [])
+    found: Any = getattr(thing, "pytestmark", []) if inherited else vars(thing).get("pytestmark", [])
     return [getattr(mark, "mark", mark) for mark in (found if isinstance(found, list) else [found])]
 
 

@@ -44,6 +44,10 @@ if TYPE_CHECKING:
     from pytest_promptopt.replay.judge_calls import CaseJudge
 
 
+#: The property of a case in JUnit's report.
+MODEL_PROPERTY = "promptopt.model"
+
+
 class CaseRunner:
     """Holds every run of a prompt case until it needs no unknown answer, then lets it be seen."""
 
@@ -55,6 +59,7 @@ class CaseRunner:
         collected = collect_prompt_cases(session.items, settings)
         self.cases = collected.cases
         self._problems = collected.problems
+        self._tell_models()
         self._marked = [
             (prompt, Threshold(case.mark.min_pass_rate, case.case.where))
             for case in self.cases.values()
@@ -103,6 +108,12 @@ class CaseRunner:
             max_failures=1 if option("stepwise", False) else option("maxfail", 0),
         )
         self._interception = Interception(settings, self.calls.application, self.engine, files)
+
+    def _tell_models(self) -> None:
+        """Have reports name the model of each case, where the same case runs with several."""
+        for item, case in self.cases.items():
+            if case.case.pair:
+                item.user_properties.append((MODEL_PROPERTY, ", ".join(dict.fromkeys(case.case.models))))
 
     def _note(self, text: str) -> None:
         if text not in self.notes:

@@ -76,7 +76,9 @@ class CaseTable(Mapping[K, S]):
         :param asked: the keys of the requests of each case, as far as they are known.
         """
         groups: dict[str, tuple[list[K], set[str]]] = {}
-        for item, keys in asked.items():
+        for item, of_item in asked.items():
+            pair = self._cases[item].case.pair  # one case has one split under all models
+            keys = of_item | {f"case {pair}"} if pair else of_item
             found = {id(groups[key]): groups[key] for key in keys if key in groups}
             members, together = [item], set(keys)
             for items, others in found.values():

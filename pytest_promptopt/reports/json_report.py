@@ -17,13 +17,13 @@ none), ``prompts``, ``run``, ``notes`` (the sentences at the end of the session:
   ``cases`` (node ids), ``confusion`` (lists of expected, actual, count)
 * ``models``, one object per model that answered its cases: ``model`` (null when none was named), ``rate``,
   ``cases``, ``failing``, ``errored``
-* ``results``, one object per case: ``id``, ``model``, ``split``, ``status`` (``passed``, ``failed``,
-  ``errored``, ``skipped``), ``rate``, ``samples`` (how often it ran), ``counted`` (how many of these are in
-  the rate), ``flaky`` (whether it both passed and failed); ``category``, ``expected``, ``actual``,
-  ``message`` of its first failed sample (``expected`` is null also when the test states a constraint: see
-  ``message``); ``error`` of its first sample whose model call failed; ``verdicts`` of judges on its first
-  sample: ``criterion``, ``score``, ``issues``, ``strengths``, ``suggestions`` (``text``, ``category``,
-  ``impact``), ``reasons``, ``threshold``, ``model``
+* ``results``, one object per case: ``id``, ``case`` (its id without the model), ``model``, ``split``,
+  ``status`` (``passed``, ``failed``, ``errored``, ``skipped``), ``rate``, ``samples`` (how often it ran),
+  ``counted`` (how many of these are in the rate), ``flaky`` (whether it both passed and failed);
+  ``category``, ``expected``, ``actual``, ``message`` of its first failed sample (``expected`` is null also
+  when the test states a constraint: see ``message``); ``error`` of its first sample whose model call failed;
+  ``verdicts`` of judges on its first sample: ``criterion``, ``score``, ``issues``, ``strengths``,
+  ``suggestions`` (``text``, ``category``, ``impact``), ``reasons``, ``threshold``, ``model``
 
 ``run`` is null without ``--optimize``, else what it did:
 
@@ -171,6 +171,7 @@ def _result(result: CaseResult, prompt: str, category: str | None) -> dict[str, 
     failure = None if result.failing is None else result.failing.failure
     return {
         "id": result.case.id,
+        "case": result.case.pair or result.case.id,
         "model": result.case.model_of(prompt) or None,
         "split": result.case.split,
         "status": _status(result),

@@ -106,6 +106,11 @@ def settings_of(given: Mapping[str, Any]) -> Settings:
         for name, option in _BY_NAME.items()
         if given.get(name) is not None
     }
+    if isinstance(values.get("model"), tuple):
+        raise SettingsError(
+            f"model: {given['model']!r} names several models; a script takes one, and "
+            "pytest --promptopt-model= several"
+        )
     settings = Settings(
         rootdir=_rootdir(given.get("rootdir", ".")),
         mode=Mode.OPTIMIZE if given.get("write") else Mode.DRY_RUN,

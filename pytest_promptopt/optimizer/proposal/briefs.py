@@ -270,7 +270,7 @@ class Briefing:
         """The model that answers, and what is fixed for it."""
         front = prompt.front
         fixed = {"max_tokens": front.max_tokens, **front.parameters}
-        told = [front.model or self._settings.model or ""]
+        told = [front.model or self._settings.model or " and ".join(self._settings.models)]
         told += [f"{name} {value_text(value)}" for name, value in fixed.items() if value is not None]
         known = ", ".join(filter(None, told))
         return f"{known} (fixed)" if known else ""
