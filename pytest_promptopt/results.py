@@ -337,18 +337,28 @@ class PromptCheck:
 
     @property
     def by_model(self) -> Mapping[str, PromptCheck]:
-        """The same figures for each model that answers its cases; the gate is about all of them together."""
+        """The same figures for each model that answers its cases, each with the gate of the prompt."""
         found: dict[str, list[CaseResult]] = {}
         for result in self.results:
             found.setdefault(result.case.model_of(self.prompt), []).append(result)
-        return {model: PromptCheck.of(self.prompt, tuple(results)) for model, results in found.items()}
+        gate = self.min_pass_rate, self.where
+        return {model: PromptCheck.of(self.prompt, tuple(some), *gate) for model, some in found.items()}
+
+    @property
+    def by_gate(self) -> Mapping[str, PromptCheck]:
+        """What has to hold the gate: each of several models by its name, or all cases together."""
+        parts = self.by_model
+        return parts if len(parts) > 1 else {"": self}
 
     @property
     def held(self) -> bool | None:
-        """Whether the gate holds; None without a threshold or when all cases were skipped.
+        """Whether the gate holds, with each model; None without a threshold or when all cases were skipped.
 
         Cases without evidence never hold.
         """
         if self.min_pass_rate is None or not self.cases:
             return None
+        parts = self.by_gate
+        if len(parts) > 1:
+            return all(part.held is not False for part in parts.values())
         return self.rate is not None and self.rate >= self.min_pass_rate - EPSILON

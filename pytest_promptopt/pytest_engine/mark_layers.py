@@ -73,7 +73,8 @@ def _is_in(marks: Iterable[pytest.Mark], mark: pytest.Mark) -> bool:
 def _written_on(thing: object, *, inherited: bool = True) -> list[pytest.Mark]:
     """The marks in the source of a function or class."""
     found: Any = getattr(thing, "pytestmark", []) if inherited else vars(thing).get("pytestmark", [])
-    return [getattr(mark, "mark", mark) for mark in (found if isinstance(found, list) else [found])]
+    marks: list[Any] = found if isinstance(found, list) else [found]
+    return [getattr(mark, "mark", mark) for mark in marks]
 
 
 def _together(layer: Layer, where: str) -> _Given:

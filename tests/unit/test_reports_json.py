@@ -161,6 +161,7 @@ def test_every_case_is_there_with_its_category_and_operands(tmp_path: Path) -> N
     )
     assert fails == {
         "id": "test_route.py::fails",
+        "case": "test_route.py::fails",
         "model": None,
         "split": "heldout",
         "status": "failed",
