@@ -29,7 +29,7 @@ def model_tables(comparisons: Iterable[ModelComparison], *, alpha: float, width:
         cases = plural(len(each.rates), "case")
         lines.append(Line(f"{printable(' and '.join(each.prompts))}: {cases}", BOLD))
         names, legend = _columns(each.models, width)
-        lines += _rows([_header(names), *_figures(each.models)], right=range(1, len(names) + 1))
+        lines += _rows(_table(names, each.models, width))
         lines += [Line(f"{INDENT}{text}", DIM) for text in legend]
         lines += _differences(each.differences, alpha, width)
         lines += _cases(each, names, width)
@@ -40,8 +40,7 @@ def model_tables(comparisons: Iterable[ModelComparison], *, alpha: float, width:
 def _columns(models: Sequence[ModelFigures], width: int) -> tuple[list[str], list[str]]:
     """The heads of the columns: the models' names, or letters that lines below explain."""
     names = [printable(figures.model) or "no model" for figures in models]
-    rows = table([_header(names), *_figures(models)])
-    if max(map(len, rows)) + len(INDENT) <= width:
+    if _fits([("", *names), *_figures(models)], width):
         return names, []
     letters = [_letters(number) for number in range(len(names))]
     return letters, [f"{letter}  {name}" for letter, name in zip(letters, names, strict=True)]
@@ -53,8 +52,14 @@ def _letters(number: int) -> str:
     return (_letters(before - 1) if before else "") + ascii_uppercase[letter]
 
 
-def _header(names: Sequence[str]) -> tuple[str, ...]:
-    return ("", *names)
+def _table(names: Sequence[str], models: Sequence[ModelFigures], width: int) -> list[tuple[str, ...]]:
+    """A column for each model, or a row where there are too many of them."""
+    columns = [("", *names), *_figures(models)]
+    return columns if _fits(columns, width) else list(zip(*columns, strict=True))
+
+
+def _fits(rows: Sequence[tuple[str, ...]], width: int) -> bool:
+    return max(map(len, table(rows))) + len(INDENT) <= width
 
 
 def _figures(models: Sequence[ModelFigures]) -> Iterator[tuple[str, ...]]:
@@ -89,8 +94,8 @@ def _seconds(latency: float | None) -> str:
     return f"{latency:.2f}s" if latency < 10 else f"{latency:.1f}s"
 
 
-def _rows(rows: Sequence[tuple[str, ...]], *, right: Iterable[int] = ()) -> Iterator[Line]:
-    header, *body = table(rows, right=right)
+def _rows(rows: Sequence[tuple[str, ...]]) -> Iterator[Line]:
+    header, *body = table(rows, right=range(1, len(rows[0])))
     yield Line(INDENT + header, DIM)
     yield from (Line(INDENT + row) for row in body)
 
@@ -132,7 +137,7 @@ def _cases(comparison: ModelComparison, names: Sequence[str], width: int) -> Ite
     ]
     header, *body = table([tuple(names), *rows])
     column = max(map(len, (header, *body)))
-    left = min(max(width - len(INDENT) - column - 2, 30), MAX_ID_WIDTH)
+    left = min(max(width - len(INDENT) - column - 2, 20), MAX_ID_WIDTH)
     head = f"they differ on {plural(len(differing), 'case')}"
     yield Line(f"{INDENT}{header.ljust(column)}  {head}", DIM)
     for row, case in zip(body, differing, strict=False):
