@@ -225,6 +225,14 @@ class SameAnswer:
 
 
 @dataclass(frozen=True)
+class ModelChange:
+    """What a new text changed with one of several models."""
+
+    model: str
+    scores: tuple[SplitScore, ...]
+
+
+@dataclass(frozen=True)
 class PromptResult:
     """What a run did for one prompt file.
 
@@ -241,6 +249,8 @@ class PromptResult:
     :param caught_up: None when no case had been spared.
     :param labels: right and wrong by what is expected; empty where that is not known or they are no labels.
     :param same_answers: what `after` answers to nearly every train and validation case.
+    :param models: the scores with each of several models; empty with one.
+    :param worse_with: the model with which the new text is shown to be worse, so that it was left alone.
     :param verbosity: a warning where only a judge likes its longer answers better; else empty.
     :param asked_before: how often a gain on these train and validation cases was tested before, each time
         with the chance alpha to be shown by luck; `heldout_before`: how often these held-out cases were
@@ -271,6 +281,8 @@ class PromptResult:
     verbosity: str = ""
     asked_before: int = 0
     heldout_before: int = 0
+    models: tuple[ModelChange, ...] = ()
+    worse_with: str = ""
 
 
 @dataclass(frozen=True)

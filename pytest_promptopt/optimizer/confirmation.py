@@ -200,7 +200,8 @@ class PairTally:
 class ConfirmationTest:
     """The confirmation of one winner.
 
-    `originals` are the fresh results under the original, one for each pair asked for.
+    `originals` are the fresh results under the original, one for each pair asked for; `pairs` are those of
+    which both sides are fresh.
 
     :param first: the first sample number that is this confirmation's own.
     :param spared: what the winner answered to the cases that it was spared in the search.
@@ -247,6 +248,7 @@ class ConfirmationTest:
         self._tally = PairTally(self._cases)
         self._gain, self._loss = SignLooks(), SignLooks()
         self.originals: list[CaseResult] = []
+        self.pairs: list[tuple[CaseResult, CaseResult]] = []
 
     def run(self) -> Confirmation:
         """Look at growing pairs until they show a gain or a loss, or cannot. Raises `KeyboardInterrupt`."""
@@ -357,7 +359,9 @@ class ConfirmationTest:
         for before, after in zip(trials[::2], trials[1::2], strict=True):
             results = next(measured)
             self.originals += results
-            new = self._spared | {r.case.id: r for r in (next(measured) if after.cases else ())}
+            fresh = {r.case.id: r for r in (next(measured) if after.cases else ())}
+            new = self._spared | fresh
+            self.pairs += [(each, fresh[each.case.id]) for each in results if each.case.id in fresh]
             for result in results:
                 toss = partial(self._toss, f"{before.samples}-{result.case.id}")
                 self._tally.add(result, new[result.case.id], toss)

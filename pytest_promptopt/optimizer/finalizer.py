@@ -24,6 +24,13 @@ from pytest_promptopt.optimizer.flaky_cases import flaky_cases
 from pytest_promptopt.optimizer.halting import HaltReason, Phase
 from pytest_promptopt.optimizer.judge_guard import LabelVerdicts, why_no_better_judge, why_unjudged
 from pytest_promptopt.optimizer.label_rates import find_dominant_answers, label_scores
+from pytest_promptopt.optimizer.model_guard import (
+    ModelFall,
+    Pair,
+    changes_by_model,
+    fall_in_search,
+    fall_on_unseen,
+)
 from pytest_promptopt.optimizer.prompt_groups import SEARCHED
 from pytest_promptopt.optimizer.protocols import Prompt, StopRun, Trial
 from pytest_promptopt.optimizer.run_context import RunContext
@@ -73,6 +80,8 @@ class Finalizer:
         # Until `write` is called, which it is not after Ctrl-C.
         self.confirmation: Confirmation | None = None
         self._fresh: Results = ()
+        self._fresh_pairs: list[Pair] = []
+        self._fall: ModelFall | None = None
         self._unwritten: dict[str, str] = {prompt.name: HaltReason.INTERRUPTED for prompt in self.changed}
         self._scored: dict[Split, tuple[Results, Results]] = {
             split: (self.original.evidence(split), self.final.evidence(split)) for split in Split
@@ -97,7 +106,17 @@ class Finalizer:
         return self._heldout_scoring_calls if self.changed and not refuted else 0
 
     def run_unverified_cases(self) -> None:
-        """Run the final text on the cases that it was spared; it may turn out to be no better."""
+        """Run the final text on the cases that it was spared; it may turn out to be no better.
+
+        With several models it may now be shown to be worse with one of them.
+        """
+        self._run_spared()
+        searched = self.original.evidence(*SEARCHED), self.final.evidence(*SEARCHED)
+        self._fall = fall_in_search(*searched, self._context.settings.alpha)
+        if self._fall is not None and self.may_be_written:
+            self._bar(self._fall.why)
+
+    def _run_spared(self) -> None:
         known = {r.case.id for r in self.original.evidence(*SEARCHED) if r.rate is not None}
         unverified = tuple(case for case in self.final.spared(self._search.group) if case in known)
         if not (self.changed and unverified):
@@ -157,7 +176,7 @@ class Finalizer:
         found = test.run()
         more = self._heldout_scoring_calls if found.needed else 0
         self.confirmation = replace(found, needed=found.needed + more)
-        self._fresh = tuple(test.originals)
+        self._fresh, self._fresh_pairs = tuple(test.originals), test.pairs
         self._bar_refused()
         self._context.record(
             "confirmation", prompts=names, candidate=self.final.id, sample=first, **asdict(self.confirmation)
@@ -252,7 +271,21 @@ class Finalizer:
 
     def _objection(self) -> str:
         """Why a text that its confirmation lets pass is not taken all the same; empty when it is."""
-        return self._heldout_regression() or self._why_no_better_judge() or self._why_unjudged()
+        fall = self._fall_with_a_model()
+        return (
+            self._heldout_regression()
+            or (fall.why if fall else "")
+            or self._why_no_better_judge()
+            or self._why_unjudged()
+        )
+
+    def _fall_with_a_model(self) -> ModelFall | None:
+        """With which of several models it is shown to be worse."""
+        before, after = self._scored[Split.HELDOUT]
+        old = {result.case.id: result for result in before}
+        heldout = [(old[result.case.id], result) for result in after if result.case.id in old]
+        pairs = [*self._fresh_pairs, *heldout]
+        return self._fall or fall_on_unseen(pairs, self._context.settings.alpha)
 
     def _why_no_better_judge(self) -> str:
         """For a judge's own prompt held-out labels have to speak; why they do not."""
@@ -291,6 +324,7 @@ class Finalizer:
             for split, each in self._scored.items()
         )
         measured = tuple(each for each in scores if each.cases)
+        fall = self._fall_with_a_model() if self._accepted else self._fall
         for prompt in self.prompts:
             changed = prompt in self.changed
             unwritten = self._unwritten.get(prompt.name, "")
@@ -323,6 +357,8 @@ class Finalizer:
                 verbosity=verbosity_warning(before, after, self._context.settings.alpha) if changed else "",
                 asked_before=self._asked_before if self.confirmation else 0,
                 heldout_before=self._history.heldout if self._scored[Split.HELDOUT][0] else 0,
+                models=changes_by_model(self._scored),
+                worse_with=fall.model if changed and fall else "",
             )
 
     def _outcome(self, changed: bool, unwritten: str) -> PromptOutcome:
@@ -330,11 +366,13 @@ class Finalizer:
             return PromptOutcome.PASSING
         if self._search.interrupted or unwritten == HaltReason.INTERRUPTED:
             return PromptOutcome.INTERRUPTED
+        if changed and self._fall:
+            return PromptOutcome.WORSE
         if changed and self.confirmation is None and self._barred:
             return PromptOutcome.NOT_SHOWN
         if not changed or self.confirmation is None:
             return PromptOutcome.UNCHANGED
-        if self._accepted and self._heldout_regression():
+        if self._accepted and (self._heldout_regression() or self._fall_with_a_model()):
             return PromptOutcome.WORSE
         if self._accepted and self._why_no_better_judge():
             return PromptOutcome.NOT_SHOWN

@@ -77,6 +77,8 @@ none), ``prompts``, ``run``, ``notes`` (the sentences at the end of the session:
   figure counts them), the 95 % ``interval`` (low, high) of ``after``, and ``p_better`` and ``p_worse``, exact
   and one-sided, of the ``test`` of these changes: the ``sign test``, or, where rates changed by less than a
   whole case (scores of a judge, subtests, samples), the ``paired permutation test``
+* ``models``, with each of several models the ``scores`` as above: ``model``, ``scores``; and ``worse_with``:
+  the model with which ``after`` is shown to be worse, so that it was not written
 * their ``iterations``: ``number``, ``phase``, the rate ``before`` and the ``best`` after, how many
   training cases this text leaves ``unverified``, its ``foresight`` (null in the validation phase:
   ``rate``, the ends ``low`` and ``high`` of its 90 % interval, its standard deviation ``sd``, how many of
@@ -265,6 +267,11 @@ def _prompt(prompt: PromptResult) -> dict[str, Any]:
         "heldout_before": prompt.heldout_before,
         "caught_up": prompt.caught_up and dataclasses.asdict(prompt.caught_up),
         "scores": [_score(score) for score in prompt.scores],
+        "models": [
+            {"model": each.model or None, "scores": [_score(score) for score in each.scores]}
+            for each in prompt.models
+        ],
+        "worse_with": prompt.worse_with or None,
         "iterations": [_iteration(iteration) for iteration in prompt.iterations],
     }
 

@@ -30,6 +30,7 @@ from pytest_promptopt.results import (
     Confirmation,
     ConfirmationVerdict,
     Iteration,
+    ModelChange,
     PromptOutcome,
     PromptResult,
     RunResult,
@@ -110,6 +111,7 @@ def _search(prompts: Sequence[PromptResult], run: RunResult, alpha: float, width
         yield _headline(one, more)
     yield from _dominant_answer_warnings(changed, width)
     yield from _scores(one.scores)
+    yield from scores_by_model(one.models)
     yield from label_table(one.labels)
     if changed:
         yield from _evidence(changed[0], run, alpha, width)
@@ -166,6 +168,8 @@ def _headline(prompt: PromptResult, more: str = "") -> Line:
         and prompt.confirmation.verdict is ConfirmationVerdict.WORSE
     ):
         words = "worse on fresh answers, left alone"
+    elif prompt.worse_with:
+        words = f"worse with {printable(prompt.worse_with)}, left alone"
     if prompt.outcome is PromptOutcome.NOT_SHOWN:
         words += ", written all the same" if prompt.written else ", left alone" * (not prompt.accepted)
         if prompt.accepted and not prompt.written:
@@ -200,6 +204,26 @@ def _scores(scores: Sequence[SplitScore]) -> Iterator[Line]:
     header, *body = table(rows)
     yield Line(f"  {header}", DIM)
     yield from (Line(f"  {row}") for row in body)
+
+
+def scores_by_model(models: Sequence[ModelChange]) -> Iterator[Line]:
+    """A row for each of several models: ``50.0% -> 90.0%`` in each split."""
+    splits = [split for split in Split if any(s.split is split for each in models for s in each.scores)]
+    if not splits:
+        return
+    rows = [("model", *(_SPLIT_NAMES[split] for split in splits))]
+    for each in models:
+        scores = {score.split: score for score in each.scores}
+        rows.append((printable(each.model) or "no model named", *(_change(scores.get(s)) for s in splits)))
+    header, *body = table(rows)
+    yield Line(f"  {header}", DIM)
+    yield from (Line(f"  {row}") for row in body)
+
+
+def _change(score: SplitScore | None) -> str:
+    if score is None or score.before is None:
+        return "not measured"
+    return percent(score.before) + (f" -> {percent(score.after)}" if score.after is not None else "")
 
 
 def _remark(score: SplitScore) -> str:

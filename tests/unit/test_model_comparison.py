@@ -66,10 +66,9 @@ class TestComparison:
                 )
             ]
         )
-        assert [(each.model, each.cost, each.unpriced, each.latency) for each in compared.models] == [
-            ("house/x", 0.75, 1, 4),
-            ("house/y", None, 1, 1.0),
-        ]
+        first, second = compared.models
+        assert (first.model, first.cost, first.unpriced, first.latency) == ("house/x", 0.75, 1, 4)
+        assert (second.model, second.cost, second.unpriced, second.latency) == ("house/y", None, 1, 1.0)
 
     def test_only_cases_that_both_have_answered_are_compared(self) -> None:
         [compared] = compare_models(
@@ -99,7 +98,8 @@ class TestComparison:
             ]
         )
         [difference] = compared.differences
-        assert (difference.test, difference.p) == (PERMUTATION_TEST, pytest.approx(2 / 2**8))
+        assert difference.test == PERMUTATION_TEST
+        assert difference.p == pytest.approx(2 / 2**8)
         assert difference.gain == pytest.approx(1 / 3)
 
     def test_a_model_without_any_answer_makes_the_others_no_less_sure(self) -> None:
