@@ -85,16 +85,13 @@ def _model(name: str, text: str) -> str:
 
 def _target_models(name: str, text: str) -> str | tuple[str, ...]:
     """One model, or several: see `target_models`."""
-    names = [part.strip() for part in text.split(",")]
-    if len(names) > 1 and not all(names):
-        raise SettingsError(
-            f"{name}: {text!r} has an empty entry; accepted is one model, or several separated by commas, "
-            "such as anthropic/claude-opus-5-5,openai/gpt-5"
-        )
-    models = [_model(name, each) for each in names]
-    if twice := next((model for model in models if models.count(model) > 1), None):
-        raise SettingsError(f"{name}: {text!r} names {twice} twice; name each model once")
-    return tuple(models) if len(models) > 1 else models[0]
+    from pytest_promptopt.models.registry import canonical_names
+
+    try:
+        names = canonical_names(text)
+    except SettingsError as error:
+        raise SettingsError(f"{name}: {error}") from None
+    return names if len(names) > 1 else names[0]
 
 
 def target_models(parsed: object) -> dict[str, object]:
@@ -232,6 +229,15 @@ OPTIONS = (
         "MODEL",
         "Model that the prompts are for: provider/model, or demo; several, separated by commas, are compared",
         _target_models,
+    ),
+    Option(
+        "from_model",
+        "from-model",
+        "string",
+        "MODEL",
+        "With --optimize: model that the prompts were for; they are migrated to --promptopt-model, and the "
+        "report shows both before and after",
+        _model,
     ),
     Option(
         "optimizer_model",

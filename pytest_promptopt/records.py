@@ -335,6 +335,8 @@ class Case:
     :param models: who answers each of its prompts, in their order; empty when nobody says.
     :param seen_calls: how many calls a run of it was seen to make; 0 when none was counted.
     :param pair: what it is called whichever model answers, where its id names the model; else empty.
+    :param reference: of a case with the model that a migration leaves, which is in no rate: the case with
+        the new one; else empty.
     :param labelled: what a person says of the answer that a judge is tested with; empty for other cases.
     """
 
@@ -347,6 +349,7 @@ class Case:
     seen_calls: int = 0
     labelled: str = ""
     pair: str = ""
+    reference: str = ""
 
     @property
     def calls_per_run(self) -> int:

@@ -233,6 +233,17 @@ class ModelChange:
 
 
 @dataclass(frozen=True)
+class Migration:
+    """Held-out cases with the model that a prompt was for, and with the one that it is for now.
+
+    :param old: decides nothing. Without a new text, or without held-out cases, rates are missing in both.
+    """
+
+    old: ModelChange
+    new: ModelChange
+
+
+@dataclass(frozen=True)
 class PromptResult:
     """What a run did for one prompt file.
 
@@ -251,6 +262,7 @@ class PromptResult:
     :param same_answers: what `after` answers to nearly every train and validation case.
     :param models: the scores with each of several models; empty with one.
     :param worse_with: the model with which the new text is shown to be worse, so that it was left alone.
+    :param migration: what became of it with the old and the new model; None without a migration.
     :param verbosity: a warning where only a judge likes its longer answers better; else empty.
     :param asked_before: how often a gain on these train and validation cases was tested before, each time
         with the chance alpha to be shown by luck; `heldout_before`: how often these held-out cases were
@@ -283,6 +295,7 @@ class PromptResult:
     heldout_before: int = 0
     models: tuple[ModelChange, ...] = ()
     worse_with: str = ""
+    migration: Migration | None = None
 
 
 @dataclass(frozen=True)

@@ -240,6 +240,7 @@ class OptimizationDriver(ABC, Generic[K, C]):
                 write=partial(self._writer.write, journal) if self._settings.mode is Mode.OPTIMIZE else None,
                 heldout=self._planned.plan.heldout,
                 history=self._histories(record),
+                references=self._cases.references,
             )
         self._over = True
         writing = self._settings.mode is Mode.OPTIMIZE

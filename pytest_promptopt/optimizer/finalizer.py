@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
+from types import MappingProxyType
 
 from pytest_promptopt.errors import PromptConflictError, PromptFileError
 from pytest_promptopt.optimizer.acceptance import compare, score_split
@@ -24,6 +25,7 @@ from pytest_promptopt.optimizer.flaky_cases import flaky_cases
 from pytest_promptopt.optimizer.halting import HaltReason, Phase
 from pytest_promptopt.optimizer.judge_guard import LabelVerdicts, why_no_better_judge, why_unjudged
 from pytest_promptopt.optimizer.label_rates import find_dominant_answers, label_scores
+from pytest_promptopt.optimizer.migration import measure_migration, migration_calls
 from pytest_promptopt.optimizer.model_guard import (
     ModelFall,
     Pair,
@@ -38,7 +40,7 @@ from pytest_promptopt.optimizer.screening import why_not_renderable
 from pytest_promptopt.optimizer.supervised_search import SupervisedSearch
 from pytest_promptopt.optimizer.verbosity import verbosity_warning
 from pytest_promptopt.records import EPSILON, Case, Split
-from pytest_promptopt.results import CatchUp, Confirmation, PromptOutcome, PromptResult
+from pytest_promptopt.results import CatchUp, Confirmation, Migration, PromptOutcome, PromptResult
 from pytest_promptopt.settings import Accept
 from pytest_promptopt.statistics import paired_test
 
@@ -59,8 +61,11 @@ class Finalizer:
         *,
         heldout: Collection[str] | None = None,
         history: EarlierRuns = EarlierRuns(),  # noqa: B008  # frozen
+        references: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
-        """:param heldout: the held-out cases that are scored; None for all."""
+        """:param heldout: the held-out cases that are scored; None for all.
+        :param references: of each case the one with the model that a migration leaves.
+        """
         heldout_cases = [case for case in search.heldout if heldout is None or case.id in heldout]
         self.heldout = tuple(case.id for case in heldout_cases)
         self.original, self.final = search.original, search.final
@@ -72,7 +77,8 @@ class Finalizer:
         self._context = context
         self._history = history
         self._asked_before = history.confirmations
-        self._heldout_scoring_calls = heldout_scoring_calls(heldout_cases)
+        self._heldout_scoring_calls = migration_calls(heldout_scoring_calls(heldout_cases), references)
+        self.migration: Migration | None = None
         self._caught_up: CatchUp | None = None
         self._spared: Results = ()
         #: Why the final text cannot be used after all, or what went wrong in judging it.
@@ -93,6 +99,11 @@ class Finalizer:
                 f"{len(heldout_cases)} of {len(search.heldout)} held-out cases, drawn at random, are scored: "
                 "the ceiling allows no more"
             )
+
+    @property
+    def scored_heldout(self) -> tuple[Results, Results]:
+        """The held-out results under the text as it was and under the new one, as far as there are any."""
+        return self._scored[Split.HELDOUT]
 
     @property
     def may_be_written(self) -> bool:
@@ -359,6 +370,7 @@ class Finalizer:
                 heldout_before=self._history.heldout if self._scored[Split.HELDOUT][0] else 0,
                 models=changes_by_model(self._scored),
                 worse_with=fall.model if changed and fall else "",
+                migration=self.migration,
             )
 
     def _outcome(self, changed: bool, unwritten: str) -> PromptOutcome:
@@ -393,11 +405,16 @@ def heldout_scoring_calls(cases: Iterable[Case]) -> int:
 
 
 def finalize_searches(
-    finalizers: Sequence[Finalizer], context: RunContext, run: str, write: Write | None
+    finalizers: Sequence[Finalizer],
+    context: RunContext,
+    run: str,
+    write: Write | None,
+    references: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
     """End all searches: spared cases, confirmation, held-out, files. Raises `KeyboardInterrupt`.
 
     :param run: the id of the run.
+    :param references: of each case the one with the model that a migration leaves.
     """
     for finalizer in finalizers:
         context.call_budget.reserve(finalizer.group_names, 0)
@@ -410,6 +427,7 @@ def finalize_searches(
         finalizer.contain(partial(finalizer.confirm, run, share=len(due) - number))
     context.call_budget.reserve(SCORING, 0)
     score_heldout(due, context)
+    measure_migration(finalizers, context, references)
     for finalizer in finalizers:
         finalizer.contain(partial(finalizer.write, write))
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, replace
+from types import MappingProxyType
 
 from pytest_promptopt.optimizer.confirmation import EarlierRuns
 from pytest_promptopt.optimizer.confirmation_power import judging_calls, usual_calls
@@ -17,6 +18,7 @@ from pytest_promptopt.optimizer.finalizer import (
     heldout_scoring_calls,
 )
 from pytest_promptopt.optimizer.halting import HaltReason
+from pytest_promptopt.optimizer.migration import migration_calls
 from pytest_promptopt.optimizer.prompt_groups import SEARCHED, PromptGroup, connected_groups
 from pytest_promptopt.optimizer.protocols import Prompt
 from pytest_promptopt.optimizer.run_context import RunContext
@@ -34,6 +36,7 @@ def run_optimization(
     write: Write | None = None,
     heldout: Collection[str] | None = None,
     history: Callable[[PromptGroup], EarlierRuns] = lambda group: EarlierRuns(),
+    references: Mapping[str, str] = MappingProxyType({}),
 ) -> RunResult:
     """Refine `prompts` until every search has ended; the result says what became of each.
 
@@ -47,6 +50,7 @@ def run_optimization(
         None for a dry run.
     :param heldout: the held-out cases that are scored; None for all.
     :param history: what earlier runs have asked and taught, and earlier processes of this one.
+    :param references: of each case the one with the model that a migration leaves, which decides nothing.
     """
     started = context.clock()
     context = contained_context(context)
@@ -54,7 +58,7 @@ def run_optimization(
     earlier = {group.names: history(group) for group in groups}
     context = replace(context, taught={names: each.taught for names, each in earlier.items()})
     _record_start(context, prompts)
-    _keep_for_scoring(context, heldout)
+    _keep_for_scoring(context, heldout, references)
     searches = [SupervisedSearch(strategy, group, context) for group in groups]
     for number, search in enumerate(searches):
         _share_out(context, [later.group for later in searches[number:]])
@@ -64,12 +68,19 @@ def run_optimization(
             break
     interrupted = any(search.interrupted for search in searches)
     finalizers = [
-        Finalizer(search, search.context, heldout=heldout, history=earlier[search.group.names])
+        Finalizer(
+            search,
+            search.context,
+            heldout=heldout,
+            history=earlier[search.group.names],
+            references=references,
+        )
         for search in searches
     ]
     if not interrupted:
         try:
-            finalize_searches(finalizers, context, _run_id(context) or f"seed {context.settings.seed}", write)
+            run = _run_id(context) or f"seed {context.settings.seed}"
+            finalize_searches(finalizers, context, run, write, references)
         except KeyboardInterrupt:
             interrupted = True
     by_name = {result.prompt: result for finalizer in finalizers for result in _account(finalizer, context)}
@@ -116,14 +127,16 @@ def _recorded(context: RunContext, result: RunResult) -> RunResult:
     return replace(result, errors=tuple(context.foreign_errors.told))
 
 
-def _keep_for_scoring(context: RunContext, heldout: Collection[str] | None) -> None:
+def _keep_for_scoring(
+    context: RunContext, heldout: Collection[str] | None, references: Mapping[str, str]
+) -> None:
     """What the held-out cases take, as far as it is known before the search."""
     scored = [
         case
         for case in context.evaluator.cases
         if case.split is Split.HELDOUT and (heldout is None or case.id in heldout)
     ]
-    context.call_budget.reserve(SCORING, heldout_scoring_calls(scored))
+    context.call_budget.reserve(SCORING, migration_calls(heldout_scoring_calls(scored), references))
 
 
 def _share_out(context: RunContext, groups: Sequence[PromptGroup]) -> None:

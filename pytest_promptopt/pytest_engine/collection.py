@@ -16,7 +16,7 @@ from pytest_promptopt.models.registry import canonical_name
 from pytest_promptopt.prompts import PromptFile, locate_prompt_file
 from pytest_promptopt.prompts.sources.address import Address
 from pytest_promptopt.prompts.template_languages import LANGUAGES
-from pytest_promptopt.pytest_engine import internals
+from pytest_promptopt.pytest_engine import planned_tests
 from pytest_promptopt.pytest_engine.case_identity import (
     MODEL_PARAMETER,
     id_under_all_models,
@@ -41,7 +41,7 @@ def check_function(metafunc: pytest.Metafunc, settings: Settings) -> None:
     definition = metafunc.definition
     where = _where(definition)
     of_function = list(definition.iter_markers())
-    for parameter, marks in internals.parameter_marks(metafunc) or [("", [])]:
+    for parameter, marks in planned_tests.parameter_marks(metafunc) or [("", [])]:
         of_case = {mark.name for mark in [*of_function, *marks]}
         if MARK not in of_case:
             continue
@@ -63,7 +63,9 @@ def use_every_model(metafunc: pytest.Metafunc, settings: Settings) -> None:
         files = _load(mark, definition.path.parent, settings.rootdir, where, {})
         if leaves_model_open(mark, files, metafunc.fixturenames, settings):
             many.add(key)
-    internals.multiply(metafunc, MODEL_PARAMETER, settings.models, chosen=lambda marks: _key(marks) in many)
+    planned_tests.multiply(
+        metafunc, MODEL_PARAMETER, settings.models, chosen=lambda marks: _key(marks) in many
+    )
 
 
 def leaves_model_open(
@@ -84,7 +86,7 @@ def _different_marks(metafunc: pytest.Metafunc) -> dict[tuple[int, ...], list[py
     """The prompt marks of the parameters of a function that is marked, each combination once."""
     of_function = metafunc.definition.get_closest_marker(MARK) is not None
     found: dict[tuple[int, ...], list[pytest.Mark]] = {}
-    for _, marks in internals.parameter_marks(metafunc) or [("", [])]:
+    for _, marks in planned_tests.parameter_marks(metafunc) or [("", [])]:
         own = [mark for mark in marks if mark.name == MARK]
         if own or of_function:
             found.setdefault(_key(own), own)
@@ -119,6 +121,41 @@ def collect_prompt_cases(items: Iterable[pytest.Item], settings: Settings) -> Co
     found = Collected(CaseTable(cases), problems)
     share_strictest(found.cases)
     return found
+
+
+def references(cases: Mapping[pytest.Item, PromptCase], settings: Settings) -> dict[pytest.Item, PromptCase]:
+    """The cases that ask the session's model once more, with the model that a migration leaves.
+
+    Raises `SettingsError` when there is none.
+    """
+    found: dict[pytest.Item, PromptCase] = {}
+    for item, case in cases.items():
+        open_ = leaves_model_open(case.mark, case.files, case.fixtures, settings)
+        if open_ and isinstance(item, pytest.Function):
+            copy = planned_tests.copy_with(item, MODEL_PARAMETER, settings.from_model or "")
+            record = replace(case.case, id=copy.nodeid, reference=case.case.id)
+            moved = replace(case, item=copy, case=record, model=settings.from_model)
+            models = {file.name: _model(moved, file) for file in case.files.values()}
+            found[copy] = replace(
+                moved, case=replace(record, models=tuple(models[name] for name in record.prompts))
+            )
+    if not found:
+        named = next((named for case in cases.values() if (named := _where_named(case))), "")
+        raise SettingsError(
+            f"--promptopt-from-model={settings.from_model}: no case asks --promptopt-model={settings.model}: "
+            f"{named}; take the name out there, and the option names the model"
+        )
+    return found
+
+
+def _where_named(case: PromptCase) -> str:
+    """Where a case names its model."""
+    if case.mark.model is not None:
+        return f"{case.case.where} names {case.mark.model}"
+    file = next((file for file in case.files.values() if file.front.model is not None), None)
+    if file is None:
+        return ""
+    return f"{file.file_name}:{file.front.lines['model']} names {file.front.model}"
 
 
 def _freeze_working_judge(cases: dict[pytest.Item, PromptCase]) -> None:

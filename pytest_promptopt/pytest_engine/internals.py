@@ -1,28 +1,22 @@
-"""Everything private of pytest, in one file, which is tested on the oldest and newest pytest supported."""
+"""Everything private of pytest, here and in `planned_tests`: tested on the oldest and newest one supported."""
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import pdb
 import sys
 import tempfile
-from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
 
 import pytest
-from _pytest import python as _python
 from _pytest import subtests as _subtests
 from _pytest.debugging import pytestPDB as _PytestPDB
 from _pytest.junitxml import xml_key as _xml_key
 from _pytest.outcomes import Skipped as Skipped
-from _pytest.scope import Scope as _Scope
 from _pytest.threadexception import thread_exceptions as _thread_exceptions
-
-#: Its name since pytest 9.2, and before.
-_CALL_SPEC: Any = vars(_python).get("CallSpec") or vars(_python).get("CallSpec2")
 
 
 class BufferedLogs(logging.Filter):
@@ -284,48 +278,6 @@ def rewrite_failure(longrepr: object, rewrite: Callable[[str], str]) -> object:
         if crash is not None:
             crash.message = rewrite(crash.message)
     return longrepr
-
-
-def parameter_marks(metafunc: pytest.Metafunc) -> list[tuple[str, list[pytest.Mark]]]:
-    """Per parameter set of a function: its id and its own marks."""
-    return [(call.id, list(call.marks)) for call in metafunc._calls]
-
-
-def multiply(
-    metafunc: pytest.Metafunc,
-    parameter: str,
-    values: Sequence[str],
-    *,
-    chosen: Callable[[Sequence[pytest.Mark]], bool],
-) -> None:
-    """Plan each test of a function once for each value, which is the last part of its id.
-
-    Unlike by `metafunc.parametrize` not all tests of the function need to be multiplied, and no fixture is
-    called for it.
-
-    :param chosen: says by the marks of the parameters of a test whether it is.
-    """
-    calls: list[Any] = list(metafunc._calls) or [_CALL_SPEC()]
-    if not any(chosen(call.marks) for call in calls):
-        return
-    metafunc._calls = [
-        each
-        for call in calls
-        for each in (_with_values(call, parameter, values) if chosen(call.marks) else [call])
-    ]
-
-
-def _with_values(call: Any, parameter: str, values: Sequence[str]) -> list[Any]:
-    return [
-        dataclasses.replace(
-            call,
-            params={**call.params, parameter: value},
-            indices={**call.indices, parameter: number},
-            _arg2scope={**call._arg2scope, parameter: _Scope.Function},
-            _idlist=[*call._idlist, value],
-        )
-        for number, value in enumerate(values)
-    ]
 
 
 def load_conftest(config: pytest.Config, path: Path) -> None:

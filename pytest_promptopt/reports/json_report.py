@@ -79,6 +79,8 @@ none), ``prompts``, ``run``, ``notes`` (the sentences at the end of the session:
   whole case (scores of a judge, subtests, samples), the ``paired permutation test``
 * ``models``, with each of several models the ``scores`` as above: ``model``, ``scores``; and ``worse_with``:
   the model with which ``after`` is shown to be worse, so that it was not written
+* their ``migration``, null without one: ``old`` and ``new``, each a ``model`` and its ``scores`` on held-out
+  cases
 * their ``iterations``: ``number``, ``phase``, the rate ``before`` and the ``best`` after, how many
   training cases this text leaves ``unverified``, its ``foresight`` (null in the validation phase:
   ``rate``, the ends ``low`` and ``high`` of its 90 % interval, its standard deviation ``sd``, how many of
@@ -102,7 +104,7 @@ from pytest_promptopt.file_writing import replace_file
 from pytest_promptopt.model_comparison import ModelComparison, ModelFigures, compare_models, model_figures
 from pytest_promptopt.optimizer.flaky_cases import flaky_cases
 from pytest_promptopt.records import CaseResult, Spend, Status
-from pytest_promptopt.results import Iteration, PromptCheck, PromptResult, RunResult, SplitScore
+from pytest_promptopt.results import Iteration, ModelChange, PromptCheck, PromptResult, RunResult, SplitScore
 from pytest_promptopt.statistics import wilson_interval
 
 if TYPE_CHECKING:
@@ -267,13 +269,16 @@ def _prompt(prompt: PromptResult) -> dict[str, Any]:
         "heldout_before": prompt.heldout_before,
         "caught_up": prompt.caught_up and dataclasses.asdict(prompt.caught_up),
         "scores": [_score(score) for score in prompt.scores],
-        "models": [
-            {"model": each.model or None, "scores": [_score(score) for score in each.scores]}
-            for each in prompt.models
-        ],
+        "models": [_change(each) for each in prompt.models],
         "worse_with": prompt.worse_with or None,
+        "migration": prompt.migration
+        and {"old": _change(prompt.migration.old), "new": _change(prompt.migration.new)},
         "iterations": [_iteration(iteration) for iteration in prompt.iterations],
     }
+
+
+def _change(change: ModelChange) -> dict[str, Any]:
+    return {"model": change.model or None, "scores": [_score(score) for score in change.scores]}
 
 
 def _score(score: SplitScore) -> dict[str, Any]:

@@ -30,6 +30,7 @@ from pytest_promptopt.results import (
     Confirmation,
     ConfirmationVerdict,
     Iteration,
+    Migration,
     ModelChange,
     PromptOutcome,
     PromptResult,
@@ -112,6 +113,8 @@ def _search(prompts: Sequence[PromptResult], run: RunResult, alpha: float, width
     yield from _dominant_answer_warnings(changed, width)
     yield from _scores(one.scores)
     yield from scores_by_model(one.models)
+    if one.migration:
+        yield from _migration(one.migration)
     yield from label_table(one.labels)
     if changed:
         yield from _evidence(changed[0], run, alpha, width)
@@ -218,6 +221,21 @@ def scores_by_model(models: Sequence[ModelChange]) -> Iterator[Line]:
     header, *body = table(rows)
     yield Line(f"  {header}", DIM)
     yield from (Line(f"  {row}") for row in body)
+
+
+def _migration(found: Migration) -> Iterator[Line]:
+    """Both models on the same held-out cases; the old one decided nothing."""
+    cases = next((score.cases for each in (found.new, found.old) for score in each.scores), 0)
+    yield Line(f"  migration: {plural(cases, 'held-out case')} with both models", DIM)
+    rows = [("model", "before", "after")]
+    for what, each in (("old", found.old), ("new", found.new)):
+        score = next(iter(each.scores), None)
+        rates = (None, None) if score is None else (score.before, score.after)
+        before, after = ("not measured" if rate is None else percent(rate) for rate in rates)
+        rows.append((f"{printable(each.model)} ({what})", before, after))
+    header, *body = table(rows)
+    yield Line(f"    {header}", DIM)
+    yield from (Line(f"    {row}") for row in body)
 
 
 def _change(score: SplitScore | None) -> str:

@@ -71,6 +71,7 @@ OTHERS = frozenset(
 NOT_FOR_SCRIPTS = frozenset(
     {
         "min_pass_rate",
+        "from_model",
         "intercept",
         "ignore_fields",
         "judge_model",
