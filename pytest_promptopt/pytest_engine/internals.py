@@ -1,4 +1,4 @@
-"""Everything private of pytest, here and in `planned_tests`: tested on the oldest and newest one supported."""
+"""All that is private of pytest, here and in `planned_tests`: tested on the oldest and newest supported."""
 
 from __future__ import annotations
 

@@ -155,7 +155,7 @@ def test_a_prompt_that_names_its_model_cannot_be_moved_by_the_option(world: TwoM
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(
         [
-            "*--promptopt-from-model=house/old: no case asks --promptopt-model=house/new: prompts/answer.md:2 "
-            "names house/old; take the name out there, and the option names the model"
+            "*--promptopt-from-model=house/old: no case asks --promptopt-model=house/new: "
+            "prompts/answer.md:2 names house/old; take the name out there, and the option names the model"
         ]
     )
