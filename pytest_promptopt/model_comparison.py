@@ -152,7 +152,7 @@ def _differences(rates: Mapping[str, Mapping[str, float]]) -> tuple[ModelDiffere
     for (one, other), each, test, corrected in zip(pairs, changes, tests, adjusted, strict=True):
         gain = math.fsum(each) / len(each) if each else 0.0
         up, down = (sum(side * change > EPSILON for change in each) for side in (1, -1))
-        turned = gain < 0  # `other` is not the better one
+        turned = gain <= 0  # `one` is at least as good
         found.append(
             ModelDifference(
                 first=one if turned else other,
