@@ -1,4 +1,4 @@
-"""Write the parts of the reference pages that come from the code.
+"""Write the parts of the reference pages that come from the code, and the JSON Schema of files of cases.
 
     python docs/generate_reference.py            # write them
     python docs/generate_reference.py --check    # say which are out of date, exit status 1 if one is
@@ -12,6 +12,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import inspect
+import json
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -24,6 +25,8 @@ import pytest_promptopt
 from pytest_promptopt import api, hookspecs, options, testing
 from pytest_promptopt.reports import json_report
 from pytest_promptopt.settings import Settings
+from pytest_promptopt.suites import editor_schema
+from pytest_promptopt.suites.check_types import CHECK_TYPES
 
 REFERENCE = Path(__file__).parent / "reference"
 PART = re.compile(r"(<!-- generated: ([\w-]+) -->\n).*?(<!-- end of generated -->\n)", re.DOTALL)
@@ -272,12 +275,22 @@ def report_keys() -> str:
     return markdown((json_report.__doc__ or "").partition("\n\n")[2])
 
 
+def check_table() -> str:
+    """Every type of check of a case in a file."""
+    lines = ["| check | its value | it holds when |", "|---|---|---|"]
+    for name, kind in CHECK_TYPES.items():
+        value = f"{kind.accepted}; without one the case's `expected`" if kind.of_expected else kind.accepted
+        lines.append("| " + " | ".join(map(_cell, (f"`{name}`", value, kind.description))) + " |")
+    return "\n".join(lines)
+
+
 PARTS: dict[str, Callable[[], str]] = {
     "options": option_table,
     "hooks": hooks,
     "api": public_names,
     "testing": fakes,
     "json-report": report_keys,
+    "checks": check_table,
 }
 
 
@@ -289,7 +302,11 @@ def generated(page: str) -> str:
 def outdated() -> dict[Path, str]:
     """The pages that differ from the code, and how they should read."""
     pages = {page: page.read_text(encoding="utf-8") for page in sorted(REFERENCE.glob("*.md"))}
-    return {page: new for page, text in pages.items() if (new := generated(text)) != text}
+    changed = {page: new for page, text in pages.items() if (new := generated(text)) != text}
+    schema = json.dumps(editor_schema.editor_schema(), indent=1, ensure_ascii=False) + "\n"
+    if not editor_schema.FILE.is_file() or editor_schema.FILE.read_text(encoding="utf-8") != schema:
+        changed[editor_schema.FILE] = schema
+    return changed
 
 
 def main() -> int:

@@ -19,10 +19,20 @@ if TYPE_CHECKING:
         load_prompt,
         optimize,
     )
+    from pytest_promptopt.pytest_engine.case_files import cases
 
 __version__ = "0.1.0"
 
-__all__ = ["Case", "PromptoptError", "RunResult", "SettingsError", "aoptimize", "load_prompt", "optimize"]
+__all__ = [
+    "Case",
+    "PromptoptError",
+    "RunResult",
+    "SettingsError",
+    "aoptimize",
+    "cases",
+    "load_prompt",
+    "optimize",
+]
 
 #: Where each name is; imported at its first use, since every pytest session imports this package.
 _PLACES = {
@@ -31,6 +41,7 @@ _PLACES = {
     "RunResult": "results",
     "SettingsError": "errors",
     "aoptimize": "scripting.optimize",
+    "cases": "pytest_engine.case_files",
     "load_prompt": "loaded_prompt",
     "optimize": "scripting.optimize",
 }

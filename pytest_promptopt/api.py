@@ -15,6 +15,7 @@ from pytest_promptopt.errors import (
     RenderError,
     SettingsError,
 )
+from pytest_promptopt.failed_checks import CheckFailed
 from pytest_promptopt.failures import FailedCase
 from pytest_promptopt.loaded_prompt import LoadedPrompt, load_prompt
 from pytest_promptopt.models import Model
@@ -48,6 +49,7 @@ from pytest_promptopt.scripting.given_cases import Case, Check
 from pytest_promptopt.scripting.optimize import aoptimize, optimize
 from pytest_promptopt.scripting.script_run import OptimizationInterrupted
 from pytest_promptopt.strategies.refine.search import RefineSearch
+from pytest_promptopt.suites.file_case import FileCase
 
 __all__ = [
     "ACCEPTED",
@@ -62,12 +64,14 @@ __all__ = [
     "Case",
     "CaseResult",
     "Check",
+    "CheckFailed",
     "Comparison",
     "Completion",
     "Confirmation",
     "ErrorKind",
     "EvaluatedCandidate",
     "FailedCase",
+    "FileCase",
     "GroupSearch",
     "HaltReason",
     "InvalidReply",

@@ -84,7 +84,7 @@ def _model(name: str, text: str) -> str:
 
 
 def _target_models(name: str, text: str) -> str | tuple[str, ...]:
-    """One model, or several: see `target_models`."""
+    """One model, or several."""
     from pytest_promptopt.models.registry import canonical_names
 
     try:
@@ -92,11 +92,6 @@ def _target_models(name: str, text: str) -> str | tuple[str, ...]:
     except SettingsError as error:
         raise SettingsError(f"{name}: {error}") from None
     return names if len(names) > 1 else names[0]
-
-
-def target_models(parsed: object) -> dict[str, object]:
-    """What ``--promptopt-model`` has given, by the fields of `Settings`."""
-    return {"models": parsed} if isinstance(parsed, tuple) else {"model": parsed}
 
 
 def _optimizer(name: str, text: str) -> str:
@@ -235,9 +230,17 @@ OPTIONS = (
         "from-model",
         "string",
         "MODEL",
-        "With --optimize: model that the prompts were for; they are migrated to --promptopt-model, and the "
-        "report shows both before and after",
+        "With --optimize: move the prompts from this model to --promptopt-model, and report both",
         _model,
+    ),
+    Option(
+        "prompt",
+        "prompt",
+        "string",
+        "PATH",
+        "Prompt file of the cases in a table that is named on the command line: pytest cases.csv "
+        "--promptopt-prompt=PATH",
+        _path,
     ),
     Option(
         "optimizer_model",

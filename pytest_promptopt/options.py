@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from pytest_promptopt.errors import SettingsError
 from pytest_promptopt.option_table import OPTIONS as OPTIONS
 from pytest_promptopt.option_table import Option as Option
-from pytest_promptopt.option_table import target_models
 from pytest_promptopt.settings import Mode, Settings, home_of
 
 if TYPE_CHECKING:
@@ -113,8 +112,8 @@ def read_settings(config: pytest.Config) -> Settings:
             values[option.field] = option.parse(f"--promptopt-{option.flag}", given[option.field])
         elif (text := _ini_text(config, option.ini)) is not None:
             values[option.field] = option.parse(option.ini, text)
-    if "model" in values:
-        values |= target_models(values.pop("model"))
+    if isinstance(values.get("model"), tuple):
+        values["models"] = values.pop("model")
     for name in FLAGS:
         if config.getoption(f"promptopt_{name}"):
             given[name] = "on"

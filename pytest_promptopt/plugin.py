@@ -15,7 +15,7 @@ import pytest
 from pytest_promptopt import options
 from pytest_promptopt import unpatched as unpatched  # first of all: nothing has been exchanged yet
 from pytest_promptopt.errors import PromptoptError, SettingsError
-from pytest_promptopt.settings import Mode, Settings
+from pytest_promptopt.settings import ROOTS, Mode, Settings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,6 +28,11 @@ if TYPE_CHECKING:
 
 #: Under this name the session's `CaseRunner` is registered, once there are prompt cases.
 RUNNER = "promptopt-runner"
+
+#: Endings of files of cases, which are collected like test modules.
+CASE_FILES = (".promptopt.yaml", ".promptopt.yml")
+#: Those of tables, collected when the command line names the file, and the prompt that it is for.
+CASE_TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".yaml", ".yml")
 
 T = TypeVar("T")
 
@@ -64,6 +69,8 @@ def pytest_configure(config: pytest.Config) -> None:
     except PromptoptError as error:
         raise pytest.UsageError(str(error)) from None
     config.stash[deselected_key] = []
+    ROOTS.append(config.rootpath)
+    config.add_cleanup(lambda: ROOTS.remove(config.rootpath))
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(Listener(config, settings), "promptopt-listener")
         if settings.optimizing and config.getoption("dist", "no") != "no":
@@ -86,6 +93,19 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
     except (PromptoptError, OSError) as error:
         raise pytest.UsageError(str(error)) from None
     return pytest.ExitCode.OK if done else pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+    prompt = parent.config.stash[settings_key].prompt
+    if file_path.name.endswith(CASE_FILES):
+        from pytest_promptopt.pytest_engine.case_files import CaseFile
+
+        return CaseFile.from_parent(parent, path=file_path)
+    if prompt is None or file_path.suffix not in CASE_TABLES or not parent.session.isinitpath(file_path):
+        return None
+    from pytest_promptopt.pytest_engine.case_files import CaseTableFile
+
+    return CaseTableFile.from_parent(parent, path=file_path, prompt=prompt)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -112,6 +132,14 @@ def _uses_prompt(metafunc: pytest.Metafunc) -> bool:
     if metafunc.definition.get_closest_marker("prompt") is not None:
         return True
     return any(mark.name == "prompt" for call in metafunc._calls for mark in call.marks)
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    if (files := sys.modules.get("pytest_promptopt.suites.file_case")) is not None:
+        given = getattr(item, "callspec", None)
+        for value in () if given is None else given.params.values():
+            if isinstance(value, files.FileCase):
+                item.extra_keyword_matches.update(value.tags)
 
 
 def pytest_deselected(items: Sequence[pytest.Item]) -> None:

@@ -338,6 +338,8 @@ class Case:
     :param reference: of a case with the model that a migration leaves, which is in no rate: the case with
         the new one; else empty.
     :param labelled: what a person says of the answer that a judge is tested with; empty for other cases.
+    :param weight: how much it counts in a pass rate.
+    :param checks: a digest of what is checked, for a case whose checks stand in no test file; else empty.
     """
 
     id: str
@@ -350,6 +352,8 @@ class Case:
     labelled: str = ""
     pair: str = ""
     reference: str = ""
+    weight: float = 1.0
+    checks: str = ""
 
     @property
     def calls_per_run(self) -> int:
@@ -407,12 +411,14 @@ EPSILON = 1e-9
 
 
 def pass_rate(results: Sequence[CaseResult]) -> float | None:
-    """Mean of the cases' rates; cases without evidence are left out; None when none is left.
+    """Mean of the cases' rates by their weights; cases without evidence are left out; None when none is left.
 
     The same whatever the order of `results`, which under xdist differs from run to run.
     """
-    rates = [r.rate for r in results if r.rate is not None]
-    return fsum(rates) / len(rates) if rates else None
+    rates = [(r.rate, r.case.weight) for r in results if r.rate is not None]
+    if not rates:
+        return None
+    return fsum(rate * weight for rate, weight in rates) / fsum(weight for _, weight in rates)
 
 
 @dataclass(frozen=True)

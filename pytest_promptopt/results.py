@@ -330,7 +330,7 @@ class RunResult:
 class PromptCheck:
     """What pytest's own loop measured for one prompt: the figures of the summary, the gate and the report.
 
-    :param rate: mean of the rates of its counted cases; None when there is none.
+    :param rate: mean of the rates of its counted cases, by their weights; None when there is none.
     :param results: every case that ran, of every split.
     """
 
@@ -359,6 +359,11 @@ class PromptCheck:
             min_pass_rate=min_pass_rate,
             where=where,
         )
+
+    @property
+    def weighted(self) -> bool:
+        """Whether some of its cases count more than others."""
+        return len({result.case.weight for result in self.results}) > 1
 
     @property
     def by_model(self) -> Mapping[str, PromptCheck]:

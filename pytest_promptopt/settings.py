@@ -10,6 +10,9 @@ from pathlib import Path
 #: The optimizer model when none is named. A test holds that the installed SDK lists it.
 DEFAULT_OPTIMIZER_MODEL = "anthropic/claude-opus-5-5"
 
+#: rootdir of each pytest session of this process, the innermost last: for code that runs while tests are
+#: collected and has no other way to it.
+ROOTS: list[Path] = []
 
 #: In the place of an optimizer model: nobody writes, only examples drawn from training cases are tried.
 NO_OPTIMIZER = "none"
@@ -92,6 +95,7 @@ class Settings:
         expected to win less.
     :param learn: whether a search begins with what earlier runs of the same cases taught.
     :param alpha: a change counts as shown from this p-value down.
+    :param prompt: the path of the prompt file of the tables that the command line names.
     :param examples: how many training cases may stand in a prompt as examples at most; 0 for none.
     :param judge_prompt: the path of the judge's prompt file, from `rootdir`; None for the package's own.
     :param judge_labels: paths, from `rootdir`, of files with answers and what people say of them.
@@ -107,6 +111,7 @@ class Settings:
     model: str | None = None
     models: tuple[str, ...] = ()
     from_model: str | None = None
+    prompt: str | None = None
     optimizer_model: str = DEFAULT_OPTIMIZER_MODEL
     strategy: tuple[str, ...] = ("refine",)
     candidates: int = 3

@@ -21,6 +21,7 @@ from pytest_promptopt.assertions.source_file import source_file
 from pytest_promptopt.assertions.source_location import SourceLocation, traceback_entries
 from pytest_promptopt.assertions.static_values import NoValue, value_of
 from pytest_promptopt.completion import Completion
+from pytest_promptopt.failed_checks import CheckFailed
 from pytest_promptopt.records import Call, Failure
 from pytest_promptopt.text import MAX_REPR, without_addresses
 
@@ -119,6 +120,8 @@ def failure_of(
     :param stated: what the source of the test says that it expects, None if not known.
     """
     error, traceback = _innermost(error, error.__traceback__)
+    if isinstance(error, CheckFailed):
+        return error.failure
     place = SourceLocation.of(traceback, rootdir)
     failure = Failure(type(error).__name__, _message(error), place.where, check=place.told)
     if not isinstance(error, failing):
@@ -161,6 +164,25 @@ def failure_of_check(
         return failure if reason is None else _with_reason(read, reason, context)
     except Exception:  # an object of the user's may raise whatever it is asked: then less is told
         return failure
+
+
+def failure_of_expression(text: str, names: Mapping[str, Any], *, where: str) -> Failure:
+    """The failure of an expression of `answer` that is not true.
+
+    :param names: what its names mean.
+    """
+    test = ast.parse(text.strip(), mode="eval").body
+    failure = Failure("AssertionError", "", where, check=f"assert {text.strip()}")
+    answer = names["answer"]
+    names = {**names, "answer": str(answer)}
+    try:
+        reason = reason_of(test, None, names)
+        context = ComparisonContext((), local={"answer": answer}, names=names)
+        if reason is not None:
+            return _with_reason(failure, reason, context)
+    except Exception:  # an object of the user's may raise whatever it is asked: then less is told
+        pass
+    return replace(failure, constraint=text.strip(), actual=str(answer))
 
 
 def _returned(check: Callable[..., Any]) -> tuple[str, ast.expr] | None:

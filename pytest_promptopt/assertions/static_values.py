@@ -22,6 +22,9 @@ from typing import Any
 #: A longer text or list is not built: it would tell nobody more, and might not fit into memory.
 MAX_SIZE = 100_000
 
+#: A class whose items are those of a dict that it stores names the attribute of it so.
+ITEMS = "__stored_items__"
+
 _SCALARS = (str, int, float, bool, type(None))
 _SEQUENCES = (str, list, tuple)
 #: Values of other types may answer a comparison or a subscript with any code.
@@ -124,6 +127,8 @@ def _items(node: ast.List | ast.Tuple | ast.Set, names: Mapping[str, Any]) -> An
 
 def _subscript(node: ast.Subscript, names: Mapping[str, Any]) -> Any:
     whole = value_of(node.value, names)
+    if isinstance(inside := vars(type(whole)).get(ITEMS), str):
+        whole = stored_attribute(whole, inside)
     if type(whole) not in (str, list, tuple, dict):
         raise NoValue(type(whole).__name__)
     if not isinstance(node.slice, ast.Slice):

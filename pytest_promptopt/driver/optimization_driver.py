@@ -240,7 +240,6 @@ class OptimizationDriver(ABC, Generic[K, C]):
                 write=partial(self._writer.write, journal) if self._settings.mode is Mode.OPTIMIZE else None,
                 heldout=self._planned.plan.heldout,
                 history=self._histories(record),
-                references=self._cases.references,
             )
         self._over = True
         writing = self._settings.mode is Mode.OPTIMIZE
@@ -299,6 +298,7 @@ class OptimizationDriver(ABC, Generic[K, C]):
             spend=self._spend,
             call_budget=call_budget,
             prepare_phase=self._prepare_phase,
+            references=self._cases.references,
         )
 
     def _histories(self, record: RunStore) -> Histories:

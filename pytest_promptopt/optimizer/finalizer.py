@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
 from functools import partial
-from types import MappingProxyType
 
 from pytest_promptopt.errors import PromptConflictError, PromptFileError
 from pytest_promptopt.optimizer.acceptance import compare, score_split
@@ -61,11 +60,8 @@ class Finalizer:
         *,
         heldout: Collection[str] | None = None,
         history: EarlierRuns = EarlierRuns(),  # noqa: B008  # frozen
-        references: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
-        """:param heldout: the held-out cases that are scored; None for all.
-        :param references: of each case the one with the model that a migration leaves.
-        """
+        """:param heldout: the held-out cases that are scored; None for all."""
         heldout_cases = [case for case in search.heldout if heldout is None or case.id in heldout]
         self.heldout = tuple(case.id for case in heldout_cases)
         self.original, self.final = search.original, search.final
@@ -77,7 +73,7 @@ class Finalizer:
         self._context = context
         self._history = history
         self._asked_before = history.confirmations
-        self._heldout_scoring_calls = migration_calls(heldout_scoring_calls(heldout_cases), references)
+        self._heldout_scoring_calls = migration_calls(heldout_scoring_calls(heldout_cases), context)
         self.migration: Migration | None = None
         self._caught_up: CatchUp | None = None
         self._spared: Results = ()
@@ -405,16 +401,11 @@ def heldout_scoring_calls(cases: Iterable[Case]) -> int:
 
 
 def finalize_searches(
-    finalizers: Sequence[Finalizer],
-    context: RunContext,
-    run: str,
-    write: Write | None,
-    references: Mapping[str, str] = MappingProxyType({}),
+    finalizers: Sequence[Finalizer], context: RunContext, run: str, write: Write | None
 ) -> None:
     """End all searches: spared cases, confirmation, held-out, files. Raises `KeyboardInterrupt`.
 
     :param run: the id of the run.
-    :param references: of each case the one with the model that a migration leaves.
     """
     for finalizer in finalizers:
         context.call_budget.reserve(finalizer.group_names, 0)
@@ -427,7 +418,7 @@ def finalize_searches(
         finalizer.contain(partial(finalizer.confirm, run, share=len(due) - number))
     context.call_budget.reserve(SCORING, 0)
     score_heldout(due, context)
-    measure_migration(finalizers, context, references)
+    measure_migration(finalizers, context)
     for finalizer in finalizers:
         finalizer.contain(partial(finalizer.write, write))
 

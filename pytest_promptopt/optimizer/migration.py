@@ -6,7 +6,7 @@ told to the user, who may have to run both for a while, and to nobody else.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pytest_promptopt.optimizer.acceptance import score_split
@@ -20,18 +20,14 @@ if TYPE_CHECKING:
     from pytest_promptopt.optimizer.finalizer import Finalizer
 
 
-def migration_calls(calls: int, references: Mapping[str, str]) -> int:
-    """The calls that scoring held-out cases takes, when the old model answers them as well."""
-    return 2 * calls if references else calls
+def migration_calls(calls: int, context: RunContext) -> int:
+    """The calls that scoring held-out cases takes, which in a migration the old model answers as well."""
+    return 2 * calls if context.references else calls
 
 
-def measure_migration(
-    finalizers: Sequence[Finalizer], context: RunContext, references: Mapping[str, str]
-) -> None:
-    """Score held-out cases with both models, under the text as it was, and the new one if there is one.
-
-    :param references: of each case with the new model the one with the old model.
-    """
+def measure_migration(finalizers: Sequence[Finalizer], context: RunContext) -> None:
+    """Score held-out cases with both models, under the text as it was, and the new one if there is one."""
+    references = context.references
     for finalizer in finalizers if references else ():
         cases = [case for case in finalizer.heldout if case in references]
         old_cases = [references[case] for case in cases]

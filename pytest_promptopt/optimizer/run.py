@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, replace
-from types import MappingProxyType
 
 from pytest_promptopt.optimizer.confirmation import EarlierRuns
 from pytest_promptopt.optimizer.confirmation_power import judging_calls, usual_calls
@@ -36,7 +35,6 @@ def run_optimization(
     write: Write | None = None,
     heldout: Collection[str] | None = None,
     history: Callable[[PromptGroup], EarlierRuns] = lambda group: EarlierRuns(),
-    references: Mapping[str, str] = MappingProxyType({}),
 ) -> RunResult:
     """Refine `prompts` until every search has ended; the result says what became of each.
 
@@ -50,7 +48,6 @@ def run_optimization(
         None for a dry run.
     :param heldout: the held-out cases that are scored; None for all.
     :param history: what earlier runs have asked and taught, and earlier processes of this one.
-    :param references: of each case the one with the model that a migration leaves, which decides nothing.
     """
     started = context.clock()
     context = contained_context(context)
@@ -58,7 +55,7 @@ def run_optimization(
     earlier = {group.names: history(group) for group in groups}
     context = replace(context, taught={names: each.taught for names, each in earlier.items()})
     _record_start(context, prompts)
-    _keep_for_scoring(context, heldout, references)
+    _keep_for_scoring(context, heldout)
     searches = [SupervisedSearch(strategy, group, context) for group in groups]
     for number, search in enumerate(searches):
         _share_out(context, [later.group for later in searches[number:]])
@@ -68,19 +65,12 @@ def run_optimization(
             break
     interrupted = any(search.interrupted for search in searches)
     finalizers = [
-        Finalizer(
-            search,
-            search.context,
-            heldout=heldout,
-            history=earlier[search.group.names],
-            references=references,
-        )
+        Finalizer(search, search.context, heldout=heldout, history=earlier[search.group.names])
         for search in searches
     ]
     if not interrupted:
         try:
-            run = _run_id(context) or f"seed {context.settings.seed}"
-            finalize_searches(finalizers, context, run, write, references)
+            finalize_searches(finalizers, context, _run_id(context) or f"seed {context.settings.seed}", write)
         except KeyboardInterrupt:
             interrupted = True
     by_name = {result.prompt: result for finalizer in finalizers for result in _account(finalizer, context)}
@@ -127,16 +117,14 @@ def _recorded(context: RunContext, result: RunResult) -> RunResult:
     return replace(result, errors=tuple(context.foreign_errors.told))
 
 
-def _keep_for_scoring(
-    context: RunContext, heldout: Collection[str] | None, references: Mapping[str, str]
-) -> None:
+def _keep_for_scoring(context: RunContext, heldout: Collection[str] | None) -> None:
     """What the held-out cases take, as far as it is known before the search."""
     scored = [
         case
         for case in context.evaluator.cases
         if case.split is Split.HELDOUT and (heldout is None or case.id in heldout)
     ]
-    context.call_budget.reserve(SCORING, migration_calls(heldout_scoring_calls(scored), references))
+    context.call_budget.reserve(SCORING, migration_calls(heldout_scoring_calls(scored), context))
 
 
 def _share_out(context: RunContext, groups: Sequence[PromptGroup]) -> None:

@@ -36,6 +36,7 @@ class RunContext:
     :param clock: counts seconds, from any moment on: how long iterations and the run take.
     :param taught: what earlier runs taught of new texts, by the names of each group's
         prompts; filled in by the run.
+    :param references: of each case the one with the model that a migration leaves, which decides nothing.
     :param foreign_errors: what went wrong in code that is not ours; filled in by the run.
     """
 
@@ -49,6 +50,7 @@ class RunContext:
     prepare_phase: Callable[[Phase], None] = prepare_nothing
     clock: Callable[[], float] = time.monotonic
     taught: Mapping[tuple[str, ...], Taught] = field(default_factory=dict)
+    references: Mapping[str, str] = field(default_factory=dict)
     foreign_errors: ForeignErrors = field(default_factory=ForeignErrors)
 
     def enter_phase(self, phase: Phase, prompts: Sequence[str]) -> None:

@@ -217,7 +217,11 @@ def _case(item: pytest.Item, settings: Settings, loaded: dict[Address, PromptFil
     return replace(
         found,
         case=replace(
-            case, models=tuple(models[name] for name in names), pair=id_under_all_models(item, told)
+            case,
+            models=tuple(models[name] for name in names),
+            pair=id_under_all_models(item, told),
+            weight=next((each.weight for each in found.file_cases), 1.0),
+            checks=", ".join(each.checks_digest for each in found.file_cases),
         ),
     )
 

@@ -6,13 +6,14 @@ import logging
 import pdb
 import sys
 import tempfile
-from collections.abc import Callable, Collection, Generator, Iterator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
 
 import pytest
 from _pytest import subtests as _subtests
+from _pytest._code.code import ExceptionChainRepr, ReprEntry, ReprFileLocation, ReprTraceback
 from _pytest.debugging import pytestPDB as _PytestPDB
 from _pytest.junitxml import xml_key as _xml_key
 from _pytest.outcomes import Skipped as Skipped
@@ -387,3 +388,32 @@ def compared_in_threads(compare: Callable[[str, object, object], None]) -> Itera
         yield
     finally:
         util._reprcompare = before
+
+
+def cases_of_function(
+    collector: pytest.Module, name: str, function: Callable[..., object], make: type[pytest.Function]
+) -> Iterator[pytest.Function]:
+    """The items of a test function, as collecting a module makes them, as items of the class `make`."""
+    private: Any = collector
+    setattr(collector.obj, name, function)
+    for item in private._genfunctions(name, function):
+        callspec = getattr(item, "callspec", None)
+        yield make.from_parent(
+            collector,
+            name=item.name,
+            callspec=callspec,
+            callobj=function,
+            fixtureinfo=item._fixtureinfo,
+            keywords={} if callspec is None else {callspec.id: True},
+            originalname=name,
+        )
+
+
+def told_failure(lines: Sequence[str], file: str, line: int, message: str) -> Any:
+    """A failure that is told in sentences, with its place in place of a traceback.
+
+    :param message: what stands in the short summary.
+    """
+    entry = ReprEntry([f"E   {each}" for each in lines], None, None, None, "long")
+    place = ReprFileLocation(file, line, message)
+    return ExceptionChainRepr([(ReprTraceback([entry], None, "long"), place, None)])

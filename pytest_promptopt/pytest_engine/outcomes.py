@@ -68,7 +68,8 @@ def _verdict(run: Run[PromptCase], reports: Sequence[pytest.TestReport]) -> Outc
     # gave, if that was too little, and else nothing.
     passed = body.passed and bool(subtests)
     score = sum(subtests) / len(subtests) if passed else partial_credit(failure, run.verdicts)
-    inputs = {} if run.calls else parameters(run.case.item)
+    values = {} if run.calls else run.case.values
+    inputs = {name: str(plain_value(value)) for name, value in values.items()}
     return Outcome(case, Status.FAILED, score, sample, failure, inputs=inputs)
 
 
@@ -83,14 +84,6 @@ def _expected(run: Run[PromptCase]) -> Any | None:
     if run.case.expected is not None or run.case.source.measured:
         return run.case.expected
     return run.failure.expected if run.failure is not None and run.failure.operator == "==" else None
-
-
-def parameters(item: pytest.Item) -> dict[str, str]:
-    """The parameter values of a test, as text."""
-    callspec = getattr(item, "callspec", None)
-    return (
-        {} if callspec is None else {name: str(plain_value(value)) for name, value in callspec.params.items()}
-    )
 
 
 def to_json(outcome: Outcome) -> dict[str, Any]:

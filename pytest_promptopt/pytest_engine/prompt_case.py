@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from pytest_promptopt.pytest_engine.case_identity import MODEL_PARAMETER, identi
 from pytest_promptopt.pytest_engine.mark import Mark
 from pytest_promptopt.records import Case, Message, Request
 from pytest_promptopt.replay.case_requests import APPLICATION, parameter_lines, request_of
+from pytest_promptopt.suites.file_case import FileCase
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,11 +95,24 @@ class PromptCase:
         return ", or use @pytest.mark.prompt(..., replay=False), which makes the case wait for each answer"
 
     @cached_property
-    def values(self) -> Mapping[str, Any]:
+    def given(self) -> Mapping[str, Any]:
         """The values that the test is parametrized with."""
         callspec = getattr(self.item, "callspec", None)
         given = {} if callspec is None else callspec.params
         return {name: value for name, value in given.items() if name != MODEL_PARAMETER}
+
+    @cached_property
+    def file_cases(self) -> Sequence[FileCase]:
+        """Those of them that are cases of files."""
+        return [value for value in self.given.values() if isinstance(value, FileCase)]
+
+    @cached_property
+    def values(self) -> Mapping[str, Any]:
+        """What it is about: the values that are given; in place of a case of a file, what that says."""
+        found = {name: value for name, value in self.given.items() if not isinstance(value, FileCase)}
+        for case in self.file_cases:
+            found |= case.identity
+        return found
 
     @cached_property
     def parameters(self) -> Mapping[str, str]:
@@ -108,14 +122,17 @@ class PromptCase:
     @cached_property
     def source(self) -> TestSource:
         """The test function as it is written."""
-        return source_of(getattr(self.item, "function", None), frozenset(self.values))
+        source = source_of(getattr(self.item, "function", None), frozenset(self.given))
+        in_file = next((case.source for case in self.file_cases), "")
+        return source if source.check else replace(source, check=in_file)
 
     @cached_property
     def expected(self) -> Any | None:
         """What the test compares the answer with, by its source and its parameters; None if not known."""
         if self.case.labelled:
             return self.case.labelled
-        return self.source.known_expected(self.values)
+        stated = self.source.known_expected(self.given)
+        return next((case.answer for case in self.file_cases), None) if stated is None else stated
 
     def request(
         self,

@@ -322,6 +322,8 @@ class CaseRunner:
         run = self.engine.run
         if run is None or run.case.item is not item or not report.failed:
             return report
+        if call.excinfo is not None and isinstance(call.excinfo.value, SettingsError):
+            run.error = run.error or call.excinfo.value  # a check that nobody can decide: no verdict
         if run.failure is None and not run.missing:
             if call.excinfo is None:
                 run.failure = failure_in_report(report, run.case.case.where)

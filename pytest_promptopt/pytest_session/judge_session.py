@@ -104,9 +104,9 @@ class SessionJudge:
         asked = dict[tuple[Path, JudgedFor], None]()
         for case in judged:
             function = getattr(case.item, "function", None)
-            graded = criteria_of(function, case.values)
+            graded = (*criteria_of(function, case.given), *map(JudgedFor, _criteria_in_files(case)))
             asked.update(dict.fromkeys((case.path.parent, each) for each in graded))
-            self._check_bars(case, bars_of(function, case.values))
+            self._check_bars(case, (*bars_of(function, case.given), *_bars_in_files(case)))
         for folder, each in asked:
             if missing := self._trust.missing(self.setup(folder=folder), each.criterion, each.kind):
                 raise SettingsError(_untested(each.criterion, missing))
@@ -146,6 +146,16 @@ class SessionJudge:
                 "promptopt_judge_model) or `model:` in the front matter of its prompt; `demo` needs no key"
             )
         return canonical_name(model)
+
+
+def _criteria_in_files(case: PromptCase) -> list[str]:
+    """What a case of a file has judged."""
+    return [str(check.value) for each in case.file_cases for check in each.checks if check.type == "rubric"]
+
+
+def _bars_in_files(case: PromptCase) -> list[float]:
+    checks = [check for each in case.file_cases for check in each.checks if check.type == "rubric"]
+    return [check.threshold for check in checks if check.threshold is not None]
 
 
 def _untested(criterion: str, missing: Sequence[str]) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 
 from pytest_promptopt.assertions.plain_values import plain_value
 from pytest_promptopt.labels import Label, PairLabel
+from pytest_promptopt.suites.file_case import FileCase
 from pytest_promptopt.text import without_addresses
 
 
@@ -45,6 +46,8 @@ def prompt_paths(files: Iterable[Path], folder: Path) -> list[str]:
 def _placed(value: Any, folder: Path) -> Any:
     """`value` with paths that do not depend on where the project lies."""
     kind = type(value)  # an object may say that it is of another
+    if kind is FileCase:
+        return _placed(dict(value.identity), folder)
     if kind in (Label, PairLabel):
         return {each.name: getattr(value, each.name) for each in fields(kind) if each.compare}
     if issubclass(kind, dict):

@@ -80,7 +80,8 @@ def _passing(check: PromptCheck) -> str:
     counted = check.cases - check.errored
     # With samples and subtests a failing case may have a rate of its own.
     partial = check.rate is not None and abs(check.rate * counted - (counted - check.failing)) > 1e-6
-    rate = "pass rate with partial credit: " * partial + percent(check.rate)
+    how = "weighted pass rate: " if check.weighted else "pass rate with partial credit: " * partial
+    rate = how + percent(check.rate)
     passing = f"{counted - check.failing}/{counted} cases pass ({rate})"
     if not counted:
         passing = "no case has a usable answer"
@@ -214,7 +215,7 @@ def _gate_line(check: PromptCheck, least: float, name: str) -> Line:
         measured = f"{_compared(check.rate, least, held=bool(check.held))} required"
         passing = f"{counted - check.failing} of {plural(counted, 'case')} passed"
         if counted and abs(check.rate - (counted - check.failing) / counted) > EPSILON:
-            passing += ", partial credit counts"
+            passing += ", weights count" if check.weighted else ", partial credit counts"
     errored = f", {check.errored} errored" if check.errored else ""
     where = f"; {printable(check.where)}" if check.where else ""
     verdict = "holds" if check.held else "FAILED"

@@ -74,7 +74,7 @@ def fingerprint(
         "schema": ANSWER_SCHEMA,
         "prompts": {name: digest(content) for name, content in prompts.items()},
         "tests": {name: digest(content) for name, content in tests.items()},
-        "cases": {case.id: [*case.prompts, str(case.split), str(case.samples)] for case in cases},
+        "cases": {case.id: _of(case) for case in cases},
         "inputs": {case: digest(text.encode("utf-8", "surrogatepass")) for case, text in inputs.items()},
         "code": {name: digest(path.read_bytes()) for name, path in code.items() if path.is_file()},
         "models": dict(models),
@@ -82,6 +82,11 @@ def fingerprint(
     }
     plain: dict[str, Any] = json.loads(json.dumps(found))
     return plain
+
+
+def _of(case: Case) -> list[str]:
+    checks = [case.checks] if case.checks else []
+    return [*case.prompts, str(case.split), str(case.samples), *checks]
 
 
 def same_search(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
@@ -131,7 +136,7 @@ def _cases(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
     groups = (
         ("no longer selected", before.keys() - now.keys()),
         ("new", now.keys() - before.keys()),
-        ("of another split, prompt or number of samples", {*_changed(before, now, both=True)}),
+        ("of another split, prompt, check or number of samples", {*_changed(before, now, both=True)}),
     )
     for what, names in groups:
         yield from _named(names, what)

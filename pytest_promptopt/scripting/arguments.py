@@ -72,6 +72,7 @@ NOT_FOR_SCRIPTS = frozenset(
     {
         "min_pass_rate",
         "from_model",
+        "prompt",
         "intercept",
         "ignore_fields",
         "judge_model",

@@ -18,6 +18,7 @@ EXAMPLES = ROOT / "examples"
 ON_DEMO = {
     "application": (6, 18, 0),
     "async_calls": (4, 12, 1),
+    "csv_cases": (15, 60, 1),
     "json_extraction": (0, 42, 1),
     "judged_summary": (2, 40, 1),
     "pipeline": (9, 26, 1),

@@ -10,6 +10,7 @@ HEAVY = (
     "anthropic",
     "litellm",
     "jinja2",
+    "jsonschema",
     "yaml",
     "deepdiff",
     "rich",

@@ -40,6 +40,7 @@ WRONG = {
     "intercept": ("models.example.com", "is not on, off, +HOST (all its requests) or -HOST (none of them)"),
     "judge_model": ("gpt", "accepted are 'anthropic/<model>'"),
     "judge_prompt": ("", "is not the path of a file"),
+    "prompt": ("", "is not the path of a file"),
     "judge_labels": (",", "is not a list of paths of files"),
     "judge_threshold": ("7", "a share from 0 to 1 (0.9) or a percentage (90%)"),
     "judge_floor": ("high", "a share from 0 to 1 (0.9) or a percentage (90%)"),

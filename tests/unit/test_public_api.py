@@ -32,9 +32,21 @@ def test_everything_public_is_there_and_says_what_it_is(name: str) -> None:
         assert own, f"{name} has no docstring"
 
 
-@pytest.mark.parametrize("name", pytest_promptopt.__all__)
+#: For tests alone, since it gives what pytest parametrizes them with.
+OF_PYTEST = {"cases"}
+
+
+@pytest.mark.parametrize("name", sorted({*pytest_promptopt.__all__} - OF_PYTEST))
 def test_what_the_package_offers_is_what_the_api_offers(name: str) -> None:
     assert getattr(pytest_promptopt, name) is getattr(api, name)
+
+
+def test_cases_is_the_function_whatever_was_imported_before() -> None:
+    code = "import pytest_promptopt.suites.suite_reading; from pytest_promptopt import cases"
+    run = subprocess.run(
+        [sys.executable, "-c", f"{code}; print(cases.__name__)"], capture_output=True, text=True, check=True
+    )
+    assert run.stdout == "cases\n"
 
 
 def test_other_names_are_not_there() -> None:

@@ -21,6 +21,7 @@ FLOORS = (
     {"records", "errors", "statistics", "unpatched", "text", "file_writing"},
     {
         "completion",
+        "failed_checks",
         "labels",
         "marked_lines",
         "partial_credit",
@@ -37,6 +38,7 @@ FLOORS = (
     {"models", "failures", "prompts"},
     {"optimizer", "assertions", "grading"},
     {"strategies", "gate", "reports"},
+    {"suites"},
     {"replay"},
     {"runs", "option_table", "interception"},
     {"driver"},
@@ -63,7 +65,7 @@ ALWAYS_IMPORTED = (
     "errors",
     "unpatched",
 )
-HEAVY = {"anthropic", "litellm", "rich", "deepdiff", "jinja2", "yaml"}
+HEAVY = {"anthropic", "litellm", "rich", "deepdiff", "jinja2", "jsonschema", "yaml"}
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,142 @@
+"""Checks of what an answer took, and those that code or a judge decides."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable, Sequence
+from hashlib import sha256
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from pytest_promptopt.assertions.operand_capture import failure_of, failure_of_check, failure_of_expression
+from pytest_promptopt.completion import Completion
+from pytest_promptopt.errors import SettingsError
+from pytest_promptopt.records import Answer
+from pytest_promptopt.suites.checks import Check, CheckContext, Found
+from pytest_promptopt.text import cut_end, value_text
+
+if TYPE_CHECKING:
+    from pytest_promptopt.suites.file_case import FileCase
+
+#: What a judge is shown besides the answer, as its arguments and the options of a check are called.
+JUDGE_SEES = ("context", "reference")
+#: The name of a case's expected answer, where inputs are named.
+EXPECTED = "expected"
+#: Characters of another error's message.
+MAX_MESSAGE = 300
+
+
+def latency(check: Check, answer: str, context: CheckContext) -> Found:
+    return _measured(check, answer, "latency", " s")
+
+
+def cost(check: Check, answer: str, context: CheckContext) -> Found:
+    return _measured(check, answer, "cost", " US dollars")
+
+
+def _measured(check: Check, answer: str, name: str, unit: str) -> Found:
+    value = getattr(answer, name, None)
+    if value is None:
+        model = getattr(answer, "model", "") or "the model"
+        raise SettingsError(f"{check.where}: {check.name}: the {name} of an answer of {model} is not known")
+    why = f"it took {value:g}{unit}"
+    return Found(value <= check.value, "<=", f"answer.{name}", f"{check.value:g}", value, why=why)
+
+
+def rubric(check: Check, answer: str, context: CheckContext) -> Found:
+    if context.judge is None:
+        raise SettingsError(f"{check.where}: {check.name}: there is no judge; give case.check(answer, judge)")
+    shown = {name: _named(context.case, check.options.get(name)) for name in JUDGE_SEES}
+    verdict = context.judge(answer, check.value, **shown)
+    least = verdict.threshold if check.threshold is None else check.threshold
+    said = "; ".join(verdict.issues) or verdict.reasons
+    why = f"the judge gives {verdict.score:.2f}{': ' if said else ''}{said}"
+    left = f"judge(answer, {check.value!r}).score"
+    return Found(verdict.score >= least, ">=", left, f"{least:g}", verdict.score, why=why)
+
+
+def _named(case: FileCase, names: Sequence[str] | None) -> str | None:
+    """What a case has under these names; with several each is called by its name."""
+    if not names:
+        return None
+    values = {name: value_text(case.expected if name == EXPECTED else case[name]) for name in names}
+    if len(values) == 1:
+        return next(iter(values.values()))
+    return "\n\n".join(f"{name}: {value}" for name, value in values.items())
+
+
+def python(check: Check, answer: str, context: CheckContext) -> Found:
+    """An expression of `answer` and `case`, or a function of them in a file."""
+    file = check.options.get("file")
+    if file is None:
+        names = {"answer": answer, "case": context.case}
+        found = eval(expression_code(check.value), {"__name__": "promptopt_check"}, names)
+        failure = None if found else failure_of_expression(check.value, names, where=check.where)
+    else:
+        function = function_in(Path(file), check.options["function"], check.where)
+        given = (answer, context.case) if _takes_case(function) else (answer,)
+        try:
+            found = function(*given)
+        except AssertionError as error:
+            told = failure_of(error, (), (), rootdir=str(Path(file).parent), rewritten=False)
+            return Found(False, None, check.value, "", answer, failure=told)
+        failure = None if found else failure_of_check(function, _told(answer), (), said="", where=check.where)
+    if isinstance(found, (int, float)) and not isinstance(found, bool):
+        least = 1.0 if check.threshold is None else check.threshold
+        return Found(found >= least, ">=", _call(check), f"{least:g}", found, why=f"got {found:g}")
+    return Found(bool(found), None, _call(check), "", str(answer), failure=failure)
+
+
+def _told(answer: str) -> Completion:
+    return answer if isinstance(answer, Completion) else Completion(Answer(answer, "", "", None, None, 0.0))
+
+
+def _call(check: Check) -> str:
+    function = check.options.get("function")
+    return str(check.value) if function is None else f"{function}(answer)"
+
+
+@functools.cache
+def expression_code(text: str) -> Any:
+    """Raises `SyntaxError`."""
+    return compile(ast.parse(text.strip(), mode="eval"), "<check>", "eval")
+
+
+def _takes_case(function: Callable[..., Any]) -> bool:
+    given = inspect.signature(function).parameters.values()
+    places = [p for p in given if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    return len(places) > 1 or any(p.kind is p.VAR_POSITIONAL for p in given)
+
+
+def function_in(file: Path, name: str, where: str) -> Callable[..., Any]:
+    """A function of a Python file. Raises `SettingsError`."""
+    try:
+        module = _module(file)
+    except Exception as error:
+        said = cut_end(f"{type(error).__name__}: {error}", MAX_MESSAGE)
+        raise SettingsError(f"{where}: python: {file} cannot be imported: {said}") from error
+    function = getattr(module, name, None)
+    if not callable(function):
+        raise SettingsError(f"{where}: python: {file.name} has no function {name!r}")
+    found: Callable[..., Any] = function
+    return found
+
+
+@functools.cache
+def _module(file: Path) -> ModuleType:
+    name = f"promptopt_checks_{sha256(str(file).encode()).hexdigest()[:12]}"
+    spec = importlib.util.spec_from_file_location(name, file)
+    if spec is None or spec.loader is None:
+        raise ImportError("it is no Python file")
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module

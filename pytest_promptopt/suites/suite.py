@@ -1,0 +1,52 @@
+"""`Suite`: a file of cases with the prompts that they are for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pytest_promptopt.suites.file_case import FileCase
+
+
+@dataclass(frozen=True)
+class SkippedCase:
+    """Something of a file that is not supported: it is skipped where everybody sees it, and never passes.
+
+    :param where: ``file:line``.
+    """
+
+    id: str
+    reason: str
+    where: str
+
+
+@dataclass(frozen=True)
+class Suite:
+    """What a file of cases says.
+
+    :param prompts: paths of prompt files, relative to the folder of `path`, then to rootdir; each case is
+        asked with each of them.
+    :param model: who answers; None leaves it to the prompt files and the settings.
+    :param models: several, where the file names several.
+    :param samples: how often each case is run; None leaves it to the settings.
+    :param min_pass_rate: of each prompt; None when the file asks for none.
+    :param parameters: of the model.
+    :param cases: in their order.
+    :param skipped: what is not supported.
+    :param template: the template language of the prompts; empty when their files decide it.
+    :param lines: of its keys, for messages.
+    """
+
+    path: Path
+    prompts: tuple[str, ...]
+    model: str | None = None
+    models: tuple[str, ...] = ()
+    samples: int | None = None
+    min_pass_rate: float | None = None
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    cases: tuple[FileCase, ...] = ()
+    skipped: tuple[SkippedCase, ...] = ()
+    template: str = ""
+    lines: Mapping[str, int] = field(default_factory=dict, compare=False, repr=False)
