@@ -75,6 +75,15 @@ def test_what_is_no_better_with_the_new_model_is_not_written(pytester: pytest.Py
     assert rates(world)["house/new"][:2] == (1.0, None)
 
 
+def test_cases_of_a_file_are_moved_as_well(world: TwoModels) -> None:
+    cases = "".join(f"  - {{number: {number}, expected: right}}\n" for number in range(40))
+    world.write("evals/answer.promptopt.yaml", f"prompt: ../prompts/answer.md\ncases:\n{cases}")
+    (world.path / "test_it.py").unlink()
+    world.optimize("house/new", [OF_BOTH], FROM_OLD)
+    assert world.text == OF_BOTH
+    assert [found[:2] for found in rates(world).values()] == [(1.0, 1.0), (0.0, 1.0)]
+
+
 def test_a_dry_run_shows_the_migration_and_writes_nothing(world: TwoModels) -> None:
     world.write("proposals.json", json.dumps([OF_NEW]))
     options = (

@@ -224,3 +224,41 @@ def test_a_wrong_list_is_refused(project: Project, given: str, said: str) -> Non
     result = project.run(f"--promptopt-model={given}")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines([said])
+
+
+def test_cases_without_python_run_with_each_model_as_well(project: Project) -> None:
+    project.write("prompts/say.md", "Say: {{ word }}")
+    project.write(
+        "evals/words.promptopt.yaml",
+        """
+        prompt: ../prompts/say.md
+        cases:
+          - {id: one, word: a, expected: a}
+          - {id: two, word: d, expected: d}
+        """,
+    )
+    project.write("more.csv", "word,expected\nc,c\n")
+    result = project.run(BOTH, "-v", "evals", "more.csv", "--promptopt-prompt=prompts/say.md")
+    result.assert_outcomes(passed=4, failed=2)
+    result.stdout.fnmatch_lines(
+        [
+            "*words.promptopt.yaml::*?one-house/keen? PASSED*",
+            "*words.promptopt.yaml::*?two-house/deaf? FAILED*",
+        ]
+    )
+    assert "  pass        fail        more.csv::say[c]" in result.outlines
+
+
+def test_a_test_that_takes_its_model_from_a_hook_is_not_multiplied(project: Project) -> None:
+    """A mark that a hook adds comes after the tests were planned: it decides who answers, not how often."""
+    more = """
+import pytest
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        item.add_marker(pytest.mark.prompt(model="house/added"))
+"""
+    project.write("conftest.py", (project.path / "conftest.py").read_text() + more)
+    project.tests(WORDS)
+    project.run(BOTH)
+    assert {model for model, _ in asked(project)} == {"house/added"}
