@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -73,10 +73,10 @@ class BudgetPlan:
         if self._ceiling is None:
             return frozenset(case.id for case in cases)
         room, found = self._ceiling // SCORING_SHARE, list[Case]()
-        if heldout_scoring_calls(cases) > room:
+        if self._scoring(cases) > room:
             random.Random(f"{self.settings.seed}-heldout").shuffle(cases)
         for case in cases:
-            if heldout_scoring_calls([*found, case]) > room:
+            if self._scoring([*found, case]) > room:
                 break
             found.append(case)
         return frozenset(case.id for case in found)
@@ -90,7 +90,7 @@ class BudgetPlan:
         """What the ceiling buys, as a sentence; None when there is no ceiling."""
         if self._ceiling is None:
             return None
-        scoring = heldout_scoring_calls(case for case in self._cases if case.id in self.heldout)
+        scoring = self._scoring(case for case in self._cases if case.id in self.heldout)
         confirming, spared = self._confirming, max(map(self._spared, self.needs))
         left = self._ceiling - self._first - spared - confirming - scoring
         iterations = max(0, left) // max(map(self._usual_iteration, self.needs))
@@ -107,6 +107,10 @@ class BudgetPlan:
             f"calls {self._first} run the prompt as it is, {spared} complete the best text's results and "
             f"{confirming} confirm its gain{scored}"
         )
+
+    def _scoring(self, cases: Iterable[Case]) -> int:
+        """Calls that scoring held-out cases takes; in a migration both models answer them."""
+        return heldout_scoring_calls(cases) * (2 if self.settings.migrating else 1)
 
     @property
     def _ceiling(self) -> int | None:
