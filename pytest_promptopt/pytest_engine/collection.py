@@ -116,6 +116,7 @@ def collect_prompt_cases(items: Iterable[pytest.Item], settings: Settings) -> Co
                 cases[item] = _case(item, settings, loaded)
             except PromptoptError as problem:
                 problems[item] = problem
+    _pair_by_ids(cases)
     _join_repeats(cases)
     _freeze_working_judge(cases)
     found = Collected(CaseTable(cases), problems)
@@ -156,6 +157,16 @@ def _where_named(case: PromptCase) -> str:
     if file is None:
         return ""
     return f"{file.file_name}:{file.front.lines['model']} names {file.front.model}"
+
+
+def _pair_by_ids(cases: dict[pytest.Item, PromptCase]) -> None:
+    """Where marks give cases several models, those are the same case whose ids differ in the model's name."""
+    if len({model for case in cases.values() for model in case.case.models}) < 2:
+        return
+    for item, case in cases.items():
+        if not case.case.pair:
+            pair = id_under_all_models(item, dict.fromkeys((case.mark.model, *case.case.models)))
+            cases[item] = replace(case, case=replace(case.case, pair=pair))
 
 
 def _freeze_working_judge(cases: dict[pytest.Item, PromptCase]) -> None:
@@ -213,13 +224,12 @@ def _case(item: pytest.Item, settings: Settings, loaded: dict[Address, PromptFil
         judge_prompt,
     )
     models = {file.name: _model(found, file) for file in files.values()}
-    told = dict.fromkeys((model_parameter(item), parsed.model, *models.values()))
     return replace(
         found,
         case=replace(
             case,
             models=tuple(models[name] for name in names),
-            pair=id_under_all_models(item, told),
+            pair=id_under_all_models(item, [model_parameter(item)]),
             weight=next((each.weight for each in found.file_cases), 1.0),
             checks=", ".join(each.checks_digest for each in found.file_cases),
         ),

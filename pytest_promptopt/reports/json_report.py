@@ -12,7 +12,7 @@ none), ``prompts``, ``run``, ``notes`` (the sentences at the end of the session:
 
 * ``prompt`` (its path), ``rate``, ``cases`` (with or without a usable answer), ``failing`` and
   ``errored`` of them
-* ``min_pass_rate``, ``held`` (whether it is reached), ``where`` it was asked for
+* ``min_pass_rate``, ``held`` (whether it is reached, with each model), ``where`` it was asked for
 * ``categories`` of failures: ``name``, ``count``, ``observed``, ``cause``, ``fix``, ``examples`` and
   ``cases`` (node ids), ``confusion`` (lists of expected, actual, count)
 * ``models``, one object per model that answered its cases: ``model`` (null when none was named), ``rate``,

@@ -108,3 +108,16 @@ def test_a_case_without_a_model_has_none(project: Project) -> None:
     project.run("--promptopt-report=report.json")
     [prompt] = json.loads((project.path / "report.json").read_text())["prompts"]
     assert prompt["results"][0]["model"] is None
+
+
+def test_a_word_that_is_called_like_the_only_model_tells_nothing_of_it(project: Project) -> None:
+    project.tests("""
+        @pytest.mark.prompt("prompts/repeat.md")
+        @pytest.mark.parametrize("word", ["house/repeat", "a"])
+        def test_word(prompt, word):
+            assert prompt(word=word) == word
+    """)
+    project.run("--promptopt-report=report.json", "--junitxml=junit.xml")
+    [prompt] = json.loads((project.path / "report.json").read_text())["prompts"]
+    assert [each["case"] for each in prompt["results"]] == [each["id"] for each in prompt["results"]]
+    assert "promptopt.model" not in (project.path / "junit.xml").read_text()
