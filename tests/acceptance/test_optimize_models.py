@@ -32,6 +32,12 @@ def test_one_text_is_written_that_suits_both(world: TwoModels, workers: int) -> 
     assert result.ret == 0
 
 
+def test_the_optimizer_is_told_which_model_answered(world: TwoModels) -> None:
+    world.optimize(BOTH, [OF_BOTH])
+    first = next(call for call in world.asked() if call["model"] == "house/writer")
+    assert "the test's parameters: model = house/new" in first["messages"][-1][1]
+
+
 def test_a_text_that_is_better_on_the_mean_and_worse_with_one_is_not_written(world: TwoModels) -> None:
     """On the mean it gains 20 points: 100 with the new model, and -60 with the old one."""
     result = world.optimize(BOTH, [OF_NEW])
