@@ -33,6 +33,8 @@ RUNNER = "promptopt-runner"
 CASE_FILES = (".promptopt.yaml", ".promptopt.yml")
 #: Those of tables, collected when the command line names the file, and the prompt that it is for.
 CASE_TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".yaml", ".yml")
+#: Those that hold nothing else.
+ONLY_TABLES = (".csv", ".tsv", ".jsonl", ".ndjson")
 
 T = TypeVar("T")
 
@@ -93,6 +95,18 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
     except (PromptoptError, OSError) as error:
         raise pytest.UsageError(str(error)) from None
     return pytest.ExitCode.OK if done else pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection(session: pytest.Session) -> Generator[None, object, object]:
+    try:
+        return (yield)
+    except pytest.UsageError as error:
+        named = [str(said).partition("\n")[0] for said in error.args]
+        if session.config.stash[settings_key].prompt is None and any(n.endswith(ONLY_TABLES) for n in named):
+            hint = "a table of cases needs a prompt file: add --promptopt-prompt=PATH"
+            raise pytest.UsageError(*error.args, hint) from None
+        raise
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:

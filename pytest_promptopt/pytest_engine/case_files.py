@@ -35,6 +35,9 @@ ARGUMENT = "case"
 class CaseFile(pytest.Module):
     """A file of cases. Its module is made in memory: a test function for each prompt."""
 
+    #: Who names the prompts, where the file does not.
+    named_by = ""
+
     def _getobj(self) -> ModuleType:
         return ModuleType(self.path.name.partition(".")[0])
 
@@ -45,12 +48,8 @@ class CaseFile(pytest.Module):
             check_variables(suite, self.config.rootpath, where=self.named_by)
         except PromptoptError as error:
             raise self.CollectError(str(error)) from None
-        self.session._fixturemanager.parsefactories(self)
         for name, function in test_functions(suite):
             yield from internals.cases_of_function(self, name, function, CaseItem)
-
-    #: Who names the prompts, where the file does not.
-    named_by = ""
 
     def read(self) -> Suite:
         """What the file says. Raises `PromptoptError`."""
@@ -111,16 +110,15 @@ test_functions.__test__ = False  # type: ignore[attr-defined]
 
 def names_of(prompts: Sequence[str]) -> list[str]:
     """What the tests of the prompts are called: by their files, with folders where two are alike."""
-    paths = [Path(prompt.partition("::")[0]).with_suffix("").as_posix() for prompt in prompts]
-    inside = ["".join(prompt.partition("::")[1:]).removeprefix("::") for prompt in prompts]
-    short = [each or Path(path).name for path, each in zip(paths, inside, strict=True)]
-    counts = Counter(short)
-    return [
-        name
-        if counts[name] == 1
-        else "-".join(filter(None, (path.replace("../", "").replace("/", "-"), each)))
-        for name, path, each in zip(short, paths, inside, strict=True)
+    addresses = [prompt.partition("::") for prompt in prompts]
+    paths = [Path(path).with_suffix("").as_posix() for path, _, _ in addresses]
+    short = [inside or Path(path).name for path, (_, _, inside) in zip(paths, addresses, strict=True)]
+    whole = [
+        "-".join(filter(None, (path.replace("../", "").replace("/", "-"), inside)))
+        for path, (_, _, inside) in zip(paths, addresses, strict=True)
     ]
+    counts = Counter(short)
+    return [one if counts[one] == 1 else other for one, other in zip(short, whole, strict=True)]
 
 
 def _in_runs(cases: Iterable[FileCase]) -> Iterator[list[FileCase]]:

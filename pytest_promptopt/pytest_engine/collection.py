@@ -181,13 +181,14 @@ def _join_repeats(cases: dict[pytest.Item, PromptCase]) -> None:
     """Items that only a plugin's parameter tells apart (pytest-repeat's step) are samples of one case."""
     repeated: dict[tuple[object, ...], list[pytest.Item]] = {}
     for item in cases:
-        indices: Mapping[str, int] = getattr(getattr(item, "callspec", None), "indices", {})
+        given: Mapping[str, object] = getattr(getattr(item, "callspec", None), "params", {})
+        # By the very objects: pytest numbers the values of direct parameters anew in each repetition.
         own = {
-            name: index
-            for name, index in indices.items()
+            name: id(value)
+            for name, value in given.items()
             if not of_plugin(name) or name == MODEL_PARAMETER  # another model is no repetition
         }
-        if len(own) < len(indices):
+        if len(own) < len(given):
             key = (item.parent, getattr(item, "originalname", item.name), *sorted(own.items()))
             repeated.setdefault(key, []).append(item)
     for items in repeated.values():

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_promptopt.errors import SettingsError
+from pytest_promptopt.suites import other_checks
 from pytest_promptopt.suites.check_types import CHECK_TYPES, CheckType
 from pytest_promptopt.suites.checks import NEGATION, Check
 from pytest_promptopt.suites.json_checks import path_steps
@@ -123,7 +124,10 @@ class _Reading:
         shown = {key: options[key] for key in JUDGE_SEES if options.get(key) is not None}
         more: dict[str, Any] = {key: self._inputs(key, names) for key, names in shown.items()}
         if name == "python" and (function := _FUNCTION.fullmatch(value.strip())):
-            return {"file": str(self._file(function["file"])), "function": function["function"], **more}
+            file, name = self._file(function["file"]), function["function"]
+            if problem := other_checks.problem_of_function(file, name):
+                raise self.given.wrong(f"`python`: {problem}")
+            return {"file": str(file), "function": name, **more}
         return more
 
     def _inputs(self, key: str, given: Any) -> list[str]:

@@ -7,9 +7,10 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from pytest_promptopt.errors import SettingsError
 from pytest_promptopt.suites.checks import Check, CheckContext, Found
 from pytest_promptopt.suites.text_checks import same_json
-from pytest_promptopt.text import quote
+from pytest_promptopt.text import cut_end, quote
 
 _MISSING: Any = object()
 
@@ -30,11 +31,16 @@ def is_json(check: Check, answer: str, context: CheckContext) -> Found:
     if not isinstance(check.value, Mapping):
         return Found(True, None, "json.loads(answer)", "", str(answer))
     from jsonschema import validators
+    from referencing import Registry
+    from referencing.exceptions import Unresolvable
 
-    validator = validators.validator_for(check.value)(check.value)
-    errors = sorted(
-        validator.iter_errors(given), key=lambda error: [str(part) for part in error.absolute_path]
-    )
+    # An empty registry: nothing is fetched, whatever a schema refers to.
+    validator = validators.validator_for(check.value)(check.value, registry=Registry())
+    try:
+        errors = sorted(validator.iter_errors(given), key=lambda error: list(map(str, error.absolute_path)))
+    except (Unresolvable, RecursionError, re.error) as error:
+        said = cut_end(str(error), 200) or type(error).__name__
+        raise SettingsError(f"{check.where}: is-json: the schema cannot be used: {said}") from None
     if not errors:
         return Found(True, "matches", "answer", "its schema", given)
     return _misfit(errors[0], given)

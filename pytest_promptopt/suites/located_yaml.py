@@ -21,7 +21,7 @@ MAX_VALUES = 1_000_000
 #: Longer ones are no numbers to calculate with.
 MAX_DIGITS = 400
 
-_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?P<fraction>\.[0-9]+)?(?P<exponent>[eE][-+]?[0-9]+)?", re.ASCII)
+_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?P<fraction>\.[0-9]+(?:[eE][-+][0-9]+)?)?", re.ASCII)
 _WORDS: Mapping[str, Any] = {
     **dict.fromkeys(("", "~", "null", "Null", "NULL"), None),
     **dict.fromkeys(("true", "True", "TRUE"), True),
@@ -140,6 +140,6 @@ def _number(text: str) -> Any:
     number = _NUMBER.fullmatch(text)
     if number is None or len(text) > MAX_DIGITS:
         return text
-    if not (number["fraction"] or number["exponent"]):
+    if not number["fraction"]:
         return int(text)
     return value if math.isfinite(value := float(text)) else text

@@ -8,6 +8,7 @@ import importlib.util
 import inspect
 import sys
 from collections.abc import Callable, Sequence
+from difflib import get_close_matches
 from hashlib import sha256
 from pathlib import Path
 from types import ModuleType
@@ -111,6 +112,25 @@ def _takes_case(function: Callable[..., Any]) -> bool:
     given = inspect.signature(function).parameters.values()
     places = [p for p in given if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     return len(places) > 1 or any(p.kind is p.VAR_POSITIONAL for p in given)
+
+
+def problem_of_function(file: Path, name: str) -> str:
+    """What can be seen to be wrong with a function of a file without running the file; empty for nothing."""
+    try:
+        tree = ast.parse(file.read_bytes())
+    except SyntaxError as error:
+        return f"{file.name}:{error.lineno}: it is no Python: {error.msg}"
+    except (OSError, ValueError, RecursionError) as error:
+        return f"{file.name} cannot be read: {error}"
+    bound = {each.id for each in ast.walk(tree) if isinstance(each, ast.Name)}
+    functions = [each.name for each in tree.body if isinstance(each, ast.FunctionDef | ast.ClassDef)]
+    imported = [alias for each in ast.walk(tree) if isinstance(each, ast.ImportFrom) for alias in each.names]
+    bound |= {*functions, *(alias.asname or alias.name for alias in imported)}
+    if name in bound or "*" in bound:
+        return ""
+    near = get_close_matches(name, functions, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"it has {', '.join(functions) or 'none'}"
+    return f"{file.name} has no function {name!r}; {hint}"
 
 
 def function_in(file: Path, name: str, where: str) -> Callable[..., Any]:

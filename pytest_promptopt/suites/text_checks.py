@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from pytest_promptopt.suites.checks import Check, CheckContext, Found
-from pytest_promptopt.text import plural, quote
+from pytest_promptopt.text import plural, quote, value_text
 
 #: A ratio that a check of the type ``similar`` asks for when it names none.
 SIMILAR = 0.8
@@ -99,7 +99,7 @@ def regex(check: Check, answer: str, context: CheckContext) -> Found:
 
 def one_of(check: Check, answer: str, context: CheckContext) -> Found:
     actual = str(answer).strip()
-    allowed = [str(value).strip() for value in check.value]
+    allowed = [value_text(value).strip() for value in check.value]
     return Found(actual in allowed, "in", "answer", repr(allowed), actual, why=f"got {quote(actual)}")
 
 

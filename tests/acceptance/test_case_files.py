@@ -258,6 +258,12 @@ def test_a_rubric_is_decided_by_the_judge_and_gives_partial_credit(judged: Proje
     )
 
 
+def test_a_repeated_case_is_sampled_and_none_is_taken_for_another(judged: Project) -> None:
+    judged.write("evals/words.promptopt.yaml", RUBRIC + "  - {word: a, expected: a}\n")
+    result = judged.run("--count=2", "--tb=no")
+    result.stdout.fnmatch_lines(["prompts/repeat.md: 2/3 cases pass*"])
+
+
 def test_an_untested_judge_decides_no_gate_of_a_suite(judged: Project) -> None:
     result = judged.run("--promptopt-min-pass-rate=0.5")
     assert result.ret == pytest.ExitCode.USAGE_ERROR

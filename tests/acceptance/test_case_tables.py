@@ -107,6 +107,11 @@ def test_no_table_is_collected_without_being_named(project: Project) -> None:
     project.write("words.csv", TABLE)
     project.ini("promptopt_model = house/repeat", "promptopt_prompt = prompts/repeat.md")
     assert project.run().ret == pytest.ExitCode.NO_TESTS_COLLECTED
+    project.ini("promptopt_model = house/repeat")
+    result = project.run("words.csv")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: a table of cases needs a prompt file: add --promptopt-prompt=PATH"])
+    project.ini("promptopt_model = house/repeat", "promptopt_prompt = prompts/repeat.md")
     project.run("words.csv").assert_outcomes(passed=2, failed=1)
 
 

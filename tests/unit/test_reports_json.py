@@ -168,6 +168,7 @@ def test_every_case_is_there_with_its_category_and_operands(tmp_path: Path) -> N
         "rate": 0.5,
         "samples": 2,
         "counted": 2,
+        "weight": 1.0,
         "flaky": True,
         "category": "format violation",
         "expected": "billing",

@@ -87,6 +87,7 @@ EACH: list[tuple[str, Any, Mapping[str, Any], str, str]] = [
     ("json-path", None, {"options": {"path": "$.total"}}, INVOICE, '{"state": "paid"}'),
     ("json-path", None, {"options": {"path": "$.note", "null": True}}, INVOICE, '{"note": 1}'),
     ("one-of", ["billing", "refunds", 3], {}, "3 ", "sales"),
+    ("one-of", [True, False], {}, "true", "True"),
     ("similar", "The parcel is on its way", {}, "the parcel is on its  way!", "It was stolen"),
     ("similar", "abc", {"threshold": 0.2}, "a", "xyz"),
     ("max-words", 3, {}, "one two three", "one two three four"),
@@ -267,6 +268,16 @@ def test_all_that_do_not_hold_are_told_and_the_first_is_fed_back() -> None:
 def test_what_nobody_can_decide_is_no_fault_of_the_answer(check: Check) -> None:
     with pytest.raises(SettingsError, match=r"^f:3: "):
         FileCase("a", {}, checks=(check,)).check("a plain text")
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [{"$ref": "https://example.com/a.json"}, {"$ref": "#"}, {"type": "string", "pattern": "("}],
+    ids=["elsewhere", "itself", "pattern"],
+)
+def test_a_schema_that_cannot_be_used_is_no_fault_of_the_answer(schema: dict[str, Any]) -> None:
+    with pytest.raises(SettingsError, match=r"^f:3: is-json: the schema cannot be used: "):
+        FileCase("a", {}, checks=(Check("is-json", schema, "f:3"),)).check('"a"')
 
 
 class TestFunctions:

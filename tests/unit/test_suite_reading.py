@@ -111,6 +111,9 @@ def test_words_of_yaml_stay_words(tmp_path: Path) -> None:
     one, two = suite(tmp_path, text).cases
     assert (one["ticket"], one.expected) == ("01234", "no")
     assert (two["ticket"], two.expected) == ("2024-05-01", 12.5)
+    assert read_yaml("[12E5, 1.5e+3, -0, +1, 1_000, 0x1f, .5, on, ~]", "f").value == [
+        "12E5", 1500.0, 0, "+1", "1_000", "0x1f", ".5", "on", None,
+    ]  # fmt: skip
 
 
 def test_a_check_without_a_value_compares_with_expected(tmp_path: Path) -> None:
@@ -138,6 +141,29 @@ def test_expected_is_equalled_unless_a_check_compares_with_it_otherwise(tmp_path
     assert [each.type for each in case.checks] == ["max-words", check.strip("{").partition(":")[0]]
     (case,) = suite(tmp_path, text.replace("CHECK", "contains: y")).cases
     assert [each.type for each in case.checks] == ["equals", "max-words", "contains"]
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("def polite(answer): ...", "c.py has no function 'polit'; did you mean polite?"),
+        ("x = 1", "c.py has no function 'polit'; it has none"),
+        ("\ndef polit(:", "c.py:2: it is no Python: invalid syntax"),
+    ],
+)
+def test_a_function_that_is_not_there_is_seen_before_any_call(tmp_path: Path, code: str, said: str) -> None:
+    (tmp_path / "c.py").write_text(code)
+    with pytest.raises(SettingsError) as raised:
+        suite(tmp_path, f"{HEAD}  - {{q: a, checks: [{{python: c.py::polit}}]}}\n")
+    assert str(raised.value).startswith(f"evals/a.promptopt.yaml:3: `python`: {said}")
+
+
+@pytest.mark.parametrize(
+    "code", ["polit = lambda answer: True", "from other import polit", "from other import *"]
+)
+def test_a_function_may_be_bound_in_any_way(tmp_path: Path, code: str) -> None:
+    (tmp_path / "c.py").write_text(code)
+    suite(tmp_path, f"{HEAD}  - {{q: a, checks: [{{python: c.py::polit}}]}}\n")
 
 
 def test_ids_are_made_of_the_first_input(tmp_path: Path) -> None:
