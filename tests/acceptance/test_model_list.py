@@ -262,3 +262,13 @@ def pytest_collection_modifyitems(items):
     project.tests(WORDS)
     project.run(BOTH)
     assert {model for model, _ in asked(project)} == {"house/added"}
+
+
+def test_repetitions_of_another_plugin_are_samples_under_each_model(project: Project) -> None:
+    pytest.importorskip("pytest_repeat")
+    project.tests(WORDS)
+    project.run(BOTH, "--count=3", "--promptopt-report=out.json")
+    [prompt] = json.loads((project.path / "out.json").read_text())["prompts"]
+    assert [(result["model"], result["samples"]) for result in prompt["results"]] == [
+        (model, 3) for _ in "abcd" for model in ("house/keen", "house/deaf")
+    ]
