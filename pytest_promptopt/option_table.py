@@ -83,6 +83,17 @@ def _model(name: str, text: str) -> str:
         raise SettingsError(f"{name}: {error}") from None
 
 
+def _target_models(name: str, text: str) -> str | tuple[str, ...]:
+    """One model, or several."""
+    from pytest_promptopt.models.registry import canonical_names
+
+    try:
+        names = canonical_names(text)
+    except SettingsError as error:
+        raise SettingsError(f"{name}: {error}") from None
+    return names if len(names) > 1 else names[0]
+
+
 def _optimizer(name: str, text: str) -> str:
     return text if text == NO_OPTIMIZER else _model(name, text)
 
@@ -207,7 +218,20 @@ class Option:
 
 OPTIONS = (
     Option(
-        "model", "model", "string", "MODEL", "Model that the prompts are for: provider/model, or demo", _model
+        "model",
+        "model",
+        "string",
+        "MODEL",
+        "Model that the prompts are for: provider/model, or demo; several, separated by commas, are compared",
+        _target_models,
+    ),
+    Option(
+        "from_model",
+        "from-model",
+        "string",
+        "MODEL",
+        "With --optimize: move the prompts from this model to --promptopt-model, and report both",
+        _model,
     ),
     Option(
         "prompt",

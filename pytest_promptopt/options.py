@@ -118,6 +118,8 @@ def read_settings(config: pytest.Config) -> Settings:
             values[option.field] = option.parse(f"--promptopt-{option.flag}", given[option.field])
         elif (text := _ini_text(config, option.ini)) is not None:
             values[option.field] = option.parse(option.ini, text)
+    if isinstance(values.get("model"), tuple):
+        values["models"] = values.pop("model")
     for name in FLAGS:
         if config.getoption(f"promptopt_{name}"):
             given[name] = "on"
@@ -211,6 +213,8 @@ def check_combination(config: pytest.Config, settings: Settings) -> None:
         )
     if settings.mode is Mode.CALIBRATE:
         _check_calibration(config, settings)
+    if settings.from_model is not None:
+        _check_migration(config, settings)
     if not settings.optimizing:
         return
     mode = "--optimize" if settings.mode is Mode.OPTIMIZE else "--optimize-dry-run"
@@ -226,6 +230,28 @@ def check_combination(config: pytest.Config, settings: Settings) -> None:
             raise SettingsError(f"{mode}: {reason}; leave it out")
     if config.getoption("dist", "no") == "each":
         raise SettingsError(f"{mode}: --dist=each runs every case on every worker; use --dist=load")
+
+
+def _check_migration(config: pytest.Config, settings: Settings) -> None:
+    given = f"--promptopt-from-model={settings.from_model}"
+    if not settings.optimizing:
+        if config.getoption("promptopt_from_model") is None:
+            return  # in the ini file it waits for an optimization
+        raise SettingsError(f"{given} is of a migration, which rewrites prompts: add --optimize")
+    new = settings.model or ",".join(settings.models)
+    if settings.model is None:
+        was = f"; --promptopt-model={new} names several" if new else ""
+        raise SettingsError(
+            f"{given} names the model that the prompts were for: name the one that they are to be for with "
+            f"--promptopt-model=MODEL{was}"
+        )
+    if settings.model == settings.from_model:
+        raise SettingsError(f"{given}: --promptopt-model={new} is the same model; a migration is between two")
+    if settings.comparing:
+        raise SettingsError(
+            f"{given}: a migration is done by one strategy, and --promptopt-strategy="
+            f"{','.join(settings.strategy)} names several"
+        )
 
 
 def _check_calibration(config: pytest.Config, settings: Settings) -> None:

@@ -141,12 +141,21 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> Generator[None]:
 
             parametrize_labels(metafunc, settings)
         yield
-        if definition.get_closest_marker("prompt") is not None:
-            from pytest_promptopt.pytest_engine.collection import check_function
+        if _uses_prompt(metafunc):
+            from pytest_promptopt.pytest_engine.collection import check_function, use_every_model
 
             check_function(metafunc, settings)
+            if settings.models:
+                use_every_model(metafunc, settings)
     except PromptoptError as error:
         raise pytest.Collector.CollectError(str(error)) from None
+
+
+def _uses_prompt(metafunc: pytest.Metafunc) -> bool:
+    """Whether the function or one of its parameters is marked; `internals` is not imported for the others."""
+    if metafunc.definition.get_closest_marker("prompt") is not None:
+        return True
+    return any(mark.name == "prompt" for call in metafunc._calls for mark in call.marks)
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:

@@ -227,6 +227,25 @@ class SameAnswer:
 
 
 @dataclass(frozen=True)
+class ModelChange:
+    """What a new text changed with one of several models."""
+
+    model: str
+    scores: tuple[SplitScore, ...]
+
+
+@dataclass(frozen=True)
+class Migration:
+    """Held-out cases with the model that a prompt was for, and with the one that it is for now.
+
+    :param old: decides nothing. Without a new text, or without held-out cases, rates are missing in both.
+    """
+
+    old: ModelChange
+    new: ModelChange
+
+
+@dataclass(frozen=True)
 class PromptResult:
     """What a run did for one prompt file.
 
@@ -244,6 +263,9 @@ class PromptResult:
     :param labels: right and wrong by what is expected; empty where that is not known or they are no labels.
     :param same_answers: what `after` answers to nearly every train and validation case.
     :param examples: the training cases that stand in `after` as examples.
+    :param models: the scores with each of several models; empty with one.
+    :param worse_with: the model with which the new text is shown to be worse, so that it was left alone.
+    :param migration: what became of it with the old and the new model; None without a migration.
     :param verbosity: a warning where only a judge likes its longer answers better; else empty.
     :param asked_before: how often a gain on these train and validation cases was tested before, each time
         with the chance alpha to be shown by luck; `heldout_before`: how often these held-out cases were
@@ -275,6 +297,9 @@ class PromptResult:
     verbosity: str = ""
     asked_before: int = 0
     heldout_before: int = 0
+    models: tuple[ModelChange, ...] = ()
+    worse_with: str = ""
+    migration: Migration | None = None
 
 
 @dataclass(frozen=True)
@@ -346,18 +371,28 @@ class PromptCheck:
 
     @property
     def by_model(self) -> Mapping[str, PromptCheck]:
-        """The same figures for each model that answers its cases; the gate is about all of them together."""
+        """The same figures for each model that answers its cases, each with the gate of the prompt."""
         found: dict[str, list[CaseResult]] = {}
         for result in self.results:
             found.setdefault(result.case.model_of(self.prompt), []).append(result)
-        return {model: PromptCheck.of(self.prompt, tuple(results)) for model, results in found.items()}
+        gate = self.min_pass_rate, self.where
+        return {model: PromptCheck.of(self.prompt, tuple(some), *gate) for model, some in found.items()}
+
+    @property
+    def by_gate(self) -> Mapping[str, PromptCheck]:
+        """What has to hold the gate: each of several models by its name, or all cases together."""
+        parts = self.by_model
+        return parts if len(parts) > 1 else {"": self}
 
     @property
     def held(self) -> bool | None:
-        """Whether the gate holds; None without a threshold or when all cases were skipped.
+        """Whether the gate holds, with each model; None without a threshold or when all cases were skipped.
 
         Cases without evidence never hold.
         """
         if self.min_pass_rate is None or not self.cases:
             return None
+        parts = self.by_gate
+        if len(parts) > 1:
+            return all(part.held is not False for part in parts.values())
         return self.rate is not None and self.rate >= self.min_pass_rate - EPSILON

@@ -88,6 +88,9 @@ class Settings:
 
     Rates are shares from 0 to 1; money is US dollars, time seconds; None means no limit.
 
+    :param model: the one that answers the prompts; None when none is named, or several are.
+    :param models: several that answer the prompts of every case that names none itself; empty otherwise.
+    :param from_model: the model that prompts are migrated from, to `model`; None without a migration.
     :param least_gain: points of the pass rate for 100 calls; a search ends when its next iteration is
         expected to win less.
     :param learn: whether a search begins with what earlier runs of the same cases taught.
@@ -106,6 +109,8 @@ class Settings:
     rootdir: Path
     mode: Mode = Mode.CHECK
     model: str | None = None
+    models: tuple[str, ...] = ()
+    from_model: str | None = None
     prompt: str | None = None
     optimizer_model: str = DEFAULT_OPTIMIZER_MODEL
     strategy: tuple[str, ...] = ("refine",)
@@ -155,6 +160,11 @@ class Settings:
     @property
     def optimizing(self) -> bool:
         return self.mode in (Mode.OPTIMIZE, Mode.DRY_RUN)
+
+    @property
+    def migrating(self) -> bool:
+        """Whether prompts are rewritten for another model than the one that they were for."""
+        return self.optimizing and self.from_model is not None
 
     @property
     def home(self) -> Path:

@@ -299,6 +299,7 @@ class OptimizationDriver(ABC, Generic[K, C]):
             call_budget=call_budget,
             prepare_phase=self._prepare_phase,
             model_defects=self._models.take_defects,
+            references=self._cases.references,
         )
 
     def _histories(self, record: RunStore) -> Histories:

@@ -62,6 +62,20 @@ def canonical_name(name: str) -> str:
     return full
 
 
+def canonical_names(text: str) -> tuple[str, ...]:
+    """The models that a list names, separated by commas. Raises `SettingsError`."""
+    given = [part.strip() for part in text.split(",")]
+    if len(given) > 1 and not all(given):
+        raise SettingsError(
+            f"{text!r} has an empty entry; accepted is one model, or several separated by commas, such as "
+            "anthropic/claude-opus-5-5,openai/gpt-5"
+        )
+    names = [canonical_name(each) for each in given]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise SettingsError(f"{text!r} names {twice} twice; name each model once")
+    return tuple(names)
+
+
 def resolve_model(name: str) -> Model:
     """The model called `name`, not connected yet.
 

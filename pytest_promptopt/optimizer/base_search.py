@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import ClassVar
 
-from pytest_promptopt.optimizer.acceptance import compare, score_split
+from pytest_promptopt.optimizer.acceptance import score_split
 from pytest_promptopt.optimizer.candidate_checks import CandidateChecks
 from pytest_promptopt.optimizer.candidates import (
     REFUSED,
@@ -19,6 +19,7 @@ from pytest_promptopt.optimizer.candidates import (
 from pytest_promptopt.optimizer.example_sets import shown_by
 from pytest_promptopt.optimizer.halting import DECIDING, HaltReason, Phase, SearchProgress, Stop
 from pytest_promptopt.optimizer.label_rates import balanced_accuracy
+from pytest_promptopt.optimizer.model_guard import lost_cases
 from pytest_promptopt.optimizer.prompt_groups import SEARCHED, PromptGroup
 from pytest_promptopt.optimizer.proposal.critic import Critic
 from pytest_promptopt.optimizer.proposal.proposer import Objection, ProposalRequest, no_objection
@@ -360,11 +361,10 @@ class BaseSearch:
         return OpenIteration(self.number, phase, escaping=escaping)
 
     def regressions(self, found: EvaluatedCandidate | Candidate) -> tuple[str, ...]:
-        """The cases it fails and the original passed, where `settings.no_regressions` forbids them."""
-        if not self.context.settings.no_regressions:
-            return ()
+        """The cases it fails and the original passed, where `settings.no_regressions` forbids them, or where
+        it is shown to be worse with one of several models."""
         results = [result for part in found.results.values() for result in part]
-        return compare(self.original.evidence(*SEARCHED), results).broken
+        return lost_cases(self.original.evidence(*SEARCHED), results, self.context.settings)
 
     # -------------------------------------------------------------------------------------------------- steps
 

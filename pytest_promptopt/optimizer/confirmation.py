@@ -162,8 +162,8 @@ class PairTally:
 class ConfirmationTest:
     """The confirmation of one winner.
 
-    `originals` are the fresh results under the original, one for each pair asked for; `caught_up` are those
-    of the winner on cases that it was spared.
+    `originals` are the fresh results under the original, one for each pair asked for; `pairs` are those of
+    which both sides are fresh; `caught_up` are those of the winner on cases that it was spared.
 
     :param first: the first sample number that is this confirmation's own.
     :param served: what the winner answered to cases that it was spared in the search.
@@ -215,6 +215,7 @@ class ConfirmationTest:
         self._gain, self._loss = SignLooks(), SignLooks()
         self.originals: list[CaseResult] = []
         self.caught_up: list[CaseResult] = []
+        self.pairs: list[tuple[CaseResult, CaseResult]] = []
 
     def run(self) -> Confirmation:
         """Look at growing pairs until they show a gain or a loss, or cannot. Raises `KeyboardInterrupt`."""
@@ -323,13 +324,15 @@ class ConfirmationTest:
         served = self._served | self._catch_up(by_sample.get(self._first, ()))
         trials: list[Trial] = []
         for sample, cases in by_sample.items():
-            fresh = tuple(case for case in cases if sample != self._first or case not in served)
-            trials += [Trial({}, tuple(cases), (sample,)), Trial(self._winner.overlay, fresh, (sample,))]
+            asked = tuple(case for case in cases if sample != self._first or case not in served)
+            trials += [Trial({}, tuple(cases), (sample,)), Trial(self._winner.overlay, asked, (sample,))]
         measured = iter(self._context.evaluator.evaluate([trial for trial in trials if trial.cases]))
         for before, after in zip(trials[::2], trials[1::2], strict=True):
             results = next(measured)
             self.originals += results
-            new = served | {r.case.id: r for r in (next(measured) if after.cases else ())}
+            fresh = {r.case.id: r for r in (next(measured) if after.cases else ())}
+            new = served | fresh
+            self.pairs += [(each, fresh[each.case.id]) for each in results if each.case.id in fresh]
             for result in results:
                 toss = partial(self._toss, f"{before.samples}-{result.case.id}")
                 self._tally.add(result, new[result.case.id], toss)

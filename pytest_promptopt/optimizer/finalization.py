@@ -7,6 +7,7 @@ from functools import partial
 
 from pytest_promptopt.optimizer.finalizer import SCORING, Finalizer, Write
 from pytest_promptopt.optimizer.halting import Phase
+from pytest_promptopt.optimizer.migration import measure_migration
 from pytest_promptopt.optimizer.protocols import StopRun
 from pytest_promptopt.optimizer.run_context import RunContext
 
@@ -32,6 +33,7 @@ def finalize_searches(
         finalizer.contain(finalizer.catch_up)
     context.call_budget.reserve(SCORING, 0)
     score_heldout(due, context)
+    measure_migration(finalizers, context)
     for finalizer in finalizers:
         finalizer.contain(partial(finalizer.write, write))
 

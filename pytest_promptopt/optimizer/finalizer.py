@@ -22,8 +22,16 @@ from pytest_promptopt.optimizer.confirmation_power import calls_each, most_pairs
 from pytest_promptopt.optimizer.example_sets import shown_by
 from pytest_promptopt.optimizer.flaky_cases import flaky_cases
 from pytest_promptopt.optimizer.halting import HaltReason, Phase
-from pytest_promptopt.optimizer.judge_guard import LabelVerdicts, why_no_better_judge, why_unjudged
+from pytest_promptopt.optimizer.judge_guard import LabelVerdicts
 from pytest_promptopt.optimizer.label_rates import find_dominant_answers, label_scores
+from pytest_promptopt.optimizer.migration import migration_calls
+from pytest_promptopt.optimizer.model_guard import (
+    ModelFall,
+    Pair,
+    changes_by_model,
+    fall_in_search,
+)
+from pytest_promptopt.optimizer.objections import Objections
 from pytest_promptopt.optimizer.prompt_groups import SEARCHED
 from pytest_promptopt.optimizer.protocols import Prompt, StopRun, Trial
 from pytest_promptopt.optimizer.run_context import RunContext
@@ -31,9 +39,8 @@ from pytest_promptopt.optimizer.screening import why_not_renderable
 from pytest_promptopt.optimizer.supervised_search import SupervisedSearch
 from pytest_promptopt.optimizer.verbosity import verbosity_warning
 from pytest_promptopt.records import EPSILON, Case, CaseResult, Split
-from pytest_promptopt.results import CatchUp, Confirmation, PromptOutcome, PromptResult
+from pytest_promptopt.results import CatchUp, Confirmation, Migration, PromptOutcome, PromptResult
 from pytest_promptopt.settings import Accept
-from pytest_promptopt.statistics import paired_test
 from pytest_promptopt.text import plural
 
 #: What the calls for scoring are reserved for in the call budget.
@@ -66,7 +73,8 @@ class Finalizer:
         self._context = context
         self._history = history
         self._asked_before = history.confirmations
-        self._heldout_scoring_calls = heldout_scoring_calls(heldout_cases)
+        self._heldout_scoring_calls = migration_calls(heldout_scoring_calls(heldout_cases), context)
+        self.migration: Migration | None = None
         #: The cases that the search did not run the final text on.
         known = {r.case.id for r in self.original.evidence(*SEARCHED) if r.rate is not None}
         self._spared = tuple(case for case in self.final.spared(search.group) if case in known)
@@ -80,6 +88,8 @@ class Finalizer:
         # Until `write` is called, which it is not after Ctrl-C.
         self.confirmation: Confirmation | None = None
         self._fresh: Results = ()
+        self._fresh_pairs: list[Pair] = []
+        self._fall: ModelFall | None = None
         self._unwritten: dict[str, str] = {prompt.name: HaltReason.INTERRUPTED for prompt in self.changed}
         self._scored: dict[Split, tuple[Results, Results]] = {
             split: (self.original.evidence(split), self.final.evidence(split)) for split in Split
@@ -91,6 +101,11 @@ class Finalizer:
                 f"{len(heldout_cases)} of {len(search.heldout)} held-out cases, drawn at random, are scored: "
                 "the ceiling allows no more"
             )
+
+    @property
+    def scored_heldout(self) -> tuple[Results, Results]:
+        """The held-out results under the text as it was and under the new one, as far as there are any."""
+        return self._scored[Split.HELDOUT]
 
     @property
     def may_be_written(self) -> bool:
@@ -107,8 +122,20 @@ class Finalizer:
         """Run the final text on the cases that it was spared; it may turn out to be no better.
 
         Where the ceiling leaves too few calls for that and the most fresh answers, these go first: without
-        them the text is not written, and many of them run it on a case that it was spared.
+        them the text is not written, and many of them run it on a case that it was spared. With several
+        models it may now be shown to be worse with one of them.
         """
+        self._run_spared()
+        self._watch_models()
+
+    def _watch_models(self) -> None:
+        """Bar the final text if the cases searched with show it to be worse with one of several models."""
+        searched = self.original.evidence(*SEARCHED), self.final.evidence(*SEARCHED)
+        self._fall = fall_in_search(*searched, self._context.settings.alpha)
+        if self._fall is not None and self.may_be_written:
+            self._bar(self._fall.why)
+
+    def _run_spared(self) -> None:
         if not (self.changed and self._spared):
             return
         self._context.enter_phase(Phase.CONFIRMATION, self._search.names)
@@ -136,6 +163,7 @@ class Finalizer:
         if self._spared and not self._barred:
             left_out = plural(len(self._spared), "case")
             self.notes.append(f"no calls were left to run the new text on {left_out}")
+        self._watch_models()
 
     def _run_on(self, cases: Sequence[str]) -> None:
         """Run the final text on some cases that it was spared."""
@@ -208,7 +236,7 @@ class Finalizer:
         found = test.run()
         more = self._heldout_scoring_calls if found.needed else 0
         self.confirmation = replace(found, needed=found.needed + more)
-        self._fresh = tuple(test.originals)
+        self._fresh, self._fresh_pairs = tuple(test.originals), test.pairs
         self._take_in(test.caught_up)
         self._bar_refused()
         self._context.record(
@@ -266,8 +294,8 @@ class Finalizer:
             self._bar(f"{why} that is held out")
             return
         self._scored[Split.HELDOUT] = (before, after)
-        if self._tests_judge:
-            self.notes.append(self._why_no_better_judge() or LabelVerdicts.of(before, after).told)
+        if self._objections.tests_judge:
+            self.notes.append(self._objections.no_better_judge or LabelVerdicts.of(before, after).told)
         comparison = compare(before, after, split=Split.HELDOUT)
         self._context.record(
             "heldout", prompts=self._search.names, compared=str(comparison), cases=self.heldout
@@ -303,35 +331,14 @@ class Finalizer:
             return self._barred
         if self.confirmation is not None and not self._accepted:
             return explain_unconfirmed(self.confirmation)
-        return self._objection()
-
-    def _objection(self) -> str:
-        """Why a text that its confirmation lets pass is not taken all the same; empty when it is."""
-        return self._heldout_regression() or self._why_no_better_judge() or self._why_unjudged()
-
-    def _why_no_better_judge(self) -> str:
-        """For a judge's own prompt held-out labels have to speak; why they do not."""
-        if not self._tests_judge:
-            return ""
-        judged = LabelVerdicts.of(*self._scored[Split.HELDOUT])
-        return why_no_better_judge(judged, self._context.settings.alpha)
-
-    def _why_unjudged(self) -> str:
-        """Why answers that a judge gives no verdict on speak against it; empty when they do not."""
-        before, after = ([r for scored in self._scored.values() for r in scored[side]] for side in (0, 1))
-        return why_unjudged(before, after, self._context.settings.alpha)
+        return self._objections.first
 
     @property
-    def _tests_judge(self) -> bool:
-        """Whether the cases are labels, and the prompt is that of the judge."""
-        return any(case.labelled for case in self._search.group.cases)
-
-    def _heldout_regression(self) -> str:
-        """Why held-out cases show it to be worse; empty when they do not."""
-        paired = compare(*self._scored[Split.HELDOUT], split=Split.HELDOUT)
-        if paired.gain >= 0 or paired_test(paired.changes).worse > self._context.settings.alpha:
-            return ""
-        return f"on held-out cases it is worse than the original ({paired})"
+    def _objections(self) -> Objections:
+        """What speaks against a text that its confirmation lets pass."""
+        tests_judge = any(case.labelled for case in self._search.group.cases)
+        alpha = self._context.settings.alpha
+        return Objections(self._scored, self._fresh_pairs, self._fall, tests_judge, alpha)
 
     def results(self) -> Iterator[PromptResult]:
         """What became of each prompt of the group."""
@@ -351,6 +358,7 @@ class Finalizer:
             for split, each in self._scored.items()
         )
         measured = tuple(each for each in scores if each.cases)
+        fall = self._objections.fall_with_a_model if self._accepted else self._fall
         for prompt in self.prompts:
             changed = prompt in self.changed
             unwritten = self._unwritten.get(prompt.name, "")
@@ -371,7 +379,7 @@ class Finalizer:
                 broken=paired.broken if changed else (),
                 rates=_rates(before, after, {*paired.fixed, *paired.broken}) if changed else {},
                 flaky=noisy,
-                accepted=changed and self._accepted and not self._objection(),
+                accepted=changed and self._accepted and not self._objections.first,
                 written=changed and not unwritten,
                 unwritten=unwritten,
                 pipeline=tuple(self._search.names) if len(self.prompts) > 1 else (),
@@ -384,6 +392,9 @@ class Finalizer:
                 verbosity=verbosity_warning(before, after, self._context.settings.alpha) if changed else "",
                 asked_before=self._asked_before if self.confirmation else 0,
                 heldout_before=self._history.heldout if self._scored[Split.HELDOUT][0] else 0,
+                models=changes_by_model(self._scored),
+                worse_with=fall.model if changed and fall else "",
+                migration=self.migration,
             )
 
     def _outcome(self, changed: bool, unwritten: str) -> PromptOutcome:
@@ -391,13 +402,15 @@ class Finalizer:
             return PromptOutcome.PASSING
         if self._search.interrupted or unwritten == HaltReason.INTERRUPTED:
             return PromptOutcome.INTERRUPTED
+        if changed and self._fall:
+            return PromptOutcome.WORSE
         if changed and self.confirmation is None and self._barred:
             return PromptOutcome.NOT_SHOWN
         if not changed or self.confirmation is None:
             return PromptOutcome.UNCHANGED
-        if self._accepted and self._heldout_regression():
+        if self._accepted and (self._objections.heldout_regression or self._objections.fall_with_a_model):
             return PromptOutcome.WORSE
-        if self._accepted and self._why_no_better_judge():
+        if self._accepted and self._objections.no_better_judge:
             return PromptOutcome.NOT_SHOWN
         return PromptOutcome(self.confirmation.verdict)
 

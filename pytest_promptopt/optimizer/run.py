@@ -12,6 +12,7 @@ from pytest_promptopt.optimizer.containment import contained_context
 from pytest_promptopt.optimizer.finalization import finalize_searches
 from pytest_promptopt.optimizer.finalizer import SCORING, Finalizer, Write, heldout_scoring_calls
 from pytest_promptopt.optimizer.halting import HaltReason
+from pytest_promptopt.optimizer.migration import migration_calls
 from pytest_promptopt.optimizer.prompt_groups import SEARCHED, PromptGroup, connected_groups
 from pytest_promptopt.optimizer.protocols import Prompt
 from pytest_promptopt.optimizer.run_context import RunContext
@@ -120,7 +121,7 @@ def _keep_for_scoring(context: RunContext, heldout: Collection[str] | None) -> N
         for case in context.evaluator.cases
         if case.split is Split.HELDOUT and (heldout is None or case.id in heldout)
     ]
-    context.call_budget.reserve(SCORING, heldout_scoring_calls(scored))
+    context.call_budget.reserve(SCORING, migration_calls(heldout_scoring_calls(scored), context))
 
 
 def _share_out(context: RunContext, groups: Sequence[PromptGroup]) -> None:

@@ -38,6 +38,7 @@ class RunContext:
     :param model_defects: what models of the user's own have raised since it was last called.
     :param taught: what earlier runs taught of new texts, by the names of each group's
         prompts; filled in by the run.
+    :param references: of each case the one with the model that a migration leaves, which decides nothing.
     :param foreign_errors: what went wrong in code that is not ours; filled in by the run.
     """
 
@@ -52,6 +53,7 @@ class RunContext:
     clock: Callable[[], float] = time.monotonic
     model_defects: Callable[[], Sequence[ModelError]] = tuple
     taught: Mapping[tuple[str, ...], Taught] = field(default_factory=dict)
+    references: Mapping[str, str] = field(default_factory=dict)
     foreign_errors: ForeignErrors = field(default_factory=ForeignErrors)
 
     def enter_phase(self, phase: Phase, prompts: Sequence[str]) -> None:

@@ -16,9 +16,15 @@ from pytest_promptopt.models.registry import canonical_name
 from pytest_promptopt.prompts import PromptFile, locate_prompt_file
 from pytest_promptopt.prompts.sources.address import Address
 from pytest_promptopt.prompts.template_languages import LANGUAGES
-from pytest_promptopt.pytest_engine import internals
-from pytest_promptopt.pytest_engine.case_identity import of_plugin
+from pytest_promptopt.pytest_engine import planned_tests
+from pytest_promptopt.pytest_engine.case_identity import (
+    MODEL_PARAMETER,
+    id_under_all_models,
+    model_parameter,
+    of_plugin,
+)
 from pytest_promptopt.pytest_engine.mark import MARK, Mark
+from pytest_promptopt.pytest_engine.mark_layers import read_marks
 from pytest_promptopt.pytest_engine.prompt_case import PromptCase
 from pytest_promptopt.pytest_engine.splits import share_strictest, split_of
 from pytest_promptopt.records import Case
@@ -28,20 +34,67 @@ from pytest_promptopt.settings import Settings
 
 
 def check_function(metafunc: pytest.Metafunc, settings: Settings) -> None:
-    """Look at a test function's mark while it is collected: a mistake is a collection error at its line.
+    """Look at a test function's marks while it is collected: a mistake is a collection error at its line.
 
     Raises `PromptoptError`.
     """
     definition = metafunc.definition
     where = _where(definition)
-    mark = definition.get_closest_marker(MARK)
-    if mark is not None:
-        _load(Mark.parse(mark, where=where), definition.path.parent, settings.rootdir, where, {})
-    own = {m.name for m in definition.iter_markers()}
-    for parameter, names in internals.parameter_marks(metafunc) or [("", [])]:
-        if {"heldout", "validation"} <= own | set(names):
+    of_function = list(definition.iter_markers())
+    for parameter, marks in planned_tests.parameter_marks(metafunc) or [("", [])]:
+        of_case = {mark.name for mark in [*of_function, *marks]}
+        if MARK not in of_case:
+            continue
+        if {"heldout", "validation"} <= of_case:
             case = f"{definition.name}[{parameter}]" if parameter else definition.name
             raise SettingsError(f"{where}: {case} is marked heldout and validation; a case has one split")
+    for marks in _different_marks(metafunc).values():
+        mark = read_marks(definition, marks, where=where)
+        _load(mark, definition.path.parent, settings.rootdir, where, {})
+
+
+def use_every_model(metafunc: pytest.Metafunc, settings: Settings) -> None:
+    """Have the cases that name no model run with each of the session's. Raises `PromptoptError`."""
+    definition = metafunc.definition
+    where = _where(definition)
+    many = set[tuple[int, ...]]()
+    for key, marks in _different_marks(metafunc).items():
+        mark = read_marks(definition, marks, where=where)
+        files = _load(mark, definition.path.parent, settings.rootdir, where, {})
+        if leaves_model_open(mark, files, metafunc.fixturenames, settings):
+            many.add(key)
+    planned_tests.multiply(
+        metafunc, MODEL_PARAMETER, settings.models, chosen=lambda marks: _key(marks) in many
+    )
+
+
+def leaves_model_open(
+    mark: Mark, files: Mapping[str, PromptFile], fixtures: Iterable[str], settings: Settings
+) -> bool:
+    """Whether the session says who answers a prompt of a case, and the case asks by our fixture.
+
+    The judge's own prompt has a model of its own, and an application chooses its model by itself.
+    """
+    asks = not {"prompt", "prompts"}.isdisjoint(fixtures) or not settings.intercept.on
+    names = {file.name for file in files.values()}
+    if mark.model is not None or not asks or names == {_judge_prompt(files, settings)}:
+        return False
+    return any(file.front.model is None for file in files.values())
+
+
+def _different_marks(metafunc: pytest.Metafunc) -> dict[tuple[int, ...], list[pytest.Mark]]:
+    """The prompt marks of the parameters of a function that is marked, each combination once."""
+    of_function = metafunc.definition.get_closest_marker(MARK) is not None
+    found: dict[tuple[int, ...], list[pytest.Mark]] = {}
+    for _, marks in planned_tests.parameter_marks(metafunc) or [("", [])]:
+        own = [mark for mark in marks if mark.name == MARK]
+        if own or of_function:
+            found.setdefault(_key(own), own)
+    return found
+
+
+def _key(marks: Iterable[pytest.Mark]) -> tuple[int, ...]:
+    return tuple(id(mark) for mark in marks if mark.name == MARK)
 
 
 @dataclass(frozen=True)
@@ -58,17 +111,62 @@ def collect_prompt_cases(items: Iterable[pytest.Item], settings: Settings) -> Co
     cases: dict[pytest.Item, PromptCase] = {}
     problems: dict[pytest.Item, PromptoptError] = {}
     for item in items:
-        mark = item.get_closest_marker(MARK)
-        if mark is not None:
+        if item.get_closest_marker(MARK) is not None:
             try:
-                cases[item] = _case(item, mark, settings, loaded)
+                cases[item] = _case(item, settings, loaded)
             except PromptoptError as problem:
                 problems[item] = problem
+    _pair_by_ids(cases)
     _join_repeats(cases)
     _freeze_working_judge(cases)
     found = Collected(CaseTable(cases), problems)
     share_strictest(found.cases)
     return found
+
+
+def references(cases: Mapping[pytest.Item, PromptCase], settings: Settings) -> dict[pytest.Item, PromptCase]:
+    """The cases that ask the session's model once more, with the model that a migration leaves.
+
+    Raises `SettingsError` when there is none.
+    """
+    found: dict[pytest.Item, PromptCase] = {}
+    for item, case in cases.items():
+        open_ = leaves_model_open(case.mark, case.files, case.fixtures, settings)
+        if open_ and isinstance(item, pytest.Function):
+            copy = planned_tests.copy_with(item, MODEL_PARAMETER, settings.from_model or "")
+            record = replace(case.case, id=copy.nodeid, reference=case.case.id)
+            moved = replace(case, item=copy, case=record, model=settings.from_model)
+            models = {file.name: _model(moved, file) for file in case.files.values()}
+            found[copy] = replace(
+                moved, case=replace(record, models=tuple(models[name] for name in record.prompts))
+            )
+    if not found:
+        named = next((named for case in cases.values() if (named := _where_named(case))), "")
+        raise SettingsError(
+            f"--promptopt-from-model={settings.from_model}: no case asks --promptopt-model={settings.model}: "
+            f"{named}; take the name out there, and the option names the model"
+        )
+    return found
+
+
+def _where_named(case: PromptCase) -> str:
+    """Where a case names its model."""
+    if case.mark.model is not None:
+        return f"{case.case.where} names {case.mark.model}"
+    file = next((file for file in case.files.values() if file.front.model is not None), None)
+    if file is None:
+        return ""
+    return f"{file.file_name}:{file.front.lines['model']} names {file.front.model}"
+
+
+def _pair_by_ids(cases: dict[pytest.Item, PromptCase]) -> None:
+    """Where marks give cases several models, those are the same case whose ids differ in the model's name."""
+    if len({model for case in cases.values() for model in case.case.models}) < 2:
+        return
+    for item, case in cases.items():
+        if not case.case.pair:
+            pair = id_under_all_models(item, dict.fromkeys((case.mark.model, *case.case.models)))
+            cases[item] = replace(case, case=replace(case.case, pair=pair))
 
 
 def _freeze_working_judge(cases: dict[pytest.Item, PromptCase]) -> None:
@@ -85,7 +183,11 @@ def _join_repeats(cases: dict[pytest.Item, PromptCase]) -> None:
     for item in cases:
         given: Mapping[str, object] = getattr(getattr(item, "callspec", None), "params", {})
         # By the very objects: pytest numbers the values of direct parameters anew in each repetition.
-        own = {name: id(value) for name, value in given.items() if not of_plugin(name)}
+        own = {
+            name: id(value)
+            for name, value in given.items()
+            if not of_plugin(name) or name == MODEL_PARAMETER  # another model is no repetition
+        }
         if len(own) < len(given):
             key = (item.parent, getattr(item, "originalname", item.name), *sorted(own.items()))
             repeated.setdefault(key, []).append(item)
@@ -97,11 +199,9 @@ def _join_repeats(cases: dict[pytest.Item, PromptCase]) -> None:
             cases[item] = replace(cases[item], case=shared, samples=samples)
 
 
-def _case(
-    item: pytest.Item, mark: pytest.Mark, settings: Settings, loaded: dict[Address, PromptFile]
-) -> PromptCase:
+def _case(item: pytest.Item, settings: Settings, loaded: dict[Address, PromptFile]) -> PromptCase:
     where = _where(item)
-    parsed = Mark.parse(mark, where=where)
+    parsed = read_marks(item, where=where)
     files = _load(parsed, item.path.parent, settings.rootdir, where, loaded)
     names = tuple(dict.fromkeys(file.name for file in files.values()))
     judge_prompt = _judge_prompt(files, settings)
@@ -119,16 +219,38 @@ def _case(
         case,
         files,
         parsed,
-        (settings.judge_model or settings.model) if judges else settings.model,
+        _session_model(item, parsed, files, settings, judges=judges),
         range(case.samples),
         settings.intercept.on,
         judge_prompt,
     )
     models = {file.name: _model(found, file) for file in files.values()}
-    weight = next((each.weight for each in found.file_cases), 1.0)
-    checks = ", ".join(each.checks_digest for each in found.file_cases)
-    asked = tuple(models[name] for name in names)
-    return replace(found, case=replace(case, models=asked, weight=weight, checks=checks))
+    return replace(
+        found,
+        case=replace(
+            case,
+            models=tuple(models[name] for name in names),
+            pair=id_under_all_models(item, [model_parameter(item)]),
+            weight=next((each.weight for each in found.file_cases), 1.0),
+            checks=", ".join(each.checks_digest for each in found.file_cases),
+        ),
+    )
+
+
+def _session_model(
+    item: pytest.Item, mark: Mark, files: Mapping[str, PromptFile], settings: Settings, *, judges: bool
+) -> str | None:
+    """Who answers where neither mark nor prompt file say. Raises `SettingsError`."""
+    if judges:
+        return settings.judge_model or settings.model
+    if not settings.models or model_parameter(item) is not None:
+        return model_parameter(item) or settings.model
+    if leaves_model_open(mark, files, getattr(item, "fixturenames", ()), settings):
+        raise SettingsError(
+            f"{_where(item)}: {item.name} takes no parameters, so it cannot be run with each of "
+            f"{', '.join(settings.models)}; name its model in the mark: @pytest.mark.prompt(model=...)"
+        )
+    return None
 
 
 def _judge_prompt(files: Mapping[str, PromptFile], settings: Settings) -> str:

@@ -1,4 +1,4 @@
-"""Everything private of pytest, in one file, which is tested on the oldest and newest pytest supported."""
+"""All that is private of pytest, here and in `planned_tests`: tested on the oldest and newest supported."""
 
 from __future__ import annotations
 
@@ -279,11 +279,6 @@ def rewrite_failure(longrepr: object, rewrite: Callable[[str], str]) -> object:
         if crash is not None:
             crash.message = rewrite(crash.message)
     return longrepr
-
-
-def parameter_marks(metafunc: pytest.Metafunc) -> list[tuple[str, list[str]]]:
-    """Per parameter set of a function: its id and the names of its own marks."""
-    return [(call.id, [mark.name for mark in call.marks]) for call in metafunc._calls]
 
 
 def load_conftest(config: pytest.Config, path: Path) -> None:

@@ -53,19 +53,14 @@ class Mark:
     parameters: Mapping[str, Any]
 
     @classmethod
-    def parse(cls, mark: pytest.Mark, *, where: str) -> Mark:
+    def parse(cls, paths: Mapping[str, str], arguments: Mapping[str, Any], *, where: str) -> Mark:
         """Raises `SettingsError` that names `where`, what was given and what is accepted."""
-        given = dict(mark.kwargs)
-        paths = {stage: str(given.pop(stage)) for stage, value in mark.kwargs.items() if _is_path(value)}
-        if mark.args:
-            if len(mark.args) > 1 or paths or not _is_text(mark.args[0]):
-                written = ", ".join([*map(repr, mark.args), *(f"{k}={v!r}" for k, v in paths.items())])
-                raise SettingsError(
-                    f"{where}: @pytest.mark.prompt({written}): expected one path or stages; use {SIGNATURE}"
-                )
-            paths = {"": str(mark.args[0])}
-        elif not paths:
-            raise SettingsError(f"{where}: @pytest.mark.prompt(...) names no prompt file; use {SIGNATURE}")
+        given = dict(arguments)
+        if not paths:
+            raise SettingsError(
+                f"{where}: @pytest.mark.prompt(...) names no prompt file, nor does a mark around it; use "
+                f"{SIGNATURE}"
+            )
         for name, value in given.items():
             if is_connection(name):  # without its value, which may be a key
                 raise SettingsError(f"{where}: @pytest.mark.prompt({name}=...): {name} {FROM_ENVIRONMENT}")
@@ -89,6 +84,23 @@ class Mark:
             template=_templates(given.pop("template", None), paths, where),
             parameters=_with_one_length(given, where),
         )
+
+
+def paths_of(mark: pytest.Mark, *, where: str) -> tuple[dict[str, str], dict[str, Any]]:
+    """The paths that a mark names, by stage, and its other arguments; no path where another mark names it.
+
+    Raises `SettingsError`.
+    """
+    given = dict(mark.kwargs)
+    paths = {stage: str(given.pop(stage)) for stage, value in mark.kwargs.items() if _is_path(value)}
+    if not mark.args:
+        return paths, given
+    if len(mark.args) > 1 or paths or not _is_text(mark.args[0]):
+        written = ", ".join([*map(repr, mark.args), *(f"{k}={v!r}" for k, v in paths.items())])
+        raise SettingsError(
+            f"{where}: @pytest.mark.prompt({written}): expected one path or stages; use {SIGNATURE}"
+        )
+    return {"": str(mark.args[0])}, given
 
 
 def _with_one_length(parameters: Mapping[str, Any], where: str) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from pytest_promptopt.errors import NoModelError
 from pytest_promptopt.models.registry import canonical_name
 from pytest_promptopt.prompts import PromptFile
 from pytest_promptopt.pytest_engine import internals
-from pytest_promptopt.pytest_engine.case_identity import identity
+from pytest_promptopt.pytest_engine.case_identity import MODEL_PARAMETER, identity
 from pytest_promptopt.pytest_engine.mark import Mark
 from pytest_promptopt.records import Case, Message, Request
 from pytest_promptopt.replay.case_requests import APPLICATION, parameter_lines, request_of
@@ -98,7 +98,8 @@ class PromptCase:
     def given(self) -> Mapping[str, Any]:
         """The values that the test is parametrized with."""
         callspec = getattr(self.item, "callspec", None)
-        return {} if callspec is None else callspec.params
+        given = {} if callspec is None else callspec.params
+        return {name: value for name, value in given.items() if name != MODEL_PARAMETER}
 
     @cached_property
     def file_cases(self) -> Sequence[FileCase]:

@@ -37,7 +37,7 @@ def share_strictest(cases: CaseTable[pytest.Item, PromptCase]) -> None:
     groups: dict[tuple[str, ...], list[pytest.Item]] = {}
     for item, case in cases.items():
         question = asked_with(item)
-        key = (case.case.id,) if question is None else (*case.case.prompts, question)
+        key = (case.case.pair or case.case.id,) if question is None else (*case.case.prompts, question)
         groups.setdefault(key, []).append(item)
     for members in groups.values():
         cases.share_strictest_split(members)

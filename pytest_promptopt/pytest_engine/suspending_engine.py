@@ -92,7 +92,8 @@ class SuspendingEngine:
         self._ended: set[pytest.Item] = set()
         self._blocking = blocking
         self._max_failures = max_failures
-        self._order = {item: index for index, item in enumerate(session.items)}
+        # Those of a migration are none of the session's.
+        self._order = {item: index for index, item in enumerate(dict.fromkeys([*session.items, *cases]))}
         self._pending_samples: dict[pytest.Item, tuple[Pending, ...]] = {}
         self._waiting = WaitingSamples[PromptCase](self.traffic.submit, self.traffic.landed)
         self._upcoming = UpcomingCases()
@@ -419,7 +420,7 @@ class SuspendingEngine:
 
     def _decide(self, pending: Pending) -> None:
         self._run_silently(pending)
-        error, cases = pending.error, self.cases.values()
+        error, cases = pending.error, [each for each in self.cases.values() if not each.case.reference]
         judges = pending.judge_failed and all(JUDGE in case.fixtures for case in cases)
         if isinstance(error, ModelError) and ends_search(error, cases, judges_all=judges):
             raise StopRun(halt_of(error), str(error))
@@ -434,8 +435,8 @@ class SuspendingEngine:
         asked = {}
         for item in list(self.cases) if items is None else items:
             case = self.cases[item]
-            if case.samples.start:
-                continue  # a repetition of another item
+            if case.samples.start or case.case.reference:
+                continue  # a repetition of another item, or the same with a model that is left
             run = self.open_run(case, {}, attempt=1)
             run.only_looks = True
             self._silent(run)

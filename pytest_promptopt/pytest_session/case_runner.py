@@ -17,7 +17,7 @@ from pytest_promptopt.gate import Threshold, thresholds
 from pytest_promptopt.models.client import PaidCall
 from pytest_promptopt.pytest_engine import internals
 from pytest_promptopt.pytest_engine.buffered_run import BufferedRun
-from pytest_promptopt.pytest_engine.collection import collect_prompt_cases
+from pytest_promptopt.pytest_engine.collection import collect_prompt_cases, references
 from pytest_promptopt.pytest_engine.hook_inspection import failure_in_report
 from pytest_promptopt.pytest_engine.prompt_case import PromptCase
 from pytest_promptopt.pytest_engine.shared_fixture_output import SharedFixtureOutput
@@ -44,6 +44,10 @@ if TYPE_CHECKING:
     from pytest_promptopt.replay.judge_calls import CaseJudge
 
 
+#: The property of a case in JUnit's report.
+MODEL_PROPERTY = "promptopt.model"
+
+
 class CaseRunner:
     """Holds every run of a prompt case until it needs no unknown answer, then lets it be seen."""
 
@@ -55,6 +59,8 @@ class CaseRunner:
         collected = collect_prompt_cases(session.items, settings)
         self.cases = collected.cases
         self._problems = collected.problems
+        self._tell_models()
+        self._take_in_references(settings)
         self._marked = [
             (prompt, Threshold(case.mark.min_pass_rate, case.case.where))
             for case in self.cases.values()
@@ -104,6 +110,21 @@ class CaseRunner:
         )
         self._interception = Interception(settings, self.calls.application, self.engine, files)
 
+    def _take_in_references(self, settings: Settings) -> None:
+        """Of a migration, also the cases with the model that it leaves."""
+        self._no_migration: SettingsError | None = None
+        if settings.migrating and self.cases:
+            try:
+                self.cases.add(references(self.cases, settings))
+            except SettingsError as error:
+                self._no_migration = error
+
+    def _tell_models(self) -> None:
+        """Have reports name the model of each case, where the same case runs with several."""
+        for item, case in self.cases.items():
+            if case.case.pair:
+                item.user_properties.append((MODEL_PROPERTY, ", ".join(dict.fromkeys(case.case.models))))
+
     def _note(self, text: str) -> None:
         if text not in self.notes:
             self.notes.append(text)
@@ -133,7 +154,11 @@ class CaseRunner:
         return found
 
     def check(self) -> None:
-        """Raises `SettingsError`: two pass rates are asked of one prompt, an untested judge would decide."""
+        """Raises `SettingsError`: two pass rates are asked of one prompt, an untested judge would decide, or
+        a migration is one of no case.
+        """
+        if self._no_migration is not None:
+            raise self._no_migration
         thresholds((), self._marked)
         if any(JUDGE in case.fixtures for case in self.cases.values()):
             self._judge.check(case for case in self.cases.values() if self._decides(case))
@@ -144,11 +169,12 @@ class CaseRunner:
 
     def header(self) -> list[str]:
         """What the session is about to run; when optimizing, also what weakens the evidence."""
-        lines = header.counts(self.cases.values())
+        counted = [case for case in self.cases.values() if not case.case.reference]
+        lines = header.counts(counted)
         if self.settings.optimizing:
             deselected = collect_prompt_cases(self._deselected, self.settings)
             alpha = self.settings.alpha
-            lines += header.weaknesses(self.cases.values(), deselected.cases.values(), alpha=alpha)
+            lines += header.weaknesses(counted, deselected.cases.values(), alpha=alpha)
         return lines
 
     def prompt(self, item: pytest.Item) -> Prompt:

@@ -20,8 +20,10 @@ def counts(cases: Collection[PromptCase]) -> list[str]:
     cases = _distinct(cases)
     prompts = {prompt for case in cases for prompt in case.case.prompts}
     split = Counter(case.case.split for case in cases)
+    models = {model for case in cases if case.case.pair for model in case.case.models}
+    with_models = f", {len(models)} models" if len(models) > 1 else ""
     return [
-        f"promptopt: {plural(len(prompts), 'prompt')}, cases: {split[Split.TRAIN]} train, "
+        f"promptopt: {plural(len(prompts), 'prompt')}{with_models}, cases: {split[Split.TRAIN]} train, "
         f"{split[Split.VALIDATION]} validation, {split[Split.HELDOUT]} held-out"
     ]
 

@@ -161,6 +161,7 @@ class Summary:
             self._show_run(self._run, reporter, width)
         elif reporter.verbosity > -2 and not reporter.no_summary:
             self._show_failures(reporter, width)
+            self._show_models(reporter, width)
         self._show_calls(reporter)
         if any(check.min_pass_rate is not None for check in self._checks):
             from pytest_promptopt.reports.check_report import gate_lines
@@ -188,6 +189,18 @@ class Summary:
 
         lines = failure_section(checks, self._feedbacks, width=width)
         print_section(reporter, "why prompts fail", lines)
+
+    def _show_models(self, reporter: pytest.TerminalReporter, width: int) -> None:
+        """Several models on the same cases, side by side."""
+        if not any(len(check.by_model) > 1 for check in self._checks):
+            return
+        from pytest_promptopt.model_comparison import compare_models
+        from pytest_promptopt.reports.lines import print_section
+        from pytest_promptopt.reports.model_table import model_tables
+
+        compared = compare_models(self._checks, self._settings.models)
+        lines = model_tables(compared, alpha=self._settings.alpha, width=width)
+        print_section(reporter, "models compared", lines)
 
     def _is_unreached(self, check: PromptCheck) -> bool:
         """Whether no run has used the prompt: then no failure is its fault, and no other text would help."""

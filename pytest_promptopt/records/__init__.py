@@ -215,6 +215,9 @@ class Case:
     :param where: ``file:line`` of the test.
     :param models: who answers each of its prompts, in their order; empty when nobody says.
     :param seen_calls: how many calls a run of it was seen to make; 0 when none was counted.
+    :param pair: what it is called whichever model answers, where its id names the model; else empty.
+    :param reference: of a case with the model that a migration leaves, which is in no rate: the case with
+        the new one; else empty.
     :param labelled: what a person says of the answer that a judge is tested with; empty for other cases.
     :param weight: how much it counts in a pass rate.
     :param checks: a digest of what is checked, for a case whose checks stand in no test file; else empty.
@@ -228,6 +231,8 @@ class Case:
     models: tuple[str, ...] = ()
     seen_calls: int = 0
     labelled: str = ""
+    pair: str = ""
+    reference: str = ""
     weight: float = 1.0
     checks: str = ""
 

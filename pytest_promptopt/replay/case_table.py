@@ -35,8 +35,19 @@ class CaseTable(Mapping[K, S]):
 
     @property
     def distinct(self) -> list[Case]:
-        """Each case once, also where several items are samples of one."""
-        return list({case.case.id: case.case for case in self._cases.values()}.values())
+        """Each case that counts once, also where several items are samples of one."""
+        found = {case.case.id: case.case for case in self._cases.values()}
+        return [case for case in found.values() if not case.reference]
+
+    @property
+    def references(self) -> dict[str, str]:
+        """Of each case that counts its id with the model that a migration leaves."""
+        cases = (case.case for case in self._cases.values())
+        return {case.reference: case.id for case in cases if case.reference}
+
+    def add(self, cases: Mapping[K, S]) -> None:
+        """Further cases after those that there are."""
+        self._cases |= cases
 
     def prompts_in(self, file_name: str) -> list[PromptFile]:
         """The prompts that stand in a file, each once."""
@@ -55,7 +66,7 @@ class CaseTable(Mapping[K, S]):
     def give_splits(self, splits: Mapping[str, Split]) -> None:
         """Give cases, by their ids, other splits."""
         for item, case in self._cases.items():
-            split = splits.get(case.case.id, case.case.split)
+            split = splits.get(case.case.reference or case.case.id, case.case.split)
             if split is not case.case.split:
                 self._put(item, case=replace(case.case, split=split))
 
@@ -76,7 +87,9 @@ class CaseTable(Mapping[K, S]):
         :param asked: the keys of the requests of each case, as far as they are known.
         """
         groups: dict[str, tuple[list[K], set[str]]] = {}
-        for item, keys in asked.items():
+        for item, of_item in asked.items():
+            pair = self._cases[item].case.pair  # one case has one split under all models
+            keys = of_item | {f"case {pair}"} if pair else of_item
             found = {id(groups[key]): groups[key] for key in keys if key in groups}
             members, together = [item], set(keys)
             for items, others in found.values():

@@ -184,24 +184,32 @@ def _errored(check: PromptCheck) -> Iterator[Line]:
         yield Line(f"    ... and {len(errored) - MAX_EXAMPLES:,} more")
 
 
-def gate_lines(checks: Iterable[PromptCheck]) -> list[Line]:
-    """One verdict for each prompt that has a threshold; its errored cases are named under it."""
+def gate_lines(checks: Iterable[PromptCheck], of_model: str | None = None) -> list[Line]:
+    """One verdict for each prompt that has a threshold, and for each model where several answer it.
+
+    Errored cases are named under it.
+
+    :param of_model: whose part of a check that is; None for whole ones.
+    """
     lines: list[Line] = []
     for check in checks:
-        if check.min_pass_rate is not None:
-            lines.append(_gate_line(check, check.min_pass_rate))
-            if len(check.by_model) > 1:
-                rates = (f"{printable(m) or 'no model'} {percent(c.rate)}" for m, c in check.by_model.items())
-                lines.append(Line(f"      by model: {', '.join(rates)}"))
-            errored = [r.case.id for r in check.results if r.errored]
+        if check.min_pass_rate is None:
+            continue
+        parts = check.by_gate
+        for model, part in parts.items():
+            name = printable(check.prompt)
+            if len(parts) > 1 or of_model is not None:
+                name += f" with {printable(of_model or model) or 'no model named'}"
+            lines.append(_gate_line(part, check.min_pass_rate, name))
+            errored = [r.case.id for r in part.results if r.errored]
             lines.extend(Line(f"      errored: {example}", WARN) for example in example_cases(errored))
     return lines
 
 
-def _gate_line(check: PromptCheck, least: float) -> Line:
+def _gate_line(check: PromptCheck, least: float, name: str) -> Line:
     if check.held is None:
         skipped = f"{plural(len(check.results), 'case')} skipped, so there is nothing to decide on"
-        return Line(f"gate: {printable(check.prompt)}, {percent(least)} required: {skipped}", WARN)
+        return Line(f"gate: {name}, {percent(least)} required: {skipped}", WARN)
     counted = check.cases - check.errored
     if check.rate is None:
         measured, passing = f"has no pass rate, {percent(least)} required", "no case has a usable answer"
@@ -213,7 +221,7 @@ def _gate_line(check: PromptCheck, least: float) -> Line:
     errored = f", {check.errored} errored" if check.errored else ""
     where = f"; {printable(check.where)}" if check.where else ""
     verdict = "holds" if check.held else "FAILED"
-    text = f"gate: {printable(check.prompt)} {measured}: {verdict} ({passing}{errored}{where})"
+    text = f"gate: {name} {measured}: {verdict} ({passing}{errored}{where})"
     return Line(text, GOOD if check.held else {**BOLD, **BAD})
 
 

@@ -12,19 +12,30 @@ none), ``prompts``, ``run``, ``notes`` (the sentences at the end of the session:
 
 * ``prompt`` (its path), ``rate``, ``cases`` (with or without a usable answer), ``failing`` and
   ``errored`` of them
-* ``min_pass_rate``, ``held`` (whether it is reached), ``where`` it was asked for
+* ``min_pass_rate``, ``held`` (whether it is reached, with each model), ``where`` it was asked for
 * ``categories`` of failures: ``name``, ``count``, ``observed``, ``cause``, ``fix``, ``examples`` and
   ``cases`` (node ids), ``confusion`` (lists of expected, actual, count)
 * ``models``, one object per model that answered its cases: ``model`` (null when none was named), ``rate``,
-  ``cases``, ``failing``, ``errored``
-* ``results``, one object per case: ``id``, ``model``, ``split``, ``status`` (``passed``, ``failed``,
-  ``errored``, ``skipped``), ``rate``, ``samples`` (how often it ran), ``counted`` (how many of these are in
-  the rate), ``weight`` (how much the case counts in the rate of the prompt), ``flaky`` (whether it both
-  passed and failed); ``category``, ``expected``, ``actual``, ``message`` of its first failed sample
-  (``expected`` is null also when the test states a constraint: see ``message``); ``error`` of its first
-  sample whose model call failed; ``verdicts`` of judges on its first sample: ``criterion``, ``score``,
-  ``issues``, ``strengths``, ``suggestions`` (``text``, ``category``, ``impact``), ``reasons``,
-  ``threshold``, ``model``
+  ``cases``, ``failing``, ``errored``, ``held`` (whether the prompt's ``min_pass_rate`` is reached with it);
+  the number of ``calls`` in these cases, their ``cost`` as they were paid, now or when they came into the
+  cache (null when no price is known), how many are ``unpriced``, ``latency_p50``: the median of their seconds
+* ``results``, one object per case: ``id``, ``case`` (its id without the model), ``model``, ``split``,
+  ``status`` (``passed``, ``failed``, ``errored``, ``skipped``), ``rate``, ``samples`` (how often it ran),
+  ``counted`` (how many of these are in the rate), ``weight`` (how much the case counts in the rate of the
+  prompt), ``flaky`` (whether it both passed and failed);
+  ``category``, ``expected``, ``actual``, ``message`` of its first failed sample (``expected`` is null also
+  when the test states a constraint: see ``message``); ``error`` of its first sample whose model call failed;
+  ``verdicts`` of judges on its first sample: ``criterion``, ``score``, ``issues``, ``strengths``,
+  ``suggestions`` (``text``, ``category``, ``impact``), ``reasons``, ``threshold``, ``model``
+
+``models``, one object per prompt, or pipeline, whose cases ran with several models:
+
+* ``prompts``, ``models`` (their names)
+* ``differences``, one object per pair of models: ``first`` passes at least as many cases as ``second``,
+  ``gain`` (by how much its rate is higher over the ``cases`` that both answered), on how many of them it is
+  ``better`` and ``worse``, the exact two-sided ``p`` of its ``test`` (the paired permutation test where
+  rates differ by less than a whole case), and ``adjusted``: ``p`` corrected for all pairs of models
+* ``rates`` of each case, by its id without the model and by model, and the ``differing`` ones among them
 
 ``run`` is null without ``--optimize``, else what it did:
 
@@ -69,6 +80,10 @@ none), ``prompts``, ``run``, ``notes`` (the sentences at the end of the session:
   and ``p_better`` and ``p_worse``, exact and one-sided, of the ``test`` of these changes: the ``sign test``,
   or, where rates changed by less than a whole case (scores of a judge, subtests, samples), the
   ``paired permutation test``
+* ``models``, with each of several models the ``scores`` as above: ``model``, ``scores``; and ``worse_with``:
+  the model with which ``after`` is shown to be worse, so that it was not written
+* their ``migration``, null without one: ``old`` and ``new``, each a ``model`` and its ``scores`` on held-out
+  cases
 * their ``iterations``: ``number``, ``phase``, the rate ``before`` and the ``best`` after, how many
   training cases this text leaves ``unverified``, its ``foresight`` (null in the validation phase:
   ``rate``, the ends ``low`` and ``high`` of its 90 % interval, its standard deviation ``sd``, how many of
@@ -89,9 +104,10 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_promptopt.errors import SettingsError
 from pytest_promptopt.file_writing import replace_file
+from pytest_promptopt.model_comparison import ModelComparison, ModelFigures, compare_models, model_figures
 from pytest_promptopt.optimizer.flaky_cases import flaky_cases
 from pytest_promptopt.records import CaseResult, Spend, Status
-from pytest_promptopt.results import Iteration, PromptCheck, PromptResult, RunResult, SplitScore
+from pytest_promptopt.results import Iteration, ModelChange, PromptCheck, PromptResult, RunResult, SplitScore
 from pytest_promptopt.statistics import wilson_interval
 
 if TYPE_CHECKING:
@@ -130,6 +146,7 @@ def write_json(
         "settings": _settings(settings),
         "passed": all(c.held is not False for c in checks),
         "prompts": [_check(check, feedbacks.get(check.prompt)) for check in checks],
+        "models": [_comparison(comparison) for comparison in compare_models(checks, settings.models)],
         "run": None if run is None else _run(run),
         "notes": list(notes),
     }
@@ -155,18 +172,34 @@ def _check(check: PromptCheck, feedback: Feedback | None) -> dict[str, Any]:
         "held": check.held,
         "where": check.where or None,
         "categories": [dataclasses.asdict(category) for category in categories],
-        "models": [_model(model, part) for model, part in check.by_model.items()],
+        "models": [_model(figures) for figures in model_figures(check)],
         "results": [_result(result, check.prompt, by_case.get(result.case.id)) for result in check.results],
     }
 
 
-def _model(model: str, check: PromptCheck) -> dict[str, Any]:
+def _model(figures: ModelFigures) -> dict[str, Any]:
+    check = figures.check
     return {
-        "model": model or None,
+        "model": figures.model or None,
         "rate": check.rate,
         "cases": check.cases,
         "failing": check.failing,
         "errored": check.errored,
+        "held": check.held,
+        "calls": figures.calls,
+        "cost": figures.cost,
+        "unpriced": figures.unpriced,
+        "latency_p50": figures.latency,
+    }
+
+
+def _comparison(comparison: ModelComparison) -> dict[str, Any]:
+    return {
+        "prompts": comparison.prompts,
+        "models": [figures.model or None for figures in comparison.models],
+        "differences": [dataclasses.asdict(difference) for difference in comparison.differences],
+        "rates": comparison.rates,
+        "differing": list(comparison.differing),
     }
 
 
@@ -174,6 +207,7 @@ def _result(result: CaseResult, prompt: str, category: str | None) -> dict[str, 
     failure = None if result.failing is None else result.failing.failure
     return {
         "id": result.case.id,
+        "case": result.case.pair or result.case.id,
         "model": result.case.model_of(prompt) or None,
         "split": result.case.split,
         "status": _status(result),
@@ -240,8 +274,16 @@ def _prompt(prompt: PromptResult) -> dict[str, Any]:
         "heldout_before": prompt.heldout_before,
         "caught_up": prompt.caught_up and dataclasses.asdict(prompt.caught_up),
         "scores": [_score(score) for score in prompt.scores],
+        "models": [_change(each) for each in prompt.models],
+        "worse_with": prompt.worse_with or None,
+        "migration": prompt.migration
+        and {"old": _change(prompt.migration.old), "new": _change(prompt.migration.new)},
         "iterations": [_iteration(iteration) for iteration in prompt.iterations],
     }
+
+
+def _change(change: ModelChange) -> dict[str, Any]:
+    return {"model": change.model or None, "scores": [_score(score) for score in change.scores]}
 
 
 def _score(score: SplitScore) -> dict[str, Any]:

@@ -24,7 +24,16 @@ from pytest_promptopt.reports.lines import (
     example_cases,
     passed_samples,
 )
-from pytest_promptopt.reports.wording import caught_up, cost, count_examples, duration, percent, table
+from pytest_promptopt.reports.model_changes import migration_lines, scores_by_model
+from pytest_promptopt.reports.wording import (
+    SPLIT_NAMES,
+    caught_up,
+    cost,
+    count_examples,
+    duration,
+    percent,
+    table,
+)
 from pytest_promptopt.results import (
     CandidateResult,
     CandidateVerdict,
@@ -52,8 +61,6 @@ TOKEN = 4
 
 #: The longest error in a headline.
 MAX_REASON_WIDTH = 400
-
-_SPLIT_NAMES = {Split.TRAIN: "train", Split.VALIDATION: "validation", Split.HELDOUT: "held-out"}
 
 
 def run_summary(result: RunResult, *, alpha: float, width: int = 100) -> list[Line]:
@@ -115,6 +122,9 @@ def _search(prompts: Sequence[PromptResult], run: RunResult, alpha: float, width
         yield _headline(one, more)
     yield from _dominant_answer_warnings(changed, width)
     yield from _scores(one.scores)
+    yield from scores_by_model(one.models)
+    if one.migration:
+        yield from migration_lines(one.migration)
     yield from label_table(one.labels)
     if changed:
         yield from _evidence(changed[0], run, alpha, width)
@@ -172,6 +182,8 @@ def _headline(prompt: PromptResult, more: str = "") -> Line:
         and prompt.confirmation.verdict is ConfirmationVerdict.WORSE
     ):
         words = "worse on fresh answers, left alone"
+    elif prompt.worse_with:
+        words = f"worse with {printable(prompt.worse_with)}, left alone"
     if prompt.outcome is PromptOutcome.NOT_SHOWN:
         words += ", written all the same" if prompt.written else ", left alone" * (not prompt.accepted)
         if prompt.accepted and not prompt.written:
@@ -188,7 +200,7 @@ def _headline(prompt: PromptResult, more: str = "") -> Line:
 def _gains(scores: Sequence[SplitScore]) -> str:
     """``, train 61.1% -> 97.2%`` for each split whose rate changed."""
     return "".join(
-        f", {_SPLIT_NAMES[s.split]} {percent(s.before)} -> {percent(s.after)}"
+        f", {SPLIT_NAMES[s.split]} {percent(s.before)} -> {percent(s.after)}"
         for s in scores
         if s.before is not None and s.after is not None and s.before != s.after
     )
@@ -200,7 +212,7 @@ def _scores(scores: Sequence[SplitScore]) -> Iterator[Line]:
         return
     rows = [("pass rate", "before", "after", "cases")]
     rows += [
-        (_SPLIT_NAMES[s.split], shown_rate(s, s.before), shown_rate(s, s.after), f"{_cases(s)}{_remark(s)}")
+        (SPLIT_NAMES[s.split], shown_rate(s, s.before), shown_rate(s, s.after), f"{_cases(s)}{_remark(s)}")
         for s in measured
     ]
     header, *body = table(rows)
@@ -273,7 +285,7 @@ def _asked_before(times: int, alpha: float, width: int) -> Iterator[Line]:
 
 def _changed_cases(prompt: PromptResult) -> Iterator[Line]:
     scores = [score for score in prompt.scores if score.split is not Split.HELDOUT]
-    where = f" in {' and '.join(_SPLIT_NAMES[score.split] for score in scores)}" * bool(scores)
+    where = f" in {' and '.join(SPLIT_NAMES[score.split] for score in scores)}" * bool(scores)
     graded = _graded(sum(score.raised for score in scores), sum(score.lowered for score in scores))
     counts = f"{plural(len(prompt.fixed), 'case')} fixed, {len(prompt.broken):,} broken{graded}{where}"
     yield Line(f"  changed:  {counts}{':' if prompt.broken else ''}")

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from pytest_promptopt.records import Spend
+from pytest_promptopt.records import Spend, Split
 from pytest_promptopt.results import CatchUp
 from pytest_promptopt.text import plural
+
+#: How reports call the splits.
+SPLIT_NAMES = {Split.TRAIN: "train", Split.VALIDATION: "validation", Split.HELDOUT: "held-out"}
 
 
 def percent(rate: float | None) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -77,10 +77,10 @@ class BudgetPlan:
             return frozenset(case.id for case in cases)
         before = self.least + 2 * least_pairs(self.settings.alpha)
         room, found = min(self._ceiling // SCORING_SHARE, self._ceiling - before), list[Case]()
-        if heldout_scoring_calls(cases) > room:
+        if self._scoring(cases) > room:
             random.Random(f"{self.settings.seed}-heldout").shuffle(cases)
         for case in cases:
-            if heldout_scoring_calls([*found, case]) > room:
+            if self._scoring([*found, case]) > room:
                 break
             found.append(case)
         return frozenset(case.id for case in found)
@@ -94,7 +94,7 @@ class BudgetPlan:
         """What the ceiling buys, as a sentence; None when there is no ceiling."""
         if self._ceiling is None:
             return None
-        scoring = heldout_scoring_calls(case for case in self._cases if case.id in self.heldout)
+        scoring = self._scoring(case for case in self._cases if case.id in self.heldout)
         confirming, spared = self._confirming, max(map(self._spared, self.needs))
         left = self._ceiling - self._first - spared - confirming - scoring
         iterations = min(self._iterations(needs, max(0, left)) for needs in self.needs)
@@ -111,6 +111,10 @@ class BudgetPlan:
             f"calls {self._first} run the prompt as it is, {spared} complete the best text's results and "
             f"{confirming} confirm its gain{scored}"
         )
+
+    def _scoring(self, cases: Iterable[Case]) -> int:
+        """Calls that scoring held-out cases takes; in a migration both models answer them."""
+        return heldout_scoring_calls(cases) * (2 if self.settings.migrating else 1)
 
     @property
     def _ceiling(self) -> int | None:

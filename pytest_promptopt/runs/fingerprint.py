@@ -38,7 +38,7 @@ FREE = frozenset(
 )
 
 #: These are compared as they come out, after marks and prompt files.
-MODELS = frozenset({"model", "optimizer_model"})
+MODELS = frozenset({"model", "models", "optimizer_model"})
 
 #: Settings that change nothing of what is asked of whom in a search.
 _JUDGING = frozenset({"accept", "alpha", "learn"})

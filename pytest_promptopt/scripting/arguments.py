@@ -71,6 +71,7 @@ OTHERS = frozenset(
 NOT_FOR_SCRIPTS = frozenset(
     {
         "min_pass_rate",
+        "from_model",
         "prompt",
         "intercept",
         "ignore_fields",
@@ -107,6 +108,11 @@ def settings_of(given: Mapping[str, Any]) -> Settings:
         for name, option in _BY_NAME.items()
         if given.get(name) is not None
     }
+    if isinstance(values.get("model"), tuple):
+        raise SettingsError(
+            f"model: {given['model']!r} names several models; a script takes one, and "
+            "pytest --promptopt-model= several"
+        )
     settings = Settings(
         rootdir=_rootdir(given.get("rootdir", ".")),
         mode=Mode.OPTIMIZE if given.get("write") else Mode.DRY_RUN,

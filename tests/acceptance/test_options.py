@@ -16,6 +16,7 @@ def test_it(prompt):
 #: One wrong value of each setting, and a part of the sentence about what fits.
 WRONG = {
     "model": ("gpt", "accepted are 'anthropic/<model>'"),
+    "from_model": ("gpt", "accepted are 'anthropic/<model>'"),
     "optimizer_model": ("gpt", "accepted are 'anthropic/<model>'"),
     "candidates": ("11", "a whole number from 1 to 10"),
     "examples": ("17", "not auto, off or a whole number from 1 to 16"),

@@ -110,7 +110,7 @@ COLLECTION = {
         "syntax.md:3: template syntax error: *",
         {"syntax.md": "One\n\n{% if word %}\n"},
     ),
-    "no_path": Mistake(marked(""), "test_no_path.py:3: @pytest.mark.prompt(...) names no prompt file; use *"),
+    "no_path": Mistake(marked(""), "test_no_path.py:3: @pytest.mark.prompt(...) names no prompt file, *"),
     "not_a_path": Mistake(marked("5"), "test_not_a_path.py:3: @pytest.mark.prompt(5): expected one path*"),
     "two_paths": Mistake(
         marked("'prompts/repeat.md', 'b.md'"), "test_two_paths.py:3: *'b.md'): expected one path or stages*"

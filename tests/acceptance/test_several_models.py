@@ -46,14 +46,16 @@ def test_the_summary_and_the_gate_tell_the_models_apart(project: Project, worker
     result = project.run("--promptopt-min-pass-rate=90%", workers=workers)
     shown = result.outlines
     assert "prompts/repeat.md: 4/8 cases pass (50.0%), 4 further cases errored" in shown
-    assert {line for line in shown if line.startswith("  house/")} == {
+    assert {line for line in shown if line.startswith("  house/") and ": " in line} == {
         "  house/repeat: 4/4 cases pass (100.0%)",
         "  house/deaf: 0/4 cases pass (0.0%)",
         "  house/away: no case has a usable answer",
     }
-    [line] = [line for line in shown if line.startswith("      by model: ")]
-    rates = set(line.removeprefix("      by model: ").split(", "))
-    assert rates == {"house/repeat 100.0%", "house/deaf 0.0%", "house/away unknown"}
+    assert {line.partition(" (")[0] for line in shown if line.startswith("gate: ")} == {
+        "gate: prompts/repeat.md with house/repeat 100.0% >= 90.0% required: holds",
+        "gate: prompts/repeat.md with house/deaf 0.0% < 90.0% required: FAILED",
+        "gate: prompts/repeat.md with house/away has no pass rate, 90.0% required: FAILED",
+    }
 
 
 def test_the_report_names_the_model_of_each_case(project: Project, workers: int) -> None:
@@ -106,3 +108,16 @@ def test_a_case_without_a_model_has_none(project: Project) -> None:
     project.run("--promptopt-report=report.json")
     [prompt] = json.loads((project.path / "report.json").read_text())["prompts"]
     assert prompt["results"][0]["model"] is None
+
+
+def test_a_word_that_is_called_like_the_only_model_tells_nothing_of_it(project: Project) -> None:
+    project.tests("""
+        @pytest.mark.prompt("prompts/repeat.md")
+        @pytest.mark.parametrize("word", ["house/repeat", "a"])
+        def test_word(prompt, word):
+            assert prompt(word=word) == word
+    """)
+    project.run("--promptopt-report=report.json", "--junitxml=junit.xml")
+    [prompt] = json.loads((project.path / "report.json").read_text())["prompts"]
+    assert [each["case"] for each in prompt["results"]] == [each["id"] for each in prompt["results"]]
+    assert "promptopt.model" not in (project.path / "junit.xml").read_text()

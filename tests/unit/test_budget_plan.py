@@ -16,7 +16,7 @@ from pytest_promptopt.optimizer.prompt_groups import PromptGroup
 from pytest_promptopt.optimizer.strategy import ScoringNeeds, scoring_needs
 from pytest_promptopt.records import Case, Split
 from pytest_promptopt.runs.budget_plan import BudgetPlan
-from pytest_promptopt.settings import Settings
+from pytest_promptopt.settings import Mode, Settings
 from pytest_promptopt.strategies import declared_needs
 from pytest_promptopt.strategies.evolve import Evolve
 from pytest_promptopt.strategies.external.engine import ExternalSearch
@@ -196,3 +196,9 @@ def test_a_declaration_of_another_kind_is_a_settings_error() -> None:
     assert str(refused.value) == (
         "the strategy Search: `scoring_needs` is str; accepted: ScoringNeeds, or no such attribute"
     )
+
+
+def test_in_a_migration_both_models_answer_the_held_out_cases() -> None:
+    moved = plan(heldout=80, max_calls=300, mode=Mode.OPTIMIZE, model="a/new", from_model="a/old")
+    assert len(moved.heldout) == 25
+    assert "100 for scoring the held-out cases (25 of 80, drawn at random)" in str(moved.bought())

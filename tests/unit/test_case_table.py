@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -94,3 +94,29 @@ def test_calls_that_were_seen_are_told_where_they_are_more_than_the_prompts() ->
     cases.give_calls({"a": 3, "b": 1, "gone": 9})
     assert [case.case.calls_per_run for case in cases.values()] == [3, 3, 1]
     assert cases["b"] is untouched
+
+
+def test_the_cases_of_a_model_that_is_left_count_nowhere_and_share_the_splits() -> None:
+    cases = table(a=Split.TRAIN, b=Split.TRAIN)
+    for id in "ab":
+        old = replace(cases[id].case, id=f"{id} old", reference=id)
+        cases.add({old.id: replace(cases[id], case=old)})
+    assert [case.id for case in cases.distinct] == ["a", "b"]
+    assert cases.references == {"a": "a old", "b": "b old"}
+    cases.give_splits({"b": Split.HELDOUT})
+    splits = {case.case.id: case.case.split for case in cases.values()}
+    assert splits == {
+        "a": Split.TRAIN,
+        "b": Split.HELDOUT,
+        "a old": Split.TRAIN,
+        "b old": Split.HELDOUT,
+    }
+
+
+def test_a_case_has_one_split_under_all_models() -> None:
+    cases = table(ax=Split.TRAIN, ay=Split.TRAIN, bx=Split.HELDOUT)
+    cases.add({id: replace(case, case=replace(case.case, pair=id[0])) for id, case in cases.items()})
+    # Under one model it turns out to ask what a held-out case asks.
+    asked = {"ax": frozenset({"same"}), "ay": frozenset({"other"}), "bx": frozenset({"same"})}
+    cases.share_by_question(asked)
+    assert {case.case.split for case in cases.values()} == {Split.HELDOUT}

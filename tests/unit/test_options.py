@@ -24,6 +24,7 @@ def test_every_option_fills_a_field_of_the_settings() -> None:
         "options",
         "no_regressions",
         "trust_judge",
+        "models",  # of the option for `model`
     }
 
 
@@ -41,6 +42,8 @@ def test_defaults_that_the_help_names_are_the_settings_own() -> None:
         ("model", "demo", "demo"),
         ("model", "claude-haiku-4-5", "anthropic/claude-haiku-4-5"),
         ("model", "openai/gpt-x", "openai/gpt-x"),
+        ("model", "demo, claude-haiku-4-5", ("demo", "anthropic/claude-haiku-4-5")),
+        ("from_model", "claude-haiku-4-5", "anthropic/claude-haiku-4-5"),
         ("optimizer_model", "gemini/a/b", "gemini/a/b"),
         ("candidates", "1", 1),
         ("candidates", "10", 10),
@@ -98,6 +101,9 @@ WRONG = [
     ("model", "gpt", "accepted are 'anthropic/<model>'"),
     ("model", "", "accepted are"),
     ("model", "a b/c", "accepted are"),
+    ("model", "a/b,", "one model, or several separated by commas"),
+    ("model", "a/b,c/d,a/b", "name each model once"),
+    ("from_model", "gpt", "accepted are"),
     ("optimizer_model", "/x", "accepted are"),
     ("candidates", "0", "a whole number from 1 to 10"),
     ("candidates", "11", "a whole number from 1 to 10"),

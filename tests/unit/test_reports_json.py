@@ -139,7 +139,7 @@ def written(path: Path, *, run: RunResult | None = RUN, **changed: Any) -> dict[
 
 def test_the_report_says_what_it_is_and_how_it_was_made(tmp_path: Path) -> None:
     report = written(tmp_path / "deep" / "er" / "report.json")
-    assert list(report) == ["schema", "version", "settings", "passed", "prompts", "run", "notes"]
+    assert list(report) == ["schema", "version", "settings", "passed", "prompts", "models", "run", "notes"]
     assert (report["schema"], report["version"], report["passed"]) == (1, "0.1.0", False)
     assert report["settings"]["model"] == "demo"
     assert report["settings"]["mode"] == "optimize"
@@ -162,6 +162,7 @@ def test_every_case_is_there_with_its_category_and_operands(tmp_path: Path) -> N
     )
     assert fails == {
         "id": "test_route.py::fails",
+        "case": "test_route.py::fails",
         "model": None,
         "split": "heldout",
         "status": "failed",

@@ -34,7 +34,7 @@ FLOORS = (
         "shared_database",
         "single_flight",
     },
-    {"response_cache", "journal"},
+    {"response_cache", "journal", "model_comparison"},
     {"budget"},
     {"models", "failures", "prompts"},
     {"optimizer", "assertions", "grading"},

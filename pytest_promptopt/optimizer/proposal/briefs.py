@@ -16,6 +16,7 @@ from pytest_promptopt.optimizer.label_rates import (
     label_tallies,
     with_expected_value,
 )
+from pytest_promptopt.optimizer.model_guard import model_of
 from pytest_promptopt.optimizer.prompt_groups import PromptGroup
 from pytest_promptopt.optimizer.proposal.case_batches import ENOUGH_CASES, deal_cases, requests_for
 from pytest_promptopt.optimizer.proposal.directions import (
@@ -272,7 +273,7 @@ class Briefing:
         """The model that answers, and what is fixed for it."""
         front = prompt.front
         fixed = {"max_tokens": front.max_tokens, **front.parameters}
-        told = [front.model or self._settings.model or ""]
+        told = [front.model or self._settings.model or " and ".join(self._settings.models)]
         told += [f"{name} {value_text(value)}" for name, value in fixed.items() if value is not None]
         known = ", ".join(filter(None, told))
         return f"{known} (fixed)" if known else ""
@@ -372,8 +373,20 @@ def _shared_tools(results: Iterable[CaseResult], prompt: str) -> tuple[str, ...]
 
 
 def _given(results: Sequence[CaseResult], feedback: Feedback) -> Mapping[str, Mapping[str, str]]:
-    """By failing case the parameters of the test that neither input nor expected value says."""
-    parameters = {result.case.id: result.failing.parameters for result in results if result.failing}
+    """By failing case the parameters of the test that neither input nor expected value says.
+
+    With several models also which one has answered: the same input may pass with another.
+    """
+    models = {result.case.id: model_of(result.case) for result in results}
+    several = len(set(models.values())) > 1
+    parameters = {
+        result.case.id: {
+            **({"model": models[result.case.id]} if several else {}),
+            **result.failing.parameters,
+        }
+        for result in results
+        if result.failing
+    }
     return {
         case.case: {
             name: cut_middle(value)

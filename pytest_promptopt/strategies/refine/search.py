@@ -18,6 +18,7 @@ from pytest_promptopt.optimizer.candidates import (
 )
 from pytest_promptopt.optimizer.halting import DECIDING, HaltReason, Phase, Stop
 from pytest_promptopt.optimizer.label_rates import balanced_accuracy
+from pytest_promptopt.optimizer.model_guard import newest_without_fall
 from pytest_promptopt.optimizer.prompt_groups import SEARCHED, PromptGroup
 from pytest_promptopt.optimizer.proposal.briefs import Briefing
 from pytest_promptopt.optimizer.proposal.case_batches import ENOUGH_CASES
@@ -94,6 +95,8 @@ class RefineSearch(BaseSearch):
         self.context.record("learned", prompts=self.names, rates=RATES, taught=self.state.learning.taught())
         self.context.call_budget.reserve(0)
         if not self.context.settings.no_regressions:
+            versions = [self.original, *self.state.accepted, self.best]
+            self.best = newest_without_fall(versions, self.regressions, self.notes)
             return
         with suppress(StopRun):
             self._run_incumbent(self.best.unverified, "no case may get worse")
