@@ -104,12 +104,12 @@ class PromptCase:
     @cached_property
     def file_cases(self) -> Sequence[FileCase]:
         """Those of them that are cases of files."""
-        return [value for value in self.given.values() if isinstance(value, FileCase)]
+        return [value for value in self.given.values() if type(value) is FileCase]
 
     @cached_property
     def values(self) -> Mapping[str, Any]:
         """What it is about: the values that are given; in place of a case of a file, what that says."""
-        found = {name: value for name, value in self.given.items() if not isinstance(value, FileCase)}
+        found = {name: value for name, value in self.given.items() if type(value) is not FileCase}
         for case in self.file_cases:
             found |= case.identity
         return found

@@ -21,7 +21,8 @@ none), ``prompts``, ``run``, ``notes`` (the sentences at the end of the session:
   cache (null when no price is known), how many are ``unpriced``, ``latency_p50``: the median of their seconds
 * ``results``, one object per case: ``id``, ``case`` (its id without the model), ``model``, ``split``,
   ``status`` (``passed``, ``failed``, ``errored``, ``skipped``), ``rate``, ``samples`` (how often it ran),
-  ``counted`` (how many of these are in the rate), ``flaky`` (whether it both passed and failed);
+  ``counted`` (how many of these are in the rate), ``weight`` (how much the case counts in the rate of the
+  prompt), ``flaky`` (whether it both passed and failed);
   ``category``, ``expected``, ``actual``, ``message`` of its first failed sample (``expected`` is null also
   when the test states a constraint: see ``message``); ``error`` of its first sample whose model call failed;
   ``verdicts`` of judges on its first sample: ``criterion``, ``score``, ``issues``, ``strengths``,
