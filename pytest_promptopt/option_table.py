@@ -446,4 +446,13 @@ OPTIONS = (
         "Fields of such calls' bodies that only tell one call from another, besides metadata and user",
         _names,
     ),
+    Option(
+        "foreign_suites",
+        None,
+        "linelist",
+        "PATTERNS",
+        "Configurations of promptfoo and evals of skills that are collected unnamed: patterns of their paths "
+        "from rootdir, one a line",
+        _paths,
+    ),
 )

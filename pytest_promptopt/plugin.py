@@ -121,7 +121,7 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
         from pytest_promptopt.pytest_engine.case_files import CaseFile
 
         return CaseFile.from_parent(parent, path=file_path)
-    if prompt is None and file_path.suffix in FOREIGN_FILES and parent.session.isinitpath(file_path):
+    if file_path.suffix in FOREIGN_FILES and _is_foreign_suite(file_path, parent):
         from pytest_promptopt.pytest_engine.foreign_case_files import foreign_file
 
         return foreign_file(file_path, parent)
@@ -130,6 +130,19 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
     from pytest_promptopt.pytest_engine.case_files import CaseTableFile
 
     return CaseTableFile.from_parent(parent, path=file_path, prompt=prompt)
+
+
+def _is_foreign_suite(path: Path, parent: pytest.Collector) -> bool:
+    """Whether another program's file of cases is named on the command line or in the ini file."""
+    settings = parent.config.stash[settings_key]
+    if settings.prompt is None and parent.session.isinitpath(path):
+        return True
+    if not settings.foreign_suites or not path.is_relative_to(parent.config.rootpath):
+        return False
+    from fnmatch import fnmatchcase
+
+    name = path.relative_to(parent.config.rootpath).as_posix()
+    return any(fnmatchcase(name, pattern) for pattern in settings.foreign_suites)
 
 
 @pytest.hookimpl(wrapper=True)

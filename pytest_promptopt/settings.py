@@ -145,6 +145,7 @@ class Settings:
     resume: str = ""
     intercept: Intercept = Intercept()
     ignore_fields: tuple[str, ...] = ()
+    foreign_suites: tuple[str, ...] = ()
     options: Mapping[str, str] = field(default_factory=dict)
 
     @property

@@ -75,6 +75,7 @@ NOT_FOR_SCRIPTS = frozenset(
         "prompt",
         "intercept",
         "ignore_fields",
+        "foreign_suites",
         "judge_model",
         "judge_prompt",
         "judge_labels",

@@ -46,6 +46,7 @@ WRONG = {
     "judge_threshold": ("7", "a share from 0 to 1 (0.9) or a percentage (90%)"),
     "judge_floor": ("high", "a share from 0 to 1 (0.9) or a percentage (90%)"),
     "critique": ("yes", "not one of auto, on, off"),
+    "foreign_suites": (",", "is not a list of paths of files"),
     "ignore_fields": ("a.b", "is not a list of names, such as request_id session_id"),
 }
 

@@ -59,6 +59,14 @@ def test_it_is_not_collected_unless_it_is_named(project: Project) -> None:
     project.run().assert_outcomes()
 
 
+def test_the_ini_file_names_those_that_are_always_collected(pytester: pytest.Pytester) -> None:
+    project = Project(pytester, "promptopt_foreign_suites =", "  promptfoo*.yaml", "  evals/*.json")
+    project.write("promptfooconfig.yaml", CONFIG)
+    project.write("evals/greet.json", '{"prompts": ["Hi"], "providers": ["echo"]}')
+    project.write("evals/other.json", '{"a": 1}')
+    project.run().assert_outcomes(passed=3, failed=1, skipped=2)
+
+
 def test_json_and_other_names_are_configurations_too(project: Project) -> None:
     config = {
         "prompts": ["Hi {{x}}"],

@@ -353,6 +353,20 @@ def test_variables_of_a_test_stand_beside_its_file(folder: Path) -> None:
     assert cases(found)[0].inputs == {"x": "a"}
 
 
+@pytest.mark.parametrize(
+    "more",
+    [
+        "tests: file://" + "x" * 5000,
+        "tests: [{$ref: '#/tests'}]",
+        "defaultTest: {$ref: '#/defaultTest'}",
+        "tests: [{vars: {x: 'file://*['}}]",
+        "tests: [{vars: file://., assert: [3]}]",
+    ],
+)
+def test_no_configuration_crashes_the_reader(folder: Path, more: str) -> None:
+    assert skipped(read(folder, f"prompts: ['{{{{x}}}}']\nproviders: [echo]\n{more}\n"))
+
+
 def test_without_prompts_the_variable_of_this_name_is_asked(folder: Path) -> None:
     (suite,) = read(folder, "providers: [echo]\ntests: [{vars: {prompt: Hello}}]\n")
     assert suite.suite.prompts == ("promptfooconfig.yaml::$prompt",)

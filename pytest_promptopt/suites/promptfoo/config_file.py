@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
-from pytest_promptopt.errors import SettingsError
+from pytest_promptopt.errors import PromptoptError, SettingsError
 from pytest_promptopt.prompts.layout import decode
 from pytest_promptopt.suites.located import Located
 from pytest_promptopt.suites.located_json import read_json
@@ -51,9 +51,9 @@ class ConfigFile:
         """What its paths are relative to."""
         return self.path.parent
 
-    def followed(self, given: Located) -> Located:
+    def followed(self, given: Located, depth: int = 0) -> Located:
         """What a ``$ref`` stands for; anything else as it is. Raises `NotSupported`."""
-        seen = 0
+        seen = depth
         while isinstance(given.value, dict) and "$ref" in given.value:
             reference = given.value["$ref"]
             seen += 1
@@ -61,16 +61,16 @@ class ConfigFile:
                 raise NotSupported(
                     f"`$ref: {shown(reference)}` is followed within the file only", given.where()
                 )
-            given = self._at(reference, given)
+            given = self._at(reference, given, seen)
         return given
 
-    def _at(self, reference: str, given: Located) -> Located:
+    def _at(self, reference: str, given: Located, depth: int) -> Located:
         found = self.root
         for step in reference[2:].split("/"):
             step = step.replace("~1", "/").replace("~0", "~")
             key: str | int = int(step) if isinstance(found.value, list) and step.isdigit() else step
             try:
-                found = self.followed(found.at(key))
+                found = self.followed(found.at(key), depth)
             except (LookupError, TypeError):
                 raise NotSupported(f"`$ref: {shown(reference)}` leads nowhere", given.where()) from None
         return found
@@ -78,7 +78,7 @@ class ConfigFile:
     def file(self, name: str, where: str) -> Path:
         """A file that the configuration names. Raises `NotSupported`."""
         path = self.folder / name.removeprefix(FILE)
-        if not path.is_file():
+        if not is_there(path):
             raise NotSupported(f"there is no file {shown(name.removeprefix(FILE))}", where)
         return path
 
@@ -86,14 +86,14 @@ class ConfigFile:
         """What is in a file. Raises `NotSupported`."""
         try:
             return decode(path.read_bytes(), name=self.name_of(path)).removeprefix("\ufeff")
-        except (OSError, ValueError, SettingsError) as error:
+        except (OSError, ValueError, PromptoptError) as error:
             raise NotSupported(f"{self.name_of(path)} cannot be read: {error}", where) from None
 
     def data(self, path: Path, where: str) -> Located:
         """What a YAML or JSON file says. Raises `NotSupported`."""
         try:
             return _read(path, self.rootdir)
-        except SettingsError as error:
+        except PromptoptError as error:
             raise NotSupported(str(error), where) from None
 
     def check_words(self, given: Located) -> None:
@@ -124,13 +124,21 @@ class ConfigFile:
         pattern, folder = pattern.removeprefix(FILE), folder or self.folder
         if not is_pattern(pattern):
             path = folder / pattern
-            return [path] if path.exists() else []
+            return [path] if is_there(path) else []
         try:
             start = Path(pattern)
             found = start.parent.glob(start.name) if start.is_absolute() else folder.glob(pattern)
-            return sorted(path for path in found if path.is_file())
+            return sorted(path for path in found if is_there(path))
         except (ValueError, NotImplementedError, OSError):
             return []
+
+
+def is_there(path: Path, *, folder: bool = False) -> bool:
+    """Whether there is a file, or a folder, of this name; there is none of a name that no system takes."""
+    try:
+        return path.is_dir() if folder else path.is_file()
+    except (OSError, ValueError):
+        return False
 
 
 def is_pattern(path: str) -> bool:
@@ -144,9 +152,7 @@ def _read(path: Path, rootdir: Path) -> Located:
         text = decode(path.read_bytes(), name=name)
     except OSError as error:
         raise SettingsError(f"{name}: it cannot be read: {error.strerror}") from None
-    except SettingsError:
-        raise
-    except ValueError as error:
+    except (ValueError, PromptoptError) as error:
         raise SettingsError(f"{name}: it cannot be read: {error}") from None
     if path.suffix.lower() == ".json":
         return read_json(text, name)

@@ -15,7 +15,7 @@ from pytest_promptopt.prompts.template_languages.javascript_values import NotThe
 from pytest_promptopt.prompts.template_languages.nunjucks import as_json, is_sent_as_it_stands
 from pytest_promptopt.prompts.template_languages.nunjucks_filters import WHITESPACE
 from pytest_promptopt.suites.located import Located
-from pytest_promptopt.suites.promptfoo.config_file import FILE, ConfigFile, is_pattern
+from pytest_promptopt.suites.promptfoo.config_file import FILE, ConfigFile, is_pattern, is_there
 from pytest_promptopt.suites.promptfoo.not_supported import NotSupported, shown
 
 #: What promptfoo asks if a configuration has no prompts.
@@ -160,10 +160,10 @@ def may_be_path(text: str) -> bool:
 def _of_path(config: ConfigFile, given: Located, label: str, inline: PromptText) -> Iterator[PromptText]:
     name = given.value.removeprefix(FILE)
     path = config.folder / name
-    if path.is_dir() or is_pattern(name):
-        found = sorted(path.iterdir()) if path.is_dir() else config.matching(name)
-        if path.is_dir():
-            raise NotSupported("a folder of prompts is not supported; name its files", given.where())
+    if is_there(path, folder=True):
+        raise NotSupported("a folder of prompts is not supported; name its files", given.where())
+    if is_pattern(name):
+        found = config.matching(name)
         for each in found:
             yield from _file(config, each, "", given.where())
         if not found:
