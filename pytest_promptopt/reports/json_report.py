@@ -75,18 +75,11 @@ none), ``prompts``, ``run``, ``notes`` (the sentences at the end of the session:
   them, the ``rate`` then of all cases of their splits, ``calls`` paid
 * their ``scores``, per split: ``split``, ``cases``, ``errored``, the rates ``before`` and ``after``, how
   many cases were ``fixed`` and ``broken``, how many others got a higher rate and still fail (``raised``) or a
-<<<<<<< .merge_file_kTI6Os
   lower one (``lowered``) and how many further ones are ``unverified`` (``after`` was not run on them) or
   ``examples`` in either text (no figure counts these two), the 95 % ``interval`` (low, high) of ``after``,
   and ``p_better`` and ``p_worse``, exact and one-sided, of the ``test`` of these changes: the ``sign test``,
   or, where rates changed by less than a whole case (scores of a judge, subtests, samples), the
   ``paired permutation test``
-=======
-  lower one (``lowered``) and how many further ones are ``unverified`` (``after`` was not run on them; no
-  figure counts them), the 95 % ``interval`` (low, high) of ``after``, and ``p_better`` and ``p_worse``, exact
-  and one-sided, of the ``test`` of these changes: the ``sign test``, or, where rates changed by less than a
-  whole case (scores of a judge, subtests, samples), the ``paired permutation test``
->>>>>>> .merge_file_K38F7b
 * ``models``, with each of several models the ``scores`` as above: ``model``, ``scores``; and ``worse_with``:
   the model with which ``after`` is shown to be worse, so that it was not written
 * their ``migration``, null without one: ``old`` and ``new``, each a ``model`` and its ``scores`` on held-out
