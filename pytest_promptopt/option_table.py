@@ -2,196 +2,30 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
 from dataclasses import dataclass
-from enum import StrEnum
 
-from pytest_promptopt.errors import SettingsError
-from pytest_promptopt.settings import MAX_EXAMPLES, NO_OPTIMIZER, Accept, CacheMode, CritiqueMode, Intercept
-
-Parse = Callable[[str, str], object]
-
-#: The smallest alpha: parts of a smaller one (0.86 of it, say) could not be told from zero in a float.
-LEAST_ALPHA = 1e-300
-
-
-def _whole(least: int, most: int | None = None) -> Parse:
-    def parse(name: str, text: str) -> int:
-        accepted = f"a whole number from {least}" + (f" to {most}" if most is not None else "")
-        try:
-            value = int(text)
-        except ValueError:
-            value = least - 1
-        if value < least or (most is not None and value > most):
-            raise SettingsError(f"{name}: {text!r} is not {accepted}")
-        return value
-
-    return parse
-
-
-def _money(name: str, text: str) -> float:
-    try:
-        value = float(text.removeprefix("$"))
-    except ValueError:
-        value = -1.0
-    if not 0 < value < float("inf"):
-        raise SettingsError(f"{name}: {text!r} is not an amount in US dollars above 0, such as 2.50")
-    return value
-
-
-def _examples(name: str, text: str) -> int:
-    known = {"auto": MAX_EXAMPLES, "off": 0}
-    try:
-        count = known[text] if text in known else int(text)
-    except ValueError:
-        count = -1
-    if text not in known and not 1 <= count <= MAX_EXAMPLES:
-        raise SettingsError(f"{name}: {text!r} is not auto, off or a whole number from 1 to {MAX_EXAMPLES}")
-    return count
-
-
-def _switch(name: str, text: str) -> bool:
-    if text not in ("on", "off"):
-        raise SettingsError(f"{name}: {text!r} is not on or off")
-    return text == "on"
-
-
-_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600}
-
-
-def _time(name: str, text: str) -> float:
-    match = re.fullmatch(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*([smh]?)", text.strip(), re.ASCII)
-    value = float(match[1]) * _SECONDS[match[2]] if match else 0.0
-    if not 0 < value < float("inf"):
-        raise SettingsError(f"{name}: {text!r} is not a time above 0, such as 90, 90s, 15m or 2h")
-    return value
-
-
-def _rate(name: str, text: str) -> float:
-    from pytest_promptopt.gate import parse_rate
-
-    return parse_rate(text, name=name)
-
-
-def _model(name: str, text: str) -> str:
-    from pytest_promptopt.models.registry import canonical_name
-
-    try:
-        return canonical_name(text)
-    except SettingsError as error:
-        raise SettingsError(f"{name}: {error}") from None
-
-
-def _target_models(name: str, text: str) -> str | tuple[str, ...]:
-    """One model, or several."""
-    from pytest_promptopt.models.registry import canonical_names
-
-    try:
-        names = canonical_names(text)
-    except SettingsError as error:
-        raise SettingsError(f"{name}: {error}") from None
-    return names if len(names) > 1 else names[0]
-
-
-def _optimizer(name: str, text: str) -> str:
-    return text if text == NO_OPTIMIZER else _model(name, text)
-
-
-def _one_of(accepted: type[StrEnum]) -> Parse:
-    def parse(name: str, text: str) -> StrEnum:
-        try:
-            return accepted(text)
-        except ValueError:
-            raise SettingsError(f"{name}: {text!r} is not one of {', '.join(accepted)}") from None
-
-    return parse
-
-
-def _strategies(name: str, text: str) -> tuple[str, ...]:
-    names = tuple(part.strip() for part in text.split(","))
-    if not all(names) or len(set(names)) < len(names):
-        raise SettingsError(
-            f"{name}: {text!r} is not the name of a strategy, or several different ones separated by commas, "
-            "such as refine,evolve"
-        )
-    return names
-
-
-def _points(name: str, text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value < float("inf"):
-        raise SettingsError(f"{name}: {text!r} is not a number of points from 0, such as 0.5")
-    return value
-
-
-def _alpha(name: str, text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not LEAST_ALPHA <= value <= 0.5:
-        raise SettingsError(f"{name}: {text!r} is not a number above 0 and at most 0.5, such as 0.05")
-    return value
-
-
-def _split(name: str, text: str) -> tuple[float, float, float]:
-    try:
-        parts = [float(part) for part in text.split("/")]
-    except ValueError:
-        parts = []
-    if len(parts) != 3 or min(parts) < 0 or not abs(sum(parts) - 100) <= 1e-6 or not parts[0]:
-        raise SettingsError(
-            f"{name}: {text!r} is not three percentages train/validation/held-out that add up to 100, "
-            "such as 60/20/20"
-        )
-    return (parts[0] / 100, parts[1] / 100, parts[2] / 100)
-
-
-_HOST = re.compile(r"[+-][A-Za-z0-9][A-Za-z0-9.-]*")
-
-
-def _intercept(name: str, text: str) -> Intercept:
-    words = text.replace(",", " ").split()
-    hosts = [word for word in words if word not in ("on", "off")]
-    for word in hosts:
-        if not _HOST.fullmatch(word):
-            raise SettingsError(
-                f"{name}: {text!r}: {word} is not on, off, +HOST (all its requests) or -HOST (none of them), "
-                "such as +models.example.com; a host has no scheme, port or path"
-            )
-    if "off" in words and len(words) > 1:
-        raise SettingsError(f"{name}: {text!r} is off and more; off stands alone")
-    return Intercept(
-        on="off" not in words,
-        also=tuple(word[1:].lower() for word in hosts if word[0] == "+"),
-        without=tuple(word[1:].lower() for word in hosts if word[0] == "-"),
-    )
-
-
-def _names(name: str, text: str) -> tuple[str, ...]:
-    names = tuple(text.replace(",", " ").split())
-    if names == ("none",):
-        return ()
-    if not names or not all(re.fullmatch(r"[A-Za-z_][\w-]*", each) for each in names):
-        raise SettingsError(f"{name}: {text!r} is not a list of names, such as request_id session_id")
-    return names
-
-
-def _path(name: str, text: str) -> str:
-    if not text.strip() or "\0" in text:
-        raise SettingsError(f"{name}: {text!r} is not the path of a file")
-    return text.strip()
-
-
-def _paths(name: str, text: str) -> tuple[str, ...]:
-    paths = [each for each in re.split(r"[,\n]", text) if each.strip()]
-    if not paths:
-        raise SettingsError(f"{name}: {text!r} is not a list of paths of files, such as labels.jsonl")
-    return tuple(_path(name, each) for each in paths)
+from pytest_promptopt.option_values import (
+    Parse,
+    example_count,
+    field_names,
+    file_path,
+    file_paths,
+    intercepted_hosts,
+    least_points,
+    model_name,
+    money,
+    on_or_off,
+    one_of,
+    optimizer_name,
+    pass_rate,
+    seconds,
+    significance,
+    split_shares,
+    strategy_names,
+    target_models,
+    whole_number,
+)
+from pytest_promptopt.settings import MAX_EXAMPLES, Accept, CacheMode, CritiqueMode
 
 
 @dataclass(frozen=True)
@@ -223,7 +57,7 @@ OPTIONS = (
         "string",
         "MODEL",
         "Model that the prompts are for: provider/model, or demo; several, separated by commas, are compared",
-        _target_models,
+        target_models,
     ),
     Option(
         "from_model",
@@ -231,7 +65,7 @@ OPTIONS = (
         "string",
         "MODEL",
         "With --optimize: move the prompts from this model to --promptopt-model, and report both",
-        _model,
+        model_name,
     ),
     Option(
         "prompt",
@@ -240,7 +74,7 @@ OPTIONS = (
         "PATH",
         "Prompt file of the cases in a table that is named on the command line: pytest cases.csv "
         "--promptopt-prompt=PATH",
-        _path,
+        file_path,
     ),
     Option(
         "optimizer_model",
@@ -248,7 +82,7 @@ OPTIONS = (
         "string",
         "MODEL",
         "Model that writes candidates, or none: only examples are tried (default: anthropic/claude-opus-5-5)",
-        _optimizer,
+        optimizer_name,
     ),
     Option(
         "judge_model",
@@ -256,7 +90,7 @@ OPTIONS = (
         "string",
         "MODEL",
         "Model that grades answers for the fixture judge: provider/model, or demo",
-        _model,
+        model_name,
     ),
     Option(
         "judge_prompt",
@@ -264,7 +98,7 @@ OPTIONS = (
         "string",
         "PATH",
         "Prompt file of the judge, from rootdir; without it the one of the package",
-        _path,
+        file_path,
     ),
     Option(
         "judge_labels",
@@ -272,7 +106,7 @@ OPTIONS = (
         "linelist",
         "PATHS",
         "Files of labelled answers, from rootdir, by which a judge is tested; one a line",
-        _paths,
+        file_paths,
     ),
     Option(
         "judge_threshold",
@@ -281,7 +115,7 @@ OPTIONS = (
         "SCORE",
         "Score from which a verdict is true, and from which an answer counts as good in the test of a judge "
         "(default: 0.7)",
-        _rate,
+        pass_rate,
     ),
     Option(
         "judge_floor",
@@ -289,7 +123,7 @@ OPTIONS = (
         "string",
         "RATE",
         "Precision and recall that a judge must be shown to reach before it may decide (default: 0.7)",
-        _rate,
+        pass_rate,
     ),
     Option(
         "critique",
@@ -298,7 +132,7 @@ OPTIONS = (
         "SWITCH",
         "Have a model say what is wrong with the worst answers before candidates are asked for: on, off, or "
         "auto (where most failures do not say what would be right) (default: off)",
-        _one_of(CritiqueMode),
+        one_of(CritiqueMode),
     ),
     Option(
         "strategy",
@@ -307,7 +141,7 @@ OPTIONS = (
         "NAME",
         "How to search: refine, evolve, hybrid, gepa, dspy-miprov2, or a plugin's; several, separated by "
         "commas, are compared by --optimize-dry-run (default: refine)",
-        _strategies,
+        strategy_names,
     ),
     Option(
         "candidates",
@@ -315,7 +149,7 @@ OPTIONS = (
         "int",
         "N",
         "Candidates per iteration, 1 to 10 (default: 3)",
-        _whole(1, 10),
+        whole_number(1, 10),
     ),
     Option(
         "examples",
@@ -324,16 +158,18 @@ OPTIONS = (
         "K",
         f"Training cases in a prompt as examples: auto (as many as pay, up to {MAX_EXAMPLES}), off, or K at "
         "most (default: auto)",
-        _examples,
+        example_count,
     ),
-    Option("max_iterations", "max-iterations", "int", "N", "Iterations at most (default: 20)", _whole(1)),
+    Option(
+        "max_iterations", "max-iterations", "int", "N", "Iterations at most (default: 20)", whole_number(1)
+    ),
     Option(
         "plateau",
         "plateau",
         "int",
         "N",
         "Stop after this many iterations that gain less than 2 points (default: 5)",
-        _whole(1),
+        whole_number(1),
     ),
     Option(
         "learn",
@@ -341,16 +177,18 @@ OPTIONS = (
         "string",
         "SWITCH",
         "Begin with what earlier runs of the same cases have taught: on or off (default: on)",
-        _switch,
+        on_or_off,
     ),
-    Option("target", "target", "float", "RATE", "Pass rate to stop at, such as 0.95 (default: 1.0)", _rate),
+    Option(
+        "target", "target", "float", "RATE", "Pass rate to stop at, such as 0.95 (default: 1.0)", pass_rate
+    ),
     Option(
         "accept",
         "accept",
         "string",
         "WHAT",
         "Write an improved text only, or the best one even if not shown to be better (default: improved)",
-        _one_of(Accept),
+        one_of(Accept),
     ),
     Option(
         "alpha",
@@ -358,7 +196,7 @@ OPTIONS = (
         "float",
         "P",
         "A change counts as shown from this p-value down, above 0 and at most 0.5 (default: 0.05)",
-        _alpha,
+        significance,
     ),
     Option(
         "max_calls",
@@ -366,7 +204,7 @@ OPTIONS = (
         "int",
         "N",
         "Model calls of the session at most, all roles together",
-        _whole(1),
+        whole_number(1),
     ),
     Option(
         "max_tokens",
@@ -374,16 +212,16 @@ OPTIONS = (
         "int",
         "N",
         "Tokens of the session at most, of requests and answers, all roles together",
-        _whole(1),
+        whole_number(1),
     ),
-    Option("max_cost", "max-cost", "float", "USD", "Spend of the session at most, in US dollars", _money),
+    Option("max_cost", "max-cost", "float", "USD", "Spend of the session at most, in US dollars", money),
     Option(
         "max_time",
         "max-time",
         "string",
         "TIME",
         "No model call is sent or waited for after this time: 90s, 15m, 2h",
-        _time,
+        seconds,
     ),
     Option(
         "concurrency",
@@ -391,11 +229,16 @@ OPTIONS = (
         "int",
         "N",
         "Model calls in flight at most (default: 50)",
-        _whole(1, 1000),
+        whole_number(1, 1000),
     ),
-    Option("samples", "samples", "int", "N", "How often each case is run (default: 1)", _whole(1)),
+    Option("samples", "samples", "int", "N", "How often each case is run (default: 1)", whole_number(1)),
     Option(
-        "seed", "seed", "int", "N", "Seed of every choice that is the plugin's own (default: 0)", _whole(0)
+        "seed",
+        "seed",
+        "int",
+        "N",
+        "Seed of every choice that is the plugin's own (default: 0)",
+        whole_number(0),
     ),
     Option(
         "cache",
@@ -403,7 +246,7 @@ OPTIONS = (
         "string",
         "MODE",
         "Stored answers: use, refresh (ask again, store) or off",
-        _one_of(CacheMode),
+        one_of(CacheMode),
     ),
     Option(
         "min_pass_rate",
@@ -411,7 +254,7 @@ OPTIONS = (
         "float",
         "RATE",
         "Gate: each prompt must reach this pass rate; its single failing cases no longer fail the session",
-        _rate,
+        pass_rate,
     ),
     Option(
         "least_gain",
@@ -419,7 +262,7 @@ OPTIONS = (
         "float",
         "POINTS",
         "End a search when its next iteration is expected to win less than this for 100 calls (default: 1)",
-        _points,
+        least_points,
     ),
     Option(
         "split",
@@ -427,7 +270,7 @@ OPTIONS = (
         "string",
         "A/B/C",
         "Divide unmarked cases into train/validation/held-out by these percentages, such as 60/20/20",
-        _split,
+        split_shares,
     ),
     Option(
         "intercept",
@@ -436,7 +279,7 @@ OPTIONS = (
         "on|off|+HOST|-HOST",
         "Handle the model calls that the code under test makes by itself: off, or hosts to add or leave out "
         "(default: on)",
-        _intercept,
+        intercepted_hosts,
     ),
     Option(
         "ignore_fields",
@@ -444,7 +287,7 @@ OPTIONS = (
         "string",
         "NAMES",
         "Fields of such calls' bodies that only tell one call from another, besides metadata and user",
-        _names,
+        field_names,
     ),
     Option(
         "foreign_suites",
@@ -453,6 +296,6 @@ OPTIONS = (
         "PATTERNS",
         "Configurations of promptfoo and evals of skills that are collected unnamed: patterns of their paths "
         "from rootdir, one a line",
-        _paths,
+        file_paths,
     ),
 )

@@ -53,13 +53,13 @@ def test_it_says_what_the_ceiling_buys_and_what_for() -> None:
     assert "buys about 5 iterations; of" in str(plan(max_calls=1000, max_iterations=5).bought())
 
 
-@pytest.mark.parametrize("ceiling", [300, 1000])
-def test_it_is_near_what_a_search_makes_of_the_ceiling(ceiling: int) -> None:
+@pytest.mark.parametrize(("ceiling", "runs"), [(300, 3), (1000, 1)])
+def test_it_is_near_what_a_search_makes_of_the_ceiling(ceiling: int, runs: int) -> None:
     """Half of it to twice as much, in a world where most searches use up their calls."""
     foreseen = re.search(r"buys about (\d+) iterations", str(plan(heldout=0, max_calls=ceiling).bought()))
     assert foreseen is not None
     made = []
-    for seed in range(3):
+    for seed in range(runs):
         world = paid_rules(ceiling, seed, flipped=0.2)
         result = world.result(seed=seed, candidates=3, max_iterations=20, max_calls=ceiling)
         made.append(len(result.iterations))

@@ -127,6 +127,7 @@ def test_what_a_text_is_written_in_must_be_known(tmp_path: Path) -> None:
         PromptFileError, match=r"app\.py:1: its template language could be format .* or template"
     ):
         load_prompt(f"{tmp_path / 'app.py'}::PROMPT")
-    said = "'jinja' is no template language; accepted are jinja2, format, percent, template, mustache, none"
+    accepted = "jinja2, format, percent, template, mustache, nunjucks, none"
+    said = f"'jinja' is no template language; accepted are {accepted}"
     with pytest.raises(SettingsError, match=rf"load_prompt\(template=...\): {said}"):
         load_prompt(f"{tmp_path / 'app.py'}::PROMPT", template="jinja")
