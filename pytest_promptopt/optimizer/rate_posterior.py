@@ -419,15 +419,13 @@ def _above(mean: float, variance: float) -> float:
 
 
 def _quantile(parts: Sequence[tuple[float, float, float]], share: float) -> float:
-    """The point that a share of a mixture of normal densities lies below."""
-    spread = [(mean, math.sqrt(max(variance, 1e-9))) for _, mean, variance in parts]
-    low = min(mean - 6 * sd for mean, sd in spread)
-    high = max(mean + 6 * sd for mean, sd in spread)
-    for _ in range(40):
+    """The point that a share of a mixture of normal densities lies below, to a millionth."""
+    spread = [(weight / 2, mean, math.sqrt(2 * max(variance, 1e-9))) for weight, mean, variance in parts]
+    low = min(mean - 6 * wide for _, mean, wide in spread)
+    high = max(mean + 6 * wide for _, mean, wide in spread)
+    while high - low > 1e-6:
         middle = (low + high) / 2
-        below = math.fsum(
-            weight * _STANDARD.cdf((middle - mean) / sd)
-            for (weight, _, _), (mean, sd) in zip(parts, spread, strict=True)
-        )
+        # The normal distribution's share below, written out: this is what a search spends most time on.
+        below = sum(half * (1 + math.erf((middle - mean) / wide)) for half, mean, wide in spread)
         low, high = (middle, high) if below < share else (low, middle)
     return (low + high) / 2
