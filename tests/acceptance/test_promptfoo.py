@@ -282,7 +282,8 @@ class TestImport:
         project.run("c.promptopt.yaml").assert_outcomes(passed=1)
 
     @pytest.mark.parametrize(
-        "other, taken", [(0, "parameters:\n  temperature: 0\n"), (1, "`config` of providers, which differs\n")]
+        ("other", "taken"),
+        [(0, "parameters:\n  temperature: 0\n"), (1, "`config` of providers, which differs\n")],
     )
     def test_settings_of_several_models_are_taken_over_or_told(
         self, project: Project, other: int, taken: str

@@ -152,7 +152,9 @@ def _check(check: Check, imported: Imported) -> str | None:
     elif check.type == SCRIPT:
         expression = _expression(check)
         if expression is None:
-            more = "takes a context" if "context" in check.value else "is more than an expression of the output"
+            more = (
+                "takes a context" if "context" in check.value else "is more than an expression of the output"
+            )
             imported.left.append(f"{check.where}: python: code that {more} is not taken over")
             return None
         given = {check.name.replace(SCRIPT, "python"): expression}
