@@ -18,7 +18,7 @@ from pytest_promptopt.suites.json_checks import path_steps
 from pytest_promptopt.suites.located import Located
 from pytest_promptopt.suites.located_json import read_json
 from pytest_promptopt.suites.other_checks import EXPECTED, JUDGE_SEES
-from pytest_promptopt.text import quote
+from pytest_promptopt.text import did_you_mean, quote
 
 #: How other programs call the same.
 HINTS = {
@@ -182,8 +182,7 @@ class _Reading:
         ]
         for key in options:
             if key not in known:
-                near = get_close_matches(key, known, n=1)
-                hint = f"did you mean `{near[0]}`?" if near else f"accepted beside it: {', '.join(known)}"
+                hint = did_you_mean(key, known, otherwise=f"accepted beside it: {', '.join(known)}")
                 raise self.given.wrong(f"`{name}` takes no {quote(key)}; {hint}", key)
 
     def _with_path(self, options: dict[str, Any]) -> dict[str, Any]:

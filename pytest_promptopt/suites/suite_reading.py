@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator, Mapping
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from pytest_promptopt.suites.located_json import read_json
 from pytest_promptopt.suites.located_yaml import read_yaml
 from pytest_promptopt.suites.suite import Suite
 from pytest_promptopt.suites.table_reading import read_csv
-from pytest_promptopt.text import quote, shown_path
+from pytest_promptopt.text import did_you_mean, quote, shown_path
 
 SUITE_KEYS = (
     "prompt", "prompts", "model", "samples", "min_case_rate", "min_pass_rate", "parameters", "template",
@@ -117,9 +116,7 @@ def _samples(given: Located) -> int | None:
 def _template(given: Located) -> str:
     name = _text_of(given, "template")
     if name is not None and name not in LANGUAGES:
-        near = get_close_matches(name, LANGUAGES, n=1)
-        hint = f"did you mean `{near[0]}`?" if near else f"accepted: {', '.join(LANGUAGES)}"
-        raise given.wrong(f"`template` is {quote(name)}; {hint}", "template")
+        raise given.wrong(f"`template` is {quote(name)}; {did_you_mean(name, [*LANGUAGES])}", "template")
     return name or ""
 
 

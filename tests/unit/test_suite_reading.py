@@ -283,6 +283,7 @@ MISTAKES = [
     ("  - other.promptopt.yaml", 3, 'there is no file of cases "other.promptopt.yaml"; looked for'),
     ("  - q: a\n    q: b", 4, "`q` is given twice, first on line 3"),
     ("  - q: [", 4, "it is not valid YAML:"),
+    ('  - q: "a\n    expected: b\n', 3, "it is not valid YAML: found unexpected end of stream while"),
     ("  - q: {{ x }}: y", 3, "it is not valid YAML:"),
     ("  - q: !foo a", 3, 'the tag "!foo" is not accepted'),
 ]  # fmt: skip

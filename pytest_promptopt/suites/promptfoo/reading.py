@@ -52,7 +52,7 @@ class ReadSuite:
 
 
 def read_promptfoo(path: Path, rootdir: Path) -> tuple[ReadSuite, ...]:
-    """Raises `SettingsError` with ``file:line`` for a file that cannot be read at all."""
+    """Raises `PromptoptError` with ``file:line`` for a file that cannot be read at all."""
     return tuple(_Reading(ConfigFile.read(path, rootdir)).suites())
 
 
