@@ -271,6 +271,17 @@ MISTAKES = [
         5,
         "`python` needs a Python expression of `answer`, or FILE.py::FUNCTION: it is no Python expression:",
     ),
+    (
+        CHECK + "python: json.loads(answer)",
+        5,
+        "`python` needs a Python expression of `answer`, or FILE.py::FUNCTION: it is no Python "
+        "expression of `answer` and `case` alone: it needs `json`; write a function in a file",
+    ),
+    (
+        CHECK + "python: 'checks.py::is polite'",
+        5,
+        "`python` needs a Python expression of `answer`, or FILE.py::FUNCTION: it is no Python expression:",
+    ),
     (CHECK + "python: none.py::f", 5, 'there is no file "none.py"; looked for'),
     (
         CHECK + "similar: x\n        threshhold: 1",

@@ -18,6 +18,7 @@ from pytest_promptopt.prompts.sources.address import Address
 from pytest_promptopt.prompts.template_languages import JINJA2, NUNJUCKS, Fixed, Variable
 from pytest_promptopt.suites.checks import Check
 from pytest_promptopt.suites.file_case import FileCase
+from pytest_promptopt.suites.other_checks import unknown_name
 from pytest_promptopt.suites.promptfoo.own_checks import MATCHES, SCRIPT
 from pytest_promptopt.suites.promptfoo.reading import ReadSuite, read_promptfoo
 from pytest_promptopt.suites.promptfoo.regular_expressions import compiled
@@ -179,12 +180,12 @@ def _expression(check: Check) -> str | None:
     if not isinstance(statement, ast.Return if "\n" in check.value else ast.Expr) or statement.value is None:
         return None
     tree: ast.expr = statement.value
-    names = [node for node in ast.walk(tree) if isinstance(node, ast.Name)]
-    if any(node.id in ("context", "json") for node in names):  # what promptfoo gives besides
-        return None
-    for node in names:
-        node.id = "answer" if node.id == "output" else node.id
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name) and node.id == "output":
+            node.id = "answer"
     written = ast.unparse(tree)
+    if unknown_name(written):  # `context`, and `json`, which promptfoo has imported
+        return None
     if check.threshold is not None or _is_condition(tree):
         return written
     return f"({written}) > 0"  # what promptfoo asks of a number, and true of True
