@@ -101,7 +101,7 @@ def _python_problem(value: Any) -> str | None:
     if other_checks.FUNCTION.fullmatch(value.strip()):
         return None  # a function of a file: read with the file that names it
     try:
-        other_checks.expression_code(value)
+        other_checks.expression_code(value, "check")
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         return f"it is no Python expression: {getattr(error, 'msg', error)}"
     if unknown := other_checks.unknown_name(value):

@@ -79,11 +79,12 @@ def _named(case: FileCase, names: Sequence[str] | None) -> str | None:
 
 def python(check: Check, answer: str, context: CheckContext) -> Found:
     """An expression of `answer` and `case`, or a function of them in a file."""
+    __tracebackhide__ = True
     file = check.options.get("file")
     if file is None:
         names = dict(zip(NAMES, (answer, context.case), strict=True))
         # As globals: a comprehension or a lambda inside sees no locals of `eval`.
-        found = eval(expression_code(check.value), {"__name__": "promptopt_check", **names})
+        found = eval(expression_code(check.value, check.where), {"__name__": "promptopt_check", **names})
         failure = None if found else failure_of_expression(check.value, names, where=check.where)
     else:
         function = function_in(Path(file), check.options["function"], check.where)
@@ -110,9 +111,12 @@ def _call(check: Check) -> str:
 
 
 @functools.cache
-def expression_code(text: str) -> Any:
-    """Raises `SyntaxError`."""
-    return compile(ast.parse(text.strip(), mode="eval"), "<check>", "eval")
+def expression_code(text: str, where: str) -> Any:
+    """Raises `SyntaxError`.
+
+    :param where: ``file:line``, for tracebacks.
+    """
+    return compile(ast.parse(text.strip(), mode="eval"), f"<{where}>", "eval")
 
 
 def unknown_name(expression: str) -> str | None:

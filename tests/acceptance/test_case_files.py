@@ -174,6 +174,18 @@ def test_a_mistake_in_one_file_is_told_at_its_line_and_other_tests_run(project: 
     )
 
 
+def test_an_error_in_an_expression_shows_its_line_and_none_of_our_code(project: Project) -> None:
+    check = 'int(answer.removeprefix("Repeat: ")) > 1'
+    project.write("evals/words.promptopt.yaml", SUITE.replace("contains: LOUD", f"python: '{check}'"))
+    result = project.run("-k", "shouted")
+    result.assert_outcomes(failed=1, deselected=3)
+    result.stdout.fnmatch_lines(
+        ["E * ValueError: invalid literal for int*'LOUD'", "<evals/words.promptopt.yaml:8>*"]
+    )
+    result.stdout.no_fnmatch_line("*file_case.py*")
+    result.stdout.no_fnmatch_line("*other_checks.py*")
+
+
 def test_a_missing_variable_is_told_before_any_call(project: Project) -> None:
     project.write("evals/words.promptopt.yaml", SUITE.replace("word: LOUD", "wrod: LOUD"))
     result = project.run()
