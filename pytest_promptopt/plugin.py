@@ -16,6 +16,7 @@ from pytest_promptopt import options
 from pytest_promptopt import unpatched as unpatched  # first of all: nothing has been exchanged yet
 from pytest_promptopt.errors import PromptoptError, SettingsError
 from pytest_promptopt.settings import ROOTS, Mode, Settings
+from pytest_promptopt.suites import file_endings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,15 +29,6 @@ if TYPE_CHECKING:
 
 #: Under this name the session's `CaseRunner` is registered, once there are prompt cases.
 RUNNER = "promptopt-runner"
-
-#: Endings of files of cases, which are collected like test modules.
-CASE_FILES = (".promptopt.yaml", ".promptopt.yml")
-#: Those of tables, collected when the command line names the file, and the prompt that it is for.
-#: Endings of files of other programs that hold cases; collected where they are named on the command line.
-FOREIGN_FILES = (".yaml", ".yml", ".json")
-CASE_TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".yaml", ".yml")
-#: Those that hold nothing else.
-ONLY_TABLES = (".csv", ".tsv", ".jsonl", ".ndjson")
 
 T = TypeVar("T")
 
@@ -109,23 +101,25 @@ def pytest_collection(session: pytest.Session) -> Generator[None, object, object
         return (yield)
     except pytest.UsageError as error:
         named = [str(said).partition("\n")[0] for said in error.args]
-        if session.config.stash[settings_key].prompt is None and any(n.endswith(ONLY_TABLES) for n in named):
+        if session.config.stash[settings_key].prompt is None and any(
+            n.lower().endswith(file_endings.ONLY_TABLES) for n in named
+        ):
             hint = "a table of cases needs a prompt file: add --promptopt-prompt=PATH"
             raise pytest.UsageError(*error.args, hint) from None
         raise
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
-    prompt = parent.config.stash[settings_key].prompt
-    if file_path.name.endswith(CASE_FILES):
+    prompt, ending = parent.config.stash[settings_key].prompt, file_path.suffix.lower()
+    if file_path.name.endswith(file_endings.SUITES):
         from pytest_promptopt.pytest_engine.case_files import CaseFile
 
         return CaseFile.from_parent(parent, path=file_path)
-    if file_path.suffix in FOREIGN_FILES and _is_foreign_suite(file_path, parent):
+    if ending in file_endings.FOREIGN and _is_foreign_suite(file_path, parent):
         from pytest_promptopt.pytest_engine.foreign_case_files import foreign_file
 
         return foreign_file(file_path, parent)
-    if prompt is None or file_path.suffix not in CASE_TABLES or not parent.session.isinitpath(file_path):
+    if prompt is None or ending not in file_endings.TABLES or not parent.session.isinitpath(file_path):
         return None
     from pytest_promptopt.pytest_engine.case_files import CaseTableFile
 

@@ -39,6 +39,17 @@ def join_words(items: Sequence[str], limit: int = 4) -> str:
     return ", ".join(items[:-1]) + (" and " if len(items) > 1 else "") + items[-1] if items else ""
 
 
+def did_you_mean(word: str, known: Sequence[str], *, otherwise: str = "") -> str:
+    """``did you mean `input`?`` for a word that is nearly one of `known`; else what is accepted.
+
+    :param otherwise: to be said in the place of all that is accepted.
+    """
+    from difflib import get_close_matches
+
+    near = get_close_matches(word, known, n=1)
+    return f"did you mean `{near[0]}`?" if near else otherwise or f"accepted: {', '.join(known)}"
+
+
 def cut_end(text: str, limit: int, *, mark: str = "…") -> str:
     """`text` of at most `limit` characters; one that is cut ends with `mark`."""
     return text if len(text) <= limit else text[: limit - len(mark)] + mark

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from difflib import get_close_matches
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
@@ -14,7 +13,7 @@ from pytest_promptopt.errors import SettingsError
 from pytest_promptopt.grading.rubrics import rubric_of
 from pytest_promptopt.labels import AnyLabel, Label, PairLabel
 from pytest_promptopt.records import Split
-from pytest_promptopt.text import quote
+from pytest_promptopt.text import did_you_mean, quote
 
 _SHARED = ("criterion", "reference", "context", "split", "id")
 _SINGLE = ("answer", "good", *_SHARED)
@@ -134,9 +133,7 @@ class _Line:
     def _check_keys(self, known: tuple[str, ...]) -> None:
         for key in self.data:
             if key not in known:
-                near = get_close_matches(key, known, n=1)
-                hint = f"did you mean `{near[0]}`?" if near else f"accepted: {', '.join(known)}"
-                raise self._wrong(f"there is no key {quote(key)}; {hint}")
+                raise self._wrong(f"there is no key {quote(key)}; {did_you_mean(key, known)}")
 
     def _text(self, key: str) -> str | None:
         value = self.data.get(key)

@@ -15,7 +15,7 @@ import pytest
 from pytest_promptopt.errors import PromptoptError, SettingsError
 from pytest_promptopt.failed_checks import CheckFailed
 from pytest_promptopt.prompts import PromptFile, locate_prompt_file
-from pytest_promptopt.prompts.template_languages import LANGUAGES
+from pytest_promptopt.prompts.template_languages import LANGUAGES, NONE
 from pytest_promptopt.pytest_engine import internals
 from pytest_promptopt.replay.file_cases import ask_and_check
 from pytest_promptopt.settings import ROOTS
@@ -202,6 +202,8 @@ def check_variables(suite: Suite, rootdir: Path, *, where: str = "") -> None:
             missing = sorted(file.needed - case.inputs.keys())
             if missing:
                 raise SettingsError(_lacking(case, missing, file))
+        if not file.variables and (said := _in_another_language(suite.cases, file)):
+            raise SettingsError(said)
 
 
 def _lacking(case: FileCase, missing: Sequence[str], file: PromptFile) -> str:
@@ -211,6 +213,25 @@ def _lacking(case: FileCase, missing: Sequence[str], file: PromptFile) -> str:
     has = f"; its inputs are {', '.join(case.inputs)}" if case.inputs and not near else ""
     names = join_words([f"`{name}`" for name in missing])
     return f"{case.where}: the case does not give {names}, which {file.name} needs{hint}{has}"
+
+
+def _in_another_language(cases: Iterable[FileCase], file: PromptFile) -> str:
+    """What is wrong when a prompt without variables has inputs as another language writes them, or empty."""
+    if file.language is NONE:  # somebody says that it has none
+        return ""
+    for language in LANGUAGES.values():
+        try:
+            names = language.read(file.prose, name=file.name, line=1).variables
+        except PromptoptError:
+            continue
+        for case in cases:
+            if name := next((name for name in case.inputs if name in names), None):
+                return (
+                    f"{case.where}: {file.name} is read as {file.language.name}, in which `{name}` is no "
+                    f"variable of it; write {file.language.written(name)}, or `template: {language.name}` in "
+                    "its front matter"
+                )
+    return ""
 
 
 def cases(path: str | Path, *, dialect: str | None = None) -> list[Any]:

@@ -20,6 +20,7 @@ from pytest_promptopt.reports.lines import (
     Line,
     case_with_note,
     example_cases,
+    headed,
     passed_samples,
 )
 from pytest_promptopt.reports.wording import percent, table
@@ -119,9 +120,7 @@ def _category(
     if category.confusion:
         rows = [("expected", "actual", "cases")]
         rows += [(_value(e), _value(a), str(n)) for e, a, n in category.confusion[:MAX_CONFUSIONS]]
-        header, *body = table(rows, right=[2])
-        yield Line(f"      {header}", DIM)
-        yield from (Line(f"      {row}") for row in body)
+        yield from headed(table(rows, right=[2]), indent=6)
         hidden = category.confusion[MAX_CONFUSIONS:]
         if hidden:
             cases = plural(sum(n for *_, n in hidden), "case")

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from pytest_promptopt.records import Role, Spend, Split
 from pytest_promptopt.reports.labels import dominant_answer_lines
-from pytest_promptopt.reports.lines import BAD, BOLD, DIM, WARN, Line
+from pytest_promptopt.reports.lines import BAD, BOLD, DIM, WARN, Line, headed
 from pytest_promptopt.reports.optimization import error_lines, shown_rate, spend_table
 from pytest_promptopt.reports.wording import cost, duration, table
 from pytest_promptopt.results import ConfirmationVerdict, PromptResult, RunResult, SplitScore
@@ -43,7 +43,7 @@ def comparison_summary(result: RunResult, *, alpha: float, width: int = 100) -> 
         ]
     if len(groups) > 1:
         rows = [(run.strategy, *_spent(run)) for run in result.compared]
-        lines += [*_lines(table([("all prompts", *_SPENT), *rows], right=(1, 2))), Line()]
+        lines += [*headed(table([("all prompts", *_SPENT), *rows], right=(1, 2)), indent=INDENT), Line()]
     lines += [Line(line, DIM) for line in textwrap.wrap(_LEGEND, max(width, 40))]
     for run in result.compared:
         lines += _about(run, groups, width)
@@ -68,22 +68,17 @@ def _table(
     named = [(run.strategy, *row) for run, row in zip(result.compared, rates, strict=True)]
     left = [_RATES, ("(before)", *before, ""), *named]
     if spent is None:
-        yield from _lines(table(left))
+        yield from headed(table(left), indent=INDENT)
         return
     right = [_SPENT, ("",) * len(_SPENT), *spent]
     whole = table([(*a, *b) for a, b in zip(left, right, strict=True)], right=(5, 6))
     if max(map(len, whole)) <= width - INDENT:
-        yield from _lines(whole)
+        yield from headed(whole, indent=INDENT)
         return
-    yield from _lines(table(left))
+    yield from headed(table(left), indent=INDENT)
     yield Line()
-    yield from _lines(table([(name, *row) for (name, *_), row in zip(left, right, strict=True) if any(row)]))
-
-
-def _lines(rows: Sequence[str]) -> Iterator[Line]:
-    header, *body = rows
-    yield Line(" " * INDENT + header, DIM)
-    yield from (Line(" " * INDENT + row) for row in body)
+    spent = [(name, *row) for (name, *_), row in zip(left, right, strict=True) if any(row)]
+    yield from headed(table(spent), indent=INDENT)
 
 
 def _before(runs: Sequence[Sequence[PromptResult]]) -> Row:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from pytest_promptopt.optimizer.label_rates import describe_wrong_answer
-from pytest_promptopt.reports.lines import DIM, Line
+from pytest_promptopt.reports.lines import Line, headed
 from pytest_promptopt.reports.wording import table
 from pytest_promptopt.results import LabelScore, PromptResult
 from pytest_promptopt.text import excerpt
@@ -31,11 +31,8 @@ def label_table(scores: Sequence[LabelScore]) -> Iterator[Line]:
     }
     for field in sorted(filter(wrong.get, wrong), key=lambda field: -wrong[field])[:MAX_KEYS]:
         name = f"label of {excerpt(field, MAX_LABEL_WIDTH)}" if field else "label"
-        header, *body = table(
-            [(name, "cases", "right", "most common wrong answer"), *map(_row, fields[field])], right=[1]
-        )
-        yield Line(f"  {header}", DIM)
-        yield from (Line(f"  {row}") for row in body)
+        header = (name, "cases", "right", "most common wrong answer")
+        yield from headed(table([header, *map(_row, fields[field])], right=[1]))
 
 
 def _row(score: LabelScore) -> tuple[str, ...]:

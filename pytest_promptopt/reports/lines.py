@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
@@ -26,6 +26,12 @@ class Line(NamedTuple):
 
     text: str = ""
     markup: Markup = PLAIN
+
+
+def headed(rows: Iterable[str], *, indent: int = 2) -> Iterator[Line]:
+    """The rows of a table, of which the first is its header."""
+    for number, row in enumerate(rows):
+        yield Line(" " * indent + row, PLAIN if number else DIM)
 
 
 class Writer(Protocol):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from pytest_promptopt.records import Split
-from pytest_promptopt.reports.lines import DIM, Line
+from pytest_promptopt.reports.lines import DIM, Line, headed
 from pytest_promptopt.reports.wording import SPLIT_NAMES, percent, table
 from pytest_promptopt.results import Migration, ModelChange, SplitScore
 from pytest_promptopt.text import plural, printable
@@ -20,9 +20,7 @@ def scores_by_model(models: Sequence[ModelChange]) -> Iterator[Line]:
     for each in models:
         scores = {score.split: score for score in each.scores}
         rows.append((printable(each.model) or "no model named", *(_change(scores.get(s)) for s in splits)))
-    header, *body = table(rows)
-    yield Line(f"  {header}", DIM)
-    yield from (Line(f"  {row}") for row in body)
+    yield from headed(table(rows))
 
 
 def migration_lines(found: Migration) -> Iterator[Line]:
@@ -35,9 +33,7 @@ def migration_lines(found: Migration) -> Iterator[Line]:
         rates = (None, None) if score is None else (score.before, score.after)
         before, after = ("not measured" if rate is None else percent(rate) for rate in rates)
         rows.append((f"{printable(each.model)} ({what})", before, after))
-    header, *body = table(rows)
-    yield Line(f"    {header}", DIM)
-    yield from (Line(f"    {row}") for row in body)
+    yield from headed(table(rows), indent=4)
 
 
 def _change(score: SplitScore | None) -> str:

@@ -8,7 +8,7 @@ from string import ascii_uppercase
 
 from pytest_promptopt.model_comparison import ModelComparison, ModelDifference, ModelFigures
 from pytest_promptopt.records import Spend
-from pytest_promptopt.reports.lines import BOLD, DIM, GOOD, MAX_ID_WIDTH, WARN, Line
+from pytest_promptopt.reports.lines import BOLD, DIM, GOOD, MAX_ID_WIDTH, WARN, Line, headed
 from pytest_promptopt.reports.wording import cost, percent, table
 from pytest_promptopt.statistics import wilson_interval
 from pytest_promptopt.text import plural, printable
@@ -29,7 +29,8 @@ def model_tables(comparisons: Iterable[ModelComparison], *, alpha: float, width:
         cases = plural(len(each.rates), "case")
         lines.append(Line(f"{printable(' and '.join(each.prompts))}: {cases}", BOLD))
         names, legend = _columns(each.models, width)
-        lines += _rows(_table(names, each.models, width))
+        rows = _table(names, each.models, width)
+        lines += headed(table(rows, right=range(1, len(rows[0]))), indent=len(INDENT))
         lines += [Line(f"{INDENT}{text}", DIM) for text in legend]
         lines += _differences(each.differences, alpha, width)
         lines += _cases(each, names, width)
@@ -92,12 +93,6 @@ def _seconds(latency: float | None) -> str:
     if latency is None:
         return "unknown"
     return f"{latency:.2f}s" if latency < 10 else f"{latency:.1f}s"
-
-
-def _rows(rows: Sequence[tuple[str, ...]]) -> Iterator[Line]:
-    header, *body = table(rows, right=range(1, len(rows[0])))
-    yield Line(INDENT + header, DIM)
-    yield from (Line(INDENT + row) for row in body)
 
 
 def _differences(found: Sequence[ModelDifference], alpha: float, width: int) -> Iterator[Line]:

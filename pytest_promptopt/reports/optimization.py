@@ -22,6 +22,7 @@ from pytest_promptopt.reports.lines import (
     Line,
     Markup,
     example_cases,
+    headed,
     passed_samples,
 )
 from pytest_promptopt.reports.model_changes import migration_lines, scores_by_model
@@ -215,9 +216,7 @@ def _scores(scores: Sequence[SplitScore]) -> Iterator[Line]:
         (SPLIT_NAMES[s.split], shown_rate(s, s.before), shown_rate(s, s.after), f"{_cases(s)}{_remark(s)}")
         for s in measured
     ]
-    header, *body = table(rows)
-    yield Line(f"  {header}", DIM)
-    yield from (Line(f"  {row}") for row in body)
+    yield from headed(table(rows))
 
 
 def _cases(score: SplitScore) -> str:
@@ -413,9 +412,7 @@ def spend_table(result: RunResult) -> Iterator[Line]:
         (name, f"{s.calls:,}", f"{s.input_tokens:,}", f"{s.output_tokens:,}", cost(s)) for name, s in named
     ]
     if named:
-        header, *body = table(rows, right=[1, 2, 3])
-        yield Line(header, DIM)
-        yield from map(Line, body)
+        yield from headed(table(rows, right=[1, 2, 3]), indent=0)
     else:
         yield Line("spend: no model call was paid for")
     yield Line(f"elapsed: {duration(result.elapsed)}")

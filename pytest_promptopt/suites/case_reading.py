@@ -146,7 +146,7 @@ def _inputs(given: Located) -> dict[str, Any]:
         if meant is not None:
             raise given.wrong(
                 f"there is no key {quote(key)}; did you mean `{meant}`? An input of this name stands below "
-                "`inputs`, in a table in a column `inputs.{key}`".replace("{key}", key),
+                f"`inputs`, in a table in a column `inputs.{key}`",
                 key,
             )
     return inputs_beside

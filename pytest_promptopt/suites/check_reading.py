@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -18,7 +17,7 @@ from pytest_promptopt.suites.json_checks import path_steps
 from pytest_promptopt.suites.located import Located
 from pytest_promptopt.suites.located_json import read_json
 from pytest_promptopt.suites.other_checks import EXPECTED, JUDGE_SEES
-from pytest_promptopt.text import quote
+from pytest_promptopt.text import did_you_mean, quote
 
 #: How other programs call the same.
 HINTS = {
@@ -27,7 +26,6 @@ HINTS = {
 }  # fmt: skip
 #: Options that name inputs, or `expected`, by the type that takes them.
 _SHOWN = {"rubric": JUDGE_SEES, "python": ("reference",)}
-_FUNCTION = re.compile(r"(?P<file>[^\n]+\.py)::(?P<function>[^\W\d]\w*)")
 
 
 def read_checks(
@@ -123,7 +121,7 @@ class _Reading:
             return {"path": options["path"], **null}
         shown = {key: options[key] for key in JUDGE_SEES if options.get(key) is not None}
         more: dict[str, Any] = {key: self._inputs(key, names) for key, names in shown.items()}
-        if name == "python" and (function := _FUNCTION.fullmatch(value.strip())):
+        if name == "python" and (function := other_checks.FUNCTION.fullmatch(value.strip())):
             file, name = self._file(function["file"]), function["function"]
             if problem := other_checks.problem_of_function(file, name):
                 raise self.given.wrong(f"`python`: {problem}")
@@ -182,8 +180,7 @@ class _Reading:
         ]
         for key in options:
             if key not in known:
-                near = get_close_matches(key, known, n=1)
-                hint = f"did you mean `{near[0]}`?" if near else f"accepted beside it: {', '.join(known)}"
+                hint = did_you_mean(key, known, otherwise=f"accepted beside it: {', '.join(known)}")
                 raise self.given.wrong(f"`{name}` takes no {quote(key)}; {hint}", key)
 
     def _with_path(self, options: dict[str, Any]) -> dict[str, Any]:

@@ -98,12 +98,15 @@ def _schema_problem(value: Any) -> str | None:
 def _python_problem(value: Any) -> str | None:
     if not _is_text(value):
         return ""
-    if "::" in value.split("(")[0]:
+    if other_checks.FUNCTION.fullmatch(value.strip()):
         return None  # a function of a file: read with the file that names it
     try:
-        other_checks.expression_code(value)
+        other_checks.expression_code(value, "check")
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         return f"it is no Python expression: {getattr(error, 'msg', error)}"
+    if unknown := other_checks.unknown_name(value):
+        told = "it is no Python expression of `answer` and `case` alone"
+        return f"{told}: it needs `{unknown}`; write a function in a file"
     return None
 
 

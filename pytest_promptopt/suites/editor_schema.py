@@ -7,17 +7,21 @@ from typing import Any
 
 from pytest_promptopt.prompts.template_languages import LANGUAGES
 from pytest_promptopt.records import Split
+from pytest_promptopt.suites import file_endings
 from pytest_promptopt.suites.case_reading import ROLES
 from pytest_promptopt.suites.check_types import CHECK_TYPES, CheckType
 from pytest_promptopt.suites.checks import NEGATION
 from pytest_promptopt.suites.other_checks import JUDGE_SEES
-from pytest_promptopt.suites.suite_reading import SUITE_KEYS, TABLE_ENDINGS
+from pytest_promptopt.suites.suite_reading import SUITE_KEYS
 
 #: Beside this module in the installed package; ``python docs/generate_reference.py`` writes it.
 FILE = Path(__file__).with_name("promptopt.schema.json")
 
 _TEXT = {"type": "string", "minLength": 1}
-_TABLE = {"type": "string", "pattern": "(?:" + "|".join(e.replace(".", "\\.") for e in TABLE_ENDINGS) + ")$"}
+_TABLE = {
+    "type": "string",
+    "pattern": "(?:" + "|".join(e.replace(".", "\\.") for e in file_endings.TABLES) + ")$",
+}
 _RATE = {
     "anyOf": [{"type": "number", "minimum": 0, "maximum": 1}, {"type": "string", "pattern": "^[0-9.]+ *%?$"}]
 }

@@ -100,8 +100,10 @@ class FileCase:
         """
         __tracebackhide__ = True
         context = CheckContext(self, judge)
-        found = (failure_of(check, answer, context) for check in self.checks)
-        unmet = [failure for failure in found if failure is not None]
+        unmet = []
+        for check in self.checks:  # no comprehension: it would be a line of ours in the user's traceback
+            if (failure := failure_of(check, answer, context)) is not None:
+                unmet.append(failure)
         if unmet:
             raise CheckFailed(self._told(unmet), unmet[0])
 

@@ -12,22 +12,12 @@ from pytest_promptopt.suites.checks import Check, CheckContext, Found
 from pytest_promptopt.suites.text_checks import same_json
 from pytest_promptopt.text import cut_end, quote
 
-_MISSING: Any = object()
-
 
 def is_json(check: Check, answer: str, context: CheckContext) -> Found:
     try:
         given = json.loads(answer)
     except (ValueError, RecursionError) as error:
-        return Found(
-            False,
-            None,
-            "json.loads(answer)",
-            "",
-            str(answer),
-            why=f"the answer is not JSON ({error})",
-            kind="JSONDecodeError",
-        )
+        return _no_json(answer, "json.loads(answer)", error)
     if not isinstance(check.value, Mapping):
         return Found(True, None, "json.loads(answer)", "", str(answer))
     from jsonschema import validators
@@ -44,6 +34,11 @@ def is_json(check: Check, answer: str, context: CheckContext) -> Found:
     if not errors:
         return Found(True, "matches", "answer", "its schema", given)
     return _misfit(errors[0], given)
+
+
+def _no_json(answer: str, looked_for: str, error: Exception) -> Found:
+    why = f"the answer is not JSON ({error})"
+    return Found(False, None, looked_for, "", str(answer), why=why, kind="JSONDecodeError")
 
 
 def _misfit(error: Any, given: Any) -> Found:
@@ -65,15 +60,7 @@ def json_path(check: Check, answer: str, context: CheckContext) -> Found:
     try:
         given = json.loads(answer)
     except (ValueError, RecursionError) as error:
-        return Found(
-            False,
-            None,
-            f"json.loads(answer) at {path}",
-            "",
-            str(answer),
-            why=f"the answer is not JSON ({error})",
-            kind="JSONDecodeError",
-        )
+        return _no_json(answer, f"json.loads(answer) at {path}", error)
     steps = path_steps(path)
     values = list(values_at(given, steps))
     if check.value is None and not check.options.get("null"):  # `value: null` is one

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
 from typing import Any
 
 from pytest_promptopt.errors import SettingsError
-from pytest_promptopt.text import quote
+from pytest_promptopt.text import did_you_mean, quote
 
 #: Keys and indices that lead to a value.
 Place = tuple[str | int, ...]
@@ -71,6 +70,5 @@ class Located:
         accepted = list(known)
         for key in self.value:
             if key not in accepted:
-                near = [hints[key]] if key in hints else get_close_matches(key, accepted, n=1)
-                hint = f"did you mean `{near[0]}`?" if near else f"accepted: {', '.join(accepted)}"
+                hint = f"did you mean `{hints[key]}`?" if key in hints else did_you_mean(key, accepted)
                 raise self.wrong(f"there is no {what} {quote(key)}; {hint}", key)

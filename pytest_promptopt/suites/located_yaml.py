@@ -42,8 +42,12 @@ def read_yaml(text: str, name: str) -> Located:
         return Located(name, reading.value(root, ()), reading.lines)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
+        problem = error.problem or error.context
+        if isinstance(error, yaml.scanner.ScannerError) and mark and mark.index >= len(reading.text):
+            # A quotation mark that is not closed is told where it stands, not at the end of the file.
+            mark, problem = error.context_mark or mark, f"{problem} {error.context or ''}".strip()
         hint = "; quote a value that begins with {{" if "{{" in text else ""
-        said = f"it is not valid YAML: {error.problem or error.context}{hint}"
+        said = f"it is not valid YAML: {problem}{hint}"
         raise reading.wrong(mark.index if mark else 0, said) from None
     except yaml.reader.ReaderError as error:
         shown = printable(text[error.position : error.position + 1])

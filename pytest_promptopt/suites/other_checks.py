@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ast
+import builtins
 import functools
 import importlib.util
 import inspect
+import re
 import sys
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
@@ -28,6 +30,10 @@ if TYPE_CHECKING:
 JUDGE_SEES = ("context", "reference")
 #: The name of a case's expected answer, where inputs are named.
 EXPECTED = "expected"
+#: What an expression may use besides builtins.
+NAMES = ("answer", "case")
+#: How a function of a file is written.
+FUNCTION = re.compile(r"(?P<file>[^\n]+\.py)::(?P<function>[^\W\d]\w*)")
 #: Characters of another error's message.
 MAX_MESSAGE = 300
 
@@ -73,10 +79,12 @@ def _named(case: FileCase, names: Sequence[str] | None) -> str | None:
 
 def python(check: Check, answer: str, context: CheckContext) -> Found:
     """An expression of `answer` and `case`, or a function of them in a file."""
+    __tracebackhide__ = True
     file = check.options.get("file")
     if file is None:
-        names = {"answer": answer, "case": context.case}
-        found = eval(expression_code(check.value), {"__name__": "promptopt_check"}, names)
+        names = dict(zip(NAMES, (answer, context.case), strict=True))
+        # As globals: a comprehension or a lambda inside sees no locals of `eval`.
+        found = eval(expression_code(check.value, check.where), {"__name__": "promptopt_check", **names})
         failure = None if found else failure_of_expression(check.value, names, where=check.where)
     else:
         function = function_in(Path(file), check.options["function"], check.where)
@@ -103,9 +111,22 @@ def _call(check: Check) -> str:
 
 
 @functools.cache
-def expression_code(text: str) -> Any:
-    """Raises `SyntaxError`."""
-    return compile(ast.parse(text.strip(), mode="eval"), "<check>", "eval")
+def expression_code(text: str, where: str) -> Any:
+    """Raises `SyntaxError`.
+
+    :param where: ``file:line``, for tracebacks.
+    """
+    return compile(ast.parse(text.strip(), mode="eval"), f"<{where}>", "eval")
+
+
+def unknown_name(expression: str) -> str | None:
+    """A name in a readable expression that is none of `NAMES`, no builtin, and not bound in it."""
+    nodes = list(ast.walk(ast.parse(expression.strip(), mode="eval")))
+    named = [node for node in nodes if isinstance(node, ast.Name)]
+    bound = {node.id for node in named if not isinstance(node.ctx, ast.Load)}
+    bound |= {node.arg for node in nodes if isinstance(node, ast.arg)}
+    known = {*NAMES, *bound, *dir(builtins)}
+    return next((node.id for node in named if node.id not in known), None)
 
 
 def _takes_case(function: Callable[..., Any]) -> bool:

@@ -9,15 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pytest_promptopt.errors import SettingsError
-from pytest_promptopt.prompts.layout import decode
 from pytest_promptopt.records import Message
 from pytest_promptopt.suites.checks import Check
 from pytest_promptopt.suites.file_case import FileCase
 from pytest_promptopt.suites.located import Located
-from pytest_promptopt.suites.located_json import read_json
+from pytest_promptopt.suites.located_file import read_document
 from pytest_promptopt.suites.suite import SkippedCase, Suite
-from pytest_promptopt.text import quote, shown_path
+from pytest_promptopt.text import quote
 
 #: What the file is called.
 FILE_NAME = "evals.json"
@@ -26,13 +24,8 @@ _SKILL = "SKILL.md"
 
 
 def read_skill_evals(path: Path, rootdir: Path) -> Suite:
-    """Raises `SettingsError` with ``file:line``."""
-    name = shown_path(path, rootdir)
-    try:
-        text = decode(path.read_bytes(), name=name)
-    except OSError as error:
-        raise SettingsError(f"{name}: it cannot be read: {error.strerror}") from None
-    given = read_json(text, name).mapping("the cases of a skill")
+    """Raises `PromptoptError` with ``file:line``."""
+    given = read_document(path, rootdir).mapping("the cases of a skill")
     found = given.get("evals")
     if found is None or not isinstance(found.value, list):
         raise given.wrong("it must have `evals`, a list of cases")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator, Mapping
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from pytest_promptopt.errors import SettingsError
 from pytest_promptopt.gate import parse_rate
 from pytest_promptopt.models.registry import canonical_name
 from pytest_promptopt.prompts.template_languages import LANGUAGES
+from pytest_promptopt.suites import file_endings
 from pytest_promptopt.suites.case_reading import CaseReader, SharedParts, read_tags
 from pytest_promptopt.suites.file_case import FileCase
 from pytest_promptopt.suites.located import Located
@@ -19,11 +19,7 @@ from pytest_promptopt.suites.located_json import read_json
 from pytest_promptopt.suites.located_yaml import read_yaml
 from pytest_promptopt.suites.suite import Suite
 from pytest_promptopt.suites.table_reading import read_csv
-from pytest_promptopt.text import quote, shown_path
-
-#: Endings of suites, which pytest collects.
-SUITE_ENDINGS = (".promptopt.yaml", ".promptopt.yml")
-TABLE_ENDINGS = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".yaml", ".yml")
+from pytest_promptopt.text import did_you_mean, quote, shown_path
 
 SUITE_KEYS = (
     "prompt", "prompts", "model", "samples", "min_case_rate", "min_pass_rate", "parameters", "template",
@@ -36,7 +32,7 @@ HINTS = {"tests": "cases", "providers": "model", "provider": "model", "vars": "i
 
 def read_cases(path: Path, rootdir: Path, *, dialect: str | None = None) -> tuple[FileCase, ...]:
     """The cases of a table, or of a suite without its prompts. Raises `SettingsError` with ``file:line``."""
-    if path.name.endswith(SUITE_ENDINGS):
+    if path.name.endswith(file_endings.SUITES):
         return read_suite(path, rootdir).cases
     reader = CaseReader(SharedParts(folders=_folders(path, rootdir)))
     _read_table(path, rootdir, reader, dialect=dialect)
@@ -120,9 +116,7 @@ def _samples(given: Located) -> int | None:
 def _template(given: Located) -> str:
     name = _text_of(given, "template")
     if name is not None and name not in LANGUAGES:
-        near = get_close_matches(name, LANGUAGES, n=1)
-        hint = f"did you mean `{near[0]}`?" if near else f"accepted: {', '.join(LANGUAGES)}"
-        raise given.wrong(f"`template` is {quote(name)}; {hint}", "template")
+        raise given.wrong(f"`template` is {quote(name)}; {did_you_mean(name, [*LANGUAGES])}", "template")
     return name or ""
 
 
@@ -170,8 +164,10 @@ def _table(given: Located, path: Path, rootdir: Path) -> Path:
         raise given.wrong(
             f"there is no file of cases {quote(given.value)}; looked for {' and '.join(map(str, places))}"
         )
-    if found.name.endswith(SUITE_ENDINGS):
-        raise given.wrong(f"{quote(given.value)} is a suite of its own; accepted: {', '.join(TABLE_ENDINGS)}")
+    if found.name.endswith(file_endings.SUITES):
+        raise given.wrong(
+            f"{quote(given.value)} is a suite of its own; accepted: {', '.join(file_endings.TABLES)}"
+        )
     return found
 
 
@@ -199,7 +195,7 @@ def _listed(path: Path, name: str, dialect: str | None) -> Iterator[Located]:
         return _items(read_json(_text(path, name), name))
     if ending in (".yaml", ".yml"):
         return _items(read_yaml(_text(path, name), name))
-    raise SettingsError(f"{name}: a file of cases ends with {', '.join(TABLE_ENDINGS)}")
+    raise SettingsError(f"{name}: a file of cases ends with {', '.join(file_endings.TABLES)}")
 
 
 def _items(given: Located) -> Iterator[Located]:

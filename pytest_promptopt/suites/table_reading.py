@@ -85,7 +85,7 @@ def read_csv(text: str, name: str, *, dialect: str | None = None) -> Iterator[Lo
 
 def delimiter_of(text: str, name: str) -> str:
     """What separates the cells: with it the header has the most columns."""
-    if name.lower().endswith((".tsv", ".tab")):
+    if name.lower().endswith(".tsv"):
         return "\t"
     first = next((line for line in text.splitlines() if line.strip()), "")
     counts = {}

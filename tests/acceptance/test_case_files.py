@@ -174,6 +174,18 @@ def test_a_mistake_in_one_file_is_told_at_its_line_and_other_tests_run(project: 
     )
 
 
+def test_an_error_in_an_expression_shows_its_line_and_none_of_our_code(project: Project) -> None:
+    check = 'int(answer.removeprefix("Repeat: ")) > 1'
+    project.write("evals/words.promptopt.yaml", SUITE.replace("contains: LOUD", f"python: '{check}'"))
+    result = project.run("-k", "shouted")
+    result.assert_outcomes(failed=1, deselected=3)
+    result.stdout.fnmatch_lines(
+        ["E * ValueError: invalid literal for int*'LOUD'", "<evals/words.promptopt.yaml:8>*"]
+    )
+    result.stdout.no_fnmatch_line("*file_case.py*")
+    result.stdout.no_fnmatch_line("*other_checks.py*")
+
+
 def test_a_missing_variable_is_told_before_any_call(project: Project) -> None:
     project.write("evals/words.promptopt.yaml", SUITE.replace("word: LOUD", "wrod: LOUD"))
     result = project.run()
@@ -185,6 +197,27 @@ def test_a_missing_variable_is_told_before_any_call(project: Project) -> None:
         ]
     )
     assert not project.asked()
+
+
+def test_a_variable_as_another_template_language_writes_it_is_told_before_any_call(project: Project) -> None:
+    project.write("prompts/repeat.md", "Repeat: {word}\n")
+    result = project.run()
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(
+        [
+            "evals/words.promptopt.yaml:3: prompts/repeat.md is read as jinja2, in which `word` is no "
+            "variable of it; write {{ word }}, or `template: format` in its front matter"
+        ]
+    )
+    assert not project.asked()
+    project.write("prompts/repeat.md", "---\ntemplate: none\n---\nRepeat: {word}\n")
+    assert "no variable" not in project.run().stdout.str()
+
+
+def test_the_ending_of_a_table_may_be_written_large(project: Project) -> None:
+    project.write("evals/MORE.CSV", "word,expected\nyes,yes\n")
+    project.run("evals/MORE.CSV", "--promptopt-prompt=prompts/repeat.md").assert_outcomes(passed=1)
+    project.run("evals/MORE.CSV").stderr.fnmatch_lines(["*a table of cases needs a prompt file*"])
 
 
 def test_fixtures_of_a_conftest_beside_the_file_apply(project: Project) -> None:

@@ -227,6 +227,82 @@ class TestImport:
         assert "      - not-python: \"(answer.count('z')) > 0\"\n" in suite
         project.run("c.promptopt.yaml").assert_outcomes(passed=1)
 
+    def test_code_of_several_lines_is_taken_over_if_it_only_returns_an_expression(
+        self, project: Project
+    ) -> None:
+        project.write(
+            "c.yaml",
+            """\
+            prompts: ["{{x}}"]
+            providers: [echo]
+            defaultTest:
+              assert: [{type: contains, value: a}]
+            tests:
+              - vars: {x: abc}
+                assert:
+                  - type: python
+                    value: |
+                      return len(output) > 2
+                  - type: python
+                    value: |
+                      long = len(output) > 2
+                      return long
+                  - {type: python, value: "json.loads(output)"}
+            """,
+        )
+        project.run("--promptopt-import=c.yaml").stdout.fnmatch_lines(
+            [
+                "1 case imported, 2 left out",
+                "  c.yaml:11: python: code that is more than an expression of the output is not taken over",
+                "  c.yaml:15: python: code that is more than an expression of the output is not taken over",
+            ]
+        )
+        assert '      - python: "len(answer) > 2"\n' in (project.path / "c.promptopt.yaml").read_text()
+        project.run("c.promptopt.yaml").assert_outcomes(passed=1)
+
+    def test_cases_that_our_files_cannot_say_are_left_out(self, project: Project) -> None:
+        project.write(
+            "c.yaml",
+            """\
+            prompts: ["{{x}}", "Say abc."]
+            providers: [echo]
+            tests:
+              - vars: {x: abc}
+              - vars: {x: abc}
+                assert: [{type: contains, value: a}]
+            """,
+        )
+        project.run("--promptopt-import=c.yaml").stdout.fnmatch_lines(
+            [
+                "1 case imported, 2 left out",
+                "  c.yaml:4: the test 1: nothing is left to check",
+                "  c.yaml:5: the test 2: the prompt uses none of its variables",
+            ]
+        )
+        project.run("c.promptopt.yaml").assert_outcomes(passed=1)
+
+    @pytest.mark.parametrize(
+        ("other", "taken"),
+        [(0, "parameters:\n  temperature: 0\n"), (1, "`config` of providers, which differs\n")],
+    )
+    def test_settings_of_several_models_are_taken_over_or_told(
+        self, project: Project, other: int, taken: str
+    ) -> None:
+        project.write(
+            "c.yaml",
+            f"""\
+            prompts: ["{{{{x}}}}"]
+            providers:
+              - {{id: "openai:gpt-4o", config: {{temperature: 0}}}}
+              - {{id: "openai:gpt-4o-mini", config: {{temperature: {other}}}}}
+            tests:
+              - vars: {{x: abc}}
+                assert: [{{type: contains, value: a}}]
+            """,
+        )
+        assert project.run("--promptopt-import=c.yaml").ret == 0
+        assert taken in (project.path / "c.promptopt.yaml").read_text()
+
     def test_with_nothing_to_import_says_why(self, project: Project) -> None:
         project.write("c.yaml", "prompts: [file://make.js]\nproviders: [echo]\n")
         result = project.run("--promptopt-import=c.yaml")

@@ -68,6 +68,8 @@ ALWAYS_IMPORTED = (
     "verdicts",
     "errors",
     "unpatched",
+    "suites",
+    "suites.file_endings",
 )
 HEAVY = {"anthropic", "litellm", "rich", "deepdiff", "jinja2", "jsonschema", "yaml"}
 

@@ -280,6 +280,20 @@ def test_a_schema_that_cannot_be_used_is_no_fault_of_the_answer(schema: dict[str
         FileCase("a", {}, checks=(Check("is-json", schema, "f:3"),)).check('"a"')
 
 
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "all(word in answer for word in case['ticket'].split())",
+        "(lambda text: text in answer)('Where')",
+        "(start := answer[:5]) == 'Where' and start",
+    ],
+)
+def test_all_of_an_expression_sees_the_answer_and_the_case(expression: str) -> None:
+    assert CHECK_TYPES["python"].problem(expression) is None
+    assert failure(Check("python", expression), "Where is it?") is None
+    assert failure(Check("python", expression), "There is it?") is not None
+
+
 class TestFunctions:
     @pytest.fixture
     def file(self, tmp_path: Path) -> Path:

@@ -271,6 +271,17 @@ MISTAKES = [
         5,
         "`python` needs a Python expression of `answer`, or FILE.py::FUNCTION: it is no Python expression:",
     ),
+    (
+        CHECK + "python: json.loads(answer)",
+        5,
+        "`python` needs a Python expression of `answer`, or FILE.py::FUNCTION: it is no Python "
+        "expression of `answer` and `case` alone: it needs `json`; write a function in a file",
+    ),
+    (
+        CHECK + "python: 'checks.py::is polite'",
+        5,
+        "`python` needs a Python expression of `answer`, or FILE.py::FUNCTION: it is no Python expression:",
+    ),
     (CHECK + "python: none.py::f", 5, 'there is no file "none.py"; looked for'),
     (
         CHECK + "similar: x\n        threshhold: 1",
@@ -283,6 +294,7 @@ MISTAKES = [
     ("  - other.promptopt.yaml", 3, 'there is no file of cases "other.promptopt.yaml"; looked for'),
     ("  - q: a\n    q: b", 4, "`q` is given twice, first on line 3"),
     ("  - q: [", 4, "it is not valid YAML:"),
+    ('  - q: "a\n    expected: b\n', 3, "it is not valid YAML: found unexpected end of stream while"),
     ("  - q: {{ x }}: y", 3, "it is not valid YAML:"),
     ("  - q: !foo a", 3, 'the tag "!foo" is not accepted'),
 ]  # fmt: skip

@@ -7,11 +7,10 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
-from pytest_promptopt.errors import PromptoptError, SettingsError
+from pytest_promptopt.errors import PromptoptError
 from pytest_promptopt.prompts.layout import decode
 from pytest_promptopt.suites.located import Located
-from pytest_promptopt.suites.located_json import read_json
-from pytest_promptopt.suites.located_yaml import read_yaml
+from pytest_promptopt.suites.located_file import read_document
 from pytest_promptopt.suites.promptfoo.not_supported import NotSupported, shown
 from pytest_promptopt.text import shown_path
 
@@ -40,8 +39,8 @@ class ConfigFile:
 
     @classmethod
     def read(cls, path: Path, rootdir: Path) -> ConfigFile:
-        """Raises `SettingsError` with ``file:line``."""
-        root = _read(path, rootdir)
+        """Raises `PromptoptError` with ``file:line``."""
+        root = read_document(path, rootdir)
         if root.value is None:
             root = replace(root, value={})
         return cls(path, rootdir, root.mapping("a configuration of promptfoo"))
@@ -92,7 +91,7 @@ class ConfigFile:
     def data(self, path: Path, where: str) -> Located:
         """What a YAML or JSON file says. Raises `NotSupported`."""
         try:
-            return _read(path, self.rootdir)
+            return read_document(path, self.rootdir)
         except PromptoptError as error:
             raise NotSupported(str(error), where) from None
 
@@ -144,19 +143,6 @@ def is_there(path: Path, *, folder: bool = False) -> bool:
 def is_pattern(path: str) -> bool:
     """Whether a path names files by a pattern."""
     return _MAGIC.search(path) is not None
-
-
-def _read(path: Path, rootdir: Path) -> Located:
-    name = shown_path(path, rootdir)
-    try:
-        text = decode(path.read_bytes(), name=name)
-    except OSError as error:
-        raise SettingsError(f"{name}: it cannot be read: {error.strerror}") from None
-    except (ValueError, PromptoptError) as error:
-        raise SettingsError(f"{name}: it cannot be read: {error}") from None
-    if path.suffix.lower() == ".json":
-        return read_json(text, name)
-    return read_yaml(text, name)
 
 
 @lru_cache(maxsize=8)

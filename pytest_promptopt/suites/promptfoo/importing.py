@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
@@ -18,7 +18,7 @@ from pytest_promptopt.prompts.sources.address import Address
 from pytest_promptopt.prompts.template_languages import JINJA2, NUNJUCKS, Fixed, Variable
 from pytest_promptopt.suites.checks import Check
 from pytest_promptopt.suites.file_case import FileCase
-from pytest_promptopt.suites.promptfoo.config_file import ConfigFile
+from pytest_promptopt.suites.other_checks import unknown_name
 from pytest_promptopt.suites.promptfoo.own_checks import MATCHES, SCRIPT
 from pytest_promptopt.suites.promptfoo.reading import ReadSuite, read_promptfoo
 from pytest_promptopt.suites.promptfoo.regular_expressions import compiled
@@ -62,24 +62,26 @@ def import_file(path: Path, rootdir: Path, out: TextIO) -> None:
 
 def imported_from(path: Path, rootdir: Path) -> Imported:
     """Raises `SettingsError` where there is nothing to import."""
-    ConfigFile.read(path, rootdir)
     found = read_promptfoo(path, rootdir)
     imported = Imported()
     for each in found:
         imported.left += [_line(skipped) for skipped in each.suite.skipped]
-    suites = [each for each in found if each.suite.cases]
-    if not suites:
-        reasons = "\n  ".join(dict.fromkeys(imported.left))
+    groups: dict[tuple[str, ...], list[ReadSuite]] = {}
+    for each in found:
+        if cases := tuple(_written_cases(each.suite.cases, imported)):
+            groups.setdefault(cases, []).append(each)
+    for group in groups.values():
+        if any(_settings(each) != _settings(group[0]) for each in group):
+            imported.left.append(f"{shown_path(path, rootdir)}: the `config` of providers, which differs")
+    imported.left = list(dict.fromkeys(imported.left))
+    if not groups:
+        reasons = "\n  ".join(imported.left)
         raise SettingsError(f"--promptopt-import: no case of {path.name} can be imported\n  {reasons}")
     texts = _Prompts(path, rootdir)
-    groups: dict[str, list[ReadSuite]] = {}
-    for each in suites:
-        groups.setdefault(_cases_text(each.suite.cases, imported), []).append(each)
-    imported.left = list(dict.fromkeys(imported.left))
     for number, (cases, group) in enumerate(groups.items(), start=1):
         name = path.stem if len(groups) == 1 else f"{path.stem}-{number}"
         imported.files[path.with_name(name + ENDING)] = _suite_text(path, group, cases, texts, imported)
-        imported.cases += len(group[0].suite.cases)
+        imported.cases += len(cases)
     imported.files = {**texts.files, **imported.files}
     return imported
 
@@ -89,7 +91,7 @@ def _line(skipped: SkippedCase) -> str:
 
 
 def _suite_text(
-    path: Path, group: Sequence[ReadSuite], cases: str, texts: _Prompts, imported: Imported
+    path: Path, group: Sequence[ReadSuite], cases: Sequence[str], texts: _Prompts, imported: Imported
 ) -> str:
     """A suite of ours for suites that have the same cases."""
     prompts = list(dict.fromkeys(texts.named(each) for each in group))
@@ -99,22 +101,19 @@ def _suite_text(
     lines += [f"prompt: {_json(prompts[0])}"] if len(prompts) == 1 else ["prompts:", *_items(prompts)]
     if len(models) == 1:
         lines.append(f"model: {_json(models[0])}")
-        lines += _parameters(group)
     else:
         lines.append(f"# Several models: pytest --promptopt-model={','.join(models)}")
+    settings = _settings(group[0])
+    if settings and all(_settings(each) == settings for each in group):
+        lines += ["parameters:", *(f"  {_json(name)}: {_json(value)}" for name, value in settings.items())]
     if group[0].suite.samples:
         lines.append(f"samples: {group[0].suite.samples}")
-    return "\n".join([*lines, "cases:", cases])
+    return "\n".join([*lines, "cases:", *cases]) + "\n"
 
 
-def _parameters(group: Sequence[ReadSuite]) -> list[str]:
-    """Those of the model, where all suites have the same."""
-    found = [
-        {name: value for name, value in each.suite.parameters.items() if name != "freeze"} for each in group
-    ]
-    if not found[0] or any(each != found[0] for each in found):
-        return []
-    return ["parameters:", *(f"  {_json(name)}: {_json(value)}" for name, value in found[0].items())]
+def _settings(read: ReadSuite) -> dict[str, Any]:
+    """The parameters of the model."""
+    return {name: value for name, value in read.suite.parameters.items() if name != "freeze"}
 
 
 def _items(values: Sequence[Any]) -> list[str]:
@@ -132,18 +131,18 @@ def _is_word(value: str) -> bool:
     return value.lower() in ("true", "false", "null", "yes", "no", "on", "off", "y", "n")
 
 
-def _cases_text(cases: Sequence[FileCase], imported: Imported) -> str:
-    lines: list[str] = []
+def _written_cases(cases: Sequence[FileCase], imported: Imported) -> Iterator[str]:
+    """Each as our files write it, without those that our files cannot say."""
     for case in cases:
-        lines.append(f"  - id: {_json(case.id) if case.id[:1].isalpha() else json.dumps(case.id)}")
-        if case.inputs:
-            lines.append("    inputs:")
-            lines += [f"      {_json(name)}: {_json(value)}" for name, value in case.inputs.items()]
         checks = [written for check in case.checks if (written := _check(check, imported)) is not None]
-        if checks:
-            lines.append("    checks:")
-            lines += [f"      - {each}" for each in checks]
-    return "\n".join(lines) + "\n"
+        if not case.inputs or not checks:
+            lacking = "the prompt uses none of its variables" if checks else "nothing is left to check"
+            imported.left.append(f"{case.where}: the test {case.id}: {lacking}")
+            continue
+        lines = [f"  - id: {_json(case.id) if case.id[:1].isalpha() else json.dumps(case.id)}", "    inputs:"]
+        lines += [f"      {_json(name)}: {_json(value)}" for name, value in case.inputs.items()]
+        lines += ["    checks:", *(f"      - {each}" for each in checks)]
+        yield "\n".join(lines)
 
 
 def _check(check: Check, imported: Imported) -> str | None:
@@ -154,7 +153,10 @@ def _check(check: Check, imported: Imported) -> str | None:
     elif check.type == SCRIPT:
         expression = _expression(check)
         if expression is None:
-            imported.left.append(f"{check.where}: python: code that takes a context is not taken over")
+            more = (
+                "takes a context" if "context" in check.value else "is more than an expression of the output"
+            )
+            imported.left.append(f"{check.where}: python: code that {more} is not taken over")
             return None
         given = {check.name.replace(SCRIPT, "python"): expression}
     if check.threshold is not None:
@@ -166,17 +168,25 @@ def _check(check: Check, imported: Imported) -> str | None:
 
 
 def _expression(check: Check) -> str | None:
-    """Inline code of one line as an expression of `answer`; None for any other."""
-    if "file" in check.options or "\n" in check.value.strip():
+    """Inline code that is one expression of the output, as one of `answer`; None for any other."""
+    if "file" in check.options:
         return None
-    tree = ast.parse(check.value.strip(), mode="eval")
-    names = [node for node in ast.walk(tree) if isinstance(node, ast.Name)]
-    if any(node.id == "context" for node in names):
+    try:
+        body = ast.parse(check.value.strip()).body
+    except (SyntaxError, ValueError, RecursionError):
         return None
-    for node in names:
-        node.id = "answer" if node.id == "output" else node.id
+    # Of several lines promptfoo makes the body of a function, and returns nothing by itself.
+    statement: Any = body[0] if len(body) == 1 else None
+    if not isinstance(statement, ast.Return if "\n" in check.value else ast.Expr) or statement.value is None:
+        return None
+    tree: ast.expr = statement.value
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name) and node.id == "output":
+            node.id = "answer"
     written = ast.unparse(tree)
-    if check.threshold is not None or _is_condition(tree.body):
+    if unknown_name(written):  # `context`, and `json`, which promptfoo has imported
+        return None
+    if check.threshold is not None or _is_condition(tree):
         return written
     return f"({written}) > 0"  # what promptfoo asks of a number, and true of True
 

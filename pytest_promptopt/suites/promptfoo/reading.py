@@ -13,7 +13,6 @@ from pytest_promptopt.prompts import PromptFile
 from pytest_promptopt.prompts.renderable_prose import RESERVED
 from pytest_promptopt.prompts.sources.address import Address
 from pytest_promptopt.prompts.template_languages import NUNJUCKS
-from pytest_promptopt.suites.checks import Check
 from pytest_promptopt.suites.file_case import FileCase
 from pytest_promptopt.suites.promptfoo.assertions import check_of
 from pytest_promptopt.suites.promptfoo.config_file import ConfigFile
@@ -39,20 +38,6 @@ _REFUSING = ("extensions", "nunjucksFilters")
 
 
 @dataclass(frozen=True)
-class TestNumber:
-    """A test for one combination of its variables.
-
-    :param test: its number among the tests, from 0.
-    :param combination: its number among those of the test.
-    """
-
-    __test__ = False
-
-    test: int
-    combination: int
-
-
-@dataclass(frozen=True)
 class ReadSuite:
     """A suite of a configuration, and which cells of promptfoo's table its cases are.
 
@@ -67,7 +52,7 @@ class ReadSuite:
 
 
 def read_promptfoo(path: Path, rootdir: Path) -> tuple[ReadSuite, ...]:
-    """Raises `SettingsError` with ``file:line`` for a file that cannot be read at all."""
+    """Raises `PromptoptError` with ``file:line`` for a file that cannot be read at all."""
     return tuple(_Reading(ConfigFile.read(path, rootdir)).suites())
 
 
@@ -182,12 +167,9 @@ class _Reading:
         asked = "".join(turn.content for turn in turns)
         counting = [each for each in test.asserts if each.counts]
         checks = tuple(check_of(self._config, each, variables, prompt=asked) for each in counting)
-        return FileCase(id, used, checks=self._weighed(test, checks), where=test.where)
-
-    def _weighed(self, test: TestCase, checks: tuple[Check, ...]) -> tuple[Check, ...]:
         if test.threshold:
             raise NotSupported("`threshold` of a test is not supported", test.where)
-        return checks
+        return FileCase(id, used, checks=checks, where=test.where)
 
 
 def _tests(config: ConfigFile) -> list[TestCase | NotSupported]:
