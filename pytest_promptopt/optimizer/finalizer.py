@@ -237,8 +237,8 @@ class Finalizer:
         more = self._heldout_scoring_calls if found.needed else 0
         self.confirmation = replace(found, needed=found.needed + more)
         self._fresh, self._fresh_pairs = tuple(test.originals), test.pairs
-        self._take_in(test.caught_up)
-        self._bar_refused()
+        if not self._bar_refused():
+            self._take_in(test.caught_up.values())
         self._context.record(
             "confirmation", prompts=names, candidate=self.final.id, sample=first, **asdict(self.confirmation)
         )
