@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
+from itertools import accumulate
 
 from pytest_promptopt.errors import PromptConflictError, PromptFileError
 from pytest_promptopt.optimizer.acceptance import compare, score_split
@@ -141,7 +142,7 @@ class Finalizer:
         self._context.enter_phase(Phase.CONFIRMATION, self._search.names)
         free, settings = self._context.call_budget.available(), self._context.settings
         pairs = most_pairs(len(self._search.group.ids(*SEARCHED)), settings.alpha)
-        most = (len(self._spared) + 2 * pairs) * self._each
+        most = sum(self._spared_calls) + 2 * pairs * self._each
         self._deferred = free is not None and free < most and not settings.no_regressions
         if not self._deferred:
             self._run_on(self._spared)
@@ -153,17 +154,35 @@ class Finalizer:
         """Calls that a run of a case takes."""
         return calls_each(self._search.group, self.original.evidence(*SEARCHED))
 
+    @property
+    def _spared_calls(self) -> list[float]:
+        """Calls that each of the cases takes that it was spared."""
+        samples = {case.id: case.samples for case in self._search.group.cases}
+        return [samples[case] * self._each for case in self._spared]
+
     def catch_up(self) -> None:
-        """Run a confirmed text on the cases that are left of them, as many as the ceiling allows."""
-        if not (self._deferred and self._spared and self._accepted):
+        """Run a text that may be written on the cases that are left of them, as many as the ceiling allows.
+
+        One whose gain is not shown gives way now if it is no better on what it was run on.
+        """
+        if not (self._deferred and self._accepted):
             return
-        self._context.enter_phase(Phase.CONFIRMATION, self._search.names)
-        free = self._context.call_budget.available()
-        self._run_on(self._spared if free is None else self._spared[: int(free / self._each)])
-        if self._spared and not self._barred:
-            left_out = plural(len(self._spared), "case")
-            self.notes.append(f"no calls were left to run the new text on {left_out}")
+        if self._spared:
+            self._context.enter_phase(Phase.CONFIRMATION, self._search.names)
+            cases = self._affordable_spared()
+            left_out = len(self._spared) - len(cases)
+            self._run_on(cases)
+            if left_out and not self._barred:
+                self.notes.append(f"no calls were left to run the new text on {plural(left_out, 'case')}")
+        if self._accepted and self.confirmation is not None and self.confirmation.verdict is not IMPROVED:
+            self._give_way()
         self._watch_models()
+
+    def _affordable_spared(self) -> tuple[str, ...]:
+        """The first of the cases that it was spared, as many as the ceiling allows."""
+        affords = self._context.call_budget.affords
+        totals = accumulate(self._spared_calls)
+        return tuple(case for case, total in zip(self._spared, totals, strict=True) if affords(total))
 
     def _run_on(self, cases: Sequence[str]) -> None:
         """Run the final text on some cases that it was spared."""
@@ -202,8 +221,9 @@ class Finalizer:
         if not lost and paired.gain > EPSILON:
             return
         why = f"fails {len(lost)} that the original passed" if lost else "is not better"
+        on = "further" if self._spared else "all"
         self.notes.append(
-            f"candidate {self.final.id} {why} once it was run on all cases ({paired}), so the original stays"
+            f"candidate {self.final.id} {why} once it was run on {on} cases ({paired}), so the original stays"
         )
         self.final, self.changed, self._unwritten = self.original, [], {}
         for split in SEARCHED:
