@@ -730,9 +730,20 @@ def test_a_text_that_validation_cases_could_not_be_run_with_is_compared_on_the_o
 def test_where_regressions_are_forbidden_a_text_with_cases_not_run_is_not_kept() -> None:
     assert short_of_calls().result(no_regressions=True).outcome == "improved", "its calls were kept"
     error = StopRun("max calls", "all calls are used")
-    result = short_of_calls(interrupt="evaluate 4", error=error).result(no_regressions=True)
+    result = short_of_calls(interrupt="evaluate 3", error=error).result(no_regressions=True)
     assert result.outcome == "unchanged"
     assert re.search(r"candidate 1.1 was not run on \d+ training cases", result.note)
+
+
+def test_where_regressions_are_forbidden_the_cases_left_out_are_paid_for_before_a_further_iteration() -> None:
+    """They are run before any fresh answer; what a text is then confirmed by is what is left."""
+    world: World = World(
+        needs("a " * 10 + "b " * 10 + "c " * 5 + "- " * 40),
+        ["a", "a b", "a b c"],
+        left=lambda: 186 - sum(len(one.cases) for some in (*world.evaluated, *world.fresh) for one in some),
+    )
+    result = world.result(no_regressions=True)
+    assert (result.outcome, result.scores[0].unverified) == ("improved", 0)
 
 
 def test_held_out_cases_that_could_not_be_run_are_said() -> None:
