@@ -174,7 +174,8 @@ class Finalizer:
             self._run_on(cases)
             if left_out and not self._barred:
                 self.notes.append(f"no calls were left to run the new text on {plural(left_out, 'case')}")
-        if self._accepted and self.confirmation is not None and self.confirmation.verdict is not IMPROVED:
+        unshown = self.confirmation is not None and self.confirmation.verdict is not IMPROVED
+        if unshown and not self._barred:
             self._give_way()
         self._watch_models()
 

@@ -728,9 +728,10 @@ def test_a_text_that_validation_cases_could_not_be_run_with_is_compared_on_the_o
 
 
 def test_where_regressions_are_forbidden_a_text_with_cases_not_run_is_not_kept() -> None:
-    assert short_of_calls().result(no_regressions=True).outcome == "improved", "its calls were kept"
-    error = StopRun("max calls", "all calls are used")
-    result = short_of_calls(interrupt="evaluate 3", error=error).result(no_regressions=True)
+    world = short_of_calls()
+    assert world.result(no_regressions=True).outcome == "improved", "its calls were kept"
+    error, last = StopRun("max calls", "all calls are used"), f"evaluate {len(world.evaluated)}"
+    result = short_of_calls(interrupt=last, error=error).result(no_regressions=True)
     assert result.outcome == "unchanged"
     assert re.search(r"candidate 1.1 was not run on \d+ training cases", result.note)
 
