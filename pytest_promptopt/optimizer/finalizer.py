@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, replace
 from itertools import accumulate
 
@@ -191,16 +192,29 @@ class Finalizer:
             return
         paid = self._context.paid().calls
         try:
-            (results,) = self._context.evaluator.evaluate([Trial(self.final.overlay, tuple(cases))])
+            results = self._answers_to(cases)
         except StopRun as stopped:
-            why = f"{len(cases)} cases could not be run with the new text: {stopped.why}"
+            results = self._came_in(cases)
+            missing = plural(len(cases) - len(results), "case")
+            why = f"{missing} could not be run with the new text: {stopped.why}"
             self._bar(why) if self._context.settings.no_regressions else self.notes.append(why)
-            return
-        if self._bar_refused():
+        if self._barred or self._bar_refused() or not results:
             return
         self._take_in(results)
         self._caught_up = self.final.caught_up(results, self._context.paid().calls - paid)
         self._context.hooks.caught_up(self._caught_up)
+
+    def _answers_to(self, cases: Sequence[str]) -> Results:
+        (results,) = self._context.evaluator.evaluate([Trial(self.final.overlay, tuple(cases))])
+        return results
+
+    def _came_in(self, cases: Sequence[str]) -> Results:
+        """What is known of cases that a stop came upon: it is paid for."""
+        found: list[CaseResult] = []
+        for case in cases:
+            with suppress(StopRun):
+                found += self._answers_to([case])
+        return tuple(found)
 
     def _take_in(self, results: Iterable[CaseResult]) -> None:
         """Take over what the final text has answered to cases that it was spared."""
