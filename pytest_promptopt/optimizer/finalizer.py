@@ -9,7 +9,7 @@ from dataclasses import asdict, replace
 from itertools import accumulate
 
 from pytest_promptopt.errors import PromptConflictError, PromptFileError
-from pytest_promptopt.optimizer.acceptance import compare, score_split
+from pytest_promptopt.optimizer.acceptance import compare, paired_rates, score_split
 from pytest_promptopt.optimizer.candidates import EvaluatedCandidate, Results
 from pytest_promptopt.optimizer.confirmation import (
     IMPROVED,
@@ -37,16 +37,14 @@ from pytest_promptopt.optimizer.objections import Objections
 from pytest_promptopt.optimizer.prompt_groups import SEARCHED
 from pytest_promptopt.optimizer.protocols import Prompt, StopRun, Trial
 from pytest_promptopt.optimizer.run_context import RunContext
+from pytest_promptopt.optimizer.scoring_calls import heldout_scoring_calls
 from pytest_promptopt.optimizer.screening import why_not_renderable
 from pytest_promptopt.optimizer.supervised_search import SupervisedSearch
 from pytest_promptopt.optimizer.verbosity import verbosity_warning
-from pytest_promptopt.records import EPSILON, Case, CaseResult, Split
+from pytest_promptopt.records import EPSILON, CaseResult, Split
 from pytest_promptopt.results import CatchUp, Confirmation, Migration, PromptOutcome, PromptResult
 from pytest_promptopt.settings import Accept
 from pytest_promptopt.text import plural
-
-#: What the calls for scoring are reserved for in the call budget.
-SCORING = "scoring held-out cases"
 
 #: Puts a prompt's new text on disk; raises `PromptConflictError` when the file changed since it was read.
 Write = Callable[[Prompt, str], None]
@@ -412,7 +410,7 @@ class Finalizer:
                 ),
                 fixed=paired.fixed if changed else (),
                 broken=paired.broken if changed else (),
-                rates=_rates(before, after, {*paired.fixed, *paired.broken}) if changed else {},
+                rates=paired_rates(before, after, {*paired.fixed, *paired.broken}) if changed else {},
                 flaky=noisy,
                 accepted=changed and self._accepted and not self._objections.first,
                 written=changed and not unwritten,
@@ -448,16 +446,3 @@ class Finalizer:
         if self._accepted and self._objections.no_better_judge:
             return PromptOutcome.NOT_SHOWN
         return PromptOutcome(self.confirmation.verdict)
-
-
-def _rates(before: Results, after: Results, cases: Collection[str]) -> dict[str, tuple[float, float]]:
-    new = {result.case.id: result.rate for result in after}
-    pairs = ((result.case.id, result.rate, new.get(result.case.id)) for result in before)
-    return {
-        case: (one, two) for case, one, two in pairs if case in cases and one is not None and two is not None
-    }
-
-
-def heldout_scoring_calls(cases: Iterable[Case]) -> int:
-    """Calls that score held-out cases under two texts, as far as they are known before."""
-    return 2 * sum(case.samples * case.calls_per_run for case in cases)
