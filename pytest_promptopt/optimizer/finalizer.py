@@ -270,11 +270,12 @@ class Finalizer:
         more = self._heldout_scoring_calls if found.needed else 0
         self.confirmation = replace(found, needed=found.needed + more)
         self._fresh, self._fresh_pairs = tuple(test.originals), test.pairs
-        if not self._bar_refused():
-            self._take_in(test.caught_up.values())
+        refused = self._bar_refused()
         self._context.record(
             "confirmation", prompts=names, candidate=self.final.id, sample=first, **asdict(self.confirmation)
         )
+        if not refused:
+            self._take_in(test.caught_up.values())
         if self.heldout and not self._accepted:
             self.notes.append("the held-out cases were not scored, since the gain is not confirmed")
 
