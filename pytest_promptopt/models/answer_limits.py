@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 from pytest_promptopt.budget.ledger import DEFAULT_MAX_TOKENS
 from pytest_promptopt.errors import ErrorKind, ModelError
+from pytest_promptopt.models.registry import is_cli
 from pytest_promptopt.records import Request
 
 #: Sent to Claude models without a limit of the user's.
@@ -80,7 +81,7 @@ def longest_answer(request: Request) -> int | None:
     provider, _, model = request.model.partition("/")
     if provider == "anthropic":
         return claude_limit(model, request)[0]
-    if not model or provider in ("claude-cli", "codex-cli") or importlib.util.find_spec("litellm") is None:
+    if not model or is_cli(request.model) or importlib.util.find_spec("litellm") is None:
         return None
     from pytest_promptopt.models.litellm_sdk import litellm_longest
 

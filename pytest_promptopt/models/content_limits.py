@@ -28,7 +28,7 @@ def check_files(request: Request) -> None:
             said = f"{file} is too large: {_as_sent(sent)}, and {request.model} takes images of up to"
             raise SettingsError(f"prompt(...): {said} {readable_size(MOST_OF_CLAUDE_IMAGE)}: make it smaller")
         if provider == "openai" and file.kind == "document" and file.url:
-            said = f"{file.url} cannot be sent to {request.model}, which takes documents as bytes only"
+            said = f"{file} cannot be sent to {request.model}, which takes documents as bytes only"
             raise SettingsError(f"prompt(...): {said}: give the path of a {PDF} file")
     most = MOST_OF_REQUEST.get(provider)
     if most is not None and total > most:

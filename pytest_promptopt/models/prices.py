@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from pytest_promptopt.budget.ledger import Price, input_bound
-from pytest_promptopt.models.registry import EMBEDDED
+from pytest_promptopt.models.registry import CLI, EMBEDDED
 from pytest_promptopt.records import Request, Usage
 
 # From the price map inside litellm 1.106.2 (model_prices_and_context_window_backup.json, provider anthropic),
@@ -50,7 +50,7 @@ SURCHARGED = frozenset({"extra_body", "inference_geo", "service_tier", "speed", 
 
 
 #: A call of these costs nothing: of the model inside the package, and of an account that is paid anyway.
-_FREE = (*EMBEDDED, "claude-cli", "codex-cli")
+_FREE = (*EMBEDDED, *CLI)
 
 
 def claude_price(model: str, request: Request, usage: Usage | None = None) -> Price | None:

@@ -287,7 +287,14 @@ def _type(schema: Any) -> str:
     kind = schema.get("type")
     if kind == "array":
         return f"list of {_type(schema.get('items'))}"
-    return " | ".join(kind) if isinstance(kind, list) else str(kind or "object")
+    return " | ".join(map(str, kind)) if isinstance(kind, list) else str(kind or "object")
+
+
+def _without_others(tool: Mapping[str, Any]) -> dict[str, Any]:
+    """A function without what says nothing of how it is called, such as ``cache_control``."""
+    bare = {name: value for name, value in tool.items() if name in _OPENAI_KEYS | _CLAUDE_KEYS}
+    inside = tool.get("function")
+    return {**bare, "function": _without_others(inside)} if isinstance(inside, Mapping) else bare
 
 
 def tools_in_body(body: Any) -> tuple[Tool, ...]:
@@ -298,7 +305,8 @@ def tools_in_body(body: Any) -> tuple[Tool, ...]:
         several = each.get("functionDeclarations") if isinstance(each, Mapping) else None  # Gemini
         for one in several if isinstance(several, Sequence) else [each]:
             try:
-                found.append(_of_mapping({"type": "function", **one} if several else one, ""))
+                bare = _without_others(one)
+                found.append(_of_mapping({"type": "function", **bare} if several else bare, ""))
             except (SettingsError, TypeError, AttributeError):
                 continue
     return tuple(found)

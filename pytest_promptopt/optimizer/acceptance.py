@@ -173,6 +173,17 @@ def compare_estimates(
     )
 
 
+def paired_rates(
+    before: Sequence[CaseResult], after: Sequence[CaseResult], cases: Collection[str]
+) -> dict[str, tuple[float, float]]:
+    """Of each of `cases` with a result under both texts its rates."""
+    new = {result.case.id: result.rate for result in after}
+    pairs = ((result.case.id, result.rate, new.get(result.case.id)) for result in before)
+    return {
+        case: (one, two) for case, one, two in pairs if case in cases and one is not None and two is not None
+    }
+
+
 def score_split(
     split: Split,
     cases: int,

@@ -163,7 +163,7 @@ class ConfirmationTest:
     """The confirmation of one winner.
 
     `originals` are the fresh results under the original, one for each pair asked for; `pairs` are those of
-    which both sides are fresh; `caught_up` are those of the winner on cases that it was spared.
+    which both sides are fresh; `caught_up` are those of the winner on cases that it was spared, by case.
 
     :param first: the first sample number that is this confirmation's own.
     :param served: what the winner answered to cases that it was spared in the search.
@@ -214,7 +214,7 @@ class ConfirmationTest:
         self._tally = PairTally(self._cases)
         self._gain, self._loss = SignLooks(), SignLooks()
         self.originals: list[CaseResult] = []
-        self.caught_up: list[CaseResult] = []
+        self.caught_up: dict[str, CaseResult] = {}
         self.pairs: list[tuple[CaseResult, CaseResult]] = []
 
     def run(self) -> Confirmation:
@@ -338,13 +338,12 @@ class ConfirmationTest:
                 self._tally.add(result, new[result.case.id], toss)
 
     def _catch_up(self, cases: Sequence[str]) -> dict[str, CaseResult]:
-        """Run the winner on those of `cases` that it was spared; the results that serve for a pair."""
-        spared = tuple(case for case in cases if case in self._spared)
-        if not spared:
-            return {}
-        (results,) = self._context.evaluator.evaluate([Trial(self._winner.overlay, spared)])
-        self.caught_up += results
-        return {result.case.id: result for result in results if _is_single_fresh_answer(result)}
+        """Run the winner on those of `cases` that it was spared, once; the results that serve for a pair."""
+        spared = tuple(case for case in cases if case in self._spared and case not in self.caught_up)
+        if spared:
+            (results,) = self._context.evaluator.evaluate([Trial(self._winner.overlay, spared)])
+            self.caught_up |= {result.case.id: result for result in results}
+        return {case: result for case, result in self.caught_up.items() if _is_single_fresh_answer(result)}
 
     def _toss(self, pair: str) -> float:
         return random.Random(f"{self._seed}-{pair}").random()

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
-from pytest_promptopt.optimizer.finalizer import SCORING, Finalizer, Write
+from pytest_promptopt.optimizer.finalizer import Finalizer, Write
 from pytest_promptopt.optimizer.halting import Phase
 from pytest_promptopt.optimizer.migration import measure_migration
 from pytest_promptopt.optimizer.protocols import StopRun
 from pytest_promptopt.optimizer.run_context import RunContext
+from pytest_promptopt.optimizer.scoring_calls import SCORING
 
 
 def finalize_searches(

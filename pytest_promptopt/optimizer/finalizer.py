@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, replace
+from itertools import accumulate
 
 from pytest_promptopt.errors import PromptConflictError, PromptFileError
-from pytest_promptopt.optimizer.acceptance import compare, score_split
+from pytest_promptopt.optimizer.acceptance import compare, paired_rates, score_split
 from pytest_promptopt.optimizer.candidates import EvaluatedCandidate, Results
 from pytest_promptopt.optimizer.confirmation import (
     IMPROVED,
@@ -35,16 +37,14 @@ from pytest_promptopt.optimizer.objections import Objections
 from pytest_promptopt.optimizer.prompt_groups import SEARCHED
 from pytest_promptopt.optimizer.protocols import Prompt, StopRun, Trial
 from pytest_promptopt.optimizer.run_context import RunContext
+from pytest_promptopt.optimizer.scoring_calls import heldout_scoring_calls
 from pytest_promptopt.optimizer.screening import why_not_renderable
 from pytest_promptopt.optimizer.supervised_search import SupervisedSearch
 from pytest_promptopt.optimizer.verbosity import verbosity_warning
-from pytest_promptopt.records import EPSILON, Case, CaseResult, Split
+from pytest_promptopt.records import EPSILON, CaseResult, Split
 from pytest_promptopt.results import CatchUp, Confirmation, Migration, PromptOutcome, PromptResult
 from pytest_promptopt.settings import Accept
 from pytest_promptopt.text import plural
-
-#: What the calls for scoring are reserved for in the call budget.
-SCORING = "scoring held-out cases"
 
 #: Puts a prompt's new text on disk; raises `PromptConflictError` when the file changed since it was read.
 Write = Callable[[Prompt, str], None]
@@ -141,7 +141,7 @@ class Finalizer:
         self._context.enter_phase(Phase.CONFIRMATION, self._search.names)
         free, settings = self._context.call_budget.available(), self._context.settings
         pairs = most_pairs(len(self._search.group.ids(*SEARCHED)), settings.alpha)
-        most = (len(self._spared) + 2 * pairs) * self._each
+        most = sum(self._spared_calls) + 2 * pairs * self._each
         self._deferred = free is not None and free < most and not settings.no_regressions
         if not self._deferred:
             self._run_on(self._spared)
@@ -153,17 +153,36 @@ class Finalizer:
         """Calls that a run of a case takes."""
         return calls_each(self._search.group, self.original.evidence(*SEARCHED))
 
+    @property
+    def _spared_calls(self) -> list[float]:
+        """Calls that each of the cases takes that it was spared."""
+        samples = {case.id: case.samples for case in self._search.group.cases}
+        return [samples[case] * self._each for case in self._spared]
+
     def catch_up(self) -> None:
-        """Run a confirmed text on the cases that are left of them, as many as the ceiling allows."""
-        if not (self._deferred and self._spared and self._accepted):
+        """Run a text that may be written on the cases that are left of them, as many as the ceiling allows.
+
+        One whose gain is not shown gives way now if it is no better on what it was run on.
+        """
+        if not (self._deferred and self._accepted):
             return
-        self._context.enter_phase(Phase.CONFIRMATION, self._search.names)
-        free = self._context.call_budget.available()
-        self._run_on(self._spared if free is None else self._spared[: int(free / self._each)])
-        if self._spared and not self._barred:
-            left_out = plural(len(self._spared), "case")
-            self.notes.append(f"no calls were left to run the new text on {left_out}")
+        if self._spared:
+            self._context.enter_phase(Phase.CONFIRMATION, self._search.names)
+            cases = self._affordable_spared()
+            left_out = len(self._spared) - len(cases)
+            self._run_on(cases)
+            if left_out and not self._barred:
+                self.notes.append(f"no calls were left to run the new text on {plural(left_out, 'case')}")
+        unshown = self.confirmation is not None and self.confirmation.verdict is not IMPROVED
+        if unshown and not self._barred:
+            self._give_way()
         self._watch_models()
+
+    def _affordable_spared(self) -> tuple[str, ...]:
+        """The first of the cases that it was spared, as many as the ceiling allows."""
+        affords = self._context.call_budget.affords
+        totals = accumulate(self._spared_calls)
+        return tuple(case for case, total in zip(self._spared, totals, strict=True) if affords(total))
 
     def _run_on(self, cases: Sequence[str]) -> None:
         """Run the final text on some cases that it was spared."""
@@ -171,16 +190,29 @@ class Finalizer:
             return
         paid = self._context.paid().calls
         try:
-            (results,) = self._context.evaluator.evaluate([Trial(self.final.overlay, tuple(cases))])
+            results = self._answers_to(cases)
         except StopRun as stopped:
-            why = f"{len(cases)} cases could not be run with the new text: {stopped.why}"
+            results = self._came_in(cases)
+            missing = plural(len(cases) - len(results), "case")
+            why = f"{missing} could not be run with the new text: {stopped.why}"
             self._bar(why) if self._context.settings.no_regressions else self.notes.append(why)
-            return
-        if self._bar_refused():
+        if self._barred or self._bar_refused() or not results:
             return
         self._take_in(results)
         self._caught_up = self.final.caught_up(results, self._context.paid().calls - paid)
         self._context.hooks.caught_up(self._caught_up)
+
+    def _answers_to(self, cases: Sequence[str]) -> Results:
+        (results,) = self._context.evaluator.evaluate([Trial(self.final.overlay, tuple(cases))])
+        return results
+
+    def _came_in(self, cases: Sequence[str]) -> Results:
+        """What is known of cases that a stop came upon: it is paid for."""
+        found: list[CaseResult] = []
+        for case in cases:
+            with suppress(StopRun):
+                found += self._answers_to([case])
+        return tuple(found)
 
     def _take_in(self, results: Iterable[CaseResult]) -> None:
         """Take over what the final text has answered to cases that it was spared."""
@@ -202,8 +234,9 @@ class Finalizer:
         if not lost and paired.gain > EPSILON:
             return
         why = f"fails {len(lost)} that the original passed" if lost else "is not better"
+        on = "further" if self._spared else "all"
         self.notes.append(
-            f"candidate {self.final.id} {why} once it was run on all cases ({paired}), so the original stays"
+            f"candidate {self.final.id} {why} once it was run on {on} cases ({paired}), so the original stays"
         )
         self.final, self.changed, self._unwritten = self.original, [], {}
         for split in SEARCHED:
@@ -237,11 +270,12 @@ class Finalizer:
         more = self._heldout_scoring_calls if found.needed else 0
         self.confirmation = replace(found, needed=found.needed + more)
         self._fresh, self._fresh_pairs = tuple(test.originals), test.pairs
-        self._take_in(test.caught_up)
-        self._bar_refused()
+        refused = self._bar_refused()
         self._context.record(
             "confirmation", prompts=names, candidate=self.final.id, sample=first, **asdict(self.confirmation)
         )
+        if not refused:
+            self._take_in(test.caught_up.values())
         if self.heldout and not self._accepted:
             self.notes.append("the held-out cases were not scored, since the gain is not confirmed")
 
@@ -377,7 +411,7 @@ class Finalizer:
                 ),
                 fixed=paired.fixed if changed else (),
                 broken=paired.broken if changed else (),
-                rates=_rates(before, after, {*paired.fixed, *paired.broken}) if changed else {},
+                rates=paired_rates(before, after, {*paired.fixed, *paired.broken}) if changed else {},
                 flaky=noisy,
                 accepted=changed and self._accepted and not self._objections.first,
                 written=changed and not unwritten,
@@ -413,16 +447,3 @@ class Finalizer:
         if self._accepted and self._objections.no_better_judge:
             return PromptOutcome.NOT_SHOWN
         return PromptOutcome(self.confirmation.verdict)
-
-
-def _rates(before: Results, after: Results, cases: Collection[str]) -> dict[str, tuple[float, float]]:
-    new = {result.case.id: result.rate for result in after}
-    pairs = ((result.case.id, result.rate, new.get(result.case.id)) for result in before)
-    return {
-        case: (one, two) for case, one, two in pairs if case in cases and one is not None and two is not None
-    }
-
-
-def heldout_scoring_calls(cases: Iterable[Case]) -> int:
-    """Calls that score held-out cases under two texts, as far as they are known before."""
-    return 2 * sum(case.samples * case.calls_per_run for case in cases)

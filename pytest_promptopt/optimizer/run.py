@@ -10,12 +10,13 @@ from pytest_promptopt.optimizer.confirmation import EarlierRuns
 from pytest_promptopt.optimizer.confirmation_power import judging_calls, usual_calls
 from pytest_promptopt.optimizer.containment import contained_context
 from pytest_promptopt.optimizer.finalization import finalize_searches
-from pytest_promptopt.optimizer.finalizer import SCORING, Finalizer, Write, heldout_scoring_calls
+from pytest_promptopt.optimizer.finalizer import Finalizer, Write
 from pytest_promptopt.optimizer.halting import HaltReason
 from pytest_promptopt.optimizer.migration import migration_calls
 from pytest_promptopt.optimizer.prompt_groups import SEARCHED, PromptGroup, connected_groups
 from pytest_promptopt.optimizer.protocols import Prompt
 from pytest_promptopt.optimizer.run_context import RunContext
+from pytest_promptopt.optimizer.scoring_calls import SCORING, heldout_scoring_calls
 from pytest_promptopt.optimizer.strategy import Strategy
 from pytest_promptopt.optimizer.supervised_search import SupervisedSearch
 from pytest_promptopt.records import Split

@@ -78,7 +78,7 @@ def tools_and_files(request: Request) -> dict[str, tuple[str, ...]]:
 def _files(name: str, given: object, kind: type[Attachment], folders: Sequence[Path]) -> tuple[File, ...]:
     if given is None:
         return ()
-    if isinstance(given, str | bytes | os.PathLike | Attachment):
+    if isinstance(given, str | bytes | bytearray | os.PathLike | Attachment):
         given = [given]
     if not isinstance(given, Sequence):
         raise SettingsError(f"prompt(...): {name}= must be a list of paths or bytes, got {given!r}"[:300])

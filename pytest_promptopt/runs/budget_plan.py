@@ -11,8 +11,8 @@ from functools import cached_property
 
 from pytest_promptopt.errors import SettingsError
 from pytest_promptopt.optimizer.confirmation_power import least_pairs, usual_calls
-from pytest_promptopt.optimizer.finalizer import heldout_scoring_calls
 from pytest_promptopt.optimizer.prompt_groups import SEARCHED, PromptGroup
+from pytest_promptopt.optimizer.scoring_calls import heldout_scoring_calls
 from pytest_promptopt.optimizer.strategy import ScoringNeeds
 from pytest_promptopt.records import Case, Split
 from pytest_promptopt.settings import Settings

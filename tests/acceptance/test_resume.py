@@ -536,3 +536,26 @@ def test_the_lock_of_a_killed_run_is_taken_over(desk: Desk) -> None:
     assert (desk.path / ".promptopt" / "running.json").exists(), "it had no time to tidy up"
     assert desk.optimize("--promptopt-max-iterations=1").ret == pytest.ExitCode.TESTS_FAILED
     assert not (desk.path / ".promptopt" / "running.json").exists()
+
+
+def test_fresh_answers_that_went_before_spared_cases_are_gone_on_with(desk: Desk) -> None:
+    """Under a low ceiling the new text is run with them, and after them, on cases that it was spared."""
+    train = [(f"{text}, {number}", label) for number in range(12) for text, label in TRAIN]
+    desk.cases(train=train, validation=[], heldout=[])
+    option = "--promptopt-max-calls=90"
+    optimize(desk, option, "--promptopt-report=report.json")
+    asked, before = len(desk.told), desk.report["run"]["prompts"][0]
+    desk.prompt.write_text(WEAK)
+    shutil.rmtree(desk.path / ".promptopt")
+    (desk.path / "asked.log").unlink()
+    cut_off(desk, asked - before["caught_up"]["calls"] - 2, option)
+    kinds = [event.event for event in desk.events]
+    assert "confirming" in kinds
+    assert "confirmation" not in kinds
+    resume(desk)
+    after = desk.report["run"]["prompts"][0]
+    for name in ("verdict", "pairs", "better", "worse"):
+        assert after["confirmation"][name] == before["confirmation"][name]
+    assert after["caught_up"]["cases"] >= before["caught_up"]["cases"] - 8, "but for what was in flight"
+    assert len(desk.told) <= 90
+    assert set(answered(desk).values()) == {1}, "no answer is paid twice"

@@ -15,6 +15,7 @@ from pytest_promptopt.errors import SettingsError
 from pytest_promptopt.models.content_limits import check_files
 from pytest_promptopt.records import Message, Request
 from pytest_promptopt.records.content import File, readable_parts
+from pytest_promptopt.replay.call_content import CallContent
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(100)
 KINDS = {
@@ -133,6 +134,19 @@ def test_what_a_provider_refuses_is_not_sent(model: str, files: list[File], said
         check_files(asked(model, *files))
     assert said in str(caught.value)
     assert model in str(caught.value)
+
+
+def test_a_refused_address_is_told_without_what_signs_it() -> None:
+    file = Document("https://a.org/b.pdf?signature=hush").file("d", [])
+    with pytest.raises(SettingsError) as caught:
+        check_files(asked("openai/gpt-4o", file))
+    assert "b.pdf (by its address) cannot be sent" in str(caught.value)
+    assert "hush" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", [bytes, bytearray])
+def test_one_image_needs_no_list(kind: type) -> None:
+    assert [file.size for file in CallContent.read({"images": kind(PNG)}, []).images] == [len(PNG)]
 
 
 def test_what_nobody_is_known_to_refuse_is_sent() -> None:

@@ -28,6 +28,7 @@ from pytest_promptopt.optimizer.confirmation_power import (
     usual_calls,
 )
 from pytest_promptopt.optimizer.prompt_groups import PromptGroup
+from pytest_promptopt.optimizer.protocols import StopRun, Trial
 from pytest_promptopt.optimizer.run_context import RunContext
 from pytest_promptopt.optimizer.search_hooks import SearchHooks
 from pytest_promptopt.records import Call, Case, CaseResult, Outcome, Split, Status
@@ -216,6 +217,15 @@ class Skipping(Tosses):
         return super()._answer(number, winner=winner)
 
 
+class CutOff(Tosses):
+    """More than three fresh answers at a time do not come in."""
+
+    def evaluate(self, trials: Sequence[Trial]) -> list[tuple[CaseResult, ...]]:
+        if sum(len(trial.cases) for trial in trials if trial.samples is not None) > 3:
+            raise StopRun("budget used up", "all calls are used")
+        return super().evaluate(trials)
+
+
 class TestWhatIsAsked:
     def asked(self, run: str, *, excluded: Sequence[str] = ()) -> list[tuple[int, str]]:
         world = Tosses([(0.5, 0.5)] * 20, seed=1)
@@ -285,6 +295,18 @@ class TestWhatIsAsked:
         found = ConfirmationTest(cases, original, winner, context, first=1, served=spared).run()
         assert found.pairs <= 20
         assert world.calls == asked * found.pairs
+
+    def test_a_case_that_the_winner_was_spared_is_run_once_though_its_pairs_are_cut_off(self) -> None:
+        world = CutOff([(0.0, 1.0)] * 20, seed=1)
+        original, winner = world.searched()
+        context = RunContext(world, lambda requests: [], SETTINGS, SearchHooks(), None, lambda: {})
+        world.trials.clear()
+        cases, spared = PromptGroup((), tuple(world.cases)), [case.id for case in world.cases]
+        test = ConfirmationTest(cases, original, winner, context, first=1, spared=spared)
+        found = test.run()
+        assert (found.pairs, found.why, len(test.caught_up)) == (6, "all calls are used", 6)
+        new = [case for trial in world.trials if trial.overlay for case in trial.cases]
+        assert sorted(new) == sorted(test.caught_up), "each once, for both purposes"
 
     def test_what_the_search_has_seen_of_the_original_serves_for_no_pair(self) -> None:
         """The winner was chosen by it: where the original had bad luck, a fresh answer says so."""

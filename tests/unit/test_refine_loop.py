@@ -23,7 +23,7 @@ from pytest_promptopt.optimizer.race import BATCH, HOPELESS
 from pytest_promptopt.optimizer.search_hooks import SearchHooks
 from pytest_promptopt.optimizer.verdict_model import Kind
 from pytest_promptopt.prompts.examples import Example, with_examples
-from pytest_promptopt.records import Answer, CaseResult, Outcome, Request, Role, Spend, Split, Status
+from pytest_promptopt.records import Answer, Case, CaseResult, Outcome, Request, Role, Spend, Split, Status
 from pytest_promptopt.results import CatchUp, Iteration, PromptResult, SplitScore
 from pytest_promptopt.settings import Accept
 from pytest_promptopt.strategies.refine.candidate_source import CandidateSource
@@ -208,6 +208,20 @@ def test_a_best_text_that_turns_out_no_better_where_it_was_not_run_gives_way_to_
     assert (result.outcome, result.after) == ("unchanged", result.before)
     assert "candidate 1.1 is not better once it was run on all cases (50.0% to 50.0% of 12" in result.note
     assert not world.fresh
+
+
+def test_the_best_text_there_is_gives_way_too_if_it_is_no_better_on_what_it_is_run_on_at_last() -> None:
+    """Under a low ceiling fresh answers go first, and do not show its gain."""
+    world: World = World(
+        needs("a a a a a a" + " s" * 6),
+        ["a not s"],
+        prompts=[FakePrompt(prose="Route {{ ticket }}. s")],
+        left=lambda: 60 if Phase.CONFIRMATION in world.phases or len(world.evaluated) < 2 else 20,
+    )
+    result = world.result(accept=Accept.BEST)
+    assert world.fresh
+    assert (result.outcome, result.after, world.written) == ("unchanged", result.before, {})
+    assert "candidate 1.1 is not better once it was run on all cases (50.0% to 50.0% of 12" in result.note
 
 
 class Paying(World):
@@ -662,6 +676,37 @@ def test_what_could_not_be_run_at_all_is_said_beside_the_rate() -> None:
     assert (result.outcome, world.left()) == ("improved", 0)
 
 
+class Thrice(World):
+    """A run of a case asks three times, for a fresh answer once."""
+
+    @property
+    def cases(self) -> list[Case]:
+        return [replace(case, samples=3) for case in super().cases]
+
+    def _results(self, trial: Trial) -> tuple[CaseResult, ...]:
+        results = super()._results(trial)
+        if trial.samples is not None:
+            return results
+        return tuple(replace(result, outcomes=result.outcomes * 3) for result in results)
+
+    @property
+    def calls(self) -> int:
+        runs, fresh = (
+            sum(len(one.cases) for some in trials for one in some) for trials in (self.evaluated, self.fresh)
+        )
+        return 3 * runs + fresh
+
+
+def test_cases_that_ask_several_times_are_caught_up_as_far_as_their_calls_are_left() -> None:
+    world: Thrice = Thrice(needs("a " * 20 + "- " * 30), ["a"], left=lambda: 310 - world.calls)
+    result = world.result()
+    assert result.caught_up is not None
+    assert result.caught_up.cases > 0
+    assert 0 <= 310 - world.calls < 3, "all calls that are left, and none more"
+    left_out = result.scores[0].unverified
+    assert result.note == f"no calls were left to run the new text on {left_out} cases"
+
+
 class ShortOfValidation(World):
     """No calls are left for validation cases under another text than the original."""
 
@@ -683,11 +728,23 @@ def test_a_text_that_validation_cases_could_not_be_run_with_is_compared_on_the_o
 
 
 def test_where_regressions_are_forbidden_a_text_with_cases_not_run_is_not_kept() -> None:
-    assert short_of_calls().result(no_regressions=True).outcome == "improved", "its calls were kept"
-    error = StopRun("max calls", "all calls are used")
-    result = short_of_calls(interrupt="evaluate 4", error=error).result(no_regressions=True)
+    world = short_of_calls()
+    assert world.result(no_regressions=True).outcome == "improved", "its calls were kept"
+    error, last = StopRun("max calls", "all calls are used"), f"evaluate {len(world.evaluated)}"
+    result = short_of_calls(interrupt=last, error=error).result(no_regressions=True)
     assert result.outcome == "unchanged"
     assert re.search(r"candidate 1.1 was not run on \d+ training cases", result.note)
+
+
+def test_where_regressions_are_forbidden_the_cases_left_out_are_paid_for_before_a_further_iteration() -> None:
+    """They are run before any fresh answer; what a text is then confirmed by is what is left."""
+    world: World = World(
+        needs("a " * 10 + "b " * 10 + "c " * 5 + "- " * 40),
+        ["a", "a b", "a b c"],
+        left=lambda: 186 - sum(len(one.cases) for some in (*world.evaluated, *world.fresh) for one in some),
+    )
+    result = world.result(no_regressions=True)
+    assert (result.outcome, result.scores[0].unverified) == ("improved", 0)
 
 
 def test_held_out_cases_that_could_not_be_run_are_said() -> None:

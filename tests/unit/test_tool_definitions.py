@@ -197,10 +197,15 @@ def test_the_tools_of_an_application_are_read_in_every_form() -> None:
         {"tools": [{"name": "look", "input_schema": schema}]},
         {"tools": [{"type": "function", "function": {"name": "look", "parameters": schema}}]},
         {"tools": [{"type": "function", "name": "look", "parameters": schema}, {"type": "web_search"}]},
-        {"tools": [{"functionDeclarations": [{"name": "look", "parameters": schema}]}]},
+        {"tools": [{"functionDeclarations": [{"name": "look", "parameters": schema, "response": {}}]}]},
+        {"tools": [{"name": "look", "input_schema": schema, "cache_control": {"type": "ephemeral"}}]},
+        {"tools": [{"type": "function", "function": {"name": "look", "parameters": schema, "own": 1}}]},
     ]
     assert {tool_lines(tools_in_body(body)) for body in bodies} == {("look(city?: string)",)}
     for body in ({}, {"tools": "x"}, {"tools": [7, None]}, {"tools": [{"functionDeclarations": [7]}]}, None):
         assert tools_in_body(body) == ()
     odd = {"type": "object", "properties": [], "required": 7}
     assert tool_lines(tools_in_body({"tools": [{"name": "look", "input_schema": odd}]})) == ("look()",)
+    odd = {"type": "object", "properties": {"city": {"type": ["string", None]}}}
+    lines = tool_lines(tools_in_body({"tools": [{"name": "look", "input_schema": odd}]}))
+    assert lines == ("look(city?: string | None)",)

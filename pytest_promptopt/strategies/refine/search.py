@@ -359,7 +359,8 @@ class RefineSearch(BaseSearch):
             return candidate.decided(REJECTED, why)
         left = self.context.call_budget.left()
         found = left is not None and self.best is not self.original
-        if found and (least := self._search_budget.least_judging_calls) > (left or 0):
+        least = self._search_budget.least_judging_calls(candidate.to_evaluated())
+        if found and least > (left or 0):
             why = f"judging it takes {least} calls at least, and {left} are left"
             return candidate.decided(REJECTED, why)
         training = candidate.compared[Split.TRAIN]

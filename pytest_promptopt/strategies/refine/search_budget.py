@@ -70,15 +70,18 @@ class SearchBudget:
         """
         call_budget, economy = self._search.context.call_budget, self._state.economy
         most = (call_budget.available() or 0) + call_budget.reserved
-        further = min(most, max(self.least_judging_calls, most - math.ceil(economy.expected_cost)))
+        least = self.least_judging_calls(version)
+        further = min(most, max(least, most - math.ceil(economy.expected_cost)))
         if needed is not None and needed <= further:
             return needed
         assert version.posterior is not None
         cases = max(1, version.foresight.cases)
         fixed, broken = self._gained(version)
         won = economy.gain(version.posterior.failing)
-        now = self._shown_gain((fixed - broken) / cases, (fixed + broken) / cases, most)
-        later = self._shown_gain((fixed + won - broken) / cases, (fixed + won + broken) / cases, further)
+        first = self._calls_before_fresh(version)
+        now = self._shown_gain((fixed - broken) / cases, (fixed + broken) / cases, most - first)
+        more = fixed + won
+        later = self._shown_gain((more - broken) / cases, (more + broken) / cases, further - first)
         return further if later >= now else most
 
     def _shown_gain(self, gain: float, differing: float, calls: int) -> float:
@@ -86,10 +89,15 @@ class SearchBudget:
         pairs = calls / (2 * self.calls_per_case)
         return gain * power_of(pairs, gain, differing, self._search.context.settings.alpha)
 
-    @property
-    def least_judging_calls(self) -> int:
+    def least_judging_calls(self, version: EvaluatedCandidate) -> int:
         """Calls without which a text cannot be judged at all, however good it is."""
-        return self.calls_for(2 * least_pairs(self._search.context.settings.alpha))
+        fresh = self.calls_for(2 * least_pairs(self._search.context.settings.alpha))
+        return self._calls_before_fresh(version) + fresh
+
+    def _calls_before_fresh(self, version: EvaluatedCandidate) -> int:
+        """Calls that judging a text takes before any fresh answer: it may break none of the cases."""
+        strict = self._search.context.settings.no_regressions
+        return self.calls_for(len(version.spared(self._search.group))) if strict else 0
 
     def _gained(self, version: EvaluatedCandidate) -> tuple[float, float]:
         """How many training cases a text is expected to fix and to break of the original's."""

@@ -98,7 +98,8 @@ class CandidateSelection:
         order = telling_order(posterior, self._search.run_order(), incumbent)
         cases = order[: max(0, LOOK - len(posterior.known))]
         left = call_budget.left()
-        if not cases or (left is not None and left < self._search_budget.least_judging_calls):
+        least = self._search_budget.least_judging_calls(candidate.to_evaluated())
+        if not cases or (left is not None and left < least):
             return False
         why = f"it is ahead, and is run on {LOOK} cases before it can be the best"
         self.journal_round(iteration.number, {candidate.id: cases}, why)
