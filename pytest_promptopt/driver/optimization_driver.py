@@ -231,6 +231,9 @@ class OptimizationDriver(ABC, Generic[K, C]):
             )
             self._go_on(record.past)
         self._too_low = self._planned.see_calls(self.evaluate)
+        if record.past is not None and record.past.to_confirm and self._ceiling is not None:
+            # More held-out cases may be scored now; what the search had was without their calls.
+            self._ceiling += self._planned.plan.scoring_beyond(self._ceiling)
         call_budget = CallBudget(partial(self._calls_left, paid.calls), tell=self._ledger.reserve_for_scoring)
         with self._shown_progress(files):
             result = run.run_optimization(

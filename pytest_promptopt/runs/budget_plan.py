@@ -6,7 +6,7 @@ import math
 import random
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from pytest_promptopt.errors import SettingsError
@@ -90,11 +90,20 @@ class BudgetPlan:
         """The held-out cases that are not run, since the ceiling holds a sample of them only."""
         return frozenset(case.id for case in self._cases if case.split is Split.HELDOUT) - self.heldout
 
+    def scoring_beyond(self, ceiling: int) -> int:
+        """How many more calls scoring the held-out cases takes than it would under this ceiling."""
+        other = replace(self, settings=replace(self.settings, max_calls=ceiling))
+        return self._scored_calls - other._scored_calls
+
+    @property
+    def _scored_calls(self) -> int:
+        return self._scoring(case for case in self._cases if case.id in self.heldout)
+
     def bought(self) -> str | None:
         """What the ceiling buys, as a sentence; None when there is no ceiling."""
         if self._ceiling is None:
             return None
-        scoring = self._scoring(case for case in self._cases if case.id in self.heldout)
+        scoring = self._scored_calls
         confirming, spared = self._confirming, max(map(self._spared, self.needs))
         left = self._ceiling - self._first - spared - confirming - scoring
         iterations = min(self._iterations(needs, max(0, left)) for needs in self.needs)
