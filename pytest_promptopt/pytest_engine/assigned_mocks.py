@@ -18,6 +18,9 @@ _IN_FULL = ("httpx", "httpcore", "aiohttp", *ASKING)
 class AssignedMocks:
     """Functions and classes of modules, and methods of their classes, as they are now.
 
+    Whole dictionaries are copied, since there are thousands of modules: whether a mock replaces what is in
+    them is asked of what has changed only.
+
     :param modules: None for all that a model can have.
     """
 
@@ -26,11 +29,11 @@ class AssignedMocks:
         for name in _all() if modules is None else _named(modules):
             module = sys.modules.get(name)
             if issubclass(type(module), ModuleType):
-                parts = _lasting(module)
-                self._of.append((name, module, parts))
+                parts = dict(_dict(module))
                 own = [part for part in parts.values() if issubclass(type(part), type)]
+                self._of.append((name, module, parts))
                 self._of += [
-                    (name, kind, _lasting(kind)) for kind in own if _dict(kind).get("__module__") == name
+                    (name, kind, dict(_dict(kind))) for kind in own if _dict(kind).get("__module__") == name
                 ]
 
     def exchanged(self, modules: frozenset[str] | None = None) -> list[Patch]:
@@ -43,13 +46,13 @@ class AssignedMocks:
             Patch(owner, part)
             for name, owner, parts in self._of
             if wanted is None or name in wanted
-            for part, before in parts.items()
-            if _dict(owner).get(part) is not before
+            for part in _changed(_dict(owner), parts)
+            if _lasts(parts[part])
         ]
 
 
-def _lasting(owner: object) -> Mapping[str, object]:
-    return {name: value for name, value in list(_dict(owner).items()) if _lasts(value)}
+def _changed(now: Mapping[str, object], before: Mapping[str, object]) -> list[str]:
+    return [name for name, value in before.items() if now.get(name) is not value]
 
 
 def _lasts(value: object) -> bool:
