@@ -344,6 +344,8 @@ class SuspendingEngine:
 
     def _apart(self, run: CaseRun, request: Request) -> bool:
         """Whether a call must be made inside its run, which has exchanged something that the call needs."""
+        if run.only_looks:  # it makes none
+            return False
         needed = self.traffic.exchanged(request.model)
         with suppress(OSError):  # of the cache; the call will say so
             if not needed and self.client.look_up(request) is None:
