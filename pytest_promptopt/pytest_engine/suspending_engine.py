@@ -339,13 +339,12 @@ class SuspendingEngine:
             for stage, file in case.files.items()
         }
         run = Run(case, self.client, overlay, files, sample, attempt, suspension=SuspendedTest)
-        run.connect, run.apart = self.traffic.connect_inside, lambda request: self._apart(run, request)
+        run.connect = self.traffic.connect_inside
+        run.apart = lambda request: not run.only_looks and self._apart(run, request)
         return run
 
     def _apart(self, run: CaseRun, request: Request) -> bool:
         """Whether a call must be made inside its run, which has exchanged something that the call needs."""
-        if run.only_looks:  # it makes none
-            return False
         needed = self.traffic.exchanged(request.model)
         with suppress(OSError):  # of the cache; the call will say so
             if not needed and self.client.look_up(request) is None:
