@@ -13,6 +13,7 @@ import pytest
 from pytest_promptopt import unpatched
 from pytest_promptopt.optimizer.confirmation import FIRST_SAMPLE
 from pytest_promptopt.prompts import unified_diff
+from pytest_promptopt.pytest_engine.assigned_mocks import AssignedMocks
 from tests.acceptance.desk import CONFTEST, GOOD, HELDOUT, HOPELESS, TRAIN, VALIDATION, WEAK, Desk, passing
 
 
@@ -568,6 +569,23 @@ def test_a_case_that_no_call_is_left_for_under_the_new_text_is_skipped(desk: Des
     result.stdout.fnmatch_lines(["SKIPPED * not run: the ceiling of 90 calls is reached *"])
     result.stdout.fnmatch_lines(["*no calls were left to run the new text on * cases"])
     assert result.parseoutcomes().get("errors", 0) == 0
+
+
+def test_looking_at_what_cases_ask_does_not_go_through_all_modules_for_each(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There are thousands of them where an SDK is loaded."""
+    looked: list[object] = []
+    look = AssignedMocks.__init__
+
+    def noted(mocks: AssignedMocks, modules: frozenset[str] | None) -> None:
+        looked.append(modules)
+        look(mocks, modules)
+
+    monkeypatch.setattr(AssignedMocks, "__init__", noted)
+    desk.cases(train=[(f"{text}, {number}", label) for number in range(6) for text, label in TRAIN])
+    desk.optimize("--promptopt-cache=off")
+    assert looked.count(None) <= 2
 
 
 def test_a_ceiling_that_leaves_nothing_for_the_search_is_a_usage_error(desk: Desk) -> None:
