@@ -30,7 +30,7 @@ def said(request):
         return f"<reason>rules</reason><new_prompt>{prose}</new_prompt>"
     rules, _, number = text.partition("Question ")
     if request.model == "house/away":
-        raise ModelError(ErrorKind.AUTH, "house/away has no key", model=request.model)
+        raise ModelError(ErrorKind.AUTHENTICATION, "house/away has no key", model=request.model)
     number = int(number)
     confused = "Never." in rules or "Tersely." in rules and "Both." not in rules and number % 5 < 3
     right = "Gently." in rules and not confused if request.model == "house/old" else "Tersely." in rules
