@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from typing import Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
-import anthropic
 import httpcore
 import httpx
-import openai
 import pytest
 import requests
 import urllib3
@@ -18,9 +17,19 @@ import urllib3
 from tests.replaying import Replaying, replayed_calls, run, take_calls_out
 from tests.wire import WireServer
 
+if TYPE_CHECKING:
+    import anthropic
+    import openai
+
 QUESTION: list[Any] = [{"role": "user", "content": 'say "hi" é\nplease'}]
 CHAT: dict[str, Any] = {"model": "m", "messages": QUESTION}
 CLAUDE: dict[str, Any] = {"model": "m", "max_tokens": 9, "messages": QUESTION}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def sdks() -> None:
+    """Not at the top: thousands of modules would be loaded in every process that collects the tests."""
+    globals().update((name, import_module(name)) for name in ("anthropic", "openai"))
 
 
 @pytest.fixture
