@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 Body = Mapping[str, Any]
@@ -15,8 +16,8 @@ _MAGIC = {"image/png": b"\x89PNG", "image/jpeg": b"\xff\xd8\xff", "image/gif": b
 
 def objection(path: str, body: Body) -> str:
     """Why a request is refused; empty when there is nothing to refuse."""
-    rules = _claude if path.endswith("/messages") else _openai
-    return next(rules(body), "")
+    kept = (rules(body) for end, rules in _RULES.items() if path.endswith(end))
+    return next(chain.from_iterable(kept), "")
 
 
 def objects_in(schema: Any) -> list[dict[str, Any]]:
@@ -170,3 +171,7 @@ def _openai_part(index: int, part: Body) -> Iterator[str]:
         media = url[5:].partition(";")[0] if url.startswith("data:") else ""
         if media and not base64.b64decode(url.partition(",")[2]).startswith(_MAGIC.get(media, b"?")):
             yield "You uploaded an unsupported image."
+
+
+#: By the end of the address: what another provider takes is not known here.
+_RULES: Mapping[str, Callable[[Body], Iterator[str]]] = {"/messages": _claude, "/chat/completions": _openai}

@@ -292,6 +292,7 @@ def test_a_rubric_is_decided_by_the_judge_and_gives_partial_credit(judged: Proje
 
 
 def test_a_repeated_case_is_sampled_and_none_is_taken_for_another(judged: Project) -> None:
+    pytest.importorskip("pytest_repeat")
     judged.write("evals/words.promptopt.yaml", RUBRIC + "  - {word: a, expected: a}\n")
     result = judged.run("--count=2", "--tb=no")
     result.stdout.fnmatch_lines(["prompts/repeat.md: 2/3 cases pass*"])

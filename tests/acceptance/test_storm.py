@@ -81,7 +81,7 @@ def test_wrong(prompt):
 
 def test_no_kind_of_error_is_a_failure_or_feedback(pytester: pytest.Pytester) -> None:
     """Even if the test swallows it and then fails by an assert of its own."""
-    ending = {ErrorKind.BUDGET, *(kind for kind in ErrorKind if CONSEQUENCES[kind].stops)}
+    ending = {ErrorKind.BUDGET, ErrorKind.DEFECT, *(kind for kind in ErrorKind if CONSEQUENCES[kind].stops)}
     kinds = [str(kind) for kind in ErrorKind if kind not in ending]
     project = Project(pytester)
     project.write("conftest.py", CONFTEST + FAULTY + QUICK)

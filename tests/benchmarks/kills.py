@@ -34,7 +34,7 @@ def main() -> int:
     print(
         f"{tally.kills} kills in {tally.runs} runs of {tally.unique} unique calls, "
         f"{time.monotonic() - start:.0f} s: {tally.requests} requests, {tally.allowed} allowed, "
-        f"{tally.requests - tally.runs * tally.unique} paid again"
+        f"{tally.requests - tally.unique} paid again"
     )
     for wrong in tally.wrong:
         print(f"WRONG: {wrong}")
