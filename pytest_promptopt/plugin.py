@@ -187,12 +187,14 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     if not any(item.get_closest_marker("prompt") for item in session.items):
         _check_purpose(session)
         return
+    from pytest_promptopt.pytest_engine.unseen_reports import UnseenReports
     from pytest_promptopt.pytest_session.case_runner import CaseRunner
 
     config = session.config
     deselected = config.stash[deselected_key]
     runner = CaseRunner(session, config.stash[settings_key], deselected=deselected)
     config.pluginmanager.register(runner, RUNNER)
+    config.pluginmanager.register(UnseenReports(lambda: runner.engine.buffered))
     if not hasattr(config, "workerinput"):
         try:
             runner.check()

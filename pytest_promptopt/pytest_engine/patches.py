@@ -97,10 +97,11 @@ class Patches:
 
     def watch_mock(self) -> None:
         """`install` for `unittest.mock`, once somebody has imported it."""
-        if self._mocks_watched or "unittest.mock" not in sys.modules:
+        # By its package: who takes it out of `sys.modules`, as pytester does, does not take it from there.
+        mock: Any = getattr(sys.modules.get("unittest"), "mock", None)
+        if self._mocks_watched or mock is None:
             return
         self._mocks_watched = True
-        mock = sys.modules["unittest.mock"]
         one: Any = mock._patch
         several: Any = mock._patch_dict
         self._wrap(one, "__enter__", lambda patch: (patch.getter(), patch.attribute))

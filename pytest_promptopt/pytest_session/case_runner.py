@@ -12,7 +12,7 @@ import pytest
 
 from pytest_promptopt.assertions.judge_criteria import JUDGE
 from pytest_promptopt.assertions.operand_capture import Operands, failure_of
-from pytest_promptopt.errors import SettingsError
+from pytest_promptopt.errors import ModelError, SettingsError
 from pytest_promptopt.gate import Threshold, thresholds
 from pytest_promptopt.models.client import PaidCall
 from pytest_promptopt.pytest_engine import internals
@@ -36,6 +36,7 @@ from pytest_promptopt.replay.prompt_calls import Prompt, Prompts
 from pytest_promptopt.results import RunResult
 from pytest_promptopt.settings import Settings
 from pytest_promptopt.text import escape_controls
+from pytest_promptopt.user_frames import leave_out_libraries
 
 if TYPE_CHECKING:
     from pytest_promptopt.pytest_session.judge_session import SessionJudge
@@ -318,8 +319,12 @@ class CaseRunner:
     def pytest_runtest_makereport(
         self, item: pytest.Item, call: pytest.CallInfo[None]
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-        report = yield
         run = self.engine.run
+        all_wanted = item.config.getoption("fulltrace") or item.config.getoption("usepdb")
+        raised = None if all_wanted or call.excinfo is None else call.excinfo.value
+        if run is not None and raised is not None and isinstance(run.error, ModelError):
+            leave_out_libraries(raised, self.settings.rootdir)
+        report = yield
         if run is None or run.case.item is not item or not report.failed:
             return report
         if call.excinfo is not None and isinstance(call.excinfo.value, SettingsError):

@@ -185,6 +185,7 @@ def test_its_calls_are_limited_in_flight_together_and_paid_once(shop: Shop, name
     shop.run("--promptopt-max-calls=2", "--tb=short").assert_outcomes(passed=2, errors=10)
     assert len(shop.requests) == 2
     assert "the ceiling of 2 calls is reached (--promptopt-max-calls)" in shop.shown
+    assert "site-packages" not in shop.shown, "no frames of the SDK between the call and what became of it"
     assert SECRET not in shop.shown
     shop.server.latency = 1.5  # longer than a test takes to its call, on a busy machine too
     shop.run().assert_outcomes(passed=12)

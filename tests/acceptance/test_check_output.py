@@ -98,3 +98,31 @@ def test_the_line_counts_what_models_were_asked(project: Project, workers: int) 
     assert len(project.asked()) == len(asked) + 1, "an error is not stored"
     known = f"{len(asked)} model calls, {len(asked) - 1} of them from the cache"
     again.stdout.fnmatch_lines([f"{known}; 0 input and 0 output tokens, $0.00"])
+
+
+COUNTING = """
+import _pytest.nodes
+
+shown = []
+show = _pytest.nodes.Node._repr_failure_py
+
+def _count(self, *args, **kwargs):
+    shown.append(self.name)
+    return show(self, *args, **kwargs)
+
+def pytest_configure():
+    _pytest.nodes.Node._repr_failure_py = _count
+
+def pytest_unconfigure():
+    _pytest.nodes.Node._repr_failure_py = show
+    print("formatted:", *shown)
+"""
+
+
+def test_only_the_traceback_that_is_shown_is_formatted(project: Project) -> None:
+    """Each case is run several times, and through an SDK a traceback takes seconds."""
+    project.write("conftest.py", (project.path / "conftest.py").read_text(encoding="utf-8") + COUNTING)
+    project.tests(ECHO.replace('"prompts/repeat.md"', '"prompts/repeat.md", samples=3'))
+    result = project.run()
+    result.assert_outcomes(passed=2, failed=1)
+    result.stdout.fnmatch_lines(["formatted: test_it?b?"])
