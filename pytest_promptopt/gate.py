@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from pytest_promptopt.errors import SettingsError
+from pytest_promptopt.gate_rule import BY_RATE, GateRule
 from pytest_promptopt.records import CaseResult
 from pytest_promptopt.results import PromptCheck
 
@@ -68,7 +69,9 @@ def thresholds(
 
 
 def check_prompts(
-    results: Mapping[str, Sequence[CaseResult]], thresholds: Mapping[str, Threshold]
+    results: Mapping[str, Sequence[CaseResult]],
+    thresholds: Mapping[str, Threshold],
+    rule: GateRule = BY_RATE,
 ) -> tuple[PromptCheck, ...]:
     """What was measured for each prompt, in the order of `results`.
 
@@ -76,13 +79,17 @@ def check_prompts(
     when one of its samples failed. A prompt without any result is left out: nothing of it ran.
     """
     return tuple(
-        _check(prompt, tuple(cases), thresholds.get(prompt)) for prompt, cases in results.items() if cases
+        _check(prompt, tuple(cases), thresholds.get(prompt), rule)
+        for prompt, cases in results.items()
+        if cases
     )
 
 
-def _check(prompt: str, results: tuple[CaseResult, ...], threshold: Threshold | None) -> PromptCheck:
+def _check(
+    prompt: str, results: tuple[CaseResult, ...], threshold: Threshold | None, rule: GateRule
+) -> PromptCheck:
     least, where = (None, "") if threshold is None else (threshold.rate, threshold.where)
-    return PromptCheck.of(prompt, results, least, where)
+    return PromptCheck.of(prompt, results, least, where, rule)
 
 
 def all_gates_hold(checks: Iterable[PromptCheck]) -> bool:

@@ -76,6 +76,13 @@ def pass_rate(name: str, text: str) -> float:
     return parse_rate(text, name=name)
 
 
+def confidence(name: str, text: str) -> float:
+    rate = pass_rate(name, text)
+    if not 0.5 <= rate < 1:
+        raise SettingsError(f"{name}: {text!r} is not a confidence from 0.5 to below 1, such as 0.95 or 99%")
+    return rate
+
+
 def model_name(name: str, text: str) -> str:
     from pytest_promptopt.models.registry import canonical_name
 

@@ -5,11 +5,13 @@ Frozen and plain as the records that it is made of.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 
-from pytest_promptopt.records import EPSILON, CaseResult, FlakyCase, Role, Spend, Split, pass_rate
+from pytest_promptopt.gate_rule import BY_RATE, GateDecision, GateRule, decide
+from pytest_promptopt.records import CaseResult, FlakyCase, Role, Spend, Split, pass_rate
 from pytest_promptopt.statistics import SIGN_TEST, PairedTest, sign_test
 
 
@@ -346,10 +348,16 @@ class PromptCheck:
     results: tuple[CaseResult, ...]
     min_pass_rate: float | None = None
     where: str = ""
+    rule: GateRule = BY_RATE
 
     @classmethod
     def of(
-        cls, prompt: str, results: tuple[CaseResult, ...], min_pass_rate: float | None = None, where: str = ""
+        cls,
+        prompt: str,
+        results: tuple[CaseResult, ...],
+        min_pass_rate: float | None = None,
+        where: str = "",
+        rule: GateRule = BY_RATE,
     ) -> PromptCheck:
         """The figures of these results."""
         errored = sum(result.errored for result in results)
@@ -362,6 +370,7 @@ class PromptCheck:
             results=results,
             min_pass_rate=min_pass_rate,
             where=where,
+            rule=rule,
         )
 
     @property
@@ -375,14 +384,29 @@ class PromptCheck:
         found: dict[str, list[CaseResult]] = {}
         for result in self.results:
             found.setdefault(result.case.model_of(self.prompt), []).append(result)
-        gate = self.min_pass_rate, self.where
-        return {model: PromptCheck.of(self.prompt, tuple(some), *gate) for model, some in found.items()}
+        return {model: self._part(some) for model, some in found.items()}
 
-    @property
+    @cached_property
     def by_gate(self) -> Mapping[str, PromptCheck]:
-        """What has to hold the gate: each of several models by its name, or all cases together."""
+        """What has to hold the gate: each of several models by its name, or all cases together.
+
+        Where held-out cases decide alone, only these.
+        """
         parts = self.by_model
-        return parts if len(parts) > 1 else {"": self}
+        return {
+            model: part._part([result for result in part.results if self.rule.counts(result)])
+            for model, part in (parts if len(parts) > 1 else {"": self}).items()
+        }
+
+    def _part(self, results: Iterable[CaseResult]) -> PromptCheck:
+        return PromptCheck.of(self.prompt, tuple(results), self.min_pass_rate, self.where, self.rule)
+
+    @cached_property
+    def decision(self) -> GateDecision | None:
+        """What the gate says of just these results; None without a threshold or when all were skipped."""
+        if self.min_pass_rate is None or (self.results and not self.cases):
+            return None
+        return decide(self.results, self.min_pass_rate, self.rule)
 
     @property
     def held(self) -> bool | None:
@@ -390,9 +414,6 @@ class PromptCheck:
 
         Cases without evidence never hold.
         """
-        if self.min_pass_rate is None or not self.cases:
-            return None
-        parts = self.by_gate
-        if len(parts) > 1:
-            return all(part.held is not False for part in parts.values())
-        return self.rate is not None and self.rate >= self.min_pass_rate - EPSILON
+        decisions = [part.decision for part in self.by_gate.values()]
+        made = [decision.verdict for decision in decisions if decision is not None]
+        return all(map(self.rule.holds, made)) if made else None

@@ -58,6 +58,38 @@ class Accept(StrEnum):
     BEST = "best"
 
 
+class GateMode(StrEnum):
+    """What is held against the threshold: the measured `RATE`, or the `INTERVAL` around it."""
+
+    RATE = "rate"
+    INTERVAL = "interval"
+
+
+class GatePopulation(StrEnum):
+    """What a rate is about, and so what is random about it.
+
+    `ANSWERS`: these very cases; only the model's answers differ from time to time. `CASES`: all the cases
+    that these were drawn from.
+    """
+
+    ANSWERS = "answers"
+    CASES = "cases"
+
+
+class GateSplit(StrEnum):
+    """Which cases decide."""
+
+    ALL = "all"
+    HELDOUT = "heldout"
+
+
+class Undecided(StrEnum):
+    """What a gate does that cannot be decided."""
+
+    FAIL = "fail"
+    PASS = "pass"
+
+
 @dataclass(frozen=True)
 class Intercept:
     """Which requests of the code under test are handled: those to a language model, unless said otherwise.
@@ -97,6 +129,10 @@ class Settings:
     :param alpha: a change counts as shown from this p-value down.
     :param prompt: the path of the prompt file of the tables that the command line names.
     :param examples: how many training cases may stand in a prompt as examples at most; 0 for none.
+    :param gate: what is held against a pass rate that a prompt must reach; `undecided` what becomes of a gate
+        whose interval holds it.
+    :param gate_confidence: of that interval; `gate_population` what it is about, `gate_split` the cases that
+        decide.
     :param judge_prompt: the path of the judge's prompt file, from `rootdir`; None for the package's own.
     :param judge_labels: paths, from `rootdir`, of files with answers and what people say of them.
     :param trust_judge: whether a judge decides that was not shown to be right.
@@ -133,6 +169,11 @@ class Settings:
     no_regressions: bool = False
     cache: CacheMode = CacheMode.USE
     min_pass_rate: float | None = None
+    gate: GateMode = GateMode.RATE
+    gate_confidence: float = 0.95
+    gate_population: GatePopulation = GatePopulation.ANSWERS
+    gate_split: GateSplit = GateSplit.ALL
+    undecided: Undecided = Undecided.FAIL
     split: tuple[float, float, float] | None = None
     reports: tuple[Path, ...] = ()
     judge_model: str | None = None

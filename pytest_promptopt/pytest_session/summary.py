@@ -11,6 +11,7 @@ import pytest
 
 from pytest_promptopt.errors import PromptoptError, SettingsError
 from pytest_promptopt.gate import all_gates_hold
+from pytest_promptopt.gate_rule import GateRule
 from pytest_promptopt.prompts import PromptFile
 from pytest_promptopt.pytest_engine import internals
 from pytest_promptopt.pytest_engine.prompt_use import PromptUse
@@ -95,7 +96,7 @@ class Summary:
         self.note(self._use.sentences())
         self.note(f"{plural(n, 'case')} not answered: {reason}" for reason, n in self._lost.items())
         try:
-            self._checks = self._tally.checks(self._settings.min_pass_rate)
+            self._checks = self._tally.checks(self._settings.min_pass_rate, GateRule.of(self._settings))
         except SettingsError as error:  # under xdist only the workers have seen the marks
             self._notes.append(str(error))
             session.exitstatus = pytest.ExitCode.USAGE_ERROR

@@ -13,6 +13,9 @@ none), ``prompts``, ``run``, ``notes`` (the sentences at the end of the session:
 * ``prompt`` (its path), ``rate``, ``cases`` (with or without a usable answer), ``failing`` and
   ``errored`` of them
 * ``min_pass_rate``, ``held`` (whether it is reached, with each model), ``where`` it was asked for
+* ``gates``, one object per model, or one for all: ``model`` (null for all), ``verdict`` (``pass``, ``fail``,
+  ``undecided``), its ``interval`` (a list of its ends, null where the measured rate decides), and of an
+  undecided one about how many further ``samples`` of each case, or else further ``cases``, would decide it
 * ``categories`` of failures: ``name``, ``count``, ``observed``, ``cause``, ``fix``, ``examples`` and
   ``cases`` (node ids), ``confusion`` (lists of expected, actual, count)
 * ``models``, one object per model that answered its cases: ``model`` (null when none was named), ``rate``,
@@ -104,6 +107,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_promptopt.errors import SettingsError
 from pytest_promptopt.file_writing import replace_file
+from pytest_promptopt.gate_rule import GateDecision
 from pytest_promptopt.model_comparison import ModelComparison, ModelFigures, compare_models, model_figures
 from pytest_promptopt.optimizer.flaky_cases import flaky_cases
 from pytest_promptopt.records import CaseResult, Spend, Status
@@ -171,9 +175,23 @@ def _check(check: PromptCheck, feedback: Feedback | None) -> dict[str, Any]:
         "min_pass_rate": check.min_pass_rate,
         "held": check.held,
         "where": check.where or None,
+        "gates": [_gate(model, part.decision) for model, part in check.by_gate.items()],
         "categories": [dataclasses.asdict(category) for category in categories],
         "models": [_model(figures) for figures in model_figures(check)],
         "results": [_result(result, check.prompt, by_case.get(result.case.id)) for result in check.results],
+    }
+
+
+def _gate(model: str, decision: GateDecision | None) -> dict[str, Any]:
+    if decision is None:
+        return {"model": model or None, "verdict": None, "interval": None, "samples": None, "cases": None}
+    interval = decision.interval
+    return {
+        "model": model or None,
+        "verdict": decision.verdict,
+        "interval": None if interval is None else (interval.low, interval.high),
+        "samples": decision.samples,
+        "cases": decision.cases,
     }
 
 
