@@ -69,6 +69,24 @@ def test_each_provider_and_prompt_is_a_suite(folder: Path) -> None:
     assert found[-1].suite.parameters == {"temperature": 0.2, "max_tokens": 9}
 
 
+def test_a_model_with_two_settings_is_two_suites(folder: Path) -> None:
+    found = read(
+        folder,
+        """
+        prompts: [a]
+        providers:
+          - {id: "openai:gpt-4o", config: {temperature: 0}}
+          - {id: "openai:gpt-4o", config: {temperature: 1}}
+        """,
+    )
+    assert [each.name for each in found] == ["prompt1-openai-gpt-4o", "prompt1-openai-gpt-4o-2"]
+
+
+def test_a_text_in_quotes_is_none_of_the_numbers_on_its_line(folder: Path) -> None:
+    found = read(folder, one_test("vars: {x: '42', y: 42, z: [1.5, '1.5', '1e3']}"))
+    assert cases(found)[0].inputs == {"x": "42"}
+
+
 def test_lists_multiply_and_the_default_test_is_added(folder: Path) -> None:
     found = read(
         folder,
@@ -198,13 +216,18 @@ SKIPPED = {
         "assert: [{type: is-json, value: {$schema: 'https://json-schema.org/draft/2020-12/schema'}}]",
         "`$schema` in a JSON Schema",
     ),
+    "schema of nothing": ("assert: [{type: is-json, value: false}]", "a JSON Schema must be a mapping"),
+    "schema of a text": ("assert: [{type: is-json, value: 'null'}]", "a JSON Schema must be a mapping"),
     "latency": ("assert: [{type: latency}]", "`latency`: it has no threshold"),
     "python": ("assert: [{type: python, value: 'if'}]", "the code cannot be read"),
     "python file": ("assert: [{type: python, value: file://none.py}]", "there is no file none.py"),
     "provider": ("provider: echo", "`provider` of a test is not supported"),
     "options": ("options: {transform: output}", "`transform` in the `options` of a test is not supported"),
     "threshold": ("threshold: 0.5", "`threshold` of a test is not supported"),
+    "threshold of 0": ("threshold: 0", "`threshold` of a test is not supported"),
     "date": ("vars: {x: 2024-01-02}", "promptfoo takes 2024-01-02 for a number or a date; put it in quotes"),
+    "exponent": ("vars: {x: 1e3}", "promptfoo takes 1e3 for a number or a date"),
+    "digits in groups": ("vars: {x: 10_000.5}", "promptfoo takes 10_000.5 for a number or a date"),
     "octal": ("vars: {x: 012}", "promptfoo takes 012 for a number or a date"),
     "code": ("vars: {x: file://x.py}", "there is no file x.py"),
     "environment": ("vars: {x: '{{ env.HOME }}'}", "`env` takes values from the environment"),

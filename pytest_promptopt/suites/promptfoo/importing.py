@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -43,7 +44,7 @@ class Imported:
 
 def import_file(path: Path, rootdir: Path, out: TextIO) -> None:
     """Write the files, and what was done. Raises `SettingsError` before anything is written."""
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise SettingsError(f"--promptopt-import: there is no file {path}; name a promptfooconfig.yaml")
     imported = imported_from(path, rootdir)
     for target in imported.files:
