@@ -62,7 +62,7 @@ def _is_scalars(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and all(isinstance(v, (str, int, float)) for v in value)
 
 
-def _is_positive(value: Any) -> bool:
+def _is_amount(value: Any) -> bool:
     return (
         isinstance(value, (int, float))
         and not isinstance(value, bool)
@@ -129,6 +129,11 @@ def _text(evaluate: Evaluate, description: str, *, threshold: Mapping[str, Any] 
     )
 
 
+def _amount(evaluate: Evaluate, unit: str, description: str) -> CheckType:
+    schema = {"type": "number", "minimum": 0}
+    return CheckType(evaluate, f"a number of {unit}", schema, _unless(_is_amount), description=description)
+
+
 def _texts(evaluate: Evaluate, description: str) -> CheckType:
     return CheckType(evaluate, "a list of texts", _TEXTS, _unless(_is_list), description=description)
 
@@ -192,20 +197,8 @@ CHECK_TYPES: Mapping[str, CheckType] = {
         _unless(_is_count),
         description="the answer has at most so many words",
     ),
-    "latency": CheckType(
-        other_checks.latency,
-        "a number of seconds",
-        {"type": "number", "minimum": 0},
-        _unless(_is_positive),
-        description="the answer took at most so many seconds",
-    ),
-    "cost": CheckType(
-        other_checks.cost,
-        "a number of US dollars",
-        {"type": "number", "minimum": 0},
-        _unless(_is_positive),
-        description="the answer cost at most so many US dollars",
-    ),
+    "latency": _amount(other_checks.latency, "seconds", "the answer took at most so many seconds"),
+    "cost": _amount(other_checks.cost, "US dollars", "the answer cost at most so many US dollars"),
     "python": CheckType(
         other_checks.python,
         "a Python expression of `answer`, or FILE.py::FUNCTION",

@@ -153,7 +153,6 @@ def _round(value: object, precision: object = 0, method: object = "") -> int | f
         raise NotTheSame("`round` is followed for a number and up to 10 decimals")
     if method not in ("", "common", "ceil", "floor"):
         raise NotTheSame(f"`round` is given {method!r}")
-    assert isinstance(value, int | float)
     scaled = float(value) * 10**precision
     below = math.floor(scaled)
     up = method == "ceil" and scaled > below
@@ -165,7 +164,6 @@ def _round(value: object, precision: object = 0, method: object = "") -> int | f
 def _abs(value: object) -> int | float:
     if not is_number(value):
         raise NotTheSame("`abs` is followed for a number only")
-    assert isinstance(value, int | float)
     return abs(value)
 
 
