@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import textwrap
+from io import StringIO
 from pathlib import Path
 
 import pytest
 
 from pytest_promptopt.errors import SettingsError
 from pytest_promptopt.suites.file_case import FileCase
+from pytest_promptopt.suites.promptfoo.importing import import_file
 from pytest_promptopt.suites.promptfoo.reading import ReadSuite, read_promptfoo
+from pytest_promptopt.suites.suite_reading import read_suite
 
 
 @pytest.fixture
@@ -401,3 +404,32 @@ def test_a_file_that_is_no_yaml_is_an_error_with_its_line(folder: Path) -> None:
         read(folder, "prompts: a\n  - b: [\n")
     with pytest.raises(SettingsError, match="a configuration of promptfoo must be a mapping"):
         read(folder, "- a\n")
+
+
+def test_what_is_imported_can_be_read_and_what_our_files_cannot_say_is_left_out(folder: Path) -> None:
+    out = StringIO()
+    config = write(
+        folder,
+        "promptfooconfig.yaml",
+        """
+        prompts: ["Say {{x}}"]
+        providers: [echo]
+        tests:
+          - vars: {x: a}
+            assert:
+              - {type: regex, value: "[\U0001f600é]$"}
+              - {type: equals, value: null}
+              - {type: contains-all, value: []}
+              - {type: llm-rubric, value: polite, threshold: 7}
+        """,
+    )
+    import_file(config, folder, out)
+    (case,) = read_suite(folder / "promptfooconfig.promptopt.yaml", folder).cases
+    assert [(check.name, check.value) for check in case.checks] == [("regex", "[\U0001f600é]\\Z")]
+    assert [line.partition(": ")[0] for line in out.getvalue().splitlines()[3:]] == [
+        f"  promptfooconfig.yaml:{line}" for line in (8, 9, 10)
+    ]
+    assert (
+        "promptfooconfig.yaml:10: `threshold` of `rubric` must be a number from 0 to 1, got 7"
+        in out.getvalue()
+    )

@@ -22,11 +22,16 @@ class NotAlike(ValueError):
 
 @cache
 def compiled(pattern: str) -> re.Pattern[str]:
-    """Raises `NotAlike`."""
+    """What matches in UTF-16 units what `pattern` does. Raises `NotAlike`."""
     try:
-        return re.compile("".join(_Translation(units(pattern)).pieces()))
+        return re.compile(in_python(units(pattern)))
     except (re.error, OverflowError, RecursionError) as error:
         raise NotAlike(f"Python cannot take this regular expression: {error}") from None
+
+
+def in_python(pattern: str) -> str:
+    """`pattern` as Python writes it, for texts of whole characters. Raises `NotAlike`."""
+    return "".join(_Translation(pattern).pieces())
 
 
 def units(text: str) -> str:
