@@ -148,29 +148,21 @@ def _test_function(suite: Suite, prompt: str, cases: Sequence[FileCase]) -> Call
 
     function: Callable[..., object] = judged if cases[0].judged else asked
     given: dict[str, Any] = {
+        "model": suite.model,
         "samples": suite.samples,
         "min_pass_rate": suite.min_pass_rate,
         "template": suite.template or None,
         **suite.parameters,
     }
     given = {name: value for name, value in given.items() if value is not None}
-    models = suite.models or ((suite.model,) if suite.model else ())
-    if len(models) > 1:
-        params = [
-            _param(case, f"{case.id}-{model}", pytest.mark.prompt(prompt, model=model, **given))
-            for case in cases
-            for model in models
-        ]
-    else:
-        params = [_param(case, case.id) for case in cases]
-        given |= {"model": models[0]} if models else {}
-        function = pytest.mark.prompt(prompt, **given)(function)
+    function = pytest.mark.prompt(prompt, **given)(function)
+    params = [_param(case) for case in cases]
     return _placed(pytest.mark.parametrize(ARGUMENT, params)(function), suite, "prompt", "prompts")
 
 
-def _param(case: FileCase, id: str, *marks: pytest.MarkDecorator) -> Any:
+def _param(case: FileCase) -> Any:
     split = [getattr(pytest.mark, case.split)] if case.split in ("heldout", "validation") else []
-    return pytest.param(case, id=id, marks=[*split, *marks])
+    return pytest.param(case, id=case.id, marks=split)
 
 
 def _skipping(suite: Suite) -> Callable[..., object]:
@@ -260,4 +252,4 @@ def cases(path: str | Path, *, dialect: str | None = None) -> list[Any]:
     if found is None:
         looked = " and ".join(map(str, places))
         raise SettingsError(f"cases({str(path)!r}): there is no such file; looked for {looked}")
-    return [_param(case, case.id) for case in read_cases(found, root, dialect=dialect)]
+    return [_param(case) for case in read_cases(found, root, dialect=dialect)]
