@@ -174,9 +174,9 @@ def base64_of(file: File) -> str:
 def _found(path: Path, place: str, folders: Sequence[Path]) -> Path:
     tried = [folder / path for folder in folders] or [path]
     for each in tried:
-        if each.is_file():
+        if os.path.isfile(each):
             return each.resolve()
-    if any(each.is_dir() for each in tried):
+    if any(map(os.path.isdir, tried)):
         raise SettingsError(f"{place}: {path} is a folder; accepted are files")
     looked = ", ".join(dict.fromkeys(str(each.parent) for each in tried))
     raise SettingsError(f"{place}: there is no file {path} (looked in {looked})")

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import difflib
-import json
 import re
 from collections.abc import Sequence
 from typing import Any
 
 from pytest_promptopt.suites.checks import Check, CheckContext, Found
-from pytest_promptopt.text import plural, quote, value_text
+from pytest_promptopt.text import plural, quote, value_of_json, value_text
 
 #: A ratio that a check of the type ``similar`` asks for when it names none.
 SIMILAR = 0.8
@@ -26,8 +25,8 @@ def equals(check: Check, answer: str, context: CheckContext) -> Found:
         actual = str(answer).strip()
         return _equal(actual == wanted.strip(), actual, wanted.strip())
     try:
-        given = json.loads(answer)
-    except (ValueError, RecursionError):
+        given = value_of_json(answer)
+    except ValueError:
         return _equal(False, str(answer).strip(), wanted)
     return _equal(same_json(given, wanted), given, wanted)
 

@@ -32,6 +32,32 @@ def said(request):
     return text
 """
 
+#: A test class as unittest has it, which takes the prompt by a fixture of its own.
+UNITTEST = """
+import unittest
+
+@pytest.mark.prompt("prompts/repeat.md")
+class TestOld(unittest.TestCase):
+    @pytest.fixture(autouse=True)
+    def _prompt(self, prompt):
+        self.prompt = prompt
+
+    def test_good(self):
+        self.assertEqual(self.prompt(word="a"), "a")
+
+    def test_bad(self):
+        self.assertEqual(self.prompt(word="a"), "b")
+"""
+
+#: A hook of a conftest.py that says who answers, when the tests are planned already.
+MARKING_HOOK = """
+import pytest
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        item.add_marker(pytest.mark.prompt(model="house/added"))
+"""
+
 
 class Project(ProjectFolder):
     """Has ``prompts/repeat.md`` and asks ``house/repeat`` unless a test says otherwise."""

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import textwrap
+from io import StringIO
 from pathlib import Path
 
 import pytest
 
 from pytest_promptopt.errors import SettingsError
 from pytest_promptopt.suites.file_case import FileCase
+from pytest_promptopt.suites.promptfoo.importing import import_file
 from pytest_promptopt.suites.promptfoo.reading import ReadSuite, read_promptfoo
+from pytest_promptopt.suites.suite_reading import read_suite
 
 
 @pytest.fixture
@@ -67,6 +70,24 @@ def test_each_provider_and_prompt_is_a_suite(folder: Path) -> None:
         ("prompt4-openai-chat-gpt-4o", "promptfooconfig.yaml::prompts[2].raw", "openai/gpt-4o"),
     ]
     assert found[-1].suite.parameters == {"temperature": 0.2, "max_tokens": 9}
+
+
+def test_a_model_with_two_settings_is_two_suites(folder: Path) -> None:
+    found = read(
+        folder,
+        """
+        prompts: [a]
+        providers:
+          - {id: "openai:gpt-4o", config: {temperature: 0}}
+          - {id: "openai:gpt-4o", config: {temperature: 1}}
+        """,
+    )
+    assert [each.name for each in found] == ["prompt1-openai-gpt-4o", "prompt1-openai-gpt-4o-2"]
+
+
+def test_a_text_in_quotes_is_none_of_the_numbers_on_its_line(folder: Path) -> None:
+    found = read(folder, one_test("vars: {x: '42', y: 42, z: [1.5, '1.5', '1e3']}"))
+    assert cases(found)[0].inputs == {"x": "42"}
 
 
 def test_lists_multiply_and_the_default_test_is_added(folder: Path) -> None:
@@ -198,13 +219,18 @@ SKIPPED = {
         "assert: [{type: is-json, value: {$schema: 'https://json-schema.org/draft/2020-12/schema'}}]",
         "`$schema` in a JSON Schema",
     ),
+    "schema of nothing": ("assert: [{type: is-json, value: false}]", "a JSON Schema must be a mapping"),
+    "schema of a text": ("assert: [{type: is-json, value: 'null'}]", "a JSON Schema must be a mapping"),
     "latency": ("assert: [{type: latency}]", "`latency`: it has no threshold"),
     "python": ("assert: [{type: python, value: 'if'}]", "the code cannot be read"),
     "python file": ("assert: [{type: python, value: file://none.py}]", "there is no file none.py"),
     "provider": ("provider: echo", "`provider` of a test is not supported"),
     "options": ("options: {transform: output}", "`transform` in the `options` of a test is not supported"),
     "threshold": ("threshold: 0.5", "`threshold` of a test is not supported"),
+    "threshold of 0": ("threshold: 0", "`threshold` of a test is not supported"),
     "date": ("vars: {x: 2024-01-02}", "promptfoo takes 2024-01-02 for a number or a date; put it in quotes"),
+    "exponent": ("vars: {x: 1e3}", "promptfoo takes 1e3 for a number or a date"),
+    "digits in groups": ("vars: {x: 10_000.5}", "promptfoo takes 10_000.5 for a number or a date"),
     "octal": ("vars: {x: 012}", "promptfoo takes 012 for a number or a date"),
     "code": ("vars: {x: file://x.py}", "there is no file x.py"),
     "environment": ("vars: {x: '{{ env.HOME }}'}", "`env` takes values from the environment"),
@@ -378,3 +404,32 @@ def test_a_file_that_is_no_yaml_is_an_error_with_its_line(folder: Path) -> None:
         read(folder, "prompts: a\n  - b: [\n")
     with pytest.raises(SettingsError, match="a configuration of promptfoo must be a mapping"):
         read(folder, "- a\n")
+
+
+def test_what_is_imported_can_be_read_and_what_our_files_cannot_say_is_left_out(folder: Path) -> None:
+    out = StringIO()
+    config = write(
+        folder,
+        "promptfooconfig.yaml",
+        """
+        prompts: ["Say {{x}}"]
+        providers: [echo]
+        tests:
+          - vars: {x: a}
+            assert:
+              - {type: regex, value: "[\U0001f600é]$"}
+              - {type: equals, value: null}
+              - {type: contains-all, value: []}
+              - {type: llm-rubric, value: polite, threshold: 7}
+        """,
+    )
+    import_file(config, folder, out)
+    (case,) = read_suite(folder / "promptfooconfig.promptopt.yaml", folder).cases
+    assert [(check.name, check.value) for check in case.checks] == [("regex", "[\U0001f600é]\\Z")]
+    assert [line.partition(": ")[0] for line in out.getvalue().splitlines()[3:]] == [
+        f"  promptfooconfig.yaml:{line}" for line in (8, 9, 10)
+    ]
+    assert (
+        "promptfooconfig.yaml:10: `threshold` of `rubric` must be a number from 0 to 1, got 7"
+        in out.getvalue()
+    )

@@ -127,6 +127,13 @@ def test_not_turns_it_round(kind: str, value: Any, more: Mapping[str, Any], good
     assert found.constraint
 
 
+@pytest.mark.parametrize("given", ["NaN", "[-Infinity]", '{"total": NaN}'])
+def test_what_python_takes_for_json_and_nobody_else_is_none(given: str) -> None:
+    assert "is no value of JSON" in failed(Check("is-json"), given).message
+    assert "is no value of JSON" in failed(Check("json-path", options={"path": "$.total"}), given).message
+    assert failed(Check("equals", 3), given).actual == given
+
+
 @pytest.mark.parametrize(
     ("check", "given", "message"),
     [

@@ -204,7 +204,9 @@ def _regex(making: _Making) -> Check:
 def _is_json(making: _Making) -> Check:
     making.no_code()
     schema = making.value
-    if isinstance(schema, str) and schema:
+    if schema is None or schema == "":
+        return making.check("is-json", None)
+    if isinstance(schema, str):
         from pytest_promptopt.errors import SettingsError
         from pytest_promptopt.suites.located_yaml import read_yaml
 
@@ -212,8 +214,6 @@ def _is_json(making: _Making) -> Check:
             schema = read_yaml(schema, "the schema").value
         except SettingsError as error:
             raise making.wrong(str(error)) from None
-    if not schema:
-        return making.check("is-json", None)
     if not isinstance(schema, dict):
         raise making.wrong("a JSON Schema must be a mapping")
     problem = CHECK_TYPES["is-json"].problem(schema)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,12 +17,14 @@ from pytest_promptopt.prompts import PromptFile
 from pytest_promptopt.prompts.roles import role_of
 from pytest_promptopt.prompts.sources.address import Address
 from pytest_promptopt.prompts.template_languages import JINJA2, NUNJUCKS, Fixed, Variable
+from pytest_promptopt.suites.check_reading import read_checks
 from pytest_promptopt.suites.checks import Check
 from pytest_promptopt.suites.file_case import FileCase
+from pytest_promptopt.suites.located import Located
 from pytest_promptopt.suites.other_checks import unknown_name
 from pytest_promptopt.suites.promptfoo.own_checks import MATCHES, SCRIPT
 from pytest_promptopt.suites.promptfoo.reading import ReadSuite, read_promptfoo
-from pytest_promptopt.suites.promptfoo.regular_expressions import compiled
+from pytest_promptopt.suites.promptfoo.regular_expressions import in_python
 from pytest_promptopt.suites.suite import SkippedCase
 from pytest_promptopt.text import one_line, plural, shown_path
 
@@ -43,7 +46,7 @@ class Imported:
 
 def import_file(path: Path, rootdir: Path, out: TextIO) -> None:
     """Write the files, and what was done. Raises `SettingsError` before anything is written."""
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise SettingsError(f"--promptopt-import: there is no file {path}; name a promptfooconfig.yaml")
     imported = imported_from(path, rootdir)
     for target in imported.files:
@@ -149,7 +152,7 @@ def _check(check: Check, imported: Imported) -> str | None:
     """A check as our files write it; None for one that they cannot say."""
     given: dict[str, Any] = {check.name: check.value}
     if check.type == MATCHES:
-        given = {check.name.replace(MATCHES, "regex"): compiled(check.value).pattern}
+        given = {check.name.replace(MATCHES, "regex"): in_python(check.value)}
     elif check.type == SCRIPT:
         expression = _expression(check)
         if expression is None:
@@ -163,6 +166,11 @@ def _check(check: Check, imported: Imported) -> str | None:
         given["threshold"] = check.threshold
     if check.type == "is-json" and check.value is None:
         return check.name
+    try:
+        read_checks(Located("", [given], {}), None, expected=None, folders=(), case=check.where)
+    except SettingsError as error:
+        imported.left.append(f"{check.where}: {str(error).partition(': ')[2]}")
+        return None
     pairs = ", ".join(f"{key}: {_json(value)}" for key, value in given.items())
     return pairs if len(given) == 1 else f"{{{pairs}}}"
 
