@@ -309,6 +309,15 @@ OPTIONS = (
         one_of(GateSplit),
     ),
     Option(
+        "gate_partial",
+        "gate-partial",
+        "string",
+        "SWITCH",
+        "Decide gates also where -k, -m, --lf or the name of a test leaves cases out: on or off "
+        "(default: off)",
+        on_or_off,
+    ),
+    Option(
         "least_gain",
         None,
         "float",

@@ -132,7 +132,7 @@ class Settings:
     :param gate: what is held against a pass rate that a prompt must reach; `undecided` what becomes of a gate
         whose interval holds it.
     :param gate_confidence: of that interval; `gate_population` what it is about, `gate_split` the cases that
-        decide.
+        decide; `gate_partial` whether they do where the command line has only some of them run.
     :param judge_prompt: the path of the judge's prompt file, from `rootdir`; None for the package's own.
     :param judge_labels: paths, from `rootdir`, of files with answers and what people say of them.
     :param trust_judge: whether a judge decides that was not shown to be right.
@@ -174,6 +174,7 @@ class Settings:
     gate_population: GatePopulation = GatePopulation.ANSWERS
     gate_split: GateSplit = GateSplit.ALL
     undecided: Undecided = Undecided.FAIL
+    gate_partial: bool = False
     split: tuple[float, float, float] | None = None
     reports: tuple[Path, ...] = ()
     judge_model: str | None = None

@@ -27,6 +27,7 @@ from pytest_promptopt.pytest_engine.threaded_bodies import end_of
 from pytest_promptopt.pytest_session import header
 from pytest_promptopt.pytest_session.case_reports import CaseReports, reported_sample
 from pytest_promptopt.pytest_session.interception_session import Interception
+from pytest_promptopt.pytest_session.partial_runs import partial_prompts
 from pytest_promptopt.pytest_session.session_calls import SessionCalls
 from pytest_promptopt.pytest_session.worker_partition import WorkerPartition
 from pytest_promptopt.records import Answer, Outcome, Request, Role
@@ -57,6 +58,7 @@ class CaseRunner:
     ) -> None:
         """:param deselected: cases of prompts that the command line left out; they cannot guard a rewrite."""
         self.session = session
+        self.settings = settings
         collected = collect_prompt_cases(session.items, settings)
         self.cases = collected.cases
         self._problems = collected.problems
@@ -68,15 +70,16 @@ class CaseRunner:
             if case.mark.min_pass_rate is not None
             for prompt in case.case.prompts
         ]
-        self.settings = settings
-        self._reports = CaseReports(settings, gated=frozenset(prompt for prompt, _ in self._marked))
+        self._deselected = deselected
+        self._partial = self._find_partial()
+        marked = frozenset(prompt for prompt, _ in self._marked)
+        self._reports = CaseReports(settings, gated=marked, partial=self._partial.keys())
         self.notes: list[str] = []
         files = {file.name: file for case in self.cases.values() for file in case.files.values()}
         for hint in (hint for file in files.values() for hint in file.hints):
             self._note(hint)
         self.result: RunResult | None = None
         self._optimization: OptimizationRun[Any, Any] | None = None
-        self._deselected = deselected
         share = WorkerPartition.of(session.config)
         self._divided = share.parts > 1
         concurrency = share.concurrency(settings.concurrency)
@@ -119,6 +122,14 @@ class CaseRunner:
                 self.cases.add(references(self.cases, settings))
             except SettingsError as error:
                 self._no_migration = error
+
+    def _find_partial(self) -> dict[str, str]:
+        """Prompts whose gate is not decided, and why."""
+        gated = self._marked or self.settings.min_pass_rate is not None
+        if not gated or self.settings.gate_partial:
+            return {}
+        left_out = collect_prompt_cases(self._deselected, self.settings).cases
+        return partial_prompts(self.session.config, self.cases.values(), left_out.values())
 
     def _tell_models(self) -> None:
         """Have reports name the model of each case, where the same case runs with several."""
@@ -423,4 +434,5 @@ class CaseRunner:
             "notes": list(self.notes),
             "use": self.engine.use.to_json(),
             "paid": self.calls.paid.to_json(),
+            "partial": self._partial,
         }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +46,7 @@ class Summary:
         self._paid = PaidCalls()
         self._use = PromptUse()
         self._notes: list[str] = []
+        self._partial: dict[str, str] = {}
         #: How many cases a model costs that cannot be asked: no key, no credit, a refused parameter.
         self._lost: Counter[str] = Counter()
         self._runner: CaseRunner | None = None
@@ -76,6 +78,7 @@ class Summary:
     def take_in(self, told: Mapping[str, Any]) -> None:
         """Take over what the runner of any process has told at its end."""
         self.note(told["notes"])
+        self._partial.update(told["partial"])
         self._use.add(told["use"])
         self._paid.add_told(told["paid"])
 
@@ -96,11 +99,12 @@ class Summary:
         self.note(self._use.sentences())
         self.note(f"{plural(n, 'case')} not answered: {reason}" for reason, n in self._lost.items())
         try:
-            self._checks = self._tally.checks(self._settings.min_pass_rate, GateRule.of(self._settings))
+            checks = self._tally.checks(self._settings.min_pass_rate, GateRule.of(self._settings))
         except SettingsError as error:  # under xdist only the workers have seen the marks
             self._notes.append(str(error))
             session.exitstatus = pytest.ExitCode.USAGE_ERROR
             return
+        self._checks = tuple(map(self._without_undecidable_gate, checks))
         try:
             self._feedbacks = {check.prompt: self._describe(check) for check in self._checks if check.failing}
         except HookError as error:
@@ -116,6 +120,15 @@ class Summary:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
         tell_junit(self._config, self._checks, unwritten)
         self._write_reports()
+
+    def _without_undecidable_gate(self, check: PromptCheck) -> PromptCheck:
+        part = self._partial.get(check.prompt)
+        if part is None or check.min_pass_rate is None:
+            return check
+        self.note(
+            [f"gate of {check.prompt} not decided: {part}; --promptopt-gate-partial=on decides it by these"]
+        )
+        return replace(check, min_pass_rate=None)
 
     @property
     def _run(self) -> RunResult | None:

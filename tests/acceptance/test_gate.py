@@ -465,3 +465,46 @@ def test_without_a_held_out_case_such_a_gate_has_nothing_to_decide_on(pytester: 
     result = project.run()
     assert "no held-out case ran, so there is nothing to decide on" in gate_of(result)
     assert result.ret == FAILED, "nobody else decides about the case that failed"
+
+
+class TestPartOfTheCases:
+    """What the command line leaves out may be what passes, or what fails: no gate is decided without it."""
+
+    @pytest.mark.parametrize("args", [["-k", "wrong or b"], ["test_it.py::test_word[wrong]"], ["--lf"]])
+    def test_it_is_said_and_each_failure_counts(
+        self, pytester: pytest.Pytester, workers: int, args: list[str]
+    ) -> None:
+        project = Project(pytester)
+        gated(project, mark=", min_pass_rate=0.5")
+        if args == ["--lf"]:
+            assert project.run().ret == OK
+        result = project.run(*args, workers=workers)
+        assert result.ret == FAILED
+        assert "failed" in counts(result)
+        assert not any(line.startswith("gate: ") for line in result.outlines)
+        run = (
+            "only tests that the command line names were run"
+            if "::" in args[0]
+            else "? of its 5 cases were run"
+        )
+        result.stdout.fnmatch_lines(
+            [
+                f"promptopt: gate of prompts/repeat.md not decided: {run}; --promptopt-gate-partial=on decides *"
+            ]
+        )
+
+    def test_the_team_can_have_it_decided(self, pytester: pytest.Pytester, workers: int) -> None:
+        project = Project(pytester)
+        gated(project, mark=", min_pass_rate=0.5")
+        result = project.run("-k", "wrong or b", "--promptopt-gate-partial=on", workers=workers)
+        assert result.ret == OK
+        assert "50.0% >= 50.0% required: holds" in gate_of(result)
+
+    def test_a_prompt_all_of_whose_cases_are_run_has_its_gate(self, pytester: pytest.Pytester) -> None:
+        project = Project(pytester)
+        project.write("prompts/other.md", "Repeat: {{ word }}\n")
+        other = FOUR_OF_FIVE.replace("repeat.md", "other.md").replace("test_word", "test_other")
+        gated(project, mark=", min_pass_rate=0.5", more=other.format(mark=", min_pass_rate=0.5"))
+        result = project.run("-k", "test_word or (test_other and wrong)")
+        assert gate_of(result).startswith("gate: prompts/repeat.md 80.0% >= 50.0% required: holds")
+        assert result.ret == FAILED

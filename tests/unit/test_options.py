@@ -182,6 +182,7 @@ WRONG = [
     ("gate_confidence", "100%", "a confidence from 0.5 to below 1"),
     ("gate_population", "prompts", "answers, cases"),
     ("gate_split", "train", "all, heldout"),
+    ("gate_partial", "yes", "on or off"),
     ("intercept", "maybe", "is not on, off, +HOST"),
     ("intercept", "+http://host", "a host has no scheme, port or path"),
     ("intercept", "off +host", "off stands alone"),
