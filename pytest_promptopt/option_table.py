@@ -31,6 +31,7 @@ from pytest_promptopt.settings import (
     Accept,
     CacheMode,
     CritiqueMode,
+    FailOn,
     GateMode,
     GatePopulation,
     GateSplit,
@@ -316,6 +317,23 @@ OPTIONS = (
         "Decide gates also where -k, -m, --lf or the name of a test leaves cases out: on or off "
         "(default: off)",
         on_or_off,
+    ),
+    Option(
+        "fail_on",
+        "fail-on",
+        "string",
+        "WHAT",
+        "Which comparison (--promptopt-compare) fails the session: significant (a loss that is shown) or any "
+        "(a broken case that is not flaky)",
+        one_of(FailOn),
+    ),
+    Option(
+        "compare_margin",
+        None,
+        "float",
+        "POINTS",
+        "A comparison lets a loss of so many points pass, also one that is shown (default: 0)",
+        least_points,
     ),
     Option(
         "least_gain",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_promptopt.errors import SettingsError
 from pytest_promptopt.option_table import OPTIONS as OPTIONS
 from pytest_promptopt.option_table import Option as Option
-from pytest_promptopt.settings import Mode, Settings, home_of
+from pytest_promptopt.settings import BASELINE_FILE, GIT, Mode, Settings, home_of
 
 if TYPE_CHECKING:
     import pytest
@@ -82,6 +82,23 @@ def _add_actions(group: pytest.OptionGroup) -> None:
         help="Test the judge on labelled answers, store what it may decide, and run no test",
     )
     group.addoption(
+        "--promptopt-save-baseline",
+        nargs="?",
+        const="",
+        default=None,
+        metavar="FILE",
+        help=f"Write what was measured to =FILE, or to {BASELINE_FILE} in rootdir, to compare later runs with",
+    )
+    group.addoption(
+        "--promptopt-compare",
+        nargs="?",
+        const="",
+        default=None,
+        metavar="FILE|git:REF",
+        help=f"Compare with a baseline =FILE (none named: {BASELINE_FILE} in rootdir), or with the prompts as they "
+        "were at a commit: =git:REF",
+    )
+    group.addoption(
         "--promptopt-runs",
         action="store_true",
         help="List the runs of --optimize, and run no test",
@@ -131,6 +148,8 @@ def read_settings(config: pytest.Config) -> Settings:
         rootdir=config.rootpath,
         mode=mode,
         reports=_reports(config),
+        save_baseline=_baseline(config, "--promptopt-save-baseline"),
+        compare=_compared(config),
         resume="" if resumed is None else resumed.id,
         options=given,
         **values,
@@ -189,6 +208,27 @@ def _reports(config: pytest.Config) -> tuple[Path, ...]:
     return tuple(dict.fromkeys(folder / check_report_path(text, name=name) for folder, name, text in given))
 
 
+def _baseline(config: pytest.Config, option: str) -> Path | None:
+    """The file that an option names: from where pytest was started, the default one from rootdir."""
+    text: str | None = config.getoption(option.lstrip("-").replace("-", "_"))
+    if text is None:
+        return None
+    if not text:
+        return config.rootpath / BASELINE_FILE
+    path = config.invocation_params.dir / text
+    if path.suffix.lower() != ".json" or path.is_dir():
+        raise SettingsError(f"{option}: {text!r} is not the path of a .json file; write {option}=FILE.json")
+    return path
+
+
+def _compared(config: pytest.Config) -> str | None:
+    text: str | None = config.getoption("promptopt_compare")
+    if text is not None and text.startswith(GIT):
+        return text
+    path = _baseline(config, "--promptopt-compare")
+    return None if path is None else str(path)
+
+
 def _ini_lines(config: pytest.Config, name: str) -> list[str]:
     try:
         return list(config.getini(name))
@@ -215,6 +255,8 @@ def check_combination(config: pytest.Config, settings: Settings) -> None:
         _check_calibration(config, settings)
     if settings.from_model is not None:
         _check_migration(config, settings)
+    if settings.measuring:
+        _check_measuring(config, settings)
     if not settings.optimizing:
         return
     mode = "--optimize" if settings.mode is Mode.OPTIMIZE else "--optimize-dry-run"
@@ -230,6 +272,18 @@ def check_combination(config: pytest.Config, settings: Settings) -> None:
             raise SettingsError(f"{mode}: {reason}; leave it out")
     if config.getoption("dist", "no") == "each":
         raise SettingsError(f"{mode}: --dist=each runs every case on every worker; use --dist=load")
+
+
+def _check_measuring(config: pytest.Config, settings: Settings) -> None:
+    option = "--promptopt-compare" if settings.save_baseline is None else "--promptopt-save-baseline"
+    if settings.mode is not Mode.CHECK:
+        mode = "--promptopt-calibrate" if settings.mode is Mode.CALIBRATE else "--optimize"
+        raise SettingsError(f"{option} is about a plain check; leave {mode} out")
+    if settings.earlier_ref is not None and config.getoption("dist", "no") != "no":
+        raise SettingsError(
+            f"--promptopt-compare={settings.compare} runs the cases with both texts in one process; leave -n "
+            "out, or add -n 0"
+        )
 
 
 def _check_migration(config: pytest.Config, settings: Settings) -> None:

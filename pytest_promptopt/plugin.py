@@ -62,6 +62,10 @@ def pytest_configure(config: pytest.Config) -> None:
     try:
         settings = config.stash[settings_key] = options.read_settings(config)
         options.check_combination(config, settings)
+        if settings.measuring and not hasattr(config, "workerinput"):
+            from pytest_promptopt.pytest_session.baseline_session import open_baseline
+
+            open_baseline(config, settings)
     except PromptoptError as error:
         raise pytest.UsageError(str(error)) from None
     config.stash[deselected_key] = []

@@ -18,6 +18,13 @@ ROOTS: list[Path] = []
 NO_OPTIMIZER = "none"
 
 
+#: With what a comparison begins that is with prompts of a commit, not with a file.
+GIT = "git:"
+
+#: Where a baseline is written to when no file is named, from rootdir.
+BASELINE_FILE = "promptopt-baseline.json"
+
+
 def home_of(rootdir: Path) -> Path:
     """Where runs, cache and reports of a project live."""
     return rootdir / ".promptopt"
@@ -83,6 +90,13 @@ class GateSplit(StrEnum):
     HELDOUT = "heldout"
 
 
+class FailOn(StrEnum):
+    """What in a comparison fails the session: `SIGNIFICANT` a loss that is shown, `ANY` broken case."""
+
+    SIGNIFICANT = "significant"
+    ANY = "any"
+
+
 class Undecided(StrEnum):
     """What a gate does that cannot be decided."""
 
@@ -133,6 +147,9 @@ class Settings:
         whose interval holds it.
     :param gate_confidence: of that interval; `gate_population` what it is about, `gate_split` the cases that
         decide; `gate_partial` whether they do where the command line has only some of them run.
+    :param save_baseline: the file that what was measured is written to; `compare` the file, or ``git:REF``,
+        that it is held against; `fail_on` which loss fails the session, none where None; `compare_margin` the
+        points that may be lost.
     :param judge_prompt: the path of the judge's prompt file, from `rootdir`; None for the package's own.
     :param judge_labels: paths, from `rootdir`, of files with answers and what people say of them.
     :param trust_judge: whether a judge decides that was not shown to be right.
@@ -175,6 +192,10 @@ class Settings:
     gate_split: GateSplit = GateSplit.ALL
     undecided: Undecided = Undecided.FAIL
     gate_partial: bool = False
+    save_baseline: Path | None = None
+    compare: str | None = None
+    fail_on: FailOn | None = None
+    compare_margin: float = 0.0
     split: tuple[float, float, float] | None = None
     reports: tuple[Path, ...] = ()
     judge_model: str | None = None
@@ -203,6 +224,17 @@ class Settings:
     @property
     def optimizing(self) -> bool:
         return self.mode in (Mode.OPTIMIZE, Mode.DRY_RUN)
+
+    @property
+    def measuring(self) -> bool:
+        """Whether it is kept, or compared, what every case was measured with."""
+        return self.save_baseline is not None or self.compare is not None
+
+    @property
+    def earlier_ref(self) -> str | None:
+        """The commit whose prompts are answered as well, to be compared with; None without one."""
+        compared = self.compare or ""
+        return compared.removeprefix(GIT) if compared.startswith(GIT) else None
 
     @property
     def migrating(self) -> bool:

@@ -6,12 +6,10 @@ can end its own part and speak as the criterion does.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from hashlib import sha256
 from pathlib import Path
 
 from pytest_promptopt.errors import PromptFileError, SettingsError
@@ -64,16 +62,7 @@ class JudgePrompt:
     @cached_property
     def fingerprint(self) -> str:
         """sha256 of all in its file that decides what is asked: texts, language, parameters."""
-        front = self.file.front
-        parts = {
-            "prose": self.file.prose,
-            "language": self.file.language.name,
-            "system": front.system,
-            "max_tokens": front.max_tokens,
-            "stop": list(front.stop),
-            "parameters": dict(front.parameters),
-        }
-        return sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
+        return self.file.fingerprint
 
     def messages(self, shown: Mapping[str, str]) -> tuple[Message, ...]:
         """What to send. Raises `SettingsError` when something is given that the prompt does not use.

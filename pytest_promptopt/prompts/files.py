@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +143,19 @@ class PromptFile:
     def as_imported(self) -> PromptFile:
         """The prompt as this process read it first, which is what it may have imported."""
         return self if self.original == self.first_read else self.read_again(before=self.first_read)
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256 of all in it that decides what is asked: texts, language, parameters."""
+        parts = {
+            "prose": self.prose,
+            "language": self.language.name,
+            "system": self.front.system,
+            "max_tokens": self.front.max_tokens,
+            "stop": list(self.front.stop),
+            "parameters": dict(self.front.parameters),
+        }
+        return sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 
     @property
     def file_name(self) -> str:

@@ -43,9 +43,17 @@ def is_tolerated(report: pytest.TestReport) -> bool:
     return report.passed and bool(data.get("tolerated")) and data.get("status") == Status.FAILED
 
 
-def tell_junit(config: pytest.Config, checks: Iterable[PromptCheck], unwritten: Iterable[str]) -> None:
-    """Add what fails the session to the JUnit report, if there is one, besides cases that failed."""
-    for prompt, name, text in _failing(checks, unwritten):
+def tell_junit(
+    config: pytest.Config,
+    checks: Iterable[PromptCheck],
+    unwritten: Iterable[str],
+    compared: Iterable[tuple[str, str, str]] = (),
+) -> None:
+    """Add what fails the session to the JUnit report, if there is one, besides cases that failed.
+
+    :param compared: what is worse than it was: prompt, name of the test case, text.
+    """
+    for prompt, name, text in (*_failing(checks, unwritten), *compared):
         report = pytest.TestReport(
             nodeid=f"{prompt}::{name}",
             location=(prompt, None, name),

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from pytest_promptopt.baselines.measured import digest
 from pytest_promptopt.errors import ErrorKind, ModelError, NoModelError
 from pytest_promptopt.pytest_engine.buffered_run import BufferedRun
 from pytest_promptopt.pytest_engine.outcomes import outcome_of
@@ -63,7 +64,8 @@ class CaseReports:
         if len(outcomes) > 1:
             report.sections.append(_samples_section(run.case, outcomes))
         tolerated = self.tolerance(run.case) if own.status is Status.FAILED else ""
-        payload = report_payload.payload(run.case, outcomes, own.status, tolerated=tolerated)
+        inputs = digest(run.case.identity) if self._settings.measuring else ""
+        payload = report_payload.payload(run.case, outcomes, own.status, tolerated=tolerated, inputs=inputs)
         if own.status is Status.FAILED:
             report.sections += _answer_sections(own)
         payload["unanswered"] = run.error is not None

@@ -40,6 +40,7 @@ from pytest_promptopt.text import escape_controls
 from pytest_promptopt.user_frames import leave_out_libraries
 
 if TYPE_CHECKING:
+    from pytest_promptopt.pytest_session.earlier_texts import EarlierTexts
     from pytest_promptopt.pytest_session.judge_session import SessionJudge
     from pytest_promptopt.pytest_session.session_optimization import OptimizationRun
     from pytest_promptopt.pytest_session.worker_server import WorkerServer
@@ -79,6 +80,7 @@ class CaseRunner:
         for hint in (hint for file in files.values() for hint in file.hints):
             self._note(hint)
         self.result: RunResult | None = None
+        self.earlier: EarlierTexts | None = None
         self._optimization: OptimizationRun[Any, Any] | None = None
         share = WorkerPartition.of(session.config)
         self._divided = share.parts > 1
@@ -171,6 +173,10 @@ class CaseRunner:
         """
         if self._no_migration is not None:
             raise self._no_migration
+        if self.settings.earlier_ref is not None and self.earlier is None:
+            from pytest_promptopt.pytest_session.earlier_texts import EarlierTexts
+
+            self.earlier = EarlierTexts(self.settings, self.cases)
         thresholds((), self._marked)
         if any(JUDGE in case.fixtures for case in self.cases.values()):
             self._judge.check(case for case in self.cases.values() if self._decides(case))
@@ -233,6 +239,8 @@ class CaseRunner:
                 self._server.serve(self, collected=collected)
             elif self.settings.optimizing and collected:
                 self._run_optimization()
+            elif self.earlier is not None and collected and not session.config.option.collectonly:
+                self.earlier.answer(self.engine, self._note)
             return (yield)
 
     def _run_optimization(self) -> None:

@@ -17,15 +17,19 @@ from pytest_promptopt.results import PromptCheck
 
 
 def payload(
-    case: PromptCase, outcomes: Sequence[Outcome], status: Status, *, tolerated: str
+    case: PromptCase, outcomes: Sequence[Outcome], status: Status, *, tolerated: str, inputs: str = ""
 ) -> dict[str, Any]:
-    """All that the controller must know of a case that was reported."""
+    """All that the controller must know of a case that was reported.
+
+    :param inputs: stands for what it is about, where that is asked for.
+    """
     return {
         "case": vars(case.case),
         "outcomes": [to_json(outcome) for outcome in outcomes],
         "status": status.value,
         "min_pass_rate": case.mark.min_pass_rate,
         "tolerated": tolerated,
+        "inputs": inputs,
     }
 
 
@@ -38,6 +42,8 @@ class ReportTotals:
         self._outcomes: dict[str, dict[str, tuple[Outcome, ...]]] = {}
         self._thresholds: list[tuple[str, Threshold]] = []
         self._from_cache: set[str] = set()
+        #: By case, what stands for its inputs.
+        self.inputs: dict[str, str] = {}
 
     def add(self, report: pytest.TestReport) -> None:
         data = read_data(report)
@@ -52,6 +58,7 @@ class ReportTotals:
             }
         )
         self._cases.setdefault(case.id, case)
+        self.inputs[case.id] = data["inputs"]
         outcomes = tuple(map(from_json, data["outcomes"]))
         self._outcomes.setdefault(case.id, {})[report.nodeid] = outcomes
         calls = (call for outcome in outcomes for call in outcome.all_calls)

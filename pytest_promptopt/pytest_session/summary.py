@@ -19,6 +19,7 @@ from pytest_promptopt.pytest_engine.prompt_use import PromptUse
 from pytest_promptopt.pytest_engine.report_data import forget_case, read_data
 from pytest_promptopt.pytest_engine.tolerated_failures import is_tolerated, tell_junit
 from pytest_promptopt.pytest_session import report_payload
+from pytest_promptopt.pytest_session.baseline_session import baseline_of, noise_lines
 from pytest_promptopt.pytest_session.hook_calls import HookError, categorize
 from pytest_promptopt.pytest_session.paid_calls import PaidCalls
 from pytest_promptopt.results import PromptCheck, RunResult
@@ -52,6 +53,7 @@ class Summary:
         self._runner: CaseRunner | None = None
         self._checks: tuple[PromptCheck, ...] = ()
         self._feedbacks: dict[str, Feedback] = {}
+        self._baseline = baseline_of(config)
 
     def add(self, report: pytest.TestReport) -> None:
         """Take note of a report before anybody counts it."""
@@ -116,10 +118,21 @@ class Summary:
             self.note(feedback.notes)
         unwritten = () if self._runner is None else self._runner.unwritten
         bad = bool(unwritten) or (self._run is not None and bool(self._run.all_errors))
-        if session.exitstatus == pytest.ExitCode.OK and (bad or not all_gates_hold(self._checks)):
+        worse = self._compare()
+        if session.exitstatus == pytest.ExitCode.OK and (bad or worse or not all_gates_hold(self._checks)):
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
-        tell_junit(self._config, self._checks, unwritten)
+        tell_junit(self._config, self._checks, unwritten, worse)
+        if self._baseline is not None:
+            self.note(self._baseline.save(session))
         self._write_reports()
+
+    def _compare(self) -> list[tuple[str, str, str]]:
+        """What is worse than the baseline: prompt, name of a JUnit test case, text."""
+        if self._baseline is None:
+            return []
+        earlier = None if self._runner is None else self._runner.earlier
+        self._baseline.take(self._checks, self._tally.inputs, self._feedbacks, earlier, self._describe)
+        return self._baseline.worse()
 
     def _without_undecidable_gate(self, check: PromptCheck) -> PromptCheck:
         part = self._partial.get(check.prompt)
@@ -176,12 +189,17 @@ class Summary:
         elif reporter.verbosity > -2 and not reporter.no_summary:
             self._show_failures(reporter, width)
             self._show_models(reporter, width)
+            if self._baseline is not None:
+                self._baseline.show(reporter, width)
         self._show_calls(reporter)
         if any(check.min_pass_rate is not None for check in self._checks):
             from pytest_promptopt.reports.check_report import gate_lines
 
             for line in gate_lines(self._checks):
                 reporter.write_line(line.text, **line.markup)
+        self._show_noise(reporter)
+        if self._baseline is not None:
+            self._baseline.show_verdicts(reporter)
         for note in self._notes:
             reporter.write_line(f"promptopt: {printable(note)}", yellow=True)
 
@@ -215,6 +233,13 @@ class Summary:
         compared = compare_models(self._checks, self._settings.models)
         lines = model_tables(compared, alpha=self._settings.alpha, width=width)
         print_section(reporter, "models compared", lines)
+
+    def _show_noise(self, reporter: pytest.TerminalReporter) -> None:
+        """What the suite does by itself, where cases ran several times."""
+        several = any(len(result.counted) > 1 for check in self._checks for result in check.results)
+        if several and reporter.verbosity > -2 and not reporter.no_summary:
+            for line in noise_lines(self._checks, self._settings.alpha):
+                reporter.write_line(line.text, **line.markup)
 
     def _is_unreached(self, check: PromptCheck) -> bool:
         """Whether no run has used the prompt: then no failure is its fault, and no other text would help."""

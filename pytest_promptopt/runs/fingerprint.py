@@ -33,6 +33,10 @@ FREE = frozenset(
         "concurrency",
         "cache",
         "min_pass_rate",
+        "save_baseline",
+        "compare",
+        "fail_on",
+        "compare_margin",
         "reports",
     }
 )

@@ -44,7 +44,7 @@ FLOORS = (
         "shared_database",
         "single_flight",
     },
-    {"response_cache", "journal", "model_comparison"},
+    {"response_cache", "journal", "model_comparison", "baselines"},
     {"budget"},
     {"models", "failures", "prompts"},
     {"optimizer", "assertions", "grading"},

@@ -1,0 +1,35 @@
+"""When a comparison with a baseline fails the session."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pytest_promptopt.baselines.comparison import PromptComparison
+from pytest_promptopt.settings import FailOn, Settings
+from pytest_promptopt.text import plural
+
+
+@dataclass(frozen=True)
+class CompareRule:
+    """:param fail_on: None where a comparison is only told.
+    :param alpha: a loss counts as shown from this p-value down.
+    :param margin: a loss up to this share is let pass, also a shown one.
+    """
+
+    fail_on: FailOn | None = None
+    alpha: float = 0.05
+    margin: float = 0.0
+
+    @classmethod
+    def of(cls, settings: Settings) -> CompareRule:
+        return cls(settings.fail_on, settings.alpha, settings.compare_margin / 100)
+
+    def why_failed(self, found: PromptComparison) -> str:
+        """Why the session fails for it, in words; empty when it does not."""
+        if self.fail_on is None:
+            return ""
+        if found.incomparable:
+            return "none of its cases can be compared"
+        if self.fail_on is FailOn.ANY:
+            return f"{plural(len(found.broken), 'case')} broken" if found.broken else ""
+        return "a loss is shown" if found.is_worse(self.alpha, self.margin) else ""

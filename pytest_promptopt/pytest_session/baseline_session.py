@@ -1,0 +1,261 @@
+"""What a session has measured goes to a file, or is held against one, or against a commit."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_promptopt.errors import PromptoptError, SettingsError
+from pytest_promptopt.prompts import PromptFile
+from pytest_promptopt.results import PromptCheck
+from pytest_promptopt.settings import Settings
+from pytest_promptopt.text import plural
+
+if TYPE_CHECKING:
+    from pytest_promptopt.baselines.compare_rule import CompareRule
+    from pytest_promptopt.baselines.comparison import PromptComparison
+    from pytest_promptopt.baselines.measured import Circumstances, Measured
+    from pytest_promptopt.failures import Feedback
+    from pytest_promptopt.pytest_session.earlier_texts import EarlierTexts
+    from pytest_promptopt.reports.lines import Line
+
+_KEY = pytest.StashKey["BaselineSession"]()
+
+Describe = Callable[[PromptCheck], "Feedback"]
+
+
+def open_baseline(config: pytest.Config, settings: Settings) -> None:
+    """Read what the session is compared with, before it has paid anything. Raises `PromptoptError`."""
+    config.stash[_KEY] = BaselineSession(config, settings)
+
+
+def baseline_of(config: pytest.Config) -> BaselineSession | None:
+    """None where nothing is kept and nothing compared."""
+    return config.stash.get(_KEY, None)
+
+
+def noise_lines(checks: Sequence[PromptCheck], alpha: float) -> Iterator[Line]:
+    """What the cases of each prompt and model do by themselves, where they ran several times."""
+    from pytest_promptopt.baselines.noise import suite_noise
+    from pytest_promptopt.records import Status
+    from pytest_promptopt.reports.baseline_report import noise_line
+
+    for check in checks:
+        parts = check.by_model
+        for model, part in parts.items():
+            ends = [[outcome.status for outcome in result.counted] for result in part.results]
+            noise = suite_noise([(each.count(Status.PASSED), len(each)) for each in ends], alpha)
+            if noise is not None:
+                yield noise_line(f"{check.prompt} with {model}" if len(parts) > 1 else check.prompt, noise)
+
+
+class BaselineSession:
+    """In the process that prints, whoever has run the cases."""
+
+    def __init__(self, config: pytest.Config, settings: Settings) -> None:
+        self._config = config
+        self._settings = settings
+        self._before: list[Measured] = []
+        self._now: list[Measured] = []
+        self._found: list[PromptComparison] = []
+        if settings.compare is not None and settings.earlier_ref is None:
+            self._before = self._read(Path(settings.compare))
+        elif settings.earlier_ref is not None:
+            from pytest_promptopt.baselines.earlier_files import EarlierFiles
+
+            EarlierFiles.at(settings.earlier_ref, settings.rootdir)
+        if settings.save_baseline is not None and settings.save_baseline.exists():
+            self._kept = self._read(settings.save_baseline)  # of cases that this run may leave out
+        else:
+            self._kept = []
+
+    def _read(self, path: Path) -> list[Measured]:
+        from pytest_promptopt.baselines.baseline_file import read_baseline
+
+        if not path.exists():
+            raise SettingsError(
+                f"--promptopt-compare: there is no baseline {self._shown(path)}; "
+                "pytest --promptopt-save-baseline writes one"
+            )
+        return read_baseline(path, name=self._shown(path))
+
+    def _shown(self, path: Path) -> str:
+        with suppress(ValueError):
+            return path.relative_to(self._settings.rootdir).as_posix()
+        return str(path)
+
+    def take(
+        self,
+        checks: Sequence[PromptCheck],
+        inputs: Mapping[str, str],
+        feedbacks: Mapping[str, Feedback],
+        earlier: EarlierTexts | None,
+        describe: Describe,
+    ) -> None:
+        """What the session has measured.
+
+        :param inputs: case -> what stands for what it is about.
+        :param earlier: the prompts of a commit and their results.
+        :param describe: says why a prompt fails.
+        """
+        from pytest_promptopt.baselines.comparison import compare_measured
+        from pytest_promptopt.baselines.measured import measure
+
+        known = self._circumstances(checks, inputs, feedbacks)
+        self._now = [each for check in checks for each in measure(check.prompt, check.results, known)]
+        if earlier is not None:
+            self._before = self._measured_before(checks, inputs, earlier, describe)
+        if self._settings.compare is not None and (earlier is not None or self._settings.earlier_ref is None):
+            self._found = compare_measured(
+                self._before,
+                self._now,
+                weights=_weights(checks),
+                is_left_out=self._is_left_out,
+            )
+
+    def _circumstances(
+        self, checks: Sequence[PromptCheck], inputs: Mapping[str, str], feedbacks: Mapping[str, Feedback]
+    ) -> Circumstances:
+        from pytest_promptopt.baselines.measured import DIGITS, Circumstances
+
+        texts = {}
+        for check in checks:
+            with suppress(PromptoptError):  # it was removed meanwhile
+                file = PromptFile.load(check.prompt, rootdir=self._settings.rootdir)
+                texts[check.prompt] = file.fingerprint[:DIGITS]
+        categories = {
+            prompt: {failed.case: failed.category for failed in feedback.failed}
+            for prompt, feedback in feedbacks.items()
+        }
+        return Circumstances(texts, inputs, categories, self._judge(checks))
+
+    def _judge(self, checks: Sequence[PromptCheck]) -> str:
+        """What stands for the prompts of the judge; empty where nothing was judged."""
+        from pytest_promptopt.baselines.measured import digest
+
+        outcomes = (o for check in checks for result in check.results for o in result.outcomes)
+        if not any(outcome.verdicts for outcome in outcomes):
+            return ""
+        from pytest_promptopt.grading.judge_prompts import comparing_prompt, grading_prompt
+
+        rootdir, path = self._settings.rootdir, self._settings.judge_prompt
+        try:
+            prompts = (
+                grading_prompt(None if path is None else rootdir / path, rootdir=rootdir),
+                comparing_prompt(rootdir=rootdir),
+            )
+        except PromptoptError:
+            return ""
+        return digest("".join(prompt.fingerprint for prompt in prompts))
+
+    def _measured_before(
+        self,
+        checks: Sequence[PromptCheck],
+        inputs: Mapping[str, str],
+        earlier: EarlierTexts,
+        describe: Describe,
+    ) -> list[Measured]:
+        """Under the texts of the commit; a prompt whose cases use none that has changed is as it was."""
+        from pytest_promptopt.baselines.measured import DIGITS, Circumstances, measure
+
+        found = []
+        judge = self._judge(checks)
+        texts = {prompt: fingerprint[:DIGITS] for prompt, fingerprint in earlier.texts.items()}
+        for check in checks:
+            ran = {result.case.id: result for result in earlier.results.get(check.prompt, ())}
+            results = tuple(ran.get(result.case.id, result) for result in check.results)
+            was = PromptCheck.of(check.prompt, results)
+            categories = {each.case: each.category for each in describe(was).failed} if was.failing else {}
+            known = Circumstances(texts, inputs, {check.prompt: categories}, judge)
+            found += measure(check.prompt, results, known)
+        return found
+
+    def _is_left_out(self, case: str) -> bool:
+        """Whether the command line has not asked for a case; by its file where nothing finer was chosen."""
+        config = self._config
+        finer = any(config.getoption(name, None) for name in ("keyword", "markexpr", "deselect", "lf"))
+        if finer or any("::" in arg for arg in config.args):
+            return True
+        if config.getoption("maxfail", 0) or config.getoption("stepwise", False):
+            return True
+        file = self._settings.rootdir / case.partition("::")[0]
+        started = config.invocation_params.dir
+        return not any(file.is_relative_to(started / arg) for arg in config.args)
+
+    @property
+    def _rule(self) -> CompareRule:
+        from pytest_promptopt.baselines.compare_rule import CompareRule
+
+        return CompareRule.of(self._settings)
+
+    def worse(self) -> list[tuple[str, str, str]]:
+        """What fails the session: prompt, name of a JUnit test case, text."""
+        if not self._found:
+            return []
+        from pytest_promptopt.reports.baseline_report import compare_lines
+
+        models = Counter(each.prompt for each in self._found)
+        told = []
+        for each in self._found:
+            if self._rule.why_failed(each):
+                name = f"compare[{each.model or 'no model'}]" if models[each.prompt] > 1 else "compare"
+                told.append((each.prompt, name, compare_lines([each], self._rule)[0].text))
+        return told
+
+    def save(self, session: pytest.Session) -> list[str]:
+        """Write what was measured; returns what the user should know of it, in sentences."""
+        path = self._settings.save_baseline
+        if path is None:
+            return []
+        option = "--promptopt-save-baseline"
+        if session.exitstatus not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
+            return [f"{option}: nothing was written, since the run did not come to its end"]
+        from pytest_promptopt.baselines.baseline_file import write_baseline
+        from pytest_promptopt.baselines.measured import MAX_ANSWER
+
+        now = {case.key: case for case in self._now}
+        kept = [case for case in self._kept if case.key not in now and self._is_left_out(case.case)]
+        try:
+            write_baseline(path, [*now.values(), *kept])
+        except OSError as error:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+            return [f"{option}: {self._shown(path)} was not written: {error}"]
+        more = f", and {plural(len(kept), 'case')} stayed in it that this run left out" if kept else ""
+        return [
+            f"{self._shown(path)} has {plural(len(now), 'case')} of this run{more}; answers are cut to "
+            f"{MAX_ANSWER} characters"
+        ]
+
+    def show(self, reporter: pytest.TerminalReporter, width: int) -> None:
+        """What has changed, as a section."""
+        if self._found:
+            from pytest_promptopt.reports.baseline_report import comparison_section
+            from pytest_promptopt.reports.lines import print_section
+
+            compared = self._settings.compare or ""
+            name = compared if self._settings.earlier_ref is not None else self._shown(Path(compared))
+            lines = comparison_section(self._found, width=width)
+            print_section(reporter, f"compared with {name}", lines)
+
+    def show_verdicts(self, reporter: pytest.TerminalReporter) -> None:
+        """One line for each prompt and model."""
+        if self._found:
+            from pytest_promptopt.reports.baseline_report import compare_lines
+
+            for line in compare_lines(self._found, self._rule):
+                reporter.write_line(line.text, **line.markup)
+
+
+def _weights(checks: Sequence[PromptCheck]) -> dict[tuple[str, str, str], float]:
+    return {
+        (check.prompt, result.case.pair or result.case.id, result.case.model_of(check.prompt)): (
+            result.case.weight
+        )
+        for check in checks
+        for result in check.results
+    }
