@@ -15,6 +15,7 @@ from urllib.parse import unquote, urlsplit
 
 from pytest_promptopt.errors import SettingsError
 from pytest_promptopt.records.content import File, readable_size
+from pytest_promptopt.text import cut_middle
 
 #: How the bytes of each type begin.
 _MAGIC = (
@@ -173,10 +174,15 @@ def base64_of(file: File) -> str:
 
 def _found(path: Path, place: str, folders: Sequence[Path]) -> Path:
     tried = [folder / path for folder in folders] or [path]
-    for each in tried:
-        if each.is_file():
-            return each.resolve()
-    if any(each.is_dir() for each in tried):
+    try:
+        for each in tried:
+            if each.is_file():
+                return each.resolve()
+        folder = any(each.is_dir() for each in tried)
+    except OSError as error:  # a file's own text, given in the place of its path, is too long for a name
+        said = cut_middle(f"{place}: {path}", 100)
+        raise SettingsError(f"{said} is no path of a file: {error.strerror}; give bytes as bytes") from None
+    if folder:
         raise SettingsError(f"{place}: {path} is a folder; accepted are files")
     looked = ", ".join(dict.fromkeys(str(each.parent) for each in tried))
     raise SettingsError(f"{place}: there is no file {path} (looked in {looked})")
