@@ -10,7 +10,13 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from pytest_promptopt.records import EPSILON, CaseResult, FlakyCase, Role, Spend, Split, pass_rate
-from pytest_promptopt.statistics import SIGN_TEST, PairedTest, sign_test
+from pytest_promptopt.statistics import (
+    SIGN_TEST,
+    PairedTest,
+    effective_cases,
+    sign_test,
+    wilson_interval,
+)
 
 
 class CandidateVerdict(StrEnum):
@@ -130,6 +136,8 @@ class SplitScore:
     :param unverified: how many further cases the text after was not run on; no figure counts them.
     :param examples: how many further cases stand in either text as examples; no figure counts them either.
     :param tested: what chance explains of the changes of the rates; None where `fixed` and `broken` tell.
+    :param effective: how many cases of one weight say as much as those in the rates, which may have several;
+        None for as many as there are.
     """
 
     split: Split
@@ -144,6 +152,12 @@ class SplitScore:
     unverified: int = 0
     examples: int = 0
     tested: PairedTest | None = None
+    effective: float | None = None
+
+    def interval(self, rate: float) -> tuple[float, float]:
+        """The 95 % interval of one of its rates."""
+        cases = self.cases - self.errored if self.effective is None else self.effective
+        return wilson_interval(rate, cases)
 
     @property
     def chance(self) -> PairedTest:
@@ -363,6 +377,12 @@ class PromptCheck:
             min_pass_rate=min_pass_rate,
             where=where,
         )
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The 95 % interval of its rate."""
+        weights = (result.case.weight for result in self.results if result.rate is not None)
+        return wilson_interval(self.rate or 0.0, effective_cases(weights))
 
     @property
     def weighted(self) -> bool:

@@ -108,7 +108,6 @@ from pytest_promptopt.model_comparison import ModelComparison, ModelFigures, com
 from pytest_promptopt.optimizer.flaky_cases import flaky_cases
 from pytest_promptopt.records import CaseResult, Spend, Status
 from pytest_promptopt.results import Iteration, ModelChange, PromptCheck, PromptResult, RunResult, SplitScore
-from pytest_promptopt.statistics import wilson_interval
 
 if TYPE_CHECKING:
     from pytest_promptopt.failures import Feedback
@@ -288,12 +287,10 @@ def _change(change: ModelChange) -> dict[str, Any]:
 
 def _score(score: SplitScore) -> dict[str, Any]:
     counts = dataclasses.asdict(score)
-    del counts["tested"]
+    del counts["tested"], counts["effective"]
     return {
         **counts,
-        "interval": None
-        if score.after is None
-        else wilson_interval(score.after, score.cases - score.errored),
+        "interval": None if score.after is None else score.interval(score.after),
         "p_better": score.chance.better,
         "p_worse": score.chance.worse,
         "test": score.chance.test,
