@@ -29,7 +29,7 @@ BOTH = "--promptopt-model=house/keen,house/deaf"
 @pytest.fixture
 def project(pytester: pytest.Pytester) -> Project:
     project = Project(pytester)
-    project.write("conftest.py", (project.path / "conftest.py").read_text() + SAID)
+    project.append("conftest.py", SAID)
     return project
 
 
@@ -258,7 +258,7 @@ def pytest_collection_modifyitems(items):
     for item in items:
         item.add_marker(pytest.mark.prompt(model="house/added"))
 """
-    project.write("conftest.py", (project.path / "conftest.py").read_text() + more)
+    project.append("conftest.py", more)
     project.tests(WORDS)
     project.run(BOTH)
     assert {model for model, _ in asked(project)} == {"house/added"}

@@ -117,7 +117,7 @@ def pytest_collection_modifyitems(items):
     for item in items:
         item.add_marker(pytest.mark.prompt(model="house/added"))
 """
-    project.write("conftest.py", (project.path / "conftest.py").read_text() + more)
+    project.append("conftest.py", more)
     project.tests(
         """
         @pytest.mark.prompt("prompts/repeat.md", model="house/written")
