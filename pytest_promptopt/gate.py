@@ -68,21 +68,29 @@ def thresholds(
 
 
 def check_prompts(
-    results: Mapping[str, Sequence[CaseResult]], thresholds: Mapping[str, Threshold]
+    results: Mapping[str, Sequence[CaseResult]],
+    thresholds: Mapping[str, Threshold],
+    models: tuple[str, ...] = (),
 ) -> tuple[PromptCheck, ...]:
     """What was measured for each prompt, in the order of `results`.
 
     Errored cases are counted as such and are in no rate; skipped ones are no cases at all. A case is failing
     when one of its samples failed. A prompt without any result is left out: nothing of it ran.
+
+    :param models: those that come first where several answer.
     """
     return tuple(
-        _check(prompt, tuple(cases), thresholds.get(prompt)) for prompt, cases in results.items() if cases
+        _check(prompt, tuple(cases), thresholds.get(prompt), models)
+        for prompt, cases in results.items()
+        if cases
     )
 
 
-def _check(prompt: str, results: tuple[CaseResult, ...], threshold: Threshold | None) -> PromptCheck:
+def _check(
+    prompt: str, results: tuple[CaseResult, ...], threshold: Threshold | None, models: tuple[str, ...]
+) -> PromptCheck:
     least, where = (None, "") if threshold is None else (threshold.rate, threshold.where)
-    return PromptCheck.of(prompt, results, least, where)
+    return PromptCheck.of(prompt, results, least, where, models)
 
 
 def all_gates_hold(checks: Iterable[PromptCheck]) -> bool:

@@ -350,6 +350,7 @@ class PromptCheck:
 
     :param rate: mean of the rates of its counted cases, by their weights; None when there is none.
     :param results: every case that ran, of every split.
+    :param models: those that come first where several answer; workers tell of cases in any order.
     """
 
     prompt: str
@@ -360,10 +361,16 @@ class PromptCheck:
     results: tuple[CaseResult, ...]
     min_pass_rate: float | None = None
     where: str = ""
+    models: tuple[str, ...] = ()
 
     @classmethod
     def of(
-        cls, prompt: str, results: tuple[CaseResult, ...], min_pass_rate: float | None = None, where: str = ""
+        cls,
+        prompt: str,
+        results: tuple[CaseResult, ...],
+        min_pass_rate: float | None = None,
+        where: str = "",
+        models: tuple[str, ...] = (),
     ) -> PromptCheck:
         """The figures of these results."""
         errored = sum(result.errored for result in results)
@@ -376,6 +383,7 @@ class PromptCheck:
             results=results,
             min_pass_rate=min_pass_rate,
             where=where,
+            models=models,
         )
 
     @property
@@ -392,11 +400,12 @@ class PromptCheck:
     @property
     def by_model(self) -> Mapping[str, PromptCheck]:
         """The same figures for each model that answers its cases, each with the gate of the prompt."""
-        found: dict[str, list[CaseResult]] = {}
+        found: dict[str, list[CaseResult]] = {model: [] for model in self.models}
         for result in self.results:
             found.setdefault(result.case.model_of(self.prompt), []).append(result)
         gate = self.min_pass_rate, self.where
-        return {model: PromptCheck.of(self.prompt, tuple(some), *gate) for model, some in found.items()}
+        parts = ((model, tuple(some)) for model, some in found.items() if some)
+        return {model: PromptCheck.of(self.prompt, some, *gate) for model, some in parts}
 
     @property
     def by_gate(self) -> Mapping[str, PromptCheck]:

@@ -76,8 +76,11 @@ class ReportTotals:
         """
         return len(self._from_cache - paid)
 
-    def checks(self, default: float | None) -> tuple[PromptCheck, ...]:
-        """What was measured for each prompt. Raises `SettingsError` on two thresholds for one prompt."""
+    def checks(self, default: float | None, models: tuple[str, ...] = ()) -> tuple[PromptCheck, ...]:
+        """What was measured for each prompt. Raises `SettingsError` on two thresholds for one prompt.
+
+        :param models: those that come first where several answer.
+        """
         option = None if default is None else Threshold(default, "--promptopt-min-pass-rate")
         results = self.results
-        return check_prompts(results, thresholds(results, self._thresholds, default=option))
+        return check_prompts(results, thresholds(results, self._thresholds, default=option), models)

@@ -145,7 +145,7 @@ def write_json(
         "settings": _settings(settings),
         "passed": all(c.held is not False for c in checks),
         "prompts": [_check(check, feedbacks.get(check.prompt)) for check in checks],
-        "models": [_comparison(comparison) for comparison in compare_models(checks, settings.models)],
+        "models": [_comparison(comparison) for comparison in compare_models(checks)],
         "run": None if run is None else _run(run),
         "notes": list(notes),
     }
