@@ -14,6 +14,7 @@ from pytest_promptopt.records import Failure, Message
 from pytest_promptopt.suites.check_sources import test_source
 from pytest_promptopt.suites.check_types import failure_of
 from pytest_promptopt.suites.checks import Check, CheckContext, Judging
+from pytest_promptopt.suites.similar_check import current_embedder
 from pytest_promptopt.text import plural
 
 
@@ -99,7 +100,7 @@ class FileCase:
         :param judge: the fixture of this name, for checks of the type ``rubric``.
         """
         __tracebackhide__ = True
-        context = CheckContext(self, judge)
+        context = CheckContext(self, judge, current_embedder())
         unmet = []
         for check in self.checks:  # no comprehension: it would be a line of ours in the user's traceback
             if (failure := failure_of(check, answer, context)) is not None:
