@@ -244,10 +244,18 @@ class TestOptimize:
         events = [json.loads(line) for line in journal.read_text().splitlines()]
         calls = [each["data"] for each in events if each["event"] == "call"]
         assert sum(call["role"] == "embedding" for call in calls) == 3
-        run = journal.parent.name
-        count = len(embedded(project))
-        project.run("--optimize-dry-run", f"--promptopt-resume={run}", "--promptopt-cache=off")
-        assert len(embedded(project)) == count
+
+    def test_a_run_is_gone_on_with_without_asking_again(self, project: Project) -> None:
+        """Also where the cache is off: they are in the journal."""
+        off = "--promptopt-cache=off"
+        project.run("--optimize", off, "--promptopt-max-calls=60")
+        texts = set(embedded(project))
+        (project.path / "embedded.log").unlink()
+        result = project.run("--optimize-resume", off, "--promptopt-max-calls=2000")
+        result.stdout.fnmatch_lines(["prompts/repeat.md: improved, *"])
+        assert texts == {"reimbursement", "weather"}
+        # Of the search nothing is asked again; pytest's own loop afterwards has neither journal nor cache.
+        assert embedded(project) == ["refund"]
 
 
 PROMPTFOO = """\
