@@ -72,7 +72,7 @@ class RunEmbedder:
         """What is not compared is an error of the case, also where the test swallows it."""
         __tracebackhide__ = True
         if self.run is not None:
-            self.run.error = error
+            self.run.error, self.run.failed_role = error, Role.EMBEDDING
         raise error.with_traceback(None) from None
 
 

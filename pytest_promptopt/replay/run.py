@@ -111,8 +111,8 @@ class Run(Generic[C]):
     asked_of_judge: list[tuple[str, Mapping[str, str]]] = field(default_factory=list)
     #: The keys of texts whose embeddings are compared; no answers under test either.
     embedding_keys: set[str] = field(default_factory=set)
-    #: Whether `error` is of the judge's model.
-    judge_failed: bool = False
+    #: Whose model `error` is of: the judge's, or the one for embeddings; None for any other.
+    failed_role: Role | None = None
     #: What a judge has said of the answers.
     verdicts: list[Verdict] = field(default_factory=list)
     #: The test function, where it runs in a thread of its own.

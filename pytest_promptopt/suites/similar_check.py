@@ -11,6 +11,9 @@ from pytest_promptopt.settings import NO_MODEL
 from pytest_promptopt.suites.checks import Check, CheckContext, Found
 from pytest_promptopt.suites.text_checks import similarity
 
+#: A check of a file of ours, and promptfoo's for several texts.
+SIMILAR_TYPES = ("similar", "promptfoo-similar")
+
 #: What a check asks for when it names no threshold: of a ratio of letters, and of a cosine.
 RATIO, COSINE = 0.8, 0.75
 

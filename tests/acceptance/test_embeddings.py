@@ -8,7 +8,6 @@ from importlib.util import find_spec
 
 import pytest
 
-from pytest_promptopt.models.litellm_sdk import import_litellm
 from tests.acceptance.projects import CONFTEST, Project
 from tests.wire import WireServer, refused
 
@@ -153,7 +152,6 @@ class TestAModelOfTheUsers:
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[WireServer]:
     if find_spec("litellm") is None:
         pytest.skip("litellm is an extra")
-    import_litellm()
     with WireServer(vector=lambda text: VECTORS[text]) as server:
         monkeypatch.setenv("OPENAI_API_KEY", "sk-test-0123456789abcdef")
         monkeypatch.setenv("OPENAI_BASE_URL", f"{server.url}/v1")
@@ -166,28 +164,33 @@ class TestOpenAI:
 
     MODEL = "--promptopt-embedding-model=openai/text-embedding-3-small"
 
-    def test_each_text_is_sent_once(self, project: Project, server: WireServer) -> None:
-        result = project.run(self.MODEL)
+    @staticmethod
+    def run(project: Project, *args: str) -> pytest.RunResult:
+        """In a process of its own, which loads the SDKs for itself."""
+        return project.pytester.runpytest_subprocess("-p", "no:asyncio", *args)
+
+    def test_each_text_is_sent_once_and_again_where_the_provider_is_busy(
+        self, project: Project, server: WireServer
+    ) -> None:
+        server.script(refused(429, retry_after="0"), refused(500, retry_after="0"))
+        result = self.run(project, self.MODEL)
         result.assert_outcomes(passed=2, failed=1)
         result.stdout.fnmatch_lines(["*got a cosine of 0.000 by openai/text-embedding-3-small*"])
         assert {each.path for each in server.requests} == {"/v1/embeddings"}
-        assert sorted(each.body["input"][0] for each in server.requests) == sorted(VECTORS)
-
-    def test_a_busy_provider_is_asked_again(self, project: Project, server: WireServer) -> None:
-        server.script(refused(429, retry_after="0"), refused(500, retry_after="0"))
-        project.run(self.MODEL).assert_outcomes(passed=2, failed=1)
-        assert len(server.requests) == 5
+        texts = [each.body["input"][0] for each in server.requests]
+        assert set(texts) == set(VECTORS)
+        assert len(texts) == 3 + 2
 
     def test_a_wrong_key_errors_the_cases_after_one_call(self, project: Project, server: WireServer) -> None:
         server.weather = lambda body: refused(401, "no such key")
-        result = project.run(self.MODEL, "--promptopt-concurrency=1")
+        result = self.run(project, self.MODEL, "--promptopt-concurrency=1")
         result.assert_outcomes(errors=3)
         result.stdout.fnmatch_lines(["E   openai/text-embedding-3-small: HTTP 401: *"])
         assert len(server.requests) == 1
 
     def test_a_wrong_key_ends_an_optimization(self, project: Project, server: WireServer) -> None:
         server.weather = lambda body: refused(401, "no such key")
-        result = project.run(self.MODEL, "--optimize", "--promptopt-optimizer-model=demo")
+        result = self.run(project, self.MODEL, "--optimize", "--promptopt-optimizer-model=demo")
         result.stdout.fnmatch_lines(["*HTTP 401*"])
         assert result.ret != 0
         assert (project.path / "prompts/repeat.md").read_text() == "Repeat: {{ word }}\n"
@@ -197,7 +200,7 @@ class TestOpenAI:
         self, project: Project, server: WireServer, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-        result = project.run(self.MODEL)
+        result = self.run(project, self.MODEL)
         result.stdout.fnmatch_lines(
             ["*no credentials for openai/text-embedding-3-small: set OPENAI_API_KEY*"]
         )
@@ -237,6 +240,17 @@ class TestOptimize:
         result.stdout.fnmatch_lines(["prompts/repeat.md: improved, *", "spend *", "*embedding *"])
         assert before == 2  # "weather" and "reimbursement"
         assert embedded(project) == ["refund", "reimbursement", "weather"]
+
+    def test_a_model_that_is_lost_ends_the_search(self, project: Project) -> None:
+        """Else each further candidate's answers are paid for, and none can be compared."""
+        conftest = (project.path / "conftest.py").read_text()
+        said = 'ModelError(ErrorKind.PAYMENT, "house/embed: no credit is left", model="house/embed")'
+        lost = f'        if "refund" in texts:\n            raise {said}\n        return [VECTORS'
+        project.write("conftest.py", conftest.replace("        return [VECTORS", lost))
+        result = project.run("--optimize")
+        result.stdout.fnmatch_lines(["*house/embed: no credit is left*"])
+        assert len(project.asked()) <= 24 * 2
+        assert "Plainly" not in (project.path / "prompts/repeat.md").read_text()
 
     def test_its_calls_are_in_the_journal(self, project: Project) -> None:
         project.run("--optimize-dry-run")
