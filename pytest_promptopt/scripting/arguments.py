@@ -76,6 +76,7 @@ NOT_FOR_SCRIPTS = frozenset(
         "intercept",
         "ignore_fields",
         "foreign_suites",
+        "embedding_model",
         "judge_model",
         "judge_prompt",
         "judge_labels",

@@ -908,7 +908,7 @@ class TestAnswersWithoutAVerdict:
         )
         result = project.run("--optimize", "--promptopt-trust-judge", "--promptopt-max-iterations=1")
         result.stdout.fnmatch_lines(
-            ["*not written: the judge gives no verdict on the new answers of 30 cases that it judged before"]
+            ["*not written: there is no verdict on the new answers of 30 cases that had one before"]
         )
         assert (project.path / "prompts/repeat.md").read_text(encoding="utf-8") == "Repeat: {{ word }}\n"
 
