@@ -71,6 +71,12 @@ OTHERS = frozenset(
 NOT_FOR_SCRIPTS = frozenset(
     {
         "min_pass_rate",
+        "gate",
+        "gate_confidence",
+        "gate_partial",
+        "gate_population",
+        "gate_split",
+        "undecided",
         "from_model",
         "prompt",
         "intercept",
