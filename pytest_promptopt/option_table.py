@@ -14,10 +14,10 @@ from pytest_promptopt.option_values import (
     intercepted_hosts,
     least_points,
     model_name,
+    model_or_none,
     money,
     on_or_off,
     one_of,
-    optimizer_name,
     pass_rate,
     seconds,
     significance,
@@ -93,7 +93,7 @@ OPTIONS = (
         "string",
         "MODEL",
         "Model that writes candidates, or none: only examples are tried (default: anthropic/claude-opus-5-5)",
-        optimizer_name,
+        model_or_none,
     ),
     Option(
         "judge_model",
@@ -102,6 +102,15 @@ OPTIONS = (
         "MODEL",
         "Model that grades answers for the fixture judge: provider/model, or demo",
         model_name,
+    ),
+    Option(
+        "embedding_model",
+        "embedding-model",
+        "string",
+        "MODEL",
+        "Model whose embeddings the check `similar` compares: provider/model, or demo; with none it compares "
+        "letters (default: none)",
+        model_or_none,
     ),
     Option(
         "judge_prompt",

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from enum import StrEnum
 
 from pytest_promptopt.errors import SettingsError
-from pytest_promptopt.settings import MAX_EXAMPLES, NO_OPTIMIZER, Intercept
+from pytest_promptopt.settings import MAX_EXAMPLES, NO_MODEL, Intercept
 
 Parse = Callable[[str, str], object]
 
@@ -103,8 +103,8 @@ def target_models(name: str, text: str) -> str | tuple[str, ...]:
     return names if len(names) > 1 else names[0]
 
 
-def optimizer_name(name: str, text: str) -> str:
-    return text if text == NO_OPTIMIZER else model_name(name, text)
+def model_or_none(name: str, text: str) -> str:
+    return text if text == NO_MODEL else model_name(name, text)
 
 
 def one_of(accepted: type[StrEnum]) -> Parse:

@@ -12,7 +12,13 @@ from functools import cached_property
 
 from pytest_promptopt.gate_rule import BY_RATE, GateDecision, GateRule, decide
 from pytest_promptopt.records import CaseResult, FlakyCase, Role, Spend, Split, pass_rate
-from pytest_promptopt.statistics import SIGN_TEST, PairedTest, sign_test
+from pytest_promptopt.statistics import (
+    SIGN_TEST,
+    PairedTest,
+    effective_cases,
+    sign_test,
+    wilson_interval,
+)
 
 
 class CandidateVerdict(StrEnum):
@@ -132,6 +138,8 @@ class SplitScore:
     :param unverified: how many further cases the text after was not run on; no figure counts them.
     :param examples: how many further cases stand in either text as examples; no figure counts them either.
     :param tested: what chance explains of the changes of the rates; None where `fixed` and `broken` tell.
+    :param effective: how many cases of one weight say as much as those in the rates, which may have several;
+        None for as many as there are.
     """
 
     split: Split
@@ -146,6 +154,12 @@ class SplitScore:
     unverified: int = 0
     examples: int = 0
     tested: PairedTest | None = None
+    effective: float | None = None
+
+    def interval(self, rate: float) -> tuple[float, float]:
+        """The 95 % interval of one of its rates."""
+        cases = self.cases - self.errored if self.effective is None else self.effective
+        return wilson_interval(rate, cases)
 
     @property
     def chance(self) -> PairedTest:
@@ -338,6 +352,7 @@ class PromptCheck:
 
     :param rate: mean of the rates of its counted cases, by their weights; None when there is none.
     :param results: every case that ran, of every split.
+    :param models: those that come first where several answer; workers tell of cases in any order.
     """
 
     prompt: str
@@ -349,6 +364,7 @@ class PromptCheck:
     min_pass_rate: float | None = None
     where: str = ""
     rule: GateRule = BY_RATE
+    models: tuple[str, ...] = ()
 
     @classmethod
     def of(
@@ -358,6 +374,7 @@ class PromptCheck:
         min_pass_rate: float | None = None,
         where: str = "",
         rule: GateRule = BY_RATE,
+        models: tuple[str, ...] = (),
     ) -> PromptCheck:
         """The figures of these results."""
         errored = sum(result.errored for result in results)
@@ -371,7 +388,14 @@ class PromptCheck:
             min_pass_rate=min_pass_rate,
             where=where,
             rule=rule,
+            models=models,
         )
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The 95 % interval of its rate."""
+        weights = (result.case.weight for result in self.results if result.rate is not None)
+        return wilson_interval(self.rate or 0.0, effective_cases(weights))
 
     @property
     def weighted(self) -> bool:
@@ -381,10 +405,10 @@ class PromptCheck:
     @property
     def by_model(self) -> Mapping[str, PromptCheck]:
         """The same figures for each model that answers its cases, each with the gate of the prompt."""
-        found: dict[str, list[CaseResult]] = {}
+        found: dict[str, list[CaseResult]] = {model: [] for model in self.models}
         for result in self.results:
             found.setdefault(result.case.model_of(self.prompt), []).append(result)
-        return {model: self._part(some) for model, some in found.items()}
+        return {model: self._part(some) for model, some in found.items() if some}
 
     @cached_property
     def by_gate(self) -> Mapping[str, PromptCheck]:
@@ -399,7 +423,8 @@ class PromptCheck:
         }
 
     def _part(self, results: Iterable[CaseResult]) -> PromptCheck:
-        return PromptCheck.of(self.prompt, tuple(results), self.min_pass_rate, self.where, self.rule)
+        gate = self.min_pass_rate, self.where, self.rule
+        return PromptCheck.of(self.prompt, tuple(results), *gate, self.models)
 
     @cached_property
     def decision(self) -> GateDecision | None:

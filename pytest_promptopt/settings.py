@@ -14,8 +14,9 @@ DEFAULT_OPTIMIZER_MODEL = "anthropic/claude-opus-5-5"
 #: collected and has no other way to it.
 ROOTS: list[Path] = []
 
-#: In the place of an optimizer model: nobody writes, only examples drawn from training cases are tried.
-NO_OPTIMIZER = "none"
+#: In the place of a model that nobody is to ask. Without an optimizer model nobody writes, and only examples
+#: drawn from training cases are tried; without an embedding model texts are compared by their letters.
+NO_MODEL = "none"
 
 
 #: With what a comparison begins that is with prompts of a commit, not with a file.
@@ -143,6 +144,8 @@ class Settings:
     :param alpha: a change counts as shown from this p-value down.
     :param prompt: the path of the prompt file of the tables that the command line names.
     :param examples: how many training cases may stand in a prompt as examples at most; 0 for none.
+    :param embedding_model: whose vectors of two texts say how similar they are; `NO_MODEL` has their letters
+        compared.
     :param gate: what is held against a pass rate that a prompt must reach; `undecided` what becomes of a gate
         whose interval holds it.
     :param gate_confidence: of that interval; `gate_population` what it is about, `gate_split` the cases that
@@ -199,6 +202,7 @@ class Settings:
     split: tuple[float, float, float] | None = None
     reports: tuple[Path, ...] = ()
     judge_model: str | None = None
+    embedding_model: str = NO_MODEL
     judge_prompt: str | None = None
     judge_labels: tuple[str, ...] = ()
     judge_threshold: float = JUDGE_THRESHOLD
@@ -219,7 +223,12 @@ class Settings:
     @property
     def writing(self) -> bool:
         """Whether a model is asked for candidates."""
-        return self.optimizer_model != NO_OPTIMIZER
+        return self.optimizer_model != NO_MODEL
+
+    @property
+    def embedder(self) -> str | None:
+        """Whose embeddings are compared; None where letters are."""
+        return None if self.embedding_model == NO_MODEL else self.embedding_model
 
     @property
     def optimizing(self) -> bool:

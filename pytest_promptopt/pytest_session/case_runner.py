@@ -32,10 +32,12 @@ from pytest_promptopt.pytest_session.session_calls import SessionCalls
 from pytest_promptopt.pytest_session.worker_partition import WorkerPartition
 from pytest_promptopt.records import Answer, Outcome, Request, Role
 from pytest_promptopt.replay.current_run import own_run
+from pytest_promptopt.replay.embedding_calls import RunEmbedder
 from pytest_promptopt.replay.pending_sample import ReplayError
 from pytest_promptopt.replay.prompt_calls import Prompt, Prompts
 from pytest_promptopt.results import RunResult
 from pytest_promptopt.settings import Settings
+from pytest_promptopt.suites.similar_check import comparing_with
 from pytest_promptopt.text import escape_controls
 from pytest_promptopt.user_frames import leave_out_libraries
 
@@ -219,6 +221,10 @@ class CaseRunner:
 
         return SessionJudge(self.settings, label_files(self.session.items, self.settings), note=self._note)
 
+    def _embedder(self) -> RunEmbedder:
+        """Of the case that is run just now, in whichever thread."""
+        return RunEmbedder(own_run() or self.engine.run, self.client, self.settings.embedder)
+
     def _run_of(self, item: pytest.Item) -> CaseRun:
         if item in self._problems:
             raise self._problems[item]
@@ -234,7 +240,8 @@ class CaseRunner:
         self.engine.traffic.exchanges.watch_mock()
         self._interception.begin()
         collected = not session.testsfailed or session.config.option.continue_on_collection_errors
-        with internals.compared_in_threads(self.pytest_assertrepr_compare):
+        comparing = comparing_with(self._embedder)
+        with internals.compared_in_threads(self.pytest_assertrepr_compare), comparing:
             if self._server is not None:
                 self._server.serve(self, collected=collected)
             elif self.settings.optimizing and collected:

@@ -21,11 +21,8 @@ def partial_prompts(
     counted, lacking = _count(run), _count(left_out)
     if any("::" in arg for arg in config.args):
         return dict.fromkeys(counted, "only tests that the command line names were run")
-    if (
-        config.getoption("lf", False)
-        and config.cache is not None
-        and config.cache.get("cache/lastfailed", {})
-    ):
+    # There is no such option without pytest's cache.
+    if config.getoption("lf", False) and config.cache.get("cache/lastfailed", {}):
         return dict.fromkeys(counted, "only what failed last was run")
     return {
         prompt: f"{counted[prompt]} of its {plural(counted[prompt] + lacking[prompt], 'case')} were run"

@@ -84,8 +84,14 @@ class ReportTotals:
         """
         return len(self._from_cache - paid)
 
-    def checks(self, default: float | None, rule: GateRule) -> tuple[PromptCheck, ...]:
-        """What was measured for each prompt. Raises `SettingsError` on two thresholds for one prompt."""
+    def checks(
+        self, default: float | None, rule: GateRule, models: tuple[str, ...] = ()
+    ) -> tuple[PromptCheck, ...]:
+        """What was measured for each prompt. Raises `SettingsError` on two thresholds for one prompt.
+
+        :param models: those that come first where several answer.
+        """
         option = None if default is None else Threshold(default, "--promptopt-min-pass-rate")
         results = self.results
-        return check_prompts(results, thresholds(results, self._thresholds, default=option), rule)
+        limits = thresholds(results, self._thresholds, default=option)
+        return check_prompts(results, limits, rule, models)

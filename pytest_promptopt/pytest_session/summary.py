@@ -101,7 +101,8 @@ class Summary:
         self.note(self._use.sentences())
         self.note(f"{plural(n, 'case')} not answered: {reason}" for reason, n in self._lost.items())
         try:
-            checks = self._tally.checks(self._settings.min_pass_rate, GateRule.of(self._settings))
+            rule, models = GateRule.of(self._settings), self._settings.models
+            checks = self._tally.checks(self._settings.min_pass_rate, rule, models)
         except SettingsError as error:  # under xdist only the workers have seen the marks
             self._notes.append(str(error))
             session.exitstatus = pytest.ExitCode.USAGE_ERROR
@@ -230,7 +231,7 @@ class Summary:
         from pytest_promptopt.reports.lines import print_section
         from pytest_promptopt.reports.model_table import model_tables
 
-        compared = compare_models(self._checks, self._settings.models)
+        compared = compare_models(self._checks)
         lines = model_tables(compared, alpha=self._settings.alpha, width=width)
         print_section(reporter, "models compared", lines)
 

@@ -112,7 +112,6 @@ from pytest_promptopt.model_comparison import ModelComparison, ModelFigures, com
 from pytest_promptopt.optimizer.flaky_cases import flaky_cases
 from pytest_promptopt.records import CaseResult, Spend, Status
 from pytest_promptopt.results import Iteration, ModelChange, PromptCheck, PromptResult, RunResult, SplitScore
-from pytest_promptopt.statistics import wilson_interval
 
 if TYPE_CHECKING:
     from pytest_promptopt.failures import Feedback
@@ -150,7 +149,7 @@ def write_json(
         "settings": _settings(settings),
         "passed": all(c.held is not False for c in checks),
         "prompts": [_check(check, feedbacks.get(check.prompt)) for check in checks],
-        "models": [_comparison(comparison) for comparison in compare_models(checks, settings.models)],
+        "models": [_comparison(comparison) for comparison in compare_models(checks)],
         "run": None if run is None else _run(run),
         "notes": list(notes),
     }
@@ -306,12 +305,10 @@ def _change(change: ModelChange) -> dict[str, Any]:
 
 def _score(score: SplitScore) -> dict[str, Any]:
     counts = dataclasses.asdict(score)
-    del counts["tested"]
+    del counts["tested"], counts["effective"]
     return {
         **counts,
-        "interval": None
-        if score.after is None
-        else wilson_interval(score.after, score.cases - score.errored),
+        "interval": None if score.after is None else score.interval(score.after),
         "p_better": score.chance.better,
         "p_worse": score.chance.worse,
         "test": score.chance.test,

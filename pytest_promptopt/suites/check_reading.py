@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from pytest_promptopt.errors import SettingsError
+from pytest_promptopt.models.registry import canonical_name
+from pytest_promptopt.settings import NO_MODEL
 from pytest_promptopt.suites import other_checks
 from pytest_promptopt.suites.check_types import CHECK_TYPES, CheckType
 from pytest_promptopt.suites.checks import NEGATION, Check
@@ -117,6 +119,8 @@ class _Reading:
 
     def _more(self, name: str, value: Any, options: dict[str, Any]) -> dict[str, Any]:
         """What a type has besides its value and a threshold."""
+        if name == "similar":
+            return self._embedder(options)
         if name == "json-path":
             null = {"null": True} if "value" in options and value is None else {}
             return {"path": options["path"], **null}
@@ -128,6 +132,16 @@ class _Reading:
                 raise self.given.wrong(f"`python`: {problem}")
             return {"file": str(file), "function": name, **more}
         return more
+
+    def _embedder(self, options: dict[str, Any]) -> dict[str, Any]:
+        """Whose embeddings are compared, where the check says it."""
+        model = options.get("model")
+        if model is None:
+            return {}
+        try:
+            return {"model": model if model == NO_MODEL else canonical_name(str(model))}
+        except SettingsError as error:
+            raise self.given.wrong(f"`model`: {error}; `none` compares letters", "model") from None
 
     def _inputs(self, key: str, given: Any) -> list[str]:
         """The names of inputs that a judge is shown."""
@@ -178,6 +192,7 @@ class _Reading:
             *_SHOWN.get(name, ()),
             *(["threshold"] if kind.threshold else ()),
             *(["path"] if name == "json-path" else ()),
+            *(["model"] if name == "similar" else ()),
         ]
         for key in options:
             if key not in known:

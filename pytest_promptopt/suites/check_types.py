@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pytest_promptopt.records import Failure
-from pytest_promptopt.suites import json_checks, other_checks, text_checks
+from pytest_promptopt.suites import json_checks, other_checks, similar_check, text_checks
 from pytest_promptopt.suites.checks import Check, CheckContext, Evaluate, failure_of_check
 from pytest_promptopt.suites.promptfoo import own_checks
 
@@ -186,8 +186,9 @@ CHECK_TYPES: Mapping[str, CheckType] = {
         description="the answer is one of these texts",
     ),
     "similar": _text(
-        text_checks.similar,
-        "the answer resembles this text: `threshold` is the least ratio (0.8)",
+        similar_check.similar,
+        "the answer resembles this text: `threshold` is the least ratio of letters (0.8), or, with an "
+        "embedding model, the least cosine (0.75)",
         threshold=_SHARE,
     ),
     "max-words": CheckType(
@@ -223,6 +224,7 @@ CHECK_TYPES: Mapping[str, CheckType] = {
 _FOREIGN: Mapping[str, Evaluate] = {
     own_checks.MATCHES: own_checks.matches,
     own_checks.SCRIPT: own_checks.script,
+    own_checks.ALIKE: own_checks.alike,
 }
 
 

@@ -133,6 +133,8 @@ def _forms() -> list[dict[str, Any]]:
         more: dict[str, Any] = {"threshold": {**kind.threshold, **_THRESHOLD}} if kind.threshold else {}
         shown = JUDGE_SEES if name == "rubric" else ("reference",) if name == "python" else ()
         more |= {key: {"anyOf": [_TEXT, {"type": "array", "items": _TEXT}]} for key in shown}
+        if name == "similar":
+            more["model"] = _TEXT | {"description": "whose embeddings are compared; none compares letters"}
         value, has_path = _value(name, kind), name == "json-path"
         long = {"type": {"enum": [name, NEGATION + name]}, "value": value, **more}
         needed = ["type"] if kind.bare or kind.of_expected else ["type", "value"]

@@ -70,6 +70,10 @@ class Project(ProjectFolder):
         self.write("prompts/repeat.md", "Repeat: {{ word }}\n")
         self.ini("promptopt_model = house/repeat", *ini)
 
+    def append(self, name: str, text: str) -> None:
+        """Add `text` to a file as it is."""
+        self.write(name, (self.path / name).read_text(encoding="utf-8") + text)
+
     def run(self, *args: str, workers: int = 0) -> pytest.RunResult:
         spread = ("-n", str(workers)) if workers else ()
         return self.pytester.runpytest_inprocess("-p", "no:asyncio", *spread, *args)

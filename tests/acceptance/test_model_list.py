@@ -29,7 +29,7 @@ BOTH = "--promptopt-model=house/keen,house/deaf"
 @pytest.fixture
 def project(pytester: pytest.Pytester) -> Project:
     project = Project(pytester)
-    project.write("conftest.py", (project.path / "conftest.py").read_text() + SAID)
+    project.append("conftest.py", SAID)
     return project
 
 
@@ -238,7 +238,7 @@ def test_cases_without_python_run_with_each_model_as_well(project: Project) -> N
 
 def test_a_test_that_takes_its_model_from_a_hook_is_not_multiplied(project: Project) -> None:
     """A mark that a hook adds comes after the tests were planned: it decides who answers, not how often."""
-    project.write("conftest.py", (project.path / "conftest.py").read_text() + MARKING_HOOK)
+    project.append("conftest.py", MARKING_HOOK)
     project.tests(WORDS)
     project.run(BOTH)
     assert {model for model, _ in asked(project)} == {"house/added"}

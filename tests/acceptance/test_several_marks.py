@@ -110,7 +110,7 @@ def test_a_class_goes_before_the_one_it_is_made_of(project: Project) -> None:
 
 
 def test_a_hook_may_add_a_mark(project: Project) -> None:
-    project.write("conftest.py", (project.path / "conftest.py").read_text() + MARKING_HOOK)
+    project.append("conftest.py", MARKING_HOOK)
     project.tests(
         """
         @pytest.mark.prompt("prompts/repeat.md", model="house/written")

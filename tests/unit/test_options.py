@@ -169,6 +169,7 @@ WRONG = [
     ("cache", "no", "use, refresh, off"),
     ("critique", "yes", "auto, on, off"),
     ("judge_model", "gpt", "anthropic/<model>"),
+    ("embedding_model", "small", "anthropic/<model>"),
     ("judge_prompt", " ", "path of a file"),
     ("prompt", " ", "path of a file"),
     ("judge_labels", ",", "a list of paths"),

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from pytest_promptopt.errors import SettingsError
+from pytest_promptopt.suites.checks import Check
 from pytest_promptopt.suites.file_case import FileCase
 from pytest_promptopt.suites.promptfoo.importing import import_file
 from pytest_promptopt.suites.promptfoo.reading import ReadSuite, read_promptfoo
@@ -202,6 +203,11 @@ def test_a_chat_in_json_is_turns_for_a_model_and_one_text_for_echo(folder: Path)
 SKIPPED = {
     "javascript": ("assert: [{type: javascript, value: output.length}]", "the assertion `javascript` is not"),
     "embeddings": ("assert: [{type: not-similar, value: a}]", "it compares embeddings in promptfoo"),
+    "embeddings, named": (
+        "assert: [{type: 'similar:cosine', value: a}]",
+        "--promptopt-embedding-model=PROVIDER/MODEL (ini promptopt_embedding_model)",
+    ),
+    "another measure": ("assert: [{type: 'similar:dot', value: a}]", "only the cosine is compared"),
     "unknown": ("assert: [{type: max-length, value: 3}]", "the assertion `max-length` is not supported"),
     "transform": ("assert: [{type: equals, value: a, transform: output}]", "`transform` of an assertion"),
     "empty value": ("assert: [{type: contains, value: ''}]", "a text or a number that is not empty"),
@@ -248,6 +254,44 @@ def test_what_is_not_done_as_promptfoo_does_it_is_skipped_with_its_line(
     (reason,) = skipped(found)
     assert reason.startswith("promptfooconfig.yaml:6: ")
     assert said in reason
+
+
+class TestSimilar:
+    """With a model that makes embeddings."""
+
+    @staticmethod
+    def read(folder: Path, assertion: str) -> tuple[ReadSuite, ...]:
+        path = write(folder, "promptfooconfig.yaml", one_test(f"assert: [{assertion}]"))
+        return read_promptfoo(path, folder, embedding_model="demo")
+
+    @pytest.mark.parametrize(
+        ("assertion", "check"),
+        [
+            (
+                "{type: similar, value: to a}",
+                Check("similar", "to a", threshold=0.75, options={"model": "demo"}),
+            ),
+            (
+                "{type: 'not-similar:cosine', value: b, threshold: 0, provider: 'openai:embedding:x'}",
+                Check("similar", "b", negated=True, threshold=0, options={"model": "demo"}),
+            ),
+            (
+                "{type: similar, value: [b, a]}",
+                Check("promptfoo-similar", ["b", "a"], threshold=0.75, options={"model": "demo"}),
+            ),
+        ],
+    )
+    def test_it_is_the_cosine_and_75_unless_it_says_more(
+        self, folder: Path, assertion: str, check: Check
+    ) -> None:
+        (case,) = cases(self.read(folder, assertion))
+        assert case.checks == (check,)
+
+    @pytest.mark.parametrize("value", ["''", "[]", "[1]", "{a: 1}", "file://a.py"])
+    def test_a_value_that_is_no_text_is_skipped(self, folder: Path, value: str) -> None:
+        write(folder, "a.py", "")
+        (reason,) = skipped(self.read(folder, f"{{type: similar, value: {value}}}"))
+        assert reason.startswith("promptfooconfig.yaml:6: `similar`: ")
 
 
 PROMPTS = {

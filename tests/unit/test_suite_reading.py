@@ -55,7 +55,7 @@ def test_all_that_a_suite_can_say(tmp_path: Path) -> None:
             expected: delivery
             checks:
               - not-contains: sorry
-              - {type: similar, value: on its way, threshold: 0.5}
+              - {type: similar, value: on its way, threshold: 0.5, model: claude-embed}
               - is-json: schema.json
               - python: checks.py::polite
               - json-path: $.total
@@ -82,7 +82,7 @@ def test_all_that_a_suite_can_say(tmp_path: Path) -> None:
     assert one.checks == (
         Check("equals", "delivery"),
         Check("contains", "sorry", negated=True),
-        Check("similar", "on its way", threshold=0.5),
+        Check("similar", "on its way", threshold=0.5, options={"model": "anthropic/claude-embed"}),
         Check("is-json", {"type": "object"}),
         Check(
             "python",
@@ -290,6 +290,8 @@ MISTAKES = [
         6,
         '`similar` takes no "threshhold"; did you mean `threshold`?',
     ),
+    (CHECK + "similar: x\n        model: gpt", 6, '`model`: \'gpt\' names no model'),
+    (CHECK + "contains: x\n        model: demo", 6, '`contains` takes no "model"'),
     (CHECK + "similar: x\n        threshold: high", 6, '`threshold` must be a number, got "high"'),
     (
         CHECK + "similar: x\n        threshold: 80",

@@ -34,19 +34,21 @@ class ConfigFile:
 
     :param path: of its file.
     :param root: what it says.
+    :param embedding_model: compares texts by their embeddings; None where there is none.
     """
 
     path: Path
     rootdir: Path
     root: Located
+    embedding_model: str | None = None
 
     @classmethod
-    def read(cls, path: Path, rootdir: Path) -> ConfigFile:
+    def read(cls, path: Path, rootdir: Path, embedding_model: str | None = None) -> ConfigFile:
         """Raises `PromptoptError` with ``file:line``."""
         root = read_document(path, rootdir)
         if root.value is None:
             root = replace(root, value={})
-        return cls(path, rootdir, root.mapping("a configuration of promptfoo"))
+        return cls(path, rootdir, root.mapping("a configuration of promptfoo"), embedding_model)
 
     @property
     def folder(self) -> Path:

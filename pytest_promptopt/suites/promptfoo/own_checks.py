@@ -6,6 +6,7 @@ import copy
 import functools
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,11 @@ from pytest_promptopt.prompts.template_languages.javascript_values import is_num
 from pytest_promptopt.suites.checks import Check, CheckContext, Found
 from pytest_promptopt.suites.other_checks import function_in
 from pytest_promptopt.suites.promptfoo.regular_expressions import compiled, units
+from pytest_promptopt.suites.similar_check import similar
 from pytest_promptopt.text import value_of_json
 
 #: The types of these checks.
-MATCHES, SCRIPT = "promptfoo-regex", "promptfoo-python"
+MATCHES, SCRIPT, ALIKE = "promptfoo-regex", "promptfoo-python", "promptfoo-similar"
 
 #: What code is told of a case.
 _TOLD = ("prompt", "vars", "config", "test")
@@ -42,6 +44,12 @@ def script(check: Check, answer: str, context: CheckContext) -> Found:
     except Exception as error:  # a failure of the assertion in promptfoo too, negated or not
         holds, why = check.negated, f"{type(error).__name__}: {error}"
     return Found(holds, None, f"{told} accepts the answer", "", str(answer), why=why)
+
+
+def alike(check: Check, answer: str, context: CheckContext) -> Found:
+    """The answer resembles one of several texts."""
+    found = [similar(replace(check, value=each), answer, context) for each in check.value]
+    return next((each for each in found if each.holds), max(found, key=lambda each: each.actual))
 
 
 class _Context(dict[str, Any]):

@@ -52,9 +52,12 @@ class ReadSuite:
     prompt: int
 
 
-def read_promptfoo(path: Path, rootdir: Path) -> tuple[ReadSuite, ...]:
-    """Raises `PromptoptError` with ``file:line`` for a file that cannot be read at all."""
-    return tuple(_Reading(ConfigFile.read(path, rootdir)).suites())
+def read_promptfoo(path: Path, rootdir: Path, *, embedding_model: str | None = None) -> tuple[ReadSuite, ...]:
+    """Raises `PromptoptError` with ``file:line`` for a file that cannot be read at all.
+
+    :param embedding_model: for assertions that compare embeddings; without one they are not supported.
+    """
+    return tuple(_Reading(ConfigFile.read(path, rootdir, embedding_model)).suites())
 
 
 class _Reading:
