@@ -30,6 +30,7 @@ def add_options(parser: pytest.Parser) -> None:
     """Declare all options and ini values in a group of their own."""
     group = parser.getgroup("promptopt", "prompt evaluation and optimization")
     _add_actions(group)
+    _add_baselines(group)
     for option in OPTIONS:
         if option.flag is not None:
             group.addoption(
@@ -82,23 +83,6 @@ def _add_actions(group: pytest.OptionGroup) -> None:
         help="Test the judge on labelled answers, store what it may decide, and run no test",
     )
     group.addoption(
-        "--promptopt-save-baseline",
-        nargs="?",
-        const="",
-        default=None,
-        metavar="FILE",
-        help=f"Write what was measured to =FILE, or to {BASELINE_FILE} in rootdir, to compare later runs with",
-    )
-    group.addoption(
-        "--promptopt-compare",
-        nargs="?",
-        const="",
-        default=None,
-        metavar="FILE|git:REF",
-        help=f"Compare with a baseline =FILE (none named: {BASELINE_FILE} in rootdir), or with the prompts as they "
-        "were at a commit: =git:REF",
-    )
-    group.addoption(
         "--promptopt-runs",
         action="store_true",
         help="List the runs of --optimize, and run no test",
@@ -114,6 +98,27 @@ def _add_actions(group: pytest.OptionGroup) -> None:
         metavar="FILE",
         default=None,
         help="Write a configuration of promptfoo as *.promptopt.yaml beside it, and run no test",
+    )
+
+
+def _add_baselines(group: pytest.OptionGroup) -> None:
+    """The options that keep what was measured, or compare with it."""
+    group.addoption(
+        "--promptopt-save-baseline",
+        nargs="?",
+        const="",
+        default=None,
+        metavar="FILE",
+        help=f"Write what was measured to =FILE, or to {BASELINE_FILE} in rootdir, to compare later runs",
+    )
+    group.addoption(
+        "--promptopt-compare",
+        nargs="?",
+        const="",
+        default=None,
+        metavar="FILE|git:REF",
+        help=f"Compare with a baseline =FILE, or {BASELINE_FILE} in rootdir; =git:REF compares with the "
+        "prompts as they were at a commit",
     )
 
 

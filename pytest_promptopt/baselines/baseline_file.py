@@ -66,7 +66,7 @@ def read_baseline(path: Path, *, name: str) -> list[Measured]:
 
 def parse_baseline(text: str, *, name: str) -> list[Measured]:
     """The cases in the text of a file. Raises `BaselineError`."""
-    lines = text.split("\n")
+    lines = text.rstrip("\r\n").split("\n")
     _check_conflict(lines, name)
     schema = _check_json(text, name)
     if schema != BASELINE_SCHEMA:
@@ -76,7 +76,7 @@ def parse_baseline(text: str, *, name: str) -> list[Measured]:
     if not isinstance(found, list) or not found or found[-1] is not None:
         raise BaselineError(name, len(lines), "its end is missing: the last entry of `cases` is not null")
     # Whoever formats JSON files may have spread the cases over several lines: then no line can be named.
-    as_written = len(lines) == len(found) + 2 and lines[0].rstrip("\r") == _HEAD
+    as_written = len(lines) == len(found) + 1 and lines[0].rstrip("\r") == _HEAD
     cases: dict[tuple[str, str, str], Measured] = {}
     for number, entry in enumerate(found[:-1], start=2):
         line = number if as_written else None

@@ -60,9 +60,10 @@ def _least_shown(noise: Sequence[float], room: int, alpha: float) -> int | None:
 
     if not shown(room):
         return None
-    low, high = least_changes(alpha) - 1, room  # `low` is not shown, `high` is
+    low, high = 0, room  # `low` is not shown, `high` is
     # The exact test takes its time where many cases flip; the guess is seldom far from the truth.
-    guess = round(1.6 * math.sqrt(sum(change * change for change in noise) + low) + 1)
+    least = least_changes(alpha)
+    guess = round(1.6 * math.sqrt(sum(change * change for change in noise) + least) + 1)
     for step in (guess, guess + 2, guess - 2):
         if low < step < high:
             low, high = (low, step) if shown(step) else (step, high)

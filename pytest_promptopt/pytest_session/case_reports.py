@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import replace
 
 import pytest
 
 from pytest_promptopt.baselines.measured import digest
 from pytest_promptopt.errors import ErrorKind, ModelError, NoModelError
+from pytest_promptopt.gate import Threshold
 from pytest_promptopt.pytest_engine.buffered_run import BufferedRun
 from pytest_promptopt.pytest_engine.outcomes import outcome_of
 from pytest_promptopt.pytest_engine.prompt_case import PromptCase
@@ -88,6 +89,16 @@ class CaseReports:
         refused = isinstance(error, ModelError) and error.kind is ErrorKind.BUDGET
         new = any(file.on_disk != file.first_read for file in run.case.files.values())
         return refused and self._settings.optimizing and (new or run.case.case.split is Split.HELDOUT)
+
+
+def marked_rates(cases: Iterable[PromptCase]) -> list[tuple[str, Threshold]]:
+    """The pass rates that marks ask of prompts."""
+    return [
+        (prompt, Threshold(case.mark.min_pass_rate, case.case.where))
+        for case in cases
+        if case.mark.min_pass_rate is not None
+        for prompt in case.case.prompts
+    ]
 
 
 def reported_sample(case: PromptCase, outcomes: Sequence[Outcome]) -> int:

@@ -13,7 +13,7 @@ import pytest
 from pytest_promptopt.assertions.judge_criteria import JUDGE
 from pytest_promptopt.assertions.operand_capture import Operands, failure_of
 from pytest_promptopt.errors import ModelError, SettingsError
-from pytest_promptopt.gate import Threshold, thresholds
+from pytest_promptopt.gate import thresholds
 from pytest_promptopt.models.client import PaidCall
 from pytest_promptopt.pytest_engine import internals
 from pytest_promptopt.pytest_engine.buffered_run import BufferedRun
@@ -25,7 +25,7 @@ from pytest_promptopt.pytest_engine.suspended_tests import ends_plainly, is_asyn
 from pytest_promptopt.pytest_engine.suspending_engine import CaseRun, SuspendingEngine
 from pytest_promptopt.pytest_engine.threaded_bodies import end_of
 from pytest_promptopt.pytest_session import header
-from pytest_promptopt.pytest_session.case_reports import CaseReports, reported_sample
+from pytest_promptopt.pytest_session.case_reports import CaseReports, marked_rates, reported_sample
 from pytest_promptopt.pytest_session.interception_session import Interception
 from pytest_promptopt.pytest_session.partial_runs import partial_prompts
 from pytest_promptopt.pytest_session.session_calls import SessionCalls
@@ -67,12 +67,7 @@ class CaseRunner:
         self._problems = collected.problems
         self._tell_models()
         self._take_in_references(settings)
-        self._marked = [
-            (prompt, Threshold(case.mark.min_pass_rate, case.case.where))
-            for case in self.cases.values()
-            if case.mark.min_pass_rate is not None
-            for prompt in case.case.prompts
-        ]
+        self._marked = marked_rates(self.cases.values())
         self._deselected = deselected
         self._partial = self._find_partial()
         marked = frozenset(prompt for prompt, _ in self._marked)

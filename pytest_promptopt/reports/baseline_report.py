@@ -106,9 +106,9 @@ def _not_compared(found: PromptComparison) -> Iterator[Line]:
     if found.other_models:
         others = ", ".join(printable(model) or "no model named" for model in found.other_models)
         yield Line(f"  the baseline has it with {others}: another model is not compared", WARN)
-    for reason, cases in found.changed.items():
-        yield Line(f"  not compared, {reason}: {plural(len(cases), 'case')}, removed and new", WARN)
-        yield from _named(cases)
+    for reason, changed in found.changed.items():
+        yield Line(f"  not compared, {reason}: {plural(len(changed), 'case')}, removed and new", WARN)
+        yield from _named(changed)
     told: dict[str, Sequence[str]] = {
         "new": [case for case in found.new if not _is_changed(found, case)],
         "removed": [case for case in found.removed if not _is_changed(found, case)],

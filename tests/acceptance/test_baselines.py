@@ -99,12 +99,12 @@ class TestFile:
         project.run("--promptopt-save-baseline=other.json", "-p", "no:randomly")
         assert (project.path / "other.json").read_bytes() == first
 
-    def test_a_part_of_the_cases_leaves_the_lines_of_the_others(self, project: Project, workers: int) -> None:
+    def test_a_part_of_the_cases_leaves_the_lines_of_the_others(self, project: Project) -> None:
         words(project, 3)
-        project.run("--promptopt-save-baseline", workers=workers)
+        project.run("--promptopt-save-baseline")
         before = cases(project)
         project.write("prompts/repeat.md", "Say again: {{ word }}\n")
-        result = project.run("--promptopt-save-baseline", "-k", "word and b", workers=workers)
+        result = project.run("--promptopt-save-baseline", "-k", "word and b")
         after = cases(project)
         assert [each["case"] for each in after] == [each["case"] for each in before]
         assert [one["text"] == two["text"] for one, two in zip(before, after, strict=True)] == [
@@ -151,11 +151,11 @@ class TestFile:
 
 
 class TestComparison:
-    def test_nothing_has_changed(self, project: Project, workers: int) -> None:
+    def test_nothing_has_changed(self, project: Project) -> None:
         words(project)
-        project.run("--promptopt-save-baseline", workers=workers)
+        project.run("--promptopt-save-baseline")
         asked = len(project.asked())
-        result = project.run("--promptopt-compare", "--promptopt-fail-on=any", workers=workers)
+        result = project.run("--promptopt-compare", "--promptopt-fail-on=any")
         assert result.ret == OK
         assert len(project.asked()) == asked
         assert verdicts(result) == [
@@ -174,11 +174,11 @@ class TestComparison:
         ],
     )
     def test_what_fails_the_session(
-        self, project: Project, workers: int, broken: str, fail_on: str | None, fails: bool
+        self, project: Project, broken: str, fail_on: str | None, fails: bool
     ) -> None:
         """A gate that holds lets the single cases fail; the comparison fails the session by itself."""
         words(project)
-        project.run("--promptopt-save-baseline", workers=workers)
+        project.run("--promptopt-save-baseline")
         make_worse(project, broken)
         args = [] if fail_on is None else [f"--promptopt-fail-on={fail_on}"]
         result = project.run(
@@ -186,7 +186,6 @@ class TestComparison:
             "--promptopt-min-pass-rate=10%",
             "--junit-xml=junit.xml",
             *args,
-            workers=workers,
         )
         assert result.ret == (FAILED if fails else OK)
         [said] = verdicts(result)
@@ -216,11 +215,11 @@ class TestComparison:
         project.ini("promptopt_model = house/repeat", "promptopt_compare_margin = 62")
         assert project.run(*args).ret == FAILED
 
-    def test_broken_cases_show_both_answers(self, project: Project, workers: int) -> None:
+    def test_broken_cases_show_both_answers(self, project: Project) -> None:
         words(project, 3)
-        project.run("--promptopt-save-baseline", workers=workers)
+        project.run("--promptopt-save-baseline")
         make_worse(project, "b")
-        result = project.run("--promptopt-compare", workers=workers)
+        result = project.run("--promptopt-compare")
         result.stdout.fnmatch_lines(
             [
                 f"*= compared with {FILE} =*",
@@ -235,13 +234,13 @@ class TestComparison:
             ]
         )
 
-    def test_fixed_new_and_removed_cases_are_named(self, project: Project, workers: int) -> None:
+    def test_fixed_new_and_removed_cases_are_named(self, project: Project) -> None:
         words(project, 3)
         make_worse(project, "b")
-        project.run("--promptopt-save-baseline", workers=workers)
+        project.run("--promptopt-save-baseline")
         words(project, 2, more=', "x"')
         project.write("prompts/repeat.md", "Repeat: {{ word }}\n")
-        result = project.run("--promptopt-compare", workers=workers)
+        result = project.run("--promptopt-compare")
         result.stdout.fnmatch_lines(
             [
                 "  new: 1 case",
@@ -273,15 +272,15 @@ class TestComparison:
             ]
         )
 
-    def test_each_of_several_models_has_its_own_verdict(self, project: Project, workers: int) -> None:
+    def test_each_of_several_models_has_its_own_verdict(self, project: Project) -> None:
         words(project, 2)
         both = "--promptopt-model=house/one,house/two"
-        project.run("--promptopt-save-baseline", both, workers=workers)
+        project.run("--promptopt-save-baseline", both)
         assert [(each["case"], each["model"]) for each in cases(project)][:2] == [
             ("test_it.py::test_word[a]", "house/one"),
             ("test_it.py::test_word[a]", "house/two"),
         ]
-        result = project.run("--promptopt-compare", both, workers=workers)
+        result = project.run("--promptopt-compare", both)
         assert {line.partition(" +")[0] for line in verdicts(result)} == {
             "compare: prompts/repeat.md with house/one",
             "compare: prompts/repeat.md with house/two",
@@ -295,13 +294,13 @@ class TestComparison:
         ],
     )
     def test_a_changed_test_is_said_a_comment_is_none(
-        self, project: Project, workers: int, old: str, new: str, reason: str
+        self, project: Project, old: str, new: str, reason: str
     ) -> None:
         words(project, 2)
-        project.run("--promptopt-save-baseline", workers=workers)
+        project.run("--promptopt-save-baseline")
         path = project.path / "test_it.py"
         path.write_text(path.read_text().replace(old, new))
-        result = project.run("--promptopt-compare", workers=workers)
+        result = project.run("--promptopt-compare")
         said = f"  not compared, {reason}: 2 cases, removed and new" in result.outlines
         assert said is bool(reason)
 
@@ -319,18 +318,18 @@ class TestComparison:
         assert "  not compared, its inputs have changed: 1 case, removed and new" in result.outlines
         assert result.ret == FAILED
 
-    def test_a_case_that_flips_is_flaky_not_broken(self, project: Project, workers: int) -> None:
+    def test_a_case_that_flips_is_flaky_not_broken(self, project: Project) -> None:
         project.tests("""
         @pytest.mark.prompt("prompts/repeat.md", samples=2)
         @pytest.mark.parametrize("word", ["a", "b"])
         def test_word(prompt, word):
             assert len(prompt(word=word)) == 1
         """)
-        project.run("--promptopt-save-baseline", workers=workers)
+        project.run("--promptopt-save-baseline")
         project.write("conftest.py", (project.path / "conftest.py").read_text() + FLIPS)
         project.write("prompts/repeat.md", "Again: {{ word }}\n")
         args = ("--promptopt-compare", "--promptopt-fail-on=any", "--promptopt-min-pass-rate=1%")
-        result = project.run(*args, workers=workers)
+        result = project.run(*args)
         assert result.ret == OK
         result.stdout.fnmatch_lines(
             [
@@ -353,15 +352,13 @@ class TestBadFiles:
             (lambda text: text.replace("{", "<<<<<<< HEAD\n{", 2), "*json:*: has a conflict of a merge *"),
         ],
     )
-    def test_it_is_refused_before_the_first_call(
-        self, project: Project, workers: int, change: Any, said: str
-    ) -> None:
+    def test_it_is_refused_before_the_first_call(self, project: Project, change: Any, said: str) -> None:
         words(project, 2)
         project.run("--promptopt-save-baseline")
         asked = len(project.asked())
         path = project.path / FILE
         path.write_text(change(path.read_text()))
-        result = project.run("--promptopt-compare", "--promptopt-cache=refresh", workers=workers)
+        result = project.run("--promptopt-compare", "--promptopt-cache=refresh")
         assert result.ret == USAGE
         result.stderr.fnmatch_lines([f"*{said}"])
         assert len(project.asked()) == asked

@@ -30,6 +30,8 @@ def test_every_option_fills_a_field_of_the_settings() -> None:
         "rootdir",
         "mode",
         "reports",
+        "save_baseline",
+        "compare",
         "resume",
         "options",
         "no_regressions",
