@@ -18,6 +18,7 @@ may be alpha (.05) at most, and the benchmark fails where chance hardly explains
 from __future__ import annotations
 
 import argparse
+import math
 import random
 import sys
 from collections.abc import Sequence
@@ -103,8 +104,7 @@ def failures(world: World, loss: float, runs: int, seed: int = 0) -> Failed:
 
 def hardly_chance(rate: float, runs: int, allowed: float = ALPHA) -> bool:
     """Whether so many false alarms come with a chance below one in a thousand at the allowed rate."""
-    spread = (allowed * (1 - allowed) / runs) ** 0.5
-    return rate > allowed + 3.1 * spread
+    return rate > allowed + 3.1 * math.sqrt(allowed * (1 - allowed) / runs)
 
 
 def main(runs: int) -> int:

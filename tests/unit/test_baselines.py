@@ -6,7 +6,7 @@ import json
 import random
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -190,8 +190,9 @@ class TestComparison:
 
     @pytest.mark.parametrize("name", ["inputs", "test", "judge"])
     def test_what_is_another_case_now_is_removed_and_new(self, name: str) -> None:
-        before, now = run_of(P, P, **{name: "x"}), run_of(F, F, **{name: "y"})
-        now[1] = replace(now[1], **{name: "x"})
+        one, other = ({name: cast("Any", value)} for value in "xy")
+        before = [replace(case, **one) for case in run_of(P, P)]
+        now = [replace(case, **each) for case, each in zip(run_of(F, F), (other, one), strict=True)]
         found = compared(before, now)
         assert (found.new, found.removed) == (("t.py::t[0]",), ("t.py::t[0]",))
         assert list(found.changed.values()) == [("t.py::t[0]",)]
