@@ -284,6 +284,9 @@ def _check_measuring(config: pytest.Config, settings: Settings) -> None:
     if settings.mode is not Mode.CHECK:
         mode = "--promptopt-calibrate" if settings.mode is Mode.CALIBRATE else "--optimize"
         raise SettingsError(f"{option} is about a plain check; leave {mode} out")
+    for name in ("setupplan", "setuponly"):
+        if settings.earlier_ref is not None and config.getoption(name, False):
+            raise SettingsError(f"--promptopt-compare={settings.compare}: {_RUNS_NO_CASE[name]}")
     if settings.earlier_ref is not None and config.getoption("dist", "no") != "no":
         raise SettingsError(
             f"--promptopt-compare={settings.compare} runs the cases with both texts in one process; leave -n "

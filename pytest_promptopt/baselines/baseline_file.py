@@ -64,6 +64,15 @@ def read_baseline(path: Path, *, name: str) -> list[Measured]:
     return parse_baseline(text, name=name)
 
 
+def is_ours(path: Path) -> bool:
+    """Whether a file that cannot be read as a baseline was one before, so that it may be written anew."""
+    try:
+        with path.open("rb") as file:
+            return b'"promptopt_baseline"' in file.read(1000)
+    except OSError:
+        return False
+
+
 def parse_baseline(text: str, *, name: str) -> list[Measured]:
     """The cases in the text of a file. Raises `BaselineError`."""
     lines = text.rstrip("\r\n").split("\n")

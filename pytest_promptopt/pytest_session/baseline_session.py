@@ -69,10 +69,22 @@ class BaselineSession:
             from pytest_promptopt.baselines.earlier_files import EarlierFiles
 
             EarlierFiles.at(settings.earlier_ref, settings.rootdir)
-        if settings.save_baseline is not None and settings.save_baseline.exists():
-            self._kept = self._read(settings.save_baseline)  # of cases that this run may leave out
-        else:
-            self._kept = []
+        #: Of cases that this run may leave out.
+        self._kept = self._read_kept(settings.save_baseline)
+        #: Whether somebody has left cases out when they were collected, or the run did not come to its end.
+        self._incomplete = False
+
+    def _read_kept(self, path: Path | None) -> list[Measured]:
+        from pytest_promptopt.baselines.baseline_file import BaselineError, is_ours, read_baseline
+
+        if path is None or not path.exists():
+            return []
+        try:
+            return read_baseline(path, name=self._shown(path))
+        except BaselineError:
+            if self._selects_cases or not is_ours(path):
+                raise
+            return []  # after a merge with conflicts it is written anew
 
     def _read(self, path: Path) -> list[Measured]:
         from pytest_promptopt.baselines.baseline_file import read_baseline
@@ -91,6 +103,7 @@ class BaselineSession:
 
     def take(
         self,
+        session: pytest.Session,
         checks: Sequence[PromptCheck],
         inputs: Mapping[str, str],
         feedbacks: Mapping[str, Feedback],
@@ -106,6 +119,8 @@ class BaselineSession:
         from pytest_promptopt.baselines.comparison import compare_measured
         from pytest_promptopt.baselines.measured import measure
 
+        ended = session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
+        self._incomplete |= not ended or bool(session.shouldfail or session.shouldstop)
         known = self._circumstances(checks, inputs, feedbacks)
         self._now = [each for check in checks for each in measure(check.prompt, check.results, known)]
         if earlier is not None:
@@ -176,16 +191,23 @@ class BaselineSession:
         return found
 
     def _is_left_out(self, case: str) -> bool:
-        """Whether the command line has not asked for a case; by its file where nothing finer was chosen."""
-        config = self._config
-        finer = any(config.getoption(name, None) for name in ("keyword", "markexpr", "deselect", "lf"))
-        if finer or any("::" in arg for arg in config.args):
-            return True
-        if config.getoption("maxfail", 0) or config.getoption("stepwise", False):
+        """Whether a case was not to run, or may not have come to run."""
+        if self._selects_cases or self._incomplete:
             return True
         file = self._settings.rootdir / case.partition("::")[0]
-        started = config.invocation_params.dir
-        return not any(file.is_relative_to(started / arg) for arg in config.args)
+        started = self._config.invocation_params.dir
+        return not any(file.is_relative_to(started / arg) for arg in self._config.args)
+
+    @property
+    def _selects_cases(self) -> bool:
+        """Whether the command line chooses among the cases of a file."""
+        option = self._config.getoption
+        chosen = any(option(name, None) for name in ("keyword", "markexpr", "deselect", "lf", "stepwise"))
+        return chosen or any("::" in arg for arg in self._config.args)
+
+    def note_deselected(self, count: int) -> None:
+        """Cases were left out of a process, by whomever."""
+        self._incomplete |= count > 0
 
     @property
     def _rule(self) -> CompareRule:

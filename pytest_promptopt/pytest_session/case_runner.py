@@ -445,4 +445,5 @@ class CaseRunner:
             "use": self.engine.use.to_json(),
             "paid": self.calls.paid.to_json(),
             "partial": self._partial,
+            "deselected": len(self._deselected),
         }

@@ -83,6 +83,8 @@ class Summary:
         self._partial.update(told["partial"])
         self._use.add(told["use"])
         self._paid.add_told(told["paid"])
+        if self._baseline is not None:
+            self._baseline.note_deselected(told["deselected"])
 
     def status(self, report: pytest.TestReport) -> tuple[str, str, object] | None:
         """A status of its own for what is no plain failure: without an answer, or decided on by a rate."""
@@ -119,7 +121,7 @@ class Summary:
             self.note(feedback.notes)
         unwritten = () if self._runner is None else self._runner.unwritten
         bad = bool(unwritten) or (self._run is not None and bool(self._run.all_errors))
-        worse = self._compare()
+        worse = self._compare(session)
         if session.exitstatus == pytest.ExitCode.OK and (bad or worse or not all_gates_hold(self._checks)):
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
         tell_junit(self._config, self._checks, unwritten, worse)
@@ -127,12 +129,13 @@ class Summary:
             self.note(self._baseline.save(session))
         self._write_reports()
 
-    def _compare(self) -> list[tuple[str, str, str]]:
+    def _compare(self, session: pytest.Session) -> list[tuple[str, str, str]]:
         """What is worse than the baseline: prompt, name of a JUnit test case, text."""
         if self._baseline is None:
             return []
         earlier = None if self._runner is None else self._runner.earlier
-        self._baseline.take(self._checks, self._tally.inputs, self._feedbacks, earlier, self._describe)
+        inputs, feedbacks = self._tally.inputs, self._feedbacks
+        self._baseline.take(session, self._checks, inputs, feedbacks, earlier, self._describe)
         return self._baseline.worse()
 
     def _without_undecidable_gate(self, check: PromptCheck) -> PromptCheck:

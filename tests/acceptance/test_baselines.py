@@ -116,6 +116,45 @@ class TestFile:
             ["*has 1 case of this run, and 2 cases stayed in it that this run left out*"]
         )
 
+    def test_a_hook_that_leaves_cases_out_removes_no_line(self, project: Project) -> None:
+        """Plugins that divide a suite among machines deselect what is for the others."""
+        words(project, 3)
+        project.run("--promptopt-save-baseline")
+        more = """
+def pytest_collection_modifyitems(config, items):
+    config.hook.pytest_deselected(items=items[1:])
+    del items[1:]
+"""
+        project.write("conftest.py", (project.path / "conftest.py").read_text() + more)
+        project.run("--promptopt-save-baseline")
+        assert len(cases(project)) == 3
+        result = project.run("--promptopt-compare")
+        assert "  left out of this run: 2 cases of the baseline" in result.outlines
+
+    def test_a_run_that_stops_early_removes_no_line(self, project: Project) -> None:
+        words(project, 3)
+        project.run("--promptopt-save-baseline")
+        project.tests(WORDS.format(words='"long", "b", "c"'))
+        project.run("--promptopt-save-baseline", "-x")
+        assert len(cases(project)) == 4
+
+    def test_after_a_conflict_it_is_written_anew(self, project: Project) -> None:
+        words(project, 2)
+        path = project.path / FILE
+        path.write_text('{"promptopt_baseline": 1, "cases": [\n<<<<<<< HEAD\n')
+        result = project.run("--promptopt-save-baseline", "-k", "b and word")
+        assert result.ret == USAGE
+        result.stderr.fnmatch_lines(["*json:2: has a conflict of a merge in it*"])
+        assert project.run("--promptopt-save-baseline").ret == OK
+        assert len(cases(project)) == 2
+
+    def test_another_programs_file_is_never_written_over(self, project: Project) -> None:
+        words(project, 2)
+        project.write("package.json", "{}")
+        result = project.run("--promptopt-save-baseline=package.json")
+        assert result.ret == USAGE
+        assert (project.path / "package.json").read_text() == "{}"
+
     def test_all_cases_leave_none_that_is_gone(self, project: Project) -> None:
         words(project, 3)
         project.run("--promptopt-save-baseline")
