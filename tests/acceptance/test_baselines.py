@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 import subprocess
 import xml.etree.ElementTree as ET
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.acceptance.application_shop import Shop
+from tests.acceptance.desk import TRAIN, VALIDATION
 from tests.acceptance.projects import Project
+from tests.acceptance.test_applications import APPLICATIONS, CONSTANT, SORTING
 
 OK, FAILED, USAGE = pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.USAGE_ERROR
 
@@ -409,18 +413,18 @@ class TestBadFiles:
         result.stderr.fnmatch_lines(["*there is no baseline gone.json; pytest --promptopt-save-baseline *"])
 
 
-def git(project: Project, *args: str) -> None:
+def git(folder: Path, *args: str) -> None:
     who = ("-c", "user.name=a", "-c", "user.email=a@example.com", "-c", "commit.gpgsign=false")
-    subprocess.run(["git", *who, *args], cwd=project.path, check=True, capture_output=True)
+    subprocess.run(["git", *who, *args], cwd=folder, check=True, capture_output=True)
 
 
 class TestCommit:
     @pytest.fixture(autouse=True)
     def _repository(self, project: Project) -> None:
         words(project)
-        git(project, "init", "-q")
-        git(project, "add", ".")
-        git(project, "commit", "-qm", "one")
+        git(project.path, "init", "-q")
+        git(project.path, "add", ".")
+        git(project.path, "commit", "-qm", "one")
 
     def test_the_old_text_is_answered_now(self, project: Project) -> None:
         make_worse(project, "abcde")
@@ -504,3 +508,24 @@ class TestCommit:
         result = project.run("--promptopt-compare=git:HEAD", "--collect-only", "-q")
         assert result.ret == OK
         assert project.asked() == []
+
+
+@pytest.mark.parametrize("name", ["anthropic", "constant"])
+def test_an_application_answers_the_old_text_as_well(shop: Shop, name: str) -> None:
+    """It has read its prompt when it was imported, and makes its calls itself."""
+    tests = SORTING.format(train=TRAIN, validation=VALIDATION, heldout=VALIDATION[:1])
+    prompt = "prompts/sort.md" if name == "anthropic" else "application.py::Triage.PROMPT"
+    shop.write("application.py", APPLICATIONS.get(name, CONSTANT))
+    shop.write("test_it.py", tests.replace("prompts/sort.md", prompt))
+    git(shop.pytester.path, "init", "-q")
+    git(shop.pytester.path, "add", ".")
+    git(shop.pytester.path, "commit", "-qm", "one")
+    path = prompt.partition("::")[0]
+    shop.write(
+        path, shop.read(path).replace("pin_blocked.", "pin_blocked.\n\nAnswer with the label only.", 1)
+    )
+    result = shop.run("--promptopt-compare=git:HEAD", "--tb=short")
+    result.assert_outcomes(passed=7)
+    [said] = verdicts(result)
+    assert f"compare: {prompt} with " in said
+    assert "+100.0 points over 7 cases: a gain is shown (7 fixed, 0 broken; " in said
