@@ -36,6 +36,8 @@ WRONG = {
     "seed": ("-1", "a whole number from 0"),
     "cache": ("on", "not one of use, refresh, off"),
     "min_pass_rate": ("most", "a share from 0 to 1 (0.9) or a percentage (90%)"),
+    "fail_on": ("all", "not one of significant, any"),
+    "compare_margin": ("-0.5", "a number of points from 0, such as 0.5"),
     "split": ("60/20", "add up to 100"),
     "strategy": ("refine,,evolve", "separated by commas"),
     "intercept": ("models.example.com", "is not on, off, +HOST (all its requests) or -HOST (none of them)"),
@@ -199,7 +201,7 @@ def test_only_one_of_the_two_modes(pytester: pytest.Pytester) -> None:
     "option",
     [
         "--promptopt-gate=rate",
-        "--promptopt-save-baseline=x",
+        "--promptopt-save=x",
         "--promptopt-max",
         "--optimize-again",
     ],
