@@ -262,6 +262,9 @@ def check_combination(config: pytest.Config, settings: Settings) -> None:
         _check_migration(config, settings)
     if settings.measuring:
         _check_measuring(config, settings)
+    if settings.compare is None and config.getoption("promptopt_fail_on") is not None:
+        given = f"--promptopt-fail-on={settings.fail_on}"
+        raise SettingsError(f"{given} is of a comparison: add --promptopt-compare, with a file or git:REF")
     if not settings.optimizing:
         return
     mode = "--optimize" if settings.mode is Mode.OPTIMIZE else "--optimize-dry-run"

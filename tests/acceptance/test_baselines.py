@@ -186,6 +186,14 @@ def pytest_collection_modifyitems(config, items):
         assert result.ret == USAGE
         result.stderr.fnmatch_lines([f"*{option.partition('=')[0]}: * is not the path of a .json file*"])
 
+    def test_nothing_fails_on_a_comparison_that_is_none(self, project: Project) -> None:
+        words(project, 1)
+        result = project.run("--promptopt-fail-on=any")
+        assert result.ret == USAGE
+        result.stderr.fnmatch_lines(["*--promptopt-fail-on=any is of a comparison: add --promptopt-compare*"])
+        project.ini("promptopt_model = house/repeat", "promptopt_fail_on = any")
+        assert project.run().ret == OK
+
     def test_an_optimization_keeps_none(self, project: Project) -> None:
         words(project, 1)
         result = project.run("--optimize", "--promptopt-save-baseline")

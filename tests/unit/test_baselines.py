@@ -274,6 +274,28 @@ class TestNoise:
         assert smallest == sorted(smallest)
         assert smallest[-1] > smallest[0]
 
+    @pytest.mark.parametrize("samples", [2, 5])
+    def test_what_it_says_can_be_shown_is_what_noise_does_not_reach(self, samples: int) -> None:
+        """Of two runs of one text, whatever they are, so large a difference is seen in one of twenty."""
+        luck = random.Random(samples)
+        chances = [0.5] * 60 + [0.9] * 60 + [1.0] * 80
+        cases = len(chances)
+
+        def run() -> list[int]:
+            return [sum(luck.random() < chance for _ in range(samples)) for chance in chances]
+
+        said, differences = [], []
+        for _ in range(300):
+            one, two = run(), run()
+            noise = suite_noise([(passed, samples) for passed in one], 0.05)
+            assert noise is not None
+            assert noise.smallest is not None
+            said.append(noise.smallest)
+            differences.append((sum(two) - sum(one)) / samples / cases)
+        typical = sum(said) / len(said)
+        beyond = sum(difference >= typical for difference in differences) / len(differences)
+        assert 0.005 <= beyond <= 0.08
+
     def test_a_suite_may_be_too_small_to_show_anything(self) -> None:
         noise = suite_noise([(2, 2)] * 4, 0.05)
         assert noise is not None
