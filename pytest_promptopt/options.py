@@ -50,8 +50,8 @@ def add_options(parser: pytest.Parser) -> None:
         metavar="PATH",
         action="append",
         default=[],
-        help="Write a report; the ending says which: .md for a pull request, .json for scripts; may be "
-        "given several times",
+        help="Write a report; the ending says which: .html for people, .md for a pull request, "
+        ".json for scripts; may be given several times",
     )
     parser.addini("promptopt_report", "Reports to write, one path a line", type="linelist", default=[])
 

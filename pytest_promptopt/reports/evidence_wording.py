@@ -105,6 +105,20 @@ def heldout_verdict(score: SplitScore, alpha: float) -> str:
     return f"gain not shown: {counts}, which may be chance ({_chance(gain, test)})"
 
 
+#: What is to be said of held-out cases that were scored before.
+SEEN_AGAIN = "the more often they decide, the less they are unseen"
+
+
+def asked_again(alpha: float) -> str:
+    """What is to be said of cases on which a gain was tested before."""
+    return f"chance alone confirms one of {1 / alpha:.0f}"
+
+
+def upper(sentence: str) -> str:
+    """`sentence` with a capital letter."""
+    return sentence[:1].upper() + sentence[1:]
+
+
 def graded_changes(raised: int, lowered: int) -> str:
     """The cases whose scores changed though they fail as before."""
     return f", {raised:,} raised, {lowered:,} lowered" if raised or lowered else ""

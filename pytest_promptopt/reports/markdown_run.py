@@ -10,6 +10,7 @@ from pytest_promptopt.reports.evidence_wording import (
     confirmation_sentence,
     heldout_sentence,
     outcome_words,
+    upper,
     why_unwritten,
 )
 from pytest_promptopt.reports.labels import dominant_answer_lines
@@ -96,9 +97,9 @@ def _rate(rate: float | None) -> str:
 
 def _evidence(prompt: PromptResult, alpha: float, *, changed: bool) -> Iterator[str]:
     if changed and prompt.confirmation is not None:
-        yield words(_upper(confirmation_sentence(prompt.confirmation)))
+        yield words(upper(confirmation_sentence(prompt.confirmation)))
     if changed and (prompt.outcome is not PromptOutcome.NOT_SHOWN or prompt.accepted):
-        yield words(_upper(heldout_sentence(prompt.scores, alpha)))
+        yield words(upper(heldout_sentence(prompt.scores, alpha)))
     for label, cases in (("Fixed", prompt.fixed), ("Broken", prompt.broken)):
         if changed and cases:
             named = ", ".join(map(code, cases[:MAX_CASES]))
@@ -115,10 +116,6 @@ def _evidence(prompt: PromptResult, alpha: float, *, changed: bool) -> Iterator[
         yield f"Stopped: {words(f'{prompt.stop}: {prompt.why}')}"
     if prompt.note:
         yield words(prompt.note)
-
-
-def _upper(sentence: str) -> str:
-    return sentence[:1].upper() + sentence[1:]
 
 
 def _spend(run: RunResult) -> str:

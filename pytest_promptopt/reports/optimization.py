@@ -11,6 +11,8 @@ from pytest_promptopt.prompts import unified_diff
 from pytest_promptopt.prompts.examples import without_examples
 from pytest_promptopt.records import Spend, Split
 from pytest_promptopt.reports.evidence_wording import (
+    SEEN_AGAIN,
+    asked_again,
     confirmation_sentence,
     graded_changes,
     heldout_score,
@@ -260,7 +262,7 @@ def _evidence(prompt: PromptResult, run: RunResult, alpha: float, width: int) ->
         yield from _heldout(prompt.scores, alpha, width)
     if prompt.heldout_before:
         times = plural(prompt.heldout_before, "earlier run")
-        text = f"{times} scored these held-out cases: the more often they decide, the less they are unseen"
+        text = f"{times} scored these held-out cases: {SEEN_AGAIN}"
         yield from _wrapped(f"          {text}", width, WARN)
 
 
@@ -272,7 +274,7 @@ def _made_up(found: CatchUp) -> Line:
 def _asked_before(times: int, alpha: float, width: int) -> Iterator[Line]:
     if times:
         runs = f"{plural(times, 'earlier run')} asked these cases"
-        text = f"{runs}; chance alone confirms one of {1 / alpha:.0f}"
+        text = f"{runs}; {asked_again(alpha)}"
         yield from _wrapped(f"          {text}", width, WARN)
 
 

@@ -163,7 +163,7 @@ def test_an_option_beats_its_ini_twin(pytester: pytest.Pytester) -> None:
     assert not (project.path / ".promptopt").exists()
 
 
-@pytest.mark.parametrize("path", ["out.html", "out", "."])
+@pytest.mark.parametrize("path", ["out.pdf", "out", "."])
 def test_a_report_that_cannot_be_written_is_refused_at_once(pytester: pytest.Pytester, path: str) -> None:
     project = Project(pytester)
     project.tests(TEST)
