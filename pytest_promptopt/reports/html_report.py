@@ -22,6 +22,7 @@ from pytest_promptopt.reports.html_cases import ROW, Table, case_details, case_r
 from pytest_promptopt.reports.html_run import run_data
 from pytest_promptopt.reports.json_report import plain_json
 from pytest_promptopt.reports.session_report import (
+    NO_MODEL,
     Part,
     SessionReport,
     interval,
@@ -52,6 +53,8 @@ def html(report: SessionReport) -> str:
     """The page; of a very large session with shorter texts."""
     page = ""
     for limit, width in LIMITS:
+        if len(page) > 4 * MAX_SIZE and (limit, width) != LIMITS[-1]:
+            continue  # nothing but the shortest texts will do, and each page takes its time
         page = _page(report, limit, width)
         if len(page) <= MAX_SIZE:
             break
@@ -75,6 +78,7 @@ def _page(report: SessionReport, limit: int, width: int) -> str:
         "columns": list(ROW),
         "rows": rows,
         "models": list(models.words),
+        "no_model": NO_MODEL,
         "categories": list(categories.words),
     }
     return _assembled(plain_json(data), case_details(report, limit=limit))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+import jsonschema
 import pytest
 
+from pytest_promptopt.reports.json_schema import FILE
 from tests.acceptance.desk import Desk
 from tests.acceptance.projects import Project
 
@@ -34,6 +37,12 @@ def on_github(monkeypatch: pytest.MonkeyPatch, project: Project) -> Path:
     return summary
 
 
+def assert_valid(report: Path) -> None:
+    """As the JSON Schema in the package says."""
+    schema = json.loads(FILE.read_text(encoding="utf-8"))
+    jsonschema.Draft202012Validator(schema).validate(json.loads(report.read_text(encoding="utf-8")))
+
+
 def commands(result: pytest.RunResult) -> list[str]:
     return [line for line in result.outlines if line.startswith("::")]
 
@@ -45,14 +54,15 @@ def test_a_session_writes_each_report_that_it_is_asked_for(project: Project, wor
     page = (project.path / "a.md").read_text(encoding="utf-8")
     assert page.startswith("## Prompts: failing cases 2 of 5\n")
     assert "| `prompts/repeat.md` | **50.0%** | " in page
-    assert "5 model calls, 0 of them from the cache" in page
+    assert " model calls, 0 of them from the cache; " in page
     assert "the house model refuses boom" in page
-    assert (project.path / "deep" / "b.json").exists()
+    assert_valid(project.path / "deep" / "b.json")
 
 
 def test_after_an_optimization_there_is_the_diff(pytester: pytest.Pytester) -> None:
     desk = Desk(pytester)
     desk.optimize("--promptopt-report=pr.md")
+    assert_valid(desk.path / "report.json")
     page = (desk.path / "pr.md").read_text(encoding="utf-8")
     assert page.startswith("## Prompts: 1 of 1 improved\n")
     assert "### `prompts/sort.md`: improved\n" in page

@@ -82,6 +82,10 @@ async function indexTexts() {
   }
 }
 
+function modelOf(row) {
+  return DATA.models[row[AT.model]] || DATA.no_model;
+}
+
 const STATUSES = ["failed", "errored", "passed", "skipped"];
 
 // The numbers of the rows that the reader has asked for, in the order asked for.
@@ -99,7 +103,7 @@ function matches(row, status) {
   return (!status || row[AT.status] === status || (status === "flaky" && row[AT.flaky])) &&
     (!state.prompt || DATA.prompts[row[AT.prompt]].name === state.prompt) &&
     (!state.split || row[AT.split] === state.split) &&
-    (!state.model || DATA.models[row[AT.model]] === state.model) &&
+    (!state.model || modelOf(row) === state.model) &&
     (!state.category || DATA.categories[row[AT.category]] === state.category) &&
     (!state.expected || row[AT.expected] === state.expected) &&
     (!state.got || row[AT.got] === state.got);
